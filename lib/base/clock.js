@@ -1,0 +1,61 @@
+'use strict';
+
+// The one source of time and timers. Tests put a virtual clock in its place (sekering/testing).
+// Times are milliseconds. `now` is monotonic, `wall` is the calendar's.
+
+const { performance } = require('node:perf_hooks');
+
+// A longer delay would overflow Node's 32-bit timers and fire at once, so it is waited in parts.
+const DELAY_MS_MAX = 2 ** 31 - 1;
+
+let virtual = null;
+
+/** A timer that may be longer than 2^31 ms. */
+class Timer {
+  constructor (callback, ms, ref) {
+    this.callback = callback;
+    this.remaining = ms;
+    this.ref = ref;
+    this.handle = undefined;
+    this.arm();
+  }
+
+  arm () {
+    const part = Math.min(this.remaining, DELAY_MS_MAX);
+    this.remaining -= part;
+    this.handle = setTimeout(fire, part, this);
+    if (!this.ref) this.handle.unref?.();
+  }
+}
+
+function fire (timer) {
+  if (timer.remaining > 0) timer.arm();
+  else timer.callback();
+}
+
+const now = () => (virtual === null ? performance.now() : virtual.now);
+const wall = () => (virtual === null ? Date.now() : virtual.wall);
+
+/**
+ * Calls `callback` once after `ms`; Infinity never fires.
+ * @param {boolean} [ref] whether the timer keeps the process alive
+ * @returns a token for clearTimer
+ */
+function setTimer (callback, ms, ref = true) {
+  if (virtual !== null) return virtual.setTimer(callback, ms);
+  if (ms === Infinity) return undefined;
+  return new Timer(callback, ms, ref);
+}
+
+function clearTimer (token) {
+  if (token === undefined) return;
+  if (token instanceof Timer) clearTimeout(token.handle);
+  else token.cleared = true;
+}
+
+/** Test hook: all later reads and timers go to `source`; null gives the real clock back. */
+function setVirtual (source) {
+  virtual = source;
+}
+
+module.exports = { now, wall, setTimer, clearTimer, setVirtual };

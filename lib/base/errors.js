@@ -1,0 +1,35 @@
+'use strict';
+
+// Every error that sekering makes carries a stable `code`.
+
+class SekeringError extends Error {
+  /**
+   * @param {string} code stable, machine-readable
+   * @param {string} message
+   * @param {{ cause?: unknown }} [options]
+   */
+  constructor (code, message, options) {
+    super(message, options);
+    this.code = code;
+  }
+
+  get name () { return 'SekeringError'; }
+}
+
+function describe (value) {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'string') return `${JSON.stringify(value)} of type string`;
+  if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
+  if (typeof value === 'object') return `an instance of ${value.constructor?.name ?? 'Object'}`;
+  return `${String(value)} of type ${typeof value}`;
+}
+
+/** The error for a wrong option: a TypeError, or a RangeError when only the amount is wrong. */
+function invalidOption (option, expected, received, Type = TypeError) {
+  const error = new Type(`Expected ${expected} for ${option} but received ${describe(received)}`);
+  error.code = 'ERR_INVALID_OPTION';
+  error.option = option;
+  return error;
+}
+
+module.exports = { SekeringError, invalidOption };
