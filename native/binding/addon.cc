@@ -5,6 +5,8 @@
 
 #include "binding/backoff_api.h"
 #include "binding/breaker_api.h"
+#include "binding/clock.h"
+#include "binding/convert.h"
 #include "binding/permits_api.h"
 
 namespace sekering {
@@ -12,9 +14,19 @@ namespace sekering {
 class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports)
-      : backoff_(env, exports), permits_(env, exports), breakers_(env, exports) {}
+      : backoff_(env, exports), permits_(env, exports, clock_), breakers_(env, exports, clock_) {
+    Export(env, exports, "setClock", SetClock, &clock_);
+  }
 
  private:
+  /// setClock(ms): holds this environment's clock at `ms`; a negative value ends that.
+  static napi_value SetClock(napi_env env, napi_callback_info info) {
+    const Arguments<1> arguments(env, info);
+    arguments.Data<EnvClock>()->Set(arguments.Double(0));
+    return nullptr;
+  }
+
+  EnvClock clock_;  // Before its users.
   BackoffApi backoff_;
   PermitsApi permits_;
   BreakerApi breakers_;
