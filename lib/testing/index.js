@@ -1,0 +1,9 @@
+'use strict';
+
+// sekering/testing: what users need in their own tests.
+
+const { startMidtransFake } = require('./midtrans-fake');
+const { startSmtpFake } = require('./smtp-fake');
+const { useVirtualClock } = require('./virtual-clock');
+
+module.exports = { useVirtualClock, startMidtransFake, startSmtpFake };
