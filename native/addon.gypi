@@ -1,20 +1,16 @@
 # The one list of C++ sources: binding.gyp (node-gyp) and CMakeLists.txt both read it.
 {
-  'variables': {
-    'core_sources': [
-      'core/backoff.cc',
-      'core/breaker.cc',
-      'core/histogram.cc',
-      'core/permits.cc',
-      'core/trip.cc',
-      'core/window.cc',
-    ],
-    'binding_sources': [
-      'binding/addon.cc',
-      'binding/backoff_api.cc',
-      'binding/breaker_api.cc',
-      'binding/permits_api.cc',
-      'binding/recorder.cc',
-    ],
-  },
+  'sources': [
+    'core/backoff.cc',
+    'core/breaker.cc',
+    'core/histogram.cc',
+    'core/permits.cc',
+    'core/trip.cc',
+    'core/window.cc',
+    'binding/addon.cc',
+    'binding/backoff_api.cc',
+    'binding/breaker_api.cc',
+    'binding/permits_api.cc',
+    'binding/recorder.cc',
+  ],
 }

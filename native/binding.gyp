@@ -1,17 +1,21 @@
-# Compiler settings shared by the two entry points: ../binding.gyp in a checkout and
-# native/binding.gyp in the published package (see HACKING.md, "Packaging").
+# Builds the addon, in a checkout and from the published package alike. It is in this folder and
+# not at the root because npm runs node-gyp by itself wherever it meets a root binding.gyp
+# (see HACKING.md, "Packaging").
 {
-  'includes': ['addon.gypi'],
-  'target_defaults': {
+  'targets': [{
+    'target_name': 'sekering',
+    'includes': ['addon.gypi'],
+    'include_dirs': ['.', "<!(node -p \"require('node-addon-api').include_dir\")"],
     'defines': [
       'NAPI_VERSION=9',
       'NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS',
       'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
     ],
-    'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")"],
     'cflags_cc': ['-std=c++20', '-O3', '-Wall', '-Wextra', '-fvisibility=hidden'],
-    'cflags_cc!': ['-std=gnu++17', '-std=gnu++20', '-O2'],
+    'cflags_cc!': ['-std=gnu++17', '-std=gnu++20'],
     'conditions': [
+      # Without nodelete the library is unmapped when the last worker that loaded it ends, while
+      # its code may still be on the stack of that thread.
       ['OS=="linux"', { 'ldflags': ['-Wl,-z,nodelete'] }],
       ['OS=="mac"', {
         'xcode_settings': {
@@ -25,5 +29,5 @@
         'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': ['/std:c++20', '/O2'] } },
       }],
     ],
-  },
+  }],
 }

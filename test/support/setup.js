@@ -1,0 +1,148 @@
+'use strict';
+
+// Prepares a checkout: npm packages, Debian packages, the addon. It runs before node_modules exists
+// and so needs nothing but Node, does only what is missing or stale, and is fast otherwise.
+//
+//   node test/support/setup.js [start | test | bench | build | prebuild]
+
+const { spawnSync } = require('node:child_process');
+const { createHash } = require('node:crypto');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const ROOT = path.join(__dirname, '..', '..');
+const NATIVE = path.join(ROOT, 'native');
+const PREBUILDS = path.join(ROOT, 'prebuilds');
+const CACHE = path.join(ROOT, 'node_modules', '.cache', 'sekering');
+
+/** What each step needs from the system: a Debian package and a file that shows it is there. */
+const COMPILER = { 'g++': 'g++', make: 'make', python3: 'python3' };
+const TESTERS = {
+  cmake: 'cmake', 'clang-format': 'clang-format', 'libgtest-dev': '/usr/include/gtest/gtest.h',
+};
+const NEEDS = {
+  start: COMPILER, bench: COMPILER, build: COMPILER, prebuild: COMPILER,
+  test: { ...COMPILER, ...TESTERS },
+};
+
+function run (command, args, options = {}) {
+  const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: 'inherit', ...options });
+  if (error) throw error;
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with status ${status}`);
+}
+
+function isPresent (file) {
+  const folders = path.isAbsolute(file) ? [''] : process.env.PATH.split(path.delimiter);
+  return folders.some(folder => fs.existsSync(path.join(folder, file)));
+}
+
+function installDebianPackages (needs) {
+  const missing = Object.keys(needs).filter(name => !isPresent(needs[name]));
+  if (missing.length === 0) return;
+  const hint = `sekering needs these programs: ${missing.join(', ')} (Debian package names)`;
+  if (process.getuid?.() !== 0 || !isPresent('apt-get')) throw new Error(hint);
+  console.error(`${hint}; installing`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  run('apt-get', ['update', '-qq'], { env });
+  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], { env });
+}
+
+/** Whether node_modules holds what the lock file says, packages of other platforms aside. */
+function hasNpmPackages () {
+  const read = file => JSON.parse(fs.readFileSync(path.join(ROOT, file), 'utf8')).packages;
+  try {
+    const installed = read('node_modules/.package-lock.json');
+    return Object.entries(read('package-lock.json')).every(([name, { version, optional }]) =>
+      name === '' || optional || installed[name]?.version === version);
+  } catch {
+    return false;
+  }
+}
+
+function listFiles (folder, skip) {
+  return fs.readdirSync(folder, { withFileTypes: true })
+    .filter(entry => !skip.includes(entry.name))
+    .flatMap(entry => {
+      const file = path.join(folder, entry.name);
+      return entry.isDirectory() ? listFiles(file, skip) : [file];
+    }).sort();
+}
+
+/** A digest of everything that the binary is made from. */
+function digestSources () {
+  const hash = createHash('sha256');
+  for (const file of listFiles(NATIVE, ['build'])) {
+    hash.update(path.relative(NATIVE, file)).update('\0').update(fs.readFileSync(file));
+  }
+  const api = require.resolve('node-addon-api/package.json', { paths: [ROOT] });
+  return hash.update(fs.readFileSync(api)).update(process.arch).digest('hex');
+}
+
+function isFresh (stamp, digest) {
+  return fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === digest;
+}
+
+/** Headers that came with this Node.js spare node-gyp the download. */
+function findHeaders () {
+  const prefix = path.resolve(process.execPath, '..', '..');
+  return fs.existsSync(path.join(prefix, 'include', 'node', 'uv.h')) ? prefix : undefined;
+}
+
+function nodeGypEnv () {
+  const env = { ...process.env, JOBS: process.env.JOBS ?? String(os.availableParallelism()) };
+  const headers = findHeaders();
+  if (headers) env.npm_config_nodedir = headers;
+  return env;
+}
+
+function nodeGyp (...args) {
+  const script = require.resolve('node-gyp/bin/node-gyp.js', { paths: [ROOT] });
+  run(process.execPath, [script, ...args, '--loglevel', 'warn'], { env: nodeGypEnv() });
+}
+
+/** Builds native/build/Release/sekering.node; without `always` only what has changed. */
+function buildAddon ({ always = false } = {}) {
+  const stamp = path.join(NATIVE, 'build', 'sources.sha256');
+  const digest = digestSources();
+  if (!always && isFresh(stamp, digest)) return;
+  fs.rmSync(stamp, { force: true });
+  nodeGyp(...(always ? ['rebuild'] : ['configure', 'build']), '-C', 'native');
+  fs.writeFileSync(stamp, digest);
+}
+
+/** Builds prebuilds/<platform>-<arch>/sekering.<libc>.node from a copy, so that build/ stays. */
+function buildPrebuild () {
+  const stamp = path.join(PREBUILDS, '.sources.sha256');
+  const digest = digestSources();
+  if (isFresh(stamp, digest)) return;
+  fs.rmSync(PREBUILDS, { recursive: true, force: true });
+  const copy = path.join(CACHE, 'prebuild');
+  fs.rmSync(copy, { recursive: true, force: true });
+  fs.cpSync(NATIVE, copy, { recursive: true, filter: file => file !== path.join(NATIVE, 'build') });
+  const script = require.resolve('prebuildify/bin.js', { paths: [ROOT] });
+  run(process.execPath, [script, '--napi', '--strip', '--tag-libc', '--name', 'sekering',
+    '--target', process.versions.node, '--cwd', copy, '--out', ROOT], {
+    env: { ...nodeGypEnv(), PATH: `${ROOT}/node_modules/.bin:${process.env.PATH}` },
+  });
+  fs.writeFileSync(stamp, digest);
+}
+
+function prepare (goal) {
+  if (!(goal in NEEDS)) throw new Error(`Unknown goal ${goal}: ${Object.keys(NEEDS).join(', ')}`);
+  installDebianPackages(NEEDS[goal]);
+  if (!hasNpmPackages()) run('npm', ['ci', '--no-audit', '--no-fund']);
+  if (goal === 'prebuild') buildPrebuild();
+  else buildAddon({ always: goal === 'build' });
+}
+
+module.exports = { prepare, buildPrebuild, findHeaders, listFiles, ROOT };
+
+if (require.main === module) {
+  try {
+    prepare(process.argv[2] ?? 'start');
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,51 @@
+'use strict';
+
+// `npm test`: prepares the checkout, runs every stage even when one before it failed, and leaves
+// the results in test-results/ for the continuous integration to count.
+//
+//   npm test                  all stages
+//   npm test -- unit lint     only these
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { ROOT, prepare } = require('./setup');
+const { runTool, runNativeTests } = require('./tools');
+
+const RESULTS = path.join(ROOT, 'test-results');
+
+const STAGES = {
+  native: () => runNativeTests({ folder: 'build-native', results: result('native.xml') }),
+  unit: () => runJest('unit', '--maxWorkers=2'),
+  // One at a time: they start compilers and servers, and some of them measure time.
+  integration: () => runJest('integration', '--runInBand'),
+  lint: () => runTool('npm', ['run', '--silent', 'lint']),
+};
+
+function result (name) {
+  return path.join(RESULTS, name);
+}
+
+function runJest (project, ...args) {
+  return runTool('node_modules/.bin/jest', ['--selectProjects', project, ...args, '--json',
+    `--outputFile=${result(`${project}.json`)}`]);
+}
+
+function main (names) {
+  const unknown = names.filter(name => !(name in STAGES));
+  if (unknown.length > 0) throw new Error(`Unknown stage ${unknown}: ${Object.keys(STAGES)}`);
+  prepare('test');
+  fs.rmSync(RESULTS, { recursive: true, force: true });
+  fs.mkdirSync(RESULTS);
+  const report = [];
+  for (const name of names.length > 0 ? names : Object.keys(STAGES)) {
+    const start = Date.now();
+    const passed = STAGES[name]();
+    const seconds = Math.round((Date.now() - start) / 1000);
+    report.push(`${passed ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)`);
+    if (!passed) process.exitCode = 1;
+  }
+  console.log(report.join('\n'));
+}
+
+main(process.argv.slice(2));
