@@ -15,14 +15,16 @@ class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports)
       : backoff_(env, exports), permits_(env, exports, clock_), breakers_(env, exports, clock_) {
-    Export(env, exports, "setClock", SetClock, &clock_);
+    Export(env, exports, "setClock", SetClock, this);
   }
 
  private:
   /// setClock(ms): holds this environment's clock at `ms`; a negative value ends that.
   static napi_value SetClock(napi_env env, napi_callback_info info) {
     const Arguments<1> arguments(env, info);
-    arguments.Data<EnvClock>()->Set(arguments.Double(0));
+    auto* addon = arguments.Data<Addon>();
+    addon->breakers_.recorder().Drain();  // What happened so far, happened at the time so far.
+    addon->clock_.Set(arguments.Double(0));
     return nullptr;
   }
 

@@ -1,0 +1,300 @@
+#include "binding/breaker_api.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+namespace sekering {
+namespace {
+
+double Field(const Napi::Object& object, const char* name) {
+  return object.Get(name).ToNumber().DoubleValue();
+}
+
+uint32_t Whole(const Napi::Object& object, const char* name) {
+  return static_cast<uint32_t>(std::clamp(Field(object, name), 0.0, 4294967295.0));
+}
+
+TripRules RulesOf(const Napi::Object& object) {
+  TripRules rules;
+  rules.error_threshold_percentage = Field(object, "errorThresholdPercentage");
+  rules.slow_call_threshold_percentage = Field(object, "slowCallThresholdPercentage");
+  rules.volume_threshold = Whole(object, "volumeThreshold");
+  rules.consecutive_failures = Whole(object, "consecutiveFailures");
+  rules.failure_count = Whole(object, "failureCount");
+  rules.sliding_window_size = Whole(object, "slidingWindowSize");
+  rules.minimum_calls = Whole(object, "minimumCalls");
+  return rules;
+}
+
+BreakerConfig ConfigOf(const Napi::Object& object) {
+  BreakerConfig config;
+  config.rules = RulesOf(object);
+  config.bucket_length = FromMillis(Field(object, "bucketLength"));
+  config.buckets = Whole(object, "buckets");
+  config.percentiles = Field(object, "percentiles") != 0;
+  config.slow_call = FromMillis(Field(object, "slowCall"));
+  config.half_open_probes = Whole(object, "halfOpenProbes");
+  config.success_threshold = Whole(object, "successThreshold");
+  config.probe_lease = FromMillis(Field(object, "probeLease"));
+  config.reset_initial = FromMillis(Field(object, "resetInitial"));
+  config.reset_factor = Field(object, "resetFactor");
+  config.reset_max = FromMillis(Field(object, "resetMax"));
+  config.ramp_up = FromMillis(Field(object, "rampUp"));
+  config.warm_up = FromMillis(Field(object, "warmUp"));
+  assert(config.buckets >= 1 && config.buckets <= kBucketsMax);
+  assert(config.half_open_probes >= 1 && config.half_open_probes <= kProbesMax);
+  assert(config.rules.sliding_window_size <= LastCalls::kSizeMax);
+  return config;
+}
+
+}  // namespace
+
+/// Each is one exported function; its comment gives the JavaScript signature.
+struct BreakerFunctions {
+  template <size_t kCount>
+  struct Call : Arguments<kCount> {
+    Call(napi_env env, napi_callback_info info)
+        : Arguments<kCount>(env, info),
+          api(*this->template Data<BreakerApi>()),
+          now(api.recorder_.clock().Now()) {}
+    BreakerEntry& Entry() { return api.recorder_.Look(this->Uint32(0)); }
+    BreakerApi& api;
+    Micros now;
+  };
+
+  /// attachRecorder(control: Int32Array, ring: Uint32Array, answer: Float64Array)
+  static napi_value Attach(napi_env env, napi_callback_info info) {
+    Call<3> call(env, info);
+    call.api.recorder_.Attach(call[0], call[1]);
+    call.api.answer_.Reset(env, call[2]);
+    return nullptr;
+  }
+
+  /// addCells(cells: Uint32Array)
+  static napi_value AddCells(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    call.api.recorder_.AddCells(call[0]);
+    return nullptr;
+  }
+
+  /// createBreaker(config): its id; -1: call addCells first; -2: no memory.
+  static napi_value Create(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    Recorder& recorder = call.api.recorder_;
+    if (!recorder.HasFreeCell()) return ToJs(env, -1.0);
+    const uint32_t id = recorder.Create(ConfigOf(Napi::Object(env, call[0])));
+    return id == Recorder::kNoId ? ToJs(env, -2.0) : ToJs(env, id);
+  }
+
+  /// destroyBreaker(id)
+  static napi_value Destroy(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    call.api.recorder_.Destroy(call.Uint32(0));
+    return nullptr;
+  }
+
+  /// drain()
+  static napi_value Drain(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    call.api.recorder_.Drain();
+    return nullptr;
+  }
+
+  /// holdLoop()
+  static napi_value HoldLoop(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    call.api.recorder_.HoldLoop();
+    return nullptr;
+  }
+
+  /// admit(id, random): -1 refused, else the probe's number (kNoProbe for an ordinary call).
+  static napi_value Admit(napi_env env, napi_callback_info info) {
+    Call<2> call(env, info);
+    BreakerEntry& entry = call.Entry();
+    const Admission admission = entry.breaker.Admit(call.now, call.Double(1));
+    Recorder::Publish(entry);
+    return admission.admitted ? ToJs(env, admission.probe) : ToJs(env, -1.0);
+  }
+
+  /// abandon(id, period, probe)
+  static napi_value Abandon(napi_env env, napi_callback_info info) {
+    Call<3> call(env, info);
+    call.Entry().breaker.Abandon(call.Uint32(1), call.Uint32(2));
+    return nullptr;
+  }
+
+  static napi_value Record(napi_env env, napi_callback_info info, bool failed) {
+    Call<5> call(env, info);
+    BreakerEntry& entry = call.Entry();
+    const Outcome outcome{failed, failed && call.Uint32(4) != 0, MicrosOfTicks(call.Uint32(1)),
+                          call.Uint32(2), call.Uint32(3)};
+    const bool trips = entry.breaker.Record(outcome, call.now);
+    Recorder::Publish(entry);
+    return ToJs(env, trips);
+  }
+
+  /// success(id, ticks, period, probe): whether the caller must trip.
+  static napi_value Success(napi_env env, napi_callback_info info) {
+    return Record(env, info, false);
+  }
+
+  /// failure(id, ticks, period, probe, timedOut: 0 | 1): whether the caller must trip.
+  static napi_value Failure(napi_env env, napi_callback_info info) {
+    return Record(env, info, true);
+  }
+
+  /// trip(id, period, resetMin)
+  static napi_value Trip(napi_env env, napi_callback_info info) {
+    Call<3> call(env, info);
+    BreakerEntry& entry = call.Entry();
+    entry.breaker.Trip(call.Uint32(1), FromMillis(call.Double(2)), call.now);
+    Recorder::Publish(entry);
+    return nullptr;
+  }
+
+  /// moveTo(id, state: 0 closed, 1 open, 2 half-open), by hand
+  static napi_value MoveTo(napi_env env, napi_callback_info info) {
+    Call<2> call(env, info);
+    BreakerEntry& entry = call.Entry();
+    switch (static_cast<State>(call.Uint32(1))) {
+      case State::kOpen:
+        entry.breaker.Open(call.now);
+        break;
+      case State::kHalfOpen:
+        entry.breaker.HalfOpen();
+        break;
+      default:
+        entry.breaker.Close(call.now);
+    }
+    Recorder::Publish(entry);
+    return nullptr;
+  }
+
+  /// poll(id): half-opens an open circuit that is due; the milliseconds that are left otherwise.
+  static napi_value Poll(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    BreakerEntry& entry = call.Entry();
+    entry.breaker.Poll(call.now);
+    Recorder::Publish(entry);
+    const Micros left = entry.breaker.OpenFor(call.now);
+    return ToJs(env, left >= kNever ? INFINITY : ToMillis(left));
+  }
+
+  /// transitions(id): how many there were since the last look. answer[0] is how many of them are
+  /// forgotten, and the states that the others led to follow, oldest first.
+  static napi_value Transitions(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    BreakerEntry& entry = call.Entry();
+    const uint32_t count = entry.breaker.generation() - entry.seen_generation;
+    const uint32_t known = std::min(count, kHistoryMax);
+    call.api.answer_[0] = count - known;
+    for (uint32_t i = 0; i < known; ++i) {
+      call.api.answer_[1 + i] = static_cast<double>(entry.breaker.StateBefore(known - 1 - i));
+    }
+    entry.seen_generation += count;
+    Recorder::Publish(entry);
+    return ToJs(env, known);
+  }
+
+  /// hasFreeProbe(id)
+  static napi_value HasFreeProbe(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    return ToJs(env, call.Entry().breaker.HasFreeProbe(call.now));
+  }
+
+  /// isWarming(id)
+  static napi_value IsWarming(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    return ToJs(env, call.Entry().breaker.Warming(call.now));
+  }
+
+  /// rotate(id)
+  static napi_value Rotate(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    call.Entry().breaker.Rotate();
+    return nullptr;
+  }
+
+  /// count(id, counter, n)
+  static napi_value Count(napi_env env, napi_callback_info info) {
+    Call<3> call(env, info);
+    Breaker& breaker = call.Entry().breaker;
+    breaker.Count(static_cast<Counter>(call.Uint32(1)), call.Uint32(2), breaker.Epoch(call.now));
+    return nullptr;
+  }
+
+  /// addLatency(id, ms, n)
+  static napi_value AddLatency(napi_env env, napi_callback_info info) {
+    Call<3> call(env, info);
+    Breaker& breaker = call.Entry().breaker;
+    breaker.AddLatency(call.Uint32(1), call.Uint32(2), breaker.Epoch(call.now));
+    return nullptr;
+  }
+
+  /// stats(id, age): of the window (age -1) or of one bucket, into answer: the counters, the mean,
+  /// the percentiles, then latencies in pairs (ms, count). Returns the number of pairs.
+  static napi_value Stats(napi_env env, napi_callback_info info) {
+    Call<2> call(env, info);
+    const Breaker& breaker = call.Entry().breaker;
+    const TimeWindow& window = breaker.window();
+    const uint32_t epoch = breaker.Epoch(call.now);
+    const bool whole = call.Double(1) < 0;
+    const uint32_t age = whole ? 0 : call.Uint32(1);
+    double* out = call.api.answer_.data();
+    for (uint32_t i = 0; i < kCounters; ++i) {
+      const auto counter = static_cast<Counter>(i);
+      const uint64_t count =
+          whole ? window.Sum(counter, epoch) : window.Bucket(counter, epoch, age);
+      *out++ = static_cast<double>(count);
+    }
+    std::array<LatencyCount, kLatencyCells> storage;
+    const size_t found =
+        whole ? window.Latencies(epoch, storage) : window.BucketLatencies(epoch, age, storage);
+    const std::span<const LatencyCount> latencies(storage.data(), found);
+    *out++ = MeanLatency(latencies);
+    for (const double percentile : kPercentiles) *out++ = Percentile(latencies, percentile);
+    for (const LatencyCount& latency : latencies) {
+      *out++ = latency.ms;
+      *out++ = static_cast<double>(latency.count);
+    }
+    return ToJs(env, static_cast<uint32_t>(found));
+  }
+
+  /// clockNow(): milliseconds
+  static napi_value ClockNow(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    return ToJs(env, ToMillis(call.now));
+  }
+};
+
+BreakerApi::BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& clock)
+    : recorder_(env, clock) {
+  using F = BreakerFunctions;
+  const std::pair<const char*, napi_callback> functions[] = {
+      {"attachRecorder", F::Attach},
+      {"addCells", F::AddCells},
+      {"createBreaker", F::Create},
+      {"destroyBreaker", F::Destroy},
+      {"drain", F::Drain},
+      {"holdLoop", F::HoldLoop},
+      {"admit", F::Admit},
+      {"abandon", F::Abandon},
+      {"success", F::Success},
+      {"failure", F::Failure},
+      {"trip", F::Trip},
+      {"moveTo", F::MoveTo},
+      {"poll", F::Poll},
+      {"transitions", F::Transitions},
+      {"hasFreeProbe", F::HasFreeProbe},
+      {"isWarming", F::IsWarming},
+      {"rotate", F::Rotate},
+      {"count", F::Count},
+      {"addLatency", F::AddLatency},
+      {"stats", F::Stats},
+      {"clockNow", F::ClockNow},
+  };
+  for (const auto& [name, callback] : functions) Export(env, exports, name, callback, this);
+}
+
+}  // namespace sekering

@@ -1,0 +1,379 @@
+#include "core/breaker.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sekering {
+namespace {
+
+constexpr uint64_t Pack(uint32_t high, uint32_t low) {
+  return uint64_t{high} << 32 | low;
+}
+constexpr uint32_t High(uint64_t word) {
+  return static_cast<uint32_t>(word >> 32);
+}
+constexpr uint32_t Low(uint64_t word) {
+  return static_cast<uint32_t>(word);
+}
+
+constexpr uint32_t GenerationBits(Period period) {
+  return period >> 2;
+}
+constexpr Period PeriodOf(uint64_t word) {
+  return High(word) << 2 | (Low(word) & 3);
+}
+
+/// A time that belongs to a generation: the generation's low 16 bits above 48 bits of microseconds
+/// (8.9 years since the machine started).
+constexpr Micros kStampMax = (Micros{1} << 48) - 1;
+constexpr uint64_t Stamp(uint32_t generation, Micros at) {
+  return uint64_t{generation & 0xFFFF} << 48 |
+         static_cast<uint64_t>(std::clamp<Micros>(at, 0, kStampMax));
+}
+constexpr bool StampIsOf(uint64_t stamp, uint32_t generation) {
+  return stamp >> 48 == (generation & 0xFFFF);
+}
+constexpr Micros StampTime(uint64_t stamp) {
+  return static_cast<Micros>(stamp) & kStampMax;
+}
+
+/// A probe's lease. Its deadline is kept in milliseconds, rounded up, and 0 is a free lease.
+struct Lease {
+  static constexpr uint64_t kDeadlineMax = (uint64_t{1} << 40) - 1;
+
+  static uint64_t Make(uint32_t participant, Period period, Micros deadline) {
+    const auto ms = static_cast<uint64_t>(deadline / 1000 + 1);
+    return uint64_t{participant & 0x3FF} << 54 | uint64_t{GenerationBits(period) & 0x3FFF} << 40 |
+           std::min(ms, kDeadlineMax);
+  }
+  /// Whether the lease keeps others out at `now`.
+  static bool Holds(uint64_t lease, Period period, Micros now) {
+    if (lease == 0) return false;
+    const bool same_period = (lease >> 40 & 0x3FFF) == (GenerationBits(period) & 0x3FFF);
+    return same_period &&
+           static_cast<uint64_t>(std::max<Micros>(now, 0) / 1000) < (lease & kDeadlineMax);
+  }
+};
+
+constexpr size_t kHeaderCells = sizeof(BreakerMemory) / sizeof(Cell);
+
+uint32_t WholeMillis(Micros latency) {
+  const Micros ms = (std::max<Micros>(latency, 0) + 500) / 1000;
+  return static_cast<uint32_t>(std::min<Micros>(ms, kLatencyMsMax));
+}
+
+}  // namespace
+
+size_t Breaker::HotCells(const BreakerConfig& config) {
+  return kHeaderCells + LastCalls::Cells(config.rules.sliding_window_size) +
+         TimeWindow::HotCells(config.buckets);
+}
+
+size_t Breaker::ColdCells(const BreakerConfig& config) {
+  return TimeWindow::ColdCells(config.buckets);
+}
+
+Breaker::Breaker(const BreakerConfig& config, Cell* hot, Cell* cold)
+    : config_(config), memory_(reinterpret_cast<BreakerMemory*>(hot)) {
+  const uint32_t size = config.rules.sliding_window_size;
+  Cell* const last_calls = hot + kHeaderCells;
+  Cell* const counters = last_calls + LastCalls::Cells(size);
+  last_calls_ = LastCalls(&memory_->last_position, last_calls, size);
+  window_ = TimeWindow({counters, cold, memory_->touched}, config.buckets, config.shared);
+}
+
+void Breaker::Initialize(Micros now) noexcept {
+  memory_->origin.store(static_cast<uint64_t>(now));
+}
+
+void Breaker::Clear() noexcept {
+  window_.Clear();
+  last_calls_.Clear();
+  Cell* const cells = reinterpret_cast<Cell*>(memory_);
+  for (size_t i = 0; i < kHeaderCells; ++i) cells[i].store(0, std::memory_order_relaxed);
+}
+
+Period Breaker::period() const noexcept {
+  return PeriodOf(memory_->state.load());
+}
+
+uint32_t Breaker::generation() const noexcept {
+  return High(memory_->state.load());
+}
+
+State Breaker::StateBefore(uint32_t age) const noexcept {
+  return static_cast<State>(Low(memory_->state.load()) >> (2 * age) & 3);
+}
+
+uint32_t Breaker::Epoch(Micros now) const noexcept {
+  if (config_.bucket_length == 0) return Low(memory_->rotations.load());
+  const Micros age = now - static_cast<Micros>(memory_->origin.load(std::memory_order_relaxed));
+  return static_cast<uint32_t>(std::max<Micros>(age, 0) / config_.bucket_length);
+}
+
+void Breaker::Rotate() noexcept {
+  memory_->rotations.fetch_add(1);
+}
+
+bool Breaker::Warming(Micros now) const noexcept {
+  return config_.warm_up > 0 &&
+         now < Later(static_cast<Micros>(memory_->origin.load()), config_.warm_up);
+}
+
+// ---- Transitions -------------------------------------------------------------------------------
+
+bool Breaker::Transition(Period from, State to) noexcept {
+  uint64_t word = memory_->state.load();
+  while (PeriodOf(word) == from) {
+    const uint64_t next = Pack(High(word) + 1, Low(word) << 2 | static_cast<uint32_t>(to));
+    if (memory_->state.compare_exchange_weak(word, next)) return true;
+  }
+  return false;
+}
+
+Micros Breaker::ResetAfter(uint64_t trips) const noexcept {
+  const double power = static_cast<double>(std::min<uint64_t>(trips, 1024)) - 1;
+  const double micros = static_cast<double>(config_.reset_initial) *
+                        std::pow(config_.reset_factor, std::max(power, 0.0));
+  const auto max = static_cast<double>(config_.reset_max);
+  return micros < max ? static_cast<Micros>(micros) : config_.reset_max;
+}
+
+bool Breaker::OpenFrom(Period from, Micros reset_min, Micros now) noexcept {
+  if (!Transition(from, State::kOpen)) return false;
+  const uint64_t trips = memory_->trips_in_row.fetch_add(1) + 1;
+  const uint32_t generation = GenerationBits(from) + 1;
+  const Micros wait = std::max(ResetAfter(trips), reset_min);
+  // Whoever reads this before the store finds a stamp of another generation, and computes the time
+  // itself (OpenUntil); so a process that dies here leaves no circuit open for ever.
+  memory_->reopen.store(Stamp(generation, Later(now, wait)));
+  return true;
+}
+
+bool Breaker::CloseFrom(Period from, Micros now) noexcept {
+  const uint32_t epoch = Epoch(now);
+  const bool ramps = config_.ramp_up > 0;
+  if (ramps) memory_->ramp.store(Stamp(GenerationBits(from) + 1, now));
+  if (!Transition(from, ramps ? State::kRamping : State::kClosed)) return false;
+  memory_->trips_in_row.store(0);
+  memory_->base.store(Pack(epoch, window_.Bucket(Counter::kFailures, epoch, 0)));
+  if (config_.rules.sliding_window_size != 0) {
+    memory_->last_since.store(last_calls_.position());
+  }
+  return true;
+}
+
+Micros Breaker::OpenUntil(uint32_t generation, Micros now) noexcept {
+  uint64_t stamp = memory_->reopen.load();
+  if (StampIsOf(stamp, generation)) return StampTime(stamp);
+  const uint64_t repaired = Stamp(generation, Later(now, ResetAfter(memory_->trips_in_row.load())));
+  if (memory_->reopen.compare_exchange_strong(stamp, repaired)) return StampTime(repaired);
+  return StampIsOf(stamp, generation) ? StampTime(stamp) : kNever;
+}
+
+bool Breaker::Poll(Micros now) noexcept {
+  const Period present = period();
+  if (StateOf(present) != State::kOpen) return false;
+  const Micros until = OpenUntil(GenerationBits(present), now);
+  return until < kStampMax && now >= until && Transition(present, State::kHalfOpen);
+}
+
+Micros Breaker::OpenFor(Micros now) noexcept {
+  const Period present = period();
+  if (StateOf(present) != State::kOpen) return 0;
+  const Micros until = OpenUntil(GenerationBits(present), now);
+  return until >= kStampMax ? kNever : std::max<Micros>(until - now, 0);
+}
+
+bool Breaker::Trip(Period from, Micros reset_min, Micros now) noexcept {
+  return StateOf(from) != State::kOpen && OpenFrom(from, reset_min, now);
+}
+
+bool Breaker::Open(Micros now) noexcept {
+  for (Period present = period(); StateOf(present) != State::kOpen; present = period()) {
+    if (OpenFrom(present, 0, now)) return true;
+  }
+  return false;
+}
+
+bool Breaker::Close(Micros now) noexcept {
+  for (Period present = period();
+       StateOf(present) == State::kOpen || StateOf(present) == State::kHalfOpen;
+       present = period()) {
+    if (CloseFrom(present, now)) return true;
+  }
+  return false;
+}
+
+bool Breaker::HalfOpen() noexcept {
+  for (Period present = period(); StateOf(present) != State::kHalfOpen; present = period()) {
+    if (Transition(present, State::kHalfOpen)) return true;
+  }
+  return false;
+}
+
+// ---- Admission ---------------------------------------------------------------------------------
+
+uint32_t Breaker::TakeLease(Period period, Micros now, uint32_t participant) noexcept {
+  const uint64_t mine = Lease::Make(participant, period, Later(now, config_.probe_lease));
+  for (uint32_t i = 0; i < config_.half_open_probes; ++i) {
+    uint64_t lease = memory_->leases[i].load();
+    if (!Lease::Holds(lease, period, now) &&
+        memory_->leases[i].compare_exchange_strong(lease, mine)) {
+      return i;
+    }
+  }
+  return kNoProbe;
+}
+
+bool Breaker::HasFreeProbe(Micros now) const noexcept {
+  const Period present = period();
+  if (StateOf(present) != State::kHalfOpen) return false;
+  for (uint32_t i = 0; i < config_.half_open_probes; ++i) {
+    if (!Lease::Holds(memory_->leases[i].load(), present, now)) return true;
+  }
+  return false;
+}
+
+bool Breaker::RampAdmits(Period period, Micros now, double random) noexcept {
+  const uint64_t stamp = memory_->ramp.load();
+  const Micros age = StampIsOf(stamp, GenerationBits(period)) ? now - StampTime(stamp) : kNever;
+  if (age >= config_.ramp_up) {
+    Transition(period, State::kClosed);
+    return true;
+  }
+  // At least a tenth passes from the start, so that the ramp sees outcomes to go by.
+  const double share = static_cast<double>(age) / static_cast<double>(config_.ramp_up);
+  return random < std::max(share, 0.1);
+}
+
+Admission Breaker::Admit(Micros now, double random, uint32_t participant) noexcept {
+  Poll(now);
+  const Period present = period();
+  switch (StateOf(present)) {
+    case State::kClosed:
+      return {true, present, kNoProbe};
+    case State::kOpen:
+      return {false, present, kNoProbe};
+    case State::kHalfOpen: {
+      const uint32_t probe = TakeLease(present, now, participant);
+      return {probe != kNoProbe, present, probe};
+    }
+    case State::kRamping: {
+      const bool admitted = RampAdmits(present, now, random);
+      return {admitted, period(), kNoProbe};
+    }
+  }
+  return {false, present, kNoProbe};
+}
+
+void Breaker::Abandon(Period period, uint32_t probe) noexcept {
+  if (probe >= kProbesMax) return;
+  Cell& cell = memory_->leases[probe];
+  uint64_t lease = cell.load();
+  // Only a lease of this period: a later one in the same place is somebody else's.
+  if (Lease::Holds(lease, period, 0)) cell.compare_exchange_strong(lease, 0);
+}
+
+// ---- Outcomes ----------------------------------------------------------------------------------
+
+void Breaker::Count(Counter counter, uint32_t count, uint32_t epoch) noexcept {
+  window_.Add(counter, epoch, count);
+}
+
+void Breaker::AddLatency(uint32_t ms, uint32_t count, uint32_t epoch) noexcept {
+  if (config_.percentiles) window_.AddLatency(ms, epoch, count);
+}
+
+void Breaker::EndStreak() noexcept {
+  if (config_.rules.consecutive_failures != 0) memory_->streak.store(Pack(generation(), 0));
+}
+
+uint32_t Breaker::LengthenStreak() noexcept {
+  if (config_.rules.consecutive_failures == 0) return 0;
+  const uint32_t present = generation();
+  uint64_t word = memory_->streak.load();
+  for (;;) {
+    const uint32_t count = High(word) == present ? std::min(Low(word), UINT32_MAX - 1) : 0;
+    if (memory_->streak.compare_exchange_weak(word, Pack(present, count + 1))) return count + 1;
+  }
+}
+
+void Breaker::CountSuccesses(uint32_t count, uint32_t epoch) noexcept {
+  Count(Counter::kSuccesses, count, epoch);
+  EndStreak();
+  if (config_.rules.sliding_window_size == 0) return;
+  for (uint32_t i = 0; i < count; ++i) last_calls_.Record(false, false);
+}
+
+uint64_t Breaker::FailuresSinceClosed(uint32_t epoch) const noexcept {
+  const uint64_t base = memory_->base.load();
+  const uint32_t buckets_since = epoch - High(base);
+  if (buckets_since >= config_.buckets) return window_.Sum(Counter::kFailures, epoch);
+  uint64_t sum = 0;
+  for (uint32_t age = 0; age <= buckets_since; ++age) {
+    sum += window_.Bucket(Counter::kFailures, epoch, age);
+  }
+  return sum - std::min<uint64_t>(sum, Low(base));
+}
+
+Seen Breaker::Look(Micros now, uint32_t streak) const noexcept {
+  const uint32_t epoch = Epoch(now);
+  const TripRules& rules = config_.rules;
+  Seen seen;
+  seen.failures_in_a_row = streak;
+  seen.fires = window_.Sum(Counter::kFires, epoch);
+  if (rules.failure_count != 0) seen.failures_since_closed = FailuresSinceClosed(epoch);
+  seen.failures = window_.Sum(Counter::kFailures, epoch);
+  if (rules.slow_call_threshold_percentage >= 0) {
+    seen.completed = seen.failures + window_.Sum(Counter::kSuccesses, epoch);
+    seen.slow = window_.Sum(Counter::kSlowCalls, epoch);
+  }
+  if (rules.sliding_window_size != 0) {
+    const LastCalls::Totals last = last_calls_.Read(memory_->last_since.load());
+    seen.last_calls = last.calls;
+    seen.last_failures = last.failures;
+    seen.last_slow = last.slow;
+  }
+  return seen;
+}
+
+bool Breaker::RecordProbeSuccess(const Outcome& outcome, Micros now) noexcept {
+  const uint32_t present = generation();
+  Abandon(outcome.period, outcome.probe);
+  uint64_t word = memory_->probes_won.load();
+  uint64_t next;
+  do {
+    next = Pack(present, (High(word) == present ? Low(word) : 0) + 1);
+  } while (!memory_->probes_won.compare_exchange_weak(word, next));
+  if (Low(next) >= config_.success_threshold) CloseFrom(outcome.period, now);
+  return false;
+}
+
+bool Breaker::Record(const Outcome& outcome, Micros now) noexcept {
+  const bool slow = outcome.latency >= config_.slow_call;
+  const uint32_t epoch = Epoch(now);
+  // A timeout is both: opossum counts it, and its latency, as a timeout and as a failure.
+  if (outcome.timed_out) Count(Counter::kTimeouts, 1, epoch);
+  Count(outcome.failed ? Counter::kFailures : Counter::kSuccesses, 1, epoch);
+  if (slow) Count(Counter::kSlowCalls, 1, epoch);
+  AddLatency(WholeMillis(outcome.latency), outcome.timed_out ? 2 : 1, epoch);
+
+  // A call of an earlier period is counted, but says nothing about the present one.
+  if (outcome.period != period()) return false;
+  if (StateOf(outcome.period) == State::kHalfOpen) {
+    return outcome.failed || RecordProbeSuccess(outcome, now);
+  }
+  if (config_.rules.sliding_window_size != 0) last_calls_.Record(outcome.failed, slow);
+  uint32_t streak = 0;
+  if (outcome.failed) {
+    streak = LengthenStreak();
+  } else {
+    EndStreak();
+    if (!slow) return false;
+  }
+  if (StateOf(outcome.period) == State::kOpen || Warming(now)) return false;
+  return ShouldTrip(config_.rules, Look(now, streak));
+}
+
+}  // namespace sekering

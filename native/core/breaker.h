@@ -1,0 +1,174 @@
+// The circuit breaker: its state, who may pass, and what an outcome changes.
+//
+// All of a breaker's state is a block of 64-bit cells (BreakerMemory and the window's cells), used
+// in place and only through atomic operations, so the same code serves a breaker of one thread and
+// one that many processes map. Nobody waits for anybody: each change is one compare-and-swap, and
+// what a change has besides (when an open circuit may be tried again, who probes) carries the
+// generation it belongs to, so that anyone can tell a leftover from the present.
+
+#ifndef SEKERING_CORE_BREAKER_H_
+#define SEKERING_CORE_BREAKER_H_
+
+#include <cstdint>
+#include <span>
+
+#include "core/trip.h"
+#include "core/units.h"
+#include "core/window.h"
+
+namespace sekering {
+
+/// JavaScript reads the two low bits of a period as one of these.
+enum class State : uint32_t {
+  kClosed = 0,
+  kOpen = 1,
+  kHalfOpen = 2,
+  /// Closed, but admitting only a share of the calls, which grows.
+  kRamping = 3,
+};
+
+/// A stretch of time between two transitions: its generation (30 bits) above its state (2 bits).
+using Period = uint32_t;
+constexpr State StateOf(Period period) {
+  return static_cast<State>(period & 3);
+}
+
+inline constexpr uint32_t kProbesMax = 16;
+/// Transitions that the state word remembers.
+inline constexpr uint32_t kHistoryMax = 16;
+
+struct BreakerConfig {
+  TripRules rules;
+  /// 0: buckets are rotated by hand.
+  Micros bucket_length = 1000000;
+  uint32_t buckets = 10;
+  bool percentiles = true;
+  bool shared = false;
+  Micros slow_call = kNever;
+  /// How many calls may test a half-open circuit at once, and how many must succeed to close it.
+  uint32_t half_open_probes = 1;
+  uint32_t success_threshold = 1;
+  /// A probe that has not settled by then no longer keeps others from probing.
+  Micros probe_lease = 30000000;
+  /// Time to the next try: reset_initial * reset_factor^(trips in a row - 1), at most reset_max.
+  Micros reset_initial = 30000000;
+  double reset_factor = 1;
+  Micros reset_max = 30000000;
+  /// How long after closing until every call is admitted again; 0: at once.
+  Micros ramp_up = 0;
+  /// How long after creation failures do not trip.
+  Micros warm_up = 0;
+};
+
+struct BreakerMemory {
+  Cell state;         // generation:32 | history of 16 states, the present one in the low bits
+  Cell reopen;        // generation:16 | when an open circuit may be tried, in microseconds:48
+  Cell ramp;          // generation:16 | when the ramp began, in microseconds:48
+  Cell streak;        // generation:32 | failures in a row:32
+  Cell probes_won;    // generation:32 | probes that succeeded:32
+  Cell trips_in_row;  // without closing in between
+  Cell base;          // epoch:32 | failures of that epoch:32 when the circuit last closed
+  Cell last_position;
+  Cell last_since;          // first position of the last calls that counts
+  Cell rotations;           // the epoch when buckets are rotated by hand
+  Cell origin;              // when epoch 0 began, in microseconds
+  Cell leases[kProbesMax];  // participant:10 | generation:14 | deadline in milliseconds:40
+  Cell touched[kTouchedWords];
+};
+static_assert(sizeof(BreakerMemory) == (11 + kProbesMax + kTouchedWords) * sizeof(Cell));
+
+/// What Admit answers.
+struct Admission {
+  bool admitted;
+  Period period;
+  /// The probe's lease, or kNoProbe for an ordinary call.
+  uint32_t probe;
+};
+inline constexpr uint32_t kNoProbe = kProbesMax;
+
+/// How a call ended. `slow` is derived from the latency by the breaker.
+struct Outcome {
+  bool failed;
+  bool timed_out;
+  Micros latency;
+  Period period;  // in which the call was admitted
+  uint32_t probe = kNoProbe;
+};
+
+class Breaker {
+ public:
+  /// The cells of the two blocks of memory that a breaker needs, zeroed.
+  static size_t HotCells(const BreakerConfig& config);
+  static size_t ColdCells(const BreakerConfig& config);
+
+  Breaker() = default;
+  /// A view of memory that holds a breaker, or zeroes.
+  Breaker(const BreakerConfig& config, Cell* hot, Cell* cold);
+
+  /// Makes a closed breaker of zeroed memory.
+  void Initialize(Micros now) noexcept;
+  /// Zeroes the memory for its next user, touching only what was used.
+  void Clear() noexcept;
+
+  Period period() const noexcept;
+  uint32_t generation() const noexcept;
+  /// The state `age` transitions ago, for age < kHistoryMax.
+  State StateBefore(uint32_t age) const noexcept;
+
+  /// Whether a call may pass. `random` is in [0, 1); `participant` is who asks (below 1024).
+  Admission Admit(Micros now, double random, uint32_t participant = 0) noexcept;
+  /// Gives a probe back without an outcome: the call was never made.
+  void Abandon(Period period, uint32_t probe) noexcept;
+  bool HasFreeProbe(Micros now) const noexcept;
+
+  /// Counts `count` successes of an ordinary period at once, latencies apart (AddLatency). These
+  /// three take the epoch, as a caller with many outcomes at hand computes it once (Epoch).
+  void CountSuccesses(uint32_t count, uint32_t epoch) noexcept;
+  void AddLatency(uint32_t ms, uint32_t count, uint32_t epoch) noexcept;
+  void Count(Counter counter, uint32_t count, uint32_t epoch) noexcept;
+
+  /// Counts an outcome. For a failure (or a slow success): whether the caller must Trip. A probe's
+  /// success may close the circuit, which shows in period().
+  bool Record(const Outcome& outcome, Micros now) noexcept;
+  /// Opens the circuit if it is still in `period`. Not before `reset_min` is it tried again.
+  bool Trip(Period period, Micros reset_min, Micros now) noexcept;
+
+  /// By hand: from whatever state. False when it was so already.
+  bool Open(Micros now) noexcept;
+  bool Close(Micros now) noexcept;
+  bool HalfOpen() noexcept;
+
+  /// Half-opens an open circuit whose time has come. Returns whether it did.
+  bool Poll(Micros now) noexcept;
+  /// How long an open circuit stays so; 0 for one that is not open.
+  Micros OpenFor(Micros now) noexcept;
+
+  bool Warming(Micros now) const noexcept;
+  void Rotate() noexcept;
+  uint32_t Epoch(Micros now) const noexcept;
+  const TimeWindow& window() const { return window_; }
+  const BreakerConfig& config() const { return config_; }
+
+ private:
+  bool Transition(Period from, State to) noexcept;
+  bool OpenFrom(Period from, Micros reset_min, Micros now) noexcept;
+  bool CloseFrom(Period from, Micros now) noexcept;
+  Micros ResetAfter(uint64_t trips) const noexcept;
+  Micros OpenUntil(uint32_t generation, Micros now) noexcept;
+  bool RampAdmits(Period period, Micros now, double random) noexcept;
+  uint32_t TakeLease(Period period, Micros now, uint32_t participant) noexcept;
+  bool RecordProbeSuccess(const Outcome& outcome, Micros now) noexcept;
+  void EndStreak() noexcept;
+  uint32_t LengthenStreak() noexcept;
+  Seen Look(Micros now, uint32_t streak) const noexcept;
+  uint64_t FailuresSinceClosed(uint32_t epoch) const noexcept;
+
+  BreakerConfig config_;
+  BreakerMemory* memory_ = nullptr;
+  TimeWindow window_;
+  LastCalls last_calls_;
+};
+
+}  // namespace sekering
+
+#endif  // SEKERING_CORE_BREAKER_H_

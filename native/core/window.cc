@@ -1,0 +1,176 @@
+#include "core/window.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace sekering {
+namespace {
+
+constexpr uint32_t EpochOf(uint64_t word) {
+  return static_cast<uint32_t>(word >> 32);
+}
+constexpr uint32_t CountOf(uint64_t word) {
+  return static_cast<uint32_t>(word);
+}
+constexpr uint64_t Pack(uint32_t high, uint32_t low) {
+  return uint64_t{high} << 32 | low;
+}
+
+/// What `word` becomes when `count` is added in `epoch`. A writer that is behind (it read the clock
+/// before a roll-over) adds to the newer epoch: its call is counted a bucket late, and not lost.
+uint64_t Added(uint64_t word, uint32_t epoch, uint32_t count) {
+  const bool stale = static_cast<int32_t>(epoch - EpochOf(word)) > 0;
+  if (stale) return Pack(epoch, count);
+  const uint64_t sum = uint64_t{CountOf(word)} + count;
+  return Pack(EpochOf(word), static_cast<uint32_t>(std::min<uint64_t>(sum, UINT32_MAX)));
+}
+
+/// The count of a cell if it belongs to one of the `buckets` epochs that end with `epoch`.
+uint32_t CountWithin(uint64_t word, uint32_t epoch, uint32_t buckets) {
+  const auto age = static_cast<int32_t>(epoch - EpochOf(word));
+  return age < static_cast<int32_t>(buckets) ? CountOf(word) : 0;
+}
+
+}  // namespace
+
+Cell* TimeWindow::LatencyRow(uint32_t cell) const {
+  if (cell < kHotLatencyCells) return memory_.hot + size_t{kCounters + cell} * buckets_;
+  return memory_.cold + size_t{cell - kHotLatencyCells} * buckets_;
+}
+
+void TimeWindow::AddTo(Cell& cell, uint32_t epoch, uint32_t count) noexcept {
+  uint64_t word = cell.load(std::memory_order_relaxed);
+  if (!shared_) {
+    cell.store(Added(word, epoch, count), std::memory_order_relaxed);
+    return;
+  }
+  while (!cell.compare_exchange_weak(word, Added(word, epoch, count), std::memory_order_relaxed)) {
+  }
+}
+
+void TimeWindow::Add(Counter counter, uint32_t epoch, uint32_t count) noexcept {
+  AddTo(CounterRow(counter)[epoch % buckets_], epoch, count);
+}
+
+void TimeWindow::AddLatency(uint32_t ms, uint32_t epoch, uint32_t count) noexcept {
+  const uint32_t cell = LatencyCell(ms);
+  const uint64_t bit = uint64_t{1} << (cell % 64);
+  Cell& touched = memory_.touched[cell / 64];
+  if ((touched.load(std::memory_order_relaxed) & bit) == 0) {
+    touched.fetch_or(bit, std::memory_order_relaxed);
+  }
+  AddTo(LatencyRow(cell)[epoch % buckets_], epoch, count);
+}
+
+uint64_t TimeWindow::SumRow(const Cell* row, uint32_t epoch) const noexcept {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < buckets_; ++i) {
+    sum += CountWithin(row[i].load(std::memory_order_relaxed), epoch, buckets_);
+  }
+  return sum;
+}
+
+uint32_t TimeWindow::CellOfAge(const Cell* row, uint32_t epoch, uint32_t age) const noexcept {
+  const uint32_t wanted = epoch - age;
+  const uint64_t word = row[wanted % buckets_].load(std::memory_order_relaxed);
+  return EpochOf(word) == wanted ? CountOf(word) : 0;
+}
+
+uint64_t TimeWindow::Sum(Counter counter, uint32_t epoch) const noexcept {
+  return SumRow(CounterRow(counter), epoch);
+}
+
+uint32_t TimeWindow::Bucket(Counter counter, uint32_t epoch, uint32_t age) const noexcept {
+  return CellOfAge(CounterRow(counter), epoch, age);
+}
+
+template <class CountOfRow>
+size_t TimeWindow::CollectLatencies(std::span<LatencyCount> out,
+                                    CountOfRow count_of_row) const noexcept {
+  size_t found = 0;
+  for (uint32_t word = 0; word < kTouchedWords; ++word) {
+    uint64_t bits = memory_.touched[word].load(std::memory_order_relaxed);
+    for (; bits != 0; bits &= bits - 1) {
+      const uint32_t cell = word * 64 + static_cast<uint32_t>(std::countr_zero(bits));
+      if (cell >= kLatencyCells || found == out.size()) return found;
+      const uint64_t count = count_of_row(LatencyRow(cell));
+      if (count != 0) out[found++] = {LatencyOfCell(cell), count};
+    }
+  }
+  return found;
+}
+
+size_t TimeWindow::Latencies(uint32_t epoch, std::span<LatencyCount> out) const noexcept {
+  return CollectLatencies(out, [&](const Cell* row) { return SumRow(row, epoch); });
+}
+
+size_t TimeWindow::BucketLatencies(uint32_t epoch, uint32_t age,
+                                   std::span<LatencyCount> out) const noexcept {
+  return CollectLatencies(out, [&](const Cell* row) { return CellOfAge(row, epoch, age); });
+}
+
+void TimeWindow::Clear() noexcept {
+  const auto clear_row = [this](Cell* row) {
+    for (uint32_t i = 0; i < buckets_; ++i) row[i].store(0, std::memory_order_relaxed);
+  };
+  for (uint32_t i = 0; i < kCounters; ++i) clear_row(CounterRow(static_cast<Counter>(i)));
+  for (uint32_t cell = 0; cell < kLatencyCells; ++cell) {
+    const uint64_t bits = memory_.touched[cell / 64].load(std::memory_order_relaxed);
+    if ((bits >> (cell % 64) & 1) != 0) clear_row(LatencyRow(cell));
+  }
+  for (uint32_t i = 0; i < kTouchedWords; ++i) {
+    memory_.touched[i].store(0, std::memory_order_relaxed);
+  }
+}
+
+void LastCalls::SetBit(Cell* map, uint64_t position, bool bit) noexcept {
+  const uint64_t word_number = position / 32;
+  const auto lap = static_cast<uint32_t>(word_number / WordsPerMap(size_));
+  const uint32_t mask = bit ? 1U << (position % 32) : 0;
+  Cell& cell = map[word_number % WordsPerMap(size_)];
+  uint64_t word = cell.load(std::memory_order_relaxed);
+  for (;;) {
+    const auto ahead = static_cast<int32_t>(lap - EpochOf(word));
+    // A writer that was stopped for a whole lap finds its word reused: its call has left the
+    // window.
+    if (ahead < 0 || (ahead == 0 && mask == 0)) return;
+    const uint64_t next = Pack(lap, ahead > 0 ? mask : CountOf(word) | mask);
+    if (cell.compare_exchange_weak(word, next, std::memory_order_relaxed)) return;
+  }
+}
+
+void LastCalls::Record(bool failed, bool slow) noexcept {
+  const uint64_t position = position_->fetch_add(1, std::memory_order_relaxed);
+  SetBit(words_, position, failed);
+  SetBit(words_ + WordsPerMap(size_), position, slow);
+}
+
+uint32_t LastCalls::CountBits(const Cell* map, uint64_t from, uint64_t to) const noexcept {
+  uint32_t bits = 0;
+  for (uint64_t position = from; position < to;) {
+    const uint64_t word_number = position / 32;
+    const uint64_t end = std::min(to, (word_number + 1) * 32);
+    const uint64_t word = map[word_number % WordsPerMap(size_)].load(std::memory_order_relaxed);
+    if (EpochOf(word) == static_cast<uint32_t>(word_number / WordsPerMap(size_))) {
+      const uint64_t wanted = ((uint64_t{1} << (end - position)) - 1) << (position % 32);
+      bits += static_cast<uint32_t>(std::popcount(CountOf(word) & wanted));
+    }
+    position = end;
+  }
+  return bits;
+}
+
+LastCalls::Totals LastCalls::Read(uint64_t since) const noexcept {
+  const uint64_t to = position();
+  const uint64_t oldest = to > size_ ? to - size_ : 0;
+  const uint64_t from = std::min(std::max(oldest, since), to);
+  return {static_cast<uint32_t>(to - from), CountBits(words_, from, to),
+          CountBits(words_ + WordsPerMap(size_), from, to)};
+}
+
+void LastCalls::Clear() noexcept {
+  for (size_t i = 0; i < Cells(size_); ++i) words_[i].store(0, std::memory_order_relaxed);
+  position_->store(0, std::memory_order_relaxed);
+}
+
+}  // namespace sekering

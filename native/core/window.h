@@ -1,0 +1,138 @@
+// The rolling windows of one breaker: counters and latencies per bucket of time, and the outcomes
+// of the last N calls.
+//
+// Both live in memory that may be shared by processes, and a process may die at any instruction.
+// So a cell is one 64-bit word that holds its epoch (the number of the bucket of time it counts
+// for) beside its count: whoever adds to a cell of an older epoch replaces both at once. No bucket
+// is ever cleared, no step has a second half, and no increment is lost when a bucket rolls over.
+
+#ifndef SEKERING_CORE_WINDOW_H_
+#define SEKERING_CORE_WINDOW_H_
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+
+#include "core/histogram.h"
+#include "core/units.h"
+
+namespace sekering {
+
+/// What is counted, in the order of the JavaScript side's table (lib/primitives/status.js).
+enum class Counter : uint32_t {
+  kFailures,
+  kFallbacks,
+  kSuccesses,
+  kRejects,
+  kFires,
+  kTimeouts,
+  kCacheHits,
+  kCacheMisses,
+  kCoalesceCacheHits,
+  kCoalesceCacheMisses,
+  kSemaphoreRejections,
+  kSlowCalls,
+};
+inline constexpr uint32_t kCounters = 12;
+
+using Cell = std::atomic<uint64_t>;
+static_assert(Cell::is_always_lock_free && sizeof(Cell) == 8);
+
+inline constexpr uint32_t kBucketsMax = 1000;
+/// Latencies below this many milliseconds lie beside the counters; the rest of the histogram is
+/// memory that a fast upstream never touches.
+inline constexpr uint32_t kHotLatencyCells = 8;
+inline constexpr uint32_t kTouchedWords = (kLatencyCells + 63) / 64;
+
+/// The memory of a time window: two blocks of zeroed cells, and the bitmap of latency cells that
+/// have ever been used.
+struct WindowMemory {
+  Cell* hot;
+  Cell* cold;
+  Cell* touched;  // kTouchedWords
+};
+
+class TimeWindow {
+ public:
+  TimeWindow() = default;
+  TimeWindow(WindowMemory memory, uint32_t buckets, bool shared)
+      : memory_(memory), buckets_(buckets), shared_(shared) {}
+
+  static constexpr size_t HotCells(uint32_t buckets) {
+    return size_t{buckets} * (kCounters + kHotLatencyCells);
+  }
+  static constexpr size_t ColdCells(uint32_t buckets) {
+    return size_t{buckets} * (kLatencyCells - kHotLatencyCells);
+  }
+
+  void Add(Counter counter, uint32_t epoch, uint32_t count) noexcept;
+  void AddLatency(uint32_t ms, uint32_t epoch, uint32_t count) noexcept;
+
+  /// The window's total at `epoch`.
+  uint64_t Sum(Counter counter, uint32_t epoch) const noexcept;
+  /// One bucket's count; `age` 0 is the newest.
+  uint32_t Bucket(Counter counter, uint32_t epoch, uint32_t age) const noexcept;
+
+  /// Fills `out` (kLatencyCells) with the values of the window; returns how many.
+  size_t Latencies(uint32_t epoch, std::span<LatencyCount> out) const noexcept;
+  size_t BucketLatencies(uint32_t epoch, uint32_t age, std::span<LatencyCount> out) const noexcept;
+
+  /// Back to zero, touching only what was used. Nobody else may use the window meanwhile.
+  void Clear() noexcept;
+
+  uint32_t buckets() const { return buckets_; }
+
+ private:
+  Cell* CounterRow(Counter counter) const {
+    return memory_.hot + static_cast<size_t>(counter) * buckets_;
+  }
+  Cell* LatencyRow(uint32_t cell) const;
+  void AddTo(Cell& cell, uint32_t epoch, uint32_t count) noexcept;
+  uint64_t SumRow(const Cell* row, uint32_t epoch) const noexcept;
+  uint32_t CellOfAge(const Cell* row, uint32_t epoch, uint32_t age) const noexcept;
+  template <class CountOfRow>
+  size_t CollectLatencies(std::span<LatencyCount> out, CountOfRow count_of_row) const noexcept;
+
+  WindowMemory memory_{};
+  uint32_t buckets_ = 0;
+  bool shared_ = false;
+};
+
+/// The outcomes of the last N calls, a bit each, 32 calls to a word beside the word's lap.
+class LastCalls {
+ public:
+  struct Totals {
+    uint32_t calls;
+    uint32_t failures;
+    uint32_t slow;
+  };
+
+  static constexpr uint32_t kSizeMax = 10000;
+
+  LastCalls() = default;
+  LastCalls(Cell* position, Cell* words, uint32_t size)
+      : position_(position), words_(words), size_(size) {}
+
+  /// Two bitmaps of whole words; one spare word keeps the oldest calls of a window that starts in
+  /// the middle of a word.
+  static constexpr uint32_t WordsPerMap(uint32_t size) { return size == 0 ? 0 : size / 32 + 2; }
+  static constexpr size_t Cells(uint32_t size) { return size_t{2} * WordsPerMap(size); }
+
+  void Record(bool failed, bool slow) noexcept;
+  /// The last `size` calls, but none that came before position `since`.
+  Totals Read(uint64_t since) const noexcept;
+  uint64_t position() const noexcept { return position_->load(std::memory_order_relaxed); }
+  void Clear() noexcept;
+
+ private:
+  void SetBit(Cell* map, uint64_t position, bool bit) noexcept;
+  uint32_t CountBits(const Cell* map, uint64_t from, uint64_t to) const noexcept;
+
+  Cell* position_ = nullptr;
+  Cell* words_ = nullptr;
+  uint32_t size_ = 0;
+};
+
+}  // namespace sekering
+
+#endif  // SEKERING_CORE_WINDOW_H_
