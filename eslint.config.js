@@ -98,6 +98,10 @@ module.exports = [
       ...Object.fromEntries(Object.entries(style).map(([k, rule]) => [`stylistic/${k}`, rule])),
     },
   },
+  {
+    files: ['lib/**/*.js'],
+    rules: { 'max-lines-per-function': ['error', { max: 70 }] },
+  },
   { files: ['**/*.mjs'], languageOptions: { sourceType: 'module', globals: globals.node } },
   { files: ['test/**/*.js'], languageOptions: { globals: globals.jest } },
 ];

@@ -1,0 +1,211 @@
+'use strict';
+
+// The rules of style that a machine can check. Each test collects every fault before it fails.
+
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+const { builtinModules } = require('node:module');
+const path = require('node:path');
+
+const { ROOT } = require('../support/setup');
+const { readSources, cppFunctions } = require('../support/source-files');
+
+const sources = readSources();
+const manifest = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
+const select = pattern => sources.filter(({ name }) => pattern.test(name));
+
+/** Every match of `pattern` in the files, as "name:line found". */
+function find (files, pattern) {
+  return files.flatMap(({ name, lines }) => lines.flatMap((line, i) =>
+    pattern.test(line) ? [`${name}:${i + 1} ${line.trim()}`] : []));
+}
+
+describe('directions', () => {
+  // Which folders of lib a folder may require from, itself aside. lib/*.js may use them all.
+  const below = {
+    base: [],
+    primitives: ['base'],
+    clients: ['base', 'primitives'],
+    store: ['base', 'primitives'],
+    testing: ['base', 'primitives', 'clients'],
+    gateway: ['base', 'primitives', 'clients', 'store'],
+    http: ['base', 'primitives', 'clients', 'store', 'gateway'],
+    cli: ['base', 'primitives', 'clients', 'store', 'gateway', 'http', 'testing'],
+    browser: [],
+  };
+  const modules = select(/^lib\/.*\.(js|mjs)$/);
+  const requires = modules.flatMap(({ name, text }) =>
+    [...text.matchAll(/(?:require(?:\.resolve)?\(|from |import\()['"]([^'"]+)['"]/g)]
+      .map(([, target]) => ({ name, target })));
+
+  test('every folder of lib has a place in the order', () => {
+    const folders = new Set(modules.map(({ name }) => name.split('/')).filter(p => p.length > 2)
+      .map(parts => parts[1]));
+    expect([...folders].filter(folder => !(folder in below))).toEqual([]);
+  });
+
+  test('a module of lib requires nothing above it, and nothing outside lib', () => {
+    const faults = requires.filter(({ name, target }) => {
+      if (!target.startsWith('.')) return false;
+      const [room, from] = path.posix.join(path.posix.dirname(name), target).split('/');
+      const own = name.split('/')[1];
+      if (room !== 'lib') return true;
+      return own in below && from !== own && !below[own].includes(from);
+    });
+    expect(faults).toEqual([]);
+  });
+
+  test('a module of lib requires only Node.js itself and declared packages', () => {
+    const declared = { ...manifest.dependencies, ...manifest.peerDependencies };
+    const faults = requires.filter(({ target }) => {
+      if (target.startsWith('.')) return false;
+      if (target.startsWith('node:')) return !builtinModules.includes(target.slice(5));
+      return !(target.split('/')[0] in declared);
+    });
+    expect(faults).toEqual([]);
+  });
+
+  test('the core includes only itself and the standard library', () => {
+    const core = select(/^native\/core\/.*\.(cc|h)$/);
+    expect(core.length).toBeGreaterThan(0);
+    expect(find(core, /#include "(?!core\/)/)).toEqual([]);
+    expect(find(core, /#include <(napi|node|js_native|uv|v8)/)).toEqual([]);
+  });
+
+  test('the binding includes the core, Node-API and libuv, and never V8', () => {
+    const binding = select(/^native\/binding\/.*\.(cc|h)$/);
+    expect(binding.length).toBeGreaterThan(0);
+    expect(find(binding, /#include "(?!core\/|binding\/)/)).toEqual([]);
+    expect(find(binding, /#include <(node\.h|node_|v8)/)).toEqual([]);
+  });
+});
+
+describe('sizes', () => {
+  const code = select(/^(lib|native|test|bench)\/.*\.(js|mjs|cc|h)$/);
+
+  test('no file of code is longer than 400 lines', () => {
+    const faults = code.filter(({ lines }) => lines.length > 400)
+      .map(({ name, lines }) => `${name}: ${lines.length}`);
+    expect(faults).toEqual([]);
+  });
+
+  test('no line is longer than 100 columns', () => {
+    const files = select(/\.(js|mjs|ts|mts|cts|cc|h|gyp|gypi|txt|sql|css)$/);
+    expect(find(files, /^.{101}/)).toEqual([]);
+  });
+
+  // JavaScript functions are measured by ESLint (max-lines-per-function).
+  test('no C++ function is longer than 70 lines', () => {
+    const faults = select(/^native\/.*\.(cc|h)$/).flatMap(({ name, text }) =>
+      cppFunctions(text).filter(({ length }) => length > 70)
+        .map(({ line, length }) => `${name}:${line}: ${length}`));
+    expect(faults).toEqual([]);
+  });
+
+  test('the length of a C++ function is found', () => {
+    const text = ['namespace a {', 'class B {', '  int C(int d) const {', '    if (d) {',
+      '      return 1;', '    }', '    return "{"[0];', '  }', '};', 'B E() { return {}; }', '}'];
+    expect(cppFunctions(text.join('\n')))
+      .toEqual([{ line: 3, length: 6 }, { line: 10, length: 1 }]);
+  });
+});
+
+describe('the C++ sources', () => {
+  const list = fs.readFileSync(path.join(ROOT, 'native', 'addon.gypi'), 'utf8');
+  const listed = [...list.matchAll(/'([a-z]+\/[^']+)'/g)].map(([, file]) => `native/${file}`);
+  const present = select(/^native\/.*\.cc$/).map(({ name }) => name);
+
+  test('are those that addon.gypi lists', () => {
+    expect(listed.toSorted()).toEqual(present.toSorted());
+  });
+
+  test('have a header each, and those of the core a test', () => {
+    const names = new Set(sources.map(({ name }) => name));
+    const headers = present.map(name => name.replace(/cc$/, 'h'));
+    const tests = present.filter(name => name.startsWith('native/core/'))
+      .map(name => `test/native/${path.basename(name, '.cc')}_test.cc`);
+    const exempt = 'native/binding/addon.h'; // The entry point, which nothing includes.
+    expect([...headers, ...tests].filter(name => !names.has(name) && name !== exempt)).toEqual([]);
+  });
+
+  test('have snake_case names, and those of JavaScript kebab-case ones', () => {
+    const names = files => files.map(({ name }) => name);
+    const cpp = names(select(/\.(cc|h)$/));
+    expect(cpp.filter(name => !/^[a-z0-9_/]+\.(cc|h)$/.test(name))).toEqual([]);
+    const javascript = names(select(/^(lib|test)\/.*\.js$/));
+    expect(javascript.filter(name => !/^[a-z0-9/-]+(\.test)?\.js$/.test(name))).toEqual([]);
+  });
+});
+
+describe('the package', () => {
+  test('runs nothing when it is installed', () => {
+    const hooks = ['preinstall', 'install', 'postinstall', 'prepare', 'prepublish', 'preprepare',
+      'postprepare'];
+    expect(Object.keys(manifest.scripts).filter(name => hooks.includes(name))).toEqual([]);
+    expect(manifest.gypfile).toBe(false);
+    expect(fs.existsSync(path.join(ROOT, 'binding.gyp'))).toBe(false);
+  });
+
+  test('holds these files and no others', () => {
+    const [{ files }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json'],
+      { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+    const allowed = [
+      /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
+      /^lib\/.+\.(js|mjs|d\.ts|d\.mts|sql|html|css|svg)$/,
+      /^native\/(core|binding)\/[a-z0-9_]+\.(cc|h)$/,
+      /^native\/(addon\.gypi|binding\.gyp)$/,
+      /^prebuilds\/[a-z0-9]+-[a-z0-9]+\/sekering(\.[a-z0-9]+)*\.node$/,
+    ];
+    const names = files.map(file => file.path);
+    expect(names.filter(name => !allowed.some(pattern => pattern.test(name)))).toEqual([]);
+    for (const name of ['package.json', 'LICENSE', 'lib/index.js', 'native/binding.gyp',
+      'native/addon.gypi', 'native/core/units.h', 'native/binding/addon.cc']) {
+      expect(names).toContain(name);
+    }
+  });
+
+  test('exports only files that exist, each with its types', () => {
+    const targets = Object.entries(manifest.exports)
+      .flatMap(([name, target]) => name === './package.json' ? [target] : Object.entries(target));
+    const faults = targets.flatMap(target => {
+      if (typeof target === 'string') return target === './package.json' ? [] : [target];
+      const [condition, file] = target;
+      const fits = condition === 'types' ? /\.d\.ts$/ : /\.js$/;
+      return fits.test(file) && fs.existsSync(path.join(ROOT, file)) ? [] : [file];
+    });
+    expect(faults).toEqual([]);
+    for (const target of Object.values(manifest.exports).filter(t => typeof t === 'object')) {
+      expect(Object.keys(target)).toEqual(['types', 'default']);
+    }
+  });
+
+  test('has a lock file without download addresses', () => {
+    const { packages } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package-lock.json'), 'utf8'));
+    const faults = Object.entries(packages).filter(([, entry]) => entry.resolved);
+    expect(faults).toEqual([]);
+    expect(packages[''].devDependencies).toEqual(manifest.devDependencies);
+    expect(packages[''].dependencies).toEqual(manifest.dependencies);
+  });
+});
+
+describe('words', () => {
+  // Put together from parts, so that this file does not find itself.
+  const word = (...parts) => new RegExp(`\\b(${parts.map(p => p.join('')).join('|')})\\b`);
+
+  test('no test is singled out or left out', () => {
+    const tests = select(/^test\/.*\.test\.js$/);
+    expect(find(tests, /\b(describe|test|it)\.only\b|\b[fx](describe|test|it)\(/)).toEqual([]);
+  });
+
+  test('nothing is left to do later', () => {
+    const text = sources.filter(({ name }) => name !== 'package-lock.json');
+    expect(find(text, word(['TO', 'DO'], ['FIX', 'ME'], ['X', 'XX']))).toEqual([]);
+  });
+
+  test('no path of one machine, and no host of a package registry', () => {
+    const text = sources.filter(({ name }) => name !== 'package-lock.json');
+    expect(find(text, /(?<![\w.])\/(work|root|home|Users)\/\w/)).toEqual([]);
+    expect(find(text, word(['npmjs', '\\.'], ['deb', '\\.debian'], ['registry', '\\.'])))
+      .toEqual([]);
+  });
+});
