@@ -96,7 +96,7 @@ TEST(Bulkhead, FollowsTheModel) {
   std::vector<uint32_t> incarnation(kPlaces);
   uint64_t capacity = 4;
   for (int step = 0; step < 200'000; ++step) {
-    const uint32_t place = random() % kPlaces;
+    const auto place = static_cast<uint32_t>(random() % kPlaces);
     const Holder holder{place, incarnation[place]};
     const uint64_t total = std::accumulate(held.begin(), held.end(), uint64_t{0});
     switch (random() % 16) {
@@ -192,7 +192,8 @@ TEST(TokenBucket, FollowsTheModel) {
       }
       ASSERT_EQ(bucket.Wait(rate, now, n), expected);
       ASSERT_EQ(bucket.TryTake(rate, now, n), expected);
-      ASSERT_NEAR(bucket.Available(rate, now), static_cast<double>(level) / interval, 1e-6);
+      ASSERT_NEAR(bucket.Available(rate, now),
+                  static_cast<double>(level) / static_cast<double>(interval), 1e-6);
     }
   }
 }
