@@ -1,0 +1,177 @@
+'use strict';
+
+// Packs the package and installs it in projects of its own, on a PATH without a compiler.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const { findHeaders, ROOT } = require('../support/setup');
+const { cleanEnv, run, makeFolder, makeBareBin, pack, makeProject } = require('../support/sandbox');
+
+const SMOKE = path.join(ROOT, 'test', 'support', 'smoke.js');
+const ANSWERS = ['first', 'down', 'down again', 'open', 'EOPENBREAKER', 'attempt 3'];
+
+jest.setTimeout(240_000);
+
+let folder;
+let tarball;
+let bare;
+
+beforeAll(async () => {
+  folder = makeFolder();
+  tarball = await pack(folder);
+  bare = cleanEnv({ PATH: makeBareBin(folder) });
+});
+
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+async function npm (project, ...args) {
+  const quiet = ['--no-audit', '--no-fund'];
+  const result = await run('npm', [...args, ...quiet], { cwd: project, env: bare });
+  if (result.code !== 0) throw new Error(result.stderr);
+  return result;
+}
+
+async function evaluate (project, code, ...flags) {
+  const result = await run(process.execPath, [...flags, '-e', code], { cwd: project, env: bare });
+  if (result.code !== 0) throw new Error(result.stderr);
+  return result.stdout.trim();
+}
+
+async function expectToWork (project) {
+  const { stdout, stderr } = await run(process.execPath, [SMOKE], { cwd: project, env: bare });
+  expect(stderr).toBe('');
+  const { answers } = JSON.parse(stdout);
+  expect(answers.slice(0, ANSWERS.length)).toEqual(ANSWERS);
+}
+
+test('the tarball holds one binary for this platform', () => {
+  const { header: { glibcVersionRuntime } } = process.report.getReport();
+  const libc = glibcVersionRuntime ? 'glibc' : 'musl';
+  const tag = process.platform === 'linux' ? `.${libc}` : '';
+  expect(tarball.names.filter(name => name.endsWith('.node')))
+    .toEqual([`prebuilds/${process.platform}-${os.arch()}/sekering${tag}.node`]);
+});
+
+describe('without a compiler', () => {
+  let project;
+
+  beforeAll(async () => {
+    for (const tool of ['cc', 'gcc', 'g++', 'clang', 'make', 'python3']) {
+      expect((await run(tool, ['--version'], { env: bare })).code).toBe('ENOENT');
+    }
+    project = makeProject(folder, 'bare');
+    await npm(project, 'install', tarball.file);
+  });
+
+  const installed = () => path.join(project, 'node_modules', 'sekering');
+
+  test('npm install gives a package that works, and runs no script', async () => {
+    await expectToWork(project);
+    expect(fs.existsSync(path.join(installed(), 'native', 'build'))).toBe(false);
+    expect(fs.existsSync(path.join(installed(), 'build'))).toBe(false);
+  });
+
+  test.each([
+    ['npm ci', async () => {
+      fs.rmSync(path.join(project, 'node_modules'), { recursive: true });
+      await npm(project, 'ci');
+    }],
+    ['npm rebuild', () => npm(project, 'rebuild')],
+    ['a second npm install', () => npm(project, 'install')],
+  ])('%s leaves a package that works', async (_name, install) => {
+    await install();
+    await expectToWork(project);
+  });
+
+  test('every entry point loads by require, and no file beside them', async () => {
+    const manifest = require('../../package.json');
+    for (const name of Object.keys(manifest.exports)) {
+      const id = path.posix.join('sekering', name);
+      expect(await evaluate(project, `require(${JSON.stringify(id)})`)).toBe('');
+    }
+    await expect(evaluate(project, "require('sekering/lib/base/native')"))
+      .rejects.toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED');
+  });
+
+  test('the drop-ins have the shapes of what they stand for', async () => {
+    const shapes = await evaluate(project, `
+      const CircuitBreaker = require('sekering/opossum');
+      const { operation, timeouts, createTimeout, wrap } = require('sekering/retry');
+      console.log(JSON.stringify([
+        CircuitBreaker === require('sekering').CircuitBreaker,
+        require('sekering/opossum/lib/status') === CircuitBreaker.Status,
+        require('sekering/opossum/lib/semaphore') === CircuitBreaker.Semaphore,
+        require('sekering/opossum/lib/cache') === CircuitBreaker.MemoryCache,
+        require('sekering/async-retry') === require('sekering').retry,
+        [operation, timeouts, createTimeout, wrap].every(f => typeof f === 'function'),
+      ]));`);
+    expect(JSON.parse(shapes)).toEqual([true, true, true, true, true, true]);
+  });
+
+  test('every export has a name that import knows, and is the same object', async () => {
+    const names = Object.keys(require('../../lib')).join(', ');
+    const same = await evaluate(project, `
+      import { createRequire } from 'node:module';
+      import { ${names} } from 'sekering';
+      import opossum from 'sekering/opossum';
+      import retryDefault from 'sekering/async-retry';
+      const all = createRequire(process.cwd() + '/x.js')('sekering');
+      const mine = { ${names} };
+      console.log(Object.keys(all).every(name => all[name] === mine[name]),
+        opossum === all.CircuitBreaker, retryDefault === all.retry);`,
+    '--input-type=module');
+    expect(same).toBe('true true true');
+  });
+
+  test('require loads the package, its loader and nothing else', async () => {
+    const loaded = JSON.parse(await evaluate(project, `require('sekering');
+      console.log(JSON.stringify(Object.keys(require.cache)))`));
+    const modules = path.join(fs.realpathSync(project), 'node_modules');
+    const packages = loaded.map(file => path.relative(modules, file).split(path.sep)[0]);
+    expect([...new Set(packages)].toSorted()).toEqual(['node-gyp-build', 'sekering']);
+    const folders = loaded.map(file => path.relative(path.join(modules, 'sekering', 'lib'), file)
+      .split(path.sep)[0]).filter(name => name !== '..');
+    expect(folders.filter(name => !['index.js', 'base', 'primitives'].includes(name))).toEqual([]);
+  });
+
+  test('require takes under 15 ms', async () => {
+    const time = async code => {
+      const start = process.hrtime.bigint();
+      await evaluate(project, code);
+      return Number(process.hrtime.bigint() - start) / 1e6;
+    };
+    const differences = [];
+    for (let i = 0; i < 21; i++) {
+      const empty = await time('');
+      differences.push(await time("require('sekering')") - empty);
+    }
+    const median = differences.sort((a, b) => a - b)[10];
+    expect(median).toBeLessThan(15);
+  });
+});
+
+describe('without a prebuilt binary', () => {
+  test('the error names the one command, and the command works', async () => {
+    const project = makeProject(folder, 'sources');
+    await npm(project, 'install', tarball.file);
+    fs.rmSync(path.join(project, 'node_modules', 'sekering', 'prebuilds'), { recursive: true });
+    const error = JSON.parse(await evaluate(project, `
+      try { require('sekering'); } catch ({ code, message, cause }) {
+        console.log(JSON.stringify({ code, message, cause: cause.message }));
+      }`));
+    expect(error.code).toBe('ERR_NATIVE_MISSING');
+    expect(error.cause).toMatch('No native build was found');
+    const [command] = error.message.match(/npx .*$/);
+    expect(command).toBe('npx node-gyp@12 rebuild -C node_modules/sekering/native');
+
+    // The compiler is there now; npx may download node-gyp, and headers come with Node.js here.
+    const headers = { npm_config_nodedir: findHeaders() };
+    const env = cleanEnv({ npm_config_yes: 'true', JOBS: 'max', ...headers });
+    const [tool, ...args] = command.split(' ');
+    const { code, stderr } = await run(tool, args, { cwd: project, env });
+    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    await expectToWork(project);
+  });
+});
