@@ -1,0 +1,288 @@
+'use strict';
+
+// Three ways to show the demonstration: repainted in place on a terminal, as plain lines into a
+// file or pipe, and as NDJSON for a machine. Each has event(), tick() and end().
+
+const { palette, isLive, wantsColor, padStart, padEnd, Screen } = require('./terminal');
+
+const EVENTS_KEPT = 200;
+const STRIP_COLUMNS_MAX = 60;
+const COLUMN = 10;
+const STATE_COLORS = { closed: 'green', halfOpen: 'yellow', open: 'red' };
+const STATE_CELLS = { closed: '─', halfOpen: '▒', open: '█' };
+const EVENT_COLORS = {
+  open: 'red', halfOpen: 'yellow', close: 'green', fault: 'red', mended: 'green', drain: 'cyan',
+  drained: 'cyan'
+};
+const UPSTREAM_NAMES = ['midtrans', 'smtp'];
+
+function stateOf (breaker) {
+  if (breaker.opened) return 'open';
+  return breaker.halfOpen ? 'halfOpen' : 'closed';
+}
+
+const seconds = (ms, digits = 1) => `${(ms / 1000).toFixed(digits)} s`;
+
+/** What a view shows, read once: plain data, also what --json prints. */
+function snapshotOf (demo) {
+  const breakers = {};
+  for (const name of UPSTREAM_NAMES) {
+    const breaker = demo.breakers[name];
+    const { percentiles, successes, failures, timeouts } = breaker.stats;
+    const measured = successes + failures + timeouts > 0;
+    breakers[name] = {
+      state: stateOf(breaker),
+      upstream: demo.labels[name],
+      ...demo.calls[name],
+      p50Ms: measured ? Math.round(percentiles[0.5]) : null,
+      p95Ms: measured ? Math.round(percentiles[0.95]) : null
+    };
+  }
+  const work = {};
+  for (const [name, { tally, waiting, inFlight }] of Object.entries(demo.channels)) {
+    work[name] = { ...tally, waiting: waiting.length, inFlight };
+  }
+  return { ms: Math.round(demo.elapsedMs), breakers, ...work };
+}
+
+function titleOf (demo) {
+  return 'sekering: orders to Midtrans and e-mails to a relay, ' +
+    `times 1/${demo.divisor} of the presets`;
+}
+
+function figuresOf (demo, name) {
+  const { timeout, resetTimeout, errorThresholdPercentage } = demo.breakers[name].options;
+  const reset = resetTimeout?.initial ?? resetTimeout;
+  return `opens above ${errorThresholdPercentage} %, timeout ${timeout} ms, ` +
+    `tries again after ${seconds(reset)}`;
+}
+
+/** Repaints a block of the terminal in place. */
+class LiveView {
+  #demo;
+  #stream;
+  #screen;
+  #paint;
+  #events = [];
+  #strips = { midtrans: [], smtp: [] };
+
+  constructor (demo, stream) {
+    this.#demo = demo;
+    this.#stream = stream;
+    this.#screen = new Screen(stream);
+    this.#paint = palette(wantsColor(stream));
+  }
+
+  event (event) {
+    this.#events.push(event);
+    if (this.#events.length > EVENTS_KEPT) this.#events.shift();
+  }
+
+  tick () {
+    const snapshot = snapshotOf(this.#demo);
+    this.#grow(snapshot);
+    const { bold, dim } = this.#paint;
+    const head = [
+      bold(titleOf(this.#demo)), '',
+      ...UPSTREAM_NAMES.flatMap(name => this.#breaker(name, snapshot.breakers[name])), '',
+      ...this.#calls(snapshot), '',
+      ...this.#work(snapshot), ''
+    ];
+    const room = Math.max(3, Math.min(12, this.#screen.rows - head.length - 4));
+    const events = this.#events.slice(-room).map(event => eventLine(event, this.#paint));
+    while (events.length < room) events.push('');
+    this.#screen.paint([...head, ...events, '', dim(this.#foot(snapshot))]);
+  }
+
+  end (sums) {
+    this.tick();
+    this.close();
+    for (const line of sumLines(sums, this.#paint)) this.#stream.write(`${line}\n`);
+  }
+
+  close () {
+    this.#screen.end();
+  }
+
+  /** The strips hold one cell per part of the running time, the worst state seen in it. */
+  #grow (snapshot) {
+    const share = snapshot.ms / (this.#demo.seconds * 1000);
+    const cell = Math.min(STRIP_COLUMNS_MAX - 1, Math.floor(share * STRIP_COLUMNS_MAX));
+    for (const name of UPSTREAM_NAMES) {
+      const strip = this.#strips[name];
+      const { state } = snapshot.breakers[name];
+      while (strip.length < cell) strip.push(strip.at(-1) ?? state);
+      strip[cell] = state;
+    }
+  }
+
+  #breaker (name, { state, upstream }) {
+    const { bold, dim } = this.#paint;
+    const color = this.#paint[STATE_COLORS[state]];
+    const strip = this.#strips[name]
+      .map(s => this.#paint[STATE_COLORS[s]](STATE_CELLS[s])).join('');
+    const well = upstream === 'well' ? 'green' : 'red';
+    return [
+      `  ${padEnd(bold(name), 10)}${padEnd(color(`● ${state}`), 12)}` +
+        `upstream: ${padEnd(this.#paint[well](upstream), 20)}`,
+      `  ${' '.repeat(10)}${dim(figuresOf(this.#demo, name))}`,
+      `  ${' '.repeat(10)}${strip}${dim('·'.repeat(STRIP_COLUMNS_MAX - this.#strips[name].length))}`
+    ];
+  }
+
+  #calls ({ breakers }) {
+    const header = ['calls', 'ok', 'failed', 'timed out', 'rejected', 'p50', 'p95'];
+    const rows = UPSTREAM_NAMES.map(name => {
+      const b = breakers[name];
+      return [name, b.fires, b.successes, b.failures - b.timeouts, b.timeouts, b.rejects,
+        latency(b.p50Ms), latency(b.p95Ms)];
+    });
+    return table(header, rows, this.#paint);
+  }
+
+  #work ({ orders, emails }) {
+    const header = ['in', 'at once', 'retried', 'queued', 'later', 'waiting'];
+    const rows = [['orders', orders], ['e-mails', emails]].map(([name, w]) => [
+      name, w.in, w.atOnce, w.retried, w.queued, w.later + w.foundDone, w.waiting
+    ]);
+    return table(header, rows, this.#paint);
+  }
+
+  #foot ({ ms }) {
+    const left = this.#demo.seconds * 1000 - ms;
+    if (this.#demo.stopped) return `${seconds(ms)}, ending`;
+    if (left <= 0) return `${seconds(ms)}, no more orders come in`;
+    return `${seconds(ms)} of ${this.#demo.seconds} s, Ctrl-C ends it`;
+  }
+}
+
+const latency = ms => (ms === null ? '–' : `${ms} ms`);
+
+function table (header, rows, { dim }) {
+  const line = cells => cells.map(cell => padStart(String(cell), COLUMN)).join('');
+  return [
+    dim(`  ${' '.repeat(8)}${line(header)}`),
+    ...rows.map(([name, ...cells]) => `  ${padEnd(name, 8)}${line(cells)}`)
+  ];
+}
+
+function eventLine ({ ms, upstream, type, detail }, paint) {
+  const color = paint[EVENT_COLORS[type]] ?? paint.dim;
+  return `  ${padStart(seconds(ms, 2), 8)}  ${padEnd(upstream, 10)}` +
+    `${padEnd(color(type), 10)}${detail}`;
+}
+
+function sumLines ({ ok, checks, waiting }, { green, red, bold }) {
+  const mark = check => (check.ok ? green('✓') : red('✗'));
+  return [
+    '',
+    ...checks.map(check => `  ${mark(check)} ${check.text}`),
+    '',
+    `  ${bold(ok ? green(verdictOf(waiting)) : red('The numbers do not add up.'))}`
+  ];
+}
+
+function verdictOf (waiting) {
+  if (waiting === 0) return 'The numbers add up, and nothing was lost.';
+  return `The numbers add up; ${waiting} were still waiting when the run was cut short.`;
+}
+
+/** One line per event and per second. */
+class PlainView {
+  #demo;
+  #stream;
+  #second = -1;
+  #titled = false;
+
+  constructor (demo, stream) {
+    this.#demo = demo;
+    this.#stream = stream;
+  }
+
+  event (event) {
+    this.#print(eventLine(event, palette(false)));
+  }
+
+  tick () {
+    if (!this.#titled) this.#title();
+    const snapshot = snapshotOf(this.#demo);
+    const second = Math.floor(snapshot.ms / 1000);
+    if (second === this.#second) return;
+    this.#second = second;
+    const { orders, emails, breakers } = snapshot;
+    const upstreams = UPSTREAM_NAMES.map(name => `${name} ${padEnd(breakers[name].state, 8)} ` +
+      `p50 ${padStart(latency(breakers[name].p50Ms), 6)}`).join('  ');
+    this.#print(`  ${padStart(seconds(snapshot.ms, 2), 8)}  ${upstreams}  ` +
+      `orders ${orders.in} in, ${orders.atOnce} tokens, ${orders.waiting} waiting, ` +
+      `${orders.later} made later  e-mails ${emails.in} in, ` +
+      `${emails.atOnce + emails.retried + emails.later} sent`);
+  }
+
+  end (sums) {
+    this.#second = -1;
+    this.tick();
+    for (const line of sumLines(sums, palette(false))) this.#print(line);
+  }
+
+  close () {}
+
+  #title () {
+    this.#titled = true;
+    this.#print(titleOf(this.#demo));
+    for (const name of UPSTREAM_NAMES) this.#print(`  ${name}: ${figuresOf(this.#demo, name)}`);
+  }
+
+  #print (line) {
+    this.#stream.write(`${line}\n`);
+  }
+}
+
+/** One JSON object per line: type start, event, state or summary. */
+class JsonView {
+  #demo;
+  #stream;
+  #started = false;
+  #stateMs = -Infinity;
+
+  constructor (demo, stream) {
+    this.#demo = demo;
+    this.#stream = stream;
+  }
+
+  event (event) {
+    const { ms, upstream, type, detail } = event;
+    this.#print('event', { ms: Math.round(ms), upstream, event: type, detail });
+  }
+
+  tick () {
+    if (!this.#started) this.#start();
+    const snapshot = snapshotOf(this.#demo);
+    if (snapshot.ms - this.#stateMs < 500) return;
+    this.#stateMs = snapshot.ms;
+    this.#print('state', snapshot);
+  }
+
+  end (sums) {
+    this.#print('summary', { ...sums, ...snapshotOf(this.#demo) });
+  }
+
+  close () {}
+
+  #start () {
+    this.#started = true;
+    const { seconds: length, divisor } = this.#demo;
+    this.#print('start', { seconds: length, divisor });
+  }
+
+  #print (type, data) {
+    this.#stream.write(`${JSON.stringify({ type, ...data })}\n`);
+  }
+}
+
+/** The view that fits: NDJSON when asked for, in place on a terminal, else plain lines. */
+function viewFor (demo, stream, { json = false } = {}) {
+  if (json) return new JsonView(demo, stream);
+  return isLive(stream) ? new LiveView(demo, stream) : new PlainView(demo, stream);
+}
+
+module.exports = { viewFor, snapshotOf };
