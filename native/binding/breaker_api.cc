@@ -209,6 +209,12 @@ struct BreakerFunctions {
     return ToJs(env, call.Entry().breaker.Warming(call.now));
   }
 
+  /// epoch(id): the number of the present bucket
+  static napi_value Epoch(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    return ToJs(env, call.Entry().breaker.Epoch(call.now));
+  }
+
   /// rotate(id)
   static napi_value Rotate(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
@@ -293,6 +299,7 @@ BreakerApi::BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
       {"addLatency", F::AddLatency},
       {"stats", F::Stats},
       {"clockNow", F::ClockNow},
+      {"epoch", F::Epoch},
   };
   for (const auto& [name, callback] : functions) Export(env, exports, name, callback, this);
 }

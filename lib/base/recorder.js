@@ -1,0 +1,110 @@
+'use strict';
+
+// The JavaScript end of the hot path. Calls are recorded by appending words to a ring that native
+// code drains later; nothing here crosses into native code unless the ring is full.
+// native/binding/recorder.h describes the other end and has the same indices.
+
+const native = require('./native');
+const clock = require('./clock');
+
+const RING_HEAD = 0;
+const CLOCK_NOW = 1;
+const CLOCK_BUDGET = 2;
+const CLOCK_STRIDE = 3;
+const TIMED_IN_FLIGHT = 4;
+const LOOP_HELD = 5;
+
+const RING_WORDS = 4096;
+const CELLS_PER_CHUNK = 1024;
+
+// Latencies are measured in ticks, sixteenths of a millisecond, so that they fit small integers.
+const TICKS_PER_MS = 16;
+// A reading of the clock costs as much as the rest of a call. While readings show that little time
+// passes between them (a quarter of a millisecond), each serves twice as many calls as the one
+// before, up to this many. Native code ends that whenever the loop is about to wait.
+const STRIDE_MAX = 63;
+const STRIDE_TICKS_MAX = TICKS_PER_MS / 4;
+
+// An ArrayBuffer of its own keeps the memory in place for native code.
+const control = new Int32Array(new ArrayBuffer(6 * 4));
+const ring = new Uint32Array(new ArrayBuffer(RING_WORDS * 4));
+const answer = new Float64Array(new ArrayBuffer(8 * 2048));
+native.attachRecorder(control, ring, answer);
+
+let cells = null;
+
+function readClock () {
+  const now = (clock.now() * TICKS_PER_MS) | 0;
+  const moved = (now - control[CLOCK_NOW]) | 0;
+  const stride = moved > STRIDE_TICKS_MAX
+    ? 0
+    : Math.min(control[CLOCK_STRIDE] * 2 + 1, STRIDE_MAX);
+  control[CLOCK_NOW] = now;
+  control[CLOCK_STRIDE] = stride;
+  control[CLOCK_BUDGET] = stride;
+  return now;
+}
+
+/** The time in ticks, perhaps a little old; differences wrap after 74 hours. */
+function ticks () {
+  return --control[CLOCK_BUDGET] >= 0 ? control[CLOCK_NOW] : readClock();
+}
+
+/** Whole milliseconds of a difference of two ticks. */
+const millis = elapsed => (elapsed + TICKS_PER_MS / 2) >>> 4;
+
+/** Records one event; `word` is a breaker's word with a counter added. */
+function record (word) {
+  const head = control[RING_HEAD];
+  ring[head] = word;
+  control[RING_HEAD] = head + 1;
+  if (head >= RING_WORDS - 3) native.drain();
+}
+
+/** Records a success and its latency. */
+function recordSuccess (word, elapsed) {
+  const head = control[RING_HEAD];
+  ring[head] = word;
+  ring[head + 1] = elapsed;
+  control[RING_HEAD] = head + 2;
+  if (head >= RING_WORDS - 4) native.drain();
+}
+
+/** One more call in flight keeps the process alive, as its timeout has a timer of its own. */
+function timedCallBegins () {
+  ++control[TIMED_IN_FLIGHT];
+  if (control[LOOP_HELD] === 0) native.holdLoop();
+}
+
+function timedCallEnds () {
+  --control[TIMED_IN_FLIGHT];
+}
+
+/**
+ * Makes a native breaker.
+ * @returns {{ id: number, cells: Uint32Array, at: number }} where its period is kept current
+ */
+function createBreaker (config) {
+  let id = native.createBreaker(config);
+  if (id === -1) {
+    cells ??= [];
+    cells.push(new Uint32Array(new ArrayBuffer(CELLS_PER_CHUNK * 4)));
+    native.addCells(cells[cells.length - 1]);
+    id = native.createBreaker(config);
+  }
+  if (id < 0) throw new RangeError('Out of memory for breakers');
+  return { id, cells: cells[Math.floor(id / CELLS_PER_CHUNK)], at: id % CELLS_PER_CHUNK };
+}
+
+module.exports = {
+  TICKS_PER_MS,
+  answer,
+  createBreaker,
+  millis,
+  readClock,
+  record,
+  recordSuccess,
+  ticks,
+  timedCallBegins,
+  timedCallEnds
+};

@@ -1,0 +1,72 @@
+'use strict';
+
+// The timeouts of one breaker's calls. They all have the same length, so the calls are due in the
+// order in which they began: a linked list, and one timer for the first of them. A call that
+// settles in time is taken out of the list; the timer is left to find that out.
+
+const clock = require('../base/clock');
+const {
+  TICKS_PER_MS, readClock, timedCallBegins, timedCallEnds
+} = require('../base/recorder');
+
+// Ticks wrap after 74 hours; calls that may take longer than this have a timer each.
+const LIST_MS_MAX = 24 * 3600 * 1000;
+
+class Deadlines {
+  /** @param {number} ms after which a call is told (call.timeOut) */
+  constructor (ms) {
+    this.ms = ms;
+    this.first = null;
+    this.last = null;
+    this.timer = undefined;
+    this.onTimer = () => this.expire();
+  }
+
+  /** Adds a call that began at `call.started`, in ticks. */
+  add (call) {
+    timedCallBegins();
+    if (this.ms > LIST_MS_MAX) {
+      call.timer = clock.setTimer(() => this.timeOut(call), this.ms, false);
+      return;
+    }
+    call.previous = this.last;
+    if (this.last === null) this.first = call;
+    else this.last.next = call;
+    this.last = call;
+    if (this.timer === undefined) this.timer = clock.setTimer(this.onTimer, this.ms, false);
+  }
+
+  remove (call) {
+    timedCallEnds();
+    if (this.ms > LIST_MS_MAX) {
+      clock.clearTimer(call.timer);
+      return;
+    }
+    if (call.previous === null) this.first = call.next;
+    else call.previous.next = call.next;
+    if (call.next === null) this.last = call.previous;
+    else call.next.previous = call.previous;
+    call.previous = call.next = null;
+  }
+
+  timeOut (call) {
+    this.remove(call);
+    call.timeOut();
+  }
+
+  expire () {
+    this.timer = undefined;
+    const now = readClock();
+    // Timers count whole milliseconds and may be a fraction of one early.
+    const length = this.ms * TICKS_PER_MS - TICKS_PER_MS / 2;
+    while (this.first !== null && ((now - this.first.started) | 0) >= length) {
+      this.timeOut(this.first);
+    }
+    if (this.first !== null && this.timer === undefined) {
+      const left = this.ms - ((now - this.first.started) | 0) / TICKS_PER_MS;
+      this.timer = clock.setTimer(this.onTimer, Math.max(Math.ceil(left), 1), false);
+    }
+  }
+}
+
+module.exports = Deadlines;

@@ -1,0 +1,140 @@
+'use strict';
+
+// Reading the core's counts in opossum's shape, and what a window is configured with.
+
+const native = require('../base/native');
+const { number } = require('../base/options');
+const { answer } = require('../base/recorder');
+
+// In the order of `Counter` in native/core/window.h.
+const COUNTERS = [
+  'failures', 'fallbacks', 'successes', 'rejects', 'fires', 'timeouts', 'cacheHits', 'cacheMisses',
+  'coalesceCacheHits', 'coalesceCacheMisses', 'semaphoreRejections'
+];
+const COUNTER = Object.freeze(Object.fromEntries(COUNTERS.map((name, index) => [name, index])));
+const WITH_LATENCY = new Set(['successes', 'failures', 'timeouts']);
+
+// Where native.stats puts things: 12 counters (the last is of slow calls), mean, 9 percentiles.
+const MEAN = 12;
+const PERCENTILES = 13;
+const LATENCIES = 22;
+
+const WINDOW_MS = 10000;
+const BUCKETS = 10;
+const BUCKETS_MAX = 1000;
+
+/** The array that opossum keeps: every latency, ascending. */
+function expand (pairs) {
+  const times = [];
+  for (let i = 0; i < pairs.length; i += 2) {
+    for (let n = pairs[i + 1]; n > 0; n--) times.push(pairs[i]);
+  }
+  return times;
+}
+
+function percentilesFrom (first) {
+  return {
+    0: answer[first],
+    0.25: answer[first + 1],
+    0.5: answer[first + 2],
+    0.75: answer[first + 3],
+    0.9: answer[first + 4],
+    0.95: answer[first + 5],
+    0.99: answer[first + 6],
+    0.995: answer[first + 7],
+    1: answer[first + 8]
+  };
+}
+
+const NO_PERCENTILES = { 0: -1, 0.25: -1, 0.5: -1, 0.75: -1, 0.9: -1, 0.95: -1, 0.99: -1, 0.995: -1, 1: -1 };
+
+/** Builds the object from what native.stats just answered. */
+function build (pairCount, latencyMean, percentiles) {
+  const pairs = pairCount === 0 ? [] : answer.slice(LATENCIES, LATENCIES + 2 * pairCount);
+  let times;
+  return {
+    failures: answer[0],
+    fallbacks: answer[1],
+    successes: answer[2],
+    rejects: answer[3],
+    fires: answer[4],
+    timeouts: answer[5],
+    cacheHits: answer[6],
+    cacheMisses: answer[7],
+    coalesceCacheHits: answer[8],
+    coalesceCacheMisses: answer[9],
+    semaphoreRejections: answer[10],
+    percentiles,
+    // Rebuilt from the histogram when somebody reads it, as it is as long as there were calls.
+    get latencyTimes () { return (times ??= expand(pairs)); },
+    latencyMean
+  };
+}
+
+/** The totals of the window of native breaker `id`. */
+function readStats (id, percentilesEnabled) {
+  const pairs = native.stats(id, -1);
+  return percentilesEnabled
+    ? build(pairs, answer[MEAN], percentilesFrom(PERCENTILES))
+    : build(0, -1, { ...NO_PERCENTILES });
+}
+
+function readBucket (id, age) {
+  const bucket = build(native.stats(id, age), 0, {});
+  delete bucket.latencyMean;
+  return bucket;
+}
+
+/** Adds exported statistics (of `stats` or of a `Status`) to the present bucket. */
+function importStats (id, stats) {
+  for (const name of COUNTERS) {
+    const count = stats[name];
+    if (Number.isInteger(count) && count > 0) native.count(id, COUNTER[name], count);
+  }
+  for (const ms of stats.latencyTimes ?? []) native.addLatency(id, ms, 1);
+}
+
+/** The part of a native breaker's configuration that describes its window. */
+function windowConfig (options) {
+  const length = options.rollingCountTimeout ?? WINDOW_MS;
+  const buckets = options.rollingCountBuckets ?? BUCKETS;
+  number('rollingCountTimeout', length, { min: 1, max: Number.MAX_SAFE_INTEGER, unit: 'ms' });
+  number('rollingCountBuckets', buckets, { min: 1, max: BUCKETS_MAX, integer: true });
+  return {
+    bucketLength: options.rotateBucketController ? 0 : Math.max(Math.floor(length / buckets), 1),
+    buckets,
+    percentiles: options.rollingPercentilesEnabled === false ? 0 : 1
+  };
+}
+
+// A window of its own, for a Status that no breaker owns: no rule is on.
+const NO_RULES = {
+  errorThresholdPercentage: -1,
+  slowCallThresholdPercentage: -1,
+  volumeThreshold: 0,
+  consecutiveFailures: 0,
+  failureCount: 0,
+  slidingWindowSize: 0,
+  minimumCalls: 0,
+  slowCall: Infinity,
+  halfOpenProbes: 1,
+  successThreshold: 1,
+  probeLease: 1,
+  resetInitial: 1,
+  resetFactor: 1,
+  resetMax: 1,
+  rampUp: 0,
+  warmUp: 0
+};
+
+module.exports = {
+  BUCKETS,
+  COUNTER,
+  NO_RULES,
+  WINDOW_MS,
+  WITH_LATENCY,
+  importStats,
+  readBucket,
+  readStats,
+  windowConfig
+};

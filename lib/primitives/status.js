@@ -1,0 +1,140 @@
+'use strict';
+
+// opossum's Status: a view of a window in the core, with the `snapshot` event.
+
+const { EventEmitter } = require('node:events');
+
+const clock = require('../base/clock');
+const native = require('../base/native');
+const { createBreaker } = require('../base/recorder');
+const { guarded } = require('../base/warn');
+const {
+  COUNTER, NO_RULES, WINDOW_MS, WITH_LATENCY, importStats, readBucket, readStats, windowConfig
+} = require('./stats');
+
+const free = new FinalizationRegistry(id => native.destroyBreaker(id));
+
+class Status extends EventEmitter {
+  /**
+   * @param {object} [options]
+   * @param {number} [options.rollingCountTimeout] ms, default 10000: length of the window
+   * @param {number} [options.rollingCountBuckets] default 10
+   * @param {boolean} [options.rollingPercentilesEnabled] default true
+   * @param {boolean} [options.enableSnapshots] default true
+   * @param {EventEmitter} [options.rotateBucketController] its `rotate` events replace the time
+   * @param {object} [options.stats] counts to begin with
+   */
+  constructor (options = {}) {
+    super();
+    const config = windowConfig(options);
+    this.rollingPercentilesEnabled = config.percentiles === 1;
+    this.enableSnapshots = options.enableSnapshots !== false;
+    this.rotateBucketController = options.rotateBucketController;
+    this._interval = Math.max(
+      Math.floor((options.rollingCountTimeout ?? WINDOW_MS) / config.buckets), 1);
+    this._buckets = config.buckets;
+    this._timer = undefined;
+    this._mark = undefined;
+    this._stopped = false;
+    this.rotateBucket = () => native.rotate(this._id);
+    if (options.nativeId === undefined) {
+      this._id = createBreaker({ ...NO_RULES, ...config }).id;
+      free.register(this, this._id, this);
+    } else {
+      this._id = options.nativeId;
+    }
+    this.startListeneningForRotateEvent();
+    if (options.stats) importStats(this._id, options.stats);
+  }
+
+  /** Hands the view over to a breaker, whose window has taken in what was counted here. */
+  _adopt (id, owner) {
+    if (free.unregister(this)) native.destroyBreaker(this._id);
+    this._id = id;
+    // The window goes when its breaker goes, so whoever reads it keeps the breaker.
+    this._owner = owner;
+  }
+
+  get stats () { return readStats(this._id, this.rollingPercentilesEnabled); }
+
+  /** The buckets, newest first. */
+  get window () {
+    const window = Array.from({ length: this._buckets }, (_, age) => readBucket(this._id, age));
+    const age = this._mark === undefined ? Infinity : native.epoch(this._id) - this._mark.epoch;
+    if (age < window.length) window[age].isCircuitBreakerOpen = this._mark.open;
+    return window;
+  }
+
+  increment (property, latencyRunTime) {
+    if (COUNTER[property] === undefined) return;
+    native.count(this._id, COUNTER[property], 1);
+    if (WITH_LATENCY.has(property)) native.addLatency(this._id, latencyRunTime || 0, 1);
+  }
+
+  /** Marks the present bucket: the circuit opened in it. */
+  open () { this._mark = { epoch: native.epoch(this._id), open: true }; }
+
+  close () { this._mark = { epoch: native.epoch(this._id), open: false }; }
+
+  shutdown () {
+    this._stopped = true;
+    this.removeAllListeners();
+    this.removeRotateBucketControllerListener();
+  }
+
+  // opossum's spelling.
+  startListeneningForRotateEvent () {
+    const controller = this.rotateBucketController;
+    if (controller && !controller.listeners('rotate').includes(this.rotateBucket)) {
+      controller.on('rotate', this.rotateBucket);
+    }
+  }
+
+  removeRotateBucketControllerListener () {
+    this.rotateBucketController?.removeListener('rotate', this.rotateBucket);
+  }
+
+  // Snapshots are only made while somebody listens: an idle breaker has no timer.
+  _arm () {
+    const wanted = this.enableSnapshots && !this._stopped && this.listenerCount('snapshot') > 0;
+    if (wanted && this._timer === undefined) {
+      this._timer = clock.setTimer(() => {
+        this._timer = undefined;
+        guarded("A listener of 'snapshot' failed", () => { this.emit('snapshot', this.stats); });
+        this._arm();
+      }, this._interval, false);
+    } else if (!wanted && this._timer !== undefined) {
+      clock.clearTimer(this._timer);
+      this._timer = undefined;
+    }
+  }
+
+  on (event, listener) {
+    super.on(event, listener);
+    this._arm();
+    return this;
+  }
+
+  prependListener (event, listener) {
+    super.prependListener(event, listener);
+    this._arm();
+    return this;
+  }
+
+  removeListener (event, listener) {
+    super.removeListener(event, listener);
+    this._arm();
+    return this;
+  }
+
+  removeAllListeners (event) {
+    super.removeAllListeners(...(event === undefined ? [] : [event]));
+    this._arm();
+    return this;
+  }
+}
+
+Status.prototype.addListener = Status.prototype.on;
+Status.prototype.off = Status.prototype.removeListener;
+
+module.exports = Status;
