@@ -23,6 +23,14 @@ function number (option, value, { min = -Infinity, max = Infinity, integer = fal
   return value;
 }
 
+/** As `number`, but neither infinite; the message has opossum's words for it. */
+function finite (option, value, bounds) {
+  if (!Number.isFinite(value)) {
+    throw invalidOption(option, `a number (${option} must be a finite number)`, value);
+  }
+  return number(option, value, bounds);
+}
+
 function func (option, value) {
   if (typeof value !== 'function') throw invalidOption(option, 'a function', value);
   return value;
@@ -48,4 +56,4 @@ function bag (option, value) {
   return value;
 }
 
-module.exports = { number, func, boolean, oneOf, bag };
+module.exports = { finite, number, func, boolean, oneOf, bag };

@@ -25,13 +25,21 @@ const TICKS_PER_MS = 16;
 const STRIDE_MAX = 63;
 const STRIDE_TICKS_MAX = TICKS_PER_MS / 4;
 
-// An ArrayBuffer of its own keeps the memory in place for native code.
-const control = new Int32Array(new ArrayBuffer(6 * 4));
-const ring = new Uint32Array(new ArrayBuffer(RING_WORDS * 4));
-const answer = new Float64Array(new ArrayBuffer(8 * 2048));
-native.attachRecorder(control, ring, answer);
+// The addon exists once in an environment, this module perhaps more than once (two copies of the
+// package, a test runner's registries): all of them use the arrays of the first.
+const { control, ring, answer, chunks } = (native.recorder ??= attach());
 
-let cells = null;
+function attach () {
+  // An ArrayBuffer of its own keeps the memory in place for native code.
+  const arrays = {
+    control: new Int32Array(new ArrayBuffer(6 * 4)),
+    ring: new Uint32Array(new ArrayBuffer(RING_WORDS * 4)),
+    answer: new Float64Array(new ArrayBuffer(8 * 2048)),
+    chunks: []
+  };
+  native.attachRecorder(arrays.control, arrays.ring, arrays.answer);
+  return arrays;
+}
 
 function readClock () {
   const now = (clock.now() * TICKS_PER_MS) | 0;
@@ -87,13 +95,12 @@ function timedCallEnds () {
 function createBreaker (config) {
   let id = native.createBreaker(config);
   if (id === -1) {
-    cells ??= [];
-    cells.push(new Uint32Array(new ArrayBuffer(CELLS_PER_CHUNK * 4)));
-    native.addCells(cells[cells.length - 1]);
+    chunks.push(new Uint32Array(new ArrayBuffer(CELLS_PER_CHUNK * 4)));
+    native.addCells(chunks[chunks.length - 1]);
     id = native.createBreaker(config);
   }
   if (id < 0) throw new RangeError('Out of memory for breakers');
-  return { id, cells: cells[Math.floor(id / CELLS_PER_CHUNK)], at: id % CELLS_PER_CHUNK };
+  return { id, cells: chunks[Math.floor(id / CELLS_PER_CHUNK)], at: id % CELLS_PER_CHUNK };
 }
 
 module.exports = {

@@ -3,8 +3,8 @@
 // The breaker's options: their checks, their defaults, and the configuration that the core gets.
 
 const { invalidOption } = require('../base/errors');
-const { bag, func, number } = require('../base/options');
-const { NO_RULES, windowConfig } = require('./stats');
+const { bag, finite, func, number } = require('../base/options');
+const { NO_RULES, WINDOW_MS, windowConfig } = require('./stats');
 
 const PROBES_MAX = 16;
 const SLIDING_WINDOW_MAX = 10000;
@@ -38,13 +38,13 @@ function object (name, value, ...methods) {
 function timeout (name, value) {
   if (value === false) return;
   if (value === true) throw invalidOption(name, 'a number of ms, or false for none', value);
-  number(name, value, TIME);
+  finite(name, value, TIME);
 }
 
 /** A fixed time, or one that grows with every trip. */
 function resetTimeout (name, value) {
-  if (typeof value !== 'object') {
-    number(name, value, TIME);
+  if (typeof value !== 'object' || !('initial' in value)) {
+    finite(name, value, TIME);
     return;
   }
   number(`${name}.initial`, value.initial, TIME);
@@ -55,13 +55,13 @@ function resetTimeout (name, value) {
 function checkOpossum (options) {
   given(options, 'timeout', timeout);
   given(options, 'resetTimeout', resetTimeout);
-  given(options, 'errorThresholdPercentage', number, { min: 0, max: 100, unit: '%' });
+  given(options, 'errorThresholdPercentage', finite, { min: 0, max: 100, unit: '%' });
   given(options, 'volumeThreshold', number, { min: 0, max: COUNT_MAX, integer: true });
   if (options.capacity !== Infinity) {
     given(options, 'capacity', number, { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true });
   }
-  given(options, 'cacheTTL', number, TIME);
-  given(options, 'coalesceTTL', number, TIME);
+  given(options, 'cacheTTL', finite, TIME);
+  if (options.coalesceTTL !== false) given(options, 'coalesceTTL', finite, TIME);
   for (const name of ['cacheSize', 'coalesceSize']) {
     if (options[name] !== Infinity) given(options, name, number, { min: 1, integer: true });
   }
@@ -213,7 +213,7 @@ function nativeConfig (options) {
     successThreshold: options.successThreshold ?? 1,
     probeLease: probeLease(options, reset),
     rampUp: options.rampUp ?? 0,
-    warmUp: warming ? options.rollingCountTimeout ?? 10000 : 0
+    warmUp: warming ? options.rollingCountTimeout || WINDOW_MS : 0
   };
 }
 

@@ -95,7 +95,7 @@ class CircuitBreaker extends EventEmitter {
     this._openedAt = undefined;
     this._status = null;
     this._semaphore = null;
-    this._caches = null;
+    this._mark = undefined;
     this._signal = null;
     this._mode = 0;
     live[id] = new WeakRef(this);
@@ -104,9 +104,15 @@ class CircuitBreaker extends EventEmitter {
   }
 
   _configure (options) {
-    if (options.cache || options.coalesce) this._caches = makeCaches(options);
-    if (options.cache) this._mode |= CACHE;
-    if (options.coalesce) this._mode |= COALESCE;
+    if (options.cache) {
+      options.cacheTransport ??= new MemoryCache(options.cacheSize);
+      this._mode |= CACHE;
+    }
+    if (options.coalesce) {
+      options.coalesceCache = new MemoryCache(options.coalesceSize);
+      options.coalesceResetOn = coalesceResetOn(options);
+      this._mode |= COALESCE;
+    }
     if (Number.isInteger(options.capacity)) this._mode |= LIMITED;
     if (options.abortController) this._mode |= ABORTABLE;
     if (options.enabled === false) this._mode |= DISABLED;
@@ -146,15 +152,16 @@ class CircuitBreaker extends EventEmitter {
     const cells = this._cells;
     const at = this._at;
     const period = cells[at];
+    const action = this.action;
     if (this._mode !== 0 || (period & STATE) !== CLOSED) {
-      return this._careful(this.action, this.action, args, null);
+      return this._careful(action, action, args, null);
     }
     record(this._word + COUNTER.fires);
-    if (this._deadlines !== null) return this._timed(this.action, args, period);
+    if (this._deadlines !== null) return this._timed(action, args, period);
     const started = ticks();
     let result;
     try {
-      result = this.action(...args);
+      result = action.apply(action, args);
     } catch (error) {
       return this._rejected(error, args, (ticks() - started) | 0, period);
     }
@@ -199,7 +206,7 @@ class CircuitBreaker extends EventEmitter {
     const call = new Call(this, args, period, NO_PROBE);
     let result;
     try {
-      result = action(...args);
+      result = action.apply(action, args);
     } catch (error) {
       call.settled = true;
       return this._rejected(error, args, (ticks() - call.started) | 0, period);
@@ -241,7 +248,7 @@ class CircuitBreaker extends EventEmitter {
     let cached;
     try {
       key = (this._given.cacheGetKey ?? defaultKey).apply(this, args);
-      if (this._mode & CACHE) cached = this._caches.results.get(key);
+      if (this._mode & CACHE) cached = this._given.cacheTransport.get(key);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -273,7 +280,7 @@ class CircuitBreaker extends EventEmitter {
 
   _coalesced (action, context, args, key) {
     if (!(this._mode & COALESCE)) return this._admit(action, context, args, key, null);
-    const { calls } = this._caches;
+    const calls = this._given.coalesceCache;
     const present = calls.get(key);
     if (present !== undefined) {
       record(this._word + COUNTER.coalesceCacheHits);
@@ -420,14 +427,15 @@ class CircuitBreaker extends EventEmitter {
     if (this._mode & CACHE) {
       const ttl = this._given.cacheTTL ?? 0;
       kept.add(extra.promise);
-      guarded('cacheTransport.set failed', () => this._caches.results.set(
+      guarded('cacheTransport.set failed', () => this._given.cacheTransport.set(
         extra.key, extra.promise, ttl > 0 ? clock.wall() + ttl : 0));
     }
     this._forget(extra.key, 'success');
   }
 
   _forget (key, event) {
-    if (this._caches?.resetOn.includes(event)) this._caches.calls?.delete(key);
+    const { coalesceCache, coalesceResetOn } = this._given;
+    if (coalesceCache !== undefined && coalesceResetOn.includes(event)) coalesceCache.delete(key);
   }
 
   // ---- State -----------------------------------------------------------------------------------
@@ -457,21 +465,25 @@ class CircuitBreaker extends EventEmitter {
     this._refusal = null;
     if (state === OPEN) {
       this._openedAt = clock.wall();
-      this._status?.open();
+      this._markBucket(true);
       this._waitForReset(native.poll(this._id));
       this.emit('open');
     } else if (state === HALF_OPEN) {
       this._renewAbortController();
       this.emit('halfOpen', this._resetMs());
     } else if (!wasRamping) {
-      this._status?.close();
+      this._markBucket(false);
       this._renewAbortController();
       this.emit('close');
     }
   }
 
+  _markBucket (open) {
+    this._mark = { epoch: native.epoch(this._id), open };
+  }
+
   _waitForReset (ms) {
-    if (!(ms > 0)) return;
+    if (!(ms > 0) || this.isShutdown) return;
     this._timer = clock.setTimer(() => {
       this._timer = undefined;
       const remaining = native.poll(this._id);
@@ -524,12 +536,14 @@ class CircuitBreaker extends EventEmitter {
     this._timer = this._health = undefined;
     this._status?.shutdown();
     this._mode |= SHUT_DOWN;
+    this._shutIn = this._cells[this._at];
     this.clearCache();
   }
 
   clearCache () {
-    if (this._mode & CACHE) guarded('cacheTransport.flush failed', () => this._caches.results.flush());
-    this._caches?.calls?.flush();
+    const { cacheTransport, coalesceCache } = this._given;
+    if (this._mode & CACHE) guarded('cacheTransport.flush failed', () => cacheTransport.flush());
+    coalesceCache?.flush();
   }
 
   /**
@@ -571,11 +585,9 @@ class CircuitBreaker extends EventEmitter {
   get group () { return this._given.group || this.name; }
   get enabled () { return (this._mode & DISABLED) === 0; }
   get isShutdown () { return (this._mode & SHUT_DOWN) !== 0; }
-  get opened () { return !this.isShutdown && this._state() === OPEN; }
-  get halfOpen () { return !this.isShutdown && this._state() === HALF_OPEN; }
-  get closed () {
-    return !this.isShutdown && (this._state() === CLOSED || this._state() === RAMPING);
-  }
+  get opened () { return this._state() === OPEN; }
+  get halfOpen () { return this._state() === HALF_OPEN; }
+  get closed () { return this._state() === CLOSED || this._state() === RAMPING; }
 
   get pendingClose () { return this.halfOpen && native.hasFreeProbe(this._id); }
   get warmUp () { return native.isWarming(this._id); }
@@ -596,7 +608,11 @@ class CircuitBreaker extends EventEmitter {
     return readStats(this._id, this._given.rollingPercentilesEnabled !== false);
   }
 
-  _state () { return this._cells[this._at] & STATE; }
+  /** A shut-down breaker is in no state, but calls that were in flight can still trip it. */
+  _state () {
+    const period = this._cells[this._at];
+    return this._mode & SHUT_DOWN && period === this._shutIn ? -1 : period & STATE;
+  }
 
   toJSON () {
     return {
@@ -692,14 +708,6 @@ function link (call, signal) {
   const onAbort = () => call.cancel(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
   call.extra.unlink = () => signal.removeEventListener('abort', onAbort);
-}
-
-function makeCaches (options) {
-  return {
-    results: options.cache ? options.cacheTransport ?? new MemoryCache(options.cacheSize) : undefined,
-    calls: options.coalesce ? new MemoryCache(options.coalesceSize) : undefined,
-    resetOn: coalesceResetOn(options)
-  };
 }
 
 module.exports = Object.assign(CircuitBreaker, { CircuitBreaker, MemoryCache, Semaphore, Status, breakers });

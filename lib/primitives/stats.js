@@ -3,7 +3,7 @@
 // Reading the core's counts in opossum's shape, and what a window is configured with.
 
 const native = require('../base/native');
-const { number } = require('../base/options');
+const { finite } = require('../base/options');
 const { answer } = require('../base/recorder');
 
 // In the order of `Counter` in native/core/window.h.
@@ -94,12 +94,17 @@ function importStats (id, stats) {
   for (const ms of stats.latencyTimes ?? []) native.addLatency(id, ms, 1);
 }
 
+/** 0 stands for the default too, as in opossum. */
+function orDefault (value, standard) {
+  return value === undefined || value === null || value === 0 ? standard : value;
+}
+
 /** The part of a native breaker's configuration that describes its window. */
 function windowConfig (options) {
-  const length = options.rollingCountTimeout ?? WINDOW_MS;
-  const buckets = options.rollingCountBuckets ?? BUCKETS;
-  number('rollingCountTimeout', length, { min: 1, max: Number.MAX_SAFE_INTEGER, unit: 'ms' });
-  number('rollingCountBuckets', buckets, { min: 1, max: BUCKETS_MAX, integer: true });
+  const length = orDefault(options.rollingCountTimeout, WINDOW_MS);
+  const buckets = orDefault(options.rollingCountBuckets, BUCKETS);
+  finite('rollingCountTimeout', length, { min: 1, max: Number.MAX_SAFE_INTEGER, unit: 'ms' });
+  finite('rollingCountBuckets', buckets, { min: 1, max: BUCKETS_MAX, integer: true });
   return {
     bucketLength: options.rotateBucketController ? 0 : Math.max(Math.floor(length / buckets), 1),
     buckets,

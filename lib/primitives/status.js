@@ -31,10 +31,11 @@ class Status extends EventEmitter {
     this.enableSnapshots = options.enableSnapshots !== false;
     this.rotateBucketController = options.rotateBucketController;
     this._interval = Math.max(
-      Math.floor((options.rollingCountTimeout ?? WINDOW_MS) / config.buckets), 1);
+      Math.floor((options.rollingCountTimeout || WINDOW_MS) / config.buckets), 1);
     this._buckets = config.buckets;
     this._timer = undefined;
     this._mark = undefined;
+    this._owner = undefined;
     this._stopped = false;
     this.rotateBucket = () => native.rotate(this._id);
     if (options.nativeId === undefined) {
@@ -60,8 +61,9 @@ class Status extends EventEmitter {
   /** The buckets, newest first. */
   get window () {
     const window = Array.from({ length: this._buckets }, (_, age) => readBucket(this._id, age));
-    const age = this._mark === undefined ? Infinity : native.epoch(this._id) - this._mark.epoch;
-    if (age < window.length) window[age].isCircuitBreakerOpen = this._mark.open;
+    const mark = this._owner === undefined ? this._mark : this._owner._mark;
+    const age = mark === undefined ? Infinity : native.epoch(this._id) - mark.epoch;
+    if (age < window.length) window[age].isCircuitBreakerOpen = mark.open;
     return window;
   }
 
@@ -72,9 +74,9 @@ class Status extends EventEmitter {
   }
 
   /** Marks the present bucket: the circuit opened in it. */
-  open () { this._mark = { epoch: native.epoch(this._id), open: true }; }
+  open () { (this._owner ?? this)._mark = { epoch: native.epoch(this._id), open: true }; }
 
-  close () { this._mark = { epoch: native.epoch(this._id), open: false }; }
+  close () { (this._owner ?? this)._mark = { epoch: native.epoch(this._id), open: false }; }
 
   shutdown () {
     this._stopped = true;
