@@ -1,0 +1,235 @@
+'use strict';
+
+// The way back: how long a circuit stays open, who probes it, and how traffic returns.
+
+const { useVirtualClock } = require('../../lib/testing');
+const {
+  CircuitBreaker, make, positive, settle, trip, record, namesOf, defer,
+} = require('../support/breaker-helpers');
+
+let clock;
+beforeEach(() => { clock = useVirtualClock(); });
+afterEach(() => clock.restore());
+
+const TRIPS_AT_ONCE = { errorThresholdPercentage: 1, resetTimeout: 1000 };
+
+/** A breaker over calls that end when told: fire() adds a handle to `calls`. */
+function makeManual (options) {
+  const calls = [];
+  const breaker = make(() => {
+    const call = defer();
+    calls.push(call);
+    return call.promise;
+  }, { timeout: false, ...TRIPS_AT_ONCE, ...options });
+  return { breaker, calls };
+}
+
+async function halfOpenNow (breaker, ms = 1000) {
+  breaker.open();
+  await clock.advance(ms);
+  expect(breaker.halfOpen).toBe(true);
+}
+
+const isRefused = async breaker => (await settle(breaker.fire(1))).error?.code === 'EOPENBREAKER';
+
+/** How long the circuit stays open after its next trip, found by steps of 100 ms. */
+async function openFor (breaker, error = -1) {
+  await settle(breaker.fire(error));
+  expect(breaker.opened).toBe(true);
+  for (let ms = 100; ms <= 100_000; ms += 100) {
+    await clock.advance(100);
+    if (breaker.halfOpen) return ms;
+  }
+  return Infinity;
+}
+
+test('halfOpenProbes: that many calls may test the circuit at once', async () => {
+  const { breaker, calls } = makeManual({ halfOpenProbes: 3 });
+  await halfOpenNow(breaker);
+  const probes = [breaker.fire(), breaker.fire()];
+  expect(breaker.pendingClose).toBe(true);
+  probes.push(breaker.fire());
+  expect(breaker.pendingClose).toBe(false);
+  expect(await isRefused(breaker)).toBe(true);
+  expect(calls).toHaveLength(3);
+  for (const call of calls) call.resolve('alive');
+  expect(await Promise.all(probes)).toEqual(['alive', 'alive', 'alive']);
+  expect(breaker.closed).toBe(true);
+});
+
+test('halfOpenProbes: one failure among them opens the circuit again', async () => {
+  const { breaker, calls } = makeManual({ halfOpenProbes: 2, successThreshold: 2 });
+  await halfOpenNow(breaker);
+  const probes = [breaker.fire(), breaker.fire()].map(settle);
+  calls[0].reject(new Error('dead'));
+  await probes[0];
+  expect(breaker.opened).toBe(true);
+  calls[1].resolve('alive');
+  await probes[1];
+  expect(breaker.opened).toBe(true);
+});
+
+test('a probe that is still out when the circuit has opened again says nothing later', async () => {
+  const { breaker, calls } = makeManual({ halfOpenProbes: 2 });
+  await halfOpenNow(breaker);
+  const probes = [breaker.fire(), breaker.fire()].map(settle);
+  calls[0].reject(new Error('dead'));
+  await probes[0];
+  await clock.advance(1000);
+  expect(breaker.halfOpen).toBe(true);
+  calls[1].reject(new Error('dead too'));
+  await probes[1];
+  expect(breaker.halfOpen).toBe(true);
+  expect(breaker.pendingClose).toBe(true);
+});
+
+test('successThreshold: that many probes must succeed', async () => {
+  const breaker = make(positive, { ...TRIPS_AT_ONCE, successThreshold: 3 });
+  const seen = record(breaker, ['open', 'halfOpen', 'close']);
+  await trip(breaker);
+  await clock.advance(1000);
+  await breaker.fire(1);
+  await breaker.fire(1);
+  expect(breaker.halfOpen).toBe(true);
+  expect(breaker.pendingClose).toBe(true);
+  await breaker.fire(1);
+  expect(breaker.closed).toBe(true);
+  expect(namesOf(seen)).toEqual(['open', 'halfOpen', 'close']);
+});
+
+test('successThreshold: a failure in between starts over', async () => {
+  const breaker = make(positive, { ...TRIPS_AT_ONCE, successThreshold: 2 });
+  await trip(breaker);
+  await clock.advance(1000);
+  await breaker.fire(1);
+  await trip(breaker);
+  expect(breaker.opened).toBe(true);
+  await clock.advance(1000);
+  await breaker.fire(1);
+  expect(breaker.halfOpen).toBe(true);
+  await breaker.fire(1);
+  expect(breaker.closed).toBe(true);
+});
+
+test('resetTimeout grows with each trip in a row, up to its limit', async () => {
+  const breaker = make(positive, {
+    errorThresholdPercentage: 1, resetTimeout: { initial: 1000, factor: 2, max: 5000 },
+  });
+  expect(await openFor(breaker)).toBe(1000);
+  expect(await openFor(breaker)).toBe(2000);
+  expect(await openFor(breaker)).toBe(4000);
+  expect(await openFor(breaker)).toBe(5000);
+  expect(await openFor(breaker)).toBe(5000);
+});
+
+test('resetTimeout is as at first once the circuit has closed', async () => {
+  const breaker = make(positive, {
+    errorThresholdPercentage: 0, resetTimeout: { initial: 1000, factor: 3 },
+  });
+  expect(await openFor(breaker)).toBe(1000);
+  expect(await openFor(breaker)).toBe(3000);
+  await breaker.fire(1);
+  expect(breaker.closed).toBe(true);
+  expect(await openFor(breaker)).toBe(1000);
+});
+
+test('resetTimeout: the factor is 2 unless given', async () => {
+  const breaker = make(positive, { errorThresholdPercentage: 1, resetTimeout: { initial: 500 } });
+  expect(await openFor(breaker)).toBe(500);
+  expect(await openFor(breaker)).toBe(1000);
+});
+
+test('the halfOpen event tells how long the circuit was open', async () => {
+  const breaker = make(positive, {
+    errorThresholdPercentage: 1, resetTimeout: { initial: 1000, factor: 2 },
+  });
+  const seen = record(breaker, ['halfOpen']);
+  await openFor(breaker);
+  await openFor(breaker);
+  expect(seen).toEqual([['halfOpen', 1000], ['halfOpen', 2000]]);
+});
+
+test.each([
+  ['retryAfter in ms', { retryAfter: 7000 }],
+  ['a Retry-After header in seconds', { headers: { 'Retry-After': '7' } }],
+  ['the headers of a response', { response: { headers: new Headers({ 'retry-after': '7' }) } }],
+])('resetTimeout is lengthened by %s', async (_, properties) => {
+  const breaker = make(error => Promise.reject(error), TRIPS_AT_ONCE);
+  expect(await openFor(breaker, Object.assign(new Error('busy'), properties))).toBe(7000);
+});
+
+test('resetTimeout is not shortened by a Retry-After', async () => {
+  const breaker = make(error => Promise.reject(error), TRIPS_AT_ONCE);
+  expect(await openFor(breaker, Object.assign(new Error('busy'), { retryAfter: 10 }))).toBe(1000);
+});
+
+test('rampUp: after closing, a growing share of the calls is let through', async () => {
+  const breaker = make(positive, {
+    ...TRIPS_AT_ONCE, rampUp: 10_000, errorThresholdPercentage: 100,
+  });
+  await halfOpenNow(breaker);
+  await breaker.fire(1);
+  expect(breaker.closed).toBe(true);
+  const admitted = async () => {
+    let count = 0;
+    for (let i = 0; i < 1000; i++) if (!await isRefused(breaker)) count++;
+    return count;
+  };
+  await clock.advance(2000);
+  const early = await admitted();
+  await clock.advance(4000);
+  const late = await admitted();
+  // A share of 0.2 and of 0.6 of 1,000 calls; five standard deviations are below 80.
+  expect(early).toBeGreaterThan(120);
+  expect(early).toBeLessThan(280);
+  expect(late).toBeGreaterThan(520);
+  expect(late).toBeLessThan(680);
+  await clock.advance(4000);
+  expect(await admitted()).toBe(1000);
+  expect(breaker.stats.rejects).toBe(1000 - early + 1000 - late);
+});
+
+test('rampUp: a call that is held back is rejected as by an open breaker', async () => {
+  const breaker = make(positive, { ...TRIPS_AT_ONCE, rampUp: 1e9, errorThresholdPercentage: 100 });
+  await halfOpenNow(breaker);
+  await breaker.fire(1);
+  let error;
+  for (let i = 0; i < 500 && error === undefined; i++) ({ error } = await settle(breaker.fire(1)));
+  expect(error.code).toBe('EOPENBREAKER');
+  expect(CircuitBreaker.isOurError(error)).toBe(true);
+});
+
+test('rampUp: the breaker counts as closed, says so once, and can trip', async () => {
+  const breaker = make(positive, { ...TRIPS_AT_ONCE, rampUp: 1000 });
+  const seen = record(breaker, ['open', 'halfOpen', 'close']);
+  await halfOpenNow(breaker);
+  await breaker.fire(1);
+  await clock.advance(1500);
+  await breaker.fire(1);
+  expect(namesOf(seen.splice(0))).toEqual(['open', 'halfOpen', 'close']);
+  await halfOpenNow(breaker);
+  await breaker.fire(1);
+  expect(breaker.closed).toBe(true);
+  for (let i = 0; i < 500 && breaker.closed; i++) await trip(breaker);
+  expect(breaker.opened).toBe(true);
+  expect(namesOf(seen)).toEqual(['open', 'halfOpen', 'close', 'open']);
+});
+
+test('without rampUp everybody is let in at once', async () => {
+  const breaker = make(positive, TRIPS_AT_ONCE);
+  await halfOpenNow(breaker);
+  await breaker.fire(1);
+  for (let i = 0; i < 100; i++) expect(await breaker.fire(i)).toBe(i);
+});
+
+test('a probe that neither ends nor times out loses its place', async () => {
+  const { breaker, calls } = makeManual();
+  await halfOpenNow(breaker);
+  breaker.fire();
+  expect(await isRefused(breaker)).toBe(true);
+  await clock.advance(1001);
+  const second = breaker.fire();
+  calls[1].resolve('alive');
+  expect(await second).toBe('alive');
+  expect(breaker.closed).toBe(true);
+});
