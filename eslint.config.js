@@ -42,7 +42,6 @@ const correctness = {
   'object-shorthand': 'error',
   'prefer-const': ['error', { destructuring: 'all' }],
   'prefer-promise-reject-errors': 'off',
-  'prefer-rest-params': 'error',
   'prefer-spread': 'error',
   radix: 'off',
   strict: ['error', 'global'],

@@ -30,7 +30,7 @@ describe('directions', () => {
     testing: ['base', 'primitives', 'clients'],
     gateway: ['base', 'primitives', 'clients', 'store'],
     http: ['base', 'primitives', 'clients', 'store', 'gateway'],
-    cli: ['base', 'primitives', 'clients', 'store', 'gateway', 'http', 'testing'],
+    cli: ['base', 'primitives', 'clients', 'store', 'gateway', 'http', 'testing', 'index'],
     browser: [],
   };
   const modules = select(/^lib\/.*\.(js|mjs)$/);
@@ -210,7 +210,7 @@ describe('words', () => {
   test('no path of one machine, and no host of a package registry', () => {
     const text = sources.filter(({ name }) => name !== 'package-lock.json');
     expect(find(text, /(?<![\w.])\/(work|root|home|Users)\/\w/)).toEqual([]);
-    expect(find(text, word(['npmjs', '\\.'], ['deb', '\\.debian'], ['registry', '\\.'])))
+    expect(find(text, word(['npmjs', '\\.'], ['deb', '\\.debian'], ['registry', '\\.npm'])))
       .toEqual([]);
   });
 });
