@@ -101,13 +101,16 @@ function nodeGyp (...args) {
   run(process.execPath, [script, ...args, '--loglevel', 'warn'], { env: nodeGypEnv() });
 }
 
-/** Builds native/build/Release/sekering.node; without `always` only what has changed. */
-function buildAddon ({ always = false } = {}) {
+/**
+ * Builds native/build/Release/sekering.node, and of it what has changed: the old binary stays in
+ * place for those who are using it until the new one is linked.
+ */
+function buildAddon () {
   const stamp = path.join(NATIVE, 'build', 'sources.sha256');
   const digest = digestSources();
-  if (!always && isFresh(stamp, digest)) return;
-  fs.rmSync(stamp, { force: true });
-  nodeGyp(...(always ? ['rebuild'] : ['configure', 'build']), '-C', 'native');
+  const binary = path.join(NATIVE, 'build', 'Release', 'sekering.node');
+  if (fs.existsSync(binary) && isFresh(stamp, digest)) return;
+  nodeGyp('configure', 'build', '-C', 'native');
   fs.writeFileSync(stamp, digest);
 }
 
@@ -133,7 +136,7 @@ function prepare (goal) {
   installDebianPackages(NEEDS[goal]);
   if (!hasNpmPackages()) run('npm', ['ci', '--no-audit', '--no-fund']);
   if (goal === 'prebuild') buildPrebuild();
-  else buildAddon({ always: goal === 'build' });
+  else buildAddon();
 }
 
 module.exports = { prepare, buildPrebuild, findHeaders, listFiles, ROOT };
