@@ -18,7 +18,7 @@ Runs a Midtrans Snap server and an SMTP server on loopback, sends orders and e-m
 circuit breakers, breaks Midtrans for a while, and shows what the breakers make of it. The closing
 sums are checked against what the servers counted.
 
-  --seconds N  how long orders keep coming, ${SECONDS_MIN} to ${SECONDS_MAX} (default ${SECONDS_DEFAULT})
+  --seconds N  how long orders keep coming: ${SECONDS_MIN} to ${SECONDS_MAX}, or ${SECONDS_DEFAULT}
   --json       print events, states and the summary as one JSON object per line
   --help       print this
 `;

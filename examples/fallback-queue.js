@@ -1,0 +1,47 @@
+'use strict';
+
+// Orders that Midtrans cannot take now are queued, and made once the breaker closes.
+
+const { setTimeout: pause } = require('node:timers/promises');
+
+const { CircuitBreaker, presets } = require('sekering');
+
+let midtransIsDown = true;
+const queue = [];
+
+async function createTransaction (orderId) {
+  if (midtransIsDown) throw new Error('503 Service Unavailable');
+  return { token: `token-of-${orderId}` };
+}
+
+// The preset's figures, but for the wait before the next try: an example should not take a minute.
+const breaker = new CircuitBreaker(createTransaction, { ...presets.midtrans, resetTimeout: 200 });
+
+breaker.fallback((orderId, error) => {
+  queue.push(orderId);
+  return { queued: true, error: error.message };
+});
+
+breaker.on('open', () => console.log('open'));
+breaker.on('halfOpen', () => console.log('halfOpen'));
+breaker.on('close', () => console.log('close'));
+
+async function drain () {
+  while (queue.length > 0 && breaker.closed) {
+    const orderId = queue.shift();
+    console.log(orderId, await breaker.fire(orderId));
+  }
+}
+
+async function main () {
+  for (const orderId of ['order-1', 'order-2', 'order-3']) {
+    console.log(orderId, await breaker.fire(orderId));
+  }
+  midtransIsDown = false;
+  await pause(300);
+  console.log('order-4', await breaker.fire('order-4'));
+  await drain();
+  breaker.shutdown();
+}
+
+main();

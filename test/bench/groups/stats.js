@@ -1,0 +1,53 @@
+'use strict';
+
+const { compare, loopOf } = require('../measure');
+const { CircuitBreaker, Opossum } = require('../subjects');
+
+const IN_FLIGHT = 20_000;
+const LATENCIES_MS = 50;
+
+/** A breaker whose window holds `calls` calls of 0 to 50 ms. */
+async function filled (Breaker, calls) {
+  const breaker = new Breaker(ms => (ms === undefined ? Promise.resolve()
+    : new Promise(resolve => { setTimeout(resolve, ms); })),
+  { timeout: false, rollingCountTimeout: 600_000, enableSnapshots: false });
+  for (let done = 0; done < calls; done += IN_FLIGHT) {
+    const batch = Math.min(IN_FLIGHT, calls - done);
+    await Promise.all(Array.from({ length: batch }, (_, i) => breaker.fire(i % LATENCIES_MS)));
+  }
+  return breaker;
+}
+
+// Each read follows a call, so that a copy kept from the last read is of no use.
+function readerOf (breaker) {
+  return loopOf(async () => {
+    await breaker.fire();
+    const { fires, percentiles, latencyMean } = breaker.stats;
+    return fires + percentiles[0.99] + latencyMean;
+  });
+}
+
+async function run (options) {
+  const few = { ...options, rounds: Math.min(30, options.rounds) };
+  const ours = await filled(CircuitBreaker, 10_000);
+  const opossum = await filled(Opossum, 10_000);
+  const results = {
+    'stats.opossum': await compare(readerOf(opossum), readerOf(ours), few)
+  };
+  opossum.shutdown();
+  ours.shutdown();
+
+  const calls = options.quick ? 100_000 : 1_000_000;
+  const small = await filled(CircuitBreaker, 1_000);
+  const large = await filled(CircuitBreaker, calls);
+  if (large.stats.fires !== calls) throw new Error('The window does not hold every call');
+  results['stats.flat'] = {
+    ...await compare(readerOf(large), readerOf(small), few),
+    note: options.quick ? `${calls} calls instead of 1,000,000` : undefined
+  };
+  small.shutdown();
+  large.shutdown();
+  return results;
+}
+
+module.exports = { run };

@@ -1,0 +1,52 @@
+'use strict';
+
+// The rows of the table: what is promised. A gate must hold, a stretch is hoped for; a row without
+// a gate is for information. Rows about threads and processes get groups of their own.
+
+const LOWER = 'lower';
+const HIGHER = 'higher';
+
+const row = (id, label, better, gate, stretch, unit = '×', digits = 2) =>
+  ({ id, group: id.split('.')[0], label, better, gate, stretch, unit, digits });
+
+const ROWS = [
+  row('closed.bare', 'closed, async action, no timeout: × bare await', LOWER, 2.8, 2.4),
+  row('closed.opossum', '… faster than opossum', HIGHER, 4, 5.5),
+  row('closed.cockatiel', '… faster than cockatiel (sampling)', HIGHER, 1.6, 2.2),
+  row('timeout.bare', 'closed, timeout 10 s: × bare await', LOWER, 4.2, 3.5),
+  row('timeout.opossum', '… faster than opossum', HIGHER, 4, 6),
+  row('timeout.cockatiel', '… faster than cockatiel with timeout', HIGHER, 60, 100),
+  row('sync.bare', 'synchronous action: × bare await', LOWER, 2.0, 1.6),
+  row('sync.opossum', '… faster than opossum', HIGHER, 6, 8),
+  row('bytes.async', 'heap per call above bare, async', LOWER, 350, 300, 'B', 0),
+  row('bytes.timeout', '… with timeout', LOWER, 650, 580, 'B', 0),
+  row('bytes.sync', '… synchronous action', LOWER, 0, 0, 'B', 0),
+  row('open.opossum', 'open: reject faster than opossum', HIGHER, 14, 18),
+  row('open.fallback', '… with a fallback', HIGHER, 30, 40),
+  row('failing.opossum', 'failing, 10,000 in the window: faster than opossum', HIGHER, 25, 500),
+  row('stats.opossum', 'stats at 10,000 samples: faster than opossum', HIGHER, 1000, 3000, '×', 0),
+  row('stats.flat', '… cost at 1,000,000 calls: × at 1,000', LOWER, 1.5, 1.1),
+  row('memory.heap', 'heap of a breaker', LOWER, 600, 400, 'B', 0),
+  row('memory.native', 'native memory of a breaker', LOWER, 4096, 3072, 'B', 0),
+  row('memory.heapUsed', 'heap of a breaker after traffic', LOWER, 600, 400, 'B', 0),
+  row('memory.nativeUsed', 'native memory of a breaker after traffic', LOWER, 4096, 3072, 'B', 0),
+  row('idle.cpu', 'CPU of 10,000 idle breakers', LOWER, 0.5, 0.1, '%'),
+  row('load.throughput', '10,000 calls/s, 1 % failing: rate of bare', HIGHER, 0.98, 1, '×', 3),
+  row('load.delay', '… loop delay p99: × bare', LOWER, 2, 1.3),
+  row('load.cpu', '… CPU above bare', LOWER, null, null, '%', 1),
+  row('retry.bare', 'retry, success at once: × bare await', LOWER, 3.6, 2.8),
+  row('retry.asyncRetry', '… faster than async-retry', HIGHER, 15, 22),
+  row('retry.pRetry', '… faster than p-retry', HIGHER, null, null)
+];
+
+/** What a measured value says of a row: 'stretch', 'gate', 'missed', or '' without a gate. */
+function verdictOf ({ better, gate, stretch, digits }, value) {
+  if (gate === null || value === undefined) return '';
+  // Compared as printed, so that the table never contradicts itself.
+  const shown = Number(value.toFixed(digits));
+  const reaches = target => (better === LOWER ? shown <= target : shown >= target);
+  if (reaches(stretch)) return 'stretch';
+  return reaches(gate) ? 'gate' : 'missed';
+}
+
+module.exports = { ROWS, verdictOf };
