@@ -9,13 +9,16 @@ const { invalidOption } = require('./errors');
  * @param {unknown} value
  * @param {{ min?: number, max?: number, integer?: boolean, unit?: string }} [bounds] inclusive
  */
-function number (option, value, { min = -Infinity, max = Infinity, integer = false, unit = '' } = {}) {
+function number (option, value, bounds = {}) {
+  const { min = -Infinity, max = Infinity, integer = false, unit = '' } = bounds;
   const kind = integer ? 'an integer' : 'a number';
   const range = max === Infinity
     ? (min === -Infinity ? '' : ` of at least ${min}`)
     : ` from ${min} to ${max}`;
   const expected = `${kind}${range}${unit && ` (${unit})`}`;
-  if (typeof value !== 'number' || Number.isNaN(value)) throw invalidOption(option, expected, value);
+  if (typeof value !== 'number' || Number.isNaN(value)) {
+    throw invalidOption(option, expected, value);
+  }
   if (integer && !Number.isInteger(value) && value !== max) {
     throw invalidOption(option, expected, value, RangeError);
   }

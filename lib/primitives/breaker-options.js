@@ -43,11 +43,11 @@ function timeout (name, value) {
 
 /** A fixed time, or one that grows with every trip. */
 function resetTimeout (name, value) {
-  if (typeof value !== 'object' || !('initial' in value)) {
+  if (typeof value !== 'object') {
     finite(name, value, TIME);
     return;
   }
-  number(`${name}.initial`, value.initial, TIME);
+  finite(`${name}.initial`, value.initial, TIME);
   if (!ABSENT(value.factor)) number(`${name}.factor`, value.factor, { min: 1, max: FACTOR_MAX });
   if (!ABSENT(value.max)) number(`${name}.max`, value.max, { min: value.initial, unit: 'ms' });
 }
@@ -179,6 +179,11 @@ function errorThreshold (options) {
   return options.errorThresholdPercentage ?? byDefault;
 }
 
+/** The share of slow calls that trips, or -1 where no call is slow. */
+function slowCallThreshold ({ slowCallDuration, slowCallThresholdPercentage }) {
+  return ABSENT(slowCallDuration) ? -1 : slowCallThresholdPercentage ?? 100;
+}
+
 function resetConfig (value = 30000) {
   if (typeof value === 'number') return { resetInitial: value, resetFactor: 1, resetMax: value };
   const { initial, factor, max } = value;
@@ -193,7 +198,6 @@ function probeLease (options, reset) {
 
 /** What native.createBreaker takes. */
 function nativeConfig (options) {
-  const slow = options.slowCallDuration ?? Infinity;
   const size = options.slidingWindowSize ?? 0;
   const reset = resetConfig(options.resetTimeout ?? undefined);
   const warming = options.allowWarmUp === true || Boolean(options.state?.warmUp);
@@ -202,8 +206,8 @@ function nativeConfig (options) {
     ...windowConfig(options),
     ...reset,
     errorThresholdPercentage: errorThreshold(options),
-    slowCallThresholdPercentage: slow === Infinity ? -1 : options.slowCallThresholdPercentage ?? 100,
-    slowCall: slow,
+    slowCallThresholdPercentage: slowCallThreshold(options),
+    slowCall: options.slowCallDuration ?? Infinity,
     volumeThreshold: options.volumeThreshold ?? 0,
     consecutiveFailures: options.consecutiveFailures ?? 0,
     failureCount: options.failureCount ?? 0,

@@ -46,7 +46,9 @@ function percentilesFrom (first) {
   };
 }
 
-const NO_PERCENTILES = { 0: -1, 0.25: -1, 0.5: -1, 0.75: -1, 0.9: -1, 0.95: -1, 0.99: -1, 0.995: -1, 1: -1 };
+const NO_PERCENTILES = Object.freeze({
+  0: -1, 0.25: -1, 0.5: -1, 0.75: -1, 0.9: -1, 0.95: -1, 0.99: -1, 0.995: -1, 1: -1
+});
 
 /** Builds the object from what native.stats just answered. */
 function build (pairCount, latencyMean, percentiles) {
@@ -103,7 +105,7 @@ function orDefault (value, standard) {
 function windowConfig (options) {
   const length = orDefault(options.rollingCountTimeout, WINDOW_MS);
   const buckets = orDefault(options.rollingCountBuckets, BUCKETS);
-  finite('rollingCountTimeout', length, { min: 1, max: Number.MAX_SAFE_INTEGER, unit: 'ms' });
+  finite('rollingCountTimeout', length, { min: 1, unit: 'ms' });
   finite('rollingCountBuckets', buckets, { min: 1, max: BUCKETS_MAX, integer: true });
   return {
     bucketLength: options.rotateBucketController ? 0 : Math.max(Math.floor(length / buckets), 1),

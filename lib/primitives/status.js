@@ -2,19 +2,17 @@
 
 // opossum's Status: a view of a window in the core, with the `snapshot` event.
 
-const { EventEmitter } = require('node:events');
-
+const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const native = require('../base/native');
 const { createBreaker } = require('../base/recorder');
-const { guarded } = require('../base/warn');
 const {
   COUNTER, NO_RULES, WINDOW_MS, WITH_LATENCY, importStats, readBucket, readStats, windowConfig
 } = require('./stats');
 
 const free = new FinalizationRegistry(id => native.destroyBreaker(id));
 
-class Status extends EventEmitter {
+class Status extends Emitter {
   /**
    * @param {object} [options]
    * @param {number} [options.rollingCountTimeout] ms, default 10000: length of the window
@@ -97,46 +95,19 @@ class Status extends EventEmitter {
   }
 
   // Snapshots are only made while somebody listens: an idle breaker has no timer.
-  _arm () {
+  _listen () {
     const wanted = this.enableSnapshots && !this._stopped && this.listenerCount('snapshot') > 0;
     if (wanted && this._timer === undefined) {
       this._timer = clock.setTimer(() => {
         this._timer = undefined;
-        guarded("A listener of 'snapshot' failed", () => { this.emit('snapshot', this.stats); });
-        this._arm();
+        this.emit('snapshot', this.stats);
+        this._listen();
       }, this._interval, false);
     } else if (!wanted && this._timer !== undefined) {
       clock.clearTimer(this._timer);
       this._timer = undefined;
     }
   }
-
-  on (event, listener) {
-    super.on(event, listener);
-    this._arm();
-    return this;
-  }
-
-  prependListener (event, listener) {
-    super.prependListener(event, listener);
-    this._arm();
-    return this;
-  }
-
-  removeListener (event, listener) {
-    super.removeListener(event, listener);
-    this._arm();
-    return this;
-  }
-
-  removeAllListeners (event) {
-    super.removeAllListeners(...(event === undefined ? [] : [event]));
-    this._arm();
-    return this;
-  }
 }
-
-Status.prototype.addListener = Status.prototype.on;
-Status.prototype.off = Status.prototype.removeListener;
 
 module.exports = Status;

@@ -171,6 +171,13 @@ struct BreakerFunctions {
     return nullptr;
   }
 
+  /// forget(id)
+  static napi_value Forget(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    call.Entry().breaker.Forget();
+    return nullptr;
+  }
+
   /// poll(id): half-opens an open circuit that is due; the milliseconds that are left otherwise.
   static napi_value Poll(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
@@ -298,6 +305,7 @@ BreakerApi::BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
       {"count", F::Count},
       {"addLatency", F::AddLatency},
       {"stats", F::Stats},
+      {"forget", F::Forget},
       {"clockNow", F::ClockNow},
       {"epoch", F::Epoch},
   };

@@ -93,6 +93,14 @@ void Breaker::Clear() noexcept {
   for (size_t i = 0; i < kHeaderCells; ++i) cells[i].store(0, std::memory_order_relaxed);
 }
 
+void Breaker::Forget() noexcept {
+  window_.Zero();
+  memory_->streak.store(0);
+  memory_->trips_in_row.store(0);
+  memory_->base.store(0);
+  if (config_.rules.sliding_window_size != 0) memory_->last_since.store(last_calls_.position());
+}
+
 Period Breaker::period() const noexcept {
   return PeriodOf(memory_->state.load());
 }

@@ -110,6 +110,9 @@ class Breaker {
   /// Zeroes the memory for its next user, touching only what was used.
   void Clear() noexcept;
 
+  /// Forgets what was counted. What others count meanwhile may be forgotten too.
+  void Forget() noexcept;
+
   Period period() const noexcept;
   uint32_t generation() const noexcept;
   /// The state `age` transitions ago, for age < kHistoryMax.

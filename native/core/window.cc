@@ -109,7 +109,7 @@ size_t TimeWindow::BucketLatencies(uint32_t epoch, uint32_t age,
   return CollectLatencies(out, [&](const Cell* row) { return CellOfAge(row, epoch, age); });
 }
 
-void TimeWindow::Clear() noexcept {
+void TimeWindow::Zero() noexcept {
   const auto clear_row = [this](Cell* row) {
     for (uint32_t i = 0; i < buckets_; ++i) row[i].store(0, std::memory_order_relaxed);
   };
@@ -118,6 +118,10 @@ void TimeWindow::Clear() noexcept {
     const uint64_t bits = memory_.touched[cell / 64].load(std::memory_order_relaxed);
     if ((bits >> (cell % 64) & 1) != 0) clear_row(LatencyRow(cell));
   }
+}
+
+void TimeWindow::Clear() noexcept {
+  Zero();
   for (uint32_t i = 0; i < kTouchedWords; ++i) {
     memory_.touched[i].store(0, std::memory_order_relaxed);
   }

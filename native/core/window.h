@@ -77,7 +77,9 @@ class TimeWindow {
   size_t Latencies(uint32_t epoch, std::span<LatencyCount> out) const noexcept;
   size_t BucketLatencies(uint32_t epoch, uint32_t age, std::span<LatencyCount> out) const noexcept;
 
-  /// Back to zero, touching only what was used. Nobody else may use the window meanwhile.
+  /// All counts to zero. What others add meanwhile may be lost, and nothing else.
+  void Zero() noexcept;
+  /// Back to zeroed memory, touching only what was used. Nobody else may use the window meanwhile.
   void Clear() noexcept;
 
   uint32_t buckets() const { return buckets_; }

@@ -1,0 +1,54 @@
+'use strict';
+
+// An event emitter whose listeners cannot harm the emitter: one that throws, or returns a promise
+// that rejects, becomes a process warning, and the others are called all the same.
+
+const { EventEmitter } = require('node:events');
+
+const { warn, watch } = require('./warn');
+
+class Emitter extends EventEmitter {
+  emit (event, ...args) {
+    if (this.listenerCount(event) === 0) return event === 'error' && super.emit(event, ...args);
+    for (const listener of this.rawListeners(event)) {
+      try {
+        watch(`A listener of '${String(event)}' failed`, listener.apply(this, args));
+      } catch (error) {
+        warn(`A listener of '${String(event)}' failed`, error);
+      }
+    }
+    return true;
+  }
+
+  /** Called whenever listeners came or went. */
+  _listen () {}
+
+  on (event, listener) {
+    super.on(event, listener);
+    this._listen();
+    return this;
+  }
+
+  prependListener (event, listener) {
+    super.prependListener(event, listener);
+    this._listen();
+    return this;
+  }
+
+  removeListener (event, listener) {
+    super.removeListener(event, listener);
+    this._listen();
+    return this;
+  }
+
+  removeAllListeners (...events) {
+    super.removeAllListeners(...events);
+    this._listen();
+    return this;
+  }
+}
+
+Emitter.prototype.addListener = Emitter.prototype.on;
+Emitter.prototype.off = Emitter.prototype.removeListener;
+
+module.exports = Emitter;
