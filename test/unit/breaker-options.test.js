@@ -1,0 +1,184 @@
+'use strict';
+
+// Wrong options are refused when the breaker is made, and what opossum takes is taken.
+
+const { EventEmitter } = require('node:events');
+
+const CircuitBreaker = require('../../lib/primitives/breaker');
+const { make, positive } = require('../support/breaker-helpers');
+
+const thrownBy = options => {
+  try {
+    new CircuitBreaker(positive, options).shutdown();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+};
+
+const wrong = (option, ...values) => values.map(value => [option, value]);
+
+const NOT_A_NUMBER = ['10', NaN, {}, [], true, () => {}];
+
+const TYPES = [
+  ...wrong('timeout', ...NOT_A_NUMBER),
+  ...wrong('resetTimeout', '10', NaN, {}, [], true, () => {}),
+  ...wrong('errorThresholdPercentage', ...NOT_A_NUMBER),
+  ...wrong('rollingCountTimeout', ...NOT_A_NUMBER),
+  ...wrong('rollingCountBuckets', ...NOT_A_NUMBER),
+  ...wrong('capacity', '10', {}, true),
+  ...wrong('volumeThreshold', '10', {}, true),
+  ...wrong('cacheTTL', ...NOT_A_NUMBER),
+  ...wrong('coalesceTTL', ...NOT_A_NUMBER),
+  ...wrong('errorFilter', 'no', 7, {}),
+  ...wrong('cacheGetKey', 'no', 7, {}),
+  ...wrong('coalesceResetOn', 'error', 7, {}),
+  ...wrong('rotateBucketController', 'no', 7, {}),
+  ...wrong('status', 'no', 7),
+  ...wrong('state', 'no', 7),
+  ...wrong('fallback', 'no', 7, {}),
+  ...wrong('consecutiveFailures', ...NOT_A_NUMBER),
+  ...wrong('failureCount', ...NOT_A_NUMBER),
+  ...wrong('slidingWindowSize', ...NOT_A_NUMBER),
+  ...wrong('slowCallDuration', ...NOT_A_NUMBER),
+  ...wrong('halfOpenProbes', ...NOT_A_NUMBER),
+  ...wrong('successThreshold', ...NOT_A_NUMBER),
+  ...wrong('rampUp', ...NOT_A_NUMBER),
+];
+
+test.each(TYPES)('%s: %p is of the wrong type', (option, value) => {
+  const error = thrownBy({ [option]: value });
+  expect(error).toBeInstanceOf(TypeError);
+  expect(error.code).toBe('ERR_INVALID_OPTION');
+  expect(error.message).toContain(option);
+});
+
+const RANGES = [
+  ...wrong('timeout', -1),
+  ...wrong('resetTimeout', -1),
+  ...wrong('errorThresholdPercentage', -1, 101),
+  ...wrong('rollingCountTimeout', -1),
+  ...wrong('rollingCountBuckets', -1, 1.5, 1e9),
+  ...wrong('capacity', -1, 1.5),
+  ...wrong('volumeThreshold', -1, 1.5),
+  ...wrong('cacheTTL', -1),
+  ...wrong('cacheSize', 0, -1, 1.5),
+  ...wrong('coalesceTTL', -1),
+  ...wrong('coalesceSize', 0, -1, 1.5),
+  ...wrong('consecutiveFailures', 0, -1, 1.5, Infinity),
+  ...wrong('failureCount', 0, -1, 1.5, Infinity),
+  ...wrong('slidingWindowSize', 0, -1, 1.5, 1e9, Infinity),
+  ...wrong('slowCallDuration', 0, -1),
+  ...wrong('halfOpenProbes', 0, -1, 1.5, 1e9),
+  ...wrong('successThreshold', 0, -1, 1.5, Infinity),
+  ...wrong('rampUp', -1),
+];
+
+test.each(RANGES)('%s: %p is out of range', (option, value) => {
+  const error = thrownBy({ [option]: value });
+  expect(error).toBeInstanceOf(RangeError);
+  expect(error.code).toBe('ERR_INVALID_OPTION');
+  expect(error.message).toContain(option);
+  expect(error.message).toContain(String(value));
+});
+
+test.each([
+  'timeout', 'resetTimeout', 'errorThresholdPercentage', 'rollingCountTimeout',
+  'rollingCountBuckets', 'cacheTTL', 'coalesceTTL',
+])('%s must be finite', option => {
+  for (const value of [NaN, Infinity, '1000']) {
+    expect(thrownBy({ [option]: value }).message).toMatch(/must be a finite number/);
+  }
+});
+
+test.each([
+  ['resetTimeout', { resetTimeout: { factor: 2 } }],
+  ['resetTimeout.initial', { resetTimeout: { initial: -1 } }],
+  ['resetTimeout.initial', { resetTimeout: { initial: '1 s' } }],
+  ['resetTimeout.factor', { resetTimeout: { initial: 10, factor: 0.5 } }],
+  ['resetTimeout.factor', { resetTimeout: { initial: 10, factor: NaN } }],
+  ['resetTimeout.max', { resetTimeout: { initial: 10, max: 5 } }],
+  ['minimumCalls', { slidingWindowSize: 10, minimumCalls: 0 }],
+  ['minimumCalls', { slidingWindowSize: 10, minimumCalls: '5' }],
+  ['slowCallThresholdPercentage', { slowCallDuration: 10, slowCallThresholdPercentage: 101 }],
+  ['slowCallThresholdPercentage', { slowCallDuration: 10, slowCallThresholdPercentage: -1 }],
+])('%s is wrong in %j', (option, options) => {
+  const error = thrownBy(options);
+  expect(error.code).toBe('ERR_INVALID_OPTION');
+  expect(error.message).toContain(option);
+});
+
+test.each([
+  ['minimumCalls without slidingWindowSize', { minimumCalls: 5 }, /slidingWindowSize/],
+  ['minimumCalls above slidingWindowSize', { slidingWindowSize: 5, minimumCalls: 6 },
+    /minimumCalls/],
+  ['slowCallThresholdPercentage without slowCallDuration', { slowCallThresholdPercentage: 5 },
+    /slowCallDuration/],
+])('a contradiction: %s', (_, options, message) => {
+  const error = thrownBy(options);
+  expect(error.code).toBe('ERR_INVALID_OPTION');
+  expect(error.message).toMatch(message);
+});
+
+test('the message says what was expected, for which option, and what came', () => {
+  expect(thrownBy({ rampUp: 'slowly' }).message)
+    .toMatch(/^Expected a number.* for rampUp but received "slowly" of type string$/);
+});
+
+test.each(['options', 7, true])('options may not be %p', options => {
+  expect(thrownBy(options)?.code).toBe('ERR_INVALID_OPTION');
+});
+
+test('a transport or controller that does not fit has the code, too', () => {
+  expect(thrownBy({ cache: true, cacheTransport: {} }).code).toBe('ERR_INVALID_OPTION');
+  expect(thrownBy({ abortController: {} }).code).toBe('ERR_INVALID_OPTION');
+  expect(() => new CircuitBreaker(undefined)).toThrow(
+    expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
+});
+
+test('nothing is left behind by a breaker that was refused', () => {
+  const rotateBucketController = new EventEmitter();
+  expect(thrownBy({ rotateBucketController, rampUp: -1 })).toBeDefined();
+  expect(rotateBucketController.listenerCount('rotate')).toBe(0);
+});
+
+const ALL = [
+  'timeout', 'resetTimeout', 'errorThresholdPercentage', 'rollingCountTimeout',
+  'rollingCountBuckets', 'rollingPercentilesEnabled', 'capacity', 'volumeThreshold', 'enabled',
+  'allowWarmUp', 'name', 'group', 'errorFilter', 'cache', 'cacheTTL', 'cacheSize', 'cacheGetKey',
+  'cacheTransport', 'coalesce', 'coalesceTTL', 'coalesceSize', 'coalesceResetOn',
+  'abortController', 'autoRenewAbortController', 'enableSnapshots', 'rotateBucketController',
+  'status', 'state', 'consecutiveFailures', 'failureCount', 'slidingWindowSize', 'minimumCalls',
+  'slowCallDuration', 'slowCallThresholdPercentage', 'halfOpenProbes', 'successThreshold',
+  'rampUp', 'fallback',
+];
+
+test('undefined stands for every default', () => {
+  const options = Object.fromEntries(ALL.map(name => [name, undefined]));
+  const { stats, closed } = make(positive, options);
+  expect([stats.fires, closed]).toEqual([0, true]);
+  expect(make(positive, undefined).closed).toBe(true);
+});
+
+test.each([
+  { timeout: false }, { timeout: 0 }, { timeout: 0.5 }, { resetTimeout: 0 }, { capacity: 0 },
+  { rollingCountTimeout: 0 }, { rollingCountBuckets: 0 }, { errorThresholdPercentage: 0 },
+  { errorThresholdPercentage: 100 }, { errorThresholdPercentage: 33.3 }, { cacheTTL: 0 },
+  { coalesceTTL: 0 }, { coalesceResetOn: [] }, { coalesceResetOn: ['unknown'] },
+  { rollingCountTimeout: 7, rollingCountBuckets: 10 }, { volumeThreshold: 0 },
+  { timeout: 2 ** 40, resetTimeout: 2 ** 52, rollingCountTimeout: 2 ** 52 },
+  { unknownOption: 'is ignored' }, { state: {} }, { status: {} },
+  { slidingWindowSize: 1, minimumCalls: 1 }, { resetTimeout: { initial: 10 } },
+  { rampUp: 0 }, { fallback: () => 'instead' },
+])('%j is taken', async options => {
+  const breaker = make(positive, options);
+  if (options.capacity !== 0) expect(await breaker.fire(1)).toBe(1);
+});
+
+test.each([
+  ['enabled', 'yes', true], ['allowWarmUp', 1, false], ['rollingPercentilesEnabled', 0, true],
+  ['enableSnapshots', 'false', true],
+])('%s: %p is judged as opossum does, or refused', (option, value) => {
+  const error = thrownBy({ [option]: value });
+  if (error !== undefined) expect(error.code).toBe('ERR_INVALID_OPTION');
+});
