@@ -1,7 +1,7 @@
 'use strict';
 
 // Loads the addon: a build from source first, then the prebuilt binary of the package. A directory
-// named by SEKERING_PREBUILD goes before both (sanitizer builds, binaries from elsewhere).
+// named by SEKERING_PREBUILD stands for both (sanitizer builds, binaries from elsewhere).
 
 const path = require('node:path');
 const loadAddon = require('node-gyp-build');
@@ -12,9 +12,9 @@ const ROOT = path.join(__dirname, '..', '..');
 const SOURCES = path.join(ROOT, 'native');
 
 function load () {
+  const chosen = process.env.SEKERING_PREBUILD;
   const causes = [];
-  for (const directory of [process.env.SEKERING_PREBUILD, SOURCES, ROOT]) {
-    if (!directory) continue;
+  for (const directory of chosen ? [chosen] : [SOURCES, ROOT]) {
     try {
       return loadAddon(directory);
     } catch (cause) {

@@ -10,7 +10,7 @@ const { ROOT } = require('../support/setup');
 const { run } = require('../support/sandbox');
 
 const CHURN = path.join(ROOT, 'test', 'support', 'worker-churn.js');
-const ROUNDS = 12;
+const ROUNDS = 8;
 
 jest.setTimeout(300_000);
 

@@ -21,7 +21,10 @@ async function useAll ({ CircuitBreaker, retry }) {
   const breaker = new CircuitBreaker(async value => {
     if (value < 0) throw new Error('negative');
     return value;
-  }, { timeout: 5_000, name: 'shared name', errorThresholdPercentage: 40, volumeThreshold: 30 });
+  }, {
+    name: 'shared name', timeout: 5_000, rollingCountTimeout: 3_600_000,
+    errorThresholdPercentage: 40, volumeThreshold: 30,
+  });
   const opened = once(breaker, 'open');
   for (let i = 0; i < 100; i++) await breaker.fire(i % 2 ? i : -1).catch(() => {});
   await opened;
