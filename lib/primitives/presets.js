@@ -1,0 +1,163 @@
+'use strict';
+
+// Options by name: figures that services in production have settled on.
+//
+//   new CircuitBreaker(createToken, presets.midtrans)
+//   retry(sendMail, retryPresets.email)
+//
+// Times are milliseconds.
+
+const { oneOf } = require('../base/options');
+
+const presets = deepFreeze({
+  // Payment gateway.
+  midtrans: {
+    timeout: 10000,
+    errorThresholdPercentage: 50,
+    resetTimeout: 60000,
+    rollingCountTimeout: 10000,
+    rollingCountBuckets: 10,
+  },
+  // Mail relay: slower to judge, slower to come back.
+  smtp: {
+    timeout: 5000,
+    errorThresholdPercentage: 60,
+    resetTimeout: 120000,
+    rollingCountTimeout: 30000,
+    rollingCountBuckets: 30,
+  },
+  // WhatsApp gateway.
+  whatsapp: {
+    timeout: 8000,
+    errorThresholdPercentage: 70,
+    resetTimeout: 300000,
+    rollingCountTimeout: 60000,
+    rollingCountBuckets: 60,
+  },
+  database: {
+    timeout: 3000,
+    errorThresholdPercentage: 50,
+    resetTimeout: 10000,
+    rollingCountTimeout: 5000,
+    rollingCountBuckets: 5,
+  },
+  // Pages and their API; retryPresets.pageFetch, whose attempts have a timeout each, goes inside.
+  movieApi: { timeout: 0, consecutiveFailures: 5, resetTimeout: 300000 },
+  // One socket session per customer; one breaker each (BreakerGroup).
+  whatsappSession: {
+    failureCount: 15,
+    rollingCountTimeout: 300000,
+    resetTimeout: 600000,
+  },
+  apiClient: {
+    consecutiveFailures: 5,
+    resetTimeout: 60000,
+    successThreshold: 3,
+  },
+  // Messaging back end: also opens on half of the last 100 calls.
+  messaging: {
+    timeout: 30000,
+    errorThresholdPercentage: 50,
+    consecutiveFailures: 5,
+    resetTimeout: 60000,
+    successThreshold: 3,
+    slidingWindowSize: 100,
+    minimumCalls: 10,
+  },
+  greenApi: {
+    timeout: 30000,
+    consecutiveFailures: 5,
+    resetTimeout: 60000,
+    successThreshold: 3,
+  },
+  // Language models.
+  aiProvider: {
+    timeout: 30000,
+    consecutiveFailures: 3,
+    resetTimeout: 120000,
+    successThreshold: 3,
+  },
+  databaseService: {
+    timeout: 30000,
+    consecutiveFailures: 10,
+    resetTimeout: 30000,
+    successThreshold: 3,
+  },
+});
+
+const retryPresets = deepFreeze({
+  payment: { retries: 5, factor: 2, minTimeout: 1000, maxTimeout: 60000, randomize: true },
+  email: { retries: 3, factor: 2, minTimeout: 1000, maxTimeout: 60000, randomize: true },
+  statusCheck: { retries: 5, factor: 2, minTimeout: 2000, maxTimeout: 30000, randomize: true },
+  // Waits 1, 2 and 4 s; each attempt is given longer than the one before it.
+  pageFetch: {
+    retries: 3,
+    factor: 2,
+    minTimeout: 1000,
+    maxTimeout: 4000,
+    randomize: false,
+    attemptTimeout: { initial: 15000, increment: 5000 },
+  },
+  apiClient: {
+    retries: 3,
+    factor: 2,
+    minTimeout: 1000,
+    maxTimeout: 30000,
+    randomize: false,
+    jitter: 0.1,
+  },
+  // Five attempts in all: a message that fails the fifth is a dead letter.
+  outbox: { retries: 4, factor: 2, minTimeout: 1000, maxTimeout: 60000, randomize: false },
+});
+
+const profiles = deepFreeze({
+  // Conservative: no verdict on a handful of calls, and an upstream that comes back is not met by
+  // everybody at once.
+  production: {
+    breaker: { volumeThreshold: 5, rampUp: 10000 },
+    retry: { maxRetryTime: 120000 },
+  },
+  // Lenient and fast: a developer's own mistakes should not lock the developer out.
+  development: {
+    breaker: { timeout: 30000, volumeThreshold: 20, resetTimeout: 5000 },
+    retry: { retries: 2, minTimeout: 200, maxTimeout: 2000 },
+  },
+  // Short, and the same in every run.
+  testing: {
+    breaker: { timeout: 1000, resetTimeout: 100 },
+    retry: { retries: 1, minTimeout: 1, maxTimeout: 10, randomize: false },
+  },
+});
+
+function deepFreeze (object) {
+  for (const value of Object.values(object)) {
+    if (typeof value === 'object') deepFreeze(value);
+  }
+  return Object.freeze(object);
+}
+
+/**
+ * The options of a breaker preset.
+ * @param {string} name
+ * @throws {TypeError | RangeError} ERR_INVALID_OPTION, which lists the names there are
+ */
+function preset (name) {
+  return presets[oneOf('preset', name, Object.keys(presets))];
+}
+
+/** The options of a retry preset; throws as `preset` does. */
+function retryPreset (name) {
+  return retryPresets[oneOf('preset', name, Object.keys(retryPresets))];
+}
+
+/**
+ * Options to lay over those of every breaker and every retry of a deployment:
+ * `{ ...presets.midtrans, ...profile('testing').breaker }`.
+ * @param {string} name production, development or testing
+ * @throws {TypeError | RangeError} ERR_INVALID_OPTION
+ */
+function profile (name) {
+  return profiles[oneOf('profile', name, Object.keys(profiles))];
+}
+
+module.exports = { preset, presets, profile, profiles, retryPreset, retryPresets };
