@@ -90,12 +90,12 @@ function timedCallEnds () {
 
 /**
  * Makes a native breaker.
- * @returns {{ id: number, cells: Uint32Array, at: number }} where its period is kept current
+ * @returns {{ id: number, cells: Int32Array, at: number }} where its period is kept current
  */
 function createBreaker (config) {
   let id = native.createBreaker(config);
   if (id === -1) {
-    chunks.push(new Uint32Array(new ArrayBuffer(CELLS_PER_CHUNK * 4)));
+    chunks.push(new Int32Array(new ArrayBuffer(CELLS_PER_CHUNK * 4)));
     native.addCells(chunks[chunks.length - 1]);
     id = native.createBreaker(config);
   }

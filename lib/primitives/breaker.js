@@ -40,9 +40,7 @@ class CircuitBreaker extends Circuit {
    * @returns {Promise} of the action's result, the fallback's, or rejected
    */
   fire (...args) {
-    const cells = this._cells;
-    const at = this._at;
-    const period = cells[at];
+    const period = this._cells[this._at];
     const action = this.action;
     if (this._mode !== 0 || (period & STATE) !== CLOSED) {
       return this._careful(action, action, args, null);
@@ -63,7 +61,7 @@ class CircuitBreaker extends Circuit {
     return result.then(
       value => {
         const elapsed = (ticks() - started) | 0;
-        if (cells[at] === period && this._mode === 0 && elapsed < this._slow) {
+        if (this._cells[this._at] === period && this._mode === 0 && elapsed < this._slow) {
           recordSuccess(this._word + COUNTER.successes, elapsed);
         } else {
           this._succeeded(value, elapsed, period, NO_PROBE);
@@ -99,8 +97,7 @@ class CircuitBreaker extends Circuit {
     try {
       result = action.apply(action, args);
     } catch (error) {
-      call.settled = true;
-      return this._rejected(error, args, (ticks() - call.started) | 0, period);
+      return call.fail(error);
     }
     if (!(result instanceof Promise)) {
       if (typeof result?.then !== 'function') return this._sync(result, call.started, period);
@@ -224,11 +221,7 @@ class CircuitBreaker extends Circuit {
         result = adopt(result);
       }
     } catch (error) {
-      return new Promise((resolve, reject) => {
-        call.resolve = resolve;
-        call.reject = reject;
-        call.fail(error);
-      });
+      return call.fail(error);
     } finally {
       this._signal = outer;
     }

@@ -4,6 +4,10 @@
 
 const { ticks } = require('../base/recorder');
 
+const UNTIMED = 0;
+const TIMED = 1;
+const SETTLED = 2;
+
 class Call {
   /**
    * @param breaker the CircuitBreaker
@@ -17,10 +21,10 @@ class Call {
     this.period = period;
     this.probe = probe;
     this.started = ticks();
-    this.timed = false;
-    this.settled = false;
+    this.phase = UNTIMED;
+    // Settles the caller's promise. There is no `reject`: resolving with a rejected promise does the
+    // same, and a function less is made for every call.
     this.resolve = undefined;
-    this.reject = undefined;
     // Places in the list of deadlines.
     this.previous = null;
     this.next = null;
@@ -28,51 +32,53 @@ class Call {
     this.extra = null;
   }
 
+  get settled () { return this.phase === SETTLED; }
+
   /** Follows the action's promise; the result is the caller's. */
   follow (promise, deadlines) {
-    const settled = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
+    const settled = new Promise(resolve => { this.resolve = resolve; });
     if (deadlines !== null) {
-      this.timed = true;
+      this.phase = TIMED;
       deadlines.add(this);
     }
-    promise.then(value => this.succeed(value), error => this.fail(error));
+    promise.then(value => this.succeed(value), error => { this.fail(error); });
     return settled;
   }
 
   /** Takes the call off all lists. Whoever comes second finds it settled. */
   finish () {
-    this.settled = true;
-    if (this.timed) this.breaker._deadlines.remove(this);
-    if (this.extra !== null) {
-      this.extra.semaphore?.release();
-      this.extra.unlink?.();
-    }
+    if (this.phase === TIMED) this.breaker._deadlines.remove(this);
+    this.phase = SETTLED;
+    if (this.extra !== null) this.release(this.extra);
+  }
+
+  release ({ semaphore, unlink }) {
+    if (semaphore !== null) semaphore.release();
+    unlink?.();
   }
 
   succeed (value) {
-    if (this.settled) return;
+    if (this.phase === SETTLED) return;
     this.finish();
     const { breaker, extra } = this;
     breaker._succeeded(value, (ticks() - this.started) | 0, this.period, this.probe);
     if (extra !== null && extra.key !== undefined) breaker._keep(extra, value);
-    this.resolve?.(value);
+    if (this.resolve !== undefined) this.resolve(value);
   }
 
+  /** The action failed: returns what the caller gets. */
   fail (error) {
-    if (this.settled) return;
+    if (this.phase === SETTLED) return undefined;
     this.finish();
-    this.end(error, false);
+    const result = this.end(error, false);
     if (this.extra !== null) this.breaker._forget(this.extra.key, 'error');
+    return result;
   }
 
   /** The deadline has passed, and the list of deadlines has let go of the call. */
   timeOut () {
-    if (this.settled) return;
     const { breaker, extra } = this;
-    this.timed = false;
+    this.phase = UNTIMED;
     this.finish();
     this.end(breaker._timeoutError(), true);
     if (extra === null) return;
@@ -83,19 +89,20 @@ class Call {
 
   /** The caller gave up: neither a success nor a failure of the upstream. */
   cancel (reason) {
-    if (this.settled) return;
+    if (this.phase === SETTLED) return;
     this.finish();
     this.breaker._cancelled(this.period, this.probe);
     this.extra.controller?.abort(reason);
-    this.reject?.(reason);
+    this.resolve?.(Promise.reject(reason));
   }
 
   end (error, timedOut) {
     const elapsed = (ticks() - this.started) | 0;
     const fallback = this.breaker._failed(
       error, this.args, elapsed, this.period, this.probe, timedOut);
-    if (fallback === undefined) this.reject(error);
-    else this.resolve(fallback);
+    const result = fallback ?? Promise.reject(error);
+    if (this.resolve !== undefined) this.resolve(result);
+    return result;
   }
 }
 

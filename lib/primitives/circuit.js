@@ -9,7 +9,7 @@ const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const native = require('../base/native');
 const { bag } = require('../base/options');
-const { answer, createBreaker } = require('../base/recorder');
+const { TICKS_PER_MS, answer, createBreaker } = require('../base/recorder');
 const { guarded } = require('../base/warn');
 const Deadlines = require('./deadlines');
 const MemoryCache = require('./memory-cache');
@@ -35,6 +35,7 @@ const ABORTABLE = 32;
 const ON_FIRE = 64;
 const ON_SUCCESS = 128;
 
+const TICKS_MAX = 2 ** 31 - 1;
 const HEALTH_CHECK_MS = 5000;
 
 const live = [];
@@ -47,6 +48,9 @@ const left = new FinalizationRegistry(id => {
 function breakers () {
   return live.map(reference => reference?.deref()).filter(breaker => breaker !== undefined);
 }
+
+/** Above which latency a success may trip. A small integer, as every call is compared with it. */
+const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
 
 class Circuit extends Emitter {
   constructor (action, options) {
@@ -72,7 +76,7 @@ class Circuit extends Emitter {
     this._name = own.name || action.name || undefined;
     this._timeoutMs = own.timeout ?? 10000;
     this._deadlines = this._timeoutMs > 0 ? new Deadlines(this._timeoutMs) : null;
-    this._slow = own.slowCallDuration ? own.slowCallDuration * 16 : Infinity;
+    this._slow = slowTicks(own.slowCallDuration);
     this._filter = own.errorFilter ?? null;
     this._fallback = null;
     this._refusal = null;

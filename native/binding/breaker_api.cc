@@ -71,7 +71,7 @@ struct BreakerFunctions {
     return nullptr;
   }
 
-  /// addCells(cells: Uint32Array)
+  /// addCells(cells: Int32Array)
   static napi_value AddCells(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
     call.api.recorder_.AddCells(call[0]);
