@@ -47,10 +47,15 @@ function loopOf (call, kind = 'await') {
   return new Function('call', source)(call);
 }
 
+/**
+ * Nanoseconds of CPU that n calls take, the engine's helper threads included: what collecting their
+ * garbage costs counts, what other processes do meanwhile does not.
+ */
 async function timed (loop, n) {
-  const began = process.hrtime.bigint();
+  const began = process.cpuUsage();
   await loop(n);
-  return Number(process.hrtime.bigint() - began);
+  const { user, system } = process.cpuUsage(began);
+  return Math.max(1, user + system) * 1000;
 }
 
 /** Runs a loop until it is compiled, and finds how many calls fill a slice. */
@@ -94,6 +99,18 @@ async function compare (a, b, { rounds = 60, sliceMs = 10, warmMs = 400 } = {}) 
   return { ...summary(ratios), aNs: summary(as).value, bNs: summary(bs).value };
 }
 
+/** One result out of those of several processes: code is compiled a little differently in each. */
+function merged (results) {
+  const median = pick => summary(results.map(pick)).value;
+  const [first] = results;
+  const numbers = Object.keys(first).filter(key => typeof first[key] === 'number');
+  return {
+    ...first,
+    ...Object.fromEntries(numbers.map(key => [key, median(result => result[key])])),
+    noisy: results.filter(result => result.noisy).length * 2 > results.length
+  };
+}
+
 const turn = () => new Promise(resolve => { setImmediate(resolve); });
 
 /**
@@ -120,4 +137,4 @@ async function bytesPerCall (loop, { rounds = 15, calls = 20_000 } = {}) {
   return summary(values);
 }
 
-module.exports = { compare, loopOf, bytesPerCall, summary, turn };
+module.exports = { compare, loopOf, bytesPerCall, merged, summary };

@@ -5,10 +5,11 @@
 const os = require('node:os');
 
 const METHOD = [
-  'Each group of rows runs in a process of its own. Slices of about 10 ms of the one and of the',
-  'other take turns, after a warm-up; a figure is the median of the ratios of neighbouring slices,',
-  'and the range beside it holds the middle half of them. A tilde marks a row whose middle half',
-  'spreads over more than 15 % of the median: the machine was busy.',
+  'Each group of rows runs in a process of its own, a short one in three of them in turn. Slices',
+  'of about 10 ms of the one and of the other take turns, after a warm-up; a figure is the median',
+  'of the ratios of neighbouring slices, and the range beside it holds the middle half of them.',
+  'Time is CPU time of the process, the threads that collect its garbage included. A tilde marks a',
+  'row whose middle half spreads over more than 15 % of the median: the machine was busy.',
   'Bare, async: `await fn(i)` with `const fn = async x => x`. Bare, sync: the same with',
   '`async x => work(x)`, the promise that a caller would have had. Bytes per call: growth of the',
   'heap over 20,000 calls without a collection, less that of bare. Native memory: resident pages',

@@ -29,4 +29,4 @@ async function run (options) {
   return { 'failing.opossum': result };
 }
 
-module.exports = { run };
+module.exports = { processes: 3, run };

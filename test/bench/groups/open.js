@@ -32,4 +32,4 @@ async function run (options) {
   };
 }
 
-module.exports = { run };
+module.exports = { processes: 3, run };

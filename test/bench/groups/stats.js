@@ -50,4 +50,4 @@ async function run (options) {
   return results;
 }
 
-module.exports = { run };
+module.exports = { processes: 3, run };

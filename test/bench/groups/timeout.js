@@ -24,4 +24,4 @@ async function run (options) {
   return results;
 }
 
-module.exports = { run };
+module.exports = { processes: 3, run };
