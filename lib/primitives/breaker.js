@@ -51,27 +51,27 @@ class CircuitBreaker extends Circuit {
     let result;
     try {
       result = action.apply(action, args);
+      if (!(result instanceof Promise)) {
+        if (typeof result?.then !== 'function') return this._sync(result, started, period);
+        result = adopt(result);
+      }
+      return result.then(
+        value => {
+          const elapsed = (ticks() - started) | 0;
+          if (this._cells[this._at] === period && this._mode === 0 && elapsed < this._slow) {
+            recordSuccess(this._word + COUNTER.successes, elapsed);
+          } else {
+            this._succeeded(value, elapsed, period, NO_PROBE);
+          }
+          return value;
+        },
+        error => {
+          const elapsed = (ticks() - started) | 0;
+          return this._failed(error, args, elapsed, period, NO_PROBE, false) ?? result;
+        });
     } catch (error) {
       return this._rejected(error, args, (ticks() - started) | 0, period);
     }
-    if (!(result instanceof Promise)) {
-      if (typeof result?.then !== 'function') return this._sync(result, started, period);
-      result = adopt(result);
-    }
-    return result.then(
-      value => {
-        const elapsed = (ticks() - started) | 0;
-        if (this._cells[this._at] === period && this._mode === 0 && elapsed < this._slow) {
-          recordSuccess(this._word + COUNTER.successes, elapsed);
-        } else {
-          this._succeeded(value, elapsed, period, NO_PROBE);
-        }
-        return value;
-      },
-      error => {
-        const elapsed = (ticks() - started) | 0;
-        return this._failed(error, args, elapsed, period, NO_PROBE, false) ?? result;
-      });
   }
 
   /** As `fire`, with `this` of the action. */
