@@ -6,7 +6,7 @@
 const { EventEmitter } = require('node:events');
 
 const clock = require('../base/clock');
-const { CircuitBreaker, presets, retry } = require('../index');
+const { CircuitBreaker, presets, retry, retryPresets } = require('../index');
 const { Channel, Gate } = require('./demo-channel');
 const {
   startUpstreams, isCallersFault, isAlreadyMade, SMTP_CONNECTIONS_MAX
@@ -108,8 +108,9 @@ class Demo extends EventEmitter {
     const { snap, mailer } = this.#upstreams;
     const midtrans = this.#breaker('midtrans', order => {
       order.attempts += 1;
-      return snap.createTransaction(order, AbortSignal.timeout(midtrans.options.timeout));
-    }, { errorFilter: isCallersFault });
+      // The signal of this very call: a timeout gives its connection up, and no other's.
+      return snap.createTransaction(order, midtrans.getSignal());
+    }, { errorFilter: isCallersFault, autoRenewAbortController: true });
     const smtp = this.#breaker('smtp', mail => {
       mail.attempts += 1;
       return mailer.send(mail);
@@ -197,14 +198,14 @@ class Demo extends EventEmitter {
           if (error.code === 'EOPENBREAKER') return bail(error);
           throw error;
         }
-      }, scaled(presets.emailRetry, this.divisor, RETRY_TIMES));
+      }, scaled(retryPresets.email, this.divisor, RETRY_TIMES));
     } catch (error) {
       return this.channels.emails.hold(mail, error);
     }
   }
 
   #backoff (failures) {
-    const { minTimeout, maxTimeout, factor } = presets.retry;
+    const { minTimeout, maxTimeout, factor } = retryPresets.payment;
     return Math.min(minTimeout * factor ** (failures - 1), maxTimeout) / this.divisor;
   }
 

@@ -79,12 +79,19 @@ test('into a pipe: plain lines without escapes, ended by SIGTERM', async () => {
 }, 30_000);
 
 // A real terminal from script(1), which every Linux has.
-const onTerminal = env => run(
-  ['-qec', `stty cols 80 rows 24; ${process.execPath} ${DEMO} --seconds 5`, '/dev/null'], {
+function onTerminal (env) {
+  const command = `stty cols 80 rows 24; ${process.execPath} ${DEMO} --seconds 5`;
+  let interrupted = false;
+  return run(['-qec', command, '/dev/null'], {
     command: 'script',
     env: { TERM: 'xterm', ...env },
-    watch: (line, child) => { if (line.includes('1.0 s of 5 s')) child.stdin.write('\x03'); }
+    watch: (line, child) => {
+      if (interrupted || !/1\.\d s of 5 s/.test(line)) return;
+      interrupted = true;
+      child.stdin.write('\x03');
+    }
   });
+}
 
 (process.platform === 'linux' ? test : test.skip)(
   'on a terminal: repaints in place within its width, and gives the cursor back', async () => {
