@@ -69,9 +69,16 @@ test('a promise subclass is a promise', async () => {
   class Traced extends Promise {}
   const breaker = make(() => Traced.resolve('fine'));
   expect(await soon(breaker.fire())).toEqual({ value: 'fine' });
+});
+
+test('a promise whose `then` was replaced by one that throws is a failure', async () => {
   const broken = Promise.resolve('fine');
   broken.then = () => { throw boom; };
-  expect(await soon(make(() => broken, { timeout: false }).fire())).not.toBe('unsettled');
+  for (const options of [{ timeout: false }, { timeout: 1000 }, { capacity: 1 }]) {
+    const breaker = make(() => broken, { ...options, ...lenient });
+    expect(await soon(breaker.fire())).toEqual({ error: boom });
+    expect(breaker.stats).toMatchObject({ failures: 1, successes: 0 });
+  }
 });
 
 test('calls that never settle time out, all of them', async () => {

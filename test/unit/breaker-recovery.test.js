@@ -149,6 +149,16 @@ test('the halfOpen event tells how long the circuit was open', async () => {
   expect(seen).toEqual([['halfOpen', 1000], ['halfOpen', 2000]]);
 });
 
+test('resetTimeout 0 half-opens at the next turn', async () => {
+  const breaker = make(positive, { errorThresholdPercentage: 1, resetTimeout: 0 });
+  const seen = record(breaker, ['open', 'halfOpen', 'close']);
+  await trip(breaker);
+  await clock.advance(1);
+  expect(breaker.halfOpen).toBe(true);
+  expect(await breaker.fire(1)).toBe(1);
+  expect(seen).toEqual([['open'], ['halfOpen', 0], ['close']]);
+});
+
 test.each([
   ['retryAfter in ms', { retryAfter: 7000 }],
   ['a Retry-After header in seconds', { headers: { 'Retry-After': '7' } }],
