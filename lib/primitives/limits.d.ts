@@ -1,81 +1,99 @@
-interface Context {
+export interface BulkheadOptions {
+  /** Calls that may run at once, from 1. */
+  maxConcurrent: number;
+  /** Calls that may wait for a place, first come first served. Default 0: none. */
+  maxQueue?: number;
+  /** ms that a call may wait, from 1. Default Infinity. */
+  queueTimeout?: number;
+}
+
+export interface LimitContext {
+  /** The signal that execute was given. */
+  signal: AbortSignal | undefined;
+}
+
+export interface ExecuteOptions {
+  /** Aborting takes a waiting call out of the line; its reason is the rejection. */
   signal?: AbortSignal | undefined;
 }
 
 /** At most so many calls at once; more wait in a line of bounded length, or are rejected. */
 export class Bulkhead {
-  constructor (options: Bulkhead.Options);
-
+  /** @throws ERR_INVALID_OPTION */
+  constructor (options: BulkheadOptions);
   readonly maxConcurrent: number;
   readonly maxQueue: number;
   /** How many calls are running. */
   readonly active: number;
   /** How many calls wait for a place. */
   readonly queued: number;
-
-  /** Calls `fn({ signal })` when there is a place; rejects with code EBULKHEADFULL. */
-  execute<T> (fn: (context: Context) => T | PromiseLike<T>, options?: Context): Promise<T>;
+  /**
+   * Calls fn when there is a place for it. Rejects with code EBULKHEADFULL when there is neither a
+   * place nor room in the line, or when queueTimeout has passed.
+   */
+  execute<Result> (
+    fn: (context: LimitContext) => Result, options?: ExecuteOptions
+  ): Promise<Awaited<Result>>;
 }
 
-export namespace Bulkhead {
-  interface Options {
-    maxConcurrent: number;
-    /** Default 0: none may wait. */
-    maxQueue?: number | undefined;
-    /** ms, default Infinity. */
-    queueTimeout?: number | undefined;
-  }
+export interface RateLimiterOptions {
+  /** Tokens that arrive per interval, 1 to 1e9. They arrive evenly, not all at once at its end. */
+  limit: number;
+  /** ms, 1 to 2147483647. */
+  interval: number;
+  /** Tokens that may be saved up, 1 to 1e9. Default: limit. */
+  burst?: number;
+  /** ms that a call may wait for its tokens, 0 to 2147483647. Default 0: not at all. */
+  maxWait?: number;
+}
+
+/** The error with code ERATELIMITED. */
+export interface RateLimitedError extends Error {
+  code: 'ERATELIMITED';
+  /** ms until there will be tokens for a call like this one. */
+  retryAfterMs: number;
 }
 
 /** At most so many calls per stretch of time; more wait for a bounded time, or are rejected. */
 export class RateLimiter {
-  constructor (options: RateLimiter.Options);
-
+  /** @throws ERR_INVALID_OPTION */
+  constructor (options: RateLimiterOptions);
   readonly burst: number;
   /** Tokens that are there now, with fractions. */
   readonly available: number;
   /** How many calls wait for tokens. */
   readonly queued: number;
-
-  /** Takes tokens (default 1) at once if they are there and nobody waits for them. */
+  /**
+   * Takes tokens (1 unless given, at most burst) at once if they are there and nobody waits for
+   * them; returns whether they were taken.
+   */
   tryTake (tokens?: number): boolean;
-  /** Calls `fn({ signal })` when its tokens are there; rejects with code ERATELIMITED. */
-  execute<T> (
-    fn: (context: Context) => T | PromiseLike<T>,
-    options?: Context & { tokens?: number | undefined }
-  ): Promise<T>;
+  /**
+   * Calls fn when its tokens (1 unless given, at most burst) are there. Rejects with a
+   * RateLimitedError when the wait would be longer than maxWait.
+   */
+  execute<Result> (
+    fn: (context: LimitContext) => Result, options?: ExecuteOptions & { tokens?: number }
+  ): Promise<Awaited<Result>>;
 }
 
-export namespace RateLimiter {
-  interface Options {
-    /** Tokens that arrive per interval, evenly. */
-    limit: number;
-    /** ms */
-    interval: number;
-    /** Tokens that may be saved up; default: limit. */
-    burst?: number | undefined;
-    /** ms that a call may wait, default 0. */
-    maxWait?: number | undefined;
-  }
+export interface RetryBudgetOptions {
+  /** Tokens that a deposit earns, 0 to 1000. Default 0.1: one retry per ten successes. */
+  ratio?: number;
+  /** Tokens that arrive by themselves per second, 0 to 1e6. Default 10. */
+  reservePerSecond?: number;
+  /** Earned tokens that are kept at most, 0 to 1e9. Default 100. */
+  max?: number;
 }
 
 /** Keeps retries in proportion to the successes, so that they cannot become a storm. */
 export class RetryBudget {
-  constructor (options?: RetryBudget.Options);
-
+  /** @throws ERR_INVALID_OPTION */
+  constructor (options?: RetryBudgetOptions);
+  /** Earns `ratio` tokens: call it once per success, or once per first attempt. */
   deposit (): void;
-  /** Whether a token was left for a retry; it is spent. */
+  /** Spends a token for a retry; returns whether one was left. */
   tryWithdraw (): boolean;
+  /** Tokens left, with fractions. */
   balance (): number;
-}
-
-export namespace RetryBudget {
-  interface Options {
-    /** Tokens that a success earns, default 0.1. */
-    ratio?: number | undefined;
-    /** Tokens that arrive by themselves, default 10. */
-    reservePerSecond?: number | undefined;
-    /** Earned tokens that are kept at most, default 100. */
-    max?: number | undefined;
-  }
 }

@@ -199,8 +199,9 @@ class RateLimiter {
 }
 
 function rateLimited (wait) {
-  const error = new SekeringError('ERATELIMITED', `Rate limit reached: retry in ${wait}ms`);
-  error.retryAfterMs = wait;
+  const ms = Math.ceil(wait);
+  const error = new SekeringError('ERATELIMITED', `Rate limit reached: retry in ${ms}ms`);
+  error.retryAfterMs = ms;
   return error;
 }
 

@@ -1,21 +1,53 @@
-import CircuitBreaker = require('./breaker');
-import retry = require('./retry');
-
-type PresetName = 'midtrans' | 'smtp' | 'whatsapp' | 'database' | 'movieApi' | 'whatsappSession' |
-  'apiClient' | 'messaging' | 'greenApi' | 'aiProvider' | 'databaseService';
-type RetryPresetName = 'payment' | 'email' | 'statusCheck' | 'pageFetch' | 'apiClient' | 'outbox';
-type ProfileName = 'production' | 'development' | 'testing';
-
-export interface Profile {
-  readonly breaker: Readonly<CircuitBreaker.Options>;
-  readonly retry: Readonly<retry.Options>;
+/** Options of a breaker, as a preset has them. Times are milliseconds. */
+export interface BreakerPreset {
+  readonly timeout?: number;
+  readonly errorThresholdPercentage?: number;
+  readonly resetTimeout?: number;
+  readonly rollingCountTimeout?: number;
+  readonly rollingCountBuckets?: number;
+  readonly volumeThreshold?: number;
+  readonly consecutiveFailures?: number;
+  readonly failureCount?: number;
+  readonly slidingWindowSize?: number;
+  readonly minimumCalls?: number;
+  readonly successThreshold?: number;
+  readonly rampUp?: number;
 }
 
-export const presets: { readonly [name in PresetName]: Readonly<CircuitBreaker.Options> };
-export const retryPresets: { readonly [name in RetryPresetName]: Readonly<retry.Options> };
-export const profiles: { readonly [name in ProfileName]: Profile };
+/** Options of a retry, as a preset has them. Times are milliseconds. */
+export interface RetryPreset {
+  readonly retries?: number;
+  readonly factor?: number;
+  readonly minTimeout?: number;
+  readonly maxTimeout?: number;
+  readonly maxRetryTime?: number;
+  readonly randomize?: boolean;
+  readonly jitter?: number;
+  readonly attemptTimeout?: { readonly initial: number; readonly increment: number };
+}
 
-/** @throws TypeError or RangeError with code ERR_INVALID_OPTION, which lists the names */
-export function preset (name: PresetName): Readonly<CircuitBreaker.Options>;
+export type PresetName =
+  | 'midtrans' | 'smtp' | 'whatsapp' | 'database'
+  | 'movieApi' | 'whatsappSession' | 'apiClient' | 'messaging'
+  | 'greenApi' | 'aiProvider' | 'databaseService';
+
+export type RetryPresetName =
+  | 'payment' | 'email' | 'statusCheck' | 'pageFetch' | 'apiClient' | 'outbox';
+
+export type ProfileName = 'production' | 'development' | 'testing';
+
 /** Options to lay over those of every breaker and every retry of a deployment. */
+export interface Profile {
+  readonly breaker: BreakerPreset;
+  readonly retry: RetryPreset;
+}
+
+export const presets: { readonly [Name in PresetName]: BreakerPreset };
+export const retryPresets: { readonly [Name in RetryPresetName]: RetryPreset };
+export const profiles: { readonly [Name in ProfileName]: Profile };
+
+/** A breaker preset by name. @throws ERR_INVALID_OPTION, which lists the names there are */
+export function preset (name: PresetName): BreakerPreset;
+
+/** A profile by name. @throws ERR_INVALID_OPTION, which lists the names there are */
 export function profile (name: ProfileName): Profile;

@@ -145,11 +145,6 @@ function preset (name) {
   return presets[oneOf('preset', name, Object.keys(presets))];
 }
 
-/** The options of a retry preset; throws as `preset` does. */
-function retryPreset (name) {
-  return retryPresets[oneOf('preset', name, Object.keys(retryPresets))];
-}
-
 /**
  * Options to lay over those of every breaker and every retry of a deployment:
  * `{ ...presets.midtrans, ...profile('testing').breaker }`.
@@ -160,4 +155,4 @@ function profile (name) {
   return profiles[oneOf('profile', name, Object.keys(profiles))];
 }
 
-module.exports = { preset, presets, profile, profiles, retryPreset, retryPresets };
+module.exports = { preset, presets, profile, profiles, retryPresets };
