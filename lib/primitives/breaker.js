@@ -96,12 +96,12 @@ class CircuitBreaker extends Circuit {
     let result;
     try {
       result = action.apply(action, args);
+      if (!(result instanceof Promise)) {
+        if (typeof result?.then !== 'function') return this._sync(result, call.started, period);
+        result = adopt(result);
+      }
     } catch (error) {
       return call.fail(error);
-    }
-    if (!(result instanceof Promise)) {
-      if (typeof result?.then !== 'function') return this._sync(result, call.started, period);
-      result = adopt(result);
     }
     return call.follow(result, this._deadlines);
   }

@@ -41,7 +41,12 @@ class Call {
       this.phase = TIMED;
       deadlines.add(this);
     }
-    promise.then(value => this.succeed(value), error => { this.fail(error); });
+    try {
+      promise.then(value => this.succeed(value), error => { this.fail(error); });
+    } catch (error) {
+      // A promise whose `then` was replaced by one that throws.
+      this.fail(error);
+    }
     return settled;
   }
 
