@@ -46,7 +46,7 @@ async function part ({ name, traffic }) {
   const Breaker = name === 'ours' ? CircuitBreaker : Opossum;
   const action = async x => x;
   const breakers = new Array(COUNT);
-  const make = () => new Breaker(action, { name: 'upstream', enableSnapshots: false });
+  const make = () => new Breaker(action, { name: 'upstream' });
   // What is allocated once, by the first breaker and the first calls, is no breaker's own.
   const first = make();
   for (let i = 0; i < 2000; i++) await first.fire(i);
