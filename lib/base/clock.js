@@ -50,10 +50,15 @@ function setTimer (callback, ms, ref = true) {
 function clearTimer (token) {
   if (token === undefined) return;
   if (token instanceof Timer) clearTimeout(token.handle);
-  else token.cleared = true;
+  else token.clear();
 }
 
-/** Test hook: all later reads and timers go to `source`; null gives the real clock back. */
+/**
+ * Test hook: all later reads and timers go to `source`; null gives the real clock back. Timers
+ * that run already stay with the clock that they were set on.
+ * @param {{ now: number, wall: number, setTimer(callback: Function, ms: number): { clear() } }}
+ *   source
+ */
 function setVirtual (source) {
   virtual = source;
 }

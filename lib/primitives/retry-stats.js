@@ -1,0 +1,59 @@
+'use strict';
+
+// What a retryable function has done so far.
+
+class RetryStats {
+  constructor () {
+    this.calls = 0;
+    this.attempts = 0;
+    this.successes = 0;
+    this.failures = 0;
+    this.successfulRetries = 0;
+    this.exhausted = 0;
+    this.pauses = 0;
+    this.pausedMs = 0;
+  }
+
+  begin (attempt) {
+    this.attempts++;
+    if (attempt === 1) this.calls++;
+  }
+
+  succeed (attempt) {
+    this.successes++;
+    if (attempt > 1) this.successfulRetries++;
+  }
+
+  fail () {
+    this.failures++;
+  }
+
+  exhaust () {
+    this.exhausted++;
+  }
+
+  pause (ms) {
+    this.pauses++;
+    this.pausedMs += ms;
+  }
+
+  /** The figures at this moment, as a plain object. */
+  toJSON () {
+    const retries = this.attempts - this.calls;
+    const settled = this.successes + this.failures;
+    return {
+      calls: this.calls,
+      successes: this.successes,
+      failures: this.failures,
+      successRate: settled === 0 ? 1 : this.successes / settled,
+      attempts: this.attempts,
+      retries,
+      successfulRetries: this.successfulRetries,
+      failedRetries: retries - this.successfulRetries,
+      maxRetriesReached: this.exhausted,
+      averageDelay: this.pauses === 0 ? 0 : this.pausedMs / this.pauses,
+    };
+  }
+}
+
+module.exports = { RetryStats };
