@@ -137,18 +137,21 @@ describe('without a compiler', () => {
   });
 
   test('require takes under 15 ms', async () => {
-    const time = async code => {
+    fs.writeFileSync(path.join(project, 'empty.js'), '');
+    fs.writeFileSync(path.join(project, 'loads.js'), "require('sekering');");
+    const time = async script => {
       const start = process.hrtime.bigint();
-      await evaluate(project, code);
+      await run(process.execPath, [script], { cwd: project, env: bare });
       return Number(process.hrtime.bigint() - start) / 1e6;
     };
-    const differences = [];
+    // Other processes can only make a run longer, so the shortest of each kind are compared.
+    const empty = [];
+    const loaded = [];
     for (let i = 0; i < 21; i++) {
-      const empty = await time('');
-      differences.push(await time("require('sekering')") - empty);
+      empty.push(await time('empty.js'));
+      loaded.push(await time('loads.js'));
     }
-    const median = differences.sort((a, b) => a - b)[10];
-    expect(median).toBeLessThan(15);
+    expect(Math.min(...loaded) - Math.min(...empty)).toBeLessThan(15);
   });
 });
 
