@@ -201,6 +201,14 @@ test.each([
   expect(reset.stats.coalesceCacheHits).toBe(0);
 });
 
+test('coalesceResetOn success forgets a call that gave a plain value', async () => {
+  const breaker = make(x => x, { coalesce: true, coalesceResetOn: ['success'] });
+  await breaker.fire(1);
+  await flush();
+  await breaker.fire(1);
+  expect(breaker.stats).toMatchObject({ coalesceCacheHits: 0, successes: 2 });
+});
+
 test('coalesceSize bounds the calls that are shared', async () => {
   const held = defer();
   const breaker = make(() => held.promise, { coalesce: true, coalesceSize: 1 });

@@ -165,6 +165,16 @@ test('breakers made from one options object share no cache, and leave it as it w
   expect(options).toEqual({ cache: true, coalesce: true });
 });
 
+test('coalesceResetOn error forgets a call that threw at once', async () => {
+  const action = jest.fn(() => { throw new Error('thrown'); });
+  const breaker = make(action, {
+    coalesce: true, coalesceResetOn: ['error'], errorThresholdPercentage: 100,
+  });
+  await settle(breaker.fire(1));
+  await settle(breaker.fire(1));
+  expect(action).toHaveBeenCalledTimes(2);
+});
+
 test('an asynchronous transport is waited for', async () => {
   const store = new Map();
   const cacheTransport = {
