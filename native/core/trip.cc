@@ -1,11 +1,15 @@
 #include "core/trip.h"
 
+#include <limits>
+
 namespace sekering {
 namespace {
 
-/// part / whole in percent; nothing of nothing is 0, as no call has failed.
+/// part / whole in percent; nothing of nothing is 0, as no call has failed. Something of nothing is
+/// above every threshold, as in opossum: calls that failed after their start had left the window.
 double Percentage(uint64_t part, uint64_t whole) {
-  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole) * 100;
+  if (whole == 0) return part == 0 ? 0 : std::numeric_limits<double>::infinity();
+  return static_cast<double>(part) / static_cast<double>(whole) * 100;
 }
 
 bool RateTrips(const TripRules& rules, double errors, double slow) {

@@ -19,16 +19,17 @@ constexpr uint64_t Pack(uint32_t high, uint32_t low) {
 /// What `word` becomes when `count` is added in `epoch`. A writer that is behind (it read the clock
 /// before a roll-over) adds to the newer epoch: its call is counted a bucket late, and not lost.
 uint64_t Added(uint64_t word, uint32_t epoch, uint32_t count) {
-  const bool stale = static_cast<int32_t>(epoch - EpochOf(word)) > 0;
-  if (stale) return Pack(epoch, count);
+  const bool of_use = EpochOf(word) == epoch || IsAhead(EpochOf(word), epoch);
+  if (!of_use || CountOf(word) == 0) return Pack(epoch, count);
   const uint64_t sum = uint64_t{CountOf(word)} + count;
   return Pack(EpochOf(word), static_cast<uint32_t>(std::min<uint64_t>(sum, UINT32_MAX)));
 }
 
-/// The count of a cell if it belongs to one of the `buckets` epochs that end with `epoch`.
+/// The count of a cell if it belongs to one of the `buckets` epochs that end with `epoch`, or to a
+/// later one.
 uint32_t CountWithin(uint64_t word, uint32_t epoch, uint32_t buckets) {
-  const auto age = static_cast<int32_t>(epoch - EpochOf(word));
-  return age < static_cast<int32_t>(buckets) ? CountOf(word) : 0;
+  const bool within = epoch - EpochOf(word) < buckets || IsAhead(EpochOf(word), epoch);
+  return within ? CountOf(word) : 0;
 }
 
 }  // namespace

@@ -39,6 +39,15 @@ using Cell = std::atomic<uint64_t>;
 static_assert(Cell::is_always_lock_free && sizeof(Cell) == 8);
 
 inline constexpr uint32_t kBucketsMax = 1000;
+
+/// Everybody reads the clock on his own, so some are behind: by at most this many buckets. An epoch
+/// that seems to be further ahead is old, and the numbers have wrapped since.
+inline constexpr uint32_t kAheadMax = 1U << 20;
+constexpr bool IsAhead(uint32_t epoch, uint32_t of) {
+  return epoch - of - 1 < kAheadMax;
+}
+static_assert(kBucketsMax < kAheadMax);
+
 /// Latencies below this many milliseconds lie beside the counters; the rest of the histogram is
 /// memory that a fast upstream never touches.
 inline constexpr uint32_t kHotLatencyCells = 8;

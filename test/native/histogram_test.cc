@@ -1,0 +1,152 @@
+#include "core/histogram.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <random>
+#include <vector>
+
+#include "support/cells.h"
+#include "support/seeds.h"
+
+namespace sekering {
+namespace {
+
+/// The histogram of some values, by way of a window.
+std::vector<LatencyCount> Collect(const std::vector<uint32_t>& values) {
+  WindowBox box(1);
+  for (const uint32_t ms : values) box.window.AddLatency(ms, 0, 1);
+  std::vector<LatencyCount> out(kLatencyCells);
+  out.resize(box.window.Latencies(0, out));
+  return out;
+}
+
+/// Nearest rank over sorted values, as opossum has it: the smallest for 0, else the value at
+/// index ceil(percentile * n) - 1.
+uint32_t PercentileBySorting(std::vector<uint32_t> values, double percentile) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  if (percentile == 0) return values.front();
+  const auto rank = static_cast<size_t>(std::ceil(percentile * static_cast<double>(values.size())));
+  return values[rank - 1];
+}
+
+TEST(Histogram, EveryCellRoundTrips) {
+  for (uint32_t cell = 0; cell < kLatencyCells; ++cell) {
+    EXPECT_EQ(LatencyCell(LatencyOfCell(cell)), cell);
+  }
+}
+
+TEST(Histogram, CellsAscend) {
+  for (uint32_t cell = 1; cell < kLatencyCells; ++cell) {
+    ASSERT_GT(LatencyOfCell(cell), LatencyOfCell(cell - 1));
+  }
+}
+
+TEST(Histogram, ExactBelow64Milliseconds) {
+  for (uint32_t ms = 0; ms < 64; ++ms) EXPECT_EQ(LatencyOfCell(LatencyCell(ms)), ms);
+}
+
+TEST(Histogram, EveryMillisecondIsWithinASixtyFourth) {
+  uint32_t cell_before = 0;
+  for (uint32_t ms = 0; ms <= kLatencyMsMax; ++ms) {
+    const uint32_t cell = LatencyCell(ms);
+    ASSERT_LT(cell, kLatencyCells) << ms;
+    ASSERT_TRUE(cell == cell_before || cell == cell_before + 1) << ms;
+    cell_before = cell;
+    const int64_t error = int64_t{LatencyOfCell(cell)} - int64_t{ms};
+    ASSERT_LE(std::abs(error) * 64, int64_t{ms}) << ms;
+  }
+  EXPECT_EQ(cell_before, kLatencyCells - 1);
+}
+
+TEST(Histogram, LongerOnesCountInTheLastCell) {
+  static_assert(kLatencyMsMax == (1U << 22) - 1);
+  for (const uint32_t ms : {kLatencyMsMax, 1U << 22, 1U << 31, UINT32_MAX}) {
+    EXPECT_EQ(LatencyCell(ms), kLatencyCells - 1);
+  }
+  EXPECT_LE(LatencyOfCell(kLatencyCells - 1), kLatencyMsMax);
+}
+
+TEST(Histogram, NothingHasZeroes) {
+  EXPECT_EQ(TotalCount({}), 0u);
+  EXPECT_EQ(MeanLatency({}), 0);
+  for (const double percentile : kPercentiles) EXPECT_EQ(Percentile({}, percentile), 0u);
+  const std::vector<LatencyCount> empty{{5, 0}};
+  EXPECT_EQ(MeanLatency(empty), 0);
+}
+
+TEST(Histogram, OneValueIsEveryPercentile) {
+  const std::vector<LatencyCount> one{{42, 1}};
+  for (const double percentile : kPercentiles) EXPECT_EQ(Percentile(one, percentile), 42u);
+  EXPECT_EQ(MeanLatency(one), 42);
+  EXPECT_EQ(TotalCount(one), 1u);
+}
+
+TEST(Histogram, RanksOfAHundred) {
+  std::vector<uint32_t> values(100);
+  for (uint32_t i = 0; i < 100; ++i) values[i] = 10 + i % 50;  // 10..59, each twice
+  const auto histogram = Collect(values);
+  EXPECT_EQ(Percentile(histogram, 0), 10u);
+  EXPECT_EQ(Percentile(histogram, 0.25), 22u);
+  EXPECT_EQ(Percentile(histogram, 0.5), 34u);
+  EXPECT_EQ(Percentile(histogram, 0.99), 59u);
+  EXPECT_EQ(Percentile(histogram, 1), 59u);
+  EXPECT_DOUBLE_EQ(MeanLatency(histogram), 34.5);
+}
+
+TEST(Histogram, HugeCounts) {
+  const std::vector<LatencyCount> values{{1, uint64_t{UINT32_MAX} * 1000},
+                                         {4'000'000, uint64_t{UINT32_MAX} * 1000}};
+  EXPECT_EQ(TotalCount(values), uint64_t{UINT32_MAX} * 2000);
+  EXPECT_DOUBLE_EQ(MeanLatency(values), 2'000'000.5);
+  EXPECT_EQ(Percentile(values, 0.5), 1u);
+  EXPECT_EQ(Percentile(values, 0.75), 4'000'000u);
+}
+
+/// Random values of all magnitudes: few and many, small and large, and repeated ones.
+std::vector<uint32_t> RandomValues(std::mt19937& random) {
+  const uint32_t bits = 1 + random() % 24;
+  std::vector<uint32_t> values(1 + random() % (random() % 4 == 0 ? 2000 : 50));
+  for (uint32_t& value : values) value = random() & ((1U << bits) - 1);
+  return values;
+}
+
+TEST(HistogramRandom, PercentilesAreThoseOfSortedValues) {
+  for (uint32_t seed = 0; seed < Seeds(2000); ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937 random(seed);
+    const auto values = RandomValues(random);
+    const auto histogram = Collect(values);
+    ASSERT_EQ(TotalCount(histogram), values.size());
+    for (const double percentile : kPercentiles) {
+      const uint32_t exact = std::min(PercentileBySorting(values, percentile), kLatencyMsMax);
+      // The cell of the exact answer, so the error is the cell's: none below 64 ms.
+      ASSERT_EQ(Percentile(histogram, percentile), LatencyOfCell(LatencyCell(exact)));
+    }
+  }
+}
+
+TEST(HistogramRandom, CountsAndMean) {
+  for (uint32_t seed = 0; seed < Seeds(500); ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937 random(seed);
+    const auto values = RandomValues(random);
+    std::map<uint32_t, uint64_t> expected;
+    double sum = 0;
+    for (const uint32_t ms : values) {
+      ++expected[LatencyOfCell(LatencyCell(ms))];
+      sum += std::min(ms, kLatencyMsMax);
+    }
+    std::map<uint32_t, uint64_t> found;
+    for (const auto& [ms, count] : Collect(values)) found[ms] = count;
+    ASSERT_EQ(found, expected);
+    const double mean = sum / static_cast<double>(values.size());
+    ASSERT_NEAR(MeanLatency(Collect(values)), mean, mean / 64);
+  }
+}
+
+}  // namespace
+}  // namespace sekering
