@@ -144,14 +144,15 @@ describe('without a compiler', () => {
       await run(process.execPath, [script], { cwd: project, env: bare });
       return Number(process.hrtime.bigint() - start) / 1e6;
     };
-    // Other processes can only make a run longer, so the shortest of each kind are compared.
-    const empty = [];
-    const loaded = [];
+    // Other processes can only make a run longer, so the shortest of each kind are compared. An
+    // empty script takes 40 ms; on a machine where it takes longer, so may everything else.
+    let empty = Infinity;
+    let loaded = Infinity;
     for (let i = 0; i < 21; i++) {
-      empty.push(await time('empty.js'));
-      loaded.push(await time('loads.js'));
+      empty = Math.min(empty, await time('empty.js'));
+      loaded = Math.min(loaded, await time('loads.js'));
     }
-    expect(Math.min(...loaded) - Math.min(...empty)).toBeLessThan(15);
+    expect(loaded - empty).toBeLessThan(15 * Math.max(1, empty / 40));
   });
 });
 
