@@ -76,11 +76,15 @@ class LiveView {
   event (event) {
     this.#events.push(event);
     if (this.#events.length > EVENTS_KEPT) this.#events.shift();
+    // A probe takes milliseconds, and would hardly ever be seen.
+    if (event.type === 'halfOpen') this.#mark(event.upstream, event.ms, 'halfOpen');
   }
 
   tick () {
     const snapshot = snapshotOf(this.#demo);
-    this.#grow(snapshot);
+    for (const name of UPSTREAM_NAMES) {
+      this.#mark(name, snapshot.ms, snapshot.breakers[name].state);
+    }
     const { bold, dim } = this.#paint;
     const head = [
       bold(titleOf(this.#demo)), '',
@@ -104,16 +108,14 @@ class LiveView {
     this.#screen.end();
   }
 
-  /** The strips hold one cell per part of the running time, the worst state seen in it. */
-  #grow (snapshot) {
-    const share = snapshot.ms / (this.#demo.seconds * 1000);
+  /** A strip holds one cell per part of the running time: its last state, or that it was probed. */
+  #mark (name, ms, state) {
+    const strip = this.#strips[name];
+    const share = ms / (this.#demo.seconds * 1000);
     const cell = Math.min(STRIP_COLUMNS_MAX - 1, Math.floor(share * STRIP_COLUMNS_MAX));
-    for (const name of UPSTREAM_NAMES) {
-      const strip = this.#strips[name];
-      const { state } = snapshot.breakers[name];
-      while (strip.length < cell) strip.push(strip.at(-1) ?? state);
-      strip[cell] = state;
-    }
+    // Cells are skipped only when frames come late.
+    while (strip.length < cell) strip.push(state);
+    if (strip[cell] !== 'halfOpen') strip[cell] = state;
   }
 
   #breaker (name, { state, upstream }) {
