@@ -36,7 +36,7 @@ struct Holder {
 inline constexpr uint64_t kCapacityMax = (uint64_t{1} << 53) - 1;
 
 /// Counts permits in use, one word per participant; there is no total that could disagree with
-/// the holdings. Word is a parameter for the sake of tests that interleave every access.
+/// the holdings. The last two parameters are for tests that interleave every access.
 ///
 /// Never more than `capacity` are granted at once. To acquire is to claim (add one to one's own
 /// word) and then to look at all the words: the claim stands if their sum is within the capacity,
@@ -53,7 +53,7 @@ inline constexpr uint64_t kCapacityMax = (uint64_t{1} << 53) - 1;
 /// word. Forfeit empties the word of that incarnation, and only of that: done twice, or late, when
 /// the place already has a new user, it does nothing. A new incarnation that acquires does the same
 /// to what its predecessor left.
-template <size_t kParticipants, class Word = std::atomic<uint64_t>>
+template <size_t kParticipants, class Word = std::atomic<uint64_t>, int kAttemptsMax = 4>
 class Bulkhead {
   static_assert(kParticipants >= 1 && kParticipants <= 1024);
 
@@ -109,7 +109,6 @@ class Bulkhead {
   }
 
  private:
-  static constexpr int kAttemptsMax = 4;
   static constexpr int kCountBits = 53;  // The incarnation is above them.
 
   static uint64_t Pack(Holder holder, uint64_t count) noexcept {
