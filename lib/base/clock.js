@@ -3,8 +3,6 @@
 // The one source of time and timers. Tests put a virtual clock in its place (sekering/testing).
 // Times are milliseconds. `now` is monotonic, `wall` is the calendar's.
 
-const { performance } = require('node:perf_hooks');
-
 // A longer delay would overflow Node's 32-bit timers and fire at once, so it is waited in parts.
 const DELAY_MS_MAX = 2 ** 31 - 1;
 
@@ -33,6 +31,7 @@ function fire (timer) {
   else timer.callback();
 }
 
+// The global `performance` is loaded by its first use, which need not be while we are loaded.
 const now = () => (virtual === null ? performance.now() : virtual.now);
 const wall = () => (virtual === null ? Date.now() : virtual.wall);
 
