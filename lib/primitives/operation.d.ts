@@ -1,45 +1,67 @@
-import retry = require('./retry');
+import { BackoffOptions } from './backoff';
 
-export interface TimeoutsOptions extends retry.BackoffOptions {
-  /** Default 10. */
+export type CreateTimeoutOptions = BackoffOptions;
+
+export interface TimeoutsOptions extends CreateTimeoutOptions {
+  /** How often to retry at most; null means not at all. Default 10. */
   retries?: number | null | undefined;
 }
 
-export interface OperationOptions extends TimeoutsOptions {
+export interface WrapOptions extends TimeoutsOptions {
+  /** Whether to go on without an end, with the last delay. Default false. */
   forever?: boolean | undefined;
+  /** Whether the process may end while a timer runs. Default false. */
   unref?: boolean | undefined;
-  /** No retry begins after so many ms; default Infinity. */
+  /** No retry is planned after so many ms. Default Infinity; 0 means the same. */
   maxRetryTime?: number | undefined;
+}
+
+/** Options, or delays in ms. */
+export type OperationOptions = WrapOptions | readonly number[];
+
+export interface AttemptTimeoutOptions {
+  /** How long an attempt may take before `cb` is called, in ms. */
+  timeout?: number | undefined;
+  cb?: ((attempt: number) => void) | undefined;
 }
 
 /** Something to be tried until it succeeds. */
 export class RetryOperation {
-  constructor (
-    timeouts: number[],
-    options?: boolean | Pick<OperationOptions, 'forever' | 'unref' | 'maxRetryTime'>);
+  constructor (timeouts: readonly number[], options?: {
+    forever?: boolean | undefined;
+    unref?: boolean | undefined;
+    maxRetryTime?: number | undefined;
+  } | boolean);
 
-  /** Calls `fn(attempt)` now, and again for each retry. */
-  attempt (
-    fn: (attempt: number) => void,
-    timeoutOps?: { timeout?: number | undefined; cb?: ((attempt: number) => void) | undefined }
-  ): void;
-  /** Plans the next attempt; false when the caller has to go on by itself. */
+  /** Calls `fn` now, and again for each retry. `currentAttempt` counts from 1. */
+  attempt (fn: (currentAttempt: number) => void, timeoutOps?: AttemptTimeoutOptions): void;
+  /** Plans the next attempt; false if there is no error, or no retry left. */
   retry (error?: any): boolean;
+  /** No further attempt is made. */
   stop (): void;
+  /** Makes all retries available again. */
   reset (): void;
+  /** The errors so far, oldest first: the last 1,000, or only the last if there is no end. */
   errors (): any[];
+  /** How many attempts have been made. */
   attempts (): number;
+  /** The most frequent error, the last one of several; null without errors. */
   mainError (): any;
+  /** @deprecated use attempt() */
+  try (fn: (currentAttempt: number) => void): void;
+  /** @deprecated use attempt() */
+  start (fn: (currentAttempt: number) => void): void;
 }
 
-export function operation (options?: OperationOptions | number[]): RetryOperation;
+export function operation (options?: OperationOptions | null): RetryOperation;
 
-/** The delays that an operation with these options waits, ms. */
-export function timeouts (options?: TimeoutsOptions | number[]): number[];
+/** The delays of an operation, in ms. */
+export function timeouts (options?: OperationOptions | null): number[];
 
-/** One delay, ms; `attempt` counts from 0. */
-export function createTimeout (attempt: number, options?: retry.BackoffOptions): number;
+/** One delay, in ms; `attempt` counts from 0. */
+export function createTimeout (attempt: number, options?: CreateTimeoutOptions): number;
 
 /** Replaces methods whose last argument is a callback by ones that retry. */
-export function wrap (object: object, options?: OperationOptions | null, methods?: string[]): void;
-export function wrap (object: object, methods: string[]): void;
+export function wrap (object: object, methods?: readonly string[]): void;
+export function wrap (
+  object: object, options?: OperationOptions | null, methods?: readonly string[]): void;

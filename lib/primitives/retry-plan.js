@@ -62,7 +62,7 @@ const LATER = {
  * failure. A false answer says nothing.
  */
 function canWait (options) {
-  if (typeof options !== 'object') return false;
+  if (typeof options !== 'object' || Array.isArray(options)) return false;
   for (const name in options) {
     const value = options[name];
     const type = LATER[name];

@@ -66,6 +66,7 @@ class RetryRun {
   /** Makes the first attempt; the others follow by themselves. */
   start () {
     this.bail = reason => this.stop(reason);
+    this.stats?.call();
     if (this.plan.watches) this.watch();
     if (!this.settled) this.run();
     return this.promise;
@@ -101,7 +102,7 @@ class RetryRun {
     const { fn, plan } = this;
     const attempt = ++this.attempt;
     this.running = attempt;
-    if (this.stats !== undefined) this.stats.begin(attempt);
+    this.stats?.begin(attempt);
     const plain = plan.signal === undefined && plan.attemptTimeout === undefined;
     try {
       const result = plain ? fn(this.bail, attempt) : fn(this.bail, attempt, this.enter(attempt));

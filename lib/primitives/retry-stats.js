@@ -8,15 +8,20 @@ class RetryStats {
     this.attempts = 0;
     this.successes = 0;
     this.failures = 0;
+    this.retries = 0;
     this.successfulRetries = 0;
     this.exhausted = 0;
     this.pauses = 0;
     this.pausedMs = 0;
   }
 
+  call () {
+    this.calls++;
+  }
+
   begin (attempt) {
     this.attempts++;
-    if (attempt === 1) this.calls++;
+    if (attempt > 1) this.retries++;
   }
 
   succeed (attempt) {
@@ -39,7 +44,6 @@ class RetryStats {
 
   /** The figures at this moment, as a plain object. */
   toJSON () {
-    const retries = this.attempts - this.calls;
     const settled = this.successes + this.failures;
     return {
       calls: this.calls,
@@ -47,9 +51,9 @@ class RetryStats {
       failures: this.failures,
       successRate: settled === 0 ? 1 : this.successes / settled,
       attempts: this.attempts,
-      retries,
+      retries: this.retries,
       successfulRetries: this.successfulRetries,
-      failedRetries: retries - this.successfulRetries,
+      failedRetries: this.retries - this.successfulRetries,
       maxRetriesReached: this.exhausted,
       averageDelay: this.pauses === 0 ? 0 : this.pausedMs / this.pauses,
     };

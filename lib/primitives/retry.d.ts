@@ -1,82 +1,90 @@
-/** Calls `fn` until it succeeds. */
+import { WrapOptions } from './operation';
+
+/**
+ * Calls `fn` until it succeeds, as async-retry does.
+ *
+ * Rejects with the most frequent error (the last one of several); with what `bail` was given; at
+ * once with an error that has a true `bail` property, as NonRetryableError has; or with
+ * ERR_INVALID_OPTION.
+ */
 declare function retry<T> (
-  fn: retry.RetryFunction<T>, options?: retry.Options | readonly number[]): Promise<T>;
+  fn: retry.RetryFunction<T>, options?: retry.RetryOptions | readonly number[] | null | false,
+): Promise<Awaited<T>>;
 
 declare namespace retry {
-  /** A function that calls `fn` with its arguments, and again until that succeeds. */
-  export function retryable<A extends any[], T> (
-    fn: (...args: A) => T | PromiseLike<T>, options?: Options | readonly number[]): Retryable<A, T>;
+  export { retry };
 
-  export interface Retryable<A extends any[], T> {
-    (...args: A): Promise<T>;
-    readonly stats: Stats;
-    readonly options: Options | readonly number[];
+  /** `bail` ends the call; `attempt` counts from 1. */
+  export type RetryFunction<T, E = any> = (
+    bail: (reason?: E) => void, attempt: number, context: RetryContext) => T | PromiseLike<T>;
+
+  /** Only there if the option signal or attemptTimeout is given. */
+  export interface RetryContext {
+    /** Aborted when the attempt takes too long, and when the caller aborts. */
+    readonly signal: AbortSignal;
   }
 
-  /**
-   * `bail` ends the call with its argument; `attempt` counts from 1; `context` is there with the
-   * options signal and attemptTimeout.
-   */
-  export type RetryFunction<T> = (
-    bail: (reason?: any) => void, attempt: number, context: { readonly signal: AbortSignal }
-  ) => T | PromiseLike<T>;
-
-  export interface BackoffOptions {
-    /** Default 'exponential'. */
-    strategy?: 'exponential' | 'linear' | 'fixed' | 'fibonacci' | 'decorrelated' | undefined;
-    /** Or p from 0 to 1 for ±p. */
-    jitter?: 'none' | 'full' | 'equal' | number | undefined;
-    /** Multiplies each delay by 1 to 2. */
-    randomize?: boolean | undefined;
-    /** ms, default 1000. */
-    minTimeout?: number | undefined;
-    /** ms, default Infinity. */
-    maxTimeout?: number | undefined;
-    /** Default 2. */
-    factor?: number | undefined;
-  }
-
-  export interface Options extends BackoffOptions {
-    /** How often at most, default 10. */
-    retries?: number | null | undefined;
-    forever?: boolean | undefined;
-    unref?: boolean | undefined;
-    /** No retry is planned after so many ms; default Infinity. */
-    maxRetryTime?: number | undefined;
-    onRetry?: ((error: any, attempt: number) => unknown) | undefined;
-    /** False ends the call with this error. */
-    shouldRetry?: ((error: any, attempt: number) => boolean | PromiseLike<boolean>) | undefined;
-    /** ms that one attempt may take; each retry may take `increment` longer. */
-    attemptTimeout?: number | AttemptTimeout | undefined;
-    /** How far an error's Retry-After may lengthen a delay, ms; default 60000. */
-    maxRetryAfter?: number | undefined;
-    /** Ends the call with its reason. */
-    signal?: AbortSignal | undefined;
-    /** No retry without its leave. */
-    budget?: { tryWithdraw (): boolean; deposit (): void } | undefined;
+  /** Permission to retry, as RetryBudget gives it. */
+  export interface Budget {
+    tryWithdraw (): boolean;
+    deposit (): void;
   }
 
   export interface AttemptTimeout {
-    /** ms */
+    /** Of the first attempt, ms. */
     initial: number;
+    /** How much longer each retry may take, ms. Default 0. */
     increment?: number | undefined;
+    /** No attempt may take longer, ms. Default Infinity. */
     max?: number | undefined;
   }
 
-  export interface Stats {
+  /** `randomize` is true unless `strategy` or `jitter` is given. */
+  export interface RetryOptions extends WrapOptions {
+    /** Told of each failure that another attempt follows; if it throws, that ends the call. */
+    onRetry?: ((error: any, attempt: number) => unknown) | null | false | undefined;
+    /** False ends the call with this error. */
+    shouldRetry?: ((error: any, attempt: number) => boolean | PromiseLike<boolean>)
+      | null | false | undefined;
+    /** How long one attempt may take, ms; it fails with ETIMEDOUT. Default: no limit. */
+    attemptTimeout?: number | AttemptTimeout | null | false | undefined;
+    /** How long a delay is made at most because of a Retry-After, ms; 0: not at all. */
+    maxRetryAfter?: number | undefined;
+    /** Ends the call with its reason. */
+    signal?: AbortSignal | null | undefined;
+    /** No retry without its leave. */
+    budget?: Budget | null | undefined;
+  }
+
+  export type Options = RetryOptions;
+
+  export interface RetryStats {
     calls: number;
     successes: number;
     failures: number;
-    /** 0 to 1; 1 without calls. */
+    /** Of the calls that have ended, from 0 to 1; 1 before the first. */
     successRate: number;
+    /** All attempts, first ones included. */
     attempts: number;
     retries: number;
     successfulRetries: number;
     failedRetries: number;
+    /** How many calls used all their retries up. */
     maxRetriesReached: number;
-    /** ms */
+    /** Mean of the delays, ms. */
     averageDelay: number;
   }
+
+  /** A function that retries by itself. */
+  export type Retryable<F extends (...args: any[]) => any> =
+    ((this: ThisParameterType<F>, ...args: Parameters<F>) => Promise<Awaited<ReturnType<F>>>) & {
+      readonly stats: RetryStats;
+      readonly options: RetryOptions | readonly number[];
+    };
+
+  /** A function that calls `fn` with its arguments, and again until that succeeds. */
+  export function retryable<F extends (...args: any[]) => any> (
+    fn: F, options?: RetryOptions | readonly number[] | null): Retryable<F>;
 }
 
 export = retry;
