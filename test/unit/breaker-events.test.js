@@ -217,6 +217,19 @@ test('fire is emitted synchronously', () => {
   return call;
 });
 
+test('eventNames lists the events although nobody listens: metrics adapters go by it', () => {
+  const breaker = make(positive);
+  expect(breaker.eventNames()).toEqual([
+    'success', 'failure', 'fallback', 'timeout', 'fire', 'reject', 'cacheHit', 'cacheMiss',
+    'coalesceCacheHit', 'coalesceCacheMiss', 'open', 'close', 'semaphoreLocked',
+  ]);
+  breaker.on('halfOpen', () => {}).on('fire', () => {});
+  expect(breaker.eventNames()).toHaveLength(14);
+  expect(breaker.eventNames()).toContain('halfOpen');
+  breaker.shutdown();
+  expect(breaker.eventNames()).toEqual([]);
+});
+
 test('listeners may be added and removed while the breaker is in use', async () => {
   const breaker = make(positive);
   const heard = jest.fn();
