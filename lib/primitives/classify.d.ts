@@ -27,7 +27,7 @@ export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx';
 export interface RetryOnOptions {
   /** HTTP statuses and classes of them. Default ['5xx', 429, 408]. */
   statuses?: ReadonlyArray<number | StatusClass> | undefined;
-  /** Error codes; with 'ETIMEDOUT' go errors that are named TimeoutError. Default: the network's. */
+  /** Error codes, the network's by default; 'ETIMEDOUT' stands for any TimeoutError as well. */
   codes?: readonly string[] | undefined;
   /** Asked first; undefined leaves it to the lists. */
   predicate?: ((error: any, attempt?: number) => boolean | undefined) | undefined;

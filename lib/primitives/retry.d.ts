@@ -57,6 +57,7 @@ declare namespace retry {
   }
 
   export type Options = RetryOptions;
+  export type Stats = RetryStats;
 
   export interface RetryStats {
     calls: number;
