@@ -16,9 +16,6 @@ constexpr uint32_t Low(uint64_t word) {
   return static_cast<uint32_t>(word);
 }
 
-constexpr uint32_t GenerationBits(Period period) {
-  return period >> 2;
-}
 constexpr Period PeriodOf(uint64_t word) {
   return High(word) << 2 | (Low(word) & 3);
 }
@@ -53,7 +50,15 @@ struct Lease {
     return same_period &&
            static_cast<uint64_t>(std::max<Micros>(now, 0) / 1000) < (lease & kDeadlineMax);
   }
+
+  /// The name of the lease in a place: the place (5 bits) and the deadline's low bits. Whoever
+  /// takes over an expired lease has a later deadline, so the names differ.
+  static constexpr uint32_t Name(uint32_t place, uint64_t lease) {
+    return static_cast<uint32_t>(lease << 5) | place;
+  }
+  static constexpr uint32_t PlaceOf(uint32_t name) { return name & 31; }
 };
+static_assert(Lease::PlaceOf(kNoProbe) >= kProbesMax);
 
 constexpr size_t kHeaderCells = sizeof(BreakerMemory) / sizeof(Cell);
 
@@ -140,9 +145,10 @@ bool Breaker::Transition(Period from, State to) noexcept {
 }
 
 Micros Breaker::ResetAfter(uint64_t trips) const noexcept {
-  const double power = static_cast<double>(std::min<uint64_t>(trips, 1024)) - 1;
-  const double micros = static_cast<double>(config_.reset_initial) *
-                        std::pow(config_.reset_factor, std::max(power, 0.0));
+  const double power = std::max(static_cast<double>(trips) - 1, 0.0);
+  // Finite, so that a reset of no time stays one.
+  const double growth = std::min(std::pow(config_.reset_factor, power), 1e18);
+  const double micros = static_cast<double>(config_.reset_initial) * growth;
   const auto max = static_cast<double>(config_.reset_max);
   return micros < max ? static_cast<Micros>(micros) : config_.reset_max;
 }
@@ -228,7 +234,7 @@ uint32_t Breaker::TakeLease(Period period, Micros now, uint32_t participant) noe
     uint64_t lease = memory_->leases[i].load();
     if (!Lease::Holds(lease, period, now) &&
         memory_->leases[i].compare_exchange_strong(lease, mine)) {
-      return i;
+      return Lease::Name(i, mine);
     }
   }
   return kNoProbe;
@@ -243,16 +249,16 @@ bool Breaker::HasFreeProbe(Micros now) const noexcept {
   return false;
 }
 
-bool Breaker::RampAdmits(Period period, Micros now, double random) noexcept {
+Admission Breaker::AdmitToRamp(Period period, Micros now, double random) noexcept {
   const uint64_t stamp = memory_->ramp.load();
   const Micros age = StampIsOf(stamp, GenerationBits(period)) ? now - StampTime(stamp) : kNever;
   if (age >= config_.ramp_up) {
-    Transition(period, State::kClosed);
-    return true;
+    const bool ended = Transition(period, State::kClosed);
+    return {true, ended ? PeriodAfter(period, State::kClosed) : period, kNoProbe};
   }
   // At least a tenth passes from the start, so that the ramp sees outcomes to go by.
   const double share = static_cast<double>(age) / static_cast<double>(config_.ramp_up);
-  return random < std::max(share, 0.1);
+  return {random < std::max(share, 0.1), period, kNoProbe};
 }
 
 Admission Breaker::Admit(Micros now, double random, uint32_t participant) noexcept {
@@ -267,20 +273,21 @@ Admission Breaker::Admit(Micros now, double random, uint32_t participant) noexce
       const uint32_t probe = TakeLease(present, now, participant);
       return {probe != kNoProbe, present, probe};
     }
-    case State::kRamping: {
-      const bool admitted = RampAdmits(present, now, random);
-      return {admitted, period(), kNoProbe};
-    }
+    case State::kRamping:
+      return AdmitToRamp(present, now, random);
   }
   return {false, present, kNoProbe};
 }
 
 void Breaker::Abandon(Period period, uint32_t probe) noexcept {
-  if (probe >= kProbesMax) return;
-  Cell& cell = memory_->leases[probe];
+  const uint32_t place = Lease::PlaceOf(probe);
+  if (place >= kProbesMax) return;
+  Cell& cell = memory_->leases[place];
   uint64_t lease = cell.load();
-  // Only a lease of this period: a later one in the same place is somebody else's.
-  if (Lease::Holds(lease, period, 0)) cell.compare_exchange_strong(lease, 0);
+  // Only this very lease: a later one in the same place is somebody else's.
+  if (Lease::Holds(lease, period, 0) && Lease::Name(place, lease) == probe) {
+    cell.compare_exchange_strong(lease, 0);
+  }
 }
 
 // ---- Outcomes ----------------------------------------------------------------------------------
@@ -294,12 +301,12 @@ void Breaker::AddLatency(uint32_t ms, uint32_t count, uint32_t epoch) noexcept {
 }
 
 void Breaker::EndStreak() noexcept {
-  if (config_.rules.consecutive_failures != 0) memory_->streak.store(Pack(generation(), 0));
+  if (config_.rules.consecutive_failures != 0) memory_->streak.store(0);
 }
 
-uint32_t Breaker::LengthenStreak() noexcept {
+uint32_t Breaker::LengthenStreak(Period period) noexcept {
   if (config_.rules.consecutive_failures == 0) return 0;
-  const uint32_t present = generation();
+  const uint32_t present = GenerationBits(period);
   uint64_t word = memory_->streak.load();
   for (;;) {
     const uint32_t count = High(word) == present ? std::min(Low(word), UINT32_MAX - 1) : 0;
@@ -316,6 +323,7 @@ void Breaker::CountSuccesses(uint32_t count, uint32_t epoch) noexcept {
 
 uint64_t Breaker::FailuresSinceClosed(uint32_t epoch) const noexcept {
   const uint64_t base = memory_->base.load();
+  if (IsAhead(High(base), epoch)) epoch = High(base);
   const uint32_t buckets_since = epoch - High(base);
   if (buckets_since >= config_.buckets) return window_.Sum(Counter::kFailures, epoch);
   uint64_t sum = 0;
@@ -347,7 +355,7 @@ Seen Breaker::Look(Micros now, uint32_t streak) const noexcept {
 }
 
 bool Breaker::RecordProbeSuccess(const Outcome& outcome, Micros now) noexcept {
-  const uint32_t present = generation();
+  const uint32_t present = GenerationBits(outcome.period);
   Abandon(outcome.period, outcome.probe);
   uint64_t word = memory_->probes_won.load();
   uint64_t next;
@@ -375,7 +383,7 @@ bool Breaker::Record(const Outcome& outcome, Micros now) noexcept {
   if (config_.rules.sliding_window_size != 0) last_calls_.Record(outcome.failed, slow);
   uint32_t streak = 0;
   if (outcome.failed) {
-    streak = LengthenStreak();
+    streak = LengthenStreak(outcome.period);
   } else {
     EndStreak();
     if (!slow) return false;

@@ -32,6 +32,12 @@ using Period = uint32_t;
 constexpr State StateOf(Period period) {
   return static_cast<State>(period & 3);
 }
+constexpr uint32_t GenerationBits(Period period) {
+  return period >> 2;
+}
+constexpr Period PeriodAfter(Period period, State state) {
+  return (GenerationBits(period) + 1) << 2 | static_cast<uint32_t>(state);
+}
 
 inline constexpr uint32_t kProbesMax = 16;
 /// Transitions that the state word remembers.
@@ -81,7 +87,7 @@ static_assert(sizeof(BreakerMemory) == (11 + kProbesMax + kTouchedWords) * sizeo
 struct Admission {
   bool admitted;
   Period period;
-  /// The probe's lease, or kNoProbe for an ordinary call.
+  /// Names the probe's lease, or is kNoProbe for an ordinary call.
   uint32_t probe;
 };
 inline constexpr uint32_t kNoProbe = kProbesMax;
@@ -158,11 +164,11 @@ class Breaker {
   bool CloseFrom(Period from, Micros now) noexcept;
   Micros ResetAfter(uint64_t trips) const noexcept;
   Micros OpenUntil(uint32_t generation, Micros now) noexcept;
-  bool RampAdmits(Period period, Micros now, double random) noexcept;
+  Admission AdmitToRamp(Period period, Micros now, double random) noexcept;
   uint32_t TakeLease(Period period, Micros now, uint32_t participant) noexcept;
   bool RecordProbeSuccess(const Outcome& outcome, Micros now) noexcept;
   void EndStreak() noexcept;
-  uint32_t LengthenStreak() noexcept;
+  uint32_t LengthenStreak(Period period) noexcept;
   Seen Look(Micros now, uint32_t streak) const noexcept;
   uint64_t FailuresSinceClosed(uint32_t epoch) const noexcept;
 
