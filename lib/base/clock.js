@@ -62,4 +62,7 @@ function setVirtual (source) {
   virtual = source;
 }
 
-module.exports = { now, wall, setTimer, clearTimer, setVirtual };
+/** Which clock is in use: null for the real one. */
+const source = () => virtual;
+
+module.exports = { now, wall, setTimer, clearTimer, setVirtual, source };

@@ -8,6 +8,13 @@ const { EventEmitter } = require('node:events');
 const { warn, watch } = require('./warn');
 
 class Emitter extends EventEmitter {
+  constructor () {
+    super();
+    // Node.js makes its table of listeners when the first one comes, if there is none; an emitter
+    // that nobody listens to is a third of the size without it.
+    this._events = undefined;
+  }
+
   emit (event, ...args) {
     if (this.listenerCount(event) === 0) return event === 'error' && super.emit(event, ...args);
     for (const listener of this.rawListeners(event)) {

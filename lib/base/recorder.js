@@ -15,7 +15,11 @@ const TIMED_IN_FLIGHT = 4;
 const LOOP_HELD = 5;
 
 const RING_WORDS = 4096;
+// The counter of successes, as in native/core/window.h.
+const SUCCESSES = 2;
 const CELLS_PER_CHUNK = 1024;
+// Of a breaker's id: its place in its chunk.
+const CELL = CELLS_PER_CHUNK - 1;
 
 // Latencies are measured in ticks, sixteenths of a millisecond, so that they fit small integers.
 const TICKS_PER_MS = 16;
@@ -61,18 +65,18 @@ function ticks () {
 /** Whole milliseconds of a difference of two ticks. */
 const millis = elapsed => (elapsed + TICKS_PER_MS / 2) >>> 4;
 
-/** Records one event; `word` is a breaker's word with a counter added. */
-function record (word) {
+/** Records one event of a breaker. */
+function record (id, counter) {
   const head = control[RING_HEAD];
-  ring[head] = word;
+  ring[head] = (id << 4) + counter;
   control[RING_HEAD] = head + 1;
   if (head >= RING_WORDS - 3) native.drain();
 }
 
-/** Records a success and its latency. */
-function recordSuccess (word, elapsed) {
+/** Records a success and its latency in ticks. */
+function recordSuccess (id, elapsed) {
   const head = control[RING_HEAD];
-  ring[head] = word;
+  ring[head] = (id << 4) + SUCCESSES;
   ring[head + 1] = elapsed;
   control[RING_HEAD] = head + 2;
   if (head >= RING_WORDS - 4) native.drain();
@@ -90,7 +94,7 @@ function timedCallEnds () {
 
 /**
  * Makes a native breaker.
- * @returns {{ id: number, cells: Int32Array, at: number }} where its period is kept current
+ * @returns {{ id: number, cells: Int32Array }} its period is kept current in cells[id & CELL]
  */
 function createBreaker (config) {
   let id = native.createBreaker(config);
@@ -100,10 +104,11 @@ function createBreaker (config) {
     id = native.createBreaker(config);
   }
   if (id < 0) throw new RangeError('Out of memory for breakers');
-  return { id, cells: chunks[Math.floor(id / CELLS_PER_CHUNK)], at: id % CELLS_PER_CHUNK };
+  return { id, cells: chunks[Math.floor(id / CELLS_PER_CHUNK)] };
 }
 
 module.exports = {
+  CELL,
   TICKS_PER_MS,
   answer,
   createBreaker,

@@ -1,6 +1,6 @@
 'use strict';
 
-// The errors that a breaker itself rejects with, told from an action's by CircuitBreaker.isOurError.
+// The errors that a breaker itself rejects with. CircuitBreaker.isOurError tells them from others.
 
 const OUR_ERROR = Symbol.for('sekering.our-error');
 

@@ -4,12 +4,14 @@
 
 const { invalidOption } = require('../base/errors');
 const { bag, finite, func, number } = require('../base/options');
+const { TICKS_PER_MS } = require('../base/recorder');
 const { NO_RULES, WINDOW_MS, windowConfig } = require('./stats');
 
 const PROBES_MAX = 16;
 const SLIDING_WINDOW_MAX = 10000;
 const COUNT_MAX = 2 ** 32 - 1;
 const FACTOR_MAX = 1000;
+const TICKS_MAX = 2 ** 31 - 1;
 const TIME = { min: 0, unit: 'ms' };
 
 // Kept from opossum: what is printed for an option that it retired long ago.
@@ -221,4 +223,7 @@ function nativeConfig (options) {
   };
 }
 
-module.exports = { check, coalesceResetOn, defaultKey, nativeConfig, resolve };
+/** Above which latency a success may trip. A small integer, as every call is compared with it. */
+const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
+
+module.exports = { check, coalesceResetOn, defaultKey, nativeConfig, resolve, slowTicks };

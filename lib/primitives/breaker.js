@@ -5,7 +5,7 @@
 
 const clock = require('../base/clock');
 const native = require('../base/native');
-const { millis, record, recordSuccess, ticks } = require('../base/recorder');
+const { CELL, millis, record, recordSuccess, ticks } = require('../base/recorder');
 const { guarded, warn } = require('../base/warn');
 const Call = require('./call');
 const errors = require('./breaker-errors');
@@ -15,12 +15,23 @@ const Status = require('./status');
 const { defaultKey } = require('./breaker-options');
 const { retryAfterMs } = require('./classify');
 const {
-  ABORTABLE, CACHE, CLOSED, COALESCE, Circuit, DISABLED, LIMITED, ON_FIRE, ON_SUCCESS, OPEN,
-  SHUT_DOWN, STATE, breakers
+  ABORTABLE, CACHE, CAREFUL, CLOSED, COALESCE, Circuit, DISABLED, LIMITED, ON_FAILURE, ON_FALLBACK,
+  ON_FIRE, ON_REJECT, ON_SUCCESS, ON_TIMEOUT, OPEN, SHUT_DOWN, STATE, breakers
 } = require('./circuit');
 const { COUNTER } = require('./stats');
+const { Many, listOf } = require('./given');
 
 const NO_PROBE = 16;
+const {
+  cacheHits: CACHE_HITS,
+  cacheMisses: CACHE_MISSES,
+  coalesceCacheHits: COALESCE_CACHE_HITS,
+  coalesceCacheMisses: COALESCE_CACHE_MISSES,
+  fallbacks: FALLBACKS,
+  fires: FIRES,
+  rejects: REJECTS,
+  semaphoreRejections: SEMAPHORE_REJECTIONS
+} = COUNTER;
 
 // An upstream's Retry-After does not keep a circuit open for longer than this.
 const RETRY_AFTER_MS_MAX = 3600 * 1000;
@@ -36,47 +47,69 @@ class CircuitBreaker extends Circuit {
   // ---- Calls -----------------------------------------------------------------------------------
 
   /**
-   * Calls the action with `args`, if the circuit lets it pass.
+   * Calls the action with the arguments, if the circuit lets it pass.
    * @returns {Promise} of the action's result, the fallback's, or rejected
    */
-  fire (...args) {
-    const period = this._cells[this._at];
-    const action = this.action;
-    if (this._mode !== 0 || (period & STATE) !== CLOSED) {
-      return this._careful(action, action, args, null);
+  fire (first) {
+    return arguments.length === 1 ? this._fire(first) : this._fireMany(...arguments);
+  }
+
+  _fireMany (...args) { return this._fire(new Many(args)); }
+
+  _fire (given) {
+    const period = this._cells[this._id & CELL];
+    if ((this._mode & CAREFUL) !== 0) {
+      return this._careful(this.action, this.action, given, null);
     }
-    record(this._word + COUNTER.fires);
-    if (this._deadlines !== null) return this._timed(action, args, period);
+    record(this._id, FIRES);
+    if ((period & STATE) !== CLOSED) return this._admit(this.action, this.action, given);
+    if (this._deadlines !== null) return this._timed(given, period);
     const started = ticks();
-    let result;
     try {
-      result = action.apply(action, args);
-      if (!(result instanceof Promise)) {
-        if (typeof result?.then !== 'function') return this._sync(result, started, period);
-        result = adopt(result);
+      const result = this._act(given);
+      if (result instanceof Promise) return this._follow(result, given, started, period);
+      if (typeof result?.then === 'function') {
+        return this._follow(adopt(result), given, started, period);
       }
-      return result.then(
-        value => {
-          const elapsed = (ticks() - started) | 0;
-          if (this._cells[this._at] === period && this._mode === 0 && elapsed < this._slow) {
-            recordSuccess(this._word + COUNTER.successes, elapsed);
-          } else {
-            this._succeeded(value, elapsed, period, NO_PROBE);
-          }
-          return value;
-        },
-        error => {
-          const elapsed = (ticks() - started) | 0;
-          return this._failed(error, args, elapsed, period, NO_PROBE, false) ?? result;
-        });
+      this._pass(result, started, period);
+      return Promise.resolve(result);
     } catch (error) {
-      return this._rejected(error, args, (ticks() - started) | 0, period);
+      const elapsed = (ticks() - started) | 0;
+      return this._failed(error, given, elapsed, period, NO_PROBE, false) ?? Promise.reject(error);
+    }
+  }
+
+  _act (given) {
+    const action = this.action;
+    return given instanceof Many ? action.apply(action, given.list) : action.call(action, given);
+  }
+
+  _follow (promise, given, started, period) {
+    return promise.then(
+      value => {
+        this._pass(value, started, period);
+        return value;
+      },
+      error => {
+        const elapsed = (ticks() - started) | 0;
+        return this._failed(error, given, elapsed, period, NO_PROBE, false) ?? promise;
+      });
+  }
+
+  /** Records the success of an ordinary call. */
+  _pass (value, started, period) {
+    const elapsed = (ticks() - started) | 0;
+    if (this._cells[this._id & CELL] === period && (this._mode & ON_SUCCESS) === 0 &&
+        elapsed < this._slow) {
+      recordSuccess(this._id, elapsed);
+    } else {
+      this._succeeded(value, elapsed, period, NO_PROBE);
     }
   }
 
   /** As `fire`, with `this` of the action. */
   call (context, ...args) {
-    return this._careful(this.action, context, args, null);
+    return this._careful(this.action, context, new Many(args), null);
   }
 
   /**
@@ -88,59 +121,44 @@ class CircuitBreaker extends Circuit {
     if (typeof fn !== 'function') return Promise.reject(new TypeError('fn must be a function'));
     if (signal?.aborted) return Promise.reject(signal.reason);
     const controller = new AbortController();
-    return this._careful(fn, undefined, [{ signal: controller.signal }], { controller, signal });
+    const context = { signal: controller.signal };
+    return this._careful(fn, undefined, context, { controller, signal });
   }
 
-  _timed (action, args, period) {
-    const call = new Call(this, args, period, NO_PROBE);
-    let result;
+  _timed (given, period) {
+    const call = new Call(this, given, period, NO_PROBE);
     try {
-      result = action.apply(action, args);
-      if (!(result instanceof Promise)) {
-        if (typeof result?.then !== 'function') return this._sync(result, call.started, period);
-        result = adopt(result);
-      }
+      const result = this._act(given);
+      if (result instanceof Promise) return call.follow(result, this._deadlines);
+      if (typeof result?.then === 'function') return call.follow(adopt(result), this._deadlines);
+      this._pass(result, call.started, period);
+      return Promise.resolve(result);
     } catch (error) {
       return call.fail(error);
     }
-    return call.follow(result, this._deadlines);
   }
 
-  _sync (result, started, period) {
-    const elapsed = (ticks() - started) | 0;
-    if (this._cells[this._at] === period && this._mode === 0 && elapsed < this._slow) {
-      recordSuccess(this._word + COUNTER.successes, elapsed);
-    } else {
-      this._succeeded(result, elapsed, period, NO_PROBE);
-    }
-    return Promise.resolve(result);
-  }
-
-  _rejected (error, args, elapsed, period) {
-    return this._failed(error, args, elapsed, period, NO_PROBE, false) ?? Promise.reject(error);
-  }
-
-  _careful (action, context, args, cancel) {
+  _careful (action, context, given, cancel) {
     if (this._mode & SHUT_DOWN) return Promise.reject(errors.shutdown());
-    record(this._word + COUNTER.fires);
-    if (this._mode & ON_FIRE) this.emit('fire', args);
-    if (this._mode & DISABLED) return bypass(action, context, args);
+    record(this._id, FIRES);
+    if (this._mode & ON_FIRE) this.emit('fire', listOf(given));
+    if (this._mode & DISABLED) return bypass(action, context, listOf(given));
     if (this._mode & (CACHE | COALESCE) && cancel === null) {
-      return this._keyed(action, context, args);
+      return this._keyed(action, context, given);
     }
-    return this._admit(action, context, args, undefined, cancel);
+    return this._admit(action, context, given, undefined, cancel);
   }
 
-  _keyed (action, context, args) {
+  _keyed (action, context, given) {
     let key;
     let cached;
     try {
-      key = (this._given.cacheGetKey ?? defaultKey).apply(this, args);
+      key = (this._given.cacheGetKey ?? defaultKey).apply(this, listOf(given));
       if (this._mode & CACHE) cached = this._given.cacheTransport.get(key);
     } catch (error) {
       return Promise.reject(error);
     }
-    const proceed = () => this._coalesced(action, context, args, key);
+    const proceed = () => this._coalesced(action, context, given, key);
     if (!(this._mode & CACHE)) return proceed();
     if (cached instanceof Promise && !kept.has(cached)) {
       // An asynchronous transport: whether this is a hit shows later.
@@ -155,86 +173,85 @@ class CircuitBreaker extends Circuit {
   }
 
   _hit (value) {
-    record(this._word + COUNTER.cacheHits);
+    record(this._id, CACHE_HITS);
     this.emit('cacheHit');
     return value instanceof Promise ? value : Promise.resolve(value);
   }
 
   _missed (proceed) {
-    record(this._word + COUNTER.cacheMisses);
+    record(this._id, CACHE_MISSES);
     this.emit('cacheMiss');
     return proceed();
   }
 
-  _coalesced (action, context, args, key) {
-    if (!(this._mode & COALESCE)) return this._admit(action, context, args, key, null);
+  _coalesced (action, context, given, key) {
+    if (!(this._mode & COALESCE)) return this._admit(action, context, given, key, null);
     const calls = this._given.coalesceCache;
     const present = calls.get(key);
     if (present !== undefined) {
-      record(this._word + COUNTER.coalesceCacheHits);
+      record(this._id, COALESCE_CACHE_HITS);
       this.emit('coalesceCacheHit');
       return present;
     }
-    record(this._word + COUNTER.coalesceCacheMisses);
+    record(this._id, COALESCE_CACHE_MISSES);
     this.emit('coalesceCacheMiss');
-    const ttl = this._given.coalesceTTL ?? this._timeoutMs;
-    const call = this._admit(action, context, args, key, null, started => {
-      calls.set(key, started, ttl > 0 ? clock.wall() + ttl : 0);
+    const ttl = this._given.coalesceTTL ?? this._deadlines?.ms;
+    return this._admit(action, context, given, key, null, promise => {
+      calls.set(key, promise, ttl > 0 ? clock.wall() + ttl : 0);
     });
-    return call;
   }
 
   /** Lets the call pass if state and permits allow it; `onStart` gets the promise of one. */
-  _admit (action, context, args, key, cancel, onStart) {
+  _admit (action, context, given, key, cancel, onStart) {
     let probe = NO_PROBE;
-    if ((this._cells[this._at] & STATE) !== CLOSED) {
-      const open = (this._cells[this._at] & STATE) === OPEN;
-      probe = open ? -1 : native.admit(this._id, Math.random());
+    if ((this._period() & STATE) !== CLOSED) {
+      if ((this._period() & STATE) === OPEN) return this._refuse(given);
+      probe = native.admit(this._id, Math.random());
       this._announce();
-      if (probe < 0) return this._refuse(args);
+      if (probe < 0) return this._refuse(given);
     }
-    const period = this._cells[this._at];
+    const period = this._period();
     const semaphore = this._mode & LIMITED ? this.semaphore : null;
-    if (semaphore !== null && !semaphore.test()) return this._saturated(args, period, probe);
-    const call = new Call(this, args, period, probe);
+    if (semaphore !== null && !semaphore.test()) return this._saturated(given, period, probe);
+    const call = new Call(this, given, period, probe);
     const controller = cancel?.controller ??
       (this._mode & ABORTABLE ? new AbortController() : null);
-    call.extra = { semaphore, key, controller, unlink: undefined, promise: undefined };
-    const promise = this._start(call, action, context, args);
+    call.extra = {
+      semaphore, key, controller, unlink: undefined, promise: undefined, forgotten: false
+    };
+    const promise = this._start(call, action, context);
     if (!call.settled && cancel?.signal) link(call, cancel.signal);
-    onStart?.(promise);
+    if (!call.extra.forgotten) onStart?.(promise);
     return promise;
   }
 
-  _start (call, action, context, args) {
-    let result;
-    const outer = this._signal;
-    this._signal = call.extra.controller?.signal ?? null;
+  _start (call, action, context) {
+    const { extra } = call;
+    const aside = this._rare;
+    const outer = aside.signal;
+    aside.signal = extra.controller?.signal ?? null;
     try {
-      result = action.apply(context, args);
-      if (!(result instanceof Promise)) {
-        if (typeof result?.then !== 'function') {
-          call.extra.promise = Promise.resolve(result);
-          call.succeed(result);
-          return call.extra.promise;
-        }
-        result = adopt(result);
+      const result = action.apply(context, listOf(call.given));
+      if (typeof result?.then === 'function') {
+        extra.promise = result instanceof Promise ? result : adopt(result);
+        return call.follow(extra.promise, this._deadlines);
       }
+      extra.promise = Promise.resolve(result);
+      call.succeed(result);
+      return extra.promise;
     } catch (error) {
       return call.fail(error);
     } finally {
-      this._signal = outer;
+      aside.signal = outer;
     }
-    call.extra.promise = result;
-    return call.follow(result, this._deadlines);
   }
 
   // ---- Outcomes --------------------------------------------------------------------------------
 
   _succeeded (value, elapsed, period, probe) {
     let trips = false;
-    if (this._cells[this._at] === period && (period & STATE) === CLOSED && elapsed < this._slow) {
-      recordSuccess(this._word + COUNTER.successes, elapsed);
+    if (this._period() === period && (period & STATE) === CLOSED && elapsed < this._slow) {
+      recordSuccess(this._id, elapsed);
     } else {
       trips = native.success(this._id, elapsed, period, probe);
       this._announce();
@@ -244,66 +261,77 @@ class CircuitBreaker extends Circuit {
   }
 
   /** Records a failure. Returns the fallback's promise, or undefined when the call must reject. */
-  _failed (error, args, elapsed, period, probe, timedOut) {
-    if (timedOut) this.emit('timeout', error, millis(elapsed), args);
-    if (this._filter !== null && this._isFiltered(error, args)) {
+  _failed (error, given, elapsed, period, probe, timedOut) {
+    if (timedOut && this._mode & ON_TIMEOUT) {
+      this.emit('timeout', error, millis(elapsed), listOf(given));
+    }
+    if (this._isFiltered(error, given)) {
       if (timedOut) this.status.increment('timeouts', millis(elapsed));
       this._succeeded(error, elapsed, period, probe);
       return undefined;
     }
     const trips = native.failure(this._id, elapsed, period, probe, timedOut ? 1 : 0);
-    this.emit('failure', error, millis(elapsed), args);
+    if (this._mode & ON_FAILURE) this.emit('failure', error, millis(elapsed), listOf(given));
     if (trips) this._trip(period, Math.min(retryAfterMs(error) ?? 0, RETRY_AFTER_MS_MAX));
-    return this._fallback === null ? undefined : this._fallBack(error, args);
+    return this._fallback === null ? undefined : this._fallBack(error, given);
   }
 
-  _isFiltered (error, args) {
+  _isFiltered (error, given) {
+    const { errorFilter } = this._given;
+    if (!errorFilter) return false;
     try {
-      return Boolean(this._filter(error, ...args));
+      return Boolean(errorFilter(error, ...listOf(given)));
     } catch (thrown) {
       warn('errorFilter failed', thrown);
       return false;
     }
   }
 
-  _fallBack (error, args) {
+  _fallBack (error, given) {
+    const fallback = this._fallback;
     let result;
     try {
-      result = this._fallback.apply(this._fallback, [...args, error]);
+      result = given instanceof Many
+        ? fallback.apply(fallback, [...given.list, error])
+        : fallback.call(fallback, given, error);
     } catch (thrown) {
       return Promise.reject(thrown);
     }
-    record(this._word + COUNTER.fallbacks);
-    this.emit('fallback', result, error);
+    record(this._id, FALLBACKS);
+    if (this._mode & ON_FALLBACK) this.emit('fallback', result, error);
     return result instanceof Promise ? result : Promise.resolve(result);
   }
 
-  _refuse (args) {
-    record(this._word + COUNTER.rejects);
+  _refuse (given) {
+    record(this._id, REJECTS);
+    const aside = this._rare;
     // One error for the whole time that the circuit is open: making one costs more than all else.
-    if (this._refusal === null) {
-      this._refusal = Promise.reject(this._openError = errors.open());
-      this._refusal.catch(() => {});
+    if (aside.refusal === null) {
+      aside.refusalError = errors.open();
+      aside.refusal = Promise.reject(aside.refusalError);
+      aside.refusal.catch(() => {});
     }
-    this.emit('reject', this._openError);
-    return this._fallback === null ? this._refusal.then() : this._fallBack(this._openError, args);
+    if (this._mode & ON_REJECT) this.emit('reject', aside.refusalError);
+    return this._fallback === null
+      ? aside.refusal.then()
+      : this._fallBack(aside.refusalError, given);
   }
 
   /** No permit: this process is busy, which says nothing about the upstream. */
-  _saturated (args, period, probe) {
+  _saturated (given, period, probe) {
     native.abandon(this._id, period, probe);
-    record(this._word + COUNTER.semaphoreRejections);
+    record(this._id, SEMAPHORE_REJECTIONS);
     const error = errors.locked();
     this.emit('semaphoreLocked', error, 0);
-    this.emit('failure', error, 0, args);
-    return this._fallback === null ? Promise.reject(error) : this._fallBack(error, args);
+    if (this._mode & ON_FAILURE) this.emit('failure', error, 0, listOf(given));
+    return this._fallback === null ? Promise.reject(error) : this._fallBack(error, given);
   }
 
   _cancelled (period, probe) {
     native.abandon(this._id, period, probe);
   }
 
-  _timeoutError () { return errors.timedOut(this._timeoutMs); }
+  _timeoutError () { return errors.timedOut(this._deadlines.ms); }
 
   _usesAbort () { return (this._mode & ABORTABLE) !== 0; }
 
@@ -315,12 +343,15 @@ class CircuitBreaker extends Circuit {
       guarded('cacheTransport.set failed', () => this._given.cacheTransport.set(
         extra.key, extra.promise, ttl > 0 ? clock.wall() + ttl : 0));
     }
-    this._forget(extra.key, 'success');
+    this._forget(extra, 'success');
   }
 
-  _forget (key, event) {
+  /** Ends the sharing of a call that has settled, if its end is one of coalesceResetOn. */
+  _forget (extra, event) {
     const { coalesceCache, coalesceResetOn } = this._given;
-    if (coalesceCache !== undefined && coalesceResetOn.includes(event)) coalesceCache.delete(key);
+    if (coalesceCache === undefined || !coalesceResetOn.includes(event)) return;
+    extra.forgotten = true;
+    coalesceCache.delete(extra.key);
   }
 
   _trip (period, resetMin) {

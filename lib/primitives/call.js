@@ -11,24 +11,24 @@ const SETTLED = 2;
 class Call {
   /**
    * @param breaker the CircuitBreaker
-   * @param {unknown[]} args the action's arguments
+   * @param given the action's arguments (see ./given)
    * @param {number} period in which it was admitted
    * @param {number} probe its lease of a half-open circuit, or NO_PROBE
    */
-  constructor (breaker, args, period, probe) {
+  constructor (breaker, given, period, probe) {
     this.breaker = breaker;
-    this.args = args;
+    this.given = given;
     this.period = period;
     this.probe = probe;
     this.started = ticks();
     this.phase = UNTIMED;
-    // Settles the caller's promise. There is no `reject`: resolving with a rejected promise does the
-    // same, and a function less is made for every call.
+    // Settles the caller's promise. There is no `reject`: resolving with a rejected promise does
+    // the same, and a function less is made for every call.
     this.resolve = undefined;
     // Places in the list of deadlines.
     this.previous = null;
     this.next = null;
-    // What only some calls have: { semaphore, key, controller, unlink, promise }.
+    // What only some calls have: { semaphore, key, controller, unlink, promise, forgotten }.
     this.extra = null;
   }
 
@@ -76,7 +76,7 @@ class Call {
     if (this.phase === SETTLED) return undefined;
     this.finish();
     const result = this.end(error, false);
-    if (this.extra !== null) this.breaker._forget(this.extra.key, 'error');
+    if (this.extra !== null) this.breaker._forget(this.extra, 'error');
     return result;
   }
 
@@ -87,7 +87,7 @@ class Call {
     this.finish();
     this.end(breaker._timeoutError(), true);
     if (extra === null) return;
-    breaker._forget(extra.key, 'timeout');
+    breaker._forget(extra, 'timeout');
     extra.controller?.abort(new DOMException('The call timed out', 'TimeoutError'));
     if (breaker._usesAbort()) breaker.getAbortController().abort();
   }
@@ -104,7 +104,7 @@ class Call {
   end (error, timedOut) {
     const elapsed = (ticks() - this.started) | 0;
     const fallback = this.breaker._failed(
-      error, this.args, elapsed, this.period, this.probe, timedOut);
+      error, this.given, elapsed, this.period, this.probe, timedOut);
     const result = fallback ?? Promise.reject(error);
     if (this.resolve !== undefined) this.resolve(result);
     return result;

@@ -3,19 +3,18 @@
 // The circuit of a breaker: what it was configured with, its state, and what it tells about itself.
 // The calls that pass through it are in breaker.js.
 
-const { randomUUID } = require('node:crypto');
-
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const native = require('../base/native');
 const { bag } = require('../base/options');
-const { TICKS_PER_MS, answer, createBreaker } = require('../base/recorder');
+const { CELL, answer, createBreaker } = require('../base/recorder');
 const { guarded } = require('../base/warn');
+const Aside = require('./aside');
 const Deadlines = require('./deadlines');
 const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
 const Status = require('./status');
-const { check, coalesceResetOn, nativeConfig, resolve } = require('./breaker-options');
+const { check, coalesceResetOn, nativeConfig, resolve, slowTicks } = require('./breaker-options');
 const { importStats, readStats } = require('./stats');
 
 // The states in the low bits of a period, as in native/core/breaker.h.
@@ -34,8 +33,23 @@ const LIMITED = 16;
 const ABORTABLE = 32;
 const ON_FIRE = 64;
 const ON_SUCCESS = 128;
+const CAREFUL = 255;
+// Which of the other events somebody listens to.
+const ON_FAILURE = 256;
+const ON_TIMEOUT = 512;
+const ON_REJECT = 1024;
+const ON_FALLBACK = 2048;
+const LISTENED = [
+  ['fire', ON_FIRE], ['success', ON_SUCCESS], ['failure', ON_FAILURE], ['timeout', ON_TIMEOUT],
+  ['reject', ON_REJECT], ['fallback', ON_FALLBACK]
+];
 
-const TICKS_MAX = 2 ** 31 - 1;
+const COUNTED_EVENTS = [
+  'success', 'failure', 'fallback', 'timeout', 'fire', 'reject', 'cacheHit', 'cacheMiss',
+  'coalesceCacheHit', 'coalesceCacheMiss', 'open', 'close', 'semaphoreLocked'
+];
+
+const RESET_MS = 30000;
 const HEALTH_CHECK_MS = 5000;
 
 const live = [];
@@ -48,9 +62,6 @@ const left = new FinalizationRegistry(id => {
 function breakers () {
   return live.map(reference => reference?.deref()).filter(breaker => breaker !== undefined);
 }
-
-/** Above which latency a success may trip. A small integer, as every call is compared with it. */
-const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
 
 class Circuit extends Emitter {
   constructor (action, options) {
@@ -65,28 +76,19 @@ class Circuit extends Emitter {
         'without an invocable action.'), { code: 'ERR_INVALID_OPTION' });
     }
     this.action = typeof action === 'function' ? action : () => Promise.resolve(action);
-    const { id, cells, at } = createBreaker(nativeConfig(own));
+    if (typeof action !== 'function' && action.name) own.name ??= action.name;
+    const { id, cells } = createBreaker(nativeConfig(own));
+    const timeout = own.timeout ?? 10000;
+    // There may be thousands of breakers: what few of them need is in `_aside`.
     this._given = own;
     this._id = id;
-    this._word = id * 16;
     this._cells = cells;
-    this._at = at;
-    this._seen = cells[at];
-    this._queue = null;
-    this._name = own.name || action.name || undefined;
-    this._timeoutMs = own.timeout ?? 10000;
-    this._deadlines = this._timeoutMs > 0 ? new Deadlines(this._timeoutMs) : null;
-    this._slow = slowTicks(own.slowCallDuration);
-    this._filter = own.errorFilter ?? null;
-    this._fallback = null;
-    this._refusal = null;
-    this._timer = undefined;
-    this._openedAt = undefined;
-    this._status = null;
-    this._semaphore = null;
-    this._mark = undefined;
-    this._signal = null;
+    this._seen = this._period();
     this._mode = 0;
+    this._slow = slowTicks(own.slowCallDuration);
+    this._deadlines = timeout > 0 ? Deadlines.of(timeout) : null;
+    this._fallback = null;
+    this._aside = null;
     live[id] = new WeakRef(this);
     left.register(this, id);
     this._configure(own);
@@ -116,7 +118,7 @@ class Circuit extends Emitter {
     importStats(this._id, counted.stats);
     if (status instanceof Status) {
       status._adopt(this._id, this);
-      this._status = status;
+      this._rare.status = status;
     }
   }
 
@@ -133,53 +135,61 @@ class Circuit extends Emitter {
 
   /** Emits the transitions since the last look, in order, each once. */
   _announce () {
-    if (this._cells[this._at] === this._seen) return;
+    if (this._period() === this._seen) return;
     const count = native.transitions(this._id);
-    this._seen = this._cells[this._at];
-    this._queue ??= [];
-    for (let i = 0; i < count; i++) this._queue.push(answer[1 + i]);
+    this._seen = this._period();
+    const aside = this._rare;
+    aside.queue ??= [];
+    for (let i = 0; i < count; i++) aside.queue.push(answer[1 + i]);
     // A listener may cause the next transition; it finds the rest of the queue here and goes on.
-    while (this._queue !== null && this._queue.length > 0) this._entered(this._queue.shift());
-    this._queue = null;
+    while (aside.queue !== null && aside.queue.length > 0) {
+      this._entered(aside.queue.shift(), aside);
+    }
+    aside.queue = null;
   }
 
-  _entered (state) {
-    const wasRamping = this._ramping === true;
-    this._ramping = state === RAMPING;
-    clock.clearTimer(this._timer);
-    this._timer = undefined;
-    this._refusal = null;
+  _entered (state, aside) {
+    const wasRamping = aside.ramping;
+    aside.ramping = state === RAMPING;
+    aside.refusal = null;
+    clock.clearTimer(aside.timer);
+    aside.timer = undefined;
     if (state === OPEN) {
-      this._openedAt = clock.wall();
-      this._markBucket(true);
-      this._waitForReset(native.poll(this._id));
+      aside.openedAt = clock.wall();
+      aside.openFor = native.poll(this._id);
+      aside.mark = { epoch: native.epoch(this._id), open: true };
+      this._waitForReset(aside.openFor);
       this.emit('open');
     } else if (state === HALF_OPEN) {
       this._renewAbortController();
-      this.emit('halfOpen', this._resetMs());
+      this.emit('halfOpen', this._wasOpenFor());
     } else if (!wasRamping) {
-      this._markBucket(false);
+      aside.mark = { epoch: native.epoch(this._id), open: false };
       this._renewAbortController();
       this.emit('close');
     }
   }
 
-  _markBucket (open) {
-    this._mark = { epoch: native.epoch(this._id), open };
-  }
-
   _waitForReset (ms) {
     if (!(ms > 0) || this.isShutdown) return;
-    this._timer = clock.setTimer(() => {
-      this._timer = undefined;
+    const aside = this._rare;
+    aside.timer = clock.setTimer(() => {
+      aside.timer = undefined;
       const remaining = native.poll(this._id);
       this._announce();
       this._waitForReset(remaining);
     }, Math.ceil(ms), false);
   }
 
+  /** The resetTimeout, or how long it was made by repeated trips or a Retry-After. */
+  _wasOpenFor () {
+    const reset = this._given.resetTimeout ?? RESET_MS;
+    const openFor = Math.round(this._rare.openFor);
+    return typeof reset === 'number' ? Math.max(reset, openFor) : openFor;
+  }
+
   _resetMs () {
-    const reset = this._given.resetTimeout ?? 30000;
+    const reset = this._given.resetTimeout ?? RESET_MS;
     return typeof reset === 'number' ? reset : reset.initial;
   }
 
@@ -187,7 +197,8 @@ class Circuit extends Emitter {
     const { autoRenewAbortController, abortController } = this._given;
     if (autoRenewAbortController && abortController.signal.aborted) {
       this._given.abortController = new AbortController();
-      if (this._options !== undefined) this._options.abortController = this._given.abortController;
+      const shown = this._aside?.options;
+      if (shown) shown.abortController = this._given.abortController;
     }
   }
 
@@ -211,24 +222,27 @@ class Circuit extends Emitter {
 
   enable () {
     this._mode &= ~DISABLED;
-    this._status?.startListeneningForRotateEvent();
+    this._aside?.status?.startListeneningForRotateEvent();
   }
 
   disable () {
     this._mode |= DISABLED;
-    this._status?.removeRotateBucketControllerListener();
+    this._aside?.status?.removeRotateBucketControllerListener();
   }
 
   shutdown () {
     this.emit('shutdown');
     this.disable();
     this.removeAllListeners();
-    clock.clearTimer(this._timer);
-    clock.clearTimer(this._health);
-    this._timer = this._health = undefined;
-    this._status?.shutdown();
+    const aside = this._rare;
+    clock.clearTimer(aside.timer);
+    clock.clearTimer(aside.health);
+    aside.timer = aside.health = undefined;
+    aside.status?.shutdown();
+    live[this._id] = undefined;
     this._mode |= SHUT_DOWN;
-    this._shutIn = this._cells[this._at];
+    aside.shutIn = this._period();
+    live[this._id] = undefined;
     this.clearCache();
   }
 
@@ -254,7 +268,7 @@ class Circuit extends Emitter {
     };
     const examine = () => {
       if (this._mode & SHUT_DOWN) return;
-      this._health = clock.setTimer(examine, Number(ms), false);
+      this._rare.health = clock.setTimer(examine, Number(ms), false);
       try {
         Promise.resolve(func.apply(this)).catch(ill);
       } catch (error) {
@@ -272,8 +286,13 @@ class Circuit extends Emitter {
     return this;
   }
 
-  get options () { return (this._options ??= resolve(this._given)); }
-  get name () { return (this._name ??= randomUUID()); }
+  get options () { return (this._rare.options ??= resolve(this._given)); }
+  // Loading node:crypto takes longer than loading all of this package.
+  get name () {
+    return this._given.name || this.action.name ||
+      (this._rare.name ??= require('node:crypto').randomUUID());
+  }
+
   get group () { return this._given.group || this.name; }
   get enabled () { return (this._mode & DISABLED) === 0; }
   get isShutdown () { return (this._mode & SHUT_DOWN) !== 0; }
@@ -285,15 +304,17 @@ class Circuit extends Emitter {
   get warmUp () { return native.isWarming(this._id); }
   get volumeThreshold () { return this._given.volumeThreshold ?? 0; }
   get semaphore () {
-    return (this._semaphore ??= new Semaphore(this._given.capacity ?? Number.MAX_SAFE_INTEGER));
+    return (this._rare.semaphore ??=
+      new Semaphore(this._given.capacity ?? Number.MAX_SAFE_INTEGER));
   }
 
   get status () {
-    if (this._status === null) {
-      this._status = new Status({ ...this._given, stats: undefined, nativeId: this._id });
-      this._status._adopt(this._id, this);
+    const aside = this._rare;
+    if (aside.status === null) {
+      aside.status = new Status({ ...this._given, stats: undefined, nativeId: this._id });
+      aside.status._adopt(this._id, this);
     }
-    return this._status;
+    return aside.status;
   }
 
   get stats () {
@@ -302,9 +323,14 @@ class Circuit extends Emitter {
 
   /** A shut-down breaker is in no state, but calls that were in flight can still trip it. */
   _state () {
-    const period = this._cells[this._at];
-    return this._mode & SHUT_DOWN && period === this._shutIn ? -1 : period & STATE;
+    const period = this._period();
+    return this._mode & SHUT_DOWN && period === this._aside.shutIn ? -1 : period & STATE;
   }
+
+  /** The present period, as the core keeps it current. */
+  _period () { return this._cells[this._id & CELL]; }
+
+  get _rare () { return (this._aside ??= new Aside()); }
 
   toJSON () {
     return {
@@ -316,21 +342,28 @@ class Circuit extends Emitter {
         halfOpen: this.halfOpen,
         warmUp: this.warmUp,
         shutdown: this.isShutdown,
-        lastTimerAt: this._openedAt
+        lastTimerAt: this._aside?.openedAt
       },
       status: this.stats
     };
   }
 
   /** The signal of the abortController option; inside an action, that of its own call. */
-  getSignal () { return this._signal ?? this._given.abortController?.signal; }
+  getSignal () { return this._aside?.signal ?? this._given.abortController?.signal; }
 
   getAbortController () { return this._given.abortController; }
 
   _listen () {
-    this._mode &= ~(ON_FIRE | ON_SUCCESS);
-    if (this._hears('fire')) this._mode |= ON_FIRE;
-    if (this._hears('success')) this._mode |= ON_SUCCESS;
+    for (const [event, bit] of LISTENED) {
+      if (this._hears(event)) this._mode |= bit;
+      else this._mode &= ~bit;
+    }
+  }
+
+  /** The events that opossum itself listens to come first: adapters of metrics go by this list. */
+  eventNames () {
+    const heard = super.eventNames();
+    return this.isShutdown ? heard : [...new Set([...COUNTED_EVENTS, ...heard])];
   }
 
   _hears (event) { return this.listenerCount(event) > 0; }
@@ -339,13 +372,18 @@ class Circuit extends Emitter {
 module.exports = {
   ABORTABLE,
   CACHE,
+  CAREFUL,
   CLOSED,
   COALESCE,
   Circuit,
   DISABLED,
   LIMITED,
+  ON_FAILURE,
+  ON_FALLBACK,
   ON_FIRE,
+  ON_REJECT,
   ON_SUCCESS,
+  ON_TIMEOUT,
   OPEN,
   SHUT_DOWN,
   STATE,

@@ -1,8 +1,8 @@
 'use strict';
 
-// The timeouts of one breaker's calls. They all have the same length, so the calls are due in the
-// order in which they began: a linked list, and one timer for the first of them. A call that
-// settles in time is taken out of the list; the timer is left to find that out.
+// The timeouts of calls. Those of one length are due in the order in which the calls began: a
+// linked list, and one timer for the first of them, for all breakers that have that timeout. A call
+// that settles in time is taken out of the list; the timer is left to find that out.
 
 const clock = require('../base/clock');
 const {
@@ -12,7 +12,27 @@ const {
 // Ticks wrap after 74 hours; calls that may take longer than this have a timer each.
 const LIST_MS_MAX = 24 * 3600 * 1000;
 
+// Lists by length. Programs that make up ever new lengths get lists of their own.
+const lists = new Map();
+const LISTS_MAX = 256;
+let listsOf = null;
+
 class Deadlines {
+  /** The list for timeouts of `ms`. */
+  static of (ms) {
+    if (listsOf !== clock.source()) {
+      // A test has changed the clock: timers of the one before may never come.
+      lists.clear();
+      listsOf = clock.source();
+    }
+    let list = lists.get(ms);
+    if (list === undefined) {
+      list = new Deadlines(ms);
+      if (lists.size < LISTS_MAX) lists.set(ms, list);
+    }
+    return list;
+  }
+
   /** @param {number} ms after which a call is told (call.timeOut) */
   constructor (ms) {
     this.ms = ms;

@@ -32,7 +32,7 @@ class Status extends Emitter {
       Math.floor((options.rollingCountTimeout || WINDOW_MS) / config.buckets), 1);
     this._buckets = config.buckets;
     this._timer = undefined;
-    this._mark = undefined;
+    this.mark = undefined;
     this._owner = undefined;
     this._stopped = false;
     this.rotateBucket = () => native.rotate(this._id);
@@ -59,7 +59,7 @@ class Status extends Emitter {
   /** The buckets, newest first. */
   get window () {
     const window = Array.from({ length: this._buckets }, (_, age) => readBucket(this._id, age));
-    const mark = this._owner === undefined ? this._mark : this._owner._mark;
+    const { mark } = this._owner === undefined ? this : this._owner._rare;
     const age = mark === undefined ? Infinity : native.epoch(this._id) - mark.epoch;
     if (age < window.length) window[age].isCircuitBreakerOpen = mark.open;
     return window;
@@ -72,9 +72,14 @@ class Status extends Emitter {
   }
 
   /** Marks the present bucket: the circuit opened in it. */
-  open () { (this._owner ?? this)._mark = { epoch: native.epoch(this._id), open: true }; }
+  open () { this._note(true); }
 
-  close () { (this._owner ?? this)._mark = { epoch: native.epoch(this._id), open: false }; }
+  close () { this._note(false); }
+
+  _note (open) {
+    const holder = this._owner === undefined ? this : this._owner._rare;
+    holder.mark = { epoch: native.epoch(this._id), open };
+  }
 
   shutdown () {
     this._stopped = true;

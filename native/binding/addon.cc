@@ -23,7 +23,7 @@ class Addon : public Napi::Addon<Addon> {
   static napi_value SetClock(napi_env env, napi_callback_info info) {
     const Arguments<1> arguments(env, info);
     auto* addon = arguments.Data<Addon>();
-    addon->breakers_.recorder().Drain();  // What happened so far, happened at the time so far.
+    addon->breakers_.recorder().ClockMoves();
     addon->clock_.Set(arguments.Double(0));
     return nullptr;
   }

@@ -162,10 +162,14 @@ void Recorder::HoldLoop() {
   uv_ref(reinterpret_cast<uv_handle_t*>(&hook_->prepare));
 }
 
-void Recorder::BeforePoll() noexcept {
+void Recorder::ClockMoves() noexcept {
+  if (control_.length() == 0) return;
   Drain();
-  // Time passes while the loop waits, so the next call reads the clock.
-  control_[kClockBudget] = 0;
+  control_[kClockBudget] = 0;  // The next call reads the clock.
+}
+
+void Recorder::BeforePoll() noexcept {
+  ClockMoves();  // While the loop waits, time passes.
   if (control_[kLoopHeld] != 0 && control_[kTimedInFlight] == 0) {
     control_[kLoopHeld] = 0;
     uv_unref(reinterpret_cast<uv_handle_t*>(&hook_->prepare));
