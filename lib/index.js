@@ -1,17 +1,46 @@
 'use strict';
 
-const { BreakerGroup } = require('./primitives/group');
-const { Bulkhead, RateLimiter, RetryBudget } = require('./primitives/limits');
-const { CircuitBreaker, breakers } = require('./primitives/breaker');
-const {
-  NonRetryableError, RetryableError, isRetryable, retryAfterMs, retryOn
-} = require('./primitives/classify');
-const { preset, presets, profile, profiles, retryPresets } = require('./primitives/presets');
-const { retry, retryable } = require('./primitives/retry');
-const { SekeringError } = require('./base/errors');
+// What `require('sekering')` gives. Each export is loaded by its first use: a program pays for the
+// parts that it uses, and for little before that. A missing binary shows at once, though.
 
-// A flat list of identifiers, so that ESM can import each by name.
-module.exports = {
+require('./base/native');
+
+const loaders = {
+  BreakerGroup: () => require('./primitives/group').BreakerGroup,
+  Bulkhead: () => require('./primitives/limits').Bulkhead,
+  CircuitBreaker: () => require('./primitives/breaker').CircuitBreaker,
+  NonRetryableError: () => require('./primitives/classify').NonRetryableError,
+  RateLimiter: () => require('./primitives/limits').RateLimiter,
+  RetryBudget: () => require('./primitives/limits').RetryBudget,
+  RetryableError: () => require('./primitives/classify').RetryableError,
+  SekeringError: () => require('./base/errors').SekeringError,
+  breakers: () => require('./primitives/breaker').breakers,
+  isRetryable: () => require('./primitives/classify').isRetryable,
+  preset: () => require('./primitives/presets').preset,
+  presets: () => require('./primitives/presets').presets,
+  profile: () => require('./primitives/presets').profile,
+  profiles: () => require('./primitives/presets').profiles,
+  retry: () => require('./primitives/retry').retry,
+  retryAfterMs: () => require('./primitives/classify').retryAfterMs,
+  retryOn: () => require('./primitives/classify').retryOn,
+  retryPresets: () => require('./primitives/presets').retryPresets,
+  retryable: () => require('./primitives/retry').retryable,
+};
+
+for (const [name, load] of Object.entries(loaders)) {
+  const become = value =>
+    Object.defineProperty(exports, name, { value, writable: true, enumerable: true });
+  Object.defineProperty(exports, name, {
+    get () { return become(load())[name]; },
+    set: become,
+    enumerable: true,
+    configurable: true,
+  });
+}
+
+// Never runs. Node.js reads from here which names an ES module can import.
+/* eslint-disable no-undef */
+0 && (module.exports = {
   BreakerGroup,
   Bulkhead,
   CircuitBreaker,
@@ -30,5 +59,5 @@ module.exports = {
   retryAfterMs,
   retryOn,
   retryPresets,
-  retryable
-};
+  retryable,
+});
