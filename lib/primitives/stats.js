@@ -32,6 +32,42 @@ function expand (pairs) {
   return times;
 }
 
+class Stamp {
+  constructor (object) { return object; }
+}
+
+/** Gives plain statistics a hidden field with the histogram that `latencyTimes` is made from. */
+class Histogram extends Stamp {
+  #pairs;
+  #times;
+
+  constructor (stats, pairs) {
+    super(stats);
+    this.#pairs = pairs;
+    this.#times = undefined;
+  }
+
+  static timesOf (stats) {
+    stats.#times ??= expand(stats.#pairs);
+    return stats.#times;
+  }
+}
+
+// One accessor for all: an own one for each object would cost more than all the rest of it.
+const LATENCY_TIMES = {
+  get () { return Histogram.timesOf(this); },
+  set (value) { Object.defineProperty(this, 'latencyTimes', { value, writable: true }); },
+  enumerable: true,
+  configurable: true
+};
+
+/** The histogram's pairs, which native code left behind the counts. */
+function copyPairs (count) {
+  const pairs = new Array(2 * count);
+  for (let i = 0; i < pairs.length; i++) pairs[i] = answer[LATENCIES + i];
+  return pairs;
+}
+
 function percentilesFrom (first) {
   return {
     0: answer[first],
@@ -52,9 +88,7 @@ const NO_PERCENTILES = Object.freeze({
 
 /** Builds the object from what native.stats just answered. */
 function build (pairCount, latencyMean, percentiles) {
-  const pairs = pairCount === 0 ? [] : answer.slice(LATENCIES, LATENCIES + 2 * pairCount);
-  let times;
-  return {
+  const stats = {
     failures: answer[0],
     fallbacks: answer[1],
     successes: answer[2],
@@ -67,10 +101,11 @@ function build (pairCount, latencyMean, percentiles) {
     coalesceCacheMisses: answer[9],
     semaphoreRejections: answer[10],
     percentiles,
-    // Rebuilt from the histogram when somebody reads it, as it is as long as there were calls.
-    get latencyTimes () { return (times ??= expand(pairs)); },
     latencyMean
   };
+  Object.defineProperty(stats, 'latencyTimes', LATENCY_TIMES);
+  new Histogram(stats, copyPairs(pairCount));
+  return stats;
 }
 
 /** The totals of the window of native breaker `id`. */

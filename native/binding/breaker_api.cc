@@ -266,7 +266,7 @@ struct BreakerFunctions {
         whole ? window.Latencies(epoch, storage) : window.BucketLatencies(epoch, age, storage);
     const std::span<const LatencyCount> latencies(storage.data(), found);
     *out++ = MeanLatency(latencies);
-    for (const double percentile : kPercentiles) *out++ = Percentile(latencies, percentile);
+    for (const uint32_t ms : Percentiles(latencies)) *out++ = ms;
     for (const LatencyCount& latency : latencies) {
       *out++ = latency.ms;
       *out++ = static_cast<double>(latency.count);

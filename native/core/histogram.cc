@@ -20,14 +20,19 @@ double MeanLatency(std::span<const LatencyCount> values) noexcept {
   return count > 0 ? sum / count : 0;
 }
 
-uint32_t Percentile(std::span<const LatencyCount> values, double percentile) noexcept {
-  const double rank = std::ceil(percentile * static_cast<double>(TotalCount(values)));
+std::array<uint32_t, kPercentiles.size()> Percentiles(
+    std::span<const LatencyCount> values) noexcept {
+  std::array<uint32_t, kPercentiles.size()> result{};
+  const auto total = static_cast<double>(TotalCount(values));
   double seen = 0;
+  size_t next = 0;
   for (const LatencyCount& value : values) {
     seen += static_cast<double>(value.count);
-    if (seen >= rank) return value.ms;
+    while (next < result.size() && seen >= std::ceil(kPercentiles[next] * total)) {
+      result[next++] = value.ms;
+    }
   }
-  return values.empty() ? 0 : values.back().ms;
+  return result;
 }
 
 }  // namespace sekering

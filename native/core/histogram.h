@@ -54,9 +54,10 @@ uint64_t TotalCount(std::span<const LatencyCount> values) noexcept;
 /// The mean, or 0 without values.
 double MeanLatency(std::span<const LatencyCount> values) noexcept;
 
-/// The value at rank ceil(percentile * n), counted from one (opossum's definition: nearest rank);
-/// the smallest value for 0, and 0 without values.
-uint32_t Percentile(std::span<const LatencyCount> values, double percentile) noexcept;
+/// The values at the ranks ceil(percentile * n), counted from one (opossum's definition: nearest
+/// rank); the smallest value for 0, and 0 without values.
+std::array<uint32_t, kPercentiles.size()> Percentiles(
+    std::span<const LatencyCount> values) noexcept;
 
 }  // namespace sekering
 
