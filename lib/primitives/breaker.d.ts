@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import MemoryCacheClass = require('./memory-cache');
-import SemaphoreFactory = require('./semaphore');
+import SemaphoreClass = require('./semaphore');
 import StatusClass = require('./status');
 
 /**
@@ -30,7 +30,7 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
   readonly volumeThreshold: number;
   readonly status: StatusClass;
   readonly stats: StatusClass.Stats;
-  readonly semaphore: SemaphoreFactory.Semaphore;
+  readonly semaphore: SemaphoreClass;
 
   /** Calls the action if the circuit lets it pass; resolves with its result or the fallback's. */
   fire (...args: TI): Promise<TR>;
@@ -69,7 +69,8 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
 declare namespace CircuitBreaker {
   export const MemoryCache: typeof MemoryCacheClass;
   export type MemoryCache = MemoryCacheClass;
-  export import Semaphore = SemaphoreFactory;
+  export const Semaphore: typeof SemaphoreClass;
+  export type Semaphore = SemaphoreClass;
   export import Status = StatusClass;
   export type Stats = StatusClass.Stats;
   export type Bucket = StatusClass.Bucket;

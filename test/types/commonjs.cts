@@ -15,7 +15,7 @@ const options: CircuitBreaker.Options<[number]> = {
 const breaker: Named<[number], string> = new CircuitBreaker(async (id: number) => `${id}`, options);
 breaker.fallback(new CircuitBreaker(async () => 'other'));
 const stats: CircuitBreaker.Stats = breaker.stats;
-const permits: Semaphore.Semaphore = Semaphore(5);
+const permits: Semaphore = new Semaphore(5);
 const retryOptions: retry.Options = { retries: 3, onRetry: (error, attempt) => attempt };
 
 async function main (group: BreakerGroup<[string], number, string>): Promise<string> {
