@@ -14,20 +14,23 @@ const COUNTERS = [
 const COUNTER = Object.freeze(Object.fromEntries(COUNTERS.map((name, index) => [name, index])));
 const WITH_LATENCY = new Set(['successes', 'failures', 'timeouts']);
 
-// Where native.stats puts things: 12 counters (the last is of slow calls), mean, 9 percentiles.
-const MEAN = 12;
-const PERCENTILES = 13;
-const LATENCIES = 22;
+// Where native.stats puts things: 13 counters (two are the core's own), mean, 9 percentiles, latencies.
+const MEAN = 13;
+const PERCENTILES = 14;
+const LATENCIES = 23;
+// A latency and how often it was seen, in one number: ms * COUNT_LIMIT + count.
+const COUNT_LIMIT = 2 ** 31;
 
 const WINDOW_MS = 10000;
 const BUCKETS = 10;
 const BUCKETS_MAX = 1000;
 
 /** The array that opossum keeps: every latency, ascending. */
-function expand (pairs) {
+function expand (latencies) {
   const times = [];
-  for (let i = 0; i < pairs.length; i += 2) {
-    for (let n = pairs[i + 1]; n > 0; n--) times.push(pairs[i]);
+  for (const latency of latencies) {
+    const ms = Math.floor(latency / COUNT_LIMIT);
+    for (let n = latency % COUNT_LIMIT; n > 0; n--) times.push(ms);
   }
   return times;
 }
@@ -38,17 +41,17 @@ class Stamp {
 
 /** Gives plain statistics a hidden field with the histogram that `latencyTimes` is made from. */
 class Histogram extends Stamp {
-  #pairs;
+  #latencies;
   #times;
 
-  constructor (stats, pairs) {
+  constructor (stats, latencies) {
     super(stats);
-    this.#pairs = pairs;
+    this.#latencies = latencies;
     this.#times = undefined;
   }
 
   static timesOf (stats) {
-    stats.#times ??= expand(stats.#pairs);
+    stats.#times ??= expand(stats.#latencies);
     return stats.#times;
   }
 }
@@ -61,11 +64,11 @@ const LATENCY_TIMES = {
   configurable: true
 };
 
-/** The histogram's pairs, which native code left behind the counts. */
-function copyPairs (count) {
-  const pairs = new Array(2 * count);
-  for (let i = 0; i < pairs.length; i++) pairs[i] = answer[LATENCIES + i];
-  return pairs;
+/** The histogram that native code left behind the counts. */
+function copyLatencies (count) {
+  const latencies = new Array(count);
+  for (let i = 0; i < count; i++) latencies[i] = answer[LATENCIES + i];
+  return latencies;
 }
 
 function percentilesFrom (first) {
@@ -87,7 +90,7 @@ const NO_PERCENTILES = Object.freeze({
 });
 
 /** Builds the object from what native.stats just answered. */
-function build (pairCount, latencyMean, percentiles) {
+function build (latencyCount, latencyMean, percentiles) {
   const stats = {
     failures: answer[0],
     fallbacks: answer[1],
@@ -104,15 +107,15 @@ function build (pairCount, latencyMean, percentiles) {
     latencyMean
   };
   Object.defineProperty(stats, 'latencyTimes', LATENCY_TIMES);
-  new Histogram(stats, copyPairs(pairCount));
+  new Histogram(stats, copyLatencies(latencyCount));
   return stats;
 }
 
 /** The totals of the window of native breaker `id`. */
 function readStats (id, percentilesEnabled) {
-  const pairs = native.stats(id, -1);
+  const count = native.stats(id, -1);
   return percentilesEnabled
-    ? build(pairs, answer[MEAN], percentilesFrom(PERCENTILES))
+    ? build(count, answer[MEAN], percentilesFrom(PERCENTILES))
     : build(0, -1, { ...NO_PERCENTILES });
 }
 

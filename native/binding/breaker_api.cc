@@ -7,6 +7,9 @@
 namespace sekering {
 namespace {
 
+/// A latency and how often it was seen go into one number for JavaScript.
+constexpr double kCountLimit = 2147483648.0;
+
 double Field(const Napi::Object& object, const char* name) {
   return object.Get(name).ToNumber().DoubleValue();
 }
@@ -58,7 +61,7 @@ struct BreakerFunctions {
         : Arguments<kCount>(env, info),
           api(*this->template Data<BreakerApi>()),
           now(api.recorder_.clock().Now()) {}
-    BreakerEntry& Entry() { return api.recorder_.Look(this->Uint32(0)); }
+    BreakerEntry& Entry() { return api.recorder_.Look(this->Uint32(0), now); }
     BreakerApi& api;
     Micros now;
   };
@@ -97,7 +100,7 @@ struct BreakerFunctions {
   /// drain()
   static napi_value Drain(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    call.api.recorder_.Drain();
+    call.api.recorder_.Drain(call.now);
     return nullptr;
   }
 
@@ -246,7 +249,7 @@ struct BreakerFunctions {
   }
 
   /// stats(id, age): of the window (age -1) or of one bucket, into answer: the counters, the mean,
-  /// the percentiles, then latencies in pairs (ms, count). Returns the number of pairs.
+  /// the percentiles, then latencies, each `ms * 2^31 + count`. Returns how many of those.
   static napi_value Stats(napi_env env, napi_callback_info info) {
     Call<2> call(env, info);
     const Breaker& breaker = call.Entry().breaker;
@@ -268,8 +271,7 @@ struct BreakerFunctions {
     *out++ = MeanLatency(latencies);
     for (const uint32_t ms : Percentiles(latencies)) *out++ = ms;
     for (const LatencyCount& latency : latencies) {
-      *out++ = latency.ms;
-      *out++ = static_cast<double>(latency.count);
+      *out++ = latency.ms * kCountLimit + std::min<double>(latency.count, kCountLimit - 1);
     }
     return ToJs(env, static_cast<uint32_t>(found));
   }

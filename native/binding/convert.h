@@ -25,7 +25,9 @@ class Arguments {
   }
 
   template <class T>
-  T* Data() const { return static_cast<T*>(data_); }
+  T* Data() const {
+    return static_cast<T*>(data_);
+  }
 
   uint32_t Uint32(size_t i) const {
     uint32_t value = 0;

@@ -80,7 +80,7 @@ uint32_t Recorder::Create(const BreakerConfig& config) {
 }
 
 void Recorder::Destroy(uint32_t id) {
-  BreakerEntry& entry = Look(id);
+  BreakerEntry& entry = Look(id, clock_.Now());
   if (!entry.live) return;
   entry.live = false;
   entry.breaker.Clear();
@@ -89,9 +89,9 @@ void Recorder::Destroy(uint32_t id) {
   free_.push_back(id);
 }
 
-BreakerEntry& Recorder::Look(uint32_t id) {
+BreakerEntry& Recorder::Look(uint32_t id, Micros now) {
   assert(id < entries_.size());
-  Drain();
+  Drain(now);
   return entries_[id];
 }
 
@@ -134,12 +134,11 @@ class Tally {
 }  // namespace
 
 /// An entry is a word `id * 16 + counter`; a success is followed by its latency in ticks.
-void Recorder::Drain() noexcept {
+void Recorder::Drain(Micros now) noexcept {
   if (control_.length() == 0 || control_[kRingHead] == 0) return;
   const auto head = static_cast<uint32_t>(control_[kRingHead]);
   assert(head <= ring_.length());
   control_[kRingHead] = 0;
-  const Micros now = clock_.Now();
   for (uint32_t i = 0; i < head;) {
     const uint32_t id = ring_[i] / 16;
     Tally tally(entries_[id].breaker, now);
@@ -164,7 +163,7 @@ void Recorder::HoldLoop() {
 
 void Recorder::ClockMoves() noexcept {
   if (control_.length() == 0) return;
-  Drain();
+  Drain(clock_.Now());
   control_[kClockBudget] = 0;  // The next call reads the clock.
 }
 

@@ -70,8 +70,8 @@ class Recorder {
   }
 
   /// The breaker, with all that was recorded before counted.
-  BreakerEntry& Look(uint32_t id);
-  void Drain() noexcept;
+  BreakerEntry& Look(uint32_t id, Micros now);
+  void Drain(Micros now) noexcept;
   /// The clock is about to be set: what happened so far, happened at the time so far.
   void ClockMoves() noexcept;
   /// Keeps the loop alive until the calls in flight that have a timeout have settled.

@@ -1,6 +1,7 @@
 #include "core/window.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 namespace sekering {
@@ -61,6 +62,7 @@ void TimeWindow::AddLatency(uint32_t ms, uint32_t epoch, uint32_t count) noexcep
     touched.fetch_or(bit, std::memory_order_relaxed);
   }
   AddTo(LatencyRow(cell)[epoch % buckets_], epoch, count);
+  Add(Counter::kLatencies, epoch, count);
 }
 
 uint64_t TimeWindow::SumRow(const Cell* row, uint32_t epoch) const noexcept {
@@ -85,16 +87,19 @@ uint32_t TimeWindow::Bucket(Counter counter, uint32_t epoch, uint32_t age) const
   return CellOfAge(CounterRow(counter), epoch, age);
 }
 
-template <class CountOfRow>
-size_t TimeWindow::CollectLatencies(std::span<LatencyCount> out,
-                                    CountOfRow count_of_row) const noexcept {
+size_t TimeWindow::CollectLatencies(std::span<const uint32_t> buckets, uint32_t epoch,
+                                    std::span<LatencyCount> out) const noexcept {
   size_t found = 0;
   for (uint32_t word = 0; word < kTouchedWords; ++word) {
     uint64_t bits = memory_.touched[word].load(std::memory_order_relaxed);
     for (; bits != 0; bits &= bits - 1) {
       const uint32_t cell = word * 64 + static_cast<uint32_t>(std::countr_zero(bits));
       if (cell >= kLatencyCells || found == out.size()) return found;
-      const uint64_t count = count_of_row(LatencyRow(cell));
+      const Cell* row = LatencyRow(cell);
+      uint64_t count = 0;
+      for (const uint32_t bucket : buckets) {
+        count += CountWithin(row[bucket].load(std::memory_order_relaxed), epoch, buckets_);
+      }
       if (count != 0) out[found++] = {LatencyOfCell(cell), count};
     }
   }
@@ -102,12 +107,22 @@ size_t TimeWindow::CollectLatencies(std::span<LatencyCount> out,
 }
 
 size_t TimeWindow::Latencies(uint32_t epoch, std::span<LatencyCount> out) const noexcept {
-  return CollectLatencies(out, [&](const Cell* row) { return SumRow(row, epoch); });
+  // Most windows are sparse: a service that is called in bursts has used a few buckets.
+  std::array<uint32_t, kBucketsMax> used;
+  size_t count = 0;
+  const Cell* row = CounterRow(Counter::kLatencies);
+  for (uint32_t i = 0; i < buckets_; ++i) {
+    const uint64_t word = row[i].load(std::memory_order_relaxed);
+    if (CountWithin(word, epoch, buckets_) != 0) used[count++] = i;
+  }
+  return CollectLatencies({used.data(), count}, epoch, out);
 }
 
 size_t TimeWindow::BucketLatencies(uint32_t epoch, uint32_t age,
                                    std::span<LatencyCount> out) const noexcept {
-  return CollectLatencies(out, [&](const Cell* row) { return CellOfAge(row, epoch, age); });
+  if (Bucket(Counter::kLatencies, epoch, age) == 0) return 0;
+  const uint32_t bucket = (epoch - age) % buckets_;
+  return CollectLatencies({&bucket, 1}, epoch, out);
 }
 
 void TimeWindow::Zero() noexcept {

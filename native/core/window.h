@@ -32,8 +32,10 @@ enum class Counter : uint32_t {
   kCoalesceCacheMisses,
   kSemaphoreRejections,
   kSlowCalls,
+  /// Latencies in the bucket: tells which buckets of the histogram are worth a look.
+  kLatencies,
 };
-inline constexpr uint32_t kCounters = 12;
+inline constexpr uint32_t kCounters = 13;
 
 using Cell = std::atomic<uint64_t>;
 static_assert(Cell::is_always_lock_free && sizeof(Cell) == 8);
@@ -101,8 +103,8 @@ class TimeWindow {
   void AddTo(Cell& cell, uint32_t epoch, uint32_t count) noexcept;
   uint64_t SumRow(const Cell* row, uint32_t epoch) const noexcept;
   uint32_t CellOfAge(const Cell* row, uint32_t epoch, uint32_t age) const noexcept;
-  template <class CountOfRow>
-  size_t CollectLatencies(std::span<LatencyCount> out, CountOfRow count_of_row) const noexcept;
+  size_t CollectLatencies(std::span<const uint32_t> buckets, uint32_t epoch,
+                          std::span<LatencyCount> out) const noexcept;
 
   WindowMemory memory_{};
   uint32_t buckets_ = 0;
