@@ -34,9 +34,10 @@ describe('directions', () => {
     browser: [],
   };
   const modules = select(/^lib\/.*\.(js|mjs)$/);
+  const comment = /^\s*(\/\/|\/\*|\*).*/gm;
+  const request = /(?:require(?:\.resolve)?\(|from |import\()['"]([^'"]+)['"]/g;
   const requires = modules.flatMap(({ name, text }) =>
-    [...text.matchAll(/(?:require(?:\.resolve)?\(|from |import\()['"]([^'"]+)['"]/g)]
-      .map(([, target]) => ({ name, target })));
+    [...text.replace(comment, '').matchAll(request)].map(([, target]) => ({ name, target })));
 
   test('every folder of lib has a place in the order', () => {
     const folders = new Set(modules.map(({ name }) => name.split('/')).filter(p => p.length > 2)
