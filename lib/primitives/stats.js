@@ -42,24 +42,26 @@ class Stamp {
 /** Gives plain statistics a hidden field with the histogram that `latencyTimes` is made from. */
 class Histogram extends Stamp {
   #latencies;
-  #times;
 
   constructor (stats, latencies) {
     super(stats);
     this.#latencies = latencies;
-    this.#times = undefined;
   }
 
-  static timesOf (stats) {
-    stats.#times ??= expand(stats.#latencies);
-    return stats.#times;
-  }
+  static timesOf (stats) { return expand(stats.#latencies); }
+}
+
+function becomeValue (stats, value) {
+  Object.defineProperty(stats, 'latencyTimes', {
+    value, writable: true, enumerable: true, configurable: true
+  });
+  return value;
 }
 
 // One accessor for all: an own one for each object would cost more than all the rest of it.
 const LATENCY_TIMES = {
-  get () { return Histogram.timesOf(this); },
-  set (value) { Object.defineProperty(this, 'latencyTimes', { value, writable: true }); },
+  get () { return becomeValue(this, Histogram.timesOf(this)); },
+  set (value) { becomeValue(this, value); },
   enumerable: true,
   configurable: true
 };

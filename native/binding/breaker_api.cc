@@ -268,8 +268,9 @@ struct BreakerFunctions {
     const size_t found =
         whole ? window.Latencies(epoch, storage) : window.BucketLatencies(epoch, age, storage);
     const std::span<const LatencyCount> latencies(storage.data(), found);
-    *out++ = MeanLatency(latencies);
-    for (const uint32_t ms : Percentiles(latencies)) *out++ = ms;
+    const LatencySummary summary = Summarize(latencies);
+    *out++ = summary.mean;
+    for (const uint32_t ms : summary.percentiles) *out++ = ms;
     for (const LatencyCount& latency : latencies) {
       *out++ = latency.ms * kCountLimit + std::min<double>(latency.count, kCountLimit - 1);
     }

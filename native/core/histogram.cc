@@ -4,35 +4,28 @@
 
 namespace sekering {
 
-uint64_t TotalCount(std::span<const LatencyCount> values) noexcept {
+LatencySummary Summarize(std::span<const LatencyCount> values) noexcept {
   uint64_t total = 0;
-  for (const LatencyCount& value : values) total += value.count;
-  return total;
-}
-
-double MeanLatency(std::span<const LatencyCount> values) noexcept {
-  double sum = 0;
-  double count = 0;
+  uint64_t sum = 0;  // Latencies are below 2^22, so 2^42 calls of the longest would fit.
   for (const LatencyCount& value : values) {
-    sum += static_cast<double>(value.ms) * static_cast<double>(value.count);
-    count += static_cast<double>(value.count);
+    total += value.count;
+    sum += value.ms * value.count;
   }
-  return count > 0 ? sum / count : 0;
-}
-
-std::array<uint32_t, kPercentiles.size()> Percentiles(
-    std::span<const LatencyCount> values) noexcept {
-  std::array<uint32_t, kPercentiles.size()> result{};
-  const auto total = static_cast<double>(TotalCount(values));
-  double seen = 0;
+  LatencySummary summary{};
+  if (total == 0) return summary;
+  summary.mean = static_cast<double>(sum) / static_cast<double>(total);
   size_t next = 0;
+  uint64_t seen = 0;
+  uint64_t rank = 0;
   for (const LatencyCount& value : values) {
-    seen += static_cast<double>(value.count);
-    while (next < result.size() && seen >= std::ceil(kPercentiles[next] * total)) {
-      result[next++] = value.ms;
+    seen += value.count;
+    while (next < kPercentiles.size() && seen >= rank) {
+      summary.percentiles[next++] = value.ms;
+      if (next == kPercentiles.size()) return summary;
+      rank = static_cast<uint64_t>(std::ceil(kPercentiles[next] * static_cast<double>(total)));
     }
   }
-  return result;
+  return summary;
 }
 
 }  // namespace sekering

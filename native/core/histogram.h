@@ -49,15 +49,15 @@ struct LatencyCount {
 inline constexpr std::array<double, 9> kPercentiles = {0,    0.25, 0.5,   0.75, 0.9,
                                                        0.95, 0.99, 0.995, 1};
 
-uint64_t TotalCount(std::span<const LatencyCount> values) noexcept;
+struct LatencySummary {
+  /// 0 without values.
+  double mean;
+  /// The values at the ranks ceil(percentile * n), counted from one (opossum's definition: nearest
+  /// rank); the smallest value for 0, and 0 without values.
+  std::array<uint32_t, kPercentiles.size()> percentiles;
+};
 
-/// The mean, or 0 without values.
-double MeanLatency(std::span<const LatencyCount> values) noexcept;
-
-/// The values at the ranks ceil(percentile * n), counted from one (opossum's definition: nearest
-/// rank); the smallest value for 0, and 0 without values.
-std::array<uint32_t, kPercentiles.size()> Percentiles(
-    std::span<const LatencyCount> values) noexcept;
+LatencySummary Summarize(std::span<const LatencyCount> values) noexcept;
 
 }  // namespace sekering
 

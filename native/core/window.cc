@@ -50,17 +50,23 @@ void TimeWindow::AddTo(Cell& cell, uint32_t epoch, uint32_t count) noexcept {
   }
 }
 
+bool TimeWindow::Touched(uint32_t row) const noexcept {
+  return (memory_.touched[row / 64].load(std::memory_order_relaxed) >> (row % 64) & 1) != 0;
+}
+
+void TimeWindow::Touch(uint32_t row) noexcept {
+  if (Touched(row)) return;
+  memory_.touched[row / 64].fetch_or(uint64_t{1} << (row % 64), std::memory_order_relaxed);
+}
+
 void TimeWindow::Add(Counter counter, uint32_t epoch, uint32_t count) noexcept {
+  Touch(kLatencyCells + static_cast<uint32_t>(counter));
   AddTo(CounterRow(counter)[epoch % buckets_], epoch, count);
 }
 
 void TimeWindow::AddLatency(uint32_t ms, uint32_t epoch, uint32_t count) noexcept {
   const uint32_t cell = LatencyCell(ms);
-  const uint64_t bit = uint64_t{1} << (cell % 64);
-  Cell& touched = memory_.touched[cell / 64];
-  if ((touched.load(std::memory_order_relaxed) & bit) == 0) {
-    touched.fetch_or(bit, std::memory_order_relaxed);
-  }
+  Touch(cell);
   AddTo(LatencyRow(cell)[epoch % buckets_], epoch, count);
   Add(Counter::kLatencies, epoch, count);
 }
@@ -80,6 +86,7 @@ uint32_t TimeWindow::CellOfAge(const Cell* row, uint32_t epoch, uint32_t age) co
 }
 
 uint64_t TimeWindow::Sum(Counter counter, uint32_t epoch) const noexcept {
+  if (!Touched(kLatencyCells + static_cast<uint32_t>(counter))) return 0;
   return SumRow(CounterRow(counter), epoch);
 }
 
@@ -131,8 +138,7 @@ void TimeWindow::Zero() noexcept {
   };
   for (uint32_t i = 0; i < kCounters; ++i) clear_row(CounterRow(static_cast<Counter>(i)));
   for (uint32_t cell = 0; cell < kLatencyCells; ++cell) {
-    const uint64_t bits = memory_.touched[cell / 64].load(std::memory_order_relaxed);
-    if ((bits >> (cell % 64) & 1) != 0) clear_row(LatencyRow(cell));
+    if (Touched(cell)) clear_row(LatencyRow(cell));
   }
 }
 

@@ -53,10 +53,12 @@ static_assert(kBucketsMax < kAheadMax);
 /// Latencies below this many milliseconds lie beside the counters; the rest of the histogram is
 /// memory that a fast upstream never touches.
 inline constexpr uint32_t kHotLatencyCells = 8;
-inline constexpr uint32_t kTouchedWords = (kLatencyCells + 63) / 64;
+/// Rows of cells: the latencies', then the counters'.
+inline constexpr uint32_t kRows = kLatencyCells + kCounters;
+inline constexpr uint32_t kTouchedWords = (kRows + 63) / 64;
 
-/// The memory of a time window: two blocks of zeroed cells, and the bitmap of latency cells that
-/// have ever been used.
+/// The memory of a time window: two blocks of zeroed cells, and the bitmap of rows that have ever
+/// been used.
 struct WindowMemory {
   Cell* hot;
   Cell* cold;
@@ -100,6 +102,8 @@ class TimeWindow {
     return memory_.hot + static_cast<size_t>(counter) * buckets_;
   }
   Cell* LatencyRow(uint32_t cell) const;
+  bool Touched(uint32_t row) const noexcept;
+  void Touch(uint32_t row) noexcept;
   void AddTo(Cell& cell, uint32_t epoch, uint32_t count) noexcept;
   uint64_t SumRow(const Cell* row, uint32_t epoch) const noexcept;
   uint32_t CellOfAge(const Cell* row, uint32_t epoch, uint32_t age) const noexcept;

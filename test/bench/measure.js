@@ -51,8 +51,7 @@ function loopOf (call, kind = 'await') {
  * Nanoseconds of CPU that n calls take, the engine's helper threads included: what collecting their
  * garbage costs counts, what other processes do meanwhile does not.
  */
-async function timed (loop, n, collect = false) {
-  if (collect) global.gc();
+async function timed (loop, n) {
   const began = process.cpuUsage();
   await loop(n);
   const { user, system } = process.cpuUsage(began);
@@ -73,13 +72,11 @@ async function warmUp (loop, warmMs, sliceMs) {
 }
 
 /**
- * How many times as long as `b` does `a` take per call? With `collect` (and --expose-gc) neither
- * pays for the other's garbage.
+ * How many times as long as `b` does `a` take per call?
  * @returns {Promise<{ value: number, low: number, high: number, noisy: boolean, aNs: number,
  *   bNs: number }>} the ratio, and both costs per call in nanoseconds
  */
-async function compare (a, b, options = {}) {
-  const { rounds = 60, sliceMs = 10, warmMs = 400, collect } = options;
+async function compare (a, b, { rounds = 60, sliceMs = 10, warmMs = 400 } = {}) {
   const na = await warmUp(a, warmMs, sliceMs);
   const nb = await warmUp(b, warmMs, sliceMs);
   const ratios = [];
@@ -89,11 +86,11 @@ async function compare (a, b, options = {}) {
     let ta;
     let tb;
     if (round % 2 === 0) {
-      ta = await timed(a, na, collect);
-      tb = await timed(b, nb, collect);
+      ta = await timed(a, na);
+      tb = await timed(b, nb);
     } else {
-      tb = await timed(b, nb, collect);
-      ta = await timed(a, na, collect);
+      tb = await timed(b, nb);
+      ta = await timed(a, na);
     }
     as.push(ta / na);
     bs.push(tb / nb);
