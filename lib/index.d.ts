@@ -3,14 +3,41 @@ import retry = require('./primitives/retry');
 import { retryable } from './primitives/retry';
 
 export { SekeringError } from './base/errors';
-export { BreakerGroup } from './primitives/group';
-export {
-  NonRetryableError, RetryableError, RetryOnOptions, isRetryable, retryAfterMs, retryOn
-} from './primitives/classify';
-export { Bulkhead, RateLimiter, RetryBudget } from './primitives/limits';
-export {
-  Profile, preset, presets, profile, profiles, retryPresets
-} from './primitives/presets';
 export { CircuitBreaker, retry, retryable };
-
 export import breakers = CircuitBreaker.breakers;
+
+export { BreakerGroup } from './primitives/group';
+export { fallbackChain } from './primitives/fallback-chain';
+export type { Declined, FallbackChain, Queued, Strategy } from './primitives/fallback-chain';
+export {
+  NonRetryableError, RetryableError, isRetryable, retryAfterMs, retryOn
+} from './primitives/classify';
+export type { RetryOnOptions, RetryableErrorOptions } from './primitives/classify';
+export { Bulkhead, RateLimiter, RetryBudget } from './primitives/limits';
+export type {
+  BulkheadOptions, ExecuteOptions, LimitContext, RateLimitedError, RateLimiterOptions,
+  RetryBudgetOptions
+} from './primitives/limits';
+export { policy } from './primitives/policy';
+export type {
+  Answer, Policy, PolicyCallOptions, PolicyOptions, Wrapped
+} from './primitives/policy';
+export { preset, presets, profile, profiles, retryPresets } from './primitives/presets';
+export type {
+  BreakerPreset, PresetName, Profile, ProfileName, RetryPreset, RetryPresetName
+} from './primitives/presets';
+export { protect } from './primitives/protect';
+export type { ProtectOptions } from './primitives/protect';
+export { staleCache } from './primitives/stale-cache';
+export type {
+  CacheEntry, CacheStore, Copy, FetchedCopy, StaleCache, StaleCacheOptions
+} from './primitives/stale-cache';
+export { Timeout } from './primitives/timeout';
+export type { AttemptContext, GrowingTimeout } from './primitives/timeout';
+
+/** Options of a CircuitBreaker. */
+export type CircuitBreakerOptions<TI extends unknown[] = any[]> = CircuitBreaker.Options<TI>;
+/** Options of retry() and retryable(). */
+export type RetryOptions<E = any> = retry.Options<E>;
+/** The figures of a retryable function. */
+export type RetryStats = retry.Stats;

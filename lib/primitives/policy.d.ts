@@ -1,0 +1,89 @@
+import CircuitBreaker = require('./breaker');
+import retry = require('./retry');
+import { FallbackChain, Strategy, StrategyValue } from './fallback-chain';
+import { Bulkhead, BulkheadOptions, RateLimiter, RateLimiterOptions } from './limits';
+import { StaleCache, StaleCacheOptions } from './stale-cache';
+import { AttemptContext, GrowingTimeout, Timeout } from './timeout';
+
+type Absent = false | null | undefined;
+
+/** The parts of a policy, outermost first; each may be left out. */
+export interface PolicyOptions {
+  /** Called with the call's arguments and the error; or strategies of a fallbackChain. */
+  fallback?: ((...argsAndError: any[]) => unknown) | CircuitBreaker<any, any> |
+    readonly Strategy[] | Exclude<Strategy, Function> | Absent;
+  cache?: StaleCache | StaleCacheOptions | Absent;
+  /** Its attemptTimeout becomes the timeout below. */
+  retry?: Omit<retry.Options, 'signal'> | readonly number[] | Absent;
+  /** One made from options has no time limit unless they name one, if there is a timeout below. */
+  breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | Absent;
+  rateLimit?: RateLimiter | RateLimiterOptions | Absent;
+  bulkhead?: Bulkhead | BulkheadOptions | Absent;
+  /** ms that each attempt may take. */
+  timeout?: Timeout | number | GrowingTimeout | Absent;
+}
+
+type FallbackValue<F> =
+  F extends FallbackChain<infer V> ? V
+    : F extends (...args: any[]) => infer R ? Awaited<R>
+      : F extends CircuitBreaker<any, infer R> ? R
+        : F extends readonly (infer S)[] ? StrategyValue<S>
+          : F extends Absent ? never
+            : StrategyValue<F>;
+
+/** What the fallback of a policy with these options may answer. */
+export type FallbackOf<O> = O extends { fallback: infer F } ? FallbackValue<F> : never;
+
+export interface Answer<T> {
+  value: T;
+  source: 'call' | 'cache' | 'stale' | 'fallback';
+  stale: boolean;
+  ageMs: number;
+  /** Why it is a stale copy or the fallback's. */
+  error?: unknown;
+}
+
+export interface PolicyCallOptions {
+  /** Ends the call at once with its reason; nothing counts. */
+  signal?: AbortSignal | undefined;
+  /** Of the copy in the cache; without one the cache is passed by. */
+  key?: unknown;
+  /** What the fallback gets, with the error after them. */
+  args?: readonly unknown[] | undefined;
+}
+
+export interface Wrapped<A extends any[], T> {
+  (...args: A): Promise<T>;
+  /** The same call, with where its answer is from. */
+  answer (...args: A): Promise<Answer<T>>;
+}
+
+/** `F` is what the fallback may answer. */
+export interface Policy<F = never> {
+  readonly fallback: ((...argsAndError: any[]) => any) | undefined;
+  readonly cache: StaleCache | undefined;
+  readonly breaker: CircuitBreaker<any, any> | undefined;
+  readonly rateLimit: RateLimiter | undefined;
+  readonly bulkhead: Bulkhead | undefined;
+  readonly timeout: Timeout | undefined;
+  /** Figures of the retries so far. */
+  readonly retryStats: retry.Stats;
+  /** Calls fn through all parts. */
+  execute<T> (
+    fn: (context: AttemptContext) => T | PromiseLike<T>, options?: PolicyCallOptions
+  ): Promise<T | F>;
+  /** As `execute`, but tells where the answer is from. */
+  answer<T> (
+    fn: (context: AttemptContext) => T | PromiseLike<T>, options?: PolicyCallOptions
+  ): Promise<Answer<T | F>>;
+  /** A function that calls fn with its arguments through all parts. */
+  wrap<A extends any[], R> (
+    fn: (...args: A) => R, options?: { key?: ((...args: A) => unknown) | undefined }
+  ): Wrapped<A, Awaited<R> | F>;
+}
+
+/**
+ * Several protections around one call, always in the order of PolicyOptions.
+ * @throws ERR_INVALID_OPTION
+ */
+export function policy<const O extends PolicyOptions> (options: O): Policy<FallbackOf<O>>;

@@ -1,0 +1,312 @@
+'use strict';
+
+// Several protections around one call, always in the same order, outermost first:
+// fallback, cache, retry, breaker, rateLimit, bulkhead, timeout.
+
+const { invalidOption } = require('../base/errors');
+const { bag, func } = require('../base/options');
+const CircuitBreaker = require('./breaker');
+const { fallbackChain } = require('./fallback-chain');
+const { Bulkhead, RateLimiter } = require('./limits');
+const { RetryPlan } = require('./retry-plan');
+const { RetryRun } = require('./retry-run');
+const { RetryStats } = require('./retry-stats');
+const { StaleCache } = require('./stale-cache');
+const { Timeout, readSignal } = require('./timeout');
+
+const PARTS = ['fallback', 'cache', 'retry', 'breaker', 'rateLimit', 'bulkhead', 'timeout'];
+
+// Nobody was asked: another attempt would not be let through either.
+const REFUSALS = new Set(['EOPENBREAKER', 'ESHUTDOWN']);
+// This process is busy, which says nothing about the upstream.
+const SATURATIONS = new Set(['EBULKHEADFULL', 'ERATELIMITED']);
+
+const keyOf = (...args) => JSON.stringify(args);
+const isGiven = value => value !== undefined && value !== null && value !== false;
+
+/** A part that is there already, or one made from its options. */
+function part (name, value, method, make) {
+  if (!isGiven(value)) return undefined;
+  return typeof value[method] === 'function' ? value : make(bag(name, value));
+}
+
+function readFallback (value) {
+  if (!isGiven(value) || typeof value === 'function') return value || undefined;
+  if (typeof value.fire === 'function') return (...args) => value.fire(...args);
+  return fallbackChain(Array.isArray(value) ? value : [bag('fallback', value)]);
+}
+
+function readTimeout (value) {
+  if (!isGiven(value) || value === 0) return undefined;
+  return typeof value.execute === 'function' ? value : new Timeout(value);
+}
+
+/** A breaker of the policy's own: the time limit is the policy's too, if it has one. */
+function makeBreaker (options, timed) {
+  const call = fn => fn();
+  return new CircuitBreaker(call, { ...timed && { timeout: false }, name: 'policy', ...options });
+}
+
+function readRetry (value) {
+  if (!isGiven(value)) return {};
+  const list = Array.isArray(value);
+  const { attemptTimeout, signal, shouldRetry } = list ? {} : bag('retry', value);
+  if (signal !== undefined) throw invalidOption('retry.signal', 'none: execute takes one', signal);
+  if (shouldRetry) func('shouldRetry', shouldRetry);
+  const decide = (error, attempt) =>
+    !REFUSALS.has(error?.code) && (shouldRetry ? shouldRetry(error, attempt) : true);
+  const options = Object.assign(list ? [...value] : { ...value }, { shouldRetry: decide });
+  // The time of an attempt is taken inside the breaker, which is to hear of it.
+  if (!list) options.attemptTimeout = undefined;
+  return { plan: new RetryPlan(options), attemptTimeout };
+}
+
+/** The same plan with the signal of one call. */
+function planFor (plan, signal) {
+  return signal === undefined ? plan : Object.assign(Object.create(plan), { signal });
+}
+
+/** What is known of one call while it runs; what `answer` tells about its result at the end. */
+class PolicyCall {
+  source = 'call';
+  stale = false;
+  ageMs = 0;
+  error = undefined;
+
+  constructor (fn, { signal, key, args = [] }) {
+    this.fn = fn;
+    this.signal = signal;
+    this.key = key;
+    this.args = args;
+  }
+
+  mark (source, { stale, ageMs, error }) {
+    Object.assign(this, { source, stale, ageMs, error });
+  }
+
+  toAnswer (value) {
+    const { source, stale, ageMs, error } = this;
+    return { value, source, stale, ageMs, ...error !== undefined && { error } };
+  }
+}
+
+class Policy {
+  #plan;
+  #stats = new RetryStats();
+
+  /** Options as policy() has them. */
+  constructor (options) {
+    const given = bag('options', options);
+    for (const name of Object.keys(given)) {
+      if (!PARTS.includes(name)) {
+        throw invalidOption(`policy.${name}`, `no such part (there are ${PARTS.join(', ')})`,
+          given[name], RangeError);
+      }
+    }
+    const { plan, attemptTimeout } = readRetry(given.retry);
+    if (isGiven(attemptTimeout) && isGiven(given.timeout)) {
+      throw invalidOption('timeout', 'none beside retry.attemptTimeout', given.timeout);
+    }
+    this.#plan = plan;
+    this.fallback = readFallback(given.fallback);
+    this.cache = part('cache', given.cache, 'fetch', o => new StaleCache(o));
+    this.timeout = readTimeout(isGiven(attemptTimeout) ? attemptTimeout : given.timeout);
+    this.breaker = part('breaker', given.breaker, 'run',
+      o => makeBreaker(o, this.timeout !== undefined));
+    this.rateLimit = part('rateLimit', given.rateLimit, 'execute', o => new RateLimiter(o));
+    this.bulkhead = part('bulkhead', given.bulkhead, 'execute', o => new Bulkhead(o));
+  }
+
+  /** Figures of the retries so far, as retryable() has them. */
+  get retryStats () { return this.#stats.toJSON(); }
+
+  /**
+   * Calls `fn({ signal, attempt })` through all parts.
+   * @template T
+   * @param {(context: { signal: AbortSignal, attempt: number }) => T | PromiseLike<T>} fn
+   * @param {object} [options]
+   * @param {AbortSignal} [options.signal] ends the call at once with its reason; nothing counts
+   * @param {unknown} [options.key] of the copy in the cache; without one the cache is passed by
+   * @param {unknown[]} [options.args] what the fallback gets, with the error after them
+   * @returns {Promise<T>} what fn, the cache or the fallback had to answer
+   */
+  async execute (fn, options) {
+    return this.#begin(new PolicyCall(func('fn', fn), bag('options', options)));
+  }
+
+  /**
+   * As `execute`, but tells where the answer is from.
+   * @returns {Promise<{ value: unknown, source: 'call'|'cache'|'stale'|'fallback', stale: boolean,
+   *   ageMs: number, error?: unknown }>} `error` is why it is a stale copy or the fallback's
+   */
+  async answer (fn, options) {
+    const call = new PolicyCall(func('fn', fn), bag('options', options));
+    return call.toAnswer(await this.#begin(call));
+  }
+
+  /**
+   * A function that calls `fn` with its arguments through all parts. Its own method `answer` takes
+   * the same arguments and tells where the answer is from.
+   * @template {(...args: any[]) => any} F
+   * @param {F} fn
+   * @param {{ key?: (...args: any[]) => unknown }} [options] the key of the copy in the cache, the
+   *   arguments as JSON unless given
+   * @returns {F}
+   */
+  wrap (fn, options) {
+    func('fn', fn);
+    const { key = keyOf } = bag('options', options);
+    func('key', key);
+    const policy = this;
+    const callOf = (self, args) => new PolicyCall(() => fn.apply(self, args), {
+      args, key: policy.cache === undefined ? undefined : key(...args)
+    });
+    async function wrapped (...args) {
+      return policy.#begin(callOf(this, args));
+    }
+    async function answer (...args) {
+      const call = callOf(this, args);
+      return call.toAnswer(await policy.#begin(call));
+    }
+    return Object.defineProperties(wrapped, {
+      name: { value: fn.name, configurable: true },
+      length: { value: fn.length, configurable: true },
+      answer: { value: answer, configurable: true },
+    });
+  }
+
+  async #begin (call) {
+    const signal = call.signal = readSignal(call.signal);
+    if (signal === undefined) return this.#settle(call);
+    signal.throwIfAborted();
+    // Not every function heeds its signal.
+    let leave;
+    const left = new Promise((resolve, reject) => {
+      leave = () => reject(signal.reason);
+      signal.addEventListener('abort', leave, { once: true });
+    });
+    const settled = this.#settle(call);
+    settled.catch(() => {});
+    try {
+      return await Promise.race([left, settled]);
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
+  }
+
+  async #settle (call) {
+    const { fallback } = this;
+    let value;
+    try {
+      value = await this.#cached(call);
+    } catch (error) {
+      if (fallback === undefined || call.signal?.aborted) throw error;
+      return this.#fallBack(call, error);
+    }
+    if (call.source === 'call') await fallback?.remember?.(value, call);
+    return value;
+  }
+
+  async #fallBack (call, error) {
+    const { fallback } = this;
+    if (typeof fallback.answer !== 'function') {
+      call.mark('fallback', { stale: false, ageMs: 0, error });
+      return fallback(...call.args, error);
+    }
+    const answer = await fallback.answer(error, call);
+    call.mark('fallback', { ...answer, error });
+    return answer.value;
+  }
+
+  async #cached (call) {
+    if (this.cache === undefined || call.key === undefined) {
+      return this.#retried(call.fn, call.signal);
+    }
+    let source = 'cache';
+    const copy = await this.cache.fetch(call.key, ({ signal }) => {
+      source = 'call';
+      return this.#retried(call.fn, signal);
+    }, { signal: call.signal });
+    call.mark(copy.stale ? 'stale' : source, copy);
+    return copy.value;
+  }
+
+  #retried (fn, signal) {
+    if (this.#plan === undefined) return this.#guarded(fn, 1, signal);
+    const run = new RetryRun((bail, attempt) => this.#guarded(fn, attempt, signal),
+      planFor(this.#plan, signal), this.#stats);
+    return run.start();
+  }
+
+  #guarded (fn, attempt, signal) {
+    const { breaker } = this;
+    if (breaker === undefined) return this.#limited(fn, attempt, signal);
+    // A disabled breaker passes no signal on.
+    if (!breaker.enabled) return breaker.run(() => this.#limited(fn, attempt, signal));
+    if (this.rateLimit !== undefined || this.bulkhead !== undefined) {
+      return this.#uncounted(fn, attempt, signal);
+    }
+    return breaker.run(context => this.#limited(fn, attempt, context.signal), { signal });
+  }
+
+  /** Through the breaker, which hears nothing of a call that the limits inside did not let pass. */
+  async #uncounted (fn, attempt, signal) {
+    const controller = new AbortController();
+    const leave = () => controller.abort(signal.reason);
+    signal?.addEventListener('abort', leave, { once: true });
+    try {
+      return await this.breaker.run(async context => {
+        try {
+          return await this.#limited(fn, attempt, context.signal);
+        } catch (error) {
+          if (SATURATIONS.has(error?.code)) controller.abort(error);
+          throw error;
+        }
+      }, { signal: controller.signal });
+    } finally {
+      signal?.removeEventListener('abort', leave);
+    }
+  }
+
+  #limited (fn, attempt, signal) {
+    const { rateLimit, bulkhead } = this;
+    const timed = inner => this.#timed(fn, attempt, inner);
+    const entered = bulkhead === undefined ? timed
+      : inner => bulkhead.execute(() => timed(inner), { signal: inner });
+    if (rateLimit === undefined) return entered(signal);
+    return rateLimit.execute(() => entered(signal), { signal });
+  }
+
+  #timed (fn, attempt, signal) {
+    if (this.timeout !== undefined) return this.timeout.execute(fn, { signal, attempt });
+    return fn({ signal: signal ?? new AbortController().signal, attempt });
+  }
+}
+
+/**
+ * Several protections around one call, always in this order, outermost first. Each attempt of a
+ * retry passes the breaker; an open breaker ends the retry at once. A call that the limits did not
+ * let pass, or that its caller aborted, counts for nothing in the breaker.
+ *
+ *     const orders = policy({ retry: { retries: 3 }, breaker: presets.midtrans, timeout: 5000 });
+ *     await orders.execute(({ signal, attempt }) => create(order, { signal }));
+ *     const create = orders.wrap(createToken);
+ *
+ * @param {object} options each part may be left out
+ * @param {Function|object|Array} [options.fallback] called with the call's arguments and the error;
+ *   or a fallbackChain, its strategies, or a breaker
+ * @param {StaleCache|object} [options.cache] or the options of staleCache()
+ * @param {object|number[]} [options.retry] the options of retry(). Its attemptTimeout becomes the
+ *   timeout below, so that the breaker hears of attempts that took too long
+ * @param {CircuitBreaker|object} [options.breaker] or its options. A breaker made from options has
+ *   no time limit unless they name one, if there is a timeout below
+ * @param {RateLimiter|object} [options.rateLimit] or its options
+ * @param {Bulkhead|object} [options.bulkhead] or its options
+ * @param {Timeout|number|object} [options.timeout] ms of each attempt, or { initial, increment,
+ *   max }
+ * @returns {Policy}
+ * @throws {TypeError|RangeError} ERR_INVALID_OPTION
+ */
+const policy = options => new Policy(options);
+
+module.exports = { Policy, policy };

@@ -1,0 +1,165 @@
+'use strict';
+
+// A client object whose methods are protected by a policy, and which otherwise is what it was.
+
+const { invalidOption } = require('../base/errors');
+const { bag, boolean, func } = require('../base/options');
+const { Policy } = require('./policy');
+
+const METHODS_MAX = 1000;
+
+/** Listed paths by their first name: `{ sendMail: [], transaction: ['status', 'cancel'] }`. */
+function group (paths) {
+  const names = new Map();
+  for (const path of paths) {
+    const [name, ...rest] = path.split('.');
+    if (!names.has(name)) names.set(name, []);
+    names.get(name).push(rest.join('.'));
+  }
+  return names;
+}
+
+function readMethods (methods) {
+  const fits = Array.isArray(methods) && methods.length > 0 && methods.length <= METHODS_MAX &&
+    methods.every(path => typeof path === 'string' && path !== '');
+  if (!fits) throw invalidOption('methods', 'an array of names of methods', methods);
+  return methods;
+}
+
+/** Sees to it that the methods are there, and can be replaced. */
+function check (client, paths) {
+  for (const path of paths) {
+    const names = path.split('.');
+    const last = names.pop();
+    const holder = names.reduce((object, name) => object?.[name], client);
+    if (typeof holder?.[last] !== 'function') {
+      throw invalidOption('methods', `methods of the client (${path} is none)`, holder?.[last]);
+    }
+    const descriptor = Object.getOwnPropertyDescriptor(holder, last);
+    if (descriptor?.configurable === false && descriptor.writable === false) {
+      throw invalidOption('methods', `methods that can be replaced (${path} is frozen)`, holder);
+    }
+  }
+}
+
+/** Calls a method that takes a callback as one that returns a promise. */
+function promised (method, target, args) {
+  return new Promise((resolve, reject) => {
+    const callback = (error, value) => (error ? reject(error) : resolve(value));
+    method.call(target, ...args, callback);
+  });
+}
+
+class Handler {
+  #names;
+  #policy;
+  #options;
+  #made = new Map(); // The replacement of each function or object, so that it is always the same.
+
+  constructor (paths, policy, options) {
+    this.#names = group(paths);
+    this.#policy = policy;
+    this.#options = options;
+  }
+
+  get (target, name, proxy) {
+    // Accessors run on the client itself, which private fields require.
+    const value = Reflect.get(target, name, target);
+    const paths = this.#names.get(name);
+    const kind = typeof value;
+    if (kind !== 'function' && (paths === undefined || kind !== 'object' || value === null)) {
+      return value;
+    }
+    if (kind === 'function' && (name === 'constructor' || isFixed(target, name))) return value;
+    const made = this.#made.get(name);
+    if (made !== undefined && made.value === value) return made.replacement;
+    const replacement = this.#replace(target, value, paths, proxy);
+    this.#made.set(name, { value, replacement });
+    return replacement;
+  }
+
+  set (target, name, value) {
+    return Reflect.set(target, name, value, target);
+  }
+
+  #replace (target, value, paths, proxy) {
+    if (typeof value === 'object') {
+      return new Proxy(value, new Handler(paths, this.#policy, this.#options));
+    }
+    if (paths?.includes('')) return this.#protect(target, value);
+    return bind(target, value, proxy);
+  }
+
+  #protect (target, method) {
+    const policy = this.#policy;
+    const { key, callbacks } = this.#options;
+    const protectedMethod = policy.wrap((...args) => method.apply(target, args), { key });
+    const calledBack = policy.wrap((...args) => promised(method, target, args), { key });
+    function replacement (...args) {
+      if (!callbacks || typeof args.at(-1) !== 'function') return protectedMethod(...args);
+      const callback = args.pop();
+      calledBack(...args).then(value => callback(null, value), error => callback(error));
+      return undefined;
+    }
+    return Object.defineProperties(replacement, {
+      name: { value: method.name, configurable: true },
+      length: { value: method.length, configurable: true },
+    });
+  }
+}
+
+/** A property that has to be given as it is. */
+function isFixed (target, name) {
+  const descriptor = Object.getOwnPropertyDescriptor(target, name);
+  return descriptor?.configurable === false && descriptor.writable === false;
+}
+
+/** The client's other methods run on the client; one that returns it returns the protected one. */
+function bind (target, method, proxy) {
+  function bound (...args) {
+    if (new.target !== undefined) return Reflect.construct(method, args);
+    const result = method.apply(target, args);
+    return result === target ? proxy : result;
+  }
+  Object.defineProperties(bound, {
+    name: { value: method.name, configurable: true },
+    length: { value: method.length, configurable: true },
+  });
+  // What hangs on the function itself: statics, or a class's prototype.
+  return Object.keys(method).length === 0 ? bound : Object.setPrototypeOf(bound, method);
+}
+
+/**
+ * Protects the methods of a client object that return promises.
+ *
+ *     const snap = protect(new midtransClient.Snap(keys), {
+ *       methods: ['createTransaction'], breaker: presets.midtrans, timeout: 5000,
+ *     });
+ *     const token = await snap.createTransaction(order);
+ *
+ * The result has the client's prototype, properties and types, and works on the client itself,
+ * which stays as it was. All its methods share the parts of one policy.
+ * @template {object} T
+ * @param {T} client
+ * @param {object} options the parts of policy(), and:
+ * @param {string[]} options.methods their names; `transaction.status` names a method of an object
+ *   that the client holds
+ * @param {boolean} [options.callbacks=false] whether the methods also take a callback (error,
+ *   value) as their last argument
+ * @param {(...args: any[]) => unknown} [options.key] of the copy in the cache; the arguments as
+ *   JSON unless given
+ * @returns {T}
+ * @throws {TypeError|RangeError} ERR_INVALID_OPTION
+ */
+function protect (client, options) {
+  if (client === null || (typeof client !== 'object' && typeof client !== 'function')) {
+    throw invalidOption('client', 'an object', client);
+  }
+  const { methods, callbacks = false, key, ...parts } = bag('options', options);
+  check(client, readMethods(methods));
+  boolean('callbacks', callbacks);
+  if (key !== undefined) func('key', key);
+  return new Proxy(client, new Handler(methods, new Policy(parts), { callbacks, key }));
+}
+
+module.exports = { protect };

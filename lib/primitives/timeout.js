@@ -1,0 +1,108 @@
+'use strict';
+
+// How long one attempt may take.
+
+const { clearTimer, setTimer } = require('../base/clock');
+const { SekeringError, invalidOption } = require('../base/errors');
+const { bag, func, number } = require('../base/options');
+
+const LONGER_THAN_0 = { min: 1, unit: 'ms' };
+const MILLISECONDS = { min: 0, unit: 'ms' };
+
+/** The caller's signal, checked; undefined if there is none. */
+function readSignal (signal) {
+  if (signal === undefined || signal === null) return undefined;
+  if (typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
+    throw invalidOption('signal', 'an AbortSignal', signal);
+  }
+  return signal;
+}
+
+/** One call that ends in time: by its own result, by the timer, or by the caller. */
+class TimedCall {
+  constructor (ms, outer) {
+    this.controller = new AbortController();
+    this.outer = outer;
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.timer = ms === Infinity ? undefined : setTimer(() => this.expire(ms), ms);
+    outer?.addEventListener('abort', this);
+  }
+
+  // As an event listener of the caller's signal; an object needs no closure.
+  handleEvent () {
+    this.end(this.outer.reason);
+  }
+
+  expire (ms) {
+    this.end(new SekeringError('ETIMEDOUT', `Timed out after ${ms}ms`));
+  }
+
+  end (reason) {
+    this.release();
+    this.reject(reason);
+    this.controller.abort(reason);
+  }
+
+  release () {
+    clearTimer(this.timer);
+    this.outer?.removeEventListener('abort', this);
+  }
+
+  async run (fn, attempt) {
+    try {
+      const value = await fn({ signal: this.controller.signal, attempt });
+      this.release();
+      this.resolve(value);
+    } catch (error) {
+      this.release();
+      this.reject(error);
+    }
+  }
+}
+
+/** Ends attempts that take too long, each of them alone. */
+class Timeout {
+  /**
+   * @param {number|{ initial: number, increment?: number, max?: number }} limit ms, from 1;
+   *   Infinity for none. With `increment`, each attempt may take so much longer than the one before
+   *   it, up to `max`.
+   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
+   */
+  constructor (limit) {
+    const growing = typeof limit === 'object' && limit !== null;
+    const { initial, increment = 0, max = Infinity } = growing ? limit : { initial: limit };
+    this.initial = number(growing ? 'timeout.initial' : 'timeout', initial, LONGER_THAN_0);
+    this.increment = number('timeout.increment', increment, MILLISECONDS);
+    this.max = number('timeout.max', max, LONGER_THAN_0);
+  }
+
+  /** How long attempt number `attempt` may take, ms; it counts from 1. */
+  limitOf (attempt) {
+    return Math.min(this.initial + this.increment * (attempt - 1), this.max);
+  }
+
+  /**
+   * Calls `fn({ signal, attempt })` and waits for it as long as the attempt may take.
+   * @template T
+   * @param {(context: { signal: AbortSignal, attempt: number }) => T | PromiseLike<T>} fn its
+   *   signal aborts when the time is over, and when the caller's does
+   * @param {{ signal?: AbortSignal, attempt?: number }} [options]
+   * @returns {Promise<T>} rejects with code ETIMEDOUT when the time is over, with the signal's
+   *   reason when that aborts
+   */
+  async execute (fn, options) {
+    func('fn', fn);
+    const { signal, attempt = 1 } = bag('options', options);
+    number('attempt', attempt, { min: 1, integer: true });
+    const outer = readSignal(signal);
+    outer?.throwIfAborted();
+    const call = new TimedCall(this.limitOf(attempt), outer);
+    call.run(fn, attempt);
+    return call.promise;
+  }
+}
+
+module.exports = { Timeout, readSignal };

@@ -1,0 +1,43 @@
+// A consumer of the policies: what comes out of them is inferred from what goes in.
+
+import { fallbackChain, policy, protect, staleCache, Timeout } from 'sekering';
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2)
+  ? true : false;
+declare function check<T extends true> (): T;
+
+const counted = policy({ retry: { retries: 3 }, timeout: 5000, breaker: { volumeThreshold: 5 } })
+  .execute(async ({ attempt, signal }) => (signal.aborted ? 0 : attempt));
+check<Equal<typeof counted, Promise<number>>>();
+
+// The fallback's answers are part of the result.
+const wrapped = policy({ fallback: (): string => 'x' }).wrap(async (n: number) => n);
+check<Equal<ReturnType<typeof wrapped>, Promise<number | string>>>();
+check<Equal<Parameters<typeof wrapped>, [n: number]>>();
+const answer = await policy({ fallback: [{ value: 'a' }], cache: {} }).answer(() => 1);
+answer.value satisfies number | 'a';
+answer.source satisfies 'call' | 'cache' | 'stale' | 'fallback';
+
+const pages = staleCache<Date>({ ttl: 1000 });
+const { value, stale } = await pages.fetch('key', async () => new Date());
+check<Equal<typeof value, Date>>();
+check<Equal<typeof stale, boolean>>();
+const chain = fallbackChain([
+  { queue: (order: number) => order }, () => fallbackChain.declined, { cache: pages }, { value: 5 },
+]);
+const saved = await policy({ fallback: chain }).execute(() => 'token');
+saved satisfies string | Date | 5 | { queued: true };
+
+class Client {
+  transaction = { status: (id: string): Promise<string> => Promise.resolve(id) };
+  async send (count: number) { return count; }
+}
+const safe = protect(new Client(), { methods: ['send', 'transaction.status'], timeout: 5 });
+check<Equal<typeof safe, Client>>();
+const grown = await new Timeout({ initial: 15000, increment: 5000 }).execute(async () => 1);
+check<Equal<typeof grown, number>>();
+
+// @ts-expect-error a time limit is a number
+policy({ timeout: 'x' });
+// @ts-expect-error there is no such part
+policy({ retries: 5 });
