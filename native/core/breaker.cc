@@ -232,10 +232,11 @@ uint32_t Breaker::TakeLease(Period period, Micros now, uint32_t participant) noe
   const uint64_t mine = Lease::Make(participant, period, Later(now, config_.probe_lease));
   for (uint32_t i = 0; i < config_.half_open_probes; ++i) {
     uint64_t lease = memory_->leases[i].load();
-    if (!Lease::Holds(lease, period, now) &&
-        memory_->leases[i].compare_exchange_strong(lease, mine)) {
-      return Lease::Name(i, mine);
-    }
+    if (Lease::Holds(lease, period, now)) continue;
+    // Only while the period lasts is it sure that the lease is a leftover: it might be of a later
+    // period, and somebody probe by it.
+    if (this->period() != period) return kNoProbe;
+    if (memory_->leases[i].compare_exchange_strong(lease, mine)) return Lease::Name(i, mine);
   }
   return kNoProbe;
 }

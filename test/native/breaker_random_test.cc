@@ -108,7 +108,7 @@ class Duel {
   void ExpectSameToTheLast() {
     const uint32_t epoch = box_.breaker.Epoch(box_.now);
     ASSERT_EQ(epoch, model_.Epoch(box_.now));
-    for (uint32_t i = 0; i < kCounters; ++i) ExpectSameCounts(static_cast<Counter>(i), epoch);
+    for (uint32_t i = 0; i < kPlainCounters; ++i) ExpectSameCounts(static_cast<Counter>(i), epoch);
     std::array<LatencyCount, kLatencyCells> out;
     std::map<uint32_t, uint64_t> latencies;
     const size_t found = box_.breaker.window().Latencies(epoch, out);
@@ -211,7 +211,7 @@ class Duel {
   }
 
   void Count() {
-    const auto counter = static_cast<Counter>(dice_.UpTo(kCounters - 1));
+    const auto counter = static_cast<Counter>(dice_.UpTo(kPlainCounters - 1));
     const uint32_t count = 1 + dice_.UpTo(3);
     Log("count " + std::to_string(static_cast<uint32_t>(counter)));
     box_.Count(counter, count);

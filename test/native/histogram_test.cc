@@ -72,18 +72,17 @@ TEST(Histogram, LongerOnesCountInTheLastCell) {
 }
 
 TEST(Histogram, NothingHasZeroes) {
-  EXPECT_EQ(TotalCount({}), 0u);
-  EXPECT_EQ(MeanLatency({}), 0);
-  for (const uint32_t value : Percentiles({})) EXPECT_EQ(value, 0u);
   const std::vector<LatencyCount> empty{{5, 0}};
-  EXPECT_EQ(MeanLatency(empty), 0);
+  for (const LatencySummary& summary : {Summarize({}), Summarize(empty)}) {
+    EXPECT_EQ(summary.mean, 0);
+    for (const uint32_t value : summary.percentiles) EXPECT_EQ(value, 0u);
+  }
 }
 
 TEST(Histogram, OneValueIsEveryPercentile) {
   const std::vector<LatencyCount> one{{42, 1}};
-  for (const uint32_t value : Percentiles(one)) EXPECT_EQ(value, 42u);
-  EXPECT_EQ(MeanLatency(one), 42);
-  EXPECT_EQ(TotalCount(one), 1u);
+  for (const uint32_t value : Summarize(one).percentiles) EXPECT_EQ(value, 42u);
+  EXPECT_EQ(Summarize(one).mean, 42);
 }
 
 TEST(Histogram, RanksOfAHundred) {
@@ -91,18 +90,17 @@ TEST(Histogram, RanksOfAHundred) {
   for (uint32_t i = 0; i < 100; ++i) values[i] = 10 + i % 50;  // 10..59, each twice
   const auto histogram = Collect(values);
   const std::array<uint32_t, 9> expected{10, 22, 34, 47, 54, 57, 59, 59, 59};
-  EXPECT_EQ(Percentiles(histogram), expected);
-  EXPECT_DOUBLE_EQ(MeanLatency(histogram), 34.5);
+  EXPECT_EQ(Summarize(histogram).percentiles, expected);
+  EXPECT_DOUBLE_EQ(Summarize(histogram).mean, 34.5);
 }
 
 TEST(Histogram, HugeCounts) {
   const std::vector<LatencyCount> values{{1, uint64_t{UINT32_MAX} * 1000},
                                          {4'000'000, uint64_t{UINT32_MAX} * 1000}};
-  EXPECT_EQ(TotalCount(values), uint64_t{UINT32_MAX} * 2000);
-  EXPECT_DOUBLE_EQ(MeanLatency(values), 2'000'000.5);
+  EXPECT_DOUBLE_EQ(Summarize(values).mean, 2'000'000.5);
   const std::array<uint32_t, 9> expected{1,       1,       1,       4000000, 4000000,
                                          4000000, 4000000, 4000000, 4000000};
-  EXPECT_EQ(Percentiles(values), expected);
+  EXPECT_EQ(Summarize(values).percentiles, expected);
 }
 
 /// Random values of all magnitudes: few and many, small and large, and repeated ones.
@@ -119,8 +117,7 @@ TEST(HistogramRandom, PercentilesAreThoseOfSortedValues) {
     std::mt19937 random(seed);
     const auto values = RandomValues(random);
     const auto histogram = Collect(values);
-    ASSERT_EQ(TotalCount(histogram), values.size());
-    const auto percentiles = Percentiles(histogram);
+    const auto percentiles = Summarize(histogram).percentiles;
     for (size_t i = 0; i < kPercentiles.size(); ++i) {
       const uint32_t exact = PercentileBySorting(values, kPercentiles[i]);
       // The cell of the exact answer, so the error is the cell's: none below 64 ms.
@@ -144,7 +141,7 @@ TEST(HistogramRandom, CountsAndMean) {
     for (const auto& [ms, count] : Collect(values)) found[ms] = count;
     ASSERT_EQ(found, expected);
     const double mean = sum / static_cast<double>(values.size());
-    ASSERT_NEAR(MeanLatency(Collect(values)), mean, mean / 64);
+    ASSERT_NEAR(Summarize(Collect(values)).mean, mean, mean / 64);
   }
 }
 

@@ -13,6 +13,9 @@
 
 namespace sekering {
 
+/// The counters before the one that the window keeps for itself.
+inline constexpr uint32_t kPlainCounters = static_cast<uint32_t>(Counter::kLatencies);
+
 class WindowModel {
  public:
   explicit WindowModel(uint32_t buckets) : buckets_(buckets) {}
