@@ -1,13 +1,21 @@
 import { EventEmitter } from 'node:events';
 import CircuitBreaker = require('./breaker');
 
-/** A breaker per key, made on demand, bounded in number, let go when idle. */
+/**
+ * A breaker per key, made on demand, bounded in number, let go when idle. `K` is the type of the
+ * keys: any value that a Map takes.
+ */
 export class BreakerGroup<TI extends unknown[] = unknown[], TR = unknown, K = unknown>
   extends EventEmitter {
+  /**
+   * @param action called with the arguments after the key
+   * @throws TypeError or RangeError with code ERR_INVALID_OPTION
+   */
   constructor (
     action: (...args: TI) => TR | PromiseLike<TR>, options?: BreakerGroup.Options<TI>);
 
-  readonly action: (...args: TI) => TR | PromiseLike<TR>;
+  action (...args: TI): TR | PromiseLike<TR>;
+  /** The option, else the name of the action, else 'group'. */
   readonly name: string;
   readonly max: number;
   /** ms */
@@ -18,28 +26,51 @@ export class BreakerGroup<TI extends unknown[] = unknown[], TR = unknown, K = un
   /** Calls the action with `args` through the breaker of `key`. */
   fire (key: K, ...args: TI): Promise<TR>;
   /** The breaker of `key`, made if there is none. */
-  get (key: K): CircuitBreaker<TI, TR>;
+  get (key: K): BreakerGroup.Member<TI, TR, K>;
+  /** Whether there is a breaker for `key` now. */
   has (key: K): boolean;
   /** Closes the breaker of `key` and forgets what it has counted; false if there was none. */
   reset (key: K): boolean;
+  /** The keys that have a breaker. */
   keys (): K[];
-  entries (): Array<[K, CircuitBreaker<TI, TR>]>;
+  /** The keys with their breakers. */
+  entries (): Array<[K, BreakerGroup.Member<TI, TR, K>]>;
+  /** Shuts all breakers down and lets them go. */
   shutdown (): void;
 
   /** The events of all breakers, with the key first. */
-  on<E extends keyof CircuitBreaker.Events<TI, TR>> (
-    event: E, listener: (key: K, ...args: CircuitBreaker.Events<TI, TR>[E]) => void): this;
-  on (event: string | symbol, listener: (...args: any[]) => void): this;
-  once<E extends keyof CircuitBreaker.Events<TI, TR>> (
-    event: E, listener: (key: K, ...args: CircuitBreaker.Events<TI, TR>[E]) => void): this;
-  once (event: string | symbol, listener: (...args: any[]) => void): this;
+  on<E extends CircuitBreaker.EventName> (
+    event: E, listener: BreakerGroup.Listener<E, TI, TR, K>): this;
+  once<E extends CircuitBreaker.EventName> (
+    event: E, listener: BreakerGroup.Listener<E, TI, TR, K>): this;
+  off<E extends CircuitBreaker.EventName> (
+    event: E, listener: BreakerGroup.Listener<E, TI, TR, K>): this;
+  addListener<E extends CircuitBreaker.EventName> (
+    event: E, listener: BreakerGroup.Listener<E, TI, TR, K>): this;
+  removeListener<E extends CircuitBreaker.EventName> (
+    event: E, listener: BreakerGroup.Listener<E, TI, TR, K>): this;
+  prependListener<E extends CircuitBreaker.EventName> (
+    event: E, listener: BreakerGroup.Listener<E, TI, TR, K>): this;
+  prependOnceListener<E extends CircuitBreaker.EventName> (
+    event: E, listener: BreakerGroup.Listener<E, TI, TR, K>): this;
 }
 
 export namespace BreakerGroup {
+  /** Those of every breaker, and two more. A breaker's name is `<name>/<key>`. */
   interface Options<TI extends unknown[] = any[]> extends CircuitBreaker.Options<TI> {
-    /** Breakers kept at once, default 10000. */
+    /**
+     * Breakers kept at once, 1 to 1000000; past it the least recently used one that is closed makes
+     * room. Default 10000.
+     */
     max?: number | undefined;
-    /** ms after which a closed breaker that is not used is let go, default 600000. */
+    /** ms, from 1, after which a breaker that is not open and not used is let go. Default 600000. */
     idleTtl?: number | undefined;
   }
+
+  type Member<TI extends unknown[] = unknown[], TR = unknown, K = unknown> =
+    CircuitBreaker<TI, TR> & { readonly key: K };
+
+  type Listener<
+    E extends CircuitBreaker.EventName, TI extends unknown[] = unknown[], TR = unknown, K = unknown
+  > = (key: K, ...args: CircuitBreaker.Events<TI, TR>[E]) => void;
 }

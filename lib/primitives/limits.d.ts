@@ -2,9 +2,9 @@ export interface BulkheadOptions {
   /** Calls that may run at once, from 1. */
   maxConcurrent: number;
   /** Calls that may wait for a place, first come first served. Default 0: none. */
-  maxQueue?: number;
+  maxQueue?: number | undefined;
   /** ms that a call may wait, from 1. Default Infinity. */
-  queueTimeout?: number;
+  queueTimeout?: number | undefined;
 }
 
 export interface LimitContext {
@@ -42,9 +42,9 @@ export interface RateLimiterOptions {
   /** ms, 1 to 2147483647. */
   interval: number;
   /** Tokens that may be saved up, 1 to 1e9. Default: limit. */
-  burst?: number;
+  burst?: number | undefined;
   /** ms that a call may wait for its tokens, 0 to 2147483647. Default 0: not at all. */
-  maxWait?: number;
+  maxWait?: number | undefined;
 }
 
 /** The error with code ERATELIMITED. */
@@ -73,17 +73,17 @@ export class RateLimiter {
    * RateLimitedError when the wait would be longer than maxWait.
    */
   execute<Result> (
-    fn: (context: LimitContext) => Result, options?: ExecuteOptions & { tokens?: number }
+    fn: (context: LimitContext) => Result, options?: ExecuteOptions & { tokens?: number | undefined }
   ): Promise<Awaited<Result>>;
 }
 
 export interface RetryBudgetOptions {
   /** Tokens that a deposit earns, 0 to 1000. Default 0.1: one retry per ten successes. */
-  ratio?: number;
+  ratio?: number | undefined;
   /** Tokens that arrive by themselves per second, 0 to 1e6. Default 10. */
-  reservePerSecond?: number;
+  reservePerSecond?: number | undefined;
   /** Earned tokens that are kept at most, 0 to 1e9. Default 100. */
-  max?: number;
+  max?: number | undefined;
 }
 
 /** Keeps retries in proportion to the successes, so that they cannot become a storm. */

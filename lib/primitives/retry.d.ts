@@ -7,8 +7,8 @@ import { WrapOptions } from './operation';
  * once with an error that has a true `bail` property, as NonRetryableError has; or with
  * ERR_INVALID_OPTION.
  */
-declare function retry<T> (
-  fn: retry.RetryFunction<T>, options?: retry.RetryOptions | readonly number[] | null | false,
+declare function retry<T, E = any> (
+  fn: retry.RetryFunction<T, E>, options?: retry.RetryOptions<E> | readonly number[] | null | false,
 ): Promise<Awaited<T>>;
 
 declare namespace retry {
@@ -39,24 +39,27 @@ declare namespace retry {
     max?: number | undefined;
   }
 
-  /** `randomize` is true unless `strategy` or `jitter` is given. */
-  export interface RetryOptions extends WrapOptions {
+  /** `randomize` is true unless `strategy` or `jitter` is given. `E` is the type of the errors. */
+  export interface RetryOptions<E = any> extends WrapOptions {
     /** Told of each failure that another attempt follows; if it throws, that ends the call. */
-    onRetry?: ((error: any, attempt: number) => unknown) | null | false | undefined;
-    /** False ends the call with this error. */
-    shouldRetry?: ((error: any, attempt: number) => boolean | PromiseLike<boolean>)
+    onRetry?: ((error: E, attempt: number) => unknown) | null | false | undefined;
+    /** False ends the call with this error. Default: every error is worth a retry. */
+    shouldRetry?: ((error: E, attempt: number) => boolean | PromiseLike<boolean>)
       | null | false | undefined;
     /** How long one attempt may take, ms; it fails with ETIMEDOUT. Default: no limit. */
     attemptTimeout?: number | AttemptTimeout | null | false | undefined;
-    /** How long a delay is made at most because of a Retry-After, ms; 0: not at all. */
+    /**
+     * How long a delay is made at most because the error carries a Retry-After, ms; 0: not at all.
+     * Default 60000.
+     */
     maxRetryAfter?: number | undefined;
     /** Ends the call with its reason. */
     signal?: AbortSignal | null | undefined;
-    /** No retry without its leave. */
+    /** No retry without its leave: a RetryBudget. */
     budget?: Budget | null | undefined;
   }
 
-  export type Options = RetryOptions;
+  export type Options<E = any> = RetryOptions<E>;
   export type Stats = RetryStats;
 
   export interface RetryStats {

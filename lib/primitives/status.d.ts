@@ -4,22 +4,35 @@ import { EventEmitter } from 'node:events';
 declare class Status extends EventEmitter {
   constructor (options?: Status.Options);
 
+  /** The sums of the window, a new object at each reading. */
   readonly stats: Status.Stats;
   /** The buckets, newest first. */
   readonly window: Status.Bucket[];
   readonly rollingPercentilesEnabled: boolean;
   readonly enableSnapshots: boolean;
 
-  increment (property: Status.Counter, latencyRunTime?: number): void;
-  open (): void;
-  close (): void;
-  shutdown (): void;
-  rotateBucket (): void;
+  readonly rotateBucketController: EventEmitter | undefined;
 
+  /** Counts one. A latency, in ms, goes with successes, failures and timeouts. */
+  increment (property: Status.Counter, latencyRunTime?: number): void;
+  /** Marks the newest bucket: the circuit opened in it. */
+  open (): void;
+  /** Marks the newest bucket: the circuit closed in it. */
+  close (): void;
+  /** No more snapshots and rotations. */
+  shutdown (): void;
+  /** Begins a new bucket. Only with a rotateBucketController. */
+  rotateBucket (): void;
+  /** In opossum's spelling. */
+  startListeneningForRotateEvent (): void;
+  removeRotateBucketControllerListener (): void;
+
+  /** `snapshot` comes once per bucket, while somebody listens. */
   on (event: 'snapshot', listener: (stats: Status.Stats) => void): this;
-  on (event: string | symbol, listener: (...args: any[]) => void): this;
   once (event: 'snapshot', listener: (stats: Status.Stats) => void): this;
-  once (event: string | symbol, listener: (...args: any[]) => void): this;
+  off (event: 'snapshot', listener: (stats: Status.Stats) => void): this;
+  addListener (event: 'snapshot', listener: (stats: Status.Stats) => void): this;
+  removeListener (event: 'snapshot', listener: (stats: Status.Stats) => void): this;
 }
 
 declare namespace Status {

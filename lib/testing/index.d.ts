@@ -1,12 +1,5 @@
-/** A clock that only moves when it is told to; all breakers, retries and limits go by it. */
-export interface VirtualClock {
-  /** Moves time on and runs the timers that are due; resolves when what they began has settled. */
-  advance (ms: number): Promise<void>;
-  /** Gives the real clock back. */
-  restore (): void;
-}
-
-export function useVirtualClock (): VirtualClock;
+export { useVirtualClock } from './virtual-clock';
+export type { VirtualClock } from './virtual-clock';
 
 export interface MidtransFault {
   /**

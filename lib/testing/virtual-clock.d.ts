@@ -1,3 +1,4 @@
+/** A clock that only moves when it is told to; all breakers, retries and limits go by it. */
 export interface VirtualClock {
   /** Milliseconds since some start. */
   readonly now: number;
@@ -14,5 +15,10 @@ export interface VirtualClock {
   restore (): void;
 }
 
-/** Stops the time of this package, in JavaScript and in the native core of this thread. */
-export function useVirtualClock (options?: { wall?: number }): VirtualClock;
+/**
+ * Stops the time of this package, in JavaScript and in the native core of this thread. Your own
+ * timers are not touched.
+ * @param options `wall` is what the calendar shows at first, ms since 1970
+ * @throws SekeringError with code ERR_VIRTUAL_CLOCK if one is in use already
+ */
+export function useVirtualClock (options?: { wall?: number | undefined }): VirtualClock;

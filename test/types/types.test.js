@@ -4,10 +4,17 @@
 // they say what the consumers in this folder expect, and they name exactly what the package has.
 
 const { spawnSync } = require('node:child_process');
+const { EventEmitter } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const ts = require('typescript');
 
+const sekering = require('../..');
+const { operation } = require('../../lib/primitives/operation');
 const { ROOT } = require('../support/setup');
+
+const { CircuitBreaker } = sekering;
 
 jest.setTimeout(120_000);
 
@@ -21,10 +28,49 @@ test.each(['tsconfig.json', 'tsconfig.node16.json'])('consumers compile with %s'
   expect(run('tsc', '--project', `test/types/${config}`)).toEqual({ status: 0, output: '' });
 });
 
+// Many programs still resolve modules as Node.js did before packages had exports.
+test('a program compiles with the old resolution of modules', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-types-'));
+  try {
+    const modules = path.join(folder, 'node_modules');
+    fs.mkdirSync(modules);
+    fs.symlinkSync(ROOT, path.join(modules, 'sekering'));
+    fs.symlinkSync(path.join(ROOT, 'node_modules', '@types'), path.join(modules, '@types'));
+    fs.writeFileSync(path.join(folder, 'program.ts'), OLD_PROGRAM);
+    const flags = ['--module', 'commonjs', '--moduleResolution', 'node10', '--strict', '--noEmit',
+      '--target', 'es2022', '--types', 'node'];
+    expect(run('tsc', ...flags, path.join(folder, 'program.ts'))).toEqual({ status: 0, output: '' });
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+const OLD_PROGRAM = `
+  import * as CircuitBreaker from 'sekering/opossum';
+  import Status = require('sekering/opossum/lib/status');
+  import Semaphore = require('sekering/opossum/lib/semaphore');
+  import MemoryCache = require('sekering/opossum/lib/cache');
+  import retry = require('sekering/async-retry');
+  import { operation } from 'sekering/retry';
+  import { useVirtualClock } from 'sekering/testing';
+  import { policy } from 'sekering';
+  const breaker = new CircuitBreaker(async (n: number) => n, { cacheTransport: new MemoryCache() });
+  const status: Status = breaker.status;
+  const fired: Promise<number> = retry(() => breaker.fire(1));
+  export { status, fired, operation, useVirtualClock, policy, Semaphore };
+`;
+
 test('publint finds nothing to say', () => {
   const { status, output } = run('publint', 'run', '--strict');
   expect(output).toMatch('All good!');
   expect(status).toBe(0);
+});
+
+test('the old resolution of modules finds what exports names', () => {
+  const { exports: entries, typesVersions } = require('../../package.json');
+  const subpaths = Object.entries(entries).filter(([name, { types }]) => name !== '.' && types);
+  expect(typesVersions['*'])
+    .toEqual(Object.fromEntries(subpaths.map(([name, { types }]) => [name.slice(2), [types]])));
 });
 
 describe('the declared values are those that exist', () => {
@@ -59,5 +105,46 @@ describe('the declared values are those that exist', () => {
     } else {
       expect(names).toEqual(Object.keys(value).toSorted());
     }
+  });
+
+  const members = [
+    ['primitives/breaker', 'export=', () => new CircuitBreaker(async () => {})],
+    ['primitives/status', 'export=', () => new CircuitBreaker.Status()],
+    ['primitives/memory-cache', 'export=', () => new CircuitBreaker.MemoryCache()],
+    ['primitives/group', 'BreakerGroup', () => new sekering.BreakerGroup(async () => {})],
+    ['primitives/limits', 'Bulkhead', () => new sekering.Bulkhead({ maxConcurrent: 1 })],
+    ['primitives/limits', 'RateLimiter', () =>
+      new sekering.RateLimiter({ limit: 1, interval: 1 })],
+    ['primitives/limits', 'RetryBudget', () => new sekering.RetryBudget()],
+    ['primitives/policy', 'Policy', () => sekering.policy({ timeout: 1 })],
+    ['primitives/stale-cache', 'StaleCache', () => sekering.staleCache()],
+    ['primitives/timeout', 'Timeout', () => new sekering.Timeout(1)],
+    ['primitives/operation', 'RetryOperation', () => operation()],
+  ];
+
+  /** The public names of an object, its own and those of its classes up to Node.js's. */
+  function publicNames (object) {
+    const names = new Set(Object.keys(object));
+    let prototype = Object.getPrototypeOf(object);
+    while (prototype !== Object.prototype && prototype !== EventEmitter.prototype) {
+      for (const name of Object.getOwnPropertyNames(prototype)) names.add(name);
+      prototype = Object.getPrototypeOf(prototype);
+    }
+    const inherited = name => name in EventEmitter.prototype || name === 'constructor';
+    const internal = name => name.startsWith('_') || name === 'mark'; // What a Status shares.
+    return [...names].filter(name => !internal(name) && !inherited(name)).toSorted();
+  }
+
+  test.each(members)('members: %s %s', (file, name, make) => {
+    const module = checker.getSymbolAtLocation(
+      program.getSourceFile(path.join(ROOT, 'lib', `${file}.d.ts`)));
+    let symbol = module.exports.get(name);
+    if (symbol.flags & ts.SymbolFlags.Alias) symbol = checker.getAliasedSymbol(symbol);
+    const declared = checker.getDeclaredTypeOfSymbol(symbol).getProperties()
+      .map(property => property.name)
+      .filter(property => !property.startsWith('__') && !(property in EventEmitter.prototype));
+    const object = make();
+    expect(declared.filter(property => !(property in object))).toEqual([]);
+    expect(publicNames(object).filter(property => !declared.includes(property))).toEqual([]);
   });
 });
