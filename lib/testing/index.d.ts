@@ -64,6 +64,8 @@ export interface SmtpFault {
   every?: number | undefined;
   /** Strikes an envelope the first time only, as greylisting does. */
   once?: boolean | undefined;
+  /** Strikes these recipients only, at rcpt. */
+  recipients?: string[] | undefined;
 }
 
 export interface SmtpMessage {
@@ -84,7 +86,7 @@ export interface SmtpFake {
   readonly messages: SmtpMessage[];
   readonly counts: Record<'connections' | 'accepted' | 'faulted', number>;
   /** Sets what goes wrong from now on; null mends everything. */
-  set (fault: SmtpFault | null): void;
+  set (fault: SmtpFault | SmtpFault[] | null): void;
   close (): Promise<void>;
 }
 
@@ -93,7 +95,9 @@ export interface SmtpFakeOptions {
   host?: string | undefined;
   /** Required of clients when given. */
   auth?: { user: string; pass: string } | undefined;
-  fault?: SmtpFault | null | undefined;
+  fault?: SmtpFault | SmtpFault[] | null | undefined;
+  /** Default false. Its certificate is signed by nobody. */
+  tls?: false | 'starttls' | 'implicit' | undefined;
   latencyMs?: number | undefined;
   messagesMax?: number | undefined;
 }

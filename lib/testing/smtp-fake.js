@@ -4,6 +4,7 @@
 // it took in, and a switch that fails at any stage of the conversation.
 
 const clock = require('../base/clock');
+const { invalidOption } = require('../base/errors');
 const { bag, number, oneOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 
@@ -11,6 +12,7 @@ const MESSAGE_BYTES_MAX = 1 << 20;
 const MESSAGES_MAX_DEFAULT = 10_000;
 const STAGES = ['connect', 'auth', 'mail', 'rcpt', 'data'];
 const KINDS = ['reply', 'hang', 'reset', 'drop'];
+const TLS = [false, 'starttls', 'implicit'];
 const REPLY_DEFAULT = { connect: 421, auth: 454, mail: 451, rcpt: 450, data: 451 };
 
 /**
@@ -24,6 +26,7 @@ const REPLY_DEFAULT = { connect: 421, auth: 454, mail: 451, rcpt: 450, data: 451
  * @property {number} [every] strikes each n-th time only (default 1: always)
  * @property {boolean} [once] strikes an envelope (a recipient, at rcpt) the first time only, as
  *   greylisting does
+ * @property {string[]} [recipients] strikes these recipients only, at rcpt; all others are taken
  */
 
 function checkedFault (fault) {
@@ -35,7 +38,19 @@ function checkedFault (fault) {
   number('fault.code', code, { min: 400, max: 599, integer: true });
   number('fault.every', every, { min: 1, integer: true });
   const message = String(given.message ?? (code < 500 ? 'Try again later' : 'Refused'));
-  return { stage, kind, code, message, every, once: Boolean(once), seen: 0, struck: new Set() };
+  const { recipients } = given;
+  if (recipients !== undefined && (!Array.isArray(recipients) || stage !== 'rcpt')) {
+    throw invalidOption('fault.recipients', 'an array of addresses, at rcpt', recipients);
+  }
+  return {
+    stage, kind, code, message, every, once: Boolean(once), seen: 0, struck: new Set(),
+    recipients: recipients && new Set(recipients)
+  };
+}
+
+function checkedFaults (faults) {
+  const list = Array.isArray(faults) ? faults : [faults];
+  return list.map(checkedFault).filter(fault => fault !== null);
 }
 
 function replyOf ({ code, message }) {
@@ -61,19 +76,26 @@ class SmtpFake {
 
   #server;
   #sockets = new Map();
-  #fault = null;
+  #faults = [];
   #auth;
   #messagesMax;
   #latencyMs;
 
-  constructor ({ auth, fault, latencyMs = 0, messagesMax = MESSAGES_MAX_DEFAULT }) {
+  constructor ({
+    auth, fault, latencyMs = 0, messagesMax = MESSAGES_MAX_DEFAULT, tls = false
+  }) {
     this.#auth = auth;
     this.#messagesMax = number('messagesMax', messagesMax, { min: 1, integer: true });
     this.#latencyMs = number('latencyMs', latencyMs, { min: 0 });
     this.set(fault);
+    oneOf('tls', tls, TLS);
     const { SMTPServer } = requirePeer('smtp-server', 'startSmtpFake');
     this.#server = new SMTPServer({
-      disabledCommands: auth === undefined ? ['AUTH', 'STARTTLS'] : ['STARTTLS'],
+      // Its certificate is signed by nobody, which clients should notice.
+      secure: tls === 'implicit',
+      disabledCommands: [
+        ...auth === undefined ? ['AUTH'] : [], ...tls === 'starttls' ? [] : ['STARTTLS']
+      ],
       authOptional: auth === undefined,
       allowInsecureAuth: true,
       disableReverseLookup: true,
@@ -99,17 +121,17 @@ class SmtpFake {
     return this.#server.server.address().address;
   }
 
-  /** The stage of the fault in force, or null. */
+  /** The stage of the (first) fault in force, or null. */
   get fault () {
-    return this.#fault?.stage ?? null;
+    return this.#faults[0]?.stage ?? null;
   }
 
   /**
    * Sets what goes wrong from now on; null mends everything.
-   * @param {SmtpFault | null} fault
+   * @param {SmtpFault | SmtpFault[] | null} fault
    */
   set (fault) {
-    this.#fault = checkedFault(fault);
+    this.#faults = checkedFaults(fault);
   }
 
   listen (port, host) {
@@ -142,14 +164,16 @@ class SmtpFake {
 
   /** The fault that strikes here, or null. `key` tells one envelope from the other. */
   #strikes (stage, key) {
-    const fault = this.#fault;
-    if (fault === null || fault.stage !== stage) return null;
-    if (fault.struck.has(key)) return null;
-    fault.seen += 1;
-    if (fault.seen % fault.every !== 0) return null;
-    if (fault.once) fault.struck.add(key);
-    this.counts.faulted += 1;
-    return fault;
+    for (const fault of this.#faults) {
+      if (fault.stage !== stage || fault.struck.has(key)) continue;
+      if (fault.recipients !== undefined && !fault.recipients.has(key)) continue;
+      fault.seen += 1;
+      if (fault.seen % fault.every !== 0) continue;
+      if (fault.once) fault.struck.add(key);
+      this.counts.faulted += 1;
+      return fault;
+    }
+    return null;
   }
 
   #stage (stage, session, key, done) {
@@ -204,12 +228,14 @@ class SmtpFake {
 }
 
 /**
- * Starts an SMTP server without TLS. Needs the package smtp-server.
+ * Starts an SMTP server. Needs the package smtp-server.
  * @param {object} [options]
  * @param {number} [options.port] 0 (default) takes a free one
  * @param {string} [options.host] default '127.0.0.1'
  * @param {{ user: string, pass: string }} [options.auth] required of clients when given
- * @param {SmtpFault | null} [options.fault] what goes wrong from the start
+ * @param {SmtpFault | SmtpFault[] | null} [options.fault] what goes wrong from the start
+ * @param {false | 'starttls' | 'implicit'} [options.tls] default false; its certificate is signed
+ *   by nobody
  * @param {number} [options.latencyMs] how long it thinks about a message (ms, default 0)
  * @param {number} [options.messagesMax] how many messages it keeps, default 10,000
  * @returns {Promise<SmtpFake>}

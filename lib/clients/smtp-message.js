@@ -1,0 +1,329 @@
+'use strict';
+
+// A message as it may be sent: checked as a whole before anything is, with one Message-ID and one
+// date for all its attempts, and with what has become of each recipient.
+
+const crypto = require('node:crypto');
+const { domainToASCII } = require('node:url');
+
+const clock = require('../base/clock');
+const { Faults } = require('./input');
+const { NO_CONTROL, hasControl, readAddresses } = require('./smtp-address');
+const { SmtpError } = require('./smtp-errors');
+
+// As many as every server has to take at once (RFC 5321).
+const RECIPIENTS_MAX = 100;
+const ATTACHMENTS_MAX = 100;
+const HEADERS_MAX = 100;
+const LINE_CHARACTERS_MAX = 998;
+const HEADER_NAME = /^[!-9;-~]{1,76}$/;
+const MESSAGE_ID = /^<?[^\s<>@]+@[^\s<>@]+>?$/;
+// The client writes these itself.
+const OWN_HEADERS = new Set(['from', 'to', 'cc', 'bcc', 'sender', 'reply-to', 'subject', 'date']);
+const BODIES = ['text', 'html', 'watchHtml', 'amp', 'icalEvent', 'raw'];
+const ADDRESSES = ['from', 'sender', 'replyTo', 'to', 'cc', 'bcc'];
+const PLAIN = ['inReplyTo', 'references', 'encoding', 'textEncoding', 'priority'];
+const OF_ATTACHMENT = ['filename', 'cid', 'contentType', 'contentTransferEncoding',
+  'contentDisposition', 'encoding'];
+
+const addressOf = entry => (typeof entry === 'object' && entry !== null ? entry.address : entry);
+
+/** One spelling of an address, whichever way a domain with other letters is written. */
+function canonical (entry) {
+  const address = String(addressOf(entry));
+  const at = address.lastIndexOf('@') + 1;
+  return address.slice(0, at) + (domainToASCII(address.slice(at)) || address.slice(at));
+}
+
+// A message that was put together elsewhere: it has its headers in itself.
+const hasRaw = ({ raw }) => raw !== undefined && raw !== null;
+
+const isStream = value => typeof value?.pipe === 'function';
+
+function checkLine (value, path, faults) {
+  if (value === undefined || value === null || value === false) return;
+  for (const [i, line] of [value].flat().entries()) {
+    const at = Array.isArray(value) ? `${path}[${i}]` : path;
+    const text = typeof line === 'object' && line !== null ? line.value : line;
+    if (text === undefined || text === null || typeof text === 'boolean') continue;
+    const isText = typeof text === 'string' || typeof text === 'number';
+    if (!isText || hasControl(String(text))) faults.add(at, NO_CONTROL, text);
+    else if (String(text).length > LINE_CHARACTERS_MAX) {
+      faults.add(at, `up to ${LINE_CHARACTERS_MAX} characters`, text);
+    }
+  }
+}
+
+/** The headers as pairs, whichever way they are written. */
+function pairsOf (headers) {
+  if (headers === undefined || headers === null) return [];
+  if (Array.isArray(headers)) return headers.map(header => [header?.key, header?.value]);
+  return Object.entries(headers);
+}
+
+function checkHeaders (headers, faults) {
+  const pairs = pairsOf(headers);
+  if (pairs.length > HEADERS_MAX) {
+    faults.add('headers', `up to ${HEADERS_MAX} of them`, pairs.length);
+  }
+  for (const [name, value] of pairs.slice(0, HEADERS_MAX)) {
+    const path = `headers[${JSON.stringify(name)}]`;
+    if (typeof name !== 'string' || !HEADER_NAME.test(name)) {
+      faults.add(path, 'the name of a header', name);
+    } else if (OWN_HEADERS.has(name.toLowerCase())) {
+      faults.add(path, 'a header that has no option of its own', name);
+    }
+    checkLine(value, path, faults);
+  }
+}
+
+/** A list of entries; a fault if it is anything else or too long. */
+function listOf (value, path, max, faults) {
+  if (value === undefined || value === null) return [];
+  const entries = [value].flat();
+  if (entries.length > max) faults.add(path, `up to ${max} of them`, entries.length);
+  return entries.slice(0, max);
+}
+
+// A stream can be read once. A second attempt would send it empty, and nobody would notice.
+function checkContent (value, path, faults) {
+  if (isStream(value) || isStream(value?.content)) {
+    faults.add(path, 'a Buffer, a string or a path (a stream can be read once only)', value);
+  }
+}
+
+function checkPart (part, path, faults) {
+  if (part === null || typeof part !== 'object') {
+    faults.add(path, 'an object', part);
+    return;
+  }
+  checkContent(part, path, faults);
+  for (const key of OF_ATTACHMENT) checkLine(part[key], `${path}.${key}`, faults);
+  for (const [name, value] of pairsOf(part.headers)) {
+    if (!HEADER_NAME.test(name)) faults.add(`${path}.headers`, 'the name of a header', name);
+    checkLine(value, `${path}.headers.${name}`, faults);
+  }
+}
+
+function checkBodies (message, faults) {
+  for (const name of BODIES) checkContent(message[name], name, faults);
+  for (const name of ['attachments', 'alternatives']) {
+    listOf(message[name], name, ATTACHMENTS_MAX, faults)
+      .forEach((part, i) => checkPart(part, `${name}[${i}]`, faults));
+  }
+}
+
+/** The List-* headers, which nodemailer takes in many forms. */
+function checkLists (value, path, faults) {
+  if (value !== null && typeof value === 'object') {
+    for (const [key, entry] of Object.entries(value)) checkLists(entry, `${path}.${key}`, faults);
+  } else checkLine(value, path, faults);
+}
+
+/** The Message-ID of a message, in its brackets; undefined if it has none. */
+function messageIdOf (message, faults) {
+  const header = pairsOf(message.headers)
+    .find(([name]) => String(name).toLowerCase() === 'message-id')?.[1];
+  const id = message.messageId ?? header;
+  if (id === undefined || id === null) return undefined;
+  if (typeof id !== 'string' || !MESSAGE_ID.test(id) || hasControl(id) || id.length > 250) {
+    faults.add('messageId', 'an identifier of the form <name@domain>', id);
+    return undefined;
+  }
+  return `<${id.replace(/^<|>$/g, '')}>`;
+}
+
+/** Sender and recipients as the server gets them. */
+function envelopeOf (message, addresses, faults) {
+  const { envelope } = message;
+  const given = envelope !== undefined && envelope !== null;
+  const to = given
+    ? ['to', 'cc', 'bcc'].flatMap(key => readAddresses(envelope[key], `envelope.${key}`, faults))
+    : [...addresses.to, ...addresses.cc, ...addresses.bcc];
+  // An empty sender is that of a notice which must not be answered.
+  const bounce = given && (envelope.from === '' || envelope.from === false);
+  const from = given && envelope.from !== undefined
+    ? readAddresses(envelope.from, 'envelope.from', faults)[0]
+    : addresses.from[0] ?? addresses.sender[0];
+  const unique = [...new Set(to.map(({ address }) => address))];
+  if (unique.length === 0 || unique.length > RECIPIENTS_MAX) {
+    faults.add('to', `1 to ${RECIPIENTS_MAX} recipients`, unique.length);
+  }
+  const isMissing = addresses.from.length === 0 && !hasRaw(message);
+  if (isMissing || (from === undefined && !bounce)) faults.add('from', 'a sender', message.from);
+  return { from: from?.address ?? '', to: unique };
+}
+
+function checkSubject (message, faults) {
+  if (message.subject !== undefined && message.subject !== null &&
+    typeof message.subject !== 'string') {
+    faults.add('subject', NO_CONTROL, message.subject);
+  } else checkLine(message.subject, 'subject', faults);
+}
+
+/**
+ * Checks a message in nodemailer's form.
+ * @param {object} message
+ * @param {object} defaults laid under it
+ * @returns {Letter}
+ * @throws {TypeError} ERR_INVALID_INPUT with every fault
+ */
+function readMessage (message, defaults) {
+  const faults = new Faults('send');
+  if (message === null || typeof message !== 'object' || Array.isArray(message)) {
+    faults.add('message', 'an object', message);
+    faults.throwIfAny();
+  }
+  const whole = { ...defaults, ...message };
+  const addresses = Object.fromEntries(
+    ADDRESSES.map(name => [name, readAddresses(whole[name], name, faults)]));
+  if (addresses.from.length > 1) faults.add('from', 'one sender', addresses.from.length);
+  const envelope = envelopeOf(whole, addresses, faults);
+  checkSubject(whole, faults);
+  for (const name of PLAIN) checkLine(whole[name], name, faults);
+  checkHeaders(whole.headers, faults);
+  checkBodies(whole, faults);
+  checkLists(whole.list, 'list', faults);
+  const messageId = messageIdOf(whole, faults);
+  faults.throwIfAny();
+  return new Letter(whole, addresses, envelope, messageId);
+}
+
+function newMessageId (from) {
+  return `<${crypto.randomUUID()}@${from.slice(from.lastIndexOf('@') + 1) || 'localhost'}>`;
+}
+
+/** One message on its way, through all its attempts. */
+class Letter {
+  attempts = 0;
+  /** Whether it may have been delivered although its server did not say so. */
+  ambiguous = false;
+  /** The server's last words about it. */
+  response = undefined;
+
+  #data;
+  #from;
+  // Canonical address to what became of it: { address, status, responseCode, response }.
+  #recipients = new Map();
+  // Those whom the attempt is for.
+  #asked = [];
+  #handedOver = false;
+
+  constructor (message, addresses, envelope, messageId) {
+    this.messageId = messageId ?? newMessageId(envelope.from);
+    this.#from = envelope.from;
+    const named = Object.entries(addresses).filter(([, list]) => list.length > 0);
+    this.#data = {
+      ...message,
+      ...Object.fromEntries(named),
+      from: addresses.from[0],
+      messageId: this.messageId,
+      date: message.date ?? new Date(clock.wall()),
+      headers: pairsOf(message.headers).filter(([name]) => name.toLowerCase() !== 'message-id')
+        .map(([key, value]) => ({ key, value })),
+    };
+    for (const address of envelope.to) {
+      this.#recipients.set(canonical(address), { address, status: 'pending' });
+    }
+  }
+
+  #having (...statuses) {
+    return [...this.#recipients.values()].filter(({ status }) => statuses.includes(status));
+  }
+
+  /** Whether a recipient is left to be tried. */
+  get isPending () { return this.#having('pending', 'deferred').length > 0; }
+
+  get hasArrived () { return this.#having('accepted').length > 0; }
+
+  /** Begins an attempt: the message for those who have not got it, as nodemailer takes it. */
+  begin (signal) {
+    this.attempts += 1;
+    this.#handedOver = false;
+    this.#asked = this.#having('pending', 'deferred').map(({ address }) => address);
+    // As objects, which nodemailer does not parse.
+    const to = this.#asked.map(address => ({ name: '', address }));
+    const from = this.#from && { name: '', address: this.#from };
+    return { ...this.#data, envelope: { from, to }, ...signal && { signal } };
+  }
+
+  /** Its last line is on its way: from here on silence does not mean that it was not delivered. */
+  handOver () {
+    this.#handedOver = true;
+  }
+
+  /** The attempt ended well, at least for some. */
+  settle ({ accepted = [], rejected = [], rejectedErrors = [], response }) {
+    this.response = response;
+    const taken = new Set(accepted.map(canonical));
+    const refused = new Set([...rejected, ...rejectedErrors.map(e => e.recipient)].map(canonical));
+    const status = { status: 'accepted', response };
+    for (const address of this.#asked) {
+      const key = canonical(address);
+      // Named in neither list, it is spelled in a way that we do not know.
+      if (refused.has(key) || (!taken.has(key) && refused.size > 0)) {
+        this.#note(address, { status: 'rejected' });
+      } else this.#note(address, status);
+    }
+    this.#refuse(rejectedErrors);
+  }
+
+  /** The attempt failed: the error to go on with. */
+  fail (cause) {
+    const answered = Number.isInteger(cause?.responseCode);
+    if (this.#handedOver && !answered) this.ambiguous = true;
+    this.#refuse(cause?.rejectedErrors ?? []);
+    return this.errorOf(cause);
+  }
+
+  /** The server took the message for some, and asks to come back for others. */
+  deferral () {
+    const [{ responseCode, response }] = this.#having('deferred', 'pending');
+    const cause = new Error(`Some recipients were deferred: ${response}`);
+    return this.errorOf(Object.assign(cause, {
+      code: 'EENVELOPE', command: 'RCPT TO', responseCode, response,
+    }));
+  }
+
+  errorOf (cause) {
+    const { messageId, attempts, ambiguous } = this;
+    return new SmtpError(cause, {
+      messageId, attempts, ambiguous, rejected: this.#having('rejected'),
+      deferred: this.#having('deferred'),
+    });
+  }
+
+  toResult () {
+    const { messageId, attempts, ambiguous, response } = this;
+    const recipients = [...this.#recipients.values()]
+      .map(entry => ({ ...entry, status: entry.status === 'pending' ? 'deferred' : entry.status }));
+    const having = wanted => recipients.filter(({ status }) => status === wanted);
+    return {
+      messageId,
+      accepted: having('accepted').map(({ address }) => address),
+      rejected: having('rejected').map(({ address }) => address),
+      deferred: having('deferred').map(({ address }) => address),
+      recipients,
+      attempts,
+      ambiguous,
+      response,
+    };
+  }
+
+  /** Recipients refused one by one: for good, or for now. */
+  #refuse (errors) {
+    for (const { recipient, responseCode, response } of errors) {
+      const status = responseCode >= 400 && responseCode < 500 ? 'deferred' : 'rejected';
+      this.#note(recipient, { status, responseCode, response });
+    }
+  }
+
+  #note (entry, what) {
+    const known = this.#recipients.get(canonical(entry));
+    if (known !== undefined) {
+      this.#recipients.set(canonical(entry), { address: known.address, ...what });
+    }
+  }
+}
+
+module.exports = { readMessage };

@@ -1,0 +1,272 @@
+'use strict';
+
+// sekering/smtp: mails through a pool of connections, each of them once, to those who can be
+// reached, and not at all while the server cannot.
+
+const Emitter = require('../base/emitter');
+const { invalidOption } = require('../base/errors');
+const { bag, boolean, func, number } = require('../base/options');
+const { requirePeer } = require('../base/peer');
+const CircuitBreaker = require('../primitives/breaker');
+const { Bulkhead } = require('../primitives/limits');
+const { presets, retryPresets } = require('../primitives/presets');
+const { retry } = require('../primitives/retry');
+const { RetryPlan } = require('../primitives/retry-plan');
+const { Timeout } = require('../primitives/timeout');
+const { readMessage } = require('./smtp-message');
+const { SmtpError, classifySmtpError, isRefusal } = require('./smtp-errors');
+
+const CONNECTIONS_MAX = 5;
+const QUEUE_MAX = 1000;
+const VERIFY_TIMEOUT_MS = 10_000;
+
+// A message is told that its last line goes out by the envelope that it was handed over with.
+const letters = new WeakMap();
+const watched = new WeakSet();
+
+/** Has the letters told when their last line is on its way. */
+function watchTransport (transport) {
+  if (watched.has(transport) || typeof transport.use !== 'function') return;
+  watched.add(transport);
+  transport.use('stream', (mail, done) => {
+    const letter = letters.get(mail.data.envelope);
+    if (letter !== undefined) {
+      mail.message.processFunc(input => input.once('end', () => letter.handOver()));
+    }
+    done();
+  });
+}
+
+function checkTransport (transport) {
+  if (typeof transport?.sendMail !== 'function') {
+    throw invalidOption('transport', 'a transport of nodemailer', transport);
+  }
+  return transport;
+}
+
+/** How many connections a transport opens at most, if it has a pool of them. */
+function poolSizeOf (transport) {
+  const { pool, maxConnections } = transport.transporter?.options ?? transport.options ?? {};
+  return pool || maxConnections ? maxConnections : undefined;
+}
+
+function makeBreaker (given, timeout) {
+  if (given === false) return new CircuitBreaker(call, { name: 'smtp', enabled: false });
+  if (typeof given?.run === 'function') return given;
+  const options = { ...presets.smtp, name: 'smtp', ...bag('breaker', given) };
+  if (timeout !== undefined) options.timeout = timeout;
+  return new CircuitBreaker(call, options);
+}
+
+const call = fn => fn();
+
+class SmtpClient extends Emitter {
+  #transport;
+  #ownsTransport;
+  #ownsBreaker;
+  #hasSignals;
+  #bulkhead;
+  #retry;
+  #defaults;
+  #resendAmbiguous;
+
+  /**
+   * @param {object} options
+   * @param {object} [options.transport] one that nodemailer.createTransport() made; it stays the
+   *   caller's. Otherwise the client makes one of `smtp`, which needs the package nodemailer
+   * @param {object|string} [options.smtp] what nodemailer.createTransport() takes: host, port,
+   *   secure, auth, tls, or an address such as smtps://user:password@host
+   * @param {string|object} [options.from] sender of messages that name none
+   * @param {object} [options.defaults] laid under every message
+   * @param {number} [options.maxConnections=5] mails on their way at once; the others wait their
+   *   turn, which does not count towards `timeout`
+   * @param {number} [options.maxQueue=1000] mails that may wait
+   * @param {number} [options.queueTimeout=Infinity] ms that a mail may wait
+   * @param {number} [options.timeout=5000] ms of one attempt
+   * @param {object|number[]|false} [options.retry] options of retry(), over retryPresets.email
+   * @param {CircuitBreaker|object|false} [options.breaker] or its options, over presets.smtp
+   * @param {boolean} [options.resendAmbiguous=true] whether to try again when the server fell
+   *   silent with the whole message in its hands: it may then arrive twice, under one Message-ID
+   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
+   * @throws {SekeringError} ERR_MISSING_PEER
+   */
+  constructor (options) {
+    super();
+    const {
+      transport, smtp, from, defaults, maxConnections, maxQueue = QUEUE_MAX, queueTimeout, timeout,
+      retry: retryOptions, breaker, resendAmbiguous = true,
+    } = bag('options', options);
+    if (timeout !== undefined) number('timeout', timeout, { min: 1, unit: 'ms' });
+    this.#resendAmbiguous = boolean('resendAmbiguous', resendAmbiguous);
+    this.#defaults = { ...bag('defaults', defaults), ...from !== undefined && { from } };
+    this.#retry = readRetry(retryOptions);
+    const size = number('maxConnections',
+      maxConnections ?? (transport && poolSizeOf(checkTransport(transport))) ?? CONNECTIONS_MAX,
+      { min: 1, integer: true });
+    this.#bulkhead = new Bulkhead({ maxConcurrent: size, maxQueue, queueTimeout });
+    this.#ownsTransport = transport === undefined;
+    this.#transport = transport ?? makeTransport(smtp, size);
+    this.#hasSignals = this.#transport.transporter?.supportsAbortSignal === true;
+    watchTransport(this.#transport);
+    this.#ownsBreaker = typeof breaker?.run !== 'function';
+    this.breaker = makeBreaker(breaker, timeout);
+  }
+
+  /** Mails on their way. */
+  get active () { return this.#bulkhead.active; }
+
+  /** Mails that wait for their turn. */
+  get queued () { return this.#bulkhead.queued; }
+
+  /**
+   * Sends a message, and again what the server could not take at once.
+   *
+   * Emits `retry` ({ messageId, attempt, error }) before each further attempt, and `alert`
+   * ({ reason, error }) when no message will get through before somebody mends something.
+   *
+   * @param {object} message in nodemailer's form; bodies and attachments may not be streams
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<object>} when at least one recipient's server took it: { messageId,
+   *   accepted, rejected, deferred (addresses), recipients: [{ address, status, responseCode,
+   *   response }], attempts, ambiguous, response }
+   * @throws {TypeError} ERR_INVALID_INPUT with `faults`, before anything is sent
+   * @throws {SmtpError} when nobody got it
+   */
+  async send (message, options) {
+    const { signal } = bag('options', options);
+    const letter = readMessage(message, this.#defaults);
+    let last;
+    try {
+      await retry(() => this.#attempt(letter, signal).catch(error => {
+        last = error;
+        throw error;
+      }), this.#retryFor(letter, signal));
+    } catch (error) {
+      // The caller gave up, or a callback of the caller's failed.
+      if (error !== last && !(error instanceof SmtpError)) throw error;
+      if (letter.hasArrived) return letter.toResult();
+      throw last;
+    }
+    return letter.toResult();
+  }
+
+  /**
+   * Connects, signs in and leaves: whether mails could be sent. It passes the breaker by.
+   * @param {{ timeout?: number }} [options] ms, default 10000
+   * @returns {Promise<true>}
+   * @throws {SmtpError}
+   */
+  async verify (options) {
+    const { timeout = VERIFY_TIMEOUT_MS } = bag('options', options);
+    number('timeout', timeout, { min: 1, unit: 'ms' });
+    try {
+      await new Timeout(timeout).execute(() => this.#transport.verify());
+      return true;
+    } catch (error) {
+      throw new SmtpError(error);
+    }
+  }
+
+  /** Ends the connections and the breaker that are its own. Mails on their way are finished. */
+  close () {
+    if (this.#ownsBreaker) this.breaker.shutdown();
+    if (this.#ownsTransport) this.#transport.close();
+  }
+
+  /** Only figures: what it was configured with holds credentials. */
+  toJSON () {
+    return { name: this.breaker.name, active: this.active, queued: this.queued };
+  }
+
+  #retryFor (letter, signal) {
+    const { shouldRetry, onRetry } = this.#retry;
+    return {
+      ...this.#retry,
+      signal,
+      shouldRetry: (error, attempt) => this.#isWorthAnother(error, letter) &&
+        (shouldRetry ? shouldRetry(error, attempt) : true),
+      onRetry: (error, attempt) => {
+        this.emit('retry', { messageId: letter.messageId, attempt, error });
+        return onRetry?.(error, attempt);
+      },
+    };
+  }
+
+  #isWorthAnother (error, letter) {
+    if (!(error instanceof SmtpError) || error.kind !== 'retry' || isRefusal(error)) return false;
+    return this.#resendAmbiguous || !letter.ambiguous;
+  }
+
+  /** One attempt for those who have not got the message; fails while somebody is left. */
+  async #attempt (letter, signal) {
+    try {
+      // In front of the breaker: whoever waited while it opened is not sent into the void.
+      const failure = await this.#bulkhead.execute(
+        () => this.breaker.run(context => this.#transmit(letter, context, signal), { signal }),
+        { signal });
+      if (failure instanceof SmtpError) throw failure;
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      throw error instanceof SmtpError ? error : letter.fail(error);
+    }
+    if (letter.isPending) throw letter.deferral();
+  }
+
+  /** What is not the server's fault is handed back as a value: the breaker need not hear of it. */
+  async #transmit (letter, context, outer) {
+    // A breaker that is off has no signal of its own.
+    const signal = this.breaker.enabled ? context.signal : outer;
+    const data = letter.begin(this.#hasSignals ? signal : undefined);
+    letters.set(data.envelope, letter);
+    // Without a signal nobody can stop it, whatever we make of the time it takes.
+    if (!this.#hasSignals) letter.handOver();
+    try {
+      letter.settle(await this.#transport.sendMail(data));
+      return undefined;
+    } catch (error) {
+      const failure = letter.fail(error);
+      if (failure.verdict.alert) this.#alert(failure);
+      if (failure.verdict.trips) throw failure;
+      return failure;
+    }
+  }
+
+  /** A fault of ours: no mail gets through until it is mended. Told once, not by every mail. */
+  #alert (error) {
+    const { breaker } = this;
+    const isNews = !breaker.enabled || !breaker.opened;
+    if (breaker.enabled) breaker.open();
+    if (isNews) this.emit('alert', { reason: reasonOf(error), error });
+  }
+}
+
+function reasonOf ({ code, responseCode }) {
+  if (code === 'EAUTH' || code === 'ENOAUTH' || code === 'EOAUTH2' || responseCode !== undefined) {
+    return 'credentials';
+  }
+  return code === 'ESOCKET' || code === 'ETLS' ? 'certificate' : 'configuration';
+}
+
+function makeTransport (smtp, maxConnections) {
+  if (smtp === null || (typeof smtp !== 'object' && typeof smtp !== 'string')) {
+    throw invalidOption('smtp', 'an object or an address (or give a transport)', smtp);
+  }
+  const { createTransport } = requirePeer('nodemailer', 'SmtpClient');
+  const settings = typeof smtp === 'string' ? { url: smtp } : smtp;
+  return createTransport({ ...settings, pool: true, maxConnections });
+}
+
+function readRetry (given) {
+  if (given === false) return { ...retryPresets.email, retries: 0 };
+  if (Array.isArray(given)) {
+    new RetryPlan(given);
+    throw invalidOption('retry', 'an object or false', given);
+  }
+  const options = { ...retryPresets.email, ...bag('retry', given) };
+  if (options.shouldRetry) func('retry.shouldRetry', options.shouldRetry);
+  if (options.onRetry) func('retry.onRetry', options.onRetry);
+  new RetryPlan(options);
+  return options;
+}
+
+module.exports = { SmtpClient, SmtpError, classifySmtpError };
