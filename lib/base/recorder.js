@@ -97,13 +97,25 @@ function timedCallEnds () {
  * @returns {{ id: number, cells: Int32Array }} its period is kept current in cells[id & CELL]
  */
 function createBreaker (config) {
-  let id = native.createBreaker(config);
-  if (id === -1) {
+  const created = withCells(() => native.createBreaker(config));
+  if (created.id < 0) throw new RangeError('Out of memory for breakers');
+  return created;
+}
+
+/** As createBreaker, of a breaker in a region; its id is negative where that failed. */
+function attachBreaker (region, name, config, stored) {
+  return withCells(() => native.attachBreaker(region, name, config, stored));
+}
+
+const NO_CELLS = -100;
+
+function withCells (make) {
+  let id = make();
+  if (id === NO_CELLS) {
     chunks.push(new Int32Array(new ArrayBuffer(CELLS_PER_CHUNK * 4)));
     native.addCells(chunks[chunks.length - 1]);
-    id = native.createBreaker(config);
+    id = make();
   }
-  if (id < 0) throw new RangeError('Out of memory for breakers');
   return { id, cells: chunks[Math.floor(id / CELLS_PER_CHUNK)] };
 }
 
@@ -111,6 +123,7 @@ module.exports = {
   CELL,
   TICKS_PER_MS,
   answer,
+  attachBreaker,
   createBreaker,
   millis,
   readClock,

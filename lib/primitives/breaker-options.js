@@ -1,17 +1,15 @@
 'use strict';
 
-// The breaker's options: their checks, their defaults, and the configuration that the core gets.
+// The breaker's options: their checks and their defaults.
 
 const { invalidOption } = require('../base/errors');
 const { bag, finite, func, number } = require('../base/options');
-const { TICKS_PER_MS } = require('../base/recorder');
-const { NO_RULES, WINDOW_MS, windowConfig } = require('./stats');
+const { BUCKETS_MAX } = require('./breaker-config');
 
 const PROBES_MAX = 16;
 const SLIDING_WINDOW_MAX = 10000;
 const COUNT_MAX = 2 ** 32 - 1;
 const FACTOR_MAX = 1000;
-const TICKS_MAX = 2 ** 31 - 1;
 const TIME = { min: 0, unit: 'ms' };
 
 // Kept from opossum: what is printed for an option that it retired long ago.
@@ -57,6 +55,8 @@ function resetTimeout (name, value) {
 function checkOpossum (options) {
   given(options, 'timeout', timeout);
   given(options, 'resetTimeout', resetTimeout);
+  given(options, 'rollingCountTimeout', finite, TIME);
+  given(options, 'rollingCountBuckets', finite, { min: 0, max: BUCKETS_MAX, integer: true });
   given(options, 'errorThresholdPercentage', finite, { min: 0, max: 100, unit: '%' });
   given(options, 'volumeThreshold', number, { min: 0, max: COUNT_MAX, integer: true });
   if (options.capacity !== Infinity) {
@@ -174,56 +174,4 @@ const defaultKey = (...args) => JSON.stringify(args);
 const coalesceResetOn = options =>
   (options.coalesceResetOn ?? []).filter(o => ['error', 'success', 'timeout'].includes(o));
 
-/** The share of failures that trips, or -1: a rule by count replaces opossum's default of 50 %. */
-function errorThreshold (options) {
-  const byCount = !ABSENT(options.consecutiveFailures) || !ABSENT(options.failureCount);
-  const byDefault = byCount && ABSENT(options.slidingWindowSize) ? -1 : 50;
-  return options.errorThresholdPercentage ?? byDefault;
-}
-
-/** The share of slow calls that trips, or -1 where no call is slow. */
-function slowCallThreshold ({ slowCallDuration, slowCallThresholdPercentage }) {
-  return ABSENT(slowCallDuration) ? -1 : slowCallThresholdPercentage ?? 100;
-}
-
-function resetConfig (value = 30000) {
-  if (typeof value === 'number') return { resetInitial: value, resetFactor: 1, resetMax: value };
-  const { initial, factor, max } = value;
-  return { resetInitial: initial, resetFactor: factor ?? 2, resetMax: max ?? Infinity };
-}
-
-/** How long a probe may keep others from probing: a little longer than it can take. */
-function probeLease (options, reset) {
-  const duration = options.timeout ?? 10000;
-  return duration > 0 ? duration + 1000 : Math.max(reset.resetInitial, 1);
-}
-
-/** What native.createBreaker takes. */
-function nativeConfig (options) {
-  const size = options.slidingWindowSize ?? 0;
-  const reset = resetConfig(options.resetTimeout ?? undefined);
-  const warming = options.allowWarmUp === true || Boolean(options.state?.warmUp);
-  return {
-    ...NO_RULES,
-    ...windowConfig(options),
-    ...reset,
-    errorThresholdPercentage: errorThreshold(options),
-    slowCallThresholdPercentage: slowCallThreshold(options),
-    slowCall: options.slowCallDuration ?? Infinity,
-    volumeThreshold: options.volumeThreshold ?? 0,
-    consecutiveFailures: options.consecutiveFailures ?? 0,
-    failureCount: options.failureCount ?? 0,
-    slidingWindowSize: size,
-    minimumCalls: options.minimumCalls ?? Math.min(10, size),
-    halfOpenProbes: options.halfOpenProbes ?? 1,
-    successThreshold: options.successThreshold ?? 1,
-    probeLease: probeLease(options, reset),
-    rampUp: options.rampUp ?? 0,
-    warmUp: warming ? options.rollingCountTimeout || WINDOW_MS : 0
-  };
-}
-
-/** Above which latency a success may trip. A small integer, as every call is compared with it. */
-const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
-
-module.exports = { check, coalesceResetOn, defaultKey, nativeConfig, resolve, slowTicks };
+module.exports = { check, coalesceResetOn, defaultKey, resolve };

@@ -14,7 +14,10 @@ const Deadlines = require('./deadlines');
 const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
 const Status = require('./status');
-const { check, coalesceResetOn, nativeConfig, resolve, slowTicks } = require('./breaker-options');
+const { nativeConfig, pack, slowTicks } = require('./breaker-config');
+const { check, coalesceResetOn, resolve } = require('./breaker-options');
+const { preset } = require('./presets');
+const { attach, checkSharing, isShared, onNews } = require('./sharing');
 const { importStats, readStats } = require('./stats');
 
 // The states in the low bits of a period, as in native/core/breaker.h.
@@ -52,7 +55,8 @@ const COUNTED_EVENTS = [
 const RESET_MS = 30000;
 const HEALTH_CHECK_MS = 5000;
 
-const live = [];
+// By id. The addon exists once in an environment, this module perhaps more than once.
+const live = (native.liveBreakers ??= []);
 const left = new FinalizationRegistry(id => {
   live[id] = undefined;
   native.destroyBreaker(id);
@@ -63,21 +67,32 @@ function breakers () {
   return live.map(reference => reference?.deref()).filter(breaker => breaker !== undefined);
 }
 
+onNews(id => live[id]?.deref()?._announce());
+
+function makeNative (options, action) {
+  const config = pack(nativeConfig(options));
+  return isShared(options)
+    ? attach(options, options.name || action.name, config)
+    : createBreaker(config);
+}
+
 class Circuit extends Emitter {
   constructor (action, options) {
     super();
-    const own = { ...bag('options', options) };
+    const given = bag('options', options);
+    const own = { ...(given.preset === undefined ? {} : preset(given.preset)), ...given };
     if (own.autoRenewAbortController && !own.abortController) {
       own.abortController = new AbortController();
     }
     check(own);
+    checkSharing(own, action?.name);
     if (!action) {
       throw Object.assign(new TypeError('No action provided. Cannot construct a CircuitBreaker ' +
         'without an invocable action.'), { code: 'ERR_INVALID_OPTION' });
     }
     this.action = typeof action === 'function' ? action : () => Promise.resolve(action);
     if (typeof action !== 'function' && action.name) own.name ??= action.name;
-    const { id, cells } = createBreaker(nativeConfig(own));
+    const { id, cells } = makeNative(own, action);
     const timeout = own.timeout ?? 10000;
     // There may be thousands of breakers: what few of them need is in `_aside`.
     this._given = own;
@@ -140,7 +155,9 @@ class Circuit extends Emitter {
     this._seen = this._period();
     const aside = this._rare;
     aside.queue ??= [];
+    const missed = answer[0];
     for (let i = 0; i < count; i++) aside.queue.push(answer[1 + i]);
+    if (missed > 0) this.emit('missed', missed);
     // A listener may cause the next transition; it finds the rest of the queue here and goes on.
     while (aside.queue !== null && aside.queue.length > 0) {
       this._entered(aside.queue.shift(), aside);
@@ -318,7 +335,11 @@ class Circuit extends Emitter {
   }
 
   get stats () {
-    return readStats(this._id, this._given.rollingPercentilesEnabled !== false);
+    const percentiles = this._given.rollingPercentilesEnabled !== false;
+    const stats = readStats(this._id, percentiles);
+    // The host's, or the process's; and what this thread alone has counted.
+    if (isShared(this._given)) stats.local = readStats(this._id, percentiles, true);
+    return stats;
   }
 
   /** A shut-down breaker is in no state, but calls that were in flight can still trip it. */

@@ -1,9 +1,8 @@
 'use strict';
 
-// Reading the core's counts in opossum's shape, and what a window is configured with.
+// Reading the core's counts in opossum's shape.
 
 const native = require('../base/native');
-const { finite } = require('../base/options');
 const { answer } = require('../base/recorder');
 
 // In the order of `Counter` in native/core/window.h.
@@ -14,16 +13,13 @@ const COUNTERS = [
 const COUNTER = Object.freeze(Object.fromEntries(COUNTERS.map((name, index) => [name, index])));
 const WITH_LATENCY = new Set(['successes', 'failures', 'timeouts']);
 
-// Where native.stats puts things: 13 counters (two are the core's own), mean, 9 percentiles, latencies.
+// Where native.stats puts things: 13 counters (two are the core's own), mean, percentiles, then the
+// latencies.
 const MEAN = 13;
 const PERCENTILES = 14;
 const LATENCIES = 23;
 // A latency and how often it was seen, in one number: ms * COUNT_LIMIT + count.
 const COUNT_LIMIT = 2 ** 31;
-
-const WINDOW_MS = 10000;
-const BUCKETS = 10;
-const BUCKETS_MAX = 1000;
 
 /** The array that opossum keeps: every latency, ascending. */
 function expand (latencies) {
@@ -113,9 +109,15 @@ function build (latencyCount, latencyMean, percentiles) {
   return stats;
 }
 
-/** The totals of the window of native breaker `id`. */
-function readStats (id, percentilesEnabled) {
-  const count = native.stats(id, -1);
+const WINDOW = -1;
+const LOCAL_WINDOW = -2;
+
+/**
+ * The totals of the window of native breaker `id`; with `local`, of what this environment alone has
+ * counted of a shared one.
+ */
+function readStats (id, percentilesEnabled, local = false) {
+  const count = native.stats(id, local ? LOCAL_WINDOW : WINDOW);
   return percentilesEnabled
     ? build(count, answer[MEAN], percentilesFrom(PERCENTILES))
     : build(0, -1, { ...NO_PERCENTILES });
@@ -136,52 +138,10 @@ function importStats (id, stats) {
   for (const ms of stats.latencyTimes ?? []) native.addLatency(id, ms, 1);
 }
 
-/** 0 stands for the default too, as in opossum. */
-function orDefault (value, standard) {
-  return value === undefined || value === null || value === 0 ? standard : value;
-}
-
-/** The part of a native breaker's configuration that describes its window. */
-function windowConfig (options) {
-  const length = orDefault(options.rollingCountTimeout, WINDOW_MS);
-  const buckets = orDefault(options.rollingCountBuckets, BUCKETS);
-  finite('rollingCountTimeout', length, { min: 1, unit: 'ms' });
-  finite('rollingCountBuckets', buckets, { min: 1, max: BUCKETS_MAX, integer: true });
-  return {
-    bucketLength: options.rotateBucketController ? 0 : Math.max(Math.floor(length / buckets), 1),
-    buckets,
-    percentiles: options.rollingPercentilesEnabled === false ? 0 : 1
-  };
-}
-
-// A window of its own, for a Status that no breaker owns: no rule is on.
-const NO_RULES = {
-  errorThresholdPercentage: -1,
-  slowCallThresholdPercentage: -1,
-  volumeThreshold: 0,
-  consecutiveFailures: 0,
-  failureCount: 0,
-  slidingWindowSize: 0,
-  minimumCalls: 0,
-  slowCall: Infinity,
-  halfOpenProbes: 1,
-  successThreshold: 1,
-  probeLease: 1,
-  resetInitial: 1,
-  resetFactor: 1,
-  resetMax: 1,
-  rampUp: 0,
-  warmUp: 0
-};
-
 module.exports = {
-  BUCKETS,
   COUNTER,
-  NO_RULES,
-  WINDOW_MS,
   WITH_LATENCY,
   importStats,
   readBucket,
-  readStats,
-  windowConfig
+  readStats
 };

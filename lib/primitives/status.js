@@ -6,9 +6,8 @@ const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const native = require('../base/native');
 const { createBreaker } = require('../base/recorder');
-const {
-  COUNTER, NO_RULES, WINDOW_MS, WITH_LATENCY, importStats, readBucket, readStats, windowConfig
-} = require('./stats');
+const { NO_RULES, WINDOW_MS, pack, windowConfig } = require('./breaker-config');
+const { COUNTER, WITH_LATENCY, importStats, readBucket, readStats } = require('./stats');
 
 const free = new FinalizationRegistry(id => native.destroyBreaker(id));
 
@@ -37,7 +36,7 @@ class Status extends Emitter {
     this._stopped = false;
     this.rotateBucket = () => native.rotate(this._id);
     if (options.nativeId === undefined) {
-      this._id = createBreaker({ ...NO_RULES, ...config }).id;
+      this._id = createBreaker(pack({ ...NO_RULES, ...config })).id;
       free.register(this, this._id, this);
     } else {
       this._id = options.nativeId;

@@ -1,5 +1,7 @@
 #include "binding/breaker_api.h"
 
+#include "binding/breaker_config.h"
+
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -9,47 +11,6 @@ namespace {
 
 /// A latency and how often it was seen go into one number for JavaScript.
 constexpr double kCountLimit = 2147483648.0;
-
-double Field(const Napi::Object& object, const char* name) {
-  return object.Get(name).ToNumber().DoubleValue();
-}
-
-uint32_t Whole(const Napi::Object& object, const char* name) {
-  return static_cast<uint32_t>(std::clamp(Field(object, name), 0.0, 4294967295.0));
-}
-
-TripRules RulesOf(const Napi::Object& object) {
-  TripRules rules;
-  rules.error_threshold_percentage = Field(object, "errorThresholdPercentage");
-  rules.slow_call_threshold_percentage = Field(object, "slowCallThresholdPercentage");
-  rules.volume_threshold = Whole(object, "volumeThreshold");
-  rules.consecutive_failures = Whole(object, "consecutiveFailures");
-  rules.failure_count = Whole(object, "failureCount");
-  rules.sliding_window_size = Whole(object, "slidingWindowSize");
-  rules.minimum_calls = Whole(object, "minimumCalls");
-  return rules;
-}
-
-BreakerConfig ConfigOf(const Napi::Object& object) {
-  BreakerConfig config;
-  config.rules = RulesOf(object);
-  config.bucket_length = FromMillis(Field(object, "bucketLength"));
-  config.buckets = Whole(object, "buckets");
-  config.percentiles = Field(object, "percentiles") != 0;
-  config.slow_call = FromMillis(Field(object, "slowCall"));
-  config.half_open_probes = Whole(object, "halfOpenProbes");
-  config.success_threshold = Whole(object, "successThreshold");
-  config.probe_lease = FromMillis(Field(object, "probeLease"));
-  config.reset_initial = FromMillis(Field(object, "resetInitial"));
-  config.reset_factor = Field(object, "resetFactor");
-  config.reset_max = FromMillis(Field(object, "resetMax"));
-  config.ramp_up = FromMillis(Field(object, "rampUp"));
-  config.warm_up = FromMillis(Field(object, "warmUp"));
-  assert(config.buckets >= 1 && config.buckets <= kBucketsMax);
-  assert(config.half_open_probes >= 1 && config.half_open_probes <= kProbesMax);
-  assert(config.rules.sliding_window_size <= LastCalls::kSizeMax);
-  return config;
-}
 
 }  // namespace
 
@@ -81,13 +42,13 @@ struct BreakerFunctions {
     return nullptr;
   }
 
-  /// createBreaker(config): its id; -1: call addCells first; -2: no memory.
+  /// createBreaker(config: Float64Array): its id; -100: addCells first; -102: no memory.
   static napi_value Create(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
     Recorder& recorder = call.api.recorder_;
-    if (!recorder.HasFreeCell()) return ToJs(env, -1.0);
-    const uint32_t id = recorder.Create(ConfigOf(Napi::Object(env, call[0])));
-    return id == Recorder::kNoId ? ToJs(env, -2.0) : ToJs(env, id);
+    if (!recorder.HasFreeCell()) return ToJs(env, -100.0);
+    const uint32_t id = recorder.Create(ConfigOf(DescriptionOf(env, call[0]), false));
+    return id == Recorder::kNoId ? ToJs(env, -102.0) : ToJs(env, id);
   }
 
   /// destroyBreaker(id)
@@ -115,8 +76,15 @@ struct BreakerFunctions {
   static napi_value Admit(napi_env env, napi_callback_info info) {
     Call<2> call(env, info);
     BreakerEntry& entry = call.Entry();
-    const Admission admission = entry.breaker.Admit(call.now, call.Double(1));
-    Recorder::Publish(entry);
+    const Period before = entry.breaker.period();
+    const uint32_t participant = entry.shared != nullptr ? entry.shared->region.index() : 0;
+    Admission admission = entry.breaker.Admit(call.now, call.Double(1), participant);
+    if (!admission.admitted && entry.shared != nullptr &&
+        StateOf(admission.period) == State::kHalfOpen &&
+        entry.shared->EndLeasesOfTheDead(entry.shared_hot)) {
+      admission = entry.breaker.Admit(call.now, call.Double(1), participant);
+    }
+    Recorder::AnnounceSince(entry, before);
     return admission.admitted ? ToJs(env, admission.probe) : ToJs(env, -1.0);
   }
 
@@ -130,10 +98,15 @@ struct BreakerFunctions {
   static napi_value Record(napi_env env, napi_callback_info info, bool failed) {
     Call<5> call(env, info);
     BreakerEntry& entry = call.Entry();
-    const Outcome outcome{failed, failed && call.Uint32(4) != 0, MicrosOfTicks(call.Uint32(1)),
-                          call.Uint32(2), call.Uint32(3)};
+    Outcome outcome{failed, failed && call.Uint32(4) != 0, MicrosOfTicks(call.Uint32(1)),
+                    call.Uint32(2), call.Uint32(3)};
+    const Period before = entry.breaker.period();
+    if (entry.shared != nullptr) {
+      outcome.process = entry.shared->region.process();
+      entry.local.Record(outcome, call.now);
+    }
     const bool trips = entry.breaker.Record(outcome, call.now);
-    Recorder::Publish(entry);
+    Recorder::AnnounceSince(entry, before);
     return ToJs(env, trips);
   }
 
@@ -151,8 +124,9 @@ struct BreakerFunctions {
   static napi_value Trip(napi_env env, napi_callback_info info) {
     Call<3> call(env, info);
     BreakerEntry& entry = call.Entry();
+    const Period before = entry.breaker.period();
     entry.breaker.Trip(call.Uint32(1), FromMillis(call.Double(2)), call.now);
-    Recorder::Publish(entry);
+    Recorder::AnnounceSince(entry, before);
     return nullptr;
   }
 
@@ -160,6 +134,7 @@ struct BreakerFunctions {
   static napi_value MoveTo(napi_env env, napi_callback_info info) {
     Call<2> call(env, info);
     BreakerEntry& entry = call.Entry();
+    const Period before = entry.breaker.period();
     switch (static_cast<State>(call.Uint32(1))) {
       case State::kOpen:
         entry.breaker.Open(call.now);
@@ -170,7 +145,7 @@ struct BreakerFunctions {
       default:
         entry.breaker.Close(call.now);
     }
-    Recorder::Publish(entry);
+    Recorder::AnnounceSince(entry, before);
     return nullptr;
   }
 
@@ -185,8 +160,9 @@ struct BreakerFunctions {
   static napi_value Poll(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
     BreakerEntry& entry = call.Entry();
+    const Period before = entry.breaker.period();
     entry.breaker.Poll(call.now);
-    Recorder::Publish(entry);
+    Recorder::AnnounceSince(entry, before);
     const Micros left = entry.breaker.OpenFor(call.now);
     return ToJs(env, left >= kNever ? INFINITY : ToMillis(left));
   }
@@ -235,8 +211,12 @@ struct BreakerFunctions {
   /// count(id, counter, n)
   static napi_value Count(napi_env env, napi_callback_info info) {
     Call<3> call(env, info);
-    Breaker& breaker = call.Entry().breaker;
-    breaker.Count(static_cast<Counter>(call.Uint32(1)), call.Uint32(2), breaker.Epoch(call.now));
+    BreakerEntry& entry = call.Entry();
+    const auto counter = static_cast<Counter>(call.Uint32(1));
+    entry.breaker.Count(counter, call.Uint32(2), entry.breaker.Epoch(call.now));
+    if (entry.shared != nullptr) {
+      entry.local.Count(counter, call.Uint32(2), entry.local.Epoch(call.now));
+    }
     return nullptr;
   }
 
@@ -248,11 +228,13 @@ struct BreakerFunctions {
     return nullptr;
   }
 
-  /// stats(id, age): of the window (age -1) or of one bucket, into answer: the counters, the mean,
+  /// stats(id, age): of the window (age -1; -2 what this environment alone has counted of a shared
+  /// breaker) or of one bucket, into answer: the counters, the mean,
   /// the percentiles, then latencies, each `ms * 2^31 + count`. Returns how many of those.
   static napi_value Stats(napi_env env, napi_callback_info info) {
     Call<2> call(env, info);
-    const Breaker& breaker = call.Entry().breaker;
+    const BreakerEntry& entry = call.Entry();
+    const Breaker& breaker = call.Double(1) == -2 ? entry.local : entry.breaker;
     const TimeWindow& window = breaker.window();
     const uint32_t epoch = breaker.Epoch(call.now);
     const bool whole = call.Double(1) < 0;
@@ -277,6 +259,12 @@ struct BreakerFunctions {
     return ToJs(env, static_cast<uint32_t>(found));
   }
 
+  /// repairs(id): how often an impossible state was put right
+  static napi_value Repairs(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    return ToJs(env, static_cast<double>(call.Entry().breaker.repairs()));
+  }
+
   /// clockNow(): milliseconds
   static napi_value ClockNow(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
@@ -285,7 +273,7 @@ struct BreakerFunctions {
 };
 
 BreakerApi::BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& clock)
-    : recorder_(env, clock) {
+    : recorder_(env, clock), shared_(env, exports, recorder_) {
   using F = BreakerFunctions;
   const std::pair<const char*, napi_callback> functions[] = {
       {"attachRecorder", F::Attach},
@@ -309,6 +297,7 @@ BreakerApi::BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
       {"addLatency", F::AddLatency},
       {"stats", F::Stats},
       {"forget", F::Forget},
+      {"repairs", F::Repairs},
       {"clockNow", F::ClockNow},
       {"epoch", F::Epoch},
   };

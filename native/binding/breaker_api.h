@@ -7,6 +7,7 @@
 
 #include "binding/clock.h"
 #include "binding/recorder.h"
+#include "binding/shared_api.h"
 
 namespace sekering {
 
@@ -20,6 +21,7 @@ class BreakerApi {
   friend struct BreakerFunctions;
 
   Recorder recorder_;
+  SharedApi shared_;
   /// Where answers of more than one number go: a Float64Array of JavaScript's.
   Shared<double> answer_;
 };

@@ -57,7 +57,8 @@ void Recorder::AddCells(napi_value cells) {
   assert(cells_.back().length() == kCellsPerChunk);
 }
 
-uint32_t Recorder::Create(const BreakerConfig& config) {
+/// An entry with private memory for `config`.
+uint32_t Recorder::NewEntry(const BreakerConfig& config) {
   if (!HasFreeCell()) return kNoId;
   const SlabSlot memory = slab_.Take(Breaker::HotCells(config), Breaker::ColdCells(config));
   if (memory.hot == nullptr) return kNoId;
@@ -70,11 +71,54 @@ uint32_t Recorder::Create(const BreakerConfig& config) {
     free_.pop_back();
   }
   BreakerEntry& entry = entries_[id];
-  entry.breaker = Breaker(config, memory.hot, memory.cold);
-  entry.breaker.Initialize(clock_.Now());
+  entry.local = Breaker(config, memory.hot, memory.cold);
+  entry.local.Initialize(clock_.Now());
   entry.memory = memory;
-  entry.seen_generation = 0;
   entry.live = true;
+  return id;
+}
+
+uint32_t Recorder::Create(const BreakerConfig& config) {
+  const uint32_t id = NewEntry(config);
+  if (id == kNoId) return kNoId;
+  BreakerEntry& entry = entries_[id];
+  entry.breaker = entry.local;
+  entry.shared = nullptr;
+  entry.seen_generation = 0;
+  Publish(entry);
+  return id;
+}
+
+namespace {
+
+bool CommitRow(void* context, Cell* row, size_t bytes) {
+  return static_cast<Region*>(context)->Commit(row, bytes);
+}
+
+/// For what one environment counts of a shared breaker: the same window, and no rules.
+BreakerConfig LocalConfig(const BreakerConfig& config) {
+  BreakerConfig local;
+  local.bucket_length = config.bucket_length;
+  local.buckets = config.buckets;
+  local.percentiles = config.percentiles;
+  local.slow_call = config.slow_call;
+  return local;
+}
+
+}  // namespace
+
+uint32_t Recorder::CreateShared(const BreakerConfig& config, SharedRegion& shared, Cell* hot,
+                                Cell* cold) {
+  const uint32_t id = NewEntry(LocalConfig(config));
+  if (id == kNoId) return kNoId;
+  BreakerEntry& entry = entries_[id];
+  entry.breaker = Breaker(config, hot, cold, CommitRow, &shared.region);
+  entry.breaker.Initialize(clock_.Now());
+  entry.shared = &shared;
+  entry.shared_hot = hot;
+  // What happened before this environment came is no news to it.
+  entry.seen_generation = entry.breaker.generation();
+  shared.breakers.push_back(id);
   Publish(entry);
   return id;
 }
@@ -83,8 +127,9 @@ void Recorder::Destroy(uint32_t id) {
   BreakerEntry& entry = Look(id, clock_.Now());
   if (!entry.live) return;
   entry.live = false;
-  entry.breaker.Clear();
-  const BreakerConfig& config = entry.breaker.config();
+  if (entry.shared != nullptr) std::erase(entry.shared->breakers, id);
+  entry.local.Clear();
+  const BreakerConfig& config = entry.local.config();
   slab_.Give(entry.memory, Breaker::HotCells(config), Breaker::ColdCells(config));
   free_.push_back(id);
 }
@@ -100,15 +145,23 @@ namespace {
 /// Adds up neighbouring entries of one breaker, as most are alike.
 class Tally {
  public:
-  Tally(Breaker& breaker, Micros now) : breaker_(breaker), epoch_(breaker.Epoch(now)) {}
+  Tally(BreakerEntry& entry, Micros now)
+      : entry_(entry), epoch_(entry.breaker.Epoch(now)), local_epoch_(entry.local.Epoch(now)) {}
   ~Tally() {
     FlushLatency();
-    if (fires_ > 0) breaker_.Count(Counter::kFires, fires_, epoch_);
-    if (successes_ > 0) breaker_.CountSuccesses(successes_, epoch_);
+    if (fires_ > 0) Count(Counter::kFires, fires_);
+    if (successes_ > 0) {
+      entry_.breaker.CountSuccesses(successes_, epoch_);
+      if (entry_.shared != nullptr) entry_.local.CountSuccesses(successes_, local_epoch_);
+    }
+    if (entry_.shared != nullptr) Recorder::Publish(entry_);
   }
 
   void Fire() { ++fires_; }
-  void Other(Counter counter) { breaker_.Count(counter, 1, epoch_); }
+  void Count(Counter counter, uint32_t count) {
+    entry_.breaker.Count(counter, count, epoch_);
+    if (entry_.shared != nullptr) entry_.local.Count(counter, count, local_epoch_);
+  }
   void Success(uint32_t ticks) {
     ++successes_;
     const uint32_t ms = (ticks + 8) / 16;
@@ -119,12 +172,15 @@ class Tally {
 
  private:
   void FlushLatency() {
-    if (latencies_ > 0) breaker_.AddLatency(ms_, latencies_, epoch_);
+    if (latencies_ == 0) return;
+    entry_.breaker.AddLatency(ms_, latencies_, epoch_);
+    if (entry_.shared != nullptr) entry_.local.AddLatency(ms_, latencies_, local_epoch_);
     latencies_ = 0;
   }
 
-  Breaker& breaker_;
+  BreakerEntry& entry_;
   uint32_t epoch_;
+  uint32_t local_epoch_;
   uint32_t fires_ = 0;
   uint32_t successes_ = 0;
   uint32_t ms_ = 0;
@@ -141,7 +197,7 @@ void Recorder::Drain(Micros now) noexcept {
   control_[kRingHead] = 0;
   for (uint32_t i = 0; i < head;) {
     const uint32_t id = ring_[i] / 16;
-    Tally tally(entries_[id].breaker, now);
+    Tally tally(entries_[id], now);
     for (; i < head && ring_[i] / 16 == id; ++i) {
       const auto counter = static_cast<Counter>(ring_[i] % 16);
       if (counter == Counter::kSuccesses) {
@@ -149,7 +205,7 @@ void Recorder::Drain(Micros now) noexcept {
       } else if (counter == Counter::kFires) {
         tally.Fire();
       } else {
-        tally.Other(counter);
+        tally.Count(counter, 1);
       }
     }
   }

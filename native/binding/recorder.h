@@ -16,6 +16,7 @@
 
 #include "binding/clock.h"
 #include "binding/convert.h"
+#include "binding/shared.h"
 #include "binding/slab.h"
 #include "core/breaker.h"
 
@@ -41,6 +42,11 @@ inline constexpr Micros MicrosOfTicks(uint32_t ticks) {
 struct BreakerEntry {
   Breaker breaker;
   SlabSlot memory{};
+  /// Where the breaker is shared: the region, its cells there, and what this environment alone has
+  /// counted (in `memory`).
+  SharedRegion* shared = nullptr;
+  Cell* shared_hot = nullptr;
+  Breaker local;
   /// The period as JavaScript sees it: an element of a typed array that it reads before each call.
   uint32_t* cell = nullptr;
   /// The last transition that JavaScript was told of.
@@ -64,11 +70,13 @@ class Recorder {
 
   /// kNoId when there is no cell left for it (AddCells) or no memory.
   uint32_t Create(const BreakerConfig& config);
+  uint32_t CreateShared(const BreakerConfig& config, SharedRegion& shared, Cell* hot, Cell* cold);
   void Destroy(uint32_t id);
   bool HasFreeCell() const {
     return !free_.empty() || entries_.size() < cells_.size() * kCellsPerChunk;
   }
 
+  BreakerEntry& Entry(uint32_t id) { return entries_[id]; }
   /// The breaker, with all that was recorded before counted.
   BreakerEntry& Look(uint32_t id, Micros now);
   void Drain(Micros now) noexcept;
@@ -79,6 +87,13 @@ class Recorder {
 
   /// Shows JavaScript the breaker's present period.
   static void Publish(BreakerEntry& entry) { *entry.cell = entry.breaker.period(); }
+  /// Tells the other environments if the period is another than `before`.
+  static void AnnounceSince(BreakerEntry& entry, Period before) {
+    if (entry.shared != nullptr && entry.breaker.period() != before) {
+      entry.shared->region.Announce();
+    }
+    Publish(entry);
+  }
 
   const EnvClock& clock() const { return clock_; }
   size_t live_count() const { return entries_.size() - free_.size(); }
@@ -87,6 +102,7 @@ class Recorder {
   struct LoopHook;
 
   void BeforePoll() noexcept;
+  uint32_t NewEntry(const BreakerConfig& config);
 
   Napi::Env env_;
   const EnvClock& clock_;

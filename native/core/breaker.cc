@@ -16,6 +16,9 @@ constexpr uint32_t Low(uint64_t word) {
   return static_cast<uint32_t>(word);
 }
 
+constexpr uint32_t kHistoryBits = 2 * kHistoryMax;
+constexpr uint32_t kHistoryMask = (1U << kHistoryBits) - 1;
+
 constexpr Period PeriodOf(uint64_t word) {
   return High(word) << 2 | (Low(word) & 3);
 }
@@ -51,6 +54,12 @@ struct Lease {
            static_cast<uint64_t>(std::max<Micros>(now, 0) / 1000) < (lease & kDeadlineMax);
   }
 
+  /// Whether a lease lasts longer than one that begins now (with a minute for stopped clocks): no
+  /// breaker has given it.
+  static bool IsBeyond(uint64_t lease, uint64_t mine) {
+    return (lease & kDeadlineMax) > (mine & kDeadlineMax) + 60000;
+  }
+
   /// The name of the lease in a place: the place (5 bits) and the deadline's low bits. Whoever
   /// takes over an expired lease has a later deadline, so the names differ.
   static constexpr uint32_t Name(uint32_t place, uint64_t lease) {
@@ -67,7 +76,26 @@ uint32_t WholeMillis(Micros latency) {
   return static_cast<uint32_t>(std::min<Micros>(ms, kLatencyMsMax));
 }
 
+/// 0 for zeroes; any bit that is wrong changes it in 255 of 256 cases.
+constexpr uint32_t CheckOf(uint32_t generation, uint32_t history) {
+  uint32_t mixed = generation * 0x9E3779B1U ^ history * 0x85EBCA6BU;
+  mixed ^= mixed >> 15;
+  return (mixed * 0xC2B2AE35U) >> 24;
+}
+
+bool IsStateWord(uint64_t word) {
+  return Low(word) >> kHistoryBits == CheckOf(High(word), Low(word) & kHistoryMask);
+}
+
+/// No circuit waits longer than its reset, or than an upstream's Retry-After may ask for.
+constexpr Micros kResetMinMax = Micros{3600} * 1000000;
+
 }  // namespace
+
+uint64_t StateWord(uint32_t generation, uint32_t history) noexcept {
+  history &= kHistoryMask;
+  return Pack(generation, CheckOf(generation, history) << kHistoryBits | history);
+}
 
 size_t Breaker::HotCells(const BreakerConfig& config) {
   return kHeaderCells + LastCalls::Cells(config.rules.sliding_window_size) +
@@ -79,16 +107,22 @@ size_t Breaker::ColdCells(const BreakerConfig& config) {
 }
 
 Breaker::Breaker(const BreakerConfig& config, Cell* hot, Cell* cold)
+    : Breaker(config, hot, cold, nullptr, nullptr) {}
+
+Breaker::Breaker(const BreakerConfig& config, Cell* hot, Cell* cold,
+                 bool (*commit)(void* context, Cell* row, size_t bytes), void* context)
     : config_(config), memory_(reinterpret_cast<BreakerMemory*>(hot)) {
   const uint32_t size = config.rules.sliding_window_size;
   Cell* const last_calls = hot + kHeaderCells;
   Cell* const counters = last_calls + LastCalls::Cells(size);
   last_calls_ = LastCalls(&memory_->last_position, last_calls, size);
-  window_ = TimeWindow({counters, cold, memory_->touched}, config.buckets, config.shared);
+  window_ = TimeWindow({counters, cold, memory_->touched, commit, context}, config.buckets,
+                       config.shared);
 }
 
 void Breaker::Initialize(Micros now) noexcept {
-  memory_->origin.store(static_cast<uint64_t>(now));
+  uint64_t none = 0;
+  memory_->origin.compare_exchange_strong(none, static_cast<uint64_t>(now));
 }
 
 void Breaker::Clear() noexcept {
@@ -107,20 +141,24 @@ void Breaker::Forget() noexcept {
 }
 
 Period Breaker::period() const noexcept {
-  return PeriodOf(memory_->state.load());
+  return PeriodOf(LoadState());
 }
 
 uint32_t Breaker::generation() const noexcept {
-  return High(memory_->state.load());
+  return High(LoadState());
 }
 
 State Breaker::StateBefore(uint32_t age) const noexcept {
-  return static_cast<State>(Low(memory_->state.load()) >> (2 * age) & 3);
+  return static_cast<State>(Low(LoadState()) >> (2 * age) & 3);
 }
 
 uint32_t Breaker::Epoch(Micros now) const noexcept {
   if (config_.bucket_length == 0) return Low(memory_->rotations.load());
-  const Micros age = now - static_cast<Micros>(memory_->origin.load(std::memory_order_relaxed));
+  // Buckets of a shared breaker are counted from the clock's zero, so that nobody depends on what
+  // others have written.
+  const Micros age =
+      config_.shared ? now
+                     : now - static_cast<Micros>(memory_->origin.load(std::memory_order_relaxed));
   return static_cast<uint32_t>(std::max<Micros>(age, 0) / config_.bucket_length);
 }
 
@@ -135,10 +173,27 @@ bool Breaker::Warming(Micros now) const noexcept {
 
 // ---- Transitions -------------------------------------------------------------------------------
 
-bool Breaker::Transition(Period from, State to) noexcept {
+/// The state. Of a damaged one nothing is believed: the circuit goes to half-open, which neither
+/// floods the upstream nor cuts it off for long.
+uint64_t Breaker::LoadState() const noexcept {
   uint64_t word = memory_->state.load();
+  while (!IsStateWord(word)) {
+    const uint64_t repaired = StateWord(High(word) + 1, static_cast<uint32_t>(State::kHalfOpen));
+    if (!memory_->state.compare_exchange_weak(word, repaired)) continue;
+    memory_->repairs.fetch_add(1);
+    return repaired;
+  }
+  return word;
+}
+
+uint64_t Breaker::repairs() const noexcept {
+  return memory_->repairs.load();
+}
+
+bool Breaker::Transition(Period from, State to) noexcept {
+  uint64_t word = LoadState();
   while (PeriodOf(word) == from) {
-    const uint64_t next = Pack(High(word) + 1, Low(word) << 2 | static_cast<uint32_t>(to));
+    const uint64_t next = StateWord(High(word) + 1, Low(word) << 2 | static_cast<uint32_t>(to));
     if (memory_->state.compare_exchange_weak(word, next)) return true;
   }
   return false;
@@ -177,9 +232,15 @@ bool Breaker::CloseFrom(Period from, Micros now) noexcept {
   return true;
 }
 
+bool Breaker::IsPossibleWait(Micros wait) const noexcept {
+  return wait <= std::max(config_.reset_max, kResetMinMax);
+}
+
 Micros Breaker::OpenUntil(uint32_t generation, Micros now) noexcept {
   uint64_t stamp = memory_->reopen.load();
-  if (StampIsOf(stamp, generation)) return StampTime(stamp);
+  if (StampIsOf(stamp, generation) && IsPossibleWait(StampTime(stamp) - now)) {
+    return StampTime(stamp);
+  }
   const uint64_t repaired = Stamp(generation, Later(now, ResetAfter(memory_->trips_in_row.load())));
   if (memory_->reopen.compare_exchange_strong(stamp, repaired)) return StampTime(repaired);
   return StampIsOf(stamp, generation) ? StampTime(stamp) : kNever;
@@ -232,13 +293,29 @@ uint32_t Breaker::TakeLease(Period period, Micros now, uint32_t participant) noe
   const uint64_t mine = Lease::Make(participant, period, Later(now, config_.probe_lease));
   for (uint32_t i = 0; i < config_.half_open_probes; ++i) {
     uint64_t lease = memory_->leases[i].load();
-    if (Lease::Holds(lease, period, now)) continue;
+    if (Lease::Holds(lease, period, now) && !Lease::IsBeyond(lease, mine)) continue;
     // Only while the period lasts is it sure that the lease is a leftover: it might be of a later
     // period, and somebody probe by it.
     if (this->period() != period) return kNoProbe;
-    if (memory_->leases[i].compare_exchange_strong(lease, mine)) return Lease::Name(i, mine);
+    if (!memory_->leases[i].compare_exchange_strong(lease, mine)) continue;
+    const uint32_t probe = Lease::Name(i, mine);
+    // It may have ended since, and the place been free in a later one.
+    if (this->period() == period) return probe;
+    Abandon(period, probe);
+    return kNoProbe;
   }
   return kNoProbe;
+}
+
+bool Breaker::EndLeases(Cell* hot, bool (*dead)(const void* context, uint32_t participant),
+                        const void* context) noexcept {
+  bool ended = false;
+  for (Cell& cell : reinterpret_cast<BreakerMemory*>(hot)->leases) {
+    uint64_t lease = cell.load();
+    if (lease == 0 || !dead(context, static_cast<uint32_t>(lease >> 54))) continue;
+    if (cell.compare_exchange_strong(lease, 0)) ended = true;
+  }
+  return ended;
 }
 
 bool Breaker::HasFreeProbe(Micros now) const noexcept {
@@ -355,6 +432,30 @@ Seen Breaker::Look(Micros now, uint32_t streak) const noexcept {
   return seen;
 }
 
+/// Notes that `process` has seen a failure, and tells whether enough processes have, within the
+/// window.
+bool Breaker::EnoughWitnesses(uint32_t process, uint32_t epoch) noexcept {
+  if (config_.trip_witnesses <= 1) return true;
+  const auto is_recent = [&](uint64_t word) {
+    return High(word) != 0 && epoch - Low(word) < config_.buckets;
+  };
+  Cell* place = nullptr;
+  uint32_t others = 0;
+  for (Cell& cell : memory_->witnesses) {
+    const uint64_t word = cell.load();
+    if (High(word) == process) {
+      place = &cell;
+    } else if (is_recent(word)) {
+      ++others;
+    } else if (place == nullptr) {
+      place = &cell;
+    }
+  }
+  // Where there is no place left, there are more witnesses than anyone asks for.
+  if (place != nullptr) place->store(Pack(process, epoch));
+  return others + 1 >= config_.trip_witnesses;
+}
+
 bool Breaker::RecordProbeSuccess(const Outcome& outcome, Micros now) noexcept {
   const uint32_t present = GenerationBits(outcome.period);
   Abandon(outcome.period, outcome.probe);
@@ -390,7 +491,7 @@ bool Breaker::Record(const Outcome& outcome, Micros now) noexcept {
     if (!slow) return false;
   }
   if (StateOf(outcome.period) == State::kOpen || Warming(now)) return false;
-  return ShouldTrip(config_.rules, Look(now, streak));
+  return EnoughWitnesses(outcome.process, epoch) && ShouldTrip(config_.rules, Look(now, streak));
 }
 
 }  // namespace sekering

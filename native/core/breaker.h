@@ -41,7 +41,9 @@ constexpr Period PeriodAfter(Period period, State state) {
 
 inline constexpr uint32_t kProbesMax = 16;
 /// Transitions that the state word remembers.
-inline constexpr uint32_t kHistoryMax = 16;
+inline constexpr uint32_t kHistoryMax = 12;
+/// Processes that a breaker can tell apart as witnesses of failures.
+inline constexpr uint32_t kWitnessesMax = 16;
 
 struct BreakerConfig {
   TripRules rules;
@@ -64,10 +66,12 @@ struct BreakerConfig {
   Micros ramp_up = 0;
   /// How long after creation failures do not trip.
   Micros warm_up = 0;
+  /// How many processes must have seen failures of late for a trip; 1: any.
+  uint32_t trip_witnesses = 1;
 };
 
 struct BreakerMemory {
-  Cell state;         // generation:32 | history of 16 states, the present one in the low bits
+  Cell state;         // StateWord: generation:32 | check:8 | history of 12 states:24
   Cell reopen;        // generation:16 | when an open circuit may be tried, in microseconds:48
   Cell ramp;          // generation:16 | when the ramp began, in microseconds:48
   Cell streak;        // generation:32 | failures in a row:32
@@ -80,8 +84,15 @@ struct BreakerMemory {
   Cell origin;              // when epoch 0 began, in microseconds
   Cell leases[kProbesMax];  // participant:10 | generation:14 | deadline in milliseconds:40
   Cell touched[kTouchedWords];
+  Cell witnesses[kWitnessesMax];  // process:32 | epoch of its last failure:32
+  Cell repairs;                   // how often an impossible state was put right
 };
-static_assert(sizeof(BreakerMemory) == (11 + kProbesMax + kTouchedWords) * sizeof(Cell));
+static_assert(sizeof(BreakerMemory) ==
+              (12 + kProbesMax + kTouchedWords + kWitnessesMax) * sizeof(Cell));
+
+/// The word of a state: the newest state is in the low bits of `history`. The check byte tells a
+/// word that was written by us from damage; zero is a word of ours, the first.
+uint64_t StateWord(uint32_t generation, uint32_t history) noexcept;
 
 /// What Admit answers.
 struct Admission {
@@ -99,6 +110,8 @@ struct Outcome {
   Micros latency;
   Period period;  // in which the call was admitted
   uint32_t probe = kNoProbe;
+  /// The process that made the call, not 0.
+  uint32_t process = 1;
 };
 
 class Breaker {
@@ -110,8 +123,11 @@ class Breaker {
   Breaker() = default;
   /// A view of memory that holds a breaker, or zeroes.
   Breaker(const BreakerConfig& config, Cell* hot, Cell* cold);
+  /// The same, of shared memory whose rows of latencies have to be committed.
+  Breaker(const BreakerConfig& config, Cell* hot, Cell* cold,
+          bool (*commit)(void* context, Cell* row, size_t bytes), void* context);
 
-  /// Makes a closed breaker of zeroed memory.
+  /// Makes a closed breaker of zeroed memory; for shared memory whoever comes first does.
   void Initialize(Micros now) noexcept;
   /// Zeroes the memory for its next user, touching only what was used.
   void Clear() noexcept;
@@ -129,6 +145,12 @@ class Breaker {
   /// Gives a probe back without an outcome: the call was never made.
   void Abandon(Period period, uint32_t probe) noexcept;
   bool HasFreeProbe(Micros now) const noexcept;
+  /// Ends the leases of participants for which `dead(context, participant)`. Returns whether there
+  /// were any.
+  static bool EndLeases(Cell* hot, bool (*dead)(const void* context, uint32_t participant),
+                        const void* context) noexcept;
+  /// How often an impossible state was found in memory and put right.
+  uint64_t repairs() const noexcept;
 
   /// Counts `count` successes of an ordinary period at once, latencies apart (AddLatency). These
   /// three take the epoch, as a caller with many outcomes at hand computes it once (Epoch).
@@ -159,7 +181,10 @@ class Breaker {
   const BreakerConfig& config() const { return config_; }
 
  private:
+  uint64_t LoadState() const noexcept;
   bool Transition(Period from, State to) noexcept;
+  bool EnoughWitnesses(uint32_t process, uint32_t epoch) noexcept;
+  bool IsPossibleWait(Micros wait) const noexcept;
   bool OpenFrom(Period from, Micros reset_min, Micros now) noexcept;
   bool CloseFrom(Period from, Micros now) noexcept;
   Micros ResetAfter(uint64_t trips) const noexcept;

@@ -23,7 +23,9 @@ inline Micros FromMillis(double ms) {
   return static_cast<Micros>(std::llround(micros));
 }
 
-inline double ToMillis(Micros micros) { return static_cast<double>(micros) / 1000.0; }
+inline double ToMillis(Micros micros) {
+  return static_cast<double>(micros) / 1000.0;
+}
 
 /// a + b, kept within [0, kNever].
 inline Micros Later(Micros a, Micros b) {

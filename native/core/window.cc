@@ -66,6 +66,10 @@ void TimeWindow::Add(Counter counter, uint32_t epoch, uint32_t count) noexcept {
 
 void TimeWindow::AddLatency(uint32_t ms, uint32_t epoch, uint32_t count) noexcept {
   const uint32_t cell = LatencyCell(ms);
+  if (memory_.commit != nullptr && cell >= kHotLatencyCells && !Touched(cell) &&
+      !memory_.commit(memory_.context, LatencyRow(cell), buckets_ * sizeof(Cell))) {
+    return;  // The call is counted; only its latency is not.
+  }
   Touch(cell);
   AddTo(LatencyRow(cell)[epoch % buckets_], epoch, count);
   Add(Counter::kLatencies, epoch, count);

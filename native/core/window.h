@@ -63,6 +63,10 @@ struct WindowMemory {
   Cell* hot;
   Cell* cold;
   Cell* touched;  // kTouchedWords
+  /// Backs a row of latency cells with storage before its first use, where that can fail (a shared
+  /// file on a full disk); null where it can not.
+  bool (*commit)(void* context, Cell* row, size_t bytes) = nullptr;
+  void* context = nullptr;
 };
 
 class TimeWindow {

@@ -1,0 +1,151 @@
+'use strict';
+
+// Regions: the files in memory through which the threads of a process, or the processes of a host,
+// share breakers. Where they are, who may use them, and what went wrong with them.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const { SekeringError, invalidOption } = require('./errors');
+const native = require('./native');
+const { warn } = require('./warn');
+
+const NAMESPACE = /^[A-Za-z0-9._-]{1,64}$/;
+const SHARED_MEMORY = '/dev/shm';
+
+// By RegionError of native/core/region.h.
+const FAILURES = {
+  1: ['ERR_REGION_SYSTEM', 'cannot be opened'],
+  2: ['ERR_REGION_CORRUPT', 'is damaged'],
+  3: ['ERR_REGION_FOREIGN', 'belongs to somebody else, or is not a plain file: it is not used'],
+  4: ['ERR_REGION_PARTICIPANTS', 'has 256 participants (threads) already, and can have no more'],
+  5: ['ERR_REGION_FULL', 'is full: it holds 6,144 names, and 48 MiB of them'],
+  6: ['ERR_REGION_NO_SPACE', 'cannot grow: there is no space left where it is'],
+  7: ['ERR_NAME_TAKEN', 'has something else than a breaker under this name'],
+  8: ['ERR_SCOPE_UNSUPPORTED',
+    `is not supported on ${process.platform}: use scope 'instance'`]
+};
+
+function failure (error, file) {
+  const [code, what] = FAILURES[error];
+  return new SekeringError(code, `The shared region ${file} ${what}`);
+}
+
+/** Memory where there is some, else the folder for temporary files. */
+function directory () {
+  try {
+    fs.accessSync(SHARED_MEMORY, fs.constants.W_OK);
+    return SHARED_MEMORY;
+  } catch {
+    return os.tmpdir();
+  }
+}
+
+function contentOf (file, read) {
+  try {
+    return read(file);
+  } catch {
+    return '';
+  }
+}
+
+/**
+ * What all regions have in their names that can be shared here: the user, the namespace of
+ * processes (a container may share memory with others), and the boot, as times count from it.
+ */
+function prefix () {
+  const processes = /\d+/.exec(contentOf('/proc/self/ns/pid', fs.readlinkSync))?.[0] ?? '0';
+  const boot = contentOf('/proc/sys/kernel/random/boot_id', f => fs.readFileSync(f, 'utf8'))
+    .slice(0, 8);
+  return `sekering-${process.getuid?.() ?? 0}-${processes}-${boot}-`;
+}
+
+/** When a process began, in ticks since the boot: a number is used again, both together are not. */
+function startOf (pid) {
+  const stat = contentOf(`/proc/${pid}/stat`, f => fs.readFileSync(f, 'utf8'));
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}
+
+function checkNamespace (namespace) {
+  if (typeof namespace !== 'string' || !NAMESPACE.test(namespace)) {
+    throw invalidOption('namespace', 'at most 64 letters, digits, dots, dashes or underscores',
+      namespace);
+  }
+  return namespace;
+}
+
+const layout = () => native.regionLayout();
+
+function fileOf (scope, namespace) {
+  const owner = scope === 'process' ? `p${process.pid}.${startOf(process.pid)}` : 'host';
+  return path.join(directory(), `${prefix()}${layout()}-${owner}-${namespace}`);
+}
+
+/** The files of processes that have died since. */
+function sweep () {
+  const ours = prefix();
+  for (const name of fs.readdirSync(directory())) {
+    const owner = name.startsWith(ours) && /-p(\d+)\.(\d+)-/.exec(name);
+    if (owner && startOf(owner[1]) !== owner[2]) {
+      fs.rmSync(path.join(directory(), name), { force: true });
+    }
+  }
+}
+
+/**
+ * Takes part in a region.
+ * @param {'process' | 'host'} scope
+ * @returns {number} for native functions
+ */
+function join (scope, namespace) {
+  const file = fileOf(scope, checkNamespace(namespace));
+  // The addon exists once in an environment, this module perhaps more than once.
+  const joined = (native.joinedRegions ??= new Map());
+  if (joined.has(file)) return joined.get(file);
+  if (scope === 'process') sweep();
+  const handle = native.joinRegion(file);
+  if (handle < 0) throw failure(-handle, file);
+  if (native.regionInfo(handle).replaced) {
+    warn('A damaged region was replaced', new Error(file));
+  }
+  joined.set(file, handle);
+  if (scope === 'process' && require('node:worker_threads').isMainThread) {
+    process.once('exit', () => fs.rmSync(file, { force: true }));
+  }
+  return handle;
+}
+
+/**
+ * The host's regions of this user and this release.
+ * @returns {{ namespace: string, file: string, bytes: number, modified: Date }[]} `bytes` that are
+ *   really in use
+ */
+function list () {
+  const start = `${prefix()}${layout()}-host-`;
+  const unfinished = /\.\d+\.\w{6}$/;
+  const names = fs.readdirSync(directory())
+    .filter(name => name.startsWith(start) && !unfinished.test(name));
+  return names.map(name => {
+    const file = path.join(directory(), name);
+    const { blocks, mtime } = fs.lstatSync(file);
+    return { namespace: name.slice(start.length), file, bytes: blocks * 512, modified: mtime };
+  });
+}
+
+/**
+ * Removes a region of the host. Whoever takes part in it goes on with the others who do; whoever
+ * comes later makes a new one.
+ * @param {string} namespace
+ * @returns {boolean} whether there was one
+ */
+function remove (namespace) {
+  const file = fileOf('host', checkNamespace(namespace));
+  const existed = fs.existsSync(file);
+  fs.rmSync(file, { force: true });
+  return existed;
+}
+
+const regions = Object.freeze({ list, remove });
+
+module.exports = { checkNamespace, failure, fileOf, join, regions };

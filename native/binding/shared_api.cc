@@ -1,0 +1,100 @@
+#include "binding/shared_api.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+#include "binding/breaker_config.h"
+#include "binding/convert.h"
+
+namespace sekering {
+
+/// Each is one exported function; its comment gives the JavaScript signature.
+struct SharedFunctions {
+  template <size_t kCount>
+  struct Call : Arguments<kCount> {
+    Call(napi_env env, napi_callback_info info)
+        : Arguments<kCount>(env, info), api(*this->template Data<SharedApi>()) {}
+    SharedApi& api;
+  };
+
+  static std::string Text(napi_env env, napi_value value) {
+    return Napi::String(env, value).Utf8Value();
+  }
+
+  /// regionLayout(): the part of a region's file name that stands for its layout
+  static napi_value Layout(napi_env env, napi_callback_info) {
+    return Napi::String::New(env, Region::LayoutName());
+  }
+
+  /// joinRegion(path): its handle, or minus a RegionError
+  static napi_value Join(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    return ToJs(env, static_cast<double>(call.api.regions_.Join(Text(env, call[0]).c_str())));
+  }
+
+  /// regionInfo(handle): { participants, records, repaired, replaced }
+  static napi_value Info(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    const Region& region = call.api.regions_[call.Uint32(0)].region;
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("participants", region.LiveParticipants());
+    result.Set("records", static_cast<uint32_t>(region.Records().size()));
+    result.Set("repaired", region.repaired());
+    result.Set("replaced", region.replaced());
+    return result;
+  }
+
+  /// attachBreaker(handle, name, config: Float64Array, stored: Float64Array): the breaker's id, or
+  /// minus a RegionError; -100: addCells first. `stored` gets the configuration that the breaker
+  /// has.
+  static napi_value AttachBreaker(napi_env env, napi_callback_info info) {
+    Call<4> call(env, info);
+    Recorder& recorder = call.api.recorder_;
+    if (!recorder.HasFreeCell()) return ToJs(env, -100.0);
+    SharedRegion& shared = call.api.regions_[call.Uint32(0)];
+    const Description description = DescriptionOf(env, call[2]);
+    const BreakerConfig config = ConfigOf(description, true);
+    const Attachment found =
+        shared.region.Attach(static_cast<uint32_t>(RecordKind::kBreaker), Text(env, call[1]),
+                             description, Breaker::HotCells(config), Breaker::ColdCells(config));
+    if (found.error != RegionError::kNone) return ToJs(env, -static_cast<double>(found.error));
+    Shared<double> stored;
+    stored.Reset(env, call[3]);
+    std::copy_n(found.description->begin(), stored.length(), stored.data());
+    // Others' options: JavaScript says which differ.
+    if (*found.description != description) return ToJs(env, -101.0);
+    const uint32_t id = recorder.CreateShared(config, shared, found.hot, found.cold);
+    return id == Recorder::kNoId ? ToJs(env, -102.0) : ToJs(env, id);
+  }
+
+  /// onNews(callback(id)): called for each shared breaker that another environment has changed
+  static napi_value OnNews(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    call.api.on_news_ = Napi::Persistent(Napi::Function(env, call[0]));
+    return nullptr;
+  }
+};
+
+void SharedApi::OnNews(void* context, uint32_t id) {
+  auto* api = static_cast<SharedApi*>(context);
+  BreakerEntry& entry = api->recorder_.Entry(id);
+  if (!entry.live || entry.breaker.generation() == entry.seen_generation) return;
+  Recorder::Publish(entry);
+  if (api->on_news_.IsEmpty()) return;
+  const Napi::HandleScope scope(api->env_);
+  api->on_news_.MakeCallback(api->env_.Global(), {Napi::Number::New(api->env_, id)});
+}
+
+SharedApi::SharedApi(Napi::Env env, Napi::Object exports, Recorder& recorder)
+    : env_(env), recorder_(recorder), regions_(env, OnNews, this) {
+  using F = SharedFunctions;
+  Export(env, exports, "regionLayout", F::Layout, this);
+  Export(env, exports, "joinRegion", F::Join, this);
+  Export(env, exports, "regionInfo", F::Info, this);
+  Export(env, exports, "attachBreaker", F::AttachBreaker, this);
+  Export(env, exports, "onNews", F::OnNews, this);
+}
+
+}  // namespace sekering
