@@ -89,7 +89,7 @@ function readAddresses (value, path, faults) {
   }
   if (typeof value !== 'string' || hasControl(value)) {
     faults.add(path, 'addresses without line breaks and control characters', value);
-    return [];
+    return [{ name: '', address: String(value) }];
   }
   const parts = splitList(value);
   return parts.map((part, i) =>

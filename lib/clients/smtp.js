@@ -18,6 +18,8 @@ const { SmtpError, classifySmtpError, isRefusal } = require('./smtp-errors');
 
 const CONNECTIONS_MAX = 5;
 const QUEUE_MAX = 1000;
+// One failure alone is no outage, and a mail that failed once is to be tried again.
+const VOLUME_MIN = 5;
 const VERIFY_TIMEOUT_MS = 10_000;
 
 // A message is told that its last line goes out by the envelope that it was handed over with.
@@ -53,7 +55,9 @@ function poolSizeOf (transport) {
 function makeBreaker (given, timeout) {
   if (given === false) return new CircuitBreaker(call, { name: 'smtp', enabled: false });
   if (typeof given?.run === 'function') return given;
-  const options = { ...presets.smtp, name: 'smtp', ...bag('breaker', given) };
+  const options = {
+    ...presets.smtp, volumeThreshold: VOLUME_MIN, name: 'smtp', ...bag('breaker', given),
+  };
   if (timeout !== undefined) options.timeout = timeout;
   return new CircuitBreaker(call, options);
 }
@@ -85,6 +89,7 @@ class SmtpClient extends Emitter {
    * @param {number} [options.timeout=5000] ms of one attempt
    * @param {object|number[]|false} [options.retry] options of retry(), over retryPresets.email
    * @param {CircuitBreaker|object|false} [options.breaker] or its options, over presets.smtp
+   *   and a volumeThreshold of 5
    * @param {boolean} [options.resendAmbiguous=true] whether to try again when the server fell
    *   silent with the whole message in its hands: it may then arrive twice, under one Message-ID
    * @throws {TypeError|RangeError} ERR_INVALID_OPTION

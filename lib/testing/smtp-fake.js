@@ -91,8 +91,10 @@ class SmtpFake {
     oneOf('tls', tls, TLS);
     const { SMTPServer } = requirePeer('smtp-server', 'startSmtpFake');
     this.#server = new SMTPServer({
-      // Its certificate is signed by nobody, which clients should notice.
+      // Its certificate is signed by nobody, which clients should notice. Without the logger it
+      // does not warn of it.
       secure: tls === 'implicit',
+      logger: false,
       disabledCommands: [
         ...auth === undefined ? ['AUTH'] : [], ...tls === 'starttls' ? [] : ['STARTTLS']
       ],
