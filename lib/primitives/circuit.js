@@ -16,6 +16,7 @@ const Semaphore = require('./semaphore');
 const Status = require('./status');
 const { nativeConfig, pack, slowTicks } = require('./breaker-config');
 const { check, coalesceResetOn, resolve } = require('./breaker-options');
+const { watchHealth } = require('./health-check');
 const { preset } = require('./presets');
 const { attach, checkSharing, isShared, onNews } = require('./sharing');
 const { importStats, readStats } = require('./stats');
@@ -53,7 +54,6 @@ const COUNTED_EVENTS = [
 ];
 
 const RESET_MS = 30000;
-const HEALTH_CHECK_MS = 5000;
 
 // By id. The addon exists once in an environment, this module perhaps more than once.
 const live = (native.liveBreakers ??= []);
@@ -275,24 +275,7 @@ class Circuit extends Emitter {
    * @param {number} [interval] ms, default 5000
    */
   healthCheck (func, interval) {
-    const ms = interval || HEALTH_CHECK_MS;
-    if (typeof func !== 'function') throw new TypeError('Health check function must be a function');
-    if (isNaN(ms)) throw new TypeError('Health check interval must be a number');
-    const ill = error => {
-      if (this._mode & SHUT_DOWN) return;
-      this.emit('healthCheckFailed', error);
-      this.open();
-    };
-    const examine = () => {
-      if (this._mode & SHUT_DOWN) return;
-      this._rare.health = clock.setTimer(examine, Number(ms), false);
-      try {
-        Promise.resolve(func.apply(this)).catch(ill);
-      } catch (error) {
-        ill(error);
-      }
-    };
-    examine();
+    watchHealth(this, func, interval);
   }
 
   /** What to call when the action fails or may not be called: a function, or another breaker. */
