@@ -3,6 +3,8 @@ import retry = require('./primitives/retry');
 import { retryable } from './primitives/retry';
 
 export { SekeringError } from './base/errors';
+export { regions } from './base/regions';
+export type { RegionEntry } from './base/regions';
 export { CircuitBreaker, retry, retryable };
 export import breakers = CircuitBreaker.breakers;
 

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import MemoryCacheClass = require('./memory-cache');
+import { PresetName } from './presets';
 import SemaphoreClass = require('./semaphore');
 import StatusClass = require('./status');
 
@@ -193,6 +194,22 @@ declare namespace CircuitBreaker {
     group?: string | undefined;
     /** False: calls pass the breaker by until enable(). Default true. */
     enabled?: boolean | undefined;
+    /** The options of a preset, which others that are given override. */
+    preset?: PresetName | undefined;
+
+    // ---- Sharing
+
+    /**
+     * Who shares the breaker: nobody, the threads of this process, or the processes of this user on
+     * the host. Sharers have the same `namespace` and `name`, and the same options. Default
+     * 'instance'.
+     */
+    scope?: 'instance' | 'process' | 'host' | undefined;
+    /** 1 to 64 letters, digits, dots, dashes or underscores. Default 'default'. */
+    namespace?: string | undefined;
+    /** How many processes must see failures before they open a shared circuit, 1 to 16. Default
+     * 'any'. */
+    shareTrip?: 'any' | { processes: number } | undefined;
 
     // ---- Cache and coalescing
 

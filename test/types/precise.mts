@@ -2,7 +2,7 @@
 // should be errors.
 
 import {
-  BreakerGroup, CircuitBreaker, policy, presets, protect, retry, staleCache, type BulkheadOptions,
+  BreakerGroup, CircuitBreaker, policy, presets, protect, regions, retry, staleCache, type BulkheadOptions,
   type CircuitBreakerOptions, type PresetName, type RateLimitedError, type RetryOptions,
 } from 'sekering';
 import { useVirtualClock } from 'sekering/testing';
@@ -43,6 +43,11 @@ const { options } = breaker;
 check<Equal<typeof options.capacity, number>>();
 check<Equal<typeof options.timeout, number | false>>();
 check<Equal<typeof options.consecutiveFailures, number | undefined>>();
+new CircuitBreaker(async () => {}, {
+  preset: 'midtrans', scope: 'host', namespace: 'films', name: 'snap', shareTrip: { processes: 2 },
+});
+// @ts-expect-error there is no such scope
+new CircuitBreaker(async () => {}, { scope: 'planet' });
 // @ts-expect-error true is no time
 new CircuitBreaker(async () => {}, { timeout: true });
 // @ts-expect-error a growing time has a beginning
@@ -98,6 +103,10 @@ class Client {
 }
 const client = protect(new Client(), { methods: ['send'], retry: { retries: 1 } });
 check<Equal<typeof client, Client>>();
+
+for (const { namespace, bytes } of regions.list()) {
+  if (bytes > 1e9) regions.remove(namespace) satisfies boolean;
+}
 
 const clock = useVirtualClock({ wall: 0 });
 await clock.advanceAsync(clock.now);

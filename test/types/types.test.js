@@ -39,7 +39,8 @@ test('a program compiles with the old resolution of modules', () => {
     fs.writeFileSync(path.join(folder, 'program.ts'), OLD_PROGRAM);
     const flags = ['--module', 'commonjs', '--moduleResolution', 'node10', '--strict', '--noEmit',
       '--target', 'es2022', '--types', 'node'];
-    expect(run('tsc', ...flags, path.join(folder, 'program.ts'))).toEqual({ status: 0, output: '' });
+    const file = path.join(folder, 'program.ts');
+    expect(run('tsc', ...flags, file)).toEqual({ status: 0, output: '' });
   } finally {
     fs.rmSync(folder, { recursive: true });
   }

@@ -1,0 +1,265 @@
+'use strict';
+
+// The documentation is true: its programs run and print what it says, its fragments parse, its
+// links lead somewhere, and its tables name what the code has.
+
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const vm = require('node:vm');
+const ts = require('typescript');
+
+const { CircuitBreaker } = require('../..');
+const { nativeConfig } = require('../../lib/primitives/breaker-config');
+const { check, resolve } = require('../../lib/primitives/breaker-options');
+const { presets, profiles, retryPresets } = require('../../lib/primitives/presets');
+const { checkSharing } = require('../../lib/primitives/sharing');
+const { ROWS } = require('../bench/rows');
+const { ROOT } = require('../support/setup');
+
+const PROGRAM_MS_MAX = 20_000;
+jest.setTimeout(60_000);
+
+const read = name => fs.readFileSync(path.join(ROOT, name), 'utf8');
+const guides = fs.readdirSync(path.join(ROOT, 'docs')).map(name => `docs/${name}`);
+const documents = ['README.md', 'HACKING.md', 'CHANGELOG.md', ...guides];
+
+/** The fenced blocks of a document: { name, info, code, next }. */
+function blocksOf (document) {
+  const blocks = [];
+  let open;
+  read(document).split('\n').forEach((line, i) => {
+    if (!line.startsWith('```')) open?.lines.push(line);
+    else if (open === undefined) {
+      open = { name: `${document}:${i + 1}`, info: line.slice(3).trim(), lines: [] };
+    } else {
+      blocks.push({ ...open, code: `${open.lines.join('\n')}\n` });
+      open = undefined;
+    }
+  });
+  blocks.forEach((block, i) => { block.next = blocks[i + 1]; });
+  return blocks;
+}
+
+const blocks = documents.flatMap(blocksOf);
+const named = info => blocks.filter(block => block.info === info).map(block => [block.name, block]);
+
+/** A folder in which the package is installed as this checkout. */
+function makeProject () {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-docs-'));
+  const modules = path.join(folder, 'node_modules');
+  fs.mkdirSync(modules);
+  fs.symlinkSync(ROOT, path.join(modules, 'sekering'));
+  fs.symlinkSync(path.join(ROOT, 'node_modules', '@types'), path.join(modules, '@types'));
+  return folder;
+}
+
+describe('programs', () => {
+  let project;
+  beforeAll(() => { project = makeProject(); });
+  afterAll(() => fs.rmSync(project, { recursive: true }));
+
+  test.each([...named('js run'), ...named('mjs run')])('%s', (name, { info, code, next }) => {
+    const file = path.join(project, `program.${info.split(' ')[0]}`);
+    fs.writeFileSync(file, code);
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--preserve-symlinks', file], {
+      cwd: project, encoding: 'utf8', timeout: PROGRAM_MS_MAX,
+      env: { ...process.env, NO_COLOR: '1' },
+    });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    if (next?.info === 'text output') expect(stdout).toBe(next.code);
+  });
+
+  test('each output belongs to a program', () => {
+    const owners = blocks.filter(({ next }) => next?.info === 'text output');
+    expect(owners.filter(({ info }) => !/^m?js run$/.test(info)).map(({ name }) => name))
+      .toEqual([]);
+    expect(named('js run').length).toBeGreaterThan(10);
+  });
+
+  test.each(named('js'))('the fragment at %s parses', (name, { code }) => {
+    expect(() => new vm.Script(`async function fragment () {\n${code}\n}`)).not.toThrow();
+  });
+
+  test('TypeScript compiles', () => {
+    const files = named('ts').map(([, { code }], i) => {
+      const file = path.join(project, `fragment-${i}.mts`);
+      fs.writeFileSync(file, code);
+      return file;
+    });
+    expect(files).not.toEqual([]);
+    const fragments = ts.createProgram(files, {
+      ...RESOLUTION, target: ts.ScriptTarget.ES2022, strict: true, noEmit: true,
+      skipLibCheck: true, types: ['node'],
+      typeRoots: [path.join(ROOT, 'node_modules', '@types')], preserveSymlinks: true,
+    });
+    const faults = ts.getPreEmitDiagnostics(fragments)
+      .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
+    expect(faults).toEqual([]);
+  });
+
+  test('blocks are of the kinds that are looked at', () => {
+    const kinds = ['js', 'js run', 'mjs run', 'ts', 'text', 'text output', 'sh', ''];
+    expect(blocks.filter(({ info }) => !kinds.includes(info)).map(({ name }) => name)).toEqual([]);
+  });
+});
+
+describe('links', () => {
+  // Written by `npm run bench -- --write`.
+  const generated = ['test/bench/RESULTS.md'];
+  const prose = document => read(document).replace(/^```[^]*?^```/gm, '');
+
+  /** The anchors that a renderer gives to headings. */
+  const anchorsOf = document => [...prose(document).matchAll(/^#+ (.*)$/gm)]
+    .map(([, title]) => title.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replace(/ /g, '-'));
+
+  test.each(documents)('%s', document => {
+    const targets = [...prose(document).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target)
+      .filter(target => !/^https?:/.test(target));
+    const broken = targets.filter(target => {
+      const [file, anchor] = target.split('#');
+      const name = path.posix.join(path.posix.dirname(document), file || path.basename(document));
+      if (generated.includes(name)) return false;
+      if (!fs.existsSync(path.join(ROOT, name))) return true;
+      return anchor !== undefined && !anchorsOf(name).includes(anchor);
+    });
+    expect(broken).toEqual([]);
+  });
+
+  test('README leads to every guide', () => {
+    expect(guides.filter(guide => !read('README.md').includes(`(${guide})`))).toEqual([]);
+  });
+});
+
+/** The rows of the tables of a document, as arrays of cells, with the table's heading. */
+function rowsOf (document) {
+  let heading;
+  let header;
+  return read(document).split('\n').flatMap(line => {
+    if (/^#+ /.test(line)) heading = line.replace(/^#+ /, '');
+    if (!line.startsWith('|')) {
+      header = undefined;
+      return [];
+    }
+    const cells = line.slice(1, line.lastIndexOf('|')).split('|').map(cell => cell.trim());
+    if (header === undefined) {
+      header = cells;
+      return [];
+    }
+    return /^[-:]+$/.test(cells[0]) ? [] : [{ heading, header, cells }];
+  });
+}
+
+/** The names in backquotes of the first column of tables with this header. */
+function namesIn (document, header) {
+  return rowsOf(document).filter(row => row.header[0] === header)
+    .flatMap(({ cells }) => [...cells[0].matchAll(/`([^`]+)`/g)].map(([, name]) => name));
+}
+
+const TYPES = path.join(ROOT, 'lib', 'primitives', 'breaker.d.ts');
+const RESOLUTION = {
+  module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext,
+};
+let program;
+
+/** The names of the properties of a type of the breaker's, or of the breaker itself. */
+function propertiesOf (...symbols) {
+  program ??= ts.createProgram([TYPES], RESOLUTION);
+  const checker = program.getTypeChecker();
+  let symbol = checker.getSymbolAtLocation(program.getSourceFile(TYPES));
+  for (const name of symbols) {
+    symbol = checker.getExportsOfModule(symbol).find(exported => exported.name === name);
+  }
+  const whole = symbol.exports?.get('export=');
+  if (whole !== undefined) symbol = checker.getAliasedSymbol(whole);
+  return checker.getDeclaredTypeOfSymbol(symbol).getProperties().map(({ name }) => name);
+}
+
+describe('the breaker', () => {
+  /** Every option that the code asks for. */
+  function optionsOfTheCode () {
+    const asked = new Set();
+    const options = new Proxy({}, {
+      get (_, name) {
+        if (typeof name === 'string') asked.add(name);
+        return undefined;
+      },
+    });
+    for (const reader of [check, checkSharing, nativeConfig, resolve]) reader(options);
+    // What is looked at before the options are copied.
+    new CircuitBreaker(async () => {}, options).shutdown();
+    return [...asked].toSorted();
+  }
+
+  test('every option is in the guide and in the types', () => {
+    const options = optionsOfTheCode();
+    expect(options.length).toBeGreaterThan(40);
+    const described = namesIn('docs/breaker.md', 'option')
+      .filter(name => !['max', 'idleTtl'].includes(name)); // Those of groups.
+    expect([...described, 'maxFailures'].toSorted()).toEqual(options);
+    expect(propertiesOf('Options').toSorted()).toEqual(options);
+  });
+
+  test('every event is in the guide and in README', () => {
+    const events = propertiesOf('Events').toSorted();
+    expect(namesIn('docs/breaker.md', 'event').toSorted()).toEqual(events);
+    expect(namesIn('README.md', 'event').toSorted()).toEqual(events);
+  });
+
+  test('every method and getter is in the guide', () => {
+    const breaker = new CircuitBreaker(async () => {});
+    const described = [...namesIn('docs/breaker.md', 'method'),
+      ...namesIn('docs/breaker.md', 'getter')].map(name => name.replace(/\(.*$/, ''));
+    const declared = propertiesOf()
+      .filter(name => !name.startsWith('__') && !(name in Object.getPrototypeOf(
+        Object.getPrototypeOf(Object.getPrototypeOf(breaker)))));
+    expect(described.toSorted()).toEqual(declared.toSorted());
+    breaker.shutdown();
+  });
+
+  test('every figure of the stats is in the guide', () => {
+    expect(namesIn('docs/breaker.md', 'field').toSorted())
+      .toEqual(Object.keys(new CircuitBreaker(async () => {}).stats).toSorted());
+  });
+});
+
+describe('figures', () => {
+  /** The tables under a heading as { row: { column: value } }. */
+  function figuresUnder (heading) {
+    const figures = {};
+    const tables = rowsOf('docs/presets.md').filter(row => row.header[1] !== 'for');
+    for (const row of tables.filter(r => r.heading === heading)) {
+      const name = row.cells[0].replaceAll('`', '');
+      row.cells.slice(1).forEach((cell, i) => {
+        if (cell === '') return;
+        figures[name] ??= {};
+        figures[name][row.header[i + 1].replaceAll('`', '')] = JSON.parse(cell.replaceAll('`', ''));
+      });
+    }
+    return figures;
+  }
+
+  test('of the presets', () => {
+    expect(figuresUnder('Breakers')).toEqual(presets);
+    expect(figuresUnder('Retries')).toEqual(retryPresets);
+  });
+
+  test('of the profiles', () => {
+    const given = figuresUnder('Profiles');
+    for (const [name, { breaker, retry }] of Object.entries(profiles)) {
+      expect(given[`${name}, breaker`]).toEqual(breaker);
+      expect(given[`${name}, retry`]).toEqual(retry);
+    }
+    expect(Object.keys(given)).toHaveLength(2 * Object.keys(profiles).length);
+  });
+
+  test('of the gates in README are those of the benchmark', () => {
+    const gate = id => ROWS.find(row => row.id === id).gate;
+    const gates = rowsOf('README.md').filter(row => row.header[1] === 'gate')
+      .flatMap(({ cells }) => [...cells[1].matchAll(/[\d.]+/g)].map(([figure]) => Number(figure)));
+    expect(gates).toEqual(['closed.bare', 'closed.opossum', 'timeout.bare', 'timeout.opossum',
+      'sync.bare', 'sync.opossum', 'open.opossum', 'failing.opossum', 'retry.bare',
+      'retry.asyncRetry'].map(gate));
+  });
+});
