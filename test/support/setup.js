@@ -20,6 +20,7 @@ const CACHE = path.join(ROOT, 'node_modules', '.cache', 'sekering');
 const COMPILER = { 'g++': 'g++', make: 'make', python3: 'python3' };
 const TESTERS = {
   cmake: 'cmake', 'clang-format': 'clang-format', 'libgtest-dev': '/usr/include/gtest/gtest.h',
+  chromium: 'chromium', postfix: '/usr/sbin/postfix',
 };
 const NEEDS = {
   start: COMPILER, bench: COMPILER, build: COMPILER, prebuild: COMPILER,
