@@ -1,57 +1,11 @@
 export { useVirtualClock } from './virtual-clock';
 export type { VirtualClock } from './virtual-clock';
 
-export interface MidtransFault {
-  /**
-   * hang: never answers. reset: cuts the connection before anything is made. error: a JSON error.
-   * html: an error page of a proxy in between. slow: makes the order, late. drop: makes the order,
-   * then cuts without an answer.
-   */
-  kind: 'hang' | 'reset' | 'error' | 'html' | 'slow' | 'drop';
-  /** Of error (500) and html (502). */
-  status?: number | undefined;
-  /** Of slow, ms; default 3000. */
-  delayMs?: number | undefined;
-  /** Strikes each n-th request only, default 1. */
-  every?: number | undefined;
-}
-
-export interface MidtransOrder {
-  orderId: string;
-  grossAmount: number;
-  token: string;
-  redirectUrl: string;
-  /** When it was made, ms as Date.now() counts. */
-  at: number;
-  body: any;
-}
-
-export interface MidtransFake {
-  readonly url: string;
-  readonly fault: MidtransFault['kind'] | null;
-  /** Every order made, by order_id, oldest first. */
-  readonly orders: Map<string, MidtransOrder>;
-  readonly counts: Record<'requests' | 'created' | 'refused' | 'unauthorized' | 'faulted', number>;
-  /** Sets what goes wrong from now on; null mends everything. */
-  set (fault: MidtransFault | MidtransFault['kind'] | null): void;
-  close (): Promise<void>;
-}
-
-export interface MidtransFakeOptions {
-  /** 0 (default) takes a free one. */
-  port?: number | undefined;
-  /** Default '127.0.0.1'. */
-  host?: string | undefined;
-  /** Default 'SB-Mid-server-fake'. */
-  serverKey?: string | undefined;
-  fault?: MidtransFault | MidtransFault['kind'] | null | undefined;
-  /** How long it thinks, ms; default 0. */
-  latencyMs?: number | [min: number, max: number] | undefined;
-  ordersMax?: number | undefined;
-}
-
-/** Starts a Midtrans Snap server on loopback. */
-export function startMidtransFake (options?: MidtransFakeOptions): Promise<MidtransFake>;
+export {
+  MidtransFake, MidtransFakeOptions, MidtransFault, MidtransNotificationOptions, MidtransOrder,
+  MidtransTransaction, startMidtransFake
+} from './midtrans-fake';
+export { TcpFaults, TcpProxy, startTcpProxy } from './tcp-proxy';
 
 export interface SmtpFault {
   stage: 'connect' | 'auth' | 'mail' | 'rcpt' | 'data';

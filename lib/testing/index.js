@@ -4,6 +4,7 @@
 
 const { startMidtransFake } = require('./midtrans-fake');
 const { startSmtpFake } = require('./smtp-fake');
+const { startTcpProxy } = require('./tcp-proxy');
 const { useVirtualClock } = require('./virtual-clock');
 
-module.exports = { useVirtualClock, startMidtransFake, startSmtpFake };
+module.exports = { useVirtualClock, startMidtransFake, startSmtpFake, startTcpProxy };

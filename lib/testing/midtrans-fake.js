@@ -1,46 +1,27 @@
 'use strict';
 
-// A Midtrans Snap server for tests and demonstrations: real HTTP on loopback, a ledger of the
-// orders it made, and switches for the ways in which the real one fails.
+// A Midtrans server (Snap and Core) for tests and demonstrations: real HTTP on loopback, a ledger
+// of what it made, and switches for the ways in which the real one fails.
 
 const crypto = require('node:crypto');
 const http = require('node:http');
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
-const { bag, number, oneOf } = require('../base/options');
+const { bag, boolean, number } = require('../base/options');
+const { CoreLedger } = require('./midtrans-core');
+const { checkedFault, faultAnswer, strikes } = require('./midtrans-faults');
+const { notificationsOf, send } = require('./midtrans-notifier');
 
 const BODY_BYTES_MAX = 1 << 20;
 const ORDERS_MAX_DEFAULT = 1_000_000;
 const ORDER_ID = /^[A-Za-z0-9\-_~.]{1,50}$/;
-const FAULT_KINDS = ['hang', 'reset', 'error', 'html', 'slow', 'drop'];
-const FAULT_STATUS_DEFAULT = { error: 500, html: 502 };
+const LOG_MAX = 1000;
+const CORE_PATH =
+  /^\/v2\/([^/]+)\/(status|approve|deny|cancel|expire|refund\/online\/direct|refund)$/;
 
 const UNAUTHORIZED = 'Access denied due to unauthorized transaction, ' +
   'please check client or server key';
-const SERVER_TROUBLE = "Sorry, we've encountered an unexpected error";
-
-/**
- * @typedef {object} MidtransFault what goes wrong while it is set; a kind alone may be given as a
- *   string.
- * @property {'hang'|'reset'|'error'|'html'|'slow'|'drop'} kind hang: never answers. reset: cuts the
- *   connection before anything is made. error: a JSON error. html: an error page of a proxy in
- *   between. slow: makes the order, late. drop: makes the order, then cuts without an answer.
- * @property {number} [status] of error (500) and html (502)
- * @property {number} [delayMs] of slow (ms, default 3000)
- * @property {number} [every] strikes each n-th request only (default 1: all of them)
- */
-
-function checkedFault (fault) {
-  if (fault === null || fault === undefined) return null;
-  const given = typeof fault === 'string' ? { kind: fault } : bag('fault', fault);
-  const kind = oneOf('fault.kind', given.kind, FAULT_KINDS);
-  const { status = FAULT_STATUS_DEFAULT[kind], delayMs = 3000, every = 1 } = given;
-  if (status !== undefined) number('fault.status', status, { min: 400, max: 599, integer: true });
-  number('fault.delayMs', delayMs, { min: 0 });
-  number('fault.every', every, { min: 1, integer: true });
-  return { kind, status, delayMs, every, seen: 0 };
-}
 
 function checkedLatency (latencyMs) {
   const [min, max] = Array.isArray(latencyMs) ? latencyMs : [latencyMs, latencyMs];
@@ -86,6 +67,30 @@ async function textOf (request) {
   return Buffer.concat(chunks).toString('utf8');
 }
 
+/** Which call a request is: { operation, id, core }; undefined if it is none. */
+function callOf (method, path) {
+  if (path === '/snap/v1/transactions') {
+    return { operation: 'createTransaction', core: false, method: 'POST' };
+  }
+  if (path === '/v2/charge' || path === '/v2/capture') {
+    return { operation: path.slice('/v2/'.length), core: true, method: 'POST' };
+  }
+  const [, id, action] = CORE_PATH.exec(path) ?? [];
+  if (action === undefined) return undefined;
+  const operation = action === 'refund/online/direct' ? 'directRefund' : action;
+  return {
+    operation, id: decoded(id), core: true, method: operation === 'status' ? 'GET' : 'POST'
+  };
+}
+
+function decoded (text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function parsed (text) {
   try {
     return JSON.parse(text);
@@ -101,6 +106,12 @@ class MidtransFake {
   /** How requests ended; `requests` is their sum, with those in flight or left hanging. */
   counts = { requests: 0, created: 0, refused: 0, unauthorized: 0, faulted: 0 };
 
+  /** The newest requests, oldest first: { method, path, headers, text }. */
+  log = [];
+
+  #core;
+  #serverKey;
+  #trueStatus;
   #server;
   #credentials;
   #fault = null;
@@ -108,7 +119,8 @@ class MidtransFake {
   #ordersMax;
 
   constructor ({
-    serverKey = 'SB-Mid-server-fake', fault, latencyMs = 0, ordersMax = ORDERS_MAX_DEFAULT
+    serverKey = 'SB-Mid-server-fake', fault, latencyMs = 0, ordersMax = ORDERS_MAX_DEFAULT,
+    trueStatus = false, uniqueOrders = true, idempotency = true, fees = 0
   }) {
     if (typeof serverKey !== 'string' || serverKey === '') {
       throw invalidOption('serverKey', 'a non-empty string', serverKey);
@@ -116,6 +128,15 @@ class MidtransFake {
     this.#credentials = `Basic ${Buffer.from(`${serverKey}:`).toString('base64')}`;
     this.#latency = checkedLatency(latencyMs);
     this.#ordersMax = number('ordersMax', ordersMax, { min: 1, integer: true });
+    this.#serverKey = serverKey;
+    this.#trueStatus = boolean('trueStatus', trueStatus);
+    this.#core = new CoreLedger({
+      uniqueOrders: boolean('uniqueOrders', uniqueOrders),
+      idempotency: boolean('idempotency', idempotency),
+      fees: number('fees', fees, { min: 0, integer: true }),
+      ordersMax,
+      faultsOfOrder,
+    });
     this.set(fault);
     this.#server = http.createServer((request, response) => {
       this.#serve(request, response).catch(() => response.destroy());
@@ -126,6 +147,57 @@ class MidtransFake {
   get url () {
     const { address, family, port } = this.#server.address();
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  /**
+   * The transactions of Core, by order_id. `charges` counts how often an order was charged,
+   * `history` holds what was notified about it.
+   */
+  get transactions () {
+    return this.#core.transactions;
+  }
+
+  /**
+   * What a customer does on the page of a Snap order: chooses how to pay. From then on Core knows
+   * of it.
+   * @param {string} orderId
+   * @param {string} [paymentType] default 'bank_transfer'
+   */
+  choose (orderId, paymentType = 'bank_transfer') {
+    const order = this.orders.get(orderId);
+    if (order === undefined) throw invalidOption('orderId', 'an order', orderId);
+    this.#core.handle('charge', undefined, { ...order.body, payment_type: paymentType });
+  }
+
+  /** Puts a transaction into a state, as time and customers do: settlement unless given. */
+  settle (orderId, state = 'settlement') {
+    const transaction = this.#core.find(orderId);
+    if (transaction === undefined) throw invalidOption('orderId', 'a transaction', orderId);
+    this.#core.move(transaction, state);
+  }
+
+  /**
+   * The notifications of a transaction, signed.
+   * @param {string} orderId
+   * @param {object} [options]
+   * @param {number} [options.repeat] how often each (default 1)
+   * @param {'sent'|'reversed'|'shuffled'} [options.order] default 'sent'
+   * @param {boolean} [options.latest] only the last one
+   * @param {'signature'|'status'|'amount'|'order'} [options.forge] what is wrong with them. The
+   *   status is not covered by the signature, so that such a forgery verifies.
+   */
+  notifications (orderId, options) {
+    const transaction = this.#core.find(orderId);
+    if (transaction === undefined) throw invalidOption('orderId', 'a transaction', orderId);
+    return notificationsOf(transaction.history, this.#serverKey, options);
+  }
+
+  /**
+   * Sends them to `url`, one after the other.
+   * @returns {Promise<Array<{ body: object, status: number, text: string }>>}
+   */
+  notify (url, orderId, options) {
+    return send(url, this.notifications(orderId, options));
   }
 
   /** The fault in force, or null. */
@@ -158,44 +230,63 @@ class MidtransFake {
 
   async #serve (request, response) {
     this.counts.requests += 1;
-    const fault = this.#strikes();
+    const path = request.url.split('?', 1)[0];
+    const call = callOf(request.method, path);
+    const fault = strikes(this.#fault, call) ? this.#fault : null;
     // The body is taken in first, as a server does: the caller has sent all of it when it fails.
     const text = await textOf(request);
     if (text === undefined) return this.#refuse(response, 413, 'Request body is too large');
+    this.#note(request, path, text);
     if (fault !== null) this.counts.faulted += 1;
     switch (fault?.kind) {
       case 'hang': return;
       case 'reset': return request.socket.resetAndDestroy();
-      case 'error': return answer(response, fault.status, { error_messages: [SERVER_TROUBLE] });
+      case 'error': case 'business': case 'in-flight':
+        return answer(response, ...faultAnswer(fault, call), fault.headers);
       case 'html': return answerPage(response, fault.status);
-      case 'slow': await pause(fault.delayMs); break;
-      case 'drop':
-        this.#route(request, text);
-        return request.socket.resetAndDestroy();
     }
-    const { min, max } = this.#latency;
-    if (max > 0) await pause(min + (max - min) * Math.random());
-    const [status, body] = this.#route(request, text);
+    const thinking = fault?.kind === 'slow' ? fault.delayMs : this.#thinkingTime();
+    const [status, body] = await this.#carryOut(call, request, text, thinking);
+    if (fault?.kind === 'mute') return;
+    if (fault?.kind === 'drop') return request.socket.resetAndDestroy();
     answer(response, status, body);
   }
 
-  /** The fault that strikes this request, or null. */
-  #strikes () {
-    const fault = this.#fault;
-    if (fault === null) return null;
-    fault.seen += 1;
-    return fault.seen % fault.every === 0 ? fault : null;
+  #thinkingTime () {
+    const { min, max } = this.#latency;
+    return min + (max - min) * Math.random();
   }
 
-  #route (request, text) {
-    const path = request.url.split('?', 1)[0];
-    if (path !== '/snap/v1/transactions') return this.#refusal(404, 'Not found');
-    if (request.method !== 'POST') return this.#refusal(405, 'Method not allowed');
+  #note ({ method, headers }, path, text) {
+    this.log.push({ method, path, headers, text });
+    if (this.log.length > LOG_MAX) this.log.shift();
+  }
+
+  async #carryOut (call, request, text, thinkingMs) {
+    if (call === undefined) return this.#refusal(404, 'Not found');
+    if (request.method !== call.method) return this.#refusal(405, 'Method not allowed');
     if (!this.#authorized(request.headers.authorization)) {
       this.counts.unauthorized += 1;
-      return [401, { error_messages: [UNAUTHORIZED] }];
+      const message = { status_code: '401', status_message: UNAUTHORIZED };
+      return [401, call.core ? message : { error_messages: [UNAUTHORIZED] }];
     }
-    return this.#create(parsed(text));
+    const body = text === '' ? {} : parsed(text);
+    if (call.core) return this.#coreAnswer(call, request, body, thinkingMs);
+    if (thinkingMs > 0) await pause(thinkingMs);
+    return this.#create(body);
+  }
+
+  async #coreAnswer ({ operation, id, method }, request, body, thinkingMs) {
+    const key = method === 'POST' ? request.headers['idempotency-key'] : undefined;
+    const before = this.#core.begin(key, body);
+    if (before === 'in-flight') return faultAnswer({ kind: 'in-flight' });
+    if (before !== undefined) return [200, before];
+    if (thinkingMs > 0) await pause(thinkingMs);
+    const result = this.#core.handle(operation, id, body);
+    this.#core.end(key, body, result);
+    const code = Number(result.status_code);
+    // 407 is what an expired transaction has, and no error.
+    return [this.#trueStatus && code >= 400 && code !== 407 ? code : 200, result];
   }
 
   #authorized (header = '') {
@@ -242,9 +333,9 @@ function pause (ms) {
   return new Promise(resolve => { clock.setTimer(resolve, ms, false); });
 }
 
-function answer (response, status, body) {
+function answer (response, status, body, headers) {
   if (response.destroyed) return;
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' });
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers });
   response.end(JSON.stringify(body));
 }
 
@@ -256,8 +347,11 @@ function answerPage (response, status) {
 }
 
 /**
- * Starts a Midtrans Snap server: `POST /snap/v1/transactions` with Basic authentication answers
+ * Starts a Midtrans server. Snap: `POST /snap/v1/transactions` with Basic authentication answers
  * 201 `{ token, redirect_url }`, or `{ error_messages: [...] }` with the status that Midtrans uses.
+ * Core: charge, capture, status, approve, deny, cancel, expire, refund and direct refund; errors
+ * come under HTTP 200 with their code in the body. A card whose token_id begins with `deny` or
+ * `challenge` is; other methods of payment wait for `settle`.
  * @param {object} [options]
  * @param {number} [options.port] 0 (default) takes a free one
  * @param {string} [options.host] default '127.0.0.1'
@@ -265,6 +359,10 @@ function answerPage (response, status) {
  * @param {MidtransFault | string | null} [options.fault] what goes wrong from the start
  * @param {number | [number, number]} [options.latencyMs] how long it thinks (ms, default 0)
  * @param {number} [options.ordersMax] bound of the ledger, default 1,000,000
+ * @param {boolean} [options.trueStatus] errors of Core come with their own HTTP status
+ * @param {boolean} [options.uniqueOrders] false: an order is charged as often as it is asked for
+ * @param {boolean} [options.idempotency] false: Idempotency-Key is ignored
+ * @param {number} [options.fees] added to each amount, as automatic fees are
  * @returns {Promise<MidtransFake>}
  * @throws {TypeError | RangeError} ERR_INVALID_OPTION
  */

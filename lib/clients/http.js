@@ -1,0 +1,176 @@
+'use strict';
+
+// HTTP to one upstream, over undici's pooled connections: one answer or one error per request, a
+// time limit that covers all of it, and the knowledge whether anything was sent.
+
+const clock = require('../base/clock');
+const { SekeringError, invalidOption } = require('../base/errors');
+const { number } = require('../base/options');
+const { requirePeer } = require('../base/peer');
+
+const BODY_BYTES_MAX = 1 << 20;
+const CONNECTIONS = 64;
+const CONNECTIONS_MAX = 10_000;
+
+/** One request in flight: the handler that undici calls. */
+class Exchange {
+  sent = false;
+  settled = false;
+  status = 0;
+  headers = undefined;
+  #controller;
+  #chunks = [];
+  #bytes = 0;
+  #timer;
+
+  constructor ({ timeoutMs, signal, onSent }, resolve, reject) {
+    this.resolve = resolve;
+    this.reject = reject;
+    this.signal = signal;
+    this.onSent = onSent;
+    this.#timer = clock.setTimer(() => this.expire(timeoutMs), timeoutMs);
+    signal?.addEventListener('abort', this);
+  }
+
+  // As an event listener of the caller's signal; an object needs no closure.
+  handleEvent () {
+    this.giveUp(this.signal.reason);
+  }
+
+  expire (ms) {
+    this.giveUp(new SekeringError('ETIMEDOUT', `Timed out after ${ms}ms`));
+  }
+
+  giveUp (reason) {
+    this.fail(reason);
+    this.#controller?.abort(reason);
+  }
+
+  fail (error) {
+    if (this.settled) return;
+    this.release();
+    this.reject(error);
+  }
+
+  release () {
+    this.settled = true;
+    clock.clearTimer(this.#timer);
+    this.signal?.removeEventListener('abort', this);
+  }
+
+  // A connection is there, and the request is about to be written.
+  onRequestStart (controller) {
+    if (this.settled) {
+      controller.abort(new SekeringError('ETIMEDOUT', 'Given up before it was sent'));
+      return;
+    }
+    this.#controller = controller;
+    this.sent = true;
+    this.onSent?.();
+  }
+
+  onResponseStart (controller, status, headers) {
+    this.status = status;
+    this.headers = headers;
+  }
+
+  onResponseData (controller, chunk) {
+    this.#bytes += chunk.length;
+    if (this.#bytes > BODY_BYTES_MAX) {
+      this.giveUp(new SekeringError('ERR_BODY_TOO_LARGE', `Over ${BODY_BYTES_MAX} bytes`));
+    } else {
+      this.#chunks.push(chunk);
+    }
+  }
+
+  onResponseEnd () {
+    if (this.settled) return;
+    this.release();
+    const chunks = this.#chunks;
+    const bytes = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
+    this.resolve({ status: this.status, headers: this.headers, text: bytes.toString('utf8') });
+  }
+
+  onResponseError (controller, error) {
+    this.fail(error);
+  }
+}
+
+/** An address as { origin, prefix }, without what does not belong there. */
+function readBaseUrl (option, value) {
+  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
+  const fits = url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' &&
+    url.password === '' && url.search === '' && url.hash === '';
+  if (!fits) {
+    // The address may hold a password, so it is not shown.
+    throw invalidOption(option, 'an http or https address without a user, a query or a fragment',
+      typeof value === 'string' ? new URL('http://hidden') : value);
+  }
+  return { origin: url.origin, prefix: url.pathname.replace(/\/+$/, '') };
+}
+
+class HttpClient {
+  #dispatcher;
+  #pools = new Map();
+  #undici;
+  #connections;
+
+  /**
+   * @param {object} options
+   * @param {string} options.feature what it is for, for the error when undici is missing
+   * @param {object} [options.dispatcher] an undici dispatcher to use for all requests (say, a
+   *   ProxyAgent); it stays its owner's to close
+   * @param {number} [options.connections=64] to one origin, 1 to 10000
+   * @throws {SekeringError} ERR_MISSING_PEER
+   */
+  constructor ({ feature, dispatcher, connections = CONNECTIONS }) {
+    if (dispatcher !== undefined && typeof dispatcher?.dispatch !== 'function') {
+      throw invalidOption('dispatcher', 'a dispatcher of undici', dispatcher);
+    }
+    const bounds = { min: 1, max: CONNECTIONS_MAX, integer: true };
+    this.#connections = number('connections', connections, bounds);
+    this.#dispatcher = dispatcher;
+    if (dispatcher === undefined) this.#undici = requirePeer('undici', feature);
+  }
+
+  #dispatcherOf (origin) {
+    if (this.#dispatcher !== undefined) return this.#dispatcher;
+    let pool = this.#pools.get(origin);
+    if (pool === undefined) {
+      // One request at a time on a connection, and the time limits are ours.
+      pool = new this.#undici.Pool(origin, {
+        connections: this.#connections, pipelining: 1, headersTimeout: 0, bodyTimeout: 0,
+      });
+      this.#pools.set(origin, pool);
+    }
+    return pool;
+  }
+
+  /**
+   * @param {object} request { origin, method, path, headers, body }
+   * @param {object} options
+   * @param {number} options.timeoutMs of all of it, the wait for a connection included
+   * @param {AbortSignal} [options.signal]
+   * @param {() => void} [options.onSent] called just before the first byte is written
+   * @returns {Promise<{ status: number, headers: object, text: string }>} rejects with code
+   *   ETIMEDOUT, with the signal's reason, or with undici's error
+   */
+  request (request, options) {
+    return new Promise((resolve, reject) => {
+      options.signal?.throwIfAborted();
+      const exchange = new Exchange(options, resolve, reject);
+      try {
+        this.#dispatcherOf(request.origin).dispatch(request, exchange);
+      } catch (error) {
+        exchange.fail(error);
+      }
+    });
+  }
+
+  /** Closes the connections, once the requests on them are done. */
+  async close () {
+    await Promise.all([...this.#pools.values()].map(pool => pool.close()));
+  }
+}
+
+module.exports = { HttpClient, readBaseUrl };

@@ -1,0 +1,183 @@
+'use strict';
+
+// What goes wrong with Midtrans, told apart: what may be sent again, what nobody knows the outcome
+// of, what is the caller's fault.
+
+const { SekeringError } = require('../base/errors');
+const { retryAfterMs } = require('../primitives/classify');
+
+const MARK = Symbol.for('sekering.MidtransError');
+const TEXT_CHARACTERS_MAX = 300;
+const MESSAGES_MAX = 20;
+const TAKEN = /has already been (taken|utili[sz]ed)/i;
+
+/** Text from outside, fit for a message or a log: short, and on one line. */
+const clean = text => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
+  .slice(0, TEXT_CHARACTERS_MAX);
+
+class MidtransError extends SekeringError {
+  /**
+   * @param {string} code ERR_MIDTRANS_…
+   * @param {string} message
+   * @param {object} [details] its properties, and `cause`
+   */
+  constructor (code, message, details = {}) {
+    const { cause, response, retryAfter, ...shown } = details;
+    super(code, message, cause === undefined ? undefined : { cause });
+    Object.assign(this, {
+      operation: undefined,
+      orderId: undefined,
+      httpStatus: undefined,
+      statusCode: undefined,
+      validationMessages: [],
+      retryable: false,
+      ambiguous: false,
+      ...shown,
+    });
+    if (retryAfter !== undefined) this.retryAfter = retryAfter;
+    // It may hold what is nobody's business, so that neither inspect nor JSON shows it.
+    Object.defineProperty(this, 'response', { value: response, enumerable: false });
+  }
+
+  get name () { return 'MidtransError'; }
+
+  /** What retry() looks at: what is not to be sent again, ends it. */
+  get bail () { return !this.retryable; }
+
+  // What isRetryable() looks at.
+  get [Symbol.for('sekering.RetryableError')] () { return this.retryable; }
+  get [Symbol.for('sekering.NonRetryableError')] () { return !this.retryable; }
+  get [MARK] () { return true; }
+
+  toJSON () {
+    return { name: this.name, message: this.message, ...this };
+  }
+
+  // True for the errors of another copy of this package as well.
+  static [Symbol.hasInstance] (error) {
+    return typeof error === 'object' && error !== null && error[MARK] === true;
+  }
+}
+
+/** The code and the judgement for each status, of HTTP or in the body. */
+function classOf (status) {
+  if (status >= 500) return { code: 'ERR_MIDTRANS_SERVER', retryable: true, lost: true };
+  switch (status) {
+    case 401: return { code: 'ERR_MIDTRANS_UNAUTHORIZED' };
+    case 404: return { code: 'ERR_MIDTRANS_NOT_FOUND' };
+    case 406: return { code: 'ERR_MIDTRANS_CONFLICT' };
+    case 408: return { code: 'ERR_MIDTRANS_TIMEOUT', retryable: true, lost: true };
+    case 412: return { code: 'ERR_MIDTRANS_CANNOT_MODIFY' };
+    case 429: return { code: 'ERR_MIDTRANS_RATE_LIMITED', retryable: true };
+    default: return { code: 'ERR_MIDTRANS_REFUSED' };
+  }
+}
+
+const isRecord = body => typeof body === 'object' && body !== null && !Array.isArray(body);
+
+/** The status that counts: business errors come under HTTP 200, with a code in the body. */
+function statusOf (httpStatus, body) {
+  const written = isRecord(body) ? String(body.status_code) : '';
+  const code = /^[2-5]\d\d$/.test(written) ? Number(written) : undefined;
+  if (httpStatus >= 400) return code >= 400 ? code : httpStatus;
+  return code ?? httpStatus;
+}
+
+/** Whether a body is what Midtrans sends when all is well. */
+const isAnswer = (body, { core }) =>
+  isRecord(body) && (core ? body.status_code !== undefined : typeof body.token === 'string');
+
+/** Every message of an error's body, Snap's and Core's. */
+function messagesOf (body) {
+  if (!isRecord(body)) return [];
+  const list = value => (Array.isArray(value) ? value : []);
+  return [...list(body.error_messages), ...list(body.validation_messages)]
+    .filter(message => typeof message === 'string').slice(0, MESSAGES_MAX);
+}
+
+/**
+ * The error that an answer is; undefined when it is none. 407 (expired) is none.
+ * @param {{ httpStatus: number, headers: object, body: unknown }} answer body: undefined unless it
+ *   is JSON
+ * @param {object} request { operation, orderId, mutating, core, redact }
+ */
+function errorOfAnswer ({ httpStatus, headers, body }, request) {
+  const { operation, orderId, mutating, redact } = request;
+  const details = { operation, orderId, httpStatus, response: body };
+  const status = statusOf(httpStatus, body);
+  const inFlight = httpStatus === 202 && body?.transaction_status === undefined;
+  if (inFlight && mutating) {
+    return new MidtransError('ERR_MIDTRANS_IN_FLIGHT',
+      `Midtrans is still working on an earlier ${operation} of ${orderId}`,
+      { ...details, retryable: true, ambiguous: true });
+  }
+  if (status < 400 || (status === 407 && httpStatus < 300)) {
+    const fits = httpStatus < 300 && isAnswer(body, request);
+    return fits ? undefined : unreadable(httpStatus, request, details);
+  }
+  const messages = messagesOf(body).map(message => clean(redact(message)));
+  let { code, retryable = false, lost = false } = classOf(status);
+  if (messagesOf(body).some(message => TAKEN.test(message))) code = 'ERR_MIDTRANS_CONFLICT';
+  const said = [body?.status_message, ...messages].filter(text => typeof text === 'string');
+  return new MidtransError(code,
+    `Midtrans answered ${status} to ${operation}${orderId === undefined ? '' : ` of ${orderId}`}` +
+      (said.length === 0 ? '' : `: ${[...new Set(said)].map(t => clean(redact(t))).join('; ')}`),
+    {
+      ...details, statusCode: String(status), validationMessages: messages, retryable,
+      ambiguous: lost && mutating, retryAfter: retryAfterMs({ headers }),
+    });
+}
+
+/** An answer that is no answer: a page of a proxy, a redirect, half a body. */
+function unreadable (httpStatus, { operation, mutating }, details) {
+  return new MidtransError('ERR_MIDTRANS_RESPONSE',
+    `Midtrans's answer to ${operation} is unreadable (HTTP ${httpStatus})`,
+    { ...details, retryable: true, ambiguous: mutating });
+}
+
+/**
+ * The error of a request that got no answer.
+ * @param {Error} cause
+ * @param {object} request as above
+ * @param {boolean} sent whether any of it may have reached Midtrans
+ */
+function errorOfTransport (cause, { operation, orderId, mutating }, sent) {
+  const timedOut = cause.code === 'ETIMEDOUT' || cause.code === 'UND_ERR_CONNECT_TIMEOUT';
+  const what = timedOut ? 'did not answer in time' : 'could not be reached';
+  return new MidtransError(timedOut ? 'ERR_MIDTRANS_TIMEOUT' : 'ERR_MIDTRANS_NETWORK',
+    `Midtrans ${what} for ${operation}${orderId === undefined ? '' : ` of ${orderId}`} ` +
+      `(${clean(cause.code ?? cause.message)})`,
+    { operation, orderId, retryable: true, ambiguous: mutating && sent, cause });
+}
+
+/** Nobody knows whether it was done. */
+function unknownOutcome (cause, { operation, orderId, refundKey, core }) {
+  const details = { operation, orderId, ambiguous: true, retryable: !core, cause };
+  if (refundKey !== undefined) details.refundKey = refundKey;
+  const advice = core ? 'ask for its status before anything else'
+    : 'send it again under the same order_id, with resume: true';
+  return new MidtransError('ERR_MIDTRANS_UNKNOWN_OUTCOME',
+    `It is not known whether Midtrans has done ${operation} of ${orderId}: ${advice}`, details);
+}
+
+/** A Snap order was made, but the answer with its token was lost. */
+function tokenLost (cause, { operation, orderId }) {
+  return new MidtransError('ERR_MIDTRANS_UNKNOWN_OUTCOME',
+    `Midtrans has a page for ${orderId}, but the answer with its token was lost; so far nothing ` +
+      'has been paid on it', { operation, orderId, ambiguous: true, tokenLost: true, cause });
+}
+
+/** The order_id is another transaction's. */
+function orderConflict ({ operation, orderId }, transaction, cause) {
+  return new MidtransError('ERR_MIDTRANS_CONFLICT',
+    `${orderId} is another transaction already, so that ${operation} was not done`,
+    { operation, orderId, statusCode: '406', response: transaction, cause });
+}
+
+/** Whether an error says that Midtrans is in trouble, which is what a breaker has to hear of. */
+const blamesUpstream = error => error.retryable && error.code !== 'ERR_MIDTRANS_IN_FLIGHT';
+
+module.exports = {
+  MidtransError, blamesUpstream, errorOfAnswer, errorOfTransport, orderConflict, tokenLost,
+  unknownOutcome,
+};

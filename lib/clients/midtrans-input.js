@@ -1,0 +1,130 @@
+'use strict';
+
+// What Midtrans would refuse, or misunderstand, of the input of a call.
+
+const { Faults } = require('./input');
+
+const ORDER_ID = /^[A-Za-z0-9\-_~.]{1,50}$/;
+const ORDER_ID_TEXT = '1 to 50 characters of A-Z a-z 0-9 - _ ~ .';
+const TEXT_CHARACTERS_MAX = 255;
+const ITEMS_MAX = 10_000;
+
+// As segments of a path, these two name another place.
+const isOrderId = value =>
+  typeof value === 'string' && ORDER_ID.test(value) && value !== '.' && value !== '..';
+
+const isObject = value => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isAmount = value => Number.isSafeInteger(value) && value >= 1;
+
+function checkOrderId (faults, path, value) {
+  if (!isOrderId(value)) faults.add(path, ORDER_ID_TEXT, value);
+}
+
+function checkAmount (faults, path, value) {
+  if (!isAmount(value)) faults.add(path, 'an integer of at least 1', value);
+}
+
+function checkText (faults, path, value) {
+  const fits = typeof value === 'string' && value !== '' && value.length <= TEXT_CHARACTERS_MAX;
+  if (!fits) faults.add(path, `1 to ${TEXT_CHARACTERS_MAX} characters`, value);
+}
+
+function checkItems (faults, items, amount) {
+  if (!Array.isArray(items) || items.length === 0 || items.length > ITEMS_MAX) {
+    faults.add('item_details', `an array of 1 to ${ITEMS_MAX} items`, items);
+    return;
+  }
+  let sum = 0;
+  items.forEach((item, i) => {
+    const path = `item_details[${i}]`;
+    if (!isObject(item)) {
+      faults.add(path, 'an object', item);
+      return;
+    }
+    const { price, quantity } = item;
+    // A discount is an item with a negative price.
+    if (!Number.isSafeInteger(price)) faults.add(`${path}.price`, 'an integer', price);
+    if (!isAmount(quantity)) faults.add(`${path}.quantity`, 'an integer of at least 1', quantity);
+    sum += price * quantity;
+  });
+  if (isAmount(amount) && Number.isFinite(sum) && sum !== amount) {
+    faults.add('transaction_details.gross_amount', `the sum of item_details (${sum})`, amount);
+  }
+}
+
+function checkOrder (faults, body) {
+  const details = body.transaction_details;
+  if (!isObject(details)) {
+    faults.add('transaction_details', 'an object', details);
+    return;
+  }
+  checkOrderId(faults, 'transaction_details.order_id', details.order_id);
+  checkAmount(faults, 'transaction_details.gross_amount', details.gross_amount);
+  if (body.item_details !== undefined) checkItems(faults, body.item_details, details.gross_amount);
+}
+
+/** The body as it will be sent; undefined, and a fault, if it cannot be. */
+function toJson (faults, body) {
+  try {
+    return JSON.stringify(body);
+  } catch (error) {
+    faults.add('body', `an object that JSON can express (${error.message})`, body);
+    return undefined;
+  }
+}
+
+/** Checks a body with `check`, and makes JSON of it. */
+function checkBody (call, body, check) {
+  const faults = new Faults(call);
+  let json;
+  if (isObject(body)) {
+    check(faults, body);
+    json = toJson(faults, body);
+  } else {
+    faults.add('body', 'an object', body);
+  }
+  faults.throwIfAny();
+  return json;
+}
+
+const checks = {
+  createTransaction: checkOrder,
+
+  charge (faults, body) {
+    checkText(faults, 'payment_type', body.payment_type);
+    checkOrder(faults, body);
+  },
+
+  capture (faults, body) {
+    checkOrderId(faults, 'transaction_id', body.transaction_id);
+    checkAmount(faults, 'gross_amount', body.gross_amount);
+  },
+};
+
+/** Checks an order_id or transaction_id. */
+function checkId (call, id) {
+  const faults = new Faults(call);
+  checkOrderId(faults, 'id', id);
+  faults.throwIfAny();
+}
+
+/** Checks what a refund is given, all of which may be left out. */
+function checkRefund (call, id, body) {
+  const faults = new Faults(call);
+  checkOrderId(faults, 'id', id);
+  if (!isObject(body)) faults.add('body', 'an object', body);
+  const { refund_key: key, amount, reason } = isObject(body) ? body : {};
+  if (key !== undefined) checkText(faults, 'refund_key', key);
+  if (amount !== undefined) checkAmount(faults, 'amount', amount);
+  if (reason !== undefined) checkText(faults, 'reason', reason);
+  faults.throwIfAny();
+}
+
+/**
+ * Checks the body of a call that is named after it.
+ * @returns {string} the body as JSON
+ * @throws {TypeError} ERR_INVALID_INPUT
+ */
+const readBody = (call, body) => checkBody(call, body, checks[call]);
+
+module.exports = { ORDER_ID, checkId, checkRefund, isOrderId, readBody };

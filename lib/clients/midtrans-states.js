@@ -1,0 +1,126 @@
+'use strict';
+
+// The life of a Midtrans transaction, as pure functions. Notifications come several times and out
+// of order: what one of them may change is decided here.
+
+const { invalidOption } = require('../base/errors');
+
+// Where each state may go next, as Midtrans documents it.
+const NEXT = {
+  authorize: ['capture', 'cancel', 'deny', 'expire'],
+  pending: ['capture', 'settlement', 'deny', 'cancel', 'expire'],
+  capture: ['settlement', 'cancel'],
+  settlement: ['refund', 'partial_refund', 'chargeback', 'partial_chargeback'],
+  partial_refund: ['partial_refund', 'refund'],
+  partial_chargeback: ['chargeback'],
+  deny: [],
+  cancel: [],
+  expire: [],
+  failure: [],
+  refund: [],
+  chargeback: [],
+};
+
+// What happens rarely, and is believed only when GET status says so: some bank transfers are denied
+// within minutes of their settlement, and a transaction that has not begun may fail.
+const NEXT_IF_CONFIRMED = {
+  authorize: ['failure'],
+  pending: ['failure'],
+  settlement: ['deny'],
+};
+
+const transactionStates = Object.freeze(Object.keys(NEXT));
+
+const later = new Map(transactionStates.map(state => [state, reachable(state)]));
+
+/** All states that a transaction may be in some time after `state`. */
+function reachable (state) {
+  const found = new Set();
+  const open = [state];
+  while (open.length > 0) {
+    for (const next of NEXT[open.pop()]) {
+      if (found.has(next)) continue;
+      found.add(next);
+      open.push(next);
+    }
+  }
+  return found;
+}
+
+const isState = state => Object.hasOwn(NEXT, state);
+
+/**
+ * Whether a transaction may go from one state to the other in one step.
+ * @param {string} from
+ * @param {string} to
+ * @param {{ confirmed?: boolean }} [options] whether GET status says that it is in `to`
+ */
+function canMove (from, to, { confirmed = false } = {}) {
+  if (!isState(from) || !isState(to)) return false;
+  return NEXT[from].includes(to) ||
+    (confirmed && (NEXT_IF_CONFIRMED[from] ?? []).includes(to));
+}
+
+/** Whether nothing follows a state. */
+const isFinalState = state => isState(state) && NEXT[state].length === 0;
+
+/**
+ * What a notification (or an answer of GET status) does to the state that is known.
+ *
+ * - `first`: nothing was known; the state is taken over
+ * - `moved`: the transaction goes on to the next state
+ * - `caught-up`: it has gone on by more than one step, of which the others were missed; believed
+ *   only when confirmed
+ * - `same`: nothing new (a partial refund may be another one: look at the amounts)
+ * - `stale`: late news of a state that it has left
+ * - `unconfirmed`: possible, but only if GET status says so
+ * - `refused`: impossible
+ *
+ * @param {string|null|undefined} current the state known so far, if any
+ * @param {string} incoming
+ * @param {{ confirmed?: boolean }} [options] whether `incoming` is from GET status
+ * @returns {{ state: string|undefined, changed: boolean, verdict: string }} the state to keep
+ */
+function advance (current, incoming, { confirmed = false } = {}) {
+  const known = current ?? undefined;
+  if (known !== undefined && !isState(known)) {
+    throw invalidOption('current', 'a state of a transaction', current);
+  }
+  const stay = verdict => ({ state: known, changed: false, verdict });
+  const move = verdict => ({ state: incoming, changed: true, verdict });
+  if (!isState(incoming)) return stay('refused');
+  if (known === undefined) return move('first');
+  if (known === incoming) return stay('same');
+  if (canMove(known, incoming)) return move('moved');
+  if (canMove(known, incoming, { confirmed: true })) {
+    return confirmed ? move('moved') : stay('unconfirmed');
+  }
+  if (later.get(known).has(incoming)) return confirmed ? move('caught-up') : stay('unconfirmed');
+  return stay(later.get(incoming).has(known) ? 'stale' : 'refused');
+}
+
+/**
+ * Whether a status body or a notification says that the money is there: status_code 200, settlement
+ * or capture, and no doubt about fraud. Of a notification only the amount, the order and the status
+ * code are signed: ask GET status before believing it.
+ */
+function isPaid (transaction) {
+  const { status_code: code, transaction_status: state, fraud_status: fraud } = transaction ?? {};
+  return String(code) === '200' && (state === 'settlement' || state === 'capture') &&
+    (fraud === undefined || fraud === null || fraud === 'accept');
+}
+
+/**
+ * The amount of the order that a status body is about, without the fees that Midtrans may have
+ * added to it; undefined if it does not say.
+ * @returns {number|undefined}
+ */
+function amountOf (transaction) {
+  const info = transaction?.metadata?.extra_info?.gross_amount_info;
+  const written = info?.original_amount ?? transaction?.gross_amount;
+  if (typeof written !== 'string' && typeof written !== 'number') return undefined;
+  const amount = written === '' ? NaN : Number(written);
+  return Number.isFinite(amount) ? amount : undefined;
+}
+
+module.exports = { advance, amountOf, canMove, isFinalState, isPaid, transactionStates };

@@ -1,0 +1,180 @@
+import { EventEmitter } from 'node:events';
+import CircuitBreaker = require('../primitives/breaker');
+import retry = require('../primitives/retry');
+import { GrowingTimeout } from '../primitives/timeout';
+
+export {
+  Confirmation, TransactionState, Verdict, advance, amountOf, canMove, isFinalState, isPaid,
+  transactionStates
+} from './midtrans-states';
+
+export interface MidtransOptions {
+  serverKey: string;
+  /** Whether to use Midtrans's production instead of its sandbox. Default false. */
+  production?: boolean | undefined;
+  /** Other addresses, for tests and proxies. */
+  baseUrls?: { snap?: string | undefined; core?: string | undefined } | undefined;
+  /** ms that one request may take, default 10000; false for no limit. */
+  timeout?: number | GrowingTimeout | false | undefined;
+  /** Laid over retryPresets.payment; false for none. */
+  retry?: Omit<retry.Options, 'signal' | 'attemptTimeout'> | false | null | undefined;
+  /**
+   * Laid over presets.midtrans with volumeThreshold 5 and no time limit of its own; or a breaker;
+   * false for none.
+   */
+  breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | null | undefined;
+  /** To each address, 1 to 10000, default 64. */
+  connections?: number | undefined;
+  /** An undici dispatcher to use for all requests. */
+  dispatcher?: object | undefined;
+  /** The form of your own order ids; a notification about another id is not verified. */
+  orderIdPattern?: RegExp | undefined;
+}
+
+export interface CallOptions {
+  /**
+   * Ends the call at once: with the reason, or, if something was sent that may have been carried
+   * out, with ERR_MIDTRANS_UNKNOWN_OUTCOME.
+   */
+  signal?: AbortSignal | undefined;
+  /**
+   * Whether an earlier call with the same input may have got through: then its outcome is looked up
+   * before anything is sent.
+   */
+  resume?: boolean | undefined;
+}
+
+export interface OrderBody {
+  transaction_details: {
+    /** 1 to 50 characters of A-Z a-z 0-9 - _ ~ . */
+    order_id: string;
+    /** An integer, the sum of item_details if there are any. */
+    gross_amount: number;
+    [name: string]: unknown;
+  };
+  item_details?: Array<{ price: number; quantity: number; [name: string]: unknown }> | undefined;
+  [name: string]: unknown;
+}
+
+export interface ChargeBody extends OrderBody {
+  payment_type: string;
+}
+
+export interface RefundBody {
+  /** The same key is the same refund. One is made for each call unless given. */
+  refund_key?: string | undefined;
+  /** An integer; all that is left unless given. */
+  amount?: number | undefined;
+  reason?: string | undefined;
+  [name: string]: unknown;
+}
+
+/** What Core answers. */
+export interface Transaction {
+  status_code: string;
+  status_message?: string;
+  transaction_id?: string;
+  order_id?: string;
+  gross_amount?: string;
+  payment_type?: string;
+  transaction_status?: string;
+  fraud_status?: string;
+  [name: string]: any;
+}
+
+export interface Alert {
+  /** The key was not accepted; or nobody knows whether a call was carried out. */
+  kind: 'unauthorized' | 'unknown-outcome';
+  error: MidtransError;
+}
+
+export interface Confirmed {
+  /** The answer of GET status. */
+  transaction: Transaction;
+  state: string;
+  paid: boolean;
+  /** Of the order, without fees. */
+  amount: number | undefined;
+}
+
+/**
+ * A client of Midtrans (Snap and Core). What a call may have done is looked up before it is sent
+ * again; what stays unknown is an error with `ambiguous: true`.
+ */
+export class MidtransClient extends EventEmitter {
+  /**
+   * Needs the package undici.
+   * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER
+   */
+  constructor (options: MidtransOptions);
+  readonly breaker: CircuitBreaker<any, any> | undefined;
+
+  /** Snap: makes a payment page. */
+  createTransaction (body: OrderBody, options?: CallOptions): Promise<{
+    token: string; redirect_url: string; [name: string]: any;
+  }>;
+  /** Core: charges an order. */
+  charge (body: ChargeBody, options?: CallOptions): Promise<Transaction>;
+  /** Core: takes what was authorized. */
+  capture (
+    body: { transaction_id: string; gross_amount: number; [name: string]: unknown },
+    options?: CallOptions
+  ): Promise<Transaction>;
+  /** Core: the state of a transaction, by its id or its order's. */
+  status (id: string, options?: CallOptions): Promise<Transaction>;
+  approve (id: string, options?: CallOptions): Promise<Transaction>;
+  deny (id: string, options?: CallOptions): Promise<Transaction>;
+  cancel (id: string, options?: CallOptions): Promise<Transaction>;
+  expire (id: string, options?: CallOptions): Promise<Transaction>;
+  /** Core: gives money back. */
+  refund (id: string, body?: RefundBody, options?: CallOptions): Promise<Transaction>;
+  /** Core: the same, for the methods of payment that are refunded online. */
+  directRefund (id: string, body?: RefundBody, options?: CallOptions): Promise<Transaction>;
+  /** Whether Midtrans answers and accepts the key; past the breaker. */
+  ping (options?: { signal?: AbortSignal | undefined }): Promise<{ ok: true; latencyMs: number }>;
+
+  /** Whether the signature of a notification is right. It does not cover the state. */
+  verifyNotification (notification: unknown): boolean;
+  /** Verifies a notification, and asks Midtrans what is true. */
+  confirmNotification (notification: unknown, options?: CallOptions): Promise<Confirmed>;
+
+  /** Closes the connections, once the calls on them are done. */
+  close (): Promise<void>;
+
+  on (event: 'alert', listener: (alert: Alert) => void): this;
+  on (event: string | symbol, listener: (...args: any[]) => void): this;
+  once (event: 'alert', listener: (alert: Alert) => void): this;
+  once (event: string | symbol, listener: (...args: any[]) => void): this;
+}
+
+export type MidtransErrorCode =
+  | 'ERR_MIDTRANS_UNKNOWN_OUTCOME' | 'ERR_MIDTRANS_UNAUTHORIZED' | 'ERR_MIDTRANS_NOT_FOUND'
+  | 'ERR_MIDTRANS_CONFLICT' | 'ERR_MIDTRANS_CANNOT_MODIFY' | 'ERR_MIDTRANS_REFUSED'
+  | 'ERR_MIDTRANS_RATE_LIMITED' | 'ERR_MIDTRANS_SERVER' | 'ERR_MIDTRANS_TIMEOUT'
+  | 'ERR_MIDTRANS_NETWORK' | 'ERR_MIDTRANS_RESPONSE' | 'ERR_MIDTRANS_IN_FLIGHT'
+  | 'ERR_MIDTRANS_SIGNATURE';
+
+export class MidtransError extends Error {
+  private constructor ();
+  readonly code: MidtransErrorCode;
+  /** The method of the client. */
+  readonly operation: string | undefined;
+  readonly orderId: string | undefined;
+  readonly httpStatus: number | undefined;
+  /** Midtrans's own code, that of HTTP if there was none. */
+  readonly statusCode: string | undefined;
+  readonly validationMessages: string[];
+  /** Whether the call may be sent again as it is. */
+  readonly retryable: boolean;
+  /** Whether the call may have been carried out. */
+  readonly ambiguous: boolean;
+  /** Of a refund, to send it again with. */
+  readonly refundKey?: string;
+  /** Snap knows the order, but its token was lost. */
+  readonly tokenLost?: true;
+  /** ms that Midtrans asks to wait. */
+  readonly retryAfter?: number;
+  /** The body of the answer, which neither inspect nor JSON shows. */
+  readonly response: any;
+  toJSON (): Record<string, unknown>;
+}

@@ -1,0 +1,339 @@
+'use strict';
+
+// sekering/midtrans: a client of Midtrans (Snap and Core) for which a failed call is never a reason
+// to take the money twice.
+
+const Emitter = require('../base/emitter');
+const { SekeringError, invalidOption } = require('../base/errors');
+const { bag, boolean } = require('../base/options');
+const CircuitBreaker = require('../primitives/breaker');
+const { presets, retryPresets } = require('../primitives/presets');
+const { RetryPlan } = require('../primitives/retry-plan');
+const { Timeout, readSignal } = require('../primitives/timeout');
+const { HttpClient, readBaseUrl } = require('./http');
+const { MidtransCall } = require('./midtrans-call');
+const {
+  MidtransError, blamesUpstream, errorOfAnswer, errorOfTransport
+} = require('./midtrans-errors');
+const { isSigned } = require('./midtrans-notification');
+const requests = require('./midtrans-requests');
+const states = require('./midtrans-states');
+
+const OPTIONS = [
+  'serverKey', 'production', 'baseUrls', 'timeout', 'retry', 'breaker', 'connections', 'dispatcher',
+  'orderIdPattern'
+];
+
+const HOSTS = {
+  production: { snap: 'https://app.midtrans.com', core: 'https://api.midtrans.com' },
+  sandbox: { snap: 'https://app.sandbox.midtrans.com', core: 'https://api.sandbox.midtrans.com' },
+};
+
+// No order has this id: the answer that there is none shows that Midtrans is there and knows us.
+const PING_ID = 'sekering-ping';
+
+// A key that is shorter is a test's, and would be found in every other word.
+const REDACTED_CHARACTERS_MIN = 8;
+
+// One failed call alone is no reason to stop all payments.
+const VOLUME_THRESHOLD = 5;
+
+/** What came of a request that says nothing bad of Midtrans: a body, or a caller's error. */
+class Outcome {
+  constructor (body, error) {
+    this.body = body;
+    this.error = error;
+  }
+}
+
+function checkOptions (options) {
+  for (const name of Object.keys(options)) {
+    if (OPTIONS.includes(name)) continue;
+    throw invalidOption(name, `no such option (there are ${OPTIONS.join(', ')})`, options[name],
+      RangeError);
+  }
+  const { serverKey, production = false, orderIdPattern } = options;
+  if (typeof serverKey !== 'string' || serverKey === '') {
+    throw invalidOption('serverKey', 'a text that is not empty', serverKey);
+  }
+  boolean('production', production);
+  if (orderIdPattern !== undefined && !(orderIdPattern instanceof RegExp)) {
+    throw invalidOption('orderIdPattern', 'a regular expression', orderIdPattern);
+  }
+}
+
+/** Addresses with or without the paths that the official client has in them. */
+function readHosts ({ production = false, baseUrls }) {
+  const given = { ...HOSTS[production ? 'production' : 'sandbox'], ...bag('baseUrls', baseUrls) };
+  const snap = readBaseUrl('baseUrls.snap', given.snap);
+  const core = readBaseUrl('baseUrls.core', given.core);
+  snap.prefix = snap.prefix.replace(/\/snap\/v1$/, '');
+  core.prefix = core.prefix.replace(/\/v2$/, '');
+  return { snap, core };
+}
+
+function readRetry (value) {
+  if (value === false || value === null) return { retries: 0 };
+  if (Array.isArray(value)) throw invalidOption('retry', 'an object', value);
+  const options = { ...retryPresets.payment, ...bag('retry', value) };
+  new RetryPlan(options); // Checks them.
+  return options;
+}
+
+function readBreaker (value) {
+  if (value === false || value === null) return undefined;
+  if (typeof value?.run === 'function') return value;
+  // The time limit is the request's, which knows whether anything was sent.
+  return new CircuitBreaker(call => call(), {
+    ...presets.midtrans, volumeThreshold: VOLUME_THRESHOLD, timeout: false, name: 'midtrans',
+    ...bag('breaker', value)
+  });
+}
+
+function parse (text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Takes the key out of what others say. */
+function redactor (serverKey, credentials) {
+  if (serverKey.length < REDACTED_CHARACTERS_MIN) return text => text;
+  return text => text.replaceAll(serverKey, '[server key]').replaceAll(credentials, '[server key]');
+}
+
+class MidtransClient extends Emitter {
+  #http;
+  #hosts;
+  #headers;
+  #redact;
+  #retry;
+  #timeout;
+  #verify;
+  #transport;
+
+  /** Options as the types describe them; README has them too. */
+  constructor (options) {
+    super();
+    const given = bag('options', options);
+    checkOptions(given);
+    const { serverKey, timeout = presets.midtrans.timeout, orderIdPattern } = given;
+    const credentials = Buffer.from(`${serverKey}:`).toString('base64');
+    this.#headers = {
+      accept: 'application/json', authorization: `Basic ${credentials}`, 'user-agent': 'sekering'
+    };
+    this.#redact = redactor(serverKey, credentials);
+    this.#hosts = readHosts(given);
+    this.#retry = readRetry(given.retry);
+    this.#timeout = new Timeout(timeout === false ? Infinity : timeout);
+    const { connections, dispatcher } = given;
+    this.#http = new HttpClient({ feature: 'sekering/midtrans', connections, dispatcher });
+    this.breaker = readBreaker(given.breaker);
+    // Without the flags that make a pattern remember.
+    const pattern = orderIdPattern && new RegExp(orderIdPattern, orderIdPattern.flags
+      .replace(/[gy]/g, ''));
+    const isOurs = orderId => pattern === undefined || pattern.test(orderId);
+    this.#verify = notification => isSigned(notification, serverKey, isOurs);
+    this.#transport = {
+      send: (request, context) => this.#send(request, context),
+      look: (id, context) => this.#look(id, context),
+    };
+  }
+
+  // ---- Calls -----------------------------------------------------------------------------------
+
+  /** Snap: makes a payment page. Resolves with `{ token, redirect_url }`. */
+  async createTransaction (body, options) {
+    return this.#call(requests.snapRequest(body), options);
+  }
+
+  /** Core: charges an order. */
+  async charge (body, options) {
+    return this.#call(requests.chargeRequest(body), options);
+  }
+
+  /** Core: takes what was authorized: `{ transaction_id, gross_amount }`. */
+  async capture (body, options) {
+    return this.#call(requests.captureRequest(body), options);
+  }
+
+  /** Core: the state of a transaction, by its id or its order's. */
+  async status (id, options) {
+    return this.#call(requests.statusRequest(id), options);
+  }
+
+  async approve (id, options) { return this.#change('approve', id, options); }
+  async deny (id, options) { return this.#change('deny', id, options); }
+  async cancel (id, options) { return this.#change('cancel', id, options); }
+  async expire (id, options) { return this.#change('expire', id, options); }
+
+  /** Core: gives money back: `{ refund_key, amount, reason }`, all of which may be left out. */
+  async refund (id, body, options) {
+    return this.#call(requests.refundRequest('refund', id, body), options);
+  }
+
+  /** Core: the same, for the methods of payment that are refunded online. */
+  async directRefund (id, body, options) {
+    return this.#call(requests.refundRequest('directRefund', id, body), options);
+  }
+
+  /**
+   * Whether Midtrans answers and accepts the key. Asks once, past the breaker, which hears nothing.
+   * @returns {Promise<{ ok: true, latencyMs: number }>}
+   */
+  async ping ({ signal } = {}) {
+    const began = performance.now();
+    await this.#look(PING_ID, { signal: readSignal(signal), operation: 'ping' });
+    return { ok: true, latencyMs: performance.now() - began };
+  }
+
+  // ---- Notifications ---------------------------------------------------------------------------
+
+  /**
+   * Whether the signature of a notification is right. It covers the order, the status code and the
+   * amount, NOT the state: ask GET status before the state of an order is changed, as
+   * confirmNotification does.
+   * @param {object|string} notification the body, parsed or as JSON
+   */
+  verifyNotification (notification) {
+    return this.#verify(typeof notification === 'string' ? parse(notification) : notification);
+  }
+
+  /**
+   * Verifies a notification and asks Midtrans what is true.
+   * @returns {Promise<{ transaction: object, state: string, paid: boolean, amount: number }>}
+   * @throws {MidtransError} ERR_MIDTRANS_SIGNATURE
+   */
+  async confirmNotification (notification, options) {
+    const body = typeof notification === 'string' ? parse(notification) : notification;
+    if (!this.#verify(body)) throw this.#forged('is not signed by Midtrans', body);
+    const transaction = await this.status(body.transaction_id ?? body.order_id, options);
+    if (transaction.order_id !== body.order_id) {
+      throw this.#forged('names a transaction of another order', body);
+    }
+    return {
+      transaction,
+      state: transaction.transaction_status,
+      paid: states.isPaid(transaction),
+      amount: states.amountOf(transaction),
+    };
+  }
+
+  #forged (what, body) {
+    const orderId = typeof body?.order_id === 'string' ? body.order_id.slice(0, 50) : undefined;
+    return new MidtransError('ERR_MIDTRANS_SIGNATURE', `A notification ${what}`,
+      { operation: 'notification', orderId });
+  }
+
+  /** Closes the connections, once the calls on them are done. */
+  async close () {
+    await this.#http.close();
+  }
+
+  // ---- Inside ----------------------------------------------------------------------------------
+
+  #change (operation, id, options) {
+    return this.#call(requests.changeRequest(operation, id), options);
+  }
+
+  async #call (request, options) {
+    const { signal, resume = false } = bag('options', options);
+    boolean('resume', resume);
+    const call = new MidtransCall(this.#transport, request, resume);
+    try {
+      return await call.run(this.#retry, readSignal(signal));
+    } catch (error) {
+      if (error?.code === 'ERR_MIDTRANS_UNKNOWN_OUTCOME') {
+        this.emit('alert', { kind: 'unknown-outcome', error });
+      }
+      throw error;
+    }
+  }
+
+  /** One request through the breaker. Errors that are the caller's fault count as successes. */
+  async #send (request, context) {
+    const { breaker } = this;
+    let failure;
+    const ask = async ({ signal }) => {
+      try {
+        return await this.#ask(request, { ...context, signal });
+      } catch (error) {
+        failure = error;
+        throw error;
+      }
+    };
+    const outcome = breaker?.enabled
+      ? await breaker.run(ask, { signal: context.signal })
+      : await ask(context);
+    // The answer of a breaker's own fallback is no answer of Midtrans's.
+    if (!(outcome instanceof Outcome)) {
+      throw failure ?? new SekeringError('EOPENBREAKER', 'Breaker is open');
+    }
+    if (outcome.error !== undefined) throw outcome.error;
+    return outcome.body;
+  }
+
+  /**
+   * Asks for the status, past the breaker: whoever does not know what has become of his money is
+   * not to be told that the circuit is open.
+   * @returns {Promise<object|undefined>} undefined when there is no such transaction
+   */
+  async #look (id, { signal, operation = 'status' }) {
+    const request = { ...requests.statusRequest(id), operation };
+    const { body, error } = await this.#ask(request, { signal, attempt: 1 });
+    if (error?.code === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
+    if (error !== undefined) throw error;
+    return body;
+  }
+
+  async #ask (request, { signal, attempt, onSent }) {
+    const described = { ...request, redact: this.#redact };
+    let sent = false;
+    let answer;
+    try {
+      answer = await this.#http.request(this.#describe(request), {
+        timeoutMs: this.#timeout.limitOf(attempt),
+        signal,
+        onSent: () => {
+          sent = true;
+          onSent?.();
+        },
+      });
+    } catch (cause) {
+      if (signal?.aborted) throw signal.reason;
+      throw errorOfTransport(cause, request, sent);
+    }
+    const { status: httpStatus, headers, text } = answer;
+    const body = parse(text);
+    const error = errorOfAnswer({ httpStatus, headers, body }, described);
+    if (error === undefined) return new Outcome(body);
+    if (error.code === 'ERR_MIDTRANS_UNAUTHORIZED') {
+      this.emit('alert', { kind: 'unauthorized', error });
+    }
+    if (blamesUpstream(error)) throw error;
+    return new Outcome(undefined, error);
+  }
+
+  #describe ({ method, path, json, core, idempotencyKey }) {
+    const { origin, prefix } = this.#hosts[core ? 'core' : 'snap'];
+    const headers = { ...this.#headers };
+    if (method === 'POST') headers['content-type'] = 'application/json';
+    if (idempotencyKey !== undefined) headers['idempotency-key'] = idempotencyKey;
+    return { origin, method, path: prefix + path, headers, body: json };
+  }
+}
+
+const { advance, amountOf, canMove, isFinalState, isPaid, transactionStates } = states;
+
+module.exports = {
+  MidtransClient,
+  MidtransError,
+  advance,
+  amountOf,
+  canMove,
+  isFinalState,
+  isPaid,
+  transactionStates,
+};

@@ -1,0 +1,111 @@
+export type MidtransOperation =
+  | 'createTransaction' | 'charge' | 'capture' | 'status' | 'approve' | 'deny' | 'cancel'
+  | 'expire' | 'refund' | 'directRefund';
+
+export interface MidtransFault {
+  /**
+   * hang: never answers. reset: cuts the connection before anything is made. error: a JSON error.
+   * html: an error page of a proxy in between. slow: makes the order, late. drop: makes the order,
+   * then cuts without an answer. mute: makes the order and never answers. business: an error in the
+   * body under HTTP 200 (Core only). in-flight: HTTP 202, an earlier request is being worked on.
+   */
+  kind: 'hang' | 'reset' | 'error' | 'html' | 'slow' | 'drop' | 'mute' | 'business' | 'in-flight';
+  /** Of error (500), html (502) and business (500). */
+  status?: number | undefined;
+  /** Of slow, ms; default 3000. */
+  delayMs?: number | undefined;
+  /** Strikes each n-th request only, default 1. */
+  every?: number | undefined;
+  /** Strikes this call only. */
+  on?: MidtransOperation | undefined;
+  /** Strikes so many times, and then no more. */
+  times?: number | undefined;
+  /** Of the answer, Retry-After say. */
+  headers?: Record<string, string> | undefined;
+}
+
+export interface MidtransOrder {
+  orderId: string;
+  grossAmount: number;
+  token: string;
+  redirectUrl: string;
+  /** When it was made, ms as Date.now() counts. */
+  at: number;
+  body: any;
+}
+
+export interface MidtransTransaction {
+  transaction_id: string;
+  order_id: string;
+  gross_amount: string;
+  payment_type: string;
+  transaction_status: string;
+  fraud_status?: string;
+  /** How often the order was charged. */
+  charges: number;
+  /** What was notified about it. */
+  history: any[];
+  [name: string]: any;
+}
+
+export interface MidtransNotificationOptions {
+  /** How often each, default 1. */
+  repeat?: number | undefined;
+  /** Default 'sent'. */
+  order?: 'sent' | 'reversed' | 'shuffled' | undefined;
+  /** Only the last one. */
+  latest?: boolean | undefined;
+  /** What is wrong with them; the status is not covered by the signature. */
+  forge?: 'signature' | 'status' | 'amount' | 'order' | undefined;
+}
+
+export interface MidtransFake {
+  readonly url: string;
+  readonly fault: MidtransFault['kind'] | null;
+  /** Every Snap order made, by order_id, oldest first. */
+  readonly orders: Map<string, MidtransOrder>;
+  /** The transactions of Core, by order_id. */
+  readonly transactions: Map<string, MidtransTransaction>;
+  readonly counts: Record<'requests' | 'created' | 'refused' | 'unauthorized' | 'faulted', number>;
+  /** The newest requests, oldest first. */
+  readonly log: Array<{
+    method: string; path: string; headers: Record<string, string>; text: string;
+  }>;
+  /** Sets what goes wrong from now on; null mends everything. */
+  set (fault: MidtransFault | MidtransFault['kind'] | null): void;
+  /** What a customer does on the page of a Snap order; default 'bank_transfer'. */
+  choose (orderId: string, paymentType?: string): void;
+  /** Puts a transaction into a state, settlement unless given. */
+  settle (orderId: string, state?: string): void;
+  /** The notifications of a transaction, signed. */
+  notifications (orderId: string, options?: MidtransNotificationOptions): any[];
+  /** Sends them to `url`, one after the other. */
+  notify (url: string, orderId: string, options?: MidtransNotificationOptions): Promise<Array<{
+    body: any; status: number; text: string;
+  }>>;
+  close (): Promise<void>;
+}
+
+export interface MidtransFakeOptions {
+  /** 0 (default) takes a free one. */
+  port?: number | undefined;
+  /** Default '127.0.0.1'. */
+  host?: string | undefined;
+  /** Default 'SB-Mid-server-fake'. */
+  serverKey?: string | undefined;
+  fault?: MidtransFault | MidtransFault['kind'] | null | undefined;
+  /** How long it thinks, ms; default 0. */
+  latencyMs?: number | [min: number, max: number] | undefined;
+  ordersMax?: number | undefined;
+  /** Errors of Core come with their own HTTP status instead of 200. */
+  trueStatus?: boolean | undefined;
+  /** False: an order is charged as often as it is asked for. */
+  uniqueOrders?: boolean | undefined;
+  /** False: Idempotency-Key is ignored. */
+  idempotency?: boolean | undefined;
+  /** Added to each amount, as automatic fees are. */
+  fees?: number | undefined;
+}
+
+/** Starts a Midtrans server (Snap and Core) on loopback. */
+export function startMidtransFake (options?: MidtransFakeOptions): Promise<MidtransFake>;
