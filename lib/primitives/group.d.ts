@@ -63,7 +63,7 @@ export namespace BreakerGroup {
      * room. Default 10000.
      */
     max?: number | undefined;
-    /** ms, from 1, after which a breaker that is not open and not used is let go. Default 600000. */
+    /** ms, from 1, after which an unused breaker that is not open is let go. Default 600000. */
     idleTtl?: number | undefined;
   }
 

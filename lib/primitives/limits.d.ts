@@ -73,7 +73,8 @@ export class RateLimiter {
    * RateLimitedError when the wait would be longer than maxWait.
    */
   execute<Result> (
-    fn: (context: LimitContext) => Result, options?: ExecuteOptions & { tokens?: number | undefined }
+    fn: (context: LimitContext) => Result,
+    options?: ExecuteOptions & { tokens?: number | undefined }
   ): Promise<Awaited<Result>>;
 }
 

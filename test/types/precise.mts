@@ -2,8 +2,9 @@
 // should be errors.
 
 import {
-  BreakerGroup, CircuitBreaker, policy, presets, protect, regions, retry, staleCache, type BulkheadOptions,
-  type CircuitBreakerOptions, type PresetName, type RateLimitedError, type RetryOptions,
+  BreakerGroup, CircuitBreaker, policy, presets, protect, regions, retry, staleCache,
+  type BulkheadOptions, type CircuitBreakerOptions, type PresetName, type RateLimitedError,
+  type RetryOptions,
 } from 'sekering';
 import { useVirtualClock } from 'sekering/testing';
 
