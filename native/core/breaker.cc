@@ -3,99 +3,17 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/words.h"
+
 namespace sekering {
 namespace {
 
-constexpr uint64_t Pack(uint32_t high, uint32_t low) {
-  return uint64_t{high} << 32 | low;
-}
-constexpr uint32_t High(uint64_t word) {
-  return static_cast<uint32_t>(word >> 32);
-}
-constexpr uint32_t Low(uint64_t word) {
-  return static_cast<uint32_t>(word);
-}
-
-constexpr uint32_t kHistoryBits = 2 * kHistoryMax;
-constexpr uint32_t kHistoryMask = (1U << kHistoryBits) - 1;
-
-constexpr Period PeriodOf(uint64_t word) {
-  return High(word) << 2 | (Low(word) & 3);
-}
-
-/// A time that belongs to a generation: the generation's low 16 bits above 48 bits of microseconds
-/// (8.9 years since the machine started).
-constexpr Micros kStampMax = (Micros{1} << 48) - 1;
-constexpr uint64_t Stamp(uint32_t generation, Micros at) {
-  return uint64_t{generation & 0xFFFF} << 48 |
-         static_cast<uint64_t>(std::clamp<Micros>(at, 0, kStampMax));
-}
-constexpr bool StampIsOf(uint64_t stamp, uint32_t generation) {
-  return stamp >> 48 == (generation & 0xFFFF);
-}
-constexpr Micros StampTime(uint64_t stamp) {
-  return static_cast<Micros>(stamp) & kStampMax;
-}
-
-/// A probe's lease. Its deadline is kept in milliseconds, rounded up, and 0 is a free lease.
-struct Lease {
-  static constexpr uint64_t kDeadlineMax = (uint64_t{1} << 40) - 1;
-
-  static uint64_t Make(uint32_t participant, Period period, Micros deadline) {
-    const auto ms = static_cast<uint64_t>(deadline / 1000 + 1);
-    return uint64_t{participant & 0x3FF} << 54 | uint64_t{GenerationBits(period) & 0x3FFF} << 40 |
-           std::min(ms, kDeadlineMax);
-  }
-  /// Whether the lease keeps others out at `now`.
-  static bool Holds(uint64_t lease, Period period, Micros now) {
-    if (lease == 0) return false;
-    const bool same_period = (lease >> 40 & 0x3FFF) == (GenerationBits(period) & 0x3FFF);
-    return same_period &&
-           static_cast<uint64_t>(std::max<Micros>(now, 0) / 1000) < (lease & kDeadlineMax);
-  }
-
-  /// Whether a lease lasts longer than one that begins now (with a minute for stopped clocks): no
-  /// breaker has given it.
-  static bool IsBeyond(uint64_t lease, uint64_t mine) {
-    return (lease & kDeadlineMax) > (mine & kDeadlineMax) + 60000;
-  }
-
-  /// The name of the lease in a place: the place (5 bits) and the deadline's low bits. Whoever
-  /// takes over an expired lease has a later deadline, so the names differ.
-  static constexpr uint32_t Name(uint32_t place, uint64_t lease) {
-    return static_cast<uint32_t>(lease << 5) | place;
-  }
-  static constexpr uint32_t PlaceOf(uint32_t name) { return name & 31; }
-};
-static_assert(Lease::PlaceOf(kNoProbe) >= kProbesMax);
-
 constexpr size_t kHeaderCells = sizeof(BreakerMemory) / sizeof(Cell);
-
-uint32_t WholeMillis(Micros latency) {
-  const Micros ms = (std::max<Micros>(latency, 0) + 500) / 1000;
-  return static_cast<uint32_t>(std::min<Micros>(ms, kLatencyMsMax));
-}
-
-/// 0 for zeroes; any bit that is wrong changes it in 255 of 256 cases.
-constexpr uint32_t CheckOf(uint32_t generation, uint32_t history) {
-  uint32_t mixed = generation * 0x9E3779B1U ^ history * 0x85EBCA6BU;
-  mixed ^= mixed >> 15;
-  return (mixed * 0xC2B2AE35U) >> 24;
-}
-
-bool IsStateWord(uint64_t word) {
-  return Low(word) >> kHistoryBits == CheckOf(High(word), Low(word) & kHistoryMask);
-}
 
 /// No circuit waits longer than its reset, or than an upstream's Retry-After may ask for.
 constexpr Micros kResetMinMax = Micros{3600} * 1000000;
 
 }  // namespace
-
-uint64_t StateWord(uint32_t generation, uint32_t history) noexcept {
-  history &= kHistoryMask;
-  return Pack(generation, CheckOf(generation, history) << kHistoryBits | history);
-}
 
 size_t Breaker::HotCells(const BreakerConfig& config) {
   return kHeaderCells + LastCalls::Cells(config.rules.sliding_window_size) +
@@ -106,11 +24,8 @@ size_t Breaker::ColdCells(const BreakerConfig& config) {
   return TimeWindow::ColdCells(config.buckets);
 }
 
-Breaker::Breaker(const BreakerConfig& config, Cell* hot, Cell* cold)
-    : Breaker(config, hot, cold, nullptr, nullptr) {}
-
-Breaker::Breaker(const BreakerConfig& config, Cell* hot, Cell* cold,
-                 bool (*commit)(void* context, Cell* row, size_t bytes), void* context)
+Breaker::Breaker(const BreakerConfig& config, Cell* hot, Cell* cold, CommitRow commit,
+                 void* context)
     : config_(config), memory_(reinterpret_cast<BreakerMemory*>(hot)) {
   const uint32_t size = config.rules.sliding_window_size;
   Cell* const last_calls = hot + kHeaderCells;
@@ -162,10 +77,6 @@ uint32_t Breaker::Epoch(Micros now) const noexcept {
   return static_cast<uint32_t>(std::max<Micros>(age, 0) / config_.bucket_length);
 }
 
-void Breaker::Rotate() noexcept {
-  memory_->rotations.fetch_add(1);
-}
-
 bool Breaker::Warming(Micros now) const noexcept {
   return config_.warm_up > 0 &&
          now < Later(static_cast<Micros>(memory_->origin.load()), config_.warm_up);
@@ -184,10 +95,6 @@ uint64_t Breaker::LoadState() const noexcept {
     return repaired;
   }
   return word;
-}
-
-uint64_t Breaker::repairs() const noexcept {
-  return memory_->repairs.load();
 }
 
 bool Breaker::Transition(Period from, State to) noexcept {
@@ -346,7 +253,7 @@ Admission Breaker::Admit(Micros now, double random, uint32_t participant) noexce
     case State::kClosed:
       return {true, present, kNoProbe};
     case State::kOpen:
-      return {false, present, kNoProbe};
+      break;
     case State::kHalfOpen: {
       const uint32_t probe = TakeLease(present, now, participant);
       return {probe != kNoProbe, present, probe};
@@ -369,10 +276,6 @@ void Breaker::Abandon(Period period, uint32_t probe) noexcept {
 }
 
 // ---- Outcomes ----------------------------------------------------------------------------------
-
-void Breaker::Count(Counter counter, uint32_t count, uint32_t epoch) noexcept {
-  window_.Add(counter, epoch, count);
-}
 
 void Breaker::AddLatency(uint32_t ms, uint32_t count, uint32_t epoch) noexcept {
   if (config_.percentiles) window_.AddLatency(ms, epoch, count);
@@ -475,7 +378,7 @@ bool Breaker::Record(const Outcome& outcome, Micros now) noexcept {
   if (outcome.timed_out) Count(Counter::kTimeouts, 1, epoch);
   Count(outcome.failed ? Counter::kFailures : Counter::kSuccesses, 1, epoch);
   if (slow) Count(Counter::kSlowCalls, 1, epoch);
-  AddLatency(WholeMillis(outcome.latency), outcome.timed_out ? 2 : 1, epoch);
+  AddLatency(LatencyMs(outcome.latency), outcome.timed_out ? 2 : 1, epoch);
 
   // A call of an earlier period is counted, but says nothing about the present one.
   if (outcome.period != period()) return false;

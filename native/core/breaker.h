@@ -90,10 +90,6 @@ struct BreakerMemory {
 static_assert(sizeof(BreakerMemory) ==
               (12 + kProbesMax + kTouchedWords + kWitnessesMax) * sizeof(Cell));
 
-/// The word of a state: the newest state is in the low bits of `history`. The check byte tells a
-/// word that was written by us from damage; zero is a word of ours, the first.
-uint64_t StateWord(uint32_t generation, uint32_t history) noexcept;
-
 /// What Admit answers.
 struct Admission {
   bool admitted;
@@ -122,10 +118,8 @@ class Breaker {
 
   Breaker() = default;
   /// A view of memory that holds a breaker, or zeroes.
-  Breaker(const BreakerConfig& config, Cell* hot, Cell* cold);
-  /// The same, of shared memory whose rows of latencies have to be committed.
-  Breaker(const BreakerConfig& config, Cell* hot, Cell* cold,
-          bool (*commit)(void* context, Cell* row, size_t bytes), void* context);
+  Breaker(const BreakerConfig& config, Cell* hot, Cell* cold, CommitRow commit = nullptr,
+          void* context = nullptr);
 
   /// Makes a closed breaker of zeroed memory; for shared memory whoever comes first does.
   void Initialize(Micros now) noexcept;
@@ -150,13 +144,15 @@ class Breaker {
   static bool EndLeases(Cell* hot, bool (*dead)(const void* context, uint32_t participant),
                         const void* context) noexcept;
   /// How often an impossible state was found in memory and put right.
-  uint64_t repairs() const noexcept;
+  uint64_t repairs() const noexcept { return memory_->repairs.load(); }
 
   /// Counts `count` successes of an ordinary period at once, latencies apart (AddLatency). These
   /// three take the epoch, as a caller with many outcomes at hand computes it once (Epoch).
   void CountSuccesses(uint32_t count, uint32_t epoch) noexcept;
   void AddLatency(uint32_t ms, uint32_t count, uint32_t epoch) noexcept;
-  void Count(Counter counter, uint32_t count, uint32_t epoch) noexcept;
+  void Count(Counter counter, uint32_t count, uint32_t epoch) noexcept {
+    window_.Add(counter, epoch, count);
+  }
 
   /// Counts an outcome. For a failure (or a slow success): whether the caller must Trip. A probe's
   /// success may close the circuit, which shows in period().
@@ -175,7 +171,7 @@ class Breaker {
   Micros OpenFor(Micros now) noexcept;
 
   bool Warming(Micros now) const noexcept;
-  void Rotate() noexcept;
+  void Rotate() noexcept { memory_->rotations.fetch_add(1); }
   uint32_t Epoch(Micros now) const noexcept;
   const TimeWindow& window() const { return window_; }
   const BreakerConfig& config() const { return config_; }

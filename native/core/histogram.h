@@ -7,10 +7,13 @@
 #ifndef SEKERING_CORE_HISTOGRAM_H_
 #define SEKERING_CORE_HISTOGRAM_H_
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
 #include <span>
+
+#include "core/units.h"
 
 namespace sekering {
 
@@ -37,6 +40,12 @@ constexpr uint32_t LatencyOfCell(uint32_t cell) noexcept {
   const uint32_t sub = (cell - kExactCells) % kSubCells;
   const uint32_t shift = octave - kSubCellBits;
   return ((kSubCells + sub) << shift) + ((1U << shift) - 1) / 2;
+}
+
+/// A latency in the histogram's unit, rounded.
+constexpr uint32_t LatencyMs(Micros latency) noexcept {
+  const Micros ms = (std::max<Micros>(latency, 0) + 500) / 1000;
+  return static_cast<uint32_t>(std::min<Micros>(ms, kLatencyMsMax));
 }
 
 /// One value of a summed histogram; spans of them are in ascending order of latency.

@@ -26,10 +26,17 @@ namespace sekering {
 static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(std::atomic<uint64_t>) == 8);
 
 /// Who holds permits: a participant's place, and which of the successive users of that place it is.
-/// The incarnation counts modulo 2^11.
+/// The incarnation counts modulo kIncarnations.
 struct Holder {
   uint32_t index = 0;
   uint32_t incarnation = 0;
+};
+inline constexpr uint32_t kIncarnations = 1 << 11;
+
+/// How many words ForfeitGone has emptied, and how many of them held more than is possible.
+struct Forfeited {
+  uint32_t words = 0;
+  uint32_t damaged_words = 0;
 };
 
 /// The largest capacity, JavaScript's largest safe integer.
@@ -88,6 +95,33 @@ class Bulkhead {
       if (word.compare_exchange_weak(seen, Pack(holder, 0))) return CountFor(seen, holder);
     }
     return 0;
+  }
+
+  /// Does the same for every holder that `is_gone(holder)` says is, and for those that seem to have
+  /// more than the capacity, which is damage.
+  template <class IsGone>
+  Forfeited ForfeitGone(uint64_t capacity, const IsGone& is_gone) noexcept {
+    Forfeited forfeited;
+    const size_t participants = std::min<uint64_t>(participants_.load(), kParticipants);
+    for (uint32_t i = 0; i < participants; ++i) {
+      const uint64_t word = held_[i].load();
+      const uint64_t count = word & kCapacityMax;
+      if (count == 0) continue;
+      const Holder holder{i, static_cast<uint32_t>(word >> kCountBits)};
+      const bool damaged = count > capacity;
+      if (!damaged && !is_gone(holder)) continue;
+      if (Forfeit(holder) == 0) continue;
+      ++forfeited.words;
+      if (damaged) ++forfeited.damaged_words;
+    }
+    return forfeited;
+  }
+
+  /// Sets what this holder has, as it knows it, where its word was damaged; returns whether it was.
+  bool Correct(Holder holder, uint64_t count) noexcept {
+    if (HeldBy(holder) == count) return false;
+    held_[holder.index].store(Pack(holder, count));
+    return true;
   }
 
   uint64_t HeldBy(Holder holder) const noexcept {

@@ -201,6 +201,10 @@ uint32_t Region::ProcessOf(uint32_t participant) const noexcept {
   return High(header_->participants[participant % kParticipantsMax].load());
 }
 
+uint32_t Region::IncarnationOf(uint32_t participant) const noexcept {
+  return static_cast<uint32_t>(header_->participants[participant % kParticipantsMax].load());
+}
+
 uint32_t Region::News() const noexcept {
   return header_->signal.load();
 }
@@ -252,7 +256,7 @@ void Region::Close() noexcept {
 
 RegionError Region::Make(const char* path) noexcept {
   char temporary[4096];
-  std::snprintf(temporary, sizeof temporary, "%s.%ld.XXXXXX", path, static_cast<long>(getpid()));
+  std::snprintf(temporary, sizeof temporary, "%s~%ld.XXXXXX", path, static_cast<long>(getpid()));
   fd_ = mkostemp(temporary, O_CLOEXEC);
   if (fd_ < 0) return SystemError();
   RegionError error = RegionError::kNone;

@@ -86,6 +86,7 @@ class Region {
   uint32_t index() const { return index_; }
   uint32_t incarnation() const { return incarnation_; }
   bool IsAlive(uint32_t participant) const noexcept;
+  uint32_t IncarnationOf(uint32_t participant) const noexcept;
   uint32_t ProcessOf(uint32_t participant) const noexcept;
   /// This participant's process.
   uint32_t process() const noexcept { return ProcessOf(index_); }

@@ -9,10 +9,10 @@
 #ifndef SEKERING_CORE_WINDOW_H_
 #define SEKERING_CORE_WINDOW_H_
 
-#include <atomic>
 #include <cstdint>
 #include <span>
 
+#include "core/cell.h"
 #include "core/histogram.h"
 #include "core/units.h"
 
@@ -37,9 +37,6 @@ enum class Counter : uint32_t {
 };
 inline constexpr uint32_t kCounters = 13;
 
-using Cell = std::atomic<uint64_t>;
-static_assert(Cell::is_always_lock_free && sizeof(Cell) == 8);
-
 inline constexpr uint32_t kBucketsMax = 1000;
 
 /// Everybody reads the clock on his own, so some are behind: by at most this many buckets. An epoch
@@ -57,15 +54,17 @@ inline constexpr uint32_t kHotLatencyCells = 8;
 inline constexpr uint32_t kRows = kLatencyCells + kCounters;
 inline constexpr uint32_t kTouchedWords = (kRows + 63) / 64;
 
+/// Backs a row of latency cells with storage before its first use, where that can fail (a shared
+/// file on a full disk). Answers whether it could.
+using CommitRow = bool (*)(void* context, Cell* row, size_t bytes);
+
 /// The memory of a time window: two blocks of zeroed cells, and the bitmap of rows that have ever
 /// been used.
 struct WindowMemory {
   Cell* hot;
   Cell* cold;
   Cell* touched;  // kTouchedWords
-  /// Backs a row of latency cells with storage before its first use, where that can fail (a shared
-  /// file on a full disk); null where it can not.
-  bool (*commit)(void* context, Cell* row, size_t bytes) = nullptr;
+  CommitRow commit = nullptr;
   void* context = nullptr;
 };
 

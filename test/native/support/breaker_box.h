@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "core/breaker.h"
+#include "core/words.h"
 #include "support/cells.h"
 
 namespace sekering {
@@ -38,7 +39,7 @@ struct BreakerBox {
   State state() const { return StateOf(breaker.period()); }
 
   /// As if there had been `generation` transitions before.
-  void StartAt(uint32_t generation) { memory().state.store(uint64_t{generation} << 32); }
+  void StartAt(uint32_t generation) { memory().state.store(StateWord(generation, 0)); }
 
   Admission Admit(double random = 0.5) { return breaker.Admit(now, random); }
   uint64_t Sum(Counter counter) const { return breaker.window().Sum(counter, breaker.Epoch(now)); }

@@ -37,7 +37,9 @@ class BreakerModel {
   }
   int64_t Epoch(Micros now) const {
     if (config_.bucket_length == 0) return rotations_;
-    return std::max<Micros>(now - born_, 0) / config_.bucket_length;
+    // Those who share a breaker count buckets from the clock's zero, the others from its birth.
+    const Micros age = config_.shared ? now : now - born_;
+    return std::max<Micros>(age, 0) / config_.bucket_length;
   }
   bool Warming(Micros now) const { return config_.warm_up > 0 && now < born_ + config_.warm_up; }
   const WindowModel& window() const { return window_; }

@@ -1,0 +1,294 @@
+// Every interleaving of a few participants, access by access, over the code that ships.
+//
+// Compiled into the core in the place of std::atomic (core/cell.h), SteppedCell lets one access pass
+// at a time. A participant's next access depends only on what its accesses have returned so far. So
+// each keeps a log of those; to take a step, its present operation runs from its start with the
+// logged answers, makes one real access, and is left (by longjmp) when it asks for the next. One
+// access changes one word, so a step is undone by putting that word back, and the explorer walks
+// depth first through all orders. States that it has met before, told by the words of memory and
+// what each participant knows, are not walked through again.
+
+#ifndef SEKERING_TEST_SUPPORT_EXPLORER_H_
+#define SEKERING_TEST_SUPPORT_EXPLORER_H_
+
+#include <atomic>
+#include <csetjmp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sekering {
+
+/// The step that is being taken: replays an operation's answers, and makes one access more.
+struct Step {
+  const uint64_t* answers = nullptr;
+  size_t count = 0;
+  size_t next = 0;
+  bool taken = false;
+  uint64_t answer = 0;
+  uint64_t* word = nullptr;
+  uint64_t before = 0;
+  std::jmp_buf leave{};
+  /// Without one, accesses go straight to the word.
+  static inline Step* present = nullptr;
+};
+
+/// A word with the interface of std::atomic, as far as the core uses it.
+class SteppedCell {
+ public:
+  static constexpr bool is_always_lock_free = true;
+  using Order = std::memory_order;
+
+  SteppedCell() = default;
+  explicit SteppedCell(uint64_t value) : value_(value) {}
+  SteppedCell(const SteppedCell&) = delete;
+  SteppedCell& operator=(const SteppedCell&) = delete;
+
+  uint64_t load(Order = Order::seq_cst) const noexcept {
+    return Access([](uint64_t value) { return value; });
+  }
+  void store(uint64_t desired, Order = Order::seq_cst) noexcept {
+    Access([desired](uint64_t) { return desired; }, false);
+  }
+  uint64_t fetch_add(uint64_t added, Order = Order::seq_cst) noexcept {
+    return Access([added](uint64_t value) { return value + added; });
+  }
+  uint64_t fetch_or(uint64_t bits, Order = Order::seq_cst) noexcept {
+    return Access([bits](uint64_t value) { return value | bits; });
+  }
+  bool compare_exchange_strong(uint64_t& expected, uint64_t desired,
+                               Order = Order::seq_cst) noexcept {
+    const uint64_t wanted = expected;
+    expected = Access(
+        [wanted, desired](uint64_t value) { return value == wanted ? desired : value; });
+    return expected == wanted;
+  }
+  bool compare_exchange_weak(uint64_t& expected, uint64_t desired,
+                             Order order = Order::seq_cst) noexcept {
+    return compare_exchange_strong(expected, desired, order);
+  }
+
+ private:
+  /// Puts next(value) into the word; returns what was there, if that is `told`.
+  template <class Next>
+  uint64_t Access(Next next, bool told = true) const noexcept {
+    Step* const step = Step::present;
+    if (step == nullptr) return std::exchange(value_, next(value_));
+    if (step->next < step->count) return step->answers[step->next++];
+    if (step->taken) std::longjmp(step->leave, 1);
+    step->taken = true;
+    step->word = &value_;
+    step->before = value_;
+    step->answer = told ? value_ : 0;
+    value_ = next(value_);
+    return step->answer;
+  }
+
+  mutable uint64_t value_ = 0;
+};
+static_assert(sizeof(SteppedCell) == sizeof(uint64_t));
+
+using Cell = SteppedCell;
+
+constexpr uint64_t Mix(uint64_t hash, uint64_t value) {
+  hash = (hash ^ value) * 0x9E3779B97F4A7C15;
+  hash ^= hash >> 32;
+  hash *= 0xD6E8FEB86659FD93;
+  return hash ^ hash >> 29;
+}
+
+/// A set of hashes, in a table that doubles.
+class HashSet {
+ public:
+  bool Insert(uint64_t hash) {
+    if (hash == 0) hash = 1;
+    if (2 * (size_ + 1) > places_.size()) Grow();
+    if (!Put(hash)) return false;
+    ++size_;
+    return true;
+  }
+  size_t size() const { return size_; }
+
+ private:
+  bool Put(uint64_t hash) {
+    const size_t mask = places_.size() - 1;
+    for (size_t i = hash & mask;; i = (i + 1) & mask) {
+      if (places_[i] == hash) return false;
+      if (places_[i] != 0) continue;
+      places_[i] = hash;
+      return true;
+    }
+  }
+  void Grow() {
+    std::vector<uint64_t> old(2 * places_.size());
+    old.swap(places_);
+    for (const uint64_t hash : old) {
+      if (hash != 0) Put(hash);
+    }
+  }
+
+  std::vector<uint64_t> places_ = std::vector<uint64_t>(1024);
+  size_t size_ = 0;
+};
+
+/// What the explorer keeps of a participant besides what the model's `Local` says.
+template <class Local>
+struct Runner {
+  Local local{};     // as the finished operations left it; without padding
+  uint32_t at = 0;   // the present operation
+  bool dead = false;
+  std::vector<uint64_t> answers{};  // of the accesses of the present operation
+  uint64_t known = 0;               // hash of those
+};
+
+/// Model:
+///   using Local;                        what a participant knows between two operations
+///   size_t size();                      how many participants
+///   bool Ended(i, runner);              it has no operation left (ones without accesses skipped)
+///   bool Waits(i);                      may not go on yet
+///   bool Mortal(i);                     may die at any access
+///   void Perform(i, at, Local&);        one operation, over SteppedCells
+///   uint64_t* words(); size_t count();  all of the shared memory
+///   void Stepped(i, Step&, finished);   after every step
+///   void Check(); void CheckEnd();      in every state, and in those where nobody has a step left
+///   bool failed();                      a check has failed: stop
+template <class Model>
+class Explorer {
+ public:
+  using Local = typename Model::Local;
+
+  explicit Explorer(Model& model, std::vector<Runner<Local>>& runners)
+      : model_(model), runners_(runners) {
+    for (size_t i = 0; i < model.count(); ++i) memory_ ^= WordHash(i, model.words()[i]);
+  }
+
+  void Explore() {
+    if (model_.failed()) {
+      if (story_.empty()) Tell();
+      return;
+    }
+    if (!seen_.Insert(StateHash())) return;
+    model_.Check();
+    bool ended = true;
+    for (size_t i = 0; i < runners_.size(); ++i) {
+      Runner<Local>& runner = runners_[i];
+      if (runner.dead || model_.Waits(i) || model_.Ended(i, runner)) continue;
+      ended = false;
+      TakeStep(i);
+      if (!model_.Mortal(i) || model_.failed()) continue;
+      runner.dead = true;
+      Explore();
+      runner.dead = false;
+    }
+    if (ended) model_.CheckEnd();
+    if (model_.failed() && story_.empty()) Tell();
+  }
+
+  size_t states() const { return seen_.size(); }
+  /// The way to the first state that failed a check.
+  const std::string& story() const { return story_; }
+
+ private:
+  struct Event {
+    size_t runner;
+    uint32_t at;
+    size_t word;
+    uint64_t before;
+    uint64_t after;
+  };
+
+  static uint64_t WordHash(size_t index, uint64_t value) {
+    return value == 0 ? 0 : Mix(index + 1, value);
+  }
+
+  uint64_t StateHash() const {
+    uint64_t hash = memory_;
+    for (const Runner<Local>& runner : runners_) {
+      if (runner.dead) {
+        hash = Mix(hash, 1);
+        continue;
+      }
+      hash = Mix(hash, uint64_t{runner.at} << 32 | runner.answers.size() << 1 | runner.dead);
+      hash = Mix(hash, runner.known);
+      hash = runner.local.Hash(hash);
+    }
+    return hash;
+  }
+
+  void TakeStep(size_t i) {
+    Runner<Local>& runner = runners_[i];
+    const Local local = runner.local;
+    const uint64_t known = runner.known;
+    const uint64_t memory = memory_;
+    Step step;
+    step.answers = runner.answers.data();
+    step.count = runner.answers.size();
+    const bool finished = Make(step, i, runner);
+    const auto word = static_cast<size_t>(step.word - model_.words());
+    memory_ ^= WordHash(word, step.before) ^ WordHash(word, *step.word);
+    events_.push_back({i, runner.at, word, step.before, *step.word});
+    std::vector<uint64_t> answers;
+    if (finished) {
+      answers.swap(runner.answers);
+      runner.known = 0;
+      ++runner.at;
+    } else {
+      runner.local = local;
+      runner.answers.push_back(step.answer);
+      runner.known = Mix(known, step.answer);
+    }
+    const auto ghost = model_.Stepped(i, step, finished);
+    Explore();
+    model_.Unstep(i, ghost);
+    if (finished) {
+      answers.swap(runner.answers);
+      --runner.at;
+    } else {
+      runner.answers.pop_back();
+    }
+    events_.pop_back();
+    runner.local = local;
+    runner.known = known;
+    memory_ = memory;
+    *step.word = step.before;
+  }
+
+  /// Whether the operation came to its end.
+  bool Make(Step& step, size_t i, Runner<Local>& runner) {
+    volatile bool finished = false;
+    Step::present = &step;
+    if (setjmp(step.leave) == 0) {
+      model_.Perform(i, runner.at, runner.local);
+      finished = true;
+    }
+    Step::present = nullptr;
+    return finished;
+  }
+
+  void Tell() {
+    for (const Event& event : events_) {
+      char line[128];
+      std::snprintf(line, sizeof line, "  #%zu op %u: word %zu  %016llx -> %016llx\n", event.runner,
+                    event.at, event.word, static_cast<unsigned long long>(event.before),
+                    static_cast<unsigned long long>(event.after));
+      story_ += line;
+    }
+    for (size_t i = 0; i < runners_.size(); ++i) {
+      if (runners_[i].dead) story_ += "  #" + std::to_string(i) + " is dead\n";
+    }
+  }
+
+  Model& model_;
+  std::vector<Runner<Local>>& runners_;
+  HashSet seen_;
+  uint64_t memory_ = 0;
+  std::vector<Event> events_;
+  std::string story_;
+};
+
+}  // namespace sekering
+
+#endif  // SEKERING_TEST_SUPPORT_EXPLORER_H_
