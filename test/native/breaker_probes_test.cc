@@ -235,7 +235,7 @@ TEST(BreakerProbes, AClockThatGoesBackKeepsALeaseNoLongerThanItsDeadline) {
   HalfOpenBox box(1, 1);
   EXPECT_TRUE(box.Admit().admitted);
   const Micros deadline = box.now + kLease;
-  box.now -= 3600 * kSecond;
+  box.now -= 30 * kSecond;
   EXPECT_FALSE(box.Admit().admitted);
   box.now = deadline + kMs;
   EXPECT_TRUE(box.Admit().admitted);
