@@ -104,6 +104,11 @@ function redactor (serverKey, credentials) {
   return text => text.replaceAll(serverKey, '[server key]').replaceAll(credentials, '[server key]');
 }
 
+/** What a breaker has kept to itself: that it ran out of time, or let nothing pass. */
+const refusal = asked => (asked
+  ? new SekeringError('ETIMEDOUT', 'Timed out')
+  : new SekeringError('EOPENBREAKER', 'Breaker is open'));
+
 class MidtransClient extends Emitter {
   #http;
   #hosts;
@@ -255,12 +260,14 @@ class MidtransClient extends Emitter {
   /** One request through the breaker. Errors that are the caller's fault count as successes. */
   async #send (request, context) {
     const { breaker } = this;
+    let asked = false;
     let failure;
     const ask = async ({ signal }) => {
+      asked = true;
       try {
         return await this.#ask(request, { ...context, signal });
       } catch (error) {
-        failure = error;
+        if (error instanceof MidtransError) failure = error;
         throw error;
       }
     };
@@ -268,9 +275,7 @@ class MidtransClient extends Emitter {
       ? await breaker.run(ask, { signal: context.signal })
       : await ask(context);
     // The answer of a breaker's own fallback is no answer of Midtrans's.
-    if (!(outcome instanceof Outcome)) {
-      throw failure ?? new SekeringError('EOPENBREAKER', 'Breaker is open');
-    }
+    if (!(outcome instanceof Outcome)) throw failure ?? refusal(asked);
     if (outcome.error !== undefined) throw outcome.error;
     return outcome.body;
   }
