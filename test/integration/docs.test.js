@@ -157,17 +157,18 @@ function namesIn (document, header) {
     .flatMap(({ cells }) => [...cells[0].matchAll(/`([^`]+)`/g)].map(([, name]) => name));
 }
 
-const TYPES = path.join(ROOT, 'lib', 'primitives', 'breaker.d.ts');
+const TYPES = Object.fromEntries(['breaker', 'retry', 'limits', 'stale-cache', 'policy']
+  .map(name => [name, path.join(ROOT, 'lib', 'primitives', `${name}.d.ts`)]));
 const RESOLUTION = {
   module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext,
 };
 let program;
 
-/** The names of the properties of a type of the breaker's, or of the breaker itself. */
-function propertiesOf (...symbols) {
-  program ??= ts.createProgram([TYPES], RESOLUTION);
+/** The names of the properties of a type in a file, or of what the file exports as a whole. */
+function propertiesOf (file, ...symbols) {
+  program ??= ts.createProgram(Object.values(TYPES), RESOLUTION);
   const checker = program.getTypeChecker();
-  let symbol = checker.getSymbolAtLocation(program.getSourceFile(TYPES));
+  let symbol = checker.getSymbolAtLocation(program.getSourceFile(TYPES[file]));
   for (const name of symbols) {
     symbol = checker.getExportsOfModule(symbol).find(exported => exported.name === name);
   }
@@ -198,11 +199,11 @@ describe('the breaker', () => {
     const described = namesIn('docs/breaker.md', 'option')
       .filter(name => !['max', 'idleTtl'].includes(name)); // Those of groups.
     expect([...described, 'maxFailures'].toSorted()).toEqual(options);
-    expect(propertiesOf('Options').toSorted()).toEqual(options);
+    expect(propertiesOf('breaker', 'Options').toSorted()).toEqual(options);
   });
 
   test('every event is in the guide and in README', () => {
-    const events = propertiesOf('Events').toSorted();
+    const events = propertiesOf('breaker', 'Events').toSorted();
     expect(namesIn('docs/breaker.md', 'event').toSorted()).toEqual(events);
     expect(namesIn('README.md', 'event').toSorted()).toEqual(events);
   });
@@ -211,7 +212,7 @@ describe('the breaker', () => {
     const breaker = new CircuitBreaker(async () => {});
     const described = [...namesIn('docs/breaker.md', 'method'),
       ...namesIn('docs/breaker.md', 'getter')].map(name => name.replace(/\(.*$/, ''));
-    const declared = propertiesOf()
+    const declared = propertiesOf('breaker')
       .filter(name => !name.startsWith('__') && !(name in Object.getPrototypeOf(
         Object.getPrototypeOf(Object.getPrototypeOf(breaker)))));
     expect(described.toSorted()).toEqual(declared.toSorted());
@@ -221,6 +222,24 @@ describe('the breaker', () => {
   test('every figure of the stats is in the guide', () => {
     expect(namesIn('docs/breaker.md', 'field').toSorted())
       .toEqual(Object.keys(new CircuitBreaker(async () => {}).stats).toSorted());
+  });
+});
+
+describe('other options', () => {
+  const namesUnder = (document, heading, column) => rowsOf(document)
+    .filter(row => row.heading === heading && row.header[0] === column)
+    .flatMap(({ cells }) => [...cells[0].matchAll(/`([^`]+)`/g)].map(([, name]) => name));
+
+  test.each([
+    ['docs/retry.md', 'Options', 'option', 'retry', 'RetryOptions'],
+    ['docs/retry.md', 'A budget', 'option', 'limits', 'RetryBudgetOptions'],
+    ['docs/policies.md', 'policy', 'part', 'policy', 'PolicyOptions'],
+    ['docs/policies.md', 'staleCache', 'option', 'stale-cache', 'StaleCacheOptions'],
+    ['docs/policies.md', 'Bulkhead', 'option', 'limits', 'BulkheadOptions'],
+    ['docs/policies.md', 'RateLimiter', 'option', 'limits', 'RateLimiterOptions'],
+  ])('%s, %s', (document, heading, column, file, type) => {
+    expect(namesUnder(document, heading, column).toSorted())
+      .toEqual(propertiesOf(file, type).toSorted());
   });
 });
 
