@@ -6,6 +6,7 @@
     'core/histogram.cc',
     'core/permits.cc',
     'core/region.cc',
+    'core/shared_bulkhead.cc',
     'core/trip.cc',
     'core/window.cc',
     'binding/addon.cc',

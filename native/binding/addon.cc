@@ -14,7 +14,9 @@ namespace sekering {
 class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports)
-      : backoff_(env, exports), permits_(env, exports, clock_), breakers_(env, exports, clock_) {
+      : backoff_(env, exports),
+        breakers_(env, exports, clock_),
+        permits_(env, exports, clock_, breakers_.regions()) {
     Export(env, exports, "setClock", SetClock, this);
   }
 
@@ -30,8 +32,8 @@ class Addon : public Napi::Addon<Addon> {
 
   EnvClock clock_;  // Before its users.
   BackoffApi backoff_;
-  PermitsApi permits_;
   BreakerApi breakers_;
+  PermitsApi permits_;  // After the owner of the regions that it uses.
 };
 
 }  // namespace sekering

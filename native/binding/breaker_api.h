@@ -16,6 +16,7 @@ class BreakerApi {
   BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& clock);
 
   Recorder& recorder() { return recorder_; }
+  SharedRegions& regions() { return shared_.regions(); }
 
  private:
   friend struct BreakerFunctions;

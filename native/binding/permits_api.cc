@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "binding/breaker_config.h"
 #include "binding/convert.h"
 
 namespace sekering {
@@ -30,15 +31,44 @@ struct PermitsFunctions {
     PermitsApi& api;
   };
 
+  /// The record of the arguments of an attach function: (region, name, config: Float64Array,
+  /// stored: Float64Array). Such a function answers a handle, or minus a RegionError, or
+  /// kOtherOptions; `stored` gets the configuration that the record has.
+  static Attached Attach(Call<4>& call, napi_env env, RecordKind kind,
+                         const Description& description, size_t hot_cells) {
+    SharedRegion& shared = call.api.regions_[call.Uint32(0)];
+    return AttachRecord(env, shared, kind, call[1], description, hot_cells, 0, call[3]);
+  }
+
+  static TokenRate TokenRateOf(double limit, double interval_ms, double burst) {
+    return TokenRate::Make(CountOf(limit), FromMillis(interval_ms), CountOf(burst));
+  }
+
   /// createBulkhead(capacity): handle
   static napi_value CreateBulkhead(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
     return ToJs(env, call.api.bulkheads_.Create(CountOf(call.Double(0))));
   }
 
-  /// destroyBulkhead(handle)
+  /// attachBulkhead(region, name, config: [capacity], stored): handle
+  static napi_value AttachBulkhead(napi_env env, napi_callback_info info) {
+    Call<4> call(env, info);
+    const Description description = DescriptionOf(env, call[2]);
+    const Attached attached =
+        Attach(call, env, RecordKind::kBulkhead, description, SharedBulkhead::kHotCells);
+    if (attached.error != 0) return ToJs(env, attached.error);
+    const uint64_t capacity = CountOf(description[0]);
+    Cell* const hot = attached.record.hot;
+    const Region& region = call.api.regions_[call.Uint32(0)].region;
+    auto& shared = call.api.shared_bulkheads_.try_emplace(hot, hot, region, capacity).first->second;
+    return ToJs(env, call.api.bulkheads_.Create(capacity, &shared));
+  }
+
+  /// destroyBulkhead(handle): what it has acquired of a shared one is given back
   static napi_value DestroyBulkhead(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
+    const BulkheadEntry& entry = call.api.bulkheads_[call.Uint32(0)];
+    if (entry.shared != nullptr) entry.shared->Release(entry.held);
     call.api.bulkheads_.Destroy(call.Uint32(0));
     return nullptr;
   }
@@ -46,29 +76,76 @@ struct PermitsFunctions {
   /// acquireBulkhead(handle): boolean
   static napi_value AcquireBulkhead(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    PermitsApi::BulkheadEntry& entry = call.api.bulkheads_[call.Uint32(0)];
-    return ToJs(env, entry.bulkhead.TryAcquire(entry.capacity));
+    BulkheadEntry& entry = call.api.bulkheads_[call.Uint32(0)];
+    if (entry.shared == nullptr) return ToJs(env, entry.own.TryAcquire(entry.capacity));
+    const bool acquired = entry.shared->TryAcquire();
+    if (acquired) ++entry.held;
+    return ToJs(env, acquired);
+  }
+
+  /// acquireBulkheadForLine(handle): boolean, of a shared one, for those who wait for it
+  static napi_value AcquireForLine(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    BulkheadEntry& entry = call.api.bulkheads_[call.Uint32(0)];
+    const bool acquired = entry.shared->TryAcquireForLine(call.Now());
+    if (acquired) ++entry.held;
+    return ToJs(env, acquired);
+  }
+
+  /// mustYieldBulkhead(handle): whether the permit that is done with must be released, and not
+  /// handed to one who waits here, of a shared one
+  static napi_value MustYield(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    return ToJs(env, call.api.bulkheads_[call.Uint32(0)].shared->MustYield(call.Now()));
   }
 
   /// releaseBulkhead(handle): boolean, false when none was in use
   static napi_value ReleaseBulkhead(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    return ToJs(env, call.api.bulkheads_[call.Uint32(0)].bulkhead.Release());
+    BulkheadEntry& entry = call.api.bulkheads_[call.Uint32(0)];
+    if (entry.shared == nullptr) return ToJs(env, entry.own.Release());
+    if (entry.held == 0) return ToJs(env, false);
+    --entry.held;
+    entry.shared->Release();
+    return ToJs(env, true);
   }
 
-  /// bulkheadInUse(handle): number
+  /// bulkheadInUse(handle): number, by all who share it
   static napi_value BulkheadInUse(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    const uint64_t in_use = call.api.bulkheads_[call.Uint32(0)].bulkhead.InUse();
+    const BulkheadEntry& entry = call.api.bulkheads_[call.Uint32(0)];
+    const uint64_t in_use = entry.shared != nullptr ? entry.shared->InUse() : entry.own.InUse();
     return ToJs(env, static_cast<double>(in_use));
+  }
+
+  /// bulkheadHeld(handle): number, by this environment, of a shared one
+  static napi_value BulkheadHeld(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    return ToJs(env, static_cast<double>(call.api.bulkheads_[call.Uint32(0)].shared->held()));
+  }
+
+  /// bulkheadRepairs(handle): how many damaged words of a shared one this environment has put right
+  static napi_value BulkheadRepairs(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    return ToJs(env, call.api.bulkheads_[call.Uint32(0)].shared->repairs());
   }
 
   /// createTokenBucket(limit, intervalMs, burst): handle
   static napi_value CreateTokenBucket(napi_env env, napi_callback_info info) {
     Call<3> call(env, info);
-    return ToJs(env,
-                call.api.buckets_.Create(TokenRate::Make(
-                    CountOf(call.Double(0)), FromMillis(call.Double(1)), CountOf(call.Double(2)))));
+    return ToJs(
+        env, call.api.buckets_.Create(TokenRateOf(call.Double(0), call.Double(1), call.Double(2))));
+  }
+
+  /// attachTokenBucket(region, name, config: [limit, intervalMs, burst], stored): handle
+  static napi_value AttachTokenBucket(napi_env env, napi_callback_info info) {
+    Call<4> call(env, info);
+    const Description description = DescriptionOf(env, call[2]);
+    const Attached attached = Attach(call, env, RecordKind::kTokenBucket, description,
+                                     sizeof(TokenBucket) / sizeof(Cell));
+    if (attached.error != 0) return ToJs(env, attached.error);
+    const TokenRate rate = TokenRateOf(description[0], description[1], description[2]);
+    return ToJs(env, call.api.buckets_.Create(rate, attached.record.hot));
   }
 
   /// destroyTokenBucket(handle)
@@ -81,24 +158,24 @@ struct PermitsFunctions {
   /// takeTokens(handle, n): 0 when taken, else the wait in ms (Infinity: more than the burst)
   static napi_value TakeTokens(napi_env env, napi_callback_info info) {
     Call<2> call(env, info);
-    PermitsApi::TokenBucketEntry& entry = call.api.buckets_[call.Uint32(0)];
+    auto& entry = call.api.buckets_[call.Uint32(0)];
     const uint64_t n = CountOf(call.Double(1));
-    return ToJs(env, WaitOf(entry.bucket.TryTake(entry.rate, call.Now(), n)));
+    return ToJs(env, WaitOf(entry.state().TryTake(entry.rate, call.Now(), n)));
   }
 
   /// waitForTokens(handle, n): ms until n more tokens will have arrived; takes none
   static napi_value WaitForTokens(napi_env env, napi_callback_info info) {
     Call<2> call(env, info);
-    const PermitsApi::TokenBucketEntry& entry = call.api.buckets_[call.Uint32(0)];
+    auto& entry = call.api.buckets_[call.Uint32(0)];
     const uint64_t n = CountOf(call.Double(1));
-    return ToJs(env, WaitOf(entry.bucket.Wait(entry.rate, call.Now(), n)));
+    return ToJs(env, WaitOf(entry.state().Wait(entry.rate, call.Now(), n)));
   }
 
   /// tokensAvailable(handle): number
   static napi_value TokensAvailable(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    const PermitsApi::TokenBucketEntry& entry = call.api.buckets_[call.Uint32(0)];
-    return ToJs(env, entry.bucket.Available(entry.rate, call.Now()));
+    auto& entry = call.api.buckets_[call.Uint32(0)];
+    return ToJs(env, entry.state().Available(entry.rate, call.Now()));
   }
 
   /// createRetryBudget(ratio, reservePerSecond, max): handle
@@ -106,6 +183,17 @@ struct PermitsFunctions {
     Call<3> call(env, info);
     return ToJs(env, call.api.budgets_.Create(
                          RetryRate::Make(call.Double(0), call.Double(1), call.Double(2))));
+  }
+
+  /// attachRetryBudget(region, name, config: [ratio, reservePerSecond, max], stored): handle
+  static napi_value AttachRetryBudget(napi_env env, napi_callback_info info) {
+    Call<4> call(env, info);
+    const Description description = DescriptionOf(env, call[2]);
+    const Attached attached = Attach(call, env, RecordKind::kRetryBudget, description,
+                                     sizeof(RetryBudget) / sizeof(Cell));
+    if (attached.error != 0) return ToJs(env, attached.error);
+    const RetryRate rate = RetryRate::Make(description[0], description[1], description[2]);
+    return ToJs(env, call.api.budgets_.Create(rate, attached.record.hot));
   }
 
   /// destroyRetryBudget(handle)
@@ -118,32 +206,41 @@ struct PermitsFunctions {
   /// depositRetryBudget(handle)
   static napi_value DepositRetryBudget(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    PermitsApi::RetryBudgetEntry& entry = call.api.budgets_[call.Uint32(0)];
-    entry.budget.Deposit(entry.rate);
+    auto& entry = call.api.budgets_[call.Uint32(0)];
+    entry.state().Deposit(entry.rate);
     return nullptr;
   }
 
   /// withdrawRetryBudget(handle): boolean
   static napi_value WithdrawRetryBudget(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    PermitsApi::RetryBudgetEntry& entry = call.api.budgets_[call.Uint32(0)];
-    return ToJs(env, entry.budget.TryWithdraw(entry.rate, call.Now()));
+    auto& entry = call.api.budgets_[call.Uint32(0)];
+    return ToJs(env, entry.state().TryWithdraw(entry.rate, call.Now()));
   }
 
   /// retryBudgetBalance(handle): number
   static napi_value RetryBudgetBalance(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    const PermitsApi::RetryBudgetEntry& entry = call.api.budgets_[call.Uint32(0)];
-    return ToJs(env, entry.budget.Balance(entry.rate, call.Now()));
+    auto& entry = call.api.budgets_[call.Uint32(0)];
+    return ToJs(env, entry.state().Balance(entry.rate, call.Now()));
   }
 };
 
-PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock) : clock_(clock) {
+PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock,
+                       SharedRegions& regions)
+    : clock_(clock), regions_(regions) {
   const struct {
     const char* name;
     napi_callback callback;
   } functions[] = {
       {"createBulkhead", PermitsFunctions::CreateBulkhead},
+      {"attachBulkhead", PermitsFunctions::AttachBulkhead},
+      {"acquireBulkheadForLine", PermitsFunctions::AcquireForLine},
+      {"mustYieldBulkhead", PermitsFunctions::MustYield},
+      {"bulkheadHeld", PermitsFunctions::BulkheadHeld},
+      {"bulkheadRepairs", PermitsFunctions::BulkheadRepairs},
+      {"attachTokenBucket", PermitsFunctions::AttachTokenBucket},
+      {"attachRetryBudget", PermitsFunctions::AttachRetryBudget},
       {"destroyBulkhead", PermitsFunctions::DestroyBulkhead},
       {"acquireBulkhead", PermitsFunctions::AcquireBulkhead},
       {"releaseBulkhead", PermitsFunctions::ReleaseBulkhead},

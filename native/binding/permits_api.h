@@ -1,5 +1,6 @@
-// The permits' functions for JavaScript (lib/primitives/semaphore.js and limits.js). Each object is
-// an integer handle; its memory belongs to the environment and is used again after destroy.
+// The permits' functions for JavaScript (lib/base/permits.js and lib/primitives/limits.js). Each
+// object is an integer handle; its memory belongs to the environment and is used again after
+// destroy. The state of a shared one is in a region, and stays there.
 
 #ifndef SEKERING_BINDING_PERMITS_API_H_
 #define SEKERING_BINDING_PERMITS_API_H_
@@ -9,11 +10,14 @@
 #include <cassert>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <vector>
 
 #include "binding/clock.h"
+#include "binding/shared.h"
 #include "core/permits.h"
+#include "core/shared_bulkhead.h"
 
 namespace sekering {
 
@@ -49,35 +53,42 @@ class HandleTable {
   std::vector<uint32_t> free_;
 };
 
+/// A word or two of state: in the entry itself, or in a region.
+template <class State, class Rate>
+struct RatedEntry {
+  explicit RatedEntry(Rate limits, Cell* hot = nullptr)
+      : rate(limits), shared(reinterpret_cast<State*>(hot)) {}
+  State& state() { return shared != nullptr ? *shared : own; }
+  Rate rate;
+  State own;
+  State* shared;
+};
+
+struct BulkheadEntry {
+  explicit BulkheadEntry(uint64_t limit, SharedBulkhead* of_region = nullptr)
+      : capacity(limit), shared(of_region) {}
+  uint64_t capacity;
+  Bulkhead<1> own;
+  SharedBulkhead* shared;
+  /// How many permits of the shared one were acquired through this handle.
+  uint64_t held = 0;
+};
+
 class PermitsApi {
  public:
-  PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock);
+  /// The regions must outlive this.
+  PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock, SharedRegions& regions);
 
  private:
   friend struct PermitsFunctions;
 
-  struct BulkheadEntry {
-    explicit BulkheadEntry(uint64_t limit) : capacity(limit) {}
-    uint64_t capacity;
-    Bulkhead<1> bulkhead;
-  };
-
-  struct TokenBucketEntry {
-    explicit TokenBucketEntry(TokenRate limits) : rate(limits) {}
-    TokenRate rate;
-    TokenBucket bucket;
-  };
-
-  struct RetryBudgetEntry {
-    explicit RetryBudgetEntry(RetryRate limits) : rate(limits) {}
-    RetryRate rate;
-    RetryBudget budget;
-  };
-
   const EnvClock& clock_;
+  SharedRegions& regions_;
+  /// By their places in memory: all handles of one shared bulkhead use the same.
+  std::map<const Cell*, SharedBulkhead> shared_bulkheads_;
   HandleTable<BulkheadEntry> bulkheads_;
-  HandleTable<TokenBucketEntry> buckets_;
-  HandleTable<RetryBudgetEntry> budgets_;
+  HandleTable<RatedEntry<TokenBucket, TokenRate>> buckets_;
+  HandleTable<RatedEntry<RetryBudget, RetryRate>> budgets_;
 };
 
 }  // namespace sekering

@@ -1,5 +1,9 @@
 #include "binding/shared.h"
 
+#include <algorithm>
+#include <string>
+
+#include "binding/convert.h"
 #include "binding/waker.h"
 
 namespace sekering {
@@ -37,6 +41,25 @@ void SharedRegions::Deliver(void* shared_region) {
   // A copy, as a listener may make or drop breakers.
   const std::vector<uint32_t> breakers = shared->breakers;
   for (const uint32_t id : breakers) owner.on_news_(owner.context_, id);
+}
+
+Attached AttachRecord(Napi::Env env, SharedRegion& shared, RecordKind kind, napi_value name,
+                      const Description& description, size_t hot_cells, size_t cold_cells,
+                      napi_value stored) {
+  const std::string text = Napi::String(env, name).Utf8Value();
+  Attached attached;
+  attached.record = shared.region.Attach(static_cast<uint32_t>(kind), text, description, hot_cells,
+                                         cold_cells);
+  if (attached.record.error != RegionError::kNone) {
+    attached.error = -static_cast<double>(attached.record.error);
+    return attached;
+  }
+  Shared<double> answer;
+  answer.Reset(env, stored);
+  std::copy_n(attached.record.description->begin(), std::min(answer.length(), description.size()),
+              answer.data());
+  if (*attached.record.description != description) attached.error = kOtherOptions;
+  return attached;
 }
 
 }  // namespace sekering

@@ -49,6 +49,22 @@ class SharedRegions {
   std::vector<std::unique_ptr<SharedRegion>> regions_;
 };
 
+/// What functions that attach answer instead of a handle, besides minus a RegionError: the record
+/// has another description than the caller's, and JavaScript says what differs.
+inline constexpr double kOtherOptions = -101;
+
+struct Attached {
+  Attachment record;
+  /// 0 for none, or the function's answer.
+  double error = 0;
+};
+
+/// Finds or makes the record of that kind and name; `stored`, a Float64Array, gets the description
+/// that it has.
+Attached AttachRecord(Napi::Env env, SharedRegion& shared, RecordKind kind, napi_value name,
+                      const Description& description, size_t hot_cells, size_t cold_cells,
+                      napi_value stored);
+
 }  // namespace sekering
 
 #endif  // SEKERING_BINDING_SHARED_H_
