@@ -109,6 +109,8 @@ function join (scope, namespace) {
   if (native.regionInfo(handle).replaced) {
     warn('A damaged region was replaced', new Error(file));
   }
+  // What was recorded since the loop's last wait counts, however the process ends.
+  if (joined.size === 0) process.once('exit', () => native.drain());
   joined.set(file, handle);
   if (scope === 'process' && require('node:worker_threads').isMainThread) {
     process.once('exit', () => fs.rmSync(file, { force: true }));
@@ -123,13 +125,14 @@ function join (scope, namespace) {
  */
 function list () {
   const start = `${prefix()}${layout()}-host-`;
-  const unfinished = /\.\d+\.\w{6}$/;
-  const names = fs.readdirSync(directory())
-    .filter(name => name.startsWith(start) && !unfinished.test(name));
-  return names.map(name => {
-    const file = path.join(directory(), name);
-    const { blocks, mtime } = fs.lstatSync(file);
-    return { namespace: name.slice(start.length), file, bytes: blocks * 512, modified: mtime };
+  const namespaces = fs.readdirSync(directory()).filter(name => name.startsWith(start))
+    .map(name => name.slice(start.length))
+    .filter(namespace => NAMESPACE.test(namespace)); // Not of files in the making.
+  return namespaces.flatMap(namespace => {
+    const file = fileOf('host', namespace);
+    const status = fs.lstatSync(file, { throwIfNoEntry: false });
+    if (status === undefined) return []; // Removed by somebody else meanwhile.
+    return [{ namespace, file, bytes: status.blocks * 512, modified: status.mtime }];
   });
 }
 

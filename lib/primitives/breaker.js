@@ -205,6 +205,8 @@ class CircuitBreaker extends Circuit {
   _admit (action, context, given, key, cancel, onStart) {
     let probe = NO_PROBE;
     if ((this._period() & STATE) !== CLOSED) {
+      // Whoever opened a shared circuit may have died before it told anybody.
+      this._announce();
       if ((this._period() & STATE) === OPEN) return this._refuse(given);
       probe = native.admit(this._id, Math.random());
       this._announce();

@@ -8,7 +8,7 @@ const clock = require('../base/clock');
 const native = require('../base/native');
 const { bag } = require('../base/options');
 const { CELL, answer, createBreaker } = require('../base/recorder');
-const { guarded } = require('../base/warn');
+const { guarded, warn } = require('../base/warn');
 const Aside = require('./aside');
 const Deadlines = require('./deadlines');
 const MemoryCache = require('./memory-cache');
@@ -106,7 +106,19 @@ class Circuit extends Emitter {
     this._aside = null;
     live[id] = new WeakRef(this);
     left.register(this, id);
+    if (isShared(own)) this._catchUp();
     this._configure(own);
+  }
+
+  /** Others may have opened the circuit before: if they are gone, its time is up to this one. */
+  _catchUp () {
+    const state = this._seen & STATE;
+    if (state === RAMPING) this._rare.ramping = true;
+    if (state !== OPEN) return;
+    const aside = this._rare;
+    aside.openedAt = clock.wall();
+    aside.openFor = native.openFor(this._id);
+    this._waitForReset(Math.max(aside.openFor, 1));
   }
 
   _configure (options) {
@@ -158,6 +170,7 @@ class Circuit extends Emitter {
     const missed = answer[0];
     for (let i = 0; i < count; i++) aside.queue.push(answer[1 + i]);
     if (missed > 0) this.emit('missed', missed);
+    if (missed < 0) warn('A damaged state was repaired', new Error(`breaker '${this.name}'`));
     // A listener may cause the next transition; it finds the rest of the queue here and goes on.
     while (aside.queue !== null && aside.queue.length > 0) {
       this._entered(aside.queue.shift(), aside);

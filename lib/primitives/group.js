@@ -52,7 +52,7 @@ class BreakerGroup extends Emitter {
     // Key to { breaker, used }, the least recently used first (to an eighth of idleTtl).
     this._members = new Map();
     // Wrong options fail here, not with the first key.
-    new CircuitBreaker(action, breakerOptions).shutdown();
+    new CircuitBreaker(action, { ...breakerOptions, name: `${this.name}/` }).shutdown();
   }
 
   /** Calls the action with `args` through the breaker of `key`. */

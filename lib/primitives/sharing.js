@@ -6,6 +6,7 @@ const { SekeringError, invalidOption } = require('../base/errors');
 const native = require('../base/native');
 const { attachBreaker } = require('../base/recorder');
 const { checkNamespace, failure, fileOf, join } = require('../base/regions');
+const { warn } = require('../base/warn');
 const { differences } = require('./breaker-config');
 
 const SCOPES = ['instance', 'process', 'host'];
@@ -48,7 +49,11 @@ function checkSharing (options, actionName) {
 function attach ({ scope, namespace = 'default' }, name, config) {
   const handle = join(scope, namespace);
   const stored = new Float64Array(config.length);
+  const repaired = native.regionRepairs(handle);
   const attached = attachBreaker(handle, name, config, stored);
+  if (native.regionRepairs(handle) !== repaired) {
+    warn('A damaged place in a region was replaced', new Error(fileOf(scope, namespace)));
+  }
   if (attached.id >= 0) return attached;
   if (attached.id === OTHER_OPTIONS) {
     const differing = differences(config, stored);

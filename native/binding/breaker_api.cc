@@ -167,17 +167,35 @@ struct BreakerFunctions {
     return ToJs(env, left >= kNever ? INFINITY : ToMillis(left));
   }
 
+  /// openFor(id): the milliseconds until an open circuit may be tried, 0 for one that is not open
+  static napi_value OpenFor(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    const Micros left = call.Entry().breaker.OpenFor(call.now);
+    return ToJs(env, left >= kNever ? INFINITY : ToMillis(left));
+  }
+
   /// transitions(id): how many there were since the last look. answer[0] is how many of them are
-  /// forgotten, and the states that the others led to follow, oldest first.
+  /// forgotten, and the states that the others led to follow, oldest first. After a repair of a
+  /// damaged state nobody knows: answer[0] is -1, and the present state follows.
   static napi_value Transitions(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
     BreakerEntry& entry = call.Entry();
-    const uint32_t count = entry.breaker.generation() - entry.seen_generation;
-    const uint32_t known = std::min(count, kHistoryMax);
-    call.api.answer_[0] = count - known;
-    for (uint32_t i = 0; i < known; ++i) {
-      call.api.answer_[1 + i] = static_cast<double>(entry.breaker.StateBefore(known - 1 - i));
-    }
+    const uint64_t repairs = entry.breaker.repairs();
+    const bool repaired = repairs != entry.seen_repairs;
+    entry.seen_repairs = repairs;
+    uint32_t count;
+    uint32_t known;
+    // Others go on meanwhile: generation and states are of one moment only if it stays the same.
+    uint32_t generation;
+    do {
+      generation = entry.breaker.generation();
+      count = generation - entry.seen_generation;
+      known = repaired ? 1 : std::min(count, kHistoryMax);
+      for (uint32_t i = 0; i < known; ++i) {
+        call.api.answer_[1 + i] = static_cast<double>(entry.breaker.StateBefore(known - 1 - i));
+      }
+    } while (entry.breaker.generation() != generation);
+    call.api.answer_[0] = repaired ? -1.0 : count - known;
     entry.seen_generation += count;
     Recorder::Publish(entry);
     return ToJs(env, known);
@@ -289,6 +307,7 @@ BreakerApi::BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
       {"trip", F::Trip},
       {"moveTo", F::MoveTo},
       {"poll", F::Poll},
+      {"openFor", F::OpenFor},
       {"transitions", F::Transitions},
       {"hasFreeProbe", F::HasFreeProbe},
       {"isWarming", F::IsWarming},

@@ -31,7 +31,11 @@ struct Recorder::LoopHook {
 
   static void OnCleanup(napi_async_cleanup_hook_handle, void* data) {
     auto* hook = static_cast<LoopHook*>(data);
-    if (hook->owner != nullptr) hook->owner->hook_ = nullptr;
+    if (hook->owner != nullptr) {
+      // What was recorded since the loop's last wait counts, for those who share the breakers.
+      hook->owner->Drain(hook->owner->clock_.Now());
+      hook->owner->hook_ = nullptr;
+    }
     hook->owner = nullptr;
     uv_close(reinterpret_cast<uv_handle_t*>(&hook->prepare), [](uv_handle_t* handle) {
       auto* closed = static_cast<LoopHook*>(handle->data);
@@ -85,13 +89,14 @@ uint32_t Recorder::Create(const BreakerConfig& config) {
   entry.breaker = entry.local;
   entry.shared = nullptr;
   entry.seen_generation = 0;
+  entry.seen_repairs = 0;
   Publish(entry);
   return id;
 }
 
 namespace {
 
-bool CommitRow(void* context, Cell* row, size_t bytes) {
+bool CommitToRegion(void* context, Cell* row, size_t bytes) {
   return static_cast<Region*>(context)->Commit(row, bytes);
 }
 
@@ -112,12 +117,13 @@ uint32_t Recorder::CreateShared(const BreakerConfig& config, SharedRegion& share
   const uint32_t id = NewEntry(LocalConfig(config));
   if (id == kNoId) return kNoId;
   BreakerEntry& entry = entries_[id];
-  entry.breaker = Breaker(config, hot, cold, CommitRow, &shared.region);
+  entry.breaker = Breaker(config, hot, cold, CommitToRegion, &shared.region);
   entry.breaker.Initialize(clock_.Now());
   entry.shared = &shared;
   entry.shared_hot = hot;
   // What happened before this environment came is no news to it.
   entry.seen_generation = entry.breaker.generation();
+  entry.seen_repairs = entry.breaker.repairs();
   shared.breakers.push_back(id);
   Publish(entry);
   return id;

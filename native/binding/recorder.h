@@ -51,6 +51,8 @@ struct BreakerEntry {
   uint32_t* cell = nullptr;
   /// The last transition that JavaScript was told of.
   uint32_t seen_generation = 0;
+  /// How many repairs of a damaged state it was told of.
+  uint64_t seen_repairs = 0;
   bool live = false;
 };
 

@@ -46,6 +46,12 @@ struct SharedFunctions {
     return result;
   }
 
+  /// regionRepairs(handle): how many damaged records this environment has replaced
+  static napi_value Repairs(napi_env env, napi_callback_info info) {
+    Call<1> call(env, info);
+    return ToJs(env, call.api.regions_[call.Uint32(0)].region.repaired());
+  }
+
   /// attachBreaker(handle, name, config: Float64Array, stored: Float64Array): the breaker's id, or
   /// minus a RegionError; -100: addCells first. `stored` gets the configuration that the breaker
   /// has.
@@ -93,6 +99,7 @@ SharedApi::SharedApi(Napi::Env env, Napi::Object exports, Recorder& recorder)
   Export(env, exports, "regionLayout", F::Layout, this);
   Export(env, exports, "joinRegion", F::Join, this);
   Export(env, exports, "regionInfo", F::Info, this);
+  Export(env, exports, "regionRepairs", F::Repairs, this);
   Export(env, exports, "attachBreaker", F::AttachBreaker, this);
   Export(env, exports, "onNews", F::OnNews, this);
 }
