@@ -10,8 +10,8 @@ namespace {
 
 constexpr size_t kHeaderCells = sizeof(BreakerMemory) / sizeof(Cell);
 
-/// No circuit waits longer than its reset, or than an upstream's Retry-After may ask for.
-constexpr Micros kResetMinMax = Micros{3600} * 1000000;
+/// How far the clocks of those who share a breaker may lie apart, as each is read now and then.
+constexpr Micros kClockSlack = Micros{60} * 1000000;
 
 }  // namespace
 
@@ -119,7 +119,7 @@ bool Breaker::OpenFrom(Period from, Micros reset_min, Micros now) noexcept {
   if (!Transition(from, State::kOpen)) return false;
   const uint64_t trips = memory_->trips_in_row.fetch_add(1) + 1;
   const uint32_t generation = GenerationBits(from) + 1;
-  const Micros wait = std::max(ResetAfter(trips), reset_min);
+  const Micros wait = std::max(ResetAfter(trips), std::min(reset_min, kResetMinMax));
   // Whoever reads this before the store finds a stamp of another generation, and computes the time
   // itself (OpenUntil); so a process that dies here leaves no circuit open for ever.
   memory_->reopen.store(Stamp(generation, Later(now, wait)));
@@ -140,7 +140,7 @@ bool Breaker::CloseFrom(Period from, Micros now) noexcept {
 }
 
 bool Breaker::IsPossibleWait(Micros wait) const noexcept {
-  return wait <= std::max(config_.reset_max, kResetMinMax);
+  return wait <= Later(std::max(config_.reset_max, kResetMinMax), kClockSlack);
 }
 
 Micros Breaker::OpenUntil(uint32_t generation, Micros now) noexcept {
@@ -340,7 +340,8 @@ Seen Breaker::Look(Micros now, uint32_t streak) const noexcept {
 bool Breaker::EnoughWitnesses(uint32_t process, uint32_t epoch) noexcept {
   if (config_.trip_witnesses <= 1) return true;
   const auto is_recent = [&](uint64_t word) {
-    return High(word) != 0 && epoch - Low(word) < config_.buckets;
+    const uint32_t last = Low(word);
+    return High(word) != 0 && (epoch - last < config_.buckets || IsAhead(last, epoch));
   };
   Cell* place = nullptr;
   uint32_t others = 0;

@@ -40,6 +40,8 @@ constexpr Period PeriodAfter(Period period, State state) {
 }
 
 inline constexpr uint32_t kProbesMax = 16;
+/// The longest time that an upstream's Retry-After may keep a circuit open.
+inline constexpr Micros kResetMinMax = Micros{3600} * 1000000;
 /// Transitions that the state word remembers.
 inline constexpr uint32_t kHistoryMax = 12;
 /// Processes that a breaker can tell apart as witnesses of failures.
@@ -157,7 +159,8 @@ class Breaker {
   /// Counts an outcome. For a failure (or a slow success): whether the caller must Trip. A probe's
   /// success may close the circuit, which shows in period().
   bool Record(const Outcome& outcome, Micros now) noexcept;
-  /// Opens the circuit if it is still in `period`. Not before `reset_min` is it tried again.
+  /// Opens the circuit if it is still in `period`. Not before `reset_min` (at most kResetMinMax) is
+  /// it tried again.
   bool Trip(Period period, Micros reset_min, Micros now) noexcept;
 
   /// By hand: from whatever state. False when it was so already.
