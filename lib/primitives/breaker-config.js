@@ -139,5 +139,13 @@ function nativeConfig (options) {
 const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
 
 module.exports = {
-  BUCKETS_MAX, NO_RULES, WINDOW_MS, differences, nativeConfig, pack, slowTicks, windowConfig
+  BUCKETS_MAX,
+  NO_RULES,
+  WINDOW_MS,
+  differences,
+  errorThreshold,
+  nativeConfig,
+  pack,
+  slowTicks,
+  windowConfig,
 };

@@ -4,7 +4,7 @@
 
 const { invalidOption } = require('../base/errors');
 const { bag, finite, func, number } = require('../base/options');
-const { BUCKETS_MAX } = require('./breaker-config');
+const { BUCKETS_MAX, errorThreshold } = require('./breaker-config');
 
 const PROBES_MAX = 16;
 const SLIDING_WINDOW_MAX = 10000;
@@ -144,6 +144,9 @@ function check (options) {
   if (options.maxFailures) console.error(DEPRECATED);
 }
 
+/** Undefined for a rule that is off. */
+const percentageOrNone = threshold => (threshold < 0 ? undefined : threshold);
+
 /** opossum's options with their defaults, and ours as they were given. */
 function resolve (options) {
   const duration = options.timeout ?? 10000;
@@ -151,7 +154,7 @@ function resolve (options) {
     ...options,
     timeout: duration,
     resetTimeout: options.resetTimeout ?? 30000,
-    errorThresholdPercentage: options.errorThresholdPercentage ?? 50,
+    errorThresholdPercentage: percentageOrNone(errorThreshold(options)),
     rollingCountTimeout: options.rollingCountTimeout ?? 10000,
     rollingCountBuckets: options.rollingCountBuckets ?? 10,
     rollingPercentilesEnabled: options.rollingPercentilesEnabled !== false,

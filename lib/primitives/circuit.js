@@ -19,7 +19,8 @@ const { check, coalesceResetOn, resolve } = require('./breaker-options');
 const { watchHealth } = require('./health-check');
 const { preset } = require('./presets');
 const { attach, checkSharing, isShared, onNews } = require('./sharing');
-const { importStats, readStats } = require('./stats');
+const { readStats } = require('./stats');
+const { takeState, takeStatus } = require('./carry-over');
 
 // The states in the low bits of a period, as in native/core/breaker.h.
 const CLOSED = 0;
@@ -135,29 +136,9 @@ class Circuit extends Emitter {
     if (options.abortController) this._mode |= ABORTABLE;
     if (options.enabled === false) this._mode |= DISABLED;
     if (options.fallback) this.fallback(options.fallback);
-    if (options.status) this._importStatus(options.status);
+    if (options.status) takeStatus(this, options.status);
     if (options.rotateBucketController) this.status.startListeneningForRotateEvent();
-    if (options.state) this._importState(options.state);
-  }
-
-  _importStatus (status) {
-    const counted = status instanceof Status ? status : { stats: status };
-    importStats(this._id, counted.stats);
-    if (status instanceof Status) {
-      status._adopt(this._id, this);
-      this._rare.status = status;
-    }
-  }
-
-  _importState (state) {
-    if (state.enabled === false) this._mode |= DISABLED;
-    if (state.shutdown) {
-      this.shutdown();
-    } else if (state.closed === false) {
-      const due = clock.wall() - state.lastTimerAt > this._resetMs();
-      native.moveTo(this._id, state.halfOpen || due ? HALF_OPEN : OPEN);
-      this._announce();
-    }
+    if (options.state) takeState(this, options.state);
   }
 
   /** Emits the transitions since the last look, in order, each once. */
@@ -186,9 +167,9 @@ class Circuit extends Emitter {
     aside.timer = undefined;
     if (state === OPEN) {
       aside.openedAt = clock.wall();
-      aside.openFor = native.poll(this._id);
+      aside.openFor = native.openFor(this._id);
       aside.mark = { epoch: native.epoch(this._id), open: true };
-      this._waitForReset(aside.openFor);
+      this._waitForReset(Math.max(aside.openFor, 1));
       this.emit('open');
     } else if (state === HALF_OPEN) {
       this._renewAbortController();
