@@ -1,0 +1,125 @@
+'use strict';
+
+// Every environment hears of every transition, once and in order, whoever caused it.
+
+const {
+  all, cleanUp, newNamespace, startProcesses, startThreads
+} = require('../support/shared-peers');
+
+jest.setTimeout(30_000);
+afterEach(cleanUp);
+
+const options = (scope, more) => ({
+  scope, namespace: newNamespace(), name: 'upstream', timeout: false, consecutiveFailures: 3,
+  resetTimeout: 60_000, ...more
+});
+const make = (context, given) => context.make(given);
+const heard = (peers, count) => all(peers, async (context, n) => {
+  await context.until(() => context.events.length >= n);
+  // Anything that is told twice would come now.
+  await new Promise(resolve => { setTimeout(resolve, 50); });
+  return context.events;
+}, count);
+
+const MIXTURES = {
+  'three processes': ['host', () => startProcesses(3)],
+  'three threads': ['process', () => startThreads(3)],
+  'two processes and two threads': ['host',
+    async () => [...await startProcesses(2), ...await startThreads(2)]]
+};
+
+describe.each(Object.entries(MIXTURES))('%s', (_, [scope, start]) => {
+  test('a trip, a failed probe and a recovery', async () => {
+    const given = options(scope, { resetTimeout: 200 });
+    const peers = await start();
+    await all(peers, make, given);
+    await peers[0].run(context => context.fire(3, false));
+    await heard(peers, 2);
+    await peers[1].run(context => context.fire(1, false));
+    await heard(peers, 4);
+    await peers[2].run(context => context.fire(1, true));
+    const cycle = ['open', 'halfOpen', 'open', 'halfOpen', 'close'];
+    expect(await heard(peers, 5)).toEqual(peers.map(() => cycle));
+  });
+
+  test('transitions by hand, of all in turn', async () => {
+    const given = options(scope);
+    const peers = await start();
+    await all(peers, make, given);
+    const expected = [];
+    for (let round = 0; round < 5; round++) {
+      for (const peer of peers) {
+        await peer.run(({ breaker }) => breaker.open());
+        await peers[0].run(({ breaker }) => breaker.close());
+        expected.push('open', 'close');
+        await heard([peers[1]], expected.length);
+      }
+    }
+    expect(await heard(peers, expected.length)).toEqual(peers.map(() => expected));
+  });
+});
+
+test('all who trip at once trip once', async () => {
+  const given = options('host');
+  const peers = await startProcesses(4);
+  await all(peers, make, given);
+  await all(peers, context => context.fire(20, false));
+  expect(await heard(peers, 1)).toEqual(peers.map(() => ['open']));
+});
+
+test('who comes later hears of what happens then', async () => {
+  const given = options('host');
+  const [first, late] = await startProcesses(2);
+  await first.run(make, given);
+  await first.run(({ breaker }) => { breaker.open(); breaker.close(); breaker.open(); });
+  await late.run(make, given);
+  expect(await late.run(({ breaker }) => breaker.opened)).toBe(true);
+  await first.run(({ breaker }) => breaker.close());
+  expect(await heard([late], 1)).toEqual([['close']]);
+});
+
+test('a ramp ends without an event, also for who came during it', async () => {
+  const given = options('host', { rampUp: 300 });
+  const [first, late] = await startProcesses(2);
+  await first.run(make, given);
+  await first.run(({ breaker }) => { breaker.open(); breaker.close(); });
+  await late.run(make, given);
+  await first.run(async context => {
+    await new Promise(resolve => { setTimeout(resolve, 350); });
+    await context.fire(1, true);
+    context.breaker.open();
+  });
+  expect(await heard([late], 1)).toEqual([['open']]);
+});
+
+test('of a burst of 10,000 transitions each is told or counted as missed', async () => {
+  const given = options('host');
+  const [writer, reader, asleep] = await startProcesses(3);
+  await all([writer, reader, asleep], make, given);
+  asleep.signal('SIGSTOP');
+  await writer.run(({ breaker }) => {
+    for (let i = 0; i < 5000; i++) {
+      breaker.open();
+      breaker.close();
+    }
+  });
+  asleep.signal('SIGCONT');
+  const told = await all([reader, asleep], async context => {
+    const total = () =>
+      context.events.reduce((sum, event) => sum + (event.missed ?? 1), 0);
+    await context.until(() => total() >= 10_000);
+    return { total: total(), events: context.events };
+  });
+  for (const { total, events } of told) {
+    expect(total).toBe(10_000);
+    // Those that are told alternate; what was missed in between keeps the parity.
+    let position = 0;
+    for (const event of events) {
+      position += event.missed ?? 1;
+      if (event.missed === undefined) expect(event).toBe(position % 2 === 1 ? 'open' : 'close');
+    }
+  }
+  // A process that slept through it gets what the journal holds, the newest.
+  expect(told[1].events.length).toBeLessThan(100);
+  expect(await writer.run(({ events }) => events.length)).toBe(10_000);
+});
