@@ -4,6 +4,7 @@
 
 const { own } = require('./handle');
 const native = require('./native');
+const { warn } = require('./warn');
 
 class Permits {
   #capacity;
@@ -19,6 +20,9 @@ class Permits {
   get #unlimited () { return this.#capacity >= Number.MAX_SAFE_INTEGER; }
 
   get capacity () { return this.#capacity; }
+
+  /** Of those in use, how many this environment has. */
+  get held () { return this.inUse; }
 
   get inUse () {
     return this.#handle === undefined ? this.#taken : native.bulkheadInUse(this.#handle);
@@ -42,4 +46,51 @@ class Permits {
   }
 }
 
-module.exports = { Permits };
+/** Permits that other environments take as well, from a region. */
+class SharedPermits {
+  #name;
+  #capacity;
+  #handle;
+  #repairs;
+
+  /** @param {number} handle of native.attachBulkhead; given back with the permits it holds */
+  constructor (name, capacity, handle) {
+    this.#name = name;
+    this.#capacity = capacity;
+    this.#handle = own(this, handle, native.destroyBulkhead);
+    this.#repairs = native.bulkheadRepairs(handle);
+  }
+
+  get capacity () { return this.#capacity; }
+
+  get held () { return native.bulkheadHeld(this.#handle); }
+
+  get inUse () { return native.bulkheadInUse(this.#handle); }
+
+  /** @returns {boolean} whether there was one left; those of the dead are taken back for it */
+  acquire () {
+    return this.#acquired(native.acquireBulkhead(this.#handle));
+  }
+
+  /** As acquire, for somebody who waits: others learn of it. */
+  acquireForLine () {
+    return this.#acquired(native.acquireBulkheadForLine(this.#handle));
+  }
+
+  /** Whether the turn of other environments has come: a permit must be released to all. */
+  mustYield () { return native.mustYieldBulkhead(this.#handle); }
+
+  /** @returns {boolean} whether one was in use here */
+  release () { return native.releaseBulkhead(this.#handle); }
+
+  #acquired (acquired) {
+    const repairs = native.bulkheadRepairs(this.#handle);
+    if (repairs !== this.#repairs) {
+      this.#repairs = repairs;
+      warn('Damaged counts of permits were repaired', new Error(`bulkhead '${this.#name}'`));
+    }
+    return acquired;
+  }
+}
+
+module.exports = { Permits, SharedPermits };

@@ -1,7 +1,7 @@
 'use strict';
 
 // Regions: the files in memory through which the threads of a process, or the processes of a host,
-// share breakers. Where they are, who may use them, and what went wrong with them.
+// share breakers and limits. Where they are, who may use them, and what went wrong with them.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -22,7 +22,7 @@ const FAILURES = {
   4: ['ERR_REGION_PARTICIPANTS', 'has 256 participants (threads) already, and can have no more'],
   5: ['ERR_REGION_FULL', 'is full: it holds 6,144 names, and 48 MiB of them'],
   6: ['ERR_REGION_NO_SPACE', 'cannot grow: there is no space left where it is'],
-  7: ['ERR_NAME_TAKEN', 'has something else than a breaker under this name'],
+  7: ['ERR_NAME_TAKEN', 'has something of another kind under this name'],
   8: ['ERR_SCOPE_UNSUPPORTED',
     `is not supported on ${process.platform}: use scope 'instance'`]
 };

@@ -62,15 +62,11 @@ struct SharedFunctions {
     SharedRegion& shared = call.api.regions_[call.Uint32(0)];
     const Description description = DescriptionOf(env, call[2]);
     const BreakerConfig config = ConfigOf(description, true);
-    const Attachment found =
-        shared.region.Attach(static_cast<uint32_t>(RecordKind::kBreaker), Text(env, call[1]),
-                             description, Breaker::HotCells(config), Breaker::ColdCells(config));
-    if (found.error != RegionError::kNone) return ToJs(env, -static_cast<double>(found.error));
-    Shared<double> stored;
-    stored.Reset(env, call[3]);
-    std::copy_n(found.description->begin(), stored.length(), stored.data());
-    // Others' options: JavaScript says which differ.
-    if (*found.description != description) return ToJs(env, -101.0);
+    const Attached attached =
+        AttachRecord(env, shared, RecordKind::kBreaker, call[1], description,
+                     Breaker::HotCells(config), Breaker::ColdCells(config), call[3]);
+    if (attached.error != 0) return ToJs(env, attached.error);
+    const Attachment& found = attached.record;
     const uint32_t id = recorder.CreateShared(config, shared, found.hot, found.cold);
     return id == Recorder::kNoId ? ToJs(env, -102.0) : ToJs(env, id);
   }
