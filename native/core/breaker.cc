@@ -115,27 +115,37 @@ Micros Breaker::ResetAfter(uint64_t trips) const noexcept {
   return micros < max ? static_cast<Micros>(micros) : config_.reset_max;
 }
 
+/// Writes what belongs to a period, while it lasts. Whoever was stopped on the way here overwrites
+/// nothing that a later period has noted: by then either the period or the word is another.
+void Breaker::Note(Cell& cell, uint64_t word, Period period) noexcept {
+  uint64_t present = cell.load();
+  while (this->period() == period && !cell.compare_exchange_weak(present, word)) {
+  }
+}
+
 bool Breaker::OpenFrom(Period from, Micros reset_min, Micros now) noexcept {
   if (!Transition(from, State::kOpen)) return false;
   const uint64_t trips = memory_->trips_in_row.fetch_add(1) + 1;
   const uint32_t generation = GenerationBits(from) + 1;
   const Micros wait = std::max(ResetAfter(trips), std::min(reset_min, kResetMinMax));
-  // Whoever reads this before the store finds a stamp of another generation, and computes the time
-  // itself (OpenUntil); so a process that dies here leaves no circuit open for ever.
-  memory_->reopen.store(Stamp(generation, Later(now, wait)));
+  // Whoever reads this before it is noted finds a stamp of another generation, and computes the
+  // time itself (OpenUntil); so a process that dies here leaves no circuit open for ever.
+  Note(memory_->reopen, Stamp(generation, Later(now, wait)), PeriodAfter(from, State::kOpen));
   return true;
 }
 
 bool Breaker::CloseFrom(Period from, Micros now) noexcept {
   const uint32_t epoch = Epoch(now);
   const bool ramps = config_.ramp_up > 0;
-  if (ramps) memory_->ramp.store(Stamp(GenerationBits(from) + 1, now));
+  // All that the closed circuit goes by is noted before it is closed: so nobody trips it for what
+  // failed earlier, and a process that dies here leaves nothing undone.
+  if (ramps) Note(memory_->ramp, Stamp(GenerationBits(from) + 1, now), from);
+  Note(memory_->base, Pack(epoch, window_.Bucket(Counter::kFailures, epoch, 0)), from);
+  if (config_.rules.sliding_window_size != 0) {
+    Note(memory_->last_since, last_calls_.position(), from);
+  }
   if (!Transition(from, ramps ? State::kRamping : State::kClosed)) return false;
   memory_->trips_in_row.store(0);
-  memory_->base.store(Pack(epoch, window_.Bucket(Counter::kFailures, epoch, 0)));
-  if (config_.rules.sliding_window_size != 0) {
-    memory_->last_since.store(last_calls_.position());
-  }
   return true;
 }
 
@@ -149,6 +159,7 @@ Micros Breaker::OpenUntil(uint32_t generation, Micros now) noexcept {
     return StampTime(stamp);
   }
   const uint64_t repaired = Stamp(generation, Later(now, ResetAfter(memory_->trips_in_row.load())));
+  if (this->generation() != generation) return kNever;  // It may be a later period's.
   if (memory_->reopen.compare_exchange_strong(stamp, repaired)) return StampTime(repaired);
   return StampIsOf(stamp, generation) ? StampTime(stamp) : kNever;
 }
@@ -289,10 +300,11 @@ uint32_t Breaker::LengthenStreak(Period period) noexcept {
   if (config_.rules.consecutive_failures == 0) return 0;
   const uint32_t present = GenerationBits(period);
   uint64_t word = memory_->streak.load();
-  for (;;) {
+  while (this->period() == period) {  // Else the word may be a later period's.
     const uint32_t count = High(word) == present ? std::min(Low(word), UINT32_MAX - 1) : 0;
     if (memory_->streak.compare_exchange_weak(word, Pack(present, count + 1))) return count + 1;
   }
+  return 0;
 }
 
 void Breaker::CountSuccesses(uint32_t count, uint32_t epoch) noexcept {
@@ -335,28 +347,39 @@ Seen Breaker::Look(Micros now, uint32_t streak) const noexcept {
   return seen;
 }
 
-/// Notes that `process` has seen a failure, and tells whether enough processes have, within the
-/// window.
+/// Notes that `process` has seen a failure, in a place of its own or one that is free. Where there
+/// is none left, there are more witnesses than anyone asks for.
+void Breaker::NoteWitness(uint32_t process, uint32_t epoch) noexcept {
+  for (;;) {
+    Cell* place = nullptr;
+    uint64_t found = 0;
+    for (Cell& cell : memory_->witnesses) {
+      const uint64_t word = cell.load();
+      const bool own = High(word) == process;
+      if (!own && (place != nullptr || IsRecentWitness(word, epoch))) continue;
+      place = &cell;
+      found = word;
+      if (own) break;
+    }
+    if (place == nullptr || place->compare_exchange_strong(found, Pack(process, epoch))) return;
+  }
+}
+
+bool Breaker::IsRecentWitness(uint64_t word, uint32_t epoch) const noexcept {
+  return High(word) != 0 && (epoch - Low(word) < config_.buckets || IsAhead(Low(word), epoch));
+}
+
+/// Tells whether enough processes have seen failures, `process` now among them, within the window.
+/// It is noted before the others are looked at: of several that fail at once, the last one to note
+/// it sees all.
 bool Breaker::EnoughWitnesses(uint32_t process, uint32_t epoch) noexcept {
   if (config_.trip_witnesses <= 1) return true;
-  const auto is_recent = [&](uint64_t word) {
-    const uint32_t last = Low(word);
-    return High(word) != 0 && (epoch - last < config_.buckets || IsAhead(last, epoch));
-  };
-  Cell* place = nullptr;
+  NoteWitness(process, epoch);
   uint32_t others = 0;
-  for (Cell& cell : memory_->witnesses) {
+  for (const Cell& cell : memory_->witnesses) {
     const uint64_t word = cell.load();
-    if (High(word) == process) {
-      place = &cell;
-    } else if (is_recent(word)) {
-      ++others;
-    } else if (place == nullptr) {
-      place = &cell;
-    }
+    if (High(word) != process && IsRecentWitness(word, epoch)) ++others;
   }
-  // Where there is no place left, there are more witnesses than anyone asks for.
-  if (place != nullptr) place->store(Pack(process, epoch));
   return others + 1 >= config_.trip_witnesses;
 }
 
@@ -366,6 +389,7 @@ bool Breaker::RecordProbeSuccess(const Outcome& outcome, Micros now) noexcept {
   uint64_t word = memory_->probes_won.load();
   uint64_t next;
   do {
+    if (period() != outcome.period) return false;  // The word may be a later period's.
     next = Pack(present, (High(word) == present ? Low(word) : 0) + 1);
   } while (!memory_->probes_won.compare_exchange_weak(word, next));
   if (Low(next) >= config_.success_threshold) CloseFrom(outcome.period, now);

@@ -46,17 +46,18 @@ void TimeWindow::AddTo(Cell& cell, uint32_t epoch, uint32_t count) noexcept {
     cell.store(Added(word, epoch, count), std::memory_order_relaxed);
     return;
   }
-  while (!cell.compare_exchange_weak(word, Added(word, epoch, count), std::memory_order_relaxed)) {
+  // In one order with the sums' reads: of two who count and then look, one at least sees both.
+  while (!cell.compare_exchange_weak(word, Added(word, epoch, count))) {
   }
 }
 
 bool TimeWindow::Touched(uint32_t row) const noexcept {
-  return (memory_.touched[row / 64].load(std::memory_order_relaxed) >> (row % 64) & 1) != 0;
+  return (memory_.touched[row / 64].load() >> (row % 64) & 1) != 0;
 }
 
 void TimeWindow::Touch(uint32_t row) noexcept {
   if (Touched(row)) return;
-  memory_.touched[row / 64].fetch_or(uint64_t{1} << (row % 64), std::memory_order_relaxed);
+  memory_.touched[row / 64].fetch_or(uint64_t{1} << (row % 64));
 }
 
 void TimeWindow::Add(Counter counter, uint32_t epoch, uint32_t count) noexcept {
@@ -78,7 +79,7 @@ void TimeWindow::AddLatency(uint32_t ms, uint32_t epoch, uint32_t count) noexcep
 uint64_t TimeWindow::SumRow(const Cell* row, uint32_t epoch) const noexcept {
   uint64_t sum = 0;
   for (uint32_t i = 0; i < buckets_; ++i) {
-    sum += CountWithin(row[i].load(std::memory_order_relaxed), epoch, buckets_);
+    sum += CountWithin(row[i].load(), epoch, buckets_);
   }
   return sum;
 }
@@ -165,12 +166,12 @@ void LastCalls::SetBit(Cell* map, uint64_t position, bool bit) noexcept {
     // window.
     if (ahead < 0 || (ahead == 0 && mask == 0)) return;
     const uint64_t next = Pack(lap, ahead > 0 ? mask : CountOf(word) | mask);
-    if (cell.compare_exchange_weak(word, next, std::memory_order_relaxed)) return;
+    if (cell.compare_exchange_weak(word, next)) return;
   }
 }
 
 void LastCalls::Record(bool failed, bool slow) noexcept {
-  const uint64_t position = position_->fetch_add(1, std::memory_order_relaxed);
+  const uint64_t position = position_->fetch_add(1);
   SetBit(words_, position, failed);
   SetBit(words_ + WordsPerMap(size_), position, slow);
 }
@@ -180,7 +181,7 @@ uint32_t LastCalls::CountBits(const Cell* map, uint64_t from, uint64_t to) const
   for (uint64_t position = from; position < to;) {
     const uint64_t word_number = position / 32;
     const uint64_t end = std::min(to, (word_number + 1) * 32);
-    const uint64_t word = map[word_number % WordsPerMap(size_)].load(std::memory_order_relaxed);
+    const uint64_t word = map[word_number % WordsPerMap(size_)].load();
     if (EpochOf(word) == static_cast<uint32_t>(word_number / WordsPerMap(size_))) {
       const uint64_t wanted = ((uint64_t{1} << (end - position)) - 1) << (position % 32);
       bits += static_cast<uint32_t>(std::popcount(CountOf(word) & wanted));

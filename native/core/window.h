@@ -141,7 +141,7 @@ class LastCalls {
   void Record(bool failed, bool slow) noexcept;
   /// The last `size` calls, but none that came before position `since`.
   Totals Read(uint64_t since) const noexcept;
-  uint64_t position() const noexcept { return position_->load(std::memory_order_relaxed); }
+  uint64_t position() const noexcept { return position_->load(); }
   void Clear() noexcept;
 
  private:

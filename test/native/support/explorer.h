@@ -1,12 +1,12 @@
 // Every interleaving of a few participants, access by access, over the code that ships.
 //
-// Compiled into the core in the place of std::atomic (core/cell.h), SteppedCell lets one access pass
-// at a time. A participant's next access depends only on what its accesses have returned so far. So
-// each keeps a log of those; to take a step, its present operation runs from its start with the
-// logged answers, makes one real access, and is left (by longjmp) when it asks for the next. One
-// access changes one word, so a step is undone by putting that word back, and the explorer walks
-// depth first through all orders. States that it has met before, told by the words of memory and
-// what each participant knows, are not walked through again.
+// Compiled into the core in the place of std::atomic (core/cell.h), SteppedCell lets one access
+// pass at a time. A participant's next access depends only on what its accesses have returned so
+// far. So each keeps a log of those; to take a step, its present operation runs from its start with
+// the logged answers, makes one real access, and is left (by longjmp) when it asks for the next.
+// One access changes one word, so a step is undone by putting that word back, and the explorer
+// walks depth first through all orders. States that it has met before, told by the words of memory
+// and what each participant knows, are not walked through again.
 
 #ifndef SEKERING_TEST_SUPPORT_EXPLORER_H_
 #define SEKERING_TEST_SUPPORT_EXPLORER_H_
@@ -62,8 +62,8 @@ class SteppedCell {
   bool compare_exchange_strong(uint64_t& expected, uint64_t desired,
                                Order = Order::seq_cst) noexcept {
     const uint64_t wanted = expected;
-    expected = Access(
-        [wanted, desired](uint64_t value) { return value == wanted ? desired : value; });
+    expected =
+        Access([wanted, desired](uint64_t value) { return value == wanted ? desired : value; });
     return expected == wanted;
   }
   bool compare_exchange_weak(uint64_t& expected, uint64_t desired,
@@ -137,8 +137,8 @@ class HashSet {
 /// What the explorer keeps of a participant besides what the model's `Local` says.
 template <class Local>
 struct Runner {
-  Local local{};     // as the finished operations left it; without padding
-  uint32_t at = 0;   // the present operation
+  Local local{};    // as the finished operations left it; without padding
+  uint32_t at = 0;  // the present operation
   bool dead = false;
   std::vector<uint64_t> answers{};  // of the accesses of the present operation
   uint64_t known = 0;               // hash of those
@@ -155,6 +155,8 @@ struct Runner {
 ///   void Stepped(i, Step&, finished);   after every step
 ///   void Check(); void CheckEnd();      in every state, and in those where nobody has a step left
 ///   bool failed();                      a check has failed: stop
+inline constexpr uint32_t kAnyNumber = UINT32_MAX;
+
 template <class Model>
 class Explorer {
  public:
@@ -165,33 +167,47 @@ class Explorer {
     for (size_t i = 0; i < model.count(); ++i) memory_ ^= WordHash(i, model.words()[i]);
   }
 
-  void Explore() {
-    if (model_.failed()) {
-      if (story_.empty()) Tell();
-      return;
-    }
-    if (!seen_.Insert(StateHash())) return;
-    model_.Check();
-    bool ended = true;
-    for (size_t i = 0; i < runners_.size(); ++i) {
-      Runner<Local>& runner = runners_[i];
-      if (runner.dead || model_.Waits(i) || model_.Ended(i, runner)) continue;
-      ended = false;
-      TakeStep(i);
-      if (!model_.Mortal(i) || model_.failed()) continue;
-      runner.dead = true;
-      Explore();
-      runner.dead = false;
-    }
-    if (ended) model_.CheckEnd();
-    if (model_.failed() && story_.empty()) Tell();
-  }
+  /// All orders in which a participant is interrupted at most `interruptions_max` times in favour
+  /// of another, though it could go on.
+  void Explore(uint32_t interruptions_max = kAnyNumber) { Walk(kNobody, interruptions_max); }
 
   size_t states() const { return seen_.size(); }
   /// The way to the first state that failed a check.
   const std::string& story() const { return story_; }
 
  private:
+  static constexpr size_t kNobody = SIZE_MAX;
+
+  void Walk(size_t last, uint32_t left) {
+    if (model_.failed()) {
+      if (story_.empty()) Tell();
+      return;
+    }
+    if (!seen_.Insert(left == kAnyNumber ? StateHash() : Mix(StateHash(), last << 32 | left))) {
+      return;
+    }
+    model_.Check();
+    bool ended = true;
+    const bool last_can = last != kNobody && CanStep(last);
+    for (size_t i = 0; i < runners_.size(); ++i) {
+      if (!CanStep(i)) continue;
+      ended = false;
+      const bool interrupts = left != kAnyNumber && last_can && i != last;
+      if (interrupts && left == 0) continue;
+      TakeStep(i, interrupts ? left - 1 : left);
+      if (!model_.Mortal(i) || model_.failed()) continue;
+      runners_[i].dead = true;
+      Walk(last, left);
+      runners_[i].dead = false;
+    }
+    if (ended) model_.CheckEnd();
+    if (model_.failed() && story_.empty()) Tell();
+  }
+
+  bool CanStep(size_t i) const {
+    return !runners_[i].dead && !model_.Waits(i) && !model_.Ended(i, runners_[i]);
+  }
+
   struct Event {
     size_t runner;
     uint32_t at;
@@ -218,7 +234,7 @@ class Explorer {
     return hash;
   }
 
-  void TakeStep(size_t i) {
+  void TakeStep(size_t i, uint32_t left) {
     Runner<Local>& runner = runners_[i];
     const Local local = runner.local;
     const uint64_t known = runner.known;
@@ -241,7 +257,7 @@ class Explorer {
       runner.known = Mix(known, step.answer);
     }
     const auto ghost = model_.Stepped(i, step, finished);
-    Explore();
+    Walk(i, left);
     model_.Unstep(i, ghost);
     if (finished) {
       answers.swap(runner.answers);
