@@ -28,12 +28,11 @@ void Waker::Start(Napi::Env env, Region& region, OnNews on_news, void* context) 
 }
 
 void Waker::Run() noexcept {
-  uint32_t seen = region_.News();
   while (!stopping_.load()) {
-    region_.AwaitNews(seen);
+    region_.AwaitNews(seen_);
     const uint32_t news = region_.News();
-    if (news == seen) continue;
-    seen = news;
+    if (news == seen_) continue;
+    seen_ = news;
     uv_async_send(&async_);
   }
 }

@@ -25,7 +25,7 @@ class Waker {
 
  private:
   Waker(Region& region, OnNews on_news, void* context)
-      : region_(region), on_news_(on_news), context_(context) {}
+      : region_(region), on_news_(on_news), context_(context), seen_(region.News()) {}
 
   void Run() noexcept;
   static void OnAsync(uv_async_t* async);
@@ -34,6 +34,8 @@ class Waker {
   Region& region_;
   OnNews on_news_;
   void* context_;
+  // Since before the thread began, so that nothing is lost until it does.
+  uint32_t seen_;
   uv_async_t async_{};
   napi_async_cleanup_hook_handle cleanup_ = nullptr;
   std::atomic<bool> stopping_{false};
