@@ -48,8 +48,8 @@ Attached AttachRecord(Napi::Env env, SharedRegion& shared, RecordKind kind, napi
                       napi_value stored) {
   const std::string text = Napi::String(env, name).Utf8Value();
   Attached attached;
-  attached.record = shared.region.Attach(static_cast<uint32_t>(kind), text, description, hot_cells,
-                                         cold_cells);
+  attached.record =
+      shared.region.Attach(static_cast<uint32_t>(kind), text, description, hot_cells, cold_cells);
   if (attached.record.error != RegionError::kNone) {
     attached.error = -static_cast<double>(attached.record.error);
     return attached;
