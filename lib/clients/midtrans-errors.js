@@ -9,6 +9,8 @@ const { retryAfterMs } = require('../primitives/classify');
 const MARK = Symbol.for('sekering.MidtransError');
 const TEXT_CHARACTERS_MAX = 300;
 const MESSAGES_MAX = 20;
+// Of these the status alone says enough.
+const SPEAKING = new Set([401, 408, 429]);
 const TAKEN = /has already been (taken|utili[sz]ed)/i;
 
 /** Text from outside, fit for a message or a log: short, and on one line. */
@@ -114,6 +116,11 @@ function errorOfAnswer ({ httpStatus, headers, body }, request) {
   if (status < 400 || (status === 407 && httpStatus < 300)) {
     const fits = httpStatus < 300 && isAnswer(body, request);
     return fits ? undefined : unreadable(httpStatus, request, details);
+  }
+  // A refusal in words that are not Midtrans's is a proxy's. It would be a mistake to take its
+  // 404 for there being no such transaction.
+  if (!isRecord(body) && !SPEAKING.has(status) && status < 500) {
+    return unreadable(httpStatus, request, details);
   }
   const messages = messagesOf(body).map(message => clean(redact(message)));
   let { code, retryable = false, lost = false } = classOf(status);

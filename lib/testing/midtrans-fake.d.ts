@@ -24,6 +24,9 @@ export interface MidtransFault {
   headers?: Record<string, string> | undefined;
 }
 
+export type MidtransFaults =
+  | MidtransFault | MidtransFault['kind'] | Array<MidtransFault | MidtransFault['kind']> | null;
+
 export interface MidtransOrder {
   orderId: string;
   grossAmount: number;
@@ -71,8 +74,8 @@ export interface MidtransFake {
   readonly log: Array<{
     method: string; path: string; headers: Record<string, string>; text: string;
   }>;
-  /** Sets what goes wrong from now on; null mends everything. */
-  set (fault: MidtransFault | MidtransFault['kind'] | null): void;
+  /** Sets what goes wrong from now on; of several the first that fits. null mends everything. */
+  set (fault: MidtransFaults): void;
   /** What a customer does on the page of a Snap order; default 'bank_transfer'. */
   choose (orderId: string, paymentType?: string): void;
   /** Puts a transaction into a state, settlement unless given. */
@@ -93,7 +96,7 @@ export interface MidtransFakeOptions {
   host?: string | undefined;
   /** Default 'SB-Mid-server-fake'. */
   serverKey?: string | undefined;
-  fault?: MidtransFault | MidtransFault['kind'] | null | undefined;
+  fault?: MidtransFaults | undefined;
   /** How long it thinks, ms; default 0. */
   latencyMs?: number | [min: number, max: number] | undefined;
   ordersMax?: number | undefined;

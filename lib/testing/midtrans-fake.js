@@ -10,7 +10,7 @@ const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { bag, boolean, number } = require('../base/options');
 const { CoreLedger } = require('./midtrans-core');
-const { checkedFault, faultAnswer, strikes } = require('./midtrans-faults');
+const { checkedFaults, faultAnswer, strikes } = require('./midtrans-faults');
 const { notificationsOf, send } = require('./midtrans-notifier');
 
 const BODY_BYTES_MAX = 1 << 20;
@@ -114,7 +114,7 @@ class MidtransFake {
   #trueStatus;
   #server;
   #credentials;
-  #fault = null;
+  #faults = [];
   #latency;
   #ordersMax;
 
@@ -200,17 +200,17 @@ class MidtransFake {
     return send(url, this.notifications(orderId, options));
   }
 
-  /** The fault in force, or null. */
+  /** The (first) fault in force, or null. */
   get fault () {
-    return this.#fault?.kind ?? null;
+    return this.#faults[0]?.kind ?? null;
   }
 
   /**
    * Sets what goes wrong from now on; null mends everything. Requests already left hanging stay so.
-   * @param {MidtransFault | string | null} fault
+   * @param {MidtransFault | string | Array | null} fault of several the first that fits strikes
    */
   set (fault) {
-    this.#fault = checkedFault(fault);
+    this.#faults = checkedFaults(fault);
   }
 
   listen (port, host) {
@@ -232,7 +232,7 @@ class MidtransFake {
     this.counts.requests += 1;
     const path = request.url.split('?', 1)[0];
     const call = callOf(request.method, path);
-    const fault = strikes(this.#fault, call) ? this.#fault : null;
+    const fault = this.#faults.find(each => strikes(each, call)) ?? null;
     // The body is taken in first, as a server does: the caller has sent all of it when it fails.
     const text = await textOf(request);
     if (text === undefined) return this.#refuse(response, 413, 'Request body is too large');
@@ -356,7 +356,7 @@ function answerPage (response, status) {
  * @param {number} [options.port] 0 (default) takes a free one
  * @param {string} [options.host] default '127.0.0.1'
  * @param {string} [options.serverKey] default 'SB-Mid-server-fake'
- * @param {MidtransFault | string | null} [options.fault] what goes wrong from the start
+ * @param {MidtransFault | string | Array | null} [options.fault] what goes wrong from the start
  * @param {number | [number, number]} [options.latencyMs] how long it thinks (ms, default 0)
  * @param {number} [options.ordersMax] bound of the ledger, default 1,000,000
  * @param {boolean} [options.trueStatus] errors of Core come with their own HTTP status

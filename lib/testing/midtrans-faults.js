@@ -30,8 +30,12 @@ const SERVER_TROUBLE = "Sorry, we've encountered an unexpected error";
  * @property {object} [headers] of the answer, Retry-After say
  */
 
+function checkedFaults (faults) {
+  if (faults === null || faults === undefined) return [];
+  return (Array.isArray(faults) ? faults : [faults]).map(checkedFault);
+}
+
 function checkedFault (fault) {
-  if (fault === null || fault === undefined) return null;
   const given = typeof fault === 'string' ? { kind: fault } : bag('fault', fault);
   const kind = oneOf('fault.kind', given.kind, FAULT_KINDS);
   const { delayMs = 3000, every = 1, times = Infinity, on, headers } = given;
@@ -46,7 +50,7 @@ function checkedFault (fault) {
 
 /** Whether a fault strikes this request, which is counted. */
 function strikes (fault, call) {
-  if (fault === null || (fault.on !== undefined && fault.on !== call?.operation)) return false;
+  if (fault.on !== undefined && fault.on !== call?.operation) return false;
   fault.seen += 1;
   if (fault.seen % fault.every !== 0 || fault.struck >= fault.times) return false;
   fault.struck += 1;
@@ -63,4 +67,4 @@ function faultAnswer ({ kind, status }, call) {
   return [kind === 'business' ? 200 : status, body];
 }
 
-module.exports = { checkedFault, faultAnswer, strikes };
+module.exports = { checkedFaults, faultAnswer, strikes };

@@ -17,7 +17,7 @@ describe('a charge whose answer is lost', () => {
   const careless = { uniqueOrders: false, idempotency: false };
 
   test.each(['drop', 'mute'])('%s: it is looked up, and not sent again', async kind => {
-    const { fake, client } = await start({ fake: careless, timeout: 100 });
+    const { fake, client } = await start({ fake: careless, timeout: 600 });
     fake.set({ kind, on: 'charge' });
     expect(await client.charge(charge('o'))).toMatchObject({
       status_code: '201', transaction_status: 'pending', order_id: 'o'
@@ -28,7 +28,7 @@ describe('a charge whose answer is lost', () => {
 
   test.each(['reset', 'error', 'html', 'hang', 'business'])(
     '%s: it was not carried out; looked up, then sent again', async kind => {
-      const { fake, client } = await start({ fake: careless, timeout: 100 });
+      const { fake, client } = await start({ fake: careless, timeout: 600 });
       fake.set({ kind, on: 'charge', times: 1 });
       expect(await client.charge(charge('o'))).toMatchObject({ transaction_status: 'pending' });
       expect(fake.transactions.get('o').charges).toBe(1);
@@ -99,25 +99,49 @@ describe('a charge whose answer is lost', () => {
   });
 
   test('406 on a retry is looked up; on the first attempt it is a refusal', async () => {
-    // The first look comes before the charge is there: it is slow, and the caller's time is over.
-    const { fake, client } = await start({ timeout: 60, fake: { idempotency: false } });
-    fake.set({ kind: 'slow', delayMs: 90, on: 'charge', times: 1 });
-    const patient = clientOf(fake.url, { timeout: 60, retry: { retries: 1, minTimeout: 60 } });
-    expect(await patient.charge(charge('o'))).toMatchObject({ transaction_status: 'pending' });
+    const { fake, client } = await start({ fake: { idempotency: false } });
+    // Two looks find nothing yet of a charge that was carried out.
+    fake.set([
+      { kind: 'drop', on: 'charge', times: 1 },
+      { kind: 'business', status: 404, on: 'status', times: 2 }
+    ]);
+    expect(await client.charge(charge('o'))).toMatchObject({ transaction_status: 'pending' });
+    expect(fake.log.map(({ method, path }) => `${method} ${path}`)).toEqual([
+      'POST /v2/charge', 'GET /v2/o/status', 'GET /v2/o/status', 'POST /v2/charge',
+      'GET /v2/o/status'
+    ]);
     await expect(client.charge(charge('o')))
       .rejects.toMatchObject({ code: 'ERR_MIDTRANS_CONFLICT', ambiguous: false });
     expect(fake.transactions.get('o').charges).toBe(1);
   });
 
+  test('406 on a retry, and still not to be found: it stays unknown', async () => {
+    const { fake, client } = await start({ fake: { idempotency: false } });
+    fake.set([
+      { kind: 'drop', on: 'charge', times: 1 }, { kind: 'business', status: 404, on: 'status' }
+    ]);
+    expect((await settle(client.charge(charge('o')))).error)
+      .toMatchObject({ ...unknown, cause: { code: 'ERR_MIDTRANS_CONFLICT' } });
+  });
+
   test('while an earlier request is still being worked on, it is waited for', async () => {
     const { fake } = await start({ fake: { uniqueOrders: false } });
     const client = clientOf(fake.url, {
-      timeout: 60, retry: { retries: 5, minTimeout: 30, factor: 1, randomize: false }
+      timeout: 500, retry: { retries: 20, minTimeout: 100, factor: 1, randomize: false }
     });
-    fake.set({ kind: 'slow', delayMs: 200, on: 'charge', times: 1 });
+    fake.set({ kind: 'slow', delayMs: 1200, on: 'charge', times: 1 });
     expect(await client.charge(charge('o'))).toMatchObject({ transaction_status: 'pending' });
     expect(fake.transactions.get('o').charges).toBe(1);
     expect(count(fake, 'POST', /charge/)).toBeGreaterThan(1); // Which HTTP 202 answered.
+  });
+
+  test('a page of a proxy that says 404 is not taken for Midtrans\'s word', async () => {
+    const { fake, client } = await start({ fake: careless });
+    fake.set([
+      { kind: 'drop', on: 'charge' }, { kind: 'html', status: 404, on: 'status', times: 3 }
+    ]);
+    expect(await client.charge(charge('o'))).toMatchObject({ transaction_status: 'pending' });
+    expect(count(fake, 'POST', /charge/)).toBe(1);
   });
 
   test('another transaction of the same order_id is not taken for ours', async () => {

@@ -177,10 +177,10 @@ describe('every class of error', () => {
     ['a cut connection', { kind: 'reset', on: 'charge' }, 'ERR_MIDTRANS_NETWORK', true, true],
     ['no answer', { kind: 'hang', on: 'charge' }, 'ERR_MIDTRANS_TIMEOUT', true, true],
   ])('%s', async (_, fault, code, retried, counts) => {
-    const { fake, client } = await start({ timeout: 100 });
+    const { fake, client } = await start({ timeout: 600 });
     const seen = [];
     const options = { retries: 1, minTimeout: 1, onRetry: e => seen.push(e) };
-    const retrying = clientOf(fake.url, { timeout: 100, retry: options });
+    const retrying = clientOf(fake.url, { timeout: 600, retry: options });
     fake.set({ ...fault, times: 1 });
     const outcome = await settle(retrying.charge(charge('o')));
     if (retried) {
@@ -282,7 +282,7 @@ describe('breaker and retry', () => {
 
   test('a breaker of the user, with a fallback and a timeout', async () => {
     const fallback = () => ({ status_code: '200', transaction_status: 'settlement' });
-    const breaker = new CircuitBreaker(() => {}, { fallback, timeout: 50, volumeThreshold: 9 });
+    const breaker = new CircuitBreaker(() => {}, { fallback, timeout: 300, volumeThreshold: 9 });
     const { fake, client } = await start({ breaker, retry: false });
     fake.set({ kind: 'mute', on: 'charge' });
     // It was carried out, and the look shows it.
@@ -306,8 +306,8 @@ describe('breaker and retry', () => {
 
   test('a time limit that grows with each attempt', async () => {
     const retry = { retries: 1, minTimeout: 1 };
-    const { fake, client } = await start({ timeout: { initial: 50, increment: 5000 }, retry });
-    fake.set({ kind: 'slow', delayMs: 150, on: 'status' });
+    const { fake, client } = await start({ timeout: { initial: 100, increment: 5000 }, retry });
+    fake.set({ kind: 'slow', delayMs: 300, on: 'status' });
     await expect(client.status('o')).rejects.toMatchObject({ code: 'ERR_MIDTRANS_NOT_FOUND' });
   });
 
