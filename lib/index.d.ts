@@ -18,7 +18,7 @@ export type { RetryOnOptions, RetryableErrorOptions } from './primitives/classif
 export { Bulkhead, RateLimiter, RetryBudget } from './primitives/limits';
 export type {
   BulkheadOptions, ExecuteOptions, LimitContext, RateLimitedError, RateLimiterOptions,
-  RetryBudgetOptions
+  RetryBudgetOptions, SharingOptions
 } from './primitives/limits';
 export { policy } from './primitives/policy';
 export type {
