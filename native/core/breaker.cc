@@ -78,8 +78,9 @@ uint32_t Breaker::Epoch(Micros now) const noexcept {
 }
 
 bool Breaker::Warming(Micros now) const noexcept {
-  return config_.warm_up > 0 &&
-         now < Later(static_cast<Micros>(memory_->origin.load()), config_.warm_up);
+  // Unsigned: a damaged origin, in the future or before all time, is long ago.
+  return config_.warm_up > 0 && static_cast<uint64_t>(now) - memory_->origin.load() <
+                                    static_cast<uint64_t>(config_.warm_up);
 }
 
 // ---- Transitions -------------------------------------------------------------------------------

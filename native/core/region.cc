@@ -133,6 +133,9 @@ Record* Region::Write(uint32_t kind, std::string_view name, const Description& d
   const size_t hot_bytes = RoundUp(sizeof(Record) + hot_cells * sizeof(Cell), 64);
   const size_t cold_bytes = RoundUp(cold_cells * sizeof(Cell), kPage);
   *error = RegionError::kFull;
+  if (hot_cells > kHotBytes / sizeof(Cell) / 2 || cold_cells > kColdBytes / sizeof(Cell) / 2) {
+    return nullptr;
+  }
   if (header_->records.load() >= kRecordsMax) return nullptr;
   const uint64_t hot = header_->hot_used.fetch_add(hot_bytes);
   if (hot > kHotBytes - hot_bytes) return nullptr;

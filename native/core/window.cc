@@ -161,11 +161,11 @@ void LastCalls::SetBit(Cell* map, uint64_t position, bool bit) noexcept {
   Cell& cell = map[word_number % WordsPerMap(size_)];
   uint64_t word = cell.load(std::memory_order_relaxed);
   for (;;) {
-    const auto ahead = static_cast<int32_t>(lap - EpochOf(word));
+    const bool present = EpochOf(word) == lap;
     // A writer that was stopped for a whole lap finds its word reused: its call has left the
-    // window.
-    if (ahead < 0 || (ahead == 0 && mask == 0)) return;
-    const uint64_t next = Pack(lap, ahead > 0 ? mask : CountOf(word) | mask);
+    // window. A word from further ahead is damage.
+    if (IsAhead(EpochOf(word), lap) || (present && mask == 0)) return;
+    const uint64_t next = Pack(lap, present ? CountOf(word) | mask : mask);
     if (cell.compare_exchange_weak(word, next)) return;
   }
 }
@@ -194,7 +194,8 @@ uint32_t LastCalls::CountBits(const Cell* map, uint64_t from, uint64_t to) const
 LastCalls::Totals LastCalls::Read(uint64_t since) const noexcept {
   const uint64_t to = position();
   const uint64_t oldest = to > size_ ? to - size_ : 0;
-  const uint64_t from = std::min(std::max(oldest, since), to);
+  // A start that is still to come is damage.
+  const uint64_t from = since <= to ? std::max(oldest, since) : oldest;
   return {static_cast<uint32_t>(to - from), CountBits(words_, from, to),
           CountBits(words_ + WordsPerMap(size_), from, to)};
 }
