@@ -21,12 +21,18 @@ const LATENCIES = 23;
 // A latency and how often it was seen, in one number: ms * COUNT_LIMIT + count.
 const COUNT_LIMIT = 2 ** 31;
 
-/** The array that opossum keeps: every latency, ascending. */
+// An engine ends the process when an array grows too large; a host's window may hold more calls.
+const TIMES_MAX = 2 ** 22;
+
+/** The array that opossum keeps: every latency, ascending; of very many, a like share of each. */
 function expand (latencies) {
+  let total = 0;
+  for (const latency of latencies) total += latency % COUNT_LIMIT;
+  const each = Math.max(total / TIMES_MAX, 1);
   const times = [];
   for (const latency of latencies) {
     const ms = Math.floor(latency / COUNT_LIMIT);
-    for (let n = latency % COUNT_LIMIT; n > 0; n--) times.push(ms);
+    for (let n = Math.ceil(latency % COUNT_LIMIT / each); n > 0; n--) times.push(ms);
   }
   return times;
 }

@@ -25,7 +25,8 @@ test('the counts of four processes add up; stats.local is one\'s own', async () 
   }, 1000 * (i + 1))));
   const stats = await all(peers, ({ breaker }) => breaker.stats);
   stats.forEach(({ fires, successes, failures, local, latencyTimes }, i) => {
-    expect({ fires, successes, failures }).toEqual({ fires: 10_040, successes: 10_000, failures: 40 });
+    expect({ fires, successes, failures })
+      .toEqual({ fires: 10_040, successes: 10_000, failures: 40 });
     expect(latencyTimes).toHaveLength(10_040);
     expect(local).toMatchObject({
       fires: 1000 * (i + 1) + 10, successes: 1000 * (i + 1), failures: 10

@@ -54,14 +54,15 @@ const context = {
     });
   },
 
-  /** Fires `count` times, one after the other; how many were let through to the action. */
+  /** Fires `count` times, one after the other; how many were let through. All see the counts. */
   async fire (count, ...args) {
     let passed = 0;
     for (let i = 0; i < count; i++) {
       const error = await context.breaker.fire(...args).then(() => null, e => e);
       if (error?.code !== 'EOPENBREAKER') passed += 1;
     }
-    return passed;
+    // Whoever looks makes what this environment has counted visible to the others.
+    return context.breaker.stats && passed;
   },
 };
 

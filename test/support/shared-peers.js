@@ -12,6 +12,8 @@ const { regions } = require('../../lib');
 const PEER = path.join(__dirname, 'shared-peer.js');
 const WAIT_MS_MAX = 20_000;
 
+// Jest loads this more than once in a process, and a namespace is joined once in a process.
+const run = Date.now().toString(36);
 const started = new Set();
 const namespaces = new Set();
 let count = 0;
@@ -19,7 +21,7 @@ let count = 0;
 /** A namespace that no other test has; `cleanUp` removes its region. */
 function newNamespace () {
   count += 1;
-  const namespace = `test-${process.pid}-${count}`;
+  const namespace = `test-${process.pid}-${run}-${count}`;
   namespaces.add(namespace);
   return namespace;
 }
@@ -34,8 +36,8 @@ class Peer {
     this.ready = new Promise((resolve, reject) => this._calls.set(0, { resolve, reject }));
     end.on('message', message => this._settle(message));
     end.on('error', error => this._fail(error));
-    end.on('exit', code => {
-      this._fail(new Error(`The peer ended with ${code}`));
+    end.on('exit', (code, signal) => {
+      this._fail(new Error(`The peer ended with ${signal ?? code}`));
       started.delete(this);
     });
     this.gone = new Promise(resolve => { end.once('exit', resolve); });
