@@ -1,6 +1,6 @@
 # Builds the addon, in a checkout and from the published package alike. It is in this folder and
-# not at the root because npm runs node-gyp by itself wherever it meets a root binding.gyp
-# (see HACKING.md, "Packaging").
+# not at the root because npm runs node-gyp by itself wherever it meets a binding.gyp at the root
+# of a package (see HACKING.md, "Packaging").
 {
   'targets': [{
     'target_name': 'sekering',
