@@ -4,7 +4,9 @@
 // cut connection, a 5xx) is looked up before anything is sent again, and what stays unknown is
 // reported as unknown, never as failed.
 
-const { retry } = require('../primitives/retry');
+const { wall } = require('../base/clock');
+const { RetryPlan } = require('../primitives/retry-plan');
+const { RetryRun } = require('../primitives/retry-run');
 const {
   MidtransError, errorOfTransport, orderConflict, tokenLost, unknownOutcome
 } = require('./midtrans-errors');
@@ -13,6 +15,16 @@ const {
 const SILENT = new Set(['ERR_MIDTRANS_UNAUTHORIZED', 'ERR_MIDTRANS_RATE_LIMITED']);
 // Refusals that an earlier attempt may have caused by its success.
 const TELLING = new Set(['ERR_MIDTRANS_CONFLICT', 'ERR_MIDTRANS_CANNOT_MODIFY']);
+
+/** The options of retry() for a client: only what may be sent again is, whatever they say. */
+function makePlan (options) {
+  const { shouldRetry } = options;
+  return new RetryPlan({
+    ...options,
+    shouldRetry: (error, attempt) => error instanceof MidtransError && error.retryable &&
+      (shouldRetry ? shouldRetry(error, attempt) : true),
+  });
+}
 
 class MidtransCall {
   #transport;
@@ -34,24 +46,36 @@ class MidtransCall {
   }
 
   /**
-   * @param {object} retryOptions of retry()
+   * @param {RetryPlan} plan of makePlan
    * @param {AbortSignal} [signal]
    * @returns {Promise<object>} the body of the answer
    */
-  async run (retryOptions, signal) {
-    const { shouldRetry } = retryOptions;
+  async run (plan, signal) {
     try {
       signal?.throwIfAborted();
-      return await retry((bail, attempt) => this.#attempt(attempt, signal), {
-        ...retryOptions,
-        signal,
-        shouldRetry: (error, attempt) => error instanceof MidtransError && error.retryable &&
-          (shouldRetry ? shouldRetry(error, attempt) : true),
-      });
+      return await this.#attempts(plan, signal);
     } catch (error) {
       const known = !this.#unsure || error?.code === 'ERR_MIDTRANS_UNKNOWN_OUTCOME';
       throw known ? error : unknownOutcome(error, this.#request);
     }
+  }
+
+  /** Nearly all calls succeed at once: the rest is only made when it is needed. */
+  async #attempts (plan, signal) {
+    const startedAt = wall();
+    let failure;
+    try {
+      const body = await this.#attempt(1, signal);
+      plan.budget?.deposit();
+      return body;
+    } catch (error) {
+      failure = error;
+    }
+    const own = signal === undefined ? plan : Object.assign(Object.create(plan), { signal });
+    const run = new RetryRun((bail, attempt) => this.#attempt(attempt, signal), own);
+    run.watch();
+    run.startedAt = startedAt;
+    return run.goOn(failure, reason => run.stop(reason));
   }
 
   async #attempt (attempt, signal) {
@@ -139,4 +163,4 @@ class MidtransCall {
   }
 }
 
-module.exports = { MidtransCall };
+module.exports = { MidtransCall, makePlan };

@@ -101,10 +101,11 @@ function messagesOf (body) {
  * The error that an answer is; undefined when it is none. 407 (expired) is none.
  * @param {{ httpStatus: number, headers: object, body: unknown }} answer body: undefined unless it
  *   is JSON
- * @param {object} request { operation, orderId, mutating, core, redact }
+ * @param {object} request { operation, orderId, mutating, core }
+ * @param {(text: string) => string} redact takes secrets out of a text
  */
-function errorOfAnswer ({ httpStatus, headers, body }, request) {
-  const { operation, orderId, mutating, redact } = request;
+function errorOfAnswer ({ httpStatus, headers, body }, request, redact) {
+  const { operation, orderId, mutating } = request;
   const details = { operation, orderId, httpStatus, response: body };
   const status = statusOf(httpStatus, body);
   const inFlight = httpStatus === 202 && body?.transaction_status === undefined;

@@ -2,7 +2,7 @@
 
 // The calls of Midtrans: where each goes, and how GET status shows that it was done.
 
-const { createHash, randomUUID } = require('node:crypto');
+const crypto = require('node:crypto');
 
 const { checkId, checkRefund, readBody } = require('./midtrans-input');
 const { amountOf } = require('./midtrans-states');
@@ -12,8 +12,7 @@ const KEY_CHARACTERS_MAX = 46;
 
 /** The same for each attempt of a call, and for each call with the same input. */
 function idempotencyKey (path, json = '') {
-  return createHash('sha256').update(`${path}\n${json}`).digest('base64url')
-    .slice(0, KEY_CHARACTERS_MAX);
+  return crypto.hash('sha256', `${path}\n${json}`, 'base64url').slice(0, KEY_CHARACTERS_MAX);
 }
 
 function coreRequest (operation, orderId, path, json, judge, more) {
@@ -78,7 +77,7 @@ function changeRequest (operation, id) {
 /** Without a refund_key of the caller's, each call is a refund of its own. */
 function refundRequest (operation, id, body = {}) {
   checkRefund(operation, id, body);
-  const refundKey = body.refund_key ?? `sekering-${randomUUID()}`;
+  const refundKey = body.refund_key ?? `sekering-${crypto.randomUUID()}`;
   const json = JSON.stringify({ ...body, refund_key: refundKey });
   const path = `/v2/${id}/refund${operation === 'directRefund' ? '/online/direct' : ''}`;
   return coreRequest(operation, id, path, json, judgeRefund(refundKey), { refundKey });

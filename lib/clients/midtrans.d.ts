@@ -109,7 +109,11 @@ export class MidtransClient extends EventEmitter {
   constructor (options: MidtransOptions);
   readonly breaker: CircuitBreaker<any, any> | undefined;
 
-  /** Snap: makes a payment page. */
+  /**
+   * Snap: makes a payment page. When its answer is lost, the order is sent again under the same
+   * order_id, of which Snap makes one page only; if that page is there already, its token is lost:
+   * ERR_MIDTRANS_UNKNOWN_OUTCOME with `tokenLost`.
+   */
   createTransaction (body: OrderBody, options?: CallOptions): Promise<{
     token: string; redirect_url: string; [name: string]: any;
   }>;

@@ -8,10 +8,9 @@ const { SekeringError, invalidOption } = require('../base/errors');
 const { bag, boolean } = require('../base/options');
 const CircuitBreaker = require('../primitives/breaker');
 const { presets, retryPresets } = require('../primitives/presets');
-const { RetryPlan } = require('../primitives/retry-plan');
 const { Timeout, readSignal } = require('../primitives/timeout');
 const { HttpClient, readBaseUrl } = require('./http');
-const { MidtransCall } = require('./midtrans-call');
+const { MidtransCall, makePlan } = require('./midtrans-call');
 const {
   MidtransError, blamesUpstream, errorOfAnswer, errorOfTransport
 } = require('./midtrans-errors');
@@ -73,11 +72,14 @@ function readHosts ({ production = false, baseUrls }) {
 }
 
 function readRetry (value) {
-  if (value === false || value === null) return { retries: 0 };
+  if (value === false || value === null) return makePlan({ retries: 0 });
   if (Array.isArray(value)) throw invalidOption('retry', 'an object', value);
-  const options = { ...retryPresets.payment, ...bag('retry', value) };
-  new RetryPlan(options); // Checks them.
-  return options;
+  const { signal, attemptTimeout } = bag('retry', value);
+  if (signal !== undefined) throw invalidOption('retry.signal', 'none: calls take one', signal);
+  if (attemptTimeout !== undefined) {
+    throw invalidOption('retry.attemptTimeout', 'none: the client has a timeout', attemptTimeout);
+  }
+  return makePlan({ ...retryPresets.payment, ...value });
 }
 
 function readBreaker (value) {
@@ -88,6 +90,16 @@ function readBreaker (value) {
     ...presets.midtrans, volumeThreshold: VOLUME_THRESHOLD, timeout: false, name: 'midtrans',
     ...bag('breaker', value)
   });
+}
+
+/**
+ * Whether the breaker is one that was made here and does no more than a breaker does: then a call
+ * without a signal can go through it by its shortest way.
+ */
+function isPlain (value) {
+  if (typeof value?.run === 'function') return false;
+  return !value?.timeout && !value?.cache && !value?.coalesce && !value?.fallback &&
+    !value?.abortController && !value?.autoRenewAbortController;
 }
 
 function parse (text) {
@@ -114,6 +126,7 @@ class MidtransClient extends Emitter {
   #hosts;
   #headers;
   #redact;
+  #plain;
   #retry;
   #timeout;
   #verify;
@@ -126,9 +139,11 @@ class MidtransClient extends Emitter {
     checkOptions(given);
     const { serverKey, timeout = presets.midtrans.timeout, orderIdPattern } = given;
     const credentials = Buffer.from(`${serverKey}:`).toString('base64');
-    this.#headers = {
-      accept: 'application/json', authorization: `Basic ${credentials}`, 'user-agent': 'sekering'
-    };
+    // Names and values in turn, which is how undici sends them on.
+    this.#headers = [
+      'accept', 'application/json', 'authorization', `Basic ${credentials}`,
+      'user-agent', 'sekering'
+    ];
     this.#redact = redactor(serverKey, credentials);
     this.#hosts = readHosts(given);
     this.#retry = readRetry(given.retry);
@@ -136,6 +151,7 @@ class MidtransClient extends Emitter {
     const { connections, dispatcher } = given;
     this.#http = new HttpClient({ feature: 'sekering/midtrans', connections, dispatcher });
     this.breaker = readBreaker(given.breaker);
+    this.#plain = isPlain(given.breaker);
     // Without the flags that make a pattern remember.
     const pattern = orderIdPattern && new RegExp(orderIdPattern, orderIdPattern.flags
       .replace(/[gy]/g, ''));
@@ -149,7 +165,16 @@ class MidtransClient extends Emitter {
 
   // ---- Calls -----------------------------------------------------------------------------------
 
-  /** Snap: makes a payment page. Resolves with `{ token, redirect_url }`. */
+  /**
+   * Snap: makes a payment page. Resolves with `{ token, redirect_url }`.
+   *
+   * Whether a page was made whose answer was lost, GET status cannot tell before the customer has
+   * chosen how to pay. What is done then moves no money twice: the order is sent again under the
+   * same order_id, of which Snap makes one page only. If it says that the order is taken, the page
+   * is there and its token is lost: ERR_MIDTRANS_UNKNOWN_OUTCOME with `tokenLost`. Nobody else has
+   * that token unless another call made the page; only a caller who knows that none did may ask
+   * for a page under another order_id.
+   */
   async createTransaction (body, options) {
     return this.#call(requests.snapRequest(body), options);
   }
@@ -259,7 +284,6 @@ class MidtransClient extends Emitter {
 
   /** One request through the breaker. Errors that are the caller's fault count as successes. */
   async #send (request, context) {
-    const { breaker } = this;
     let asked = false;
     let failure;
     const ask = async ({ signal }) => {
@@ -271,13 +295,18 @@ class MidtransClient extends Emitter {
         throw error;
       }
     };
-    const outcome = breaker?.enabled
-      ? await breaker.run(ask, { signal: context.signal })
-      : await ask(context);
+    const outcome = await this.#through(ask, context);
     // The answer of a breaker's own fallback is no answer of Midtrans's.
     if (!(outcome instanceof Outcome)) throw failure ?? refusal(asked);
     if (outcome.error !== undefined) throw outcome.error;
     return outcome.body;
+  }
+
+  #through (ask, context) {
+    const { breaker } = this;
+    if (!breaker?.enabled) return ask(context);
+    if (this.#plain && context.signal === undefined) return breaker.fire(() => ask(context));
+    return breaker.run(ask, { signal: context.signal });
   }
 
   /**
@@ -294,7 +323,6 @@ class MidtransClient extends Emitter {
   }
 
   async #ask (request, { signal, attempt, onSent }) {
-    const described = { ...request, redact: this.#redact };
     let sent = false;
     let answer;
     try {
@@ -312,7 +340,7 @@ class MidtransClient extends Emitter {
     }
     const { status: httpStatus, headers, text } = answer;
     const body = parse(text);
-    const error = errorOfAnswer({ httpStatus, headers, body }, described);
+    const error = errorOfAnswer({ httpStatus, headers, body }, request, this.#redact);
     if (error === undefined) return new Outcome(body);
     if (error.code === 'ERR_MIDTRANS_UNAUTHORIZED') {
       this.emit('alert', { kind: 'unauthorized', error });
@@ -321,11 +349,12 @@ class MidtransClient extends Emitter {
     return new Outcome(undefined, error);
   }
 
+  /** As undici takes it. */
   #describe ({ method, path, json, core, idempotencyKey }) {
     const { origin, prefix } = this.#hosts[core ? 'core' : 'snap'];
-    const headers = { ...this.#headers };
-    if (method === 'POST') headers['content-type'] = 'application/json';
-    if (idempotencyKey !== undefined) headers['idempotency-key'] = idempotencyKey;
+    const headers = [...this.#headers];
+    if (method === 'POST') headers.push('content-type', 'application/json');
+    if (idempotencyKey !== undefined) headers.push('idempotency-key', idempotencyKey);
     return { origin, method, path: prefix + path, headers, body: json };
   }
 }

@@ -1,9 +1,11 @@
 'use strict';
 
-// What the Midtrans client refuses before anything is sent.
+// What the Midtrans client refuses before anything is sent, and where it sends the rest.
+
+const { Agent } = require('undici');
 
 const { MidtransClient } = require('../../lib/clients/midtrans');
-const { KEY, charge, closeAll, settle, start } = require('../support/midtrans-helpers');
+const { KEY, charge, closeAll, keep, settle, start } = require('../support/midtrans-helpers');
 
 afterEach(closeAll);
 
@@ -58,6 +60,7 @@ test.each([
   [{ ...given, baseUrls: { core: 'http://user:secret@host' } }],
   [{ ...given, baseUrls: { core: 'ftp://host' } }], [{ ...given, timeout: -1 }],
   [{ ...given, retry: { retries: -1 } }], [{ ...given, retry: [1, 2] }],
+  [{ ...given, retry: { attemptTimeout: 5 } }], [{ ...given, retry: { signal: {} } }],
   [{ ...given, breaker: { timeout: 'x' } }], [{ ...given, connections: 0 }],
   [{ ...given, dispatcher: {} }], [{ ...given, orderIdPattern: '^a' }]
 ])('the client refuses the options %j', options => {
@@ -77,4 +80,56 @@ test('options of a call', async () => {
   await expect(client.charge(charge('o'), { signal: 5 })).rejects.toMatchObject({ code });
   await expect(client.charge(charge('o'), { resume: 'x' })).rejects.toMatchObject({ code });
   await expect(client.status('o', 5)).rejects.toMatchObject({ code });
+});
+
+test('without undici the error says what to install', () => {
+  jest.isolateModules(() => {
+    jest.doMock('undici', () => {
+      throw Object.assign(new Error("Cannot find module 'undici'"), { code: 'MODULE_NOT_FOUND' });
+    });
+    const isolated = require('../../lib/clients/midtrans');
+    expect(() => new isolated.MidtransClient(given)).toThrow(expect.objectContaining({
+      code: 'ERR_MISSING_PEER',
+      message: 'sekering/midtrans needs the package undici. Install it: npm install undici'
+    }));
+    jest.dontMock('undici');
+  });
+});
+
+describe('where requests go', () => {
+  /** A dispatcher that sends nothing. */
+  function makeDispatcher () {
+    const seen = [];
+    const dispatch = (options, handler) => {
+      seen.push(`${options.method} ${options.origin}${options.path}`);
+      handler.onResponseError(undefined, new Error('not sent'));
+    };
+    return { seen, dispatch };
+  }
+
+  test.each([
+    [{}, 'https://app.sandbox.midtrans.com', 'https://api.sandbox.midtrans.com'],
+    [{ production: true }, 'https://app.midtrans.com', 'https://api.midtrans.com'],
+    [{ baseUrls: { snap: 'https://app.example/snap/v1/', core: 'https://api.example/v2' } },
+      'https://app.example', 'https://api.example'],
+    [{ baseUrls: { core: 'http://proxy.example:8080/midtrans/' } },
+      'https://app.sandbox.midtrans.com', 'http://proxy.example:8080/midtrans'],
+  ])('%j', async (options, snap, core) => {
+    const dispatcher = makeDispatcher();
+    const client = new MidtransClient({ ...given, ...options, dispatcher, retry: false });
+    await settle(client.createTransaction(details()));
+    await settle(client.status('a'));
+    expect(dispatcher.seen)
+      .toEqual([`POST ${snap}/snap/v1/transactions`, `GET ${core}/v2/a/status`]);
+  });
+
+  test('a dispatcher that is given stays its owner\'s', async () => {
+    const { fake } = await start();
+    const dispatcher = keep(new Agent());
+    const baseUrls = { snap: fake.url, core: fake.url };
+    const client = new MidtransClient({ ...given, baseUrls, dispatcher });
+    await client.charge(charge('o'));
+    await client.close();
+    expect(dispatcher.closed).toBe(false);
+  });
 });

@@ -57,5 +57,6 @@ await client.close();
 new MidtransClient({ production: true });
 // @ts-expect-error it is called production here
 new MidtransClient({ serverKey: 'k', isProduction: true });
+const text = { order_id: 'a', gross_amount: '5' };
 // @ts-expect-error amounts are numbers
-void client.charge({ payment_type: 'x', transaction_details: { order_id: 'a', gross_amount: '5' } });
+void client.charge({ payment_type: 'x', transaction_details: text });
