@@ -78,9 +78,9 @@ uint32_t Breaker::Epoch(Micros now) const noexcept {
 }
 
 bool Breaker::Warming(Micros now) const noexcept {
-  // Unsigned: a damaged origin, in the future or before all time, is long ago.
-  return config_.warm_up > 0 && static_cast<uint64_t>(now) - memory_->origin.load() <
-                                    static_cast<uint64_t>(config_.warm_up);
+  if (config_.warm_up == 0) return false;
+  const auto age = static_cast<Micros>(static_cast<uint64_t>(now) - memory_->origin.load());
+  return age < config_.warm_up && age > -kClockSlack;  // Beyond the slack, the origin is damage.
 }
 
 // ---- Transitions -------------------------------------------------------------------------------
