@@ -45,7 +45,9 @@ const EXPECTED = {
 };
 
 test('each example has its output below', () => {
-  const examples = fs.readdirSync(FOLDER).filter(name => name.endsWith('.js'));
+  // What cluster.js prints differs from run to run: it has a test of its own.
+  const examples = fs.readdirSync(FOLDER)
+    .filter(name => name.endsWith('.js') && name !== 'cluster.js');
   expect(Object.keys(EXPECTED).sort()).toEqual(examples.sort());
 });
 

@@ -4,10 +4,11 @@
 // run there with the context of shared-peer.js; what they return comes back.
 
 const { fork } = require('node:child_process');
+const fs = require('node:fs');
 const path = require('node:path');
 const { Worker } = require('node:worker_threads');
 
-const { regions } = require('../../lib');
+const { fileOf } = require('../../lib/base/regions');
 
 const PEER = path.join(__dirname, 'shared-peer.js');
 const WAIT_MS_MAX = 20_000;
@@ -100,10 +101,14 @@ const startThreads = many => Promise.all(Array.from({ length: many }, startThrea
 /** Runs the same in all of them. */
 const all = (peers, code, ...args) => Promise.all(peers.map(peer => peer.run(code, ...args)));
 
-/** For afterEach: ends what is still there and removes the regions. */
+/** For afterEach: ends what is still there and removes the regions, those of the killed too. */
 async function cleanUp () {
   await Promise.all([...started].map(peer => peer.kill()));
-  for (const namespace of namespaces) regions.remove(namespace);
+  const folder = path.dirname(fileOf('host', 'any'));
+  for (const name of fs.readdirSync(folder)) {
+    const ours = [...namespaces].some(namespace => name.endsWith(`-${namespace}`));
+    if (ours) fs.rmSync(path.join(folder, name), { force: true });
+  }
   namespaces.clear();
 }
 

@@ -1,0 +1,177 @@
+'use strict';
+
+// Processes with two threads each share a breaker while they are killed, stopped, continued and
+// started again at random. SEKERING_CHAOS_SECONDS says for how long (npm run test:chaos: 60).
+
+const { fork } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { setTimeout: patience } = require('node:timers/promises');
+
+const { cleanUp, newNamespace } = require('../support/shared-peers');
+
+const ACTOR = path.join(__dirname, '..', 'support', 'shared-chaos-actor.js');
+const SECONDS = Number(process.env.SEKERING_CHAOS_SECONDS ?? 6);
+const PROCESSES = 4;
+const PROBES = 2;
+const CONVERGES_MS_MAX = 1000;
+const NEXT = { open: ['halfOpen', 'close'], halfOpen: ['open', 'close'], close: ['open'] };
+
+const pause = ms => new Promise(resolve => { setTimeout(resolve, ms); });
+const pick = list => list[Math.floor(Math.random() * list.length)];
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-chaos-'));
+const actors = new Set();
+const crashes = [];
+let files = 0;
+afterAll(async () => {
+  await Promise.all([...actors].map(end));
+  await cleanUp();
+  fs.rmSync(folder, { recursive: true });
+});
+
+function start (options) {
+  const file = path.join(folder, `${++files}.log`);
+  const child = fork(ACTOR, [JSON.stringify({ file, options })], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc']
+  });
+  const actor = { child, stopped: false, killedAt: Infinity, file };
+  child.on('exit', (code, signal) => {
+    actors.delete(actor);
+    if (signal !== 'SIGKILL') crashes.push(`${child.pid} ended with ${signal ?? code}`);
+  });
+  actors.add(actor);
+  return actor;
+}
+
+async function end (actor) {
+  const gone = once(actor.child, 'exit');
+  actor.child.kill('SIGKILL');
+  await gone;
+}
+
+async function disturb (options) {
+  const actor = pick([...actors]);
+  const stopped = [...actors].filter(({ stopped: is }) => is);
+  const dice = Math.random();
+  if (dice < 0.3) {
+    await end(actor);
+    start(options);
+  } else if (dice < 0.6 && stopped.length < PROCESSES - 1) {
+    actor.child.kill('SIGSTOP');
+    actor.stopped = true;
+  } else if (stopped.length > 0) {
+    const one = pick(stopped);
+    one.child.kill('SIGCONT');
+    one.stopped = false;
+  }
+}
+
+/** Asks every thread; all have to answer. */
+async function ask (message, ms) {
+  const expected = 2 * actors.size;
+  const answers = [];
+  const done = new Promise(resolve => {
+    for (const { child } of actors) {
+      const hear = answer => {
+        answers.push(answer);
+        if (answers.length === expected) resolve();
+      };
+      child.on('message', hear);
+      setTimeout(() => child.off('message', hear), ms).unref();
+      child.send(message);
+    }
+  });
+  await Promise.race([done, patience(ms, undefined, { ref: false })]);
+  return answers;
+}
+
+/** What each environment wrote, in its order. */
+function readLogs () {
+  const logs = new Map();
+  for (const name of fs.readdirSync(folder)) {
+    // Of a process that was killed while it wrote, the last line may be missing, not broken.
+    const lines = fs.readFileSync(path.join(folder, name), 'utf8').split('\n').filter(Boolean);
+    for (const line of lines) {
+      const entry = JSON.parse(line);
+      if (!logs.has(entry.environment)) logs.set(entry.environment, []);
+      logs.get(entry.environment).push(entry);
+    }
+  }
+  return logs;
+}
+
+function illegalSteps (entries) {
+  const faults = [];
+  let last;
+  for (const entry of entries) {
+    if (entry.what === 'missed') last = undefined;
+    if (!(entry.what in NEXT)) continue;
+    if (last !== undefined && !NEXT[last.what].includes(entry.what)) faults.push([last, entry]);
+    last = entry;
+  }
+  return faults;
+}
+
+/** The most probes of one period at one time, of threads that did not die in theirs. */
+function mostProbes (logs) {
+  const periods = new Map();
+  for (const entries of logs.values()) {
+    const begun = new Map();
+    for (const { what, number, period, at } of entries) {
+      if (what === 'probe begins') begun.set(number, { period, at });
+      if (what !== 'probe ends' || !begun.has(number)) continue;
+      const first = begun.get(number);
+      if (!periods.has(first.period)) periods.set(first.period, []);
+      periods.get(first.period).push([first.at, 1], [at, -1]);
+    }
+  }
+  return Math.max(...[...periods.values()].map(changes => {
+    changes.sort(([a, up], [b, down]) => a - b || up - down);
+    let now = 0;
+    return changes.reduce((most, [, change]) => Math.max(most, now += change), 0);
+  }));
+}
+
+test(`${PROCESSES} processes with two threads each, for ${SECONDS} s`, async () => {
+  const options = {
+    scope: 'host', namespace: newNamespace(), name: 'upstream', resetTimeout: 100,
+    // A lease is a second longer: a process that is stopped in a probe does not lose it here.
+    timeout: 120_000, consecutiveFailures: 4, halfOpenProbes: PROBES, successThreshold: 2,
+    rollingCountTimeout: 2000
+  };
+  for (let i = 0; i < PROCESSES; i++) start(options);
+  await pause(1000);
+  const until = performance.now() + SECONDS * 1000;
+  while (performance.now() < until) {
+    await disturb(options);
+    await pause(60 * Math.random());
+  }
+  for (const actor of actors) actor.child.kill('SIGCONT');
+  await pause(1000);
+
+  // Everybody answers, and after a last transition all see the same state.
+  expect(await ask('rest', 10_000)).toHaveLength(2 * PROCESSES);
+  await pause(300);
+  const [actor] = actors;
+  actor.child.send('open');
+  await pause(CONVERGES_MS_MAX);
+  const states = (await ask('state', 10_000)).map(({ state }) => state);
+  expect(states).toEqual(states.map(() => states[0]));
+  expect(states).toHaveLength(2 * PROCESSES);
+  expect(states[0].halfOpen).toBe(true); // The reset timeout is over.
+
+  const logs = readLogs();
+  const entries = [...logs.values()].flat();
+  const count = what => entries.filter(entry => entry.what === what).length;
+  expect([...logs.values()].flatMap(illegalSteps)).toEqual([]);
+  expect(mostProbes(logs)).toBe(PROBES);
+  expect(crashes).toEqual([]);
+  expect(entries.filter(({ what }) => what === 'crash' || what === 'warning')).toEqual([]);
+  // It was not quiet.
+  expect(logs.size).toBeGreaterThanOrEqual(2 * PROCESSES);
+  expect(count('open')).toBeGreaterThan(SECONDS / 2);
+  expect(count('probe ends')).toBeGreaterThan(SECONDS / 4);
+}, (SECONDS + 60) * 1000);
