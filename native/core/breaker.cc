@@ -240,8 +240,10 @@ bool Breaker::EndLeases(Cell* hot, bool (*dead)(const void* context, uint32_t pa
 bool Breaker::HasFreeProbe(Micros now) const noexcept {
   const Period present = period();
   if (StateOf(present) != State::kHalfOpen) return false;
+  const uint64_t mine = Lease::Make(0, present, Later(now, config_.probe_lease));
   for (uint32_t i = 0; i < config_.half_open_probes; ++i) {
-    if (!Lease::Holds(memory_->leases[i].load(), present, now)) return true;
+    const uint64_t lease = memory_->leases[i].load();
+    if (!Lease::Holds(lease, present, now) || Lease::IsBeyond(lease, mine)) return true;
   }
   return false;
 }
@@ -249,7 +251,7 @@ bool Breaker::HasFreeProbe(Micros now) const noexcept {
 Admission Breaker::AdmitToRamp(Period period, Micros now, double random) noexcept {
   const uint64_t stamp = memory_->ramp.load();
   const Micros age = StampIsOf(stamp, GenerationBits(period)) ? now - StampTime(stamp) : kNever;
-  if (age >= config_.ramp_up) {
+  if (age >= config_.ramp_up || age < -kClockSlack) {  // Of the future: damage.
     const bool ended = Transition(period, State::kClosed);
     return {true, ended ? PeriodAfter(period, State::kClosed) : period, kNoProbe};
   }
@@ -317,7 +319,7 @@ void Breaker::CountSuccesses(uint32_t count, uint32_t epoch) noexcept {
 
 uint64_t Breaker::FailuresSinceClosed(uint32_t epoch) const noexcept {
   const uint64_t base = memory_->base.load();
-  if (IsAhead(High(base), epoch)) epoch = High(base);
+  if (High(base) - epoch < config_.buckets) epoch = High(base);  // By a clock that is ahead.
   const uint32_t buckets_since = epoch - High(base);
   if (buckets_since >= config_.buckets) return window_.Sum(Counter::kFailures, epoch);
   uint64_t sum = 0;

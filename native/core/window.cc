@@ -180,7 +180,7 @@ uint32_t LastCalls::CountBits(const Cell* map, uint64_t from, uint64_t to) const
   uint32_t bits = 0;
   for (uint64_t position = from; position < to;) {
     const uint64_t word_number = position / 32;
-    const uint64_t end = std::min(to, (word_number + 1) * 32);
+    const uint64_t end = position + std::min(to - position, 32 - position % 32);
     const uint64_t word = map[word_number % WordsPerMap(size_)].load();
     if (EpochOf(word) == static_cast<uint32_t>(word_number / WordsPerMap(size_))) {
       const uint64_t wanted = ((uint64_t{1} << (end - position)) - 1) << (position % 32);

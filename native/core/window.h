@@ -40,8 +40,8 @@ inline constexpr uint32_t kCounters = 13;
 inline constexpr uint32_t kBucketsMax = 1000;
 
 /// Everybody reads the clock on his own, so some are behind: by at most this many buckets. An epoch
-/// that seems to be further ahead is old, and the numbers have wrapped since.
-inline constexpr uint32_t kAheadMax = 1U << 20;
+/// that seems to be further ahead is old, and the numbers have wrapped since, or it is damaged.
+inline constexpr uint32_t kAheadMax = 1U << 12;
 constexpr bool IsAhead(uint32_t epoch, uint32_t of) {
   return epoch - of - 1 < kAheadMax;
 }

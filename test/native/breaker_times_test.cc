@@ -235,7 +235,7 @@ TEST(BreakerRamp, BeginsAnewEachTime) {
 
 TEST(BreakerRamp, AClockThatGoesBackAdmitsATenth) {
   RampingBox box(10 * kSecond);
-  box.now -= 3600 * kSecond;
+  box.now -= 30 * kSecond;
   EXPECT_TRUE(box.Admit(0.0999).admitted);
   EXPECT_FALSE(box.Admit(0.1001).admitted);
 }

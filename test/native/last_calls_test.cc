@@ -34,7 +34,6 @@ void ExpectTotals(const LastCalls& calls, LastCalls::Totals expected, uint64_t s
 TEST(LastCalls, StartsWithNothing) {
   LastCallsBox box(10);
   ExpectTotals(box.calls, {0, 0, 0});
-  ExpectTotals(box.calls, {0, 0, 0}, 1000);
 }
 
 TEST(LastCalls, OutcomesAreCountedApart) {
@@ -83,8 +82,9 @@ TEST(LastCalls, Since) {
   ExpectTotals(box.calls, {9, 9, 0}, 16);
   ExpectTotals(box.calls, {1, 1, 0}, 24);
   ExpectTotals(box.calls, {0, 0, 0}, 25);
-  ExpectTotals(box.calls, {0, 0, 0}, 26);
-  ExpectTotals(box.calls, {0, 0, 0}, UINT64_MAX);
+  // Nothing begins in the future: that number is damaged.
+  ExpectTotals(box.calls, {10, 10, 0}, 26);
+  ExpectTotals(box.calls, {10, 10, 0}, UINT64_MAX);
 }
 
 TEST(LastCalls, PositionsBeyond32Bits) {

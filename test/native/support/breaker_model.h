@@ -174,7 +174,7 @@ class BreakerModel {
     const Micros reset = wait < static_cast<double>(config_.reset_max) ? static_cast<Micros>(wait)
                                                                        : config_.reset_max;
     Enter(State::kOpen);
-    present_.open_until = now + std::max(reset, reset_min);
+    present_.open_until = now + std::max(reset, std::min(reset_min, kResetMinMax));
     return true;
   }
 
