@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/leases.h"
+#include "core/witnesses.h"
 #include "core/words.h"
 
 namespace sekering {
@@ -241,11 +243,7 @@ bool Breaker::HasFreeProbe(Micros now) const noexcept {
   const Period present = period();
   if (StateOf(present) != State::kHalfOpen) return false;
   const uint64_t mine = Lease::Make(0, present, Later(now, config_.probe_lease));
-  for (uint32_t i = 0; i < config_.half_open_probes; ++i) {
-    const uint64_t lease = memory_->leases[i].load();
-    if (!Lease::Holds(lease, present, now) || Lease::IsBeyond(lease, mine)) return true;
-  }
-  return false;
+  return HasFreeLease({memory_->leases, config_.half_open_probes}, present, now, mine);
 }
 
 Admission Breaker::AdmitToRamp(Period period, Micros now, double random) noexcept {
@@ -279,14 +277,7 @@ Admission Breaker::Admit(Micros now, double random, uint32_t participant) noexce
 }
 
 void Breaker::Abandon(Period period, uint32_t probe) noexcept {
-  const uint32_t place = Lease::PlaceOf(probe);
-  if (place >= kProbesMax) return;
-  Cell& cell = memory_->leases[place];
-  uint64_t lease = cell.load();
-  // Only this very lease: a later one in the same place is somebody else's.
-  if (Lease::Holds(lease, period, 0) && Lease::Name(place, lease) == probe) {
-    cell.compare_exchange_strong(lease, 0);
-  }
+  GiveBackLease(memory_->leases, period, probe);
 }
 
 // ---- Outcomes ----------------------------------------------------------------------------------
@@ -350,40 +341,11 @@ Seen Breaker::Look(Micros now, uint32_t streak) const noexcept {
   return seen;
 }
 
-/// Notes that `process` has seen a failure, in a place of its own or one that is free. Where there
-/// is none left, there are more witnesses than anyone asks for.
-void Breaker::NoteWitness(uint32_t process, uint32_t epoch) noexcept {
-  for (;;) {
-    Cell* place = nullptr;
-    uint64_t found = 0;
-    for (Cell& cell : memory_->witnesses) {
-      const uint64_t word = cell.load();
-      const bool own = High(word) == process;
-      if (!own && (place != nullptr || IsRecentWitness(word, epoch))) continue;
-      place = &cell;
-      found = word;
-      if (own) break;
-    }
-    if (place == nullptr || place->compare_exchange_strong(found, Pack(process, epoch))) return;
-  }
-}
-
-bool Breaker::IsRecentWitness(uint64_t word, uint32_t epoch) const noexcept {
-  return High(word) != 0 && (epoch - Low(word) < config_.buckets || IsAhead(Low(word), epoch));
-}
-
-/// Tells whether enough processes have seen failures, `process` now among them, within the window.
-/// It is noted before the others are looked at: of several that fail at once, the last one to note
-/// it sees all.
 bool Breaker::EnoughWitnesses(uint32_t process, uint32_t epoch) noexcept {
   if (config_.trip_witnesses <= 1) return true;
-  NoteWitness(process, epoch);
-  uint32_t others = 0;
-  for (const Cell& cell : memory_->witnesses) {
-    const uint64_t word = cell.load();
-    if (High(word) != process && IsRecentWitness(word, epoch)) ++others;
-  }
-  return others + 1 >= config_.trip_witnesses;
+  const Witnesses witnesses{memory_->witnesses, config_.buckets};
+  witnesses.Note(process, epoch);
+  return witnesses.CountOthers(process, epoch) + 1 >= config_.trip_witnesses;
 }
 
 bool Breaker::RecordProbeSuccess(const Outcome& outcome, Micros now) noexcept {

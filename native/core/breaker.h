@@ -183,8 +183,6 @@ class Breaker {
   uint64_t LoadState() const noexcept;
   bool Transition(Period from, State to) noexcept;
   void Note(Cell& cell, uint64_t word, Period period) noexcept;
-  void NoteWitness(uint32_t process, uint32_t epoch) noexcept;
-  bool IsRecentWitness(uint64_t word, uint32_t epoch) const noexcept;
   bool EnoughWitnesses(uint32_t process, uint32_t epoch) noexcept;
   bool IsPossibleWait(Micros wait) const noexcept;
   bool OpenFrom(Period from, Micros reset_min, Micros now) noexcept;
