@@ -2,6 +2,11 @@
 //
 // In each state that can be reached the protocol's checks look at holders, and let everybody stop
 // for ever to see a newcomer bring the circuit to closed (support/breaker_protocol.h).
+//
+// Faults that were put into the breaker to see them caught here: the time of the next try stored
+// before the swap to open (FromAllSides, AgainstATrip), a bucket that is cleared before it is added
+// to (ModelWindow, ModelTrip), notes of a closing stored after it without a look at the period
+// (NotesOfAnOldClosing), witnesses noted after the others are counted (ByWitnesses).
 
 #include <gtest/gtest.h>
 

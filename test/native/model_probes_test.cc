@@ -1,4 +1,8 @@
 // Every interleaving of participants that probe a half-open circuit, die, and are reaped.
+//
+// Faults that were put into the breaker to see them caught here: a lease that is taken without a
+// look at the period between reading its word and swapping it (PeriodsChangeUnderneath), leases of
+// the dead that are ended by a store (TwoReapers, ASuccessorInItsPlace).
 
 #include <gtest/gtest.h>
 
@@ -49,10 +53,12 @@ TEST(ModelProbes, PeriodsChangeUnderneath) {
                     {{{kAdmit, kSucceed}}, {{kAdmit, kSucceed, kOpen, kHalfOpen, kAdmit, kFail}}});
   protocol.BeginHalfOpen();
   protocol.Explore();
-  Protocol three(Protocol::Config(),
-                 {{{kAdmit, kSucceed}}, {{kOpen, kHalfOpen}}, {{kAdmit, kSucceed}}});
+  // A late admission meets the lease of the next period, and a third one comes.
+  Protocol three(
+      Protocol::Config(),
+      {{{kAdmit, kSucceed}}, {{kOpen, kHalfOpen, kAdmit, kSucceed}}, {{kAdmit, kSucceed}}});
   three.BeginHalfOpen();
-  three.Explore(4);
+  three.Explore(3);
 }
 
 /// As many successes as are asked for close the circuit, whoever was stopped meanwhile.
