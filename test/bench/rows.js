@@ -36,7 +36,18 @@ const ROWS = [
   row('load.cpu', '… CPU above bare', LOWER, null, null, '%', 1),
   row('retry.bare', 'retry, success at once: × bare await', LOWER, 3.6, 2.8),
   row('retry.asyncRetry', '… faster than async-retry', HIGHER, 15, 22),
-  row('retry.pRetry', '… faster than p-retry', HIGHER, null, null)
+  row('retry.pRetry', '… faster than p-retry', HIGHER, null, null),
+  row('shared.event', '`open` in another worker: faster than process.send', HIGHER, 2, 3),
+  row('shared.direct', '… than process.send of a parent to its child', HIGHER, null, null),
+  row('shared.processes', 'two processes, one breaker: × one each', LOWER, null, null),
+  row('shared.join', 'joining a region with the first breaker', LOWER, null, null, 'µs', 0),
+  row('shared.attach', '… a further breaker', LOWER, null, null, 'µs', 1),
+  row('shared.region', 'shared memory of a breaker after traffic', LOWER, null, null, 'B', 0),
+  row('shared.native', '… and native memory in each process', LOWER, null, null, 'B', 0),
+  row('shared.heap', '… and heap', LOWER, null, null, 'B', 0),
+  row('shared.idle', '… CPU of 2,000 of them, idle', LOWER, null, null, '%'),
+  row('native.record', 'two threads, one breaker, runs of 64: faster than a mutex', HIGHER, 4, 8),
+  row('native.single', '… outcome by outcome', HIGHER, null, null)
 ];
 
 /** What a measured value says of a row: 'stretch', 'gate', 'missed', or '' without a gate. */

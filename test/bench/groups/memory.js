@@ -69,5 +69,8 @@ async function part ({ name, traffic }) {
 
 module.exports = {
   // A young generation of one size, so that its growth is not taken for the breakers'.
-  flags: ['--expose-gc', '--min-semi-space-size=16', '--max-semi-space-size=16'], run, part
+  flags: ['--expose-gc', '--min-semi-space-size=16', '--max-semi-space-size=16'],
+  nativeBytes,
+  run,
+  part
 };
