@@ -129,7 +129,7 @@ export interface SmtpClientEvents {
   /** Another attempt follows. */
   retry: [{ messageId: string; attempt: number; error: SmtpError }];
   /** No message gets through until somebody mends something. The breaker has opened. */
-  alert: [{ reason: 'credentials' | 'certificate' | 'configuration'; error: SmtpError }];
+  alert: [{ kind: 'credentials' | 'certificate' | 'configuration'; error: SmtpError }];
 }
 
 export class SmtpClient extends EventEmitter {
@@ -156,3 +156,5 @@ export class SmtpClient extends EventEmitter {
   once<E extends keyof SmtpClientEvents> (
     event: E, listener: (...args: SmtpClientEvents[E]) => void): this;
 }
+
+export {};

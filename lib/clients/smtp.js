@@ -127,7 +127,7 @@ class SmtpClient extends Emitter {
    * Sends a message, and again what the server could not take at once.
    *
    * Emits `retry` ({ messageId, attempt, error }) before each further attempt, and `alert`
-   * ({ reason, error }) when no message will get through before somebody mends something.
+   * ({ kind, error }) when no message will get through before somebody mends something.
    *
    * @param {object} message in nodemailer's form; bodies and attachments may not be streams
    * @param {{ signal?: AbortSignal }} [options]
@@ -241,7 +241,7 @@ class SmtpClient extends Emitter {
     const { breaker } = this;
     const isNews = !breaker.enabled || !breaker.opened;
     if (breaker.enabled) breaker.open();
-    if (isNews) this.emit('alert', { reason: reasonOf(error), error });
+    if (isNews) this.emit('alert', { kind: reasonOf(error), error });
   }
 }
 

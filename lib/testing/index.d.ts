@@ -2,8 +2,8 @@ export { useVirtualClock } from './virtual-clock';
 export type { VirtualClock } from './virtual-clock';
 
 export {
-  MidtransFake, MidtransFakeOptions, MidtransFault, MidtransNotificationOptions, MidtransOrder,
-  MidtransTransaction, startMidtransFake
+  MidtransFake, MidtransFakeOptions, MidtransFault, MidtransFaults,
+  MidtransNotificationOptions, MidtransOrder, MidtransTransaction, startMidtransFake
 } from './midtrans-fake';
 export { TcpFaults, TcpProxy, startTcpProxy } from './tcp-proxy';
 
@@ -58,3 +58,105 @@ export interface SmtpFakeOptions {
 
 /** Starts an SMTP server on loopback. Needs the package smtp-server. */
 export function startSmtpFake (options?: SmtpFakeOptions): Promise<SmtpFake>;
+
+export interface WhatsAppFault {
+  /**
+   * code: refuses as the Cloud API does. status: refuses as Green API does. hang: never answers.
+   * reset: cuts before the message is taken in. html: a page of a proxy in between. slow: takes it
+   * in, late. drop: takes it in, then cuts without an answer.
+   */
+  kind: 'code' | 'status' | 'hang' | 'reset' | 'html' | 'slow' | 'drop';
+  /** Of code. */
+  code?: number | undefined;
+  /** Of code, status (500) and html (502). */
+  status?: number | undefined;
+  message?: string | undefined;
+  /** Of slow, ms; default 3000. */
+  delayMs?: number | undefined;
+  /** Strikes each n-th message only, default 1. */
+  every?: number | undefined;
+  /** Strikes a recipient the first time only. */
+  once?: boolean | undefined;
+  /** Strikes this one only: its digits, or a chat. */
+  recipient?: string | undefined;
+}
+
+export interface WhatsAppMessage {
+  api: 'cloud' | 'green';
+  id: string;
+  to: string;
+  /** biz_opaque_callback_data. */
+  reference: string | undefined;
+  /** When it came, ms as Date.now() counts. */
+  at: number;
+  body: any;
+}
+
+export interface WhatsAppFake {
+  readonly url: string;
+  /** What a CloudApiClient needs to find it. */
+  readonly cloud: {
+    accessToken: string; phoneNumberId: string; appSecret: string; verifyToken: string;
+    baseUrl: string;
+  };
+  /** What a GreenApiClient needs to find it. */
+  readonly green: { instanceId: string; token: string; baseUrl: string };
+  readonly fault: WhatsAppFault['kind'] | null;
+  /** What was taken in, oldest first. */
+  readonly messages: WhatsAppMessage[];
+  readonly counts: Record<'requests' | 'accepted' | 'refused' | 'unauthorized' | 'faulted', number>;
+  /** Sets what goes wrong from now on, a number being a code; null mends everything. */
+  set (fault: WhatsAppFault | WhatsAppFault['kind'] | number | null): void;
+  /** The body of a webhook with one status of a message. */
+  statusOf (
+    message: { id: string; to: string; reference?: string | undefined },
+    status: 'sent' | 'delivered' | 'read' | 'failed', errors?: object[]): object;
+  /** X-Hub-Signature-256 of a raw body. */
+  sign (rawBody: string | Uint8Array): string;
+  /** Sends a webhook, signed unless a signature is given; resolves with the answer's status. */
+  notify (
+    url: string, body: object, options?: { signature?: string | undefined }): Promise<number>;
+  close (): Promise<void>;
+}
+
+export interface WhatsAppFakeOptions {
+  port?: number | undefined;
+  host?: string | undefined;
+  accessToken?: string | undefined;
+  phoneNumberId?: string | undefined;
+  appSecret?: string | undefined;
+  verifyToken?: string | undefined;
+  instanceId?: string | undefined;
+  token?: string | undefined;
+  fault?: WhatsAppFault | WhatsAppFault['kind'] | number | null | undefined;
+  latencyMs?: number | undefined;
+  /** Refuses messages to one number that follow sooner, with 131056; ms, default 0. */
+  recipientIntervalMs?: number | undefined;
+  messagesMax?: number | undefined;
+}
+
+/** Starts the Cloud API and Green API on one port of loopback. */
+export function startWhatsAppFake (options?: WhatsAppFakeOptions): Promise<WhatsAppFake>;
+
+export type SessionFault = 'connect-throws' | 'connect-rejects' | 'connect-hangs' |
+  'never-opens' | 'closes' | 'qr' | 'send-rejects' | 'send-hangs';
+
+export interface SessionFake {
+  /** What was sent, oldest first. */
+  readonly messages: Array<{ id: string; jid: string; content: any; at: number }>;
+  /** How often each instance was connected. */
+  readonly connects: Map<string, number>;
+  /** What a SessionPool takes. */
+  readonly connect: (id: string) => Promise<any>;
+  /** Sets what goes wrong with an instance, or with all (`*`); null mends it. */
+  set (id: string, kind: SessionFault | null, error?: Error): void;
+  /** The socket that an instance got last. */
+  socketOf (id: string): any;
+  /** Somebody scans the QR code. */
+  scan (id: string): void;
+  /** Cuts an instance's connection; 401 ends its session for good. */
+  disconnect (id: string, statusCode?: number, message?: string): void;
+}
+
+/** Sessions of WhatsApp without WhatsApp. */
+export function startSessionFake (): SessionFake;

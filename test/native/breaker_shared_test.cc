@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/breaker.h"
+#include "core/leases.h"
 #include "core/words.h"
 #include "support/breaker_box.h"
 #include "support/seeds.h"

@@ -1,0 +1,289 @@
+'use strict';
+
+// What both WhatsApp providers need: one message at a time through line, breaker and retry, a pace
+// per number, and a pause of the whole channel when no message can get through.
+
+const crypto = require('node:crypto');
+
+const clock = require('../base/clock');
+const Emitter = require('../base/emitter');
+const { invalidOption } = require('../base/errors');
+const { bag, boolean, number } = require('../base/options');
+const CircuitBreaker = require('../primitives/breaker');
+const { Bulkhead } = require('../primitives/limits');
+const { retryPresets } = require('../primitives/presets');
+const { retry } = require('../primitives/retry');
+const { RetryPlan } = require('../primitives/retry-plan');
+const { HttpClient, readBaseUrl } = require('./http');
+const {
+  WhatsAppError, errorOfTransport, pausedError, refusedError
+} = require('./whatsapp-errors');
+const { Pacer } = require('./whatsapp-pacer');
+
+const CONNECTIONS = 16;
+const QUEUE_MAX = 1000;
+const RECIPIENT_INTERVAL_MS = 6000;
+// One failure alone is no outage, and a message that failed once is to be tried again.
+const VOLUME_MIN = 5;
+const REFUSALS = new Set(['EOPENBREAKER', 'ESHUTDOWN', 'EBULKHEADFULL', 'ERATELIMITED']);
+// A token that is shorter is a test's, and would be found in every other word.
+const SECRET_CHARACTERS_MIN = 6;
+
+const call = fn => fn();
+
+function readBreaker (given, preset, name) {
+  if (given === false || given === null) return new CircuitBreaker(call, { name, enabled: false });
+  if (typeof given?.run === 'function') return given;
+  // The time limit is the request's, which knows whether anything was sent.
+  return new CircuitBreaker(call, {
+    ...preset, volumeThreshold: VOLUME_MIN, timeout: false, name, ...bag('breaker', given)
+  });
+}
+
+function readRetry (given) {
+  if (given === false || given === null) return { ...retryPresets.email, retries: 0 };
+  if (Array.isArray(given)) throw invalidOption('retry', 'an object or false', given);
+  const options = { ...retryPresets.email, ...bag('retry', given) };
+  new RetryPlan(options); // Checks them.
+  return options;
+}
+
+/** A text that is not empty and can stand in a header or a path. */
+function secret (option, value) {
+  if (typeof value !== 'string' || !/^[!-~]{1,1000}$/.test(value)) {
+    // It is not shown: it may be nearly right.
+    throw invalidOption(option, 'a text without spaces', typeof value === 'string' ? {} : value);
+  }
+  return value;
+}
+
+/** Takes secrets out of what others say, also as they are written in an address. */
+function redactor (...secrets) {
+  const words = secrets.filter(word => word?.length >= SECRET_CHARACTERS_MIN)
+    .flatMap(word => [word, encodeURIComponent(word)]);
+  return text => words.reduce((rest, word) => rest.replaceAll(word, '[secret]'), String(text));
+}
+
+/** One message on its way. */
+class Delivery {
+  attempts = 0;
+  ambiguous = false;
+
+  constructor (recipient, request, reference) {
+    this.recipient = recipient;
+    this.request = request;
+    this.reference = reference;
+  }
+
+  finish (error) {
+    error.attempts = this.attempts;
+    error.ambiguous = this.ambiguous;
+    error.reference = this.reference;
+    return error;
+  }
+}
+
+class WhatsAppChannel extends Emitter {
+  #http;
+  #bulkhead;
+  #retry;
+  #timeout;
+  #pacer;
+  #paused = null;
+  #resumeAfter;
+  #resendAmbiguous;
+  #ownsBreaker;
+  #origin;
+  #redact;
+
+  /**
+   * @param {object} options of the client
+   * @param {{ name: string, preset: object, baseUrl: string, secrets: string[] }} own
+   */
+  constructor (options, { name, preset, baseUrl, secrets }) {
+    super();
+    const {
+      timeout = preset.timeout, retry: retryOptions, breaker, connections = CONNECTIONS,
+      maxQueue = QUEUE_MAX, queueTimeout, dispatcher, recipientInterval = RECIPIENT_INTERVAL_MS,
+      paceAlways = false, resumeAfter = Infinity, resendAmbiguous = true,
+    } = options;
+    number('timeout', timeout === false ? Infinity : timeout, { min: 1, unit: 'ms' });
+    this.#timeout = timeout || Infinity;
+    this.#retry = readRetry(retryOptions);
+    number('recipientInterval', recipientInterval, { min: 0, max: 3_600_000, unit: 'ms' });
+    this.#pacer = new Pacer(recipientInterval, boolean('paceAlways', paceAlways));
+    this.#resumeAfter = number('resumeAfter', resumeAfter, { min: 1, unit: 'ms' });
+    this.#resendAmbiguous = boolean('resendAmbiguous', resendAmbiguous);
+    this.#origin = readBaseUrl('baseUrl', options.baseUrl ?? baseUrl);
+    this.#redact = redactor(...secrets);
+    this.#http = new HttpClient({ feature: 'sekering/whatsapp', dispatcher, connections });
+    this.#bulkhead = new Bulkhead({ maxConcurrent: connections, maxQueue, queueTimeout });
+    this.#ownsBreaker = typeof breaker?.run !== 'function';
+    this.breaker = readBreaker(breaker, preset, name);
+  }
+
+  /** Messages on their way. */
+  get active () { return this.#bulkhead.active; }
+
+  /** Messages that wait for their turn. */
+  get queued () { return this.#bulkhead.queued; }
+
+  /** Why the channel is paused: { reason, since (ms as Date.now() counts), error }; else null. */
+  get paused () {
+    const paused = this.#paused;
+    if (paused !== null && clock.now() >= paused.until) this.resume();
+    return this.#paused && { reason: paused.reason, since: paused.since, error: paused.error };
+  }
+
+  /**
+   * Sends nothing until resume(). Messages that wait are rejected, and can be sent again later.
+   * @param {string} [reason]
+   * @param {WhatsAppError} [error] that led to it
+   */
+  pause (reason = 'manual', error = undefined) {
+    if (this.paused !== null) return;
+    this.#paused = {
+      reason, error, since: clock.wall(), until: clock.now() + this.#resumeAfter,
+    };
+    this.emit('paused', this.paused);
+    if (error !== undefined) this.emit('alert', { kind: reason, error });
+  }
+
+  /** Goes on sending. Whether it was paused. */
+  resume () {
+    if (this.#paused === null) return false;
+    const { reason } = this.#paused;
+    this.#paused = null;
+    this.emit('resumed', { reason });
+    return true;
+  }
+
+  /** Closes the connections, once the messages on them are done, and the breaker if it is ours. */
+  async close () {
+    if (this.#ownsBreaker) this.breaker.shutdown();
+    await this.#http.close();
+  }
+
+  /** Only figures: what it was configured with holds credentials. */
+  toJSON () {
+    const { active, queued, paused } = this;
+    return { name: this.breaker.name, active, queued, paused: paused && paused.reason };
+  }
+
+  // ---- For the clients -------------------------------------------------------------------------
+
+  /** A name of our own for a message, by which its later news is known again. */
+  _newReference () { return crypto.randomUUID(); }
+
+  _slow (recipient) { this.#pacer.slow(recipient); }
+
+  /**
+   * Sends one message, again where that makes sense.
+   * @param {object} message { recipient, path, headers, body, reference }
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<{ answer: unknown, delivery: Delivery }>}
+   */
+  async _deliver (message, options) {
+    const { signal } = bag('options', options);
+    const { recipient, reference, ...request } = message;
+    const delivery = new Delivery(recipient, request, reference);
+    const { shouldRetry, onRetry } = this.#retry;
+    let last;
+    const attempt = () => this.#attempt(delivery, signal).catch(error => {
+      last = error;
+      throw error;
+    });
+    try {
+      const answer = await retry(attempt, {
+        ...this.#retry,
+        signal,
+        shouldRetry: (error, i) => this.#isWorthAnother(error, delivery) &&
+          (shouldRetry ? shouldRetry(error, i) : true),
+        onRetry: (error, i) => {
+          this.emit('retry', { reference, recipient, attempt: i, error });
+          return onRetry?.(error, i);
+        },
+      });
+      return { answer, delivery };
+    } catch (error) {
+      // The caller gave up, or a callback of the caller's failed.
+      if (error !== last && !(error instanceof WhatsAppError)) throw error;
+      throw last;
+    }
+  }
+
+  /** One request past line, breaker and retry: for checks. */
+  async _ask (request, signal) {
+    const { answer, failure } = await this.#ask(new Delivery(undefined, request), signal);
+    if (failure !== undefined) throw failure;
+    return answer;
+  }
+
+  // ---- Inside ----------------------------------------------------------------------------------
+
+  #isWorthAnother (error, delivery) {
+    if (!(error instanceof WhatsAppError) || error.bail || REFUSALS.has(error.code)) return false;
+    return this.#resendAmbiguous || !delivery.ambiguous;
+  }
+
+  #throwIfPaused () {
+    const { paused } = this;
+    if (paused !== null) throw pausedError(paused);
+  }
+
+  async #attempt (delivery, signal) {
+    try {
+      this.#throwIfPaused();
+      await this.#pacer.wait(delivery.recipient, signal);
+      // In front of the breaker: whoever waited while it opened is not sent into the void.
+      return await this.#bulkhead.execute(() => this.#pass(delivery, signal), { signal });
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      if (error instanceof WhatsAppError) throw delivery.finish(error);
+      if (REFUSALS.has(error?.code)) throw delivery.finish(refusedError(error));
+      // A breaker of the user's may have a time limit of its own.
+      if (error?.code !== 'ETIMEDOUT') throw error;
+      delivery.ambiguous = true;
+      throw delivery.finish(errorOfTransport(error, true));
+    }
+  }
+
+  /** What is not the provider's fault is handed back as a value: no breaker need hear of it. */
+  async #pass (delivery, outer) {
+    this.#throwIfPaused();
+    const { breaker } = this;
+    const ask = async context => {
+      delivery.attempts += 1;
+      return this.#ask(delivery, breaker.enabled ? context.signal : outer);
+    };
+    const outcome = await breaker.run(ask, { signal: outer });
+    const { answer, failure } = outcome ?? {};
+    if (failure === undefined) return answer;
+    const { verdict } = failure;
+    if (verdict.kind === 'recipient') this.#pacer.slow(delivery.recipient);
+    if (verdict.pauses) this.pause(verdict.reason, failure);
+    throw failure;
+  }
+
+  async #ask (delivery, signal) {
+    const { origin, prefix } = this.#origin;
+    const { method = 'POST', path, headers, body } = delivery.request;
+    let sent = false;
+    let response;
+    try {
+      response = await this.#http.request(
+        { origin, method, path: prefix + path, headers, body },
+        { timeoutMs: this.#timeout, signal, onSent: () => { sent = true; } });
+    } catch (cause) {
+      delivery.ambiguous ||= sent;
+      throw signal?.aborted ? signal.reason : errorOfTransport(cause, sent);
+    }
+    const answer = this._read(response, this.#redact);
+    if (!(answer instanceof WhatsAppError)) return { answer };
+    delivery.ambiguous ||= answer.ambiguous;
+    if (answer.verdict.trips) throw answer;
+    return { failure: answer };
+  }
+}
+
+module.exports = { WhatsAppChannel, secret };

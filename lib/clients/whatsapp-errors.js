@@ -1,0 +1,195 @@
+'use strict';
+
+// What goes wrong with WhatsApp, told apart by the provider's own code: HTTP says too little.
+
+const { SekeringError } = require('../base/errors');
+const { retryAfterMs } = require('../primitives/classify');
+
+const MARK = Symbol.for('sekering.WhatsAppError');
+const TEXT_CHARACTERS_MAX = 300;
+
+const RETRY = new Set([1, 2, 4, 80007, 130429, 131000, 131016, 131057, 133004]);
+// Too many messages to one number: it says nothing about the others.
+const RECIPIENT = new Set([131056]);
+const PAUSE = new Set([0, 3, 10, 190, 368, 131031, 131042, 131048]);
+const DEAD = new Set([100, 131008, 131009, 131021, 131026, 131047, 131049, 131051, 133010]);
+// The customer has not written for a day: only a template may be sent.
+const NEEDS_TEMPLATE = 131047;
+
+const AUTH = new Set([0, 3, 10, 190]);
+const QUOTA = new Set([131048, 131042]);
+
+const between = (code, low, high) => code >= low && code <= high;
+
+/** The kind of a code of the Cloud API; undefined if it is not known. */
+function kindOfCode (code) {
+  if (RETRY.has(code)) return 'retry';
+  if (RECIPIENT.has(code)) return 'recipient';
+  if (PAUSE.has(code) || between(code, 200, 299)) return 'pause';
+  if (DEAD.has(code) || between(code, 132000, 132999)) return 'dead';
+  return undefined;
+}
+
+/** The kind of an HTTP status, where nothing better is known. */
+function kindOfStatus (status) {
+  if (status >= 500 || status === 429 || status === 408) return 'retry';
+  return status === 401 || status === 403 ? 'pause' : 'dead';
+}
+
+function verdict (kind, { reason, needsTemplate = false } = {}) {
+  return {
+    kind,
+    retryable: kind !== 'dead',
+    trips: kind === 'retry',
+    pauses: kind === 'pause',
+    reason: kind === 'pause' ? reason ?? 'account' : undefined,
+    needsTemplate,
+  };
+}
+
+/**
+ * Judges an error of the Cloud API, as it is in an answer (`error`) or a webhook (`errors[]`).
+ *
+ * - `retry`: the provider is in trouble or has had too much: back off and try again.
+ * - `recipient`: too many messages to this number: wait, and leave the others alone.
+ * - `pause`: credentials, quota or account: nothing gets through until somebody has seen to it.
+ * - `dead`: this message fails again however often it is sent.
+ *
+ * @param {{ code?: number, is_transient?: boolean } | undefined} error
+ * @param {number} [httpStatus] for codes that are not known
+ * @returns {{ kind: 'retry'|'recipient'|'pause'|'dead', retryable: boolean, trips: boolean,
+ *   pauses: boolean, reason: 'credentials'|'quota'|'account'|undefined, needsTemplate: boolean }}
+ */
+function classifyCloudError (error, httpStatus = 0) {
+  const code = Number.isInteger(error?.code) ? error.code : undefined;
+  const kind = kindOfCode(code) ??
+    (error?.is_transient === true ? 'retry' : kindOfStatus(httpStatus));
+  let reason;
+  if (AUTH.has(code) || between(code, 200, 299)) reason = 'credentials';
+  else if (QUOTA.has(code)) reason = 'quota';
+  else if (kindOfCode(code) === undefined && kind === 'pause') reason = 'credentials';
+  return verdict(kind, { reason, needsTemplate: code === NEEDS_TEMPLATE });
+}
+
+/**
+ * Judges an answer of Green API's.
+ * @param {number} httpStatus
+ * @param {string} [text] of the answer
+ */
+function classifyGreenError (httpStatus, text = '') {
+  if (httpStatus === 466) return verdict('pause', { reason: 'quota' });
+  // The token or the instance in the address is wrong.
+  if (httpStatus === 401 || httpStatus === 403 || httpStatus === 404) {
+    return verdict('pause', { reason: 'credentials' });
+  }
+  if (httpStatus === 400 && /instance\b.{0,20}\bstart/i.test(text)) return verdict('retry');
+  return verdict(kindOfStatus(httpStatus));
+}
+
+/** Text from outside, fit for a message or a log: short, and on one line. */
+const clean = text => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
+  .slice(0, TEXT_CHARACTERS_MAX);
+
+class WhatsAppError extends SekeringError {
+  /**
+   * @param {string} code ERR_WHATSAPP_…
+   * @param {string} message
+   * @param {object} judged what classifyCloudError answers
+   * @param {object} [details] its properties, and `cause`
+   */
+  constructor (code, message, judged, { cause, retryAfter, ...details } = {}) {
+    super(code, message, cause === undefined ? undefined : { cause });
+    Object.assign(this, {
+      kind: judged.kind,
+      retryable: judged.retryable,
+      ambiguous: false,
+      providerCode: undefined,
+      httpStatus: undefined,
+      needsTemplate: judged.needsTemplate,
+      reference: undefined,
+      attempts: 0,
+      ...details,
+    });
+    if (retryAfter !== undefined) this.retryAfter = retryAfter;
+    Object.defineProperty(this, 'verdict', { value: judged, enumerable: false });
+  }
+
+  get name () { return 'WhatsAppError'; }
+
+  /** What retry() looks at: trying at once would only fail again. */
+  get bail () { return this.kind === 'dead' || this.kind === 'pause'; }
+
+  // What isRetryable() looks at.
+  get [Symbol.for('sekering.RetryableError')] () { return this.retryable; }
+  get [Symbol.for('sekering.NonRetryableError')] () { return !this.retryable; }
+  get [MARK] () { return true; }
+
+  toJSON () {
+    return { name: this.name, code: this.code, message: this.message, ...this };
+  }
+
+  // True for the errors of another copy of this package as well.
+  static [Symbol.hasInstance] (error) {
+    return typeof error === 'object' && error !== null && error[MARK] === true;
+  }
+}
+
+const CODES = {
+  retry: 'ERR_WHATSAPP_UNAVAILABLE',
+  recipient: 'ERR_WHATSAPP_RECIPIENT_RATE',
+  pause: 'ERR_WHATSAPP_PAUSED',
+  dead: 'ERR_WHATSAPP_REFUSED',
+};
+
+/**
+ * The error that an answer is.
+ * @param {{ status: number, headers: object }} answer
+ * @param {object} judged
+ * @param {object} said { providerCode, message }
+ */
+function errorOfAnswer ({ status, headers }, judged, { providerCode, message }) {
+  const number = [providerCode, status && `HTTP ${status}`].filter(Boolean).join(', ');
+  return new WhatsAppError(CODES[judged.kind],
+    `WhatsApp refused the message (${number})${message ? `: ${clean(message)}` : ''}`, judged, {
+      providerCode, httpStatus: status, retryAfter: retryAfterMs({ headers }),
+      // Something in between failed, perhaps behind the provider.
+      ambiguous: judged.kind === 'retry' && providerCode === undefined && status >= 500,
+    });
+}
+
+/** An answer of success that nobody can read: the message may well be on its way. */
+function unreadable ({ status }) {
+  return new WhatsAppError('ERR_WHATSAPP_RESPONSE',
+    `The answer of WhatsApp is unreadable (HTTP ${status})`, verdict('retry'),
+    { httpStatus: status, ambiguous: true });
+}
+
+/**
+ * The error of a request that got no answer.
+ * @param {Error} cause
+ * @param {boolean} sent whether any of it may have reached the provider
+ */
+function errorOfTransport (cause, sent) {
+  const timedOut = cause?.code === 'ETIMEDOUT' || cause?.code === 'UND_ERR_CONNECT_TIMEOUT';
+  return new WhatsAppError(timedOut ? 'ERR_WHATSAPP_TIMEOUT' : 'ERR_WHATSAPP_NETWORK',
+    `WhatsApp ${timedOut ? 'did not answer in time' : 'could not be reached'} ` +
+      `(${clean(cause?.code ?? cause?.message)})`,
+    verdict('retry'), { cause, ambiguous: sent });
+}
+
+/** The channel is paused: nobody was asked. */
+function pausedError ({ reason, error }) {
+  return new WhatsAppError('ERR_WHATSAPP_PAUSED', `The WhatsApp channel is paused: ${reason}`,
+    verdict('pause', { reason }), { cause: error, providerCode: error?.providerCode });
+}
+
+/** Nobody was asked: the breaker is open, or too many wait already. */
+function refusedError (cause) {
+  return new WhatsAppError(cause.code, cause.message, { ...verdict('retry'), trips: false },
+    { cause });
+}
+
+module.exports = {
+  WhatsAppError, classifyCloudError, classifyGreenError, clean, errorOfAnswer, errorOfTransport,
+  pausedError, refusedError, unreadable,
+};

@@ -1,0 +1,112 @@
+'use strict';
+
+// What the Cloud API sends us: the handshake of a new webhook, its signature, and the news in it.
+
+const crypto = require('node:crypto');
+
+const { SekeringError } = require('../base/errors');
+const { classifyCloudError } = require('./whatsapp-errors');
+
+const CHALLENGE = /^[\w-]{1,256}$/;
+const SIGNATURE = /^sha256=([0-9a-f]{64})$/i;
+
+/** Whether two texts are the same, in a time that does not tell where they differ. */
+function equals (a, b) {
+  const digest = text => crypto.createHash('sha256').update(String(text)).digest();
+  return crypto.timingSafeEqual(digest(a), digest(b));
+}
+
+/**
+ * The answer to the handshake by which a webhook is set up.
+ * @param {object} query of the GET request, parsed, with `hub.mode` and its like
+ * @param {string} verifyToken
+ * @returns {string|undefined} what to answer with 200; undefined: answer 403
+ */
+function handshake (query, verifyToken) {
+  const field = name => query?.[`hub.${name}`] ?? query?.hub?.[name];
+  const challenge = field('challenge');
+  // It is sent back as it is, so that it must not be a page.
+  const fits = field('mode') === 'subscribe' && typeof challenge === 'string' &&
+    CHALLENGE.test(challenge) && typeof field('verify_token') === 'string';
+  return fits && equals(field('verify_token'), verifyToken) ? challenge : undefined;
+}
+
+/**
+ * Whether a webhook is from the provider.
+ * @param {Buffer|Uint8Array|string} rawBody as it came, before anything has parsed it
+ * @param {string} header X-Hub-Signature-256
+ * @param {string} appSecret
+ */
+function isSigned (rawBody, header, appSecret) {
+  const given = SIGNATURE.exec(typeof header === 'string' ? header : '');
+  const isRaw = typeof rawBody === 'string' || rawBody instanceof Uint8Array;
+  if (given === null || !isRaw) return false;
+  const expected = crypto.createHmac('sha256', appSecret).update(rawBody).digest();
+  return crypto.timingSafeEqual(expected, Buffer.from(given[1], 'hex'));
+}
+
+const list = value => (Array.isArray(value) ? value : []);
+const textOf = value => (typeof value === 'string' ? value : undefined);
+
+function statusOf (status, phoneNumberId) {
+  const errors = list(status.errors).map(error => ({
+    code: error?.code, title: textOf(error?.title), message: textOf(error?.message),
+    verdict: classifyCloudError(error),
+  }));
+  return {
+    messageId: textOf(status.id),
+    status: textOf(status.status),
+    recipient: textOf(status.recipient_id),
+    reference: textOf(status.biz_opaque_callback_data),
+    // Seconds, as text.
+    at: Number(status.timestamp) * 1000 || undefined,
+    phoneNumberId,
+    errors,
+  };
+}
+
+/**
+ * The news in a webhook: unordered, repeated, and `delivered` may be missing before `read`.
+ * @param {object} body parsed
+ * @returns {{ statuses: object[], messages: object[] }}
+ */
+function readWebhook (body) {
+  const statuses = [];
+  const messages = [];
+  for (const entry of list(body?.entry)) {
+    for (const change of list(entry?.changes)) {
+      const value = change?.field === 'messages' ? change.value : undefined;
+      const phoneNumberId = textOf(value?.metadata?.phone_number_id);
+      for (const status of list(value?.statuses)) {
+        if (status !== null && typeof status === 'object') {
+          statuses.push(statusOf(status, phoneNumberId));
+        }
+      }
+      messages.push(...list(value?.messages).filter(m => m !== null && typeof m === 'object'));
+    }
+  }
+  return { statuses, messages };
+}
+
+// What may follow what: a message is never unread again.
+const RANK = { accepted: 0, sent: 1, delivered: 2, read: 3, failed: 4 };
+
+/**
+ * The later of two statuses of one message, whichever came first.
+ * @param {string|undefined} known
+ * @param {string} heard
+ */
+function laterStatus (known, heard) {
+  if (!(heard in RANK)) return known ?? heard;
+  if (!(known in RANK)) return heard;
+  // What was delivered has not failed, however late the news of a first attempt comes.
+  if (heard === 'failed') return RANK[known] >= RANK.delivered ? known : heard;
+  if (known === 'failed') return RANK[heard] >= RANK.delivered ? heard : known;
+  return RANK[heard] > RANK[known] ? heard : known;
+}
+
+function forged () {
+  return new SekeringError('ERR_WHATSAPP_SIGNATURE', 'A webhook is not signed by WhatsApp');
+}
+
+module.exports = { forged, handshake, isSigned, laterStatus, readWebhook };

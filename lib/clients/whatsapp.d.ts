@@ -1,0 +1,339 @@
+import { EventEmitter } from 'node:events';
+import CircuitBreaker = require('../primitives/breaker');
+import { BreakerGroup } from '../primitives/group';
+import retry = require('../primitives/retry');
+import { SekeringError } from '../base/errors';
+
+export type PauseReason = 'credentials' | 'quota' | 'account';
+
+export interface WhatsAppVerdict {
+  /**
+   * retry: the provider is in trouble, or has had too much. recipient: too many messages to this
+   * number. pause: credentials, quota or account. dead: this message fails again.
+   */
+  kind: 'retry' | 'recipient' | 'pause' | 'dead';
+  retryable: boolean;
+  /** Whether it counts against the provider. */
+  trips: boolean;
+  pauses: boolean;
+  reason: PauseReason | undefined;
+  needsTemplate: boolean;
+}
+
+/** Judges an error of the Cloud API, as it is in an answer or a webhook. */
+export function classifyCloudError (
+  error: { code?: number; is_transient?: boolean } | null | undefined, httpStatus?: number
+): WhatsAppVerdict;
+
+/** Judges an answer of Green API's. */
+export function classifyGreenError (httpStatus: number, text?: string): WhatsAppVerdict;
+
+/** The later of two statuses of one message, whichever came first. */
+export function laterStatus (known: string | undefined, heard: string): string;
+
+export class WhatsAppError extends SekeringError {
+  constructor (code: string, message: string, judged: WhatsAppVerdict, details?: object);
+  readonly kind: WhatsAppVerdict['kind'];
+  readonly retryable: boolean;
+  /** Whether the message may have been sent all the same. */
+  readonly ambiguous: boolean;
+  /** The provider's own code. */
+  readonly providerCode: number | undefined;
+  readonly httpStatus: number | undefined;
+  /** The customer has not written for a day: only a template may be sent. */
+  readonly needsTemplate: boolean;
+  readonly reference: string | undefined;
+  readonly attempts: number;
+  readonly verdict: WhatsAppVerdict;
+  /** ms, if the provider asked for it. */
+  readonly retryAfter?: number;
+  /** Whether retry() stops at it. */
+  readonly bail: boolean;
+  toJSON (): object;
+}
+
+export interface WhatsAppChannelOptions {
+  baseUrl?: string | undefined;
+  /** ms of one attempt; false for no limit. */
+  timeout?: number | false | undefined;
+  /** Over retryPresets.email; false for none. */
+  retry?: Omit<retry.Options, 'signal'> | false | null | undefined;
+  /** Over a preset and a volumeThreshold of 5; false for none. */
+  breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | null | undefined;
+  /** Messages on their way at once, default 16. */
+  connections?: number | undefined;
+  /** Messages that may wait for their turn, default 1000. */
+  maxQueue?: number | undefined;
+  /** ms that one may wait, default Infinity. */
+  queueTimeout?: number | undefined;
+  /** A dispatcher of undici. */
+  dispatcher?: object | undefined;
+  /** ms between messages to a number that had too many, default 6000; 0 for none. */
+  recipientInterval?: number | undefined;
+  /** Whether to keep that interval from the beginning, default false. */
+  paceAlways?: boolean | undefined;
+  /** ms after which a pause ends by itself, default Infinity. */
+  resumeAfter?: number | undefined;
+  /** Whether to try again when it is not known if the message was sent, default true. */
+  resendAmbiguous?: boolean | undefined;
+}
+
+export interface Pause {
+  reason: string;
+  /** ms as Date.now() counts. */
+  since: number;
+  error: WhatsAppError | undefined;
+}
+
+export interface WhatsAppResult {
+  messageId: string;
+  /** Digits of a number, or a chat. */
+  recipient: string;
+  /** The same in all attempts and in the statuses. */
+  reference: string;
+  attempts: number;
+  /** Whether it may have been sent twice. */
+  ambiguous: boolean;
+  /** The provider's own answer. */
+  response: any;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+}
+
+export interface WhatsAppEvents {
+  /** Another attempt follows. */
+  retry: [{ reference: string; recipient: string; attempt: number; error: WhatsAppError }];
+  paused: [Pause];
+  resumed: [{ reason: string }];
+  /** No message gets through until somebody has seen to it. */
+  alert: [{ kind: string; error: WhatsAppError }];
+  /** From a webhook. */
+  status: [MessageStatus];
+}
+
+declare class WhatsAppChannel extends EventEmitter {
+  readonly breaker: CircuitBreaker<any, any>;
+  readonly active: number;
+  readonly queued: number;
+  readonly paused: Pause | null;
+  /** Sends nothing until resume(). */
+  pause (reason?: string, error?: WhatsAppError): void;
+  /** Whether it was paused. */
+  resume (): boolean;
+  close (): Promise<void>;
+  toJSON (): { name: string; active: number; queued: number; paused: string | null };
+
+  on<E extends keyof WhatsAppEvents> (
+    event: E, listener: (...args: WhatsAppEvents[E]) => void): this;
+  once<E extends keyof WhatsAppEvents> (
+    event: E, listener: (...args: WhatsAppEvents[E]) => void): this;
+}
+
+export interface CloudApiClientOptions extends WhatsAppChannelOptions {
+  accessToken: string;
+  /** The number that messages come from. */
+  phoneNumberId: string;
+  /** For webhooks. */
+  appSecret?: string | undefined;
+  /** For the handshake of a webhook. */
+  verifyToken?: string | undefined;
+  /** Default 'v23.0'. */
+  version?: string | undefined;
+}
+
+/** A message in the Cloud API's own form. */
+export interface CloudMessage {
+  /** A number of E.164. */
+  to: string;
+  type: 'text' | 'template' | 'image' | 'audio' | 'video' | 'document' | 'sticker' | 'location' |
+    'contacts' | 'interactive' | 'reaction';
+  text?: { body: string; preview_url?: boolean | undefined } | undefined;
+  template?: {
+    name: string; language: { code: string }; components?: object[] | undefined;
+  } | undefined;
+  /** Comes back as `reference` in the statuses; made unless given. */
+  biz_opaque_callback_data?: string | undefined;
+  [field: string]: unknown;
+}
+
+export interface MessageStatus {
+  messageId: string | undefined;
+  /** sent, delivered, read, failed: unordered, repeated, delivered may be missing. */
+  status: string | undefined;
+  recipient: string | undefined;
+  reference: string | undefined;
+  /** ms as Date.now() counts. */
+  at: number | undefined;
+  phoneNumberId: string | undefined;
+  errors: Array<{
+    code: number | undefined; title: string | undefined; message: string | undefined;
+    verdict: WhatsAppVerdict;
+  }>;
+}
+
+export interface WebhookNews {
+  statuses: MessageStatus[];
+  /** What customers wrote, in the provider's form. */
+  messages: any[];
+}
+
+export class CloudApiClient extends WhatsAppChannel {
+  /** @throws ERR_INVALID_OPTION, ERR_MISSING_PEER */
+  constructor (options: CloudApiClientOptions);
+  /** Rejects with ERR_INVALID_INPUT and `faults` before anything is sent, or a WhatsAppError. */
+  send (message: CloudMessage, options?: CallOptions): Promise<WhatsAppResult>;
+  sendText (to: string, body: string, options?: CallOptions): Promise<WhatsAppResult>;
+  sendTemplate (
+    to: string,
+    template: {
+      name: string; language: string | { code: string }; components?: object[] | undefined;
+    },
+    options?: CallOptions
+  ): Promise<WhatsAppResult>;
+  /** Whether the API answers and accepts the token. */
+  ping (options?: CallOptions): Promise<{ ok: true }>;
+  /** What to answer a GET of `hub.mode` and its like with; undefined: 403. */
+  handshake (query: object): string | undefined;
+  verifySignature (rawBody: string | Uint8Array, header: string | undefined): boolean;
+  /** @throws ERR_WHATSAPP_SIGNATURE */
+  handleWebhook (rawBody: string | Uint8Array, header: string | undefined): WebhookNews;
+}
+
+export interface GreenApiClientOptions extends WhatsAppChannelOptions {
+  instanceId: string | number;
+  /** apiTokenInstance */
+  token: string;
+}
+
+export interface GreenMessage {
+  /** A number of E.164 or a chat (…@c.us, …@g.us). */
+  to: string;
+  message: string;
+  quotedMessageId?: string | undefined;
+  /** A name of your own. */
+  reference?: string | undefined;
+}
+
+export class GreenApiClient extends WhatsAppChannel {
+  /** @throws ERR_INVALID_OPTION, ERR_MISSING_PEER */
+  constructor (options: GreenApiClientOptions);
+  /** Rejects with ERR_INVALID_INPUT and `faults` before anything is sent, or a WhatsAppError. */
+  send (message: GreenMessage, options?: CallOptions): Promise<WhatsAppResult>;
+  sendText (to: string, message: string, options?: CallOptions): Promise<WhatsAppResult>;
+  /** Whether the instance is paired and ready. */
+  ping (options?: CallOptions): Promise<{ ok: boolean; state: string }>;
+}
+
+/** What an error of a session means and what to do, without secrets. */
+export function operatorMessage (error: unknown, id?: string): string;
+
+export class SessionError extends SekeringError {
+  constructor (id: string, cause: Error, code?: string);
+  readonly id: string;
+  readonly trouble:
+    'open' | 'logged-out' | 'no-session' | 'no-address' | 'timed-out' | 'web-socket' | 'other';
+  readonly circuit_breaker: boolean;
+  readonly retryable: boolean;
+  toJSON (): object;
+}
+
+/** What connect() makes. */
+export interface SessionSocket {
+  sendMessage (jid: string, content: any, ...rest: any[]): unknown;
+  /** Where Baileys emits 'connection.update'; otherwise the socket itself may have events. */
+  ev?: any;
+  on?: any;
+  end?: any;
+  close?: any;
+}
+
+export type WhenOpen = 'throw' | 'null' | 'object';
+
+/** What `send` answers while the breaker is open, if that is asked for. */
+export interface CircuitOpenAnswer {
+  circuit_breaker: true;
+  error: string;
+}
+
+export interface SessionPoolOptions<S extends SessionSocket = SessionSocket> {
+  /** `fresh`: a new QR code was asked for. */
+  connect: (id: string, context: { signal: AbortSignal; fresh: boolean }) => S | PromiseLike<S>;
+  /** Of each instance, over presets.whatsappSession. */
+  breaker?: BreakerGroup.Options | undefined;
+  /** ms to connect, and to send; default 20000. */
+  timeout?: number | undefined;
+  /** Of connecting, over retryPresets.email; false for none. */
+  retry?: Omit<retry.Options, 'signal'> | false | null | undefined;
+  /** Whether a lost connection is made anew before it is needed, default true. */
+  reconnect?: boolean | undefined;
+  /** What `send` answers while the breaker is open, default 'throw'. */
+  whenOpen?: WhenOpen | undefined;
+  /** Instances, default 10000. */
+  max?: number | undefined;
+}
+
+export interface SessionStatus {
+  id: string;
+  state: 'idle' | 'connecting' | 'qr' | 'open' | 'closed' | 'logged-out';
+  connected: boolean;
+  circuit_breaker: 'closed' | 'open' | 'half-open';
+  recent_failures: number;
+  last_error: string | null;
+}
+
+export interface SessionHealth {
+  total_instances: number;
+  active_connections: number;
+  connecting: number;
+  circuit_breaker_activations: number;
+  total_retry_attempts: number;
+  total_recent_failures: number;
+  /** 0 to 100. */
+  health_score: number;
+}
+
+export interface SessionPoolEvents {
+  connected: [id: string];
+  disconnected: [id: string, details: { error: Error; message: string }];
+  qr: [id: string, qr: string];
+  retry: [id: string, details: { attempt: number; error: any }];
+  reset: [id: string];
+  /** Of the instance's breaker. */
+  open: [id: string];
+  halfOpen: [id: string];
+  close: [id: string];
+  /** For the operator. */
+  trouble: [{ id: string; message: string; error: SessionError }];
+  alert: [{ kind: 'circuit-breaker' | 'logged-out'; id: string; message: string }];
+}
+
+export class SessionPool<S extends SessionSocket = SessionSocket> extends EventEmitter {
+  /** @throws ERR_INVALID_OPTION */
+  constructor (options: SessionPoolOptions<S>);
+  readonly breakers: BreakerGroup<any, any, string>;
+  readonly size: number;
+  ids (): string[];
+  /** Sends by an instance, which is connected first if it is not. */
+  send (
+    id: string, to: string, content: object, options?: CallOptions & { whenOpen?: WhenOpen }
+  ): Promise<any>;
+  /** Connects an instance; `qr` when one has to be scanned. */
+  connect (id: string, options?: CallOptions): Promise<{ connected: boolean; qr?: string }>;
+  /** The breaker forgets, the old connection ends, and a new one begins. */
+  requestQr (id: string, options?: CallOptions): Promise<{ connected: boolean; qr?: string }>;
+  /** Closes an instance's breaker by hand; whether the instance is known. */
+  reset (id: string): boolean;
+  remove (id: string): boolean;
+  status (id: string): SessionStatus | undefined;
+  health (): SessionHealth;
+  close (): void;
+
+  on<E extends keyof SessionPoolEvents> (
+    event: E, listener: (...args: SessionPoolEvents[E]) => void): this;
+  once<E extends keyof SessionPoolEvents> (
+    event: E, listener: (...args: SessionPoolEvents[E]) => void): this;
+}
+
+export {};

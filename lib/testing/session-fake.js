@@ -1,0 +1,117 @@
+'use strict';
+
+// Sessions of WhatsApp without WhatsApp: sockets that connect, show a QR code, disconnect or never
+// answer, as they are told.
+
+const { EventEmitter } = require('node:events');
+
+const clock = require('../base/clock');
+const { oneOf } = require('../base/options');
+
+const FAULTS = ['connect-throws', 'connect-rejects', 'connect-hangs', 'never-opens', 'closes', 'qr',
+  'send-rejects', 'send-hangs'];
+
+/** An error as Baileys makes them, with a status in it. */
+function boom (message, statusCode) {
+  return Object.assign(new Error(message), { output: { statusCode } });
+}
+
+/** A socket in the form of Baileys: events on `ev`. */
+class FakeSocket {
+  ev = new EventEmitter();
+  ended = false;
+
+  constructor (id, fake) {
+    this.id = id;
+    this.fake = fake;
+  }
+
+  async sendMessage (jid, content) {
+    const fault = this.fake.faultOf(this.id);
+    if (fault?.kind === 'send-hangs') return new Promise(() => {});
+    if (fault?.kind === 'send-rejects') throw fault.error ?? boom('Timed Out', 408);
+    if (this.ended) throw boom('Connection Closed', 428);
+    const message = { id: this.id, jid, content, at: clock.wall() };
+    this.fake.messages.push(message);
+    return { key: { remoteJid: jid, id: `MSG${this.fake.messages.length}` } };
+  }
+
+  update (update) {
+    this.ev.emit('connection.update', update);
+  }
+
+  end () {
+    this.ended = true;
+  }
+}
+
+class SessionFake {
+  /** What was sent, oldest first: { id, jid, content, at }. */
+  messages = [];
+
+  /** How often each instance was connected. */
+  connects = new Map();
+
+  #faults = new Map();
+  #sockets = new Map();
+
+  /** What a SessionPool takes. */
+  connect = id => {
+    this.connects.set(id, (this.connects.get(id) ?? 0) + 1);
+    const fault = this.faultOf(id);
+    switch (fault?.kind) {
+      case 'connect-throws': throw fault.error ?? new Error('Unable to create session');
+      case 'connect-rejects': return Promise.reject(fault.error ?? new Error('WebSocket Error ()'));
+      case 'connect-hangs': return new Promise(() => {});
+    }
+    const socket = new FakeSocket(id, this);
+    this.#sockets.set(id, socket);
+    setImmediate(() => this.#begin(socket, fault));
+    return Promise.resolve(socket);
+  };
+
+  /**
+   * Sets what goes wrong with an instance, or with all (`*`); null mends it.
+   * @param {string} id
+   * @param {string|null} kind
+   * @param {Error} [error] of those that reject or close
+   */
+  set (id, kind, error) {
+    if (kind === null) this.#faults.delete(id);
+    else this.#faults.set(id, { kind: oneOf('kind', kind, FAULTS), error });
+  }
+
+  faultOf (id) {
+    return this.#faults.get(id) ?? this.#faults.get('*');
+  }
+
+  /** The socket that an instance got last. */
+  socketOf (id) {
+    return this.#sockets.get(id);
+  }
+
+  /** Somebody scans the QR code. */
+  scan (id) {
+    this.#sockets.get(id).update({ connection: 'open' });
+  }
+
+  /** Cuts an instance's connection; 401 ends its session for good. */
+  disconnect (id, statusCode = 428, message = 'Connection Closed') {
+    const error = boom(message, statusCode);
+    this.#sockets.get(id).update({ connection: 'close', lastDisconnect: { error } });
+  }
+
+  #begin (socket, fault) {
+    if (fault?.kind === 'never-opens' || socket.ended) return;
+    if (fault?.kind === 'closes') {
+      const error = fault.error ?? boom('Connection Failure', 500);
+      socket.update({ connection: 'close', lastDisconnect: { error } });
+    } else if (fault?.kind === 'qr') socket.update({ qr: `2@${socket.id}` });
+    else socket.update({ connection: 'open' });
+  }
+}
+
+/** Makes sessions for tests: `new SessionPool({ connect: fake.connect })`. */
+const startSessionFake = () => new SessionFake();
+
+module.exports = { startSessionFake };

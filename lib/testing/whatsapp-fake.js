@@ -1,0 +1,362 @@
+'use strict';
+
+// WhatsApp's Cloud API and Green API for tests and demonstrations: real HTTP on loopback, a ledger
+// of the messages they took in, switches for every code they refuse with, and webhooks.
+
+const crypto = require('node:crypto');
+const http = require('node:http');
+
+const clock = require('../base/clock');
+const { bag, number, oneOf } = require('../base/options');
+
+const BODY_BYTES_MAX = 1 << 20;
+const MESSAGES_MAX_DEFAULT = 1_000_000;
+const KINDS = ['code', 'status', 'hang', 'reset', 'html', 'slow', 'drop'];
+
+// The HTTP status that goes with a code of the Cloud API, where it is not 400.
+const STATUS_OF_CODE = {
+  0: 401, 2: 503, 3: 403, 10: 403, 190: 401, 368: 403, 131000: 500, 131016: 503, 131031: 403,
+  131057: 503, 132001: 404, 133004: 503, 4: 429, 80007: 429, 130429: 429
+};
+// What Green API says with its statuses.
+const SAYINGS = {
+  400: 'Instance is starting, please try later', 401: 'Unauthorized', 429: 'Too Many Requests',
+  466: 'Correspondents quota is exceeded', 500: 'Internal Server Error'
+};
+
+/**
+ * @typedef {object} WhatsAppFault what goes wrong while it is set; a number is a `code`
+ * @property {'code'|'status'|'hang'|'reset'|'html'|'slow'|'drop'} kind code: refuses as the Cloud
+ *   API does. status: refuses as Green API does. hang: never answers. reset: cuts the connection
+ *   before the message is taken in. html: a page of a proxy in between. slow: takes it in, late.
+ *   drop: takes it in, then cuts without an answer.
+ * @property {number} [code] of code
+ * @property {number} [status] of code, status and html (502)
+ * @property {string} [message]
+ * @property {number} [delayMs] of slow (ms, default 3000)
+ * @property {number} [every] strikes each n-th message only (default 1: all of them)
+ * @property {boolean} [once] strikes a recipient the first time only
+ * @property {string} [recipient] strikes this one only: its digits, or a chat
+ */
+
+function checkedFault (fault) {
+  if (fault === null || fault === undefined) return null;
+  const given = typeof fault === 'number' ? { kind: 'code', code: fault }
+    : typeof fault === 'string' ? { kind: fault } : bag('fault', fault);
+  const kind = oneOf('fault.kind', given.kind, KINDS);
+  const { code, message, delayMs = 3000, every = 1, once = false, recipient } = given;
+  if (kind === 'code') number('fault.code', code, { min: 0, max: 999999, integer: true });
+  const status = given.status ??
+    (kind === 'html' ? 502 : kind === 'status' ? 500 : STATUS_OF_CODE[code] ?? 400);
+  number('fault.status', status, { min: 200, max: 599, integer: true });
+  number('fault.delayMs', delayMs, { min: 0 });
+  number('fault.every', every, { min: 1, integer: true });
+  return {
+    kind, code, status, message, delayMs, every, once: Boolean(once), recipient, seen: 0,
+    struck: new Set()
+  };
+}
+
+async function textOf (request) {
+  const chunks = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    bytes += chunk.length;
+    if (bytes > BODY_BYTES_MAX) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parse (text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function cloudError (code, message, status) {
+  return [status ?? STATUS_OF_CODE[code] ?? 400, {
+    error: {
+      message: `(#${code}) ${message}`, type: 'OAuthException', code,
+      error_data: { messaging_product: 'whatsapp', details: message },
+      fbtrace_id: crypto.randomUUID()
+    }
+  }];
+}
+
+const pause = ms => new Promise(resolve => { clock.setTimer(resolve, ms, false); });
+
+class WhatsAppFake {
+  /** What was taken in, oldest first: { api, id, to, reference, at, body }. */
+  messages = [];
+
+  counts = { requests: 0, accepted: 0, refused: 0, unauthorized: 0, faulted: 0 };
+
+  #server;
+  #fault = null;
+  #options;
+  // Number to when it last got a message.
+  #last = new Map();
+
+  constructor (options) {
+    const {
+      accessToken = 'EAAfake-access-token', phoneNumberId = '100200300', appSecret = 'app-secret',
+      verifyToken = 'verify-token', instanceId = '1101000001', token = 'green-token', fault,
+      latencyMs = 0, recipientIntervalMs = 0, messagesMax = MESSAGES_MAX_DEFAULT
+    } = options;
+    number('latencyMs', latencyMs, { min: 0 });
+    number('recipientIntervalMs', recipientIntervalMs, { min: 0 });
+    number('messagesMax', messagesMax, { min: 1, integer: true });
+    this.#options = {
+      accessToken, phoneNumberId, appSecret, verifyToken, instanceId, token, latencyMs,
+      recipientIntervalMs, messagesMax
+    };
+    this.set(fault);
+    this.#server = http.createServer((request, response) => {
+      this.#serve(request, response).catch(() => response.destroy());
+    });
+  }
+
+  /** Where it listens, as in `http://127.0.0.1:38211`, for both APIs. */
+  get url () {
+    const { address, family, port } = this.#server.address();
+    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  /** What a CloudApiClient needs to find it. */
+  get cloud () {
+    const { accessToken, phoneNumberId, appSecret, verifyToken } = this.#options;
+    return { accessToken, phoneNumberId, appSecret, verifyToken, baseUrl: this.url };
+  }
+
+  /** What a GreenApiClient needs to find it. */
+  get green () {
+    const { instanceId, token } = this.#options;
+    return { instanceId, token, baseUrl: this.url };
+  }
+
+  /** The kind of the fault in force, or null. */
+  get fault () {
+    return this.#fault?.kind ?? null;
+  }
+
+  /**
+   * Sets what goes wrong from now on; null mends everything. Requests left hanging stay so.
+   * @param {WhatsAppFault | string | number | null} fault
+   */
+  set (fault) {
+    this.#fault = checkedFault(fault);
+  }
+
+  listen (port, host) {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(port, host, () => resolve(this));
+    });
+  }
+
+  /** Stops listening and cuts every connection, the hanging ones too. */
+  close () {
+    return new Promise(resolve => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  // ---- Webhooks --------------------------------------------------------------------------------
+
+  /** The body of a webhook with one status of a message that was taken in. */
+  statusOf ({ id, to, reference }, status, errors) {
+    const value = {
+      messaging_product: 'whatsapp',
+      metadata: { phone_number_id: this.#options.phoneNumberId },
+      statuses: [{
+        id, status, timestamp: String(Math.floor(clock.wall() / 1000)), recipient_id: to,
+        biz_opaque_callback_data: reference, ...errors && { errors }
+      }]
+    };
+    return {
+      object: 'whatsapp_business_account',
+      entry: [{ id: '1', changes: [{ field: 'messages', value }] }]
+    };
+  }
+
+  /** The header X-Hub-Signature-256 of a raw body. */
+  sign (rawBody) {
+    const { appSecret } = this.#options;
+    return `sha256=${crypto.createHmac('sha256', appSecret).update(rawBody).digest('hex')}`;
+  }
+
+  /**
+   * Sends a webhook, signed unless a signature is given; resolves with the status of the answer.
+   * @param {string} url
+   * @param {object} body
+   * @param {{ signature?: string }} [options]
+   */
+  notify (url, body, { signature } = {}) {
+    const text = JSON.stringify(body);
+    return new Promise((resolve, reject) => {
+      const headers = {
+        'content-type': 'application/json', 'x-hub-signature-256': signature ?? this.sign(text)
+      };
+      const request = http.request(url, { method: 'POST', headers, agent: false }, response => {
+        response.resume().on('end', () => resolve(response.statusCode));
+      });
+      request.on('error', reject).end(text);
+    });
+  }
+
+  // ---- Inside ----------------------------------------------------------------------------------
+
+  async #serve (request, response) {
+    this.counts.requests += 1;
+    const text = await textOf(request);
+    const call = this.#route(request, parse(text ?? ''));
+    if (call.refusal !== undefined) return answer(response, ...call.refusal);
+    const fault = this.#strikes(call.to);
+    if (fault !== null) this.counts.faulted += 1;
+    const { api } = call;
+    switch (fault?.kind) {
+      case 'hang': return;
+      case 'reset': return request.socket.resetAndDestroy();
+      case 'html': return answerPage(response, fault.status);
+      case 'code': return this.#refuse(response,
+        cloudError(fault.code, fault.message ?? 'Made to fail', fault.status));
+      case 'status': return this.#refuse(response, this.#greenError(request, fault));
+      case 'slow': await pause(fault.delayMs); break;
+      case 'drop':
+        this.#accept(call);
+        return request.socket.resetAndDestroy();
+    }
+    if (this.#options.latencyMs > 0) await pause(this.#options.latencyMs);
+    if (call.to === undefined) return answer(response, 200, call.body);
+    if (api === 'cloud' && this.#isTooSoon(call.to)) {
+      return this.#refuse(response, cloudError(131056, 'Pair rate limit hit'));
+    }
+    const { id } = this.#accept(call);
+    answer(response, 200, api === 'green' ? { idMessage: id } : {
+      messaging_product: 'whatsapp', contacts: [{ input: call.to, wa_id: call.to }],
+      messages: [{ id }]
+    });
+  }
+
+  #refuse (response, [status, body]) {
+    this.counts.refused += 1;
+    answer(response, status, body);
+  }
+
+  /** The fault that strikes this message, or null. */
+  #strikes (to) {
+    const fault = this.#fault;
+    if (fault === null || fault.struck.has(to)) return null;
+    if (fault.recipient !== undefined && fault.recipient !== to) return null;
+    fault.seen += 1;
+    if (fault.seen % fault.every !== 0) return null;
+    if (fault.once) fault.struck.add(to);
+    return fault;
+  }
+
+  #isTooSoon (to) {
+    const { recipientIntervalMs } = this.#options;
+    const last = this.#last.get(to);
+    return last !== undefined && clock.now() - last < recipientIntervalMs;
+  }
+
+  #accept ({ api, to, body }) {
+    const message = {
+      api, to, body, at: clock.wall(), reference: body.biz_opaque_callback_data,
+      id: api === 'cloud' ? `wamid.${crypto.randomUUID()}` : crypto.randomBytes(8).toString('hex')
+    };
+    this.counts.accepted += 1;
+    this.#last.set(to, clock.now());
+    this.messages.push(message);
+    if (this.messages.length > this.#options.messagesMax) this.messages.shift();
+    return message;
+  }
+
+  #route (request, body) {
+    const path = request.url.split('?', 1)[0];
+    const green = /^\/waInstance(\d+)\/(\w+)\/([^/]+)$/.exec(path);
+    if (green !== null) return this.#routeGreen(request, green, body);
+    return this.#routeCloud(request, path, body);
+  }
+
+  #routeCloud (request, path, body) {
+    const { accessToken, phoneNumberId } = this.#options;
+    const [, id, rest = ''] = /^\/v\d+\.\d+\/(\d+)(\/\w+)?$/.exec(path) ?? [];
+    if (id === undefined) return { refusal: cloudError(2500, 'Unknown path', 404) };
+    if (request.headers.authorization !== `Bearer ${accessToken}`) {
+      this.counts.unauthorized += 1;
+      return { refusal: cloudError(190, 'Invalid OAuth access token') };
+    }
+    if (id !== phoneNumberId) return { refusal: cloudError(100, 'Object does not exist') };
+    if (request.method === 'GET') return { api: 'cloud', body: { id } };
+    if (rest !== '/messages' || body?.messaging_product !== 'whatsapp' || !body.to || !body.type) {
+      this.counts.refused += 1;
+      return { refusal: cloudError(100, 'Invalid parameter') };
+    }
+    return { api: 'cloud', to: String(body.to).replace(/^\+/, ''), body };
+  }
+
+  #routeGreen (request, [, id, method, token], body) {
+    const { instanceId, token: ours } = this.#options;
+    if (id !== instanceId || decodeURIComponent(token) !== ours) {
+      this.counts.unauthorized += 1;
+      return { refusal: this.#greenError(request, { status: 401 }) };
+    }
+    if (method === 'getStateInstance') {
+      return { api: 'green', body: { stateInstance: 'authorized' } };
+    }
+    if (method !== 'sendMessage' || !body?.chatId || !body.message) {
+      this.counts.refused += 1;
+      return { refusal: this.#greenError(request, { status: 400, message: 'Validation failed' }) };
+    }
+    return { api: 'green', to: body.chatId, body };
+  }
+
+  // The real one names the path, and with it the token.
+  #greenError (request, { status, message = SAYINGS[status] ?? 'Made to fail' }) {
+    return [status, {
+      statusCode: status, timestamp: new Date(clock.wall()).toISOString(), path: request.url,
+      message: `${message} (${request.url})`
+    }];
+  }
+}
+
+function answer (response, status, body) {
+  if (response.destroyed) return;
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' });
+  response.end(JSON.stringify(body));
+}
+
+function answerPage (response, status) {
+  response.writeHead(status, { 'content-type': 'text/html' });
+  response.end(`<html><body><h1>${status} ${http.STATUS_CODES[status] ?? ''}</h1></body></html>\n`);
+}
+
+/**
+ * Starts the Cloud API (`POST /v23.0/{phoneNumberId}/messages`) and Green API
+ * (`POST /waInstance{id}/sendMessage/{token}`) on one port of loopback.
+ * @param {object} [options]
+ * @param {number} [options.port] 0 (default) takes a free one
+ * @param {string} [options.host] default '127.0.0.1'
+ * @param {string} [options.accessToken] and phoneNumberId, appSecret, verifyToken of the Cloud API
+ * @param {string} [options.instanceId] and token of Green API
+ * @param {WhatsAppFault | string | number | null} [options.fault] what goes wrong from the start
+ * @param {number} [options.latencyMs] how long it thinks (ms, default 0)
+ * @param {number} [options.recipientIntervalMs] refuses messages to one number that follow sooner,
+ *   with 131056 (default 0)
+ * @param {number} [options.messagesMax] how many messages it keeps, default 1,000,000
+ * @returns {Promise<WhatsAppFake>}
+ * @throws {TypeError | RangeError} ERR_INVALID_OPTION
+ */
+async function startWhatsAppFake (options) {
+  const given = bag('options', options);
+  const { port = 0, host = '127.0.0.1' } = given;
+  number('port', port, { min: 0, max: 65535, integer: true });
+  return new WhatsAppFake(given).listen(port, host);
+}
+
+module.exports = { startWhatsAppFake };
