@@ -101,6 +101,10 @@ module.exports = [
     files: ['lib/**/*.js'],
     rules: { 'max-lines-per-function': ['error', { max: 70 }] },
   },
+  {
+    files: ['lib/browser/**/*.js'],
+    languageOptions: { sourceType: 'module', globals: globals.browser },
+  },
   { files: ['**/*.mjs'], languageOptions: { sourceType: 'module', globals: globals.node } },
   { files: ['test/**/*.js'], languageOptions: { globals: globals.jest } },
 ];
