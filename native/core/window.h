@@ -135,8 +135,10 @@ class LastCalls {
 
   /// Two bitmaps of whole words; one spare word keeps the oldest calls of a window that starts in
   /// the middle of a word.
-  static constexpr uint32_t WordsPerMap(uint32_t size) { return size == 0 ? 0 : size / 32 + 2; }
-  static constexpr size_t Cells(uint32_t size) { return size_t{2} * WordsPerMap(size); }
+  static constexpr uint32_t WordsPerMap(uint32_t size) { return size / 32 + 2; }
+  static constexpr size_t Cells(uint32_t size) {
+    return size == 0 ? 0 : size_t{2} * WordsPerMap(size);
+  }
 
   void Record(bool failed, bool slow) noexcept;
   /// The last `size` calls, but none that came before position `since`.
