@@ -9,28 +9,6 @@ const clock = require('../base/clock');
 
 const DRAIN_CONCURRENCY = 8;
 
-/** Lets `size` calls run at a time; the others wait their turn. */
-class Gate {
-  #free;
-  #queue = [];
-
-  constructor (size) {
-    this.#free = size;
-  }
-
-  async run (fn) {
-    if (this.#free > 0) this.#free -= 1;
-    else await new Promise(resolve => { this.#queue.push(resolve); });
-    try {
-      return await fn();
-    } finally {
-      // The place goes to the next in line without becoming free in between.
-      if (this.#queue.length > 0) this.#queue.shift()();
-      else this.#free += 1;
-    }
-  }
-}
-
 /**
  * A job's attempt resolves with `{ queued: true, error }` when the job was held, with anything else
  * when it was done, and rejects when it must not be tried again.
@@ -67,11 +45,14 @@ class Channel extends EventEmitter {
     this.#attempt = attempt;
     this.#delayOf = delayOf;
     this.#isDone = isDone;
-    breaker.on('close', () => {
-      this.#resumeAt = 0;
-      // The close is announced before its caller has its answer: let that come first.
-      setImmediate(() => this.drain());
-    });
+    breaker.on('close', () => this.wake());
+  }
+
+  /** What was in the way is mended: tries what waits without further delay. */
+  wake () {
+    this.#resumeAt = 0;
+    // That is announced before its caller has its answer: let that come first.
+    setImmediate(() => this.drain());
   }
 
   /** Takes a job in; resolves with its answer, or undefined when it was refused for good. */
@@ -140,4 +121,4 @@ class Channel extends EventEmitter {
   }
 }
 
-module.exports = { Channel, Gate };
+module.exports = { Channel };

@@ -1,16 +1,15 @@
 'use strict';
 
-// The demonstration's story: orders come in at a steady rate, each brings an e-mail, Midtrans
-// breaks and is mended, then the mail relay has a bad spell. Nothing here draws or prints.
+// The demonstration's story: orders come in at a steady rate, each brings an e-mail and, when it
+// can be paid, a WhatsApp message. Midtrans breaks and is mended, the mail relay has a bad spell,
+// and the quota of WhatsApp is used up for a while. Nothing here draws or prints.
 
 const { EventEmitter } = require('node:events');
 
 const clock = require('../base/clock');
-const { CircuitBreaker, presets, retry, retryPresets } = require('../index');
-const { Channel, Gate } = require('./demo-channel');
-const {
-  startUpstreams, isCallersFault, isAlreadyMade, SMTP_CONNECTIONS_MAX
-} = require('./demo-upstreams');
+const { retryPresets } = require('../index');
+const { Channel } = require('./demo-channel');
+const { startUpstreams } = require('./demo-upstreams');
 
 const ORDERS_PER_SECOND = 40;
 const TICK_MS = 20;
@@ -25,27 +24,24 @@ const ACTS = [
   { at: 0.54, upstream: 'midtrans', fault: null, label: 'well' },
   { at: 0.66, upstream: 'smtp', fault: { stage: 'data', every: 3, once: true },
     label: '451 to each third' },
-  { at: 0.82, upstream: 'smtp', fault: null, label: 'well' }
+  { at: 0.70, upstream: 'whatsapp', fault: 131042, label: 'quota used up' },
+  { at: 0.82, upstream: 'smtp', fault: null, label: 'well' },
+  { at: 0.86, upstream: 'whatsapp', fault: null, label: 'well' }
 ];
 
-// The figures of a preset that are times.
-const TIMES = ['timeout', 'resetTimeout', 'rollingCountTimeout'];
-const RETRY_TIMES = ['minTimeout', 'maxTimeout'];
-
-/** A preset with its times divided; everything else stays as production has it. */
-function scaled (preset, divisor, times = TIMES) {
-  const figures = { ...preset };
-  for (const time of times) {
-    if (typeof figures[time] === 'number') figures[time] /= divisor;
-  }
-  return figures;
-}
+const TIMEOUTS = new Set(['ETIMEDOUT', 'ERR_MIDTRANS_TIMEOUT', 'ERR_WHATSAPP_TIMEOUT']);
 
 /** By how much times shrink: a long run can afford to come closer to the real ones. */
 function divisorFor (seconds) {
   if (seconds >= 45) return 10;
   return seconds >= 15 ? 20 : 25;
 }
+
+/** Whether an order may be made later: Midtrans, not the order, is to blame. */
+const canWait = error => error.code === 'EOPENBREAKER' || error.retryable === true;
+
+/** Whether an order was made by an earlier attempt, whose answer was lost. */
+const isAlreadyMade = error => error.tokenLost === true || error.code === 'ERR_MIDTRANS_CONFLICT';
 
 class Demo extends EventEmitter {
   #upstreams;
@@ -54,22 +50,20 @@ class Demo extends EventEmitter {
   #began = 0;
   #stopping = false;
   #lastMail = 0;
-  // A mail that only waits for a connection must not run into the breaker's timeout: it would be
-  // sent all the same, and then once more.
-  #mailGate = new Gate(SMTP_CONNECTIONS_MAX);
 
   /** @param {number} seconds how long orders keep coming */
   constructor (seconds) {
     super();
     this.seconds = seconds;
     this.divisor = divisorFor(seconds);
-    this.labels = { midtrans: 'well', smtp: 'well' };
+    this.labels = { midtrans: 'well', smtp: 'well', whatsapp: 'well' };
     this.calls = {};
     this.breakers = {};
     this.channels = {};
-    /** Tokens by order id and sent mails by Message-ID, to be compared with the servers'. */
+    /** Tokens by order id, and Message-IDs and references of what was sent, to be compared. */
     this.tokens = new Map();
     this.sent = new Set();
+    this.told = new Set();
   }
 
   get elapsedMs () {
@@ -82,7 +76,7 @@ class Demo extends EventEmitter {
 
   /** Runs the whole story; resolves once nothing is in flight and the queues had their time. */
   async run () {
-    this.#upstreams = await startUpstreams();
+    this.#upstreams = await startUpstreams(this.divisor);
     this.#build();
     this.#began = clock.now();
     await this.#takeOrders();
@@ -98,6 +92,16 @@ class Demo extends EventEmitter {
     return this.#stopping;
   }
 
+  /** Whether the messages of WhatsApp wait for somebody to see to the channel. */
+  get paused () {
+    return this.#upstreams?.clients.whatsapp.paused !== null;
+  }
+
+  /** How long an attempt may take, ms. */
+  timeoutOf (name) {
+    return this.#upstreams.timeouts[name];
+  }
+
   async close () {
     clock.clearTimer(this.#timer);
     for (const breaker of Object.values(this.breakers)) breaker.shutdown();
@@ -105,40 +109,47 @@ class Demo extends EventEmitter {
   }
 
   #build () {
-    const { snap, mailer } = this.#upstreams;
-    const midtrans = this.#breaker('midtrans', order => {
-      order.attempts += 1;
-      // The signal of this very call: a timeout gives its connection up, and no other's.
-      return snap.createTransaction(order, midtrans.getSignal());
-    }, { errorFilter: isCallersFault, autoRenewAbortController: true });
-    const smtp = this.#breaker('smtp', mail => {
-      mail.attempts += 1;
-      return mailer.send(mail);
-    });
+    const { midtrans, smtp, whatsapp } = this.#upstreams.clients;
+    for (const [name, { breaker }] of Object.entries({ midtrans, smtp, whatsapp })) {
+      this.#watch(name, breaker);
+    }
     const delayOf = failures => this.#backoff(failures);
     const orders = new Channel({
-      breaker: midtrans, attempt: order => midtrans.fire(order), delayOf, isDone: isAlreadyMade
+      breaker: midtrans.breaker, attempt: order => this.#make(order), delayOf, isDone: isAlreadyMade
     });
-    midtrans.fallback((order, error) => orders.hold(order, error));
-    const emails = new Channel({ breaker: smtp, attempt: mail => this.#sendMail(mail), delayOf });
-    this.channels = { orders, emails };
-    this.#follow(orders, emails);
+    const emails = new Channel({
+      breaker: smtp.breaker, delayOf, attempt: mail => this.#send(mail, emails, () => smtp.send({
+        messageId: mail.id, to: mail.to, subject: mail.subject, text: mail.text
+      }))
+    });
+    const messages = new Channel({
+      breaker: whatsapp.breaker, delayOf,
+      attempt: message => this.#send(message, messages, () => whatsapp.send({
+        to: message.to, type: 'text', text: { body: message.text },
+        biz_opaque_callback_data: message.id
+      }))
+    });
+    this.channels = { orders, emails, messages };
+    this.#follow(orders, emails, messages);
+    whatsapp.on('paused', ({ reason }) => this.#tell('whatsapp', 'paused', `${reason}: all wait`));
+    whatsapp.on('resumed', () => {
+      this.#tell('whatsapp', 'resumed', 'somebody has seen to it');
+      messages.wake();
+    });
   }
 
-  #breaker (name, action, options) {
-    const breaker = new CircuitBreaker(action, {
-      ...scaled(presets[name], this.divisor), ...options, name
-    });
+  #watch (name, breaker) {
     const calls = { fires: 0, successes: 0, failures: 0, timeouts: 0, rejects: 0 };
     breaker.on('fire', () => { calls.fires += 1; });
     breaker.on('success', () => { calls.successes += 1; });
-    breaker.on('failure', () => { calls.failures += 1; });
-    breaker.on('timeout', () => { calls.timeouts += 1; });
+    breaker.on('failure', error => {
+      calls.failures += 1;
+      if (TIMEOUTS.has(error?.code)) calls.timeouts += 1;
+    });
     breaker.on('reject', () => { calls.rejects += 1; });
     this.breakers[name] = breaker;
     this.calls[name] = calls;
     this.#announce(name, breaker);
-    return breaker;
   }
 
   #announce (name, breaker) {
@@ -158,11 +169,14 @@ class Demo extends EventEmitter {
   }
 
   /** Each order brings an e-mail: the link to pay by, or that it will follow, then the link. */
-  #follow (orders, emails) {
+  #follow (orders, emails, messages) {
     orders.on('done', (order, answer, late) => {
       this.tokens.set(order.id, answer.token);
       this.#mail(order, late ? 'Your order can be paid now' : 'Pay for your order',
         answer.redirect_url);
+      messages.submit({
+        id: `pay.${order.id}`, to: order.phone, text: `Pay: ${answer.redirect_url}`, attempts: 0
+      });
     });
     orders.on('held', (order, error) => {
       if (order.attempts > 1 || order.told) return;
@@ -171,6 +185,7 @@ class Demo extends EventEmitter {
       this.#mail(order, 'Your order is queued', 'We send the link as soon as we can.');
     });
     emails.on('done', mail => this.sent.add(mail.id));
+    messages.on('done', message => this.told.add(message.id));
     orders.on('drain', waiting => this.#tell('midtrans', 'drain', `${waiting} orders wait`));
     orders.on('drained', ms => {
       this.#tell('midtrans', 'drained', `the queue was empty after ${Math.round(ms)} ms`);
@@ -188,19 +203,29 @@ class Demo extends EventEmitter {
     });
   }
 
-  /** Sends with the e-mail preset's retries; an open breaker ends them, and the mail waits. */
-  async #sendMail (mail) {
+  /** Has Midtrans make an order; one that cannot be made now is queued. */
+  async #make (order) {
+    order.attempts += 1;
     try {
-      return await retry(async bail => {
-        try {
-          return await this.#mailGate.run(() => this.breakers.smtp.fire(mail));
-        } catch (error) {
-          if (error.code === 'EOPENBREAKER') return bail(error);
-          throw error;
-        }
-      }, scaled(retryPresets.email, this.divisor, RETRY_TIMES));
+      return await this.#upstreams.clients.midtrans.createTransaction(
+        { transaction_details: { order_id: order.id, gross_amount: order.amount } },
+        { resume: order.attempts > 1 });
     } catch (error) {
-      return this.channels.emails.hold(mail, error);
+      if (!canWait(error)) throw error;
+      return this.channels.orders.hold(order, error);
+    }
+  }
+
+  /** Sends with the retries of the client; what cannot be sent now waits. */
+  async #send (job, channel, send) {
+    try {
+      const result = await send();
+      job.attempts += result.attempts;
+      return result;
+    } catch (error) {
+      job.attempts += error.attempts ?? 0;
+      if (!error.retryable) throw error;
+      return channel.hold(job, error);
     }
   }
 
@@ -229,6 +254,7 @@ class Demo extends EventEmitter {
     const number = this.channels.orders.tally.in + 1;
     this.channels.orders.submit({
       id: `order-${String(number).padStart(5, '0')}`,
+      phone: `+62812${String(number).padStart(8, '0')}`,
       amount: 25_000 + (number % 8) * 12_500,
       attempts: 0
     });
@@ -241,6 +267,7 @@ class Demo extends EventEmitter {
       this.#upstreams[upstream].set(fault);
       this.labels[upstream] = label;
       this.#tell(upstream, fault === null ? 'mended' : 'fault', label);
+      if (fault === null && upstream === 'whatsapp') this.#upstreams.clients.whatsapp.resume();
     }
   }
 

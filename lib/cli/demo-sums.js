@@ -1,7 +1,7 @@
 'use strict';
 
-// The closing sums of the demonstration: every order and e-mail is in exactly one place, and the
-// servers counted the same.
+// The closing sums of the demonstration: every order, e-mail and message is in exactly one place,
+// and the servers counted the same.
 
 const { POSTMASTER } = require('./demo-upstreams');
 
@@ -31,26 +31,35 @@ function orderChecks ({ channels, tokens, upstreams, stopped }) {
   ];
 }
 
-function emailChecks ({ channels, sent, upstreams, stopped }) {
-  const { tally, waiting, inFlight } = channels.emails;
-  const ids = upstreams.smtp.messages
-    .filter(message => !message.to.includes(POSTMASTER)).map(message => message.messageId);
+/** The sums of what is sent: `arrived` are the ids that the server took in, repeated ones too. */
+function sendingChecks (name, server, { tally, waiting, inFlight }, sent, ids, stopped) {
   const arrived = new Set(ids);
   const repeated = ids.length - arrived.size;
-  const strays = waiting.filter(mail => arrived.has(mail.id)).length;
+  const strays = waiting.filter(job => arrived.has(job.id)).length;
   const done = tally.atOnce + tally.retried + tally.later;
   const agreed = [...sent].filter(id => arrived.has(id)).length;
   return [
-    checkOf(`e-mails: ${tally.in} in = ${tally.atOnce} sent at once + ${tally.retried} after a ` +
+    checkOf(`${name}: ${tally.in} in = ${tally.atOnce} sent at once + ${tally.retried} after a ` +
       `retry + ${tally.queued} queued`,
     inFlight === 0 && tally.in === tally.atOnce + tally.retried + tally.queued),
-    checkOf(`e-mails: ${tally.queued} queued = ${tally.later} sent later` +
+    checkOf(`${name}: ${tally.queued} queued = ${tally.later} sent later` +
       ` + ${waiting.length} still waiting`, tally.queued === tally.later + waiting.length),
-    checkOf(`e-mails: the relay took ${arrived.size}` +
+    checkOf(`${name}: ${server} took ${arrived.size}` +
       `${repeated > 0 ? ` (${repeated} of them twice)` : ''}, we know of ${done + strays}`,
     arrived.size === done + strays && agreed === sent.size && sent.size === done),
-    ...emptyChecks('e-mails', waiting, stopped)
+    ...emptyChecks(name, waiting, stopped)
   ];
+}
+
+function emailChecks ({ channels, sent, upstreams, stopped }) {
+  const ids = upstreams.smtp.messages
+    .filter(message => !message.to.includes(POSTMASTER)).map(message => message.messageId);
+  return sendingChecks('e-mails', 'the relay', channels.emails, sent, ids, stopped);
+}
+
+function messageChecks ({ channels, told, upstreams, stopped }) {
+  const ids = upstreams.whatsapp.messages.map(message => message.reference);
+  return sendingChecks('messages', 'WhatsApp', channels.messages, told, ids, stopped);
 }
 
 // A run that was cut short may leave a queue; one that ended by itself may not.
@@ -64,7 +73,7 @@ function emptyChecks (name, waiting, stopped) {
  * @returns {{ ok: boolean, waiting: number, checks: { text: string, ok: boolean }[] }}
  */
 function sumsOf (demo) {
-  const checks = [...orderChecks(demo), ...emailChecks(demo)];
+  const checks = [...orderChecks(demo), ...emailChecks(demo), ...messageChecks(demo)];
   const waiting = Object.values(demo.channels).reduce((sum, c) => sum + c.waiting.length, 0);
   return { ok: checks.every(check => check.ok), waiting, checks };
 }

@@ -1,136 +1,95 @@
 'use strict';
 
-// The two upstreams of the demonstration as real servers on loopback, and a plain client of each.
+// The upstreams of the demonstration as real servers on loopback, and the client of each.
 
 const crypto = require('node:crypto');
-const http = require('node:http');
 
 const { requirePeer } = require('../base/peer');
+const { MidtransClient } = require('../clients/midtrans');
+const { SmtpClient } = require('../clients/smtp');
+const { CloudApiClient } = require('../clients/whatsapp');
+const { presets, retryPresets } = require('../primitives/presets');
 const { startMidtransFake } = require('../testing/midtrans-fake');
 const { startSmtpFake } = require('../testing/smtp-fake');
+const { startWhatsAppFake } = require('../testing/whatsapp-fake');
 
-const CONNECTIONS_MAX = 64;
-const SMTP_CONNECTIONS_MAX = 5;
 const MESSAGES_MAX = 1_000_000;
+const SMTP_CONNECTIONS_MAX = 5;
 const POSTMASTER = 'postmaster@relay.example';
 const SENDER = 'Film Tickets <tickets@shop.example>';
 
-/** Creates Snap transactions over kept-alive connections. */
-class SnapClient {
-  #agent = new http.Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX });
-  #url;
-  #authorization;
+// The figures of a preset that are times.
+const TIMES = ['timeout', 'resetTimeout', 'rollingCountTimeout'];
+const RETRY_TIMES = ['minTimeout', 'maxTimeout'];
 
-  constructor (url, serverKey) {
-    this.#url = new URL('/snap/v1/transactions', url);
-    this.#authorization = `Basic ${Buffer.from(`${serverKey}:`).toString('base64')}`;
+/** A preset with its times divided; everything else stays as production has it. */
+function scaled (preset, divisor, times = TIMES) {
+  const figures = { ...preset };
+  for (const time of times) {
+    if (typeof figures[time] === 'number') figures[time] /= divisor;
   }
-
-  /**
-   * @param {{ id: string, amount: number }} order
-   * @param {AbortSignal} [signal] gives the connection up
-   * @returns {Promise<{ token: string, redirect_url: string }>}
-   */
-  createTransaction (order, signal) {
-    const body = JSON.stringify({
-      transaction_details: { order_id: order.id, gross_amount: order.amount }
-    });
-    return new Promise((resolve, reject) => {
-      const request = http.request(this.#url, {
-        method: 'POST',
-        agent: this.#agent,
-        signal,
-        headers: {
-          authorization: this.#authorization,
-          'content-type': 'application/json',
-          'content-length': Buffer.byteLength(body)
-        }
-      });
-      request.on('error', reject);
-      request.on('response', response => read(response).then(resolve, reject));
-      request.end(body);
-    });
-  }
-
-  close () {
-    this.#agent.destroy();
-  }
+  return figures;
 }
 
-async function read (response) {
-  let text = '';
-  response.setEncoding('utf8');
-  for await (const chunk of response) text += chunk;
-  if (response.statusCode === 201) return JSON.parse(text);
-  const error = new Error(`Midtrans answered ${response.statusCode}`);
-  error.statusCode = response.statusCode;
-  error.messages = messagesOf(text);
-  throw error;
+/** What a client is made with: its preset, and how long an attempt may take. */
+function settingsOf (preset, divisor) {
+  const { timeout, ...breaker } = scaled(preset, divisor);
+  return { timeout, breaker, retry: scaled(retryPresets.email, divisor, RETRY_TIMES) };
 }
 
-// A proxy's error page is no JSON.
-function messagesOf (text) {
-  try {
-    return JSON.parse(text).error_messages ?? [];
-  } catch {
-    return [];
-  }
+/** A pool of connections that are open already, so that the first mails need not wait for them. */
+async function connect ({ host, port }) {
+  const { createTransport } = requirePeer('nodemailer', 'The demonstration');
+  const transport = createTransport({
+    host, port, ignoreTLS: true, pool: true, maxConnections: SMTP_CONNECTIONS_MAX,
+    maxMessages: Infinity
+  });
+  await Promise.all(Array.from({ length: SMTP_CONNECTIONS_MAX }, (_, i) => transport.sendMail({
+    from: SENDER, messageId: `<connect.${i}@shop.example>`, to: POSTMASTER, subject: 'Hello',
+    text: 'Hello'
+  })));
+  return transport;
 }
 
-/** Whether the caller, not Midtrans, is to blame: no reason to open a breaker or to try again. */
-function isCallersFault ({ statusCode }) {
-  return statusCode >= 400 && statusCode < 500 && statusCode !== 408 && statusCode !== 429;
-}
-
-/** Whether an order was refused because an earlier attempt, whose answer was lost, had made it. */
-function isAlreadyMade (error) {
-  return error.messages?.some(message => message.includes('has already been taken')) ?? false;
-}
-
-/** Sends mails over a pool of connections; a mail keeps its Message-ID in every attempt. */
-class Mailer {
-  #transport;
-
-  constructor (host, port) {
-    this.#transport = requirePeer('nodemailer', 'The demonstration').createTransport({
-      host, port, pool: true, maxConnections: SMTP_CONNECTIONS_MAX, maxMessages: Infinity,
-      secure: false, ignoreTLS: true
-    });
-  }
-
-  send ({ id, to, subject, text }) {
-    return this.#transport.sendMail({ from: SENDER, messageId: id, to, subject, text });
-  }
-
-  /** Opens every connection of the pool, so that the first mails need not wait for theirs. */
-  async connect () {
-    const mails = Array.from({ length: SMTP_CONNECTIONS_MAX }, (_, i) => this.send({
-      id: `<connect.${i}@shop.example>`, to: POSTMASTER, subject: 'Hello', text: 'Hello'
-    }));
-    await Promise.all(mails);
-  }
-
-  close () {
-    this.#transport.close();
-  }
-}
-
-/** Starts both servers and their clients. */
-async function startUpstreams () {
+/**
+ * Starts all servers and their clients.
+ * @param {number} divisor of the times of the presets
+ * @returns {Promise<object>} { servers, clients, timeouts (ms), close }
+ */
+async function startUpstreams (divisor) {
   const serverKey = `SB-Mid-server-${crypto.randomBytes(8).toString('hex')}`;
-  const midtrans = await startMidtransFake({ serverKey, latencyMs: [2, 12] });
-  const smtp = await startSmtpFake({ messagesMax: MESSAGES_MAX });
-  const snap = new SnapClient(midtrans.url, serverKey);
-  const mailer = new Mailer(smtp.host, smtp.port);
-  await mailer.connect();
-  const close = async () => {
-    snap.close();
-    mailer.close();
-    await Promise.all([midtrans.close(), smtp.close()]);
+  const [midtrans, smtp, whatsapp] = await Promise.all([
+    startMidtransFake({ serverKey, latencyMs: [2, 12] }),
+    startSmtpFake({ messagesMax: MESSAGES_MAX }),
+    startWhatsAppFake({ latencyMs: 4, messagesMax: MESSAGES_MAX })
+  ]);
+  const transport = await connect(smtp);
+  const settings = {
+    midtrans: settingsOf(presets.midtrans, divisor),
+    smtp: settingsOf(presets.smtp, divisor),
+    whatsapp: settingsOf(presets.whatsapp, divisor)
   };
-  return { midtrans, smtp, snap, mailer, close };
+  const clients = {
+    // What fails is queued at once: the customer is not to wait for the next attempt.
+    midtrans: new MidtransClient({
+      ...settings.midtrans, serverKey, baseUrls: { snap: midtrans.url, core: midtrans.url },
+      retry: false
+    }),
+    smtp: new SmtpClient({
+      ...settings.smtp, transport, from: SENDER, maxQueue: MESSAGES_MAX
+    }),
+    whatsapp: new CloudApiClient({
+      ...whatsapp.cloud, ...settings.whatsapp, maxQueue: MESSAGES_MAX
+    })
+  };
+  const close = async () => {
+    for (const client of Object.values(clients)) await client.close();
+    transport.close();
+    await Promise.all([midtrans.close(), smtp.close(), whatsapp.close()]);
+  };
+  const timeouts = Object.fromEntries(
+    Object.entries(settings).map(([name, { timeout }]) => [name, timeout]));
+  return { midtrans, smtp, whatsapp, clients, timeouts, close };
 }
 
-module.exports = {
-  startUpstreams, isCallersFault, isAlreadyMade, POSTMASTER, SMTP_CONNECTIONS_MAX
-};
+module.exports = { startUpstreams, POSTMASTER };

@@ -12,9 +12,11 @@ const STATE_COLORS = { closed: 'green', halfOpen: 'yellow', open: 'red' };
 const STATE_CELLS = { closed: '─', halfOpen: '▒', open: '█' };
 const EVENT_COLORS = {
   open: 'red', halfOpen: 'yellow', close: 'green', fault: 'red', mended: 'green', drain: 'cyan',
-  drained: 'cyan'
+  drained: 'cyan', paused: 'yellow', resumed: 'green'
 };
-const UPSTREAM_NAMES = ['midtrans', 'smtp'];
+const UPSTREAM_NAMES = ['midtrans', 'smtp', 'whatsapp'];
+// From so many rows on there is room for the figures of each breaker.
+const ROWS_FOR_FIGURES = 30;
 
 function stateOf (breaker) {
   if (breaker.opened) return 'open';
@@ -46,14 +48,14 @@ function snapshotOf (demo) {
 }
 
 function titleOf (demo) {
-  return 'sekering: orders to Midtrans and e-mails to a relay, ' +
-    `times 1/${demo.divisor} of the presets`;
+  return 'sekering: orders to Midtrans, e-mails, WhatsApp messages; ' +
+    `times 1/${demo.divisor}`;
 }
 
 function figuresOf (demo, name) {
-  const { timeout, resetTimeout, errorThresholdPercentage } = demo.breakers[name].options;
+  const { resetTimeout, errorThresholdPercentage } = demo.breakers[name].options;
   const reset = resetTimeout?.initial ?? resetTimeout;
-  return `opens above ${errorThresholdPercentage} %, timeout ${timeout} ms, ` +
+  return `opens above ${errorThresholdPercentage} %, timeout ${demo.timeoutOf(name)} ms, ` +
     `tries again after ${seconds(reset)}`;
 }
 
@@ -64,7 +66,7 @@ class LiveView {
   #screen;
   #paint;
   #events = [];
-  #strips = { midtrans: [], smtp: [] };
+  #strips = Object.fromEntries(UPSTREAM_NAMES.map(name => [name, []]));
 
   constructor (demo, stream) {
     this.#demo = demo;
@@ -92,7 +94,7 @@ class LiveView {
       ...this.#calls(snapshot), '',
       ...this.#work(snapshot), ''
     ];
-    const room = Math.max(3, Math.min(12, this.#screen.rows - head.length - 4));
+    const room = Math.max(2, Math.min(12, this.#screen.rows - head.length - 4));
     const events = this.#events.slice(-room).map(event => eventLine(event, this.#paint));
     while (events.length < room) events.push('');
     this.#screen.paint([...head, ...events, '', dim(this.#foot(snapshot))]);
@@ -124,12 +126,17 @@ class LiveView {
     const strip = this.#strips[name]
       .map(s => this.#paint[STATE_COLORS[s]](STATE_CELLS[s])).join('');
     const well = upstream === 'well' ? 'green' : 'red';
+    const figures = `  ${' '.repeat(10)}${dim(figuresOf(this.#demo, name))}`;
     return [
       `  ${padEnd(bold(name), 10)}${padEnd(color(`● ${state}`), 12)}` +
-        `upstream: ${padEnd(this.#paint[well](upstream), 20)}`,
-      `  ${' '.repeat(10)}${dim(figuresOf(this.#demo, name))}`,
+        `upstream: ${padEnd(this.#paint[well](upstream), 20)}${this.#pause(name)}`,
+      ...this.#screen.rows < ROWS_FOR_FIGURES ? [] : [figures],
       `  ${' '.repeat(10)}${strip}${dim('·'.repeat(STRIP_COLUMNS_MAX - this.#strips[name].length))}`
     ];
+  }
+
+  #pause (name) {
+    return name === 'whatsapp' && this.#demo.paused ? this.#paint.yellow('paused') : '';
   }
 
   #calls ({ breakers }) {
@@ -142,9 +149,10 @@ class LiveView {
     return table(header, rows, this.#paint);
   }
 
-  #work ({ orders, emails }) {
+  #work ({ orders, emails, messages }) {
     const header = ['in', 'at once', 'retried', 'queued', 'later', 'waiting'];
-    const rows = [['orders', orders], ['e-mails', emails]].map(([name, w]) => [
+    const work = [['orders', orders], ['e-mails', emails], ['messages', messages]];
+    const rows = work.map(([name, w]) => [
       name, w.in, w.atOnce, w.retried, w.queued, w.later + w.foundDone, w.waiting
     ]);
     return table(header, rows, this.#paint);
@@ -211,13 +219,14 @@ class PlainView {
     const second = Math.floor(snapshot.ms / 1000);
     if (second === this.#second) return;
     this.#second = second;
-    const { orders, emails, breakers } = snapshot;
+    const { orders, emails, messages, breakers } = snapshot;
     const upstreams = UPSTREAM_NAMES.map(name => `${name} ${padEnd(breakers[name].state, 8)} ` +
       `p50 ${padStart(latency(breakers[name].p50Ms), 6)}`).join('  ');
     this.#print(`  ${padStart(seconds(snapshot.ms, 2), 8)}  ${upstreams}  ` +
       `orders ${orders.in} in, ${orders.atOnce} tokens, ${orders.waiting} waiting, ` +
       `${orders.later} made later  e-mails ${emails.in} in, ` +
-      `${emails.atOnce + emails.retried + emails.later} sent`);
+      `${emails.atOnce + emails.retried + emails.later} sent  messages ${messages.in} in, ` +
+      `${messages.atOnce + messages.retried + messages.later} sent`);
   }
 
   end (sums) {

@@ -14,9 +14,9 @@ const FRAME_MS = 100;
 
 const USAGE = `Usage: npm start -- [options]
 
-Runs a Midtrans Snap server and an SMTP server on loopback, sends orders and e-mails to them through
-circuit breakers, breaks Midtrans for a while, and shows what the breakers make of it. The closing
-sums are checked against what the servers counted.
+Runs a Midtrans server, a mail relay and the WhatsApp Cloud API on loopback, sends orders, e-mails
+and messages to them by sekering's clients, breaks each of them for a while, and shows what the
+breakers make of it. The closing sums are checked against what the servers counted.
 
   --seconds N  how long orders keep coming: ${SECONDS_MIN} to ${SECONDS_MAX}, or ${SECONDS_DEFAULT}
   --json       print events, states and the summary as one JSON object per line

@@ -43,11 +43,16 @@ test('--json: the story, in order, with sums that add up', async () => {
     .toMatch(/^fault .*open .*mended .*halfOpen close drained/);
   const summary = lines.at(-1);
   expect(summary).toMatchObject({ type: 'summary', ok: true, waiting: 0 });
-  const { orders, emails } = summary;
+  const { orders, emails, messages } = summary;
   expect(orders.in).toBe(SECONDS * 40);
   expect(orders.queued).toBeGreaterThan(0);
   expect(orders.atOnce + orders.later + orders.foundDone).toBe(orders.in);
   expect(emails.atOnce + emails.retried + emails.later).toBe(emails.in);
+  expect(messages.queued).toBeGreaterThan(0);
+  expect(messages.atOnce + messages.retried + messages.later).toBe(messages.in);
+  expect(messages.in).toBe(orders.atOnce + orders.later);
+  const whatsapp = lines.filter(line => line.type === 'event' && line.upstream === 'whatsapp');
+  expect(whatsapp.map(line => line.event)).toEqual(['fault', 'paused', 'mended', 'resumed']);
   expect(summary.breakers.midtrans.state).toBe('closed');
 }, 30_000);
 
@@ -122,8 +127,8 @@ test('the sums notice whatever is lost or doubled on either side', async () => {
   try {
     await demo.run();
     expect(sumsOf(demo)).toMatchObject({ ok: true, waiting: 0 });
-    const { midtrans, smtp } = demo.upstreams;
-    const { orders, emails } = demo.channels;
+    const { midtrans, smtp, whatsapp } = demo.upstreams;
+    const { orders, emails, messages } = demo.channels;
     const [id, order] = midtrans.orders.entries().next().value;
     const spoils = [
       [() => midtrans.orders.delete(id), () => midtrans.orders.set(id, order)],
@@ -134,7 +139,9 @@ test('the sums notice whatever is lost or doubled on either side', async () => {
       [() => { orders.tally.later -= 1; }, () => { orders.tally.later += 1; }],
       [() => orders.waiting.push({ id: 'left' }), () => orders.waiting.pop()],
       [() => { emails.tally.in += 1; }, () => { emails.tally.in -= 1; }],
-      [() => smtp.messages.push({ messageId: '<stray>', to: [] }), () => smtp.messages.pop()]
+      [() => smtp.messages.push({ messageId: '<stray>', to: [] }), () => smtp.messages.pop()],
+      [() => { messages.tally.atOnce += 1; }, () => { messages.tally.atOnce -= 1; }],
+      [() => whatsapp.messages.push({ reference: 'stray' }), () => whatsapp.messages.pop()]
     ];
     for (const [spoil, mend] of spoils) {
       spoil();
