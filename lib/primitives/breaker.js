@@ -204,15 +204,16 @@ class CircuitBreaker extends Circuit {
   /** Lets the call pass if state and permits allow it; `onStart` gets the promise of one. */
   _admit (action, context, given, key, cancel, onStart) {
     let probe = NO_PROBE;
-    if ((this._period() & STATE) !== CLOSED) {
+    let period = this._period();
+    if ((period & STATE) !== CLOSED) {
       // Whoever opened a shared circuit may have died before it told anybody.
       this._announce();
       if ((this._period() & STATE) === OPEN) return this._refuse(given);
       probe = native.admit(this._id, Math.random());
+      period = this._period();
       this._announce();
       if (probe < 0) return this._refuse(given);
     }
-    const period = this._period();
     const semaphore = this._mode & LIMITED ? this.semaphore : null;
     if (semaphore !== null && !semaphore.test()) return this._saturated(given, period, probe);
     const call = new Call(this, given, period, probe);

@@ -85,6 +85,8 @@ struct BreakerFunctions {
       admission = entry.breaker.Admit(call.now, call.Double(1), participant);
     }
     Recorder::AnnounceSince(entry, before);
+    // Others may have moved the circuit on since: the call belongs to the period that admitted it.
+    if (admission.admitted) *entry.cell = admission.period;
     return admission.admitted ? ToJs(env, admission.probe) : ToJs(env, -1.0);
   }
 
