@@ -38,6 +38,10 @@ function canonical (entry) {
 // A message that was put together elsewhere: it has its headers in itself.
 const hasRaw = ({ raw }) => raw !== undefined && raw !== null;
 
+// There was nobody to hand it over to.
+const UNCONNECTED = new Set(['ECONNREFUSED', 'EDNS', 'ENOTFOUND', 'EAI_AGAIN', 'EOPENBREAKER',
+  'ESHUTDOWN', 'EBULKHEADFULL']);
+
 const isStream = value => typeof value?.pipe === 'function';
 
 function checkLine (value, path, faults) {
@@ -271,7 +275,8 @@ class Letter {
   /** The attempt failed: the error to go on with. */
   fail (cause) {
     const answered = Number.isInteger(cause?.responseCode);
-    if (this.#handedOver && !answered) this.ambiguous = true;
+    const nowhere = UNCONNECTED.has(cause?.code) || UNCONNECTED.has(cause?.originalCode);
+    if (this.#handedOver && !answered && !nowhere) this.ambiguous = true;
     this.#refuse(cause?.rejectedErrors ?? []);
     return this.errorOf(cause);
   }

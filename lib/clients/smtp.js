@@ -26,9 +26,10 @@ const VERIFY_TIMEOUT_MS = 10_000;
 const letters = new WeakMap();
 const watched = new WeakSet();
 
-/** Has the letters told when their last line is on its way. */
+/** Has the letters told when their last line is on its way. False where that cannot be. */
 function watchTransport (transport) {
-  if (watched.has(transport) || typeof transport.use !== 'function') return;
+  if (typeof transport.use !== 'function') return false;
+  if (watched.has(transport)) return true;
   watched.add(transport);
   transport.use('stream', (mail, done) => {
     const letter = letters.get(mail.data.envelope);
@@ -37,6 +38,7 @@ function watchTransport (transport) {
     }
     done();
   });
+  return true;
 }
 
 function checkTransport (transport) {
@@ -69,6 +71,7 @@ class SmtpClient extends Emitter {
   #ownsTransport;
   #ownsBreaker;
   #hasSignals;
+  #isWatched;
   #bulkhead;
   #retry;
   #defaults;
@@ -112,7 +115,7 @@ class SmtpClient extends Emitter {
     this.#ownsTransport = transport === undefined;
     this.#transport = transport ?? makeTransport(smtp, size);
     this.#hasSignals = this.#transport.transporter?.supportsAbortSignal === true;
-    watchTransport(this.#transport);
+    this.#isWatched = watchTransport(this.#transport);
     this.#ownsBreaker = typeof breaker?.run !== 'function';
     this.breaker = makeBreaker(breaker, timeout);
   }
@@ -212,7 +215,10 @@ class SmtpClient extends Emitter {
       if (failure instanceof SmtpError) throw failure;
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
-      throw error instanceof SmtpError ? error : letter.fail(error);
+      if (error instanceof SmtpError) throw error;
+      // We gave up, but nobody could stop it.
+      if (!this.#hasSignals && error?.code === 'ETIMEDOUT') letter.handOver();
+      throw letter.fail(error);
     }
     if (letter.isPending) throw letter.deferral();
   }
@@ -223,10 +229,9 @@ class SmtpClient extends Emitter {
     const signal = this.breaker.enabled ? context.signal : outer;
     const data = letter.begin(this.#hasSignals ? signal : undefined);
     letters.set(data.envelope, letter);
-    // Without a signal nobody can stop it, whatever we make of the time it takes.
-    if (!this.#hasSignals) letter.handOver();
+    if (!this.#isWatched) letter.handOver();
     try {
-      letter.settle(await this.#transport.sendMail(data));
+      letter.settle(await this.#transport.sendMail(data) ?? {});
       return undefined;
     } catch (error) {
       const failure = letter.fail(error);

@@ -1,0 +1,52 @@
+'use strict';
+
+// Transports that are no SMTP of nodemailer's: what can be known of a message that fails.
+
+const { SmtpClient } = require('../../lib/clients/smtp');
+
+const LETTER = { from: 'shop@example.com', to: 'ann@example.com', subject: 'x', text: 'x' };
+const clientOf = (sendMail, options) => new SmtpClient({
+  transport: { sendMail }, timeout: 50, retry: false, ...options
+});
+const coded = (code, more) => Object.assign(new Error(code), { code, ...more });
+
+test('what it answers is what nodemailer would', async () => {
+  const sent = [];
+  const client = clientOf(async data => {
+    sent.push(data);
+    return { accepted: ['ann@example.com'], rejected: [], response: '250 OK' };
+  });
+  const { messageId, accepted } = await client.send(LETTER);
+  expect(accepted).toEqual(['ann@example.com']);
+  expect(sent[0]).toMatchObject({ messageId, envelope: { to: [{ address: 'ann@example.com' }] } });
+  expect(sent[0]).not.toHaveProperty('signal');
+});
+
+test('without lists everybody has got it', async () => {
+  await expect(clientOf(async () => undefined).send(LETTER)).resolves.toMatchObject({
+    accepted: ['ann@example.com'], rejected: [], deferred: []
+  });
+});
+
+test.each([
+  ['ECONNRESET', {}, true], ['ETIMEDOUT', {}, true], ['ECONNREFUSED', {}, false],
+  ['EDNS', {}, false], ['ESOCKET', { originalCode: 'ECONNREFUSED' }, false],
+  ['EMESSAGE', { responseCode: 451 }, false]
+])('%s %j is ambiguous: %s', async (code, more, ambiguous) => {
+  const client = clientOf(() => Promise.reject(coded(code, more)));
+  await expect(client.send(LETTER)).rejects.toMatchObject({ code, ambiguous, kind: 'retry' });
+});
+
+test('what takes too long and cannot be stopped is ambiguous', async () => {
+  await expect(clientOf(() => new Promise(() => {})).send(LETTER)).rejects.toMatchObject({
+    code: 'ETIMEDOUT', ambiguous: true, attempts: 1
+  });
+});
+
+test('one that throws, or rejects with nothing, does no harm', async () => {
+  const thrown = clientOf(() => { throw new TypeError('no'); });
+  await expect(thrown.send(LETTER)).rejects.toMatchObject({ kind: 'permanent', name: 'SmtpError' });
+  await expect(clientOf(() => Promise.reject()).send(LETTER)).rejects.toMatchObject({
+    kind: 'permanent', code: 'ERR_SMTP'
+  });
+});
