@@ -83,9 +83,10 @@ test('into a pipe: plain lines without escapes, ended by SIGTERM', async () => {
   expect(stdout).toMatch(/✓ orders: \d+ in = \d+ tokens at once/);
 }, 30_000);
 
-// A real terminal from script(1), which every Linux has.
+// A real terminal from script(1), which every Linux has. Without exec the shell between would get
+// the interrupt as well, and some shells then answer with 130 whatever their child did.
 function onTerminal (env) {
-  const command = `stty cols 80 rows 24; ${process.execPath} ${DEMO} --seconds 5`;
+  const command = `stty cols 80 rows 24; exec ${process.execPath} ${DEMO} --seconds 5`;
   let interrupted = false;
   return run(['-qec', command, '/dev/null'], {
     command: 'script',
