@@ -26,7 +26,7 @@ describe('directions', () => {
     base: [],
     primitives: ['base'],
     clients: ['base', 'primitives'],
-    store: ['base', 'primitives'],
+    store: ['base', 'primitives', 'clients'],
     testing: ['base', 'primitives', 'clients'],
     gateway: ['base', 'primitives', 'clients', 'store'],
     http: ['base', 'primitives', 'clients', 'store', 'gateway'],
@@ -61,7 +61,8 @@ describe('directions', () => {
     const faults = requires.filter(({ target }) => {
       if (target.startsWith('.')) return false;
       if (target.startsWith('node:')) return !builtinModules.includes(target.slice(5));
-      return !(target.split('/')[0] in declared);
+      const name = /^(@[^/]+\/)?[^/]+/.exec(target)[0];
+      return !(name in declared);
     });
     expect(faults).toEqual([]);
   });

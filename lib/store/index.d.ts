@@ -1,0 +1,5 @@
+export * from './store';
+export * from './outbox';
+export * from './dead-letters';
+export * from './idempotency';
+export * from './payments';

@@ -1,0 +1,8 @@
+'use strict';
+
+// sekering/store: what must not be lost, on PostgreSQL or on an embedded PGlite.
+
+const { openStore } = require('./store');
+const { StoreError } = require('./store-errors');
+
+module.exports = { openStore, StoreError };

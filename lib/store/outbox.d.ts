@@ -1,0 +1,154 @@
+import { EventEmitter } from 'node:events';
+import CircuitBreaker = require('../primitives/breaker');
+import { BackoffOptions } from '../primitives/backoff';
+import { SqlClient } from './store';
+
+export type MessageStatus = 'PENDING' | 'SENDING' | 'RETRYING' | 'SENT' | 'DLQ' | 'CANCELLED';
+
+export interface OutboxMessage {
+  /** EMAIL, WHATSAPP, or one that was registered. */
+  channel: string;
+  /** Who gets it: an address, a number, an order id. 1 to 512 characters. */
+  recipient: string;
+  subject?: string | undefined;
+  /** The text itself. At most 256 KiB. */
+  body?: string | undefined;
+  /** Or a text with {{name}} in it, filled from `data` when it is sent. */
+  template?: string | undefined;
+  /** JSON, at most 256 KiB: values of the template, or whatever the channel's sender needs. */
+  data?: unknown;
+  /** No second message with this key while the first one is not final. At most 255 characters. */
+  dedupeKey?: string | undefined;
+  /** Messages with the same key are sent one after the other, in the order of their enqueueing. */
+  orderKey?: string | undefined;
+  /** -100 to 100, default 0; higher ones first. */
+  priority?: number | undefined;
+  /** ms before the first attempt, default 0. */
+  delay?: number | undefined;
+  /** 1 to 100, default 5 or the channel's. */
+  maxAttempts?: number | undefined;
+}
+
+export interface Enqueued {
+  /** A bigint as a decimal string. */
+  id: string;
+  /** Whether a waiting message with the same dedupeKey was there already; then `id` is its. */
+  duplicate: boolean;
+}
+
+export interface AttemptError {
+  attempt: number;
+  at: string;
+  name: string;
+  code?: string | undefined;
+  message: string;
+}
+
+/** A row as it is. */
+export interface StoredMessage {
+  id: string;
+  channel: string;
+  recipient: string;
+  subject: string | null;
+  body: string | null;
+  template: string | null;
+  data: any;
+  status: MessageStatus;
+  attemptCount: number;
+  maxAttempts: number;
+  nextRetryAt: Date;
+  lastError: string | null;
+  errorHistory: AttemptError[];
+  dedupeKey: string | null;
+  orderKey: string | null;
+  priority: number;
+  providerMessageId: string | null;
+  createdAt: Date;
+  sentAt: Date | null;
+}
+
+/** What a sender gets: the template is filled in. */
+export interface OutgoingMessage extends StoredMessage {
+  /** The same at every attempt: use it as Message-ID or provider's reference. */
+  reference: string;
+}
+
+export type Sender = (
+  message: OutgoingMessage, context: { signal: AbortSignal; attempt: number }
+) => Promise<{ providerMessageId?: string | undefined } | string | void>;
+
+export interface ChannelDefinition {
+  maxAttempts?: number | undefined;
+  /** Delay before retry n, default min(1 s * 2^n, 60 s). */
+  backoff?: BackoffOptions | undefined;
+  /** Refuses a message when it is enqueued, by throwing. */
+  validate?: ((message: OutboxMessage) => void) | undefined;
+}
+
+export interface ChannelWorker {
+  send: Sender;
+  /** While it is open the channel waits, and no attempt is counted. */
+  breaker?: CircuitBreaker<any, any> | undefined;
+  /** Messages in flight, 1 to 1000, default 5. */
+  concurrency?: number | undefined;
+  /** Messages per `interval` ms. */
+  rate?: { limit: number; interval: number } | undefined;
+  /** ms that one attempt may take, default 30000. */
+  timeout?: number | undefined;
+}
+
+export interface WorkerOptions {
+  channels: Record<string, Sender | ChannelWorker>;
+  /** Messages in flight of all channels, 1 to 10000, default 20. */
+  concurrency?: number | undefined;
+  /** Messages claimed at once, 1 to 1000, default 50. */
+  batchSize?: number | undefined;
+  /** ms after which a dead worker's messages return, 1000 to 3600000, default 30000. */
+  leaseMs?: number | undefined;
+  /** ms between looks when nothing has been announced, 10 to 3600000, default 1000. */
+  pollInterval?: number | undefined;
+}
+
+/**
+ * Events: 'sent'(message), 'retry'(message, error, delayMs), 'dead'(message, error),
+ * 'paused'(channel), 'resumed'(channel), 'idle'(), 'fenced'(message), 'warning'(error).
+ */
+export interface OutboxWorker extends EventEmitter {
+  start (): Promise<void>;
+  /** Finishes what is in flight for up to `timeout` ms (default 10000); gives the rest back. */
+  stop (options?: { timeout?: number | undefined }): Promise<void>;
+  readonly running: boolean;
+  readonly inFlight: number;
+  /** When it last looked at the database with success, as performance.now() tells time. */
+  readonly lastBeat: number;
+  stats (): {
+    sent: number; retried: number; dead: number; fenced: number;
+    channels: Record<string, { inFlight: number; paused: boolean }>;
+  };
+}
+
+export interface OutboxStats {
+  /** Rows by channel and status. */
+  channels: Record<string, Record<MessageStatus, number>>;
+  waiting: number;
+  /** Age of the oldest message that is due, in ms; 0 if none. */
+  oldestMs: number;
+}
+
+export interface Outbox {
+  /** Durable when its promise fulfils; with `client` when that transaction commits. */
+  enqueue (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
+  enqueue (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
+  registerChannel (name: string, definition?: ChannelDefinition): void;
+  readonly channels: string[];
+  get (id: string): Promise<StoredMessage | undefined>;
+  /** Newest first; `before` is an id. */
+  list (filter?: {
+    status?: MessageStatus | undefined; channel?: string | undefined; search?: string | undefined;
+    before?: string | undefined; limit?: number | undefined;
+  }): Promise<StoredMessage[]>;
+  /** Whether it was still waiting. */
+  cancel (id: string): Promise<boolean>;
+  stats (): Promise<OutboxStats>;
+  createWorker (options: WorkerOptions): OutboxWorker;
+}

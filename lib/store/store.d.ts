@@ -1,0 +1,89 @@
+import { EventEmitter } from 'node:events';
+import { SekeringError } from '../base/errors';
+import { DeadLetters } from './dead-letters';
+import { Idempotency, IdempotencyOptions } from './idempotency';
+import { ChannelDefinition, Outbox } from './outbox';
+import { Payments, PaymentsOptions } from './payments';
+
+/** Whatever runs SQL: a pg client in a transaction, or what `store.transaction` hands over. */
+export interface SqlClient {
+  query (text: string, values?: unknown[]): Promise<{ rows: any[]; rowCount?: number | null }>;
+}
+
+export interface StoreOptions {
+  /** PostgreSQL, `postgres://user:password@host:port/database`; needs the package pg. */
+  url?: string | undefined;
+  /** A pool of pg's; it stays the caller's. */
+  pool?: object | undefined;
+  /** Embedded: a folder for one process, default 'sekering-data'; needs @electric-sql/pglite. */
+  directory?: string | undefined;
+  /** 'memory': embedded, and gone at close. */
+  store?: 'memory' | undefined;
+  /** Schema for all tables, default 'sekering'. */
+  schema?: string | undefined;
+  /** Whether to bring the schema up to date when opening, default true. */
+  migrate?: boolean | undefined;
+  /** Connections of the pool made for `url`, 1 to 1000, default 10. */
+  connections?: number | undefined;
+  /** ms after which a connection attempt or a statement is given up, default 10000. */
+  timeout?: number | undefined;
+  /** Channels of the outbox besides EMAIL, WHATSAPP and those that payments need. */
+  channels?: Record<string, ChannelDefinition> | undefined;
+  idempotency?: IdempotencyOptions | undefined;
+  payments?: PaymentsOptions | undefined;
+}
+
+export interface StoreHealth {
+  ok: boolean;
+  engine: 'postgresql' | 'pglite';
+  latencyMs: number;
+  /** Why not, without secrets. */
+  error?: string | undefined;
+}
+
+/** Emits 'warning'(error) for what heals by itself, such as a lost connection. */
+export interface Store extends EventEmitter {
+  readonly engine: 'postgresql' | 'pglite';
+  readonly outbox: Outbox;
+  readonly deadLetters: DeadLetters;
+  readonly idempotency: Idempotency;
+  readonly payments: Payments;
+  /** Runs `work` in one transaction: committed when its promise fulfils, else rolled back. */
+  transaction<T> (work: (client: SqlClient) => Promise<T>): Promise<T>;
+  /** One statement by itself. */
+  query (text: string, values?: unknown[]): Promise<{ rows: any[]; rowCount: number }>;
+  migrate (): Promise<{ applied: string[]; version: number }>;
+  health (): Promise<StoreHealth>;
+  /** Deletes what retention no longer keeps, in batches. */
+  cleanUp (options?: RetentionOptions): Promise<Record<string, number>>;
+  close (): Promise<void>;
+}
+
+/** Ages in ms after which rows are deleted; false keeps them. */
+export interface RetentionOptions {
+  /** Sent and cancelled messages, default 7 days. */
+  sent?: number | false | undefined;
+  /** Dead letters, default 30 days. */
+  dead?: number | false | undefined;
+  /** Idempotency keys past their expiry, default 24 hours. */
+  idempotency?: number | false | undefined;
+  /** Payment events, default false. */
+  events?: number | false | undefined;
+  /** Rows of one statement, 1 to 100000, default 1000. */
+  batchSize?: number | undefined;
+}
+
+export type StoreErrorCode =
+  | 'ERR_STORE_CLOSED' | 'ERR_STORE_UNREACHABLE' | 'ERR_STORE_SCHEMA_VERSION'
+  | 'ERR_STORE_DIRECTORY_LOCKED' | 'ERR_STORE_QUERY' | 'ERR_OUTBOX_MESSAGE'
+  | 'ERR_OUTBOX_CHANNEL' | 'ERR_OUTBOX_TOO_LARGE' | 'ERR_IDEMPOTENCY_MISMATCH'
+  | 'ERR_IDEMPOTENCY_IN_PROGRESS' | 'ERR_PAYMENT_ORDER';
+
+export class StoreError extends SekeringError {
+  readonly code: StoreErrorCode;
+  /** Whether the same call may succeed later. */
+  readonly retryable: boolean;
+}
+
+/** Opens the store, and makes or migrates its schema. */
+export function openStore (options?: StoreOptions): Promise<Store>;
