@@ -5,7 +5,9 @@
 
 require('./base/native');
 
-const loaders = {
+const { defineLazy } = require('./base/lazy');
+
+defineLazy(exports, {
   BreakerGroup: () => require('./primitives/group').BreakerGroup,
   Bulkhead: () => require('./primitives/limits').Bulkhead,
   CircuitBreaker: () => require('./primitives/breaker').CircuitBreaker,
@@ -31,18 +33,7 @@ const loaders = {
   retryPresets: () => require('./primitives/presets').retryPresets,
   retryable: () => require('./primitives/retry').retryable,
   staleCache: () => require('./primitives/stale-cache').staleCache,
-};
-
-for (const [name, load] of Object.entries(loaders)) {
-  const become = value =>
-    Object.defineProperty(exports, name, { value, writable: true, enumerable: true });
-  Object.defineProperty(exports, name, {
-    get () { return become(load())[name]; },
-    set: become,
-    enumerable: true,
-    configurable: true,
-  });
-}
+});
 
 // Never runs. Node.js reads from here which names an ES module can import.
 /* eslint-disable no-undef */

@@ -1,0 +1,22 @@
+'use strict';
+
+// Exports that are loaded by their first use, so that a program pays for the parts that it uses.
+
+/**
+ * @param {object} exports of a module
+ * @param {Record<string, () => unknown>} loaders by the names of its exports
+ */
+function defineLazy (exports, loaders) {
+  for (const [name, load] of Object.entries(loaders)) {
+    const become = value =>
+      Object.defineProperty(exports, name, { value, writable: true, enumerable: true });
+    Object.defineProperty(exports, name, {
+      get () { return become(load())[name]; },
+      set: become,
+      enumerable: true,
+      configurable: true,
+    });
+  }
+}
+
+module.exports = { defineLazy };

@@ -1,0 +1,101 @@
+'use strict';
+
+// Errors over HTTP: problem+json as RFC 9457 has it, and never anything of our insides.
+
+const { STATUS_CODES } = require('node:http');
+
+const { bag, func, number } = require('../base/options');
+const { warn } = require('../base/warn');
+
+// Errors whose meaning for a client is known: [status, detail]. `true` stands for the error's own
+// message, which says what was wrong with the client's input.
+const KNOWN = {
+  ERR_INVALID_INPUT: [400, true],
+  ERR_OUTBOX_MESSAGE: [400, true],
+  ERR_OUTBOX_CHANNEL: [400, true],
+  ERR_OUTBOX_TOO_LARGE: [413, true],
+  ERR_PAYMENT_ORDER: [409, true],
+  ERR_IDEMPOTENCY_MISMATCH: [422, 'The key was used with another request before.'],
+  ERR_IDEMPOTENCY_IN_PROGRESS: [409, 'A request with the same key is being dealt with.'],
+  ERR_STORE_UNREACHABLE: [503, 'The service cannot reach its database at the moment.'],
+  ERR_STORE_CLOSED: [503, 'The service is stopping.'],
+  EOPENBREAKER: [503, 'A service that is needed for this is down.'],
+  ESHUTDOWN: [503, 'The service is stopping.'],
+  EBULKHEADFULL: [503, 'The service is busy.'],
+  ESEMLOCKED: [503, 'The service is busy.'],
+  ERATELIMITED: [429, 'There were too many requests.'],
+  ETIMEDOUT: [504, 'A service that is needed for this did not answer in time.'],
+};
+
+// What Express and its body parsers mark as the client's fault.
+const STATUS_MIN = 400;
+const STATUS_MAX = 599;
+const SERVER_FAULT = 500;
+const MS_PER_SECOND = 1000;
+
+/**
+ * Answers with problem+json.
+ * @param {import('node:http').ServerResponse} res of Express or of Node.js
+ * @param {number} status 400 to 599
+ * @param {object} [members]
+ * @param {string} [members.type='about:blank'] a URI of the kind of problem
+ * @param {string} [members.title] default: the status in words
+ * @param {string} [members.code] stable, machine-readable
+ * @param {string} [members.detail]
+ * @param {number} [members.retryAfter] seconds; sent as Retry-After too
+ *   Others are extension members, as they are.
+ */
+function problem (res, status, members = {}) {
+  number('status', status, { min: STATUS_MIN, max: STATUS_MAX, integer: true });
+  const { type = 'about:blank', title = STATUS_CODES[status] ?? 'Error', ...rest } = members;
+  const text = JSON.stringify({ type, title, status, ...rest });
+  res.statusCode = status;
+  res.setHeader('Content-Type', 'application/problem+json');
+  res.setHeader('Cache-Control', 'no-store');
+  res.setHeader('Content-Length', Buffer.byteLength(text));
+  if (members.retryAfter !== undefined) {
+    res.setHeader('Retry-After', String(Math.max(Math.ceil(members.retryAfter), 0)));
+  }
+  res.end(res.req?.method === 'HEAD' ? undefined : text);
+}
+
+/** What a client may know of an error: { status, members }. */
+function problemOf (error) {
+  const known = Object.hasOwn(KNOWN, error?.code ?? '') ? KNOWN[error.code] : undefined;
+  if (known !== undefined) {
+    const [status, detail] = known;
+    const members = { code: error.code, detail: detail === true ? error.message : detail };
+    if (detail === true && Array.isArray(error.faults)) members.faults = error.faults;
+    if (error.retryAfterMs >= 0) members.retryAfter = Math.ceil(error.retryAfterMs / MS_PER_SECOND);
+    return { status, members };
+  }
+  // Only errors made for HTTP clients carry `expose`; their messages may still quote the request.
+  const { status } = Object(error);
+  const isClients = error?.expose === true && Number.isInteger(status) &&
+    status >= STATUS_MIN && status < SERVER_FAULT;
+  return { status: isClients ? status : SERVER_FAULT, members: {} };
+}
+
+const notFound = (req, res) => problem(res, 404);
+
+/**
+ * Express middleware for what a router throws: the last one of an application.
+ * @param {object} [options]
+ * @param {(error: unknown, req: object) => void} [options.onError] gets what was answered with a
+ *   status of 500; default: a process warning
+ */
+function problemHandler (options) {
+  const { onError = error => warn('A request failed', error) } = bag('options', options);
+  func('onError', onError);
+  // Express tells middleware for errors by its four arguments.
+  // eslint-disable-next-line no-unused-vars
+  return function handleProblem (error, req, res, next) {
+    const { status, members } = problemOf(error);
+    if (status === SERVER_FAULT) onError(error, req);
+    // Of an answer that has begun nothing better can be made than an end that shows.
+    if (res.headersSent) res.destroy();
+    else problem(res, status, members);
+  };
+}
+
+module.exports = { notFound, problem, problemHandler, problemOf };
