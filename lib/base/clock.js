@@ -7,6 +7,7 @@
 const DELAY_MS_MAX = 2 ** 31 - 1;
 
 let virtual = null;
+const switched = [];
 
 /** A timer that may be longer than 2^31 ms. */
 class Timer {
@@ -60,9 +61,12 @@ function clearTimer (token) {
  */
 function setVirtual (source) {
   virtual = source;
+  for (const listener of switched) listener(source === null);
 }
 
-/** Which clock is in use: null for the real one. */
-const source = () => virtual;
+/** Calls `listener(isReal)` whenever another clock has come into use. */
+function onSwitch (listener) {
+  switched.push(listener);
+}
 
-module.exports = { now, wall, setTimer, clearTimer, setVirtual, source };
+module.exports = { now, wall, setTimer, clearTimer, setVirtual, onSwitch };

@@ -45,7 +45,10 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
   readonly status: StatusClass;
   /** The sums of the window, a new object at each reading. */
   readonly stats: StatusClass.Stats;
-  /** The places of the option `capacity`. */
+  /**
+   * The places of the option `capacity`. Without it, of Number.MAX_SAFE_INTEGER places, which the
+   * calls take that begin after the first look at it.
+   */
   readonly semaphore: SemaphoreClass;
 
   /**

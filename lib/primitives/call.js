@@ -92,6 +92,11 @@ class Call {
     if (breaker._usesAbort()) breaker.getAbortController().abort();
   }
 
+  /** There is no deadline any more. */
+  letGo () {
+    this.phase = UNTIMED;
+  }
+
   /** The caller gave up: neither a success nor a failure of the upstream. */
   cancel (reason) {
     if (this.phase === SETTLED) return;

@@ -297,9 +297,14 @@ class Circuit extends Emitter {
   get pendingClose () { return this.halfOpen && native.hasFreeProbe(this._id); }
   get warmUp () { return native.isWarming(this._id); }
   get volumeThreshold () { return this._given.volumeThreshold ?? 0; }
+  /** Without `capacity` calls are counted from the first look on; until then it costs nothing. */
   get semaphore () {
-    return (this._rare.semaphore ??=
-      new Semaphore(this._given.capacity ?? Number.MAX_SAFE_INTEGER));
+    const aside = this._rare;
+    if (aside.semaphore === null) {
+      aside.semaphore = new Semaphore(this._given.capacity ?? Number.MAX_SAFE_INTEGER);
+      this._mode |= LIMITED;
+    }
+    return aside.semaphore;
   }
 
   get status () {

@@ -15,16 +15,13 @@ const LIST_MS_MAX = 24 * 3600 * 1000;
 // Lists by length. Programs that make up ever new lengths get lists of their own.
 const lists = new Map();
 const LISTS_MAX = 256;
-let listsOf = null;
+
+// Those with a timer, which have all calls in flight among them.
+const armed = new Set();
 
 class Deadlines {
   /** The list for timeouts of `ms`. */
   static of (ms) {
-    if (listsOf !== clock.source()) {
-      // A test has changed the clock: timers of the one before may never come.
-      lists.clear();
-      listsOf = clock.source();
-    }
     let list = lists.get(ms);
     if (list === undefined) {
       list = new Deadlines(ms);
@@ -45,23 +42,27 @@ class Deadlines {
   /** Adds a call that began at `call.started`, in ticks. */
   add (call) {
     timedCallBegins();
-    if (this.ms > LIST_MS_MAX) {
-      call.timer = clock.setTimer(() => this.timeOut(call), this.ms, false);
-      return;
-    }
     call.previous = this.last;
     if (this.last === null) this.first = call;
     else this.last.next = call;
     this.last = call;
-    if (this.timer === undefined) this.timer = clock.setTimer(this.onTimer, this.ms, false);
+    if (this.ms > LIST_MS_MAX) this.alarm(call);
+    else if (this.timer === undefined) this.arm(this.ms);
+  }
+
+  arm (ms) {
+    this.timer = clock.setTimer(this.onTimer, ms, false);
+    armed.add(this);
+  }
+
+  alarm (call) {
+    call.timer = clock.setTimer(() => this.timeOut(call), this.ms, false);
+    armed.add(this);
   }
 
   remove (call) {
     timedCallEnds();
-    if (this.ms > LIST_MS_MAX) {
-      clock.clearTimer(call.timer);
-      return;
-    }
+    if (this.ms > LIST_MS_MAX) clock.clearTimer(call.timer);
     if (call.previous === null) this.first = call.next;
     else call.previous.next = call.next;
     if (call.next === null) this.last = call.previous;
@@ -76,6 +77,7 @@ class Deadlines {
 
   expire () {
     this.timer = undefined;
+    armed.delete(this);
     const now = readClock();
     // Timers count whole milliseconds and may be a fraction of one early.
     const length = this.ms * TICKS_PER_MS - TICKS_PER_MS / 2;
@@ -84,9 +86,33 @@ class Deadlines {
     }
     if (this.first !== null && this.timer === undefined) {
       const left = this.ms - ((now - this.first.started) | 0) / TICKS_PER_MS;
-      this.timer = clock.setTimer(this.onTimer, Math.max(Math.ceil(left), 1), false);
+      this.arm(Math.max(Math.ceil(left), 1));
+    }
+  }
+
+  /** The clock is another: what is in flight goes by the new one from now on. */
+  move () {
+    if (this.ms > LIST_MS_MAX) return;
+    clock.clearTimer(this.timer);
+    this.expire();
+  }
+
+  /** The clock is gone by which the calls in flight were to be told: they never will be. */
+  letGo () {
+    clock.clearTimer(this.timer);
+    this.timer = undefined;
+    while (this.first !== null) {
+      const call = this.first;
+      this.remove(call);
+      call.letGo();
     }
   }
 }
+
+clock.onSwitch(isReal => {
+  const lists = [...armed];
+  if (isReal) armed.clear();
+  for (const list of lists) isReal ? list.letGo() : list.move();
+});
 
 module.exports = Deadlines;

@@ -5,6 +5,7 @@
 const { spawnSync } = require('node:child_process');
 
 const BREAKER = require.resolve('../../lib/primitives/breaker');
+const TESTING = require.resolve('../../lib/testing/virtual-clock');
 
 /** Runs a script that has `CircuitBreaker` and `print`; the lines that it printed. */
 function run (body) {
@@ -43,6 +44,18 @@ test('a call in flight does, until it has timed out', () => {
     const breaker = new CircuitBreaker(() => new Promise(() => {}), { timeout: 50 });
     breaker.fire().catch(error => print(error.code));
   `)).toEqual(['ETIMEDOUT']);
+});
+
+test('one that a virtual clock was to end does not, once that is gone', () => {
+  expect(run(`
+    const { useVirtualClock } = require(${JSON.stringify(TESTING)});
+    const clock = useVirtualClock();
+    for (const timeout of [60_000, 25 * 3600 * 1000]) {
+      new CircuitBreaker(() => new Promise(() => {}), { timeout }).fire();
+    }
+    clock.restore();
+    print('restored');
+  `)).toEqual(['restored']);
 });
 
 test.each([

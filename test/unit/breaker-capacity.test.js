@@ -86,6 +86,19 @@ test('without capacity there is no limit', async () => {
   expect(breaker.stats).toMatchObject({ timeouts: 500, semaphoreRejections: 0 });
 });
 
+test('without capacity the count goes down with calls, from the first look on', async () => {
+  const held = defer();
+  const breaker = make(() => held.promise, { timeout: 60_000 });
+  const unseen = breaker.fire();
+  expect(breaker.semaphore.count).toBe(Number.MAX_SAFE_INTEGER);
+  const calls = [breaker.fire(), breaker.fire()];
+  expect(breaker.semaphore.count).toBe(Number.MAX_SAFE_INTEGER - 2);
+  held.resolve('done');
+  expect(await Promise.all([unseen, ...calls])).toEqual(['done', 'done', 'done']);
+  expect(breaker.semaphore.count).toBe(Number.MAX_SAFE_INTEGER);
+  expect(breaker.stats).toMatchObject({ successes: 3, semaphoreRejections: 0 });
+});
+
 test('Semaphore: take and release move the count', async () => {
   const semaphore = Semaphore(2);
   expect(semaphore.count).toBe(2);

@@ -200,6 +200,37 @@ describe('restore', () => {
   });
 });
 
+describe('timeouts of breakers', () => {
+  const never = () => new Promise(() => {});
+  const codeOf = promise => promise.catch(error => error.code);
+
+  // A length of its own for each: the breakers of one length have one timer.
+  test('go by the virtual clock, also those of calls that began before it', async () => {
+    time.restore();
+    const breaker = new CircuitBreaker(never, { timeout: 77_001 });
+    const before = codeOf(breaker.fire());
+    time = useVirtualClock();
+    const after = codeOf(breaker.fire());
+    await time.advance(77_002);
+    expect(await Promise.all([before, after])).toEqual(['ETIMEDOUT', 'ETIMEDOUT']);
+    breaker.shutdown();
+  });
+
+  test.each([30, 25 * 3600 * 1000])('of %d ms, not due by restore(), never are', async ms => {
+    let settle;
+    const breaker = new CircuitBreaker(() => new Promise(resolve => { settle = resolve; }),
+      { timeout: ms });
+    const call = codeOf(breaker.fire());
+    time.restore();
+    const next = new CircuitBreaker(never, { timeout: 30 });
+    expect(await codeOf(next.fire())).toBe('ETIMEDOUT');
+    settle('late');
+    expect(await call).toBe('late');
+    expect(breaker.stats).toMatchObject({ successes: 1, timeouts: 0 });
+    for (const used of [breaker, next]) used.shutdown();
+  });
+});
+
 test('reaches the native core: breakers open, half-open and close in virtual time', async () => {
   const breaker = new CircuitBreaker(async fails => {
     if (fails) throw new Error('down');
