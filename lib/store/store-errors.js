@@ -2,14 +2,64 @@
 
 const { SekeringError } = require('../base/errors');
 
-/** An error of the store; `retryable` says whether the same call may succeed later. */
+/**
+ * An error of the store. `retryable` says whether the same call may succeed later, `sqlState` is
+ * the database's own code where it was the database that refused.
+ */
 class StoreError extends SekeringError {
-  constructor (code, message, { retryable = false, ...options } = {}) {
+  constructor (code, message, { retryable = false, sqlState, ...options } = {}) {
     super(code, message, options);
     this.retryable = retryable;
+    if (sqlState !== undefined) this.sqlState = sqlState;
   }
 
   get name () { return 'StoreError'; }
 }
 
-module.exports = { StoreError };
+/** SQLSTATEs, or classes of them, of a database that is not there for now. */
+const GONE = /^(08|57P0[1-5]|57014|25P03|25P04|25006|53300)/;
+/** Of one that cannot be entered, which does not heal by itself. */
+const SHUT = /^(28|3D000)/;
+/** Of statements that may succeed when tried again: conflicts, locks, a full disk. */
+const PASSING = /^(40|53|55P03|58030)/;
+/** A plan that a migration has made stale: the connection has to forget it. */
+const STALE = '0A000';
+
+const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT',
+  'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENOENT', 'EACCES']);
+
+// What pg says without a code.
+const LOST = new RegExp(['Connection terminated', 'timeout exceeded when trying to connect',
+  'Query read timeout', 'not queryable', 'Client was closed', 'Connection ended',
+  'timeout expired', 'Client has already been connected'].join('|'), 'i');
+const CLOSED_POOL = /after calling end on the pool/;
+
+const SQL_STATE = /^[0-9A-Z]{5}$/;
+
+const gone = (cause, why, retryable = true, sqlState = undefined) =>
+  new StoreError('ERR_STORE_UNREACHABLE', `The database cannot be reached: ${why}`,
+    { cause, retryable, sqlState });
+
+/** What a driver threw, as an error of the store. */
+function storeError (cause) {
+  if (cause instanceof StoreError) return cause;
+  const { code, message = String(cause) } = cause ?? {};
+  if (CLOSED_POOL.test(message)) {
+    return new StoreError('ERR_STORE_CLOSED', 'The pool of the store has been closed', { cause });
+  }
+  if (NETWORK.has(code)) return gone(cause, code);
+  if (LOST.test(message)) return gone(cause, message);
+  if (typeof code !== 'string' || !SQL_STATE.test(code)) return gone(cause, message, false);
+  if (GONE.test(code)) return gone(cause, message, true, code);
+  if (SHUT.test(code)) return gone(cause, message, false, code);
+  const retryable = PASSING.test(code) || isStalePlan(cause);
+  return new StoreError('ERR_STORE_QUERY', `The database refused a statement: ${message}`,
+    { cause, retryable, sqlState: code });
+}
+
+const isStalePlan = ({ code, message }) => code === STALE && message.startsWith('cached plan');
+
+/** Whether the connection on which this came can no longer be used. */
+const breaksConnection = error => error.code !== 'ERR_STORE_QUERY' || isStalePlan(error.cause);
+
+module.exports = { StoreError, breaksConnection, storeError };

@@ -1,0 +1,175 @@
+'use strict';
+
+// PostgreSQL through pg. Whatever happens to a connection becomes a rejection or a warning: pg
+// emits 'error' on a client that nobody is using, which would end the process.
+
+const { invalidOption } = require('../base/errors');
+const { requirePeer } = require('../base/peer');
+const { Listener } = require('./database-listener');
+const { SqlClient, prefixOf, runTransaction, toStatement } = require('./sql-client');
+const { quote, readerOf } = require('./sql-text');
+const { StoreError, breaksConnection, storeError } = require('./store-errors');
+
+const FEATURE = 'sekering/store on PostgreSQL';
+
+// A transaction whose owner does nothing keeps locks from everybody else.
+const IDLE_IN_TRANSACTION_MS = 60_000;
+
+const TYPES = { getTypeParser: readerOf };
+
+/** A pool of our own. An idle connection keeps no process alive; one more than told listens. */
+function makePool ({ url, connections, timeout }) {
+  const { Pool } = requirePeer('pg', FEATURE);
+  try {
+    return new Pool({
+      connectionString: url,
+      max: connections + 1,
+      connectionTimeoutMillis: timeout,
+      statement_timeout: timeout,
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+      keepAlive: true,
+      allowExitOnIdle: true,
+      application_name: 'sekering',
+    });
+  } catch {
+    // What pg throws here has the password in it.
+    throw invalidUrl();
+  }
+}
+
+function invalidUrl () {
+  return invalidOption('url', 'an address postgres://user:password@host:port/database', {});
+}
+
+class PgDatabase {
+  engine = 'postgresql';
+  #pool;
+  #isOwn;
+  #timeout;
+  #onWarning;
+  #listener;
+  #closing;
+  #watched = new WeakSet();
+
+  constructor ({ url, pool, connections, schema, timeout, onWarning }) {
+    this.schemaName = schema;
+    this.schema = quote(schema);
+    this.prefix = prefixOf(schema);
+    this.#timeout = timeout;
+    this.#onWarning = onWarning;
+    this.#isOwn = pool === undefined;
+    this.#pool = pool ?? makePool({ url, connections, timeout });
+    this.#pool.on('error', this.#onError);
+    this.#listener = new Listener({
+      connect: () => this.#connect(), timeout, onWarning,
+      disconnect: client => this.#release(client, true),
+    });
+  }
+
+  #onError = error => this.#onWarning(storeError(error));
+
+  async query (text, values) {
+    const statement = toStatement(text, values, this.prefix);
+    return this.#use(lease => this.#run(lease, statement));
+  }
+
+  async transaction (work, { timeout = this.#timeout } = {}) {
+    return this.#use(lease => runTransaction(this,
+      statement => this.#run(lease, statement, timeout), async client => {
+        if (timeout !== this.#timeout) {
+          await client.query(`SET LOCAL statement_timeout = ${timeout}`);
+        }
+        return work(client);
+      }));
+  }
+
+  /** The same face round a client that is inside a transaction of the user's. */
+  wrap (client) {
+    if (client instanceof SqlClient && client.database === this) return client;
+    const isPool = client === this.#pool || typeof client?.totalCount === 'number';
+    if (typeof client?.query !== 'function' || isPool || client instanceof SqlClient) {
+      throw invalidOption('client', 'a client of pg or what store.transaction gives', client);
+    }
+    return new SqlClient(this, statement => this.#run({ client }, statement));
+  }
+
+  async listen (channel, onPayload, onReconnect) {
+    this.#checkOpen();
+    return this.#listener.listen(channel, onPayload, onReconnect);
+  }
+
+  async health () {
+    const began = performance.now();
+    const answer = { ok: true, engine: this.engine };
+    try {
+      await this.query('SELECT 1');
+    } catch (error) {
+      Object.assign(answer, { ok: false, error: error.message });
+    }
+    return { ...answer, latencyMs: performance.now() - began };
+  }
+
+  async close () {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close () {
+    await this.#listener.close();
+    if (this.#isOwn) await this.#pool.end();
+    else this.#pool.off('error', this.#onError);
+  }
+
+  #checkOpen () {
+    if (this.#closing !== undefined) {
+      throw new StoreError('ERR_STORE_CLOSED', 'The store has been closed');
+    }
+  }
+
+  async #connect () {
+    this.#checkOpen();
+    let client;
+    try {
+      client = await this.#pool.connect();
+    } catch (error) {
+      throw storeError(error);
+    }
+    if (!this.#watched.has(client)) {
+      this.#watched.add(client);
+      client.on('error', this.#onError);
+    }
+    return client;
+  }
+
+  #release (client, isBroken) {
+    client.release(isBroken);
+    // Of a peer that no longer answers, not even the end of a connection would arrive.
+    if (isBroken) client.connection?.stream?.destroy();
+  }
+
+  async #use (work) {
+    const lease = { client: await this.#connect(), isBroken: false };
+    try {
+      return await work(lease);
+    } finally {
+      this.#release(lease.client, lease.isBroken);
+    }
+  }
+
+  async #run (lease, { name, text, values, script }, timeout = this.#timeout) {
+    try {
+      const result = await lease.client.query({
+        name, text, values, types: TYPES, query_timeout: timeout,
+      });
+      if (script) return undefined;
+      return { rows: result.rows, rowCount: result.rowCount ?? 0, command: result.command };
+    } catch (cause) {
+      const error = storeError(cause);
+      // A transaction that cannot be rolled back must not go back to the pool.
+      lease.isBroken ||= breaksConnection(error) || text === 'ROLLBACK';
+      throw error;
+    }
+  }
+}
+
+module.exports = { PgDatabase, invalidUrl };

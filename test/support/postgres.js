@@ -1,0 +1,189 @@
+'use strict';
+
+// A PostgreSQL of its own for a test file: private folder, a free port on loopback, trusted users.
+// It syncs its files as in earnest. As root it runs as the user postgres, since it refuses root.
+
+const { spawn, spawnSync } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const net = require('node:net');
+const os = require('node:os');
+const path = require('node:path');
+
+const { Client } = require('pg');
+
+const { ROOT } = require('./setup');
+
+const BIN = '/usr/lib/postgresql/15/bin';
+const TEMPLATE = path.join(ROOT, 'node_modules', '.cache', 'sekering', 'postgres-15');
+
+// Ends the server and removes its folder when whoever started it closes the pipe, or is killed.
+const WATCHDOG = 'cat >/dev/null; kill -QUIT "$(head -1 "$0/data/postmaster.pid")" 2>/dev/null; ' +
+  'for i in 1 2 3 4 5 6 7 8 9 10; do ' +
+  'rm -rf "$0" 2>/dev/null; [ -e "$0" ] || break; sleep 0.2; done';
+
+/** Who the server runs as: options of spawn. */
+function user () {
+  if (process.getuid() !== 0) return {};
+  const id = flag => Number(spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout);
+  return { uid: id('-u'), gid: id('-g') };
+}
+
+function freePort () {
+  return new Promise(resolve => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+async function run (program, args, options) {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: '/', ...options });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', text => { output += text; });
+  // What it starts in the background may keep the pipes: its own end is what counts.
+  const [status] = await once(child, 'exit');
+  child.stdout.destroy();
+  child.stderr.destroy();
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${output}`);
+}
+
+function chown (folder, { uid, gid }) {
+  if (uid === undefined) return;
+  fs.chownSync(folder, uid, gid);
+}
+
+/** Makes a data folder once, as that takes seconds; later ones are copies of it. */
+async function makeData (target) {
+  const owner = user();
+  if (!fs.existsSync(TEMPLATE)) {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-initdb-'));
+    chown(folder, owner);
+    await run(path.join(BIN, 'initdb'), ['-D', path.join(folder, 'data'), '-U', 'postgres',
+      '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync'], owner);
+    fs.mkdirSync(path.dirname(TEMPLATE), { recursive: true });
+    const copy = `${TEMPLATE}.${process.pid}`;
+    await run('cp', ['-a', path.join(folder, 'data'), copy]);
+    fs.rmSync(folder, { recursive: true });
+    try {
+      fs.renameSync(copy, TEMPLATE);
+    } catch {
+      // Another test has made it at the same time.
+      fs.rmSync(copy, { recursive: true });
+    }
+  }
+  await run('cp', ['-a', TEMPLATE, target]);
+}
+
+class Postgres {
+  #folder;
+  #watchdog;
+  #databases = 0;
+
+  constructor (folder, port) {
+    this.#folder = folder;
+    this.port = port;
+    this.socketDir = folder;
+    this.url = this.urlOf('postgres');
+    this.#watchdog = spawn('sh', ['-c', WATCHDOG, folder],
+      { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+    this.#watchdog.unref();
+    this.#watchdog.stdin.unref();
+  }
+
+  urlOf (database, user = 'postgres') {
+    return `postgres://${user}@127.0.0.1:${this.port}/${database}`;
+  }
+
+  #control (...args) {
+    return run(path.join(BIN, 'pg_ctl'), [...args, '-w', '-D', path.join(this.#folder, 'data')],
+      user());
+  }
+
+  async start () {
+    const options = `-p ${this.port} -k ${this.#folder} -c listen_addresses=127.0.0.1 ` +
+      '-c fsync=on -c max_connections=200 -c shared_buffers=64MB';
+    await this.#control('start', '-l', path.join(this.#folder, 'log'), '-o', options);
+  }
+
+  /** @param {'fast'|'immediate'|'smart'} [mode] */
+  async stop (mode = 'fast') {
+    await this.#control('stop', '-m', mode);
+  }
+
+  async restart (mode) {
+    await this.stop(mode);
+    await this.start();
+  }
+
+  /** One statement as the superuser. */
+  async query (text, url = this.url) {
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    try {
+      return await client.query(text);
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** @returns {Promise<string>} the address of a new, empty database */
+  async createDatabase () {
+    this.#databases++;
+    const name = `test_${this.#databases}`;
+    await this.query(`CREATE DATABASE ${name}`);
+    return this.urlOf(name);
+  }
+
+  /** What the server has written. */
+  log () { return fs.readFileSync(path.join(this.#folder, 'log'), 'utf8'); }
+
+  /** Ends it and removes all that it was. */
+  async close () {
+    this.#watchdog.ref();
+    const ended = once(this.#watchdog, 'exit');
+    this.#watchdog.stdin.end();
+    await ended;
+  }
+}
+
+async function startPostgres () {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-pg-'));
+  const postgres = new Postgres(folder, await freePort());
+  chown(folder, user());
+  await makeData(path.join(folder, 'data'));
+  await postgres.start();
+  return postgres;
+}
+
+let shared;
+
+/** One server for the whole test file, started by the first test that needs it. */
+function sharedPostgres () {
+  shared ??= startPostgres();
+  return shared;
+}
+
+async function closeShared () {
+  await (await shared)?.close();
+  shared = undefined;
+}
+
+/**
+ * The same tests on both engines.
+ * @param {(engine: { name: 'postgresql'|'pglite', place: () => Promise<object> }) => void} define
+ *   `place()` gives options that lead openStore or openDatabase to an empty database
+ */
+function describeEngines (name, define) {
+  afterAll(closeShared);
+  describe(`${name}, on PostgreSQL`, () => {
+    const place = async () => ({ url: await (await sharedPostgres()).createDatabase() });
+    define({ name: 'postgresql', place });
+  });
+  describe(`${name}, on PGlite`, () => {
+    define({ name: 'pglite', place: async () => ({ store: 'memory' }) });
+  });
+}
+
+module.exports = { describeEngines, sharedPostgres, closeShared, startPostgres };
