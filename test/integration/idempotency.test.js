@@ -1,0 +1,301 @@
+'use strict';
+
+// Work under idempotency keys: once, whoever asks and whoever dies.
+
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const path = require('node:path');
+
+const { openDatabase } = require('../../lib/store/database');
+const { createIdempotency } = require('../../lib/store/idempotency');
+const { migrate } = require('../../lib/store/migrate');
+const { closeShared, describeEngines, sharedPostgres } = require('../support/postgres');
+
+const ACTOR = path.join(__dirname, '..', 'support', 'idempotency-actor.js');
+
+const opened = [];
+
+async function open (place) {
+  const database = await openDatabase(place);
+  opened.push(database);
+  await migrate(database);
+  return { database, idempotency: createIdempotency({ database }) };
+}
+
+afterAll(async () => {
+  for (const database of opened) await database.close();
+  await closeShared();
+});
+
+/** Work that counts how often it was done, and goes on when it is told to. */
+function counted (value = { made: true }) {
+  const work = jest.fn(async () => {
+    work.begun();
+    await work.gate;
+    return value;
+  });
+  work.started = new Promise(resolve => { work.begun = resolve; });
+  return work;
+}
+
+/** Runs the actor. @returns {Promise<{ answers: object[], signal: string | null }>} */
+async function act (options) {
+  const child = spawn(process.execPath, [ACTOR, JSON.stringify(options)],
+    { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.on('data', part => { text += part; });
+  const [, signal] = await once(child, 'close');
+  return { answers: text.split('\n').filter(Boolean).map(line => JSON.parse(line)), signal };
+}
+
+describeEngines('idempotency', ({ place }) => {
+  let database;
+  let idempotency;
+
+  beforeAll(async () => { ({ database, idempotency } = await open(await place())); });
+
+  test('100 concurrent calls: one execution, the same value for all', async () => {
+    const work = counted({ orderId: 'a', amounts: [1, 2.5, -3], nothing: null });
+    const results = await Promise.all(Array.from({ length: 100 }, () =>
+      idempotency.run('hundred', work, { payload: { a: 1 }, wait: 10_000 })));
+    expect(work).toHaveBeenCalledTimes(1);
+    expect(results.filter(({ replayed }) => !replayed)).toHaveLength(1);
+    for (const { value } of results) expect(value).toEqual(results[0].value);
+  });
+
+  test('a key in flight: at once an error that says when to come again', async () => {
+    const work = counted();
+    let open;
+    work.gate = new Promise(resolve => { open = resolve; });
+    const first = idempotency.run('flight', work);
+    await work.started;
+    const error = await idempotency.run('flight', work).catch(e => e);
+    expect(error).toMatchObject({ code: 'ERR_IDEMPOTENCY_IN_PROGRESS', retryable: true });
+    expect(error.retryAfterMs).toBeGreaterThan(50_000);
+    expect(await idempotency.get('flight')).toMatchObject({ status: 'in_progress' });
+    open();
+    expect(await first).toEqual({ value: { made: true }, replayed: false });
+    expect(await idempotency.run('flight', work))
+      .toEqual({ value: { made: true }, replayed: true });
+    expect(await idempotency.get('flight'))
+      .toMatchObject({ status: 'done', failed: false, response: { made: true } });
+    expect(work).toHaveBeenCalledTimes(1);
+  });
+
+  test('another payload is refused, during the work and after; the order of members is none',
+    async () => {
+      const work = counted();
+      let open;
+      work.gate = new Promise(resolve => { open = resolve; });
+      const first = idempotency.run('payload', work, { payload: { a: 1, b: { c: 2, d: 3 } } });
+      await work.started;
+      const other = { payload: { a: 1, b: { c: 2, d: 4 } } };
+      const mismatch = { code: 'ERR_IDEMPOTENCY_MISMATCH', retryable: false };
+      await expect(idempotency.run('payload', work, other)).rejects.toMatchObject(mismatch);
+      open();
+      await first;
+      await expect(idempotency.run('payload', work, other)).rejects.toMatchObject(mismatch);
+      expect(await idempotency.run('payload', work, { payload: { b: { d: 3, c: 2 }, a: 1 } }))
+        .toMatchObject({ replayed: true });
+    });
+
+  test('a failure frees the key; storeFailures keeps it', async () => {
+    const fail = jest.fn(async () => {
+      throw Object.assign(new RangeError('no stock'), { code: 'ERR_STOCK' });
+    });
+    for (const key of ['a', 'b']) {
+      for (let i = 0; i < 2; i += 1) {
+        await expect(idempotency.run(`failure-${key}`, fail, { storeFailures: key === 'b' }))
+          .rejects.toMatchObject({ name: 'RangeError', message: 'no stock', code: 'ERR_STOCK' });
+      }
+    }
+    expect(fail).toHaveBeenCalledTimes(3);
+    expect(await idempotency.get('failure-a')).toBeUndefined();
+    expect(await idempotency.get('failure-b')).toMatchObject({ failed: true });
+  });
+
+  test.each([
+    ['a date', () => ({ at: new Date(0) }), 'result.at is an instance of Date'],
+    ['a bigint', () => ({ list: [1, 2n] }), 'result.list[1] is of type bigint'],
+    ['not a number', () => NaN, 'result is NaN'],
+    ['a map', () => new Map(), 'result is an instance of Map'],
+    ['a function', () => ({ f () {} }), 'result.f is of type function'],
+    ['nothing in an array', () => [undefined], 'result[0] is of type undefined'],
+    ['a cycle', () => { const a = {}; a.a = a; return a; }, 'contains itself'],
+    ['too much', () => 'x'.repeat((4 << 20) + 1), 'longer than 4194304 characters'],
+  ])('a result with %s: an error, also for the next, and the work is not done again',
+    async (name, make, message) => {
+      const work = jest.fn(async () => make());
+      for (let i = 0; i < 2; i += 1) {
+        await expect(idempotency.run(`result-${name}`, work)).rejects.toMatchObject({
+          name: 'StoreError', code: 'ERR_IDEMPOTENCY_RESULT',
+          message: expect.stringContaining(message),
+        });
+      }
+      expect(work).toHaveBeenCalledTimes(1);
+    });
+
+  test.each([['no value', undefined], ['null', null], ['text', 'a\0"\ud800\u2028'], ['0', 0]])(
+    '%s comes back as it was', async (name, value) => {
+      const key = `value-${name}`;
+      expect(await idempotency.run(key, async () => value)).toEqual({ value, replayed: false });
+      expect(await idempotency.run(key, async () => 'another')).toEqual({ value, replayed: true });
+    });
+
+  test('a result is kept for its ttl by the clock of the database', async () => {
+    const work = counted();
+    await idempotency.run('ttl', work, { payload: 1 });
+    await database.query(`UPDATE ${database.schema}.idempotency_store
+      SET expires_at = clock_timestamp() WHERE key = 'ttl'`);
+    expect(await idempotency.get('ttl')).toBeUndefined();
+    // Another request may have the key now.
+    expect(await idempotency.run('ttl', work, { payload: 2 })).toMatchObject({ replayed: false });
+    const { expiresAt, createdAt } = await idempotency.get('ttl');
+    expect(Math.abs(expiresAt - createdAt - 3_600_000)).toBeLessThan(5000);
+    expect(work).toHaveBeenCalledTimes(2);
+  });
+
+  test('the holder extends its lock for as long as it works', async () => {
+    const work = counted();
+    const first = idempotency.run('long', async ({ signal }) => {
+      work.begun();
+      await new Promise(resolve => { setTimeout(resolve, 700); });
+      return signal.aborted;
+    }, { lockTimeout: 200 });
+    await work.started;
+    const second = await idempotency.run('long', work, { lockTimeout: 200, wait: 5000 });
+    expect(second).toEqual({ value: false, replayed: true });
+    expect(await first).toEqual({ value: false, replayed: false });
+  });
+
+  /** Takes the key from its holder, as if that had been stopped for longer than its lock. */
+  const steal = async key => {
+    await database.query(`UPDATE ${database.schema}.idempotency_store
+      SET locked_until = clock_timestamp() WHERE key = $1`, [key]);
+    return idempotency.run(key, async () => 'thief');
+  };
+
+  test('a holder that lost its lock changes nothing, and gets what the others get', async () => {
+    const result = await idempotency.run('stale', async ({ signal }) => {
+      expect(await steal('stale')).toEqual({ value: 'thief', replayed: false });
+      await new Promise(resolve => { signal.addEventListener('abort', resolve); });
+      return 'stale';
+    }, { lockTimeout: 300 });
+    expect(result).toEqual({ value: 'thief', replayed: true });
+    expect(await idempotency.run('stale', async () => 1)).toMatchObject({ value: 'thief' });
+  });
+
+  test('a holder whose key was forgotten stores nothing', async () => {
+    const lost = idempotency.run('forgotten', async () => {
+      expect(await idempotency.forget('forgotten')).toBe(true);
+      return 'stale';
+    });
+    await expect(lost).rejects.toMatchObject({ code: 'ERR_IDEMPOTENCY_LOST', retryable: true });
+    expect(await idempotency.get('forgotten')).toBeUndefined();
+    expect(await idempotency.forget('forgotten')).toBe(false);
+  });
+
+  test('in a transaction, work and result are committed together or not at all', async () => {
+    await database.query('CREATE TABLE IF NOT EXISTS made (key text)');
+    const make = (key, end) => idempotency.run(key, async ({ client }) => {
+      await client.query('INSERT INTO made (key) VALUES ($1)', [key]);
+      return end();
+    }, { transaction: true });
+    const countOf = async key => (await database.query(
+      'SELECT FROM made WHERE key = $1', [key])).rowCount;
+    await make('tx-good', () => 'value');
+    expect(await make('tx-good', () => 'another')).toEqual({ value: 'value', replayed: true });
+    expect(await countOf('tx-good')).toBe(1);
+    await expect(make('tx-bad', () => { throw new Error('no'); })).rejects.toThrow('no');
+    await expect(make('tx-odd', () => 5n)).rejects
+      .toMatchObject({ code: 'ERR_IDEMPOTENCY_RESULT' });
+    for (const key of ['tx-bad', 'tx-odd']) {
+      expect(await countOf(key)).toBe(0);
+      expect(await idempotency.get(key)).toBeUndefined();
+    }
+  });
+
+  test.each([
+    ['an empty key', () => idempotency.run('', async () => 1)],
+    ['a long key', () => idempotency.run('k'.repeat(513), async () => 1)],
+    ['a key with NUL', () => idempotency.run('a\0', async () => 1)],
+    ['no work', () => idempotency.run('k')],
+    ['a negative ttl', () => idempotency.run('k', async () => 1, { ttl: -1 })],
+    ['an unknown option', () => idempotency.run('k', async () => 1, { tll: 1 })],
+    ['a payload that is no JSON', () => idempotency.run('k', async () => 1, { payload: 1n })],
+    ['a payload that has no end', () => {
+      const payload = [];
+      payload.push(payload);
+      return idempotency.run('k', async () => 1, { payload });
+    }],
+  ])('%s is refused', async (_, call) => {
+    await expect(call()).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+  });
+
+  test('keyOf', () => {
+    expect(idempotency.keyOf({ a: 1, b: [1, { d: 1, c: 2 }] }))
+      .toBe(idempotency.keyOf({ b: [1, { c: 2, d: 1 }], a: 1, e: undefined }));
+    expect(idempotency.keyOf({ a: 1 })).toMatch(/^[0-9a-f]{64}$/);
+    const all = [undefined, null, 1, '1', [1], ['1'], { 1: 1 }, [], {}, 'null', [[1], 2], [1, 2]];
+    expect(new Set(all.map(payload => idempotency.keyOf(payload))).size).toBe(all.length);
+    expect(idempotency.keyOf(new Date(0))).toBe(idempotency.keyOf('1970-01-01T00:00:00.000Z'));
+    expect(() => idempotency.keyOf(new Set())).toThrow('for payload');
+  });
+});
+
+describe('idempotency, many processes', () => {
+  let url;
+  let database;
+  const effects = async () => (await database.query('SELECT FROM effects')).rowCount;
+
+  beforeAll(async () => {
+    url = await (await sharedPostgres()).createDatabase();
+    ({ database } = await open({ url }));
+    await database.query('CREATE TABLE effects (pid int)');
+  });
+
+  beforeEach(() => database.query('TRUNCATE effects'));
+
+  test('100 calls of 4 processes: one execution', async () => {
+    const options = { wait: 20_000 };
+    const ended = await Promise.all(Array.from({ length: 4 }, () =>
+      act({ url, key: 'processes', calls: 25, options })));
+    const answers = ended.flatMap(end => end.answers);
+    expect(await effects()).toBe(1);
+    expect(answers).toHaveLength(100);
+    expect(new Set(answers.map(({ value }) => JSON.stringify(value))).size).toBe(1);
+    expect(answers.filter(({ replayed }) => replayed)).toHaveLength(99);
+  });
+
+  // How often the work's effect is there when another has taken over. What a process did outside
+  // of the database just before it died, the next one does again.
+  test.each([
+    ['before', false, 1], ['after', false, 2], ['stored', false, 1],
+    ['before', true, 1], ['after', true, 1], ['stored', true, 1],
+  ])('a holder that is killed at the step "%s" (transaction: %s) frees the key after its lock',
+    async (crash, transaction, expected) => {
+      const key = `crash-${crash}-${transaction}`;
+      const options = { lockTimeout: 400, transaction };
+      expect(await act({ url, key, crash, options })).toMatchObject({ signal: 'SIGKILL' });
+      // While the lock lasts, nobody else begins.
+      const early = await act({ url, key, options });
+      const late = await act({ url, key, calls: 5, options: { ...options, wait: 5000 } });
+      expect(await effects()).toBe(expected);
+      const values = [...early.answers, ...late.answers].filter(({ code }) => code === undefined)
+        .map(({ value }) => JSON.stringify(value));
+      expect(values.length).toBeGreaterThanOrEqual(5);
+      expect(new Set(values).size).toBe(1);
+    });
+
+  test('a database that restarts before the result is stored does not lose it', async () => {
+    const postgres = await sharedPostgres();
+    const { idempotency } = await open({ url });
+    const work = jest.fn(async () => {
+      await postgres.restart('immediate');
+      return 'survived';
+    });
+    expect(await idempotency.run('restart', work)).toEqual({ value: 'survived', replayed: false });
+    expect(await idempotency.run('restart', work)).toEqual({ value: 'survived', replayed: true });
+    expect(work).toHaveBeenCalledTimes(1);
+  });
+});
