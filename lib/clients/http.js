@@ -3,10 +3,11 @@
 // HTTP to one upstream, over undici's pooled connections: one answer or one error per request, a
 // time limit that covers all of it, and the knowledge whether anything was sent.
 
-const clock = require('../base/clock');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { number } = require('../base/options');
 const { requirePeer } = require('../base/peer');
+const { ticks } = require('../base/recorder');
+const Deadlines = require('../primitives/deadlines');
 
 const BODY_BYTES_MAX = 1 << 20;
 const CONNECTIONS = 64;
@@ -18,18 +19,25 @@ class Exchange {
   settled = false;
   status = 0;
   headers = undefined;
+  // Its place among those with the same time limit.
+  started = 0;
+  previous = null;
+  next = null;
+  #deadlines = null;
   #controller;
   #chunks = [];
   #bytes = 0;
-  #timer;
 
   constructor ({ timeoutMs, signal, onSent }, resolve, reject) {
     this.resolve = resolve;
     this.reject = reject;
     this.signal = signal;
     this.onSent = onSent;
-    this.#timer = clock.setTimer(() => this.expire(timeoutMs), timeoutMs);
     signal?.addEventListener('abort', this);
+    if (timeoutMs === Infinity) return;
+    this.started = ticks();
+    this.#deadlines = Deadlines.of(timeoutMs);
+    this.#deadlines.add(this);
   }
 
   // As an event listener of the caller's signal; an object needs no closure.
@@ -37,8 +45,16 @@ class Exchange {
     this.giveUp(this.signal.reason);
   }
 
-  expire (ms) {
+  /** The deadline has passed, and the list of deadlines has let go of it. */
+  timeOut () {
+    const { ms } = this.#deadlines;
+    this.#deadlines = null;
     this.giveUp(new SekeringError('ETIMEDOUT', `Timed out after ${ms}ms`));
+  }
+
+  /** There is no deadline any more. */
+  letGo () {
+    this.#deadlines = null;
   }
 
   giveUp (reason) {
@@ -54,7 +70,7 @@ class Exchange {
 
   release () {
     this.settled = true;
-    clock.clearTimer(this.#timer);
+    this.#deadlines?.remove(this);
     this.signal?.removeEventListener('abort', this);
   }
 

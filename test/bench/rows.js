@@ -37,6 +37,7 @@ const ROWS = [
   row('retry.bare', 'retry, success at once: × bare await', LOWER, 3.6, 2.8),
   row('retry.asyncRetry', '… faster than async-retry', HIGHER, 15, 22),
   row('retry.pRetry', '… faster than p-retry', HIGHER, null, null),
+  row('client.bare', 'MidtransClient, a call over HTTP: × bare undici', LOWER, 1.15, 1.05),
   row('shared.event', '`open` in another worker: faster than process.send', HIGHER, 2, 3),
   row('shared.direct', '… than process.send of a parent to its child', HIGHER, null, null),
   row('shared.processes', 'two processes, one breaker: × one each', LOWER, null, null),
