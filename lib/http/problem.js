@@ -2,9 +2,8 @@
 
 // Errors over HTTP: problem+json as RFC 9457 has it, and never anything of our insides.
 
-const { STATUS_CODES } = require('node:http');
-
-const { bag, func, number } = require('../base/options');
+const { bag, func } = require('../base/options');
+const { problem } = require('../base/problem');
 const { warn } = require('../base/warn');
 
 // Errors whose meaning for a client is known: [status, detail]. `true` stands for the error's own
@@ -28,36 +27,9 @@ const KNOWN = {
 };
 
 // What Express and its body parsers mark as the client's fault.
-const STATUS_MIN = 400;
-const STATUS_MAX = 599;
+const CLIENTS_FAULT = 400;
 const SERVER_FAULT = 500;
 const MS_PER_SECOND = 1000;
-
-/**
- * Answers with problem+json.
- * @param {import('node:http').ServerResponse} res of Express or of Node.js
- * @param {number} status 400 to 599
- * @param {object} [members]
- * @param {string} [members.type='about:blank'] a URI of the kind of problem
- * @param {string} [members.title] default: the status in words
- * @param {string} [members.code] stable, machine-readable
- * @param {string} [members.detail]
- * @param {number} [members.retryAfter] seconds; sent as Retry-After too
- *   Others are extension members, as they are.
- */
-function problem (res, status, members = {}) {
-  number('status', status, { min: STATUS_MIN, max: STATUS_MAX, integer: true });
-  const { type = 'about:blank', title = STATUS_CODES[status] ?? 'Error', ...rest } = members;
-  const text = JSON.stringify({ type, title, status, ...rest });
-  res.statusCode = status;
-  res.setHeader('Content-Type', 'application/problem+json');
-  res.setHeader('Cache-Control', 'no-store');
-  res.setHeader('Content-Length', Buffer.byteLength(text));
-  if (members.retryAfter !== undefined) {
-    res.setHeader('Retry-After', String(Math.max(Math.ceil(members.retryAfter), 0)));
-  }
-  res.end(res.req?.method === 'HEAD' ? undefined : text);
-}
 
 /** What a client may know of an error: { status, members }. */
 function problemOf (error) {
@@ -72,7 +44,7 @@ function problemOf (error) {
   // Only errors made for HTTP clients carry `expose`; their messages may still quote the request.
   const { status } = Object(error);
   const isClients = error?.expose === true && Number.isInteger(status) &&
-    status >= STATUS_MIN && status < SERVER_FAULT;
+    status >= CLIENTS_FAULT && status < SERVER_FAULT;
   return { status: isClients ? status : SERVER_FAULT, members: {} };
 }
 

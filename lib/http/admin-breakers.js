@@ -1,0 +1,88 @@
+'use strict';
+
+// Breakers and the degradation level, in the admin API.
+
+const { SekeringError } = require('../base/errors');
+const { stateOf, viewBreaker } = require('./admin-views');
+
+const LIST_DEFAULT = 200;
+
+// What needs a look comes first.
+const ORDER = ['open', 'half-open', 'disabled', 'closed', 'shut-down'];
+
+function compare (a, b) {
+  return ORDER.indexOf(a.state) - ORDER.indexOf(b.state) ||
+    (a.breaker.name < b.breaker.name ? -1 : 1);
+}
+
+function list (breakers, { state, search, limit = LIST_DEFAULT }) {
+  const all = breakers().map(breaker => ({ breaker, state: stateOf(breaker) }))
+    .filter(item => item.state !== 'shut-down' || state === 'shut-down');
+  const counts = { closed: 0, open: 0, 'half-open': 0, disabled: 0 };
+  for (const item of all) counts[item.state] = (counts[item.state] ?? 0) + 1;
+  const words = search?.toLowerCase();
+  const found = all.filter(item => (state === undefined || item.state === state) &&
+    (words === undefined || item.breaker.name.toLowerCase().includes(words)));
+  const shown = found.sort(compare).slice(0, limit);
+  return {
+    total: all.length,
+    counts,
+    found: found.length,
+    breakers: shown.map(({ breaker }) => viewBreaker(breaker)),
+  };
+}
+
+function breakerActions ({ breakers, sessions }) {
+  const named = name => breakers().filter(breaker => breaker.name === name && !breaker.isShutdown);
+
+  function reset (name) {
+    const found = named(name);
+    for (const breaker of found) breaker.reset();
+    return found.length === 0 ? undefined : { name, reset: found.length };
+  }
+
+  return [{
+    path: '/circuit-breakers', query: 'breakers', show: ({ query }) => list(breakers, query),
+  }, {
+    path: '/circuit-breakers/:name',
+    params: { name: 'name' },
+    show: ({ params: { name } }) => {
+      const found = named(name);
+      return found.length === 0 ? undefined : { name, breakers: found.map(viewBreaker) };
+    },
+  }, {
+    path: '/circuit-breakers/:name/reset',
+    params: { name: 'name' },
+    action: 'breaker.reset',
+    change: ({ params: { name } }) => reset(name),
+  }, {
+    // Of an instance of the session pool, else of the breaker of that name.
+    path: '/:id',
+    alone: true,
+    params: { id: 'name' },
+    action: 'breaker.reset',
+    change: ({ params: { id } }) =>
+      sessions?.reset(id) === true ? { name: id, reset: 1 } : reset(id),
+  }];
+}
+
+function levelActions (degradation) {
+  return [{
+    path: '/degradation', show: () => degradation.snapshot(),
+  }, {
+    path: '/degradation',
+    body: 'level',
+    action: 'degradation.set',
+    change: ({ body: { level, reason }, actor }) => {
+      const { levels } = degradation.snapshot();
+      if (level !== null && !levels.includes(level)) {
+        throw new SekeringError('ERR_INVALID_INPUT',
+          `level: must be one of ${levels.join(', ')}, or null`);
+      }
+      degradation.setLevel(level, { reason, by: actor.name });
+      return degradation.snapshot();
+    },
+  }];
+}
+
+module.exports = { breakerActions, levelActions };

@@ -1,0 +1,89 @@
+'use strict';
+
+// What the admin API takes: each query and body has a schema, and whatever does not fit is refused
+// with the place and the reason.
+
+const { z } = require('zod');
+
+const { SekeringError } = require('../base/errors');
+
+const PAGE_MAX = 500;
+const IDS_MAX = 1000;
+const FAULTS_MAX = 20;
+
+// No control characters, line separators or halves of characters: these texts are logged and shown.
+const line = max => z.string().min(1).max(max)
+  .regex(/^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]*$/u, 'must be one line without control characters');
+// A row's number, in which no precision is lost.
+const id = z.string().regex(/^[1-9]\d{0,18}$/, 'must be an id: digits');
+const limit = z.coerce.number().int().min(1).max(PAGE_MAX);
+const reason = line(500).refine(text => text.trim() !== '', 'must say something');
+const search = line(200);
+const flag = z.enum(['true', 'false']).transform(text => text === 'true');
+
+const letters = {
+  channel: line(64).optional(), kind: line(128).optional(), search: search.optional(),
+};
+const chosen = { ...letters, ids: z.array(id).min(1).max(IDS_MAX).optional() };
+const page = { before: id.optional(), limit: limit.optional() };
+
+const SCHEMAS = {
+  nothing: z.strictObject({}),
+  name: line(255),
+  id,
+  breakers: z.strictObject({
+    state: z.enum(['closed', 'open', 'half-open', 'disabled', 'shut-down']).optional(),
+    search: search.optional(),
+    limit: limit.optional(),
+  }),
+  page: z.strictObject(page),
+  letters: z.strictObject({ ...letters, ...page }),
+  messages: z.strictObject({
+    status: z.enum(['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED']).optional(),
+    channel: letters.channel, search: letters.search, ...page,
+  }),
+  orders: z.strictObject({
+    state: z.string().regex(/^[a-z_]{1,32}$/, 'must be a state').optional(),
+    held: flag.optional(),
+    search: search.optional(),
+    before: line(255).optional(),
+    limit: page.limit,
+  }),
+  report: z.strictObject({ format: z.enum(['json', 'html']).optional() }),
+  optionalReason: z.strictObject({ reason: reason.optional() }),
+  level: z.strictObject({ level: line(64).nullable(), reason }),
+  retryMany: z.strictObject({
+    ...chosen,
+    limit: z.number().int().min(1).max(1e6).optional(),
+    rate: z.number().min(0.001).max(1e6).optional(),
+    reason: reason.optional(),
+  }),
+  purge: z.strictObject({
+    ...chosen,
+    olderThan: z.number().min(0).max(1e13).optional(),
+    // Everything goes only if that is what is said.
+    all: z.literal(true).optional(),
+    reason,
+  }).refine(given => (given.all === true) !==
+    Object.keys(given).some(name => name !== 'all' && name !== 'reason'),
+  'needs either a filter or "all": true'),
+  review: z.strictObject({ decision: z.enum(['apply', 'dismiss']), reason }),
+};
+
+/**
+ * @param {keyof SCHEMAS} schema
+ * @param {unknown} given
+ * @throws {SekeringError} ERR_INVALID_INPUT with `faults`, [{ path, message }]
+ */
+function read (schema, given) {
+  const { success, data, error } = SCHEMAS[schema].safeParse(given ?? {});
+  if (success) return data;
+  const faults = error.issues.slice(0, FAULTS_MAX)
+    .map(({ path, message }) => ({ path: path.join('.'), message }));
+  const [{ path, message }] = faults;
+  throw Object.assign(
+    new SekeringError('ERR_INVALID_INPUT', path === '' ? message : `${path}: ${message}`),
+    { faults });
+}
+
+module.exports = { read };

@@ -1,0 +1,40 @@
+'use strict';
+
+// Payments and their history, in the admin API.
+
+const { viewEvent, viewOrder } = require('./admin-views');
+
+const LIST_DEFAULT = 100;
+const BY_NAME = { id: 'name' };
+
+function paymentActions ({ payments }) {
+  if (payments === undefined) return [];
+  return [{
+    path: '/payments',
+    query: 'orders',
+    show: async ({ query: { limit = LIST_DEFAULT, ...filter } }) =>
+      ({ payments: (await payments.list({ ...filter, limit })).map(viewOrder) }),
+  }, {
+    path: '/payments/:id',
+    params: BY_NAME,
+    show: async ({ params: { id } }) => {
+      const order = await payments.get(id);
+      return order && viewOrder(order);
+    },
+  }, {
+    path: '/payments/:id/events',
+    params: BY_NAME,
+    show: async ({ params: { id } }) => ({ events: (await payments.events(id)).map(viewEvent) }),
+  }, {
+    path: '/payments/:id/review',
+    params: BY_NAME,
+    body: 'review',
+    action: 'payment.review',
+    change: async ({ params: { id }, body: { decision, reason }, actor }) => {
+      if (await payments.get(id) === undefined) return undefined;
+      return viewOrder(await payments.review(id, decision, { by: actor.name, reason }));
+    },
+  }];
+}
+
+module.exports = { paymentActions };

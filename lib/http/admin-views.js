@@ -1,0 +1,78 @@
+'use strict';
+
+// What the admin API shows of things: what helps, in names that stay, and no secrets.
+
+const PERCENT = 100;
+const BODY_MAX = 8192;
+
+// Whoever has a true signature can make Midtrans's notices up.
+const SIGNATURES = /[0-9a-f]{128}/gi;
+
+function stateOf (breaker) {
+  if (breaker.isShutdown) return 'shut-down';
+  if (!breaker.enabled) return 'disabled';
+  if (breaker.opened) return 'open';
+  return breaker.halfOpen ? 'half-open' : 'closed';
+}
+
+const latency = value => value >= 0 ? value : null;
+
+function viewBreaker (breaker) {
+  const { stats, options } = breaker;
+  const { percentiles } = stats;
+  const calls = stats.successes + stats.failures;
+  const { lastTimerAt } = breaker.toJSON().state;
+  return {
+    name: breaker.name,
+    group: breaker.group,
+    state: stateOf(breaker),
+    scope: options.scope ?? 'instance',
+    // Percent of the calls that were let through and have ended.
+    errorRate: calls === 0 ? 0 : stats.failures / calls * PERCENT,
+    fires: stats.fires,
+    successes: stats.successes,
+    failures: stats.failures,
+    timeouts: stats.timeouts,
+    rejects: stats.rejects,
+    fallbacks: stats.fallbacks,
+    latency: {
+      mean: latency(stats.latencyMean),
+      p50: latency(percentiles[0.5]),
+      p95: latency(percentiles[0.95]),
+      p99: latency(percentiles[0.99]),
+    },
+    openedAt: lastTimerAt === undefined ? null : new Date(lastTimerAt),
+    windowMs: options.rollingCountTimeout,
+    timeoutMs: options.timeout === false ? null : options.timeout,
+    threshold: options.errorThresholdPercentage,
+  };
+}
+
+/** An object without some of its members. */
+function without (object, ...names) {
+  return Object.fromEntries(Object.entries(object).filter(([name]) => !names.includes(name)));
+}
+
+/** In a list the texts themselves are left out. */
+function viewMessage (message) {
+  return {
+    ...without(message, 'body', 'data', 'template', 'errorHistory'),
+    errors: message.errorHistory?.length ?? 0,
+  };
+}
+
+// Whoever has the token can pay with it, or see what is to be paid.
+function viewOrder (order) {
+  return { ...without(order, 'token', 'redirectUrl'), hasToken: order.token != null };
+}
+
+function viewEvent (event) {
+  const body = String(event.body ?? '').slice(0, BODY_MAX).replace(SIGNATURES, '(signature)');
+  return { ...event, body };
+}
+
+/** JSON in which amounts, which are bigints, are text. */
+const toJson = value => JSON.stringify(value,
+  (_key, member) => typeof member === 'bigint' ? String(member) : member);
+
+module.exports = { stateOf, toJson, viewBreaker, viewEvent, viewMessage, viewOrder, without };
