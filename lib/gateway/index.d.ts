@@ -1,1 +1,2 @@
-export {};
+export * from './degradation';
+export * from './health';

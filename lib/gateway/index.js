@@ -1,3 +1,19 @@
 'use strict';
 
-module.exports = {};
+// sekering/gateway: the parts put together, and each by itself. Each is loaded by its first use.
+
+const { defineLazy } = require('../base/lazy');
+
+defineLazy(exports, {
+  createDegradation: () => require('./degradation').createDegradation,
+  createHealth: () => require('./health').createHealth,
+  healthChecks: () => require('./health-checks').healthChecks,
+});
+
+// Never runs. Node.js reads from here which names an ES module can import.
+/* eslint-disable no-undef */
+0 && (module.exports = {
+  createDegradation,
+  createHealth,
+  healthChecks,
+});

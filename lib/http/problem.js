@@ -43,8 +43,9 @@ function problemOf (error) {
   }
   // Only errors made for HTTP clients carry `expose`; their messages may still quote the request.
   const { status } = Object(error);
-  const isClients = error?.expose === true && Number.isInteger(status) &&
-    status >= CLIENTS_FAULT && status < SERVER_FAULT;
+  // An address that cannot be decoded is the client's fault as well.
+  const isClients = (error?.expose === true || error?.name === 'URIError') &&
+    Number.isInteger(status) && status >= CLIENTS_FAULT && status < SERVER_FAULT;
   return { status: isClients ? status : SERVER_FAULT, members: {} };
 }
 

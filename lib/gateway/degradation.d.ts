@@ -1,0 +1,124 @@
+import { EventEmitter } from 'node:events';
+import { IncomingMessage, ServerResponse } from 'node:http';
+import CircuitBreaker = require('../primitives/breaker');
+
+/** Good to bad: NORMAL, DEGRADED, SEVERE, EMERGENCY. */
+export type ServicesLevel = 'NORMAL' | 'DEGRADED' | 'SEVERE' | 'EMERGENCY';
+/** Good to bad: NORMAL, MINOR, MODERATE, SEVERE, CRITICAL. */
+export type FiveLevel = 'NORMAL' | 'MINOR' | 'MODERATE' | 'SEVERE' | 'CRITICAL';
+export type LevelName = ServicesLevel | FiveLevel;
+
+export type ServiceCondition = 'up' | 'impaired' | 'down';
+
+/**
+ * A breaker: open is down, half open is impaired. Or a function that is asked every `interval`:
+ * false, a rejection and no answer within `timeout` are down.
+ */
+export type WatchedService = CircuitBreaker<any, any> | ((context: { signal: AbortSignal }) =>
+  boolean | ServiceCondition | void | Promise<boolean | ServiceCondition | void>);
+
+/** Holds when all holds that is given; of the rules that hold the worst one decides. */
+export interface DegradationRule {
+  level: LevelName;
+  /** So many services are down. */
+  down?: number | undefined;
+  /** So many services are not wholly up. */
+  impaired?: number | undefined;
+  /** All of these are down. */
+  services?: string[] | undefined;
+}
+
+export interface DegradationOptions {
+  /**
+   * 'services': four levels, by 1, 2 and 3 services down. 'levels': five, by 1 impaired and 1, 2
+   * and 3 down. Default 'services'.
+   */
+  scheme?: 'services' | 'levels' | undefined;
+  /** Names of 1 to 64 letters, digits, dots, dashes or underscores. */
+  services?: Record<string, WatchedService> | undefined;
+  /** In place of the scheme's. */
+  rules?: DegradationRule[] | undefined;
+  /** The worst level at which each feature is still on. */
+  features?: Record<string, LevelName> | undefined;
+  /** ms for which a better level must have been good enough before it is taken, 0 to 86400000;
+   * default that of `interval`. A worse one is taken at once. */
+  hysteresis?: number | undefined;
+  /** ms between looks, 10 to 86400000, default 30000. Breakers are heard at once besides. */
+  interval?: number | undefined;
+  /** ms that a function may take, 1 to 86400000, default 5000. */
+  timeout?: number | undefined;
+}
+
+export interface LevelChange {
+  from: LevelName;
+  to: LevelName;
+  reason: string;
+  /** 'automatic', or who did it. */
+  by: string;
+}
+
+export interface DegradationSnapshot {
+  level: { name: LevelName; index: number };
+  /** What the rules say, also while a level is set by hand. */
+  automatic: { name: LevelName; index: number };
+  /** Whether the level is set by hand. */
+  manual: boolean;
+  reason: string;
+  by: string;
+  /** ISO 8601 */
+  since: string;
+  /** Good to bad. */
+  levels: LevelName[];
+  services: Record<string, ServiceCondition>;
+  features: Record<string, boolean>;
+  canAcceptOrders: boolean;
+  canSendNotifications: boolean;
+}
+
+export interface GuardOptions {
+  /** Only requests with these methods are looked at; for a read-only mode those that write.
+   * Default: all. */
+  methods?: string[] | undefined;
+  /** Seconds, an integer from 0 to 86400, default 60. */
+  retryAfter?: number | undefined;
+}
+
+export interface Degradation extends EventEmitter {
+  readonly level: { name: LevelName; index: number };
+  /** All levels, good to bad. */
+  readonly levels: LevelName[];
+  /** Follows the breakers, and looks now and every `interval`. Resolves after the first look. */
+  start (): Promise<void>;
+  stop (): void;
+  /**
+   * Keeps a level, whatever the rules say, until it is set to null.
+   * @param options.reason one line, at most 500 characters; null needs none
+   * @param options.by who does it, default 'operator'
+   * @throws TypeError or RangeError ERR_INVALID_OPTION
+   */
+  setLevel (name: LevelName, options: { reason: string; by?: string | undefined }):
+    { name: LevelName; index: number };
+  setLevel (name: null, options?: { reason?: string | undefined; by?: string | undefined }):
+    { name: LevelName; index: number };
+  /** @throws RangeError ERR_INVALID_OPTION when there is no such feature */
+  isEnabled (feature: string): boolean;
+  /** Whether the services 'midtrans' and 'database' are both watched and not down. */
+  canAcceptOrders (): boolean;
+  /** Whether one of the services 'smtp' and 'whatsapp' is watched and not down. */
+  canSendNotifications (): boolean;
+  /**
+   * Express middleware: while the feature is off, or the function says no, it answers 503 with
+   * problem+json (code ERR_DEGRADED), Retry-After and `retryAfter` in the body.
+   */
+  guard (
+    what: string | ((req: any) => boolean | Promise<boolean>), options?: GuardOptions
+  ): (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => Promise<void>;
+  snapshot (): DegradationSnapshot;
+
+  on (event: 'level', listener: (change: LevelChange) => void): this;
+  once (event: 'level', listener: (change: LevelChange) => void): this;
+  off (event: 'level', listener: (change: LevelChange) => void): this;
+}
+
+/** @throws TypeError or RangeError ERR_INVALID_OPTION */
+export function createDegradation (options?: DegradationOptions): Degradation;
