@@ -3,3 +3,4 @@ export * from './outbox';
 export * from './dead-letters';
 export * from './idempotency';
 export * from './payments';
+export * from './fleet';

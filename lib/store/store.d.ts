@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { SekeringError } from '../base/errors';
 import { DeadLetters } from './dead-letters';
+import { Fleet } from './fleet';
 import { Idempotency, IdempotencyOptions } from './idempotency';
 import { ChannelDefinition, Outbox } from './outbox';
 import { Payments, PaymentsOptions } from './payments';
@@ -48,6 +49,7 @@ export interface Store extends EventEmitter {
   readonly deadLetters: DeadLetters;
   readonly idempotency: Idempotency;
   readonly payments: Payments;
+  readonly fleet: Fleet;
   /** Runs `work` in one transaction: committed when its promise fulfils, else rolled back. */
   transaction<T> (work: (client: SqlClient) => Promise<T>): Promise<T>;
   /** One statement by itself. */

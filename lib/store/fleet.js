@@ -1,0 +1,193 @@
+'use strict';
+
+// Breakers that all hosts have in common, by one row of the database each. A transition of a host
+// is written and notified, and the others follow it. Who writes names the generation that it knew:
+// if another was faster, it follows that one instead. So of hosts that trip together one is heard,
+// and late news never undo newer ones. Nobody waits for anybody.
+
+const { randomUUID } = require('node:crypto');
+const { EventEmitter } = require('node:events');
+
+const { clearTimer, setTimer } = require('../base/clock');
+const { invalidOption } = require('../base/errors');
+const { checkNamespace } = require('../base/regions');
+
+const RETRY_MS_MIN = 500;
+const RETRY_MS_MAX = 30_000;
+
+const resetMs = ({ resetTimeout }) =>
+  typeof resetTimeout === 'number' ? resetTimeout : resetTimeout.initial;
+
+/** A breaker of this process in the fleet. */
+class Member {
+  constructor (breaker, name) {
+    this.breaker = breaker;
+    this.name = name;
+    this.generation = 0n;
+    /** What the database is to be told; undefined when it knows. */
+    this.untold = undefined;
+    this.isTelling = false;
+    this.isFollowing = false;
+    this.failures = 0;
+    this.timer = undefined;
+  }
+
+  /** Does what another host did; what the breaker emits meanwhile is no news to the others. */
+  follow (state) {
+    const { breaker } = this;
+    const isThere = state === 'open' ? !breaker.closed : breaker.closed;
+    if (isThere || breaker.isShutdown) return;
+    this.isFollowing = true;
+    try {
+      if (state === 'open') breaker.open();
+      else breaker.close();
+    } finally {
+      this.isFollowing = false;
+    }
+  }
+}
+
+class Fleet extends EventEmitter {
+  #database;
+  #table;
+  #channel;
+  #self = randomUUID();
+  #members = new Map();
+  #listening;
+  #stop = async () => {};
+
+  constructor ({ database }) {
+    super();
+    this.#database = database;
+    this.#table = `${database.schema}.fleet_breakers`;
+    this.#channel = `${database.schemaName}.fleet`.slice(0, 63);
+  }
+
+  async join (breaker, { namespace = 'default' } = {}) {
+    if (typeof breaker?.open !== 'function' || typeof breaker.on !== 'function') {
+      throw invalidOption('breaker', 'a CircuitBreaker', breaker);
+    }
+    checkNamespace(namespace);
+    const name = `${namespace}/${breaker.name}`;
+    if (this.#members.has(name)) {
+      throw invalidOption('breaker', 'one that has not joined by this name', breaker, RangeError);
+    }
+    const member = new Member(breaker, name);
+    this.#members.set(name, member);
+    member.onOpen = () => this.#moved(member, 'open');
+    member.onClose = () => this.#moved(member, 'closed');
+    breaker.on('open', member.onOpen).on('close', member.onClose);
+    this.#listening ??= this.#listen();
+    await this.#listening;
+    await this.#readAll([name]);
+  }
+
+  leave (breaker) {
+    const member = [...this.#members.values()].find(one => one.breaker === breaker);
+    if (member === undefined) return;
+    this.#members.delete(member.name);
+    clearTimer(member.timer);
+    breaker.off('open', member.onOpen).off('close', member.onClose);
+  }
+
+  async list () {
+    const { rows } = await this.#database.query(
+      `SELECT name, state, open_until, changed_at FROM ${this.#table} ORDER BY name`);
+    return rows.map(({ name, state, open_until: openUntil, changed_at: changedAt }) => {
+      const slash = name.indexOf('/');
+      return { namespace: name.slice(0, slash), name: name.slice(slash + 1), state, openUntil,
+        changedAt };
+    });
+  }
+
+  async close () {
+    for (const { breaker } of [...this.#members.values()]) this.leave(breaker);
+    await this.#listening;
+    await this.#stop();
+  }
+
+  async #listen () {
+    this.#stop = await this.#database.listen(this.#channel, payload => this.#heard(payload),
+      () => this.#readAll([...this.#members.keys()]));
+  }
+
+  #heard (payload) {
+    const { by, name, state, generation } = JSON.parse(payload);
+    if (by !== this.#self) this.#learn(this.#members.get(name), state, BigInt(generation));
+  }
+
+  #learn (member, state, generation, binds = true) {
+    if (member === undefined || generation <= member.generation) return;
+    member.generation = generation;
+    member.untold = undefined;
+    if (state === 'closed' || binds) member.follow(state);
+  }
+
+  async #readAll (names) {
+    try {
+      await this.#read(names);
+    } catch (error) {
+      this.emit('warning', error);
+    }
+  }
+
+  /** What happened meanwhile. An open circuit whose time is over binds nobody. */
+  async #read (names) {
+    const { rows } = await this.#database.query(`SELECT name, state, generation,
+      open_until > now() AS binds FROM ${this.#table} WHERE name = ANY($1)`, [names]);
+    for (const { name, state, generation, binds } of rows) {
+      this.#learn(this.#members.get(name), state, BigInt(generation), binds);
+    }
+  }
+
+  #moved (member, state) {
+    if (member.isFollowing) return;
+    member.untold = state;
+    if (!member.isTelling) this.#tell(member);
+  }
+
+  async #tell (member) {
+    clearTimer(member.timer);
+    member.isTelling = true;
+    try {
+      while (member.untold !== undefined) {
+        const state = member.untold;
+        await this.#write(member, state);
+        if (member.untold === state) member.untold = undefined;
+        member.failures = 0;
+      }
+    } catch (error) {
+      this.emit('warning', error);
+      const delay = Math.min(RETRY_MS_MIN * 2 ** member.failures, RETRY_MS_MAX);
+      member.failures++;
+      // Until then its state may have changed once more: then that is what is told.
+      member.timer = setTimer(() => this.#tell(member), delay, false);
+    } finally {
+      member.isTelling = false;
+    }
+  }
+
+  async #write (member, state) {
+    const { breaker, generation, name } = member;
+    const openMs = state === 'open' ? resetMs(breaker.options) : 0;
+    const { rows } = await this.#database.query(`
+      WITH moved AS (
+        INSERT INTO ${this.#table} AS b (name, state, open_until, generation)
+        VALUES ($1, $2, now() + $3 * interval '1 ms', $4::bigint + 1)
+        ON CONFLICT (name) DO UPDATE SET state = excluded.state, generation = excluded.generation,
+          open_until = excluded.open_until, changed_at = now()
+        WHERE b.generation = $4::bigint
+        RETURNING generation)
+      SELECT generation, pg_notify($5, json_build_object('by', $6::text,
+        'name', $1::text, 'state', $2::text, 'generation', generation::text)::text)
+      FROM moved`,
+    [name, state, openMs, String(generation), this.#channel, this.#self]);
+    if (rows.length === 0) await this.#read([name]);
+    else if (member.generation === generation) member.generation = BigInt(rows[0].generation);
+  }
+}
+
+/** @param {{ database: object }} parts */
+const createFleet = parts => new Fleet(parts);
+
+module.exports = { createFleet };

@@ -1,0 +1,139 @@
+'use strict';
+
+const { once } = require('node:events');
+
+const { CircuitBreaker } = require('../..');
+const { startTcpProxy } = require('../../lib/testing');
+const { createFleet } = require('../../lib/store/fleet');
+const { migrate } = require('../../lib/store/migrate');
+const { openDatabase } = require('../../lib/store/database');
+const { describeEngines, sharedPostgres } = require('../support/postgres');
+
+const OPTIONS = { name: 'midtrans', consecutiveFailures: 2, resetTimeout: 60_000 };
+
+const opened = [];
+
+afterEach(async () => {
+  for (const end of opened.splice(0).reverse()) await end();
+});
+
+async function openAt (place) {
+  const database = await openDatabase(place);
+  opened.push(() => database.close());
+  await migrate(database);
+  return database;
+}
+
+/** A host: a breaker of its own in a fleet of its own. */
+async function host (database, options = {}) {
+  const upstream = { isUp: false };
+  const breaker = new CircuitBreaker(async () => {
+    if (!upstream.isUp) throw new Error('down');
+  }, { ...OPTIONS, ...options });
+  const fleet = createFleet({ database });
+  await fleet.join(breaker);
+  opened.push(async () => {
+    breaker.shutdown();
+    await fleet.close();
+  });
+  const fail = async times => {
+    for (let i = 0; i < times; i++) await breaker.fire().catch(() => {});
+  };
+  return { breaker, fleet, upstream, fail };
+}
+
+describeEngines('a breaker of the fleet', ({ name, place }) => {
+  // Two connections where there can be two: PGlite has one process only.
+  async function twoDatabases () {
+    const where = await place();
+    const first = await openAt(where);
+    return name === 'pglite' ? [first, first] : [first, await openAt(where)];
+  }
+
+  test('what trips on one host opens on the other, and closes on both', async () => {
+    const [one, two] = await twoDatabases();
+    const a = await host(one, { resetTimeout: 50 });
+    const b = await host(two, { resetTimeout: 60_000 });
+    const isOpen = once(b.breaker, 'open');
+    await a.fail(2);
+    await isOpen;
+    expect(b.breaker.stats.failures).toBe(0);
+    if (!a.breaker.halfOpen) await once(a.breaker, 'halfOpen');
+    const isClosed = once(b.breaker, 'close');
+    a.upstream.isUp = true;
+    await a.breaker.fire();
+    await isClosed;
+    expect([a.breaker.closed, b.breaker.closed]).toEqual([true, true]);
+  });
+
+  test('a host that joins an open circuit opens', async () => {
+    const [one, two] = await twoDatabases();
+    const a = await host(one);
+    await a.fail(2);
+    await expect(listed(a.fleet)).resolves.toMatchObject(
+      [{ namespace: 'default', name: 'midtrans', state: 'open' }]);
+    const b = await host(two);
+    expect(b.breaker.opened).toBe(true);
+  });
+
+  test('two that trip at once make one transition, and nobody answers the echo', async () => {
+    const [one, two] = await twoDatabases();
+    const [a, b] = [await host(one), await host(two)];
+    await Promise.all([a.fail(2), b.fail(2)]);
+    await listed(a.fleet);
+    a.breaker.close();
+    if (!b.breaker.closed) await once(b.breaker, 'close');
+    const { rows } = await one.query(
+      `SELECT state, generation FROM ${one.schema}.fleet_breakers`);
+    expect(rows).toEqual([{ state: 'closed', generation: '2' }]);
+  });
+
+  test('one that has left goes on by itself', async () => {
+    const [one, two] = await twoDatabases();
+    const [a, b] = [await host(one), await host(two)];
+    a.fleet.leave(a.breaker);
+    await a.fail(2);
+    const c = await host(one, { name: 'other' });
+    await c.fail(2);
+    await listed(c.fleet);
+    expect(await b.fleet.list()).toMatchObject([{ name: 'other' }]);
+    expect(b.breaker.closed).toBe(true);
+  });
+
+  test('refuses what is no breaker, and the same name twice', async () => {
+    const [one] = await twoDatabases();
+    const { breaker, fleet } = await host(one);
+    await expect(fleet.join({})).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+    await expect(fleet.join(breaker)).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+    await expect(fleet.join(new CircuitBreaker(async () => {}), { namespace: 'a/b' }))
+      .rejects.toThrow(/namespace/);
+  });
+
+  /** The rows, once there are any: what a breaker does is written behind its back. */
+  async function listed (fleet) {
+    for (;;) {
+      const rows = await fleet.list();
+      if (rows.length > 0) return rows;
+    }
+  }
+});
+
+test('without the database each host goes on alone, and tells when it is back', async () => {
+  const url = await (await sharedPostgres()).createDatabase();
+  const direct = await openAt({ url });
+  const port = Number(new URL(url).port);
+  const proxy = await startTcpProxy({ target: port });
+  opened.push(() => proxy.close());
+  const cut = await openAt({ url: url.replace(`:${port}/`, `:${proxy.port}/`), timeout: 1000 });
+  const [a, b] = [await host(cut), await host(direct)];
+  proxy.set({ refuse: true });
+  proxy.cutAll();
+  const warned = once(a.fleet, 'warning');
+  a.fleet.on('warning', () => {});
+  await a.fail(2);
+  await warned;
+  expect([a.breaker.opened, b.breaker.opened]).toEqual([true, false]);
+  const isOpen = once(b.breaker, 'open');
+  proxy.set(null);
+  await isOpen;
+});
