@@ -1,21 +1,22 @@
 export { useVirtualClock } from './virtual-clock';
 export type { VirtualClock } from './virtual-clock';
 
+import type { FaultFrequency } from './midtrans-fake';
+
+export type { FaultFrequency };
 export {
   MidtransFake, MidtransFakeOptions, MidtransFault, MidtransFaults,
   MidtransNotificationOptions, MidtransOrder, MidtransTransaction, startMidtransFake
 } from './midtrans-fake';
 export { TcpFaults, TcpProxy, startTcpProxy } from './tcp-proxy';
 
-export interface SmtpFault {
+export interface SmtpFault extends FaultFrequency {
   stage: 'connect' | 'auth' | 'mail' | 'rcpt' | 'data';
   /** reply (default): an error code. drop, at data only: takes the message in, then cuts. */
   kind?: 'reply' | 'hang' | 'reset' | 'drop' | undefined;
   /** Of a reply, 400 to 599. */
   code?: number | undefined;
   message?: string | undefined;
-  /** Strikes each n-th time only, default 1. */
-  every?: number | undefined;
   /** Strikes an envelope the first time only, as greylisting does. */
   once?: boolean | undefined;
   /** Strikes these recipients only, at rcpt. */
@@ -59,7 +60,7 @@ export interface SmtpFakeOptions {
 /** Starts an SMTP server on loopback. Needs the package smtp-server. */
 export function startSmtpFake (options?: SmtpFakeOptions): Promise<SmtpFake>;
 
-export interface WhatsAppFault {
+export interface WhatsAppFault extends FaultFrequency {
   /**
    * code: refuses as the Cloud API does. status: refuses as Green API does. hang: never answers.
    * reset: cuts before the message is taken in. html: a page of a proxy in between. slow: takes it
@@ -73,13 +74,15 @@ export interface WhatsAppFault {
   message?: string | undefined;
   /** Of slow, ms; default 3000. */
   delayMs?: number | undefined;
-  /** Strikes each n-th message only, default 1. */
-  every?: number | undefined;
   /** Strikes a recipient the first time only. */
   once?: boolean | undefined;
   /** Strikes this one only: its digits, or a chat. */
   recipient?: string | undefined;
 }
+
+/** Of several the first that fits strikes; a kind or a code may stand for a fault. */
+export type WhatsAppFaults = WhatsAppFault | WhatsAppFault['kind'] | number | null |
+  Array<WhatsAppFault | WhatsAppFault['kind'] | number>;
 
 export interface WhatsAppMessage {
   api: 'cloud' | 'green';
@@ -106,7 +109,7 @@ export interface WhatsAppFake {
   readonly messages: WhatsAppMessage[];
   readonly counts: Record<'requests' | 'accepted' | 'refused' | 'unauthorized' | 'faulted', number>;
   /** Sets what goes wrong from now on, a number being a code; null mends everything. */
-  set (fault: WhatsAppFault | WhatsAppFault['kind'] | number | null): void;
+  set (fault: WhatsAppFaults): void;
   /** The body of a webhook with one status of a message. */
   statusOf (
     message: { id: string; to: string; reference?: string | undefined },
@@ -128,7 +131,7 @@ export interface WhatsAppFakeOptions {
   verifyToken?: string | undefined;
   instanceId?: string | undefined;
   token?: string | undefined;
-  fault?: WhatsAppFault | WhatsAppFault['kind'] | number | null | undefined;
+  fault?: WhatsAppFaults | undefined;
   latencyMs?: number | undefined;
   /** Refuses messages to one number that follow sooner, with 131056; ms, default 0. */
   recipientIntervalMs?: number | undefined;

@@ -2,7 +2,15 @@ export type MidtransOperation =
   | 'createTransaction' | 'charge' | 'capture' | 'status' | 'approve' | 'deny' | 'cancel'
   | 'expire' | 'refund' | 'directRefund';
 
-export interface MidtransFault {
+/** How often a fault strikes. */
+export interface FaultFrequency {
+  /** Each n-th time only, default 1. */
+  every?: number | undefined;
+  /** So many times, and then no more. */
+  times?: number | undefined;
+}
+
+export interface MidtransFault extends FaultFrequency {
   /**
    * hang: never answers. reset: cuts the connection before anything is made. error: a JSON error.
    * html: an error page of a proxy in between. slow: makes the order, late. drop: makes the order,
@@ -14,12 +22,8 @@ export interface MidtransFault {
   status?: number | undefined;
   /** Of slow, ms; default 3000. */
   delayMs?: number | undefined;
-  /** Strikes each n-th request only, default 1. */
-  every?: number | undefined;
   /** Strikes this call only. */
   on?: MidtransOperation | undefined;
-  /** Strikes so many times, and then no more. */
-  times?: number | undefined;
   /** Of the answer, Retry-After say. */
   headers?: Record<string, string> | undefined;
 }

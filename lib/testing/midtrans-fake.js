@@ -4,16 +4,15 @@
 // of what it made, and switches for the ways in which the real one fails.
 
 const crypto = require('node:crypto');
-const http = require('node:http');
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
-const { bag, boolean, number } = require('../base/options');
+const { boolean, number } = require('../base/options');
+const { HttpFake, answer, answerPage, bytesOf, parse, pause, startFake } = require('./http-fake');
 const { CoreLedger } = require('./midtrans-core');
-const { checkedFaults, faultAnswer, strikes } = require('./midtrans-faults');
+const { checkedFault, faultAnswer } = require('./midtrans-faults');
 const { notificationsOf, send } = require('./midtrans-notifier');
 
-const BODY_BYTES_MAX = 1 << 20;
 const ORDERS_MAX_DEFAULT = 1_000_000;
 const ORDER_ID = /^[A-Za-z0-9\-_~.]{1,50}$/;
 const LOG_MAX = 1000;
@@ -56,17 +55,6 @@ function sumOf (items) {
   return items.reduce((sum, item) => sum + item?.price * item?.quantity, 0);
 }
 
-async function textOf (request) {
-  const chunks = [];
-  let bytes = 0;
-  for await (const chunk of request) {
-    bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
 /** Which call a request is: { operation, id, core }; undefined if it is none. */
 function callOf (method, path) {
   if (path === '/snap/v1/transactions') {
@@ -91,15 +79,7 @@ function decoded (text) {
   }
 }
 
-function parsed (text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-class MidtransFake {
+class MidtransFake extends HttpFake {
   /** Every order made, by order_id, oldest first. Past `ordersMax` no more are made. */
   orders = new Map();
 
@@ -112,9 +92,7 @@ class MidtransFake {
   #core;
   #serverKey;
   #trueStatus;
-  #server;
   #credentials;
-  #faults = [];
   #latency;
   #ordersMax;
 
@@ -122,6 +100,7 @@ class MidtransFake {
     serverKey = 'SB-Mid-server-fake', fault, latencyMs = 0, ordersMax = ORDERS_MAX_DEFAULT,
     trueStatus = false, uniqueOrders = true, idempotency = true, fees = 0
   }) {
+    super(checkedFault, fault);
     if (typeof serverKey !== 'string' || serverKey === '') {
       throw invalidOption('serverKey', 'a non-empty string', serverKey);
     }
@@ -137,16 +116,6 @@ class MidtransFake {
       ordersMax,
       faultsOfOrder,
     });
-    this.set(fault);
-    this.#server = http.createServer((request, response) => {
-      this.#serve(request, response).catch(() => response.destroy());
-    });
-  }
-
-  /** Where it listens, as in `http://127.0.0.1:38211`, without a slash at the end. */
-  get url () {
-    const { address, family, port } = this.#server.address();
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
   /**
@@ -200,44 +169,16 @@ class MidtransFake {
     return send(url, this.notifications(orderId, options));
   }
 
-  /** The (first) fault in force, or null. */
-  get fault () {
-    return this.#faults[0]?.kind ?? null;
-  }
-
-  /**
-   * Sets what goes wrong from now on; null mends everything. Requests already left hanging stay so.
-   * @param {MidtransFault | string | Array | null} fault of several the first that fits strikes
-   */
-  set (fault) {
-    this.#faults = checkedFaults(fault);
-  }
-
-  listen (port, host) {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(port, host, () => resolve(this));
-    });
-  }
-
-  /** Stops listening and cuts every connection, the hanging ones too. */
-  close () {
-    return new Promise(resolve => {
-      this.#server.close(() => resolve());
-      this.#server.closeAllConnections();
-    });
-  }
-
-  async #serve (request, response) {
+  async _serve (request, response) {
     this.counts.requests += 1;
     const path = request.url.split('?', 1)[0];
     const call = callOf(request.method, path);
-    const fault = this.#faults.find(each => strikes(each, call)) ?? null;
+    const fault = this._strike(({ on }) => on === undefined || on === call?.operation);
     // The body is taken in first, as a server does: the caller has sent all of it when it fails.
-    const text = await textOf(request);
-    if (text === undefined) return this.#refuse(response, 413, 'Request body is too large');
+    const bytes = await bytesOf(request);
+    if (bytes === undefined) return this.#refuse(response, 413, 'Request body is too large');
+    const text = bytes.toString('utf8');
     this.#note(request, path, text);
-    if (fault !== null) this.counts.faulted += 1;
     switch (fault?.kind) {
       case 'hang': return;
       case 'reset': return request.socket.resetAndDestroy();
@@ -270,7 +211,7 @@ class MidtransFake {
       const message = { status_code: '401', status_message: UNAUTHORIZED };
       return [401, call.core ? message : { error_messages: [UNAUTHORIZED] }];
     }
-    const body = text === '' ? {} : parsed(text);
+    const body = text === '' ? {} : parse(text);
     if (call.core) return this.#coreAnswer(call, request, body, thinkingMs);
     if (thinkingMs > 0) await pause(thinkingMs);
     return this.#create(body);
@@ -329,23 +270,6 @@ class MidtransFake {
   }
 }
 
-function pause (ms) {
-  return new Promise(resolve => { clock.setTimer(resolve, ms, false); });
-}
-
-function answer (response, status, body, headers) {
-  if (response.destroyed) return;
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers });
-  response.end(JSON.stringify(body));
-}
-
-function answerPage (response, status) {
-  const reason = http.STATUS_CODES[status] ?? 'Error';
-  response.writeHead(status, { 'content-type': 'text/html' });
-  response.end(`<html>\n<head><title>${status} ${reason}</title></head>\n` +
-    `<body>\n<center><h1>${status} ${reason}</h1></center>\n</body>\n</html>\n`);
-}
-
 /**
  * Starts a Midtrans server. Snap: `POST /snap/v1/transactions` with Basic authentication answers
  * 201 `{ token, redirect_url }`, or `{ error_messages: [...] }` with the status that Midtrans uses.
@@ -367,10 +291,7 @@ function answerPage (response, status) {
  * @throws {TypeError | RangeError} ERR_INVALID_OPTION
  */
 async function startMidtransFake (options) {
-  const given = bag('options', options);
-  const { port = 0, host = '127.0.0.1' } = given;
-  number('port', port, { min: 0, max: 65535, integer: true });
-  return new MidtransFake(given).listen(port, host);
+  return startFake(MidtransFake, options);
 }
 
 module.exports = { startMidtransFake };

@@ -30,31 +30,15 @@ const SERVER_TROUBLE = "Sorry, we've encountered an unexpected error";
  * @property {object} [headers] of the answer, Retry-After say
  */
 
-function checkedFaults (faults) {
-  if (faults === null || faults === undefined) return [];
-  return (Array.isArray(faults) ? faults : [faults]).map(checkedFault);
-}
-
 function checkedFault (fault) {
   const given = typeof fault === 'string' ? { kind: fault } : bag('fault', fault);
   const kind = oneOf('fault.kind', given.kind, FAULT_KINDS);
-  const { delayMs = 3000, every = 1, times = Infinity, on, headers } = given;
+  const { delayMs = 3000, on, headers } = given;
   const { status = FAULT_STATUS_DEFAULT[kind] } = given;
   if (status !== undefined) number('fault.status', status, { min: 400, max: 599, integer: true });
   number('fault.delayMs', delayMs, { min: 0 });
-  number('fault.every', every, { min: 1, integer: true });
-  number('fault.times', times, { min: 1, integer: true });
   if (on !== undefined) oneOf('fault.on', on, OPERATIONS);
-  return { kind, status, delayMs, every, times, on, headers, seen: 0, struck: 0 };
-}
-
-/** Whether a fault strikes this request, which is counted. */
-function strikes (fault, call) {
-  if (fault.on !== undefined && fault.on !== call?.operation) return false;
-  fault.seen += 1;
-  if (fault.seen % fault.every !== 0 || fault.struck >= fault.times) return false;
-  fault.struck += 1;
-  return true;
+  return { kind, status, delayMs, on, headers };
 }
 
 /** The status and the body of an error that the fault makes. */
@@ -67,4 +51,4 @@ function faultAnswer ({ kind, status }, call) {
   return [kind === 'business' ? 200 : status, body];
 }
 
-module.exports = { checkedFaults, faultAnswer, strikes };
+module.exports = { checkedFault, faultAnswer };

@@ -7,6 +7,7 @@ const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { bag, number, oneOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
+const { Faults } = require('./faults');
 
 const MESSAGE_BYTES_MAX = 1 << 20;
 const MESSAGES_MAX_DEFAULT = 10_000;
@@ -24,33 +25,24 @@ const REPLY_DEFAULT = { connect: 421, auth: 454, mail: 451, rcpt: 450, data: 451
  * @property {number} [code] of a reply, 400 to 599 (a passing one of the stage by default)
  * @property {string} [message] of a reply
  * @property {number} [every] strikes each n-th time only (default 1: always)
+ * @property {number} [times] strikes so many times, and then no more
  * @property {boolean} [once] strikes an envelope (a recipient, at rcpt) the first time only, as
  *   greylisting does
  * @property {string[]} [recipients] strikes these recipients only, at rcpt; all others are taken
  */
 
 function checkedFault (fault) {
-  if (fault === null || fault === undefined) return null;
   const given = bag('fault', fault);
   const stage = oneOf('fault.stage', given.stage, STAGES);
-  const { kind = 'reply', code = REPLY_DEFAULT[stage], every = 1, once = false } = given;
+  const { kind = 'reply', code = REPLY_DEFAULT[stage] } = given;
   oneOf('fault.kind', kind, stage === 'data' ? KINDS : KINDS.filter(k => k !== 'drop'));
   number('fault.code', code, { min: 400, max: 599, integer: true });
-  number('fault.every', every, { min: 1, integer: true });
   const message = String(given.message ?? (code < 500 ? 'Try again later' : 'Refused'));
   const { recipients } = given;
   if (recipients !== undefined && (!Array.isArray(recipients) || stage !== 'rcpt')) {
     throw invalidOption('fault.recipients', 'an array of addresses, at rcpt', recipients);
   }
-  return {
-    stage, kind, code, message, every, once: Boolean(once), seen: 0, struck: new Set(),
-    recipients: recipients && new Set(recipients)
-  };
-}
-
-function checkedFaults (faults) {
-  const list = Array.isArray(faults) ? faults : [faults];
-  return list.map(checkedFault).filter(fault => fault !== null);
+  return { stage, kind, code, message, recipients: recipients && new Set(recipients) };
 }
 
 function replyOf ({ code, message }) {
@@ -76,7 +68,7 @@ class SmtpFake {
 
   #server;
   #sockets = new Map();
-  #faults = [];
+  #faults;
   #auth;
   #messagesMax;
   #latencyMs;
@@ -125,7 +117,7 @@ class SmtpFake {
 
   /** The stage of the (first) fault in force, or null. */
   get fault () {
-    return this.#faults[0]?.stage ?? null;
+    return this.#faults.first?.stage ?? null;
   }
 
   /**
@@ -133,7 +125,7 @@ class SmtpFake {
    * @param {SmtpFault | SmtpFault[] | null} fault
    */
   set (fault) {
-    this.#faults = checkedFaults(fault);
+    this.#faults = new Faults(fault, checkedFault);
   }
 
   listen (port, host) {
@@ -166,16 +158,10 @@ class SmtpFake {
 
   /** The fault that strikes here, or null. `key` tells one envelope from the other. */
   #strikes (stage, key) {
-    for (const fault of this.#faults) {
-      if (fault.stage !== stage || fault.struck.has(key)) continue;
-      if (fault.recipients !== undefined && !fault.recipients.has(key)) continue;
-      fault.seen += 1;
-      if (fault.seen % fault.every !== 0) continue;
-      if (fault.once) fault.struck.add(key);
-      this.counts.faulted += 1;
-      return fault;
-    }
-    return null;
+    const fault = this.#faults.strike(
+      ({ stage: at, recipients }) => at === stage && recipients?.has(key) !== false, key);
+    if (fault !== null) this.counts.faulted += 1;
+    return fault;
   }
 
   #stage (stage, session, key, done) {

@@ -8,8 +8,8 @@ const http = require('node:http');
 
 const clock = require('../base/clock');
 const { bag, number, oneOf } = require('../base/options');
+const { HttpFake, answer, answerPage, bytesOf, parse, pause, startFake } = require('./http-fake');
 
-const BODY_BYTES_MAX = 1 << 20;
 const MESSAGES_MAX_DEFAULT = 1_000_000;
 const KINDS = ['code', 'status', 'hang', 'reset', 'html', 'slow', 'drop'];
 
@@ -35,45 +35,22 @@ const SAYINGS = {
  * @property {string} [message]
  * @property {number} [delayMs] of slow (ms, default 3000)
  * @property {number} [every] strikes each n-th message only (default 1: all of them)
+ * @property {number} [times] strikes so many times, and then no more
  * @property {boolean} [once] strikes a recipient the first time only
  * @property {string} [recipient] strikes this one only: its digits, or a chat
  */
 
 function checkedFault (fault) {
-  if (fault === null || fault === undefined) return null;
   const given = typeof fault === 'number' ? { kind: 'code', code: fault }
     : typeof fault === 'string' ? { kind: fault } : bag('fault', fault);
   const kind = oneOf('fault.kind', given.kind, KINDS);
-  const { code, message, delayMs = 3000, every = 1, once = false, recipient } = given;
+  const { code, message, delayMs = 3000, recipient } = given;
   if (kind === 'code') number('fault.code', code, { min: 0, max: 999999, integer: true });
   const status = given.status ??
     (kind === 'html' ? 502 : kind === 'status' ? 500 : STATUS_OF_CODE[code] ?? 400);
   number('fault.status', status, { min: 200, max: 599, integer: true });
   number('fault.delayMs', delayMs, { min: 0 });
-  number('fault.every', every, { min: 1, integer: true });
-  return {
-    kind, code, status, message, delayMs, every, once: Boolean(once), recipient, seen: 0,
-    struck: new Set()
-  };
-}
-
-async function textOf (request) {
-  const chunks = [];
-  let bytes = 0;
-  for await (const chunk of request) {
-    bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
-function parse (text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  return { kind, code, status, message, delayMs, recipient };
 }
 
 function cloudError (code, message, status) {
@@ -86,16 +63,12 @@ function cloudError (code, message, status) {
   }];
 }
 
-const pause = ms => new Promise(resolve => { clock.setTimer(resolve, ms, false); });
-
-class WhatsAppFake {
+class WhatsAppFake extends HttpFake {
   /** What was taken in, oldest first: { api, id, to, reference, at, body }. */
   messages = [];
 
   counts = { requests: 0, accepted: 0, refused: 0, unauthorized: 0, faulted: 0 };
 
-  #server;
-  #fault = null;
   #options;
   // Number to when it last got a message.
   #last = new Map();
@@ -106,6 +79,7 @@ class WhatsAppFake {
       verifyToken = 'verify-token', instanceId = '1101000001', token = 'green-token', fault,
       latencyMs = 0, recipientIntervalMs = 0, messagesMax = MESSAGES_MAX_DEFAULT
     } = options;
+    super(checkedFault, fault);
     number('latencyMs', latencyMs, { min: 0 });
     number('recipientIntervalMs', recipientIntervalMs, { min: 0 });
     number('messagesMax', messagesMax, { min: 1, integer: true });
@@ -113,16 +87,6 @@ class WhatsAppFake {
       accessToken, phoneNumberId, appSecret, verifyToken, instanceId, token, latencyMs,
       recipientIntervalMs, messagesMax
     };
-    this.set(fault);
-    this.#server = http.createServer((request, response) => {
-      this.#serve(request, response).catch(() => response.destroy());
-    });
-  }
-
-  /** Where it listens, as in `http://127.0.0.1:38211`, for both APIs. */
-  get url () {
-    const { address, family, port } = this.#server.address();
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
   /** What a CloudApiClient needs to find it. */
@@ -135,34 +99,6 @@ class WhatsAppFake {
   get green () {
     const { instanceId, token } = this.#options;
     return { instanceId, token, baseUrl: this.url };
-  }
-
-  /** The kind of the fault in force, or null. */
-  get fault () {
-    return this.#fault?.kind ?? null;
-  }
-
-  /**
-   * Sets what goes wrong from now on; null mends everything. Requests left hanging stay so.
-   * @param {WhatsAppFault | string | number | null} fault
-   */
-  set (fault) {
-    this.#fault = checkedFault(fault);
-  }
-
-  listen (port, host) {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(port, host, () => resolve(this));
-    });
-  }
-
-  /** Stops listening and cuts every connection, the hanging ones too. */
-  close () {
-    return new Promise(resolve => {
-      this.#server.close(() => resolve());
-      this.#server.closeAllConnections();
-    });
   }
 
   // ---- Webhooks --------------------------------------------------------------------------------
@@ -210,13 +146,13 @@ class WhatsAppFake {
 
   // ---- Inside ----------------------------------------------------------------------------------
 
-  async #serve (request, response) {
+  async _serve (request, response) {
     this.counts.requests += 1;
-    const text = await textOf(request);
-    const call = this.#route(request, parse(text ?? ''));
+    const bytes = await bytesOf(request);
+    const call = this.#route(request, parse(bytes?.toString('utf8')));
     if (call.refusal !== undefined) return answer(response, ...call.refusal);
-    const fault = this.#strikes(call.to);
-    if (fault !== null) this.counts.faulted += 1;
+    const fault = this._strike(({ recipient: only }) => only === undefined || only === call.to,
+      call.to);
     const { api } = call;
     switch (fault?.kind) {
       case 'hang': return;
@@ -245,17 +181,6 @@ class WhatsAppFake {
   #refuse (response, [status, body]) {
     this.counts.refused += 1;
     answer(response, status, body);
-  }
-
-  /** The fault that strikes this message, or null. */
-  #strikes (to) {
-    const fault = this.#fault;
-    if (fault === null || fault.struck.has(to)) return null;
-    if (fault.recipient !== undefined && fault.recipient !== to) return null;
-    fault.seen += 1;
-    if (fault.seen % fault.every !== 0) return null;
-    if (fault.once) fault.struck.add(to);
-    return fault;
   }
 
   #isTooSoon (to) {
@@ -325,17 +250,6 @@ class WhatsAppFake {
   }
 }
 
-function answer (response, status, body) {
-  if (response.destroyed) return;
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' });
-  response.end(JSON.stringify(body));
-}
-
-function answerPage (response, status) {
-  response.writeHead(status, { 'content-type': 'text/html' });
-  response.end(`<html><body><h1>${status} ${http.STATUS_CODES[status] ?? ''}</h1></body></html>\n`);
-}
-
 /**
  * Starts the Cloud API (`POST /v23.0/{phoneNumberId}/messages`) and Green API
  * (`POST /waInstance{id}/sendMessage/{token}`) on one port of loopback.
@@ -353,10 +267,7 @@ function answerPage (response, status) {
  * @throws {TypeError | RangeError} ERR_INVALID_OPTION
  */
 async function startWhatsAppFake (options) {
-  const given = bag('options', options);
-  const { port = 0, host = '127.0.0.1' } = given;
-  number('port', port, { min: 0, max: 65535, integer: true });
-  return new WhatsAppFake(given).listen(port, host);
+  return startFake(WhatsAppFake, options);
 }
 
 module.exports = { startWhatsAppFake };
