@@ -3,17 +3,15 @@
 // PostgreSQL through pg. Whatever happens to a connection becomes a rejection or a warning: pg
 // emits 'error' on a client that nobody is using, which would end the process.
 
+const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { requirePeer } = require('../base/peer');
 const { Listener } = require('./database-listener');
-const { SqlClient, prefixOf, runTransaction, toStatement } = require('./sql-client');
+const { IDLE_MS, SqlClient, prefixOf, runTransaction, toStatement } = require('./sql-client');
 const { quote, readerOf } = require('./sql-text');
 const { StoreError, breaksConnection, storeError } = require('./store-errors');
 
 const FEATURE = 'sekering/store on PostgreSQL';
-
-// A transaction whose owner does nothing keeps locks from everybody else.
-const IDLE_IN_TRANSACTION_MS = 60_000;
 
 const TYPES = { getTypeParser: readerOf };
 
@@ -26,7 +24,8 @@ function makePool ({ url, connections, timeout }) {
       max: connections + 1,
       connectionTimeoutMillis: timeout,
       statement_timeout: timeout,
-      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+      // Of a process that has vanished; a living one is watched in runTransaction.
+      idle_in_transaction_session_timeout: 2 * IDLE_MS,
       keepAlive: true,
       allowExitOnIdle: true,
       application_name: 'sekering',
@@ -50,6 +49,7 @@ class PgDatabase {
   #listener;
   #closing;
   #watched = new WeakSet();
+  #leases = new Set();
 
   constructor ({ url, pool, connections, schema, timeout, onWarning }) {
     this.schemaName = schema;
@@ -59,7 +59,7 @@ class PgDatabase {
     this.#onWarning = onWarning;
     this.#isOwn = pool === undefined;
     this.#pool = pool ?? makePool({ url, connections, timeout });
-    this.#pool.on('error', this.#onError);
+    this.#pool.on('error', this.#onPoolError);
     this.#listener = new Listener({
       connect: () => this.#connect(), timeout, onWarning,
       disconnect: client => this.#release(client, true),
@@ -67,6 +67,8 @@ class PgDatabase {
   }
 
   #onError = error => this.#onWarning(storeError(error));
+  // Of an idle client both emit it.
+  #onPoolError = (error, client) => { if (!this.#watched.has(client)) this.#onError(error); };
 
   async query (text, values) {
     const statement = toStatement(text, values, this.prefix);
@@ -116,8 +118,16 @@ class PgDatabase {
 
   async #close () {
     await this.#listener.close();
-    if (this.#isOwn) await this.#pool.end();
-    else this.#pool.off('error', this.#onError);
+    if (this.#isOwn) {
+      // Whoever still works gets as long as any statement, and is then cut off.
+      const timer = setTimer(() => {
+        for (const { client } of this.#leases) client.connection.stream.destroy();
+      }, this.#timeout);
+      await this.#pool.end();
+      clearTimer(timer);
+    } else {
+      this.#pool.off('error', this.#onPoolError);
+    }
   }
 
   #checkOpen () {
@@ -149,20 +159,23 @@ class PgDatabase {
 
   async #use (work) {
     const lease = { client: await this.#connect(), isBroken: false };
+    this.#leases.add(lease);
     try {
       return await work(lease);
     } finally {
+      this.#leases.delete(lease);
       this.#release(lease.client, lease.isBroken);
     }
   }
 
-  async #run (lease, { name, text, values, script }, timeout = this.#timeout) {
+  async #run (lease, { name, text, values }, timeout = this.#timeout) {
     try {
-      const result = await lease.client.query({
+      const answer = await lease.client.query({
         name, text, values, types: TYPES, query_timeout: timeout,
       });
-      if (script) return undefined;
-      return { rows: result.rows, rowCount: result.rowCount ?? 0, command: result.command };
+      // Of several statements the last one's counts.
+      const { rows, rowCount, command } = Array.isArray(answer) ? answer.at(-1) : answer;
+      return { rows, rowCount: rowCount ?? 0, command };
     } catch (cause) {
       const error = storeError(cause);
       // A transaction that cannot be rolled back must not go back to the pool.

@@ -4,9 +4,14 @@
 
 const { createHash } = require('node:crypto');
 
+const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
+const { guarded } = require('../base/warn');
 const { toParameter } = require('./sql-text');
 const { StoreError } = require('./store-errors');
+
+// How long a transaction may go without a statement.
+const IDLE_MS = 60_000;
 
 /**
  * Reads what `query` was given: text and values, or an object with them and a name. Names are made
@@ -26,31 +31,74 @@ const prefixOf = schema => `${createHash('sha256').update(schema).digest('hex').
 /** A connection for as long as a transaction lasts. */
 class SqlClient {
   #run;
-  #ended = false;
+  #ended;
+  #afterCommit;
 
   /**
    * @param {object} database that it belongs to
    * @param {(statement: object) => Promise<{ rows: object[], rowCount: number }>} run
+   * @param {Array<() => void>} [afterCommit] where the transaction is ours
    */
-  constructor (database, run) {
+  constructor (database, run, afterCommit) {
     this.database = database;
     this.#run = run;
+    this.#afterCommit = afterCommit;
   }
 
   /** As `query` of the database, within the transaction. */
   async query (text, values) {
-    if (this.#ended) {
-      throw new StoreError('ERR_STORE_QUERY', 'This transaction has ended already');
-    }
+    if (this.#ended !== undefined) throw this.#ended;
     return this.#run(toStatement(text, values, this.database.prefix));
   }
 
   /** Several statements at once, without values. */
   async script (text) {
-    await this.#run({ text, script: true });
+    await this.#run({ text });
   }
 
-  end () { this.#ended = true; }
+  /**
+   * Calls back once the transaction is committed.
+   * @returns {boolean} false if that is not known here, as the transaction is the user's
+   */
+  onCommit (callback) {
+    this.#afterCommit?.push(callback);
+    return this.#afterCommit !== undefined;
+  }
+
+  end (error = refusal('This transaction has ended already')) { this.#ended ??= error; }
+}
+
+const refusal = message => new StoreError('ERR_STORE_QUERY', message);
+
+/** Tells when nothing has been asked for too long: a transaction keeps locks from all others. */
+class Idleness {
+  #timer;
+  #inFlight = 0;
+
+  constructor () {
+    this.promise = new Promise((resolve, reject) => { this.reject = reject; });
+    // It may come when nobody listens any more.
+    this.promise.catch(() => {});
+    this.#wait();
+  }
+
+  #wait () {
+    this.#timer = setTimer(() => this.reject(refusal('A transaction was rolled back, as it had ' +
+      `not asked anything for ${IDLE_MS} ms`)), IDLE_MS, false);
+  }
+
+  async during (work) {
+    clearTimer(this.#timer);
+    this.#inFlight++;
+    try {
+      return await work();
+    } finally {
+      this.#inFlight--;
+      if (this.#inFlight === 0) this.#wait();
+    }
+  }
+
+  stop () { clearTimer(this.#timer); }
 }
 
 /**
@@ -58,24 +106,30 @@ class SqlClient {
  * @param {(statement: object) => Promise<{ command: string }>} run
  */
 async function runTransaction (database, run, work) {
-  const client = new SqlClient(database, run);
-  await run({ text: 'BEGIN' });
+  const afterCommit = [];
+  const idleness = new Idleness();
+  const client = new SqlClient(database,
+    statement => idleness.during(() => run(statement)), afterCommit);
+  let result;
   try {
-    const result = await work(client);
+    await run({ text: 'BEGIN' });
+    result = await Promise.race([work(client), idleness.promise]);
     client.end();
     const { command } = await run({ text: 'COMMIT' });
     // The database commits nothing after a statement has failed, and does not call that an error.
     if (command === 'ROLLBACK') {
-      throw new StoreError('ERR_STORE_QUERY',
-        'Nothing was committed, as a statement of the transaction had failed');
+      throw refusal('Nothing was committed, as a statement of the transaction had failed');
     }
-    return result;
   } catch (error) {
     client.end();
     // The connection may be gone, and the transaction with it; what matters is the first error.
     await run({ text: 'ROLLBACK' }).catch(() => {});
     throw error;
+  } finally {
+    idleness.stop();
   }
+  for (const callback of afterCommit) guarded('A callback after a commit failed', callback);
+  return result;
 }
 
-module.exports = { SqlClient, prefixOf, runTransaction, toStatement };
+module.exports = { IDLE_MS, SqlClient, prefixOf, runTransaction, toStatement };

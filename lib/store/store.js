@@ -1,0 +1,86 @@
+'use strict';
+
+// The store: one database and all that is kept in it.
+
+const Emitter = require('../base/emitter');
+const { invalidOption } = require('../base/errors');
+const { bag, boolean } = require('../base/options');
+const { openDatabase } = require('./database');
+const { createDeadLetters } = require('./dead-letters');
+const { createFleet } = require('./fleet');
+const { createIdempotency } = require('./idempotency');
+const { migrate } = require('./migrate');
+const { createOutbox } = require('./outbox');
+const { createPayments } = require('./payments');
+const { cleanUp } = require('./retention');
+
+const OPTIONS = ['url', 'pool', 'directory', 'store', 'schema', 'migrate', 'connections', 'timeout',
+  'channels', 'idempotency', 'payments'];
+
+class Store extends Emitter {
+  #database;
+
+  constructor (database, { channels, idempotency, payments }) {
+    super();
+    this.#database = database;
+    this.outbox = createOutbox({ database, options: { channels } });
+    this.deadLetters = createDeadLetters({ database, outbox: this.outbox });
+    this.idempotency = createIdempotency({ database, options: idempotency });
+    this.payments = createPayments({
+      database, options: payments, outbox: this.outbox, deadLetters: this.deadLetters,
+    });
+    this.fleet = createFleet({ database });
+  }
+
+  get engine () { return this.#database.engine; }
+
+  async transaction (work) { return this.#database.transaction(work); }
+
+  async query (text, values) {
+    const { rows, rowCount } = await this.#database.query(text, values);
+    return { rows, rowCount };
+  }
+
+  async migrate () { return migrate(this.#database); }
+
+  async health () { return this.#database.health(); }
+
+  async cleanUp (options) { return cleanUp(this.#database, options); }
+
+  async close () {
+    await this.fleet.close();
+    await this.#database.close();
+  }
+}
+
+function checkOptions (options) {
+  for (const name of Object.keys(options)) {
+    if (OPTIONS.includes(name)) continue;
+    throw invalidOption(name, `no such option (there are ${OPTIONS.join(', ')})`, options[name],
+      RangeError);
+  }
+  if (options.migrate !== undefined) boolean('migrate', options.migrate);
+}
+
+/** Opens the store as the options say, and brings its schema up to date. */
+async function openStore (options) {
+  const given = bag('options', options);
+  checkOptions(given);
+  let store;
+  const early = [];
+  const database = await openDatabase({
+    ...given, onWarning: error => (store ? store.emit('warning', error) : early.push(error)),
+  });
+  try {
+    await migrate(database, { dryRun: given.migrate === false });
+    store = new Store(database, given);
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+  // Whoever waits for the store can listen by then.
+  if (early.length > 0) setImmediate(() => early.forEach(error => store.emit('warning', error)));
+  return store;
+}
+
+module.exports = { openStore };
