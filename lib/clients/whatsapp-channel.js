@@ -175,11 +175,14 @@ class WhatsAppChannel extends Emitter {
   /** A name of our own for a message, by which its later news is known again. */
   _newReference () { return crypto.randomUUID(); }
 
-  _slow (recipient) { this.#pacer.slow(recipient); }
+  _slow (recipient) {
+    if (recipient !== undefined) this.#pacer.slow(recipient);
+  }
 
   /**
    * Sends one message, again where that makes sense.
-   * @param {object} message { recipient, path, headers, body, reference }
+   * @param {object} message { recipient, path, headers, body, reference }; `timeout` is the least
+   *   time that an attempt is given (ms), `isRepeatable` whether it does no harm twice
    * @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise<{ answer: unknown, delivery: Delivery }>}
    */
@@ -223,7 +226,7 @@ class WhatsAppChannel extends Emitter {
 
   #isWorthAnother (error, delivery) {
     if (!(error instanceof WhatsAppError) || error.bail || REFUSALS.has(error.code)) return false;
-    return this.#resendAmbiguous || !delivery.ambiguous;
+    return this.#resendAmbiguous || !delivery.ambiguous || delivery.request.isRepeatable === true;
   }
 
   #throwIfPaused () {
@@ -234,7 +237,7 @@ class WhatsAppChannel extends Emitter {
   async #attempt (delivery, signal) {
     try {
       this.#throwIfPaused();
-      await this.#pacer.wait(delivery.recipient, signal);
+      if (delivery.recipient !== undefined) await this.#pacer.wait(delivery.recipient, signal);
       // In front of the breaker: whoever waited while it opened is not sent into the void.
       return await this.#bulkhead.execute(() => this.#pass(delivery, signal), { signal });
     } catch (error) {
@@ -260,20 +263,20 @@ class WhatsAppChannel extends Emitter {
     const { answer, failure } = outcome ?? {};
     if (failure === undefined) return answer;
     const { verdict } = failure;
-    if (verdict.kind === 'recipient') this.#pacer.slow(delivery.recipient);
+    if (verdict.kind === 'recipient') this._slow(delivery.recipient);
     if (verdict.pauses) this.pause(verdict.reason, failure);
     throw failure;
   }
 
   async #ask (delivery, signal) {
     const { origin, prefix } = this.#origin;
-    const { method = 'POST', path, headers, body } = delivery.request;
+    const { method = 'POST', path, headers, body, timeout = 0 } = delivery.request;
     let sent = false;
     let response;
     try {
       response = await this.#http.request(
         { origin, method, path: prefix + path, headers, body },
-        { timeoutMs: this.#timeout, signal, onSent: () => { sent = true; } });
+        { timeoutMs: Math.max(this.#timeout, timeout), signal, onSent: () => { sent = true; } });
     } catch (cause) {
       delivery.ambiguous ||= sent;
       throw signal?.aborted ? signal.reason : errorOfTransport(cause, sent);

@@ -8,6 +8,7 @@ const { presets } = require('../primitives/presets');
 const { Faults } = require('./input');
 const { WhatsAppChannel, secret } = require('./whatsapp-channel');
 const { classifyCloudError, errorOfAnswer, unreadable } = require('./whatsapp-errors');
+const { MEDIA_TYPES, checkFile, readUpload } = require('./whatsapp-media');
 const { NUMBER_TEXT, digitsOf } = require('./whatsapp-numbers');
 const { forged, handshake, isSigned, readWebhook } = require('./whatsapp-webhook');
 
@@ -16,6 +17,8 @@ const VERSION = 'v23.0';
 const BODY_CHARACTERS_MAX = 4096;
 const REFERENCE_CHARACTERS_MAX = 512;
 const MESSAGE_BYTES_MAX = 1 << 16;
+// A file takes longer than a message.
+const UPLOAD_TIMEOUT_MS = 60_000;
 const TYPES = ['text', 'template', 'image', 'audio', 'video', 'document', 'sticker', 'location',
   'contacts', 'interactive', 'reaction'];
 
@@ -42,6 +45,7 @@ function checkContent (faults, message) {
     faults.add(type, type === 'contacts' ? 'an array' : 'an object', content);
     return;
   }
+  if (MEDIA_TYPES.has(type)) checkFile(faults, type, content);
   if (type === 'text' && !isText(content.body, BODY_CHARACTERS_MAX)) {
     faults.add('text.body', `1 to ${BODY_CHARACTERS_MAX} characters`, content.body);
   }
@@ -170,6 +174,24 @@ class CloudApiClient extends WhatsAppChannel {
     const language = typeof template?.language === 'string'
       ? { code: template.language } : template?.language;
     return this.send({ to, type: 'template', template: { ...template, language } }, options);
+  }
+
+  /**
+   * Uploads a file, to be sent by its id: `{ to, type: 'image', image: { id: mediaId } }`. What
+   * goes wrong is tried again as with messages; an upload that got through twice harms nobody.
+   * @param {{ data: Uint8Array, type: string, filename?: string }} media `type` as in image/png
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<{ mediaId: string, attempts: number, response: object }>}
+   * @throws {TypeError} ERR_INVALID_INPUT with `faults`, before anything is sent
+   * @throws {WhatsAppError}
+   */
+  async uploadMedia (media, options) {
+    const { body, contentType } = readUpload(media);
+    const { answer, delivery: { attempts } } = await this._deliver({
+      path: `${this.#path}/media`, body, timeout: UPLOAD_TIMEOUT_MS, isRepeatable: true,
+      headers: { ...this.#headers, 'content-type': contentType },
+    }, options);
+    return { mediaId: answer.id, attempts, response: answer };
   }
 
   /**

@@ -104,7 +104,13 @@ export interface CallOptions {
 
 export interface WhatsAppEvents {
   /** Another attempt follows. */
-  retry: [{ reference: string; recipient: string; attempt: number; error: WhatsAppError }];
+  retry: [{
+    /** Of a message; undefined of an upload. */
+    reference: string | undefined;
+    recipient: string | undefined;
+    attempt: number;
+    error: WhatsAppError;
+  }];
   paused: [Pause];
   resumed: [{ reason: string }];
   /** No message gets through until somebody has seen to it. */
@@ -143,6 +149,13 @@ export interface CloudApiClientOptions extends WhatsAppChannelOptions {
   version?: string | undefined;
 }
 
+/** Either the id of an upload or a link. */
+export interface MediaContent {
+  id?: string | undefined;
+  link?: string | undefined;
+  caption?: string | undefined;
+}
+
 /** A message in the Cloud API's own form. */
 export interface CloudMessage {
   /** A number of E.164. */
@@ -153,9 +166,22 @@ export interface CloudMessage {
   template?: {
     name: string; language: { code: string }; components?: object[] | undefined;
   } | undefined;
+  image?: MediaContent | undefined;
+  audio?: MediaContent | undefined;
+  video?: MediaContent | undefined;
+  document?: MediaContent & { filename?: string | undefined } | undefined;
+  sticker?: MediaContent | undefined;
   /** Comes back as `reference` in the statuses; made unless given. */
   biz_opaque_callback_data?: string | undefined;
   [field: string]: unknown;
+}
+
+/** A file, up to 100 MiB; no stream: those cannot be sent twice. */
+export interface CloudMedia {
+  data: Uint8Array;
+  /** As in image/png. */
+  type: string;
+  filename?: string | undefined;
 }
 
 export interface MessageStatus {
@@ -194,6 +220,13 @@ export class CloudApiClient extends WhatsAppChannel {
   ): Promise<WhatsAppResult>;
   /** Whether the API answers and accepts the token. */
   ping (options?: CallOptions): Promise<{ ok: true }>;
+  /**
+   * Uploads a file, to be sent by its id: `{ to, type: 'image', image: { id: mediaId } }`. An attempt
+   * may take at least a minute. Rejects as `send` does.
+   */
+  uploadMedia (media: CloudMedia, options?: CallOptions): Promise<{
+    mediaId: string; attempts: number; response: any;
+  }>;
   /** What to answer a GET of `hub.mode` and its like with; undefined: 403. */
   handshake (query: object): string | undefined;
   verifySignature (rawBody: string | Uint8Array, header: string | undefined): boolean;

@@ -107,6 +107,8 @@ export interface WhatsAppFake {
   readonly fault: WhatsAppFault['kind'] | null;
   /** What was taken in, oldest first. */
   readonly messages: WhatsAppMessage[];
+  /** What was uploaded, by its id; the newest 1000. */
+  readonly media: Map<string, { id: string; type: string; filename: string; data: Buffer }>;
   readonly counts: Record<'requests' | 'accepted' | 'refused' | 'unauthorized' | 'faulted', number>;
   /** Sets what goes wrong from now on, a number being a code; null mends everything. */
   set (fault: WhatsAppFaults): void;

@@ -10,6 +10,9 @@ const clock = require('../base/clock');
 const { bag, number, oneOf } = require('../base/options');
 const { HttpFake, answer, answerPage, bytesOf, parse, pause, startFake } = require('./http-fake');
 
+const MEDIA_BYTES_MAX = 1 << 24;
+const MEDIA_MAX = 1000;
+const MEDIA_KINDS = ['image', 'audio', 'video', 'document', 'sticker'];
 const MESSAGES_MAX_DEFAULT = 1_000_000;
 const KINDS = ['code', 'status', 'hang', 'reset', 'html', 'slow', 'drop'];
 
@@ -63,9 +66,26 @@ function cloudError (code, message, status) {
   }];
 }
 
+/** What a form says, with the file in it; undefined if it cannot be read. */
+async function formOf (bytes, type) {
+  try {
+    const headers = { 'content-type': type };
+    const form = await new Response(bytes, { headers }).formData();
+    const file = form.get('file');
+    if (form.get('messaging_product') !== 'whatsapp' || typeof file?.name !== 'string') return {};
+    const data = Buffer.from(await file.arrayBuffer());
+    return { file: { type: form.get('type') ?? file.type, filename: file.name, data } };
+  } catch {
+    return undefined;
+  }
+}
+
 class WhatsAppFake extends HttpFake {
   /** What was taken in, oldest first: { api, id, to, reference, at, body }. */
   messages = [];
+
+  /** What was uploaded, by its id: { id, type, filename, data }. The newest 1000. */
+  media = new Map();
 
   counts = { requests: 0, accepted: 0, refused: 0, unauthorized: 0, faulted: 0 };
 
@@ -148,12 +168,13 @@ class WhatsAppFake extends HttpFake {
 
   async _serve (request, response) {
     this.counts.requests += 1;
-    const bytes = await bytesOf(request);
-    const call = this.#route(request, parse(bytes?.toString('utf8')));
+    const bytes = await bytesOf(request, MEDIA_BYTES_MAX);
+    const type = request.headers['content-type'] ?? '';
+    const form = /^multipart/.test(type) ? await formOf(bytes, type) : undefined;
+    const call = this.#route(request, form ?? parse(bytes?.toString('utf8')));
     if (call.refusal !== undefined) return answer(response, ...call.refusal);
     const fault = this._strike(({ recipient: only }) => only === undefined || only === call.to,
       call.to);
-    const { api } = call;
     switch (fault?.kind) {
       case 'hang': return;
       case 'reset': return request.socket.resetAndDestroy();
@@ -163,19 +184,14 @@ class WhatsAppFake extends HttpFake {
       case 'status': return this.#refuse(response, this.#greenError(request, fault));
       case 'slow': await pause(fault.delayMs); break;
       case 'drop':
-        this.#accept(call);
+        call.accept();
         return request.socket.resetAndDestroy();
     }
     if (this.#options.latencyMs > 0) await pause(this.#options.latencyMs);
-    if (call.to === undefined) return answer(response, 200, call.body);
-    if (api === 'cloud' && this.#isTooSoon(call.to)) {
+    if (call.api === 'cloud' && this.#isTooSoon(call.to)) {
       return this.#refuse(response, cloudError(131056, 'Pair rate limit hit'));
     }
-    const { id } = this.#accept(call);
-    answer(response, 200, api === 'green' ? { idMessage: id } : {
-      messaging_product: 'whatsapp', contacts: [{ input: call.to, wa_id: call.to }],
-      messages: [{ id }]
-    });
+    answer(response, 200, call.accept());
   }
 
   #refuse (response, [status, body]) {
@@ -189,16 +205,20 @@ class WhatsAppFake extends HttpFake {
     return last !== undefined && clock.now() - last < recipientIntervalMs;
   }
 
-  #accept ({ api, to, body }) {
-    const message = {
-      api, to, body, at: clock.wall(), reference: body.biz_opaque_callback_data,
-      id: api === 'cloud' ? `wamid.${crypto.randomUUID()}` : crypto.randomBytes(8).toString('hex')
-    };
+  #take (api, id, to, body) {
+    const reference = body.biz_opaque_callback_data;
+    const message = { api, to, body, at: clock.wall(), reference, id };
     this.counts.accepted += 1;
     this.#last.set(to, clock.now());
     this.messages.push(message);
     if (this.messages.length > this.#options.messagesMax) this.messages.shift();
-    return message;
+  }
+
+  #store (file) {
+    const id = String(crypto.randomInt(1e12, 1e14));
+    this.media.set(id, { id, ...file });
+    if (this.media.size > MEDIA_MAX) this.media.delete(this.media.keys().next().value);
+    return { id };
   }
 
   #route (request, body) {
@@ -217,12 +237,29 @@ class WhatsAppFake extends HttpFake {
       return { refusal: cloudError(190, 'Invalid OAuth access token') };
     }
     if (id !== phoneNumberId) return { refusal: cloudError(100, 'Object does not exist') };
-    if (request.method === 'GET') return { api: 'cloud', body: { id } };
+    if (request.method === 'GET') return { api: 'cloud', accept: () => ({ id }) };
+    if (rest === '/media' && body?.file !== undefined) {
+      return { api: 'cloud', accept: () => this.#store(body.file) };
+    }
     if (rest !== '/messages' || body?.messaging_product !== 'whatsapp' || !body.to || !body.type) {
       this.counts.refused += 1;
       return { refusal: cloudError(100, 'Invalid parameter') };
     }
-    return { api: 'cloud', to: String(body.to).replace(/^\+/, ''), body };
+    const mediaId = MEDIA_KINDS.includes(body.type) ? body[body.type]?.id : undefined;
+    if (mediaId !== undefined && !this.media.has(mediaId)) {
+      this.counts.refused += 1;
+      return { refusal: cloudError(100, `No media with the id ${mediaId}`) };
+    }
+    const to = String(body.to).replace(/^\+/, '');
+    const accept = () => {
+      const messageId = `wamid.${crypto.randomUUID()}`;
+      this.#take('cloud', messageId, to, body);
+      return {
+        messaging_product: 'whatsapp', contacts: [{ input: to, wa_id: to }],
+        messages: [{ id: messageId }]
+      };
+    };
+    return { api: 'cloud', to, accept };
   }
 
   #routeGreen (request, [, id, method, token], body) {
@@ -232,13 +269,18 @@ class WhatsAppFake extends HttpFake {
       return { refusal: this.#greenError(request, { status: 401 }) };
     }
     if (method === 'getStateInstance') {
-      return { api: 'green', body: { stateInstance: 'authorized' } };
+      return { api: 'green', accept: () => ({ stateInstance: 'authorized' }) };
     }
     if (method !== 'sendMessage' || !body?.chatId || !body.message) {
       this.counts.refused += 1;
       return { refusal: this.#greenError(request, { status: 400, message: 'Validation failed' }) };
     }
-    return { api: 'green', to: body.chatId, body };
+    const accept = () => {
+      const idMessage = crypto.randomBytes(8).toString('hex');
+      this.#take('green', idMessage, body.chatId, body);
+      return { idMessage };
+    };
+    return { api: 'green', to: body.chatId, accept };
   }
 
   // The real one names the path, and with it the token.

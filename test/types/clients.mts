@@ -30,6 +30,8 @@ const fake = await startWhatsAppFake({ fault: 131056 });
 const cloud = new CloudApiClient({ ...fake.cloud, resumeAfter: 60_000 });
 const sent: WhatsAppResult = await cloud.sendTemplate('+6281234567890',
   { name: 'tickets', language: 'id' });
+const { mediaId } = await cloud.uploadMedia({ data: Buffer.from('%PDF'), type: 'application/pdf' });
+await cloud.send({ to: '+6281234567890', type: 'document', document: { id: mediaId } });
 cloud.on('status', ({ reference, errors }) => console.log(reference, errors[0]?.verdict.kind));
 const text: string | undefined = cloud.handshake({ 'hub.mode': 'subscribe' });
 const green = new GreenApiClient({ ...fake.green, breaker: false });
