@@ -85,4 +85,4 @@ function levelActions (degradation) {
   }];
 }
 
-module.exports = { breakerActions, levelActions };
+module.exports = { breakerActions, levelActions, listBreakers: list };

@@ -1,1 +1,3 @@
+export * from './breaker-middleware';
+export * from './health-routes';
 export * from './problem';

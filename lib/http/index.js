@@ -6,6 +6,8 @@
 const { defineLazy } = require('../base/lazy');
 
 defineLazy(exports, {
+  createBreakerMiddleware: () => require('./breaker-middleware').createBreakerMiddleware,
+  createHealthRouter: () => require('./health-routes').createHealthRouter,
   notFound: () => require('./problem').notFound,
   problem: () => require('./problem').problem,
   problemHandler: () => require('./problem').problemHandler,
@@ -15,6 +17,8 @@ defineLazy(exports, {
 // Never runs. Node.js reads from here which names an ES module can import.
 /* eslint-disable no-undef */
 0 && (module.exports = {
+  createBreakerMiddleware,
+  createHealthRouter,
   notFound,
   problem,
   problemHandler,
