@@ -95,6 +95,15 @@ function statusOf (error) {
   return undefined;
 }
 
+/** As judge, of an error and its causes: the first of them that says something. */
+function judgeChain (error, statuses, codes) {
+  for (const part of chain(error)) {
+    const verdict = judge(part, statuses, codes);
+    if (verdict !== undefined) return verdict;
+  }
+  return undefined;
+}
+
 function checkStatus (status) {
   if (/^[1-5]xx$/.test(status)) return;
   if (Number.isInteger(status) && status >= 100 && status <= 599) return;
@@ -154,11 +163,7 @@ function retryOn (options) {
   return (error, attempt) => {
     const own = predicate?.(error, attempt);
     if (own !== undefined && own !== null) return Boolean(own);
-    for (const part of chain(error)) {
-      const verdict = judge(part, statuses, codes);
-      if (verdict !== undefined) return verdict;
-    }
-    return false;
+    return judgeChain(error, statuses, codes) ?? false;
   };
 }
 
@@ -166,6 +171,12 @@ const byDefault = retryOn();
 
 /** Whether an error is worth another attempt: retryOn() without options. */
 const isRetryable = error => byDefault(error);
+
+const STATUSES = new Set(RETRYABLE_STATUSES);
+const CODES = new Set(NETWORK_CODES);
+
+/** As isRetryable, but undefined for an error that does not say. */
+const verdictOf = error => judgeChain(error, STATUSES, CODES);
 
 /** A header of whatever kind of headers it is. */
 function header (headers, name) {
@@ -204,4 +215,6 @@ function retryAfterMs (error) {
   return undefined;
 }
 
-module.exports = { RetryableError, NonRetryableError, isRetryable, retryOn, retryAfterMs };
+module.exports = {
+  RetryableError, NonRetryableError, isRetryable, retryOn, retryAfterMs, verdictOf,
+};

@@ -1,0 +1,66 @@
+'use strict';
+
+// Many small writes as few large ones, without a delay: while one statement is under way, those
+// that come meanwhile are gathered for the next. A lone one goes at once.
+
+class Batcher {
+  #write;
+  #countMax;
+  #weightMax;
+  #writersMax;
+  #writers = 0;
+  #line = [];
+
+  /**
+   * @param {(items: object[]) => Promise<unknown[]>} write gives an answer for each item, in order
+   * @param {{ count: number, weight?: number, writers?: number }} limits of one statement: items,
+   *   the sum of their `weight`s; and how many statements may be under way at once, default 1
+   */
+  constructor (write, { count, weight = Infinity, writers = 1 }) {
+    this.#write = write;
+    this.#countMax = count;
+    this.#weightMax = weight;
+    this.#writersMax = writers;
+  }
+
+  /** Items that wait for a statement. */
+  get waiting () { return this.#line.length; }
+
+  /** @returns {Promise<unknown>} the answer for this item; rejects as its statement does */
+  add (item) {
+    return new Promise((resolve, reject) => {
+      this.#line.push({ item, resolve, reject });
+      if (this.#writers < this.#writersMax) {
+        this.#writers++;
+        // All that is added in this turn of the loop goes together.
+        queueMicrotask(() => this.#work());
+      }
+    });
+  }
+
+  async #work () {
+    while (this.#line.length > 0) {
+      const entries = this.#take();
+      try {
+        const answers = await this.#write(entries.map(({ item }) => item));
+        entries.forEach(({ resolve }, i) => resolve(answers[i]));
+      } catch (error) {
+        entries.forEach(({ reject }) => reject(error));
+      }
+    }
+    this.#writers--;
+  }
+
+  #take () {
+    let weight = 0;
+    let count = 0;
+    while (count < this.#line.length && count < this.#countMax) {
+      weight += this.#line[count].item.weight ?? 0;
+      if (count > 0 && weight > this.#weightMax) break;
+      count++;
+    }
+    return this.#line.splice(0, count);
+  }
+}
+
+module.exports = { Batcher };

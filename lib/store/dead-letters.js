@@ -1,0 +1,244 @@
+'use strict';
+
+// Dead letters: messages that cannot be sent, or could not, until somebody decides about them.
+
+const Emitter = require('../base/emitter');
+const { invalidOption } = require('../base/errors');
+const { bag, func, number } = require('../base/options');
+const { conditions, isId } = require('./outbox-filter');
+const { LETTER_COLUMNS } = require('./outbox-sql');
+const { clean } = require('./outbox-verdict');
+const { StoreError } = require('./store-errors');
+
+const BATCH = 1000;
+const LIMIT_MAX = 1_000_000;
+const PAGE = 100;
+// A key may be taken between the look at it and the retry.
+const RETRY_ROUNDS = 3;
+const UNIQUE_VIOLATION = '23505';
+
+const WAITING = "('PENDING', 'SENDING', 'RETRYING')";
+
+// As it was when it came in; an old error stays to be seen.
+const REVIVED = `status = 'PENDING', attempt_count = 0, crash_count = 0, died_at = NULL,
+  dead_kind = NULL, dead_reason = NULL`;
+
+const isFree = (table, key) => `(${key} IS NULL OR NOT EXISTS (
+  SELECT FROM ${table} w WHERE w.dedupe_key = ${key} AND w.status IN ${WAITING}))`;
+
+class DeadLetters extends Emitter {
+  #database;
+  #outbox;
+  #table;
+
+  constructor (database, outbox) {
+    super();
+    this.#database = database;
+    this.#outbox = outbox;
+    this.#table = `${database.schema}.notification_outbox`;
+    outbox.events.on('dead', letter => this.emit('arrival', letter));
+  }
+
+  async add (given, reason, options) {
+    const { kind = 'ERR_OUTBOX_GIVEN_UP', client } = bag('options', options);
+    const values = [clean(kind, 100), clean(reason)];
+    const target = client === undefined ? this.#database : this.#database.wrap(client);
+    const { rows: [letter] } = typeof given === 'string'
+      ? await this.#bury(target, given, values)
+      : await this.#outbox.insertDead(target, given, values);
+    if (letter === undefined) {
+      throw new StoreError('ERR_OUTBOX_MESSAGE', 'There is no waiting message with this id');
+    }
+    const arrive = () => this.emit('arrival', letter);
+    if (target.onCommit === undefined || !target.onCommit(arrive)) arrive();
+    return letter;
+  }
+
+  #bury (target, id, values) {
+    return target.query(`UPDATE ${this.#table} o SET status = 'DLQ', died_at = now(),
+        dead_kind = $2, dead_reason = $3
+      WHERE id = $1 AND status IN ('PENDING', 'RETRYING') RETURNING ${LETTER_COLUMNS}`,
+    [isId(id) ? id : '0', ...values]);
+  }
+
+  async list (filter) {
+    const { limit = PAGE, ...given } = bag('filter', filter);
+    number('limit', limit, { min: 1, max: 1000, integer: true });
+    return this.#page(given, 'DESC', limit);
+  }
+
+  async #page (filter, direction, limit) {
+    const where = this.#where(filter);
+    const { rows } = await this.#database.query(`SELECT ${LETTER_COLUMNS} FROM ${this.#table} o
+      WHERE ${where.text} ORDER BY id ${direction} LIMIT ${limit}`, where.values);
+    return rows;
+  }
+
+  async get (id) {
+    const [letter] = isId(id) ? await this.#page({ ids: [id] }, 'DESC', 1) : [];
+    return letter;
+  }
+
+  async count (filter) {
+    const where = this.#where(bag('filter', filter));
+    const { rows: [{ count }] } = await this.#database.query(
+      `SELECT count(*)::float8 AS count FROM ${this.#table} o WHERE ${where.text}`, where.values);
+    return count;
+  }
+
+  async summary () {
+    const { rows } = await this.#database.query(`SELECT channel, dead_kind AS kind,
+        count(*)::float8 AS count
+      FROM ${this.#table} WHERE status = 'DLQ' GROUP BY channel, dead_kind ORDER BY 1, 2`);
+    return rows;
+  }
+
+  async retry (id) {
+    if (!isId(id)) return false;
+    const { retried } = await this.retryMany({ ids: [id] });
+    return retried === 1;
+  }
+
+  async retryMany (filter) {
+    const { limit = LIMIT_MAX, rate = Infinity, ...given } = bag('filter', filter);
+    number('limit', limit, { min: 1, max: LIMIT_MAX, integer: true });
+    number('rate', rate, { min: 0.001 });
+    let retried = 0;
+    for (let last = '0'; retried < limit;) {
+      const size = Math.min(BATCH, limit - retried);
+      const batch = await this.#retryBatch(given, { last, size, rate, before: retried });
+      retried += batch.retried;
+      if (batch.channels !== null) this.#outbox.announce(batch.channels);
+      if (batch.seen < size) break;
+      last = batch.last;
+    }
+    return { retried };
+  }
+
+  async #retryBatch (filter, batch) {
+    for (let round = 1; ; round++) {
+      try {
+        return await this.#tryRetryBatch(filter, batch);
+      } catch (error) {
+        if (error.sqlState !== UNIQUE_VIOLATION || round === RETRY_ROUNDS) throw error;
+      }
+    }
+  }
+
+  /** Of several with the same key, and where one waits already, no second one is revived. */
+  async #tryRetryBatch (filter, { last, size, rate, before }) {
+    const where = this.#where(filter);
+    where.add('id > ?', last);
+    where.values.push(size, before, rate === Infinity ? 0 : 1000 / rate);
+    const [limit, offset, gap] = [-2, -1, 0].map(i => `$${where.values.length + i}`);
+    const { rows: [answer] } = await this.#database.query(`
+      WITH chosen AS MATERIALIZED (
+        SELECT id, dedupe_key FROM ${this.#table} o WHERE ${where.text}
+        ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED
+      ), numbered AS (
+        SELECT id, row_number() OVER (ORDER BY id) - 1 + ${offset} AS place FROM (
+          SELECT *, row_number() OVER (PARTITION BY dedupe_key ORDER BY id) AS copy FROM chosen
+        ) c WHERE (copy = 1 OR dedupe_key IS NULL) AND ${isFree(this.#table, 'c.dedupe_key')}
+      ), moved AS (
+        UPDATE ${this.#table} o SET ${REVIVED},
+          next_retry_at = now() + place * ${gap}::float8 * interval '1 ms'
+        FROM numbered WHERE o.id = numbered.id RETURNING o.channel
+      )
+      SELECT (SELECT max(id) FROM chosen) AS last, (SELECT count(*)::int FROM chosen) AS seen,
+        (SELECT count(*)::int FROM moved) AS retried,
+        (SELECT json_agg(DISTINCT channel) FROM moved) AS channels`, where.values);
+    return answer;
+  }
+
+  async recover (strategies, options) {
+    const { limit = BATCH } = bag('options', options);
+    number('limit', limit, { min: 1, max: LIMIT_MAX, integer: true });
+    for (const [kind, strategy] of Object.entries(bag('strategies', strategies))) {
+      func(`strategies.${kind}`, strategy);
+    }
+    const counts = { retried: 0, dropped: 0, replaced: 0, kept: 0, failed: 0 };
+    let last = '0';
+    for (let left = limit; left > 0;) {
+      const page = await this.#page({ after: last }, 'ASC', Math.min(left, PAGE));
+      for (const letter of page) {
+        const strategy = strategies[letter.kind] ?? strategies['*'];
+        counts[strategy === undefined ? 'kept' : await this.#recoverOne(letter, strategy)]++;
+      }
+      if (page.length < Math.min(left, PAGE)) break;
+      left -= page.length;
+      last = page.at(-1).id;
+    }
+    return counts;
+  }
+
+  /** @returns {Promise<string>} which count it belongs to */
+  async #recoverOne (letter, strategy) {
+    try {
+      const decision = await strategy(letter);
+      if (decision === 'keep') return 'kept';
+      if (decision === 'retry') return await this.retry(letter.id) ? 'retried' : 'kept';
+      if (decision === 'drop') {
+        return await this.#drop(this.#database, letter.id) ? 'dropped' : 'kept';
+      }
+      if (decision === null || typeof decision !== 'object') {
+        throw invalidOption('a strategy', "'retry', 'drop', 'keep' or a message", decision);
+      }
+      return await this.#replace(letter, decision) ? 'replaced' : 'kept';
+    } catch (error) {
+      this.emit('warning', error);
+      return 'failed';
+    }
+  }
+
+  #replace (letter, message) {
+    return this.#database.transaction(async client => {
+      if (!await this.#drop(client, letter.id)) return false;
+      await this.#outbox.enqueue(message, { client });
+      return true;
+    });
+  }
+
+  async #drop (target, id) {
+    const { rowCount } = await target.query(
+      `UPDATE ${this.#table} SET status = 'CANCELLED' WHERE id = $1 AND status = 'DLQ'`, [id]);
+    return rowCount === 1;
+  }
+
+  async purge (filter) {
+    const { olderThan, ...given } = bag('filter', filter);
+    const where = this.#where(given);
+    if (olderThan !== undefined) {
+      number('olderThan', olderThan, { min: 0, unit: 'ms' });
+      where.add("died_at < now() - ? * interval '1 ms'", olderThan);
+    }
+    let purged = 0;
+    for (;;) {
+      const { rowCount } = await this.#database.query(`DELETE FROM ${this.#table}
+        WHERE id = ANY (ARRAY(SELECT id FROM ${this.#table} o WHERE ${where.text}
+          ORDER BY id LIMIT ${BATCH} FOR UPDATE SKIP LOCKED))`, where.values);
+      purged += rowCount;
+      if (rowCount < BATCH) return purged;
+    }
+  }
+
+  #where ({ kind, ids, ...filter }) {
+    const where = conditions(filter);
+    where.add("status = 'DLQ'");
+    if (kind !== undefined) where.add('dead_kind = ?', String(kind));
+    if (ids !== undefined) {
+      if (!Array.isArray(ids)) throw invalidOption('ids', 'a list of ids', ids);
+      where.add('id = ANY (?::bigint[])', ids.filter(isId));
+    }
+    return where;
+  }
+}
+
+/**
+ * @param {{ database: object, outbox: object }} parts
+ * @returns {DeadLetters}
+ */
+function createDeadLetters ({ database, outbox }) {
+  return new DeadLetters(database, outbox);
+}
+
+module.exports = { createDeadLetters };

@@ -1,0 +1,93 @@
+'use strict';
+
+// A message in a worker's hands.
+
+const clock = require('../base/clock');
+const { fill } = require('./template');
+
+/** By urgency, then by when it was due, then by age: ids are numbers as text. */
+function order ({ message: a }, { message: b }) {
+  return b.priority - a.priority || a.nextRetryAt - b.nextRetryAt ||
+    a.id.length - b.id.length || (a.id < b.id ? -1 : 1);
+}
+
+/** What a sender is told besides the message. The signal is made when it is asked for. */
+class Context {
+  #controller;
+  #reason;
+
+  constructor (attempt) {
+    this.attempt = attempt;
+  }
+
+  get signal () {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  abort (reason) {
+    this.#reason ??= reason;
+    this.#controller?.abort(this.#reason);
+  }
+}
+
+function timedOut (ms) {
+  const error = new Error(`No answer within ${ms} ms`);
+  error.name = 'TimeoutError';
+  error.code = 'ETIMEDOUT';
+  return error;
+}
+
+class Job {
+  #context;
+
+  /**
+   * @param {object} row as it was claimed
+   * @param {number} token of the claim
+   * @param {number} leaseEnds by our clock
+   */
+  constructor ({ crashCount, ...message }, token, leaseEnds) {
+    this.message = message;
+    this.token = token;
+    this.leaseEnds = leaseEnds;
+    /** How often a worker died while it held the message. */
+    this.crashes = crashCount - 1;
+    message.reference = `${message.id}.${message.createdAt.getTime().toString(36)}`;
+  }
+
+  static order = order;
+
+  get isSuspect () { return this.crashes > 0; }
+
+  /**
+   * Sends the message.
+   * @returns {Promise<unknown>} what the sender answers; rejects as it does, or after `timeout` ms
+   */
+  async attempt (send, timeout) {
+    const { message } = this;
+    if (message.template !== null) message.body = fill(message.template, message.data);
+    const context = new Context(message.attemptCount + 1);
+    this.#context = context;
+    return new Promise((resolve, reject) => {
+      const timer = clock.setTimer(() => {
+        const error = timedOut(timeout);
+        reject(error);
+        context.abort(error);
+      }, timeout);
+      const end = settle => value => {
+        clock.clearTimer(timer);
+        settle(value);
+      };
+      // A sender may throw before it has a promise.
+      new Promise(go => { go(send(message, context)); }).then(end(resolve), end(reject));
+    });
+  }
+
+  /** Tells the sender that nobody waits for it any more. */
+  abort (reason) { this.#context?.abort(reason); }
+}
+
+module.exports = { Job };

@@ -1,0 +1,317 @@
+'use strict';
+
+// One channel of a worker: claims messages when there is room for them, sends so many at once, and
+// waits while its breaker is open.
+
+const clock = require('../base/clock');
+const { createBackoff } = require('../primitives/backoff');
+const { RateLimiter } = require('../primitives/limits');
+const { Job } = require('./outbox-job');
+const { clean, verdictOn } = require('./outbox-verdict');
+
+// Claimed in advance: what is sent in this time at the present pace. More would only wait here
+// instead of there, where another worker could take it.
+const AHEAD_MS = 100;
+// Within this time after a look at everything, later looks begin where the last one ended.
+const FLOOR_MS = 100;
+// Of the time since, how much looks at everything may take.
+const FLOOR_SHARE = 10;
+const NO_FLOOR = { urgency: -200, time: '-infinity' };
+const REST = { minTimeout: 1000, maxTimeout: 60_000 };
+// Claims under way at once, where each is small.
+const PULLS_MAX = 4;
+// The database's time of a retry is set a little later than ours.
+const LATE_MS = 5;
+
+class Lane {
+  #worker;
+  #options;
+  #delayOf;
+  #limiter;
+  #queue = [];
+  #inFlight = 0;
+  /** Claims under way, and how many messages they may bring. */
+  #pulls = 0;
+  #asked = 0;
+  /** Whether there may be something to claim. */
+  #hungry = true;
+  #woken = false;
+  #timer;
+  #timerAt = Infinity;
+  #floor = NO_FLOOR;
+  #floorEnds = 0;
+  #key = '';
+  #pulledAt = 0;
+  #done = 0;
+  #suspectsInFlight = 0;
+  #alone = false;
+  #failures = 0;
+  /** The channel waits after an error that concerns all of it; then one message is the probe. */
+  #restEnds = 0;
+  #rests = 0;
+  #restOf = createBackoff(REST);
+  #isPaused = false;
+  #listeners;
+
+  /**
+   * @param {object} worker
+   * @param {string} name
+   * @param {(retry: number) => number} delayOf
+   * @param {{ send: Function, breaker?: object, concurrency: number, timeout: number,
+   *   rate?: object }} options
+   */
+  constructor (worker, name, delayOf, options) {
+    this.name = name;
+    this.#worker = worker;
+    this.#delayOf = delayOf;
+    this.#options = options;
+    if (options.rate !== undefined) this.#limiter = new RateLimiter(options.rate);
+  }
+
+  get stats () { return { inFlight: this.#inFlight, paused: this.#isPaused }; }
+  get isIdle () {
+    return this.#inFlight === 0 && this.#queue.length === 0 && this.#pulls === 0 && !this.#hungry;
+  }
+
+  /** Those that wait here and are leased. */
+  get queued () { return this.#queue; }
+
+  start () {
+    const { breaker } = this.#options;
+    this.#hungry = true;
+    if (breaker !== undefined) {
+      this.#listeners = ['open', 'halfOpen', 'close'].map(event => [event, () => this.wake()]);
+      for (const [event, listener] of this.#listeners) breaker.on(event, listener);
+    }
+    this.pump();
+  }
+
+  /** Claims no more, and gives back what has not been begun. */
+  stop () {
+    clock.clearTimer(this.#timer);
+    this.#timerAt = Infinity;
+    for (const [event, listener] of this.#listeners ?? []) {
+      this.#options.breaker.off(event, listener);
+    }
+    this.#listeners = undefined;
+    this.#giveBack();
+  }
+
+  /** Something may have changed: looks again. */
+  wake () {
+    this.#hungry = true;
+    this.#woken = true;
+    if (clock.now() >= this.#floorEnds) this.#floor = NO_FLOOR;
+    this.pump();
+  }
+
+  /** 'open', 'probe' (one message at a time), or 'closed'. */
+  #gate () {
+    if (this.#restEnds > clock.now()) return 'closed';
+    const { breaker } = this.#options;
+    if (breaker !== undefined && breaker.enabled) {
+      if (breaker.opened) return 'closed';
+      if (breaker.halfOpen) return breaker.pendingClose || this.#isBusy ? 'probe' : 'closed';
+    }
+    return this.#rests > 0 ? 'probe' : 'open';
+  }
+
+  get #isBusy () { return this.#inFlight + this.#queue.length + this.#asked > 0; }
+
+  /** Starts and claims whatever can be started and claimed now. */
+  pump () {
+    if (!this.#worker.running) return;
+    const gate = this.#gate();
+    this.#tell(gate !== 'open');
+    if (gate === 'closed') {
+      this.#giveBack();
+      this.#hungry = false;
+      this.#wakeIn(Math.max(this.#restEnds - clock.now(), this.#worker.options.pollInterval));
+      return;
+    }
+    while (this.#queue.length > 0 && this.#mayStart()) this.#begin(this.#queue.shift());
+    while (this.#hungry && this.#pulls < PULLS_MAX) {
+      const room = this.#room(gate);
+      if (room <= 0) break;
+      this.#pull(room);
+    }
+  }
+
+  #tell (isPaused) {
+    if (isPaused === this.#isPaused) return;
+    this.#isPaused = isPaused;
+    this.#worker.emit(isPaused ? 'paused' : 'resumed', this.name);
+  }
+
+  #mayStart () {
+    if (this.#inFlight >= this.#options.concurrency || this.#worker.isFull()) return false;
+    if (this.#limiter === undefined || this.#limiter.tryTake()) return true;
+    const { limit, interval } = this.#options.rate;
+    this.#wakeIn(Math.max(interval / limit, 1), false);
+    return false;
+  }
+
+  /** How many to claim: free places, and what they will have sent soon. */
+  #room (gate) {
+    if (gate === 'probe') return this.#isBusy ? 0 : 1;
+    const { batchSize } = this.#worker.options;
+    const coming = this.#queue.length + this.#asked;
+    const elapsed = Math.max(clock.now() - this.#pulledAt, 1);
+    const ahead = Math.min(Math.ceil(this.#done / elapsed * AHEAD_MS), batchSize);
+    if (coming > ahead / 2) return 0;
+    const free = Math.min(this.#options.concurrency - this.#inFlight, this.#worker.places);
+    const room = Math.min(Math.max(free, 0) + ahead - coming, batchSize);
+    return this.#limiter === undefined ? room : Math.min(room, this.#tokens() - coming);
+  }
+
+  #tokens () {
+    const tokens = Math.floor(this.#limiter.available);
+    const { limit, interval } = this.#options.rate;
+    if (tokens === 0) this.#wakeIn(Math.max(interval / limit, 1));
+    return tokens;
+  }
+
+  async #pull (room) {
+    const began = clock.now();
+    const floor = this.#floor;
+    this.#pulls++;
+    this.#asked += room;
+    this.#woken = false;
+    this.#pulledAt = began;
+    this.#done = 0;
+    try {
+      const suspects = Math.min(this.#suspectsWanted(), room);
+      const claimed = await this.#worker.claim(
+        this.name, { room, floor, suspects, key: this.#key });
+      this.#failures = 0;
+      this.#take(claimed, { room, floor, began });
+    } catch (error) {
+      this.#worker.warn(error);
+      this.#wakeIn(Math.min(100 * 2 ** this.#failures++, 5000));
+      this.#hungry = false;
+    }
+    this.#pulls--;
+    this.#asked -= room;
+    this.pump();
+    this.#worker.rest();
+  }
+
+  #take ({ rows, token }, { room, floor, began }) {
+    const now = clock.now();
+    const leaseEnds = began + this.#worker.options.leaseMs;
+    const jobs = rows.map(row => new Job(row, token, leaseEnds)).sort(Job.order);
+    const isFull = jobs.length >= room;
+    if (floor === NO_FLOOR) this.#floorEnds = now + Math.max(FLOOR_MS, (now - began) * FLOOR_SHARE);
+    this.#moveFloor(jobs, isFull && now < this.#floorEnds);
+    this.#hungry = this.#woken || isFull || floor !== NO_FLOOR;
+    if (!this.#hungry) this.#wakeIn(this.#worker.options.pollInterval);
+    const isOpen = this.#worker.running && this.#gate() !== 'closed';
+    for (const job of jobs) this.#worker.hold(job);
+    const fit = isOpen ? this.#separate(jobs) : [];
+    this.#queue.push(...fit);
+    for (const job of jobs) if (!fit.includes(job)) this.#worker.giveBack(this, job);
+  }
+
+  #moveFloor (jobs, goesOn) {
+    const ordered = jobs.findLast(({ message }) => message.orderKey !== null);
+    const last = jobs.findLast(job => !job.isSuspect && job.message.orderKey === null);
+    this.#key = ordered?.message.orderKey ?? '';
+    this.#floor = goesOn && last !== undefined
+      ? { urgency: -last.message.priority, time: last.message.nextRetryAt }
+      : NO_FLOOR;
+  }
+
+  #suspectsWanted () {
+    if (this.#suspectsInFlight > 0 || this.#queue.some(job => job.isSuspect)) return 0;
+    return this.#alone ? 1 : this.#options.concurrency;
+  }
+
+  /**
+   * What more than one worker has died of, or one twice, is sent while no other suspect is: so a
+   * message that kills is soon alone with it, and the others are cleared.
+   */
+  #separate (jobs) {
+    const suspects = jobs.filter(job => job.isSuspect);
+    if (suspects.length === 0) {
+      this.#alone = false;
+      return jobs;
+    }
+    const first = suspects.filter(job => job.crashes === 1);
+    this.#alone = first.length === 0;
+    const chosen = this.#alone ? suspects.slice(0, 1) : first;
+    return jobs.filter(job => !job.isSuspect || chosen.includes(job));
+  }
+
+  #begin (job) {
+    if (clock.now() >= job.leaseEnds) {
+      this.#worker.lose(job);
+      return;
+    }
+    this.#inFlight++;
+    if (job.isSuspect) this.#suspectsInFlight++;
+    this.#worker.began(job);
+    this.#send(job);
+  }
+
+  async #send (job) {
+    const { send, timeout } = this.#options;
+    let verdict;
+    let providerId;
+    let failure;
+    try {
+      providerId = idOf(await job.attempt(send, timeout));
+      this.#rests = 0;
+    } catch (error) {
+      failure = error;
+      verdict = verdictOn(error, job.message, this.#delayOf);
+    }
+    this.#inFlight--;
+    this.#done++;
+    if (job.isSuspect) this.#suspectsInFlight--;
+    this.#worker.ended(job);
+    if (verdict?.rests) this.#rest(verdict.wait);
+    if (verdict === undefined) this.#worker.settleSent(this, job, providerId);
+    else this.#worker.settleUnsent(this, job, verdict, failure);
+    this.pump();
+    this.#worker.pumpOthers(this);
+  }
+
+  /** A message has been settled: another of its key, or itself, may be claimed later. */
+  settled (job, delay) {
+    if (delay !== undefined && delay < this.#worker.options.pollInterval) {
+      this.#wakeIn(delay + LATE_MS);
+    }
+    if (job.message.orderKey !== null || job.isSuspect) this.wake();
+  }
+
+  #rest (wait) {
+    if (this.#restEnds > clock.now()) return;
+    this.#restEnds = clock.now() + (wait ?? this.#restOf(this.#rests));
+    this.#rests++;
+  }
+
+  #giveBack () {
+    for (const job of this.#queue.splice(0)) this.#worker.giveBack(this, job);
+  }
+
+  /** Looks again after `ms`, or earlier. */
+  #wakeIn (ms, looks = true) {
+    const at = clock.now() + ms;
+    if (at >= this.#timerAt || !this.#worker.running) return;
+    clock.clearTimer(this.#timer);
+    this.#timerAt = at;
+    this.#timer = clock.setTimer(() => {
+      this.#timerAt = Infinity;
+      if (looks) this.wake();
+      else this.pump();
+    }, ms);
+  }
+}
+
+/** What a sender answers: the provider's id, bare or as a member. */
+function idOf (answer) {
+  const id = typeof answer === 'object' && answer !== null ? answer.providerMessageId : answer;
+  return typeof id === 'string' || typeof id === 'number' ? clean(id, 512) : null;
+}
+
+module.exports = { Lane };

@@ -1,0 +1,220 @@
+'use strict';
+
+// The SQL of the outbox. Every time in it is the database's.
+
+const WAITING = "('PENDING', 'SENDING', 'RETRYING')";
+const CLAIMABLE = "('PENDING', 'RETRYING')";
+
+// Keys whose heads one claim looks at.
+const HEADS_MAX = 10_000;
+
+// Errors that a message keeps.
+const HISTORY_MAX = 20;
+
+// A row under the names of StoredMessage.
+const FIELDS = {
+  id: 'id', channel: 'channel', recipient: 'recipient', subject: 'subject', body: 'body',
+  template: 'body_template', data: 'body_data', status: 'status', attemptCount: 'attempt_count',
+  maxAttempts: 'max_attempts', nextRetryAt: 'next_retry_at', lastError: 'last_error',
+  errorHistory: 'error_history', dedupeKey: 'dedupe_key', orderKey: 'order_key',
+  priority: 'urgency', providerMessageId: 'provider_message_id', createdAt: 'created_at',
+  sentAt: 'sent_at',
+};
+const LETTER_FIELDS = {
+  ...FIELDS, reason: 'dead_reason', kind: 'dead_kind', diedAt: 'died_at',
+};
+
+const listed = fields => Object.entries(fields).map(([name, column]) =>
+  `${name === 'priority' ? '-' : ''}o.${column} AS "${name}"`).join(', ');
+
+const COLUMNS = listed(FIELDS);
+const LETTER_COLUMNS = listed(LETTER_FIELDS);
+
+const GIVEN = `channel, recipient, subject, body, body_template, body_data, dedupe_key, order_key,
+    urgency, max_attempts`;
+const GIVEN_ROWS = `json_to_recordset($1) AS given (channel text, recipient text, subject text,
+    body text, body_template text, body_data jsonb, dedupe_key text, order_key text,
+    urgency smallint, delay bigint, max_attempts smallint)`;
+
+/** $1 rows as JSON. Ids come in the order of the rows. */
+const enqueue = table => `
+  INSERT INTO ${table} (${GIVEN}, next_retry_at)
+  SELECT ${GIVEN}, now() + delay * interval '1 ms' FROM ${GIVEN_ROWS}
+  ON CONFLICT (dedupe_key) WHERE dedupe_key IS NOT NULL AND status IN ${WAITING} DO NOTHING
+  RETURNING id, dedupe_key AS "dedupeKey"`;
+
+/** $1 rows as JSON, $2 kind, $3 reason. Messages that are dead from the start. */
+const bury = table => `
+  INSERT INTO ${table} AS o (${GIVEN}, status, died_at, dead_kind, dead_reason)
+  SELECT ${GIVEN}, 'DLQ', now(), $2, $3 FROM ${GIVEN_ROWS}
+  RETURNING ${LETTER_COLUMNS}`;
+
+/** $1 keys. Their messages that are not final. */
+const waitingFor = table => `
+  SELECT id, dedupe_key AS "dedupeKey" FROM ${table}
+  WHERE dedupe_key = ANY ($1::text[]) AND status IN ${WAITING}`;
+
+/** What a scan of outbox_ready looks at; the condition is the index's own. */
+const READY_ANY = `status IN ${CLAIMABLE} AND crash_count = 0 AND order_key IS NULL`;
+const READY = `channel = $1 AND ${READY_ANY}`;
+
+// Fewer claims without an outcome than this prove nothing: others were claimed together with it.
+const CRASHED = 'crash_count >= greatest(max_attempts, 3)';
+
+/**
+ * $1 channel, $2 owner, $3 token, $4 lease in ms, $5 how many at most, $6 and $7 urgency and time
+ * below which nothing is looked for, $8 how many suspects, $9 the key after which heads of queues
+ * are looked for.
+ *
+ * `lane` steps from urgency to urgency, so that messages of one that are due only later keep nobody
+ * from those of the next. The lower bound spares a scan the dead entries in front, which nothing
+ * can remove while somebody elsewhere holds an old snapshot. `head` steps from key to key.
+ */
+const claim = table => `
+  WITH RECURSIVE suspect AS MATERIALIZED (
+    SELECT id FROM ${table} m
+    WHERE channel = $1 AND status IN ${CLAIMABLE} AND crash_count > 0 AND next_retry_at <= now()
+      AND NOT EXISTS (SELECT FROM ${table} e WHERE e.channel = m.channel
+        AND e.order_key = m.order_key AND e.id < m.id AND e.status IN ${WAITING})
+    ORDER BY crash_count, id LIMIT $8 FOR UPDATE SKIP LOCKED
+  ), head (order_key, id, depth) AS (
+    (SELECT order_key, id, 1 FROM ${table}
+      WHERE channel = $1 AND order_key > $9 AND status IN ${WAITING} ORDER BY order_key, id LIMIT 1)
+    UNION ALL
+    SELECT n.order_key, n.id, depth + 1 FROM head, LATERAL (
+      SELECT order_key, id FROM ${table}
+      WHERE channel = $1 AND order_key > head.order_key AND status IN ${WAITING}
+      ORDER BY order_key, id LIMIT 1) n
+    WHERE depth < ${HEADS_MAX}
+  ), ordered AS MATERIALIZED (
+    SELECT l.id FROM head, LATERAL (
+      SELECT id FROM ${table} WHERE id = head.id AND status IN ${CLAIMABLE} AND crash_count = 0
+        AND next_retry_at <= now() FOR UPDATE SKIP LOCKED) l
+    LIMIT $5
+  ), lane (urgency) AS (
+    (SELECT urgency FROM ${table} WHERE ${READY} AND (urgency, next_retry_at) >= ($6, $7)
+      ORDER BY urgency LIMIT 1)
+    UNION ALL
+    SELECT (SELECT urgency FROM ${table} WHERE ${READY} AND urgency > lane.urgency
+      ORDER BY urgency LIMIT 1)
+    FROM lane WHERE lane.urgency IS NOT NULL
+  ), fresh AS MATERIALIZED (
+    SELECT f.id FROM lane, LATERAL (
+      SELECT id FROM ${table} WHERE ${READY} AND urgency = lane.urgency
+        AND (urgency, next_retry_at) >= ($6, $7) AND next_retry_at <= now()
+      ORDER BY next_retry_at, id LIMIT $5 FOR UPDATE SKIP LOCKED) f
+    LIMIT $5
+  )
+  UPDATE ${table} o SET status = 'SENDING', lease_owner = $2, lease_token = $3,
+    lease_until = now() + $4 * interval '1 ms', crash_count = crash_count + 1
+  WHERE id = ANY (ARRAY(
+    SELECT id FROM suspect UNION ALL SELECT id FROM ordered UNION ALL SELECT id FROM fresh
+    LIMIT $5))
+  RETURNING ${COLUMNS}, crash_count AS "crashCount"`;
+
+const ISO_NOW = `to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+
+/** Whoever settles still holds the message. */
+const HELD = `o.lease_owner = $1 AND o.lease_token = s.token AND o.status = 'SENDING'`;
+
+/** $1 owner; $2 ids, $3 tokens and $4 the provider's ids of what was sent. */
+const settleSent = table => `
+  UPDATE ${table} o SET status = 'SENT', sent_at = now(), attempt_count = o.attempt_count + 1,
+    crash_count = 0, provider_message_id = s.provider_id
+  FROM unnest($2::bigint[], $3::integer[], $4::text[]) AS s (id, token, provider_id)
+  WHERE o.id = s.id AND ${HELD}
+  RETURNING o.id`;
+
+/**
+ * $1 owner, $2 what was not sent, as JSON. `outcome` is retry, dead, or release, which gives a
+ * message back as though it had not been claimed.
+ */
+const settleUnsent = table => `
+  UPDATE ${table} o SET
+    status = CASE WHEN s.outcome = 'dead' THEN 'DLQ'
+      WHEN s.outcome = 'retry' OR o.attempt_count > 0 THEN 'RETRYING' ELSE 'PENDING' END,
+    attempt_count = o.attempt_count + s.attempts,
+    crash_count = CASE WHEN s.outcome = 'release' THEN greatest(o.crash_count - 1, 0) ELSE 0 END,
+    next_retry_at = CASE WHEN s.delay IS NULL THEN o.next_retry_at
+      ELSE now() + s.delay * interval '1 ms' END,
+    last_error = coalesce(s.error, o.last_error),
+    error_history = CASE WHEN s.entry IS NULL THEN o.error_history
+      ELSE (CASE WHEN jsonb_array_length(o.error_history) < ${HISTORY_MAX} THEN o.error_history
+        ELSE o.error_history - 0 END)
+        || jsonb_build_array(s.entry || jsonb_build_object('at', ${ISO_NOW})) END,
+    died_at = CASE WHEN s.outcome = 'dead' THEN now() END,
+    dead_kind = s.kind, dead_reason = s.reason
+  FROM json_to_recordset($2) AS s (id bigint, token integer, outcome text, attempts smallint,
+    delay float8, error text, entry jsonb, kind text, reason text)
+  WHERE o.id = s.id AND ${HELD}
+  RETURNING ${LETTER_COLUMNS}`;
+
+/** $1 owner, $2 ids, $3 tokens. Which of them this owner has settled already. */
+const settledBefore = table => `
+  SELECT o.id FROM ${table} o, unnest($2::bigint[], $3::integer[]) AS s (id, token)
+  WHERE o.id = s.id AND o.lease_owner = $1 AND o.lease_token = s.token AND o.status <> 'SENDING'`;
+
+/** $1 owner, $2 ids, $3 ms. */
+const extend = table => `
+  UPDATE ${table} o SET lease_until = now() + $3 * interval '1 ms'
+  WHERE id = ANY ($2::bigint[]) AND lease_owner = $1 AND status = 'SENDING'
+  RETURNING id`;
+
+/**
+ * $1 how many at most. Takes messages back from those who held them for too long: at their next
+ * claim they are suspects, and those that were that often enough die.
+ */
+const sweep = table => `
+  WITH lapsed AS MATERIALIZED (
+    SELECT id FROM ${table} WHERE status = 'SENDING' AND lease_until < now()
+    ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+  )
+  UPDATE ${table} o SET next_retry_at = now(),
+    status = CASE WHEN ${CRASHED} THEN 'DLQ' ELSE 'RETRYING' END,
+    died_at = CASE WHEN ${CRASHED} THEN now() END,
+    dead_kind = CASE WHEN ${CRASHED} THEN 'ERR_OUTBOX_CRASHED' END,
+    dead_reason = CASE WHEN ${CRASHED} THEN format(
+      'Workers died, or lost their lease, %s times while they held this message', crash_count) END
+  WHERE id = ANY (ARRAY(SELECT id FROM lapsed))
+  RETURNING ${LETTER_COLUMNS}`;
+
+/** $1 known channels, $2 ms. What nobody here could ever send, and has been due for that long. */
+const buryUnknown = table => `
+  WITH RECURSIVE named (channel) AS (
+    (SELECT channel FROM ${table} WHERE ${READY_ANY} ORDER BY channel LIMIT 1)
+    UNION ALL
+    SELECT (SELECT channel FROM ${table} WHERE ${READY_ANY} AND channel > named.channel
+      ORDER BY channel LIMIT 1)
+    FROM named WHERE named.channel IS NOT NULL
+  ), unknown AS MATERIALIZED (
+    SELECT u.id FROM named, LATERAL (
+      SELECT id FROM ${table} WHERE channel = named.channel AND ${READY_ANY}
+        AND next_retry_at < now() - $2 * interval '1 ms'
+      LIMIT 1000 FOR UPDATE SKIP LOCKED) u
+    WHERE named.channel <> ALL ($1::text[])
+  )
+  UPDATE ${table} o SET status = 'DLQ', died_at = now(), dead_kind = 'ERR_OUTBOX_CHANNEL',
+    dead_reason = format('There is no channel %s', channel)
+  WHERE id = ANY (ARRAY(SELECT id FROM unknown))
+  RETURNING ${LETTER_COLUMNS}`;
+
+const STATEMENTS = {
+  enqueue, bury, waitingFor, claim, settleSent, settleUnsent, settledBefore, extend, sweep,
+  buryUnknown,
+};
+
+/**
+ * The statements for the tables of one schema, each a function of its values.
+ * @returns {Record<string, (...values: unknown[]) =>
+ *   { name: string, text: string, values: unknown[] }>}
+ */
+function outboxSql (schema) {
+  const table = `${schema}.notification_outbox`;
+  return Object.fromEntries(Object.entries(STATEMENTS).map(([key, write]) => {
+    const text = write(table).trim();
+    const name = `outbox_${key}`;
+    return [key, (...values) => ({ name, text, values })];
+  }));
+}
+
+module.exports = { COLUMNS, LETTER_COLUMNS, outboxSql };

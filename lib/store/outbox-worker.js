@@ -1,0 +1,305 @@
+'use strict';
+
+// Sends what waits in the outbox. Whatever happens to the database, it goes on.
+
+const { randomBytes } = require('node:crypto');
+const os = require('node:os');
+
+const clock = require('../base/clock');
+const Emitter = require('../base/emitter');
+const { invalidOption } = require('../base/errors');
+const { bag, func, number } = require('../base/options');
+const { Lane } = require('./outbox-lane');
+const { Settler } = require('./outbox-settler');
+
+const SWEEP_ROWS = 1000;
+const SWEEP_MS_MAX = 5000;
+// A lease is extended when this share of it has passed, and lapsed ones are looked for.
+const LEASE_SHARE = 4;
+const UNKNOWN_EVERY_MS = 60_000;
+const UNKNOWN_AFTER_MS = 3_600_000;
+const STOP_MS = 10_000;
+// For senders that heed their signal when time is up.
+const ABORT_MS = 100;
+
+function readChannel (name, given, known) {
+  if (!known.has(name)) {
+    throw invalidOption('channels', `one of ${[...known.keys()].join(', ')}`, name, RangeError);
+  }
+  const options = typeof given === 'function' ? { send: given } : bag(`channels.${name}`, given);
+  const { send, breaker, concurrency = 5, rate, timeout = 30_000 } = options;
+  func(`channels.${name}.send`, send);
+  number('concurrency', concurrency, { min: 1, max: 1000, integer: true });
+  number('timeout', timeout, { min: 1, max: 3_600_000, unit: 'ms' });
+  if (breaker !== undefined && typeof breaker?.pendingClose !== 'boolean') {
+    throw invalidOption('breaker', 'a circuit breaker', breaker);
+  }
+  return { send, breaker, concurrency, rate, timeout };
+}
+
+function readOptions (given) {
+  const { concurrency = 20, batchSize = 500, leaseMs = 30_000, pollInterval = 1000 } = given;
+  number('concurrency', concurrency, { min: 1, max: 10_000, integer: true });
+  number('batchSize', batchSize, { min: 1, max: 1000, integer: true });
+  number('leaseMs', leaseMs, { min: 1000, max: 3_600_000, unit: 'ms' });
+  number('pollInterval', pollInterval, { min: 10, max: 3_600_000, unit: 'ms' });
+  return { concurrency, batchSize, leaseMs, pollInterval };
+}
+
+class OutboxWorker extends Emitter {
+  #database;
+  #sql;
+  #announcer;
+  #channels;
+  #onDead;
+  #lanes = new Map();
+  #held = new Set();
+  #inFlight = new Set();
+  #owner = `${os.hostname()}:${process.pid}:${randomBytes(6).toString('hex')}`;
+  #token = 0;
+  #settler;
+  #settling = 0;
+  #running = false;
+  #timer;
+  #unlisten;
+  #stopping;
+  #wasBusy = false;
+  #unknownAt = 0;
+  #lastBeat = 0;
+  #counts = { sent: 0, retried: 0, dead: 0, fenced: 0 };
+
+  /**
+   * @param {{ database: object, sql: object, channels: Map<string, object>, announcer: object,
+   *   onDead: (letter: object) => void }} parts of the outbox
+   * @param {object} options as WorkerOptions
+   */
+  constructor ({ database, sql, channels, announcer, onDead }, options) {
+    super();
+    const given = bag('options', options);
+    this.options = readOptions(given);
+    this.#database = database;
+    this.#sql = sql;
+    this.#channels = channels;
+    this.#announcer = announcer;
+    this.#onDead = onDead;
+    for (const [name, value] of Object.entries(bag('channels', given.channels))) {
+      const lane = readChannel(name, value, channels);
+      this.#lanes.set(name, new Lane(this, name, channels.get(name).delay, lane));
+    }
+    if (this.#lanes.size === 0) throw invalidOption('channels', 'at least one', given.channels);
+  }
+
+  get running () { return this.#running; }
+  get inFlight () { return this.#inFlight.size; }
+  get lastBeat () { return this.#lastBeat; }
+  /** How many more may be sent at once. */
+  get places () { return this.options.concurrency - this.#inFlight.size; }
+
+  isFull () { return this.places <= 0; }
+
+  stats () {
+    const channels = [...this.#lanes].map(([name, lane]) => [name, lane.stats]);
+    return { ...this.#counts, channels: Object.fromEntries(channels) };
+  }
+
+  async start () {
+    if (this.#running) return;
+    await this.#stopping;
+    this.#running = true;
+    this.#stopping = undefined;
+    this.#settler = new Settler({
+      database: this.#database, sql: this.#sql, owner: this.#owner,
+      onError: error => this.warn(error),
+    });
+    this.#tend();
+    for (const lane of this.#lanes.values()) lane.start();
+    this.#unlisten = await this.#announcer.listen(channel => this.#wake(channel));
+  }
+
+  async stop (options) {
+    const { timeout = STOP_MS } = bag('options', options);
+    number('timeout', timeout, { min: 0, max: 3_600_000, unit: 'ms' });
+    if (!this.#running) return this.#stopping;
+    this.#stopping = this.#stop(timeout);
+    return this.#stopping;
+  }
+
+  async #stop (timeout) {
+    this.#running = false;
+    clock.clearTimer(this.#timer);
+    for (const lane of this.#lanes.values()) lane.stop();
+    const unlistened = this.#unlisten?.().catch(error => this.warn(error));
+    if (!await this.#quiet(timeout)) {
+      const reason = Object.assign(new Error('The worker stops'), { code: 'ESHUTDOWN' });
+      for (const job of this.#inFlight) job.abort(reason);
+      await this.#quiet(ABORT_MS);
+      for (const job of this.#inFlight) this.giveBack(this.#lanes.get(job.message.channel), job);
+      await this.#quiet(ABORT_MS, () => this.#settling === 0);
+    }
+    this.#settler.end();
+    await unlistened;
+  }
+
+  /** Whether within `ms` everything that was begun has been settled. */
+  #quiet (ms, isQuiet = () => this.#inFlight.size === 0 && this.#settling === 0) {
+    if (isQuiet()) return true;
+    return new Promise(resolve => {
+      const end = answer => {
+        clock.clearTimer(timer);
+        this.off('settled', check);
+        resolve(answer);
+      };
+      const check = () => { if (isQuiet()) end(true); };
+      const timer = clock.setTimer(() => end(false), ms);
+      this.on('settled', check);
+    });
+  }
+
+  #wake (channel) {
+    if (channel !== undefined) this.#lanes.get(channel)?.wake();
+    else for (const lane of this.#lanes.values()) lane.wake();
+  }
+
+  /** Whoever found no place before may find one now. */
+  pumpOthers (lane) {
+    if (this.#lanes.size === 1 || this.places !== 1) return;
+    for (const other of this.#lanes.values()) if (other !== lane) other.pump();
+  }
+
+  warn (error) { this.emit('warning', error); }
+
+  async claim (channel, { room, floor, suspects, key }) {
+    const token = ++this.#token;
+    const { rows } = await this.#database.query(this.#sql.claim(channel, this.#owner, token,
+      this.options.leaseMs, room, floor.urgency, floor.time, suspects, key));
+    this.#lastBeat = clock.now();
+    if (rows.length > 0) this.#wasBusy = true;
+    return { rows, token };
+  }
+
+  hold (job) { this.#held.add(job); }
+
+  began (job) { this.#inFlight.add(job); }
+
+  ended (job) { this.#inFlight.delete(job); }
+
+  /** Its lease has ended before it was begun. */
+  lose (job) {
+    this.#held.delete(job);
+    this.#fenced(job);
+  }
+
+  #fenced ({ message }) {
+    this.#counts.fenced++;
+    this.emit('fenced', message);
+  }
+
+  giveBack (lane, job) {
+    this.#inFlight.delete(job);
+    this.settleUnsent(lane, job, { outcome: 'release', attempts: 0 });
+  }
+
+  async settleSent (lane, job, providerId) {
+    const { message } = job;
+    await this.#settle(job, () => this.#settler.sent(job, providerId), () => {
+      this.#counts.sent++;
+      message.status = 'SENT';
+      message.attemptCount++;
+      message.providerMessageId = providerId;
+      this.emit('sent', message);
+    });
+    lane.settled(job);
+    this.rest();
+  }
+
+  async settleUnsent (lane, job, verdict, error) {
+    const { outcome, delay } = verdict;
+    await this.#settle(job, () => this.#settler.unsent(job, verdict), row => {
+      if (outcome === 'retry') {
+        this.#counts.retried++;
+        this.emit('retry', job.message, error, delay);
+      } else if (outcome === 'dead') {
+        this.#dead(row, error);
+      }
+    });
+    lane.settled(job, delay);
+    this.rest();
+  }
+
+  async #settle (job, write, then) {
+    this.#settling++;
+    try {
+      const answer = await write();
+      if (answer) then(answer);
+      else this.#fenced(job);
+    } catch {
+      // The worker has warned of it; the message returns when its lease ends.
+    }
+    this.#held.delete(job);
+    this.#settling--;
+    this.emit('settled');
+  }
+
+  #dead (letter, error) {
+    this.#counts.dead++;
+    this.#onDead(letter);
+    this.emit('dead', letter, error);
+  }
+
+  /** Tells when there is nothing left to do. */
+  rest () {
+    if (!this.#wasBusy || this.#settling > 0 || !this.#running) return;
+    for (const lane of this.#lanes.values()) if (!lane.isIdle) return;
+    this.#wasBusy = false;
+    this.emit('idle');
+  }
+
+  /** Extends our leases, and takes back what others left. */
+  async #tend () {
+    const every = Math.min(this.options.leaseMs / LEASE_SHARE, SWEEP_MS_MAX);
+    try {
+      await this.#extend();
+      await this.#sweep();
+      if (clock.now() >= this.#unknownAt) await this.#buryUnknown();
+    } catch (error) {
+      this.warn(error);
+    }
+    if (!this.#running) return;
+    clock.clearTimer(this.#timer);
+    this.#timer = clock.setTimer(() => this.#tend(), every);
+  }
+
+  async #extend () {
+    const { leaseMs } = this.options;
+    const began = clock.now();
+    // Those that were claimed a moment ago have time.
+    const due = [...this.#held].filter(job => job.leaseEnds - began < leaseMs * 0.75);
+    if (due.length === 0) return;
+    const { rows } = await this.#database.query(
+      this.#sql.extend(this.#owner, due.map(({ message }) => message.id), leaseMs));
+    const extended = new Set(rows.map(({ id }) => id));
+    for (const job of due) {
+      if (extended.has(job.message.id)) job.leaseEnds = began + leaseMs;
+    }
+  }
+
+  async #sweep () {
+    let count;
+    do {
+      const { rows } = await this.#database.query(this.#sql.sweep(SWEEP_ROWS));
+      count = rows.length;
+      this.#lastBeat = clock.now();
+      for (const row of rows) if (row.status === 'DLQ') this.#dead(row, undefined);
+      for (const channel of new Set(rows.map(row => row.channel))) this.#wake(channel);
+    } while (count === SWEEP_ROWS && this.#running);
+  }
+
+  async #buryUnknown () {
+    this.#unknownAt = clock.now() + UNKNOWN_EVERY_MS;
+    const { rows } = await this.#database.query(
+      this.#sql.buryUnknown([...this.#channels.keys()], UNKNOWN_AFTER_MS));
+    for (const row of rows) this.#dead(row, undefined);
+  }
+}
+
+module.exports = { OutboxWorker };

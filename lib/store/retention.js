@@ -1,0 +1,87 @@
+'use strict';
+
+// Deletes what is kept no longer: few rows at a time, and none that somebody is using.
+
+const { bag, number } = require('../base/options');
+
+const HOUR_MS = 3_600_000;
+const DEFAULTS = {
+  sent: 7 * 24 * HOUR_MS, dead: 30 * 24 * HOUR_MS, idempotency: 24 * HOUR_MS, events: false,
+};
+const BATCH = 1000;
+const AGE_MS_MAX = 100 * 365 * 24 * HOUR_MS;
+
+/** Rows lie in the order of their ids, so they are walked once and no index is needed. */
+const walkMessages = table => `
+  WITH seen AS MATERIALIZED (
+    SELECT id, created_at, status, coalesce(sent_at, died_at, created_at) AS ended
+    FROM ${table} WHERE id > $1 ORDER BY id LIMIT $2
+  ), old AS MATERIALIZED (
+    SELECT o.id, o.status FROM seen JOIN ${table} o USING (id)
+    WHERE (o.status IN ('SENT', 'CANCELLED') AND seen.ended < now() - $3 * interval '1 ms')
+      OR (o.status = 'DLQ' AND seen.ended < now() - $4 * interval '1 ms')
+    FOR UPDATE OF o SKIP LOCKED
+  ), gone AS (
+    DELETE FROM ${table} WHERE id = ANY (ARRAY(SELECT id FROM old)) RETURNING status
+  )
+  SELECT max(id) AS last, count(*)::int AS seen,
+    coalesce(bool_and(created_at > now() - least($3, $4) * interval '1 ms'), true) AS "isYoung",
+    (SELECT count(*)::int FROM gone WHERE status <> 'DLQ') AS sent,
+    (SELECT count(*)::int FROM gone WHERE status = 'DLQ') AS dead
+  FROM seen`;
+
+const deleteOlder = (table, time) => `
+  DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM ${table} WHERE ${time} < now() - $1 * interval '1 ms'
+    ORDER BY ${time} LIMIT $2 FOR UPDATE SKIP LOCKED))`;
+
+async function cleanMessages (database, ages, batchSize) {
+  const [sent, dead] = [ages.sent, ages.dead].map(age => (age === false ? AGE_MS_MAX : age));
+  const text = walkMessages(`${database.schema}.notification_outbox`);
+  const deleted = { sent: 0, dead: 0 };
+  if (ages.sent === false && ages.dead === false) return deleted;
+  for (let last = '0'; ;) {
+    const { rows: [batch] } = await database.query(text, [last, batchSize, sent, dead]);
+    deleted.sent += batch.sent;
+    deleted.dead += batch.dead;
+    // What comes later was created later still.
+    if (batch.seen < batchSize || batch.isYoung) return deleted;
+    last = batch.last;
+  }
+}
+
+async function cleanTable (database, table, time, age, batchSize) {
+  if (age === false) return 0;
+  const text = deleteOlder(`${database.schema}.${table}`, time);
+  let deleted = 0;
+  for (;;) {
+    const { rowCount } = await database.query(text, [age, batchSize]);
+    deleted += rowCount;
+    if (rowCount < batchSize) return deleted;
+  }
+}
+
+/**
+ * @param {object} database of openDatabase
+ * @param {object} [options] as RetentionOptions
+ * @returns {Promise<{ sent: number, dead: number, idempotency: number, events: number }>} rows that
+ *   were deleted
+ */
+async function cleanUp (database, options) {
+  const { batchSize = BATCH, ...given } = bag('options', options);
+  number('batchSize', batchSize, { min: 1, max: 100_000, integer: true });
+  const ages = { ...DEFAULTS };
+  for (const name of Object.keys(DEFAULTS)) {
+    if (given[name] === undefined) continue;
+    ages[name] = given[name];
+    if (ages[name] !== false) number(name, ages[name], { min: 0, max: AGE_MS_MAX, unit: 'ms' });
+  }
+  return {
+    ...await cleanMessages(database, ages, batchSize),
+    idempotency: await cleanTable(
+      database, 'idempotency_store', 'expires_at', ages.idempotency, batchSize),
+    events: await cleanTable(database, 'payment_events', 'received_at', ages.events, batchSize),
+  };
+}
+
+module.exports = { cleanUp };

@@ -1,0 +1,41 @@
+'use strict';
+
+// Texts with {{name}} in them. Plain text: what is filled in is not escaped.
+
+const { StoreError } = require('./store-errors');
+
+const PLACE = /\{\{\s*([^{}]*?)\s*\}\}/g;
+
+/** The value at a path such as `customer.name`; only own members are looked at. */
+function valueAt (data, path) {
+  let value = data;
+  for (const name of path.split('.')) {
+    if (value === null || typeof value !== 'object' || !Object.hasOwn(value, name)) {
+      return undefined;
+    }
+    value = value[name];
+  }
+  return value;
+}
+
+function wrong (name, why) {
+  return new StoreError('ERR_OUTBOX_TEMPLATE', `The template's {{${name}}} ${why}`);
+}
+
+/**
+ * Fills `{{name}}` and `{{customer.name}}` from data.
+ * @param {string} template
+ * @param {unknown} data texts, numbers, true and false can be filled in
+ * @returns {string}
+ * @throws {StoreError} ERR_OUTBOX_TEMPLATE when there is no such value
+ */
+function fill (template, data) {
+  return template.replace(PLACE, (_, name) => {
+    const value = valueAt(data, name);
+    if (value === undefined || value === null) throw wrong(name, 'has no value');
+    if (typeof value === 'object') throw wrong(name, 'is no text');
+    return String(value);
+  });
+}
+
+module.exports = { fill };
