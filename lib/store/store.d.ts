@@ -45,6 +45,8 @@ export interface StoreHealth {
 /** Emits 'warning'(error) for what heals by itself, such as a lost connection. */
 export interface Store extends EventEmitter {
   readonly engine: 'postgresql' | 'pglite';
+  /** The schema's name as it stands in SQL, quoted. */
+  readonly schema: string;
   readonly outbox: Outbox;
   readonly deadLetters: DeadLetters;
   readonly idempotency: Idempotency;

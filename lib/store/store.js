@@ -34,6 +34,8 @@ class Store extends Emitter {
 
   get engine () { return this.#database.engine; }
 
+  get schema () { return this.#database.schema; }
+
   async transaction (work) { return this.#database.transaction(work); }
 
   async query (text, values) {
