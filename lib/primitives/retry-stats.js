@@ -55,6 +55,8 @@ class RetryStats {
       successfulRetries: this.successfulRetries,
       failedRetries: this.retries - this.successfulRetries,
       maxRetriesReached: this.exhausted,
+      delays: this.pauses,
+      totalDelay: this.pausedMs,
       averageDelay: this.pauses === 0 ? 0 : this.pausedMs / this.pauses,
     };
   }

@@ -75,7 +75,11 @@ declare namespace retry {
     failedRetries: number;
     /** How many calls used all their retries up. */
     maxRetriesReached: number;
-    /** Mean of the delays, ms. */
+    /** How many delays there were. */
+    delays: number;
+    /** Their sum, ms. */
+    totalDelay: number;
+    /** Their mean, ms. */
     averageDelay: number;
   }
 

@@ -118,7 +118,8 @@ function retry (fn, options) {
  * @param {object|number[]} [options] those of retry()
  * @returns {F & { stats: object, options: object }} `stats` holds the figures so far: calls,
  *   successes, failures, successRate (0 to 1, 1 without calls), attempts, retries,
- *   successfulRetries, failedRetries, maxRetriesReached, averageDelay (ms)
+ *   successfulRetries, failedRetries, maxRetriesReached, delays, totalDelay and
+ *   averageDelay (ms)
  * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 function retryable (fn, options) {

@@ -20,7 +20,10 @@ export interface DeadLetterFilter {
 export type RecoveryStrategy = (letter: DeadLetter) =>
   'retry' | 'drop' | 'keep' | OutboxMessage | Promise<'retry' | 'drop' | 'keep' | OutboxMessage>;
 
-/** Emits 'arrival'(letter) for each that this environment puts in. */
+/**
+ * Emits 'arrival'(letter) for each that this environment puts in, and after each retryMany and
+ * recover 'processed'({ durationMs, ... }) with what these resolve with.
+ */
 export interface DeadLetters extends EventEmitter {
   /** A message that cannot be sent, or one that is waiting, by its id. */
   add (message: OutboxMessage | string, reason: string, options?: {

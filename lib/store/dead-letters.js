@@ -2,6 +2,7 @@
 
 // Dead letters: messages that cannot be sent, or could not, until somebody decides about them.
 
+const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
 const { bag, func, number } = require('../base/options');
@@ -95,11 +96,24 @@ class DeadLetters extends Emitter {
 
   async retry (id) {
     if (!isId(id)) return false;
-    const { retried } = await this.retryMany({ ids: [id] });
+    const { retried } = await this.#retryMany({ ids: [id] });
     return retried === 1;
   }
 
-  async retryMany (filter) {
+  retryMany (filter) { return this.#batch(() => this.#retryMany(filter)); }
+
+  recover (strategies, options) {
+    return this.#batch(() => this.#recover(strategies, options));
+  }
+
+  async #batch (work) {
+    const started = clock.now();
+    const result = await work();
+    this.emit('processed', { durationMs: clock.now() - started, ...result });
+    return result;
+  }
+
+  async #retryMany (filter) {
     const { limit = LIMIT_MAX, rate = Infinity, ...given } = bag('filter', filter);
     number('limit', limit, { min: 1, max: LIMIT_MAX, integer: true });
     number('rate', rate, { min: 0.001 });
@@ -150,7 +164,7 @@ class DeadLetters extends Emitter {
     return answer;
   }
 
-  async recover (strategies, options) {
+  async #recover (strategies, options) {
     const { limit = BATCH } = bag('options', options);
     number('limit', limit, { min: 1, max: LIMIT_MAX, integer: true });
     for (const [kind, strategy] of Object.entries(bag('strategies', strategies))) {

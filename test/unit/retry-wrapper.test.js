@@ -61,7 +61,8 @@ describe('stats', () => {
   test('begin with nothing', () => {
     expect(retryable(() => {}).stats).toEqual({
       calls: 0, successes: 0, failures: 0, successRate: 1, attempts: 0, retries: 0,
-      successfulRetries: 0, failedRetries: 0, maxRetriesReached: 0, averageDelay: 0,
+      successfulRetries: 0, failedRetries: 0, maxRetriesReached: 0, delays: 0, totalDelay: 0,
+      averageDelay: 0,
     });
   });
 
@@ -78,7 +79,8 @@ describe('stats', () => {
     await outcome(fn(true)); // One.
     expect(fn.stats).toEqual({
       calls: 5, successes: 3, failures: 2, successRate: 0.6, attempts: 10, retries: 5,
-      successfulRetries: 2, failedRetries: 3, maxRetriesReached: 1, averageDelay: 1400,
+      successfulRetries: 2, failedRetries: 3, maxRetriesReached: 1, delays: 5, totalDelay: 7000,
+      averageDelay: 1400,
     });
   });
 
