@@ -1,0 +1,158 @@
+'use strict';
+
+// The thread in which PGlite runs: its queries block whoever runs them. It does what it is told,
+// one statement after the other, and speaks PostgreSQL's protocol to PGlite.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { parentPort, workerData } = require('node:worker_threads');
+
+const { requirePeer } = require('../base/peer');
+const { entriesOf, loadTemplate, unpack } = require('./pglite-template');
+
+const { MemoryFS, PGlite, protocol } = requirePeer('@electric-sql/pglite',
+  'sekering/store without PostgreSQL');
+const { NodeFS } = require('@electric-sql/pglite/nodefs');
+
+const { serialize } = protocol;
+const PGDATA = PGlite.paths.PGDATA;
+
+// As PGlite's own, except that it syncs; and the log is kept short, since it is all gone through
+// again after a kill, and nothing but its length makes a process of one thread write a checkpoint.
+const SETTINGS = {
+  fsync: 'on', wal_sync_method: 'fsync', max_wal_size: '64MB', min_wal_size: '32MB',
+};
+const START = [
+  ...PGlite.defaultStartParams.filter(parameter => parameter !== '-F'),
+  ...Object.entries(SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+];
+
+const FAULT_FIELDS = ['code', 'message', 'severity', 'detail', 'hint', 'constraint', 'table'];
+const STALE_PLAN = '0A000';
+
+/** A folder on disk, with what PGlite leaves out: the call that makes writes durable. */
+class DurableFs extends NodeFS {
+  async init (pglite, options) {
+    const { emscriptenOpts } = await super.init(pglite, options);
+    emscriptenOpts.preRun.push(({ NODEFS }) => {
+      NODEFS.stream_ops.fsync = ({ nfd }) => {
+        NODEFS.tryFSOperation(() => fs.fdatasyncSync(nfd));
+        return 0;
+      };
+    });
+    return { emscriptenOpts };
+  }
+}
+
+/** Memory, with an empty database in it. */
+class TemplateFs extends MemoryFS {
+  constructor (tar) {
+    super();
+    this.tar = tar;
+  }
+
+  async init (pglite, options) {
+    const { emscriptenOpts } = await super.init(pglite, options);
+    emscriptenOpts.preRun.push(({ FS }) => {
+      FS.mkdirTree(PGDATA, 0o700);
+      for (const { name, content } of entriesOf(this.tar)) {
+        if (content === undefined) FS.mkdirTree(PGDATA + name, 0o700);
+        else FS.writeFile(PGDATA + name, content);
+      }
+      this.tar = undefined;
+    });
+    return { emscriptenOpts };
+  }
+}
+
+async function open ({ directory }) {
+  if (directory === undefined) {
+    return PGlite.create({ fs: new TemplateFs(await loadTemplate()) });
+  }
+  const data = path.join(directory, 'data');
+  // What a start left that was killed.
+  for (const name of fs.readdirSync(directory)) {
+    if (name.startsWith('data.')) fs.rmSync(path.join(directory, name), { recursive: true });
+  }
+  if (!fs.existsSync(data)) unpack(await loadTemplate(), data);
+  return PGlite.create({ fs: new DurableFs(data), startParams: START });
+}
+
+class Session {
+  /** Names of prepared statements that PGlite has. */
+  #prepared = new Set();
+
+  constructor (pglite) {
+    this.pglite = pglite;
+  }
+
+  /** @returns {Promise<object>} `{ names, types, rows, tag }` or `{ fault }` */
+  async run ({ name = '', text, values }) {
+    const isSimple = name === '' && !values?.length;
+    const isNew = !isSimple && !this.#prepared.has(name);
+    const bytes = isSimple
+      ? serialize.query(text)
+      : Buffer.concat([
+        ...(isNew ? [serialize.parse({ name, text })] : []),
+        serialize.bind({ statement: name, values: values ?? [] }),
+        serialize.describe({ type: 'P' }), serialize.execute({}), serialize.sync(),
+      ]);
+    const { messages } = await this.pglite.execProtocol(bytes, { throwOnError: false });
+    const answer = this.#read(messages);
+    if (name !== '') await this.#note(name, isNew && messages, answer.fault);
+    return answer;
+  }
+
+  async #note (name, messages, fault) {
+    if (messages && messages.some(message => message.name === 'parseComplete')) {
+      this.#prepared.add(name);
+    }
+    if (fault?.code === STALE_PLAN && this.#prepared.delete(name)) {
+      await this.pglite.execProtocol(
+        Buffer.concat([serialize.close({ type: 'S', name }), serialize.sync()]),
+        { throwOnError: false });
+    }
+  }
+
+  /** Of several statements the last one's answer counts. */
+  #read (messages) {
+    let answer = { names: [], types: [], rows: [], tag: '' };
+    for (const message of messages) {
+      switch (message.name) {
+        case 'rowDescription':
+          answer = {
+            names: message.fields.map(field => field.name),
+            types: message.fields.map(field => field.dataTypeID), rows: [], tag: '',
+          };
+          break;
+        case 'dataRow': answer.rows.push(message.fields); break;
+        case 'commandComplete': answer = { ...answer, tag: message.text }; break;
+        case 'error': return { fault: pick(message) };
+        default:
+      }
+    }
+    return answer;
+  }
+}
+
+const pick = error => Object.fromEntries(FAULT_FIELDS.map(name => [name, error[name]]));
+
+async function main () {
+  const pglite = await open(workerData);
+  pglite.onNotification((channel, payload) => parentPort.postMessage({ channel, payload }));
+  const session = new Session(pglite);
+  let last = Promise.resolve();
+  parentPort.on('message', ({ id, statement, close }) => {
+    // What rejects here is no refusal of a statement but the end of PGlite, and of this thread.
+    last = last.then(async () => {
+      if (close) {
+        await pglite.close();
+        parentPort.close();
+      }
+      parentPort.postMessage(close ? { id } : { id, ...await session.run(statement) });
+    });
+  });
+  parentPort.postMessage({ isReady: true });
+}
+
+main();
