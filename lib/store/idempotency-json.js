@@ -80,4 +80,4 @@ function faultOf (value, path, depth = 0) {
   return undefined;
 }
 
-module.exports = { faultOf, hashOf };
+module.exports = { canonical, faultOf, hashOf };

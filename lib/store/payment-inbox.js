@@ -1,0 +1,161 @@
+'use strict';
+
+// Notifications on their way in. What changes money is what Midtrans answers when it is asked; the
+// notification is the reason to ask.
+
+const clock = require('../base/clock');
+const { SekeringError } = require('../base/errors');
+const { isStatus, readNotification, signedEvent } = require('./payment-notification');
+const { compare, isKnownState, readTransaction } = require('./payment-states');
+
+// Midtrans waits for 15 s, and wants to be answered within 5.
+const STATUS_TIMEOUT_MS = 4000;
+
+// Outcomes after which the same news is nothing new.
+const FINAL = new Set(['applied', 'stale', 'held', 'dismissed']);
+
+const answer = (status, outcome, orderId) => ({
+  status, outcome, orderId, body: { status: outcome },
+});
+
+class Inbox {
+  #database;
+  #ledger;
+  #book;
+  #midtrans;
+  #maxBody;
+  #confirm;
+  #emit;
+
+  /** @param {object} parts { database, ledger, book, midtrans, maxBody, confirm, emit } */
+  constructor ({ database, ledger, book, midtrans, maxBody, confirm, emit }) {
+    this.#database = database;
+    this.#ledger = ledger;
+    this.#book = book;
+    this.#midtrans = midtrans;
+    this.#maxBody = maxBody;
+    this.#confirm = confirm;
+    this.#emit = emit;
+  }
+
+  /** @param {Buffer} bytes @returns {Promise<object>} a NotificationOutcome; never rejects */
+  async take (bytes) {
+    const { event, body, fault } = readNotification(bytes, this.#maxBody);
+    if (fault !== undefined) {
+      await this.#record(event, 'invalid', fault);
+      return answer(fault === 'too_large' ? 413 : 400, 'invalid');
+    }
+    try {
+      if (this.#midtrans.verifyNotification(body)) {
+        return await this.#takeSigned(signedEvent(event, body, bytes), body);
+      }
+    } catch (error) {
+      // Whatever it is, it is not the sender's fault: he has to come again.
+      this.#emit('warning', error);
+      return answer(503, 'unavailable', event.orderId);
+    }
+    return this.#refuse(event, await this.#record(event, 'forged', 'signature'));
+  }
+
+  #refuse (event, recorded) {
+    this.#emit('forged', recorded);
+    return answer(403, 'forged', event.orderId);
+  }
+
+  /**
+   * Notes what changes nothing. A database that is away is no reason to be sent it again.
+   * @returns {Promise<object>} the event as users see it
+   */
+  async #record (event, outcome, reason) {
+    try {
+      return await this.#ledger.noteEvent(this.#database, event, outcome, reason);
+    } catch (error) {
+      this.#emit('warning', error);
+      const { orderId, transactionId, transactionStatus, source, bytes } = event;
+      return {
+        orderId, transactionId, transactionStatus, source, outcome, reason, body: bytes.toString(),
+      };
+    }
+  }
+
+  async #takeSigned (event, body) {
+    const { id, outcome } =
+      await this.#ledger.noteEvent(this.#database, event, 'unavailable', 'unconfirmed');
+    if (FINAL.has(outcome)) return answer(200, 'already_processed', event.orderId);
+    const claim = readTransaction(body);
+    const { truth, fault } = this.#confirm ? await this.#ask(claim) : { truth: claim };
+    if (fault === 'other_order') {
+      const change = { outcome: 'forged', reason: fault };
+      return this.#refuse(event, await this.#ledger.closeEvent(this.#database, id, change));
+    }
+    const result = await this.#database.transaction(client =>
+      this.#enter(client, { event, id, claim, truth, fault }));
+    return this.#tell(result, event);
+  }
+
+  /** What Midtrans says of the transaction. */
+  async #ask (claim) {
+    const body = await this.#status(claim.transactionId);
+    if (body === undefined) return { fault: 'not_found' };
+    if (!isStatus(body)) throw new SekeringError('ERR_MIDTRANS_RESPONSE',
+      `Midtrans's status of ${claim.transactionId} is unreadable`);
+    const truth = readTransaction(body);
+    // Only the order is signed: the transaction is whatever the sender says it is.
+    if (truth.orderId !== claim.orderId) return { fault: 'other_order' };
+    if (truth.transactionId !== claim.transactionId) return { fault: 'other_transaction' };
+    return { truth };
+  }
+
+  async #status (id) {
+    const controller = new AbortController();
+    const timer = clock.setTimer(() => controller.abort(new SekeringError('ETIMEDOUT',
+      'Midtrans did not say in time what is true')), STATUS_TIMEOUT_MS, false);
+    try {
+      return await this.#midtrans.status(id, { signal: controller.signal });
+    } catch (error) {
+      if (error?.code === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
+      throw error;
+    } finally {
+      clock.clearTimer(timer);
+    }
+  }
+
+  /** Event and order, in one transaction under the order's lock. */
+  async #enter (client, { event, id, claim, truth, fault }) {
+    const order = await this.#ledger.findOrder(client, event.orderId, { lock: true });
+    if (FINAL.has(await this.#ledger.lockEvent(client, id))) {
+      return { outcome: 'already_processed' };
+    }
+    const { changed, move, fault: found } = order !== undefined && truth !== undefined
+      ? await this.#book.enter(client, order, truth,
+        { by: 'notification', confirmed: this.#confirm })
+      : { changed: false, fault: fault ?? 'unknown_order' };
+    const { outcome, reason } = this.#conclude({ changed, fault: found, claim, truth });
+    if (outcome === 'held' && order !== undefined) {
+      await this.#ledger.setHeld(client, order.orderId, true);
+    }
+    const closed = await this.#ledger.closeEvent(client, id,
+      { outcome, reason, orderId: order?.orderId });
+    return { outcome, reason, event: closed, move };
+  }
+
+  /** What becomes of the notification, when the truth has been entered. */
+  #conclude ({ changed, fault, claim, truth }) {
+    if (fault !== undefined) return { outcome: 'held', reason: fault };
+    if (!isKnownState(claim.state)) return { outcome: 'held', reason: 'edge' };
+    const relation = compare(claim, truth);
+    if (relation === 'contradicts') return { outcome: 'held', reason: 'contradicted' };
+    // The answer may be older than the notification: it has to come again.
+    if (relation === 'ahead') return { outcome: 'unavailable', reason: 'unconfirmed' };
+    return { outcome: changed ? 'applied' : 'stale', reason: null };
+  }
+
+  #tell ({ outcome, reason, event: closed, move }, event) {
+    const orderId = closed?.orderId ?? event.orderId;
+    if (move !== undefined) this.#emit('transition', move.order, move.transition);
+    if (outcome === 'held') this.#emit('held', closed, reason);
+    return answer(outcome === 'unavailable' ? 503 : 200, outcome, orderId);
+  }
+}
+
+module.exports = { Inbox };

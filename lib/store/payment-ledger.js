@@ -1,0 +1,228 @@
+'use strict';
+
+// The rows of orders, transactions and events. `client` is the database or a transaction.
+
+const HISTORY_MAX = 100;
+const EVENTS_MAX = 1000;
+const PAGE = /^(.+)~([2-9])$/;
+
+const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, currency, body, token,
+  redirect_url, transaction_id, pages, asked_at, version, history, created_at, updated_at`;
+
+/** A row as the rest of the code has it. What only that needs is hidden from users. */
+function toOrder (row) {
+  const order = {
+    orderId: row.order_id, state: row.state, held: row.held,
+    amountMinor: BigInt(row.amount_minor), refundedMinor: BigInt(row.refunded_minor),
+    currency: row.currency, token: row.token, redirectUrl: row.redirect_url,
+    transactionId: row.transaction_id, createdAt: row.created_at, updatedAt: row.updated_at,
+    history: row.history,
+  };
+  const { body, pages, version } = row;
+  const hidden = { body, pages, version, asked: row.asked_at !== null };
+  for (const name of Object.keys(hidden)) {
+    Object.defineProperty(order, name, { value: hidden[name], enumerable: false });
+  }
+  return order;
+}
+
+const toTransaction = row => ({
+  transactionId: row.transaction_id, orderId: row.order_id, state: row.state,
+  fraud: row.fraud_status, statusCode: row.status_code, grossAmount: row.gross_amount,
+  refundedMinor: BigInt(row.refunded_minor), paymentType: row.payment_type,
+});
+
+const toEvent = row => ({
+  id: row.id, orderId: row.order_id, transactionId: row.transaction_id,
+  transactionStatus: row.transaction_status, outcome: row.outcome, reason: row.reason,
+  source: row.source, times: row.times, receivedAt: row.received_at,
+  lastReceivedAt: row.last_received_at, body: row.body.toString(),
+});
+
+/** The id by which the provider knows an order's n-th page. */
+const pageId = (orderId, page) => (page === 1 ? orderId : `${orderId}~${page}`);
+
+class Ledger {
+  constructor (database) {
+    const { schema } = database;
+    this.orders = `${schema}.payment_orders`;
+    this.transactions = `${schema}.payment_transactions`;
+    this.events = `${schema}.payment_events`;
+  }
+
+  // ---- Orders ----------------------------------------------------------------------------------
+
+  /** @returns {Promise<boolean>} whether it was not there */
+  async insertOrder (client, { orderId, state, amountMinor, currency, body, token, redirectUrl }) {
+    const { rowCount } = await client.query(`INSERT INTO ${this.orders}
+        (order_id, state, amount_minor, currency, body, token, redirect_url, asked_at, history)
+      VALUES ($1, $2, $3::bigint, $4, $5, $6, $7,
+        CASE WHEN $2 <> 'queued' THEN clock_timestamp() END,
+        jsonb_build_array(${entry('NULL', '$2', "'order'")}))
+      ON CONFLICT (order_id) DO NOTHING`,
+    [orderId, state, amountMinor, currency, body, token, redirectUrl]);
+    return rowCount === 1;
+  }
+
+  /** The order of an id of the provider's, which may be that of a later page. */
+  async findOrder (client, providerId, { lock = false } = {}) {
+    const [, base = null, page = null] = PAGE.exec(providerId) ?? [];
+    const { rows } = await client.query(`SELECT ${ORDER_COLUMNS} FROM ${this.orders}
+      WHERE order_id = $1 OR (order_id = $2 AND pages >= $3::smallint)
+      ORDER BY order_id = $1 DESC LIMIT 1 ${lock ? 'FOR UPDATE' : ''}`, [providerId, base, page]);
+    return rows.length === 0 ? undefined : toOrder(rows[0]);
+  }
+
+  /** Moves an order to another state, and notes it. */
+  async moveOrder (client, order, { to, by, reason, transactionId, refundedMinor }) {
+    const { rows } = await client.query(`UPDATE ${this.orders} SET
+        state = $2, version = version + 1, updated_at = clock_timestamp(), checked_at = NULL,
+        transaction_id = coalesce($5, transaction_id),
+        refunded_minor = coalesce($6::bigint, refunded_minor),
+        history = CASE WHEN jsonb_array_length(history) < ${HISTORY_MAX} THEN history
+          ELSE history - 0 END || ${entry('state', '$2', '$3', '$4')}
+      WHERE order_id = $1 RETURNING ${ORDER_COLUMNS}`,
+    [order.orderId, to, by, reason, transactionId, refundedMinor]);
+    return toOrder(rows[0]);
+  }
+
+  async setPage (client, orderId, { token, redirectUrl }) {
+    await client.query(`UPDATE ${this.orders}
+      SET token = $2, redirect_url = $3, asked_at = clock_timestamp() WHERE order_id = $1`,
+    [orderId, token, redirectUrl]);
+  }
+
+  async setBody (client, orderId, body) {
+    await client.query(`UPDATE ${this.orders} SET body = $2 WHERE order_id = $1`, [orderId, body]);
+  }
+
+  /** A page is about to be asked for. */
+  async ask (client, orderId, page) {
+    await client.query(`UPDATE ${this.orders}
+      SET asked_at = clock_timestamp(), pages = greatest(pages, $2::smallint)
+      WHERE order_id = $1`, [orderId, page]);
+  }
+
+  /** Nothing was sent after all. */
+  async unask (client, orderId) {
+    await client.query(`UPDATE ${this.orders} SET asked_at = NULL WHERE order_id = $1`, [orderId]);
+  }
+
+  /** Newest first. */
+  async listOrders (client, { state, held, search, before, limit }) {
+    const pattern = search === undefined ? null : `%${search.replace(/[\\%_]/g, '\\$&')}%`;
+    const { rows } = await client.query(`SELECT ${ORDER_COLUMNS} FROM ${this.orders}
+      WHERE ($1::text IS NULL OR state = $1) AND ($2::boolean IS NULL OR held = $2)
+        AND ($3::text IS NULL OR order_id ILIKE $3 OR transaction_id ILIKE $3)
+        AND ($4::text IS NULL OR (created_at, order_id) <
+          (SELECT created_at, order_id FROM ${this.orders} WHERE order_id = $4))
+      ORDER BY created_at DESC, order_id DESC LIMIT $5::int`,
+    [state, held, pattern, before, limit]);
+    return rows.map(toOrder);
+  }
+
+  /**
+   * Orders about which the provider has said nothing for long; nobody else gets them now.
+   * @returns {Promise<Array<{ order: object, openMs: number }>>} openMs: the age of the page
+   */
+  async claimSilent (client, { olderThan, limit }) {
+    const { rows } = await client.query(`UPDATE ${this.orders} SET checked_at = clock_timestamp()
+      WHERE order_id IN (SELECT order_id FROM ${this.orders}
+        WHERE state IN ('created', 'unknown', 'pending', 'authorize')
+          AND greatest(updated_at, checked_at) <=
+            clock_timestamp() - $1::float8 * interval '1 millisecond'
+        ORDER BY greatest(updated_at, checked_at) LIMIT $2::int FOR UPDATE SKIP LOCKED)
+      RETURNING ${ORDER_COLUMNS},
+        extract(epoch FROM clock_timestamp() - coalesce(asked_at, created_at)) * 1000 AS open_ms`,
+    [olderThan, limit]);
+    return rows.map(row => ({ order: toOrder(row), openMs: Number(row.open_ms) }));
+  }
+
+  // ---- Transactions ----------------------------------------------------------------------------
+
+  async findTransaction (client, transactionId) {
+    const { rows } = await client.query(
+      `SELECT * FROM ${this.transactions} WHERE transaction_id = $1`, [transactionId]);
+    return rows.length === 0 ? undefined : toTransaction(rows[0]);
+  }
+
+  /** Those of an order, oldest first. */
+  async transactionsOf (client, orderId) {
+    const { rows } = await client.query(`SELECT * FROM ${this.transactions}
+      WHERE order_id = $1 ORDER BY created_at, transaction_id`, [orderId]);
+    return rows.map(toTransaction);
+  }
+
+  async putTransaction (client, orderId, news) {
+    await client.query(`INSERT INTO ${this.transactions} AS known
+        (transaction_id, order_id, state, fraud_status, status_code, gross_amount, refunded_minor,
+          payment_type)
+      VALUES ($1, $2, $3, $4, $5, $6, $7::bigint, $8)
+      ON CONFLICT (transaction_id) DO UPDATE SET
+        state = EXCLUDED.state, fraud_status = EXCLUDED.fraud_status,
+        status_code = EXCLUDED.status_code, gross_amount = EXCLUDED.gross_amount,
+        refunded_minor = greatest(known.refunded_minor, EXCLUDED.refunded_minor),
+        payment_type = EXCLUDED.payment_type, updated_at = clock_timestamp()`,
+    [news.transactionId, orderId, news.state, news.fraud, news.statusCode, news.grossAmount,
+      news.refundedMinor, news.paymentType]);
+  }
+
+  // ---- Events ----------------------------------------------------------------------------------
+
+  /**
+   * Notes that an event came. Only the first of its kind makes a row; `outcome` and `reason` are
+   * that one's.
+   * @returns {Promise<object>} the event as users see it
+   */
+  async noteEvent (client, event, outcome, reason) {
+    const { rows } = await client.query(`INSERT INTO ${this.events} AS known
+        (fingerprint, source, order_id, transaction_id, transaction_status, outcome, reason, body)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8::bytea)
+      ON CONFLICT (fingerprint) DO UPDATE SET
+        times = known.times + 1, last_received_at = clock_timestamp()
+      RETURNING *`,
+    [event.fingerprint, event.source, event.orderId, event.transactionId, event.transactionStatus,
+      outcome, reason, event.bytes]);
+    return toEvent(rows[0]);
+  }
+
+  /** @returns {Promise<string>} the outcome so far, which nobody else changes now */
+  async lockEvent (client, id) {
+    const { rows } = await client.query(
+      `SELECT outcome FROM ${this.events} WHERE id = $1::bigint FOR UPDATE`, [id]);
+    return rows[0].outcome;
+  }
+
+  /** @returns {Promise<object>} the event as users see it */
+  async closeEvent (client, id, { outcome, reason, orderId }) {
+    const { rows } = await client.query(`UPDATE ${this.events}
+      SET outcome = $2, reason = $3, order_id = coalesce($4, order_id)
+      WHERE id = $1::bigint RETURNING *`, [id, outcome, reason, orderId]);
+    return toEvent(rows[0]);
+  }
+
+  async eventsOf (client, orderId) {
+    const { rows } = await client.query(`SELECT * FROM ${this.events}
+      WHERE order_id = $1 ORDER BY id DESC LIMIT ${EVENTS_MAX}`, [orderId]);
+    return rows.reverse().map(toEvent);
+  }
+
+  async heldEvents (client, orderId) {
+    const { rows } = await client.query(`SELECT * FROM ${this.events}
+      WHERE order_id = $1 AND outcome = 'held' ORDER BY id`, [orderId]);
+    return rows.map(toEvent);
+  }
+
+  async setHeld (client, orderId, held) {
+    await client.query(`UPDATE ${this.orders} SET held = $2::boolean WHERE order_id = $1`,
+      [orderId, held]);
+  }
+}
+
+/** An entry of a history, with the database's time. */
+const entry = (from, to, by, reason = 'NULL') => `(jsonb_strip_nulls(jsonb_build_object(
+  'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+  'to', ${to}::text, 'by', ${by}::text, 'reason', ${reason}::text)) ||
+  jsonb_build_object('from', ${from}::text))`;
+
+module.exports = { Ledger, pageId };

@@ -1,0 +1,197 @@
+'use strict';
+
+// Orders and how they are paid: made at Midtrans or deferred, moved by its notifications and by
+// what it answers, held when nobody but a person can say what is right.
+
+const Emitter = require('../base/emitter');
+const { SekeringError, invalidOption } = require('../base/errors');
+const { bag } = require('../base/options');
+const { Book, HOOK_CHANNEL, ORDER_CHANNEL } = require('./payment-book');
+const { Inbox } = require('./payment-inbox');
+const input = require('./payment-input');
+const { Ledger } = require('./payment-ledger');
+const { News } = require('./payment-news');
+const { Pages, isUnmade, missing } = require('./payment-pages');
+const { Review } = require('./payment-review');
+const { StoreError } = require('./store-errors');
+
+// Midtrans may be away for long; while a breaker is open no attempt is counted anyway.
+const ORDER_ATTEMPTS = 100;
+const HOOK_ATTEMPTS = 20;
+// As long as the client's own attempts take together.
+const ORDER_TIMEOUT_MS = 120_000;
+
+// Of Midtrans's errors, those that leave the order to the worker: it may still be made.
+const isPassing = error => error?.retryable !== false || error.ambiguous === true ||
+  error.code === 'ERR_MIDTRANS_UNAUTHORIZED';
+
+class Payments extends Emitter {
+  #database;
+  #ledger;
+  #book;
+  #options;
+  #pages;
+  #inbox;
+  #news;
+  #review;
+
+  constructor ({ database, outbox, options }) {
+    super();
+    this.#options = input.readOptions(options);
+    outbox.registerChannel(ORDER_CHANNEL, { maxAttempts: ORDER_ATTEMPTS });
+    outbox.registerChannel(HOOK_CHANNEL, { maxAttempts: HOOK_ATTEMPTS });
+    const ledger = new Ledger(database);
+    const book = new Book({ ledger, outbox, hooks: this.#options.hooks });
+    const emit = (event, ...args) => this.emit(event, ...args);
+    const parts = { ...this.#options, database, ledger, book, emit };
+    this.#database = database;
+    this.#ledger = ledger;
+    this.#book = book;
+    this.#news = new News(parts);
+    this.#pages = new Pages({ ...parts, news: this.#news });
+    this.#inbox = new Inbox(parts);
+    this.#review = new Review({ ...parts, news: this.#news });
+  }
+
+  async createOrder (order, options) {
+    const given = input.readOrder(order);
+    const { client } = bag('options', options);
+    return (await this.#take(given, client)).order;
+  }
+
+  async defer (body, options) {
+    const { client, reason } = bag('options', options);
+    const state = reason?.ambiguous === true ? 'unknown' : 'queued';
+    const given = input.readOrder(input.orderOf(body, state));
+    return (await this.#take(given, client, { leave: true })).order;
+  }
+
+  async open (body, options) {
+    const { signal } = bag('options', options);
+    this.#needMidtrans();
+    const given = input.readOrder(input.orderOf(body, 'unknown'));
+    const { order: { orderId }, isNew } = await this.#take(given);
+    try {
+      const order = await this.#pages.make(orderId, { signal, fresh: isNew });
+      return { order, queued: false };
+    } catch (error) {
+      if (!isPassing(error)) {
+        await this.#pages.move(orderId, { to: 'failed', by: 'open', reason: String(error) });
+        throw error;
+      }
+      await this.#database.transaction(client => this.#book.leave(client, orderId));
+      return { order: await this.get(orderId), queued: true, error };
+    }
+  }
+
+  senders () {
+    const { midtrans } = this.#options;
+    return {
+      [ORDER_CHANNEL]: {
+        send: (message, { signal }) => this.#sendOrder(message, signal),
+        breaker: midtrans?.breaker, timeout: ORDER_TIMEOUT_MS,
+      },
+      [HOOK_CHANNEL]: { send: (message, { signal }) => this.#runHook(message.data, signal) },
+    };
+  }
+
+  // The headers are not signed, so that nothing in them matters.
+  async handleNotification (rawBody) {
+    const bytes = input.readBytes(rawBody);
+    this.#needMidtrans();
+    return this.#inbox.take(bytes);
+  }
+
+  async get (orderId) {
+    input.readOrderId('orderId', orderId);
+    return this.#ledger.findOrder(this.#database, orderId);
+  }
+
+  async list (filter) {
+    return this.#ledger.listOrders(this.#database, input.readFilter(filter));
+  }
+
+  async events (orderId) {
+    input.readOrderId('orderId', orderId);
+    return this.#ledger.eventsOf(this.#database, orderId);
+  }
+
+  async reconcile (options) {
+    const given = input.readReconcile(options);
+    this.#needMidtrans();
+    return this.#news.reconcile(given);
+  }
+
+  async review (orderId, decision, options) {
+    const how = input.readReview(orderId, decision, options);
+    this.#needMidtrans();
+    return this.#review.end(orderId, decision, how);
+  }
+
+  // ---- Inside ----------------------------------------------------------------------------------
+
+  #needMidtrans () {
+    if (this.#options.midtrans !== undefined) return;
+    throw invalidOption('payments.midtrans', 'a MidtransClient', undefined);
+  }
+
+  /** Takes an order in, in a transaction of the caller's if there is one. */
+  async #take (given, client, { leave = given.state === 'queued' } = {}) {
+    const take = async own => {
+      const isNew = await this.#ledger.insertOrder(own, given);
+      const { transition } = isNew ? {} : await this.#takeAgain(own, given);
+      if (leave) await this.#book.leave(own, given.orderId);
+      return { order: await this.#ledger.findOrder(own, given.orderId), isNew, transition };
+    };
+    if (client !== undefined) return take(this.#database.wrap(client));
+    const taken = await this.#database.transaction(take);
+    if (taken.transition !== undefined) this.emit('transition', taken.order, taken.transition);
+    return taken;
+  }
+
+  /** An order that is there already: more is known of it now. */
+  async #takeAgain (client, { orderId, amountMinor, currency, state, body, token, redirectUrl }) {
+    const order = await this.#ledger.findOrder(client, orderId, { lock: true });
+    if (order.amountMinor !== amountMinor || order.currency !== currency) {
+      throw new StoreError('ERR_PAYMENT_ORDER', `${orderId} is an order of another amount`);
+    }
+    // Midtrans lets the id of an order be used again that was not paid in time.
+    const isReopened = order.state === 'expired';
+    if (body !== null && (isReopened || isUnmade(order))) {
+      await this.#ledger.setBody(client, orderId, body);
+    }
+    if (token !== null || isReopened) {
+      await this.#ledger.setPage(client, orderId, { token, redirectUrl });
+    }
+    const isMoved = isReopened || (isUnmade(order) && RANKS[state] > RANKS[order.state]);
+    return isMoved ? this.#book.move(client, order, { to: state, by: 'order' }) : {};
+  }
+
+  async #sendOrder ({ data: { orderId } }, signal) {
+    try {
+      await this.#pages.make(orderId, { signal });
+    } catch (error) {
+      // Nothing was sent this time: the worker is to wait for the breaker.
+      const isShut = error?.code === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' &&
+        error.cause?.code === 'EOPENBREAKER';
+      throw isShut ? error.cause : error;
+    }
+  }
+
+  async #runHook ({ hook, orderId, transition }, signal) {
+    const run = this.#options.hooks[hook];
+    if (run === undefined) {
+      throw new SekeringError('ERR_PAYMENT_HOOK', `This process has no ${hook}`);
+    }
+    const order = await this.#ledger.findOrder(this.#database, orderId);
+    if (order === undefined) throw missing(orderId);
+    await run(order, transition, { signal });
+  }
+}
+
+// How much is known of an order whose page has not been made.
+const RANKS = { failed: 0, queued: 1, unknown: 2, created: 3 };
+
+const createPayments = settings => new Payments(settings);
+
+module.exports = { createPayments };

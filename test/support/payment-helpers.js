@@ -1,0 +1,85 @@
+'use strict';
+
+// What the tests of payments share: a store whose payments ask a Midtrans fake, and a server that
+// takes the fake's notifications.
+
+const { once } = require('node:events');
+const http = require('node:http');
+
+const { openDatabase } = require('../../lib/store/database');
+const { migrate } = require('../../lib/store/migrate');
+const { createOutbox } = require('../../lib/store/outbox');
+const { createPayments } = require('../../lib/store/payments');
+const { keep, order, start } = require('./midtrans-helpers');
+
+/** An open database that several tests share. */
+async function openShared (place) {
+  const database = await openDatabase(place);
+  await migrate(database);
+  return database;
+}
+
+/**
+ * Payments on a database, with a fake and a client of it.
+ * @param {object} database
+ * @param {{ hooks?: object, payments?: object, midtrans?: object }} [options]
+ */
+async function pay (database, { hooks, payments: more, midtrans: clientOptions } = {}) {
+  const { fake, client: midtrans } = await start(clientOptions);
+  const outbox = createOutbox({ database, options: {} });
+  const payments = createPayments({ database, outbox, options: { midtrans, hooks, ...more } });
+  const seen = { transition: [], held: [], forged: [], warning: [] };
+  payments.on('transition', (made, { from, to }) =>
+    seen.transition.push(`${made.orderId}: ${from} > ${to}`));
+  for (const event of ['held', 'forged', 'warning']) {
+    payments.on(event, (first, second) => seen[event].push(second ?? first));
+  }
+  const deliver = async notification => payments.handleNotification(JSON.stringify(notification));
+  return { fake, midtrans, outbox, payments, seen, deliver };
+}
+
+/** Takes an order in and makes it at the fake; the customer has chosen how to pay. */
+async function placed ({ payments, fake }, orderId, amount = 10_000) {
+  await payments.open(order(orderId, amount));
+  fake.choose(orderId);
+}
+
+/** Starts a worker for payments. */
+async function work ({ outbox, payments }, options) {
+  const worker = outbox.createWorker({
+    channels: payments.senders(), pollInterval: 20, leaseMs: 1000, ...options
+  });
+  keep({ close: () => worker.stop() });
+  await worker.start();
+  return worker;
+}
+
+/** Takes notifications over HTTP. @returns {Promise<string>} its address */
+async function listen (payments) {
+  const server = http.createServer((request, response) => {
+    const chunks = [];
+    request.on('data', chunk => chunks.push(chunk));
+    request.on('end', async () => {
+      const { status, body } =
+        await payments.handleNotification(Buffer.concat(chunks), request.headers);
+      response.writeHead(status, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(body));
+    });
+  }).listen(0, '127.0.0.1');
+  keep({ close: () => { server.close(); server.closeAllConnections(); } });
+  await once(server, 'listening');
+  return `http://127.0.0.1:${server.address().port}/`;
+}
+
+/** Waits until `check` gives something, looking again and again. */
+async function until (check, ms = 10_000) {
+  const end = Date.now() + ms;
+  for (;;) {
+    const found = await check();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`Waited ${ms} ms in vain for ${check}`);
+    await new Promise(resolve => { setTimeout(resolve, 10); });
+  }
+}
+
+module.exports = { listen, openShared, pay, placed, until, work };
