@@ -5,21 +5,18 @@
 
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
-const { bag, boolean, func, number } = require('../base/options');
+const { bag, boolean, number } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const CircuitBreaker = require('../primitives/breaker');
 const { Bulkhead } = require('../primitives/limits');
-const { presets, retryPresets } = require('../primitives/presets');
+const { presets } = require('../primitives/presets');
 const { retry } = require('../primitives/retry');
-const { RetryPlan } = require('../primitives/retry-plan');
 const { Timeout } = require('../primitives/timeout');
+const { readBreaker, readRetry } = require('./protection');
 const { readMessage } = require('./smtp-message');
 const { SmtpError, classifySmtpError, isRefusal } = require('./smtp-errors');
 
 const CONNECTIONS_MAX = 5;
 const QUEUE_MAX = 1000;
-// One failure alone is no outage, and a mail that failed once is to be tried again.
-const VOLUME_MIN = 5;
 const VERIFY_TIMEOUT_MS = 10_000;
 
 // A message is told that its last line goes out by the envelope that it was handed over with.
@@ -53,18 +50,6 @@ function poolSizeOf (transport) {
   const { pool, maxConnections } = transport.transporter?.options ?? transport.options ?? {};
   return pool || maxConnections ? maxConnections : undefined;
 }
-
-function makeBreaker (given, timeout) {
-  if (given === false) return new CircuitBreaker(call, { name: 'smtp', enabled: false });
-  if (typeof given?.run === 'function') return given;
-  const options = {
-    ...presets.smtp, volumeThreshold: VOLUME_MIN, name: 'smtp', ...bag('breaker', given),
-  };
-  if (timeout !== undefined) options.timeout = timeout;
-  return new CircuitBreaker(call, options);
-}
-
-const call = fn => fn();
 
 class SmtpClient extends Emitter {
   #transport;
@@ -117,7 +102,9 @@ class SmtpClient extends Emitter {
     this.#hasSignals = this.#transport.transporter?.supportsAbortSignal === true;
     this.#isWatched = watchTransport(this.#transport);
     this.#ownsBreaker = typeof breaker?.run !== 'function';
-    this.breaker = makeBreaker(breaker, timeout);
+    this.breaker = readBreaker(breaker, {
+      ...presets.smtp, name: 'smtp', ...timeout !== undefined && { timeout }
+    });
   }
 
   /** Mails on their way. */
@@ -264,19 +251,6 @@ function makeTransport (smtp, maxConnections) {
   const { createTransport } = requirePeer('nodemailer', 'SmtpClient');
   const settings = typeof smtp === 'string' ? { url: smtp } : smtp;
   return createTransport({ ...settings, pool: true, maxConnections });
-}
-
-function readRetry (given) {
-  if (given === false) return { ...retryPresets.email, retries: 0 };
-  if (Array.isArray(given)) {
-    new RetryPlan(given);
-    throw invalidOption('retry', 'an object or false', given);
-  }
-  const options = { ...retryPresets.email, ...bag('retry', given) };
-  if (options.shouldRetry) func('retry.shouldRetry', options.shouldRetry);
-  if (options.onRetry) func('retry.onRetry', options.onRetry);
-  new RetryPlan(options);
-  return options;
 }
 
 module.exports = { SmtpClient, SmtpError, classifySmtpError };

@@ -9,12 +9,10 @@ const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
 const { bag, boolean, number } = require('../base/options');
-const CircuitBreaker = require('../primitives/breaker');
 const { Bulkhead } = require('../primitives/limits');
-const { retryPresets } = require('../primitives/presets');
 const { retry } = require('../primitives/retry');
-const { RetryPlan } = require('../primitives/retry-plan');
 const { HttpClient, readBaseUrl } = require('./http');
+const { readBreaker, readRetry } = require('./protection');
 const {
   WhatsAppError, errorOfTransport, pausedError, refusedError
 } = require('./whatsapp-errors');
@@ -23,30 +21,9 @@ const { Pacer } = require('./whatsapp-pacer');
 const CONNECTIONS = 16;
 const QUEUE_MAX = 1000;
 const RECIPIENT_INTERVAL_MS = 6000;
-// One failure alone is no outage, and a message that failed once is to be tried again.
-const VOLUME_MIN = 5;
 const REFUSALS = new Set(['EOPENBREAKER', 'ESHUTDOWN', 'EBULKHEADFULL', 'ERATELIMITED']);
 // A token that is shorter is a test's, and would be found in every other word.
 const SECRET_CHARACTERS_MIN = 6;
-
-const call = fn => fn();
-
-function readBreaker (given, preset, name) {
-  if (given === false || given === null) return new CircuitBreaker(call, { name, enabled: false });
-  if (typeof given?.run === 'function') return given;
-  // The time limit is the request's, which knows whether anything was sent.
-  return new CircuitBreaker(call, {
-    ...preset, volumeThreshold: VOLUME_MIN, timeout: false, name, ...bag('breaker', given)
-  });
-}
-
-function readRetry (given) {
-  if (given === false || given === null) return { ...retryPresets.email, retries: 0 };
-  if (Array.isArray(given)) throw invalidOption('retry', 'an object or false', given);
-  const options = { ...retryPresets.email, ...bag('retry', given) };
-  new RetryPlan(options); // Checks them.
-  return options;
-}
 
 /** A text that is not empty and can stand in a header or a path. */
 function secret (option, value) {
@@ -119,7 +96,8 @@ class WhatsAppChannel extends Emitter {
     this.#http = new HttpClient({ feature: 'sekering/whatsapp', dispatcher, connections });
     this.#bulkhead = new Bulkhead({ maxConcurrent: connections, maxQueue, queueTimeout });
     this.#ownsBreaker = typeof breaker?.run !== 'function';
-    this.breaker = readBreaker(breaker, preset, name);
+    // The time limit is the request's, which knows whether anything was sent.
+    this.breaker = readBreaker(breaker, { ...preset, timeout: false, name });
   }
 
   /** Messages on their way. */

@@ -10,6 +10,9 @@ const CAUSES_MAX = 5;
 // The message, not the session, is at fault.
 const CALLERS_FAULT = new Set([400, 404, 406, 413]);
 
+const CLOSED = 428;
+const NOT_OPEN = /web ?socket is not open/i;
+
 const TIMED_OUT = /\bE?TIMED?[ _-]?OUT\b|timeout/i;
 const NO_SESSION = /unable to create (a )?session/i;
 const WEB_SOCKET = new RegExp('web ?socket|\\bws\\b|socket hang up|connection (closed|terminated|' +
@@ -21,6 +24,12 @@ function statusOf (error) {
   const status = error?.output?.statusCode ?? error?.statusCode ?? error?.status;
   return Number.isInteger(status) ? status : undefined;
 }
+
+/**
+ * Whether a socket says that its connection was closed before it could write anything: Baileys by
+ * 428, a WebSocket by its message.
+ */
+const isUnsent = error => statusOf(error) === CLOSED || NOT_OPEN.test(error?.message);
 
 const isCallersFault = error => CALLERS_FAULT.has(statusOf(error));
 
@@ -79,11 +88,13 @@ class SessionError extends SekeringError {
   /**
    * @param {string} id
    * @param {Error} cause
-   * @param {string} [code]
+   * @param {boolean} [ambiguous] whether the message may have been sent all the same
    */
-  constructor (id, cause, code = cause?.code) {
-    super(typeof code === 'string' ? code : 'ERR_SESSION', operatorMessage(cause, id), { cause });
+  constructor (id, cause, ambiguous = false) {
+    const code = typeof cause?.code === 'string' ? cause.code : 'ERR_SESSION';
+    super(code, operatorMessage(cause, id), { cause });
     this.id = id;
+    this.ambiguous = ambiguous;
     this.trouble = troubleOf(cause);
     this.circuit_breaker = this.trouble === 'open';
     this.retryable = this.trouble !== 'logged-out' && this.code !== 'ERR_SESSION_QR' &&
@@ -107,4 +118,6 @@ class SessionError extends SekeringError {
   }
 }
 
-module.exports = { SessionError, isCallersFault, operatorMessage, statusOf, troubleOf };
+module.exports = {
+  SessionError, isCallersFault, isUnsent, operatorMessage, statusOf, troubleOf,
+};

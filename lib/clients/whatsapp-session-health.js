@@ -2,6 +2,8 @@
 
 // How a pool of sessions is doing, in figures.
 
+const { operatorMessage } = require('./whatsapp-session-errors');
+
 // How much an instance that is open, that is down, that fails, takes from the health.
 const WEIGHTS = { open: 50, down: 30, failing: 20 };
 
@@ -11,6 +13,8 @@ function stateOf (breaker) {
 }
 
 /**
+ * The health is 100 less 50 times the share of open breakers, less 30 times that of instances which
+ * are wanted and not connected, less 20 times that of the failures which would open every breaker.
  * @param {Map<string, Session>} sessions
  * @param {BreakerGroup} breakers
  * @param {number} failureCount that opens a breaker
@@ -46,4 +50,17 @@ function healthOf (sessions, breakers, failureCount, { activations, retries }) {
   };
 }
 
-module.exports = { healthOf, stateOf };
+/** One instance, with its breaker if it has one. */
+function describe (session, breaker) {
+  const { id, state, isOpen, lastError } = session;
+  return {
+    id,
+    state,
+    connected: isOpen,
+    circuit_breaker: stateOf(breaker),
+    recent_failures: breaker?.stats.failures ?? 0,
+    last_error: lastError === undefined ? null : operatorMessage(lastError, id),
+  };
+}
+
+module.exports = { describe, healthOf };

@@ -111,4 +111,15 @@ function errorOf (reason) {
   return Object.assign(new Error(text), typeof reason === 'object' && reason !== null && reason);
 }
 
-module.exports = { Session, endSocket };
+/** The promise, or the signal's reason if that comes first. */
+function orAborted (promise, signal) {
+  if (signal === undefined) return promise;
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const leave = () => reject(signal.reason);
+    signal.addEventListener('abort', leave, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave));
+  });
+}
+
+module.exports = { Session, endSocket, orAborted };

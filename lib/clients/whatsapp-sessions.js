@@ -7,15 +7,15 @@ const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { bag, func, number, oneOf } = require('../base/options');
 const { BreakerGroup } = require('../primitives/group');
-const { presets, retryPresets } = require('../primitives/presets');
+const { presets } = require('../primitives/presets');
 const { retry } = require('../primitives/retry');
-const { RetryPlan } = require('../primitives/retry-plan');
+const { readRetry } = require('./protection');
 const { checkId, checkMessage } = require('./whatsapp-numbers');
-const { Session, endSocket } = require('./whatsapp-session');
+const { Session, endSocket, orAborted } = require('./whatsapp-session');
 const {
-  SessionError, isCallersFault, operatorMessage, statusOf, troubleOf
+  SessionError, isCallersFault, isUnsent, operatorMessage, statusOf, troubleOf
 } = require('./whatsapp-session-errors');
-const { healthOf, stateOf } = require('./whatsapp-session-health');
+const { describe, healthOf } = require('./whatsapp-session-health');
 
 const SESSIONS_MAX = 10_000;
 const TIMEOUT_MS = 20_000;
@@ -27,13 +27,6 @@ const IDLE_TTL_MS = 24 * 60 * 60 * 1000;
 const RESTART = 515;
 
 const call = fn => fn();
-
-function readRetry (given) {
-  if (given === false || given === null) return { ...retryPresets.email, retries: 0 };
-  const options = { ...retryPresets.email, ...bag('retry', given) };
-  new RetryPlan(options); // Checks them.
-  return options;
-}
 
 class SessionPool extends Emitter {
   #connect;
@@ -90,7 +83,10 @@ class SessionPool extends Emitter {
   ids () { return [...this.#sessions.keys()]; }
 
   /**
-   * Sends a message by an instance, which is connected first if it is not.
+   * Sends a message by an instance, which is connected first if it is not. When the line turns out
+   * to be dead before anything was written, the message is sent over a new one, once. Any other
+   * failure of sendMessage is not tried again, as the message may be on its way: the error says so
+   * by `ambiguous`.
    * @param {string} id of the instance
    * @param {string} to a number of E.164 or a chat (…@s.whatsapp.net, …@g.us)
    * @param {object} content as the socket's sendMessage takes it
@@ -105,8 +101,12 @@ class SessionPool extends Emitter {
     const chat = checkMessage(id, to, content);
     try {
       const session = this.#sessionOf(id);
-      const socket = await this.#ready(session, signal);
-      return await this.#guarded(id, () => socket.sendMessage(chat, content), signal);
+      let outcome = await this.#handOver(session, chat, content, signal);
+      if ('unsent' in outcome && this.#sessions.get(id) === session) {
+        outcome = await this.#handOver(session, chat, content, signal);
+      }
+      if ('unsent' in outcome) throw outcome.unsent;
+      return outcome.value;
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       return this.#answer(id, error, whenOpen);
@@ -168,22 +168,10 @@ class SessionPool extends Emitter {
   status (id) {
     const session = this.#sessions.get(id);
     if (session === undefined) return undefined;
-    const breaker = this.breakers.has(id) ? this.breakers.get(id) : undefined;
-    return {
-      id,
-      state: session.state,
-      connected: session.isOpen,
-      circuit_breaker: stateOf(breaker),
-      recent_failures: breaker?.stats.failures ?? 0,
-      last_error: session.lastError === undefined ? null : operatorMessage(session.lastError, id),
-    };
+    return describe(session, this.breakers.has(id) ? this.breakers.get(id) : undefined);
   }
 
-  /**
-   * Figures of all instances. The health is 100 less 50 times the share of open breakers, less 30
-   * times that of instances which are wanted and not connected, less 20 times that of the failures
-   * which would open every breaker.
-   */
+  /** Figures of all instances, and their health from 0 to 100. */
   health () {
     return healthOf(this.#sessions, this.breakers, this.#failureCount, {
       activations: this.#activations, retries: this.#retries,
@@ -236,6 +224,25 @@ class SessionPool extends Emitter {
       { code: 'ERR_SESSION_LIMIT' });
   }
 
+  /** Resolves with { value }, or with { unsent: error } if nothing can have been written. */
+  async #handOver (session, chat, content, signal) {
+    const socket = await this.#ready(session, signal);
+    let isHanded = false;
+    const sendMessage = () => {
+      isHanded = true;
+      return socket.sendMessage(chat, content);
+    };
+    try {
+      return { value: await this.#guarded(session.id, sendMessage, signal) };
+    } catch (error) {
+      if (!isHanded || signal?.aborted) throw error;
+      if (!isUnsent(error)) throw new SessionError(session.id, error, !isCallersFault(error));
+      // Its failure has been counted.
+      if (session.socket === socket) this.#lost(session, error, false);
+      return { unsent: error };
+    }
+  }
+
   /** The socket of a session that is open. */
   async #ready (session, signal) {
     if (session.isOpen) return session.socket;
@@ -249,14 +256,7 @@ class SessionPool extends Emitter {
   #linked (session, signal) {
     if (session.isOpen || session.state === 'qr') return undefined;
     session.connecting ??= this.#establish(session);
-    if (signal === undefined) return session.connecting;
-    signal.throwIfAborted();
-    return new Promise((resolve, reject) => {
-      const leave = () => reject(signal.reason);
-      signal.addEventListener('abort', leave, { once: true });
-      session.connecting.then(resolve, reject)
-        .finally(() => signal.removeEventListener('abort', leave));
-    });
+    return orAborted(session.connecting, signal);
   }
 
   #establish (session) {
@@ -328,7 +328,7 @@ class SessionPool extends Emitter {
     } else this.#lost(session, error);
   }
 
-  #lost (session, error) {
+  #lost (session, error, isNews = true) {
     const { id, waiting } = session;
     const wasUp = session.isOpen;
     const isOver = troubleOf(error) === 'logged-out';
@@ -342,7 +342,7 @@ class SessionPool extends Emitter {
     waiting?.reject(error);
     if (!wasUp) return;
     // It was nobody's call that failed, and yet it counts.
-    const counts = !isOver && statusOf(error) !== RESTART;
+    const counts = isNews && !isOver && statusOf(error) !== RESTART;
     if (counts) this.#guarded(id, () => Promise.reject(error)).catch(() => {});
     this.#againSoon(id);
   }

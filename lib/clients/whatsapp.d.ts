@@ -263,8 +263,10 @@ export class GreenApiClient extends WhatsAppChannel {
 export function operatorMessage (error: unknown, id?: string): string;
 
 export class SessionError extends SekeringError {
-  constructor (id: string, cause: Error, code?: string);
+  constructor (id: string, cause: Error, ambiguous?: boolean);
   readonly id: string;
+  /** Whether the message may have been sent all the same. */
+  readonly ambiguous: boolean;
   readonly trouble:
     'open' | 'logged-out' | 'no-session' | 'no-address' | 'timed-out' | 'web-socket' | 'other';
   readonly circuit_breaker: boolean;
@@ -348,7 +350,11 @@ export class SessionPool<S extends SessionSocket = SessionSocket> extends EventE
   readonly breakers: BreakerGroup<any, any, string>;
   readonly size: number;
   ids (): string[];
-  /** Sends by an instance, which is connected first if it is not. */
+  /**
+   * Sends by an instance, which is connected first if it is not. A message of which nothing was
+   * written, as the line was dead, is sent over a new one, once; after any other failure it is not
+   * sent again, and the error says by `ambiguous` whether it may be on its way.
+   */
   send (
     id: string, to: string, content: object, options?: CallOptions & { whenOpen?: WhenOpen }
   ): Promise<any>;
