@@ -8,18 +8,28 @@ const { stateOf, viewBreaker } = require('./admin-views');
 const LIST_DEFAULT = 200;
 
 // What needs a look comes first.
-const ORDER = ['open', 'half-open', 'disabled', 'closed', 'shut-down'];
+const ORDER = ['open', 'half-open', 'disabled', 'closed'];
 
 function compare (a, b) {
   return ORDER.indexOf(a.state) - ORDER.indexOf(b.state) ||
     (a.breaker.name < b.breaker.name ? -1 : 1);
 }
 
+/** Names with a number where they repeat, as breakers may be called alike. */
+function numbered (breakers) {
+  const times = new Map();
+  return breakers.map(breaker => {
+    const { name } = breaker;
+    const time = (times.get(name) ?? 0) + 1;
+    times.set(name, time);
+    return { breaker, state: stateOf(breaker), key: time === 1 ? name : `${name} #${time}` };
+  });
+}
+
 function list (breakers, { state, search, limit = LIST_DEFAULT }) {
-  const all = breakers().map(breaker => ({ breaker, state: stateOf(breaker) }))
-    .filter(item => item.state !== 'shut-down' || state === 'shut-down');
+  const all = numbered(breakers().filter(breaker => !breaker.isShutdown));
   const counts = { closed: 0, open: 0, 'half-open': 0, disabled: 0 };
-  for (const item of all) counts[item.state] = (counts[item.state] ?? 0) + 1;
+  for (const item of all) counts[item.state] += 1;
   const words = search?.toLowerCase();
   const found = all.filter(item => (state === undefined || item.state === state) &&
     (words === undefined || item.breaker.name.toLowerCase().includes(words)));
@@ -28,7 +38,7 @@ function list (breakers, { state, search, limit = LIST_DEFAULT }) {
     total: all.length,
     counts,
     found: found.length,
-    breakers: shown.map(({ breaker }) => viewBreaker(breaker)),
+    breakers: shown.map(({ breaker, key }) => ({ key, ...viewBreaker(breaker) })),
   };
 }
 

@@ -32,7 +32,7 @@ const SCHEMAS = {
   name: line(255),
   id,
   breakers: z.strictObject({
-    state: z.enum(['closed', 'open', 'half-open', 'disabled', 'shut-down']).optional(),
+    state: z.enum(['closed', 'open', 'half-open', 'disabled']).optional(),
     search: search.optional(),
     limit: limit.optional(),
   }),

@@ -166,8 +166,9 @@ function createAdminRouter (options) {
   };
   const access = createAdminAccess({ tokens, rateLimit, onRefused });
   const parts = {
-    store: store !== undefined, degradation: degradation !== undefined,
-    sessions: sessions !== undefined, events: events !== undefined,
+    store: store !== undefined, payments: store?.payments !== undefined,
+    degradation: degradation !== undefined, sessions: sessions !== undefined,
+    events: events !== undefined,
     report: given.report !== undefined, health: given.health !== undefined,
   };
   const router = express.Router();

@@ -9,7 +9,6 @@ const BODY_MAX = 8192;
 const SIGNATURES = /[0-9a-f]{128}/gi;
 
 function stateOf (breaker) {
-  if (breaker.isShutdown) return 'shut-down';
   if (!breaker.enabled) return 'disabled';
   if (breaker.opened) return 'open';
   return breaker.halfOpen ? 'half-open' : 'closed';

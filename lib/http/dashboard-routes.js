@@ -1,0 +1,83 @@
+'use strict';
+
+// The dashboard's files, at /dashboard: static, the same for everybody, without any data. What they
+// show comes from the admin API beside them, with the token of whoever looks.
+
+const { createHash } = require('node:crypto');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { requirePeer } = require('../base/peer');
+const { problem } = require('../base/problem');
+
+const FOLDER = path.join(__dirname, 'dashboard');
+const TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+};
+
+// Nothing from elsewhere, nothing inline, no frames.
+const HEADERS = {
+  'Content-Security-Policy': "default-src 'none'; script-src 'self'; style-src 'self'; " +
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; " +
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Permissions-Policy': 'camera=(), geolocation=(), microphone=()',
+  // Asked for anew each time, answered with 304.
+  'Cache-Control': 'no-cache',
+};
+
+/** Where the files of the two packages are. */
+function vendorFiles () {
+  const htm = path.dirname(require.resolve('htm/preact'));
+  const uplot = path.dirname(require.resolve('uplot'));
+  return {
+    'vendor/preact.js': path.join(htm, 'standalone.module.js'),
+    'vendor/uplot.js': path.join(uplot, 'uPlot.iife.min.js'),
+    'vendor/uplot.css': path.join(uplot, 'uPlot.min.css'),
+  };
+}
+
+/** All files by their path below /dashboard/: { type, body, etag }. */
+function readFiles () {
+  const own = Object.fromEntries(fs.readdirSync(FOLDER)
+    .map(name => [name === 'index.html' ? '' : name, path.join(FOLDER, name)]));
+  const files = new Map();
+  for (const [name, file] of Object.entries({ ...own, ...vendorFiles() })) {
+    const body = fs.readFileSync(file);
+    const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;
+    files.set(name, { type: TYPES[path.extname(file)], body, etag });
+  }
+  return files;
+}
+
+/** Express router of the dashboard at /dashboard/. The admin API must be mounted beside it. */
+function createDashboardRouter () {
+  const express = requirePeer('express', 'createDashboardRouter');
+  const files = readFiles();
+  const router = express.Router();
+  router.use('/dashboard', (req, res) => {
+    if (req.method !== 'GET' && req.method !== 'HEAD') {
+      res.setHeader('Allow', 'GET, HEAD');
+      return problem(res, 405, { code: 'ERR_METHOD_NOT_ALLOWED' });
+    }
+    // The page names its parts relative to its folder, so the address has to end with a slash.
+    const isBare = !/^[^?]*\/dashboard\//.test(req.originalUrl);
+    if (isBare) return res.redirect(308, 'dashboard/');
+    const file = files.get(req.path.slice(1));
+    if (file === undefined) return problem(res, 404, { code: 'ERR_NOT_FOUND' });
+    res.set({ ...HEADERS, 'Content-Type': file.type, ETag: file.etag });
+    if (req.headers['if-none-match'] === file.etag) return res.status(304).end();
+    res.setHeader('Content-Length', file.body.length);
+    res.end(req.method === 'HEAD' ? undefined : file.body);
+  });
+  return router;
+}
+
+module.exports = { createDashboardRouter };

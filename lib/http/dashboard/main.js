@@ -1,0 +1,224 @@
+// The dashboard: asks for a token, and shows what the admin API says.
+
+import { html, render, useCallback, useEffect, useMemo, useRef, useState } from
+  './vendor/preact.js';
+
+import { Api } from './api.js';
+import { Overview } from './overview.js';
+import { Messages } from './messages.js';
+import { Payments } from './payments.js';
+import { Audit, Report } from './records.js';
+import { History } from './history.js';
+import { Badge, Text, usePoll } from './ui.js';
+
+const TOKEN = 'sekering-token';
+const BREAKERS_MS = 2000;
+const LEVEL_MS = 15_000;
+const EVENTS_MAX = 100;
+const NOTICE_MS = 8000;
+// However much happens, lists are loaded anew at most this often.
+const RELOAD_MS = 1000;
+
+const VIEWS = [
+  { id: 'overview', name: 'Overview', view: Overview, needs: () => true },
+  { id: 'messages', name: 'Messages', view: Messages, needs: parts => parts.store },
+  { id: 'payments', name: 'Payments', view: Payments, needs: parts => parts.payments },
+  { id: 'report', name: 'Report', view: Report, needs: parts => parts.report },
+  { id: 'audit', name: 'Audit', view: Audit, needs: () => true },
+];
+
+/** What an event says, for the list and for those who listen. */
+function wordsOf (type, data) {
+  switch (type) {
+    case 'breaker': return `${data.name} is ${data.state.replace('-', ' ')}`;
+    case 'degradation': return `Level ${data.from} → ${data.to}: ${data.reason}`;
+    case 'dead-letter':
+      return `Dead letter ${data.id} (${data.channel}) to ${data.recipient}: ${data.reason}`;
+    case 'payment': return `Order ${data.orderId}: ${data.from ?? 'new'} → ${data.to}`;
+    case 'payment-held': return `Order ${data.orderId} is held: ${data.reason}`;
+    default: return type;
+  }
+}
+
+const AREAS = { 'dead-letter': 'messages', payment: 'payments', 'payment-held': 'payments' };
+
+/** The live events: the latest ones, whether we are connected, and a number per area that grows. */
+function useEvents (api) {
+  const [events, setEvents] = useState([]);
+  const [connected, setConnected] = useState(false);
+  const [turns, setTurns] = useState({});
+  const waiting = useRef(new Set());
+  useEffect(() => {
+    let timer;
+    const bump = area => {
+      waiting.current.add(area);
+      timer ??= setTimeout(() => {
+        const areas = [...waiting.current];
+        waiting.current.clear();
+        timer = undefined;
+        setTurns(old => ({
+          ...old, ...Object.fromEntries(areas.map(name => [name, (old[name] ?? 0) + 1])),
+        }));
+      }, RELOAD_MS / 10);
+    };
+    const stop = api.follow((type, data) => {
+      if (type === 'reset') return ['breaker', 'degradation', 'messages', 'payments'].forEach(bump);
+      const event = { type, data, words: wordsOf(type, data), key: `${data.at}-${Math.random()}` };
+      setEvents(old => [event, ...old].slice(0, EVENTS_MAX));
+      bump(AREAS[type] ?? type);
+    }, setConnected);
+    return () => {
+      clearTimeout(timer);
+      stop();
+    };
+  }, [api]);
+  return { events, connected, turns };
+}
+
+function Login ({ onToken, message }) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState(message);
+  const send = async event => {
+    event.preventDefault();
+    const token = new FormData(event.target).get('token').trim();
+    setBusy(true);
+    try {
+      // A header can hold nothing else.
+      if (!/^[\x21-\x7e]+$/.test(token)) throw new Error('This is not a token.');
+      await new Api(token, () => {}).get('session');
+      onToken(token);
+    } catch (caught) {
+      setError(caught.status === 401 ? 'This token is not valid.' : caught.message);
+      setBusy(false);
+    }
+  };
+  return html`<main class="login">
+    <form onSubmit=${send}>
+      <img src="icon.svg" width="48" height="48" alt=""/>
+      <h1>sekering</h1>
+      <label class="field">Access token
+        <input name="token" type="password" required autocomplete="current-password" autofocus
+          aria-describedby="login-error"/></label>
+      <button class="primary" disabled=${busy}>Open the dashboard</button>
+      <p id="login-error" class="problem" role="alert">${error}</p>
+      <p class="quiet">It stays in this tab and is forgotten when the tab is closed.</p>
+    </form>
+  </main>`;
+}
+
+function useRoute (views) {
+  const [id, setId] = useState(location.hash.slice(1));
+  useEffect(() => {
+    const changed = () => setId(location.hash.slice(1));
+    addEventListener('hashchange', changed);
+    return () => removeEventListener('hashchange', changed);
+  }, []);
+  return views.find(view => view.id === id) ?? views[0];
+}
+
+function useNotices () {
+  const [notices, setNotices] = useState([]);
+  const notify = useCallback((text, tone = 'good') => {
+    const notice = { text, tone, key: Math.random() };
+    setNotices(old => [...old, notice].slice(-4));
+    setTimeout(() => setNotices(old => old.filter(other => other !== notice)), NOTICE_MS);
+  }, []);
+  return [notices, notify];
+}
+
+function Header ({ session, live, level, counts, onLeave }) {
+  const open = counts?.open ?? 0;
+  return html`<header>
+    <a class="skip" href="#content" onClick=${event => {
+      event.preventDefault();
+      document.querySelector('#content').focus();
+    }}>Skip to content</a>
+    <div class="brand"><img src="icon.svg" width="24" height="24" alt=""/><h1>sekering</h1></div>
+    <div class="vitals">
+      ${level && html`<${Badge} tone=${level.index === 0 ? 'good' : level.index === 1 ? 'warn'
+        : 'bad'}>${level.name}<//>`}
+      ${counts && html`<${Badge} tone=${open === 0 ? 'good' : 'bad'}>
+        ${open === 0 ? 'no breaker open' : `${open} open`}<//>`}
+      <${Badge} tone=${live ? 'good' : 'warn'}>${live ? 'live' : 'not connected'}<//>
+    </div>
+    <div class="who">
+      <span class="quiet"><${Text}>${session.name}<//> · ${session.role === 'operate'
+        ? 'may operate' : 'may read'}</span>
+      <button onClick=${onLeave}>Log out</button>
+    </div>
+  </header>`;
+}
+
+function Shell ({ api, session, onLeave }) {
+  const { events, connected, turns } = useEvents(api);
+  const views = useMemo(() => VIEWS.filter(({ needs }) => needs(session.parts)), [session]);
+  const route = useRoute(views);
+  const [notices, notify] = useNotices();
+  const [filter, setFilter] = useState({});
+  const [history] = useState(() => new History());
+  const breakers = usePoll(async signal => {
+    const data = await api.get('circuit-breakers', filter, signal);
+    history.add(data.breakers);
+    return data;
+  }, BREAKERS_MS, [api, turns.breaker, filter.search, filter.state]);
+  const degradation = usePoll(signal => session.parts.degradation
+    ? api.get('degradation', {}, signal) : undefined, LEVEL_MS, [api, turns.degradation]);
+
+  useEffect(() => {
+    document.title = `${breakers.data?.counts.open > 0 ? `(${breakers.data.counts.open} open) ` : ''
+    }${route.name} – sekering`;
+  }, [route, breakers.data?.counts.open]);
+
+  const context = {
+    api, session, events, turns, notify, history, breakers, degradation, filter, setFilter,
+    mayOperate: session.role === 'operate',
+  };
+  return html`
+    <${Header} session=${session} live=${connected && breakers.error === undefined}
+      level=${degradation.data?.level} counts=${breakers.data?.counts} onLeave=${onLeave} />
+    <nav aria-label="Views">${views.map(({ id, name }) => html`<a key=${id} href=${`#${id}`}
+      aria-current=${id === route.id ? 'page' : undefined}>${name}</a>`)}</nav>
+    <main id="content" tabindex="-1"><${route.view} key=${route.id} ...${context} /></main>
+    <div class="visually-hidden" role="status" aria-live="polite" data-part="announcer">
+      ${events[0]?.words ?? ''}</div>
+    <div class="notices" role="status" aria-live="polite">${notices.map(({ text, tone, key }) =>
+      html`<p key=${key} class="notice ${tone}"><${Badge} tone=${tone}><${Text}>${text}<//><//>
+      </p>`)}</div>`;
+}
+
+function App () {
+  const [token, setToken] = useState(sessionStorage.getItem(TOKEN));
+  const [session, setSession] = useState(undefined);
+  const [message, setMessage] = useState('');
+  const leave = useCallback((why = '') => {
+    sessionStorage.removeItem(TOKEN);
+    setMessage(typeof why === 'string' ? why : '');
+    setSession(undefined);
+    setToken(null);
+  }, []);
+  const api = useMemo(() => token === null ? undefined
+    : new Api(token, () => leave('The token is no longer valid.')), [token]);
+  useEffect(() => {
+    let timer;
+    const begin = () => api?.get('session').then(setSession, error => {
+      setMessage(error.message);
+      timer = setTimeout(begin, 2000);
+    });
+    begin();
+    return () => clearTimeout(timer);
+  }, [api]);
+  if (token === null) {
+    return html`<${Login} message=${message} onToken=${given => {
+      sessionStorage.setItem(TOKEN, given);
+      setMessage('');
+      setToken(given);
+    }} />`;
+  }
+  if (session === undefined) {
+    return html`<main class="login"><p role="status">${message === '' ? 'One moment …'
+      : `${message} Trying again …`}</p></main>`;
+  }
+  return html`<${Shell} api=${api} session=${session} onLeave=${leave} />`;
+}
+
+render(html`<${App} />`, document.querySelector('#app'));

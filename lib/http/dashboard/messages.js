@@ -1,0 +1,252 @@
+// The outbox, and the dead letters with what can be done about them.
+
+import { html, useEffect, useState } from './vendor/preact.js';
+
+import { piece } from './api.js';
+import {
+  Ago, Badge, Block, Dialog, Empty, Problem, Reason, Text, count, duration, usePoll, useSettled,
+} from './ui.js';
+
+const STATS_MS = 5000;
+const LIST_MS = 10_000;
+const PAGE = 50;
+const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
+const TONES = {
+  PENDING: 'info', SENDING: 'info', RETRYING: 'warn', SENT: 'good', DLQ: 'bad', CANCELLED: 'info',
+};
+
+function Outbox ({ api, turns }) {
+  const { data, error } = usePoll(signal => api.get('outbox/stats', {}, signal), STATS_MS,
+    [api, turns.messages]);
+  const channels = Object.entries(data?.channels ?? {});
+  return html`<section aria-labelledby="outbox-title" class="panel" data-part="outbox">
+    <h2 id="outbox-title">Outbox</h2>
+    <${Problem} error=${error} what="The outbox could not be read" />
+    ${data && html`<p class="vital"><b>${count(data.waiting)}</b> waiting${data.oldestMs > 0
+      ? html`, the oldest for <b>${duration(data.oldestMs)}</b>` : ''}</p>
+    <div class="scroll" tabindex="0" role="region" aria-label="Messages by channel and status">
+      <table><thead><tr><th scope="col">Channel</th>${STATUSES.map(status => html`<th scope="col"
+        key=${status} class="number">${status.toLowerCase()}</th>`)}</tr></thead>
+      <tbody>${channels.map(([channel, statuses]) => html`<tr key=${channel}>
+        <th scope="row"><${Text}>${channel}<//></th>${STATUSES.map(status => html`<td
+          key=${status} class="number ${statuses[status] > 0 ? '' : 'none'}">${
+          count(statuses[status] ?? 0)}</td>`)}</tr>`)}</tbody></table></div>
+    ${channels.length === 0 && html`<${Empty}>No messages.<//>`}`}
+  </section>`;
+}
+
+function Errors ({ errors }) {
+  if (errors.length === 0) return html`<p class="quiet">No attempt was made.</p>`;
+  return html`<ol class="log" aria-label="Errors">${errors.map(({
+    attempt, at, name, code, message
+  }, i) => html`<li key=${i}><span>${attempt}.</span> <${Ago} at=${at} />
+    <span><b><${Text}>${code ?? name}<//></b> <${Text}>${message}<//></span></li>`)}</ol>`;
+}
+
+/** Everything about one message. */
+function Details ({ api, path, id }) {
+  const { data, error } = usePoll(signal => api.get(`${path}/${piece(id)}`, {}, signal), LIST_MS,
+    [api, path, id]);
+  return html`<div class="details">
+    <${Problem} error=${error} what="The message could not be read" />
+    ${data && html`
+      <dl class="pairs">
+        <div><dt>Attempts</dt><dd>${data.attemptCount} of ${data.maxAttempts}</dd></div>
+        <div><dt>Made</dt><dd><${Ago} at=${data.createdAt} /></dd></div>
+        ${data.dedupeKey && html`<div><dt>Dedupe key</dt><dd><${Text}>${data.dedupeKey}<//></dd>
+          </div>`}
+        ${data.orderKey && html`<div><dt>Order key</dt><dd><${Text}>${data.orderKey}<//></dd>
+          </div>`}
+        ${data.providerMessageId && html`<div><dt>Provider's id</dt><dd>
+          <${Text}>${data.providerMessageId}<//></dd></div>`}
+      </dl>
+      <h4>Errors</h4><${Errors} errors=${data.errorHistory ?? []} />
+      ${(data.body ?? data.template) && html`<h4>Text</h4>
+        <${Block} label="Text">${data.body ?? data.template}<//>`}
+      ${data.data !== null && data.data !== undefined && html`<h4>Data</h4>
+        <${Block} label="Data">${JSON.stringify(data.data, null, 2)}<//>`}`}
+  </div>`;
+}
+
+function Letter ({ letter, api, chosen, onChoose, onRetry, mayOperate }) {
+  const [open, setOpen] = useState(false);
+  const { id, channel, recipient, subject, reason, kind, diedAt, errors } = letter;
+  return html`<li class="letter" data-letter=${id}>
+    <div class="row">
+      ${mayOperate && html`<input type="checkbox" checked=${chosen} onChange=${onChoose}
+        aria-label=${`Choose message ${id}`}/>`}
+      <${Badge} tone="bad"><${Text}>${kind}<//><//>
+      <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
+        ${subject && html` <${Text}>${subject}<//>`}
+        <br/><span class="quiet"><${Text}>${reason}<//></span></span>
+      <span class="quiet"><${Ago} at=${diedAt} /></span>
+      <button class="small" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}
+        aria-label=${`Details of ${id}`}>${open ? 'Less' : `Errors (${errors})`}</button>
+      ${mayOperate && html`<button class="small" onClick=${onRetry}
+        aria-label=${`Retry message ${id}`}>Retry</button>`}
+    </div>
+    ${open && html`<${Details} api=${api} path="dlq" id=${id} />`}
+  </li>`;
+}
+
+function RetryDialog ({ api, what, filter, onDone, onClose }) {
+  return html`<${Dialog} title=${`Retry ${what}`} submit="Retry" onClose=${onClose}
+    onSubmit=${async form => {
+      const rate = Number(form.get('rate'));
+      const { retried } = await api.post('dlq/retry', {
+        ...filter, ...(rate > 0 ? { rate } : {}),
+        ...(form.get('reason') ? { reason: form.get('reason') } : {}),
+      });
+      onDone(`${count(retried)} given all their attempts again`);
+    }}>
+    <p>They get all their attempts again.</p>
+    <label class="field">Messages per second, empty for all at once
+      <input name="rate" type="number" min="0.001" step="any" inputmode="decimal"/></label>
+    <${Reason} required=${false} />
+  <//>`;
+}
+
+function PurgeDialog ({ api, what, filter, onDone, onClose }) {
+  return html`<${Dialog} title=${`Delete ${what}`} submit="Delete for good" tone="danger"
+    onClose=${onClose} onSubmit=${async form => {
+      const { purged } = await api.post('dlq/purge', { ...filter, reason: form.get('reason') });
+      onDone(`${count(purged)} deleted`);
+    }}>
+    <p>They are gone then, and nobody gets them.</p>
+    <${Reason} />
+    <label class="check"><input type="checkbox" required/> Yes, delete ${what}</label>
+  <//>`;
+}
+
+const NO_FILTER = { channel: undefined, kind: undefined, search: undefined };
+
+function Summary ({ summary, filter, setFilter }) {
+  return html`<div class="chips">${summary.map(({ channel, kind, count: number }) => {
+    const pressed = filter.channel === channel && filter.kind === kind;
+    return html`<button key=${`${channel} ${kind}`} class="chip" aria-pressed=${String(pressed)}
+      onClick=${() => setFilter(pressed ? { ...filter, channel: undefined, kind: undefined }
+        : { ...filter, channel, kind })}>
+      ${channel} <${Text}>${kind}<//> <b>${count(number)}</b></button>`;
+  })}</div>`;
+}
+
+function Actions ({ chosen, letters, filter, setAsked }) {
+  const filtered = Object.values(filter).some(value => value !== undefined);
+  const ids = [...chosen];
+  const target = ids.length > 0
+    ? { what: `${ids.length} chosen`, filter: { ids } }
+    : filtered ? { what: 'all that fit', filter } : { what: 'all', filter: {} };
+  const forPurge = { ...target, filter: target.what === 'all' ? { all: true } : target.filter };
+  return html`<div class="buttons">
+    <button disabled=${letters.length === 0} onClick=${() =>
+      setAsked({ dialog: RetryDialog, ...target })}>Retry ${target.what} …</button>
+    <button class="danger" disabled=${letters.length === 0} onClick=${() =>
+      setAsked({ dialog: PurgeDialog, ...forPurge })}>Delete ${target.what} …</button>
+  </div>`;
+}
+
+function DeadLetters ({ api, turns, mayOperate, notify }) {
+  const [filter, setFilter] = useState(NO_FILTER);
+  const [pages, setPages] = useState([undefined]);
+  const [chosen, setChosen] = useState(new Set());
+  const [asked, setAsked] = useState(undefined);
+  const settled = useSettled(filter);
+  const before = pages.at(-1);
+  useEffect(() => {
+    setPages([undefined]);
+    setChosen(new Set());
+  }, [settled]);
+  const inputs = [api, turns.messages];
+  const summary = usePoll(signal => api.get('dlq/summary', {}, signal), STATS_MS, inputs);
+  const { data, error, reload } = usePoll(signal =>
+    api.get('dlq', { ...settled, before, limit: PAGE }, signal), LIST_MS,
+  [...inputs, settled, before]);
+  const letters = data?.letters ?? [];
+  const choose = id => setChosen(old => {
+    const next = new Set(old);
+    if (!next.delete(id)) next.add(id);
+    return next;
+  });
+  const done = text => {
+    notify(text);
+    setChosen(new Set());
+    summary.reload();
+    reload();
+  };
+  const retry = ({ id }) => api.post(`dlq/${piece(id)}/retry`)
+    .then(() => done(`Message ${id} is tried again`),
+      caught => notify(`Message ${id}: ${caught.message}`, 'bad'));
+  return html`<section aria-labelledby="dlq-title" class="wide" data-part="dlq">
+    <h2 id="dlq-title">Dead letters <span class="tag">${count(summary.data?.total ?? 0)}</span></h2>
+    <div class="filters" role="search" aria-label="Dead letters">
+      <${Summary} summary=${summary.data?.summary ?? []} filter=${filter} setFilter=${setFilter} />
+      <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}
+        placeholder="recipient, subject, error" onInput=${event =>
+          setFilter({ ...filter, search: event.target.value || undefined })}/></label>
+    </div>
+    <${Problem} error=${error ?? summary.error} what="Dead letters could not be read" />
+    ${mayOperate && html`<${Actions} chosen=${chosen} letters=${letters} filter=${settled}
+      setAsked=${setAsked} />`}
+    ${data && letters.length === 0 && html`<${Empty}>No dead letters${summary.data?.total > 0
+      ? ' that fit' : '. Every message has arrived or is on its way'}.<//>`}
+    <ul class="rows">${letters.map(letter => html`<${Letter} key=${letter.id} letter=${letter}
+      api=${api} mayOperate=${mayOperate} chosen=${chosen.has(letter.id)}
+      onChoose=${() => choose(letter.id)} onRetry=${() => retry(letter)} />`)}</ul>
+    <${Pages} pages=${pages} setPages=${setPages} rows=${letters} />
+    ${asked && html`<${asked.dialog} api=${api} ...${asked} onDone=${done}
+      onClose=${() => setAsked(undefined)} />`}
+  </section>`;
+}
+
+export const Pages = ({ pages, setPages, rows, idOf = row => row.id }) =>
+  pages.length === 1 && rows.length < PAGE ? null : html`<div class="buttons">
+    <button disabled=${pages.length === 1} onClick=${() => setPages(pages.slice(0, -1))}>
+      Newer</button>
+    <button disabled=${rows.length < PAGE} onClick=${() =>
+      setPages([...pages, idOf(rows.at(-1))])}>Older</button>
+  </div>`;
+
+function Message ({ message, api }) {
+  const [open, setOpen] = useState(false);
+  const { id, channel, recipient, subject, status, attemptCount, maxAttempts } = message;
+  return html`<li class="letter" data-message=${id}><div class="row">
+    <${Badge} tone=${TONES[status]}>${status.toLowerCase()}<//>
+    <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
+      ${subject && html` <${Text}>${subject}<//>`}</span>
+    <span class="quiet">${attemptCount}/${maxAttempts} · <${Ago} at=${message.createdAt} /></span>
+    <button class="small" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}
+      aria-label=${`Details of ${id}`}>${open ? 'Less' : 'More'}</button></div>
+    ${open && html`<${Details} api=${api} path="outbox" id=${id} />`}</li>`;
+}
+
+function MessageList ({ api, turns }) {
+  const [filter, setFilter] = useState({ status: undefined, search: undefined });
+  const [pages, setPages] = useState([undefined]);
+  const settled = useSettled(filter);
+  useEffect(() => setPages([undefined]), [settled]);
+  const before = pages.at(-1);
+  const { data, error } = usePoll(signal =>
+    api.get('outbox', { ...settled, before, limit: PAGE }, signal), LIST_MS,
+  [api, turns.messages, settled, before]);
+  const messages = data?.messages ?? [];
+  return html`<section aria-labelledby="list-title" class="wide">
+    <h2 id="list-title">All messages</h2>
+    <div class="filters" role="search" aria-label="Messages">
+      <label class="inline">Status <select value=${filter.status ?? ''} onChange=${event =>
+        setFilter({ ...filter, status: event.target.value || undefined })}>
+        <option value="">any</option>${STATUSES.map(status => html`<option key=${status}
+          value=${status}>${status.toLowerCase()}</option>`)}</select></label>
+      <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}
+        onInput=${event => setFilter({ ...filter, search: event.target.value || undefined })}/>
+      </label>
+    </div>
+    <${Problem} error=${error} what="Messages could not be read" />
+    ${data && messages.length === 0 && html`<${Empty}>No messages.<//>`}
+    <ul class="rows">${messages.map(message => html`<${Message} key=${message.id}
+      message=${message} api=${api} />`)}</ul>
+    <${Pages} pages=${pages} setPages=${setPages} rows=${messages} />
+  </section>`;
+}
+
+export const Messages = props => html`<div class="stack">
+  <${Outbox} ...${props} /><${DeadLetters} ...${props} /><${MessageList} ...${props} /></div>`;

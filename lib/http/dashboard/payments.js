@@ -1,0 +1,149 @@
+// Payments and their history; what is held can be reviewed.
+
+import { html, useEffect, useState } from './vendor/preact.js';
+
+import { piece } from './api.js';
+import { Pages } from './messages.js';
+import {
+  Ago, Badge, Block, Dialog, Empty, Problem, Reason, Text, usePoll, useSettled,
+} from './ui.js';
+
+const LIST_MS = 10_000;
+const PAGE = 50;
+
+const TONES = {
+  queued: 'warn', created: 'info', unknown: 'warn', pending: 'info', authorize: 'info',
+  paid: 'good', denied: 'bad', cancelled: 'info', expired: 'info', failed: 'bad',
+  partially_refunded: 'warn', refunded: 'warn', partially_charged_back: 'bad', charged_back: 'bad',
+};
+const OUTCOMES = {
+  applied: 'good', already_processed: 'info', stale: 'info', held: 'warn', forged: 'bad',
+  invalid: 'bad', unavailable: 'warn',
+};
+const words = state => state.replaceAll('_', ' ');
+
+/** An amount of a currency's smallest parts. */
+export function amountOf (amountMinor, currency) {
+  const digits = String(amountMinor).padStart(3, '0');
+  const whole = BigInt(digits.slice(0, -2)).toLocaleString('en-US');
+  const parts = digits.slice(-2);
+  return `${currency} ${whole}${parts === '00' ? '' : `.${parts}`}`;
+}
+
+function Timeline ({ history }) {
+  return html`<ol class="log" aria-label="History">${history.map(({ at, from, to, by }, i) =>
+    html`<li key=${i}><${Ago} at=${at} /> <${Badge} tone=${TONES[to] ?? 'info'}>${words(to)}<//>
+      <span>${from && html`<span class="quiet">from ${words(from)}</span>`}
+      <span class="quiet"> by <${Text}>${by}<//></span></span></li>`)}</ol>`;
+}
+
+function Notice ({ event }) {
+  const [open, setOpen] = useState(false);
+  return html`<li><div class="row"><${Ago} at=${event.receivedAt} />
+    <${Badge} tone=${OUTCOMES[event.outcome] ?? 'info'}>${words(event.outcome)}<//>
+    <span class="grow"><${Text}>${event.transactionStatus ?? '–'}<//>
+      ${event.reason && html` <span class="quiet"><${Text}>${event.reason}<//></span>`}</span>
+    <button class="small" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}>
+      ${open ? 'Less' : 'Body'}</button></div>
+    ${open && html`<${Block} label="Body of the notification">${event.body}<//>`}</li>`;
+}
+
+const DECISIONS = {
+  apply: ['Apply', 'Apply what was held', 'The order moves as the notification said.'],
+  dismiss: ['Dismiss', 'Dismiss what was held', 'The order stays as it is.'],
+};
+
+function Review ({ api, orderId, decision, onDone, onClose }) {
+  const [submit, title, text] = DECISIONS[decision];
+  return html`<${Dialog} title=${title} submit=${submit} onClose=${onClose}
+    tone=${decision === 'apply' ? 'primary' : 'danger'} onSubmit=${async form => {
+      await api.post(`payments/${piece(orderId)}/review`,
+        { decision, reason: form.get('reason') });
+      onDone();
+    }}>
+    <p><${Text}>${orderId}<//>: ${text}</p>
+    <${Reason} />
+  <//>`;
+}
+
+function Details ({ api, orderId, turn }) {
+  const path = `payments/${piece(orderId)}`;
+  const { data, error } = usePoll(async signal => {
+    const [order, { events }] = await Promise.all([
+      api.get(path, {}, signal), api.get(`${path}/events`, {}, signal),
+    ]);
+    return { order, events };
+  }, LIST_MS, [api, path, turn]);
+  return html`<div class="details">
+    <${Problem} error=${error} what="The order could not be read" />
+    ${data && html`
+      <dl class="pairs">
+        <div><dt>Transaction</dt><dd><${Text}>${data.order.transactionId ?? '–'}<//></dd></div>
+        <div><dt>Made</dt><dd><${Ago} at=${data.order.createdAt} /></dd></div>
+        <div><dt>At Midtrans</dt><dd>${data.order.hasToken ? 'made' : 'not made yet'}</dd></div>
+      </dl>
+      <h4>History</h4><${Timeline} history=${data.order.history} />
+      <h4>Notifications</h4>
+      ${data.events.length === 0 ? html`<p class="quiet">None has come.</p>`
+        : html`<ul class="rows inner">${data.events.map(event => html`<${Notice} key=${event.id}
+          event=${event} />`)}</ul>`}`}
+  </div>`;
+}
+
+function Order ({ order, api, turn, mayOperate, notify, reload }) {
+  const [open, setOpen] = useState(false);
+  const [decision, setDecision] = useState(undefined);
+  const { orderId, state, amountMinor, currency, held, updatedAt } = order;
+  return html`<li class="letter ${held ? 'held' : ''}" data-order=${orderId}><div class="row">
+    <${Badge} tone=${TONES[state] ?? 'info'}>${words(state)}<//>
+    ${held && html`<${Badge} tone="warn">held<//>`}
+    <span class="grow"><b><${Text}>${orderId}<//></b></span>
+    <span class="amount">${amountOf(amountMinor, currency)}</span>
+    <span class="quiet"><${Ago} at=${updatedAt} /></span>
+    <button class="small" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}
+      aria-label=${`History of ${orderId}`}>${open ? 'Less' : 'History'}</button>
+    ${held && mayOperate && Object.entries(DECISIONS).map(([name, [word]]) => html`<button
+      key=${name} class="small" onClick=${() => setDecision(name)}
+      aria-label=${`${word} ${orderId}`}>${word} …</button>`)}
+    </div>
+    ${open && html`<${Details} api=${api} orderId=${orderId} turn=${turn} />`}
+    ${decision && html`<${Review} api=${api} orderId=${orderId} decision=${decision}
+      onClose=${() => setDecision(undefined)} onDone=${() => {
+        notify(`Order ${orderId} is reviewed`);
+        reload();
+      }} />`}
+  </li>`;
+}
+
+export function Payments ({ api, turns, mayOperate, notify }) {
+  const [filter, setFilter] = useState({});
+  const [pages, setPages] = useState([undefined]);
+  const settled = useSettled(filter);
+  useEffect(() => setPages([undefined]), [settled]);
+  const before = pages.at(-1);
+  const { data, error, reload } = usePoll(signal =>
+    api.get('payments', { ...settled, before, limit: PAGE }, signal), LIST_MS,
+  [api, turns.payments, settled, before]);
+  const orders = data?.payments ?? [];
+  return html`<section aria-labelledby="payments-title" class="wide" data-part="payments">
+    <h2 id="payments-title">Payments</h2>
+    <div class="filters" role="search" aria-label="Payments">
+      <button class="chip" aria-pressed=${String(filter.held === 'true')} onClick=${() =>
+        setFilter({ ...filter, held: filter.held === undefined ? 'true' : undefined })}>
+        Held only</button>
+      <label class="inline">State <select value=${filter.state ?? ''} onChange=${event =>
+        setFilter({ ...filter, state: event.target.value || undefined })}>
+        <option value="">any</option>${Object.keys(TONES).map(state => html`<option key=${state}
+          value=${state}>${words(state)}</option>`)}</select></label>
+      <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}
+        onInput=${event => setFilter({ ...filter, search: event.target.value || undefined })}/>
+      </label>
+    </div>
+    <${Problem} error=${error} what="Payments could not be read" />
+    ${data && orders.length === 0 && html`<${Empty}>No payments.<//>`}
+    <ul class="rows">${orders.map(order => html`<${Order} key=${order.orderId} order=${order}
+      api=${api} turn=${turns.payments} mayOperate=${mayOperate} notify=${notify}
+      reload=${reload} />`)}</ul>
+    <${Pages} pages=${pages} setPages=${setPages} rows=${orders} idOf=${row => row.orderId} />
+  </section>`;
+}

@@ -1,0 +1,181 @@
+// Small parts that the views are made of.
+
+import { html, useCallback, useEffect, useRef, useState } from './vendor/preact.js';
+
+// Characters that do not show, or that turn the text around them, are shown as their numbers.
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+const HIDDEN_TEXT = /(?!\n)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+const code = character => `\\u{${character.codePointAt(0).toString(16)}}`;
+
+/** Text from outside, in one line. */
+export const Text = ({ children, ...rest }) =>
+  html`<bdi ...${rest}>${String(children ?? '').replace(HIDDEN, code)}</bdi>`;
+
+/** Text from outside, as it was written. */
+export const Block = ({ children, label }) => html`<pre class="block" tabindex="0"
+  role="region" aria-label=${label}>${String(children ?? '').replace(HIDDEN_TEXT, code)}</pre>`;
+
+/** A number with one decimal if it is small. */
+export const short = value => value < 10 ? value.toFixed(1).replace(/\.0$/, '') : Math.round(value);
+
+const UNITS = [[86_400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
+
+export function duration (ms) {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1000;
+  const [size, unit] = UNITS.find(([least]) => seconds >= least) ?? [1, 's'];
+  const value = seconds / size;
+  return `${unit === 's' ? Math.floor(value) : short(value)} ${unit}`;
+}
+
+const clock = new Intl.DateTimeFormat('en-GB', {
+  hour: '2-digit', minute: '2-digit', second: '2-digit',
+});
+const day = new Intl.DateTimeFormat('en-GB', {
+  year: 'numeric', month: 'short', day: '2-digit', hour: '2-digit', minute: '2-digit',
+  second: '2-digit', timeZoneName: 'short',
+});
+
+export const timeOf = value => clock.format(new Date(value));
+
+/** How long ago, with the date for those who point at it. */
+export function Ago ({ at }) {
+  useTick(10_000);
+  if (at === null || at === undefined) return html`<span>–</span>`;
+  const date = new Date(at);
+  const ms = Date.now() - date;
+  const text = ms < -1000 ? `in ${duration(-ms)}` : ms < 2000 ? 'now' : `${duration(ms)} ago`;
+  return html`<time datetime=${date.toISOString()} title=${day.format(date)}>${text}</time>`;
+}
+
+/** For how long. */
+export function For ({ since }) {
+  useTick(1000);
+  return html`<time datetime=${new Date(since).toISOString()} title=${day.format(new Date(since))}
+    >${duration(Math.max(Date.now() - new Date(since), 1000))}</time>`;
+}
+
+/** Draws again every `ms`. */
+export function useTick (ms) {
+  const [, set] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => set(n => n + 1), ms);
+    return () => clearInterval(timer);
+  }, [ms]);
+}
+
+export const count = value => Number(value).toLocaleString('en-US');
+
+/**
+ * What `load(signal)` gives, now and every `ms` (seldom while nobody looks), and when one of
+ * `inputs` changes.
+ * @returns {{ data, error, reload: () => void }}
+ */
+export function usePoll (load, ms, inputs) {
+  const [state, setState] = useState({ data: undefined, error: undefined });
+  const current = useRef();
+  useEffect(() => {
+    let timer;
+    let controller;
+    async function look () {
+      clearTimeout(timer);
+      controller?.abort();
+      const mine = controller = new AbortController();
+      let next;
+      try {
+        const data = await load(mine.signal);
+        next = () => ({ data, error: undefined });
+      } catch (error) {
+        next = old => ({ ...old, error });
+      }
+      if (mine.signal.aborted) return;
+      setState(next);
+      timer = setTimeout(look, document.hidden ? ms * 10 : ms);
+    }
+    const seen = () => { if (!document.hidden) look(); };
+    document.addEventListener('visibilitychange', seen);
+    current.current = look;
+    look();
+    return () => {
+      clearTimeout(timer);
+      controller.abort();
+      document.removeEventListener('visibilitychange', seen);
+    };
+  }, inputs);
+  const reload = useCallback(() => current.current?.(), []);
+  return { ...state, reload };
+}
+
+/** A value that follows another one when that has stood still for `ms`. */
+export function useSettled (value, ms = 300) {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), ms);
+    return () => clearTimeout(timer);
+  }, [value, ms]);
+  return settled;
+}
+
+const SWITCHES = {
+  closed: html`<path d="M2 12h10M28 12h10M12 12h16"/>`,
+  open: html`<path d="M2 12h10M28 12h10M12 12L25 2"/>`,
+  'half-open': html`<path d="M2 12h10M28 12h10"/><path d="M12 12L26 7" stroke-dasharray="3 3"/>`,
+  disabled: html`<path d="M2 12h7M31 12h7" stroke-dasharray="2 3"/>`,
+};
+
+/** A breaker's state as the switch of a circuit diagram. */
+export const Switch = ({ state }) => html`<svg class="switch" viewBox="0 0 40 18" width="40"
+  height="18" aria-hidden="true">${SWITCHES[state] ?? SWITCHES.disabled}
+  <circle cx="12" cy="12" r="2.500"/><circle cx="28" cy="12" r="2.500"/></svg>`;
+
+const MARKS = {
+  good: html`<path d="M3 8.500l3.500 3.500L13 4.500"/>`,
+  warn: html`<path d="M8 3v6.500M8 12.200v.8"/>`,
+  bad: html`<path d="M4 4l8 8M12 4l-8 8"/>`,
+  info: html`<circle cx="8" cy="8" r="2"/>`,
+};
+
+/** A word with a mark whose shape, and not only its colour, says how good that is. */
+export const Badge = ({ tone = 'info', children }) => html`<span class="badge ${tone}">
+  <svg viewBox="0 0 16 16" width="12" height="12" aria-hidden="true">${MARKS[tone]}</svg>
+  <span>${children}</span></span>`;
+
+export const Problem = ({ error, what }) => error === undefined ? null
+  : html`<p class="problem" role="alert"><${Badge} tone="bad">Error<//> ${what}:
+    <${Text}>${error.message}<//></p>`;
+
+export const Empty = ({ children }) => html`<p class="empty">${children}</p>`;
+
+/** A dialog with a form; `onClose` is called when it is left in any way. */
+export function Dialog ({ title, children, submit, tone, onSubmit, onClose }) {
+  const element = useRef();
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState(undefined);
+  useEffect(() => { element.current.showModal(); }, []);
+  const send = async event => {
+    event.preventDefault();
+    setBusy(true);
+    try {
+      await onSubmit(new FormData(event.target));
+      onClose();
+    } catch (caught) {
+      setError(caught);
+      setBusy(false);
+    }
+  };
+  return html`<dialog ref=${element} onClose=${onClose} aria-labelledby="dialog-title">
+    <form method="dialog" onSubmit=${send}>
+      <h2 id="dialog-title">${title}</h2>
+      ${children}
+      <${Problem} error=${error} what="Not done" />
+      <div class="buttons">
+        <button type="button" onClick=${() => element.current.close()}>Cancel</button>
+        <button type="submit" class=${tone ?? 'primary'} disabled=${busy}>${submit}</button>
+      </div>
+    </form>
+  </dialog>`;
+}
+
+export const Reason = ({ label = 'Reason (kept in the audit log)', required = true }) =>
+  html`<label class="field">${label}
+    <input name="reason" required=${required} maxlength="500" autocomplete="off"/></label>`;
