@@ -9,7 +9,12 @@ const { migrate } = require('../../lib/store/migrate');
 const { openDatabase } = require('../../lib/store/database');
 const { describeEngines, sharedPostgres } = require('../support/postgres');
 
-const OPTIONS = { name: 'midtrans', consecutiveFailures: 2, resetTimeout: 60_000 };
+const OPTIONS = { consecutiveFailures: 2, resetTimeout: 60_000 };
+
+// Each test has a breaker name of its own, as they share the databases.
+let name;
+let tests = 0;
+beforeEach(() => { name = `midtrans-${++tests}`; });
 
 const opened = [];
 
@@ -19,7 +24,6 @@ afterEach(async () => {
 
 async function openAt (place) {
   const database = await openDatabase(place);
-  opened.push(() => database.close());
   await migrate(database);
   return database;
 }
@@ -29,7 +33,7 @@ async function host (database, options = {}) {
   const upstream = { isUp: false };
   const breaker = new CircuitBreaker(async () => {
     if (!upstream.isUp) throw new Error('down');
-  }, { ...OPTIONS, ...options });
+  }, { ...OPTIONS, name, ...options });
   const fleet = createFleet({ database });
   await fleet.join(breaker);
   opened.push(async () => {
@@ -42,16 +46,20 @@ async function host (database, options = {}) {
   return { breaker, fleet, upstream, fail };
 }
 
-describeEngines('a breaker of the fleet', ({ name, place }) => {
-  // Two connections where there can be two: PGlite has one process only.
-  async function twoDatabases () {
+describeEngines('a breaker of the fleet', ({ name: engine, place }) => {
+  let one;
+  let two;
+
+  // Two pools where there can be two: PGlite has one process only.
+  beforeAll(async () => {
     const where = await place();
-    const first = await openAt(where);
-    return name === 'pglite' ? [first, first] : [first, await openAt(where)];
-  }
+    one = await openAt(where);
+    two = engine === 'pglite' ? one : await openAt(where);
+  }, 60_000);
+
+  afterAll(() => Promise.all([one, two].map(database => database.close())));
 
   test('what trips on one host opens on the other, and closes on both', async () => {
-    const [one, two] = await twoDatabases();
     const a = await host(one, { resetTimeout: 50 });
     const b = await host(two, { resetTimeout: 60_000 });
     const isOpen = once(b.breaker, 'open');
@@ -67,41 +75,38 @@ describeEngines('a breaker of the fleet', ({ name, place }) => {
   });
 
   test('a host that joins an open circuit opens', async () => {
-    const [one, two] = await twoDatabases();
     const a = await host(one);
     await a.fail(2);
     await expect(listed(a.fleet)).resolves.toMatchObject(
-      [{ namespace: 'default', name: 'midtrans', state: 'open' }]);
+      { namespace: 'default', name, state: 'open' });
     const b = await host(two);
     expect(b.breaker.opened).toBe(true);
   });
 
   test('two that trip at once make one transition, and nobody answers the echo', async () => {
-    const [one, two] = await twoDatabases();
     const [a, b] = [await host(one), await host(two)];
     await Promise.all([a.fail(2), b.fail(2)]);
     await listed(a.fleet);
     a.breaker.close();
     if (!b.breaker.closed) await once(b.breaker, 'close');
     const { rows } = await one.query(
-      `SELECT state, generation FROM ${one.schema}.fleet_breakers`);
+      `SELECT state, generation FROM ${one.schema}.fleet_breakers WHERE name = $1`,
+      [`default/${name}`]);
     expect(rows).toEqual([{ state: 'closed', generation: '2' }]);
   });
 
   test('one that has left goes on by itself', async () => {
-    const [one, two] = await twoDatabases();
     const [a, b] = [await host(one), await host(two)];
     a.fleet.leave(a.breaker);
     await a.fail(2);
-    const c = await host(one, { name: 'other' });
+    const c = await host(one, { name: `${name}-other` });
     await c.fail(2);
-    await listed(c.fleet);
-    expect(await b.fleet.list()).toMatchObject([{ name: 'other' }]);
+    await listed(c.fleet, `${name}-other`);
+    expect((await b.fleet.list()).filter(row => row.name === name)).toEqual([]);
     expect(b.breaker.closed).toBe(true);
   });
 
   test('refuses what is no breaker, and the same name twice', async () => {
-    const [one] = await twoDatabases();
     const { breaker, fleet } = await host(one);
     await expect(fleet.join({})).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
     await expect(fleet.join(breaker)).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
@@ -109,11 +114,11 @@ describeEngines('a breaker of the fleet', ({ name, place }) => {
       .rejects.toThrow(/namespace/);
   });
 
-  /** The rows, once there are any: what a breaker does is written behind its back. */
-  async function listed (fleet) {
+  /** The row, once it is there: what a breaker does is written behind its back. */
+  async function listed (fleet, wanted = name) {
     for (;;) {
-      const rows = await fleet.list();
-      if (rows.length > 0) return rows;
+      const row = (await fleet.list()).find(one => one.name === wanted);
+      if (row !== undefined) return row;
     }
   }
 });
@@ -121,10 +126,12 @@ describeEngines('a breaker of the fleet', ({ name, place }) => {
 test('without the database each host goes on alone, and tells when it is back', async () => {
   const url = await (await sharedPostgres()).createDatabase();
   const direct = await openAt({ url });
+  opened.push(() => direct.close());
   const port = Number(new URL(url).port);
   const proxy = await startTcpProxy({ target: port });
   opened.push(() => proxy.close());
   const cut = await openAt({ url: url.replace(`:${port}/`, `:${proxy.port}/`), timeout: 1000 });
+  opened.push(() => cut.close());
   const [a, b] = [await host(cut), await host(direct)];
   proxy.set({ refuse: true });
   proxy.cutAll();
