@@ -10,14 +10,11 @@ const { invalidOption } = require('../base/errors');
 const { guarded } = require('../base/warn');
 const { lockDirectory } = require('./pglite-lock');
 const { PgliteThread } = require('./pglite-thread');
+const { Upkeep } = require('./pglite-upkeep');
 const { SqlClient, prefixOf, runTransaction, toStatement } = require('./sql-client');
 const { quote } = require('./sql-text');
 const { StoreError, storeError } = require('./store-errors');
 const { Turns } = require('./turns');
-
-// Nothing clears away old versions of rows by itself here, so it is done after so many changes.
-const CHANGES_PER_VACUUM = 20_000;
-const VACUUM_TIMEOUT_MS = 600_000;
 
 // A first start ever makes an empty database.
 const START_TIMEOUT_MS = 120_000;
@@ -34,7 +31,8 @@ class PgliteDatabase {
   #turns = new Turns();
   /** channel → the set of those who listen. */
   #channels = new Map();
-  #changes = 0;
+  #upkeep = new Upkeep(this, (text, timeout) =>
+    this.#inTurn(thread => this.#run(thread, { text }, timeout)));
 
   constructor ({ directory, schema, timeout, onWarning, lock }) {
     this.schemaName = schema;
@@ -145,7 +143,7 @@ class PgliteDatabase {
       return await work(this.#thread);
     } finally {
       this.#turns.give();
-      if (this.#changes >= CHANGES_PER_VACUUM) this.#vacuum();
+      if (this.#upkeep.isDue && this.#closing === undefined) this.#keepUp();
     }
   }
 
@@ -160,7 +158,7 @@ class PgliteDatabase {
   async #run (thread, statement, timeout = this.#timeout) {
     try {
       const result = await this.#within(thread, thread.run(statement), timeout);
-      if (result.command !== 'SELECT') this.#changes += result.rowCount;
+      this.#upkeep.note(result);
       return result;
     } catch (error) {
       throw storeError(error);
@@ -184,16 +182,9 @@ class PgliteDatabase {
     }
   }
 
-  async #vacuum () {
-    this.#changes = 0;
+  async #keepUp () {
     try {
-      const { rows } = await this.query(
-        'SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relkind = $2',
-        [this.schema, 'r']);
-      for (const { relname } of rows) {
-        await this.#inTurn(thread => this.#run(thread,
-          { text: `VACUUM (ANALYZE) ${this.schema}.${quote(relname)}` }, VACUUM_TIMEOUT_MS));
-      }
+      await this.#upkeep.run();
     } catch (error) {
       if (this.#closing === undefined) this.#onWarning(error);
     }

@@ -17,14 +17,12 @@ const { NodeFS } = require('@electric-sql/pglite/nodefs');
 const { serialize } = protocol;
 const PGDATA = PGlite.paths.PGDATA;
 
-// As PGlite's own, except that it syncs; and the log is kept short, since it is all gone through
-// again after a kill, and nothing but its length makes a process of one thread write a checkpoint.
-const SETTINGS = {
-  fsync: 'on', wal_sync_method: 'fsync', max_wal_size: '64MB', min_wal_size: '32MB',
-};
-const START = [
-  ...PGlite.defaultStartParams.filter(parameter => parameter !== '-F'),
-  ...Object.entries(SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+// As PGlite's own, except that a folder is synced, and that little of the log is kept when it is cut.
+const SHORT_LOG = ['-c', 'max_wal_size=64MB', '-c', 'min_wal_size=32MB'];
+const IN_MEMORY = [...PGlite.defaultStartParams, ...SHORT_LOG];
+const DURABLE = [
+  ...IN_MEMORY.filter(parameter => parameter !== '-F'),
+  '-c', 'fsync=on', '-c', 'wal_sync_method=fsync',
 ];
 
 const FAULT_FIELDS = ['code', 'message', 'severity', 'detail', 'hint', 'constraint', 'table'];
@@ -67,7 +65,9 @@ class TemplateFs extends MemoryFS {
 
 async function open ({ directory }) {
   if (directory === undefined) {
-    return PGlite.create({ fs: new TemplateFs(await loadTemplate()) });
+    return PGlite.create({
+      fs: new TemplateFs(await loadTemplate()), startParams: IN_MEMORY,
+    });
   }
   const data = path.join(directory, 'data');
   // What a start left that was killed.
@@ -75,7 +75,7 @@ async function open ({ directory }) {
     if (name.startsWith('data.')) fs.rmSync(path.join(directory, name), { recursive: true });
   }
   if (!fs.existsSync(data)) unpack(await loadTemplate(), data);
-  return PGlite.create({ fs: new DurableFs(data), startParams: START });
+  return PGlite.create({ fs: new DurableFs(data), startParams: DURABLE });
 }
 
 class Session {
