@@ -17,7 +17,7 @@ const { NodeFS } = require('@electric-sql/pglite/nodefs');
 const { serialize } = protocol;
 const PGDATA = PGlite.paths.PGDATA;
 
-// As PGlite's own, except that a folder is synced, and that little of the log is kept when it is cut.
+// As of PGlite, except that a folder is synced, and that little of the log is kept when it is cut.
 const SHORT_LOG = ['-c', 'max_wal_size=64MB', '-c', 'min_wal_size=32MB'];
 const IN_MEMORY = [...PGlite.defaultStartParams, ...SHORT_LOG];
 const DURABLE = [
