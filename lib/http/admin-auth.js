@@ -58,11 +58,13 @@ function checkTokens (tokens) {
   return tokens.map(checkToken);
 }
 
+/** Where a request comes from; an IPv4 address as itself. */
+const addressOf = req => (req.ip ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
+
 /** One network of IPv6 is one visitor: whoever has one has 2^64 addresses. */
 function networkOf (address) {
-  const bare = address.replace(/^::ffff:(?=\d+\.)/i, '');
-  if (!isIPv6(bare)) return bare;
-  const [head, tail = ''] = bare.split('::');
+  if (!isIPv6(address)) return address;
+  const [head, tail = ''] = address.split('::');
   const left = head.split(':').filter(Boolean);
   const right = tail.split(':').filter(Boolean);
   const gap = new Array(Math.max(8 - left.length - right.length, 0)).fill('0');
@@ -121,7 +123,7 @@ function createAdminAccess ({ tokens = [], rateLimit, onRefused = () => {} } = {
   const failed = new Visitors(failures, interval);
 
   function limit (req, res, next) {
-    if (visits.of(req.ip ?? '').tryTake()) return next();
+    if (visits.of(addressOf(req)).tryTake()) return next();
     refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', 'There were too many requests.', visits.retryAfter);
   }
 
@@ -134,7 +136,7 @@ function createAdminAccess ({ tokens = [], rateLimit, onRefused = () => {} } = {
 
   function need (role) {
     return function needRole (req, res, next) {
-      const address = req.ip ?? '';
+      const address = addressOf(req);
       const failedHere = failed.of(address);
       // Not even a right token helps then: otherwise the limit would not slow guessing down.
       if (failedHere.available < 1) {

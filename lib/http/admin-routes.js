@@ -86,7 +86,7 @@ function generalActions ({ report, health, audit, events, parts }) {
       },
     });
   }
-  if (health !== undefined) actions.push({ path: '/health', show: () => health() });
+  if (health !== undefined) actions.push({ path: '/health', show: () => health.check() });
   if (report !== undefined) actions.push(reportAction(report));
   return actions;
 }
@@ -150,7 +150,7 @@ function check (options) {
   const { breakers = require('../primitives/breaker').breakers, report, health } = given;
   func('breakers', breakers);
   if (report !== undefined) func('report', report);
-  if (health !== undefined) func('health', health);
+  if (health !== undefined) func('health.check', health.check);
   return { ...given, breakers };
 }
 

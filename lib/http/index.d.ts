@@ -1,3 +1,6 @@
+export * from './admin';
 export * from './breaker-middleware';
 export * from './health-routes';
+export * from './metrics';
+export * from './idempotency';
 export * from './problem';

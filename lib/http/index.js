@@ -6,8 +6,14 @@
 const { defineLazy } = require('../base/lazy');
 
 defineLazy(exports, {
+  createAdminRouter: () => require('./admin-routes').createAdminRouter,
+  createAudit: () => require('./audit').createAudit,
   createBreakerMiddleware: () => require('./breaker-middleware').createBreakerMiddleware,
+  createDashboardRouter: () => require('./dashboard-routes').createDashboardRouter,
+  createEventStream: () => require('./events').createEventStream,
   createHealthRouter: () => require('./health-routes').createHealthRouter,
+  createMetrics: () => require('./metrics').createMetrics,
+  idempotent: () => require('./idempotency').idempotent,
   notFound: () => require('./problem').notFound,
   problem: () => require('./problem').problem,
   problemHandler: () => require('./problem').problemHandler,
@@ -17,8 +23,14 @@ defineLazy(exports, {
 // Never runs. Node.js reads from here which names an ES module can import.
 /* eslint-disable no-undef */
 0 && (module.exports = {
+  createAdminRouter,
+  createAudit,
   createBreakerMiddleware,
+  createDashboardRouter,
+  createEventStream,
   createHealthRouter,
+  createMetrics,
+  idempotent,
   notFound,
   problem,
   problemHandler,

@@ -1,40 +1,59 @@
 'use strict';
 
-// Applications on real sockets, and requests to them.
+// Real HTTP against routers of ours.
 
 const { once } = require('node:events');
-const http = require('node:http');
+const express = require('express');
 
-const started = [];
-
-/**
- * Serves an application on loopback until the test ends.
- * @returns {Promise<{ url: string, get: Function, server: http.Server }>} `get(path, options)`
- *   answers { status, headers, text, body }, the body parsed if it is JSON
- */
-async function serve (app) {
-  const server = http.createServer(app).listen(0, '127.0.0.1');
-  started.push(server);
+/** An application of these routers on a port of its own: { url, close }. */
+async function serve (...routers) {
+  const app = express();
+  app.disable('x-powered-by');
+  for (const router of routers) app.use(router);
+  const server = app.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const url = `http://127.0.0.1:${server.address().port}`;
-  return { url, server, get: (path, options) => request(url + path, options) };
-}
-
-async function request (url, options) {
-  const response = await fetch(url, options);
-  const text = await response.text();
-  const isJson = /json/.test(response.headers.get('content-type') ?? '');
   return {
-    status: response.status,
-    headers: response.headers,
-    text,
-    body: isJson && text !== '' ? JSON.parse(text) : undefined,
+    url: `http://127.0.0.1:${server.address().port}`,
+    async close () {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
   };
 }
 
-afterEach(() => Promise.all(started.splice(0).map(server => {
-  server.closeAllConnections();
-  return new Promise(resolve => { server.close(resolve); });
-})));
+/** Reads server-sent events as they come: `next()` gives one, `close()` ends it. */
+async function readEvents (url, headers) {
+  const controller = new AbortController();
+  const response = await fetch(url, { headers, signal: controller.signal });
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  const blocks = [];
+  async function nextBlock () {
+    while (blocks.length === 0) {
+      const { value, done } = await reader.read();
+      if (done) return undefined;
+      const parts = (rest + value).split('\n\n');
+      rest = parts.pop();
+      blocks.push(...parts);
+    }
+    return blocks.shift();
+  }
+  return {
+    response,
+    nextBlock,
+    async next () {
+      for (;;) {
+        const block = await nextBlock();
+        if (block === undefined) return undefined;
+        if (block.startsWith(':')) continue;
+        const fields = Object.fromEntries(block.split('\n').map(line =>
+          [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]));
+        return { id: fields.id, type: fields.event, data: JSON.parse(fields.data) };
+      }
+    },
+    close: () => controller.abort(),
+  };
+}
 
-module.exports = { serve };
+module.exports = { readEvents, serve };

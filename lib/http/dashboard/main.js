@@ -14,6 +14,7 @@ import { Badge, Text, usePoll } from './ui.js';
 const TOKEN = 'sekering-token';
 const BREAKERS_MS = 2000;
 const LEVEL_MS = 15_000;
+const HEALTH_MS = 30_000;
 const EVENTS_MAX = 100;
 const NOTICE_MS = 8000;
 // However much happens, lists are loaded anew at most this often.
@@ -164,13 +165,16 @@ function Shell ({ api, session, onLeave }) {
   const degradation = usePoll(signal => session.parts.degradation
     ? api.get('degradation', {}, signal) : undefined, LEVEL_MS, [api, turns.degradation]);
 
+  const health = usePoll(signal => session.parts.health
+    ? api.get('health', {}, signal) : undefined, HEALTH_MS, [api]);
+
   useEffect(() => {
     document.title = `${breakers.data?.counts.open > 0 ? `(${breakers.data.counts.open} open) ` : ''
     }${route.name} – sekering`;
   }, [route, breakers.data?.counts.open]);
 
   const context = {
-    api, session, events, turns, notify, history, breakers, degradation, filter, setFilter,
+    api, session, events, turns, notify, history, breakers, degradation, health, filter, setFilter,
     mayOperate: session.role === 'operate',
   };
   return html`

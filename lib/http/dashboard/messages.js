@@ -10,6 +10,7 @@ import {
 const STATS_MS = 5000;
 const LIST_MS = 10_000;
 const PAGE = 50;
+const wordOf = status => status === 'DLQ' ? 'dead' : status.toLowerCase();
 const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
 const TONES = {
   PENDING: 'info', SENDING: 'info', RETRYING: 'warn', SENT: 'good', DLQ: 'bad', CANCELLED: 'info',
@@ -26,7 +27,7 @@ function Outbox ({ api, turns }) {
       ? html`, the oldest for <b>${duration(data.oldestMs)}</b>` : ''}</p>
     <div class="scroll" tabindex="0" role="region" aria-label="Messages by channel and status">
       <table><thead><tr><th scope="col">Channel</th>${STATUSES.map(status => html`<th scope="col"
-        key=${status} class="number">${status.toLowerCase()}</th>`)}</tr></thead>
+        key=${status} class="number">${wordOf(status)}</th>`)}</tr></thead>
       <tbody>${channels.map(([channel, statuses]) => html`<tr key=${channel}>
         <th scope="row"><${Text}>${channel}<//></th>${STATUSES.map(status => html`<td
           key=${status} class="number ${statuses[status] > 0 ? '' : 'none'}">${
@@ -130,13 +131,14 @@ function Summary ({ summary, filter, setFilter }) {
   })}</div>`;
 }
 
-function Actions ({ chosen, letters, filter, setAsked }) {
+function Actions ({ chosen, letters, total, filter, setAsked }) {
   const filtered = Object.values(filter).some(value => value !== undefined);
   const ids = [...chosen];
   const target = ids.length > 0
     ? { what: `${ids.length} chosen`, filter: { ids } }
-    : filtered ? { what: 'all that fit', filter } : { what: 'all', filter: {} };
-  const forPurge = { ...target, filter: target.what === 'all' ? { all: true } : target.filter };
+    : filtered ? { what: 'all that fit', filter } : { what: `all ${count(total)}`, filter: {} };
+  const everything = ids.length === 0 && !filtered;
+  const forPurge = { ...target, filter: everything ? { all: true } : target.filter };
   return html`<div class="buttons">
     <button disabled=${letters.length === 0} onClick=${() =>
       setAsked({ dialog: RetryDialog, ...target })}>Retry ${target.what} …</button>
@@ -186,7 +188,7 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     </div>
     <${Problem} error=${error ?? summary.error} what="Dead letters could not be read" />
     ${mayOperate && html`<${Actions} chosen=${chosen} letters=${letters} filter=${settled}
-      setAsked=${setAsked} />`}
+      total=${summary.data?.total ?? 0} setAsked=${setAsked} />`}
     ${data && letters.length === 0 && html`<${Empty}>No dead letters${summary.data?.total > 0
       ? ' that fit' : '. Every message has arrived or is on its way'}.<//>`}
     <ul class="rows">${letters.map(letter => html`<${Letter} key=${letter.id} letter=${letter}
@@ -210,7 +212,7 @@ function Message ({ message, api }) {
   const [open, setOpen] = useState(false);
   const { id, channel, recipient, subject, status, attemptCount, maxAttempts } = message;
   return html`<li class="letter" data-message=${id}><div class="row">
-    <${Badge} tone=${TONES[status]}>${status.toLowerCase()}<//>
+    <${Badge} tone=${TONES[status]}>${wordOf(status)}<//>
     <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
       ${subject && html` <${Text}>${subject}<//>`}</span>
     <span class="quiet">${attemptCount}/${maxAttempts} · <${Ago} at=${message.createdAt} /></span>
@@ -235,7 +237,7 @@ function MessageList ({ api, turns }) {
       <label class="inline">Status <select value=${filter.status ?? ''} onChange=${event =>
         setFilter({ ...filter, status: event.target.value || undefined })}>
         <option value="">any</option>${STATUSES.map(status => html`<option key=${status}
-          value=${status}>${status.toLowerCase()}</option>`)}</select></label>
+          value=${status}>${wordOf(status)}</option>`)}</select></label>
       <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}
         onInput=${event => setFilter({ ...filter, search: event.target.value || undefined })}/>
       </label>

@@ -178,7 +178,8 @@ function Degradation ({ api, degradation: { data, error, reload }, mayOperate, n
           <span class="steps" aria-hidden="true">${'▮'.repeat(i + 1)}</span>${name}
           ${i === data.level.index && html`<span class="tag">now</span>`}</button></li>`)}</ol>
       <p class="reason"><b>${data.manual ? 'By hand' : 'Automatic'}</b>, for <${For}
-        since=${data.since} />: <${Text}>${data.reason}<//>${data.manual && html` (<${Text}>${data.by}<//>)`}</p>
+        since=${data.since} />: <${Text}>${data.reason}<//>
+        ${data.manual && html` (<${Text}>${data.by}<//>)`}</p>
       ${data.manual && mayOperate && html`<button onClick=${() => setAsked(null)}>
         Back to automatic</button>`}
       <${Services} data=${data} />
@@ -189,6 +190,19 @@ function Degradation ({ api, degradation: { data, error, reload }, mayOperate, n
         }} />`}`}
   </section>`;
 }
+
+const HEALTH = { healthy: 'good', degraded: 'warn', unhealthy: 'bad' };
+
+const Health = ({ health: { data, error } }) => html`<section aria-labelledby="health-title"
+    class="panel" data-part="health">
+  <h2 id="health-title">Health</h2>
+  <${Problem} error=${error} what="The health could not be read" />
+  <ul class="plain">${Object.entries(data?.checks ?? {}).map(([name, check]) => html`<li
+    key=${name}><${Badge} tone=${HEALTH[check.status]}>${check.status}<//>
+    <span class="grow"><${Text}>${name}<//>${check.error && html` <span class="quiet"><${Text}>${
+      check.error}<//></span>`}</span>
+    <span class="quiet">${duration(check.responseTimeMs)}</span></li>`)}</ul>
+</section>`;
 
 const TONES = {
   breaker: ({ state }) => STATES[state]?.tone ?? 'info',
@@ -216,6 +230,7 @@ export const Overview = props => html`<div class="overview">
   <${Breakers} ...${props} />
   <div class="side">
     ${props.session.parts.degradation && html`<${Degradation} ...${props} />`}
+    ${props.session.parts.health && html`<${Health} health=${props.health} />`}
     <${Events} events=${props.events} />
   </div>
 </div>`;

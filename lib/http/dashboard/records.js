@@ -2,7 +2,7 @@
 
 import { html, useState } from './vendor/preact.js';
 
-import { Ago, Badge, Empty, Problem, Text, usePoll } from './ui.js';
+import { Ago, Badge, Empty, Problem, Text, dateOf, usePoll } from './ui.js';
 
 const REPORT_MS = 60_000;
 const AUDIT_MS = 10_000;
@@ -12,8 +12,16 @@ const title = name =>
   name.replace(/([a-z\d])([A-Z])/g, '$1 $2').replace(/[_-]/g, ' ').toLowerCase();
 const isTable = value => Array.isArray(value) && value.length > 0 && value.every(isObject);
 
-const Plain = ({ value }) => html`<${Text}>${typeof value === 'number'
-  ? value.toLocaleString('en-US', { maximumFractionDigits: 2 }) : value ?? '–'}<//>`;
+const MOMENT = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
+
+function plain (value) {
+  if (typeof value === 'number') {
+    return value.toLocaleString('en-US', { maximumFractionDigits: 2 });
+  }
+  return MOMENT.test(value) ? dateOf(value) : value ?? '–';
+}
+
+const Plain = ({ value }) => html`<${Text}>${plain(value)}<//>`;
 
 function Table ({ rows, label }) {
   const columns = [...new Set(rows.flatMap(Object.keys))];

@@ -36,6 +36,7 @@ const day = new Intl.DateTimeFormat('en-GB', {
   second: '2-digit', timeZoneName: 'short',
 });
 
+export const dateOf = value => day.format(new Date(value));
 export const timeOf = value => clock.format(new Date(value));
 
 /** How long ago, with the date for those who point at it. */
@@ -45,13 +46,13 @@ export function Ago ({ at }) {
   const date = new Date(at);
   const ms = Date.now() - date;
   const text = ms < -1000 ? `in ${duration(-ms)}` : ms < 2000 ? 'now' : `${duration(ms)} ago`;
-  return html`<time datetime=${date.toISOString()} title=${day.format(date)}>${text}</time>`;
+  return html`<time datetime=${date.toISOString()} title=${dateOf(date)}>${text}</time>`;
 }
 
 /** For how long. */
 export function For ({ since }) {
   useTick(1000);
-  return html`<time datetime=${new Date(since).toISOString()} title=${day.format(new Date(since))}
+  return html`<time datetime=${new Date(since).toISOString()} title=${dateOf(since)}
     >${duration(Math.max(Date.now() - new Date(since), 1000))}</time>`;
 }
 

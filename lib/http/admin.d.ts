@@ -1,0 +1,144 @@
+import { EventEmitter } from 'node:events';
+import { RequestListener } from 'node:http';
+import { SessionPool } from '../clients/whatsapp';
+import { Health } from '../gateway/health';
+import CircuitBreaker = require('../primitives/breaker');
+import { Store } from '../store';
+
+/** Who may use the admin API, told by `Authorization: Bearer …`. */
+export interface AdminToken {
+  /** 16 to 512 ASCII characters without spaces. */
+  token?: string | undefined;
+  /** Instead of the token: its SHA-256 as 64 hexadecimal digits. */
+  sha256?: string | undefined;
+  /** 1 to 64 printable characters, for the audit log. */
+  name: string;
+  /** 'operate' may read, too. */
+  role: 'read' | 'operate';
+}
+
+/** Limits of an IPv4 address, or of a /64 network of IPv6. */
+export interface AdminRateLimit {
+  /** Per interval, 1 to 1000000, default 600; the overdrawn get 429. */
+  requests?: number | undefined;
+  /** Wrong tokens per interval, 1 to 1000000, default 10; then right ones get 429 as well. */
+  failures?: number | undefined;
+  /** ms, default 60000. */
+  interval?: number | undefined;
+}
+
+export interface AuditEntry {
+  /** A decimal string; later entries have larger ones. */
+  id: string;
+  at: Date;
+  /** Name of the token. */
+  actor: string;
+  role: 'read' | 'operate';
+  address: string;
+  /** Such as 'breaker.reset', 'degradation.set', 'dlq.retry'; 'refused' for want of the role. */
+  action: string;
+  target: string | null;
+  reason: string | null;
+  /** 'done', 'not found', 'refused', or 'failed: ' and a code. */
+  result: string;
+  detail: any;
+}
+
+export interface AuditOptions {
+  /** Entries are kept in its table admin_audit, for good. */
+  store?: Pick<Store, 'query' | 'schema'> | undefined;
+  /** Gets each entry; texts in it are one line each, without control characters. */
+  log?: ((entry: AuditEntry) => void) | undefined;
+  /** Entries kept in memory, 1 to 100000, default 1000. */
+  size?: number | undefined;
+}
+
+export interface Audit {
+  record (entry: {
+    actor: { name: string; role: string; address: string };
+    action: string; target?: string | null | undefined; reason?: string | null | undefined;
+    result: string; detail?: unknown;
+  }): Promise<AuditEntry>;
+  /**
+   * Newest first, 100 unless `limit` (1 to 1000) says otherwise; `before` is an id. `stored` is
+   * false for what this process remembers, without a store or while the database is away.
+   */
+  list (filter?: { before?: string | undefined; limit?: number | undefined }):
+    Promise<{ stored: boolean; entries: AuditEntry[] }>;
+}
+
+export function createAudit (options?: AuditOptions): Audit;
+
+/** What is used of a Degradation. */
+export interface DegradationControl extends EventEmitter {
+  snapshot (): any;
+  setLevel (level: string | null, options: { reason: string; by: string }): unknown;
+}
+
+export interface EventStreamOptions {
+  /** Default: all breakers of this thread. New ones are found within a second. */
+  breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
+  degradation?: DegradationControl | undefined;
+  store?: Store | undefined;
+  /** Events kept for readers who come back with Last-Event-ID, 1 to 10000, default 256. */
+  history?: number | undefined;
+  /** Readers at once, 1 to 10000, default 64; more get 503. */
+  maxClients?: number | undefined;
+  /** Bytes that a reader may be behind before it is let go, from 1024, default 262144. */
+  maxBuffer?: number | undefined;
+  /** ms between signs of life, 10 to 3600000, default 15000. */
+  heartbeat?: number | undefined;
+}
+
+/**
+ * Server-sent events: breaker, degradation, dead-letter, payment, payment-held; and reset when more
+ * was missed than is kept. All data has `at`, ms as Date.now() counts.
+ */
+export interface EventStream {
+  readonly clients: number;
+  /** Tells all readers. */
+  publish (type: string, data: object): void;
+  /** Answers a request; whether it may read must have been checked. */
+  handle: RequestListener;
+  /** Ends all streams, and listens to nothing any more. */
+  close (): void;
+}
+
+/** @throws TypeError or RangeError ERR_INVALID_OPTION */
+export function createEventStream (options?: EventStreamOptions): EventStream;
+
+export interface AdminOptions {
+  /** At most 100. Without any, every request is refused. */
+  tokens?: AdminToken[] | undefined;
+  rateLimit?: AdminRateLimit | undefined;
+  /** Default: all breakers of this thread. */
+  breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
+  /** Whose instances POST /reset-circuit-breaker/:id resets. */
+  sessions?: Pick<SessionPool<any>, 'reset'> | undefined;
+  store?: Store | undefined;
+  degradation?: DegradationControl | undefined;
+  /** Served at /admin/reliability/events. */
+  events?: Pick<EventStream, 'handle'> | undefined;
+  /** Its report is at /admin/reliability/health. */
+  health?: Pick<Health, 'check'> | undefined;
+  /** An object for 'json', a page for 'html'. */
+  report?: ((options: { format: 'json' | 'html' }) => unknown) | undefined;
+  /** Default: one of its own, in the store if there is one. */
+  audit?: Audit | undefined;
+  /** Gets the entries of that audit log. */
+  log?: ((entry: AuditEntry) => void) | undefined;
+  /** Gets what was answered with 500; default: a process warning. */
+  onError?: ((error: unknown, req: any) => void) | undefined;
+}
+
+/**
+ * Express router of /admin/reliability/… and /reset-circuit-breaker/:id.
+ * @throws TypeError or RangeError ERR_INVALID_OPTION; ERR_MISSING_PEER without express
+ */
+export function createAdminRouter (options?: AdminOptions): any;
+
+/**
+ * Express router of the dashboard at /dashboard/; it needs an admin router mounted beside it.
+ * @throws ERR_MISSING_PEER without express
+ */
+export function createDashboardRouter (): any;
