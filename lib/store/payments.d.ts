@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { OrderBody } from '../clients/midtrans';
-import { Sender } from './outbox';
+import { ChannelWorker } from './outbox';
 import { SqlClient } from './store';
 
 /** What is used of a MidtransClient. */
@@ -10,26 +10,59 @@ export interface PaymentsProvider {
   createTransaction (body: OrderBody, options?: {
     resume?: boolean | undefined; signal?: AbortSignal | undefined;
   }): Promise<{ token: string; redirect_url: string }>;
+  /** While it is open, deferred orders wait. */
+  readonly breaker?: ChannelWorker['breaker'];
 }
 
 export interface PaymentsOptions {
-  midtrans: PaymentsProvider;
-  /** Bytes of a notification's body, default 65536. */
+  /** Needed for everything but taking orders in and looking them up. */
+  midtrans?: PaymentsProvider | undefined;
+  /** Bytes of a notification's body, 1024 to 16777216, default 65536. */
   maxBody?: number | undefined;
-  /** Whether GET status is asked before money moves, default true. */
+  /**
+   * Whether GET status is asked before anything changes, default true. The signature does not cover
+   * the state: without this, whoever has seen one notification can write another one.
+   */
   confirm?: boolean | undefined;
-  /** Run through the outbox, once for each transition. */
-  hooks?: {
-    onPaid?: PaymentHook | undefined; onFailed?: PaymentHook | undefined;
-    onRefunded?: PaymentHook | undefined; onTransition?: PaymentHook | undefined;
-  } | undefined;
+  /**
+   * Run by a worker that has `senders()`, once for each transition. The process that takes
+   * notifications in has to have the same ones: it puts them into the outbox.
+   */
+  hooks?: PaymentHooks | undefined;
 }
 
-export type PaymentHook = (order: PaymentOrder, transition: {
-  from: string | null; to: string; transactionId: string | null;
-}) => Promise<void> | void;
+export interface PaymentHooks {
+  /** The order was paid. */
+  onPaid?: PaymentHook | undefined;
+  /** It was denied, cancelled, has expired or failed. */
+  onFailed?: PaymentHook | undefined;
+  /** Money was given back, all or part of it; for each part. */
+  onRefunded?: PaymentHook | undefined;
+  /** Any transition. */
+  onTransition?: PaymentHook | undefined;
+}
 
-/** queued: not yet made at the provider. unknown: nobody knows yet whether it was made. */
+/**
+ * `order` is as it is when the hook runs. A hook that rejects, or whose process dies, is run again
+ * with the same `transition.id`; hooks of one order run one after the other.
+ */
+export type PaymentHook = (
+  order: PaymentOrder, transition: PaymentTransition, context: { signal: AbortSignal }
+) => Promise<void> | void;
+
+export interface PaymentTransition {
+  /** Names this transition, and no other one. */
+  id: string;
+  from: OrderState;
+  to: OrderState;
+  transactionId: string | null;
+}
+
+/**
+ * queued: not yet asked for at the provider. unknown: nobody knows yet whether it was made. created:
+ * its page is there. authorize: money is reserved, or its capture in doubt. Several transactions of
+ * an order (its id may be used again after it expired): the one that says most about money counts.
+ */
 export type OrderState = 'queued' | 'created' | 'unknown' | 'pending' | 'authorize' | 'paid' |
   'denied' | 'cancelled' | 'expired' | 'failed' | 'partially_refunded' | 'refunded' |
   'partially_charged_back' | 'charged_back';
@@ -37,67 +70,122 @@ export type OrderState = 'queued' | 'created' | 'unknown' | 'pending' | 'authori
 export interface PaymentOrder {
   orderId: string;
   state: OrderState;
-  /** Whole units of the currency's smallest part: rupiah have none in use, so IDR 10000 is
-   * 1000000. */
+  /** Hundredths of the currency's unit, whether it has them or not: IDR 10000 is 1000000n. */
   amountMinor: bigint;
+  /** What has been given back of it. */
+  refundedMinor: bigint;
   currency: string;
+  /** Of the payment page. */
   token: string | null;
   redirectUrl: string | null;
+  /** The transaction that its state comes from. */
   transactionId: string | null;
-  /** Whether something waits for a person. */
+  /** Whether something waits for a person: see `events` for what, and `review`. */
   held: boolean;
   createdAt: Date;
   updatedAt: Date;
-  history: Array<{ at: string; from: string | null; to: string; by: string }>;
+  /** The last 100, oldest first. `by`: order, midtrans, notification, reconcile, review:NAME. */
+  history: Array<{
+    at: string; from: OrderState | null; to: OrderState; by: string; reason?: string;
+  }>;
 }
+
+export type PaymentOutcome = 'applied' | 'already_processed' | 'stale' | 'held' | 'forged' |
+  'invalid' | 'unavailable';
 
 export interface NotificationOutcome {
   /** For the answer: 200, 400, 403, 413 or 503. */
   status: number;
-  outcome: 'applied' | 'already_processed' | 'stale' | 'held' | 'forged' | 'invalid' |
-    'unavailable';
+  outcome: PaymentOutcome;
   orderId?: string | undefined;
-  body: { status: string; [name: string]: unknown };
+  /** `{ status: outcome }` */
+  body: { status: string };
 }
 
 export interface PaymentEvent {
   id: string;
+  source: 'notification' | 'status';
   orderId: string | null;
   transactionId: string | null;
   transactionStatus: string | null;
-  outcome: NotificationOutcome['outcome'];
+  outcome: Exclude<PaymentOutcome, 'already_processed'> | 'dismissed';
+  /**
+   * Why it was held: edge (the state machine does not know it), amount, currency, contradicted
+   * (Midtrans says something else), not_found (Midtrans knows of no such transaction),
+   * other_transaction, other_order, unknown_order, paid_twice. Why it was forged: signature,
+   * other_order. Why invalid: too_large, not_json, or the name of a field.
+   */
   reason: string | null;
+  /** How often it came. */
+  times: number;
   receivedAt: Date;
+  lastReceivedAt: Date;
+  /** As it came; of what is not signed, the first 4096 bytes. */
   body: string;
 }
 
-/** Emits 'transition'(order, transition), 'held'(event, reason), 'forged'(event). */
+/**
+ * Emits, once what it tells of is committed: 'transition'(order, transition), 'held'(event, reason),
+ * 'forged'(event), and 'warning'(error) for whatever was answered with 503 or left for later.
+ */
 export interface Payments extends EventEmitter {
-  /** Records an order; the same id again must have the same amount: ERR_PAYMENT_ORDER. */
+  /**
+   * Takes an order in and makes its page at Midtrans. If that cannot be now, the order is left to
+   * the worker: `queued`. The same order again gives the same page.
+   * @throws MidtransError when Midtrans refuses it; then it has failed. ERR_PAYMENT_ORDER: the id is
+   *   another order's. ERR_STORE_…: it was not taken in, and Midtrans not asked.
+   */
+  open (body: OrderBody, options?: { signal?: AbortSignal | undefined }): Promise<{
+    order: PaymentOrder; queued: boolean; error?: unknown;
+  }>;
+  /** Takes an order in, durably, to be made by the worker when Midtrans answers again. */
+  defer (body: OrderBody, options?: {
+    client?: SqlClient | undefined;
+    /** The error because of which; if it is `ambiguous`, the order is unknown. */
+    reason?: unknown;
+  }): Promise<PaymentOrder>;
+  /**
+   * Records an order that is made elsewhere, default as 'created'; 'queued' leaves it to the worker
+   * and needs a body. The same id again must have the same amount (else ERR_PAYMENT_ORDER) and adds
+   * what is known by now. Within `client` no 'transition' is emitted.
+   */
   createOrder (order: {
     orderId: string; amountMinor: bigint | number; currency?: string | undefined;
     body?: OrderBody | undefined;
     state?: 'queued' | 'created' | 'unknown' | undefined;
     token?: string | undefined; redirectUrl?: string | undefined;
   }, options?: { client?: SqlClient | undefined }): Promise<PaymentOrder>;
-  /** Takes an order in, durably, to be made by the worker when Midtrans answers again. */
-  defer (body: OrderBody, options?: { client?: SqlClient | undefined; reason?: unknown }):
-    Promise<PaymentOrder>;
-  /** Senders for a worker: makes deferred orders and runs hooks. */
-  senders (): Record<string, Sender>;
+  /** For a worker's `channels`: MIDTRANS_ORDER makes deferred orders, PAYMENT_HOOK runs hooks. */
+  senders (): Record<'MIDTRANS_ORDER' | 'PAYMENT_HOOK', ChannelWorker>;
+  /**
+   * What to do with a notification of Midtrans's, and what to answer. Never rejects for what is in
+   * it. @param rawBody as it came, before it is parsed
+   */
   handleNotification (
-    rawBody: Buffer | string, headers?: Record<string, unknown>
+    rawBody: Uint8Array | string, headers?: Record<string, unknown>
   ): Promise<NotificationOutcome>;
   get (orderId: string): Promise<PaymentOrder | undefined>;
+  /** Newest first, 100 unless `limit` (1 to 1000) says otherwise; `before` is an order's id. */
   list (filter?: {
-    state?: OrderState | undefined; held?: boolean | undefined; search?: string | undefined;
+    state?: OrderState | undefined; held?: boolean | undefined;
+    /** Part of an order's or a transaction's id. */
+    search?: string | undefined;
     before?: string | undefined; limit?: number | undefined;
   }): Promise<PaymentOrder[]>;
+  /** The last 1000 about an order, oldest first. */
   events (orderId: string): Promise<PaymentEvent[]>;
-  /** Asks Midtrans about orders that stayed pending or unknown for `olderThan` ms. */
+  /**
+   * Asks Midtrans about up to `limit` (1 to 10000, default 100) orders that have not changed for
+   * `olderThan` ms (default 900000). One that Midtrans knows nothing of stays as it is until its
+   * page can no longer be used (24 hours, or `page_expiry` of its body): then it has expired.
+   */
   reconcile (options?: { olderThan?: number | undefined; limit?: number | undefined }):
     Promise<{ checked: number; changed: number; failed: number }>;
-  /** Ends the holding of an order: applies what was held, or drops it. */
+  /**
+   * Ends the holding of an order. 'apply': whatever Midtrans says now of what was held becomes true,
+   * with its amount; an order that nobody recorded is made of it. 'dismiss': it is dropped.
+   * @returns the order, if there is one
+   */
   review (orderId: string, decision: 'apply' | 'dismiss', options: { by: string; reason: string }):
-    Promise<PaymentOrder>;
+    Promise<PaymentOrder | undefined>;
 }

@@ -1,0 +1,126 @@
+'use strict';
+
+// A response that is held back until it has been stored. Whatever the handler does to it, nothing
+// goes out before `send`, unless it grows too large to be kept.
+
+// What belongs to one connection, or to one client, and not to the answer.
+const NOT_KEPT = new Set(['connection', 'content-length', 'date', 'keep-alive', 'set-cookie',
+  'trailer', 'transfer-encoding', 'upgrade']);
+
+const METHODS = ['write', 'end', 'writeHead', 'flushHeaders'];
+
+const toBuffer = (chunk, encoding) => (typeof chunk === 'string'
+  ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8')
+  : Buffer.from(chunk));
+
+const callbackOf = args => args.find(arg => typeof arg === 'function');
+
+class Recording {
+  #res;
+  #max;
+  #original = {};
+  #before;
+  #chunks = [];
+  #bytes = 0;
+  #resolve;
+  #callback;
+  #ended = false;
+  #sent = false;
+
+  /** @param {object} res @param {number} max bytes that are held back */
+  constructor (res, max) {
+    this.#res = res;
+    this.#max = max;
+    this.#before = { ...res.getHeaders() };
+    /** Resolves with what was answered when the handler has ended it. */
+    this.ended = new Promise(resolve => { this.#resolve = resolve; });
+    for (const name of METHODS) this.#original[name] = res[name];
+    res.write = (chunk, ...args) => this.#write(chunk, args);
+    res.end = (...args) => this.#end(args);
+    res.writeHead = (status, ...args) => this.#writeHead(status, args);
+    res.flushHeaders = () => {};
+  }
+
+  get isEnded () { return this.#ended; }
+
+  /** Lets the answer go as it was when it was ended. */
+  send () {
+    if (this.#sent) return;
+    this.discard();
+    const { status, all } = this.answer;
+    const res = this.#res;
+    for (const name of res.getHeaderNames()) res.removeHeader(name);
+    for (const [name, value] of Object.entries(all)) res.setHeader(name, value);
+    res.statusCode = status;
+    res.end(Buffer.concat(this.#chunks), this.#callback);
+  }
+
+  /** Gives the response back to whoever has something else to say. */
+  discard () {
+    this.#sent = true;
+    Object.assign(this.#res, this.#original);
+  }
+
+  #write (chunk, args) {
+    if (this.#sent || this.#ended) return this.#original.write.call(this.#res, chunk, ...args);
+    const [encoding] = args;
+    const bytes = toBuffer(chunk, encoding);
+    this.#chunks.push(bytes);
+    this.#bytes += bytes.length;
+    if (this.#bytes > this.#max) this.#overflow();
+    const callback = callbackOf(args);
+    if (callback !== undefined) process.nextTick(callback);
+    return true;
+  }
+
+  /** Too large to be held: from here on it passes through. */
+  #overflow () {
+    this.#sent = true;
+    const { write, writeHead, flushHeaders } = this.#original;
+    Object.assign(this.#res, { write, writeHead, flushHeaders });
+    for (const chunk of this.#chunks.splice(0)) this.#res.write(chunk);
+  }
+
+  #end (args) {
+    if (this.#ended) return this.#res;
+    const [chunk, encoding] = args;
+    if (chunk !== undefined && chunk !== null && typeof chunk !== 'function') {
+      this.#write(chunk, typeof encoding === 'string' ? [encoding] : []);
+    }
+    this.#ended = true;
+    this.#callback = callbackOf(args);
+    this.#note();
+    if (this.#sent) {
+      this.#res.end = this.#original.end;
+      this.#res.end(this.#callback);
+    }
+    this.#resolve(this.answer);
+    return this.#res;
+  }
+
+  #note () {
+    const all = { ...this.#res.getHeaders() };
+    const headers = Object.fromEntries(Object.entries(all).filter(([name, value]) =>
+      !NOT_KEPT.has(name) && value !== this.#before[name]));
+    this.answer = {
+      status: this.#res.statusCode, headers, all,
+      body: this.#sent ? undefined : Buffer.concat(this.#chunks),
+    };
+  }
+
+  #writeHead (status, args) {
+    this.#res.statusCode = status;
+    if (typeof args[0] === 'string') this.#res.statusMessage = args.shift();
+    const [headers = {}] = args;
+    if (Array.isArray(headers)) {
+      for (let i = 0; i + 1 < headers.length; i += 2) {
+        this.#res.setHeader(headers[i], headers[i + 1]);
+      }
+    } else {
+      for (const [name, value] of Object.entries(headers)) this.#res.setHeader(name, value);
+    }
+    return this.#res;
+  }
+}
+
+module.exports = { Recording };
