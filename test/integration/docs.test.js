@@ -100,7 +100,7 @@ describe('programs', () => {
   });
 
   test('blocks are of the kinds that are looked at', () => {
-    const kinds = ['js', 'js run', 'mjs run', 'ts', 'text', 'text output', 'sh', ''];
+    const kinds = ['js', 'js run', 'mjs run', 'ts', 'text', 'text output', 'sh', 'sql', 'toml', ''];
     expect(blocks.filter(({ info }) => !kinds.includes(info)).map(({ name }) => name)).toEqual([]);
   });
 });
@@ -157,15 +157,20 @@ function namesIn (document, header) {
     .flatMap(({ cells }) => [...cells[0].matchAll(/`([^`]+)`/g)].map(([, name]) => name));
 }
 
-const TYPES = Object.fromEntries(['breaker', 'retry', 'limits', 'stale-cache', 'policy']
-  .map(name => [name, path.join(ROOT, 'lib', 'primitives', `${name}.d.ts`)]));
+const FOLDERS = {
+  primitives: ['breaker', 'retry', 'limits', 'stale-cache', 'policy'],
+  clients: ['midtrans', 'midtrans-states', 'smtp', 'whatsapp'],
+  browser: ['auto-retry'],
+};
+const TYPES = Object.fromEntries(Object.entries(FOLDERS).flatMap(([folder, names]) =>
+  names.map(name => [name, path.join(ROOT, 'lib', folder, `${name}.d.ts`)])));
 const RESOLUTION = {
   module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext,
 };
 let program;
 
-/** The names of the properties of a type in a file, or of what the file exports as a whole. */
-function propertiesOf (file, ...symbols) {
+/** A type in a file, or what the file exports as a whole. */
+function symbolOf (file, ...symbols) {
   program ??= ts.createProgram(Object.values(TYPES), RESOLUTION);
   const checker = program.getTypeChecker();
   let symbol = checker.getSymbolAtLocation(program.getSourceFile(TYPES[file]));
@@ -173,9 +178,23 @@ function propertiesOf (file, ...symbols) {
     symbol = checker.getExportsOfModule(symbol).find(exported => exported.name === name);
   }
   const whole = symbol.exports?.get('export=');
-  if (whole !== undefined) symbol = checker.getAliasedSymbol(whole);
-  return checker.getDeclaredTypeOfSymbol(symbol).getProperties().map(({ name }) => name);
+  return whole === undefined ? symbol : checker.getAliasedSymbol(whole);
 }
+
+function declaredOf (...names) {
+  const symbol = symbolOf(...names);
+  return program.getTypeChecker().getDeclaredTypeOfSymbol(symbol).getProperties();
+}
+
+/** The names of its properties, those that it inherits too. */
+const propertiesOf = (...names) => declaredOf(...names).map(({ name }) => name);
+
+/** The names of the members of a class that are ours, its listeners aside. */
+const membersOf = (...names) => declaredOf(...names)
+  .filter(({ name }) => name !== 'on' && name !== 'once')
+  .filter(({ declarations: [first] }) =>
+    Object.values(TYPES).includes(first.getSourceFile().fileName))
+  .map(({ name }) => name);
 
 describe('the breaker', () => {
   /** Every option that the code asks for. */
@@ -240,6 +259,86 @@ describe('other options', () => {
   ])('%s, %s', (document, heading, column, file, type) => {
     expect(namesUnder(document, heading, column).toSorted())
       .toEqual(propertiesOf(file, type).toSorted());
+  });
+});
+
+describe('the clients', () => {
+  const sorted = names => [...new Set(names)].toSorted();
+  const short = names => names.map(name => name.replace(/\(.*$/, ''));
+
+  /** The names in tables with these headers: `{ 'method': … }`, without arguments. */
+  const described = (document, ...headers) =>
+    sorted(short(headers.flatMap(header => namesIn(document, header))));
+
+  /** What the sources of a client match. */
+  function codesOf (files, pattern) {
+    const folder = path.join(ROOT, 'lib', 'clients');
+    const sources = fs.readdirSync(folder).filter(name => files.test(name))
+      .map(name => fs.readFileSync(path.join(folder, name), 'utf8'));
+    return sorted(sources.flatMap(source => source.match(pattern) ?? []));
+  }
+
+  const optionsUnder = (document, heading) => sorted(rowsOf(document)
+    .filter(row => row.heading === heading && row.header[0] === 'option')
+    .flatMap(({ cells }) => [...cells[0].matchAll(/`([^`]+)`/g)].map(([, name]) => name)));
+
+  test.each([
+    ['docs/midtrans.md', 'Options', 'midtrans', 'MidtransOptions'],
+    ['docs/smtp.md', 'Options', 'smtp', 'SmtpClientOptions'],
+    ['docs/whatsapp.md', 'Options of both', 'whatsapp', 'WhatsAppChannelOptions'],
+    ['docs/whatsapp.md', 'Options of SessionPool', 'whatsapp', 'SessionPoolOptions'],
+    ['docs/browser.md', 'In the browser', 'auto-retry', 'AutoRetryOptions'],
+  ])('%s: %s', (document, heading, file, type) => {
+    expect(optionsUnder(document, heading)).toEqual(sorted(propertiesOf(file, type)));
+  });
+
+  test.each(['CloudApiClient', 'GreenApiClient'])('the options of %s', name => {
+    const both = propertiesOf('whatsapp', 'WhatsAppChannelOptions');
+    expect(optionsUnder('docs/whatsapp.md', `Options of ${name}`))
+      .toEqual(sorted(propertiesOf('whatsapp', `${name}Options`).filter(o => !both.includes(o))));
+  });
+
+  test('the members of MidtransClient, and the functions beside it', () => {
+    expect(described('docs/midtrans.md', 'method', 'member'))
+      .toEqual(sorted(['alert', ...membersOf('midtrans', 'MidtransClient')]));
+    const functions = Object.keys(require('../../lib/clients/midtrans'))
+      .filter(name => !name.startsWith('Midtrans'));
+    expect(described('docs/midtrans.md', 'function')).toEqual(sorted(functions));
+  });
+
+  test('the members, events, results and errors of SmtpClient', () => {
+    expect(described('docs/smtp.md', 'member')).toEqual(sorted(membersOf('smtp', 'SmtpClient')));
+    expect(described('docs/smtp.md', 'event')).toEqual(sorted(propertiesOf('smtp',
+      'SmtpClientEvents')));
+    expect(described('docs/smtp.md', 'field')).toEqual(sorted(propertiesOf('smtp', 'SmtpResult')));
+    expect(described('docs/smtp.md', 'kind'))
+      .toEqual(codesOf(/^smtp-errors/, /(?<=verdict\(')\w+|(?<=\? ')retry|(?<=: ')permanent/g));
+  });
+
+  test('the members of the WhatsApp clients, and their events', () => {
+    const all = ['CloudApiClient', 'GreenApiClient', 'SessionPool']
+      .flatMap(name => membersOf('whatsapp', name));
+    expect(described('docs/whatsapp.md', 'method of both', 'of CloudApiClient', 'member'))
+      .toEqual(sorted(all));
+    const events = ['WhatsAppEvents', 'SessionPoolEvents']
+      .flatMap(name => propertiesOf('whatsapp', name));
+    expect(described('docs/whatsapp.md', 'event')).toEqual(sorted(events));
+  });
+
+  test('the errors of Midtrans and WhatsApp', () => {
+    expect(described('docs/midtrans.md', 'code'))
+      .toEqual(codesOf(/^midtrans/, /(?<=')ERR_MIDTRANS_\w+/g));
+    const codes = codesOf(/^whatsapp/, /(?<=')ERR_(?:WHATSAPP|SESSION)_\w+/g);
+    const guide = read('docs/whatsapp.md').match(/`ERR_(WHATSAPP|SESSION)_\w+/g);
+    expect(sorted(guide.map(code => code.slice(1)))).toEqual(codes);
+    expect(described('docs/whatsapp.md', 'trouble')).toEqual(sorted([...codesOf(
+      /^whatsapp-session-errors/, /(?<=return ')[a-z-]+/g)]));
+  });
+
+  test('every function of the browser piece', () => {
+    const exported = read('lib/browser/auto-retry.js')
+      .match(/(?<=^export (async )?function )\w+/gm);
+    expect(described('docs/browser.md', 'function')).toEqual(sorted(exported));
   });
 });
 
