@@ -13,31 +13,33 @@ const { StoreError, breaksConnection, storeError } = require('./store-errors');
 
 const FEATURE = 'sekering/store on PostgreSQL';
 
+const invalidUrl = () =>
+  invalidOption('url', 'an address postgres://user:password@host:port/database', {});
+
 const TYPES = { getTypeParser: readerOf };
 
 /** A pool of our own. An idle connection keeps no process alive; one more than told listens. */
 function makePool ({ url, connections, timeout }) {
-  const { Pool } = requirePeer('pg', FEATURE);
+  const { Client, Pool } = requirePeer('pg', FEATURE);
+  const options = {
+    connectionString: url,
+    max: connections + 1,
+    connectionTimeoutMillis: timeout,
+    statement_timeout: timeout,
+    // Of a process that has vanished; a living one is watched in runTransaction.
+    idle_in_transaction_session_timeout: 2 * IDLE_MS,
+    keepAlive: true,
+    allowExitOnIdle: true,
+    application_name: 'sekering',
+  };
   try {
-    return new Pool({
-      connectionString: url,
-      max: connections + 1,
-      connectionTimeoutMillis: timeout,
-      statement_timeout: timeout,
-      // Of a process that has vanished; a living one is watched in runTransaction.
-      idle_in_transaction_session_timeout: 2 * IDLE_MS,
-      keepAlive: true,
-      allowExitOnIdle: true,
-      application_name: 'sekering',
-    });
+    // Reads the address, which a pool does only later.
+    new Client(options);
   } catch {
     // What pg throws here has the password in it.
     throw invalidUrl();
   }
-}
-
-function invalidUrl () {
-  return invalidOption('url', 'an address postgres://user:password@host:port/database', {});
+  return new Pool(options);
 }
 
 class PgDatabase {
@@ -88,8 +90,10 @@ class PgDatabase {
   /** The same face round a client that is inside a transaction of the user's. */
   wrap (client) {
     if (client instanceof SqlClient && client.database === this) return client;
-    const isPool = client === this.#pool || typeof client?.totalCount === 'number';
-    if (typeof client?.query !== 'function' || isPool || client instanceof SqlClient) {
+    // Pools have a count, and stores have a query but nothing to connect.
+    const isClient = typeof client?.query === 'function' && typeof client.connect === 'function' &&
+      client.totalCount === undefined;
+    if (!isClient) {
       throw invalidOption('client', 'a client of pg or what store.transaction gives', client);
     }
     return new SqlClient(this, statement => this.#run({ client }, statement));
@@ -185,4 +189,4 @@ class PgDatabase {
   }
 }
 
-module.exports = { PgDatabase, invalidUrl };
+module.exports = { PgDatabase };
