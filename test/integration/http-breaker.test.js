@@ -6,7 +6,7 @@ const express = require('express');
 
 const { SekeringError } = require('../..');
 const { createBreakerMiddleware, problem, problemHandler, problemOf } = require('../../lib/http');
-const { serve } = require('../support/http-helpers');
+const { serve } = require('../support/http-app');
 
 /** An application whose answers are told by the query: ?status=, ?wait=, ?throw, ?late. */
 async function makeApp (options, { onError = () => {} } = {}) {

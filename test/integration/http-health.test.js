@@ -8,7 +8,7 @@ const { createHealthRouter, notFound, problemHandler } = require('../../lib/http
 const { MidtransClient } = require('../../lib/clients/midtrans');
 const { SessionPool } = require('../../lib/clients/whatsapp');
 const { startMidtransFake } = require('../../lib/testing');
-const { serve } = require('../support/http-helpers');
+const { serve } = require('../support/http-app');
 
 const SECRET = 'SB-Mid-server-hunter2hunter2';
 const PAGES = ['/health', '/health/live', '/health/ready', '/health/detailed',

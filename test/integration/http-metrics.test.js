@@ -1,0 +1,317 @@
+'use strict';
+
+const { fork, spawnSync } = require('node:child_process');
+const { EventEmitter, once } = require('node:events');
+const path = require('node:path');
+const express = require('express');
+const client = require('prom-client');
+
+const { BreakerGroup, CircuitBreaker, regions, retryable } = require('../..');
+const { createDegradation, createHealth } = require('../../lib/gateway');
+const { createMetrics } = require('../../lib/http');
+const { openStore } = require('../../lib/store');
+const { serve } = require('../support/http-app');
+
+const SECRET = 'hunter2hunter2';
+
+const ends = [];
+const keep = (each, end) => {
+  ends.push(() => each[end]());
+  return each;
+};
+afterEach(async () => { for (const end of ends.splice(0).reverse()) await end(); });
+
+const breakerOf = (name, options) => keep(new CircuitBreaker(async error => {
+  if (error) throw error;
+}, { name, volumeThreshold: 1000, ...options }), 'shutdown');
+
+/** Serves metrics; `read()` answers { 'name{labels}': value } as they are on the page. */
+async function serveMetrics (options) {
+  const metrics = keep(createMetrics(options), 'close');
+  const { get } = await serve(express().use(metrics.router()));
+  const read = async () => parse((await get('/metrics')).text);
+  return { metrics, get, read };
+}
+
+function parse (text) {
+  return Object.fromEntries(text.split('\n').filter(line => line !== '' && !line.startsWith('#'))
+    .map(line => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]));
+}
+
+test('every family is there from the start, in a format that Prometheus reads', async () => {
+  const store = { outbox: { stats: async () => ({ channels: {}, oldestMs: 0 }) } };
+  const { get } = await serveMetrics({ breakers: () => [], store });
+  const { status, headers, text } = await get('/metrics');
+  expect(status).toBe(200);
+  expect(headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
+  expect([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name, type]))
+    .toEqual([
+      ['circuit_breaker_requests_total', 'counter'],
+      ['circuit_breaker_failures_total', 'counter'],
+      ['circuit_breaker_response_time', 'histogram'],
+      ['circuit_breaker_state', 'gauge'],
+      ['fallback_activations', 'counter'],
+      ['fallback_usage_total', 'counter'],
+      ['retry_calls_total', 'counter'],
+      ['retry_attempts_total', 'counter'],
+      ['retry_success_rate', 'gauge'],
+      ['retry_delay_seconds', 'summary'],
+      ['health_check_duration_seconds', 'histogram'],
+      ['health_check_status', 'gauge'],
+      ['system_degradation_level', 'gauge'],
+      ['degradation_events_total', 'counter'],
+      ['dlq_messages_total', 'gauge'],
+      ['dlq_messages_added_total', 'counter'],
+      ['dlq_processing_duration_seconds', 'histogram'],
+      ['outbox_messages', 'gauge'],
+      ['outbox_oldest_message_seconds', 'gauge'],
+    ]);
+  // 1 is for what cannot be read; 3 only for the choice of a name.
+  const { status: verdict, stderr } = spawnSync('promtool', ['check', 'metrics'],
+    { input: text, encoding: 'utf8' });
+  expect([[0, 3].includes(verdict), stderr]).toEqual([true, expect.any(String)]);
+});
+
+describe('breakers', () => {
+  test('calls are counted by their end, and so are fallbacks', async () => {
+    const breaker = breakerOf('midtrans', { timeout: 30, fallback: () => 'later', capacity: 1 });
+    const { read } = await serveMetrics({ breakers: () => [breaker] });
+    for (let i = 0; i < 3; i++) await breaker.fire();
+    for (let i = 0; i < 2; i++) await breaker.fire(new Error('down'));
+    await Promise.all([breaker.run(() => new Promise(() => {})), breaker.fire()]);
+    breaker.open();
+    for (let i = 0; i < 4; i++) await breaker.fire();
+    const seen = await read();
+    const label = 'name="midtrans"';
+    expect(seen).toMatchObject({
+      [`circuit_breaker_requests_total{${label},result="success"}`]: 3,
+      [`circuit_breaker_requests_total{${label},result="failure"}`]: 2,
+      [`circuit_breaker_requests_total{${label},result="timeout"}`]: 1,
+      [`circuit_breaker_requests_total{${label},result="rejected"}`]: 5,
+      [`circuit_breaker_failures_total{${label}}`]: 3,
+      [`circuit_breaker_response_time_count{${label}}`]: 6,
+      [`circuit_breaker_state{${label}}`]: 2,
+      [`fallback_activations{${label}}`]: 8,
+      [`fallback_usage_total{${label},reason="failure"}`]: 2,
+      [`fallback_usage_total{${label},reason="timeout"}`]: 1,
+      [`fallback_usage_total{${label},reason="busy"}`]: 1,
+      [`fallback_usage_total{${label},reason="open"}`]: 4,
+    });
+    expect(seen[`circuit_breaker_response_time_sum{${label}}`]).toBeGreaterThan(0.029);
+    expect(seen[`circuit_breaker_response_time_sum{${label}}`]).toBeLessThan(1);
+  });
+
+  test('an inner breaker\'s refusal is the outer one\'s failure', async () => {
+    const inner = breakerOf('inner', { timeout: 20 });
+    const outer = keep(new CircuitBreaker(() => inner.run(() => new Promise(() => {})),
+      { name: 'outer', volumeThreshold: 10 }), 'shutdown');
+    const { read } = await serveMetrics({ breakers: () => [inner, outer] });
+    await outer.fire().catch(() => {});
+    expect(await read()).toMatchObject({
+      'circuit_breaker_requests_total{name="inner",result="timeout"}': 1,
+      'circuit_breaker_requests_total{name="outer",result="failure"}': 1,
+    });
+  });
+
+  test('what was counted before, or by one that came later, is not lost', async () => {
+    const all = [breakerOf('early')];
+    for (let i = 0; i < 5; i++) await all[0].fire();
+    await all[0].fire(new Error('down')).catch(() => {});
+    const { read } = await serveMetrics({ breakers: () => all });
+    const late = breakerOf('late');
+    all.push(late);
+    await late.fire();
+    const seen = await read();
+    await late.fire();
+    await all[0].fire();
+    const next = await read();
+    const figures = page => ['early', 'late'].map(name =>
+      page[`circuit_breaker_requests_total{name="${name}",result="success"}`]);
+    expect([figures(seen), figures(next)]).toEqual([[5, 1], [6, 2]]);
+    expect(next['circuit_breaker_failures_total{name="early"}']).toBe(1);
+  });
+
+  test('all live breakers are found by themselves', async () => {
+    const breaker = breakerOf('found-by-itself');
+    const { read } = await serveMetrics();
+    await breaker.fire();
+    expect((await read())['circuit_breaker_state{name="found-by-itself"}']).toBe(0);
+  });
+
+  test('of a large group the members are one, of a small one they are told apart', async () => {
+    const call = async error => { if (error) throw error; };
+    const large = keep(new BreakerGroup(call, { name: 'tenants' }), 'shutdown');
+    const small = keep(new BreakerGroup(call, { name: 'paths', max: 5 }), 'shutdown');
+    const { read } = await serveMetrics({
+      breakers: () => [large, small].flatMap(group => group.entries().map(([, each]) => each)),
+    });
+    for (let i = 0; i < 150; i++) await large.fire(`+62812${i}`);
+    await read();
+    for (let i = 0; i < 150; i++) await large.fire(`+62812${i}`);
+    large.get('+628121').open();
+    for (const key of ['/a', '/a', '/b']) await small.fire(key);
+    const seen = await read();
+    expect(seen).toMatchObject({
+      'circuit_breaker_requests_total{name="tenants",result="success"}': 300,
+      'circuit_breaker_state{name="tenants"}': 2,
+      'circuit_breaker_requests_total{name="paths//a",result="success"}': 2,
+      'circuit_breaker_requests_total{name="paths//b",result="success"}': 1,
+    });
+    expect(Object.keys(seen).filter(name => name.includes('62812'))).toEqual([]);
+  });
+
+  test('names are bounded: what comes later is one', async () => {
+    const all = Array.from({ length: 50 }, (_, i) => breakerOf(`b${i}`));
+    const { read } = await serveMetrics({ breakers: () => all, maxNames: 10 });
+    for (const breaker of all) await breaker.fire();
+    all[49].open();
+    const seen = await read();
+    expect(Object.keys(seen).filter(name => name.startsWith('circuit_breaker_state')))
+      .toHaveLength(11);
+    expect(seen).toMatchObject({
+      'circuit_breaker_requests_total{name="b9",result="success"}': 1,
+      'circuit_breaker_requests_total{name="other",result="success"}': 40,
+      'circuit_breaker_state{name="other"}': 2,
+    });
+  });
+
+  test('a closed one listens to nothing and leaves the registry', async () => {
+    const breaker = breakerOf('left');
+    const registry = new client.Registry();
+    const metrics = createMetrics({ breakers: () => [breaker], registry, prefix: 'shop_' });
+    expect(await registry.metrics()).toContain('\nshop_circuit_breaker_state{name="left"} 0\n');
+    expect(breaker.listenerCount('success')).toBe(1);
+    metrics.close();
+    expect(breaker.listenerCount('success')).toBe(0);
+    expect(registry.getMetricsAsArray()).toEqual([]);
+  });
+});
+
+test('retries of functions and clients', async () => {
+  const load = retryable(async fails => {
+    if (fails.count-- > 0) throw new Error('down');
+  }, { retries: 2, minTimeout: 10, randomize: false });
+  const smtp = new EventEmitter();
+  const { read } = await serveMetrics({ breakers: () => [], retries: { load, smtp } });
+  await load({ count: 0 });
+  await load({ count: 1 });
+  await load({ count: 9 }).catch(() => {});
+  smtp.emit('retry', { attempt: 1 });
+  expect(await read()).toMatchObject({
+    'retry_calls_total{name="load"}': 3,
+    'retry_attempts_total{name="load"}': 3,
+    'retry_success_rate{name="load"}': 2 / 3,
+    'retry_delay_seconds_sum{name="load"}': 0.04,
+    'retry_delay_seconds_count{name="load"}': 3,
+    'retry_attempts_total{name="smtp"}': 1,
+  });
+});
+
+test('health checks and the degradation level', async () => {
+  let ok = true;
+  const health = createHealth({ cacheMs: 0, checks: {
+    database: () => ok, cache: () => ({ status: 'degraded' }),
+  } });
+  const breaker = breakerOf('midtrans');
+  const degradation = keep(createDegradation({ services: { midtrans: breaker } }), 'stop');
+  await degradation.start();
+  const { read } = await serveMetrics({ breakers: () => [], health, degradation });
+  await health.check();
+  ok = false;
+  await health.check();
+  breaker.open();
+  degradation.setLevel('EMERGENCY', { reason: `drill ${SECRET}`, by: 'ana' });
+  const seen = await read();
+  expect(seen).toMatchObject({
+    'health_check_status{check="database"}': 0,
+    'health_check_status{check="cache"}': 0.5,
+    'health_check_duration_seconds_count{check="database"}': 2,
+    system_degradation_level: 3,
+    'degradation_events_total{to="DEGRADED",by="automatic"}': 1,
+    'degradation_events_total{to="EMERGENCY",by="manual"}': 1,
+  });
+});
+
+describe('with a store', () => {
+  let store;
+  beforeAll(async () => { store = await openStore({ store: 'memory' }); }, 60_000);
+  afterAll(() => store.close());
+
+  test('its outbox, its worker and its dead letters', async () => {
+    const worker = store.outbox.createWorker({ channels: { EMAIL: async message => {
+      if (message.subject === 'bad') throw Object.assign(new Error(SECRET), { code: 'EAUTH' });
+    } }, pollInterval: 20 });
+    const mail = { channel: 'EMAIL', recipient: 'ana@example.com', body: SECRET };
+    await store.outbox.enqueue([
+      { ...mail, subject: 'good' }, { ...mail, subject: 'bad', maxAttempts: 1 },
+      { ...mail, subject: 'later', delay: 3_600_000 },
+    ]);
+    const { read, get } = await serveMetrics({ breakers: () => [], store, worker });
+    const dead = once(worker, 'dead');
+    const sent = once(worker, 'sent');
+    await worker.start();
+    await Promise.all([dead, sent]);
+    await worker.stop();
+    await store.deadLetters.recover({ '*': () => 'keep' });
+    expect(await read()).toMatchObject({
+      'retry_calls_total{name="outbox/EMAIL"}': 2,
+      'retry_success_rate{name="outbox/EMAIL"}': 0.5,
+      'dlq_messages_total{channel="EMAIL",kind="EAUTH"}': 1,
+      'dlq_messages_added_total{channel="EMAIL",kind="EAUTH"}': 1,
+      dlq_processing_duration_seconds_count: 1,
+      'outbox_messages{channel="EMAIL",status="SENT"}': 1,
+      'outbox_messages{channel="EMAIL",status="PENDING"}': 1,
+      outbox_oldest_message_seconds: 0,
+    });
+    const { text } = await get('/metrics');
+    expect(text).not.toContain(SECRET);
+    expect(text).not.toContain('example.com');
+  });
+
+  test('without an answer of the store there are no old values', async () => {
+    const broken = { stats: async () => { throw new Error(SECRET); } };
+    const { get } = await serveMetrics({
+      breakers: () => [], store: { outbox: broken, deadLetters: store.deadLetters } });
+    const { status, text } = await get('/metrics');
+    expect(status).toBe(200);
+    expect(text).not.toMatch(/^outbox_/m);
+    expect(text).not.toContain(SECRET);
+  });
+});
+
+test('secrets in names do not become labels', async () => {
+  const all = [breakerOf(`https://app:${SECRET}@db.internal/shop?key=${SECRET}`)];
+  const { get } = await serveMetrics({ breakers: () => all });
+  await all[0].fire(new Error(SECRET)).catch(() => {});
+  const { text } = await get('/metrics');
+  expect(text).toContain('circuit_breaker_state{name="https://db.internal/shop"} 0');
+  expect(text).not.toContain(SECRET);
+});
+
+test('of two processes with one breaker nothing is counted twice', async () => {
+  const namespace = `metrics-${process.pid}`;
+  const child = fork(path.join(__dirname, '..', 'support', 'metrics-worker.js'), {
+    env: { ...process.env, NAMESPACE: namespace }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  ends.push(() => { regions.remove(namespace); }, () => { child.kill('SIGKILL'); });
+  const exit = once(child, 'exit');
+  const [text] = await Promise.race([once(child, 'message'), exit]);
+  expect(await exit).toEqual([0, null]);
+  expect(parse(text)).toMatchObject({
+    'circuit_breaker_requests_total{name="midtrans",result="success"}': 40,
+    'circuit_breaker_requests_total{name="midtrans",result="failure"}': 20,
+    'circuit_breaker_failures_total{name="midtrans"}': 20,
+    'fallback_activations{name="midtrans"}': 20,
+    'circuit_breaker_state{name="midtrans"}': 2,
+    system_degradation_level: 1,
+  });
+}, 30_000);
+
+test.each([
+  [{ prefix: 'a-b' }, /for prefix/],
+  [{ maxNames: 0 }, /for maxNames/],
+  [{ breakers: [] }, /Expected a function for breakers/],
+  [{ retries: { a: {} } }, /Expected a retryable function or a client for retries\.a/],
+])('%j is refused', (options, message) => {
+  expect(() => createMetrics({ registry: new client.Registry(), ...options })).toThrow(message);
+});
