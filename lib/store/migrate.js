@@ -34,8 +34,10 @@ const mismatch = message => new StoreError('ERR_STORE_SCHEMA_VERSION', message);
 
 /** What was applied, by version; undefined when the schema has not been made. */
 async function readApplied (database, client) {
-  const { rows: [{ exists }] } = await client.query('SELECT to_regclass($1) IS NOT NULL AS exists',
-    [`${database.schema}.migrations`]);
+  // From the catalog itself: to_regclass may remember what was so before we waited for the lock.
+  const { rows: [{ exists }] } = await client.query(`SELECT EXISTS (SELECT FROM pg_class
+    WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)
+    AND relname = 'migrations') AS exists`, [database.schemaName]);
   if (!exists) return undefined;
   const { rows } = await client.query(
     `SELECT version, name, checksum FROM ${database.schema}.migrations ORDER BY version`);

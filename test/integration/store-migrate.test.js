@@ -1,0 +1,136 @@
+'use strict';
+
+// Migrations: each is applied once, in order, whole or not at all, and never backwards.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const { openStore } = require('../../lib/store');
+const { openDatabase } = require('../../lib/store/database');
+const { migrate } = require('../../lib/store/migrate');
+const { describeEngines, sharedPostgres } = require('../support/postgres');
+
+jest.setTimeout(60_000);
+
+const folders = [];
+const opened = [];
+afterAll(async () => {
+  await Promise.all(opened.map(database => database.close()));
+  for (const folder of folders) fs.rmSync(folder, { recursive: true });
+});
+
+const open = async options => {
+  const database = await openDatabase(options);
+  opened.push(database);
+  return database;
+};
+
+/** A folder of migrations: name → SQL. */
+function makeFolder (files) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-migrations-'));
+  folders.push(folder);
+  for (const [name, text] of Object.entries(files)) {
+    fs.writeFileSync(path.join(folder, name), text);
+  }
+  return folder;
+}
+
+const FIRST = "-- It's in {schema}.\nCREATE TABLE {schema}.a (x int);" +
+  ' CREATE INDEX ON {schema}.a (x);';
+const FILES = {
+  '002-second.sql': 'ALTER TABLE {schema}.a ADD y int;\nINSERT INTO {schema}.a VALUES (1, 2);',
+  '001-first.sql': FIRST,
+  'notes.txt': 'Not one of them.',
+};
+const MISMATCH = { code: 'ERR_STORE_SCHEMA_VERSION', retryable: false };
+
+describeEngines('migrations', ({ place }) => {
+  let database;
+  beforeEach(async () => { database = await open({ ...await place(), schema: 'We"ird; name' }); });
+
+  test('are applied in order, once, and never over a later release', async () => {
+    const folder = makeFolder(FILES);
+    expect(await migrate(database, { folder, dryRun: true })).toEqual({ applied: [], version: 0 });
+    expect(await migrate(database, { folder }))
+      .toEqual({ applied: ['001-first', '002-second'], version: 2 });
+    expect(await migrate(database, { folder })).toEqual({ applied: [], version: 2 });
+
+    fs.writeFileSync(path.join(folder, '003-third.sql'), 'DELETE FROM {schema}.a;');
+    expect(await migrate(database, { folder })).toEqual({ applied: ['003-third'], version: 3 });
+    const { rows } = await database.query(
+      `SELECT version, name FROM ${database.schema}.migrations ORDER BY version`);
+    expect(rows.map(({ version, name }) => `${version} ${name}`))
+      .toEqual(['1 001-first', '2 002-second', '3 003-third']);
+
+    for (const dryRun of [true, false]) {
+      const older = makeFolder(FILES);
+      await expect(migrate(database, { folder: older, dryRun })).rejects
+        .toMatchObject({ ...MISMATCH, message: expect.stringMatching(/version 3.*than 2/) });
+    }
+    fs.writeFileSync(path.join(folder, '001-first.sql'), `${FIRST} `);
+    await expect(migrate(database, { folder })).rejects
+      .toMatchObject({ ...MISMATCH, message: expect.stringMatching('001-first') });
+  });
+
+  test('that fail leave nothing behind', async () => {
+    const folder = makeFolder({ ...FILES, '003-third.sql': 'DROP TABLE {schema}.nothing;' });
+    await expect(migrate(database, { folder })).rejects.toMatchObject({ sqlState: '42P01' });
+    const { rows } = await database.query('SELECT to_regnamespace($1) AS schema',
+      [database.schema]);
+    expect(rows).toEqual([{ schema: null }]);
+    fs.rmSync(path.join(folder, '003-third.sql'));
+    expect((await migrate(database, { folder })).version).toBe(2);
+  });
+});
+
+describe('on PostgreSQL', () => {
+  test('many that start together migrate once', async () => {
+    const url = await (await sharedPostgres()).createDatabase();
+    const stores = await Promise.all(Array.from({ length: 8 }, () => openStore({ url })));
+    const { rows } = await stores[0].query('SELECT version FROM sekering.migrations');
+    expect(new Set(rows.map(({ version }) => version)).size).toBe(rows.length);
+    expect(rows.length).toBeGreaterThanOrEqual(3);
+    await Promise.all(stores.map(store => store.close()));
+  });
+
+  test('two schemas in one database, over one pool each, know nothing of each other', async () => {
+    const url = await (await sharedPostgres()).createDatabase();
+    const [a, b] = await Promise.all(['a', 'b'].map(schema => openStore({ url, schema })));
+    await a.outbox.enqueue({ channel: 'EMAIL', recipient: 'x@y.example', body: 'x' });
+    expect(await a.outbox.list()).toHaveLength(1);
+    expect(await b.outbox.list()).toHaveLength(0);
+    await Promise.all([a.close(), b.close()]);
+  });
+
+  test('a role with rights on its schema only is enough', async () => {
+    const postgres = await sharedPostgres();
+    const url = await postgres.createDatabase();
+    const own = url.replace('postgres@', 'app@');
+    await postgres.query('CREATE ROLE app LOGIN');
+    const refused = await openStore({ url: own }).catch(error => error);
+    expect(refused).toMatchObject({ code: 'ERR_STORE_QUERY', sqlState: '42501' });
+    expect(refused.message).toContain('CREATE SCHEMA "sekering" AUTHORIZATION');
+
+    await postgres.query('REVOKE ALL ON SCHEMA public FROM PUBLIC, app', url);
+    await postgres.query('CREATE SCHEMA sekering AUTHORIZATION app', url);
+    const store = await openStore({ url: own });
+    await store.outbox.enqueue({ channel: 'EMAIL', recipient: 'x@y.example', body: 'x' });
+    expect(await store.outbox.list()).toHaveLength(1);
+    await store.close();
+  });
+
+  test('with migrate: false nothing is made until it is asked for', async () => {
+    const url = await (await sharedPostgres()).createDatabase();
+    const store = await openStore({ url, migrate: false });
+    const { rows } = await store.query("SELECT to_regnamespace('sekering') AS schema");
+    expect(rows).toEqual([{ schema: null }]);
+    expect((await store.migrate()).applied[0]).toBe('001-outbox');
+    expect((await store.migrate()).applied).toEqual([]);
+    await store.query("INSERT INTO sekering.migrations VALUES (999, '999-later', '')");
+    await store.close();
+    for (const option of [true, false]) {
+      await expect(openStore({ url, migrate: option })).rejects.toMatchObject(MISMATCH);
+    }
+  });
+});
