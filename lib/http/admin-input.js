@@ -10,12 +10,20 @@ const { SekeringError } = require('../base/errors');
 const PAGE_MAX = 500;
 const IDS_MAX = 1000;
 const FAULTS_MAX = 20;
+const ID_MAX = 2n ** 63n - 1n;
+
+const ORDER_STATES = ['queued', 'created', 'unknown', 'pending', 'authorize', 'paid', 'denied',
+  'cancelled', 'expired', 'failed', 'partially_refunded', 'refunded', 'partially_charged_back',
+  'charged_back'];
 
 // No control characters, line separators or halves of characters: these texts are logged and shown.
 const line = max => z.string().min(1).max(max)
   .regex(/^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]*$/u, 'must be one line without control characters');
 // A row's number, in which no precision is lost.
-const id = z.string().regex(/^[1-9]\d{0,18}$/, 'must be an id: digits');
+const id = z.string().refine(text => /^[1-9]\d{0,18}$/.test(text) && BigInt(text) <= ID_MAX,
+  'must be an id: digits');
+const orderId = z.string()
+  .regex(/^[\w.~-]{1,50}$/, 'must be 1 to 50 characters of A-Z a-z 0-9 - _ ~ .');
 const limit = z.coerce.number().int().min(1).max(PAGE_MAX);
 const reason = line(500).refine(text => text.trim() !== '', 'must say something');
 const search = line(200);
@@ -31,6 +39,7 @@ const SCHEMAS = {
   nothing: z.strictObject({}),
   name: line(255),
   id,
+  orderId,
   breakers: z.strictObject({
     state: z.enum(['closed', 'open', 'half-open', 'disabled']).optional(),
     search: search.optional(),
@@ -43,10 +52,10 @@ const SCHEMAS = {
     channel: letters.channel, search: letters.search, ...page,
   }),
   orders: z.strictObject({
-    state: z.string().regex(/^[a-z_]{1,32}$/, 'must be a state').optional(),
+    state: z.enum(ORDER_STATES).optional(),
     held: flag.optional(),
-    search: search.optional(),
-    before: line(255).optional(),
+    search: line(100).optional(),
+    before: orderId.optional(),
     limit: page.limit,
   }),
   report: z.strictObject({ format: z.enum(['json', 'html']).optional() }),

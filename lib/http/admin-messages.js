@@ -2,6 +2,7 @@
 
 // The outbox and the dead letters, in the admin API.
 
+const { SekeringError } = require('../base/errors');
 const { viewMessage, without } = require('./admin-views');
 
 const LIST_DEFAULT = 100;
@@ -36,8 +37,11 @@ function letterActions ({ deadLetters }) {
     path: '/dlq/:id/retry',
     params: BY_ID,
     action: 'dlq.retry',
-    change: async ({ params: { id } }) =>
-      await deadLetters.retry(id) ? { id, retried: true } : undefined,
+    change: async ({ params: { id } }) => {
+      if (await deadLetters.retry(id)) return { id, retried: true };
+      if (await deadLetters.get(id) === undefined) return undefined;
+      throw new SekeringError('ERR_OUTBOX_MESSAGE', 'A message with the same key is waiting');
+    },
   }];
 }
 

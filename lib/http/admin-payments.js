@@ -5,7 +5,7 @@
 const { viewEvent, viewOrder } = require('./admin-views');
 
 const LIST_DEFAULT = 100;
-const BY_NAME = { id: 'name' };
+const BY_NAME = { id: 'orderId' };
 
 function paymentActions ({ payments }) {
   if (payments === undefined) return [];
@@ -31,8 +31,9 @@ function paymentActions ({ payments }) {
     body: 'review',
     action: 'payment.review',
     change: async ({ params: { id }, body: { decision, reason }, actor }) => {
-      if (await payments.get(id) === undefined) return undefined;
-      return viewOrder(await payments.review(id, decision, { by: actor.name, reason }));
+      const order = await payments.review(id, decision, { by: actor.name, reason });
+      // What was held may have been of an order that is not ours.
+      return order === undefined ? { orderId: id } : viewOrder(order);
     },
   }];
 }

@@ -18,7 +18,7 @@ const TONES = {
 };
 const OUTCOMES = {
   applied: 'good', already_processed: 'info', stale: 'info', held: 'warn', forged: 'bad',
-  invalid: 'bad', unavailable: 'warn',
+  invalid: 'bad', unavailable: 'warn', dismissed: 'info',
 };
 const words = state => state.replaceAll('_', ' ');
 

@@ -1,0 +1,462 @@
+'use strict';
+
+// The admin API over HTTP: who may do what, what it does to breakers, level and store, and what of
+// it is written down.
+
+const { createHash, randomUUID } = require('node:crypto');
+
+const { CircuitBreaker } = require('../..');
+const { createDegradation } = require('../../lib/gateway/degradation');
+const { createAdminRouter, createAudit } = require('../../lib/http');
+const { openStore } = require('../../lib/store');
+const { serve } = require('../support/http-helpers');
+const { describeEngines } = require('../support/postgres');
+
+const OPERATOR = 'operator-token-0123456789';
+const READER = 'reader-token-0123456789';
+const TOKENS = [
+  { token: OPERATOR, name: 'Ani', role: 'operate' },
+  { sha256: createHash('sha256').update(READER).digest('hex'), name: 'Budi', role: 'read' },
+];
+const BASE = '/admin/reliability';
+
+jest.setTimeout(30_000);
+
+const open = [];
+
+afterEach(async () => {
+  for (const close of open.splice(0).reverse()) await close();
+});
+
+async function start (options = {}) {
+  const log = [];
+  const server = await serve(createAdminRouter({
+    tokens: TOKENS, log: entry => log.push(entry), breakers: () => [], ...options
+  }));
+  open.push(server.close);
+  async function call (method, path, { token = OPERATOR, body, headers, type, text } = {}) {
+    const sent = text ?? (body === undefined ? undefined : JSON.stringify(body));
+    const response = await fetch(server.url + path, {
+      method,
+      body: sent,
+      headers: {
+        ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+        ...(method === 'POST' ? { 'content-type': type ?? 'application/json' } : {}),
+        ...headers,
+      },
+    });
+    const answer = await response.text();
+    const isJson = /json/.test(response.headers.get('content-type'));
+    return {
+      status: response.status, headers: response.headers, text: answer,
+      body: isJson && answer !== '' ? JSON.parse(answer) : undefined,
+    };
+  }
+  const get = (path, options) => call('GET', BASE + path, options);
+  const post = (path, body, options) => call('POST', BASE + path, { body, ...options });
+  return { ...server, call, get, post, log };
+}
+
+function breakerOf (name = `breaker ${randomUUID()}`) {
+  const breaker = new CircuitBreaker(async fail => {
+    if (fail) throw new Error('down');
+  }, { name, resetTimeout: 60_000 });
+  open.push(() => breaker.shutdown());
+  return breaker;
+}
+
+describe('who may', () => {
+  test('nobody, when there are no tokens', async () => {
+    for (const tokens of [undefined, []]) {
+      const { get } = await start({ tokens });
+      for (const token of [null, OPERATOR, '', 'undefined']) {
+        expect((await get('/session', { token })).status).toBe(401);
+      }
+    }
+  });
+
+  test('whoever has a token, in the header and nowhere else', async () => {
+    const { call, get } = await start();
+    expect((await get('/session')).body).toMatchObject({ name: 'Ani', role: 'operate' });
+    expect((await get('/session', { token: READER })).body)
+      .toMatchObject({ name: 'Budi', role: 'read' });
+    for (const token of [null, `${OPERATOR}x`, OPERATOR.slice(0, -1), TOKENS[1].sha256]) {
+      const { status, headers, body } = await get('/session', { token });
+      expect(status).toBe(401);
+      expect(headers.get('www-authenticate')).toBe('Bearer realm="sekering"');
+      expect(headers.get('content-type')).toBe('application/problem+json');
+      expect(body).toMatchObject({ status: 401, code: 'ERR_ADMIN_UNAUTHORIZED' });
+    }
+    const elsewhere = { token: null, headers: { cookie: `token=${OPERATOR}` } };
+    expect((await call('GET', `${BASE}/session?token=${OPERATOR}`, elsewhere)).status).toBe(401);
+    expect((await get('/session', {
+      token: null, headers: { authorization: `Basic ${btoa(`x:${OPERATOR}`)}` }
+    })).status).toBe(401);
+  });
+
+  test('whoever may read may not change, and that they tried is written down', async () => {
+    const breaker = breakerOf();
+    breaker.open();
+    const { get, post, log } = await start({ breakers: () => [breaker] });
+    const path = `/circuit-breakers/${encodeURIComponent(breaker.name)}`;
+    expect((await get(path, { token: READER })).status).toBe(200);
+    const { status, body } = await post(`${path}/reset`, {}, { token: READER });
+    expect([status, body.code]).toEqual([403, 'ERR_ADMIN_FORBIDDEN']);
+    expect(breaker.opened).toBe(true);
+    expect(log).toMatchObject([{ actor: 'Budi', action: 'refused', result: 'refused' }]);
+  });
+
+  test.each([
+    [{ token: 'short', name: 'a', role: 'read' }, /tokens\[0\]\.token/],
+    [{ token: 'with spaces in it, quite long', name: 'a', role: 'read' }, /tokens\[0\]\.token/],
+    [{ sha256: 'not-a-hash', name: 'a', role: 'read' }, /tokens\[0\]\.sha256/],
+    [{ token: OPERATOR, name: 'a', role: 'admin' }, /tokens\[0\]\.role/],
+    [{ token: OPERATOR, name: 'a\nb', role: 'read' }, /tokens\[0\]\.name/],
+    [{ name: 'a', role: 'read' }, /tokens\[0\]/],
+  ])('a wrong token is refused at the door, and not shown: %j', (token, message) => {
+    let error;
+    try {
+      createAdminRouter({ tokens: [token] });
+    } catch (caught) {
+      error = caught;
+    }
+    expect(error.code).toBe('ERR_INVALID_OPTION');
+    expect(error.message).toMatch(message);
+    if (token.role === 'read' && token.token) expect(error.message).not.toContain(token.token);
+  });
+
+  test('guessing is limited, even with a right guess, and others are not in its way', async () => {
+    const { get } = await start({ rateLimit: { failures: 3, interval: 60_000 } });
+    for (let i = 0; i < 3; i++) {
+      expect((await get('/session', { token: `guess-${i}-0123456789` })).status).toBe(401);
+    }
+    const { status, headers, body } = await get('/session');
+    expect([status, body.code]).toEqual([429, 'ERR_ADMIN_RATE_LIMITED']);
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+  });
+
+  test('requests are limited', async () => {
+    const { get } = await start({ rateLimit: { requests: 5, interval: 60_000 } });
+    for (let i = 0; i < 5; i++) expect((await get('/session')).status).toBe(200);
+    const { status, headers } = await get('/session');
+    expect(status).toBe(429);
+    expect(headers.get('retry-after')).toBe('12');
+  });
+});
+
+describe('what may be sent', () => {
+  test('other sites change nothing', async () => {
+    const breaker = breakerOf();
+    const { url, post } = await start({ breakers: () => [breaker] });
+    breaker.open();
+    const path = `/circuit-breakers/${encodeURIComponent(breaker.name)}/reset`;
+    for (const headers of [{ origin: 'https://evil.example' }, { origin: 'null' },
+      { 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site' }]) {
+      const { status, body } = await post(path, {}, { headers });
+      expect([status, body.code]).toEqual([403, 'ERR_ADMIN_FOREIGN_ORIGIN']);
+    }
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data']) {
+      const { status, body } = await post(path, undefined, { type, text: '{}' });
+      expect([status, body.code]).toEqual([415, 'ERR_ADMIN_CONTENT_TYPE']);
+    }
+    expect(breaker.opened).toBe(true);
+    expect((await post(path, {}, { headers: { origin: url, 'sec-fetch-site': 'same-origin' } }))
+      .status).toBe(200);
+    expect(breaker.opened).toBe(false);
+  });
+
+  test('GET changes nothing', async () => {
+    const breaker = breakerOf('instance 1');
+    const { call } = await start({ breakers: () => [breaker] });
+    breaker.open();
+    for (const path of ['/reset-circuit-breaker/instance%201',
+      `${BASE}/circuit-breakers/instance%201/reset`]) {
+      for (const token of [null, OPERATOR]) {
+        const { status, headers, body } = await call('GET', path, { token });
+        expect([status, headers.get('allow'), body.code])
+          .toEqual([405, 'POST', 'ERR_METHOD_NOT_ALLOWED']);
+      }
+    }
+    const { status, headers } = await call('DELETE', `${BASE}/circuit-breakers`);
+    expect([status, headers.get('allow')]).toEqual([405, 'GET, HEAD']);
+    expect(breaker.opened).toBe(true);
+  });
+
+  test('bodies are small, and JSON', async () => {
+    const { post } = await start({ degradation: createDegradation() });
+    const send = text => post('/degradation', undefined, { text });
+    expect((await send('{"level":')).status).toBe(400);
+    expect((await send('"text"')).status).toBe(400);
+    expect((await send(JSON.stringify({ level: null, reason: 'x'.repeat(70_000) }))).status)
+      .toBe(413);
+    expect((await send('{"level":null,"reason":"because","other":1}')).body)
+      .toMatchObject({ status: 400, code: 'ERR_INVALID_INPUT' });
+  });
+
+  test('no text of several lines, nor one that a terminal would obey', async () => {
+    const degradation = createDegradation();
+    const { call, post, log } = await start({ degradation });
+    for (const reason of ['a\nADMIN reset all', 'a\r\nSet-Cookie: x', '\u001b[2J', 'a\u2028b',
+      '\u202egnirts', '', '   ', 'x'.repeat(501), 7, null]) {
+      const { status, body } = await post('/degradation', { level: 'SEVERE', reason });
+      expect([status, body.code]).toEqual([400, 'ERR_INVALID_INPUT']);
+    }
+    expect(degradation.level.name).toBe('NORMAL');
+    expect((await call('POST', '/reset-circuit-breaker/a%0d%0ab')).status).toBe(400);
+    expect((await call('POST', '/reset-circuit-breaker/%ff')).status).toBe(400);
+    expect(log).toEqual([]);
+  });
+
+  test('an address that is not there is 404 to those who may, and 401 to others', async () => {
+    const { get } = await start();
+    expect((await get('/nothing')).body).toMatchObject({ status: 404 });
+    expect((await get('/nothing', { token: null })).status).toBe(401);
+    expect((await get('/dlq')).status).toBe(404);
+  });
+});
+
+describe('breakers', () => {
+  test('are listed, those that need a look first', async () => {
+    const [a, b, c] = ['list a', 'list b', 'list c'].map(name => breakerOf(name));
+    const { get } = await start({ breakers: () => [a, b, c] });
+    await a.fire(false);
+    await c.fire(true).catch(() => {});
+    const { body, headers } = await get('/circuit-breakers');
+    expect(headers.get('cache-control')).toBe('no-store');
+    expect(body).toMatchObject({ total: 3, found: 3, counts: { open: 1, closed: 2 } });
+    expect(body.breakers.map(({ name, state }) => [name, state]))
+      .toEqual([['list c', 'open'], ['list a', 'closed'], ['list b', 'closed']]);
+    expect(body.breakers[0]).toMatchObject({ errorRate: 100, fires: 1, failures: 1 });
+    expect(body.breakers[0].openedAt).not.toBeNull();
+    const { body: found } = await get('/circuit-breakers?state=closed&search=LIST%20B');
+    expect(found.breakers.map(({ name }) => name)).toEqual(['list b']);
+    expect((await get('/circuit-breakers?limit=1')).body.breakers).toHaveLength(1);
+    expect((await get('/circuit-breakers?limit=0')).status).toBe(400);
+    expect((await get('/circuit-breakers?state=ajar')).status).toBe(400);
+  });
+
+  test('that are called alike are told apart, and reset together', async () => {
+    const same = [breakerOf('same'), breakerOf('same')];
+    const { get, post } = await start({ breakers: () => same });
+    for (const breaker of same) breaker.open();
+    const { body } = await get('/circuit-breakers');
+    expect(body.breakers.map(({ key }) => key).toSorted()).toEqual(['same', 'same #2']);
+    expect((await get('/circuit-breakers/same')).body.breakers).toHaveLength(2);
+    expect((await post('/circuit-breakers/same/reset')).body).toEqual({ name: 'same', reset: 2 });
+    expect(same.some(breaker => breaker.opened)).toBe(false);
+  });
+
+  test('all of the thread unless told otherwise', async () => {
+    const breaker = breakerOf();
+    const { get } = await start({ breakers: undefined });
+    expect((await get(`/circuit-breakers/${encodeURIComponent(breaker.name)}`)).status).toBe(200);
+  });
+
+  test('are reset, which is written down', async () => {
+    const breaker = breakerOf('midtrans/snap');
+    const { call, post, log } = await start({ breakers: () => [breaker] });
+    breaker.open();
+    expect((await post('/circuit-breakers/midtrans%2Fsnap/reset', { reason: 'they are back' }))
+      .body).toEqual({ name: 'midtrans/snap', reset: 1 });
+    expect(breaker.opened).toBe(false);
+    breaker.open();
+    expect((await call('POST', '/reset-circuit-breaker/midtrans%2Fsnap')).status).toBe(200);
+    expect(breaker.opened).toBe(false);
+    expect((await call('POST', '/reset-circuit-breaker/nobody')).body)
+      .toMatchObject({ status: 404, code: 'ERR_NOT_FOUND' });
+    const made = { actor: 'Ani', role: 'operate', address: '127.0.0.1', action: 'breaker.reset' };
+    expect(log).toMatchObject([
+      { ...made, target: 'midtrans/snap', reason: 'they are back', result: 'done' },
+      { ...made, target: 'midtrans/snap', reason: null, result: 'done' },
+      { ...made, target: 'nobody', result: 'not found' },
+    ]);
+  });
+
+  test('of sessions are reset by the id of the instance', async () => {
+    const asked = [];
+    const sessions = {
+      reset (id) {
+        asked.push(id);
+        return id === '4711';
+      }
+    };
+    const { call } = await start({ sessions });
+    expect((await call('POST', '/reset-circuit-breaker/4711')).body)
+      .toEqual({ name: '4711', reset: 1 });
+    expect((await call('POST', '/reset-circuit-breaker/4712')).status).toBe(404);
+    expect(asked).toEqual(['4711', '4712']);
+  });
+});
+
+describe('level', () => {
+  test('is shown, set by hand with a reason, and given back', async () => {
+    const degradation = createDegradation({ features: { reports: 'NORMAL' } });
+    const { get, post, log } = await start({ degradation });
+    expect((await get('/degradation')).body).toMatchObject({ level: { name: 'NORMAL' } });
+    const { body } = await post('/degradation', { level: 'SEVERE', reason: 'maintenance' });
+    expect(body).toMatchObject({
+      level: { name: 'SEVERE' }, manual: true, reason: 'maintenance', by: 'Ani',
+      features: { reports: false },
+    });
+    expect(degradation.level.name).toBe('SEVERE');
+    await post('/degradation', { level: null, reason: 'done' });
+    expect(degradation.level.name).toBe('NORMAL');
+    const { status, body: refused } = await post('/degradation', { level: 'DIRE', reason: 'x' });
+    expect([status, refused.detail]).toEqual([400,
+      'level: must be one of NORMAL, DEGRADED, SEVERE, EMERGENCY, or null']);
+    expect(log.map(({ reason, detail, result }) => [reason, detail.level, result])).toEqual([
+      ['maintenance', 'SEVERE', 'done'], ['done', null, 'done'],
+      ['x', 'DIRE', 'failed: ERR_INVALID_INPUT'],
+    ]);
+  });
+});
+
+describe('report and health', () => {
+  test('the report is JSON or a page that may run nothing', async () => {
+    const report = async ({ format }) => format === 'html' ? '<h1>Report</h1>' : { calls: 1n };
+    const { get } = await start({ report, health: { check: async () => ({ status: 'healthy' }) } });
+    expect((await get('/report')).body).toEqual({ calls: '1' });
+    const html = { accept: 'text/html' };
+    for (const [path, headers] of [['/report?format=html', {}], ['/report', html]]) {
+      const page = await get(path, { headers });
+      expect(page.text).toBe('<h1>Report</h1>');
+      expect(page.headers.get('content-type')).toMatch('text/html');
+      expect(page.headers.get('content-security-policy')).toMatch("default-src 'none'");
+    }
+    expect((await get('/health')).body).toEqual({ status: 'healthy' });
+    expect((await get('/session')).body.parts).toMatchObject({ report: true, store: false });
+  });
+
+  test('what breaks inside stays inside', async () => {
+    const errors = [];
+    const report = async () => { throw new Error('password=hunter2'); };
+    const { get } = await start({ report, onError: error => errors.push(error.message) });
+    const { status, text } = await get('/report');
+    expect(status).toBe(500);
+    expect(text).not.toMatch('hunter2');
+    expect(errors).toEqual(['password=hunter2']);
+  });
+});
+
+test('the audit log keeps the latest in memory, in lines of their own', async () => {
+  const audit = createAudit({ size: 2 });
+  const actor = { name: 'Ani', role: 'operate', address: '::1' };
+  for (const target of ['a', 'b', 'c\n\u001b[31mred']) {
+    await audit.record({ actor, action: 'x', target, result: 'done' });
+  }
+  const { stored, entries } = await audit.list();
+  expect(stored).toBe(false);
+  expect(entries.map(({ id, target }) => [id, target]))
+    .toEqual([['3', 'c\\u{a}\\u{1b}[31mred'], ['2', 'b']]);
+  expect((await audit.list({ before: '3', limit: 1 })).entries.map(({ id }) => id)).toEqual(['2']);
+});
+
+describeEngines('with a store', ({ place }) => {
+  let store;
+  beforeAll(async () => { store = await openStore(await place()); }, 60_000);
+  afterAll(() => store?.close());
+
+  const letter = (recipient, reason, kind = 'ESMTP_REJECTED') => store.deadLetters.add(
+    { channel: 'EMAIL', recipient, subject: 'Ticket', body: 'Gundala' }, reason, { kind });
+
+  test('dead letters are listed, shown, retried and deleted', async () => {
+    const { get, post } = await start({ store });
+    const [a, b, c] = [await letter('a@example.com', 'no such mailbox'),
+      await letter('b@example.com', 'mailbox full', 'EFULL'), await letter('c@example.com', 'no')];
+    const { letters } = (await get('/dlq')).body;
+    expect(letters.map(({ id }) => id)).toEqual([c.id, b.id, a.id]);
+    expect(letters[2]).toMatchObject({ recipient: 'a@example.com', reason: 'no such mailbox' });
+    expect(letters[2]).not.toHaveProperty('body');
+    expect((await get(`/dlq/${a.id}`)).body).toMatchObject({ body: 'Gundala', errorHistory: [] });
+    expect((await get('/dlq?kind=EFULL')).body.letters.map(({ id }) => id)).toEqual([b.id]);
+    expect((await get(`/dlq?limit=1&before=${b.id}`)).body.letters.map(({ id }) => id))
+      .toEqual([a.id]);
+    expect((await get('/dlq/summary')).body).toMatchObject({ total: 3 });
+
+    expect((await post(`/dlq/${a.id}/retry`)).body).toEqual({ id: a.id, retried: true });
+    expect((await get(`/outbox/${a.id}`)).body).toMatchObject({ status: 'PENDING' });
+    expect((await post(`/dlq/${a.id}/retry`)).status).toBe(404);
+    expect((await post('/dlq/retry', { kind: 'EFULL', rate: 5 })).body).toEqual({ retried: 1 });
+
+    const { status, body } = await post('/dlq/purge', { reason: 'old' });
+    expect([status, body.detail]).toEqual([400, 'needs either a filter or "all": true']);
+    expect((await post('/dlq/purge', { all: true, kind: 'x', reason: 'old' })).status).toBe(400);
+    expect((await post('/dlq/purge', { ids: [c.id] })).status).toBe(400);
+    expect((await post('/dlq/purge', { ids: [c.id], reason: 'old' })).body).toEqual({ purged: 1 });
+    expect((await get('/dlq')).body.letters).toEqual([]);
+    for (const id of ['0', '-1', 'a', '9'.repeat(19), '1%20OR%201']) {
+      expect((await get(`/dlq/${id}`)).status).toBe(400);
+    }
+    expect((await get('/dlq/9223372036854775807')).status).toBe(404);
+  });
+
+  test('the outbox is shown', async () => {
+    const { get } = await start({ store });
+    const { id } = await store.outbox.enqueue(
+      { channel: 'WHATSAPP', recipient: '6281234567890', body: 'Halo', delay: 60_000 });
+    const { channels, waiting } = (await get('/outbox/stats')).body;
+    expect(channels.WHATSAPP.PENDING).toBe(1);
+    expect(waiting).toBeGreaterThan(0);
+    const { messages } = (await get('/outbox?channel=WHATSAPP&status=PENDING')).body;
+    expect(messages.map(message => message.id)).toEqual([id]);
+    expect(messages[0]).not.toHaveProperty('body');
+    expect((await get(`/outbox/${id}`)).body.body).toBe('Halo');
+    expect((await get('/outbox?status=LOST')).status).toBe(400);
+  });
+
+  test('payments are shown without what one could pay or sign with', async () => {
+    const { get, post } = await start({ store, onError: () => {} });
+    await store.payments.createOrder({
+      orderId: 'FILM-1', amountMinor: 5_000_000n, token: 'snap-token-1',
+      redirectUrl: 'https://example.com/snap-token-1',
+    });
+    const { text, body } = await get('/payments?search=FILM');
+    expect(body.payments).toMatchObject([
+      { orderId: 'FILM-1', amountMinor: '5000000', currency: 'IDR', hasToken: true },
+    ]);
+    expect(text).not.toMatch('snap-token');
+    const { text: one } = await get('/payments/FILM-1');
+    expect(one).not.toMatch('snap-token');
+    expect(one).toMatch('created');
+    expect((await get('/payments/FILM-1/events')).body).toEqual({ events: [] });
+    expect((await get('/payments?held=true')).body.payments).toEqual([]);
+    expect((await get('/payments/FILM-2')).status).toBe(404);
+    expect((await get('/payments/FILM%202')).status).toBe(400);
+    expect((await get('/payments?state=lost')).status).toBe(400);
+    expect((await post('/payments/FILM-1/review', { decision: 'apply' })).status).toBe(400);
+  });
+
+  test('the audit log outlives the process', async () => {
+    const breaker = breakerOf();
+    const { post } = await start({ store, breakers: () => [breaker] });
+    const path = `/circuit-breakers/${encodeURIComponent(breaker.name)}/reset`;
+    await post(path, { reason: 'said “all is well”' });
+    const { get } = await start({ store });
+    const { stored, entries } = (await get('/audit?limit=1')).body;
+    expect(stored).toBe(true);
+    expect(entries).toMatchObject([{
+      actor: 'Ani', action: 'breaker.reset', target: breaker.name, reason: 'said “all is well”',
+      result: 'done', address: '127.0.0.1',
+    }]);
+    expect(Date.now() - Date.parse(entries[0].at)).toBeLessThan(60_000);
+    const { entries: older } = (await get(`/audit?before=${entries[0].id}`)).body;
+    expect(older.every(({ id }) => BigInt(id) < BigInt(entries[0].id))).toBe(true);
+    expect((await get('/audit?limit=501')).status).toBe(400);
+  });
+
+  test('a change is made and remembered also while the store is away', async () => {
+    const breaker = breakerOf();
+    const { get, post, log } = await start({ store, breakers: () => [breaker] });
+    breaker.open();
+    // The last test: to open another one takes its time.
+    await store.close();
+    const warn = jest.spyOn(process, 'emitWarning').mockReturnValue();
+    open.push(() => warn.mockRestore());
+    const path = `/circuit-breakers/${encodeURIComponent(breaker.name)}/reset`;
+    expect((await post(path)).status).toBe(200);
+    expect(breaker.opened).toBe(false);
+    expect(log).toHaveLength(1);
+    expect(warn.mock.calls[0][0]).toMatch('audit log could not be stored');
+    expect((await get('/dlq')).body).toMatchObject({ status: 503, code: 'ERR_STORE_CLOSED' });
+  });
+});
