@@ -9,7 +9,7 @@ const { MS_PER_SECOND } = require('./metrics-breakers');
 
 const isEmitter = source => typeof source?.on === 'function';
 
-/** Sums by name, made of events. */
+/** Sums made of events. */
 class Sums {
   constructor () {
     this.calls = 0;
@@ -20,6 +20,17 @@ class Sums {
   }
 
   get failures () { return this.calls - this.successes; }
+}
+
+const FAMILIES = {
+  retry_calls_total: ['counter', 'Calls that could be retried', ({ calls }) => calls],
+  retry_attempts_total: ['counter', 'Attempts after the first one', ({ retries }) => retries],
+  retry_success_rate: ['gauge', 'Share of the calls that succeeded in the end, 0 to 1', rateOf,
+    'average'],
+};
+
+function rateOf ({ successes, failures }) {
+  return successes + failures === 0 ? 1 : successes / (successes + failures);
 }
 
 class RetryMetrics {
@@ -36,16 +47,8 @@ class RetryMetrics {
       else throw invalidOption(`retries.${name}`, 'a retryable function or a client', source);
     }
     if (worker !== undefined) this.#follow(worker, listen);
-    const families = {
-      retry_calls_total: ['counter', 'Calls that could be retried', ({ calls }) => calls],
-      retry_attempts_total: ['counter', 'Attempts after the first one', ({ retries: n }) => n],
-      retry_success_rate: ['gauge', 'Share of the calls that succeeded in the end, 0 to 1',
-        ({ successes, failures }) =>
-          (successes + failures === 0 ? 1 : successes / (successes + failures)), 'average'],
-    };
-    for (const [name, [type, help, read, aggregator]] of Object.entries(families)) {
-      factory[type](name, ['name'], help, ...aggregator ? [aggregator] : [],
-        metric => this.#fill(metric, read));
+    for (const [name, [type, help, read, ...aggregator]] of Object.entries(FAMILIES)) {
+      factory[type](name, ['name'], help, ...aggregator, metric => this.#fill(metric, read));
     }
     factory.sums('retry_delay_seconds', 'Time waited before retries', () => this.#delays());
   }
@@ -61,9 +64,10 @@ class RetryMetrics {
     return sums;
   }
 
-  /** A client tells of its retries only. */
+  /** A client tells of its retries and of nothing else. */
   #hear (name, client, listen) {
-    const sums = this.#sumsOf(name);
+    const sums = { retries: 0 };
+    this.#sources.set(this.#labels.of(name), () => sums);
     listen(client, 'retry', () => { sums.retries += 1; });
   }
 
@@ -88,15 +92,17 @@ class RetryMetrics {
     metric.reset();
     for (const [name, statsOf] of this.#sources) {
       const value = read(statsOf());
+      if (!Number.isFinite(value)) continue;
       if (metric.set === undefined) metric.inc({ name }, value);
       else metric.set({ name }, value);
     }
   }
 
   #delays () {
-    return [...this.#sources].map(([name, statsOf]) => {
+    return [...this.#sources].flatMap(([name, statsOf]) => {
       const { delays, totalDelay } = statsOf();
-      return { labels: { name }, count: delays, sum: totalDelay / MS_PER_SECOND };
+      if (delays === undefined) return [];
+      return [{ labels: { name }, count: delays, sum: totalDelay / MS_PER_SECOND }];
     });
   }
 }
