@@ -1,21 +1,25 @@
 'use strict';
 
-// Two kinds of tests: `unit` runs in one process and opens no sockets, `integration` starts
-// servers, processes and compilers. test/support/test.js runs them one kind after the other.
+// Three kinds of tests: `unit` runs in one process and opens no sockets, `integration` starts
+// servers and processes, `packaging` installs, builds and documents. test/support/test.js runs the
+// last two beside each other: nothing in `packaging` depends on how fast it gets on.
+
+const PACKAGING = 'package|docs|examples|node-versions';
 
 module.exports = {
   watchman: false,
   projects: [
-    project('unit', '{unit,types}'),
-    project('integration', 'integration'),
+    project('unit', '{unit,types}/**/*'),
+    project('integration', `integration/**/!(${PACKAGING})`),
+    project('packaging', `integration/(${PACKAGING})`),
   ],
 };
 
-function project (displayName, folder) {
+function project (displayName, files) {
   return {
     displayName,
     testEnvironment: 'node',
-    testMatch: [`<rootDir>/test/${folder}/**/*.test.js`],
+    testMatch: [`<rootDir>/test/${files}.test.js`],
     modulePathIgnorePatterns: ['<rootDir>/(native/)?build', '<rootDir>/node_modules/.cache'],
   };
 }

@@ -58,7 +58,8 @@ test('one that a virtual clock was to end does not, once that is gone', () => {
   `)).toEqual(['restored']);
 });
 
-test.each([
+// One process for all of them: whichever ends it, those after it are missing.
+const HARMLESS = [
   ['a listener that throws', "b.on('failure', () => { throw new Error('listener'); })"],
   ['a listener that rejects', "b.on('failure', async () => { throw new Error('listener'); })"],
   ['a listener that throws undefined', "b.on('failure', () => { throw undefined; })"],
@@ -69,18 +70,27 @@ test.each([
   ['a health check that throws', "b.healthCheck(() => { throw new Error('ill'); })"],
   ['a health check that rejects', 'b.healthCheck(async () => { throw undefined; })'],
   ['a snapshot listener that throws', "b.status.on('snapshot', () => { throw new Error('s'); })"],
-])('%s ends no process', (_, prepare) => {
-  expect(run(`
+];
+
+test('no callback of the user ends the process', () => {
+  const scripts = HARMLESS.map(([name, prepare]) => `{
     const b = new CircuitBreaker(positive, {
       errorThresholdPercentage: 1, rollingCountTimeout: 20, rollingCountBuckets: 2,
     });
     ${prepare};
+    const print = what => said.push(${JSON.stringify(name)} + ': ' + what);
     b.fire(-1).then(() => print('resolved'), () => print('rejected'));
-    setTimeout(() => print('alive'), 60);
-  `).at(-1)).toBe('alive');
+  }`);
+  const [text] = run(`
+    const said = [];
+    ${scripts.join('\n')}
+    setTimeout(() => print(JSON.stringify(said)), 60);
+  `);
+  expect(JSON.parse(text).toSorted()).toEqual(HARMLESS.map(([name, , end = 'rejected']) =>
+    `${name}: ${end}`).toSorted());
 });
 
-test.each([
+const HANDLED = [
   ['fires that are open and handled', 'b.open(); await b.fire(1).catch(() => {});'],
   ['an open breaker whose refusals are all handled',
     'b.open(); for (let i = 0; i < 100; i++) await b.fire(i).catch(() => {});'],
@@ -91,15 +101,28 @@ test.each([
   ['a failure after the caller gave up',
     'const c = new AbortController(); const p = b.run(() => late(), { signal: c.signal });' +
     'c.abort(); await p.catch(() => {});'],
-])('no unhandled rejection comes of %s', (_, body) => {
-  expect(run(`
+];
+
+test('no unhandled rejection comes of what its callers handle', () => {
+  const scripts = HANDLED.map(([name, body]) => `async () => {
     const late = () => new Promise((_, fail) => setTimeout(fail, 30, new Error('late')));
     const b = new CircuitBreaker(positive, {
       cache: true, coalesce: true, errorThresholdPercentage: 100,
     });
     const t = new CircuitBreaker(late, { timeout: 5 });
-    process.on('unhandledRejection', error => print('unhandled', error));
-    (async () => { ${body} })().then(() => setTimeout(print, 60, 'done'));
+    current = ${JSON.stringify(name)};
+    ${body}
+  }`);
+  expect(run(`
+    let current;
+    process.on('unhandledRejection', error => print(current, error));
+    (async () => {
+      for (const script of [${scripts.join(', ')}]) {
+        await script();
+        await new Promise(resolve => setTimeout(resolve, 60));
+      }
+      print('done');
+    })();
   `)).toEqual(['done']);
 });
 

@@ -159,19 +159,26 @@ test('three tries, five seconds apart, then a button', async () => {
   expect(await button().count()).toBe(0);
 }, 30_000);
 
-test.each([404, 403, 400])('%d is not tried again, except by the button', async code => {
-  answers = [code];
-  await open({ container: '#films', interval: 50 });
-  await button().click();
-  await films('Gundala');
-  expect(asked).toHaveLength(2);
+// One page for several of them: it is making pages that takes time.
+test('404, 403 and 400 are not tried again, except by the button', async () => {
+  for (const code of [404, 403, 400]) {
+    answers = [code];
+    asked = [];
+    await open({ container: '#films', interval: 50 });
+    await button().click();
+    await films('Gundala');
+    expect([code, asked.length]).toEqual([code, 2]);
+  }
 });
 
-test.each([500, 502, 429, 408])('%d is', async code => {
-  answers = [code];
-  await open({ container: '#films', interval: 50 });
-  await films('Gundala');
-  expect(asked).toHaveLength(2);
+test('500, 502, 429 and 408 are', async () => {
+  for (const code of [500, 502, 429, 408]) {
+    answers = [code];
+    asked = [];
+    await open({ container: '#films', interval: 50 });
+    await films('Gundala');
+    expect([code, asked.length]).toEqual([code, 2]);
+  }
 });
 
 test('an error page loads itself again when the server is back', async () => {

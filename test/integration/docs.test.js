@@ -3,7 +3,6 @@
 // The documentation is true: its programs run and print what it says, its fragments parse, its
 // links lead somewhere, and its tables name what the code has.
 
-const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -16,6 +15,7 @@ const { check, resolve } = require('../../lib/primitives/breaker-options');
 const { presets, profiles, retryPresets } = require('../../lib/primitives/presets');
 const { checkSharing } = require('../../lib/primitives/sharing');
 const { ROWS } = require('../bench/rows');
+const { run } = require('../support/sandbox');
 const { ROOT } = require('../support/setup');
 
 const PROGRAM_MS_MAX = 20_000;
@@ -55,19 +55,40 @@ function makeProject () {
   return folder;
 }
 
+const AT_ONCE = 4;
+
+/** Runs programs, some at a time; what each of them came to, by its name. */
+async function runAll (project, programs) {
+  const results = new Map();
+  const left = [...programs.entries()];
+  const worker = async () => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) {
+      const [i, [name, { info, code }]] = next;
+      const file = path.join(project, `program-${i}.${info.split(' ')[0]}`);
+      fs.writeFileSync(file, code);
+      const env = { ...process.env, NO_COLOR: '1' };
+      results.set(name, await run(process.execPath, ['--preserve-symlinks', file], {
+        cwd: project, env, timeout: PROGRAM_MS_MAX,
+      }));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return results;
+}
+
 describe('programs', () => {
+  const programs = [...named('js run'), ...named('mjs run')];
   let project;
-  beforeAll(() => { project = makeProject(); });
+  let results;
+  beforeAll(async () => {
+    project = makeProject();
+    results = await runAll(project, programs);
+  });
   afterAll(() => fs.rmSync(project, { recursive: true }));
 
-  test.each([...named('js run'), ...named('mjs run')])('%s', (name, { info, code, next }) => {
-    const file = path.join(project, `program.${info.split(' ')[0]}`);
-    fs.writeFileSync(file, code);
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['--preserve-symlinks', file], {
-      cwd: project, encoding: 'utf8', timeout: PROGRAM_MS_MAX,
-      env: { ...process.env, NO_COLOR: '1' },
-    });
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  test.each(programs)('%s', (name, { next }) => {
+    const { code, stdout, stderr } = results.get(name);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     if (next?.info === 'text output') expect(stdout).toBe(next.code);
   });
 

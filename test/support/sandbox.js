@@ -21,9 +21,9 @@ function cleanEnv (extra) {
 }
 
 /** Runs a program to its end and answers { stdout, stderr, code }; never rejects. */
-async function run (command, args, { cwd = ROOT, env = cleanEnv() } = {}) {
+async function run (command, args, { cwd = ROOT, env = cleanEnv(), timeout = 0 } = {}) {
   try {
-    return { ...await execute(command, args, { cwd, env, maxBuffer: 2 ** 26 }), code: 0 };
+    return { ...await execute(command, args, { cwd, env, timeout, maxBuffer: 2 ** 26 }), code: 0 };
   } catch ({ stdout, stderr, code, signal, message }) {
     return { stdout, stderr: stderr || message, code: code ?? signal };
   }

@@ -14,14 +14,14 @@ const path = require('node:path');
 const ROOT = path.join(__dirname, '..', '..');
 const NATIVE = path.join(ROOT, 'native');
 const PREBUILDS = path.join(ROOT, 'prebuilds');
-const CACHE = path.join(ROOT, 'node_modules', '.cache', 'sekering');
+const BINARY = path.join(NATIVE, 'build', 'Release', 'sekering.node');
 
 /** What each step needs from the system: a Debian package and a file that shows it is there. */
 const COMPILER = { 'g++': 'g++', make: 'make', python3: 'python3' };
 const TESTERS = {
   cmake: 'cmake', 'clang-format': 'clang-format', 'libgtest-dev': '/usr/include/gtest/gtest.h',
   chromium: 'chromium', postfix: '/usr/sbin/postfix',
-  'postgresql-15': '/usr/lib/postgresql/15/bin/postgres',
+  'postgresql-15': '/usr/lib/postgresql/15/bin/postgres', prometheus: 'promtool',
 };
 const NEEDS = {
   start: COMPILER, bench: COMPILER, build: COMPILER, prebuild: COMPILER,
@@ -110,26 +110,30 @@ function nodeGyp (...args) {
 function buildAddon () {
   const stamp = path.join(NATIVE, 'build', 'sources.sha256');
   const digest = digestSources();
-  const binary = path.join(NATIVE, 'build', 'Release', 'sekering.node');
-  if (fs.existsSync(binary) && isFresh(stamp, digest)) return;
+  if (fs.existsSync(BINARY) && isFresh(stamp, digest)) return;
   nodeGyp('configure', 'build', '-C', 'native');
   fs.writeFileSync(stamp, digest);
 }
 
-/** Builds prebuilds/<platform>-<arch>/sekering.<libc>.node from a copy, so that build/ stays. */
+/** The name that the loader looks for: with its C library where there may be several. */
+function nameOfPrebuild () {
+  if (process.platform !== 'linux') return 'sekering.node';
+  const { glibcVersionRuntime } = process.report.getReport().header;
+  return `sekering.${glibcVersionRuntime ? 'glibc' : 'musl'}.node`;
+}
+
+/** Puts the addon, without its symbols, where a package has it: prebuilds/<platform>-<arch>/. */
 function buildPrebuild () {
+  buildAddon();
   const stamp = path.join(PREBUILDS, '.sources.sha256');
   const digest = digestSources();
   if (isFresh(stamp, digest)) return;
   fs.rmSync(PREBUILDS, { recursive: true, force: true });
-  const copy = path.join(CACHE, 'prebuild');
-  fs.rmSync(copy, { recursive: true, force: true });
-  fs.cpSync(NATIVE, copy, { recursive: true, filter: file => file !== path.join(NATIVE, 'build') });
-  const script = require.resolve('prebuildify/bin.js', { paths: [ROOT] });
-  run(process.execPath, [script, '--napi', '--strip', '--tag-libc', '--name', 'sekering',
-    '--target', process.versions.node, '--cwd', copy, '--out', ROOT], {
-    env: { ...nodeGypEnv(), PATH: `${ROOT}/node_modules/.bin:${process.env.PATH}` },
-  });
+  const folder = path.join(PREBUILDS, `${process.platform}-${process.arch}`);
+  fs.mkdirSync(folder, { recursive: true });
+  const file = path.join(folder, nameOfPrebuild());
+  fs.copyFileSync(BINARY, file);
+  if (process.platform !== 'win32') run('strip', ['-S', '-x', file]);
   fs.writeFileSync(stamp, digest);
 }
 

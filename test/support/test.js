@@ -10,15 +10,14 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { ROOT, prepare } = require('./setup');
-const { runTool, runNativeTests } = require('./tools');
+const { runTool, runNativeTests, startTool } = require('./tools');
 
 const RESULTS = path.join(ROOT, 'test-results');
 
 const STAGES = {
   native: () => runNativeTests({ folder: 'build-native', results: result('native.xml') }),
-  unit: () => runJest('unit', '--maxWorkers=2'),
-  // One at a time: they start compilers and servers, and some of them measure time.
-  integration: () => runJest('integration', '--runInBand'),
+  unit: () => jest('unit', {}, '--maxWorkers=2'),
+  integration: runIntegration,
   lint: () => runTool('npm', ['run', '--silent', 'lint']),
 };
 
@@ -26,12 +25,20 @@ function result (name) {
   return path.join(RESULTS, name);
 }
 
-function runJest (project, ...args) {
-  return runTool('node_modules/.bin/jest', ['--selectProjects', project, ...args, '--json',
-    `--outputFile=${result(`${project}.json`)}`]);
+function jest (project, options, ...args) {
+  return startTool('node_modules/.bin/jest', ['--selectProjects', project, ...args, '--json',
+    `--outputFile=${result(`${project}.json`)}`], options);
 }
 
-function main (names) {
+/** One file at a time, as some of them measure time; beside them what takes long and does not. */
+async function runIntegration () {
+  const passed = await Promise.all([
+    jest('integration', {}, '--runInBand'), jest('packaging', { quiet: true }, '--runInBand')
+  ]);
+  return passed.every(Boolean);
+}
+
+async function main (names) {
   const unknown = names.filter(name => !(name in STAGES));
   if (unknown.length > 0) throw new Error(`Unknown stage ${unknown}: ${Object.keys(STAGES)}`);
   prepare('test');
@@ -40,7 +47,7 @@ function main (names) {
   const report = [];
   for (const name of names.length > 0 ? names : Object.keys(STAGES)) {
     const start = Date.now();
-    const passed = STAGES[name]();
+    const passed = await STAGES[name]();
     const seconds = Math.round((Date.now() - start) / 1000);
     report.push(`${passed ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)`);
     if (!passed) process.exitCode = 1;

@@ -2,7 +2,7 @@
 
 // Runs the tools of the test stages. Each function answers whether the tool was content.
 
-const { spawnSync } = require('node:child_process');
+const { spawn, spawnSync } = require('node:child_process');
 const os = require('node:os');
 
 const { ROOT } = require('./setup');
@@ -12,6 +12,21 @@ const CORES = String(os.availableParallelism());
 function runTool (command, args, { env } = {}) {
   const options = { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...env } };
   return spawnSync(command, args, options).status === 0;
+}
+
+/** Like runTool, for several at a time; `quiet`: shows the output when the tool has ended. */
+function startTool (command, args, { quiet = false } = {}) {
+  return new Promise(resolve => {
+    const chunks = [];
+    const stdio = quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit';
+    const tool = spawn(command, args, { cwd: ROOT, stdio });
+    for (const output of [tool.stdout, tool.stderr]) output?.on('data', data => chunks.push(data));
+    tool.on('error', error => chunks.push(Buffer.from(`${error.message}\n`)));
+    tool.on('close', status => {
+      process.stderr.write(Buffer.concat(chunks));
+      resolve(status === 0);
+    });
+  });
 }
 
 /** Like runTool, but shows the output only when the tool failed, and its last lines otherwise. */
@@ -37,4 +52,4 @@ function runNativeTests ({ folder, results, sanitize = '', addon = false, env })
       '--parallel', CORES, '--output-junit', results], { lines: 3, env });
 }
 
-module.exports = { runTool, runNativeTests };
+module.exports = { runTool, runNativeTests, startTool };
