@@ -19,7 +19,7 @@ const FLOOR_SHARE = 10;
 const NO_FLOOR = { urgency: -200, time: '-infinity' };
 const REST = { minTimeout: 1000, maxTimeout: 60_000 };
 // Claims under way at once, where each is small.
-const PULLS_MAX = 4;
+const PULLS_MAX = 8;
 // The database's time of a retry is set a little later than ours.
 const LATE_MS = 5;
 
@@ -41,6 +41,7 @@ class Lane {
   #floor = NO_FLOOR;
   #floorEnds = 0;
   #key = '';
+  #turn = false;
   #pulledAt = 0;
   #done = 0;
   #suspectsInFlight = 0;
@@ -158,9 +159,10 @@ class Lane {
     const coming = this.#queue.length + this.#asked;
     const elapsed = Math.max(clock.now() - this.#pulledAt, 1);
     const ahead = Math.min(Math.ceil(this.#done / elapsed * AHEAD_MS), batchSize);
-    if (coming > ahead / 2) return 0;
-    const free = Math.min(this.#options.concurrency - this.#inFlight, this.#worker.places);
-    const room = Math.min(Math.max(free, 0) + ahead - coming, batchSize);
+    const free = Math.max(
+      Math.min(this.#options.concurrency - this.#inFlight, this.#worker.places), 0);
+    if (coming >= free && coming > ahead / 2) return 0;
+    const room = Math.min(free + ahead - coming, batchSize);
     return this.#limiter === undefined ? room : Math.min(room, this.#tokens() - coming);
   }
 
@@ -181,8 +183,13 @@ class Lane {
     this.#done = 0;
     try {
       const suspects = Math.min(this.#suspectsWanted(), room);
-      const claimed = await this.#worker.claim(
-        this.name, { room, floor, suspects, key: this.#key });
+      // Half of the room comes first to them, so that neither kind waits for the other; with a
+      // single place they take turns.
+      const ordered = room > 1 ? Math.ceil(room / 2) : Number(this.#turn = !this.#turn);
+      const claimed = await this.#worker.claim(this.name, {
+        room, suspects, ordered, urgency: floor.urgency, time: floor.time, key: this.#key,
+        isWhole: floor === NO_FLOOR,
+      });
       this.#failures = 0;
       this.#take(claimed, { room, floor, began });
     } catch (error) {
@@ -281,7 +288,10 @@ class Lane {
     if (delay !== undefined && delay < this.#worker.options.pollInterval) {
       this.#wakeIn(delay + LATE_MS);
     }
-    if (job.message.orderKey !== null || job.isSuspect) this.wake();
+    if (job.message.orderKey === null && !job.isSuspect) return;
+    // The next one of its kind is found by looks at everything only.
+    this.#floor = NO_FLOOR;
+    this.wake();
   }
 
   #rest (wait) {

@@ -54,63 +54,103 @@ const waitingFor = table => `
   SELECT id, dedupe_key AS "dedupeKey" FROM ${table}
   WHERE dedupe_key = ANY ($1::text[]) AND status IN ${WAITING}`;
 
+/**
+ * A parameter that the planner cannot look at: so a plan made for a value is no better than the one
+ * for all values, and is not made anew each time, which would take longer than the claim.
+ */
+const value = (i, type) => `(SELECT $${i}::${type})`;
+
+const CHANNEL = value(1, 'text');
+const ROOM = value(5, 'bigint');
+
 /** What a scan of outbox_ready looks at; the condition is the index's own. */
 const READY_ANY = `status IN ${CLAIMABLE} AND crash_count = 0 AND order_key IS NULL`;
-const READY = `channel = $1 AND ${READY_ANY}`;
+const READY = `channel = ${CHANNEL} AND ${READY_ANY}`;
+const ABOVE = `(urgency, next_retry_at) >= (${value(6, 'smallint')}, ${value(7, 'timestamptz')})`;
 
 // Fewer claims without an outcome than this prove nothing: others were claimed together with it.
 const CRASHED = 'crash_count >= greatest(max_attempts, 3)';
 
 /**
- * $1 channel, $2 owner, $3 token, $4 lease in ms, $5 how many at most, $6 and $7 urgency and time
- * below which nothing is looked for, $8 how many suspects, $9 the key after which heads of queues
- * are looked for.
- *
- * `lane` steps from urgency to urgency, so that messages of one that are due only later keep nobody
- * from those of the next. The lower bound spares a scan the dead entries in front, which nothing
- * can remove while somebody elsewhere holds an old snapshot. `head` steps from key to key.
+ * Messages without a key: `lane` steps from urgency to urgency, so that messages of one that are
+ * due only later keep nobody from those of the next. The lower bound spares a scan the dead entries
+ * in front, which nothing can remove while somebody elsewhere holds an old snapshot.
  */
-const claim = table => `
-  WITH RECURSIVE suspect AS MATERIALIZED (
-    SELECT id FROM ${table} m
-    WHERE channel = $1 AND status IN ${CLAIMABLE} AND crash_count > 0 AND next_retry_at <= now()
-      AND NOT EXISTS (SELECT FROM ${table} e WHERE e.channel = m.channel
-        AND e.order_key = m.order_key AND e.id < m.id AND e.status IN ${WAITING})
-    ORDER BY crash_count, id LIMIT $8 FOR UPDATE SKIP LOCKED
-  ), head (order_key, id, depth) AS (
-    (SELECT order_key, id, 1 FROM ${table}
-      WHERE channel = $1 AND order_key > $9 AND status IN ${WAITING} ORDER BY order_key, id LIMIT 1)
-    UNION ALL
-    SELECT n.order_key, n.id, depth + 1 FROM head, LATERAL (
-      SELECT order_key, id FROM ${table}
-      WHERE channel = $1 AND order_key > head.order_key AND status IN ${WAITING}
-      ORDER BY order_key, id LIMIT 1) n
-    WHERE depth < ${HEADS_MAX}
-  ), ordered AS MATERIALIZED (
-    SELECT l.id FROM head, LATERAL (
-      SELECT id FROM ${table} WHERE id = head.id AND status IN ${CLAIMABLE} AND crash_count = 0
-        AND next_retry_at <= now() FOR UPDATE SKIP LOCKED) l
-    LIMIT $5
-  ), lane (urgency) AS (
-    (SELECT urgency FROM ${table} WHERE ${READY} AND (urgency, next_retry_at) >= ($6, $7)
-      ORDER BY urgency LIMIT 1)
+const fresh = table => `
+  lane (urgency) AS (
+    (SELECT urgency FROM ${table} WHERE ${READY} AND ${ABOVE} ORDER BY urgency LIMIT 1)
     UNION ALL
     SELECT (SELECT urgency FROM ${table} WHERE ${READY} AND urgency > lane.urgency
       ORDER BY urgency LIMIT 1)
     FROM lane WHERE lane.urgency IS NOT NULL
   ), fresh AS MATERIALIZED (
     SELECT f.id FROM lane, LATERAL (
-      SELECT id FROM ${table} WHERE ${READY} AND urgency = lane.urgency
-        AND (urgency, next_retry_at) >= ($6, $7) AND next_retry_at <= now()
-      ORDER BY next_retry_at, id LIMIT $5 FOR UPDATE SKIP LOCKED) f
-    LIMIT $5
-  )
+      SELECT id FROM ${table} WHERE ${READY} AND urgency = lane.urgency AND ${ABOVE}
+        AND next_retry_at <= now()
+      ORDER BY next_retry_at, id LIMIT ${ROOM} FOR UPDATE SKIP LOCKED) f
+    LIMIT ${ROOM}
+  )`;
+
+/** Messages with a key, of which only the first can be claimed: `head` steps from key to key. */
+const ordered = table => `
+  head (order_key, id, depth) AS (
+    (SELECT order_key, id, 1 FROM ${table}
+      WHERE channel = ${CHANNEL} AND order_key > ${value(10, 'text')} AND status IN ${WAITING}
+      ORDER BY order_key, id LIMIT 1)
+    UNION ALL
+    SELECT n.order_key, n.id, depth + 1 FROM head, LATERAL (
+      SELECT order_key, id FROM ${table}
+      WHERE channel = ${CHANNEL} AND order_key > head.order_key AND status IN ${WAITING}
+      ORDER BY order_key, id LIMIT 1) n
+    WHERE depth < ${HEADS_MAX}
+  ), ordered AS MATERIALIZED (
+    SELECT l.id FROM head, LATERAL (
+      SELECT id FROM ${table} WHERE id = head.id AND status IN ${CLAIMABLE} AND crash_count = 0
+        AND next_retry_at <= now() FOR UPDATE SKIP LOCKED) l
+    LIMIT ${ROOM}
+  )`;
+
+/** Messages whose worker died. */
+const suspect = table => `
+  suspect AS MATERIALIZED (
+    SELECT id FROM ${table} m
+    WHERE channel = ${CHANNEL} AND status IN ${CLAIMABLE} AND crash_count > 0
+      AND next_retry_at <= now()
+      AND NOT EXISTS (SELECT FROM ${table} e WHERE e.channel = m.channel
+        AND e.order_key = m.order_key AND e.id < m.id AND e.status IN ${WAITING})
+    ORDER BY crash_count, id LIMIT ${value(8, 'bigint')} FOR UPDATE SKIP LOCKED
+  )`;
+
+const lease = table => `
   UPDATE ${table} o SET status = 'SENDING', lease_owner = $2, lease_token = $3,
-    lease_until = now() + $4 * interval '1 ms', crash_count = crash_count + 1
+    lease_until = now() + $4 * interval '1 ms', crash_count = crash_count + 1`;
+
+const CLAIMED = `RETURNING ${COLUMNS}, crash_count AS "crashCount"`;
+
+/**
+ * $1 channel, $2 owner, $3 token, $4 lease in ms, $5 how many at most, $6 and $7 urgency and time
+ * below which nothing is looked for.
+ */
+const claimFresh = table => `
+  WITH RECURSIVE ${fresh(table)}
+  ${lease(table)}
+  WHERE id = ANY (ARRAY(SELECT id FROM fresh))
+  ${CLAIMED}`;
+
+/**
+ * As claimFresh, of all kinds: $8 how many suspects, $9 how many ordered ones before others, $10
+ * behind which key these are looked for.
+ */
+const claim = table => `
+  WITH RECURSIVE ${suspect(table)}, ${ordered(table)}, ${fresh(table)}
+  ${lease(table)}
   WHERE id = ANY (ARRAY(
-    SELECT id FROM suspect UNION ALL SELECT id FROM ordered UNION ALL SELECT id FROM fresh
-    LIMIT $5))
-  RETURNING ${COLUMNS}, crash_count AS "crashCount"`;
+    SELECT id FROM suspect
+    UNION ALL (SELECT id FROM ordered LIMIT ${value(9, 'bigint')})
+    UNION ALL SELECT id FROM fresh
+    UNION ALL (SELECT id FROM ordered OFFSET ${value(9, 'bigint')})
+    LIMIT ${ROOM}))
+  ${CLAIMED}`;
 
 const ISO_NOW = `to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
@@ -199,8 +239,8 @@ const buryUnknown = table => `
   RETURNING ${LETTER_COLUMNS}`;
 
 const STATEMENTS = {
-  enqueue, bury, waitingFor, claim, settleSent, settleUnsent, settledBefore, extend, sweep,
-  buryUnknown,
+  enqueue, bury, waitingFor, claim, claimFresh, settleSent, settleUnsent, settledBefore, extend,
+  sweep, buryUnknown,
 };
 
 /**

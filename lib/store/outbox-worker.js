@@ -168,10 +168,12 @@ class OutboxWorker extends Emitter {
 
   warn (error) { this.emit('warning', error); }
 
-  async claim (channel, { room, floor, suspects, key }) {
+  async claim (channel, { room, urgency, time, isWhole, suspects, ordered, key }) {
     const token = ++this.#token;
-    const { rows } = await this.#database.query(this.#sql.claim(channel, this.#owner, token,
-      this.options.leaseMs, room, floor.urgency, floor.time, suspects, key));
+    const lease = [channel, this.#owner, token, this.options.leaseMs, room, urgency, time];
+    const { rows } = await this.#database.query(isWhole
+      ? this.#sql.claim(...lease, suspects, ordered, key)
+      : this.#sql.claimFresh(...lease));
     this.#lastBeat = clock.now();
     if (rows.length > 0) this.#wasBusy = true;
     return { rows, token };

@@ -1,0 +1,56 @@
+'use strict';
+
+// graphile-worker as a subject, with the settings that its documentation gives for throughput.
+
+const { Logger, makeWorkerUtils, run } = require('graphile-worker');
+const { Pool } = require('pg');
+
+const logger = new Logger(() => () => {});
+
+async function open ({ url }) {
+  const pool = new Pool({ connectionString: url, max: 24 });
+  pool.on('error', () => {});
+  const utils = await makeWorkerUtils({ pgPool: pool, logger });
+  await utils.migrate();
+  return { pool, utils, close: async () => { await utils.release(); await pool.end(); } };
+}
+
+async function fill ({ pool }, count) {
+  await pool.query(`SELECT graphile_worker.add_job('job', json_build_object('n', i))
+    FROM generate_series(1, $1) AS i`, [count]);
+}
+
+const isEmpty = async pool =>
+  (await pool.query('SELECT EXISTS (SELECT FROM graphile_worker._private_jobs) AS left')).rows[0]
+    .left === false;
+
+async function drain ({ pool }, { count, batchSize = 500, concurrency = 10 }) {
+  let sent = 0;
+  const worker = batchSize === 1 ? {} : {
+    localQueue: { size: batchSize }, completeJobBatchDelay: 0, failJobBatchDelay: 0,
+  };
+  const began = performance.now();
+  const runner = await run({
+    pgPool: pool, concurrency, noHandleSignals: true, logger,
+    taskList: { job: async () => { sent++; } }, preset: { worker },
+  });
+  while (sent < count || !await isEmpty(pool)) await new Promise(go => { setTimeout(go, 5); });
+  const ms = performance.now() - began;
+  await runner.stop();
+  if (sent !== count) throw new Error(`Ran ${sent} of ${count}`);
+  return ms;
+}
+
+async function enqueue ({ utils }, { clients, ms }) {
+  const ends = performance.now() + ms;
+  let count = 0;
+  await Promise.all(Array.from({ length: clients }, async () => {
+    while (performance.now() < ends) {
+      await utils.addJob('job', { n: count });
+      count++;
+    }
+  }));
+  return count;
+}
+
+module.exports = { open, fill, drain, enqueue };
