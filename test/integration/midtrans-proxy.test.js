@@ -15,7 +15,7 @@ const { startMidtransFake } = require('../../lib/testing');
 
 const CHARGES = Number(process.env.SEKERING_CHARGES ?? 2000);
 const CUT_STEP = Number(process.env.SEKERING_CUT_STEP ?? 7);
-const CONCURRENCY = 40;
+const CONCURRENCY = 25;
 
 jest.setTimeout(120_000);
 afterEach(closeAll);
@@ -63,7 +63,7 @@ async function each (total, work) {
 
 test(`${CHARGES} charges through a storm: each charged exactly once`, async () => {
   const { fake, proxy, client } = await startBehindProxy({}, {
-    timeout: 500, connections: CONCURRENCY,
+    timeout: 1000, connections: CONCURRENCY,
     retry: { retries: 2, minTimeout: 2, maxTimeout: 50, jitter: 'full', randomize: false }
   });
   const random = makeRandom(CHARGES);
