@@ -3,9 +3,11 @@
   'sources': [
     'core/backoff.cc',
     'core/breaker.cc',
+    'core/doorbell.cc',
     'core/histogram.cc',
     'core/permits.cc',
     'core/region.cc',
+    'core/region_file.cc',
     'core/shared_bulkhead.cc',
     'core/trip.cc',
     'core/window.cc',
@@ -17,6 +19,7 @@
     'binding/recorder.cc',
     'binding/shared.cc',
     'binding/shared_api.cc',
+    'binding/shared_record.cc',
     'binding/waker.cc',
   ],
 }

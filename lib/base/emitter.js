@@ -7,6 +7,8 @@ const { EventEmitter } = require('node:events');
 
 const { warn, watch } = require('./warn');
 
+const failed = event => `A listener of '${String(event)}' failed`;
+
 class Emitter extends EventEmitter {
   constructor () {
     super();
@@ -16,15 +18,21 @@ class Emitter extends EventEmitter {
   }
 
   emit (event, ...args) {
-    if (this.listenerCount(event) === 0) return event === 'error' && super.emit(event, ...args);
-    for (const listener of this.rawListeners(event)) {
-      try {
-        watch(`A listener of '${String(event)}' failed`, listener.apply(this, args));
-      } catch (error) {
-        warn(`A listener of '${String(event)}' failed`, error);
-      }
-    }
+    // Node.js keeps a single listener as such, more of them as a list.
+    const listeners = this._events?.[event];
+    if (listeners === undefined) return event === 'error' && super.emit(event, ...args);
+    if (typeof listeners === 'function') this._tell(listeners, event, args);
+    else for (const listener of [...listeners]) this._tell(listener, event, args);
     return true;
+  }
+
+  _tell (listener, event, args) {
+    try {
+      const result = listener.apply(this, args);
+      if (typeof result?.then === 'function') watch(failed(event), result);
+    } catch (error) {
+      warn(failed(event), error);
+    }
   }
 
   /** Called whenever listeners came or went. */

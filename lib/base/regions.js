@@ -6,6 +6,7 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { getSystemErrorName } = require('node:util');
 
 const { SekeringError, invalidOption } = require('./errors');
 const native = require('./native');
@@ -14,7 +15,7 @@ const { warn } = require('./warn');
 const NAMESPACE = /^[A-Za-z0-9._-]{1,64}$/;
 const SHARED_MEMORY = '/dev/shm';
 
-// By RegionError of native/core/region.h.
+// By RegionError of native/core/region.h and the answers of native/binding/shared.h.
 const FAILURES = {
   1: ['ERR_REGION_SYSTEM', 'cannot be opened'],
   2: ['ERR_REGION_CORRUPT', 'is damaged'],
@@ -24,12 +25,20 @@ const FAILURES = {
   6: ['ERR_REGION_NO_SPACE', 'cannot grow: there is no space left where it is'],
   7: ['ERR_NAME_TAKEN', 'has something of another kind under this name'],
   8: ['ERR_SCOPE_UNSUPPORTED',
-    `is not supported on ${process.platform}: use scope 'instance'`]
+    `is not supported on ${process.platform}: use scope 'instance'`],
+  102: ['ERR_REGION_MEMORY', 'has a place for it, but this process has no memory for its part']
 };
+const ERRNO_FROM = 1000;
 
-function failure (error, file) {
-  const [code, what] = FAILURES[error];
-  return new SekeringError(code, `The shared region ${file} ${what}`);
+/**
+ * @param {number} answer what a native function answered instead of a handle
+ * @param {string} file of the region
+ */
+function failure (answer, file) {
+  const errno = -answer - ERRNO_FROM;
+  const [code, what] = FAILURES[errno > 0 ? 1 : -answer];
+  const why = errno > 0 ? ` (${getSystemErrorName(-errno)})` : '';
+  return new SekeringError(code, `The shared region ${file} ${what}${why}`);
 }
 
 /** Memory where there is some, else the folder for temporary files. */
@@ -105,7 +114,7 @@ function join (scope, namespace) {
   if (joined.has(file)) return joined.get(file);
   if (scope === 'process') sweep();
   const handle = native.joinRegion(file);
-  if (handle < 0) throw failure(-handle, file);
+  if (handle < 0) throw failure(handle, file);
   if (native.regionInfo(handle).replaced) {
     warn('A damaged region was replaced', new Error(file));
   }

@@ -116,10 +116,8 @@ class Circuit extends Emitter {
     const state = this._seen & STATE;
     if (state === RAMPING) this._rare.ramping = true;
     if (state !== OPEN) return;
-    const aside = this._rare;
-    aside.openedAt = clock.wall();
-    aside.openFor = native.openFor(this._id);
-    this._waitForReset(Math.max(aside.openFor, 1));
+    this._rare.openedAt = clock.wall();
+    this._openUntilReset();
   }
 
   _configure (options) {
@@ -167,10 +165,10 @@ class Circuit extends Emitter {
     aside.timer = undefined;
     if (state === OPEN) {
       aside.openedAt = clock.wall();
-      aside.openFor = native.openFor(this._id);
       aside.mark = { epoch: native.epoch(this._id), open: true };
-      this._waitForReset(Math.max(aside.openFor, 1));
+      // What can wait comes after those who listen. One of them may have moved the circuit on.
       this.emit('open');
+      if (this._state() === OPEN && aside.timer === undefined) this._openUntilReset();
     } else if (state === HALF_OPEN) {
       this._renewAbortController();
       this.emit('halfOpen', this._wasOpenFor());
@@ -179,6 +177,11 @@ class Circuit extends Emitter {
       this._renewAbortController();
       this.emit('close');
     }
+  }
+
+  _openUntilReset () {
+    this._rare.openFor = native.openFor(this._id);
+    this._waitForReset(Math.max(this._rare.openFor, 1));
   }
 
   _waitForReset (ms) {

@@ -52,7 +52,7 @@ function attachPlace (kind, { scope, namespace = 'default', name }, config, atta
     warn('A damaged place in a region was replaced', new Error(fileOf(scope, namespace)));
   }
   if (handle >= 0) return handle;
-  if (handle !== OTHER_OPTIONS) throw failure(-handle, fileOf(scope, namespace));
+  if (handle !== OTHER_OPTIONS) throw failure(handle, fileOf(scope, namespace));
   const differing = differences(config, stored);
   const error = new SekeringError('ERR_OPTIONS_MISMATCH',
     `The ${kind} '${name}' exists (scope '${scope}', namespace '${namespace}') with other ` +

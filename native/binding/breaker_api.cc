@@ -42,13 +42,13 @@ struct BreakerFunctions {
     return nullptr;
   }
 
-  /// createBreaker(config: Float64Array): its id; -100: addCells first; -102: no memory.
+  /// createBreaker(config: Float64Array): its id, kNoCells or kNoMemory
   static napi_value Create(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
     Recorder& recorder = call.api.recorder_;
-    if (!recorder.HasFreeCell()) return ToJs(env, -100.0);
+    if (!recorder.HasFreeCell()) return ToJs(env, kNoCells);
     const uint32_t id = recorder.Create(ConfigOf(DescriptionOf(env, call[0]), false));
-    return id == Recorder::kNoId ? ToJs(env, -102.0) : ToJs(env, id);
+    return id == Recorder::kNoId ? ToJs(env, kNoMemory) : ToJs(env, id);
   }
 
   /// destroyBreaker(id)
@@ -77,11 +77,11 @@ struct BreakerFunctions {
     Call<2> call(env, info);
     BreakerEntry& entry = call.Entry();
     const Period before = entry.breaker.period();
-    const uint32_t participant = entry.shared != nullptr ? entry.shared->region.index() : 0;
+    const uint32_t participant = entry.shared != nullptr ? entry.shared->region().index() : 0;
     Admission admission = entry.breaker.Admit(call.now, call.Double(1), participant);
     if (!admission.admitted && entry.shared != nullptr &&
         StateOf(admission.period) == State::kHalfOpen &&
-        entry.shared->EndLeasesOfTheDead(entry.shared_hot)) {
+        entry.shared->home().EndLeasesOfTheDead(entry.shared->hot())) {
       admission = entry.breaker.Admit(call.now, call.Double(1), participant);
     }
     Recorder::AnnounceSince(entry, before);
@@ -104,7 +104,7 @@ struct BreakerFunctions {
                     call.Uint32(2), call.Uint32(3)};
     const Period before = entry.breaker.period();
     if (entry.shared != nullptr) {
-      outcome.process = entry.shared->region.process();
+      outcome.process = entry.shared->region().process();
       entry.local.Record(outcome, call.now);
     }
     const bool trips = entry.breaker.Record(outcome, call.now);

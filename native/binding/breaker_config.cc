@@ -31,7 +31,7 @@ enum Field : size_t {
   kTripWitnesses,
   kFields,
 };
-static_assert(kFields <= kDescriptionMax);
+static_assert(kFields == kConfigFields && kFields <= kDescriptionMax);
 
 uint32_t Whole(double value) {
   return static_cast<uint32_t>(std::clamp(value, 0.0, 4294967295.0));

@@ -11,6 +11,9 @@
 
 namespace sekering {
 
+/// How many of a description's numbers are used.
+inline constexpr size_t kConfigFields = 20;
+
 /// Of a Float64Array.
 Description DescriptionOf(napi_env env, napi_value numbers);
 

@@ -1,6 +1,7 @@
 #include "binding/permits_api.h"
 
 #include <limits>
+#include <utility>
 
 #include "binding/breaker_config.h"
 #include "binding/convert.h"
@@ -36,8 +37,28 @@ struct PermitsFunctions {
   /// kOtherOptions; `stored` gets the configuration that the record has.
   static Attached Attach(Call<4>& call, napi_env env, RecordKind kind,
                          const Description& description, size_t hot_cells) {
-    SharedRegion& shared = call.api.regions_[call.Uint32(0)];
-    return AttachRecord(env, shared, kind, call[1], description, hot_cells, 0, call[3]);
+    const RecordKey key{static_cast<uint32_t>(kind), Napi::String(env, call[1]).Utf8Value(),
+                        description, hot_cells, 0};
+    return AttachRecord(env, call.api.regions_[call.Uint32(0)], key, call[3]);
+  }
+
+  /// Of a token bucket or a retry budget.
+  template <class State, class Rate>
+  static napi_value AttachRated(Call<4>& call, napi_env env, RecordKind kind,
+                                HandleTable<RatedEntry<State, Rate>>& table,
+                                Rate (*rate_of)(double, double, double)) {
+    const Description description = DescriptionOf(env, call[2]);
+    const Attached attached = Attach(call, env, kind, description, sizeof(State) / sizeof(Cell));
+    if (attached.error != 0) return ToJs(env, attached.error);
+    const Rate rate = rate_of(description[0], description[1], description[2]);
+    return ToJs(env, table.Create(rate, attached.record));
+  }
+
+  template <class Entry>
+  static void DestroyRated(HandleTable<Entry>& table, uint32_t handle) {
+    SharedRecord* const record = std::exchange(table[handle].shared, nullptr);
+    if (record != nullptr) record->home().Forget(record);
+    table.Destroy(handle);
   }
 
   static TokenRate TokenRateOf(double limit, double interval_ms, double burst) {
@@ -58,17 +79,18 @@ struct PermitsFunctions {
         Attach(call, env, RecordKind::kBulkhead, description, SharedBulkhead::kHotCells);
     if (attached.error != 0) return ToJs(env, attached.error);
     const uint64_t capacity = CountOf(description[0]);
-    Cell* const hot = attached.record.hot;
-    const Region& region = call.api.regions_[call.Uint32(0)].region;
-    auto& shared = call.api.shared_bulkheads_.try_emplace(hot, hot, region, capacity).first->second;
-    return ToJs(env, call.api.bulkheads_.Create(capacity, &shared));
+    SharedRecord& record = *attached.record;
+    const auto [found, is_first] = call.api.shared_bulkheads_.try_emplace(
+        {&record.home(), record.key().name}, record, capacity);
+    if (!is_first) record.home().Forget(&record);
+    return ToJs(env, call.api.bulkheads_.Create(capacity, &found->second));
   }
 
   /// destroyBulkhead(handle): what it has acquired of a shared one is given back
   static napi_value DestroyBulkhead(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
     const BulkheadEntry& entry = call.api.bulkheads_[call.Uint32(0)];
-    if (entry.shared != nullptr) entry.shared->Release(entry.held);
+    if (entry.shared != nullptr) entry.shared->Use().Release(entry.held);
     call.api.bulkheads_.Destroy(call.Uint32(0));
     return nullptr;
   }
@@ -78,7 +100,7 @@ struct PermitsFunctions {
     Call<1> call(env, info);
     BulkheadEntry& entry = call.api.bulkheads_[call.Uint32(0)];
     if (entry.shared == nullptr) return ToJs(env, entry.own.TryAcquire(entry.capacity));
-    const bool acquired = entry.shared->TryAcquire();
+    const bool acquired = entry.shared->Use().TryAcquire();
     if (acquired) ++entry.held;
     return ToJs(env, acquired);
   }
@@ -87,7 +109,7 @@ struct PermitsFunctions {
   static napi_value AcquireForLine(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
     BulkheadEntry& entry = call.api.bulkheads_[call.Uint32(0)];
-    const bool acquired = entry.shared->TryAcquireForLine(call.Now());
+    const bool acquired = entry.shared->Use().TryAcquireForLine(call.Now());
     if (acquired) ++entry.held;
     return ToJs(env, acquired);
   }
@@ -96,7 +118,7 @@ struct PermitsFunctions {
   /// handed to one who waits here, of a shared one
   static napi_value MustYield(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    return ToJs(env, call.api.bulkheads_[call.Uint32(0)].shared->MustYield(call.Now()));
+    return ToJs(env, call.api.bulkheads_[call.Uint32(0)].shared->Use().MustYield(call.Now()));
   }
 
   /// releaseBulkhead(handle): boolean, false when none was in use
@@ -106,7 +128,7 @@ struct PermitsFunctions {
     if (entry.shared == nullptr) return ToJs(env, entry.own.Release());
     if (entry.held == 0) return ToJs(env, false);
     --entry.held;
-    entry.shared->Release();
+    entry.shared->Use().Release();
     return ToJs(env, true);
   }
 
@@ -114,20 +136,21 @@ struct PermitsFunctions {
   static napi_value BulkheadInUse(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
     const BulkheadEntry& entry = call.api.bulkheads_[call.Uint32(0)];
-    const uint64_t in_use = entry.shared != nullptr ? entry.shared->InUse() : entry.own.InUse();
+    const uint64_t in_use =
+        entry.shared != nullptr ? entry.shared->Use().InUse() : entry.own.InUse();
     return ToJs(env, static_cast<double>(in_use));
   }
 
   /// bulkheadHeld(handle): number, by this environment, of a shared one
   static napi_value BulkheadHeld(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    return ToJs(env, static_cast<double>(call.api.bulkheads_[call.Uint32(0)].shared->held()));
+    return ToJs(env, static_cast<double>(call.api.bulkheads_[call.Uint32(0)].shared->Use().held()));
   }
 
   /// bulkheadRepairs(handle): how many damaged words of a shared one this environment has put right
   static napi_value BulkheadRepairs(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    return ToJs(env, call.api.bulkheads_[call.Uint32(0)].shared->repairs());
+    return ToJs(env, call.api.bulkheads_[call.Uint32(0)].shared->Use().repairs());
   }
 
   /// createTokenBucket(limit, intervalMs, burst): handle
@@ -140,18 +163,13 @@ struct PermitsFunctions {
   /// attachTokenBucket(region, name, config: [limit, intervalMs, burst], stored): handle
   static napi_value AttachTokenBucket(napi_env env, napi_callback_info info) {
     Call<4> call(env, info);
-    const Description description = DescriptionOf(env, call[2]);
-    const Attached attached = Attach(call, env, RecordKind::kTokenBucket, description,
-                                     sizeof(TokenBucket) / sizeof(Cell));
-    if (attached.error != 0) return ToJs(env, attached.error);
-    const TokenRate rate = TokenRateOf(description[0], description[1], description[2]);
-    return ToJs(env, call.api.buckets_.Create(rate, attached.record.hot));
+    return AttachRated(call, env, RecordKind::kTokenBucket, call.api.buckets_, TokenRateOf);
   }
 
   /// destroyTokenBucket(handle)
   static napi_value DestroyTokenBucket(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    call.api.buckets_.Destroy(call.Uint32(0));
+    DestroyRated(call.api.buckets_, call.Uint32(0));
     return nullptr;
   }
 
@@ -188,18 +206,13 @@ struct PermitsFunctions {
   /// attachRetryBudget(region, name, config: [ratio, reservePerSecond, max], stored): handle
   static napi_value AttachRetryBudget(napi_env env, napi_callback_info info) {
     Call<4> call(env, info);
-    const Description description = DescriptionOf(env, call[2]);
-    const Attached attached = Attach(call, env, RecordKind::kRetryBudget, description,
-                                     sizeof(RetryBudget) / sizeof(Cell));
-    if (attached.error != 0) return ToJs(env, attached.error);
-    const RetryRate rate = RetryRate::Make(description[0], description[1], description[2]);
-    return ToJs(env, call.api.budgets_.Create(rate, attached.record.hot));
+    return AttachRated(call, env, RecordKind::kRetryBudget, call.api.budgets_, RetryRate::Make);
   }
 
   /// destroyRetryBudget(handle)
   static napi_value DestroyRetryBudget(napi_env env, napi_callback_info info) {
     Call<1> call(env, info);
-    call.api.budgets_.Destroy(call.Uint32(0));
+    DestroyRated(call.api.budgets_, call.Uint32(0));
     return nullptr;
   }
 

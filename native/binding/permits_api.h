@@ -12,6 +12,8 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "binding/clock.h"
@@ -56,20 +58,41 @@ class HandleTable {
 /// A word or two of state: in the entry itself, or in a region.
 template <class State, class Rate>
 struct RatedEntry {
-  explicit RatedEntry(Rate limits, Cell* hot = nullptr)
-      : rate(limits), shared(reinterpret_cast<State*>(hot)) {}
-  State& state() { return shared != nullptr ? *shared : own; }
+  explicit RatedEntry(Rate limits, SharedRecord* record = nullptr) : rate(limits), shared(record) {}
+  State& state() {
+    if (shared == nullptr) return own;
+    shared->Follow();
+    return *reinterpret_cast<State*>(shared->hot());
+  }
   Rate rate;
   State own;
-  State* shared;
+  SharedRecord* shared;
+};
+
+/// A bulkhead in a region, for all handles of this environment that are of it.
+struct BulkheadPlace {
+  BulkheadPlace(SharedRecord& of, uint64_t capacity)
+      : record(of), bulkhead(of.hot(), of.region(), capacity) {
+    record.SetOnMove(OnMove, this);
+  }
+  SharedBulkhead& Use() {
+    record.Follow();
+    return bulkhead;
+  }
+  static void OnMove(void* place, const SharedRecord& record) {
+    static_cast<BulkheadPlace*>(place)->bulkhead.MoveTo(record.hot());
+  }
+
+  SharedRecord& record;
+  SharedBulkhead bulkhead;
 };
 
 struct BulkheadEntry {
-  explicit BulkheadEntry(uint64_t limit, SharedBulkhead* of_region = nullptr)
-      : capacity(limit), shared(of_region) {}
+  explicit BulkheadEntry(uint64_t limit, BulkheadPlace* place = nullptr)
+      : capacity(limit), shared(place) {}
   uint64_t capacity;
   Bulkhead<1> own;
-  SharedBulkhead* shared;
+  BulkheadPlace* shared;
   /// How many permits of the shared one were acquired through this handle.
   uint64_t held = 0;
 };
@@ -84,8 +107,7 @@ class PermitsApi {
 
   const EnvClock& clock_;
   SharedRegions& regions_;
-  /// By their places in memory: all handles of one shared bulkhead use the same.
-  std::map<const Cell*, SharedBulkhead> shared_bulkheads_;
+  std::map<std::pair<const SharedRegion*, std::string>, BulkheadPlace> shared_bulkheads_;
   HandleTable<BulkheadEntry> bulkheads_;
   HandleTable<RatedEntry<TokenBucket, TokenRate>> buckets_;
   HandleTable<RatedEntry<RetryBudget, RetryRate>> budgets_;

@@ -110,30 +110,49 @@ BreakerConfig LocalConfig(const BreakerConfig& config) {
   return local;
 }
 
+/// The breaker in that record's cells.
+Breaker BreakerIn(const SharedRecord& record, const BreakerConfig& config) {
+  return {config, record.hot(), record.cold(), CommitToRegion, &record.region()};
+}
+
 }  // namespace
 
-uint32_t Recorder::CreateShared(const BreakerConfig& config, SharedRegion& shared, Cell* hot,
-                                Cell* cold) {
+uint32_t Recorder::CreateShared(const BreakerConfig& config, SharedRecord& record) {
   const uint32_t id = NewEntry(LocalConfig(config));
-  if (id == kNoId) return kNoId;
+  if (id == kNoId) {
+    record.home().Forget(&record);
+    return kNoId;
+  }
   BreakerEntry& entry = entries_[id];
-  entry.breaker = Breaker(config, hot, cold, CommitToRegion, &shared.region);
+  entry.breaker = BreakerIn(record, config);
   entry.breaker.Initialize(clock_.Now());
-  entry.shared = &shared;
-  entry.shared_hot = hot;
+  entry.shared = &record;
+  record.id = id;
+  record.SetOnMove(OnMove, this);
   // What happened before this environment came is no news to it.
   entry.seen_generation = entry.breaker.generation();
   entry.seen_repairs = entry.breaker.repairs();
-  shared.breakers.push_back(id);
   Publish(entry);
   return id;
+}
+
+/// The record was damaged, and is begun anew in another place.
+void Recorder::OnMove(void* recorder, const SharedRecord& record) {
+  auto* self = static_cast<Recorder*>(recorder);
+  BreakerEntry& entry = self->entries_[record.id];
+  entry.breaker = BreakerIn(record, entry.breaker.config());
+  entry.breaker.Initialize(self->clock_.Now());
+  // The transitions that JavaScript was told of were those of the old one.
+  entry.seen_repairs = ~entry.breaker.repairs();
+  Publish(entry);
 }
 
 void Recorder::Destroy(uint32_t id) {
   BreakerEntry& entry = Look(id, clock_.Now());
   if (!entry.live) return;
   entry.live = false;
-  if (entry.shared != nullptr) std::erase(entry.shared->breakers, id);
+  if (entry.shared != nullptr) entry.shared->home().Forget(entry.shared);
+  entry.shared = nullptr;
   entry.local.Clear();
   const BreakerConfig& config = entry.local.config();
   slab_.Give(entry.memory, Breaker::HotCells(config), Breaker::ColdCells(config));
@@ -143,7 +162,9 @@ void Recorder::Destroy(uint32_t id) {
 BreakerEntry& Recorder::Look(uint32_t id, Micros now) {
   assert(id < entries_.size());
   Drain(now);
-  return entries_[id];
+  BreakerEntry& entry = entries_[id];
+  if (entry.shared != nullptr) entry.shared->Follow();
+  return entry;
 }
 
 namespace {
@@ -203,6 +224,7 @@ void Recorder::Drain(Micros now) noexcept {
   control_[kRingHead] = 0;
   for (uint32_t i = 0; i < head;) {
     const uint32_t id = ring_[i] / 16;
+    if (entries_[id].shared != nullptr) entries_[id].shared->Follow();
     Tally tally(entries_[id], now);
     for (; i < head && ring_[i] / 16 == id; ++i) {
       const auto counter = static_cast<Counter>(ring_[i] % 16);

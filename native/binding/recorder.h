@@ -42,10 +42,9 @@ inline constexpr Micros MicrosOfTicks(uint32_t ticks) {
 struct BreakerEntry {
   Breaker breaker;
   SlabSlot memory{};
-  /// Where the breaker is shared: the region, its cells there, and what this environment alone has
-  /// counted (in `memory`).
-  SharedRegion* shared = nullptr;
-  Cell* shared_hot = nullptr;
+  /// Where the breaker is shared: its record, and what this environment alone has counted (in
+  /// `memory`).
+  SharedRecord* shared = nullptr;
   Breaker local;
   /// The period as JavaScript sees it: an element of a typed array that it reads before each call.
   uint32_t* cell = nullptr;
@@ -72,7 +71,8 @@ class Recorder {
 
   /// kNoId when there is no cell left for it (AddCells) or no memory.
   uint32_t Create(const BreakerConfig& config);
-  uint32_t CreateShared(const BreakerConfig& config, SharedRegion& shared, Cell* hot, Cell* cold);
+  /// kNoId also forgets the record.
+  uint32_t CreateShared(const BreakerConfig& config, SharedRecord& record);
   void Destroy(uint32_t id);
   bool HasFreeCell() const {
     return !free_.empty() || entries_.size() < cells_.size() * kCellsPerChunk;
@@ -92,7 +92,7 @@ class Recorder {
   /// Tells the other environments if the period is another than `before`.
   static void AnnounceSince(BreakerEntry& entry, Period before) {
     if (entry.shared != nullptr && entry.breaker.period() != before) {
-      entry.shared->region.Announce();
+      entry.shared->region().Announce();
     }
     Publish(entry);
   }
@@ -105,6 +105,7 @@ class Recorder {
 
   void BeforePoll() noexcept;
   uint32_t NewEntry(const BreakerConfig& config);
+  static void OnMove(void* recorder, const SharedRecord& record);
 
   Napi::Env env_;
   const EnvClock& clock_;

@@ -1,10 +1,12 @@
 #include "binding/shared.h"
 
 #include <algorithm>
-#include <string>
+#include <cerrno>
+#include <utility>
 
 #include "binding/convert.h"
 #include "binding/waker.h"
+#include "core/breaker.h"
 
 namespace sekering {
 
@@ -15,10 +17,15 @@ bool SharedRegion::EndLeasesOfTheDead(Cell* hot) const {
   return Breaker::EndLeases(hot, dead, &region);
 }
 
+void SharedRegion::Forget(const SharedRecord* record) {
+  std::erase_if(records, [record](const auto& own) { return own.get() == record; });
+}
+
 int32_t SharedRegions::Join(const char* path) {
   auto joined = std::make_unique<SharedRegion>();
   joined->owner = this;
   const RegionError error = joined->region.Open(path);
+  if (error == RegionError::kSystem) return -(kErrnoFrom + errno);
   if (error != RegionError::kNone) return -static_cast<int32_t>(error);
   // Whoever had this participant's place before has left nothing to wait for.
   const uint32_t index = joined->region.index();
@@ -37,28 +44,33 @@ int32_t SharedRegions::Join(const char* path) {
 
 void SharedRegions::Deliver(void* shared_region) {
   auto* shared = static_cast<SharedRegion*>(shared_region);
-  SharedRegions& owner = *shared->owner;
-  // A copy, as a listener may make or drop breakers.
-  const std::vector<uint32_t> breakers = shared->breakers;
+  const SharedRegions& owner = *shared->owner;
+  // A list of its own, as a listener may make or drop breakers.
+  std::vector<uint32_t> breakers;
+  for (const auto& record : shared->records) {
+    record->Follow();
+    if (record->kind() == RecordKind::kBreaker) breakers.push_back(record->id);
+  }
   for (const uint32_t id : breakers) owner.on_news_(owner.context_, id);
 }
 
-Attached AttachRecord(Napi::Env env, SharedRegion& shared, RecordKind kind, napi_value name,
-                      const Description& description, size_t hot_cells, size_t cold_cells,
-                      napi_value stored) {
-  const std::string text = Napi::String(env, name).Utf8Value();
+Attached AttachRecord(Napi::Env env, SharedRegion& shared, RecordKey key, napi_value stored) {
+  const Attachment at = shared.region.Attach(key);
   Attached attached;
-  attached.record =
-      shared.region.Attach(static_cast<uint32_t>(kind), text, description, hot_cells, cold_cells);
-  if (attached.record.error != RegionError::kNone) {
-    attached.error = -static_cast<double>(attached.record.error);
+  if (at.error != RegionError::kNone) {
+    attached.error = -static_cast<double>(at.error);
     return attached;
   }
   Shared<double> answer;
   answer.Reset(env, stored);
-  std::copy_n(attached.record.description->begin(), std::min(answer.length(), description.size()),
+  std::copy_n(at.description->begin(), std::min(answer.length(), at.description->size()),
               answer.data());
-  if (*attached.record.description != description) attached.error = kOtherOptions;
+  if (*at.description != key.description) {
+    attached.error = kOtherOptions;
+    return attached;
+  }
+  attached.record =
+      shared.records.emplace_back(std::make_unique<SharedRecord>(shared, std::move(key), at)).get();
   return attached;
 }
 

@@ -8,24 +8,22 @@
 #include <memory>
 #include <vector>
 
-#include "core/breaker.h"
+#include "binding/shared_record.h"
 #include "core/region.h"
 
 namespace sekering {
-
-/// What a record is.
-enum class RecordKind : uint32_t { kBreaker = 1, kBulkhead, kTokenBucket, kRetryBudget };
 
 class SharedRegions;
 
 struct SharedRegion {
   Region region;
   SharedRegions* owner = nullptr;
-  /// This environment's breakers in it.
-  std::vector<uint32_t> breakers;
+  /// This environment's records in it.
+  std::vector<std::unique_ptr<SharedRecord>> records;
 
-  /// Ends the probes of participants that are dead.
+  /// Ends the probes of participants that are dead, in a breaker's record.
   bool EndLeasesOfTheDead(Cell* hot) const;
+  void Forget(const SharedRecord* record);
 };
 
 class SharedRegions {
@@ -36,7 +34,8 @@ class SharedRegions {
   SharedRegions(Napi::Env env, OnNews on_news, void* context)
       : env_(env), on_news_(on_news), context_(context) {}
 
-  /// Joins the region of this file. Its number, or minus a RegionError.
+  /// Joins the region of this file. Its number; or minus a RegionError, of kSystem minus
+  /// (kErrnoFrom + errno).
   int32_t Join(const char* path);
   SharedRegion& operator[](uint32_t handle) { return *regions_[handle]; }
 
@@ -49,21 +48,24 @@ class SharedRegions {
   std::vector<std::unique_ptr<SharedRegion>> regions_;
 };
 
-/// What functions that attach answer instead of a handle, besides minus a RegionError: the record
-/// has another description than the caller's, and JavaScript says what differs.
+/// What functions that attach answer instead of a handle, besides minus a RegionError. JavaScript
+/// has the same numbers (lib/base/regions.js, lib/base/recorder.js).
+/// First there must be more cells (addCells).
+inline constexpr double kNoCells = -100;
+/// The record has another description than the caller's, and JavaScript says what differs.
 inline constexpr double kOtherOptions = -101;
+inline constexpr double kNoMemory = -102;
+inline constexpr int32_t kErrnoFrom = 1000;
 
 struct Attached {
-  Attachment record;
+  SharedRecord* record = nullptr;
   /// 0 for none, or the function's answer.
   double error = 0;
 };
 
 /// Finds or makes the record of that kind and name; `stored`, a Float64Array, gets the description
 /// that it has.
-Attached AttachRecord(Napi::Env env, SharedRegion& shared, RecordKind kind, napi_value name,
-                      const Description& description, size_t hot_cells, size_t cold_cells,
-                      napi_value stored);
+Attached AttachRecord(Napi::Env env, SharedRegion& shared, RecordKey key, napi_value stored);
 
 }  // namespace sekering
 

@@ -1,12 +1,10 @@
 #include "binding/shared_api.h"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <string>
 
 #include "binding/breaker_config.h"
 #include "binding/convert.h"
+#include "core/shared_bulkhead.h"
 
 namespace sekering {
 
@@ -25,7 +23,23 @@ struct SharedFunctions {
 
   /// regionLayout(): the part of a region's file name that stands for its layout
   static napi_value Layout(napi_env env, napi_callback_info) {
-    return Napi::String::New(env, Region::LayoutName());
+    constexpr uint64_t kShapes[] = {
+        sizeof(BreakerMemory),
+        kProbesMax,
+        kHistoryMax,
+        kWitnessesMax,
+        kCounters,
+        kLatencyCells,
+        kHotLatencyCells,
+        kBucketsMax,
+        LastCalls::kSizeMax,
+        kConfigFields,
+        sizeof(SharedBulkheadState),
+        kIncarnations,
+        sizeof(TokenBucket),
+        sizeof(RetryBudget),
+    };
+    return Napi::String::New(env, Region::LayoutName(kShapes));
   }
 
   /// joinRegion(path): its handle, or minus a RegionError
@@ -53,22 +67,19 @@ struct SharedFunctions {
   }
 
   /// attachBreaker(handle, name, config: Float64Array, stored: Float64Array): the breaker's id, or
-  /// minus a RegionError; -100: addCells first. `stored` gets the configuration that the breaker
-  /// has.
+  /// why there is none (binding/shared.h). `stored` gets the configuration that the breaker has.
   static napi_value AttachBreaker(napi_env env, napi_callback_info info) {
     Call<4> call(env, info);
     Recorder& recorder = call.api.recorder_;
-    if (!recorder.HasFreeCell()) return ToJs(env, -100.0);
-    SharedRegion& shared = call.api.regions_[call.Uint32(0)];
+    if (!recorder.HasFreeCell()) return ToJs(env, kNoCells);
     const Description description = DescriptionOf(env, call[2]);
     const BreakerConfig config = ConfigOf(description, true);
-    const Attached attached =
-        AttachRecord(env, shared, RecordKind::kBreaker, call[1], description,
-                     Breaker::HotCells(config), Breaker::ColdCells(config), call[3]);
+    const RecordKey key{static_cast<uint32_t>(RecordKind::kBreaker), Text(env, call[1]),
+                        description, Breaker::HotCells(config), Breaker::ColdCells(config)};
+    const Attached attached = AttachRecord(env, call.api.regions_[call.Uint32(0)], key, call[3]);
     if (attached.error != 0) return ToJs(env, attached.error);
-    const Attachment& found = attached.record;
-    const uint32_t id = recorder.CreateShared(config, shared, found.hot, found.cold);
-    return id == Recorder::kNoId ? ToJs(env, -102.0) : ToJs(env, id);
+    const uint32_t id = recorder.CreateShared(config, *attached.record);
+    return id == Recorder::kNoId ? ToJs(env, kNoMemory) : ToJs(env, id);
   }
 
   /// onNews(callback(id)): called for each shared breaker that another environment has changed

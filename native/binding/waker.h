@@ -1,15 +1,11 @@
-// Brings news from other processes and threads to an environment's loop: a thread sleeps on the
-// region's signal, and wakes the loop when the signal has changed. While nothing happens it costs
-// nothing.
+// Brings news from other processes and threads to an environment's loop: the loop watches the
+// region's bell. While nothing happens it costs nothing, and it keeps nothing alive.
 
 #ifndef SEKERING_BINDING_WAKER_H_
 #define SEKERING_BINDING_WAKER_H_
 
 #include <napi.h>
 #include <uv.h>
-
-#include <atomic>
-#include <thread>
 
 #include "core/region.h"
 
@@ -25,21 +21,16 @@ class Waker {
 
  private:
   Waker(Region& region, OnNews on_news, void* context)
-      : region_(region), on_news_(on_news), context_(context), seen_(region.News()) {}
+      : region_(region), on_news_(on_news), context_(context) {}
 
-  void Run() noexcept;
-  static void OnAsync(uv_async_t* async);
+  static void OnReadable(uv_poll_t* poll, int status, int events);
   static void OnCleanup(napi_async_cleanup_hook_handle handle, void* data);
 
   Region& region_;
   OnNews on_news_;
   void* context_;
-  // Since before the thread began, so that nothing is lost until it does.
-  uint32_t seen_;
-  uv_async_t async_{};
+  uv_poll_t poll_{};
   napi_async_cleanup_hook_handle cleanup_ = nullptr;
-  std::atomic<bool> stopping_{false};
-  std::thread thread_;
 };
 
 }  // namespace sekering

@@ -124,6 +124,12 @@ class Bulkhead {
     return true;
   }
 
+  /// Has the holder have `count` here, which it acquired in memory that was given up since.
+  void Adopt(Holder holder, uint64_t count) noexcept {
+    Announce(holder.index);
+    held_[holder.index].store(Pack(holder, count));
+  }
+
   uint64_t HeldBy(Holder holder) const noexcept {
     return CountFor(held_[holder.index].load(), holder);
   }

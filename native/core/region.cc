@@ -1,78 +1,16 @@
 #include "core/region.h"
 
-#include <cerrno>
+#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <optional>
 
-#ifdef __linux__
-#include <fcntl.h>
-#include <linux/futex.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include "core/region_layout.h"
 
 namespace sekering {
-
-// Twice the records, so that a search ends soon.
-constexpr uint32_t kTableSize = 2 * 8192;
-static_assert(kRecordsMax < kTableSize / 2);
-
-constexpr uint64_t kMagic = 0x31676E6972656B65;  // "ekering1"
-constexpr size_t kPage = 4096;
-constexpr size_t kHotBytes = size_t{48} << 20;
-constexpr size_t kColdBytes = size_t{512} << 20;
-constexpr off_t kLocksAt = off_t{1} << 40;  // Beyond the file: locks need no bytes.
-
-struct RegionHeader {
-  Cell magic;
-  std::atomic<uint32_t> signal;
-  uint32_t unused;
-  Cell hot_used;   // bytes from kHotAt
-  Cell cold_used;  // bytes from kColdAt
-  Cell records;
-  Cell participants[kParticipantsMax];  // process:32 | incarnation:32
-  Cell table[kTableSize];               // offset of a record, or 0
-};
-static_assert(sizeof(RegionHeader) == (5 + kParticipantsMax + kTableSize) * sizeof(Cell));
-
-/// What is known of a record; its hot cells follow. Written once, before it can be found.
-struct Record {
-  uint64_t check;  // of all that follows
-  uint32_t kind;
-  uint32_t name_length;
-  char name[kRecordNameMax + 1];
-  Description description;
-  uint64_t hot_cells;
-  uint64_t cold_cells;
-  uint64_t cold_offset;
-};
-static_assert(sizeof(Record) % sizeof(Cell) == 0);
-
-constexpr size_t RoundUp(size_t bytes, size_t unit) {
-  return (bytes + unit - 1) / unit * unit;
-}
-
-constexpr size_t kHotAt = RoundUp(sizeof(RegionHeader), kPage);
-constexpr size_t kColdAt = kHotAt + kHotBytes;
-constexpr size_t kFileBytes = kColdAt + kColdBytes;
-
 namespace {
 
-constexpr uint64_t Hash(const void* data, size_t bytes, uint64_t hash = 0xCBF29CE484222325) {
-  const auto* p = static_cast<const unsigned char*>(data);
-  for (size_t i = 0; i < bytes; ++i) hash = (hash ^ p[i]) * 0x100000001B3;  // FNV-1a
-  return hash;
-}
-
-uint64_t CheckOf(const Record& record) {
-  constexpr size_t kFrom = offsetof(Record, kind);
-  return Hash(reinterpret_cast<const char*>(&record) + kFrom, sizeof(Record) - kFrom);
-}
-
-uint32_t PlaceOf(std::string_view name) {
+uint32_t FirstSlotOf(std::string_view name) {
   return static_cast<uint32_t>(Hash(name.data(), name.size()) % kTableSize);
 }
 
@@ -80,42 +18,37 @@ constexpr uint32_t High(uint64_t word) {
   return static_cast<uint32_t>(word >> 32);
 }
 
+// Somebody may be about to write a record that cannot be found yet: beyond what can be, this much
+// is left to him when the count of memory was lost.
+constexpr uint64_t kHotSlack = uint64_t{256} << 10;
+constexpr uint64_t kColdSlack = uint64_t{8} << 20;
+
 }  // namespace
 
-std::string Region::LayoutName() {
-  constexpr uint64_t kShape[] = {kMagic,    sizeof(RegionHeader), sizeof(Record), kLatencyCells,
-                                 kCounters, kHotLatencyCells,     kTouchedWords,  kHotBytes,
-                                 kColdBytes};
+std::string Region::LayoutName(std::span<const uint64_t> shapes) {
+  constexpr uint64_t kOwn[] = {
+      kMagic, sizeof(RegionHeader), sizeof(Record), kParticipantsMax, kHotBytes, kColdBytes};
+  const uint64_t hash = Hash(shapes.data(), shapes.size_bytes(), Hash(kOwn, sizeof kOwn));
   char name[24];
-  std::snprintf(name, sizeof name, "v1.%08x",
-                static_cast<unsigned>(Hash(kShape, sizeof kShape) & 0xFFFFFFFF));
+  std::snprintf(name, sizeof name, "v1.%08x", static_cast<unsigned>(hash & 0xFFFFFFFF));
   return name;
 }
 
-Record* Region::At(uint64_t offset) const noexcept {
-  const bool inside =
-      offset >= kHotAt && offset % sizeof(Cell) == 0 && offset <= kColdAt - sizeof(Record);
-  return inside ? reinterpret_cast<Record*>(base_ + offset) : nullptr;
+// ---- Records -----------------------------------------------------------------------------------
+
+/// The record that a place leads to; null when there is none, or place or record are damaged.
+Record* Region::RecordIn(uint32_t slot, uint64_t word) const noexcept {
+  const uint64_t offset = ValueOf<kOffsetBits>(word);
+  if (!IsSlotWord(slot, word) || offset < kHotAt || offset % sizeof(Cell) != 0 ||
+      offset > kColdAt - sizeof(Record)) {
+    return nullptr;
+  }
+  auto* record = reinterpret_cast<Record*>(base_ + offset);
+  return IsSound(*record, offset) ? record : nullptr;
 }
 
-namespace {
-
-/// Whether a record is whole. Its numbers are only used after this.
-bool IsSound(const Record* record, size_t offset) {
-  return record != nullptr && record->name_length <= kRecordNameMax &&
-         record->check == CheckOf(*record) &&
-         record->hot_cells <= (kColdAt - offset - sizeof(Record)) / sizeof(Cell) &&
-         record->cold_offset >= kColdAt && record->cold_offset <= kFileBytes &&
-         record->cold_cells <= (kFileBytes - record->cold_offset) / sizeof(Cell);
-}
-
-bool IsNamed(const Record& record, std::string_view name) {
-  return name == std::string_view(record.name, record.name_length);
-}
-
-}  // namespace
-
-Attachment Region::Found(Record* record, uint32_t kind, bool created) const noexcept {
+Attachment Region::Found(uint32_t slot, uint64_t word, uint32_t kind, bool created) const noexcept {
+  auto* record = reinterpret_cast<Record*>(base_ + ValueOf<kOffsetBits>(word));
   Attachment found;
   if (record->kind != kind) {
     found.error = RegionError::kOtherKind;
@@ -125,79 +58,178 @@ Attachment Region::Found(Record* record, uint32_t kind, bool created) const noex
   found.cold = reinterpret_cast<Cell*>(base_ + record->cold_offset);
   found.description = &record->description;
   found.created = created;
+  found.slot = slot;
+  found.word = word;
+  found.place = &header_->table[slot];
   return found;
 }
 
-Record* Region::Write(uint32_t kind, std::string_view name, const Description& description,
-                      size_t hot_cells, size_t cold_cells, RegionError* error) noexcept {
-  const size_t hot_bytes = RoundUp(sizeof(Record) + hot_cells * sizeof(Cell), 64);
-  const size_t cold_bytes = RoundUp(cold_cells * sizeof(Cell), kPage);
+Used Region::Recount() const noexcept {
+  Used used{0, 0, 0};
+  for (uint32_t slot = 0; slot < kTableSize; ++slot) {
+    const uint64_t word = header_->table[slot].load();
+    const Record* const record = RecordIn(slot, word);
+    if (record == nullptr) continue;
+    const uint64_t hot = ValueOf<kOffsetBits>(word) - kHotAt + HotBytesOf(record->hot_cells);
+    const uint64_t cold = record->cold_offset - kColdAt + ColdBytesOf(record->cold_cells);
+    used = {std::max(used.hot, hot), std::max(used.cold, cold), used.records + 1};
+  }
+  return {std::min(used.hot + kHotSlack, kHotBytes), std::min(used.cold + kColdSlack, kColdBytes),
+          std::min<uint64_t>(used.records, kRecordsMax)};
+}
+
+/// Takes memory for one more record: it begins where `before` ends.
+bool Region::Take(size_t hot_bytes, size_t cold_bytes, Used* before) noexcept {
+  uint64_t word = header_->used.load();
+  for (;;) {
+    const bool sound = Used::IsWord(word);
+    *before = sound ? Used::Of(word) : Recount();
+    const bool fits = before->records < kRecordsMax && hot_bytes <= kHotBytes - before->hot &&
+                      cold_bytes <= kColdBytes - before->cold;
+    if (!fits) return false;
+    const Used after{before->hot + hot_bytes, before->cold + cold_bytes, before->records + 1};
+    if (!header_->used.compare_exchange_weak(word, after.Word())) continue;
+    if (!sound) ++repaired_;
+    return true;
+  }
+}
+
+/// The memory of a record that nobody will find is lost, but it does not count as one.
+void Region::GiveBackRecord() noexcept {
+  uint64_t word = header_->used.load();
+  while (Used::IsWord(word) && Used::Of(word).records > 0) {
+    Used used = Used::Of(word);
+    --used.records;
+    if (header_->used.compare_exchange_weak(word, used.Word())) return;
+  }
+}
+
+Record* Region::Write(const RecordKey& key, RegionError* error) noexcept {
   *error = RegionError::kFull;
-  if (hot_cells > kHotBytes / sizeof(Cell) / 2 || cold_cells > kColdBytes / sizeof(Cell) / 2) {
+  if (key.hot_cells > kHotBytes / sizeof(Cell) / 2) return nullptr;
+  if (key.cold_cells > kColdBytes / sizeof(Cell) / 2) return nullptr;
+  const size_t hot_bytes = HotBytesOf(key.hot_cells);
+  Used before{};
+  if (!Take(hot_bytes, ColdBytesOf(key.cold_cells), &before)) return nullptr;
+  *error = RegionError::kNoSpace;
+  std::byte* const memory = base_ + kHotAt + before.hot;
+  if (!Commit(memory, hot_bytes)) {
+    GiveBackRecord();
     return nullptr;
   }
-  if (header_->records.load() >= kRecordsMax) return nullptr;
-  const uint64_t hot = header_->hot_used.fetch_add(hot_bytes);
-  if (hot > kHotBytes - hot_bytes) return nullptr;
-  const uint64_t cold = header_->cold_used.fetch_add(cold_bytes);
-  if (cold > kColdBytes - cold_bytes) return nullptr;
-  *error = RegionError::kNoSpace;
-  std::byte* const memory = base_ + kHotAt + hot;
-  if (!Commit(memory, hot_bytes)) return nullptr;
 
   auto* record = reinterpret_cast<Record*>(memory);
   std::memset(static_cast<void*>(record), 0, sizeof(Record));
-  record->kind = kind;
-  record->name_length = static_cast<uint32_t>(name.size());
-  std::memcpy(record->name, name.data(), name.size());
-  record->description = description;
-  record->hot_cells = hot_cells;
-  record->cold_cells = cold_cells;
-  record->cold_offset = kColdAt + cold;
+  record->kind = key.kind;
+  record->name_length = static_cast<uint32_t>(key.name.size());
+  std::memcpy(record->name, key.name.data(), key.name.size());
+  record->description = key.description;
+  record->hot_cells = key.hot_cells;
+  record->cold_cells = key.cold_cells;
+  record->cold_offset = kColdAt + before.cold;
   record->check = CheckOf(*record);
   *error = RegionError::kNone;
   return record;
 }
 
-Attachment Region::Attach(uint32_t kind, std::string_view name, const Description& description,
-                          size_t hot_cells, size_t cold_cells) noexcept {
+Attachment Region::Attach(const RecordKey& key) noexcept {
+  KeepPlace();
   Record* mine = nullptr;
   Attachment failed;
+  const uint32_t first = FirstSlotOf(key.name);
   for (uint32_t probe = 0; probe < kTableSize;) {
-    Cell& place = header_->table[(PlaceOf(name) + probe) % kTableSize];
-    uint64_t offset = place.load();
-    Record* const record = At(offset);
-    const bool sound = offset != 0 && IsSound(record, offset);
-    if (sound && IsNamed(*record, name)) return Found(record, kind, false);
-    if (sound) {
-      ++probe;
-      continue;
+    // The record may be behind damaged places. If there is none, the first of those is for it.
+    std::optional<uint32_t> damaged;
+    uint64_t damaged_word = 0;
+    uint32_t slot = first;
+    uint64_t word = 0;
+    for (probe = 0; probe < kTableSize; ++probe) {
+      slot = (first + probe) % kTableSize;
+      word = header_->table[slot].load();
+      if (word == SlotWord(slot, 0)) break;
+      const Record* const record = RecordIn(slot, word);
+      if (record != nullptr && IsNamed(*record, key.name)) {
+        if (mine != nullptr) GiveBackRecord();
+        return Found(slot, word, key.kind, false);
+      }
+      if (record != nullptr || damaged) continue;
+      damaged = slot;
+      damaged_word = word;
     }
-    // Free, or damaged: ours to fill.
-    if (mine == nullptr)
-      mine = Write(kind, name, description, hot_cells, cold_cells, &failed.error);
+    if (damaged) {
+      slot = *damaged;
+      word = damaged_word;
+    } else if (probe == kTableSize) {
+      break;
+    }
+    if (mine == nullptr) mine = Write(key, &failed.error);
     if (mine == nullptr) return failed;
-    const auto own = static_cast<uint64_t>(reinterpret_cast<std::byte*>(mine) - base_);
-    if (place.compare_exchange_strong(offset, own)) {
-      if (offset != 0) ++repaired_;
-      header_->records.fetch_add(1);
-      return Found(mine, kind, true);
+    const auto offset = static_cast<uint64_t>(reinterpret_cast<std::byte*>(mine) - base_);
+    const uint64_t own = SlotWord(slot, offset);
+    if (header_->table[slot].compare_exchange_strong(word, own)) {
+      if (damaged) {
+        ++repaired_;
+        Announce();
+      }
+      return Found(slot, own, key.kind, true);
     }
     // Somebody was faster: perhaps with the same name.
+    probe = 0;
   }
   failed.error = RegionError::kFull;
   return failed;
 }
 
+Attachment Region::Reattach(const RecordKey& key, const Attachment& before) noexcept {
+  Cell& place = header_->table[before.slot];
+  uint64_t word = place.load();
+  while (word != before.word) {
+    const bool taken = IsSlotWord(before.slot, word) && ValueOf<kOffsetBits>(word) != 0;
+    if (taken) return Attach(key);
+    if (!place.compare_exchange_weak(word, before.word)) continue;
+    ++repaired_;
+    break;
+  }
+  return before;
+}
+
 std::vector<RecordView> Region::Records() const {
   std::vector<RecordView> views;
-  for (const Cell& place : header_->table) {
-    const uint64_t offset = place.load(std::memory_order_relaxed);
-    Record* const record = offset == 0 ? nullptr : At(offset);
-    if (record == nullptr || !IsSound(record, offset)) continue;
+  for (uint32_t slot = 0; slot < kTableSize; ++slot) {
+    Record* const record = RecordIn(slot, header_->table[slot].load(std::memory_order_relaxed));
+    if (record == nullptr) continue;
     views.push_back({record->kind, reinterpret_cast<Cell*>(record + 1)});
   }
   return views;
+}
+
+// ---- Participants ------------------------------------------------------------------------------
+
+Region::~Region() {
+  // So that nobody rings in vain.
+  uint64_t name = bell_.name();
+  if (name != 0) header_->bells[index_].compare_exchange_strong(name, 0);
+}
+
+RegionError Region::Open(const char* path) noexcept {
+  const RegionError error = file_.Open(path);
+  if (error != RegionError::kNone) return error;
+  base_ = file_.base();
+  header_ = file_.header();
+  for (uint32_t i = 0; i < kParticipantsMax; ++i) {
+    if (!file_.TryLock(i)) continue;
+    if (!bell_.Open()) return RegionError::kSystem;
+    index_ = i;
+    process_ = RegionFile::CurrentProcess();
+    incarnation_ = IncarnationOf(i) + 1;
+    KeepPlace();
+    return RegionError::kNone;
+  }
+  return RegionError::kNoPlace;
+}
+
+bool Region::IsAlive(uint32_t participant) const noexcept {
+  return participant == index_ || file_.IsLockedByOther(participant);
 }
 
 uint32_t Region::ProcessOf(uint32_t participant) const noexcept {
@@ -208,10 +240,6 @@ uint32_t Region::IncarnationOf(uint32_t participant) const noexcept {
   return static_cast<uint32_t>(header_->participants[participant % kParticipantsMax].load());
 }
 
-uint32_t Region::News() const noexcept {
-  return header_->signal.load();
-}
-
 uint32_t Region::LiveParticipants() const noexcept {
   uint32_t live = 0;
   for (uint32_t i = 0; i < kParticipantsMax; ++i) {
@@ -220,158 +248,21 @@ uint32_t Region::LiveParticipants() const noexcept {
   return live;
 }
 
-#ifdef __linux__
-
-namespace {
-
-constexpr mode_t kMode = S_IRUSR | S_IWUSR;
-
-struct flock LockOf(uint32_t participant, short type) {
-  struct flock lock {};
-  lock.l_type = type;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = kLocksAt + participant;
-  lock.l_len = 1;
-  return lock;
-}
-
-bool IsOurs(const struct stat& status) {
-  return S_ISREG(status.st_mode) && status.st_uid == geteuid() && (status.st_mode & 077) == 0;
-}
-
-RegionError SystemError() {
-  if (errno == ENOSPC) return RegionError::kNoSpace;
-  return errno == ELOOP ? RegionError::kForeign : RegionError::kSystem;
-}
-
-}  // namespace
-
-Region::~Region() {
-  Close();
-}
-
-void Region::Close() noexcept {
-  if (base_ != nullptr) munmap(base_, kFileBytes);
-  if (fd_ >= 0) close(fd_);  // The kernel drops the lock with it.
-  base_ = nullptr;
-  fd_ = -1;
-}
-
-RegionError Region::Make(const char* path) noexcept {
-  char temporary[4096];
-  std::snprintf(temporary, sizeof temporary, "%s~%ld.XXXXXX", path, static_cast<long>(getpid()));
-  fd_ = mkostemp(temporary, O_CLOEXEC);
-  if (fd_ < 0) return SystemError();
-  RegionError error = RegionError::kNone;
-  if (fchmod(fd_, kMode) != 0 || ftruncate(fd_, kFileBytes) != 0 ||
-      fallocate(fd_, 0, 0, kHotAt) != 0) {
-    error = SystemError();
-  } else {
-    const uint64_t magic = kMagic;
-    const bool written = pwrite(fd_, &magic, sizeof magic, 0) == sizeof magic;
-    // link() does not replace: of all who race here, one gives its file the name.
-    if (!written || (link(temporary, path) != 0 && errno != EEXIST)) error = SystemError();
-  }
-  unlink(temporary);
-  close(fd_);
-  fd_ = -1;
-  return error;
-}
-
-RegionError Region::Map() noexcept {
-  struct stat status {};
-  if (fstat(fd_, &status) != 0) return SystemError();
-  if (!IsOurs(status)) return RegionError::kForeign;
-  if (static_cast<size_t>(status.st_size) != kFileBytes) return RegionError::kCorrupt;
-  void* const memory =
-      mmap(nullptr, kFileBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_, 0);
-  if (memory == MAP_FAILED) return SystemError();
-  base_ = static_cast<std::byte*>(memory);
-  header_ = reinterpret_cast<RegionHeader*>(base_);
-  return header_->magic.load() == kMagic ? RegionError::kNone : RegionError::kCorrupt;
-}
-
-RegionError Region::Join() noexcept {
-  for (uint32_t i = 0; i < kParticipantsMax; ++i) {
-    struct flock lock = LockOf(i, F_WRLCK);
-    if (fcntl(fd_, F_OFD_SETLK, &lock) != 0) continue;
-    // The place is ours for as long as the file is open.
-    Cell& place = header_->participants[i];
-    incarnation_ = static_cast<uint32_t>(place.load()) + 1;
-    place.store(uint64_t{static_cast<uint32_t>(getpid())} << 32 | incarnation_);
-    index_ = i;
-    return RegionError::kNone;
-  }
-  return RegionError::kNoPlace;
-}
-
-RegionError Region::Open(const char* path) noexcept {
-  // The file may be removed between making and opening it; somebody who does that for ever is not
-  // waited for.
-  for (int tries = 0; tries < 16; ++tries) {
-    fd_ = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd_ < 0 && errno != ENOENT) return SystemError();
-    if (fd_ < 0) {
-      const RegionError error = Make(path);
-      if (error != RegionError::kNone) return error;
-      continue;
-    }
-    const RegionError error = Map();
-    if (error == RegionError::kNone) return Join();
-    if (error != RegionError::kCorrupt) return error;
-    Unlink(path);
-    Close();
-  }
-  return RegionError::kSystem;
-}
-
-/// Removes the damaged file that is open, if the path still leads to it. All who want that lock the
-/// file first, so nobody removes the one that somebody else has put in its place.
-void Region::Unlink(const char* path) noexcept {
-  struct flock lock = LockOf(kParticipantsMax, F_WRLCK);
-  struct stat open_file {};
-  struct stat named {};
-  if (fcntl(fd_, F_OFD_SETLKW, &lock) != 0 || fstat(fd_, &open_file) != 0) return;
-  if (lstat(path, &named) != 0 || named.st_ino != open_file.st_ino) return;
-  if (unlink(path) == 0) replaced_ = true;
-}
-
-bool Region::IsAlive(uint32_t participant) const noexcept {
-  if (participant == index_) return true;
-  struct flock lock = LockOf(participant, F_WRLCK);
-  if (fcntl(fd_, F_OFD_GETLK, &lock) != 0) return true;
-  return lock.l_type != F_UNLCK;
-}
-
-bool Region::Commit(const void* memory, size_t bytes) noexcept {
-  const auto from = static_cast<const std::byte*>(memory) - base_;
-  return fallocate(fd_, 0, from, static_cast<off_t>(bytes)) == 0;
-}
-
-void Region::AwaitNews(uint32_t seen) noexcept {
-  syscall(SYS_futex, &header_->signal, FUTEX_WAIT, seen, nullptr, nullptr, 0);
+/// What others know of this participant, written, and written again where it was damaged.
+void Region::KeepPlace() noexcept {
+  Cell& participant = header_->participants[index_];
+  Cell& bell = header_->bells[index_];
+  const uint64_t own = uint64_t{process_} << 32 | incarnation_;
+  if (participant.load(std::memory_order_relaxed) != own) participant.store(own);
+  if (bell.load(std::memory_order_relaxed) != bell_.name()) bell.store(bell_.name());
 }
 
 void Region::Announce() noexcept {
-  header_->signal.fetch_add(1);
-  syscall(SYS_futex, &header_->signal, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+  KeepPlace();
+  for (uint32_t i = 1; i <= kParticipantsMax; ++i) {
+    const uint64_t name = header_->bells[(index_ + i) % kParticipantsMax].load();
+    if (name != 0) bell_.Ring(name);
+  }
 }
-
-#else
-
-Region::~Region() = default;
-RegionError Region::Open(const char*) noexcept {
-  return RegionError::kUnsupported;
-}
-bool Region::IsAlive(uint32_t) const noexcept {
-  return true;
-}
-bool Region::Commit(const void*, size_t) noexcept {
-  return true;
-}
-void Region::AwaitNews(uint32_t) noexcept {}
-void Region::Announce() noexcept {}
-
-#endif
 
 }  // namespace sekering

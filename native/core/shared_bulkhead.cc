@@ -4,8 +4,13 @@
 
 namespace sekering {
 
+void SharedBulkhead::MoveTo(Cell* hot) noexcept {
+  state_ = reinterpret_cast<SharedBulkheadState*>(hot);
+  state_->permits.Adopt(holder_, held_);
+}
+
 bool SharedBulkhead::TryAcquire() noexcept {
-  Bulkhead<kParticipantsMax>& permits = state_.permits;
+  Bulkhead<kParticipantsMax>& permits = state_->permits;
   if (permits.Correct(holder_, held_)) ++repairs_;
   if (!permits.TryAcquire(capacity_, holder_)) {
     const auto is_gone = [this](Holder holder) { return IsGone(holder); };
@@ -19,22 +24,22 @@ bool SharedBulkhead::TryAcquire() noexcept {
 
 bool SharedBulkhead::TryAcquireForLine(Micros now) noexcept {
   const bool acquired = TryAcquire();
-  state_.wanted[holder_.index].store(acquired ? 0 : static_cast<uint64_t>(now));
+  state_->wanted[holder_.index].store(acquired ? 0 : static_cast<uint64_t>(now));
   return acquired;
 }
 
 void SharedBulkhead::Release(uint64_t n) noexcept {
   for (n = std::min(n, held_); n > 0; --n) {
     --held_;
-    state_.permits.Release(holder_);
+    state_->permits.Release(holder_);
   }
-  if (state_.permits.Correct(holder_, held_)) ++repairs_;
+  if (state_->permits.Correct(holder_, held_)) ++repairs_;
 }
 
 bool SharedBulkhead::MustYield(Micros now) noexcept {
   if (now - yielded_at_ < kTurn) return false;
   for (uint32_t i = 0; i < kParticipantsMax; ++i) {
-    const uint64_t at = state_.wanted[i].load(std::memory_order_relaxed);
+    const uint64_t at = state_->wanted[i].load(std::memory_order_relaxed);
     if (at == 0 || i == holder_.index) continue;
     // The two may have read the clock in either order; what was never a time is far from now.
     const auto time = static_cast<uint64_t>(now);

@@ -34,10 +34,13 @@ class SharedBulkhead {
   static constexpr Micros kTurn = 50'000;
 
   SharedBulkhead(Cell* hot, const Region& region, uint64_t capacity) noexcept
-      : state_(*reinterpret_cast<SharedBulkheadState*>(hot)),
+      : state_(reinterpret_cast<SharedBulkheadState*>(hot)),
         region_(region),
         holder_{region.index(), region.incarnation()},
         capacity_(capacity) {}
+
+  /// It is somewhere else from now on, and this participant holds there what it held.
+  void MoveTo(Cell* hot) noexcept;
 
   bool TryAcquire() noexcept;
   /// The same for those who wait; who asks in vain is known to be waiting for a while.
@@ -48,7 +51,7 @@ class SharedBulkhead {
   /// Whether a permit that is done with must go back to all, and not to one who waits here.
   bool MustYield(Micros now) noexcept;
 
-  uint64_t InUse() const noexcept { return state_.permits.InUse(); }
+  uint64_t InUse() const noexcept { return state_->permits.InUse(); }
   /// By this participant.
   uint64_t held() const noexcept { return held_; }
   /// Damaged words that this participant has put right.
@@ -57,7 +60,7 @@ class SharedBulkhead {
  private:
   bool IsGone(Holder holder) const noexcept;
 
-  SharedBulkheadState& state_;
+  SharedBulkheadState* state_;
   const Region& region_;
   Holder holder_;
   uint64_t capacity_;

@@ -1,6 +1,7 @@
 // Processes that share a breaker: who lives, what a dead one leaves, sums, news, and damage.
 
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <fstream>
 #include <random>
@@ -31,8 +32,8 @@ struct Member {
   Member(const TemporaryPath& path, const BreakerConfig& config) {
     error = region.Open(path.c_str());
     if (error != RegionError::kNone) return;
-    found = region.Attach(kKind, "breaker", Description{}, Breaker::HotCells(config),
-                          Breaker::ColdCells(config));
+    found = region.Attach(
+        {kKind, "breaker", Description{}, Breaker::HotCells(config), Breaker::ColdCells(config)});
     error = found.error;
     if (error != RegionError::kNone) return;
     breaker = Breaker(config, found.hot, found.cold);
@@ -182,25 +183,64 @@ TEST(RegionParticipants, CountersOfFourProcessesAddUpOverRollOvers) {
   children.ExpectAllWell();
 }
 
-TEST(RegionNews, WakeWhoSleepsAndNobodySleepsOnOldNews) {
+bool IsRung(const Region& region, int wait_ms = 0) {
+  pollfd bell{region.bell_fd(), POLLIN, 0};
+  return poll(&bell, 1, wait_ms) == 1;
+}
+
+TEST(RegionNews, WakeAllWhoSleep) {
   const TemporaryPath path;
   Region region;
   ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
-  const uint32_t seen = region.News();
+  Gate gate(4);
   Children children;
   std::vector<pid_t> sleepers;
   for (int i = 0; i < 3; ++i) {
     sleepers.push_back(children.Start([&] {
       Region own;
       if (own.Open(path.c_str()) != RegionError::kNone) return false;
-      while (own.News() == seen) own.AwaitNews(seen);
-      own.AwaitNews(seen);  // Returns: there is news since.
-      return own.News() == seen + 1;
+      gate.Pass();
+      if (!IsRung(own, 30'000)) return false;
+      own.Silence();
+      return !IsRung(own);
     }));
   }
+  gate.Pass();
   for (const pid_t pid : sleepers) AwaitState(pid, 'S');
+  EXPECT_FALSE(IsRung(region));
   region.Announce();
   children.ExpectAllWell();
+  EXPECT_TRUE(IsRung(region));
+}
+
+TEST(RegionNews, ReachAsManyAsThereCanBe) {
+  const TemporaryPath path;
+  std::vector<Region> regions(kParticipantsMax);
+  for (Region& region : regions) ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
+  for (int round = 0; round < 50; ++round) regions[round].Announce();
+  for (Region& region : regions) {
+    EXPECT_TRUE(IsRung(region));
+    region.Silence();
+    EXPECT_FALSE(IsRung(region));
+  }
+}
+
+TEST(RegionNews, PassThoseWhoAreStoppedByToTheOthers) {
+  const TemporaryPath path;
+  Region region;
+  ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
+  constexpr int kStopped = 100;
+  std::vector<Region> stopped(kStopped);
+  for (Region& one : stopped) ASSERT_EQ(one.Open(path.c_str()), RegionError::kNone);
+  // Nobody of them takes what is in its queue, so that all queues are full.
+  for (int i = 0; i < 100; ++i) region.Announce();
+  Region late;
+  ASSERT_EQ(late.Open(path.c_str()), RegionError::kNone);
+  for (int i = 0; i < 100; ++i) {
+    region.Announce();
+    EXPECT_TRUE(IsRung(late));
+    late.Silence();
+  }
 }
 
 TEST(RegionThreads, RecordsAndCountsOfManyThreads) {
@@ -213,7 +253,7 @@ TEST(RegionThreads, RecordsAndCountsOfManyThreads) {
       Region region;  // A worker thread is a participant of its own.
       ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
       for (uint32_t name = 0; name < kNames; ++name) {
-        const Attachment found = region.Attach(kKind, std::to_string(name), Description{}, 8, 8);
+        const Attachment found = region.Attach({kKind, std::to_string(name), Description{}, 8, 8});
         ASSERT_EQ(found.error, RegionError::kNone);
         found.hot[0].fetch_add(1);
         region.Announce();
@@ -223,10 +263,9 @@ TEST(RegionThreads, RecordsAndCountsOfManyThreads) {
   for (std::thread& thread : threads) thread.join();
   Region region;
   ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
-  EXPECT_EQ(region.News(), kThreads * kNames);
   for (uint32_t name = 0; name < kNames; ++name) {
-    EXPECT_EQ(region.Attach(kKind, std::to_string(name), Description{}, 8, 8).hot[0].load(),
-              kThreads);
+    const RecordKey key{kKind, std::to_string(name), Description{}, 8, 8};
+    EXPECT_EQ(region.Attach(key).hot[0].load(), kThreads);
   }
 }
 

@@ -25,7 +25,7 @@ class Member {
  public:
   Member(const std::string& path, uint64_t capacity) {
     EXPECT_EQ(region_.Open(path.c_str()), RegionError::kNone);
-    const Attachment found = region_.Attach(2, "b", Description{}, SharedBulkhead::kHotCells, 0);
+    const Attachment found = region_.Attach({2, "b", Description{}, SharedBulkhead::kHotCells, 0});
     EXPECT_EQ(found.error, RegionError::kNone);
     state_ = reinterpret_cast<SharedBulkheadState*>(found.hot);
     bulkhead_.emplace(found.hot, region_, capacity);

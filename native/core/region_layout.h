@@ -1,0 +1,141 @@
+// What is where in a region's file.
+
+#ifndef SEKERING_CORE_REGION_LAYOUT_H_
+#define SEKERING_CORE_REGION_LAYOUT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "core/region.h"
+
+namespace sekering {
+
+// More than twice the records, so that a search ends soon.
+inline constexpr uint32_t kTableSize = 2 * 8192;
+static_assert(kRecordsMax < kTableSize / 2);
+
+inline constexpr uint64_t kMagic = 0x32676E6972656B65;  // "ekering2"
+inline constexpr size_t kPage = 4096;
+inline constexpr size_t kLine = 64;
+inline constexpr size_t kHotBytes = size_t{48} << 20;
+inline constexpr size_t kColdBytes = size_t{512} << 20;
+
+struct RegionHeader {
+  Cell magic;
+  Cell used;                            // Used
+  Cell participants[kParticipantsMax];  // process:32 | incarnation:32
+  Cell bells[kParticipantsMax];         // the name of each one's Doorbell, or 0
+  Cell table[kTableSize];               // SlotWord
+};
+static_assert(sizeof(RegionHeader) == (2 + 2 * kParticipantsMax + kTableSize) * sizeof(Cell));
+
+/// What is known of a record; its hot cells follow. Written once, before it can be found.
+struct Record {
+  uint64_t check;  // of all that follows
+  uint32_t kind;
+  uint32_t name_length;
+  char name[kRecordNameMax + 1];
+  Description description;
+  uint64_t hot_cells;
+  uint64_t cold_cells;
+  uint64_t cold_offset;
+};
+static_assert(sizeof(Record) % sizeof(Cell) == 0);
+
+constexpr size_t RoundUp(size_t bytes, size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+inline constexpr size_t kHotAt = RoundUp(sizeof(RegionHeader), kPage);
+inline constexpr size_t kColdAt = kHotAt + kHotBytes;
+inline constexpr size_t kFileBytes = kColdAt + kColdBytes;
+
+constexpr size_t HotBytesOf(size_t hot_cells) {
+  return RoundUp(sizeof(Record) + hot_cells * sizeof(Cell), kLine);
+}
+constexpr size_t ColdBytesOf(size_t cold_cells) {
+  return RoundUp(cold_cells * sizeof(Cell), kPage);
+}
+
+constexpr uint64_t Hash(const void* data, size_t bytes, uint64_t hash = 0xCBF29CE484222325) {
+  const auto* p = static_cast<const unsigned char*>(data);
+  for (size_t i = 0; i < bytes; ++i) hash = (hash ^ p[i]) * 0x100000001B3;  // FNV-1a
+  return hash;
+}
+
+/// A value of `kBits` bits below a check of it, by which damage shows; zeroes are damage, too. The
+/// salt makes words of different places differ.
+template <unsigned kBits>
+constexpr uint64_t Sealed(uint64_t value, uint64_t salt) {
+  uint64_t mixed = (value + 1 + (salt + 1) * 0x9E3779B97F4A7C15) * 0xBF58476D1CE4E5B9;
+  mixed = (mixed ^ mixed >> 29) * 0x94D049BB133111EB;
+  return value | (mixed ^ mixed >> 32) << kBits;
+}
+template <unsigned kBits>
+constexpr uint64_t ValueOf(uint64_t word) {
+  return word & ((uint64_t{1} << kBits) - 1);
+}
+template <unsigned kBits>
+constexpr bool IsSealed(uint64_t word, uint64_t salt) {
+  return word == Sealed<kBits>(ValueOf<kBits>(word), salt);
+}
+
+/// A place of the table: the offset of a record, or 0 for none.
+inline constexpr unsigned kOffsetBits = 32;
+constexpr uint64_t SlotWord(uint32_t slot, uint64_t offset) {
+  return Sealed<kOffsetBits>(offset, slot);
+}
+constexpr bool IsSlotWord(uint32_t slot, uint64_t word) {
+  return IsSealed<kOffsetBits>(word, slot);
+}
+
+/// How much is handed out, all in one word, so that whoever takes a part takes all of it or none.
+struct Used {
+  uint64_t hot;   // bytes from kHotAt
+  uint64_t cold;  // bytes from kColdAt
+  uint64_t records;
+
+  static constexpr unsigned kHotBits = 20;
+  static constexpr unsigned kColdBits = 18;
+  static constexpr unsigned kRecordBits = 13;
+  static constexpr unsigned kBits = kHotBits + kColdBits + kRecordBits;
+
+  constexpr uint64_t Word() const {
+    return Sealed<kBits>(records << (kHotBits + kColdBits) | cold / kPage << kHotBits | hot / kLine,
+                         kTableSize);
+  }
+  static constexpr bool IsWord(uint64_t word) {
+    const Used used = Of(word);
+    return IsSealed<kBits>(word, kTableSize) && used.hot <= kHotBytes && used.cold <= kColdBytes &&
+           used.records <= kRecordsMax;
+  }
+  static constexpr Used Of(uint64_t word) {
+    return {ValueOf<kHotBits>(word) * kLine, ValueOf<kColdBits>(word >> kHotBits) * kPage,
+            ValueOf<kRecordBits>(word >> (kHotBits + kColdBits))};
+  }
+};
+static_assert(kHotBytes / kLine < 1 << Used::kHotBits);
+static_assert(kColdBytes / kPage < 1 << Used::kColdBits);
+static_assert(kRecordsMax < 1 << Used::kRecordBits);
+
+inline uint64_t CheckOf(const Record& record) {
+  constexpr size_t kFrom = offsetof(Record, kind);
+  return Hash(reinterpret_cast<const char*>(&record) + kFrom, sizeof(Record) - kFrom);
+}
+
+/// Whether a record is whole. Its numbers are only used after this.
+inline bool IsSound(const Record& record, size_t offset) {
+  return record.name_length <= kRecordNameMax && record.check == CheckOf(record) &&
+         record.hot_cells <= (kColdAt - offset - sizeof(Record)) / sizeof(Cell) &&
+         record.cold_offset >= kColdAt && record.cold_offset <= kFileBytes &&
+         record.cold_cells <= (kFileBytes - record.cold_offset) / sizeof(Cell);
+}
+
+inline bool IsNamed(const Record& record, std::string_view name) {
+  return name == std::string_view(record.name, record.name_length);
+}
+
+}  // namespace sekering
+
+#endif  // SEKERING_CORE_REGION_LAYOUT_H_

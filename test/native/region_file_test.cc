@@ -1,0 +1,186 @@
+// Files of regions: made once by many, refused, replaced when damaged.
+
+#include "core/region_file.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "core/region.h"
+#include "support/processes.h"
+
+namespace sekering {
+namespace {
+
+Attachment Attach(Region& region, std::string name) {
+  return region.Attach({1, std::move(name), Description{}, 8, 8});
+}
+
+ino_t InodeOf(const TemporaryPath& path) {
+  struct stat status {};
+  EXPECT_EQ(stat(path.c_str(), &status), 0);
+  return status.st_ino;
+}
+
+TEST(RegionFile, IsOursAlone) {
+  const TemporaryPath path;
+  Region region;
+  ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
+  struct stat status {};
+  ASSERT_EQ(stat(path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600u);
+  EXPECT_EQ(status.st_uid, geteuid());
+  EXPECT_FALSE(region.replaced());
+  // The tables, and not the half gigabyte that they can lead to.
+  EXPECT_LT(status.st_blocks * 512, 256 << 10);
+}
+
+TEST(RegionFile, FiftyProcessesMakeOne) {
+  constexpr unsigned kProcesses = 50;
+  const TemporaryPath path;
+  Gate gate(kProcesses);
+  SharedWithChildren<std::array<std::atomic<uint32_t>, kParticipantsMax>> places;
+  Children children;
+  for (unsigned i = 0; i < kProcesses; ++i) {
+    children.Start([&] {
+      gate.Pass();
+      Region region;
+      if (region.Open(path.c_str()) != RegionError::kNone) return false;
+      (*places)[region.index()].fetch_add(1);
+      for (int name = 0; name < 20; ++name) {
+        const Attachment found = Attach(region, "name " + std::to_string(name));
+        if (found.error != RegionError::kNone) return false;
+        found.hot[0].fetch_add(1);
+        if (found.created) found.cold[0].fetch_add(1);
+      }
+      gate.Pass();  // Everybody lives until everybody has come.
+      return true;
+    });
+  }
+  children.ExpectAllWell();
+  for (unsigned i = 0; i < kProcesses; ++i) EXPECT_EQ((*places)[i].load(), 1u) << i;
+  Region region;
+  ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
+  EXPECT_EQ(region.Records().size(), 20u);
+  for (int name = 0; name < 20; ++name) {
+    const Attachment found = Attach(region, "name " + std::to_string(name));
+    EXPECT_FALSE(found.created);
+    EXPECT_EQ(found.hot[0].load(), kProcesses);
+    EXPECT_EQ(found.cold[0].load(), 1u);
+  }
+}
+
+/// Those who make a file are killed at some moment of that.
+TEST(RegionFile, WhoIsKilledWhileMakingOneLeavesNothing) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::path("/dev/shm") / ("sekering-made-" + std::to_string(getpid()));
+  fs::create_directory(folder);
+  const std::string path = folder / "region";
+  for (int round = 0; round < 100; ++round) {
+    Children children;
+    Gate gate(2);
+    const pid_t child = children.Start([&] {
+      gate.Pass();
+      for (;;) {
+        if (Region().Open(path.c_str()) != RegionError::kNone) return false;
+        unlink(path.c_str());
+      }
+    });
+    gate.Pass();
+    usleep(static_cast<useconds_t>(200 + 37 * round));
+    children.Kill(child);
+    for (const fs::directory_entry& left : fs::directory_iterator(folder)) {
+      EXPECT_EQ(left.path(), path);
+    }
+  }
+  fs::remove_all(folder);
+}
+
+TEST(RegionFile, LinksAndForeignFilesAreRefused) {
+  const TemporaryPath path;
+  const TemporaryPath other;
+  {
+    Region region;
+    ASSERT_EQ(region.Open(other.c_str()), RegionError::kNone);
+  }
+  ASSERT_EQ(symlink(other.c_str(), path.c_str()), 0);
+  EXPECT_EQ(Region().Open(path.c_str()), RegionError::kForeign);
+  for (const mode_t mode : {0644, 0660, 0601}) {
+    ASSERT_EQ(chmod(other.c_str(), mode), 0);
+    EXPECT_EQ(Region().Open(other.c_str()), RegionError::kForeign) << mode;
+  }
+  const ino_t before = InodeOf(other);
+  ASSERT_EQ(chmod(other.c_str(), 0600), 0);
+  if (geteuid() == 0) {
+    ASSERT_EQ(chown(other.c_str(), 12345, 12345), 0);
+    EXPECT_EQ(Region().Open(other.c_str()), RegionError::kForeign);
+    ASSERT_EQ(chown(other.c_str(), 0, 0), 0);
+  }
+  EXPECT_EQ(Region().Open(other.c_str()), RegionError::kNone);
+  EXPECT_EQ(InodeOf(other), before);
+}
+
+TEST(RegionFile, WhatIsNoFileIsRefused) {
+  EXPECT_NE(Region().Open("/dev/shm"), RegionError::kNone);
+  EXPECT_NE(Region().Open("/dev/null"), RegionError::kNone);
+  EXPECT_EQ(Region().Open("/dev/shm/no such folder/region"), RegionError::kSystem);
+  const TemporaryPath path;
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(Region().Open(path.c_str()), RegionError::kForeign);
+}
+
+/// Ten processes open a damaged file at once, and meet in one region.
+void ExpectHealed(const TemporaryPath& path) {
+  constexpr unsigned kProcesses = 10;
+  Gate gate(kProcesses);
+  SharedWithChildren<std::atomic<uint32_t>> replaced;
+  Children children;
+  for (unsigned i = 0; i < kProcesses; ++i) {
+    children.Start([&] {
+      gate.Pass();
+      Region region;
+      if (region.Open(path.c_str()) != RegionError::kNone) return false;
+      replaced->fetch_add(region.replaced());
+      Attach(region, "met").hot[0].fetch_add(1);
+      gate.Pass();
+      return true;
+    });
+  }
+  children.ExpectAllWell();
+  EXPECT_EQ(replaced->load(), 1u);
+  Region region;
+  ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
+  EXPECT_EQ(Attach(region, "met").hot[0].load(), kProcesses);
+}
+
+TEST(RegionDamage, ATruncatedFileIsReplaced) {
+  for (const off_t size : {0, 100, 4096, 1 << 20}) {
+    const TemporaryPath path;
+    ASSERT_EQ(Region().Open(path.c_str()), RegionError::kNone);
+    ASSERT_EQ(truncate(path.c_str(), size), 0);
+    ExpectHealed(path);
+  }
+}
+
+TEST(RegionDamage, RandomBytesAndAWrongMagicAreReplaced) {
+  std::mt19937 random(1);
+  for (const size_t count : {8, 200'000}) {
+    const TemporaryPath path;
+    ASSERT_EQ(Region().Open(path.c_str()), RegionError::kNone);
+    std::fstream file(path.c_str(), std::ios::in | std::ios::out | std::ios::binary);
+    for (size_t i = 0; i < count; ++i) file.put(static_cast<char>(random()));
+    file.close();
+    ExpectHealed(path);
+  }
+}
+
+}  // namespace
+}  // namespace sekering
