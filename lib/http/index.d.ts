@@ -4,3 +4,4 @@ export * from './health-routes';
 export * from './metrics';
 export * from './idempotency';
 export * from './problem';
+export * from './tracing';

@@ -1,0 +1,59 @@
+// A consumer of degradation, health, metrics and tracing.
+
+import { CircuitBreaker, retryable } from 'sekering';
+import { createDegradation, createHealth, healthChecks } from 'sekering/gateway';
+import {
+  createBreakerMiddleware, createHealthRouter, createMetrics, createTracing, problem, problemHandler
+} from 'sekering/http';
+import { MidtransClient } from 'sekering/midtrans';
+import { SmtpClient } from 'sekering/smtp';
+import { openStore } from 'sekering/store';
+import { SessionPool } from 'sekering/whatsapp';
+
+declare const smtp: SmtpClient;
+declare const pool: SessionPool;
+const breaker = new CircuitBreaker(async (n: number) => String(n));
+const midtrans = new MidtransClient({ serverKey: 'x' });
+const store = await openStore();
+const worker = store.outbox.createWorker({ channels: {} });
+
+const degradation = createDegradation({
+  scheme: 'levels',
+  services: { midtrans: breaker, database: async () => (await store.health()).ok },
+  rules: [{ level: 'SEVERE', services: ['database'] }],
+  features: { recommendations: 'MINOR' },
+});
+degradation.on('level', ({ from, to, reason, by }) => { [from, to, reason, by] satisfies string[]; });
+degradation.setLevel('SEVERE', { reason: 'drill' }).index satisfies number;
+degradation.setLevel(null);
+// @ts-expect-error A level by hand needs a reason.
+degradation.setLevel('SEVERE');
+// @ts-expect-error There is no such level.
+createDegradation({ features: { a: 'BAD' } });
+
+const health = createHealth({
+  checks: {
+    database: healthChecks.database(store),
+    midtrans: { ...healthChecks.ping(midtrans), timeout: 2000 },
+    smtp: healthChecks.smtp(smtp),
+    worker: healthChecks.worker(worker),
+    breakers: healthChecks.breakers(() => [breaker]),
+    cache: async ({ signal }) => ({ status: 'degraded', aborted: signal.aborted }),
+  },
+});
+(await health.check()).checks.database?.responseTimeMs satisfies number | undefined;
+
+createHealthRouter({
+  health, degradation, breakers: () => [breaker], deadLetters: store.deadLetters, sessions: pool,
+});
+createBreakerMiddleware({ prefixes: ['/api'], breaker: { timeout: 1000 } }).breakers.reset('/api');
+const load = retryable(async (id: number) => id);
+createMetrics({ health, degradation, store, worker, retries: { load, smtp } }).close();
+problemHandler({ onError: error => { error satisfies unknown; } });
+declare const res: import('node:http').ServerResponse;
+problem(res, 409, { code: 'ERR_PAYMENT_ORDER', orderId: 'a' });
+
+const tracing = createTracing();
+(await tracing.breaker(breaker)(1)) satisfies string;
+(await tracing.retry('load', async (bail, attempt) => attempt)) satisfies number;
+tracing.sender(async message => message.channel);
