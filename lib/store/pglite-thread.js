@@ -28,6 +28,9 @@ function toResult ({ names, types, rows, tag }) {
   };
 }
 
+// Shared by all threads of this process, as compiling it takes longer than all else.
+let compiled;
+
 class PgliteThread {
   #worker;
   #pending = new Map();
@@ -39,7 +42,7 @@ class PgliteThread {
    *   onEnd: () => void }} options
    */
   constructor ({ directory, onNotification, onEnd }) {
-    this.#worker = new Worker(WORKER, { workerData: { directory } });
+    this.#worker = new Worker(WORKER, { workerData: { directory, engine: compiled } });
     /** Fulfils when PGlite has started. */
     this.ready = new Promise((resolve, reject) => {
       this.#pending.set('ready', { resolve, reject });
@@ -48,7 +51,9 @@ class PgliteThread {
       if (message.channel !== undefined) onNotification(message);
       else this.#settle(message);
     });
-    this.#worker.on('error', error => { this.#end ??= failure(error); });
+    this.#worker.on('error', error => {
+      this.#end ??= failure(error, !this.#pending.has('ready'));
+    });
     this.#worker.on('exit', () => {
       this.#end ??= ended('its thread has ended');
       for (const { reject } of this.#pending.values()) reject(this.#end);
@@ -59,7 +64,8 @@ class PgliteThread {
 
   get hasEnded () { return this.#end !== undefined; }
 
-  #settle ({ isReady, id = isReady && 'ready', fault, ...answer }) {
+  #settle ({ isReady, engine, id = isReady && 'ready', fault, ...answer }) {
+    compiled ??= engine;
     const call = this.#pending.get(id);
     this.#pending.delete(id);
     // Like an idle connection, an idle thread keeps no process alive.
@@ -98,9 +104,11 @@ class PgliteThread {
 }
 
 /** What the thread threw at its end, which has lost its class on the way. */
-function failure (error) {
+function failure (error, hasStarted) {
   if (error.code === 'ERR_MISSING_PEER') return new SekeringError(error.code, error.message);
-  return ended(error.message, error);
+  if (hasStarted) return ended(error.message, error);
+  return new StoreError('ERR_STORE_UNREACHABLE',
+    `The embedded database does not start: ${error.message}`, { cause: error });
 }
 
 const ended = (why, cause) => new StoreError('ERR_STORE_UNREACHABLE',

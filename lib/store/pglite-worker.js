@@ -16,6 +16,7 @@ const { NodeFS } = require('@electric-sql/pglite/nodefs');
 
 const { serialize } = protocol;
 const PGDATA = PGlite.paths.PGDATA;
+const VERSION = '18';
 
 // As of PGlite, except that a folder is synced, and that little of the log is kept when it is cut.
 const SHORT_LOG = ['-c', 'max_wal_size=64MB', '-c', 'min_wal_size=32MB'];
@@ -63,11 +64,10 @@ class TemplateFs extends MemoryFS {
   }
 }
 
-async function open ({ directory }) {
+/** What to start PGlite with. */
+async function prepare ({ directory }) {
   if (directory === undefined) {
-    return PGlite.create({
-      fs: new TemplateFs(await loadTemplate()), startParams: IN_MEMORY,
-    });
+    return { fs: new TemplateFs(await loadTemplate()), startParams: IN_MEMORY };
   }
   const data = path.join(directory, 'data');
   // What a start left that was killed.
@@ -75,7 +75,17 @@ async function open ({ directory }) {
     if (name.startsWith('data.')) fs.rmSync(path.join(directory, name), { recursive: true });
   }
   if (!fs.existsSync(data)) unpack(await loadTemplate(), data);
-  return PGlite.create({ fs: new DurableFs(data), startParams: DURABLE });
+  const version = fs.readFileSync(path.join(data, 'PG_VERSION'), 'utf8').trim();
+  if (version !== VERSION) {
+    throw new Error(`the folder is one of PostgreSQL ${version}, and this PGlite is ${VERSION}`);
+  }
+  return { fs: new DurableFs(data), startParams: DURABLE };
+}
+
+/** The engine as it was compiled by the first thread that needed it. */
+async function compile ({ engine }) {
+  const file = path.join(path.dirname(require.resolve('@electric-sql/pglite')), 'pglite.wasm');
+  return engine ?? WebAssembly.compile(fs.readFileSync(file));
 }
 
 class Session {
@@ -138,7 +148,8 @@ class Session {
 const pick = error => Object.fromEntries(FAULT_FIELDS.map(name => [name, error[name]]));
 
 async function main () {
-  const pglite = await open(workerData);
+  const pgliteWasmModule = await compile(workerData);
+  const pglite = await PGlite.create({ ...await prepare(workerData), pgliteWasmModule });
   pglite.onNotification((channel, payload) => parentPort.postMessage({ channel, payload }));
   const session = new Session(pglite);
   let last = Promise.resolve();
@@ -152,7 +163,7 @@ async function main () {
       parentPort.postMessage(close ? { id } : { id, ...await session.run(statement) });
     });
   });
-  parentPort.postMessage({ isReady: true });
+  parentPort.postMessage({ isReady: true, engine: pgliteWasmModule });
 }
 
 main();

@@ -1,0 +1,261 @@
+'use strict';
+
+// The embedded store: nothing that was acknowledged is lost by kill -9, one process per folder, and
+// a thread that ends is started again. SEKERING_CHAOS_SECONDS kills for that long.
+
+const { fork } = require('node:child_process');
+const { on, once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const { openDatabase } = require('../../lib/store/database');
+const { lockDirectory } = require('../../lib/store/pglite-lock');
+
+const SECONDS = Number(process.env.SEKERING_CHAOS_SECONDS ?? 0);
+const KILLS_MIN = 3;
+const ACTOR = path.join(__dirname, '..', 'support', 'store-pglite-actor.js');
+const LOCKED = { code: 'ERR_STORE_DIRECTORY_LOCKED', retryable: true };
+
+jest.setTimeout(60_000 + SECONDS * 1000);
+
+const children = new Set();
+const folders = [];
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL');
+  for (const folder of folders) fs.rmSync(folder, { recursive: true });
+});
+
+function makeFolder () {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-pglite-'));
+  folders.push(folder);
+  return folder;
+}
+
+function start (task, directory, env = {}) {
+  const child = fork(ACTOR, [task, directory], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: { ...process.env, ...env },
+  });
+  children.add(child);
+  child.on('exit', () => children.delete(child));
+  return child;
+}
+
+async function kill (child) {
+  const gone = once(child, 'exit');
+  child.kill('SIGKILL');
+  await gone;
+}
+
+const later = ms => new Promise(resolve => { setTimeout(resolve, ms); });
+const random = (from, to) => from + Math.random() * (to - from);
+
+describe('kill -9', () => {
+  /** Kills a first start after so many ms. */
+  async function killStart (directory, ms, env) {
+    const child = start('write', directory, env);
+    await Promise.race([later(ms), once(child, 'exit')]);
+    await kill(child);
+  }
+
+  /** Lets it write, kills it, and tells what it had found and what it has been promised. */
+  async function killWriter (directory, count) {
+    const child = start('write', directory);
+    let found;
+    let last;
+    for await (const [message] of on(child, 'message')) {
+      found ??= message.found;
+      last = message.id ?? last ?? message.found.last;
+      if (last >= found.last + count) break;
+    }
+    child.kill('SIGKILL');
+    // What it had told before it died still comes.
+    child.on('message', ({ id }) => { last = id; });
+    await once(child, 'close');
+    return { found, last };
+  }
+
+  test('every acknowledged row is back, and a start that is killed leaves nothing', async () => {
+    const directory = path.join(makeFolder(), 'data folder');
+    const end = performance.now() + SECONDS * 1000;
+    await killStart(directory, random(0, 300));
+    await killStart(directory, random(300, 1500));
+    let promised = 0;
+    for (let kills = 0; kills < KILLS_MIN || performance.now() < end; kills++) {
+      const { found, last } = await killWriter(directory, Math.floor(random(1, 60)));
+      // At most the one row under way was written and not told.
+      expect(found.last - promised).toBeLessThanOrEqual(1);
+      expect(found.last).toBeGreaterThanOrEqual(promised);
+      expect(found.count).toBe(found.last);
+      promised = last;
+      if (SECONDS > 0) await killStart(directory, random(0, 2000));
+    }
+    // Of the starts that were killed nothing is left.
+    expect(fs.readdirSync(directory).filter(name => name.startsWith('data'))).toEqual(['data']);
+    expect(promised).toBeGreaterThanOrEqual(KILLS_MIN);
+  });
+
+  // Making the empty database takes many seconds.
+  (SECONDS > 0 ? test : test.skip)('while the very first database is made', async () => {
+    const directory = path.join(makeFolder(), 'data');
+    const env = { XDG_CACHE_HOME: makeFolder() };
+    for (let ms = 500; ms < 8000; ms += 1500) await killStart(directory, ms, env);
+    const child = start('write', directory, env);
+    const [{ found }] = await once(child, 'message');
+    expect(found).toEqual({ count: 0, last: 0 });
+    await kill(child);
+    const [cached] = fs.readdirSync(path.join(env.XDG_CACHE_HOME, 'sekering'));
+    expect(cached).toMatch(/^pglite-[\d.]+-\d+\.tar\.gz$/);
+  });
+});
+
+describe('one process per folder', () => {
+  test('a second one is refused within a second, and served once the first has gone', async () => {
+    const directory = makeFolder();
+    const child = start('write', directory);
+    await once(child, 'message');
+    const began = performance.now();
+    await expect(openDatabase({ directory })).rejects.toMatchObject({
+      ...LOCKED, message: expect.stringMatching(String(child.pid)),
+    });
+    expect(performance.now() - began).toBeLessThan(1000);
+    await kill(child);
+    const database = await openDatabase({ directory });
+    await expect(openDatabase({ directory })).rejects.toMatchObject(LOCKED);
+    await database.close();
+    await (await lockDirectory(directory)).release();
+  });
+
+  test('of many that find the lock of a dead process one gets it', async () => {
+    const directory = makeFolder();
+    const contenders = Array.from({ length: 5 }, () => start('lock', directory));
+    await Promise.all(contenders.map(child => once(child, 'message')));
+    while (contenders.length > 1) {
+      const answers = contenders.map(child => once(child, 'message'));
+      for (const child of contenders) child.send('go');
+      const locks = (await Promise.all(answers)).map(([{ lock }]) => lock);
+      expect(locks.toSorted())
+        .toEqual([...Array(locks.length - 1).fill('ERR_STORE_DIRECTORY_LOCKED'), 'mine']);
+      const [winner] = contenders.splice(locks.indexOf('mine'), 1);
+      await kill(winner);
+    }
+    await kill(contenders[0]);
+    expect(fs.readdirSync(directory)).toEqual([expect.stringMatching(/^lock\.4$/)]);
+  });
+
+  describe('the lock of a process that cannot be looked at', () => {
+    const owner = JSON.stringify({
+      host: 'elsewhere', boot: 'x', namespace: 'pid:[1]', pid: 1, begin: '1',
+    });
+
+    test('counts while it is touched', async () => {
+      const directory = makeFolder();
+      const file = path.join(directory, 'lock.7');
+      fs.writeFileSync(file, owner);
+      const touching = setInterval(() => fs.utimesSync(file, new Date(), new Date()), 50);
+      await expect(lockDirectory(directory)).rejects.toMatchObject(LOCKED);
+      clearInterval(touching);
+    });
+
+    test('is taken over when it has not been for long', async () => {
+      const directory = makeFolder();
+      const file = path.join(directory, 'lock.7');
+      fs.writeFileSync(file, owner);
+      fs.utimesSync(file, new Date(), new Date(Date.now() - 60_000));
+      const lock = await lockDirectory(directory);
+      expect(fs.readdirSync(directory)).toEqual(['lock.8']);
+      lock.release();
+    });
+
+    test('of before a restart of this machine is nobody\'s', async () => {
+      const directory = makeFolder();
+      fs.writeFileSync(path.join(directory, 'lock.7'),
+        JSON.stringify({ ...JSON.parse(owner), host: os.hostname() }));
+      (await lockDirectory(directory)).release();
+    });
+
+    test('that is damaged is nobody\'s, nor is one whose id another process has', async () => {
+      const directory = makeFolder();
+      fs.writeFileSync(path.join(directory, 'lock.7'), '{"pid');
+      (await lockDirectory(directory)).release();
+      const file = path.join(directory, 'lock.8');
+      const mine = await lockDirectory(directory);
+      const text = fs.readFileSync(path.join(directory, 'lock.9'), 'utf8');
+      expect(fs.existsSync(file)).toBe(false);
+      mine.release();
+      fs.writeFileSync(path.join(directory, 'lock.9'),
+        JSON.stringify({ ...JSON.parse(text), begin: '1' }));
+      (await lockDirectory(directory)).release();
+    });
+  });
+});
+
+describe('the thread', () => {
+  test('keeps no process alive, and a process that leaves keeps no lock', async () => {
+    const directory = makeFolder();
+    const [code] = await once(start('leave', directory), 'exit');
+    expect(code).toBe(0);
+    const database = await openDatabase({ directory });
+    await database.close();
+  });
+
+  test('is ended by a statement that takes too long, and another takes over', async () => {
+    const directory = makeFolder();
+    const warnings = [];
+    const database = await openDatabase({
+      directory, timeout: 2000, onWarning: error => warnings.push(error.code),
+    });
+    await database.query('CREATE TABLE t (x int)');
+    await database.query('INSERT INTO t VALUES (1)');
+    const heard = [];
+    let reconnected;
+    const reconnecting = new Promise(resolve => { reconnected = resolve; });
+    await database.listen('news', payload => heard.push(payload), reconnected);
+    const lost = { code: 'ERR_STORE_UNREACHABLE', retryable: true };
+    await expect(database.transaction(async client => {
+      await client.query('INSERT INTO t VALUES (2)');
+      await client.query('SELECT count(*) FROM generate_series(1, 1000000000)');
+    })).rejects.toMatchObject(lost);
+
+    expect((await database.query('SELECT x FROM t')).rows).toEqual([{ x: 1 }]);
+    await reconnecting;
+    await database.query("SELECT pg_notify('news', 'again')");
+    expect(heard).toEqual(['again']);
+    expect(warnings).toEqual(['ERR_STORE_UNREACHABLE']);
+    await database.close();
+  });
+
+  test('a folder of another version is refused', async () => {
+    const directory = makeFolder();
+    fs.mkdirSync(path.join(directory, 'data'));
+    fs.writeFileSync(path.join(directory, 'data', 'PG_VERSION'), '17\n');
+    await expect(openDatabase({ directory })).rejects.toMatchObject({
+      code: 'ERR_STORE_UNREACHABLE', retryable: false,
+      message: expect.stringMatching('PostgreSQL 17'),
+    });
+    (await lockDirectory(directory)).release();
+  });
+});
+
+test('in production it warns; old rows are cleared away, and the log is cut', async () => {
+  const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  const before = process.env.NODE_ENV;
+  process.env.NODE_ENV = 'production';
+  const database = await openDatabase({ store: 'memory' });
+  process.env.NODE_ENV = before;
+  expect(warn).toHaveBeenCalledWith(expect.stringMatching('one process'),
+    { type: 'SekeringWarning', code: 'SEKERING_PGLITE' });
+  warn.mockRestore();
+  await database.query('CREATE SCHEMA sekering');
+  await database.query('CREATE TABLE sekering.t (x int, filler text)');
+  await database.query(
+    "INSERT INTO sekering.t SELECT i, repeat('x', 1000) FROM generate_series(1, 5000) i");
+  const size = async () => (await database.query(`SELECT pg_relation_size('sekering.t')::int AS t,
+    (pg_current_wal_lsn() - redo_lsn)::int AS log FROM pg_control_checkpoint()`)).rows[0];
+  const first = await size();
+  for (let i = 0; i < 20; i++) await database.query('UPDATE sekering.t SET x = x + 1');
+  const after = await size();
+  expect(after.t).toBeLessThan(10 * first.t);
+  expect(after.log).toBeLessThan(100e6);
+  await database.close();
+});
