@@ -5,14 +5,12 @@
 
 const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
-const { isStatus, readNotification, signedEvent } = require('./payment-notification');
+const { FINAL_OUTCOMES } = require('./payment-ledger');
+const { readNotification, signedEvent } = require('./payment-notification');
 const { compare, isKnownState, readTransaction } = require('./payment-states');
 
 // Midtrans waits for 15 s, and wants to be answered within 5.
 const STATUS_TIMEOUT_MS = 4000;
-
-// Outcomes after which the same news is nothing new.
-const FINAL = new Set(['applied', 'stale', 'held', 'dismissed']);
 
 const answer = (status, outcome, orderId) => ({
   status, outcome, orderId, body: { status: outcome },
@@ -23,16 +21,18 @@ class Inbox {
   #ledger;
   #book;
   #midtrans;
+  #news;
   #maxBody;
   #confirm;
   #emit;
 
-  /** @param {object} parts { database, ledger, book, midtrans, maxBody, confirm, emit } */
-  constructor ({ database, ledger, book, midtrans, maxBody, confirm, emit }) {
+  /** @param {object} parts { database, ledger, book, midtrans, news, maxBody, confirm, emit } */
+  constructor ({ database, ledger, book, midtrans, news, maxBody, confirm, emit }) {
     this.#database = database;
     this.#ledger = ledger;
     this.#book = book;
     this.#midtrans = midtrans;
+    this.#news = news;
     this.#maxBody = maxBody;
     this.#confirm = confirm;
     this.#emit = emit;
@@ -79,27 +79,30 @@ class Inbox {
   }
 
   async #takeSigned (event, body) {
-    const { id, outcome } =
-      await this.#ledger.noteEvent(this.#database, event, 'unavailable', 'unconfirmed');
-    if (FINAL.has(outcome)) return answer(200, 'already_processed', event.orderId);
+    if (await this.#ledger.countAgain(this.#database, event.fingerprint)) {
+      return answer(200, 'already_processed', event.orderId);
+    }
     const claim = readTransaction(body);
-    const { truth, fault } = this.#confirm ? await this.#ask(claim) : { truth: claim };
+    const { truth, fault } = this.#confirm ? await this.#ask(claim, event) : { truth: claim };
     if (fault === 'other_order') {
-      const change = { outcome: 'forged', reason: fault };
-      return this.#refuse(event, await this.#ledger.closeEvent(this.#database, id, change));
+      return this.#refuse(event, await this.#record(event, 'forged', fault));
     }
     const result = await this.#database.transaction(client =>
-      this.#enter(client, { event, id, claim, truth, fault }));
+      this.#enter(client, { event, claim, truth, fault }));
     return this.#tell(result, event);
   }
 
   /** What Midtrans says of the transaction. */
-  async #ask (claim) {
-    const body = await this.#status(claim.transactionId);
-    if (body === undefined) return { fault: 'not_found' };
-    if (!isStatus(body)) throw new SekeringError('ERR_MIDTRANS_RESPONSE',
-      `Midtrans's status of ${claim.transactionId} is unreadable`);
-    const truth = readTransaction(body);
+  async #ask (claim, event) {
+    let truth;
+    try {
+      const body = await this.#status(claim.transactionId);
+      if (body === undefined) return { fault: 'not_found' };
+      truth = readTransaction(body);
+    } catch (error) {
+      await this.#record(event, 'unavailable', error?.code ?? null);
+      throw error;
+    }
     // Only the order is signed: the transaction is whatever the sender says it is.
     if (truth.orderId !== claim.orderId) return { fault: 'other_order' };
     if (truth.transactionId !== claim.transactionId) return { fault: 'other_transaction' };
@@ -111,21 +114,17 @@ class Inbox {
     const timer = clock.setTimer(() => controller.abort(new SekeringError('ETIMEDOUT',
       'Midtrans did not say in time what is true')), STATUS_TIMEOUT_MS, false);
     try {
-      return await this.#midtrans.status(id, { signal: controller.signal });
-    } catch (error) {
-      if (error?.code === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
-      throw error;
+      return await this.#news.ask(id, { signal: controller.signal });
     } finally {
       clock.clearTimer(timer);
     }
   }
 
   /** Event and order, in one transaction under the order's lock. */
-  async #enter (client, { event, id, claim, truth, fault }) {
+  async #enter (client, { event, claim, truth, fault }) {
     const order = await this.#ledger.findOrder(client, event.orderId, { lock: true });
-    if (FINAL.has(await this.#ledger.lockEvent(client, id))) {
-      return { outcome: 'already_processed' };
-    }
+    const { id, outcome: before } = await this.#ledger.noteEvent(client, event, 'unavailable');
+    if (FINAL_OUTCOMES.includes(before)) return { outcome: 'already_processed' };
     const { changed, move, fault: found } = order !== undefined && truth !== undefined
       ? await this.#book.enter(client, order, truth,
         { by: 'notification', confirmed: this.#confirm })

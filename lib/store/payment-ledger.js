@@ -6,6 +6,9 @@ const HISTORY_MAX = 100;
 const EVENTS_MAX = 1000;
 const PAGE = /^(.+)~([2-9])$/;
 
+// Outcomes after which the same news is nothing new.
+const FINAL_OUTCOMES = ['applied', 'stale', 'held', 'dismissed'];
+
 const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, currency, body, token,
   redirect_url, transaction_id, pages, asked_at, version, history, created_at, updated_at`;
 
@@ -170,8 +173,8 @@ class Ledger {
   // ---- Events ----------------------------------------------------------------------------------
 
   /**
-   * Notes that an event came. Only the first of its kind makes a row; `outcome` and `reason` are
-   * that one's.
+   * Notes that an event came. Only the first of its kind makes a row, which nobody else changes
+   * until the transaction ends; `outcome` and `reason` are that one's.
    * @returns {Promise<object>} the event as users see it
    */
   async noteEvent (client, event, outcome, reason) {
@@ -186,11 +189,12 @@ class Ledger {
     return toEvent(rows[0]);
   }
 
-  /** @returns {Promise<string>} the outcome so far, which nobody else changes now */
-  async lockEvent (client, id) {
-    const { rows } = await client.query(
-      `SELECT outcome FROM ${this.events} WHERE id = $1::bigint FOR UPDATE`, [id]);
-    return rows[0].outcome;
+  /** Counts an event whose end is known. @returns {Promise<boolean>} whether it is one */
+  async countAgain (client, fingerprint) {
+    const { rowCount } = await client.query(`UPDATE ${this.events}
+      SET times = times + 1, last_received_at = clock_timestamp()
+      WHERE fingerprint = $1 AND outcome = ANY ($2::text[])`, [fingerprint, FINAL_OUTCOMES]);
+    return rowCount === 1;
   }
 
   /** @returns {Promise<object>} the event as users see it */
@@ -225,4 +229,4 @@ const entry = (from, to, by, reason = 'NULL') => `(jsonb_strip_nulls(jsonb_build
   'to', ${to}::text, 'by', ${by}::text, 'reason', ${reason}::text)) ||
   jsonb_build_object('from', ${from}::text))`;
 
-module.exports = { Ledger, pageId };
+module.exports = { FINAL_OUTCOMES, Ledger, pageId };

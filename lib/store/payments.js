@@ -47,10 +47,10 @@ class Payments extends Emitter {
     this.#database = database;
     this.#ledger = ledger;
     this.#book = book;
-    this.#news = new News(parts);
-    this.#pages = new Pages({ ...parts, news: this.#news });
+    this.#news = parts.news = new News(parts);
+    this.#pages = new Pages(parts);
     this.#inbox = new Inbox(parts);
-    this.#review = new Review({ ...parts, news: this.#news });
+    this.#review = new Review(parts);
   }
 
   async createOrder (order, options) {

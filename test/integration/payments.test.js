@@ -1,11 +1,20 @@
 'use strict';
 
-// Payments: notifications of the Midtrans fake, forged, repeated and out of order; deferred orders;
-// reconciliation; review.
+// Orders and how they are paid: made, deferred, reconciled, reviewed. Notifications that nobody
+// should believe are in payment-notifications.test.js.
 
-const { closeAll, order } = require('../support/midtrans-helpers');
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const path = require('node:path');
+
+const { closeAll, count, keep, order } = require('../support/midtrans-helpers');
 const { listen, openShared, pay, placed, until, work } = require('../support/payment-helpers');
-const { describeEngines } = require('../support/postgres');
+const { describeEngines, sharedPostgres } = require('../support/postgres');
+
+const ACTOR = path.join(__dirname, '..', 'support', 'payment-actor.js');
+const PAGES = /^\/snap\/v1\/transactions$/;
+
+jest.setTimeout(30_000);
 
 describeEngines('payments', ({ place }) => {
   let database;
@@ -16,16 +25,27 @@ describeEngines('payments', ({ place }) => {
 
   const outcomes = answers =>
     answers.map(({ status, text }) => `${status} ${JSON.parse(text).status}`);
+  const moves = ({ history }) =>
+    history.map(({ from, to, by }) => `${from} > ${to} by ${by}`);
+  const nothing = () => {};
+  const messages = async orderId => (await database.query(`SELECT channel, status,
+    attempt_count::int AS attempts FROM ${database.schema}.notification_outbox
+    WHERE recipient = $1 ORDER BY id`, [orderId])).rows;
+  const createdBy = ({ payments }, id) => until(async () => {
+    const found = await payments.get(id);
+    return found.state === 'created' ? found : undefined;
+  });
 
   test('an order from its page to its payment; each notification several times', async () => {
     const setup = await pay(database);
     const { payments, fake, seen } = setup;
     const { order: made, queued } = await payments.open(order('first'));
     expect(queued).toBe(false);
-    expect(made).toMatchObject({
-      orderId: 'first', state: 'created', amountMinor: 1_000_000n, currency: 'IDR', held: false,
-      token: fake.orders.get('first').token, redirectUrl: expect.stringMatching(/^http/),
-      transactionId: null,
+    expect(made).toEqual({
+      orderId: 'first', state: 'created', amountMinor: 1_000_000n, refundedMinor: 0n,
+      currency: 'IDR', held: false, transactionId: null, token: fake.orders.get('first').token,
+      redirectUrl: expect.stringMatching(/^http/), createdAt: expect.any(Date),
+      updatedAt: expect.any(Date), history: expect.any(Array),
     });
     const url = await listen(payments);
     fake.choose('first');
@@ -40,7 +60,7 @@ describeEngines('payments', ({ place }) => {
     expect(paid).toMatchObject({
       state: 'paid', transactionId: fake.transactions.get('first').transaction_id,
     });
-    expect(paid.history.map(({ from, to, by }) => `${from} > ${to} by ${by}`)).toEqual([
+    expect(moves(paid)).toEqual([
       'null > unknown by order', 'unknown > created by midtrans',
       'created > pending by notification', 'pending > paid by notification',
     ]);
@@ -53,6 +73,11 @@ describeEngines('payments', ({ place }) => {
       ['pending', 'applied', 4], ['settlement', 'applied', 2],
     ]);
     expect(JSON.parse(events[1].body)).toMatchObject({ gross_amount: '10000.00' });
+    // The same order again is the same page.
+    expect(await payments.open(order('first'))).toMatchObject({
+      queued: false, order: { state: 'paid', token: made.token }
+    });
+    expect(count(fake, 'POST', PAGES)).toBe(1);
   });
 
   test('hooks run in a worker, once for each transition', async () => {
@@ -75,15 +100,421 @@ describeEngines('payments', ({ place }) => {
     await midtrans.refund('hooks-1', { amount: 4000 });
     for (const body of fake.notifications('hooks-1')) await deliver(body);
     await until(() => calls.length >= 3);
-    await midtrans.refund('hooks-1');
+    await midtrans.refund('hooks-1', { amount: 1000 });
     for (const body of fake.notifications('hooks-1')) await deliver(body);
     await until(() => calls.length >= 4);
+    expect(await setup.payments.get('hooks-1')).toMatchObject({ refundedMinor: 500_000n });
+    await midtrans.refund('hooks-1');
+    for (const body of fake.notifications('hooks-1')) await deliver(body);
+    await until(() => calls.length >= 5);
     expect(calls.toSorted()).toEqual([
       'failed hooks-2 expired created > expired true',
       'paid hooks-1 paid created > paid true',
       'refunded hooks-1 partially_refunded paid > partially_refunded true',
+      'refunded hooks-1 partially_refunded partially_refunded > partially_refunded true',
       'refunded hooks-1 refunded partially_refunded > refunded true',
     ]);
     expect(await setup.payments.get('hooks-1')).toMatchObject({ refundedMinor: 1_000_000n });
+  });
+
+  test('a hook that fails runs again, with the same transition', async () => {
+    const ids = [];
+    const setup = await pay(database, {
+      hooks: {
+        async onPaid (_, { id }, { signal }) {
+          expect(signal.aborted).toBe(false);
+          ids.push(id);
+          if (ids.length < 2) throw new Error('not now');
+        },
+      },
+    });
+    await placed(setup, 'again');
+    setup.fake.settle('again');
+    await setup.deliver(setup.fake.notifications('again', { latest: true })[0]);
+    await work(setup);
+    await until(() => ids.length >= 2);
+    expect(new Set(ids).size).toBe(1);
+    await until(async () => (await messages('again'))[0].status === 'SENT');
+  });
+
+  test('an order of an outage is queued, and made when Midtrans returns', async () => {
+    const setup = await pay(database, { midtrans: { breaker: false } });
+    const { payments, fake, deliver } = setup;
+    fake.set({ kind: 'reset' });
+    const { order: taken, queued, error } = await payments.open(order('outage'));
+    expect(taken).toMatchObject({ token: null, state: 'unknown' });
+    expect([queued, error.code]).toEqual([true, 'ERR_MIDTRANS_UNKNOWN_OUTCOME']);
+    // Asked for again, it is the same order.
+    expect(await payments.open(order('outage'))).toMatchObject({ queued: true });
+    expect(await messages('outage')).toMatchObject([{ channel: 'MIDTRANS_ORDER' }]);
+    await work(setup);
+    fake.set(null);
+    expect(await createdBy(setup, 'outage')).toMatchObject({
+      token: fake.orders.get('outage').token
+    });
+    fake.choose('outage');
+    fake.settle('outage');
+    await deliver(fake.notifications('outage', { latest: true })[0]);
+    expect(await payments.get('outage')).toMatchObject({ state: 'paid' });
+    expect(fake.orders.size).toBe(1);
+  });
+
+  test('nothing was sent: queued; the worker waits for the breaker, and uses no attempt',
+    async () => {
+      const setup = await pay(database, {
+        midtrans: {
+          retry: { retries: 0 },
+          breaker: { resetTimeout: 1000, volumeThreshold: 1, errorThresholdPercentage: 1 },
+        },
+      });
+      const { payments, fake, midtrans } = setup;
+      fake.set({ kind: 'error', status: 503 });
+      await expect(midtrans.status('any')).rejects.toThrow();
+      expect(midtrans.breaker.opened).toBe(true);
+      const { order: taken, error } = await payments.open(order('shut'));
+      expect([taken.state, error.code]).toEqual(['queued', 'EOPENBREAKER']);
+      const worker = setup.outbox.createWorker({ channels: payments.senders(), pollInterval: 20 });
+      keep({ close: () => worker.stop() });
+      const paused = once(worker, 'paused');
+      await worker.start();
+      expect(await paused).toEqual(['MIDTRANS_ORDER']);
+      expect(await messages('shut')).toMatchObject([{ attempts: 0 }]);
+      fake.set(null);
+      await createdBy(setup, 'shut');
+      await until(async () => (await messages('shut'))[0].status === 'SENT');
+      expect(await messages('shut')).toMatchObject([{ attempts: 1 }]);
+    });
+
+  // The page is there, but its token is lost: the customer gets another page of the same order.
+  test.each(['drop', 'mute'])('the answer with the token is lost (%s)', async kind => {
+    const setup = await pay(database, { midtrans: { timeout: 300 } });
+    const { payments, fake, deliver } = setup;
+    const id = `lost-${kind}`;
+    fake.set({ kind, on: 'createTransaction', times: 1 });
+    const opened = await payments.open(order(id));
+    await work(setup);
+    const made = opened.queued ? await createdBy(setup, id) : opened.order;
+    expect([...fake.orders.keys()]).toEqual([id, `${id}~2`]);
+    expect(made).toMatchObject({ orderId: id, token: fake.orders.get(`${id}~2`).token });
+    fake.choose(`${id}~2`);
+    fake.settle(`${id}~2`);
+    const [body] = fake.notifications(`${id}~2`, { latest: true });
+    expect(await deliver(body)).toMatchObject({ outcome: 'applied', orderId: id });
+    expect(await payments.get(id)).toMatchObject({ state: 'paid' });
+    expect(await payments.events(id)).toHaveLength(1);
+    // An id that only looks like a page's is nobody's.
+    expect(await payments.get(`${id}~3`)).toBeUndefined();
+  });
+
+  test('the customer has begun to pay on a page that we know nothing of', async () => {
+    const setup = await pay(database);
+    const { payments, fake, midtrans } = setup;
+    await midtrans.createTransaction(order('landed'));
+    fake.choose('landed');
+    await payments.defer(order('landed'), { reason: { ambiguous: true } });
+    await work(setup);
+    await until(async () => (await payments.get('landed')).state === 'pending');
+    expect(fake.orders.size).toBe(1);
+    await until(async () => (await messages('landed'))[0].status === 'SENT');
+  });
+
+  test('an order that Midtrans refuses has failed', async () => {
+    const setup = await pay(database, { hooks: { onFailed: nothing } });
+    const { payments, fake } = setup;
+    fake.set({ kind: 'error', status: 400 });
+    await expect(payments.open(order('refused'))).rejects
+      .toMatchObject({ code: 'ERR_MIDTRANS_REFUSED' });
+    await payments.defer(order('refused-later'));
+    await work(setup);
+    const failed = await until(async () => {
+      const found = await payments.get('refused-later');
+      return found.state === 'failed' ? found : undefined;
+    });
+    expect(failed.history.at(-1)).toMatchObject({
+      from: 'queued', to: 'failed', by: 'midtrans', reason: expect.stringContaining('400'),
+    });
+    expect(await payments.get('refused')).toMatchObject({ state: 'failed' });
+    await until(async () => (await messages('refused-later'))
+      .some(({ channel, status }) => channel === 'MIDTRANS_ORDER' && status === 'DLQ'));
+    // Whoever has mended it can try again.
+    fake.set(null);
+    expect(await payments.open(order('refused'))).toMatchObject({ order: { state: 'created' } });
+  });
+
+  test('an order is taken in with the caller\'s transaction, or not at all', async () => {
+    const { payments } = await pay(database);
+    await expect(database.transaction(async client => {
+      await payments.defer(order('rolled-back'), { client });
+      throw new Error('no');
+    })).rejects.toThrow('no');
+    expect(await payments.get('rolled-back')).toBeUndefined();
+    expect(await messages('rolled-back')).toEqual([]);
+    await database.transaction(client => payments.defer(order('committed'), { client }));
+    expect(await payments.get('committed')).toMatchObject({ state: 'queued' });
+    expect(await messages('committed')).toMatchObject([{ status: 'PENDING' }]);
+  });
+
+  test('an order again: the same amount, and what is known by now', async () => {
+    const { payments } = await pay(database);
+    const given = { orderId: 'known', amountMinor: 5n, currency: 'USD' };
+    await payments.createOrder({ ...given, state: 'unknown' });
+    await expect(payments.createOrder({ ...given, amountMinor: 6n })).rejects
+      .toMatchObject({ code: 'ERR_PAYMENT_ORDER' });
+    await expect(payments.createOrder({ ...given, currency: 'IDR' })).rejects
+      .toMatchObject({ code: 'ERR_PAYMENT_ORDER' });
+    const made = await payments.createOrder({ ...given, token: 't', redirectUrl: 'https://a.b/' });
+    expect(made).toMatchObject({ state: 'created', token: 't', redirectUrl: 'https://a.b/' });
+    expect(await payments.createOrder({ ...given, state: 'unknown' })).toEqual(made);
+    expect(moves(made)).toEqual(['null > unknown by order', 'unknown > created by order']);
+  });
+
+  test('two transactions of one order that are both paid: held', async () => {
+    const setup = await pay(database, { midtrans: { fake: { uniqueOrders: false } } });
+    const { payments, fake, deliver, seen } = setup;
+    await placed(setup, 'double');
+    fake.settle('double');
+    const [first] = fake.notifications('double', { latest: true });
+    fake.choose('double');
+    fake.settle('double');
+    const [second] = fake.notifications('double', { latest: true });
+    expect(await deliver(first)).toMatchObject({ outcome: 'applied' });
+    expect(await deliver(second)).toMatchObject({ outcome: 'held' });
+    expect(seen.held).toEqual(['paid_twice']);
+    expect(await payments.get('double')).toMatchObject({ state: 'paid', held: true });
+    expect(await payments.review('double', 'apply', { by: 'bob', reason: 'refunded by hand' }))
+      .toMatchObject({ state: 'paid', held: false });
+  });
+
+  test('without confirm, the notification itself is believed, step by step', async () => {
+    const setup = await pay(database, { payments: { confirm: false } });
+    const { payments, fake, deliver } = setup;
+    await placed(setup, 'trusting');
+    fake.settle('trusting');
+    const asked = count(fake, 'GET', /status$/);
+    for (const body of fake.notifications('trusting', { order: 'reversed' })) await deliver(body);
+    expect(await payments.get('trusting')).toMatchObject({ state: 'paid', held: false });
+    fake.settle('trusting', 'deny');
+    expect(await deliver(fake.notifications('trusting', { latest: true })[0]))
+      .toMatchObject({ outcome: 'held' });
+    expect(count(fake, 'GET', /status$/)).toBe(asked);
+  });
+
+  describe('reconciliation', () => {
+    const age = (id, hours) => database.query(`UPDATE ${database.schema}.payment_orders
+      SET asked_at = asked_at - $2::float8 * interval '1 hour' WHERE order_id = $1`, [id, hours]);
+    const reconcile = ({ payments }) => payments.reconcile({ olderThan: 0, limit: 1000 });
+
+    beforeEach(() => database.query(`DELETE FROM ${database.schema}.payment_transactions;`)
+      .then(() => database.query(`DELETE FROM ${database.schema}.payment_orders`)));
+
+    test('what was never notified is found out', async () => {
+      const setup = await pay(database);
+      const { payments, fake, deliver } = setup;
+      for (const id of ['silent-1', 'silent-2', 'silent-3']) await placed(setup, id);
+      fake.settle('silent-1');
+      fake.settle('silent-2', 'expire');
+      expect(await payments.reconcile()).toEqual({ checked: 0, changed: 0, failed: 0 });
+      expect(await reconcile(setup)).toEqual({ checked: 3, changed: 3, failed: 0 });
+      const states = (await payments.list({ search: 'silent' })).map(({ state }) => state);
+      expect(states).toEqual(['pending', 'expired', 'paid']);
+      expect(await reconcile(setup)).toEqual({ checked: 1, changed: 0, failed: 0 });
+      // What comes late is known already.
+      const answers = [];
+      for (const body of fake.notifications('silent-1')) answers.push(await deliver(body));
+      expect(answers.map(({ outcome }) => outcome)).toEqual(['stale', 'already_processed']);
+      expect(await payments.events('silent-1')).toMatchObject([
+        { source: 'status', outcome: 'applied' }, { source: 'notification', outcome: 'stale' },
+      ]);
+    });
+
+    test('no transaction: the order waits until its page can no longer be used', async () => {
+      const setup = await pay(database, { hooks: { onFailed: nothing } });
+      const { payments } = setup;
+      await payments.open(order('unused'));
+      const expiry = { page_expiry: { duration: 2, unit: 'hours' } };
+      await payments.open({ ...order('unused-short'), ...expiry });
+      for (const id of ['unused', 'unused-short']) await age(id, 2.9);
+      expect(await reconcile(setup)).toEqual({ checked: 2, changed: 0, failed: 0 });
+      for (const id of ['unused', 'unused-short']) await age(id, 0.2);
+      expect(await reconcile(setup)).toEqual({ checked: 2, changed: 1, failed: 0 });
+      expect(await payments.get('unused-short')).toMatchObject({ state: 'expired' });
+      await age('unused', 21.8);
+      expect(await reconcile(setup)).toEqual({ checked: 1, changed: 0, failed: 0 });
+      await age('unused', 0.2);
+      expect(await reconcile(setup)).toEqual({ checked: 1, changed: 1, failed: 0 });
+      expect(await payments.get('unused')).toMatchObject({ state: 'expired' });
+      expect(await messages('unused')).toMatchObject([{ channel: 'PAYMENT_HOOK' }]);
+    });
+
+    test('an unknown order is asked for again, and never called failed', async () => {
+      const setup = await pay(database, { midtrans: { retry: { retries: 0 } } });
+      const { payments, fake, seen } = setup;
+      // As if the process had died before Midtrans was asked.
+      await payments.createOrder({
+        orderId: 'died', amountMinor: 1_000_000, body: order('died'), state: 'unknown',
+      });
+      fake.set({ kind: 'error', status: 503 });
+      expect(await reconcile(setup)).toEqual({ checked: 1, changed: 0, failed: 1 });
+      expect(seen.warning).toMatchObject([{ code: 'ERR_MIDTRANS_SERVER' }]);
+      expect(await payments.get('died')).toMatchObject({ state: 'unknown' });
+      fake.set(null);
+      for (let i = 0; i < 2; i += 1) await reconcile(setup);
+      expect(await messages('died')).toMatchObject([{ channel: 'MIDTRANS_ORDER' }]);
+      await work(setup);
+      await createdBy(setup, 'died');
+    });
+
+    test('several at once share the orders', async () => {
+      const setup = await pay(database);
+      for (let i = 0; i < 20; i += 1) {
+        await setup.payments.createOrder({ orderId: `share-${i}`, amountMinor: 1_000_000 });
+      }
+      const all = await Promise.all([1, 2, 3].map(() =>
+        setup.payments.reconcile({ olderThan: 60_000 })));
+      expect(all.map(({ checked }) => checked)).toEqual([0, 0, 0]);
+      await database.query(`UPDATE ${database.schema}.payment_orders
+        SET updated_at = updated_at - interval '1 hour'`);
+      const shared = await Promise.all([1, 2, 3].map(() =>
+        setup.payments.reconcile({ olderThan: 60_000 })));
+      expect(shared.reduce((sum, { checked }) => sum + checked, 0)).toBe(20);
+      expect(count(setup.fake, 'GET', /status$/)).toBe(20);
+    });
+  });
+
+  test('lists by page, state and part of an id', async () => {
+    const { payments } = await pay(database);
+    for (let i = 0; i < 7; i += 1) {
+      await payments.createOrder({ orderId: `list_${i}`, amountMinor: 1n });
+    }
+    const ids = async filter => (await payments.list({ search: 'list_', ...filter }))
+      .map(({ orderId }) => orderId.slice(5)).join('');
+    expect(await ids()).toBe('6543210');
+    expect(await ids({ limit: 3 })).toBe('654');
+    expect(await ids({ limit: 3, before: 'list_4' })).toBe('321');
+    expect(await ids({ state: 'paid' })).toBe('');
+    expect(await ids({ state: 'created', held: false })).toBe('6543210');
+    // Neither % nor _ stands for others.
+    expect(await ids({ search: 'list%' })).toBe('');
+    expect(await ids({ search: 'ist-' })).toBe('');
+  });
+
+  test('what is wrong is said at the door', async () => {
+    const { payments, outbox } = await pay(database);
+    const made = { orderId: 'wrong', amountMinor: 1_000_000 };
+    const calls = [
+      () => payments.createOrder(), () => payments.createOrder({ ...made, orderId: 'a b' }),
+      () => payments.createOrder({ ...made, amountMinor: 0 }),
+      () => payments.createOrder({ ...made, amountMinor: 1.5 }),
+      () => payments.createOrder({ ...made, amountMinor: '5' }),
+      () => payments.createOrder({ ...made, currency: 'idr' }),
+      () => payments.createOrder({ ...made, state: 'paid' }),
+      () => payments.createOrder({ ...made, state: 'queued' }),
+      () => payments.createOrder({ ...made, token: '' }),
+      () => payments.createOrder({ ...made, body: order('another') }),
+      () => payments.createOrder({ ...made, body: order('wrong', 20_000) }),
+      () => payments.createOrder(made, { client: {} }),
+      () => payments.get('../x'), () => payments.list({ state: 'lost' }),
+      () => payments.list({ limit: 0 }), () => payments.list({ order: 1 }),
+      () => payments.reconcile({ olderThan: -1 }), () => payments.handleNotification({}),
+      () => payments.review('wrong', 'apply', {}), () => payments.review('wrong', 'yes', {}),
+    ];
+    for (const call of calls) {
+      await expect(call()).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+    }
+    await expect(payments.open({})).rejects.toMatchObject({ code: 'ERR_INVALID_INPUT' });
+    expect(await payments.get('wrong')).toBeUndefined();
+    const { createPayments } = require('../../lib/store/payments');
+    for (const options of [{ midtrans: {} }, { maxBody: 1 }, { confirm: 1 }, { hooks: { on: 1 } },
+      { hooks: { onPaid: 1 } }, { hook: {} }]) {
+      expect(() => createPayments({ database, outbox, options }))
+        .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
+    }
+    const bare = createPayments({ database, outbox });
+    expect(await bare.createOrder({ orderId: 'bare', amountMinor: 1 }))
+      .toMatchObject({ held: false });
+    await expect(bare.handleNotification('{}')).rejects
+      .toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'payments.midtrans' });
+  });
+});
+
+describe('payments, a process that is killed', () => {
+  let database;
+  let url;
+
+  beforeAll(async () => {
+    url = await (await sharedPostgres()).createDatabase();
+    database = await openShared({ url });
+    await database.query('CREATE TABLE effects (order_id text)');
+  });
+  afterEach(closeAll);
+  afterAll(() => database.close());
+
+  const effects = async orderId => (await database.query(
+    'SELECT FROM effects WHERE order_id = $1', [orderId])).rowCount;
+
+  async function killed (options) {
+    const child = spawn(process.execPath, [ACTOR, JSON.stringify({ url, ...options })],
+      { stdio: ['ignore', 'ignore', 'inherit'] });
+    keep({ close: () => child.kill('SIGKILL') });
+    const [, signal] = await once(child, 'exit');
+    expect(signal).toBe('SIGKILL');
+  }
+
+  test.each(['asked', 'made', 'settled'])('while it makes a deferred order (%s)', async crash => {
+    const setup = await pay(database);
+    const { payments, fake } = setup;
+    const id = `killed-${crash}`;
+    await payments.defer(order(id));
+    await killed({ midtrans: fake.url, crash });
+    await work(setup);
+    const made = await until(async () => {
+      const found = await payments.get(id);
+      return found.state === 'created' ? found : undefined;
+    });
+    // A page whose token died with the process is replaced; nobody can pay on it.
+    const pages = crash === 'made' ? [id, `${id}~2`] : [id];
+    expect([...fake.orders.keys()]).toEqual(pages);
+    expect(made.token).toBe(fake.orders.get(pages.at(-1)).token);
+  });
+
+  test.each([['status', false], ['settled', true]])(
+    'while it takes a notification (%s)', async (crash, done) => {
+      const setup = await pay(database, { hooks: { onPaid: () => {} } });
+      const { payments, fake, deliver } = setup;
+      const id = `notified-${crash}`;
+      await placed(setup, id);
+      fake.settle(id);
+      const [notification] = fake.notifications(id, { latest: true });
+      await killed({ midtrans: fake.url, crash, notification });
+      expect(await payments.get(id)).toMatchObject({ state: done ? 'paid' : 'created' });
+      // Midtrans was not answered, and comes again.
+      expect(await deliver(notification)).toMatchObject({
+        status: 200, outcome: done ? 'already_processed' : 'applied',
+      });
+      const { rowCount } = await database.query(`SELECT FROM ${database.schema}.notification_outbox
+        WHERE channel = 'PAYMENT_HOOK' AND recipient = $1`, [id]);
+      expect(rowCount).toBe(1);
+      // The hook runs in this process, so that the next one finds nothing to do.
+      await work(setup);
+      await until(async () => (await setup.outbox.list({ channel: 'PAYMENT_HOOK', search: id }))
+        .every(({ status }) => status === 'SENT'));
+    });
+
+  // What a hook has done is not undone: it runs again if nobody knows that it has ended.
+  test('while it runs a hook', async () => {
+    const onPaid = ({ orderId }) =>
+      database.query('INSERT INTO effects (order_id) VALUES ($1)', [orderId]);
+    const setup = await pay(database, { hooks: { onPaid } });
+    const { fake, deliver } = setup;
+    await placed(setup, 'hooked');
+    fake.settle('hooked');
+    await deliver(fake.notifications('hooked', { latest: true })[0]);
+    await killed({ midtrans: fake.url, crash: 'hook' });
+    expect(await effects('hooked')).toBe(1);
+    await work(setup);
+    await until(async () => await effects('hooked') === 2);
+    await until(async () => (await setup.outbox.list({ channel: 'PAYMENT_HOOK', search: 'hooked' }))
+      .every(({ status }) => status === 'SENT'));
+    expect(await effects('hooked')).toBe(2);
   });
 });
