@@ -1,0 +1,152 @@
+'use strict';
+
+// Where room ends: places for participants, space on the disk, memory. Each end is a clear error,
+// and those who are there already go on.
+
+const { spawnSync } = require('node:child_process');
+
+const { failure } = require('../../lib/base/regions');
+const {
+  all, cleanUp, newNamespace, startProcess, startProcesses
+} = require('../support/shared-peers');
+
+jest.setTimeout(60_000);
+afterEach(cleanUp);
+
+const options = more => ({
+  scope: 'host', namespace: newNamespace(), name: 'upstream', timeout: false,
+  resetTimeout: 60_000, ...more
+});
+const make = (context, given) => context.make(given);
+
+test('256 participants hear of each other; the next is refused until one has left', async () => {
+  const given = options();
+  const [first, many, last, late] = await startProcesses(4);
+  await first.run(make, given);
+  await many.run((context, { scope, namespace }) => {
+    const native = context.require('../../lib/base/native');
+    const { fileOf } = context.require('../../lib/base/regions');
+    for (let i = 0; i < 254; i++) native.joinRegion(fileOf(scope, namespace));
+  }, given);
+  await last.run(make, given);
+  await expect(late.run(make, given)).rejects.toMatchObject({
+    code: 'ERR_REGION_PARTICIPANTS', message: expect.stringContaining('256 participants')
+  });
+  await first.run(({ breaker }) => breaker.open());
+  await last.run(context => context.until(() => context.breaker.opened));
+  await many.kill();
+  await late.run(make, given);
+  await last.run(({ breaker }) => breaker.close());
+  await all([first, late], context => context.until(() => context.breaker.closed));
+});
+
+/** Runs `code` by a shell that sets the limits; what it prints. */
+function limited (shell, code) {
+  const program = `
+    const { CircuitBreaker, regions } = require(${JSON.stringify(require.resolve('../../lib'))});
+    const fs = require('node:fs');
+    const namespace = ${JSON.stringify(newNamespace())};
+    const make = name => new CircuitBreaker(async ms => {
+      if (ms < 0) throw new Error('refused');
+      await new Promise(resolve => { setTimeout(resolve, ms); });
+    }, { scope: 'host', namespace, name, consecutiveFailures: 1, timeout: false });
+    const left = () => fs.readdirSync('/dev/shm').filter(name => name.endsWith(namespace));
+    (async () => {
+      let result;
+      ${code}
+      console.log(JSON.stringify(result));
+    })().finally(() => regions.remove(namespace));`;
+  const { status, signal, stdout, stderr } = spawnSync('unshare',
+    ['--mount', 'sh', '-c', `${shell} && exec "$0" -e "$1"`, process.execPath, program],
+    { encoding: 'utf8', timeout: 30_000 });
+  if (status !== 0) throw new Error(`${signal ?? status}: ${stderr}`);
+  return JSON.parse(stdout);
+}
+
+const ATTEMPT = `
+  const attempt = name => {
+    try {
+      return make(name);
+    } catch (error) {
+      return { code: error.code, message: error.message };
+    }
+  };`;
+const withDisk = size => `mount -t tmpfs -o size=${size} tmpfs /dev/shm`;
+// Without the right to mount, a user can still limit how long a file may be.
+const canMount = spawnSync('unshare', ['--mount', 'true']).status === 0;
+const whoMayMount = canMount ? test : test.skip;
+
+describe('a full disk (needs the right to mount one)', () => {
+  whoMayMount('too small for a region: none is made, and nothing left', () => {
+    expect(limited(withDisk('64k'), `${ATTEMPT}
+      const { code } = attempt('a');
+      result = [code, left()];`)).toEqual(['ERR_REGION_NO_SPACE', []]);
+  });
+
+  whoMayMount('too small for all breakers: those that found room go on', () => {
+    const { refused, ...rest } = limited(withDisk('300k'), `${ATTEMPT}
+      const breakers = [];
+      let next;
+      while ((next = attempt('n' + breakers.length)) instanceof CircuitBreaker) breakers.push(next);
+      const again = attempt('one more').code;
+      await Promise.all(breakers.flatMap(one => [0, 1, 30, 200].map(ms => one.fire(ms))));
+      await Promise.all(breakers.map(one => one.fire(-1).catch(() => {})));
+      const { fires, successes, failures } = breakers.at(-1).stats;
+      result = { refused: next, again, many: breakers.length > 10, fires, successes, failures,
+        opened: breakers.every(breaker => breaker.opened) };`);
+    expect(refused).toEqual({
+      code: 'ERR_REGION_NO_SPACE', message: expect.stringContaining('no space left')
+    });
+    expect(rest).toEqual({
+      again: 'ERR_REGION_NO_SPACE', many: true, fires: 5, successes: 4, failures: 1, opened: true
+    });
+  });
+});
+
+test('a process that may not have long files is told why', () => {
+  const { status, stdout } = spawnSync('sh', ['-c', 'ulimit -f 1000 && exec "$0" -e "$1"',
+    process.execPath, `
+      const { CircuitBreaker } = require(${JSON.stringify(require.resolve('../../lib'))});
+      try {
+        new CircuitBreaker(async () => {}, ${JSON.stringify(options())});
+      } catch ({ code, message }) {
+        console.log(code, message);
+      }`], { encoding: 'utf8', timeout: 30_000 });
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/^ERR_REGION_SYSTEM The shared region .* cannot be opened \(EFBIG\)/);
+});
+
+test('a process that may have no more files is told why', async () => {
+  const peer = await startProcess();
+  const outcome = await peer.run((context, given) => {
+    const fs = context.require('node:fs');
+    context.make({ ...given, scope: 'instance' }); // All code is loaded.
+    const open = [];
+    const { execFileSync } = context.require('node:child_process');
+    execFileSync('prlimit', ['--pid', String(process.pid), '--nofile=64']);
+    try {
+      for (;;) open.push(fs.openSync('/dev/null'));
+    } catch {
+      // Now there are none.
+    }
+    try {
+      context.make(given);
+    } catch ({ code, message }) {
+      return [code, message];
+    } finally {
+      open.forEach(fd => fs.closeSync(fd));
+    }
+    return context.breaker.state;
+  }, options());
+  expect(outcome).toEqual(['ERR_REGION_SYSTEM', expect.stringContaining('(EMFILE)')]);
+  await peer.run(make, options());
+});
+
+test('whatever native code answers has an error with a code', () => {
+  const answers = [1, 2, 3, 4, 5, 6, 7, 8, 102, 1024];
+  const errors = answers.map(answer => failure(-answer, '/dev/shm/file'));
+  expect(errors.map(({ code }) => code)).toEqual(['ERR_REGION_SYSTEM', 'ERR_REGION_CORRUPT',
+    'ERR_REGION_FOREIGN', 'ERR_REGION_PARTICIPANTS', 'ERR_REGION_FULL', 'ERR_REGION_NO_SPACE',
+    'ERR_NAME_TAKEN', 'ERR_SCOPE_UNSUPPORTED', 'ERR_REGION_MEMORY', 'ERR_REGION_SYSTEM']);
+  for (const { message } of errors) expect(message).toContain('/dev/shm/file');
+});
