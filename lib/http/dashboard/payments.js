@@ -10,6 +10,7 @@ import {
 
 const LIST_MS = 10_000;
 const PAGE = 50;
+const ORDER_ID = /^[\w.~-]{1,50}$/;
 
 const TONES = {
   queued: 'warn', created: 'info', unknown: 'warn', pending: 'info', authorize: 'info',
@@ -85,14 +86,38 @@ function Details ({ api, orderId, turn }) {
       <h4>History</h4><${Timeline} history=${data.order.history} />
       <h4>Notifications</h4>
       ${data.events.length === 0 ? html`<p class="quiet">None has come.</p>`
-        : html`<ul class="rows inner">${data.events.map(event => html`<${Notice} key=${event.id}
-          event=${event} />`)}</ul>`}`}
+        : html`<${Notices} events=${data.events} />`}`}
   </div>`;
 }
 
-function Order ({ order, api, turn, mayOperate, notify, reload }) {
-  const [open, setOpen] = useState(false);
+const Notices = ({ events }) => html`<ul class="rows inner">${events.map(event => html`<${Notice}
+  key=${event.id} event=${event} />`)}</ul>`;
+
+/** Buttons that end a holding, if there is one and this token may. */
+function Decide ({ orderId, api, onDone }) {
   const [decision, setDecision] = useState(undefined);
+  return html`${Object.entries(DECISIONS).map(([name, [word]]) => html`<button key=${name}
+      class="small" onClick=${() => setDecision(name)} aria-label=${`${word} ${orderId}`}>
+      ${word} …</button>`)}
+    ${decision && html`<${Review} api=${api} orderId=${orderId} decision=${decision}
+      onClose=${() => setDecision(undefined)} onDone=${onDone} />`}`;
+}
+
+/** What is held of an order that nobody has told us of: it is in no list. */
+function Stray ({ api, orderId, mayOperate, onDone }) {
+  const { data } = usePoll(signal => api.get(`payments/${piece(orderId)}/events`, {}, signal),
+    LIST_MS, [api, orderId]);
+  const events = data?.events ?? [];
+  if (!events.some(({ outcome }) => outcome === 'held')) return null;
+  return html`<div class="letter" data-stray=${orderId}><div class="row">
+    <${Badge} tone="warn">held<//><span class="grow"><b><${Text}>${orderId}<//></b> is none of our
+    orders, but there are notifications of it.</span>
+    ${mayOperate && html`<${Decide} orderId=${orderId} api=${api} onDone=${onDone} />`}</div>
+    <${Notices} events=${events} /></div>`;
+}
+
+function Order ({ order, api, turn, mayOperate, onDone }) {
+  const [open, setOpen] = useState(false);
   const { orderId, state, amountMinor, currency, held, updatedAt } = order;
   return html`<li class="letter ${held ? 'held' : ''}" data-order=${orderId}><div class="row">
     <${Badge} tone=${TONES[state] ?? 'info'}>${words(state)}<//>
@@ -102,16 +127,10 @@ function Order ({ order, api, turn, mayOperate, notify, reload }) {
     <span class="quiet"><${Ago} at=${updatedAt} /></span>
     <button class="small" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}
       aria-label=${`History of ${orderId}`}>${open ? 'Less' : 'History'}</button>
-    ${held && mayOperate && Object.entries(DECISIONS).map(([name, [word]]) => html`<button
-      key=${name} class="small" onClick=${() => setDecision(name)}
-      aria-label=${`${word} ${orderId}`}>${word} …</button>`)}
+    ${held && mayOperate && html`<${Decide} orderId=${orderId} api=${api}
+      onDone=${() => onDone(orderId)} />`}
     </div>
     ${open && html`<${Details} api=${api} orderId=${orderId} turn=${turn} />`}
-    ${decision && html`<${Review} api=${api} orderId=${orderId} decision=${decision}
-      onClose=${() => setDecision(undefined)} onDone=${() => {
-        notify(`Order ${orderId} is reviewed`);
-        reload();
-      }} />`}
   </li>`;
 }
 
@@ -125,6 +144,10 @@ export function Payments ({ api, turns, mayOperate, notify }) {
     api.get('payments', { ...settled, before, limit: PAGE }, signal), LIST_MS,
   [api, turns.payments, settled, before]);
   const orders = data?.payments ?? [];
+  const done = orderId => {
+    notify(`Order ${orderId} is reviewed`);
+    reload();
+  };
   return html`<section aria-labelledby="payments-title" class="wide" data-part="payments">
     <h2 id="payments-title">Payments</h2>
     <div class="filters" role="search" aria-label="Payments">
@@ -140,10 +163,13 @@ export function Payments ({ api, turns, mayOperate, notify }) {
       </label>
     </div>
     <${Problem} error=${error} what="Payments could not be read" />
-    ${data && orders.length === 0 && html`<${Empty}>No payments.<//>`}
+    ${data && orders.length === 0 && html`<${Empty}>No payments.<//>
+      ${ORDER_ID.test(settled.search) && html`<${Stray} key=${settled.search} api=${api}
+        orderId=${settled.search} mayOperate=${mayOperate}
+        onDone=${() => done(settled.search)} />`}`}
     <ul class="rows">${orders.map(order => html`<${Order} key=${order.orderId} order=${order}
-      api=${api} turn=${turns.payments} mayOperate=${mayOperate} notify=${notify}
-      reload=${reload} />`)}</ul>
+      api=${api} turn=${turns.payments} mayOperate=${mayOperate}
+      onDone=${done} />`)}</ul>
     <${Pages} pages=${pages} setPages=${setPages} rows=${orders} idOf=${row => row.orderId} />
   </section>`;
 }

@@ -1,0 +1,372 @@
+'use strict';
+
+/* global document, getComputedStyle, innerWidth, window */
+
+// The dashboard in real Chromium, over a real admin API and a store on PostgreSQL.
+
+const { chromium } = require('playwright-core');
+
+const { CircuitBreaker } = require('../..');
+const { createDegradation } = require('../../lib/gateway/degradation');
+const { createAdminRouter, createDashboardRouter, createEventStream } = require('../../lib/http');
+const { openStore } = require('../../lib/store');
+const { serve } = require('../support/http-helpers');
+const { closeAll, order, start: startMidtrans } = require('../support/midtrans-helpers');
+const { closeShared, sharedPostgres } = require('../support/postgres');
+
+const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+  '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const OPERATOR = 'operator-token-0123456789';
+const READER = 'reader-token-0123456789';
+const EVIL = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>';
+
+jest.setTimeout(30_000);
+
+let browser;
+let server;
+let store;
+let fake;
+let breaker;
+let degradation;
+let events;
+let tab;
+let requests;
+let complaints;
+
+beforeAll(async () => {
+  const midtrans = await startMidtrans();
+  fake = midtrans.fake;
+  store = await openStore({
+    url: await (await sharedPostgres()).createDatabase(), payments: { midtrans: midtrans.client },
+  });
+  breaker = new CircuitBreaker(async fail => {
+    if (fail) throw new Error('down');
+  }, { name: `midtrans ${EVIL}`, resetTimeout: 600_000 });
+  degradation = createDegradation({
+    services: { midtrans: breaker }, features: { reports: 'NORMAL' }, hysteresis: 0,
+  });
+  await degradation.start();
+  const breakers = () => [breaker];
+  events = createEventStream({ breakers, degradation, store });
+  const report = async ({ format }) =>
+    format === 'html' ? '<h1>Report</h1>' : { breakers: [{ name: breaker.name, calls: 12 }] };
+  server = await serve(createDashboardRouter(), createAdminRouter({
+    breakers, degradation, store, events, report,
+    health: { check: async () => ({ status: 'healthy', checks: {} }) },
+    tokens: [{ token: OPERATOR, name: 'Ani', role: 'operate' },
+      { token: READER, name: 'Budi', role: 'read' }],
+  }));
+  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGS });
+}, 60_000);
+
+afterAll(async () => {
+  await browser?.close();
+  events?.close();
+  degradation?.stop();
+  breaker?.shutdown();
+  await server?.close();
+  await store?.close();
+  await closeAll();
+  await closeShared();
+}, 30_000);
+
+beforeEach(async () => {
+  complaints = [];
+  requests = [];
+  breaker.reset();
+  degradation.setLevel(null);
+  tab = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  tab.setDefaultTimeout(10_000);
+  tab.on('request', request => requests.push(request.url()));
+  tab.on('pageerror', error => complaints.push(error.message));
+  tab.on('console', message => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+  });
+});
+
+// Nothing from elsewhere, nothing that the content policy had to stop, nothing run that was shown.
+afterEach(async () => {
+  expect(await tab.evaluate(() => window.hurt)).toBeUndefined();
+  await tab.close();
+  expect(complaints).toEqual([]);
+  expect(requests.filter(url => !url.startsWith(server.url) && !url.startsWith('blob:')))
+    .toEqual([]);
+});
+
+async function enter (view = 'overview', token = OPERATOR) {
+  await tab.goto(`${server.url}/dashboard#${view}`);
+  await tab.getByLabel('Access token').fill(token);
+  await tab.keyboard.press('Enter');
+  await tab.getByText('live', { exact: true }).waitFor();
+}
+
+const part = name => tab.locator(`[data-part="${name}"]`);
+const card = () => tab.getByRole('article');
+const dialog = () => tab.getByRole('dialog');
+const letter = (recipient, reason = 'mailbox full') => store.deadLetters.add(
+  { channel: 'EMAIL', recipient, subject: `Ticket ${recipient}`, body: EVIL }, reason,
+  { kind: 'EFULL' });
+
+describe('the files', () => {
+  test('are served with a strict policy, cached by their content, and read only', async () => {
+    const page = await fetch(`${server.url}/dashboard/`);
+    expect(page.status).toBe(200);
+    const policy = page.headers.get('content-security-policy');
+    expect(policy).toMatch("default-src 'none'; script-src 'self'; style-src 'self'; ");
+    expect(policy).not.toMatch('unsafe');
+    expect(page.headers.get('x-content-type-options')).toBe('nosniff');
+    const html = await page.text();
+    expect(html).not.toMatch(/<script>|<style|\son\w+=|\sstyle=|https?:/);
+    const etag = page.headers.get('etag');
+    const again = await fetch(`${server.url}/dashboard/`, { headers: { 'if-none-match': etag } });
+    expect(again.status).toBe(304);
+    const bare = await fetch(`${server.url}/dashboard`, { redirect: 'manual' });
+    expect([bare.status, bare.headers.get('location')]).toEqual([308, 'dashboard/']);
+    for (const path of ['nothing', 'package.json', '..%2fadmin-auth.js', 'vendor/', 'index.html']) {
+      expect((await fetch(`${server.url}/dashboard/${path}`)).status).toBe(404);
+    }
+    const posted = await fetch(`${server.url}/dashboard/`, { method: 'POST' });
+    expect([posted.status, posted.headers.get('allow')]).toEqual([405, 'GET, HEAD']);
+  });
+});
+
+describe('the token', () => {
+  test('is asked for, refused when wrong, kept for the tab, and forgotten at the end', async () => {
+    await tab.goto(`${server.url}/dashboard/`);
+    const field = tab.getByLabel('Access token');
+    await field.fill('wrong-token-0123456789');
+    await tab.keyboard.press('Enter');
+    await tab.getByRole('alert').filter({ hasText: 'This token is not valid.' }).waitFor();
+    // What Chromium says of an answer of 401.
+    expect(complaints.splice(0)).toEqual([expect.stringMatching('401')]);
+    await field.fill(OPERATOR);
+    await tab.keyboard.press('Enter');
+    await tab.getByText('Ani').waitFor();
+    await tab.reload();
+    await tab.getByText('Ani').waitFor();
+    await tab.getByRole('button', { name: 'Log out' }).click();
+    await field.waitFor();
+    expect(await tab.evaluate(() => [window.sessionStorage.length, window.localStorage.length,
+      document.cookie])).toEqual([0, 0, '']);
+    expect(requests.join()).not.toMatch(OPERATOR);
+  });
+
+  test('that may only read is offered nothing to change', async () => {
+    await letter('reader@example.com');
+    await enter('overview', READER);
+    await card().waitFor();
+    expect(await tab.getByRole('button', { name: /Reset/ }).count()).toBe(0);
+    await tab.getByRole('link', { name: 'Messages' }).click();
+    await part('dlq').getByText('reader@example.com').first().waitFor();
+    expect(await tab.getByRole('button', { name: /Retry|Delete/ }).count()).toBe(0);
+    await store.deadLetters.purge();
+  });
+});
+
+describe('breakers', () => {
+  test('change as one looks on, in words as well, and are reset', async () => {
+    await enter();
+    await card().getByText('Closed', { exact: true }).waitFor();
+    await breaker.fire(true).catch(() => {});
+    await card().getByText('Open', { exact: true }).waitFor();
+    await card().getByText('calls are refused').waitFor();
+    expect(await part('announcer').textContent()).toMatch(/is open|DEGRADED/);
+    await part('events').getByText('is open').first().waitFor();
+    await tab.getByRole('banner').getByText('1 open').waitFor();
+    expect(await tab.title()).toMatch('(1 open)');
+    // Charts have a text for those who do not see them.
+    await card().getByRole('img', { name: /Error rate, now 100 %/ }).waitFor();
+    expect(await card().locator('canvas').count()).toBe(2);
+
+    await card().getByRole('button', { name: /Reset/ }).click();
+    await card().getByText('Closed', { exact: true }).waitFor();
+    expect(breaker.opened).toBe(false);
+    await tab.getByRole('link', { name: 'Audit' }).click();
+    await part('audit').getByText('breaker.reset').first().waitFor();
+  });
+
+  test('names are text', async () => {
+    await enter();
+    expect(await card().getByRole('heading').textContent()).toBe(breaker.name);
+    expect(await tab.locator('img[src=x]').count()).toBe(0);
+    await tab.getByRole('link', { name: 'Report' }).click();
+    await part('report').getByText(breaker.name).waitFor();
+    const [download] = await Promise.all([tab.waitForEvent('download'),
+      tab.getByRole('button', { name: 'Save as HTML' }).click()]);
+    expect(download.suggestedFilename()).toMatch(/^reliability-.*\.html$/);
+  });
+});
+
+test('the level is set with a reason, by keyboard alone', async () => {
+  await enter();
+  const severe = part('degradation').getByRole('button', { name: /SEVERE/ });
+  await severe.focus();
+  await tab.keyboard.press('Enter');
+  await dialog().waitFor();
+  // The dialog holds the focus, and Escape leaves it.
+  await tab.keyboard.press('Escape');
+  expect(await dialog().count()).toBe(0);
+  await severe.focus();
+  await tab.keyboard.press('Enter');
+  await dialog().getByLabel(/Reason/).fill('moving house');
+  await tab.keyboard.press('Enter');
+  await part('degradation').getByText('moving house').waitFor();
+  expect(degradation.snapshot()).toMatchObject({
+    level: { name: 'SEVERE' }, reason: 'moving house', by: 'Ani',
+  });
+  await tab.getByRole('banner').getByText('SEVERE').waitFor();
+  await part('degradation').getByText('off', { exact: true }).waitFor();
+  await tab.getByRole('button', { name: 'Back to automatic' }).click();
+  await dialog().getByLabel(/Reason/).fill('moved');
+  await dialog().getByRole('button', { name: /Follow/ }).click();
+  await tab.getByRole('banner').getByText('NORMAL').waitFor();
+});
+
+test('every step can be reached by keyboard, and shows where one is', async () => {
+  await enter();
+  await card().waitFor();
+  await tab.evaluate(() => document.activeElement.blur());
+  const seen = [];
+  for (let i = 0; i < 16; i++) {
+    await tab.keyboard.press('Tab');
+    const [name, outline] = await tab.evaluate(() => {
+      const { activeElement: element } = document;
+      return [element.getAttribute('aria-label') ?? element.textContent.trim(),
+        getComputedStyle(element).outlineStyle];
+    });
+    seen.push(name);
+    if (name !== '') expect(outline).toBe('solid');
+  }
+  expect(seen[0]).toBe('Skip to content');
+  for (const name of ['Log out', 'Messages', 'Audit']) expect(seen).toContain(name);
+  expect(seen.some(name => name.startsWith('Reset midtrans'))).toBe(true);
+  for (const role of ['banner', 'navigation', 'main']) {
+    expect(await tab.getByRole(role).count()).toBe(1);
+  }
+});
+
+test('a connection that is lost shows, and comes back by itself', async () => {
+  await enter();
+  await card().waitFor();
+  await tab.context().setOffline(true);
+  await tab.getByText('not connected').waitFor();
+  await tab.getByRole('alert').filter({ hasText: 'could not be read' }).first().waitFor();
+  await tab.context().setOffline(false);
+  await tab.getByText('live', { exact: true }).waitFor();
+  await tab.getByRole('alert').waitFor({ state: 'detached' });
+  for (const text of complaints.splice(0)) expect(text).toMatch('ERR_INTERNET_DISCONNECTED');
+});
+
+describe('dead letters', () => {
+  const rows = () => part('dlq').locator('[data-letter]');
+
+  test('come up by themselves, are shown as text, and are tried again', async () => {
+    await enter('messages');
+    await part('dlq').getByText('No dead letters.').waitFor();
+    const { id } = await letter(EVIL, `550 ${EVIL} \u202e\u0000`.replace('\0', ''));
+    const row = rows().filter({ hasText: 'Ticket' });
+    await row.waitFor();
+    expect(await row.textContent()).toContain(EVIL);
+    expect(await row.textContent()).toContain('\\u{202e}');
+    await row.getByRole('button', { name: /Details/ }).click();
+    expect(await row.getByRole('region', { name: 'Text' }).textContent()).toBe(EVIL);
+    await row.getByRole('button', { name: /Retry/ }).click();
+    await part('dlq').getByText('No dead letters.').waitFor();
+    expect(await store.outbox.get(id)).toMatchObject({ status: 'PENDING' });
+  });
+
+  test('are found, chosen, retried at a rate, and deleted only when that is meant', async () => {
+    const letters = [];
+    for (const name of ['ani', 'budi', 'citra']) letters.push(await letter(`${name}@example.com`));
+    const [ani, budi, citra] = letters;
+    await enter('messages');
+    await rows().nth(2).waitFor();
+    await part('dlq').getByLabel('Find').fill('budi');
+    await rows().nth(1).waitFor({ state: 'detached' });
+    expect(await rows().count()).toBe(1);
+    await part('dlq').getByLabel('Find').fill('');
+    await rows().nth(2).waitFor();
+    await tab.getByLabel(`Choose message ${ani.id}`).check();
+    await tab.getByLabel(`Choose message ${budi.id}`).check();
+    await tab.getByRole('button', { name: 'Retry 2 chosen …' }).click();
+    await dialog().getByLabel(/per second/).fill('2');
+    await dialog().getByRole('button', { name: 'Retry' }).click();
+    await rows().nth(1).waitFor({ state: 'detached' });
+    expect(await store.deadLetters.list()).toMatchObject([{ id: citra.id }]);
+
+    await tab.getByRole('button', { name: 'Delete all 1 …' }).click();
+    await dialog().getByLabel(/Reason/).fill('test');
+    await dialog().getByRole('button', { name: 'Delete for good' }).click();
+    // The box has to be ticked first.
+    expect(await store.deadLetters.count()).toBe(1);
+    await dialog().getByLabel(/Yes, delete/).check();
+    await dialog().getByRole('button', { name: 'Delete for good' }).click();
+    await part('dlq').getByText('No dead letters.').waitFor();
+    expect(await store.deadLetters.count()).toBe(0);
+  });
+});
+
+test('a payment that is held is looked at and decided', async () => {
+  await store.payments.open(order('FILM-1'));
+  fake.choose('FILM-1');
+  fake.settle('FILM-1');
+  await store.query(`UPDATE ${store.schema}.payment_orders SET amount_minor = 900000`);
+  const [notification] = fake.notifications('FILM-1', { latest: true });
+  await enter('payments');
+  const row = tab.locator('[data-order="FILM-1"]');
+  await row.getByText('created').waitFor();
+  expect(await store.payments.handleNotification(JSON.stringify(notification)))
+    .toMatchObject({ outcome: 'held' });
+  await row.getByText('held', { exact: true }).waitFor();
+  expect(await row.textContent()).toContain('IDR 9,000');
+  await row.getByRole('button', { name: /History/ }).click();
+  await row.getByRole('button', { name: 'Body' }).click();
+  const body = await row.getByRole('region', { name: /Body/ }).textContent();
+  expect(body).toContain('"gross_amount":"10000.00"');
+  expect(body).not.toContain(notification.signature_key);
+  await row.getByRole('button', { name: 'Apply FILM-1' }).click();
+  await dialog().getByLabel(/Reason/).fill('seen at the bank');
+  await dialog().getByRole('button', { name: 'Apply' }).click();
+  await row.getByText('paid', { exact: true }).first().waitFor();
+  expect(await store.payments.get('FILM-1')).toMatchObject({ state: 'paid', held: false });
+});
+
+test.each(['light', 'dark'])('fits a narrow screen and can be read, %s', async colorScheme => {
+  await tab.emulateMedia({ colorScheme });
+  await tab.setViewportSize({ width: 360, height: 740 });
+  const { id } = await letter('a-quite-long-address-of-somebody@a-quite-long-host.example.com');
+  breaker.open();
+  await enter();
+  for (const name of ['Overview', 'Messages', 'Payments', 'Report', 'Audit']) {
+    await tab.getByRole('link', { name }).click();
+    await tab.getByRole('heading', { level: 2 }).first().waitFor();
+    if (name === 'Messages') await part('dlq').locator(`[data-letter="${id}"]`).waitFor();
+    expect(await tab.evaluate(() => document.documentElement.scrollWidth - innerWidth))
+      .toBeLessThanOrEqual(0);
+    expect(await tab.evaluate(faintTexts)).toEqual([]);
+  }
+  await store.deadLetters.purge();
+});
+
+/** Texts whose contrast with what is behind them is below 4.5 : 1. Runs in the page. */
+function faintTexts () {
+  const read = text => text.match(/[\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = element => {
+    for (let e = element; e !== null; e = e.parentElement) {
+      const colour = read(getComputedStyle(e).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const words = [...document.querySelectorAll('body *')].filter(element =>
+    element.checkVisibility() && [...element.childNodes].some(node =>
+      node.nodeType === 3 && node.textContent.trim() !== ''));
+  return words.filter(element => {
+    if (Number(getComputedStyle(element).opacity) < 1) return !element.disabled;
+    const [a, b] = [light(read(getComputedStyle(element).color)), light(ground(element))];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+  }).map(element => `${element.textContent.trim()} (${getComputedStyle(element).color})`);
+}
