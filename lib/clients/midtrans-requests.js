@@ -47,12 +47,16 @@ const judgeRefund = key => body => {
   return refunds.some(refund => refund?.refund_key === key) ? 'done' : 'again';
 };
 
-/** A Snap page. GET status knows nothing of it until the customer has chosen how to pay. */
+/**
+ * A Snap page. GET status knows nothing of it until the customer has chosen how to pay. Nothing is
+ * built on Snap heeding the key; where it does, a lost token comes back.
+ */
 function snapRequest (body) {
   const json = readBody('createTransaction', body);
+  const path = '/snap/v1/transactions';
   return {
     operation: 'createTransaction', orderId: body.transaction_details.order_id, method: 'POST',
-    path: '/snap/v1/transactions', json, mutating: true, core: false
+    path, json, mutating: true, core: false, idempotencyKey: idempotencyKey(path, json)
   };
 }
 
