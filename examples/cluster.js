@@ -10,9 +10,9 @@ const http = require('node:http');
 const { CircuitBreaker, regions } = require('sekering');
 
 const WORKERS = 4;
-const REQUESTS_PER_PHASE = 400;
+const REQUESTS_PER_PHASE = 200;
 const AT_ONCE = 4;
-const OUTAGE_MS = 2000;
+const OUTAGE_MS = 1000;
 const NAMESPACE = `example-${cluster.isPrimary ? process.pid : process.env.PRIMARY}`;
 
 // Of a worker's connections to its upstream.
@@ -46,7 +46,7 @@ function serve () {
     scope: process.env.SCOPE, // All that makes one breaker of four.
     namespace: NAMESPACE,
     consecutiveFailures: 10,
-    resetTimeout: 500
+    resetTimeout: 250
   });
   http.createServer((request, response) => {
     breaker.fire().then(() => response.writeHead(200), () => response.writeHead(503))
@@ -102,7 +102,7 @@ async function measure (scope) {
   const calls = upstream.calls;
 
   upstream.down = false;
-  const recoversBy = performance.now() + 10 * OUTAGE_MS;
+  const recoversBy = performance.now() + 20 * OUTAGE_MS;
   const after = await customers(service.port,
     (asked, answers) => answers[200] >= REQUESTS_PER_PHASE || performance.now() > recoversBy);
   await service.stop();
