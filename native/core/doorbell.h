@@ -7,7 +7,7 @@
 // random, so that nobody else can take it first; participants find it in the region.
 //
 // Abstract names are those of a network namespace. Who shares the memory, but not the network, is
-// not woken: he learns what has happened at his next call, as one does who was stopped meanwhile.
+// not woken: he learns what has happened when he makes calls.
 
 #ifndef SEKERING_CORE_DOORBELL_H_
 #define SEKERING_CORE_DOORBELL_H_

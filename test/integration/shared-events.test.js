@@ -2,8 +2,10 @@
 
 // Every environment hears of every transition, once and in order, whoever caused it.
 
+const { spawnSync } = require('node:child_process');
+
 const {
-  all, cleanUp, newNamespace, startProcesses, startThreads
+  all, cleanUp, newNamespace, startProcess, startProcesses, startThreads
 } = require('../support/shared-peers');
 
 jest.setTimeout(30_000);
@@ -76,6 +78,26 @@ test('who comes later hears of what happens then', async () => {
   expect(await late.run(({ breaker }) => breaker.opened)).toBe(true);
   await first.run(({ breaker }) => breaker.close());
   expect(await heard([late], 1)).toEqual([['close']]);
+});
+
+const canUnshare = spawnSync('unshare', ['--net', 'true']).status === 0;
+const whoMayUnshare = canUnshare ? test : test.skip;
+
+whoMayUnshare('in another network (needs the right to make one): by one\'s own calls', async () => {
+  const given = options('host');
+  const [first, late] = await startProcesses(2);
+  const apart = await startProcess({ execPath: 'unshare', execArgv: ['--net', process.execPath] });
+  await all([first, apart], make, given);
+  await first.run(({ breaker }) => breaker.open());
+  // A call that is on its way when the circuit opens may pass; the one after it may not.
+  expect(await apart.run(context => context.fire(1, true))).toBeLessThanOrEqual(1);
+  expect(await apart.run(context => context.fire(2, true))).toBe(0);
+  expect(await heard([apart], 1)).toEqual([['open']]);
+  // What it does itself, the others see in the same way.
+  await late.run(make, given);
+  await apart.run(({ breaker }) => breaker.close());
+  await late.run(context => context.fire(1, true));
+  expect(await late.run(context => context.fire(1, true))).toBe(1);
 });
 
 test('a ramp ends without an event, also for who came during it', async () => {

@@ -81,8 +81,9 @@ class Peer {
   }
 }
 
-async function startProcess () {
-  const child = fork(PEER, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+/** @param {object} [options] of fork */
+async function startProcess (options) {
+  const child = fork(PEER, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], ...options });
   const peer = new Peer(child, message => child.send(message, () => {}));
   await peer.ready;
   return peer;
@@ -95,7 +96,7 @@ async function startThread () {
   return peer;
 }
 
-const startProcesses = many => Promise.all(Array.from({ length: many }, startProcess));
+const startProcesses = many => Promise.all(Array.from({ length: many }, () => startProcess()));
 const startThreads = many => Promise.all(Array.from({ length: many }, startThread));
 
 /** Runs the same in all of them. */
