@@ -11,46 +11,112 @@ const MS_PER_SECOND = 1000;
 // Breakers come and go; the new ones are looked for this often.
 const SCAN_MS = 1000;
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const BOUNDS_MS = SECONDS.map(seconds => seconds * MS_PER_SECOND);
 const REASONS = { EOPENBREAKER: 'open', ETIMEDOUT: 'timeout', ESEMLOCKED: 'busy' };
 
 const stateOf = breaker => (breaker.opened ? 2 : Number(breaker.halfOpen));
-const codeOf = error => (CircuitBreaker.isOurError(error) ? error.code : undefined);
+
+const reasonOf = error =>
+  (CircuitBreaker.isOurError(error) && REASONS[error.code]) || 'failure';
+
+/** What is counted under one name. */
+class Counts {
+  constructor () {
+    this.results = { success: 0, failure: 0, timeout: 0, rejected: 0 };
+    this.fallbacks = { open: 0, timeout: 0, busy: 0, failure: 0 };
+    // Calls by the first bound that they were within; the last place is of all slower ones.
+    this.latencies = new Array(SECONDS.length + 1).fill(0);
+    this.latencyMs = 0;
+  }
+
+  end (result, ms) {
+    this.results[result] += 1;
+    this.latencyMs += ms;
+    let i = 0;
+    while (i < BOUNDS_MS.length && ms > BOUNDS_MS[i]) i += 1;
+    this.latencies[i] += 1;
+  }
+
+  get failures () { return this.results.failure + this.results.timeout; }
+
+  get activations () { return Object.values(this.fallbacks).reduce((sum, n) => sum + n, 0); }
+
+  /** Takes over what a breaker has counted before anybody listened. */
+  add ({ successes, failures, timeouts, rejects, semaphoreRejections, fallbacks }) {
+    this.results.success += successes;
+    this.results.failure += failures - timeouts;
+    this.results.timeout += timeouts;
+    this.results.rejected += rejects + semaphoreRejections;
+    this.fallbacks.failure += fallbacks;
+  }
+}
+
+/** Listeners of a group, whose events begin with the key; they count into `countsOf(key)`. */
+function listenersOf (countsOf) {
+  // A call that timed out, or found no place, is told of as a failure besides.
+  let told;
+  return {
+    success: (key, value, ms) => countsOf(key).end('success', ms),
+    timeout: (key, error) => { told = { error, result: 'timeout' }; },
+    semaphoreLocked: (key, error) => { told = { error, result: 'rejected' }; },
+    failure: (key, error, ms) => {
+      const result = told?.error === error ? told.result : 'failure';
+      told = undefined;
+      if (result === 'rejected') countsOf(key).results.rejected += 1;
+      else countsOf(key).end(result, ms);
+    },
+    reject: key => { countsOf(key).results.rejected += 1; },
+    fallback: (key, result, error) => { countsOf(key).fallbacks[reasonOf(error)] += 1; },
+  };
+}
 
 class BreakerMetrics {
   #list;
   #labels;
-  #families;
-  // Breakers and groups that are listened to; the listeners by object, for the end.
-  #followed = new WeakSet();
-  #undo = new Set();
+  // By label.
+  #counts = new Map();
+  // The listeners of breakers and groups; members of groups have none. It keeps nobody alive.
+  #followed = new WeakMap();
   #timer = undefined;
 
   constructor (factory, labels, list) {
     this.#list = list;
     this.#labels = labels;
-    this.#families = {
-      // The first of all to be read: whatever is new is followed before.
-      requests: factory.counter('circuit_breaker_requests_total', ['name', 'result'],
-        'Calls by their end: success, failure, timeout, rejected', () => this.#scan()),
-      failures: factory.counter('circuit_breaker_failures_total', ['name'],
-        'Calls that have failed, or timed out'),
-      latency: factory.histogram('circuit_breaker_response_time', ['name'],
-        'Seconds until calls that were let through ended', SECONDS),
-      state: factory.gauge('circuit_breaker_state', ['name'],
-        '0 closed, 1 half open, 2 open; of several with one name the worst', 'max',
-        gauge => this.#readStates(gauge)),
-      activations: factory.counter('fallback_activations', ['name'], 'Calls of a fallback'),
-      usage: factory.counter('fallback_usage_total', ['name', 'reason'],
-        'Calls of a fallback by why: open, timeout, busy, failure'),
-    };
+    factory.made('counter', 'circuit_breaker_requests_total',
+      'Calls by their end: success, failure, timeout, rejected', () => {
+        // This is the first of all to be read: whatever is new is followed before.
+        this.#scan();
+        return this.#each((name, { results }) => Object.entries(results)
+          .map(([result, count]) => [{ name, result }, count]));
+      });
+    factory.made('counter', 'circuit_breaker_failures_total',
+      'Calls that have failed, or timed out',
+      () => this.#each((name, { failures }) => [[{ name }, failures]]));
+    factory.made('histogram', 'circuit_breaker_response_time',
+      'Seconds until calls that were let through ended', () => this.#each(histogramOf));
+    factory.gauge('circuit_breaker_state', ['name'],
+      '0 closed, 1 half open, 2 open; of several with one name the worst', 'max',
+      gauge => this.#readStates(gauge));
+    factory.made('counter', 'fallback_activations', 'Calls of a fallback',
+      () => this.#each((name, { activations }) => [[{ name }, activations]]));
+    factory.made('counter', 'fallback_usage_total',
+      'Calls of a fallback by why: open, timeout, busy, failure',
+      () => this.#each((name, { fallbacks }) => Object.entries(fallbacks)
+        .map(([reason, count]) => [{ name, reason }, count])));
     this.#watch();
   }
 
   close () {
     clock.clearTimer(this.#timer);
-    for (const undo of this.#undo) undo();
-    this.#undo.clear();
+    for (const breaker of this.#list()) {
+      const emitter = breaker._group ?? breaker;
+      for (const [event, listener] of this.#followed.get(emitter) ?? []) {
+        emitter.off(event, listener);
+      }
+    }
   }
+
+  #each (read) { return [...this.#counts].flatMap(([name, counts]) => read(name, counts)); }
 
   #watch () {
     this.#scan();
@@ -60,72 +126,40 @@ class BreakerMetrics {
   #scan () {
     for (const breaker of this.#list()) {
       if (this.#followed.has(breaker)) continue;
-      this.#followed.add(breaker);
-      this.#takeOver(breaker);
-      const group = breaker._group;
-      if (group === undefined) this.#follow(breaker, listener => listener, () => breaker);
-      else if (!this.#followed.has(group)) this.#followGroup(group);
+      const { stats } = breaker;
+      const counts = this.#countsOf(nameOf(breaker));
+      counts.add(stats.local ?? stats);
+      if (breaker._group === undefined) {
+        this.#follow(breaker, listenersOf(() => counts), [breaker.name]);
+      } else {
+        this.#followed.set(breaker, []);
+        this.#followGroup(breaker._group);
+      }
     }
+  }
+
+  #countsOf (name) {
+    const label = this.#labels.of(name);
+    let counts = this.#counts.get(label);
+    if (counts === undefined) {
+      counts = new Counts();
+      this.#counts.set(label, counts);
+    }
+    return counts;
   }
 
   /** Thousands of members need no listeners of their own. */
   #followGroup (group) {
-    this.#followed.add(group);
-    this.#follow(group, listener => (key, ...args) => listener(...args, key),
-      key => ({ _group: group, name: `${group.name}/${String(key)}` }));
+    if (this.#followed.has(group)) return;
+    this.#follow(group, listenersOf(key =>
+      this.#countsOf(nameOf({ _group: group, name: `${group.name}/${String(key)}` }))), []);
   }
 
-  /** What a breaker has counted before anybody listened. */
-  #takeOver (breaker) {
-    const { requests, failures, activations, usage } = this.#families;
-    const { stats } = breaker;
-    const counts = stats.local ?? stats;
-    const name = this.#labels.of(nameOf(breaker));
-    const add = (result, count) => { if (count > 0) requests.inc({ name, result }, count); };
-    add('success', counts.successes);
-    add('failure', counts.failures - counts.timeouts);
-    add('timeout', counts.timeouts);
-    add('rejected', counts.rejects + counts.semaphoreRejections);
-    failures.inc({ name }, counts.failures);
-    activations.inc({ name }, counts.fallbacks);
-    if (counts.fallbacks > 0) usage.inc({ name, reason: 'failure' }, counts.fallbacks);
-  }
-
-  #follow (emitter, adapt, breakerOf) {
-    const { requests, failures, latency, activations, usage } = this.#families;
-    const named = key => this.#labels.of(nameOf(breakerOf(key)));
-    const ended = (name, result, ms) => {
-      requests.inc({ name, result });
-      if (result !== 'rejected') latency.observe({ name }, ms / MS_PER_SECOND);
-      if (result === 'failure' || result === 'timeout') failures.inc({ name });
-    };
-    // A call that timed out, or found no place, is told of as a failure besides.
-    let told;
-    const listeners = {
-      success: (value, ms, key) => ended(named(key), 'success', ms),
-      timeout: error => { told = { error, result: 'timeout' }; },
-      semaphoreLocked: error => { told = { error, result: 'rejected' }; },
-      failure: (error, ms, args, key) => {
-        ended(named(key), told?.error === error ? told.result : 'failure', ms);
-        told = undefined;
-      },
-      reject: (error, key) => ended(named(key), 'rejected'),
-      fallback: (result, error, key) => {
-        const name = named(key);
-        activations.inc({ name });
-        usage.inc({ name, reason: REASONS[codeOf(error)] ?? 'failure' });
-      },
-    };
-    for (const [event, listener] of Object.entries(listeners)) {
-      this.#listen(emitter, event, adapt(listener));
-    }
-  }
-
-  /** Holds no breaker that nobody else holds. */
-  #listen (emitter, event, listener) {
-    emitter.on(event, listener);
-    const reference = new WeakRef(emitter);
-    this.#undo.add(() => reference.deref()?.off(event, listener));
+  #follow (emitter, listeners, key) {
+    const bound = Object.entries(listeners).map(([event, listener]) =>
+      [event, listener.bind(undefined, ...key)]);
+    this.#followed.set(emitter, bound);
+    for (const [event, listener] of bound) emitter.on(event, listener);
   }
 
   #readStates (gauge) {
@@ -137,6 +171,15 @@ class BreakerMetrics {
     gauge.reset();
     for (const [name, state] of states) gauge.set({ name }, state);
   }
+}
+
+function histogramOf (name, { latencies, latencyMs }) {
+  let sum = 0;
+  const values = latencies.map((count, i) => {
+    sum += count;
+    return [{ le: SECONDS[i] ?? '+Inf', name }, sum, '_bucket'];
+  });
+  return [...values, [{ name }, latencyMs / MS_PER_SECOND, '_sum'], [{ name }, sum, '_count']];
 }
 
 module.exports = { BreakerMetrics, MS_PER_SECOND, SECONDS };

@@ -50,7 +50,8 @@ class RetryMetrics {
     for (const [name, [type, help, read, ...aggregator]] of Object.entries(FAMILIES)) {
       factory[type](name, ['name'], help, ...aggregator, metric => this.#fill(metric, read));
     }
-    factory.sums('retry_delay_seconds', 'Time waited before retries', () => this.#delays());
+    factory.made('summary', 'retry_delay_seconds', 'Time waited before retries',
+      () => this.#delays());
   }
 
   #sumsOf (name) {
@@ -102,7 +103,10 @@ class RetryMetrics {
     return [...this.#sources].flatMap(([name, statsOf]) => {
       const { delays, totalDelay } = statsOf();
       if (delays === undefined) return [];
-      return [{ labels: { name }, count: delays, sum: totalDelay / MS_PER_SECOND }];
+      return [
+        [{ name }, totalDelay / MS_PER_SECOND, '_sum'],
+        [{ name }, delays, '_count'],
+      ];
     });
   }
 }

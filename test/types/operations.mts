@@ -23,7 +23,9 @@ const degradation = createDegradation({
   rules: [{ level: 'SEVERE', services: ['database'] }],
   features: { recommendations: 'MINOR' },
 });
-degradation.on('level', ({ from, to, reason, by }) => { [from, to, reason, by] satisfies string[]; });
+degradation.on('level', ({ from, to, reason, by }) => {
+  [from, to, reason, by] satisfies string[];
+});
 degradation.setLevel('SEVERE', { reason: 'drill' }).index satisfies number;
 degradation.setLevel(null);
 // @ts-expect-error A level by hand needs a reason.
