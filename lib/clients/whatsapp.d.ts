@@ -221,8 +221,8 @@ export class CloudApiClient extends WhatsAppChannel {
   /** Whether the API answers and accepts the token. */
   ping (options?: CallOptions): Promise<{ ok: true }>;
   /**
-   * Uploads a file, to be sent by its id: `{ to, type: 'image', image: { id: mediaId } }`. An attempt
-   * may take at least a minute. Rejects as `send` does.
+   * Uploads a file, to be sent by its id: `{ to, type: 'image', image: { id: mediaId } }`. An
+   * attempt may take at least a minute. Rejects as `send` does.
    */
   uploadMedia (media: CloudMedia, options?: CallOptions): Promise<{
     mediaId: string; attempts: number; response: any;
