@@ -59,9 +59,10 @@ export interface PaymentTransition {
 }
 
 /**
- * queued: not yet asked for at the provider. unknown: nobody knows yet whether it was made. created:
- * its page is there. authorize: money is reserved, or its capture in doubt. Several transactions of
- * an order (its id may be used again after it expired): the one that says most about money counts.
+ * queued: not yet asked for at the provider. unknown: nobody knows yet whether it was made.
+ * created: its page is there. authorize: money is reserved, or its capture in doubt. Of several
+ * transactions (the id of an order that expired may be used again), the one that says most about
+ * money counts.
  */
 export type OrderState = 'queued' | 'created' | 'unknown' | 'pending' | 'authorize' | 'paid' |
   'denied' | 'cancelled' | 'expired' | 'failed' | 'partially_refunded' | 'refunded' |
@@ -125,15 +126,16 @@ export interface PaymentEvent {
 }
 
 /**
- * Emits, once what it tells of is committed: 'transition'(order, transition), 'held'(event, reason),
- * 'forged'(event), and 'warning'(error) for whatever was answered with 503 or left for later.
+ * Emits, once what it tells of is committed: 'transition'(order, transition),
+ * 'held'(event, reason), 'forged'(event), and 'warning'(error) for whatever was answered with 503
+ * or left for later.
  */
 export interface Payments extends EventEmitter {
   /**
    * Takes an order in and makes its page at Midtrans. If that cannot be now, the order is left to
    * the worker: `queued`. The same order again gives the same page.
-   * @throws MidtransError when Midtrans refuses it; then it has failed. ERR_PAYMENT_ORDER: the id is
-   *   another order's. ERR_STORE_…: it was not taken in, and Midtrans not asked.
+   * @throws MidtransError when Midtrans refuses it; then it has failed. ERR_PAYMENT_ORDER: the id
+   *   is another order's. ERR_STORE_…: it was not taken in, and Midtrans not asked.
    */
   open (body: OrderBody, options?: { signal?: AbortSignal | undefined }): Promise<{
     order: PaymentOrder; queued: boolean; error?: unknown;
@@ -182,8 +184,8 @@ export interface Payments extends EventEmitter {
   reconcile (options?: { olderThan?: number | undefined; limit?: number | undefined }):
     Promise<{ checked: number; changed: number; failed: number }>;
   /**
-   * Ends the holding of an order. 'apply': whatever Midtrans says now of what was held becomes true,
-   * with its amount; an order that nobody recorded is made of it. 'dismiss': it is dropped.
+   * Ends the holding of an order. 'apply': whatever Midtrans says now of what was held becomes
+   * true, with its amount; an order that nobody recorded is made of it. 'dismiss': it is dropped.
    * @returns the order, if there is one
    */
   review (orderId: string, decision: 'apply' | 'dismiss', options: { by: string; reason: string }):

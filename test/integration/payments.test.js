@@ -1,17 +1,16 @@
 'use strict';
 
-// Orders and how they are paid: made, deferred, reconciled, reviewed. Notifications that nobody
-// should believe are in payment-notifications.test.js.
+// Orders and how they are paid: made, deferred, notified, with their hooks. Notifications that
+// nobody should believe are in payment-notifications.test.js, what deaths and silence leave behind
+// in payment-recovery.test.js.
 
-const { spawn } = require('node:child_process');
 const { once } = require('node:events');
-const path = require('node:path');
 
 const { closeAll, count, keep, order } = require('../support/midtrans-helpers');
-const { listen, openShared, pay, placed, until, work } = require('../support/payment-helpers');
-const { describeEngines, sharedPostgres } = require('../support/postgres');
+const { createdBy, listen, messagesOf, openShared, pay, placed, until, work } =
+  require('../support/payment-helpers');
+const { describeEngines } = require('../support/postgres');
 
-const ACTOR = path.join(__dirname, '..', 'support', 'payment-actor.js');
 const PAGES = /^\/snap\/v1\/transactions$/;
 
 jest.setTimeout(30_000);
@@ -28,13 +27,7 @@ describeEngines('payments', ({ place }) => {
   const moves = ({ history }) =>
     history.map(({ from, to, by }) => `${from} > ${to} by ${by}`);
   const nothing = () => {};
-  const messages = async orderId => (await database.query(`SELECT channel, status,
-    attempt_count::int AS attempts FROM ${database.schema}.notification_outbox
-    WHERE recipient = $1 ORDER BY id`, [orderId])).rows;
-  const createdBy = ({ payments }, id) => until(async () => {
-    const found = await payments.get(id);
-    return found.state === 'created' ? found : undefined;
-  });
+  const messages = orderId => messagesOf(database, orderId);
 
   test('an order from its page to its payment; each notification several times', async () => {
     const setup = await pay(database);
@@ -299,88 +292,6 @@ describeEngines('payments', ({ place }) => {
     expect(count(fake, 'GET', /status$/)).toBe(asked);
   });
 
-  describe('reconciliation', () => {
-    const age = (id, hours) => database.query(`UPDATE ${database.schema}.payment_orders
-      SET asked_at = asked_at - $2::float8 * interval '1 hour' WHERE order_id = $1`, [id, hours]);
-    const reconcile = ({ payments }) => payments.reconcile({ olderThan: 0, limit: 1000 });
-
-    beforeEach(() => database.query(`DELETE FROM ${database.schema}.payment_transactions;`)
-      .then(() => database.query(`DELETE FROM ${database.schema}.payment_orders`)));
-
-    test('what was never notified is found out', async () => {
-      const setup = await pay(database);
-      const { payments, fake, deliver } = setup;
-      for (const id of ['silent-1', 'silent-2', 'silent-3']) await placed(setup, id);
-      fake.settle('silent-1');
-      fake.settle('silent-2', 'expire');
-      expect(await payments.reconcile()).toEqual({ checked: 0, changed: 0, failed: 0 });
-      expect(await reconcile(setup)).toEqual({ checked: 3, changed: 3, failed: 0 });
-      const states = (await payments.list({ search: 'silent' })).map(({ state }) => state);
-      expect(states).toEqual(['pending', 'expired', 'paid']);
-      expect(await reconcile(setup)).toEqual({ checked: 1, changed: 0, failed: 0 });
-      // What comes late is known already.
-      const answers = [];
-      for (const body of fake.notifications('silent-1')) answers.push(await deliver(body));
-      expect(answers.map(({ outcome }) => outcome)).toEqual(['stale', 'already_processed']);
-      expect(await payments.events('silent-1')).toMatchObject([
-        { source: 'status', outcome: 'applied' }, { source: 'notification', outcome: 'stale' },
-      ]);
-    });
-
-    test('no transaction: the order waits until its page can no longer be used', async () => {
-      const setup = await pay(database, { hooks: { onFailed: nothing } });
-      const { payments } = setup;
-      await payments.open(order('unused'));
-      const expiry = { page_expiry: { duration: 2, unit: 'hours' } };
-      await payments.open({ ...order('unused-short'), ...expiry });
-      for (const id of ['unused', 'unused-short']) await age(id, 2.9);
-      expect(await reconcile(setup)).toEqual({ checked: 2, changed: 0, failed: 0 });
-      for (const id of ['unused', 'unused-short']) await age(id, 0.2);
-      expect(await reconcile(setup)).toEqual({ checked: 2, changed: 1, failed: 0 });
-      expect(await payments.get('unused-short')).toMatchObject({ state: 'expired' });
-      await age('unused', 21.8);
-      expect(await reconcile(setup)).toEqual({ checked: 1, changed: 0, failed: 0 });
-      await age('unused', 0.2);
-      expect(await reconcile(setup)).toEqual({ checked: 1, changed: 1, failed: 0 });
-      expect(await payments.get('unused')).toMatchObject({ state: 'expired' });
-      expect(await messages('unused')).toMatchObject([{ channel: 'PAYMENT_HOOK' }]);
-    });
-
-    test('an unknown order is asked for again, and never called failed', async () => {
-      const setup = await pay(database, { midtrans: { retry: { retries: 0 } } });
-      const { payments, fake, seen } = setup;
-      // As if the process had died before Midtrans was asked.
-      await payments.createOrder({
-        orderId: 'died', amountMinor: 1_000_000, body: order('died'), state: 'unknown',
-      });
-      fake.set({ kind: 'error', status: 503 });
-      expect(await reconcile(setup)).toEqual({ checked: 1, changed: 0, failed: 1 });
-      expect(seen.warning).toMatchObject([{ code: 'ERR_MIDTRANS_SERVER' }]);
-      expect(await payments.get('died')).toMatchObject({ state: 'unknown' });
-      fake.set(null);
-      for (let i = 0; i < 2; i += 1) await reconcile(setup);
-      expect(await messages('died')).toMatchObject([{ channel: 'MIDTRANS_ORDER' }]);
-      await work(setup);
-      await createdBy(setup, 'died');
-    });
-
-    test('several at once share the orders', async () => {
-      const setup = await pay(database);
-      for (let i = 0; i < 20; i += 1) {
-        await setup.payments.createOrder({ orderId: `share-${i}`, amountMinor: 1_000_000 });
-      }
-      const all = await Promise.all([1, 2, 3].map(() =>
-        setup.payments.reconcile({ olderThan: 60_000 })));
-      expect(all.map(({ checked }) => checked)).toEqual([0, 0, 0]);
-      await database.query(`UPDATE ${database.schema}.payment_orders
-        SET updated_at = updated_at - interval '1 hour'`);
-      const shared = await Promise.all([1, 2, 3].map(() =>
-        setup.payments.reconcile({ olderThan: 60_000 })));
-      expect(shared.reduce((sum, { checked }) => sum + checked, 0)).toBe(20);
-      expect(count(setup.fake, 'GET', /status$/)).toBe(20);
-    });
-  });
-
   test('lists by page, state and part of an id', async () => {
     const { payments } = await pay(database);
     for (let i = 0; i < 7; i += 1) {
@@ -434,87 +345,5 @@ describeEngines('payments', ({ place }) => {
       .toMatchObject({ held: false });
     await expect(bare.handleNotification('{}')).rejects
       .toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'payments.midtrans' });
-  });
-});
-
-describe('payments, a process that is killed', () => {
-  let database;
-  let url;
-
-  beforeAll(async () => {
-    url = await (await sharedPostgres()).createDatabase();
-    database = await openShared({ url });
-    await database.query('CREATE TABLE effects (order_id text)');
-  });
-  afterEach(closeAll);
-  afterAll(() => database.close());
-
-  const effects = async orderId => (await database.query(
-    'SELECT FROM effects WHERE order_id = $1', [orderId])).rowCount;
-
-  async function killed (options) {
-    const child = spawn(process.execPath, [ACTOR, JSON.stringify({ url, ...options })],
-      { stdio: ['ignore', 'ignore', 'inherit'] });
-    keep({ close: () => child.kill('SIGKILL') });
-    const [, signal] = await once(child, 'exit');
-    expect(signal).toBe('SIGKILL');
-  }
-
-  test.each(['asked', 'made', 'settled'])('while it makes a deferred order (%s)', async crash => {
-    const setup = await pay(database);
-    const { payments, fake } = setup;
-    const id = `killed-${crash}`;
-    await payments.defer(order(id));
-    await killed({ midtrans: fake.url, crash });
-    await work(setup);
-    const made = await until(async () => {
-      const found = await payments.get(id);
-      return found.state === 'created' ? found : undefined;
-    });
-    // A page whose token died with the process is replaced; nobody can pay on it.
-    const pages = crash === 'made' ? [id, `${id}~2`] : [id];
-    expect([...fake.orders.keys()]).toEqual(pages);
-    expect(made.token).toBe(fake.orders.get(pages.at(-1)).token);
-  });
-
-  test.each([['status', false], ['settled', true]])(
-    'while it takes a notification (%s)', async (crash, done) => {
-      const setup = await pay(database, { hooks: { onPaid: () => {} } });
-      const { payments, fake, deliver } = setup;
-      const id = `notified-${crash}`;
-      await placed(setup, id);
-      fake.settle(id);
-      const [notification] = fake.notifications(id, { latest: true });
-      await killed({ midtrans: fake.url, crash, notification });
-      expect(await payments.get(id)).toMatchObject({ state: done ? 'paid' : 'created' });
-      // Midtrans was not answered, and comes again.
-      expect(await deliver(notification)).toMatchObject({
-        status: 200, outcome: done ? 'already_processed' : 'applied',
-      });
-      const { rowCount } = await database.query(`SELECT FROM ${database.schema}.notification_outbox
-        WHERE channel = 'PAYMENT_HOOK' AND recipient = $1`, [id]);
-      expect(rowCount).toBe(1);
-      // The hook runs in this process, so that the next one finds nothing to do.
-      await work(setup);
-      await until(async () => (await setup.outbox.list({ channel: 'PAYMENT_HOOK', search: id }))
-        .every(({ status }) => status === 'SENT'));
-    });
-
-  // What a hook has done is not undone: it runs again if nobody knows that it has ended.
-  test('while it runs a hook', async () => {
-    const onPaid = ({ orderId }) =>
-      database.query('INSERT INTO effects (order_id) VALUES ($1)', [orderId]);
-    const setup = await pay(database, { hooks: { onPaid } });
-    const { fake, deliver } = setup;
-    await placed(setup, 'hooked');
-    fake.settle('hooked');
-    await deliver(fake.notifications('hooked', { latest: true })[0]);
-    await killed({ midtrans: fake.url, crash: 'hook' });
-    expect(await effects('hooked')).toBe(1);
-    await work(setup);
-    await until(async () => await effects('hooked') === 2);
-    await until(async () => (await setup.outbox.list({ channel: 'PAYMENT_HOOK', search: 'hooked' }))
-      .every(({ status }) => status === 'SENT'));
-    expect(await effects('hooked')).toBe(2);
   });
 });

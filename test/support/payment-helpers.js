@@ -82,4 +82,15 @@ async function until (check, ms = 10_000) {
   }
 }
 
-module.exports = { listen, openShared, pay, placed, until, work };
+/** Waits until an order's page has been made. */
+const createdBy = ({ payments }, orderId) => until(async () => {
+  const found = await payments.get(orderId);
+  return found.state === 'created' ? found : undefined;
+});
+
+/** The messages of the outbox about an order, oldest first. */
+const messagesOf = async (database, orderId) => (await database.query(`SELECT channel, status,
+  attempt_count::int AS attempts FROM ${database.schema}.notification_outbox
+  WHERE recipient = $1 ORDER BY id`, [orderId])).rows;
+
+module.exports = { createdBy, listen, messagesOf, openShared, pay, placed, until, work };
