@@ -123,4 +123,4 @@ class Health extends Emitter {
 /** Options as the types describe them. */
 const createHealth = options => new Health(options);
 
-module.exports = { createHealth, worst };
+module.exports = { createHealth };

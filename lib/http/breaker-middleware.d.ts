@@ -8,7 +8,7 @@ export interface BreakerMiddlewareOptions {
   prefixes: string[];
   /** Of each prefix's breaker. `timeout` is until the answer begins, default 10000 ms: it is
    * answered 504, and what the handler writes later goes nowhere. */
-  breaker?: CircuitBreaker.Options | undefined;
+  breaker?: Omit<CircuitBreaker.Options, 'fallback' | 'cache' | 'coalesce'> | undefined;
   /** Of the breakers, which are called name/prefix. Default 'http'. */
   name?: string | undefined;
   /** Whether an answer is a failure. Default: a status from 500. */

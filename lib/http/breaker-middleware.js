@@ -23,6 +23,9 @@ const ANSWERS = {
   ESHUTDOWN: [UNAVAILABLE, 'The service is stopping.'],
 };
 
+// An answer goes to one client, and is not a value that others could get.
+const SENSELESS = ['fallback', 'cache', 'coalesce'];
+
 /** The answer failed: the breaker is told so, and nobody else. */
 const failed = Symbol('failed');
 
@@ -92,8 +95,12 @@ class Guard {
   constructor ({ prefixes, breaker, name = 'http', isFailure = isServerFault }) {
     this.prefixes = readPrefixes(prefixes);
     this.isFailure = func('isFailure', isFailure);
+    const settings = bag('breaker', breaker);
+    for (const option of SENSELESS.filter(each => settings[each])) {
+      throw invalidOption(`breaker.${option}`, 'nothing', settings[option]);
+    }
     this.breakers = new BreakerGroup(() => {}, {
-      ...bag('breaker', breaker), name, max: this.prefixes.length, idleTtl: Infinity,
+      ...settings, name, max: this.prefixes.length, idleTtl: Infinity,
     });
   }
 

@@ -10,7 +10,7 @@ const { problem } = require('../base/problem');
 const { Probe } = require('../gateway/probe');
 const { breakers: liveBreakers } = require('../primitives/breaker');
 const { listBreakers } = require('./admin-breakers');
-const { stateOf } = require('./admin-views');
+const { stateOf, toJson } = require('./admin-views');
 
 const OK = 200;
 const NOT_FOUND = 404;
@@ -26,7 +26,7 @@ function send (res, status, value) {
   res.setHeader('Content-Type', 'application/json; charset=utf-8');
   res.setHeader('Cache-Control', 'no-store');
   res.setHeader('X-Content-Type-Options', 'nosniff');
-  res.end(res.req.method === 'HEAD' ? undefined : JSON.stringify(value));
+  res.end(res.req.method === 'HEAD' ? undefined : toJson(value));
 }
 
 /** How many breakers are in each state, and the worst of these states. */
