@@ -14,12 +14,11 @@ function stateOf (breaker) {
   return breaker.halfOpen ? 'half-open' : 'closed';
 }
 
-const latency = value => value >= 0 ? value : null;
-
 function viewBreaker (breaker) {
   const { stats, options } = breaker;
   const { percentiles } = stats;
   const calls = stats.successes + stats.failures;
+  const latency = value => calls > 0 && value >= 0 ? value : null;
   const { lastTimerAt } = breaker.toJSON().state;
   return {
     name: breaker.name,

@@ -21,6 +21,15 @@ const OUTCOMES = {
   applied: 'good', already_processed: 'info', stale: 'info', held: 'warn', forged: 'bad',
   invalid: 'bad', unavailable: 'warn', dismissed: 'info',
 };
+// Why notifications are held.
+const REASONS = {
+  amount: 'another amount than the order\'s',
+  currency: 'another currency than the order\'s',
+  unknown_order: 'an order that we do not know',
+  not_found: 'Midtrans does not know the transaction',
+  contradicted: 'Midtrans itself says something else',
+  edge: 'not a step that payments take',
+};
 const words = state => state.replaceAll('_', ' ');
 
 /** An amount of a currency's smallest parts. */
@@ -43,7 +52,8 @@ function Notice ({ event }) {
   return html`<li><div class="row"><${Ago} at=${event.receivedAt} />
     <${Badge} tone=${OUTCOMES[event.outcome] ?? 'info'}>${words(event.outcome)}<//>
     <span class="grow"><${Text}>${event.transactionStatus ?? '–'}<//>
-      ${event.reason && html` <span class="quiet"><${Text}>${event.reason}<//></span>`}</span>
+      ${event.reason && html` <span class="quiet"><${Text}>${
+        REASONS[event.reason] ?? event.reason}<//></span>`}</span>
     <button class="small" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}>
       ${open ? 'Less' : 'Body'}</button></div>
     ${open && html`<${Block} label="Body of the notification">${event.body}<//>`}</li>`;
