@@ -4,6 +4,7 @@
 // unusual is configured is in `fire`; everything else is in `_careful` and what it calls.
 
 const clock = require('../base/clock');
+const { invalidOption } = require('../base/errors');
 const native = require('../base/native');
 const { CELL, millis, record, recordSuccess, ticks } = require('../base/recorder');
 const { guarded, warn } = require('../base/warn');
@@ -118,7 +119,7 @@ class CircuitBreaker extends Circuit {
    * @param {{ signal?: AbortSignal }} [options] a call that its caller aborts counts for nothing
    */
   run (fn, { signal } = {}) {
-    if (typeof fn !== 'function') return Promise.reject(new TypeError('fn must be a function'));
+    if (typeof fn !== 'function') return Promise.reject(invalidOption('fn', 'a function', fn));
     if (signal?.aborted) return Promise.reject(signal.reason);
     const controller = new AbortController();
     const context = { signal: controller.signal };

@@ -158,7 +158,9 @@ test('a late abort changes nothing', async () => {
 
 test.each([undefined, 'text', 7, {}])('run(%p) is a TypeError', async fn => {
   const breaker = make(unused);
-  expect((await settle((async () => breaker.run(fn))())).error).toBeInstanceOf(TypeError);
+  const { error } = await settle(breaker.run(fn));
+  expect(error).toBeInstanceOf(TypeError);
+  expect(error.code).toBe('ERR_INVALID_OPTION');
   expect(breaker.stats.fires).toBe(0);
 });
 
