@@ -5,6 +5,7 @@
 const { invalidOption } = require('../base/errors');
 const { bag, boolean, func, number, oneOf } = require('../base/options');
 const { isOrderId, readBody } = require('../clients/midtrans-input');
+const { OUTCOMES } = require('./payment-ledger');
 const { minorOf } = require('./payment-states');
 
 const BODY_BYTES = 65_536;
@@ -124,6 +125,18 @@ function readFilter (filter) {
   return { state, held, search, before, limit };
 }
 
+function readEventFilter (filter) {
+  const given = bag('filter', filter);
+  checkNames(given, ['outcome', 'before', 'limit']);
+  const { outcome, before, limit = 100 } = given;
+  if (outcome !== undefined) oneOf('outcome', outcome, OUTCOMES);
+  if (before !== undefined && !/^\d{1,18}$/.test(before)) {
+    throw invalidOption('before', "an event's id", before);
+  }
+  number('limit', limit, { min: 1, max: 1000, integer: true });
+  return { outcome, before, limit };
+}
+
 function readReconcile (options) {
   const { olderThan = 900_000, limit = 100 } = bag('options', options);
   number('olderThan', olderThan, { min: 0, max: AGE_MS_MAX, unit: 'ms' });
@@ -147,5 +160,6 @@ function readBytes (rawBody) {
 }
 
 module.exports = {
-  orderOf, readBytes, readFilter, readOptions, readOrder, readOrderId, readReconcile, readReview
+  orderOf, readBytes, readEventFilter, readFilter, readOptions, readOrder, readOrderId,
+  readReconcile, readReview
 };

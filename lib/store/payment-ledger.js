@@ -9,6 +9,8 @@ const PAGE = /^(.+)~([2-9])$/;
 // Outcomes after which the same news is nothing new.
 const FINAL_OUTCOMES = ['applied', 'stale', 'held', 'dismissed'];
 
+const OUTCOMES = [...FINAL_OUTCOMES, 'forged', 'invalid', 'unavailable'];
+
 const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, currency, body, token,
   redirect_url, transaction_id, pages, asked_at, version, history, created_at, updated_at`;
 
@@ -211,6 +213,15 @@ class Ledger {
     return rows.reverse().map(toEvent);
   }
 
+  /** Newest first. `outcome` is one that `OUTCOMES` names, so that its index can serve. */
+  async listEvents (client, { outcome, before, limit }) {
+    const { rows } = await client.query(`SELECT * FROM ${this.events}
+      WHERE ${outcome === undefined ? 'true' : `outcome = '${outcome}'`}
+        AND ($1::bigint IS NULL OR id < $1::bigint)
+      ORDER BY id DESC LIMIT $2::int`, [before, limit]);
+    return rows.map(toEvent);
+  }
+
   async heldEvents (client, orderId) {
     const { rows } = await client.query(`SELECT * FROM ${this.events}
       WHERE order_id = $1 AND outcome = 'held' ORDER BY id`, [orderId]);
@@ -229,4 +240,4 @@ const entry = (from, to, by, reason = 'NULL') => `(jsonb_strip_nulls(jsonb_build
   'to', ${to}::text, 'by', ${by}::text, 'reason', ${reason}::text)) ||
   jsonb_build_object('from', ${from}::text))`;
 
-module.exports = { FINAL_OUTCOMES, Ledger, pageId };
+module.exports = { FINAL_OUTCOMES, Ledger, OUTCOMES, pageId };

@@ -177,6 +177,14 @@ export interface Payments extends EventEmitter {
   /** The last 1000 about an order, oldest first. */
   events (orderId: string): Promise<PaymentEvent[]>;
   /**
+   * Events about any order, or about none that we have, newest first, 100 unless `limit` (1 to
+   * 1000) says otherwise; `before` is an event's id.
+   */
+  listEvents (filter?: {
+    outcome?: PaymentEvent['outcome'] | undefined;
+    before?: string | undefined; limit?: number | undefined;
+  }): Promise<PaymentEvent[]>;
+  /**
    * Asks Midtrans about up to `limit` (1 to 10000, default 100) orders that have not changed for
    * `olderThan` ms (default 900000). One that Midtrans knows nothing of stays as it is until its
    * page can no longer be used (24 hours, or `page_expiry` of its body): then it has expired.

@@ -116,6 +116,10 @@ class Payments extends Emitter {
     return this.#ledger.eventsOf(this.#database, orderId);
   }
 
+  async listEvents (filter) {
+    return this.#ledger.listEvents(this.#database, input.readEventFilter(filter));
+  }
+
   async reconcile (options) {
     const given = input.readReconcile(options);
     this.#needMidtrans();

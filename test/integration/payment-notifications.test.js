@@ -231,6 +231,9 @@ describeEngines('notifications', ({ name, place }) => {
       expect(seen.held).toEqual(['amount', 'currency', 'unknown_order']);
       expect(await payments.list({ held: true, search: 'held-' }))
         .toMatchObject([{ orderId: 'held-b' }, { orderId: 'held-a' }]);
+      expect(await payments.listEvents({ outcome: 'held', limit: 2 })).toMatchObject([
+        { orderId: 'held-c', reason: 'unknown_order' }, { orderId: 'held-b', reason: 'currency' },
+      ]);
       const how = { by: 'alice', reason: 'seen the bank account' };
       expect(await payments.review('held-a', 'apply', how)).toMatchObject({
         state: 'paid', held: false,

@@ -325,6 +325,7 @@ describeEngines('payments', ({ place }) => {
       () => payments.createOrder({ ...made, body: order('wrong', 20_000) }),
       () => payments.createOrder(made, { client: {} }),
       () => payments.get('../x'), () => payments.list({ state: 'lost' }),
+      () => payments.listEvents({ outcome: "'" }), () => payments.listEvents({ before: '-1' }),
       () => payments.list({ limit: 0 }), () => payments.list({ order: 1 }),
       () => payments.reconcile({ olderThan: -1 }), () => payments.handleNotification({}),
       () => payments.review('wrong', 'apply', {}), () => payments.review('wrong', 'yes', {}),

@@ -72,4 +72,6 @@ CREATE TABLE {schema}.payment_events (
 );
 
 CREATE INDEX payment_events_order ON {schema}.payment_events (order_id, id);
+CREATE INDEX payment_events_outcome ON {schema}.payment_events (outcome, id)
+  WHERE outcome NOT IN ('applied', 'stale');
 CREATE INDEX payment_events_received ON {schema}.payment_events (received_at);
