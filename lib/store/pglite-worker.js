@@ -18,9 +18,12 @@ const { serialize } = protocol;
 const PGDATA = PGlite.paths.PGDATA;
 const VERSION = '18';
 
-// As of PGlite, except that a folder is synced, and that little of the log is kept when it is cut.
-const SHORT_LOG = ['-c', 'max_wal_size=64MB', '-c', 'min_wal_size=32MB'];
-const IN_MEMORY = [...PGlite.defaultStartParams, ...SHORT_LOG];
+// As of PGlite, except that a folder is synced, that little of the log is kept when it is cut, and
+// that a process which has other things to do gives less memory to it.
+const SMALL = [
+  '-c', 'max_wal_size=64MB', '-c', 'min_wal_size=32MB', '-c', 'shared_buffers=32MB',
+];
+const IN_MEMORY = [...PGlite.defaultStartParams, ...SMALL];
 const DURABLE = [
   ...IN_MEMORY.filter(parameter => parameter !== '-F'),
   '-c', 'fsync=on', '-c', 'wal_sync_method=fsync',

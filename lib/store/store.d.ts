@@ -6,7 +6,12 @@ import { Idempotency, IdempotencyOptions } from './idempotency';
 import { ChannelDefinition, Outbox } from './outbox';
 import { Payments, PaymentsOptions } from './payments';
 
-/** Whatever runs SQL: a pg client in a transaction, or what `store.transaction` hands over. */
+/**
+ * Whatever runs SQL: a client of pg's within a transaction, or what `store.transaction` hands over.
+ * The latter's rows, and those of `store.query`, are the same on both engines: numbers for int2,
+ * int4 and floats, Date for timestamptz, Buffer for bytea, parsed JSON, booleans, and text for all
+ * other types, such as bigint and numeric.
+ */
 export interface SqlClient {
   query (text: string, values?: unknown[]): Promise<{ rows: any[]; rowCount?: number | null }>;
 }
@@ -14,19 +19,19 @@ export interface SqlClient {
 export interface StoreOptions {
   /** PostgreSQL, `postgres://user:password@host:port/database`; needs the package pg. */
   url?: string | undefined;
-  /** A pool of pg's; it stays the caller's. */
+  /** A pool of pg's, of at least 2 connections, one of which listens; it stays the caller's. */
   pool?: object | undefined;
   /** Embedded: a folder for one process, default 'sekering-data'; needs @electric-sql/pglite. */
   directory?: string | undefined;
-  /** 'memory': embedded, and gone at close. */
+  /** 'memory': embedded, and gone at close. Of these four at most one is given. */
   store?: 'memory' | undefined;
   /** Schema for all tables, default 'sekering'. */
   schema?: string | undefined;
-  /** Whether to bring the schema up to date when opening, default true. */
+  /** Whether to bring the schema up to date when opening, default true; see `migrate()`. */
   migrate?: boolean | undefined;
-  /** Connections of the pool made for `url`, 1 to 1000, default 10. */
+  /** Connections of the pool made for `url`, 1 to 1000, default 10; one more listens. */
   connections?: number | undefined;
-  /** ms after which a connection attempt or a statement is given up, default 10000. */
+  /** ms after which a connection or a statement is given up, 100 to 600000, default 10000. */
   timeout?: number | undefined;
   /** Channels of the outbox besides EMAIL, WHATSAPP and those that payments need. */
   channels?: Record<string, ChannelDefinition> | undefined;
@@ -42,7 +47,10 @@ export interface StoreHealth {
   error?: string | undefined;
 }
 
-/** Emits 'warning'(error) for what heals by itself, such as a lost connection. */
+/**
+ * Emits 'warning'(error) for what heals by itself, such as a lost connection. An open store that is
+ * idle keeps no process alive.
+ */
 export interface Store extends EventEmitter {
   readonly engine: 'postgresql' | 'pglite';
   /** The schema's name as it stands in SQL, quoted. */
@@ -52,14 +60,20 @@ export interface Store extends EventEmitter {
   readonly idempotency: Idempotency;
   readonly payments: Payments;
   readonly fleet: Fleet;
-  /** Runs `work` in one transaction: committed when its promise fulfils, else rolled back. */
+  /**
+   * Runs `work` in one transaction: committed when its promise fulfils, else rolled back. Rejects
+   * with what `work` rejected with, or with ERR_STORE_QUERY if a statement had failed in it.
+   */
   transaction<T> (work: (client: SqlClient) => Promise<T>): Promise<T>;
   /** One statement by itself. */
   query (text: string, values?: unknown[]): Promise<{ rows: any[]; rowCount: number }>;
+  /** Applies the migrations that are missing. ERR_STORE_SCHEMA_VERSION if a later release did. */
   migrate (): Promise<{ applied: string[]; version: number }>;
+  /** Asks the database for as little as can be; never rejects. */
   health (): Promise<StoreHealth>;
   /** Deletes what retention no longer keeps, in batches. */
   cleanUp (options?: RetentionOptions): Promise<Record<string, number>>;
+  /** Waits for what is under way, up to `timeout` ms, and cuts it off then. */
   close (): Promise<void>;
 }
 
@@ -88,6 +102,8 @@ export class StoreError extends SekeringError {
   readonly code: StoreErrorCode;
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
+  /** The database's own code, where it was the database that refused. */
+  readonly sqlState?: string | undefined;
 }
 
 /** Opens the store, and makes or migrates its schema. */
