@@ -143,6 +143,12 @@ function prepare (goal) {
   if (!hasNpmPackages()) run('npm', ['ci', '--no-audit', '--no-fund']);
   if (goal === 'prebuild') buildPrebuild();
   else buildAddon();
+  // Made at the first use, which takes longer than a test may.
+  if (goal === 'test') makeEmbeddedDatabase();
+}
+
+function makeEmbeddedDatabase () {
+  run(process.execPath, ['-e', "require('./lib/store/pglite-template').loadTemplate()"]);
 }
 
 module.exports = { prepare, buildPrebuild, findHeaders, listFiles, ROOT };
