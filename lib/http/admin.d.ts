@@ -80,6 +80,8 @@ export interface EventStreamOptions {
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
   degradation?: DegradationControl | undefined;
   store?: Store | undefined;
+  /** Whose troubles are told, in words for the operator. */
+  sessions?: SessionPool<any> | undefined;
   /** Events kept for readers who come back with Last-Event-ID, 1 to 10000, default 256. */
   history?: number | undefined;
   /** Readers at once, 1 to 10000, default 64; more get 503. */
@@ -91,8 +93,8 @@ export interface EventStreamOptions {
 }
 
 /**
- * Server-sent events: breaker, degradation, dead-letter, payment, payment-held; and reset when more
- * was missed than is kept. All data has `at`, ms as Date.now() counts.
+ * Server-sent events: breaker, degradation, dead-letter, payment, payment-held, session; and reset
+ * when more was missed than is kept. All data has `at`, ms as Date.now() counts.
  */
 export interface EventStream {
   readonly clients: number;

@@ -65,7 +65,7 @@ class EventStream {
 
   get clients () { return this.#clients.size; }
 
-  #subscribe ({ degradation, store }) {
+  #subscribe ({ degradation, store, sessions }) {
     const subscriptions = this.#subscriptions;
     subscriptions.add(degradation, 'level', ({ from, to, reason, by }) =>
       this.publish('degradation', { from, to, reason: cut(reason), by: cut(by) }));
@@ -78,6 +78,9 @@ class EventStream {
     }));
     subscriptions.add(store?.payments, 'transition', (order, { from, to }) =>
       this.publish('payment', { orderId: order.orderId, from, to }));
+    // In words for the operator, such as what to do when WhatsApp does not answer.
+    subscriptions.add(sessions, 'trouble', ({ id, message }) =>
+      this.publish('session', { id: cut(id), message: cut(message) }));
     subscriptions.add(store?.payments, 'held', (event, reason) =>
       this.publish('payment-held', { orderId: event.orderId, reason: cut(reason) }));
   }
@@ -182,6 +185,7 @@ class EventStream {
  * @param {() => object[]} [options.breakers] default: all of this thread
  * @param {object} [options.degradation]
  * @param {object} [options.store]
+ * @param {object} [options.sessions] a SessionPool
  * @param {number} [options.history=256] events kept for those who come back
  * @param {number} [options.maxClients=64]
  * @param {number} [options.maxBuffer=262144] bytes that a reader may be behind
@@ -189,11 +193,12 @@ class EventStream {
  */
 function createEventStream (options) {
   const given = bag('options', options);
-  const { breakers = require('../primitives/breaker').breakers, degradation, store } = given;
+  const { breakers = require('../primitives/breaker').breakers, degradation, store, sessions } =
+    given;
   func('breakers', breakers);
   const numbers = Object.fromEntries(Object.entries(DEFAULTS).map(([name, fallback]) =>
     [name, number(name, given[name] ?? fallback, BOUNDS[name])]));
-  return new EventStream({ breakers, degradation, store, ...numbers });
+  return new EventStream({ breakers, degradation, store, sessions, ...numbers });
 }
 
 module.exports = { createEventStream };

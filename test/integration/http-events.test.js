@@ -8,6 +8,7 @@ const net = require('node:net');
 const { randomUUID } = require('node:crypto');
 
 const { CircuitBreaker } = require('../..');
+const { SessionPool } = require('../../lib/clients/whatsapp');
 const Emitter = require('../../lib/base/emitter');
 const { createDegradation } = require('../../lib/gateway/degradation');
 const { createAdminRouter, createEventStream } = require('../../lib/http');
@@ -110,6 +111,20 @@ test('level, dead letters and payments', async () => {
   store.payments.emit('held', { orderId: 'FILM-2', body: '{}' }, 'the amount differs');
   expect((await next()).data)
     .toEqual({ at: expect.any(Number), orderId: 'FILM-2', reason: 'the amount differs' });
+});
+
+test('troubles of sessions, in words for the operator', async () => {
+  const connect = async () => {
+    throw Object.assign(new Error('connect ETIMEDOUT 1.2.3.4:443'), { code: 'ETIMEDOUT' });
+  };
+  const sessions = new SessionPool({ connect, retry: false });
+  open.push(() => sessions.close());
+  const { read } = await start({ sessions });
+  const { next } = await read();
+  await sessions.connect('4711').catch(() => {});
+  const { type, data } = await next();
+  expect([type, data.id]).toEqual(['session', '4711']);
+  expect(data.message).toMatch(/^Instance 4711: WhatsApp did not answer in time \(ETIMEDOUT\)/);
 });
 
 test('who comes back gets what was missed, once', async () => {

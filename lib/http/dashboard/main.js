@@ -37,6 +37,7 @@ function wordsOf (type, data) {
       return `Dead letter ${data.id} (${data.channel}) to ${data.recipient}: ${data.reason}`;
     case 'payment': return `Order ${data.orderId}: ${data.from ?? 'new'} → ${data.to}`;
     case 'payment-held': return `Order ${data.orderId} is held: ${data.reason}`;
+    case 'session': return data.message;
     default: return type;
   }
 }

@@ -210,10 +210,11 @@ const TONES = {
   'dead-letter': () => 'bad',
   payment: () => 'info',
   'payment-held': () => 'warn',
+  session: () => 'warn',
 };
 const KINDS = {
   breaker: 'breaker', degradation: 'level', 'dead-letter': 'dead letter', payment: 'payment',
-  'payment-held': 'held',
+  'payment-held': 'held', session: 'WhatsApp',
 };
 
 const Events = ({ events }) => html`<section aria-labelledby="events-title" class="panel"
