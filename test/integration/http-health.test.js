@@ -1,5 +1,7 @@
 'use strict';
 
+const { execFileSync } = require('node:child_process');
+const path = require('node:path');
 const express = require('express');
 
 const { CircuitBreaker } = require('../..');
@@ -275,4 +277,37 @@ describe('guards', () => {
       type: 'about:blank', title: 'Internal Server Error', status: 500 });
     expect(errors).toEqual(['ECONNREFUSED']);
   });
+});
+
+test('what needs a package loads it by its first use, and says so when it is missing', () => {
+  const lib = path.join(__dirname, '..', '..', 'lib');
+  const program = `
+    const http = require(${JSON.stringify(path.join(lib, 'http'))});
+    const gateway = require(${JSON.stringify(path.join(lib, 'gateway'))});
+    const { CircuitBreaker } = require(${JSON.stringify(lib)});
+    gateway.createDegradation().guard(() => true);
+    http.createBreakerMiddleware({ prefixes: ['/'] });
+    http.problemHandler();
+    const peers = ['express', 'prom-client', '@opentelemetry/api', 'pg', 'pino'];
+    const loaded = peers.filter(name => Object.keys(require.cache)
+      .some(file => file.includes('/node_modules/' + name + '/')));
+    const Module = require('node:module');
+    const load = Module._load;
+    Module._load = (name, ...rest) => {
+      if (peers.includes(name)) {
+        throw Object.assign(new Error("Cannot find module '" + name + "'"),
+          { code: 'MODULE_NOT_FOUND' });
+      }
+      return load(name, ...rest);
+    };
+    const codes = [() => http.createHealthRouter({ health: gateway.createHealth() }),
+      () => http.createMetrics(), () => http.createTracing()].map(make => {
+      try { make(); } catch (error) { return error.code + ': ' + error.message; }
+    });
+    console.log(JSON.stringify({ loaded, codes }));`;
+  const { loaded, codes } = JSON.parse(
+    execFileSync(process.execPath, ['-e', program], { encoding: 'utf8' }));
+  expect(loaded).toEqual([]);
+  expect(codes).toEqual(['express', 'prom-client', '@opentelemetry/api'].map(name =>
+    expect.stringMatching(`^ERR_MISSING_PEER: .*npm install ${name}$`)));
 });

@@ -7,8 +7,8 @@ const express = require('express');
 const client = require('prom-client');
 
 const { BreakerGroup, CircuitBreaker, regions, retryable } = require('../..');
-const { createDegradation, createHealth } = require('../../lib/gateway');
-const { createMetrics } = require('../../lib/http');
+const { createDegradation, createHealth, healthChecks } = require('../../lib/gateway');
+const { createHealthRouter, createMetrics } = require('../../lib/http');
 const { openStore } = require('../../lib/store');
 const { serve } = require('../support/http-app');
 
@@ -271,11 +271,45 @@ describe('with a store', () => {
   test('without an answer of the store there are no old values', async () => {
     const broken = { stats: async () => { throw new Error(SECRET); } };
     const { get } = await serveMetrics({
-      breakers: () => [], store: { outbox: broken, deadLetters: store.deadLetters } });
+      breakers: () => [], store: { outbox: broken, deadLetters: store.deadLetters },
+    });
     const { status, text } = await get('/metrics');
     expect(status).toBe(200);
     expect(text).not.toMatch(/^outbox_/m);
     expect(text).not.toContain(SECRET);
+  });
+
+  test('its health, its worker\'s, and the page of its dead letters', async () => {
+    const worker = store.outbox.createWorker({
+      channels: { WHATSAPP: async () => {} }, pollInterval: 20,
+    });
+    await worker.start();
+    await store.deadLetters.purge();
+    const letter = { channel: 'WHATSAPP', recipient: '+6281234567890', body: SECRET };
+    for (const kind of ['131026', '131026', '470']) {
+      await store.deadLetters.add(letter, SECRET, { kind });
+    }
+    const health = createHealth({ cacheMs: 0, checks: {
+      database: healthChecks.database(store), worker: healthChecks.worker(worker),
+    } });
+    const { get } = await serve(express().use(
+      createHealthRouter({ health, deadLetters: store.deadLetters, breakers: () => [] })));
+    expect(await get('/health/detailed')).toMatchObject({ status: 200, body: {
+      status: 'healthy', checks: {
+        database: { status: 'healthy', details: { engine: 'pglite' } },
+        worker: { status: 'healthy', details: { running: true, inFlight: 0 } },
+      } } });
+    const page = await get('/health/dlq');
+    expect(page.body).toEqual({ total: 3, kinds: [
+      { channel: 'WHATSAPP', kind: '131026', count: 2 },
+      { channel: 'WHATSAPP', kind: '470', count: 1 }] });
+    await worker.stop();
+    expect(await get('/health')).toMatchObject({ status: 200, body: { status: 'degraded' } });
+    await store.close();
+    const closed = await get('/health/detailed');
+    expect(closed).toMatchObject({ status: 503, body: {
+      status: 'unhealthy', checks: { database: { status: 'unhealthy' } } } });
+    expect(page.text + closed.text).not.toMatch(/hunter2|6281234567890/);
   });
 });
 
