@@ -70,26 +70,31 @@ class Book {
     return { changed: true, fault: paidTwice && !force ? 'paid_twice' : undefined, move };
   }
 
+  /** The hooks that are to hear of a state. */
+  hooksOf (state) {
+    return [HOOKS[state], 'onTransition'].filter(hook => this.#hooks[hook] !== undefined);
+  }
+
   /**
    * Moves an order, with its hooks.
-   * @returns {Promise<{ order: object, transition: object }>}
+   * @param {object} client a transaction that has locked the order; the database itself will do if
+   *   there are no hooks
+   * @param {object} change { to, by, reason, transactionId, refundedMinor, token, redirectUrl }
+   * @returns {Promise<{ order: object, transition: object } | undefined>} undefined if somebody
+   *   else has moved it meanwhile
    */
-  async move (client, order, { to, by, reason, transactionId, refundedMinor }) {
-    const moved = await this.#ledger.moveOrder(client, order,
-      { to, by, reason, transactionId, refundedMinor });
-    const { orderId, version } = moved;
-    const transition = {
-      id: `${orderId}:${version}`, from: order.state, to,
-      transactionId: moved.transactionId,
-    };
-    const messages = [HOOKS[to], 'onTransition'].filter(hook => this.#hooks[hook] !== undefined)
-      .map(hook => ({
-        channel: HOOK_CHANNEL,
-        recipient: orderId,
-        data: { hook, orderId, transition },
-        dedupeKey: `payment-hook:${transition.id}:${hook}`,
-        orderKey: `payment:${orderId}`,
-      }));
+  async move (client, order, change) {
+    const moved = await this.#ledger.moveOrder(client, order, change);
+    if (moved === undefined) return undefined;
+    const { orderId, version, state: to, transactionId } = moved;
+    const transition = { id: `${orderId}:${version}`, from: order.state, to, transactionId };
+    const messages = this.hooksOf(to).map(hook => ({
+      channel: HOOK_CHANNEL,
+      recipient: orderId,
+      data: { hook, orderId, transition },
+      dedupeKey: `payment-hook:${transition.id}:${hook}`,
+      orderKey: `payment:${orderId}`,
+    }));
     if (messages.length > 0) await this.#outbox.enqueue(messages, { client });
     return { order: moved, transition };
   }

@@ -57,38 +57,50 @@ class Ledger {
 
   // ---- Orders ----------------------------------------------------------------------------------
 
-  /** @returns {Promise<boolean>} whether it was not there */
+  /** @returns {Promise<object|undefined>} the order; undefined if it was there before */
   async insertOrder (client, { orderId, state, amountMinor, currency, body, token, redirectUrl }) {
-    const { rowCount } = await client.query(`INSERT INTO ${this.orders}
+    const { rows } = await client.query(`INSERT INTO ${this.orders}
         (order_id, state, amount_minor, currency, body, token, redirect_url, asked_at, history)
       VALUES ($1, $2, $3::bigint, $4, $5, $6, $7,
         CASE WHEN $2 <> 'queued' THEN clock_timestamp() END,
         jsonb_build_array(${entry('NULL', '$2', "'order'")}))
-      ON CONFLICT (order_id) DO NOTHING`,
+      ON CONFLICT (order_id) DO NOTHING RETURNING ${ORDER_COLUMNS}`,
     [orderId, state, amountMinor, currency, body, token, redirectUrl]);
-    return rowCount === 1;
+    return rows.length === 0 ? undefined : toOrder(rows[0]);
   }
 
   /** The order of an id of the provider's, which may be that of a later page. */
   async findOrder (client, providerId, { lock = false } = {}) {
-    const [, base = null, page = null] = PAGE.exec(providerId) ?? [];
-    const { rows } = await client.query(`SELECT ${ORDER_COLUMNS} FROM ${this.orders}
-      WHERE order_id = $1 OR (order_id = $2 AND pages >= $3::smallint)
-      ORDER BY order_id = $1 DESC LIMIT 1 ${lock ? 'FOR UPDATE' : ''}`, [providerId, base, page]);
+    const select = `SELECT ${ORDER_COLUMNS} FROM ${this.orders}`;
+    const end = lock ? 'FOR UPDATE' : '';
+    let { rows } = await client.query(`${select} WHERE order_id = $1 ${end}`, [providerId]);
+    const page = PAGE.exec(providerId);
+    if (rows.length === 0 && page !== null) {
+      ({ rows } = await client.query(
+        `${select} WHERE order_id = $1 AND pages >= $2::smallint ${end}`, page.slice(1)));
+    }
     return rows.length === 0 ? undefined : toOrder(rows[0]);
   }
 
-  /** Moves an order to another state, and notes it. */
-  async moveOrder (client, order, { to, by, reason, transactionId, refundedMinor }) {
+  /**
+   * Moves an order to another state, and notes it.
+   * @param {object} client a transaction that has locked it; without one somebody else may move it
+   * @returns {Promise<object|undefined>} undefined if somebody else has
+   */
+  async moveOrder (client, order, change) {
+    const { to, by, reason, transactionId, refundedMinor, token, redirectUrl } = change;
     const { rows } = await client.query(`UPDATE ${this.orders} SET
         state = $2, version = version + 1, updated_at = clock_timestamp(), checked_at = NULL,
         transaction_id = coalesce($5, transaction_id),
         refunded_minor = coalesce($6::bigint, refunded_minor),
+        token = coalesce($7, token), redirect_url = coalesce($8, redirect_url),
+        asked_at = CASE WHEN $7 IS NULL THEN asked_at ELSE clock_timestamp() END,
         history = CASE WHEN jsonb_array_length(history) < ${HISTORY_MAX} THEN history
           ELSE history - 0 END || ${entry('state', '$2', '$3', '$4')}
-      WHERE order_id = $1 RETURNING ${ORDER_COLUMNS}`,
-    [order.orderId, to, by, reason, transactionId, refundedMinor]);
-    return toOrder(rows[0]);
+      WHERE order_id = $1 AND version = $9::int RETURNING ${ORDER_COLUMNS}`,
+    [order.orderId, to, by, reason, transactionId, refundedMinor, token, redirectUrl,
+      order.version]);
+    return rows.length === 0 ? undefined : toOrder(rows[0]);
   }
 
   async setPage (client, orderId, { token, redirectUrl }) {

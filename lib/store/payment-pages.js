@@ -35,8 +35,16 @@ class Pages {
     this.#emit = emit;
   }
 
+  /** Makes the page of an order that was left to the worker. */
+  async makeLater (orderId, signal) {
+    const order = await this.#ledger.findOrder(this.#database, orderId);
+    if (order === undefined) throw missing(orderId);
+    return this.make(order, { signal });
+  }
+
   /**
    * Makes the page of an order, if it has none.
+   * @param {object} given the order
    * @param {object} [options]
    * @param {AbortSignal} [options.signal]
    * @param {boolean} [options.fresh] whether it was taken in just now, so that nobody has asked
@@ -44,24 +52,30 @@ class Pages {
    * @returns {Promise<object>} the order
    * @throws what Midtrans's client throws; the order stays queued or unknown, or has failed
    */
-  async make (orderId, { signal, fresh = false } = {}) {
-    let order = await this.#ledger.findOrder(this.#database, orderId);
-    if (order === undefined) throw missing(orderId);
+  async make (given, { signal, fresh = false } = {}) {
+    let order = given;
     let { pages: page } = order;
     let resume = order.asked && !fresh;
+    let isAsked = fresh;
     while (isUnmade(order)) {
-      if (!fresh) await this.#ledger.ask(this.#database, orderId, page);
-      try {
-        const made = await this.#midtrans.createTransaction(bodyOf(order, page),
-          { resume, signal });
-        return await this.#opened(orderId, made);
-      } catch (error) {
-        order = await this.#failed(order, { page, resume, error });
-      }
+      if (!isAsked) await this.#ledger.ask(this.#database, order.orderId, page);
+      const { made, error } = await this.#create(order, { page, resume, signal });
+      if (made !== undefined) return this.#opened(order, made);
+      order = await this.#failed(order, { page, resume, error });
       page += 1;
-      resume = fresh = false;
+      resume = isAsked = false;
     }
     return order;
+  }
+
+  async #create (order, { page, resume, signal }) {
+    try {
+      return {
+        made: await this.#midtrans.createTransaction(bodyOf(order, page), { resume, signal }),
+      };
+    } catch (error) {
+      return { error };
+    }
   }
 
   /** @returns {Promise<object>} the order, if it has been made, or if its next page is to be */
@@ -90,13 +104,18 @@ class Pages {
     return found;
   }
 
-  async #opened (orderId, { token, redirect_url: redirectUrl }) {
-    const { order } = await this.#change(orderId, async (client, locked) => {
+  async #opened (order, { token, redirect_url: redirectUrl }) {
+    const { orderId } = order;
+    const change = { to: 'created', by: 'midtrans', token, redirectUrl };
+    if (this.#book.hooksOf('created').length === 0) {
+      const moved = await this.#book.move(this.#database, order, change);
+      if (moved !== undefined) return this.#tell(moved);
+    }
+    return this.#change(orderId, async (client, locked) => {
+      if (isUnmade(locked)) return this.#book.move(client, locked, change);
       await this.#ledger.setPage(client, orderId, { token, redirectUrl });
-      return isUnmade(locked) ? this.#book.move(client, locked,
-        { to: 'created', by: 'midtrans' }) : undefined;
+      return undefined;
     });
-    return order;
   }
 
   /** Moves an order that has no page yet. Whoever was faster, with better news, is right. */
@@ -105,13 +124,18 @@ class Pages {
       ? this.#book.move(client, order, change) : undefined));
   }
 
+  /** @returns {Promise<object>} the order */
   async #change (orderId, change) {
-    const moved = await this.#database.transaction(async client => {
+    return this.#tell(await this.#database.transaction(async client => {
       const order = await this.#ledger.findOrder(client, orderId, { lock: true });
-      return await change(client, order) ?? { order };
-    });
-    if (moved.transition !== undefined) this.#emit('transition', moved.order, moved.transition);
-    return moved;
+      return await change(client, order) ??
+        { order: await this.#ledger.findOrder(client, orderId) };
+    }));
+  }
+
+  #tell ({ order, transition }) {
+    if (transition !== undefined) this.#emit('transition', order, transition);
+    return order;
   }
 }
 

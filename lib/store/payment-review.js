@@ -26,7 +26,9 @@ class Review {
   /** @param {'apply' | 'dismiss'} decision @param {{ by: string, reason: string }} how */
   async end (orderId, decision, { by, reason }) {
     const held = await this.#ledger.heldEvents(this.#database, orderId);
-    if (held.length === 0) {
+    const known = await this.#ledger.findOrder(this.#database, orderId);
+    // Its events may have been deleted since.
+    if (held.length === 0 && !known?.held) {
       throw new StoreError('ERR_PAYMENT_ORDER', `Nothing is held of ${orderId}`);
     }
     const bodies = decision === 'apply' ? await this.#truths(held) : [];
@@ -66,8 +68,7 @@ class Review {
     const order = await this.#ledger.findOrder(client, orderId, { lock: true });
     if (order !== undefined || body === undefined) return order;
     const { amountMinor, currency } = readTransaction(body);
-    await this.#ledger.insertOrder(client, { orderId, state: 'created', amountMinor, currency });
-    return this.#ledger.findOrder(client, orderId, { lock: true });
+    return this.#ledger.insertOrder(client, { orderId, state: 'created', amountMinor, currency });
   }
 
   async #enter (client, locked, bodies, { by, reason }) {

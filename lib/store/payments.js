@@ -21,9 +21,9 @@ const HOOK_ATTEMPTS = 20;
 // As long as the client's own attempts take together.
 const ORDER_TIMEOUT_MS = 120_000;
 
-// Of Midtrans's errors, those that leave the order to the worker: it may still be made.
-const isPassing = error => error?.retryable !== false || error.ambiguous === true ||
-  error.code === 'ERR_MIDTRANS_UNAUTHORIZED';
+/** Whether Midtrans will not make an order, however often it is asked. Our key can be mended. */
+const isRefusal = error => error?.retryable === false && !error.ambiguous &&
+  error.code !== 'ERR_MIDTRANS_UNAUTHORIZED';
 
 class Payments extends Emitter {
   #database;
@@ -70,12 +70,14 @@ class Payments extends Emitter {
     const { signal } = bag('options', options);
     this.#needMidtrans();
     const given = input.readOrder(input.orderOf(body, 'unknown'));
-    const { order: { orderId }, isNew } = await this.#take(given);
+    const { order: taken, isNew } = await this.#take(given);
+    const { orderId } = taken;
     try {
-      const order = await this.#pages.make(orderId, { signal, fresh: isNew });
-      return { order, queued: false };
+      return { order: await this.#pages.make(taken, { signal, fresh: isNew }), queued: false };
     } catch (error) {
-      if (!isPassing(error)) {
+      // What has become of the order is for `reconcile` to find out.
+      if (error instanceof StoreError) throw error;
+      if (isRefusal(error)) {
         await this.#pages.move(orderId, { to: 'failed', by: 'open', reason: String(error) });
         throw error;
       }
@@ -142,12 +144,18 @@ class Payments extends Emitter {
   /** Takes an order in, in a transaction of the caller's if there is one. */
   async #take (given, client, { leave = given.state === 'queued' } = {}) {
     const take = async own => {
-      const isNew = await this.#ledger.insertOrder(own, given);
-      const { transition } = isNew ? {} : await this.#takeAgain(own, given);
+      const made = await this.#ledger.insertOrder(own, given);
+      const { transition } = made === undefined ? await this.#takeAgain(own, given) : {};
       if (leave) await this.#book.leave(own, given.orderId);
-      return { order: await this.#ledger.findOrder(own, given.orderId), isNew, transition };
+      const order = made ?? await this.#ledger.findOrder(own, given.orderId);
+      return { order, isNew: made !== undefined, transition };
     };
     if (client !== undefined) return take(this.#database.wrap(client));
+    if (!leave) {
+      // As nearly always: one statement does it.
+      const order = await this.#ledger.insertOrder(this.#database, given);
+      if (order !== undefined) return { order, isNew: true };
+    }
     const taken = await this.#database.transaction(take);
     if (taken.transition !== undefined) this.emit('transition', taken.order, taken.transition);
     return taken;
@@ -173,7 +181,7 @@ class Payments extends Emitter {
 
   async #sendOrder ({ data: { orderId } }, signal) {
     try {
-      await this.#pages.make(orderId, { signal });
+      await this.#pages.makeLater(orderId, signal);
     } catch (error) {
       // Nothing was sent this time: the worker is to wait for the breaker.
       const isShut = error?.code === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' &&

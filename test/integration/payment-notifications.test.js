@@ -148,8 +148,10 @@ describeEngines('notifications', ({ name, place }) => {
       const runs = lives(eventsMax).flatMap(life =>
         Array.from({ length: eventsMax + 1 - life.length }, (_, i) => life.length + i)
           .flatMap(length => deliveries(life.length, length))
-          .map(arrivals => ({ life, arrivals })));
-      expect(runs.length).toBeGreaterThanOrEqual(40);
+          .map(arrivals => ({ life, arrivals })))
+        // The short form has each of them once.
+        .filter((_, i) => IS_LONG || i % 2 === Number(late));
+      expect(runs.length).toBeGreaterThanOrEqual(20);
       const go = async ({ life, arrivals }, i) => {
         const id = `life-${when.length}-${i}`;
         await payments.createOrder({ orderId: id, amountMinor: 500_000n });
