@@ -10,6 +10,7 @@ const {
   all, cleanUp, newNamespace, startProcess, startProcesses, startThread
 } = require('../support/shared-peers');
 const { regions } = require('../../lib');
+const { fileOf } = require('../../lib/base/regions');
 
 jest.setTimeout(60_000);
 afterEach(cleanUp);
@@ -86,6 +87,19 @@ describe("scope 'process'", () => {
     await next.run(make, options({ scope: 'process' }));
     expect(filesOf(killed.pid)).toEqual([]);
     expect(filesOf(alive.pid)).toHaveLength(1);
+  });
+
+  test('a process that has the number of a dead one has nothing of it', async () => {
+    const [owner, next] = await startProcesses(2);
+    await owner.run(make, options({ scope: 'process' }));
+    const [own] = filesOf(owner.pid);
+    // As a process of that number would have left it that began earlier.
+    const left = own.replace(/-p(\d+)\.\d+-/, '-p$1.1-');
+    expect(left).not.toBe(own);
+    const folder = path.dirname(fileOf('process', 'any'));
+    fs.writeFileSync(path.join(folder, left), '', { mode: 0o600 });
+    await next.run(make, options({ scope: 'process' }));
+    expect(filesOf(owner.pid)).toEqual([own]);
   });
 
   test('processes do not share it', async () => {

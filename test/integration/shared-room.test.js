@@ -103,6 +103,17 @@ describe('a full disk (needs the right to mount one)', () => {
   });
 });
 
+whoMayMount('without /dev/shm, the folder for temporary files serves', () => {
+  // Nobody can write to what was mounted, as where there is none.
+  const shell = `${withDisk('64k')} && mount -o remount,ro /dev/shm`;
+  expect(limited(shell, `
+    const before = fs.readdirSync('/dev/shm');
+    make('a').open();
+    const { file } = regions.list().find(entry => entry.namespace === namespace);
+    result = [before, file.startsWith(require('node:os').tmpdir()), make('a').opened];`
+  )).toEqual([[], true, true]);
+});
+
 test('a process that may not have long files is told why', () => {
   const { status, stdout } = spawnSync('sh', ['-c', 'ulimit -f 1000 && exec "$0" -e "$1"',
     process.execPath, `

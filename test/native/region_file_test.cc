@@ -30,6 +30,18 @@ ino_t InodeOf(const TemporaryPath& path) {
   return status.st_ino;
 }
 
+TEST(RegionFile, IsNamedAfterAllThatItsLayoutDependsOn) {
+  std::array<uint64_t, 3> shapes{1, 2, 3};
+  const std::string name = Region::LayoutName(shapes);
+  EXPECT_EQ(name, Region::LayoutName(shapes));
+  EXPECT_EQ(name.size(), std::string("v1.00000000").size());
+  for (uint64_t& shape : shapes) {
+    ++shape;
+    EXPECT_NE(name, Region::LayoutName(shapes));
+    --shape;
+  }
+}
+
 TEST(RegionFile, IsOursAlone) {
   const TemporaryPath path;
   Region region;
