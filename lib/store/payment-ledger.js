@@ -47,6 +47,10 @@ const toEvent = row => ({
 /** The id by which the provider knows an order's n-th page. */
 const pageId = (orderId, page) => (page === 1 ? orderId : `${orderId}~${page}`);
 
+/** What is asked for often is planned once for each connection. */
+const prepared = (client, name, text, values) =>
+  client.query({ name: `payment_${name}`, text, values });
+
 class Ledger {
   constructor (database) {
     const { schema } = database;
@@ -59,7 +63,7 @@ class Ledger {
 
   /** @returns {Promise<object|undefined>} the order; undefined if it was there before */
   async insertOrder (client, { orderId, state, amountMinor, currency, body, token, redirectUrl }) {
-    const { rows } = await client.query(`INSERT INTO ${this.orders}
+    const { rows } = await prepared(client, 'insert', `INSERT INTO ${this.orders}
         (order_id, state, amount_minor, currency, body, token, redirect_url, asked_at, history)
       VALUES ($1, $2, $3::bigint, $4, $5, $6, $7,
         CASE WHEN $2 <> 'queued' THEN clock_timestamp() END,
@@ -73,7 +77,8 @@ class Ledger {
   async findOrder (client, providerId, { lock = false } = {}) {
     const select = `SELECT ${ORDER_COLUMNS} FROM ${this.orders}`;
     const end = lock ? 'FOR UPDATE' : '';
-    let { rows } = await client.query(`${select} WHERE order_id = $1 ${end}`, [providerId]);
+    let { rows } = await prepared(client, lock ? 'lock' : 'find',
+      `${select} WHERE order_id = $1 ${end}`, [providerId]);
     const page = PAGE.exec(providerId);
     if (rows.length === 0 && page !== null) {
       ({ rows } = await client.query(
@@ -89,7 +94,7 @@ class Ledger {
    */
   async moveOrder (client, order, change) {
     const { to, by, reason, transactionId, refundedMinor, token, redirectUrl } = change;
-    const { rows } = await client.query(`UPDATE ${this.orders} SET
+    const { rows } = await prepared(client, 'move', `UPDATE ${this.orders} SET
         state = $2, version = version + 1, updated_at = clock_timestamp(), checked_at = NULL,
         transaction_id = coalesce($5, transaction_id),
         refunded_minor = coalesce($6::bigint, refunded_minor),
@@ -158,20 +163,20 @@ class Ledger {
   // ---- Transactions ----------------------------------------------------------------------------
 
   async findTransaction (client, transactionId) {
-    const { rows } = await client.query(
+    const { rows } = await prepared(client, 'transaction',
       `SELECT * FROM ${this.transactions} WHERE transaction_id = $1`, [transactionId]);
     return rows.length === 0 ? undefined : toTransaction(rows[0]);
   }
 
   /** Those of an order, oldest first. */
   async transactionsOf (client, orderId) {
-    const { rows } = await client.query(`SELECT * FROM ${this.transactions}
+    const { rows } = await prepared(client, 'transactions', `SELECT * FROM ${this.transactions}
       WHERE order_id = $1 ORDER BY created_at, transaction_id`, [orderId]);
     return rows.map(toTransaction);
   }
 
   async putTransaction (client, orderId, news) {
-    await client.query(`INSERT INTO ${this.transactions} AS known
+    await prepared(client, 'put', `INSERT INTO ${this.transactions} AS known
         (transaction_id, order_id, state, fraud_status, status_code, gross_amount, refunded_minor,
           payment_type)
       VALUES ($1, $2, $3, $4, $5, $6, $7::bigint, $8)
@@ -192,7 +197,7 @@ class Ledger {
    * @returns {Promise<object>} the event as users see it
    */
   async noteEvent (client, event, outcome, reason) {
-    const { rows } = await client.query(`INSERT INTO ${this.events} AS known
+    const { rows } = await prepared(client, 'note', `INSERT INTO ${this.events} AS known
         (fingerprint, source, order_id, transaction_id, transaction_status, outcome, reason, body)
       VALUES ($1, $2, $3, $4, $5, $6, $7, $8::bytea)
       ON CONFLICT (fingerprint) DO UPDATE SET
@@ -205,7 +210,7 @@ class Ledger {
 
   /** Counts an event whose end is known. @returns {Promise<boolean>} whether it is one */
   async countAgain (client, fingerprint) {
-    const { rowCount } = await client.query(`UPDATE ${this.events}
+    const { rowCount } = await prepared(client, 'again', `UPDATE ${this.events}
       SET times = times + 1, last_received_at = clock_timestamp()
       WHERE fingerprint = $1 AND outcome = ANY ($2::text[])`, [fingerprint, FINAL_OUTCOMES]);
     return rowCount === 1;
@@ -213,7 +218,7 @@ class Ledger {
 
   /** @returns {Promise<object>} the event as users see it */
   async closeEvent (client, id, { outcome, reason, orderId }) {
-    const { rows } = await client.query(`UPDATE ${this.events}
+    const { rows } = await prepared(client, 'close', `UPDATE ${this.events}
       SET outcome = $2, reason = $3, order_id = coalesce($4, order_id)
       WHERE id = $1::bigint RETURNING *`, [id, outcome, reason, orderId]);
     return toEvent(rows[0]);
