@@ -133,15 +133,15 @@ class EventStream {
     if (client.writableLength > this.#options.maxBuffer) client.destroy();
   }
 
+  get #oldest () { return this.#events[0]?.id ?? this.#sequence + 1; }
+
   /** What a reader has missed; undefined when that is no longer known. */
   #since (lastId) {
     if (lastId === undefined) return this.#events;
-    const [, epoch, number] = /^([0-9a-f]{12})-(\d{1,15})$/.exec(lastId) ?? [];
-    const oldest = this.#events[0]?.id ?? this.#sequence + 1;
-    if (epoch !== this.#epoch || Number(number) < oldest - 1 || Number(number) > this.#sequence) {
-      return undefined;
-    }
-    return this.#events.filter(({ id }) => id > Number(number));
+    const [, epoch, digits] = /^([0-9a-f]{12})-(\d{1,15})$/.exec(lastId) ?? [];
+    const last = Number(digits);
+    const isKnown = epoch === this.#epoch && last >= this.#oldest - 1 && last <= this.#sequence;
+    return isKnown ? this.#events.filter(({ id }) => id > last) : undefined;
   }
 
   /** Answers a request of somebody who may read. */
@@ -160,10 +160,12 @@ class EventStream {
       'X-Accel-Buffering': 'no',
       'X-Content-Type-Options': 'nosniff',
     });
+    if (req.method === 'HEAD') return res.end();
     const missed = this.#since(req.headers['last-event-id']);
     // Those who missed more than is known have to look at everything anew.
-    const first = missed === undefined ? this.#format(this.#sequence, 'reset', {}) : ': hello\n\n';
-    res.write(first + (missed ?? []).map(({ text }) => text).join(''));
+    const hello = missed === undefined ? this.#format(this.#oldest - 1, 'reset', {})
+      : ': hello\n\n';
+    res.write(hello + (missed ?? this.#events).map(({ text }) => text).join(''));
     this.#clients.add(res);
     res.on('close', () => this.#clients.delete(res));
     res.on('error', () => {});

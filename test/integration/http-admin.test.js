@@ -83,6 +83,24 @@ describe('who may', () => {
     expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
   });
 
+  test('addresses have limits of their own, and a network of IPv6 has one', async () => {
+    const { url } = await start({ rateLimit: { requests: 2, interval: 60_000 } },
+      (req, res, next) => {
+        req.app.set('trust proxy', true);
+        next();
+      });
+    const ask = async address => (await fetch(`${url}${BASE}/session`, {
+      headers: { authorization: `Bearer ${READER}`, 'x-forwarded-for': address },
+    })).status;
+    const same = ['2001:db8:1:2::1', '2001:db8:1:2:ffff::9', '2001:0db8:0001:0002:0:0:0:7'];
+    expect([await ask(same[0]), await ask(same[1]), await ask(same[2])]).toEqual([200, 200, 429]);
+    expect(await ask('2001:db8:1:3::1')).toBe(200);
+    const mapped = ['192.0.2.1', '::ffff:192.0.2.1', '192.0.2.1'];
+    expect([await ask(mapped[0]), await ask(mapped[1]), await ask(mapped[2])])
+      .toEqual([200, 200, 429]);
+    expect(await ask('192.0.2.2')).toBe(200);
+  });
+
   test('requests are limited', async () => {
     const { get } = await start({ rateLimit: { requests: 5, interval: 60_000 } });
     for (let i = 0; i < 5; i++) expect((await get('/session')).status).toBe(200);

@@ -24,10 +24,13 @@ async function endAll () {
   for (const end of open.splice(0).reverse()) await end();
 }
 
-/** A server of these options, with `call`, `get`, `post`, and the entries of its audit log. */
-async function start (options = {}) {
+/**
+ * A server of these options, with middleware before it.
+ * @returns {Promise<object>} { url, call, get, post, log }; `log`: entries of the audit log
+ */
+async function start (options = {}, ...before) {
   const log = [];
-  const server = await serve(createAdminRouter({
+  const server = await serve(...before, createAdminRouter({
     tokens: TOKENS, log: entry => log.push(entry), breakers: () => [], ...options
   }));
   later(server.close);

@@ -175,11 +175,19 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     summary.reload();
     reload();
   };
-  const retry = ({ id }) => api.post(`dlq/${piece(id)}/retry`)
-    .then(() => done(`Message ${id} is tried again`),
-      caught => notify(`Message ${id}: ${caught.message}`, 'bad'));
+  const retry = async ({ id }) => {
+    try {
+      await api.post(`dlq/${piece(id)}/retry`);
+    } catch (caught) {
+      return notify(`Message ${id}: ${caught.message}`, 'bad');
+    }
+    done(`Message ${id} is tried again`);
+    // Its button is about to go; the focus shall not go to the top of the page with it.
+    document.querySelector('#dlq-title').focus();
+  };
   return html`<section aria-labelledby="dlq-title" class="wide" data-part="dlq">
-    <h2 id="dlq-title">Dead letters <span class="tag">${count(summary.data?.total ?? 0)}</span></h2>
+    <h2 id="dlq-title" tabindex="-1">Dead letters <span class="tag">${
+      count(summary.data?.total ?? 0)}</span></h2>
     <div class="filters" role="search" aria-label="Dead letters">
       <${Summary} summary=${summary.data?.summary ?? []} filter=${filter} setFilter=${setFilter} />
       <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}

@@ -158,7 +158,8 @@ export function Dialog ({ title, children, submit, tone, onSubmit, onClose }) {
     setBusy(true);
     try {
       await onSubmit(new FormData(event.target));
-      onClose();
+      // Gives the focus back to where it was, which taking the dialog away would not.
+      element.current.close();
     } catch (caught) {
       setError(caught);
       setBusy(false);
