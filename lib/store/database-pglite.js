@@ -95,7 +95,7 @@ class PgliteDatabase {
     await this.#turns.take(this.#timeout, closed).catch(() => {});
     // What is in memory needs no good order.
     if (this.#directory === undefined) await this.#thread.terminate('it was closed');
-    else await this.#thread.close();
+    else await this.#within(this.#thread, this.#thread.close(), this.#timeout).catch(() => {});
     this.#lock?.release();
   }
 
@@ -111,9 +111,14 @@ class PgliteDatabase {
       onNotification: message => this.#tell(message),
       onEnd: () => { this.#onEnd(thread); },
     });
-    await this.#within(thread, thread.ready, START_TIMEOUT_MS);
-    for (const channel of this.#channels.keys()) {
-      await thread.run({ text: `LISTEN ${quote(channel)}` });
+    try {
+      await this.#within(thread, thread.ready, START_TIMEOUT_MS);
+      for (const channel of this.#channels.keys()) {
+        await thread.run({ text: `LISTEN ${quote(channel)}` });
+      }
+    } catch (error) {
+      await thread.terminate('it did not start');
+      throw error;
     }
     this.#thread = thread;
     for (const { onReconnect } of [...this.#channels.values()].flatMap(set => [...set])) {

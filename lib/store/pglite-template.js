@@ -17,11 +17,21 @@ const BLOCK = 512;
 const FOLDER = '5';
 const FILE = '0';
 
+/** Undefined for a user without a home. */
+function cacheFolder () {
+  try {
+    return process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache');
+  } catch {
+    return undefined;
+  }
+}
+
 function cacheFile () {
+  const folder = cacheFolder();
+  if (folder === undefined) return undefined;
   const entry = require.resolve('@electric-sql/pglite');
   const manifest = path.join(path.dirname(entry), '..', 'package.json');
   const { version } = JSON.parse(fs.readFileSync(manifest, 'utf8'));
-  const folder = process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache');
   return path.join(folder, 'sekering', `pglite-${version}-${REVISION}.tar.gz`);
 }
 
@@ -49,7 +59,7 @@ function writeCache (file, tar) {
 /** Makes one in a thread of its own, so that the memory goes with the thread. */
 function make () {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(path.join(__dirname, 'pglite-initdb.js'));
+    const worker = new Worker(path.join(__dirname, 'pglite-initdb.js'), { execArgv: [] });
     worker.once('message', tar => resolve(Buffer.from(tar.buffer, tar.byteOffset, tar.length)));
     worker.once('error', reject);
   });
@@ -58,10 +68,10 @@ function make () {
 /** @returns {Promise<Buffer>} a tar archive of a database's folder */
 async function loadTemplate () {
   const file = cacheFile();
-  const cached = readCache(file);
+  const cached = file && readCache(file);
   if (cached !== undefined) return cached;
   const tar = await make();
-  writeCache(file, tar);
+  if (file !== undefined) writeCache(file, tar);
   return tar;
 }
 

@@ -42,7 +42,11 @@ class PgliteThread {
    *   onEnd: () => void }} options
    */
   constructor ({ directory, onNotification, onEnd }) {
-    this.#worker = new Worker(WORKER, { workerData: { directory, engine: compiled } });
+    this.#worker = new Worker(WORKER, {
+      workerData: { directory, engine: compiled },
+      // What the user wants to be loaded first has no place there.
+      execArgv: [],
+    });
     /** Fulfils when PGlite has started. */
     this.ready = new Promise((resolve, reject) => {
       this.#pending.set('ready', { resolve, reject });

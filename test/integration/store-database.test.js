@@ -11,6 +11,7 @@ const { Client, Pool } = require('pg');
 
 const { StoreError, openStore } = require('../../lib/store');
 const { openDatabase } = require('../../lib/store/database');
+const { useVirtualClock } = require('../../lib/testing');
 const { describeEngines, sharedPostgres } = require('../support/postgres');
 
 jest.setTimeout(60_000);
@@ -160,6 +161,28 @@ describeEngines('the database', ({ name, place }) => {
       throw new Error('no');
     }).catch(() => {});
     expect(calls).toEqual(['committed']);
+  });
+
+  test('a transaction whose owner does nothing is rolled back', async () => {
+    const clock = useVirtualClock();
+    try {
+      let begun;
+      const beginning = new Promise(resolve => { begun = resolve; });
+      let kept;
+      const stuck = expect(database.transaction(async client => {
+        kept = client;
+        await insert(client, 1);
+        begun();
+        return new Promise(() => {});
+      })).rejects.toMatchObject({ code: 'ERR_STORE_QUERY' });
+      await beginning;
+      await clock.advance(60_000);
+      await stuck;
+      await expect(insert(kept, 2)).rejects.toMatchObject({ code: 'ERR_STORE_QUERY' });
+    } finally {
+      clock.restore();
+    }
+    expect(await numbers()).toEqual([]);
   });
 
   test('transactions do not see each other half-done', async () => {
