@@ -1,0 +1,70 @@
+'use strict';
+
+// sekering dlq …, outbox … and report
+
+const { CliError, EXIT } = require('./admin-client');
+const { duration, plain, table } = require('./tables');
+
+const DAY_MS = 86_400_000;
+const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
+
+const filterOf = ({ channel, kind, search }) => ({ channel, kind, search });
+const isFiltered = options => Object.values(filterOf(options)).some(value => value !== undefined);
+const at = id => `/dlq/${encodeURIComponent(id)}`;
+
+async function list (session, { limit, before, ...options }) {
+  const answer = await session.admin.get('/dlq', { ...filterOf(options), limit, before });
+  session.answer(answer, ({ letters }) => table(
+    ['ID', 'CHANNEL', 'RECIPIENT', 'KIND', 'TRIED', 'DIED', 'REASON'],
+    letters.map(({ id, channel, recipient, kind, attemptCount, diedAt, reason }) =>
+      [id, channel, recipient, kind, attemptCount, diedAt, reason])) || 'There are none.');
+}
+
+async function show (session, id) {
+  const letter = await session.admin.get(at(id));
+  session.answer(letter, () => [
+    ...['id', 'channel', 'recipient', 'subject', 'kind', 'reason', 'createdAt', 'diedAt',
+      'dedupeKey', 'orderKey'].map(name => `${name.padEnd(10)} ${plain(letter[name])}`),
+    `attempts   ${letter.attemptCount} of ${letter.maxAttempts}`, '',
+    table(['ATTEMPT', 'AT', 'CODE', 'ERROR'], letter.errorHistory.map(({ attempt, at: when, code,
+      message }) => [attempt, when, code, message])),
+  ].join('\n'));
+}
+
+async function retry (session, id, { limit, rate, reason, all, ...options }) {
+  if ((id !== undefined) === Boolean(all || isFiltered(options))) {
+    throw new CliError('ERR_CLI_USAGE', 'Give either an id, or --all, or what they have in common',
+      EXIT.usage);
+  }
+  const answer = id === undefined
+    ? await session.admin.post('/dlq/retry', { ...filterOf(options), limit, rate, reason })
+    : await session.admin.post(`${at(id)}/retry`, { reason });
+  session.answer(answer, ({ retried }) => `${retried === true ? 1 : retried} to be sent again`);
+}
+
+async function purge (session, { all, olderThan, reason, ...options }) {
+  const given = { ...filterOf(options), olderThan: olderThan && olderThan * DAY_MS, reason };
+  if (Boolean(all) === (isFiltered(options) || olderThan !== undefined)) {
+    throw new CliError('ERR_CLI_USAGE', 'Give either --all, or what they have in common',
+      EXIT.usage);
+  }
+  const answer = await session.admin.post('/dlq/purge', all ? { all, reason } : given);
+  session.answer(answer, ({ purged }) => `${purged} deleted`);
+}
+
+async function stats (session) {
+  const answer = await session.admin.get('/outbox/stats');
+  session.answer(answer, ({ channels, waiting, oldestMs }) => [
+    table(['CHANNEL', ...STATUSES], Object.entries(channels).map(([channel, counts]) =>
+      [channel, ...STATUSES.map(status => counts[status])])), '',
+    `${waiting} waiting${oldestMs > 0 ? `, the oldest for ${duration(oldestMs)}` : ''}`,
+  ].join('\n'));
+}
+
+async function report (session, { html }) {
+  const answer = await session.admin.get('/report', { format: html ? 'html' : 'json' });
+  if (html) process.stdout.write(`${answer}\n`);
+  else session.answer(answer, value => JSON.stringify(value, null, 2));
+}
+
+module.exports = { list, purge, report, retry, show, stats };
