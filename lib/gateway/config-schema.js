@@ -20,6 +20,8 @@ const name = z.string().regex(/^[\w.-]{1,64}$/);
 const secret = z.string().regex(/^[!-~]{1,1000}$/,
   'Invalid input: expected a text without spaces');
 
+const token = secret.min(16, 'Too small: expected a token of at least 16 characters').max(512);
+
 const url = (...schemes) => z.string().max(2000)
   .refine(value => URL.canParse(value) && schemes.includes(new URL(value).protocol.slice(0, -1)), {
     error: `Invalid input: expected an address that begins with ${schemes[0]}://`
@@ -65,8 +67,8 @@ const circuitBreaker = z.strictObject({
 
 // Those of all breakers also say who shares them.
 const sharedBreaker = circuitBreaker.extend({
-  scope: z.enum(['instance', 'process', 'host']).optional(),
-  namespace: name.default('default'),
+  scope: z.enum(['instance', 'process', 'host', 'fleet']).optional(),
+  namespace: name.max(50).default('default'),
   shareTrip: z.union([
     z.literal('any'), z.strictObject({ processes: count(1, 16) })
   ]).optional(),
@@ -80,7 +82,6 @@ const policy = z.strictObject({
 });
 
 const fallback = z.strictObject({
-  queue: z.boolean().default(true),
   maxWait: ms().default(5000),
   cacheTtl: ms(0).default(3_600_000),
   cacheSize: count(1, 1_000_000).default(1000),
@@ -147,6 +148,7 @@ const server = z.strictObject({
   port: port.default(3000),
   bodyLimit: count(1024, 1 << 24).default(65_536),
   trustProxy: z.union([z.boolean(), count(0, 100), text(500)]).default(false),
+  tokens: z.array(z.strictObject({ name: text(64), token })).max(100).default([]),
   shutdownTimeout: ms(0).default(10_000),
 });
 
@@ -195,7 +197,7 @@ const schedule = z.strictObject({
 const admin = z.strictObject({
   tokens: z.array(z.strictObject({
     name: text(64), role: z.enum(['read', 'operate']).default('read'),
-    token: secret.min(16, 'Too small: expected a token of at least 16 characters').max(512),
+    token,
   })).max(100).default([]),
   url: http.optional(),
 });

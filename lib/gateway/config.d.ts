@@ -66,6 +66,8 @@ export interface GatewayConfig {
     bodyLimit?: number | undefined;
     /** Express's 'trust proxy', default false. */
     trustProxy?: boolean | number | string | undefined;
+    /** Of those who may create orders and send messages; without any, nobody may. */
+    tokens?: Array<{ name: string; token: string }> | undefined;
     /** ms that requests and messages on their way have when it stops, default 10000. */
     shutdownTimeout?: number | undefined;
   } | undefined;
@@ -128,8 +130,10 @@ export interface GatewayConfig {
   /** Over all presets. */
   retry?: RetryFigures & {
     circuitBreaker?: BreakerFigures & {
-      /** Default 'host'; 'instance' in the profile testing and elsewhere than on Linux. */
-      scope?: 'instance' | 'process' | 'host' | undefined;
+      /** 'fleet': all hosts on one database. Default 'host'; 'instance' in the profile testing and
+       * elsewhere than on Linux. */
+      scope?: 'instance' | 'process' | 'host' | 'fleet' | undefined;
+      /** Default 'default'. Gateways whose breakers differ do not meet. */
       namespace?: string | undefined;
       shareTrip?: 'any' | { processes: number } | undefined;
     } | undefined;
@@ -139,8 +143,6 @@ export interface GatewayConfig {
       retryableErrors?: string[] | undefined;
     } | undefined;
     fallback?: {
-      /** Whether orders that cannot be made now are queued, default true. */
-      queue?: boolean | undefined;
       /** ms after which a customer is told that his order is queued, default 5000. */
       maxWait?: number | undefined;
       /** ms for which an upstream's old answer may stand in, default 3600000. */

@@ -4,6 +4,7 @@
 // environment: a value `env:NAME` stands for the variable NAME, and no value is ever repeated in an
 // error.
 
+const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const util = require('node:util');
 
@@ -182,13 +183,23 @@ const given = object => Object.fromEntries(
 function breakerOptions (config, name, preset, own) {
   const { scope = defaultScope(config.profile), namespace, shareTrip, ...general } =
     given(config.retry.circuitBreaker);
-  const sharing = scope === 'instance' ? {} : { scope, namespace, ...given({ shareTrip }) };
-  return {
-    ...preset, ...profiles[config.profile].breaker, ...general, ...given(own), ...sharing,
+  const figures = {
+    ...preset, ...profiles[config.profile].breaker, ...general, ...given(own),
     // The time limit is that of the client's requests.
     timeout: false,
     name,
   };
+  if (scope === 'instance') return figures;
+  return {
+    ...figures, ...given({ shareTrip }), scope: scope === 'fleet' ? 'host' : scope,
+    namespace: `${namespace}.${hashOf(figures)}`,
+  };
+}
+
+// Those who share a breaker need the same figures: with others, after a change of the configuration
+// say, it is another breaker.
+function hashOf (figures) {
+  return createHash('sha256').update(JSON.stringify(figures)).digest('hex').slice(0, 8);
 }
 
 // Tests want no state that outlives them; elsewhere than on Linux nothing can be shared.

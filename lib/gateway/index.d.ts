@@ -1,2 +1,4 @@
+export * from './config';
 export * from './degradation';
+export * from './gateway';
 export * from './health';

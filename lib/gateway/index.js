@@ -6,14 +6,18 @@ const { defineLazy } = require('../base/lazy');
 
 defineLazy(exports, {
   createDegradation: () => require('./degradation').createDegradation,
+  createGateway: () => require('./gateway').createGateway,
   createHealth: () => require('./health').createHealth,
   healthChecks: () => require('./health-checks').healthChecks,
+  readConfig: () => require('./config').readConfig,
 });
 
 // Never runs. Node.js reads from here which names an ES module can import.
 /* eslint-disable no-undef */
 0 && (module.exports = {
   createDegradation,
+  createGateway,
   createHealth,
   healthChecks,
+  readConfig,
 });

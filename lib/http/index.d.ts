@@ -1,4 +1,5 @@
 export * from './admin';
+export * from './app';
 export * from './breaker-middleware';
 export * from './health-routes';
 export * from './metrics';

@@ -7,6 +7,7 @@ const { defineLazy } = require('../base/lazy');
 
 defineLazy(exports, {
   createAdminRouter: () => require('./admin-routes').createAdminRouter,
+  createApp: () => require('./app').createApp,
   createAudit: () => require('./audit').createAudit,
   createBreakerMiddleware: () => require('./breaker-middleware').createBreakerMiddleware,
   createDashboardRouter: () => require('./dashboard-routes').createDashboardRouter,
@@ -14,17 +15,20 @@ defineLazy(exports, {
   createHealthRouter: () => require('./health-routes').createHealthRouter,
   createMetrics: () => require('./metrics').createMetrics,
   createTracing: () => require('./tracing').createTracing,
+  createWebhookRouter: () => require('./webhook-routes').createWebhookRouter,
   idempotent: () => require('./idempotency').idempotent,
   notFound: () => require('./problem').notFound,
   problem: () => require('./problem').problem,
   problemHandler: () => require('./problem').problemHandler,
   problemOf: () => require('./problem').problemOf,
+  startServer: () => require('./app').startServer,
 });
 
 // Never runs. Node.js reads from here which names an ES module can import.
 /* eslint-disable no-undef */
 0 && (module.exports = {
   createAdminRouter,
+  createApp,
   createAudit,
   createBreakerMiddleware,
   createDashboardRouter,
@@ -32,9 +36,11 @@ defineLazy(exports, {
   createHealthRouter,
   createMetrics,
   createTracing,
+  createWebhookRouter,
   idempotent,
   notFound,
   problem,
   problemHandler,
   problemOf,
+  startServer,
 });

@@ -1,0 +1,288 @@
+'use strict';
+
+// The gateway: clients, store, worker, degradation, health and schedule of one configuration, and
+// what a shop does with them: take orders that are never lost, and send messages.
+
+const clock = require('../base/clock');
+const Emitter = require('../base/emitter');
+const { SekeringError, invalidOption } = require('../base/errors');
+const { bag } = require('../base/options');
+const { presets } = require('../primitives/presets');
+const { openStore } = require('../store');
+const { makeClients } = require('./clients');
+const { readConfig, timeoutOf } = require('./config');
+const { createDegradation } = require('./degradation');
+const { createHealth } = require('./health');
+const { healthChecks } = require('./health-checks');
+const { jobsOf } = require('./jobs');
+const { createLogger } = require('./logger');
+const { channelDefinition, channelsOf } = require('./notifications');
+const { makeReport, reportPage } = require('./report');
+const { Schedule } = require('./schedule');
+const { makeUpstreams } = require('./upstreams');
+
+const PARTS = ['env', 'logger', 'pool', 'hooks', 'senders', 'sessions', 'checks', 'recovery',
+  'fallbacks'];
+
+/** Where the store is, as openStore takes it. */
+function placeOf ({ url, directory, memory, schema, connections, timeout }, pool) {
+  const embedded = memory ? { store: 'memory' } : { url, directory };
+  const place = pool === undefined ? embedded : { pool };
+  const options = { ...place, schema, connections, timeout };
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+function readParts (parts) {
+  const given = bag('parts', parts);
+  for (const name of Object.keys(given)) {
+    if (PARTS.includes(name)) continue;
+    throw invalidOption(`parts.${name}`, `no such part (there are ${PARTS.join(', ')})`,
+      given[name], RangeError);
+  }
+  return given;
+}
+
+class Gateway extends Emitter {
+  #parts;
+  #startedAt = clock.wall();
+  #opened = {};
+  #upstreams;
+  #running = false;
+  #stopping;
+
+  /** @param {object} made config, log, store, clients, breakers, upstreams; see createGateway */
+  constructor ({ config, log, store, clients, breakers, upstreams, parts }) {
+    super();
+    this.#parts = parts;
+    this.#upstreams = upstreams;
+    Object.assign(this, { config, log, store, clients, breakers });
+    this.sessions = parts.sessions;
+    this.degradation = this.#makeDegradation();
+    this.worker = this.#makeWorker();
+    this.health = createHealth({ checks: { ...this.#checks(), ...parts.checks } });
+    this.schedule = new Schedule({
+      store, timezone: config.schedule.timezone, jobs: jobsOf(this, parts.recovery),
+      onDone: done => this.#jobDone(done),
+    });
+    this.payments = { createOrder: (body, options) => this.#createOrder(body, options) };
+    this.#listen();
+  }
+
+  // ---- What a shop does ------------------------------------------------------------------------
+
+  /**
+   * Takes an order in and makes its payment page; if that cannot be now, the worker makes it later.
+   * Returns as soon as either is certain: at once while the breaker is open, else within maxWait.
+   */
+  async #createOrder (body, options) {
+    const { signal } = bag('options', options);
+    const { midtrans } = this.clients;
+    if (midtrans === undefined) {
+      throw new SekeringError('ERR_GATEWAY_NO_CLIENT', 'The configuration has no section midtrans');
+    }
+    const shut = midtrans.breaker.opened;
+    const { order, queued, error } = await this.#stored(() => (shut
+      ? this.#defer(body)
+      : this.store.payments.open(body, { signal: this.#bounded(signal) })));
+    const { orderId, state, token, redirectUrl } = order;
+    if (!queued) return { queued: false, orderId, state, token, redirectUrl };
+    this.emit('queued', order, error);
+    return { queued: true, orderId, state, error };
+  }
+
+  async #defer (body) {
+    const error = new SekeringError('EOPENBREAKER', 'Breaker is open');
+    const order = await this.store.payments.defer(body, { reason: error });
+    // It may have been made before.
+    return { order, queued: order.token === null, error };
+  }
+
+  #bounded (signal) {
+    const bound = AbortSignal.timeout(this.config.retry.fallback.maxWait);
+    return signal === undefined ? bound : AbortSignal.any([signal, bound]);
+  }
+
+  /** Puts messages into the outbox; they are durable when this resolves. */
+  async notify (messages, options) {
+    return this.#stored(() => this.store.outbox.enqueue(messages, options));
+  }
+
+  /** A function that is protected as the section [upstreams.name] says. */
+  upstream (name, fn, options) {
+    return this.#upstreams.wrap(name, fn, options);
+  }
+
+  /** How things stand; `format: 'html'` gives a page. */
+  async report ({ format = 'json' } = {}) {
+    const report = await makeReport(this, { startedAt: this.#startedAt, opened: this.#opened });
+    return format === 'html' ? reportPage(report) : report;
+  }
+
+  /** While the database is known to be away nobody waits for it: 503 at once. */
+  #stored (work) {
+    return this.breakers.database.fire(work);
+  }
+
+  // ---- Life ------------------------------------------------------------------------------------
+
+  get running () { return this.#running; }
+
+  async start () {
+    if (this.#running) return;
+    if (this.#stopping !== undefined) throw new SekeringError('ESHUTDOWN', 'It has been stopped');
+    this.#running = true;
+    if (this.config.retry.circuitBreaker.scope === 'fleet') {
+      for (const breaker of Object.values(this.breakers)) {
+        const { namespace } = breaker.options;
+        await this.store.fleet.join(breaker, { namespace });
+      }
+    }
+    await this.degradation.start();
+    await this.worker.start();
+    this.schedule.start();
+    this.log.info({ profile: this.config.profile, engine: this.store.engine }, 'Gateway started');
+  }
+
+  /**
+   * Ends what is in flight, and closes everything.
+   * @param {{ timeout?: number }} [options] ms that messages on their way have
+   */
+  stop ({ timeout = this.config.server.shutdownTimeout } = {}) {
+    this.#stopping ??= this.#stop(timeout);
+    return this.#stopping;
+  }
+
+  async #stop (timeout) {
+    this.#running = false;
+    this.health.drain();
+    await Promise.all([this.schedule.stop(), this.worker.stop({ timeout })]);
+    this.degradation.stop();
+    for (const client of Object.values(this.clients)) await client.close();
+    await this.#parts.orders?.close();
+    for (const breaker of Object.values(this.breakers)) breaker.shutdown();
+    await this.store.close();
+    this.log.info({}, 'Gateway stopped');
+  }
+
+  // ---- Making ----------------------------------------------------------------------------------
+
+  #makeDegradation () {
+    const { scheme, interval, hysteresis, features } = this.config.degradation;
+    const { midtrans, smtp, whatsapp } = this.breakers;
+    const services = { database: () => this.#databaseIsUp() };
+    for (const [name, breaker] of Object.entries({ midtrans, smtp, whatsapp })) {
+      if (breaker !== undefined) services[name] = breaker;
+    }
+    return createDegradation({ scheme, interval, hysteresis, features, services });
+  }
+
+  async #databaseIsUp () {
+    const { ok } = await this.store.health();
+    return ok;
+  }
+
+  #makeWorker () {
+    const { concurrency, batchSize, leaseMs, pollInterval } = this.config.outbox;
+    const timeouts = {
+      smtp: timeoutOf(this.config, presets.smtp, this.config.smtp?.timeout),
+      whatsapp: timeoutOf(this.config, presets.whatsapp, this.config.whatsapp?.timeout),
+    };
+    return this.store.outbox.createWorker({
+      channels: {
+        ...channelsOf(this.config, this.clients, timeouts),
+        ...this.clients.midtrans !== undefined && this.store.payments.senders(),
+        ...this.#parts.senders,
+      },
+      concurrency, batchSize, leaseMs, pollInterval,
+    });
+  }
+
+  #checks () {
+    const { midtrans, smtp, whatsapp } = this.clients;
+    return {
+      database: healthChecks.database(this.store),
+      worker: healthChecks.worker(this.worker),
+      breakers: healthChecks.breakers(() => Object.values(this.breakers)),
+      ...midtrans && { midtrans: healthChecks.ping(midtrans) },
+      ...smtp && { smtp: healthChecks.smtp(smtp) },
+      ...whatsapp && { whatsapp: healthChecks.ping(whatsapp) },
+    };
+  }
+
+  #jobDone ({ job, durationMs, result, error }) {
+    if (error === undefined) this.log.debug({ job, durationMs }, 'Job done');
+    else this.log.error({ job, err: error }, 'Job failed');
+    this.emit('job', { job, durationMs, result, error });
+  }
+
+  /** What is worth a line in the log; who calls us hears it as well. */
+  #listen () {
+    const { log, store, worker, degradation, health } = this;
+    for (const [name, breaker] of Object.entries(this.breakers)) this.#watch(name, breaker);
+    for (const [name, client] of Object.entries(this.clients)) {
+      client.on('alert', ({ kind, error }) => {
+        log.error({ service: name, kind, err: error }, 'Somebody has to see to it');
+        this.emit('alert', { service: name, kind, error });
+      });
+    }
+    degradation.on('level', change => {
+      log.warn({ change }, `Level ${change.to}`);
+      this.emit('level', change);
+    });
+    health.on('status', change => log.warn({ change }, `Health ${change.to}`));
+    store.on('warning', error => log.warn({ err: error }, 'Store'));
+    store.payments.on('warning', error => log.warn({ err: error }, 'Payments'));
+    store.payments.on('held', ({ id, orderId }, reason) => {
+      log.error({ event: id, orderId, reason }, 'A payment waits for a person');
+      this.emit('alert', { service: 'payments', kind: 'held', orderId, reason });
+    });
+    store.deadLetters.on('arrival', ({ id, channel, kind, reason }) => {
+      log.error({ letter: id, channel, kind, reason }, 'Dead letter');
+      this.emit('alert', { service: 'outbox', kind: 'dead-letter', id, channel });
+    });
+    worker.on('warning', error => log.warn({ err: error }, 'Worker'));
+    worker.on('retry', ({ id, channel }, error, delayMs) =>
+      log.info({ message: id, channel, delayMs, err: error }, 'Another attempt follows'));
+  }
+
+  #watch (name, breaker) {
+    breaker.on('open', () => {
+      this.#opened[name] = (this.#opened[name] ?? 0) + 1;
+      this.log.error({ breaker: name }, 'Breaker open');
+      this.emit('breaker', { name, state: 'open' });
+    });
+    breaker.on('halfOpen', () => this.emit('breaker', { name, state: 'half-open' }));
+    breaker.on('close', () => {
+      this.log.info({ breaker: name }, 'Breaker closed');
+      this.emit('breaker', { name, state: 'closed' });
+    });
+  }
+}
+
+/**
+ * Makes a gateway, and opens its store. Nothing runs before start().
+ * @param {object|string} [config] as readConfig
+ * @param {object} [parts] what no file can hold; see the types
+ * @throws {SekeringError} ERR_CONFIG, ERR_STORE_…, ERR_MISSING_PEER
+ */
+async function createGateway (config, parts) {
+  const given = readParts(parts);
+  const checked = readConfig(config, { env: given.env });
+  const log = createLogger(checked, given.logger);
+  const { clients, orders, breakers } = makeClients(checked);
+  const upstreams = makeUpstreams(checked, given.fallbacks);
+  const definition = channelDefinition(checked);
+  const own = Object.keys(given.senders ?? {}).map(name => [name, definition]);
+  const store = await openStore({
+    ...placeOf(checked.store, given.pool),
+    channels: { EMAIL: definition, WHATSAPP: definition, ...Object.fromEntries(own) },
+    ...orders !== undefined && { payments: { midtrans: orders, hooks: given.hooks } },
+  });
+  return new Gateway({
+    config: checked, log, store, clients, upstreams,
+    breakers: { ...breakers, ...upstreams.breakers },
+    parts: { ...given, orders },
+  });
+}
+
+module.exports = { createGateway };

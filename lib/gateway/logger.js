@@ -1,0 +1,66 @@
+'use strict';
+
+// Structured logs: whatever has pino's methods, or pino itself, on the console and into a file. No
+// secret of the configuration gets through, whoever has put it into a message.
+
+const { requirePeer } = require('../base/peer');
+const { secretsOf } = require('./config');
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
+const PROFILE_LEVELS = { production: 'info', development: 'debug', testing: 'silent' };
+const DEPTH_MAX = 6;
+const TEXT_MAX = 4000;
+
+/** Takes the secrets of a configuration out of texts. */
+function redactor (config) {
+  const secrets = secretsOf(config).sort((a, b) => b.length - a.length);
+  return text => secrets.reduce((rest, secret) => rest.replaceAll(secret, '[secret]'), text);
+}
+
+/** What may be said of an error: no cause, no response, no stack of somebody else's text. */
+function errorFields (error) {
+  const { name = 'Error', code, message = String(error), stack } = Object(error);
+  return { name, code, message, stack: typeof stack === 'string' ? stack : undefined };
+}
+
+/** A copy of plain data with all of its texts redacted. */
+function cleaned (value, redact, depth = 0) {
+  if (typeof value === 'string') return redact(value.slice(0, TEXT_MAX));
+  if (typeof value === 'bigint') return String(value);
+  if (value instanceof Error) return cleaned(errorFields(value), redact, depth + 1);
+  if (value instanceof Date || value === null || typeof value !== 'object') return value;
+  if (depth > DEPTH_MAX) return '[deep]';
+  if (Array.isArray(value)) return value.map(item => cleaned(item, redact, depth + 1));
+  return Object.fromEntries(Object.entries(value)
+    .map(([name, inner]) => [name, cleaned(inner, redact, depth + 1)]));
+}
+
+function makePino (config) {
+  const { level = PROFILE_LEVELS[config.profile], console, file } = config.logging;
+  if (level === 'silent' || (!console && file === undefined)) return { silent: true };
+  const pino = requirePeer('pino', 'sekering/gateway');
+  const places = [];
+  if (console) places.push(pino.destination({ dest: 1, sync: true }));
+  if (file !== undefined) places.push(pino.destination({ dest: file, mkdir: true, sync: true }));
+  const streams = pino.multistream(places.map(stream => ({ level, stream })));
+  return { logger: pino({ level, base: { pid: process.pid } }, streams), places };
+}
+
+/**
+ * @param {object} config of readConfig
+ * @param {object} [given] a logger with pino's methods; it stays the caller's
+ * @returns {object} the same methods, each `(fields, message)`, and `redact(text)`
+ */
+function createLogger (config, given) {
+  const redact = redactor(config);
+  const { logger } = given === undefined ? makePino(config) : { logger: given };
+  const log = { redact };
+  for (const level of LEVELS) {
+    log[level] = (fields, message) => {
+      logger?.[level]?.(cleaned(fields, redact), redact(message));
+    };
+  }
+  return log;
+}
+
+module.exports = { createLogger };

@@ -1,0 +1,125 @@
+'use strict';
+
+// The reliability report: how things stand, as data and as a page without anything from elsewhere.
+
+const clock = require('../base/clock');
+const { stateOf } = require('./jobs');
+
+const PERCENT = 100;
+
+const latency = value => (value >= 0 ? Math.round(value) : null);
+
+function breakerRow (name, breaker, transitions) {
+  const { fires, successes, failures, rejects, percentiles } = breaker.stats;
+  const calls = successes + failures;
+  return {
+    name,
+    state: stateOf(breaker),
+    fires,
+    failures,
+    rejects,
+    errorRate: calls === 0 ? 0 : Math.round(failures / calls * PERCENT * 10) / 10,
+    p50Ms: latency(percentiles[0.5]),
+    p95Ms: latency(percentiles[0.95]),
+    p99Ms: latency(percentiles[0.99]),
+    opened: transitions[name] ?? 0,
+  };
+}
+
+/** What the database has to say; it may be away, and there is a report all the same. */
+async function stored (read) {
+  try {
+    return await read();
+  } catch (error) {
+    return { error: error?.code ?? 'ERR_STORE_QUERY' };
+  }
+}
+
+/**
+ * @param {object} gateway
+ * @param {{ startedAt: number, opened: Record<string, number> }} seen since the gateway was made
+ * @returns {Promise<object>} plain data
+ */
+async function makeReport (gateway, { startedAt, opened }) {
+  const { store, degradation, health, worker, breakers, schedule } = gateway;
+  const { level, since, reason, manual, services } = degradation.snapshot();
+  const [checks, outbox, letters, jobs] = await Promise.all([
+    health.check(),
+    stored(() => store.outbox.stats()),
+    stored(() => store.deadLetters.summary()),
+    stored(() => schedule.last()),
+  ]);
+  const { sent, retried, dead } = worker.stats();
+  return {
+    generatedAt: new Date(clock.wall()).toISOString(),
+    uptimeMs: Math.round(clock.wall() - startedAt),
+    status: checks.status,
+    level: { ...level, since, reason, manual },
+    services,
+    breakers: Object.entries(breakers)
+      .map(([name, breaker]) => breakerRow(name, breaker, opened)),
+    outbox,
+    worker: { sent, retried, dead },
+    deadLetters: Array.isArray(letters)
+      ? { total: letters.reduce((sum, { count }) => sum + count, 0), summary: letters }
+      : letters,
+    schedule: jobs,
+  };
+}
+
+const escape = value => String(value ?? '–').replace(/[&<>"']/g,
+  character => `&#${character.charCodeAt(0)};`);
+
+function table (head, rows) {
+  if (rows.length === 0) return '<p>None.</p>';
+  const cells = (row, tag) => row.map(cell => `<${tag}>${escape(cell)}</${tag}>`).join('');
+  return `<table><thead><tr>${cells(head, 'th')}</tr></thead><tbody>${
+    rows.map(row => `<tr>${cells(row, 'td')}</tr>`).join('')}</tbody></table>`;
+}
+
+const STYLE = `body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0
+1rem;color-scheme:light dark}table{border-collapse:collapse;width:100%}th,td{text-align:left;
+padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8886}td{font-variant-numeric:tabular-nums}`;
+
+const COLUMNS = ['name', 'state', 'fires', 'failures', 'rejects', 'errorRate', 'p50Ms', 'p95Ms',
+  'p99Ms', 'opened'];
+
+function outboxRows ({ channels = {} }) {
+  return Object.entries(channels).map(([name, counts]) => [
+    name, counts.PENDING + counts.RETRYING, counts.SENDING, counts.SENT, counts.DLQ
+  ]);
+}
+
+const rowsOf = (list, names) =>
+  (Array.isArray(list) ? list.map(item => names.map(name => item[name])) : []);
+
+/**
+ * @param {object} report of makeReport
+ * @returns {string} a page
+ */
+function reportPage (report) {
+  const { level, outbox, deadLetters } = report;
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>Reliability report</title>
+<style>${STYLE}</style></head><body>
+<h1>Reliability report</h1>
+<p>${escape(report.generatedAt)} · ${escape(report.status)} · level <b>${escape(level.name)}</b>
+since ${escape(level.since)}: ${escape(level.reason)}</p>
+<h2>Circuit breakers</h2>
+${table(['Name', 'State', 'Calls', 'Failures', 'Rejected', 'Errors %', 'p50 ms', 'p95 ms', 'p99 ms',
+    'Opened'], rowsOf(report.breakers, COLUMNS))}
+<h2>Outbox</h2>
+${table(['Channel', 'Waiting', 'On their way', 'Sent', 'Dead'], outboxRows(outbox))}
+<h2>Dead letters</h2>
+${table(['Channel', 'Kind', 'Count'], rowsOf(deadLetters.summary, ['channel', 'kind', 'count']))}
+<h2>Schedule</h2>
+${table(['Job', 'Ran last', 'ms', 'Error'],
+    rowsOf(report.schedule, ['job', 'startedAt', 'durationMs', 'error'])
+      .map(([job, at, ms, error]) =>
+        [job, new Date(at).toISOString(), ms === null ? null : Math.round(ms), error]))}
+</body></html>
+`;
+}
+
+module.exports = { makeReport, reportPage };

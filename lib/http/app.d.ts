@@ -1,0 +1,50 @@
+import { RequestListener, Server } from 'node:http';
+import { Gateway } from '../gateway';
+import { CloudApiClient, WebhookNews } from '../clients/whatsapp';
+import { Payments } from '../store';
+
+export interface WebhookRouterOptions {
+  /** For POST /webhooks/midtrans. */
+  payments?: Pick<Payments, 'handleNotification'> | undefined;
+  /** For GET and POST /webhooks/whatsapp; a client without webhooks has none. */
+  whatsapp?: Pick<CloudApiClient, 'handshake' | 'handleWebhook'> | object | undefined;
+  /** Bytes of Midtrans's bodies, 1 to 16777216, default 65536. */
+  maxBody?: number | undefined;
+  /** Called after the answer. */
+  onNews?: ((news: WebhookNews) => void) | undefined;
+  onError?: ((error: unknown, req: any) => void) | undefined;
+}
+
+/**
+ * Express router of the webhooks. No parser may have read their bodies before.
+ * @throws ERR_MISSING_PEER without express
+ */
+export function createWebhookRouter (options: WebhookRouterOptions): any;
+
+export interface AppOptions {
+  /** Adds routes of your own, after all others. */
+  extend?: ((app: any) => void) | undefined;
+}
+
+/**
+ * An Express 5 application with orders, notifications, webhooks, health, metrics, admin API and
+ * dashboard of a gateway. `app.locals.close()` ends its streams.
+ * @throws ERR_MISSING_PEER without express or prom-client
+ */
+export function createApp (gateway: Gateway, options?: AppOptions): RequestListener & {
+  locals: any; use (...args: any[]): any;
+};
+
+/**
+ * Starts a gateway and an HTTP server for it, where its configuration says.
+ * @throws ERR_LISTEN
+ */
+export function startServer (gateway: Gateway, options?: AppOptions): Promise<{
+  url: string;
+  port: number;
+  app: any;
+  server: Server;
+  /** Is not ready any more, takes no more connections, finishes what is in flight within
+   * server.shutdownTimeout, and stops the gateway. */
+  close (): Promise<void>;
+}>;
