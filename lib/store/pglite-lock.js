@@ -31,11 +31,18 @@ function read (file) {
   }
 }
 
-/** When a process began, in a unit of the kernel's own: its id may be another's by now. */
-function beginOf (pid) {
+/** What the kernel tells of a process after its name, which may have anything in it. */
+function statOf (pid) {
   const stat = read(`/proc/${pid}/stat`);
-  // The name of the program is in parentheses, and may have anything in it.
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
+/** When it began, in a unit of the kernel's own: its id may be another's by now. */
+const beginOf = pid => statOf(pid)[19] ?? '';
+
+/** Whether it has died and only its parent does not know, none of its threads being left. */
+function isZombie (pid) {
+  return statOf(pid)[0] === 'Z' && fs.readdirSync(`/proc/${pid}/task`).length <= 1;
 }
 
 /** What tells apart the worlds in which process ids are given. */
@@ -54,8 +61,9 @@ const self = () => ({ ...world(), pid: process.pid, begin: beginOf(process.pid) 
 function isRunning ({ pid, begin }) {
   try {
     process.kill(pid, 0);
+    if (isZombie(pid)) return false;
   } catch (error) {
-    if (error.code === 'ESRCH') return false;
+    if (error.code !== 'EPERM') return false;
   }
   return beginOf(pid) === begin;
 }
@@ -88,8 +96,11 @@ async function isHeld (file) {
   // An owner that gave it back has left no name.
   if (owner?.pid === undefined) return false;
   const here = world();
-  if (owner.host === here.host && owner.boot !== here.boot) return false;
-  if (owner.boot === here.boot && owner.namespace === here.namespace) return isRunning(owner);
+  const isSameHost = owner.host === here.host;
+  if (isSameHost && owner.boot !== here.boot) return false;
+  // Containers have names of their own, on one kernel; other systems do not tell of either.
+  const isSameKernel = owner.boot === here.boot && (here.boot !== '' || isSameHost);
+  if (isSameKernel && owner.namespace === here.namespace) return isRunning(owner);
   return isTouched(file);
 }
 

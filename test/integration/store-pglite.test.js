@@ -3,7 +3,7 @@
 // The embedded store: nothing that was acknowledged is lost by kill -9, one process per folder, and
 // a thread that ends is started again. SEKERING_CHAOS_SECONDS kills for that long.
 
-const { fork } = require('node:child_process');
+const { fork, spawn } = require('node:child_process');
 const { on, once } = require('node:events');
 const fs = require('node:fs');
 const os = require('node:os');
@@ -188,6 +188,23 @@ describe('one process per folder', () => {
       (await lockDirectory(directory)).release();
     });
   });
+});
+
+// Where the parent of a process that was killed does not look after it, as in many containers.
+test('the lock of a process that is dead and not buried is nobody\'s', async () => {
+  const directory = makeFolder();
+  const parent = spawn('sh', ['-c', 'sleep 0.1 & echo $!; exec sleep 60']);
+  children.add(parent);
+  const pid = Number(await once(parent.stdout, 'data'));
+  const stat = () => fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+  while (stat()[0] !== 'Z') await later(20);
+  const mine = await lockDirectory(directory);
+  const text = fs.readFileSync(path.join(directory, 'lock.1'), 'utf8');
+  mine.release();
+  fs.writeFileSync(path.join(directory, 'lock.1'),
+    JSON.stringify({ ...JSON.parse(text), pid, begin: stat()[19] }));
+  (await lockDirectory(directory)).release();
+  parent.kill('SIGKILL');
 });
 
 describe('the thread', () => {
