@@ -1,20 +1,22 @@
 'use strict';
 
-// Orders after a death or a silence: processes that are killed in the middle, notifications that
-// never came.
+// Orders after a death or a silence: processes that are killed in the middle, connections that are
+// cut, notifications that never came. SEKERING_CHAOS_SECONDS cuts at every byte.
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const path = require('node:path');
 
-const { closeAll, count, keep, order } = require('../support/midtrans-helpers');
+const { startTcpProxy } = require('../../lib/testing');
+const { clientOf, closeAll, count, keep, order, start } = require('../support/midtrans-helpers');
 const { createdBy, messagesOf, openShared, pay, placed, until, work } =
   require('../support/payment-helpers');
 const { describeEngines, sharedPostgres } = require('../support/postgres');
 
 const ACTOR = path.join(__dirname, '..', 'support', 'payment-actor.js');
 
-jest.setTimeout(30_000);
+const IS_LONG = Number(process.env.SEKERING_CHAOS_SECONDS ?? 0) > 0;
+jest.setTimeout(IS_LONG ? 600_000 : 30_000);
 
 describeEngines('reconciliation', ({ place }) => {
   let database;
@@ -103,6 +105,50 @@ describeEngines('reconciliation', ({ place }) => {
       setup.payments.reconcile({ olderThan: 60_000 })));
     expect(shared.reduce((sum, { checked }) => sum + checked, 0)).toBe(20);
     expect(count(setup.fake, 'GET', /status$/)).toBe(20);
+  });
+});
+
+// The answer is cut off at some byte, or the question is: whatever has become of the page, the
+// customer gets one that can be paid, and the order is paid once.
+describeEngines('a connection that is cut', ({ name, place }) => {
+  const STEP = IS_LONG ? 1 : 60;
+  const BYTES = 600;
+  let database;
+
+  beforeAll(async () => { database = await openShared(await place()); });
+  afterEach(closeAll);
+  afterAll(() => database.close());
+
+  test.each(['cutUp', 'cutDown'])('%s', async direction => {
+    const { fake } = await start();
+    const proxy = keep(await startTcpProxy({ target: fake.url }));
+    const client = clientOf(proxy.url, { breaker: false, retry: { retries: 0 } });
+    const setup = await pay(database, { payments: { midtrans: client } });
+    const { payments } = setup;
+    await work(setup);
+    for (let at = 0; at <= BYTES; at += STEP) {
+      const id = `${name}-${direction}-${at}`;
+      let isFirst = true;
+      proxy.cutAll();
+      proxy.set(() => {
+        const faults = isFirst ? { [direction]: at, reset: at % 2 === 0 } : undefined;
+        isFirst = false;
+        return faults;
+      });
+      const { queued } = await payments.open(order(id));
+      const made = queued ? await createdBy(setup, id) : await payments.get(id);
+      const [page] = [...fake.orders.values()].filter(({ token }) => token === made.token);
+      fake.choose(page.orderId);
+      fake.settle(page.orderId);
+      const [notification] = fake.notifications(page.orderId, { latest: true });
+      // The same connection may be cut now, while Midtrans is asked: then it comes again.
+      let { outcome } = await setup.deliver(notification);
+      if (outcome === 'unavailable') ({ outcome } = await setup.deliver(notification));
+      const charged = [...fake.transactions.values()].filter(each => each.order_id.startsWith(id) &&
+        /^(~\d)?$/.test(each.order_id.slice(id.length)));
+      expect([id, outcome, (await payments.get(id)).state, charged.length])
+        .toEqual([id, 'applied', 'paid', 1]);
+    }
   });
 });
 
