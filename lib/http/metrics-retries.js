@@ -9,6 +9,14 @@ const { MS_PER_SECOND } = require('./metrics-breakers');
 
 const isEmitter = source => typeof source?.on === 'function';
 
+/** @throws {TypeError} ERR_INVALID_OPTION */
+function checkSources (retries) {
+  for (const [name, source] of Object.entries(bag('retries', retries))) {
+    if (isEmitter(source) || source?.stats?.retries >= 0) continue;
+    throw invalidOption(`retries.${name}`, 'a retryable function or a client', source);
+  }
+}
+
 /** Sums made of events. */
 class Sums {
   constructor () {
@@ -41,10 +49,9 @@ class RetryMetrics {
 
   constructor (factory, labels, { retries, worker }, listen) {
     this.#labels = labels;
-    for (const [name, source] of Object.entries(bag('retries', retries))) {
+    for (const [name, source] of Object.entries(retries ?? {})) {
       if (isEmitter(source)) this.#hear(name, source, listen);
-      else if (source?.stats?.retries >= 0) this.#sources.set(labels.of(name), () => source.stats);
-      else throw invalidOption(`retries.${name}`, 'a retryable function or a client', source);
+      else this.#sources.set(labels.of(name), () => source.stats);
     }
     if (worker !== undefined) this.#follow(worker, listen);
     for (const [name, [type, help, read, ...aggregator]] of Object.entries(FAMILIES)) {
@@ -111,4 +118,4 @@ class RetryMetrics {
   }
 }
 
-module.exports = { RetryMetrics };
+module.exports = { RetryMetrics, checkSources };

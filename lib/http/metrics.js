@@ -11,7 +11,7 @@ const { breakers: liveBreakers } = require('../primitives/breaker');
 const { BreakerMetrics, MS_PER_SECOND, SECONDS } = require('./metrics-breakers');
 const { Factory } = require('./metrics-factory');
 const { Labels } = require('./metrics-labels');
-const { RetryMetrics } = require('./metrics-retries');
+const { RetryMetrics, checkSources } = require('./metrics-retries');
 
 const NAMES_MAX = 200;
 const PREFIX = /^([a-zA-Z_:][\w:]*)?$/;
@@ -30,6 +30,7 @@ function readOptions (options) {
   }
   func('breakers', breakers);
   number('maxNames', maxNames, { min: 1, max: 10_000, integer: true });
+  checkSources(parts.retries);
   return { prefix, registry, breakers, maxNames, ...parts };
 }
 

@@ -159,7 +159,9 @@ describe('pages', () => {
   });
 
   test('parts that were not given are not found', async () => {
-    const { get } = await appWith(createHealthRouter({ health: createHealth() }));
+    // Not all that live in this process: other test files may have left some.
+    const { get } = await appWith(
+      createHealthRouter({ health: createHealth(), breakers: () => [] }));
     for (const page of ['/health/degradation', '/health/dlq', '/circuit-breaker-status/none']) {
       expect([page, (await get(page)).body])
         .toEqual([page, { type: 'about:blank', title: 'Not Found', status: 404,
