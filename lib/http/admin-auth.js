@@ -22,7 +22,7 @@ const SHA256 = /^[0-9a-f]{64}$/i;
 
 // Addresses whose limits are remembered; the one that was not seen for the longest time makes room.
 const ADDRESSES_MAX = 10_000;
-const LIMITS = { requests: 600, failures: 10, interval: 60_000 };
+const LIMITS = { requests: 600, failures: 20, interval: 60_000 };
 
 const hashOf = text => createHash('sha256').update(text).digest();
 

@@ -21,7 +21,7 @@ export interface AdminToken {
 export interface AdminRateLimit {
   /** Per interval, 1 to 1000000, default 600; the overdrawn get 429. */
   requests?: number | undefined;
-  /** Wrong tokens per interval, 1 to 1000000, default 10; then right ones get 429 as well. */
+  /** Wrong tokens per interval, 1 to 1000000, default 20; then right ones get 429 as well. */
   failures?: number | undefined;
   /** ms, default 60000. */
   interval?: number | undefined;

@@ -19,6 +19,7 @@ const EVENTS_MAX = 100;
 const NOTICE_MS = 8000;
 // However much happens, lists are loaded anew at most this often.
 const RELOAD_MS = 1000;
+const SOON_MS = 50;
 
 const VIEWS = [
   { id: 'overview', name: 'Overview', view: Overview, needs: () => true },
@@ -52,16 +53,19 @@ function useEvents (api) {
   const waiting = useRef(new Set());
   useEffect(() => {
     let timer;
+    let last = -Infinity;
     const bump = area => {
       waiting.current.add(area);
+      const wait = Math.max(last + RELOAD_MS - performance.now(), SOON_MS);
       timer ??= setTimeout(() => {
         const areas = [...waiting.current];
         waiting.current.clear();
         timer = undefined;
+        last = performance.now();
         setTurns(old => ({
           ...old, ...Object.fromEntries(areas.map(name => [name, (old[name] ?? 0) + 1])),
         }));
-      }, RELOAD_MS / 10);
+      }, wait);
     };
     const stop = api.follow((type, data) => {
       if (type === 'reset') return ['breaker', 'degradation', 'messages', 'payments'].forEach(bump);

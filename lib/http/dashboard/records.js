@@ -10,7 +10,14 @@ const AUDIT_MS = 10_000;
 const isObject = value => typeof value === 'object' && value !== null;
 const title = name =>
   name.replace(/([a-z\d])([A-Z])/g, '$1 $2').replace(/[_-]/g, ' ').toLowerCase();
-const isTable = value => Array.isArray(value) && value.length > 0 && value.every(isObject);
+
+/** The rows of what is best shown as a table: objects in a list, or by their names. */
+function rowsOf (value) {
+  const members = Object.values(value);
+  if (members.length === 0 || !members.every(isObject)) return undefined;
+  return Array.isArray(value) ? value
+    : Object.entries(value).map(([name, row]) => ({ name, ...row }));
+}
 
 const MOMENT = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
 
@@ -39,8 +46,9 @@ function Value ({ name, value, depth = 0 }) {
       <dd><${Plain} value=${value} /></dd></div>`;
   }
   const heading = html`<h3>${title(name)}</h3>`;
-  if (isTable(value)) {
-    return html`<div class="part">${heading}<${Table} rows=${value} label=${title(name)} /></div>`;
+  const rows = rowsOf(value);
+  if (rows !== undefined) {
+    return html`<div class="part">${heading}<${Table} rows=${rows} label=${title(name)} /></div>`;
   }
   if (Array.isArray(value)) {
     return html`<div class="part">${heading}<p>${value.length === 0 ? 'none'
