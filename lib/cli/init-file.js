@@ -12,6 +12,11 @@ profile = "production"
 host = "127.0.0.1"
 port = 3000
 
+# Who may post orders and notifications: the shop's own server
+# [[server.tokens]]
+# name = "shop"
+# token = "env:SHOP_TOKEN"
+
 [store]
 # PostgreSQL for more than one process. Without it an embedded database in a folder of its own.
 # url = "env:DATABASE_URL"
@@ -51,8 +56,7 @@ directory = "sekering-data"
 # retryable_statuses = [408, 429, "5xx"]
 
 [retry.fallback]
-# Whether orders that cannot be made now are queued, and after how long customers are told so
-queue = true
+# After how long a customer is told that the order is queued
 max_wait = 5000
 
 [outbox]

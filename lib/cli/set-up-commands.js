@@ -92,11 +92,16 @@ function interrupted () {
 }
 
 async function serve (session, { port }) {
-  const { startServer } = require('../http/server');
-  const server = await startServer(session.config, { port });
+  const { createGateway } = require('../gateway');
+  const { startServer } = require('../http');
+  const { config } = session;
+  const gateway = await createGateway(port === undefined ? config : {
+    ...config, server: { ...config.server, port },
+  }, { env: session.env });
+  const server = await startServer(gateway);
   session.answer({ url: server.url }, ({ url }) => `Listening on ${url}`);
   await interrupted();
-  await server.stop();
+  await server.close();
 }
 
 async function demo (session, options) {

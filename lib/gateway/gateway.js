@@ -285,4 +285,4 @@ async function createGateway (config, parts) {
   });
 }
 
-module.exports = { createGateway };
+module.exports = { createGateway, placeOf };

@@ -27,7 +27,7 @@ const KEEP_ALIVE_MS = 65_000;
 function accessLog (log) {
   return function logAccess (req, res, next) {
     const given = req.headers['x-request-id'];
-    const id = REQUEST_ID.test(given) ? given : randomUUID();
+    const id = given !== undefined && REQUEST_ID.test(given) ? given : randomUUID();
     const began = clock.now();
     const path = req.originalUrl.split('?', 1)[0].slice(0, PATH_MAX);
     res.setHeader('X-Request-Id', id);
