@@ -159,11 +159,11 @@ describeEngines('idempotency', ({ place }) => {
     const work = counted();
     const first = idempotency.run('long', async ({ signal }) => {
       work.begun();
-      await new Promise(resolve => { setTimeout(resolve, 700); });
+      await new Promise(resolve => { setTimeout(resolve, 1000); });
       return signal.aborted;
-    }, { lockTimeout: 200 });
+    }, { lockTimeout: 400 });
     await work.started;
-    const second = await idempotency.run('long', work, { lockTimeout: 200, wait: 5000 });
+    const second = await idempotency.run('long', work, { lockTimeout: 400, wait: 5000 });
     expect(second).toEqual({ value: false, replayed: true });
     expect(await first).toEqual({ value: false, replayed: false });
   });

@@ -157,7 +157,7 @@ describeEngines('payments', ({ place }) => {
       const setup = await pay(database, {
         midtrans: {
           retry: { retries: 0 },
-          breaker: { resetTimeout: 1000, volumeThreshold: 1, errorThresholdPercentage: 1 },
+          breaker: { resetTimeout: 60_000, volumeThreshold: 1, errorThresholdPercentage: 1 },
         },
       });
       const { payments, fake, midtrans } = setup;
@@ -173,6 +173,7 @@ describeEngines('payments', ({ place }) => {
       expect(await paused).toEqual(['MIDTRANS_ORDER']);
       expect(await messages('shut')).toMatchObject([{ attempts: 0 }]);
       fake.set(null);
+      midtrans.breaker.close();
       await createdBy(setup, 'shut');
       await until(async () => (await messages('shut'))[0].status === 'SENT');
       expect(await messages('shut')).toMatchObject([{ attempts: 1 }]);
