@@ -4,7 +4,7 @@
 
 const { createHash } = require('node:crypto');
 
-const { clearTimer, setTimer } = require('../base/clock');
+const { clearTimer, now, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { guarded } = require('../base/warn');
 const { toParameter } = require('./sql-text');
@@ -31,7 +31,7 @@ const prefixOf = schema => `${createHash('sha256').update(schema).digest('hex').
 /** A connection for as long as a transaction lasts. */
 class SqlClient {
   #run;
-  #ended;
+  #isEnded = false;
   #afterCommit;
 
   /**
@@ -47,7 +47,7 @@ class SqlClient {
 
   /** As `query` of the database, within the transaction. */
   async query (text, values) {
-    if (this.#ended !== undefined) throw this.#ended;
+    if (this.#isEnded) throw refusal('This transaction has ended already');
     return this.#run(toStatement(text, values, this.database.prefix));
   }
 
@@ -65,7 +65,7 @@ class SqlClient {
     return this.#afterCommit !== undefined;
   }
 
-  end (error = refusal('This transaction has ended already')) { this.#ended ??= error; }
+  end () { this.#isEnded = true; }
 }
 
 const refusal = message => new StoreError('ERR_STORE_QUERY', message);
@@ -74,27 +74,34 @@ const refusal = message => new StoreError('ERR_STORE_QUERY', message);
 class Idleness {
   #timer;
   #inFlight = 0;
+  #since = now();
 
   constructor () {
     this.promise = new Promise((resolve, reject) => { this.reject = reject; });
     // It may come when nobody listens any more.
     this.promise.catch(() => {});
-    this.#wait();
+    this.#wait(IDLE_MS);
   }
 
-  #wait () {
-    this.#timer = setTimer(() => this.reject(refusal('A transaction was rolled back, as it had ' +
-      `not asked anything for ${IDLE_MS} ms`)), IDLE_MS, false);
+  /** Looks again when it could be so at the earliest: a timer per statement would cost more. */
+  #wait (ms) {
+    this.#timer = setTimer(() => {
+      const idleMs = this.#inFlight > 0 ? 0 : now() - this.#since;
+      if (idleMs < IDLE_MS) this.#wait(IDLE_MS - idleMs);
+      else {
+        this.reject(refusal('A transaction was rolled back, as it had not asked anything for ' +
+          `${IDLE_MS} ms`));
+      }
+    }, ms, false);
   }
 
-  async during (work) {
-    clearTimer(this.#timer);
+  async during (promise) {
     this.#inFlight++;
     try {
-      return await work();
+      return await promise;
     } finally {
       this.#inFlight--;
-      if (this.#inFlight === 0) this.#wait();
+      this.#since = now();
     }
   }
 
@@ -109,7 +116,7 @@ async function runTransaction (database, run, work) {
   const afterCommit = [];
   const idleness = new Idleness();
   const client = new SqlClient(database,
-    statement => idleness.during(() => run(statement)), afterCommit);
+    statement => idleness.during(run(statement)), afterCommit);
   let result;
   try {
     await run({ text: 'BEGIN' });
