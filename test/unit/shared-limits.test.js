@@ -19,7 +19,13 @@ function defer () {
 }
 
 let time;
-beforeEach(() => { time = useVirtualClock(); });
+let source;
+beforeEach(() => {
+  const installed = jest.spyOn(clock, 'setVirtual');
+  time = useVirtualClock();
+  [[source]] = installed.mock.calls;
+  installed.mockRestore();
+});
 afterEach(() => time.restore());
 
 const namespace = `limits-${process.pid}`;
@@ -68,7 +74,7 @@ test('nobody asks once nobody waits', async () => {
   const [one, other] = [new Bulkhead(options), new Bulkhead(options)];
   const call = defer();
   const running = one.execute(() => call.promise);
-  const timers = jest.spyOn(clock.source(), 'setTimer');
+  const timers = jest.spyOn(source, 'setTimer');
   const controller = new AbortController();
   const aborted = settle(other.execute(() => {}, { signal: controller.signal }));
   const late = settle(other.execute(() => {}));
