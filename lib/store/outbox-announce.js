@@ -13,6 +13,8 @@ class Announcer {
   #topic;
   #local = new Set();
   #pending = new Set();
+  /** By connection of the user's: channels of the transaction under way. */
+  #uncommitted = new WeakMap();
   #timer;
   #sending = false;
 
@@ -48,24 +50,24 @@ class Announcer {
    * As `announce`, once the transaction of this client has been committed.
    * @param {object} client as the user gave it
    * @param {object} wrapped by the database
-   * @returns {Promise<void>}
    */
-  async announceAfter (client, wrapped, channels) {
-    if (typeof wrapped.onCommit === 'function' && wrapped.onCommit(() => this.announce(channels))) {
-      return;
-    }
+  announceAfter (client, wrapped, channels) {
+    if (wrapped.onCommit(() => this.announce(channels))) return;
     // What pg's own client hears with every answer: I is outside of a transaction.
     const { connection } = client;
-    if (typeof connection?.on === 'function') {
-      const onReady = ({ status }) => {
-        if (status !== 'I') return;
-        connection.off('readyForQuery', onReady);
-        this.announce(channels);
-      };
-      connection.on('readyForQuery', onReady);
+    const pending = this.#uncommitted.get(connection);
+    if (pending !== undefined || typeof connection?.on !== 'function') {
+      channels.forEach(channel => pending?.add(channel));
       return;
     }
-    await wrapped.query({ name: 'outbox_notify', text: NOTIFY, values: [this.#topic, channels] });
+    this.#uncommitted.set(connection, new Set(channels));
+    const onReady = ({ status }) => {
+      if (status !== 'I') return;
+      connection.off('readyForQuery', onReady);
+      this.announce(this.#uncommitted.get(connection));
+      this.#uncommitted.delete(connection);
+    };
+    connection.on('readyForQuery', onReady);
   }
 
   async #send () {

@@ -43,6 +43,7 @@ function timedOut (ms) {
 
 class Job {
   #context;
+  #giveUp;
 
   /**
    * @param {object} row as it was claimed
@@ -72,22 +73,26 @@ class Job {
     const context = new Context(message.attemptCount + 1);
     this.#context = context;
     return new Promise((resolve, reject) => {
+      const end = settle => value => {
+        clock.clearTimer(timer);
+        settle(value);
+      };
       const timer = clock.setTimer(() => {
         const error = timedOut(timeout);
         reject(error);
         context.abort(error);
       }, timeout);
-      const end = settle => value => {
-        clock.clearTimer(timer);
-        settle(value);
-      };
+      this.#giveUp = end(reject);
       // A sender may throw before it has a promise.
       new Promise(go => { go(send(message, context)); }).then(end(resolve), end(reject));
     });
   }
 
-  /** Tells the sender that nobody waits for it any more. */
+  /** Tells the sender that it should end. */
   abort (reason) { this.#context?.abort(reason); }
+
+  /** Does not wait for the sender any more. */
+  abandon (reason) { this.#giveUp?.(reason); }
 }
 
 module.exports = { Job };

@@ -45,6 +45,7 @@ class Lane {
   #pulledAt = 0;
   #done = 0;
   #suspectsInFlight = 0;
+  #suspectsAsked = false;
   #alone = false;
   #failures = 0;
   /** The channel waits after an error that concerns all of it; then one message is the probe. */
@@ -127,7 +128,8 @@ class Lane {
     if (gate === 'closed') {
       this.#giveBack();
       this.#hungry = false;
-      this.#wakeIn(Math.max(this.#restEnds - clock.now(), this.#worker.options.pollInterval));
+      const rest = this.#restEnds - clock.now();
+      this.#wakeIn(rest > 0 ? rest : this.#worker.options.pollInterval);
       return;
     }
     while (this.#queue.length > 0 && this.#mayStart()) this.#begin(this.#queue.shift());
@@ -181,8 +183,9 @@ class Lane {
     this.#woken = false;
     this.#pulledAt = began;
     this.#done = 0;
+    const suspects = Math.min(this.#suspectsWanted(), room);
+    this.#suspectsAsked ||= suspects > 0;
     try {
-      const suspects = Math.min(this.#suspectsWanted(), room);
       // Half of the room comes first to them, so that neither kind waits for the other; with a
       // single place they take turns.
       const ordered = room > 1 ? Math.ceil(room / 2) : Number(this.#turn = !this.#turn);
@@ -197,6 +200,7 @@ class Lane {
       this.#wakeIn(Math.min(100 * 2 ** this.#failures++, 5000));
       this.#hungry = false;
     }
+    if (suspects > 0) this.#suspectsAsked = false;
     this.#pulls--;
     this.#asked -= room;
     this.pump();
@@ -229,7 +233,8 @@ class Lane {
   }
 
   #suspectsWanted () {
-    if (this.#suspectsInFlight > 0 || this.#queue.some(job => job.isSuspect)) return 0;
+    if (this.#suspectsInFlight > 0 || this.#suspectsAsked) return 0;
+    if (this.#queue.some(job => job.isSuspect)) return 0;
     return this.#alone ? 1 : this.#options.concurrency;
   }
 

@@ -133,15 +133,16 @@ class OutboxWorker extends Emitter {
       const reason = Object.assign(new Error('The worker stops'), { code: 'ESHUTDOWN' });
       for (const job of this.#inFlight) job.abort(reason);
       await this.#quiet(ABORT_MS);
-      for (const job of this.#inFlight) this.giveBack(this.#lanes.get(job.message.channel), job);
-      await this.#quiet(ABORT_MS, () => this.#settling === 0);
+      for (const job of this.#inFlight) job.abandon(reason);
+      await this.#quiet(ABORT_MS);
     }
     this.#settler.end();
     await unlistened;
   }
 
   /** Whether within `ms` everything that was begun has been settled. */
-  #quiet (ms, isQuiet = () => this.#inFlight.size === 0 && this.#settling === 0) {
+  #quiet (ms) {
+    const isQuiet = () => this.#inFlight.size === 0 && this.#settling === 0;
     if (isQuiet()) return true;
     return new Promise(resolve => {
       const end = answer => {
@@ -197,7 +198,6 @@ class OutboxWorker extends Emitter {
   }
 
   giveBack (lane, job) {
-    this.#inFlight.delete(job);
     this.settleUnsent(lane, job, { outcome: 'release', attempts: 0 });
   }
 

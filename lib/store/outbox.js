@@ -104,7 +104,7 @@ class Outbox {
 
   async #enqueueWith (client, rows) {
     const wrapped = this.#database.wrap(client);
-    await this.#announcer.announceAfter(client, wrapped, channelsOf(rows));
+    this.#announcer.announceAfter(client, wrapped, channelsOf(rows));
     return this.#write(wrapped, rows);
   }
 

@@ -1,0 +1,525 @@
+'use strict';
+
+// The worker: what it sends, when, how often, and what becomes of what it could not send.
+
+const CircuitBreaker = require('../../lib/primitives/breaker');
+const { NonRetryableError } = require('../../lib/primitives/classify');
+const { useVirtualClock } = require('../../lib/testing');
+const { events, gate, outboxOf, until } = require('../support/outbox-helpers');
+const { describeEngines } = require('../support/postgres');
+
+jest.setTimeout(15_000);
+
+const job = (recipient = 'x', more = {}) => ({ channel: 'JOB', recipient, ...more });
+const failing = more => Object.assign(new Error('no luck'), more);
+
+describeEngines('the worker', ({ name, place }) => {
+  const it = outboxOf(place);
+  const enqueue = (...args) => it.store.outbox.enqueue(...args);
+  const sql = (...args) => it.store.query(...args);
+
+  describe('sends', () => {
+    test('a message, with its template filled in, and keeps the id of the provider', async () => {
+      const got = [];
+      const worker = await it.worker({
+        JOB: async (...args) => {
+          got.push(args);
+          return { providerMessageId: 'p1' };
+        },
+      });
+      const { id } = await enqueue(job('käse', {
+        template: '{{ name }}, {{order.id}}: {{n}} {{flag}} {name} $& <b>',
+        data: { name: '<Ani> $1', order: { id: 'A1' }, n: 0, flag: false },
+      }));
+      await events(worker, 'sent');
+      const [[message, context]] = got;
+      expect(message).toMatchObject({
+        id, recipient: 'käse', body: '<Ani> $1, A1: 0 false {name} $& <b>',
+        reference: expect.stringMatching(/^\d+\.[0-9a-z]+$/),
+      });
+      expect(context.attempt).toBe(1);
+      expect(context.signal.aborted).toBe(false);
+      expect(await it.store.outbox.get(id)).toMatchObject({
+        status: 'SENT', attemptCount: 1, providerMessageId: 'p1', sentAt: expect.any(Date),
+        body: null,
+      });
+    });
+
+    test('each message once, with four workers', async () => {
+      const count = 2000;
+      const seen = new Map();
+      const send = async ({ id }) => { seen.set(id, (seen.get(id) ?? 0) + 1); };
+      for (let i = 0; i < count; i += 1000) {
+        await enqueue(Array.from({ length: 1000 }, (_, n) => job(`r${i + n}`)));
+      }
+      const workers = await Promise.all(Array.from({ length: 4 },
+        () => it.worker({ JOB: { send, concurrency: 20 } }, { batchSize: 50 })));
+      const sent = () => workers.map(worker => worker.stats().sent);
+      await until(() => sent().reduce((a, b) => a + b) === count);
+      expect([...seen.values()].every(times => times === 1)).toBe(true);
+      expect(seen.size).toBe(count);
+      if (name === 'postgresql') expect(Math.min(...sent())).toBeGreaterThan(0);
+    });
+
+    test('by priority, then by age; and later what is due later', async () => {
+      await enqueue([job('low', { priority: -5 }), job('a'), job('b'),
+        job('high', { priority: 50 }), job('later', { priority: 90, delay: 300 })]);
+      const order = [];
+      const worker = await it.worker({
+        JOB: { send: async ({ recipient }) => { order.push(recipient); }, concurrency: 1 },
+      }, { batchSize: 1 });
+      await events(worker, 'sent', 5);
+      expect(order).toEqual(['high', 'a', 'b', 'low', 'later']);
+    });
+
+    test('within 100 ms of the commit, although it sleeps', async () => {
+      const worker = await it.worker({ JOB: async () => {} }, { pollInterval: 60_000 });
+      await enqueue(job());
+      await events(worker, 'idle');
+      const began = performance.now();
+      const sent = events(worker, 'sent');
+      await it.store.transaction(client => enqueue(job(), { client }));
+      await sent;
+      // The bench measures it; on a busy machine this only shows that nothing is polled.
+      expect(performance.now() - began).toBeLessThan(5000);
+    });
+
+    test('no more at once than it may, of a channel and of all', async () => {
+      let inFlight = 0;
+      const most = { JOB: 0, EMAIL: 0, all: 0 };
+      const now = { JOB: 0, EMAIL: 0 };
+      const send = async ({ channel }) => {
+        most.all = Math.max(most.all, ++inFlight);
+        most[channel] = Math.max(most[channel], ++now[channel]);
+        await new Promise(resolve => { setTimeout(resolve, 10); });
+        inFlight--;
+        now[channel]--;
+      };
+      await enqueue(Array.from({ length: 60 }, (_, i) =>
+        ({ channel: i % 2 ? 'JOB' : 'EMAIL', recipient: 'x' })));
+      const worker = await it.worker({
+        JOB: { send, concurrency: 3 }, EMAIL: { send, concurrency: 8 },
+      }, { concurrency: 6 });
+      await events(worker, 'sent', 60);
+      expect(most.JOB).toBe(3);
+      expect(most.EMAIL).toBeLessThanOrEqual(6);
+      expect(most.all).toBe(6);
+      expect(worker.inFlight).toBe(0);
+    });
+
+    test('no more per second than its rate', async () => {
+      const times = [];
+      await enqueue(Array.from({ length: 15 }, () => job()));
+      const worker = await it.worker({
+        JOB: {
+          send: async () => { times.push(performance.now()); },
+          rate: { limit: 10, interval: 500 },
+        },
+      });
+      await events(worker, 'sent', 15);
+      expect(times[14] - times[0]).toBeGreaterThanOrEqual(240);
+      // Those that there is no leave for are not taken from other workers.
+      expect(times[9] - times[0]).toBeLessThan(200);
+    });
+  });
+
+  describe('messages of one key', () => {
+    test('go one after the other, after the first that fails; other keys go on', async () => {
+      await enqueue([job('a1', { orderKey: 'a' }), job('a2', { orderKey: 'a', priority: 90 }),
+        job('a3', { orderKey: 'a' }), job('b1', { orderKey: 'b' }), job('c'),
+        { channel: 'EMAIL', recipient: 'other channel', orderKey: 'a' }]);
+      const order = [];
+      let fails = 2;
+      const send = async ({ recipient }) => {
+        order.push(recipient);
+        if (recipient === 'a1' && fails-- > 0) throw failing();
+      };
+      const worker = await it.worker({ JOB: send, EMAIL: send });
+      await events(worker, 'sent', 6);
+      expect(order.filter(recipient => recipient.startsWith('a')))
+        .toEqual(['a1', 'a1', 'a1', 'a2', 'a3']);
+      expect(order.indexOf('b1')).toBeLessThan(order.indexOf('a2'));
+      expect(order).toContain('other channel');
+    });
+
+    test('hold up nobody else, however many they are', async () => {
+      await enqueue(Array.from({ length: 500 }, (_, i) => job(`k${i}`, { orderKey: 'k' })));
+      const hold = gate();
+      const send = ({ recipient }) => recipient === 'k0' && hold.promise;
+      const worker = await it.worker({ JOB: send }, { batchSize: 5 });
+      await until(() => worker.inFlight === 1);
+      await enqueue(Array.from({ length: 20 }, (_, i) => job(`free${i}`)));
+      await events(worker, 'sent', 20);
+      expect(worker.inFlight).toBe(1);
+      hold.resolve();
+      await events(worker, 'sent', 3);
+    });
+
+    test('go on when the first one dies', async () => {
+      await enqueue([job('1', { orderKey: 'k' }), job('2', { orderKey: 'k' })]);
+      const worker = await it.worker({
+        JOB: async ({ recipient }) => { if (recipient === '1') throw new NonRetryableError('x'); },
+      });
+      await events(worker, 'sent');
+      expect(await it.statuses()).toEqual(['DLQ', 'SENT']);
+    });
+  });
+
+  describe('what failed', () => {
+    test('is tried again by its channel\'s backoff, as the same message', async () => {
+      const got = [];
+      const worker = await it.worker({
+        JOB: async ({ reference, attemptCount }, { attempt }) => {
+          got.push([reference, attemptCount, attempt]);
+          if (got.length < 3) throw failing({ code: 'E_X' });
+        },
+      });
+      const retries = events(worker, 'retry', 2);
+      const { id } = await enqueue(job());
+      await events(worker, 'sent');
+      expect(got).toEqual([[got[0][0], 0, 1], [got[0][0], 1, 2], [got[0][0], 2, 3]]);
+      expect((await retries).map(([message, error, delay]) => [message.id, error.code, delay]))
+        .toEqual([[id, 'E_X', 20], [id, 'E_X', 20]]);
+      const row = await it.store.outbox.get(id);
+      expect(row).toMatchObject({ status: 'SENT', attemptCount: 3, lastError: 'no luck' });
+      expect(row.errorHistory).toEqual([1, 2].map(attempt => ({
+        attempt, name: 'Error', code: 'E_X', message: 'no luck',
+        at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      })));
+    });
+
+    test('waits 1 s, 2 s, 4 s, unless it says how long', async () => {
+      const worker = await it.worker({
+        EMAIL: async ({ recipient }) => {
+          throw failing({ retryAfter: Number(recipient) || undefined });
+        },
+      });
+      await enqueue(['x', '90000'].map(recipient => ({ channel: 'EMAIL', recipient })));
+      const retries = await events(worker, 'retry', 2);
+      expect(retries.map(([{ recipient }, , delay]) => [recipient, delay]).toSorted())
+        .toEqual([['90000', 90_000], ['x', 1000]]);
+      const waits = await sql(`SELECT recipient, status,
+          round(extract(epoch FROM next_retry_at - now()))::int AS seconds
+        FROM sekering.notification_outbox ORDER BY id`);
+      expect(waits.rows[0]).toMatchObject({ status: 'RETRYING' });
+      expect(waits.rows[1].seconds).toBeGreaterThan(60);
+      const [[, , second]] = await events(worker, 'retry');
+      expect(second).toBe(2000);
+    });
+
+    test('dies after its attempts, or at once where another could not help', async () => {
+      const errors = {
+        plain: failing(), refused: failing({ status: 422 }), final: new NonRetryableError('never'),
+        told: failing({ retryable: false, code: 'ERR_OWN' }),
+      };
+      const worker = await it.worker({
+        JOB: async ({ recipient }) => { throw errors[recipient]; },
+      });
+      const arrivals = events(it.store.deadLetters, 'arrival', 4);
+      await enqueue(Object.keys(errors).map(recipient => job(recipient, { maxAttempts: 3 })));
+      const dead = await events(worker, 'dead', 4);
+      expect(dead.map(([letter, error]) => [letter.recipient, letter.attemptCount, letter.kind,
+        error.message]).toSorted()).toEqual([
+        ['final', 1, 'ERR_NON_RETRYABLE', 'never'], ['plain', 3, 'Error', 'no luck'],
+        ['refused', 1, 'Error', 'no luck'], ['told', 1, 'ERR_OWN', 'no luck']]);
+      expect((await arrivals).map(([{ id }]) => id)).toEqual(dead.map(([{ id }]) => id));
+      expect(dead.find(([{ recipient }]) => recipient === 'final')[0])
+        .toMatchObject({ status: 'DLQ', reason: 'never', diedAt: expect.any(Date) });
+    });
+
+    test('leaves an error history of twenty, in words that the database can hold', async () => {
+      const message = `a\0\ud800${'x'.repeat(5000)}`;
+      const worker = await it.worker({ JOB: async () => { throw failing({ message }); } });
+      await enqueue(job('x', { maxAttempts: 25 }));
+      const [[letter]] = await events(worker, 'dead');
+      expect(letter.errorHistory.map(({ attempt }) => attempt))
+        .toEqual(Array.from({ length: 20 }, (_, i) => i + 6));
+      expect(letter.lastError.length).toBeLessThanOrEqual(1000);
+    });
+
+    test.each([undefined, null, 'text', 5, {}])('may be anything: %p', async thrown => {
+      const worker = await it.worker({ JOB: async () => { throw thrown; } });
+      await enqueue(job('x', { maxAttempts: 1 }));
+      await events(worker, 'dead');
+    });
+
+    test('because of its template dies at once', async () => {
+      const worker = await it.worker({ JOB: async () => {} });
+      await enqueue([job('1', { template: '{{a}} {{gone}}', data: { a: 1 } }),
+        job('2', { template: '{{a}}', data: { a: {} } }), job('3', { template: '{{x}}' }),
+        job('4', { template: '{{constructor}} {{__proto__}}', data: {} }), job('ok')]);
+      const dead = await events(worker, 'dead', 4);
+      expect(dead.map(([{ kind }]) => kind)).toEqual(Array(4).fill('ERR_OUTBOX_TEMPLATE'));
+      await until(async () => (await it.statuses())[4] === 'SENT');
+    });
+
+    test('because nobody was asked is no attempt, and moves that message alone', async () => {
+      let turned = 0;
+      const worker = await it.worker({
+        JOB: async ({ recipient }) => {
+          if (recipient !== 'busy' || turned++ === 3) return;
+          throw failing({ code: 'ERATELIMITED', retryAfterMs: 30 });
+        },
+      });
+      const { id } = await enqueue(job('busy', { maxAttempts: 1 }));
+      await enqueue([job(), job()]);
+      await events(worker, 'sent', 3);
+      expect(turned).toBe(4);
+      expect(await it.store.outbox.get(id)).toMatchObject({ attemptCount: 1, errorHistory: [] });
+    });
+
+    test('because it took too long is told so by its signal, and tried again', async () => {
+      const reasons = [];
+      const worker = await it.worker({
+        JOB: {
+          timeout: 50,
+          send: (message, { signal, attempt }) => attempt > 1 || new Promise(() => {
+            signal.addEventListener('abort', () => reasons.push(signal.reason.code));
+          }),
+        },
+      });
+      await enqueue(job());
+      const [[, error]] = await events(worker, 'retry');
+      expect(error).toMatchObject({ name: 'TimeoutError', code: 'ETIMEDOUT' });
+      await events(worker, 'sent');
+      expect(reasons).toEqual(['ETIMEDOUT']);
+    });
+
+    test('and is of no known channel dies, once it has waited for an hour', async () => {
+      await sql(`INSERT INTO sekering.notification_outbox (channel, recipient, next_retry_at)
+        VALUES ('FAX', 'old', now() - interval '61 min'), ('FAX', 'new', now())`);
+      const arrival = events(it.store.deadLetters, 'arrival');
+      await it.worker({ JOB: async () => {} });
+      expect((await arrival)[0][0]).toMatchObject({ recipient: 'old', kind: 'ERR_OUTBOX_CHANNEL' });
+      expect(await it.statuses()).toEqual(['DLQ', 'PENDING']);
+    });
+  });
+
+  describe('a breaker', () => {
+    const untouched = `SELECT count(*)::int AS count FROM sekering.notification_outbox
+      WHERE status = 'PENDING' AND attempt_count = 0 AND lease_token IS NULL`;
+    let clock;
+    beforeEach(() => { clock = useVirtualClock(); });
+    afterEach(() => clock.restore());
+
+    test('that is open pauses its channel and no other; one probe, then the backlog', async () => {
+      let works = false;
+      let calls = 0;
+      const breaker = new CircuitBreaker(async () => {
+        calls++;
+        if (!works) throw failing();
+      }, { resetTimeout: 3_600_000, volumeThreshold: 1, errorThresholdPercentage: 50 });
+      await breaker.fire().catch(() => {});
+      expect(breaker.opened).toBe(true);
+      calls = 0;
+      await enqueue(Array.from({ length: 300 }, () => job()));
+      const worker = await it.worker({
+        JOB: { send: () => breaker.fire(), breaker, concurrency: 10 }, EMAIL: async () => {},
+      }, { pollInterval: 1000 });
+      expect(worker.stats().channels.JOB).toEqual({ inFlight: 0, paused: true });
+      await clock.advance(3_599_000);
+      const sent = events(worker, 'sent');
+      await enqueue({ channel: 'EMAIL', recipient: 'x' });
+      await sent;
+      expect((await sql(untouched)).rows[0].count).toBe(300);
+      expect(calls).toBe(0);
+      works = true;
+      const closed = events(breaker, 'close');
+      const resumed = events(worker, 'resumed');
+      await clock.advance(1000);
+      await closed;
+      expect(calls).toBe(1);
+      expect((await resumed)[0]).toEqual(['JOB']);
+      await until(() => worker.stats().sent === 301);
+      expect(calls).toBe(300);
+    });
+
+    test('that opens while messages wait here gives them back, unspent', async () => {
+      const breaker = new CircuitBreaker(async fails => { if (fails) throw failing(); },
+        { resetTimeout: 60_000, volumeThreshold: 3, errorThresholdPercentage: 50 });
+      const hold = gate();
+      await enqueue(Array.from({ length: 200 }, (_, i) => job(`${i}`)));
+      let calls = 0;
+      const worker = await it.worker({
+        JOB: {
+          breaker, concurrency: 3,
+          send: async () => {
+            calls++;
+            if (calls > 50) await hold.promise;
+            return breaker.fire(calls > 50);
+          },
+        },
+      });
+      await until(() => calls === 53);
+      const paused = events(worker, 'paused');
+      breaker.open();
+      await paused;
+      hold.resolve();
+      await until(async () => !(await it.statuses()).includes('SENDING'));
+      const rows = await it.store.outbox.list({ limit: 1000 });
+      expect(rows.filter(({ status }) => status === 'SENT')).toHaveLength(50);
+      expect(rows.filter(({ status }) => status === 'PENDING')).toHaveLength(150);
+      expect(rows.reduce((sum, { attemptCount }) => sum + attemptCount, 0)).toBe(50);
+      expect((await sql(`SELECT max(crash_count) AS most FROM sekering.notification_outbox
+        WHERE status = 'PENDING'`)).rows[0].most).toBe(0);
+    });
+
+    test('of a client\'s own, and an account that is at fault, rest the channel', async () => {
+      const wrong = [failing({ code: 'EOPENBREAKER' }), failing({ kind: 'pause' }),
+        failing({ kind: 'ours', code: 'EAUTH' })];
+      let calls = 0;
+      await enqueue(Array.from({ length: 50 }, () => job('x', { maxAttempts: 1 })));
+      const worker = await it.worker({
+        JOB: {
+          concurrency: 1, send: async () => { if (calls++ < 3) throw wrong[calls - 1]; },
+        },
+      }, { pollInterval: 60_000 });
+      for (const [count, ms] of [[1, 1000], [2, 2000], [3, 4000]]) {
+        await until(() => worker.stats().channels.JOB.paused && calls === count &&
+          worker.inFlight === 0);
+        await until(async () => (await it.statuses()).every(status => status === 'PENDING'));
+        await clock.advance(ms - 1);
+        expect(calls).toBe(count);
+        await clock.advance(1);
+      }
+      await until(() => worker.stats().sent === 50);
+    });
+  });
+
+  describe('a lease', () => {
+    const lapse = () => sql(`UPDATE sekering.notification_outbox
+      SET lease_until = now() - interval '1 ms' WHERE status = 'SENDING'`);
+
+    test('is extended for as long as the work goes on', async () => {
+      let sends = 0;
+      await enqueue(job());
+      const send = async () => {
+        sends++;
+        await new Promise(resolve => { setTimeout(resolve, 2500); });
+      };
+      const workers = [await it.worker({ JOB: send }, { leaseMs: 1000 }),
+        await it.worker({ JOB: send }, { leaseMs: 1000 })];
+      await Promise.race(workers.map(worker => events(worker, 'sent')));
+      expect(sends).toBe(1);
+    });
+
+    test('that is over belongs to the next one: the first settles nothing', async () => {
+      const holds = [];
+      const send = () => {
+        holds.push(gate());
+        return holds.at(-1).promise;
+      };
+      const { id } = await enqueue(job());
+      const first = await it.worker({ JOB: send }, { leaseMs: 60_000 });
+      await until(() => holds.length === 1);
+      await lapse();
+      const second = await it.worker({ JOB: send }, { leaseMs: 1000 });
+      await until(() => holds.length === 2);
+      const fenced = events(first, 'fenced');
+      holds[0].resolve('first');
+      expect((await fenced)[0][0].id).toBe(id);
+      expect((await it.store.outbox.get(id)).status).toBe('SENDING');
+      const sent = events(second, 'sent');
+      holds[1].resolve('second');
+      await sent;
+      expect(await it.store.outbox.get(id)).toMatchObject({
+        status: 'SENT', providerMessageId: 'second', attemptCount: 1,
+      });
+      expect([first.stats().fenced, second.stats().fenced]).toEqual([1, 0]);
+    });
+
+    test('that ended with its worker: suspects go a few at a time, then alone', async () => {
+      await enqueue(Array.from({ length: 40 }, (_, i) => job(`${i}`)));
+      // As a worker leaves them that was killed with all of them in hand; some for the second time.
+      await sql(`UPDATE sekering.notification_outbox SET status = 'SENDING', lease_owner = 'dead',
+        lease_token = 1, lease_until = now(), crash_count = CASE WHEN id > 30 THEN 2 ELSE 1 END`);
+      const now = { first: 0, again: 0 };
+      let most = 0;
+      let mixed = false;
+      let together = 0;
+      const send = async ({ id }) => {
+        const kind = Number(id) > 30 ? 'again' : 'first';
+        now[kind]++;
+        most = Math.max(most, now.first);
+        together = Math.max(together, now.again);
+        mixed ||= now.first > 0 && now.again > 0;
+        await new Promise(resolve => { setTimeout(resolve, 3); });
+        now[kind]--;
+      };
+      const worker = await it.worker({ JOB: { send, concurrency: 8 } }, { leaseMs: 1000 });
+      await until(() => worker.stats().sent === 40);
+      expect(together).toBe(1);
+      expect(mixed).toBe(false);
+      expect(most).toBeGreaterThan(1);
+      expect(most).toBeLessThanOrEqual(8);
+      const { rows } = await sql(
+        'SELECT max(crash_count) AS most FROM sekering.notification_outbox');
+      expect(rows[0].most).toBe(0);
+    });
+
+    test('that ended so for the fifth time is the last', async () => {
+      await enqueue([job('killer'), job('once')]);
+      await sql(`UPDATE sekering.notification_outbox SET status = 'SENDING', lease_owner = 'dead',
+        lease_token = 1, lease_until = now(),
+        crash_count = CASE recipient WHEN 'once' THEN 1 ELSE 5 END`);
+      const arrival = events(it.store.deadLetters, 'arrival');
+      const worker = await it.worker({ JOB: async () => {} }, { leaseMs: 1000 });
+      expect((await arrival)[0][0]).toMatchObject({
+        recipient: 'killer', kind: 'ERR_OUTBOX_CRASHED', attemptCount: 0,
+        reason: expect.stringContaining('5 times'),
+      });
+      await until(() => worker.stats().sent === 1);
+    });
+  });
+
+  describe('stopping', () => {
+    test('finishes what is in flight, and gives the rest back as it was', async () => {
+      const hold = gate();
+      let begun = 0;
+      await enqueue(Array.from({ length: 30 }, () => job()));
+      const worker = await it.worker({
+        JOB: { concurrency: 2, send: () => (++begun > 20 ? hold.promise : undefined) },
+      });
+      await until(() => begun === 22);
+      const stopped = worker.stop();
+      expect(worker.running).toBe(false);
+      hold.resolve();
+      await stopped;
+      const counts = (await it.store.outbox.stats()).channels.JOB;
+      expect(counts).toMatchObject({ SENT: 22, PENDING: 8, SENDING: 0 });
+      expect(begun).toBe(22);
+      await worker.start();
+      await until(() => worker.stats().sent === 30);
+    });
+
+    test('takes no longer than it may: what is left is aborted and given back', async () => {
+      let aborted;
+      const { id } = await enqueue(job());
+      const worker = await it.worker({
+        JOB: (message, { signal }) => new Promise(() => {
+          signal.addEventListener('abort', () => { aborted = signal.reason.code; });
+        }),
+      });
+      await until(() => worker.inFlight === 1);
+      const began = performance.now();
+      await worker.stop({ timeout: 50 });
+      expect(performance.now() - began).toBeLessThan(5000);
+      expect(aborted).toBe('ESHUTDOWN');
+      expect(await it.store.outbox.get(id)).toMatchObject({ status: 'PENDING', attemptCount: 0 });
+    });
+  });
+
+  test('options that are wrong are refused', () => {
+    const make = options => () => it.store.outbox.createWorker(options);
+    const send = async () => {};
+    for (const options of [undefined, {}, { channels: {} }, { channels: { FAX: send } },
+      { channels: { JOB: 1 } }, { channels: { JOB: {} } },
+      { channels: { JOB: { send, breaker: {} } } }, { channels: { JOB: { send, concurrency: 0 } } },
+      { channels: { JOB: { send, rate: { limit: 0, interval: 1 } } } },
+      { channels: { JOB: { send, timeout: 0 } } }, { channels: { JOB: send }, batchSize: 1001 },
+      { channels: { JOB: send }, leaseMs: 999 }, { channels: { JOB: send }, concurrency: 0 },
+      { channels: { JOB: send }, pollInterval: 1 }]) {
+      expect(make(options)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
+    }
+  });
+});

@@ -1,0 +1,265 @@
+'use strict';
+
+// The outbox's door: what is taken in is durable, once, and in the caller's transaction.
+
+const { Client } = require('pg');
+
+const { openStore } = require('../../lib/store');
+const { outboxOf } = require('../support/outbox-helpers');
+const { describeEngines } = require('../support/postgres');
+
+jest.setTimeout(60_000);
+
+const mail = more => ({ channel: 'EMAIL', recipient: 'a@example.com', ...more });
+const KIB_256 = 256 * 1024;
+
+describeEngines('the outbox', ({ name, place }) => {
+  const it = outboxOf(place);
+  const enqueue = (...args) => it.store.outbox.enqueue(...args);
+  const recipients = async () =>
+    (await it.store.outbox.list()).map(({ recipient }) => recipient).reverse();
+
+  describe('takes in', () => {
+    test('a message, with all that it says', async () => {
+      const message = {
+        channel: 'EMAIL', recipient: 'käse@example.com', subject: 'Ünïcode 😀', template: '{{a}}',
+        data: { a: 'x', n: [1, null, { deep: true }], zero: '\\u0000 is text', q: '"\'\\{}' },
+        dedupeKey: 'k', orderKey: 'o', priority: 7, delay: 60_000, maxAttempts: 9,
+      };
+      const { id, duplicate } = await enqueue(message);
+      expect(duplicate).toBe(false);
+      const row = await it.store.outbox.get(id);
+      const { delay, ...said } = message;
+      expect(row).toMatchObject({
+        ...said, id, body: null, status: 'PENDING', attemptCount: 0, errorHistory: [],
+        lastError: null, sentAt: null, providerMessageId: null,
+      });
+      expect(row.nextRetryAt - row.createdAt).toBe(delay);
+    });
+
+    test('a message with no more than it needs', async () => {
+      const { id } = await enqueue(mail());
+      expect(await it.store.outbox.get(id)).toMatchObject({
+        subject: null, body: null, template: null, data: null, dedupeKey: null, orderKey: null,
+        priority: 0, maxAttempts: 5,
+      });
+    });
+
+    test('many at once: ids in their order; none is nothing', async () => {
+      const messages = Array.from({ length: 700 }, (_, i) => mail({ recipient: `r${i}` }));
+      const answers = await enqueue(messages);
+      const rows = await it.store.query(
+        'SELECT id, recipient FROM sekering.notification_outbox ORDER BY id');
+      expect(rows.rows).toEqual(answers.map(({ id }, i) => ({ id, recipient: `r${i}` })));
+      expect(await enqueue([])).toEqual([]);
+    });
+
+    test('calls that come together, each with its own answer', async () => {
+      const answers = await Promise.all(Array.from({ length: 300 },
+        (_, i) => enqueue(mail({ recipient: `r${i}`, dedupeKey: i % 3 ? undefined : `k${i}` }))));
+      for (const [i, { id }] of answers.entries()) {
+        expect((await it.store.outbox.get(id)).recipient).toBe(`r${i}`);
+      }
+    });
+
+    test('all but the one that the database refuses', async () => {
+      await it.store.query(`ALTER TABLE sekering.notification_outbox
+        ADD CONSTRAINT no_bad CHECK (recipient <> 'bad')`);
+      try {
+        const outcomes = await Promise.allSettled(['a', 'bad', 'b', 'c'].map(
+          recipient => enqueue(mail({ recipient }))));
+        expect(outcomes.map(({ status }) => status))
+          .toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+        expect(outcomes[1].reason).toMatchObject({ code: 'ERR_STORE_QUERY', retryable: false });
+        expect((await recipients()).toSorted()).toEqual(['a', 'b', 'c']);
+        await expect(enqueue([mail(), mail({ recipient: 'bad' })])).rejects.toThrow();
+        expect(await recipients()).toHaveLength(3);
+      } finally {
+        await it.store.query(
+          'ALTER TABLE sekering.notification_outbox DROP CONSTRAINT no_bad');
+      }
+    });
+
+    test('texts of 256 KiB, and none that are larger', async () => {
+      const { id } = await enqueue(mail({ body: 'é'.repeat(KIB_256 / 2) }));
+      expect((await it.store.outbox.get(id)).body).toHaveLength(KIB_256 / 2);
+      await enqueue(mail({ data: 'x'.repeat(KIB_256 - 2) }));
+      for (const more of [{ body: 'x'.repeat(KIB_256 + 1) }, { body: 'é'.repeat(KIB_256 / 2 + 1) },
+        { template: 'x'.repeat(KIB_256 + 1) }, { data: 'x'.repeat(KIB_256 - 1) }]) {
+        await expect(enqueue(mail(more))).rejects.toMatchObject({ code: 'ERR_OUTBOX_TOO_LARGE' });
+      }
+      await expect(enqueue(Array.from({ length: 10_001 }, () => mail())))
+        .rejects.toMatchObject({ code: 'ERR_OUTBOX_TOO_LARGE' });
+    });
+  });
+
+  describe('refuses', () => {
+    const cycle = {};
+    cycle.self = cycle;
+    test.each([
+      [null], ['text'], [mail({ recipient: undefined })], [mail({ recipient: '' })],
+      [mail({ recipient: 'x'.repeat(513) })], [mail({ recipient: 'a@b.c\r\nBcc: x@y.z' })],
+      [mail({ recipient: 5 })], [mail({ subject: 'a\nb' })], [mail({ subject: 'a\u2028b' })],
+      [mail({ subject: 'x'.repeat(1001) })], [mail({ body: 5 })], [mail({ body: 'a\0b' })],
+      [mail({ body: 'a\ud800b' })], [mail({ body: 'a', template: 'b' })], [mail({ data: cycle })],
+      [mail({ data: () => {} })], [mail({ data: { at: NaN } })], [mail({ data: 10n })],
+      [mail({ data: 'a\0b' })], [mail({ data: { 'a\udc00': 1 } })], [mail({ delay: -1 })],
+      [mail({ delay: 1.5 })], [mail({ delay: Infinity })], [mail({ priority: 101 })],
+      [mail({ maxAttempts: 0 })], [mail({ dedupeKey: '' })], [mail({ orderKey: 'x'.repeat(256) })],
+      [mail({ recipents: 'x' })],
+    ])('a message that is wrong, %#', async message => {
+      const error = await enqueue(message).catch(caught => caught);
+      expect(error).toMatchObject({ code: 'ERR_OUTBOX_MESSAGE', retryable: false });
+      expect(error.message).toMatch(/^Expected/);
+      await expect(enqueue([mail(), message])).rejects.toMatchObject({ code: error.code });
+      expect(await recipients()).toEqual([]);
+    });
+
+    test('channels that are not there, and what a channel refuses', async () => {
+      await expect(enqueue(mail({ channel: 'FAX' }))).rejects.toMatchObject({
+        code: 'ERR_OUTBOX_CHANNEL',
+        message: expect.stringMatching(/^Expected one of 'EMAIL', .* but received "FAX"$/),
+      });
+      await expect(enqueue(mail({ channel: undefined })))
+        .rejects.toMatchObject({ code: 'ERR_OUTBOX_CHANNEL' });
+      const validate = ({ recipient }) => { if (recipient !== 'me') throw new Error('no'); };
+      it.store.outbox.registerChannel('PICKY', { validate });
+      expect(it.store.outbox.channels).toContain('PICKY');
+      await expect(enqueue({ channel: 'PICKY', recipient: 'you' })).rejects.toThrow('no');
+      await enqueue({ channel: 'PICKY', recipient: 'me' });
+      for (const [channel, definition] of [['a b'], [''], ['X', { maxAttempts: 0 }],
+        ['X', { validate: 1 }], ['X', { backoff: { factor: -1 } }]]) {
+        expect(() => it.store.outbox.registerChannel(channel, definition))
+          .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
+      }
+    });
+
+    test('everything once the store is closed', async () => {
+      const store = await openStore(name === 'pglite' ? { store: 'memory' } : it.place);
+      await store.close();
+      await expect(store.outbox.enqueue(mail()))
+        .rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+    });
+  });
+
+  describe('dedupeKey', () => {
+    test('a second message is the first one, while that waits', async () => {
+      const first = await enqueue(mail({ dedupeKey: 'k' }));
+      expect(await enqueue(mail({ dedupeKey: 'k' }))).toEqual({ id: first.id, duplicate: true });
+      expect(await enqueue([mail(), mail({ dedupeKey: 'k' }), mail({ dedupeKey: 'new' }),
+        mail({ dedupeKey: 'new' })])).toMatchObject([
+        { duplicate: false }, { id: first.id, duplicate: true }, { duplicate: false },
+        { duplicate: true }]);
+      expect(await recipients()).toHaveLength(3);
+    });
+
+    test.each(['SENT', 'CANCELLED', 'DLQ'])('%s frees it', async status => {
+      const first = await enqueue(mail({ dedupeKey: 'k' }));
+      await it.store.query('UPDATE sekering.notification_outbox SET status = $1', [status]);
+      const second = await enqueue(mail({ dedupeKey: 'k' }));
+      expect(second.duplicate).toBe(false);
+      expect(second.id).not.toBe(first.id);
+    });
+
+    test('one of fifty calls at once takes it', async () => {
+      const answers = await Promise.all(Array.from({ length: 50 },
+        () => enqueue(mail({ dedupeKey: 'k' }))));
+      expect(answers.filter(({ duplicate }) => !duplicate)).toHaveLength(1);
+      expect(new Set(answers.map(({ id }) => id)).size).toBe(1);
+    });
+  });
+
+  describe('a transaction', () => {
+    test('takes the message with it, or back', async () => {
+      await expect(it.store.transaction(async client => {
+        await enqueue(mail(), { client });
+        throw new Error('no');
+      })).rejects.toThrow('no');
+      expect(await recipients()).toEqual([]);
+      await it.store.transaction(client => enqueue([mail(), mail()], { client }));
+      expect(await recipients()).toHaveLength(2);
+    });
+
+    if (name === 'postgresql') {
+      test('may be that of a client of pg', async () => {
+        const client = new Client({ connectionString: it.place.url });
+        await client.connect();
+        const heard = [];
+        const worker = await it.worker({ EMAIL: async () => { heard.push(performance.now()); } },
+          { pollInterval: 60_000 });
+        try {
+          await client.query('BEGIN');
+          await enqueue(mail({ recipient: 'gone' }), { client });
+          await client.query('ROLLBACK');
+          await client.query('BEGIN');
+          await enqueue(mail({ recipient: 'here' }), { client });
+          await enqueue([mail({ recipient: 'there' })], { client });
+          expect(await recipients()).toEqual([]);
+          const sent = new Promise(resolve => { worker.once('sent', resolve); });
+          await client.query('COMMIT');
+          // Nothing but the news of the commit can have told the worker.
+          expect(await sent).toMatchObject({ recipient: 'here' });
+          expect(heard.length).toBeGreaterThan(0);
+          expect(client.connection.listenerCount('readyForQuery')).toBe(
+            new Client().connection.listenerCount('readyForQuery') + 1);
+        } finally {
+          await client.end();
+        }
+      });
+
+      test('is that of a client of pg, and of nothing else', async () => {
+        const client = new Client({ connectionString: it.place.url });
+        for (const other of [{ query: async () => {} }, 1, null]) {
+          await expect(enqueue(mail(), { client: other }))
+            .rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+        }
+        await expect(enqueue(mail(), { client })).rejects.toThrow();
+      });
+    }
+  });
+
+  describe('shows', () => {
+    test('messages, newest first, by what is asked for', async () => {
+      const answers = await enqueue([
+        mail({ recipient: '100%@a.b' }), mail({ recipient: 'x@a.b', subject: 'Invoice_7' }),
+        { channel: 'JOB', recipient: '1000' }]);
+      const ids = answers.map(({ id }) => id);
+      const list = async filter => (await it.store.outbox.list(filter)).map(({ id }) => id);
+      expect(await list()).toEqual(ids.toReversed());
+      expect(await list({ limit: 1 })).toEqual([ids[2]]);
+      expect(await list({ before: ids[2] })).toEqual([ids[1], ids[0]]);
+      expect(await list({ channel: 'EMAIL' })).toEqual([ids[1], ids[0]]);
+      expect(await list({ search: '0%' })).toEqual([ids[0]]);
+      expect(await list({ search: 'invoice_' })).toEqual([ids[1]]);
+      expect(await list({ status: 'SENT' })).toEqual([]);
+      await expect(list({ status: 'NEW' })).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+      await expect(list({ limit: 0 })).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+      for (const id of ['', 'x', '1; DROP', '9'.repeat(19), '9'.repeat(30), 1, undefined]) {
+        expect(await it.store.outbox.get(id)).toBeUndefined();
+      }
+    });
+
+    test('figures', async () => {
+      await enqueue([mail(), mail(), mail({ delay: 60_000 }), { channel: 'JOB', recipient: 'x' }]);
+      await it.store.query(`UPDATE sekering.notification_outbox SET status = 'SENT' WHERE id = 1`);
+      await it.store.query(`UPDATE sekering.notification_outbox
+        SET next_retry_at = now() - interval '5 s' WHERE id = 2`);
+      const { channels, waiting, oldestMs } = await it.store.outbox.stats();
+      expect(channels.EMAIL).toEqual({
+        PENDING: 2, SENDING: 0, RETRYING: 0, SENT: 1, DLQ: 0, CANCELLED: 0,
+      });
+      expect(channels.WHATSAPP.PENDING).toBe(0);
+      expect(waiting).toBe(3);
+      expect(oldestMs).toBeGreaterThanOrEqual(5000);
+      expect(oldestMs).toBeLessThan(60_000);
+    });
+
+    test('cancelling takes what waits, once', async () => {
+      const { id } = await enqueue(mail());
+      expect(await it.store.outbox.cancel(id)).toBe(true);
+      expect(await it.store.outbox.cancel(id)).toBe(false);
+      expect((await it.store.outbox.get(id)).status).toBe('CANCELLED');
+      expect(await it.store.outbox.cancel('nothing')).toBe(false);
+    });
+  });
+});
