@@ -157,7 +157,12 @@ class PgliteDatabase {
       throw new StoreError('ERR_STORE_UNREACHABLE',
         'The embedded database has stopped, and what was in memory is lost');
     }
-    await this.start();
+    try {
+      await this.start();
+    } catch (cause) {
+      // It could once, and will when there is room on the disk again, say.
+      throw new StoreError(cause.code, cause.message, { cause, retryable: true });
+    }
   }
 
   async #run (thread, statement, timeout = this.#timeout) {

@@ -31,6 +31,7 @@ const DURABLE = [
 
 const FAULT_FIELDS = ['code', 'message', 'severity', 'detail', 'hint', 'constraint', 'table'];
 const STALE_PLAN = '0A000';
+const GRAVE = /FATAL|PANIC/;
 
 /** A folder on disk, with what PGlite leaves out: the call that makes writes durable. */
 class DurableFs extends NodeFS {
@@ -150,9 +151,25 @@ class Session {
 
 const pick = error => Object.fromEntries(FAULT_FIELDS.map(name => [name, error[name]]));
 
+/** Starts PGlite; why it cannot is not in what it throws, but in what it says. */
+async function start (engine) {
+  const options = await prepare(workerData);
+  let said = '';
+  const onStderr = line => {
+    if (GRAVE.test(line)) said = `: ${line.trim()}`;
+    return false;
+  };
+  try {
+    return await PGlite.create({ ...options, pgliteWasmModule: engine, onStderr });
+  } catch (error) {
+    error.message += said;
+    throw error;
+  }
+}
+
 async function main () {
-  const pgliteWasmModule = await compile(workerData);
-  const pglite = await PGlite.create({ ...await prepare(workerData), pgliteWasmModule });
+  const engine = await compile(workerData);
+  const pglite = await start(engine);
   pglite.onNotification((channel, payload) => parentPort.postMessage({ channel, payload }));
   const session = new Session(pglite);
   let last = Promise.resolve();
@@ -163,10 +180,13 @@ async function main () {
         await pglite.close();
         parentPort.close();
       }
-      parentPort.postMessage(close ? { id } : { id, ...await session.run(statement) });
+      const answer = close ? {} : await session.run(statement);
+      parentPort.postMessage({ id, ...answer });
+      // It would do nothing more, and never say so.
+      if (GRAVE.test(answer.fault?.severity)) process.exit();
     });
   });
-  parentPort.postMessage({ isReady: true, engine: pgliteWasmModule });
+  parentPort.postMessage({ isReady: true, engine });
 }
 
 main();

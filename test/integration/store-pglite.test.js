@@ -3,7 +3,7 @@
 // The embedded store: nothing that was acknowledged is lost by kill -9, one process per folder, and
 // a thread that ends is started again. SEKERING_CHAOS_SECONDS kills for that long.
 
-const { fork, spawn } = require('node:child_process');
+const { execFileSync, fork, spawn } = require('node:child_process');
 const { on, once } = require('node:events');
 const fs = require('node:fs');
 const os = require('node:os');
@@ -252,6 +252,35 @@ describe('the thread', () => {
     });
     (await lockDirectory(directory)).release();
   });
+});
+
+// A small disk of its own, which only root can have.
+(SECONDS > 0 && process.getuid() === 0 ? test : test.skip)('a full disk', async () => {
+  const disk = makeFolder();
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=120m', 'tmpfs', disk]);
+  try {
+    const database = await openDatabase({ directory: path.join(disk, 'store') });
+    await database.query('CREATE TABLE t (x int) WITH (fillfactor = 10)');
+    await database.query('INSERT INTO t VALUES (0)');
+    const write = x => database.query({ name: 'w', text: 'UPDATE t SET x = $1', values: [x] });
+    const filler = path.join(disk, 'filler');
+    const { bavail, bsize } = fs.statfsSync(disk);
+    fs.writeFileSync(filler, Buffer.alloc(bavail * bsize - 4e6));
+    let last = 0;
+    const fault = await (async () => {
+      while (true) await write(last + 1).then(() => { last++; });
+    })().catch(error => error);
+    expect(fault).toMatchObject({ sqlState: '53100', retryable: true });
+    await expect(write(-1)).rejects.toMatchObject({ retryable: true });
+    fs.rmSync(filler);
+    // What was refused may have been written all the same.
+    const { rows: [{ x }] } = await database.query('SELECT x FROM t');
+    expect([last, last + 1, -1]).toContain(x);
+    await write(-2);
+    await database.close();
+  } finally {
+    execFileSync('umount', ['-l', disk]);
+  }
 });
 
 test('in production it warns; old rows are cleared away, and the log is cut', async () => {
