@@ -1,0 +1,86 @@
+'use strict';
+
+// Orders over HTTP, in a process of its own: as fast as they are answered, or at a fixed rate, where
+// the time of an answer counts from when its request was due.
+
+const { Pool } = require('undici');
+
+const { serve } = require('./processes');
+const { TOKEN } = require('./subjects');
+
+const HEADERS = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' };
+const CONNECTIONS_MAX = 2000;
+
+const pools = new Map();
+
+function poolOf (url) {
+  if (!pools.has(url)) {
+    pools.set(url, new Pool(url, { connections: CONNECTIONS_MAX, pipelining: 1 }));
+  }
+  return pools.get(url);
+}
+
+const orderOf = id => ({
+  transaction_details: { order_id: id, gross_amount: 50_000 },
+  item_details: [{ id: 'seat', name: 'Seat A1', price: 25_000, quantity: 2 }],
+  customer_details: { first_name: 'Budi', email: 'budi@example.com', phone: '+6281234567890' },
+});
+
+/** What came of a run: `times` in ms, `answers` as [order, status] in the order of the requests. */
+class Run {
+  times = [];
+  answers = [];
+  #pool;
+  #prefix;
+
+  constructor ({ url, prefix }) {
+    this.#pool = poolOf(url);
+    this.#prefix = prefix;
+  }
+
+  async order (due = performance.now()) {
+    const n = this.answers.length;
+    const id = `${this.#prefix}-${n}`;
+    this.answers.push([id, undefined]);
+    try {
+      const { statusCode, body } = await this.#pool.request({
+        path: '/orders', method: 'POST', headers: HEADERS, body: JSON.stringify(orderOf(id)),
+      });
+      const { state } = await body.json();
+      this.answers[n] = [id, statusCode, state];
+    } catch (error) {
+      this.answers[n] = [id, error.code ?? error.name];
+    }
+    this.times[n] = performance.now() - due;
+  }
+}
+
+/** So many at a time, for so long or so often. */
+async function closed ({ concurrency, ms = Infinity, count = Infinity, ...given }) {
+  const run = new Run(given);
+  const began = performance.now();
+  const loop = async () => {
+    while (performance.now() - began < ms && run.answers.length < count) await run.order();
+  };
+  await Promise.all(Array.from({ length: concurrency }, loop));
+  return { ms: performance.now() - began, times: run.times, answers: run.answers };
+}
+
+/** At a fixed rate, whatever becomes of those before. */
+async function open ({ perSecond, ms, ...given }) {
+  const run = new Run(given);
+  const pending = [];
+  const began = performance.now();
+  const total = Math.floor(perSecond * ms / 1000);
+  while (pending.length < total) {
+    const dueCount = Math.min(total, Math.floor((performance.now() - began) * perSecond / 1000));
+    while (pending.length < dueCount) {
+      pending.push(run.order(began + pending.length * 1000 / perSecond));
+    }
+    await new Promise(resolve => { setTimeout(resolve, 1); });
+  }
+  await Promise.all(pending);
+  return { ms: performance.now() - began, times: run.times, answers: run.answers };
+}
+
+serve({ closed, open });
