@@ -31,12 +31,15 @@ const later = ms => new Promise(resolve => { setTimeout(resolve, ms); });
 
 /** Resolves with the first message that has `key`. */
 function hear (process, key) {
-  return new Promise(resolve => {
+  return new Promise((resolve, reject) => {
+    const onExit = code => reject(new Error(`It ended with ${code}`));
     process.on('message', function look (message) {
       if (!(key in message)) return;
       process.off('message', look);
+      process.off('exit', onExit);
       resolve(message);
     });
+    process.on('exit', onExit);
   });
 }
 
