@@ -112,6 +112,8 @@ function closeServer (server, timeoutMs) {
       resolve();
     });
     server.closeIdleConnections();
+    // Those that are in use now end with their answer.
+    server.keepAliveTimeout = 1;
   });
 }
 

@@ -1,0 +1,323 @@
+'use strict';
+
+const { once } = require('node:events');
+
+const { createGateway } = require('../../lib/gateway');
+const { describeEngines } = require('../support/postgres');
+const {
+  SECRETS, collector, configFor, order, startAll, startFakes, until
+} = require('../support/gateway-helpers');
+
+jest.setTimeout(60_000);
+
+const { shopToken, readToken, operateToken } = SECRETS;
+
+describeEngines('a gateway', ({ place }) => {
+  let it;
+  const paid = [];
+  beforeAll(async () => {
+    it = await startAll(await place(), {
+      upstreams: {
+        films: { preset: 'movieApi', cache: true, retry: { retries: 0 } },
+        words: { preset: 'aiProvider', default: 'We will answer soon.', retry: { retries: 0 } },
+        other: { retry: { retries: 0 } }
+      },
+      retry: { fallback: { maxWait: 300 } },
+      degradation: { hysteresis: 0 },
+    }, { hooks: { onPaid: ({ orderId }) => { paid.push(orderId); } } });
+  });
+  afterAll(() => it?.close());
+
+  const post = (body, headers) => it.ask('/orders', { token: shopToken, body, headers });
+  const mended = async () => {
+    it.midtrans.set(null);
+    await until(async () => {
+      if (it.gateway.breakers.midtrans.closed) return true;
+      await it.gateway.clients.midtrans.status('probe').catch(() => {});
+      return it.gateway.breakers.midtrans.closed;
+    });
+  };
+
+  test('an order is answered with its page, and the same one again with the same', async () => {
+    const first = await post(order('shop-1'));
+    expect(first.status).toBe(201);
+    expect(first.headers.get('location')).toBe('/orders/shop-1');
+    expect(first.body).toEqual({
+      queued: false, orderId: 'shop-1', state: 'created',
+      token: it.midtrans.orders.get('shop-1').token,
+      redirectUrl: it.midtrans.orders.get('shop-1').redirectUrl
+    });
+    expect((await post(order('shop-1'))).body).toEqual(first.body);
+    expect((await it.ask('/orders/shop-1', { token: shopToken })).body)
+      .toMatchObject({ state: 'created', amountMinor: '1000000', token: first.body.token });
+    expect((await post(order('shop-1', 5))).status).toBe(409);
+    expect((await it.ask('/orders/none', { token: shopToken })).status).toBe(404);
+  });
+
+  test('a key of idempotency: the same answer, byte for byte, and one order', async () => {
+    const headers = { 'idempotency-key': '"key-1"' };
+    const first = await post(order('shop-2'), headers);
+    const again = await post(order('shop-2'), headers);
+    expect(again.text).toBe(first.text);
+    expect(again.headers.get('idempotency-replayed')).toBe('true');
+    expect((await post(order('shop-3'), headers)).status).toBe(422);
+    expect(it.midtrans.orders.has('shop-3')).toBe(false);
+  });
+
+  test('nobody posts without a token, and nonsense is refused as a problem', async () => {
+    for (const path of ['/orders', '/notifications']) {
+      expect((await it.ask(path, { body: {} })).status).toBe(401);
+      expect((await it.ask(path, { body: {}, token: operateToken })).status).toBe(401);
+    }
+    const wrong = [
+      [{}, 400], ['{', 400], [order('a b'), 400], [order('x', 1.5), 400],
+      [{ ...order('x'), padding: 'x'.repeat(70_000) }, 413]
+    ];
+    for (const [body, status] of wrong) {
+      const answer = await post(body);
+      expect([answer.status, answer.headers.get('content-type')])
+        .toEqual([status, 'application/problem+json']);
+      expect(answer.body.status).toBe(status);
+    }
+    expect(it.midtrans.orders.has('x')).toBe(false);
+  });
+
+  test('Midtrans hangs: the customer waits no longer than maxWait, and the order is made',
+    async () => {
+      it.midtrans.set('mute');
+      const began = performance.now();
+      const { status, body, headers } = await post(order('late-1'));
+      expect(performance.now() - began).toBeLessThan(2000);
+      expect(status).toBe(202);
+      expect(body).toMatchObject({ queued: true, orderId: 'late-1', status: '/orders/late-1' });
+      expect(headers.get('retry-after')).toBe('60');
+      await mended();
+      const made = await until(async () => {
+        const { body: now } = await it.ask('/orders/late-1', { token: shopToken });
+        return now.token && now;
+      });
+      // The first page's token was never heard of: another one was made, and the first is no use.
+      const pages = [...it.midtrans.orders.values()].filter(page => /^late-1\b/.test(page.orderId));
+      expect(pages.map(({ token }) => token)).toContain(made.token);
+    });
+
+  test('Midtrans is down: the breaker opens, orders are queued at once, and all are made later',
+    async () => {
+      it.midtrans.set('error');
+      const ids = Array.from({ length: 20 }, (_, i) => `down-${i}`);
+      const answers = [];
+      for (const id of ids) answers.push(await post(order(id)));
+      expect(answers.map(({ status }) => status)).toEqual(ids.map(() => 202));
+      expect(answers.at(-1).body.error).toBe('EOPENBREAKER');
+      // The first failures open it; after that nobody asks Midtrans but a probe now and then.
+      expect(answers.filter(({ body }) => body.error === 'EOPENBREAKER').length)
+        .toBeGreaterThan(10);
+      it.midtrans.set(null);
+      await until(() => ids.every(id => it.midtrans.orders.has(id)), 30_000);
+      for (const id of ids) {
+        const order = await until(async () => {
+          const found = await it.gateway.store.payments.get(id);
+          return found.token && found;
+        });
+        expect(order.token).toBe(it.midtrans.orders.get(id).token);
+      }
+    });
+
+  test('an order that Midtrans refuses is not queued', async () => {
+    await mended();
+    it.midtrans.set({ kind: 'error', status: 400 });
+    const { status, body } = await post(order('bad-1'));
+    expect([status, body.code]).toEqual([422, 'ERR_MIDTRANS_REFUSED']);
+    it.midtrans.set(null);
+    expect(await it.gateway.store.payments.get('bad-1')).toMatchObject({ state: 'failed' });
+  });
+
+  test('notifications are sent under one reference, however many attempts it takes', async () => {
+    it.smtp.set({ stage: 'data', kind: 'drop', once: true });
+    it.whatsapp.set({ kind: 'drop', once: true });
+    const { status, body } = await it.ask('/notifications', {
+      token: shopToken,
+      body: [
+        { channel: 'EMAIL', recipient: 'ann@customers.example', subject: 'Paid',
+          template: 'Thank you, {{name}}', data: { name: 'Ann', html: '<b>Thank you</b>' } },
+        { channel: 'WHATSAPP', recipient: '+6281234567890', body: 'Paid' }
+      ]
+    });
+    expect(status).toBe(202);
+    const ids = body.map(({ id }) => id);
+    const sent = await until(async () => {
+      const rows = await Promise.all(ids.map(id => it.gateway.store.outbox.get(id)));
+      return rows.every(row => row.status === 'SENT') && rows;
+    });
+    it.smtp.set(null);
+    it.whatsapp.set(null);
+    expect(sent.map(({ attemptCount }) => attemptCount)).toEqual([2, 2]);
+    expect(it.smtp.messages.map(({ messageId }) => messageId))
+      .toEqual([sent[0].providerMessageId, sent[0].providerMessageId]);
+    expect(it.smtp.messages[0].raw).toContain('Thank you, Ann');
+    expect(it.smtp.messages[0].messageId).toMatch(/@shop\.example>$/);
+    const [one, two] = it.whatsapp.messages;
+    expect(one.reference).toMatch(new RegExp(`^${ids[1]}\\.`));
+    expect(two.reference).toBe(one.reference);
+    expect((await it.ask('/notifications', {
+      token: shopToken, body: { channel: 'PIGEON', recipient: 'x' }
+    })).body.code).toBe('ERR_OUTBOX_CHANNEL');
+  });
+
+  test('webhooks of Midtrans move the order, once; forged ones are answered 403', async () => {
+    await mended();
+    await post(order('hook-1'));
+    const url = `${it.server.url}/webhooks/midtrans`;
+    it.midtrans.choose('hook-1');
+    it.midtrans.settle('hook-1');
+    const answers = await it.midtrans.notify(url, 'hook-1', { repeat: 3, order: 'shuffled' });
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+    expect((await it.gateway.store.payments.get('hook-1')).state).toBe('paid');
+    await until(() => paid.length > 0);
+    expect(paid).toEqual(['hook-1']);
+    const forged = await it.midtrans.notify(url, 'hook-1', { forge: 'signature', latest: true });
+    expect(forged.map(({ status }) => status)).toEqual([403]);
+    expect((await fetch(url, { method: 'POST', body: 'x'.repeat(100_000) })).status).toBe(413);
+  });
+
+  test('webhooks of WhatsApp: handshake, signature, statuses', async () => {
+    const path = '/webhooks/whatsapp';
+    const challenge = token =>
+      it.ask(`${path}?hub.mode=subscribe&hub.verify_token=${token}&hub.challenge=7`);
+    expect(await challenge(SECRETS.verifyToken)).toMatchObject({ status: 200, text: '7' });
+    expect((await challenge('wrong')).status).toBe(403);
+    const news = once(it.gateway, 'whatsapp');
+    const body = it.whatsapp.statusOf({ id: 'wamid.1', to: '628123' }, 'delivered');
+    expect(await it.whatsapp.notify(it.server.url + path, body)).toBe(200);
+    expect((await news)[0].statuses).toMatchObject([{ messageId: 'wamid.1', status: 'delivered' }]);
+    expect(await it.whatsapp.notify(it.server.url + path, body, { signature: 'sha256=00' }))
+      .toBe(403);
+  });
+
+  test('upstreams: an old answer, a default, or the error itself', async () => {
+    let isDown = false;
+    const load = async id => {
+      if (isDown) throw Object.assign(new Error('down'), { code: 'ECONNREFUSED' });
+      return `film ${id}`;
+    };
+    const films = it.gateway.upstream('films', load, { key: id => id });
+    const words = it.gateway.upstream('words', load);
+    const other = it.gateway.upstream('other', load);
+    expect(await films(1)).toBe('film 1');
+    isDown = true;
+    expect(await films(1)).toBe('film 1');
+    expect(await films.answer(1)).toMatchObject({ source: 'fallback' });
+    await expect(films(2)).rejects.toThrow('down');
+    expect(await words(1)).toBe('We will answer soon.');
+    await expect(other(1)).rejects.toThrow('down');
+    expect(Object.keys(it.gateway.breakers))
+      .toEqual(['database', 'midtrans', 'smtp', 'whatsapp', 'films', 'words', 'other']);
+    expect(() => it.gateway.upstream('none', load)).toThrow(expect.objectContaining({
+      code: 'ERR_INVALID_OPTION'
+    }));
+  });
+
+  test('a job runs once at a time, and what it did is kept', async () => {
+    const runs = await Promise.all([1, 2, 3].map(() => it.gateway.schedule.run('cleanUp')));
+    expect(runs.filter(Boolean)).toEqual([true]);
+    expect(await it.gateway.schedule.run('nothing')).toBe(false);
+    expect(await it.gateway.schedule.run('reconcile')).toBe(true);
+    expect(await it.gateway.schedule.last()).toMatchObject([
+      { job: 'cleanUp', error: null, durationMs: expect.any(Number) },
+      { job: 'reconcile', error: null }
+    ]);
+    expect(Object.values(it.gateway.schedule.next()).every(next => next > new Date())).toBe(true);
+  });
+
+  test('health, metrics, report, admin and dashboard are all there', async () => {
+    await mended();
+    const operator = { token: operateToken };
+    expect((await it.ask('/health/live')).status).toBe(200);
+    expect((await it.ask('/health/ready')).body).toMatchObject({ status: 'ready' });
+    expect((await it.ask('/health/detailed')).body.checks).toMatchObject({
+      database: { status: 'healthy' }, midtrans: { status: 'healthy' },
+      smtp: { status: 'healthy' }, whatsapp: { status: 'healthy' }, worker: { status: 'healthy' }
+    });
+    expect((await it.ask('/metrics')).text).toMatch(/circuit_breaker_state\{[^}]*midtrans/);
+    expect((await it.ask('/dashboard/')).status).toBe(200);
+    const { body } = await it.ask('/admin/reliability/report', operator);
+    expect(body).toMatchObject({
+      level: { name: 'NORMAL' }, outbox: { waiting: 0 }, deadLetters: { total: 0 },
+      breakers: expect.arrayContaining([
+        expect.objectContaining({ name: 'midtrans', state: 'closed', opened: expect.any(Number) })
+      ])
+    });
+    expect(body.breakers.find(({ name }) => name === 'midtrans').opened).toBeGreaterThan(0);
+    const page = await it.ask('/admin/reliability/report?format=html', { token: readToken });
+    expect(page.text).toContain('<h2>Circuit breakers</h2>');
+    expect((await it.ask('/admin/reliability/circuit-breakers/midtrans/reset',
+      { token: readToken, body: {} })).status).toBe(403);
+    const nothing = await it.ask('/nothing');
+    expect([nothing.status, nothing.headers.get('x-powered-by')]).toEqual([404, null]);
+  });
+
+  test('no planted secret is in a page, a metric, an error or a log', async () => {
+    const pages = ['/health', '/health/detailed', '/metrics', '/dashboard/', '/health/dlq',
+      '/admin/reliability/circuit-breakers', '/admin/reliability/report?format=html',
+      '/admin/reliability/outbox', '/admin/reliability/payments', '/admin/reliability/audit',
+      '/admin/reliability/dlq', '/orders/shop-1', '/nothing'];
+    // Whatever somebody else says may have one in it.
+    it.gateway.log.error({ err: new Error(`refused: ${SECRETS.serverKey}`) }, SECRETS.accessToken);
+    it.midtrans.set({ kind: 'error', status: 401 });
+    const texts = [(await post(order('secret-1'))).text];
+    await mended();
+    for (const page of pages) {
+      const token = page.startsWith('/orders') ? shopToken : operateToken;
+      const { text, headers } = await it.ask(page, { token });
+      texts.push(text, JSON.stringify([...headers]));
+    }
+    expect(it.log.lines.length).toBeGreaterThan(70);
+    const all = [...texts, ...it.log.lines.map(line => JSON.stringify(line))];
+    const encoded = Buffer.from(`${SECRETS.serverKey}:`).toString('base64');
+    for (const secret of [...Object.values(SECRETS), encoded]) {
+      expect(all.filter(text => text.includes(secret))).toEqual([]);
+    }
+    expect(it.log.lines.some(({ message }) => message === '[secret]')).toBe(true);
+  });
+});
+
+describeEngines('gateways of one fleet', ({ name, place }) => {
+  const test2 = name === 'postgresql' ? test : test.skip;
+
+  test2('each time of a job is taken by one of them', async () => {
+    const where = await place();
+    const fakes = await startFakes();
+    const over = { schedule: { breakers: '* * * * * *', health: false } };
+    const gateways = await Promise.all([1, 2, 3].map(() =>
+      createGateway(configFor(fakes, where, over), { logger: collector() })));
+    const runs = gateways.map(() => 0);
+    gateways.forEach((gateway, i) => gateway.on('job', ({ job, error }) => {
+      expect([job, error]).toEqual(['breakers', undefined]);
+      runs[i] += 1;
+    }));
+    await Promise.all(gateways.map(gateway => gateway.start()));
+    const began = Date.now();
+    await until(() => runs[0] + runs[1] + runs[2] >= 3);
+    const seconds = (Date.now() - began) / 1000;
+    expect(runs[0] + runs[1] + runs[2]).toBeLessThanOrEqual(Math.ceil(seconds) + 1);
+    await Promise.all(gateways.map(gateway => gateway.stop()));
+    await fakes.close();
+  });
+
+  test('stopping finishes the request in flight; it is not ready from then on', async () => {
+    const it = await startAll(await place(), { server: { port: 0, tokens: [
+      { name: 'shop', token: shopToken }
+    ] } });
+    it.midtrans.set({ kind: 'slow', delayMs: 300 });
+    const answer = it.ask('/orders', { token: shopToken, body: order('last-1') });
+    await until(() => it.midtrans.counts.requests > 0);
+    const closed = it.server.close();
+    expect(await it.gateway.health.ready()).toMatchObject({ ready: false, draining: true });
+    expect((await answer).body).toMatchObject({ queued: false, orderId: 'last-1' });
+    await closed;
+    await expect(fetch(it.server.url)).rejects.toThrow();
+    await expect(it.gateway.notify({ channel: 'EMAIL', recipient: 'x' })).rejects.toThrow();
+    await expect(it.gateway.start()).rejects.toMatchObject({ code: 'ESHUTDOWN' });
+    await it.close();
+  });
+});
