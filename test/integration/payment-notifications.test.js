@@ -19,7 +19,7 @@ const IS_LONG = Number(process.env.SEKERING_CHAOS_SECONDS ?? 0) > 0;
 const sizes = engine => {
   if (IS_LONG) return { forgeryCount: 10_000, eventsMax: 5 };
   return engine === 'postgresql' ? { forgeryCount: 1000, eventsMax: 3 }
-    : { forgeryCount: 250, eventsMax: 2 };
+    : { forgeryCount: 120, eventsMax: 2 };
 };
 const PARALLEL = 8;
 if (IS_LONG) jest.setTimeout(1_800_000);
