@@ -6,6 +6,8 @@ const { CliError, EXIT } = require('./admin-client');
 const { duration, plain, table } = require('./tables');
 
 const DAY_MS = 86_400_000;
+// Of one that is shown by itself.
+const TEXT_MAX = 1000;
 const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
 
 const filterOf = ({ channel, kind, search }) => ({ channel, kind, search });
@@ -24,10 +26,10 @@ async function show (session, id) {
   const letter = await session.admin.get(at(id));
   session.answer(letter, () => [
     ...['id', 'channel', 'recipient', 'subject', 'kind', 'reason', 'createdAt', 'diedAt',
-      'dedupeKey', 'orderKey'].map(name => `${name.padEnd(10)} ${plain(letter[name])}`),
+      'dedupeKey', 'orderKey'].map(name => `${name.padEnd(10)} ${plain(letter[name], TEXT_MAX)}`),
     `attempts   ${letter.attemptCount} of ${letter.maxAttempts}`, '',
-    table(['ATTEMPT', 'AT', 'CODE', 'ERROR'], letter.errorHistory.map(({ attempt, at: when, code,
-      message }) => [attempt, when, code, message])),
+    ...letter.errorHistory.map(({ attempt, at: when, code, message }) =>
+      `${attempt}. ${plain(when)} ${plain(code)}: ${plain(message, TEXT_MAX)}`),
   ].join('\n'));
 }
 

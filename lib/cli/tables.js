@@ -6,12 +6,12 @@ const { padEnd, padStart } = require('./terminal');
 
 const CELL_MAX = 60;
 
-/** A text as one line without control characters. */
-function plain (value) {
+/** A text as one line without control characters, and of no more than `max` characters. */
+function plain (value, max = CELL_MAX) {
   if (value === null || value === undefined) return '-';
   const text = String(value).replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+/g,
     ' ');
-  return text.length > CELL_MAX ? `${text.slice(0, CELL_MAX - 1)}…` : text;
+  return text.length > max ? `${text.slice(0, max - 1)}…` : text;
 }
 
 /**
@@ -21,7 +21,7 @@ function plain (value) {
  */
 function table (titles, rows) {
   if (rows.length === 0) return '';
-  const cells = rows.map(row => row.map(plain));
+  const cells = rows.map(row => row.map(cell => plain(cell)));
   const isNumber = titles.map((_, i) => rows.every(row => typeof row[i] === 'number'));
   const widths = titles.map((title, i) =>
     Math.max(title.length, ...cells.map(row => row[i].length)));

@@ -1,0 +1,216 @@
+'use strict';
+
+// The command `sekering`, as a user runs it: a server of its own, and one process per command.
+
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const { startSmtpFake } = require('../../lib/testing');
+
+const CLI = path.join(__dirname, '..', '..', 'lib', 'cli', 'index.js');
+const TOKEN = 'operator-token-of-the-tests';
+const SHOP = 'shop-token-of-the-tests';
+const PASSWORD = 'planted-secret-password';
+
+let folder;
+let smtp;
+let server;
+let url;
+
+function start (args, env = {}) {
+  const clean = { SEKERING_TOKEN: undefined, SEKERING_URL: undefined, SEKERING_CONFIG: undefined };
+  return spawn(process.execPath, [CLI, ...args],
+    { cwd: folder, env: { ...process.env, ...clean, ...env } });
+}
+
+async function run (args, env) {
+  const child = start(args, env);
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', text => { stdout += text; });
+  child.stderr.on('data', text => { stderr += text; });
+  const [code] = await once(child, 'close');
+  return { code, stdout, stderr };
+}
+
+/** A command that asks the server, answered in JSON. */
+async function ask (...args) {
+  const { code, stdout, stderr } = await run(['--config', 'server.toml', '--json', ...args]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout);
+}
+
+const show = async (...args) => (await run(['--config', 'server.toml', ...args])).stdout;
+
+async function post (body) {
+  const response = await fetch(`${url}/notifications`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${SHOP}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  expect(response.status).toBe(202);
+  return response.json();
+}
+
+const linesOf = child => child.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false });
+
+/** The address that a server says it listens on. */
+async function listening (child) {
+  let stderr = '';
+  child.stderr.on('data', text => { stderr += text; });
+  for await (const line of linesOf(child)) {
+    const found = /http:\S+/.exec(line);
+    if (found !== null) return found[0];
+  }
+  throw new Error(`It has ended: ${stderr}`);
+}
+
+beforeAll(async () => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-cli-'));
+  smtp = await startSmtpFake();
+  const config = port => `
+    profile = "testing"
+    server = { port = ${port}, tokens = [{ name = "shop", token = "${SHOP}" }] }
+    store = { memory = true }
+    admin = { tokens = [{ name = "ops", role = "operate", token = "env:OPS_TOKEN" }] }
+    smtp = { host = "127.0.0.1", port = ${smtp.port}, ignore_tls = true, from = "a@example.com" }
+  `;
+  fs.writeFileSync(path.join(folder, 'first.toml'), config(0));
+  server = start(['serve', '--config', 'first.toml'], { OPS_TOKEN: TOKEN });
+  url = await listening(server);
+  const { port } = new URL(url);
+  fs.writeFileSync(path.join(folder, 'server.toml'), config(port).replace('env:OPS_TOKEN', TOKEN));
+}, 60_000);
+
+afterAll(async () => {
+  const closed = once(server, 'close');
+  server.kill('SIGTERM');
+  const [code] = await closed;
+  await smtp.close();
+  fs.rmSync(folder, { recursive: true });
+  expect(code).toBe(0);
+}, 30_000);
+
+test('breakers list and reset', async () => {
+  const { breakers } = await ask('breakers', 'list');
+  expect(breakers.map(({ name, state }) => `${name} ${state}`).sort())
+    .toEqual(['database closed', 'smtp closed']);
+  expect(await show('breakers', 'list')).toMatch(/^NAME +STATE.*\n(.*\n)*smtp +closed/);
+  expect(await ask('breakers', 'reset', 'smtp', '--reason', 'a test'))
+    .toEqual({ name: 'smtp', reset: 1 });
+});
+
+test('breakers watch prints what happens, until it is interrupted', async () => {
+  const child = start(['--config', 'server.toml', '--json', 'breakers', 'watch']);
+  smtp.set({ stage: 'mail', code: 530, message: 'Authentication required' });
+  await post({ channel: 'EMAIL', recipient: 'b@example.com', subject: 's', body: 'b' });
+  let text = '';
+  for await (const chunk of linesOf(child)) {
+    text += chunk;
+    if (text.includes('dead-letter') || text.includes('breaker')) break;
+  }
+  smtp.set(null);
+  const { type, data } = JSON.parse(text.split('\n')[0]);
+  expect(typeof data.at).toBe('number');
+  expect(['breaker', 'dead-letter']).toContain(type);
+  child.kill('SIGINT');
+  expect(await once(child, 'close')).toEqual([0, null]);
+  await ask('breakers', 'reset', 'smtp');
+}, 20_000);
+
+test('dlq list, show, retry and purge; outbox stats', async () => {
+  smtp.set({ stage: 'rcpt', code: 550, message: 'No such \x1b[31mmailbox' });
+  for (const name of ['c', 'd', 'e']) {
+    await post({ channel: 'EMAIL', recipient: `${name}@example.com`, subject: 's', body: 'b' });
+  }
+  let letters;
+  do {
+    ({ letters } = await ask('dlq', 'list', '--search', '@example.com'));
+  } while (letters.length < 3);
+  const [{ id }] = letters;
+  expect(await show('dlq', 'list')).toMatch(/ID +CHANNEL +RECIPIENT/);
+  const shown = await show('dlq', 'show', id);
+  expect(shown).toContain('mailbox');
+  expect(shown).not.toContain('\x1b');
+  smtp.set(null);
+  const sent = smtp.messages.length;
+  expect(await ask('dlq', 'retry', id)).toMatchObject({ retried: true });
+  expect(await ask('dlq', 'retry', '--search', 'd@')).toEqual({ retried: 1 });
+  let stats;
+  do stats = await ask('outbox', 'stats'); while (stats.waiting > 0);
+  expect(smtp.messages).toHaveLength(sent + 2);
+  const { purged } = await ask('dlq', 'purge', '--all', '--reason', 'a test');
+  expect(purged).toBeGreaterThanOrEqual(1);
+  expect(await show('dlq', 'list')).toBe('There are none.\n');
+}, 40_000);
+
+test('report, as JSON and as a page', async () => {
+  expect(await ask('report')).toMatchObject({ status: expect.any(String) });
+  expect(await show('report', '--html')).toMatch(/^<!doctype html>/);
+});
+
+const REMOTE = ['--url', 'http://127.0.0.1:9', 'breakers', 'list'];
+
+test.each([
+  ['an unknown command', ['fly'], 2, /unknown command/, {}],
+  ['a wrong number', ['dlq', 'list', '--limit', '0'], 2, /whole number from 1 to 500/, {}],
+  ['a retry of nothing', ['-c', 'server.toml', 'dlq', 'retry'], 2, /ERR_CLI_USAGE/, {}],
+  ['a purge of nothing', ['-c', 'server.toml', 'dlq', 'purge', '--reason', 'x'], 2,
+    /ERR_CLI_USAGE/, {}],
+  ['a configuration that is not there', ['-c', 'no.toml', 'check'], 2, /ERR_CONFIG/, {}],
+  ['a server that is not there', REMOTE, 3, /ERR_CLI_UNREACHABLE/, { SEKERING_TOKEN: 'x' }],
+  ['no token', REMOTE, 2, /SEKERING_TOKEN/, {}],
+  ['no such breaker', ['-c', 'server.toml', 'breakers', 'reset', 'none'], 4, /NOT_FOUND/, {}],
+  ['no such letter', ['-c', 'server.toml', 'dlq', 'show', '999999'], 4, /NOT_FOUND/, {}],
+])('%s ends with its exit code', async (_, args, code, words, env) => {
+  const result = await run(args, env);
+  expect(result).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(words) });
+});
+
+test('a token that is not accepted', async () => {
+  const { code, stderr } = await run(['--url', url, 'breakers', 'list'],
+    { SEKERING_TOKEN: 'wrong-wrong-wrong-wrong' });
+  expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringMatching(/ERR_CLI_TOKEN/) });
+});
+
+test('init writes what check and migrate accept, and overwrites nothing', async () => {
+  expect(await run(['init', 'made.toml'])).toMatchObject({ code: 0 });
+  expect(fs.statSync(path.join(folder, 'made.toml')).mode & 0o777).toBe(0o600);
+  expect(await run(['init', 'made.toml'])).toMatchObject({ code: 1 });
+  const file = path.join(folder, 'made.toml');
+  const text = fs.readFileSync(file, 'utf8').replace(/^directory = .*$/m, 'memory = true');
+  fs.writeFileSync(file, text);
+  const checked = await run(['--config', 'made.toml', '--json', 'migrate']);
+  expect(checked).toMatchObject({ code: 0, stderr: '' });
+  expect(JSON.parse(checked.stdout).applied.length).toBeGreaterThan(0);
+  expect(JSON.parse((await run(['-c', 'made.toml', '--json', 'check'])).stdout).results)
+    .toEqual([{ name: 'store', ok: true }]);
+}, 60_000);
+
+test('every line that init writes as a comment is a setting that there is', async () => {
+  await run(['init', 'all.toml']);
+  const file = path.join(folder, 'all.toml');
+  const text = fs.readFileSync(file, 'utf8').replace(/^# (\[|\w+ = )/gm, '$1')
+    .replace('directory = "sekering-data"\n', '');
+  fs.writeFileSync(file, text);
+  const { code, stderr } = await run(['-c', 'all.toml', 'breakers', 'list']);
+  expect(code).toBe(2);
+  const faults = stderr.trim().split('\n').slice(1);
+  expect(faults.length).toBeGreaterThan(5);
+  expect(faults.filter(line => !/environment variable \w+ is not set/.test(line))).toEqual([]);
+});
+
+test('check says what cannot be reached, without secrets', async () => {
+  fs.writeFileSync(path.join(folder, 'unreachable.toml'), `
+    store = { url = "postgres://u:${PASSWORD}@127.0.0.1:9/x" }
+    smtp = { host = "127.0.0.1", port = 9, user = "u", password = "${PASSWORD}", from = "a@b.co" }
+  `);
+  const { code, stdout, stderr } = await run(['-c', 'unreachable.toml', 'check']);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/store +no +ERR_STORE_UNREACHABLE/);
+  expect(stdout).toMatch(/smtp +no/);
+  expect(stdout + stderr).not.toContain(PASSWORD);
+}, 20_000);
