@@ -92,7 +92,7 @@ class Recorder {
   /// Tells the other environments if the period is another than `before`.
   static void AnnounceSince(BreakerEntry& entry, Period before) {
     if (entry.shared != nullptr && entry.breaker.period() != before) {
-      entry.shared->region().Announce();
+      entry.shared->Announce();
     }
     Publish(entry);
   }

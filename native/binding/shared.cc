@@ -17,7 +17,15 @@ bool SharedRegion::EndLeasesOfTheDead(Cell* hot) const {
   return Breaker::EndLeases(hot, dead, &region);
 }
 
+SharedRecord& SharedRegion::Remember(RecordKey key, const Attachment& at) {
+  uint32_t& same = uses[key.name];
+  ++same;
+  return *records.emplace_back(std::make_unique<SharedRecord>(*this, std::move(key), at, same));
+}
+
 void SharedRegion::Forget(const SharedRecord* record) {
+  const auto same = uses.find(record->key().name);
+  if (--same->second == 0) uses.erase(same);
   std::erase_if(records, [record](const auto& own) { return own.get() == record; });
 }
 
@@ -69,8 +77,7 @@ Attached AttachRecord(Napi::Env env, SharedRegion& shared, RecordKey key, napi_v
     attached.error = kOtherOptions;
     return attached;
   }
-  attached.record =
-      shared.records.emplace_back(std::make_unique<SharedRecord>(shared, std::move(key), at)).get();
+  attached.record = &shared.Remember(std::move(key), at);
   return attached;
 }
 

@@ -5,7 +5,10 @@
 
 #include <napi.h>
 
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "binding/shared_record.h"
@@ -20,9 +23,12 @@ struct SharedRegion {
   SharedRegions* owner = nullptr;
   /// This environment's records in it.
   std::vector<std::unique_ptr<SharedRecord>> records;
+  /// How many of them have each name.
+  std::map<std::string, uint32_t> uses;
 
   /// Ends the probes of participants that are dead, in a breaker's record.
   bool EndLeasesOfTheDead(Cell* hot) const;
+  SharedRecord& Remember(RecordKey key, const Attachment& at);
   void Forget(const SharedRecord* record);
 };
 

@@ -21,8 +21,9 @@ class SharedRecord {
   using OnMove = void (*)(void* user, const SharedRecord& record);
   static constexpr uint32_t kNoId = UINT32_MAX;
 
-  SharedRecord(SharedRegion& home, RecordKey key, const Attachment& at)
-      : home_(home), key_(std::move(key)), at_(at) {}
+  /// `uses` counts the records of that name that this environment has.
+  SharedRecord(SharedRegion& home, RecordKey key, const Attachment& at, const uint32_t& uses)
+      : home_(home), key_(std::move(key)), at_(at), uses_(uses) {}
 
   /// To be called before each use. A damaged record is replaced by whoever comes next, and all who
   /// have it go over to the new one.
@@ -30,6 +31,8 @@ class SharedRecord {
     if (!at_.IsInPlace() && !alone_) [[unlikely]]
       FollowMove();
   }
+  /// Tells all others who have it that something has changed.
+  void Announce() { region().Announce(uses_ > 1); }
   void SetOnMove(OnMove on_move, void* user) {
     on_move_ = on_move;
     user_ = user;
@@ -51,6 +54,7 @@ class SharedRecord {
   SharedRegion& home_;
   RecordKey key_;
   Attachment at_;
+  const uint32_t& uses_;
   /// Something else has this name now. Those who have the record keep it.
   bool alone_ = false;
   OnMove on_move_ = nullptr;

@@ -169,7 +169,7 @@ Attachment Region::Attach(const RecordKey& key) noexcept {
     if (header_->table[slot].compare_exchange_strong(word, own)) {
       if (damaged) {
         ++repaired_;
-        Announce();
+        Announce(true);
       }
       return Found(slot, own, key.kind, true);
     }
@@ -257,12 +257,13 @@ void Region::KeepPlace() noexcept {
   if (bell.load(std::memory_order_relaxed) != bell_.name()) bell.store(bell_.name());
 }
 
-void Region::Announce() noexcept {
+void Region::Announce(bool also_here) noexcept {
   KeepPlace();
-  for (uint32_t i = 1; i <= kParticipantsMax; ++i) {
+  for (uint32_t i = 1; i < kParticipantsMax; ++i) {
     const uint64_t name = header_->bells[(index_ + i) % kParticipantsMax].load();
     if (name != 0) bell_.Ring(name);
   }
+  if (also_here) bell_.Ring(bell_.name());
 }
 
 }  // namespace sekering

@@ -105,8 +105,8 @@ class Region {
   /// refuses here, and does not kill the process with a signal later.
   bool Commit(const void* memory, size_t bytes) noexcept { return file_.Commit(memory, bytes); }
 
-  /// Wakes all participants, in every process, this one last.
-  void Announce() noexcept;
+  /// Wakes all other participants, in every process, and this one as well if it is `also_here`.
+  void Announce(bool also_here) noexcept;
   /// Becomes readable when somebody has announced something, until Silence.
   int bell_fd() const { return bell_.fd(); }
   void Silence() noexcept { bell_.Silence(); }

@@ -218,11 +218,11 @@ TEST(RegionFollowing, WhatIsKnownOfAParticipantIsPutBack) {
   for (uint32_t i = 0; i < 2 * kParticipantsMax * sizeof(Cell); ++i) file.put('\x5A');
   file.close();
   EXPECT_NE(other.IncarnationOf(region.index()), incarnation);
-  region.Announce();
+  region.Announce(true);
   EXPECT_EQ(other.IncarnationOf(region.index()), incarnation);
   EXPECT_EQ(other.ProcessOf(region.index()), static_cast<uint32_t>(getpid()));
   region.Silence();
-  other.Announce();
+  other.Announce(true);
   EXPECT_TRUE(IsRung(region));
 }
 

@@ -208,16 +208,19 @@ TEST(RegionNews, WakeAllWhoSleep) {
   gate.Pass();
   for (const pid_t pid : sleepers) AwaitState(pid, 'S');
   EXPECT_FALSE(IsRung(region));
-  region.Announce();
+  region.Announce(true);
   children.ExpectAllWell();
   EXPECT_TRUE(IsRung(region));
+  region.Silence();
+  region.Announce(false);
+  EXPECT_FALSE(IsRung(region));
 }
 
 TEST(RegionNews, ReachAsManyAsThereCanBe) {
   const TemporaryPath path;
   std::vector<Region> regions(kParticipantsMax);
   for (Region& region : regions) ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
-  for (int round = 0; round < 50; ++round) regions[round].Announce();
+  for (int round = 0; round < 50; ++round) regions[round].Announce(true);
   for (Region& region : regions) {
     EXPECT_TRUE(IsRung(region));
     region.Silence();
@@ -233,11 +236,11 @@ TEST(RegionNews, PassThoseWhoAreStoppedByToTheOthers) {
   std::vector<Region> stopped(kStopped);
   for (Region& one : stopped) ASSERT_EQ(one.Open(path.c_str()), RegionError::kNone);
   // Nobody of them takes what is in its queue, so that all queues are full.
-  for (int i = 0; i < 100; ++i) region.Announce();
+  for (int i = 0; i < 100; ++i) region.Announce(true);
   Region late;
   ASSERT_EQ(late.Open(path.c_str()), RegionError::kNone);
   for (int i = 0; i < 100; ++i) {
-    region.Announce();
+    region.Announce(true);
     EXPECT_TRUE(IsRung(late));
     late.Silence();
   }
@@ -256,7 +259,7 @@ TEST(RegionThreads, RecordsAndCountsOfManyThreads) {
         const Attachment found = region.Attach({kKind, std::to_string(name), Description{}, 8, 8});
         ASSERT_EQ(found.error, RegionError::kNone);
         found.hot[0].fetch_add(1);
-        region.Announce();
+        region.Announce(true);
       }
     });
   }

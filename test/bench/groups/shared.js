@@ -27,6 +27,15 @@ async function startWorker (options) {
 
 const nextOf = worker => new Promise(resolve => { worker.once('message', resolve); });
 
+/** Its lists of times; a message that is late may come before. */
+async function reportOf (worker) {
+  worker.send('report');
+  for (;;) {
+    const message = await nextOf(worker);
+    if (typeof message === 'object') return message;
+  }
+}
+
 /**
  * From a trip in one worker until the listener of another, against a message from the one to the
  * other (which goes through their parent, as the workers of a cluster have no other way), and
@@ -51,11 +60,7 @@ async function events (trials) {
     await pause(3);
   }
   one.off('message', passOn);
-  const reports = [one, other].map(async worker => {
-    worker.send('report');
-    return nextOf(worker);
-  });
-  const [told, heard] = await Promise.all(reports);
+  const [told, heard] = await Promise.all([one, other].map(reportOf));
   one.kill();
   other.kill();
   regions.remove(options.namespace);
