@@ -1,17 +1,20 @@
 'use strict';
 
-// Three kinds of tests: `unit` runs in one process and opens no sockets, `integration` starts
-// servers and processes, `packaging` installs, builds and documents. test/support/test.js runs the
-// last two beside each other: nothing in `packaging` depends on how fast it gets on.
+// Three kinds of tests: `unit` runs in one process and opens no sockets; `integration` starts
+// servers and processes; `services` is what stands on a database or on the package as a whole.
+// test/support/test.js runs the last two beside each other.
 
-const PACKAGING = 'package|docs|examples|node-versions';
+const SERVICES = [
+  'package', 'docs', 'examples', 'node-versions', 'cli', 'dashboard', 'dead-letters', 'demo',
+  'deploy', 'gateway*', 'http-*', 'idempotency', 'outbox*', 'payment*', 'shared-level', 'store-*'
+].join('|');
 
 module.exports = {
   watchman: false,
   projects: [
     project('unit', '{unit,types}/**/*'),
-    project('integration', `integration/**/!(${PACKAGING})`),
-    project('packaging', `integration/(${PACKAGING})`),
+    project('integration', `integration/!(${SERVICES})`),
+    project('services', `integration/@(${SERVICES})`),
   ],
 };
 

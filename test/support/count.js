@@ -37,7 +37,7 @@ function count (name) {
 }
 
 const total = { passed: 0, failed: 0 };
-for (const name of ['native.xml', 'unit.json', 'integration.json', 'packaging.json']) {
+for (const name of ['native.xml', 'unit.json', 'integration.json', 'services.json']) {
   const { passed, failed } = count(name);
   total.passed += passed;
   total.failed += failed;

@@ -30,10 +30,10 @@ function jest (project, options, ...args) {
     `--outputFile=${result(`${project}.json`)}`], options);
 }
 
-/** One file at a time, as some of them measure time; beside them what takes long and does not. */
+/** Two lanes, in each one file at a time, as some of them measure time. */
 async function runIntegration () {
   const passed = await Promise.all([
-    jest('integration', {}, '--runInBand'), jest('packaging', { quiet: true }, '--runInBand')
+    jest('integration', {}, '--runInBand'), jest('services', { quiet: true }, '--runInBand')
   ]);
   return passed.every(Boolean);
 }
