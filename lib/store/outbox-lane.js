@@ -30,6 +30,8 @@ class Lane {
   #limiter;
   #queue = [];
   #inFlight = 0;
+  /** Sent, or failed, and not yet written down. */
+  #unsettled = 0;
   /** Claims under way, and how many messages they may bring. */
   #pulls = 0;
   #asked = 0;
@@ -72,7 +74,7 @@ class Lane {
 
   get stats () { return { inFlight: this.#inFlight, paused: this.#isPaused }; }
   get isIdle () {
-    return this.#inFlight === 0 && this.#queue.length === 0 && this.#pulls === 0 && !this.#hungry;
+    return !this.#isBusy && this.#pulls === 0 && !this.#hungry;
   }
 
   /** Those that wait here and are leased. */
@@ -118,7 +120,15 @@ class Lane {
     return this.#rests > 0 ? 'probe' : 'open';
   }
 
-  get #isBusy () { return this.#inFlight + this.#queue.length + this.#asked > 0; }
+  get #isBusy () {
+    return this.#inFlight + this.#unsettled + this.#queue.length + this.#asked > 0;
+  }
+
+  /** Places: a message has one until its outcome is written, or `unsettled` allows for it. */
+  get #free () {
+    const held = Math.max(this.#unsettled - this.#worker.options.unsettled, 0);
+    return this.#options.concurrency - this.#inFlight - held;
+  }
 
   /** Starts and claims whatever can be started and claimed now. */
   pump () {
@@ -147,7 +157,7 @@ class Lane {
   }
 
   #mayStart () {
-    if (this.#inFlight >= this.#options.concurrency || this.#worker.isFull()) return false;
+    if (this.#free <= 0 || this.#worker.isFull()) return false;
     if (this.#limiter === undefined || this.#limiter.tryTake()) return true;
     const { limit, interval } = this.#options.rate;
     this.#wakeIn(Math.max(interval / limit, 1), false);
@@ -160,9 +170,8 @@ class Lane {
     const { batchSize } = this.#worker.options;
     const coming = this.#queue.length + this.#asked;
     const elapsed = Math.max(clock.now() - this.#pulledAt, 1);
-    const ahead = Math.min(Math.ceil(this.#done / elapsed * AHEAD_MS), batchSize);
-    const free = Math.max(
-      Math.min(this.#options.concurrency - this.#inFlight, this.#worker.places), 0);
+    const ahead = Math.min(Math.ceil(this.#done / elapsed * AHEAD_MS), 2 * batchSize);
+    const free = Math.max(Math.min(this.#free, this.#worker.places), 0);
     if (coming >= free && coming > ahead / 2) return 0;
     const room = Math.min(free + ahead - coming, batchSize);
     return this.#limiter === undefined ? room : Math.min(room, this.#tokens() - coming);
@@ -220,7 +229,7 @@ class Lane {
     for (const job of jobs) this.#worker.hold(job);
     const fit = isOpen ? this.#separate(jobs) : [];
     this.#queue.push(...fit);
-    for (const job of jobs) if (!fit.includes(job)) this.#worker.giveBack(this, job);
+    for (const job of jobs) if (!fit.includes(job)) this.#worker.giveBack(job);
   }
 
   #moveFloor (jobs, goesOn) {
@@ -277,26 +286,32 @@ class Lane {
       failure = error;
       verdict = verdictOn(error, job.message, this.#delayOf);
     }
-    this.#inFlight--;
     this.#done++;
+    this.#inFlight--;
+    this.#unsettled++;
     if (job.isSuspect) this.#suspectsInFlight--;
-    this.#worker.ended(job);
     if (verdict?.rests) this.#rest(verdict.wait);
-    if (verdict === undefined) this.#worker.settleSent(this, job, providerId);
-    else this.#worker.settleUnsent(this, job, verdict, failure);
-    this.pump();
-    this.#worker.pumpOthers(this);
+    const settled = verdict === undefined
+      ? this.#worker.settleSent(job, providerId)
+      : this.#worker.settleUnsent(job, verdict, failure);
+    this.#worker.pump(this);
+    await settled;
+    this.#unsettled--;
+    this.#settled(job, verdict?.delay);
+    this.#worker.pump(this);
+    this.#worker.rest();
   }
 
-  /** A message has been settled: another of its key, or itself, may be claimed later. */
-  settled (job, delay) {
+  /** Another message of its key, or itself, may be claimed later. */
+  #settled (job, delay) {
     if (delay !== undefined && delay < this.#worker.options.pollInterval) {
       this.#wakeIn(delay + LATE_MS);
     }
     if (job.message.orderKey === null && !job.isSuspect) return;
     // The next one of its kind is found by looks at everything only.
     this.#floor = NO_FLOOR;
-    this.wake();
+    this.#hungry = true;
+    this.#woken = true;
   }
 
   #rest (wait) {
@@ -306,7 +321,7 @@ class Lane {
   }
 
   #giveBack () {
-    for (const job of this.#queue.splice(0)) this.#worker.giveBack(this, job);
+    for (const job of this.#queue.splice(0)) this.#worker.giveBack(job);
   }
 
   /** Looks again after `ms`, or earlier. */

@@ -38,12 +38,15 @@ function readChannel (name, given, known) {
 }
 
 function readOptions (given) {
-  const { concurrency = 20, batchSize = 500, leaseMs = 30_000, pollInterval = 1000 } = given;
+  const {
+    concurrency = 20, unsettled = 0, batchSize = 500, leaseMs = 30_000, pollInterval = 1000,
+  } = given;
   number('concurrency', concurrency, { min: 1, max: 10_000, integer: true });
   number('batchSize', batchSize, { min: 1, max: 1000, integer: true });
   number('leaseMs', leaseMs, { min: 1000, max: 3_600_000, unit: 'ms' });
   number('pollInterval', pollInterval, { min: 10, max: 3_600_000, unit: 'ms' });
-  return { concurrency, batchSize, leaseMs, pollInterval };
+  number('unsettled', unsettled, { min: 0, max: 10_000, integer: true });
+  return { concurrency, unsettled, batchSize, leaseMs, pollInterval };
 }
 
 class OutboxWorker extends Emitter {
@@ -64,6 +67,7 @@ class OutboxWorker extends Emitter {
   #unlisten;
   #stopping;
   #wasBusy = false;
+  #wasFull = false;
   #unknownAt = 0;
   #lastBeat = 0;
   #counts = { sent: 0, retried: 0, dead: 0, fenced: 0 };
@@ -93,9 +97,16 @@ class OutboxWorker extends Emitter {
   get inFlight () { return this.#inFlight.size; }
   get lastBeat () { return this.#lastBeat; }
   /** How many more may be sent at once. */
-  get places () { return this.options.concurrency - this.#inFlight.size; }
+  get places () {
+    const { concurrency, unsettled } = this.options;
+    return concurrency - this.#inFlight.size - Math.max(this.#settling - unsettled, 0);
+  }
 
-  isFull () { return this.places <= 0; }
+  /** Whoever asks in vain is told when there is a place. */
+  isFull () {
+    this.#wasFull = this.places <= 0;
+    return this.#wasFull;
+  }
 
   stats () {
     const channels = [...this.#lanes].map(([name, lane]) => [name, lane.stats]);
@@ -161,9 +172,11 @@ class OutboxWorker extends Emitter {
     else for (const lane of this.#lanes.values()) lane.wake();
   }
 
-  /** Whoever found no place before may find one now. */
-  pumpOthers (lane) {
-    if (this.#lanes.size === 1 || this.places !== 1) return;
+  /** Goes on with this channel, and with those that found no place before. */
+  pump (lane) {
+    lane.pump();
+    if (!this.#wasFull || this.#lanes.size === 1 || this.places <= 0) return;
+    this.#wasFull = false;
     for (const other of this.#lanes.values()) if (other !== lane) other.pump();
   }
 
@@ -184,8 +197,6 @@ class OutboxWorker extends Emitter {
 
   began (job) { this.#inFlight.add(job); }
 
-  ended (job) { this.#inFlight.delete(job); }
-
   /** Its lease has ended before it was begun. */
   lose (job) {
     this.#held.delete(job);
@@ -197,26 +208,25 @@ class OutboxWorker extends Emitter {
     this.emit('fenced', message);
   }
 
-  giveBack (lane, job) {
-    this.settleUnsent(lane, job, { outcome: 'release', attempts: 0 });
+  async giveBack (job) {
+    await this.settleUnsent(job, { outcome: 'release', attempts: 0 });
+    this.rest();
   }
 
-  async settleSent (lane, job, providerId) {
+  settleSent (job, providerId) {
     const { message } = job;
-    await this.#settle(job, () => this.#settler.sent(job, providerId), () => {
+    return this.#settle(job, this.#settler.sent(job, providerId), () => {
       this.#counts.sent++;
       message.status = 'SENT';
       message.attemptCount++;
       message.providerMessageId = providerId;
       this.emit('sent', message);
     });
-    lane.settled(job);
-    this.rest();
   }
 
-  async settleUnsent (lane, job, verdict, error) {
+  settleUnsent (job, verdict, error) {
     const { outcome, delay } = verdict;
-    await this.#settle(job, () => this.#settler.unsent(job, verdict), row => {
+    return this.#settle(job, this.#settler.unsent(job, verdict), row => {
       if (outcome === 'retry') {
         this.#counts.retried++;
         this.emit('retry', job.message, error, delay);
@@ -224,14 +234,13 @@ class OutboxWorker extends Emitter {
         this.#dead(row, error);
       }
     });
-    lane.settled(job, delay);
-    this.rest();
   }
 
-  async #settle (job, write, then) {
+  async #settle (job, written, then) {
+    this.#inFlight.delete(job);
     this.#settling++;
     try {
-      const answer = await write();
+      const answer = await written;
       if (answer) then(answer);
       else this.#fenced(job);
     } catch {
