@@ -172,6 +172,7 @@ TEST(RegionFollowing, WhoseDamagedPlaceAnotherNameGotFindsAPlaceOfItsOwn) {
   ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
   constexpr int kNames = 1000;
   std::vector<Attachment> records;
+  records.reserve(kNames);
   for (int i = 0; i < kNames; ++i) records.push_back(Attach(region, std::to_string(i)));
   for (const Attachment& record : records) DamageRecord(record, random);
   // Other names take some of the places.
@@ -197,6 +198,7 @@ TEST(RegionFollowing, RecordsBehindDamagedPlacesAreFound) {
   ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
   constexpr int kNames = 4000;
   std::vector<Attachment> records;
+  records.reserve(kNames);
   for (int i = 0; i < kNames; ++i) records.push_back(Attach(region, std::to_string(i)));
   for (int i = 0; i < kNames; i += 2) Overwrite(records[i].place, i % 4 == 0 ? 0 : random());
   for (int i = 1; i < kNames; i += 2) {
