@@ -84,11 +84,11 @@ class Book {
    *   else has moved it meanwhile
    */
   async move (client, order, change) {
-    const moved = await this.#ledger.moveOrder(client, order, change);
+    const [moved] = await this.#ledger.moveOrders(client, [{ order, change }]);
     if (moved === undefined) return undefined;
-    const { orderId, version, state: to, transactionId } = moved;
-    const transition = { id: `${orderId}:${version}`, from: order.state, to, transactionId };
-    const messages = this.hooksOf(to).map(hook => ({
+    const transition = transitionOf(order, moved);
+    const { orderId } = moved;
+    const messages = this.hooksOf(moved.state).map(hook => ({
       channel: HOOK_CHANNEL,
       recipient: orderId,
       data: { hook, orderId, transition },
@@ -99,13 +99,28 @@ class Book {
     return { order: moved, transition };
   }
 
-  /** Leaves an order to the worker. One that is left to it already is not left twice. */
-  async leave (client, orderId) {
-    await this.#outbox.enqueue({
+  /**
+   * As `move`, of many orders at once, to a state that no hook is to hear of.
+   * @param {Array<{ order: object, change: object }>} moves
+   */
+  async moveAll (client, moves) {
+    const orders = await this.#ledger.moveOrders(client, moves);
+    return orders.map((moved, i) => moved &&
+      { order: moved, transition: transitionOf(moves[i].order, moved) });
+  }
+
+  /** Leaves orders to the worker. One that is left to it already is not left twice. */
+  async leave (client, orderIds) {
+    await this.#outbox.enqueue(orderIds.map(orderId => ({
       channel: ORDER_CHANNEL, recipient: orderId, data: { orderId },
       dedupeKey: `midtrans-order:${orderId}`,
-    }, { client });
+    })), { client });
   }
+}
+
+/** How an order has got from what it was to what it is. */
+function transitionOf (before, { orderId, version, state, transactionId }) {
+  return { id: `${orderId}:${version}`, from: before.state, to: state, transactionId };
 }
 
 module.exports = { Book, HOOK_CHANNEL, ORDER_CHANNEL };

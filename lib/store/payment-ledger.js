@@ -14,6 +14,24 @@ const OUTCOMES = [...FINAL_OUTCOMES, 'forged', 'invalid', 'unavailable'];
 const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, currency, body, token,
   redirect_url, transaction_id, pages, asked_at, version, history, created_at, updated_at`;
 
+const ORDER_COLUMNS_OF_O = ORDER_COLUMNS.replace(/\w+/g, 'o.$&');
+
+/** A text of others that the database can hold: what it refuses, it refuses to all in the line. */
+const holdable = text => text?.toWellFormed().replaceAll('\0', '\ufffd');
+
+/** What an order is inserted as. */
+const toRow = ({ orderId, state, amountMinor, currency, body, token, redirectUrl }) => ({
+  order_id: orderId, state, amount_minor: String(amountMinor), currency, body,
+  token: holdable(token), redirect_url: holdable(redirectUrl),
+});
+
+const toMove = ({ order, change }) => ({
+  order_id: order.orderId, version: order.version, state: change.to, source: change.by,
+  reason: holdable(change.reason), transaction_id: holdable(change.transactionId),
+  refunded_minor: change.refundedMinor === undefined ? null : String(change.refundedMinor),
+  token: holdable(change.token), redirect_url: holdable(change.redirectUrl),
+});
+
 /** A row as the rest of the code has it. What only that needs is hidden from users. */
 function toOrder (row) {
   const order = {
@@ -61,16 +79,31 @@ class Ledger {
 
   // ---- Orders ----------------------------------------------------------------------------------
 
-  /** @returns {Promise<object|undefined>} the order; undefined if it was there before */
-  async insertOrder (client, { orderId, state, amountMinor, currency, body, token, redirectUrl }) {
+  /**
+   * Takes orders in that are not there yet.
+   * @param {object} client
+   * @param {object[]} given of readOrder
+   * @returns {Promise<Array<object|undefined>>} each order; undefined if it was there before
+   */
+  async insertOrders (client, given) {
+    // In an order that all keep, so that no two wait for each other.
+    const items = [...given].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
     const { rows } = await prepared(client, 'insert', `INSERT INTO ${this.orders}
         (order_id, state, amount_minor, currency, body, token, redirect_url, asked_at, history)
-      VALUES ($1, $2, $3::bigint, $4, $5, $6, $7,
-        CASE WHEN $2 <> 'queued' THEN clock_timestamp() END,
-        jsonb_build_array(${entry('NULL', '$2', "'order'")}))
+      SELECT order_id, state, amount_minor, currency, body, token, redirect_url,
+        CASE WHEN state <> 'queued' THEN clock_timestamp() END,
+        jsonb_build_array(${entry('NULL', 'given.state', "'order'")})
+      FROM json_to_recordset($1) AS given (order_id text, state text, amount_minor bigint,
+        currency text, body text, token text, redirect_url text)
       ON CONFLICT (order_id) DO NOTHING RETURNING ${ORDER_COLUMNS}`,
-    [orderId, state, amountMinor, currency, body, token, redirectUrl]);
-    return rows.length === 0 ? undefined : toOrder(rows[0]);
+    [JSON.stringify(items.map(toRow))]);
+    const made = new Map(rows.map(row => [row.order_id, row]));
+    // Of two with one id the second one was there before.
+    return given.map(({ orderId }) => {
+      const row = made.get(orderId);
+      made.delete(orderId);
+      return row && toOrder(row);
+    });
   }
 
   /** The order of an id of the provider's, which may be that of a later page. */
@@ -88,24 +121,40 @@ class Ledger {
   }
 
   /**
-   * Moves an order to another state, and notes it.
-   * @param {object} client a transaction that has locked it; without one somebody else may move it
-   * @returns {Promise<object|undefined>} undefined if somebody else has
+   * Moves orders to other states, and notes it.
+   * @param {object} client a transaction that has locked them; without one others may move them
+   * @param {Array<{ order: object, change: object }>} moves
+   * @returns {Promise<Array<object|undefined>>} each order; undefined if somebody else has moved
+   *   it, or is just about to
    */
-  async moveOrder (client, order, change) {
-    const { to, by, reason, transactionId, refundedMinor, token, redirectUrl } = change;
-    const { rows } = await prepared(client, 'move', `UPDATE ${this.orders} SET
-        state = $2, version = version + 1, updated_at = clock_timestamp(), checked_at = NULL,
-        transaction_id = coalesce($5, transaction_id),
-        refunded_minor = coalesce($6::bigint, refunded_minor),
-        token = coalesce($7, token), redirect_url = coalesce($8, redirect_url),
-        asked_at = CASE WHEN $7 IS NULL THEN asked_at ELSE clock_timestamp() END,
-        history = CASE WHEN jsonb_array_length(history) < ${HISTORY_MAX} THEN history
-          ELSE history - 0 END || ${entry('state', '$2', '$3', '$4')}
-      WHERE order_id = $1 AND version = $9::int RETURNING ${ORDER_COLUMNS}`,
-    [order.orderId, to, by, reason, transactionId, refundedMinor, token, redirectUrl,
-      order.version]);
-    return rows.length === 0 ? undefined : toOrder(rows[0]);
+  async moveOrders (client, moves) {
+    const { rows } = await prepared(client, 'move', `WITH given AS (
+        SELECT * FROM json_to_recordset($1) AS given (order_id text, version integer, state text,
+          source text, reason text, transaction_id text, refunded_minor bigint, token text,
+          redirect_url text)),
+      free AS MATERIALIZED (
+        SELECT found.order_id FROM given, LATERAL (SELECT order_id FROM ${this.orders}
+          WHERE order_id = given.order_id AND version = given.version
+          FOR UPDATE SKIP LOCKED) found)
+      UPDATE ${this.orders} o SET
+        state = g.state, version = o.version + 1, updated_at = clock_timestamp(),
+        checked_at = NULL, transaction_id = coalesce(g.transaction_id, o.transaction_id),
+        refunded_minor = coalesce(g.refunded_minor, o.refunded_minor),
+        token = coalesce(g.token, o.token), redirect_url = coalesce(g.redirect_url, o.redirect_url),
+        asked_at = CASE WHEN g.token IS NULL THEN o.asked_at ELSE clock_timestamp() END,
+        history = CASE WHEN jsonb_array_length(o.history) < ${HISTORY_MAX} THEN o.history
+          ELSE o.history - 0 END || ${entry('o.state', 'g.state', 'g.source', 'g.reason')}
+      FROM given g
+      WHERE o.order_id = ANY (ARRAY(SELECT order_id FROM free)) AND o.order_id = g.order_id
+        AND o.version = g.version
+      RETURNING ${ORDER_COLUMNS_OF_O}`,
+    [JSON.stringify(moves.map(toMove))]);
+    const moved = new Map(rows.map(row => [row.order_id, row]));
+    return moves.map(({ order: { orderId } }) => {
+      const row = moved.get(orderId);
+      moved.delete(orderId);
+      return row && toOrder(row);
+    });
   }
 
   async setPage (client, orderId, { token, redirectUrl }) {

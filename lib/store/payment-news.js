@@ -119,7 +119,7 @@ class News {
       return this.#expire(orderId);
     }
     if (state === 'unknown' && body !== null) {
-      await this.#database.transaction(client => this.#book.leave(client, orderId));
+      await this.#database.transaction(client => this.#book.leave(client, [orderId]));
     }
     return false;
   }

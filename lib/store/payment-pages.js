@@ -3,11 +3,15 @@
 // Orders on their way to Midtrans: a page is made for each, at once or, if that cannot be, by the
 // worker later.
 
+const { Batcher } = require('./batcher');
 const { StoreError } = require('./store-errors');
 const { pageId } = require('./payment-ledger');
 
 // Orders for which a page may still be asked for.
 const UNMADE = ['queued', 'unknown'];
+
+// Orders whose pages were made while a statement was under way share the next one, up to this.
+const GROUP = { count: 100, writers: 1 };
 
 const PAGES_MAX = 9;
 const PAGE_ID_CHARACTERS_MAX = 50;
@@ -24,6 +28,7 @@ class Pages {
   #midtrans;
   #news;
   #emit;
+  #openings;
 
   /** @param {object} parts { database, ledger, book, midtrans, news, emit } */
   constructor ({ database, ledger, book, midtrans, news, emit }) {
@@ -33,6 +38,7 @@ class Pages {
     this.#midtrans = midtrans;
     this.#news = news;
     this.#emit = emit;
+    this.#openings = new Batcher(moves => book.moveAll(database, moves), GROUP);
   }
 
   /** Makes the page of an order that was left to the worker. */
@@ -108,7 +114,7 @@ class Pages {
     const { orderId } = order;
     const change = { to: 'created', by: 'midtrans', token, redirectUrl };
     if (this.#book.hooksOf('created').length === 0) {
-      const moved = await this.#book.move(this.#database, order, change);
+      const moved = await this.#openings.add({ order, change });
       if (moved !== undefined) return this.#tell(moved);
     }
     return this.#change(orderId, async (client, locked) => {

@@ -68,7 +68,8 @@ class Review {
     const order = await this.#ledger.findOrder(client, orderId, { lock: true });
     if (order !== undefined || body === undefined) return order;
     const { amountMinor, currency } = readTransaction(body);
-    return this.#ledger.insertOrder(client, { orderId, state: 'created', amountMinor, currency });
+    const given = { orderId, state: 'created', amountMinor, currency };
+    return (await this.#ledger.insertOrders(client, [given]))[0];
   }
 
   async #enter (client, locked, bodies, { by, reason }) {

@@ -6,6 +6,7 @@
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { bag } = require('../base/options');
+const { Batcher } = require('./batcher');
 const { Book, HOOK_CHANNEL, ORDER_CHANNEL } = require('./payment-book');
 const { Inbox } = require('./payment-inbox');
 const input = require('./payment-input');
@@ -21,6 +22,9 @@ const HOOK_ATTEMPTS = 20;
 // As long as the client's own attempts take together.
 const ORDER_TIMEOUT_MS = 120_000;
 
+// Orders that come together share a statement up to this.
+const GROUP = { count: 100, weight: 1024 * 1024, writers: 1 };
+
 /** Whether Midtrans will not make an order, however often it is asked. Our key can be mended. */
 const isRefusal = error => error?.retryable === false && !error.ambiguous &&
   error.code !== 'ERR_MIDTRANS_UNAUTHORIZED';
@@ -34,6 +38,8 @@ class Payments extends Emitter {
   #inbox;
   #news;
   #review;
+  #newcomers;
+  #leavers;
 
   constructor ({ database, outbox, options }) {
     super();
@@ -51,6 +57,8 @@ class Payments extends Emitter {
     this.#pages = new Pages(parts);
     this.#inbox = new Inbox(parts);
     this.#review = new Review(parts);
+    this.#newcomers = new Batcher(orders => ledger.insertOrders(database, orders), GROUP);
+    this.#leavers = new Batcher(orders => this.#insertAndLeave(orders), GROUP);
   }
 
   async createOrder (order, options) {
@@ -81,7 +89,7 @@ class Payments extends Emitter {
         await this.#pages.move(orderId, { to: 'failed', by: 'open', reason: String(error) });
         throw error;
       }
-      await this.#database.transaction(client => this.#book.leave(client, orderId));
+      await this.#database.transaction(client => this.#book.leave(client, [orderId]));
       return { order: await this.get(orderId), queued: true, error };
     }
   }
@@ -143,22 +151,31 @@ class Payments extends Emitter {
 
   /** Takes an order in, in a transaction of the caller's if there is one. */
   async #take (given, client, { leave = given.state === 'queued' } = {}) {
-    const take = async own => {
-      const made = await this.#ledger.insertOrder(own, given);
-      const { transition } = made === undefined ? await this.#takeAgain(own, given) : {};
-      if (leave) await this.#book.leave(own, given.orderId);
-      const order = made ?? await this.#ledger.findOrder(own, given.orderId);
-      return { order, isNew: made !== undefined, transition };
-    };
-    if (client !== undefined) return take(this.#database.wrap(client));
-    if (!leave) {
-      // As nearly always: one statement does it.
-      const order = await this.#ledger.insertOrder(this.#database, given);
-      if (order !== undefined) return { order, isNew: true };
-    }
-    const taken = await this.#database.transaction(take);
+    if (client !== undefined) return this.#takeWith(this.#database.wrap(client), given, leave);
+    const line = leave ? this.#leavers : this.#newcomers;
+    const order = await line.add({ ...given, weight: given.body?.length });
+    if (order !== undefined) return { order, isNew: true };
+    const taken = await this.#database.transaction(own => this.#takeWith(own, given, leave));
     if (taken.transition !== undefined) this.emit('transition', taken.order, taken.transition);
     return taken;
+  }
+
+  async #takeWith (client, given, leave) {
+    const { orderId } = given;
+    const [made] = await this.#ledger.insertOrders(client, [given]);
+    const { transition } = made === undefined ? await this.#takeAgain(client, given) : {};
+    if (leave) await this.#book.leave(client, [orderId]);
+    const order = made ?? await this.#ledger.findOrder(client, orderId);
+    return { order, isNew: made !== undefined, transition };
+  }
+
+  async #insertAndLeave (given) {
+    return this.#database.transaction(async client => {
+      const orders = await this.#ledger.insertOrders(client, given);
+      const made = orders.filter(order => order !== undefined);
+      if (made.length > 0) await this.#book.leave(client, made.map(({ orderId }) => orderId));
+      return orders;
+    });
   }
 
   /** An order that is there already: more is known of it now. */
