@@ -57,6 +57,20 @@ export interface LevelChange {
   by: string;
 }
 
+/** What setLevel was told; level null: what the rules say again. */
+export interface ManualLevel {
+  level: LevelName | null;
+  reason: string;
+  by: string;
+}
+
+export interface DegradationEvents {
+  /** The level is another one. */
+  level: [LevelChange];
+  /** setLevel was called, whether or not that changed the level. */
+  manual: [ManualLevel];
+}
+
 export interface DegradationSnapshot {
   level: { name: LevelName; index: number };
   /** What the rules say, also while a level is set by hand. */
@@ -94,12 +108,15 @@ export interface Degradation extends EventEmitter {
    * Keeps a level, whatever the rules say, until it is set to null.
    * @param options.reason one line, at most 500 characters; null needs none
    * @param options.by who does it, default 'operator'
+   * @param options.since when it was decided, default now
    * @throws TypeError or RangeError ERR_INVALID_OPTION
    */
-  setLevel (name: LevelName, options: { reason: string; by?: string | undefined }):
-    { name: LevelName; index: number };
-  setLevel (name: null, options?: { reason?: string | undefined; by?: string | undefined }):
-    { name: LevelName; index: number };
+  setLevel (name: LevelName, options: {
+    reason: string; by?: string | undefined; since?: Date | undefined;
+  }): { name: LevelName; index: number };
+  setLevel (name: null, options?: {
+    reason?: string | undefined; by?: string | undefined; since?: Date | undefined;
+  }): { name: LevelName; index: number };
   /** @throws RangeError ERR_INVALID_OPTION when there is no such feature */
   isEnabled (feature: string): boolean;
   /** Whether the services 'midtrans' and 'database' are both watched and not down. */
@@ -115,9 +132,12 @@ export interface Degradation extends EventEmitter {
   ): (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => Promise<void>;
   snapshot (): DegradationSnapshot;
 
-  on (event: 'level', listener: (change: LevelChange) => void): this;
-  once (event: 'level', listener: (change: LevelChange) => void): this;
-  off (event: 'level', listener: (change: LevelChange) => void): this;
+  on<E extends keyof DegradationEvents> (
+    event: E, listener: (...args: DegradationEvents[E]) => void): this;
+  once<E extends keyof DegradationEvents> (
+    event: E, listener: (...args: DegradationEvents[E]) => void): this;
+  off<E extends keyof DegradationEvents> (
+    event: E, listener: (...args: DegradationEvents[E]) => void): this;
 }
 
 /** @throws TypeError or RangeError ERR_INVALID_OPTION */

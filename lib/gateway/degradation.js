@@ -160,13 +160,16 @@ class Degradation extends Emitter {
 
   /** Takes a level by hand; null: what the rules say again. */
   setLevel (name, options) {
-    const { reason, by = 'operator' } = bag('options', options);
+    const { reason, by = 'operator', since = new Date(clock.wall()) } = bag('options', options);
     if (name !== null) oneOf('level', name, this.levels);
     if (name !== null || reason !== undefined) readWords('reason', reason);
     readWords('by', by);
+    if (!(since?.getTime?.() >= 0)) throw invalidOption('since', 'a Date', since);
+    const words = reason ?? 'automatic again';
     this.#take(() => {
       this.#manual = name === null ? undefined : this.levels.indexOf(name);
-    }, reason ?? 'automatic again', by);
+    }, words, by, since.getTime());
+    this.emit('manual', { level: name, reason: words, by });
     return this.level;
   }
 
@@ -257,12 +260,12 @@ class Degradation extends Emitter {
     return level;
   }
 
-  #take (change, reason, by) {
+  #take (change, reason, by, since = clock.wall()) {
     const before = this.level;
     change();
     const { level } = this;
     const hasChanged = level.index !== before.index;
-    if (hasChanged || by !== AUTOMATIC) this.#since = clock.wall();
+    if (hasChanged || by !== AUTOMATIC) this.#since = since;
     this.#reason = reason;
     this.#by = by;
     if (hasChanged) this.emit('level', { from: before.name, to: level.name, reason, by });

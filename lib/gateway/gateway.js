@@ -19,10 +19,13 @@ const { createLogger } = require('./logger');
 const { channelDefinition, channelsOf } = require('./notifications');
 const { makeReport, reportPage } = require('./report');
 const { Schedule } = require('./schedule');
+const { createSharedLevel } = require('./shared-level');
 const { makeUpstreams } = require('./upstreams');
 
 const PARTS = ['env', 'logger', 'pool', 'hooks', 'senders', 'sessions', 'checks', 'recovery',
   'fallbacks'];
+
+const RESUMED_MAX = 1000;
 
 /** Where the store is, as openStore takes it. */
 function placeOf ({ url, directory, memory, schema, connections, timeout }, pool) {
@@ -47,8 +50,10 @@ class Gateway extends Emitter {
   #startedAt = clock.wall();
   #opened = {};
   #upstreams;
+  #sharedLevel;
   #running = false;
   #stopping;
+  #resuming;
 
   /** @param {object} made config, log, store, clients, breakers, upstreams; see createGateway */
   constructor ({ config, log, store, clients, breakers, upstreams, parts }) {
@@ -58,6 +63,7 @@ class Gateway extends Emitter {
     Object.assign(this, { config, log, store, clients, breakers });
     this.sessions = parts.sessions;
     this.degradation = this.#makeDegradation();
+    this.#sharedLevel = createSharedLevel({ store, degradation: this.degradation });
     this.worker = this.#makeWorker();
     this.health = createHealth({ checks: { ...this.#checks(), ...parts.checks } });
     this.schedule = new Schedule({
@@ -137,10 +143,25 @@ class Gateway extends Emitter {
         await this.store.fleet.join(breaker, { namespace });
       }
     }
+    await this.#sharedLevel.start();
     await this.degradation.start();
     await this.worker.start();
     this.schedule.start();
+    this.#resuming = this.#resume();
     this.log.info({ profile: this.config.profile, engine: this.store.engine }, 'Gateway started');
+  }
+
+  /**
+   * An embedded database has one process: whoever was making an order before this one has died, and
+   * need not be waited for.
+   */
+  async #resume () {
+    if (this.store.engine !== 'pglite' || this.clients.midtrans === undefined) return;
+    try {
+      await this.store.payments.reconcile({ olderThan: 0, limit: RESUMED_MAX });
+    } catch (error) {
+      this.log.warn({ err: error }, 'Orders of an earlier run are looked up later');
+    }
   }
 
   /**
@@ -155,8 +176,9 @@ class Gateway extends Emitter {
   async #stop (timeout) {
     this.#running = false;
     this.health.drain();
-    await Promise.all([this.schedule.stop(), this.worker.stop({ timeout })]);
+    await Promise.all([this.schedule.stop(), this.worker.stop({ timeout }), this.#resuming]);
     this.degradation.stop();
+    await this.#sharedLevel.stop();
     for (const client of Object.values(this.clients)) await client.close();
     await this.#parts.orders?.close();
     for (const breaker of Object.values(this.breakers)) breaker.shutdown();
@@ -190,11 +212,17 @@ class Gateway extends Emitter {
     return this.store.outbox.createWorker({
       channels: {
         ...channelsOf(this.config, this.clients, timeouts),
-        ...this.clients.midtrans !== undefined && this.store.payments.senders(),
+        ...this.#paymentSenders(),
         ...this.#parts.senders,
       },
       concurrency, batchSize, leaseMs, pollInterval,
     });
+  }
+
+  /** Without a client orders wait, as no attempt of theirs could succeed. */
+  #paymentSenders () {
+    const { MIDTRANS_ORDER, ...others } = this.store.payments.senders();
+    return this.clients.midtrans === undefined ? others : { MIDTRANS_ORDER, ...others };
   }
 
   #checks () {
@@ -230,6 +258,7 @@ class Gateway extends Emitter {
       this.emit('level', change);
     });
     health.on('status', change => log.warn({ change }, `Health ${change.to}`));
+    this.#sharedLevel.on('warning', error => log.warn({ err: error }, 'Level set by hand'));
     store.on('warning', error => log.warn({ err: error }, 'Store'));
     store.payments.on('warning', error => log.warn({ err: error }, 'Payments'));
     store.payments.on('held', ({ id, orderId }, reason) => {

@@ -2,3 +2,4 @@ export * from './config';
 export * from './degradation';
 export * from './gateway';
 export * from './health';
+export * from './shared-level';

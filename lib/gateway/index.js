@@ -8,6 +8,7 @@ defineLazy(exports, {
   createDegradation: () => require('./degradation').createDegradation,
   createGateway: () => require('./gateway').createGateway,
   createHealth: () => require('./health').createHealth,
+  createSharedLevel: () => require('./shared-level').createSharedLevel,
   healthChecks: () => require('./health-checks').healthChecks,
   readConfig: () => require('./config').readConfig,
 });
@@ -18,6 +19,7 @@ defineLazy(exports, {
   createDegradation,
   createGateway,
   createHealth,
+  createSharedLevel,
   healthChecks,
   readConfig,
 });

@@ -67,6 +67,13 @@ export interface Store extends EventEmitter {
   transaction<T> (work: (client: SqlClient) => Promise<T>): Promise<T>;
   /** One statement by itself. */
   query (text: string, values?: unknown[]): Promise<{ rows: any[]; rowCount: number }>;
+  /**
+   * Hears what is notified on a channel of the database, of at most 63 bytes. What is notified
+   * while the connection is lost is lost as well; `onReconnect` says that this may have happened.
+   * @returns what ends it
+   */
+  listen (channel: string, onPayload: (payload: string) => void,
+    onReconnect?: (() => void) | undefined): Promise<() => Promise<void>>;
   /** Applies the migrations that are missing. ERR_STORE_SCHEMA_VERSION if a later release did. */
   migrate (): Promise<{ applied: string[]; version: number }>;
   /** Asks the database for as little as can be; never rejects. */

@@ -43,6 +43,10 @@ class Store extends Emitter {
     return { rows, rowCount };
   }
 
+  async listen (channel, onPayload, onReconnect) {
+    return this.#database.listen(channel, onPayload, onReconnect);
+  }
+
   async migrate () { return migrate(this.#database); }
 
   async health () { return this.#database.health(); }

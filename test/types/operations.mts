@@ -1,7 +1,9 @@
 // A consumer of degradation, health, metrics and tracing.
 
 import { CircuitBreaker, retryable } from 'sekering';
-import { createDegradation, createHealth, healthChecks } from 'sekering/gateway';
+import {
+  createDegradation, createHealth, createSharedLevel, healthChecks
+} from 'sekering/gateway';
 import {
   createBreakerMiddleware, createHealthRouter, createMetrics, createTracing, problem, problemHandler
 } from 'sekering/http';
@@ -28,6 +30,11 @@ degradation.on('level', ({ from, to, reason, by }) => {
 });
 degradation.setLevel('SEVERE', { reason: 'drill' }).index satisfies number;
 degradation.setLevel(null);
+degradation.on('manual', ({ level, reason, by }) => [level ?? 'automatic', reason, by].join(' '));
+const shared = createSharedLevel({ store, degradation });
+shared.start() satisfies Promise<void>;
+// @ts-expect-error it needs a store
+createSharedLevel({ degradation });
 // @ts-expect-error A level by hand needs a reason.
 degradation.setLevel('SEVERE');
 // @ts-expect-error There is no such level.

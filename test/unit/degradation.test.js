@@ -252,6 +252,22 @@ describe('by hand', () => {
     ]);
   });
 
+  test('each time is told, also when the level stays; its time may be an earlier one', async () => {
+    const { degradation, changes } = await makeFour();
+    const told = [];
+    degradation.on('manual', news => told.push(news));
+    const since = new Date(Date.UTC(2025, 11, 24));
+    degradation.setLevel('NORMAL', { reason: 'sale', by: 'ana', since });
+    expect(degradation.snapshot()).toMatchObject({ manual: true, since: since.toISOString() });
+    degradation.setLevel(null);
+    expect(told).toEqual([
+      { level: 'NORMAL', reason: 'sale', by: 'ana' },
+      { level: null, reason: 'automatic again', by: 'operator' },
+    ]);
+    expect(changes).toEqual([]);
+    expect(degradation.snapshot()).toMatchObject({ since: '2026-01-01T00:00:00.000Z' });
+  });
+
   test.each([
     ['a level that is not one', 'MINOR', { reason: 'x' }, /one of 'NORMAL', 'DEGRADED'/],
     ['no reason', 'SEVERE', {}, /Expected 1 to 500 characters in one line for reason/],
@@ -259,6 +275,8 @@ describe('by hand', () => {
     ['a reason of two lines', 'SEVERE', { reason: 'a\nlevel=NORMAL' }, /for reason/],
     ['a long reason', 'SEVERE', { reason: 'x'.repeat(501) }, /for reason/],
     ['a name of two lines', 'SEVERE', { reason: 'x', by: 'a\r\nb' }, /for by/],
+    ['no time', 'SEVERE', { reason: 'x', since: new Date(NaN) }, /a Date for since/],
+    ['a time that is no Date', 'SEVERE', { reason: 'x', since: 1 }, /a Date for since/],
   ])('%s is refused', async (_, level, options, message) => {
     const { degradation, changes } = await makeFour();
     expect(() => degradation.setLevel(level, options)).toThrow(message);
