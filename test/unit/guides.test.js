@@ -184,9 +184,11 @@ describe('the clients', () => {
       .toEqual(sorted(propertiesOf('whatsapp', `${name}Options`).filter(o => !both.includes(o))));
   });
 
-  test('the members of MidtransClient, and the functions beside it', () => {
+  test('the members and events of MidtransClient, and the functions beside it', () => {
     expect(described('docs/midtrans.md', 'method', 'member'))
-      .toEqual(sorted(['alert', ...membersOf('midtrans', 'MidtransClient')]));
+      .toEqual(sorted(membersOf('midtrans', 'MidtransClient')));
+    expect(described('docs/midtrans.md', 'event'))
+      .toEqual(sorted(propertiesOf('midtrans', 'MidtransEvents')));
     const functions = Object.keys(require('../../lib/clients/midtrans'))
       .filter(name => !name.startsWith('Midtrans'));
     expect(described('docs/midtrans.md', 'function')).toEqual(sorted(functions));
@@ -266,4 +268,26 @@ describe('figures', () => {
       'sync.bare', 'sync.opossum', 'open.opossum', 'failing.opossum', 'retry.bare',
       'retry.asyncRetry'].map(gate));
   });
+});
+
+test('docs/gateway.md names every setting of a configuration, and no other', () => {
+  const { z } = require('zod');
+  const { configSchema } = require('../../lib/gateway/config-schema');
+  const snake = name => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
+  // What a part has as a whole is told by the guide of that part.
+  const WHOLE = /(^|\.)(circuit_breaker|tokens|features)$|^upstreams\.\*\.retry$/;
+  const settings = (schema, path) => {
+    const { properties, additionalProperties } = schema;
+    if (WHOLE.test(path)) return [path];
+    const below = name => (path === '' ? name : `${path}.${name}`);
+    if (properties !== undefined) {
+      return Object.entries(properties)
+        .flatMap(([name, inner]) => settings(inner, below(snake(name))));
+    }
+    return additionalProperties ? settings(additionalProperties, below('*')) : [path];
+  };
+  const schema = z.toJSONSchema(configSchema, { unrepresentable: 'any', io: 'input' });
+  // Those of one service are named where those of all are.
+  const own = settings(schema, '').filter(path => !/^(?!retry\.).*circuit_breaker$/.test(path));
+  expect(namesIn('docs/gateway.md', 'setting').sort()).toEqual(own.sort());
 });
