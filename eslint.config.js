@@ -102,7 +102,7 @@ module.exports = [
     rules: { 'max-lines-per-function': ['error', { max: 70 }] },
   },
   {
-    files: ['lib/browser/**/*.js', 'lib/http/dashboard/**/*.js'],
+    files: ['lib/browser/**/*.js', 'lib/http/dashboard/**/*.js', 'lib/cli/shop/**/*.js'],
     languageOptions: { sourceType: 'module', globals: globals.browser },
   },
   { files: ['**/*.mjs'], languageOptions: { sourceType: 'module', globals: globals.node } },

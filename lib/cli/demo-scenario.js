@@ -1,35 +1,42 @@
 'use strict';
 
-// The demonstration's story: orders come in at a steady rate, each brings an e-mail and, when it
-// can be paid, a WhatsApp message. Midtrans breaks and is mended, the mail relay has a bad spell,
-// and the quota of WhatsApp is used up for a while. Nothing here draws or prints.
+// The demonstration's story on a real gateway: orders come in at a steady rate, each brings an
+// e-mail and a WhatsApp message, some are paid. Midtrans breaks and is mended, the mail relay has a
+// bad spell, and the quota of WhatsApp is used up for a while. Nothing here draws or prints.
 
 const { EventEmitter } = require('node:events');
 
 const clock = require('../base/clock');
-const { retryPresets } = require('../index');
-const { Channel } = require('./demo-channel');
-const { startUpstreams } = require('./demo-upstreams');
+const { createGateway } = require('../gateway');
+const { startServer } = require('../http/app');
+const { addShop } = require('./demo-shop');
+const { FAULTS, startUpstreams } = require('./demo-upstreams');
 
-const ORDERS_PER_SECOND = 40;
-const TICK_MS = 20;
+const ORDERS_PER_SECOND = 10;
+const TICK_MS = 50;
+const STATS_MS = 250;
 // How long the queues may take to empty once the last order is in.
-const SETTLE_MS_MAX = 20_000;
+const SETTLE_MS_MAX = 30_000;
+// Each so many orders one is paid.
+const PAID_EVERY = 4;
+// The story's length when nobody has said when it ends.
+const STORY_S = 60;
 
-// What happens when, as parts of the running time.
+// What happens when, as parts of the story.
 const ACTS = [
   { at: 0.20, upstream: 'midtrans', fault: 'hang', label: 'answers nothing' },
-  { at: 0.32, upstream: 'midtrans', fault: 'reset', label: 'cuts connections' },
-  { at: 0.44, upstream: 'midtrans', fault: 'html', label: 'answers 502' },
-  { at: 0.54, upstream: 'midtrans', fault: null, label: 'well' },
-  { at: 0.66, upstream: 'smtp', fault: { stage: 'data', every: 3, once: true },
+  { at: 0.30, upstream: 'midtrans', fault: 'reset', label: 'cuts connections' },
+  { at: 0.38, upstream: 'midtrans', fault: 'html', label: 'answers 502' },
+  { at: 0.46, upstream: 'midtrans', fault: null, label: 'well' },
+  { at: 0.58, upstream: 'smtp', fault: { stage: 'data', every: 3, once: true },
     label: '451 to each third' },
-  { at: 0.70, upstream: 'whatsapp', fault: 131042, label: 'quota used up' },
-  { at: 0.82, upstream: 'smtp', fault: null, label: 'well' },
-  { at: 0.86, upstream: 'whatsapp', fault: null, label: 'well' }
+  { at: 0.60, upstream: 'whatsapp', fault: 131042, label: 'quota used up' },
+  { at: 0.72, upstream: 'smtp', fault: null, label: 'well' },
+  { at: 0.78, upstream: 'whatsapp', fault: null, label: 'well' }
 ];
 
-const TIMEOUTS = new Set(['ETIMEDOUT', 'ERR_MIDTRANS_TIMEOUT', 'ERR_WHATSAPP_TIMEOUT']);
+const CHANNELS = { emails: 'EMAIL', messages: 'WHATSAPP', hooks: 'PAYMENT_HOOK' };
+const WAITING = ['PENDING', 'SENDING', 'RETRYING'];
 
 /** By how much times shrink: a long run can afford to come closer to the real ones. */
 function divisorFor (seconds) {
@@ -37,125 +44,161 @@ function divisorFor (seconds) {
   return seconds >= 15 ? 20 : 25;
 }
 
-/** Whether an order may be made later: Midtrans, not the order, is to blame. */
-const canWait = error => error.code === 'EOPENBREAKER' || error.retryable === true;
-
-/** Whether an order was made by an earlier attempt, whose answer was lost. */
-const isAlreadyMade = error => error.tokenLost === true || error.code === 'ERR_MIDTRANS_CONFLICT';
+/** Rows of a channel, in words of the screen. */
+function countsOf ({ channels }, channel) {
+  const row = channels[channel] ?? {};
+  const of = status => row[status] ?? 0;
+  return {
+    all: Object.values(row).reduce((sum, count) => sum + count, 0),
+    sent: of('SENT'),
+    dead: of('DLQ'),
+    waiting: WAITING.reduce((sum, status) => sum + of(status), 0)
+  };
+}
 
 class Demo extends EventEmitter {
+  #options;
   #upstreams;
+  #server;
   #acts = [...ACTS];
-  #timer;
   #began = 0;
   #stopping = false;
-  #lastMail = 0;
+  #run = clock.wall().toString(36);
+  #inFlight = 0;
+  #stats;
+  #start;
+  #statsAt = 0;
+  #timers = new Set();
 
-  /** @param {number} seconds how long orders keep coming */
-  constructor (seconds) {
+  /** @param {{ seconds?: number, port?: number, directory: string }} options */
+  constructor ({ seconds = Infinity, port = 0, directory }) {
     super();
     this.seconds = seconds;
-    this.divisor = divisorFor(seconds);
-    this.labels = { midtrans: 'well', smtp: 'well', whatsapp: 'well' };
-    this.calls = {};
-    this.breakers = {};
-    this.channels = {};
-    /** Tokens by order id, and Message-IDs and references of what was sent, to be compared. */
+    this.storySeconds = Math.min(seconds, STORY_S);
+    this.divisor = divisorFor(this.storySeconds);
+    this.#options = { divisor: this.divisor, port, directory };
+    /** Orders of this run, and those that an earlier one had left, that are waited for. */
+    this.orders = { in: 0, before: 0, atOnce: 0, queued: 0, refused: 0, later: 0 };
+    this.waitingOrders = new Set();
+    /** Tokens by order id, and Message-IDs and references of what was sent. */
     this.tokens = new Map();
-    this.sent = new Set();
-    this.told = new Set();
+    this.known = new Set();
+    this.sent = { emails: new Set(), messages: new Set() };
+    this.again = { emails: 0, messages: 0, hooks: 0 };
   }
 
-  get elapsedMs () {
-    return this.#began === 0 ? 0 : clock.now() - this.#began;
+  get elapsedMs () { return this.#began === 0 ? 0 : clock.now() - this.#began; }
+  get upstreams () { return this.#upstreams; }
+  get gateway () { return this.#server?.gateway; }
+  get url () { return this.#server?.url; }
+  get stopped () { return this.#stopping; }
+  get inFlight () { return this.#inFlight; }
+
+  /** Whether the messages of WhatsApp wait for somebody to see to the channel. */
+  get paused () { return this.gateway.clients.whatsapp.paused !== null; }
+
+  /** What the outbox has done since the start, by kind of message. */
+  get work () {
+    return Object.fromEntries(Object.entries(CHANNELS).map(([name, channel]) => {
+      const now = countsOf(this.#stats, channel);
+      const then = countsOf(this.#start, channel);
+      return [name, {
+        before: then.waiting,
+        in: now.all - then.all,
+        sent: now.sent - then.sent,
+        again: this.again[name],
+        waiting: now.waiting,
+        dead: now.dead - then.dead
+      }];
+    }));
   }
 
-  get upstreams () {
-    return this.#upstreams;
+  async open () {
+    this.#upstreams = await startUpstreams(this.#options);
+    const gateway = await createGateway(this.#upstreams.config, {
+      hooks: { onTransition: (order, transition) => this.#tellCustomer(gateway, order, transition) }
+    });
+    await this.#remember(gateway);
+    this.#follow(gateway);
+    const server = await startServer(gateway, { extend: app => addShop(app, this) });
+    this.#server = { ...server, gateway };
   }
 
-  /** Runs the whole story; resolves once nothing is in flight and the queues had their time. */
+  /** Runs the story; resolves once nothing is in flight and the queues had their time. */
   async run () {
-    this.#upstreams = await startUpstreams(this.divisor);
-    this.#build();
     this.#began = clock.now();
     await this.#takeOrders();
     await this.#settle();
+    await this.gateway.worker.stop({ timeout: 3000 });
+    await this.readStats();
   }
 
   /** Ends the story early: no more orders, and no waiting for the queues. */
-  stop () {
-    this.#stopping = true;
-  }
+  stop () { this.#stopping = true; }
 
-  get stopped () {
-    return this.#stopping;
-  }
-
-  /** Whether the messages of WhatsApp wait for somebody to see to the channel. */
-  get paused () {
-    return this.#upstreams?.clients.whatsapp.paused !== null;
-  }
-
-  /** How long an attempt may take, ms. */
-  timeoutOf (name) {
-    return this.#upstreams.timeouts[name];
+  /** Breaks or mends an upstream by hand; the story goes no further then. */
+  switch (name, isBroken) {
+    this.#acts = [];
+    const { fault, label } = isBroken ? FAULTS[name] : { fault: null, label: 'well' };
+    this.#set(name, fault, label);
   }
 
   async close () {
-    clock.clearTimer(this.#timer);
-    for (const breaker of Object.values(this.breakers)) breaker.shutdown();
+    for (const timer of this.#timers) clock.clearTimer(timer);
+    await this.#server?.close();
     await this.#upstreams?.close();
   }
 
-  #build () {
-    const { midtrans, smtp, whatsapp } = this.#upstreams.clients;
-    for (const [name, { breaker }] of Object.entries({ midtrans, smtp, whatsapp })) {
-      this.#watch(name, breaker);
-    }
-    const delayOf = failures => this.#backoff(failures);
-    const orders = new Channel({
-      breaker: midtrans.breaker, attempt: order => this.#make(order), delayOf, isDone: isAlreadyMade
-    });
-    const emails = new Channel({
-      breaker: smtp.breaker, delayOf, attempt: mail => this.#send(mail, emails, () => smtp.send({
-        messageId: mail.id, to: mail.to, subject: mail.subject, text: mail.text
-      }))
-    });
-    const messages = new Channel({
-      breaker: whatsapp.breaker, delayOf,
-      attempt: message => this.#send(message, messages, () => whatsapp.send({
-        to: message.to, type: 'text', text: { body: message.text },
-        biz_opaque_callback_data: message.id
-      }))
-    });
-    this.channels = { orders, emails, messages };
-    this.#follow(orders, emails, messages);
-    whatsapp.on('paused', ({ reason }) => this.#tell('whatsapp', 'paused', `${reason}: all wait`));
-    whatsapp.on('resumed', () => {
-      this.#tell('whatsapp', 'resumed', 'somebody has seen to it');
-      messages.wake();
-    });
+  async readStats () {
+    this.#statsAt = clock.now();
+    this.#stats = await this.gateway.store.outbox.stats();
   }
 
-  #watch (name, breaker) {
-    const calls = { fires: 0, successes: 0, failures: 0, timeouts: 0, rejects: 0 };
-    breaker.on('fire', () => { calls.fires += 1; });
-    breaker.on('success', () => { calls.successes += 1; });
-    breaker.on('failure', error => {
-      calls.failures += 1;
-      if (TIMEOUTS.has(error?.code)) calls.timeouts += 1;
+  // ---- What happens ----------------------------------------------------------------------------
+
+  /** What an earlier run has left. */
+  async #remember ({ store }) {
+    this.#stats = this.#start = await store.outbox.stats();
+    for (const state of ['queued', 'unknown']) {
+      const orders = await store.payments.list({ state, limit: 1000 });
+      for (const { orderId } of orders) this.waitingOrders.add(orderId);
+    }
+    this.orders.before = this.waitingOrders.size;
+  }
+
+  #follow (gateway) {
+    const { store, worker, clients, breakers } = gateway;
+    store.payments.on('transition', (order, { to }) => {
+      if (to !== 'created') return;
+      this.tokens.set(order.orderId, order.token);
+      if (this.waitingOrders.delete(order.orderId)) this.orders.later += 1;
     });
-    breaker.on('reject', () => { calls.rejects += 1; });
-    this.breakers[name] = breaker;
-    this.calls[name] = calls;
-    this.#announce(name, breaker);
+    worker.on('sent', message => this.#sent(message));
+    worker.on('retry', ({ channel }) => { this.again[this.#kindOf(channel)] += 1; });
+    clients.whatsapp.on('paused', ({ reason }) =>
+      this.#tell('whatsapp', 'paused', `${reason}: all wait`));
+    clients.whatsapp.on('resumed', () =>
+      this.#tell('whatsapp', 'resumed', 'somebody has seen to it'));
+    for (const name of ['midtrans', 'smtp', 'whatsapp', 'films']) {
+      this.#announce(name, breakers[name]);
+    }
+    gateway.on('level', ({ to, reason }) => this.#tell('gateway', 'level', `${to}: ${reason}`));
+  }
+
+  #kindOf (channel) {
+    return Object.keys(CHANNELS).find(kind => CHANNELS[kind] === channel) ?? 'orders';
+  }
+
+  #sent ({ channel, providerMessageId, reference }) {
+    if (channel === 'EMAIL') this.sent.emails.add(providerMessageId);
+    if (channel === 'WHATSAPP') this.sent.messages.add(reference);
   }
 
   #announce (name, breaker) {
     let probing = false;
     breaker.on('open', () => {
-      this.#tell(name, 'open', probing ? 'the probe failed' : whyOpen(breaker.stats));
+      const { failures, fires } = breaker.stats;
+      this.#tell(name, 'open', probing ? 'the probe failed' : `${failures} of ${fires} failed`);
       probing = false;
     });
     breaker.on('halfOpen', () => {
@@ -168,127 +211,116 @@ class Demo extends EventEmitter {
     });
   }
 
-  /** Each order brings an e-mail: the link to pay by, or that it will follow, then the link. */
-  #follow (orders, emails, messages) {
-    orders.on('done', (order, answer, late) => {
-      this.tokens.set(order.id, answer.token);
-      this.#mail(order, late ? 'Your order can be paid now' : 'Pay for your order',
-        answer.redirect_url);
-      messages.submit({
-        id: `pay.${order.id}`, to: order.phone, text: `Pay: ${answer.redirect_url}`, attempts: 0
-      });
-    });
-    orders.on('held', (order, error) => {
-      if (order.attempts > 1 || order.told) return;
-      order.told = true;
-      order.heldFor = error;
-      this.#mail(order, 'Your order is queued', 'We send the link as soon as we can.');
-    });
-    emails.on('done', mail => this.sent.add(mail.id));
-    messages.on('done', message => this.told.add(message.id));
-    orders.on('drain', waiting => this.#tell('midtrans', 'drain', `${waiting} orders wait`));
-    orders.on('drained', ms => {
-      this.#tell('midtrans', 'drained', `the queue was empty after ${Math.round(ms)} ms`);
-    });
+  /** Runs through the outbox, so that a customer hears of it whatever happens to this process. */
+  async #tellCustomer (gateway, { orderId, redirectUrl }, { to }) {
+    const email = (subject, body) =>
+      ({ channel: 'EMAIL', recipient: `${orderId}@customers.example`, subject, body });
+    if (to === 'created') {
+      const phone = `+62812${String(parseInt(orderId.split('-').at(-1), 10)).padStart(8, '0')}`;
+      await gateway.notify([
+        email('Pay for your order', redirectUrl),
+        { channel: 'WHATSAPP', recipient: phone, template: 'Pay: {{url}}',
+          data: { url: redirectUrl } }
+      ]);
+    } else if (to === 'paid') await gateway.notify(email('Your tickets', 'Thank you.'));
   }
 
-  #mail (order, subject, text) {
-    this.#lastMail += 1;
-    this.channels.emails.submit({
-      id: `<${this.#lastMail}.${order.id}@shop.example>`,
-      to: `${order.id}@customers.example`,
-      subject,
-      text,
-      attempts: 0
-    });
-  }
-
-  /** Has Midtrans make an order; one that cannot be made now is queued. */
-  async #make (order) {
-    order.attempts += 1;
+  /** What a shop does with an order. */
+  async order (amount) {
+    this.orders.in += 1;
+    const id = `${this.#run}-${String(this.orders.in).padStart(5, '0')}`;
+    this.known.add(id);
+    this.#inFlight += 1;
+    // It counts as one that waits until the opposite is known.
+    this.waitingOrders.add(id);
     try {
-      return await this.#upstreams.clients.midtrans.createTransaction(
-        { transaction_details: { order_id: order.id, gross_amount: order.amount } },
-        { resume: order.attempts > 1 });
+      const answer = await this.gateway.payments.createOrder(
+        { transaction_details: { order_id: id, gross_amount: amount } });
+      if (answer.queued) this.orders.queued += 1;
+      else this.#made(id, answer.token);
+      return answer;
     } catch (error) {
-      if (!canWait(error)) throw error;
-      return this.channels.orders.hold(order, error);
+      this.waitingOrders.delete(id);
+      this.orders.refused += 1;
+      throw error;
+    } finally {
+      this.#inFlight -= 1;
     }
   }
 
-  /** Sends with the retries of the client; what cannot be sent now waits. */
-  async #send (job, channel, send) {
-    try {
-      const result = await send();
-      job.attempts += result.attempts;
-      return result;
-    } catch (error) {
-      job.attempts += error.attempts ?? 0;
-      if (!error.retryable) throw error;
-      return channel.hold(job, error);
+  #made (id, token) {
+    this.orders.atOnce += 1;
+    // The transition may have been heard of first.
+    if (!this.waitingOrders.delete(id)) this.orders.later -= 1;
+    this.tokens.set(id, token);
+    if (this.orders.in % PAID_EVERY === 0) this.#pay(id);
+  }
+
+  /** The customer pays, and Midtrans says so. */
+  #pay (id) {
+    const { midtrans } = this.#upstreams;
+    midtrans.choose(id);
+    midtrans.settle(id);
+    midtrans.notify(`${this.url}/webhooks/midtrans`, id).catch(() => {});
+  }
+
+  // ---- The story -------------------------------------------------------------------------------
+
+  async #takeOrders () {
+    const lengthMs = this.seconds * 1000;
+    for (let taken = 0; !this.#stopping;) {
+      const elapsed = Math.min(this.elapsedMs, lengthMs);
+      const due = Math.floor(elapsed / 1000 * ORDERS_PER_SECOND);
+      for (; taken < due; taken += 1) this.#orderOf(taken);
+      if (elapsed === lengthMs) return;
+      this.#play();
+      if (clock.now() - this.#statsAt >= STATS_MS) await this.readStats();
+      await this.#wait(TICK_MS);
     }
   }
 
-  #backoff (failures) {
-    const { minTimeout, maxTimeout, factor } = retryPresets.payment;
-    return Math.min(minTimeout * factor ** (failures - 1), maxTimeout) / this.divisor;
-  }
-
-  #takeOrders () {
-    return new Promise(resolve => {
-      const step = () => {
-        const elapsed = this.elapsedMs;
-        const over = this.#stopping || elapsed >= this.seconds * 1000;
-        const due = Math.floor(Math.min(elapsed / 1000, this.seconds) * ORDERS_PER_SECOND);
-        while (!this.#stopping && this.channels.orders.tally.in < due) this.#order();
-        this.#play(elapsed);
-        for (const channel of Object.values(this.channels)) channel.drain();
-        if (over) resolve();
-        else this.#timer = clock.setTimer(step, TICK_MS);
-      };
-      step();
-    });
-  }
-
-  #order () {
-    const number = this.channels.orders.tally.in + 1;
-    this.channels.orders.submit({
-      id: `order-${String(number).padStart(5, '0')}`,
-      phone: `+62812${String(number).padStart(8, '0')}`,
-      amount: 25_000 + (number % 8) * 12_500,
-      attempts: 0
-    });
+  #orderOf (number) {
+    this.order(25_000 + (number % 8) * 12_500).catch(error =>
+      this.#tell('gateway', 'refused', String(error.code)));
   }
 
   /** The acts whose time has come. */
-  #play (elapsed) {
-    while (this.#acts.length > 0 && elapsed >= this.#acts[0].at * this.seconds * 1000) {
+  #play () {
+    while (this.#acts.length > 0 && this.elapsedMs >= this.#acts[0].at * this.storySeconds * 1000) {
       const { upstream, fault, label } = this.#acts.shift();
-      this.#upstreams[upstream].set(fault);
-      this.labels[upstream] = label;
-      this.#tell(upstream, fault === null ? 'mended' : 'fault', label);
-      if (fault === null && upstream === 'whatsapp') this.#upstreams.clients.whatsapp.resume();
+      this.#set(upstream, fault, label);
     }
+  }
+
+  #set (name, fault, label) {
+    this.#upstreams.set(name, fault, label);
+    this.#tell(name, fault === null ? 'mended' : 'fault', label);
+    if (fault === null && name === 'whatsapp') this.gateway.clients.whatsapp.resume();
   }
 
   async #settle () {
     const deadline = clock.now() + SETTLE_MS_MAX;
-    const channels = Object.values(this.channels);
-    const busy = channel => channel.inFlight > 0 ||
-      (channel.waiting.length > 0 && !this.#stopping);
-    while (channels.some(busy) && clock.now() < deadline) {
-      if (!this.#stopping) for (const channel of channels) channel.drain();
-      await new Promise(resolve => { this.#timer = clock.setTimer(resolve, TICK_MS); });
+    const isBusy = () => this.#inFlight > 0 || (!this.#stopping &&
+      (this.waitingOrders.size > 0 || this.#stats.waiting > 0));
+    while (isBusy() && clock.now() < deadline) {
+      await this.#wait(TICK_MS);
+      await this.readStats();
     }
+  }
+
+  #wait (ms) {
+    return new Promise(resolve => {
+      const timer = clock.setTimer(() => {
+        this.#timers.delete(timer);
+        resolve();
+      }, ms);
+      this.#timers.add(timer);
+    });
   }
 
   #tell (upstream, type, detail) {
     this.emit('event', { ms: this.elapsedMs, upstream, type, detail });
   }
-}
-
-function whyOpen ({ failures, fires }) {
-  return `${failures} of ${fires} calls failed`;
 }
 
 module.exports = { Demo };

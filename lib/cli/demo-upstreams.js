@@ -1,95 +1,111 @@
 'use strict';
 
-// The upstreams of the demonstration as real servers on loopback, and the client of each.
+// The upstreams of the demonstration as real servers on loopback, with a switch for each, and the
+// configuration of a gateway for them.
 
 const crypto = require('node:crypto');
 
-const { requirePeer } = require('../base/peer');
-const { MidtransClient } = require('../clients/midtrans');
-const { SmtpClient } = require('../clients/smtp');
-const { CloudApiClient } = require('../clients/whatsapp');
 const { presets, retryPresets } = require('../primitives/presets');
 const { startMidtransFake } = require('../testing/midtrans-fake');
 const { startSmtpFake } = require('../testing/smtp-fake');
 const { startWhatsAppFake } = require('../testing/whatsapp-fake');
 
 const MESSAGES_MAX = 1_000_000;
-const SMTP_CONNECTIONS_MAX = 5;
-const POSTMASTER = 'postmaster@relay.example';
-const SENDER = 'Film Tickets <tickets@shop.example>';
+const TOKEN_BYTES = 16;
+const FILMS = [
+  { id: 'f1', title: 'The Long Way to Ubud', price: 45_000 },
+  { id: 'f2', title: 'Night Train from Gambir', price: 50_000 },
+  { id: 'f3', title: 'A Letter to Banda', price: 35_000 }
+];
 
-// The figures of a preset that are times.
-const TIMES = ['timeout', 'resetTimeout', 'rollingCountTimeout'];
-const RETRY_TIMES = ['minTimeout', 'maxTimeout'];
+/** What a button breaks, and what the screen calls it. */
+const FAULTS = {
+  midtrans: { fault: 'hang', label: 'answers nothing' },
+  smtp: { fault: { stage: 'mail' }, label: '451 to everybody' },
+  whatsapp: { fault: 131042, label: 'quota used up' },
+  films: { fault: 'down', label: 'down' }
+};
 
-/** A preset with its times divided; everything else stays as production has it. */
-function scaled (preset, divisor, times = TIMES) {
-  const figures = { ...preset };
-  for (const time of times) {
-    if (typeof figures[time] === 'number') figures[time] /= divisor;
+/** A list of films that can be had or not. */
+class Films {
+  #isDown = false;
+
+  set (fault) { this.#isDown = fault !== null; }
+
+  async load () {
+    if (this.#isDown) {
+      throw Object.assign(new Error('The list of films is down'), { code: 'ECONNREFUSED' });
+    }
+    return { films: FILMS, at: Date.now() };
   }
-  return figures;
 }
 
-/** What a client is made with: its preset, and how long an attempt may take. */
-function settingsOf (preset, divisor) {
-  const { timeout, ...breaker } = scaled(preset, divisor);
-  return { timeout, breaker, retry: scaled(retryPresets.email, divisor, RETRY_TIMES) };
+/** The figures of a preset that are times, divided; everything else stays as production has it. */
+function section ({ timeout, resetTimeout, rollingCountTimeout }, divisor) {
+  return {
+    timeout: timeout / divisor,
+    circuitBreaker: {
+      resetTimeout: resetTimeout / divisor, rollingCountTimeout: rollingCountTimeout / divisor,
+      rampUp: 0
+    }
+  };
 }
 
-/** A pool of connections that are open already, so that the first mails need not wait for them. */
-async function connect ({ host, port }) {
-  const { createTransport } = requirePeer('nodemailer', 'The demonstration');
-  const transport = createTransport({
-    host, port, ignoreTLS: true, pool: true, maxConnections: SMTP_CONNECTIONS_MAX,
-    maxMessages: Infinity
-  });
-  await Promise.all(Array.from({ length: SMTP_CONNECTIONS_MAX }, (_, i) => transport.sendMail({
-    from: SENDER, messageId: `<connect.${i}@shop.example>`, to: POSTMASTER, subject: 'Hello',
-    text: 'Hello'
-  })));
-  return transport;
+function configOf ({ midtrans, smtp, whatsapp }, { divisor, directory, port, serverKey, token }) {
+  const { accessToken, phoneNumberId, appSecret, verifyToken, baseUrl } = whatsapp.cloud;
+  return {
+    server: { port, shutdownTimeout: 3000 },
+    store: { directory },
+    midtrans: {
+      ...section(presets.midtrans, divisor), serverKey, snapUrl: midtrans.url, coreUrl: midtrans.url
+    },
+    smtp: {
+      ...section(presets.smtp, divisor), host: smtp.host, port: smtp.port, ignoreTls: true,
+      from: 'Film Tickets <tickets@shop.example>'
+    },
+    whatsapp: {
+      ...section(presets.whatsapp, divisor),
+      cloud: { accessToken, phoneNumberId, appSecret, verifyToken, baseUrl }
+    },
+    upstreams: { films: { preset: 'movieApi', cache: true, retry: { retries: 0 } } },
+    retry: {
+      minTimeout: retryPresets.outbox.minTimeout / divisor,
+      maxTimeout: retryPresets.outbox.maxTimeout / divisor,
+      circuitBreaker: { scope: 'instance' },
+      fallback: { maxWait: 1000 }
+    },
+    outbox: { maxAttempts: 20, leaseMs: 3000, pollInterval: 250 },
+    degradation: { hysteresis: 1000 },
+    admin: { tokens: [{ name: 'demo', role: 'operate', token }] },
+    logging: { level: 'silent' }
+  };
 }
 
 /**
- * Starts all servers and their clients.
- * @param {number} divisor of the times of the presets
- * @returns {Promise<object>} { servers, clients, timeouts (ms), close }
+ * Starts all servers.
+ * @param {{ divisor: number, directory: string, port: number }} options divisor: of the presets'
+ *   times
+ * @returns {Promise<object>} the servers; `set(name, fault, label)`, `labels`, `config`, `token` of
+ *   the dashboard, `close`
  */
-async function startUpstreams (divisor) {
-  const serverKey = `SB-Mid-server-${crypto.randomBytes(8).toString('hex')}`;
+async function startUpstreams (options) {
+  const serverKey = `SB-Mid-server-${crypto.randomBytes(TOKEN_BYTES).toString('hex')}`;
+  const token = crypto.randomBytes(TOKEN_BYTES).toString('base64url');
   const [midtrans, smtp, whatsapp] = await Promise.all([
-    startMidtransFake({ serverKey, latencyMs: [2, 12] }),
+    startMidtransFake({ serverKey, latencyMs: [2, 12], ordersMax: MESSAGES_MAX }),
     startSmtpFake({ messagesMax: MESSAGES_MAX }),
     startWhatsAppFake({ latencyMs: 4, messagesMax: MESSAGES_MAX })
   ]);
-  const transport = await connect(smtp);
-  const settings = {
-    midtrans: settingsOf(presets.midtrans, divisor),
-    smtp: settingsOf(presets.smtp, divisor),
-    whatsapp: settingsOf(presets.whatsapp, divisor)
+  const servers = { midtrans, smtp, whatsapp, films: new Films() };
+  const labels = Object.fromEntries(Object.keys(servers).map(name => [name, 'well']));
+  return {
+    ...servers, labels, token, config: configOf(servers, { ...options, serverKey, token }),
+    set (name, fault, label) {
+      servers[name].set(fault);
+      labels[name] = label;
+    },
+    close: () => Promise.all([midtrans.close(), smtp.close(), whatsapp.close()])
   };
-  const clients = {
-    // What fails is queued at once: the customer is not to wait for the next attempt.
-    midtrans: new MidtransClient({
-      ...settings.midtrans, serverKey, baseUrls: { snap: midtrans.url, core: midtrans.url },
-      retry: false
-    }),
-    smtp: new SmtpClient({
-      ...settings.smtp, transport, from: SENDER, maxQueue: MESSAGES_MAX
-    }),
-    whatsapp: new CloudApiClient({
-      ...whatsapp.cloud, ...settings.whatsapp, maxQueue: MESSAGES_MAX
-    })
-  };
-  const close = async () => {
-    for (const client of Object.values(clients)) await client.close();
-    transport.close();
-    await Promise.all([midtrans.close(), smtp.close(), whatsapp.close()]);
-  };
-  const timeouts = Object.fromEntries(
-    Object.entries(settings).map(([name, { timeout }]) => [name, timeout]));
-  return { midtrans, smtp, whatsapp, clients, timeouts, close };
 }
 
-module.exports = { startUpstreams, POSTMASTER };
+module.exports = { FAULTS, FILMS, startUpstreams };

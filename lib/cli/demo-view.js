@@ -11,8 +11,8 @@ const COLUMN = 10;
 const STATE_COLORS = { closed: 'green', halfOpen: 'yellow', open: 'red' };
 const STATE_CELLS = { closed: '─', halfOpen: '▒', open: '█' };
 const EVENT_COLORS = {
-  open: 'red', halfOpen: 'yellow', close: 'green', fault: 'red', mended: 'green', drain: 'cyan',
-  drained: 'cyan', paused: 'yellow', resumed: 'green'
+  open: 'red', halfOpen: 'yellow', close: 'green', fault: 'red', mended: 'green', level: 'cyan',
+  refused: 'red', paused: 'yellow', resumed: 'green'
 };
 const UPSTREAM_NAMES = ['midtrans', 'smtp', 'whatsapp'];
 // From so many rows on there is room for the figures of each breaker.
@@ -29,34 +29,33 @@ const seconds = (ms, digits = 1) => `${(ms / 1000).toFixed(digits)} s`;
 function snapshotOf (demo) {
   const breakers = {};
   for (const name of UPSTREAM_NAMES) {
-    const breaker = demo.breakers[name];
-    const { percentiles, successes, failures, timeouts } = breaker.stats;
-    const measured = successes + failures + timeouts > 0;
+    const breaker = demo.gateway.breakers[name];
+    const { percentiles, fires, successes, failures, rejects } = breaker.stats;
+    const measured = successes + failures > 0;
     breakers[name] = {
       state: stateOf(breaker),
-      upstream: demo.labels[name],
-      ...demo.calls[name],
+      upstream: demo.upstreams.labels[name],
+      fires, successes, failures, rejects,
       p50Ms: measured ? Math.round(percentiles[0.5]) : null,
       p95Ms: measured ? Math.round(percentiles[0.95]) : null
     };
   }
-  const work = {};
-  for (const [name, { tally, waiting, inFlight }] of Object.entries(demo.channels)) {
-    work[name] = { ...tally, waiting: waiting.length, inFlight };
-  }
-  return { ms: Math.round(demo.elapsedMs), breakers, ...work };
+  const orders = { ...demo.orders, waiting: demo.waitingOrders.size };
+  return {
+    ms: Math.round(demo.elapsedMs), level: demo.gateway.degradation.level.name, breakers, orders,
+    ...demo.work
+  };
 }
 
 function titleOf (demo) {
-  return 'sekering: orders to Midtrans, e-mails, WhatsApp messages; ' +
-    `times 1/${demo.divisor}`;
+  return `sekering: a gateway, times 1/${demo.divisor}. Open ${demo.url}/`;
 }
 
 function figuresOf (demo, name) {
-  const { resetTimeout, errorThresholdPercentage } = demo.breakers[name].options;
-  const reset = resetTimeout?.initial ?? resetTimeout;
-  return `opens above ${errorThresholdPercentage} %, timeout ${demo.timeoutOf(name)} ms, ` +
-    `tries again after ${seconds(reset)}`;
+  const { resetTimeout, errorThresholdPercentage } = demo.gateway.breakers[name].options;
+  const { timeout } = demo.gateway.config[name];
+  return `opens above ${errorThresholdPercentage} %, timeout ${timeout} ms, ` +
+    `tries again after ${seconds(resetTimeout)}`;
 }
 
 /** Repaints a block of the terminal in place. */
@@ -89,7 +88,8 @@ class LiveView {
     }
     const { bold, dim } = this.#paint;
     const head = [
-      bold(titleOf(this.#demo)), '',
+      bold(titleOf(this.#demo)),
+      dim(`  the dashboard's token: ${this.#demo.upstreams.token}`), '',
       ...UPSTREAM_NAMES.flatMap(name => this.#breaker(name, snapshot.breakers[name])), '',
       ...this.#calls(snapshot), '',
       ...this.#work(snapshot), ''
@@ -113,7 +113,7 @@ class LiveView {
   /** A strip holds one cell per part of the running time: its last state, or that it was probed. */
   #mark (name, ms, state) {
     const strip = this.#strips[name];
-    const share = ms / (this.#demo.seconds * 1000);
+    const share = ms / (this.#demo.storySeconds * 1000);
     const cell = Math.min(STRIP_COLUMNS_MAX - 1, Math.floor(share * STRIP_COLUMNS_MAX));
     // Cells are skipped only when frames come late.
     while (strip.length < cell) strip.push(state);
@@ -140,30 +140,36 @@ class LiveView {
   }
 
   #calls ({ breakers }) {
-    const header = ['calls', 'ok', 'failed', 'timed out', 'rejected', 'p50', 'p95'];
+    const header = ['calls', 'ok', 'failed', 'rejected', 'p50', 'p95'];
     const rows = UPSTREAM_NAMES.map(name => {
       const b = breakers[name];
-      return [name, b.fires, b.successes, b.failures - b.timeouts, b.timeouts, b.rejects,
-        latency(b.p50Ms), latency(b.p95Ms)];
+      return [name, b.fires, b.successes, b.failures, b.rejects, latency(b.p50Ms),
+        latency(b.p95Ms)];
     });
     return table(header, rows, this.#paint);
   }
 
   #work ({ orders, emails, messages }) {
-    const header = ['in', 'at once', 'retried', 'queued', 'later', 'waiting'];
-    const work = [['orders', orders], ['e-mails', emails], ['messages', messages]];
-    const rows = work.map(([name, w]) => [
-      name, w.in, w.atOnce, w.retried, w.queued, w.later + w.foundDone, w.waiting
-    ]);
-    return table(header, rows, this.#paint);
+    const rows = [['e-mails', emails], ['messages', messages]].map(([name, w]) =>
+      [name, w.in, w.sent, w.again, '', w.waiting]);
+    return [
+      ...table(['in', 'at once', 'queued', 'later', 'waiting'], [[
+        'orders', orders.in, orders.atOnce, orders.queued, orders.later, orders.waiting
+      ]], this.#paint),
+      ...table(['in', 'sent', 'again', '', 'waiting'], rows, this.#paint)
+    ];
   }
 
-  #foot ({ ms }) {
-    const left = this.#demo.seconds * 1000 - ms;
-    if (this.#demo.stopped) return `${seconds(ms)}, ending`;
-    if (left <= 0) return `${seconds(ms)}, no more orders come in`;
-    return `${seconds(ms)} of ${this.#demo.seconds} s, Ctrl-C ends it`;
+  #foot ({ ms, level }) {
+    return `${footOf(this.#demo, ms)}, level ${level}`;
   }
+}
+
+function footOf (demo, ms) {
+  if (demo.stopped) return `${seconds(ms)}, ending`;
+  if (demo.seconds === Infinity) return `${seconds(ms)}, Ctrl-C ends it`;
+  if (ms >= demo.seconds * 1000) return `${seconds(ms)}, no more orders come in`;
+  return `${seconds(ms)} of ${demo.seconds} s, Ctrl-C ends it`;
 }
 
 const latency = ms => (ms === null ? '–' : `${ms} ms`);
@@ -223,10 +229,9 @@ class PlainView {
     const upstreams = UPSTREAM_NAMES.map(name => `${name} ${padEnd(breakers[name].state, 8)} ` +
       `p50 ${padStart(latency(breakers[name].p50Ms), 6)}`).join('  ');
     this.#print(`  ${padStart(seconds(snapshot.ms, 2), 8)}  ${upstreams}  ` +
-      `orders ${orders.in} in, ${orders.atOnce} tokens, ${orders.waiting} waiting, ` +
-      `${orders.later} made later  e-mails ${emails.in} in, ` +
-      `${emails.atOnce + emails.retried + emails.later} sent  messages ${messages.in} in, ` +
-      `${messages.atOnce + messages.retried + messages.later} sent`);
+      `orders ${orders.in} in, ${orders.atOnce} at once, ${orders.waiting} waiting, ` +
+      `${orders.later} made later  e-mails ${emails.in} in, ${emails.sent} sent  ` +
+      `messages ${messages.in} in, ${messages.sent} sent`);
   }
 
   end (sums) {
@@ -240,6 +245,7 @@ class PlainView {
   #title () {
     this.#titled = true;
     this.#print(titleOf(this.#demo));
+    this.#print(`  ${this.#demo.url}/dashboard/  token ${this.#demo.upstreams.token}`);
     for (const name of UPSTREAM_NAMES) this.#print(`  ${name}: ${figuresOf(this.#demo, name)}`);
   }
 
@@ -281,8 +287,10 @@ class JsonView {
 
   #start () {
     this.#started = true;
-    const { seconds: length, divisor } = this.#demo;
-    this.#print('start', { seconds: length, divisor });
+    const { seconds: length, divisor, url, upstreams } = this.#demo;
+    this.#print('start', {
+      seconds: length === Infinity ? null : length, divisor, url, token: upstreams.token
+    });
   }
 
   #print (type, data) {

@@ -149,18 +149,17 @@ class Policy {
    * the same arguments and tells where the answer is from.
    * @template {(...args: any[]) => any} F
    * @param {F} fn
-   * @param {{ key?: (...args: any[]) => unknown }} [options] the key of the copy in the cache, the
-   *   arguments as JSON unless given
+   * @param {{ key?: (...args: any[]) => unknown }} [options] the key of the copy in the cache, and
+   *   in those of the fallback; the arguments as JSON unless given
    * @returns {F}
    */
   wrap (fn, options) {
     func('fn', fn);
-    const { key = keyOf } = bag('options', options);
-    func('key', key);
+    const { key = this.cache && keyOf } = bag('options', options);
+    if (key !== undefined) func('key', key);
     const policy = this;
-    const callOf = (self, args) => new PolicyCall(() => fn.apply(self, args), {
-      args, key: policy.cache === undefined ? undefined : key(...args)
-    });
+    const callOf = (self, args) =>
+      new PolicyCall(() => fn.apply(self, args), { args, key: key?.(...args) });
     async function wrapped (...args) {
       return policy.#begin(callOf(this, args));
     }

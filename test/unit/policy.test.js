@@ -102,7 +102,7 @@ describe('retry and breaker', () => {
       throw Object.assign(new Error('final'), { bail: true });
     })).toBe(1);
     await count({ retries: 1, minTimeout: 1, onRetry: (...args) => seen.push(args) });
-    expect(seen).toEqual([[error, 1]]);
+    expect(seen).toEqual([[error, 1, expect.any(Number)]]);
   });
 
   test('attemptTimeout grows, and the breaker hears of it', async () => {
@@ -277,6 +277,16 @@ describe('wrap', () => {
     expect(await object.times(2, 5)).toBe(30);
     expect([object.times.name, object.times.length]).toEqual(['times', 2]);
   });
+
+  test('the key is that of the fallback\'s copies as well, also of a call without arguments',
+    async () => {
+      let isDown = false;
+      const load = policy({ fallback: [{ cache: {} }] }).wrap(
+        async () => { if (isDown) throw new Error('down'); return 1; }, { key: () => 'all' });
+      expect(await load()).toBe(1);
+      isDown = true;
+      expect(await load.answer()).toMatchObject({ value: 1, source: 'fallback' });
+    });
 
   test('the fallback gets the arguments and the error', async () => {
     const create = policy({ fallback: (order, e) => ({ queued: true, order, e }) }).wrap(down);
