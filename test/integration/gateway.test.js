@@ -240,6 +240,8 @@ describeEngines('a gateway', ({ place }) => {
     });
     expect((await it.ask('/metrics')).text).toMatch(/circuit_breaker_state\{[^}]*midtrans/);
     expect((await it.ask('/dashboard/')).status).toBe(200);
+    // What earlier tests left to the worker has to be done before there is nothing to report.
+    await until(async () => (await it.gateway.store.outbox.stats()).waiting === 0);
     const { body } = await it.ask('/admin/reliability/report', operator);
     expect(body).toMatchObject({
       level: { name: 'NORMAL' }, outbox: { waiting: 0 }, deadLetters: { total: 0 },

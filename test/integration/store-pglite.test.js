@@ -4,7 +4,7 @@
 // a thread that ends is started again. SEKERING_CHAOS_SECONDS kills for that long.
 
 const { execFileSync, fork, spawn } = require('node:child_process');
-const { on, once } = require('node:events');
+const { once } = require('node:events');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -63,15 +63,17 @@ describe('kill -9', () => {
     const child = start('write', directory);
     let found;
     let last;
-    for await (const [message] of on(child, 'message')) {
-      found ??= message.found;
-      last = message.id ?? last ?? message.found.last;
-      if (last >= found.last + count) break;
-    }
+    const closed = once(child, 'close');
+    await new Promise(resolve => {
+      // It is heard to its end: what it had told before it died counts.
+      child.on('message', message => {
+        found ??= message.found;
+        last = message.id ?? last ?? message.found.last;
+        if (last >= found.last + count) resolve();
+      });
+    });
     child.kill('SIGKILL');
-    // What it had told before it died still comes.
-    child.on('message', ({ id }) => { last = id; });
-    await once(child, 'close');
+    await closed;
     return { found, last };
   }
 
