@@ -34,9 +34,9 @@ class MidtransCall {
 
   /**
    * @param {object} transport { send(request, options), look(id, options) }
-   * @param {object} request { operation, orderId, mutating, core, refundKey, judge }; judge tells
-   *   from a status body whether the call is 'done', to be sent 'again', or in 'conflict' with
-   *   another transaction
+   * @param {object} request { operation, orderId, mutating, core, refundKey, timeout, judge };
+   *   judge tells from a status body whether the call is 'done', to be sent 'again', or in
+   *   'conflict' with another transaction
    * @param {boolean} resume whether an earlier call may have got through
    */
   constructor (transport, request, resume) {
@@ -144,16 +144,21 @@ class MidtransCall {
   /** Snap knows the order already. Its token is told once, and no other call tells it. */
   async #taken (error, signal) {
     const request = this.#request;
-    const found = await this.#transport.look(request.orderId, { signal });
+    const found = await this.#look(signal);
     if (found === undefined) throw tokenLost(error, request);
     this.#unsure = false;
     throw orderConflict(request, found, error);
   }
 
+  #look (signal) {
+    const { orderId, timeout } = this.#request;
+    return this.#transport.look(orderId, { signal, timeout });
+  }
+
   /** The status body that shows the call done; undefined if it has to be sent again. */
   async #find (signal) {
     const request = this.#request;
-    const body = await this.#transport.look(request.orderId, { signal });
+    const body = await this.#look(signal);
     if (body === undefined) return undefined;
     const verdict = request.judge(body);
     if (verdict === 'again') return undefined;

@@ -42,6 +42,8 @@ export interface CallOptions {
    * before anything is sent.
    */
   resume?: boolean | undefined;
+  /** ms for each request of this call, where that is less than the client's. */
+  timeout?: number | undefined;
 }
 
 export interface OrderBody {

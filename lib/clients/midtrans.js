@@ -5,7 +5,7 @@
 
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
-const { bag, boolean } = require('../base/options');
+const { bag, boolean, number } = require('../base/options');
 const CircuitBreaker = require('../primitives/breaker');
 const { presets, retryPresets } = require('../primitives/presets');
 const { Timeout, readSignal } = require('../primitives/timeout');
@@ -269,9 +269,10 @@ class MidtransClient extends Emitter {
   }
 
   async #call (request, options) {
-    const { signal, resume = false } = bag('options', options);
+    const { signal, resume = false, timeout } = bag('options', options);
     boolean('resume', resume);
-    const call = new MidtransCall(this.#transport, request, resume);
+    if (timeout !== undefined) number('timeout', timeout, { min: 1, unit: 'ms' });
+    const call = new MidtransCall(this.#transport, { ...request, timeout }, resume);
     try {
       return await call.run(this.#retry, readSignal(signal));
     } catch (error) {
@@ -314,8 +315,8 @@ class MidtransClient extends Emitter {
    * not to be told that the circuit is open.
    * @returns {Promise<object|undefined>} undefined when there is no such transaction
    */
-  async #look (id, { signal, operation = 'status' }) {
-    const request = { ...requests.statusRequest(id), operation };
+  async #look (id, { signal, timeout, operation = 'status' }) {
+    const request = { ...requests.statusRequest(id), operation, timeout };
     const { body, error } = await this.#ask(request, { signal, attempt: 1 });
     if (error?.code === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
     if (error !== undefined) throw error;
@@ -327,7 +328,7 @@ class MidtransClient extends Emitter {
     let answer;
     try {
       answer = await this.#http.request(this.#describe(request), {
-        timeoutMs: this.#timeout.limitOf(attempt),
+        timeoutMs: Math.min(this.#timeout.limitOf(attempt), request.timeout ?? Infinity),
         signal,
         onSent: () => {
           sent = true;

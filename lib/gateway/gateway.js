@@ -79,6 +79,8 @@ class Gateway extends Emitter {
   /**
    * Takes an order in and makes its payment page; if that cannot be now, the worker makes it later.
    * Returns as soon as either is certain: at once while the breaker is open, else within maxWait.
+   * That is a time limit of the request, which the breaker counts: a signal's end would tell it
+   * nothing, and it would never open on a Midtrans that hangs.
    */
   async #createOrder (body, options) {
     const { signal } = bag('options', options);
@@ -89,7 +91,7 @@ class Gateway extends Emitter {
     const shut = midtrans.breaker.opened;
     const { order, queued, error } = await this.#stored(() => (shut
       ? this.#defer(body)
-      : this.store.payments.open(body, { signal: this.#bounded(signal) })));
+      : this.store.payments.open(body, { signal, timeout: this.config.retry.fallback.maxWait })));
     const { orderId, state, token, redirectUrl } = order;
     if (!queued) return { queued: false, orderId, state, token, redirectUrl };
     this.emit('queued', order, error);
@@ -101,11 +103,6 @@ class Gateway extends Emitter {
     const order = await this.store.payments.defer(body, { reason: error });
     // It may have been made before.
     return { order, queued: order.token === null, error };
-  }
-
-  #bounded (signal) {
-    const bound = AbortSignal.timeout(this.config.retry.fallback.maxWait);
-    return signal === undefined ? bound : AbortSignal.any([signal, bound]);
   }
 
   /** Puts messages into the outbox; they are durable when this resolves. */

@@ -14,7 +14,12 @@ const REFUSED = new Set(['ERR_MIDTRANS_REFUSED', 'ERR_MIDTRANS_CONFLICT',
 const RETRY_AFTER_S = 60;
 
 function send (res, status, value) {
-  res.status(status).type('json').set('Cache-Control', 'no-store').send(toJson(value));
+  const text = toJson(value);
+  res.statusCode = status;
+  res.setHeader('Content-Type', 'application/json; charset=utf-8');
+  res.setHeader('Content-Length', Buffer.byteLength(text));
+  res.setHeader('Cache-Control', 'no-store');
+  res.end(text);
 }
 
 /** A refusal tells what was wrong with the order, in Midtrans's words. */

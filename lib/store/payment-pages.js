@@ -53,19 +53,20 @@ class Pages {
    * @param {object} given the order
    * @param {object} [options]
    * @param {AbortSignal} [options.signal]
+   * @param {number} [options.timeout] ms for each request to Midtrans
    * @param {boolean} [options.fresh] whether it was taken in just now, so that nobody has asked
    *   for its page before
    * @returns {Promise<object>} the order
    * @throws what Midtrans's client throws; the order stays queued or unknown, or has failed
    */
-  async make (given, { signal, fresh = false } = {}) {
+  async make (given, { signal, timeout, fresh = false } = {}) {
     let order = given;
     let { pages: page } = order;
     let resume = order.asked && !fresh;
     let isAsked = fresh;
     while (isUnmade(order)) {
       if (!isAsked) await this.#ledger.ask(this.#database, order.orderId, page);
-      const { made, error } = await this.#create(order, { page, resume, signal });
+      const { made, error } = await this.#create(order, page, { resume, signal, timeout });
       if (made !== undefined) return this.#opened(order, made);
       order = await this.#failed(order, { page, resume, error });
       page += 1;
@@ -74,11 +75,9 @@ class Pages {
     return order;
   }
 
-  async #create (order, { page, resume, signal }) {
+  async #create (order, page, options) {
     try {
-      return {
-        made: await this.#midtrans.createTransaction(bodyOf(order, page), { resume, signal }),
-      };
+      return { made: await this.#midtrans.createTransaction(bodyOf(order, page), options) };
     } catch (error) {
       return { error };
     }

@@ -137,9 +137,11 @@ export interface Payments extends EventEmitter {
    * @throws MidtransError when Midtrans refuses it; then it has failed. ERR_PAYMENT_ORDER: the id
    *   is another order's. ERR_STORE_…: it was not taken in, and Midtrans not asked.
    */
-  open (body: OrderBody, options?: { signal?: AbortSignal | undefined }): Promise<{
-    order: PaymentOrder; queued: boolean; error?: unknown;
-  }>;
+  open (body: OrderBody, options?: {
+    signal?: AbortSignal | undefined;
+    /** ms for each request to Midtrans, where that is less than its client's. */
+    timeout?: number | undefined;
+  }): Promise<{ order: PaymentOrder; queued: boolean; error?: unknown }>;
   /** Takes an order in, durably, to be made by the worker when Midtrans answers again. */
   defer (body: OrderBody, options?: {
     client?: SqlClient | undefined;

@@ -75,13 +75,14 @@ class Payments extends Emitter {
   }
 
   async open (body, options) {
-    const { signal } = bag('options', options);
+    const { signal, timeout } = bag('options', options);
     this.#needMidtrans();
     const given = input.readOrder(input.orderOf(body, 'unknown'));
     const { order: taken, isNew } = await this.#take(given);
     const { orderId } = taken;
     try {
-      return { order: await this.#pages.make(taken, { signal, fresh: isNew }), queued: false };
+      const order = await this.#pages.make(taken, { signal, timeout, fresh: isNew });
+      return { order, queued: false };
     } catch (error) {
       // What has become of the order is for `reconcile` to find out.
       if (error instanceof StoreError) throw error;
