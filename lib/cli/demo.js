@@ -77,8 +77,8 @@ async function runDemo ({ seconds, port, directory = defaultDirectory(), json })
   try {
     return await show(demo, view);
   } finally {
-    off();
     await demo.close();
+    off();
   }
 }
 

@@ -127,9 +127,12 @@ test('the shop: a page at once, a queued order, an old list, the switches', asyn
 });
 
 test('into a pipe: plain lines without escapes, ended by SIGTERM with sums', async () => {
+  let ended = false;
   const { code, stdout } = await run(argsOf('pipe'), {
-    // Once: the second time would mean at once.
-    watch: (line, child) => { if (/ 1\.\d\d s .*closed/.test(line)) child.kill('SIGTERM'); }
+    watch: (line, child) => {
+      // Once: the second time would mean at once.
+      if (!ended && / 1\.\d\d s /.test(line)) ended = child.kill('SIGTERM');
+    }
   });
   expect(code).toBe(0);
   expect(stdout).not.toContain('\x1b');
