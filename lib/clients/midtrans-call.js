@@ -33,7 +33,7 @@ class MidtransCall {
   #unsure;
 
   /**
-   * @param {object} transport { send(request, options), look(id, options) }
+   * @param {object} transport { send(request, options), look(id, options), onRetry(details) }
    * @param {object} request { operation, orderId, mutating, core, refundKey, timeout, judge };
    *   judge tells from a status body whether the call is 'done', to be sent 'again', or in
    *   'conflict' with another transaction
@@ -71,11 +71,19 @@ class MidtransCall {
     } catch (error) {
       failure = error;
     }
-    const own = signal === undefined ? plan : Object.assign(Object.create(plan), { signal });
+    const own = Object.assign(Object.create(plan), {
+      signal, onRetry: (...args) => this.#tellRetry(plan, ...args),
+    });
     const run = new RetryRun((bail, attempt) => this.#attempt(attempt, signal), own);
     run.watch();
     run.startedAt = startedAt;
     return run.goOn(failure, reason => run.stop(reason));
+  }
+
+  #tellRetry ({ onRetry, options }, error, attempt, delay) {
+    const { operation, orderId } = this.#request;
+    this.#transport.onRetry({ operation, orderId, attempt, error, delay });
+    return onRetry?.call(options, error, attempt, delay);
   }
 
   async #attempt (attempt, signal) {

@@ -90,6 +90,20 @@ export interface Alert {
   error: MidtransError;
 }
 
+export interface MidtransEvents {
+  /** Somebody has to see to it. */
+  alert: [Alert];
+  /** Another attempt follows, in `delay` ms. */
+  retry: [{
+    /** The method of the client. */
+    operation: string;
+    orderId: string | undefined;
+    attempt: number;
+    error: MidtransError;
+    delay: number;
+  }];
+}
+
 export interface Confirmed {
   /** The answer of GET status. */
   transaction: Transaction;
@@ -147,10 +161,10 @@ export class MidtransClient extends EventEmitter {
   /** Closes the connections, once the calls on them are done. */
   close (): Promise<void>;
 
-  on (event: 'alert', listener: (alert: Alert) => void): this;
-  on (event: string | symbol, listener: (...args: any[]) => void): this;
-  once (event: 'alert', listener: (alert: Alert) => void): this;
-  once (event: string | symbol, listener: (...args: any[]) => void): this;
+  on<E extends keyof MidtransEvents> (
+    event: E, listener: (...args: MidtransEvents[E]) => void): this;
+  once<E extends keyof MidtransEvents> (
+    event: E, listener: (...args: MidtransEvents[E]) => void): this;
 }
 
 export type MidtransErrorCode =

@@ -160,6 +160,7 @@ class MidtransClient extends Emitter {
     this.#transport = {
       send: (request, context) => this.#send(request, context),
       look: (id, context) => this.#look(id, context),
+      onRetry: details => this.emit('retry', details),
     };
   }
 

@@ -126,8 +126,8 @@ export interface SmtpClientOptions {
 }
 
 export interface SmtpClientEvents {
-  /** Another attempt follows. */
-  retry: [{ messageId: string; attempt: number; error: SmtpError }];
+  /** Another attempt follows, in `delay` ms. */
+  retry: [{ messageId: string; attempt: number; error: SmtpError; delay: number }];
   /** No message gets through until somebody mends something. The breaker has opened. */
   alert: [{ kind: 'credentials' | 'certificate' | 'configuration'; error: SmtpError }];
 }

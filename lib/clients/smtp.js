@@ -180,9 +180,9 @@ class SmtpClient extends Emitter {
       signal,
       shouldRetry: (error, attempt) => this.#isWorthAnother(error, letter) &&
         (shouldRetry ? shouldRetry(error, attempt) : true),
-      onRetry: (error, attempt) => {
-        this.emit('retry', { messageId: letter.messageId, attempt, error });
-        return onRetry?.(error, attempt);
+      onRetry: (error, attempt, delay) => {
+        this.emit('retry', { messageId: letter.messageId, attempt, error, delay });
+        return onRetry?.(error, attempt, delay);
       },
     };
   }

@@ -180,9 +180,9 @@ class WhatsAppChannel extends Emitter {
         signal,
         shouldRetry: (error, i) => this.#isWorthAnother(error, delivery) &&
           (shouldRetry ? shouldRetry(error, i) : true),
-        onRetry: (error, i) => {
-          this.emit('retry', { reference, recipient, attempt: i, error });
-          return onRetry?.(error, i);
+        onRetry: (error, i, delay) => {
+          this.emit('retry', { reference, recipient, attempt: i, error, delay });
+          return onRetry?.(error, i, delay);
         },
       });
       return { answer, delivery };

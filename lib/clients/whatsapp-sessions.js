@@ -268,10 +268,10 @@ class SessionPool extends Emitter {
       shouldRetry: (error, i) => this.#sessions.get(session.id) === session &&
         session.connecting === connecting && !['open', 'logged-out'].includes(troubleOf(error)) &&
         (shouldRetry ? shouldRetry(error, i) : true),
-      onRetry: (error, i) => {
+      onRetry: (error, i, delay) => {
         this.#retries += 1;
-        this.emit('retry', session.id, { attempt: i, error });
-        return onRetry?.(error, i);
+        this.emit('retry', session.id, { attempt: i, error, delay });
+        return onRetry?.(error, i, delay);
       },
     });
     const done = () => {

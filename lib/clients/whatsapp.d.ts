@@ -103,13 +103,14 @@ export interface CallOptions {
 }
 
 export interface WhatsAppEvents {
-  /** Another attempt follows. */
+  /** Another attempt follows, in `delay` ms. */
   retry: [{
     /** Of a message; undefined of an upload. */
     reference: string | undefined;
     recipient: string | undefined;
     attempt: number;
     error: WhatsAppError;
+    delay: number;
   }];
   paused: [Pause];
   resumed: [{ reason: string }];
@@ -333,7 +334,8 @@ export interface SessionPoolEvents {
   connected: [id: string];
   disconnected: [id: string, details: { error: Error; message: string }];
   qr: [id: string, qr: string];
-  retry: [id: string, details: { attempt: number; error: any }];
+  /** Connecting is tried again, in `delay` ms. */
+  retry: [id: string, details: { attempt: number; error: any; delay: number }];
   reset: [id: string];
   /** Of the instance's breaker. */
   open: [id: string];

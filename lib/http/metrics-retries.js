@@ -74,9 +74,16 @@ class RetryMetrics {
 
   /** A client tells of its retries and of nothing else. */
   #hear (name, client, listen) {
-    const sums = { retries: 0 };
+    const sums = { retries: 0, delays: 0, totalDelay: 0 };
     this.#sources.set(this.#labels.of(name), () => sums);
-    listen(client, 'retry', () => { sums.retries += 1; });
+    // That of a pool of sessions begins with the id.
+    listen(client, 'retry', (...details) => {
+      sums.retries += 1;
+      const delay = details.at(-1)?.delay;
+      if (!(delay >= 0)) return;
+      sums.delays += 1;
+      sums.totalDelay += delay;
+    });
   }
 
   /** Of a worker's messages each is a call. */

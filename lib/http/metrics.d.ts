@@ -12,7 +12,8 @@ export interface MetricsOptions {
   registry?: any;
   /** Default: all live breakers of this thread. New ones are found every second. */
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
-  /** Functions made by retryable(), and clients that emit 'retry', by the name of their label. */
+  /** Functions made by retryable(), and clients that emit 'retry' with its `delay` in ms, by the
+   * name of their label. */
   retries?: Record<string, { readonly stats: retry.Stats } | EventEmitter> | undefined;
   worker?: OutboxWorker | undefined;
   store?: Pick<Store, 'outbox' | 'deadLetters'> | undefined;

@@ -180,7 +180,7 @@ class RetryRun {
     }
     this.timer = clock.setTimer(() => this.run(), delay, !this.plan.unref);
     this.stats?.pause(delay);
-    this.notify(error);
+    this.notify(error, delay);
   }
 
   /** How long to wait for the next attempt, ms; undefined if there is none. */
@@ -207,10 +207,10 @@ class RetryRun {
     return delays.beyond();
   }
 
-  notify (error) {
+  notify (error, delay) {
     const { onRetry, options } = this.plan;
     if (onRetry === undefined) return;
-    const result = onRetry.call(options, error, this.attempt);
+    const result = onRetry.call(options, error, this.attempt, delay);
     if (typeof result?.then === 'function') {
       Promise.resolve(result).catch(thrown => this.finish(thrown));
     }

@@ -184,19 +184,25 @@ test('retries of functions and clients', async () => {
   const load = retryable(async fails => {
     if (fails.count-- > 0) throw new Error('down');
   }, { retries: 2, minTimeout: 10, randomize: false });
-  const smtp = new EventEmitter();
-  const { read } = await serveMetrics({ breakers: () => [], retries: { load, smtp } });
+  const [smtp, pool] = [new EventEmitter(), new EventEmitter()];
+  const { read } = await serveMetrics({ breakers: () => [], retries: { load, smtp, pool } });
   await load({ count: 0 });
   await load({ count: 1 });
   await load({ count: 9 }).catch(() => {});
-  smtp.emit('retry', { attempt: 1 });
+  smtp.emit('retry', { attempt: 1, delay: 500 });
+  smtp.emit('retry', { attempt: 2, delay: 1000 });
+  smtp.emit('retry'); // Of a client that tells no more.
+  pool.emit('retry', 'shop', { attempt: 1, delay: 250 });
   expect(await read()).toMatchObject({
     'retry_calls_total{name="load"}': 3,
     'retry_attempts_total{name="load"}': 3,
     'retry_success_rate{name="load"}': 2 / 3,
     'retry_delay_seconds_sum{name="load"}': 0.04,
     'retry_delay_seconds_count{name="load"}': 3,
-    'retry_attempts_total{name="smtp"}': 1,
+    'retry_attempts_total{name="smtp"}': 3,
+    'retry_delay_seconds_sum{name="smtp"}': 1.5,
+    'retry_delay_seconds_count{name="smtp"}': 2,
+    'retry_delay_seconds_sum{name="pool"}': 0.25,
   });
 });
 

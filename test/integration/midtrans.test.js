@@ -181,12 +181,18 @@ describe('every class of error', () => {
     const seen = [];
     const options = { retries: 1, minTimeout: 1, onRetry: e => seen.push(e) };
     const retrying = clientOf(fake.url, { timeout: 600, retry: options });
+    const told = [];
+    retrying.on('retry', details => told.push(details));
     fake.set({ ...fault, times: 1 });
     const outcome = await settle(retrying.charge(charge('o')));
     if (retried) {
       expect(outcome.value).toMatchObject({ transaction_status: 'pending' });
       expect(seen).toMatchObject([{ code, retryable: true }]);
+      expect(told).toEqual([{
+        operation: 'charge', orderId: 'o', attempt: 1, error: seen[0], delay: expect.any(Number)
+      }]);
     } else {
+      expect(told).toEqual([]);
       expect(outcome.error).toBeInstanceOf(MidtransError);
       expect(outcome.error).toMatchObject({
         name: 'MidtransError', code, retryable: false, ambiguous: false, operation: 'charge',

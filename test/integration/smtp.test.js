@@ -152,7 +152,7 @@ describe('recipients', () => {
     });
     const client = clientOf(fake);
     const retries = [];
-    client.on('retry', ({ messageId, attempt }) => retries.push([messageId, attempt]));
+    client.on('retry', ({ messageId, attempt, delay }) => retries.push([messageId, attempt, delay]));
     const result = await client.send({ ...LETTER, to });
     expect(result).toMatchObject({
       accepted: ['ann@example.com', 'bob@example.com'], rejected: ['cat@example.com'],
@@ -166,7 +166,7 @@ describe('recipients', () => {
       .toEqual([result.messageId, result.messageId]);
     // Those who got it see the same headers.
     expect(fake.messages[1].raw).toBe(fake.messages[0].raw);
-    expect(retries).toEqual([[result.messageId, 1]]);
+    expect(retries).toEqual([[result.messageId, 1, 1]]);
     expect(client.breaker.stats.failures).toBe(0);
   });
 

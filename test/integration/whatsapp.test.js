@@ -186,8 +186,13 @@ describe('trouble on the way', () => {
     const fake = await start({ fault: kind });
     const client = cloudOf(fake, { timeout: 100 });
     const retries = [];
-    client.on('retry', ({ reference }) => retries.push(reference));
+    const delays = [];
+    client.on('retry', ({ reference, delay }) => {
+      retries.push(reference);
+      delays.push(delay);
+    });
     const error = await client.sendText(TO, 'x').catch(e => e);
+    expect(delays).toEqual(Array(3).fill(expect.any(Number)));
     expect(error).toMatchObject({ code, ambiguous, attempts: 4, kind: 'retry' });
     expect(client.breaker.stats.failures).toBe(4);
     expect(new Set([...retries, error.reference]).size).toBe(1);

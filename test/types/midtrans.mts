@@ -23,6 +23,10 @@ client.on('alert', ({ kind, error }) => {
   kind satisfies 'unauthorized' | 'unknown-outcome';
   error.validationMessages satisfies string[];
 });
+client.once('retry', ({ operation, orderId, attempt, error, delay }) => {
+  [operation, orderId ?? '', error.code] satisfies string[];
+  [attempt, delay] satisfies number[];
+});
 
 const details = { order_id: 'a', gross_amount: 10000 };
 const { token, redirect_url: url } = await client.createTransaction({

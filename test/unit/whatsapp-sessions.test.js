@@ -308,7 +308,7 @@ describe('connections', () => {
     fake.set('a', 'connect-rejects');
     let retried = once(pool, 'retry');
     const sending = send('a');
-    await retried;
+    await expect(retried).resolves.toMatchObject(['a', { attempt: 1, delay: 1000 }]);
     retried = once(pool, 'retry');
     await clock.advance(1000);
     await retried;
