@@ -152,7 +152,7 @@ describe('recipients', () => {
     });
     const client = clientOf(fake);
     const retries = [];
-    client.on('retry', ({ messageId, attempt, delay }) => retries.push([messageId, attempt, delay]));
+    client.on('retry', ({ messageId: id, attempt, delay }) => retries.push([id, attempt, delay]));
     const result = await client.send({ ...LETTER, to });
     expect(result).toMatchObject({
       accepted: ['ann@example.com', 'bob@example.com'], rejected: ['cat@example.com'],
