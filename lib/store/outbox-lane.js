@@ -171,7 +171,8 @@ class Lane {
     const coming = this.#queue.length + this.#asked;
     const elapsed = Math.max(clock.now() - this.#pulledAt, 1);
     const ahead = Math.min(Math.ceil(this.#done / elapsed * AHEAD_MS), 2 * batchSize);
-    const free = Math.max(Math.min(this.#free, this.#worker.places), 0);
+    const places = this.#worker.isFull() ? 0 : this.#worker.places;
+    const free = Math.max(Math.min(this.#free, places), 0);
     if (coming >= free && coming > ahead / 2) return 0;
     const room = Math.min(free + ahead - coming, batchSize);
     return this.#limiter === undefined ? room : Math.min(room, this.#tokens() - coming);

@@ -10,6 +10,8 @@ const COUNT = 500;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2000;
 
+const byId = (items, valueOf) => Object.fromEntries(items.map(item => [item.id, valueOf(item)]));
+
 class Settler {
   #database;
   #sql;
@@ -39,43 +41,49 @@ class Settler {
 
   /** @returns {Promise<object | undefined>} the row, or undefined when it was no longer ours */
   unsent (job, verdict) {
-    return this.#unsent.add({ id: job.message.id, token: job.token, ...verdict });
+    return this.#unsent.add({ id: job.message.id, token: job.token, verdict });
   }
 
   /** From now on nothing is tried again. */
   end () { this.#isOver = true; }
 
   async #writeSent (items) {
-    const ids = items.map(({ id }) => id);
-    const tokens = items.map(({ token }) => token);
-    const statement = this.#sql.settleSent(
-      this.#owner, ids, tokens, items.map(({ providerId }) => providerId));
-    const { rows, again } = await this.#persist(statement);
-    const held = new Set(rows.map(({ id }) => id));
-    if (again && held.size < ids.length) await this.#addEarlier(held, ids, tokens);
-    return ids.map(id => held.has(id));
+    const statement = this.#sql.settleSent(...this.#heldOf(items),
+      JSON.stringify(byId(items.filter(({ providerId }) => providerId !== null),
+        ({ providerId }) => providerId)));
+    const found = await this.#persist(statement, items);
+    return items.map(item => found(item) !== undefined);
   }
 
   async #writeUnsent (items) {
-    const { rows, again } = await this.#persist(
-      this.#sql.settleUnsent(this.#owner, JSON.stringify(items)));
+    const statement = this.#sql.settleUnsent(...this.#heldOf(items),
+      JSON.stringify(byId(items, ({ verdict }) => verdict)));
+    return items.map(await this.#persist(statement, items));
+  }
+
+  /** What `held` of outbox-sql asks for. */
+  #heldOf (items) {
+    const tokens = JSON.stringify(byId(items, ({ token }) => token));
+    return [this.#owner, items.map(({ id }) => id), tokens];
+  }
+
+  /**
+   * @returns {Promise<(item: object) => object | undefined>} gives an item's row, if it was settled
+   */
+  async #persist (statement, items) {
+    const { rows, again } = await this.#try(statement);
     const found = new Map(rows.map(row => [row.id, row]));
     if (again && found.size < items.length) {
-      const earlier = new Set();
-      await this.#addEarlier(earlier,
-        items.map(({ id }) => id), items.map(({ token }) => token));
-      for (const id of earlier) if (!found.has(id)) found.set(id, { id });
+      // An earlier try may have been committed although its answer was lost.
+      const earlier = await this.#try(this.#sql.settledBefore(...this.#heldOf(items)));
+      for (const row of earlier.rows) if (!found.has(row.id)) found.set(row.id, row);
     }
-    return items.map(({ id }) => found.get(id));
+    // A message that came back to this worker is settled by its last claim only.
+    const last = new Map(items.map(item => [item.id, item]));
+    return item => (last.get(item.id) === item ? found.get(item.id) : undefined);
   }
 
-  /** A first try may have been committed although its answer was lost. */
-  async #addEarlier (held, ids, tokens) {
-    const { rows } = await this.#persist(this.#sql.settledBefore(this.#owner, ids, tokens));
-    for (const { id } of rows) held.add(id);
-  }
-
-  async #persist (statement) {
+  async #try (statement) {
     for (let failures = 0; ; failures++) {
       try {
         const { rows } = await this.#database.query(statement);

@@ -154,45 +154,51 @@ const claim = table => `
 
 const ISO_NOW = `to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
-/** Whoever settles still holds the message. */
-const HELD = `o.lease_owner = $1 AND o.lease_token = s.token AND o.status = 'SENDING'`;
+/**
+ * Whoever settles still holds the message; `tokens` is JSON, by id. A join with a list of what is
+ * to be settled would be nearer, but then the planner, which cannot know how long the list is,
+ * compares every message that is leased with every one that is to be settled.
+ */
+const held = tokens => `o.id = ANY ($2::bigint[]) AND o.lease_owner = $1
+    AND o.lease_token = (${tokens} ->> o.id::text)::integer`;
 
-/** $1 owner; $2 ids, $3 tokens and $4 the provider's ids of what was sent. */
+/** $1 owner, $2 ids, $3 tokens by id, $4 the provider's ids by id. */
 const settleSent = table => `
-  UPDATE ${table} o SET status = 'SENT', sent_at = now(), attempt_count = o.attempt_count + 1,
-    crash_count = 0, provider_message_id = s.provider_id
-  FROM unnest($2::bigint[], $3::integer[], $4::text[]) AS s (id, token, provider_id)
-  WHERE o.id = s.id AND ${HELD}
+  UPDATE ${table} o SET status = 'SENT', sent_at = now(), attempt_count = attempt_count + 1,
+    crash_count = 0, provider_message_id = $4::jsonb ->> id::text
+  WHERE ${held('$3::jsonb')} AND status = 'SENDING'
   RETURNING o.id`;
 
+const said = (field, type) => `(s.given -> o.id::text ->> '${field}')::${type}`;
+
 /**
- * $1 owner, $2 what was not sent, as JSON. `outcome` is retry, dead, or release, which gives a
- * message back as though it had not been claimed.
+ * $1 owner, $2 ids, $3 tokens by id, $4 what became of them, by id. `outcome` is retry, dead, or
+ * release, which gives a message back as though it had not been claimed.
  */
 const settleUnsent = table => `
   UPDATE ${table} o SET
-    status = CASE WHEN s.outcome = 'dead' THEN 'DLQ'
-      WHEN s.outcome = 'retry' OR o.attempt_count > 0 THEN 'RETRYING' ELSE 'PENDING' END,
-    attempt_count = o.attempt_count + s.attempts,
-    crash_count = CASE WHEN s.outcome = 'release' THEN greatest(o.crash_count - 1, 0) ELSE 0 END,
-    next_retry_at = CASE WHEN s.delay IS NULL THEN o.next_retry_at
-      ELSE now() + s.delay * interval '1 ms' END,
-    last_error = coalesce(s.error, o.last_error),
-    error_history = CASE WHEN s.entry IS NULL THEN o.error_history
-      ELSE (CASE WHEN jsonb_array_length(o.error_history) < ${HISTORY_MAX} THEN o.error_history
-        ELSE o.error_history - 0 END)
-        || jsonb_build_array(s.entry || jsonb_build_object('at', ${ISO_NOW})) END,
-    died_at = CASE WHEN s.outcome = 'dead' THEN now() END,
-    dead_kind = s.kind, dead_reason = s.reason
-  FROM json_to_recordset($2) AS s (id bigint, token integer, outcome text, attempts smallint,
-    delay float8, error text, entry jsonb, kind text, reason text)
-  WHERE o.id = s.id AND ${HELD}
+    status = CASE WHEN ${said('outcome', 'text')} = 'dead' THEN 'DLQ'
+      WHEN ${said('outcome', 'text')} = 'retry' OR attempt_count > 0 THEN 'RETRYING'
+      ELSE 'PENDING' END,
+    attempt_count = attempt_count + ${said('attempts', 'smallint')},
+    crash_count = CASE WHEN ${said('outcome', 'text')} = 'release'
+      THEN greatest(crash_count - 1, 0) ELSE 0 END,
+    next_retry_at = coalesce(
+      now() + ${said('delay', 'float8')} * interval '1 ms', next_retry_at),
+    last_error = coalesce(${said('error', 'text')}, last_error),
+    error_history = CASE WHEN s.given -> o.id::text -> 'entry' IS NULL THEN error_history
+      ELSE (CASE WHEN jsonb_array_length(error_history) < ${HISTORY_MAX} THEN error_history
+        ELSE error_history - 0 END) || jsonb_build_array(
+        (s.given -> o.id::text -> 'entry') || jsonb_build_object('at', ${ISO_NOW})) END,
+    died_at = CASE WHEN ${said('outcome', 'text')} = 'dead' THEN now() END,
+    dead_kind = ${said('kind', 'text')}, dead_reason = ${said('reason', 'text')}
+  FROM (SELECT $4::jsonb AS given) AS s
+  WHERE ${held('$3::jsonb')} AND status = 'SENDING'
   RETURNING ${LETTER_COLUMNS}`;
 
-/** $1 owner, $2 ids, $3 tokens. Which of them this owner has settled already. */
+/** $1 owner, $2 ids, $3 tokens by id. Which of them this owner has settled already. */
 const settledBefore = table => `
-  SELECT o.id FROM ${table} o, unnest($2::bigint[], $3::integer[]) AS s (id, token)
-  WHERE o.id = s.id AND o.lease_owner = $1 AND o.lease_token = s.token AND o.status <> 'SENDING'`;
+  SELECT id FROM ${table} o WHERE ${held('$3::jsonb')} AND status <> 'SENDING'`;
 
 /** $1 owner, $2 ids, $3 ms. */
 const extend = table => `

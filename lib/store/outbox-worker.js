@@ -104,8 +104,9 @@ class OutboxWorker extends Emitter {
 
   /** Whoever asks in vain is told when there is a place. */
   isFull () {
-    this.#wasFull = this.places <= 0;
-    return this.#wasFull;
+    const isFull = this.places <= 0;
+    this.#wasFull ||= isFull;
+    return isFull;
   }
 
   stats () {
