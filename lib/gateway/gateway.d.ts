@@ -122,7 +122,8 @@ export interface Gateway extends EventEmitter {
     /**
      * Takes an order in, durably, and makes its payment page. If Midtrans cannot be asked now the
      * answer is `queued`: at once while its breaker is open, otherwise after
-     * `retry.fallback.maxWait` at most for each request that it takes. The same order again gives the same page.
+     * `retry.fallback.maxWait` at most for each request that it takes. The same order again gives
+     * the same page.
      * @throws MidtransError when Midtrans refuses it; ERR_INVALID_INPUT; ERR_PAYMENT_ORDER when the
      *   id is another order's; ERR_STORE_… and EOPENBREAKER when the database is away: then it was
      *   not taken in, and Midtrans not asked

@@ -230,7 +230,8 @@ test('breakers() lists those in use, group members among them', () => {
   const found = breakers();
   expect(found.includes(single)).toBe(true);
   expect(found.includes(member)).toBe(true);
-  expect(found.every(breaker => breaker instanceof CircuitBreaker)).toBe(true);
+  // Those of another test file of this worker may be among them, of a class of their own.
+  expect(found.every(breaker => typeof breaker.fire === 'function')).toBe(true);
 });
 
 test('breakers() leaves out what was shut down', () => {
