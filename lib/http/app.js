@@ -19,6 +19,7 @@ const { createWebhookRouter } = require('./webhook-routes');
 
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 const PATH_MAX = 300;
+const QUIET = /^\/(health|metrics|api\/health)(\/|$)/;
 const REQUEST_TIMEOUT_MS = 30_000;
 // What an open connection may be idle before a proxy's own limit (60 s, mostly) is reached.
 const KEEP_ALIVE_MS = 65_000;
@@ -32,8 +33,10 @@ function accessLog (log) {
     const path = req.originalUrl.split('?', 1)[0].slice(0, PATH_MAX);
     res.setHeader('X-Request-Id', id);
     req.id = id;
+    // What machines ask every few seconds is worth no line.
+    const level = QUIET.test(path) ? 'debug' : 'info';
     res.on('close', () => {
-      log.info({
+      log[level]({
         request: id, method: req.method, path, status: res.statusCode,
         ms: Math.round(clock.now() - began), address: req.ip, finished: res.writableFinished,
       }, 'Request');
