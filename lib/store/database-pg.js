@@ -7,7 +7,7 @@ const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { requirePeer } = require('../base/peer');
 const { Listener } = require('./database-listener');
-const { IDLE_MS, SqlClient, prefixOf, runTransaction, toStatement } = require('./sql-client');
+const { IDLE_MS, SqlClient, healthOf, prefixOf, runTransaction, toStatement } = require('./sql-client');
 const { quote, readerOf } = require('./sql-text');
 const { StoreError, breaksConnection, storeError } = require('./store-errors');
 
@@ -104,16 +104,7 @@ class PgDatabase {
     return this.#listener.listen(channel, onPayload, onReconnect);
   }
 
-  async health () {
-    const began = performance.now();
-    const answer = { ok: true, engine: this.engine };
-    try {
-      await this.query('SELECT 1');
-    } catch (error) {
-      Object.assign(answer, { ok: false, error: error.message });
-    }
-    return { ...answer, latencyMs: performance.now() - began };
-  }
+  async health () { return healthOf(this); }
 
   async close () {
     this.#closing ??= this.#close();

@@ -11,7 +11,7 @@ const { guarded } = require('../base/warn');
 const { lockDirectory } = require('./pglite-lock');
 const { PgliteThread } = require('./pglite-thread');
 const { Upkeep } = require('./pglite-upkeep');
-const { SqlClient, prefixOf, runTransaction, toStatement } = require('./sql-client');
+const { SqlClient, healthOf, prefixOf, runTransaction, toStatement } = require('./sql-client');
 const { quote } = require('./sql-text');
 const { StoreError, storeError } = require('./store-errors');
 const { Turns } = require('./turns');
@@ -74,16 +74,7 @@ class PgliteDatabase {
     };
   }
 
-  async health () {
-    const began = performance.now();
-    const answer = { ok: true, engine: this.engine };
-    try {
-      await this.query('SELECT 1');
-    } catch (error) {
-      Object.assign(answer, { ok: false, error: error.message });
-    }
-    return { ...answer, latencyMs: performance.now() - began };
-  }
+  async health () { return healthOf(this); }
 
   async close () {
     this.#closing ??= this.#close();
