@@ -5,6 +5,8 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
+const { chromium } = require('playwright-core');
+
 const { Demo } = require('../../lib/cli/demo-scenario');
 const { sumsOf } = require('../../lib/cli/demo-sums');
 const { until } = require('../support/gateway-helpers');
@@ -125,6 +127,35 @@ test('the shop: a page at once, a queued order, an old list, the switches', asyn
     await demo.close();
   }
 });
+
+test('the shop in a browser: an order that is queued becomes one to pay; on to the dashboard',
+  async () => {
+    const demo = new Demo({ seconds: Infinity, directory: path.join(folder, 'browser') });
+    let browser;
+    try {
+      await demo.open();
+      browser = await chromium.launch({
+        executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage']
+      });
+      const page = await browser.newPage();
+      const faults = [];
+      page.on('pageerror', error => faults.push(error.message));
+      await page.goto(`${demo.url}/`);
+      await page.click('button[aria-label="Break midtrans"]');
+      await page.waitForSelector('button[aria-label="Mend midtrans"]');
+      await page.click('#films button');
+      await page.waitForSelector('#order >> text=was queued');
+      await page.click('button[aria-label="Mend midtrans"]');
+      await page.waitForSelector('#order >> a:has-text("Pay")');
+      await page.waitForFunction('document.getElementById("dashboard").onclick !== null');
+      await page.click('#dashboard');
+      await page.waitForSelector('text=may operate');
+      expect(faults).toEqual([]);
+    } finally {
+      await browser?.close();
+      await demo.close();
+    }
+  });
 
 test('into a pipe: plain lines without escapes, ended by SIGTERM with sums', async () => {
   let ended = false;
