@@ -10,6 +10,7 @@ const logger = new Logger(() => () => {});
 async function open ({ url }) {
   const pool = new Pool({ connectionString: url, max: 24 });
   pool.on('error', () => {});
+  pool.on('connect', client => client.on('error', () => {}));
   const utils = await makeWorkerUtils({ pgPool: pool, logger });
   await utils.migrate();
   return { pool, utils, close: async () => { await utils.release(); await pool.end(); } };
@@ -25,19 +26,22 @@ const isEmpty = async pool =>
     .left === false;
 
 async function drain ({ pool }, { count, batchSize = 500, concurrency = 10 }) {
-  let sent = 0;
+  const seen = { count: 0 };
   const worker = batchSize === 1 ? {} : {
     localQueue: { size: batchSize }, completeJobBatchDelay: 0, failJobBatchDelay: 0,
   };
   const began = performance.now();
   const runner = await run({
     pgPool: pool, concurrency, noHandleSignals: true, logger,
-    taskList: { job: async () => { sent++; } }, preset: { worker },
+    taskList: { job: async () => { seen.count++; } }, preset: { worker },
   });
-  while (sent < count || !await isEmpty(pool)) await new Promise(go => { setTimeout(go, 5); });
+  for (;;) {
+    if (seen.count >= count && await isEmpty(pool)) break;
+    await new Promise(go => { setTimeout(go, 5); });
+  }
   const ms = performance.now() - began;
   await runner.stop();
-  if (sent !== count) throw new Error(`Ran ${sent} of ${count}`);
+  if (seen.count !== count) throw new Error(`Ran ${seen.count} of ${count}`);
   return ms;
 }
 

@@ -24,10 +24,12 @@ async function fill ({ outbox }, count) {
 }
 
 /** Sends all that waits, and tells after how many ms each of them was settled. */
-async function drain ({ outbox }, { count, batchSize = 500, concurrency = 10, onSend }) {
+async function drain ({ outbox }, {
+  count, batchSize = 500, concurrency = 10, unsettled = batchSize > 1 ? 500 : 0,
+}) {
   const worker = outbox.createWorker({
-    channels: { [CHANNEL]: { send: onSend ?? (async () => {}), concurrency } },
-    concurrency, batchSize,
+    channels: { [CHANNEL]: { send: async () => {}, concurrency } },
+    concurrency, batchSize, unsettled,
   });
   let fault;
   worker.on('warning', error => { fault = error; });

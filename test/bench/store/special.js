@@ -1,0 +1,133 @@
+'use strict';
+
+// What is measured of sekering alone.
+
+const { fork } = require('node:child_process');
+const { once } = require('node:events');
+const path = require('node:path');
+
+const { Client } = require('pg');
+
+const { outboxSql } = require('../../../lib/store/outbox-sql');
+const ours = require('./ours');
+
+const TABLE = 'sekering.notification_outbox';
+const FLOOR = [-200, '-infinity'];
+const HISTORY = 1_000_000;
+
+const median = values => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+
+const connect = async ({ url }) => {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  return client;
+};
+
+async function opened (place, work) {
+  const handle = await ours.open(place);
+  try {
+    return await work(handle);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** ms that a claim of 50 takes, the median of 100. */
+async function claimMs ({ database }) {
+  const sql = outboxSql(database.schema);
+  const times = [];
+  for (let i = 0; i < 100; i++) {
+    const began = performance.now();
+    await database.query(
+      sql.claim(ours.CHANNEL, 'bench', i, 60_000, 50, ...FLOOR, 10, 25, ''));
+    times.push(performance.now() - began);
+  }
+  return median(times);
+}
+
+/** How many times as long a claim takes beside a million rows of history. */
+async function growth (place, { status }) {
+  return opened(place, async handle => {
+    const { database } = handle;
+    await ours.fill(handle, 5000);
+    await database.query(`ANALYZE ${TABLE}`);
+    const before = await claimMs(handle);
+    for (let i = 0; i < HISTORY; i += 50_000) {
+      await database.query(`INSERT INTO ${TABLE} (channel, recipient, body_data, status,
+          sent_at, died_at, dead_kind)
+        SELECT 'JOB', 'old' || i, '{"n": 1}', $1, now(), now(), 'E'
+        FROM generate_series(1, 50000) AS i`, [status]);
+    }
+    await database.query(`ANALYZE ${TABLE}`);
+    await ours.fill(handle, 5000);
+    return await claimMs(handle) / before;
+  });
+}
+
+/** ms from the commit of an enqueue to the call of the sender, by another connection's worker. */
+async function wake (place, { share }) {
+  return opened(place, async handle => opened(place, async ({ outbox }) => {
+    let heard;
+    const worker = outbox.createWorker({
+      channels: { [ours.CHANNEL]: async () => heard(performance.now()) }, pollInterval: 60_000,
+    });
+    await worker.start();
+    const client = await connect(place);
+    const times = [];
+    for (let i = 0; i < 200; i++) {
+      await new Promise(resolve => { setTimeout(resolve, 20); });
+      const began = new Promise(resolve => { heard = resolve; });
+      await client.query('BEGIN');
+      await handle.outbox.enqueue({ channel: ours.CHANNEL, recipient: 'x' }, { client });
+      await client.query('COMMIT');
+      const committed = performance.now();
+      times.push(await began - committed);
+    }
+    await worker.stop();
+    await client.end();
+    times.sort((a, b) => a - b);
+    return times[Math.floor(times.length * share)];
+  }));
+}
+
+/** Messages per second of four processes; throws where one was sent twice. */
+async function four (place, { count }) {
+  return opened(place, async handle => {
+    await ours.fill(handle, count);
+    const children = Array.from({ length: 4 }, () => fork(path.join(__dirname, 'sender.js'),
+      [JSON.stringify({ place })], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }));
+    await Promise.all(children.map(child => once(child, 'message')));
+    const began = performance.now();
+    for (const child of children) child.send('go');
+    const left = `SELECT count(*)::int AS count FROM ${TABLE} WHERE status <> 'SENT'`;
+    while ((await handle.database.query(left)).rows[0].count > 0) {
+      await new Promise(resolve => { setTimeout(resolve, 20); });
+    }
+    const ms = performance.now() - began;
+    const ids = await Promise.all(children.map(async child => {
+      const answer = once(child, 'message');
+      child.send('end');
+      return (await answer)[0];
+    }));
+    const all = ids.flat();
+    if (all.length !== count || new Set(all).size !== count) throw new Error('Sent twice, or lost');
+    return count / ms * 1000;
+  });
+}
+
+/** The rate while somebody elsewhere holds a snapshot from before, as a share of the rate else. */
+async function pinned (place, { count }) {
+  return opened(place, async handle => {
+    await ours.fill(handle, count);
+    const free = await ours.drain(handle, { count });
+    const client = await connect(place);
+    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+    await client.query(`SELECT count(*) FROM ${TABLE}`);
+    await ours.fill(handle, count);
+    const held = await ours.drain(handle, { count });
+    await client.end();
+    return free / held;
+  });
+}
+
+module.exports = { growth, wake, four, pinned };
