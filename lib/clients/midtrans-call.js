@@ -72,7 +72,7 @@ class MidtransCall {
       failure = error;
     }
     const own = Object.assign(Object.create(plan), {
-      signal, onRetry: (...args) => this.#tellRetry(plan, ...args),
+      signal, withDelay: true, onRetry: (...args) => this.#tellRetry(plan, ...args),
     });
     const run = new RetryRun((bail, attempt) => this.#attempt(attempt, signal), own);
     run.watch();
@@ -83,7 +83,7 @@ class MidtransCall {
   #tellRetry ({ onRetry, options }, error, attempt, delay) {
     const { operation, orderId } = this.#request;
     this.#transport.onRetry({ operation, orderId, attempt, error, delay });
-    return onRetry?.call(options, error, attempt, delay);
+    return onRetry?.call(options, error, attempt);
   }
 
   async #attempt (attempt, signal) {

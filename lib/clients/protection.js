@@ -6,7 +6,7 @@ const { invalidOption } = require('../base/errors');
 const { bag } = require('../base/options');
 const CircuitBreaker = require('../primitives/breaker');
 const { retryPresets } = require('../primitives/presets');
-const { RetryPlan } = require('../primitives/retry-plan');
+const { RetryPlan, WITH_DELAY } = require('../primitives/retry-plan');
 
 // One failure alone is no outage, and a message that failed once is to be tried again.
 const VOLUME_MIN = 5;
@@ -15,9 +15,11 @@ const call = fn => fn();
 
 /** Options of retry(), over retryPresets.email; false or null for one attempt only. */
 function readRetry (given) {
-  if (given === false || given === null) return { ...retryPresets.email, retries: 0 };
+  if (given === false || given === null) {
+    return { ...retryPresets.email, retries: 0, [WITH_DELAY]: true };
+  }
   if (Array.isArray(given)) throw invalidOption('retry', 'an object or false', given);
-  const options = { ...retryPresets.email, ...bag('retry', given) };
+  const options = { ...retryPresets.email, ...bag('retry', given), [WITH_DELAY]: true };
   new RetryPlan(options); // Checks them.
   return options;
 }

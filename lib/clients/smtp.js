@@ -182,7 +182,7 @@ class SmtpClient extends Emitter {
         (shouldRetry ? shouldRetry(error, attempt) : true),
       onRetry: (error, attempt, delay) => {
         this.emit('retry', { messageId: letter.messageId, attempt, error, delay });
-        return onRetry?.(error, attempt, delay);
+        return onRetry?.(error, attempt);
       },
     };
   }

@@ -182,7 +182,7 @@ class WhatsAppChannel extends Emitter {
           (shouldRetry ? shouldRetry(error, i) : true),
         onRetry: (error, i, delay) => {
           this.emit('retry', { reference, recipient, attempt: i, error, delay });
-          return onRetry?.(error, i, delay);
+          return onRetry?.(error, i);
         },
       });
       return { answer, delivery };

@@ -271,7 +271,7 @@ class SessionPool extends Emitter {
       onRetry: (error, i, delay) => {
         this.#retries += 1;
         this.emit('retry', session.id, { attempt: i, error, delay });
-        return onRetry?.(error, i, delay);
+        return onRetry?.(error, i);
       },
     });
     const done = () => {

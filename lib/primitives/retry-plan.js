@@ -73,12 +73,19 @@ function canWait (options) {
   return maxTimeout === undefined || (options.minTimeout ?? 1000) <= maxTimeout;
 }
 
+/**
+ * Set among the options, has onRetry told of the delay, too. async-retry tells it of the error and
+ * the attempt only, and some functions mind what else they get.
+ */
+const WITH_DELAY = Symbol('with delay');
+
 class RetryPlan {
   /** @param {object|number[]} options as the user gave them */
   constructor (options) {
     if (typeof options !== 'object') throw invalidOption('options', 'an object', options);
     this.options = options;
     this.onRetry = optional('onRetry', options.onRetry);
+    this.withDelay = options[WITH_DELAY] === true;
     this.shouldRetry = optional('shouldRetry', options.shouldRetry);
     this.maxRetryTime = amount('maxRetryTime', options.maxRetryTime || Infinity, 0, MILLISECONDS);
     this.maxRetryAfter = amount('maxRetryAfter', options.maxRetryAfter, RETRY_AFTER_MS_MAX,
@@ -106,4 +113,4 @@ class RetryPlan {
   }
 }
 
-module.exports = { RetryPlan, canWait };
+module.exports = { RetryPlan, WITH_DELAY, canWait };

@@ -208,9 +208,11 @@ class RetryRun {
   }
 
   notify (error, delay) {
-    const { onRetry, options } = this.plan;
+    const { onRetry, options, withDelay } = this.plan;
     if (onRetry === undefined) return;
-    const result = onRetry.call(options, error, this.attempt, delay);
+    const result = withDelay
+      ? onRetry.call(options, error, this.attempt, delay)
+      : onRetry.call(options, error, this.attempt);
     if (typeof result?.then === 'function') {
       Promise.resolve(result).catch(thrown => this.finish(thrown));
     }

@@ -41,9 +41,8 @@ declare namespace retry {
 
   /** `randomize` is true unless `strategy` or `jitter` is given. `E` is the type of the errors. */
   export interface RetryOptions<E = any> extends WrapOptions {
-    /** Told of each failure that another attempt follows, in `delay` ms; if it throws, that ends
-     * the call. */
-    onRetry?: ((error: E, attempt: number, delay: number) => unknown) | null | false | undefined;
+    /** Told of each failure that another attempt follows; if it throws, that ends the call. */
+    onRetry?: ((error: E, attempt: number) => unknown) | null | false | undefined;
     /** False ends the call with this error. Default: every error is worth a retry. */
     shouldRetry?: ((error: E, attempt: number) => boolean | PromiseLike<boolean>)
       | null | false | undefined;

@@ -7,7 +7,9 @@ const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { requirePeer } = require('../base/peer');
 const { Listener } = require('./database-listener');
-const { IDLE_MS, SqlClient, healthOf, prefixOf, runTransaction, toStatement } = require('./sql-client');
+const {
+  IDLE_MS, SqlClient, healthOf, prefixOf, runTransaction, toStatement,
+} = require('./sql-client');
 const { quote, readerOf } = require('./sql-text');
 const { StoreError, breaksConnection, storeError } = require('./store-errors');
 
