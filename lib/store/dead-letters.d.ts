@@ -25,7 +25,10 @@ export type RecoveryStrategy = (letter: DeadLetter) =>
  * recover 'processed'({ durationMs, ... }) with what these resolve with.
  */
 export interface DeadLetters extends EventEmitter {
-  /** A message that cannot be sent, or one that is waiting, by its id. */
+  /**
+   * A message that cannot be sent, or one that is waiting, by its id. Its kind is
+   * ERR_OUTBOX_GIVEN_UP unless `kind` says otherwise.
+   */
   add (message: OutboxMessage | string, reason: string, options?: {
     kind?: string | undefined; client?: SqlClient | undefined;
   }): Promise<DeadLetter>;
@@ -37,7 +40,10 @@ export interface DeadLetters extends EventEmitter {
   count (filter?: DeadLetterFilter): Promise<number>;
   /** By channel and kind. */
   summary (): Promise<Array<{ channel: string; kind: string; count: number }>>;
-  /** Gives it all its attempts again, at once. Whether it was there. */
+  /**
+   * Gives it all its attempts again, at once. False if it was not there, or a message with its
+   * dedupeKey waits already.
+   */
   retry (id: string): Promise<boolean>;
   /** `rate`: messages per second, spread over the future. */
   retryMany (filter?: DeadLetterFilter & {

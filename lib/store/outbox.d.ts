@@ -8,18 +8,22 @@ export type MessageStatus = 'PENDING' | 'SENDING' | 'RETRYING' | 'SENT' | 'DLQ' 
 export interface OutboxMessage {
   /** EMAIL, WHATSAPP, or one that was registered. */
   channel: string;
-  /** Who gets it: an address, a number, an order id. 1 to 512 characters. */
+  /** Who gets it: an address, a number, an order id. 1 to 512 characters on one line. */
   recipient: string;
+  /** At most 1000 characters on one line. */
   subject?: string | undefined;
   /** The text itself. At most 256 KiB. */
   body?: string | undefined;
-  /** Or a text with {{name}} in it, filled from `data` when it is sent. */
+  /** Or a text with {{name}} in it, filled from `data` when it is sent; not escaped. */
   template?: string | undefined;
   /** JSON, at most 256 KiB: values of the template, or whatever the channel's sender needs. */
   data?: unknown;
   /** No second message with this key while the first one is not final. At most 255 characters. */
   dedupeKey?: string | undefined;
-  /** Messages with the same key are sent one after the other, in the order of their enqueueing. */
+  /**
+   * Messages of a channel with the same key are sent one after the other, in the order of their
+   * ids, whatever their priority. At most 255 characters.
+   */
   orderKey?: string | undefined;
   /** -100 to 100, default 0; higher ones first. */
   priority?: number | undefined;
@@ -87,7 +91,10 @@ export interface ChannelDefinition {
 
 export interface ChannelWorker {
   send: Sender;
-  /** While it is open the channel waits, and no attempt is counted. */
+  /**
+   * While it is open the channel waits, and no attempt is counted; half-open it sends one message
+   * at a time. It is only watched: `send` fires it.
+   */
   breaker?: CircuitBreaker<any, any> | undefined;
   /** Messages in flight, 1 to 1000, default 5. */
   concurrency?: number | undefined;
@@ -101,7 +108,16 @@ export interface WorkerOptions {
   channels: Record<string, Sender | ChannelWorker>;
   /** Messages in flight of all channels, 1 to 10000, default 20. */
   concurrency?: number | undefined;
-  /** Messages claimed at once, 1 to 1000, default 50. */
+  /**
+   * Messages that were sent and whose outcome is not written yet, beside those in flight, 0 to
+   * 10000, default 0. More is faster where sending takes no time, and repeated when the worker is
+   * killed.
+   */
+  unsettled?: number | undefined;
+  /**
+   * Messages claimed at once at most, 1 to 1000, default 500. A worker claims what it has places
+   * for, and what it will send in 100 ms.
+   */
   batchSize?: number | undefined;
   /** ms after which a dead worker's messages return, 1000 to 3600000, default 30000. */
   leaseMs?: number | undefined;
@@ -110,7 +126,7 @@ export interface WorkerOptions {
 }
 
 /**
- * Events: 'sent'(message), 'retry'(message, error, delayMs), 'dead'(message, error),
+ * Events: 'sent'(message), 'retry'(message, error, delayMs), 'dead'(letter, error?),
  * 'paused'(channel), 'resumed'(channel), 'idle'(), 'fenced'(message), 'warning'(error).
  */
 export interface OutboxWorker extends EventEmitter {
@@ -136,7 +152,11 @@ export interface OutboxStats {
 }
 
 export interface Outbox {
-  /** Durable when its promise fulfils; with `client` when that transaction commits. */
+  /**
+   * Durable when its promise fulfils; with `client` when that transaction commits. Of an array all
+   * are taken in or none; at most 10000. Rejects with ERR_OUTBOX_CHANNEL, ERR_OUTBOX_MESSAGE,
+   * ERR_OUTBOX_TOO_LARGE, or what the database says.
+   */
   enqueue (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
   enqueue (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
   registerChannel (name: string, definition?: ChannelDefinition): void;
