@@ -29,7 +29,7 @@ const toMove = ({ order, change }) => ({
   order_id: order.orderId, version: order.version, state: change.to, source: change.by,
   reason: holdable(change.reason), transaction_id: holdable(change.transactionId),
   refunded_minor: change.refundedMinor === undefined ? null : String(change.refundedMinor),
-  token: holdable(change.token), redirect_url: holdable(change.redirectUrl),
+  token: holdable(change.token), redirect_url: holdable(change.redirectUrl), unask: change.unask,
 });
 
 /** A row as the rest of the code has it. What only that needs is hidden from users. */
@@ -120,6 +120,13 @@ class Ledger {
     return rows.length === 0 ? undefined : toOrder(rows[0]);
   }
 
+  /** Those of `orderIds`, by their ids. */
+  async findOrders (client, orderIds) {
+    const { rows } = await prepared(client, 'find_all',
+      `SELECT ${ORDER_COLUMNS} FROM ${this.orders} WHERE order_id = ANY ($1::text[])`, [orderIds]);
+    return new Map(rows.map(row => [row.order_id, toOrder(row)]));
+  }
+
   /**
    * Moves orders to other states, and notes it.
    * @param {object} client a transaction that has locked them; without one others may move them
@@ -131,7 +138,7 @@ class Ledger {
     const { rows } = await prepared(client, 'move', `WITH given AS (
         SELECT * FROM json_to_recordset($1) AS given (order_id text, version integer, state text,
           source text, reason text, transaction_id text, refunded_minor bigint, token text,
-          redirect_url text)),
+          redirect_url text, unask boolean)),
       free AS MATERIALIZED (
         SELECT found.order_id FROM given, LATERAL (SELECT order_id FROM ${this.orders}
           WHERE order_id = given.order_id AND version = given.version
@@ -141,7 +148,8 @@ class Ledger {
         checked_at = NULL, transaction_id = coalesce(g.transaction_id, o.transaction_id),
         refunded_minor = coalesce(g.refunded_minor, o.refunded_minor),
         token = coalesce(g.token, o.token), redirect_url = coalesce(g.redirect_url, o.redirect_url),
-        asked_at = CASE WHEN g.token IS NULL THEN o.asked_at ELSE clock_timestamp() END,
+        asked_at = CASE WHEN g.unask THEN NULL WHEN g.token IS NULL THEN o.asked_at
+          ELSE clock_timestamp() END,
         history = CASE WHEN jsonb_array_length(o.history) < ${HISTORY_MAX} THEN o.history
           ELSE o.history - 0 END || ${entry('o.state', 'g.state', 'g.source', 'g.reason')}
       FROM given g

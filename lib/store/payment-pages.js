@@ -10,7 +10,7 @@ const { pageId } = require('./payment-ledger');
 // Orders for which a page may still be asked for.
 const UNMADE = ['queued', 'unknown'];
 
-// Orders whose pages were made while a statement was under way share the next one, up to this.
+// Orders that come to be moved while a statement is under way share the next one, up to this.
 const GROUP = { count: 100, writers: 1 };
 
 const PAGES_MAX = 9;
@@ -28,7 +28,7 @@ class Pages {
   #midtrans;
   #news;
   #emit;
-  #openings;
+  #moves;
 
   /** @param {object} parts { database, ledger, book, midtrans, news, emit } */
   constructor ({ database, ledger, book, midtrans, news, emit }) {
@@ -38,7 +38,7 @@ class Pages {
     this.#midtrans = midtrans;
     this.#news = news;
     this.#emit = emit;
-    this.#openings = new Batcher(moves => book.moveAll(database, moves), GROUP);
+    this.#moves = new Batcher(moves => book.moveAll(database, moves), GROUP);
   }
 
   /** Makes the page of an order that was left to the worker. */
@@ -90,9 +90,8 @@ class Pages {
       return this.#landed(order, error);
     }
     const isSure = !error?.ambiguous && !resume;
-    if (isSure) await this.#ledger.unask(this.#database, orderId);
     const to = stateAfter(error, isSure);
-    await this.move(orderId, { to, by: 'midtrans', reason: String(error) });
+    await this.#setBack(order, { to, by: 'midtrans', reason: String(error), unask: isSure });
     if (error?.code === 'ERR_MIDTRANS_REFUSED') throw error;
     // The page is there, but nobody has its token, nor will: it can only be replaced.
     const next = page + 1;
@@ -112,15 +111,34 @@ class Pages {
   async #opened (order, { token, redirect_url: redirectUrl }) {
     const { orderId } = order;
     const change = { to: 'created', by: 'midtrans', token, redirectUrl };
-    if (this.#book.hooksOf('created').length === 0) {
-      const moved = await this.#openings.add({ order, change });
-      if (moved !== undefined) return this.#tell(moved);
-    }
+    const moved = await this.#moveAlong(order, change);
+    if (moved !== undefined) return moved;
     return this.#change(orderId, async (client, locked) => {
       if (isUnmade(locked)) return this.#book.move(client, locked, change);
       await this.#ledger.setPage(client, orderId, { token, redirectUrl });
       return undefined;
     });
+  }
+
+  /** A page could not be made. */
+  async #setBack (order, change) {
+    const { orderId } = order;
+    const isMoved = change.to !== order.state &&
+      await this.#moveAlong(order, change) !== undefined;
+    if (isMoved) return;
+    if (change.unask) await this.#ledger.unask(this.#database, orderId);
+    if (change.to !== order.state) await this.move(orderId, change);
+  }
+
+  /**
+   * Moves an order together with others.
+   * @returns {Promise<object|undefined>} the order; undefined if somebody else is at it, or hooks
+   *   are to hear of it
+   */
+  async #moveAlong (order, change) {
+    if (this.#book.hooksOf(change.to).length > 0) return undefined;
+    const moved = await this.#moves.add({ order, change });
+    return moved && this.#tell(moved);
   }
 
   /** Moves an order that has no page yet. Whoever was faster, with better news, is right. */

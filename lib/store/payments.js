@@ -40,6 +40,7 @@ class Payments extends Emitter {
   #review;
   #newcomers;
   #leavers;
+  #leftovers;
 
   constructor ({ database, outbox, options }) {
     super();
@@ -59,6 +60,7 @@ class Payments extends Emitter {
     this.#review = new Review(parts);
     this.#newcomers = new Batcher(orders => ledger.insertOrders(database, orders), GROUP);
     this.#leavers = new Batcher(orders => this.#insertAndLeave(orders), GROUP);
+    this.#leftovers = new Batcher(orderIds => this.#leave(orderIds), GROUP);
   }
 
   async createOrder (order, options) {
@@ -90,8 +92,7 @@ class Payments extends Emitter {
         await this.#pages.move(orderId, { to: 'failed', by: 'open', reason: String(error) });
         throw error;
       }
-      await this.#database.transaction(client => this.#book.leave(client, [orderId]));
-      return { order: await this.get(orderId), queued: true, error };
+      return { order: await this.#leftovers.add(orderId), queued: true, error };
     }
   }
 
@@ -168,6 +169,15 @@ class Payments extends Emitter {
     if (leave) await this.#book.leave(client, [orderId]);
     const order = made ?? await this.#ledger.findOrder(client, orderId);
     return { order, isNew: made !== undefined, transition };
+  }
+
+  async #leave (orderIds) {
+    const ids = [...new Set(orderIds)].sort();
+    const orders = await this.#database.transaction(async client => {
+      await this.#book.leave(client, ids);
+      return this.#ledger.findOrders(client, ids);
+    });
+    return orderIds.map(orderId => orders.get(orderId));
   }
 
   async #insertAndLeave (given) {
