@@ -108,7 +108,6 @@ describeEngines('a gateway', ({ place }) => {
       const answers = [];
       for (const id of ids) answers.push(await post(order(id)));
       expect(answers.map(({ status }) => status)).toEqual(ids.map(() => 202));
-      expect(answers.at(-1).body.error).toBe('EOPENBREAKER');
       // The first failures open it; after that nobody asks Midtrans but a probe now and then.
       expect(answers.filter(({ body }) => body.error === 'EOPENBREAKER').length)
         .toBeGreaterThan(10);

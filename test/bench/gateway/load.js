@@ -1,7 +1,7 @@
 'use strict';
 
-// Orders over HTTP, in a process of its own: as fast as they are answered, or at a fixed rate, where
-// the time of an answer counts from when its request was due.
+// Orders over HTTP, in a process of its own: as fast as they are answered, or at a fixed rate,
+// where the time of an answer counts from when its request was due.
 
 const { Pool } = require('undici');
 
@@ -26,7 +26,7 @@ const orderOf = id => ({
   customer_details: { first_name: 'Budi', email: 'budi@example.com', phone: '+6281234567890' },
 });
 
-/** What came of a run: `times` in ms, `answers` as [order, status] in the order of the requests. */
+/** What came of the requests, in their order: `times` in ms, `answers` as [id, status, error]. */
 class Run {
   times = [];
   answers = [];
@@ -46,8 +46,8 @@ class Run {
       const { statusCode, body } = await this.#pool.request({
         path: '/orders', method: 'POST', headers: HEADERS, body: JSON.stringify(orderOf(id)),
       });
-      const { state } = await body.json();
-      this.answers[n] = [id, statusCode, state];
+      const { error } = await body.json();
+      this.answers[n] = [id, statusCode, error];
     } catch (error) {
       this.answers[n] = [id, error.code ?? error.name];
     }

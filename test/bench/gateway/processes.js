@@ -1,7 +1,6 @@
 'use strict';
 
-// Processes that are asked by message: `start(file)` gives a function, and `serve(commands)` answers
-// what it asks.
+// Processes that are asked by message: `start(file)` gives `ask`, and `serve(commands)` answers it.
 
 const { fork } = require('node:child_process');
 const path = require('node:path');

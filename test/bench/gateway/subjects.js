@@ -1,7 +1,7 @@
 'use strict';
 
-// The services that are compared. All give the same answer to POST /orders: `gateway` is sekering's,
-// `shop` is what a careful shop would write without it, `bare` is that without a database.
+// The services that are compared. All give the same answer to POST /orders: `gateway` is
+// sekering's, `shop` is what one would write without it, `bare` is that without a database.
 
 const { createHash, randomUUID, timingSafeEqual } = require('node:crypto');
 const { once } = require('node:events');
@@ -72,7 +72,7 @@ function asker (midtrans) {
   };
 }
 
-/** Orders are kept with their pages, as in most shops: by one statement once Midtrans has answered. */
+/** Orders are kept as in most shops: by one statement, once Midtrans has answered. */
 async function keeper (database) {
   const { Pool } = require('pg');
   const pool = new Pool({ connectionString: database, max: 10 });

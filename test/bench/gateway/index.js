@@ -1,0 +1,72 @@
+#!/usr/bin/env node
+'use strict';
+
+// Load: `npm run bench:gateway`. Orders over HTTP through two workers, beside the same service
+// without sekering, and while Midtrans is away.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { parseArgs } = require('node:util');
+
+const { openFleet } = require('./fleet');
+const { markdownOf } = require('./report');
+const { outage, sideBySide } = require('./runs');
+
+const RESULTS = path.join(__dirname, '..', 'GATEWAY-RESULTS.md');
+
+const USAGE = `Usage: npm run bench:gateway -- [options]
+
+  --rounds N     slices of each service, default 12
+  --rate N       orders a second while Midtrans is away, default 100
+  --write        write test/bench/GATEWAY-RESULTS.md
+  --help         print this
+`;
+
+const OPTIONS = {
+  rounds: { type: 'string', default: '12' },
+  rate: { type: 'string', default: '100' },
+  write: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+};
+
+// How long each fault lasts, ms: a hanging Midtrans is only noticed when the first ones give up.
+const OUTAGES = { error: 10_000, reset: 10_000, hang: 20_000 };
+
+// Looks again soon, so that the bench ends.
+const BREAKER = { resetTimeout: 5000 };
+
+async function measure ({ rounds, rate }) {
+  const fleet = await openFleet();
+  try {
+    const services = [];
+    for (const name of ['gateway', 'shop', 'bare']) {
+      services.push(await fleet.service(name, { breaker: BREAKER }));
+    }
+    const [gateway] = services;
+    const load = await sideBySide(fleet, services, { rounds, sliceMs: 1500, warmMs: 4000 });
+    const outages = [];
+    for (const [fault, ms] of Object.entries(OUTAGES)) {
+      outages.push(await outage(fleet, gateway, { fault, perSecond: rate, ms }));
+    }
+    return { load, outages, rounds, rate };
+  } finally {
+    await fleet.close();
+  }
+}
+
+async function main (args) {
+  const { values } = parseArgs({ args, options: OPTIONS });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const text = markdownOf(
+    await measure({ rounds: Number(values.rounds), rate: Number(values.rate) }));
+  process.stdout.write(text);
+  if (values.write) fs.writeFileSync(RESULTS, text);
+}
+
+main(process.argv.slice(2)).catch(error => {
+  process.stderr.write(`${error.stack}\n`);
+  process.exitCode = 1;
+});

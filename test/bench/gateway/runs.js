@@ -1,0 +1,129 @@
+'use strict';
+
+// What is measured: services side by side, and one service while Midtrans is away.
+
+const { summary } = require('../measure');
+
+const CONCURRENCY = 32;
+const SETTLE_MS = 120_000;
+const LOOK_MS = 250;
+
+let runs = 0;
+
+/** No two runs make the same orders. */
+function prefix () {
+  runs += 1;
+  return `load-${process.pid}-${runs}`;
+}
+
+const pause = ms => new Promise(resolve => { setTimeout(resolve, ms); });
+
+function quantile (values, q) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
+}
+
+/** How many requests were answered with what. */
+function countOf (answers) {
+  const counts = {};
+  for (const [, status] of answers) counts[status] = (counts[status] ?? 0) + 1;
+  return counts;
+}
+
+/** As fast as one service answers, for a while. */
+async function slice (fleet, service, ms) {
+  const before = { service: await service.ask('usage'), database: fleet.databaseUsage() };
+  const { answers, times, ms: took } = await fleet.load.ask('closed', {
+    url: service.url, prefix: prefix(), concurrency: CONCURRENCY, ms,
+  });
+  const after = { service: await service.ask('usage'), database: fleet.databaseUsage() };
+  const faults = answers.filter(([, status]) => status !== 201);
+  if (faults.length > 0) throw new Error(`${service.name} answered ${faults[0].slice(1)}`);
+  return {
+    rate: answers.length * 1000 / took, p50: quantile(times, 0.5), p99: quantile(times, 0.99),
+    cpuUs: (after.service - before.service) / answers.length,
+    databaseUs: (after.database - before.database) / answers.length,
+  };
+}
+
+/**
+ * Short slices of all services in turn, so that whatever else the machine does strikes all alike.
+ * @returns {Promise<{ rows: object[], ratios: Record<string, object> }>} the medians of each
+ *   service; of the first one's rate to those of the others in the same round
+ */
+async function sideBySide (fleet, services, { rounds, sliceMs, warmMs }) {
+  const figures = services.map(() => []);
+  for (const service of services) await slice(fleet, service, warmMs);
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < services.length; i++) {
+      const which = (i + round) % services.length;
+      figures[which].push(await slice(fleet, services[which], sliceMs));
+    }
+  }
+  const rows = services.map(({ name }, i) => {
+    const median = key => summary(figures[i].map(figure => figure[key])).value;
+    return Object.fromEntries([['name', name], ...Object.keys(figures[i][0])
+      .map(key => [key, median(key)])]);
+  });
+  const ratios = Object.fromEntries(services.slice(1).map(({ name }, i) => [name,
+    summary(figures[0].map(({ rate }, round) => rate / figures[i + 1][round].rate))]));
+  return { rows, ratios };
+}
+
+/** Orders that were taken in and have no page yet, once all should have one, or time is up. */
+async function settled (fleet, service) {
+  for (const began = performance.now(); ; await pause(LOOK_MS)) {
+    const orders = await fleet.orders(service);
+    const open = orders.filter(([, state]) => state !== 'created').length;
+    if (open === 0 || performance.now() - began > SETTLE_MS) {
+      return { orders, open, ms: performance.now() - began };
+    }
+  }
+}
+
+/**
+ * Whether every order that was taken in is there with its page, and each was made once.
+ * @param {string[]} ids of the orders whose requests were answered with 201 or 202
+ */
+async function sumsOf (fleet, service, ids) {
+  const { orders, open, ms } = await settled(fleet, service);
+  const kept = new Map(orders.map(([id, , token]) => [id, token]));
+  const pages = new Map(await fleet.fake.ask('pages'));
+  return {
+    accepted: ids.length, open, settledMs: ms,
+    lost: ids.filter(id => !kept.has(id)).length,
+    unmade: ids.filter(id => !pages.has(id)).length,
+    others: ids.filter(id => pages.has(id) && pages.get(id) !== kept.get(id)).length,
+    // A second page of an order has an id of its own.
+    twice: [...pages.keys()].filter(id => !kept.has(id)).length,
+  };
+}
+
+/** Whether nothing was lost, and nothing made twice. */
+const isRight = ({ open, lost, unmade, others, twice }) =>
+  [open, lost, unmade, others, twice].every(count => count === 0);
+
+/**
+ * Orders at a fixed rate while Midtrans is away, and what has become of them when it is back.
+ * @param {{ fault: string, perSecond: number, ms: number }} options
+ */
+async function outage (fleet, service, { fault, perSecond, ms }) {
+  await fleet.fake.ask('forget');
+  const load = { url: service.url, perSecond };
+  const before = await fleet.load.ask('open', { ...load, prefix: prefix(), ms: 2000 });
+  await fleet.fake.ask('set', fault);
+  const { answers, times } = await fleet.load.ask('open', { ...load, prefix: prefix(), ms });
+  await fleet.fake.ask('set', null);
+  const all = [...before.answers, ...answers];
+  const accepted = all.filter(([, status]) => status === 201 || status === 202);
+  const shut = answers.findIndex(([, , error]) => error === 'EOPENBREAKER');
+  return {
+    fault, counts: countOf(answers), p99: quantile(times, 0.99), max: Math.max(...times),
+    shutMs: shut * 1000 / perSecond, p99Shut: quantile(times.slice(shut), 0.99),
+    p50Shut: quantile(times.slice(shut), 0.5), healthyP99: quantile(before.times, 0.99),
+    refused: all.length - accepted.length,
+    sums: await sumsOf(fleet, service, accepted.map(([id]) => id)),
+  };
+}
+
+module.exports = { countOf, isRight, outage, prefix, sideBySide, sumsOf };
