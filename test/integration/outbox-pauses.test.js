@@ -1,0 +1,233 @@
+'use strict';
+
+// The worker, held up: by a breaker, by a lease that ended, by stopping.
+
+const CircuitBreaker = require('../../lib/primitives/breaker');
+const { useVirtualClock } = require('../../lib/testing');
+const { events, gate, outboxOf, until } = require('../support/outbox-helpers');
+const { describeEngines } = require('../support/postgres');
+
+jest.setTimeout(15_000);
+
+const job = (recipient = 'x', more = {}) => ({ channel: 'JOB', recipient, ...more });
+const failing = more => Object.assign(new Error('no luck'), more);
+
+describeEngines('the worker', ({ place }) => {
+  const it = outboxOf(place);
+  const enqueue = (...args) => it.store.outbox.enqueue(...args);
+  const sql = (...args) => it.store.query(...args);
+
+  describe('a breaker', () => {
+    const untouched = `SELECT count(*)::int AS count FROM sekering.notification_outbox
+      WHERE status = 'PENDING' AND attempt_count = 0 AND lease_token IS NULL`;
+    let clock;
+    beforeEach(() => { clock = useVirtualClock(); });
+    afterEach(() => clock.restore());
+
+    test('that is open pauses its channel and no other; one probe, then the backlog', async () => {
+      let works = false;
+      let calls = 0;
+      const breaker = new CircuitBreaker(async () => {
+        calls++;
+        if (!works) throw failing();
+      }, { resetTimeout: 3_600_000, volumeThreshold: 1, errorThresholdPercentage: 50 });
+      await breaker.fire().catch(() => {});
+      expect(breaker.opened).toBe(true);
+      calls = 0;
+      await enqueue(Array.from({ length: 300 }, () => job()));
+      const worker = await it.worker({
+        JOB: { send: () => breaker.fire(), breaker, concurrency: 10 }, EMAIL: async () => {},
+      }, { pollInterval: 1000 });
+      expect(worker.stats().channels.JOB).toEqual({ inFlight: 0, paused: true });
+      await clock.advance(3_599_000);
+      const sent = events(worker, 'sent');
+      await enqueue({ channel: 'EMAIL', recipient: 'x' });
+      await sent;
+      expect((await sql(untouched)).rows[0].count).toBe(300);
+      expect(calls).toBe(0);
+      works = true;
+      const closed = events(breaker, 'close');
+      const resumed = events(worker, 'resumed');
+      await clock.advance(1000);
+      await closed;
+      expect(calls).toBe(1);
+      expect((await resumed)[0]).toEqual(['JOB']);
+      await until(() => worker.stats().sent === 301);
+      expect(calls).toBe(300);
+    });
+
+    test('that opens while messages wait here gives them back, unspent', async () => {
+      const breaker = new CircuitBreaker(async fails => { if (fails) throw failing(); },
+        { resetTimeout: 60_000, volumeThreshold: 3, errorThresholdPercentage: 50 });
+      const hold = gate();
+      await enqueue(Array.from({ length: 200 }, (_, i) => job(`${i}`)));
+      let calls = 0;
+      const worker = await it.worker({
+        JOB: {
+          breaker, concurrency: 3,
+          send: async () => {
+            calls++;
+            if (calls > 50) await hold.promise;
+            return breaker.fire(calls > 50);
+          },
+        },
+      });
+      await until(() => calls === 53);
+      const paused = events(worker, 'paused');
+      breaker.open();
+      await paused;
+      hold.resolve();
+      await until(async () => !(await it.statuses()).includes('SENDING'));
+      const rows = await it.store.outbox.list({ limit: 1000 });
+      expect(rows.filter(({ status }) => status === 'SENT')).toHaveLength(50);
+      expect(rows.filter(({ status }) => status === 'PENDING')).toHaveLength(150);
+      expect(rows.reduce((sum, { attemptCount }) => sum + attemptCount, 0)).toBe(50);
+      expect((await sql(`SELECT max(crash_count) AS most FROM sekering.notification_outbox
+        WHERE status = 'PENDING'`)).rows[0].most).toBe(0);
+    });
+
+    test('of a client\'s own, and an account that is at fault, rest the channel', async () => {
+      const wrong = [failing({ code: 'EOPENBREAKER' }), failing({ kind: 'pause' }),
+        failing({ kind: 'ours', code: 'EAUTH' })];
+      let calls = 0;
+      await enqueue(Array.from({ length: 50 }, () => job('x', { maxAttempts: 1 })));
+      const worker = await it.worker({
+        JOB: {
+          concurrency: 1, send: async () => { if (calls++ < 3) throw wrong[calls - 1]; },
+        },
+      }, { pollInterval: 60_000 });
+      for (const [count, ms] of [[1, 1000], [2, 2000], [3, 4000]]) {
+        await until(() => worker.stats().channels.JOB.paused && calls === count &&
+          worker.inFlight === 0);
+        await until(async () => (await it.statuses()).every(status => status === 'PENDING'));
+        await clock.advance(ms - 1);
+        expect(calls).toBe(count);
+        await clock.advance(1);
+      }
+      await until(() => worker.stats().sent === 50);
+    });
+  });
+
+  describe('a lease', () => {
+    const lapse = () => sql(`UPDATE sekering.notification_outbox
+      SET lease_until = now() - interval '1 ms' WHERE status = 'SENDING'`);
+
+    test('is extended for as long as the work goes on', async () => {
+      let sends = 0;
+      await enqueue(job());
+      const send = async () => {
+        sends++;
+        await new Promise(resolve => { setTimeout(resolve, 2500); });
+      };
+      const workers = [await it.worker({ JOB: send }, { leaseMs: 1000 }),
+        await it.worker({ JOB: send }, { leaseMs: 1000 })];
+      await Promise.race(workers.map(worker => events(worker, 'sent')));
+      expect(sends).toBe(1);
+    });
+
+    test('that is over belongs to the next one: the first settles nothing', async () => {
+      const holds = [];
+      const send = () => {
+        holds.push(gate());
+        return holds.at(-1).promise;
+      };
+      const { id } = await enqueue(job());
+      const first = await it.worker({ JOB: send }, { leaseMs: 60_000 });
+      await until(() => holds.length === 1);
+      await lapse();
+      const second = await it.worker({ JOB: send }, { leaseMs: 1000 });
+      await until(() => holds.length === 2);
+      const fenced = events(first, 'fenced');
+      holds[0].resolve('first');
+      expect((await fenced)[0][0].id).toBe(id);
+      expect((await it.store.outbox.get(id)).status).toBe('SENDING');
+      const sent = events(second, 'sent');
+      holds[1].resolve('second');
+      await sent;
+      expect(await it.store.outbox.get(id)).toMatchObject({
+        status: 'SENT', providerMessageId: 'second', attemptCount: 1,
+      });
+      expect([first.stats().fenced, second.stats().fenced]).toEqual([1, 0]);
+    });
+
+    test('that ended with its worker: suspects go a few at a time, then alone', async () => {
+      await enqueue(Array.from({ length: 40 }, (_, i) => job(`${i}`)));
+      // As a worker leaves them that was killed with all of them in hand; some for the second time.
+      await sql(`UPDATE sekering.notification_outbox SET status = 'SENDING', lease_owner = 'dead',
+        lease_token = 1, lease_until = now(), crash_count = CASE WHEN id > 30 THEN 2 ELSE 1 END`);
+      const now = { first: 0, again: 0 };
+      let most = 0;
+      let mixed = false;
+      let together = 0;
+      const send = async ({ id }) => {
+        const kind = Number(id) > 30 ? 'again' : 'first';
+        now[kind]++;
+        most = Math.max(most, now.first);
+        together = Math.max(together, now.again);
+        mixed ||= now.first > 0 && now.again > 0;
+        await new Promise(resolve => { setTimeout(resolve, 3); });
+        now[kind]--;
+      };
+      const worker = await it.worker({ JOB: { send, concurrency: 8 } }, { leaseMs: 1000 });
+      await until(() => worker.stats().sent === 40);
+      expect(together).toBe(1);
+      expect(mixed).toBe(false);
+      expect(most).toBeGreaterThan(1);
+      expect(most).toBeLessThanOrEqual(8);
+      const { rows } = await sql(
+        'SELECT max(crash_count) AS most FROM sekering.notification_outbox');
+      expect(rows[0].most).toBe(0);
+    });
+
+    test('that ended so for the fifth time is the last', async () => {
+      await enqueue([job('killer'), job('once')]);
+      await sql(`UPDATE sekering.notification_outbox SET status = 'SENDING', lease_owner = 'dead',
+        lease_token = 1, lease_until = now(),
+        crash_count = CASE recipient WHEN 'once' THEN 1 ELSE 5 END`);
+      const arrival = events(it.store.deadLetters, 'arrival');
+      const worker = await it.worker({ JOB: async () => {} }, { leaseMs: 1000 });
+      expect((await arrival)[0][0]).toMatchObject({
+        recipient: 'killer', kind: 'ERR_OUTBOX_CRASHED', attemptCount: 0,
+        reason: expect.stringContaining('5 times'),
+      });
+      await until(() => worker.stats().sent === 1);
+    });
+  });
+
+  describe('stopping', () => {
+    test('finishes what is in flight, and gives the rest back as it was', async () => {
+      const hold = gate();
+      let begun = 0;
+      await enqueue(Array.from({ length: 30 }, () => job()));
+      const worker = await it.worker({
+        JOB: { concurrency: 2, send: () => (++begun > 20 ? hold.promise : undefined) },
+      });
+      await until(() => begun === 22);
+      const stopped = worker.stop();
+      expect(worker.running).toBe(false);
+      hold.resolve();
+      await stopped;
+      const counts = (await it.store.outbox.stats()).channels.JOB;
+      expect(counts).toMatchObject({ SENT: 22, PENDING: 8, SENDING: 0 });
+      expect(begun).toBe(22);
+      await worker.start();
+      await until(() => worker.stats().sent === 30);
+    });
+
+    test('takes no longer than it may: what is left is aborted and given back', async () => {
+      let aborted;
+      const { id } = await enqueue(job());
+      const worker = await it.worker({
+        JOB: (message, { signal }) => new Promise(() => {
+          signal.addEventListener('abort', () => { aborted = signal.reason.code; });
+        }),
+      });
+      await until(() => worker.inFlight === 1);
+      const began = performance.now();
+      await worker.stop({ timeout: 50 });
+      expect(performance.now() - began).toBeLessThan(5000);
+      expect(aborted).toBe('ESHUTDOWN');
+      expect(await it.store.outbox.get(id)).toMatchObject({ status: 'PENDING', attemptCount: 0 });
+    });
+  });
+});
