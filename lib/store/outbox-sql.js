@@ -244,9 +244,15 @@ const buryUnknown = table => `
   WHERE id = ANY (ARRAY(SELECT id FROM unknown))
   RETURNING ${LETTER_COLUMNS}`;
 
+/** $1 ms. For how long somebody has kept a snapshot that is older, in ms. */
+const oldSnapshot = () => `
+  SELECT (extract(epoch FROM max(now() - xact_start)) * 1000)::float8 AS age FROM pg_stat_activity
+  WHERE datname = current_database() AND backend_xmin IS NOT NULL
+    AND xact_start < now() - $1 * interval '1 ms'`;
+
 const STATEMENTS = {
   enqueue, bury, waitingFor, claim, claimFresh, settleSent, settleUnsent, settledBefore, extend,
-  sweep, buryUnknown,
+  sweep, buryUnknown, oldSnapshot,
 };
 
 /**

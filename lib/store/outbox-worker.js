@@ -11,13 +11,16 @@ const { invalidOption } = require('../base/errors');
 const { bag, func, number } = require('../base/options');
 const { Lane } = require('./outbox-lane');
 const { Settler } = require('./outbox-settler');
+const { StoreError } = require('./store-errors');
 
 const SWEEP_ROWS = 1000;
 const SWEEP_MS_MAX = 5000;
 // A lease is extended when this share of it has passed, and lapsed ones are looked for.
 const LEASE_SHARE = 4;
-const UNKNOWN_EVERY_MS = 60_000;
+const LOOK_EVERY_MS = 60_000;
 const UNKNOWN_AFTER_MS = 3_600_000;
+// While somebody keeps a snapshot, dead entries stay in the indexes, and claims slow down.
+const SNAPSHOT_MS_MAX = 300_000;
 const STOP_MS = 10_000;
 // For senders that heed their signal when time is up.
 const ABORT_MS = 100;
@@ -68,7 +71,7 @@ class OutboxWorker extends Emitter {
   #stopping;
   #wasBusy = false;
   #wasFull = false;
-  #unknownAt = 0;
+  #lookAt = 0;
   #lastBeat = 0;
   #counts = { sent: 0, retried: 0, dead: 0, fenced: 0 };
 
@@ -272,7 +275,7 @@ class OutboxWorker extends Emitter {
     try {
       await this.#extend();
       await this.#sweep();
-      if (clock.now() >= this.#unknownAt) await this.#buryUnknown();
+      if (clock.now() >= this.#lookAt) await this.#look();
     } catch (error) {
       this.warn(error);
     }
@@ -306,11 +309,16 @@ class OutboxWorker extends Emitter {
     } while (count === SWEEP_ROWS && this.#running);
   }
 
-  async #buryUnknown () {
-    this.#unknownAt = clock.now() + UNKNOWN_EVERY_MS;
+  /** For what is rare: messages of no channel, and snapshots that nobody lets go. */
+  async #look () {
+    this.#lookAt = clock.now() + LOOK_EVERY_MS;
     const { rows } = await this.#database.query(
       this.#sql.buryUnknown([...this.#channels.keys()], UNKNOWN_AFTER_MS));
     for (const row of rows) this.#dead(row, undefined);
+    const { rows: [{ age }] } = await this.#database.query(this.#sql.oldSnapshot(SNAPSHOT_MS_MAX));
+    if (age === null) return;
+    this.warn(new StoreError('ERR_STORE_OLD_SNAPSHOT', `A transaction has been open for ${
+      Math.round(age / 1000)} s: until it ends the outbox gets slower`, { retryable: true }));
   }
 }
 

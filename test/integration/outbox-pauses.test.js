@@ -2,7 +2,10 @@
 
 // The worker, held up: by a breaker, by a lease that ended, by stopping.
 
+const { Client } = require('pg');
+
 const CircuitBreaker = require('../../lib/primitives/breaker');
+const { outboxSql } = require('../../lib/store/outbox-sql');
 const { useVirtualClock } = require('../../lib/testing');
 const { events, gate, outboxOf, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
@@ -12,7 +15,7 @@ jest.setTimeout(15_000);
 const job = (recipient = 'x', more = {}) => ({ channel: 'JOB', recipient, ...more });
 const failing = more => Object.assign(new Error('no luck'), more);
 
-describeEngines('the worker', ({ place }) => {
+describeEngines('the worker', ({ name, place }) => {
   const it = outboxOf(place);
   const enqueue = (...args) => it.store.outbox.enqueue(...args);
   const sql = (...args) => it.store.query(...args);
@@ -230,4 +233,22 @@ describeEngines('the worker', ({ place }) => {
       expect(await it.store.outbox.get(id)).toMatchObject({ status: 'PENDING', attemptCount: 0 });
     });
   });
+
+  if (name === 'postgresql') {
+    test('by a snapshot that somebody keeps: it is found', async () => {
+      const { oldSnapshot } = outboxSql('sekering');
+      const client = new Client({ connectionString: it.place.url });
+      await client.connect();
+      const age = async () => Number((await sql(oldSnapshot(200).text, [200])).rows[0].age);
+      try {
+        await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+        await client.query('SELECT 1');
+        await until(async () => await age() > 0);
+        await client.query('COMMIT');
+        await until(async () => await age() === 0);
+      } finally {
+        await client.end();
+      }
+    });
+  }
 });
