@@ -119,6 +119,8 @@ export interface Degradation extends EventEmitter {
   }): { name: LevelName; index: number };
   /** @throws RangeError ERR_INVALID_OPTION when there is no such feature */
   isEnabled (feature: string): boolean;
+  /** How a service is; undefined if it is not watched. Costs nothing, unlike snapshot(). */
+  conditionOf (service: string): ServiceCondition | undefined;
   /** Whether the services 'midtrans' and 'database' are both watched and not down. */
   canAcceptOrders (): boolean;
   /** Whether one of the services 'smtp' and 'whatsapp' is watched and not down. */

@@ -186,6 +186,9 @@ class Degradation extends Emitter {
 
   canSendNotifications () { return this.#isUp('smtp') || this.#isUp('whatsapp'); }
 
+  /** 'up', 'impaired' or 'down'; undefined for a service that is not watched. */
+  conditionOf (service) { return this.#services.get(service)?.condition; }
+
   // Of a service that is not watched, nobody knows whether it is up.
   #isUp (name) {
     const service = this.#services.get(name);

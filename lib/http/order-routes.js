@@ -71,7 +71,7 @@ function createOrderRouter (gateway) {
   const allowed = createAdminAccess({ tokens }).need('operate');
   // Read-only while the database is away: what cannot be kept is not taken in.
   const writable = degradation.guard(
-    () => degradation.snapshot().services.database !== 'down', { methods: ['POST'] });
+    () => degradation.conditionOf('database') !== 'down', { methods: ['POST'] });
   const change = [
     allowed, writable, express.json({ limit: config.server.bodyLimit, inflate: false }),
     idempotent({ idempotency: store.idempotency }),

@@ -71,6 +71,8 @@ describe('four levels', () => {
     database.close();
     midtrans.open();
     expect(can()).toEqual([false, false]);
+    const conditions = ['midtrans', 'database', 'other'].map(name => degradation.conditionOf(name));
+    expect(conditions).toEqual(['down', 'up', undefined]);
     // Half open, it has to be let through, or nothing would ever close it.
     await clock.advance(60_000);
     expect(midtrans.halfOpen).toBe(true);
