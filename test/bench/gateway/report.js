@@ -35,7 +35,7 @@ While Midtrans is away orders come at a fixed rate, and the time of an answer co
 request was due. The breaker's resetTimeout is 5 s here; all else is the default. It opens when
 half of the calls of the last 10 s have failed, and on a Midtrans that hangs when the first ones
 have waited for maxWait (5 s): until then, customers wait for Midtrans. "Shut" are the requests
-from the first one on that found the breaker open. At the end every order that was answered with
+that were due after the first answer that said so. At the end every order that was answered with
 201 or 202 has to be in the database with its page, which has to be the one page that Midtrans has
 of it.`;
 

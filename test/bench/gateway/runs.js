@@ -116,10 +116,13 @@ async function outage (fleet, service, { fault, perSecond, ms }) {
   await fleet.fake.ask('set', null);
   const all = [...before.answers, ...answers];
   const accepted = all.filter(([, status]) => status === 201 || status === 202);
-  const shut = answers.findIndex(([, , error]) => error === 'EOPENBREAKER');
+  // When the first answer said that it is open; what was due later has found it so.
+  const shutMs = Math.min(...answers.map(([, , error], i) =>
+    (error === 'EOPENBREAKER' ? i * 1000 / perSecond + times[i] : Infinity)));
+  const shut = Math.ceil(shutMs * perSecond / 1000);
   return {
     fault, counts: countOf(answers), p99: quantile(times, 0.99), max: Math.max(...times),
-    shutMs: shut * 1000 / perSecond, p99Shut: quantile(times.slice(shut), 0.99),
+    shutMs, p99Shut: quantile(times.slice(shut), 0.99),
     p50Shut: quantile(times.slice(shut), 0.5), healthyP99: quantile(before.times, 0.99),
     refused: all.length - accepted.length,
     sums: await sumsOf(fleet, service, accepted.map(([id]) => id)),
