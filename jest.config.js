@@ -22,6 +22,8 @@ function project (displayName, files) {
   return {
     displayName,
     testEnvironment: 'node',
+    // What hangs is found out all the same, and a slow machine is no fault.
+    testTimeout: 30_000,
     testMatch: [`<rootDir>/test/${files}.test.js`],
     modulePathIgnorePatterns: ['<rootDir>/(native/)?build', '<rootDir>/node_modules/.cache'],
   };
