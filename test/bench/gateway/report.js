@@ -85,6 +85,19 @@ function outageLines (outages) {
   ];
 }
 
+/** What durability costs, and when customers wait. */
+function lossLines ({ rows: [ours, shop] }, outages) {
+  const costs = row => row.cpuUs + row.databaseUs;
+  const slowest = outages.reduce((a, b) => (a.max > b.max ? a : b));
+  return [
+    `- CPU of an order, database included: ${(costs(ours) / costs(shop)).toFixed(2)} × that of ` +
+      'the same service without sekering, which writes each order once and not twice.',
+    `- The database alone: ${(ours.databaseUs / shop.databaseUs).toFixed(2)} ×.`,
+    '- Until the breaker opens, customers wait for Midtrans: ' +
+      `${(slowest.max / 1000).toFixed(1)} s at most (${slowest.fault}).`,
+  ];
+}
+
 /** The page, as Markdown. */
 function markdownOf ({ load, outages, rounds, rate }) {
   return `${[
@@ -94,7 +107,8 @@ function markdownOf ({ load, outages, rounds, rate }) {
     METHOD.trim(), '', `## Orders, ${rounds} rounds`, '',
     ...loadTable(load), '', ...ratioLines(load), '',
     `## Midtrans away, ${rate} orders/s`, '',
-    ...outageTable(outages), '', ...outageLines(outages),
+    ...outageTable(outages), '', ...outageLines(outages), '',
+    '## Where it loses', '', ...lossLines(load, outages),
   ].join('\n')}\n`;
 }
 
