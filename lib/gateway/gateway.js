@@ -26,6 +26,8 @@ const PARTS = ['env', 'logger', 'pool', 'hooks', 'senders', 'sessions', 'checks'
   'fallbacks'];
 
 const RESUMED_MAX = 1000;
+const RESUME_MS = 1000;
+const RESUME_MS_MAX = 300_000;
 
 /** Where the store is, as openStore takes it. */
 function placeOf ({ url, directory, memory, schema, connections, timeout }, pool) {
@@ -54,6 +56,8 @@ class Gateway extends Emitter {
   #running = false;
   #stopping;
   #resuming;
+  #resumeNow;
+  #resumeTimer;
 
   /** @param {object} made config, log, store, clients, breakers, upstreams; see createGateway */
   constructor ({ config, log, store, clients, breakers, upstreams, parts }) {
@@ -150,14 +154,26 @@ class Gateway extends Emitter {
 
   /**
    * An embedded database has one process: whoever was making an order before this one has died, and
-   * need not be waited for.
+   * need not be waited for. Asks until Midtrans has answered about all of them.
    */
   async #resume () {
     if (this.store.engine !== 'pglite' || this.clients.midtrans === undefined) return;
-    try {
-      await this.store.payments.reconcile({ olderThan: 0, limit: RESUMED_MAX });
-    } catch (error) {
-      this.log.warn({ err: error }, 'Orders of an earlier run are looked up later');
+    const { maxWait } = this.config.retry.fallback;
+    // What this process itself is making is younger, also at later looks.
+    let olderThan = clock.wall() - this.#startedAt;
+    let waitMs = maxWait + RESUME_MS;
+    for (; this.#running; waitMs = Math.min(waitMs * 2, RESUME_MS_MAX)) {
+      try {
+        const { failed } = await this.store.payments.reconcile({ olderThan, limit: RESUMED_MAX });
+        if (failed === 0) return;
+        olderThan = maxWait;
+      } catch (error) {
+        this.log.warn({ err: error }, 'Orders of an earlier run are looked up later');
+      }
+      await new Promise(resolve => {
+        this.#resumeNow = resolve;
+        this.#resumeTimer = clock.setTimer(resolve, waitMs, false);
+      });
     }
   }
 
@@ -172,6 +188,8 @@ class Gateway extends Emitter {
 
   async #stop (timeout) {
     this.#running = false;
+    clock.clearTimer(this.#resumeTimer);
+    this.#resumeNow?.();
     this.health.drain();
     await Promise.all([this.schedule.stop(), this.worker.stop({ timeout }), this.#resuming]);
     this.degradation.stop();
