@@ -22,11 +22,11 @@ test('orders of two workers: none is lost in an outage, and each is made once', 
     });
     return answers;
   };
-  const healthy = await post(100);
+  const healthy = await post(60);
   expect(countOf(healthy)).toEqual({ 201: healthy.length });
 
   await fleet.fake.ask('set', 'hang');
-  const hanging = await post(150);
+  const hanging = await post(100);
   // Customers wait for maxWait at first; then the breaker knows, and nobody waits any longer.
   expect(countOf(hanging)).toEqual({ 202: hanging.length });
   expect(hanging.map(([, , error]) => error)).toContain('EOPENBREAKER');
