@@ -10,6 +10,7 @@ const path = require('node:path');
 const { parseArgs } = require('node:util');
 
 const { startPostgres } = require('../../support/postgres');
+const { ROOT } = require('../../support/setup');
 const { machineOf } = require('../report');
 
 const RESULTS = path.join(__dirname, '..', 'STORE-RESULTS.md');
@@ -96,6 +97,13 @@ function cellsOf (row, rows) {
     isMet === undefined ? '' : isMet ? 'met' : 'missed'];
 }
 
+/** Which rows miss their targets. */
+function lossesOf (rows) {
+  const missed = rows.filter(row => row.values.length === 0 || judge(row, rows)[0] === false)
+    .map(({ group, label }) => `${group}, ${label}`);
+  return missed.length === 0 ? 'Every target is met.' : `Targets missed: ${missed.join('; ')}.`;
+}
+
 const HEADER = ['what', 'who', 'median', 'range', 'target', 'ratio', 'verdict'];
 
 const METHOD = `Each figure is measured in a process and a database of its own, in turn with the
@@ -107,13 +115,14 @@ before the next; sekering puts what comes together into one statement. graphile-
 delete or move what is done.`;
 
 function markdownOf (rows, rounds) {
-  const version = name => require(`${name}/package.json`).version;
+  const version = name => JSON.parse(fs.readFileSync(
+    path.join(ROOT, 'node_modules', name, 'package.json'), 'utf8')).version;
   const table = [HEADER, HEADER.map(() => '---'), ...rows.map(row => cellsOf(row, rows))]
     .map(cells => `| ${cells.join(' | ')} |`);
   return ['# The store, measured', '', `\`npm run bench:store -- --write\`, ${rounds} rounds.`, '',
     `graphile-worker ${version('graphile-worker')}, pg-boss ${version('pg-boss')}, ` +
     `pg ${version('pg')}, PGlite ${version('@electric-sql/pglite')}, PostgreSQL 15.`, '',
-    `Machine: ${machineOf()}`, '', METHOD, '', ...table, ''].join('\n');
+    `Machine: ${machineOf()}`, '', METHOD, '', ...table, '', lossesOf(rows), ''].join('\n');
 }
 
 async function main () {

@@ -32,14 +32,15 @@ async function opened (place, work) {
   }
 }
 
-/** ms that a claim of 50 takes, the median of 100. */
-async function claimMs ({ database }) {
-  const sql = outboxSql(database.schema);
+/** ms that a claim of 50 takes, the median of 90, without the disk's part in a commit. */
+async function claimMs (client, schema) {
+  await client.query('CHECKPOINT');
+  await client.query('SET synchronous_commit = off');
+  const sql = outboxSql(schema);
   const times = [];
-  for (let i = 0; i < 100; i++) {
+  for (let i = 0; i < 90; i++) {
     const began = performance.now();
-    await database.query(
-      sql.claim(ours.CHANNEL, 'bench', i, 60_000, 50, ...FLOOR, 10, 25, ''));
+    await client.query(sql.claim(ours.CHANNEL, 'bench', i, 60_000, 50, ...FLOOR, 10, 25, ''));
     times.push(performance.now() - began);
   }
   return median(times);
@@ -49,9 +50,10 @@ async function claimMs ({ database }) {
 async function growth (place, { status }) {
   return opened(place, async handle => {
     const { database } = handle;
+    const client = await connect(place);
     await ours.fill(handle, 5000);
     await database.query(`ANALYZE ${TABLE}`);
-    const before = await claimMs(handle);
+    const before = await claimMs(client, database.schema);
     for (let i = 0; i < HISTORY; i += 50_000) {
       await database.query(`INSERT INTO ${TABLE} (channel, recipient, body_data, status,
           sent_at, died_at, dead_kind)
@@ -60,7 +62,9 @@ async function growth (place, { status }) {
     }
     await database.query(`ANALYZE ${TABLE}`);
     await ours.fill(handle, 5000);
-    return await claimMs(handle) / before;
+    const after = await claimMs(client, database.schema);
+    await client.end();
+    return after / before;
   });
 }
 
