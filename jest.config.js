@@ -11,6 +11,9 @@ const SERVICES = [
 
 module.exports = {
   watchman: false,
+  // What hangs is found out all the same, and a slow machine is no fault. (Jest reads this here
+  // only: in a project it is accepted and ignored.)
+  testTimeout: 30_000,
   projects: [
     project('unit', '{unit,types}/**/*'),
     project('integration', `integration/!(${SERVICES})`),
@@ -22,8 +25,6 @@ function project (displayName, files) {
   return {
     displayName,
     testEnvironment: 'node',
-    // What hangs is found out all the same, and a slow machine is no fault.
-    testTimeout: 30_000,
     testMatch: [`<rootDir>/test/${files}.test.js`],
     modulePathIgnorePatterns: ['<rootDir>/(native/)?build', '<rootDir>/node_modules/.cache'],
   };
