@@ -5,6 +5,9 @@
 const clock = require('../base/clock');
 const { fill } = require('./template');
 
+/** Names a message at its provider, whatever the number of attempts. */
+const referenceOf = ({ id, createdAt }) => `${id}.${createdAt.getTime().toString(36)}`;
+
 /** By urgency, then by when it was due, then by age: ids are numbers as text. */
 function order ({ message: a }, { message: b }) {
   return b.priority - a.priority || a.nextRetryAt - b.nextRetryAt ||
@@ -56,7 +59,7 @@ class Job {
     this.leaseEnds = leaseEnds;
     /** How often a worker died while it held the message. */
     this.crashes = crashCount - 1;
-    message.reference = `${message.id}.${message.createdAt.getTime().toString(36)}`;
+    message.reference = referenceOf(message);
   }
 
   static order = order;
@@ -95,4 +98,4 @@ class Job {
   abandon (reason) { this.#giveUp?.(reason); }
 }
 
-module.exports = { Job };
+module.exports = { Job, referenceOf };

@@ -5,11 +5,13 @@
 const { bag, number } = require('../base/options');
 
 const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 const DEFAULTS = {
-  sent: 7 * 24 * HOUR_MS, dead: 30 * 24 * HOUR_MS, idempotency: 24 * HOUR_MS, events: false,
+  sent: 7 * DAY_MS, dead: 30 * DAY_MS, idempotency: DAY_MS, deliveries: 30 * DAY_MS,
+  audit: 365 * DAY_MS, events: false,
 };
 const BATCH = 1000;
-const AGE_MS_MAX = 100 * 365 * 24 * HOUR_MS;
+const AGE_MS_MAX = 100 * 365 * DAY_MS;
 
 /** Rows lie in the order of their ids, so they are walked once and no index is needed. */
 const walkMessages = table => `
@@ -64,8 +66,8 @@ async function cleanTable (database, table, time, age, batchSize) {
 /**
  * @param {object} database of openDatabase
  * @param {object} [options] as RetentionOptions
- * @returns {Promise<{ sent: number, dead: number, idempotency: number, events: number }>} rows that
- *   were deleted
+ * @returns {Promise<{ sent: number, dead: number, idempotency: number, deliveries: number,
+ *   audit: number, events: number }>} rows that were deleted
  */
 async function cleanUp (database, options) {
   const { batchSize = BATCH, ...given } = bag('options', options);
@@ -80,6 +82,9 @@ async function cleanUp (database, options) {
     ...await cleanMessages(database, ages, batchSize),
     idempotency: await cleanTable(
       database, 'idempotency_store', 'expires_at', ages.idempotency, batchSize),
+    deliveries: await cleanTable(
+      database, 'message_deliveries', 'heard_at', ages.deliveries, batchSize),
+    audit: await cleanTable(database, 'admin_audit', 'at', ages.audit, batchSize),
     events: await cleanTable(database, 'payment_events', 'received_at', ages.events, batchSize),
   };
 }

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { SekeringError } from '../base/errors';
 import { DeadLetters } from './dead-letters';
+import { Deliveries } from './deliveries';
 import { Fleet } from './fleet';
 import { Idempotency, IdempotencyOptions } from './idempotency';
 import { ChannelDefinition, Outbox } from './outbox';
@@ -57,6 +58,7 @@ export interface Store extends EventEmitter {
   readonly schema: string;
   readonly outbox: Outbox;
   readonly deadLetters: DeadLetters;
+  readonly deliveries: Deliveries;
   readonly idempotency: Idempotency;
   readonly payments: Payments;
   readonly fleet: Fleet;
@@ -92,6 +94,10 @@ export interface RetentionOptions {
   dead?: number | false | undefined;
   /** Idempotency keys past their expiry, default 24 hours. */
   idempotency?: number | false | undefined;
+  /** What providers told of messages, since they last did; default 30 days. */
+  deliveries?: number | false | undefined;
+  /** Entries of the audit log, default 365 days. */
+  audit?: number | false | undefined;
   /** Payment events, default false. */
   events?: number | false | undefined;
   /** Rows of one statement, 1 to 100000, default 1000. */

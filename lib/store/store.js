@@ -7,6 +7,7 @@ const { invalidOption } = require('../base/errors');
 const { bag, boolean } = require('../base/options');
 const { openDatabase } = require('./database');
 const { createDeadLetters } = require('./dead-letters');
+const { createDeliveries } = require('./deliveries');
 const { createFleet } = require('./fleet');
 const { createIdempotency } = require('./idempotency');
 const { migrate } = require('./migrate');
@@ -25,6 +26,7 @@ class Store extends Emitter {
     this.#database = database;
     this.outbox = createOutbox({ database, options: { channels } });
     this.deadLetters = createDeadLetters({ database, outbox: this.outbox });
+    this.deliveries = createDeliveries({ database });
     this.idempotency = createIdempotency({ database, options: idempotency });
     this.payments = createPayments({
       database, options: payments, outbox: this.outbox, deadLetters: this.deadLetters,

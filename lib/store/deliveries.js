@@ -1,0 +1,139 @@
+'use strict';
+
+// What became of messages after a provider had taken them in: the last status of each, as webhooks
+// tell it, unordered and repeatedly.
+
+const { laterStatus } = require('../clients/whatsapp-webhook');
+const Emitter = require('../base/emitter');
+const { invalidOption } = require('../base/errors');
+const { Batcher } = require('./batcher');
+const { referenceOf } = require('./outbox-job');
+const { clean } = require('./outbox-verdict');
+
+// Webhooks that come together share a statement.
+const GROUP = { count: 500 };
+const ID_MAX = 512;
+const RECIPIENT_MAX = 64;
+const CODE_MAX = 100;
+const TIME_MS_MAX = 8.64e15;
+
+// What comes later in this list is not undone by what comes before: laterStatus, for the database.
+const STATUSES = ['accepted', 'sent', 'failed', 'delivered', 'read'];
+
+const rankOf = column => `array_position(ARRAY['${STATUSES.join("', '")}'], ${column})`;
+
+const COLUMNS = `n.provider_message_id AS "providerMessageId", n.reference, n.status, n.at,
+  n.recipient, n.error_code AS "errorCode", n.error, n.heard_at AS "heardAt"`;
+
+/**
+ * $1 rows as JSON, no two of one message. Answers those that are news; those that failed with the
+ * message whose reference it may be.
+ */
+const NOTE = (table, outbox) => `
+  WITH news AS (
+    INSERT INTO ${table} AS d
+      (provider_message_id, reference, status, at, recipient, error_code, error)
+    SELECT id, reference, status, to_timestamp(at / 1000), recipient, code, error
+    FROM json_to_recordset($1) AS given (id text, reference text, status text, at float8,
+      recipient text, code text, error text)
+    ON CONFLICT (provider_message_id) DO UPDATE SET status = excluded.status, at = excluded.at,
+      reference = coalesce(excluded.reference, d.reference), recipient = excluded.recipient,
+      error_code = excluded.error_code, error = excluded.error, heard_at = now()
+    WHERE ${rankOf('excluded.status')} > ${rankOf('d.status')}
+    RETURNING *
+  )
+  SELECT ${COLUMNS}, o.id, o.channel, o.created_at AS "createdAt"
+  FROM news n LEFT JOIN ${outbox} o ON o.id = CASE WHEN n.status = 'failed'
+    THEN substring(n.reference FROM '^([0-9]{1,18})[.]')::bigint END`;
+
+const textOf = (value, max) =>
+  (typeof value === 'string' && value !== '' ? clean(value, max) : undefined);
+
+/** A row of what a webhook says; undefined if nothing can be told from it. */
+function toRow ({ messageId, status, at, recipient, reference, errors }) {
+  const id = textOf(messageId, ID_MAX);
+  if (id === undefined || id.length !== messageId.length || !STATUSES.includes(status)) {
+    return undefined;
+  }
+  const [fault] = status === 'failed' ? errors ?? [] : [];
+  return {
+    id, status, reference: textOf(reference, ID_MAX), recipient: textOf(recipient, RECIPIENT_MAX),
+    at: at >= 0 && at <= TIME_MS_MAX ? at : undefined,
+    code: fault?.code === undefined ? undefined : clean(fault.code, CODE_MAX),
+    error: textOf(fault?.message ?? fault?.title),
+  };
+}
+
+/** One row of each message. In the order of their ids, so that no two statements lock crosswise. */
+function folded (rows) {
+  const latest = new Map();
+  for (const row of rows) {
+    const known = latest.get(row.id);
+    if (laterStatus(known?.status, row.status) !== known?.status) latest.set(row.id, row);
+  }
+  return [...latest.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/** It concerns the message whose reference it is. */
+function failureOf ({ id, channel, createdAt, ...delivery }) {
+  const isOurs = id !== null && referenceOf({ id, createdAt }) === delivery.reference;
+  return { ...delivery, id: isOurs ? id : null, channel: isOurs ? channel : null };
+}
+
+class Deliveries extends Emitter {
+  #database;
+  #table;
+  #outbox;
+  #batcher;
+
+  constructor (database) {
+    super();
+    this.#database = database;
+    this.#table = `${database.schema}.message_deliveries`;
+    this.#outbox = `${database.schema}.notification_outbox`;
+    this.#batcher = new Batcher(items => this.#write(items), GROUP);
+  }
+
+  async record (statuses) {
+    if (!Array.isArray(statuses)) throw invalidOption('statuses', 'an array', statuses);
+    const rows = statuses.map(status => toRow(Object(status))).filter(row => row !== undefined);
+    if (rows.length === 0) return 0;
+    return this.#batcher.add({ rows });
+  }
+
+  /** How many of each webhook's are news. */
+  async #write (items) {
+    const { rows: news } = await this.#database.query(NOTE(this.#table, this.#outbox),
+      [JSON.stringify(folded(items.flatMap(({ rows }) => rows)))]);
+    const fresh = new Map(news.map(row => [row.providerMessageId, row.status]));
+    for (const row of news) if (row.status === 'failed') this.emit('failed', failureOf(row));
+    return items.map(({ rows }) => rows.filter(row => {
+      const isNews = fresh.get(row.id) === row.status;
+      if (isNews) fresh.delete(row.id);
+      return isNews;
+    }).length);
+  }
+
+  async of (messages) {
+    const references = new Map(messages.map(message => [referenceOf(message), message.id]));
+    const providers = new Map(messages.filter(({ providerMessageId }) => providerMessageId !== null)
+      .map(({ id, providerMessageId }) => [providerMessageId, id]));
+    const found = new Map();
+    if (messages.length === 0) return found;
+    const { rows } = await this.#database.query(`SELECT ${COLUMNS} FROM ${this.#table} n
+      WHERE n.provider_message_id = ANY ($1::text[]) OR n.reference = ANY ($2::text[])
+      ORDER BY n.heard_at`, [[...providers.keys()], [...references.keys()]]);
+    for (const row of rows) {
+      // Of one that was sent twice, what has arrived counts.
+      const id = providers.get(row.providerMessageId) ?? references.get(row.reference);
+      const known = found.get(id)?.status;
+      if (laterStatus(known, row.status) !== known) found.set(id, row);
+    }
+    return found;
+  }
+}
+
+/** @param {{ database: object }} parts */
+const createDeliveries = ({ database }) => new Deliveries(database);
+
+module.exports = { createDeliveries };
