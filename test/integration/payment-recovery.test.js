@@ -100,7 +100,7 @@ describeEngines('reconciliation', ({ place }) => {
       setup.payments.reconcile({ olderThan: 60_000 })));
     expect(all.map(({ checked }) => checked)).toEqual([0, 0, 0]);
     await database.query(`UPDATE ${database.schema}.payment_orders
-      SET updated_at = updated_at - interval '1 hour'`);
+      SET silent_since = silent_since - interval '1 hour'`);
     const shared = await Promise.all([1, 2, 3].map(() =>
       setup.payments.reconcile({ olderThan: 60_000 })));
     expect(shared.reduce((sum, { checked }) => sum + checked, 0)).toBe(20);

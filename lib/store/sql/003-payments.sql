@@ -1,38 +1,40 @@
 -- Orders, the transactions by which customers pay them, and every notification about these.
 
+-- What a payment page's being made changes is in no index, and there is room for it beside the row,
+-- so that no index has to be written again; and it stands at the row's end, as the log of the
+-- database leaves out what a row and its next version begin with.
 CREATE TABLE {schema}.payment_orders (
   order_id text PRIMARY KEY,
-  state text NOT NULL CHECK (state IN ('queued', 'created', 'unknown', 'pending', 'authorize',
-    'paid', 'denied', 'cancelled', 'expired', 'failed', 'partially_refunded', 'refunded',
-    'partially_charged_back', 'charged_back')),
-  -- Whether an event about it waits for a person.
-  held boolean NOT NULL DEFAULT false,
   amount_minor bigint NOT NULL CHECK (amount_minor > 0),
   refunded_minor bigint NOT NULL DEFAULT 0,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- Since when the provider has told nothing new, or been asked in vain; null: nothing is awaited.
+  silent_since timestamptz,
+  -- How many payment pages were asked for: each has an id of its own at the provider.
+  pages smallint NOT NULL DEFAULT 1,
+  -- Whether an event about it waits for a person.
+  held boolean NOT NULL DEFAULT false,
   currency text NOT NULL,
   -- What the provider is asked for, as JSON.
   body text,
-  token text,
-  redirect_url text,
   transaction_id text,
-  -- How many payment pages were asked for: each has an id of its own at the provider.
-  pages smallint NOT NULL DEFAULT 1,
+  state text NOT NULL CHECK (state IN ('queued', 'created', 'unknown', 'pending', 'authorize',
+    'paid', 'denied', 'cancelled', 'expired', 'failed', 'partially_refunded', 'refunded',
+    'partially_charged_back', 'charged_back')),
   -- Grows with each transition, and so names it.
   version integer NOT NULL DEFAULT 0,
-  history jsonb NOT NULL DEFAULT '[]',
-  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   -- When a page was last asked for: from then on it may be there.
   asked_at timestamptz,
-  -- When the provider was last asked about it without being told anything new.
-  checked_at timestamptz
-);
+  token text,
+  redirect_url text,
+  history jsonb NOT NULL DEFAULT '[]'
+) WITH (fillfactor = 60);
 
 CREATE INDEX payment_orders_listed ON {schema}.payment_orders (created_at, order_id);
 CREATE INDEX payment_orders_held ON {schema}.payment_orders (created_at, order_id) WHERE held;
-CREATE INDEX payment_orders_open
-  ON {schema}.payment_orders (greatest(updated_at, checked_at))
-  WHERE state IN ('created', 'unknown', 'pending', 'authorize');
+CREATE INDEX payment_orders_silent ON {schema}.payment_orders (silent_since)
+  WHERE silent_since IS NOT NULL;
 
 -- State belongs to the transaction, as an order_id may be used for several, one after the other.
 CREATE TABLE {schema}.payment_transactions (
