@@ -92,10 +92,23 @@ function addMessages (program) {
     .option('--older-than <days>', 'only what died so many days ago', integer(0, 3650))
     .requiredOption('--reason <text>', 'for the audit log')
     .action(run('messages', 'purge'));
-  program.command('outbox').description('messages that wait')
-    .command('stats').description('by channel and status').action(run('messages', 'stats'));
+  addOutbox(program);
   program.command('report').description('the reliability report')
     .option('--html', 'as a page').action(run('messages', 'report'));
+}
+
+function addOutbox (program) {
+  const outbox = program.command('outbox').description('messages, and what became of them');
+  outbox.command('stats').description('by channel and status').action(run('messages', 'stats'));
+  outbox.command('list').description('newest first')
+    .option('--status <status>', 'only PENDING, SENDING, RETRYING, SENT, DLQ or CANCELLED ones')
+    .option('--channel <name>', 'only of this channel')
+    .option('--search <text>', 'only with this in recipient, subject or error')
+    .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100)
+    .option('--before <id>', 'older than this one')
+    .action(run('messages', 'messages'));
+  outbox.command('show').description('one of them, with its errors').argument('<id>')
+    .action(run('messages', 'message'));
 }
 
 function makeProgram () {

@@ -14,6 +14,10 @@ const filterOf = ({ channel, kind, search }) => ({ channel, kind, search });
 const isFiltered = options => Object.values(filterOf(options)).some(value => value !== undefined);
 const at = id => `/dlq/${encodeURIComponent(id)}`;
 
+/** What the provider told last, in a word or two. */
+const fateOf = ({ delivery }) => (delivery === null ? null
+  : [delivery.status, delivery.errorCode].filter(Boolean).join(' '));
+
 async function list (session, { limit, before, ...options }) {
   const answer = await session.admin.get('/dlq', { ...filterOf(options), limit, before });
   session.answer(answer, ({ letters }) => table(
@@ -24,13 +28,38 @@ async function list (session, { limit, before, ...options }) {
 
 async function show (session, id) {
   const letter = await session.admin.get(at(id));
-  session.answer(letter, () => [
-    ...['id', 'channel', 'recipient', 'subject', 'kind', 'reason', 'createdAt', 'diedAt',
-      'dedupeKey', 'orderKey'].map(name => `${name.padEnd(10)} ${plain(letter[name], TEXT_MAX)}`),
-    `attempts   ${letter.attemptCount} of ${letter.maxAttempts}`, '',
-    ...letter.errorHistory.map(({ attempt, at: when, code, message }) =>
-      `${attempt}. ${plain(when)} ${plain(code)}: ${plain(message, TEXT_MAX)}`),
-  ].join('\n'));
+  session.answer(letter, () => details(letter,
+    ['kind', 'reason', 'createdAt', 'diedAt', 'dedupeKey', 'orderKey']));
+}
+
+/** A message in lines, with the fields of this name. */
+function details (message, fields) {
+  const { delivery } = message;
+  const line = (name, value) => `${name.padEnd(10)} ${plain(value, TEXT_MAX)}`;
+  return [
+    ...['id', 'channel', 'recipient', 'subject', ...fields].map(name => line(name, message[name])),
+    `attempts   ${message.attemptCount} of ${message.maxAttempts}`,
+    ...delivery === null ? [] : [
+      line('delivery', [fateOf(message), delivery.at, delivery.error].filter(Boolean).join(' ')),
+    ], '',
+    ...message.errorHistory.map(({ attempt, at: when, code, message: words }) =>
+      `${attempt}. ${plain(when)} ${plain(code)}: ${plain(words, TEXT_MAX)}`),
+  ].join('\n').trimEnd();
+}
+
+async function messages (session, { limit, before, status, channel, search }) {
+  const answer = await session.admin.get('/outbox', { status, channel, search, limit, before });
+  session.answer(answer, ({ messages: found }) => table(
+    ['ID', 'CHANNEL', 'RECIPIENT', 'STATUS', 'DELIVERY', 'TRIED', 'MADE', 'ERROR'],
+    found.map(message => [message.id, message.channel, message.recipient, message.status,
+      fateOf(message), message.attemptCount, message.createdAt, message.lastError])) ||
+    'There are none.');
+}
+
+async function message (session, id) {
+  const found = await session.admin.get(`/outbox/${encodeURIComponent(id)}`);
+  session.answer(found, () => details(found,
+    ['status', 'createdAt', 'sentAt', 'nextRetryAt', 'dedupeKey', 'orderKey']));
 }
 
 async function retry (session, id, { limit, rate, reason, all, ...options }) {
@@ -69,4 +98,4 @@ async function report (session, { html }) {
   else session.answer(answer, value => JSON.stringify(value, null, 2));
 }
 
-module.exports = { list, purge, report, retry, show, stats };
+module.exports = { list, message, messages, purge, report, retry, show, stats };

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { MidtransClient, OrderBody } from '../clients/midtrans';
 import { SmtpClient } from '../clients/smtp';
-import { CloudApiClient, GreenApiClient, SessionPool } from '../clients/whatsapp';
+import { CloudApiClient, GreenApiClient, SessionPool, WebhookNews } from '../clients/whatsapp';
 import CircuitBreaker = require('../primitives/breaker');
 import { Wrapped } from '../primitives/policy';
 import {
@@ -34,7 +34,7 @@ export interface GatewayParts {
   hooks?: PaymentsOptions['hooks'];
   /** Channels besides, or in place of, EMAIL and WHATSAPP. */
   senders?: Record<string, Sender | ChannelWorker> | undefined;
-  /** For the health page and resets. */
+  /** For the health page, the admin API, metrics, events and alerts; it stays the caller's. */
   sessions?: SessionPool<any> | undefined;
   /** Besides database, worker, breakers and the clients'. */
   checks?: Record<string, HealthCheck | HealthCheck['check']> | undefined;
@@ -95,8 +95,11 @@ export interface GatewayEvents {
   level: [{ from: string; to: string; reason: string; by: string }];
   /** An order waits for Midtrans. */
   queued: [order: { orderId: string; state: OrderState }, error: unknown];
-  /** Somebody has to see to it: a refused key, a payment that is held, a dead letter. */
+  /** Somebody has to see to it: a refused key, a payment that is held, a dead letter, a
+   * message that a provider could not deliver. */
   alert: [{ service: string; kind: string; [detail: string]: unknown }];
+  /** What a webhook of WhatsApp's told, once its statuses are kept. */
+  whatsapp: [news: WebhookNews];
   job: [{ job: string; durationMs: number; result?: unknown; error?: unknown }];
 }
 

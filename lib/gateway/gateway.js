@@ -193,6 +193,7 @@ class Gateway extends Emitter {
     this.health.drain();
     await Promise.all([this.schedule.stop(), this.worker.stop({ timeout }), this.#resuming]);
     this.degradation.stop();
+    this.sessions?.off('alert', this.#onSessionAlert);
     await this.#sharedLevel.stop();
     for (const client of Object.values(this.clients)) await client.close();
     await this.#parts.orders?.close();
@@ -284,10 +285,20 @@ class Gateway extends Emitter {
       log.error({ letter: id, channel, kind, reason }, 'Dead letter');
       this.emit('alert', { service: 'outbox', kind: 'dead-letter', id, channel });
     });
+    store.deliveries.on('failed', ({ id, channel, errorCode, error }) => {
+      log.warn({ message: id, channel, code: errorCode, reason: error }, 'Not delivered');
+      this.emit('alert', { service: 'outbox', kind: 'undelivered', id, channel, code: errorCode });
+    });
+    this.sessions?.on('alert', this.#onSessionAlert);
     worker.on('warning', error => log.warn({ err: error }, 'Worker'));
     worker.on('retry', ({ id, channel }, error, delayMs) =>
       log.info({ message: id, channel, delayMs, err: error }, 'Another attempt follows'));
   }
+
+  #onSessionAlert = ({ kind, id, message }) => {
+    this.log.error({ instance: id, kind }, message);
+    this.emit('alert', { service: 'sessions', kind, id, message });
+  };
 
   #watch (name, breaker) {
     breaker.on('open', () => {

@@ -2,6 +2,7 @@
 
 // Breakers and the degradation level, in the admin API.
 
+const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
 const { stateOf, viewBreaker } = require('./admin-views');
 
@@ -26,7 +27,10 @@ function numbered (breakers) {
   });
 }
 
-function list (breakers, { state, search, limit = LIST_DEFAULT }) {
+const viewNumbered = (breaker, key) => ({ key, ...viewBreaker(breaker) });
+
+/** `view` makes what is shown of each; default: all there is to see. */
+function list (breakers, { state, search, limit = LIST_DEFAULT }, view = viewNumbered) {
   const all = numbered(breakers().filter(breaker => !breaker.isShutdown));
   const counts = { closed: 0, open: 0, 'half-open': 0, disabled: 0 };
   for (const item of all) counts[item.state] += 1;
@@ -38,21 +42,29 @@ function list (breakers, { state, search, limit = LIST_DEFAULT }) {
     total: all.length,
     counts,
     found: found.length,
-    breakers: shown.map(({ breaker, key }) => ({ key, ...viewBreaker(breaker) })),
+    breakers: shown.map(({ breaker, key }) => view(breaker, key)),
   };
 }
 
-function breakerActions ({ breakers, sessions }) {
+function breakerActions ({ breakers, sessions, history }) {
   const named = name => breakers().filter(breaker => breaker.name === name && !breaker.isShutdown);
 
-  function reset (name) {
+  function resetNamed (name) {
     const found = named(name);
     for (const breaker of found) breaker.reset();
     return found.length === 0 ? undefined : { name, reset: found.length };
   }
 
-  return [{
-    path: '/circuit-breakers', query: 'breakers', show: ({ query }) => list(breakers, query),
+  const resetSession = id => (sessions?.reset(id) === true ? { name: id, reset: 1 } : undefined);
+
+  const past = {
+    path: '/breaker-history', query: 'breakers', show: ({ query }) => history.read(query),
+  };
+
+  return [...(history === undefined ? [] : [past]), {
+    path: '/circuit-breakers',
+    query: 'breakers',
+    show: ({ query }) => ({ at: clock.wall(), ...list(breakers, query) }),
   }, {
     path: '/circuit-breakers/:name',
     params: { name: 'name' },
@@ -64,15 +76,14 @@ function breakerActions ({ breakers, sessions }) {
     path: '/circuit-breakers/:name/reset',
     params: { name: 'name' },
     action: 'breaker.reset',
-    change: ({ params: { name } }) => reset(name),
+    change: ({ params: { name } }) => resetNamed(name) ?? resetSession(name),
   }, {
     // Of an instance of the session pool, else of the breaker of that name.
     path: '/:id',
     alone: true,
     params: { id: 'name' },
     action: 'breaker.reset',
-    change: ({ params: { id } }) =>
-      sessions?.reset(id) === true ? { name: id, reset: 1 } : reset(id),
+    change: ({ params: { id } }) => resetSession(id) ?? resetNamed(id),
   }];
 }
 

@@ -58,6 +58,11 @@ const SCHEMAS = {
     before: orderId.optional(),
     limit: page.limit,
   }),
+  paymentEvents: z.strictObject({
+    outcome: z.enum(['applied', 'stale', 'held', 'dismissed', 'forged', 'invalid', 'unavailable'])
+      .optional(),
+    ...page,
+  }),
   report: z.strictObject({ format: z.enum(['json', 'html']).optional() }),
   optionalReason: z.strictObject({ reason: reason.optional() }),
   level: z.strictObject({ level: line(64).nullable(), reason }),

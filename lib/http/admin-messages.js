@@ -8,12 +8,26 @@ const { viewMessage, without } = require('./admin-views');
 const LIST_DEFAULT = 100;
 const BY_ID = { id: 'id' };
 
-function letterActions ({ deadLetters }) {
+/** Messages with the last that their provider told of each. */
+async function delivered (deliveries, messages) {
+  const found = await deliveries.of(messages);
+  return messages.map(message => ({ ...message, delivery: found.get(message.id) ?? null }));
+}
+
+/** Answers a list of messages, or one of them. */
+const listing = (deliveries, list) => async ({ query: { limit = LIST_DEFAULT, ...filter } }) =>
+  (await delivered(deliveries, await list({ ...filter, limit }))).map(viewMessage);
+const showing = (deliveries, get) => async ({ params }) => {
+  const message = await get(params.id);
+  return message && (await delivered(deliveries, [message]))[0];
+};
+
+function letterActions ({ deadLetters, deliveries }) {
+  const list = listing(deliveries, filter => deadLetters.list(filter));
   return [{
     path: '/dlq',
     query: 'letters',
-    show: async ({ query: { limit = LIST_DEFAULT, ...filter } }) =>
-      ({ letters: (await deadLetters.list({ ...filter, limit })).map(viewMessage) }),
+    show: async request => ({ letters: await list(request) }),
   }, {
     path: '/dlq/summary',
     show: async () => {
@@ -32,7 +46,7 @@ function letterActions ({ deadLetters }) {
     change: async ({ body }) =>
       ({ purged: await deadLetters.purge(without(body, 'reason', 'all')) }),
   }, {
-    path: '/dlq/:id', params: BY_ID, show: ({ params }) => deadLetters.get(params.id),
+    path: '/dlq/:id', params: BY_ID, show: showing(deliveries, id => deadLetters.get(id)),
   }, {
     path: '/dlq/:id/retry',
     params: BY_ID,
@@ -45,16 +59,16 @@ function letterActions ({ deadLetters }) {
   }];
 }
 
-function messageActions ({ outbox }) {
+function messageActions ({ outbox, deliveries }) {
+  const list = listing(deliveries, filter => outbox.list(filter));
   return [{
     path: '/outbox/stats', show: () => outbox.stats(),
   }, {
     path: '/outbox',
     query: 'messages',
-    show: async ({ query: { limit = LIST_DEFAULT, ...filter } }) =>
-      ({ messages: (await outbox.list({ ...filter, limit })).map(viewMessage) }),
+    show: async request => ({ messages: await list(request) }),
   }, {
-    path: '/outbox/:id', params: BY_ID, show: ({ params }) => outbox.get(params.id),
+    path: '/outbox/:id', params: BY_ID, show: showing(deliveries, id => outbox.get(id)),
   }];
 }
 

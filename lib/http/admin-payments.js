@@ -7,13 +7,29 @@ const { viewEvent, viewOrder } = require('./admin-views');
 const LIST_DEFAULT = 100;
 const BY_NAME = { id: 'orderId' };
 
-function paymentActions ({ payments }) {
+/** Which of these orders are ours. */
+async function knownOrders (store, ids) {
+  const { rows } = await store.query(`SELECT order_id AS id FROM ${store.schema}.payment_orders
+    WHERE order_id = ANY ($1::text[])`, [ids]);
+  return new Set(rows.map(({ id }) => id));
+}
+
+function paymentActions (store) {
+  const { payments } = store;
   if (payments === undefined) return [];
   return [{
     path: '/payments',
     query: 'orders',
     show: async ({ query: { limit = LIST_DEFAULT, ...filter } }) =>
       ({ payments: (await payments.list({ ...filter, limit })).map(viewOrder) }),
+  }, {
+    path: '/payment-events',
+    query: 'paymentEvents',
+    show: async ({ query: { limit = LIST_DEFAULT, ...filter } }) => {
+      const events = await payments.listEvents({ ...filter, limit });
+      const known = await knownOrders(store, events.map(e => e.orderId ?? ''));
+      return { events: events.map(e => ({ ...viewEvent(e), isOurs: known.has(e.orderId) })) };
+    },
   }, {
     path: '/payments/:id',
     params: BY_NAME,

@@ -109,9 +109,9 @@ function reportAction (report) {
 }
 
 function actionsOf (options) {
-  const { store, degradation, sessions, breakers } = options;
+  const { store, degradation } = options;
   return [
-    ...breakerActions({ breakers, sessions }),
+    ...breakerActions(options),
     ...(degradation === undefined ? [] : levelActions(degradation)),
     ...(store === undefined ? [] : [
       ...letterActions(store), ...messageActions(store), ...paymentActions(store),
@@ -168,7 +168,7 @@ function createAdminRouter (options) {
   const parts = {
     store: store !== undefined, payments: store?.payments !== undefined,
     degradation: degradation !== undefined, sessions: sessions !== undefined,
-    events: events !== undefined,
+    events: events !== undefined, history: given.history !== undefined,
     report: given.report !== undefined, health: given.health !== undefined,
   };
   const router = express.Router();

@@ -14,31 +14,36 @@ function stateOf (breaker) {
   return breaker.halfOpen ? 'half-open' : 'closed';
 }
 
+/** Of its window: failures in percent of the calls that have ended, and ms; null without calls. */
+function figuresOf ({ stats: { successes, failures, latencyMean, percentiles } }) {
+  const calls = successes + failures;
+  const latency = value => calls > 0 && value >= 0 ? value : null;
+  return {
+    errorRate: calls === 0 ? null : failures / calls * PERCENT,
+    mean: latency(latencyMean),
+    p50: latency(percentiles[0.5]),
+    p95: latency(percentiles[0.95]),
+    p99: latency(percentiles[0.99]),
+  };
+}
+
 function viewBreaker (breaker) {
   const { stats, options } = breaker;
-  const { percentiles } = stats;
-  const calls = stats.successes + stats.failures;
-  const latency = value => calls > 0 && value >= 0 ? value : null;
+  const { errorRate, ...latency } = figuresOf(breaker);
   const { lastTimerAt } = breaker.toJSON().state;
   return {
     name: breaker.name,
     group: breaker.group,
     state: stateOf(breaker),
     scope: options.scope ?? 'instance',
-    // Percent of the calls that were let through and have ended.
-    errorRate: calls === 0 ? 0 : stats.failures / calls * PERCENT,
+    errorRate: errorRate ?? 0,
     fires: stats.fires,
     successes: stats.successes,
     failures: stats.failures,
     timeouts: stats.timeouts,
     rejects: stats.rejects,
     fallbacks: stats.fallbacks,
-    latency: {
-      mean: latency(stats.latencyMean),
-      p50: latency(percentiles[0.5]),
-      p95: latency(percentiles[0.95]),
-      p99: latency(percentiles[0.99]),
-    },
+    latency,
     openedAt: lastTimerAt === undefined ? null : new Date(lastTimerAt),
     windowMs: options.rollingCountTimeout,
     timeoutMs: options.timeout === false ? null : options.timeout,
@@ -73,4 +78,6 @@ function viewEvent (event) {
 const toJson = value => JSON.stringify(value,
   (_key, member) => typeof member === 'bigint' ? String(member) : member);
 
-module.exports = { stateOf, toJson, viewBreaker, viewEvent, viewMessage, viewOrder, without };
+module.exports = {
+  figuresOf, stateOf, toJson, viewBreaker, viewEvent, viewMessage, viewOrder, without,
+};

@@ -45,7 +45,7 @@ export interface AuditEntry {
 }
 
 export interface AuditOptions {
-  /** Entries are kept in its table admin_audit, for good. */
+  /** Entries are kept in its table admin_audit, until `store.cleanUp` finds them old. */
   store?: Pick<Store, 'query' | 'schema'> | undefined;
   /** Gets each entry; texts in it are one line each, without control characters. */
   log?: ((entry: AuditEntry) => void) | undefined;
@@ -93,8 +93,8 @@ export interface EventStreamOptions {
 }
 
 /**
- * Server-sent events: breaker, degradation, dead-letter, payment, payment-held, session; and reset
- * when more was missed than is kept. All data has `at`, ms as Date.now() counts.
+ * Server-sent events: breaker, degradation, dead-letter, delivery-failed, payment, payment-held,
+ * session; and reset when more was missed than is kept. All data has `at`, ms as Date.now() counts.
  */
 export interface EventStream {
   readonly clients: number;
@@ -109,18 +109,45 @@ export interface EventStream {
 /** @throws TypeError or RangeError ERR_INVALID_OPTION */
 export function createEventStream (options?: EventStreamOptions): EventStream;
 
+export interface BreakerHistoryOptions {
+  /** Default: all breakers of this thread. The first 500 are followed. */
+  breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
+  /** ms between looks, 10 to 3600000, default 2000. */
+  interval?: number | undefined;
+}
+
+/** Figures of the last 150 looks, five minutes by default; 2.4 kB for each breaker. */
+export interface BreakerHistory {
+  /**
+   * Of the breakers that GET /circuit-breakers shows with this filter, by `key`: errorRate in
+   * percent and latencies in ms of the window at each of the moments `at`, null where there were no
+   * calls.
+   */
+  read (filter: { state?: string | undefined; search?: string | undefined;
+    limit?: number | undefined }): {
+    at: number[];
+    breakers: Record<string, Record<'errorRate' | 'p50' | 'p95' | 'p99', Array<number | null>>>;
+  };
+  close (): void;
+}
+
+/** @throws TypeError or RangeError ERR_INVALID_OPTION */
+export function createBreakerHistory (options?: BreakerHistoryOptions): BreakerHistory;
+
 export interface AdminOptions {
   /** At most 100. Without any, every request is refused. */
   tokens?: AdminToken[] | undefined;
   rateLimit?: AdminRateLimit | undefined;
   /** Default: all breakers of this thread. */
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
-  /** Whose instances POST /reset-circuit-breaker/:id resets. */
+  /** Whose instances are reset by their ids. */
   sessions?: Pick<SessionPool<any>, 'reset'> | undefined;
   store?: Store | undefined;
   degradation?: DegradationControl | undefined;
   /** Served at /admin/reliability/events. */
   events?: Pick<EventStream, 'handle'> | undefined;
+  /** For /admin/reliability/breaker-history; without it charts begin when one opens the page. */
+  history?: Pick<BreakerHistory, 'read'> | undefined;
   /** Its report is at /admin/reliability/health. */
   health?: Pick<Health, 'check'> | undefined;
   /** An object for 'json', a page for 'html'. */

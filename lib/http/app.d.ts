@@ -1,13 +1,15 @@
 import { RequestListener, Server } from 'node:http';
 import { Gateway } from '../gateway';
 import { CloudApiClient, WebhookNews } from '../clients/whatsapp';
-import { Payments } from '../store';
+import { Deliveries, Payments } from '../store';
 
 export interface WebhookRouterOptions {
   /** For POST /webhooks/midtrans. */
   payments?: Pick<Payments, 'handleNotification'> | undefined;
   /** For GET and POST /webhooks/whatsapp; a client without webhooks has none. */
   whatsapp?: Pick<CloudApiClient, 'handshake' | 'handleWebhook'> | object | undefined;
+  /** Keeps what WhatsApp tells of messages; what it cannot keep is answered so that it comes again. */
+  deliveries?: Pick<Deliveries, 'record'> | undefined;
   /** Bytes of Midtrans's bodies, 1 to 16777216, default 65536. */
   maxBody?: number | undefined;
   /** Called after the answer. */

@@ -9,6 +9,7 @@ const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
 const { requirePeer } = require('../base/peer');
 const { createAdminRouter } = require('./admin-routes');
+const { createBreakerHistory } = require('./breaker-history');
 const { createDashboardRouter } = require('./dashboard-routes');
 const { createEventStream } = require('./events');
 const { createHealthRouter } = require('./health-routes');
@@ -47,9 +48,13 @@ function accessLog (log) {
 
 function makeParts (gateway) {
   const { config, store, degradation, health, worker, sessions, log } = gateway;
-  const breakers = () => Object.values(gateway.breakers);
+  const breakers = () => [
+    ...Object.values(gateway.breakers),
+    ...(sessions?.breakers.entries() ?? []).map(([, breaker]) => breaker),
+  ];
   const onError = (error, req) => log.error({ err: error, request: req.id }, 'A request failed');
-  const events = createEventStream({ breakers, degradation, store });
+  const events = createEventStream({ breakers, degradation, store, sessions });
+  const history = createBreakerHistory({ breakers });
   const metrics = createMetrics({
     breakers, degradation, health, worker, store, retries: gateway.clients,
   });
@@ -59,6 +64,7 @@ function makeParts (gateway) {
     createWebhookRouter({
       ...gateway.clients.midtrans && { payments: store.payments },
       whatsapp: gateway.clients.whatsapp,
+      deliveries: store.deliveries,
       onNews: news => gateway.emit('whatsapp', news),
       maxBody: config.server.bodyLimit,
       onError,
@@ -68,13 +74,15 @@ function makeParts (gateway) {
     }),
     metrics.router(),
     createAdminRouter({
-      tokens: config.admin.tokens, breakers, sessions, store, degradation, events, health, onError,
+      tokens: config.admin.tokens, breakers, history, sessions, store, degradation, events, health,
+      onError,
       report: options => gateway.report(options),
       log: entry => log.info({ audit: entry }, 'Admin'),
     }),
     createDashboardRouter(),
   ];
-  return { routers, onError, close: () => { events.close(); metrics.close(); } };
+  const close = () => [events, history, metrics].forEach(part => part.close());
+  return { routers, onError, close };
 }
 
 /**

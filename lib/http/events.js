@@ -76,6 +76,10 @@ class EventStream {
       recipient: cut(letter.recipient),
       reason: cut(letter.reason),
     }));
+    subscriptions.add(store?.deliveries, 'failed', ({ id, channel, recipient, errorCode, error }) =>
+      this.publish('delivery-failed', {
+        id, channel, recipient: cut(recipient), code: cut(errorCode), reason: cut(error),
+      }));
     subscriptions.add(store?.payments, 'transition', (order, { from, to }) =>
       this.publish('payment', { orderId: order.orderId, from, to }));
     // In words for the operator, such as what to do when WhatsApp does not answer.

@@ -16,7 +16,7 @@ export interface MetricsOptions {
    * name of their label. */
   retries?: Record<string, { readonly stats: retry.Stats } | EventEmitter> | undefined;
   worker?: OutboxWorker | undefined;
-  store?: Pick<Store, 'outbox' | 'deadLetters'> | undefined;
+  store?: Partial<Pick<Store, 'outbox' | 'deadLetters' | 'deliveries'>> | undefined;
   degradation?: Degradation | undefined;
   health?: Health | undefined;
   /** Names that become labels, 1 to 10000 of each kind, default 200; later ones are 'other'. */

@@ -55,6 +55,7 @@ class Metrics {
     this.#addHealth(health, listen);
     this.#addDegradation(degradation, listen);
     this.#addLetters(store?.deadLetters, new Labels(maxNames), listen);
+    this.#addDeliveries(store?.deliveries, new Labels(maxNames), listen);
     if (store?.outbox !== undefined) this.#addOutbox(store.outbox, new Labels(maxNames));
   }
 
@@ -97,6 +98,15 @@ class Metrics {
     });
     listen(deadLetters, 'processed', ({ durationMs }) => {
       batches.observe(durationMs / MS_PER_SECOND);
+    });
+  }
+
+  #addDeliveries (deliveries, codes, listen) {
+    const failures = this.#factory.counter('message_delivery_failures_total', ['channel', 'code'],
+      'Messages that a provider took in and could not deliver');
+    if (deliveries === undefined) return;
+    listen(deliveries, 'failed', ({ channel, errorCode }) => {
+      failures.inc({ channel: codes.of(channel ?? 'none'), code: codes.of(errorCode ?? 'none') });
     });
   }
 

@@ -17,14 +17,14 @@ function midtransRoute (router, payments, raw) {
   });
 }
 
-function whatsappRoutes (router, client, raw, onNews) {
+function whatsappRoutes (router, client, raw, { deliveries, onNews }) {
   router.get('/webhooks/whatsapp', (req, res) => {
     const answer = client.handshake(req.query);
     if (answer === undefined) return problem(res, 403);
     // Whoever knows the token chooses the text, which must not become a page.
     res.type('text/plain').set('X-Content-Type-Options', 'nosniff').send(answer);
   });
-  router.post('/webhooks/whatsapp', raw, (req, res) => {
+  router.post('/webhooks/whatsapp', raw, async (req, res) => {
     const body = Buffer.isBuffer(req.body) ? req.body : Buffer.alloc(0);
     let news;
     try {
@@ -33,6 +33,8 @@ function whatsappRoutes (router, client, raw, onNews) {
       if (error.code === 'ERR_WHATSAPP_SIGNATURE') return problem(res, 403, { code: error.code });
       throw error;
     }
+    // What is not kept has to come again.
+    await deliveries?.record(news.statuses);
     res.status(200).end();
     onNews(news);
   });
@@ -40,8 +42,9 @@ function whatsappRoutes (router, client, raw, onNews) {
 
 /** Options as the types describe them. */
 function createWebhookRouter (options) {
-  const { payments, whatsapp, maxBody = BODY_MAX, onNews = () => {}, onError } =
-    bag('options', options);
+  const {
+    payments, whatsapp, deliveries, maxBody = BODY_MAX, onNews = () => {}, onError
+  } = bag('options', options);
   number('maxBody', maxBody, { min: 1, max: 1 << 24, integer: true, unit: 'bytes' });
   func('onNews', onNews);
   const express = requirePeer('express', 'createWebhookRouter');
@@ -49,7 +52,7 @@ function createWebhookRouter (options) {
   const raw = limit => express.raw({ type: () => true, limit, inflate: false });
   if (payments !== undefined) midtransRoute(router, payments, raw(maxBody));
   if (typeof whatsapp?.handleWebhook === 'function') {
-    whatsappRoutes(router, whatsapp, raw(WHATSAPP_BODY_MAX), onNews);
+    whatsappRoutes(router, whatsapp, raw(WHATSAPP_BODY_MAX), { deliveries, onNews });
   }
   router.use('/webhooks', problemHandler({ ...onError && { onError } }));
   return router;

@@ -147,6 +147,19 @@ test('dlq list, show, retry and purge; outbox stats', async () => {
   expect(await show('dlq', 'list')).toBe('There are none.\n');
 }, 40_000);
 
+test('outbox list and show', async () => {
+  const [{ id }] = await post([
+    { channel: 'EMAIL', recipient: 'f@example.com', subject: 'Tickets', body: 'b' },
+  ]);
+  let message;
+  do message = await ask('outbox', 'show', id); while (message.status !== 'SENT');
+  expect(message).toMatchObject({ recipient: 'f@example.com', delivery: null });
+  const { messages } = await ask('outbox', 'list', '--status', 'SENT', '--search', 'f@example');
+  expect(messages).toMatchObject([{ id, delivery: null }]);
+  expect(await show('outbox', 'list')).toMatch(/ID +CHANNEL +RECIPIENT +STATUS +DELIVERY/);
+  expect(await show('outbox', 'show', id)).toMatch(/^id +\d+\n(.*\n)*subject +Tickets\n/);
+}, 20_000);
+
 test('report, as JSON and as a page', async () => {
   expect(await ask('report')).toMatchObject({ status: expect.any(String) });
   expect(await show('report', '--html')).toMatch(/^<!doctype html>/);
@@ -164,6 +177,7 @@ test.each([
   ['a server that is not there', REMOTE, 3, /ERR_CLI_UNREACHABLE/, { SEKERING_TOKEN: 'x' }],
   ['no token', REMOTE, 2, /SEKERING_TOKEN/, {}],
   ['no such breaker', ['-c', 'server.toml', 'breakers', 'reset', 'none'], 4, /NOT_FOUND/, {}],
+  ['no such message', ['-c', 'server.toml', 'outbox', 'show', '999999'], 4, /NOT_FOUND/, {}],
   ['no such letter', ['-c', 'server.toml', 'dlq', 'show', '999999'], 4, /NOT_FOUND/, {}],
 ])('%s ends with its exit code', async (_, args, code, words, env) => {
   const result = await run(args, env);

@@ -63,6 +63,23 @@ describeEngines('the admin API', ({ place }) => {
     expect((await get('/outbox?status=LOST')).status).toBe(400);
   });
 
+  test('what a provider told of a message stands beside it', async () => {
+    const { get } = await start({ store });
+    const { id } = await store.deadLetters.add(
+      { channel: 'WHATSAPP', recipient: '6281234567890', body: 'Halo' }, 'no answer');
+    const { createdAt } = await store.outbox.get(id);
+    // Its answer was lost, so that nobody but the webhook knows that it arrived.
+    await store.deliveries.record([{ messageId: 'wamid.1', status: 'delivered', errors: [],
+      reference: `${id}.${createdAt.getTime().toString(36)}` }]);
+    const delivery = { status: 'delivered', providerMessageId: 'wamid.1' };
+    for (const path of [`/dlq/${id}`, `/outbox/${id}`]) {
+      expect((await get(path)).body).toMatchObject({ delivery });
+    }
+    expect((await get('/dlq?channel=WHATSAPP')).body.letters).toMatchObject([{ id, delivery }]);
+    expect((await get('/dlq/9223372036854775806')).status).toBe(404);
+    await store.deadLetters.purge({ ids: [id] });
+  });
+
   test('payments are shown without what one could pay or sign with', async () => {
     const { get, post } = await start({ store, onError: () => {} });
     await store.payments.createOrder({

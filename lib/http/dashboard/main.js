@@ -4,7 +4,7 @@ import { html, render, useCallback, useEffect, useMemo, useRef, useState } from
   './vendor/preact.js';
 
 import { Api } from './api.js';
-import { Overview } from './overview.js';
+import { CARDS_MAX, Overview } from './overview.js';
 import { Messages } from './messages.js';
 import { Payments } from './payments.js';
 import { Audit, Report } from './records.js';
@@ -36,6 +36,9 @@ function wordsOf (type, data) {
     case 'degradation': return `Level ${data.from} → ${data.to}: ${data.reason}`;
     case 'dead-letter':
       return `Dead letter ${data.id} (${data.channel}) to ${data.recipient}: ${data.reason}`;
+    case 'delivery-failed':
+      return `${data.id === null ? 'A message' : `Message ${data.id}`} to ${data.recipient} ` +
+        `was not delivered: ${[data.code, data.reason].filter(Boolean).join(' ')}`;
     case 'payment': return `Order ${data.orderId}: ${data.from ?? 'new'} → ${data.to}`;
     case 'payment-held': return `Order ${data.orderId} is held: ${data.reason}`;
     case 'session': return data.message;
@@ -43,7 +46,10 @@ function wordsOf (type, data) {
   }
 }
 
-const AREAS = { 'dead-letter': 'messages', payment: 'payments', 'payment-held': 'payments' };
+const AREAS = {
+  'dead-letter': 'messages', 'delivery-failed': 'messages', payment: 'payments',
+  'payment-held': 'payments',
+};
 
 /** The live events: the latest ones, whether we are connected, and a number per area that grows. */
 function useEvents (api) {
@@ -155,16 +161,36 @@ function Header ({ session, live, level, counts, onLeave }) {
   </header>`;
 }
 
+/** Charts begin with what the server has seen; again when we were away from it, or not looking. */
+function useHistory (api, { parts }, connected, filter) {
+  const [history] = useState(() => new History());
+  useEffect(() => {
+    if (!parts.history || !connected) return;
+    const controller = new AbortController();
+    const begin = () => !document.hidden &&
+      // Without it they begin now.
+      api.get('breaker-history', { ...filter, limit: CARDS_MAX }, controller.signal)
+        .then(past => history.begin(past), () => {});
+    begin();
+    document.addEventListener('visibilitychange', begin);
+    return () => {
+      controller.abort();
+      document.removeEventListener('visibilitychange', begin);
+    };
+  }, [api, connected, filter.search, filter.state]);
+  return history;
+}
+
 function Shell ({ api, session, onLeave }) {
   const { events, connected, turns } = useEvents(api);
   const views = useMemo(() => VIEWS.filter(({ needs }) => needs(session.parts)), [session]);
   const route = useRoute(views);
   const [notices, notify] = useNotices();
   const [filter, setFilter] = useState({});
-  const [history] = useState(() => new History());
+  const history = useHistory(api, session, connected, filter);
   const breakers = usePoll(async signal => {
     const data = await api.get('circuit-breakers', filter, signal);
-    history.add(data.breakers);
+    history.add(data);
     return data;
   }, BREAKERS_MS, [api, turns.breaker, filter.search, filter.state]);
   const degradation = usePoll(signal => session.parts.degradation

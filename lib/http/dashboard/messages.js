@@ -36,6 +36,19 @@ function Outbox ({ api, turns }) {
   </section>`;
 }
 
+const FATES = {
+  accepted: 'info', sent: 'info', delivered: 'good', read: 'good', failed: 'bad',
+};
+const FATE_WORDS = { failed: 'not delivered' };
+const fateOf = status => FATE_WORDS[status] ?? status;
+
+/** What the provider told last of a message that it took in. */
+const Fate = ({ delivery: { status, at, heardAt, errorCode, error } }) => html`<div>
+  <dt>Delivery</dt><dd><${Badge} tone=${FATES[status] ?? 'info'}>${fateOf(status)}<//>
+    <${Ago} at=${at ?? heardAt} />
+    ${errorCode && html` <b><${Text}>${errorCode}<//></b>`}
+    ${error && html` <${Text}>${error}<//>`}</dd></div>`;
+
 function Errors ({ errors }) {
   if (errors.length === 0) return html`<p class="quiet">No attempt was made.</p>`;
   return html`<ol class="log" aria-label="Errors">${errors.map(({
@@ -60,6 +73,7 @@ function Details ({ api, path, id }) {
           </div>`}
         ${data.providerMessageId && html`<div><dt>Provider's id</dt><dd>
           <${Text}>${data.providerMessageId}<//></dd></div>`}
+        ${data.delivery && html`<${Fate} delivery=${data.delivery} />`}
       </dl>
       <h4>Errors</h4><${Errors} errors=${data.errorHistory ?? []} />
       ${(data.body ?? data.template) && html`<h4>Text</h4>
@@ -218,9 +232,10 @@ export const Pages = ({ pages, setPages, rows, idOf = row => row.id }) =>
 
 function Message ({ message, api }) {
   const [open, setOpen] = useState(false);
-  const { id, channel, recipient, subject, status, attemptCount, maxAttempts } = message;
+  const { id, channel, recipient, subject, status, attemptCount, maxAttempts, delivery } = message;
   return html`<li class="letter" data-message=${id}><div class="row">
     <${Badge} tone=${TONES[status]}>${wordOf(status)}<//>
+    ${delivery && html`<${Badge} tone=${FATES[delivery.status]}>${fateOf(delivery.status)}<//>`}
     <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
       ${subject && html` <${Text}>${subject}<//>`}</span>
     <span class="quiet">${attemptCount}/${maxAttempts} · <${Ago} at=${message.createdAt} /></span>

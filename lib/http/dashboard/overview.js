@@ -8,7 +8,7 @@ import {
   Badge, Dialog, Empty, For, Problem, Reason, Switch, Text, count, duration, short, timeOf,
 } from './ui.js';
 
-const CARDS_MAX = 24;
+export const CARDS_MAX = 24;
 const STATES = {
   open: { word: 'Open', means: 'calls are refused', tone: 'bad' },
   'half-open': { word: 'Half open', means: 'trying again', tone: 'warn' },
@@ -208,13 +208,15 @@ const TONES = {
   breaker: ({ state }) => STATES[state]?.tone ?? 'info',
   degradation: () => 'warn',
   'dead-letter': () => 'bad',
+  'delivery-failed': () => 'bad',
   payment: () => 'info',
   'payment-held': () => 'warn',
   session: () => 'warn',
 };
 const KINDS = {
-  breaker: 'breaker', degradation: 'level', 'dead-letter': 'dead letter', payment: 'payment',
-  'payment-held': 'held', session: 'WhatsApp',
+  breaker: 'breaker', degradation: 'level', 'dead-letter': 'dead letter',
+  'delivery-failed': 'not delivered', payment: 'payment', 'payment-held': 'held',
+  session: 'WhatsApp',
 };
 
 const Events = ({ events }) => html`<section aria-labelledby="events-title" class="panel"

@@ -10,7 +10,7 @@ import {
 
 const LIST_MS = 10_000;
 const PAGE = 50;
-const ORDER_ID = /^[\w.~-]{1,50}$/;
+const STRAYS_MAX = 200;
 
 const TONES = {
   queued: 'warn', created: 'info', unknown: 'warn', pending: 'info', authorize: 'info',
@@ -113,17 +113,31 @@ function Decide ({ orderId, api, onDone }) {
       onClose=${() => setDecision(undefined)} onDone=${onDone} />`}`;
 }
 
-/** What is held of an order that nobody has told us of: it is in no list. */
-function Stray ({ api, orderId, mayOperate, onDone }) {
-  const { data } = usePoll(signal => api.get(`payments/${piece(orderId)}/events`, {}, signal),
-    LIST_MS, [api, orderId]);
-  const events = data?.events ?? [];
-  if (!events.some(({ outcome }) => outcome === 'held')) return null;
-  return html`<div class="letter" data-stray=${orderId}><div class="row">
-    <${Badge} tone="warn">held<//><span class="grow"><b><${Text}>${orderId}<//></b> is none of our
-    orders, but there are notifications of it.</span>
-    ${mayOperate && html`<${Decide} orderId=${orderId} api=${api} onDone=${onDone} />`}</div>
-    <${Notices} events=${events} /></div>`;
+/** What is held of orders that nobody has told us of: they are in no list of orders. */
+function Strays ({ api, turn, mayOperate, onDone }) {
+  const { data, error, reload } = usePoll(signal =>
+    api.get('payment-events', { outcome: 'held', limit: STRAYS_MAX }, signal), LIST_MS,
+  [api, turn]);
+  const strays = new Map();
+  for (const event of data?.events ?? []) {
+    if (!event.isOurs) strays.set(event.orderId, [...strays.get(event.orderId) ?? [], event]);
+  }
+  if (strays.size === 0) {
+    return html`<${Problem} error=${error} what="What is held could not be read" />`;
+  }
+  const done = orderId => {
+    onDone(orderId);
+    reload();
+  };
+  return html`<div class="strays" data-part="strays"><h3>Held, of orders that are not ours</h3>
+    <p class="quiet">Midtrans tells of them, and nobody has recorded them. Apply makes an order of
+      what Midtrans says now.</p>
+    <ul class="rows">${[...strays].map(([orderId, events]) => html`<li key=${orderId}
+      class="letter held" data-stray=${orderId}><div class="row"><${Badge} tone="warn">held<//>
+      <span class="grow"><b><${Text}>${orderId}<//></b></span>
+      ${mayOperate && html`<${Decide} orderId=${orderId} api=${api}
+        onDone=${() => done(orderId)} />`}</div>
+      <${Notices} events=${events} /></li>`)}</ul></div>`;
 }
 
 function Order ({ order, api, turn, mayOperate, onDone }) {
@@ -173,10 +187,8 @@ export function Payments ({ api, turns, mayOperate, notify }) {
       </label>
     </div>
     <${Problem} error=${error} what="Payments could not be read" />
-    ${data && orders.length === 0 && html`<${Empty}>No payments.<//>
-      ${ORDER_ID.test(settled.search) && html`<${Stray} key=${settled.search} api=${api}
-        orderId=${settled.search} mayOperate=${mayOperate}
-        onDone=${() => done(settled.search)} />`}`}
+    <${Strays} api=${api} turn=${turns.payments} mayOperate=${mayOperate} onDone=${done} />
+    ${data && orders.length === 0 && html`<${Empty}>No payments.<//>`}
     <ul class="rows">${orders.map(order => html`<${Order} key=${order.orderId} order=${order}
       api=${api} turn=${turns.payments} mayOperate=${mayOperate}
       onDone=${done} />`)}</ul>
