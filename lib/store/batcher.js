@@ -32,15 +32,17 @@ class Batcher {
       this.#line.push({ item, resolve, reject });
       if (this.#writers < this.#writersMax) {
         this.#writers++;
-        // All that is added in this turn of the loop goes together.
-        queueMicrotask(() => this.#work());
+        this.#work();
       }
     });
   }
 
   async #work () {
-    while (this.#line.length > 0) {
+    for (;;) {
+      // All that arrives in one turn of the event loop goes together.
+      await new Promise(setImmediate);
       const entries = this.#take();
+      if (entries.length === 0) break;
       try {
         const answers = await this.#write(entries.map(({ item }) => item));
         entries.forEach(({ resolve }, i) => resolve(answers[i]));
