@@ -1,7 +1,7 @@
 'use strict';
 
 // A response that is held back until it has been stored. Whatever the handler does to it, nothing
-// goes out before `send`, unless it grows too large to be kept.
+// goes out before `send`, unless it grows too large to be kept; then all but its last piece does.
 
 // What belongs to one connection, or to one client, and not to the answer.
 const NOT_KEPT = new Set(['connection', 'content-length', 'date', 'keep-alive', 'set-cookie',
@@ -25,6 +25,7 @@ class Recording {
   #resolve;
   #callback;
   #ended = false;
+  #passing = false;
   #sent = false;
 
   /** @param {object} res @param {number} max bytes that are held back */
@@ -43,15 +44,20 @@ class Recording {
 
   get isEnded () { return this.#ended; }
 
+  /** Whether it grew too large, so that all but its last piece has gone out. */
+  get isPassing () { return this.#passing; }
+
   /** Lets the answer go as it was when it was ended. */
   send () {
     if (this.#sent) return;
     this.discard();
     const { status, all } = this.answer;
     const res = this.#res;
-    for (const name of res.getHeaderNames()) res.removeHeader(name);
-    for (const [name, value] of Object.entries(all)) res.setHeader(name, value);
-    res.statusCode = status;
+    if (!this.#passing) {
+      for (const name of res.getHeaderNames()) res.removeHeader(name);
+      for (const [name, value] of Object.entries(all)) res.setHeader(name, value);
+      res.statusCode = status;
+    }
     res.end(Buffer.concat(this.#chunks), this.#callback);
   }
 
@@ -65,20 +71,27 @@ class Recording {
     if (this.#sent || this.#ended) return this.#original.write.call(this.#res, chunk, ...args);
     const [encoding] = args;
     const bytes = toBuffer(chunk, encoding);
-    this.#chunks.push(bytes);
+    if (bytes.length > 0) this.#chunks.push(bytes);
     this.#bytes += bytes.length;
-    if (this.#bytes > this.#max) this.#overflow();
     const callback = callbackOf(args);
     if (callback !== undefined) process.nextTick(callback);
-    return true;
+    return this.#bytes <= this.#max || this.#pass();
   }
 
-  /** Too large to be held: from here on it passes through. */
-  #overflow () {
-    this.#sent = true;
+  /**
+   * Too large to be held: from here on it passes through, but for its last piece, which still waits
+   * until the store knows of it. So whoever has it all finds the request carried out.
+   * @returns {boolean} whether the handler may go on writing
+   */
+  #pass () {
+    this.#passing = true;
     const { write, writeHead, flushHeaders } = this.#original;
-    Object.assign(this.#res, { write, writeHead, flushHeaders });
-    for (const chunk of this.#chunks.splice(0)) this.#res.write(chunk);
+    Object.assign(this.#res, { writeHead, flushHeaders });
+    let goOn = true;
+    for (const chunk of this.#chunks.splice(0, this.#chunks.length - 1)) {
+      goOn = write.call(this.#res, chunk);
+    }
+    return goOn;
   }
 
   #end (args) {
@@ -90,10 +103,6 @@ class Recording {
     this.#ended = true;
     this.#callback = callbackOf(args);
     this.#note();
-    if (this.#sent) {
-      this.#res.end = this.#original.end;
-      this.#res.end(this.#callback);
-    }
     this.#resolve(this.answer);
     return this.#res;
   }
@@ -104,7 +113,7 @@ class Recording {
       !NOT_KEPT.has(name) && value !== this.#before[name]));
     this.answer = {
       status: this.#res.statusCode, headers, all,
-      body: this.#sent ? undefined : Buffer.concat(this.#chunks),
+      body: this.#passing ? undefined : Buffer.concat(this.#chunks),
     };
   }
 

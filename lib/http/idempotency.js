@@ -169,7 +169,7 @@ class Middleware {
       const whose = String(await scope(req) ?? '');
       const { value, replayed } = await idempotency.run(`http:${idempotency.keyOf([whose, key])}`,
         () => this.#answer(made, res, next), { ...run, payload });
-      if (!replayed) return made.recording.send();
+      if (!replayed || made.recording?.isPassing) return made.recording.send();
       made.recording?.discard();
       return replay(res, value);
     } catch (error) {
