@@ -8,10 +8,13 @@ const { chromium } = require('playwright-core');
 
 const { CircuitBreaker } = require('../..');
 const { createDegradation } = require('../../lib/gateway/degradation');
-const { createAdminRouter, createDashboardRouter, createEventStream } = require('../../lib/http');
+const {
+  createAdminRouter, createBreakerHistory, createDashboardRouter, createEventStream,
+} = require('../../lib/http');
 const { openStore } = require('../../lib/store');
 const { serve } = require('../support/http-helpers');
 const { closeAll, order, start: startMidtrans } = require('../support/midtrans-helpers');
+const { faintTexts, isDrawn } = require('../support/page-checks');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 
 const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
@@ -29,6 +32,7 @@ let fake;
 let breaker;
 let degradation;
 let events;
+let history;
 let tab;
 let requests;
 let complaints;
@@ -48,10 +52,11 @@ beforeAll(async () => {
   await degradation.start();
   const breakers = () => [breaker];
   events = createEventStream({ breakers, degradation, store });
+  history = createBreakerHistory({ breakers, interval: 50 });
   const report = async ({ format }) =>
     format === 'html' ? '<h1>Report</h1>' : { breakers: [{ name: breaker.name, calls: 12 }] };
   server = await serve(createDashboardRouter(), createAdminRouter({
-    breakers, degradation, store, events, report,
+    breakers, degradation, store, events, history, report,
     health: { check: async () => ({ status: 'healthy', checks: {} }) },
     tokens: [{ token: OPERATOR, name: 'Ani', role: 'operate' },
       { token: READER, name: 'Budi', role: 'read' }],
@@ -62,6 +67,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   events?.close();
+  history?.close();
   degradation?.stop();
   breaker?.shutdown();
   await server?.close();
@@ -106,29 +112,6 @@ const dialog = () => tab.getByRole('dialog');
 const letter = (recipient, reason = 'mailbox full') => store.deadLetters.add(
   { channel: 'EMAIL', recipient, subject: `Ticket ${recipient}`, body: EVIL }, reason,
   { kind: 'EFULL' });
-
-describe('the files', () => {
-  test('are served with a strict policy, cached by their content, and read only', async () => {
-    const page = await fetch(`${server.url}/dashboard/`);
-    expect(page.status).toBe(200);
-    const policy = page.headers.get('content-security-policy');
-    expect(policy).toMatch("default-src 'none'; script-src 'self'; style-src 'self'; ");
-    expect(policy).not.toMatch('unsafe');
-    expect(page.headers.get('x-content-type-options')).toBe('nosniff');
-    const html = await page.text();
-    expect(html).not.toMatch(/<script>|<style|\son\w+=|\sstyle=|https?:/);
-    const etag = page.headers.get('etag');
-    const again = await fetch(`${server.url}/dashboard/`, { headers: { 'if-none-match': etag } });
-    expect(again.status).toBe(304);
-    const bare = await fetch(`${server.url}/dashboard`, { redirect: 'manual' });
-    expect([bare.status, bare.headers.get('location')]).toEqual([308, 'dashboard/']);
-    for (const path of ['nothing', 'package.json', '..%2fadmin-auth.js', 'vendor/', 'index.html']) {
-      expect((await fetch(`${server.url}/dashboard/${path}`)).status).toBe(404);
-    }
-    const posted = await fetch(`${server.url}/dashboard/`, { method: 'POST' });
-    expect([posted.status, posted.headers.get('allow')]).toEqual([405, 'GET, HEAD']);
-  });
-});
 
 describe('the token', () => {
   test('is asked for, refused when wrong, kept for the tab, and forgotten at the end', async () => {
@@ -183,6 +166,20 @@ describe('breakers', () => {
     expect(breaker.opened).toBe(false);
     await tab.getByRole('link', { name: 'Audit' }).click();
     await part('audit').getByText('breaker.reset').first().waitFor();
+  });
+
+  test('charts begin with what the server has seen, also after a reload', async () => {
+    await breaker.fire(true).catch(() => {});
+    const rates = () => history.read({}).breakers[breaker.name].errorRate;
+    while (rates().filter(rate => rate === 100).length < 20) {
+      await new Promise(resolve => setTimeout(resolve, 20));
+    }
+    // From now on there is nothing to draw: whatever is in a chart is of the time before.
+    breaker.reset();
+    await enter();
+    await tab.waitForFunction(isDrawn);
+    await tab.reload();
+    await tab.waitForFunction(isDrawn);
   });
 
   test('names are text', async () => {
@@ -333,6 +330,44 @@ test('a payment that is held is looked at and decided', async () => {
   expect(await store.payments.get('FILM-1')).toMatchObject({ state: 'paid', held: false });
 });
 
+test('what is held of an order that nobody recorded is shown, and decided', async () => {
+  await store.payments.open(order('STRAY-1'));
+  fake.choose('STRAY-1');
+  fake.settle('STRAY-1');
+  await store.query(`DELETE FROM ${store.schema}.payment_orders WHERE order_id = 'STRAY-1'`);
+  const [notification] = fake.notifications('STRAY-1', { latest: true });
+  await enter('payments');
+  await part('payments').getByText('Payments').first().waitFor();
+  expect(await store.payments.handleNotification(JSON.stringify(notification)))
+    .toMatchObject({ outcome: 'held' });
+  const stray = part('strays').locator('[data-stray="STRAY-1"]');
+  await stray.getByText('an order that we do not know').waitFor();
+  await stray.getByRole('button', { name: 'Apply STRAY-1' }).click();
+  await dialog().getByLabel(/Reason/).fill('made by hand');
+  await dialog().getByRole('button', { name: 'Apply' }).click();
+  await stray.waitFor({ state: 'detached' });
+  await tab.locator('[data-order="STRAY-1"]').getByText('paid', { exact: true }).waitFor();
+});
+
+test('what a provider told of a message is shown beside it', async () => {
+  const { id } = await letter('lost@example.com');
+  const { createdAt } = await store.outbox.get(id);
+  await enter('messages');
+  await part('dlq').locator(`[data-letter="${id}"]`).waitFor();
+  await store.deliveries.record([{
+    messageId: 'wamid.1', status: 'failed', recipient: '628123', at: Date.now(),
+    reference: `${id}.${createdAt.getTime().toString(36)}`, errors: [{ code: 131026, title: EVIL }],
+  }]);
+  const message = tab.locator(`[data-message="${id}"]`);
+  await message.getByText('not delivered').waitFor();
+  await message.getByRole('button', { name: /Details/ }).click();
+  expect(await message.getByText('Delivery').locator('..').textContent())
+    .toMatch(/not delivered.*131026/s);
+  await tab.getByRole('link', { name: 'Overview' }).click();
+  await part('events').getByText(`Message ${id} to 628123 was not delivered`).waitFor();
+  await store.deadLetters.purge();
+});
+
 test('fits a narrow screen, and can be read in light and dark', async () => {
   await tab.setViewportSize({ width: 360, height: 740 });
   const { id } = await letter('a-quite-long-address-of-somebody@a-quite-long-host.example.com');
@@ -351,26 +386,3 @@ test('fits a narrow screen, and can be read in light and dark', async () => {
   }
   await store.deadLetters.purge();
 });
-
-/** Texts whose contrast with what is behind them is below 4.5 : 1. Runs in the page. */
-function faintTexts () {
-  const read = text => text.match(/[\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
-    .map(c => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const ground = element => {
-    for (let e = element; e !== null; e = e.parentElement) {
-      const colour = read(getComputedStyle(e).backgroundColor);
-      if (colour.length === 3 || colour[3] === 1) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const words = [...document.querySelectorAll('body *')].filter(element =>
-    element.checkVisibility() && [...element.childNodes].some(node =>
-      node.nodeType === 3 && node.textContent.trim() !== ''));
-  return words.filter(element => {
-    if (Number(getComputedStyle(element).opacity) < 1) return !element.disabled;
-    const [a, b] = [light(read(getComputedStyle(element).color)), light(ground(element))];
-    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
-  }).map(element => `${element.textContent.trim()} (${getComputedStyle(element).color})`);
-}

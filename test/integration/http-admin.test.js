@@ -4,9 +4,11 @@
 // written down.
 
 const { createDegradation } = require('../../lib/gateway/degradation');
-const { createAdminRouter, createAudit } = require('../../lib/http');
 const {
-  BASE, OPERATOR, READER, TOKENS, breakerOf, endAll, start,
+  createAdminRouter, createAudit, createBreakerHistory, createDashboardRouter,
+} = require('../../lib/http');
+const {
+  BASE, OPERATOR, READER, TOKENS, breakerOf, endAll, later, start,
 } = require('../support/admin-helpers');
 
 jest.setTimeout(30_000);
@@ -246,11 +248,49 @@ describe('breakers', () => {
         return id === '4711';
       }
     };
-    const { call } = await start({ sessions });
+    const { call, post } = await start({ sessions });
     expect((await call('POST', '/reset-circuit-breaker/4711')).body)
       .toEqual({ name: '4711', reset: 1 });
     expect((await call('POST', '/reset-circuit-breaker/4712')).status).toBe(404);
     expect(asked).toEqual(['4711', '4712']);
+    // As the command line does it.
+    expect((await post('/circuit-breakers/4711/reset')).body).toEqual({ name: '4711', reset: 1 });
+  });
+
+  test('have a past, at those moments at which they were there', async () => {
+    const [one, two] = [breakerOf('one'), breakerOf('two')];
+    const all = [one];
+    const history = createBreakerHistory({ breakers: () => all, interval: 10 });
+    later(() => history.close());
+    const { get } = await start({ breakers: () => all, history });
+    const past = async query => (await get(`/breaker-history${query ?? ''}`)).body;
+    const seen = async (name, isThere) => {
+      for (;;) {
+        const { at, breakers } = history.read({});
+        if (isThere(breakers[name]?.errorRate ?? [])) return { at, ...breakers[name] };
+        await new Promise(resolve => setTimeout(resolve, 10));
+      }
+    };
+    await one.fire(true).catch(() => {});
+    await seen('one', rates => rates.includes(100));
+    one.reset();
+    await one.fire(false);
+    const { errorRate, p50, p99 } = await seen('one', rates => rates.includes(0));
+    expect(errorRate.indexOf(0)).toBeGreaterThan(errorRate.indexOf(100));
+    expect(p50.at(-1)).toBeLessThanOrEqual(p99.at(-1));
+    all.push(two);
+    await two.fire(false);
+    const { errorRate: rates } = await seen('two', found => found.includes(0));
+    expect(rates[0]).toBeNull();
+    const { at: moments, breakers } = await past('?search=two');
+    expect(Object.entries(breakers).map(([name, lines]) => [name, Object.keys(lines)]))
+      .toEqual([['two', ['errorRate', 'p50', 'p95', 'p99']]]);
+    expect(breakers.two.p99).toHaveLength(moments.length);
+    // No more is kept than 150 moments.
+    const { at } = await seen('one', found => found.length === 150 && !found.includes(100));
+    expect(at.toSorted((a, b) => a - b)).toEqual(at);
+    expect((await get('/breaker-history?limit=0')).status).toBe(400);
+    expect((await (await start()).get('/breaker-history')).status).toBe(404);
   });
 });
 
@@ -315,4 +355,26 @@ test('the audit log keeps the latest in memory, in lines of their own', async ()
   expect(entries.map(({ id, target }) => [id, target]))
     .toEqual([['3', 'c\\u{a}\\u{1b}[31mred'], ['2', 'b']]);
   expect((await audit.list({ before: '3', limit: 1 })).entries.map(({ id }) => id)).toEqual(['2']);
+});
+
+test('the dashboard\'s files: strict policy, cached by their content, read only', async () => {
+  const server = await start({}, createDashboardRouter());
+  const page = await fetch(`${server.url}/dashboard/`);
+  expect(page.status).toBe(200);
+  const policy = page.headers.get('content-security-policy');
+  expect(policy).toMatch("default-src 'none'; script-src 'self'; style-src 'self'; ");
+  expect(policy).not.toMatch('unsafe');
+  expect(page.headers.get('x-content-type-options')).toBe('nosniff');
+  const html = await page.text();
+  expect(html).not.toMatch(/<script>|<style|\son\w+=|\sstyle=|https?:/);
+  const etag = page.headers.get('etag');
+  const again = await fetch(`${server.url}/dashboard/`, { headers: { 'if-none-match': etag } });
+  expect(again.status).toBe(304);
+  const bare = await fetch(`${server.url}/dashboard`, { redirect: 'manual' });
+  expect([bare.status, bare.headers.get('location')]).toEqual([308, 'dashboard/']);
+  for (const path of ['nothing', 'package.json', '..%2fadmin-auth.js', 'vendor/', 'index.html']) {
+    expect((await fetch(`${server.url}/dashboard/${path}`)).status).toBe(404);
+  }
+  const posted = await fetch(`${server.url}/dashboard/`, { method: 'POST' });
+  expect([posted.status, posted.headers.get('allow')]).toEqual([405, 'GET, HEAD']);
 });
