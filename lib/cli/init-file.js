@@ -74,6 +74,7 @@ scheme = "services"
 # Cron patterns; false for never
 report = "0 * * * *"
 retention_days = 7
+audit_retention_days = 365
 
 # Who may use the admin API, the dashboard and this command line: read, or operate
 # [[admin.tokens]]

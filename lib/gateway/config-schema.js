@@ -191,6 +191,7 @@ const schedule = z.strictObject({
   cleanUp: cron.default('30 3 * * *'),
   reconcile: cron.default('*/5 * * * *'),
   retentionDays: count(1, 3650).default(7),
+  auditRetentionDays: count(1, 36_500).default(365),
   timezone: text(100).default('UTC'),
 });
 

@@ -183,6 +183,8 @@ export interface GatewayConfig {
     reconcile?: Cron | undefined;
     /** Of what is sent, dead or expired, default 7. */
     retentionDays?: number | undefined;
+    /** Of the audit log, 1 to 36500, default 365. */
+    auditRetentionDays?: number | undefined;
     /** Default 'UTC'. */
     timezone?: string | undefined;
   } | undefined;

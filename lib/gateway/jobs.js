@@ -44,6 +44,7 @@ function jobsOf (gateway, strategies) {
   const { config, store, breakers, log } = gateway;
   const { schedule } = config;
   const keep = schedule.retentionDays * DAY_MS;
+  const audit = schedule.auditRetentionDays * DAY_MS;
   const runs = {
     deadLetters: () => store.deadLetters.recover(
       { '*': passingAgain(breakers), ...strategies }, { limit: LETTERS_MAX }),
@@ -63,7 +64,7 @@ function jobsOf (gateway, strategies) {
       log.info({ report }, 'Reliability report');
       return report;
     },
-    cleanUp: () => store.cleanUp({ sent: keep, dead: keep }),
+    cleanUp: () => store.cleanUp({ sent: keep, dead: keep, deliveries: keep, audit }),
     ...config.midtrans !== undefined && {
       reconcile: () => store.payments.reconcile({ olderThan: RECONCILE_MS })
     },

@@ -2,15 +2,16 @@
 
 // What is done from time to time. Every process of the fleet has the same schedule; each time of
 // each job is taken by one of them, and no job begins while it runs anywhere. The database decides,
-// in one row for each job.
+// in one row for each job. Whoever runs one renews its lease; so one that has died in it keeps the
+// others from it for a minute at most.
 
 const { Cron } = require('croner');
 
 const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
 
-// A job may take this long. Whoever has died in one keeps it from the others no longer.
-const BUSY_MS_MAX = 600_000;
+const LEASE_MS = 60_000;
+const RENEW_MS = 15_000;
 
 const TAKE = schema => `INSERT INTO ${schema}.schedule_jobs AS j
     (job, slot, busy_until, started_at)
@@ -20,6 +21,10 @@ const TAKE = schema => `INSERT INTO ${schema}.schedule_jobs AS j
       duration_ms = NULL, error = NULL
     WHERE j.slot < excluded.slot AND j.busy_until <= now()
   RETURNING slot`;
+
+const RENEW = schema => `UPDATE ${schema}.schedule_jobs
+  SET busy_until = now() + $3::float8 * interval '1 ms'
+  WHERE job = $1 AND slot = $2::timestamptz`;
 
 const END = schema => `UPDATE ${schema}.schedule_jobs
   SET busy_until = now(), duration_ms = $3, error = $4
@@ -32,6 +37,7 @@ class Schedule {
   #crons = [];
   #running = new Set();
   #ending = new AbortController();
+  #lease;
   #onDone;
 
   /**
@@ -42,9 +48,12 @@ class Schedule {
    * @param {string} parts.timezone
    * @param {(event: { job: string, durationMs: number, result?: unknown, error?: Error }) => void}
    *   parts.onDone
+   * @param {number} [parts.leaseMs=60000] for which a job is its taker's
+   * @param {number} [parts.renewMs=15000] after which that begins anew
    */
-  constructor ({ store, jobs, timezone, onDone }) {
+  constructor ({ store, jobs, timezone, onDone, leaseMs = LEASE_MS, renewMs = RENEW_MS }) {
     this.#store = store;
+    this.#lease = { leaseMs, renewMs };
     this.#jobs = jobs;
     this.#options = { timezone, unref: true, protect: true, catch: true };
     this.#onDone = onDone;
@@ -100,9 +109,10 @@ class Schedule {
   async #take (name, slot) {
     const { schema } = this.#store;
     const at = slot.toISOString();
-    const { rows } = await this.#store.query(TAKE(schema), [name, at, BUSY_MS_MAX]);
+    const { rows } = await this.#store.query(TAKE(schema), [name, at, this.#lease.leaseMs]);
     if (rows.length === 0) return false;
     const began = clock.now();
+    const release = this.#keep(name, at);
     let result;
     let error;
     try {
@@ -110,11 +120,38 @@ class Schedule {
     } catch (thrown) {
       error = thrown;
     }
+    await release();
     const durationMs = clock.now() - began;
     this.#onDone({ job: name, durationMs, result, error });
     const failure = error === undefined ? null : String(error?.code ?? error?.name ?? 'Error');
     await this.#store.query(END(schema), [name, at, durationMs, failure]);
     return true;
+  }
+
+  /** Renews the lease of a job until the function that is returned is called. */
+  #keep (name, at) {
+    const { leaseMs, renewMs } = this.#lease;
+    let isOver = false;
+    let timer;
+    let wake;
+    const renew = async () => {
+      for (;;) {
+        await new Promise(resolve => {
+          wake = resolve;
+          timer = clock.setTimer(resolve, renewMs, false);
+        });
+        if (isOver) return;
+        // While the database is away nobody else can take the job either.
+        await this.#store.query(RENEW(this.#store.schema), [name, at, leaseMs]).catch(() => {});
+      }
+    };
+    const renewing = renew();
+    return () => {
+      isOver = true;
+      clock.clearTimer(timer);
+      wake();
+      return renewing;
+    };
   }
 }
 

@@ -88,7 +88,7 @@ describeEngines('a gateway', ({ place }) => {
       it.midtrans.set('mute');
       const began = performance.now();
       const { status, body, headers } = await post(order('late-1'));
-      expect(performance.now() - began).toBeLessThan(2000);
+      expect(performance.now() - began).toBeLessThan(10_000);
       expect(status).toBe(202);
       expect(body).toMatchObject({ queued: true, orderId: 'late-1', status: '/orders/late-1' });
       expect(headers.get('retry-after')).toBe('60');
@@ -282,8 +282,14 @@ describeEngines('a gateway', ({ place }) => {
   });
 
   test('a job runs once at a time, and what it did is kept', async () => {
+    await it.gateway.store.query(`INSERT INTO sekering.admin_audit
+      (at, actor, role, address, action, result)
+      SELECT now() - days * interval '1 day', 'Ani', 'operate', '::1', 'breaker.reset', 'done'
+      FROM unnest(ARRAY[364, 366]) AS days`);
+    const done = once(it.gateway, 'job');
     const runs = await Promise.all([1, 2, 3].map(() => it.gateway.schedule.run('cleanUp')));
     expect(runs.filter(Boolean)).toEqual([true]);
+    expect((await done)[0]).toMatchObject({ job: 'cleanUp', result: { audit: 1, deliveries: 0 } });
     expect(await it.gateway.schedule.run('nothing')).toBe(false);
     expect(await it.gateway.schedule.run('reconcile')).toBe(true);
     expect(await it.gateway.schedule.last()).toMatchObject([

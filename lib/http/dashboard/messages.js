@@ -40,6 +40,8 @@ const FATES = {
   accepted: 'info', sent: 'info', delivered: 'good', read: 'good', failed: 'bad',
 };
 const FATE_WORDS = { failed: 'not delivered' };
+// What is more than that the provider has taken it in.
+const TOLD = ['delivered', 'read', 'failed'];
 const fateOf = status => FATE_WORDS[status] ?? status;
 
 /** What the provider told last of a message that it took in. */
@@ -49,8 +51,10 @@ const Fate = ({ delivery: { status, at, heardAt, errorCode, error } }) => html`<
     ${errorCode && html` <b><${Text}>${errorCode}<//></b>`}
     ${error && html` <${Text}>${error}<//>`}</dd></div>`;
 
-function Errors ({ errors }) {
-  if (errors.length === 0) return html`<p class="quiet">No attempt was made.</p>`;
+function Errors ({ errors, attempts }) {
+  if (errors.length === 0) {
+    return html`<p class="quiet">${attempts === 0 ? 'No attempt was made.' : 'None.'}</p>`;
+  }
   return html`<ol class="log" aria-label="Errors">${errors.map(({
     attempt, at, name, code, message
   }, i) => html`<li key=${i}><span>${attempt}.</span> <${Ago} at=${at} />
@@ -75,7 +79,7 @@ function Details ({ api, path, id }) {
           <${Text}>${data.providerMessageId}<//></dd></div>`}
         ${data.delivery && html`<${Fate} delivery=${data.delivery} />`}
       </dl>
-      <h4>Errors</h4><${Errors} errors=${data.errorHistory ?? []} />
+      <h4>Errors</h4><${Errors} errors=${data.errorHistory ?? []} attempts=${data.attemptCount} />
       ${(data.body ?? data.template) && html`<h4>Text</h4>
         <${Block} label="Text">${data.body ?? data.template}<//>`}
       ${data.data !== null && data.data !== undefined && html`<h4>Data</h4>
@@ -235,7 +239,8 @@ function Message ({ message, api }) {
   const { id, channel, recipient, subject, status, attemptCount, maxAttempts, delivery } = message;
   return html`<li class="letter" data-message=${id}><div class="row">
     <${Badge} tone=${TONES[status]}>${wordOf(status)}<//>
-    ${delivery && html`<${Badge} tone=${FATES[delivery.status]}>${fateOf(delivery.status)}<//>`}
+    ${TOLD.includes(delivery?.status) && html`<${Badge} tone=${FATES[delivery.status]}>${
+      fateOf(delivery.status)}<//>`}
     <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
       ${subject && html` <${Text}>${subject}<//>`}</span>
     <span class="quiet">${attemptCount}/${maxAttempts} · <${Ago} at=${message.createdAt} /></span>
