@@ -219,7 +219,7 @@ describe('RateLimiter', () => {
     expect(results.filter(result => result !== 'done' && result !== 'ERATELIMITED')).toEqual([]);
     expect(done).toBeLessThanOrEqual(1 + Math.ceil((performance.now() - start) / 20));
     expect(done).toBeGreaterThanOrEqual(9);
-    for (const { ms } of outcomes) expect(ms).toBeLessThan(2000);
+    for (const { ms } of outcomes) expect(ms).toBeLessThan(10_000);
   });
 
   test('what one took before it was killed stays taken', async () => {

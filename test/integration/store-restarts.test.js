@@ -162,7 +162,7 @@ describe('over a bad line', () => {
     const began = performance.now();
     await expect(database.query('SELECT 1')).rejects.toMatchObject(LOST);
     await expect(database.transaction(() => {})).rejects.toMatchObject(LOST);
-    expect(performance.now() - began).toBeLessThan(2000);
+    expect(performance.now() - began).toBeLessThan(10_000);
   });
 
   test('a server that stops in the middle of a connection', async () => {
@@ -174,7 +174,7 @@ describe('over a bad line', () => {
       await expect(database.query('SELECT 1')).rejects.toMatchObject(LOST);
       expect((await database.query('SELECT 1 AS x')).rows).toEqual([{ x: 1 }]);
       await database.close();
-      expect(performance.now() - began).toBeLessThan(2000);
+      expect(performance.now() - began).toBeLessThan(10_000);
     } finally {
       process.kill(pid, 'SIGCONT');
     }

@@ -128,11 +128,10 @@ describe('the Cloud API', () => {
     const fake = await start({ recipientIntervalMs: 180 });
     const client = cloudOf(fake, { recipientInterval: 200 });
     await client.sendText(TO, 'first');
-    const began = performance.now();
     const late = [client.sendText(TO, 'second'), client.sendText(TO, 'third')];
-    const other = await client.sendText('+6281234567891', 'other');
-    expect(other.attempts).toBe(1);
-    expect(performance.now() - began).toBeLessThan(150);
+    const other = client.sendText('+6281234567891', 'other');
+    expect(await Promise.race([other, ...late])).toBe(await other);
+    expect((await other).attempts).toBe(1);
     await Promise.all(late);
     const times = fake.messages.filter(({ to }) => to === DIGITS).map(({ at }) => at);
     expect(times).toHaveLength(3);

@@ -159,7 +159,7 @@ test('status emits a snapshot of the stats for each bucket', async () => {
   expect(snapshot).toMatchObject({ fires: 1, successes: 1, percentiles: expect.any(Object) });
   const start = performance.now();
   await once(breaker.status, 'snapshot');
-  expect(performance.now() - start).toBeLessThan(1000);
+  expect(performance.now() - start).toBeLessThan(5000);
 });
 
 test('enableSnapshots: false is silent', async () => {
