@@ -31,9 +31,14 @@ class MidtransCall {
   #request;
   // Whether something was sent of which nobody knows the outcome.
   #unsure;
+  // Of the attempt under way, for the transport; it tells onSent() when the first byte is written.
+  attempt = 0;
+  signal = undefined;
+  sent = false;
 
   /**
-   * @param {object} transport { send(request, options), look(id, options), onRetry(details) }
+   * @param {object} transport { send(request, call), look(id, options), onRetry(details),
+   *   onUnknown(error) }
    * @param {object} request { operation, orderId, mutating, core, refundKey, timeout, judge };
    *   judge tells from a status body whether the call is 'done', to be sent 'again', or in
    *   'conflict' with another transaction
@@ -51,30 +56,36 @@ class MidtransCall {
    * @returns {Promise<object>} the body of the answer
    */
   async run (plan, signal) {
-    try {
-      signal?.throwIfAborted();
-      return await this.#attempts(plan, signal);
-    } catch (error) {
-      const known = !this.#unsure || error?.code === 'ERR_MIDTRANS_UNKNOWN_OUTCOME';
-      throw known ? error : unknownOutcome(error, this.#request);
-    }
-  }
-
-  /** Nearly all calls succeed at once: the rest is only made when it is needed. */
-  async #attempts (plan, signal) {
+    this.signal = signal;
     const startedAt = wall();
     let failure;
     try {
-      const body = await this.#attempt(1, signal);
+      signal?.throwIfAborted();
+      const body = await this.#try(1);
       plan.budget?.deposit();
       return body;
     } catch (error) {
       failure = error;
     }
+    // Nearly all calls succeed at once: the rest is only made when it is needed.
+    try {
+      signal?.throwIfAborted();
+      return await this.#tryAgain(plan, failure, startedAt);
+    } catch (error) {
+      const unknown = error?.code === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' ? error
+        : this.#unsure && unknownOutcome(error, this.#request);
+      if (!unknown) throw error;
+      this.#transport.onUnknown(unknown);
+      throw unknown;
+    }
+  }
+
+  #tryAgain (plan, failure, startedAt) {
+    const { signal } = this;
     const own = Object.assign(Object.create(plan), {
       signal, withDelay: true, onRetry: (...args) => this.#tellRetry(plan, ...args),
     });
-    const run = new RetryRun((bail, attempt) => this.#attempt(attempt, signal), own);
+    const run = new RetryRun((bail, attempt) => this.#try(attempt), own);
     run.watch();
     run.startedAt = startedAt;
     return run.goOn(failure, reason => run.stop(reason));
@@ -86,49 +97,49 @@ class MidtransCall {
     return onRetry?.call(options, error, attempt);
   }
 
-  async #attempt (attempt, signal) {
-    if (this.#unsure && this.#request.judge !== undefined) {
-      const found = await this.#find(signal);
-      if (found !== undefined) return found;
-    }
-    return this.#send(attempt, signal);
+  #try (attempt) {
+    this.attempt = attempt;
+    const looksFirst = this.#unsure && this.#request.judge !== undefined;
+    return looksFirst ? this.#findOrSend() : this.#send();
   }
 
-  async #send (attempt, signal) {
+  async #findOrSend () {
+    return await this.#find() ?? this.#send();
+  }
+
+  async #send () {
     const request = this.#request;
     const before = this.#unsure;
-    let sent = false;
+    this.sent = false;
     try {
-      const body = await this.#transport.send(request, {
-        attempt,
-        signal,
-        onSent: () => {
-          sent = true;
-          this.#unsure = request.mutating;
-        },
-      });
+      const body = await this.#transport.send(request, this);
       this.#unsure = false;
       return body;
     } catch (error) {
       // A breaker of the user's may have a time limit of its own.
       const timedOut = error?.code === 'ETIMEDOUT' && !(error instanceof MidtransError);
-      const failure = timedOut ? errorOfTransport(error, request, sent) : error;
-      return this.#failed(failure, before, signal);
+      const failure = timedOut ? errorOfTransport(error, request, this.sent) : error;
+      return this.#failed(failure, before);
     }
   }
 
+  onSent () {
+    this.sent = true;
+    this.#unsure = this.#request.mutating;
+  }
+
   /** What an attempt comes to that has failed. `before`: whether an earlier one was unsure. */
-  async #failed (error, before, signal) {
+  async #failed (error, before) {
     if (!(error instanceof MidtransError)) throw error; // Not sent, or given up by the caller.
     if (!error.ambiguous) {
       this.#unsure = before && (SILENT.has(error.code) || error.httpStatus === undefined);
-      if (before && TELLING.has(error.code)) return this.#told(error, signal);
+      if (before && TELLING.has(error.code)) return this.#told(error);
       throw error;
     }
     if (this.#request.judge === undefined) throw error;
     let found;
     try {
-      found = await this.#find(signal);
+      found = await this.#find();
     } catch (failure) {
       if (failure.code === 'ERR_MIDTRANS_CONFLICT') throw failure;
     }
@@ -137,11 +148,11 @@ class MidtransCall {
   }
 
   /** Midtrans refuses what an earlier attempt may have done. */
-  async #told (error, signal) {
+  async #told (error) {
     const request = this.#request;
     this.#unsure = true;
-    if (request.judge === undefined) return this.#taken(error, signal);
-    const found = await this.#find(signal);
+    if (request.judge === undefined) return this.#taken(error);
+    const found = await this.#find();
     if (found !== undefined) return found;
     // A state that cannot be left is a plain refusal; an order that is taken and yet not to be
     // found stays unknown.
@@ -150,23 +161,23 @@ class MidtransCall {
   }
 
   /** Snap knows the order already. Its token is told once, and no other call tells it. */
-  async #taken (error, signal) {
+  async #taken (error) {
     const request = this.#request;
-    const found = await this.#look(signal);
+    const found = await this.#look();
     if (found === undefined) throw tokenLost(error, request);
     this.#unsure = false;
     throw orderConflict(request, found, error);
   }
 
-  #look (signal) {
+  #look () {
     const { orderId, timeout } = this.#request;
-    return this.#transport.look(orderId, { signal, timeout });
+    return this.#transport.look(orderId, { signal: this.signal, timeout });
   }
 
   /** The status body that shows the call done; undefined if it has to be sent again. */
-  async #find (signal) {
+  async #find () {
     const request = this.#request;
-    const body = await this.#look(signal);
+    const body = await this.#look();
     if (body === undefined) return undefined;
     const verdict = request.judge(body);
     if (verdict === 'again') return undefined;

@@ -79,8 +79,9 @@ const isRecord = body => typeof body === 'object' && body !== null && !Array.isA
 
 /** The status that counts: business errors come under HTTP 200, with a code in the body. */
 function statusOf (httpStatus, body) {
-  const written = isRecord(body) ? String(body.status_code) : '';
-  const code = /^[2-5]\d\d$/.test(written) ? Number(written) : undefined;
+  const written = isRecord(body) ? body.status_code : undefined;
+  const isCode = written !== undefined && /^[2-5]\d\d$/.test(written);
+  const code = isCode ? Number(written) : undefined;
   if (httpStatus >= 400) return code >= 400 ? code : httpStatus;
   return code ?? httpStatus;
 }
@@ -106,21 +107,19 @@ function messagesOf (body) {
  */
 function errorOfAnswer ({ httpStatus, headers, body }, request, redact) {
   const { operation, orderId, mutating } = request;
-  const details = { operation, orderId, httpStatus, response: body };
   const status = statusOf(httpStatus, body);
-  const inFlight = httpStatus === 202 && body?.transaction_status === undefined;
-  if (inFlight && mutating) {
+  const inFlight = mutating && httpStatus === 202 && body?.transaction_status === undefined;
+  const isWell = status < 400 || (status === 407 && httpStatus < 300);
+  if (isWell && !inFlight && httpStatus < 300 && isAnswer(body, request)) return undefined;
+  const details = { operation, orderId, httpStatus, response: body };
+  if (inFlight) {
     return new MidtransError('ERR_MIDTRANS_IN_FLIGHT',
       `Midtrans is still working on an earlier ${operation} of ${orderId}`,
       { ...details, retryable: true, ambiguous: true });
   }
-  if (status < 400 || (status === 407 && httpStatus < 300)) {
-    const fits = httpStatus < 300 && isAnswer(body, request);
-    return fits ? undefined : unreadable(httpStatus, request, details);
-  }
   // A refusal in words that are not Midtrans's is a proxy's. It would be a mistake to take its
   // 404 for there being no such transaction.
-  if (!isRecord(body) && !SPEAKING.has(status) && status < 500) {
+  if (isWell || (!isRecord(body) && !SPEAKING.has(status) && status < 500)) {
     return unreadable(httpStatus, request, details);
   }
   const messages = messagesOf(body).map(message => clean(redact(message)));

@@ -35,18 +35,21 @@ function checkItems (faults, items, amount) {
     return;
   }
   let sum = 0;
-  items.forEach((item, i) => {
-    const path = `item_details[${i}]`;
+  for (const [i, item] of items.entries()) {
     if (!isObject(item)) {
-      faults.add(path, 'an object', item);
-      return;
+      faults.add(`item_details[${i}]`, 'an object', item);
+      continue;
     }
     const { price, quantity } = item;
     // A discount is an item with a negative price.
-    if (!Number.isSafeInteger(price)) faults.add(`${path}.price`, 'an integer', price);
-    if (!isAmount(quantity)) faults.add(`${path}.quantity`, 'an integer of at least 1', quantity);
+    if (!Number.isSafeInteger(price)) {
+      faults.add(`item_details[${i}].price`, 'an integer', price);
+    }
+    if (!isAmount(quantity)) {
+      faults.add(`item_details[${i}].quantity`, 'an integer of at least 1', quantity);
+    }
     sum += price * quantity;
-  });
+  }
   if (isAmount(amount) && Number.isFinite(sum) && sum !== amount) {
     faults.add('transaction_details.gross_amount', `the sum of item_details (${sum})`, amount);
   }

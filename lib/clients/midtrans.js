@@ -140,10 +140,14 @@ class MidtransClient extends Emitter {
     const { serverKey, timeout = presets.midtrans.timeout, orderIdPattern } = given;
     const credentials = Buffer.from(`${serverKey}:`).toString('base64');
     // Names and values in turn, which is how undici sends them on.
-    this.#headers = [
+    const headers = [
       'accept', 'application/json', 'authorization', `Basic ${credentials}`,
       'user-agent', 'sekering'
     ];
+    this.#headers = {
+      GET: headers,
+      POST: [...headers, 'content-type', 'application/json', 'idempotency-key'],
+    };
     this.#redact = redactor(serverKey, credentials);
     this.#hosts = readHosts(given);
     this.#retry = readRetry(given.retry);
@@ -158,9 +162,10 @@ class MidtransClient extends Emitter {
     const isOurs = orderId => pattern === undefined || pattern.test(orderId);
     this.#verify = notification => isSigned(notification, serverKey, isOurs);
     this.#transport = {
-      send: (request, context) => this.#send(request, context),
-      look: (id, context) => this.#look(id, context),
+      send: (request, call) => this.#send(request, call),
+      look: (id, options) => this.#look(id, options),
       onRetry: details => this.emit('retry', details),
+      onUnknown: error => this.emit('alert', { kind: 'unknown-outcome', error }),
     };
   }
 
@@ -269,46 +274,48 @@ class MidtransClient extends Emitter {
     return this.#call(requests.changeRequest(operation, id), options);
   }
 
-  async #call (request, options) {
+  #call (request, options) {
     const { signal, resume = false, timeout } = bag('options', options);
     boolean('resume', resume);
-    if (timeout !== undefined) number('timeout', timeout, { min: 1, unit: 'ms' });
-    const call = new MidtransCall(this.#transport, { ...request, timeout }, resume);
-    try {
-      return await call.run(this.#retry, readSignal(signal));
-    } catch (error) {
-      if (error?.code === 'ERR_MIDTRANS_UNKNOWN_OUTCOME') {
-        this.emit('alert', { kind: 'unknown-outcome', error });
-      }
-      throw error;
+    if (timeout !== undefined) {
+      request.timeout = number('timeout', timeout, { min: 1, unit: 'ms' });
     }
+    return new MidtransCall(this.#transport, request, resume).run(this.#retry, readSignal(signal));
   }
 
   /** One request through the breaker. Errors that are the caller's fault count as successes. */
-  async #send (request, context) {
+  async #send (request, call) {
+    const outcome = await this.#through(request, call);
+    if (outcome.error !== undefined) throw outcome.error;
+    return outcome.body;
+  }
+
+  #through (request, call) {
+    const { breaker } = this;
+    const { signal } = call;
+    if (!breaker?.enabled) return this.#ask(request, signal, call);
+    return this.#plain && signal === undefined
+      ? breaker.fire(() => this.#ask(request, undefined, call))
+      : this.#throughAny(breaker, request, call);
+  }
+
+  /** Through a breaker that may give up by itself, or answer in our place. */
+  async #throughAny (breaker, request, call) {
     let asked = false;
     let failure;
     const ask = async ({ signal }) => {
       asked = true;
       try {
-        return await this.#ask(request, { ...context, signal });
+        return await this.#ask(request, signal, call);
       } catch (error) {
         if (error instanceof MidtransError) failure = error;
         throw error;
       }
     };
-    const outcome = await this.#through(ask, context);
+    const outcome = await breaker.run(ask, { signal: call.signal });
     // The answer of a breaker's own fallback is no answer of Midtrans's.
-    if (!(outcome instanceof Outcome)) throw failure ?? refusal(asked);
-    if (outcome.error !== undefined) throw outcome.error;
-    return outcome.body;
-  }
-
-  #through (ask, context) {
-    const { breaker } = this;
-    if (!breaker?.enabled) return ask(context);
-    if (this.#plain && context.signal === undefined) return breaker.fire(() => ask(context));
-    return breaker.run(ask, { signal: context.signal });
+    if (outcome instanceof Outcome) return outcome;
+    throw failure ?? refusal(asked);
   }
 
   /**
@@ -318,27 +325,25 @@ class MidtransClient extends Emitter {
    */
   async #look (id, { signal, timeout, operation = 'status' }) {
     const request = { ...requests.statusRequest(id), operation, timeout };
-    const { body, error } = await this.#ask(request, { signal, attempt: 1 });
+    const { body, error } = await this.#ask(request, signal);
     if (error?.code === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
     if (error !== undefined) throw error;
     return body;
   }
 
-  async #ask (request, { signal, attempt, onSent }) {
-    let sent = false;
+  /** One request. `call`: the MidtransCall whose attempt it is; none if it only looks. */
+  async #ask (request, signal, call) {
+    const limit = this.#timeout.limitOf(call?.attempt ?? 1);
     let answer;
     try {
       answer = await this.#http.request(this.#describe(request), {
-        timeoutMs: Math.min(this.#timeout.limitOf(attempt), request.timeout ?? Infinity),
+        timeoutMs: Math.min(limit, request.timeout ?? Infinity),
         signal,
-        onSent: () => {
-          sent = true;
-          onSent?.();
-        },
+        onSent: call && (() => call.onSent()),
       });
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
-      throw errorOfTransport(cause, request, sent);
+      throw errorOfTransport(cause, request, call?.sent ?? false);
     }
     const { status: httpStatus, headers, text } = answer;
     const body = parse(text);
@@ -354,9 +359,8 @@ class MidtransClient extends Emitter {
   /** As undici takes it. */
   #describe ({ method, path, json, core, idempotencyKey }) {
     const { origin, prefix } = this.#hosts[core ? 'core' : 'snap'];
-    const headers = [...this.#headers];
-    if (method === 'POST') headers.push('content-type', 'application/json');
-    if (idempotencyKey !== undefined) headers.push('idempotency-key', idempotencyKey);
+    const known = this.#headers[method];
+    const headers = method === 'POST' ? [...known, idempotencyKey] : known;
     return { origin, method, path: prefix + path, headers, body: json };
   }
 }

@@ -35,13 +35,14 @@ function nextOrder () {
   };
 }
 
-/** The same over undici alone, as a careful program would write it. */
+/** The same over undici alone, as a careful program would write it: the same request is sent. */
 function bareCaller (url) {
   const pool = new Pool(url, { connections: 64, pipelining: 1 });
   const create = async () => {
+    const order = nextOrder();
+    const headers = { ...HEADERS, 'idempotency-key': order.transaction_details.order_id };
     const { statusCode, body } = await pool.request({
-      path: '/snap/v1/transactions', method: 'POST', headers: HEADERS,
-      body: JSON.stringify(nextOrder())
+      path: '/snap/v1/transactions', method: 'POST', headers, body: JSON.stringify(order)
     });
     const answer = await body.json();
     if (statusCode !== 201) throw new Error(`Midtrans answered ${statusCode}`);
