@@ -12,14 +12,14 @@ const { clean, verdictOn } = require('./outbox-verdict');
 // Claimed in advance: what is sent in this time at the present pace. More would only wait here
 // instead of there, where another worker could take it.
 const AHEAD_MS = 100;
-// Within this time after a look at everything, later looks begin where the last one ended.
-const FLOOR_MS = 100;
+// Within this time after a look at everything, later claims begin where the last one ended.
+const LOOK_MS = 100;
 // Of the time since, how much looks at everything may take.
-const FLOOR_SHARE = 10;
-const NO_FLOOR = { urgency: -200, time: '-infinity' };
+const LOOK_SHARE = 10;
 const REST = { minTimeout: 1000, maxTimeout: 60_000 };
-// Claims under way at once, where each is small.
-const PULLS_MAX = 8;
+// Claims under way at once, twice as many with each that finds as much as it asks for, and one after
+// one that does not: small ones take long to bring much, as each waits for the disk.
+const PULLS_MAX = 10;
 // The database's time of a retry is set a little later than ours.
 const LATE_MS = 5;
 
@@ -34,14 +34,21 @@ class Lane {
   #unsettled = 0;
   /** Claims under way, and how many messages they may bring. */
   #pulls = 0;
+  #pullsMax = 1;
   #asked = 0;
+  /** Of these, the claims that settle one; its place is for what they bring. */
+  #exchanges = 0;
   /** Whether there may be something to claim. */
   #hungry = true;
   #woken = false;
   #timer;
   #timerAt = Infinity;
-  #floor = NO_FLOOR;
-  #floorEnds = 0;
+  /** Whether a look at everything is to be next, or is under way; when the next one is due. */
+  #mustLook = false;
+  #looks = 0;
+  #lookAt = 0;
+  /** Behind which message, and which key, claims go on. */
+  #behind;
   #key = '';
   #turn = false;
   #pulledAt = 0;
@@ -105,7 +112,6 @@ class Lane {
   wake () {
     this.#hungry = true;
     this.#woken = true;
-    if (clock.now() >= this.#floorEnds) this.#floor = NO_FLOOR;
     this.pump();
   }
 
@@ -143,7 +149,7 @@ class Lane {
       return;
     }
     while (this.#queue.length > 0 && this.#mayStart()) this.#begin(this.#queue.shift());
-    while (this.#hungry && this.#pulls < PULLS_MAX) {
+    while (this.#mayPull) {
       const room = this.#room(gate);
       if (room <= 0) break;
       this.#pull(room);
@@ -164,15 +170,18 @@ class Lane {
     return false;
   }
 
-  /** How many to claim: free places, and what they will have sent soon. */
-  #room (gate) {
+  get #mayPull () { return this.#hungry && this.#pulls < this.#pullsMax; }
+
+  /** How many to claim: places that are free or `leaving`, and what they will have sent soon. */
+  #room (gate, leaving = 0) {
     if (gate === 'probe') return this.#isBusy ? 0 : 1;
     const { batchSize } = this.#worker.options;
     const coming = this.#queue.length + this.#asked;
     const elapsed = Math.max(clock.now() - this.#pulledAt, 1);
     const ahead = Math.min(Math.ceil(this.#done / elapsed * AHEAD_MS), 2 * batchSize);
-    const places = this.#worker.isFull() ? 0 : this.#worker.places;
-    const free = Math.max(Math.min(this.#free, places), 0);
+    if (leaving === 0) this.#worker.isFull();
+    const places = Math.min(this.#free, this.#worker.places);
+    const free = Math.max(places + this.#exchanges + leaving, 0);
     if (coming >= free && coming > ahead / 2) return 0;
     const room = Math.min(free + ahead - coming, batchSize);
     return this.#limiter === undefined ? room : Math.min(room, this.#tokens() - coming);
@@ -185,46 +194,64 @@ class Lane {
     return tokens;
   }
 
-  async #pull (room) {
+  /** @returns {Promise<boolean | undefined>} of `sent`: as Worker.settleSent wants it */
+  async #pull (room, sent) {
+    let settled;
     const began = clock.now();
-    const floor = this.#floor;
+    const look = this.#mayLook(began);
+    const behind = look ? undefined : this.#behind;
+    if (look) this.#mustLook = false;
+    this.#looks += look;
+    this.#exchanges += sent !== undefined;
     this.#pulls++;
     this.#asked += room;
     this.#woken = false;
     this.#pulledAt = began;
     this.#done = 0;
-    const suspects = Math.min(this.#suspectsWanted(), room);
+    const suspects = look ? Math.min(this.#suspectsWanted(), room) : 0;
     this.#suspectsAsked ||= suspects > 0;
     try {
       // Half of the room comes first to them, so that neither kind waits for the other; with a
       // single place they take turns.
       const ordered = room > 1 ? Math.ceil(room / 2) : Number(this.#turn = !this.#turn);
-      const claimed = await this.#worker.claim(this.name, {
-        room, suspects, ordered, urgency: floor.urgency, time: floor.time, key: this.#key,
-        isWhole: floor === NO_FLOOR,
-      });
+      const claimed = await this.#worker.claim(this.name,
+        { room, behind, suspects, ordered, key: this.#key, sent });
+      settled = claimed.settled;
       this.#failures = 0;
-      this.#take(claimed, { room, floor, began });
+      this.#take(claimed, { room, look, began });
     } catch (error) {
       this.#worker.warn(error);
       this.#wakeIn(Math.min(100 * 2 ** this.#failures++, 5000));
       this.#hungry = false;
     }
     if (suspects > 0) this.#suspectsAsked = false;
+    this.#looks -= look;
+    this.#exchanges -= sent !== undefined;
     this.#pulls--;
     this.#asked -= room;
     this.pump();
     this.#worker.rest();
+    return settled;
   }
 
-  #take ({ rows, token }, { room, floor, began }) {
+  /** One look at everything is enough, unless nothing else is known to be there. */
+  #mayLook (now) {
+    if (this.#behind === undefined) return true;
+    return this.#looks === 0 && (this.#mustLook || now >= this.#lookAt);
+  }
+
+  #take ({ rows, token }, { room, look, began }) {
     const now = clock.now();
     const leaseEnds = began + this.#worker.options.leaseMs;
     const jobs = rows.map(row => new Job(row, token, leaseEnds)).sort(Job.order);
     const isFull = jobs.length >= room;
-    if (floor === NO_FLOOR) this.#floorEnds = now + Math.max(FLOOR_MS, (now - began) * FLOOR_SHARE);
-    this.#moveFloor(jobs, isFull && now < this.#floorEnds);
-    this.#hungry = this.#woken || isFull || floor !== NO_FLOOR;
+    if (look) {
+      this.#lookAt = now + Math.max(LOOK_MS, (now - began) * LOOK_SHARE);
+      this.#key = jobs.findLast(({ message }) => message.orderKey)?.message.orderKey ?? '';
+    }
+    this.#goOn(jobs, isFull);
+    this.#pullsMax = isFull ? Math.min(2 * this.#pullsMax, PULLS_MAX) : 1;
+    this.#hungry = this.#woken || this.#mustLook || isFull || !look;
     if (!this.#hungry) this.#wakeIn(this.#worker.options.pollInterval);
     const isOpen = this.#worker.running && this.#gate() !== 'closed';
     for (const job of jobs) this.#worker.hold(job);
@@ -233,13 +260,13 @@ class Lane {
     for (const job of jobs) if (!fit.includes(job)) this.#worker.giveBack(job);
   }
 
-  #moveFloor (jobs, goesOn) {
-    const ordered = jobs.findLast(({ message }) => message.orderKey !== null);
+  /** Where the next claims begin. */
+  #goOn (jobs, isFull) {
     const last = jobs.findLast(job => !job.isSuspect && job.message.orderKey === null);
-    this.#key = ordered?.message.orderKey ?? '';
-    this.#floor = goesOn && last !== undefined
-      ? { urgency: -last.message.priority, time: last.message.nextRetryAt }
-      : NO_FLOOR;
+    this.#behind = undefined;
+    if (!isFull || last === undefined) return;
+    const { id, priority, nextRetryAt } = last.message;
+    this.#behind = { urgency: -priority, time: nextRetryAt, id };
   }
 
   #suspectsWanted () {
@@ -293,7 +320,7 @@ class Lane {
     if (job.isSuspect) this.#suspectsInFlight--;
     if (verdict?.rests) this.#rest(verdict.wait);
     const settled = verdict === undefined
-      ? this.#worker.settleSent(job, providerId)
+      ? this.#settleSent(job, providerId)
       : this.#worker.settleUnsent(job, verdict, failure);
     this.#worker.pump(this);
     await settled;
@@ -303,6 +330,18 @@ class Lane {
     this.#worker.rest();
   }
 
+  /** Where its place is all that a claim waits for, the claim writes it down. */
+  #settleSent (job, providerId) {
+    const gate = this.#gate();
+    let room = 0;
+    if (gate === 'open' && this.#mayPull && !this.#mayLook(clock.now()) &&
+        this.#room(gate) <= 0) {
+      room = this.#room(gate, 1);
+    }
+    const claimed = room > 0 ? this.#pull(room, { job, providerId }) : undefined;
+    return this.#worker.settleSent(job, providerId, claimed);
+  }
+
   /** Another message of its key, or itself, may be claimed later. */
   #settled (job, delay) {
     if (delay !== undefined && delay < this.#worker.options.pollInterval) {
@@ -310,9 +349,8 @@ class Lane {
     }
     if (job.message.orderKey === null && !job.isSuspect) return;
     // The next one of its kind is found by looks at everything only.
-    this.#floor = NO_FLOOR;
+    this.#mustLook = true;
     this.#hungry = true;
-    this.#woken = true;
   }
 
   #rest (wait) {

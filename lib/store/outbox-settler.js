@@ -34,9 +34,12 @@ class Settler {
     this.#unsent = new Batcher(items => this.#writeUnsent(items), { count: COUNT });
   }
 
-  /** @returns {Promise<boolean>} whether the message was still ours */
-  sent (job, providerId) {
-    return this.#sent.add({ id: job.message.id, token: job.token, providerId });
+  /**
+   * @param {boolean} [again] it may have been written already, and the answer lost
+   * @returns {Promise<boolean>} whether the message was still ours
+   */
+  sent (job, providerId, again = false) {
+    return this.#sent.add({ id: job.message.id, token: job.token, providerId, again });
   }
 
   /** @returns {Promise<object | undefined>} the row, or undefined when it was no longer ours */
@@ -73,7 +76,7 @@ class Settler {
   async #persist (statement, items) {
     const { rows, again } = await this.#try(statement);
     const found = new Map(rows.map(row => [row.id, row]));
-    if (again && found.size < items.length) {
+    if (found.size < items.length && (again || items.some(item => item.again))) {
       // An earlier try may have been committed although its answer was lost.
       const earlier = await this.#try(this.#sql.settledBefore(...this.#heldOf(items)));
       for (const row of earlier.rows) if (!found.has(row.id)) found.set(row.id, row);

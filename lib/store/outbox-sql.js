@@ -36,10 +36,13 @@ const GIVEN_ROWS = `json_to_recordset($1) AS given (channel text, recipient text
     body text, body_template text, body_data jsonb, dedupe_key text, order_key text,
     urgency smallint, delay bigint, max_attempts smallint)`;
 
-/** $1 rows as JSON. Ids come in the order of the rows. */
+/**
+ * $1 rows as JSON. Ids come in the order of the rows. The time is in whole ms: nothing finer comes
+ * back from JavaScript, and a claim goes on where the last one ended.
+ */
 const enqueue = table => `
   INSERT INTO ${table} (${GIVEN}, next_retry_at)
-  SELECT ${GIVEN}, now() + delay * interval '1 ms' FROM ${GIVEN_ROWS}
+  SELECT ${GIVEN}, date_trunc('milliseconds', now()) + delay * interval '1 ms' FROM ${GIVEN_ROWS}
   ON CONFLICT (dedupe_key) WHERE dedupe_key IS NOT NULL AND status IN ${WAITING} DO NOTHING
   RETURNING id, dedupe_key AS "dedupeKey"`;
 
@@ -66,36 +69,45 @@ const ROOM = value(5, 'bigint');
 /** What a scan of outbox_ready looks at; the condition is the index's own. */
 const READY_ANY = `status IN ${CLAIMABLE} AND crash_count = 0 AND order_key IS NULL`;
 const READY = `channel = ${CHANNEL} AND ${READY_ANY}`;
-const ABOVE = `(urgency, next_retry_at) >= (${value(6, 'smallint')}, ${value(7, 'timestamptz')})`;
 
 // Fewer claims without an outcome than this prove nothing: others were claimed together with it.
 const CRASHED = 'crash_count >= greatest(max_attempts, 3)';
 
 /**
  * Messages without a key: `lane` steps from urgency to urgency, so that messages of one that are
- * due only later keep nobody from those of the next. The lower bound spares a scan the dead entries
- * in front, which nothing can remove while somebody elsewhere holds an old snapshot.
+ * due only later keep nobody from those of the next.
  */
 const fresh = table => `
   lane (urgency) AS (
-    (SELECT urgency FROM ${table} WHERE ${READY} AND ${ABOVE} ORDER BY urgency LIMIT 1)
+    (SELECT urgency FROM ${table} WHERE ${READY} ORDER BY urgency LIMIT 1)
     UNION ALL
     SELECT (SELECT urgency FROM ${table} WHERE ${READY} AND urgency > lane.urgency
       ORDER BY urgency LIMIT 1)
     FROM lane WHERE lane.urgency IS NOT NULL
   ), fresh AS MATERIALIZED (
     SELECT f.id FROM lane, LATERAL (
-      SELECT id FROM ${table} WHERE ${READY} AND urgency = lane.urgency AND ${ABOVE}
-        AND next_retry_at <= now()
+      SELECT id FROM ${table} WHERE ${READY} AND urgency = lane.urgency AND next_retry_at <= now()
       ORDER BY next_retry_at, id LIMIT ${ROOM} FOR UPDATE SKIP LOCKED) f
     LIMIT ${ROOM}
+  )`;
+
+/**
+ * Those behind one that was claimed, and of its urgency: a single scan, which is spared the dead
+ * entries in front, that nothing can remove while somebody elsewhere holds an old snapshot.
+ */
+const further = table => `
+  further AS MATERIALIZED (
+    SELECT id FROM ${table} WHERE ${READY} AND urgency = ${value(6, 'smallint')}
+      AND (next_retry_at, id) > (${value(7, 'timestamptz')}, ${value(8, 'bigint')})
+      AND next_retry_at <= now()
+    ORDER BY next_retry_at, id LIMIT ${ROOM} FOR UPDATE SKIP LOCKED
   )`;
 
 /** Messages with a key, of which only the first can be claimed: `head` steps from key to key. */
 const ordered = table => `
   head (order_key, id, depth) AS (
     (SELECT order_key, id, 1 FROM ${table}
-      WHERE channel = ${CHANNEL} AND order_key > ${value(10, 'text')} AND status IN ${WAITING}
+      WHERE channel = ${CHANNEL} AND order_key > ${value(8, 'text')} AND status IN ${WAITING}
       ORDER BY order_key, id LIMIT 1)
     UNION ALL
     SELECT n.order_key, n.id, depth + 1 FROM head, LATERAL (
@@ -118,38 +130,38 @@ const suspect = table => `
       AND next_retry_at <= now()
       AND NOT EXISTS (SELECT FROM ${table} e WHERE e.channel = m.channel
         AND e.order_key = m.order_key AND e.id < m.id AND e.status IN ${WAITING})
-    ORDER BY crash_count, id LIMIT ${value(8, 'bigint')} FOR UPDATE SKIP LOCKED
+    ORDER BY crash_count, id LIMIT ${value(6, 'bigint')} FOR UPDATE SKIP LOCKED
   )`;
 
 const lease = table => `
   UPDATE ${table} o SET status = 'SENDING', lease_owner = $2, lease_token = $3,
     lease_until = now() + $4 * interval '1 ms', crash_count = crash_count + 1`;
 
+const SENT = `status = 'SENT', sent_at = now(), attempt_count = attempt_count + 1,
+    crash_count = 0`;
+
 const CLAIMED = `RETURNING ${COLUMNS}, crash_count AS "crashCount"`;
 
 /**
- * $1 channel, $2 owner, $3 token, $4 lease in ms, $5 how many at most, $6 and $7 urgency and time
- * below which nothing is looked for.
- */
-const claimFresh = table => `
-  WITH RECURSIVE ${fresh(table)}
-  ${lease(table)}
-  WHERE id = ANY (ARRAY(SELECT id FROM fresh))
-  ${CLAIMED}`;
-
-/**
- * As claimFresh, of all kinds: $8 how many suspects, $9 how many ordered ones before others, $10
- * behind which key these are looked for.
+ * Looks at everything. $1 channel, $2 owner, $3 token, $4 lease in ms, $5 how many at most, $6 how
+ * many suspects, $7 how many ordered ones before others, $8 behind which key these are looked for.
  */
 const claim = table => `
   WITH RECURSIVE ${suspect(table)}, ${ordered(table)}, ${fresh(table)}
   ${lease(table)}
   WHERE id = ANY (ARRAY(
     SELECT id FROM suspect
-    UNION ALL (SELECT id FROM ordered LIMIT ${value(9, 'bigint')})
+    UNION ALL (SELECT id FROM ordered LIMIT ${value(7, 'bigint')})
     UNION ALL SELECT id FROM fresh
-    UNION ALL (SELECT id FROM ordered OFFSET ${value(9, 'bigint')})
+    UNION ALL (SELECT id FROM ordered OFFSET ${value(7, 'bigint')})
     LIMIT ${ROOM}))
+  ${CLAIMED}`;
+
+/** $1 to $5 as of claim; $6 urgency, $7 time and $8 id of the message behind which it looks. */
+const claimFurther = table => `
+  WITH ${further(table)}
+  ${lease(table)}
+  WHERE id = ANY (ARRAY(SELECT id FROM further))
   ${CLAIMED}`;
 
 const ISO_NOW = `to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
@@ -162,10 +174,27 @@ const ISO_NOW = `to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z
 const held = tokens => `o.id = ANY ($2::bigint[]) AND o.lease_owner = $1
     AND o.lease_token = (${tokens} ->> o.id::text)::integer`;
 
+/**
+ * As claimFurther, and writes down that one message was sent, so that both take one transaction:
+ * $9 its id, $10 its token, $11 the provider's id. `settled` tells whether it was
+ * still held, in each row, of which there is one with no id when nothing was claimed.
+ */
+const exchange = table => `
+  WITH settled AS (
+    UPDATE ${table} o SET ${SENT}, provider_message_id = $11
+    WHERE id = $9 AND lease_owner = $2 AND lease_token = $10 AND status = 'SENDING'
+    RETURNING id
+  ), ${further(table)}, claimed AS (
+    ${lease(table)}
+    WHERE id = ANY (ARRAY(SELECT id FROM further))
+    ${CLAIMED}
+  )
+  SELECT claimed.*, s.settled FROM (SELECT count(*) = 1 AS settled FROM settled) AS s
+  LEFT JOIN claimed ON true`;
+
 /** $1 owner, $2 ids, $3 tokens by id, $4 the provider's ids by id. */
 const settleSent = table => `
-  UPDATE ${table} o SET status = 'SENT', sent_at = now(), attempt_count = attempt_count + 1,
-    crash_count = 0, provider_message_id = $4::jsonb ->> id::text
+  UPDATE ${table} o SET ${SENT}, provider_message_id = $4::jsonb ->> id::text
   WHERE ${held('$3::jsonb')} AND status = 'SENDING'
   RETURNING o.id`;
 
@@ -251,8 +280,8 @@ const oldSnapshot = () => `
     AND xact_start < now() - $1 * interval '1 ms'`;
 
 const STATEMENTS = {
-  enqueue, bury, waitingFor, claim, claimFresh, settleSent, settleUnsent, settledBefore, extend,
-  sweep, buryUnknown, oldSnapshot,
+  enqueue, bury, waitingFor, claim, claimFurther, exchange, settleSent, settleUnsent,
+  settledBefore, extend, sweep, buryUnknown, oldSnapshot,
 };
 
 /**

@@ -186,15 +186,29 @@ class OutboxWorker extends Emitter {
 
   warn (error) { this.emit('warning', error); }
 
-  async claim (channel, { room, urgency, time, isWhole, suspects, ordered, key }) {
+  /**
+   * @param {object} ask without `behind` looks at everything; with it, `sent` is written down, too,
+   *   if there is one
+   * @returns {Promise<{ rows: object[], token: number, settled?: boolean }>} `settled`: whether
+   *   `sent` was still ours
+   */
+  async claim (channel, ask) {
     const token = ++this.#token;
-    const lease = [channel, this.#owner, token, this.options.leaseMs, room, urgency, time];
-    const { rows } = await this.#database.query(isWhole
-      ? this.#sql.claim(...lease, suspects, ordered, key)
-      : this.#sql.claimFresh(...lease));
+    const { rows } = await this.#database.query(this.#statement(channel, token, ask));
     this.#lastBeat = clock.now();
+    const settled = rows[0]?.settled;
+    if (rows[0]?.id === null) rows.pop();
     if (rows.length > 0) this.#wasBusy = true;
-    return { rows, token };
+    return { rows, token, settled };
+  }
+
+  #statement (channel, token, { room, behind, suspects, ordered, key, sent }) {
+    const lease = [channel, this.#owner, token, this.options.leaseMs, room];
+    if (behind === undefined) return this.#sql.claim(...lease, suspects, ordered, key);
+    const place = [behind.urgency, behind.time, behind.id];
+    if (sent === undefined) return this.#sql.claimFurther(...lease, ...place);
+    const { job, providerId } = sent;
+    return this.#sql.exchange(...lease, ...place, job.message.id, job.token, providerId);
   }
 
   hold (job) { this.#held.add(job); }
@@ -217,9 +231,16 @@ class OutboxWorker extends Emitter {
     this.rest();
   }
 
-  settleSent (job, providerId) {
+  /**
+   * @param {Promise<boolean | undefined>} [claimed] the claim that writes it down, too: whether it
+   *   was still ours, or undefined when that is not known
+   */
+  settleSent (job, providerId, claimed) {
     const { message } = job;
-    return this.#settle(job, this.#settler.sent(job, providerId), () => {
+    const written = claimed === undefined
+      ? this.#settler.sent(job, providerId)
+      : claimed.then(settled => settled ?? this.#settler.sent(job, providerId, true));
+    return this.#settle(job, written, () => {
       this.#counts.sent++;
       message.status = 'SENT';
       message.attemptCount++;
