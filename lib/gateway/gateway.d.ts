@@ -3,6 +3,7 @@ import { MidtransClient, OrderBody } from '../clients/midtrans';
 import { SmtpClient } from '../clients/smtp';
 import { CloudApiClient, GreenApiClient, SessionPool, WebhookNews } from '../clients/whatsapp';
 import CircuitBreaker = require('../primitives/breaker');
+import retry = require('../primitives/retry');
 import { Wrapped } from '../primitives/policy';
 import {
   Enqueued, OrderState, OutboxMessage, OutboxStats, OutboxWorker, PaymentsOptions,
@@ -68,6 +69,8 @@ export interface ReliabilityReport {
   }>;
   outbox: OutboxStats | { error: string };
   worker: { sent: number; retried: number; dead: number };
+  /** Notifications of payments that wait for a person. */
+  payments: { held: number } | { error: string };
   deadLetters: {
     total: number; summary: Array<{ channel: string; kind: string; count: number }>;
   } | { error: string };
@@ -95,6 +98,8 @@ export interface GatewayEvents {
   level: [{ from: string; to: string; reason: string; by: string }];
   /** An order waits for Midtrans. */
   queued: [order: { orderId: string; state: OrderState }, error: unknown];
+  /** Something else answered in place of Midtrans (a queue) or of an upstream. */
+  fallback: [{ name: string; by: string; error: unknown }];
   /** Somebody has to see to it: a refused key, a payment that is held, a dead letter, a
    * message that a provider could not deliver. */
   alert: [{ service: string; kind: string; [detail: string]: unknown }];
@@ -115,6 +120,8 @@ export interface Gateway extends EventEmitter {
   };
   /** By name: database, midtrans, smtp, whatsapp, and the upstreams. */
   readonly breakers: Record<string, CircuitBreaker<any, any>>;
+  /** Whose retries can be counted, by name: the clients and the upstreams. For `createMetrics`. */
+  readonly retries: Record<string, EventEmitter | { readonly stats: retry.Stats }>;
   readonly degradation: Degradation;
   readonly health: Health;
   readonly schedule: Schedule;

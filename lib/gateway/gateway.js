@@ -66,6 +66,7 @@ class Gateway extends Emitter {
     this.#upstreams = upstreams;
     Object.assign(this, { config, log, store, clients, breakers });
     this.sessions = parts.sessions;
+    this.retries = { ...clients, ...upstreams.retries };
     this.degradation = this.#makeDegradation();
     this.#sharedLevel = createSharedLevel({ store, degradation: this.degradation });
     this.worker = this.#makeWorker();
@@ -99,6 +100,7 @@ class Gateway extends Emitter {
     const { orderId, state, token, redirectUrl } = order;
     if (!queued) return { queued: false, orderId, state, token, redirectUrl };
     this.emit('queued', order, error);
+    this.emit('fallback', { name: 'midtrans', by: 'queue', error });
     return { queued: true, orderId, state, error };
   }
 
@@ -269,6 +271,7 @@ class Gateway extends Emitter {
         this.emit('alert', { service: name, kind, error });
       });
     }
+    this.#upstreams.events.on('fallback', news => this.emit('fallback', news));
     degradation.on('level', change => {
       log.warn({ change }, `Level ${change.to}`);
       this.emit('level', change);

@@ -35,6 +35,13 @@ async function stored (read) {
   }
 }
 
+/** How many notifications of payments wait for a person. */
+async function heldPayments (store) {
+  const { rows: [{ held }] } = await store.query(`SELECT count(*)::float8 AS held
+    FROM ${store.schema}.payment_events WHERE outcome = 'held'`);
+  return { held };
+}
+
 /**
  * @param {object} gateway
  * @param {{ startedAt: number, opened: Record<string, number> }} seen since the gateway was made
@@ -43,10 +50,11 @@ async function stored (read) {
 async function makeReport (gateway, { startedAt, opened }) {
   const { store, degradation, health, worker, breakers, schedule } = gateway;
   const { level, since, reason, manual, services } = degradation.snapshot();
-  const [checks, outbox, letters, jobs] = await Promise.all([
+  const [checks, outbox, letters, payments, jobs] = await Promise.all([
     health.check(),
     stored(() => store.outbox.stats()),
     stored(() => store.deadLetters.summary()),
+    stored(() => heldPayments(store)),
     stored(() => schedule.last()),
   ]);
   const { sent, retried, dead } = worker.stats();
@@ -63,6 +71,7 @@ async function makeReport (gateway, { startedAt, opened }) {
     deadLetters: Array.isArray(letters)
       ? { total: letters.reduce((sum, { count }) => sum + count, 0), summary: letters }
       : letters,
+    payments,
     schedule: jobs,
   };
 }
@@ -98,7 +107,7 @@ const rowsOf = (list, names) =>
  * @returns {string} a page
  */
 function reportPage (report) {
-  const { level, outbox, deadLetters } = report;
+  const { level, outbox, deadLetters, payments } = report;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Reliability report</title>
@@ -113,6 +122,8 @@ ${table(['Name', 'State', 'Calls', 'Failures', 'Rejected', 'Errors %', 'p50 ms',
 ${table(['Channel', 'Waiting', 'On their way', 'Sent', 'Dead'], outboxRows(outbox))}
 <h2>Dead letters</h2>
 ${table(['Channel', 'Kind', 'Count'], rowsOf(deadLetters.summary, ['channel', 'kind', 'count']))}
+<h2>Payments</h2>
+<p>${escape(payments.held)} wait for a person.</p>
 <h2>Schedule</h2>
 ${table(['Job', 'Ran last', 'ms', 'Error'],
     rowsOf(report.schedule, ['job', 'startedAt', 'durationMs', 'error'])
@@ -122,4 +133,4 @@ ${table(['Job', 'Ran last', 'ms', 'Error'],
 `;
 }
 
-module.exports = { makeReport, reportPage };
+module.exports = { heldPayments, makeReport, reportPage };

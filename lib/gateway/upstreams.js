@@ -4,9 +4,11 @@
 // through the retries, the breaker and the fallbacks of its section: an old answer, then the
 // default, then whatever the program offers.
 
+const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
 const { func } = require('../base/options');
 const { retryOn } = require('../primitives/classify');
+const { fallbackChain } = require('../primitives/fallback-chain');
 const { policy } = require('../primitives/policy');
 const { presets, retryPresets } = require('../primitives/presets');
 const { breakerOf } = require('./clients');
@@ -28,14 +30,27 @@ function strategiesOf (config, section, degraded) {
   }
   if (section.default !== undefined) strategies.push({ value: section.default });
   if (degraded !== undefined) strategies.push(degraded);
-  return strategies.length === 0 ? undefined : strategies;
+  return strategies;
 }
 
-function makePolicy (config, name, degraded) {
+/** What answers in a call's place, and tells that it did. */
+function fallbackOf (strategies, tell) {
+  if (strategies.length === 0) return undefined;
+  const chain = fallbackChain(strategies);
+  const answer = async (error, call) => {
+    const given = await chain.answer(error, call);
+    tell({ error, by: given.by });
+    return given;
+  };
+  return Object.assign((...args) => chain(...args), chain, { answer });
+}
+
+function makePolicy (config, name, degraded, tell) {
   const section = config.upstreams[name];
   const preset = presets[section.preset];
   return policy({
-    fallback: strategiesOf(config, section, degraded),
+    fallback: fallbackOf(strategiesOf(config, section, degraded),
+      news => tell('fallback', { name, ...news })),
     retry: {
       ...retryOptions(config, retryPresets.apiClient, section.retry),
       shouldRetry: shouldRetry(config),
@@ -48,13 +63,18 @@ function makePolicy (config, name, degraded) {
 /**
  * @param {object} config of readConfig
  * @param {Record<string, Function>} [fallbacks] by upstream, called with arguments and the error
- * @returns {{ breakers: Record<string, object>, wrap: Function }}
+ * @returns {{ breakers: Record<string, object>, retries: Record<string, { stats: object }>,
+ *   wrap: Function, events: Emitter }} events: 'fallback'({ name, by, error })
  */
 function makeUpstreams (config, fallbacks = {}) {
+  const events = new Emitter();
+  const tell = (...news) => events.emit(...news);
   const policies = new Map(Object.keys(config.upstreams)
-    .map(name => [name, makePolicy(config, name, fallbacks[name])]));
-  const breakers = Object.fromEntries(
-    [...policies].map(([name, { breaker }]) => [name, breaker]));
+    .map(name => [name, makePolicy(config, name, fallbacks[name], tell)]));
+  const each = valueOf =>
+    Object.fromEntries([...policies].map(([name, found]) => [name, valueOf(found)]));
+  const breakers = each(({ breaker }) => breaker);
+  const retries = each(found => ({ get stats () { return found.retryStats; } }));
 
   function wrap (name, fn, options) {
     const found = policies.get(name);
@@ -64,7 +84,7 @@ function makeUpstreams (config, fallbacks = {}) {
     }
     return found.wrap(func('fn', fn), options);
   }
-  return { breakers, wrap };
+  return { breakers, events, retries, wrap };
 }
 
 module.exports = { makeUpstreams };

@@ -56,7 +56,7 @@ function makeParts (gateway) {
   const events = createEventStream({ breakers, degradation, store, sessions });
   const history = createBreakerHistory({ breakers });
   const metrics = createMetrics({
-    breakers, degradation, health, worker, store, retries: gateway.clients,
+    breakers, degradation, health, worker, store, retries: gateway.retries, fallbacks: gateway,
   });
   const routers = [
     // First what is asked for most: the others' routes cost a little each.

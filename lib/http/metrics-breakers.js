@@ -106,6 +106,11 @@ class BreakerMetrics {
     this.#watch();
   }
 
+  /** Something else answered in the place of what has this name. */
+  addFallback (name, error) {
+    this.#countsOf(name).fallbacks[REASONS[error?.code] ?? 'failure'] += 1;
+  }
+
   close () {
     clock.clearTimer(this.#timer);
     for (const breaker of this.#list()) {

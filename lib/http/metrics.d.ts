@@ -15,9 +15,13 @@ export interface MetricsOptions {
   /** Functions made by retryable(), and clients that emit 'retry' with its `delay` in ms, by the
    * name of their label. */
   retries?: Record<string, { readonly stats: retry.Stats } | EventEmitter> | undefined;
+  /** Emits 'fallback'({ name, error }) for what answers in place of something else: a gateway. */
+  fallbacks?: EventEmitter | undefined;
   worker?: OutboxWorker | undefined;
-  store?: Partial<Pick<Store, 'outbox' | 'deadLetters' | 'deliveries'>> | undefined;
+  store?: Partial<Pick<Store,
+    'outbox' | 'deadLetters' | 'deliveries' | 'payments' | 'query' | 'schema'>> | undefined;
   degradation?: Degradation | undefined;
+  /** Its checks are looked at whenever metrics are read, as often as its cache lets. */
   health?: Health | undefined;
   /** Names that become labels, 1 to 10000 of each kind, default 200; later ones are 'other'. */
   maxNames?: number | undefined;

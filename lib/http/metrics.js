@@ -6,6 +6,7 @@ const { invalidOption } = require('../base/errors');
 const { bag, func, number } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { problem } = require('../base/problem');
+const { heldPayments } = require('../gateway/report');
 const { Probe } = require('../gateway/probe');
 const { breakers: liveBreakers } = require('../primitives/breaker');
 const { BreakerMetrics, MS_PER_SECOND, SECONDS } = require('./metrics-breakers');
@@ -41,7 +42,7 @@ class Metrics {
 
   constructor (options) {
     const {
-      prefix, registry, breakers, maxNames, store, degradation, health, retries, worker
+      prefix, registry, breakers, maxNames, store, degradation, health, retries, fallbacks, worker
     } = readOptions(options);
     const client = requirePeer('prom-client', 'createMetrics');
     this.registry = registry ?? new client.Registry();
@@ -51,11 +52,15 @@ class Metrics {
       this.#undo.push(() => emitter.off(event, listener));
     };
     this.#breakers = new BreakerMetrics(this.#factory, new Labels(maxNames), breakers);
+    if (fallbacks !== undefined) {
+      listen(fallbacks, 'fallback', ({ name, error }) => this.#breakers.addFallback(name, error));
+    }
     new RetryMetrics(this.#factory, new Labels(maxNames), { retries, worker }, listen);
     this.#addHealth(health, listen);
     this.#addDegradation(degradation, listen);
     this.#addLetters(store?.deadLetters, new Labels(maxNames), listen);
     this.#addDeliveries(store?.deliveries, new Labels(maxNames), listen);
+    this.#addPayments(store);
     if (store?.outbox !== undefined) this.#addOutbox(store.outbox, new Labels(maxNames));
   }
 
@@ -63,7 +68,8 @@ class Metrics {
     const duration = this.#factory.histogram('health_check_duration_seconds', ['check'],
       'How long health checks took', SECONDS);
     const status = this.#factory.gauge('health_check_status', ['check'],
-      '1 healthy, 0.5 degraded, 0 unhealthy', 'min');
+      // Else what one has seen long ago would stand beside what others see now.
+      '1 healthy, 0.5 degraded, 0 unhealthy', 'min', () => { health?.check().catch(() => {}); });
     if (health === undefined) return;
     listen(health, 'check', ({ name, status: found, responseTimeMs }) => {
       duration.observe({ check: name }, responseTimeMs / MS_PER_SECOND);
@@ -108,6 +114,13 @@ class Metrics {
     listen(deliveries, 'failed', ({ channel, errorCode }) => {
       failures.inc({ channel: codes.of(channel ?? 'none'), code: codes.of(errorCode ?? 'none') });
     });
+  }
+
+  #addPayments (store) {
+    const probe = store?.payments && new Probe(() => heldPayments(store), STORE);
+    this.#factory.gauge('payments_held', [],
+      'Notifications of payments that wait for a person, of all processes', 'max',
+      gauge => readInto(gauge, probe, ({ held }) => [[{}, held]]));
   }
 
   #addOutbox (outbox, channels) {

@@ -308,7 +308,12 @@ describeEngines('a gateway', ({ place }) => {
       database: { status: 'healthy' }, midtrans: { status: 'healthy' },
       smtp: { status: 'healthy' }, whatsapp: { status: 'healthy' }, worker: { status: 'healthy' }
     });
-    expect((await it.ask('/metrics')).text).toMatch(/circuit_breaker_state\{[^}]*midtrans/);
+    const { text: metrics } = await it.ask('/metrics');
+    expect(metrics).toMatch(/circuit_breaker_state\{[^}]*midtrans/);
+    // Orders that were queued, and answers in place of upstreams.
+    expect(metrics).toMatch(/^fallback_usage_total\{name="midtrans",reason="open"\} [1-9]/m);
+    expect(metrics).toMatch(/^fallback_activations\{name="films"\} 2$/m);
+    expect(metrics).toMatch(/^retry_calls_total\{name="films"\} 4$/m);
     expect((await it.ask('/dashboard/')).status).toBe(200);
     // What earlier tests left to the worker has to be done before there is nothing to report.
     await until(async () => (await it.gateway.store.outbox.stats()).waiting === 0);

@@ -63,6 +63,8 @@ test('every family is there from the start, in a format that Prometheus reads', 
       ['dlq_messages_total', 'gauge'],
       ['dlq_messages_added_total', 'counter'],
       ['dlq_processing_duration_seconds', 'histogram'],
+      ['message_delivery_failures_total', 'counter'],
+      ['payments_held', 'gauge'],
       ['outbox_messages', 'gauge'],
       ['outbox_oldest_message_seconds', 'gauge'],
     ]);
@@ -206,6 +208,31 @@ test('retries of functions and clients', async () => {
   });
 });
 
+test('what answers in place of something else is counted under its name, by why', async () => {
+  const fallbacks = new EventEmitter();
+  const { read } = await serveMetrics({ breakers: () => [], fallbacks });
+  for (const code of ['EOPENBREAKER', 'ETIMEDOUT', 'ERR_MIDTRANS_SERVER', undefined]) {
+    fallbacks.emit('fallback', { name: 'midtrans', by: 'queue', error: { code } });
+  }
+  expect(await read()).toMatchObject({
+    'fallback_activations{name="midtrans"}': 4,
+    'fallback_usage_total{name="midtrans",reason="open"}': 1,
+    'fallback_usage_total{name="midtrans",reason="timeout"}': 1,
+    'fallback_usage_total{name="midtrans",reason="failure"}': 2,
+  });
+});
+
+test('reading metrics looks at the checks, so that no process tells of what it saw long ago',
+  async () => {
+    let ok = false;
+    const health = createHealth({ cacheMs: 0, checks: { database: () => ok } });
+    const { read } = await serveMetrics({ breakers: () => [], health });
+    const status = 'health_check_status{check="database"}';
+    while ((await read())[status] !== 0);
+    ok = true;
+    while ((await read())[status] !== 1);
+  });
+
 test('health checks and the degradation level', async () => {
   let ok = true;
   const health = createHealth({ cacheMs: 0, checks: {
@@ -252,12 +279,17 @@ describe('with a store', () => {
     await Promise.all([dead, sent]);
     await worker.stop();
     await store.deadLetters.recover({ '*': () => 'keep' });
+    await store.deliveries.record([{
+      messageId: 'wamid.1', status: 'failed', errors: [{ code: 131026, message: SECRET }],
+    }]);
     expect(await read()).toMatchObject({
       'retry_calls_total{name="outbox/EMAIL"}': 2,
       'retry_success_rate{name="outbox/EMAIL"}': 0.5,
       'dlq_messages_total{channel="EMAIL",kind="EAUTH"}': 1,
       'dlq_messages_added_total{channel="EMAIL",kind="EAUTH"}': 1,
       dlq_processing_duration_seconds_count: 1,
+      'message_delivery_failures_total{channel="none",code="131026"}': 1,
+      payments_held: 0,
       'outbox_messages{channel="EMAIL",status="SENT"}': 1,
       'outbox_messages{channel="EMAIL",status="PENDING"}': 1,
       outbox_oldest_message_seconds: 0,
