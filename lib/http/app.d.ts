@@ -8,7 +8,7 @@ export interface WebhookRouterOptions {
   payments?: Pick<Payments, 'handleNotification'> | undefined;
   /** For GET and POST /webhooks/whatsapp; a client without webhooks has none. */
   whatsapp?: Pick<CloudApiClient, 'handshake' | 'handleWebhook'> | object | undefined;
-  /** Keeps what WhatsApp tells of messages; what it cannot keep is answered so that it comes again. */
+  /** Keeps what WhatsApp tells of messages; what it cannot keep comes again. */
   deliveries?: Pick<Deliveries, 'record'> | undefined;
   /** Bytes of Midtrans's bodies, 1 to 16777216, default 65536. */
   maxBody?: number | undefined;

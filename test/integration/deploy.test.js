@@ -150,6 +150,10 @@ describe('the dashboard', () => {
     const shown = new Set([...asked].map(familyOf));
     const families = [...new Set([...known.keys()].map(familyOf))];
     expect(families.length).toBeGreaterThan(20);
+    const guide = fs.readFileSync(path.join(ROOT, 'docs', 'operations.md'), 'utf8');
+    const [table] = /(?<=\| family \|.*\n)(\|.*\n)+/.exec(guide);
+    expect([...table.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name).sort())
+      .toEqual(families.toSorted());
     // The same as fallback_usage_total, without the reasons.
     expect(families.filter(name => !shown.has(name))).toEqual(['fallback_activations']);
   });
