@@ -2,7 +2,8 @@
 
 // The rows of orders, transactions and events. `client` is the database or a transaction.
 
-const HISTORY_MAX = 100;
+// Without the first entry, which is never written.
+const HISTORY_MAX = 99;
 const EVENTS_MAX = 1000;
 const PAGE = /^(.+)~([2-9])$/;
 
@@ -52,7 +53,22 @@ const rowsOf = (columns, name) => `(SELECT * FROM unnest(${Object.values(columns
   .map(([type], i) => `$${i + 1}::${type}[]`).join(', ')}) LIMIT cardinality($1::text[]))
   AS ${name} (${Object.keys(columns).join(', ')})`;
 
+const rowOf = (columns, item) => Object.fromEntries(Object.entries(columns)
+  .map(([name, [, read]]) => [name, read(item)]));
+
 const arraysOf = (columns, items) => Object.values(columns).map(([, read]) => items.map(read));
+
+/** What the columns of an order are at first that `INSERTED` does not name. */
+const FIRST = {
+  held: false, refunded_minor: 0, transaction_id: null, pages: 1, version: 0, history: [],
+};
+
+/** How an order came to be, unless so much has happened since that its beginning is forgotten. */
+function beginning ({ history, version, state, created_at: createdAt }) {
+  if (history.length < version) return [];
+  const at = createdAt.toISOString();
+  return [{ at, from: null, to: history[0]?.from ?? state, by: 'order' }];
+}
 
 /** A row as the rest of the code has it. What only that needs is hidden from users. */
 function toOrder (row) {
@@ -61,7 +77,7 @@ function toOrder (row) {
     amountMinor: BigInt(row.amount_minor), refundedMinor: BigInt(row.refunded_minor),
     currency: row.currency, token: row.token, redirectUrl: row.redirect_url,
     transactionId: row.transaction_id, createdAt: row.created_at, updatedAt: row.updated_at,
-    history: row.history,
+    history: [...beginning(row), ...row.history],
   };
   const { body, pages, version } = row;
   const hidden = { body, pages, version, asked: row.asked_at !== null };
@@ -112,18 +128,16 @@ class Ledger {
     // In an order that all keep, so that no two wait for each other.
     const items = [...given].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
     const { rows } = await prepared(client, 'insert', `INSERT INTO ${this.orders}
-        (${Object.keys(INSERTED)}, asked_at, silent_since, history)
-      SELECT given.*, ${now}, ${now},
-        jsonb_build_array(${entry('NULL', 'given.state', "'order'")})
-      FROM ${rowsOf(INSERTED, 'given')}
-      ON CONFLICT (order_id) DO NOTHING RETURNING ${ORDER_COLUMNS}`,
+        (${Object.keys(INSERTED)}, asked_at, silent_since)
+      SELECT given.*, ${now}, ${now} FROM ${rowsOf(INSERTED, 'given')}
+      ON CONFLICT (order_id) DO NOTHING RETURNING order_id, asked_at, created_at, updated_at`,
     arraysOf(INSERTED, items));
     const made = new Map(rows.map(row => [row.order_id, row]));
     // Of two with one id the second one was there before.
-    return given.map(({ orderId }) => {
-      const row = made.get(orderId);
-      made.delete(orderId);
-      return row && toOrder(row);
+    return given.map(order => {
+      const row = made.get(order.orderId);
+      made.delete(order.orderId);
+      return row && toOrder({ ...FIRST, ...rowOf(INSERTED, order), ...row });
     });
   }
 
@@ -165,7 +179,7 @@ class Ledger {
         asked_at = CASE WHEN g.unask THEN NULL WHEN g.token IS NULL THEN o.asked_at
           ELSE clock_timestamp() END,
         history = CASE WHEN jsonb_array_length(o.history) < ${HISTORY_MAX} THEN o.history
-          ELSE o.history - 0 END || ${entry('o.state', 'g.state', 'g.source', 'g.reason')}
+          ELSE o.history - 0 END || ${ENTRY}
       FROM (SELECT given.*, free.place FROM ${rowsOf(MOVED, 'given')},
         LATERAL (SELECT ctid AS place FROM ${this.orders}
           WHERE order_id = given.order_id AND version = given.version
@@ -322,6 +336,12 @@ class Ledger {
   }
 }
 
+/** A move's entry in the history, with the database's time. */
+const ENTRY = `(jsonb_build_object(
+  'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+  'from', o.state, 'to', g.state, 'by', g.source) ||
+  CASE WHEN g.reason IS NULL THEN '{}' ELSE jsonb_build_object('reason', g.reason) END)`;
+
 /**
  * Since when something has been awaited of an order that moves: the page that is made of it at once
  * is no news that would be worth an entry in an index.
@@ -330,11 +350,5 @@ const silentSince = (order, to) => `CASE
   WHEN ${to} NOT IN ('created', 'unknown', 'pending', 'authorize') THEN NULL
   WHEN ${to} = 'created' AND ${order}.state = 'unknown' THEN ${order}.silent_since
   ELSE clock_timestamp() END`;
-
-/** An entry of a history, with the database's time. */
-const entry = (from, to, by, reason = 'NULL') => `(jsonb_strip_nulls(jsonb_build_object(
-  'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-  'to', ${to}::text, 'by', ${by}::text, 'reason', ${reason}::text)) ||
-  jsonb_build_object('from', ${from}::text))`;
 
 module.exports = { FINAL_OUTCOMES, Ledger, OUTCOMES, pageId };

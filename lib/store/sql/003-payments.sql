@@ -29,7 +29,7 @@ CREATE TABLE {schema}.payment_orders (
   token text,
   redirect_url text,
   history jsonb NOT NULL DEFAULT '[]'
-) WITH (fillfactor = 60);
+) WITH (fillfactor = 50);
 
 CREATE INDEX payment_orders_listed ON {schema}.payment_orders (created_at, order_id);
 CREATE INDEX payment_orders_held ON {schema}.payment_orders (created_at, order_id) WHERE held;
