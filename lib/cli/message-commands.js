@@ -83,19 +83,49 @@ async function purge (session, { all, olderThan, reason, ...options }) {
   session.answer(answer, ({ purged }) => `${purged} deleted`);
 }
 
+const outboxText = ({ channels, waiting, oldestMs }) => [
+  table(['CHANNEL', ...STATUSES], Object.entries(channels).map(([channel, counts]) =>
+    [channel, ...STATUSES.map(status => counts[status])])), '',
+  `${waiting} waiting${oldestMs > 0 ? `, the oldest for ${duration(oldestMs)}` : ''}`,
+].join('\n');
+
 async function stats (session) {
-  const answer = await session.admin.get('/outbox/stats');
-  session.answer(answer, ({ channels, waiting, oldestMs }) => [
-    table(['CHANNEL', ...STATUSES], Object.entries(channels).map(([channel, counts]) =>
-      [channel, ...STATUSES.map(status => counts[status])])), '',
-    `${waiting} waiting${oldestMs > 0 ? `, the oldest for ${duration(oldestMs)}` : ''}`,
-  ].join('\n'));
+  session.answer(await session.admin.get('/outbox/stats'), outboxText);
+}
+
+const REPORT = {
+  breakers: ['name', 'state', 'fires', 'failures', 'rejects', 'errorRate', 'p50Ms', 'p99Ms',
+    'opened'],
+  deadLetters: ['channel', 'kind', 'count'],
+  schedule: ['job', 'startedAt', 'durationMs', 'error'],
+};
+
+/** A part of the report: a table, or that the database had nothing to say. */
+function part (title, names, rows) {
+  const list = Array.isArray(rows) ? rows : undefined;
+  const text = list === undefined ? plain(rows?.error)
+    : table(names.map(name => name.toUpperCase()), list.map(row => names.map(name =>
+      (typeof row[name] === 'number' ? Math.round(row[name]) : row[name]))));
+  return `\n${title}\n${text || 'none'}`;
+}
+
+function reportText ({ generatedAt, uptimeMs, status, level, outbox, payments, ...rest }) {
+  const { deadLetters } = rest;
+  return [
+    `${generatedAt}: ${status}, for ${duration(uptimeMs)}`,
+    `Level ${level.name} since ${level.since}: ${plain(level.reason, TEXT_MAX)}`,
+    part('Breakers', REPORT.breakers, rest.breakers),
+    '\nOutbox', outbox.error === undefined ? outboxText(outbox) : plain(outbox.error),
+    part('Dead letters', REPORT.deadLetters, deadLetters.summary ?? deadLetters),
+    `\nPayments that wait for a person: ${plain(payments.held ?? payments.error)}`,
+    part('Schedule', REPORT.schedule, rest.schedule),
+  ].join('\n');
 }
 
 async function report (session, { html }) {
   const answer = await session.admin.get('/report', { format: html ? 'html' : 'json' });
   if (html) process.stdout.write(`${answer}\n`);
-  else session.answer(answer, value => JSON.stringify(value, null, 2));
+  else session.answer(answer, reportText);
 }
 
 module.exports = { list, message, messages, purge, report, retry, show, stats };

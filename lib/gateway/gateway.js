@@ -229,7 +229,7 @@ class Gateway extends Emitter {
     };
     return this.store.outbox.createWorker({
       channels: {
-        ...channelsOf(this.config, this.clients, timeouts),
+        ...channelsOf(this.config, this.clients, { timeouts, deliveries: this.store.deliveries }),
         ...this.#paymentSenders(),
         ...this.#parts.senders,
       },

@@ -20,13 +20,15 @@ const isPassing = kind => PASSING.has(kind) || PASSING_PATTERN.test(kind);
 /** The breaker that a channel's messages go through. */
 const BREAKERS = { EMAIL: 'smtp', WHATSAPP: 'whatsapp', MIDTRANS_ORDER: 'midtrans' };
 
-/** What died of an outage gets all its attempts again once that is over. */
-function passingAgain (breakers) {
-  return letter => {
+/** What died of an outage gets all its attempts again once that is over, unless it has arrived. */
+function passingAgain (breakers, deliveries) {
+  return async letter => {
     const age = clock.wall() - letter.createdAt.getTime();
     const breaker = breakers[BREAKERS[letter.channel]];
     const isBack = breaker === undefined || breaker.closed;
-    return isPassing(letter.kind) && isBack && age < RECOVER_MS_MAX ? 'retry' : 'keep';
+    if (!isPassing(letter.kind) || !isBack || age >= RECOVER_MS_MAX) return 'keep';
+    const delivery = (await deliveries.of([letter])).get(letter.id);
+    return delivery === undefined || delivery.status === 'failed' ? 'retry' : 'keep';
   };
 }
 
@@ -47,7 +49,7 @@ function jobsOf (gateway, strategies) {
   const audit = schedule.auditRetentionDays * DAY_MS;
   const runs = {
     deadLetters: () => store.deadLetters.recover(
-      { '*': passingAgain(breakers), ...strategies }, { limit: LETTERS_MAX }),
+      { '*': passingAgain(breakers, store.deliveries), ...strategies }, { limit: LETTERS_MAX }),
     breakers: () => {
       const states = Object.fromEntries(
         Object.entries(breakers).map(([name, breaker]) => [name, stateOf(breaker)]));

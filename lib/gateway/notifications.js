@@ -33,10 +33,17 @@ function emailSender (client, from) {
   };
 }
 
-/** `data.whatsapp` is a message in the Cloud API's own form: a template, say. */
-function cloudSender (client) {
-  return async (message, { signal }) => {
-    const { recipient, body, data, reference } = message;
+/**
+ * `data.whatsapp` is a message in the Cloud API's own form: a template, say. An attempt whose
+ * answer was lost may have got through; if a webhook has told so by now, nothing is left to send.
+ */
+function cloudSender (client, deliveries) {
+  return async (message, { signal, attempt }) => {
+    const { id, recipient, body, data, reference } = message;
+    const known = attempt > 1 ? (await deliveries.of([message])).get(id) : undefined;
+    if (known !== undefined && known.status !== 'failed') {
+      return { providerMessageId: known.providerMessageId };
+    }
     const own = isObject(data?.whatsapp)
       ? data.whatsapp
       : { type: 'text', text: { body: body ?? '' } };
@@ -65,15 +72,18 @@ function lane (send, client, { concurrency }, timeoutMs) {
  * The channels of a worker that the clients can serve.
  * @param {object} config
  * @param {object} clients
- * @param {Record<string, number>} timeouts ms of one attempt, by client
+ * @param {object} more
+ * @param {Record<string, number>} more.timeouts ms of one attempt, by client
+ * @param {object} more.deliveries of the store
  */
-function channelsOf (config, { smtp, whatsapp }, timeouts) {
+function channelsOf (config, { smtp, whatsapp }, { timeouts, deliveries }) {
   const channels = {};
   if (smtp !== undefined) {
     channels.EMAIL = lane(emailSender(smtp, config.smtp.from), smtp, config.smtp, timeouts.smtp);
   }
   if (whatsapp !== undefined) {
-    const sender = config.whatsapp.cloud ? cloudSender(whatsapp) : greenSender(whatsapp);
+    const sender = config.whatsapp.cloud
+      ? cloudSender(whatsapp, deliveries) : greenSender(whatsapp);
     channels.WHATSAPP = lane(sender, whatsapp, config.whatsapp, timeouts.whatsapp);
   }
   return channels;

@@ -4,7 +4,7 @@
 // nobody may. A browser sends no bearer token by itself, so pages of others can do nothing here;
 // what browsers say about where a request comes from is checked all the same.
 
-const { createHash, timingSafeEqual } = require('node:crypto');
+const { hash, timingSafeEqual } = require('node:crypto');
 const { isIPv6 } = require('node:net');
 
 const { invalidOption } = require('../base/errors');
@@ -24,7 +24,7 @@ const SHA256 = /^[0-9a-f]{64}$/i;
 const ADDRESSES_MAX = 10_000;
 const LIMITS = { requests: 600, failures: 20, interval: 60_000 };
 
-const hashOf = text => createHash('sha256').update(text).digest();
+const hashOf = text => hash('sha256', text, 'buffer');
 
 function checkToken (entry, index) {
   const option = `tokens[${index}]`;
@@ -129,8 +129,8 @@ function createAdminAccess ({ tokens = [], rateLimit, onRefused = () => {} } = {
 
   /** The token's entry. All are compared, whichever fits. */
   function find (text) {
-    const hash = hashOf(text);
-    return known.reduce((found, entry) => timingSafeEqual(hash, entry.hash) ? entry : found,
+    const given = hashOf(text);
+    return known.reduce((found, entry) => timingSafeEqual(given, entry.hash) ? entry : found,
       undefined);
   }
 

@@ -162,6 +162,8 @@ test('outbox list and show', async () => {
 
 test('report, as JSON and as a page', async () => {
   expect(await ask('report')).toMatchObject({ status: expect.any(String) });
+  expect(await show('report')).toMatch(
+    /^\S+Z: \w+.*\nLevel NORMAL(.*\n)+NAME +STATE(.*\n)+CHANNEL/);
   expect(await show('report', '--html')).toMatch(/^<!doctype html>/);
 });
 

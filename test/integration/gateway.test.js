@@ -3,7 +3,6 @@
 const { once } = require('node:events');
 
 const { createGateway } = require('../../lib/gateway');
-const { readEvents } = require('../support/http-helpers');
 const { describeEngines } = require('../support/postgres');
 const {
   SECRETS, collector, configFor, order, startAll, startFakes, until
@@ -202,60 +201,6 @@ describeEngines('a gateway', ({ place }) => {
     expect((await news)[0].statuses).toMatchObject([{ messageId: 'wamid.1', status: 'delivered' }]);
     expect(await it.whatsapp.notify(it.server.url + path, body, { signature: 'sha256=00' }))
       .toBe(403);
-  });
-
-  test('what WhatsApp tells of a message is kept beside it, and a failure told of', async () => {
-    const send = async recipient => {
-      const [{ id }] = (await it.ask('/notifications', {
-        token: shopToken, body: [{ channel: 'WHATSAPP', recipient, body: 'Paid' }]
-      })).body;
-      await until(async () => (await it.gateway.store.outbox.get(id)).status === 'SENT');
-      return { id, message: it.whatsapp.messages.at(-1) };
-    };
-    const tell = (message, status, errors) => it.whatsapp.notify(
-      `${it.server.url}/webhooks/whatsapp`, it.whatsapp.statusOf(message, status, errors));
-    const show = async id =>
-      (await it.ask(`/admin/reliability/outbox/${id}`, { token: readToken })).body;
-    const arrived = await send('+6281234567001');
-    expect((await show(arrived.id)).delivery).toBeNull();
-    for (const status of ['delivered', 'sent', 'read', 'delivered', 'read']) {
-      expect(await tell(arrived.message, status)).toBe(200);
-    }
-    expect((await show(arrived.id)).delivery).toMatchObject({
-      status: 'read', providerMessageId: arrived.message.id, errorCode: null
-    });
-
-    const stream = await readEvents(`${it.server.url}/admin/reliability/events`,
-      { authorization: `Bearer ${readToken}` });
-    const lost = await send('+6281234567002');
-    const alerts = [];
-    const hear = alert => { if (alert.kind === 'undelivered') alerts.push(alert); };
-    it.gateway.on('alert', hear);
-    const errors = [{ code: 131026, title: 'Message undeliverable' }];
-    await Promise.all([1, 2, 3].map(() => tell(lost.message, 'failed', errors)));
-    it.gateway.off('alert', hear);
-    expect(alerts).toEqual([{
-      service: 'outbox', kind: 'undelivered', id: lost.id, channel: 'WHATSAPP', code: '131026'
-    }]);
-    const { messages } = (await it.ask('/admin/reliability/outbox?search=6281234567002',
-      { token: readToken })).body;
-    expect(messages).toMatchObject([{ id: lost.id, status: 'SENT', delivery: {
-      status: 'failed', errorCode: '131026', error: 'Message undeliverable', at: expect.any(String)
-    } }]);
-    expect((await it.ask('/metrics')).text)
-      .toMatch('message_delivery_failures_total{channel="WHATSAPP",code="131026"} 1\n');
-    let event;
-    do event = await stream.next(); while (event.type !== 'delivery-failed');
-    expect(event.data).toMatchObject({ id: lost.id, code: '131026', recipient: '6281234567002' });
-    stream.close();
-
-    // What cannot be kept has to come again.
-    const { store } = it.gateway;
-    await store.query('ALTER TABLE sekering.message_deliveries RENAME TO away');
-    expect(await tell(lost.message, 'delivered')).toBe(500);
-    await store.query('ALTER TABLE sekering.away RENAME TO message_deliveries');
-    expect(await tell(lost.message, 'delivered')).toBe(200);
-    expect((await show(lost.id)).delivery).toMatchObject({ status: 'delivered', errorCode: null });
   });
 
   test('upstreams: an old answer, a default, or the error itself', async () => {

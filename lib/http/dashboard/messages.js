@@ -40,7 +40,6 @@ const FATES = {
   accepted: 'info', sent: 'info', delivered: 'good', read: 'good', failed: 'bad',
 };
 const FATE_WORDS = { failed: 'not delivered' };
-// What is more than that the provider has taken it in.
 const TOLD = ['delivered', 'read', 'failed'];
 const fateOf = status => FATE_WORDS[status] ?? status;
 
@@ -50,6 +49,10 @@ const Fate = ({ delivery: { status, at, heardAt, errorCode, error } }) => html`<
     <${Ago} at=${at ?? heardAt} />
     ${errorCode && html` <b><${Text}>${errorCode}<//></b>`}
     ${error && html` <${Text}>${error}<//>`}</dd></div>`;
+
+/** That in a word, where it is more than that the provider has taken the message in. */
+const Told = ({ delivery }) => TOLD.includes(delivery?.status) && html`<${Badge}
+  tone=${FATES[delivery.status]}>${fateOf(delivery.status)}<//>`;
 
 function Errors ({ errors, attempts }) {
   if (errors.length === 0) {
@@ -94,7 +97,7 @@ function Letter ({ letter, api, chosen, onChoose, onRetry, mayOperate }) {
     <div class="row">
       ${mayOperate && html`<input type="checkbox" checked=${chosen} onChange=${onChoose}
         aria-label=${`Choose message ${id}`}/>`}
-      <${Badge} tone="bad"><${Text}>${kind}<//><//>
+      <${Badge} tone="bad"><${Text}>${kind}<//><//> <${Told} delivery=${letter.delivery} />
       <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
         ${subject && html` <${Text}>${subject}<//>`}
         <br/><span class="quiet"><${Text}>${reason}<//></span></span>
@@ -239,8 +242,7 @@ function Message ({ message, api }) {
   const { id, channel, recipient, subject, status, attemptCount, maxAttempts, delivery } = message;
   return html`<li class="letter" data-message=${id}><div class="row">
     <${Badge} tone=${TONES[status]}>${wordOf(status)}<//>
-    ${TOLD.includes(delivery?.status) && html`<${Badge} tone=${FATES[delivery.status]}>${
-      fateOf(delivery.status)}<//>`}
+    <${Told} delivery=${delivery} />
     <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
       ${subject && html` <${Text}>${subject}<//>`}</span>
     <span class="quiet">${attemptCount}/${maxAttempts} · <${Ago} at=${message.createdAt} /></span>

@@ -1,0 +1,128 @@
+'use strict';
+
+// What WhatsApp tells of messages by webhooks, over HTTP: kept, shown, told of, and heeded.
+
+const { readEvents } = require('../support/http-helpers');
+const { SECRETS, startAll, until } = require('../support/gateway-helpers');
+
+const { operateToken, readToken, shopToken } = SECRETS;
+const ADMIN = '/admin/reliability';
+const ERRORS = [{ code: 131026, title: 'Message undeliverable' }];
+
+let it;
+let alerts;
+beforeAll(async () => {
+  it = await startAll({}, { schedule: { deadLetters: false } });
+  it.gateway.on('alert', alert => alerts.push(alert));
+}, 60_000);
+beforeEach(() => { alerts = []; });
+afterAll(() => it?.close());
+
+const get = async path => (await it.ask(ADMIN + path, { token: readToken })).body;
+const enqueue = async (recipient, more) => (await it.ask('/notifications', {
+  token: shopToken, body: { channel: 'WHATSAPP', recipient, body: 'Paid', ...more },
+})).body.id;
+const isSent = id => until(async () => (await it.gateway.store.outbox.get(id)).status === 'SENT');
+const tell = (message, status, errors) => it.whatsapp.notify(
+  `${it.server.url}/webhooks/whatsapp`, it.whatsapp.statusOf(message, status, errors));
+
+async function send (recipient) {
+  const id = await enqueue(recipient);
+  await isSent(id);
+  return { id, message: it.whatsapp.messages.at(-1) };
+}
+
+test('the last status stands beside the message', async () => {
+  const { id, message } = await send('+6281234567001');
+  expect((await get(`/outbox/${id}`)).delivery).toBeNull();
+  for (const status of ['delivered', 'sent', 'read', 'delivered', 'read']) {
+    expect(await tell(message, status)).toBe(200);
+  }
+  expect((await get(`/outbox/${id}`)).delivery)
+    .toMatchObject({ status: 'read', providerMessageId: message.id, errorCode: null });
+});
+
+test('what is not signed is not believed', async () => {
+  const { id, message } = await send('+6281234567002');
+  const url = `${it.server.url}/webhooks/whatsapp`;
+  expect(await it.whatsapp.notify(url, it.whatsapp.statusOf(message, 'read'),
+    { signature: `sha256=${'0'.repeat(64)}` })).toBe(403);
+  expect((await get(`/outbox/${id}`)).delivery).toBeNull();
+});
+
+test('a failure is shown, counted and told of, once', async () => {
+  const stream = await readEvents(`${it.server.url}${ADMIN}/events`,
+    { authorization: `Bearer ${readToken}` });
+  const { id, message } = await send('+6281234567003');
+  expect(await Promise.all([1, 2, 3].map(() => tell(message, 'failed', ERRORS))))
+    .toEqual([200, 200, 200]);
+  expect(alerts).toEqual([
+    { service: 'outbox', kind: 'undelivered', id, channel: 'WHATSAPP', code: '131026' },
+  ]);
+  const { messages } = await get('/outbox?search=6281234567003');
+  expect(messages).toMatchObject([{ id, status: 'SENT', delivery: {
+    status: 'failed', errorCode: '131026', error: 'Message undeliverable', at: expect.any(String),
+  } }]);
+  expect((await it.ask('/metrics')).text)
+    .toMatch('message_delivery_failures_total{channel="WHATSAPP",code="131026"} 1\n');
+  let event;
+  do event = await stream.next(); while (event.type !== 'delivery-failed');
+  expect(event.data).toMatchObject({ id, code: '131026', recipient: '6281234567003' });
+  stream.close();
+});
+
+test('what could not be kept comes again', async () => {
+  const { id, message } = await send('+6281234567004');
+  const { store } = it.gateway;
+  await store.query('ALTER TABLE sekering.message_deliveries RENAME TO away');
+  expect(await tell(message, 'delivered')).toBe(500);
+  await store.query('ALTER TABLE sekering.away RENAME TO message_deliveries');
+  expect(await tell(message, 'delivered')).toBe(200);
+  expect((await get(`/outbox/${id}`)).delivery).toMatchObject({ status: 'delivered' });
+});
+
+describe('a message that has arrived is not sent again because its answer was lost', () => {
+  /** As it is after an attempt without an answer, and after a webhook about that. */
+  async function tried (recipient, status) {
+    const { store } = it.gateway;
+    const id = await enqueue(recipient, { delay: 3_600_000 });
+    await store.query(`UPDATE sekering.notification_outbox SET attempt_count = 1,
+      status = 'RETRYING' WHERE id = $1`, [id]);
+    const { createdAt } = await store.outbox.get(id);
+    const reference = `${id}.${createdAt.getTime().toString(36)}`;
+    await tell({ id: `wamid.${id}`, to: recipient.slice(1), reference }, status, ERRORS);
+    return id;
+  }
+  let before;
+  beforeEach(() => { before = it.whatsapp.messages.length; });
+  const receivers = () => it.whatsapp.messages.slice(before).map(({ to }) => to);
+
+  test('by the worker', async () => {
+    const { store } = it.gateway;
+    const arrived = await tried('+6281234567005', 'sent');
+    const failed = await tried('+6281234567006', 'failed');
+    await store.query('UPDATE sekering.notification_outbox SET next_retry_at = now()');
+    await Promise.all([arrived, failed].map(isSent));
+    expect(receivers()).toEqual(['6281234567006']);
+    expect(await store.outbox.get(arrived))
+      .toMatchObject({ providerMessageId: `wamid.${arrived}`, attemptCount: 2 });
+  });
+
+  test('from among the dead letters, unless somebody wants it', async () => {
+    const { store, schedule } = it.gateway;
+    const arrived = await tried('+6281234567007', 'delivered');
+    const failed = await tried('+6281234567008', 'failed');
+    for (const id of [arrived, failed]) {
+      await store.deadLetters.add(id, 'no answer', { kind: 'ETIMEDOUT' });
+    }
+    await schedule.run('deadLetters');
+    await isSent(failed);
+    expect(await get(`/dlq/${arrived}`)).toMatchObject({ delivery: { status: 'delivered' } });
+    expect(receivers()).toEqual(['6281234567008']);
+    const { status } = await it.ask(`${ADMIN}/dlq/${arrived}/retry`,
+      { token: operateToken, body: { reason: 'all the same' } });
+    expect(status).toBe(200);
+    await isSent(arrived);
+    expect(receivers()).toEqual(['6281234567008', '6281234567007']);
+  });
+});
