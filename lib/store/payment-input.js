@@ -11,6 +11,7 @@ const { minorOf } = require('./payment-states');
 const BODY_BYTES = 65_536;
 const BODY_BYTES_MAX = 16 << 20;
 const AMOUNT_MAX = 10n ** 17n;
+const CURRENCY = 'IDR';
 const TEXT_CHARACTERS_MAX = 2000;
 const AGE_MS_MAX = 366 * 86_400_000;
 
@@ -91,7 +92,7 @@ function readOrderBody (orderId, amountMinor, body) {
 
 /** What createOrder is given, as the ledger takes it. */
 function readOrder (order) {
-  const { orderId, currency = 'IDR', state = 'created', token, redirectUrl, body } =
+  const { orderId, currency = CURRENCY, state = 'created', token, redirectUrl, body } =
     bag('order', order);
   readOrderId('orderId', orderId);
   const amountMinor = readAmount(order.amountMinor);
@@ -106,11 +107,14 @@ function readOrder (order) {
   };
 }
 
-/** An order for Midtrans, as readOrder takes it. */
-function orderOf (body, state) {
-  readBody('createTransaction', body);
+/** An order that is given as what Midtrans is asked for, as the ledger takes it. */
+function readOrderOf (body, state) {
+  const json = readBody('createTransaction', body);
   const { order_id: orderId, gross_amount: amount } = body.transaction_details;
-  return { orderId, amountMinor: minorOf(amount), state, body };
+  return {
+    orderId, amountMinor: readAmount(minorOf(amount)), state, currency: CURRENCY, body: json,
+    token: null, redirectUrl: null,
+  };
 }
 
 function readFilter (filter) {
@@ -160,6 +164,6 @@ function readBytes (rawBody) {
 }
 
 module.exports = {
-  orderOf, readBytes, readEventFilter, readFilter, readOptions, readOrder, readOrderId,
+  readBytes, readEventFilter, readFilter, readOptions, readOrder, readOrderId, readOrderOf,
   readReconcile, readReview
 };

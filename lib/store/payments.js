@@ -72,14 +72,14 @@ class Payments extends Emitter {
   async defer (body, options) {
     const { client, reason } = bag('options', options);
     const state = reason?.ambiguous === true ? 'unknown' : 'queued';
-    const given = input.readOrder(input.orderOf(body, state));
+    const given = input.readOrderOf(body, state);
     return (await this.#take(given, client, { leave: true })).order;
   }
 
   async open (body, options) {
     const { signal, timeout } = bag('options', options);
     this.#needMidtrans();
-    const given = input.readOrder(input.orderOf(body, 'unknown'));
+    const given = input.readOrderOf(body, 'unknown');
     const { order: taken, isNew } = await this.#take(given);
     const { orderId } = taken;
     try {

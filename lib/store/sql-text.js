@@ -22,7 +22,7 @@ function toParameter (value) {
 function toElement (value) {
   const text = toParameter(value);
   if (text === null) return 'NULL';
-  return Array.isArray(value) ? text : `"${text.replace(/["\\]/g, '\\$&')}"`;
+  return Array.isArray(value) ? text : `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 
 const DATE_STYLE = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d)(:\d\d)?$/;
