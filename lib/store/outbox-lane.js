@@ -17,8 +17,8 @@ const LOOK_MS = 100;
 // Of the time since, how much looks at everything may take.
 const LOOK_SHARE = 10;
 const REST = { minTimeout: 1000, maxTimeout: 60_000 };
-// Claims under way at once, twice as many with each that finds as much as it asks for, and one after
-// one that does not: small ones take long to bring much, as each waits for the disk.
+// Claims under way at once: twice as many after each that finds as much as it asks for, one after
+// one that does not. Small ones take long to bring much, as each waits for the disk.
 const PULLS_MAX = 10;
 // The database's time of a retry is set a little later than ours.
 const LATE_MS = 5;

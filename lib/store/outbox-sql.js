@@ -284,18 +284,29 @@ const STATEMENTS = {
   settledBefore, extend, sweep, buryUnknown, oldSnapshot,
 };
 
+// From here on no plan is better than one that uses the indexes.
+const LARGE = 65_536;
+
+/** How large a table with this id is, in steps of four times as large. */
+const sizeOf = id => Math.floor(Math.log2(Math.min(Number(id), LARGE)) / 2);
+
 /**
- * The statements for the tables of one schema, each a function of its values.
+ * The statements for the tables of one schema, each a function of its values; and `grow`, which is
+ * told of ids. The database keeps the plan of a statement with its name, and for a table that was
+ * all but empty that plan is to read all of it. So the names change while the table grows, however
+ * long it takes until somebody analyzes it.
  * @returns {Record<string, (...values: unknown[]) =>
- *   { name: string, text: string, values: unknown[] }>}
+ *   { name: string, text: string, values: unknown[] }> & { grow: (id: string) => void }}
  */
 function outboxSql (schema) {
   const table = `${schema}.notification_outbox`;
-  return Object.fromEntries(Object.entries(STATEMENTS).map(([key, write]) => {
+  let size = 0;
+  const statements = Object.entries(STATEMENTS).map(([key, write]) => {
     const text = write(table).trim();
-    const name = `outbox_${key}`;
-    return [key, (...values) => ({ name, text, values })];
-  }));
+    return [key, (...values) => ({ name: `outbox_${key}_${size}`, text, values })];
+  });
+  const grow = id => { size = Math.max(size, sizeOf(id)); };
+  return { ...Object.fromEntries(statements), grow };
 }
 
 module.exports = { COLUMNS, LETTER_COLUMNS, outboxSql };

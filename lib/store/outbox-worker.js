@@ -198,7 +198,10 @@ class OutboxWorker extends Emitter {
     this.#lastBeat = clock.now();
     const settled = rows[0]?.settled;
     if (rows[0]?.id === null) rows.pop();
-    if (rows.length > 0) this.#wasBusy = true;
+    if (rows.length > 0) {
+      this.#wasBusy = true;
+      this.#sql.grow(rows[0].id);
+    }
     return { rows, token, settled };
   }
 

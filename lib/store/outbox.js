@@ -129,6 +129,7 @@ class Outbox {
       }
       const json = `[${open.map(i => rows[i].json).join(',')}]`;
       const { rows: made } = await target.query(this.#sql.enqueue(json));
+      if (made.length > 0) this.#sql.grow(made[0].id);
       open = assign(made, rows, open, answers);
       if (open.length > 0) open = await this.#findWaiting(target, rows, open, answers);
     }

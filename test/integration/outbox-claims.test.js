@@ -2,9 +2,10 @@
 
 // What claims cost: statements, transactions, and the rows that they look at.
 
-const { Pool } = require('pg');
+const { Client, Pool } = require('pg');
 
 const { openStore } = require('../../lib/store');
+const { outboxSql } = require('../../lib/store/outbox-sql');
 const { CHANNELS, events, outboxOf, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
 
@@ -78,7 +79,61 @@ describeEngines('claims', ({ name, place }) => {
     expect(worker.stats()).toMatchObject({ sent: given.length, fenced: 0 });
   });
 
+  test('look at no more beside sent and dead messages', async () => {
+    const { claim } = outboxSql('sekering');
+    const pages = async () => {
+      const { text, values } = claim('JOB', 'me', 1, 60_000, 50, 5, 25, '');
+      const { rows: [row] } = await it.store.query(
+        `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${text}`, values);
+      const [{ Plan: plan }] = row['QUERY PLAN'];
+      expect(plan['Actual Rows']).toBe(50);
+      return plan['Shared Hit Blocks'] + plan['Shared Read Blocks'];
+    };
+    await enqueue(jobs(200));
+    const before = await pages();
+    await it.store.query(`INSERT INTO sekering.notification_outbox (channel, recipient, status)
+      SELECT 'JOB', 'old', CASE WHEN i % 2 = 0 THEN 'SENT' ELSE 'DLQ' END
+      FROM generate_series(1, 40000) AS i`);
+    await enqueue(jobs(200));
+    // Its own rows, and more pages for each where the index of all ids is deeper.
+    expect(await pages()).toBeLessThan(before + 4 * 50);
+  });
+
   if (name === 'postgresql') {
+    test('read no more of a table that grew after their plans were made', async () => {
+      const url = (await place()).url;
+      const store = await openStore({ url, channels: CHANNELS });
+      await store.query(
+        'ALTER TABLE sekering.notification_outbox SET (autovacuum_enabled = off)');
+      const worker = store.outbox.createWorker({
+        channels: { JOB: { send: async () => {}, concurrency: 2 } }, batchSize: 20,
+      });
+      await worker.start();
+      const send = async count => {
+        const sent = events(worker, 'sent', count);
+        await store.outbox.enqueue(jobs(count));
+        await sent;
+      };
+      // So often that every connection keeps its plans.
+      for (let i = 0; i < 25; i++) await send(4);
+      await store.query(`INSERT INTO sekering.notification_outbox (channel, recipient, status)
+        SELECT 'JOB', 'old', 'SENT' FROM generate_series(1, 20000)`);
+      await send(1000);
+      await worker.stop();
+      await store.close();
+      // Backends tell what they did when they end at the latest.
+      const client = new Client({ connectionString: url });
+      await client.connect();
+      const count = async text => Number((await client.query(text)).rows[0].count);
+      await until(async () => await count(`SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend'`) === 1);
+      const read = await count(`SELECT seq_tup_read AS count FROM pg_stat_user_tables
+        WHERE relname = 'notification_outbox'`);
+      await client.end();
+      // Fifty claims that each read all of it would read a million.
+      expect(read).toBeLessThan(100_000);
+    });
+
     test('whose answer is lost have settled all the same', async () => {
       let lost = 0;
       const pool = new Pool({ connectionString: it.place.url });
