@@ -253,24 +253,36 @@ const sweep = table => `
   WHERE id = ANY (ARRAY(SELECT id FROM lapsed))
   RETURNING ${LETTER_COLUMNS}`;
 
-/** $1 known channels, $2 ms. What nobody here could ever send, and has been due for that long. */
-const buryUnknown = table => `
-  WITH RECURSIVE named (channel) AS (
-    (SELECT channel FROM ${table} WHERE ${READY_ANY} ORDER BY channel LIMIT 1)
+/** What each of the indexes of waiting messages holds; all of them begin with the channel. */
+const WAITING_KINDS = Object.entries({
+  ready: READY_ANY,
+  suspect: `status IN ${CLAIMABLE} AND crash_count > 0`,
+  ordered: `order_key IS NOT NULL AND status IN ${WAITING}`,
+});
+
+/** Steps from channel to channel of one index, and finds what is overdue in the unknown ones. */
+const overdue = (table, kind, holds) => `
+  ${kind}_channel (name) AS (
+    (SELECT channel FROM ${table} WHERE ${holds} ORDER BY channel LIMIT 1)
     UNION ALL
-    SELECT (SELECT channel FROM ${table} WHERE ${READY_ANY} AND channel > named.channel
+    SELECT (SELECT channel FROM ${table} WHERE ${holds} AND channel > name
       ORDER BY channel LIMIT 1)
-    FROM named WHERE named.channel IS NOT NULL
-  ), unknown AS MATERIALIZED (
-    SELECT u.id FROM named, LATERAL (
-      SELECT id FROM ${table} WHERE channel = named.channel AND ${READY_ANY}
+    FROM ${kind}_channel WHERE name IS NOT NULL
+  ), ${kind} AS MATERIALIZED (
+    SELECT u.id FROM ${kind}_channel, LATERAL (
+      SELECT id FROM ${table} WHERE channel = name AND ${holds} AND status IN ${CLAIMABLE}
         AND next_retry_at < now() - $2 * interval '1 ms'
       LIMIT 1000 FOR UPDATE SKIP LOCKED) u
-    WHERE named.channel <> ALL ($1::text[])
-  )
+    WHERE name <> ALL ($1::text[])
+  )`;
+
+/** $1 known channels, $2 ms. What nobody here could ever send, and has been due for that long. */
+const buryUnknown = table => `
+  WITH RECURSIVE ${WAITING_KINDS.map(([kind, holds]) => overdue(table, kind, holds)).join(',')}
   UPDATE ${table} o SET status = 'DLQ', died_at = now(), dead_kind = 'ERR_OUTBOX_CHANNEL',
     dead_reason = format('There is no channel %s', channel)
-  WHERE id = ANY (ARRAY(SELECT id FROM unknown))
+  WHERE id = ANY (ARRAY(
+    ${WAITING_KINDS.map(([kind]) => `SELECT id FROM ${kind}`).join(' UNION ALL ')}))
   RETURNING ${LETTER_COLUMNS}`;
 
 /** $1 ms. For how long somebody has kept a snapshot that is older, in ms. */

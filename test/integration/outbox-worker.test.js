@@ -284,12 +284,22 @@ describeEngines('the worker', ({ name, place }) => {
     });
 
     test('and is of no known channel dies, once it has waited for an hour', async () => {
-      await sql(`INSERT INTO sekering.notification_outbox (channel, recipient, next_retry_at)
-        VALUES ('FAX', 'old', now() - interval '61 min'), ('FAX', 'new', now())`);
-      const arrival = events(it.store.deadLetters, 'arrival');
-      await it.worker({ JOB: async () => {} });
-      expect((await arrival)[0][0]).toMatchObject({ recipient: 'old', kind: 'ERR_OUTBOX_CHANNEL' });
-      expect(await it.statuses()).toEqual(['DLQ', 'PENDING']);
+      await sql(`INSERT INTO sekering.notification_outbox
+          (channel, recipient, order_key, crash_count, next_retry_at)
+        SELECT channel, 'x', order_key, crash_count, due
+        FROM (VALUES ('FAX', now() - interval '61 min'), ('FAX', now()), ('JOB', now()))
+            AS given (channel, due),
+          (VALUES (NULL, 0), ('k', 0), (NULL, 1), ('k', 1)) AS kinds (order_key, crash_count)`);
+      const arrivals = events(it.store.deadLetters, 'arrival', 4);
+      const worker = await it.worker({ JOB: async () => {} });
+      await events(worker, 'sent', 4);
+      for (const [letter] of await arrivals) {
+        expect(letter).toMatchObject({ channel: 'FAX', kind: 'ERR_OUTBOX_CHANNEL' });
+      }
+      const { rows } = await sql(`SELECT channel, status, count(*)::int AS count
+        FROM sekering.notification_outbox GROUP BY channel, status ORDER BY channel, status`);
+      expect(rows.map(Object.values))
+        .toEqual([['FAX', 'DLQ', 4], ['FAX', 'PENDING', 4], ['JOB', 'SENT', 4]]);
     });
   });
 
