@@ -54,7 +54,7 @@ const rowsOf = (columns, name) => `(SELECT * FROM unnest(${Object.values(columns
   AS ${name} (${Object.keys(columns).join(', ')})`;
 
 const rowOf = (columns, item) => Object.fromEntries(Object.entries(columns)
-  .map(([name, [, read]]) => [name, read(item)]));
+  .map(([name, [, read]]) => [name, read(item) ?? null]));
 
 const arraysOf = (columns, items) => Object.values(columns).map(([, read]) => items.map(read));
 
