@@ -3,10 +3,14 @@
 // One call in flight that needs more than its promise: a timeout, a permit, a key, a signal.
 
 const { ticks } = require('../base/recorder');
+const { HAS_FALLBACK, ON_FAILURE, ON_TIMEOUT } = require('./circuit');
 
 const UNTIMED = 0;
 const TIMED = 1;
 const SETTLED = 2;
+
+// Code of the user's is called when a call times out, and may mind in which async context.
+const MINDFUL = HAS_FALLBACK | ON_FAILURE | ON_TIMEOUT;
 
 class Call {
   /**
@@ -40,6 +44,7 @@ class Call {
     if (deadlines !== null) {
       this.phase = TIMED;
       deadlines.add(this);
+      if ((this.breaker._mode & MINDFUL) !== 0) this.mindContext();
     }
     try {
       promise.then(value => this.succeed(value), error => { this.fail(error); });
@@ -48,6 +53,11 @@ class Call {
       this.fail(error);
     }
     return settled;
+  }
+
+  /** Has the deadline dealt with in the async context of the caller. */
+  mindContext () {
+    new Promise(resolve => { this.ring = resolve; }).then(elapsed => this.expire(elapsed));
   }
 
   /** Takes the call off all lists. Whoever comes second finds it settled. */
@@ -75,17 +85,25 @@ class Call {
   fail (error) {
     if (this.phase === SETTLED) return undefined;
     this.finish();
-    const result = this.end(error, false);
+    const result = this.end(error, (ticks() - this.started) | 0, false);
     if (this.extra !== null) this.breaker._forget(this.extra, 'error');
     return result;
   }
 
   /** The deadline has passed, and the list of deadlines has let go of the call. */
   timeOut () {
-    const { breaker, extra } = this;
     this.phase = UNTIMED;
+    // The timer is shared, and so in the async context of whoever started it.
+    const elapsed = (ticks() - this.started) | 0;
+    if (this.ring === undefined) this.expire(elapsed);
+    else this.ring(elapsed);
+  }
+
+  expire (elapsed) {
+    if (this.phase === SETTLED) return;
+    const { breaker, extra } = this;
     this.finish();
-    this.end(breaker._timeoutError(), true);
+    this.end(breaker._timeoutError(), elapsed, true);
     if (extra === null) return;
     breaker._forget(extra, 'timeout');
     extra.controller?.abort(new DOMException('The call timed out', 'TimeoutError'));
@@ -106,8 +124,7 @@ class Call {
     this.resolve?.(Promise.reject(reason));
   }
 
-  end (error, timedOut) {
-    const elapsed = (ticks() - this.started) | 0;
+  end (error, elapsed, timedOut) {
     const fallback = this.breaker._failed(
       error, this.given, elapsed, this.period, this.probe, timedOut);
     const result = fallback ?? Promise.reject(error);

@@ -44,6 +44,7 @@ const ON_FAILURE = 256;
 const ON_TIMEOUT = 512;
 const ON_REJECT = 1024;
 const ON_FALLBACK = 2048;
+const HAS_FALLBACK = 4096;
 const LISTENED = [
   ['fire', ON_FIRE], ['success', ON_SUCCESS], ['failure', ON_FAILURE], ['timeout', ON_TIMEOUT],
   ['reject', ON_REJECT], ['fallback', ON_FALLBACK]
@@ -280,6 +281,7 @@ class Circuit extends Emitter {
     this._fallback = typeof func?.fire === 'function'
       ? (...args) => func.fire(...args)
       : func;
+    this._mode |= HAS_FALLBACK;
     return this;
   }
 
@@ -383,6 +385,7 @@ module.exports = {
   COALESCE,
   Circuit,
   DISABLED,
+  HAS_FALLBACK,
   LIMITED,
   ON_FAILURE,
   ON_FALLBACK,
