@@ -285,6 +285,34 @@ const buryUnknown = table => `
     ${WAITING_KINDS.map(([kind]) => `SELECT id FROM ${kind}`).join(' UNION ALL ')}))
   RETURNING ${LETTER_COLUMNS}`;
 
+// Of pages of history, as many are read to count it: 16 MiB.
+const SAMPLE_PAGES = 2048;
+
+/** What share of the table, in percent, so many pages are. */
+const sampleShare = table => `
+  SELECT least(100, ${SAMPLE_PAGES} * 100.0 * current_setting('block_size')::int /
+    greatest(pg_relation_size('${table}'), 1)) AS share`;
+
+const count = (table, holds, age) => `
+  SELECT channel, status, count(*)::float8 AS count, ${age} AS age FROM ${table}
+  WHERE ${holds} GROUP BY channel, status`;
+const DUE_MS = '(extract(epoch FROM now() - min(next_retry_at)) * 1000)::float8';
+
+/**
+ * $1 percent of the table. What is not over is found by the indexes, and counted; what is over and
+ * could be any number is counted in that share of the pages, which are the same each time.
+ */
+const stats = table => `
+  ${count(table, READY_ANY, DUE_MS)}
+  UNION ALL ${count(table, `status IN ${CLAIMABLE} AND crash_count > 0`, DUE_MS)}
+  UNION ALL ${count(table, `order_key IS NOT NULL AND status IN ${WAITING}
+    AND status <> 'SENDING' AND crash_count = 0`, DUE_MS)}
+  UNION ALL ${count(table, "status = 'SENDING'", 'NULL')}
+  UNION ALL ${count(table, "status = 'DLQ'", 'NULL')}
+  UNION ALL SELECT channel, status, round(count(*) * 100 / $1::float8), NULL
+  FROM ${table} TABLESAMPLE SYSTEM ($1::float8) REPEATABLE (0)
+  WHERE status IN ('SENT', 'CANCELLED') GROUP BY channel, status`;
+
 /** $1 ms. For how long somebody has kept a snapshot that is older, in ms. */
 const oldSnapshot = () => `
   SELECT (extract(epoch FROM max(now() - xact_start)) * 1000)::float8 AS age FROM pg_stat_activity
@@ -293,7 +321,7 @@ const oldSnapshot = () => `
 
 const STATEMENTS = {
   enqueue, bury, waitingFor, claim, claimFurther, exchange, settleSent, settleUnsent,
-  settledBefore, extend, sweep, buryUnknown, oldSnapshot,
+  settledBefore, extend, sweep, buryUnknown, sampleShare, stats, oldSnapshot,
 };
 
 // From here on no plan is better than one that uses the indexes.

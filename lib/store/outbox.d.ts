@@ -144,11 +144,16 @@ export interface OutboxWorker extends EventEmitter {
 }
 
 export interface OutboxStats {
-  /** Rows by channel and status. */
+  /** Rows by channel and status. All are counted, but of SENT and CANCELLED as `sampled` says. */
   channels: Record<string, Record<MessageStatus, number>>;
   waiting: number;
   /** Age of the oldest message that is due, in ms; 0 if none. */
   oldestMs: number;
+  /**
+   * Whether SENT and CANCELLED are estimates, out of 16 MiB of the table: they are when it
+   * is larger, so that this takes no longer the more has been sent.
+   */
+  sampled: boolean;
 }
 
 export interface Outbox {

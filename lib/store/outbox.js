@@ -183,20 +183,18 @@ class Outbox {
   }
 
   async stats () {
-    const { rows } = await this.#database.query(`SELECT channel, status, count(*)::float8 AS count,
-        (extract(epoch FROM now() - min(next_retry_at)
-          FILTER (WHERE status IN ('PENDING', 'RETRYING'))) * 1000)::float8 AS age
-      FROM ${this.#table} GROUP BY channel, status`);
+    const { rows: [{ share }] } = await this.#database.query(this.#sql.sampleShare());
+    const { rows } = await this.#database.query(this.#sql.stats(share));
     const none = () => Object.fromEntries(STATUSES.map(status => [status, 0]));
     const channels = Object.fromEntries(this.channels.map(name => [name, none()]));
     let waiting = 0;
     let oldestMs = 0;
     for (const { channel, status, count, age } of rows) {
-      (channels[channel] ??= none())[status] = count;
+      (channels[channel] ??= none())[status] += count;
       if (['PENDING', 'SENDING', 'RETRYING'].includes(status)) waiting += count;
       oldestMs = Math.max(oldestMs, age ?? 0);
     }
-    return { channels, waiting, oldestMs };
+    return { channels, waiting, oldestMs, sampled: Number(share) < 100 };
   }
 
   createWorker (options) {

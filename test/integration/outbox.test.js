@@ -244,7 +244,8 @@ describeEngines('the outbox', ({ name, place }) => {
       await it.store.query(`UPDATE sekering.notification_outbox SET status = 'SENT' WHERE id = 1`);
       await it.store.query(`UPDATE sekering.notification_outbox
         SET next_retry_at = now() - interval '5 s' WHERE id = 2`);
-      const { channels, waiting, oldestMs } = await it.store.outbox.stats();
+      const { channels, waiting, oldestMs, sampled } = await it.store.outbox.stats();
+      expect(sampled).toBe(false);
       expect(channels.EMAIL).toEqual({
         PENDING: 2, SENDING: 0, RETRYING: 0, SENT: 1, DLQ: 0, CANCELLED: 0,
       });
@@ -252,6 +253,23 @@ describeEngines('the outbox', ({ name, place }) => {
       expect(waiting).toBe(3);
       expect(oldestMs).toBeGreaterThanOrEqual(5000);
       expect(oldestMs).toBeLessThan(60_000);
+    });
+
+    test('figures beside many sent ones, which are not all read', async () => {
+      await it.store.query(`INSERT INTO sekering.notification_outbox
+          (channel, recipient, status, body, order_key, crash_count)
+        SELECT CASE WHEN i % 4 = 0 THEN 'FAX' ELSE 'JOB' END, 'x',
+          CASE i % 2000 WHEN 1 THEN 'PENDING' WHEN 2 THEN 'RETRYING' WHEN 3 THEN 'SENDING'
+            WHEN 5 THEN 'DLQ' ELSE 'SENT' END,
+          repeat('x', 1800), CASE WHEN i % 3 = 0 THEN 'k' END,
+          CASE WHEN i % 2000 = 2 THEN 1 ELSE 0 END
+        FROM generate_series(1, 16000) AS i`);
+      const { channels, waiting, sampled } = await it.store.outbox.stats();
+      expect(sampled).toBe(true);
+      expect(channels.JOB).toMatchObject({ PENDING: 8, RETRYING: 8, SENDING: 8, DLQ: 8 });
+      expect(waiting).toBe(24);
+      expect(Math.abs(channels.JOB.SENT - 12_000)).toBeLessThan(1200);
+      expect(Math.abs(channels.FAX.SENT - 4000)).toBeLessThan(400);
     });
 
     test('cancelling takes what waits, once', async () => {
