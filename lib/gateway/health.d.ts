@@ -44,7 +44,10 @@ export interface HealthReport {
 }
 
 export interface Health extends EventEmitter {
-  /** Asks what was not asked within `cacheMs`; many at once share one answer. Never rejects. */
+  /**
+   * Asks what was not asked within `cacheMs`; many at once share one answer. What takes longer than
+   * 50 ms to answer again is shown as it was last (`checkedAt` says when). Never rejects.
+   */
   check (): Promise<HealthReport>;
   /** Whether the program runs at all; asks nobody. */
   live (): { status: 'alive'; uptimeMs: number };

@@ -10,6 +10,10 @@ const { SekeringError } = require('../base/errors');
 // what hangs is not asked again and again, nor is it given up for ever.
 const PATIENCE = 10;
 
+// Whoever asks again waits for so long, and then gets the last answer: a load balancer that gives
+// up on a slow page would take a service for dead whose database is merely slow.
+const RENEWAL_MS = 50;
+
 class Probe {
   #check;
   #timeout;
@@ -38,15 +42,29 @@ class Probe {
   get last () { return this.#last; }
 
   /**
+   * The answer, at the latest when the time limit is over; if there was one before, within 50 ms,
+   * though it may be that one.
    * @returns {Promise<{ ok: boolean, value?: unknown, error?: unknown, ms: number, at: number }>}
    *   `at` of the calendar; it does not reject
    */
   get () {
     const now = clock.now();
     if (now - this.#takenAt < this.#cacheMs || now < this.#blockedUntil) {
-      return this.#running ?? Promise.resolve(this.#last);
+      return this.#soon(this.#running);
     }
-    return (this.#running ??= this.#look(now));
+    return this.#soon(this.#running ??= this.#look(now));
+  }
+
+  #soon (running = Promise.resolve(this.#last)) {
+    const last = this.#last;
+    if (last === undefined) return running;
+    return new Promise(resolve => {
+      const timer = clock.setTimer(() => resolve(last), RENEWAL_MS, false);
+      running.then(answer => {
+        clock.clearTimer(timer);
+        resolve(answer);
+      });
+    });
   }
 
   async #look (started) {

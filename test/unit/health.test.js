@@ -135,6 +135,31 @@ describe('probes', () => {
     expect(asked).toBe(2);
   });
 
+  test('that are slow to answer again are shown as they were, for as long as they may take',
+    async () => {
+      let pending = false;
+      const health = createHealth({ cacheMs: 1000, checks: { a: {
+        critical: true, timeout: 2000, check: () => (pending ? new Promise(() => {}) : true)
+      } } });
+      expect((await health.check()).status).toBe('healthy');
+      pending = true;
+      await clock.advance(1000);
+      let report;
+      const asked = health.check().then(answer => { report = answer; });
+      await clock.advance(49);
+      expect(report).toBeUndefined();
+      await clock.advance(1);
+      await asked;
+      expect(report.checks.a).toMatchObject({
+        status: 'healthy', checkedAt: '2026-01-01T00:00:00.000Z'
+      });
+      const ready = health.ready();
+      await clock.advance(50);
+      expect((await ready).ready).toBe(true);
+      await clock.advance(1900);
+      expect((await health.check()).status).toBe('unhealthy');
+    });
+
   test('get a signal that aborts at the limit', async () => {
     let signal;
     const health = createHealth({ checks: {
