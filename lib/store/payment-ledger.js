@@ -18,7 +18,7 @@ const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, curr
 const ORDER_COLUMNS_OF_O = ORDER_COLUMNS.replace(/\w+/g, 'o.$&');
 
 /** A text of others that the database can hold: what it refuses, it refuses to all in the line. */
-const holdable = text => text?.toWellFormed().replaceAll('\0', '\ufffd');
+const holdable = text => text?.toWellFormed().replaceAll('\0', '\ufffd') ?? null;
 
 /** What an order is inserted as. */
 const INSERTED = {

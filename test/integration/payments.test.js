@@ -262,6 +262,37 @@ describeEngines('payments', ({ place }) => {
     expect(moves(made)).toEqual(['null > unknown by order', 'unknown > created by order']);
   });
 
+  test('what taking an order in returns is what is kept of it', async () => {
+    const { payments } = await pay(database);
+    const given = { amountMinor: 5n, token: 't', redirectUrl: 'https://a.b/' };
+    const all = [
+      await payments.defer(order('deferred')),
+      await payments.defer(order('in-doubt'), { reason: { ambiguous: true } }),
+      await payments.createOrder({ orderId: 'unmade', amountMinor: 5n, state: 'unknown' }),
+      await payments.createOrder({ orderId: 'made', ...given }),
+    ];
+    for (const each of all) expect(await payments.get(each.orderId)).toStrictEqual(each);
+    expect(all.map(({ token }) => token)).toEqual([null, null, null, 't']);
+  });
+
+  test('a history of a hundred, of which the beginning is forgotten first', async () => {
+    const { payments } = await pay(database);
+    await payments.createOrder({ orderId: 'long', amountMinor: 5n, state: 'unknown' });
+    const entry = n => ({ at: `n${n}`, from: 'pending', to: 'pending', by: String(n) });
+    const stored = Array.from({ length: 98 }, (_, n) => entry(n));
+    await database.query(`UPDATE ${database.schema}.payment_orders
+      SET version = 98, history = $2::jsonb WHERE order_id = $1`, ['long', JSON.stringify(stored)]);
+    const who = async orderId => (await payments.get(orderId)).history.map(({ by }) => by);
+    expect(await who('long')).toEqual(['order', ...stored.map(({ by }) => by)]);
+    const move = state => payments.createOrder({ orderId: 'long', amountMinor: 5n, state });
+    await move('created');
+    expect(await who('long')).toEqual(['order', ...stored.map(({ by }) => by), 'order']);
+    await database.query(`UPDATE ${database.schema}.payment_orders
+      SET state = 'expired' WHERE order_id = $1`, ['long']);
+    await move('created');
+    expect(await who('long')).toEqual([...stored.slice(1).map(({ by }) => by), 'order', 'order']);
+  });
+
   test('two transactions of one order that are both paid: held', async () => {
     const setup = await pay(database, { midtrans: { fake: { uniqueOrders: false } } });
     const { payments, fake, deliver, seen } = setup;
