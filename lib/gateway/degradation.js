@@ -46,19 +46,31 @@ class Guarded {
 /** A service that is asked. Nothing is held against it before its first answer. */
 class Asked {
   #probe;
+  #isLooking = false;
+  #listener = () => {};
 
   constructor (check, timeout) {
     this.condition = UP;
-    this.#probe = new Probe(check, { timeout, cacheMs: 0 });
+    this.#probe = new Probe(check, { timeout, cacheMs: 0, report: answer => this.#take(answer) });
   }
 
   async look () {
-    const { ok, value } = await this.#probe.get();
-    if (!ok || value === false) this.condition = DOWN;
-    else this.condition = CONDITIONS.includes(value) ? value : UP;
+    this.#isLooking = true;
+    await this.#probe.get();
+    this.#isLooking = false;
   }
 
-  follow () { return () => {}; }
+  /** A slow answer comes when nobody waits for it any more. */
+  #take ({ ok, value }) {
+    if (!ok || value === false) this.condition = DOWN;
+    else this.condition = CONDITIONS.includes(value) ? value : UP;
+    if (!this.#isLooking) this.#listener();
+  }
+
+  follow (listener) {
+    this.#listener = listener;
+    return () => { this.#listener = () => {}; };
+  }
 }
 
 function readName (option, name) {

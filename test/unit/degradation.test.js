@@ -233,6 +233,23 @@ describe('services that are asked', () => {
   });
 });
 
+test('a service that was up and hangs is down when its time is over, not at the next look',
+  async () => {
+    const answers = [true, new Promise(() => {}), true];
+    const changes = [];
+    const degradation = keep(createDegradation({
+      services: { database: () => answers.shift() }, timeout: 5000, interval: 60_000,
+    }));
+    degradation.on('level', ({ to }) => changes.push(to));
+    await degradation.start();
+    await clock.advanceAsync(60_000);
+    await clock.advanceAsync(4900);
+    expect([degradation.conditionOf('database'), changes]).toEqual(['up', []]);
+    await clock.advanceAsync(200);
+    expect([degradation.conditionOf('database'), changes]).toEqual(['down', ['DEGRADED']]);
+    degradation.stop();
+  });
+
 describe('by hand', () => {
   test('a level stays, whatever happens, until it is automatic again', async () => {
     const { midtrans, smtp, degradation, changes } = await makeFour({ hysteresis: 0 });
