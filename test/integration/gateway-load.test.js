@@ -14,7 +14,7 @@ afterAll(() => fleet?.close());
 test('orders of two workers: none is lost in an outage, and each is made once', async () => {
   fleet = await openFleet();
   const gateway = await fleet.service('gateway', {
-    breaker: { resetTimeout: 300, consecutiveFailures: 5 }, fallback: { maxWait: 2000 },
+    breaker: { resetTimeout: 300, consecutiveFailures: 5 }, fallback: { maxWait: 1000 },
   });
   const post = async count => {
     const { answers } = await fleet.load.ask('closed', {
