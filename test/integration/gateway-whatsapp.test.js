@@ -1,7 +1,10 @@
 'use strict';
 
-// What WhatsApp tells of messages by webhooks, over HTTP: kept, shown, told of, and heeded.
+// WhatsApp in a gateway, over HTTP: what webhooks tell of messages is kept, shown, told of and
+// heeded; sessions are seen, and reset.
 
+const { SessionPool } = require('../../lib/clients/whatsapp');
+const { startSessionFake } = require('../../lib/testing');
 const { readEvents } = require('../support/http-helpers');
 const { SECRETS, startAll, until } = require('../support/gateway-helpers');
 
@@ -9,14 +12,24 @@ const { operateToken, readToken, shopToken } = SECRETS;
 const ADMIN = '/admin/reliability';
 const ERRORS = [{ code: 131026, title: 'Message undeliverable' }];
 
+const sockets = startSessionFake();
+const sessions = new SessionPool({
+  connect: sockets.connect, breaker: { failureCount: 2 }, retry: false, reconnect: false,
+});
+
 let it;
 let alerts;
 beforeAll(async () => {
-  it = await startAll({}, { schedule: { deadLetters: false } });
+  it = await startAll({}, { schedule: { deadLetters: false } }, { sessions });
   it.gateway.on('alert', alert => alerts.push(alert));
 }, 60_000);
 beforeEach(() => { alerts = []; });
-afterAll(() => it?.close());
+afterAll(async () => {
+  await it?.close();
+  // It is the caller's.
+  expect(sessions.listenerCount('alert')).toBe(0);
+  sessions.close();
+});
 
 const get = async path => (await it.ask(ADMIN + path, { token: readToken })).body;
 const enqueue = async (recipient, more) => (await it.ask('/notifications', {
@@ -125,4 +138,26 @@ describe('a message that has arrived is not sent again because its answer was lo
     await isSent(arrived);
     expect(receivers()).toEqual(['6281234567008', '6281234567007']);
   });
+});
+
+test('an instance whose breaker opens is seen, told of, and reset by its id', async () => {
+  const stream = await readEvents(`${it.server.url}${ADMIN}/events`,
+    { authorization: `Bearer ${readToken}` });
+  sockets.set('shop-2', 'connect-rejects');
+  for (let i = 0; i < 2; i++) await sessions.connect('shop-2').catch(() => {});
+  await sessions.send('shop-1', '+6281234567890', { text: 'Halo' });
+  expect(alerts).toMatchObject([{ service: 'sessions', kind: 'circuit-breaker', id: 'shop-2' }]);
+  const { breakers } = await get('/circuit-breakers?search=shop-2');
+  expect(breakers).toMatchObject([{ name: 'whatsapp/shop-2', state: 'open' }]);
+  expect((await it.ask('/health')).body)
+    .toMatchObject({ total_instances: 2, active_connections: 1, circuit_breaker_activations: 1 });
+  let event;
+  do event = await stream.next(); while (event.type !== 'session');
+  expect(event.data).toMatchObject({ id: 'shop-2', message: expect.any(String) });
+  stream.close();
+  const reset = () => it.ask(`${ADMIN}/circuit-breakers/shop-2/reset`,
+    { token: operateToken, body: { reason: 'paired again' } });
+  expect((await reset()).body).toEqual({ name: 'shop-2', reset: 1 });
+  expect((await it.ask('/circuit-breaker-status/shop-2')).body)
+    .toMatchObject({ id: 'shop-2', circuit_breaker: 'closed' });
 });
