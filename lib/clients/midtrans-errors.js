@@ -3,21 +3,15 @@
 // What goes wrong with Midtrans, told apart: what may be sent again, what nobody knows the outcome
 // of, what is the caller's fault.
 
-const { SekeringError } = require('../base/errors');
 const { retryAfterMs } = require('../primitives/classify');
+const { ClientError, clean } = require('./client-error');
 
-const MARK = Symbol.for('sekering.MidtransError');
-const TEXT_CHARACTERS_MAX = 300;
 const MESSAGES_MAX = 20;
 // Of these the status alone says enough.
 const SPEAKING = new Set([401, 408, 429]);
 const TAKEN = /has already been (taken|utili[sz]ed)/i;
 
-/** Text from outside, fit for a message or a log: short, and on one line. */
-const clean = text => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
-  .slice(0, TEXT_CHARACTERS_MAX);
-
-class MidtransError extends SekeringError {
+class MidtransError extends ClientError {
   /**
    * @param {string} code ERR_MIDTRANS_…
    * @param {string} message
@@ -41,25 +35,11 @@ class MidtransError extends SekeringError {
     Object.defineProperty(this, 'response', { value: response, enumerable: false });
   }
 
-  get name () { return 'MidtransError'; }
-
   /** What retry() looks at: what is not to be sent again, ends it. */
   get bail () { return !this.retryable; }
-
-  // What isRetryable() looks at.
-  get [Symbol.for('sekering.RetryableError')] () { return this.retryable; }
-  get [Symbol.for('sekering.NonRetryableError')] () { return !this.retryable; }
-  get [MARK] () { return true; }
-
-  toJSON () {
-    return { name: this.name, message: this.message, ...this };
-  }
-
-  // True for the errors of another copy of this package as well.
-  static [Symbol.hasInstance] (error) {
-    return typeof error === 'object' && error !== null && error[MARK] === true;
-  }
 }
+
+ClientError.define(MidtransError, 'MidtransError');
 
 /** The code and the judgement for each status, of HTTP or in the body. */
 function classOf (status) {

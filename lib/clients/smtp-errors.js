@@ -2,10 +2,8 @@
 
 // What an error of nodemailer's means: for the message, for the breaker, and for those on duty.
 
-const { SekeringError } = require('../base/errors');
 const { isRetryable } = require('../primitives/classify');
-
-const MARK = Symbol.for('sekering.SmtpError');
+const { ClientError } = require('./client-error');
 
 // Replies that ask for other credentials (RFC 4954).
 const AUTH_REPLIES = new Set([530, 534, 535, 538]);
@@ -91,7 +89,7 @@ function classifySmtpError (error) {
 }
 
 /** Why a message was not sent. */
-class SmtpError extends SekeringError {
+class SmtpError extends ClientError {
   #verdict;
 
   /**
@@ -118,20 +116,8 @@ class SmtpError extends SekeringError {
     this.deferred = deferred;
   }
 
-  get name () { return 'SmtpError'; }
-
   /** What retry() looks at: trying at once would only fail again. */
   get bail () { return this.kind !== 'retry'; }
-
-  // What isRetryable() looks at.
-  get [Symbol.for('sekering.RetryableError')] () { return this.retryable; }
-  get [Symbol.for('sekering.NonRetryableError')] () { return !this.retryable; }
-  get [MARK] () { return true; }
-
-  // True for the errors of another copy of this package as well.
-  static [Symbol.hasInstance] (error) {
-    return typeof error === 'object' && error !== null && error[MARK] === true;
-  }
 
   get verdict () { return this.#verdict; }
 
@@ -147,6 +133,8 @@ class SmtpError extends SekeringError {
     };
   }
 }
+
+ClientError.define(SmtpError, 'SmtpError');
 
 /** Whether an error says that the server was not even asked. */
 const isRefusal = error => REFUSALS.has(error?.code);

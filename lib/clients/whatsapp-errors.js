@@ -2,11 +2,8 @@
 
 // What goes wrong with WhatsApp, told apart by the provider's own code: HTTP says too little.
 
-const { SekeringError } = require('../base/errors');
 const { retryAfterMs } = require('../primitives/classify');
-
-const MARK = Symbol.for('sekering.WhatsAppError');
-const TEXT_CHARACTERS_MAX = 300;
+const { ClientError, clean } = require('./client-error');
 
 const RETRY = new Set([1, 2, 4, 80007, 130429, 131000, 131016, 131057, 133004]);
 // Too many messages to one number: it says nothing about the others.
@@ -86,11 +83,7 @@ function classifyGreenError (httpStatus, text = '') {
   return verdict(kindOfStatus(httpStatus));
 }
 
-/** Text from outside, fit for a message or a log: short, and on one line. */
-const clean = text => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
-  .slice(0, TEXT_CHARACTERS_MAX);
-
-class WhatsAppError extends SekeringError {
+class WhatsAppError extends ClientError {
   /**
    * @param {string} code ERR_WHATSAPP_…
    * @param {string} message
@@ -114,25 +107,11 @@ class WhatsAppError extends SekeringError {
     Object.defineProperty(this, 'verdict', { value: judged, enumerable: false });
   }
 
-  get name () { return 'WhatsAppError'; }
-
   /** What retry() looks at: trying at once would only fail again. */
   get bail () { return this.kind === 'dead' || this.kind === 'pause'; }
-
-  // What isRetryable() looks at.
-  get [Symbol.for('sekering.RetryableError')] () { return this.retryable; }
-  get [Symbol.for('sekering.NonRetryableError')] () { return !this.retryable; }
-  get [MARK] () { return true; }
-
-  toJSON () {
-    return { name: this.name, code: this.code, message: this.message, ...this };
-  }
-
-  // True for the errors of another copy of this package as well.
-  static [Symbol.hasInstance] (error) {
-    return typeof error === 'object' && error !== null && error[MARK] === true;
-  }
 }
+
+ClientError.define(WhatsAppError, 'WhatsAppError');
 
 const CODES = {
   retry: 'ERR_WHATSAPP_UNAVAILABLE',
@@ -190,6 +169,6 @@ function refusedError (cause) {
 }
 
 module.exports = {
-  WhatsAppError, classifyCloudError, classifyGreenError, clean, errorOfAnswer, errorOfTransport,
+  WhatsAppError, classifyCloudError, classifyGreenError, errorOfAnswer, errorOfTransport,
   pausedError, refusedError, unreadable,
 };

@@ -2,10 +2,8 @@
 
 // What goes wrong with a session, in words for those who run the server.
 
-const { SekeringError } = require('../base/errors');
-const { clean } = require('./whatsapp-errors');
+const { ClientError, clean } = require('./client-error');
 
-const MARK = Symbol.for('sekering.SessionError');
 const CAUSES_MAX = 5;
 // The message, not the session, is at fault.
 const CALLERS_FAULT = new Set([400, 404, 406, 413]);
@@ -84,7 +82,7 @@ function operatorMessage (error, id) {
 }
 
 /** Why a session could not do what it was asked. */
-class SessionError extends SekeringError {
+class SessionError extends ClientError {
   /**
    * @param {string} id
    * @param {Error} cause
@@ -100,23 +98,9 @@ class SessionError extends SekeringError {
     this.retryable = this.trouble !== 'logged-out' && this.code !== 'ERR_SESSION_QR' &&
       !isCallersFault(cause);
   }
-
-  get name () { return 'SessionError'; }
-
-  // What isRetryable() looks at.
-  get [Symbol.for('sekering.RetryableError')] () { return this.retryable; }
-  get [Symbol.for('sekering.NonRetryableError')] () { return !this.retryable; }
-  get [MARK] () { return true; }
-
-  toJSON () {
-    return { name: this.name, code: this.code, message: this.message, ...this };
-  }
-
-  // True for the errors of another copy of this package as well.
-  static [Symbol.hasInstance] (error) {
-    return typeof error === 'object' && error !== null && error[MARK] === true;
-  }
 }
+
+ClientError.define(SessionError, 'SessionError');
 
 module.exports = {
   SessionError, isCallersFault, isUnsent, operatorMessage, statusOf, troubleOf,

@@ -280,10 +280,10 @@ describe('the line', () => {
 });
 
 describe('silence after the last line', () => {
-  test.each([['hang', false], ['drop', true]])(
-    '%s: tried again under one Message-ID, and marked', async (kind, twice) => {
+  test.each([['hang', false, 1000], ['drop', true, 5000]])(
+    '%s: tried again under one Message-ID, and marked', async (kind, twice, timeout) => {
       const fake = await start({ fault: { stage: 'data', kind, once: true } });
-      const result = await clientOf(fake, { timeout: 150 }).send(LETTER);
+      const result = await clientOf(fake, { timeout }).send(LETTER);
       expect(result).toMatchObject({ ambiguous: true, attempts: 2 });
       expect(fake.messages.map(({ messageId }) => messageId))
         .toEqual(Array(twice ? 2 : 1).fill(result.messageId));
