@@ -68,8 +68,8 @@ async function startActor (url, more = {}) {
     url, concurrency: IN_FLIGHT, effects: `http://127.0.0.1:${server.address().port}`,
     worker: { leaseMs: LEASE_MS, pollInterval: 100, ...more },
   })], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-  child.fenced = 0;
-  child.on('message', ({ event }) => { if (event === 'fenced') child.fenced++; });
+  child.fenced = [];
+  child.on('message', ({ event, id }) => { if (event === 'fenced') child.fenced.push(id); });
   actors.add(child);
   child.on('exit', () => actors.delete(child));
   const [first] = await Promise.race([once(child, 'message'), once(child, 'exit')]);
@@ -142,8 +142,13 @@ test('a message that kills its worker dies; the others that were with it are sen
 test('a worker that was stopped past its lease settles nothing', async () => {
   const url = await postgres.createDatabase();
   const store = await open(url);
+  /** Messages that a worker holds, or has held last. */
+  const heldBy = async ({ pid }, status) => (await store.query(`SELECT id
+    FROM sekering.notification_outbox WHERE status = $1 AND split_part(lease_owner, ':', 2) = $2`,
+  [status, String(pid)])).rows.map(({ id }) => id);
   const workers = [await startActor(url), await startActor(url)];
   let total = 0;
+  let fenced = 0;
   for (let i = 0; i < TIMES.stops; i++) {
     const stopped = workers[i % 2];
     const goal = effects.count + 20;
@@ -151,9 +156,19 @@ test('a worker that was stopped past its lease settles nothing', async () => {
     total += 400;
     await until(() => effects.count > goal);
     stopped.kill('SIGSTOP');
+    const held = await heldBy(stopped, 'SENDING');
     await until(async () => await countOf(store, `status = 'SENT'`) === total);
+    // What it had handed to the database before it was stopped has counted.
+    const own = new Set(await heldBy(stopped, 'SENT'));
+    const stale = held.filter(id => !own.has(id));
+    stopped.fenced = [];
     stopped.kill('SIGCONT');
+    await until(() => stale.every(id => stopped.fenced.includes(id)));
+    expect(new Set(stopped.fenced).size).toBe(stopped.fenced.length);
+    expect(stopped.fenced.filter(id => own.has(id))).toEqual([]);
+    fenced += stale.length;
   }
+  expect(fenced).toBeGreaterThan(0);
   await store.outbox.enqueue(jobs(100));
   await until(async () => await countOf(store, `status = 'SENT'`) === total + 100);
   // Had a stale settle counted, more would have been settled than was sent.

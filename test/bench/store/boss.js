@@ -39,6 +39,22 @@ async function drain ({ boss }, { count, batchSize = 50, concurrency = 10 }) {
   return ms;
 }
 
+const LOCKED = `SELECT id, started_on::text AS owner FROM pgboss.job WHERE state = 'active'`;
+
+/** Does jobs for ever. */
+async function work ({ boss }, options, job) {
+  for (let i = 0; i < 10; i++) {
+    (async () => {
+      for (;;) {
+        const [given] = await boss.fetch(QUEUE);
+        if (given === undefined) return;
+        await job(given.id);
+        await boss.complete(QUEUE, given.id);
+      }
+    })();
+  }
+}
+
 async function enqueue ({ boss }, { clients, ms }) {
   const ends = performance.now() + ms;
   let count = 0;
@@ -51,4 +67,4 @@ async function enqueue ({ boss }, { clients, ms }) {
   return count;
 }
 
-module.exports = { open, fill, drain, enqueue };
+module.exports = { LOCKED, open, fill, drain, work, enqueue };

@@ -25,16 +25,24 @@ const isEmpty = async pool =>
   (await pool.query('SELECT EXISTS (SELECT FROM graphile_worker._private_jobs) AS left')).rows[0]
     .left === false;
 
-async function drain ({ pool }, { count, batchSize = 500, concurrency = 10 }) {
-  const seen = { count: 0 };
+/** Does jobs until it is stopped. */
+function work ({ pool }, { batchSize = 1, concurrency = 10 }, job) {
   const worker = batchSize === 1 ? {} : {
     localQueue: { size: batchSize }, completeJobBatchDelay: 0, failJobBatchDelay: 0,
   };
-  const began = performance.now();
-  const runner = await run({
+  return run({
     pgPool: pool, concurrency, noHandleSignals: true, logger,
-    taskList: { job: async () => { seen.count++; } }, preset: { worker },
+    taskList: { job: (data, helpers) => job(helpers.job.id) }, preset: { worker },
   });
+}
+
+const LOCKED = `SELECT id, locked_by AS owner FROM graphile_worker._private_jobs
+  WHERE locked_at IS NOT NULL`;
+
+async function drain ({ pool }, { count, batchSize = 500 }) {
+  const seen = { count: 0 };
+  const began = performance.now();
+  const runner = await work({ pool }, { batchSize }, async () => { seen.count++; });
   for (;;) {
     if (seen.count >= count && await isEmpty(pool)) break;
     await new Promise(go => { setTimeout(go, 5); });
@@ -57,4 +65,4 @@ async function enqueue ({ utils }, { clients, ms }) {
   return count;
 }
 
-module.exports = { open, fill, drain, enqueue };
+module.exports = { LOCKED, open, fill, drain, work, enqueue };

@@ -12,6 +12,7 @@ const { parseArgs } = require('node:util');
 const { startPostgres } = require('../../support/postgres');
 const { ROOT } = require('../../support/setup');
 const { machineOf } = require('../report');
+const kills = require('./kills');
 
 const RESULTS = path.join(__dirname, '..', 'STORE-RESULTS.md');
 
@@ -114,15 +115,19 @@ their settling without holding a place (\`unsettled: 500\`), as graphile-worker'
 before the next; sekering puts what comes together into one statement. graphile-worker and pg-boss
 delete or move what is done.`;
 
-function markdownOf (rows, rounds) {
+const tableOf = ([header, ...rows]) => [header, header.map(() => '---'), ...rows]
+  .map(cells => `| ${cells.join(' | ')} |`);
+
+function markdownOf (rows, killed, rounds) {
   const version = name => JSON.parse(fs.readFileSync(
     path.join(ROOT, 'node_modules', name, 'package.json'), 'utf8')).version;
-  const table = [HEADER, HEADER.map(() => '---'), ...rows.map(row => cellsOf(row, rows))]
-    .map(cells => `| ${cells.join(' | ')} |`);
   return ['# The store, measured', '', `\`npm run bench:store -- --write\`, ${rounds} rounds.`, '',
     `graphile-worker ${version('graphile-worker')}, pg-boss ${version('pg-boss')}, ` +
     `pg ${version('pg')}, PGlite ${version('@electric-sql/pglite')}, PostgreSQL 15.`, '',
-    `Machine: ${machineOf()}`, '', METHOD, '', ...table, '', lossesOf(rows), ''].join('\n');
+    `Machine: ${machineOf()}`, '', METHOD, '',
+    ...tableOf([HEADER, ...rows.map(row => cellsOf(row, rows))]), '', lossesOf(rows), '',
+    ...(killed.length > 0 ? [kills.METHOD, '', ...tableOf(kills.rowsOf(killed)), ''] : []),
+  ].join('\n');
 }
 
 async function main () {
@@ -132,6 +137,7 @@ async function main () {
   const rows = ROWS.filter(({ group, label }) => !options.only ||
     `${group}, ${label}`.includes(options.only)).map(row => ({ ...row, values: [] }));
   const postgres = await startPostgres();
+  let killed = [];
   try {
     for (let round = 0; round < Number(options.rounds); round++) {
       for (const row of rows) {
@@ -140,11 +146,13 @@ async function main () {
         process.stderr.write(`${row.group}, ${row.label}: ${value}\n`);
       }
     }
+    if ('kill -9'.includes(options.only ?? '')) killed = await kills.measureKills(postgres);
   } finally {
     await postgres.close();
   }
-  for (const row of rows) process.stdout.write(`${cellsOf(row, rows).join(' | ')}\n`);
-  if (options.write) fs.writeFileSync(RESULTS, markdownOf(rows, options.rounds));
+  const lines = [...rows.map(row => cellsOf(row, rows)), ...kills.rowsOf(killed)];
+  for (const cells of lines) process.stdout.write(`${cells.join(' | ')}\n`);
+  if (options.write) fs.writeFileSync(RESULTS, markdownOf(rows, killed, options.rounds));
 }
 
 main();

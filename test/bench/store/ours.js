@@ -45,6 +45,17 @@ async function drain ({ outbox }, {
   return ms;
 }
 
+const LOCKED = `SELECT id, lease_owner AS owner FROM sekering.notification_outbox
+  WHERE status = 'SENDING'`;
+
+/** Does jobs for ever. */
+async function work ({ outbox }, { leaseMs }, job) {
+  const worker = outbox.createWorker({
+    channels: { [CHANNEL]: { send: ({ id }) => job(id), concurrency: 10 } }, leaseMs,
+  });
+  await worker.start();
+}
+
 /** Clients that each wait for one message to be durable before the next: messages in `ms`. */
 async function enqueue ({ outbox }, { clients, ms }) {
   const ends = performance.now() + ms;
@@ -58,4 +69,4 @@ async function enqueue ({ outbox }, { clients, ms }) {
   return count;
 }
 
-module.exports = { CHANNEL, open, fill, drain, enqueue };
+module.exports = { CHANNEL, LOCKED, open, fill, drain, work, enqueue };
