@@ -166,7 +166,7 @@ describe('over a bad line', () => {
   });
 
   test('a server that stops in the middle of a connection', async () => {
-    const database = await open({ timeout: 300 });
+    const database = await open({ timeout: 1000 });
     const { rows: [{ pid }] } = await database.query('SELECT pg_backend_pid() AS pid');
     process.kill(pid, 'SIGSTOP');
     try {
