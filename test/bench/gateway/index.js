@@ -43,6 +43,7 @@ async function measure ({ rounds, rate }) {
       services.push(await fleet.service(name, { breaker: BREAKER }));
     }
     const [gateway] = services;
+    services.push({ ...gateway, name: 'keyed', keyed: true });
     const load = await sideBySide(fleet, services, { rounds, sliceMs: 1500, warmMs: 4000 });
     const outages = [];
     for (const [fault, ms] of Object.entries(OUTAGES)) {

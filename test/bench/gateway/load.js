@@ -32,19 +32,22 @@ class Run {
   answers = [];
   #pool;
   #prefix;
+  #keyed;
 
-  constructor ({ url, prefix }) {
+  constructor ({ url, prefix, keyed }) {
     this.#pool = poolOf(url);
     this.#prefix = prefix;
+    this.#keyed = keyed;
   }
 
   async order (due = performance.now()) {
     const n = this.answers.length;
     const id = `${this.#prefix}-${n}`;
     this.answers.push([id, undefined]);
+    const headers = this.#keyed ? { ...HEADERS, 'idempotency-key': `"${id}"` } : HEADERS;
     try {
       const { statusCode, body } = await this.#pool.request({
-        path: '/orders', method: 'POST', headers: HEADERS, body: JSON.stringify(orderOf(id)),
+        path: '/orders', method: 'POST', headers, body: JSON.stringify(orderOf(id)),
       });
       const { error } = await body.json();
       this.answers[n] = [id, statusCode, error];

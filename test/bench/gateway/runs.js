@@ -34,7 +34,7 @@ function countOf (answers) {
 async function slice (fleet, service, ms) {
   const before = { service: await service.ask('usage'), database: fleet.databaseUsage() };
   const { answers, times, ms: took } = await fleet.load.ask('closed', {
-    url: service.url, prefix: prefix(), concurrency: CONCURRENCY, ms,
+    url: service.url, keyed: service.keyed, prefix: prefix(), concurrency: CONCURRENCY, ms,
   });
   const after = { service: await service.ask('usage'), database: fleet.databaseUsage() };
   const faults = answers.filter(([, status]) => status !== 201);
