@@ -107,6 +107,9 @@ function addOutbox (program) {
     .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100)
     .option('--before <id>', 'older than this one')
     .action(run('messages', 'messages'));
+  outbox.command('undelivered').description('sent, and not delivered by the provider')
+    .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100)
+    .action(run('messages', 'undelivered'));
   outbox.command('show').description('one of them, with its errors').argument('<id>')
     .action(run('messages', 'message'));
 }

@@ -56,6 +56,14 @@ async function messages (session, { limit, before, status, channel, search }) {
     'There are none.');
 }
 
+async function undelivered (session, { limit }) {
+  const answer = await session.admin.get('/undelivered', { limit });
+  session.answer(answer, ({ failures }) => table(
+    ['ID', 'CHANNEL', 'RECIPIENT', 'CODE', 'AT', 'WHY'],
+    failures.map(({ id, channel, recipient, errorCode, at: when, heardAt, error }) =>
+      [id, channel, recipient, errorCode, when ?? heardAt, error])) || 'There are none.');
+}
+
 async function message (session, id) {
   const found = await session.admin.get(`/outbox/${encodeURIComponent(id)}`);
   session.answer(found, () => details(found,
@@ -128,4 +136,4 @@ async function report (session, { html }) {
   else session.answer(answer, reportText);
 }
 
-module.exports = { list, message, messages, purge, report, retry, show, stats };
+module.exports = { list, message, messages, purge, report, retry, show, stats, undelivered };

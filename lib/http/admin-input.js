@@ -58,6 +58,7 @@ const SCHEMAS = {
     before: orderId.optional(),
     limit: page.limit,
   }),
+  few: z.strictObject({ limit: limit.optional() }),
   paymentEvents: z.strictObject({
     outcome: z.enum(['applied', 'stale', 'held', 'dismissed', 'forged', 'invalid', 'unavailable'])
       .optional(),

@@ -64,6 +64,10 @@ function messageActions ({ outbox, deliveries }) {
   return [{
     path: '/outbox/stats', show: () => outbox.stats(),
   }, {
+    path: '/undelivered',
+    query: 'few',
+    show: async ({ query }) => ({ failures: await deliveries.failures(query) }),
+  }, {
     path: '/outbox',
     query: 'messages',
     show: async request => ({ messages: await list(request) }),

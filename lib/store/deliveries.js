@@ -6,6 +6,7 @@
 const { laterStatus } = require('../clients/whatsapp-webhook');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
+const { bag, number } = require('../base/options');
 const { Batcher } = require('./batcher');
 const { referenceOf } = require('./outbox-job');
 const { clean } = require('./outbox-verdict');
@@ -25,9 +26,14 @@ const rankOf = column => `array_position(ARRAY['${STATUSES.join("', '")}'], ${co
 const COLUMNS = `n.provider_message_id AS "providerMessageId", n.reference, n.status, n.at,
   n.recipient, n.error_code AS "errorCode", n.error, n.heard_at AS "heardAt"`;
 
+/** Deliveries `n`, those that failed with the message whose reference it may be. */
+const withOwner = (table, outbox) => `
+  SELECT ${COLUMNS}, o.id, o.channel, o.created_at AS "createdAt"
+  FROM ${table} n LEFT JOIN ${outbox} o ON o.id = CASE WHEN n.status = 'failed'
+    THEN substring(n.reference FROM '^([0-9]{1,18})[.]')::bigint END`;
+
 /**
- * $1 rows as JSON, no two of one message. Answers those that are news; those that failed with the
- * message whose reference it may be.
+ * $1 rows as JSON, no two of one message. Answers those that are news.
  */
 const NOTE = (table, outbox) => `
   WITH news AS (
@@ -42,9 +48,7 @@ const NOTE = (table, outbox) => `
     WHERE ${rankOf('excluded.status')} > ${rankOf('d.status')}
     RETURNING *
   )
-  SELECT ${COLUMNS}, o.id, o.channel, o.created_at AS "createdAt"
-  FROM news n LEFT JOIN ${outbox} o ON o.id = CASE WHEN n.status = 'failed'
-    THEN substring(n.reference FROM '^([0-9]{1,18})[.]')::bigint END`;
+  ${withOwner('news', outbox)}`;
 
 const textOf = (value, max) =>
   (typeof value === 'string' && value !== '' ? clean(value, max) : undefined);
@@ -112,6 +116,14 @@ class Deliveries extends Emitter {
       if (isNews) fresh.delete(row.id);
       return isNews;
     }).length);
+  }
+
+  async failures (options) {
+    const { limit = 100 } = bag('options', options);
+    number('limit', limit, { min: 1, max: 1000, integer: true });
+    const { rows } = await this.#database.query(`${withOwner(this.#table, this.#outbox)}
+      WHERE n.status = 'failed' ORDER BY n.heard_at DESC LIMIT ${limit}`);
+    return rows.map(failureOf);
   }
 
   async of (messages) {

@@ -156,6 +156,7 @@ test('outbox list and show', async () => {
   expect(message).toMatchObject({ recipient: 'f@example.com', delivery: null });
   const { messages } = await ask('outbox', 'list', '--status', 'SENT', '--search', 'f@example');
   expect(messages).toMatchObject([{ id, delivery: null }]);
+  expect(await show('outbox', 'undelivered')).toBe('There are none.\n');
   expect(await show('outbox', 'list')).toMatch(/ID +CHANNEL +RECIPIENT +STATUS +DELIVERY/);
   expect(await show('outbox', 'show', id)).toMatch(/^id +\d+\n(.*\n)*subject +Tickets\n/);
 }, 20_000);
@@ -163,7 +164,7 @@ test('outbox list and show', async () => {
 test('report, as JSON and as a page', async () => {
   expect(await ask('report')).toMatchObject({ status: expect.any(String) });
   expect(await show('report')).toMatch(
-    /^\S+Z: \w+.*\nLevel NORMAL(.*\n)+NAME +STATE(.*\n)+CHANNEL/);
+    /^\S+Z: \w+.*\nLevel [A-Z]+ since(.*\n)+NAME +STATE(.*\n)+CHANNEL/);
   expect(await show('report', '--html')).toMatch(/^<!doctype html>/);
 });
 

@@ -360,6 +360,7 @@ test('what a provider told of a message is shown beside it', async () => {
   }]);
   const message = tab.locator(`[data-message="${id}"]`);
   await message.getByText('not delivered').waitFor();
+  await part('undelivered').getByText('628123').waitFor();
   await message.getByRole('button', { name: /Details/ }).click();
   expect(await message.getByText('Delivery').locator('..').textContent())
     .toMatch(/not delivered.*131026/s);

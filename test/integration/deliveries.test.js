@@ -75,9 +75,13 @@ describeEngines('deliveries', ({ place }) => {
       heardAt: expect.any(Date),
     });
     expect(failures).toEqual([{ ...delivery, id: message.id, channel: 'WHATSAPP' }]);
+    expect(await store.deliveries.failures()).toEqual(failures);
+    await expect(store.deliveries.failures({ limit: 0 })).rejects
+      .toMatchObject({ code: 'ERR_INVALID_OPTION' });
     await store.deliveries.record([told(message.providerMessageId, 'delivered')]);
     expect(await deliveryOf(message))
       .toMatchObject({ status: 'delivered', errorCode: null, error: null, reference });
+    expect(await store.deliveries.failures()).toEqual([]);
   });
 
   test('a message is known by its reference, too, when the answer to it was lost', async () => {

@@ -76,6 +76,8 @@ test('a failure is shown, counted and told of, once', async () => {
   expect(messages).toMatchObject([{ id, status: 'SENT', delivery: {
     status: 'failed', errorCode: '131026', error: 'Message undeliverable', at: expect.any(String),
   } }]);
+  expect((await get('/undelivered?limit=1')).failures)
+    .toMatchObject([{ id, channel: 'WHATSAPP', errorCode: '131026', recipient: '6281234567003' }]);
   expect((await it.ask('/metrics')).text)
     .toMatch('message_delivery_failures_total{channel="WHATSAPP",code="131026"} 1\n');
   let event;

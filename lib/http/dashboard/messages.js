@@ -251,6 +251,32 @@ function Message ({ message, api }) {
     ${open && html`<${Details} api=${api} path="outbox" id=${id} />`}</li>`;
 }
 
+/** What was sent and did not arrive: the outbox is done with it, and somebody may want to know. */
+function Undelivered ({ api, turns }) {
+  const { data, error } = usePoll(signal => api.get('undelivered', { limit: PAGE }, signal),
+    LIST_MS, [api, turns.messages]);
+  const failures = data?.failures ?? [];
+  if (failures.length === 0) {
+    return html`<${Problem} error=${error} what="Deliveries could not be read" />`;
+  }
+  return html`<section aria-labelledby="undelivered-title" class="wide" data-part="undelivered">
+    <h2 id="undelivered-title">Sent, and not delivered</h2>
+    <ul class="rows">${failures.map(failure => html`<${Failure} key=${failure.providerMessageId}
+      failure=${failure} api=${api} />`)}</ul></section>`;
+}
+
+function Failure ({ failure: { id, channel, recipient, errorCode, error, at, heardAt }, api }) {
+  const [open, setOpen] = useState(false);
+  return html`<li class="letter"><div class="row">
+    <${Badge} tone="bad"><${Text}>${errorCode ?? 'failed'}<//><//>
+    <span class="grow"><span class="quiet">${channel ?? 'not ours'}</span>
+      <b><${Text}>${recipient}<//></b> <span class="quiet"><${Text}>${error}<//></span></span>
+    <span class="quiet"><${Ago} at=${at ?? heardAt} /></span>
+    ${id !== null && html`<button class="small" aria-expanded=${String(open)} onClick=${() =>
+      setOpen(!open)} aria-label=${`Details of ${id}`}>${open ? 'Less' : 'More'}</button>`}</div>
+    ${open && html`<${Details} api=${api} path="outbox" id=${id} />`}</li>`;
+}
+
 function MessageList ({ api, turns }) {
   const [filter, setFilter] = useState({ status: undefined, search: undefined });
   const [pages, setPages] = useState([undefined]);
@@ -281,4 +307,5 @@ function MessageList ({ api, turns }) {
 }
 
 export const Messages = props => html`<div class="stack">
-  <${Outbox} ...${props} /><${DeadLetters} ...${props} /><${MessageList} ...${props} /></div>`;
+  <${Outbox} ...${props} /><${DeadLetters} ...${props} /><${Undelivered} ...${props} />
+  <${MessageList} ...${props} /></div>`;

@@ -16,6 +16,8 @@ CREATE TABLE {schema}.message_deliveries (
 CREATE INDEX message_deliveries_reference ON {schema}.message_deliveries (reference)
   WHERE reference IS NOT NULL;
 CREATE INDEX message_deliveries_heard ON {schema}.message_deliveries (heard_at);
+CREATE INDEX message_deliveries_failed ON {schema}.message_deliveries (heard_at)
+  WHERE status = 'failed';
 
 -- The audit log is not kept for ever.
 CREATE INDEX admin_audit_at ON {schema}.admin_audit (at);
