@@ -45,8 +45,8 @@ const fateOf = status => FATE_WORDS[status] ?? status;
 
 /** What the provider told last of a message that it took in. */
 const Fate = ({ delivery: { status, at, heardAt, errorCode, error } }) => html`<div>
-  <dt>Delivery</dt><dd><${Badge} tone=${FATES[status] ?? 'info'}>${fateOf(status)}<//>
-    <${Ago} at=${at ?? heardAt} />
+  <dt>Delivery</dt><dd><${Badge} tone=${FATES[status] ?? 'info'}>${fateOf(status)}<//> <${Ago}
+    at=${at ?? heardAt} />
     ${errorCode && html` <b><${Text}>${errorCode}<//></b>`}
     ${error && html` <${Text}>${error}<//>`}</dd></div>`;
 
@@ -219,7 +219,7 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     ${mayOperate && html`<${Actions} chosen=${chosen} letters=${letters} filter=${settled}
       total=${summary.data?.total ?? 0} setAsked=${setAsked} />`}
     ${data && letters.length === 0 && html`<${Empty}>No dead letters${summary.data?.total > 0
-      ? ' that fit' : '. Every message has arrived or is on its way'}.<//>`}
+      ? ' that fit' : '. Every message was sent or is on its way'}.<//>`}
     <ul class="rows">${letters.map(letter => html`<${Letter} key=${letter.id} letter=${letter}
       api=${api} mayOperate=${mayOperate} chosen=${chosen.has(letter.id)}
       onChoose=${() => choose(letter.id)} onRetry=${() => retry(letter)} />`)}</ul>
@@ -269,8 +269,8 @@ function Failure ({ failure: { id, channel, recipient, errorCode, error, at, hea
   const [open, setOpen] = useState(false);
   return html`<li class="letter"><div class="row">
     <${Badge} tone="bad"><${Text}>${errorCode ?? 'failed'}<//><//>
-    <span class="grow"><span class="quiet">${channel ?? 'not ours'}</span>
-      <b><${Text}>${recipient}<//></b> <span class="quiet"><${Text}>${error}<//></span></span>
+    <span class="grow"><span class="quiet">${channel ?? 'not ours'}</span> <b><${Text}>${
+      recipient}<//></b> <span class="quiet"><${Text}>${error}<//></span></span>
     <span class="quiet"><${Ago} at=${at ?? heardAt} /></span>
     ${id !== null && html`<button class="small" aria-expanded=${String(open)} onClick=${() =>
       setOpen(!open)} aria-label=${`Details of ${id}`}>${open ? 'Less' : 'More'}</button>`}</div>
