@@ -16,6 +16,7 @@ const KNOWN = {
   ERR_PAYMENT_ORDER: [409, true],
   ERR_IDEMPOTENCY_MISMATCH: [422, 'The key was used with another request before.'],
   ERR_IDEMPOTENCY_IN_PROGRESS: [409, 'A request with the same key is being dealt with.'],
+  ERR_IDEMPOTENCY_LOST: [409, 'Another request has taken the key over. Send it again.'],
   ERR_STORE_UNREACHABLE: [503, 'The service cannot reach its database at the moment.'],
   ERR_STORE_CLOSED: [503, 'The service is stopping.'],
   EOPENBREAKER: [503, 'A service that is needed for this is down.'],

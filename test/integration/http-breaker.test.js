@@ -215,6 +215,9 @@ describe('problems', () => {
       { type: 'about:blank', title: 'Bad Request', status: 400 });
     expect((await post(JSON.stringify('x'.repeat(20)))).status).toBe(413);
     expect(problemOf(undefined)).toEqual({ status: 500, members: {} });
+    expect(problemOf(new SekeringError('ERR_IDEMPOTENCY_LOST', secret)).status).toBe(409);
+    // The work was done, and would not be done again.
+    expect(problemOf(new SekeringError('ERR_IDEMPOTENCY_RESULT', secret)).status).toBe(500);
   });
 
   test('an error after the answer began ends it so that it shows', async () => {

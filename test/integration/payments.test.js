@@ -235,6 +235,21 @@ describeEngines('payments', ({ place }) => {
     expect(await payments.open(order('refused'))).toMatchObject({ order: { state: 'created' } });
   });
 
+  test('Midtrans is waited for no longer than `timeout`, whatever the client\'s own', async () => {
+    const { payments, fake, midtrans } = await pay(database, {
+      midtrans: { timeout: 600_000, retry: false, breaker: false },
+    });
+    fake.set('hang');
+    // Where there was not even time for a connection, nothing is in doubt.
+    const late = /^ERR_MIDTRANS_(UNKNOWN_OUTCOME|TIMEOUT)$/;
+    await expect(midtrans.createTransaction(order('waited'), { timeout: 100 })).rejects
+      .toMatchObject({ code: expect.stringMatching(late) });
+    const { order: taken, queued, error } = await payments.open(order('hangs'), { timeout: 100 });
+    expect(taken).toMatchObject({ state: expect.stringMatching(/unknown|queued/), token: null });
+    expect([queued, error.code]).toEqual([true, expect.stringMatching(late)]);
+    expect(await messages('hangs')).toMatchObject([{ status: 'PENDING' }]);
+  });
+
   test('an order is taken in with the caller\'s transaction, or not at all', async () => {
     const { payments } = await pay(database);
     await expect(database.transaction(async client => {
