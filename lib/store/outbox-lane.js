@@ -332,14 +332,15 @@ class Lane {
 
   /** Where its place is all that a claim waits for, the claim writes it down. */
   #settleSent (job, providerId) {
-    const gate = this.#gate();
-    let room = 0;
-    if (gate === 'open' && this.#mayPull && !this.#mayLook(clock.now()) &&
-        this.#room(gate) <= 0) {
-      room = this.#room(gate, 1);
-    }
+    const room = this.#mayExchange() ? this.#room('open', 1) : 0;
     const claimed = room > 0 ? this.#pull(room, { job, providerId }) : undefined;
     return this.#worker.settleSent(job, providerId, claimed);
+  }
+
+  /** The place never becomes free by that, so another channel must not be waiting for it. */
+  #mayExchange () {
+    return this.#mayPull && !this.#mayLook(clock.now()) && this.#gate() === 'open' &&
+      !this.#worker.isCrowded && this.#room('open') <= 0;
   }
 
   /** Another message of its key, or itself, may be claimed later. */

@@ -105,6 +105,9 @@ class OutboxWorker extends Emitter {
     return concurrency - this.#inFlight.size - Math.max(this.#settling - unsettled, 0);
   }
 
+  /** Whether channels take places from each other. */
+  get isCrowded () { return this.#lanes.size > 1 && this.places <= 0; }
+
   /** Whoever asks in vain is told when there is a place. */
   isFull () {
     const isFull = this.places <= 0;
