@@ -1,7 +1,7 @@
 'use strict';
 
 // Many small writes as few large ones, without a delay: while one statement is under way, those
-// that come meanwhile are gathered for the next. A lone one goes at once.
+// that come meanwhile are gathered for the next. A lone one goes once the event loop has turned.
 
 class Batcher {
   #write;
