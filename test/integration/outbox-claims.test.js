@@ -93,7 +93,7 @@ describeEngines('claims', ({ name, place }) => {
     const before = await pages();
     await it.store.query(`INSERT INTO sekering.notification_outbox (channel, recipient, status)
       SELECT 'JOB', 'old', CASE WHEN i % 2 = 0 THEN 'SENT' ELSE 'DLQ' END
-      FROM generate_series(1, 40000) AS i`);
+      FROM generate_series(1, 20000) AS i`);
     await enqueue(jobs(200));
     // Its own rows, and more pages for each where the index of all ids is deeper.
     expect(await pages()).toBeLessThan(before + 4 * 50);
@@ -102,7 +102,7 @@ describeEngines('claims', ({ name, place }) => {
   if (name === 'postgresql') {
     test('read no more of a table that grew after their plans were made', async () => {
       const url = (await place()).url;
-      const store = await openStore({ url, channels: CHANNELS });
+      const store = await openStore({ url, channels: CHANNELS, connections: 2 });
       await store.query(
         'ALTER TABLE sekering.notification_outbox SET (autovacuum_enabled = off)');
       const worker = store.outbox.createWorker({
@@ -115,7 +115,7 @@ describeEngines('claims', ({ name, place }) => {
         await sent;
       };
       // So often that every connection keeps its plans.
-      for (let i = 0; i < 25; i++) await send(4);
+      for (let i = 0; i < 15; i++) await send(4);
       await store.query(`INSERT INTO sekering.notification_outbox (channel, recipient, status)
         SELECT 'JOB', 'old', 'SENT' FROM generate_series(1, 20000)`);
       await send(1000);
