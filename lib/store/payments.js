@@ -58,6 +58,8 @@ class Payments extends Emitter {
     this.#pages = new Pages(parts);
     this.#inbox = new Inbox(parts);
     this.#review = new Review(parts);
+    // On the disk before Midtrans is asked: of an order that a crash of the database took back its
+    // shop would be told that somebody else has it, and nobody could replace its page.
     this.#newcomers = new Batcher(orders => ledger.insertOrders(database, orders), GROUP);
     this.#leavers = new Batcher(orders => this.#insertAndLeave(orders), GROUP);
     this.#leftovers = new Batcher(orderIds => this.#leave(orderIds), GROUP);
