@@ -32,24 +32,31 @@ const LETTER_COLUMNS = listed(LETTER_FIELDS);
 
 const GIVEN = `channel, recipient, subject, body, body_template, body_data, dedupe_key, order_key,
     urgency, max_attempts`;
-const GIVEN_ROWS = `json_to_recordset($1) AS given (channel text, recipient text, subject text,
-    body text, body_template text, body_data jsonb, dedupe_key text, order_key text,
+const givenRows = i => `json_to_recordset($${i}) AS given (channel text, recipient text,
+    subject text, body text, body_template text, body_data jsonb, dedupe_key text, order_key text,
     urgency smallint, delay bigint, max_attempts smallint)`;
 
 /**
- * $1 rows as JSON. Ids come in the order of the rows. The time is in whole ms: nothing finer comes
- * back from JavaScript, and a claim goes on where the last one ended.
+ * Takes rows in. The time is in whole ms: nothing finer comes back from JavaScript, and a claim
+ * goes on where the last one ended.
  */
-const enqueue = table => `
+const takeIn = (table, rows) => `
   INSERT INTO ${table} (${GIVEN}, next_retry_at)
-  SELECT ${GIVEN}, date_trunc('milliseconds', now()) + delay * interval '1 ms' FROM ${GIVEN_ROWS}
-  ON CONFLICT (dedupe_key) WHERE dedupe_key IS NOT NULL AND status IN ${WAITING} DO NOTHING
-  RETURNING id, dedupe_key AS "dedupeKey"`;
+  SELECT ${GIVEN}, date_trunc('milliseconds', now()) + delay * interval '1 ms' FROM ${rows}
+  ON CONFLICT (dedupe_key) WHERE dedupe_key IS NOT NULL AND status IN ${WAITING}
+  DO NOTHING`;
+
+/** $1 rows as JSON. Ids come in the order of the rows. */
+const enqueue = table =>
+  `${takeIn(table, givenRows(1))} RETURNING id, dedupe_key AS "dedupeKey"`;
+
+/** As a part of another statement: $i rows as JSON, taken in where a condition on them holds. */
+const enqueueAlong = (table, i, condition) => takeIn(table, `${givenRows(i)} WHERE ${condition}`);
 
 /** $1 rows as JSON, $2 kind, $3 reason. Messages that are dead from the start. */
 const bury = table => `
   INSERT INTO ${table} AS o (${GIVEN}, status, died_at, dead_kind, dead_reason)
-  SELECT ${GIVEN}, 'DLQ', now(), $2, $3 FROM ${GIVEN_ROWS}
+  SELECT ${GIVEN}, 'DLQ', now(), $2, $3 FROM ${givenRows(1)}
   RETURNING ${LETTER_COLUMNS}`;
 
 /** $1 keys. Their messages that are not final. */
@@ -349,4 +356,4 @@ function outboxSql (schema) {
   return { ...Object.fromEntries(statements), grow };
 }
 
-module.exports = { COLUMNS, LETTER_COLUMNS, outboxSql };
+module.exports = { COLUMNS, LETTER_COLUMNS, enqueueAlong, outboxSql };

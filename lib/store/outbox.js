@@ -11,7 +11,7 @@ const { Batcher } = require('./batcher');
 const { Announcer } = require('./outbox-announce');
 const { conditions, isId } = require('./outbox-filter');
 const { toRow } = require('./outbox-message');
-const { COLUMNS, outboxSql } = require('./outbox-sql');
+const { COLUMNS, enqueueAlong, outboxSql } = require('./outbox-sql');
 const { OutboxWorker } = require('./outbox-worker');
 const { StoreError } = require('./store-errors');
 
@@ -89,6 +89,23 @@ class Outbox {
     return rows;
   }
 
+  /**
+   * Messages for a statement that writes something else beside them, so that both cost one way to
+   * the database. The caller calls `announce` when it has been committed.
+   * @param {object[]} messages each with a dedupeKey
+   * @returns {{ json: string, insert: (i: number, condition: string) => string,
+   *   announce: () => void }} `insert`: an INSERT that takes `json` from $i, and of that the rows
+   *   that a condition holds for
+   */
+  along (messages) {
+    const rows = this.#read(messages);
+    return {
+      json: jsonOf(rows),
+      insert: (i, condition) => enqueueAlong(this.#table, i, condition),
+      announce: () => this.#announcer.announce(channelsOf(rows)),
+    };
+  }
+
   async #enqueueAlone (rows) {
     let answers;
     try {
@@ -127,7 +144,7 @@ class Outbox {
         throw new StoreError('ERR_STORE_QUERY', 'A dedupeKey was taken and freed again and again',
           { retryable: true });
       }
-      const json = `[${open.map(i => rows[i].json).join(',')}]`;
+      const json = jsonOf(open.map(i => rows[i]));
       const { rows: made } = await target.query(this.#sql.enqueue(json));
       if (made.length > 0) this.#sql.grow(made[0].id);
       open = assign(made, rows, open, answers);
@@ -206,6 +223,7 @@ class Outbox {
 }
 
 const weightOf = rows => rows.reduce((sum, { weight }) => sum + weight, 0);
+const jsonOf = rows => `[${rows.map(({ json }) => json).join(',')}]`;
 const channelsOf = rows => [...new Set(rows.map(({ channel }) => channel))];
 
 /**

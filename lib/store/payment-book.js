@@ -111,12 +111,23 @@ class Book {
 
   /** Leaves orders to the worker. One that is left to it already is not left twice. */
   async leave (client, orderIds) {
-    await this.#outbox.enqueue(orderIds.map(orderId => ({
-      channel: ORDER_CHANNEL, recipient: orderId, data: { orderId },
-      dedupeKey: `midtrans-order:${orderId}`,
-    })), { client });
+    await this.#outbox.enqueue(orderIds.map(leaving), { client });
+  }
+
+  /** Takes new orders in, as the ledger does, and leaves them to the worker. */
+  async insertAndLeave (client, orders) {
+    const messages = this.#outbox.along(orders.map(({ orderId }) => leaving(orderId)));
+    const made = await this.#ledger.insertOrders(client, orders, messages);
+    if (made.some(Boolean)) messages.announce();
+    return made;
   }
 }
+
+/** What has the worker make an order. */
+const leaving = orderId => ({
+  channel: ORDER_CHANNEL, recipient: orderId, data: { orderId },
+  dedupeKey: `midtrans-order:${orderId}`,
+});
 
 /** How an order has got from what it was to what it is. */
 function transitionOf (before, { orderId, version, state, transactionId }) {

@@ -121,17 +121,23 @@ class Ledger {
    * Takes orders in that are not there yet.
    * @param {object} client
    * @param {object[]} given of readOrder
+   * @param {object} [messages] of the outbox's `along`: those to the orders that are new go with it
    * @returns {Promise<Array<object|undefined>>} each order; undefined if it was there before
    */
-  async insertOrders (client, given) {
+  async insertOrders (client, given, messages) {
     const now = "CASE WHEN given.state <> 'queued' THEN clock_timestamp() END";
     // In an order that all keep, so that no two wait for each other.
     const items = [...given].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
-    const { rows } = await prepared(client, 'insert', `INSERT INTO ${this.orders}
+    const insert = `INSERT INTO ${this.orders}
         (${Object.keys(INSERTED)}, asked_at, silent_since)
       SELECT given.*, ${now}, ${now} FROM ${rowsOf(INSERTED, 'given')}
-      ON CONFLICT (order_id) DO NOTHING RETURNING order_id, asked_at, created_at, updated_at`,
-    arraysOf(INSERTED, items));
+      ON CONFLICT (order_id) DO NOTHING RETURNING order_id, asked_at, created_at, updated_at`;
+    const values = arraysOf(INSERTED, items);
+    const { rows } = messages === undefined
+      ? await prepared(client, 'insert', insert, values)
+      : await prepared(client, 'insert_and_leave', `WITH made AS (${insert}), told AS (${
+        messages.insert(values.length + 1, 'recipient IN (SELECT order_id FROM made)')})
+        SELECT * FROM made`, [...values, messages.json]);
     const made = new Map(rows.map(row => [row.order_id, row]));
     // Of two with one id the second one was there before.
     return given.map(order => {

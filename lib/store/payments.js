@@ -61,7 +61,7 @@ class Payments extends Emitter {
     // On the disk before Midtrans is asked: of an order that a crash of the database took back its
     // shop would be told that somebody else has it, and nobody could replace its page.
     this.#newcomers = new Batcher(orders => ledger.insertOrders(database, orders), GROUP);
-    this.#leavers = new Batcher(orders => this.#insertAndLeave(orders), GROUP);
+    this.#leavers = new Batcher(orders => book.insertAndLeave(database, orders), GROUP);
     this.#leftovers = new Batcher(orderIds => this.#leave(orderIds), GROUP);
   }
 
@@ -180,15 +180,6 @@ class Payments extends Emitter {
       return this.#ledger.findOrders(client, ids);
     });
     return orderIds.map(orderId => orders.get(orderId));
-  }
-
-  async #insertAndLeave (given) {
-    return this.#database.transaction(async client => {
-      const orders = await this.#ledger.insertOrders(client, given);
-      const made = orders.filter(order => order !== undefined);
-      if (made.length > 0) await this.#book.leave(client, made.map(({ orderId }) => orderId));
-      return orders;
-    });
   }
 
   /** An order that is there already: more is known of it now. */
