@@ -7,6 +7,7 @@ const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const native = require('../base/native');
 const { bag } = require('../base/options');
+const { randomName } = require('../base/random-name');
 const { CELL, answer, createBreaker } = require('../base/recorder');
 const { guarded, warn } = require('../base/warn');
 const Aside = require('./aside');
@@ -286,10 +287,8 @@ class Circuit extends Emitter {
   }
 
   get options () { return (this._rare.options ??= resolve(this._given)); }
-  // Loading node:crypto takes longer than loading all of this package.
   get name () {
-    return this._given.name || this.action.name ||
-      (this._rare.name ??= require('node:crypto').randomUUID());
+    return this._given.name || this.action.name || (this._rare.name ??= randomName());
   }
 
   get group () { return this._given.group || this.name; }
