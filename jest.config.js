@@ -5,7 +5,7 @@
 // test/support/test.js runs the last two beside each other, so they should take about as long.
 
 const SERVICES = [
-  'package', 'docs', 'examples', 'node-versions', 'cli', 'dead-letters', 'deploy', 'gateway*',
+  'package', 'docs', 'examples', 'node-versions', 'dead-letters', 'deploy', 'gateway*',
   'http-*', 'idempotency', 'outbox*', 'payment*', 'shared-level', 'store-*'
 ].join('|');
 
