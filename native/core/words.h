@@ -29,25 +29,27 @@ constexpr Period PeriodOf(uint64_t word) {
   return High(word) << 2 | (Low(word) & 3);
 }
 
-/// A time that belongs to a generation: the generation's low 16 bits above 48 bits of microseconds
-/// (8.9 years since the machine started).
-constexpr Micros kStampMax = (Micros{1} << 48) - 1;
-constexpr uint64_t Stamp(uint32_t generation, Micros at) {
-  return uint64_t{generation & 0xFFFF} << 48 |
-         static_cast<uint64_t>(std::clamp<Micros>(at, 0, kStampMax));
-}
-constexpr bool StampIsOf(uint64_t stamp, uint32_t generation) {
-  return stamp >> 48 == (generation & 0xFFFF);
-}
-constexpr Micros StampTime(uint64_t stamp) {
-  return static_cast<Micros>(stamp) & kStampMax;
-}
-
 /// 0 for zeroes; any bit that is wrong changes it in 255 of 256 cases.
 constexpr uint32_t CheckOf(uint32_t generation, uint32_t history) {
   uint32_t mixed = generation * 0x9E3779B1U ^ history * 0x85EBCA6BU;
   mixed ^= mixed >> 15;
   return (mixed * 0xC2B2AE35U) >> 24;
+}
+
+/// A time that belongs to a generation: the generation's low 8 bits, a check byte, and 48 bits of
+/// microseconds (8.9 years since the machine started). The check tells a time that was written by
+/// us from damage, which could otherwise keep a circuit open for as long as anybody may.
+constexpr Micros kStampMax = (Micros{1} << 48) - 1;
+constexpr uint64_t Stamp(uint32_t generation, Micros at) {
+  const auto time = static_cast<uint64_t>(std::clamp<Micros>(at, 0, kStampMax));
+  const uint32_t check = CheckOf(generation & 0xFF, Low(time) ^ High(time) << 16);
+  return uint64_t{generation & 0xFF} << 56 | uint64_t{check} << 48 | time;
+}
+constexpr Micros StampTime(uint64_t stamp) {
+  return static_cast<Micros>(stamp) & kStampMax;
+}
+constexpr bool StampIsOf(uint64_t stamp, uint32_t generation) {
+  return stamp == Stamp(generation, StampTime(stamp));
 }
 
 constexpr bool IsStateWord(uint64_t word) {

@@ -239,6 +239,20 @@ TEST(BreakerDamage, AWaitThatNobodyCanHaveSet) {
   EXPECT_TRUE(box.breaker.Poll(box.now));
 }
 
+TEST(BreakerDamage, AWaitThatIsPossibleButWasNotSet) {
+  std::mt19937_64 random(8);
+  int kept = 0;
+  for (int round = 0; round < 1000; ++round) {
+    BreakerBox box(Shared());
+    box.breaker.Open(box.now);
+    // Its low 32 bits are another's: it would be over within 72 minutes.
+    const uint64_t stamp = box.memory().reopen.load();
+    box.memory().reopen.store(stamp >> 32 << 32 | static_cast<uint32_t>(random()));
+    kept += box.breaker.OpenFor(box.now) > kSecond;
+  }
+  EXPECT_LT(kept, 20) << "about one of 256";
+}
+
 TEST(BreakerDamage, ALeaseThatNobodyCanHold) {
   BreakerBox box(Shared());
   box.breaker.HalfOpen();
