@@ -33,7 +33,13 @@ function outboxOf (place, { channels = CHANNELS } = {}) {
     const worker = it.store.outbox.createWorker({ channels, pollInterval: 100, ...options });
     worker.on('warning', error => it.warnings.push(error));
     it.workers.push(worker);
+    // Messages that are there already may be sent before `start` is done.
+    const sent = [];
+    const note = (...args) => sent.push(args);
+    worker.on('sent', note);
     await worker.start();
+    worker.off('sent', note);
+    early.set(worker, sent);
     return worker;
   };
   it.row = async id => (await it.store.outbox.list()).find(row => row.id === id);
@@ -42,13 +48,24 @@ function outboxOf (place, { channels = CHANNELS } = {}) {
   return it;
 }
 
-/** Waits for so many events of an emitter from now on: the list of their arguments. */
+/** By worker: what was sent while it started, and nobody has asked for yet. */
+const early = new WeakMap();
+
+/**
+ * Waits for so many events of an emitter from now on, or from the start of a worker: the list of
+ * their arguments.
+ */
 function events (emitter, event, count = 1) {
   return new Promise(resolve => {
-    const found = [];
+    const found = event === 'sent' ? early.get(emitter)?.splice(0) ?? [] : [];
+    const isEnough = () => found.length >= count;
+    if (isEnough()) {
+      resolve(found);
+      return;
+    }
     const listener = (...args) => {
       found.push(args);
-      if (found.length < count) return;
+      if (!isEnough()) return;
       emitter.off(event, listener);
       resolve(found);
     };
