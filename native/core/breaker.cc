@@ -162,7 +162,7 @@ Micros Breaker::OpenUntil(uint32_t generation, Micros now) noexcept {
     return StampTime(stamp);
   }
   const uint64_t repaired = Stamp(generation, Later(now, ResetAfter(memory_->trips_in_row.load())));
-  if (this->generation() != generation) return kNever;  // It may be a later period's.
+  if (GenerationBits(period()) != generation) return kNever;  // It may be a later period's.
   if (memory_->reopen.compare_exchange_strong(stamp, repaired)) return StampTime(repaired);
   return StampIsOf(stamp, generation) ? StampTime(stamp) : kNever;
 }

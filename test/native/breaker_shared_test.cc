@@ -253,6 +253,16 @@ TEST(BreakerDamage, AWaitThatIsPossibleButWasNotSet) {
   EXPECT_LT(kept, 20) << "about one of 256";
 }
 
+TEST(BreakerDamage, AWaitWasLostInAGenerationBeyondWhatAPeriodHolds) {
+  BreakerBox box(Shared());
+  box.memory().state.store(StateWord(0xC0000001, static_cast<uint32_t>(State::kOpen)));
+  box.memory().reopen.store(Stamp(7, box.now));
+  EXPECT_EQ(box.breaker.OpenFor(box.now), kSecond);
+  box.now += kSecond;
+  EXPECT_TRUE(box.breaker.Poll(box.now));
+  EXPECT_EQ(box.state(), State::kHalfOpen);
+}
+
 TEST(BreakerDamage, ALeaseThatNobodyCanHold) {
   BreakerBox box(Shared());
   box.breaker.HalfOpen();
