@@ -23,9 +23,6 @@ class Batcher {
     this.#writersMax = writers;
   }
 
-  /** Items that wait for a statement. */
-  get waiting () { return this.#line.length; }
-
   /** @returns {Promise<unknown>} the answer for this item; rejects as its statement does */
   add (item) {
     return new Promise((resolve, reject) => {

@@ -5,8 +5,6 @@
 const { outboxOf, events, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
 
-jest.setTimeout(15_000);
-
 const TABLE = 'sekering.notification_outbox';
 
 describeEngines('dead letters', ({ name, place }) => {

@@ -18,8 +18,6 @@ const TOKEN = 'reader-token-0123456789';
 const PATH = '/admin/reliability/events';
 const AUTHORIZED = { authorization: `Bearer ${TOKEN}` };
 
-jest.setTimeout(20_000);
-
 const open = [];
 
 afterEach(async () => {

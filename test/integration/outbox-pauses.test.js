@@ -10,8 +10,6 @@ const { useVirtualClock } = require('../../lib/testing');
 const { events, gate, outboxOf, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
 
-jest.setTimeout(15_000);
-
 const job = (recipient = 'x', more = {}) => ({ channel: 'JOB', recipient, ...more });
 const failing = more => Object.assign(new Error('no luck'), more);
 

@@ -6,8 +6,6 @@ const { NonRetryableError } = require('../../lib/primitives/classify');
 const { events, gate, outboxOf, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
 
-jest.setTimeout(15_000);
-
 const job = (recipient = 'x', more = {}) => ({ channel: 'JOB', recipient, ...more });
 const failing = more => Object.assign(new Error('no luck'), more);
 
