@@ -53,9 +53,8 @@ class Lane {
   #turn = false;
   #pulledAt = 0;
   #done = 0;
-  #suspectsInFlight = 0;
+  #suspects = 0;
   #suspectsAsked = false;
-  #alone = false;
   #failures = 0;
   /** The channel waits after an error that concerns all of it; then one message is the probe. */
   #restEnds = 0;
@@ -255,9 +254,8 @@ class Lane {
     if (!this.#hungry) this.#wakeIn(this.#worker.options.pollInterval);
     const isOpen = this.#worker.running && this.#gate() !== 'closed';
     for (const job of jobs) this.#worker.hold(job);
-    const fit = isOpen ? this.#separate(jobs) : [];
-    this.#queue.push(...fit);
-    for (const job of jobs) if (!fit.includes(job)) this.#worker.giveBack(job);
+    this.#queue.push(...jobs);
+    if (!isOpen) this.#giveBack();
   }
 
   /** Where the next claims begin. */
@@ -270,25 +268,9 @@ class Lane {
   }
 
   #suspectsWanted () {
-    if (this.#suspectsInFlight > 0 || this.#suspectsAsked) return 0;
+    if (this.#suspects > 0 || this.#suspectsAsked) return 0;
     if (this.#queue.some(job => job.isSuspect)) return 0;
-    return this.#alone ? 1 : this.#options.concurrency;
-  }
-
-  /**
-   * What more than one worker has died of, or one twice, is sent while no other suspect is: so a
-   * message that kills is soon alone with it, and the others are cleared.
-   */
-  #separate (jobs) {
-    const suspects = jobs.filter(job => job.isSuspect);
-    if (suspects.length === 0) {
-      this.#alone = false;
-      return jobs;
-    }
-    const first = suspects.filter(job => job.crashes === 1);
-    this.#alone = first.length === 0;
-    const chosen = this.#alone ? suspects.slice(0, 1) : first;
-    return jobs.filter(job => !job.isSuspect || chosen.includes(job));
+    return this.#options.concurrency;
   }
 
   #begin (job) {
@@ -297,7 +279,7 @@ class Lane {
       return;
     }
     this.#inFlight++;
-    if (job.isSuspect) this.#suspectsInFlight++;
+    if (job.isSuspect) this.#suspects++;
     this.#worker.began(job);
     this.#send(job);
   }
@@ -317,7 +299,6 @@ class Lane {
     this.#done++;
     this.#inFlight--;
     this.#unsettled++;
-    if (job.isSuspect) this.#suspectsInFlight--;
     if (verdict?.rests) this.#rest(verdict.wait);
     const settled = verdict === undefined
       ? this.#settleSent(job, providerId)
@@ -325,6 +306,8 @@ class Lane {
     this.#worker.pump(this);
     await settled;
     this.#unsettled--;
+    // Not before it is written: the next one may kill us.
+    if (job.isSuspect) this.#suspects--;
     this.#settled(job, verdict?.delay);
     this.#worker.pump(this);
     this.#worker.rest();

@@ -129,16 +129,24 @@ const ordered = table => `
     LIMIT ${ROOM}
   )`;
 
-/** Messages whose worker died. */
-const suspect = table => `
-  suspect AS MATERIALIZED (
+/** Messages whose worker died. Of those with a key only the first can be claimed. */
+const died = (table, condition, limit) => `
     SELECT id FROM ${table} m
-    WHERE channel = ${CHANNEL} AND status IN ${CLAIMABLE} AND crash_count > 0
+    WHERE channel = ${CHANNEL} AND status IN ${CLAIMABLE} AND ${condition}
       AND next_retry_at <= now()
       AND NOT EXISTS (SELECT FROM ${table} e WHERE e.channel = m.channel
         AND e.order_key = m.order_key AND e.id < m.id AND e.status IN ${WAITING})
-    ORDER BY crash_count, id LIMIT ${value(6, 'bigint')} FOR UPDATE SKIP LOCKED
-  )`;
+    ORDER BY crash_count, id LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
+
+/**
+ * Once may be bad company, so those are tried together. Of those it happened to again one is
+ * claimed: when it kills its worker at once there is no time to give others back.
+ */
+const suspect = table => `
+  company AS MATERIALIZED (${died(table, 'crash_count = 1', value(6, 'bigint'))}
+  ), again AS MATERIALIZED (${died(table, 'crash_count > 1 AND NOT EXISTS (SELECT FROM company)',
+    `least(${value(6, 'bigint')}, 1)`)}
+  ), suspect AS (SELECT id FROM company UNION ALL SELECT id FROM again)`;
 
 const lease = table => `
   UPDATE ${table} o SET status = 'SENDING', lease_owner = $2, lease_token = $3,
