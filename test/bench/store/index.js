@@ -50,11 +50,15 @@ const ROWS = [
   ['four workers, none sent twice', 'ours', 'four', { count: 20_000 }, { label: 'processes' }],
   ['an old snapshot elsewhere, share of the rate', 'ours', 'pinned', { count: 20_000 },
     { label: 'sekering', atLeast: 0.5, unit: '×' }],
-  ['PGlite', 'ours', 'drain', { count: 2000, batchSize: 1 },
-    { label: 'drain, claim of one', atLeast: 600, place: 'pglite' }],
-  ['PGlite', 'ours', 'drain', { count: 20_000 },
-    { label: 'drain, claim of many', atLeast: 6000, place: 'pglite' }],
-  ['PGlite', 'ours', 'enqueue', CLIENTS, { label: 'enqueue, 10 clients', place: 'pglite' }],
+  ['PGlite, claim of one', 'bare', 'drain', { count: 2000, batchSize: 1 },
+    { label: 'bare claims of 1', place: 'pglite' }],
+  ['PGlite, claim of one', 'ours', 'drain', { count: 2000, batchSize: 1 },
+    { label: 'sekering, batchSize 1', gate: 0.94, place: 'pglite' }],
+  ['PGlite, claim of many', 'bare', 'drain', { count: 20_000, batchSize: 50 },
+    { label: 'bare claims of 50', place: 'pglite' }],
+  ['PGlite, claim of many', 'ours', 'drain', { count: 20_000 },
+    { label: 'sekering, unsettled 500', gate: 0.97, place: 'pglite' }],
+  ['PGlite, enqueue', 'ours', 'enqueue', CLIENTS, { label: '10 clients', place: 'pglite' }],
 ].map(([group, subject, row, options, more]) => ({ group, subject, row, options, ...more }));
 
 const median = values => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
@@ -81,7 +85,8 @@ function judge (row, rows) {
     : peers;
   const ratio = value / Math.max(...best.map(({ values }) => median(values)));
   const stretch = row.stretch === undefined ? '' : `, stretch ${row.stretch}`;
-  return [ratio >= row.gate, `≥ ${row.gate} × graphile${stretch}`, `${ratio.toFixed(2)} ×`];
+  const target = `≥ ${row.gate} × ${best[0]?.subject}${stretch}`;
+  return [ratio >= row.gate, target, `${ratio.toFixed(2)} ×`];
 }
 
 function figure ({ unit, values }) {
@@ -113,7 +118,9 @@ and leases. A job does nothing. Ten are in flight; in the rows of many, jobs tha
 their settling without holding a place (\`unsettled: 500\`), as graphile-worker's do with
 \`completeJobBatchDelay: 0\`. Enqueueing: ten clients, each of which waits for its row to be durable
 before the next; sekering puts what comes together into one statement. graphile-worker and pg-boss
-delete or move what is done.`;
+delete or move what is done. PGlite (in memory) has no peer; its targets, 600 and 6,000 /s, were set
+where bare claims with a lease reached 639 and 6,211, and stand here as that share of bare claims,
+measured in turn: what these reach depends on the machine's speed of the hour alone.`;
 
 const tableOf = ([header, ...rows]) => [header, header.map(() => '---'), ...rows]
   .map(cells => `| ${cells.join(' | ')} |`);
