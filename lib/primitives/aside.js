@@ -12,11 +12,10 @@ class Aside {
     this.ramping = false;
     this.openedAt = undefined;
     this.openFor = 0;
-    this.mark = undefined;
+    this.marks = undefined;
     this.timer = undefined;
     this.health = undefined;
     this.refusal = null;
-    this.refusalError = null;
     this.shutIn = undefined;
   }
 }

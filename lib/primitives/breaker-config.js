@@ -139,6 +139,7 @@ function nativeConfig (options) {
 const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
 
 module.exports = {
+  BUCKETS,
   BUCKETS_MAX,
   NO_RULES,
   WINDOW_MS,

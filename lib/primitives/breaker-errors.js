@@ -11,10 +11,18 @@ function ourError (message, code) {
   return error;
 }
 
+/** The error of an open breaker, and the promise that is rejected with it. */
+function refusal () {
+  const error = ourError('Breaker is open', 'EOPENBREAKER');
+  const promise = Promise.reject(error);
+  promise.catch(() => {});
+  return { error, promise };
+}
+
 module.exports = {
   isOurError: error => Boolean(error?.[OUR_ERROR]),
   locked: () => ourError('Semaphore locked', 'ESEMLOCKED'),
-  open: () => ourError('Breaker is open', 'EOPENBREAKER'),
+  refusal,
   shutdown: () => ourError('The circuit has been shutdown.', 'ESHUTDOWN'),
   timedOut: ms => ourError(`Timed out after ${ms}ms`, 'ETIMEDOUT')
 };

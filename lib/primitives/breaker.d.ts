@@ -315,6 +315,8 @@ declare namespace CircuitBreaker {
     fallback: [result: any, error: any];
     /** There was no place (option `capacity`). */
     semaphoreLocked: [error: Error, latencyMs: number];
+    /** With a `scope`: so many transitions of others were too long ago to be told one by one. */
+    missed: [transitions: number];
     open: [];
     /** With how long the circuit was open. */
     halfOpen: [resetTimeoutMs: number];

@@ -266,15 +266,18 @@ class CircuitBreaker extends Circuit {
 
   /** Records a failure. Returns the fallback's promise, or undefined when the call must reject. */
   _failed (error, given, elapsed, period, probe, timedOut) {
-    if (timedOut && this._mode & ON_TIMEOUT) {
+    const told = timedOut && (this._mode & ON_TIMEOUT) !== 0;
+    if (told) {
+      // Who listens finds it counted.
+      this.status.increment('timeouts', millis(elapsed));
       this.emit('timeout', error, millis(elapsed), listOf(given));
     }
     if (this._isFiltered(error, given)) {
-      if (timedOut) this.status.increment('timeouts', millis(elapsed));
+      if (timedOut && !told) this.status.increment('timeouts', millis(elapsed));
       this._succeeded(error, elapsed, period, probe);
       return undefined;
     }
-    const trips = native.failure(this._id, elapsed, period, probe, timedOut ? 1 : 0);
+    const trips = native.failure(this._id, elapsed, period, probe, timedOut && !told ? 1 : 0);
     if (this._mode & ON_FAILURE) this.emit('failure', error, millis(elapsed), listOf(given));
     if (trips) this._trip(period, Math.min(retryAfterMs(error) ?? 0, RETRY_AFTER_MS_MAX));
     return this._fallback === null ? undefined : this._fallBack(error, given);
@@ -308,17 +311,10 @@ class CircuitBreaker extends Circuit {
 
   _refuse (given) {
     record(this._id, REJECTS);
-    const aside = this._rare;
     // One error for the whole time that the circuit is open: making one costs more than all else.
-    if (aside.refusal === null) {
-      aside.refusalError = errors.open();
-      aside.refusal = Promise.reject(aside.refusalError);
-      aside.refusal.catch(() => {});
-    }
-    if (this._mode & ON_REJECT) this.emit('reject', aside.refusalError);
-    return this._fallback === null
-      ? aside.refusal.then()
-      : this._fallBack(aside.refusalError, given);
+    const { error, promise } = (this._rare.refusal ??= errors.refusal());
+    if (this._mode & ON_REJECT) this.emit('reject', error);
+    return this._fallback === null ? promise.then() : this._fallBack(error, given);
   }
 
   /** No permit: this process is busy, which says nothing about the upstream. */
@@ -327,6 +323,10 @@ class CircuitBreaker extends Circuit {
     record(this._id, SEMAPHORE_REJECTIONS);
     const error = errors.locked();
     this.emit('semaphoreLocked', error, 0);
+    if (this._isFiltered(error, given)) {
+      if (this._mode & ON_SUCCESS) this.emit('success', error, 0);
+      return Promise.reject(error);
+    }
     if (this._mode & ON_FAILURE) this.emit('failure', error, 0, listOf(given));
     return this._fallback === null ? Promise.reject(error) : this._fallBack(error, given);
   }

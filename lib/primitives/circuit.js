@@ -15,12 +15,12 @@ const Deadlines = require('./deadlines');
 const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
 const Status = require('./status');
-const { nativeConfig, pack, slowTicks } = require('./breaker-config');
+const { BUCKETS, nativeConfig, pack, slowTicks } = require('./breaker-config');
 const { check, coalesceResetOn, resolve } = require('./breaker-options');
 const { watchHealth } = require('./health-check');
 const { preset } = require('./presets');
 const { attach, checkSharing, isShared, onNews } = require('./sharing');
-const { readStats } = require('./stats');
+const { note, readStats } = require('./stats');
 const { takeState, takeStatus } = require('./carry-over');
 
 // The states in the low bits of a period, as in native/core/breaker.h.
@@ -167,7 +167,7 @@ class Circuit extends Emitter {
     aside.timer = undefined;
     if (state === OPEN) {
       aside.openedAt = clock.wall();
-      aside.mark = { epoch: native.epoch(this._id), open: true };
+      note(aside, this._id, true, this._given.rollingCountBuckets || BUCKETS);
       // What can wait comes after those who listen. One of them may have moved the circuit on.
       this.emit('open');
       if (this._state() === OPEN && aside.timer === undefined) this._openUntilReset();
@@ -175,7 +175,7 @@ class Circuit extends Emitter {
       this._renewAbortController();
       this.emit('halfOpen', this._wasOpenFor());
     } else if (!wasRamping) {
-      aside.mark = { epoch: native.epoch(this._id), open: false };
+      note(aside, this._id, false, this._given.rollingCountBuckets || BUCKETS);
       this._renewAbortController();
       this.emit('close');
     }

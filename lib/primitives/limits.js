@@ -9,6 +9,7 @@ const { own } = require('../base/handle');
 const native = require('../base/native');
 const { bag, func, number } = require('../base/options');
 const { Permits, SharedPermits } = require('../base/permits');
+const { readSignal } = require('../base/signal');
 const { Waiters } = require('../base/waiters');
 const { attachPlace, checkScope, isShared } = require('./scope');
 
@@ -39,10 +40,8 @@ function handleOf (kind, options, config, create, attach) {
 }
 
 function abortSignal (value) {
-  if (value !== undefined && typeof value?.addEventListener !== 'function') {
-    throw invalidOption('signal', 'an AbortSignal', value);
-  }
-  return value;
+  if (value === null) throw invalidOption('signal', 'an AbortSignal', value);
+  return readSignal(value);
 }
 
 /** Waits for its turn, if it has to, and lets nobody pass who has aborted meanwhile. */

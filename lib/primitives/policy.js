@@ -5,6 +5,7 @@
 
 const { invalidOption } = require('../base/errors');
 const { bag, func } = require('../base/options');
+const { readSignal } = require('../base/signal');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
 const { Bulkhead, RateLimiter } = require('./limits');
@@ -12,7 +13,7 @@ const { RetryPlan } = require('./retry-plan');
 const { RetryRun } = require('./retry-run');
 const { RetryStats } = require('./retry-stats');
 const { StaleCache } = require('./stale-cache');
-const { Timeout, readSignal } = require('./timeout');
+const { Timeout } = require('./timeout');
 
 const PARTS = ['fallback', 'cache', 'retry', 'breaker', 'rateLimit', 'bulkhead', 'timeout'];
 

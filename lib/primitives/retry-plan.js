@@ -4,6 +4,7 @@
 
 const { invalidOption } = require('../base/errors');
 const { func } = require('../base/options');
+const { readSignal } = require('../base/signal');
 const { Backoff, amount, readDelays, readRetries } = require('./backoff');
 
 const MILLISECONDS = { min: 0, unit: 'ms' };
@@ -25,14 +26,6 @@ function readAttemptTimeout (value) {
   }
   const initial = amount('attemptTimeout', value, 0, LONGER_THAN_0);
   return { initial, increment: 0, max: Infinity };
-}
-
-function readSignal (signal) {
-  if (signal === undefined || signal === null) return undefined;
-  if (typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
-    throw invalidOption('signal', 'an AbortSignal', signal);
-  }
-  return signal;
 }
 
 function readBudget (budget) {

@@ -6,8 +6,8 @@
 const { wall } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { bag, func, number } = require('../base/options');
+const { readSignal } = require('../base/signal');
 const { warn } = require('../base/warn');
-const { readSignal } = require('./timeout');
 
 const TTL_MS = 15 * 60 * 1000;
 const STALE_TTL_MS = 24 * 3600 * 1000;
@@ -99,9 +99,12 @@ class StaleCache {
   }
 
   async #look (key, entry) {
-    const ageMs = Math.max(wall() - entry.storedAt, 0);
-    if (ageMs < this.ttl) return { value: entry.value, stale: false, ageMs };
-    if (ageMs < this.staleTtl) return { value: entry.value, stale: true, ageMs };
+    const age = wall() - entry.storedAt;
+    const ageMs = Math.max(age, 0);
+    // One from the future was kept by a clock that was wrong by so much: it is not fresh for ever.
+    const distance = Math.abs(age);
+    if (distance < this.ttl) return { value: entry.value, stale: false, ageMs };
+    if (distance < this.staleTtl) return { value: entry.value, stale: true, ageMs };
     await this.#store.delete(key);
     return undefined;
   }

@@ -62,6 +62,8 @@ declare namespace Status {
     readonly latencyTimes: number[];
     /** ms */
     latencyMean: number;
+    /** Of a breaker with a `scope`: what this thread alone has counted. */
+    local?: Stats | undefined;
   }
 
   interface Bucket extends Record<Counter, number> {

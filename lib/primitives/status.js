@@ -7,7 +7,7 @@ const clock = require('../base/clock');
 const native = require('../base/native');
 const { createBreaker } = require('../base/recorder');
 const { NO_RULES, WINDOW_MS, pack, windowConfig } = require('./breaker-config');
-const { COUNTER, WITH_LATENCY, importStats, readBucket, readStats } = require('./stats');
+const { COUNTER, WITH_LATENCY, importStats, note, readBucket, readStats } = require('./stats');
 
 const free = new FinalizationRegistry(id => native.destroyBreaker(id));
 
@@ -31,7 +31,7 @@ class Status extends Emitter {
       Math.floor((options.rollingCountTimeout || WINDOW_MS) / config.buckets), 1);
     this._buckets = config.buckets;
     this._timer = undefined;
-    this.mark = undefined;
+    this.marks = undefined;
     this._owner = undefined;
     this._stopped = false;
     this.rotateBucket = () => native.rotate(this._id);
@@ -51,6 +51,7 @@ class Status extends Emitter {
     this._id = id;
     // The window goes when its breaker goes, so whoever reads it keeps the breaker.
     this._owner = owner;
+    if (owner.isShutdown) this.shutdown();
   }
 
   get stats () { return readStats(this._id, this.rollingPercentilesEnabled); }
@@ -58,9 +59,13 @@ class Status extends Emitter {
   /** The buckets, newest first. */
   get window () {
     const window = Array.from({ length: this._buckets }, (_, age) => readBucket(this._id, age));
-    const { mark } = this._owner === undefined ? this : this._owner._rare;
-    const age = mark === undefined ? Infinity : native.epoch(this._id) - mark.epoch;
-    if (age < window.length) window[age].isCircuitBreakerOpen = mark.open;
+    const { marks } = this._owner === undefined ? this : this._owner._rare;
+    if (marks === undefined) return window;
+    const present = native.epoch(this._id);
+    for (const [epoch, open] of marks) {
+      const bucket = window[(present - epoch) >>> 0];
+      if (bucket !== undefined) bucket.isCircuitBreakerOpen = open;
+    }
     return window;
   }
 
@@ -76,8 +81,8 @@ class Status extends Emitter {
   close () { this._note(false); }
 
   _note (open) {
-    const holder = this._owner === undefined ? this : this._owner._rare;
-    holder.mark = { epoch: native.epoch(this._id), open };
+    note(this._owner === undefined ? this : this._owner._rare, this._id, open,
+      this._buckets);
   }
 
   shutdown () {

@@ -3,20 +3,12 @@
 // How long one attempt may take.
 
 const { clearTimer, setTimer } = require('../base/clock');
-const { SekeringError, invalidOption } = require('../base/errors');
+const { SekeringError } = require('../base/errors');
 const { bag, func, number } = require('../base/options');
+const { readSignal } = require('../base/signal');
 
 const LONGER_THAN_0 = { min: 1, unit: 'ms' };
 const MILLISECONDS = { min: 0, unit: 'ms' };
-
-/** The caller's signal, checked; undefined if there is none. */
-function readSignal (signal) {
-  if (signal === undefined || signal === null) return undefined;
-  if (typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
-    throw invalidOption('signal', 'an AbortSignal', signal);
-  }
-  return signal;
-}
 
 /** One call that ends in time: by its own result, by the timer, or by the caller. */
 class TimedCall {
@@ -105,4 +97,4 @@ class Timeout {
   }
 }
 
-module.exports = { Timeout, readSignal };
+module.exports = { Timeout };

@@ -98,6 +98,19 @@ test('semaphore locked: fire, semaphoreLocked, fallback', async () => {
   await first;
 });
 
+test('semaphore locked, filtered: no failure and no fallback', async () => {
+  const breaker = make(never, {
+    capacity: 1, timeout: 0, errorFilter: ({ code }) => code === 'ESEMLOCKED',
+  });
+  breaker.fallback(() => 'instead');
+  breaker.fire(1);
+  const seen = record(breaker);
+  const { error } = await settle(breaker.fire(2));
+  expect(seen).toEqual([
+    ['fire', [2]], ['semaphoreLocked', error, ms], ['success', error, ms],
+  ]);
+});
+
 test('half open: the event carries resetTimeout', async () => {
   const breaker = fragile({ resetTimeout: 25 });
   const seen = record(breaker, ['open', 'halfOpen']);

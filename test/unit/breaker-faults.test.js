@@ -146,6 +146,16 @@ test('a probe for which there was no place is given to the next call', async () 
   expect(breaker.closed).toBe(true);
 });
 
+test('later calls are not coalesced with one for which there was no place', async () => {
+  const held = defer();
+  const breaker = make(x => (x === 'hold' ? held.promise : x), { capacity: 1, coalesce: true });
+  const first = breaker.fire('hold');
+  expect((await settle(breaker.fire(1))).error.code).toBe('ESEMLOCKED');
+  held.resolve();
+  await first;
+  expect(await breaker.fire(1)).toBe(1);
+});
+
 test('lastTimerAt is when the circuit opened, not when it was made', async () => {
   const breaker = fragile();
   const made = Date.now();

@@ -154,6 +154,14 @@ test('a listener may change the state that it is told of', async () => {
   expect(await breaker.fire(1)).toBe(1);
 });
 
+test('a listener may close the breaker that rejects a call', async () => {
+  const breaker = fragile();
+  breaker.open();
+  breaker.on('reject', () => breaker.close());
+  expect((await settle(breaker.fire(1))).error.code).toBe('EOPENBREAKER');
+  expect(await breaker.fire(1)).toBe(1);
+});
+
 test('a listener may fire the breaker', async () => {
   const breaker = fragile();
   const nested = new Promise(resolve => {

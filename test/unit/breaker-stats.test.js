@@ -152,6 +152,40 @@ test('the newest bucket tells whether the breaker opened', async () => {
   expect(breaker.status.window[0].isCircuitBreakerOpen).toBe(false);
 });
 
+test('so does each of the others', () => {
+  const rotateBucketController = new EventEmitter();
+  const breaker = make(positive, { rotateBucketController, rollingCountBuckets: 3 });
+  const seen = [];
+  for (const move of ['open', 'close', 'fire', 'open', 'close']) {
+    breaker[move]();
+    seen.push(breaker.status.window.map(({ isCircuitBreakerOpen: open }) => open));
+    rotateBucketController.emit('rotate');
+  }
+  expect(seen).toEqual([
+    [true, undefined, undefined], [false, true, undefined], [undefined, false, true],
+    [true, undefined, false], [false, true, undefined],
+  ]);
+});
+
+test('who listens to timeout finds it counted, and not yet as a failure', async () => {
+  const breaker = make(never, { timeout: 10 });
+  const seen = [];
+  const look = () => seen.push([breaker.stats.timeouts, breaker.stats.failures]);
+  breaker.on('timeout', look).on('failure', look);
+  await settle(breaker.fire());
+  expect(seen).toEqual([[1, 0], [1, 1]]);
+  expect(breaker.stats.latencyTimes).toHaveLength(2);
+});
+
+test('a breaker that is shut down has no snapshots, whenever it is asked for them', async () => {
+  const breaker = make(positive, { rollingCountTimeout: 20, rollingCountBuckets: 2 });
+  breaker.shutdown();
+  const heard = jest.fn();
+  breaker.status.on('snapshot', heard);
+  await sleep(50);
+  expect(heard).not.toHaveBeenCalled();
+});
+
 test('status emits a snapshot of the stats for each bucket', async () => {
   const breaker = make(positive, { rollingCountTimeout: 100, rollingCountBuckets: 5 });
   await breaker.fire(1);
