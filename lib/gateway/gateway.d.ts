@@ -134,14 +134,18 @@ export interface Gateway extends EventEmitter {
      * answer is `queued`: at once while its breaker is open, otherwise after
      * `retry.fallback.maxWait` at most for each request that it takes. The same order again gives
      * the same page.
-     * @throws MidtransError when Midtrans refuses it; ERR_INVALID_INPUT; ERR_PAYMENT_ORDER when the
-     *   id is another order's; ERR_STORE_… and EOPENBREAKER when the database is away: then it was
+     * @throws MidtransError when Midtrans refuses it; ERR_INVALID_INPUT; ERR_GATEWAY_NO_CLIENT
+     *   without a section midtrans; ERR_PAYMENT_ORDER when the id is another order's; ERR_STORE_… and EOPENBREAKER when the database is away: then it was
      *   not taken in, and Midtrans not asked
      */
     createOrder (body: OrderBody, options?: { signal?: AbortSignal | undefined }):
       Promise<OrderAnswer>;
   };
-  /** Puts messages into the outbox; durable when it resolves, or, with `client`, at its commit. */
+  /**
+   * Puts messages into the outbox; durable when it resolves, or, with `client`, at its commit.
+   * @throws ERR_OUTBOX_CHANNEL when this gateway has no sender for the channel; ERR_OUTBOX_MESSAGE,
+   *   ERR_OUTBOX_TOO_LARGE, ERR_STORE_…
+   */
   notify (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
   notify (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
   /**

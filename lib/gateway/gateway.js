@@ -8,7 +8,7 @@ const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { bag } = require('../base/options');
 const { presets } = require('../primitives/presets');
-const { openStore } = require('../store');
+const { StoreError, openStore } = require('../store');
 const { makeClients } = require('./clients');
 const { readConfig, timeoutOf } = require('./config');
 const { createDegradation } = require('./degradation');
@@ -25,6 +25,7 @@ const { makeUpstreams } = require('./upstreams');
 const PARTS = ['env', 'logger', 'pool', 'hooks', 'senders', 'sessions', 'checks', 'recovery',
   'fallbacks'];
 
+const NAME_SHOWN = 100;
 const RESUMED_MAX = 1000;
 const RESUME_MS = 1000;
 const RESUME_MS_MAX = 300_000;
@@ -49,6 +50,7 @@ function readParts (parts) {
 
 class Gateway extends Emitter {
   #parts;
+  #channels;
   #startedAt = clock.wall();
   #opened = {};
   #upstreams;
@@ -113,7 +115,19 @@ class Gateway extends Emitter {
 
   /** Puts messages into the outbox; they are durable when this resolves. */
   async notify (messages, options) {
+    for (const message of [messages].flat()) this.#checkChannel(message?.channel);
     return this.#stored(() => this.store.outbox.enqueue(messages, options));
+  }
+
+  /**
+   * A message that nobody sends would wait for ever; and the channels of payments are theirs: a
+   * hook that somebody else puts in would call an order paid.
+   */
+  #checkChannel (channel) {
+    if (typeof channel !== 'string' || this.#channels.includes(channel)) return;
+    const known = this.#channels.map(name => `'${name}'`).join(', ') || 'none';
+    throw new StoreError('ERR_OUTBOX_CHANNEL', `Expected a channel that this gateway sends (${
+      known}) for channel but received ${JSON.stringify(channel.slice(0, NAME_SHOWN))}`);
   }
 
   /** A function that is protected as the section [upstreams.name] says. */
@@ -227,12 +241,13 @@ class Gateway extends Emitter {
       smtp: timeoutOf(this.config, presets.smtp, this.config.smtp?.timeout),
       whatsapp: timeoutOf(this.config, presets.whatsapp, this.config.whatsapp?.timeout),
     };
+    const channels = {
+      ...channelsOf(this.config, this.clients, { timeouts, deliveries: this.store.deliveries }),
+      ...this.#parts.senders,
+    };
+    this.#channels = Object.keys(channels);
     return this.store.outbox.createWorker({
-      channels: {
-        ...channelsOf(this.config, this.clients, { timeouts, deliveries: this.store.deliveries }),
-        ...this.#paymentSenders(),
-        ...this.#parts.senders,
-      },
+      channels: { ...this.#paymentSenders(), ...channels },
       concurrency, batchSize, leaseMs, pollInterval,
     });
   }

@@ -3,6 +3,7 @@
 const { once } = require('node:events');
 
 const { createGateway } = require('../../lib/gateway');
+const { startServer } = require('../../lib/http');
 const { describeEngines } = require('../support/postgres');
 const {
   SECRETS, collector, configFor, order, startAll, startFakes, until
@@ -343,3 +344,36 @@ describeEngines('gateways of one fleet', ({ name, place }) => {
     await it.close();
   });
 });
+
+test('what a gateway has no section for is refused, and so is a hook that somebody makes up',
+  async () => {
+    const config = {
+      profile: 'testing', store: { memory: true },
+      server: { port: 0, tokens: [{ name: 'shop', token: shopToken }] },
+    };
+    const gateway = await createGateway(config, { senders: { SMS: async () => {} } });
+    const server = await startServer(gateway);
+    const post = async (path, body) => {
+      const response = await fetch(server.url + path, {
+        method: 'POST', body: JSON.stringify(body),
+        headers: { authorization: `Bearer ${shopToken}`, 'content-type': 'application/json' },
+      });
+      return { status: response.status, body: await response.json() };
+    };
+    const hook = {
+      channel: 'PAYMENT_HOOK', recipient: 'paid-1',
+      data: { hook: 'onPaid', orderId: 'paid-1', transition: { id: '1', to: 'paid' } },
+    };
+    const sms = { channel: 'SMS', recipient: '1', body: 'Hello' };
+    for (const messages of [hook, [sms, hook], { ...sms, channel: 'EMAIL' }]) {
+      expect(await post('/notifications', messages)).toMatchObject({
+        status: 400,
+        body: { code: 'ERR_OUTBOX_CHANNEL', detail: expect.stringContaining("sends ('SMS')") },
+      });
+    }
+    expect(await post('/orders', order('none-1')))
+      .toMatchObject({ status: 404, body: { code: 'ERR_GATEWAY_NO_CLIENT' } });
+    expect((await post('/notifications', sms)).status).toBe(202);
+    expect((await gateway.store.outbox.list()).map(({ channel }) => channel)).toEqual(['SMS']);
+    await server.close();
+  });
