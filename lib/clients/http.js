@@ -108,6 +108,8 @@ class Exchange {
   }
 
   onResponseError (controller, error) {
+    // What could not be parsed may repeat what was sent, with its credentials.
+    if (error instanceof Error && error.data !== undefined) error.data = undefined;
     this.fail(error);
   }
 }
@@ -130,6 +132,7 @@ class HttpClient {
   #pools = new Map();
   #undici;
   #connections;
+  #closing;
 
   /**
    * @param {object} options
@@ -169,11 +172,12 @@ class HttpClient {
    * @param {AbortSignal} [options.signal]
    * @param {() => void} [options.onSent] called just before the first byte is written
    * @returns {Promise<{ status: number, headers: object, text: string }>} rejects with code
-   *   ETIMEDOUT, with the signal's reason, or with undici's error
+   *   ETIMEDOUT, ESHUTDOWN after close(), with the signal's reason, or with undici's error
    */
   request (request, options) {
     return new Promise((resolve, reject) => {
       options.signal?.throwIfAborted();
+      if (this.closed) throw new SekeringError('ESHUTDOWN', 'The client is closed');
       const exchange = new Exchange(options, resolve, reject);
       try {
         this.#dispatcherOf(request.origin).dispatch(request, exchange);
@@ -183,9 +187,12 @@ class HttpClient {
     });
   }
 
-  /** Closes the connections, once the requests on them are done. */
+  get closed () { return this.#closing !== undefined; }
+
+  /** Closes the connections, once the requests on them are done. No others are begun. */
   async close () {
-    await Promise.all([...this.#pools.values()].map(pool => pool.close()));
+    this.#closing ??= Promise.all([...this.#pools.values()].map(pool => pool.close()));
+    await this.#closing;
   }
 }
 

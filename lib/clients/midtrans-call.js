@@ -13,8 +13,13 @@ const {
 
 // Refusals that say nothing about an earlier attempt of the same call.
 const SILENT = new Set(['ERR_MIDTRANS_UNAUTHORIZED', 'ERR_MIDTRANS_RATE_LIMITED']);
-// Refusals that an earlier attempt may have caused by its success.
-const TELLING = new Set(['ERR_MIDTRANS_CONFLICT', 'ERR_MIDTRANS_CANNOT_MODIFY']);
+// Refusals that an earlier attempt may have caused by its success: the order is taken, the card's
+// token used up, the state left, the amount given back.
+const TELLING = new Set(['406', '411', '412', '414']);
+const isTelling = ({ code, statusCode }, { core }) =>
+  code === 'ERR_MIDTRANS_CONFLICT' || (core && TELLING.has(statusCode));
+// These speak of the transaction as it is; the others stay a riddle unless it is found.
+const PLAIN = new Set(['412', '414']);
 
 /** The options of retry() for a client: only what may be sent again is, whatever they say. */
 function makePlan (options) {
@@ -31,6 +36,8 @@ class MidtransCall {
   #request;
   // Whether something was sent of which nobody knows the outcome.
   #unsure;
+  // Whether the transaction, when it was looked up last, did not tell.
+  #unclear = false;
   // Of the attempt under way, for the transport; it tells onSent() when the first byte is written.
   attempt = 0;
   signal = undefined;
@@ -38,10 +45,10 @@ class MidtransCall {
 
   /**
    * @param {object} transport { send(request, call), look(id, options), onRetry(details),
-   *   onUnknown(error) }
+   *   onUnknown(error), isClosed(), runs: the RetryRuns under way }
    * @param {object} request { operation, orderId, mutating, core, refundKey, timeout, judge };
-   *   judge tells from a status body whether the call is 'done', to be sent 'again', or in
-   *   'conflict' with another transaction
+   *   judge tells from a status body whether the call is 'done', to be sent 'again', in
+   *   'conflict' with another transaction, or 'unclear', which does no harm to send again
    * @param {boolean} resume whether an earlier call may have got through
    */
   constructor (transport, request, resume) {
@@ -80,15 +87,22 @@ class MidtransCall {
     }
   }
 
-  #tryAgain (plan, failure, startedAt) {
+  async #tryAgain (plan, failure, startedAt) {
     const { signal } = this;
+    const { runs, isClosed } = this.#transport;
     const own = Object.assign(Object.create(plan), {
       signal, withDelay: true, onRetry: (...args) => this.#tellRetry(plan, ...args),
+      shouldRetry: (...args) => !isClosed() && plan.shouldRetry(...args),
     });
     const run = new RetryRun((bail, attempt) => this.#try(attempt), own);
-    run.watch();
-    run.startedAt = startedAt;
-    return run.goOn(failure, reason => run.stop(reason));
+    runs.add(run);
+    try {
+      run.watch();
+      run.startedAt = startedAt;
+      return await run.goOn(failure, reason => run.stop(reason));
+    } finally {
+      runs.delete(run);
+    }
   }
 
   #tellRetry ({ onRetry, options }, error, attempt, delay) {
@@ -133,7 +147,7 @@ class MidtransCall {
     if (!(error instanceof MidtransError)) throw error; // Not sent, or given up by the caller.
     if (!error.ambiguous) {
       this.#unsure = before && (SILENT.has(error.code) || error.httpStatus === undefined);
-      if (before && TELLING.has(error.code)) return this.#told(error);
+      if (before && isTelling(error, this.#request)) return this.#told(error);
       throw error;
     }
     if (this.#request.judge === undefined) throw error;
@@ -156,7 +170,7 @@ class MidtransCall {
     if (found !== undefined) return found;
     // A state that cannot be left is a plain refusal; an order that is taken and yet not to be
     // found stays unknown.
-    this.#unsure = error.code === 'ERR_MIDTRANS_CONFLICT';
+    this.#unsure = this.#unclear || !PLAIN.has(error.statusCode);
     throw error;
   }
 
@@ -180,7 +194,8 @@ class MidtransCall {
     const body = await this.#look();
     if (body === undefined) return undefined;
     const verdict = request.judge(body);
-    if (verdict === 'again') return undefined;
+    this.#unclear = verdict === 'unclear';
+    if (verdict === 'again' || this.#unclear) return undefined;
     this.#unsure = false;
     if (verdict === 'conflict') throw orderConflict(request, body);
     return body;

@@ -9,7 +9,8 @@ const { ClientError, clean } = require('./client-error');
 const MESSAGES_MAX = 20;
 // Of these the status alone says enough.
 const SPEAKING = new Set([401, 408, 429]);
-const TAKEN = /has already been (taken|utili[sz]ed)/i;
+// Midtrans says it in either language, as the merchant's account is set.
+const TAKEN = /has already been (taken|utili[sz]ed)|sudah (digunakan|dipakai)/i;
 
 class MidtransError extends ClientError {
   /**
@@ -57,18 +58,25 @@ function classOf (status) {
 
 const isRecord = body => typeof body === 'object' && body !== null && !Array.isArray(body);
 
-/** The status that counts: business errors come under HTTP 200, with a code in the body. */
+/**
+ * The status that counts: business errors come under HTTP 200, with a code in the body. A server
+ * that failed is not believed to have refused.
+ */
 function statusOf (httpStatus, body) {
   const written = isRecord(body) ? body.status_code : undefined;
   const isCode = written !== undefined && /^[2-5]\d\d$/.test(written);
   const code = isCode ? Number(written) : undefined;
-  if (httpStatus >= 400) return code >= 400 ? code : httpStatus;
+  if (httpStatus >= 400) return code >= (httpStatus >= 500 ? 500 : 400) ? code : httpStatus;
   return code ?? httpStatus;
 }
 
 /** Whether a body is what Midtrans sends when all is well. */
 const isAnswer = (body, { core }) =>
   isRecord(body) && (core ? body.status_code !== undefined : typeof body.token === 'string');
+
+/** Whether a body refuses in the words of Midtrans, Core's or Snap's, and not of some proxy. */
+const isRefusal = body =>
+  isRecord(body) && (body.status_code !== undefined || Array.isArray(body.error_messages));
 
 /** Every message of an error's body, Snap's and Core's. */
 function messagesOf (body) {
@@ -99,7 +107,7 @@ function errorOfAnswer ({ httpStatus, headers, body }, request, redact) {
   }
   // A refusal in words that are not Midtrans's is a proxy's. It would be a mistake to take its
   // 404 for there being no such transaction.
-  if (isWell || (!isRecord(body) && !SPEAKING.has(status) && status < 500)) {
+  if (isWell || (!isRefusal(body) && !SPEAKING.has(status) && status < 500)) {
     return unreadable(httpStatus, request, details);
   }
   const messages = messagesOf(body).map(message => clean(redact(message)));

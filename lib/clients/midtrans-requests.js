@@ -42,8 +42,10 @@ const judges = {
   expire: judgeState('expire'),
 };
 
+/** A refund that is listed. Some methods of payment do not list what they have given back. */
 const judgeRefund = key => body => {
-  const refunds = Array.isArray(body.refunds) ? body.refunds : [];
+  const { refunds, transaction_status: state } = body;
+  if (!Array.isArray(refunds)) return /refund$/.test(state) ? 'unclear' : 'again';
   return refunds.some(refund => refund?.refund_key === key) ? 'done' : 'again';
 };
 

@@ -158,7 +158,10 @@ export class MidtransClient extends EventEmitter {
   /** Verifies a notification, and asks Midtrans what is true. */
   confirmNotification (notification: unknown, options?: CallOptions): Promise<Confirmed>;
 
-  /** Closes the connections, once the calls on them are done. */
+  /**
+   * Closes the connections, once the requests on them are done. No others are begun: a call that
+   * waits for its next attempt ends with ESHUTDOWN, or as unknown if it may have got through.
+   */
   close (): Promise<void>;
 
   on<E extends keyof MidtransEvents> (

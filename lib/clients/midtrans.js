@@ -6,9 +6,10 @@
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { bag, boolean, number } = require('../base/options');
+const { readSignal } = require('../base/signal');
 const CircuitBreaker = require('../primitives/breaker');
 const { presets, retryPresets } = require('../primitives/presets');
-const { Timeout, readSignal } = require('../primitives/timeout');
+const { Timeout } = require('../primitives/timeout');
 const { HttpClient, readBaseUrl } = require('./http');
 const { MidtransCall, makePlan } = require('./midtrans-call');
 const {
@@ -166,6 +167,8 @@ class MidtransClient extends Emitter {
       look: (id, options) => this.#look(id, options),
       onRetry: details => this.emit('retry', details),
       onUnknown: error => this.emit('alert', { kind: 'unknown-outcome', error }),
+      isClosed: () => this.#http.closed,
+      runs: new Set(),
     };
   }
 
@@ -263,9 +266,16 @@ class MidtransClient extends Emitter {
       { operation: 'notification', orderId });
   }
 
-  /** Closes the connections, once the calls on them are done. */
+  /**
+   * Closes the connections, once the requests on them are done. No others are begun: a call that
+   * waits for its next attempt ends with ESHUTDOWN, or as unknown if it may have got through.
+   */
   async close () {
-    await this.#http.close();
+    const closing = this.#http.close();
+    for (const run of this.#transport.runs) {
+      if (run.running === 0) run.stop(new SekeringError('ESHUTDOWN', 'The client is closed'));
+    }
+    await closing;
   }
 
   // ---- Inside ----------------------------------------------------------------------------------
@@ -343,6 +353,7 @@ class MidtransClient extends Emitter {
       });
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
+      if (cause.code === 'ESHUTDOWN') return new Outcome(undefined, cause);
       throw errorOfTransport(cause, request, call?.sent ?? false);
     }
     const { status: httpStatus, headers, text } = answer;
