@@ -7,6 +7,7 @@ const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const native = require('../base/native');
 const { CELL, millis, record, recordSuccess, ticks } = require('../base/recorder');
+const { readSignal } = require('../base/signal');
 const { guarded, warn } = require('../base/warn');
 const Call = require('./call');
 const errors = require('./breaker-errors');
@@ -120,7 +121,7 @@ class CircuitBreaker extends Circuit {
    */
   run (fn, { signal } = {}) {
     if (typeof fn !== 'function') return Promise.reject(invalidOption('fn', 'a function', fn));
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (readSignal(signal)?.aborted) return Promise.reject(signal.reason);
     const controller = new AbortController();
     const context = { signal: controller.signal };
     return this._careful(fn, undefined, context, { controller, signal });

@@ -170,6 +170,13 @@ describe('stores', () => {
     const store = new Map([['k', { value: 1, storedAt: time.wall + 5000 }]]);
     expect(await staleCache({ store }).get('k')).toEqual({ value: 1, stale: false, ageMs: 0 });
   });
+
+  test('a copy of a clock that was wrong by years is not fresh for years', async () => {
+    const store = new Map([['k', { value: 1, storedAt: time.wall + 5000 }]]);
+    const cache = staleCache({ store, ttl: 4000, staleTtl: 6000 });
+    expect(await cache.get('k')).toEqual({ value: 1, stale: true, ageMs: 0 });
+    expect(await staleCache({ store, ttl: 10, staleTtl: 20 }).get('k')).toBeUndefined();
+  });
 });
 
 test.each([

@@ -1,5 +1,8 @@
 'use strict';
 
+const { spawnSync } = require('node:child_process');
+const path = require('node:path');
+
 const { Timeout } = require('../../lib/primitives/timeout');
 const { useVirtualClock } = require('../../lib/testing/virtual-clock');
 
@@ -76,4 +79,24 @@ test('refuses an fn that is none, and a signal that is none', async () => {
   await expect(limit.execute(5)).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
   await expect(limit.execute(never, { signal: {} }))
     .rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+});
+
+// In a process of its own, as Jest keeps the warnings of Node.js to itself.
+test('calls that share a signal are not taken for a leak', () => {
+  const script = `
+    const { Bulkhead, CircuitBreaker, Timeout, policy, retry } = require('./lib');
+    const { signal } = new AbortController();
+    const each = [
+      call => new CircuitBreaker(call).run(call, { signal }),
+      call => new Timeout(1000).execute(call, { signal }),
+      call => new Bulkhead({ maxConcurrent: 1 }).execute(call, { signal }),
+      call => policy({ retry: {}, timeout: 1000 }).execute(call, { signal }),
+      call => retry(call, { signal }),
+    ];
+    for (const way of each) for (let i = 0; i < 20; i++) way(() => new Promise(setImmediate));
+  `;
+  const { status, stderr } = spawnSync(process.execPath, ['-e', script], {
+    cwd: path.join(__dirname, '../..'), encoding: 'utf8', timeout: 25_000
+  });
+  expect([status, stderr]).toEqual([0, '']);
 });
