@@ -168,7 +168,7 @@ class Middleware {
     try {
       const whose = String(await scope(req) ?? '');
       const { value, replayed } = await idempotency.run(`http:${idempotency.keyOf([whose, key])}`,
-        () => this.#answer(made, res, next), { ...run, payload });
+        () => this.#answer(made, res, next), { ...run, payload, storeFailures: false });
       if (!replayed || made.recording?.isPassing) return made.recording.send();
       made.recording?.discard();
       return replay(res, value);

@@ -243,6 +243,16 @@ test.each([[false], [true]])(
     }
   });
 
+test('a store that keeps failures keeps no server error either', async () => {
+  const keeping = createIdempotency({ database, options: { storeFailures: true } });
+  let status = 500;
+  const { url } = await serve((req, res) => res.status(status).end(), { idempotency: keeping });
+  const request = keyed(newKey());
+  expect((await send(`${url}/orders`, request)).status).toBe(500);
+  status = 201;
+  expect((await send(`${url}/orders`, request)).status).toBe(201);
+});
+
 test('a client that goes away: the next one gets the answer', async () => {
   let answer;
   const { work, url } = await serve(async (req, res) => {
