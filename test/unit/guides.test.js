@@ -291,3 +291,18 @@ test('docs/gateway.md names every setting of a configuration, and no other', () 
   const own = settings(schema, '').filter(path => !/^(?!retry\.).*circuit_breaker$/.test(path));
   expect(namesIn('docs/gateway.md', 'setting').sort()).toEqual(own.sort());
 });
+
+test('every code that an error of ours can have is in a guide', () => {
+  // Nobody sees these: the first two become another error's cause, the others answers.
+  const INNER = new Set(['ERR_BODY_TOO_LARGE', 'ERR_DLOPEN_FAILED', 'ERR_IDEMPOTENCY_ABANDONED',
+    'ERR_IDEMPOTENCY_SERVER_ERROR', 'ERR_INTERNAL']);
+  const files = fs.readdirSync(path.join(ROOT, 'lib'), { recursive: true })
+    .filter(name => name.endsWith('.js'));
+  const used = new Set(files.flatMap(name =>
+    read(path.join('lib', name)).match(/(?<=')ERR_[A-Z_]+(?=')/g) ?? []));
+  expect(used.size).toBeGreaterThan(60);
+  const guides = ['README.md', ...fs.readdirSync(path.join(ROOT, 'docs')).map(n => `docs/${n}`)];
+  const told = new Set(guides.flatMap(name => read(name).match(/\bERR_[A-Z_]+/g) ?? []));
+  expect([...used].filter(code => !told.has(code) && !INNER.has(code))).toEqual([]);
+  expect([...INNER].filter(code => !used.has(code))).toEqual([]);
+});
