@@ -14,11 +14,10 @@
 #include <vector>
 
 #include "core/permits.h"
+#include "support/times.h"
 
 namespace sekering {
 namespace {
-
-constexpr Micros kSecond = 1'000'000;
 
 /// Threads that acquire, check that no more than capacity are inside, and release.
 template <size_t kParticipants>

@@ -9,10 +9,10 @@
 #include <random>
 #include <vector>
 
+#include "support/times.h"
+
 namespace sekering {
 namespace {
-
-constexpr Micros kSecond = 1'000'000;
 
 // ---------------------------------------------------------------- Bulkhead
 

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <algorithm>
 #include <fstream>
@@ -14,18 +13,10 @@
 
 #include "core/region.h"
 #include "support/processes.h"
+#include "support/regions.h"
 
 namespace sekering {
 namespace {
-
-constexpr uint32_t kKind = 1;
-
-RecordKey Key(std::string name, size_t hot_cells = 8) {
-  return {kKind, std::move(name), Description{}, hot_cells, 8};
-}
-Attachment Attach(Region& region, std::string name) {
-  return region.Attach(Key(std::move(name)));
-}
 
 void Overwrite(const Cell* cell, uint64_t word) {
   const_cast<Cell*>(cell)->store(word);
@@ -34,11 +25,6 @@ void Overwrite(const Cell* cell, uint64_t word) {
 void DamageRecord(const Attachment& record, std::mt19937_64& random) {
   Cell& word = *(record.hot - 1 - random() % 40);
   word.store(word.load() ^ (random() | 1));
-}
-
-bool IsRung(const Region& region) {
-  pollfd bell{region.bell_fd(), POLLIN, 0};
-  return poll(&bell, 1, 0) == 1;
 }
 
 TEST(RegionDamage, ADamagedRecordIsReplaced) {

@@ -16,13 +16,10 @@
 
 #include "core/region.h"
 #include "support/processes.h"
+#include "support/regions.h"
 
 namespace sekering {
 namespace {
-
-Attachment Attach(Region& region, std::string name) {
-  return region.Attach({1, std::move(name), Description{}, 8, 8});
-}
 
 ino_t InodeOf(const TemporaryPath& path) {
   struct stat status {};

@@ -1,7 +1,6 @@
 // Processes that share a breaker: who lives, what a dead one leaves, sums, news, and damage.
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <fstream>
 #include <random>
@@ -13,12 +12,11 @@
 #include "core/region.h"
 #include "support/breaker_box.h"
 #include "support/processes.h"
+#include "support/regions.h"
 #include "support/seeds.h"
 
 namespace sekering {
 namespace {
-
-constexpr uint32_t kKind = 1;
 
 BreakerConfig Shared() {
   BreakerConfig config = TwoInARow();
@@ -181,11 +179,6 @@ TEST(RegionParticipants, CountersOfFourProcessesAddUpOverRollOvers) {
     gate.Pass();
   }
   children.ExpectAllWell();
-}
-
-bool IsRung(const Region& region, int wait_ms = 0) {
-  pollfd bell{region.bell_fd(), POLLIN, 0};
-  return poll(&bell, 1, wait_ms) == 1;
 }
 
 TEST(RegionNews, WakeAllWhoSleep) {

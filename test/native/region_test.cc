@@ -9,15 +9,10 @@
 
 #include "core/breaker.h"
 #include "support/processes.h"
+#include "support/regions.h"
 
 namespace sekering {
 namespace {
-
-constexpr uint32_t kKind = 1;
-
-Attachment Attach(Region& region, std::string name, size_t hot_cells = 8, size_t cold_cells = 8) {
-  return region.Attach({kKind, std::move(name), Description{}, hot_cells, cold_cells});
-}
 
 TEST(RegionRecords, AreFoundByKindAndName) {
   const TemporaryPath path;

@@ -8,11 +8,9 @@
 #include "core/breaker.h"
 #include "core/words.h"
 #include "support/cells.h"
+#include "support/times.h"
 
 namespace sekering {
-
-inline constexpr Micros kMs = 1000;
-inline constexpr Micros kSecond = 1000 * kMs;
 
 inline std::ostream& operator<<(std::ostream& out, State state) {
   const char* const names[] = {"closed", "open", "half-open", "ramping"};
