@@ -165,6 +165,18 @@ test('lastTimerAt is when the circuit opened, not when it was made', async () =>
   expect(lastTimerAt - made).toBeGreaterThan(20);
 });
 
+test('the figures of a Status are taken into the window of the options', async () => {
+  const status = new Status(
+    { rollingCountTimeout: 40, rollingCountBuckets: 2, stats: { fires: 4 } });
+  const breaker = make(positive, { status });
+  await sleep(60);
+  expect(breaker.stats.fires).toBe(4);
+});
+
+test('enabled: false disables although a state is given', () => {
+  expect(make(positive, { enabled: false, state: { enabled: true } }).enabled).toBe(false);
+});
+
 test('breakers made from one options object share no cache, and leave it as it was', async () => {
   const options = { cache: true, coalesce: true };
   const first = make(async () => 'first', options);
