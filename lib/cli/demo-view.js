@@ -304,4 +304,4 @@ function viewFor (demo, stream, { json = false } = {}) {
   return isLive(stream) ? new LiveView(demo, stream) : new PlainView(demo, stream);
 }
 
-module.exports = { viewFor, snapshotOf };
+module.exports = { viewFor };

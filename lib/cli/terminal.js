@@ -79,4 +79,4 @@ class Screen {
   }
 }
 
-module.exports = { palette, isLive, wantsColor, widthOf, padStart, padEnd, clip, Screen };
+module.exports = { palette, isLive, wantsColor, padStart, padEnd, clip, Screen };

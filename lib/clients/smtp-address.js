@@ -96,4 +96,4 @@ function readAddresses (value, path, faults) {
     check(readText(part), parts.length === 1 ? path : `${path}[${i}]`, faults));
 }
 
-module.exports = { NO_CONTROL, hasControl, isAddress, readAddresses };
+module.exports = { NO_CONTROL, hasControl, readAddresses };

@@ -13,7 +13,7 @@ export interface BackoffOptions {
   maxTimeout?: number | undefined;
   /** By which exponential delays grow. Default 2. */
   factor?: number | undefined;
-  /** Multiplies each delay by 1 to 2. */
+  /** Multiplies each delay by 1 to 2. Default false. */
   randomize?: boolean | undefined;
 }
 

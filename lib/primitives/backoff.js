@@ -174,5 +174,5 @@ function createBackoff (options) {
 }
 
 module.exports = {
-  createBackoff, planDelays, Backoff, STRATEGIES, amount, readDelays, readRetries,
+  createBackoff, planDelays, Backoff, amount, readDelays, readRetries,
 };

@@ -86,5 +86,5 @@ async function halfOpened (options) {
 
 module.exports = {
   CircuitBreaker, Status, Semaphore, MemoryCache, EVENTS, make, record, namesOf, settle, defer,
-  positive, never, sleep, flush, trip, fragile, halfOpened, once, isOracle: Boolean(oracle),
+  positive, never, sleep, flush, trip, fragile, halfOpened, once,
 };
