@@ -392,6 +392,7 @@ function link (call, signal) {
   const onAbort = () => call.cancel(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
   call.extra.unlink = () => signal.removeEventListener('abort', onAbort);
+  if (signal.aborted) onAbort(); // While the action began.
 }
 
 module.exports = Object.assign(CircuitBreaker, {

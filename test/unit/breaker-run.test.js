@@ -85,6 +85,20 @@ test('the caller’s signal aborts the call at once, with the caller’s reason'
   expect(await reason).toBe(why);
 });
 
+test('the caller’s signal may abort while the function is being called', async () => {
+  const breaker = make(unused, { timeout: false });
+  const caller = new AbortController();
+  let signal;
+  const call = breaker.run(context => {
+    ({ signal } = context);
+    caller.abort(new Error('no longer needed'));
+    return new Promise(() => {});
+  }, { signal: caller.signal });
+  expect((await settle(call)).error.message).toBe('no longer needed');
+  expect(signal.aborted).toBe(true);
+  expect(breaker.stats).toMatchObject({ fires: 1, failures: 0, successes: 0 });
+});
+
 test('what the caller gave up counts neither as a success nor as a failure', async () => {
   const breaker = fragile();
   const seen = record(breaker);
