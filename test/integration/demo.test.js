@@ -20,8 +20,9 @@ let folder;
 beforeAll(() => { folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-demo-')); });
 afterAll(() => fs.rmSync(folder, { recursive: true }));
 
-const argsOf = (name, ...more) =>
-  [CLI, 'demo', '--port', '0', '--directory', path.join(folder, name), ...more];
+// All of these runs have one folder after the other, as runs of a user have.
+const argsOf = (...more) =>
+  [CLI, 'demo', '--port', '0', '--directory', path.join(folder, 'runs'), ...more];
 
 /** Runs the demonstration; `watch(line, child)` sees its lines as they come. */
 function run (args, { watch = () => {}, env = {}, command = process.execPath } = {}) {
@@ -44,9 +45,21 @@ function run (args, { watch = () => {}, env = {}, command = process.execPath } =
 
 const parsed = stdout => stdout.trim().split('\n').map(line => JSON.parse(line));
 
-test('--json: the story, in order, with sums that add up', async () => {
-  const { code, stdout, stderr } = await run(
-    argsOf('story', '--json', '--seconds', String(SECONDS)));
+test('--json: the story, in order, with sums that add up, and what a run that was killed in the ' +
+  'middle of the outage took in is delivered', async () => {
+  let seen;
+  const first = await run(argsOf('--json', '--seconds', '6'), {
+    watch: (line, child) => {
+      if (!line.startsWith('{"type":"state"')) return;
+      const { orders } = JSON.parse(line);
+      // What its customers were told is queued.
+      if (orders.queued - orders.later < 5) return;
+      seen ??= orders.queued - orders.later;
+      child.kill('SIGKILL');
+    }
+  });
+  expect(first.signal).toBe('SIGKILL');
+  const { code, stdout, stderr } = await run(argsOf('--json', '--seconds', String(SECONDS)));
   expect(stderr).toBe('');
   expect(code).toBe(0);
   const lines = parsed(stdout);
@@ -59,41 +72,72 @@ test('--json: the story, in order, with sums that add up', async () => {
   const { orders, emails, messages } = summary;
   expect(orders.in).toBe(SECONDS * 10);
   expect(orders.queued).toBeGreaterThan(0);
-  expect(orders.atOnce + orders.later).toBe(orders.in);
-  expect(messages.in).toBe(orders.in);
-  expect(emails.in).toBeGreaterThanOrEqual(orders.in);
+  expect(orders.before).toBeGreaterThanOrEqual(seen);
+  expect(orders.later).toBe(orders.queued + orders.before);
+  expect(orders.atOnce + orders.queued).toBe(orders.in);
+  expect(messages.in).toBeGreaterThanOrEqual(orders.in + seen);
+  expect(emails.in).toBeGreaterThanOrEqual(messages.in);
   const others = lines.filter(line => line.type === 'event' && line.upstream !== 'midtrans');
   expect(others.map(line => line.event)).toEqual(
     expect.arrayContaining(['fault', 'mended']));
   expect(summary.breakers.midtrans.state).toBe('closed');
 });
 
-test('killed in the middle of the outage: a second start delivers what the first took in',
-  async () => {
-    let seen;
-    const first = await run(argsOf('killed', '--json', '--seconds', '6'), {
-      watch: (line, child) => {
-        if (!line.startsWith('{"type":"state"')) return;
-        const { orders } = JSON.parse(line);
-        // What its customers were told is queued.
-        if (orders.queued - orders.later < 5) return;
-        seen ??= orders.queued - orders.later;
-        child.kill('SIGKILL');
-      }
-    });
-    expect(first.signal).toBe('SIGKILL');
-    const second = await run(argsOf('killed', '--json', '--seconds', String(SECONDS)));
-    expect(second.stderr).toBe('');
-    const { ok, waiting, orders } = parsed(second.stdout).at(-1);
-    expect({ code: second.code, ok, waiting }).toEqual({ code: 0, ok: true, waiting: 0 });
-    expect(orders.before).toBeGreaterThanOrEqual(seen);
-    expect(orders.later).toBe(orders.queued + orders.before);
+test('into a pipe: plain lines without escapes, ended by SIGTERM with sums', async () => {
+  let ended = false;
+  const { code, stdout } = await run(argsOf(), {
+    watch: (line, child) => {
+      // Once: the second time would mean at once.
+      if (!ended && / 1\.\d\d s /.test(line)) ended = child.kill('SIGTERM');
+    }
+  });
+  expect(code).toBe(0);
+  expect(stdout).not.toContain('\x1b');
+  expect(stdout).toMatch(/midtrans: opens above 50 %, timeout 1000 ms, tries again after 6.0 s/);
+  expect(stdout).toMatch(/\/dashboard\/ {2}token \S+/);
+  expect(stdout).toMatch(/✓ orders: \d+ in = \d+ with a page at once/);
+});
+
+// A real terminal from script(1), which every Linux has. Without exec the shell between would get
+// the interrupt as well, and some shells then answer with 130 whatever their child did.
+function onTerminal (env) {
+  const args = argsOf('--seconds', '5').join(' ');
+  let interrupted = false;
+  return run(['-qec', `stty cols 80 rows 40; exec ${process.execPath} ${args}`, '/dev/null'], {
+    command: 'script',
+    env: { TERM: 'xterm', ...env },
+    watch: (line, child) => {
+      if (interrupted || !/1\.\d s of 5 s/.test(line)) return;
+      interrupted = true;
+      child.stdin.write('\x03');
+    }
+  });
+}
+
+(process.platform === 'linux' ? test : test.skip)(
+  'on a terminal: repaints in place within its width, and gives the cursor back', async () => {
+    const { code, stdout } = await onTerminal({ NO_COLOR: '' });
+    expect(code).toBe(0);
+    expect(stdout).toContain('\x1b[?25l');
+    expect(stdout.lastIndexOf('\x1b[?25h')).toBeGreaterThan(stdout.lastIndexOf('\x1b[?25l'));
+    expect(stdout).toContain('\x1b[32m● closed');
+    const frame = stdout.slice(0, stdout.lastIndexOf('\x1b[?25h'));
+    const widths = frame.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, '').split(/[\r\n]+/)
+      .map(line => line.length);
+    expect(Math.max(...widths)).toBeLessThanOrEqual(80);
   });
 
-test('the shop: a page at once, a queued order, an old list, the switches', async () => {
-  const demo = new Demo({ seconds: Infinity, directory: path.join(folder, 'shop') });
-  try {
+describe('the shop', () => {
+  const directory = () => path.join(folder, 'shop');
+  let demo;
+
+  beforeAll(async () => {
+    demo = new Demo({ seconds: 1, directory: directory() });
     await demo.open();
+  });
+  afterAll(() => demo.close());
+
+  test('a page at once, a queued order, an old list, the switches', async () => {
     const api = `${demo.url}/shop/api`;
     const post = (place, body, headers) => fetch(`${api}/${place}`, {
       method: 'POST', body: JSON.stringify(body),
@@ -123,17 +167,11 @@ test('the shop: a page at once, a queued order, an old list, the switches', asyn
     const session = await fetch(`${demo.url}/admin/reliability/session`,
       { headers: { authorization: `Bearer ${token}` } });
     expect(await session.json()).toMatchObject({ role: 'operate' });
-  } finally {
-    await demo.close();
-  }
-});
+  });
 
-test('the shop in a browser: an order that is queued becomes one to pay; on to the dashboard',
-  async () => {
-    const demo = new Demo({ seconds: Infinity, directory: path.join(folder, 'browser') });
+  test('in a browser: an order that was queued becomes one to pay; the dashboard', async () => {
     let browser;
     try {
-      await demo.open();
       browser = await chromium.launch({
         executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage']
       });
@@ -153,71 +191,16 @@ test('the shop in a browser: an order that is queued becomes one to pay; on to t
       expect(faults).toEqual([]);
     } finally {
       await browser?.close();
-      await demo.close();
     }
   });
 
-test('into a pipe: plain lines without escapes, ended by SIGTERM with sums', async () => {
-  let ended = false;
-  const { code, stdout } = await run(argsOf('pipe'), {
-    watch: (line, child) => {
-      // Once: the second time would mean at once.
-      if (!ended && / 1\.\d\d s /.test(line)) ended = child.kill('SIGTERM');
-    }
-  });
-  expect(code).toBe(0);
-  expect(stdout).not.toContain('\x1b');
-  expect(stdout).toMatch(/midtrans: opens above 50 %, timeout 1000 ms, tries again after 6.0 s/);
-  expect(stdout).toMatch(/\/dashboard\/ {2}token \S+/);
-  expect(stdout).toMatch(/✓ orders: \d+ in = \d+ with a page at once/);
-});
-
-// A real terminal from script(1), which every Linux has. Without exec the shell between would get
-// the interrupt as well, and some shells then answer with 130 whatever their child did.
-function onTerminal (name, env) {
-  const args = argsOf(name, '--seconds', '5').join(' ');
-  let interrupted = false;
-  return run(['-qec', `stty cols 80 rows 40; exec ${process.execPath} ${args}`, '/dev/null'], {
-    command: 'script',
-    env: { TERM: 'xterm', ...env },
-    watch: (line, child) => {
-      if (interrupted || !/1\.\d s of 5 s/.test(line)) return;
-      interrupted = true;
-      child.stdin.write('\x03');
-    }
-  });
-}
-
-(process.platform === 'linux' ? test : test.skip)(
-  'on a terminal: repaints in place within its width, and gives the cursor back', async () => {
-    const { code, stdout } = await onTerminal('terminal', { NO_COLOR: '' });
-    expect(code).toBe(0);
-    expect(stdout).toContain('\x1b[?25l');
-    expect(stdout.lastIndexOf('\x1b[?25h')).toBeGreaterThan(stdout.lastIndexOf('\x1b[?25l'));
-    expect(stdout).toContain('\x1b[32m● closed');
-    const frame = stdout.slice(0, stdout.lastIndexOf('\x1b[?25h'));
-    const widths = frame.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, '').split(/[\r\n]+/)
-      .map(line => line.length);
-    expect(Math.max(...widths)).toBeLessThanOrEqual(80);
+  test('has its folder for itself', () => {
+    const args = [CLI, 'demo', '--port', '0', '--directory', directory()];
+    const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    expect([status, stderr]).toEqual([1, expect.stringContaining('ERR_STORE_DIRECTORY_LOCKED')]);
   });
 
-test('wrong usage ends with 2, a folder in use with 1', async () => {
-  for (const args of [['--seconds', 'soon'], ['--seconds', '1'], ['--fast']]) {
-    const { status, stderr } = spawnSync(process.execPath, [CLI, 'demo', ...args],
-      { encoding: 'utf8' });
-    expect([status, stderr]).toEqual([2, expect.stringContaining(args[0])]);
-  }
-  const demo = new Demo({ seconds: Infinity, directory: path.join(folder, 'used') });
-  await demo.open();
-  const { status, stderr } = spawnSync(process.execPath, argsOf('used'), { encoding: 'utf8' });
-  expect([status, stderr]).toEqual([1, expect.stringContaining('ERR_STORE_DIRECTORY_LOCKED')]);
-  await demo.close();
-});
-
-test('the sums notice whatever is lost or doubled on either side', async () => {
-  const demo = new Demo({ seconds: 1, directory: path.join(folder, 'sums') });
-  try {
-    await demo.open();
+  test('ends with sums that notice whatever is lost or doubled on either side', async () => {
     await demo.run();
     expect(sumsOf(demo)).toMatchObject({ ok: true, waiting: 0 });
     const { midtrans, smtp, whatsapp } = demo.upstreams;
@@ -243,7 +226,5 @@ test('the sums notice whatever is lost or doubled on either side', async () => {
       mend();
     }
     expect(sumsOf(demo).ok).toBe(true);
-  } finally {
-    await demo.close();
-  }
+  });
 });
