@@ -23,7 +23,10 @@ export class BreakerGroup<TI extends unknown[] = unknown[], TR = unknown, K = un
   /** How many breakers there are. */
   readonly size: number;
 
-  /** Calls the action with `args` through the breaker of `key`. */
+  /**
+   * Calls the action with `args` through the breaker of `key`. Where none can be made (a shared one
+   * whose region is full, or whose name is too long), it rejects; `get` throws.
+   */
   fire (key: K, ...args: TI): Promise<TR>;
   /** The breaker of `key`, made if there is none. */
   get (key: K): BreakerGroup.Member<TI, TR, K>;

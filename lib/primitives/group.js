@@ -55,8 +55,16 @@ class BreakerGroup extends Emitter {
     new CircuitBreaker(action, { ...breakerOptions, name: `${this.name}/` }).shutdown();
   }
 
-  /** Calls the action with `args` through the breaker of `key`. */
-  fire (key, ...args) { return this.get(key).fire(...args); }
+  /** Calls the action with `args` through the breaker of `key`; rejects where none can be made. */
+  fire (key, ...args) {
+    let breaker;
+    try {
+      breaker = this.get(key);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return breaker.fire(...args);
+  }
 
   /** The breaker of `key`, made if there is none. */
   get (key) {

@@ -166,4 +166,10 @@ describe('groups', () => {
     const namesake = new CircuitBreaker(action, { ...options, name: 'banks', resetTimeout: 1 });
     expect(namesake.closed).toBe(true);
   });
+
+  test('a call for which a group can make no breaker is rejected', async () => {
+    const group = new BreakerGroup(action, { scope: 'host', namespace: newNamespace() });
+    const call = group.fire('x'.repeat(300));
+    await expect(call).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+  });
 });
