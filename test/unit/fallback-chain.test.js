@@ -66,6 +66,15 @@ describe('queue', () => {
 });
 
 describe('cache', () => {
+  test('a key that cannot be made loses a copy and not the answer, and is reported', async () => {
+    const failure = new Error('no key');
+    const reports = [];
+    const chain = fallbackChain([{ cache: {}, key: () => { throw failure; } }],
+      { onError: (...report) => reports.push(report) });
+    expect(await chain.execute(async () => 'page', { args: [1] })).toBe('page');
+    expect(reports).toEqual([[failure, 'cache']]);
+  });
+
   test('answers what execute remembered, however old', async () => {
     const copies = staleCache({ ttl: 0 });
     const chain = fallbackChain([{ cache: copies }]);
