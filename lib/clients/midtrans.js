@@ -18,6 +18,7 @@ const {
 const { isSigned } = require('./midtrans-notification');
 const requests = require('./midtrans-requests');
 const states = require('./midtrans-states');
+const { Passage } = require('./protection');
 
 const OPTIONS = [
   'serverKey', 'production', 'baseUrls', 'timeout', 'retry', 'breaker', 'connections', 'dispatcher',
@@ -116,11 +117,6 @@ function redactor (serverKey, credentials) {
   if (serverKey.length < REDACTED_CHARACTERS_MIN) return text => text;
   return text => text.replaceAll(serverKey, '[server key]').replaceAll(credentials, '[server key]');
 }
-
-/** What a breaker has kept to itself: that it ran out of time, or let nothing pass. */
-const refusal = asked => (asked
-  ? new SekeringError('ETIMEDOUT', 'Timed out')
-  : new SekeringError('EOPENBREAKER', 'Breaker is open'));
 
 class MidtransClient extends Emitter {
   #http;
@@ -311,21 +307,8 @@ class MidtransClient extends Emitter {
 
   /** Through a breaker that may give up by itself, or answer in our place. */
   async #throughAny (breaker, request, call) {
-    let asked = false;
-    let failure;
-    const ask = async ({ signal }) => {
-      asked = true;
-      try {
-        return await this.#ask(request, signal, call);
-      } catch (error) {
-        if (error instanceof MidtransError) failure = error;
-        throw error;
-      }
-    };
-    const outcome = await breaker.run(ask, { signal: call.signal });
-    // The answer of a breaker's own fallback is no answer of Midtrans's.
-    if (outcome instanceof Outcome) return outcome;
-    throw failure ?? refusal(asked);
+    const passage = new Passage(context => this.#ask(request, context.signal, call));
+    return passage.read(await breaker.run(passage.ask, { signal: call.signal }));
   }
 
   /**

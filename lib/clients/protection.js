@@ -1,8 +1,8 @@
 'use strict';
 
-// The options `retry` and `breaker` of the clients that send messages.
+// The options `retry` and `breaker` of the clients that send messages, and the way through it.
 
-const { invalidOption } = require('../base/errors');
+const { SekeringError, invalidOption } = require('../base/errors');
 const { bag } = require('../base/options');
 const CircuitBreaker = require('../primitives/breaker');
 const { retryPresets } = require('../primitives/presets');
@@ -35,4 +35,40 @@ function readBreaker (given, options) {
   });
 }
 
-module.exports = { readBreaker, readRetry };
+/** What a breaker has kept to itself: that it ran out of time, or let nothing pass. */
+const refusal = asked => (asked
+  ? new SekeringError('ETIMEDOUT', 'Timed out')
+  : new SekeringError('EOPENBREAKER', 'Breaker is open'));
+
+/**
+ * The way through a breaker of which little is known: what `ask` is, is called by the breaker, and
+ * `read` takes what the breaker answers. What its own fallback answers is no answer of the
+ * upstream's: the failure behind it is what the caller gets.
+ */
+class Passage {
+  #asked = false;
+  #answer;
+  #failure;
+
+  /** @param {(context: { signal?: AbortSignal }) => Promise<unknown>} fn */
+  constructor (fn) {
+    this.ask = async context => {
+      this.#asked = true;
+      try {
+        return this.#answer = { value: await fn(context) };
+      } catch (error) {
+        // The breaker has stopped waiting, and says why.
+        if (!context?.signal?.aborted) this.#failure = { error };
+        throw error;
+      }
+    };
+  }
+
+  /** What fn has answered. */
+  read (outcome) {
+    if (this.#answer !== undefined && outcome === this.#answer) return this.#answer.value;
+    throw this.#failure === undefined ? refusal(this.#asked) : this.#failure.error;
+  }
+}
+
+module.exports = { Passage, readBreaker, readRetry };

@@ -11,7 +11,7 @@ const { Bulkhead } = require('../primitives/limits');
 const { presets } = require('../primitives/presets');
 const { retry } = require('../primitives/retry');
 const { Timeout } = require('../primitives/timeout');
-const { readBreaker, readRetry } = require('./protection');
+const { Passage, readBreaker, readRetry } = require('./protection');
 const { readMessage } = require('./smtp-message');
 const { SmtpError, classifySmtpError, isRefusal } = require('./smtp-errors');
 
@@ -196,10 +196,10 @@ class SmtpClient extends Emitter {
   async #attempt (letter, signal) {
     try {
       // In front of the breaker: whoever waited while it opened is not sent into the void.
-      const failure = await this.#bulkhead.execute(
-        () => this.breaker.run(context => this.#transmit(letter, context, signal), { signal }),
-        { signal });
-      if (failure instanceof SmtpError) throw failure;
+      const passage = new Passage(context => this.#transmit(letter, context, signal));
+      const failure = passage.read(await this.#bulkhead.execute(
+        () => this.breaker.run(passage.ask, { signal }), { signal }));
+      if (failure !== undefined) throw failure;
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       if (error instanceof SmtpError) throw error;

@@ -12,7 +12,7 @@ const { bag, boolean, number } = require('../base/options');
 const { Bulkhead } = require('../primitives/limits');
 const { retry } = require('../primitives/retry');
 const { HttpClient, readBaseUrl } = require('./http');
-const { readBreaker, readRetry } = require('./protection');
+const { Passage, readBreaker, readRetry } = require('./protection');
 const {
   WhatsAppError, errorOfTransport, pausedError, refusedError
 } = require('./whatsapp-errors');
@@ -160,7 +160,8 @@ class WhatsAppChannel extends Emitter {
   /**
    * Sends one message, again where that makes sense.
    * @param {object} message { recipient, path, headers, body, reference }; `timeout` is the least
-   *   time that an attempt is given (ms), `isRepeatable` whether it does no harm twice
+   *   time that an attempt is given (ms), `isRepeatable` whether it does no harm twice; _read()
+   *   gets the rest of it
    * @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise<{ answer: unknown, delivery: Delivery }>}
    */
@@ -233,12 +234,12 @@ class WhatsAppChannel extends Emitter {
   async #pass (delivery, outer) {
     this.#throwIfPaused();
     const { breaker } = this;
-    const ask = async context => {
+    const passage = new Passage(context => {
       delivery.attempts += 1;
       return this.#ask(delivery, breaker.enabled ? context.signal : outer);
-    };
-    const outcome = await breaker.run(ask, { signal: outer });
-    const { answer, failure } = outcome ?? {};
+    });
+    const outcome = await breaker.run(passage.ask, { signal: outer });
+    const { answer, failure } = passage.read(outcome);
     if (failure === undefined) return answer;
     const { verdict } = failure;
     if (verdict.kind === 'recipient') this._slow(delivery.recipient);
@@ -256,10 +257,11 @@ class WhatsAppChannel extends Emitter {
         { origin, method, path: prefix + path, headers, body },
         { timeoutMs: Math.max(this.#timeout, timeout), signal, onSent: () => { sent = true; } });
     } catch (cause) {
+      if (cause?.code === 'ESHUTDOWN') return { failure: refusedError(cause) };
       delivery.ambiguous ||= sent;
       throw signal?.aborted ? signal.reason : errorOfTransport(cause, sent);
     }
-    const answer = this._read(response, this.#redact);
+    const answer = this._read(response, this.#redact, delivery.request);
     if (!(answer instanceof WhatsAppError)) return { answer };
     delivery.ambiguous ||= answer.ambiguous;
     if (answer.verdict.trips) throw answer;

@@ -7,7 +7,9 @@ const { bag } = require('../base/options');
 const { presets } = require('../primitives/presets');
 const { Faults } = require('./input');
 const { WhatsAppChannel, secret } = require('./whatsapp-channel');
-const { classifyCloudError, errorOfAnswer, unreadable } = require('./whatsapp-errors');
+const {
+  classifyCloudError, classifyForeign, errorOfAnswer, unreadable
+} = require('./whatsapp-errors');
 const { MEDIA_TYPES, checkFile, readUpload } = require('./whatsapp-media');
 const { NUMBER_TEXT, digitsOf } = require('./whatsapp-numbers');
 const { forged, handshake, isSigned, readWebhook } = require('./whatsapp-webhook');
@@ -23,6 +25,7 @@ const TYPES = ['text', 'template', 'image', 'audio', 'video', 'document', 'stick
   'contacts', 'interactive', 'reaction'];
 
 const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value);
+const idOfMessage = answer => answer?.messages?.[0]?.id;
 const isText = (value, max) =>
   typeof value === 'string' && value.length >= 1 && value.length <= max;
 
@@ -156,11 +159,11 @@ class CloudApiClient extends WhatsAppChannel {
     faults.throwIfAny();
     const { answer, delivery } = await this._deliver({
       recipient, reference, path: `${this.#path}/messages`, body,
-      headers: { ...this.#headers, 'content-type': 'application/json' },
+      headers: { ...this.#headers, 'content-type': 'application/json' }, idOf: idOfMessage,
     }, options);
     const { attempts, ambiguous } = delivery;
     return {
-      messageId: answer.messages[0].id, recipient, reference, attempts, ambiguous, response: answer,
+      messageId: idOfMessage(answer), recipient, reference, attempts, ambiguous, response: answer,
     };
   }
 
@@ -253,16 +256,16 @@ class CloudApiClient extends WhatsAppChannel {
   }
 
   /** The answer's body, or the error that it is. */
-  _read (response, redact) {
+  _read (response, redact, { idOf = answer => answer?.id }) {
     const { status, text } = response;
     const body = parse(text);
-    const isAnswer = isText(body?.messages?.[0]?.id ?? body?.id, Infinity);
-    if (status < 300 && isAnswer) return body;
+    if (status < 300 && isText(idOf(body), Infinity)) return body;
     if (status < 300 && body?.error === undefined) return unreadable(response);
     const error = isObject(body?.error) ? body.error : undefined;
     const details = error?.error_data?.details;
     const said = [error?.message, details].filter(text => isText(text, Infinity)).map(redact);
-    return errorOfAnswer(response, classifyCloudError(error, status), {
+    const judged = error ? classifyCloudError(error, status) : classifyForeign(status);
+    return errorOfAnswer(response, judged, {
       providerCode: Number.isInteger(error?.code) ? error.code : undefined,
       message: said.join(': '),
     });

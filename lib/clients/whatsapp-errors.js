@@ -80,7 +80,15 @@ function classifyGreenError (httpStatus, text = '') {
     return verdict('pause', { reason: 'credentials' });
   }
   if (httpStatus === 400 && /instance\b.{0,20}\bstart/i.test(text)) return verdict('retry');
+  // A redirect, or a page.
+  if (httpStatus < 400 || /^\s*</.test(text)) return classifyForeign(httpStatus);
   return verdict(kindOfStatus(httpStatus));
+}
+
+/** Judges an answer that is some proxy's: what it refuses says nothing about the message. */
+function classifyForeign (httpStatus) {
+  const judged = classifyCloudError(undefined, httpStatus);
+  return judged.kind === 'dead' ? verdict('retry') : judged;
 }
 
 class WhatsAppError extends ClientError {
@@ -169,6 +177,6 @@ function refusedError (cause) {
 }
 
 module.exports = {
-  WhatsAppError, classifyCloudError, classifyGreenError, errorOfAnswer, errorOfTransport,
-  pausedError, refusedError, unreadable,
+  WhatsAppError, classifyCloudError, classifyForeign, classifyGreenError, errorOfAnswer,
+  errorOfTransport, pausedError, refusedError, unreadable,
 };

@@ -114,7 +114,8 @@ class GreenApiClient extends WhatsAppChannel {
   _read (response, redact) {
     const { status, text } = response;
     const body = parse(text);
-    const isAnswer = typeof (body?.idMessage ?? body?.stateInstance) === 'string';
+    const isAnswer = [body?.idMessage, body?.stateInstance].some(value =>
+      typeof value === 'string' && value !== '');
     if (status < 300) return isAnswer ? body : unreadable(response);
     const said = typeof body?.message === 'string' ? redact(body.message) : '';
     return errorOfAnswer(response, classifyGreenError(status, text), { message: said });

@@ -27,6 +27,10 @@ class Session {
   lastError = undefined;
   /** Whether it is to be connected again when it is lost. */
   wanted = false;
+  /** What waits for an attempt to connect: { resolve, reject }. */
+  waiting = undefined;
+  /** How often it was given up: an attempt to connect of an earlier era is of no account. */
+  era = 0;
   #listeners = [];
   #hear;
 
@@ -76,6 +80,14 @@ class Session {
     if (socket !== undefined) endSocket(socket);
   }
 
+  /** Lets go of all it has, for good: nobody waits for its connection any more. */
+  abandon () {
+    this.drop();
+    this.waiting?.reject(givenUp());
+    this.waiting = undefined;
+    this.era += 1;
+  }
+
   #update ({ connection, qr, lastDisconnect }) {
     if (qr) this.#news({ type: 'qr', qr });
     if (connection === 'open') this.#news({ type: 'open' });
@@ -105,6 +117,9 @@ function endSocket (socket) {
   quietly(() => (socket?.end ?? socket?.close)?.call(socket));
 }
 
+const givenUp = () =>
+  Object.assign(new Error('The connection was given up'), { code: 'ESHUTDOWN' });
+
 function errorOf (reason) {
   if (reason instanceof Error) return reason;
   const text = typeof reason === 'string' && reason !== '' ? reason : 'Connection closed';
@@ -122,4 +137,4 @@ function orAborted (promise, signal) {
   });
 }
 
-module.exports = { Session, endSocket, orAborted };
+module.exports = { Session, endSocket, givenUp, orAborted };

@@ -11,7 +11,7 @@ const { presets } = require('../primitives/presets');
 const { retry } = require('../primitives/retry');
 const { readRetry } = require('./protection');
 const { checkId, checkMessage } = require('./whatsapp-numbers');
-const { Session, endSocket, orAborted } = require('./whatsapp-session');
+const { Session, endSocket, givenUp, orAborted } = require('./whatsapp-session');
 const {
   SessionError, isCallersFault, isUnsent, operatorMessage, statusOf, troubleOf
 } = require('./whatsapp-session-errors');
@@ -141,7 +141,7 @@ class SessionPool extends Emitter {
     checkId(id);
     const session = this.#sessionOf(id);
     this.reset(id);
-    session.drop();
+    session.abandon();
     session.connecting = undefined;
     session.fresh = true;
     return this.connect(id, options);
@@ -159,8 +159,8 @@ class SessionPool extends Emitter {
     const session = this.#sessions.get(id);
     if (session === undefined) return false;
     session.wanted = false;
-    session.drop();
     this.#sessions.delete(id);
+    session.abandon();
     return true;
   }
 
@@ -215,10 +215,7 @@ class SessionPool extends Emitter {
   /** An instance that is not connected makes room for a new one. */
   #makeRoom () {
     for (const [id, session] of this.#sessions) {
-      if (!session.isOpen && session.connecting === undefined) {
-        this.#sessions.delete(id);
-        return;
-      }
+      if (!session.isOpen && session.connecting === undefined) return this.remove(id);
     }
     throw Object.assign(new Error(`All ${this.#max} instances are connected`),
       { code: 'ERR_SESSION_LIMIT' });
@@ -261,12 +258,16 @@ class SessionPool extends Emitter {
 
   #establish (session) {
     session.wanted = true;
-    const attempt = () => this.#guarded(session.id, context => this.#open(session, context.signal));
+    const { era } = session;
+    const attempt = async () => {
+      if (session.era !== era) throw givenUp();
+      return this.#guarded(session.id, context => this.#open(session, context.signal));
+    };
     const { shouldRetry, onRetry } = this.#retry;
     const connecting = retry(attempt, {
       ...this.#retry,
-      shouldRetry: (error, i) => this.#sessions.get(session.id) === session &&
-        session.connecting === connecting && !['open', 'logged-out'].includes(troubleOf(error)) &&
+      shouldRetry: (error, i) => session.era === era &&
+        !['open', 'logged-out'].includes(troubleOf(error)) &&
         (shouldRetry ? shouldRetry(error, i) : true),
       onRetry: (error, i, delay) => {
         this.#retries += 1;
@@ -286,7 +287,6 @@ class SessionPool extends Emitter {
     const { id, fresh = false } = session;
     session.fresh = false;
     session.drop('connecting');
-    session.waiting = undefined;
     const settled = new Promise((resolve, reject) => { session.waiting = { resolve, reject }; });
     settled.catch(() => {});
     const giveUp = () => session.waiting?.reject(signal.reason);
@@ -300,7 +300,7 @@ class SessionPool extends Emitter {
         throw new Error('Unable to create session: connect() gave no socket');
       }
       // Somebody else has begun anew meanwhile.
-      if (session.waiting !== waiting) throw new Error('Connection closed');
+      if (session.waiting !== waiting) throw givenUp();
       session.adopt(socket);
       await settled;
     } catch (error) {
@@ -372,7 +372,7 @@ class SessionPool extends Emitter {
       try {
         return { value: await fn(context) };
       } catch (error) {
-        if (isCallersFault(error)) return { error };
+        if (isCallersFault(error) || error?.code === 'ESHUTDOWN') return { error };
         throw error;
       }
     }, { signal });

@@ -50,3 +50,15 @@ test('one that throws, or rejects with nothing, does no harm', async () => {
     kind: 'permanent', code: 'ERR_SMTP'
   });
 });
+
+test('the fallback of a breaker is no answer of the server\'s', async () => {
+  const options = { breaker: { fallback: () => ({ accepted: ['ann@example.com'] }) } };
+  const client = clientOf(() => Promise.reject(coded('EDNS')), options);
+  await expect(client.send(LETTER)).rejects.toMatchObject({ code: 'EDNS', kind: 'retry' });
+  client.breaker.open();
+  await expect(client.send(LETTER)).rejects.toMatchObject({
+    code: 'EOPENBREAKER', kind: 'retry', ambiguous: false
+  });
+  const slow = clientOf(() => new Promise(() => {}), options);
+  await expect(slow.send(LETTER)).rejects.toMatchObject({ code: 'ETIMEDOUT', ambiguous: true });
+});
