@@ -109,6 +109,7 @@ function addOutbox (program) {
     .action(run('messages', 'messages'));
   outbox.command('undelivered').description('sent, and not delivered by the provider')
     .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100)
+    .option('--before <id>', 'older than the one with this id of the provider')
     .action(run('messages', 'undelivered'));
   outbox.command('show').description('one of them, with its errors').argument('<id>')
     .action(run('messages', 'message'));

@@ -56,12 +56,13 @@ async function messages (session, { limit, before, status, channel, search }) {
     'There are none.');
 }
 
-async function undelivered (session, { limit }) {
-  const answer = await session.admin.get('/undelivered', { limit });
+async function undelivered (session, { limit, before }) {
+  const answer = await session.admin.get('/undelivered', { limit, before });
   session.answer(answer, ({ failures }) => table(
-    ['ID', 'CHANNEL', 'RECIPIENT', 'CODE', 'AT', 'WHY'],
-    failures.map(({ id, channel, recipient, errorCode, at: when, heardAt, error }) =>
-      [id, channel, recipient, errorCode, when ?? heardAt, error])) || 'There are none.');
+    ['ID', 'CHANNEL', 'RECIPIENT', 'CODE', 'AT', 'PROVIDER ID', 'WHY'],
+    failures.map(({ id, channel, recipient, errorCode, at: when, heardAt, error, ...others }) =>
+      [id, channel, recipient, errorCode, when ?? heardAt, others.providerMessageId, error])) ||
+    'There are none.');
 }
 
 async function message (session, id) {
@@ -91,10 +92,11 @@ async function purge (session, { all, olderThan, reason, ...options }) {
   session.answer(answer, ({ purged }) => `${purged} deleted`);
 }
 
-const outboxText = ({ channels, waiting, oldestMs }) => [
+const outboxText = ({ channels, waiting, oldestMs, sampled }) => [
   table(['CHANNEL', ...STATUSES], Object.entries(channels).map(([channel, counts]) =>
     [channel, ...STATUSES.map(status => counts[status])])), '',
   `${waiting} waiting${oldestMs > 0 ? `, the oldest for ${duration(oldestMs)}` : ''}`,
+  ...sampled ? ['SENT and CANCELLED are estimates: there are many.'] : [],
 ].join('\n');
 
 async function stats (session) {

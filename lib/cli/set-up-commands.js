@@ -83,12 +83,12 @@ async function check (session) {
   if (results.some(({ ok }) => !ok)) process.exitCode = EXIT.failed;
 }
 
-/** Resolves when somebody wants the program to end. */
+/**
+ * Resolves when somebody wants the program to end. Whoever says so twice (npm passes on what a
+ * terminal has sent already) must not cut off what is in flight: the time for that is limited.
+ */
 function interrupted () {
-  return new Promise(resolve => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-  });
+  return new Promise(resolve => { process.on('SIGINT', resolve).on('SIGTERM', resolve); });
 }
 
 async function serve (session, { port }) {

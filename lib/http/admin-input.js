@@ -58,7 +58,7 @@ const SCHEMAS = {
     before: orderId.optional(),
     limit: page.limit,
   }),
-  few: z.strictObject({ limit: limit.optional() }),
+  failures: z.strictObject({ before: line(512).optional(), limit: limit.optional() }),
   paymentEvents: z.strictObject({
     outcome: z.enum(['applied', 'stale', 'held', 'dismissed', 'forged', 'invalid', 'unavailable'])
       .optional(),

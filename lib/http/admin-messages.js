@@ -65,7 +65,7 @@ function messageActions ({ outbox, deliveries }) {
     path: '/outbox/stats', show: () => outbox.stats(),
   }, {
     path: '/undelivered',
-    query: 'few',
+    query: 'failures',
     show: async ({ query }) => ({ failures: await deliveries.failures(query) }),
   }, {
     path: '/outbox',

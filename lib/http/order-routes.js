@@ -4,6 +4,7 @@
 
 const { requirePeer } = require('../base/peer');
 const { createAdminAccess } = require('./admin-auth');
+const { read } = require('./admin-input');
 const { toJson } = require('./admin-views');
 const { idempotent } = require('./idempotency');
 const { problem } = require('./problem');
@@ -48,7 +49,7 @@ async function createOrder (gateway, req, res) {
 }
 
 async function showOrder (gateway, req, res) {
-  const order = await gateway.store.payments.get(req.params.id);
+  const order = await gateway.store.payments.get(read('orderId', req.params.id));
   if (order === undefined) return problem(res, 404, { code: 'ERR_NOT_FOUND' });
   const { orderId, state, token, redirectUrl, currency, amountMinor, createdAt, updatedAt } = order;
   send(res, 200,

@@ -28,8 +28,12 @@ export interface Deliveries extends EventEmitter {
    * @returns how many were news
    */
   record (statuses: StatusNews[]): Promise<number>;
-  /** What could not be delivered, newest first, 100 unless `limit` (1 to 1000) says otherwise. */
-  failures (options?: { limit?: number | undefined }): Promise<FailedDelivery[]>;
+  /**
+   * What could not be delivered, newest first, 100 unless `limit` (1 to 1000) says otherwise;
+   * `before` is the providerMessageId of one of them.
+   */
+  failures (options?: { before?: string | undefined; limit?: number | undefined }):
+    Promise<FailedDelivery[]>;
   /** By the messages' ids. Of a message that was sent twice, what has arrived counts. */
   of (messages: Array<Pick<StoredMessage, 'id' | 'createdAt' | 'providerMessageId'>>):
     Promise<Map<string, Delivery>>;

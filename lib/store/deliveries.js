@@ -119,10 +119,15 @@ class Deliveries extends Emitter {
   }
 
   async failures (options) {
-    const { limit = 100 } = bag('options', options);
+    const { before, limit = 100 } = bag('options', options);
     number('limit', limit, { min: 1, max: 1000, integer: true });
+    // Those of one webhook were heard of at the same time.
+    const older = before === undefined ? '' : `AND (n.heard_at, n.provider_message_id) <
+      (SELECT heard_at, provider_message_id FROM ${this.#table} WHERE provider_message_id = $1)`;
     const { rows } = await this.#database.query(`${withOwner(this.#table, this.#outbox)}
-      WHERE n.status = 'failed' ORDER BY n.heard_at DESC LIMIT ${limit}`);
+      WHERE n.status = 'failed' ${older}
+      ORDER BY n.heard_at DESC, n.provider_message_id DESC LIMIT ${limit}`,
+    before === undefined ? [] : [String(before)]);
     return rows.map(failureOf);
   }
 

@@ -6,6 +6,7 @@
 const { fork, spawn } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
+const http = require('node:http');
 const os = require('node:os');
 const path = require('node:path');
 
@@ -98,7 +99,7 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(async () => {
-  const closed = once(server, 'close');
+  const closed = server.exitCode === null ? once(server, 'close') : [server.exitCode];
   server.kill('SIGTERM');
   runner.disconnect();
   const [code] = await closed;
@@ -251,3 +252,20 @@ test('check says what cannot be reached, without secrets', async () => {
   expect(stdout).toMatch(/smtp +no/);
   expect(stdout + stderr).not.toContain(PASSWORD);
 }, 20_000);
+
+// The last one: it ends the server.
+test('signals that come again do not cut off what is in flight', async () => {
+  const request = http.request(`${url}/notifications`, { method: 'POST', headers: {
+    authorization: `Bearer ${SHOP}`, 'content-type': 'application/json', expect: '100-continue',
+  } });
+  request.flushHeaders();
+  await once(request, 'continue');
+  server.kill('SIGTERM');
+  await until(() => fetch(`${url}/health/live`).then(() => false, () => true));
+  // npm, for one, passes on what a terminal has sent to all of its group.
+  for (const signal of ['SIGTERM', 'SIGINT']) server.kill(signal);
+  const answer = once(request, 'response');
+  request.end('[]');
+  const [{ statusCode }] = await answer;
+  expect(statusCode).toBe(202);
+});

@@ -86,6 +86,21 @@ test('a failure is shown, counted and told of, once', async () => {
   stream.close();
 });
 
+test('failures that were told at once are paged without a gap', async () => {
+  const statuses = ['a', 'b', 'c', 'd', 'e'].map(id =>
+    ({ messageId: `wamid.page-${id}`, status: 'failed', recipient: '628', errors: ERRORS }));
+  await it.gateway.store.deliveries.record(statuses);
+  const seen = [];
+  for (let before; ;) {
+    const { failures } = await get(`/undelivered?limit=2${before ? `&before=${before}` : ''}`);
+    if (failures.length === 0) break;
+    seen.push(...failures.map(({ providerMessageId }) => providerMessageId));
+    before = seen.at(-1);
+  }
+  expect(seen.slice(0, 5)).toEqual(statuses.map(({ messageId }) => messageId).reverse());
+  expect(new Set(seen).size).toBe(seen.length);
+});
+
 test('what could not be kept comes again', async () => {
   const { id, message } = await send('+6281234567004');
   const { store } = it.gateway;

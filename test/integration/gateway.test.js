@@ -53,6 +53,9 @@ describeEngines('a gateway', ({ place }) => {
       .toMatchObject({ state: 'created', amountMinor: '1000000', token: first.body.token });
     expect((await post(order('shop-1', 5))).status).toBe(409);
     expect((await it.ask('/orders/none', { token: shopToken })).status).toBe(404);
+    for (const odd of ['%00', '..%2f..', 'x'.repeat(51)]) {
+      expect((await it.ask(`/orders/${odd}`, { token: shopToken })).status).toBe(400);
+    }
   });
 
   test('a key of idempotency: the same answer, byte for byte, and one order', async () => {

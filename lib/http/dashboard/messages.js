@@ -32,6 +32,8 @@ function Outbox ({ api, turns }) {
         <th scope="row"><${Text}>${channel}<//></th>${STATUSES.map(status => html`<td
           key=${status} class="number ${statuses[status] > 0 ? '' : 'none'}">${
           count(statuses[status] ?? 0)}</td>`)}</tr>`)}</tbody></table></div>
+    ${data.sampled && html`<p class="quiet">${wordOf('SENT')} and ${wordOf('CANCELLED')} are
+      estimates: there are many.</p>`}
     ${channels.length === 0 && html`<${Empty}>No messages.<//>`}`}
   </section>`;
 }
@@ -253,16 +255,21 @@ function Message ({ message, api }) {
 
 /** What was sent and did not arrive: the outbox is done with it, and somebody may want to know. */
 function Undelivered ({ api, turns }) {
-  const { data, error } = usePoll(signal => api.get('undelivered', { limit: PAGE }, signal),
-    LIST_MS, [api, turns.messages]);
+  const [pages, setPages] = useState([undefined]);
+  const before = pages.at(-1);
+  const { data, error } = usePoll(signal =>
+    api.get('undelivered', { before, limit: PAGE }, signal), LIST_MS,
+  [api, turns.messages, before]);
   const failures = data?.failures ?? [];
-  if (failures.length === 0) {
+  if (failures.length === 0 && pages.length === 1) {
     return html`<${Problem} error=${error} what="Deliveries could not be read" />`;
   }
   return html`<section aria-labelledby="undelivered-title" class="wide" data-part="undelivered">
     <h2 id="undelivered-title">Sent, and not delivered</h2>
     <ul class="rows">${failures.map(failure => html`<${Failure} key=${failure.providerMessageId}
-      failure=${failure} api=${api} />`)}</ul></section>`;
+      failure=${failure} api=${api} />`)}</ul>
+    <${Pages} pages=${pages} setPages=${setPages} rows=${failures}
+      idOf=${row => row.providerMessageId} /></section>`;
 }
 
 function Failure ({ failure: { id, channel, recipient, errorCode, error, at, heardAt }, api }) {
