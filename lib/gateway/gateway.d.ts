@@ -135,8 +135,8 @@ export interface Gateway extends EventEmitter {
      * `retry.fallback.maxWait` at most for each request that it takes. The same order again gives
      * the same page.
      * @throws MidtransError when Midtrans refuses it; ERR_INVALID_INPUT; ERR_GATEWAY_NO_CLIENT
-     *   without a section midtrans; ERR_PAYMENT_ORDER when the id is another order's; ERR_STORE_… and EOPENBREAKER when the database is away: then it was
-     *   not taken in, and Midtrans not asked
+     *   without a section midtrans; ERR_PAYMENT_ORDER when the id is another order's; ERR_STORE_…
+     *   and EOPENBREAKER when the database is away: then it was not taken in, and Midtrans not asked
      */
     createOrder (body: OrderBody, options?: { signal?: AbortSignal | undefined }):
       Promise<OrderAnswer>;
