@@ -82,6 +82,8 @@ class Listener {
 
   async #connect () {
     const { connect } = this.#options;
+    // Somebody may have come before it was time for the next attempt.
+    clearTimer(this.#timer);
     let client;
     try {
       client = await connect();

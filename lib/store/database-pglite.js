@@ -6,6 +6,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { guarded } = require('../base/warn');
 const { lockDirectory } = require('./pglite-lock');
@@ -18,6 +19,8 @@ const { Turns } = require('./turns');
 
 // A first start ever makes an empty database.
 const START_TIMEOUT_MS = 120_000;
+
+const LISTEN_AGAIN_MS = 500;
 
 class PgliteDatabase {
   engine = 'pglite';
@@ -65,13 +68,36 @@ class PgliteDatabase {
     const others = this.#channels.get(channel);
     if (others === undefined) this.#channels.set(channel, new Set([entry]));
     else others.add(entry);
-    if (others === undefined) await this.query(`LISTEN ${quote(channel)}`);
+    if (this.#closing !== undefined) throw closed();
+    if (others === undefined && !await this.#hear(channel)) this.#hearLater(channel);
     return async () => {
       const entries = this.#channels.get(channel);
       if (!entries?.delete(entry) || entries.size > 0) return;
       this.#channels.delete(channel);
-      if (this.#closing === undefined) await this.query(`UNLISTEN ${quote(channel)}`);
+      if (this.#closing !== undefined) return;
+      // Nobody is told of what is heard all the same.
+      await this.query(`UNLISTEN ${quote(channel)}`).catch(() => {});
     };
+  }
+
+  /** As on PostgreSQL: others follow a first attempt that has failed. */
+  async #hear (channel) {
+    try {
+      await this.query(`LISTEN ${quote(channel)}`);
+      return true;
+    } catch (error) {
+      this.#onWarning(error);
+      return !error.retryable;
+    }
+  }
+
+  #hearLater (channel) {
+    setTimer(async () => {
+      const entries = this.#channels.get(channel);
+      if (entries === undefined || this.#closing !== undefined) return;
+      if (await this.#hear(channel)) tellAll([entries]);
+      else this.#hearLater(channel);
+    }, LISTEN_AGAIN_MS, false);
   }
 
   async health () { return healthOf(this); }
@@ -112,9 +138,7 @@ class PgliteDatabase {
       throw error;
     }
     this.#thread = thread;
-    for (const { onReconnect } of [...this.#channels.values()].flatMap(set => [...set])) {
-      if (onReconnect) guarded('A listener of the database failed', onReconnect);
-    }
+    tellAll([...this.#channels.values()]);
   }
 
   #onEnd (thread) {
@@ -189,6 +213,13 @@ class PgliteDatabase {
     } catch (error) {
       if (this.#closing === undefined) this.#onWarning(error);
     }
+  }
+}
+
+/** Something may have been missed. */
+function tellAll (sets) {
+  for (const { onReconnect } of sets.flatMap(set => [...set])) {
+    if (onReconnect) guarded('A listener of the database failed', onReconnect);
   }
 }
 

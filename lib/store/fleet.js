@@ -6,9 +6,9 @@
 // and late news never undo newer ones. Nobody waits for anybody.
 
 const { randomUUID } = require('node:crypto');
-const { EventEmitter } = require('node:events');
 
 const { clearTimer, setTimer } = require('../base/clock');
+const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
 const { checkNamespace } = require('../base/regions');
 
@@ -47,7 +47,7 @@ class Member {
   }
 }
 
-class Fleet extends EventEmitter {
+class Fleet extends Emitter {
   #database;
   #table;
   #channel;

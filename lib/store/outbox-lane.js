@@ -83,8 +83,7 @@ class Lane {
     return !this.#isBusy && this.#pulls === 0 && !this.#hungry;
   }
 
-  /** Those that wait here and are leased. */
-  get queued () { return this.#queue; }
+  get isClaiming () { return this.#pulls > 0; }
 
   start () {
     const { breaker } = this.#options;
@@ -275,7 +274,8 @@ class Lane {
 
   #begin (job) {
     if (clock.now() >= job.leaseEnds) {
-      this.#worker.lose(job);
+      // It may be ours still, if nobody has looked; then it is nobody's crash.
+      this.#giveBack(job);
       return;
     }
     this.#inFlight++;
@@ -343,8 +343,8 @@ class Lane {
     this.#rests++;
   }
 
-  #giveBack () {
-    for (const job of this.#queue.splice(0)) this.#worker.giveBack(job);
+  #giveBack (...jobs) {
+    for (const job of [...jobs, ...this.#queue.splice(0)]) this.#worker.giveBack(job, this);
   }
 
   /** Looks again after `ms`, or earlier. */

@@ -240,9 +240,13 @@ const settleUnsent = table => `
   WHERE ${held('$3::jsonb')} AND status = 'SENDING'
   RETURNING ${LETTER_COLUMNS}`;
 
-/** $1 owner, $2 ids, $3 tokens by id. Which of them this owner has settled already. */
+/**
+ * $1 owner, $2 ids, $3 tokens by id. Which of them this owner has settled already: what was taken
+ * from it keeps its crashes.
+ */
 const settledBefore = table => `
-  SELECT id FROM ${table} o WHERE ${held('$3::jsonb')} AND status <> 'SENDING'`;
+  SELECT ${LETTER_COLUMNS} FROM ${table} o
+  WHERE ${held('$3::jsonb')} AND status <> 'SENDING' AND crash_count = 0`;
 
 /** $1 owner, $2 ids, $3 ms. */
 const extend = table => `

@@ -40,6 +40,15 @@ function describe (error) {
  *   the channel as a whole has to wait
  */
 function verdictOn (error, message, delayOf) {
+  try {
+    return judge(error, message, delayOf);
+  } catch {
+    // What is thrown can be anything, even what throws when it is read.
+    return judge(new Error('What was thrown cannot be read'), message, delayOf);
+  }
+}
+
+function judge (error, message, delayOf) {
   const asked = retryAfterMs(error);
   const wait = asked === undefined ? undefined : Math.min(asked, DELAY_MS_MAX);
   const entry = describe(error);

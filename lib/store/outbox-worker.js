@@ -72,6 +72,8 @@ class OutboxWorker extends Emitter {
   #wasBusy = false;
   #wasFull = false;
   #lookAt = 0;
+  /** Until then others get the time to extend their leases; undefined while nobody can. */
+  #graceEnds = 0;
   #lastBeat = 0;
   #counts = { sent: 0, retried: 0, dead: 0, fenced: 0 };
 
@@ -144,7 +146,6 @@ class OutboxWorker extends Emitter {
 
   async #stop (timeout) {
     this.#running = false;
-    clock.clearTimer(this.#timer);
     for (const lane of this.#lanes.values()) lane.stop();
     const unlistened = this.#unlisten?.().catch(error => this.warn(error));
     if (!await this.#quiet(timeout)) {
@@ -155,12 +156,14 @@ class OutboxWorker extends Emitter {
       await this.#quiet(ABORT_MS);
     }
     this.#settler.end();
+    clock.clearTimer(this.#timer);
     await unlistened;
   }
 
-  /** Whether within `ms` everything that was begun has been settled. */
+  /** Whether within `ms` everything that was begun has been settled, and no claim is under way. */
   #quiet (ms) {
-    const isQuiet = () => this.#inFlight.size === 0 && this.#settling === 0;
+    const isQuiet = () => this.#inFlight.size === 0 && this.#settling === 0 &&
+      [...this.#lanes.values()].every(lane => !lane.isClaiming);
     if (isQuiet()) return true;
     return new Promise(resolve => {
       const end = answer => {
@@ -221,19 +224,14 @@ class OutboxWorker extends Emitter {
 
   began (job) { this.#inFlight.add(job); }
 
-  /** Its lease has ended before it was begun. */
-  lose (job) {
-    this.#held.delete(job);
-    this.#fenced(job);
-  }
-
   #fenced ({ message }) {
     this.#counts.fenced++;
     this.emit('fenced', message);
   }
 
-  async giveBack (job) {
+  async giveBack (job, lane) {
     await this.settleUnsent(job, { outcome: 'release', attempts: 0 });
+    this.pump(lane);
     this.rest();
   }
 
@@ -279,7 +277,6 @@ class OutboxWorker extends Emitter {
     }
     this.#held.delete(job);
     this.#settling--;
-    this.emit('settled');
   }
 
   #dead (letter, error) {
@@ -288,25 +285,26 @@ class OutboxWorker extends Emitter {
     this.emit('dead', letter, error);
   }
 
-  /** Tells when there is nothing left to do. */
+  /** Called after each claim and settling. Tells when there is nothing left to do. */
   rest () {
+    if (!this.#running) this.emit('settled');
     if (!this.#wasBusy || this.#settling > 0 || !this.#running) return;
     for (const lane of this.#lanes.values()) if (!lane.isIdle) return;
     this.#wasBusy = false;
     this.emit('idle');
   }
 
-  /** Extends our leases, and takes back what others left. */
+  /** Extends our leases, even while we stop, and takes back what others left. */
   async #tend () {
     const every = Math.min(this.options.leaseMs / LEASE_SHARE, SWEEP_MS_MAX);
     try {
       await this.#extend();
-      await this.#sweep();
-      if (clock.now() >= this.#lookAt) await this.#look();
+      if (this.#running) await this.#takeBack();
     } catch (error) {
+      this.#graceEnds = undefined;
       this.warn(error);
     }
-    if (!this.#running) return;
+    if (!this.#running && this.#held.size === 0) return;
     clock.clearTimer(this.#timer);
     this.#timer = clock.setTimer(() => this.#tend(), every);
   }
@@ -323,6 +321,18 @@ class OutboxWorker extends Emitter {
     for (const job of due) {
       if (extended.has(job.message.id)) job.leaseEnds = began + leaseMs;
     }
+  }
+
+  async #takeBack () {
+    if (this.#graceEnds === undefined) {
+      await this.#database.query('SELECT 1');
+      this.#lastBeat = clock.now();
+      this.#graceEnds = this.#lastBeat + this.options.leaseMs / 2;
+    }
+    // Where the database was away, leases are over although nobody has died.
+    if (clock.now() < this.#graceEnds) return;
+    await this.#sweep();
+    if (clock.now() >= this.#lookAt) await this.#look();
   }
 
   async #sweep () {

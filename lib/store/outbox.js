@@ -27,6 +27,7 @@ const ATTEMPTS = 5;
 const BACKOFF = { minTimeout: 1000, maxTimeout: 60_000 };
 // A key that was free, then taken, then free again, so often, is somebody's loop.
 const DEDUPE_ROUNDS = 5;
+const DEADLOCK = '40P01';
 
 class Outbox {
   #database;
@@ -145,12 +146,24 @@ class Outbox {
           { retryable: true });
       }
       const json = jsonOf(open.map(i => rows[i]));
-      const { rows: made } = await target.query(this.#sql.enqueue(json));
+      const made = await this.#insert(target, json);
       if (made.length > 0) this.#sql.grow(made[0].id);
       open = assign(made, rows, open, answers);
       if (open.length > 0) open = await this.#findWaiting(target, rows, open, answers);
     }
     return answers;
+  }
+
+  /** Of two that take the same keys in different orders the database refuses one: it goes again. */
+  async #insert (target, json) {
+    for (let round = 1; ; round++) {
+      try {
+        return (await target.query(this.#sql.enqueue(json))).rows;
+      } catch (error) {
+        const goesAgain = error.sqlState === DEADLOCK && target === this.#database;
+        if (!goesAgain || round === DEDUPE_ROUNDS) throw error;
+      }
+    }
   }
 
   /** For those whose key was taken: by whom. Those whose key has become free are left. */

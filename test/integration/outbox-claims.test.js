@@ -133,21 +133,43 @@ describeEngines('claims', ({ name, place }) => {
       expect(read).toBeLessThan(100_000);
     });
 
-    test('whose answer is lost have settled all the same', async () => {
-      let lost = 0;
+    /** A pool in which every tenth answer to a statement is lost, beginning with the first. */
+    function losing (name) {
       const pool = new Pool({ connectionString: it.place.url });
+      pool.lost = 0;
       pool.on('error', () => {});
       pool.on('connect', client => {
         client.on('error', () => {});
         const query = client.query;
         client.query = async function (given, ...rest) {
           const answer = await query.call(this, given, ...rest);
-          if (given.name?.includes('outbox_exchange') && ++lost % 10 === 1) {
+          if (given.name?.includes(name) && ++pool.lost % 10 === 1) {
             throw Object.assign(new Error('lost'), { code: 'ECONNRESET' });
           }
           return answer;
         };
       });
+      return pool;
+    }
+
+    test('whose death is told in an answer that is lost are told of in full', async () => {
+      const pool = losing('outbox_settleUnsent');
+      const store = await openStore({ pool, channels: CHANNELS });
+      await enqueue(jobs(1, { recipient: 'dead' }));
+      const arrival = events(store.deadLetters, 'arrival');
+      const worker = store.outbox.createWorker({
+        channels: { JOB: async () => { throw Object.assign(new Error('No'), { bail: true }); } },
+      });
+      await worker.start();
+      const [[letter]] = await arrival;
+      await worker.stop();
+      await store.close();
+      await pool.end();
+      expect(letter).toMatchObject({ channel: 'JOB', recipient: 'dead', reason: 'No' });
+    });
+
+    test('whose answer is lost have settled all the same', async () => {
+      const pool = losing('outbox_exchange');
       const store = await openStore({ pool, channels: CHANNELS });
       await enqueue(jobs(100));
       const seen = new Map();
@@ -164,7 +186,7 @@ describeEngines('claims', ({ name, place }) => {
       await worker.stop();
       await store.close();
       await pool.end();
-      expect(lost).toBeGreaterThan(0);
+      expect(pool.lost).toBeGreaterThan(0);
       expect(worker.stats()).toMatchObject({ sent: 100, fenced: 0 });
       // What was claimed by an answer that was lost had not been sent: it came back with its lease.
       expect([...seen.values()]).toEqual(Array(100).fill(1));

@@ -151,6 +151,22 @@ describeEngines('the worker', ({ name, place }) => {
       expect([first.stats().fenced, second.stats().fenced]).toEqual([1, 0]);
     });
 
+    if (name === 'postgresql') {
+      test('that ended because nothing could be done is nobody\'s crash', async () => {
+        await enqueue([job(), job()]);
+        let calls = 0;
+        const worker = await it.worker({
+          JOB: async () => {
+            if (++calls > 1) return;
+            // Longer than its lease nothing else gets a turn in this thread.
+            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1100);
+          },
+        }, { leaseMs: 1000 });
+        await until(() => worker.stats().sent === 2);
+        expect(worker.stats().fenced).toBe(0);
+      });
+    }
+
     test('that ended with its worker: suspects go a few at a time, then alone', async () => {
       await enqueue(Array.from({ length: 40 }, (_, i) => job(`${i}`)));
       // As a worker leaves them that was killed with all of them in hand; some for the second time.
@@ -214,6 +230,48 @@ describeEngines('the worker', ({ name, place }) => {
       await worker.start();
       await until(() => worker.stats().sent === 30);
     });
+
+    test('keeps the leases of what is in flight', async () => {
+      const hold = gate();
+      const { id } = await enqueue(job());
+      const worker = await it.worker({ JOB: () => hold.promise }, { leaseMs: 1000 });
+      await until(() => worker.inFlight === 1);
+      const leaseOf = async () => (await sql(
+        'SELECT lease_until FROM sekering.notification_outbox')).rows[0].lease_until.getTime();
+      const first = await leaseOf();
+      const stopped = worker.stop({ timeout: 3_600_000 });
+      await until(async () => await leaseOf() > first);
+      hold.resolve();
+      await stopped;
+      expect((await it.store.outbox.get(id)).status).toBe('SENT');
+    });
+
+    if (name === 'postgresql') {
+      test('waits for a claim that is under way, and gives back what it brings', async () => {
+        await enqueue([job(), job()]);
+        const client = new Client({ connectionString: it.place.url });
+        await client.connect();
+        try {
+          await client.query('BEGIN');
+          await client.query('LOCK TABLE sekering.notification_outbox IN SHARE MODE');
+          const worker = await it.worker({ JOB: async () => {} });
+          await until(async () => (await client.query(
+            'SELECT 1 FROM pg_locks WHERE NOT granted AND mode = $1', ['RowExclusiveLock']))
+            .rowCount > 0);
+          let isStopped = false;
+          const stopped = worker.stop({ timeout: 3_600_000 }).then(() => { isStopped = true; });
+          await client.query('SELECT pg_sleep(0.1)');
+          expect(isStopped).toBe(false);
+          await client.query('COMMIT');
+          await stopped;
+          const { rows } = await client.query(
+            'SELECT status, crash_count FROM sekering.notification_outbox');
+          expect(rows).toEqual(Array(2).fill({ status: 'PENDING', crash_count: 0 }));
+        } finally {
+          await client.end();
+        }
+      });
+    }
 
     test('takes no longer than it may: what is left is aborted and given back', async () => {
       let aborted;

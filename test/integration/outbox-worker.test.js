@@ -239,6 +239,16 @@ describeEngines('the worker', ({ name, place }) => {
       await events(worker, 'dead');
     });
 
+    test('with what cannot even be read is an attempt like any other', async () => {
+      const thrown = [Object.create(null), { message: Object.create(null) },
+        { get code () { throw new Error('not to be read'); } }];
+      await enqueue(thrown.map((_, i) => job(`${i}`, { channel: 'SLOW' })));
+      const send = async ({ recipient }) => { throw thrown[recipient]; };
+      const worker = await it.worker({ SLOW: send });
+      await until(() => worker.stats().retried === thrown.length);
+      expect(await it.statuses()).toEqual(thrown.map(() => 'RETRYING'));
+    });
+
     test('because of its template dies at once', async () => {
       const worker = await it.worker({ JOB: async () => {} });
       await enqueue([job('1', { template: '{{a}} {{gone}}', data: { a: 1 } }),

@@ -169,6 +169,19 @@ describeEngines('the outbox', ({ name, place }) => {
     });
   });
 
+  if (name === 'postgresql') {
+    test('many keys from two sides in opposite orders', async () => {
+      const database = new URL(it.place.url).pathname.slice(1);
+      await it.store.query(`ALTER DATABASE ${database} SET deadlock_timeout = '20ms'`);
+      const stores = await Promise.all([1, 2].map(() => openStore(it.place)));
+      const mails = Array.from({ length: 2000 }, (_, i) => mail({ dedupeKey: `${i}` }));
+      const [ones, others] = await Promise.all([stores[0].outbox.enqueue(mails),
+        stores[1].outbox.enqueue(mails.toReversed())]);
+      expect(ones.map(({ id }) => id)).toEqual(others.map(({ id }) => id).reverse());
+      await Promise.all(stores.map(store => store.close()));
+    });
+  }
+
   describe('a transaction', () => {
     test('takes the message with it, or back', async () => {
       await expect(it.store.transaction(async client => {

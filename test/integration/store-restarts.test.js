@@ -156,6 +156,23 @@ describe('over a bad line', () => {
     await connected;
   });
 
+  test('a listener that is sooner than the next attempt: one connection for all', async () => {
+    proxy.set({ refuse: true });
+    const database = await open();
+    await database.listen('line', () => {});
+    proxy.set(null);
+    const heard = [];
+    let end;
+    const ended = new Promise(resolve => { end = resolve; });
+    await database.listen('other', payload => (payload === 'end' ? end() : heard.push(payload)));
+    // The attempt that was to come.
+    await later(300);
+    await database.query("SELECT pg_notify('other', 'once'), pg_notify('other', 'end')");
+    await ended;
+    await database.query('SELECT 1');
+    expect(heard).toEqual(['once']);
+  });
+
   test('answers that never come', async () => {
     proxy.set({ dropAnswers: true });
     const database = await open({ timeout: 300 });
