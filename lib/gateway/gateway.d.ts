@@ -136,7 +136,7 @@ export interface Gateway extends EventEmitter {
      * the same page.
      * @throws MidtransError when Midtrans refuses it; ERR_INVALID_INPUT; ERR_GATEWAY_NO_CLIENT
      *   without a section midtrans; ERR_PAYMENT_ORDER when the id is another order's; ERR_STORE_…
-     *   and EOPENBREAKER when the database is away: then it was not taken in, and Midtrans not asked
+     *   and EOPENBREAKER when the database is away: it was not taken in, and Midtrans not asked
      */
     createOrder (body: OrderBody, options?: { signal?: AbortSignal | undefined }):
       Promise<OrderAnswer>;
