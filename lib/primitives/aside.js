@@ -12,7 +12,7 @@ class Aside {
     this.ramping = false;
     this.openedAt = undefined;
     this.openFor = 0;
-    this.marks = undefined;
+    this._marks = undefined;
     this.timer = undefined;
     this.health = undefined;
     this.refusal = null;

@@ -144,10 +144,10 @@ function importStats (id, stats) {
   for (const ms of stats.latencyTimes ?? []) native.addLatency(id, ms, 1);
 }
 
-/** Notes in `holder.marks` that the circuit has opened or closed in the present of `buckets`. */
+/** Notes in `holder._marks` that the circuit has opened or closed in the present of `buckets`. */
 function note (holder, id, open, buckets) {
   const present = native.epoch(id);
-  const marks = (holder.marks ??= new Map()).set(present, open);
+  const marks = (holder._marks ??= new Map()).set(present, open);
   for (const epoch of marks.keys()) {
     if ((present - epoch) >>> 0 < buckets) return; // Epochs are 32 bits and wrap.
     marks.delete(epoch);

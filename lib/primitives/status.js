@@ -31,7 +31,7 @@ class Status extends Emitter {
       Math.floor((options.rollingCountTimeout || WINDOW_MS) / config.buckets), 1);
     this._buckets = config.buckets;
     this._timer = undefined;
-    this.marks = undefined;
+    this._marks = undefined;
     this._owner = undefined;
     this._stopped = false;
     this.rotateBucket = () => native.rotate(this._id);
@@ -59,7 +59,7 @@ class Status extends Emitter {
   /** The buckets, newest first. */
   get window () {
     const window = Array.from({ length: this._buckets }, (_, age) => readBucket(this._id, age));
-    const { marks } = this._owner === undefined ? this : this._owner._rare;
+    const { _marks: marks } = this._owner === undefined ? this : this._owner._rare;
     if (marks === undefined) return window;
     const present = native.epoch(this._id);
     for (const [epoch, open] of marks) {

@@ -161,7 +161,7 @@ describe('random bytes in a region that is in use', () => {
       await all(peers, async context => {
         await context.fire(5, true);
         await context.fire(5, false);
-        return context.breaker.stats;
+        return context.breaker.stats.fires; // Damage may look like millions of latencies.
       });
     }
     fs.closeSync(fd);

@@ -31,7 +31,7 @@ breaker.on('open', onOpen).off('open', onOpen).removeListener('open', onOpen);
 for (const event of ['open', 'halfOpen', 'close'] as const) breaker.on(event, () => {});
 type Names = 'fire' | 'success' | 'failure' | 'timeout' | 'reject' | 'fallback' |
   'semaphoreLocked' | 'open' | 'halfOpen' | 'close' | 'shutdown' | 'healthCheckFailed' |
-  'cacheHit' | 'cacheMiss' | 'coalesceCacheHit' | 'coalesceCacheMiss';
+  'cacheHit' | 'cacheMiss' | 'coalesceCacheHit' | 'coalesceCacheMiss' | 'missed';
 check<Equal<CircuitBreaker.EventName, Names>>();
 // @ts-expect-error there is no such event
 breaker.on('opened', () => {});

@@ -141,7 +141,7 @@ describe('the declared values are those that exist', () => {
       prototype = Object.getPrototypeOf(prototype);
     }
     const inherited = name => name in EventEmitter.prototype || name === 'constructor';
-    const internal = name => name.startsWith('_') || name === 'mark'; // What a Status shares.
+    const internal = name => name.startsWith('_');
     return [...names].filter(name => !internal(name) && !inherited(name)).toSorted();
   }
 
