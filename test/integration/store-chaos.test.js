@@ -267,6 +267,35 @@ test('an hour with the breaker open: no attempt and no write; then a probe, then
   }
 });
 
+test('after the database was away, leases that are over are left for a while', async () => {
+  const url = await postgres.createDatabase();
+  const direct = await open(url);
+  const proxy = await startTcpProxy({ target: postgres.port });
+  const store = await open(url.replace(`:${postgres.port}`, `:${proxy.port}`));
+  await direct.outbox.enqueue(jobs(1));
+  // Of a worker that lives, but could not tell so.
+  await direct.query(`UPDATE sekering.notification_outbox SET status = 'SENDING',
+    lease_owner = 'another', lease_token = 1, lease_until = now(), crash_count = 1`);
+  const worker = store.outbox.createWorker({
+    channels: { JOB: async () => {} }, leaseMs: LEASE_MS, pollInterval: 20,
+  });
+  try {
+    proxy.set({ refuse: true });
+    proxy.cutAll();
+    const warned = once(worker, 'warning');
+    await worker.start();
+    await warned;
+    const sent = events(worker, 'sent');
+    const back = performance.now();
+    proxy.set(null);
+    await sent;
+    expect(performance.now() - back).toBeGreaterThanOrEqual(LEASE_MS / 2);
+  } finally {
+    await worker.stop();
+    await proxy.close();
+  }
+});
+
 test('a network that fails keeps nobody past his deadline', async () => {
   const url = await postgres.createDatabase();
   const direct = await open(url);
