@@ -37,13 +37,13 @@ function cleaned (value, redact, depth = 0) {
 
 function makePino (config) {
   const { level = PROFILE_LEVELS[config.profile], console, file } = config.logging;
-  if (level === 'silent' || (!console && file === undefined)) return { silent: true };
+  if (level === 'silent' || (!console && file === undefined)) return undefined;
   const pino = requirePeer('pino', 'sekering/gateway');
   const places = [];
   if (console) places.push(pino.destination({ dest: 1, sync: true }));
   if (file !== undefined) places.push(pino.destination({ dest: file, mkdir: true, sync: true }));
   const streams = pino.multistream(places.map(stream => ({ level, stream })));
-  return { logger: pino({ level, base: { pid: process.pid } }, streams), places };
+  return pino({ level, base: { pid: process.pid } }, streams);
 }
 
 /**
@@ -53,7 +53,7 @@ function makePino (config) {
  */
 function createLogger (config, given) {
   const redact = redactor(config);
-  const { logger } = given === undefined ? makePino(config) : { logger: given };
+  const logger = given ?? makePino(config);
   const log = { redact };
   for (const level of LEVELS) {
     log[level] = (fields, message) => {
