@@ -363,22 +363,6 @@ describe('PGlite', () => {
   });
 });
 
-test('PGlite that is busy when somebody wants to listen', async () => {
-  const warnings = [];
-  const database = await openDatabase({
-    store: 'memory', timeout: 300, onWarning: error => warnings.push(error.code),
-  });
-  const heard = [];
-  let hears;
-  const hearing = new Promise(resolve => { hears = resolve; });
-  await database.transaction(() => database.listen('news', text => heard.push(text), hears));
-  await hearing;
-  await database.query("SELECT pg_notify('news', 'at last')");
-  expect(heard).toEqual(['at last']);
-  expect(warnings).toEqual(['ERR_STORE_UNREACHABLE']);
-  await database.close();
-});
-
 describe('options', () => {
   const name = `${'x'.repeat(63)}x`;
   test.each([

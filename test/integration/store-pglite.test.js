@@ -307,3 +307,19 @@ test('in production it warns; old rows are cleared away, and the log is cut', as
   expect(after.log).toBeLessThan(100e6);
   await database.close();
 });
+
+test('a database that is busy when somebody wants to listen', async () => {
+  const warnings = [];
+  const database = await openDatabase({
+    store: 'memory', timeout: 300, onWarning: error => warnings.push(error.code),
+  });
+  const heard = [];
+  let hears;
+  const hearing = new Promise(resolve => { hears = resolve; });
+  await database.transaction(() => database.listen('news', text => heard.push(text), hears));
+  await hearing;
+  await database.query("SELECT pg_notify('news', 'at last')");
+  expect(heard).toEqual(['at last']);
+  expect(warnings).toEqual(['ERR_STORE_UNREACHABLE']);
+  await database.close();
+});
