@@ -65,6 +65,12 @@ test('the 404 of a proxy, in JSON, does not say that there is no such transactio
   expect((await settle(client.status('o'))).error).toMatchObject({ code: 'ERR_MIDTRANS_RESPONSE' });
 });
 
+test('a status that tells no state is not taken for a charge', async () => {
+  const { url, log } = await scripted([202, { status_code: '202' }], CUT);
+  expect((await settle(clientOf(url).charge(cardCharge('o')))).error).toMatchObject(unknown);
+  expect(log.filter(method => method === 'POST')).toHaveLength(1);
+});
+
 test('a server that failed is not believed to have refused', async () => {
   const { url } = await scripted(NONE, [500, { status_code: '400' }]);
   expect((await settle(clientOf(url).charge(cardCharge('o')))).error).toMatchObject(unknown);
