@@ -115,6 +115,23 @@ function listen (server, { port, host }) {
   });
 }
 
+/**
+ * Follows the answers of a server; the function that is returned says in those that are still to
+ * come that nothing may follow on their connection: a request that does would be cut off unread.
+ */
+function followAnswers (server) {
+  const answers = new Set();
+  const last = res => {
+    if (!res.headersSent) res.setHeader('Connection', 'close');
+  };
+  server.prependListener('request', (req, res) => {
+    if (!server.listening) return last(res);
+    answers.add(res);
+    res.on('close', () => answers.delete(res));
+  });
+  return () => answers.forEach(last);
+}
+
 /** Ends a server: idle connections at once, those in use when they are done, or by force. */
 function closeServer (server, timeoutMs) {
   return new Promise(resolve => {
@@ -143,12 +160,14 @@ async function startServer (gateway, options) {
   const server = http.createServer({
     requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS,
   }, app);
+  const endAnswers = followAnswers(server);
   await listen(server, { port, host });
   await gateway.start();
   let closing;
   const close = async () => {
     gateway.health.drain();
     app.locals.close();
+    endAnswers();
     await closeServer(server, shutdownTimeout);
     await gateway.stop();
   };
