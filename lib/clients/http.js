@@ -19,6 +19,8 @@ class Exchange {
   settled = false;
   status = 0;
   headers = undefined;
+  /** Told once when it needs no connection any more. */
+  onDone = undefined;
   // Its place among those with the same time limit.
   started = 0;
   previous = null;
@@ -100,6 +102,7 @@ class Exchange {
   }
 
   onResponseEnd () {
+    this.onDone?.();
     if (this.settled) return;
     this.release();
     const chunks = this.#chunks;
@@ -110,9 +113,59 @@ class Exchange {
   onResponseError (controller, error) {
     // What could not be parsed may repeat what was sent, with its credentials.
     if (error instanceof Error && error.data !== undefined) error.data = undefined;
+    this.onDone?.();
     this.fail(error);
   }
 }
+
+/**
+ * The connections to one origin, and the line before them. The line is ours: a request that was
+ * given up in undici's own would cost a connection when its turn came.
+ */
+class Lane {
+  #pool;
+  #left;
+  #line = [];
+
+  constructor (pool, connections) {
+    this.#pool = pool;
+    this.#left = connections;
+  }
+
+  dispatch (request, exchange) {
+    if (this.#left > 0) this.#begin(request, exchange);
+    else this.#line.push({ request, exchange });
+  }
+
+  #begin (request, exchange) {
+    this.#left -= 1;
+    exchange.onDone = () => {
+      exchange.onDone = undefined;
+      this.#left += 1;
+      // Later, as those in the line may be given up at this very moment, too.
+      if (this.#line.length > 0) queueMicrotask(() => this.#next());
+    };
+    try {
+      this.#pool.dispatch(request, exchange);
+    } catch (error) {
+      exchange.onResponseError(undefined, error);
+    }
+  }
+
+  #next () {
+    while (this.#left > 0 && this.#line.length > 0) {
+      const { request, exchange } = this.#line.shift();
+      if (!exchange.settled) this.#begin(request, exchange);
+    }
+  }
+
+  close () {
+    for (const { exchange } of this.#line.splice(0)) exchange.fail(closed());
+    return this.#pool.close();
+  }
+}
+
+const closed = () => new SekeringError('ESHUTDOWN', 'The client is closed');
 
 /** An address as { origin, prefix }, without what does not belong there. */
 function readBaseUrl (option, value) {
@@ -157,9 +210,10 @@ class HttpClient {
     let pool = this.#pools.get(origin);
     if (pool === undefined) {
       // One request at a time on a connection, and the time limits are ours.
-      pool = new this.#undici.Pool(origin, {
-        connections: this.#connections, pipelining: 1, headersTimeout: 0, bodyTimeout: 0,
-      });
+      const connections = this.#connections;
+      pool = new Lane(new this.#undici.Pool(origin, {
+        connections, pipelining: 1, headersTimeout: 0, bodyTimeout: 0,
+      }), connections);
       this.#pools.set(origin, pool);
     }
     return pool;
@@ -177,7 +231,7 @@ class HttpClient {
   request (request, options) {
     return new Promise((resolve, reject) => {
       options.signal?.throwIfAborted();
-      if (this.closed) throw new SekeringError('ESHUTDOWN', 'The client is closed');
+      if (this.closed) throw closed();
       const exchange = new Exchange(options, resolve, reject);
       try {
         this.#dispatcherOf(request.origin).dispatch(request, exchange);

@@ -8,7 +8,7 @@ const { wall } = require('../base/clock');
 const { RetryPlan } = require('../primitives/retry-plan');
 const { RetryRun } = require('../primitives/retry-run');
 const {
-  MidtransError, errorOfTransport, orderConflict, tokenLost, unknownOutcome
+  MidtransError, errorOfTransport, orderConflict, tokenLost, unknownOutcome, unreadable
 } = require('./midtrans-errors');
 
 // Refusals that say nothing about an earlier attempt of the same call.
@@ -193,6 +193,9 @@ class MidtransCall {
     const request = this.#request;
     const body = await this.#look();
     if (body === undefined) return undefined;
+    if (typeof body.transaction_status !== 'string') {
+      throw unreadable(200, { operation: 'status', mutating: false }, { orderId: request.orderId });
+    }
     const verdict = request.judge(body);
     this.#unclear = verdict === 'unclear';
     if (verdict === 'again' || this.#unclear) return undefined;

@@ -70,13 +70,9 @@ function statusOf (httpStatus, body) {
   return code ?? httpStatus;
 }
 
-/** Whether a body is what Midtrans sends when all is well. A status that tells no state is none. */
-function isAnswer (body, { core, mutating }) {
-  if (!isRecord(body)) return false;
-  if (!core) return typeof body.token === 'string';
-  return body.status_code !== undefined &&
-    (mutating || typeof body.transaction_status === 'string');
-}
+/** Whether a body is what Midtrans sends when all is well. */
+const isAnswer = (body, { core }) =>
+  isRecord(body) && (core ? body.status_code !== undefined : typeof body.token === 'string');
 
 /** Whether a body refuses in the words of Midtrans, Core's or Snap's, and not of some proxy. */
 const isRefusal = body =>
@@ -178,5 +174,5 @@ const blamesUpstream = error => error.retryable && error.code !== 'ERR_MIDTRANS_
 
 module.exports = {
   MidtransError, blamesUpstream, errorOfAnswer, errorOfTransport, orderConflict, tokenLost,
-  unknownOutcome,
+  unknownOutcome, unreadable,
 };

@@ -154,3 +154,28 @@ test('an answer that repeats what was sent, and cannot be parsed, shows no key',
   expect(shown).toContain('could not be reached');
   expect(shown).not.toContain(Buffer.from(`${KEY}:`).toString('base64'));
 });
+
+test('calls that were given up in the line cost no connection', async () => {
+  let isHanging = true;
+  let connections = 0;
+  const server = http.createServer((req, res) => {
+    if (!isHanging) res.writeHead(201).end('{"token":"t"}');
+  });
+  server.on('connection', () => { connections += 1; });
+  servers.push(server);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const url = `http://127.0.0.1:${server.address().port}`;
+  const client = clientOf(url, {
+    connections: 1, retry: false, timeout: 20_000, breaker: false
+  });
+  const given = Array.from({ length: 30 }, (_, i) =>
+    settle(client.createTransaction(order(`o${i}`), { timeout: 100 })));
+  for (const { error } of await Promise.all(given)) {
+    expect(error).toMatchObject({ code: expect.stringMatching(/TIMEOUT|UNKNOWN/) });
+  }
+  isHanging = false;
+  for (const id of ['p', 'q']) {
+    expect(await settle(client.createTransaction(order(id)))).toEqual({ value: { token: 't' } });
+  }
+  expect(connections).toBeLessThan(6);
+});
