@@ -35,7 +35,9 @@ const correctness = {
   'no-unsafe-finally': 'error',
   'no-unsafe-negation': 'error',
   'no-unused-expressions': ['error', { allowShortCircuit: true, allowTernary: true }],
-  'no-unused-vars': ['error', { args: 'after-used', caughtErrors: 'none' }],
+  'no-unused-vars': ['error', {
+    args: 'after-used', caughtErrors: 'none', ignoreRestSiblings: true,
+  }],
   'no-use-before-define': ['error', { functions: false, classes: false, variables: false }],
   'no-useless-return': 'error',
   'no-var': 'error',

@@ -173,6 +173,8 @@ class PgliteDatabase {
         'The embedded database has stopped, and what was in memory is lost');
     }
     try {
+      // Never two in one folder: the one that was cut off may still be in the midst of a write.
+      await this.#thread.terminate();
       await this.start();
     } catch (cause) {
       // It could once, and will when there is room on the disk again, say.

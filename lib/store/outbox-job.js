@@ -53,7 +53,7 @@ class Job {
    * @param {number} token of the claim
    * @param {number} leaseEnds by our clock
    */
-  constructor ({ crashCount, ...message }, token, leaseEnds) {
+  constructor ({ crashCount, settled, lastKey, ...message }, token, leaseEnds) {
     this.message = message;
     this.token = token;
     this.leaseEnds = leaseEnds;
@@ -65,6 +65,9 @@ class Job {
   static order = order;
 
   get isSuspect () { return this.crashes > 0; }
+
+  /** Once more may be the last time: it is sent while nothing else is. */
+  get goesAlone () { return this.crashes > 1; }
 
   /**
    * Sends the message.

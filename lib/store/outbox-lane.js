@@ -53,8 +53,6 @@ class Lane {
   #turn = false;
   #pulledAt = 0;
   #done = 0;
-  #suspects = 0;
-  #suspectsAsked = false;
   #failures = 0;
   /** The channel waits after an error that concerns all of it; then one message is the probe. */
   #restEnds = 0;
@@ -146,7 +144,9 @@ class Lane {
       this.#wakeIn(rest > 0 ? rest : this.#worker.options.pollInterval);
       return;
     }
-    while (this.#queue.length > 0 && this.#mayStart()) this.#begin(this.#queue.shift());
+    while (this.#queue.length > 0 && this.#mayStart(this.#queue[0])) {
+      this.#begin(this.#queue.shift());
+    }
     while (this.#mayPull) {
       const room = this.#room(gate);
       if (room <= 0) break;
@@ -160,15 +160,17 @@ class Lane {
     this.#worker.emit(isPaused ? 'paused' : 'resumed', this.name);
   }
 
-  #mayStart () {
-    if (this.#free <= 0 || this.#worker.isFull()) return false;
+  #mayStart (job) {
+    if (this.#free <= 0 || this.#worker.isFull() || !this.#worker.lets(job)) return false;
     if (this.#limiter === undefined || this.#limiter.tryTake()) return true;
     const { limit, interval } = this.#options.rate;
     this.#wakeIn(Math.max(interval / limit, 1), false);
     return false;
   }
 
-  get #mayPull () { return this.#hungry && this.#pulls < this.#pullsMax; }
+  get #mayPull () {
+    return this.#hungry && this.#pulls < this.#pullsMax && this.#worker.lets();
+  }
 
   /** How many to claim: places that are free or `leaving`, and what they will have sent soon. */
   #room (gate, leaving = 0) {
@@ -206,8 +208,9 @@ class Lane {
     this.#woken = false;
     this.#pulledAt = began;
     this.#done = 0;
-    const suspects = look ? Math.min(this.#suspectsWanted(), room) : 0;
-    this.#suspectsAsked ||= suspects > 0;
+    const suspects = look && this.#worker.asksForSuspects()
+      ? Math.min(this.#options.concurrency, room)
+      : 0;
     try {
       // Half of the room comes first to them, so that neither kind waits for the other; with a
       // single place they take turns.
@@ -222,7 +225,7 @@ class Lane {
       this.#wakeIn(Math.min(100 * 2 ** this.#failures++, 5000));
       this.#hungry = false;
     }
-    if (suspects > 0) this.#suspectsAsked = false;
+    if (suspects > 0) this.#worker.hasSuspects();
     this.#looks -= look;
     this.#exchanges -= sent !== undefined;
     this.#pulls--;
@@ -238,22 +241,28 @@ class Lane {
     return this.#looks === 0 && (this.#mustLook || now >= this.#lookAt);
   }
 
-  #take ({ rows, token }, { room, look, began }) {
+  #take ({ rows, token, lastKey }, { room, look, began }) {
     const now = clock.now();
     const leaseEnds = began + this.#worker.options.leaseMs;
     const jobs = rows.map(row => new Job(row, token, leaseEnds)).sort(Job.order);
     const isFull = jobs.length >= room;
     if (look) {
       this.#lookAt = now + Math.max(LOOK_MS, (now - began) * LOOK_SHARE);
-      this.#key = jobs.findLast(({ message }) => message.orderKey)?.message.orderKey ?? '';
+      const last = jobs.findLast(({ message }) => message.orderKey);
+      this.#key = lastKey ?? last?.message.orderKey ?? '';
+      this.#mustLook ||= lastKey !== null;
     }
     this.#goOn(jobs, isFull);
     this.#pullsMax = isFull ? Math.min(2 * this.#pullsMax, PULLS_MAX) : 1;
     this.#hungry = this.#woken || this.#mustLook || isFull || !look;
     if (!this.#hungry) this.#wakeIn(this.#worker.options.pollInterval);
     const isOpen = this.#worker.running && this.#gate() !== 'closed';
-    for (const job of jobs) this.#worker.hold(job);
-    this.#queue.push(...jobs);
+    for (const job of jobs) {
+      this.#worker.hold(job);
+      // The others wait until it is gone.
+      if (job.goesAlone) this.#queue.unshift(job);
+      else this.#queue.push(job);
+    }
     if (!isOpen) this.#giveBack();
   }
 
@@ -266,12 +275,6 @@ class Lane {
     this.#behind = { urgency: -priority, time: nextRetryAt, id };
   }
 
-  #suspectsWanted () {
-    if (this.#suspects > 0 || this.#suspectsAsked) return 0;
-    if (this.#queue.some(job => job.isSuspect)) return 0;
-    return this.#options.concurrency;
-  }
-
   #begin (job) {
     if (clock.now() >= job.leaseEnds) {
       // It may be ours still, if nobody has looked; then it is nobody's crash.
@@ -279,7 +282,6 @@ class Lane {
       return;
     }
     this.#inFlight++;
-    if (job.isSuspect) this.#suspects++;
     this.#worker.began(job);
     this.#send(job);
   }
@@ -306,8 +308,6 @@ class Lane {
     this.#worker.pump(this);
     await settled;
     this.#unsettled--;
-    // Not before it is written: the next one may kill us.
-    if (job.isSuspect) this.#suspects--;
     this.#settled(job, verdict?.delay);
     this.#worker.pump(this);
     this.#worker.rest();

@@ -140,13 +140,13 @@ const died = (table, condition, limit) => `
 
 /**
  * Once may be bad company, so those are tried together. Of those it happened to again one is
- * claimed: when it kills its worker at once there is no time to give others back.
+ * claimed, and nothing else with it: what dies next is the cause.
  */
 const suspect = table => `
   company AS MATERIALIZED (${died(table, 'crash_count = 1', value(6, 'bigint'))}
   ), again AS MATERIALIZED (${died(table, 'crash_count > 1 AND NOT EXISTS (SELECT FROM company)',
     `least(${value(6, 'bigint')}, 1)`)}
-  ), suspect AS (SELECT id FROM company UNION ALL SELECT id FROM again)`;
+  )`;
 
 const lease = table => `
   UPDATE ${table} o SET status = 'SENDING', lease_owner = $2, lease_token = $3,
@@ -160,17 +160,25 @@ const CLAIMED = `RETURNING ${COLUMNS}, crash_count AS "crashCount"`;
 /**
  * Looks at everything. $1 channel, $2 owner, $3 token, $4 lease in ms, $5 how many at most, $6 how
  * many suspects, $7 how many ordered ones before others, $8 behind which key these are looked for.
+ * `lastKey`, in each row, tells behind which key to go on where none of so many can be claimed.
+ * When nothing was claimed there is one row with no id.
  */
 const claim = table => `
   WITH RECURSIVE ${suspect(table)}, ${ordered(table)}, ${fresh(table)}
-  ${lease(table)}
-  WHERE id = ANY (ARRAY(
-    SELECT id FROM suspect
-    UNION ALL (SELECT id FROM ordered LIMIT ${value(7, 'bigint')})
-    UNION ALL SELECT id FROM fresh
-    UNION ALL (SELECT id FROM ordered OFFSET ${value(7, 'bigint')})
-    LIMIT ${ROOM}))
-  ${CLAIMED}`;
+  , claimed AS (
+    ${lease(table)}
+    WHERE id = ANY (ARRAY(
+      SELECT id FROM again
+      UNION ALL SELECT id FROM company
+      UNION ALL (SELECT id FROM ordered LIMIT ${value(7, 'bigint')})
+      UNION ALL SELECT id FROM fresh
+      UNION ALL (SELECT id FROM ordered OFFSET ${value(7, 'bigint')})
+      LIMIT CASE WHEN EXISTS (SELECT FROM again) THEN 1 ELSE ${ROOM} END))
+    ${CLAIMED}
+  )
+  SELECT claimed.*, h."lastKey" FROM (SELECT CASE WHEN NOT EXISTS (SELECT FROM ordered) THEN
+    (SELECT max(order_key) FROM head HAVING count(*) = ${HEADS_MAX}) END AS "lastKey") AS h
+  LEFT JOIN claimed ON true`;
 
 /** $1 to $5 as of claim; $6 urgency, $7 time and $8 id of the message behind which it looks. */
 const claimFurther = table => `

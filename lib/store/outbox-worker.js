@@ -60,6 +60,10 @@ class OutboxWorker extends Emitter {
   #onDead;
   #lanes = new Map();
   #held = new Set();
+  /** Messages whose worker died, asked for by one channel at a time; the one that goes alone. */
+  #suspects = new Set();
+  #suspectsAsked = false;
+  #alone;
   #inFlight = new Set();
   #owner = `${os.hostname()}:${process.pid}:${randomBytes(6).toString('hex')}`;
   #token = 0;
@@ -195,20 +199,21 @@ class OutboxWorker extends Emitter {
   /**
    * @param {object} ask without `behind` looks at everything; with it, `sent` is written down, too,
    *   if there is one
-   * @returns {Promise<{ rows: object[], token: number, settled?: boolean }>} `settled`: whether
-   *   `sent` was still ours
+   * @returns {Promise<{ rows: object[], token: number, settled?: boolean,
+   *   lastKey?: string | null }>} `settled`: whether `sent` was still ours; of a look, `lastKey`
+   *   is behind which key the next one begins, if that is known
    */
   async claim (channel, ask) {
     const token = ++this.#token;
     const { rows } = await this.#database.query(this.#statement(channel, token, ask));
     this.#lastBeat = clock.now();
-    const settled = rows[0]?.settled;
+    const { settled, lastKey } = rows[0] ?? {};
     if (rows[0]?.id === null) rows.pop();
     if (rows.length > 0) {
       this.#wasBusy = true;
       this.#sql.grow(rows[0].id);
     }
-    return { rows, token, settled };
+    return { rows, token, settled, lastKey };
   }
 
   #statement (channel, token, { room, behind, suspects, ordered, key, sent }) {
@@ -220,7 +225,38 @@ class OutboxWorker extends Emitter {
     return this.#sql.exchange(...lease, ...place, job.message.id, job.token, providerId);
   }
 
-  hold (job) { this.#held.add(job); }
+  hold (job) {
+    this.#held.add(job);
+    if (job.isSuspect) this.#suspects.add(job);
+    if (job.goesAlone) this.#alone = job;
+  }
+
+  #letGo (job) {
+    this.#held.delete(job);
+    this.#suspects.delete(job);
+    if (this.#alone === job) this.#alone = undefined;
+  }
+
+  /** Whether suspects are to be claimed now; if so, hasSuspects() tells when they have been. */
+  asksForSuspects () {
+    if (this.#suspectsAsked || this.#suspects.size > 0) return false;
+    this.#suspectsAsked = true;
+    return true;
+  }
+
+  hasSuspects () { this.#suspectsAsked = false; }
+
+  /**
+   * Whether this message may be sent, or others claimed, now. What goes alone waits until all else
+   * is written down, as it may end this process, and all else waits for it. Whoever asks in vain is
+   * told.
+   */
+  lets (job) {
+    const may = this.#alone === undefined ||
+      (job === this.#alone && this.#inFlight.size === 0 && this.#settling === 0);
+    this.#wasFull ||= !may;
+    return may;
+  }
 
   began (job) { this.#inFlight.add(job); }
 
@@ -275,7 +311,7 @@ class OutboxWorker extends Emitter {
     } catch {
       // The worker has warned of it; the message returns when its lease ends.
     }
-    this.#held.delete(job);
+    this.#letGo(job);
     this.#settling--;
   }
 

@@ -99,6 +99,18 @@ describeEngines('claims', ({ name, place }) => {
   });
 
   if (name === 'postgresql') {
+    test('find what is due behind any number of keys that have to wait', async () => {
+      await it.store.query(`INSERT INTO sekering.notification_outbox
+          (channel, recipient, order_key, next_retry_at)
+        SELECT 'JOB', 'later', 'k' || i, now() + interval '1 day'
+        FROM generate_series(1, 25000) AS i`);
+      await enqueue([{ channel: 'JOB', recipient: 'now', orderKey: 'z' }]);
+      const worker = await it.worker({ JOB: async () => {} }, { pollInterval: 60_000 });
+      const [[message]] = await events(worker, 'sent');
+      expect(message).toMatchObject({ recipient: 'now' });
+      expect(Object.keys(message)).not.toContain('lastKey');
+    });
+
     test('read no more of a table that grew after their plans were made', async () => {
       const url = (await place()).url;
       const store = await openStore({ url, channels: CHANNELS, connections: 2 });

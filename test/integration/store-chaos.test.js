@@ -123,6 +123,18 @@ test('workers that are killed lose nothing, and repeat no more than was in fligh
   expect(repeated()).toBeLessThanOrEqual(TIMES.kills * IN_FLIGHT);
 });
 
+/** Starts a worker after the other until all is sent or dead: how many died of it. */
+async function sendAll (store, url) {
+  const isOver = async () => await countOf(store, `status NOT IN ('SENT', 'DLQ')`) === 0;
+  let deaths = 0;
+  while (!await isOver()) {
+    const worker = await startActor(url);
+    await until(async () => worker.signalCode !== null || await isOver());
+    if (worker.signalCode !== null) deaths++;
+  }
+  return deaths;
+}
+
 // In front it kills its worker before anything else that was claimed with it is begun.
 test.each([
   ['in front', 0],
@@ -131,18 +143,25 @@ test.each([
   const url = await postgres.createDatabase();
   const store = await open(url);
   await store.outbox.enqueue([...jobs(before), ...jobs(1, 'killer'), ...jobs(200 - before)]);
-  let deaths = 0;
-  const isOver = async () => await countOf(store, `status IN ('SENT', 'DLQ')`) === 201;
-  while (!await isOver()) {
-    const worker = await startActor(url);
-    await until(async () => worker.signalCode !== null || await isOver());
-    if (worker.signalCode !== null) deaths++;
-  }
+  const deaths = await sendAll(store, url);
   const [letter] = await store.deadLetters.list();
   expect(letter).toMatchObject({ recipient: 'killer', kind: 'ERR_OUTBOX_CRASHED' });
   expect(deaths).toBe(3);
   expect(effects.size).toBe(200);
   expect(repeated()).toBeLessThanOrEqual(deaths * IN_FLIGHT);
+});
+
+test('on its last chance a message is sent while nothing else is', async () => {
+  const url = await postgres.createDatabase();
+  const store = await open(url);
+  await store.outbox.enqueue(jobs(2));
+  // They were with others that killed, twice.
+  await store.query('UPDATE sekering.notification_outbox SET crash_count = 2');
+  await store.outbox.enqueue([...jobs(20), ...jobs(3, 'killer')]);
+  expect(await sendAll(store, url)).toBeGreaterThanOrEqual(3);
+  const letters = await store.deadLetters.list();
+  expect(letters.map(({ recipient }) => recipient)).toEqual(Array(3).fill('killer'));
+  expect(effects.size).toBe(22);
 });
 
 test('a worker that was stopped past its lease settles nothing', async () => {

@@ -114,13 +114,13 @@ const order = (orderId, amount = 10_000) =>
   ({ transaction_details: { order_id: orderId, gross_amount: amount } });
 
 /** Resolves once `check` answers something true. */
-async function until (check, ms = 15_000) {
+async function until (check, ms = 15_000, every = 10) {
   const deadline = performance.now() + ms;
   for (;;) {
     const found = await check();
     if (found) return found;
     if (performance.now() > deadline) throw new Error(`Not within ${ms} ms: ${check}`);
-    await new Promise(resolve => setTimeout(resolve, 10));
+    await new Promise(resolve => setTimeout(resolve, every));
   }
 }
 
