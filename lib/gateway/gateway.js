@@ -142,8 +142,11 @@ class Gateway extends Emitter {
   }
 
   /** While the database is known to be away nobody waits for it: 503 at once. */
-  #stored (work) {
-    return this.breakers.database.fire(work);
+  async #stored (work) {
+    const { database } = this.breakers;
+    // An order waits for Midtrans, too, and would keep all others from being probes for so long.
+    if (database.halfOpen) await database.fire(() => this.store.query('SELECT 1'));
+    return database.fire(work);
   }
 
   // ---- Life ------------------------------------------------------------------------------------

@@ -86,6 +86,22 @@ describeEngines('a gateway', ({ place }) => {
     expect(it.midtrans.orders.has('x')).toBe(false);
   });
 
+  test('when the database is back, an order that waits for Midtrans keeps no other', async () => {
+    const { database } = it.gateway.breakers;
+    const shut = once(database, 'halfOpen');
+    database.open();
+    await expect(it.gateway.payments.createOrder(order('shut-1')))
+      .rejects.toMatchObject({ code: 'EOPENBREAKER' });
+    await shut;
+    it.midtrans.set('mute');
+    const { requests } = it.midtrans.counts;
+    const first = it.gateway.payments.createOrder(order('probe-1'));
+    await until(() => it.midtrans.counts.requests > requests);
+    const second = it.gateway.payments.createOrder(order('probe-2'));
+    expect(await Promise.all([first, second])).toMatchObject([{ queued: true }, { queued: true }]);
+    await mended();
+  });
+
   test('Midtrans hangs: the customer waits no longer than maxWait, and the order is made',
     async () => {
       it.midtrans.set('mute');
