@@ -32,4 +32,14 @@ function invalidOption (option, expected, received, Type = TypeError) {
   return error;
 }
 
-module.exports = { SekeringError, invalidOption };
+/** An option of a name that there is none of. Its value is not shown: it may be a secret's. */
+function unknownOption (option, bag, names) {
+  const place = bag === 'options' ? '' : ` in ${bag}`;
+  const error = new RangeError(
+    `There is no option ${option}${place} (there are ${names.join(', ')})`);
+  error.code = 'ERR_INVALID_OPTION';
+  error.option = option;
+  return error;
+}
+
+module.exports = { SekeringError, invalidOption, unknownOption };

@@ -2,7 +2,7 @@
 
 // Checks of option values. Each returns the value it was given, or throws ERR_INVALID_OPTION.
 
-const { invalidOption } = require('./errors');
+const { invalidOption, unknownOption } = require('./errors');
 
 /**
  * @param {string} option name as the user wrote it
@@ -52,10 +52,18 @@ function oneOf (option, value, choices) {
   return value;
 }
 
-/** An options bag: an object, or undefined which stands for an empty one. */
-function bag (option, value) {
+/**
+ * An options bag: an object, or undefined which stands for an empty one. Drop-ins take whatever
+ * they are given, as what they stand for does; elsewhere a name that is none of `names` is refused.
+ * @param {string[]} [names]
+ */
+function bag (option, value, names) {
   if (value === undefined) return {};
   if (value === null || typeof value !== 'object') throw invalidOption(option, 'an object', value);
+  if (names === undefined) return value;
+  for (const name of Object.keys(value)) {
+    if (!names.includes(name)) throw unknownOption(name, option, names);
+  }
   return value;
 }
 

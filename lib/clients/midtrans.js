@@ -48,11 +48,6 @@ class Outcome {
 }
 
 function checkOptions (options) {
-  for (const name of Object.keys(options)) {
-    if (OPTIONS.includes(name)) continue;
-    throw invalidOption(name, `no such option (there are ${OPTIONS.join(', ')})`, options[name],
-      RangeError);
-  }
   const { serverKey, production = false, orderIdPattern } = options;
   if (typeof serverKey !== 'string' || serverKey === '') {
     throw invalidOption('serverKey', 'a text that is not empty', serverKey);
@@ -132,7 +127,7 @@ class MidtransClient extends Emitter {
   /** Options as the types describe them; README has them too. */
   constructor (options) {
     super();
-    const given = bag('options', options);
+    const given = bag('options', options, OPTIONS);
     checkOptions(given);
     const { serverKey, timeout = presets.midtrans.timeout, orderIdPattern } = given;
     const credentials = Buffer.from(`${serverKey}:`).toString('base64');

@@ -15,6 +15,10 @@ const { Passage, readBreaker, readRetry } = require('./protection');
 const { readMessage } = require('./smtp-message');
 const { SmtpError, classifySmtpError, isRefusal } = require('./smtp-errors');
 
+const OPTIONS = [
+  'transport', 'smtp', 'from', 'defaults', 'maxConnections', 'maxQueue', 'queueTimeout', 'timeout',
+  'retry', 'breaker', 'resendAmbiguous',
+];
 const CONNECTIONS_MAX = 5;
 const QUEUE_MAX = 1000;
 const VERIFY_TIMEOUT_MS = 10_000;
@@ -88,7 +92,7 @@ class SmtpClient extends Emitter {
     const {
       transport, smtp, from, defaults, maxConnections, maxQueue = QUEUE_MAX, queueTimeout, timeout,
       retry: retryOptions, breaker, resendAmbiguous = true,
-    } = bag('options', options);
+    } = bag('options', options, OPTIONS);
     if (timeout !== undefined) number('timeout', timeout, { min: 1, unit: 'ms' });
     this.#resendAmbiguous = boolean('resendAmbiguous', resendAmbiguous);
     this.#defaults = { ...bag('defaults', defaults), ...from !== undefined && { from } };

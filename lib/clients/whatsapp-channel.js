@@ -22,6 +22,11 @@ const CONNECTIONS = 16;
 const QUEUE_MAX = 1000;
 const RECIPIENT_INTERVAL_MS = 6000;
 const REFUSALS = new Set(['EOPENBREAKER', 'ESHUTDOWN', 'EBULKHEADFULL', 'ERATELIMITED']);
+// What both clients are given, whose own options come on top.
+const OPTIONS = [
+  'timeout', 'retry', 'breaker', 'connections', 'maxQueue', 'queueTimeout', 'dispatcher',
+  'recipientInterval', 'paceAlways', 'resumeAfter', 'resendAmbiguous', 'baseUrl',
+];
 // A token that is shorter is a test's, and would be found in every other word.
 const SECRET_CHARACTERS_MIN = 6;
 
@@ -269,4 +274,4 @@ class WhatsAppChannel extends Emitter {
   }
 }
 
-module.exports = { WhatsAppChannel, secret };
+module.exports = { OPTIONS, WhatsAppChannel, secret };

@@ -6,7 +6,7 @@ const { invalidOption } = require('../base/errors');
 const { bag } = require('../base/options');
 const { presets } = require('../primitives/presets');
 const { Faults } = require('./input');
-const { WhatsAppChannel, secret } = require('./whatsapp-channel');
+const { OPTIONS, WhatsAppChannel, secret } = require('./whatsapp-channel');
 const {
   classifyCloudError, classifyForeign, errorOfAnswer, unreadable
 } = require('./whatsapp-errors');
@@ -14,6 +14,7 @@ const { MEDIA_TYPES, checkFile, readUpload } = require('./whatsapp-media');
 const { NUMBER_TEXT, digitsOf } = require('./whatsapp-numbers');
 const { forged, handshake, isSigned, readWebhook } = require('./whatsapp-webhook');
 
+const OWN_OPTIONS = ['accessToken', 'phoneNumberId', 'appSecret', 'verifyToken', 'version'];
 const BASE_URL = 'https://graph.facebook.com';
 const VERSION = 'v23.0';
 const BODY_CHARACTERS_MAX = 4096;
@@ -107,7 +108,7 @@ class CloudApiClient extends WhatsAppChannel {
    * @throws {SekeringError} ERR_MISSING_PEER
    */
   constructor (options) {
-    const given = bag('options', options);
+    const given = bag('options', options, [...OPTIONS, ...OWN_OPTIONS]);
     const { accessToken, phoneNumberId, appSecret, verifyToken, version = VERSION } = given;
     secret('accessToken', accessToken);
     if (!/^\d{1,32}$/.test(phoneNumberId)) {

@@ -7,7 +7,7 @@ const { invalidOption } = require('../base/errors');
 const { bag } = require('../base/options');
 const { presets } = require('../primitives/presets');
 const { Faults } = require('./input');
-const { WhatsAppChannel, secret } = require('./whatsapp-channel');
+const { OPTIONS, WhatsAppChannel, secret } = require('./whatsapp-channel');
 const { classifyGreenError, errorOfAnswer, unreadable } = require('./whatsapp-errors');
 const { CHAT_TEXT, chatOf } = require('./whatsapp-numbers');
 
@@ -40,7 +40,7 @@ class GreenApiClient extends WhatsAppChannel {
    * @throws {SekeringError} ERR_MISSING_PEER
    */
   constructor (options) {
-    const given = bag('options', options);
+    const given = bag('options', options, [...OPTIONS, 'instanceId', 'token']);
     const { instanceId, token } = given;
     if (!/^\d{1,20}$/.test(String(instanceId))) {
       throw invalidOption('instanceId', 'the digits of an id', instanceId);

@@ -11,6 +11,9 @@ const { problem } = require('../base/problem');
 const { CONDITIONS, DOWN, IMPAIRED, Rules, UP } = require('./degradation-rules');
 const { Probe } = require('./probe');
 
+const OPTIONS = [
+  'scheme', 'services', 'rules', 'features', 'hysteresis', 'interval', 'timeout'
+];
 const INTERVAL_MS = 30_000;
 const TIMEOUT_MS = 5000;
 const RETRY_AFTER_S = 60;
@@ -123,7 +126,7 @@ class Degradation extends Emitter {
     const {
       scheme = 'services', services, rules, features, hysteresis, interval = INTERVAL_MS,
       timeout = TIMEOUT_MS,
-    } = bag('options', options);
+    } = bag('options', options, OPTIONS);
     number('interval', interval, { min: 10, max: 86_400_000, unit: 'ms' });
     number('timeout', timeout, { min: 1, max: 86_400_000, unit: 'ms' });
     this.#interval = interval;

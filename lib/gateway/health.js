@@ -83,7 +83,7 @@ class Health extends Emitter {
 
   constructor (options) {
     super();
-    const { checks, cacheMs = CACHE_MS } = bag('options', options);
+    const { checks, cacheMs = CACHE_MS } = bag('options', options, ['checks', 'cacheMs']);
     number('cacheMs', cacheMs, { min: 0, max: 86_400_000, unit: 'ms' });
     this.#checks = readChecks(checks, cacheMs, (check, answer) => {
       const result = check.show(answer);

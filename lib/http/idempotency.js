@@ -37,12 +37,7 @@ const CODE = {
 class NotStored extends SekeringError {}
 
 function readOptions (options) {
-  const given = bag('options', options);
-  for (const name of Object.keys(given)) {
-    if (OPTIONS.includes(name)) continue;
-    throw invalidOption(name, `no such option (there are ${OPTIONS.join(', ')})`, given[name],
-      RangeError);
-  }
+  const given = bag('options', options, OPTIONS);
   const {
     idempotency, methods = METHODS, required = false, storeServerErrors = false,
     maxResponse = RESPONSE_BYTES, scope = req => req.headers.authorization, ...run

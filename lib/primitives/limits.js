@@ -18,6 +18,11 @@ const LIMIT_MAX = 1e9;
 const INTERVAL_MS_MAX = 2 ** 31 - 1;
 const RESERVE_MAX = 1e6;
 
+const PLACE = ['scope', 'namespace', 'name'];
+const BULKHEAD = ['maxConcurrent', 'maxQueue', 'queueTimeout', ...PLACE];
+const RATE_LIMITER = ['limit', 'interval', 'burst', 'maxWait', ...PLACE];
+const RETRY_BUDGET = ['ratio', 'reservePerSecond', 'max', ...PLACE];
+
 // How often a line asks for permits that other environments may have given back, in ms: soon at
 // first, and then less and less often. Nobody asks while nobody waits.
 const ASK_MS_MIN = 1;
@@ -85,7 +90,7 @@ class Bulkhead {
    *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
    */
   constructor (options) {
-    const given = bag('options', options);
+    const given = bag('options', options, BULKHEAD);
     const { maxConcurrent, maxQueue = 0, queueTimeout = Infinity } = given;
     number('maxConcurrent', maxConcurrent, { min: 1, integer: true });
     this.#maxQueue = number('maxQueue', maxQueue, { min: 0, integer: true });
@@ -211,7 +216,7 @@ class RateLimiter {
    *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
    */
   constructor (options) {
-    const given = bag('options', options);
+    const given = bag('options', options, RATE_LIMITER);
     const { limit, interval, burst = limit, maxWait = 0 } = given;
     number('limit', limit, { min: 1, max: LIMIT_MAX, integer: true });
     number('interval', interval, { min: 1, max: INTERVAL_MS_MAX, unit: 'ms' });
@@ -335,7 +340,7 @@ class RetryBudget {
    *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
    */
   constructor (options) {
-    const given = bag('options', options);
+    const given = bag('options', options, RETRY_BUDGET);
     const { ratio = 0.1, reservePerSecond = 10, max = 100 } = given;
     number('ratio', ratio, { min: 0, max: 1000 });
     number('reservePerSecond', reservePerSecond, { min: 0, max: RESERVE_MAX });

@@ -9,6 +9,7 @@ const { bag, func, number } = require('../base/options');
 const { readSignal } = require('../base/signal');
 const { warn } = require('../base/warn');
 
+const OPTIONS = ['ttl', 'staleTtl', 'max', 'store', 'staleIf'];
 const TTL_MS = 15 * 60 * 1000;
 const STALE_TTL_MS = 24 * 3600 * 1000;
 const MAX = 1000;
@@ -74,7 +75,7 @@ class StaleCache {
   constructor (options) {
     const {
       ttl = TTL_MS, staleTtl = Math.max(STALE_TTL_MS, ttl), max = MAX, store, staleIf
-    } = bag('options', options);
+    } = bag('options', options, OPTIONS);
     this.ttl = number('ttl', ttl, { min: 0, unit: 'ms' });
     this.staleTtl = number('staleTtl', staleTtl, { min: ttl, unit: 'ms' });
     number('max', max, { min: 1, max: MAX_LIMIT, integer: true });

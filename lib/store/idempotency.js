@@ -12,6 +12,7 @@ const { StoreError } = require('./store-errors');
 const DEFAULTS = {
   ttl: 3_600_000, lockTimeout: 60_000, wait: 0, storeFailures: false, transaction: false,
 };
+const OPTIONS = [...Object.keys(DEFAULTS), 'payload'];
 const TTL_MS_MAX = 366 * 86_400_000;
 const LOCK_MS_MIN = 100;
 const LOCK_MS_MAX = 86_400_000;
@@ -25,15 +26,10 @@ const LOOK_MS_MAX = 250;
 
 const pause = ms => new Promise(resolve => { clock.setTimer(resolve, ms); });
 
-function readOptions (given, defaults) {
-  const names = [...Object.keys(DEFAULTS), 'payload'];
-  for (const name of Object.keys(given)) {
-    if (names.includes(name)) continue;
-    throw invalidOption(name, `no such option (there are ${names.join(', ')})`, given[name],
-      RangeError);
-  }
+function readOptions (option, value, defaults) {
+  const given = bag(option, value, OPTIONS);
   const options = { ...defaults };
-  for (const name of names) if (given[name] !== undefined) options[name] = given[name];
+  for (const name of OPTIONS) if (given[name] !== undefined) options[name] = given[name];
   number('ttl', options.ttl, { min: 1, max: TTL_MS_MAX, unit: 'ms' });
   number('lockTimeout', options.lockTimeout, { min: LOCK_MS_MIN, max: LOCK_MS_MAX, unit: 'ms' });
   number('wait', options.wait, { min: 0, max: LOCK_MS_MAX, unit: 'ms' });
@@ -80,11 +76,11 @@ class Idempotency {
   constructor ({ database, options }) {
     this.#database = database;
     this.#table = `${database.schema}.idempotency_store`;
-    const given = bag('idempotency', options);
     for (const name of ['payload', 'transaction']) {
-      if (given[name] !== undefined) throw invalidOption(name, 'an option of run', given[name]);
+      const value = options?.[name];
+      if (value !== undefined) throw invalidOption(name, 'an option of run', value);
     }
-    this.#options = readOptions(given, DEFAULTS);
+    this.#options = readOptions('idempotency', options, DEFAULTS);
   }
 
   keyOf (payload) { return hashOf(payload); }
@@ -96,7 +92,7 @@ class Idempotency {
   async run (key, work, options) {
     checkKey(key);
     func('work', work);
-    const call = readOptions(bag('options', options), this.#options);
+    const call = readOptions('options', options, this.#options);
     const fingerprint = hashOf(call.payload);
     const { token, row } = await this.#take(key, fingerprint, call);
     if (row !== undefined) return replay(row);

@@ -7,9 +7,9 @@ const os = require('node:os');
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { invalidOption } = require('../base/errors');
-const { bag, func, number } = require('../base/options');
+const { bag, number } = require('../base/options');
 const { Lane } = require('./outbox-lane');
+const { readChannel, readWorker } = require('./outbox-worker-options');
 const { Settler } = require('./outbox-settler');
 const { StoreError } = require('./store-errors');
 
@@ -24,33 +24,6 @@ const SNAPSHOT_MS_MAX = 300_000;
 const STOP_MS = 10_000;
 // For senders that heed their signal when time is up.
 const ABORT_MS = 100;
-
-function readChannel (name, given, known) {
-  if (!known.has(name)) {
-    throw invalidOption('channels', `one of ${[...known.keys()].join(', ')}`, name, RangeError);
-  }
-  const options = typeof given === 'function' ? { send: given } : bag(`channels.${name}`, given);
-  const { send, breaker, concurrency = 5, rate, timeout = 30_000 } = options;
-  func(`channels.${name}.send`, send);
-  number('concurrency', concurrency, { min: 1, max: 1000, integer: true });
-  number('timeout', timeout, { min: 1, max: 3_600_000, unit: 'ms' });
-  if (breaker !== undefined && typeof breaker?.pendingClose !== 'boolean') {
-    throw invalidOption('breaker', 'a circuit breaker', breaker);
-  }
-  return { send, breaker, concurrency, rate, timeout };
-}
-
-function readOptions (given) {
-  const {
-    concurrency = 20, unsettled = 0, batchSize = 500, leaseMs = 30_000, pollInterval = 1000,
-  } = given;
-  number('concurrency', concurrency, { min: 1, max: 10_000, integer: true });
-  number('batchSize', batchSize, { min: 1, max: 1000, integer: true });
-  number('leaseMs', leaseMs, { min: 1000, max: 3_600_000, unit: 'ms' });
-  number('pollInterval', pollInterval, { min: 10, max: 3_600_000, unit: 'ms' });
-  number('unsettled', unsettled, { min: 0, max: 10_000, integer: true });
-  return { concurrency, unsettled, batchSize, leaseMs, pollInterval };
-}
 
 class OutboxWorker extends Emitter {
   #database;
@@ -88,18 +61,17 @@ class OutboxWorker extends Emitter {
    */
   constructor ({ database, sql, channels, announcer, onDead }, options) {
     super();
-    const given = bag('options', options);
-    this.options = readOptions(given);
+    const given = readWorker(options);
+    this.options = given.options;
     this.#database = database;
     this.#sql = sql;
     this.#channels = channels;
     this.#announcer = announcer;
     this.#onDead = onDead;
-    for (const [name, value] of Object.entries(bag('channels', given.channels))) {
+    for (const [name, value] of given.channels) {
       const lane = readChannel(name, value, channels);
       this.#lanes.set(name, new Lane(this, name, channels.get(name).delay, lane));
     }
-    if (this.#lanes.size === 0) throw invalidOption('channels', 'at least one', given.channels);
   }
 
   get running () { return this.#running; }

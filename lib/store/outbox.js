@@ -59,7 +59,7 @@ class Outbox {
       throw invalidOption('channel', 'a name of 1 to 64 letters, digits, dots, colons, dashes ' +
         'and underscores', name);
     }
-    const given = bag(`channels.${name}`, definition);
+    const given = bag(`channels.${name}`, definition, ['maxAttempts', 'backoff', 'validate']);
     const { maxAttempts = ATTEMPTS, backoff = BACKOFF, validate } = given;
     number('maxAttempts', maxAttempts, { min: 1, max: 100, integer: true });
     if (validate !== undefined) func('validate', validate);

@@ -30,18 +30,9 @@ function text (option, value, max = TEXT_CHARACTERS_MAX) {
   return value;
 }
 
-function checkNames (given, names) {
-  for (const name of Object.keys(given)) {
-    if (names.includes(name)) continue;
-    throw invalidOption(name, `no such option (there are ${names.join(', ')})`, given[name],
-      RangeError);
-  }
-}
-
 /** PaymentsOptions with their defaults. */
 function readOptions (options) {
-  const given = bag('payments', options);
-  checkNames(given, OPTIONS);
+  const given = bag('payments', options, OPTIONS);
   const { midtrans, maxBody = BODY_BYTES, confirm = true } = given;
   number('maxBody', maxBody, { min: 1024, max: BODY_BYTES_MAX, integer: true, unit: 'bytes' });
   boolean('confirm', confirm);
@@ -50,8 +41,7 @@ function readOptions (options) {
       func(`midtrans.${name}`, midtrans?.[name]);
     }
   }
-  const hooks = bag('hooks', given.hooks);
-  checkNames(hooks, HOOKS);
+  const hooks = bag('hooks', given.hooks, HOOKS);
   for (const [name, hook] of Object.entries(hooks)) if (hook !== undefined) func(name, hook);
   return { midtrans, maxBody, confirm, hooks };
 }
@@ -118,8 +108,7 @@ function readOrderOf (body, state) {
 }
 
 function readFilter (filter) {
-  const given = bag('filter', filter);
-  checkNames(given, ['state', 'held', 'search', 'before', 'limit']);
+  const given = bag('filter', filter, ['state', 'held', 'search', 'before', 'limit']);
   const { state, held, search, before, limit = 100 } = given;
   if (state !== undefined) oneOf('state', state, STATES);
   if (held !== undefined) boolean('held', held);
@@ -130,8 +119,7 @@ function readFilter (filter) {
 }
 
 function readEventFilter (filter) {
-  const given = bag('filter', filter);
-  checkNames(given, ['outcome', 'before', 'limit']);
+  const given = bag('filter', filter, ['outcome', 'before', 'limit']);
   const { outcome, before, limit = 100 } = given;
   if (outcome !== undefined) oneOf('outcome', outcome, OUTCOMES);
   if (before !== undefined && !/^\d{1,18}$/.test(before)) {

@@ -3,7 +3,6 @@
 // The store: one database and all that is kept in it.
 
 const Emitter = require('../base/emitter');
-const { invalidOption } = require('../base/errors');
 const { bag, boolean } = require('../base/options');
 const { openDatabase } = require('./database');
 const { createDeadLetters } = require('./dead-letters');
@@ -62,17 +61,12 @@ class Store extends Emitter {
 }
 
 function checkOptions (options) {
-  for (const name of Object.keys(options)) {
-    if (OPTIONS.includes(name)) continue;
-    throw invalidOption(name, `no such option (there are ${OPTIONS.join(', ')})`, options[name],
-      RangeError);
-  }
   if (options.migrate !== undefined) boolean('migrate', options.migrate);
 }
 
 /** Opens the store as the options say, and brings its schema up to date. */
 async function openStore (options) {
-  const given = bag('options', options);
+  const given = bag('options', options, OPTIONS);
   checkOptions(given);
   let store;
   const early = [];
