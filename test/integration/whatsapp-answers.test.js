@@ -10,6 +10,11 @@ const { CloudApiClient, GreenApiClient } = require('../../lib/clients/whatsapp')
 const TO = '+6281234567890';
 const PAGE = '<html>no</html>';
 
+const ACCOUNTS = new Map([
+  [CloudApiClient, { accessToken: 'planted-token', phoneNumberId: '1' }],
+  [GreenApiClient, { instanceId: '1', token: 'planted-token' }],
+]);
+
 const opened = [];
 afterEach(async () => {
   for (const thing of opened.splice(0).reverse()) await thing.close();
@@ -21,11 +26,12 @@ async function clientOf (Client, [status, text], options) {
     req.resume().on('end', () => res.writeHead(status, { location: '/' }).end(text));
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
+  opened.push(server);
   const client = new Client({
-    accessToken: 'planted-token', phoneNumberId: '1', instanceId: '1', token: 'planted-token',
-    baseUrl: `http://127.0.0.1:${server.address().port}`, retry: false, ...options
+    ...ACCOUNTS.get(Client), baseUrl: `http://127.0.0.1:${server.address().port}`, retry: false,
+    ...options
   });
-  opened.push(server, client);
+  opened.push(client);
   return client;
 }
 
