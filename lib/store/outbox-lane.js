@@ -225,7 +225,7 @@ class Lane {
       this.#wakeIn(Math.min(100 * 2 ** this.#failures++, 5000));
       this.#hungry = false;
     }
-    if (suspects > 0) this.#worker.hasSuspects();
+    if (suspects > 0) this.#worker.gotSuspects();
     this.#looks -= look;
     this.#exchanges -= sent !== undefined;
     this.#pulls--;

@@ -209,14 +209,14 @@ class OutboxWorker extends Emitter {
     if (this.#alone === job) this.#alone = undefined;
   }
 
-  /** Whether suspects are to be claimed now; if so, hasSuspects() tells when they have been. */
+  /** Whether suspects are to be claimed now; if so, gotSuspects() tells when they have been. */
   asksForSuspects () {
     if (this.#suspectsAsked || this.#suspects.size > 0) return false;
     this.#suspectsAsked = true;
     return true;
   }
 
-  hasSuspects () { this.#suspectsAsked = false; }
+  gotSuspects () { this.#suspectsAsked = false; }
 
   /**
    * Whether this message may be sent, or others claimed, now. What goes alone waits until all else
