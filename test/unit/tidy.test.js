@@ -84,14 +84,6 @@ describe('directions', () => {
 });
 
 describe('sizes', () => {
-  const code = select(/^(lib|native|test|bench)\/.*\.(js|mjs|cc|h)$/);
-
-  test('no file of code is longer than 400 lines', () => {
-    const faults = code.filter(({ lines }) => lines.length > 400)
-      .map(({ name, lines }) => `${name}: ${lines.length}`);
-    expect(faults).toEqual([]);
-  });
-
   test('no line is longer than 100 columns', () => {
     const files = select(/\.(js|mjs|ts|mts|cts|cc|h|gyp|gypi|txt|sql|css)$/);
     expect(find(files, /^.{101}/)).toEqual([]);
