@@ -15,8 +15,10 @@
     'cflags_cc!': ['-std=gnu++17', '-std=gnu++20'],
     'conditions': [
       # Without nodelete the library is unmapped when the last worker that loaded it ends, while
-      # its code may still be on the stack of that thread.
-      ['OS=="linux"', { 'ldflags': ['-Wl,-z,nodelete'] }],
+      # its code may still be on the stack of that thread. Without now a function that this runtime
+      # lacks ends the process at its first call; so the library does not load, and JavaScript can
+      # catch the error.
+      ['OS=="linux"', { 'ldflags': ['-Wl,-z,nodelete', '-Wl,-z,now'] }],
       ['OS=="mac"', {
         'xcode_settings': {
           'CLANG_CXX_LANGUAGE_STANDARD': 'c++20',

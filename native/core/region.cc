@@ -74,7 +74,8 @@ Used Region::Recount() const noexcept {
     const uint64_t cold = record->cold_offset - kColdAt + ColdBytesOf(record->cold_cells);
     used = {std::max(used.hot, hot), std::max(used.cold, cold), used.records + 1};
   }
-  return {std::min(used.hot + kHotSlack, kHotBytes), std::min(used.cold + kColdSlack, kColdBytes),
+  return {std::min<uint64_t>(used.hot + kHotSlack, kHotBytes),
+          std::min<uint64_t>(used.cold + kColdSlack, kColdBytes),
           std::min<uint64_t>(used.records, kRecordsMax)};
 }
 

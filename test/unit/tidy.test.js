@@ -114,6 +114,13 @@ describe('the C++ sources', () => {
     expect(listed.toSorted()).toEqual(present.toSorted());
   });
 
+  test('are linked with the same options by node-gyp and CMake', () => {
+    const [gyp, cmake] = ['native/binding.gyp', 'CMakeLists.txt'].map(name =>
+      fs.readFileSync(path.join(ROOT, name), 'utf8').match(/-Wl,[\w,=-]+/g));
+    expect(gyp).toEqual(['-Wl,-z,nodelete', '-Wl,-z,now']);
+    expect(cmake).toEqual(gyp);
+  });
+
   test('have a header each, and those of the core a test', () => {
     const names = new Set(sources.map(({ name }) => name));
     const headers = present.map(name => name.replace(/cc$/, 'h'));
