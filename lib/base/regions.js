@@ -10,6 +10,7 @@ const { getSystemErrorName } = require('node:util');
 
 const { SekeringError, invalidOption } = require('./errors');
 const native = require('./native');
+const { foreign } = require('./runtime');
 const { warn } = require('./warn');
 
 const NAMESPACE = /^[A-Za-z0-9._-]{1,64}$/;
@@ -106,8 +107,13 @@ function sweep () {
  * Takes part in a region.
  * @param {'process' | 'host'} scope
  * @returns {number} for native functions
+ * @throws {SekeringError} ERR_SCOPE_UNSUPPORTED, ERR_REGION_…
  */
 function join (scope, namespace) {
+  if (foreign !== undefined) {
+    throw new SekeringError('ERR_SCOPE_UNSUPPORTED',
+      `Scope '${scope}' is not supported on ${foreign}: use scope 'instance', or Node.js`);
+  }
   const file = fileOf(scope, checkNamespace(namespace));
   // The addon exists once in an environment, this module perhaps more than once.
   const joined = (native.joinedRegions ??= new Map());

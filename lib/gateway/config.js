@@ -9,6 +9,7 @@ const fs = require('node:fs');
 const util = require('node:util');
 
 const { SekeringError, invalidOption } = require('../base/errors');
+const { canShare } = require('../base/runtime');
 const { profiles } = require('../primitives/presets');
 const { configSchema } = require('./config-schema');
 
@@ -202,9 +203,9 @@ function hashOf (figures) {
   return createHash('sha256').update(JSON.stringify(figures)).digest('hex').slice(0, 8);
 }
 
-// Tests want no state that outlives them; elsewhere than on Linux nothing can be shared.
+// Tests want no state that outlives them.
 function defaultScope (profile) {
-  return process.platform === 'linux' && profile !== 'testing' ? 'host' : 'instance';
+  return canShare && profile !== 'testing' ? 'host' : 'instance';
 }
 
 /** ms that one attempt may take. */

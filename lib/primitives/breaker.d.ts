@@ -204,7 +204,8 @@ declare namespace CircuitBreaker {
 
     /**
      * Who shares the breaker: nobody, the threads of this process, or the processes of this user on
-     * the host. Sharers have the same `namespace` and `name`, and the same options. Default
+     * the host. Sharers have the same `namespace` and `name`, and the same options. Node.js on
+     * Linux only: elsewhere a scope other than 'instance' throws ERR_SCOPE_UNSUPPORTED. Default
      * 'instance'.
      */
     scope?: 'instance' | 'process' | 'host' | undefined;

@@ -3,8 +3,8 @@ export interface SharingOptions {
   /**
    * Nobody, the threads of this process, or the processes of this user on the host. Sharers have
    * the same `namespace` and `name`, and the same limits: else the constructor throws
-   * ERR_OPTIONS_MISMATCH, with the differing `options`. Linux only: elsewhere a scope other than
-   * 'instance' throws ERR_SCOPE_UNSUPPORTED. Default 'instance'.
+   * ERR_OPTIONS_MISMATCH, with the differing `options`. Node.js on Linux only: elsewhere a scope
+   * other than 'instance' throws ERR_SCOPE_UNSUPPORTED. Default 'instance'.
    */
   scope?: 'instance' | 'process' | 'host' | undefined;
   /** 1 to 64 letters, digits, dots, dashes or underscores. Default 'default'. */
