@@ -1,22 +1,31 @@
 'use strict';
 
-// Loads the addon: a build from source first, then the prebuilt binary of the package. A directory
-// named by SEKERING_PREBUILD stands for both (sanitizer builds, binaries from elsewhere).
+// Loads the addon: a build from source first, then the prebuilt binary of the package. A folder
+// named by SEKERING_PREBUILD stands for both (bundles, sanitizer builds, binaries from elsewhere).
 
+const fs = require('node:fs');
+const { createRequire } = require('node:module');
 const path = require('node:path');
 const loadAddon = require('node-gyp-build');
 
 const { SekeringError } = require('./errors');
+const { foreign } = require('./runtime');
 
-const ROOT = path.join(__dirname, '..', '..');
-const SOURCES = path.join(ROOT, 'native');
+const { SEKERING_PREBUILD: chosen } = process.env;
+const SOURCES = path.join(__dirname, '..', '..', 'native');
+
+// Tools that gather the files of a program find the binary by these calls: their arguments must be
+// expressions of __dirname.
+const fromSources = () => loadAddon(path.join(__dirname, '..', '..', 'native'));
+const fromPrebuilds = () => loadAddon(path.join(__dirname, '..', '..'));
+// The loader takes a relative folder for one of its own.
+const fromChosen = () => createRequire(__filename)(path.resolve(loadAddon.path(chosen)));
 
 function load () {
-  const chosen = process.env.SEKERING_PREBUILD;
   const causes = [];
-  for (const directory of chosen ? [chosen] : [SOURCES, ROOT]) {
+  for (const attempt of chosen ? [fromChosen] : [fromSources, fromPrebuilds]) {
     try {
-      return loadAddon(directory);
+      return attempt();
     } catch (cause) {
       causes.push(cause);
     }
@@ -26,14 +35,41 @@ function load () {
 
 function missing (causes) {
   // A binary that is there and does not load (an old libc, say) tells more than one that is absent.
-  const cause = causes.find(({ code }) => code === 'ERR_DLOPEN_FAILED') ?? causes.at(-1);
-  const reason = cause.message.split('\n', 1)[0];
-  const sources = path.relative(process.cwd(), SOURCES) || '.';
+  const found = causes.find(({ message }) => !message.startsWith('No native build was found'));
+  const cause = found ?? causes.at(-1);
+  const reason = cause.message.split('\n', 1)[0].replace(/\.$/, '');
   return new SekeringError('ERR_NATIVE_MISSING',
     `sekering has no native binary that loads on ${process.platform}-${process.arch} ` +
-    `(${reason}). Build it once, with a C++20 compiler, make and Python 3 at hand: ` +
-    `npx node-gyp@12 rebuild -C ${sources}`,
+    `(${reason}). ${remedyOf(cause, found !== undefined)}`,
     { cause });
+}
+
+/** What somebody can do about it. */
+function remedyOf ({ code }, isFound) {
+  if (code === 'ERR_DLOPEN_DISABLED') {
+    return process.permission === undefined
+      ? 'Node.js was started with --no-addons: start it without'
+      : 'Node.js was started with its permission model on: start it with --allow-addons as well';
+  }
+  if (isFound && foreign) return `${foreign} lacks functions that it needs: use Node.js`;
+  if (chosen) {
+    return `SEKERING_PREBUILD is ${chosen}: it must be a folder with a binary for this system in ` +
+      'prebuilds, as the folder of the installed package is, or in build/Release';
+  }
+  if (!fs.existsSync(path.join(SOURCES, 'binding.gyp'))) {
+    return 'This code is in a bundle, without the rest of its package: leave sekering out of the ' +
+      'bundle (external), or set the environment variable SEKERING_PREBUILD to the folder of the ' +
+      'installed package';
+  }
+  const unset = process.env.PREBUILDS_ONLY ? ' and unset PREBUILDS_ONLY' : '';
+  return `Build it once${unset}, with a C++20 compiler, make and Python 3 at hand: ` +
+    buildCommand();
+}
+
+function buildCommand () {
+  const sources = path.relative(process.cwd(), SOURCES) || '.';
+  const argument = /^[\w@.:/\\-]+$/.test(sources) ? sources : `"${sources}"`;
+  return `npx node-gyp@12 rebuild -C ${argument}`;
 }
 
 module.exports = load();

@@ -161,6 +161,48 @@ describe('without a compiler', () => {
     expect(folders.filter(name => !['index.js', 'base', 'primitives'].includes(name))).toEqual([]);
   });
 
+  const PROGRAM = `
+    const { CircuitBreaker } = require('sekering');
+    new CircuitBreaker(async () => 'done').fire().then(console.log);`;
+
+  test('the files that a tool traces from a small program are enough to run it', async () => {
+    fs.writeFileSync(path.join(project, 'small.js'), PROGRAM);
+    const trace = `require('@vercel/nft').nodeFileTrace(['small.js'], { base: '.' })
+      .then(({ fileList }) => console.log(JSON.stringify([...fileList])))`;
+    // The tool is the checkout's; the program and what it requires are not.
+    const { stdout, stderr } = await run(process.execPath, ['-e', trace],
+      { cwd: project, env: { ...bare, NODE_PATH: path.join(ROOT, 'node_modules') } });
+    expect(stderr).toBe('');
+    const files = JSON.parse(stdout);
+    expect(files.filter(file => file.endsWith('.node'))).toHaveLength(1);
+    const copy = path.join(folder, 'traced');
+    for (const file of files) fs.cpSync(path.join(project, file), path.join(copy, file));
+    expect(await run(process.execPath, ['small.js'], { cwd: copy, env: bare }))
+      .toEqual({ code: 0, stdout: 'done\n', stderr: '' });
+  });
+
+  test('in a bundle, the error says what to set, and that works', async () => {
+    // What a bundler takes along of the package, and of what it requires: JavaScript.
+    const bundle = path.join(folder, 'bundle');
+    for (const name of ['sekering/package.json', 'sekering/lib', 'node-gyp-build']) {
+      fs.cpSync(path.join(project, 'node_modules', name), path.join(bundle, 'node_modules', name),
+        { recursive: true });
+    }
+    const start = more => run(process.execPath, ['-e', PROGRAM],
+      { cwd: bundle, env: { ...bare, ...more } });
+    const { stderr } = await start();
+    expect(stderr).toMatch('ERR_NATIVE_MISSING');
+    expect(stderr).toMatch(
+      'set the environment variable SEKERING_PREBUILD to the folder of the installed package');
+    expect(stderr).not.toMatch('node-gyp@');
+    for (const place of [installed(), path.relative(bundle, installed())]) {
+      expect(await start({ SEKERING_PREBUILD: place }))
+        .toEqual({ code: 0, stdout: 'done\n', stderr: '' });
+    }
+    expect((await start({ SEKERING_PREBUILD: folder })).stderr)
+      .toMatch(`SEKERING_PREBUILD is ${folder}: it must be a folder with a binary`);
+  });
+
   test('require takes under 15 ms', async () => {
     // Processor time, as other processes stretch that of the clock; in turn with an empty script,
     // which takes 40 ms, as the machine's speed changes.

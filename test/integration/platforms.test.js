@@ -103,3 +103,71 @@ describeOnLinux('in a runtime that lacks a function of libuv', () => {
       });
     });
 });
+
+describe('a runtime that stands in for Node.js', () => {
+  /** What a program prints as JSON that runs where process.versions names such a runtime. */
+  async function evaluate (name, program) {
+    const script = `
+      Object.defineProperty(process, 'versions', { value: { ...process.versions, ${name}: '1' } });
+      const answer = action => {
+        try { return action(); } catch ({ code, message }) { return { code, message }; }
+      };
+      const { CircuitBreaker, Bulkhead, RateLimiter, RetryBudget } = require('./lib');
+      (async () => console.log(JSON.stringify(await (${program})())))();`;
+    const { stdout, stderr } = await run(process.execPath, ['-e', script]);
+    expect(stderr).toBe('');
+    return JSON.parse(stdout);
+  }
+
+  test.each([['bun', 'Bun'], ['deno', 'Deno']])('%s: scopes are refused, with what to do',
+    async (name, title) => {
+      const refused = await evaluate(name, `() => ['process', 'host'].flatMap(scope => [
+        () => new CircuitBreaker(() => {}, { scope, name: 'a' }),
+        () => new Bulkhead({ maxConcurrent: 1, scope, name: 'b' }),
+        () => new RateLimiter({ limit: 1, interval: 1000, scope, name: 'c' }),
+        () => new RetryBudget({ scope, name: 'd' }),
+      ].map(answer))`);
+      expect(refused).toEqual(['process', 'host'].flatMap(scope => new Array(4).fill({
+        code: 'ERR_SCOPE_UNSUPPORTED',
+        message: `Scope '${scope}' is not supported on ${title}: use scope 'instance', or Node.js`,
+      })));
+    });
+
+  test('a breaker of its own works there, and is the default of the gateway', async () => {
+    expect(await evaluate('bun', `async () => {
+      const { breakerOptions, readConfig } = require('./lib/gateway/config');
+      const config = readConfig({ profile: 'production' });
+      return [
+        await new CircuitBreaker(async x => x * 2).fire(21),
+        breakerOptions(config, 'smtp', {}).scope ?? 'instance',
+      ];
+    }`)).toEqual([42, 'instance']);
+  });
+});
+
+describe('an addon that may not be loaded', () => {
+  const program = `
+    try { require('./lib'); } catch ({ code, message }) {
+      console.log(JSON.stringify({ code, message }));
+    }`;
+  const permission = process.allowedNodeEnvironmentFlags.has('--permission')
+    ? '--permission'
+    : '--experimental-permission';
+
+  test.each([
+    ['--no-addons', ['--no-addons'], /started with --no-addons: start it without$/],
+    ['the permission model', [permission, '--allow-fs-read=*'],
+      /permission model on: start it with --allow-addons as well$/],
+  ])('%s: the error says how Node.js must be started', async (_name, flags, remedy) => {
+    const { stdout } = await run(process.execPath, [...flags, '-e', program]);
+    expect(JSON.parse(stdout)).toEqual({
+      code: 'ERR_NATIVE_MISSING', message: expect.stringMatching(remedy),
+    });
+  });
+
+  test('with --allow-addons it is loaded', async () => {
+    const flags = [permission, '--allow-fs-read=*', '--allow-addons'];
+    expect(await run(process.execPath, [...flags, '-e', program]))
+      .toMatchObject({ code: 0, stdout: '' });
+  });
+});
