@@ -3,6 +3,8 @@
 // What a gateway's configuration may hold. Times are milliseconds; every object is strict, so that
 // a misspelt name is a fault and not a default.
 
+const { isIP } = require('node:net');
+
 const { z } = require('zod');
 
 const { presets } = require('../primitives/presets');
@@ -32,6 +34,21 @@ const http = url('https', 'http');
 const port = z.preprocess(
   value => (typeof value === 'string' && /^\d{1,5}$/.test(value) ? Number(value) : value),
   count(0, 65_535));
+
+// Whose X-Forwarded-For is believed. Never everybody's: a client could give itself any address.
+const PROXIES = 'how many proxies are in front (1 to 100), or a list of their addresses: ' +
+  'networks such as 10.0.0.0/8, loopback, linklocal, uniquelocal; false without a proxy';
+const PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal'];
+
+const trustProxy = z.preprocess(readProxies, z.union([
+  z.literal(false),
+  count(0, 100),
+  z.array(z.string().refine(isProxy, `Invalid input: expected ${PROXIES}`)).min(1).max(100),
+], {
+  error: ({ input }) => (input === true
+    ? `Invalid input: true would let clients choose their address; write ${PROXIES}`
+    : `Invalid input: expected ${PROXIES}`),
+})).default(false);
 
 const retry = z.strictObject({
   retries: count(0, 100).optional(),
@@ -147,7 +164,7 @@ const server = z.strictObject({
   host: text(253).default('127.0.0.1'),
   port: port.default(3000),
   bodyLimit: count(1024, 1 << 24).default(65_536),
-  trustProxy: z.union([z.boolean(), count(0, 100), text(500)]).default(false),
+  trustProxy,
   tokens: z.array(z.strictObject({ name: text(64), token })).max(100).default([]),
   shutdownTimeout: ms(0).default(10_000),
 });
@@ -208,6 +225,23 @@ const logging = z.strictObject({
   console: z.boolean().default(true),
   file: text(4000).optional(),
 });
+
+/** A text is a number, or a list with commas, as a variable of the environment can hold it. */
+function readProxies (value) {
+  if (typeof value !== 'string') return value;
+  const said = value.trim().toLowerCase();
+  if (said === 'true' || said === 'false') return said === 'true';
+  return /^\d{1,3}$/.test(said) ? Number(said) : said.split(',').map(part => part.trim());
+}
+
+/** A name that Express knows, an address, or a network that is smaller than the whole. */
+function isProxy (value) {
+  if (PROXY_NAMES.includes(value)) return true;
+  const [, address, bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(value) ?? [];
+  const version = isIP(address ?? '');
+  if (version === 0 || address.includes('%')) return false;
+  return bits === undefined || (Number(bits) >= 1 && Number(bits) <= (version === 4 ? 32 : 128));
+}
 
 function isPattern (source) {
   try {

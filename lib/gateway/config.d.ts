@@ -64,8 +64,12 @@ export interface GatewayConfig {
     port?: number | string | undefined;
     /** Bytes of a request's body, 1024 to 16777216, default 65536. */
     bodyLimit?: number | undefined;
-    /** Express's 'trust proxy', default false. */
-    trustProxy?: boolean | number | string | undefined;
+    /**
+     * Whose X-Forwarded-For is believed, default false: nobody's. How many proxies are in front, 0
+     * to 100; or their addresses, as a list or a text with commas: networks (10.0.0.0/8) and the
+     * names loopback, linklocal, uniquelocal. Never true, as clients could choose their address.
+     */
+    trustProxy?: false | number | string | string[] | undefined;
     /** Of those who may create orders and send messages; without any, nobody may. */
     tokens?: Array<{ name: string; token: string }> | undefined;
     /** ms that requests and messages on their way have when it stops, default 10000. */

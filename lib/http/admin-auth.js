@@ -22,7 +22,9 @@ const SHA256 = /^[0-9a-f]{64}$/i;
 
 // Addresses whose limits are remembered; the one that was not seen for the longest time makes room.
 const ADDRESSES_MAX = 10_000;
-const LIMITS = { requests: 600, failures: 20, interval: 60_000 };
+const LIMITS = { requests: 600, failures: 20, totalFailures: 1000, interval: 60_000 };
+const LIMIT_MAX = 1e6;
+const MS_PER_SECOND = 1000;
 
 const hashOf = text => hash('sha256', text, 'buffer');
 
@@ -71,33 +73,64 @@ function networkOf (address) {
   return [...left, ...gap, ...right].slice(0, 4).map(part => parseInt(part, 16)).join(':');
 }
 
-/** A rate limiter for each network, for a bounded number of them. */
-class Visitors {
+/** So many in `interval` ms; Infinity: as many as there are. */
+class Quota {
+  #limiter;
+
   constructor (limit, interval) {
+    this.#limiter = limit === Infinity ? undefined : new RateLimiter({ limit, interval });
+    this.retryAfter = Math.ceil(interval / limit / MS_PER_SECOND);
+  }
+
+  get isUsedUp () { return this.#limiter !== undefined && this.#limiter.available < 1; }
+
+  /** @returns {boolean} whether there was room for one more */
+  take () { return this.#limiter === undefined || this.#limiter.tryTake(); }
+}
+
+/**
+ * Requests without a right token: so many of a network, and so many of all networks, as one who
+ * guesses may have many addresses. A bounded number of networks is remembered.
+ */
+class Failures {
+  #limits;
+  #total;
+  #networks;
+
+  constructor (limits) {
     const { LRUCache } = require('lru-cache');
-    this.limit = limit;
-    this.interval = interval;
-    this.limiters = new LRUCache({ max: ADDRESSES_MAX });
+    this.#limits = limits;
+    this.#total = new Quota(limits.totalFailures, limits.interval);
+    this.#networks = new LRUCache({ max: ADDRESSES_MAX });
   }
 
-  of (address) {
-    const network = networkOf(address);
-    let limiter = this.limiters.get(network);
-    if (limiter === undefined) {
-      limiter = new RateLimiter({ limit: this.limit, interval: this.interval });
-      this.limiters.set(network, limiter);
+  /** @returns {Quota | undefined} the one that is used up; undefined if there was room for it */
+  take (address) {
+    // First, so that a flood of addresses costs no more than this.
+    if (this.#total.isUsedUp) return this.#total;
+    // One network alone does not use up what there is for all.
+    const quota = this.#of(networkOf(address));
+    if (!quota.take()) return quota;
+    return this.#total.take() ? undefined : this.#total;
+  }
+
+  #of (network) {
+    let quota = this.#networks.get(network);
+    if (quota === undefined) {
+      quota = new Quota(this.#limits.failures, this.#limits.interval);
+      this.#networks.set(network, quota);
     }
-    return limiter;
+    return quota;
   }
-
-  /** Seconds until there is room for one more. */
-  get retryAfter () { return Math.ceil(this.interval / this.limit / 1000); }
 }
 
 function checkLimits (given) {
-  const limits = { ...LIMITS, ...bag('rateLimit', given) };
-  for (const name of ['requests', 'failures']) {
-    number(`rateLimit.${name}`, limits[name], { min: 1, max: 1e6, integer: true });
+  const names = Object.keys(LIMITS);
+  const chosen = bag('rateLimit', given, names);
+  const limits = Object.fromEntries(names.map(name => [name, chosen[name] ?? LIMITS[name]]));
+  for (const name of ['requests', 'failures', 'totalFailures']) {
+    if (name === 'requests' && limits[name] === Infinity) continue;
+    number(`rateLimit.${name}`, limits[name], { min: 1, max: LIMIT_MAX, integer: true });
   }
   number('rateLimit.interval', limits.interval, { min: 1, max: 2 ** 31 - 1, unit: 'ms' });
   return limits;
@@ -107,55 +140,56 @@ function refuse (res, status, code, detail, retryAfter) {
   problem(res, status, { code, detail, retryAfter });
 }
 
+const tooMany = (res, detail, { retryAfter }) =>
+  refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', detail, retryAfter);
+
 /**
  * @param {object} options
  * @param {object[]} [options.tokens] `token` or `sha256`, `name`, `role` 'read' or 'operate'
- * @param {object} [options.rateLimit] `requests` and failed logins (`failures`) of an address in
- *   `interval` ms
- * @param {(what: object) => void} [options.onRefused]
- * @returns {{ limit: Function, need: (role: string) => Function }} middleware; after `need`,
- *   `res.locals.actor` has name, role and address
+ * @param {object} [options.rateLimit] as AdminRateLimit; `requests` may be Infinity
+ * @param {(what: object) => void} [options.onRefused] gets those that a role does not allow
+ * @returns {{ enter: Function, need: (role: string) => Function }} middleware; `enter` comes once,
+ *   and before `need`. After it `res.locals.caller` is the token's entry, or undefined; after
+ *   `need`, `res.locals.actor` has name, role and address
  */
 function createAdminAccess ({ tokens = [], rateLimit, onRefused = () => {} } = {}) {
-  const known = checkTokens(tokens);
-  const { requests, failures, interval } = checkLimits(rateLimit);
-  const visits = new Visitors(requests, interval);
-  const failed = new Visitors(failures, interval);
-
-  function limit (req, res, next) {
-    if (visits.of(addressOf(req)).tryTake()) return next();
-    refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', 'There were too many requests.', visits.retryAfter);
-  }
+  const limits = checkLimits(rateLimit);
+  const known = checkTokens(tokens).map(entry =>
+    ({ ...entry, quota: new Quota(limits.requests, limits.interval) }));
+  const failures = new Failures(limits);
 
   /** The token's entry. All are compared, whichever fits. */
-  function find (text) {
+  function find (header) {
+    const text = BEARER.exec(header ?? '')?.[1];
+    if (text === undefined) return undefined;
     const given = hashOf(text);
     return known.reduce((found, entry) => timingSafeEqual(given, entry.hash) ? entry : found,
       undefined);
   }
 
+  // The token comes first: whoever has a right one is not in the way of others, nor they in his.
+  function enter (req, res, next) {
+    const caller = find(req.headers.authorization);
+    res.locals.caller = caller;
+    if (caller !== undefined) {
+      if (caller.quota.take()) return next();
+      return tooMany(res, 'There were too many requests with this token.', caller.quota);
+    }
+    const usedUp = failures.take(addressOf(req));
+    if (usedUp === undefined) return next();
+    tooMany(res, 'There were too many requests without a valid token.', usedUp);
+  }
+
   function need (role) {
     return function needRole (req, res, next) {
-      const address = addressOf(req);
-      const failedHere = failed.of(address);
-      // Not even a right token helps then: otherwise the limit would not slow guessing down.
-      if (failedHere.available < 1) {
-        return refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', 'There were too many failed logins.',
-          failed.retryAfter);
-      }
-      const given = BEARER.exec(req.headers.authorization ?? '')?.[1];
-      const entry = given === undefined ? undefined : find(given);
-      if (entry === undefined) {
-        if (given !== undefined) {
-          failedHere.tryTake();
-          onRefused({ why: 'token', address });
-        }
+      const { caller } = res.locals;
+      if (caller === undefined) {
         res.setHeader('WWW-Authenticate', 'Bearer realm="sekering"');
         return refuse(res, 401, 'ERR_ADMIN_UNAUTHORIZED', 'A valid bearer token is needed.');
       }
-      const actor = { name: entry.name, role: entry.role, address };
-      if (role === 'operate' && entry.role !== 'operate') {
-        onRefused({ why: 'role', address, actor, method: req.method, path: req.path });
+      const actor = { name: caller.name, role: caller.role, address: addressOf(req) };
+      if (role === 'operate' && caller.role !== 'operate') {
+        onRefused({ actor, path: req.path });
         return refuse(res, 403, 'ERR_ADMIN_FORBIDDEN', 'This token may only read.');
       }
       res.locals.actor = actor;
@@ -163,7 +197,7 @@ function createAdminAccess ({ tokens = [], rateLimit, onRefused = () => {} } = {
     };
   }
 
-  return { limit, need };
+  return { enter, need };
 }
 
 /** Middleware for changes: JSON only, and not from other sites' pages. */

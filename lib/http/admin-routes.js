@@ -160,8 +160,7 @@ function createAdminRouter (options) {
   const { store, degradation, sessions, events, tokens, rateLimit, log } = given;
   const express = requirePeer('express', 'createAdminRouter');
   const audit = given.audit ?? createAudit({ store, log });
-  const onRefused = ({ actor, path, why }) => {
-    if (why !== 'role') return;
+  const onRefused = ({ actor, path }) => {
     audit.record({ actor, action: 'refused', target: path, result: 'refused' });
   };
   const access = createAdminAccess({ tokens, rateLimit, onRefused });
@@ -180,8 +179,8 @@ function createAdminRouter (options) {
   admin.use(access.need('read'), (req, res) => problem(res, 404, { code: 'ERR_NOT_FOUND' }));
   fill(reset, actions.filter(({ alone }) => alone), tools);
   const errors = problemHandler({ onError: given.onError });
-  router.use(PREFIX, access.limit, admin, errors);
-  router.use('/reset-circuit-breaker', access.limit, reset, errors);
+  router.use(PREFIX, access.enter, admin, errors);
+  router.use('/reset-circuit-breaker', access.enter, reset, errors);
   return router;
 }
 

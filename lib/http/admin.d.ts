@@ -17,12 +17,20 @@ export interface AdminToken {
   role: 'read' | 'operate';
 }
 
-/** Limits of an IPv4 address, or of a /64 network of IPv6. */
+/**
+ * What is past a limit gets 429. A request with a right token counts for this token only: those
+ * without one do not slow it, wherever they come from.
+ */
 export interface AdminRateLimit {
-  /** Per interval, 1 to 1000000, default 600; the overdrawn get 429. */
+  /** With one token per interval, 1 to 1000000, default 600; Infinity: no limit. */
   requests?: number | undefined;
-  /** Wrong tokens per interval, 1 to 1000000, default 20; then right ones get 429 as well. */
+  /**
+   * With a wrong token or none, per interval, of an IPv4 address or of a /64 network of IPv6; 1 to
+   * 1000000, default 20.
+   */
   failures?: number | undefined;
+  /** The same, of all addresses together; 1 to 1000000, default 1000. */
+  totalFailures?: number | undefined;
   /** ms, default 60000. */
   interval?: number | undefined;
 }
@@ -84,7 +92,10 @@ export interface EventStreamOptions {
   sessions?: SessionPool<any> | undefined;
   /** Events kept for readers who come back with Last-Event-ID, 1 to 10000, default 256. */
   history?: number | undefined;
-  /** Readers at once, 1 to 10000, default 64; more get 503. */
+  /**
+   * Readers at once, 1 to 10000, default 64; more get 503. Of one token's readers the oldest is let
+   * go when another token has fewer than it would leave.
+   */
   maxClients?: number | undefined;
   /** Bytes that a reader may be behind before it is let go, from 1024, default 262144. */
   maxBuffer?: number | undefined;

@@ -43,7 +43,8 @@ class Subscriptions {
 class EventStream {
   #options;
   #breakers;
-  #clients = new Set();
+  // By response, whose it is: the token's entry, where there is one. Oldest first.
+  #clients = new Map();
   #events = [];
   #sequence = 0;
   // Tells the numbers of this process from those of another one, or of one before.
@@ -113,7 +114,7 @@ class EventStream {
   }
 
   #beat () {
-    for (const client of this.#clients) this.#write(client, ': alive\n\n');
+    for (const client of this.#clients.keys()) this.#write(client, ': alive\n\n');
     this.#heartbeatTimer = clock.setTimer(() => this.#beat(), this.#options.heartbeat, false);
   }
 
@@ -123,7 +124,7 @@ class EventStream {
     const event = { id, text: this.#format(id, type, { at: clock.wall(), ...data }) };
     this.#events.push(event);
     if (this.#events.length > this.#options.history) this.#events.shift();
-    for (const client of this.#clients) this.#write(client, event.text);
+    for (const client of this.#clients.keys()) this.#write(client, event.text);
   }
 
   // JSON has no line breaks outside of strings and none inside, so no text can begin a field.
@@ -148,9 +149,27 @@ class EventStream {
     return isKnown ? this.#events.filter(({ id }) => id > last) : undefined;
   }
 
+  /**
+   * Whether there is room for one more reader of a caller. When all places are taken, the caller
+   * who has the most gives one up to another who would still have fewer: nobody keeps others out.
+   */
+  #hasRoom (caller) {
+    if (this.#closed) return false;
+    if (this.#clients.size < this.#options.maxClients) return true;
+    const counts = new Map([[caller, 0]]);
+    for (const each of this.#clients.values()) counts.set(each, (counts.get(each) ?? 0) + 1);
+    const [most, count] = [...counts].reduce((one, other) => (other[1] > one[1] ? other : one));
+    if (counts.get(caller) + 1 >= count) return false;
+    const [oldest] = [...this.#clients].find(([, each]) => each === most);
+    this.#clients.delete(oldest);
+    oldest.destroy();
+    return true;
+  }
+
   /** Answers a request of somebody who may read. */
   handle (req, res) {
-    if (this.#closed || this.#clients.size >= this.#options.maxClients) {
+    const caller = res.locals?.caller;
+    if (!this.#hasRoom(caller)) {
       problem(res, 503, {
         code: 'ERR_EVENTS_FULL',
         detail: 'There are as many readers as there may be.',
@@ -170,7 +189,7 @@ class EventStream {
     const hello = missed === undefined ? this.#format(this.#oldest - 1, 'reset', {})
       : ': hello\n\n';
     res.write(hello + (missed ?? this.#events).map(({ text }) => text).join(''));
-    this.#clients.add(res);
+    this.#clients.set(res, caller);
     res.on('close', () => this.#clients.delete(res));
     res.on('error', () => {});
   }
@@ -182,7 +201,7 @@ class EventStream {
     clock.clearTimer(this.#heartbeatTimer);
     this.#subscriptions.end();
     this.#unfollow();
-    for (const client of this.#clients) client.end();
+    for (const client of this.#clients.keys()) client.end();
   }
 }
 

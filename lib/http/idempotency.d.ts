@@ -9,7 +9,8 @@ export interface IdempotentOptions {
   /** Whether a request without a key is answered 400, default false: it passes. */
   required?: boolean | undefined;
   /**
-   * Whose key it is: nobody gets another one's answer. Default: the header Authorization; where
+   * Whose key it is: nobody gets another one's answer. Default: the header Authorization,
+   * however its scheme and its spaces are written; where
    * callers are known by anything else (a session, a certificate), say so here.
    */
   scope?: ((req: any) => unknown) | undefined;

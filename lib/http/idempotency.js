@@ -11,6 +11,9 @@ const { bag, boolean, func, number } = require('../base/options');
 const { Recording } = require('./idempotency-recording');
 const { problem, problemOf } = require('./problem');
 
+// The same credentials can be written in several ways.
+const AUTHORIZATION = /^(\S+) +(\S.*)$/;
+
 const OPTIONS = ['idempotency', 'methods', 'required', 'scope', 'storeServerErrors', 'maxResponse',
   'ttl', 'lockTimeout', 'wait'];
 const METHODS = ['POST', 'PATCH'];
@@ -40,7 +43,7 @@ function readOptions (options) {
   const given = bag('options', options, OPTIONS);
   const {
     idempotency, methods = METHODS, required = false, storeServerErrors = false,
-    maxResponse = RESPONSE_BYTES, scope = req => req.headers.authorization, ...run
+    maxResponse = RESPONSE_BYTES, scope = callerOf, ...run
   } = given;
   func('idempotency.run', idempotency?.run);
   if (!Array.isArray(methods) || !methods.every(name => /^[A-Z]+$/.test(name))) {
@@ -51,6 +54,13 @@ function readOptions (options) {
   func('scope', scope);
   number('maxResponse', maxResponse, { min: 0, max: RESPONSE_BYTES_MAX, integer: true });
   return { idempotency, methods, required, storeServerErrors, maxResponse, scope, run };
+}
+
+/** Whose request it is, by its credentials: `bearer X` and `Bearer  X` are the same caller. */
+function callerOf ({ headers: { authorization } }) {
+  const [, scheme, credentials] = AUTHORIZATION.exec(authorization ?? '') ?? [];
+  if (scheme === undefined) return authorization;
+  return `${scheme[0].toUpperCase()}${scheme.slice(1).toLowerCase()} ${credentials}`;
 }
 
 /** The key in a header; undefined if it is malformed. */

@@ -13,6 +13,9 @@ const {
 
 jest.setTimeout(30_000);
 
+// Within a test nothing of a limit comes back.
+const RARE = { interval: 2 ** 31 - 1 };
+
 afterEach(endAll);
 
 describe('who may', () => {
@@ -75,40 +78,73 @@ describe('who may', () => {
     if (token.role === 'read' && token.token) expect(error.message).not.toContain(token.token);
   });
 
-  test('guessing is limited, even with a right guess, and others are not in its way', async () => {
-    const { get } = await start({ rateLimit: { failures: 3, interval: 60_000 } });
-    for (let i = 0; i < 3; i++) {
-      expect((await get('/session', { token: `guess-${i}-0123456789` })).status).toBe(401);
+  test('wrong tokens are limited, and a right one is never in their way', async () => {
+    const { get } = await start({ rateLimit: { ...RARE, failures: 3 } });
+    const guess = token => get('/session', { token });
+    for (const token of ['guess-1-0123456789', null, 'guess-2-0123456789']) {
+      expect((await guess(token)).status).toBe(401);
     }
-    const { status, headers, body } = await get('/session');
-    expect([status, body.code]).toEqual([429, 'ERR_ADMIN_RATE_LIMITED']);
-    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+    for (const token of ['guess-3-0123456789', null, OPERATOR.slice(1)]) {
+      const { status, headers, body } = await guess(token);
+      expect([status, body.code]).toEqual([429, 'ERR_ADMIN_RATE_LIMITED']);
+      expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+    }
+    for (const token of [OPERATOR, READER]) expect((await guess(token)).status).toBe(200);
   });
+
+  /** A server that believes its clients where they come from, and what a token gets from it. */
+  async function startOpen (rateLimit) {
+    const { url } = await start({ rateLimit: { ...RARE, ...rateLimit } }, (req, res, next) => {
+      req.app.set('trust proxy', true);
+      next();
+    });
+    return async (address, token = 'a guess') => (await fetch(`${url}${BASE}/session`, {
+      headers: { authorization: `Bearer ${token}`, 'x-forwarded-for': address },
+    })).status;
+  }
 
   test('addresses have limits of their own, and a network of IPv6 has one', async () => {
-    const { url } = await start({ rateLimit: { requests: 2, interval: 60_000 } },
-      (req, res, next) => {
-        req.app.set('trust proxy', true);
-        next();
-      });
-    const ask = async address => (await fetch(`${url}${BASE}/session`, {
-      headers: { authorization: `Bearer ${READER}`, 'x-forwarded-for': address },
-    })).status;
+    const ask = await startOpen({ failures: 2 });
     const same = ['2001:db8:1:2::1', '2001:db8:1:2:ffff::9', '2001:0db8:0001:0002:0:0:0:7'];
-    expect([await ask(same[0]), await ask(same[1]), await ask(same[2])]).toEqual([200, 200, 429]);
-    expect(await ask('2001:db8:1:3::1')).toBe(200);
+    expect([await ask(same[0]), await ask(same[1]), await ask(same[2])]).toEqual([401, 401, 429]);
+    expect(await ask('2001:db8:1:3::1')).toBe(401);
     const mapped = ['192.0.2.1', '::ffff:192.0.2.1', '192.0.2.1'];
     expect([await ask(mapped[0]), await ask(mapped[1]), await ask(mapped[2])])
-      .toEqual([200, 200, 429]);
-    expect(await ask('192.0.2.2')).toBe(200);
+      .toEqual([401, 401, 429]);
+    expect(await ask('192.0.2.2')).toBe(401);
+    expect(await ask('192.0.2.1', READER)).toBe(200);
   });
 
-  test('requests are limited', async () => {
+  test('guesses are limited in all, however many addresses they claim to come from', async () => {
+    const ask = await startOpen({ failures: 5, totalFailures: 50 });
+    const counts = { 200: 0, 401: 0, 429: 0 };
+    for (let i = 0; i < 300; i++) {
+      counts[await ask(`198.51.${i % 100}.${i % 200}`)] += 1;
+      if (i % 10 === 0) counts[await ask(`198.51.${i % 100}.${i % 200}`, OPERATOR)] += 1;
+    }
+    expect(counts).toEqual({ 200: 30, 401: 50, 429: 250 });
+  });
+
+  test('one address does not use up what there is for all', async () => {
+    const ask = await startOpen({ failures: 2, totalFailures: 4 });
+    for (let i = 0; i < 10; i++) await ask('192.0.2.1');
+    expect([await ask('192.0.2.2'), await ask('192.0.2.3'), await ask('192.0.2.4')])
+      .toEqual([401, 401, 429]);
+  });
+
+  test('requests are limited for each token', async () => {
     const { get } = await start({ rateLimit: { requests: 5, interval: 60_000 } });
     for (let i = 0; i < 5; i++) expect((await get('/session')).status).toBe(200);
     const { status, headers } = await get('/session');
     expect(status).toBe(429);
     expect(headers.get('retry-after')).toBe('12');
+    expect((await get('/session', { token: READER })).status).toBe(200);
+  });
+
+  test.each([[{ failures: 0 }], [{ totalFailures: 1.5 }], [{ requests: '1' }], [{ interval: 0 }],
+    [{ failure: 1 }]])('a wrong limit is refused: %j', rateLimit => {
+    expect(() => createAdminRouter({ rateLimit }))
+      .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
   });
 });
 

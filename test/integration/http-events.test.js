@@ -15,6 +15,7 @@ const { createAdminRouter, createEventStream } = require('../../lib/http');
 const { readEvents, serve } = require('../support/http-helpers');
 
 const TOKEN = 'reader-token-0123456789';
+const OPERATOR = 'operator-token-0123456789';
 const PATH = '/admin/reliability/events';
 const AUTHORIZED = { authorization: `Bearer ${TOKEN}` };
 
@@ -26,7 +27,8 @@ afterEach(async () => {
 
 async function start (options = {}) {
   const events = createEventStream({ breakers: () => [], ...options });
-  const tokens = [{ token: TOKEN, name: 'Budi', role: 'read' }];
+  const tokens = [{ token: TOKEN, name: 'Budi', role: 'read' },
+    { token: OPERATOR, name: 'Ani', role: 'operate' }];
   const server = await serve(createAdminRouter({ events, tokens }));
   open.push(server.close, () => events.close());
   async function read (headers = {}) {
@@ -184,6 +186,23 @@ test('readers are bounded, and make room when they leave', async () => {
   first.close();
   while (events.clients > 1) await new Promise(resolve => setTimeout(resolve, 5));
   expect((await read()).response.status).toBe(200);
+});
+
+test('one token cannot take the places of all others', async () => {
+  const { events, read } = await start({ maxClients: 3 });
+  const greedy = [await read(), await read(), await read()];
+  expect((await read()).response.status).toBe(503);
+  const authorization = `Bearer ${OPERATOR}`;
+  const operator = await read({ authorization });
+  expect([operator.response.status, events.clients]).toEqual([200, 3]);
+  // It was the oldest that had to go, and it cannot come back in the other's place.
+  await expect(greedy[0].next()).rejects.toThrow();
+  expect((await read()).response.status).toBe(503);
+  expect((await read({ authorization })).response.status).toBe(503);
+  events.publish('test', { n: 1 });
+  for (const reader of [greedy[1], greedy[2], operator]) {
+    expect((await reader.next()).data.n).toBe(1);
+  }
 });
 
 test('a reader that does not read is let go, and holds up nobody', async () => {

@@ -210,6 +210,18 @@ test('nobody gets the answer of another caller', async () => {
     .toEqual([false, false, true]);
 });
 
+test('a caller is the same however the header is written', async () => {
+  const { work, url } = await serve((req, res) => { res.json({}); });
+  const key = newKey();
+  const ask = authorization => send(`${url}/orders`, keyed(key, {}, { authorization }));
+  const answers = [];
+  for (const header of ['Bearer Abc', 'bearer Abc', 'BEARER   Abc', 'Bearer abc']) {
+    answers.push((await ask(header)).replayed);
+  }
+  expect(answers).toEqual([false, true, true, false]);
+  expect(work).toHaveBeenCalledTimes(2);
+});
+
 test('server errors are not stored, unless it is asked for', async () => {
   for (const storeServerErrors of [false, true]) {
     const { work, url } = await serve((req, res) => {

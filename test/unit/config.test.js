@@ -99,6 +99,39 @@ describe('what is read', () => {
   });
 });
 
+describe('proxies', () => {
+  const read = trustProxy => readConfig({ server: { trustProxy } }).server.trustProxy;
+
+  test('are a number of hops or a list, as objects, TOML and variables write it', () => {
+    expect(read(undefined)).toBe(false);
+    for (const value of [false, 0, 1, 3, ['loopback', '10.0.0.0/8', '2001:db8::/32', '::1']]) {
+      expect(read(value)).toEqual(value);
+    }
+    expect(read(' 2 ')).toBe(2);
+    expect(read('false')).toBe(false);
+    expect(read('loopback, 10.1.2.3')).toEqual(['loopback', '10.1.2.3']);
+    const { server } = readConfig(toml('[server]\ntrust_proxy = "env:PROXIES"'),
+      { env: { PROXIES: 'linklocal,uniquelocal' } });
+    expect(server.trustProxy).toEqual(['linklocal', 'uniquelocal']);
+  });
+
+  test('are never everybody', () => {
+    for (const value of [true, 'true', 'TRUE']) {
+      expect(faultsOf({ server: { trustProxy: value } })['server.trustProxy'])
+        .toMatch(/^Invalid input: true would let clients choose their address; write how many/);
+    }
+    for (const value of ['0.0.0.0/0', '::/0', ['loopback', '::/0'], '10.0.0.0/33', 'everybody', '',
+      'loopback,', [], [1], -1, 1.5, 101, null, {}, 'fe80::1%eth0', '10.0.0.0/']) {
+      const [[place, message]] = Object.entries(faultsOf({ server: { trustProxy: value } }));
+      expect(place).toMatch(/^server\.trustProxy(\[\d\])?$/);
+      expect(message).toMatch(/^(Invalid input: expected|Too )/);
+    }
+    expect(faultsOf(toml('[server]\ntrust_proxy = true'))).toEqual({
+      'server.trust_proxy': expect.stringContaining('networks such as 10.0.0.0/8'),
+    });
+  });
+});
+
 describe('what is wrong', () => {
   test('all of it is said at once, with its place', () => {
     const faults = faultsOf({

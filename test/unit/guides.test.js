@@ -47,6 +47,7 @@ const FOLDERS = {
   primitives: ['breaker', 'retry', 'limits', 'stale-cache', 'policy'],
   clients: ['midtrans', 'midtrans-states', 'smtp', 'whatsapp'],
   browser: ['auto-retry'],
+  http: ['admin'],
 };
 const TYPES = Object.fromEntries(Object.entries(FOLDERS).flatMap(([folder, names]) =>
   names.map(name => [name, path.join(ROOT, 'lib', folder, `${name}.d.ts`)])));
@@ -142,6 +143,7 @@ describe('other options', () => {
     ['docs/policies.md', 'staleCache', 'option', 'stale-cache', 'StaleCacheOptions'],
     ['docs/policies.md', 'Bulkhead', 'option', 'limits', 'BulkheadOptions'],
     ['docs/policies.md', 'RateLimiter', 'option', 'limits', 'RateLimiterOptions'],
+    ['docs/admin.md', 'Tokens', 'limit', 'admin', 'AdminRateLimit'],
   ])('%s, %s', (document, heading, column, file, type) => {
     expect(namesUnder(document, heading, column).toSorted())
       .toEqual(propertiesOf(file, type).toSorted());
