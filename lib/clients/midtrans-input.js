@@ -13,6 +13,15 @@ const ITEMS_MAX = 10_000;
 const isOrderId = value =>
   typeof value === 'string' && ORDER_ID.test(value) && value !== '.' && value !== '..';
 
+// Ids in what Midtrans tells may be of other systems of its account, and of any form.
+const INCOMING_ID = /^[^\p{C}\p{Zl}\p{Zp}]{1,255}$/u;
+const INCOMING_ID_TEXT = '1 to 255 printable characters, neither . nor ..';
+
+const isIncomingId = value => typeof value === 'string' && INCOMING_ID.test(value);
+
+/** Whether an id can be one segment of a path, once it is encoded: no encoding hides these two. */
+const isSegment = value => isIncomingId(value) && value !== '.' && value !== '..';
+
 const isObject = value => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isAmount = value => Number.isSafeInteger(value) && value >= 1;
 
@@ -111,6 +120,13 @@ function checkId (call, id) {
   faults.throwIfAny();
 }
 
+/** Checks an id that Midtrans may have told us. */
+function checkIncomingId (call, id) {
+  const faults = new Faults(call);
+  if (!isSegment(id)) faults.add('id', INCOMING_ID_TEXT, id);
+  faults.throwIfAny();
+}
+
 /** Checks what a refund is given, all of which may be left out. */
 function checkRefund (call, id, body) {
   const faults = new Faults(call);
@@ -130,4 +146,6 @@ function checkRefund (call, id, body) {
  */
 const readBody = (call, body) => checkBody(call, body, checks[call]);
 
-module.exports = { ORDER_ID, checkId, checkRefund, isOrderId, readBody };
+module.exports = {
+  ORDER_ID, checkId, checkIncomingId, checkRefund, isIncomingId, isOrderId, isSegment, readBody
+};

@@ -9,7 +9,7 @@
 
 const { createHash, timingSafeEqual } = require('node:crypto');
 
-const { isOrderId } = require('./midtrans-input');
+const { isIncomingId } = require('./midtrans-input');
 
 const STATUS_CODE = /^[2-5]\d\d$/;
 const GROSS_AMOUNT = /^(0|[1-9]\d{0,14})\.\d\d$/;
@@ -27,7 +27,7 @@ function isSigned (notification, serverKey, isOurs) {
   const {
     order_id: orderId, status_code: statusCode, gross_amount: amount, signature_key: signature
   } = notification ?? {};
-  const fits = isOrderId(orderId) && isText(statusCode, STATUS_CODE) &&
+  const fits = isIncomingId(orderId) && isText(statusCode, STATUS_CODE) &&
     isText(amount, GROSS_AMOUNT) && isText(signature, SIGNATURE) && isOurs(orderId);
   if (!fits) return false;
   const expected = createHash('sha512').update(orderId + statusCode + amount + serverKey).digest();

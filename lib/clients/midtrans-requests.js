@@ -4,7 +4,7 @@
 
 const crypto = require('node:crypto');
 
-const { checkId, checkRefund, readBody } = require('./midtrans-input');
+const { checkId, checkIncomingId, checkRefund, readBody } = require('./midtrans-input');
 const { amountOf } = require('./midtrans-states');
 
 // Midtrans ignores longer keys without a word.
@@ -90,10 +90,10 @@ function refundRequest (operation, id, body = {}) {
 }
 
 function statusRequest (id) {
-  checkId('status', id);
+  checkIncomingId('status', id);
   return {
-    operation: 'status', orderId: id, method: 'GET', path: `/v2/${id}/status`, json: undefined,
-    mutating: false, core: true
+    operation: 'status', orderId: id, method: 'GET', path: `/v2/${encodeURIComponent(id)}/status`,
+    json: undefined, mutating: false, core: true
   };
 }
 

@@ -153,8 +153,11 @@ export class MidtransClient extends EventEmitter {
   /** Whether Midtrans answers and accepts the key; past the breaker. */
   ping (options?: { signal?: AbortSignal | undefined }): Promise<{ ok: true; latencyMs: number }>;
 
-  /** Whether the signature of a notification is right. It does not cover the state. */
-  verifyNotification (notification: unknown): boolean;
+  /**
+   * Whether the signature of a notification is right. It does not cover the state. `anyOrder`: also
+   * if the order's id does not fit `orderIdPattern`.
+   */
+  verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
   /** Verifies a notification, and asks Midtrans what is true. */
   confirmNotification (notification: unknown, options?: CallOptions): Promise<Confirmed>;
 

@@ -152,7 +152,8 @@ class MidtransClient extends Emitter {
     const pattern = orderIdPattern && new RegExp(orderIdPattern, orderIdPattern.flags
       .replace(/[gy]/g, ''));
     const isOurs = orderId => pattern === undefined || pattern.test(orderId);
-    this.#verify = notification => isSigned(notification, serverKey, isOurs);
+    this.#verify = (notification, anyOrder) =>
+      isSigned(notification, serverKey, anyOrder ? () => true : isOurs);
     this.#transport = {
       send: (request, call) => this.#send(request, call),
       look: (id, options) => this.#look(id, options),
@@ -226,9 +227,13 @@ class MidtransClient extends Emitter {
    * amount, NOT the state: ask GET status before the state of an order is changed, as
    * confirmNotification does.
    * @param {object|string} notification the body, parsed or as JSON
+   * @param {{ anyOrder?: boolean }} [options] anyOrder: whatever the form of its order id
    */
-  verifyNotification (notification) {
-    return this.#verify(typeof notification === 'string' ? parse(notification) : notification);
+  verifyNotification (notification, options) {
+    const { anyOrder = false } = bag('options', options, ['anyOrder']);
+    boolean('anyOrder', anyOrder);
+    const body = typeof notification === 'string' ? parse(notification) : notification;
+    return this.#verify(body, anyOrder);
   }
 
   /**

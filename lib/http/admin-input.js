@@ -60,8 +60,8 @@ const SCHEMAS = {
   }),
   failures: z.strictObject({ before: line(512).optional(), limit: limit.optional() }),
   paymentEvents: z.strictObject({
-    outcome: z.enum(['applied', 'stale', 'held', 'dismissed', 'forged', 'invalid', 'unavailable'])
-      .optional(),
+    outcome: z.enum(['applied', 'stale', 'held', 'dismissed', 'unknown_order', 'forged', 'invalid',
+      'unavailable']).optional(),
     ...page,
   }),
   report: z.strictObject({ format: z.enum(['json', 'html']).optional() }),

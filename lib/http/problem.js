@@ -15,6 +15,7 @@ const KNOWN = {
   ERR_OUTBOX_TOO_LARGE: [413, true],
   ERR_PAYMENT_ORDER: [409, true],
   ERR_GATEWAY_NO_CLIENT: [404, 'This service takes no orders.'],
+  ERR_WEBHOOK_BODY: [500, true],
   ERR_IDEMPOTENCY_MISMATCH: [422, 'The key was used with another request before.'],
   ERR_IDEMPOTENCY_IN_PROGRESS: [409, 'A request with the same key is being dealt with.'],
   ERR_IDEMPOTENCY_LOST: [409, 'Another request has taken the key over. Send it again.'],

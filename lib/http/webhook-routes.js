@@ -1,7 +1,9 @@
 'use strict';
 
-// What Midtrans and WhatsApp tell us. Bodies are read as they came, since they are signed.
+// What Midtrans and WhatsApp tell us. Bodies are read as they came, since they are signed. Where a
+// parser of the application has read one before, what it has left will do, if anything can.
 
+const { SekeringError } = require('../base/errors');
 const { bag, func, number } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { problem, problemHandler } = require('./problem');
@@ -9,10 +11,40 @@ const { problem, problemHandler } = require('./problem');
 const BODY_MAX = 65_536;
 const WHATSAPP_BODY_MAX = 1_048_576;
 
+const CURE = 'put app.use(router) before express.json(), or keep the bytes: ' +
+  'express.json({ verify: (req, res, buf) => { req.rawBody = buf } })';
+
+const isRaw = value => typeof value === 'string' || value instanceof Uint8Array;
+
+const hasBody = ({ headers }) =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+
+const lost = () => new SekeringError('ERR_WEBHOOK_BODY',
+  `Something has read the body of this webhook before its signature could be checked: ${CURE}`);
+
+/**
+ * The body of a webhook: its bytes, or what a parser has made of them.
+ * @throws {SekeringError} ERR_WEBHOOK_BODY when somebody has read it and left nothing
+ */
+function bodyOf ({ rawBody, body, headers }) {
+  if (isRaw(rawBody)) return rawBody;
+  if (body === undefined && hasBody({ headers })) throw lost();
+  return body ?? Buffer.alloc(0);
+}
+
+/** The bytes of a body. @throws {SekeringError} ERR_WEBHOOK_BODY */
+function bytesOf (req) {
+  const body = bodyOf(req);
+  if (!isRaw(body)) throw lost();
+  return body;
+}
+
 function midtransRoute (router, payments, raw) {
   router.post('/webhooks/midtrans', raw, async (req, res) => {
-    const body = Buffer.isBuffer(req.body) ? req.body : Buffer.alloc(0);
-    const { status, body: answer } = await payments.handleNotification(body, req.headers);
+    const body = bodyOf(req);
+    // Midtrans signs fields and not bytes.
+    const said = typeof body === 'object' ? body : String(body);
+    const { status, body: answer } = await payments.handleNotification(said, req.headers);
     res.status(status).json(answer);
   });
 }
@@ -25,7 +57,7 @@ function whatsappRoutes (router, client, raw, { deliveries, onNews }) {
     res.type('text/plain').set('X-Content-Type-Options', 'nosniff').send(answer);
   });
   router.post('/webhooks/whatsapp', raw, async (req, res) => {
-    const body = Buffer.isBuffer(req.body) ? req.body : Buffer.alloc(0);
+    const body = bytesOf(req);
     let news;
     try {
       news = client.handleWebhook(body, req.headers['x-hub-signature-256']);

@@ -5,8 +5,9 @@
 
 const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
+const { isSegment } = require('../clients/midtrans-input');
 const { FINAL_OUTCOMES } = require('./payment-ledger');
-const { readNotification, signedEvent } = require('./payment-notification');
+const { coarseEvent, readNotification, signedEvent } = require('./payment-notification');
 const { compare, isKnownState, readTransaction } = require('./payment-states');
 
 // Midtrans waits for 15 s, and wants to be answered within 5.
@@ -49,6 +50,10 @@ class Inbox {
       if (this.#midtrans.verifyNotification(body)) {
         return await this.#takeSigned(signedEvent(event, body, bytes), body);
       }
+      // The shop's own ids have another form.
+      if (this.#midtrans.verifyNotification(body, { anyOrder: true })) {
+        return await this.#takeForeign(signedEvent(event, body, bytes), body);
+      }
     } catch (error) {
       // Whatever it is, it is not the sender's fault: he has to come again.
       this.#emit('warning', error);
@@ -82,18 +87,35 @@ class Inbox {
     if (await this.#ledger.countAgain(this.#database, event.fingerprint)) {
       return answer(200, 'already_processed', event.orderId);
     }
+    if (await this.#ledger.findOrder(this.#database, event.orderId) === undefined) {
+      return this.#takeForeign(event, body);
+    }
     const claim = readTransaction(body);
     const { truth, fault } = this.#confirm ? await this.#ask(claim, event) : { truth: claim };
     if (fault === 'other_order') {
       return this.#refuse(event, await this.#record(event, 'forged', fault));
     }
+    const entry = fault === undefined ? event : coarseEvent(event, body, fault);
     const result = await this.#database.transaction(client =>
-      this.#enter(client, { event, claim, truth, fault }));
+      this.#enter(client, { event: entry, claim, truth, fault }));
     return this.#tell(result, event);
+  }
+
+  /**
+   * An order of ours is written down before Midtrans is asked for it, so this one is another
+   * system's, or a test. One that is recorded late is looked up by `reconcile`, and the same
+   * notification is taken if it comes again.
+   */
+  async #takeForeign (event, body) {
+    const outcome = 'unknown_order';
+    await this.#ledger.noteEvent(this.#database, coarseEvent(event, body, outcome), outcome, null);
+    return answer(200, outcome, event.orderId);
   }
 
   /** What Midtrans says of the transaction. */
   async #ask (claim, event) {
+    // Midtrans cannot be asked about it.
+    if (!isSegment(claim.transactionId)) return { fault: 'not_found' };
     let truth;
     try {
       const body = await this.#status(claim.transactionId);

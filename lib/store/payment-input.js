@@ -143,12 +143,22 @@ function readReview (orderId, decision, options) {
   return { by: text('by', by, 100), reason: text('reason', reason) };
 }
 
+/** The bytes of a body; what a parser has made of them will do, as its fields are signed. */
 function readBytes (rawBody) {
   if (typeof rawBody === 'string') return Buffer.from(rawBody);
   if (rawBody instanceof Uint8Array) {
     return Buffer.from(rawBody.buffer, rawBody.byteOffset, rawBody.byteLength);
   }
-  throw invalidOption('rawBody', 'the bytes of a body, before they are parsed', rawBody);
+  if (typeof rawBody === 'object' && rawBody !== null) return bytesOf(rawBody);
+  throw invalidOption('rawBody', 'the bytes of a body, or what a parser has made of them', rawBody);
+}
+
+function bytesOf (parsed) {
+  try {
+    return Buffer.from(JSON.stringify(parsed));
+  } catch {
+    throw invalidOption('rawBody', 'an object that JSON can express', parsed);
+  }
 }
 
 module.exports = {

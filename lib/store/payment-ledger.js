@@ -10,7 +10,7 @@ const PAGE = /^(.+)~([2-9])$/;
 // Outcomes after which the same news is nothing new.
 const FINAL_OUTCOMES = ['applied', 'stale', 'held', 'dismissed'];
 
-const OUTCOMES = [...FINAL_OUTCOMES, 'forged', 'invalid', 'unavailable'];
+const OUTCOMES = [...FINAL_OUTCOMES, 'unknown_order', 'forged', 'invalid', 'unavailable'];
 
 const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, currency, body, token,
   redirect_url, transaction_id, pages, asked_at, version, history, created_at, updated_at`;
@@ -331,8 +331,17 @@ class Ledger {
   }
 
   async heldEvents (client, orderId) {
+    return this.#eventsWith(client, orderId, ['held']);
+  }
+
+  /** Of an order that is not ours: what it could be made of. */
+  async foreignEvents (client, orderId) {
+    return this.#eventsWith(client, orderId, ['held', 'unknown_order']);
+  }
+
+  async #eventsWith (client, orderId, outcomes) {
     const { rows } = await client.query(`SELECT * FROM ${this.events}
-      WHERE order_id = $1 AND outcome = 'held' ORDER BY id`, [orderId]);
+      WHERE order_id = $1 AND outcome = ANY ($2::text[]) ORDER BY id`, [orderId, outcomes]);
     return rows.map(toEvent);
   }
 

@@ -5,7 +5,7 @@
 
 const { createHash } = require('node:crypto');
 
-const { isOrderId } = require('../clients/midtrans-input');
+const { isIncomingId } = require('../clients/midtrans-input');
 
 const UNSIGNED_BYTES_KEPT = 4096;
 const REFUNDS_MAX = 1000;
@@ -16,9 +16,9 @@ const optional = (value, pattern) => value === undefined || value === null || te
 // Each field that is acted upon, and its grammar. The signature's is the client's matter: whatever
 // is wrong with it, the notification is a forged one.
 const GRAMMAR = {
-  order_id: isOrderId,
-  // It becomes a part of a path.
-  transaction_id: isOrderId,
+  // They may be of another system of the same account.
+  order_id: isIncomingId,
+  transaction_id: isIncomingId,
   status_code: value => text(value, /^\d{3}$/),
   gross_amount: value => text(value, /^\d{1,15}\.\d{2}$/),
   transaction_status: value => text(value, /^[a-z_]{1,32}$/),
@@ -79,6 +79,16 @@ function readNotification (bytes, maxBody) {
 /** The same event, once its signature has been verified. */
 const signedEvent = (event, body, bytes) => ({ ...event, fingerprint: fingerprintOf(body), bytes });
 
+/**
+ * The same event, of which only what is signed can be believed: whoever has seen one notification
+ * can change the rest as often as he likes, and it is one event all the same.
+ * @param {string} why
+ */
+function coarseEvent (event, body, why) {
+  const parts = [body.order_id, String(body.status_code), String(body.gross_amount)];
+  return { ...event, fingerprint: `${why}:${sha256(JSON.stringify(parts))}` };
+}
+
 /** What GET status said, as an event: of the same fingerprint as the notification about it. */
 function statusEvent (body) {
   return {
@@ -89,7 +99,7 @@ function statusEvent (body) {
 }
 
 /** Whether an answer of GET status can be worked with. */
-const isStatus = body => isOrderId(body?.transaction_id) && isOrderId(body.order_id) &&
+const isStatus = body => isIncomingId(body?.transaction_id) && isIncomingId(body.order_id) &&
   typeof body.transaction_status === 'string';
 
-module.exports = { isStatus, readNotification, signedEvent, statusEvent };
+module.exports = { coarseEvent, isStatus, readNotification, signedEvent, statusEvent };

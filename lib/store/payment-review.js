@@ -25,8 +25,10 @@ class Review {
 
   /** @param {'apply' | 'dismiss'} decision @param {{ by: string, reason: string }} how */
   async end (orderId, decision, { by, reason }) {
-    const held = await this.#ledger.heldEvents(this.#database, orderId);
     const known = await this.#ledger.findOrder(this.#database, orderId);
+    const held = known === undefined
+      ? await this.#ledger.foreignEvents(this.#database, orderId)
+      : await this.#ledger.heldEvents(this.#database, orderId);
     // Its events may have been deleted since.
     if (held.length === 0 && !known?.held) {
       throw new StoreError('ERR_PAYMENT_ORDER', `Nothing is held of ${orderId}`);

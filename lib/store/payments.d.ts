@@ -5,7 +5,8 @@ import { SqlClient } from './store';
 
 /** What is used of a MidtransClient. */
 export interface PaymentsProvider {
-  verifyNotification (notification: unknown): boolean;
+  /** `anyOrder`: also if the id of its order does not fit the shop's own. */
+  verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
   status (id: string, options?: { signal?: AbortSignal | undefined }): Promise<any>;
   createTransaction (body: OrderBody, options?: {
     resume?: boolean | undefined; signal?: AbortSignal | undefined;
@@ -91,8 +92,9 @@ export interface PaymentOrder {
   }>;
 }
 
-export type PaymentOutcome = 'applied' | 'already_processed' | 'stale' | 'held' | 'forged' |
-  'invalid' | 'unavailable';
+/** unknown_order: it is signed, and its order is not ours. Nothing has to be decided. */
+export type PaymentOutcome = 'applied' | 'already_processed' | 'stale' | 'held' | 'unknown_order' |
+  'forged' | 'invalid' | 'unavailable';
 
 export interface NotificationOutcome {
   /** For the answer: 200, 400, 403, 413 or 503. */
@@ -113,8 +115,8 @@ export interface PaymentEvent {
   /**
    * Why it was held: edge (the state machine does not know it), amount, currency, contradicted
    * (Midtrans says something else), not_found (Midtrans knows of no such transaction),
-   * other_transaction, other_order, unknown_order, paid_twice. Why it was forged: signature,
-   * other_order. Why invalid: too_large, not_json, or the name of a field.
+   * other_transaction, other_order, paid_twice; in rows of older releases unknown_order. Why it was
+   * forged: signature, other_order. Why invalid: too_large, not_json, or the name of a field.
    */
   reason: string | null;
   /** How often it came. */
@@ -163,10 +165,10 @@ export interface Payments extends EventEmitter {
   senders (): Record<'MIDTRANS_ORDER' | 'PAYMENT_HOOK', ChannelWorker>;
   /**
    * What to do with a notification of Midtrans's, and what to answer. Never rejects for what is in
-   * it. @param rawBody as it came, before it is parsed
+   * it. @param rawBody as it came; or what a parser has made of it, as its fields are signed
    */
   handleNotification (
-    rawBody: Uint8Array | string, headers?: Record<string, unknown>
+    rawBody: Uint8Array | string | object, headers?: Record<string, unknown>
   ): Promise<NotificationOutcome>;
   get (orderId: string): Promise<PaymentOrder | undefined>;
   /** Newest first, 100 unless `limit` (1 to 1000) says otherwise; `before` is an order's id. */
@@ -195,7 +197,8 @@ export interface Payments extends EventEmitter {
     Promise<{ checked: number; changed: number; failed: number }>;
   /**
    * Ends the holding of an order. 'apply': whatever Midtrans says now of what was held becomes
-   * true, with its amount; an order that nobody recorded is made of it. 'dismiss': it is dropped.
+   * true, with its amount; an order that nobody recorded is made of what its notifications
+   * (unknown_order) name. 'dismiss': it is dropped.
    * @returns the order, if there is one
    */
   review (orderId: string, decision: 'apply' | 'dismiss', options: { by: string; reason: string }):

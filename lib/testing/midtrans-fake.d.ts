@@ -90,6 +90,13 @@ export interface MidtransFake {
   notify (url: string, orderId: string, options?: MidtransNotificationOptions): Promise<Array<{
     body: any; status: number; text: string;
   }>>;
+  /**
+   * Sends what the button "Test notification URL" of Midtrans's dashboard does: signed, and about
+   * an order that nobody has made. `orderId`: of another system, say.
+   */
+  notifyTest (url: string, options?: { orderId?: string | undefined }): Promise<{
+    body: any; status: number; text: string;
+  }>;
   close (): Promise<void>;
 }
 

@@ -7,11 +7,11 @@ const crypto = require('node:crypto');
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
-const { boolean, number } = require('../base/options');
+const { bag, boolean, number } = require('../base/options');
 const { HttpFake, answer, answerPage, bytesOf, parse, pause, startFake } = require('./http-fake');
 const { CoreLedger } = require('./midtrans-core');
 const { checkedFault, faultAnswer } = require('./midtrans-faults');
-const { notificationsOf, send } = require('./midtrans-notifier');
+const { notificationsOf, send, testNotificationOf } = require('./midtrans-notifier');
 
 const ORDERS_MAX_DEFAULT = 1_000_000;
 const ORDER_ID = /^[A-Za-z0-9\-_~.]{1,50}$/;
@@ -167,6 +167,18 @@ class MidtransFake extends HttpFake {
    */
   notify (url, orderId, options) {
     return send(url, this.notifications(orderId, options));
+  }
+
+  /**
+   * Sends what the button "Test notification URL" of Midtrans's dashboard does: it is signed, and
+   * about an order that nobody has made.
+   * @param {string} url
+   * @param {{ orderId?: string }} [options] another system's id, say; default: as Midtrans's tests
+   * @returns {Promise<{ body: object, status: number, text: string }>}
+   */
+  async notifyTest (url, options) {
+    const body = testNotificationOf(this.#serverKey, bag('options', options, ['orderId']));
+    return (await send(url, [body]))[0];
   }
 
   async _serve (request, response) {

@@ -3,12 +3,13 @@
 // The Midtrans fake's notifications: signed as Midtrans signs, sent several times, out of order, or
 // forged.
 
-const { createHash } = require('node:crypto');
+const { createHash, randomUUID } = require('node:crypto');
 
 const { bag, number, oneOf } = require('../base/options');
 
 const TIMEOUT_MS = 15_000; // Midtrans waits so long.
 const REPEAT_MAX = 1000;
+const TEST_ORDER = 'payment_notif_test_G123456789_1b2c3d4e-5f60-7a8b-9c0d-1e2f3a4b5c6d';
 const ORDERS = ['sent', 'reversed', 'shuffled'];
 const FORGERIES = ['signature', 'status', 'amount', 'order'];
 
@@ -31,6 +32,23 @@ function sign (body, serverKey, forge) {
     };
     default: return signed;
   }
+}
+
+/** What the button "Test notification URL" of Midtrans's dashboard sends. */
+function testNotificationOf (serverKey, { orderId = TEST_ORDER } = {}) {
+  return sign({
+    transaction_time: '2023-11-15 18:45:13',
+    transaction_status: 'settlement',
+    transaction_id: randomUUID(),
+    status_message: 'midtrans payment notification',
+    status_code: '200',
+    payment_type: 'credit_card',
+    order_id: orderId,
+    merchant_id: 'G123456789',
+    gross_amount: '105000.00',
+    fraud_status: 'accept',
+    currency: 'IDR',
+  }, serverKey);
 }
 
 function arrange (bodies, order) {
@@ -71,4 +89,4 @@ async function send (url, bodies) {
   return answers;
 }
 
-module.exports = { notificationsOf, send };
+module.exports = { notificationsOf, send, testNotificationOf };

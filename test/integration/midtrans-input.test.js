@@ -42,8 +42,9 @@ test.each([
   ['createTransaction', [cyclic]], ['createTransaction', [{ ...details(), n: 1n }]],
   ['charge', [details()]], ['charge', [null]],
   ['capture', [{}]], ['capture', [{ transaction_id: 'a', gross_amount: -1 }]],
-  ['status', ['']], ['status', ['a/b']], ['status', ['.']], ['status', ['..']],
-  ['status', ['a?b']], ['status', [undefined]], ['cancel', ['a\r\nb']], ['expire', [5]],
+  ['status', ['']], ['status', ['a\nb']], ['status', ['.']], ['status', ['..']],
+  ['status', ['a'.repeat(256)]], ['status', ['\ud800']], ['status', [undefined]],
+  ['cancel', ['a\r\nb']], ['expire', [5]],
   ['approve', [null]], ['deny', ['%2e']],
   ['refund', ['a', { amount: 1.5 }]], ['refund', ['a', { refund_key: '' }]],
   ['refund', ['a', []]], ['directRefund', ['a', { reason: 5 }]]
@@ -52,6 +53,15 @@ test.each([
   await expect(client[method](...args)).rejects.toMatchObject({ code: 'ERR_INVALID_INPUT' });
   expect(fake.counts.requests).toBe(0);
 });
+
+test('ids that Midtrans has told are asked about whatever they hold, as one part of a path',
+  async () => {
+    const { fake, client } = await start();
+    for (const id of ['a/b', 'a?b#c', '../x y', '%2e%2e', 'p\u00e9\u{1f4b8}', 'a'.repeat(255)]) {
+      await expect(client.status(id)).rejects.toMatchObject({ code: 'ERR_MIDTRANS_NOT_FOUND' });
+      expect(fake.log.at(-1).path).toBe(`/v2/${encodeURIComponent(id)}/status`);
+    }
+  });
 
 const given = { serverKey: KEY };
 test.each([

@@ -86,7 +86,9 @@ describeEngines('notifications', ({ name, place }) => {
       const { status, outcome } = await payments.handleNotification(forgery);
       answers[`${status} ${outcome}`] = (answers[`${status} ${outcome}`] ?? 0) + 1;
     });
-    expect(Object.keys(answers).toSorted()).toEqual(['400 invalid', '403 forged', '413 invalid']);
+    // Digits that have moved make it a true notification about an order that nobody has.
+    expect(Object.keys(answers).toSorted())
+      .toEqual(['200 unknown_order', '400 invalid', '403 forged', '413 invalid']);
     expect(seen.warning).toEqual([]);
     expect(await payments.get('forged-200')).toMatchObject({ state: 'created', held: false });
     // They have not stood in the way of the true one.
@@ -98,6 +100,7 @@ describeEngines('notifications', ({ name, place }) => {
     expect(counts).toEqual({
       applied: 1, forged: answers['403 forged'],
       invalid: answers['400 invalid'] + answers['413 invalid'],
+      unknown_order: answers['200 unknown_order'],
     });
   });
 
@@ -214,7 +217,7 @@ describeEngines('notifications', ({ name, place }) => {
     expect(await payments.get('fees')).toMatchObject({ state: 'paid', amountMinor: 1_000_000n });
   });
 
-  test('another amount, another currency, an order of nobody\'s: held until somebody decides',
+  test('another amount, another currency: held until somebody decides; so may be what is unknown',
     async () => {
       const setup = await pay(database, { hooks: { onPaid: nothing } });
       const { payments, fake, deliver, seen } = setup;
@@ -227,15 +230,19 @@ describeEngines('notifications', ({ name, place }) => {
       await payments.createOrder({ orderId: 'held-b', amountMinor: 1_000_000, currency: 'USD' });
       for (const id of ['held-a', 'held-b', 'held-c']) {
         const [body] = fake.notifications(id, { latest: true });
-        expect(await deliver(body)).toMatchObject({ status: 200, outcome: 'held' });
-        expect(await deliver(body)).toMatchObject({ status: 200, outcome: 'already_processed' });
+        const [first, again] = id === 'held-c' ? ['unknown_order', 'unknown_order']
+          : ['held', 'already_processed'];
+        expect(await deliver(body)).toMatchObject({ status: 200, outcome: first });
+        expect(await deliver(body)).toMatchObject({ status: 200, outcome: again });
       }
-      expect(seen.held).toEqual(['amount', 'currency', 'unknown_order']);
+      expect(seen.held).toEqual(['amount', 'currency']);
       expect(await payments.list({ held: true, search: 'held-' }))
         .toMatchObject([{ orderId: 'held-b' }, { orderId: 'held-a' }]);
       expect(await payments.listEvents({ outcome: 'held', limit: 2 })).toMatchObject([
-        { orderId: 'held-c', reason: 'unknown_order' }, { orderId: 'held-b', reason: 'currency' },
+        { orderId: 'held-b', reason: 'currency' }, { orderId: 'held-a', reason: 'amount' },
       ]);
+      expect(await payments.listEvents({ outcome: 'unknown_order', limit: 1 }))
+        .toMatchObject([{ orderId: 'held-c', times: 2, reason: null }]);
       const how = { by: 'alice', reason: 'seen the bank account' };
       expect(await payments.review('held-a', 'apply', how)).toMatchObject({
         state: 'paid', held: false,
@@ -259,6 +266,52 @@ describeEngines('notifications', ({ name, place }) => {
       const [again] = fake.notifications('held-b', { latest: true });
       expect(await deliver(again)).toMatchObject({ outcome: 'already_processed' });
     });
+
+  test('of an order that is recorded late nothing is lost', async () => {
+    const setup = await pay(database);
+    const { payments, fake, deliver, seen } = setup;
+    for (const id of ['late-1', 'late-2']) {
+      await setup.midtrans.createTransaction(order(id));
+      fake.choose(id);
+      fake.settle(id);
+      const asked = fake.log.length;
+      const [body] = fake.notifications(id, { latest: true });
+      expect(await deliver(body)).toMatchObject({ status: 200, outcome: 'unknown_order' });
+      expect(fake.log).toHaveLength(asked);
+      await payments.createOrder({ orderId: id, amountMinor: 1_000_000 });
+    }
+    // Nothing is held of an order that is there.
+    await expect(payments.review('late-1', 'apply', { by: 'alice', reason: 'late' }))
+      .rejects.toMatchObject({ code: 'ERR_PAYMENT_ORDER' });
+    const [again] = fake.notifications('late-1', { latest: true });
+    expect(await deliver(again)).toMatchObject({ status: 200, outcome: 'applied' });
+    await payments.reconcile({ olderThan: 0, limit: 10_000 });
+    for (const id of ['late-1', 'late-2']) {
+      expect(await payments.get(id)).toMatchObject({ state: 'paid', held: false });
+    }
+    expect(seen.held).toEqual([]);
+  });
+
+  test('transactions that cannot be asked about are not, and the true one is taken', async () => {
+    const setup = await pay(database);
+    const { payments, fake, deliver, seen } = setup;
+    await placed(setup, 'dots');
+    const [body] = fake.notifications('dots');
+    const asked = fake.log.length;
+    const outcomes = [];
+    const tell = async id => {
+      outcomes.push((await deliver({ ...body, transaction_id: id })).outcome);
+    };
+    for (const id of ['.', '..']) await tell(id);
+    expect(fake.log).toHaveLength(asked);
+    await tell('../../v2/charge');
+    expect(fake.log.at(-1).path).toBe('/v2/..%2F..%2Fv2%2Fcharge/status');
+    // The transaction is not signed: whatever is written there, it is one event and one alarm.
+    expect(outcomes).toEqual(['held', 'already_processed', 'already_processed']);
+    expect(seen.held).toEqual(['not_found']);
+    expect(await deliver(body)).toMatchObject({ status: 200, outcome: 'applied' });
+    expect(await payments.get('dots')).toMatchObject({ state: 'pending' });
+  });
 
   test('a denied challenge, an accepted one; a bank that takes a transfer back', async () => {
     const setup = await pay(database);

@@ -374,7 +374,8 @@ describeEngines('payments', ({ place }) => {
       () => payments.get('../x'), () => payments.list({ state: 'lost' }),
       () => payments.listEvents({ outcome: "'" }), () => payments.listEvents({ before: '-1' }),
       () => payments.list({ limit: 0 }), () => payments.list({ order: 1 }),
-      () => payments.reconcile({ olderThan: -1 }), () => payments.handleNotification({}),
+      () => payments.reconcile({ olderThan: -1 }), () => payments.handleNotification(5),
+      () => payments.handleNotification(null), () => payments.handleNotification({ n: 1n }),
       () => payments.review('wrong', 'apply', {}), () => payments.review('wrong', 'yes', {}),
     ];
     for (const call of calls) {

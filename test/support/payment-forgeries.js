@@ -60,7 +60,7 @@ const MAKERS = [
   // What is acted upon beyond the signature is of the wrong form.
   (body, text, pick) => JSON.stringify({
     ...body, [['transaction_id', 'transaction_status'][pick(2)]]:
-      [undefined, null, 5, '', {}, '../x', 'A B', 'a'.repeat(65), '\0'][pick(9)],
+      [undefined, null, 5, '', {}, 'a\nb', '\u2028', 'a'.repeat(256), '\0'][pick(9)],
   }),
   (body, text, pick) => JSON.stringify({
     ...body, ...[{ fraud_status: 5 }, { fraud_status: '<' }, { currency: 'rupiah' },

@@ -19,7 +19,7 @@ const TONES = {
 };
 const OUTCOMES = {
   applied: 'good', already_processed: 'info', stale: 'info', held: 'warn', forged: 'bad',
-  invalid: 'bad', unavailable: 'warn', dismissed: 'info',
+  invalid: 'bad', unavailable: 'warn', dismissed: 'info', unknown_order: 'info',
 };
 // Why notifications are held.
 const REASONS = {
