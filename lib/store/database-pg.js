@@ -7,6 +7,8 @@ const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { requirePeer } = require('../base/peer');
 const { Listener } = require('./database-listener');
+const { checkSessions, isDirect } = require('./database-pooler');
+const { BEGIN, BEGIN_AS_GUEST, GuestSession, mendPath, takeOver } = require('./database-session');
 const {
   IDLE_MS, SqlClient, healthOf, prefixOf, runTransaction, toStatement,
 } = require('./sql-client');
@@ -27,9 +29,6 @@ function makePool ({ url, connections, timeout }) {
     connectionString: url,
     max: connections + 1,
     connectionTimeoutMillis: timeout,
-    statement_timeout: timeout,
-    // Of a process that has vanished; a living one is watched in runTransaction.
-    idle_in_transaction_session_timeout: 2 * IDLE_MS,
     keepAlive: true,
     allowExitOnIdle: true,
     application_name: 'sekering',
@@ -53,6 +52,10 @@ class PgDatabase {
   #listener;
   #closing;
   #watched = new WeakSet();
+  /** Clients of our own pool whose sessions are as they have to be. */
+  #taken = new WeakSet();
+  /** By client of the user's. */
+  #guests = new WeakMap();
   #leases = new Set();
 
   constructor ({ url, pool, connections, schema, timeout, onWarning }) {
@@ -76,17 +79,41 @@ class PgDatabase {
 
   async query (text, values) {
     const statement = toStatement(text, values, this.prefix);
-    return this.#use(lease => this.#run(lease, statement));
+    return this.#use(async lease => {
+      if (this.#isOwn || await this.#isPlain(lease)) return this.#run(lease, statement);
+      return this.#transact(lease, client => client.query(text, values));
+    });
   }
 
   async transaction (work, { timeout = this.#timeout } = {}) {
-    return this.#use(lease => runTransaction(this,
-      statement => this.#run(lease, statement, timeout), async client => {
-        if (timeout !== this.#timeout) {
-          await client.query(`SET LOCAL statement_timeout = ${timeout}`);
-        }
-        return work(client);
-      }));
+    return this.#use(lease => this.#transact(lease, async client => {
+      if (timeout !== this.#timeout) {
+        await client.query(`SET LOCAL statement_timeout = ${timeout}`);
+      }
+      return work(client);
+    }, timeout));
+  }
+
+  async #transact (lease, work, timeout = this.#timeout) {
+    return runTransaction(this, statement => this.#run(lease, statement, timeout), work,
+      this.#isOwn ? BEGIN : BEGIN_AS_GUEST);
+  }
+
+  async #isPlain (lease) {
+    try {
+      return await this.#guest(lease).isPlain();
+    } catch (error) {
+      lease.isBroken = true;
+      throw error;
+    }
+  }
+
+  #guest (lease) {
+    const { client } = lease;
+    if (!this.#guests.has(client)) {
+      this.#guests.set(client, new GuestSession(client, statement => this.#ask(client, statement)));
+    }
+    return this.#guests.get(client);
   }
 
   /** The same face round a client that is inside a transaction of the user's. */
@@ -98,12 +125,34 @@ class PgDatabase {
     if (!isClient) {
       throw invalidOption('client', 'a client of pg or what store.transaction gives', client);
     }
-    return new SqlClient(this, statement => this.#run({ client }, statement));
+    const lease = { client };
+    return new SqlClient(this, statement =>
+      this.#guest(lease).within(statement, it => this.#run(lease, it)));
   }
 
   async listen (channel, onPayload, onReconnect) {
     this.#checkOpen();
     return this.#listener.listen(channel, onPayload, onReconnect);
+  }
+
+  /**
+   * Makes sure that connections are sessions, before any is changed that may be somebody else's.
+   * @throws {StoreError} ERR_STORE_POOLER
+   */
+  async checkSessions () {
+    const clients = [];
+    const ask = (client, statement) => this.#ask(client, statement);
+    let isBroken = true;
+    try {
+      clients.push(await this.#lease());
+      if (!await isDirect(clients[0], ask)) {
+        clients.push(await this.#lease());
+        await checkSessions(...clients, ask);
+      }
+      isBroken = false;
+    } finally {
+      for (const client of clients) this.#release(client, isBroken);
+    }
   }
 
   async health () { return healthOf(this); }
@@ -134,12 +183,37 @@ class PgDatabase {
   }
 
   async #connect () {
+    const client = await this.#lease();
+    if (this.#isOwn && !this.#taken.has(client)) {
+      try {
+        await this.#takeOver(client);
+      } catch (error) {
+        this.#release(client, true);
+        throw error;
+      }
+    }
+    return client;
+  }
+
+  async #takeOver (client) {
+    const { rows: [{ path }] } = await this.#ask(client, { text: takeOver({
+      statement_timeout: this.#timeout,
+      // Of a process that has vanished; a living one is watched in runTransaction.
+      idle_in_transaction_session_timeout: 2 * IDLE_MS,
+    }) });
+    const mended = mendPath(path, quote);
+    if (mended !== undefined) await this.#ask(client, { text: mended });
+    this.#taken.add(client);
+  }
+
+  /** A client of the pool as it is there. */
+  async #lease () {
     this.#checkOpen();
     let client;
     try {
       client = await this.#pool.connect();
     } catch (error) {
-      throw storeError(error);
+      throw storeError(error, true);
     }
     if (!this.#watched.has(client)) {
       this.#watched.add(client);
@@ -165,19 +239,26 @@ class PgDatabase {
     }
   }
 
-  async #run (lease, { name, text, values }, timeout = this.#timeout) {
+  async #run (lease, statement, timeout) {
     try {
-      const answer = await lease.client.query({
+      return await this.#ask(lease.client, statement, timeout);
+    } catch (error) {
+      // A transaction that cannot be rolled back must not go back to the pool.
+      lease.isBroken ||= breaksConnection(error) || statement.text === 'ROLLBACK';
+      throw error;
+    }
+  }
+
+  async #ask (client, { name, text, values }, timeout = this.#timeout) {
+    try {
+      const answer = await client.query({
         name, text, values, types: TYPES, query_timeout: timeout,
       });
       // Of several statements the last one's counts.
       const { rows, rowCount, command } = Array.isArray(answer) ? answer.at(-1) : answer;
       return { rows, rowCount: rowCount ?? 0, command };
     } catch (cause) {
-      const error = storeError(cause);
-      // A transaction that cannot be rolled back must not go back to the pool.
-      lease.isBroken ||= breaksConnection(error) || text === 'ROLLBACK';
-      throw error;
+      throw storeError(cause);
     }
   }
 }

@@ -9,6 +9,7 @@ const path = require('node:path');
 const { setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { guarded } = require('../base/warn');
+const { takeOver } = require('./database-session');
 const { lockDirectory } = require('./pglite-lock');
 const { PgliteThread } = require('./pglite-thread');
 const { Upkeep } = require('./pglite-upkeep');
@@ -100,6 +101,9 @@ class PgliteDatabase {
     }, LISTEN_AGAIN_MS, false);
   }
 
+  /** There is one session, and nothing in between. */
+  async checkSessions () {}
+
   async health () { return healthOf(this); }
 
   async close () {
@@ -130,6 +134,8 @@ class PgliteDatabase {
     });
     try {
       await this.#within(thread, thread.ready, START_TIMEOUT_MS);
+      // A folder may have settings of its own.
+      await thread.run({ text: takeOver() });
       for (const channel of this.#channels.keys()) {
         await thread.run({ text: `LISTEN ${quote(channel)}` });
       }

@@ -5,8 +5,12 @@
 const clock = require('../base/clock');
 const { fill } = require('./template');
 
-/** Names a message at its provider, whatever the number of attempts. */
-const referenceOf = ({ id, createdAt }) => `${id}.${createdAt.getTime().toString(36)}`;
+/**
+ * Names a message at its provider, whatever the number of attempts. A time that no Date can hold is
+ * a text, and must not keep the other messages of its claim from being sent.
+ */
+const referenceOf = ({ id, createdAt }) =>
+  `${id}.${typeof createdAt === 'string' ? createdAt : createdAt.getTime().toString(36)}`;
 
 /** By urgency, then by when it was due, then by age: ids are numbers as text. */
 function order ({ message: a }, { message: b }) {

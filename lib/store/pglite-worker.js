@@ -29,7 +29,8 @@ const DURABLE = [
   '-c', 'fsync=on', '-c', 'wal_sync_method=fsync',
 ];
 
-const FAULT_FIELDS = ['code', 'message', 'severity', 'detail', 'hint', 'constraint', 'table'];
+const FAULT_FIELDS = ['code', 'message', 'severity', 'detail', 'hint', 'constraint', 'table',
+  'routine'];
 const STALE_PLAN = '0A000';
 const GRAVE = /FATAL|PANIC/;
 

@@ -7,6 +7,7 @@ const { createHash } = require('node:crypto');
 const { clearTimer, now, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { guarded } = require('../base/warn');
+const { BEGIN } = require('./database-session');
 const { toParameter } = require('./sql-text');
 const { StoreError } = require('./store-errors');
 
@@ -111,15 +112,16 @@ class Idleness {
 /**
  * Runs `work` between BEGIN and COMMIT.
  * @param {(statement: object) => Promise<{ command: string }>} run
+ * @param {string} [begin] the statement that begins it
  */
-async function runTransaction (database, run, work) {
+async function runTransaction (database, run, work, begin = BEGIN) {
   const afterCommit = [];
   const idleness = new Idleness();
   const client = new SqlClient(database,
     statement => idleness.during(run(statement)), afterCommit);
   let result;
   try {
-    await run({ text: 'BEGIN' });
+    await run({ text: begin });
     result = await Promise.race([work(client), idleness.promise]);
     client.end();
     const { command } = await run({ text: 'COMMIT' });

@@ -20,6 +20,12 @@ class StoreError extends SekeringError {
 const GONE = /^(08|57P0[1-5]|57014|25P03|25P04|25006|53300)/;
 /** Of one that cannot be entered, which does not heal by itself. */
 const SHUT = /^(28|3D000)/;
+/**
+ * How a server, or a pooler, says that it does not understand a connection's start. PgBouncer says
+ * it also when all that is missing is room, or its server for the moment.
+ */
+const UNWELCOME = '08P01';
+const FULL = /try again|no more connections|cannot connect|crashed|timeout|shut|suspend|terminat/i;
 /** Of statements that may succeed when tried again: conflicts, locks, a full disk. */
 const PASSING = /^(40|53|55P03|58030)/;
 /** A plan that a migration has made stale: the connection has to forget it. */
@@ -41,7 +47,7 @@ const gone = (cause, why, retryable = true, sqlState = undefined) =>
     { cause, retryable, sqlState });
 
 /** What a driver threw, as an error of the store. */
-function storeError (cause) {
+function storeError (cause, isStart = false) {
   if (cause instanceof StoreError) return cause;
   const { code, message = String(cause) } = cause ?? {};
   if (CLOSED_POOL.test(message)) {
@@ -50,6 +56,7 @@ function storeError (cause) {
   if (NETWORK.has(code)) return gone(cause, code);
   if (LOST.test(message)) return gone(cause, message);
   if (typeof code !== 'string' || !SQL_STATE.test(code)) return gone(cause, message, false);
+  if (isStart && code === UNWELCOME) return gone(cause, message, FULL.test(message), code);
   if (GONE.test(code)) return gone(cause, message, true, code);
   if (SHUT.test(code)) return gone(cause, message, false, code);
   const retryable = PASSING.test(code) || isStalePlan(cause);
@@ -57,7 +64,8 @@ function storeError (cause) {
     { cause, retryable, sqlState: code });
 }
 
-const isStalePlan = ({ code, message }) => code === STALE && message.startsWith('cached plan');
+// The message may be in any language; the place in the server is not.
+const isStalePlan = ({ code, routine }) => code === STALE && routine === 'RevalidateCachedQuery';
 
 /** Whether the connection on which this came can no longer be used. */
 const breaksConnection = error => error.code !== 'ERR_STORE_QUERY' || isStalePlan(error.cause);

@@ -20,7 +20,10 @@ export interface SqlClient {
 export interface StoreOptions {
   /** PostgreSQL, `postgres://user:password@host:port/database`; needs the package pg. */
   url?: string | undefined;
-  /** A pool of pg's, of at least 2 connections, one of which listens; it stays the caller's. */
+  /**
+   * A pool of pg's, of at least 2 connections, one of which listens; it stays the caller's, as do
+   * the settings of its sessions.
+   */
   pool?: object | undefined;
   /** Embedded: a folder for one process, default 'sekering-data'; needs @electric-sql/pglite. */
   directory?: string | undefined;
@@ -63,7 +66,8 @@ export interface Store extends EventEmitter {
   readonly payments: Payments;
   readonly fleet: Fleet;
   /**
-   * Runs `work` in one transaction: committed when its promise fulfils, else rolled back. Rejects
+   * Runs `work` in one transaction, READ COMMITTED unless its first statement asks for more:
+   * committed when its promise fulfils, else rolled back. Rejects
    * with what `work` rejected with, or with ERR_STORE_QUERY if a statement had failed in it.
    */
   transaction<T> (work: (client: SqlClient) => Promise<T>): Promise<T>;
@@ -106,6 +110,7 @@ export interface RetentionOptions {
 
 export type StoreErrorCode =
   | 'ERR_STORE_CLOSED' | 'ERR_STORE_UNREACHABLE' | 'ERR_STORE_SCHEMA_VERSION'
+  | 'ERR_STORE_POOLER' | 'ERR_STORE_VALUE'
   | 'ERR_STORE_DIRECTORY_LOCKED' | 'ERR_STORE_QUERY' | 'ERR_STORE_OLD_SNAPSHOT'
   | 'ERR_OUTBOX_MESSAGE'
   | 'ERR_OUTBOX_CHANNEL' | 'ERR_OUTBOX_TOO_LARGE' | 'ERR_OUTBOX_TEMPLATE'
@@ -121,5 +126,9 @@ export class StoreError extends SekeringError {
   readonly sqlState?: string | undefined;
 }
 
-/** Opens the store, and makes or migrates its schema. */
+/**
+ * Opens the store, and makes or migrates its schema.
+ * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER, ERR_STORE_…: ERR_STORE_POOLER behind a pooler of
+ *   transactions or statements, ERR_STORE_VALUE when values do not come back as they were sent
+ */
 export function openStore (options?: StoreOptions): Promise<Store>;

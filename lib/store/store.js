@@ -5,6 +5,7 @@
 const Emitter = require('../base/emitter');
 const { bag, boolean } = require('../base/options');
 const { openDatabase } = require('./database');
+const { prove } = require('./database-proof');
 const { createDeadLetters } = require('./dead-letters');
 const { createDeliveries } = require('./deliveries');
 const { createFleet } = require('./fleet');
@@ -74,6 +75,7 @@ async function openStore (options) {
     ...given, onWarning: error => (store ? store.emit('warning', error) : early.push(error)),
   });
   try {
+    await prove(database);
     await migrate(database, { dryRun: given.migrate === false });
     store = new Store(database, given);
   } catch (error) {

@@ -211,7 +211,7 @@ describe('over a bad line', () => {
   test('a cut after any number of bytes, either way', async () => {
     const outcomes = { done: 0, lost: 0 };
     const attempts = [];
-    for (let bytes = 1; bytes <= 801; bytes += 20) {
+    for (let bytes = 1; bytes <= 1201; bytes += 30) {
       attempts.push({ cutUp: bytes }, { cutDown: bytes }, { cutDown: bytes, reset: true });
     }
     for (const faults of attempts) {

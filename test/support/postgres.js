@@ -15,6 +15,13 @@ const { Client } = require('pg');
 const { ROOT } = require('./setup');
 
 const BIN = '/usr/lib/postgresql/15/bin';
+/** Settings that somebody may have made for a server: nothing of ours depends on them. */
+const HOSTILE = {
+  datestyle: 'German', intervalstyle: 'sql_standard', bytea_output: 'escape',
+  timezone: 'Asia/Kathmandu', extra_float_digits: -15, array_nulls: 'off',
+  standard_conforming_strings: 'off', default_transaction_isolation: 'serializable',
+};
+
 const TEMPLATE = path.join(ROOT, 'node_modules', '.cache', 'sekering', 'postgres-15');
 
 // Ends the server and removes its folder when whoever started it closes the pipe, or is killed.
@@ -80,9 +87,11 @@ class Postgres {
   #folder;
   #watchdog;
   #databases = 0;
+  #settings;
 
-  constructor (folder, port) {
+  constructor (folder, port, settings) {
     this.#folder = folder;
+    this.#settings = settings;
     this.port = port;
     this.socketDir = folder;
     this.url = this.urlOf('postgres');
@@ -103,7 +112,8 @@ class Postgres {
 
   async start () {
     const options = `-p ${this.port} -k ${this.#folder} -c listen_addresses=127.0.0.1 ` +
-      '-c fsync=on -c max_connections=200 -c shared_buffers=64MB';
+      '-c fsync=on -c max_connections=200 -c shared_buffers=64MB' +
+      Object.entries(this.#settings).map(([name, value]) => ` -c ${name}=${value}`).join('');
     await this.#control('start', '-l', path.join(this.#folder, 'log'), '-o', options);
   }
 
@@ -148,9 +158,10 @@ class Postgres {
   }
 }
 
-async function startPostgres () {
+/** @param {Record<string, string | number>} [settings] of the server, besides what tests need */
+async function startPostgres (settings = {}) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-pg-'));
-  const postgres = new Postgres(folder, await freePort());
+  const postgres = new Postgres(folder, await freePort(), settings);
   chown(folder, user());
   await makeData(path.join(folder, 'data'));
   await postgres.start();
@@ -161,7 +172,7 @@ let shared;
 
 /** One server for the whole test file, started by the first test that needs it. */
 function sharedPostgres () {
-  shared ??= startPostgres();
+  shared ??= startPostgres(HOSTILE);
   return shared;
 }
 
@@ -186,4 +197,6 @@ function describeEngines (name, define) {
   });
 }
 
-module.exports = { describeEngines, sharedPostgres, closeShared, startPostgres };
+module.exports = {
+  HOSTILE, closeShared, chown, describeEngines, freePort, run, sharedPostgres, startPostgres, user,
+};

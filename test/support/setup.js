@@ -21,7 +21,8 @@ const COMPILER = { 'g++': 'g++', make: 'make', python3: 'python3' };
 const TESTERS = {
   cmake: 'cmake', 'clang-format': 'clang-format', 'libgtest-dev': '/usr/include/gtest/gtest.h',
   chromium: 'chromium', postfix: '/usr/sbin/postfix',
-  'postgresql-15': '/usr/lib/postgresql/15/bin/postgres', prometheus: 'promtool',
+  'postgresql-15': '/usr/lib/postgresql/15/bin/postgres', pgbouncer: '/usr/sbin/pgbouncer',
+  prometheus: 'promtool',
 };
 const NEEDS = {
   start: COMPILER, bench: COMPILER, build: COMPILER, prebuild: COMPILER,

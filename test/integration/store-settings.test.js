@@ -1,0 +1,249 @@
+'use strict';
+
+// Settings that somebody has made for a role or a server: the store works as without them, and
+// sessions that are the user's keep them. Other tests of the store run on a server that has such
+// settings, too.
+
+const { Client, Pool } = require('pg');
+
+const { openStore } = require('../../lib/store');
+const { closeAll, order, start } = require('../support/midtrans-helpers');
+const { events } = require('../support/outbox-helpers');
+const { closeShared, sharedPostgres, startPostgres } = require('../support/postgres');
+
+jest.setTimeout(60_000);
+
+const BODY = 'Quotes \' " and \\x41 \\101\nkäse ☕';
+const CHANNELS = { JOB: {} };
+
+const opened = [];
+const keep = (it, end = () => it.close()) => {
+  opened.push(end);
+  return it;
+};
+
+let server;
+let roles = 0;
+beforeAll(async () => { server = await sharedPostgres(); });
+afterEach(async () => {
+  for (const end of opened.splice(0).reverse()) await end();
+  await closeAll();
+});
+afterAll(closeShared);
+
+/** The address of an empty database for a role with these settings, on top of the server's. */
+async function addressOf (settings) {
+  const role = `role_${++roles}`;
+  await server.query(`CREATE ROLE ${role} SUPERUSER LOGIN`);
+  for (const [name, value] of Object.entries(settings)) {
+    await server.query(`ALTER ROLE ${role} SET ${name} = ${value}`);
+  }
+  const { pathname } = new URL(await server.createDatabase());
+  return server.urlOf(pathname.slice(1), role);
+}
+
+function makePool (url, options) {
+  const pool = new Pool({ connectionString: url, max: 10, ...options });
+  return keep(pool, () => pool.end());
+}
+
+const WAYS = { url: url => ({ url }), pool: url => ({ pool: makePool(url) }) };
+
+async function open (way, settings, more) {
+  const url = await addressOf(settings);
+  return keep(await openStore({ ...WAYS[way](url), channels: CHANNELS, ...more }));
+}
+
+/** A worker that must not warn. */
+async function startWorker (store, send) {
+  const worker = store.outbox.createWorker({ channels: { JOB: send }, pollInterval: 50 });
+  const warnings = [];
+  worker.on('warning', error => warnings.push(error));
+  keep(worker, async () => {
+    await worker.stop();
+    expect(warnings).toEqual([]);
+  });
+  await worker.start();
+  return worker;
+}
+
+const SETTINGS = [
+  {}, { datestyle: "'SQL, DMY'" },
+  { datestyle: "'Postgres, DMY'", timezone: "'America/St_Johns'" },
+  { datestyle: "'ISO, DMY'", default_transaction_isolation: "'repeatable read'" },
+  { search_path: "''" },
+];
+
+describe.each(Object.keys(WAYS).flatMap(way => SETTINGS.map(settings => [way, settings])))(
+  'a %s of a role with %j', (way, settings) => {
+    test('messages are sent or die as they are, and concurrent calls are answered', async () => {
+      const store = await open(way, settings);
+      const began = Date.now();
+      const isOfNow = time => Math.abs(time.getTime() - began) < 3_600_000;
+      const sent = [];
+      const worker = await startWorker(store, async message => {
+        if (message.recipient === 'bad') throw Object.assign(new Error('no'), { retryable: false });
+        sent.push(message);
+      });
+      const over = Promise.all([events(worker, 'sent', 3), events(worker, 'dead')]);
+      await store.outbox.enqueue(['a', 'b', 'c', 'bad'].map(recipient =>
+        ({ channel: 'JOB', recipient, body: BODY })));
+      await over;
+      expect(sent.map(({ body }) => body)).toEqual([BODY, BODY, BODY]);
+      expect(sent.every(({ createdAt }) => isOfNow(createdAt))).toBe(true);
+      const [letter] = await store.deadLetters.list();
+      expect(letter).toMatchObject({ recipient: 'bad', body: BODY, attemptCount: 1 });
+      expect(isOfNow(letter.diedAt)).toBe(true);
+      // Calls that come together: under one key, and under one each.
+      const work = jest.fn(async () => ({ made: true }));
+      const same = await Promise.all(Array.from({ length: 20 }, () =>
+        store.idempotency.run('key', work, { wait: 30_000 })));
+      expect(same.map(({ value }) => value)).toEqual(Array(20).fill({ made: true }));
+      expect(work).toHaveBeenCalledTimes(1);
+      await Promise.all(Array.from({ length: 20 }, (_, i) => store.idempotency.run(`key ${i}`,
+        ({ client }) => client.query('SELECT 1').then(() => i), { transaction: true })));
+      expect((await store.idempotency.get('key')).createdAt).toBeInstanceOf(Date);
+    });
+  });
+
+describe.each(Object.keys(WAYS))('a %s', way => {
+  test('keeps the bytes of notifications of payments', async () => {
+    const { client: midtrans, fake } = await start();
+    const store = await open(way, {}, { payments: { midtrans } });
+    await store.payments.open(order('paid'));
+    fake.choose('paid');
+    const bytes = Buffer.from(JSON.stringify({ ...fake.notifications('paid')[0], x: BODY }));
+    expect(await store.payments.handleNotification(bytes)).toMatchObject({ status: 200 });
+    const [event] = await store.payments.events('paid');
+    expect(Buffer.from(event.body)).toEqual(bytes);
+    expect(event.receivedAt).toBeInstanceOf(Date);
+  });
+
+  test('gives values to the user as they are', async () => {
+    const store = await open(way, {});
+    const all = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+    const text = `SELECT $1::bytea AS bytes, $2::timestamptz AS time,
+      '1800-01-01 00:00:00Z'::timestamptz AS early, 0.1::float8 AS number,
+      '-1 day -2 hours'::interval AS span, '2026-02-03'::date AS day, $3::text[] = ARRAY['NULL',
+      NULL] AS same`;
+    const given = [all, new Date(1_700_000_000_250), ['NULL', null]];
+    const row = {
+      bytes: all, time: given[1], early: new Date('1800-01-01T00:00:00Z'), number: 0.1,
+      span: '-1 days -02:00:00', day: '2026-02-03', same: true,
+    };
+    expect((await store.query(text, given)).rows).toEqual([row]);
+    await store.transaction(async client => {
+      expect((await client.query(text, given)).rows).toEqual([row]);
+    });
+  });
+
+  test('transactions are READ COMMITTED, unless the user asks for more', async () => {
+    const store = await open(way, {});
+    const isolation = async client => (await client.query(
+      "SELECT current_setting('transaction_isolation') AS is")).rows[0].is;
+    expect(await isolation(store)).toBe('read committed');
+    expect(await store.transaction(isolation)).toBe('read committed');
+    expect(await store.transaction(async client => {
+      await client.query('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE');
+      return isolation(client);
+    })).toBe('serializable');
+  });
+});
+
+test('the path of names leads to functions of PostgreSQL first', async () => {
+  const url = await addressOf({ search_path: 'evil, pg_catalog, public' });
+  await server.query(`CREATE SCHEMA evil; CREATE TABLE evil.own (x int);
+    CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE sql AS
+      $$ SELECT '1970-01-01'::timestamptz $$`, url);
+  const store = keep(await openStore({ url, channels: CHANNELS }));
+  const { id } = await store.outbox.enqueue({ channel: 'JOB', recipient: 'a', body: BODY });
+  expect((await store.outbox.get(id)).nextRetryAt.getTime()).toBeGreaterThan(0);
+  expect((await store.query('SELECT * FROM own')).rows).toEqual([]);
+});
+
+describe('a session of the user', () => {
+  /** What the user's own statements see. */
+  const SEEN = `SELECT current_setting('datestyle') AS style, current_setting('intervalstyle') AS i,
+    current_setting('bytea_output') AS bytes, current_setting('transaction_isolation') AS level`;
+
+  test.each([[{}], [{ datestyle: "'SQL, DMY'" }]])(
+    'with %j serves a transaction, and keeps its settings', async settings => {
+      const url = await addressOf(settings);
+      const store = keep(await openStore({ pool: makePool(url), channels: CHANNELS }));
+      const client = new Client({ connectionString: url });
+      await client.connect();
+      keep(client, () => client.end());
+      const seen = async () => (await client.query(SEEN)).rows;
+      const before = await seen();
+      await client.query('BEGIN');
+      const message = { channel: 'JOB', recipient: 'a', body: BODY };
+      // All at once, as they may be in the user's code.
+      const [{ id }, letter, paid] = await Promise.all([
+        store.outbox.enqueue(message, { client }),
+        store.deadLetters.add(message, 'why', { client }),
+        store.payments.createOrder({ orderId: 'a', amountMinor: 1n }, { client }),
+      ]);
+      expect(letter.diedAt).toBeInstanceOf(Date);
+      expect(paid.createdAt).toBeInstanceOf(Date);
+      expect(await seen()).toEqual(before);
+      await client.query('COMMIT');
+      expect(await seen()).toEqual(before);
+      expect(await store.outbox.get(id)).toMatchObject({ body: BODY, status: 'PENDING' });
+    });
+
+  test('of a pool is as it was when the store has used it', async () => {
+    const url = await addressOf({});
+    const pool = makePool(url, { max: 2 });
+    const seen = async () => (await pool.query(SEEN)).rows;
+    const before = await seen();
+    const store = keep(await openStore({ pool, channels: CHANNELS }));
+    await store.outbox.enqueue({ channel: 'JOB', recipient: 'a', body: BODY });
+    await store.transaction(client => client.query('SELECT 1'));
+    await expect(store.query('SELECT 1 / 0')).rejects.toMatchObject({ sqlState: '22012' });
+    for (let i = 0; i < 4; i++) expect(await seen()).toEqual(before);
+  });
+
+  test('may be changed by the user at any time', async () => {
+    const plain = keep(await startPostgres());
+    const pool = makePool(plain.url, { max: 2 });
+    const store = keep(await openStore({ pool, channels: CHANNELS }));
+    for (const style of ['German', 'ISO', 'SQL']) {
+      const clients = [await pool.connect(), await pool.connect()];
+      for (const client of clients) await client.query(`SET datestyle = ${style}`);
+      for (const client of clients) client.release();
+      const { rows: [{ time }] } = await store.query('SELECT to_timestamp(5) AS time');
+      expect(time).toEqual(new Date(5000));
+    }
+  });
+});
+
+test('a time that cannot be read is an error with a code, and the next one can be', async () => {
+  const store = await open('url', {}, { connections: 1 });
+  await store.query('SET datestyle = German');
+  await expect(store.query('SELECT now() AS time')).rejects
+    .toMatchObject({ name: 'StoreError', code: 'ERR_STORE_VALUE', retryable: false });
+  expect((await store.query('SELECT to_timestamp(5) AS t')).rows).toEqual([{ t: new Date(5000) }]);
+});
+
+test('a store whose values do not come back as they went is not opened', async () => {
+  const pool = makePool(await addressOf({}), { binary: true });
+  await expect(openStore({ pool })).rejects
+    .toMatchObject({ code: 'ERR_STORE_VALUE', retryable: false });
+});
+
+test('a message with a time that no Date can hold keeps no other one from being sent', async () => {
+  const store = await open('url', {});
+  const ids = await store.outbox.enqueue(['a', 'b', 'c'].map(recipient =>
+    ({ channel: 'JOB', recipient, body: BODY })));
+  await store.query(`UPDATE sekering.notification_outbox SET created_at = '-infinity',
+    next_retry_at = '-infinity' WHERE id = $1`, [ids[1].id]);
+  const sent = [];
+  const worker = store.outbox.createWorker({
+    channels: { JOB: async ({ recipient }) => { sent.push(recipient); } }, pollInterval: 50,
+  });
+  const all = events(worker, 'sent', 3);
+  await worker.start();
+  keep(worker, () => worker.stop());
+  await all;
+  expect(sent.sort()).toEqual(['a', 'b', 'c']);
+});
