@@ -216,6 +216,8 @@ class Gateway extends Emitter {
     await this.#sharedLevel.stop();
     for (const client of Object.values(this.clients)) await client.close();
     await this.#parts.orders?.close();
+    // Senders that were still at work may have ended with their clients; that is written down.
+    await this.worker.stop({ timeout: 0 });
     for (const breaker of Object.values(this.breakers)) breaker.shutdown();
     await this.store.close();
     this.log.info({}, 'Gateway stopped');

@@ -50,7 +50,7 @@ function timedOut (ms) {
 
 class Job {
   #context;
-  #giveUp;
+  #timer;
 
   /**
    * @param {object} row as it was claimed
@@ -74,35 +74,42 @@ class Job {
   get goesAlone () { return this.crashes > 1; }
 
   /**
-   * Sends the message.
-   * @returns {Promise<unknown>} what the sender answers; rejects as it does, or after `timeout` ms
+   * Sends the message. After `timeout` ms the sender is told to end. One that goes on may still
+   * send the message, and another attempt beside it would send it twice; so it gets the same time
+   * once more, and only then is it taken for one that never ends.
+   * @returns {Promise<unknown>} what the sender answers; rejects as it does, or because it took
+   *   too long
    */
   async attempt (send, timeout) {
     const { message } = this;
     if (message.template !== null) message.body = fill(message.template, message.data);
     const context = new Context(message.attemptCount + 1);
     this.#context = context;
-    return new Promise((resolve, reject) => {
-      const end = settle => value => {
-        clock.clearTimer(timer);
-        settle(value);
-      };
-      const timer = clock.setTimer(() => {
-        const error = timedOut(timeout);
-        reject(error);
-        context.abort(error);
+    let late;
+    const sent = new Promise((resolve, reject) => {
+      this.#timer = clock.setTimer(() => {
+        late = timedOut(timeout);
+        this.#timer = clock.setTimer(() => reject(late), timeout);
+        context.abort(late);
       }, timeout);
-      this.#giveUp = end(reject);
       // A sender may throw before it has a promise.
-      new Promise(go => { go(send(message, context)); }).then(end(resolve), end(reject));
+      new Promise(go => { go(send(message, context)); }).then(resolve, reject);
     });
+    try {
+      return await sent;
+    } catch (error) {
+      // How a sender ends when it is told to says nothing about the message.
+      throw late ?? error;
+    } finally {
+      clock.clearTimer(this.#timer);
+    }
   }
 
   /** Tells the sender that it should end. */
   abort (reason) { this.#context?.abort(reason); }
 
-  /** Does not wait for the sender any more. */
-  abandon (reason) { this.#giveUp?.(reason); }
+  /** From now on the sender may take as long as it takes. */
+  untime () { clock.clearTimer(this.#timer); }
 }
 
 module.exports = { Job, referenceOf };

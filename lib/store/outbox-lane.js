@@ -322,8 +322,8 @@ class Lane {
 
   /** The place never becomes free by that, so another channel must not be waiting for it. */
   #mayExchange () {
-    return this.#mayPull && !this.#mayLook(clock.now()) && this.#gate() === 'open' &&
-      !this.#worker.isCrowded && this.#room('open') <= 0;
+    return this.#worker.running && this.#mayPull && !this.#mayLook(clock.now()) &&
+      this.#gate() === 'open' && !this.#worker.isCrowded && this.#room('open') <= 0;
   }
 
   /** Another message of its key, or itself, may be claimed later. */

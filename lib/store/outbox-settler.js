@@ -17,19 +17,20 @@ class Settler {
   #sql;
   #owner;
   #onError;
+  #keepsAlive;
   #sent;
   #unsent;
-  #isOver = false;
 
   /**
-   * @param {{ database: object, sql: object, owner: string,
-   *   onError: (error: Error) => void }} parts
+   * @param {{ database: object, sql: object, owner: string, onError: (error: Error) => void,
+   *   keepsAlive: () => boolean }} parts `keepsAlive`: whether the process waits for another try
    */
-  constructor ({ database, sql, owner, onError }) {
+  constructor ({ database, sql, owner, onError, keepsAlive }) {
     this.#database = database;
     this.#sql = sql;
     this.#owner = owner;
     this.#onError = onError;
+    this.#keepsAlive = keepsAlive;
     this.#sent = new Batcher(items => this.#writeSent(items), { count: COUNT });
     this.#unsent = new Batcher(items => this.#writeUnsent(items), { count: COUNT });
   }
@@ -46,9 +47,6 @@ class Settler {
   unsent (job, verdict) {
     return this.#unsent.add({ id: job.message.id, token: job.token, verdict });
   }
-
-  /** From now on nothing is tried again. */
-  end () { this.#isOver = true; }
 
   async #writeSent (items) {
     const statement = this.#sql.settleSent(...this.#heldOf(items),
@@ -93,9 +91,9 @@ class Settler {
         return { rows, again: failures > 0 };
       } catch (error) {
         this.#onError(error);
-        if (this.#isOver || !error.retryable) throw error;
+        if (!error.retryable) throw error;
         const delay = Math.min(RETRY_MS_MIN * 2 ** failures, RETRY_MS_MAX);
-        await new Promise(resolve => { clock.setTimer(resolve, delay); });
+        await new Promise(resolve => { clock.setTimer(resolve, delay, this.#keepsAlive()); });
       }
     }
   }

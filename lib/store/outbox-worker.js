@@ -24,6 +24,7 @@ const SNAPSHOT_MS_MAX = 300_000;
 const STOP_MS = 10_000;
 // For senders that heed their signal when time is up.
 const ABORT_MS = 100;
+const IDS_SHOWN = 20;
 
 class OutboxWorker extends Emitter {
   #database;
@@ -68,6 +69,10 @@ class OutboxWorker extends Emitter {
     this.#channels = channels;
     this.#announcer = announcer;
     this.#onDead = onDead;
+    this.#settler = new Settler({
+      database, sql, owner: this.#owner, onError: error => this.warn(error),
+      keepsAlive: () => this.#running,
+    });
     for (const [name, value] of given.channels) {
       const lane = readChannel(name, value, channels);
       this.#lanes.set(name, new Lane(this, name, channels.get(name).delay, lane));
@@ -99,14 +104,9 @@ class OutboxWorker extends Emitter {
   }
 
   async start () {
-    if (this.#running) return;
     await this.#stopping;
+    if (this.#running) return;
     this.#running = true;
-    this.#stopping = undefined;
-    this.#settler = new Settler({
-      database: this.#database, sql: this.#sql, owner: this.#owner,
-      onError: error => this.warn(error),
-    });
     this.#tend();
     for (const lane of this.#lanes.values()) lane.start();
     this.#unlisten = await this.#announcer.listen(channel => this.#wake(channel));
@@ -115,8 +115,9 @@ class OutboxWorker extends Emitter {
   async stop (options) {
     const { timeout = STOP_MS } = bag('options', options);
     number('timeout', timeout, { min: 0, max: 3_600_000, unit: 'ms' });
-    if (!this.#running) return this.#stopping;
-    this.#stopping = this.#stop(timeout);
+    // Once more after it has stopped, it waits for what it left behind.
+    if (!this.#running && this.#held.size === 0) return this.#stopping;
+    this.#stopping ??= this.#stop(timeout).finally(() => { this.#stopping = undefined; });
     return this.#stopping;
   }
 
@@ -124,16 +125,29 @@ class OutboxWorker extends Emitter {
     this.#running = false;
     for (const lane of this.#lanes.values()) lane.stop();
     const unlistened = this.#unlisten?.().catch(error => this.warn(error));
+    this.#unlisten = undefined;
     if (!await this.#quiet(timeout)) {
       const reason = Object.assign(new Error('The worker stops'), { code: 'ESHUTDOWN' });
       for (const job of this.#inFlight) job.abort(reason);
-      await this.#quiet(ABORT_MS);
-      for (const job of this.#inFlight) job.abandon(reason);
-      await this.#quiet(ABORT_MS);
+      if (!await this.#quiet(ABORT_MS)) this.#leave();
     }
-    this.#settler.end();
-    clock.clearTimer(this.#timer);
+    this.#tendLater();
     await unlistened;
+  }
+
+  /**
+   * What is still held stays ours: given back, it would be sent a second time beside the sender
+   * that goes on.
+   */
+  #leave () {
+    for (const job of this.#inFlight) job.untime();
+    const ids = Array.from(this.#held, ({ message }) => message.id);
+    if (ids.length === 0) return;
+    const shown = ids.slice(0, IDS_SHOWN);
+    const list = shown.join(', ') + (ids.length > shown.length ? ', …' : '');
+    const error = new StoreError('ERR_OUTBOX_LEFT_BEHIND', 'The worker stopped before all that ' +
+      `it was sending had ended and been written down. It still holds ${ids.length} (ids ${list})`);
+    this.warn(Object.assign(error, { count: ids.length, ids: shown }));
   }
 
   /** Whether within `ms` everything that was begun has been settled, and no claim is under way. */
@@ -302,19 +316,26 @@ class OutboxWorker extends Emitter {
     this.emit('idle');
   }
 
-  /** Extends our leases, even while we stop, and takes back what others left. */
+  /** Extends our leases, for as long as we hold something, and takes back what others left. */
   async #tend () {
-    const every = Math.min(this.options.leaseMs / LEASE_SHARE, SWEEP_MS_MAX);
     try {
       await this.#extend();
       if (this.#running) await this.#takeBack();
     } catch (error) {
       this.#graceEnds = undefined;
+      // Leases of a store that has been closed end by themselves.
+      if (!this.#running && error.code === 'ERR_STORE_CLOSED') return;
       this.warn(error);
     }
-    if (!this.#running && this.#held.size === 0) return;
+    this.#tendLater();
+  }
+
+  /** What is left behind when we have stopped does not keep the process alive. */
+  #tendLater () {
     clock.clearTimer(this.#timer);
-    this.#timer = clock.setTimer(() => this.#tend(), every);
+    if (!this.#running && this.#held.size === 0) return;
+    const every = Math.min(this.options.leaseMs / LEASE_SHARE, SWEEP_MS_MAX);
+    this.#timer = clock.setTimer(() => this.#tend(), every, this.#running);
   }
 
   async #extend () {

@@ -100,7 +100,11 @@ export interface ChannelWorker {
   concurrency?: number | undefined;
   /** Messages per `interval` ms. */
   rate?: { limit: number; interval: number } | undefined;
-  /** ms that one attempt may take, default 30000. */
+  /**
+   * ms that one attempt may take, default 30000. Then its signal is aborted, and the attempt counts
+   * as failed once the sender has ended. A sender that ignores the signal has as long again, in
+   * which it may still succeed; after that the message is tried again beside it.
+   */
   timeout?: number | undefined;
 }
 
@@ -126,12 +130,21 @@ export interface WorkerOptions {
 }
 
 /**
+ * `warning` tells of what goes wrong and heals by itself, and by ERR_OUTBOX_LEFT_BEHIND of messages
+ * that `stop` has not waited for (`count` and `ids`).
+ *
  * Events: 'sent'(message), 'retry'(message, error, delayMs), 'dead'(letter, error?),
  * 'paused'(channel), 'resumed'(channel), 'idle'(), 'fenced'(message), 'warning'(error).
  */
 export interface OutboxWorker extends EventEmitter {
   start (): Promise<void>;
-  /** Finishes what is in flight for up to `timeout` ms (default 10000); gives the rest back. */
+  /**
+   * Finishes what is in flight for up to `timeout` ms (default 10000), and gives back what it has
+   * not begun. Then it aborts the signals of what is still being sent. Messages whose senders
+   * ignore that stay this worker's: their leases are extended, and their outcomes written, for as
+   * long as the process lives, which they do not keep alive. A `warning` (ERR_OUTBOX_LEFT_BEHIND)
+   * names them. Called again, it waits for them once more. After `start` they still take up places.
+   */
   stop (options?: { timeout?: number | undefined }): Promise<void>;
   readonly running: boolean;
   readonly inFlight: number;

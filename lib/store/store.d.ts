@@ -86,7 +86,11 @@ export interface Store extends EventEmitter {
   health (): Promise<StoreHealth>;
   /** Deletes what retention no longer keeps, in batches. */
   cleanUp (options?: RetentionOptions): Promise<Record<string, number>>;
-  /** Waits for what is under way, up to `timeout` ms, and cuts it off then. */
+  /**
+   * Waits for what is under way, up to `timeout` ms, and cuts it off then. What a worker still
+   * sends is not waited for: stop it before. Its outcome can no longer be written, and the message
+   * returns when its lease ends.
+   */
   close (): Promise<void>;
 }
 
@@ -112,7 +116,7 @@ export type StoreErrorCode =
   | 'ERR_STORE_CLOSED' | 'ERR_STORE_UNREACHABLE' | 'ERR_STORE_SCHEMA_VERSION'
   | 'ERR_STORE_POOLER' | 'ERR_STORE_VALUE'
   | 'ERR_STORE_DIRECTORY_LOCKED' | 'ERR_STORE_QUERY' | 'ERR_STORE_OLD_SNAPSHOT'
-  | 'ERR_OUTBOX_MESSAGE'
+  | 'ERR_OUTBOX_MESSAGE' | 'ERR_OUTBOX_LEFT_BEHIND'
   | 'ERR_OUTBOX_CHANNEL' | 'ERR_OUTBOX_TOO_LARGE' | 'ERR_OUTBOX_TEMPLATE'
   | 'ERR_IDEMPOTENCY_MISMATCH'
   | 'ERR_IDEMPOTENCY_IN_PROGRESS' | 'ERR_IDEMPOTENCY_RESULT' | 'ERR_IDEMPOTENCY_LOST'
@@ -124,6 +128,9 @@ export class StoreError extends SekeringError {
   readonly retryable: boolean;
   /** The database's own code, where it was the database that refused. */
   readonly sqlState?: string | undefined;
+  /** Of ERR_OUTBOX_LEFT_BEHIND: how many messages, and the ids of the first 20. */
+  readonly count?: number | undefined;
+  readonly ids?: string[] | undefined;
 }
 
 /**

@@ -364,6 +364,24 @@ describeEngines('gateways of one fleet', ({ name, place }) => {
   });
 });
 
+test('stopping does not wait for a sender that never ends, and says which message it was at',
+  async () => {
+    const log = collector();
+    let begun;
+    const sending = new Promise(resolve => { begun = resolve; });
+    const gateway = await createGateway({ profile: 'testing', store: { memory: true } }, {
+      logger: log, senders: { SMS: () => new Promise(() => { begun(); }) },
+    });
+    await gateway.start();
+    const { id } = await gateway.notify({ channel: 'SMS', recipient: '1', body: 'Hello' });
+    await sending;
+    await gateway.stop({ timeout: 0 });
+    expect(log.lines.find(({ message }) => message === 'Worker').err).toMatchObject({
+      code: 'ERR_OUTBOX_LEFT_BEHIND', message: expect.stringContaining(`1 (ids ${id})`),
+    });
+    expect(log.lines.at(-1)).toMatchObject({ message: 'Gateway stopped' });
+  });
+
 test('what a gateway has no section for is refused, and so is a hook that somebody makes up',
   async () => {
     const config = {

@@ -38,6 +38,11 @@ async function main () {
   await worker.start();
   process.send({ event: 'started' });
   process.on('disconnect', () => process.exit(0));
+  process.once('SIGTERM', async () => {
+    await worker.stop({ timeout: 0 });
+    // From here on only what is still being sent keeps it alive.
+    process.removeAllListeners('disconnect').disconnect();
+  });
 }
 
 main();
