@@ -211,15 +211,16 @@ class Lane {
     const suspects = look && this.#worker.asksForSuspects()
       ? Math.min(this.#options.concurrency, room)
       : 0;
+    const key = this.#key;
     try {
       // Half of the room comes first to them, so that neither kind waits for the other; with a
       // single place they take turns.
       const ordered = room > 1 ? Math.ceil(room / 2) : Number(this.#turn = !this.#turn);
       const claimed = await this.#worker.claim(this.name,
-        { room, behind, suspects, ordered, key: this.#key, sent });
+        { room, behind, suspects, ordered, key, sent });
       settled = claimed.settled;
       this.#failures = 0;
-      this.#take(claimed, { room, look, began });
+      this.#take(claimed, { room, look, key, began });
     } catch (error) {
       this.#worker.warn(error);
       this.#wakeIn(Math.min(100 * 2 ** this.#failures++, 5000));
@@ -241,16 +242,17 @@ class Lane {
     return this.#looks === 0 && (this.#mustLook || now >= this.#lookAt);
   }
 
-  #take ({ rows, token, lastKey }, { room, look, began }) {
+  #take ({ rows, token, lastKey }, { room, look, key, began }) {
     const now = clock.now();
     const leaseEnds = began + this.#worker.options.leaseMs;
     const jobs = rows.map(row => new Job(row, token, leaseEnds)).sort(Job.order);
     const isFull = jobs.length >= room;
     if (look) {
       this.#lookAt = now + Math.max(LOOK_MS, (now - began) * LOOK_SHARE);
-      const last = jobs.findLast(({ message }) => message.orderKey);
+      const last = isFull ? jobs.findLast(({ message }) => message.orderKey) : undefined;
       this.#key = lastKey ?? last?.message.orderKey ?? '';
-      this.#mustLook ||= lastKey !== null;
+      // Keys that follow, or those in front, were not looked at.
+      this.#mustLook ||= lastKey !== null || (key !== '' && !isFull);
     }
     this.#goOn(jobs, isFull);
     this.#pullsMax = isFull ? Math.min(2 * this.#pullsMax, PULLS_MAX) : 1;

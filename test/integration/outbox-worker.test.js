@@ -138,6 +138,13 @@ describeEngines('the worker', ({ name, place }) => {
       expect(order).toContain('other channel');
     });
 
+    test('follow each other at once', async () => {
+      await enqueue(Array.from({ length: 20 }, (_, i) => job(`${i}`, { orderKey: 'k' })));
+      const worker = await it.worker({ JOB: async () => {} }, { pollInterval: 3_600_000 });
+      const sent = await events(worker, 'sent', 20);
+      expect(sent.map(([{ recipient }]) => Number(recipient))).toEqual([...Array(20).keys()]);
+    });
+
     test('hold up nobody else, however many they are', async () => {
       await enqueue(Array.from({ length: 500 }, (_, i) => job(`k${i}`, { orderKey: 'k' })));
       const hold = gate();
