@@ -31,6 +31,8 @@ directory = "sekering-data"
 # port = 587
 # user = "env:SMTP_USER"
 # password = "env:SMTP_PASSWORD"
+# Nothing is sent without TLS; false only for a relay in a network of your own
+# require_tls = true
 # from = "Shop <orders@example.com>"
 
 # [whatsapp.cloud]

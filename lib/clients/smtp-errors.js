@@ -3,12 +3,12 @@
 // What an error of nodemailer's means: for the message, for the breaker, and for those on duty.
 
 const { isRetryable } = require('../primitives/classify');
-const { ClientError } = require('./client-error');
+const { ClientError, clean } = require('./client-error');
+const { judgeReply } = require('./smtp-replies');
 
-// Replies that ask for other credentials (RFC 4954).
-const AUTH_REPLIES = new Set([530, 534, 535, 538]);
 // Nobody was asked: the breaker is open, or too many wait already.
-const REFUSALS = new Set(['EOPENBREAKER', 'ESHUTDOWN', 'EBULKHEADFULL', 'ERATELIMITED']);
+const REFUSALS = new Set(
+  ['EOPENBREAKER', 'ESHUTDOWN', 'EBULKHEADFULL', 'ERATELIMITED', 'ERR_SMTP_PAUSED']);
 // Without a reply these are the network's or the server's trouble, which may pass.
 const PASSING = new Set(['ECONNECTION', 'EDNS', 'ETIMEDOUT', 'EPROTOCOL', 'EPROXY', 'ESOCKET',
   'ETLS', 'EOPENBREAKER', 'ESHUTDOWN', 'EBULKHEADFULL', 'ERATELIMITED', 'EABORT', 'EMAXLIMIT']);
@@ -26,6 +26,12 @@ const CERTIFICATE = new RegExp('CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY|DECODE|DE
   'INVALID_(CA|PURPOSE)|PATH_LENGTH_EXCEEDED|WRONG_VERSION_NUMBER|UNSUPPORTED_PROTOCOL|' +
   'HANDSHAKE_FAILURE|PROTOCOL_VERSION');
 const CAUSES_MAX = 5;
+
+// What a token endpoint says when it is in trouble itself (RFC 6749, 4.1.2.1, and the big ones), or
+// what nodemailer says when the answer was no token and no refusal.
+const TOKEN_PASSES = new RegExp('^(server_error|temporarily_unavailable|internal_(error|failure)|' +
+  'backend_error|slow_down|rate_limit|quota|\\[object Object\\]|No access token|' +
+  'Invalid authentication response)', 'i');
 
 /** Whether the error, or what caused it, is a certificate that was refused. */
 function isCertificateFault (error) {
@@ -46,46 +52,83 @@ function replyOf (error) {
   return Number.isInteger(reply) && reply >= 400 && reply <= 599 ? reply : undefined;
 }
 
-// A recipient that was refused, and a message that was, say nothing about the server.
-function tripsByReply (reply, { code, command }) {
-  if (command === 'RCPT TO') return false;
-  return reply < 500 || (code !== 'EENVELOPE' && code !== 'EMESSAGE');
+/** Whether no token could be had because its endpoint, or the way to it, is in trouble. */
+function isTokenTrouble ({ name, code, originalCode, command, message }) {
+  const isToken = code === 'EOAUTH2' || originalCode === 'EOAUTH2';
+  if (isToken) return TOKEN_PASSES.test(message);
+  // A page of a proxy's in place of JSON, or the network's own error.
+  return code === 'EAUTH' && command === 'AUTH XOAUTH2' &&
+    (name === 'SyntaxError' || originalCode !== undefined);
 }
 
-function verdict (kind, trips, responseCode) {
+function verdict (kind, { trips, reason, responseCode, enhancedCode }) {
   return {
-    kind, retryable: kind !== 'permanent', trips, alert: kind === 'ours', responseCode,
+    kind, retryable: kind !== 'permanent', trips, pauses: kind === 'pause',
+    alert: kind === 'ours' || kind === 'pause', reason, responseCode, enhancedCode,
   };
+}
+
+/** What is wrong with the settings. */
+function reasonOf (code) {
+  return code === 'EAUTH' || code === 'ENOAUTH' || code === 'EOAUTH2'
+    ? 'credentials' : 'configuration';
+}
+
+/** A refused message or recipient, and a quota of ours, say nothing about the server. */
+function verdictOnReply (responseCode, error) {
+  const { kind, reason, stage, enhancedCode } = judgeReply(error);
+  const trips = kind === 'ours' || (kind === 'retry' && stage !== 'RCPT');
+  return verdict(kind, { trips, reason, responseCode, enhancedCode });
 }
 
 /**
  * Judges an error of nodemailer's, or of a breaker or limit around it.
  *
- * - `retry`: it may pass. The network (ECONNECTION, EDNS, ETIMEDOUT, ESOCKET) and every reply 4xx.
- * - `permanent`: the same message fails again. Every reply 5xx, and what nodemailer refuses itself.
- * - `ours`: credentials (EAUTH, 535), a certificate, the configuration. No message is at fault and
- *   none gets through: the breaker opens, and somebody has to be told.
+ * - `retry`: it may pass. The network (ECONNECTION, EDNS, ETIMEDOUT, ESOCKET) and most replies 4xx.
+ * - `permanent`: the same message fails again. Replies 5xx about a message or a recipient, and what
+ *   nodemailer refuses itself.
+ * - `pause`: the account has sent as much as it may. All messages have to wait, and somebody has to
+ *   be told.
+ * - `ours`: credentials (EAUTH, 535), a certificate, no TLS, a host or sender that is refused, the
+ *   configuration. No message is at fault and none gets through: the breaker opens, and somebody
+ *   has to be told.
  *
  * @param {unknown} error
- * @returns {{ kind: 'retry'|'permanent'|'ours', retryable: boolean, trips: boolean,
- *   alert: boolean, responseCode: number | undefined }} `retryable`: whether the message may be
- *   sent again, be it after a repair; `trips`: whether it counts against the server
+ * @returns {{ kind: 'retry'|'permanent'|'pause'|'ours', retryable: boolean, trips: boolean,
+ *   pauses: boolean, alert: boolean, reason: string | undefined, responseCode: number | undefined,
+ *   enhancedCode: string | undefined }} `retryable`: whether the message may be sent again, be it
+ *   after a repair; `trips`: whether it counts against the server; `reason`: of `pause` 'quota',
+ *   'rate' or 'manual', of `ours` 'credentials', 'certificate', 'tls', 'refused' or 'configuration'
  */
 function classifySmtpError (error) {
   if (error instanceof SmtpError) return error.verdict;
   const code = error?.code;
   const reply = replyOf(error);
-  if (reply !== undefined) {
-    if (AUTH_REPLIES.has(reply) || (code === 'EAUTH' && reply >= 500)) {
-      return verdict('ours', true, reply);
-    }
-    return verdict(reply < 500 ? 'retry' : 'permanent', tripsByReply(reply, error), reply);
+  if (reply !== undefined) return verdictOnReply(reply, error);
+  if (code === 'ERR_SMTP_PAUSED') return verdict('pause', { trips: false, reason: error.reason });
+  if (isCertificateFault(error)) return verdict('ours', { trips: true, reason: 'certificate' });
+  if (SETTINGS.has(code)) {
+    return isTokenTrouble(error)
+      ? verdict('retry', { trips: true })
+      : verdict('ours', { trips: true, reason: reasonOf(code) });
   }
-  if (isCertificateFault(error) || SETTINGS.has(code)) return verdict('ours', true);
-  if (PASSING.has(code)) return verdict('retry', !LOCAL.has(code));
-  if (MESSAGE.has(code)) return verdict('permanent', false);
+  if (PASSING.has(code)) return verdict('retry', { trips: !LOCAL.has(code) });
+  if (MESSAGE.has(code)) return verdict('permanent', { trips: false });
   // Other transports than SMTP have the network's own codes.
-  return isRetryable(error) ? verdict('retry', true) : verdict('permanent', false);
+  return isRetryable(error)
+    ? verdict('retry', { trips: true })
+    : verdict('permanent', { trips: false });
+}
+
+/** What is said of an error: nodemailer's own words, but where they do not name the cause. */
+function wordsOf (cause, { reason }) {
+  const message = cause?.message ?? String(cause);
+  if (reason !== 'tls') return { code: cause?.code ?? 'ERR_SMTP', message };
+  return {
+    code: 'ERR_SMTP_TLS_REQUIRED',
+    message: 'The connection to the mail server has no TLS, without which neither password nor ' +
+      `mail is sent (${clean(message)})`,
+  };
 }
 
 /** Why a message was not sent. */
@@ -103,12 +146,16 @@ class SmtpError extends ClientError {
    */
   constructor (cause, more = {}) {
     const { messageId, attempts = 1, ambiguous = false, rejected = [], deferred = [] } = more;
-    super(cause?.code ?? 'ERR_SMTP', cause?.message ?? String(cause), { cause });
-    this.#verdict = classifySmtpError(cause);
-    this.kind = this.#verdict.kind;
-    this.retryable = this.#verdict.retryable;
+    const judged = classifySmtpError(cause);
+    const { code, message } = wordsOf(cause, judged);
+    super(code, message, { cause });
+    this.#verdict = judged;
+    this.kind = judged.kind;
+    this.retryable = judged.retryable;
     this.ambiguous = ambiguous;
-    this.responseCode = this.#verdict.responseCode;
+    this.reason = judged.reason;
+    this.responseCode = judged.responseCode;
+    this.enhancedCode = judged.enhancedCode;
     this.command = cause?.command;
     this.messageId = messageId;
     this.attempts = attempts;
@@ -123,13 +170,11 @@ class SmtpError extends ClientError {
 
   /** What a log may hold: no message text, no credentials. */
   toJSON () {
-    const {
-      name, code, message, kind, retryable, ambiguous, responseCode, command, messageId, attempts,
-      rejected, deferred,
-    } = this;
+    const { name, code, message, kind, reason, retryable, ambiguous } = this;
+    const { responseCode, enhancedCode, command, messageId, attempts, rejected, deferred } = this;
     return {
-      name, code, message, kind, retryable, ambiguous, responseCode, command, messageId, attempts,
-      rejected, deferred,
+      name, code, message, kind, reason, retryable, ambiguous, responseCode, enhancedCode, command,
+      messageId, attempts, rejected, deferred,
     };
   }
 }
@@ -139,4 +184,10 @@ ClientError.define(SmtpError, 'SmtpError');
 /** Whether an error says that the server was not even asked. */
 const isRefusal = error => REFUSALS.has(error?.code);
 
-module.exports = { SmtpError, classifySmtpError, isRefusal };
+/** The client is paused: nobody was asked. */
+function pausedError ({ reason, error }) {
+  return Object.assign(new Error(`No mail is sent for now: ${reason}`, { cause: error }),
+    { code: 'ERR_SMTP_PAUSED', reason });
+}
+
+module.exports = { SmtpError, classifySmtpError, isRefusal, pausedError };

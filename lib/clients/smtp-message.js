@@ -9,7 +9,7 @@ const { domainToASCII } = require('node:url');
 const clock = require('../base/clock');
 const { Faults } = require('./input');
 const { NO_CONTROL, hasControl, readAddresses } = require('./smtp-address');
-const { SmtpError } = require('./smtp-errors');
+const { SmtpError, classifySmtpError } = require('./smtp-errors');
 
 // As many as every server has to take at once (RFC 5321).
 const RECIPIENTS_MAX = 100;
@@ -40,7 +40,7 @@ const hasRaw = ({ raw }) => raw !== undefined && raw !== null;
 
 // There was nobody to hand it over to.
 const UNCONNECTED = new Set(['ECONNREFUSED', 'EDNS', 'ENOTFOUND', 'EAI_AGAIN', 'EOPENBREAKER',
-  'ESHUTDOWN', 'EBULKHEADFULL']);
+  'ESHUTDOWN', 'EBULKHEADFULL', 'ERR_SMTP_PAUSED']);
 
 const isStream = value => typeof value?.pipe === 'function';
 
@@ -197,6 +197,19 @@ function newMessageId (from) {
   return `<${crypto.randomUUID()}@${from.slice(from.lastIndexOf('@') + 1) || 'localhost'}>`;
 }
 
+/** The error of one recipient; transports other than nodemailer's say less. */
+function atRecipient ({ message, recipient, responseCode, response }) {
+  const error = new Error(message);
+  return Object.assign(error,
+    { code: 'EENVELOPE', command: 'RCPT TO', recipient, responseCode, response });
+}
+
+/** Whether no message gets through for now, whomever it is for. */
+function stopsAll (error) {
+  const { kind } = classifySmtpError(error);
+  return kind === 'pause' || kind === 'ours';
+}
+
 /** One message on its way, through all its attempts. */
 class Letter {
   attempts = 0;
@@ -269,7 +282,7 @@ class Letter {
         this.#note(address, { status: 'rejected' });
       } else this.#note(address, status);
     }
-    this.#refuse(rejectedErrors);
+    this.#refuse(rejectedErrors.map(atRecipient));
   }
 
   /** The attempt failed: the error to go on with. */
@@ -277,17 +290,17 @@ class Letter {
     const answered = Number.isInteger(cause?.responseCode);
     const nowhere = UNCONNECTED.has(cause?.code) || UNCONNECTED.has(cause?.originalCode);
     if (this.#handedOver && !answered && !nowhere) this.ambiguous = true;
-    this.#refuse(cause?.rejectedErrors ?? []);
-    return this.errorOf(cause);
+    const errors = (cause?.rejectedErrors ?? []).map(atRecipient);
+    this.#refuse(errors);
+    return this.errorOf(errors.find(stopsAll) ?? cause);
   }
 
   /** The server took the message for some, and asks to come back for others. */
   deferral () {
-    const [{ responseCode, response }] = this.#having('deferred', 'pending');
-    const cause = new Error(`Some recipients were deferred: ${response}`);
-    return this.errorOf(Object.assign(cause, {
-      code: 'EENVELOPE', command: 'RCPT TO', responseCode, response,
-    }));
+    const errors = this.#having('deferred', 'pending').map(({ responseCode, response }) =>
+      atRecipient({ message: `Some recipients were deferred: ${response}`, responseCode, response })
+    );
+    return this.errorOf(errors.find(stopsAll) ?? errors[0]);
   }
 
   errorOf (cause) {
@@ -317,8 +330,9 @@ class Letter {
 
   /** Recipients refused one by one: for good, or for now. */
   #refuse (errors) {
-    for (const { recipient, responseCode, response } of errors) {
-      const status = responseCode >= 400 && responseCode < 500 ? 'deferred' : 'rejected';
+    for (const error of errors) {
+      const { recipient, responseCode, response } = error;
+      const status = classifySmtpError(error).retryable ? 'deferred' : 'rejected';
       this.#note(recipient, { status, responseCode, response });
     }
   }

@@ -54,21 +54,45 @@ export interface SmtpResult {
   response: string | undefined;
 }
 
+export type SmtpReason = 'quota' | 'rate' | 'credentials' | 'certificate' | 'tls' | 'refused' |
+  'configuration';
+
 export interface SmtpVerdict {
-  /** retry: it may pass. permanent: it fails again. ours: credentials, certificate, settings. */
-  kind: 'retry' | 'permanent' | 'ours';
+  /**
+   * retry: it may pass. permanent: it fails again. pause: the account has sent as much as it may,
+   * and all messages wait. ours: credentials, certificate, no TLS, a host or sender that is
+   * refused, settings.
+   */
+  kind: 'retry' | 'permanent' | 'pause' | 'ours';
+  /** Of pause and ours; of a pause that was begun by hand, what it was begun with. */
+  reason: SmtpReason | (string & {}) | undefined;
   /** Whether the message may be sent again, be it after a repair. */
   retryable: boolean;
   /** Whether it counts against the server. */
   trips: boolean;
+  /** Whether it pauses the client. */
+  pauses: boolean;
   alert: boolean;
   responseCode: number | undefined;
+  /** As in '5.4.5' (RFC 3463), if the server named one. */
+  enhancedCode: string | undefined;
+}
+
+/** Why a client sends nothing for now. */
+export interface SmtpPause {
+  reason: SmtpReason | (string & {});
+  /** As Date.now() counts. */
+  since: number;
+  error: SmtpError | undefined;
 }
 
 /** Judges an error of nodemailer's, or of a breaker or limit around it. */
 export function classifySmtpError (error: unknown): SmtpVerdict;
 
-/** Why a message was not sent; `code` is nodemailer's, the breaker's or the limit's. */
+/**
+ * Why a message was not sent; `code` is nodemailer's, the breaker's or the limit's,
+ * ERR_SMTP_TLS_REQUIRED (`requireTls`) or ERR_SMTP_PAUSED (nobody was asked).
+ */
 export class SmtpError extends SekeringError {
   constructor (cause: unknown, details?: {
     messageId?: string | undefined;
@@ -78,10 +102,12 @@ export class SmtpError extends SekeringError {
     deferred?: SmtpRecipient[] | undefined;
   });
   readonly kind: SmtpVerdict['kind'];
+  readonly reason: SmtpVerdict['reason'];
   readonly retryable: boolean;
   /** Whether it may have been delivered all the same. */
   readonly ambiguous: boolean;
   readonly responseCode: number | undefined;
+  readonly enhancedCode: string | undefined;
   readonly command: string | undefined;
   readonly messageId: string | undefined;
   readonly attempts: number;
@@ -105,6 +131,13 @@ export interface SmtpClientOptions {
   transport?: SmtpTransport | undefined;
   /** Otherwise what nodemailer.createTransport() takes; needs the package nodemailer. */
   smtp?: object | string | undefined;
+  /**
+   * Whether nothing, and no password, is sent to a server without TLS (STARTTLS). Default true,
+   * unless the host is this machine (localhost, 127.0.0.0/8, ::1); nodemailer's own requireTLS in
+   * `smtp` counts as well. It says nothing about `secure`, which begins with TLS, and cannot be
+   * given beside a transport. nodemailer's ignoreTLS and opportunisticTLS need `false` here.
+   */
+  requireTls?: boolean | undefined;
   /** Sender of messages that name none. */
   from?: SmtpAddress | undefined;
   /** Laid under every message. */
@@ -123,13 +156,20 @@ export interface SmtpClientOptions {
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | undefined;
   /** Whether silence after the last line is followed by another attempt, default true. */
   resendAmbiguous?: boolean | undefined;
+  /** ms after which a pause for a quota that is used up ends by itself, default 3600000. */
+  resumeAfter?: number | undefined;
 }
 
 export interface SmtpClientEvents {
   /** Another attempt follows, in `delay` ms. */
   retry: [{ messageId: string; attempt: number; error: SmtpError; delay: number }];
-  /** No message gets through until somebody mends something. The breaker has opened. */
-  alert: [{ kind: 'credentials' | 'certificate' | 'configuration'; error: SmtpError }];
+  /**
+   * No message gets through: until somebody mends something (the breaker has opened), or, of the
+   * kinds quota and rate, for now (the client is paused). What goes on is told again after an hour.
+   */
+  alert: [{ kind: SmtpReason; error: SmtpError }];
+  paused: [SmtpPause];
+  resumed: [{ reason: string }];
 }
 
 export class SmtpClient extends EventEmitter {
@@ -140,6 +180,12 @@ export class SmtpClient extends EventEmitter {
   readonly active: number;
   /** Mails that wait for their turn. */
   readonly queued: number;
+  /** Why nothing is sent for now; null when mails are sent. */
+  readonly paused: SmtpPause | null;
+  /** Sends nothing until resume(). Mails that wait are rejected, and can be sent again later. */
+  pause (reason?: string): void;
+  /** Goes on sending. Whether it was paused. */
+  resume (): boolean;
   /**
    * Sends a message, and again what the server could not take at once. Resolves when at least one
    * recipient's server took it; rejects with an SmtpError when none did, with ERR_INVALID_INPUT and

@@ -4,24 +4,28 @@
 // reached, and not at all while the server cannot.
 
 const Emitter = require('../base/emitter');
-const { invalidOption } = require('../base/errors');
 const { bag, boolean, number } = require('../base/options');
-const { requirePeer } = require('../base/peer');
 const { Bulkhead } = require('../primitives/limits');
 const { presets } = require('../primitives/presets');
 const { retry } = require('../primitives/retry');
 const { Timeout } = require('../primitives/timeout');
+const { Pause } = require('./pause');
 const { Passage, readBreaker, readRetry } = require('./protection');
 const { readMessage } = require('./smtp-message');
-const { SmtpError, classifySmtpError, isRefusal } = require('./smtp-errors');
+const { SmtpError, classifySmtpError, isRefusal, pausedError } = require('./smtp-errors');
+const { checkTransportOptions, makeTransport, poolSizeOf } = require('./smtp-transport');
 
 const OPTIONS = [
   'transport', 'smtp', 'from', 'defaults', 'maxConnections', 'maxQueue', 'queueTimeout', 'timeout',
-  'retry', 'breaker', 'resendAmbiguous',
+  'retry', 'breaker', 'resendAmbiguous', 'requireTls', 'resumeAfter',
 ];
 const CONNECTIONS_MAX = 5;
 const QUEUE_MAX = 1000;
 const VERIFY_TIMEOUT_MS = 10_000;
+// Quotas are by the day, and end at any hour.
+const RESUME_AFTER_MS = 3_600_000;
+// Of a pace that was too quick, which is counted in seconds or minutes.
+const RATE_MS = 30_000;
 
 // A message is told that its last line goes out by the envelope that it was handed over with.
 const letters = new WeakMap();
@@ -42,19 +46,6 @@ function watchTransport (transport) {
   return true;
 }
 
-function checkTransport (transport) {
-  if (typeof transport?.sendMail !== 'function') {
-    throw invalidOption('transport', 'a transport of nodemailer', transport);
-  }
-  return transport;
-}
-
-/** How many connections a transport opens at most, if it has a pool of them. */
-function poolSizeOf (transport) {
-  const { pool, maxConnections } = transport.transporter?.options ?? transport.options ?? {};
-  return pool || maxConnections ? maxConnections : undefined;
-}
-
 class SmtpClient extends Emitter {
   #transport;
   #ownsTransport;
@@ -65,6 +56,8 @@ class SmtpClient extends Emitter {
   #retry;
   #defaults;
   #resendAmbiguous;
+  #resumeAfter;
+  #pause = new Pause((event, value) => this.emit(event, value));
 
   /**
    * @param {object} options
@@ -72,6 +65,9 @@ class SmtpClient extends Emitter {
    *   caller's. Otherwise the client makes one of `smtp`, which needs the package nodemailer
    * @param {object|string} [options.smtp] what nodemailer.createTransport() takes: host, port,
    *   secure, auth, tls, or an address such as smtps://user:password@host
+   * @param {boolean} [options.requireTls] whether nothing, and no password, is sent without TLS;
+   *   true unless the host is this machine (localhost, 127.0.0.0/8, ::1). It says nothing about
+   *   `secure`, which begins with TLS
    * @param {string|object} [options.from] sender of messages that name none
    * @param {object} [options.defaults] laid under every message
    * @param {number} [options.maxConnections=5] mails on their way at once; the others wait their
@@ -84,6 +80,8 @@ class SmtpClient extends Emitter {
    *   and a volumeThreshold of 5
    * @param {boolean} [options.resendAmbiguous=true] whether to try again when the server fell
    *   silent with the whole message in its hands: it may then arrive twice, under one Message-ID
+   * @param {number} [options.resumeAfter=3600000] ms after which a pause for a quota that is used
+   *   up ends by itself
    * @throws {TypeError|RangeError} ERR_INVALID_OPTION
    * @throws {SekeringError} ERR_MISSING_PEER
    */
@@ -91,18 +89,21 @@ class SmtpClient extends Emitter {
     super();
     const {
       transport, smtp, from, defaults, maxConnections, maxQueue = QUEUE_MAX, queueTimeout, timeout,
-      retry: retryOptions, breaker, resendAmbiguous = true,
+      retry: retryOptions, breaker, resendAmbiguous = true, requireTls,
+      resumeAfter = RESUME_AFTER_MS,
     } = bag('options', options, OPTIONS);
     if (timeout !== undefined) number('timeout', timeout, { min: 1, unit: 'ms' });
     this.#resendAmbiguous = boolean('resendAmbiguous', resendAmbiguous);
     this.#defaults = { ...bag('defaults', defaults), ...from !== undefined && { from } };
     this.#retry = readRetry(retryOptions);
+    this.#resumeAfter = number('resumeAfter', resumeAfter, { min: 1, unit: 'ms' });
+    checkTransportOptions({ transport, requireTls });
     const size = number('maxConnections',
-      maxConnections ?? (transport && poolSizeOf(checkTransport(transport))) ?? CONNECTIONS_MAX,
+      maxConnections ?? (transport && poolSizeOf(transport)) ?? CONNECTIONS_MAX,
       { min: 1, integer: true });
     this.#bulkhead = new Bulkhead({ maxConcurrent: size, maxQueue, queueTimeout });
     this.#ownsTransport = transport === undefined;
-    this.#transport = transport ?? makeTransport(smtp, size);
+    this.#transport = transport ?? makeTransport(smtp, size, requireTls);
     this.#hasSignals = this.#transport.transporter?.supportsAbortSignal === true;
     this.#isWatched = watchTransport(this.#transport);
     this.#ownsBreaker = typeof breaker?.run !== 'function';
@@ -117,11 +118,25 @@ class SmtpClient extends Emitter {
   /** Mails that wait for their turn. */
   get queued () { return this.#bulkhead.queued; }
 
+  /** Why nothing is sent for now: { reason, since (ms as Date.now() counts), error }; or null. */
+  get paused () { return this.#pause.current; }
+
+  /**
+   * Sends nothing until resume(). Mails that wait are rejected, and can be sent again later.
+   * @param {string} [reason]
+   */
+  pause (reason = 'manual') { this.#pause.begin(reason); }
+
+  /** Goes on sending. Whether it was paused. */
+  resume () { return this.#pause.end(); }
+
   /**
    * Sends a message, and again what the server could not take at once.
    *
    * Emits `retry` ({ messageId, attempt, error }) before each further attempt, and `alert`
-   * ({ kind, error }) when no message will get through before somebody mends something.
+   * ({ kind, error }) when no message will get through for now, or before somebody mends something.
+   * A quota that is used up pauses the client: it emits `paused` ({ reason, since, error }), and
+   * `resumed` ({ reason }) when that is over.
    *
    * @param {object} message in nodemailer's form; bodies and attachments may not be streams
    * @param {{ signal?: AbortSignal }} [options]
@@ -196,13 +211,17 @@ class SmtpClient extends Emitter {
     return this.#resendAmbiguous || !letter.ambiguous;
   }
 
+  #throwIfPaused () {
+    const { paused } = this;
+    if (paused !== null) throw pausedError(paused);
+  }
+
   /** One attempt for those who have not got the message; fails while somebody is left. */
   async #attempt (letter, signal) {
     try {
+      this.#throwIfPaused();
       // In front of the breaker: whoever waited while it opened is not sent into the void.
-      const passage = new Passage(context => this.#transmit(letter, context, signal));
-      const failure = passage.read(await this.#bulkhead.execute(
-        () => this.breaker.run(passage.ask, { signal }), { signal }));
+      const failure = await this.#bulkhead.execute(() => this.#pass(letter, signal), { signal });
       if (failure !== undefined) throw failure;
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
@@ -211,25 +230,43 @@ class SmtpClient extends Emitter {
       if (!this.#hasSignals && error?.code === 'ETIMEDOUT') letter.handOver();
       throw letter.fail(error);
     }
-    if (letter.isPending) throw letter.deferral();
+  }
+
+  async #pass (letter, signal) {
+    this.#throwIfPaused();
+    const passage = new Passage(context => this.#transmit(letter, context, signal));
+    return passage.read(await this.breaker.run(passage.ask, { signal }));
   }
 
   /** What is not the server's fault is handed back as a value: the breaker need not hear of it. */
   async #transmit (letter, context, outer) {
     // A breaker that is off has no signal of its own.
     const signal = this.breaker.enabled ? context.signal : outer;
+    const failure = await this.#hand(letter, signal);
+    if (failure === undefined) return undefined;
+    const { alert, pauses, trips } = failure.verdict;
+    if (pauses) this.#rest(failure);
+    else if (alert) this.#alert(failure);
+    if (trips) throw failure;
+    return failure;
+  }
+
+  /** Hands the message over: what went wrong, for all of those whom it is for or for some. */
+  async #hand (letter, signal) {
     const data = letter.begin(this.#hasSignals ? signal : undefined);
     letters.set(data.envelope, letter);
     if (!this.#isWatched) letter.handOver();
     try {
       letter.settle(await this.#transport.sendMail(data) ?? {});
-      return undefined;
     } catch (error) {
-      const failure = letter.fail(error);
-      if (failure.verdict.alert) this.#alert(failure);
-      if (failure.verdict.trips) throw failure;
-      return failure;
+      return letter.fail(error);
     }
+    return letter.isPending ? letter.deferral() : undefined;
+  }
+
+  /** The account has sent as much as it may. */
+  #rest (error) {
+    this.#pause.begin(error.reason, error, error.reason === 'rate' ? RATE_MS : this.#resumeAfter);
   }
 
   /** A fault of ours: no mail gets through until it is mended. Told once, not by every mail. */
@@ -237,24 +274,8 @@ class SmtpClient extends Emitter {
     const { breaker } = this;
     const isNews = !breaker.enabled || !breaker.opened;
     if (breaker.enabled) breaker.open();
-    if (isNews) this.emit('alert', { kind: reasonOf(error), error });
+    if (isNews) this.emit('alert', { kind: error.reason, error });
   }
-}
-
-function reasonOf ({ code, responseCode }) {
-  if (code === 'EAUTH' || code === 'ENOAUTH' || code === 'EOAUTH2' || responseCode !== undefined) {
-    return 'credentials';
-  }
-  return code === 'ESOCKET' || code === 'ETLS' ? 'certificate' : 'configuration';
-}
-
-function makeTransport (smtp, maxConnections) {
-  if (smtp === null || (typeof smtp !== 'object' && typeof smtp !== 'string')) {
-    throw invalidOption('smtp', 'an object or an address (or give a transport)', smtp);
-  }
-  const { createTransport } = requirePeer('nodemailer', 'SmtpClient');
-  const settings = typeof smtp === 'string' ? { url: smtp } : smtp;
-  return createTransport({ ...settings, pool: true, maxConnections });
 }
 
 module.exports = { SmtpClient, SmtpError, classifySmtpError };

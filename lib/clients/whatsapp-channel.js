@@ -5,13 +5,13 @@
 
 const crypto = require('node:crypto');
 
-const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
 const { bag, boolean, number } = require('../base/options');
 const { Bulkhead } = require('../primitives/limits');
 const { retry } = require('../primitives/retry');
 const { HttpClient, readBaseUrl } = require('./http');
+const { Pause } = require('./pause');
 const { Passage, readBreaker, readRetry } = require('./protection');
 const {
   WhatsAppError, errorOfTransport, pausedError, refusedError
@@ -71,7 +71,7 @@ class WhatsAppChannel extends Emitter {
   #retry;
   #timeout;
   #pacer;
-  #paused = null;
+  #pause = new Pause((event, value) => this.emit(event, value));
   #resumeAfter;
   #resendAmbiguous;
   #ownsBreaker;
@@ -112,11 +112,7 @@ class WhatsAppChannel extends Emitter {
   get queued () { return this.#bulkhead.queued; }
 
   /** Why the channel is paused: { reason, since (ms as Date.now() counts), error }; else null. */
-  get paused () {
-    const paused = this.#paused;
-    if (paused !== null && clock.now() >= paused.until) this.resume();
-    return this.#paused && { reason: paused.reason, since: paused.since, error: paused.error };
-  }
+  get paused () { return this.#pause.current; }
 
   /**
    * Sends nothing until resume(). Messages that wait are rejected, and can be sent again later.
@@ -124,22 +120,11 @@ class WhatsAppChannel extends Emitter {
    * @param {WhatsAppError} [error] that led to it
    */
   pause (reason = 'manual', error = undefined) {
-    if (this.paused !== null) return;
-    this.#paused = {
-      reason, error, since: clock.wall(), until: clock.now() + this.#resumeAfter,
-    };
-    this.emit('paused', this.paused);
-    if (error !== undefined) this.emit('alert', { kind: reason, error });
+    this.#pause.begin(reason, error, this.#resumeAfter);
   }
 
   /** Goes on sending. Whether it was paused. */
-  resume () {
-    if (this.#paused === null) return false;
-    const { reason } = this.#paused;
-    this.#paused = null;
-    this.emit('resumed', { reason });
-    return true;
-  }
+  resume () { return this.#pause.end(); }
 
   /** Closes the connections, once the messages on them are done, and the breaker if it is ours. */
   async close () {

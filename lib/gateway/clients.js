@@ -44,11 +44,13 @@ function makeMidtrans (config) {
 function makeSmtp (config) {
   const { SmtpClient } = require('../clients/smtp');
   const {
-    host, port, secure, ignoreTls, user, password, url, from, timeout, concurrency, circuitBreaker
+    host, port, secure, ignoreTls, requireTls, user, password, url, from, timeout, concurrency,
+    circuitBreaker
   } = config.smtp;
   const auth = user === undefined ? undefined : { user, pass: password ?? '' };
   return new SmtpClient({
     smtp: url ?? { host, port, secure, ignoreTLS: ignoreTls, auth },
+    requireTls,
     from,
     maxConnections: concurrency,
     timeout: timeoutOf(config, presets.smtp, timeout),

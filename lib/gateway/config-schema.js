@@ -123,6 +123,7 @@ const smtp = z.strictObject({
   port: port.optional(),
   secure: z.boolean().optional(),
   ignoreTls: z.boolean().optional(),
+  requireTls: z.boolean().optional(),
   user: text(500).optional(),
   password: text(1000).optional(),
   url: url('smtps', 'smtp').optional(),

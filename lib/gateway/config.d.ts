@@ -99,7 +99,13 @@ export interface GatewayConfig {
     host?: string | undefined;
     port?: number | string | undefined;
     secure?: boolean | undefined;
+    /** Never to ask for TLS; off this machine it needs `requireTls: false` beside it. */
     ignoreTls?: boolean | undefined;
+    /**
+     * Whether neither password nor mail is sent without TLS. Default true, unless the host is this
+     * machine (localhost, 127.0.0.0/8, ::1). It says nothing about `secure`, which begins with TLS.
+     */
+    requireTls?: boolean | undefined;
     user?: string | undefined;
     password?: string | undefined;
     url?: string | undefined;

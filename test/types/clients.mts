@@ -9,7 +9,9 @@ import { startSessionFake, startSmtpFake, startWhatsAppFake } from 'sekering/tes
 const mailer = new SmtpClient({
   smtp: { host: 'localhost', port: 25 }, from: { name: 'Shop', address: 'shop@example.com' },
   retry: { retries: 2 }, breaker: { volumeThreshold: 10 },
+  requireTls: true, resumeAfter: 60_000,
 });
+mailer.on('paused', ({ reason, since }) => console.log(reason, since, mailer.paused?.error));
 mailer.on('alert', ({ kind, error }) => console.error(kind, error.responseCode));
 // @ts-expect-error There is no such event.
 mailer.on('opened', () => {});

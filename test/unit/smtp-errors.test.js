@@ -11,6 +11,9 @@ const fault = (code, responseCode, more) =>
   Object.assign(new Error(`${code} ${responseCode ?? ''}`), { code, responseCode, ...more });
 const atRcpt = { command: 'RCPT TO' };
 const atData = { command: 'DATA' };
+const atConnect = { command: 'CONN' };
+const atToken = (more, message) => Object.assign(
+  fault('EAUTH', undefined, { command: 'AUTH XOAUTH2', ...more }), message && { message });
 
 // What, the error, its kind, whether it counts against the server.
 const TABLE = [
@@ -21,10 +24,13 @@ const TABLE = [
   ['reset', fault('ESOCKET', undefined, { originalCode: 'ECONNRESET' }), 'retry', true],
   ['a socket error that says no more', fault('ESOCKET'), 'retry', true],
   ['421 at any time', fault('ECONNECTION', 421), 'retry', true],
-  ['421 to the greeting', fault('EPROTOCOL', 421), 'retry', true],
   ['an answer that is no SMTP', fault('EPROTOCOL'), 'retry', true],
   ['a proxy in trouble', fault('EPROXY'), 'retry', true],
   ['STARTTLS cut short', fault('ETLS'), 'retry', true],
+  ['a token endpoint that is away', atToken({ originalCode: 'ECONNREFUSED' }), 'retry', true],
+  ['a token endpoint in trouble', atToken({ originalCode: 'EOAUTH2' }, 'temporarily_unavailable'),
+    'retry', true],
+  ['a token endpoint behind a page', atToken({ name: 'SyntaxError' }), 'retry', true],
   ['454: no sign-in for now', fault('EAUTH', 454), 'retry', true],
   ['450 to the sender', fault('EENVELOPE', 450, { command: 'MAIL FROM' }), 'retry', true],
   ['450 to every recipient', fault('EENVELOPE', 450, atRcpt), 'retry', false],
@@ -35,7 +41,6 @@ const TABLE = [
   ['553 to the sender', fault('EENVELOPE', 553, { command: 'MAIL FROM' }), 'permanent', false],
   ['552: too big', fault('EMESSAGE', 552, atData), 'permanent', false],
   ['554 to the message', fault('EMESSAGE', 554, atData), 'permanent', false],
-  ['554 to the greeting: it does not want us', fault('EPROTOCOL', 554), 'permanent', true],
   ['an envelope that nodemailer refuses', fault('EENVELOPE'), 'permanent', false],
   ['a message that nodemailer refuses', fault('EMESSAGE'), 'permanent', false],
   ['an attachment that cannot be read', fault('ESTREAM'), 'permanent', false],
@@ -50,6 +55,11 @@ const TABLE = [
   ['no credentials at all', fault('ENOAUTH'), 'ours', true],
   ['a token that cannot be had', fault('EOAUTH2'), 'ours', true],
   ['the configuration', fault('ECONFIG'), 'ours', true],
+  ['421 to the greeting', fault('EPROTOCOL', 421, atConnect), 'ours', true],
+  ['554 to the greeting: it does not want us', fault('EPROTOCOL', 554, atConnect), 'ours', true],
+  ['an end that was no answer', fault('ECONNECTION', 554, atConnect), 'ours', true],
+  ['a token that is refused', atToken({ originalCode: 'EOAUTH2' }, 'invalid_grant: Bad Request'),
+    'ours', true],
   ['a certificate signed by nobody',
     fault('ESOCKET', undefined, { originalCode: 'DEPTH_ZERO_SELF_SIGNED_CERT' }), 'ours', true],
   ['a certificate of another host',
@@ -68,8 +78,8 @@ const TABLE = [
 
 test.each(TABLE)('%s', (_, error, kind, trips) => {
   const verdict = classifySmtpError(error);
-  expect(verdict).toEqual({
-    kind, retryable: kind !== 'permanent', trips, alert: kind === 'ours',
+  expect(verdict).toMatchObject({
+    kind, retryable: kind !== 'permanent', trips, pauses: false, alert: kind === 'ours',
     responseCode: error?.responseCode
   });
   // Judged by what is inside, once it is wrapped.
@@ -86,7 +96,8 @@ test('an SmtpError shows what happened, and JSON holds it all', () => {
   const cause = fault('EAUTH', 535, { command: 'AUTH PLAIN' });
   const error = new SmtpError(cause, { messageId: '<1@a>', attempts: 2, ambiguous: true });
   expect(error).toMatchObject({
-    name: 'SmtpError', code: 'EAUTH', kind: 'ours', responseCode: 535, command: 'AUTH PLAIN',
+    name: 'SmtpError', code: 'EAUTH', kind: 'ours', reason: 'credentials', responseCode: 535,
+    command: 'AUTH PLAIN',
     messageId: '<1@a>', attempts: 2, ambiguous: true, rejected: [], deferred: [], cause
   });
   expect(error).toBeInstanceOf(Error);

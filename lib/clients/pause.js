@@ -1,0 +1,67 @@
+'use strict';
+
+// A channel on which nothing gets through for a while: everybody waits, and one is told.
+
+const clock = require('../base/clock');
+
+// What goes on is told again after this.
+const TOLD_AGAIN_MS = 3_600_000;
+
+class Pause {
+  #emit;
+  #now = null;
+  #told = { what: undefined, at: -Infinity };
+
+  /** @param {(event: string, value: object) => void} emit */
+  constructor (emit) {
+    this.#emit = emit;
+  }
+
+  /** Why there is one: { reason, since (ms as Date.now() counts), error }; else null. */
+  get current () {
+    const now = this.#now;
+    if (now !== null && clock.now() >= now.ends) this.#end();
+    return this.#now && { reason: now.reason, since: now.since, error: now.error };
+  }
+
+  /**
+   * Begins one, unless there is one. Emits `paused`, and with an error `alert`.
+   * @param {string} reason
+   * @param {Error} [error] that led to it
+   * @param {number} [ms] after which it ends by itself
+   */
+  begin (reason, error, ms = Infinity) {
+    if (this.current !== null) return;
+    this.#now = { reason, error, since: clock.wall(), ends: clock.now() + ms };
+    this.#emit('paused', this.current);
+    if (error !== undefined && this.#isNews(reason, error)) {
+      this.#emit('alert', { kind: reason, error });
+    }
+  }
+
+  /** Ends it by hand. Whether there was one. */
+  end () {
+    if (this.current === null) return false;
+    // Somebody has seen to it.
+    this.#told.what = undefined;
+    this.#end();
+    return true;
+  }
+
+  #end () {
+    const { reason } = this.#now;
+    this.#now = null;
+    this.#emit('resumed', { reason });
+  }
+
+  /** A pause that ended too early, and begins again, is told no second time. */
+  #isNews (reason, { providerCode = '' }) {
+    const what = `${reason} ${providerCode}`;
+    const now = clock.now();
+    if (this.#told.what === what && now - this.#told.at < TOLD_AGAIN_MS) return false;
+    this.#told = { what, at: now };
+    return true;
+  }
+}
+
+module.exports = { Pause };

@@ -1,0 +1,170 @@
+'use strict';
+
+// What the reply of a mail server means. The basic code says too little: the enhanced code
+// (RFC 3463), the stage of the conversation and the words of the big relays decide.
+
+// All that `permanent` and `retry` do not say by the first digit of the code.
+//
+// - `pause`: the account has used up what it may send. No mail gets through for a while, and then
+//   all do.
+// - `ours`: our credentials, host, domain or settings. No mail gets through until somebody mends
+//   something.
+// - `permanent`, `retry`: this mail or its recipient, in spite of rules further down.
+//
+// The first rule that fits decides. `at` are stages: greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT,
+// DATA, and session for what came when nothing had been asked. What a rule does not name is open.
+const RULES = [
+  // The recipient's own mailbox, whose quota and pace are not ours (RFC 3463, 3.3; Gmail says
+  // "The user you are trying to contact is receiving mail at a rate that…").
+  { code: '5xx', says: /\byou (are trying|tried) to (contact|reach)\b/, kind: 'permanent' },
+  { code: '4xx', says: /\byou (are trying|tried) to (contact|reach)\b/, kind: 'retry' },
+  { code: '5xx', enhanced: /^5\.2\.[12]$/, kind: 'permanent' },
+  { code: '4xx', enhanced: /^4\.2\.[12]$/, kind: 'retry' },
+
+  // A mail that is too big: with 5.2.3 at Gmail ("exceeded Google's message size limits").
+  { enhanced: /^5\.3\.4$/, kind: 'permanent' },
+  {
+    at: 'MAIL DATA', code: '552', kind: 'permanent',
+    says: /\bsize\b|\btoo (big|large|long)\b|\blength\b|\b(mega|kilo)?bytes\b|\bMB\b/,
+  },
+
+  // What an account may send:
+  // Gmail (5.4.5), https://support.google.com/a/answer/3726730
+  // Exchange Online (SubmissionQuotaExceeded, 5.1.90, 5.7.232, 5.7.233), Microsoft's list
+  // "Non-delivery reports in Exchange Online"
+  // Amazon SES, https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html
+  // SendGrid ("Maximum credits exceeded"), its list "SMTP Errors and Troubleshooting"
+  // Mailgun ("recipient limit exceeded"), cPanel ("has exceeded the max emails per hour")
+  { enhanced: /^5\.(4\.5|1\.90|7\.23[23])$/, kind: 'pause', reason: 'quota' },
+  { at: 'MAIL DATA', code: '552', enhanced: /^5\.2\.3$/, kind: 'pause', reason: 'quota' },
+  { says: /SubmissionQuotaExceeded|maximum credits exceeded/, kind: 'pause', reason: 'quota' },
+  {
+    says: /\b(daily|hourly|monthly|24[ -]hours?)\b.{0,60}\b(limit|quota)\b.{0,60}\b(exceed|reach)/,
+    kind: 'pause', reason: 'quota',
+  },
+  {
+    says: /\b(exceed|reach)(ed)?\b.{0,60}\b(daily|hourly|monthly)\b.{0,60}\b(limit|quota)/,
+    kind: 'pause', reason: 'quota',
+  },
+  { says: /\bexceeded the max(imum)? e?mails per\b/, kind: 'pause', reason: 'quota' },
+  {
+    at: 'AUTH MAIL DATA', kind: 'pause', reason: 'quota',
+    says: /\b(sending|message|request|recipient|relay) (limit|quota)\b.{0,20}\bexceeded\b/,
+  },
+
+  // Too much at once, which soon passes: Amazon SES ("Throttling failure: Maximum sending rate
+  // exceeded"), Exchange Online ("sender thread limit exceeded"), Gmail (7.28).
+  { enhanced: /^[45]\.7\.28$/, kind: 'pause', reason: 'rate' },
+  { at: 'MAIL RCPT DATA', code: '454', enhanced: /^4\.7\.0$/, kind: 'pause', reason: 'rate' },
+  {
+    at: 'greeting EHLO MAIL DATA', code: '4xx', kind: 'pause', reason: 'rate',
+    says: /throttl|\bsending rate exceeded|\bthread limit exceeded|\brate limit(ed)?\b/,
+  },
+  {
+    at: 'greeting EHLO MAIL', code: '4xx', kind: 'pause', reason: 'rate',
+    says: /\btoo many (concurrent |simultaneous )?(smtp )?(connections|sessions|messages|mails)\b/,
+  },
+
+  // Signing in (RFC 4954), and what has to come before it.
+  { code: '530', says: /\bSTARTTLS\b/, kind: 'ours', reason: 'tls' },
+  { code: '530 534 535 538', kind: 'ours', reason: 'credentials' },
+  { at: 'AUTH', code: '5xx', kind: 'ours', reason: 'credentials' },
+  { at: 'STARTTLS', code: '5xx', kind: 'ours', reason: 'tls' },
+  // nodemailer goes on by HELO, unless STARTTLS is required.
+  { at: 'EHLO', code: '500 501 502 503 504', kind: 'ours', reason: 'tls' },
+
+  // A server or a session that ends, as each does at times.
+  {
+    at: 'EHLO MAIL', code: '421', kind: 'retry',
+    says: /\btime(d|-)? ?out\b|\bidle\b|\bshut(ting)? ?down\b|\brestart|\btoo long\b/,
+  },
+  { at: 'EHLO MAIL', code: '421', enhanced: /^4\.[34]\.\d+$/, kind: 'retry' },
+  // It does not want us, or not now.
+  { at: 'greeting EHLO session', code: '5xx', kind: 'ours', reason: 'refused' },
+  { at: 'greeting EHLO MAIL', code: '421', kind: 'ours', reason: 'refused' },
+  { at: 'MAIL', code: '554', kind: 'ours', reason: 'refused' },
+  { at: 'MAIL', code: '5xx', enhanced: /^5\.7\.\d+$/, kind: 'ours', reason: 'refused' },
+  // SPF, DKIM, DMARC, reverse DNS (RFC 7372; Gmail uses more of these numbers), and banned senders
+  // and addresses (Exchange Online). They come at any stage: Postfix waits for the recipient before
+  // it refuses a client, and Gmail for the whole mail.
+  { enhanced: /^[45]\.7\.(2[0-7]|29|30)$/, kind: 'ours', reason: 'refused' },
+  {
+    enhanced: /^5\.(1\.8|2\.252|7\.(57|60|50[1-3]|511|6[0-4]\d|70[58]|750))$/,
+    kind: 'ours', reason: 'refused',
+  },
+  {
+    code: '5xx', kind: 'ours', reason: 'refused',
+    says: new RegExp('\\brelay(ing)?( access)? (is )?(denied|prohibited|disallowed|' +
+      'not (permitted|allowed))|\\bnot (permitted|allowed) to relay|\\bunable to relay'),
+  },
+  {
+    code: '5xx', kind: 'ours', reason: 'refused',
+    says: new RegExp('\\b(client host|helo command|(sending|your) (ip|host|server))\\b' +
+      '.{0,80}\\b(blocked|rejected|denied|black ?listed|block ?listed|banned)|' +
+      '\\bbanned send(er|ing)\\b'),
+  },
+  // SendGrid, Amazon SES, Mailgun, Exchange Online, Postfix.
+  {
+    code: '5xx 403', kind: 'ours', reason: 'refused',
+    says: new RegExp('\\bunauthenticated senders?\\b|\\bsender is unauthenticated|' +
+      '\\bverified sender identity|\\bemail address is not verified|\\bis not allowed to send:|' +
+      '\\bnot authorized to send from\\b|\\bpermissions? to send as\\b|SendAsDenied|' +
+      '\\bsender address rejected: not (owned|logged)|' +
+      '\\bsending (is )?(paused|suspended)|' +
+      '\\byour account\\b.{0,60}\\b(suspended|paused|disabled|blocked)'),
+  },
+];
+
+const ENHANCED = /(?:^|\n)\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})(?=\s|$)/;
+const WORDS_MAX = 2000;
+
+const STAGES = new Map([
+  ['EHLO', 'EHLO'], ['HELO', 'EHLO'], ['LHLO', 'EHLO'], ['STARTTLS', 'STARTTLS'],
+  ['MAIL FROM', 'MAIL'], ['RCPT TO', 'RCPT'], ['DATA', 'DATA'],
+]);
+
+/** Where in the conversation an error of nodemailer's arose. */
+function stageOf ({ command, code }) {
+  if (code === 'EAUTH' || /^AUTH\b/.test(command)) return 'AUTH';
+  // Of the greeting alone it says EPROTOCOL.
+  if (command === 'CONN') return code === 'EPROTOCOL' ? 'greeting' : 'session';
+  // Other transports name no command.
+  return STAGES.get(command) ?? (code === 'EMESSAGE' ? 'DATA' : undefined);
+}
+
+/** What was said, without addresses: those are anybody's own words. */
+function wordsOf (response) {
+  return response.slice(0, WORDS_MAX).replace(/\r?\n\d{3}[ -]([245]\.\d+\.\d+ )?/g, ' ')
+    .replace(/\S*@\S*/g, '');
+}
+
+const RULED = RULES.map(({ at, code, says, ...rule }) => ({
+  ...rule,
+  stages: at && new Set(at.split(' ')),
+  codes: code && new Set(code.split(' ')),
+  says: says && new RegExp(says, 'i'),
+}));
+
+/**
+ * Judges a reply that is no success.
+ * @param {object} error of nodemailer's, with `responseCode`
+ * @returns {{ kind: 'retry'|'permanent'|'pause'|'ours', reason: string | undefined,
+ *   stage: string | undefined, enhancedCode: string | undefined }}
+ */
+function judgeReply (error) {
+  const { responseCode } = error;
+  const response = String(error.response ?? error.message ?? '');
+  const enhancedCode = ENHANCED.exec(response)?.[1];
+  const words = wordsOf(response);
+  const stage = stageOf(error);
+  const group = `${Math.floor(responseCode / 100)}xx`;
+  const found = RULED.find(rule =>
+    (rule.stages === undefined || rule.stages.has(stage)) &&
+    (rule.codes === undefined || rule.codes.has(String(responseCode)) || rule.codes.has(group)) &&
+    (rule.enhanced === undefined || rule.enhanced.test(enhancedCode ?? '')) &&
+    (rule.says === undefined || rule.says.test(words)));
+  const { kind, reason } = found ?? { kind: responseCode < 500 ? 'retry' : 'permanent' };
+  return { kind, reason, stage, enhancedCode };
+}
+
+module.exports = { judgeReply };
