@@ -367,7 +367,8 @@ describe('options', () => {
   const name = `${'x'.repeat(63)}x`;
   test.each([
     [{ url: 'http://user:geheim@host/' }, 'url'], [{ url: 'geheim' }, 'url'], [{ url: 5 }, 'url'],
-    [{ url: 'postgres://user:geheim@[/x' }, 'url'],
+    [{ url: 'postgres://user:geheim@[/x' }, 'url'], [{ url: 'postgres://u:geheim%ff@h/x' }, 'url'],
+    [{ url: 'postgres://u:geheim%zz%80@h/x' }, 'url'],
     [{ url: 'postgres://h/x', store: 'memory' }, 'store'],
     [{ store: 'disk' }, 'store'], [{ directory: '' }, 'directory'], [{ directory: 1 }, 'directory'],
     [{ pool: {} }, 'pool'], [{ pool: new Pool({ max: 1 }) }, 'pool'],

@@ -9,7 +9,7 @@ const { Client, Pool } = require('pg');
 const { openStore } = require('../../lib/store');
 const { closeAll, order, start } = require('../support/midtrans-helpers');
 const { events } = require('../support/outbox-helpers');
-const { closeShared, sharedPostgres, startPostgres } = require('../support/postgres');
+const { closeShared, sharedPostgres } = require('../support/postgres');
 
 jest.setTimeout(60_000);
 
@@ -66,6 +66,12 @@ async function startWorker (store, send) {
   await worker.start();
   return worker;
 }
+
+/** What PostgreSQL comes with. */
+const PLAIN = {
+  datestyle: 'ISO', extra_float_digits: 1, array_nulls: 'on', standard_conforming_strings: 'on',
+  default_transaction_isolation: "'read committed'",
+};
 
 const SETTINGS = [
   {}, { datestyle: "'SQL, DMY'" },
@@ -204,8 +210,7 @@ describe('a session of the user', () => {
   });
 
   test('may be changed by the user at any time', async () => {
-    const plain = keep(await startPostgres());
-    const pool = makePool(plain.url, { max: 2 });
+    const pool = makePool(await addressOf(PLAIN), { max: 2 });
     const store = keep(await openStore({ pool, channels: CHANNELS }));
     for (const style of ['German', 'ISO', 'SQL']) {
       const clients = [await pool.connect(), await pool.connect()];
