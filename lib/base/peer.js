@@ -4,6 +4,20 @@
 
 const { SekeringError } = require('./errors');
 
+/** Of a package, as npm takes it: with its version where only one will do. */
+function specOf (name) {
+  const range = require('../../package.json').peerDependencies[name];
+  return /^\d/.test(range) ? `${name}@${range}` : name;
+}
+
+function missing (names, feature, options) {
+  const specs = names.map(specOf).join(' ');
+  const what = names.length === 1 ? `package ${names[0]}` : `packages ${names.join(', ')}`;
+  return new SekeringError('ERR_MISSING_PEER',
+    `${feature} needs the ${what}. Install ${names.length === 1 ? 'it' : 'them'}: ` +
+    `npm install ${specs}`, options);
+}
+
 /**
  * Loads an optional package.
  * @param {string} name of the package
@@ -16,9 +30,24 @@ function requirePeer (name, feature) {
     return require(name);
   } catch (cause) {
     if (!isMissing(cause, name)) throw cause;
-    throw new SekeringError('ERR_MISSING_PEER',
-      `${feature} needs the package ${name}. Install it: npm install ${name}`, { cause });
+    throw missing([name], feature, { cause });
   }
+}
+
+/**
+ * For what needs several: all that are not installed are named at once.
+ * @throws {SekeringError} ERR_MISSING_PEER
+ */
+function checkPeers (names, feature) {
+  const absent = names.filter(name => {
+    try {
+      require.resolve(name);
+      return false;
+    } catch (cause) {
+      return isMissing(cause, name);
+    }
+  });
+  if (absent.length > 0) throw missing(absent, feature);
 }
 
 // A package that is there but lacks a dependency of its own is broken, which is another matter.
@@ -26,4 +55,4 @@ function isMissing (error, name) {
   return error?.code === 'MODULE_NOT_FOUND' && error.message.includes(`'${name}'`);
 }
 
-module.exports = { requirePeer };
+module.exports = { checkPeers, requirePeer };

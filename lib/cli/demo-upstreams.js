@@ -76,6 +76,7 @@ function configOf ({ midtrans, smtp, whatsapp }, { divisor, directory, port, ser
     },
     outbox: { maxAttempts: 20, leaseMs: 3000, pollInterval: 250 },
     degradation: { hysteresis: 1000 },
+    schedule: { cleanUp: false },
     admin: { tokens: [{ name: 'demo', role: 'operate', token }] },
     logging: { level: 'silent' }
   };

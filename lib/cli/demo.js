@@ -7,9 +7,15 @@ const os = require('node:os');
 const path = require('node:path');
 
 const clock = require('../base/clock');
+const { checkPeers } = require('../base/peer');
 
 const FRAME_MS = 100;
 const PORT = 3000;
+// Without a terminal nobody may be there to end it. With the time that the queues may take to empty
+// this stays below a minute.
+const UNATTENDED_S = 15;
+const PEERS = ['express', 'prom-client', 'undici', 'nodemailer', '@electric-sql/pglite',
+  'smtp-server'];
 
 /** Stays from run to run, so that a later one finds what an earlier one has left. */
 const defaultDirectory = () =>
@@ -59,15 +65,18 @@ async function open (Demo, { port, ...options }) {
 }
 
 /**
+ * Without `seconds` it goes on until it is told to end on a terminal, and for a while elsewhere.
  * @param {{ seconds?: number, port?: number, directory?: string, json?: boolean }} options
  * @returns {Promise<number>} the exit code
  */
 async function runDemo ({ seconds, port, directory = defaultDirectory(), json }) {
+  checkPeers(PEERS, 'sekering demo');
   const { Demo } = require('./demo-scenario');
   const { viewFor } = require('./demo-view');
   // A reader that goes away (as `head` does) ends the run without a complaint.
   process.stdout.on('error', error => process.exit(error.code === 'EPIPE' ? 0 : 1));
-  const demo = await open(Demo, { seconds, port, directory });
+  const length = seconds ?? (process.stdout.isTTY ? Infinity : UNATTENDED_S);
+  const demo = await open(Demo, { seconds: length, port, directory });
   const view = viewFor(demo, process.stdout, { json });
   demo.on('event', event => view.event(event));
   const off = onSignals(demo, () => {

@@ -164,7 +164,7 @@ export interface OutboxStats {
   oldestMs: number;
   /**
    * Whether SENT and CANCELLED are estimates, out of 16 MiB of the table: they are when it
-   * is larger, so that this takes no longer the more has been sent.
+   * is larger, so that this takes no longer the more has been sent. Never with `exact`.
    */
   sampled: boolean;
 }
@@ -187,6 +187,7 @@ export interface Outbox {
   }): Promise<StoredMessage[]>;
   /** Whether it was still waiting. */
   cancel (id: string): Promise<boolean>;
-  stats (): Promise<OutboxStats>;
+  /** `exact` reads all of the table, however large it is. Default false. */
+  stats (options?: { exact?: boolean | undefined }): Promise<OutboxStats>;
   createWorker (options: WorkerOptions): OutboxWorker;
 }

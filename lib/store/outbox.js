@@ -5,7 +5,7 @@
 const { EventEmitter } = require('node:events');
 
 const { invalidOption } = require('../base/errors');
-const { bag, func, number, oneOf } = require('../base/options');
+const { bag, boolean, func, number, oneOf } = require('../base/options');
 const { createBackoff } = require('../primitives/backoff');
 const { Batcher } = require('./batcher');
 const { Announcer } = require('./outbox-announce');
@@ -212,8 +212,10 @@ class Outbox {
     return rowCount === 1;
   }
 
-  async stats () {
-    const { rows: [{ share }] } = await this.#database.query(this.#sql.sampleShare());
+  async stats (options) {
+    const { exact = false } = bag('options', options, ['exact']);
+    boolean('exact', exact);
+    const share = exact ? 100 : await this.#sampleShare();
     const { rows } = await this.#database.query(this.#sql.stats(share));
     const none = () => Object.fromEntries(STATUSES.map(status => [status, 0]));
     const channels = Object.fromEntries(this.channels.map(name => [name, none()]));
@@ -225,6 +227,12 @@ class Outbox {
       oldestMs = Math.max(oldestMs, age ?? 0);
     }
     return { channels, waiting, oldestMs, sampled: Number(share) < 100 };
+  }
+
+  /** Percent of the table. */
+  async #sampleShare () {
+    const { rows: [{ share }] } = await this.#database.query(this.#sql.sampleShare());
+    return share;
   }
 
   createWorker (options) {

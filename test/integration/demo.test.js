@@ -9,11 +9,14 @@ const { chromium } = require('playwright-core');
 
 const { Demo } = require('../../lib/cli/demo-scenario');
 const { sumsOf } = require('../../lib/cli/demo-sums');
+const { openStore } = require('../../lib/store');
+const { dependencies } = require('../../package.json');
 const { until } = require('../support/gateway-helpers');
+const { ROOT } = require('../support/setup');
 
 jest.setTimeout(120_000);
 
-const CLI = path.join(__dirname, '..', '..', 'lib', 'cli', 'index.js');
+const CLI = path.join(ROOT, 'lib', 'cli', 'index.js');
 const SECONDS = 5;
 
 let folder;
@@ -61,8 +64,8 @@ test('--json: the story, in order, with sums that add up, and what a run that wa
   expect(first.signal).toBe('SIGKILL');
   const { code, stdout, stderr } = await run(argsOf('--json', '--seconds', String(SECONDS)));
   expect(stderr).toBe('');
-  expect(code).toBe(0);
   const lines = parsed(stdout);
+  expect([code, lines.at(-1).checks?.filter(({ ok }) => !ok)]).toEqual([0, []]);
   expect(lines[0]).toMatchObject({ type: 'start', seconds: SECONDS, divisor: 25 });
   const events = lines.filter(line => line.type === 'event' && line.upstream === 'midtrans')
     .map(line => line.event);
@@ -83,6 +86,41 @@ test('--json: the story, in order, with sums that add up, and what a run that wa
   expect(summary.breakers.midtrans.state).toBe('closed');
 });
 
+/** A folder in which so much was sent that the store only estimates it. */
+async function makeLargeFolder (directory) {
+  const store = await openStore({ directory });
+  await store.query(`INSERT INTO sekering.notification_outbox
+      (channel, recipient, status, sent_at, body)
+    SELECT CASE WHEN i % 2 = 0 THEN 'EMAIL' ELSE 'WHATSAPP' END, 'x', 'SENT', now(),
+      repeat('x', 1800)
+    FROM generate_series(1, 16000) AS i`);
+  const stats = await store.outbox.stats();
+  await store.close();
+  return stats;
+}
+
+/** Runs the command in a project that has the package, what comes with it, and `packages`. */
+function runInProject (name, packages, ...args) {
+  const modules = path.join(folder, name, 'node_modules');
+  const installed = path.join(modules, 'sekering');
+  for (const part of ['lib', 'package.json']) {
+    fs.cpSync(path.join(ROOT, part), path.join(installed, part), { recursive: true });
+  }
+  for (const other of [...Object.keys(dependencies), ...packages]) {
+    fs.mkdirSync(path.dirname(path.join(modules, other)), { recursive: true });
+    fs.symlinkSync(path.join(ROOT, 'node_modules', other), path.join(modules, other));
+  }
+  return run([path.join(installed, 'lib', 'cli', 'index.js'), ...args],
+    { env: { SEKERING_PREBUILD: path.join(ROOT, 'native') } });
+}
+
+/** The packages of the README's line that installs what the demonstration needs. */
+function packagesOfReadme () {
+  const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+  const [, line] = /^npm install sekering (.+)\nnpx sekering demo$/m.exec(readme);
+  return line.split(' ');
+}
+
 test('into a pipe: plain lines without escapes, ended by SIGTERM with sums', async () => {
   let ended = false;
   const { code, stdout } = await run(argsOf(), {
@@ -93,9 +131,30 @@ test('into a pipe: plain lines without escapes, ended by SIGTERM with sums', asy
   });
   expect(code).toBe(0);
   expect(stdout).not.toContain('\x1b');
-  expect(stdout).toMatch(/midtrans: opens above 50 %, timeout 1000 ms, tries again after 6.0 s/);
+  expect(stdout).toMatch(/midtrans: opens above 50 %, timeout 500 ms, tries again after 3.0 s/);
   expect(stdout).toMatch(/\/dashboard\/ {2}token \S+/);
   expect(stdout).toMatch(/✓ orders: \d+ in = \d+ with a page at once/);
+});
+
+test('without a terminal, with the packages of the README, on a folder in which more than 10,000 ' +
+  'messages were sent: ends by itself with sums that add up', async () => {
+  const directory = path.join(folder, 'large');
+  expect(await makeLargeFolder(directory)).toMatchObject({ sampled: true });
+  const names = packagesOfReadme().map(name => name.replace(/(.)@.*$/, '$1'));
+  const { code, stdout, stderr } =
+    await runInProject('complete', names, 'demo', '--port', '0', '--directory', directory);
+  expect(stderr).toBe('');
+  expect(stdout).toMatch(/✓ e-mails: \d{3} in = \d{3} sent \+ 0 still waiting \+ 0 dead/);
+  expect(stdout).toMatch('The numbers add up, and nothing was lost.');
+  expect(code).toBe(0);
+});
+
+test('all packages that are missing are named at once, as the README names them', async () => {
+  const { code, stderr } = await runInProject('bare', [], 'demo');
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^ERR_MISSING_PEER: sekering demo needs the packages express, /);
+  const [, command] = /Install them: npm install (.+)$/m.exec(stderr);
+  expect(command.split(' ')).toEqual(packagesOfReadme());
 });
 
 // A real terminal from script(1), which every Linux has. Without exec the shell between would get

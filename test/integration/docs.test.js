@@ -91,6 +91,11 @@ describe('programs', () => {
     if (next?.info === 'text output') expect(stdout).toBe(next.code);
   });
 
+  test('the first code of the README is a program that runs as it is', () => {
+    const [first] = blocksOf('README.md').filter(({ info }) => /^(m?js|ts)\b/.test(info));
+    expect([first.info, first.next.info]).toEqual(['js run', 'text output']);
+  });
+
   test('each output belongs to a program', () => {
     const owners = blocks.filter(({ next }) => next?.info === 'text output');
     expect(owners.filter(({ info }) => !/^m?js run$/.test(info)).map(({ name }) => name))

@@ -283,6 +283,11 @@ describeEngines('the outbox', ({ name, place }) => {
       expect(waiting).toBe(24);
       expect(Math.abs(channels.JOB.SENT - 12_000)).toBeLessThan(1200);
       expect(Math.abs(channels.FAX.SENT - 4000)).toBeLessThan(400);
+      const exact = await it.store.outbox.stats({ exact: true });
+      expect(exact).toMatchObject({ waiting: 24, sampled: false });
+      expect([exact.channels.JOB.SENT, exact.channels.FAX.SENT]).toEqual([12_000 - 32, 4000]);
+      await expect(it.store.outbox.stats({ exact: 1 }))
+        .rejects.toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'exact' });
     });
 
     test('cancelling takes what waits, once', async () => {
