@@ -14,6 +14,8 @@ const { FAULTS, startUpstreams } = require('./demo-upstreams');
 
 const ORDERS_PER_SECOND = 10;
 const TICK_MS = 50;
+// A machine that was busy catches up in small steps, so that each act has its orders.
+const ORDERS_PER_TICK_MAX = 2;
 const STATS_MS = 250;
 // How long the queues may take to empty once the last order is in.
 const SETTLE_MS_MAX = 30_000;
@@ -23,12 +25,15 @@ const ORDERS_AT_ONCE = 1000;
 // The story's length when nobody has said when it ends.
 const STORY_S = 60;
 
-// What happens when, as parts of the story.
+// An act that waits for a breaker gives up when the story should have been over for this long.
+const PATIENCE = 4;
+
+// What happens when, as parts of the story: those of its orders that have been taken.
 const ACTS = [
   { at: 0.20, upstream: 'midtrans', fault: 'hang', label: 'answers nothing' },
   { at: 0.30, upstream: 'midtrans', fault: 'reset', label: 'cuts connections' },
   { at: 0.38, upstream: 'midtrans', fault: 'html', label: 'answers 502' },
-  { at: 0.46, upstream: 'midtrans', fault: null, label: 'well' },
+  { at: 0.46, upstream: 'midtrans', fault: null, label: 'well', once: 'open' },
   { at: 0.58, upstream: 'smtp', fault: { stage: 'data', every: 3, once: true },
     label: '451 to each third' },
   { at: 0.60, upstream: 'whatsapp', fault: 131042, label: 'quota used up' },
@@ -85,6 +90,8 @@ class Demo extends EventEmitter {
   #stats;
   #start;
   #statsAt = 0;
+  /** Upstreams whose breakers have opened. */
+  #opened = new Set();
   #delivered = { orders: 0, emails: 0, messages: 0, hooks: 0 };
   #timers = new Set();
 
@@ -220,6 +227,7 @@ class Demo extends EventEmitter {
   #announce (name, breaker) {
     let probing = false;
     breaker.on('open', () => {
+      this.#opened.add(name);
       const { failures, fires } = breaker.stats;
       this.#tell(name, 'open', probing ? 'the probe failed' : `${failures} of ${fires} failed`);
       probing = false;
@@ -289,14 +297,16 @@ class Demo extends EventEmitter {
 
   // ---- The story -------------------------------------------------------------------------------
 
+  /** Orders come for as long as was asked, and until every act has been played. */
   async #takeOrders () {
-    const lengthMs = this.seconds * 1000;
+    const enough = this.seconds * ORDERS_PER_SECOND;
     for (let taken = 0; !this.#stopping;) {
-      const elapsed = Math.min(this.elapsedMs, lengthMs);
-      const due = Math.floor(elapsed / 1000 * ORDERS_PER_SECOND);
-      for (; taken < due; taken += 1) this.#orderOf(taken);
-      if (elapsed === lengthMs) return;
-      this.#play();
+      const due = Math.floor(this.elapsedMs / 1000 * ORDERS_PER_SECOND);
+      const last = this.#acts.length === 0 ? enough : Infinity;
+      const next = Math.min(due, last, taken + ORDERS_PER_TICK_MAX);
+      for (; taken < next; taken += 1) this.#orderOf(taken);
+      this.#play(taken / (this.storySeconds * ORDERS_PER_SECOND));
+      if (this.#acts.length === 0 && taken >= enough) return;
       if (clock.now() - this.#statsAt >= STATS_MS) await this.readStats();
       await this.#wait(TICK_MS);
     }
@@ -307,10 +317,13 @@ class Demo extends EventEmitter {
       this.#tell('gateway', 'refused', String(error.code)));
   }
 
-  /** The acts whose time has come. */
-  #play () {
-    while (this.#acts.length > 0 && this.elapsedMs >= this.#acts[0].at * this.storySeconds * 1000) {
-      const { upstream, fault, label } = this.#acts.shift();
+  /** The acts whose time has come. `progress`: the share of the story's orders that was taken. */
+  #play (progress) {
+    const isLate = this.elapsedMs > PATIENCE * this.storySeconds * 1000;
+    while (this.#acts.length > 0) {
+      const { at, upstream, fault, label, once } = this.#acts[0];
+      if (progress < at || (once === 'open' && !this.#opened.has(upstream) && !isLate)) return;
+      this.#acts.shift();
       this.#set(upstream, fault, label);
     }
   }
