@@ -110,7 +110,17 @@ const further = table => `
     ORDER BY next_retry_at, id LIMIT ${ROOM} FOR UPDATE SKIP LOCKED
   )`;
 
-/** Messages with a key, of which only the first can be claimed: `head` steps from key to key. */
+/** Whether a message of a key is being sent, be it an older one or not. */
+const isSending = (table, channel, key) => `EXISTS (SELECT FROM ${table} s
+      WHERE s.channel = ${channel} AND s.order_key = ${key} AND s.order_key IS NOT NULL
+        AND s.status = 'SENDING')`;
+
+/**
+ * Messages with a key, of which only the first can be claimed, and that only while none is being
+ * sent: one that was retried, or committed late, comes before a later one that is. `head` steps
+ * from key to key. A claim that does not see what another is just claiming meets the index
+ * outbox_sending.
+ */
 const ordered = table => `
   head (order_key, id, depth) AS (
     (SELECT order_key, id, 1 FROM ${table}
@@ -125,17 +135,19 @@ const ordered = table => `
   ), ordered AS MATERIALIZED (
     SELECT l.id FROM head, LATERAL (
       SELECT id FROM ${table} WHERE id = head.id AND status IN ${CLAIMABLE} AND crash_count = 0
-        AND next_retry_at <= now() FOR UPDATE SKIP LOCKED) l
+        AND next_retry_at <= now() AND NOT ${isSending(table, CHANNEL, 'head.order_key')}
+      FOR UPDATE SKIP LOCKED) l
     LIMIT ${ROOM}
   )`;
 
-/** Messages whose worker died. Of those with a key only the first can be claimed. */
+/** Messages whose worker died. Of those with a key the same holds. */
 const died = (table, condition, limit) => `
     SELECT id FROM ${table} m
     WHERE channel = ${CHANNEL} AND status IN ${CLAIMABLE} AND ${condition}
       AND next_retry_at <= now()
       AND NOT EXISTS (SELECT FROM ${table} e WHERE e.channel = m.channel
         AND e.order_key = m.order_key AND e.id < m.id AND e.status IN ${WAITING})
+      AND NOT ${isSending(table, 'm.channel', 'm.order_key')}
     ORDER BY crash_count, id LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
 
 /**

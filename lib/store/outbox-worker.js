@@ -25,6 +25,9 @@ const STOP_MS = 10_000;
 // For senders that heed their signal when time is up.
 const ABORT_MS = 100;
 const IDS_SHOWN = 20;
+// Of two claims that want messages of the same key one is refused, or both wait for each other.
+const CROSSED = new Set(['23505', '40P01']);
+const CROSSINGS_MAX = 10;
 
 class OutboxWorker extends Emitter {
   #database;
@@ -191,7 +194,7 @@ class OutboxWorker extends Emitter {
    */
   async claim (channel, ask) {
     const token = ++this.#token;
-    const { rows } = await this.#database.query(this.#statement(channel, token, ask));
+    const { rows } = await this.#query(this.#statement(channel, token, ask));
     this.#lastBeat = clock.now();
     const { settled, lastKey } = rows[0] ?? {};
     if (rows[0]?.id === null) rows.pop();
@@ -200,6 +203,17 @@ class OutboxWorker extends Emitter {
       this.#sql.grow(rows[0].id);
     }
     return { rows, token, settled, lastKey };
+  }
+
+  /** Looks again where another claim was quicker: by then it sees what that one has claimed. */
+  async #query (statement) {
+    for (let crossings = 1; ; crossings++) {
+      try {
+        return await this.#database.query(statement);
+      } catch (error) {
+        if (!CROSSED.has(error.sqlState) || crossings === CROSSINGS_MAX) throw error;
+      }
+    }
   }
 
   #statement (channel, token, { room, behind, suspects, ordered, key, sent }) {

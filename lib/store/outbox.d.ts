@@ -21,8 +21,8 @@ export interface OutboxMessage {
   /** No second message with this key while the first one is not final. At most 255 characters. */
   dedupeKey?: string | undefined;
   /**
-   * Messages of a channel with the same key are sent one after the other, in the order of their
-   * ids, whatever their priority. At most 255 characters.
+   * Messages of a channel with the same key are sent one after the other, never two at once, in
+   * the order of their ids, whatever their priority. At most 255 characters.
    */
   orderKey?: string | undefined;
   /** -100 to 100, default 0; higher ones first. */

@@ -274,7 +274,7 @@ describeEngines('the outbox', ({ name, place }) => {
         SELECT CASE WHEN i % 4 = 0 THEN 'FAX' ELSE 'JOB' END, 'x',
           CASE i % 2000 WHEN 1 THEN 'PENDING' WHEN 2 THEN 'RETRYING' WHEN 3 THEN 'SENDING'
             WHEN 5 THEN 'DLQ' ELSE 'SENT' END,
-          repeat('x', 1800), CASE WHEN i % 3 = 0 THEN 'k' END,
+          repeat('x', 1800), CASE WHEN i % 3 = 0 THEN 'k' || i END,
           CASE WHEN i % 2000 = 2 THEN 1 ELSE 0 END
         FROM generate_series(1, 16000) AS i`);
       const { channels, waiting, sampled } = await it.store.outbox.stats();

@@ -84,6 +84,33 @@ describeEngines('migrations', ({ place }) => {
   });
 });
 
+describeEngines('the migration to one message of a key at a time', ({ place }) => {
+  test('lets those go on that are being sent side by side, without their key', async () => {
+    const own = path.join(__dirname, '..', '..', 'lib', 'store', 'sql');
+    const files = fs.readdirSync(own);
+    const index = files.findIndex(file => file.includes('-outbox-order'));
+    const folder = makeFolder(Object.fromEntries(files.slice(0, index)
+      .map(file => [file, fs.readFileSync(path.join(own, file), 'utf8')])));
+    const database = await open(await place());
+    await migrate(database, { folder });
+    await database.query(`INSERT INTO ${database.schema}.notification_outbox
+        (channel, recipient, order_key, status, lease_owner, lease_token)
+      SELECT channel, recipient, 'k', status, 'old', 1 FROM (VALUES
+        ('JOB', 'first', 'SENDING'), ('JOB', 'waits', 'PENDING'), ('JOB', 'second', 'SENDING'),
+        ('JOB', 'third', 'SENDING'), ('EMAIL', 'other', 'SENDING'), ('JOB', 'sent', 'SENT')
+      ) AS given (channel, recipient, status)`);
+    await migrate(database);
+    const { rows } = await database.query(`SELECT recipient, status, order_key AS key
+      FROM ${database.schema}.notification_outbox ORDER BY id`);
+    expect(rows.map(({ recipient, status, key }) => `${recipient} ${status} ${key}`)).toEqual([
+      'first SENDING k', 'waits PENDING k', 'second SENDING null', 'third SENDING null',
+      'other SENDING k', 'sent SENT k']);
+    await expect(database.query(`UPDATE ${database.schema}.notification_outbox
+      SET status = 'SENDING' WHERE recipient = 'waits'`)).rejects
+      .toMatchObject({ sqlState: '23505' });
+  });
+});
+
 describe('on PostgreSQL', () => {
   test('many that start together migrate once', async () => {
     const url = await (await sharedPostgres()).createDatabase();
