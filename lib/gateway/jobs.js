@@ -66,7 +66,9 @@ function jobsOf (gateway, strategies) {
       log.info({ report }, 'Reliability report');
       return report;
     },
-    cleanUp: () => store.cleanUp({ sent: keep, dead: keep, deliveries: keep, audit }),
+    cleanUp: () => store.cleanUp({
+      sent: keep, dead: keep, deliveries: keep, foreignEvents: keep, audit
+    }),
     ...config.midtrans !== undefined && {
       reconcile: () => store.payments.reconcile({ olderThan: RECONCILE_MS })
     },

@@ -60,7 +60,7 @@ class Metrics {
     this.#addDegradation(degradation, listen);
     this.#addLetters(store?.deadLetters, new Labels(maxNames), listen);
     this.#addDeliveries(store?.deliveries, new Labels(maxNames), listen);
-    this.#addPayments(store);
+    this.#addPayments(store, listen);
     if (store?.outbox !== undefined) this.#addOutbox(store.outbox, new Labels(maxNames));
   }
 
@@ -116,7 +116,12 @@ class Metrics {
     });
   }
 
-  #addPayments (store) {
+  #addPayments (store, listen) {
+    const notifications = this.#factory.counter('payment_notifications_total', ['outcome'],
+      'Notifications of payments, by what became of them');
+    if (store?.payments !== undefined) {
+      listen(store.payments, 'notification', outcome => notifications.inc({ outcome }));
+    }
     const probe = store?.payments && new Probe(() => heldPayments(store), STORE);
     this.#factory.gauge('payments_held', [],
       'Notifications of payments that wait for a person, of all processes', 'max',

@@ -8,6 +8,7 @@ const { SekeringError } = require('../base/errors');
 const { isSegment } = require('../clients/midtrans-input');
 const { FINAL_OUTCOMES } = require('./payment-ledger');
 const { coarseEvent, readNotification, signedEvent } = require('./payment-notification');
+const { Variations } = require('./payment-samples');
 const { compare, isKnownState, readTransaction } = require('./payment-states');
 
 // Midtrans waits for 15 s, and wants to be answered within 5.
@@ -26,9 +27,15 @@ class Inbox {
   #maxBody;
   #confirm;
   #emit;
+  #samples;
+  #variations = new Variations();
 
-  /** @param {object} parts { database, ledger, book, midtrans, news, maxBody, confirm, emit } */
-  constructor ({ database, ledger, book, midtrans, news, maxBody, confirm, emit }) {
+  /**
+   * @param {object} parts { database, ledger, book, midtrans, news, samples, maxBody, confirm,
+   *   emit }
+   */
+  constructor ({ database, ledger, book, midtrans, news, samples, maxBody, confirm, emit }) {
+    this.#samples = samples;
     this.#database = database;
     this.#ledger = ledger;
     this.#book = book;
@@ -41,60 +48,52 @@ class Inbox {
 
   /** @param {Buffer} bytes @returns {Promise<object>} a NotificationOutcome; never rejects */
   async take (bytes) {
+    const taken = await this.#take(bytes);
+    this.#emit('notification', taken.outcome);
+    return taken;
+  }
+
+  async #take (bytes) {
     const { event, body, fault } = readNotification(bytes, this.#maxBody);
     if (fault !== undefined) {
-      await this.#record(event, 'invalid', fault);
+      await this.#samples.take(event, 'invalid', fault);
       return answer(fault === 'too_large' ? 413 : 400, 'invalid');
     }
     try {
       if (this.#midtrans.verifyNotification(body)) {
-        return await this.#takeSigned(signedEvent(event, body, bytes), body);
+        return await this.#takeSigned(signedEvent(event, body), body);
       }
       // The shop's own ids have another form.
       if (this.#midtrans.verifyNotification(body, { anyOrder: true })) {
-        return await this.#takeForeign(signedEvent(event, body, bytes), body);
+        return await this.#takeForeign(signedEvent(event, body), body);
       }
     } catch (error) {
       // Whatever it is, it is not the sender's fault: he has to come again.
       this.#emit('warning', error);
       return answer(503, 'unavailable', event.orderId);
     }
-    return this.#refuse(event, await this.#record(event, 'forged', 'signature'));
+    return this.#refuse(event, 'signature');
   }
 
-  #refuse (event, recorded) {
-    this.#emit('forged', recorded);
-    return answer(403, 'forged', event.orderId);
-  }
-
-  /**
-   * Notes what changes nothing. A database that is away is no reason to be sent it again.
-   * @returns {Promise<object>} the event as users see it
-   */
-  async #record (event, outcome, reason) {
-    try {
-      return await this.#ledger.noteEvent(this.#database, event, outcome, reason);
-    } catch (error) {
-      this.#emit('warning', error);
-      const { orderId, transactionId, transactionStatus, source, bytes } = event;
-      return {
-        orderId, transactionId, transactionStatus, source, outcome, reason, body: bytes.toString(),
-      };
-    }
+  async #refuse (event, reason) {
+    await this.#samples.take(event, 'forged', reason);
+    return answer(403, 'forged');
   }
 
   async #takeSigned (event, body) {
     if (await this.#ledger.countAgain(this.#database, event.fingerprint)) {
       return answer(200, 'already_processed', event.orderId);
     }
+    // True news have few of them, and come again.
+    if (!this.#variations.admit(body.signature_key)) {
+      return answer(503, 'unavailable', event.orderId);
+    }
     if (await this.#ledger.findOrder(this.#database, event.orderId) === undefined) {
       return this.#takeForeign(event, body);
     }
     const claim = readTransaction(body);
     const { truth, fault } = this.#confirm ? await this.#ask(claim, event) : { truth: claim };
-    if (fault === 'other_order') {
-      return this.#refuse(event, await this.#record(event, 'forged', fault));
-    }
+    if (fault === 'other_order') return this.#refuse(event, fault);
     const entry = fault === undefined ? event : coarseEvent(event, body, fault);
     const result = await this.#database.transaction(client =>
       this.#enter(client, { event: entry, claim, truth, fault }));
@@ -122,7 +121,7 @@ class Inbox {
       if (body === undefined) return { fault: 'not_found' };
       truth = readTransaction(body);
     } catch (error) {
-      await this.#record(event, 'unavailable', error?.code ?? null);
+      await this.#ledger.noteEvent(this.#database, event, 'unavailable', error?.code ?? null);
       throw error;
     }
     // Only the order is signed: the transaction is whatever the sender says it is.

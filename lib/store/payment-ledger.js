@@ -5,6 +5,7 @@
 // Without the first entry, which is never written.
 const HISTORY_MAX = 99;
 const EVENTS_MAX = 1000;
+const TIMES_MAX = 2 ** 31 - 1;
 const PAGE = /^(.+)~([2-9])$/;
 
 // Outcomes after which the same news is nothing new.
@@ -299,6 +300,23 @@ class Ledger {
     return toEvent(rows[0]);
   }
 
+  /**
+   * Notes a sample of what anybody can send, in a row that is used again, with how many it stands
+   * for. Nothing in it is believed, so it is of no order.
+   * @returns {Promise<object>} the event as users see it
+   */
+  async noteSample (client, { source, outcome, reason, bytes, count }, row) {
+    const { rows } = await prepared(client, 'sample', `INSERT INTO ${this.events} AS known
+        (fingerprint, source, outcome, reason, times, body)
+      VALUES ($1, $2, $3, $4, $5::integer, $6::bytea)
+      ON CONFLICT (fingerprint) DO UPDATE SET
+        reason = EXCLUDED.reason, body = EXCLUDED.body, last_received_at = clock_timestamp(),
+        times = least(known.times::bigint + EXCLUDED.times, ${TIMES_MAX})::integer
+      RETURNING *`,
+    [`sample:${outcome}:${row}`, source, outcome, reason, count, bytes]);
+    return toEvent(rows[0]);
+  }
+
   /** Counts an event whose end is known. @returns {Promise<boolean>} whether it is one */
   async countAgain (client, fingerprint) {
     const { rowCount } = await prepared(client, 'again', `UPDATE ${this.events}
@@ -315,9 +333,11 @@ class Ledger {
     return toEvent(rows[0]);
   }
 
+  /** What was not believed is not of an order; in older rows it names one. */
   async eventsOf (client, orderId) {
     const { rows } = await client.query(`SELECT * FROM ${this.events}
-      WHERE order_id = $1 ORDER BY id DESC LIMIT ${EVENTS_MAX}`, [orderId]);
+      WHERE order_id = $1 AND outcome NOT IN ('forged', 'invalid')
+      ORDER BY id DESC LIMIT ${EVENTS_MAX}`, [orderId]);
     return rows.reverse().map(toEvent);
   }
 

@@ -55,15 +55,12 @@ function faultOf (body) {
  * Reads a notification.
  * @param {Buffer} bytes
  * @param {number} maxBody
- * @returns {{ event: object, body?: object, fault?: string }} `event` is what will be recorded, at
- *   first as something that anybody may have sent; `fault`: why it is none: 'too_large',
- *   'not_json', or the name of a field
+ * @returns {{ event: object, body?: object, fault?: string }} `event` is what anybody may have
+ *   sent; `fault`: why it is no notification: 'too_large', 'not_json', or the name of a field
  */
 function readNotification (bytes, maxBody) {
   const event = {
-    source: 'notification', fingerprint: `unsigned:${sha256(bytes)}`, orderId: null,
-    transactionId: null, transactionStatus: null,
-    bytes: bytes.subarray(0, UNSIGNED_BYTES_KEPT),
+    source: 'notification', orderId: null, transactionId: null, transactionStatus: null, bytes,
   };
   if (bytes.length > maxBody) return { event, fault: 'too_large' };
   const body = parse(bytes);
@@ -77,7 +74,7 @@ function readNotification (bytes, maxBody) {
 }
 
 /** The same event, once its signature has been verified. */
-const signedEvent = (event, body, bytes) => ({ ...event, fingerprint: fingerprintOf(body), bytes });
+const signedEvent = (event, body) => ({ ...event, fingerprint: fingerprintOf(body) });
 
 /**
  * The same event, of which only what is signed can be believed: whoever has seen one notification
@@ -102,4 +99,6 @@ function statusEvent (body) {
 const isStatus = body => isIncomingId(body?.transaction_id) && isIncomingId(body.order_id) &&
   typeof body.transaction_status === 'string';
 
-module.exports = { coarseEvent, isStatus, readNotification, signedEvent, statusEvent };
+module.exports = {
+  UNSIGNED_BYTES_KEPT, coarseEvent, isStatus, readNotification, signedEvent, statusEvent
+};

@@ -119,18 +119,19 @@ export interface PaymentEvent {
    * forged: signature, other_order. Why invalid: too_large, not_json, or the name of a field.
    */
   reason: string | null;
-  /** How often it came. */
+  /** How often it came; of samples (forged, invalid), how many its row has stood for. */
   times: number;
   receivedAt: Date;
   lastReceivedAt: Date;
-  /** As it came; of what is not signed, the first 4096 bytes. */
+  /** As it came; of samples, the first 4096 bytes. */
   body: string;
 }
 
 /**
  * Emits, once what it tells of is committed: 'transition'(order, transition),
- * 'held'(event, reason), 'forged'(event), and 'warning'(error) for whatever was answered with 503
- * or left for later.
+ * 'held'(event, reason), 'forged'(sample, count), and 'warning'(error) for whatever was answered
+ * with 503 or left for later. 'forged' is told of once a second at most, after 20 at once: `count`
+ * is how many there were since the last one. 'notification'(outcome) is emitted for each, at once.
  */
 export interface Payments extends EventEmitter {
   /**
@@ -170,6 +171,8 @@ export interface Payments extends EventEmitter {
   handleNotification (
     rawBody: Uint8Array | string | object, headers?: Record<string, unknown>
   ): Promise<NotificationOutcome>;
+  /** Writes down what was only counted; the store does so when it closes. */
+  close (): Promise<void>;
   get (orderId: string): Promise<PaymentOrder | undefined>;
   /** Newest first, 100 unless `limit` (1 to 1000) says otherwise; `before` is an order's id. */
   list (filter?: {

@@ -14,6 +14,7 @@ const { Ledger } = require('./payment-ledger');
 const { News } = require('./payment-news');
 const { Pages, isUnmade, missing } = require('./payment-pages');
 const { Review } = require('./payment-review');
+const { Samples } = require('./payment-samples');
 const { StoreError } = require('./store-errors');
 
 // Midtrans may be away for long; while a breaker is open no attempt is counted anyway.
@@ -38,6 +39,7 @@ class Payments extends Emitter {
   #inbox;
   #news;
   #review;
+  #samples;
   #newcomers;
   #leavers;
   #leftovers;
@@ -56,6 +58,7 @@ class Payments extends Emitter {
     this.#book = book;
     this.#news = parts.news = new News(parts);
     this.#pages = new Pages(parts);
+    this.#samples = parts.samples = new Samples(parts);
     this.#inbox = new Inbox(parts);
     this.#review = new Review(parts);
     // On the disk before Midtrans is asked: of an order that a crash of the database took back its
@@ -145,6 +148,9 @@ class Payments extends Emitter {
     this.#needMidtrans();
     return this.#review.end(orderId, decision, how);
   }
+
+  /** Writes down what has only been counted. */
+  async close () { await this.#samples.close(); }
 
   // ---- Inside ----------------------------------------------------------------------------------
 

@@ -8,8 +8,10 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const DEFAULTS = {
   sent: 7 * DAY_MS, dead: 30 * DAY_MS, idempotency: DAY_MS, deliveries: 30 * DAY_MS,
-  audit: 365 * DAY_MS, events: false,
+  audit: 365 * DAY_MS, foreignEvents: 30 * DAY_MS, events: false,
 };
+// Notifications that are of no order of ours.
+const FOREIGN = ['unknown_order', 'forged', 'invalid'];
 const BATCH = 1000;
 const AGE_MS_MAX = 100 * 365 * DAY_MS;
 
@@ -37,6 +39,13 @@ const deleteOlder = (table, time) => `
     SELECT ctid FROM ${table} WHERE ${time} < now() - $1 * interval '1 ms'
     ORDER BY ${time} LIMIT $2 FOR UPDATE SKIP LOCKED))`;
 
+/** In the order of their ids, by the index of these outcomes. */
+const deleteForeign = (table, outcome) => `
+  DELETE FROM ${table} WHERE id = ANY (ARRAY(
+    SELECT id FROM ${table} WHERE outcome = '${outcome}'
+      AND last_received_at < now() - $1 * interval '1 ms'
+    ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))`;
+
 async function cleanMessages (database, ages, batchSize) {
   const [sent, dead] = [ages.sent, ages.dead].map(age => (age === false ? AGE_MS_MAX : age));
   const text = walkMessages(`${database.schema}.notification_outbox`);
@@ -53,8 +62,20 @@ async function cleanMessages (database, ages, batchSize) {
 }
 
 async function cleanTable (database, table, time, age, batchSize) {
+  return cleanBatches(database, deleteOlder(`${database.schema}.${table}`, time), age, batchSize);
+}
+
+async function cleanForeign (database, age, batchSize) {
+  let deleted = 0;
+  for (const outcome of FOREIGN) {
+    const text = deleteForeign(`${database.schema}.payment_events`, outcome);
+    deleted += await cleanBatches(database, text, age, batchSize);
+  }
+  return deleted;
+}
+
+async function cleanBatches (database, text, age, batchSize) {
   if (age === false) return 0;
-  const text = deleteOlder(`${database.schema}.${table}`, time);
   let deleted = 0;
   for (;;) {
     const { rowCount } = await database.query(text, [age, batchSize]);
@@ -67,7 +88,7 @@ async function cleanTable (database, table, time, age, batchSize) {
  * @param {object} database of openDatabase
  * @param {object} [options] as RetentionOptions
  * @returns {Promise<{ sent: number, dead: number, idempotency: number, deliveries: number,
- *   audit: number, events: number }>} rows that were deleted
+ *   audit: number, foreignEvents: number, events: number }>} rows that were deleted
  */
 async function cleanUp (database, options) {
   const { batchSize = BATCH, ...given } = bag('options', options);
@@ -85,6 +106,7 @@ async function cleanUp (database, options) {
     deliveries: await cleanTable(
       database, 'message_deliveries', 'heard_at', ages.deliveries, batchSize),
     audit: await cleanTable(database, 'admin_audit', 'at', ages.audit, batchSize),
+    foreignEvents: await cleanForeign(database, ages.foreignEvents, batchSize),
     events: await cleanTable(database, 'payment_events', 'received_at', ages.events, batchSize),
   };
 }

@@ -106,7 +106,12 @@ export interface RetentionOptions {
   deliveries?: number | false | undefined;
   /** Entries of the audit log, default 365 days. */
   audit?: number | false | undefined;
-  /** Payment events, default false. */
+  /**
+   * Notifications that are of no order of ours (unknown_order, forged, invalid), since they last
+   * came; default 30 days.
+   */
+  foreignEvents?: number | false | undefined;
+  /** All payment events, default false. */
   events?: number | false | undefined;
   /** Rows of one statement, 1 to 100000, default 1000. */
   batchSize?: number | undefined;

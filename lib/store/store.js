@@ -57,6 +57,7 @@ class Store extends Emitter {
 
   async close () {
     await this.fleet.close();
+    await this.payments.close();
     await this.#database.close();
   }
 }

@@ -68,6 +68,7 @@ async function startAndScrape () {
     await arrival;
     await it.gateway.store.deadLetters.recover({ '*': () => 'keep' });
     await it.gateway.store.deliveries.record([{ messageId: 'wamid.1', status: 'failed' }]);
+    await it.midtrans.notifyTest(`${it.server.url}/webhooks/midtrans`);
     await it.gateway.health.check();
     return (await it.ask('/metrics')).text;
   } finally {

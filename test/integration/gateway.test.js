@@ -206,6 +206,11 @@ describeEngines('a gateway', ({ place }) => {
     expect(paid).toEqual(['hook-1']);
     const forged = await it.midtrans.notify(url, 'hook-1', { forge: 'signature', latest: true });
     expect(forged.map(({ status }) => status)).toEqual([403]);
+    const { text: metrics } = await it.ask('/metrics');
+    for (const outcome of ['applied', 'already_processed', 'forged']) {
+      expect(metrics).toMatch(new RegExp(
+        `^payment_notifications_total\\{outcome="${outcome}"\\} [1-9]`, 'm'));
+    }
     expect((await fetch(url, { method: 'POST', body: 'x'.repeat(100_000) })).status).toBe(413);
   });
 

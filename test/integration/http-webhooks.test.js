@@ -8,6 +8,7 @@ const express = require('express');
 
 const { createWebhookRouter } = require('../../lib/http');
 const { CloudApiClient } = require('../../lib/clients/whatsapp');
+const { cleanUp } = require('../../lib/store/retention');
 const { serve } = require('../support/http-helpers');
 const { closeAll, keep } = require('../support/midtrans-helpers');
 const { openShared, pay, placed } = require('../support/payment-helpers');
@@ -15,6 +16,7 @@ const { describeEngines } = require('../support/postgres');
 
 jest.setTimeout(60_000);
 
+const FLOOD = 2000;
 const APP_SECRET = 'planted-app-secret';
 const all = () => true;
 const PARSERS = {
@@ -55,6 +57,13 @@ async function startApp (before, options) {
     return { status: response.status, type: response.headers.get('content-type'), text: answer };
   };
   return { url: server.url, post, news, errors };
+}
+
+/** Rows of payment events by outcome, and how often they came. */
+async function countsOf (database) {
+  const { rows } = await database.query(`SELECT outcome, count(*)::integer AS rows,
+    sum(times)::integer AS times FROM ${database.schema}.payment_events GROUP BY outcome`);
+  return Object.fromEntries(rows.map(({ outcome, ...counts }) => [outcome, counts]));
 }
 
 // Spaces and escapes that JSON.stringify would write in another way.
@@ -128,6 +137,92 @@ describeEngines('Midtrans', ({ place }) => {
     const { post, errors } = await startApp([readsAll], { payments });
     expect((await post('/webhooks/midtrans', '{}')).status).toBe(500);
     expect(errors).toMatchObject([{ code: 'ERR_WEBHOOK_BODY' }]);
+  });
+
+  test('a flood of what nobody has signed: few rows, a right count, and true news get through',
+    async () => {
+      const setup = await pay(database);
+      const { payments, fake, seen } = setup;
+      await placed(setup, 'flood');
+      fake.settle('flood');
+      const { url, post } = await startApp([], { payments });
+      const before = await countsOf(database);
+      const [body] = fake.notifications('flood', { latest: true });
+      const send = async i => {
+        const signature_key = i.toString(16).padStart(128, '0');
+        const forged = JSON.stringify({ ...body, signature_key, n: 'x'.repeat(i) });
+        const texts = [forged, `{"order_id":"flood","n":${i}`];
+        const answers = await Promise.all(texts.map(text => post('/webhooks/midtrans', text)));
+        expect(answers.map(({ status }) => status)).toEqual([403, 400]);
+      };
+      for (let i = 0; i < FLOOD; i += 10) {
+        if (i === FLOOD / 2) {
+          const [{ text }] =
+            await fake.notify(`${url}/webhooks/midtrans`, 'flood', { latest: true });
+          expect(text).toBe('{"status":"applied"}');
+        }
+        await Promise.all(Array.from({ length: 10 }, (_, n) => send(i + n)));
+      }
+      await payments.close();
+      const after = await countsOf(database);
+      for (const outcome of ['forged', 'invalid']) {
+        expect(after[outcome].times - (before[outcome]?.times ?? 0)).toBe(FLOOD);
+        expect(after[outcome].rows).toBeLessThanOrEqual(50);
+      }
+      expect(seen.forged.reduce((sum, count) => sum + count, 0)).toBe(FLOOD);
+      // One a second, after the first ones.
+      expect(seen.forged.length).toBeLessThan(FLOOD / 4);
+      expect(seen.warning).toEqual([]);
+      expect(await payments.get('flood')).toMatchObject({ state: 'paid', held: false });
+      expect(await payments.events('flood')).toMatchObject([{ outcome: 'applied', times: 1 }]);
+      const samples = await payments.listEvents({ outcome: 'forged' });
+      expect(samples.every(each => each.orderId === null && each.body.length <= 4096)).toBe(true);
+      expect(samples.some(each => each.body.includes('"order_id":"flood"'))).toBe(true);
+    });
+
+  test('of one signature no more is looked at than true news could be', async () => {
+    const setup = await pay(database);
+    const { fake, deliver } = setup;
+    await placed(setup, 'varied');
+    const [body] = fake.notifications('varied');
+    const isStatus = ({ method }) => method === 'GET';
+    const asked = fake.log.filter(isStatus).length;
+    const answers = {};
+    for (let i = 0; i < 150; i += 1) {
+      const refunds = [{ refund_key: String(i) }];
+      const { status } = await deliver({ ...body, refunds });
+      answers[status] = (answers[status] ?? 0) + 1;
+    }
+    expect(answers[200] + answers[503]).toBe(150);
+    expect(fake.log.filter(isStatus).length - asked).toBe(answers[200]);
+    // More come to be allowed as time goes by: one in 36 s.
+    expect(answers[200]).toBeGreaterThanOrEqual(100);
+    expect(answers[200]).toBeLessThan(115);
+    // The next one has a signature of its own.
+    fake.settle('varied');
+    const [settled] = fake.notifications('varied', { latest: true });
+    expect(await deliver(settled)).toMatchObject({ status: 200, outcome: 'applied' });
+  });
+
+  test('rows that older releases kept of each are of no order, and leave in batches', async () => {
+    const { payments } = await pay(database);
+    const table = `${database.schema}.payment_events`;
+    await database.query(`DELETE FROM ${table}`);
+    await database.query(`INSERT INTO ${table}
+        (fingerprint, source, order_id, outcome, received_at, last_received_at, body)
+      SELECT 'unsigned:' || n, 'notification', 'old', (ARRAY['forged', 'invalid'])[n % 2 + 1],
+        now() - interval '40 days', now() - interval '40 days', ''
+      FROM generate_series(1, 2500) n`);
+    await database.query(`INSERT INTO ${table} (fingerprint, source, order_id, outcome, body)
+      VALUES ('signed:x', 'notification', 'old', 'stale', ''),
+        ('sample:forged:1', 'notification', NULL, 'forged', '')`);
+    expect(await payments.events('old')).toMatchObject([{ outcome: 'stale' }]);
+    const { foreignEvents } = await cleanUp(database, { batchSize: 100 });
+    expect(foreignEvents).toBe(2500);
+    expect(await cleanUp(database, { foreignEvents: false })).toMatchObject({ foreignEvents: 0 });
+    expect((await payments.listEvents()).map(({ outcome }) => outcome))
+      .toEqual(['forged', 'stale']);
+    expect(await cleanUp(database, { foreignEvents: 0 })).toMatchObject({ foreignEvents: 1 });
   });
 
   test('the test of Midtrans\'s dashboard, and orders of others: 200, and no alarm', async () => {

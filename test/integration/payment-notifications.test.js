@@ -93,7 +93,8 @@ describeEngines('notifications', ({ name, place }) => {
     expect(await payments.get('forged-200')).toMatchObject({ state: 'created', held: false });
     // They have not stood in the way of the true one.
     expect(await deliver(body)).toMatchObject({ status: 200, outcome: 'applied' });
-    // All are recorded; the same ones are counted.
+    // All are counted.
+    await payments.close();
     const { rows } = await database.query(`SELECT outcome, sum(times) AS times
       FROM ${database.schema}.payment_events GROUP BY outcome`);
     const counts = Object.fromEntries(rows.map(({ outcome, times }) => [outcome, Number(times)]));

@@ -27,7 +27,8 @@ async function openShared (place) {
 async function pay (database, { hooks, payments: more, midtrans: clientOptions } = {}) {
   const { fake, client: midtrans } = await start(clientOptions);
   const outbox = createOutbox({ database, options: {} });
-  const payments = createPayments({ database, outbox, options: { midtrans, hooks, ...more } });
+  const payments = keep(
+    createPayments({ database, outbox, options: { midtrans, hooks, ...more } }));
   const seen = { transition: [], held: [], forged: [], warning: [] };
   payments.on('transition', (made, { from, to }) =>
     seen.transition.push(`${made.orderId}: ${from} > ${to}`));
