@@ -13,8 +13,9 @@ const { retry } = require('../primitives/retry');
 const { HttpClient, readBaseUrl } = require('./http');
 const { Pause } = require('./pause');
 const { Passage, readBreaker, readRetry } = require('./protection');
+const { Doubts } = require('./whatsapp-doubts');
 const {
-  WhatsAppError, errorOfTransport, pausedError, refusedError
+  WhatsAppError, errorOfTransport, ofEverybody, pausedError, refusedError
 } = require('./whatsapp-errors');
 const { Pacer } = require('./whatsapp-pacer');
 
@@ -71,6 +72,7 @@ class WhatsAppChannel extends Emitter {
   #retry;
   #timeout;
   #pacer;
+  #doubts = new Doubts();
   #pause = new Pause((event, value) => this.emit(event, value));
   #resumeAfter;
   #resendAmbiguous;
@@ -145,6 +147,17 @@ class WhatsAppChannel extends Emitter {
 
   _slow (recipient) {
     if (recipient !== undefined) this.#pacer.slow(recipient);
+  }
+
+  /** Does what an error asks for beyond its message; the error to go on with. */
+  _heed (failure, recipient) {
+    const { verdict, providerCode } = failure;
+    if (verdict.kind === 'recipient') this._slow(recipient);
+    if (verdict.doubtful && recipient !== undefined && this.#doubts.add(providerCode, recipient)) {
+      return this._heed(ofEverybody(failure), recipient);
+    }
+    if (verdict.pauses) this.pause(verdict.reason, failure);
+    return failure;
   }
 
   /**
@@ -230,11 +243,9 @@ class WhatsAppChannel extends Emitter {
     });
     const outcome = await breaker.run(passage.ask, { signal: outer });
     const { answer, failure } = passage.read(outcome);
-    if (failure === undefined) return answer;
-    const { verdict } = failure;
-    if (verdict.kind === 'recipient') this._slow(delivery.recipient);
-    if (verdict.pauses) this.pause(verdict.reason, failure);
-    throw failure;
+    if (failure !== undefined) throw this._heed(failure, delivery.recipient);
+    if (delivery.recipient !== undefined) this.#doubts.clear();
+    return answer;
   }
 
   async #ask (delivery, signal) {

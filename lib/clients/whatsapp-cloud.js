@@ -240,19 +240,17 @@ class CloudApiClient extends WhatsAppChannel {
     const news = readWebhook(parse(Buffer.from(rawBody).toString('utf8')));
     for (const status of news.statuses) {
       this.emit('status', status);
-      if (status.status === 'failed') this.#heed(status);
+      if (status.status === 'failed') this.#heedStatus(status);
     }
     return news;
   }
 
-  #heed ({ errors, recipient, reference }) {
+  #heedStatus ({ errors, recipient, reference }) {
     for (const { code, title, message, verdict } of errors) {
-      if (verdict.kind === 'recipient') this._slow(recipient);
-      if (!verdict.pauses) continue;
       const answer = { status: undefined, headers: {} };
       const said = { providerCode: code, message: message ?? title };
       const error = errorOfAnswer(answer, verdict, said);
-      this.pause(verdict.reason, Object.assign(error, { reference }));
+      this._heed(Object.assign(error, { reference }), recipient);
     }
   }
 

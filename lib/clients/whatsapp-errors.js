@@ -5,17 +5,25 @@
 const { retryAfterMs } = require('../primitives/classify');
 const { ClientError, clean } = require('./client-error');
 
-const RETRY = new Set([1, 2, 4, 80007, 130429, 131000, 131016, 131057, 133004]);
+// The provider is in trouble; too many calls of an app, a page or an account, flows (132069) too.
+const RETRY = new Set([
+  1, 2, 131000, 131016, 131057, 133004,
+  4, 17, 32, 341, 613, 80007, 130429, 132069,
+]);
 // Too many messages to one number: it says nothing about the others.
 const RECIPIENT = new Set([131056]);
-const PAUSE = new Set([0, 3, 10, 190, 368, 131031, 131042, 131048]);
-const DEAD = new Set([100, 131008, 131009, 131021, 131026, 131047, 131049, 131051, 133010]);
+// 131037: our display name is not approved; 133010: our number is not registered.
+const PAUSE = new Set([0, 3, 10, 190, 368, 131031, 131037, 131042, 131048, 133010]);
+const DEAD = new Set([100, 131008, 131009, 131021, 131026, 131047, 131049, 131051]);
+// The recipient's country, or our own: only the next recipients can tell.
+const DOUBTFUL = new Set([130497]);
 // The customer has not written for a day: only a template may be sent.
 const NEEDS_TEMPLATE = 131047;
 
 const AUTH = new Set([0, 3, 10, 190]);
 const QUOTA = new Set([131048, 131042]);
 
+const isObject = value => value !== null && typeof value === 'object';
 const between = (code, low, high) => code >= low && code <= high;
 
 /** The kind of a code of the Cloud API; undefined if it is not known. */
@@ -23,7 +31,7 @@ function kindOfCode (code) {
   if (RETRY.has(code)) return 'retry';
   if (RECIPIENT.has(code)) return 'recipient';
   if (PAUSE.has(code) || between(code, 200, 299)) return 'pause';
-  if (DEAD.has(code) || between(code, 132000, 132999)) return 'dead';
+  if (DOUBTFUL.has(code) || DEAD.has(code) || between(code, 132000, 132999)) return 'dead';
   return undefined;
 }
 
@@ -33,7 +41,7 @@ function kindOfStatus (status) {
   return status === 401 || status === 403 ? 'pause' : 'dead';
 }
 
-function verdict (kind, { reason, needsTemplate = false } = {}) {
+function verdict (kind, { reason, needsTemplate = false, doubtful = false } = {}) {
   return {
     kind,
     retryable: kind !== 'dead',
@@ -41,6 +49,7 @@ function verdict (kind, { reason, needsTemplate = false } = {}) {
     pauses: kind === 'pause',
     reason: kind === 'pause' ? reason ?? 'account' : undefined,
     needsTemplate,
+    doubtful,
   };
 }
 
@@ -50,22 +59,29 @@ function verdict (kind, { reason, needsTemplate = false } = {}) {
  * - `retry`: the provider is in trouble or has had too much: back off and try again.
  * - `recipient`: too many messages to this number: wait, and leave the others alone.
  * - `pause`: credentials, quota or account: nothing gets through until somebody has seen to it.
- * - `dead`: this message fails again however often it is sent.
+ * - `dead`: this message fails again however often it is sent. With `doubtful` (130497, and a code
+ *   that is unknown under HTTP 403) it may concern all recipients: the client pauses when three
+ *   in a row have got the same.
  *
  * @param {{ code?: number, is_transient?: boolean } | undefined} error
  * @param {number} [httpStatus] for codes that are not known
  * @returns {{ kind: 'retry'|'recipient'|'pause'|'dead', retryable: boolean, trips: boolean,
- *   pauses: boolean, reason: 'credentials'|'quota'|'account'|undefined, needsTemplate: boolean }}
+ *   pauses: boolean, reason: 'credentials'|'quota'|'account'|undefined, needsTemplate: boolean,
+ *   doubtful: boolean }}
  */
 function classifyCloudError (error, httpStatus = 0) {
   const code = Number.isInteger(error?.code) ? error.code : undefined;
-  const kind = kindOfCode(code) ??
-    (error?.is_transient === true ? 'retry' : kindOfStatus(httpStatus));
+  const known = kindOfCode(code) ?? (error?.is_transient === true ? 'retry' : undefined);
+  // It has understood the message, and refuses it for whatever reason.
+  const isRefusal = known === undefined && httpStatus === 403 && isObject(error);
+  const kind = known ?? (isRefusal ? 'dead' : kindOfStatus(httpStatus));
   let reason;
   if (AUTH.has(code) || between(code, 200, 299)) reason = 'credentials';
   else if (QUOTA.has(code)) reason = 'quota';
-  else if (kindOfCode(code) === undefined && kind === 'pause') reason = 'credentials';
-  return verdict(kind, { reason, needsTemplate: code === NEEDS_TEMPLATE });
+  else if (known === undefined && kind === 'pause') reason = 'credentials';
+  return verdict(kind, {
+    reason, needsTemplate: code === NEEDS_TEMPLATE, doubtful: isRefusal || DOUBTFUL.has(code),
+  });
 }
 
 /**
@@ -144,6 +160,12 @@ function errorOfAnswer ({ status, headers }, judged, { providerCode, message }) 
     });
 }
 
+/** A refusal that has turned out to concern everybody. */
+function ofEverybody ({ message, providerCode, httpStatus, retryAfter }) {
+  return new WhatsAppError(CODES.pause, message, verdict('pause'),
+    { providerCode, httpStatus, retryAfter });
+}
+
 /** An answer of success that nobody can read: the message may well be on its way. */
 function unreadable ({ status }) {
   return new WhatsAppError('ERR_WHATSAPP_RESPONSE',
@@ -178,5 +200,5 @@ function refusedError (cause) {
 
 module.exports = {
   WhatsAppError, classifyCloudError, classifyForeign, classifyGreenError, errorOfAnswer,
-  errorOfTransport, pausedError, refusedError, unreadable,
+  errorOfTransport, ofEverybody, pausedError, refusedError, unreadable,
 };

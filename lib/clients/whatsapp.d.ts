@@ -18,6 +18,11 @@ export interface WhatsAppVerdict {
   pauses: boolean;
   reason: PauseReason | undefined;
   needsTemplate: boolean;
+  /**
+   * Whether only the next recipients can tell if it concerns this one or all of them: when three in
+   * a row have got the same, the client pauses.
+   */
+  doubtful: boolean;
 }
 
 /** Judges an error of the Cloud API, as it is in an answer or a webhook. */

@@ -11,15 +11,16 @@ const { errorOfAnswer } = require('../../lib/clients/whatsapp-errors');
 const range = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
 
 const CODES = [
-  ...[1, 2, 4, 80007, 130429, 131000, 131016, 131057, 133004].map(code => [code, 'retry']),
+  ...[1, 2, 4, 17, 32, 341, 613, 80007, 130429, 131000, 131016, 131057, 132069, 133004]
+    .map(code => [code, 'retry']),
   [131056, 'recipient'],
   ...[0, 3, 10, 190].map(code => [code, 'pause', 'credentials']),
   ...[200, 210, 299].map(code => [code, 'pause', 'credentials']),
-  ...[368, 131031].map(code => [code, 'pause', 'account']),
+  ...[368, 131031, 131037, 133010].map(code => [code, 'pause', 'account']),
   ...[131042, 131048].map(code => [code, 'pause', 'quota']),
-  ...[100, 131008, 131009, 131021, 131026, 131047, 131049, 131051, 133010]
+  ...[100, 131008, 131009, 131021, 131026, 131047, 131049, 131051, 130497]
     .map(code => [code, 'dead']),
-  ...[132000, 132001, 132005, 132007, 132012, 132015, 132016, 132068, 132069, 132999]
+  ...[132000, 132001, 132005, 132007, 132012, 132015, 132016, 132068, 132070, 132999]
     .map(code => [code, 'dead'])
 ];
 
@@ -27,7 +28,7 @@ const CODES = [
 test.each(CODES)('code %d is for %s %s', (code, kind, ...[reason]) => {
   const expected = {
     kind, reason, retryable: kind !== 'dead', trips: kind === 'retry', pauses: kind === 'pause',
-    needsTemplate: code === 131047
+    needsTemplate: code === 131047, doubtful: code === 130497
   };
   // Whatever HTTP says beside it.
   for (const status of [undefined, 200, 400, 401, 403, 429, 500, 503]) {
@@ -42,7 +43,8 @@ test.each(CODES)('code %d is for %s %s', (code, kind, ...[reason]) => {
 
 test('permissions are the whole range from 200 to 299, templates that from 132000 on', () => {
   expect(range(200, 299).every(code => classifyCloudError({ code }).kind === 'pause')).toBe(true);
-  expect(range(132000, 132999).every(code => classifyCloudError({ code }).kind === 'dead'))
+  expect(range(132000, 132999).filter(code => code !== 132069)
+    .every(code => classifyCloudError({ code }).kind === 'dead'))
     .toBe(true);
   for (const code of [199, 300, 131999, 133000]) {
     expect(classifyCloudError({ code }, 400).kind).toBe('dead');
@@ -52,6 +54,7 @@ test('permissions are the whole range from 200 to 299, templates that from 13200
 test.each([
   [{ code: 999999 }, 500, 'retry'], [{ code: 999999 }, 429, 'retry'],
   [{ code: 999999 }, 400, 'dead'], [{ code: 999999 }, 401, 'pause'],
+  [{ code: 999999 }, 403, 'dead'], [{}, 403, 'dead'],
   [{ code: 999999, is_transient: true }, 400, 'retry'], [undefined, 502, 'retry'],
   [undefined, 408, 'retry'], [undefined, 403, 'pause'], [undefined, 404, 'dead'],
   [{ code: '190' }, 400, 'dead'], [null, 503, 'retry'], [{ code: 999999 }, undefined, 'dead']
