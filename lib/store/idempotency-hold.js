@@ -18,17 +18,26 @@ class Hold {
   #database;
   #table;
   #timer;
-  #extendedAt = clock.now();
+  #extendedAt;
+  #onWarning;
+  #isSettling = false;
+  #isLost = false;
   #controller = new AbortController();
 
-  /** @param {{ database: object, key: string, token: string, lockTimeout: number }} claim */
-  constructor ({ database, key, token, lockTimeout }) {
+  /**
+   * @param {{ database: object, key: string, token: string, lockTimeout: number,
+   *   claimedAt: number, onWarning: (error: Error) => void }} claim `claimedAt` is when the key was
+   *   asked for: the database may have been slow to answer, and its lock lasts from then
+   */
+  constructor ({ database, key, token, lockTimeout, claimedAt, onWarning }) {
     this.#database = database;
     this.#table = `${database.schema}.idempotency_store`;
+    this.#extendedAt = claimedAt;
+    this.#onWarning = onWarning;
     this.key = key;
     this.token = token;
     this.lockTimeout = lockTimeout;
-    this.#schedule();
+    this.#schedule(claimedAt);
   }
 
   /** Aborts when the lock is lost. */
@@ -44,10 +53,11 @@ class Hold {
    * @param {{ response: string | null, failed: boolean, ttl: number }} outcome
    */
   async settle (outcome, client) {
+    this.#isSettling = true;
     const stored = client === undefined
       ? await this.#insist(() => this.#store(this.#database, outcome))
       : await this.#store(client, outcome);
-    if (!stored) throw this.#lost();
+    if (!stored) throw this.#lose();
   }
 
   /** Gives the key back as if nothing had been asked for. */
@@ -56,11 +66,15 @@ class Hold {
       WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`, [this.key, this.token]);
   }
 
-  #lost () {
-    return new StoreError('ERR_IDEMPOTENCY_LOST',
-      'The lock of this idempotency key ran out, and the key is somebody else\'s', {
+  /** Warns as well: the caller may be given the other one's value, and not learn of this. */
+  #lose () {
+    const error = new StoreError('ERR_IDEMPOTENCY_LOST',
+      'The lock of this idempotency key ran out, and somebody else may have the key', {
         retryable: true,
       });
+    if (!this.#isLost) this.#onWarning(error);
+    this.#isLost = true;
+    return error;
   }
 
   async #store (client, { response, failed, ttl }) {
@@ -94,25 +108,58 @@ class Hold {
 
   #age () { return clock.now() - this.#extendedAt; }
 
-  #schedule () {
-    this.#timer = clock.setTimer(() => this.#extend(), this.lockTimeout / EXTENSIONS, false);
+  #schedule (from) {
+    const due = from + this.lockTimeout / EXTENSIONS;
+    this.#timer =
+      clock.setTimer(() => this.#extend(), Math.max(0, due - clock.now()), false);
   }
 
   async #extend () {
     const began = clock.now();
+    if (this.#age() >= this.lockTimeout) this.#onWarning(late(this.#age(), this.lockTimeout));
+    const limit = this.#limit();
     try {
       const { rowCount } = await this.#database.query(`UPDATE ${this.#table}
         SET locked_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
         WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
       [this.key, this.token, this.lockTimeout]);
       if (rowCount === 1) this.#extendedAt = began;
-      else if (this.#timer !== undefined) this.#controller.abort(this.#lost());
+      else this.#abort();
     } catch {
       // Tried again in time, if there is any left.
-      if (this.#age() >= this.lockTimeout) this.#controller.abort(this.#lost());
+      if (this.#age() >= this.lockTimeout) this.#abort();
+    } finally {
+      limit.end();
     }
-    if (this.#timer !== undefined && !this.signal.aborted) this.#schedule();
+    if (this.#timer !== undefined && !this.signal.aborted) this.#schedule(began);
+  }
+
+  /** The lock runs out while the database is asked to extend it and does not answer. */
+  #limit () {
+    let isAnswered = false;
+    const patience = Math.max(this.lockTimeout - this.#age(), this.lockTimeout / EXTENSIONS);
+    const timer = clock.setTimer(() => {
+      // A process that stood still reads first what has come meanwhile.
+      setImmediate(() => { if (!isAnswered) this.#abort(); });
+    }, patience, false);
+    return {
+      end () {
+        isAnswered = true;
+        clock.clearTimer(timer);
+      },
+    };
+  }
+
+  /** Work that is over is told nothing: what it has come to may be stored by now. */
+  #abort () {
+    if (this.#timer === undefined || this.#isSettling || this.signal.aborted) return;
+    this.#controller.abort(this.#lose());
   }
 }
+
+const late = (age, lockTimeout) => new StoreError('ERR_IDEMPOTENCY_LATE',
+  `The lock of an idempotency key lasts ${lockTimeout} ms, and it was extended only after ` +
+  `${Math.round(age)} ms, as this process or the database stood still: others could have taken ` +
+  'the key and done the work again. Give it a longer lockTimeout', { retryable: true });
 
 module.exports = { Hold };

@@ -14,7 +14,9 @@ const DEFAULTS = {
 };
 const OPTIONS = [...Object.keys(DEFAULTS), 'payload'];
 const TTL_MS_MAX = 366 * 86_400_000;
-const LOCK_MS_MIN = 100;
+// A shorter lock runs out while a living process collects garbage, or waits for a processor; then
+// the work is done twice.
+const LOCK_MS_MIN = 1000;
 const LOCK_MS_MAX = 86_400_000;
 
 const KEY_CHARACTERS_MAX = 512;
@@ -72,9 +74,11 @@ class Idempotency {
   #database;
   #table;
   #options;
+  #onWarning;
 
-  constructor ({ database, options }) {
+  constructor ({ database, options, onWarning = () => {} }) {
     this.#database = database;
+    this.#onWarning = onWarning;
     this.#table = `${database.schema}.idempotency_store`;
     for (const name of ['payload', 'transaction']) {
       const value = options?.[name];
@@ -94,10 +98,12 @@ class Idempotency {
     func('work', work);
     const call = readOptions('options', options, this.#options);
     const fingerprint = hashOf(call.payload);
-    const { token, row } = await this.#take(key, fingerprint, call);
+    const { token, claimedAt, row } = await this.#take(key, fingerprint, call);
     if (row !== undefined) return replay(row);
     const { lockTimeout } = call;
-    const hold = new Hold({ database: this.#database, key, token, lockTimeout });
+    const hold = new Hold({
+      database: this.#database, key, token, lockTimeout, claimedAt, onWarning: this.#onWarning,
+    });
     try {
       const value = call.transaction
         ? await this.#workInTransaction(hold, work, call)
@@ -137,15 +143,19 @@ class Idempotency {
 
   // ---- The key ---------------------------------------------------------------------------------
 
-  /** @returns {Promise<{ token?: string, row?: object }>} the key's token, or what is stored */
+  /**
+   * @returns {Promise<{ token?: string, claimedAt?: number, row?: object }>} the key's token, and
+   *   when it was asked for, or what is stored
+   */
   async #take (key, fingerprint, { ttl, lockTimeout, wait }) {
     const until = clock.now() + wait;
     let delay = LOOK_MS_MIN;
     let row;
     for (;;) {
       if (row === undefined || row.free) {
+        const claimedAt = clock.now();
         const token = await this.#claim(key, fingerprint, ttl, lockTimeout);
-        if (token !== undefined) return { token };
+        if (token !== undefined) return { token, claimedAt };
       } else {
         if (row.fingerprint !== fingerprint) throw mismatch();
         if (row.status === 'done') return { row };

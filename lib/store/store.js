@@ -27,7 +27,9 @@ class Store extends Emitter {
     this.outbox = createOutbox({ database, options: { channels } });
     this.deadLetters = createDeadLetters({ database, outbox: this.outbox });
     this.deliveries = createDeliveries({ database });
-    this.idempotency = createIdempotency({ database, options: idempotency });
+    this.idempotency = createIdempotency({
+      database, options: idempotency, onWarning: error => this.emit('warning', error),
+    });
     this.payments = createPayments({
       database, options: payments, outbox: this.outbox, deadLetters: this.deadLetters,
     });

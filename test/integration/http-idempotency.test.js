@@ -288,7 +288,7 @@ test('a handler that stops with its client frees the key', async () => {
   const { work, url } = await serve((req, res) => {
     if (work.mock.calls.length > 1) res.json({});
     else work.begun();
-  }, { lockTimeout: 200, wait: 5000 });
+  }, { lockTimeout: 1000, wait: 20_000 });
   const begun = new Promise(resolve => { work.begun = resolve; });
   const request = keyed(newKey());
   const controller = new AbortController();

@@ -9,6 +9,8 @@ const path = require('node:path');
 const { openDatabase } = require('../../lib/store/database');
 const { createIdempotency } = require('../../lib/store/idempotency');
 const { migrate } = require('../../lib/store/migrate');
+const { openStore } = require('../../lib/store/store');
+const { useVirtualClock } = require('../../lib/testing');
 const { closeShared, describeEngines, sharedPostgres } = require('../support/postgres');
 
 const ACTOR = path.join(__dirname, '..', 'support', 'idempotency-actor.js');
@@ -155,34 +157,137 @@ describeEngines('idempotency', ({ place }) => {
     expect(work).toHaveBeenCalledTimes(2);
   });
 
-  test('the holder extends its lock for as long as it works', async () => {
-    const work = counted();
-    const first = idempotency.run('long', async ({ signal }) => {
-      work.begun();
-      await new Promise(resolve => { setTimeout(resolve, 1000); });
-      return signal.aborted;
-    }, { lockTimeout: 400 });
-    await work.started;
-    const second = await idempotency.run('long', work, { lockTimeout: 400, wait: 5000 });
-    expect(second).toEqual({ value: false, replayed: true });
-    expect(await first).toEqual({ value: false, replayed: false });
-  });
+  describe('the lock', () => {
+    const LOCK = 60_000;
+    let clock;
+    beforeEach(() => { clock = useVirtualClock(); });
+    afterEach(() => clock.restore());
 
-  /** Takes the key from its holder, as if that had been stopped for longer than its lock. */
-  const steal = async key => {
-    await database.query(`UPDATE ${database.schema}.idempotency_store
+    const lockOf = async key => (await database.query(`SELECT token,
+      extract(epoch FROM locked_until - clock_timestamp())::float8 * 1000 AS ms
+      FROM ${database.schema}.idempotency_store WHERE key = $1`, [key])).rows[0];
+    const endLock = key => database.query(`UPDATE ${database.schema}.idempotency_store
       SET locked_until = clock_timestamp() WHERE key = $1`, [key]);
-    return idempotency.run(key, async () => 'thief');
-  };
+    /** Waits until a lock that had ended is one again. */
+    const extended = async key => { while ((await lockOf(key)).ms <= 0); };
 
-  test('a holder that lost its lock changes nothing, and gets what the others get', async () => {
-    const result = await idempotency.run('stale', async ({ signal }) => {
-      expect(await steal('stale')).toEqual({ value: 'thief', replayed: false });
-      await new Promise(resolve => { signal.addEventListener('abort', resolve); });
-      return 'stale';
-    }, { lockTimeout: 300 });
-    expect(result).toEqual({ value: 'thief', replayed: true });
-    expect(await idempotency.run('stale', async () => 1)).toMatchObject({ value: 'thief' });
+    test('is extended by its holder for as long as it works', async () => {
+      const work = counted();
+      let open;
+      work.gate = new Promise(resolve => { open = resolve; });
+      const first = idempotency.run('long', work);
+      await work.started;
+      for (let i = 0; i < 5; i += 1) {
+        await endLock('long');
+        await clock.advanceAsync(LOCK / 3);
+        await extended('long');
+        expect(await idempotency.run('long', work).catch(({ code }) => code))
+          .toBe('ERR_IDEMPOTENCY_IN_PROGRESS');
+      }
+      open();
+      expect(await first).toEqual({ value: { made: true }, replayed: false });
+      expect(work).toHaveBeenCalledTimes(1);
+    });
+
+    test('lasts from when the key was asked for, however late the answer comes', async () => {
+      // In the way of the claim: the same key, or on PGlite the only session.
+      let give;
+      const given = new Promise(resolve => { give = resolve; });
+      let taken;
+      const taking = new Promise(resolve => { taken = resolve; });
+      const other = database.transaction(async client => {
+        await client.query(`INSERT INTO ${database.schema}.idempotency_store
+          (key, fingerprint, status, created_at, expires_at, locked_until)
+          VALUES ('slow', '', 'in_progress', now(), now(), now())`);
+        taken();
+        await given;
+        throw new Error('rolled back');
+      }).catch(() => {});
+      await taking;
+      const work = counted();
+      let open;
+      work.gate = new Promise(resolve => { open = resolve; });
+      const first = idempotency.run('slow', work);
+      await clock.advanceAsync(LOCK / 2);
+      give();
+      await other;
+      await work.started;
+      await endLock('slow');
+      // The extension is overdue already.
+      await clock.advanceAsync(0);
+      await extended('slow');
+      open();
+      expect(await first).toEqual({ value: { made: true }, replayed: false });
+    });
+
+    test('that the database does not extend in time: the work is told', async () => {
+      let give;
+      const given = new Promise(resolve => { give = resolve; });
+      const result = await idempotency.run('stuck', async ({ signal }) => {
+        let taken;
+        const taking = new Promise(resolve => { taken = resolve; });
+        const other = database.transaction(async client => {
+          await client.query(`SELECT FROM ${database.schema}.idempotency_store
+            WHERE key = 'stuck' FOR UPDATE`);
+          taken();
+          await given;
+        });
+        await taking;
+        // Less than the time after which a transaction that says nothing is ended.
+        await clock.advanceAsync(10_000);
+        expect(signal.aborted).toBe(false);
+        await clock.advanceAsync(20_000);
+        expect(signal.reason).toMatchObject({ code: 'ERR_IDEMPOTENCY_LOST' });
+        give();
+        await other;
+        return 'done all the same';
+      }, { lockTimeout: 30_000 });
+      expect(result).toEqual({ value: 'done all the same', replayed: false });
+    });
+
+    /** Takes the key from its holder, as if that had been stopped for longer than its lock. */
+    const steal = async key => {
+      await endLock(key);
+      return idempotency.run(key, async () => 'thief');
+    };
+
+    test('that was lost: its holder changes nothing, and gets what the others get', async () => {
+      const result = await idempotency.run('stale', async ({ signal }) => {
+        expect(await steal('stale')).toEqual({ value: 'thief', replayed: false });
+        const told = new Promise(resolve => { signal.addEventListener('abort', resolve); });
+        await clock.advanceAsync(LOCK / 3);
+        await told;
+        return 'stale';
+      });
+      expect(result).toEqual({ value: 'thief', replayed: true });
+      expect(await idempotency.run('stale', async () => 1)).toMatchObject({ value: 'thief' });
+    });
+
+    test('that was lost, or extended too late: the store warns', async () => {
+      const store = await openStore(await place());
+      opened.push(store);
+      const warnings = [];
+      store.on('warning', ({ code, message }) => warnings.push(`${code}: ${message}`));
+      const lost = await store.idempotency.run('lost', async () => {
+        await store.query(`UPDATE ${store.schema}.idempotency_store
+          SET locked_until = clock_timestamp() WHERE key = 'lost'`);
+        await store.idempotency.run('lost', async () => 'thief');
+        return 'twice';
+      });
+      expect(lost).toEqual({ value: 'thief', replayed: true });
+      expect(warnings.splice(0)).toEqual([expect.stringMatching(/^ERR_IDEMPOTENCY_LOST: /)]);
+
+      clock.restore();
+      const lockTimeout = 1000;
+      await store.idempotency.run('late', async () => {
+        const warned = once(store, 'warning');
+        // The process stands still.
+        for (const end = performance.now() + lockTimeout; performance.now() < end;);
+        await warned;
+      }, { lockTimeout });
+      expect(warnings[0])
+        .toMatch(/^ERR_IDEMPOTENCY_LATE: .* lasts 1000 ms, .* only after [1-9]\d{3,} ms/);
+    });
   });
 
   test('a holder whose key was forgotten stores nothing', async () => {
@@ -221,6 +326,8 @@ describeEngines('idempotency', ({ place }) => {
     ['a key with NUL', () => idempotency.run('a\0', async () => 1)],
     ['no work', () => idempotency.run('k')],
     ['a negative ttl', () => idempotency.run('k', async () => 1, { ttl: -1 })],
+    ['a lock that a pause outlasts', () =>
+      idempotency.run('k', async () => 1, { lockTimeout: 999 })],
     ['an unknown option', () => idempotency.run('k', async () => 1, { tll: 1 })],
     ['a payload that is no JSON', () => idempotency.run('k', async () => 1, { payload: 1n })],
     ['a payload that has no end', () => {
@@ -276,17 +383,18 @@ describe('idempotency, many processes', () => {
   ])('a holder that is killed at the step "%s" (transaction: %s) frees the key after its lock',
     async (crash, transaction, expected) => {
       const key = `crash-${crash}-${transaction}`;
-      const options = { lockTimeout: 400, transaction };
+      const options = { lockTimeout: 1000, transaction };
       expect(await act({ url, key, crash, options })).toMatchObject({ signal: 'SIGKILL' });
       const work = async ({ client = database }) => {
         await client.query('INSERT INTO effects (pid) VALUES ($1)', [process.pid]);
         return { pid: process.pid };
       };
-      const ask = more => idempotency.run(key, work, { ...options, ...more })
+      // Their own lock is the long one: whoever is paused must not lose it.
+      const ask = more => idempotency.run(key, work, { transaction, ...more })
         .then(({ value }) => JSON.stringify(value), ({ code }) => code);
       // While the lock lasts, nobody else begins.
       const early = await ask();
-      const late = await Promise.all(Array.from({ length: 5 }, () => ask({ wait: 5000 })));
+      const late = await Promise.all(Array.from({ length: 5 }, () => ask({ wait: 20_000 })));
       expect(await effects()).toBe(expected);
       expect(new Set(late).size).toBe(1);
       expect(late[0]).toMatch(/^\{"pid":\d+/);
