@@ -51,46 +51,47 @@ const later = ms => new Promise(resolve => { setTimeout(resolve, ms); });
 const random = (from, to) => from + Math.random() * (to - from);
 
 describe('kill -9', () => {
-  /** Kills a first start after so many ms. */
-  async function killStart (directory, ms, env) {
+  /**
+   * Starts a writer and kills it when `end` fulfils. It is heard to its end: what it had told
+   * before it died counts.
+   * @param {(child: object, told: { found?: object, last?: number }) => Promise} end
+   * @returns {Promise<{ found?: object, last?: number }>} what it had found, and its last row
+   */
+  async function killWriter (directory, end, env) {
     const child = start('write', directory, env);
-    await Promise.race([later(ms), once(child, 'exit')]);
-    await kill(child);
-  }
-
-  /** Lets it write, kills it, and tells what it had found and what it has been promised. */
-  async function killWriter (directory, count) {
-    const child = start('write', directory);
-    let found;
-    let last;
-    const closed = once(child, 'close');
-    await new Promise(resolve => {
-      // It is heard to its end: what it had told before it died counts.
-      child.on('message', message => {
-        found ??= message.found;
-        last = message.id ?? last ?? message.found.last;
-        if (last >= found.last + count) resolve();
-      });
+    const told = {};
+    child.on('message', ({ found, id }) => {
+      told.found ??= found;
+      told.last = id ?? told.found.last;
     });
+    const closed = once(child, 'close');
+    await Promise.race([end(child, told), closed]);
     child.kill('SIGKILL');
     await closed;
-    return { found, last };
+    return told;
   }
+
+  /** Kills a start after so many ms; on a fast machine it may have written by then. */
+  const killStart = (directory, ms, env) => killWriter(directory, () => later(ms), env);
+
+  const wrote = count => async (child, told) => {
+    while (!(told.last >= told.found?.last + count)) await once(child, 'message');
+  };
 
   test('every acknowledged row is back, and a start that is killed leaves nothing', async () => {
     const directory = path.join(makeFolder(), 'data folder');
     const end = performance.now() + SECONDS * 1000;
-    await killStart(directory, random(0, 300));
-    await killStart(directory, random(300, 1500));
-    let promised = 0;
+    let { last: promised = 0 } = await killStart(directory, random(0, 300));
+    ({ last: promised = promised } = await killStart(directory, random(300, 1500)));
     for (let kills = 0; kills < KILLS_MIN || performance.now() < end; kills++) {
-      const { found, last } = await killWriter(directory, Math.floor(random(1, 60)));
+      const { found, last } = await killWriter(directory, wrote(Math.floor(random(1, 60))));
       // At most the one row under way was written and not told.
       expect(found.last - promised).toBeLessThanOrEqual(1);
       expect(found.last).toBeGreaterThanOrEqual(promised);
       expect(found.count).toBe(found.last);
       promised = last;
-      if (SECONDS > 0) await killStart(directory, random(0, 2000));
+      if (SECONDS === 0) continue;
+      ({ last: promised = promised } = await killStart(directory, random(0, 2000)));
     }
     // Of the starts that were killed nothing is left.
     expect(fs.readdirSync(directory).filter(name => name.startsWith('data'))).toEqual(['data']);
@@ -101,11 +102,13 @@ describe('kill -9', () => {
   (SECONDS > 0 ? test : test.skip)('while the very first database is made', async () => {
     const directory = path.join(makeFolder(), 'data');
     const env = { XDG_CACHE_HOME: makeFolder() };
-    for (let ms = 500; ms < 8000; ms += 1500) await killStart(directory, ms, env);
-    const child = start('write', directory, env);
-    const [{ found }] = await once(child, 'message');
-    expect(found).toEqual({ count: 0, last: 0 });
-    await kill(child);
+    let promised = 0;
+    for (let ms = 500; ms < 8000; ms += 1500) {
+      ({ last: promised = promised } = await killStart(directory, ms, env));
+    }
+    const { found } = await killWriter(directory, wrote(1), env);
+    expect(found.count).toBe(found.last);
+    expect([promised, promised + 1]).toContain(found.last);
     const [cached] = fs.readdirSync(path.join(env.XDG_CACHE_HOME, 'sekering'));
     expect(cached).toMatch(/^pglite-[\d.]+-\d+\.tar\.gz$/);
   });
@@ -116,11 +119,16 @@ describe('one process per folder', () => {
     const directory = makeFolder();
     const child = start('write', directory);
     await once(child, 'message');
-    const began = performance.now();
-    await expect(openDatabase({ directory })).rejects.toMatchObject({
-      ...LOCKED, message: expect.stringMatching(String(child.pid)),
-    });
-    expect(performance.now() - began).toBeLessThan(1000);
+    const times = [];
+    for (let i = 0; i < 5; i++) {
+      const began = performance.now();
+      await expect(openDatabase({ directory })).rejects.toMatchObject({
+        ...LOCKED, message: expect.stringMatching(String(child.pid)),
+      });
+      times.push(performance.now() - began);
+    }
+    // A busy machine makes some of them late, but not all.
+    expect(Math.min(...times)).toBeLessThan(1000);
     await kill(child);
     const database = await openDatabase({ directory });
     await expect(openDatabase({ directory })).rejects.toMatchObject(LOCKED);
@@ -195,7 +203,9 @@ describe('one process per folder', () => {
 // Where the parent of a process that was killed does not look after it, as in many containers.
 test('the lock of a process that is dead and not buried is nobody\'s', async () => {
   const directory = makeFolder();
-  const parent = spawn('sh', ['-c', 'sleep 0.1 & echo $!; exec sleep 60']);
+  // The child ends once its parent has become a program that does not look after it.
+  const parent = spawn('sh', ['-c', 'until [ "$(cat /proc/$$/comm)" = sleep ]; do sleep 0.1; ' +
+    'done & echo $!; exec sleep 60']);
   children.add(parent);
   const pid = Number(await once(parent.stdout, 'data'));
   const stat = () => fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
@@ -311,7 +321,7 @@ test('in production it warns; old rows are cleared away, and the log is cut', as
 test('a database that is busy when somebody wants to listen', async () => {
   const warnings = [];
   const database = await openDatabase({
-    store: 'memory', timeout: 300, onWarning: error => warnings.push(error.code),
+    store: 'memory', timeout: 2000, onWarning: error => warnings.push(error.code),
   });
   const heard = [];
   let hears;

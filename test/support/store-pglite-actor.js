@@ -19,7 +19,8 @@ const tasks = {
       await database.query({
         name: 'write', text: 'INSERT INTO rows VALUES ($1, $2)', values: [id, 'x'.repeat(500)],
       });
-      process.send({ id });
+      // A parent that stands still reads nothing: a row is told of before the next one is written.
+      await new Promise(resolve => { process.send({ id }, resolve); });
     }
   },
 
