@@ -104,6 +104,21 @@ module.exports = [
     rules: { 'max-lines-per-function': ['error', { max: 70 }] },
   },
   {
+    // What others have thrown may not be readable: a getter that throws would keep a call from
+    // settling.
+    files: ['lib/primitives/**/*.js'],
+    rules: {
+      'no-restricted-syntax': ['error', {
+        selector: 'MemberExpression[object.name=/^(error|thrown|cause|failure|part)$/]' +
+          ':not(AssignmentExpression > MemberExpression.left)',
+        message: 'Read it with read() of lib/base/foreign.js: it may throw.',
+      }, {
+        selector: 'MemberExpression[property.name="reason"][object.name=/ignal$/]',
+        message: 'Read it with reasonOf() of lib/base/signal.js: it may throw.',
+      }],
+    },
+  },
+  {
     files: ['lib/browser/**/*.js', 'lib/http/dashboard/**/*.js', 'lib/cli/shop/**/*.js'],
     languageOptions: { sourceType: 'module', globals: globals.browser },
   },

@@ -27,12 +27,14 @@ class Emitter extends EventEmitter {
   }
 
   _tell (listener, event, args) {
+    let result;
     try {
-      const result = listener.apply(this, args);
-      if (typeof result?.then === 'function') watch(failed(event), result);
+      result = listener.apply(this, args);
     } catch (error) {
       warn(failed(event), error);
+      return;
     }
+    if (result !== undefined) watch(failed(event), result);
   }
 
   /** Called whenever listeners came or went. */

@@ -2,6 +2,8 @@
 
 // Every error that sekering makes carries a stable `code`.
 
+const { read } = require('./foreign');
+
 class SekeringError extends Error {
   /**
    * @param {string} code stable, machine-readable
@@ -16,11 +18,19 @@ class SekeringError extends Error {
   get name () { return 'SekeringError'; }
 }
 
+/** The name of a function, if it has one that is a text. */
+function nameOf (value) {
+  const name = read(value, 'name');
+  return typeof name === 'string' ? name : undefined;
+}
+
 function describe (value) {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') return `${JSON.stringify(value)} of type string`;
-  if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
-  if (typeof value === 'object') return `an instance of ${value.constructor?.name ?? 'Object'}`;
+  if (typeof value === 'function') return `function ${nameOf(value) || '(anonymous)'}`;
+  if (typeof value === 'object') {
+    return `an instance of ${nameOf(read(value, 'constructor')) ?? 'Object'}`;
+  }
   return `${String(value)} of type ${typeof value}`;
 }
 

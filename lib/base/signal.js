@@ -5,6 +5,9 @@
 const { setMaxListeners } = require('node:events');
 
 const { invalidOption } = require('./errors');
+const { isA, read } = require('./foreign');
+
+const METHODS = ['addEventListener', 'removeEventListener'];
 
 /**
  * The caller's signal, checked; undefined if there is none. It may be shared by any number of calls
@@ -12,11 +15,19 @@ const { invalidOption } = require('./errors');
  */
 function readSignal (signal) {
   if (signal === undefined || signal === null) return undefined;
-  if (typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
-    throw invalidOption('signal', 'an AbortSignal', signal);
-  }
-  if (signal instanceof EventTarget) setMaxListeners(0, signal);
+  const fits = typeof read(signal, 'aborted') === 'boolean' &&
+    METHODS.every(name => typeof read(signal, name) === 'function');
+  if (!fits) throw invalidOption('signal', 'an AbortSignal', signal);
+  if (isA(signal, EventTarget)) setMaxListeners(0, signal);
   return signal;
 }
 
-module.exports = { readSignal };
+/** Why a signal was aborted. */
+function reasonOf (signal) {
+  const reason = read(signal, 'reason');
+  return reason === undefined
+    ? new DOMException('This operation was aborted', 'AbortError')
+    : reason;
+}
+
+module.exports = { readSignal, reasonOf };

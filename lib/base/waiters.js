@@ -5,6 +5,7 @@
 // timer and its listener with it. The caller bounds the length.
 
 const { clearTimer, setTimer } = require('./clock');
+const { reasonOf } = require('./signal');
 
 class Waiter {
   constructor (line, weight) {
@@ -22,7 +23,7 @@ class Waiter {
 
   // As an event listener of the signal; an object needs no closure.
   handleEvent () {
-    this.line.leave(this, this.signal.reason);
+    this.line.leave(this, reasonOf(this.signal));
   }
 }
 

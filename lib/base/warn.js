@@ -2,16 +2,21 @@
 
 // A user's callback that fails must not take a call, or the process, with it: it is reported here.
 
+const { messageOf, read } = require('./foreign');
+
 /** Reports an error thrown by a listener or a callback of the user's as a process warning. */
 function warn (what, error) {
-  const reason = error instanceof Error ? error.message : String(error);
-  process.emitWarning(`${what}: ${reason}`, { type: 'SekeringWarning', code: 'SEKERING_CALLBACK' });
+  process.emitWarning(`${what}: ${messageOf(error)}`,
+    { type: 'SekeringWarning', code: 'SEKERING_CALLBACK' });
 }
 
 /** Watches the promise that a callback may have returned. */
 function watch (what, result) {
-  if (typeof result?.then === 'function') {
+  if (typeof read(result, 'then') !== 'function') return;
+  try {
     result.then(undefined, error => warn(what, error));
+  } catch (error) {
+    warn(what, error);
   }
 }
 

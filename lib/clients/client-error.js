@@ -3,11 +3,12 @@
 // What the errors of all clients have in common.
 
 const { SekeringError } = require('../base/errors');
+const { read, textOf } = require('../base/foreign');
 
 const TEXT_CHARACTERS_MAX = 300;
 
 /** Text from outside, fit for a message or a log: short, and on one line. */
-const clean = text => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
+const clean = text => textOf(text).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
   .slice(0, TEXT_CHARACTERS_MAX);
 
 /** An error that says itself whether it may be tried again: `retryable`. */
@@ -28,7 +29,7 @@ class ClientError extends SekeringError {
     const mark = Symbol.for(`sekering.${name}`);
     Object.defineProperties(Class.prototype, { name: { value: name }, [mark]: { value: true } });
     Object.defineProperty(Class, Symbol.hasInstance, {
-      value: error => typeof error === 'object' && error !== null && error[mark] === true,
+      value: error => typeof error === 'object' && error !== null && read(error, mark) === true,
     });
   }
 }

@@ -7,6 +7,7 @@ const { SekeringError, invalidOption } = require('../base/errors');
 const { number } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { ticks } = require('../base/recorder');
+const { reasonOf } = require('../base/signal');
 const Deadlines = require('../primitives/deadlines');
 
 const BODY_BYTES_MAX = 1 << 20;
@@ -44,7 +45,7 @@ class Exchange {
 
   // As an event listener of the caller's signal; an object needs no closure.
   handleEvent () {
-    this.giveUp(this.signal.reason);
+    this.giveUp(reasonOf(this.signal));
   }
 
   /** The deadline has passed, and the list of deadlines has let go of it. */
@@ -111,10 +112,18 @@ class Exchange {
   }
 
   onResponseError (controller, error) {
-    // What could not be parsed may repeat what was sent, with its credentials.
-    if (error instanceof Error && error.data !== undefined) error.data = undefined;
+    forgetData(error);
     this.onDone?.();
     this.fail(error);
+  }
+}
+
+/** What could not be parsed may repeat what was sent, with its credentials. */
+function forgetData (error) {
+  try {
+    if (error instanceof Error && error.data !== undefined) error.data = undefined;
+  } catch {
+    // It is some dispatcher's own error, which cannot be changed.
   }
 }
 

@@ -5,6 +5,8 @@
 // reported as unknown, never as failed.
 
 const { wall } = require('../base/clock');
+const { read } = require('../base/foreign');
+const { guarded } = require('../base/warn');
 const { RetryPlan } = require('../primitives/retry-plan');
 const { RetryRun } = require('../primitives/retry-run');
 const {
@@ -69,7 +71,9 @@ class MidtransCall {
     try {
       signal?.throwIfAborted();
       const body = await this.#try(1);
-      plan.budget?.deposit();
+      if (plan.budget !== undefined) {
+        guarded('budget.deposit failed', () => plan.budget.deposit());
+      }
       return body;
     } catch (error) {
       failure = error;
@@ -79,7 +83,7 @@ class MidtransCall {
       signal?.throwIfAborted();
       return await this.#tryAgain(plan, failure, startedAt);
     } catch (error) {
-      const unknown = error?.code === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' ? error
+      const unknown = read(error, 'code') === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' ? error
         : this.#unsure && unknownOutcome(error, this.#request);
       if (!unknown) throw error;
       this.#transport.onUnknown(unknown);
@@ -131,7 +135,7 @@ class MidtransCall {
       return body;
     } catch (error) {
       // A breaker of the user's may have a time limit of its own.
-      const timedOut = error?.code === 'ETIMEDOUT' && !(error instanceof MidtransError);
+      const timedOut = read(error, 'code') === 'ETIMEDOUT' && !(error instanceof MidtransError);
       const failure = timedOut ? errorOfTransport(error, request, this.sent) : error;
       return this.#failed(failure, before);
     }
@@ -155,7 +159,7 @@ class MidtransCall {
     try {
       found = await this.#find();
     } catch (failure) {
-      if (failure.code === 'ERR_MIDTRANS_CONFLICT') throw failure;
+      if (read(failure, 'code') === 'ERR_MIDTRANS_CONFLICT') throw failure;
     }
     if (found === undefined) throw error;
     return found;

@@ -3,6 +3,7 @@
 // What goes wrong with Midtrans, told apart: what may be sent again, what nobody knows the outcome
 // of, what is the caller's fault.
 
+const { messageOf, read } = require('../base/foreign');
 const { retryAfterMs } = require('../primitives/classify');
 const { ClientError, clean } = require('./client-error');
 
@@ -137,11 +138,12 @@ function unreadable (httpStatus, { operation, mutating }, details) {
  * @param {boolean} sent whether any of it may have reached Midtrans
  */
 function errorOfTransport (cause, { operation, orderId, mutating }, sent) {
-  const timedOut = cause.code === 'ETIMEDOUT' || cause.code === 'UND_ERR_CONNECT_TIMEOUT';
+  const code = read(cause, 'code');
+  const timedOut = code === 'ETIMEDOUT' || code === 'UND_ERR_CONNECT_TIMEOUT';
   const what = timedOut ? 'did not answer in time' : 'could not be reached';
   return new MidtransError(timedOut ? 'ERR_MIDTRANS_TIMEOUT' : 'ERR_MIDTRANS_NETWORK',
     `Midtrans ${what} for ${operation}${orderId === undefined ? '' : ` of ${orderId}`} ` +
-      `(${clean(cause.code ?? cause.message)})`,
+      `(${clean(code ?? messageOf(cause))})`,
     { operation, orderId, retryable: true, ambiguous: mutating && sent, cause });
 }
 

@@ -5,6 +5,7 @@
 
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
+const { read } = require('../base/foreign');
 const { bag, boolean, number } = require('../base/options');
 const { readSignal } = require('../base/signal');
 const CircuitBreaker = require('../primitives/breaker');
@@ -319,7 +320,7 @@ class MidtransClient extends Emitter {
   async #look (id, { signal, timeout, operation = 'status' }) {
     const request = { ...requests.statusRequest(id), operation, timeout };
     const { body, error } = await this.#ask(request, signal);
-    if (error?.code === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
+    if (read(error, 'code') === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
     if (error !== undefined) throw error;
     return body;
   }
@@ -336,7 +337,7 @@ class MidtransClient extends Emitter {
       });
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
-      if (cause.code === 'ESHUTDOWN') return new Outcome(undefined, cause);
+      if (read(cause, 'code') === 'ESHUTDOWN') return new Outcome(undefined, cause);
       throw errorOfTransport(cause, request, call?.sent ?? false);
     }
     const { status: httpStatus, headers, text } = answer;

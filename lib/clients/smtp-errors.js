@@ -2,6 +2,7 @@
 
 // What an error of nodemailer's means: for the message, for the breaker, and for those on duty.
 
+const { messageOf, read } = require('../base/foreign');
 const { isRetryable } = require('../primitives/classify');
 const { ClientError, clean } = require('./client-error');
 const { judgeReply } = require('./smtp-replies');
@@ -38,27 +39,28 @@ function isCertificateFault (error) {
   let next = error;
   for (let i = 0; i < CAUSES_MAX && next !== null && typeof next === 'object'; i++) {
     // nodemailer puts its own code in the place of the first one, which it keeps beside.
-    for (const code of [next.originalCode, next.code]) {
+    for (const code of [read(next, 'originalCode'), read(next, 'code')]) {
       if (typeof code === 'string' && CERTIFICATE.test(code)) return true;
     }
-    next = next.cause;
+    next = read(next, 'cause');
   }
   return false;
 }
 
 /** The reply of the server that an error carries; undefined if it answered nothing. */
 function replyOf (error) {
-  const reply = error?.responseCode;
+  const reply = read(error, 'responseCode');
   return Number.isInteger(reply) && reply >= 400 && reply <= 599 ? reply : undefined;
 }
 
 /** Whether no token could be had because its endpoint, or the way to it, is in trouble. */
-function isTokenTrouble ({ name, code, originalCode, command, message }) {
+function isTokenTrouble (error) {
+  const [code, originalCode] = [read(error, 'code'), read(error, 'originalCode')];
   const isToken = code === 'EOAUTH2' || originalCode === 'EOAUTH2';
-  if (isToken) return TOKEN_PASSES.test(message);
+  if (isToken) return TOKEN_PASSES.test(messageOf(error));
   // A page of a proxy's in place of JSON, or the network's own error.
-  return code === 'EAUTH' && command === 'AUTH XOAUTH2' &&
-    (name === 'SyntaxError' || originalCode !== undefined);
+  return code === 'EAUTH' && read(error, 'command') === 'AUTH XOAUTH2' &&
+    (read(error, 'name') === 'SyntaxError' || originalCode !== undefined);
 }
 
 function verdict (kind, { trips, reason, responseCode, enhancedCode }) {
@@ -102,7 +104,7 @@ function verdictOnReply (responseCode, error) {
  */
 function classifySmtpError (error) {
   if (error instanceof SmtpError) return error.verdict;
-  const code = error?.code;
+  const code = read(error, 'code');
   const reply = replyOf(error);
   if (reply !== undefined) return verdictOnReply(reply, error);
   if (code === 'ERR_SMTP_PAUSED') return verdict('pause', { trips: false, reason: error.reason });
@@ -122,8 +124,8 @@ function classifySmtpError (error) {
 
 /** What is said of an error: nodemailer's own words, but where they do not name the cause. */
 function wordsOf (cause, { reason }) {
-  const message = cause?.message ?? String(cause);
-  if (reason !== 'tls') return { code: cause?.code ?? 'ERR_SMTP', message };
+  const message = messageOf(cause);
+  if (reason !== 'tls') return { code: read(cause, 'code') ?? 'ERR_SMTP', message };
   return {
     code: 'ERR_SMTP_TLS_REQUIRED',
     message: 'The connection to the mail server has no TLS, without which neither password nor ' +
@@ -156,7 +158,7 @@ class SmtpError extends ClientError {
     this.reason = judged.reason;
     this.responseCode = judged.responseCode;
     this.enhancedCode = judged.enhancedCode;
-    this.command = cause?.command;
+    this.command = read(cause, 'command');
     this.messageId = messageId;
     this.attempts = attempts;
     this.rejected = rejected;
@@ -182,7 +184,7 @@ class SmtpError extends ClientError {
 ClientError.define(SmtpError, 'SmtpError');
 
 /** Whether an error says that the server was not even asked. */
-const isRefusal = error => REFUSALS.has(error?.code);
+const isRefusal = error => REFUSALS.has(read(error, 'code'));
 
 /** The client is paused: nobody was asked. */
 function pausedError ({ reason, error }) {

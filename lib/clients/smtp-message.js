@@ -7,6 +7,7 @@ const crypto = require('node:crypto');
 const { domainToASCII } = require('node:url');
 
 const clock = require('../base/clock');
+const { read } = require('../base/foreign');
 const { Faults } = require('./input');
 const { NO_CONTROL, hasControl, readAddresses } = require('./smtp-address');
 const { SmtpError, classifySmtpError } = require('./smtp-errors');
@@ -287,10 +288,11 @@ class Letter {
 
   /** The attempt failed: the error to go on with. */
   fail (cause) {
-    const answered = Number.isInteger(cause?.responseCode);
-    const nowhere = UNCONNECTED.has(cause?.code) || UNCONNECTED.has(cause?.originalCode);
+    const answered = Number.isInteger(read(cause, 'responseCode'));
+    const nowhere = UNCONNECTED.has(read(cause, 'code')) ||
+      UNCONNECTED.has(read(cause, 'originalCode'));
     if (this.#handedOver && !answered && !nowhere) this.ambiguous = true;
-    const errors = (cause?.rejectedErrors ?? []).map(atRecipient);
+    const errors = (read(cause, 'rejectedErrors') ?? []).map(atRecipient);
     this.#refuse(errors);
     return this.errorOf(errors.find(stopsAll) ?? cause);
   }

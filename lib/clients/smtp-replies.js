@@ -3,6 +3,8 @@
 // What the reply of a mail server means. The basic code says too little: the enhanced code
 // (RFC 3463), the stage of the conversation and the words of the big relays decide.
 
+const { messageOf, read, textOf } = require('../base/foreign');
+
 // All that `permanent` and `retry` do not say by the first digit of the code.
 //
 // - `pause`: the account has used up what it may send. No mail gets through for a while, and then
@@ -124,7 +126,8 @@ const STAGES = new Map([
 ]);
 
 /** Where in the conversation an error of nodemailer's arose. */
-function stageOf ({ command, code }) {
+function stageOf (error) {
+  const [command, code] = [read(error, 'command'), read(error, 'code')];
   if (code === 'EAUTH' || /^AUTH\b/.test(command)) return 'AUTH';
   // Of the greeting alone it says EPROTOCOL.
   if (command === 'CONN') return code === 'EPROTOCOL' ? 'greeting' : 'session';
@@ -152,8 +155,8 @@ const RULED = RULES.map(({ at, code, says, ...rule }) => ({
  *   stage: string | undefined, enhancedCode: string | undefined }}
  */
 function judgeReply (error) {
-  const { responseCode } = error;
-  const response = String(error.response ?? error.message ?? '');
+  const responseCode = read(error, 'responseCode');
+  const response = textOf(read(error, 'response') ?? messageOf(error));
   const enhancedCode = ENHANCED.exec(response)?.[1];
   const words = wordsOf(response);
   const stage = stageOf(error);

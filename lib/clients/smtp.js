@@ -4,6 +4,7 @@
 // reached, and not at all while the server cannot.
 
 const Emitter = require('../base/emitter');
+const { read } = require('../base/foreign');
 const { bag, boolean, number } = require('../base/options');
 const { Bulkhead } = require('../primitives/limits');
 const { presets } = require('../primitives/presets');
@@ -227,7 +228,7 @@ class SmtpClient extends Emitter {
       if (signal?.aborted) throw signal.reason;
       if (error instanceof SmtpError) throw error;
       // We gave up, but nobody could stop it.
-      if (!this.#hasSignals && error?.code === 'ETIMEDOUT') letter.handOver();
+      if (!this.#hasSignals && read(error, 'code') === 'ETIMEDOUT') letter.handOver();
       throw letter.fail(error);
     }
   }

@@ -7,6 +7,7 @@ const crypto = require('node:crypto');
 
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
+const { read } = require('../base/foreign');
 const { bag, boolean, number } = require('../base/options');
 const { Bulkhead } = require('../primitives/limits');
 const { retry } = require('../primitives/retry');
@@ -225,9 +226,9 @@ class WhatsAppChannel extends Emitter {
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       if (error instanceof WhatsAppError) throw delivery.finish(error);
-      if (REFUSALS.has(error?.code)) throw delivery.finish(refusedError(error));
+      if (REFUSALS.has(read(error, 'code'))) throw delivery.finish(refusedError(error));
       // A breaker of the user's may have a time limit of its own.
-      if (error?.code !== 'ETIMEDOUT') throw error;
+      if (read(error, 'code') !== 'ETIMEDOUT') throw error;
       delivery.ambiguous = true;
       throw delivery.finish(errorOfTransport(error, true));
     }
@@ -258,7 +259,7 @@ class WhatsAppChannel extends Emitter {
         { origin, method, path: prefix + path, headers, body },
         { timeoutMs: Math.max(this.#timeout, timeout), signal, onSent: () => { sent = true; } });
     } catch (cause) {
-      if (cause?.code === 'ESHUTDOWN') return { failure: refusedError(cause) };
+      if (read(cause, 'code') === 'ESHUTDOWN') return { failure: refusedError(cause) };
       delivery.ambiguous ||= sent;
       throw signal?.aborted ? signal.reason : errorOfTransport(cause, sent);
     }

@@ -2,6 +2,7 @@
 
 // What goes wrong with WhatsApp, told apart by the provider's own code: HTTP says too little.
 
+const { messageOf, read } = require('../base/foreign');
 const { retryAfterMs } = require('../primitives/classify');
 const { ClientError, clean } = require('./client-error');
 
@@ -179,10 +180,11 @@ function unreadable ({ status }) {
  * @param {boolean} sent whether any of it may have reached the provider
  */
 function errorOfTransport (cause, sent) {
-  const timedOut = cause?.code === 'ETIMEDOUT' || cause?.code === 'UND_ERR_CONNECT_TIMEOUT';
+  const code = read(cause, 'code');
+  const timedOut = code === 'ETIMEDOUT' || code === 'UND_ERR_CONNECT_TIMEOUT';
   return new WhatsAppError(timedOut ? 'ERR_WHATSAPP_TIMEOUT' : 'ERR_WHATSAPP_NETWORK',
     `WhatsApp ${timedOut ? 'did not answer in time' : 'could not be reached'} ` +
-      `(${clean(cause?.code ?? cause?.message)})`,
+      `(${clean(code ?? messageOf(cause))})`,
     verdict('retry'), { cause, ambiguous: sent });
 }
 
@@ -194,8 +196,8 @@ function pausedError ({ reason, error }) {
 
 /** Nobody was asked: the breaker is open, or too many wait already. */
 function refusedError (cause) {
-  return new WhatsAppError(cause.code, cause.message, { ...verdict('retry'), trips: false },
-    { cause });
+  const judged = { ...verdict('retry'), trips: false };
+  return new WhatsAppError(read(cause, 'code'), messageOf(cause), judged, { cause });
 }
 
 module.exports = {

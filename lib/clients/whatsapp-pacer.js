@@ -5,6 +5,7 @@
 
 const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
+const { reasonOf } = require('../base/signal');
 
 const NUMBERS_MAX = 10_000;
 const WAIT_MS_MAX = 60_000;
@@ -85,7 +86,7 @@ function pause (ms, signal) {
   return new Promise((resolve, reject) => {
     const leave = () => {
       clock.clearTimer(timer);
-      reject(signal.reason);
+      reject(reasonOf(signal));
     };
     const timer = clock.setTimer(() => {
       signal?.removeEventListener('abort', leave);

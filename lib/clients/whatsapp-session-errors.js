@@ -2,6 +2,7 @@
 
 // What goes wrong with a session, in words for those who run the server.
 
+const { messageOf, read, textOf } = require('../base/foreign');
 const { ClientError, clean } = require('./client-error');
 
 const CAUSES_MAX = 5;
@@ -19,7 +20,8 @@ const NO_ADDRESS = /ENOTFOUND|EAI_AGAIN/;
 
 /** The status that Baileys and its like put into an error (Boom). */
 function statusOf (error) {
-  const status = error?.output?.statusCode ?? error?.statusCode ?? error?.status;
+  const status = read(read(error, 'output'), 'statusCode') ?? read(error, 'statusCode') ??
+    read(error, 'status');
   return Number.isInteger(status) ? status : undefined;
 }
 
@@ -27,7 +29,7 @@ function statusOf (error) {
  * Whether a socket says that its connection was closed before it could write anything: Baileys by
  * 428, a WebSocket by its message.
  */
-const isUnsent = error => statusOf(error) === CLOSED || NOT_OPEN.test(error?.message);
+const isUnsent = error => statusOf(error) === CLOSED || NOT_OPEN.test(messageOf(error));
 
 const isCallersFault = error => CALLERS_FAULT.has(statusOf(error));
 
@@ -36,9 +38,10 @@ function wordsOf (error) {
   const words = [];
   let next = error;
   for (let i = 0; i < CAUSES_MAX && next !== null && next !== undefined; i++) {
-    words.push(next.code, next.name === 'TimeoutError' ? next.name : undefined,
-      typeof next === 'object' ? next.message : String(next));
-    next = typeof next === 'object' ? next.cause : undefined;
+    const name = read(next, 'name');
+    words.push(read(next, 'code'), name === 'TimeoutError' ? name : undefined,
+      typeof next === 'object' ? read(next, 'message') : textOf(next));
+    next = typeof next === 'object' ? read(next, 'cause') : undefined;
   }
   return words.filter(word => typeof word === 'string').join(' ');
 }
@@ -47,7 +50,7 @@ function wordsOf (error) {
 function troubleOf (error) {
   const words = wordsOf(error);
   const status = statusOf(error);
-  if (error?.code === 'EOPENBREAKER') return 'open';
+  if (read(error, 'code') === 'EOPENBREAKER') return 'open';
   if (status === 401 || /logged out/i.test(words)) return 'logged-out';
   if (NO_SESSION.test(words)) return 'no-session';
   if (NO_ADDRESS.test(words)) return 'no-address';
@@ -77,7 +80,7 @@ const ADVICE = {
  */
 function operatorMessage (error, id) {
   const advice = ADVICE[troubleOf(error)] ??
-    `failed: ${clean(error?.message ?? error ?? 'unknown error')}`;
+    `failed: ${clean(read(error, 'message') ?? error ?? 'unknown error')}`;
   return id === undefined ? advice : `Instance ${clean(id)}: ${advice}`;
 }
 
@@ -89,8 +92,8 @@ class SessionError extends ClientError {
    * @param {boolean} [ambiguous] whether the message may have been sent all the same
    */
   constructor (id, cause, ambiguous = false) {
-    const code = typeof cause?.code === 'string' ? cause.code : 'ERR_SESSION';
-    super(code, operatorMessage(cause, id), { cause });
+    const code = read(cause, 'code');
+    super(typeof code === 'string' ? code : 'ERR_SESSION', operatorMessage(cause, id), { cause });
     this.id = id;
     this.ambiguous = ambiguous;
     this.trouble = troubleOf(cause);

@@ -2,6 +2,9 @@
 
 // One session: a socket that somebody else makes, and what is known of its connection.
 
+const { isA } = require('../base/foreign');
+const { reasonOf } = require('../base/signal');
+
 /** Calls what is the user's, and lives with what it does. */
 function quietly (fn) {
   try {
@@ -121,9 +124,14 @@ const givenUp = () =>
   Object.assign(new Error('The connection was given up'), { code: 'ESHUTDOWN' });
 
 function errorOf (reason) {
-  if (reason instanceof Error) return reason;
-  const text = typeof reason === 'string' && reason !== '' ? reason : 'Connection closed';
-  return Object.assign(new Error(text), typeof reason === 'object' && reason !== null && reason);
+  if (isA(reason, Error)) return reason;
+  const error = new Error(
+    typeof reason === 'string' && reason !== '' ? reason : 'Connection closed');
+  try {
+    return Object.assign(error, typeof reason === 'object' && reason !== null && reason);
+  } catch {
+    return error;
+  }
 }
 
 /** The promise, or the signal's reason if that comes first. */
@@ -131,7 +139,7 @@ function orAborted (promise, signal) {
   if (signal === undefined) return promise;
   signal.throwIfAborted();
   return new Promise((resolve, reject) => {
-    const leave = () => reject(signal.reason);
+    const leave = () => reject(reasonOf(signal));
     signal.addEventListener('abort', leave, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave));
   });

@@ -5,6 +5,7 @@
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
+const { read } = require('../base/foreign');
 const { bag, func, number, oneOf } = require('../base/options');
 const { BreakerGroup } = require('../primitives/group');
 const { presets } = require('../primitives/presets');
@@ -372,7 +373,7 @@ class SessionPool extends Emitter {
       try {
         return { value: await fn(context) };
       } catch (error) {
-        if (isCallersFault(error) || error?.code === 'ESHUTDOWN') return { error };
+        if (isCallersFault(error) || read(error, 'code') === 'ESHUTDOWN') return { error };
         throw error;
       }
     }, { signal });

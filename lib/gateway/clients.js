@@ -2,6 +2,7 @@
 
 // The clients of a configuration, and one breaker for each service.
 
+const { read } = require('../base/foreign');
 const CircuitBreaker = require('../primitives/breaker');
 const { presets, retryPresets } = require('../primitives/presets');
 const { breakerOptions, retryOptions, timeoutOf } = require('./config');
@@ -9,8 +10,8 @@ const { breakerOptions, retryOptions, timeoutOf } = require('./config');
 const call = fn => fn();
 
 /** Faults of the database itself; others say nothing of it. */
-const isDatabaseFault = error => error?.code === 'ERR_STORE_UNREACHABLE' ||
-  (error?.code === 'ERR_STORE_QUERY' && error.retryable === true);
+const isDatabaseFault = error => read(error, 'code') === 'ERR_STORE_UNREACHABLE' ||
+  (read(error, 'code') === 'ERR_STORE_QUERY' && read(error, 'retryable') === true);
 
 function breakerOf (config, name, preset, own) {
   return new CircuitBreaker(call, {

@@ -6,6 +6,7 @@
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
+const foreign = require('../base/foreign');
 const { bag, boolean, func, number, oneOf } = require('../base/options');
 const { Probe } = require('./probe');
 
@@ -24,7 +25,7 @@ const worst = statuses => STATUSES[Math.max(0, ...statuses.map(s => STATUSES.ind
 
 /** What may be shown of an error: never its words, which may quote an address or a password. */
 function codeOf (error) {
-  const code = error?.code;
+  const code = foreign.read(error, 'code');
   return typeof code === 'string' && CODE.test(code) ? code : 'ERR_CHECK_FAILED';
 }
 

@@ -3,6 +3,7 @@
 // Structured logs: whatever has pino's methods, or pino itself, on the console and into a file. No
 // secret of the configuration gets through, whoever has put it into a message.
 
+const { isA, messageOf, read } = require('../base/foreign');
 const { requirePeer } = require('../base/peer');
 const { secretsOf } = require('./config');
 
@@ -19,20 +20,29 @@ function redactor (config) {
 
 /** What may be said of an error: no cause, no response, no stack of somebody else's text. */
 function errorFields (error) {
-  const { name = 'Error', code, message = String(error), stack } = Object(error);
-  return { name, code, message, stack: typeof stack === 'string' ? stack : undefined };
+  const stack = read(error, 'stack');
+  return {
+    name: read(error, 'name') ?? 'Error',
+    code: read(error, 'code'),
+    message: messageOf(error),
+    stack: typeof stack === 'string' ? stack : undefined,
+  };
 }
 
 /** A copy of plain data with all of its texts redacted. */
 function cleaned (value, redact, depth = 0) {
   if (typeof value === 'string') return redact(value.slice(0, TEXT_MAX));
   if (typeof value === 'bigint') return String(value);
-  if (value instanceof Error) return cleaned(errorFields(value), redact, depth + 1);
-  if (value instanceof Date || value === null || typeof value !== 'object') return value;
+  if (isA(value, Error)) return cleaned(errorFields(value), redact, depth + 1);
+  if (isA(value, Date) || value === null || typeof value !== 'object') return value;
   if (depth > DEPTH_MAX) return '[deep]';
-  if (Array.isArray(value)) return value.map(item => cleaned(item, redact, depth + 1));
-  return Object.fromEntries(Object.entries(value)
-    .map(([name, inner]) => [name, cleaned(inner, redact, depth + 1)]));
+  try {
+    if (Array.isArray(value)) return value.map(item => cleaned(item, redact, depth + 1));
+    return Object.fromEntries(Object.entries(value)
+      .map(([name, inner]) => [name, cleaned(inner, redact, depth + 1)]));
+  } catch {
+    return '[unreadable]';
+  }
 }
 
 function makePino (config) {

@@ -3,6 +3,7 @@
 // The reliability report: how things stand, as data and as a page without anything from elsewhere.
 
 const clock = require('../base/clock');
+const foreign = require('../base/foreign');
 const { stateOf } = require('./jobs');
 
 const PERCENT = 100;
@@ -31,7 +32,7 @@ async function stored (read) {
   try {
     return await read();
   } catch (error) {
-    return { error: error?.code ?? 'ERR_STORE_QUERY' };
+    return { error: foreign.read(error, 'code') ?? 'ERR_STORE_QUERY' };
   }
 }
 

@@ -9,6 +9,7 @@ const { Cron } = require('croner');
 
 const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
+const { read, textOf } = require('../base/foreign');
 
 const LEASE_MS = 60_000;
 const RENEW_MS = 15_000;
@@ -123,7 +124,8 @@ class Schedule {
     await release();
     const durationMs = clock.now() - began;
     this.#onDone({ job: name, durationMs, result, error });
-    const failure = error === undefined ? null : String(error?.code ?? error?.name ?? 'Error');
+    const failure = error === undefined ? null
+      : textOf(read(error, 'code') ?? read(error, 'name') ?? 'Error');
     await this.#store.query(END(schema), [name, at, durationMs, failure]);
     return true;
   }

@@ -5,6 +5,7 @@
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
+const { read } = require('../base/foreign');
 const { bag, func } = require('../base/options');
 const { problem } = require('../base/problem');
 const { BreakerGroup } = require('../primitives/group');
@@ -119,10 +120,11 @@ class Guard {
     breaker.run(() => passOn(req, res, next, this.isFailure, answer), { signal: left.signal })
       .catch(error => {
         if (error === failed || left.signal.aborted) return;
-        if (!(error?.code in ANSWERS)) next(error);
+        const code = read(error, 'code');
+        if (typeof code !== 'string' || !Object.hasOwn(ANSWERS, code)) next(error);
         else if (!res.headersSent) {
-          refuse(res, breaker, error.code);
-          if (error.code === 'ETIMEDOUT') mute(res);
+          refuse(res, breaker, code);
+          if (code === 'ETIMEDOUT') mute(res);
         }
       })
       .finally(() => res.off('close', onClose));

@@ -4,6 +4,7 @@
 // the counts of all processes add up, whoever shares a breaker with whom.
 
 const clock = require('../base/clock');
+const { read } = require('../base/foreign');
 const CircuitBreaker = require('../primitives/breaker');
 const { nameOf } = require('./metrics-labels');
 
@@ -108,7 +109,7 @@ class BreakerMetrics {
 
   /** Something else answered in the place of what has this name. */
   addFallback (name, error) {
-    this.#countsOf(name).fallbacks[REASONS[error?.code] ?? 'failure'] += 1;
+    this.#countsOf(name).fallbacks[REASONS[read(error, 'code')] ?? 'failure'] += 1;
   }
 
   close () {

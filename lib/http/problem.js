@@ -2,6 +2,7 @@
 
 // Errors over HTTP: problem+json as RFC 9457 has it, and never anything of our insides.
 
+const { messageOf, read } = require('../base/foreign');
 const { bag, func } = require('../base/options');
 const { problem } = require('../base/problem');
 const { warn } = require('../base/warn');
@@ -36,18 +37,21 @@ const MS_PER_SECOND = 1000;
 
 /** What a client may know of an error: { status, members }. */
 function problemOf (error) {
-  const known = Object.hasOwn(KNOWN, error?.code ?? '') ? KNOWN[error.code] : undefined;
+  const code = read(error, 'code');
+  const known = typeof code === 'string' && Object.hasOwn(KNOWN, code) ? KNOWN[code] : undefined;
   if (known !== undefined) {
     const [status, detail] = known;
-    const members = { code: error.code, detail: detail === true ? error.message : detail };
-    if (detail === true && Array.isArray(error.faults)) members.faults = error.faults;
-    if (error.retryAfterMs >= 0) members.retryAfter = Math.ceil(error.retryAfterMs / MS_PER_SECOND);
+    const members = { code, detail: detail === true ? messageOf(error) : detail };
+    const faults = read(error, 'faults');
+    if (detail === true && Array.isArray(faults)) members.faults = faults;
+    const retryAfterMs = read(error, 'retryAfterMs');
+    if (retryAfterMs >= 0) members.retryAfter = Math.ceil(retryAfterMs / MS_PER_SECOND);
     return { status, members };
   }
   // Only errors made for HTTP clients carry `expose`; their messages may still quote the request.
-  const { status } = Object(error);
+  const status = read(error, 'status');
   // An address that cannot be decoded is the client's fault as well.
-  const isClients = (error?.expose === true || error?.name === 'URIError') &&
+  const isClients = (read(error, 'expose') === true || read(error, 'name') === 'URIError') &&
     Number.isInteger(status) && status >= CLIENTS_FAULT && status < SERVER_FAULT;
   return { status: isClients ? status : SERVER_FAULT, members: {} };
 }

@@ -4,6 +4,7 @@
 // carry names, numbers and codes of errors: no arguments, no results, and no words of errors.
 
 const { invalidOption } = require('../base/errors');
+const { read, textOf } = require('../base/foreign');
 const { bag, func } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { retry } = require('../primitives/retry');
@@ -17,7 +18,8 @@ function stateOf (breaker) {
 
 /** What kind of error it is: its code, else its class. */
 function typeOf (error) {
-  return [error?.code, error?.name].find(type => CODE.test(type ?? '')) ?? 'error';
+  return [read(error, 'code'), read(error, 'name')].map(type => textOf(type ?? ''))
+    .find(type => CODE.test(type)) ?? 'error';
 }
 
 function text (option, value) {

@@ -2,6 +2,8 @@
 
 // The errors that a breaker itself rejects with. CircuitBreaker.isOurError tells them from others.
 
+const { read } = require('../base/foreign');
+
 const OUR_ERROR = Symbol.for('sekering.our-error');
 
 function ourError (message, code) {
@@ -20,7 +22,7 @@ function refusal () {
 }
 
 module.exports = {
-  isOurError: error => Boolean(error?.[OUR_ERROR]),
+  isOurError: error => Boolean(read(error, OUR_ERROR)),
   locked: () => ourError('Semaphore locked', 'ESEMLOCKED'),
   refusal,
   shutdown: () => ourError('The circuit has been shutdown.', 'ESHUTDOWN'),

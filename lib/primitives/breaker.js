@@ -5,9 +5,10 @@
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
+const { isA, promiseOf } = require('../base/foreign');
 const native = require('../base/native');
 const { CELL, millis, record, recordSuccess, ticks } = require('../base/recorder');
-const { readSignal } = require('../base/signal');
+const { readSignal, reasonOf } = require('../base/signal');
 const { guarded, warn } = require('../base/warn');
 const Call = require('./call');
 const errors = require('./breaker-errors');
@@ -34,6 +35,9 @@ const {
   rejects: REJECTS,
   semaphoreRejections: SEMAPHORE_REJECTIONS
 } = COUNTER;
+
+// Of whatever goes wrong here with an outcome, the caller's promise must not suffer.
+const NOT_COUNTED = 'The outcome of a call was not counted';
 
 // An upstream's Retry-After does not keep a circuit open for longer than this.
 const RETRY_AFTER_MS_MAX = 3600 * 1000;
@@ -121,7 +125,7 @@ class CircuitBreaker extends Circuit {
    */
   run (fn, { signal } = {}) {
     if (typeof fn !== 'function') return Promise.reject(invalidOption('fn', 'a function', fn));
-    if (readSignal(signal)?.aborted) return Promise.reject(signal.reason);
+    if (readSignal(signal)?.aborted) return Promise.reject(reasonOf(signal));
     const controller = new AbortController();
     const context = { signal: controller.signal };
     return this._careful(fn, undefined, context, { controller, signal });
@@ -162,22 +166,28 @@ class CircuitBreaker extends Circuit {
     }
     const proceed = () => this._coalesced(action, context, given, key);
     if (!(this._mode & CACHE)) return proceed();
-    if (cached instanceof Promise && !kept.has(cached)) {
-      // An asynchronous transport: whether this is a hit shows later.
-      return cached.then(
-        value => (absent(value) ? this._missed(proceed) : this._hit(value)),
-        error => {
-          warn('cacheTransport.get failed', error);
-          return this._missed(proceed);
-        });
-    }
+    if (isA(cached, Promise) && !kept.has(cached)) return this._looked(cached, proceed);
     return absent(cached) ? this._missed(proceed) : this._hit(cached);
+  }
+
+  /** An asynchronous transport: whether this is a hit shows later. */
+  _looked (cached, proceed) {
+    const failed = error => {
+      warn('cacheTransport.get failed', error);
+      return this._missed(proceed);
+    };
+    try {
+      return cached.then(
+        value => (absent(value) ? this._missed(proceed) : this._hit(value)), failed);
+    } catch (error) {
+      return failed(error);
+    }
   }
 
   _hit (value) {
     record(this._id, CACHE_HITS);
     this.emit('cacheHit');
-    return value instanceof Promise ? value : Promise.resolve(value);
+    return promiseOf(value);
   }
 
   _missed (proceed) {
@@ -254,6 +264,14 @@ class CircuitBreaker extends Circuit {
   // ---- Outcomes --------------------------------------------------------------------------------
 
   _succeeded (value, elapsed, period, probe) {
+    try {
+      this._countSuccess(value, elapsed, period, probe);
+    } catch (thrown) {
+      warn(NOT_COUNTED, thrown);
+    }
+  }
+
+  _countSuccess (value, elapsed, period, probe) {
     let trips = false;
     if (this._period() === period && (period & STATE) === CLOSED && elapsed < this._slow) {
       recordSuccess(this._id, elapsed);
@@ -267,6 +285,15 @@ class CircuitBreaker extends Circuit {
 
   /** Records a failure. Returns the fallback's promise, or undefined when the call must reject. */
   _failed (error, given, elapsed, period, probe, timedOut) {
+    try {
+      return this._countFailure(error, given, elapsed, period, probe, timedOut);
+    } catch (thrown) {
+      warn(NOT_COUNTED, thrown);
+      return undefined;
+    }
+  }
+
+  _countFailure (error, given, elapsed, period, probe, timedOut) {
     const told = timedOut && (this._mode & ON_TIMEOUT) !== 0;
     if (told) {
       // Who listens finds it counted.
@@ -275,7 +302,7 @@ class CircuitBreaker extends Circuit {
     }
     if (this._isFiltered(error, given)) {
       if (timedOut && !told) this.status.increment('timeouts', millis(elapsed));
-      this._succeeded(error, elapsed, period, probe);
+      this._countSuccess(error, elapsed, period, probe);
       return undefined;
     }
     const trips = native.failure(this._id, elapsed, period, probe, timedOut && !told ? 1 : 0);
@@ -307,7 +334,7 @@ class CircuitBreaker extends Circuit {
     }
     record(this._id, FALLBACKS);
     if (this._mode & ON_FALLBACK) this.emit('fallback', result, error);
-    return result instanceof Promise ? result : Promise.resolve(result);
+    return promiseOf(result);
   }
 
   _refuse (given) {
@@ -389,7 +416,7 @@ function bypass (action, context, args) {
 }
 
 function link (call, signal) {
-  const onAbort = () => call.cancel(signal.reason);
+  const onAbort = () => call.cancel(reasonOf(signal));
   signal.addEventListener('abort', onAbort, { once: true });
   call.extra.unlink = () => signal.removeEventListener('abort', onAbort);
   if (signal.aborted) onAbort(); // While the action began.

@@ -3,6 +3,7 @@
 // One call in flight that needs more than its promise: a timeout, a permit, a key, a signal.
 
 const { ticks } = require('../base/recorder');
+const { guarded } = require('../base/warn');
 const { HAS_FALLBACK, ON_FAILURE, ON_TIMEOUT } = require('./circuit');
 
 const UNTIMED = 0;
@@ -107,7 +108,9 @@ class Call {
     if (extra === null) return;
     breaker._forget(extra, 'timeout');
     extra.controller?.abort(new DOMException('The call timed out', 'TimeoutError'));
-    if (breaker._usesAbort()) breaker.getAbortController().abort();
+    if (breaker._usesAbort()) {
+      guarded('abortController.abort failed', () => breaker.getAbortController().abort());
+    }
   }
 
   /** There is no deadline any more. */

@@ -4,6 +4,7 @@
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
+const { isA, read, textOf } = require('../base/foreign');
 const { bag, func } = require('../base/options');
 
 // The network may recover. The UND_ERR ones are those of fetch and undici.
@@ -31,7 +32,7 @@ function recognise (Type, mark) {
     value (object) {
       // A class that extends this one inherits the method, and has to be told apart.
       if (this !== Type) return Function.prototype[Symbol.hasInstance].call(this, object);
-      return object !== null && typeof object === 'object' && object[mark] === true;
+      return object !== null && typeof object === 'object' && read(object, mark) === true;
     },
   });
 }
@@ -81,14 +82,16 @@ function chain (error) {
   let next = error;
   while (next !== null && typeof next === 'object' && errors.length < CAUSES_MAX) {
     errors.push(next);
-    next = next.cause;
+    next = read(next, 'cause');
   }
   return errors;
 }
 
 /** The HTTP status that an error carries, if any. */
 function statusOf (error) {
-  for (const value of [error.status, error.statusCode, error.response?.status, error.httpStatus]) {
+  const values = [read(error, 'status'), read(error, 'statusCode'),
+    read(read(error, 'response'), 'status'), read(error, 'httpStatus')];
+  for (const value of values) {
     const status = typeof value === 'string' ? Number(value) : value;
     if (Number.isInteger(status) && status >= 100 && status <= 599) return status;
   }
@@ -129,16 +132,17 @@ function readLists (options) {
 
 /** What one error says by itself: true, false, or undefined if it does not say. */
 function judge (error, statuses, codes) {
-  if (error instanceof RetryableError) return true;
-  if (error instanceof NonRetryableError) return false;
-  if (REFUSALS.has(error.code)) return false;
+  if (isA(error, RetryableError)) return true;
+  if (isA(error, NonRetryableError)) return false;
+  const code = read(error, 'code');
+  if (REFUSALS.has(code)) return false;
   const status = statusOf(error);
   if (status !== undefined) {
     return statuses.has(status) || statuses.has(`${Math.floor(status / 100)}xx`);
   }
-  if (typeof error.code === 'string' && codes.has(error.code)) return true;
+  if (typeof code === 'string' && codes.has(code)) return true;
   // What AbortSignal.timeout() makes has a number for a code.
-  return error.name === 'TimeoutError' && codes.has('ETIMEDOUT') ? true : undefined;
+  return read(error, 'name') === 'TimeoutError' && codes.has('ETIMEDOUT') ? true : undefined;
 }
 
 /**
@@ -178,18 +182,22 @@ const CODES = new Set(NETWORK_CODES);
 /** As isRetryable, but undefined for an error that does not say. */
 const verdictOf = error => judgeChain(error, STATUSES, CODES);
 
-/** A header of whatever kind of headers it is. */
+/** A header of whatever kind of headers it is; undefined where they cannot be read. */
 function header (headers, name) {
-  if (headers === null || typeof headers !== 'object') return undefined;
-  if (typeof headers.get === 'function') return headers.get(name) ?? undefined;
-  const key = Object.keys(headers).find(candidate => candidate.toLowerCase() === name);
-  const value = key === undefined ? undefined : headers[key];
-  return Array.isArray(value) ? value[0] : value;
+  try {
+    if (headers === null || typeof headers !== 'object') return undefined;
+    if (typeof headers.get === 'function') return headers.get(name) ?? undefined;
+    const key = Object.keys(headers).find(candidate => candidate.toLowerCase() === name);
+    const value = key === undefined ? undefined : headers[key];
+    return Array.isArray(value) ? value[0] : value;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The value of a Retry-After header: seconds, or a date. */
 function parseRetryAfter (value) {
-  const text = String(value).trim();
+  const text = textOf(value).trim();
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
   // Date.parse takes a good deal for a date, '-1' for one; those of HTTP name a month.
   const date = /[a-z]{3}/i.test(text) ? Date.parse(text) : NaN;
@@ -205,10 +213,12 @@ const isDelay = value => typeof value === 'number' && value >= 0;
  */
 function retryAfterMs (error) {
   for (const part of chain(error)) {
-    if (isDelay(part.retryAfterMs)) return part.retryAfterMs;
-    if (isDelay(part.retryAfter)) return part.retryAfter;
-    const written = typeof part.retryAfter === 'string' ? part.retryAfter
-      : header(part.headers, 'retry-after') ?? header(part.response?.headers, 'retry-after');
+    const given = [read(part, 'retryAfterMs'), read(part, 'retryAfter')];
+    const delay = given.find(isDelay);
+    if (delay !== undefined) return delay;
+    const written = typeof given[1] === 'string' ? given[1]
+      : header(read(part, 'headers'), 'retry-after') ??
+        header(read(read(part, 'response'), 'headers'), 'retry-after');
     const ms = written === undefined ? undefined : parseRetryAfter(written);
     if (ms !== undefined) return ms;
   }

@@ -2,6 +2,8 @@
 
 // The errors of one series of attempts, and which of them to report.
 
+const { read } = require('../base/foreign');
+
 // The oldest ones beyond this are forgotten.
 const ERRORS_MAX = 1000;
 
@@ -20,7 +22,7 @@ function mainError (errors) {
   let found;
   let most = 0;
   for (const error of errors) {
-    const message = error?.message;
+    const message = read(error, 'message');
     const count = (counts.get(message) ?? 0) + 1;
     counts.set(message, count);
     if (count >= most) {

@@ -9,7 +9,7 @@ const { own } = require('../base/handle');
 const native = require('../base/native');
 const { bag, func, number } = require('../base/options');
 const { Permits, SharedPermits } = require('../base/permits');
-const { readSignal } = require('../base/signal');
+const { readSignal, reasonOf } = require('../base/signal');
 const { Waiters } = require('../base/waiters');
 const { attachPlace, checkScope, isShared } = require('./scope');
 
@@ -54,7 +54,7 @@ async function turn (waiting, signal, giveBack) {
   await waiting;
   if (!signal?.aborted) return;
   giveBack?.();
-  throw signal.reason;
+  throw reasonOf(signal);
 }
 
 /**

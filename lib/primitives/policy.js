@@ -4,8 +4,9 @@
 // fallback, cache, retry, breaker, rateLimit, bulkhead, timeout.
 
 const { invalidOption } = require('../base/errors');
+const { read } = require('../base/foreign');
 const { bag, func } = require('../base/options');
-const { readSignal } = require('../base/signal');
+const { readSignal, reasonOf } = require('../base/signal');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
 const { Bulkhead, RateLimiter } = require('./limits');
@@ -55,7 +56,7 @@ function readRetry (value) {
   if (signal !== undefined) throw invalidOption('retry.signal', 'none: execute takes one', signal);
   if (shouldRetry) func('shouldRetry', shouldRetry);
   const decide = (error, attempt) =>
-    !REFUSALS.has(error?.code) && (shouldRetry ? shouldRetry(error, attempt) : true);
+    !REFUSALS.has(read(error, 'code')) && (shouldRetry ? shouldRetry(error, attempt) : true);
   const options = Object.assign(list ? [...value] : { ...value }, { shouldRetry: decide });
   // The time of an attempt is taken inside the breaker, which is to hear of it.
   if (!list) options.attemptTimeout = undefined;
@@ -182,7 +183,7 @@ class Policy {
     // Not every function heeds its signal.
     let leave;
     const left = new Promise((resolve, reject) => {
-      leave = () => reject(signal.reason);
+      leave = () => reject(reasonOf(signal));
       signal.addEventListener('abort', leave, { once: true });
     });
     const settled = this.#settle(call);
@@ -252,14 +253,14 @@ class Policy {
   /** Through the breaker, which hears nothing of a call that the limits inside did not let pass. */
   async #uncounted (fn, attempt, signal) {
     const controller = new AbortController();
-    const leave = () => controller.abort(signal.reason);
+    const leave = () => controller.abort(reasonOf(signal));
     signal?.addEventListener('abort', leave, { once: true });
     try {
       return await this.breaker.run(async context => {
         try {
           return await this.#limited(fn, attempt, context.signal);
         } catch (error) {
-          if (SATURATIONS.has(error?.code)) controller.abort(error);
+          if (SATURATIONS.has(read(error, 'code'))) controller.abort(error);
           throw error;
         }
       }, { signal: controller.signal });

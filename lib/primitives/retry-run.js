@@ -4,6 +4,9 @@
 
 const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
+const { read } = require('../base/foreign');
+const { reasonOf } = require('../base/signal');
+const { guarded } = require('../base/warn');
 const { planDelays } = require('./backoff');
 const { retryAfterMs } = require('./classify');
 const { mainError, remember } = require('./failures');
@@ -35,9 +38,6 @@ const takeHandles = (resolve, reject) => {
   resolveNext = resolve;
   rejectNext = reject;
 };
-
-const reasonOf = signal =>
-  signal.reason ?? new DOMException('This operation was aborted', 'AbortError');
 
 class RetryRun {
   /**
@@ -134,7 +134,8 @@ class RetryRun {
   succeed (value, attempt) {
     if (this.settled || this.running !== attempt) return;
     this.release();
-    this.plan.budget?.deposit();
+    const { budget } = this.plan;
+    if (budget !== undefined) guarded('budget.deposit failed', () => budget.deposit());
     this.stats?.succeed(attempt);
     this.resolve(value);
   }
@@ -154,7 +155,8 @@ class RetryRun {
 
   decide (error) {
     const { shouldRetry } = this.plan;
-    const verdict = !error?.bail && (shouldRetry === undefined || shouldRetry(error, this.attempt));
+    const verdict = !read(error, 'bail') &&
+      (shouldRetry === undefined || shouldRetry(error, this.attempt));
     if (typeof verdict?.then !== 'function') {
       this.proceed(error, verdict);
       return;

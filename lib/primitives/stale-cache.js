@@ -6,7 +6,7 @@
 const { wall } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { bag, func, number } = require('../base/options');
-const { readSignal } = require('../base/signal');
+const { readSignal, reasonOf } = require('../base/signal');
 const { warn } = require('../base/warn');
 
 const OPTIONS = ['ttl', 'staleTtl', 'max', 'store', 'staleIf'];
@@ -51,7 +51,7 @@ class Flight {
     if (signal === undefined) return this.promise; // It never leaves.
     let leave;
     const left = new Promise((resolve, reject) => {
-      leave = () => reject(signal.reason);
+      leave = () => reject(reasonOf(signal));
       signal.addEventListener('abort', leave, { once: true });
     });
     try {
@@ -60,7 +60,7 @@ class Flight {
       signal.removeEventListener('abort', leave);
       if (--this.waiting === 0 && signal.aborted) {
         this.empty();
-        this.controller.abort(signal.reason);
+        this.controller.abort(reasonOf(signal));
       }
     }
   }

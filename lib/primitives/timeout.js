@@ -5,7 +5,7 @@
 const { clearTimer, setTimer } = require('../base/clock');
 const { SekeringError } = require('../base/errors');
 const { bag, func, number } = require('../base/options');
-const { readSignal } = require('../base/signal');
+const { readSignal, reasonOf } = require('../base/signal');
 
 const LONGER_THAN_0 = { min: 1, unit: 'ms' };
 const MILLISECONDS = { min: 0, unit: 'ms' };
@@ -25,7 +25,7 @@ class TimedCall {
 
   // As an event listener of the caller's signal; an object needs no closure.
   handleEvent () {
-    this.end(this.outer.reason);
+    this.end(reasonOf(this.outer));
   }
 
   expire (ms) {

@@ -4,6 +4,7 @@
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
+const { isA, messageOf, read, textOf } = require('../base/foreign');
 const { bag, boolean, func, number } = require('../base/options');
 const { Hold } = require('./idempotency-hold');
 const { faultOf, hashOf } = require('./idempotency-json');
@@ -58,8 +59,12 @@ function toText (value) {
 
 /** What is kept of an error. */
 function errorToText (error) {
-  const { name = 'Error', message = String(error), code } = Object(error);
-  return JSON.stringify({ name: String(name), message: String(message), code });
+  const code = read(error, 'code');
+  return JSON.stringify({
+    name: textOf(read(error, 'name') ?? 'Error'),
+    message: messageOf(error),
+    code: typeof code === 'string' || typeof code === 'number' ? code : undefined,
+  });
 }
 
 function errorOf (text) {
@@ -110,7 +115,7 @@ class Idempotency {
         : await this.#work(hold, work, call);
       return { value, replayed: false };
     } catch (error) {
-      if (error?.code !== 'ERR_IDEMPOTENCY_LOST') throw error;
+      if (read(error, 'code') !== 'ERR_IDEMPOTENCY_LOST') throw error;
       // Whoever took the key over may be done: then all callers get the same.
       const other = await this.#read(key, fingerprint);
       if (other?.status !== 'done' || other.fingerprint !== fingerprint) throw error;
@@ -232,7 +237,7 @@ class Idempotency {
         return value;
       });
     } catch (error) {
-      const isOurs = error instanceof StoreError;
+      const isOurs = isA(error, StoreError);
       if (storeFailures && !isOurs) {
         await hold.settle({ response: errorToText(error), failed: true, ttl });
       } else {

@@ -4,6 +4,7 @@
 // waits while its breaker is open.
 
 const clock = require('../base/clock');
+const { read } = require('../base/foreign');
 const { createBackoff } = require('../primitives/backoff');
 const { RateLimiter } = require('../primitives/limits');
 const { Job } = require('./outbox-job');
@@ -365,7 +366,8 @@ class Lane {
 
 /** What a sender answers: the provider's id, bare or as a member. */
 function idOf (answer) {
-  const id = typeof answer === 'object' && answer !== null ? answer.providerMessageId : answer;
+  // What cannot be read was sent all the same.
+  const id = typeof answer === 'object' ? read(answer, 'providerMessageId') : answer;
   return typeof id === 'string' || typeof id === 'number' ? clean(id, 512) : null;
 }
 

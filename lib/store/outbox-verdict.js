@@ -2,6 +2,7 @@
 
 // What becomes of a message whose sending failed.
 
+const { messageOf, read, textOf } = require('../base/foreign');
 const { retryAfterMs, verdictOf } = require('../primitives/classify');
 
 // Nobody was asked: it is not the message's doing, and no attempt.
@@ -16,18 +17,20 @@ const TEXT_MAX = 1000;
 
 /** Text for the database: without what it cannot hold, and bounded. */
 const clean = (text, max = TEXT_MAX) =>
-  String(text).slice(0, max).toWellFormed().replaceAll('\0', '');
+  textOf(text).slice(0, max).toWellFormed().replaceAll('\0', '');
 
 /** Whether another attempt could not help. An error that says nothing is given the chance. */
 function isFinal (error) {
-  if (typeof error?.retryable === 'boolean') return !error.retryable;
-  if (error?.bail === true) return true;
+  const retryable = read(error, 'retryable');
+  if (typeof retryable === 'boolean') return !retryable;
+  if (read(error, 'bail') === true) return true;
   return verdictOf(error) === false;
 }
 
 function describe (error) {
-  const { name = 'Error', message = String(error), code } = error ?? {};
-  const entry = { name: clean(name, 100), message: clean(message) };
+  const code = read(error, 'code');
+  const name = read(error, 'name') ?? 'Error';
+  const entry = { name: clean(name, 100), message: clean(messageOf(error)) };
   if (typeof code === 'string' || typeof code === 'number') entry.code = clean(code, 100);
   return entry;
 }
@@ -40,22 +43,14 @@ function describe (error) {
  *   the channel as a whole has to wait
  */
 function verdictOn (error, message, delayOf) {
-  try {
-    return judge(error, message, delayOf);
-  } catch {
-    // What is thrown can be anything, even what throws when it is read.
-    return judge(new Error('What was thrown cannot be read'), message, delayOf);
-  }
-}
-
-function judge (error, message, delayOf) {
   const asked = retryAfterMs(error);
   const wait = asked === undefined ? undefined : Math.min(asked, DELAY_MS_MAX);
   const entry = describe(error);
-  if (SHUT.has(error?.code) || PAUSING_KINDS.has(error?.kind)) {
+  const code = read(error, 'code');
+  if (SHUT.has(code) || PAUSING_KINDS.has(read(error, 'kind'))) {
     return { outcome: 'release', attempts: 0, rests: true, wait, error: entry.message };
   }
-  if (TURNED_AWAY.has(error?.code)) {
+  if (TURNED_AWAY.has(code)) {
     return { outcome: 'release', attempts: 0, delay: wait ?? TURNED_AWAY_MS };
   }
   const attempt = message.attemptCount + 1;

@@ -4,6 +4,7 @@
 // reconciliation of orders about which it has been silent for too long.
 
 const { SekeringError } = require('../base/errors');
+const { read } = require('../base/foreign');
 const { isStatus, statusEvent } = require('./payment-notification');
 const { pageId } = require('./payment-ledger');
 const { readTransaction } = require('./payment-states');
@@ -45,7 +46,7 @@ class News {
       const body = await this.#midtrans.status(id, { signal });
       if (isStatus(body)) return body;
     } catch (error) {
-      if (error?.code === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
+      if (read(error, 'code') === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
       throw error;
     }
     throw new SekeringError('ERR_MIDTRANS_RESPONSE', `Midtrans's status of ${id} is unreadable`);

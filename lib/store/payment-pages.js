@@ -3,6 +3,7 @@
 // Orders on their way to Midtrans: a page is made for each, at once or, if that cannot be, by the
 // worker later.
 
+const { read, textOf } = require('../base/foreign');
 const { Batcher } = require('./batcher');
 const { StoreError } = require('./store-errors');
 const { pageId } = require('./payment-ledger');
@@ -86,17 +87,19 @@ class Pages {
   /** @returns {Promise<object>} the order, if it has been made, or if its next page is to be */
   async #failed (order, { page, resume, error }) {
     const { orderId } = order;
-    if (error?.code === 'ERR_MIDTRANS_CONFLICT' && error.response?.transaction_id !== undefined) {
+    const code = read(error, 'code');
+    const transactionId = read(read(error, 'response'), 'transaction_id');
+    if (code === 'ERR_MIDTRANS_CONFLICT' && transactionId !== undefined) {
       return this.#landed(order, error);
     }
-    const isSure = !error?.ambiguous && !resume;
+    const isSure = !read(error, 'ambiguous') && !resume;
     const to = stateAfter(error, isSure);
-    await this.#setBack(order, { to, by: 'midtrans', reason: String(error), unask: isSure });
-    if (error?.code === 'ERR_MIDTRANS_REFUSED') throw error;
+    await this.#setBack(order, { to, by: 'midtrans', reason: textOf(error), unask: isSure });
+    if (code === 'ERR_MIDTRANS_REFUSED') throw error;
     // The page is there, but nobody has its token, nor will: it can only be replaced.
     const next = page + 1;
     const fits = next <= PAGES_MAX && pageId(orderId, next).length <= PAGE_ID_CHARACTERS_MAX;
-    if (!error?.tokenLost || !fits) throw error;
+    if (!read(error, 'tokenLost') || !fits) throw error;
     return order;
   }
 
@@ -164,7 +167,7 @@ class Pages {
 
 /** What an order is when its page could not be made. */
 function stateAfter (error, isSure) {
-  if (error?.code === 'ERR_MIDTRANS_REFUSED') return 'failed';
+  if (read(error, 'code') === 'ERR_MIDTRANS_REFUSED') return 'failed';
   return isSure ? 'queued' : 'unknown';
 }
 

@@ -5,6 +5,7 @@
 
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
+const { isA, read, textOf } = require('../base/foreign');
 const { bag } = require('../base/options');
 const { Batcher } = require('./batcher');
 const { Book, HOOK_CHANNEL, ORDER_CHANNEL } = require('./payment-book');
@@ -27,8 +28,8 @@ const ORDER_TIMEOUT_MS = 120_000;
 const GROUP = { count: 100, weight: 1024 * 1024, writers: 1 };
 
 /** Whether Midtrans will not make an order, however often it is asked. Our key can be mended. */
-const isRefusal = error => error?.retryable === false && !error.ambiguous &&
-  error.code !== 'ERR_MIDTRANS_UNAUTHORIZED';
+const isRefusal = error => read(error, 'retryable') === false &&
+  !read(error, 'ambiguous') && read(error, 'code') !== 'ERR_MIDTRANS_UNAUTHORIZED';
 
 class Payments extends Emitter {
   #database;
@@ -76,7 +77,7 @@ class Payments extends Emitter {
 
   async defer (body, options) {
     const { client, reason } = bag('options', options);
-    const state = reason?.ambiguous === true ? 'unknown' : 'queued';
+    const state = read(reason, 'ambiguous') === true ? 'unknown' : 'queued';
     const given = input.readOrderOf(body, state);
     return (await this.#take(given, client, { leave: true })).order;
   }
@@ -92,9 +93,9 @@ class Payments extends Emitter {
       return { order, queued: false };
     } catch (error) {
       // What has become of the order is for `reconcile` to find out.
-      if (error instanceof StoreError) throw error;
+      if (isA(error, StoreError)) throw error;
       if (isRefusal(error)) {
-        await this.#pages.move(orderId, { to: 'failed', by: 'open', reason: String(error) });
+        await this.#pages.move(orderId, { to: 'failed', by: 'open', reason: textOf(error) });
         throw error;
       }
       return { order: await this.#leftovers.add(orderId), queued: true, error };
@@ -211,9 +212,9 @@ class Payments extends Emitter {
       await this.#pages.makeLater(orderId, signal);
     } catch (error) {
       // Nothing was sent this time: the worker is to wait for the breaker.
-      const isShut = error?.code === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' &&
-        error.cause?.code === 'EOPENBREAKER';
-      throw isShut ? error.cause : error;
+      const isShut = read(error, 'code') === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' &&
+        read(read(error, 'cause'), 'code') === 'EOPENBREAKER';
+      throw isShut ? read(error, 'cause') : error;
     }
   }
 

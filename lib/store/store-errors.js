@@ -1,6 +1,7 @@
 'use strict';
 
 const { SekeringError } = require('../base/errors');
+const { isA, messageOf, read } = require('../base/foreign');
 
 /**
  * An error of the store. `retryable` says whether the same call may succeed later, `sqlState` is
@@ -48,8 +49,9 @@ const gone = (cause, why, retryable = true, sqlState = undefined) =>
 
 /** What a driver threw, as an error of the store. */
 function storeError (cause, isStart = false) {
-  if (cause instanceof StoreError) return cause;
-  const { code, message = String(cause) } = cause ?? {};
+  if (isA(cause, StoreError)) return cause;
+  const code = read(cause, 'code');
+  const message = messageOf(cause);
   if (CLOSED_POOL.test(message)) {
     return new StoreError('ERR_STORE_CLOSED', 'The pool of the store has been closed', { cause });
   }
@@ -65,7 +67,8 @@ function storeError (cause, isStart = false) {
 }
 
 // The message may be in any language; the place in the server is not.
-const isStalePlan = ({ code, routine }) => code === STALE && routine === 'RevalidateCachedQuery';
+const isStalePlan = error =>
+  read(error, 'code') === STALE && read(error, 'routine') === 'RevalidateCachedQuery';
 
 /** Whether the connection on which this came can no longer be used. */
 const breaksConnection = error => error.code !== 'ERR_STORE_QUERY' || isStalePlan(error.cause);

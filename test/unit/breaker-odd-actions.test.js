@@ -3,7 +3,7 @@
 // Actions, listeners and fallbacks that misbehave: every call settles, once, and is counted once.
 
 const {
-  make, positive, fragile, settle, sleep, flush, trip, once,
+  make, positive, fragile, settle, sleep, flush, trip, once, never,
 } = require('../support/breaker-helpers');
 
 const lenient = { errorThresholdPercentage: 100 };
@@ -103,6 +103,23 @@ test.each(EVENT_CALLS)('a listener of %s that throws', async (event, x, options)
     await flush();
   }
   expect(warn).toHaveBeenCalledTimes(5);
+});
+
+test('an abortController whose abort throws lets all calls time out', async () => {
+  const abortController = Object.assign(new AbortController(), { abort () { throw boom; } });
+  const breaker = make(never, { timeout: 15, abortController, ...lenient });
+  const calls = await Promise.all([1, 2, 3].map(() => soon(breaker.fire())));
+  expect(calls.map(({ error }) => error.code)).toEqual(['ETIMEDOUT', 'ETIMEDOUT', 'ETIMEDOUT']);
+});
+
+test('an emit of one’s own that throws does not keep a call from settling', async () => {
+  for (const x of [1, -1]) {
+    const breaker = fragile({ capacity: 1 }).on('success', () => {}).on('failure', () => {});
+    breaker.emit = () => { throw boom; };
+    const { value = 'rejected' } = await soon(breaker.fire(x));
+    delete breaker.emit;
+    expect(value).toBe(x > 0 ? 1 : 'rejected');
+  }
 });
 
 test('listeners of reject, semaphoreLocked, timeout, halfOpen and close that throw', async () => {

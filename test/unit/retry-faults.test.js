@@ -117,12 +117,25 @@ describe('errors that are no errors', () => {
     expect((await outcome(retry(() => Promise.reject(bare), { retries: 1 }))).error).toBe(bare);
   });
 
-  test('an error whose bail cannot be read ends the call', async () => {
+  test('an error whose bail cannot be read is one like others', async () => {
     const trap = Object.defineProperty(new Error('trap'), 'bail', {
       get () { throw new Error('no looking'); },
     });
-    const { error } = await outcome(retry(() => Promise.reject(trap), { retries: 1 }));
-    expect(error.message).toBe('no looking');
+    let attempts = 0;
+    const fn = () => {
+      attempts++;
+      return Promise.reject(trap);
+    };
+    expect((await outcome(retry(fn, { retries: 1 }))).error).toBe(trap);
+    expect(attempts).toBe(2);
+  });
+
+  test('a budget whose deposit throws does not keep the result back', async () => {
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    const budget = { tryWithdraw: () => true, deposit () { throw new Error('no deposit'); } };
+    expect(await outcome(retry(() => 'fine', { budget }))).toEqual({ value: 'fine' });
+    expect(warn).toHaveBeenCalledTimes(1);
+    warn.mockRestore();
   });
 
   test('messages that are names of methods are counted like others', async () => {
@@ -237,7 +250,7 @@ test('nothing keeps the process waiting with unref, and something does without',
     const { parentPort } = require('node:worker_threads');
     const retry = require(${JSON.stringify(require.resolve('../../lib/primitives/retry'))});
     const fn = (bail, n) => { if (n > 1) return; throw new Error('no'); };
-    retry(fn, { unref: ${unref}, minTimeout: 20, randomize: false })
+    retry(fn, { unref: ${unref}, minTimeout: ${unref ? 3_600_000 : 20}, randomize: false })
       .then(() => parentPort.postMessage('done'));`;
   const messages = async unref => {
     const worker = new Worker(code(unref), { eval: true });

@@ -1,0 +1,46 @@
+'use strict';
+
+// Looking at what others have made: errors that were thrown, results, reasons of signals. Any of
+// it may be a Proxy, or have getters that throw, and a call must settle all the same. So whatever
+// is read of such a value is read here. Nothing here throws.
+
+/** `object[name]`; undefined where there is none, or where it cannot be read. */
+function read (object, name) {
+  try {
+    return object?.[name];
+  } catch {
+    return undefined;
+  }
+}
+
+/** `value instanceof Type`; false where that cannot be told. */
+function isA (value, Type) {
+  try {
+    return value instanceof Type;
+  } catch {
+    return false;
+  }
+}
+
+/** The value as text. */
+function textOf (value) {
+  try {
+    return String(value);
+  } catch {
+    return 'a value that cannot be read';
+  }
+}
+
+/** What an error says: its message, or else the whole of it as text. */
+function messageOf (error) {
+  const message = read(error, 'message');
+  return typeof message === 'string' ? message : textOf(error);
+}
+
+/** The value as a promise: itself if it is one. */
+function promiseOf (value) {
+  // Promise.resolve() throws where the `constructor` of a promise cannot be read.
+  return isA(value, Promise) ? value : new Promise(resolve => { resolve(value); });
+}
+
+module.exports = { isA, messageOf, promiseOf, read, textOf };
