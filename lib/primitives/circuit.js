@@ -250,16 +250,20 @@ class Circuit extends Emitter {
     this.emit('shutdown');
     this.disable();
     this.removeAllListeners();
+    this._retire();
+    this.clearCache();
+  }
+
+  /** Ends its timers, and takes no more calls. Those in flight end as they would have. */
+  _retire () {
     const aside = this._rare;
     clock.clearTimer(aside.timer);
     clock.clearTimer(aside.health);
     aside.timer = aside.health = undefined;
     aside.status?.shutdown();
-    live[this._id] = undefined;
     this._mode |= SHUT_DOWN;
     aside.shutIn = this._period();
     live[this._id] = undefined;
-    this.clearCache();
   }
 
   clearCache () {

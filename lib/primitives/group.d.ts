@@ -28,7 +28,12 @@ export class BreakerGroup<TI extends unknown[] = unknown[], TR = unknown, K = un
    * whose region is full, or whose name is too long), it rejects; `get` throws.
    */
   fire (key: K, ...args: TI): Promise<TR>;
-  /** The breaker of `key`, made if there is none. */
+  /**
+   * The breaker of `key`, made if there is none. One that you keep may be let go meanwhile, to make
+   * room or because it is idle: `isShutdown` is true then, its listeners hear of no change of its
+   * state, and calls through it are made by the present breaker of its key. They reject with
+   * ESHUTDOWN once the group was shut down.
+   */
   get (key: K): BreakerGroup.Member<TI, TR, K>;
   /** Whether there is a breaker for `key` now. */
   has (key: K): boolean;
@@ -62,11 +67,13 @@ export namespace BreakerGroup {
   /** Those of every breaker, and two more. A breaker's name is `<name>/<key>`. */
   interface Options<TI extends unknown[] = any[]> extends CircuitBreaker.Options<TI> {
     /**
-     * Breakers kept at once, 1 to 1000000; past it the least recently used one that is closed makes
-     * room. Default 10000.
+     * Breakers kept at once, 1 to 1000000; past it the least recently used one makes room: one that
+     * is closed, or else half open, or else open. Default 10000.
      */
     max?: number | undefined;
-    /** ms, from 1, after which an unused breaker that is not open is let go. Default 600000. */
+    /**
+     * ms, from 1, after which a breaker that was neither used nor open is let go. Default 600000.
+     */
     idleTtl?: number | undefined;
   }
 

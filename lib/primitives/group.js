@@ -5,13 +5,15 @@
 
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
+const native = require('../base/native');
 const { func, number } = require('../base/options');
 const CircuitBreaker = require('./breaker');
+const { isShared } = require('./sharing');
 
 const MAX = 10000;
 const IDLE_TTL_MS = 10 * 60 * 1000;
-// How many of the least recently used a full group looks at for one that is not open.
-const CANDIDATES = 32;
+// Members are in the order of their use to this share of idleTtl, so that most uses move nothing.
+const GRAIN = 8;
 
 /** A breaker that also tells its group what happens, with its key. */
 class Member extends CircuitBreaker {
@@ -19,6 +21,12 @@ class Member extends CircuitBreaker {
     super(action, options);
     this._group = group;
     this.key = key;
+    this._isLetGo = false;
+    // Its place among those in the same state, and when it was last used, or has changed its state.
+    this._line = null;
+    this._before = null;
+    this._after = null;
+    this._used = 0;
     this._listen();
   }
 
@@ -30,15 +38,86 @@ class Member extends CircuitBreaker {
   _hears (event) {
     return super._hears(event) || this._group?.listenerCount(event) > 0;
   }
+
+  shutdown () {
+    super.shutdown();
+    this._isLetGo = false;
+  }
+
+  _letGo () {
+    this._isLetGo = true;
+    this._retire();
+  }
+
+  /** Notices what others who share it have done. */
+  _look () {
+    if (isShared(this._given)) native.poll(this._id);
+    this._announce();
+  }
+
+  // Calls that were in flight when it was let go may still trip it, which concerns nobody.
+  _announce () {
+    if (!this._isLetGo) super._announce();
+  }
+
+  _entered (state, aside) {
+    // First, so that listeners find it where it belongs.
+    this._group?._moved(this);
+    super._entered(state, aside);
+  }
+
+  /** Whoever has kept one that was let go calls through the present breaker of its key. */
+  _careful (action, context, given, cancel) {
+    if (!this._isLetGo || this._group._isOver) {
+      return super._careful(action, context, given, cancel);
+    }
+    let present;
+    try {
+      present = this._group.get(this.key);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return present._careful(action, context, given, cancel);
+  }
+}
+
+/** Members in the same state, the least recently used first. All of it is of constant time. */
+class Line {
+  first = null;
+  #last = null;
+
+  add (member) {
+    member._line = this;
+    member._before = this.#last;
+    if (this.#last === null) this.first = member;
+    else this.#last._after = member;
+    this.#last = member;
+  }
+
+  remove (member) {
+    const { _before: before, _after: after } = member;
+    if (before === null) this.first = after;
+    else before._after = after;
+    if (after === null) this.#last = before;
+    else after._before = before;
+    // One that waits for the collector would keep all that came after it.
+    member._line = member._before = member._after = null;
+  }
 }
 
 class BreakerGroup extends Emitter {
+  // What is open or half open protects an upstream: it goes last.
+  _closed = new Line();
+  _halfOpen = new Line();
+  _open = new Line();
+  _isOver = false;
+
   /**
    * @param {(...args: unknown[]) => unknown} action called with the arguments after the key
    * @param {object} [options] of every breaker, and:
    * @param {number} [options.max] breakers kept at once, default 10000; past it the least recently
-   *   used one that is not open makes room
-   * @param {number} [options.idleTtl] ms, default 600000: a breaker that is closed and was not used
+   *   used one makes room: one that is closed, or else half open, or else open
+   * @param {number} [options.idleTtl] ms, default 600000: a breaker that was neither used nor open
    *   for so long is let go
    */
   constructor (action, options = {}) {
@@ -49,7 +128,7 @@ class BreakerGroup extends Emitter {
     this.idleTtl = number('idleTtl', idleTtl, { min: 1, unit: 'ms' });
     this.name = breakerOptions.name || action.name || 'group';
     this._options = breakerOptions;
-    // Key to { breaker, used }, the least recently used first (to an eighth of idleTtl).
+    this._grain = Math.min(idleTtl, IDLE_TTL_MS) / GRAIN;
     this._members = new Map();
     // Wrong options fail here, not with the first key.
     new CircuitBreaker(action, { ...breakerOptions, name: `${this.name}/` }).shutdown();
@@ -69,16 +148,17 @@ class BreakerGroup extends Emitter {
   /** The breaker of `key`, made if there is none. */
   get (key) {
     const now = clock.now();
-    const member = this._members.get(key);
-    if (member !== undefined) {
-      if (now - member.used > this.idleTtl / 8) this._place(key, member, now);
-      return member.breaker;
+    const present = this._members.get(key);
+    if (present !== undefined) {
+      if (now - present._used > this._grain) this._place(present, now);
+      return present;
     }
     this._makeRoom(now);
     const breaker = new Member(this.action, {
       ...this._options, name: `${this.name}/${String(key)}`, group: this._options.group || this.name
     }, this, key);
-    this._place(key, { breaker, used: now }, now);
+    this._members.set(key, breaker);
+    this._place(breaker, now);
     return breaker;
   }
 
@@ -90,9 +170,9 @@ class BreakerGroup extends Emitter {
    * @returns {boolean} whether there was one
    */
   reset (key) {
-    const member = this._members.get(key);
-    member?.breaker.reset();
-    return member !== undefined;
+    const breaker = this._members.get(key);
+    breaker?.reset();
+    return breaker !== undefined;
   }
 
   /** How many breakers there are. */
@@ -105,46 +185,69 @@ class BreakerGroup extends Emitter {
   keys () { return [...this._members.keys()]; }
 
   /** The breakers with their keys. */
-  entries () { return [...this._members].map(([key, { breaker }]) => [key, breaker]); }
+  entries () { return [...this._members]; }
 
   shutdown () {
-    for (const { breaker } of this._members.values()) breaker.shutdown();
+    this._isOver = true;
+    for (const breaker of this._members.values()) {
+      breaker.shutdown();
+      breaker._line?.remove(breaker);
+    }
     this._members.clear();
     this.removeAllListeners();
   }
 
-  _place (key, member, now) {
-    member.used = now;
-    this._members.delete(key);
-    this._members.set(key, member);
+  /** Puts a breaker where its state belongs, behind all that were used before it. */
+  _place (breaker, now) {
+    breaker._line?.remove(breaker);
+    breaker._used = now;
+    this._lineOf(breaker).add(breaker);
+  }
+
+  _lineOf (breaker) {
+    if (breaker.opened) return this._open;
+    return breaker.halfOpen ? this._halfOpen : this._closed;
+  }
+
+  /** A breaker has changed its state. */
+  _moved (breaker) {
+    const { _line: line } = breaker;
+    if (line !== null && line !== this._lineOf(breaker)) this._place(breaker, clock.now());
   }
 
   _makeRoom (now) {
     this._letIdleGo(now);
-    if (this._members.size < this.max) return;
-    let victim;
-    let looked = 0;
-    for (const [key, { breaker }] of this._members) {
-      victim ??= key;
-      if (breaker.closed) {
-        victim = key;
-        break;
-      }
-      if (++looked === CANDIDATES) break;
+    while (this._members.size >= this.max) {
+      const first = this._closed.first ?? this._halfOpen.first ?? this._open.first;
+      if (this._isAsItSeems(first)) this._letGo(first);
     }
-    this._members.delete(victim);
   }
 
   _letIdleGo (now) {
-    for (const [key, { breaker, used }] of this._members) {
-      if (now - used < this.idleTtl) return;
-      // One that is open goes on protecting its upstream.
-      if (!breaker.opened) this._members.delete(key);
+    // One that is open goes on protecting its upstream.
+    for (const line of [this._closed, this._halfOpen]) {
+      while (line.first !== null && now - line.first._used >= this.idleTtl) {
+        const { first } = line;
+        if (this._isAsItSeems(first)) this._letGo(first);
+      }
     }
   }
 
+  /** Whether a breaker still is in the state that it was last seen in. */
+  _isAsItSeems (breaker) {
+    const { _line: line } = breaker;
+    breaker._look();
+    return line !== null && breaker._line === line;
+  }
+
+  _letGo (breaker) {
+    this._members.delete(breaker.key);
+    breaker._line.remove(breaker);
+    breaker._letGo();
+  }
+
   _listen () {
-    for (const { breaker } of this._members?.values() ?? []) breaker._listen();
+    for (const breaker of this._members?.values() ?? []) breaker._listen();
   }
 }
 

@@ -167,6 +167,15 @@ describe('groups', () => {
     expect(namesake.closed).toBe(true);
   });
 
+  test('a member that others have opened does not make room', () => {
+    const options = { scope: 'host', namespace: newNamespace(), resetTimeout: 60_000 };
+    const group = new BreakerGroup(async () => {}, { ...options, name: 'banks', max: 2 });
+    for (const key of ['bca', 'bni']) group.get(key);
+    new CircuitBreaker(action, { ...options, name: 'banks/bca' }).open();
+    group.get('bri');
+    expect(group.keys()).toEqual(['bca', 'bri']);
+  });
+
   test('a call for which a group can make no breaker is rejected', async () => {
     const group = new BreakerGroup(action, { scope: 'host', namespace: newNamespace() });
     const call = group.fire('x'.repeat(300));

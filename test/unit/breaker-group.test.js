@@ -5,7 +5,10 @@
 const { BreakerGroup } = require('../../lib/primitives/group');
 const { breakers } = require('../../lib/primitives/breaker');
 const { useVirtualClock } = require('../../lib/testing');
-const { CircuitBreaker, make, positive, settle, never } = require('../support/breaker-helpers');
+const { policy } = require('../../lib/primitives/policy');
+const {
+  CircuitBreaker, defer, make, positive, settle, never
+} = require('../support/breaker-helpers');
 
 let clock;
 let groups;
@@ -153,6 +156,45 @@ test('max: a breaker that is open stays as long as another can go', async () => 
   expect(group.has('b')).toBe(false);
 });
 
+test('max: however many are open, and however old they are, closed ones make room', async () => {
+  const group = fragileGroup({ max: 100, resetTimeout: 1e6 });
+  const open = Array.from({ length: 90 }, (_, i) => `down ${i}`);
+  for (const key of open) await settle(group.fire(key, -1));
+  for (let i = 0; i < 200; i++) await group.fire(`up ${i}`, 1);
+  expect(group.size).toBe(100);
+  expect(open.filter(key => group.has(key) && group.get(key).opened)).toEqual(open);
+  expect(group.keys().slice(90)).toEqual(Array.from({ length: 10 }, (_, i) => `up ${190 + i}`));
+});
+
+test('max: where none is closed, a half-open one goes before those that are open', async () => {
+  const group = fragileGroup({ max: 3 });
+  await settle(group.fire('half open', -1));
+  await clock.advance(1000);
+  await settle(group.fire('a', -1));
+  await settle(group.fire('b', -1));
+  expect(group.get('half open').halfOpen).toBe(true);
+  group.get('c');
+  expect(group.keys()).toEqual(['a', 'b', 'c']);
+});
+
+test('max: where all are open, the one that was not used for longest goes', async () => {
+  const group = fragileGroup({ max: 3, resetTimeout: 1e6, idleTtl: 8000 });
+  for (const key of ['a', 'b', 'c']) await settle(group.fire(key, -1));
+  await clock.advance(2000);
+  expect((await settle(group.fire('a', 1))).error.code).toBe('EOPENBREAKER');
+  group.get('d');
+  expect(group.keys()).toEqual(['a', 'c', 'd']);
+});
+
+test('max: one that has closed again is one that can go', async () => {
+  const group = fragileGroup({ max: 2 });
+  await settle(group.fire('a', -1));
+  await settle(group.fire('b', -1));
+  group.get('a').close();
+  group.get('c');
+  expect(group.keys()).toEqual(['b', 'c']);
+});
+
 test('max is kept whatever is open', async () => {
   const group = fragileGroup({ max: 5 });
   for (let i = 0; i < 50; i++) await settle(group.fire(i, -1));
@@ -187,6 +229,128 @@ test('idleTtl: one that is open goes on protecting', async () => {
   await clock.advance(5000);
   expect(group.size).toBe(1);
   expect((await settle(group.fire('down', 1))).error.code).toBe('EOPENBREAKER');
+});
+
+/** The breakers of a group that are in use anywhere. */
+const inUse = group => breakers().filter(breaker => breaker.group === group.name);
+
+test('what has made room is gone: it has no timer, tells nothing, is in no list', async () => {
+  const group = fragileGroup({ name: 'crowd', max: 20 });
+  const heard = [];
+  for (let i = 0; i < 1000; i++) await settle(group.fire(i, -1));
+  for (const event of ['open', 'halfOpen', 'close']) group.on(event, key => heard.push(key));
+  expect(inUse(group)).toHaveLength(20);
+  await clock.advance(1000);
+  expect(heard).toEqual(group.keys());
+  expect(heard).toHaveLength(20);
+});
+
+test('so is what was let go when it was idle', async () => {
+  const group = fragileGroup({ name: 'idlers', idleTtl: 1000 });
+  const [up, down] = [group.get('up'), group.get('down')];
+  await settle(group.fire('down', -1));
+  up.healthCheck(() => Promise.reject(new Error('ill')), 5000);
+  await clock.advance(1000);
+  up.close();
+  await clock.advance(1000);
+  expect(group.size).toBe(0);
+  expect([up.isShutdown, down.isShutdown]).toEqual([true, true]);
+  expect(inUse(group)).toEqual([]);
+  const heard = jest.fn();
+  group.on('open', heard);
+  await clock.advance(10_000);
+  expect(heard).not.toHaveBeenCalled();
+});
+
+test.each([
+  ['succeeds', 'resolve', { value: 'done' }],
+  ['fails', 'reject', { error: 'done' }],
+])('a call in flight whose breaker makes room %s as it would have', async (_, way, outcome) => {
+  for (const options of [{ timeout: false }, { timeout: 1e6 }, { capacity: 1 }]) {
+    const calls = [];
+    const group = makeGroup(() => {
+      const call = defer();
+      calls.push(call);
+      return call.promise;
+    }, { max: 1, errorThresholdPercentage: 1, ...options });
+    const heard = [];
+    for (const event of ['success', 'failure', 'open']) {
+      group.on(event, key => heard.push([event, key]));
+    }
+    const promise = settle(group.fire('a'));
+    const controller = new AbortController();
+    const left = settle(group.get('b').run(never, { signal: controller.signal }));
+    group.get('c');
+    expect(group.keys()).toEqual(['c']);
+    controller.abort('left');
+    calls[0][way]('done');
+    expect(await promise).toEqual(outcome);
+    expect(await left).toEqual({ error: 'left' });
+    expect(heard).toEqual([[way === 'resolve' ? 'success' : 'failure', 'a']]);
+    expect(group.get('c').closed).toBe(true);
+  }
+});
+
+test('a call in flight whose breaker makes room still times out', async () => {
+  const group = makeGroup(never, { max: 1, timeout: 100 });
+  const call = settle(group.fire('a'));
+  group.get('b');
+  await clock.advance(100);
+  expect((await call).error.code).toBe('ETIMEDOUT');
+});
+
+test('calls through a breaker that was let go are made by its key’s present one', async () => {
+  const group = fragileGroup({ max: 1 });
+  const kept = group.get('a');
+  group.get('b');
+  expect(kept.isShutdown).toBe(true);
+  expect(await kept.fire(1)).toBe(1);
+  expect(await kept.call(null, 2)).toBe(2);
+  expect(await kept.run(() => 3)).toBe(3);
+  expect(group.keys()).toEqual(['a']);
+  expect(group.get('a').stats.fires).toBe(3);
+  await settle(kept.fire(-1));
+  expect(group.get('a').opened).toBe(true);
+  expect((await settle(kept.fire(1))).error.code).toBe('EOPENBREAKER');
+  expect(await policy({ breaker: kept, fallback: () => 'instead' }).execute(() => 1))
+    .toBe('instead');
+});
+
+test('they are refused once the group, or that breaker, was shut down', async () => {
+  const group = fragileGroup({ max: 1 });
+  const [kept, ended] = [group.get('a'), group.get('b')];
+  group.get('c');
+  ended.shutdown();
+  expect((await settle(ended.fire(1))).error.code).toBe('ESHUTDOWN');
+  group.shutdown();
+  expect((await settle(kept.fire(1))).error.code).toBe('ESHUTDOWN');
+  expect(group.size).toBe(0);
+});
+
+test('a cache that the keys share is not emptied when one of them makes room', async () => {
+  const cacheTransport = { get () {}, set () {}, flush: jest.fn() };
+  const group = makeGroup(positive, { cache: true, cacheTransport, max: 1 });
+  cacheTransport.flush.mockClear();
+  for (let i = 0; i < 10; i++) await group.fire(i, i);
+  expect(cacheTransport.flush).not.toHaveBeenCalled();
+});
+
+test('for a new key no more breakers are looked at where more are open', async () => {
+  const looks = [];
+  const look = jest.spyOn(CircuitBreaker.prototype, '_period');
+  for (const open of [10, 1000]) {
+    const group = fragileGroup({ max: open + 10, idleTtl: 1000, resetTimeout: 1e9 });
+    for (let i = 0; i < open; i++) group.get(i).open();
+    // All of them are idle, and the others are many enough for some to make room.
+    await clock.advance(5000);
+    look.mockClear();
+    for (let i = 0; i < 50; i++) group.get(`new ${i}`);
+    looks.push(look.mock.calls.length);
+    expect(group.keys()).toHaveLength(open + 10);
+  }
+  look.mockRestore();
+  expect(looks[0]).toBeGreaterThan(0);
+  expect(looks[1]).toBe(looks[0]);
 });
 
 test('thousands of keys', async () => {
