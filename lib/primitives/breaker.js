@@ -4,9 +4,9 @@
 // unusual is configured is in `fire`; everything else is in `_careful` and what it calls.
 
 const clock = require('../base/clock');
-const { invalidOption } = require('../base/errors');
 const { isA, promiseOf } = require('../base/foreign');
 const native = require('../base/native');
+const { bag, func } = require('../base/options');
 const { CELL, millis, record, recordSuccess, ticks } = require('../base/recorder');
 const { readSignal, reasonOf } = require('../base/signal');
 const { guarded, warn } = require('../base/warn');
@@ -22,7 +22,7 @@ const {
   ON_FIRE, ON_REJECT, ON_SUCCESS, ON_TIMEOUT, OPEN, SHUT_DOWN, STATE, breakers
 } = require('./circuit');
 const { COUNTER } = require('./stats');
-const { Many, listOf } = require('./given');
+const { Many, isMany, listOf } = require('./given');
 
 const NO_PROBE = 16;
 const {
@@ -87,7 +87,7 @@ class CircuitBreaker extends Circuit {
 
   _act (given) {
     const action = this.action;
-    return given instanceof Many ? action.apply(action, given.list) : action.call(action, given);
+    return isMany(given) ? action.apply(action, given.list) : action.call(action, given);
   }
 
   _follow (promise, given, started, period) {
@@ -122,10 +122,17 @@ class CircuitBreaker extends Circuit {
    * Calls `fn({ signal })` in the action's place. The signal aborts on timeout and on the caller's.
    * @param {(context: { signal: AbortSignal }) => unknown} fn
    * @param {{ signal?: AbortSignal }} [options] a call that its caller aborts counts for nothing
+   * @returns {Promise} as `fire`; rejects with ERR_INVALID_OPTION
    */
-  run (fn, { signal } = {}) {
-    if (typeof fn !== 'function') return Promise.reject(invalidOption('fn', 'a function', fn));
-    if (readSignal(signal)?.aborted) return Promise.reject(reasonOf(signal));
+  run (fn, options) {
+    let signal;
+    try {
+      func('fn', fn);
+      signal = readSignal(bag('options', options).signal);
+      if (signal?.aborted) return Promise.reject(reasonOf(signal));
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const controller = new AbortController();
     const context = { signal: controller.signal };
     return this._careful(fn, undefined, context, { controller, signal });
@@ -326,7 +333,7 @@ class CircuitBreaker extends Circuit {
     const fallback = this._fallback;
     let result;
     try {
-      result = given instanceof Many
+      result = isMany(given)
         ? fallback.apply(fallback, [...given.list, error])
         : fallback.call(fallback, given, error);
     } catch (thrown) {

@@ -7,7 +7,16 @@ class Many {
   constructor (list) { this.list = list; }
 }
 
-/** The arguments as an array. */
-const listOf = given => (given instanceof Many ? given.list : [given]);
+/** Whether it is a list. An argument may be a Proxy, which can refuse to tell. */
+function isMany (given) {
+  try {
+    return given instanceof Many;
+  } catch {
+    return false;
+  }
+}
 
-module.exports = { Many, listOf };
+/** The arguments as an array. */
+const listOf = given => (isMany(given) ? given.list : [given]);
+
+module.exports = { Many, isMany, listOf };

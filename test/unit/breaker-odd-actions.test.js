@@ -5,6 +5,7 @@
 const {
   make, positive, fragile, settle, sleep, flush, trip, once, never,
 } = require('../support/breaker-helpers');
+const { ERRORS } = require('../support/hostile');
 
 const lenient = { errorThresholdPercentage: 100 };
 const soon = promise => Promise.race([settle(promise), sleep(200).then(() => 'unsettled')]);
@@ -238,6 +239,23 @@ test('arguments and results are passed by identity', async () => {
   expect(await breaker.fire(argument)).toBe(argument);
   expect(await make(async x => x).fire(argument)).toBe(argument);
 });
+
+test.each(ERRORS)('an argument that cannot be read is passed on, and to the fallback: %s',
+  async (_, give) => {
+    const argument = give();
+    for (const timeout of [false, 1000]) {
+      const got = [];
+      const breaker = make(first => {
+        got.push(first);
+        throw new Error('down');
+      }, { timeout, errorThresholdPercentage: 1 }).fallback(first => { got.push(first); });
+      breaker.on('fire', () => {});
+      await breaker.fire(argument);
+      await breaker.fire(argument, 2); // It is open by now.
+      expect(got).toHaveLength(3);
+      expect(got.every(one => Object.is(one, argument))).toBe(true);
+    }
+  });
 
 test('ten thousand arguments and a thousand nested calls', async () => {
   const many = Array.from({ length: 10_000 }, (_, i) => i);

@@ -178,6 +178,14 @@ test.each([undefined, 'text', 7, {}])('run(%p) is a TypeError', async fn => {
   expect(breaker.stats.fires).toBe(0);
 });
 
+test.each([null, 7, 'text', { signal: 7 }, { signal: { aborted: false } }])(
+  'run with the options %p rejects, and throws nothing', async options => {
+    const breaker = make(unused);
+    const { error } = await settle(breaker.run(() => {}, options));
+    expect(error.code).toBe('ERR_INVALID_OPTION');
+    expect(breaker.stats.fires).toBe(0);
+  });
+
 test('run is not cached and not shared', async () => {
   const breaker = make(unused, { cache: true, coalesce: true });
   const fn = jest.fn(async () => 'own');
