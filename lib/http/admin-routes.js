@@ -3,6 +3,7 @@
 // The admin API: what an operator may see and change, under /admin/reliability, and the one address
 // /reset-circuit-breaker/:id. Everything needs a token; every change is in the audit log.
 
+const foreign = require('../base/foreign');
 const { bag, func } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { problem } = require('../base/problem');
@@ -53,7 +54,8 @@ function changing ({ change, action, body = 'optionalReason', params = {} }, aud
     try {
       value = await change({ body: given, params: named, actor });
     } catch (error) {
-      await audit.record({ ...entry, result: `failed: ${error?.code ?? 'ERR_INTERNAL'}` });
+      const code = foreign.read(error, 'code');
+      await audit.record({ ...entry, result: `failed: ${foreign.textOf(code ?? 'ERR_INTERNAL')}` });
       throw error;
     }
     await audit.record({ ...entry, result: value === undefined ? 'not found' : 'done' });

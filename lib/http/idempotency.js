@@ -7,6 +7,7 @@ const { createHash } = require('node:crypto');
 
 const clock = require('../base/clock');
 const { SekeringError, invalidOption } = require('../base/errors');
+const { read } = require('../base/foreign');
 const { bag, boolean, func, number } = require('../base/options');
 const { Recording } = require('./idempotency-recording');
 const { problem, problemOf } = require('./problem');
@@ -121,14 +122,15 @@ function replay (res, { status, headers, body }) {
 
 /** What a client is told when his request was not carried out. */
 function refuse (res, error, next) {
-  if (error?.code === 'ERR_IDEMPOTENCY_IN_PROGRESS') {
+  const code = read(error, 'code');
+  if (code === 'ERR_IDEMPOTENCY_IN_PROGRESS') {
     problem(res, 409, {
-      code: error.code, title: 'A request is outstanding for this Idempotency-Key',
+      code, title: 'A request is outstanding for this Idempotency-Key',
       detail: 'Send it again when the first one has been answered.', retryAfter: RETRY_AFTER_S,
     });
-  } else if (error?.code === 'ERR_IDEMPOTENCY_MISMATCH') {
+  } else if (code === 'ERR_IDEMPOTENCY_MISMATCH') {
     problem(res, 422, {
-      code: error.code, title: 'Idempotency-Key is already used',
+      code, title: 'Idempotency-Key is already used',
       detail: 'This key belongs to another request.',
     });
   } else if (problemOf(error).status === 503) {

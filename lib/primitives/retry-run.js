@@ -157,7 +157,7 @@ class RetryRun {
     const { shouldRetry } = this.plan;
     const verdict = !read(error, 'bail') &&
       (shouldRetry === undefined || shouldRetry(error, this.attempt));
-    if (typeof verdict?.then !== 'function') {
+    if (typeof read(verdict, 'then') !== 'function') {
       this.proceed(error, verdict);
       return;
     }
@@ -215,7 +215,7 @@ class RetryRun {
     const result = withDelay
       ? onRetry.call(options, error, this.attempt, delay)
       : onRetry.call(options, error, this.attempt);
-    if (typeof result?.then === 'function') {
+    if (typeof read(result, 'then') === 'function') {
       Promise.resolve(result).catch(thrown => this.finish(thrown));
     }
   }

@@ -30,6 +30,17 @@ function breakerOf (action, options) {
   return new CircuitBreaker(action, { timeout: false, ...TRIPS, ...options });
 }
 
+/** What a callback may return that is no rejection by itself. */
+const quiet = value => (isThenable(value) ? undefined : value);
+
+function isThenable (value) {
+  try {
+    return typeof value?.then === 'function';
+  } catch {
+    return false;
+  }
+}
+
 /** A breaker that has listeners, some of which fail in the same way. */
 function heard (give, value) {
   const breaker = breakerOf(give);
@@ -137,7 +148,9 @@ const RETRYING = {
   retry: give => retry(give, AT_ONCE),
   'retry with a list of delays': give => retry(give, [0, 0]),
   'retry with a timeout of attempts': give => retry(give, { ...AT_ONCE, attemptTimeout: 1e6 }),
-  'retry with onRetry': give => retry(give, { ...AT_ONCE, onRetry () {} }),
+  'retry with onRetry': (give, value) => retry(give, { ...AT_ONCE, onRetry: () => quiet(value) }),
+  'retry with shouldRetry': (give, value) =>
+    retry(give, { ...AT_ONCE, shouldRetry: () => quiet(value) || true }),
   retryable: give => retryable(give, AT_ONCE)(),
   'policy with a retry': give => policy({ retry: AT_ONCE }).execute(give),
   'policy with a retry and a breaker': give => policy({
