@@ -38,7 +38,9 @@ class Faults {
     if (!this.any) return;
     const error = new TypeError(
       `Nothing was sent by ${this.#call}: ${this.#list.map(f => f.message).join('; ')}`);
-    throw Object.assign(error, { code: 'ERR_INVALID_INPUT', faults: this.#list });
+    // Another attempt with the same input fails in the same way.
+    throw Object.assign(error,
+      { code: 'ERR_INVALID_INPUT', faults: this.#list, retryable: false });
   }
 }
 

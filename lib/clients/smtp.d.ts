@@ -192,6 +192,8 @@ export class SmtpClient extends EventEmitter {
    * `faults` before anything is sent.
    */
   send (message: SmtpMail, options?: { signal?: AbortSignal | undefined }): Promise<SmtpResult>;
+  /** Whether a message could be sent, as far as that is known before. @throws ERR_INVALID_INPUT */
+  check (message: SmtpMail): void;
   /** Connects, signs in and leaves; passes the breaker by. */
   verify (options?: { timeout?: number | undefined }): Promise<true>;
   close (): void;

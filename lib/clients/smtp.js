@@ -166,6 +166,12 @@ class SmtpClient extends Emitter {
   }
 
   /**
+   * Whether a message could be sent, as far as that can be known before.
+   * @throws {TypeError} ERR_INVALID_INPUT with `faults`
+   */
+  check (message) { readMessage(message, this.#defaults); }
+
+  /**
    * Connects, signs in and leaves: whether mails could be sent. It passes the breaker by.
    * @param {{ timeout?: number }} [options] ms, default 10000
    * @returns {Promise<true>}

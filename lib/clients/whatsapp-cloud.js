@@ -143,6 +143,24 @@ class CloudApiClient extends WhatsAppChannel {
    * @throws {WhatsAppError}
    */
   async send (message, options) {
+    const { recipient, reference, body } = this.#read(message);
+    const { answer, delivery } = await this._deliver({
+      recipient, reference, path: `${this.#path}/messages`, body,
+      headers: { ...this.#headers, 'content-type': 'application/json' }, idOf: idOfMessage,
+    }, options);
+    const { attempts, ambiguous } = delivery;
+    return {
+      messageId: idOfMessage(answer), recipient, reference, attempts, ambiguous, response: answer,
+    };
+  }
+
+  /**
+   * Whether a message could be sent, as far as that can be known before.
+   * @throws {TypeError} ERR_INVALID_INPUT with `faults`
+   */
+  check (message) { this.#read(message); }
+
+  #read (message) {
     const faults = new Faults('send');
     if (!isObject(message)) {
       faults.add('message', 'an object', message);
@@ -158,14 +176,7 @@ class CloudApiClient extends WhatsAppChannel {
     }
     const body = bodyOf(message, { to: recipient, biz_opaque_callback_data: reference }, faults);
     faults.throwIfAny();
-    const { answer, delivery } = await this._deliver({
-      recipient, reference, path: `${this.#path}/messages`, body,
-      headers: { ...this.#headers, 'content-type': 'application/json' }, idOf: idOfMessage,
-    }, options);
-    const { attempts, ambiguous } = delivery;
-    return {
-      messageId: idOfMessage(answer), recipient, reference, attempts, ambiguous, response: answer,
-    };
+    return { recipient, reference, body };
   }
 
   /** Sends a text of up to 4096 characters. */

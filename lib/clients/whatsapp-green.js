@@ -63,6 +63,23 @@ class GreenApiClient extends WhatsAppChannel {
    * @throws {WhatsAppError}
    */
   async send (message, options) {
+    const { recipient, reference, body } = this.#read(message);
+    const { answer, delivery } = await this._deliver({
+      recipient, reference, path: this.#pathOf('sendMessage'), headers: HEADERS, body,
+    }, options);
+    const { attempts, ambiguous } = delivery;
+    return {
+      messageId: answer.idMessage, recipient, reference, attempts, ambiguous, response: answer,
+    };
+  }
+
+  /**
+   * Whether a message could be sent, as far as that can be known before.
+   * @throws {TypeError} ERR_INVALID_INPUT with `faults`
+   */
+  check (message) { this.#read(message); }
+
+  #read (message) {
     const faults = new Faults('send');
     if (message === null || typeof message !== 'object') {
       faults.add('message', 'an object', message);
@@ -78,14 +95,8 @@ class GreenApiClient extends WhatsAppChannel {
       faults.add('quotedMessageId', 'a text', quotedMessageId);
     }
     faults.throwIfAny();
-    const { answer, delivery } = await this._deliver({
-      recipient, reference, path: this.#pathOf('sendMessage'), headers: HEADERS,
-      body: JSON.stringify({ chatId: recipient, message: text, quotedMessageId }),
-    }, options);
-    const { attempts, ambiguous } = delivery;
-    return {
-      messageId: answer.idMessage, recipient, reference, attempts, ambiguous, response: answer,
-    };
+    const body = JSON.stringify({ chatId: recipient, message: text, quotedMessageId });
+    return { recipient, reference, body };
   }
 
   /** Sends a text to a number or a chat. */

@@ -12,12 +12,16 @@ const ID_TEXT = '1 to 128 characters of A-Z a-z 0-9 _ . : @ + -';
 const NUMBER_TEXT = 'a telephone number of E.164 with its country code, as in +6281234567890';
 // No country code begins with 0, so that a number written as at home is found out.
 const NUMBER = /^\+?([1-9]\d{6,14})$/;
+// What people write between the digits.
+const BETWEEN = /[ \u00a0\u202f().[\]\u2010-\u2015-]/g;
+const NUMBER_CHARACTERS_MAX = 40;
 const CHAT = /^(\d{5,20}(-\d{5,20})?@(c\.us|g\.us|s\.whatsapp\.net|lid)|status@broadcast)$/;
 const CHAT_TEXT = `${NUMBER_TEXT}, or a chat of WhatsApp's`;
 
-/** The digits of a number; undefined if it is none. */
+/** The digits of a number, as it may be written by hand; undefined if it is none. */
 function digitsOf (value) {
-  return typeof value === 'string' ? NUMBER.exec(value)?.[1] : undefined;
+  if (typeof value !== 'string' || value.length > NUMBER_CHARACTERS_MAX) return undefined;
+  return NUMBER.exec(value.replace(BETWEEN, ''))?.[1];
 }
 
 /** A chat of WhatsApp's: as it is, or that of a number in the domain; undefined if it is none. */

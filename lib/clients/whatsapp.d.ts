@@ -216,6 +216,8 @@ export class CloudApiClient extends WhatsAppChannel {
   constructor (options: CloudApiClientOptions);
   /** Rejects with ERR_INVALID_INPUT and `faults` before anything is sent, or a WhatsAppError. */
   send (message: CloudMessage, options?: CallOptions): Promise<WhatsAppResult>;
+  /** Whether a message could be sent, as far as that is known before. @throws ERR_INVALID_INPUT */
+  check (message: CloudMessage): void;
   sendText (to: string, body: string, options?: CallOptions): Promise<WhatsAppResult>;
   sendTemplate (
     to: string,
@@ -260,6 +262,8 @@ export class GreenApiClient extends WhatsAppChannel {
   constructor (options: GreenApiClientOptions);
   /** Rejects with ERR_INVALID_INPUT and `faults` before anything is sent, or a WhatsAppError. */
   send (message: GreenMessage, options?: CallOptions): Promise<WhatsAppResult>;
+  /** Whether a message could be sent, as far as that is known before. @throws ERR_INVALID_INPUT */
+  check (message: GreenMessage): void;
   sendText (to: string, message: string, options?: CallOptions): Promise<WhatsAppResult>;
   /** Whether the instance is paired and ready. */
   ping (options?: CallOptions): Promise<{ ok: boolean; state: string }>;

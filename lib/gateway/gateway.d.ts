@@ -143,8 +143,9 @@ export interface Gateway extends EventEmitter {
   };
   /**
    * Puts messages into the outbox; durable when it resolves, or, with `client`, at its commit.
-   * @throws ERR_OUTBOX_CHANNEL when this gateway has no sender for the channel; ERR_OUTBOX_MESSAGE,
-   *   ERR_OUTBOX_TOO_LARGE, ERR_STORE_…
+   * @throws ERR_OUTBOX_CHANNEL when this gateway has no sender for the channel; ERR_OUTBOX_MESSAGE
+   *   for what can never be sent, ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, with all `faults`;
+   *   ERR_STORE_…
    */
   notify (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
   notify (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;

@@ -16,7 +16,7 @@ const { createHealth } = require('./health');
 const { healthChecks } = require('./health-checks');
 const { jobsOf } = require('./jobs');
 const { createLogger } = require('./logger');
-const { channelDefinition, channelsOf } = require('./notifications');
+const { channelDefinition, channelDefinitions, channelsOf } = require('./notifications');
 const { makeReport, reportPage } = require('./report');
 const { Schedule } = require('./schedule');
 const { createSharedLevel } = require('./shared-level');
@@ -26,6 +26,7 @@ const PARTS = ['env', 'logger', 'pool', 'hooks', 'senders', 'sessions', 'checks'
   'fallbacks'];
 
 const NAME_SHOWN = 100;
+const FAULTS_MAX = 100;
 const RESUMED_MAX = 1000;
 const RESUME_MS = 1000;
 const RESUME_MS_MAX = 300_000;
@@ -115,7 +116,7 @@ class Gateway extends Emitter {
 
   /** Puts messages into the outbox; they are durable when this resolves. */
   async notify (messages, options) {
-    for (const message of [messages].flat()) this.#checkChannel(message?.channel);
+    this.#checkChannels(messages);
     return this.#stored(() => this.store.outbox.enqueue(messages, options));
   }
 
@@ -123,11 +124,23 @@ class Gateway extends Emitter {
    * A message that nobody sends would wait for ever; and the channels of payments are theirs: a
    * hook that somebody else puts in would call an order paid.
    */
-  #checkChannel (channel) {
-    if (typeof channel !== 'string' || this.#channels.includes(channel)) return;
+  #checkChannels (messages) {
     const known = this.#channels.map(name => `'${name}'`).join(', ') || 'none';
-    throw new StoreError('ERR_OUTBOX_CHANNEL', `Expected a channel that this gateway sends (${
-      known}) for channel but received ${JSON.stringify(channel.slice(0, NAME_SHOWN))}`);
+    const faults = [];
+    for (const [i, message] of [messages].flat().entries()) {
+      const channel = message?.channel;
+      if (typeof channel !== 'string' || this.#channels.includes(channel)) continue;
+      faults.push({
+        path: Array.isArray(messages) ? `[${i}].channel` : 'channel',
+        message: `Expected a channel that this gateway sends (${known}) for channel but received ${
+          JSON.stringify(channel.slice(0, NAME_SHOWN))}`,
+      });
+      if (faults.length === FAULTS_MAX) break;
+    }
+    if (faults.length === 0) return;
+    throw Object.assign(
+      new StoreError('ERR_OUTBOX_CHANNEL', faults.map(({ message }) => message).join('; ')),
+      { faults });
   }
 
   /** A function that is protected as the section [upstreams.name] says. */
@@ -353,7 +366,7 @@ async function createGateway (config, parts) {
   const own = Object.keys(given.senders ?? {}).map(name => [name, definition]);
   const store = await openStore({
     ...placeOf(checked.store, given.pool),
-    channels: { EMAIL: definition, WHATSAPP: definition, ...Object.fromEntries(own) },
+    channels: { ...channelDefinitions(checked, clients), ...Object.fromEntries(own) },
     ...orders !== undefined && { payments: { midtrans: orders, hooks: given.hooks } },
   });
   return new Gateway({

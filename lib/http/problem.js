@@ -13,6 +13,7 @@ const KNOWN = {
   ERR_INVALID_INPUT: [400, true],
   ERR_OUTBOX_MESSAGE: [400, true],
   ERR_OUTBOX_CHANNEL: [400, true],
+  ERR_OUTBOX_TEMPLATE: [400, true],
   ERR_OUTBOX_TOO_LARGE: [413, true],
   ERR_PAYMENT_ORDER: [409, true],
   ERR_GATEWAY_NO_CLIENT: [404, 'This service takes no orders.'],

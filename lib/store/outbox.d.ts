@@ -85,8 +85,12 @@ export interface ChannelDefinition {
   maxAttempts?: number | undefined;
   /** Delay before retry n, default min(1 s * 2^n, 60 s). */
   backoff?: BackoffOptions | undefined;
-  /** Refuses a message when it is enqueued, by throwing. */
-  validate?: ((message: OutboxMessage) => void) | undefined;
+  /**
+   * Refuses a message when it is enqueued, by throwing. An error with `faults`
+   * ([{ path, message }]) becomes part of the ERR_OUTBOX_MESSAGE that tells them all. `body` is the
+   * text that will be sent, its template filled in; undefined where that is at fault already.
+   */
+  validate?: ((message: OutboxMessage, text: { body: string | undefined }) => void) | undefined;
 }
 
 export interface ChannelWorker {
@@ -173,7 +177,7 @@ export interface Outbox {
   /**
    * Durable when its promise fulfils; with `client` when that transaction commits. Of an array all
    * are taken in or none; at most 10000. Rejects with ERR_OUTBOX_CHANNEL, ERR_OUTBOX_MESSAGE,
-   * ERR_OUTBOX_TOO_LARGE, or what the database says.
+   * ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, each with all `faults`, or what the database says.
    */
   enqueue (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
   enqueue (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;

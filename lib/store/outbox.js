@@ -10,7 +10,7 @@ const { createBackoff } = require('../primitives/backoff');
 const { Batcher } = require('./batcher');
 const { Announcer } = require('./outbox-announce');
 const { conditions, isId } = require('./outbox-filter');
-const { toRow } = require('./outbox-message');
+const { toRows } = require('./outbox-message');
 const { COLUMNS, enqueueAlong, outboxSql } = require('./outbox-sql');
 const { OutboxWorker } = require('./outbox-worker');
 const { StoreError } = require('./store-errors');
@@ -69,7 +69,7 @@ class Outbox {
   async enqueue (given, options) {
     const { client } = bag('options', options);
     const many = Array.isArray(given);
-    const rows = this.#read(many ? given : [given]);
+    const rows = this.#read(many ? given : [given], many);
     if (rows.length === 0) return [];
     const answers = client === undefined
       ? await this.#enqueueAlone(rows)
@@ -77,12 +77,12 @@ class Outbox {
     return many ? answers : answers[0];
   }
 
-  #read (messages) {
+  #read (messages, isList) {
     if (messages.length > MESSAGES_MAX) {
       throw new StoreError('ERR_OUTBOX_TOO_LARGE',
         `Expected at most ${MESSAGES_MAX} messages at once but received ${messages.length}`);
     }
-    const rows = messages.map(message => toRow(message, this.#channels));
+    const rows = toRows(messages, this.#channels, isList);
     if (weightOf(rows) > WEIGHT_MAX) {
       throw new StoreError('ERR_OUTBOX_TOO_LARGE',
         `Expected messages of at most ${WEIGHT_MAX} characters together`);
@@ -183,7 +183,7 @@ class Outbox {
 
   /** Takes a message in that is dead from the start: `values` are its kind and the reason. */
   async insertDead (target, message, values) {
-    const { json } = toRow(message, this.#channels);
+    const [{ json }] = toRows([message], this.#channels);
     return target.query(this.#sql.bury(`[${json}]`, ...values));
   }
 

@@ -136,6 +136,8 @@ export class StoreError extends SekeringError {
   /** Of ERR_OUTBOX_LEFT_BEHIND: how many messages, and the ids of the first 20. */
   readonly count?: number | undefined;
   readonly ids?: string[] | undefined;
+  /** Of messages that are refused: everything, with paths as in recipient or [3].recipient. */
+  readonly faults?: { path: string; message: string }[] | undefined;
 }
 
 /**

@@ -43,4 +43,15 @@ function fill (template, data) {
   });
 }
 
-module.exports = { fill };
+/**
+ * Refuses a template with a place that is never closed: it would be sent as it stands.
+ * @throws {StoreError} ERR_OUTBOX_TEMPLATE
+ */
+function parse (template) {
+  const at = template.replace(PLACE, place => ' '.repeat(place.length)).indexOf('{{');
+  if (at < 0) return;
+  throw new StoreError('ERR_OUTBOX_TEMPLATE',
+    `The template's {{ at character ${at + 1} has no }} that belongs to it`);
+}
+
+module.exports = { fill, parse };

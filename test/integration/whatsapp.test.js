@@ -329,7 +329,7 @@ test('no secret is shown, whatever goes wrong', async () => {
 });
 
 describe('what is refused before anything is sent', () => {
-  test.each(['081234567890', '+0812345678', '62812', '+62 812 3456 7890', '1234567890123456',
+  test.each(['081234567890', '+0812345678', '62812', '+62 812 3456 789a', '1234567890123456',
     '6281234567890@c.us', 6281234567890, undefined, '+62812345678\n', ''
   ])('the number %j', async to => {
     const fake = await start();
