@@ -51,20 +51,16 @@ function serve () {
   http.createServer((request, response) => {
     breaker.fire().then(() => response.writeHead(200), () => response.writeHead(503))
       .then(() => response.end());
-  }).listen(Number(process.env.PORT), '127.0.0.1');
+  }).listen(0, '127.0.0.1'); // Any free port; workers get the same one.
 }
 
 // ---- The upstream, its customers, and the outage -----------------------------------------------
 
 async function startService (scope, upstreamPort) {
-  // A port that is free now.
-  const probe = http.createServer();
-  const port = await listening(probe);
-  await new Promise(resolve => { probe.close(resolve); });
   cluster.schedulingPolicy = cluster.SCHED_RR;
-  const env = { SCOPE: scope, PORT: port, UPSTREAM: upstreamPort, PRIMARY: process.pid };
+  const env = { SCOPE: scope, UPSTREAM: upstreamPort, PRIMARY: process.pid };
   const workers = Array.from({ length: WORKERS }, () => cluster.fork(env));
-  await Promise.all(workers.map(worker =>
+  const [{ port }] = await Promise.all(workers.map(worker =>
     new Promise(resolve => { worker.once('listening', resolve); })));
   const stop = () => Promise.all(workers.map(worker =>
     new Promise(resolve => { worker.once('exit', resolve).kill(); })));
@@ -98,7 +94,8 @@ async function measure (scope) {
   upstream.down = true;
   upstream.calls = 0;
   const outageEnds = performance.now() + OUTAGE_MS;
-  const during = await customers(service.port, () => performance.now() >= outageEnds);
+  const during = await customers(service.port,
+    asked => enough(asked) && performance.now() >= outageEnds);
   const calls = upstream.calls;
 
   upstream.down = false;

@@ -216,7 +216,12 @@ test('ends with its signal, and leaves nothing behind', async () => {
   const reason = await tab.evaluate(async () => {
     const controller = new AbortController();
     window.load({ container: '#films', interval: 60_000, signal: controller.signal });
-    setTimeout(() => controller.abort(new Error('left the page')), 300);
+    // Once it waits to try again.
+    const timer = setInterval(() => {
+      if (document.querySelector('progress') === null) return;
+      clearInterval(timer);
+      controller.abort(new Error('left the page'));
+    }, 10);
     return window.outcome.catch(error => error.message);
   });
   expect(reason).toBe('left the page');
@@ -238,10 +243,12 @@ test('a copy is marked as one, once', async () => {
 });
 
 test('two parts of a page fail by themselves', async () => {
-  answers = [503, 503];
-  await open({ container: '#films', interval: 100 });
+  answers = [503];
+  await open({ container: '#films', interval: 1000 }, { paused: true });
   await tab.evaluate(() => { window.autoRetry(() => 'ready', { container: '#b', failed: true }); });
   await tab.waitForFunction(() => document.querySelectorAll('progress').length === 2);
+  // The other one waits for five seconds.
+  await tab.clock.runFor(1100);
   await films('Gundala');
   expect(await tab.locator('#b progress').count()).toBe(1);
 });

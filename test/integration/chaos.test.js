@@ -9,6 +9,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { setTimeout: patience } = require('node:timers/promises');
+const { isDeepStrictEqual } = require('node:util');
 
 const { cleanUp, newNamespace } = require('../support/shared-peers');
 
@@ -16,7 +17,7 @@ const ACTOR = path.join(__dirname, '..', 'support', 'shared-chaos-actor.js');
 const SECONDS = Number(process.env.SEKERING_CHAOS_SECONDS ?? 6);
 const PROCESSES = 4;
 const PROBES = 2;
-const CONVERGES_MS_MAX = 1000;
+const PATIENCE_MS = 60_000;
 const NEXT = { open: ['halfOpen', 'close'], halfOpen: ['open', 'close'], close: ['open'] };
 
 const pause = ms => new Promise(resolve => { setTimeout(resolve, ms); });
@@ -115,6 +116,14 @@ function illegalSteps (entries) {
   return faults;
 }
 
+/** A slow machine takes longer until enough has happened. */
+function isQuiet (logs) {
+  const entries = [...logs.values()].flat();
+  const count = what => entries.filter(entry => entry.what === what).length;
+  return logs.size < 2 * PROCESSES || count('open') <= SECONDS / 2 ||
+    count('probe ends') <= SECONDS / 4 || mostProbes(logs) < PROBES;
+}
+
 /** The most probes of one period at one time, of threads that did not die in theirs. */
 function mostProbes (logs) {
   const periods = new Map();
@@ -128,7 +137,7 @@ function mostProbes (logs) {
       periods.get(first.period).push([first.at, 1], [at, -1]);
     }
   }
-  return Math.max(...[...periods.values()].map(changes => {
+  return Math.max(0, ...[...periods.values()].map(changes => {
     changes.sort(([a, up], [b, down]) => a - b || up - down);
     let now = 0;
     return changes.reduce((most, [, change]) => Math.max(most, now += change), 0);
@@ -145,33 +154,33 @@ test(`${PROCESSES} processes with two threads each, for ${SECONDS} s`, async () 
   for (let i = 0; i < PROCESSES; i++) start(options);
   await pause(1000);
   const until = performance.now() + SECONDS * 1000;
-  while (performance.now() < until) {
+  while (performance.now() < until || isQuiet(readLogs())) {
     await disturb(options);
     await pause(60 * Math.random());
   }
   for (const actor of actors) actor.child.kill('SIGCONT');
   await pause(1000);
 
-  // Everybody answers, and after a last transition all see the same state.
-  expect(await ask('rest', 10_000)).toHaveLength(2 * PROCESSES);
+  // Everybody answers, and after a last transition all come to see the same state.
+  expect(await ask('rest', PATIENCE_MS)).toHaveLength(2 * PROCESSES);
   await pause(300);
   const [actor] = actors;
   actor.child.send('open');
-  await pause(CONVERGES_MS_MAX);
-  const states = (await ask('state', 10_000)).map(({ state }) => state);
-  expect(states).toEqual(states.map(() => states[0]));
-  expect(states).toHaveLength(2 * PROCESSES);
-  expect(states[0].halfOpen).toBe(true); // The reset timeout is over.
+  // The reset timeout passes.
+  const same = Array(2 * PROCESSES).fill({ opened: false, halfOpen: true, closed: false });
+  const seen = async () => (await ask('state', PATIENCE_MS)).map(({ state }) => state);
+  const end = performance.now() + PATIENCE_MS;
+  let states = await seen();
+  while (!isDeepStrictEqual(states, same) && performance.now() < end) {
+    await pause(100);
+    states = await seen();
+  }
+  expect(states).toEqual(same);
 
   const logs = readLogs();
   const entries = [...logs.values()].flat();
-  const count = what => entries.filter(entry => entry.what === what).length;
   expect([...logs.values()].flatMap(illegalSteps)).toEqual([]);
   expect(mostProbes(logs)).toBe(PROBES);
   expect(crashes).toEqual([]);
   expect(entries.filter(({ what }) => what === 'crash' || what === 'warning')).toEqual([]);
-  // It was not quiet.
-  expect(logs.size).toBeGreaterThanOrEqual(2 * PROCESSES);
-  expect(count('open')).toBeGreaterThan(SECONDS / 2);
-  expect(count('probe ends')).toBeGreaterThan(SECONDS / 4);
-}, (SECONDS + 60) * 1000);
+}, (SECONDS + 240) * 1000);

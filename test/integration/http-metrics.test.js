@@ -101,7 +101,7 @@ describe('breakers', () => {
       [`fallback_usage_total{${label},reason="open"}`]: 4,
     });
     expect(seen[`circuit_breaker_response_time_sum{${label}}`]).toBeGreaterThan(0.029);
-    expect(seen[`circuit_breaker_response_time_sum{${label}}`]).toBeLessThan(1);
+    expect(seen[`circuit_breaker_response_time_sum{${label}}`]).toBeLessThan(20);
   });
 
   test('an inner breaker\'s refusal is the outer one\'s failure', async () => {

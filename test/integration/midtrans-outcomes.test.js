@@ -17,7 +17,8 @@ describe('a charge whose answer is lost', () => {
   const careless = { uniqueOrders: false, idempotency: false };
 
   test.each(['drop', 'mute'])('%s: it is looked up, and not sent again', async kind => {
-    const { fake, client } = await start({ fake: careless, timeout: 600 });
+    const timeout = kind === 'mute' ? 2000 : 10_000;
+    const { fake, client } = await start({ fake: careless, timeout });
     fake.set({ kind, on: 'charge' });
     expect(await client.charge(charge('o'))).toMatchObject({
       status_code: '201', transaction_status: 'pending', order_id: 'o'
@@ -28,7 +29,8 @@ describe('a charge whose answer is lost', () => {
 
   test.each(['reset', 'error', 'html', 'hang', 'business'])(
     '%s: it was not carried out; looked up, then sent again', async kind => {
-      const { fake, client } = await start({ fake: careless, timeout: 600 });
+      const timeout = kind === 'hang' ? 2000 : 10_000;
+      const { fake, client } = await start({ fake: careless, timeout });
       fake.set({ kind, on: 'charge', times: 1 });
       expect(await client.charge(charge('o'))).toMatchObject({ transaction_status: 'pending' });
       expect(fake.transactions.get('o').charges).toBe(1);
@@ -127,9 +129,9 @@ describe('a charge whose answer is lost', () => {
   test('while an earlier request is still being worked on, it is waited for', async () => {
     const { fake } = await start({ fake: { uniqueOrders: false } });
     const client = clientOf(fake.url, {
-      timeout: 500, retry: { retries: 20, minTimeout: 100, factor: 1, randomize: false }
+      timeout: 500, retry: { retries: 100, minTimeout: 100, factor: 1, randomize: false }
     });
-    fake.set({ kind: 'slow', delayMs: 1200, on: 'charge', times: 1 });
+    fake.set({ kind: 'slow', delayMs: 3000, on: 'charge', times: 1 });
     expect(await client.charge(charge('o'))).toMatchObject({ transaction_status: 'pending' });
     expect(fake.transactions.get('o').charges).toBe(1);
     expect(count(fake, 'POST', /charge/)).toBeGreaterThan(1); // Which HTTP 202 answered.

@@ -177,10 +177,11 @@ describe('every class of error', () => {
     ['a cut connection', { kind: 'reset', on: 'charge' }, 'ERR_MIDTRANS_NETWORK', true, true],
     ['no answer', { kind: 'hang', on: 'charge' }, 'ERR_MIDTRANS_TIMEOUT', true, true],
   ])('%s', async (_, fault, code, retried, counts) => {
-    const { fake, client } = await start({ timeout: 600 });
+    const timeout = fault.kind === 'hang' ? 2000 : 10_000;
+    const { fake, client } = await start({ timeout });
     const seen = [];
     const options = { retries: 1, minTimeout: 1, onRetry: e => seen.push(e) };
-    const retrying = clientOf(fake.url, { timeout: 600, retry: options });
+    const retrying = clientOf(fake.url, { timeout, retry: options });
     const told = [];
     retrying.on('retry', details => told.push(details));
     fake.set({ ...fault, times: 1 });
@@ -288,7 +289,7 @@ describe('breaker and retry', () => {
 
   test('a breaker of the user, with a fallback and a timeout', async () => {
     const fallback = () => ({ status_code: '200', transaction_status: 'settlement' });
-    const breaker = new CircuitBreaker(() => {}, { fallback, timeout: 300, volumeThreshold: 9 });
+    const breaker = new CircuitBreaker(() => {}, { fallback, timeout: 2000, volumeThreshold: 9 });
     const { fake, client } = await start({ breaker, retry: false });
     fake.set({ kind: 'mute', on: 'charge' });
     // It was carried out, and the look shows it.

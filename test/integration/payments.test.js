@@ -181,7 +181,8 @@ describeEngines('payments', ({ place }) => {
 
   // The page is there, but its token is lost: the customer gets another page of the same order.
   test.each(['drop', 'mute'])('the answer with the token is lost (%s)', async kind => {
-    const setup = await pay(database, { midtrans: { timeout: 300 } });
+    const timeout = kind === 'mute' ? 2000 : 10_000;
+    const setup = await pay(database, { midtrans: { timeout } });
     const { payments, fake, deliver } = setup;
     const id = `lost-${kind}`;
     fake.set({ kind, on: 'createTransaction', times: 1 });

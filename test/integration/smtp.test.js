@@ -76,7 +76,7 @@ describe('each class of error', () => {
     const { alert = 'credentials' } = expected;
     const fake = await start({ auth: AUTH, fault });
     const client = clientOf(fake, {
-      smtp: { auth: AUTH }, timeout: fault.kind === 'hang' ? 200 : 5000,
+      smtp: { auth: AUTH }, timeout: fault.kind === 'hang' ? 1000 : 10_000,
       breaker: { volumeThreshold: 100 }
     });
     const told = [];
@@ -115,7 +115,7 @@ describe('each class of error', () => {
       expect((await alert).kind).toBe('certificate');
       expect(client.breaker.opened).toBe(true);
       const trusting = clientOf(fake, {
-        smtp: { ignoreTLS: false, ...s, tls: { rejectUnauthorized: false } }, timeout: 2000
+        smtp: { ignoreTLS: false, ...s, tls: { rejectUnauthorized: false } }, timeout: 10_000
       });
       await expect(trusting.send(LETTER)).resolves.toMatchObject({ attempts: 1 });
     });
@@ -244,9 +244,9 @@ describe('an outage', () => {
 
 describe('the line', () => {
   test('waiting for a connection does not count, and no mail is sent twice', async () => {
-    // Each takes 60 ms, so that the last one waits twice as long as it may take.
-    const fake = await start({ latencyMs: 60 });
-    const client = clientOf(fake, { maxConnections: 2, timeout: 500 });
+    // Each takes 200 ms, so that the last one waits for longer than it may take.
+    const fake = await start({ latencyMs: 200 });
+    const client = clientOf(fake, { maxConnections: 2, timeout: 3000 });
     const results = await Promise.all(Array.from({ length: 40 }, () => client.send(LETTER)));
     expect(results.map(({ attempts }) => attempts)).toEqual(Array(40).fill(1));
     expect(fake.messages).toHaveLength(40);
@@ -280,7 +280,7 @@ describe('the line', () => {
 });
 
 describe('silence after the last line', () => {
-  test.each([['hang', false, 1000], ['drop', true, 5000]])(
+  test.each([['hang', false, 2000], ['drop', true, 10_000]])(
     '%s: tried again under one Message-ID, and marked', async (kind, twice, timeout) => {
       const fake = await start({ fault: { stage: 'data', kind, once: true } });
       const result = await clientOf(fake, { timeout }).send(LETTER);
@@ -338,7 +338,7 @@ describe('the client', () => {
 
   test('shares a breaker of the caller, which hears nothing of refused recipients', async () => {
     const fake = await start({ fault: { stage: 'rcpt', code: 550 } });
-    const breaker = keep(new CircuitBreaker(fn => fn(), { name: 'relay', timeout: 500 }));
+    const breaker = keep(new CircuitBreaker(fn => fn(), { name: 'relay', timeout: 10_000 }));
     breaker.close = breaker.shutdown;
     const client = clientOf(fake, { breaker, timeout: undefined });
     await expect(client.send(LETTER)).rejects.toMatchObject({ kind: 'permanent' });

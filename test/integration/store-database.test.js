@@ -318,11 +318,11 @@ describe('PostgreSQL', () => {
   });
 
   test('a statement that takes too long is given up, and others go on', async () => {
-    const database = await open({ url, timeout: 1000 });
+    const database = await open({ url, timeout: 3000 });
     const began = performance.now();
-    await expect(database.query('SELECT pg_sleep(30)')).rejects
+    await expect(database.query('SELECT pg_sleep(60)')).rejects
       .toMatchObject({ code: 'ERR_STORE_UNREACHABLE', retryable: true });
-    expect(performance.now() - began).toBeLessThan(10_000);
+    expect(performance.now() - began).toBeLessThan(30_000);
     expect((await database.query('SELECT 1 AS x')).rowCount).toBe(1);
   });
 
@@ -356,7 +356,7 @@ describe('PostgreSQL', () => {
 
 describe('PGlite', () => {
   test('a call past the client of a transaction does not wait for ever', async () => {
-    const database = await open({ store: 'memory', timeout: 1000 });
+    const database = await open({ store: 'memory', timeout: 3000 });
     await expect(database.transaction(() => database.query('SELECT 1'))).rejects
       .toMatchObject({ code: 'ERR_STORE_UNREACHABLE', message: expect.stringMatching('client') });
     expect((await database.query('SELECT 1 AS x')).rowCount).toBe(1);

@@ -13,11 +13,11 @@ const { startTcpProxy } = require('../../lib/testing');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 
 const ROUNDS = process.env.SEKERING_CHAOS_SECONDS ? 10 : 1;
-const BACK_MS_MAX = 5000;
+const BACK_MS_MAX = 20_000;
 const ACTOR = path.join(__dirname, '..', 'support', 'store-load-actor.js');
 const LOST = { code: 'ERR_STORE_UNREACHABLE', retryable: true };
 
-jest.setTimeout(60_000 + ROUNDS * 10_000);
+jest.setTimeout(120_000 + ROUNDS * 20_000);
 
 let postgres;
 let child;
@@ -36,10 +36,11 @@ function hear (process, key) {
     process.on('message', function look (message) {
       if (!(key in message)) return;
       process.off('message', look);
-      process.off('exit', onExit);
+      process.off('close', onExit);
       resolve(message);
     });
-    process.on('exit', onExit);
+    // What it had said is heard before it is closed.
+    process.on('close', onExit);
   });
 }
 
@@ -183,7 +184,7 @@ describe('over a bad line', () => {
   });
 
   test('a server that stops in the middle of a connection', async () => {
-    const database = await open({ timeout: 1000 });
+    const database = await open({ timeout: 3000 });
     const { rows: [{ pid }] } = await database.query('SELECT pg_backend_pid() AS pid');
     process.kill(pid, 'SIGSTOP');
     try {
@@ -191,7 +192,7 @@ describe('over a bad line', () => {
       await expect(database.query('SELECT 1')).rejects.toMatchObject(LOST);
       expect((await database.query('SELECT 1 AS x')).rows).toEqual([{ x: 1 }]);
       await database.close();
-      expect(performance.now() - began).toBeLessThan(10_000);
+      expect(performance.now() - began).toBeLessThan(30_000);
     } finally {
       process.kill(pid, 'SIGCONT');
     }

@@ -6,7 +6,9 @@ const http = require('node:http');
 const util = require('node:util');
 
 const { CloudApiClient, GreenApiClient } = require('../../lib/clients/whatsapp');
+const { useVirtualClock } = require('../../lib/testing/virtual-clock');
 const { startWhatsAppFake } = require('../../lib/testing/whatsapp-fake');
+const { passTime } = require('../support/passing-time');
 
 const QUICK = { retries: 3, minTimeout: 1, maxTimeout: 5, randomize: false };
 const TO = '+6281234567890';
@@ -147,7 +149,9 @@ describe('the Cloud API', () => {
   test('a number may be paced from the beginning; then there is no complaint', async () => {
     const fake = await start({ recipientIntervalMs: 80 });
     const client = cloudOf(fake, { recipientInterval: 100, paceAlways: true });
-    const results = await Promise.all([1, 2, 3].map(i => client.sendText(TO, `${i}`)));
+    const clock = useVirtualClock();
+    const results = await passTime(clock,
+      Promise.all([1, 2, 3].map(i => client.sendText(TO, `${i}`)))).finally(clock.restore);
     expect(results.map(({ attempts }) => attempts)).toEqual([1, 1, 1]);
     expect(fake.counts.refused).toBe(0);
     const bored = cloudOf(fake, { recipientInterval: 40_000, paceAlways: true });
@@ -187,7 +191,7 @@ describe('trouble on the way', () => {
     ['html', 'ERR_WHATSAPP_UNAVAILABLE', true, 0], ['drop', 'ERR_WHATSAPP_NETWORK', true, 4]
   ])('%s: tried again under one reference, and marked', async (kind, code, ambiguous, taken) => {
     const fake = await start({ fault: kind });
-    const client = cloudOf(fake, { timeout: 100 });
+    const client = cloudOf(fake, { timeout: kind === 'hang' ? 100 : 10_000 });
     const retries = [];
     const delays = [];
     client.on('retry', ({ reference, delay }) => {
@@ -237,8 +241,9 @@ describe('trouble on the way', () => {
     const fake = await start({ latencyMs: 300 });
     const client = cloudOf(fake, { connections: 2, timeout: 2400, maxQueue: 18 });
     const to = i => `+62812345678${i}`;
+    const clock = useVirtualClock();
     const sends = Array.from({ length: 21 }, (_, i) => client.sendText(to(10 + i), 'x'));
-    const outcomes = await Promise.allSettled(sends);
+    const outcomes = await passTime(clock, Promise.allSettled(sends)).finally(clock.restore);
     const refused = outcomes.filter(({ status }) => status === 'rejected');
     expect(refused.map(({ reason }) => reason.code)).toEqual(['EBULKHEADFULL']);
     expect(fake.messages).toHaveLength(20);

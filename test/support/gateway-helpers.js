@@ -114,7 +114,7 @@ const order = (orderId, amount = 10_000) =>
   ({ transaction_details: { order_id: orderId, gross_amount: amount } });
 
 /** Resolves once `check` answers something true. */
-async function until (check, ms = 15_000, every = 10) {
+async function until (check, ms = 40_000, every = 10) {
   const deadline = performance.now() + ms;
   for (;;) {
     const found = await check();

@@ -23,7 +23,7 @@ async function start ({ fake: fakeOptions, url, ...options } = {}) {
 
 function clientOf (url, options) {
   return keep(new MidtransClient({
-    serverKey: KEY, baseUrls: { snap: url, core: url }, timeout: 2000,
+    serverKey: KEY, baseUrls: { snap: url, core: url }, timeout: 10_000,
     ...options, retry: options?.retry ?? { retries: 3, minTimeout: 1, randomize: false },
   }));
 }

@@ -73,7 +73,7 @@ async function listen (payments) {
 }
 
 /** Waits until `check` gives something, looking again and again. */
-async function until (check, ms = 10_000) {
+async function until (check, ms = 30_000) {
   const end = Date.now() + ms;
   for (;;) {
     const found = await check();

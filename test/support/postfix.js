@@ -5,9 +5,10 @@
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
-const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
+
+const { freePort } = require('./ports');
 
 const NOBODY = 65534;
 
@@ -53,15 +54,6 @@ const settings = (folder, more) => Object.entries({
   maillog_file_prefixes: folder,
   ...more,
 }).map(([name, value]) => `${name} = ${value}\n`).join('');
-
-function freePort () {
-  return new Promise(resolve => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 class Postfix {
   host = '127.0.0.1';

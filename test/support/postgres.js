@@ -6,12 +6,12 @@
 const { spawn, spawnSync } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
-const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
 
 const { Client } = require('pg');
 
+const { freePort } = require('./ports');
 const { ROOT } = require('./setup');
 
 const BIN = '/usr/lib/postgresql/15/bin';
@@ -34,15 +34,6 @@ function user () {
   if (process.getuid() !== 0) return {};
   const id = flag => Number(spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout);
   return { uid: id('-u'), gid: id('-g') };
-}
-
-function freePort () {
-  return new Promise(resolve => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 async function run (program, args, options) {
