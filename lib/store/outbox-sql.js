@@ -275,12 +275,12 @@ const extend = table => `
   RETURNING id`;
 
 /**
- * $1 how many at most. Takes messages back from those who held them for too long: at their next
- * claim they are suspects, and those that were that often enough die.
+ * $1 how many at most, $2 a time by the database. Takes messages back from those whose lease had
+ * ended by then: at their next claim they are suspects, and those that were that often enough die.
  */
 const sweep = table => `
   WITH lapsed AS MATERIALIZED (
-    SELECT id FROM ${table} WHERE status = 'SENDING' AND lease_until < now()
+    SELECT id FROM ${table} WHERE status = 'SENDING' AND lease_until < $2::timestamptz
     ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
   )
   UPDATE ${table} o SET next_retry_at = now(),

@@ -53,6 +53,8 @@ class OutboxWorker extends Emitter {
   #wasBusy = false;
   #wasFull = false;
   #lookAt = 0;
+  /** The database's time when we last looked for leases that are over. */
+  #lookedAt;
   /** Until then others get the time to extend their leases; undefined while nobody can. */
   #graceEnds = 0;
   #lastBeat = 0;
@@ -332,6 +334,7 @@ class OutboxWorker extends Emitter {
 
   /** Extends our leases, for as long as we hold something, and takes back what others left. */
   async #tend () {
+    const began = clock.now();
     try {
       await this.#extend();
       if (this.#running) await this.#takeBack();
@@ -341,15 +344,16 @@ class OutboxWorker extends Emitter {
       if (!this.#running && error.code === 'ERR_STORE_CLOSED') return;
       this.warn(error);
     }
-    this.#tendLater();
+    this.#tendLater(began);
   }
 
   /** What is left behind when we have stopped does not keep the process alive. */
-  #tendLater () {
+  #tendLater (began = clock.now()) {
     clock.clearTimer(this.#timer);
     if (!this.#running && this.#held.size === 0) return;
     const every = Math.min(this.options.leaseMs / LEASE_SHARE, SWEEP_MS_MAX);
-    this.#timer = clock.setTimer(() => this.#tend(), every, this.#running);
+    this.#timer = clock.setTimer(() => this.#tend(), Math.max(0, began + every - clock.now()),
+      this.#running);
   }
 
   async #extend () {
@@ -367,21 +371,25 @@ class OutboxWorker extends Emitter {
   }
 
   async #takeBack () {
-    if (this.#graceEnds === undefined) {
-      await this.#database.query('SELECT 1');
-      this.#lastBeat = clock.now();
-      this.#graceEnds = this.#lastBeat + this.options.leaseMs / 2;
-    }
-    // Where the database was away, leases are over although nobody has died.
-    if (clock.now() < this.#graceEnds) return;
-    await this.#sweep();
+    const { rows: [{ now }] } =
+      await this.#database.query('SELECT clock_timestamp()::text AS now');
+    this.#lastBeat = clock.now();
+    this.#graceEnds ??= this.#lastBeat + this.options.leaseMs / 2;
+    // On a machine that stood still, leases are over although their holders live: these extend
+    // them before we come for the second time.
+    const before = this.#lookedAt;
+    this.#lookedAt = now;
+    // Where the database was away, it is the same.
+    if (before === undefined || clock.now() < this.#graceEnds) return;
+    await this.#sweep(before);
     if (clock.now() >= this.#lookAt) await this.#look();
   }
 
-  async #sweep () {
+  /** @param {string} before when a lease must have ended */
+  async #sweep (before) {
     let count;
     do {
-      const { rows } = await this.#database.query(this.#sql.sweep(SWEEP_ROWS));
+      const { rows } = await this.#database.query(this.#sql.sweep(SWEEP_ROWS, before));
       count = rows.length;
       this.#lastBeat = clock.now();
       for (const row of rows) if (row.status === 'DLQ') this.#dead(row, undefined);
