@@ -1,8 +1,8 @@
 'use strict';
 
-// Looking at what others have made: errors that were thrown, results, reasons of signals. Any of
-// it may be a Proxy, or have getters that throw, and a call must settle all the same. So whatever
-// is read of such a value is read here. Nothing here throws.
+// Reads foreign values: errors that were thrown, results, reasons of signals. Any of them may be a
+// Proxy, or have getters that throw, and a call must settle all the same. So such values are read
+// only here. Nothing here throws.
 
 /** `object[name]`; undefined where there is none, or where it cannot be read. */
 function read (object, name) {

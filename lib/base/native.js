@@ -18,7 +18,7 @@ const SOURCES = path.join(__dirname, '..', '..', 'native');
 // expressions of __dirname.
 const fromSources = () => loadAddon(path.join(__dirname, '..', '..', 'native'));
 const fromPrebuilds = () => loadAddon(path.join(__dirname, '..', '..'));
-// The loader takes a relative folder for one of its own.
+// The loader would resolve a relative folder from its own.
 const fromChosen = () => createRequire(__filename)(path.resolve(loadAddon.path(chosen)));
 
 function load () {
@@ -44,25 +44,25 @@ function missing (causes) {
     { cause });
 }
 
-/** What somebody can do about it. */
+/** What the user can do about it. */
 function remedyOf ({ code }, isFound) {
   if (code === 'ERR_DLOPEN_DISABLED') {
     return process.permission === undefined
-      ? 'Node.js was started with --no-addons: start it without'
-      : 'Node.js was started with its permission model on: start it with --allow-addons as well';
+      ? 'Node.js was started with --no-addons: start it without that option'
+      : 'Node.js was started with its permission model on: add --allow-addons';
   }
-  if (isFound && foreign) return `${foreign} lacks functions that it needs: use Node.js`;
+  if (isFound && foreign) return `${foreign} lacks functions that the binary needs: use Node.js`;
   if (chosen) {
     return `SEKERING_PREBUILD is ${chosen}: it must be a folder with a binary for this system in ` +
-      'prebuilds, as the folder of the installed package is, or in build/Release';
+      'prebuilds (as in the folder of the installed package) or in build/Release';
   }
   if (!fs.existsSync(path.join(SOURCES, 'binding.gyp'))) {
-    return 'This code is in a bundle, without the rest of its package: leave sekering out of the ' +
+    return 'This code is in a bundle, without the rest of its package: keep sekering out of the ' +
       'bundle (external), or set the environment variable SEKERING_PREBUILD to the folder of the ' +
       'installed package';
   }
   const unset = process.env.PREBUILDS_ONLY ? ' and unset PREBUILDS_ONLY' : '';
-  return `Build it once${unset}, with a C++20 compiler, make and Python 3 at hand: ` +
+  return `Build it once${unset}, with a C++20 compiler, make and Python 3 installed: ` +
     buildCommand();
 }
 

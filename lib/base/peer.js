@@ -4,7 +4,7 @@
 
 const { SekeringError } = require('./errors');
 
-/** Of a package, as npm takes it: with its version where only one will do. */
+/** A package as `npm install` takes it: with its version where only that one works. */
 function specOf (name) {
   const range = require('../../package.json').peerDependencies[name];
   return /^\d/.test(range) ? `${name}@${range}` : name;
@@ -35,7 +35,7 @@ function requirePeer (name, feature) {
 }
 
 /**
- * For what needs several: all that are not installed are named at once.
+ * For features that need several packages: the error names all that are not installed.
  * @throws {SekeringError} ERR_MISSING_PEER
  */
 function checkPeers (names, feature) {

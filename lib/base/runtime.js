@@ -1,6 +1,6 @@
 'use strict';
 
-// What the runtime is, and what can be done in it.
+// Which runtime this is, and what it supports.
 
 const { bun, deno } = process.versions;
 
@@ -8,8 +8,8 @@ const { bun, deno } = process.versions;
 const foreign = (bun && 'Bun') ?? (deno && 'Deno');
 
 /**
- * Whether scopes other than 'instance' work. What they need of libuv ends the process of a foreign
- * runtime.
+ * Whether scopes other than 'instance' work. The libuv functions that they need end the process in
+ * other runtimes than Node.js.
  */
 const canShare = process.platform === 'linux' && foreign === undefined;
 

@@ -39,7 +39,7 @@ function addServing (program) {
     .action(run('setUp', 'serve'));
   program.command('demo')
     .description('run the gateway against upstreams that break')
-    .option('--seconds <n>', 'end by itself; without a terminal, after 15', integer(5, 3600))
+    .option('--seconds <n>', 'end by itself; default without a terminal: 15', integer(5, 3600))
     .option('--port <port>', 'of the dashboard; 0 takes a free one', integer(0, 65_535))
     .option('--directory <folder>', 'of its database')
     .action(run('setUp', 'demo'));

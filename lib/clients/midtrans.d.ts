@@ -154,8 +154,8 @@ export class MidtransClient extends EventEmitter {
   ping (options?: { signal?: AbortSignal | undefined }): Promise<{ ok: true; latencyMs: number }>;
 
   /**
-   * Whether the signature of a notification is right. It does not cover the state. `anyOrder`: also
-   * if the order's id does not fit `orderIdPattern`.
+   * Whether the signature of a notification is right. It does not cover the state. `anyOrder`:
+   * accept an order's id that does not fit `orderIdPattern`, too.
    */
   verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
   /** Verifies a notification, and asks Midtrans what is true. */

@@ -1,10 +1,10 @@
 'use strict';
 
-// A channel on which nothing gets through for a while: everybody waits, and one is told.
+// A pause of a client through which nothing gets for a while: all calls wait, with one alert.
 
 const clock = require('../base/clock');
 
-// What goes on is told again after this.
+// The same alert is repeated only after this.
 const TOLD_AGAIN_MS = 3_600_000;
 
 class Pause {
@@ -42,7 +42,7 @@ class Pause {
   /** Ends it by hand. Whether there was one. */
   end () {
     if (this.current === null) return false;
-    // Somebody has seen to it.
+    // Somebody has fixed it: if it happens again, that is news.
     this.#told.what = undefined;
     this.#end();
     return true;
@@ -54,7 +54,7 @@ class Pause {
     this.#emit('resumed', { reason });
   }
 
-  /** A pause that ended too early, and begins again, is told no second time. */
+  /** A pause that ended too early, and begins again, is not news. */
   #isNews (reason, { providerCode = '' }) {
     const what = `${reason} ${providerCode}`;
     const now = clock.now();

@@ -53,7 +53,7 @@ function replyOf (error) {
   return Number.isInteger(reply) && reply >= 400 && reply <= 599 ? reply : undefined;
 }
 
-/** Whether no token could be had because its endpoint, or the way to it, is in trouble. */
+/** Whether getting a token failed because its endpoint, or the way to it, is in trouble. */
 function isTokenTrouble (error) {
   const [code, originalCode] = [read(error, 'code'), read(error, 'originalCode')];
   const isToken = code === 'EOAUTH2' || originalCode === 'EOAUTH2';
@@ -89,11 +89,11 @@ function verdictOnReply (responseCode, error) {
  * - `retry`: it may pass. The network (ECONNECTION, EDNS, ETIMEDOUT, ESOCKET) and most replies 4xx.
  * - `permanent`: the same message fails again. Replies 5xx about a message or a recipient, and what
  *   nodemailer refuses itself.
- * - `pause`: the account has sent as much as it may. All messages have to wait, and somebody has to
- *   be told.
- * - `ours`: credentials (EAUTH, 535), a certificate, no TLS, a host or sender that is refused, the
- *   configuration. No message is at fault and none gets through: the breaker opens, and somebody
- *   has to be told.
+ * - `pause`: the account has sent as much as it may. All messages must wait, and `alert` is
+ *   emitted.
+ * - `ours`: credentials (EAUTH, 535), a certificate, no TLS, a host or sender that is rejected, the
+ *   configuration. No message is at fault and none gets through: the breaker opens, and `alert` is
+ *   emitted.
  *
  * @param {unknown} error
  * @returns {{ kind: 'retry'|'permanent'|'pause'|'ours', retryable: boolean, trips: boolean,
@@ -122,14 +122,14 @@ function classifySmtpError (error) {
     : verdict('permanent', { trips: false });
 }
 
-/** What is said of an error: nodemailer's own words, but where they do not name the cause. */
+/** The text for an error: nodemailer's own, unless that does not name the cause. */
 function wordsOf (cause, { reason }) {
   const message = messageOf(cause);
   if (reason !== 'tls') return { code: read(cause, 'code') ?? 'ERR_SMTP', message };
   return {
     code: 'ERR_SMTP_TLS_REQUIRED',
-    message: 'The connection to the mail server has no TLS, without which neither password nor ' +
-      `mail is sent (${clean(message)})`,
+    message: 'The mail server offers no TLS, so no password and no mail is sent to it. Enable ' +
+      `TLS on the server, or set requireTls to false (${clean(message)})`,
   };
 }
 
@@ -186,9 +186,9 @@ ClientError.define(SmtpError, 'SmtpError');
 /** Whether an error says that the server was not even asked. */
 const isRefusal = error => REFUSALS.has(read(error, 'code'));
 
-/** The client is paused: nobody was asked. */
+/** The client is paused: the server was not asked. */
 function pausedError ({ reason, error }) {
-  return Object.assign(new Error(`No mail is sent for now: ${reason}`, { cause: error }),
+  return Object.assign(new Error(`The SMTP client is paused: ${reason}`, { cause: error }),
     { code: 'ERR_SMTP_PAUSED', reason });
 }
 

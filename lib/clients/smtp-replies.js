@@ -1,7 +1,7 @@
 'use strict';
 
 // What the reply of a mail server means. The basic code says too little: the enhanced code
-// (RFC 3463), the stage of the conversation and the words of the big relays decide.
+// (RFC 3463), the stage of the session and the wording of the big relays decide.
 
 const { messageOf, read, textOf } = require('../base/foreign');
 
@@ -9,12 +9,12 @@ const { messageOf, read, textOf } = require('../base/foreign');
 //
 // - `pause`: the account has used up what it may send. No mail gets through for a while, and then
 //   all do.
-// - `ours`: our credentials, host, domain or settings. No mail gets through until somebody mends
-//   something.
+// - `ours`: our credentials, host, domain or settings. No mail gets through until somebody fixes
+//   them.
 // - `permanent`, `retry`: this mail or its recipient, in spite of rules further down.
 //
 // The first rule that fits decides. `at` are stages: greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT,
-// DATA, and session for what came when nothing had been asked. What a rule does not name is open.
+// DATA, and session for replies to no command. A condition that a rule does not name always fits.
 const RULES = [
   // The recipient's own mailbox, whose quota and pace are not ours (RFC 3463, 3.3; Gmail says
   // "The user you are trying to contact is receiving mail at a rate that…").
@@ -81,7 +81,7 @@ const RULES = [
     says: /\btime(d|-)? ?out\b|\bidle\b|\bshut(ting)? ?down\b|\brestart|\btoo long\b/,
   },
   { at: 'EHLO MAIL', code: '421', enhanced: /^4\.[34]\.\d+$/, kind: 'retry' },
-  // It does not want us, or not now.
+  // The server rejects us, perhaps only for now.
   { at: 'greeting EHLO session', code: '5xx', kind: 'ours', reason: 'refused' },
   { at: 'greeting EHLO MAIL', code: '421', kind: 'ours', reason: 'refused' },
   { at: 'MAIL', code: '554', kind: 'ours', reason: 'refused' },
@@ -125,7 +125,7 @@ const STAGES = new Map([
   ['MAIL FROM', 'MAIL'], ['RCPT TO', 'RCPT'], ['DATA', 'DATA'],
 ]);
 
-/** Where in the conversation an error of nodemailer's arose. */
+/** The stage of the session at which an error of nodemailer's arose. */
 function stageOf (error) {
   const [command, code] = [read(error, 'command'), read(error, 'code')];
   if (code === 'EAUTH' || /^AUTH\b/.test(command)) return 'AUTH';
@@ -135,7 +135,7 @@ function stageOf (error) {
   return STAGES.get(command) ?? (code === 'EMESSAGE' ? 'DATA' : undefined);
 }
 
-/** What was said, without addresses: those are anybody's own words. */
+/** The text of the reply without addresses, which may contain any words. */
 function wordsOf (response) {
   return response.slice(0, WORDS_MAX).replace(/\r?\n\d{3}[ -]([245]\.\d+\.\d+ )?/g, ' ')
     .replace(/\S*@\S*/g, '');

@@ -1,7 +1,7 @@
 'use strict';
 
-// The transport of an SmtpClient: nodemailer's pool, which neither signs in nor sends a mail where
-// everybody on the way could read it.
+// The transport of an SmtpClient: nodemailer's pool, which neither signs in nor sends a mail in
+// clear text.
 
 const net = require('node:net');
 
@@ -10,10 +10,10 @@ const { boolean } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 
 const SECURE_PORT = 465;
-// They would send in clear what `requireTls` keeps back.
+// They would send in clear text what `requireTls` protects.
 const IN_CLEAR = ['ignoreTLS', 'opportunisticTLS'];
 
-/** Whether a host is this machine, by its very name: whatever has to be looked up may lead away. */
+/** Whether a host is this machine, by its very name: other names may resolve to anything. */
 function isLoopback (host) {
   const name = String(host).toLowerCase().replace(/^\[(.*)\]$/, '$1');
   if (name === 'localhost' || name === '::1') return true;
@@ -27,7 +27,7 @@ function tlsIsRequired (given, read) {
   const required = given ?? read.requireTLS ?? (!secure && !isLoopback(host || 'localhost'));
   const contrary = IN_CLEAR.find(name => read[name]);
   if (required && contrary !== undefined) {
-    throw invalidOption('requireTls', `false beside ${contrary}`,
+    throw invalidOption('requireTls', `false when ${contrary} is set`,
       given ?? read.requireTLS ?? undefined);
   }
   return Boolean(required);
@@ -52,7 +52,7 @@ function checkTransportOptions ({ transport, requireTls }) {
   if (requireTls === undefined) return;
   boolean('requireTls', requireTls);
   if (transport !== undefined) {
-    throw invalidOption('requireTls', 'nothing beside a transport, which has settings of its own',
+    throw invalidOption('requireTls', 'no value beside a transport, which has its own settings',
       requireTls);
   }
 }

@@ -59,12 +59,12 @@ export type SmtpReason = 'quota' | 'rate' | 'credentials' | 'certificate' | 'tls
 
 export interface SmtpVerdict {
   /**
-   * retry: it may pass. permanent: it fails again. pause: the account has sent as much as it may,
-   * and all messages wait. ours: credentials, certificate, no TLS, a host or sender that is
-   * refused, settings.
+   * retry: another attempt may succeed. permanent: it fails again. pause: the account has sent as
+   * much as it may, and all messages wait. ours: credentials, certificate, no TLS, a host or sender
+   * that is rejected, settings.
    */
   kind: 'retry' | 'permanent' | 'pause' | 'ours';
-  /** Of pause and ours; of a pause that was begun by hand, what it was begun with. */
+  /** For the kinds pause and ours; after pause(reason) it is that reason. */
   reason: SmtpReason | (string & {}) | undefined;
   /** Whether the message may be sent again, be it after a repair. */
   retryable: boolean;
@@ -74,11 +74,11 @@ export interface SmtpVerdict {
   pauses: boolean;
   alert: boolean;
   responseCode: number | undefined;
-  /** As in '5.4.5' (RFC 3463), if the server named one. */
+  /** Such as '5.4.5' (RFC 3463), if the server sent one. */
   enhancedCode: string | undefined;
 }
 
-/** Why a client sends nothing for now. */
+/** Why a client is paused. */
 export interface SmtpPause {
   reason: SmtpReason | (string & {});
   /** As Date.now() counts. */
@@ -91,7 +91,7 @@ export function classifySmtpError (error: unknown): SmtpVerdict;
 
 /**
  * Why a message was not sent; `code` is nodemailer's, the breaker's or the limit's,
- * ERR_SMTP_TLS_REQUIRED (`requireTls`) or ERR_SMTP_PAUSED (nobody was asked).
+ * ERR_SMTP_TLS_REQUIRED (`requireTls`) or ERR_SMTP_PAUSED (the server was not asked).
  */
 export class SmtpError extends SekeringError {
   constructor (cause: unknown, details?: {
@@ -132,10 +132,10 @@ export interface SmtpClientOptions {
   /** Otherwise what nodemailer.createTransport() takes; needs the package nodemailer. */
   smtp?: object | string | undefined;
   /**
-   * Whether nothing, and no password, is sent to a server without TLS (STARTTLS). Default true,
-   * unless the host is this machine (localhost, 127.0.0.0/8, ::1); nodemailer's own requireTLS in
-   * `smtp` counts as well. It says nothing about `secure`, which begins with TLS, and cannot be
-   * given beside a transport. nodemailer's ignoreTLS and opportunisticTLS need `false` here.
+   * Whether to refuse to send passwords and mails to a server that offers no TLS (STARTTLS).
+   * Default true, unless the host is this machine (localhost, 127.0.0.0/8, ::1); nodemailer's own
+   * requireTLS in `smtp` counts if this is not given. `secure` begins with TLS in any case. Cannot
+   * be given together with a transport. nodemailer's ignoreTLS and opportunisticTLS need `false`.
    */
   requireTls?: boolean | undefined;
   /** Sender of messages that name none. */
@@ -156,7 +156,7 @@ export interface SmtpClientOptions {
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | undefined;
   /** Whether silence after the last line is followed by another attempt, default true. */
   resendAmbiguous?: boolean | undefined;
-  /** ms after which a pause for a quota that is used up ends by itself, default 3600000. */
+  /** ms after which a pause because of a used-up quota ends by itself, default 3600000. */
   resumeAfter?: number | undefined;
 }
 
@@ -164,8 +164,9 @@ export interface SmtpClientEvents {
   /** Another attempt follows, in `delay` ms. */
   retry: [{ messageId: string; attempt: number; error: SmtpError; delay: number }];
   /**
-   * No message gets through: until somebody mends something (the breaker has opened), or, of the
-   * kinds quota and rate, for now (the client is paused). What goes on is told again after an hour.
+   * No message gets through: until somebody fixes it (the breaker has opened), or, for the kinds
+   * quota and rate, for a while (the client is paused). If the pause keeps returning, it is
+   * repeated at most once an hour.
    */
   alert: [{ kind: SmtpReason; error: SmtpError }];
   paused: [SmtpPause];
@@ -180,11 +181,11 @@ export class SmtpClient extends EventEmitter {
   readonly active: number;
   /** Mails that wait for their turn. */
   readonly queued: number;
-  /** Why nothing is sent for now; null when mails are sent. */
+  /** Why the client is paused; null when it is not. */
   readonly paused: SmtpPause | null;
-  /** Sends nothing until resume(). Mails that wait are rejected, and can be sent again later. */
+  /** Stops sending until resume(). Waiting mails are rejected, and can be sent again later. */
   pause (reason?: string): void;
-  /** Goes on sending. Whether it was paused. */
+  /** Sends again. Returns whether it was paused. */
   resume (): boolean;
   /**
    * Sends a message, and again what the server could not take at once. Resolves when at least one
@@ -192,7 +193,7 @@ export class SmtpClient extends EventEmitter {
    * `faults` before anything is sent.
    */
   send (message: SmtpMail, options?: { signal?: AbortSignal | undefined }): Promise<SmtpResult>;
-  /** Whether a message could be sent, as far as that is known before. @throws ERR_INVALID_INPUT */
+  /** Checks a message as send() does, and sends nothing. @throws ERR_INVALID_INPUT */
   check (message: SmtpMail): void;
   /** Connects, signs in and leaves; passes the breaker by. */
   verify (options?: { timeout?: number | undefined }): Promise<true>;

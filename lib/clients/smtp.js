@@ -166,7 +166,7 @@ class SmtpClient extends Emitter {
   }
 
   /**
-   * Whether a message could be sent, as far as that can be known before.
+   * Checks a message as send() does, and sends nothing.
    * @throws {TypeError} ERR_INVALID_INPUT with `faults`
    */
   check (message) { readMessage(message, this.#defaults); }

@@ -155,7 +155,7 @@ class CloudApiClient extends WhatsAppChannel {
   }
 
   /**
-   * Whether a message could be sent, as far as that can be known before.
+   * Checks a message as send() does, and sends nothing.
    * @throws {TypeError} ERR_INVALID_INPUT with `faults`
    */
   check (message) { this.#read(message); }

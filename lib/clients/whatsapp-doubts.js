@@ -1,17 +1,17 @@
 'use strict';
 
-// Refusals that may be one recipient's or everybody's: they are everybody's when several recipients
-// in a row have met with the same.
+// Refusals that may concern one recipient or all: they concern all when several recipients in a row
+// have got the same one.
 
 const clock = require('../base/clock');
 
 const RECIPIENTS = 3;
-// What is further apart has nothing to do with each other.
+// Refusals that are further apart than this are unrelated.
 const WINDOW_MS = 3_600_000;
 
 class Doubts {
   #code;
-  // Recipient to when it last was refused.
+  // When each recipient was last refused.
   #refused = new Map();
 
   /** Whether this refusal, after those before it, concerns everybody. */

@@ -161,7 +161,7 @@ function errorOfAnswer ({ status, headers }, judged, { providerCode, message }) 
     });
 }
 
-/** A refusal that has turned out to concern everybody. */
+/** A refusal that turned out to concern all recipients. */
 function ofEverybody ({ message, providerCode, httpStatus, retryAfter }) {
   return new WhatsAppError(CODES.pause, message, verdict('pause'),
     { providerCode, httpStatus, retryAfter });

@@ -19,8 +19,8 @@ export interface WhatsAppVerdict {
   reason: PauseReason | undefined;
   needsTemplate: boolean;
   /**
-   * Whether only the next recipients can tell if it concerns this one or all of them: when three in
-   * a row have got the same, the client pauses.
+   * Whether it is unclear if this concerns one recipient or all of them: when three recipients in a
+   * row have got the same code, the client pauses.
    */
   doubtful: boolean;
 }
@@ -216,7 +216,7 @@ export class CloudApiClient extends WhatsAppChannel {
   constructor (options: CloudApiClientOptions);
   /** Rejects with ERR_INVALID_INPUT and `faults` before anything is sent, or a WhatsAppError. */
   send (message: CloudMessage, options?: CallOptions): Promise<WhatsAppResult>;
-  /** Whether a message could be sent, as far as that is known before. @throws ERR_INVALID_INPUT */
+  /** Checks a message as send() does, and sends nothing. @throws ERR_INVALID_INPUT */
   check (message: CloudMessage): void;
   sendText (to: string, body: string, options?: CallOptions): Promise<WhatsAppResult>;
   sendTemplate (
@@ -262,7 +262,7 @@ export class GreenApiClient extends WhatsAppChannel {
   constructor (options: GreenApiClientOptions);
   /** Rejects with ERR_INVALID_INPUT and `faults` before anything is sent, or a WhatsAppError. */
   send (message: GreenMessage, options?: CallOptions): Promise<WhatsAppResult>;
-  /** Whether a message could be sent, as far as that is known before. @throws ERR_INVALID_INPUT */
+  /** Checks a message as send() does, and sends nothing. @throws ERR_INVALID_INPUT */
   check (message: GreenMessage): void;
   sendText (to: string, message: string, options?: CallOptions): Promise<WhatsAppResult>;
   /** Whether the instance is paired and ready. */

@@ -35,8 +35,8 @@ const port = z.preprocess(
   value => (typeof value === 'string' && /^\d{1,5}$/.test(value) ? Number(value) : value),
   count(0, 65_535));
 
-// Whose X-Forwarded-For is believed. Never everybody's: a client could give itself any address.
-const PROXIES = 'how many proxies are in front (1 to 100), or a list of their addresses: ' +
+// Whose X-Forwarded-For is believed. Never everybody's: any client could then claim any address.
+const PROXIES = 'the number of proxies in front (1 to 100), or a list of their addresses: ' +
   'networks such as 10.0.0.0/8, loopback, linklocal, uniquelocal; false without a proxy';
 const PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal'];
 

@@ -65,9 +65,9 @@ export interface GatewayConfig {
     /** Bytes of a request's body, 1024 to 16777216, default 65536. */
     bodyLimit?: number | undefined;
     /**
-     * Whose X-Forwarded-For is believed, default false: nobody's. How many proxies are in front, 0
+     * Whose X-Forwarded-For is believed, default false: nobody's. The number of proxies in front, 0
      * to 100; or their addresses, as a list or a text with commas: networks (10.0.0.0/8) and the
-     * names loopback, linklocal, uniquelocal. Never true, as clients could choose their address.
+     * names loopback, linklocal, uniquelocal. Never true: clients could choose their address.
      */
     trustProxy?: false | number | string | string[] | undefined;
     /** Of those who may create orders and send messages; without any, nobody may. */
@@ -99,11 +99,11 @@ export interface GatewayConfig {
     host?: string | undefined;
     port?: number | string | undefined;
     secure?: boolean | undefined;
-    /** Never to ask for TLS; off this machine it needs `requireTls: false` beside it. */
+    /** Never to ask for TLS; except for this machine it also needs `requireTls: false`. */
     ignoreTls?: boolean | undefined;
     /**
-     * Whether neither password nor mail is sent without TLS. Default true, unless the host is this
-     * machine (localhost, 127.0.0.0/8, ::1). It says nothing about `secure`, which begins with TLS.
+     * Whether to refuse to send passwords and mails without TLS. Default true, unless the host is
+     * this machine (localhost, 127.0.0.0/8, ::1). `secure` begins with TLS in any case.
      */
     requireTls?: boolean | undefined;
     user?: string | undefined;

@@ -162,8 +162,8 @@ export interface Gateway extends EventEmitter {
   /** Starts worker, degradation and schedule. */
   start (): Promise<void>;
   /** Finishes what is in flight for up to `timeout` ms (default server.shutdownTimeout), and closes
-   * everything. A message that is still being sent then stays where it is: its sender's outcome can
-   * no longer be written, and another process sends it when its lease has ended. */
+   * everything. If a message is still being sent after that, its outcome can no longer be recorded,
+   * and another process sends it when its lease has ended. */
   stop (options?: { timeout?: number | undefined }): Promise<void>;
 
   on<E extends keyof GatewayEvents> (

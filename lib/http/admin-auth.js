@@ -73,7 +73,7 @@ function networkOf (address) {
   return [...left, ...gap, ...right].slice(0, 4).map(part => parseInt(part, 16)).join(':');
 }
 
-/** So many in `interval` ms; Infinity: as many as there are. */
+/** Allows `limit` requests in `interval` ms; Infinity: no limit. */
 class Quota {
   #limiter;
 
@@ -89,8 +89,8 @@ class Quota {
 }
 
 /**
- * Requests without a right token: so many of a network, and so many of all networks, as one who
- * guesses may have many addresses. A bounded number of networks is remembered.
+ * Limits requests without a valid token, for each network and for all networks together, since an
+ * attacker may have many addresses. A bounded number of networks is remembered.
  */
 class Failures {
   #limits;
@@ -106,9 +106,9 @@ class Failures {
 
   /** @returns {Quota | undefined} the one that is used up; undefined if there was room for it */
   take (address) {
-    // First, so that a flood of addresses costs no more than this.
+    // Checked first, so that a flood of addresses stays cheap.
     if (this.#total.isUsedUp) return this.#total;
-    // One network alone does not use up what there is for all.
+    // One network alone must not use up the total.
     const quota = this.#of(networkOf(address));
     if (!quota.take()) return quota;
     return this.#total.take() ? undefined : this.#total;
@@ -167,17 +167,17 @@ function createAdminAccess ({ tokens = [], rateLimit, onRefused = () => {} } = {
       undefined);
   }
 
-  // The token comes first: whoever has a right one is not in the way of others, nor they in his.
+  // The token is checked first: valid callers and guessers do not affect each other.
   function enter (req, res, next) {
     const caller = find(req.headers.authorization);
     res.locals.caller = caller;
     if (caller !== undefined) {
       if (caller.quota.take()) return next();
-      return tooMany(res, 'There were too many requests with this token.', caller.quota);
+      return tooMany(res, 'Too many requests with this token. See Retry-After.', caller.quota);
     }
     const usedUp = failures.take(addressOf(req));
     if (usedUp === undefined) return next();
-    tooMany(res, 'There were too many requests without a valid token.', usedUp);
+    tooMany(res, 'Too many requests without a valid token. See Retry-After.', usedUp);
   }
 
   function need (role) {

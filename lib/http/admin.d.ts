@@ -18,18 +18,18 @@ export interface AdminToken {
 }
 
 /**
- * What is past a limit gets 429. A request with a right token counts for this token only: those
- * without one do not slow it, wherever they come from.
+ * A request over a limit gets 429. A request with a valid token counts for this token only:
+ * requests without one never delay or block it, wherever they come from.
  */
 export interface AdminRateLimit {
-  /** With one token per interval, 1 to 1000000, default 600; Infinity: no limit. */
+  /** Requests with one token per interval, 1 to 1000000, default 600; Infinity: no limit. */
   requests?: number | undefined;
   /**
-   * With a wrong token or none, per interval, of an IPv4 address or of a /64 network of IPv6; 1 to
-   * 1000000, default 20.
+   * Requests with a wrong token or none per interval, from an IPv4 address or a /64 network of
+   * IPv6; 1 to 1000000, default 20.
    */
   failures?: number | undefined;
-  /** The same, of all addresses together; 1 to 1000000, default 1000. */
+  /** The same, from all addresses together; 1 to 1000000, default 1000. */
   totalFailures?: number | undefined;
   /** ms, default 60000. */
   interval?: number | undefined;
@@ -93,8 +93,8 @@ export interface EventStreamOptions {
   /** Events kept for readers who come back with Last-Event-ID, 1 to 10000, default 256. */
   history?: number | undefined;
   /**
-   * Readers at once, 1 to 10000, default 64; more get 503. Of one token's readers the oldest is let
-   * go when another token has fewer than it would leave.
+   * Readers at once, 1 to 10000, default 64; more get 503. When all places are taken, the token
+   * with the most readers loses its oldest one to a token that would still have fewer.
    */
   maxClients?: number | undefined;
   /** Bytes that a reader may be behind before it is let go, from 1024, default 262144. */

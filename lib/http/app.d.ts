@@ -18,10 +18,10 @@ export interface WebhookRouterOptions {
 }
 
 /**
- * Express router of the webhooks. It comes before parsers of bodies such as express.json(), or they
- * keep the bytes: `express.json({ verify: (req, res, buf) => { req.rawBody = buf } })`. Midtrans's
- * notifications are taken from a parsed body, too, since their fields are signed. WhatsApp signs
- * bytes: without them the answer is 500, ERR_WEBHOOK_BODY.
+ * Express router of the webhooks. Put it before body parsers such as express.json(), or let them
+ * keep the bytes: `express.json({ verify: (req, res, buf) => { req.rawBody = buf } })`. Midtrans
+ * signs fields, so a parsed body is enough. WhatsApp signs bytes: without them the answer is 500,
+ * ERR_WEBHOOK_BODY.
  * @throws ERR_MISSING_PEER without express
  */
 export function createWebhookRouter (options: WebhookRouterOptions): any;

@@ -9,9 +9,9 @@ export interface IdempotentOptions {
   /** Whether a request without a key is answered 400, default false: it passes. */
   required?: boolean | undefined;
   /**
-   * Whose key it is: nobody gets another one's answer. Default: the header Authorization,
-   * however its scheme and its spaces are written; where
-   * callers are known by anything else (a session, a certificate), say so here.
+   * Whose key it is: nobody gets another caller's answer. Default: the header Authorization,
+   * whatever the case of its scheme and its spaces. If you identify callers by anything else (a
+   * session, a certificate), set this.
    */
   scope?: ((req: any) => unknown) | undefined;
   /** Whether answers of 500 and above are stored, default false: the request may be sent again. */

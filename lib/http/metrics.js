@@ -118,7 +118,7 @@ class Metrics {
 
   #addPayments (store, listen) {
     const notifications = this.#factory.counter('payment_notifications_total', ['outcome'],
-      'Notifications of payments, by what became of them');
+      'Notifications of payments, by outcome');
     if (store?.payments !== undefined) {
       listen(store.payments, 'notification', outcome => notifications.inc({ outcome }));
     }

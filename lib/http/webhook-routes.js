@@ -1,7 +1,7 @@
 'use strict';
 
-// What Midtrans and WhatsApp tell us. Bodies are read as they came, since they are signed. Where a
-// parser of the application has read one before, what it has left will do, if anything can.
+// The webhooks of Midtrans and WhatsApp. Bodies are read as they came, since they are signed. If a
+// parser of the application has already read one, we use what it left, where that is enough.
 
 const { SekeringError } = require('../base/errors');
 const { bag, func, number } = require('../base/options');
@@ -24,7 +24,7 @@ const lost = () => new SekeringError('ERR_WEBHOOK_BODY',
 
 /**
  * The body of a webhook: its bytes, or what a parser has made of them.
- * @throws {SekeringError} ERR_WEBHOOK_BODY when somebody has read it and left nothing
+ * @throws {SekeringError} ERR_WEBHOOK_BODY when a parser has read it and left nothing
  */
 function bodyOf ({ rawBody, body, headers }) {
   if (isRaw(rawBody)) return rawBody;

@@ -36,7 +36,7 @@ const {
   semaphoreRejections: SEMAPHORE_REJECTIONS
 } = COUNTER;
 
-// Of whatever goes wrong here with an outcome, the caller's promise must not suffer.
+// A failure to count an outcome must not affect the caller's promise.
 const NOT_COUNTED = 'The outcome of a call was not counted';
 
 // An upstream's Retry-After does not keep a circuit open for longer than this.

@@ -254,7 +254,7 @@ class Circuit extends Emitter {
     this.clearCache();
   }
 
-  /** Ends its timers, and takes no more calls. Those in flight end as they would have. */
+  /** Ends its timers, and takes no more calls. Those in flight end normally. */
   _retire () {
     const aside = this._rare;
     clock.clearTimer(aside.timer);

@@ -29,10 +29,10 @@ export class BreakerGroup<TI extends unknown[] = unknown[], TR = unknown, K = un
    */
   fire (key: K, ...args: TI): Promise<TR>;
   /**
-   * The breaker of `key`, made if there is none. One that you keep may be let go meanwhile, to make
-   * room or because it is idle: `isShutdown` is true then, its listeners hear of no change of its
-   * state, and calls through it are made by the present breaker of its key. They reject with
-   * ESHUTDOWN once the group was shut down.
+   * The breaker of `key`, created if there is none. A breaker that you keep may be evicted
+   * meanwhile, to make room or because it is idle. Then `isShutdown` is true, its listeners hear of
+   * no change of state, and calls through it go to the current breaker of its key. After the group
+   * was shut down they reject with ESHUTDOWN.
    */
   get (key: K): BreakerGroup.Member<TI, TR, K>;
   /** Whether there is a breaker for `key` now. */
@@ -67,12 +67,12 @@ export namespace BreakerGroup {
   /** Those of every breaker, and two more. A breaker's name is `<name>/<key>`. */
   interface Options<TI extends unknown[] = any[]> extends CircuitBreaker.Options<TI> {
     /**
-     * Breakers kept at once, 1 to 1000000; past it the least recently used one makes room: one that
-     * is closed, or else half open, or else open. Default 10000.
+     * Breakers kept at once, 1 to 1000000; beyond it the least recently used one is evicted: first
+     * closed ones, then half-open ones, then open ones. Default 10000.
      */
     max?: number | undefined;
     /**
-     * ms, from 1, after which a breaker that was neither used nor open is let go. Default 600000.
+     * ms, from 1, after which a breaker that was neither used nor open is evicted. Default 600000.
      */
     idleTtl?: number | undefined;
   }

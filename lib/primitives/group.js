@@ -55,7 +55,7 @@ class Member extends CircuitBreaker {
     this._announce();
   }
 
-  // Calls that were in flight when it was let go may still trip it, which concerns nobody.
+  // Calls in flight when it was evicted may still trip it: nobody needs to hear of that.
   _announce () {
     if (!this._isLetGo) super._announce();
   }
@@ -66,7 +66,7 @@ class Member extends CircuitBreaker {
     super._entered(state, aside);
   }
 
-  /** Whoever has kept one that was let go calls through the present breaker of its key. */
+  /** Calls through an evicted breaker go to the current breaker of its key. */
   _careful (action, context, given, cancel) {
     if (!this._isLetGo || this._group._isOver) {
       return super._careful(action, context, given, cancel);
@@ -106,7 +106,7 @@ class Line {
 }
 
 class BreakerGroup extends Emitter {
-  // What is open or half open protects an upstream: it goes last.
+  // An open or half-open breaker protects an upstream: it is evicted last.
   _closed = new Line();
   _halfOpen = new Line();
   _open = new Line();

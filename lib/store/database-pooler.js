@@ -42,8 +42,8 @@ async function checkSessions (a, b, run) {
 }
 
 const refusal = () => new StoreError('ERR_STORE_POOLER', 'The database is behind a pooler, such ' +
-  'as PgBouncer, that pools transactions or statements, and the store needs sessions. Use a ' +
-  'pooler in its session mode, or the direct address of the database (Supabase: port 5432 ' +
+  'as PgBouncer, in transaction or statement mode, but the store needs sessions. Use the ' +
+  'pooler in session mode, or the direct address of the database (Supabase: port 5432 ' +
   'instead of 6543; Neon: the host without -pooler)');
 
 module.exports = { checkSessions, isDirect };

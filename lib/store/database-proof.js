@@ -29,7 +29,8 @@ async function prove (database) {
   const wrong = Object.keys(expected).find(type => !isDeepStrictEqual(row[type], expected[type]));
   if (wrong === undefined) return;
   throw new StoreError('ERR_STORE_VALUE',
-    `A value of type ${wrong} does not come back from the database as it was sent`);
+    `The database does not return a value of type ${wrong} as it was sent: check the type ` +
+    'parsers and settings of the pool');
 }
 
 module.exports = { prove };

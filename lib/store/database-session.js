@@ -1,9 +1,9 @@
 'use strict';
 
-// What a session of PostgreSQL is like. A role, a database or a server may have settings in which
-// values come back in another form, or in which single statements conflict with each other.
+// The settings of a PostgreSQL session. A role, a database or a server may have settings that
+// change the form of values, or make single statements conflict with each other.
 
-/** What the form of values depends on, both ways. */
+/** The settings that the form of values depends on, in both directions. */
 const FORM = {
   datestyle: 'ISO', bytea_output: 'hex', intervalstyle: 'postgres', extra_float_digits: 1,
   array_nulls: 'on', standard_conforming_strings: 'on',
@@ -12,14 +12,14 @@ const FORM = {
 const assign = (settings, set = 'SET') => Object.entries(settings)
   .map(([name, value]) => `${set} ${name} = '${value}'`).join('; ');
 
-/** Nothing here needs more, and more would refuse what runs at the same time. */
+/** We need no stricter level, which would reject concurrent statements. */
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
-/** In a session that is not ours; once it is over, the session is as it was. */
+/** For a session that is not ours: after the transaction it is as it was. */
 const BEGIN_AS_GUEST = `${BEGIN}; ${assign(FORM, 'SET LOCAL')}`;
 
 /**
- * Makes a session ours: a single statement, as each takes a way to the server and back. They are no
- * parameters of the start, which poolers refuse. `path` is where names are looked up.
+ * Sets up a session of ours, in one query, since each costs a round trip. Startup parameters would
+ * not do: poolers reject them. `path` is where names are looked up.
  */
 const takeOver = settings => `${assign({
   ...FORM, default_transaction_isolation: 'read committed', ...settings,

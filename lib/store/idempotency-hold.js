@@ -66,10 +66,10 @@ class Hold {
       WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`, [this.key, this.token]);
   }
 
-  /** Warns as well: the caller may be given the other one's value, and not learn of this. */
+  /** Warns as well: the caller may get the other holder's value, and not learn of this. */
   #lose () {
     const error = new StoreError('ERR_IDEMPOTENCY_LOST',
-      'The lock of this idempotency key ran out, and somebody else may have the key', {
+      'The lock of this idempotency key expired, and another process may have the key', {
         retryable: true,
       });
     if (!this.#isLost) this.#onWarning(error);
@@ -134,7 +134,7 @@ class Hold {
     if (this.#timer !== undefined && !this.signal.aborted) this.#schedule(began);
   }
 
-  /** The lock runs out while the database is asked to extend it and does not answer. */
+  /** The lock expires while the database does not answer the request to extend it. */
   #limit () {
     let isAnswered = false;
     const patience = Math.max(this.lockTimeout - this.#age(), this.lockTimeout / EXTENSIONS);
@@ -158,8 +158,8 @@ class Hold {
 }
 
 const late = (age, lockTimeout) => new StoreError('ERR_IDEMPOTENCY_LATE',
-  `The lock of an idempotency key lasts ${lockTimeout} ms, and it was extended only after ` +
-  `${Math.round(age)} ms, as this process or the database stood still: others could have taken ` +
-  'the key and done the work again. Give it a longer lockTimeout', { retryable: true });
+  `The lock of an idempotency key lasts ${lockTimeout} ms, but it was extended only after ` +
+  `${Math.round(age)} ms, since this process or the database stalled: others could have taken ` +
+  'the key and done the work again. Increase lockTimeout', { retryable: true });
 
 module.exports = { Hold };

@@ -4,9 +4,9 @@ export interface IdempotencyOptions {
   /** ms that a result is kept, default 3600000, at most 366 days. */
   ttl?: number | undefined;
   /**
-   * ms after which the key of a holder that died is free, 1000 to 86400000, default 60000. A holder
-   * that lives extends its lock for as long as it works. It should be well above the longest time
-   * that the process can stand still or the database can be slow: else the work is done twice.
+   * ms after which the key of a holder that died is free, 1000 to 86400000, default 60000. A
+   * living holder extends its lock for as long as it works. Keep it well above the longest time
+   * that the process or the database may stall: otherwise the work may be done twice.
    */
   lockTimeout?: number | undefined;
   /**
@@ -30,8 +30,8 @@ export interface IdempotencyCall extends IdempotencyOptions {
 
 export interface IdempotencyContext {
   /**
-   * Aborts when the lock has been lost, or has run out while the database did not answer: somebody
-   * else may be doing the same work.
+   * Aborts when the lock is lost, or expires while the database does not answer: another process
+   * may be doing the same work.
    */
   signal: AbortSignal;
   /** A fencing token: larger than that of every earlier holder. A bigint as a decimal string. */

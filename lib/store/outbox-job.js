@@ -74,9 +74,9 @@ class Job {
   get goesAlone () { return this.crashes > 1; }
 
   /**
-   * Sends the message. After `timeout` ms the sender is told to end. One that goes on may still
-   * send the message, and another attempt beside it would send it twice; so it gets the same time
-   * once more, and only then is it taken for one that never ends.
+   * Sends the message. After `timeout` ms the sender's signal is aborted. A sender that goes on may
+   * still send the message, and another attempt beside it would send it twice. So it gets the same
+   * time once more, and only then is it given up.
    * @returns {Promise<unknown>} what the sender answers; rejects as it does, or because it took
    *   too long
    */
@@ -108,7 +108,7 @@ class Job {
   /** Tells the sender that it should end. */
   abort (reason) { this.#context?.abort(reason); }
 
-  /** From now on the sender may take as long as it takes. */
+  /** From now on the sender has no time limit. */
   untime () { clock.clearTimer(this.#timer); }
 }
 

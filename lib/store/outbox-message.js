@@ -33,7 +33,7 @@ class Faults {
 
   get any () { return this.#list.length > 0; }
 
-  /** From now on faults are of this message. */
+  /** From now on faults belong to this message. */
   begin (prefix) {
     this.#prefix = prefix;
     this.fields.clear();
@@ -45,7 +45,7 @@ class Faults {
     if (this.#list.length < FAULTS_MAX) this.#list.push({ path: this.#prefix + field, message });
   }
 
-  /** Texts are not shown: they are long, or somebody's own. */
+  /** Texts are not shown: they may be long or private. */
   refuse (field, expected, value) {
     this.add(field, typeof value === 'string'
       ? `Expected ${expected} for ${field} but received a text of ${value.length} characters`
@@ -57,7 +57,7 @@ class Faults {
       'ERR_OUTBOX_TOO_LARGE');
   }
 
-  /** The error that says it all; of a list it names each message. */
+  /** The error with all faults; for a list it names each message. */
   error (isList) {
     const [code] = this.#codes.size === 1 ? this.#codes : ['ERR_OUTBOX_MESSAGE'];
     const words = this.#list.map(({ path, message }) => (isList ? `${path}: ${message}` : message));
@@ -80,7 +80,7 @@ const optional = (value, check) => (value === undefined || value === null ? null
 
 function text (faults, field, value) {
   if (typeof value !== 'string' || UNSTORABLE.test(value)) {
-    faults.refuse(field, 'a text without null characters or halves of characters', value);
+    faults.refuse(field, 'a text without null characters or lone surrogates', value);
     return value;
   }
   const bytes = Buffer.byteLength(value);
@@ -107,7 +107,7 @@ function json (faults, value) {
   const bytes = Buffer.byteLength(written);
   if (bytes > TEXT_BYTES_MAX) faults.tooLarge('data', bytes);
   if (UNSTORABLE_JSON.test(written)) {
-    faults.refuse('data', 'texts without null characters or halves of characters', value);
+    faults.refuse('data', 'texts without null characters or lone surrogates', value);
   }
   return written;
 }
@@ -117,7 +117,8 @@ function checkFields (faults, message) {
   for (const name of Object.keys(message)) {
     if (FIELDS.has(name)) continue;
     const shown = name.slice(0, 50);
-    faults.add(shown, `Expected no ${JSON.stringify(shown)} in a message`);
+    faults.add(shown,
+      `Expected only known members in a message but received ${JSON.stringify(shown)}`);
   }
 }
 
@@ -145,7 +146,7 @@ function channelOf (faults, name, channels) {
   return {};
 }
 
-/** What the channel itself refuses, but for what is refused already. */
+/** Faults that the channel's own check finds, in fields that have none yet. */
 function validate (faults, check, message, body) {
   const isKnown = hasAny(faults, 'body', 'template', 'data');
   try {
@@ -176,7 +177,7 @@ function rowOf (message, channels, faults) {
   const channel = channelOf(faults, name, channels);
   const { maxAttempts = 1 } = channel;
   if (body !== undefined && body !== null && template !== undefined && template !== null) {
-    faults.refuse('template', 'none beside body', template);
+    faults.refuse('template', 'no value (body is given)', template);
   }
   const dedupeKey = optional(message.dedupeKey, value => line(faults, 'dedupeKey', value, KEY_MAX));
   const row = {

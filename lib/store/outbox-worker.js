@@ -25,7 +25,7 @@ const STOP_MS = 10_000;
 // For senders that heed their signal when time is up.
 const ABORT_MS = 100;
 const IDS_SHOWN = 20;
-// Of two claims that want messages of the same key one is refused, or both wait for each other.
+// Two claims of the same key: one is rejected, or both wait for each other (deadlock).
 const CROSSED = new Set(['23505', '40P01']);
 const CROSSINGS_MAX = 10;
 
@@ -141,8 +141,8 @@ class OutboxWorker extends Emitter {
   }
 
   /**
-   * What is still held stays ours: given back, it would be sent a second time beside the sender
-   * that goes on.
+   * Messages that are still held stay ours: given back, they would be sent a second time while the
+   * first sender goes on.
    */
   #leave () {
     for (const job of this.#inFlight) job.untime();
@@ -150,8 +150,9 @@ class OutboxWorker extends Emitter {
     if (ids.length === 0) return;
     const shown = ids.slice(0, IDS_SHOWN);
     const list = shown.join(', ') + (ids.length > shown.length ? ', …' : '');
-    const error = new StoreError('ERR_OUTBOX_LEFT_BEHIND', 'The worker stopped before all that ' +
-      `it was sending had ended and been written down. It still holds ${ids.length} (ids ${list})`);
+    const error = new StoreError('ERR_OUTBOX_LEFT_BEHIND', 'The worker stopped while ' +
+      `senders were still at work. It still holds ${ids.length} messages (ids ${list}). Call ` +
+      'stop() again to wait for them');
     this.warn(Object.assign(error, { count: ids.length, ids: shown }));
   }
 

@@ -86,9 +86,9 @@ export interface ChannelDefinition {
   /** Delay before retry n, default min(1 s * 2^n, 60 s). */
   backoff?: BackoffOptions | undefined;
   /**
-   * Refuses a message when it is enqueued, by throwing. An error with `faults`
-   * ([{ path, message }]) becomes part of the ERR_OUTBOX_MESSAGE that tells them all. `body` is the
-   * text that will be sent, its template filled in; undefined where that is at fault already.
+   * Throws to reject a message when it is enqueued. If the error has `faults`
+   * ([{ path, message }]), they become part of the ERR_OUTBOX_MESSAGE that lists all faults.
+   * `body` is the text that will be sent, with its template filled in; undefined if invalid.
    */
   validate?: ((message: OutboxMessage, text: { body: string | undefined }) => void) | undefined;
 }
@@ -106,8 +106,8 @@ export interface ChannelWorker {
   rate?: { limit: number; interval: number } | undefined;
   /**
    * ms that one attempt may take, default 30000. Then its signal is aborted, and the attempt counts
-   * as failed once the sender has ended. A sender that ignores the signal has as long again, in
-   * which it may still succeed; after that the message is tried again beside it.
+   * as failed once the sender has ended. A sender that ignores the signal gets the same time again,
+   * in which it may still succeed; after that the message is tried again, even if it still runs.
    */
   timeout?: number | undefined;
 }
@@ -134,8 +134,8 @@ export interface WorkerOptions {
 }
 
 /**
- * `warning` tells of what goes wrong and heals by itself, and by ERR_OUTBOX_LEFT_BEHIND of messages
- * that `stop` has not waited for (`count` and `ids`).
+ * `warning` reports problems that heal by themselves, and, with ERR_OUTBOX_LEFT_BEHIND, messages
+ * that were still being sent when `stop` ended (`count` and `ids`).
  *
  * Events: 'sent'(message), 'retry'(message, error, delayMs), 'dead'(letter, error?),
  * 'paused'(channel), 'resumed'(channel), 'idle'(), 'fenced'(message), 'warning'(error).
@@ -144,10 +144,11 @@ export interface OutboxWorker extends EventEmitter {
   start (): Promise<void>;
   /**
    * Finishes what is in flight for up to `timeout` ms (default 10000), and gives back what it has
-   * not begun. Then it aborts the signals of what is still being sent. Messages whose senders
-   * ignore that stay this worker's: their leases are extended, and their outcomes written, for as
-   * long as the process lives, which they do not keep alive. A `warning` (ERR_OUTBOX_LEFT_BEHIND)
-   * names them. Called again, it waits for them once more. After `start` they still take up places.
+   * not begun. Then it aborts the signals of what is still being sent. If a sender ignores its
+   * signal, the worker keeps the message: it extends the lease and records the outcome for as long
+   * as the process lives, but does not keep the process alive. A `warning` (ERR_OUTBOX_LEFT_BEHIND)
+   * names these messages. Call `stop` again to wait for them. After `start` they still count among
+   * those in flight.
    */
   stop (options?: { timeout?: number | undefined }): Promise<void>;
   readonly running: boolean;
@@ -168,7 +169,7 @@ export interface OutboxStats {
   oldestMs: number;
   /**
    * Whether SENT and CANCELLED are estimates, out of 16 MiB of the table: they are when it
-   * is larger, so that this takes no longer the more has been sent. Never with `exact`.
+   * is larger, so that this takes no longer the more has been sent. Always false with `exact`.
    */
   sampled: boolean;
 }
@@ -191,7 +192,7 @@ export interface Outbox {
   }): Promise<StoredMessage[]>;
   /** Whether it was still waiting. */
   cancel (id: string): Promise<boolean>;
-  /** `exact` reads all of the table, however large it is. Default false. */
+  /** `exact` reads the whole table, however large it is. Default false. */
   stats (options?: { exact?: boolean | undefined }): Promise<OutboxStats>;
   createWorker (options: WorkerOptions): OutboxWorker;
 }

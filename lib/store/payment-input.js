@@ -143,14 +143,14 @@ function readReview (orderId, decision, options) {
   return { by: text('by', by, 100), reason: text('reason', reason) };
 }
 
-/** The bytes of a body; what a parser has made of them will do, as its fields are signed. */
+/** The bytes of a body; a parsed object will do as well, since Midtrans signs fields. */
 function readBytes (rawBody) {
   if (typeof rawBody === 'string') return Buffer.from(rawBody);
   if (rawBody instanceof Uint8Array) {
     return Buffer.from(rawBody.buffer, rawBody.byteOffset, rawBody.byteLength);
   }
   if (typeof rawBody === 'object' && rawBody !== null) return bytesOf(rawBody);
-  throw invalidOption('rawBody', 'the bytes of a body, or what a parser has made of them', rawBody);
+  throw invalidOption('rawBody', 'a body as bytes, text or a parsed object', rawBody);
 }
 
 function bytesOf (parsed) {

@@ -1,9 +1,8 @@
 'use strict';
 
-// Notifications that nobody has signed, or whose signature proves nothing: anybody can send any
-// number of them. All are counted, and some are kept as samples, in a bounded number of rows that
-// are used again and again, and written a bounded number of times in a stretch of time. What a
-// crash loses is the count since the last write.
+// Notifications without a valid signature: anybody can send any number of them. All are counted,
+// and some are kept as samples. Their rows are limited in number and reused, and the rate of writes
+// is limited, too. A crash loses only the count since the last write.
 
 const clock = require('../base/clock');
 const { RateLimiter } = require('../primitives/limits');
@@ -15,8 +14,8 @@ const WRITES = { limit: 60, interval: 60_000, burst: 20 };
 // When what has waited for a write is looked at again.
 const LATER_MS = 1000;
 
-// Signed notifications that may come with one signature before they have to wait: of what is not
-// signed of them, whoever has one can make any number of variations.
+// So many notifications with one signature are examined before further ones must wait: whoever has
+// one can vary its unsigned parts at will.
 const VARIATIONS = { limit: 100, interval: 3_600_000 };
 const SIGNATURES_MAX = 10_000;
 

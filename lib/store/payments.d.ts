@@ -5,7 +5,7 @@ import { SqlClient } from './store';
 
 /** What is used of a MidtransClient. */
 export interface PaymentsProvider {
-  /** `anyOrder`: also if the id of its order does not fit the shop's own. */
+  /** `anyOrder`: accept an order's id that does not fit the shop's own pattern, too. */
   verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
   status (id: string, options?: { signal?: AbortSignal | undefined }): Promise<any>;
   createTransaction (body: OrderBody, options?: {
@@ -92,7 +92,7 @@ export interface PaymentOrder {
   }>;
 }
 
-/** unknown_order: it is signed, and its order is not ours. Nothing has to be decided. */
+/** unknown_order: it is signed, but its order is not ours. Nobody has to decide anything. */
 export type PaymentOutcome = 'applied' | 'already_processed' | 'stale' | 'held' | 'unknown_order' |
   'forged' | 'invalid' | 'unavailable';
 
@@ -119,19 +119,20 @@ export interface PaymentEvent {
    * forged: signature, other_order. Why invalid: too_large, not_json, or the name of a field.
    */
   reason: string | null;
-  /** How often it came; of samples (forged, invalid), how many its row has stood for. */
+  /** How often it came; for samples (forged, invalid), how many its row has stood for. */
   times: number;
   receivedAt: Date;
   lastReceivedAt: Date;
-  /** As it came; of samples, the first 4096 bytes. */
+  /** As it came; for samples, the first 4096 bytes. */
   body: string;
 }
 
 /**
  * Emits, once what it tells of is committed: 'transition'(order, transition),
  * 'held'(event, reason), 'forged'(sample, count), and 'warning'(error) for whatever was answered
- * with 503 or left for later. 'forged' is told of once a second at most, after 20 at once: `count`
- * is how many there were since the last one. 'notification'(outcome) is emitted for each, at once.
+ * with 503 or left for later. 'forged' is emitted for the first 20 immediately, then at most once a
+ * second: `count` is how many there were since the last one. 'notification'(outcome) is emitted for
+ * each notification, immediately.
  */
 export interface Payments extends EventEmitter {
   /**
@@ -166,12 +167,12 @@ export interface Payments extends EventEmitter {
   senders (): Record<'MIDTRANS_ORDER' | 'PAYMENT_HOOK', ChannelWorker>;
   /**
    * What to do with a notification of Midtrans's, and what to answer. Never rejects for what is in
-   * it. @param rawBody as it came; or what a parser has made of it, as its fields are signed
+   * it. @param rawBody as it came, or as an object from a parser, since Midtrans signs fields
    */
   handleNotification (
     rawBody: Uint8Array | string | object, headers?: Record<string, unknown>
   ): Promise<NotificationOutcome>;
-  /** Writes down what was only counted; the store does so when it closes. */
+  /** Records the notifications that were only counted; the store does so when it closes. */
   close (): Promise<void>;
   get (orderId: string): Promise<PaymentOrder | undefined>;
   /** Newest first, 100 unless `limit` (1 to 1000) says otherwise; `before` is an order's id. */
@@ -200,8 +201,8 @@ export interface Payments extends EventEmitter {
     Promise<{ checked: number; changed: number; failed: number }>;
   /**
    * Ends the holding of an order. 'apply': whatever Midtrans says now of what was held becomes
-   * true, with its amount; an order that nobody recorded is made of what its notifications
-   * (unknown_order) name. 'dismiss': it is dropped.
+   * true, with its amount; an order that nobody recorded is created from its notifications
+   * (unknown_order). 'dismiss': it is dropped.
    * @returns the order, if there is one
    */
   review (orderId: string, decision: 'apply' | 'dismiss', options: { by: string; reason: string }):

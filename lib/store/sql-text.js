@@ -35,8 +35,8 @@ function toDate (text) {
   const parts = ISO.exec(text);
   if (parts === null) {
     if (BEYOND.test(text)) return text;
-    throw new StoreError('ERR_STORE_VALUE', `The time ${text} cannot be read: the DateStyle of ` +
-      'the session of the database has to be ISO');
+    throw new StoreError('ERR_STORE_VALUE', `The time ${text} cannot be read: set the DateStyle ` +
+      'of this database session to ISO');
   }
   const [, day, time, fraction = '', hours, minutes = ':00', seconds] = parts;
   const date = new Date(`${day}T${time}${fraction.slice(0, 4)}${hours}${minutes}`);

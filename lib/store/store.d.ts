@@ -21,8 +21,8 @@ export interface StoreOptions {
   /** PostgreSQL, `postgres://user:password@host:port/database`; needs the package pg. */
   url?: string | undefined;
   /**
-   * A pool of pg's, of at least 2 connections, one of which listens; it stays the caller's, as do
-   * the settings of its sessions.
+   * A pool of pg's, of at least 2 connections, one of which listens; it stays the caller's, and its
+   * sessions keep their settings.
    */
   pool?: object | undefined;
   /** Embedded: a folder for one process, default 'sekering-data'; needs @electric-sql/pglite. */
@@ -87,9 +87,9 @@ export interface Store extends EventEmitter {
   /** Deletes what retention no longer keeps, in batches. */
   cleanUp (options?: RetentionOptions): Promise<Record<string, number>>;
   /**
-   * Waits for what is under way, up to `timeout` ms, and cuts it off then. What a worker still
-   * sends is not waited for: stop it before. Its outcome can no longer be written, and the message
-   * returns when its lease ends.
+   * Waits for what is under way, up to `timeout` ms, and cuts it off then. It does not wait for
+   * messages that a worker is still sending, so stop workers first: otherwise the outcome cannot be
+   * recorded, and the message returns when its lease ends.
    */
   close (): Promise<void>;
 }
@@ -107,8 +107,8 @@ export interface RetentionOptions {
   /** Entries of the audit log, default 365 days. */
   audit?: number | false | undefined;
   /**
-   * Notifications that are of no order of ours (unknown_order, forged, invalid), since they last
-   * came; default 30 days.
+   * Notifications about no order of ours (unknown_order, forged, invalid), counted from when they
+   * last came; default 30 days.
    */
   foreignEvents?: number | false | undefined;
   /** All payment events, default false. */
@@ -136,13 +136,13 @@ export class StoreError extends SekeringError {
   /** Of ERR_OUTBOX_LEFT_BEHIND: how many messages, and the ids of the first 20. */
   readonly count?: number | undefined;
   readonly ids?: string[] | undefined;
-  /** Of messages that are refused: everything, with paths as in recipient or [3].recipient. */
+  /** Of rejected messages: all faults, with paths such as recipient or [3].recipient. */
   readonly faults?: { path: string; message: string }[] | undefined;
 }
 
 /**
  * Opens the store, and makes or migrates its schema.
- * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER, ERR_STORE_…: ERR_STORE_POOLER behind a pooler of
- *   transactions or statements, ERR_STORE_VALUE when values do not come back as they were sent
+ * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER, ERR_STORE_…: ERR_STORE_POOLER behind a pooler in
+ *   transaction or statement mode, ERR_STORE_VALUE when values do not come back as they were sent
  */
 export function openStore (options?: StoreOptions): Promise<Store>;

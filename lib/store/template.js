@@ -44,14 +44,14 @@ function fill (template, data) {
 }
 
 /**
- * Refuses a template with a place that is never closed: it would be sent as it stands.
+ * Rejects a template with a placeholder that is never closed: it would be sent as it stands.
  * @throws {StoreError} ERR_OUTBOX_TEMPLATE
  */
 function parse (template) {
   const at = template.replace(PLACE, place => ' '.repeat(place.length)).indexOf('{{');
   if (at < 0) return;
   throw new StoreError('ERR_OUTBOX_TEMPLATE',
-    `The template's {{ at character ${at + 1} has no }} that belongs to it`);
+    `The template's {{ at character ${at + 1} is never closed: add }}`);
 }
 
 module.exports = { fill, parse };

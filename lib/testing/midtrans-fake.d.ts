@@ -91,8 +91,8 @@ export interface MidtransFake {
     body: any; status: number; text: string;
   }>>;
   /**
-   * Sends what the button "Test notification URL" of Midtrans's dashboard does: signed, and about
-   * an order that nobody has made. `orderId`: of another system, say.
+   * Sends what the button "Test notification URL" of Midtrans's dashboard sends: a signed
+   * notification about an order that does not exist. `orderId`: another system's id, for example.
    */
   notifyTest (url: string, options?: { orderId?: string | undefined }): Promise<{
     body: any; status: number; text: string;

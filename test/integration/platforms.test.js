@@ -155,9 +155,9 @@ describe('an addon that may not be loaded', () => {
     : '--experimental-permission';
 
   test.each([
-    ['--no-addons', ['--no-addons'], /started with --no-addons: start it without$/],
+    ['--no-addons', ['--no-addons'], /started with --no-addons: start it without that option$/],
     ['the permission model', [permission, '--allow-fs-read=*'],
-      /permission model on: start it with --allow-addons as well$/],
+      /permission model on: add --allow-addons$/],
   ])('%s: the error says how Node.js must be started', async (_name, flags, remedy) => {
     const { stdout } = await run(process.execPath, [...flags, '-e', program]);
     expect(JSON.parse(stdout)).toEqual({

@@ -118,7 +118,7 @@ describe('proxies', () => {
   test('are never everybody', () => {
     for (const value of [true, 'true', 'TRUE']) {
       expect(faultsOf({ server: { trustProxy: value } })['server.trustProxy'])
-        .toMatch(/^Invalid input: true would let clients choose their address; write how many/);
+        .toMatch(/^Invalid input: true would let clients choose their address; write the number/);
     }
     for (const value of ['0.0.0.0/0', '::/0', ['loopback', '::/0'], '10.0.0.0/33', 'everybody', '',
       'loopback,', [], [1], -1, 1.5, 101, null, {}, 'fe80::1%eth0', '10.0.0.0/']) {
