@@ -25,14 +25,17 @@ class Pause {
   }
 
   /**
-   * Begins one, unless there is one. Emits `paused`, and with an error `alert`.
+   * Begins one, in place of one for another reason that would end earlier. Emits `paused`, and
+   * with an error `alert`.
    * @param {string} reason
    * @param {Error} [error] that led to it
    * @param {number} [ms] after which it ends by itself
    */
   begin (reason, error, ms = Infinity) {
-    if (this.current !== null) return;
-    this.#now = { reason, error, since: clock.wall(), ends: clock.now() + ms };
+    const ends = clock.now() + ms;
+    const { current } = this;
+    if (current !== null && (current.reason === reason || ends <= this.#now.ends)) return;
+    this.#now = { reason, error, since: clock.wall(), ends };
     this.#emit('paused', this.current);
     if (error !== undefined && this.#isNews(reason, error)) {
       this.#emit('alert', { kind: reason, error });

@@ -5,6 +5,12 @@
 
 const { messageOf, read, textOf } = require('../base/foreign');
 
+// What one recipient, or its server, takes in. ("Recipients" are those that an account writes to.)
+const RECIPIENTS_LIMIT = new RegExp(
+  '\\b(recipient|mailbox|inbox)\\b.{0,60}\\b(limit|quota|threads?|throttl|rate)|' +
+  '\\b(limit|quota|threads?|rate|throttled)\\b.{0,60}' +
+  '\\b(recipient|mailbox|inbox|received|incoming)\\b');
+
 // All that `permanent` and `retry` do not say by the first digit of the code.
 //
 // - `pause`: the account has used up what it may send. No mail gets through for a while, and then
@@ -23,6 +29,17 @@ const RULES = [
   { code: '5xx', enhanced: /^5\.2\.[12]$/, kind: 'permanent' },
   { code: '4xx', enhanced: /^4\.2\.[12]$/, kind: 'retry' },
 
+  // Mailgun's words for an account.
+  {
+    at: 'AUTH MAIL DATA', says: /\brecipient limit exceeded\b/, kind: 'pause', reason: 'quota',
+  },
+  { enhanced: /^5\.(1\.90|7\.23[23])$/, kind: 'pause', reason: 'quota' },
+  { code: '5xx', says: RECIPIENTS_LIMIT, kind: 'permanent' },
+  { code: '4xx', says: RECIPIENTS_LIMIT, kind: 'retry' },
+  { at: 'RCPT', code: '5xx', enhanced: /^5\.1\.8$/, says: /\brecipient\b/, kind: 'permanent' },
+  // A mail that is malformed or of the wrong kind (RFC 3463, 3.7).
+  { at: 'MAIL DATA', code: '5xx', enhanced: /^5\.6\.\d+$/, kind: 'permanent' },
+
   // A mail that is too big: with 5.2.3 at Gmail ("exceeded Google's message size limits").
   { enhanced: /^5\.3\.4$/, kind: 'permanent' },
   {
@@ -37,7 +54,7 @@ const RULES = [
   // Amazon SES, https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html
   // SendGrid ("Maximum credits exceeded"), its list "SMTP Errors and Troubleshooting"
   // Mailgun ("recipient limit exceeded"), cPanel ("has exceeded the max emails per hour")
-  { enhanced: /^5\.(4\.5|1\.90|7\.23[23])$/, kind: 'pause', reason: 'quota' },
+  { at: 'MAIL DATA', enhanced: /^5\.4\.5$/, kind: 'pause', reason: 'quota' },
   { at: 'MAIL DATA', code: '552', enhanced: /^5\.2\.3$/, kind: 'pause', reason: 'quota' },
   { says: /SubmissionQuotaExceeded|maximum credits exceeded/, kind: 'pause', reason: 'quota' },
   {
@@ -51,13 +68,13 @@ const RULES = [
   { says: /\bexceeded the max(imum)? e?mails per\b/, kind: 'pause', reason: 'quota' },
   {
     at: 'AUTH MAIL DATA', kind: 'pause', reason: 'quota',
-    says: /\b(sending|message|request|recipient|relay) (limit|quota)\b.{0,20}\bexceeded\b/,
+    says: /\b(sending|message|request|relay) (limit|quota)\b.{0,20}\bexceeded\b/,
   },
 
   // Too much at once, which soon passes: Amazon SES ("Throttling failure: Maximum sending rate
   // exceeded"), Exchange Online ("sender thread limit exceeded"), Gmail (7.28).
   { enhanced: /^[45]\.7\.28$/, kind: 'pause', reason: 'rate' },
-  { at: 'MAIL RCPT DATA', code: '454', enhanced: /^4\.7\.0$/, kind: 'pause', reason: 'rate' },
+  { at: 'MAIL DATA', code: '454', enhanced: /^4\.7\.0$/, kind: 'pause', reason: 'rate' },
   {
     at: 'greeting EHLO MAIL DATA', code: '4xx', kind: 'pause', reason: 'rate',
     says: /throttl|\bsending rate exceeded|\bthread limit exceeded|\brate limit(ed)?\b/,

@@ -169,7 +169,7 @@ class EventStream {
   /** Answers a request of somebody who may read. */
   handle (req, res) {
     const caller = res.locals?.caller;
-    if (!this.#hasRoom(caller)) {
+    if (req.method !== 'HEAD' && !this.#hasRoom(caller)) {
       problem(res, 503, {
         code: 'ERR_EVENTS_FULL',
         detail: 'There are as many readers as there may be.',

@@ -67,8 +67,8 @@ export namespace BreakerGroup {
   /** Those of every breaker, and two more. A breaker's name is `<name>/<key>`. */
   interface Options<TI extends unknown[] = any[]> extends CircuitBreaker.Options<TI> {
     /**
-     * Breakers kept at once, 1 to 1000000; beyond it the least recently used one is evicted: first
-     * closed ones, then half-open ones, then open ones. Default 10000.
+     * Breakers kept at once, 1 to 1000000; beyond it the least recently used one that is not open
+     * is evicted, and an open one only if all are open. Default 10000.
      */
     max?: number | undefined;
     /**

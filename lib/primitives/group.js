@@ -106,7 +106,7 @@ class Line {
 }
 
 class BreakerGroup extends Emitter {
-  // An open or half-open breaker protects an upstream: it is evicted last.
+  // An open breaker protects an upstream: it is evicted last.
   _closed = new Line();
   _halfOpen = new Line();
   _open = new Line();
@@ -116,7 +116,7 @@ class BreakerGroup extends Emitter {
    * @param {(...args: unknown[]) => unknown} action called with the arguments after the key
    * @param {object} [options] of every breaker, and:
    * @param {number} [options.max] breakers kept at once, default 10000; past it the least recently
-   *   used one makes room: one that is closed, or else half open, or else open
+   *   used one that is not open is evicted, or else the least recently used one
    * @param {number} [options.idleTtl] ms, default 600000: a breaker that was neither used nor open
    *   for so long is let go
    */
@@ -218,9 +218,19 @@ class BreakerGroup extends Emitter {
   _makeRoom (now) {
     this._letIdleGo(now);
     while (this._members.size >= this.max) {
-      const first = this._closed.first ?? this._halfOpen.first ?? this._open.first;
+      const first = this._leastUsed() ?? this._open.first;
       if (this._isAsItSeems(first)) this._letGo(first);
     }
+  }
+
+  /**
+   * The least recently used one of those that are not open. A half-open one that nobody calls
+   * protects nothing: kept for its state, it would take the place of one that is in use.
+   */
+  _leastUsed () {
+    const [closed, halfOpen] = [this._closed.first, this._halfOpen.first];
+    if (closed === null || halfOpen === null) return closed ?? halfOpen;
+    return halfOpen._used < closed._used ? halfOpen : closed;
   }
 
   _letIdleGo (now) {

@@ -51,6 +51,7 @@ function timedOut (ms) {
 class Job {
   #context;
   #timer;
+  #limit;
 
   /**
    * @param {object} row as it was claimed
@@ -92,6 +93,9 @@ class Job {
         this.#timer = clock.setTimer(() => reject(late), timeout);
         context.abort(late);
       }, timeout);
+      this.#limit = () => {
+        this.#timer = clock.setTimer(() => reject(late ?? timedOut(timeout)), timeout);
+      };
       // A sender may throw before it has a promise.
       new Promise(go => { go(send(message, context)); }).then(resolve, reject);
     });
@@ -110,6 +114,12 @@ class Job {
 
   /** From now on the sender has no time limit. */
   untime () { clock.clearTimer(this.#timer); }
+
+  /** From now on it has its time limit once more. */
+  retime () {
+    this.untime();
+    this.#limit?.();
+  }
 }
 
 module.exports = { Job, referenceOf };

@@ -12,6 +12,7 @@ const TURNED_AWAY = new Set(['ERATELIMITED', 'EBULKHEADFULL']);
 const PAUSING_KINDS = new Set(['pause', 'ours']);
 
 const TURNED_AWAY_MS = 1000;
+const BEHIND_MS = 1;
 const DELAY_MS_MAX = 30 * 24 * 3600 * 1000;
 const TEXT_MAX = 1000;
 
@@ -48,7 +49,10 @@ function verdictOn (error, message, delayOf) {
   const entry = describe(error);
   const code = read(error, 'code');
   if (SHUT.has(code) || PAUSING_KINDS.has(read(error, 'kind'))) {
-    return { outcome: 'release', attempts: 0, rests: true, wait, error: entry.message };
+    // It comes after those that are due by now: if it is this one that is answered so, the others
+    // get on all the same.
+    const delay = SHUT.has(code) ? undefined : BEHIND_MS;
+    return { outcome: 'release', attempts: 0, rests: true, wait, delay, error: entry.message };
   }
   if (TURNED_AWAY.has(code)) {
     return { outcome: 'release', attempts: 0, delay: wait ?? TURNED_AWAY_MS };

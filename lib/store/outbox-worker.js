@@ -112,6 +112,8 @@ class OutboxWorker extends Emitter {
     await this.#stopping;
     if (this.#running) return;
     this.#running = true;
+    // Senders that were left behind take up places: one that never ends must not keep its own.
+    for (const job of this.#inFlight) job.retime();
     this.#tend();
     for (const lane of this.#lanes.values()) lane.start();
     this.#unlisten = await this.#announcer.listen(channel => this.#wake(channel));

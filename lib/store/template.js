@@ -7,6 +7,8 @@ const { StoreError } = require('./store-errors');
 // Each character is looked at once: the spaces round a name are cut off afterwards.
 const PLACE = /\{\{([^{}]*)\}\}/g;
 const NAME_SHOWN_MAX = 100;
+// A value may be named any number of times.
+const FILLED_MAX = 1 << 20;
 
 /** The value at a path such as `customer.name`; only own members are looked at. */
 function valueAt (data, path) {
@@ -25,21 +27,29 @@ function wrong (name, why) {
   return new StoreError('ERR_OUTBOX_TEMPLATE', `The template's ${place} ${why}`);
 }
 
+const tooLarge = () => new StoreError('ERR_OUTBOX_TOO_LARGE',
+  `Expected a template that gives at most ${FILLED_MAX} characters, but this one gives more`);
+
 /**
  * Fills `{{name}}` and `{{customer.name}}` from data, in time that grows with the template's length
  * and no faster: a template comes from outside.
  * @param {string} template
  * @param {unknown} data texts, numbers, true and false can be filled in
  * @returns {string}
- * @throws {StoreError} ERR_OUTBOX_TEMPLATE when there is no such value
+ * @throws {StoreError} ERR_OUTBOX_TEMPLATE when there is no such value, ERR_OUTBOX_TOO_LARGE when
+ *   the text would have more than 1,048,576 characters
  */
 function fill (template, data) {
+  let length = template.length;
   return template.replace(PLACE, (_, place) => {
     const name = place.trim();
     const value = valueAt(data, name);
     if (value === undefined || value === null) throw wrong(name, 'has no value');
     if (typeof value === 'object') throw wrong(name, 'is no text');
-    return String(value);
+    const text = String(value);
+    length += text.length;
+    if (length > FILLED_MAX) throw tooLarge();
+    return text;
   });
 }
 

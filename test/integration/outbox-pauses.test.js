@@ -107,6 +107,21 @@ describeEngines('the worker', ({ name, place }) => {
       }
       await until(() => worker.stats().sent === 50);
     });
+
+    test('is not kept waiting by one message that is answered so each time', async () => {
+      const seen = [];
+      const send = async ({ recipient }) => {
+        seen.push(recipient);
+        if (recipient === 'odd') throw failing({ kind: 'pause' });
+      };
+      await enqueue(['odd', 'a', 'b', 'c'].map(recipient => job(recipient, { maxAttempts: 1 })));
+      const worker = await it.worker({ JOB: { send, concurrency: 1 } }, { pollInterval: 60_000 });
+      await until(() => worker.stats().channels.JOB.paused && worker.inFlight === 0);
+      await until(async () => (await it.statuses()).every(status => status === 'PENDING'));
+      await clock.advance(1000);
+      await until(() => worker.stats().sent === 3);
+      expect(seen.slice(0, 4)).toEqual(['odd', 'a', 'b', 'c']);
+    });
   });
 
   describe('a lease', () => {

@@ -154,6 +154,25 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
       expect(worker.stats()).toMatchObject({ sent: 3, fenced: 0 });
     });
 
+    test('and never ends, has its time limit once more when the worker is started again',
+      async () => {
+        await enqueue(job('straggler', { maxAttempts: 1 }));
+        const worker = await it.worker({ JOB: { send, concurrency: 1, timeout: 5000 } },
+          { leaseMs: LEASE_MS });
+        await until(() => calls.length === 1);
+        await stop(worker);
+        it.warnings.splice(0);
+        await worker.start();
+        const dead = events(worker, 'dead');
+        const sent = events(worker, 'sent');
+        await enqueue(job('next'));
+        await clock.advance(5000);
+        expect((await dead)[0][0]).toMatchObject({ recipient: 'straggler', kind: 'ETIMEDOUT' });
+        await until(() => calls.length === 2);
+        calls[1].resolve();
+        expect((await sent)[0][0]).toMatchObject({ recipient: 'next' });
+      });
+
     test('and its store closes: its outcome is lost, its lease ends by itself', async () => {
       const rejections = [];
       const onRejection = error => rejections.push(error);

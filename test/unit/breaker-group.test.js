@@ -177,6 +177,18 @@ test('max: where none is closed, a half-open one goes before those that are open
   expect(group.keys()).toEqual(['a', 'b', 'c']);
 });
 
+test('max: half-open ones that nobody calls do not keep others from tripping', async () => {
+  const group = fragileGroup({ max: 20, volumeThreshold: 5 });
+  const left = Array.from({ length: 20 }, (_, i) => `left ${i}`);
+  for (const key of left) for (let i = 0; i < 5; i++) await settle(group.fire(key, -1));
+  await clock.advance(1000);
+  expect(left.every(key => group.get(key).halfOpen)).toBe(true);
+  await clock.advance(1000);
+  for (let i = 0; i < 10; i++) for (const key of ['a', 'b']) await settle(group.fire(key, -1));
+  expect(['a', 'b'].map(key => group.get(key).opened)).toEqual([true, true]);
+  expect(['a', 'b'].map(key => group.get(key).stats.failures)).toEqual([5, 5]);
+});
+
 test('max: where all are open, the one that was not used for longest goes', async () => {
   const group = fragileGroup({ max: 3, resetTimeout: 1e6, idleTtl: 8000 });
   for (const key of ['a', 'b', 'c']) await settle(group.fire(key, -1));

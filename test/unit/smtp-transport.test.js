@@ -3,6 +3,7 @@
 // Transports that are no SMTP of nodemailer's: what can be known of a message that fails.
 
 const { SmtpClient } = require('../../lib/clients/smtp');
+const { useVirtualClock } = require('../../lib/testing');
 
 const LETTER = { from: 'shop@example.com', to: 'ann@example.com', subject: 'x', text: 'x' };
 const clientOf = (sendMail, options) => new SmtpClient({
@@ -20,6 +21,27 @@ test('what it answers is what nodemailer would', async () => {
   expect(accepted).toEqual(['ann@example.com']);
   expect(sent[0]).toMatchObject({ messageId, envelope: { to: [{ address: 'ann@example.com' }] } });
   expect(sent[0]).not.toHaveProperty('signal');
+});
+
+test('a pause by hand, or a longer one, takes the place of a short one', async () => {
+  const clock = useVirtualClock();
+  try {
+    const reply = response => coded('EENVELOPE',
+      { command: 'MAIL FROM', response, responseCode: Number(response.slice(0, 3)) });
+    const client = clientOf(async () => { throw reply('454 4.7.0 Try again later'); });
+    const told = [];
+    client.on('paused', ({ reason }) => told.push(reason));
+    await expect(client.send(LETTER)).rejects.toMatchObject({ kind: 'pause', reason: 'rate' });
+    client.pause('maintenance');
+    await clock.advance(24 * 3600 * 1000);
+    expect(client.paused).toMatchObject({ reason: 'maintenance' });
+    await expect(client.send(LETTER)).rejects.toMatchObject({ code: 'ERR_SMTP_PAUSED' });
+    expect(client.resume()).toBe(true);
+    expect(client.paused).toBeNull();
+    expect(told).toEqual(['rate', 'maintenance']);
+  } finally {
+    clock.restore();
+  }
 });
 
 test('without lists everybody has got it', async () => {

@@ -25,6 +25,13 @@ test.each([
   expect(bounded(template) === template).toBe(true);
 });
 
+test('a value may be named often, until the text is too large', () => {
+  const data = { a: 'x'.repeat(1000) };
+  expect(fill('{{a}}'.repeat(1000), data)).toHaveLength(1_000_000);
+  expect(() => fill('{{a}}'.repeat(1050), data)).toThrow(
+    expect.objectContaining({ code: 'ERR_OUTBOX_TOO_LARGE' }));
+});
+
 test('a place of 256 KiB has a name without the spaces round it, which an error cuts', () => {
   const spaces = upTo(' ');
   expect(fill(`a{{${spaces}x${spaces}}}b`, { x: 1 })).toBe('a1b');
