@@ -13,7 +13,7 @@ module.exports = {
   watchman: false,
   // What hangs is found out all the same, and a slow machine is no fault. (Jest reads this here
   // only: in a project it is accepted and ignored.)
-  testTimeout: 30_000,
+  testTimeout: 180_000,
   projects: [
     project('unit', '{unit,types}/**/*'),
     project('integration', `integration/!(${SERVICES})`),

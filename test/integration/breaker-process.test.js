@@ -15,7 +15,7 @@ function run (body) {
     const positive = async x => { if (x < 0) throw new Error('negative'); return x; };
     ${body}`;
   const { stdout, stderr, status, signal } = spawnSync(process.execPath, ['-e', script], {
-    encoding: 'utf8', timeout: 20_000,
+    encoding: 'utf8', timeout: 100_000,
   });
   if (status !== 0) throw new Error(`ended with ${status ?? signal}: ${stderr}`);
   return stdout.split('\n').filter(Boolean);
@@ -33,10 +33,10 @@ test('breakers and their timers do not keep a process alive', () => {
 test('neither does the timeout of a call that has ended', () => {
   const start = performance.now();
   expect(run(`
-    const breaker = new CircuitBreaker(positive, { timeout: 60000 });
+    const breaker = new CircuitBreaker(positive, { timeout: 600000 });
     breaker.fire(1).then(print);
   `)).toEqual(['1']);
-  expect(performance.now() - start).toBeLessThan(10_000);
+  expect(performance.now() - start).toBeLessThan(60_000);
 });
 
 test('a call in flight does, until it has timed out', () => {

@@ -27,8 +27,6 @@ const SCRIPT = `
 `;
 const page = body => `<!doctype html><html lang="en"><title>Films</title><body>${body}</body>`;
 
-jest.setTimeout(30_000);
-
 let browser;
 let server;
 let base;
@@ -64,13 +62,13 @@ beforeAll(async () => {
   await new Promise(resolve => { server.listen(0, '127.0.0.1', resolve); });
   base = `http://127.0.0.1:${server.address().port}`;
   browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGS });
-}, 60_000);
+});
 
 afterAll(async () => {
   await browser?.close();
   server.closeAllConnections();
   await new Promise(resolve => { server.close(resolve); });
-}, 30_000);
+});
 
 beforeEach(async () => {
   answers = [];
@@ -157,7 +155,7 @@ test('three tries, five seconds apart, then a button', async () => {
   await films('Gundala');
   expect(asked).toHaveLength(6);
   expect(await button().count()).toBe(0);
-}, 30_000);
+});
 
 // One page for several of them: it is making pages that takes time.
 test('404, 403 and 400 are not tried again, except by the button', async () => {

@@ -99,7 +99,7 @@ beforeAll(async () => {
   url = await listening(server);
   const { port } = new URL(url);
   fs.writeFileSync(path.join(folder, 'server.toml'), config(port).replace('env:OPS_TOKEN', TOKEN));
-}, 60_000);
+});
 
 afterAll(async () => {
   const closed = server.exitCode === null ? once(server, 'close') : [server.exitCode];
@@ -109,7 +109,7 @@ afterAll(async () => {
   await smtp.close();
   fs.rmSync(folder, { recursive: true });
   expect(code).toBe(0);
-}, 30_000);
+});
 
 test('breakers list and reset', async () => {
   const { breakers } = await ask('breakers', 'list');
@@ -138,7 +138,7 @@ test('breakers watch prints what happens, until it is interrupted', async () => 
   expect(await once(child, 'close')).toEqual([0, null]);
   await ask('breakers', 'reset', 'smtp');
   await untilAsked(async () => (await ask('outbox', 'show', id)).status === 'SENT');
-}, 20_000);
+});
 
 test('dlq list, show, retry and purge; outbox stats', async () => {
   smtp.set({ stage: 'rcpt', code: 550, message: 'No such \x1b[31mmailbox' });
@@ -164,7 +164,7 @@ test('dlq list, show, retry and purge; outbox stats', async () => {
   const { purged } = await ask('dlq', 'purge', '--all', '--reason', 'a test');
   expect(purged).toBeGreaterThanOrEqual(1);
   expect(await show('dlq', 'list')).toBe('There are none.\n');
-}, 40_000);
+});
 
 test('outbox list and show', async () => {
   const [{ id }] = await post([
@@ -178,7 +178,7 @@ test('outbox list and show', async () => {
   expect(await show('outbox', 'undelivered')).toBe('There are none.\n');
   expect(await show('outbox', 'list')).toMatch(/ID +CHANNEL +RECIPIENT +STATUS +DELIVERY/);
   expect(await show('outbox', 'show', id)).toMatch(/^id +\d+\n(.*\n)*subject +Tickets\n/);
-}, 20_000);
+});
 
 test('report, as JSON and as a page', async () => {
   expect(await ask('report')).toMatchObject({ status: expect.any(String) });
@@ -231,7 +231,7 @@ test('init writes what check and migrate accept, and overwrites nothing', async 
   expect(JSON.parse(checked.stdout).applied.length).toBeGreaterThan(0);
   expect(JSON.parse((await run(['-c', 'made.toml', '--json', 'check'])).stdout).results)
     .toEqual([{ name: 'store', ok: true }]);
-}, 60_000);
+});
 
 test('every line that init writes as a comment is a setting that there is', async () => {
   await run(['init', 'all.toml']);
@@ -256,7 +256,7 @@ test('check says what cannot be reached, without secrets', async () => {
   expect(stdout).toMatch(/store +no +ERR_STORE_UNREACHABLE/);
   expect(stdout).toMatch(/smtp +no/);
   expect(stdout + stderr).not.toContain(PASSWORD);
-}, 20_000);
+});
 
 // The last one: it ends the server.
 test('signals that come again do not cut off what is in flight', async () => {

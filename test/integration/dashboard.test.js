@@ -23,8 +23,6 @@ const OPERATOR = 'operator-token-0123456789';
 const READER = 'reader-token-0123456789';
 const EVIL = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>';
 
-jest.setTimeout(30_000);
-
 let browser;
 let context;
 let server;
@@ -65,7 +63,7 @@ beforeAll(async () => {
   browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGS });
   // One for all, so that the pages' programs are compiled once. The token is that of a tab.
   context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-}, 60_000);
+});
 
 afterAll(async () => {
   await browser?.close();
@@ -77,7 +75,7 @@ afterAll(async () => {
   await store?.close();
   await closeAll();
   await closeShared();
-}, 30_000);
+});
 
 beforeEach(async () => {
   complaints = [];

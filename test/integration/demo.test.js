@@ -14,8 +14,6 @@ const { dependencies } = require('../../package.json');
 const { until } = require('../support/gateway-helpers');
 const { ROOT } = require('../support/setup');
 
-jest.setTimeout(120_000);
-
 const CLI = path.join(ROOT, 'lib', 'cli', 'index.js');
 const SECONDS = 5;
 

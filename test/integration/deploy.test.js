@@ -22,7 +22,7 @@ afterEach(() => fs.rmSync(folder, { recursive: true }));
 
 function promtool (...args) {
   const { status, stdout, stderr, error } = spawnSync('promtool', args,
-    { cwd: folder, encoding: 'utf8', timeout: 20_000 });
+    { cwd: folder, encoding: 'utf8', timeout: 100_000 });
   if (error) throw error;
   return { status, output: stdout + stderr };
 }

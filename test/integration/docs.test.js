@@ -13,7 +13,6 @@ const { run } = require('../support/sandbox');
 const { ROOT } = require('../support/setup');
 
 const PROGRAM_MS_MAX = 60_000;
-jest.setTimeout(180_000);
 
 const read = name => fs.readFileSync(path.join(ROOT, name), 'utf8');
 const guides = fs.readdirSync(path.join(ROOT, 'docs')).map(name => `docs/${name}`);

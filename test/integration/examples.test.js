@@ -53,7 +53,7 @@ test('each example has its output below', () => {
 
 test.each(Object.keys(EXPECTED))('%s', name => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [path.join(FOLDER, name)], {
-    encoding: 'utf8', timeout: 10_000, env: { ...process.env, NO_COLOR: '1' }
+    encoding: 'utf8', timeout: 100_000, env: { ...process.env, NO_COLOR: '1' }
   });
   expect(stderr).toBe('');
   expect(stdout.trimEnd().split('\n')).toEqual(EXPECTED[name]);

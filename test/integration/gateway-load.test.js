@@ -6,8 +6,6 @@
 const { openFleet } = require('../bench/gateway/fleet');
 const { countOf, prefix, sumsOf } = require('../bench/gateway/runs');
 
-jest.setTimeout(60_000);
-
 let fleet;
 afterAll(() => fleet?.close());
 

@@ -22,7 +22,7 @@ let alerts;
 beforeAll(async () => {
   it = await startAll({}, { schedule: { deadLetters: false } }, { sessions });
   it.gateway.on('alert', alert => alerts.push(alert));
-}, 60_000);
+});
 beforeEach(() => { alerts = []; });
 afterAll(async () => {
   await it?.close();

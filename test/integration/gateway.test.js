@@ -9,8 +9,6 @@ const {
   SECRETS, collector, configFor, order, startAll, startFakes, until
 } = require('../support/gateway-helpers');
 
-jest.setTimeout(60_000);
-
 // How long Midtrans is waited for; customers wait for a quarter of it.
 const MIDTRANS_MS = 8000;
 

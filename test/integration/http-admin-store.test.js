@@ -6,8 +6,6 @@ const { openStore } = require('../../lib/store');
 const { breakerOf, endAll, later, start } = require('../support/admin-helpers');
 const { describeEngines } = require('../support/postgres');
 
-jest.setTimeout(30_000);
-
 afterEach(endAll);
 
 describeEngines('the admin API', ({ place }) => {

@@ -11,8 +11,6 @@ const {
   BASE, OPERATOR, READER, TOKENS, breakerOf, endAll, later, start,
 } = require('../support/admin-helpers');
 
-jest.setTimeout(30_000);
-
 // Within a test nothing of a limit comes back.
 const RARE = { interval: 2 ** 31 - 1 };
 

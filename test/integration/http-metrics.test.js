@@ -371,7 +371,7 @@ test('of two processes with one breaker nothing is counted twice', async () => {
     'circuit_breaker_state{name="midtrans"}': 2,
     system_degradation_level: 1,
   });
-}, 30_000);
+});
 
 test.each([
   [{ prefix: 'a-b' }, /for prefix/],

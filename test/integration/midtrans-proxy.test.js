@@ -17,7 +17,6 @@ const CHARGES = Number(process.env.SEKERING_CHARGES ?? 2000);
 const CUT_STEP = Number(process.env.SEKERING_CUT_STEP ?? 7);
 const CONCURRENCY = 25;
 
-jest.setTimeout(120_000);
 afterEach(closeAll);
 
 async function startBehindProxy (fakeOptions, options) {

@@ -8,8 +8,6 @@ const { openStore } = require('../../lib/store');
 const { outboxOf } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
 
-jest.setTimeout(60_000);
-
 const mail = more => ({ channel: 'EMAIL', recipient: 'a@example.com', ...more });
 const KIB_256 = 256 * 1024;
 

@@ -12,8 +12,6 @@ const { listen, openShared, pay, placed } = require('../support/payment-helpers'
 const { describeEngines, sharedPostgres } = require('../support/postgres');
 const { forgeries } = require('../support/payment-forgeries');
 
-jest.setTimeout(60_000);
-
 const IS_LONG = Number(process.env.SEKERING_CHAOS_SECONDS ?? 0) > 0;
 // Much of it is the same code on both engines: the short form has more of it on PostgreSQL.
 const sizes = engine => {

@@ -13,8 +13,6 @@ const { describeEngines } = require('../support/postgres');
 
 const PAGES = /^\/snap\/v1\/transactions$/;
 
-jest.setTimeout(30_000);
-
 describeEngines('payments', ({ place }) => {
   let database;
 

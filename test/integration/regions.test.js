@@ -11,7 +11,6 @@ const {
   all, cleanUp, newNamespace, startProcess, startProcesses
 } = require('../support/shared-peers');
 
-jest.setTimeout(60_000);
 afterEach(cleanUp);
 
 const action = async works => { if (!works) throw new Error('refused'); };

@@ -11,7 +11,6 @@ const {
   all, cleanUp, newNamespace, startProcesses
 } = require('../support/shared-peers');
 
-jest.setTimeout(30_000);
 afterEach(cleanUp);
 
 const place = () => ({ scope: 'host', namespace: newNamespace(), name: 'the-only-upstream' });

@@ -45,7 +45,7 @@ describeEngines('a level set by hand', ({ name: engine, place }) => {
     const where = await place();
     one = await openStore(where);
     two = engine === 'pglite' ? one : await openStore(where);
-  }, 60_000);
+  });
 
   afterAll(() => Promise.all([one, two].map(store => store.close())));
 
@@ -164,7 +164,7 @@ describe('without the database', () => {
     direct = await openStore({ url });
     cut = await openStore({ url: url.replace(`:${port}/`, `:${proxy.port}/`), timeout: 1000 });
     cut.on('warning', () => {});
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await Promise.all([direct.close(), cut.close()]);

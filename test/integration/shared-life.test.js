@@ -12,7 +12,6 @@ const {
 const { regions } = require('../../lib');
 const { fileOf } = require('../../lib/base/regions');
 
-jest.setTimeout(60_000);
 afterEach(cleanUp);
 
 const options = more => ({
@@ -36,7 +35,7 @@ test.each(['host', 'process'])('a shared breaker (%s) keeps no process alive', s
     const breaker = new CircuitBreaker(async () => {}, ${given});
     breaker.on('close', () => {});
     breaker.fire().then(() => { breaker.open(); console.log('opened'); });
-  `], { encoding: 'utf8', timeout: 20_000 });
+  `], { encoding: 'utf8', timeout: 100_000 });
   expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'opened\n', stderr: '' });
 });
 

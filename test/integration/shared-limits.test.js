@@ -11,7 +11,6 @@ const {
   all, cleanUp, newNamespace, startProcess, startProcesses, startThread, startThreads
 } = require('../support/shared-peers');
 
-jest.setTimeout(30_000);
 afterEach(cleanUp);
 
 const place = (scope = 'host') => ({ scope, namespace: newNamespace(), name: 'upstream' });

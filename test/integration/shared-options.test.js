@@ -9,7 +9,6 @@ const {
   all, cleanUp, newNamespace, startProcess, startProcesses
 } = require('../support/shared-peers');
 
-jest.setTimeout(30_000);
 afterEach(cleanUp);
 
 const action = async () => 'done';

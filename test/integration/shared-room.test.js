@@ -10,7 +10,6 @@ const {
   all, cleanUp, newNamespace, startProcess, startProcesses
 } = require('../support/shared-peers');
 
-jest.setTimeout(60_000);
 afterEach(cleanUp);
 
 const options = more => ({
@@ -58,7 +57,7 @@ function limited (shell, code) {
     })().finally(() => regions.remove(namespace));`;
   const { status, signal, stdout, stderr } = spawnSync('unshare',
     ['--mount', 'sh', '-c', `${shell} && exec "$0" -e "$1"`, process.execPath, program],
-    { encoding: 'utf8', timeout: 30_000 });
+    { encoding: 'utf8', timeout: 100_000 });
   if (status !== 0) throw new Error(`${signal ?? status}: ${stderr}`);
   return JSON.parse(stdout);
 }
@@ -122,7 +121,7 @@ test('a process that may not have long files is told why', () => {
         new CircuitBreaker(async () => {}, ${JSON.stringify(options())});
       } catch ({ code, message }) {
         console.log(code, message);
-      }`], { encoding: 'utf8', timeout: 30_000 });
+      }`], { encoding: 'utf8', timeout: 100_000 });
   expect(status).toBe(0);
   expect(stdout).toMatch(/^ERR_REGION_SYSTEM The shared region .* cannot be opened \(EFBIG\)/);
 });

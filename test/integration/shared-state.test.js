@@ -8,7 +8,6 @@ const {
   all, cleanUp, newNamespace, startProcesses
 } = require('../support/shared-peers');
 
-jest.setTimeout(30_000);
 afterEach(cleanUp);
 
 const base = () => ({

@@ -14,8 +14,6 @@ const { openDatabase } = require('../../lib/store/database');
 const { useVirtualClock } = require('../../lib/testing');
 const { describeEngines, sharedPostgres } = require('../support/postgres');
 
-jest.setTimeout(60_000);
-
 const opened = [];
 const open = async options => {
   const database = await openDatabase(options);

@@ -55,7 +55,7 @@ describeEngines('a breaker of the fleet', ({ name: engine, place }) => {
     const where = await place();
     one = await openAt(where);
     two = engine === 'pglite' ? one : await openAt(where);
-  }, 60_000);
+  });
 
   afterAll(() => Promise.all([one, two].map(database => database.close())));
 

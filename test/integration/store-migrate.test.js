@@ -11,8 +11,6 @@ const { openDatabase } = require('../../lib/store/database');
 const { migrate } = require('../../lib/store/migrate');
 const { describeEngines, sharedPostgres } = require('../support/postgres');
 
-jest.setTimeout(60_000);
-
 const folders = [];
 const opened = [];
 afterAll(async () => {

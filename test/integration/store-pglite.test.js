@@ -17,7 +17,7 @@ const KILLS_MIN = 3;
 const ACTOR = path.join(__dirname, '..', 'support', 'store-pglite-actor.js');
 const LOCKED = { code: 'ERR_STORE_DIRECTORY_LOCKED', retryable: true };
 
-jest.setTimeout(60_000 + SECONDS * 1000);
+jest.setTimeout(180_000 + SECONDS * 1000);
 
 const children = new Set();
 const folders = [];

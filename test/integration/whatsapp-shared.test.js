@@ -8,8 +8,6 @@ const { SessionPool } = require('../../lib/clients/whatsapp');
 const { startSessionFake } = require('../../lib/testing/session-fake');
 const { cleanUp, newNamespace, startProcess } = require('../support/shared-peers');
 
-jest.setTimeout(30_000);
-
 const TO = '+6281234567890';
 const HELLO = { text: 'Hello' };
 

@@ -6,6 +6,8 @@
 
 const { once } = require('node:events');
 
+const { useVirtualClock } = require('../../lib/testing/virtual-clock');
+
 const oracle = process.env.SEKERING_ORACLE;
 
 const CircuitBreaker = require(oracle || '../../lib/primitives/breaker');
@@ -21,6 +23,7 @@ const EVENTS = [
 ];
 
 const made = [];
+let clock;
 
 /** A breaker that is shut down when the test ends. */
 function make (action, options) {
@@ -31,6 +34,7 @@ function make (action, options) {
 
 afterEach(() => {
   for (const breaker of made.splice(0)) breaker.shutdown();
+  clock?.restore();
 });
 
 /** Listens to all events; the result fills with [name, ...arguments] as they happen. */
@@ -62,6 +66,16 @@ const never = () => new Promise(() => {});
 
 const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
 
+/**
+ * Stops the time of this test, so that what happens in it is not late on a busy machine.
+ * @returns {(ms: number) => Promise<void>} lets time pass; the oracle has only the real one
+ */
+function stopTime () {
+  if (oracle) return sleep;
+  clock = useVirtualClock();
+  return ms => clock.advanceAsync(ms);
+}
+
 /** Lets promise callbacks and immediates run. */
 const flush = () => new Promise(resolve => setImmediate(resolve));
 
@@ -86,5 +100,5 @@ async function halfOpened (options) {
 
 module.exports = {
   CircuitBreaker, Status, Semaphore, MemoryCache, EVENTS, make, record, namesOf, settle, defer,
-  positive, never, sleep, flush, trip, fragile, halfOpened, once,
+  positive, never, sleep, stopTime, flush, trip, fragile, halfOpened, once,
 };

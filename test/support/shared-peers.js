@@ -11,7 +11,7 @@ const { Worker } = require('node:worker_threads');
 const { fileOf } = require('../../lib/base/regions');
 
 const PEER = path.join(__dirname, 'shared-peer.js');
-const WAIT_MS_MAX = 20_000;
+const WAIT_MS_MAX = 100_000;
 
 // Jest loads this more than once in a process, and a namespace is joined once in a process.
 const run = Date.now().toString(36);

@@ -16,8 +16,6 @@ const { ROOT } = require('../support/setup');
 
 const { CircuitBreaker } = sekering;
 
-jest.setTimeout(120_000);
-
 function run (tool, ...args) {
   const { status, stdout, stderr } = spawnSync(path.join(ROOT, 'node_modules', '.bin', tool), args,
     { cwd: ROOT, encoding: 'utf8' });

@@ -4,6 +4,7 @@
 
 const {
   make, positive, fragile, halfOpened, trip, settle, once, defer, record, namesOf, sleep,
+  stopTime,
 } = require('../support/breaker-helpers');
 
 const stateOf = ({ closed, opened, halfOpen, pendingClose }) =>
@@ -76,20 +77,24 @@ test('below volumeThreshold no failure opens; the one that reaches it does', asy
 });
 
 test('volumeThreshold does not protect a half-open breaker', async () => {
+  const pass = stopTime();
   const breaker = fragile({ volumeThreshold: 2, rollingCountTimeout: 20, resetTimeout: 40 });
+  const halfOpen = once(breaker, 'halfOpen');
   await fireAll(breaker, -1, -1);
-  await once(breaker, 'halfOpen');
+  await pass(40);
+  await halfOpen;
   expect(breaker.stats.fires).toBe(0);
   await trip(breaker);
   expect(breaker.opened).toBe(true);
 });
 
 test('while warming up no failure opens; after rollingCountTimeout one does', async () => {
+  const pass = stopTime();
   const breaker = fragile({ allowWarmUp: true, rollingCountTimeout: 30 });
   expect(breaker.warmUp).toBe(true);
   await fireAll(breaker, -1, -1, -1);
   expect(breaker.closed).toBe(true);
-  await sleep(45);
+  await pass(45);
   expect(breaker.warmUp).toBe(false);
   await trip(breaker);
   expect(breaker.opened).toBe(true);

@@ -187,13 +187,13 @@ test('a breaker that is shut down has no snapshots, whenever it is asked for the
 });
 
 test('status emits a snapshot of the stats for each bucket', async () => {
-  const breaker = make(positive, { rollingCountTimeout: 100, rollingCountBuckets: 5 });
+  const breaker = make(positive, { rollingCountTimeout: 60_000, rollingCountBuckets: 1000 });
   await breaker.fire(1);
   const [snapshot] = await once(breaker.status, 'snapshot');
   expect(snapshot).toMatchObject({ fires: 1, successes: 1, percentiles: expect.any(Object) });
   const start = performance.now();
   await once(breaker.status, 'snapshot');
-  expect(performance.now() - start).toBeLessThan(5000);
+  expect(performance.now() - start).toBeLessThan(30_000);
 });
 
 test('enableSnapshots: false is silent', async () => {

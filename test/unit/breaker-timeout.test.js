@@ -118,11 +118,10 @@ test('autoRenewAbortController gives a fresh signal when half open', async () =>
     autoRenewAbortController: true, timeout: 10, resetTimeout: 20, errorThresholdPercentage: 1,
   });
   const first = breaker.getSignal();
+  const renewed = once(breaker, 'halfOpen').then(() => breaker.getSignal());
   await settle(breaker.fire());
-  await flush();
   expect(first.aborted).toBe(true);
   expect(breaker.getSignal()).toBe(first);
-  const renewed = once(breaker, 'halfOpen').then(() => breaker.getSignal());
   const second = await renewed;
   expect(second).not.toBe(first);
   expect(second.aborted).toBe(false);

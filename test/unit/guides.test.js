@@ -14,8 +14,6 @@ const { checkSharing } = require('../../lib/primitives/sharing');
 const { ROWS } = require('../bench/rows');
 const { ROOT } = require('../support/setup');
 
-jest.setTimeout(60_000);
-
 const read = name => fs.readFileSync(path.join(ROOT, name), 'utf8');
 
 /** The rows of the tables of a document, as arrays of cells, with the table's heading. */
