@@ -21,7 +21,7 @@ const opened = [];
 
 beforeAll(async () => {
   postgres = await sharedPostgres();
-  database = await openDatabase({ url: await postgres.createDatabase(), timeout: 2000 });
+  database = await openDatabase({ url: await postgres.createDatabase() });
   await migrate(database);
   idempotency = createIdempotency({ database });
 });

@@ -162,7 +162,7 @@ describe('without the database', () => {
     const { port } = new URL(url);
     proxy = await startTcpProxy({ target: Number(port) });
     direct = await openStore({ url });
-    cut = await openStore({ url: url.replace(`:${port}/`, `:${proxy.port}/`), timeout: 1000 });
+    cut = await openStore({ url: url.replace(`:${port}/`, `:${proxy.port}/`), timeout: 5000 });
     cut.on('warning', () => {});
   });
 

@@ -321,7 +321,7 @@ test('a network that fails keeps nobody past his deadline', async () => {
   const url = await postgres.createDatabase();
   const direct = await open(url);
   const proxy = await startTcpProxy({ target: postgres.port });
-  const store = await open(url.replace(`:${postgres.port}`, `:${proxy.port}`), { timeout: 1000 });
+  const store = await open(url.replace(`:${postgres.port}`, `:${proxy.port}`), { timeout: 3000 });
   const worker = store.outbox.createWorker({
     channels: { JOB: async () => {} }, leaseMs: 2000, pollInterval: 50,
   });

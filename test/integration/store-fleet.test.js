@@ -130,7 +130,7 @@ test('without the database each host goes on alone, and tells when it is back', 
   const port = Number(new URL(url).port);
   const proxy = await startTcpProxy({ target: port });
   opened.push(() => proxy.close());
-  const cut = await openAt({ url: url.replace(`:${port}/`, `:${proxy.port}/`), timeout: 1000 });
+  const cut = await openAt({ url: url.replace(`:${port}/`, `:${proxy.port}/`), timeout: 5000 });
   opened.push(() => cut.close());
   const [a, b] = [await host(cut), await host(direct)];
   proxy.set({ refuse: true });

@@ -69,7 +69,7 @@ class Children {
     std::fflush(nullptr);
     const pid_t pid = fork();
     if (pid == 0) {
-      alarm(60);
+      alarm(300);
       _exit(work() && !::testing::Test::HasFailure() ? 0 : 1);
     }
     pids_.push_back(pid);
