@@ -71,7 +71,12 @@ async function startActor (url, more = {}) {
     worker: { leaseMs: LEASE_MS, pollInterval: 100, ...more },
   })], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   child.fenced = [];
-  child.on('message', ({ event, id }) => { if (event === 'fenced') child.fenced.push(id); });
+  child.lost = 0;
+  child.on('message', ({ event, id }) => {
+    if (event !== 'fenced') return;
+    child.fenced.push(id);
+    child.lost++;
+  });
   actors.add(child);
   child.on('exit', () => actors.delete(child));
   const [first] = await Promise.race([once(child, 'message'), once(child, 'exit')]);
@@ -203,7 +208,9 @@ test('a worker that was stopped past its lease settles nothing', async () => {
   const { rows } = await store.query(`SELECT max(attempt_count)::int AS attempts,
     max(crash_count)::int AS crashes FROM sekering.notification_outbox`);
   expect(rows[0]).toEqual({ attempts: 1, crashes: 0 });
-  expect(repeated()).toBeLessThanOrEqual(TIMES.stops * IN_FLIGHT);
+  // On a busy machine the other one may have stood still, too.
+  const others = workers[0].lost + workers[1].lost - fenced;
+  expect(repeated()).toBeLessThanOrEqual(TIMES.stops * IN_FLIGHT + others);
 });
 
 test('a PostgreSQL that restarts delays messages, and ends no worker', async () => {
