@@ -4,8 +4,6 @@
 
 const { SECRETS, order, startAll } = require('../support/gateway-helpers');
 
-jest.setTimeout(120_000);
-
 const GUESSES = 1000;
 
 let it;

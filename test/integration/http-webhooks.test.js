@@ -14,8 +14,6 @@ const { closeAll, keep } = require('../support/midtrans-helpers');
 const { openShared, pay, placed } = require('../support/payment-helpers');
 const { describeEngines } = require('../support/postgres');
 
-jest.setTimeout(60_000);
-
 const FLOOD = 2000;
 const APP_SECRET = 'planted-app-secret';
 const all = () => true;

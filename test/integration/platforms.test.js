@@ -12,8 +12,6 @@ const { readSources } = require('../support/source-files');
 
 const BINARY = path.join(ROOT, 'native', 'build', 'Release', 'sekering.node');
 
-jest.setTimeout(120_000);
-
 let folder;
 beforeAll(() => { folder = makeFolder(); });
 afterAll(() => fs.rmSync(folder, { recursive: true }));

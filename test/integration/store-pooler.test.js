@@ -9,8 +9,6 @@ const { events } = require('../support/outbox-helpers');
 const { startPgBouncer } = require('../support/pgbouncer');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 
-jest.setTimeout(120_000);
-
 const OPENINGS = 20;
 
 const opened = [];

@@ -11,8 +11,6 @@ const { closeAll, order, start } = require('../support/midtrans-helpers');
 const { events } = require('../support/outbox-helpers');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 
-jest.setTimeout(60_000);
-
 const BODY = 'Quotes \' " and \\x41 \\101\nkäse ☕';
 const CHANNELS = { JOB: {} };
 
