@@ -10,7 +10,10 @@ let it;
 afterEach(() => it?.close());
 
 test('a thousand wrong tokens from an address refuse no right one of it', async () => {
-  it = await startAll({});
+  // However busy the machine is, an order is made and not queued.
+  it = await startAll({}, {
+    midtrans: { timeout: 60_000 }, retry: { fallback: { maxWait: 60_000 } },
+  });
   const { shopToken, readToken, operateToken } = SECRETS;
   const session = '/admin/reliability/session';
   const refused = new Map();
