@@ -37,7 +37,7 @@ async function checkSessions (a, b, run) {
   };
   const home = await ask(a);
   for (let round = 0; round < ROUNDS; round++) {
-    if (await ask(a) !== home || await ask(b) === home) throw refusal();
+    if (await ask(a) !== home || await ask(a) !== home || await ask(b) === home) throw refusal();
   }
 }
 
