@@ -152,8 +152,9 @@ class OutboxWorker extends Emitter {
     if (ids.length === 0) return;
     const shown = ids.slice(0, IDS_SHOWN);
     const list = shown.join(', ') + (ids.length > shown.length ? ', …' : '');
+    const messages = ids.length === 1 ? 'message' : 'messages';
     const error = new StoreError('ERR_OUTBOX_LEFT_BEHIND', 'The worker stopped while ' +
-      `senders were still at work. It still holds ${ids.length} messages (ids ${list}). Call ` +
+      `senders were still at work. It still holds ${ids.length} ${messages} (ids ${list}). Call ` +
       'stop() again to wait for them');
     this.warn(Object.assign(error, { count: ids.length, ids: shown }));
   }
