@@ -25,7 +25,7 @@ const ORDERS_AT_ONCE = 1000;
 // The story's length when nobody has said when it ends.
 const STORY_S = 60;
 
-// An act that waits for a breaker gives up when the story should have been over for this long.
+// An act waits for a breaker until the story has taken this many times its length.
 const PATIENCE = 4;
 
 // What happens when, as parts of the story: those of its orders that have been taken.
