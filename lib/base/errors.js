@@ -1,22 +1,56 @@
 'use strict';
 
-// Every error that sekering makes carries a stable `code`.
+// The errors. Each has a stable `code`; what a code means is in ./error-codes.
 
-const { read } = require('./foreign');
+const { CODES } = require('./error-codes');
+const { isA, read } = require('./foreign');
+
+const mark = name => Symbol.for(`sekering.${name}`);
 
 class SekeringError extends Error {
   /**
    * @param {string} code stable, machine-readable
-   * @param {string} message
+   * @param {string} [message] default: what ./error-codes has for the code
    * @param {{ cause?: unknown }} [options]
    */
-  constructor (code, message, options) {
+  constructor (code, message = CODES[code]?.message, options) {
     super(message, options);
     this.code = code;
   }
 
-  get name () { return 'SekeringError'; }
+  /**
+   * Gives a class its name, which no minifier changes, and makes `instanceof` true for the errors
+   * of another copy of this package as well.
+   */
+  static define (Class, name) {
+    const own = mark(name);
+    Object.defineProperties(Class.prototype, { name: { value: name }, [own]: { value: true } });
+    Object.defineProperty(Class, Symbol.hasInstance, {
+      value (error) {
+        // A class that extends this one inherits the method, and has to be told apart.
+        if (this !== Class) return Function.prototype[Symbol.hasInstance].call(this, error);
+        return typeof error === 'object' && error !== null && read(error, own) === true;
+      },
+    });
+  }
 }
+
+SekeringError.define(SekeringError, 'SekeringError');
+
+/** The error for a call that took too long. */
+const timedOut = ms => new SekeringError('ETIMEDOUT', `Timed out after ${ms}ms`);
+
+/** Whether an error says that the upstream was never asked, so that nothing can have happened. */
+const wasNotAsked = error => NOT_ASKED.has(read(error, 'code'));
+
+/** Whether an error is one that a breaker makes by itself, and not its action. */
+const isBreakerError = error => isA(error, SekeringError) && OF_BREAKER.has(read(error, 'code'));
+
+const codesWhere = test => new Set(Object.keys(CODES).filter(code => test(CODES[code])));
+const NOT_ASKED = codesWhere(({ asked }) => asked === false);
+const OF_BREAKER = codesWhere(({ breaker }) => breaker === true);
+
+// ---- Options -----------------------------------------------------------------------------------
 
 /** The name of a function, if it has one that is a text. */
 function nameOf (value) {
@@ -34,22 +68,53 @@ function describe (value) {
   return `${String(value)} of type ${typeof value}`;
 }
 
+function optionError (Type, option, message) {
+  return Object.assign(new Type(message), { code: 'ERR_INVALID_OPTION', option });
+}
+
 /** The error for a wrong option: a TypeError, or a RangeError when only the amount is wrong. */
 function invalidOption (option, expected, received, Type = TypeError) {
-  const error = new Type(`Expected ${expected} for ${option} but received ${describe(received)}`);
-  error.code = 'ERR_INVALID_OPTION';
-  error.option = option;
-  return error;
+  return optionError(Type, option,
+    `Expected ${expected} for ${option} but received ${describe(received)}`);
 }
 
-/** An option of a name that there is none of. Its value is not shown: it may be a secret's. */
-function unknownOption (option, bag, names) {
-  const place = bag === 'options' ? '' : ` in ${bag}`;
-  const error = new RangeError(
-    `There is no option ${option}${place} (there are ${names.join(', ')})`);
-  error.code = 'ERR_INVALID_OPTION';
-  error.option = option;
-  return error;
+/** The error for an unknown option. Its value is not shown: it may be a secret. */
+function unknownOption (option, place, names) {
+  const where = place === 'options' ? '' : ` in ${place}`;
+  const meant = nearest(option, names);
+  const hint = meant === undefined ? '' : ` Did you mean ${meant}?`;
+  return optionError(RangeError, option,
+    `Unknown option ${option}${where}.${hint} Known options: ${names.join(', ')}`);
 }
 
-module.exports = { SekeringError, invalidOption, unknownOption };
+/** The name that was probably meant, if one is close enough. */
+function nearest (given, names) {
+  let best;
+  let least = Math.max(1, Math.floor(given.length / 3)) + 1;
+  for (const name of names) {
+    const edits = distance(given.toLowerCase(), name.toLowerCase());
+    if (edits < least) [best, least] = [name, edits];
+  }
+  return best;
+}
+
+const LENGTH_MAX = 64;
+
+/** The number of edits between two words (Levenshtein). */
+function distance (a, b) {
+  if (a.length > LENGTH_MAX) return Infinity;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next[j] = Math.min(change, row[j] + 1, next[j - 1] + 1);
+    }
+    row = next;
+  }
+  return row[b.length];
+}
+
+module.exports = {
+  SekeringError, invalidOption, isBreakerError, timedOut, unknownOption, wasNotAsked,
+};

@@ -1,21 +1,127 @@
 'use strict';
 
-// Checks of option values. Each returns the value it was given, or throws ERR_INVALID_OPTION.
+// Options. A public class or function has one table of its options: what each may be, its default,
+// its unit, and what it is for. Reading options through the table rejects unknown names, checks
+// every value, and fills in the defaults.
+//
+//   const OPTIONS = optionsOf({
+//     timeout: is.ms('for one attempt', { min: 1, default: 5000 }),
+//     send: is.func('delivers a message', { required: true }),
+//   });
+//   const { timeout, send } = OPTIONS.read(options);
+//
+// The functions below the table check single arguments. All errors are ERR_INVALID_OPTION.
 
 const { invalidOption, unknownOption } = require('./errors');
+const { readSignal } = require('./signal');
 
 /**
- * @param {string} option name as the user wrote it
- * @param {unknown} value
- * @param {{ min?: number, max?: number, integer?: boolean, unit?: string }} [bounds] inclusive
+ * One option.
+ * @typedef {object} Option
+ * @property {string} doc what it is for, in a few words
+ * @property {unknown} [default] used when the option is undefined; it is not checked
+ * @property {boolean} [required] whether undefined is an error
+ * @property {unknown[]} [or] values that are allowed beside those of its kind, such as false
+ * @property {string} [unit] of a number
+ * @property {(option: string, value: unknown) => unknown} check returns the value to use
+ * @property {string} expected what errors say
  */
-function number (option, value, bounds = {}) {
-  const { min = -Infinity, max = Infinity, integer = false, unit = '' } = bounds;
-  const kind = integer ? 'an integer' : 'a number';
+
+/** Makes an option of one kind. `check` gets the whole sentence of what is expected. */
+function kind (doc, expected, spec, check) {
+  const { or = [] } = spec;
+  const said = [expected, ...or.map(shown)].join(' or ');
+  return {
+    ...spec, doc, expected: said,
+    check: (option, value) => (or.includes(value) ? value : check(option, value, said)),
+  };
+}
+
+const shown = value => (typeof value === 'string' ? `'${value}'` : String(value));
+
+/** An option whose values pass `test`. */
+const where = (doc, expected, test, spec = {}) =>
+  kind(doc, expected, spec, (option, value, said) => {
+    if (!test(value)) throw invalidOption(option, said, value);
+    return value;
+  });
+
+/** The kinds of options. `spec` is as Option, with what the kind needs besides. */
+const is = {
+  /** Anything at all. */
+  any: (doc, spec = {}) => kind(doc, 'a value', spec, (_, value) => value),
+  where,
+  /** `spec` has min and max, both inclusive. */
+  number: (doc, spec = {}) => kind(doc, rangeText(spec), spec,
+    (option, value, said) => numberWithin(option, value, spec, said)),
+  integer: (doc, spec = {}) => is.number(doc, { ...spec, integer: true }),
+  /** Milliseconds, at least 0 unless `min` says otherwise. */
+  ms: (doc, spec = {}) => is.number(doc, { min: 0, unit: 'ms', ...spec }),
+  boolean: (doc, spec) => where(doc, 'true or false', value => typeof value === 'boolean', spec),
+  func: (doc, spec) => where(doc, 'a function', value => typeof value === 'function', spec),
+  /** A string; `spec` may have a pattern, and `expected` to say what it means. */
+  text: (doc, spec = {}) => where(doc, spec.expected ?? 'a string',
+    value => typeof value === 'string' && (spec.pattern?.test(value) ?? true), spec),
+  oneOf: (doc, choices, spec = {}) => kind(doc, choicesText(choices), spec,
+    (option, value) => oneOf(option, value, choices)),
+  object: (doc, spec) => where(doc, 'an object',
+    value => typeof value === 'object' && value !== null, spec),
+  /** An object with these methods: a collaborator that the user brings. */
+  having: (doc, methods, spec = {}) => where(doc,
+    spec.expected ?? `an object with ${methods.join(', ')}`,
+    value => methods.every(name => typeof value?.[name] === 'function'), spec),
+  signal: (doc, spec = {}) => kind(doc, 'an AbortSignal', spec, (_, value) => readSignal(value)),
+  /** Options within the options, with a table of their own. */
+  table: (doc, table, spec = {}) => kind(doc, 'an object', spec,
+    (option, value) => table.read(value, option)),
+};
+
+class Options {
+  #entries;
+
+  constructor (entries) {
+    this.#entries = Object.entries(entries);
+    /** @type {readonly string[]} */
+    this.names = Object.freeze(Object.keys(entries));
+    /** @type {Readonly<Record<string, Option>>} */
+    this.entries = Object.freeze(entries);
+  }
+
+  /**
+   * @param {unknown} given undefined stands for an empty object
+   * @param {string} [place] where the options stand, for errors: `channels.EMAIL`
+   * @returns {object} every option of the table, checked, or its default
+   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
+   */
+  read (given, place = 'options') {
+    const values = bag(place, given, this.names);
+    const resolved = {};
+    for (const [name, option] of this.#entries) {
+      const path = place === 'options' ? name : `${place}.${name}`;
+      const value = values[name];
+      if (value !== undefined) resolved[name] = option.check(path, value);
+      else if (option.required) throw invalidOption(path, option.expected, value);
+      else resolved[name] = option.default;
+    }
+    return resolved;
+  }
+
+  /** A table with further options. */
+  with (entries) { return new Options({ ...this.entries, ...entries }); }
+}
+
+/** @param {Record<string, Option>} entries by name */
+const optionsOf = entries => new Options(entries);
+
+function rangeText ({ min = -Infinity, max = Infinity, integer = false, unit = '' }) {
   const range = max === Infinity
     ? (min === -Infinity ? '' : ` of at least ${min}`)
     : ` from ${min} to ${max}`;
-  const expected = `${kind}${range}${unit && ` (${unit})`}`;
+  return `${integer ? 'an integer' : 'a number'}${range}${unit && ` (${unit})`}`;
+}
+
+function numberWithin (option, value, bounds, expected) {
+  const { min = -Infinity, max = Infinity, integer = false } = bounds;
   if (typeof value !== 'number' || Number.isNaN(value)) {
     throw invalidOption(option, expected, value);
   }
@@ -25,6 +131,18 @@ function number (option, value, bounds = {}) {
   if (value < min || value > max) throw invalidOption(option, expected, value, RangeError);
   return value;
 }
+
+const choicesText = choices => `one of ${choices.map(shown).join(', ')}`;
+
+// ---- Single values -----------------------------------------------------------------------------
+
+/**
+ * @param {string} option name as the user wrote it
+ * @param {unknown} value
+ * @param {{ min?: number, max?: number, integer?: boolean, unit?: string }} [bounds] inclusive
+ */
+const number = (option, value, bounds = {}) =>
+  numberWithin(option, value, bounds, rangeText(bounds));
 
 /** As `number`, but neither infinite; the message has opossum's words for it. */
 function finite (option, value, bounds) {
@@ -46,16 +164,16 @@ function boolean (option, value) {
 
 function oneOf (option, value, choices) {
   if (!choices.includes(value)) {
-    throw invalidOption(option, `one of ${choices.map(c => `'${c}'`).join(', ')}`, value,
+    throw invalidOption(option, choicesText(choices), value,
       typeof value === 'string' ? RangeError : TypeError);
   }
   return value;
 }
 
 /**
- * An options bag: an object, or undefined which stands for an empty one. Drop-ins take whatever
- * they are given, as what they stand for does; elsewhere a name that is none of `names` is refused.
- * @param {string[]} [names]
+ * An object of options, or undefined, which stands for an empty one. With `names`, other names are
+ * rejected. Prefer a table: this is for objects whose names are the user's own.
+ * @param {readonly string[]} [names]
  */
 function bag (option, value, names) {
   if (value === undefined) return {};
@@ -67,4 +185,4 @@ function bag (option, value, names) {
   return value;
 }
 
-module.exports = { finite, number, func, boolean, oneOf, bag };
+module.exports = { bag, boolean, finite, func, is, number, oneOf, optionsOf };

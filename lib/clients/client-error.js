@@ -3,7 +3,7 @@
 // What the errors of all clients have in common.
 
 const { SekeringError } = require('../base/errors');
-const { read, textOf } = require('../base/foreign');
+const { textOf } = require('../base/foreign');
 
 const TEXT_CHARACTERS_MAX = 300;
 
@@ -19,18 +19,6 @@ class ClientError extends SekeringError {
 
   toJSON () {
     return { name: this.name, code: this.code, message: this.message, ...this };
-  }
-
-  /**
-   * Gives a class its name, which no minifier changes, and a mark by which `instanceof` is true for
-   * the errors of another copy of this package as well.
-   */
-  static define (Class, name) {
-    const mark = Symbol.for(`sekering.${name}`);
-    Object.defineProperties(Class.prototype, { name: { value: name }, [mark]: { value: true } });
-    Object.defineProperty(Class, Symbol.hasInstance, {
-      value: error => typeof error === 'object' && error !== null && read(error, mark) === true,
-    });
   }
 }
 

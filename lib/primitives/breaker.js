@@ -4,6 +4,7 @@
 // unusual is configured is in `fire`; everything else is in `_careful` and what it calls.
 
 const clock = require('../base/clock');
+const { isBreakerError, timedOut } = require('../base/errors');
 const { isA, promiseOf } = require('../base/foreign');
 const native = require('../base/native');
 const { bag, func } = require('../base/options');
@@ -46,7 +47,7 @@ const RETRY_AFTER_MS_MAX = 3600 * 1000;
 const kept = new WeakSet();
 
 class CircuitBreaker extends Circuit {
-  static isOurError (error) { return errors.isOurError(error); }
+  static isOurError (error) { return isBreakerError(error); }
 
   static newStatus (options) { return new Status(options); }
 
@@ -370,7 +371,7 @@ class CircuitBreaker extends Circuit {
     native.abandon(this._id, period, probe);
   }
 
-  _timeoutError () { return errors.timedOut(this._deadlines.ms); }
+  _timeoutError () { return timedOut(this._deadlines.ms); }
 
   _usesAbort () { return (this._mode & ABORTABLE) !== 0; }
 

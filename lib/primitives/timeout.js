@@ -2,58 +2,12 @@
 
 // How long one attempt may take.
 
-const { clearTimer, setTimer } = require('../base/clock');
-const { SekeringError } = require('../base/errors');
+const { withDeadline } = require('../base/deadline');
 const { bag, func, number } = require('../base/options');
-const { readSignal, reasonOf } = require('../base/signal');
+const { readSignal } = require('../base/signal');
 
 const LONGER_THAN_0 = { min: 1, unit: 'ms' };
 const MILLISECONDS = { min: 0, unit: 'ms' };
-
-/** One call that ends in time: by its own result, by the timer, or by the caller. */
-class TimedCall {
-  constructor (ms, outer) {
-    this.controller = new AbortController();
-    this.outer = outer;
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
-    this.timer = ms === Infinity ? undefined : setTimer(() => this.expire(ms), ms);
-    outer?.addEventListener('abort', this);
-  }
-
-  // As an event listener of the caller's signal; an object needs no closure.
-  handleEvent () {
-    this.end(reasonOf(this.outer));
-  }
-
-  expire (ms) {
-    this.end(new SekeringError('ETIMEDOUT', `Timed out after ${ms}ms`));
-  }
-
-  end (reason) {
-    this.release();
-    this.reject(reason);
-    this.controller.abort(reason);
-  }
-
-  release () {
-    clearTimer(this.timer);
-    this.outer?.removeEventListener('abort', this);
-  }
-
-  async run (fn, attempt) {
-    try {
-      const value = await fn({ signal: this.controller.signal, attempt });
-      this.release();
-      this.resolve(value);
-    } catch (error) {
-      this.release();
-      this.reject(error);
-    }
-  }
-}
 
 /** Ends attempts that take too long, each of them alone. */
 class Timeout {
@@ -91,9 +45,7 @@ class Timeout {
     number('attempt', attempt, { min: 1, integer: true });
     const outer = readSignal(signal);
     outer?.throwIfAborted();
-    const call = new TimedCall(this.limitOf(attempt), outer);
-    call.run(fn, attempt);
-    return call.promise;
+    return withDeadline(outer, this.limitOf(attempt), own => fn({ signal: own, attempt }));
   }
 }
 

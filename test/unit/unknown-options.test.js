@@ -35,6 +35,6 @@ test.each(cases)('%s', async (_, name, make) => {
   const error = await new Promise(resolve => { resolve(make(SECRET)); }).catch(reason => reason);
   expect(error).toBeInstanceOf(RangeError);
   expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option: name });
-  expect(error.message).toMatch(`There is no option ${name}`);
+  expect(error.message).toMatch(`Unknown option ${name}`);
   expect(error.message).not.toContain(SECRET);
 });

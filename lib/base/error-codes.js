@@ -1,0 +1,47 @@
+'use strict';
+
+// Every code that an error of sekering may have, in one table. docs/errors.md shows it; tests
+// compare the two, and look for codes in the sources that are missing here.
+
+/**
+ * @typedef {object} ErrorCode
+ * @property {string} class the errors' class
+ * @property {string} message what it says: the message itself, or what the message tells
+ * @property {boolean} [retryable] whether the same call may succeed later; left out where each
+ *   error says so itself (`error.retryable`)
+ * @property {'caller'|'upstream'|'local'|'operator'} fault whose it is: the calling code's, the
+ *   upstream's, this process's (busy, stopping), or the operator's (configuration, credentials)
+ * @property {boolean} [asked=true] false: the upstream was never asked, so nothing has happened
+ * @property {boolean} [counts=false] whether a breaker in front of it counts it as a failure
+ * @property {boolean} [breaker=false] whether a breaker makes it (CircuitBreaker.isOurError)
+ */
+
+/** @type {Record<string, ErrorCode>} */
+const CODES = {
+  EOPENBREAKER: {
+    class: 'SekeringError', message: 'Breaker is open',
+    retryable: false, fault: 'upstream', asked: false, breaker: true,
+  },
+  ETIMEDOUT: {
+    class: 'SekeringError', message: 'Timed out',
+    retryable: true, fault: 'upstream', counts: true, breaker: true,
+  },
+  ESEMLOCKED: {
+    class: 'SekeringError', message: 'Semaphore locked',
+    retryable: true, fault: 'local', asked: false, breaker: true,
+  },
+  ESHUTDOWN: {
+    class: 'SekeringError', message: 'The circuit has been shutdown.',
+    retryable: false, fault: 'local', asked: false, breaker: true,
+  },
+  EBULKHEADFULL: {
+    class: 'SekeringError', message: 'The bulkhead is full',
+    retryable: true, fault: 'local', asked: false,
+  },
+  ERATELIMITED: {
+    class: 'SekeringError', message: 'The rate limit has been reached',
+    retryable: true, fault: 'local', asked: false,
+  },
+};
+
+module.exports = { CODES };

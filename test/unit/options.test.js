@@ -1,0 +1,77 @@
+'use strict';
+
+// The one reader of options, and deadlines.
+
+const { withDeadline } = require('../../lib/base/deadline');
+const { is, optionsOf } = require('../../lib/base/options');
+
+const table = optionsOf({
+  size: is.integer('of the pool', { min: 1, max: 10, default: 5 }),
+  timeout: is.ms('for one attempt', { or: [false, Infinity], default: 1000 }),
+  mode: is.oneOf('how', ['fast', 'safe'], { default: 'safe' }),
+  name: is.text('shown', { pattern: /^[a-z]+$/, expected: 'lower-case letters' }),
+  send: is.func('delivers', { required: true }),
+  inner: is.table('further', optionsOf({ flag: is.boolean('a switch', { default: false }) })),
+  store: is.having('where', ['query', 'close']),
+  signal: is.signal('of the caller'),
+});
+const send = () => {};
+
+test('gives every option, with its default', () => {
+  expect(table.read({ send, inner: {} })).toEqual({
+    size: 5, timeout: 1000, mode: 'safe', name: undefined, send, inner: { flag: false },
+    store: undefined, signal: undefined,
+  });
+  expect(table.read({ send, timeout: false, size: 10 })).toMatchObject({ timeout: false, size: 10 });
+});
+
+test.each([
+  [undefined, 'send', 'Expected a function for send but received undefined'],
+  [{ send, size: 0 }, 'size', 'Expected an integer from 1 to 10 for size but received 0'],
+  [{ send, size: '5' }, 'size', 'Expected an integer from 1 to 10 for size but received "5"'],
+  [{ send, size: null }, 'size', 'received null'],
+  [{ send, timeout: true }, 'timeout',
+    'Expected a number of at least 0 (ms) or false or Infinity for timeout'],
+  [{ send, mode: 'slow' }, 'mode', "Expected one of 'fast', 'safe' for mode"],
+  [{ send, name: 'A' }, 'name', 'Expected lower-case letters for name'],
+  [{ send, inner: { flag: 1 } }, 'inner.flag', 'Expected true or false for inner.flag'],
+  [{ send, inner: { flags: 1 } }, 'flags', 'Unknown option flags in inner. Did you mean flag?'],
+  [{ send, store: {} }, 'store', 'Expected an object with query, close for store'],
+  [{ send, signal: {} }, 'signal', 'Expected an AbortSignal for signal'],
+  [{ send, tiemout: 1 }, 'tiemout', 'Unknown option tiemout. Did you mean timeout?'],
+  [{ send, zebra: 1 }, 'zebra', 'Unknown option zebra. Known options: size, timeout,'],
+  [7, 'options', 'Expected an object for options'],
+])('%o is rejected: %s', (given, option, message) => {
+  const read = () => table.read(given);
+  expect(read).toThrow(message);
+  expect(read).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION', option }));
+});
+
+test('errors say where the options stand', () => {
+  expect(() => table.read({ send, size: 0 }, 'channels.EMAIL'))
+    .toThrow('for channels.EMAIL.size but');
+});
+
+describe('withDeadline', () => {
+  test('gives what the work gives, or its error', async () => {
+    await expect(withDeadline(undefined, 60_000, () => 1)).resolves.toBe(1);
+    await expect(withDeadline(undefined, 60_000, () => { throw new Error('no'); }))
+      .rejects.toThrow('no');
+  });
+
+  test('ends when the time is over, and aborts the signal of the work', async () => {
+    let own;
+    const work = signal => { own = signal; return new Promise(() => {}); };
+    const error = await withDeadline(undefined, 1, work).catch(reason => reason);
+    expect(error).toMatchObject({ code: 'ETIMEDOUT', message: 'Timed out after 1ms' });
+    expect(own.reason).toBe(error);
+  });
+
+  test('ends when the caller aborts', async () => {
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const ended = withDeadline(controller.signal, Infinity, () => new Promise(() => {}));
+    controller.abort(reason);
+    await expect(ended).rejects.toBe(reason);
+  });
+});
