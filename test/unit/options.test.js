@@ -22,7 +22,8 @@ test('gives every option, with its default', () => {
     size: 5, timeout: 1000, mode: 'safe', name: undefined, send, inner: { flag: false },
     store: undefined, signal: undefined,
   });
-  expect(table.read({ send, timeout: false, size: 10 })).toMatchObject({ timeout: false, size: 10 });
+  const given = { send, timeout: false, size: 10 };
+  expect(table.read(given)).toMatchObject(given);
 });
 
 test.each([
