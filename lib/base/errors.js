@@ -83,7 +83,7 @@ function unknownOption (option, place, names) {
   const where = place === 'options' ? '' : ` in ${place}`;
   const meant = nearest(option, names);
   const hint = meant === undefined ? '' : ` Did you mean ${meant}?`;
-  return optionError(RangeError, option,
+  return optionError(RangeError, where === '' ? option : `${place}.${option}`,
     `Unknown option ${option}${where}.${hint} Known options: ${names.join(', ')}`);
 }
 

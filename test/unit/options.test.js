@@ -36,7 +36,7 @@ test.each([
   [{ send, mode: 'slow' }, 'mode', "Expected one of 'fast', 'safe' for mode"],
   [{ send, name: 'A' }, 'name', 'Expected lower-case letters for name'],
   [{ send, inner: { flag: 1 } }, 'inner.flag', 'Expected true or false for inner.flag'],
-  [{ send, inner: { flags: 1 } }, 'flags', 'Unknown option flags in inner. Did you mean flag?'],
+  [{ send, inner: { flags: 1 } }, 'inner.flags', 'Unknown option flags in inner. Did you mean flag?'],
   [{ send, store: {} }, 'store', 'Expected an object with query, close for store'],
   [{ send, signal: {} }, 'signal', 'Expected an AbortSignal for signal'],
   [{ send, tiemout: 1 }, 'tiemout', 'Unknown option tiemout. Did you mean timeout?'],
