@@ -11,9 +11,9 @@ const sekering = require('../../lib');
 const { MidtransClient, advance, canMove } = require('../../lib/clients/midtrans');
 const { SmtpClient, SmtpError } = require('../../lib/clients/smtp');
 const {
-  CloudApiClient, GreenApiClient, SessionPool, WhatsAppError
+  CloudApiClient, GreenApiClient, SessionPool
 } = require('../../lib/clients/whatsapp');
-const { openStore, StoreError } = require('../../lib/store');
+const { openStore } = require('../../lib/store');
 const testing = require('../../lib/testing');
 const { listEntrances } = require('../support/entrances');
 
@@ -106,8 +106,8 @@ const ENTRANCES = {
   'retry:timeouts(options)': DROP_IN,
   'retry:wrap(options)': DROP_IN,
   // sekering/midtrans
-  'midtrans:advance(options)': wrong => advance('PENDING', 'PAID', wrong),
-  'midtrans:canMove(options)': wrong => canMove('PENDING', 'PAID', wrong),
+  'midtrans:advance(options)': wrong => advance('pending', 'settlement', wrong),
+  'midtrans:canMove(options)': wrong => canMove('pending', 'settlement', wrong),
   'midtrans:isPaid(transaction)': DATA,
   'new midtrans:MidtransClient(options)':
     wrong => new MidtransClient({ serverKey: 'SB-Mid-server-planted', ...wrong }),
@@ -136,7 +136,8 @@ const ENTRANCES = {
   'new smtp:SmtpError(details)': wrong => new SmtpError(new Error('x'), wrong),
   'new smtp:SmtpClient(options)': wrong => new SmtpClient({ transport, ...wrong }),
   'SmtpClient.send(message)': DATA,
-  'SmtpClient.send(options)': wrong => smtp.send({ to: 'a@shop.example', text: 'x' }, wrong),
+  'SmtpClient.send(options)': wrong => smtp.send({
+    from: 'a@shop.example', to: 'b@shop.example', text: 'x' }, wrong),
   'SmtpClient.check(message)': DATA,
   'SmtpClient.verify(options)': wrong => smtp.verify(wrong),
   // sekering/whatsapp
@@ -146,12 +147,12 @@ const ENTRANCES = {
     wrong => new CloudApiClient({ accessToken: 'planted', phoneNumberId: '1', ...wrong }),
   'CloudApiClient.send(message)': DATA,
   'CloudApiClient.send(options)':
-    wrong => cloud.send({ to: '628', type: 'text', text: { body: 'x' } }, wrong),
+    wrong => cloud.send({ to: '6281234567890', type: 'text', text: { body: 'x' } }, wrong),
   'CloudApiClient.check(message)': DATA,
-  'CloudApiClient.sendText(options)': wrong => cloud.sendText('628', 'x', wrong),
+  'CloudApiClient.sendText(options)': wrong => cloud.sendText('6281234567890', 'x', wrong),
   'CloudApiClient.sendTemplate(template)': DATA,
   'CloudApiClient.sendTemplate(options)':
-    wrong => cloud.sendTemplate('628', { name: 'x', language: 'id' }, wrong),
+    wrong => cloud.sendTemplate('6281234567890', { name: 'x', language: 'id' }, wrong),
   'CloudApiClient.ping(options)': wrong => cloud.ping(wrong),
   'CloudApiClient.uploadMedia(media)': DATA,
   'CloudApiClient.uploadMedia(options)':
@@ -159,12 +160,12 @@ const ENTRANCES = {
   'new whatsapp:GreenApiClient(options)':
     wrong => new GreenApiClient({ instanceId: '1', token: 'planted', ...wrong }),
   'GreenApiClient.send(message)': DATA,
-  'GreenApiClient.send(options)': wrong => green.send({ to: '628', message: 'x' }, wrong),
+  'GreenApiClient.send(options)': wrong => green.send({ to: '6281234567890', message: 'x' }, wrong),
   'GreenApiClient.check(message)': DATA,
-  'GreenApiClient.sendText(options)': wrong => green.sendText('628', 'x', wrong),
+  'GreenApiClient.sendText(options)': wrong => green.sendText('6281234567890', 'x', wrong),
   'GreenApiClient.ping(options)': wrong => green.ping(wrong),
   'new whatsapp:SessionPool(options)': wrong => new SessionPool({ connect: action, ...wrong }),
-  'SessionPool.send(options)': wrong => sessions.send('a', '628', { text: 'x' }, wrong),
+  'SessionPool.send(options)': wrong => sessions.send('a', '6281234567890', { text: 'x' }, wrong),
   'SessionPool.connect(options)': wrong => sessions.connect('a', wrong),
   'SessionPool.requestQr(options)': wrong => sessions.requestQr('a', wrong),
   // sekering/browser
@@ -216,7 +217,7 @@ const ENTRANCES = {
   'gateway:createDegradation(options)': wrong => createDegradation(wrong),
   'Degradation.setLevel(options)':
     wrong => degradation.setLevel('SEVERE', { reason: 'x', ...wrong }),
-  'Degradation.guard(options)': wrong => degradation.guard('orders', wrong),
+  'Degradation.guard(options)': wrong => degradation.guard(() => true, wrong),
   'gateway:createHealth(options)': wrong => createHealth(wrong),
   'HealthCheck.check(context)': "the user's own function",
   'gateway:healthChecks.ping(client)': A_PART,
