@@ -57,6 +57,28 @@ describe('directions', () => {
     expect(faults).toEqual([]);
   });
 
+  test('no module of lib requires itself, however long the way', () => {
+    const files = new Set(modules.map(({ name }) => name));
+    const targetsOf = name => requires.filter(r => r.name === name && r.target.startsWith('.'))
+      .map(({ target }) => path.posix.join(path.posix.dirname(name), target))
+      .map(file => [file, `${file}.js`, `${file}/index.js`].find(found => files.has(found)))
+      .filter(file => file !== undefined);
+    const finished = new Set();
+    const circles = [];
+    const visit = (name, way) => {
+      if (way.includes(name)) circles.push([...way.slice(way.indexOf(name)), name].join(' > '));
+      else if (!finished.has(name)) targetsOf(name).forEach(file => visit(file, [...way, name]));
+      finished.add(name);
+    };
+    for (const name of files) visit(name, []);
+    expect(circles).toEqual([]);
+  });
+
+  test('every folder of lib says in a README what lives there', () => {
+    const folders = Object.keys(below).map(folder => `lib/${folder}/README.md`);
+    expect(folders.filter(file => !fs.existsSync(path.join(ROOT, file)))).toEqual([]);
+  });
+
   test('a module of lib requires only Node.js itself and declared packages', () => {
     const declared = { ...manifest.dependencies, ...manifest.peerDependencies };
     const faults = requires.filter(({ target }) => {
