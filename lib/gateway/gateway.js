@@ -61,6 +61,7 @@ class Gateway extends Emitter {
   #resuming;
   #resumeNow;
   #resumeTimer;
+  #isMidtransBack = false;
 
   /** @param {object} made config, log, store, clients, breakers, upstreams; see createGateway */
   constructor ({ config, log, store, clients, breakers, upstreams, parts }) {
@@ -185,28 +186,51 @@ class Gateway extends Emitter {
   }
 
   /**
-   * An embedded database has one process: whoever was making an order before this one has died, and
-   * need not be waited for. Asks until Midtrans has answered about all of them.
+   * An embedded database has one process, so the one that was making an order before this one has
+   * died, and need not be waited for. Asks until Midtrans has answered about all of them: after
+   * growing waits, and soon after its breaker has closed.
    */
   async #resume () {
     if (this.store.engine !== 'pglite' || this.clients.midtrans === undefined) return;
+    const { breaker } = this.clients.midtrans;
+    const onClose = () => { this.#isMidtransBack = true; };
+    breaker.on('close', onClose);
     const { maxWait } = this.config.retry.fallback;
-    // What this process itself is making is younger, also at later looks.
-    let olderThan = clock.wall() - this.#startedAt;
-    let waitMs = maxWait + RESUME_MS;
-    for (; this.#running; waitMs = Math.min(waitMs * 2, RESUME_MS_MAX)) {
-      try {
-        const { failed } = await this.store.payments.reconcile({ olderThan, limit: RESUMED_MAX });
-        if (failed === 0) return;
-        olderThan = maxWait;
-      } catch (error) {
-        this.log.warn({ err: error }, 'Orders of an earlier run are looked up later');
-      }
-      await new Promise(resolve => {
-        this.#resumeNow = resolve;
-        this.#resumeTimer = clock.setTimer(resolve, waitMs, false);
-      });
+    // An order that was looked up has to be older than maxWait before it can be looked up again.
+    const pauseMs = maxWait + RESUME_MS;
+    let waitMs = pauseMs;
+    let isDone = await this.#lookUp(clock.wall() - this.#startedAt);
+    while (this.#running && !isDone) {
+      let waitedMs = 0;
+      do {
+        await this.#pause(pauseMs);
+        waitedMs += pauseMs;
+      } while (this.#running && !this.#isMidtransBack && waitedMs < waitMs);
+      waitMs = this.#isMidtransBack ? pauseMs : Math.min(waitMs * 2, RESUME_MS_MAX);
+      this.#isMidtransBack = false;
+      // What this process itself is making is younger.
+      isDone = this.#running && await this.#lookUp(maxWait);
     }
+    breaker.off('close', onClose);
+  }
+
+  /** @returns {Promise<boolean>} whether Midtrans has answered about all such orders */
+  async #lookUp (olderThan) {
+    try {
+      const { failed } = await this.store.payments.reconcile({ olderThan, limit: RESUMED_MAX });
+      return failed === 0;
+    } catch (error) {
+      this.log.warn({ err: error }, 'Orders of an earlier run are looked up later');
+      return false;
+    }
+  }
+
+  /** Stopping ends it early. */
+  #pause (ms) {
+    return new Promise(resolve => {
+      this.#resumeNow = resolve;
+      this.#resumeTimer = clock.setTimer(resolve, ms, false);
+    });
   }
 
   /**

@@ -1,9 +1,11 @@
 'use strict';
 
 const { once } = require('node:events');
+const { setImmediate: turn } = require('node:timers/promises');
 
 const { createGateway } = require('../../lib/gateway');
 const { startServer } = require('../../lib/http');
+const { useVirtualClock } = require('../../lib/testing');
 const { describeEngines } = require('../support/postgres');
 const {
   SECRETS, collector, configFor, order, startAll, startFakes, until
@@ -423,3 +425,44 @@ test('what a gateway has no section for is refused, and so is a hook that somebo
     expect((await gateway.store.outbox.list()).map(({ channel }) => channel)).toEqual(['SMS']);
     await server.close();
   });
+
+test('orders of an earlier run are looked up again soon after Midtrans is back', async () => {
+  const clock = useVirtualClock();
+  const fakes = await startFakes();
+  const maxWait = 1000;
+  const gateway = await createGateway(configFor(fakes, {}, { retry: { fallback: { maxWait } } }),
+    { logger: collector() });
+  try {
+    // Time passes here, but not in the database.
+    const pass = async () => {
+      await gateway.store.query(
+        "UPDATE sekering.payment_orders SET silent_since = now() - interval '1 hour'");
+      await clock.advanceAsync(maxWait + 1000);
+    };
+    await gateway.store.payments.createOrder(
+      { orderId: 'early-1', amountMinor: 100n, state: 'unknown' });
+    await pass();
+    fakes.midtrans.set({ kind: 'error', on: 'status' });
+    const asked = () => fakes.midtrans.log.filter(({ path }) => path.includes('early-1')).length;
+    const fails = () => once(gateway.store.payments, 'warning');
+    let failure = fails();
+    await gateway.start();
+    await failure;
+    await turn();
+    failure = fails();
+    await pass();
+    await failure;
+    await turn();
+    expect(asked()).toBe(2);
+    fakes.midtrans.set(null);
+    gateway.breakers.midtrans.open();
+    gateway.breakers.midtrans.close();
+    // The next look would be after twice as long.
+    await pass();
+    await until(() => asked() === 3);
+  } finally {
+    await gateway.stop();
+    await fakes.close();
+    clock.restore();
+  }
+});
