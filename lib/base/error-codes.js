@@ -42,6 +42,36 @@ const CODES = {
     class: 'SekeringError', message: 'The rate limit has been reached',
     retryable: true, fault: 'local', asked: false,
   },
+
+  // The database of the store.
+  ERR_STORE_CLOSED: {
+    class: 'StoreError', message: 'The store has been closed', retryable: false, fault: 'local',
+  },
+  ERR_STORE_DIRECTORY_LOCKED: {
+    class: 'StoreError', message: 'Another process uses the folder of the embedded database',
+    retryable: true, fault: 'operator',
+  },
+  ERR_STORE_POOLER: {
+    class: 'StoreError',
+    message: 'The database is behind a pooler, such as PgBouncer, in transaction or statement ' +
+      'mode, but the store needs sessions. Use the pooler in session mode, or the direct address ' +
+      'of the database (Supabase: port 5432 instead of 6543; Neon: the host without -pooler)',
+    retryable: false, fault: 'operator',
+  },
+  ERR_STORE_QUERY: {
+    class: 'StoreError', message: 'The database refused a statement', fault: 'caller',
+  },
+  ERR_STORE_SCHEMA_VERSION: {
+    class: 'StoreError', message: 'The schema was made by another release of sekering',
+    retryable: false, fault: 'operator',
+  },
+  ERR_STORE_UNREACHABLE: {
+    class: 'StoreError', message: 'The database cannot be reached', fault: 'upstream',
+  },
+  ERR_STORE_VALUE: {
+    class: 'StoreError', message: 'A value does not come back from the database as it was sent',
+    retryable: false, fault: 'operator',
+  },
 };
 
 module.exports = { CODES };

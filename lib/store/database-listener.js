@@ -1,20 +1,65 @@
 'use strict';
 
-// LISTEN on one connection for all channels of a database. A connection that is lost comes back by
-// itself; what was notified meanwhile is lost, so whoever listens is told to look once more.
+// LISTEN: who listens to which channel, and the one connection to PostgreSQL that hears for them
+// all. A lost connection comes back by itself. What was notified meanwhile is lost, so listeners
+// are told that they may have missed something.
 
 const { clearTimer, setTimer } = require('../base/clock');
 const { guarded } = require('../base/warn');
-const { quote } = require('./sql-text');
+const { quote } = require('./sql-client');
 const { storeError } = require('./store-errors');
 
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 2000;
 
+const FAILED = 'A listener of the database failed';
+
+/** The listeners by channel. */
+class Channels {
+  /** @type {Map<string, Set<{ onPayload: Function, onReconnect?: Function }>>} */
+  #listeners = new Map();
+
+  /** Of the channels; what is added while one goes through them is among them. */
+  get names () { return this.#listeners.keys(); }
+
+  get isEmpty () { return this.#listeners.size === 0; }
+
+  has (channel) { return this.#listeners.has(channel); }
+
+  /** @returns {boolean} whether it is the channel's first */
+  add (channel, listener) {
+    const others = this.#listeners.get(channel);
+    if (others === undefined) this.#listeners.set(channel, new Set([listener]));
+    else others.add(listener);
+    return others === undefined;
+  }
+
+  /** @returns {boolean} whether it was the channel's last */
+  remove (channel, listener) {
+    const listeners = this.#listeners.get(channel);
+    if (!listeners?.delete(listener) || listeners.size > 0) return false;
+    return this.#listeners.delete(channel);
+  }
+
+  clear () { this.#listeners.clear(); }
+
+  notify ({ channel, payload }) {
+    for (const { onPayload } of this.#listeners.get(channel) ?? []) {
+      guarded(FAILED, () => onPayload(payload ?? ''));
+    }
+  }
+
+  /** Tells the listeners that they may have missed something. */
+  reconnected (names = [...this.names]) {
+    const listeners = names.flatMap(name => [...this.#listeners.get(name) ?? []]);
+    for (const { onReconnect } of listeners) if (onReconnect) guarded(FAILED, onReconnect);
+  }
+}
+
+/** The connection that listens. */
 class Listener {
   #options;
-  /** channel → the set of those who listen. */
-  #channels = new Map();
+  #channels = new Channels();
   #client;
   #opening;
   #isClosed = false;
@@ -30,20 +75,18 @@ class Listener {
   }
 
   /**
-   * Resolves once the channel is listened to, or a first attempt has failed; others follow.
+   * Resolves once the channel is listened to, or the first attempt has failed; others follow.
    * @param {(payload: string) => void} onPayload
    * @param {() => void} [onReconnect] something may have been missed
-   * @returns {Promise<() => Promise<void>>} what stops it
+   * @returns {Promise<() => Promise<void>>} stops it
    */
   async listen (channel, onPayload, onReconnect) {
-    const entry = { onPayload, onReconnect };
-    const others = this.#channels.get(channel);
-    if (others === undefined) this.#channels.set(channel, new Set([entry]));
-    else others.add(entry);
+    const listener = { onPayload, onReconnect };
+    const isFirst = this.#channels.add(channel, listener);
     await this.#opening;
     if (this.#client === undefined) await this.#open();
-    else if (others === undefined) await this.#try(this.#client, `LISTEN ${quote(channel)}`);
-    return () => this.#stop(channel, entry);
+    else if (isFirst) await this.#try(this.#client, `LISTEN ${quote(channel)}`);
+    return () => this.#stop(channel, listener);
   }
 
   async close () {
@@ -53,12 +96,10 @@ class Listener {
     this.#drop();
   }
 
-  async #stop (channel, entry) {
-    const entries = this.#channels.get(channel);
-    if (!entries?.delete(entry) || entries.size > 0) return;
-    this.#channels.delete(channel);
+  async #stop (channel, listener) {
+    if (!this.#channels.remove(channel, listener)) return;
     await this.#opening;
-    if (this.#channels.size === 0) this.#drop();
+    if (this.#channels.isEmpty) this.#drop();
     else if (this.#client !== undefined && !this.#channels.has(channel)) {
       await this.#try(this.#client, `UNLISTEN ${quote(channel)}`);
     }
@@ -82,7 +123,7 @@ class Listener {
 
   async #connect () {
     const { connect } = this.#options;
-    // Somebody may have come before it was time for the next attempt.
+    // A new listener need not wait for the next attempt.
     clearTimer(this.#timer);
     let client;
     try {
@@ -94,17 +135,17 @@ class Listener {
     this.#client = client;
     client.on('notification', this.#onNotification);
     client.on('end', this.#onEnd);
-    // Nobody is kept waiting for news when there is nothing else to do.
+    // Listening alone keeps no process alive.
     client.unref();
-    for (const channel of this.#channels.keys()) {
+    for (const channel of this.#channels.names) {
       if (!await this.#try(client, `LISTEN ${quote(channel)}`)) return;
     }
-    if (this.#failures > 0) this.#tellAll();
+    if (this.#failures > 0) this.#channels.reconnected();
     this.#failures = 0;
     this.#ping(client);
   }
 
-  /** Whether the connection could do this; if not it is lost. */
+  /** @returns {Promise<boolean>} whether it worked; if not, the connection is lost */
   async #try (client, text) {
     try {
       await client.query({ text, query_timeout: this.#options.timeout });
@@ -115,7 +156,7 @@ class Listener {
     }
   }
 
-  /** A connection whose other end has vanished is found out by using it only. */
+  /** Only using a connection shows that its other end has vanished. */
   #ping (client) {
     this.#timer = setTimer(async () => {
       if (await this.#try(client, 'SELECT 1')) this.#ping(client);
@@ -124,7 +165,7 @@ class Listener {
 
   #lose (error) {
     this.#drop();
-    if (this.#isClosed || this.#channels.size === 0) return;
+    if (this.#isClosed || this.#channels.isEmpty) return;
     this.#options.onWarning(error);
     const delay = Math.min(RETRY_MS_MIN * 2 ** this.#failures, RETRY_MS_MAX);
     this.#failures++;
@@ -133,17 +174,7 @@ class Listener {
 
   #onEnd = () => this.#lose(storeError(new Error('Connection terminated unexpectedly')));
 
-  #onNotification = ({ channel, payload }) => {
-    for (const { onPayload } of this.#channels.get(channel) ?? []) {
-      guarded('A listener of the database failed', () => onPayload(payload ?? ''));
-    }
-  };
-
-  #tellAll () {
-    for (const { onReconnect } of [...this.#channels.values()].flatMap(set => [...set])) {
-      if (onReconnect) guarded('A listener of the database failed', onReconnect);
-    }
-  }
+  #onNotification = message => this.#channels.notify(message);
 }
 
-module.exports = { Listener };
+module.exports = { Channels, Listener };

@@ -1,28 +1,21 @@
 'use strict';
 
 // PostgreSQL through pg. Whatever happens to a connection becomes a rejection or a warning: pg
-// emits 'error' on a client that nobody is using, which would end the process.
+// emits 'error' on idle clients, which would end the process.
 
 const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { requirePeer } = require('../base/peer');
 const { Listener } = require('./database-listener');
-const { checkSessions, isDirect } = require('./database-pooler');
-const { BEGIN, BEGIN_AS_GUEST, GuestSession, mendPath, takeOver } = require('./database-session');
-const {
-  IDLE_MS, SqlClient, healthOf, prefixOf, runTransaction, toStatement,
-} = require('./sql-client');
-const { quote, readerOf } = require('./sql-text');
-const { StoreError, breaksConnection, storeError } = require('./store-errors');
+const { BEGIN_AS_GUEST, GuestSession, checkSessions, takeOver } = require('./database-session');
+const { BEGIN, Database, IDLE_MS, SqlClient, readerOf } = require('./sql-client');
+const { breaksConnection, storeError } = require('./store-errors');
 
 const FEATURE = 'sekering/store on PostgreSQL';
 
-const invalidUrl = () =>
-  invalidOption('url', 'an address postgres://user:password@host:port/database', {});
-
 const TYPES = { getTypeParser: readerOf };
 
-/** A pool of our own. An idle connection keeps no process alive; one more than told listens. */
+/** Our own pool. An idle connection keeps no process alive. One more than asked for listens. */
 function makePool ({ url, connections, timeout }) {
   const { Client, Pool } = requirePeer('pg', FEATURE);
   const options = {
@@ -34,38 +27,32 @@ function makePool ({ url, connections, timeout }) {
     application_name: 'sekering',
   };
   try {
-    // Reads the address, which a pool does only later.
+    // A client reads the address at once, a pool only at its first use.
     new Client(options);
   } catch {
-    // What pg throws here has the password in it.
-    throw invalidUrl();
+    // The error of pg has the password in it.
+    throw invalidOption('url', 'an address that pg can read', {});
   }
   return new Pool(options);
 }
 
-class PgDatabase {
+class PgDatabase extends Database {
   engine = 'postgresql';
   #pool;
   #isOwn;
-  #timeout;
-  #onWarning;
   #listener;
-  #closing;
   #watched = new WeakSet();
-  /** Clients of our own pool whose sessions are as they have to be. */
+  /** Clients of our own pool whose sessions are set up. */
   #taken = new WeakSet();
-  /** By client of the user's. */
+  /** GuestSessions by client of the user's. */
   #guests = new WeakMap();
   #leases = new Set();
 
-  constructor ({ url, pool, connections, schema, timeout, onWarning }) {
-    this.schemaName = schema;
-    this.schema = quote(schema);
-    this.prefix = prefixOf(schema);
-    this.#timeout = timeout;
-    this.#onWarning = onWarning;
+  constructor (options) {
+    super(options);
+    const { pool, timeout, onWarning } = options;
     this.#isOwn = pool === undefined;
-    this.#pool = pool ?? makePool({ url, connections, timeout });
+    this.#pool = pool ?? makePool(options);
     this.#pool.on('error', this.#onPoolError);
     this.#listener = new Listener({
       connect: () => this.#connect(), timeout, onWarning,
@@ -73,65 +60,60 @@ class PgDatabase {
     });
   }
 
-  #onError = error => this.#onWarning(storeError(error));
-  // Of an idle client both emit it.
+  #onError = error => this._onWarning(storeError(error));
+  // The errors of an idle client are emitted by both.
   #onPoolError = (error, client) => { if (!this.#watched.has(client)) this.#onError(error); };
 
-  async query (text, values) {
-    const statement = toStatement(text, values, this.prefix);
+  async query (query, values) {
+    const statement = this._statement(query, values);
     return this.#use(async lease => {
       if (this.#isOwn || await this.#isPlain(lease)) return this.#run(lease, statement);
-      return this.#transact(lease, client => client.query(text, values));
+      return this.#transaction(lease, client => client.query(query, values));
     });
   }
 
-  async transaction (work, { timeout = this.#timeout } = {}) {
-    return this.#use(lease => this.#transact(lease, async client => {
-      if (timeout !== this.#timeout) {
+  async transaction (work, { timeout = this._timeout } = {}) {
+    return this.#use(lease => this.#transaction(lease, async client => {
+      if (timeout !== this._timeout) {
         await client.query(`SET LOCAL statement_timeout = ${timeout}`);
       }
       return work(client);
     }, timeout));
   }
 
-  async #transact (lease, work, timeout = this.#timeout) {
-    return runTransaction(this, statement => this.#run(lease, statement, timeout), work,
+  #transaction (lease, work, timeout) {
+    return this._transact(statement => this.#run(lease, statement, timeout), work,
       this.#isOwn ? BEGIN : BEGIN_AS_GUEST);
   }
 
   async #isPlain (lease) {
     try {
-      return await this.#guest(lease).isPlain();
+      return await this.#guest(lease.client).isPlain();
     } catch (error) {
       lease.isBroken = true;
       throw error;
     }
   }
 
-  #guest (lease) {
-    const { client } = lease;
+  #guest (client) {
     if (!this.#guests.has(client)) {
       this.#guests.set(client, new GuestSession(client, statement => this.#ask(client, statement)));
     }
     return this.#guests.get(client);
   }
 
-  /** The same face round a client that is inside a transaction of the user's. */
-  wrap (client) {
-    if (client instanceof SqlClient && client.database === this) return client;
-    // Pools have a count, and stores have a query but nothing to connect.
+  _wrap (client) {
+    // Pools have a count, and stores have `query` but not `connect`.
     const isClient = typeof client?.query === 'function' && typeof client.connect === 'function' &&
       client.totalCount === undefined;
-    if (!isClient) {
-      throw invalidOption('client', 'a client of pg or what store.transaction gives', client);
-    }
+    if (!isClient) throw invalidOption('client', 'a client of pg or of store.transaction', client);
     const lease = { client };
     return new SqlClient(this, statement =>
-      this.#guest(lease).within(statement, it => this.#run(lease, it)));
+      this.#guest(client).within(statement, it => this.#run(lease, it)));
   }
 
   async listen (channel, onPayload, onReconnect) {
-    this.#checkOpen();
+    this._checkOpen();
     return this.#listener.listen(channel, onPayload, onReconnect);
   }
 
@@ -141,34 +123,25 @@ class PgDatabase {
    */
   async checkSessions () {
     const clients = [];
-    const ask = (client, statement) => this.#ask(client, statement);
     let isBroken = true;
     try {
-      clients.push(await this.#lease());
-      if (!await isDirect(clients[0], ask)) {
+      await checkSessions(async () => {
         clients.push(await this.#lease());
-        await checkSessions(...clients, ask);
-      }
+        return clients.at(-1);
+      }, (client, statement) => this.#ask(client, statement));
       isBroken = false;
     } finally {
       for (const client of clients) this.#release(client, isBroken);
     }
   }
 
-  async health () { return healthOf(this); }
-
-  async close () {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  async #close () {
+  async _close () {
     await this.#listener.close();
     if (this.#isOwn) {
-      // Whoever still works gets as long as any statement, and is then cut off.
+      // What is still under way has as long as any statement, and is then cut off.
       const timer = setTimer(() => {
         for (const { client } of this.#leases) client.connection.stream.destroy();
-      }, this.#timeout);
+      }, this._timeout);
       await this.#pool.end();
       clearTimer(timer);
     } else {
@@ -176,39 +149,27 @@ class PgDatabase {
     }
   }
 
-  #checkOpen () {
-    if (this.#closing !== undefined) {
-      throw new StoreError('ERR_STORE_CLOSED', 'The store has been closed');
-    }
-  }
-
+  /** A client whose session is as it has to be. */
   async #connect () {
     const client = await this.#lease();
-    if (this.#isOwn && !this.#taken.has(client)) {
-      try {
-        await this.#takeOver(client);
-      } catch (error) {
-        this.#release(client, true);
-        throw error;
-      }
+    if (!this.#isOwn || this.#taken.has(client)) return client;
+    try {
+      await takeOver(statement => this.#ask(client, statement), {
+        statement_timeout: this._timeout,
+        // For a process that has vanished. A living one is watched by `_transact`.
+        idle_in_transaction_session_timeout: 2 * IDLE_MS,
+      });
+    } catch (error) {
+      this.#release(client, true);
+      throw error;
     }
+    this.#taken.add(client);
     return client;
   }
 
-  async #takeOver (client) {
-    const { rows: [{ path }] } = await this.#ask(client, { text: takeOver({
-      statement_timeout: this.#timeout,
-      // Of a process that has vanished; a living one is watched in runTransaction.
-      idle_in_transaction_session_timeout: 2 * IDLE_MS,
-    }) });
-    const mended = mendPath(path, quote);
-    if (mended !== undefined) await this.#ask(client, { text: mended });
-    this.#taken.add(client);
-  }
-
-  /** A client of the pool as it is there. */
+  /** A client as the pool has it. */
   async #lease () {
-    this.#checkOpen();
+    this._checkOpen();
     let client;
     try {
       client = await this.#pool.connect();
@@ -224,7 +185,7 @@ class PgDatabase {
 
   #release (client, isBroken) {
     client.release(isBroken);
-    // Of a peer that no longer answers, not even the end of a connection would arrive.
+    // A peer that no longer answers would not even answer the end of the connection.
     if (isBroken) client.connection?.stream?.destroy();
   }
 
@@ -249,12 +210,12 @@ class PgDatabase {
     }
   }
 
-  async #ask (client, { name, text, values }, timeout = this.#timeout) {
+  async #ask (client, { name, text, values }, timeout = this._timeout) {
     try {
       const answer = await client.query({
         name, text, values, types: TYPES, query_timeout: timeout,
       });
-      // Of several statements the last one's counts.
+      // Of several statements the last one's answer counts.
       const { rows, rowCount, command } = Array.isArray(answer) ? answer.at(-1) : answer;
       return { rows, rowCount: rowCount ?? 0, command };
     } catch (cause) {

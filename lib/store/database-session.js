@@ -1,7 +1,11 @@
 'use strict';
 
-// The settings of a PostgreSQL session. A role, a database or a server may have settings that
-// change the form of values, or make single statements conflict with each other.
+// Sessions of PostgreSQL: whether connections are sessions at all, and the settings that they need.
+// A role, a database or a server may have settings that change the form of values, or that make
+// single statements conflict with each other.
+
+const { BEGIN, quote } = require('./sql-client');
+const { StoreError } = require('./store-errors');
 
 /** The settings that the form of values depends on, in both directions. */
 const FORM = {
@@ -12,30 +16,29 @@ const FORM = {
 const assign = (settings, set = 'SET') => Object.entries(settings)
   .map(([name, value]) => `${set} ${name} = '${value}'`).join('; ');
 
-/** We need no stricter level, which would reject concurrent statements. */
-const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
-/** For a session that is not ours: after the transaction it is as it was. */
-const BEGIN_AS_GUEST = `${BEGIN}; ${assign(FORM, 'SET LOCAL')}`;
+// ---- Our own sessions --------------------------------------------------------------------------
 
 /**
  * Sets up a session of ours, in one query, since each costs a round trip. Startup parameters would
- * not do: poolers reject them. `path` is where names are looked up.
+ * not do: poolers reject them.
+ * @param {(statement: object) => Promise<{ rows: object[] }>} run
+ * @param {Record<string, unknown>} [settings] further ones
  */
-const takeOver = settings => `${assign({
-  ...FORM, default_transaction_isolation: 'read committed', ...settings,
-})}; SELECT pg_catalog.to_json(pg_catalog.current_schemas(false)) AS path`;
-
-/**
- * Where somebody has put schemas before PostgreSQL's own, whose functions would hide those that we
- * mean: what to set instead. When it is not listed, PostgreSQL's own comes first.
- * @param {string[]} path
- * @param {(name: string) => string} quote
- * @returns {string | undefined}
- */
-function mendPath (path, quote) {
-  if (path.indexOf('pg_catalog') < 1) return undefined;
-  return `SET search_path = ${path.filter(name => name !== 'pg_catalog').map(quote).join(', ')}`;
+async function takeOver (run, settings) {
+  const { rows: [{ path }] } = await run({ text: `${assign({
+    ...FORM, default_transaction_isolation: 'read committed', ...settings,
+  })}; SELECT pg_catalog.to_json(pg_catalog.current_schemas(false)) AS path` });
+  // Functions of schemas that come before PostgreSQL's own would hide those that we mean. When
+  // pg_catalog is not listed, it comes first.
+  if (path.indexOf('pg_catalog') < 1) return;
+  const others = path.filter(name => name !== 'pg_catalog').map(quote).join(', ');
+  await run({ text: `SET search_path = ${others}` });
 }
+
+// ---- The user's sessions -----------------------------------------------------------------------
+
+/** Begins a transaction in a session that is not ours: afterwards it is as it was. */
+const BEGIN_AS_GUEST = `${BEGIN}; ${assign(FORM, 'SET LOCAL')}`;
 
 const LOOK = `SELECT current_setting('datestyle') AS style, current_setting('array_nulls')::boolean
     AND current_setting('standard_conforming_strings')::boolean
@@ -47,7 +50,7 @@ const LOOK = `SELECT current_setting('datestyle') AS style, current_setting('arr
 class GuestSession {
   #client;
   #run;
-  #looked;
+  #looking;
   #style;
   #turn = Promise.resolve();
 
@@ -57,7 +60,7 @@ class GuestSession {
     this.#run = run;
   }
 
-  /** Whether statements by themselves work as in a session of our own. */
+  /** Whether single statements work as in a session of our own. */
   async isPlain () {
     const { plain, isWeak } = await this.#look();
     return plain && isWeak && this.#isIso;
@@ -66,11 +69,11 @@ class GuestSession {
   /** Runs a statement within a transaction of the user's. */
   async within (statement, run) {
     const { plain, pid } = await this.#look();
-    // A pooler may lead the user's next transaction to where nothing has been prepared.
-    const given = pid === this.#client.processID ? statement : { ...statement, name: undefined };
-    if (plain && this.#isIso) return run(given);
-    // What is set for one must not be taken back under another.
-    const turn = this.#turn.then(() => this.#inForm(given, run));
+    // A pooler may send the user's next transaction to a server that has prepared nothing.
+    const safe = pid === this.#client.processID ? statement : { ...statement, name: undefined };
+    if (plain && this.#isIso) return run(safe);
+    // One at a time: the settings of one must not be restored while another runs.
+    const turn = this.#turn.then(() => this.#inForm(safe, run));
     this.#turn = turn.catch(() => {});
     return turn;
   }
@@ -78,11 +81,11 @@ class GuestSession {
   get #isIso () { return this.#style.startsWith('ISO'); }
 
   async #look () {
-    this.#looked ??= this.#ask();
+    this.#looking ??= this.#ask();
     try {
-      return await this.#looked;
+      return await this.#looking;
     } catch (error) {
-      this.#looked = undefined;
+      this.#looking = undefined;
       throw error;
     }
   }
@@ -90,7 +93,7 @@ class GuestSession {
   async #ask () {
     const { rows: [{ style, ...rest }] } = await this.#run({ text: LOOK });
     this.#style = style;
-    // The server tells when this one changes.
+    // Of these settings, this is the one whose changes the server reports.
     this.#client.connection?.on?.('parameterStatus', ({ parameterName, parameterValue }) => {
       if (parameterName === 'DateStyle') this.#style = parameterValue;
     });
@@ -107,4 +110,44 @@ class GuestSession {
   }
 }
 
-module.exports = { BEGIN, BEGIN_AS_GUEST, GuestSession, mendPath, takeOver };
+// ---- Poolers -----------------------------------------------------------------------------------
+
+// Even if each answer came from one of two servers by chance, only one pooler in sixteen million
+// would be mistaken for a session.
+const ROUNDS = 12;
+
+/** Who answers. A process id alone could be that of several servers. */
+const WHO = `SELECT pg_catalog.pg_backend_pid() AS pid, (SELECT backend_start::text
+  FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())) AS began`;
+
+/**
+ * Makes sure that connections are sessions. A pooler may send each transaction, or each statement,
+ * to another server. Then nobody hears what LISTEN asks for, and prepared statements and settings
+ * turn up on connections of others.
+ * @param {() => Promise<object>} lease gives a client
+ * @param {(client: object, statement: object) => Promise<{ rows: object[] }>} run
+ * @throws {StoreError} ERR_STORE_POOLER
+ */
+async function checkSessions (lease, run) {
+  const who = async client => (await run(client, { text: WHO })).rows[0];
+  const a = await lease();
+  const { pid } = await who(a);
+  // A server tells its process id at the start. A pooler tells a number of its own.
+  if (a.processID === pid) return;
+  const b = await lease();
+  const ask = async client => {
+    const { pid: process, began } = await who(client);
+    return `${process} ${began}`;
+  };
+  // A session has one server as long as it lasts: `a` always gets the same one, and `b` never that
+  // one. `a` asks twice in a row, since a pooler may take the server that was idle for longest, and
+  // each asks once, since it may take the one that was used last.
+  const home = await ask(a);
+  for (let round = 0; round < ROUNDS; round++) {
+    if (await ask(a) !== home || await ask(a) !== home || await ask(b) === home) {
+      throw new StoreError('ERR_STORE_POOLER');
+    }
+  }
+}
+
+module.exports = { BEGIN_AS_GUEST, GuestSession, checkSessions, takeOver };

@@ -2,79 +2,100 @@
 
 // The database under the store: one dialect of SQL, two engines, the same answers from both.
 
-const { invalidOption } = require('../base/errors');
-const { bag, func, number } = require('../base/options');
+const { isDeepStrictEqual } = require('node:util');
 
-const TIMEOUT_MS = 10_000;
-const CONNECTIONS = 10;
-const SCHEMA_LENGTH_MAX = 63;
+const { invalidOption } = require('../base/errors');
+const { is, optionsOf } = require('../base/options');
+const { StoreError } = require('./store-errors');
+
+const SCHEMA_BYTES_MAX = 63;
 const DIRECTORY = 'sekering-data';
+
+const ADDRESS = 'an address postgres://user:password@host:port/database';
+
+/** The error never shows the address, which may have a password in it. */
+function checkUrl (option, value) {
+  if (typeof value === 'string' && /^postgres(ql)?:\/\/./.test(value)) return value;
+  throw invalidOption(option, ADDRESS, typeof value === 'string' ? {} : value);
+}
+
+const isPool = value => typeof value?.connect === 'function' && typeof value.on === 'function' &&
+  !(value.options?.max < 2);
+
+const isSchema = value => typeof value === 'string' && value !== '' && !value.includes('\0') &&
+  Buffer.byteLength(value) <= SCHEMA_BYTES_MAX && !value.startsWith('pg_');
+
+const DATABASE_OPTIONS = optionsOf({
+  url: { doc: 'of PostgreSQL', expected: ADDRESS, check: checkUrl },
+  pool: is.where('of pg, which stays the caller\'s',
+    'a pool of pg with at least 2 connections, one of which listens', isPool),
+  directory: is.text('of an embedded database', { pattern: /^[^]/, expected: 'a path' }),
+  store: is.oneOf('an embedded database that is gone when it is closed', ['memory']),
+  schema: is.where('of all tables', 'a name of 1 to 63 bytes that does not begin with pg_',
+    isSchema, { default: 'sekering' }),
+  connections: is.integer('of the pool that is made for url', { min: 1, max: 1000, default: 10 }),
+  timeout: is.ms('for a connection or a statement',
+    { min: 100, max: 600_000, integer: true, default: 10_000 }),
+});
+
+const SETTINGS = DATABASE_OPTIONS.with({
+  onWarning: is.func('hears of faults that heal by themselves', { default: () => {} }),
+});
 
 const PLACES = ['url', 'pool', 'directory', 'store'];
 
-/** Which of the four ways to name a database was taken. */
-function readPlace (options) {
-  const given = PLACES.filter(name => options[name] !== undefined);
-  if (given.length > 1) {
-    throw invalidOption(given[1], `none, as ${given[0]} is given`, {}, TypeError);
-  }
-  const [place = 'directory'] = given;
-  const value = options[place] ?? DIRECTORY;
-  if (place === 'url') checkUrl(value);
-  if (place === 'pool') checkPool(value);
-  if (place === 'directory' && (typeof value !== 'string' || value === '')) {
-    throw invalidOption('directory', 'a path', value);
-  }
-  if (place === 'store' && value !== 'memory') throw invalidOption('store', "'memory'", value);
-  return { [place]: value };
-}
-
-/** The text itself is never shown, as it may have a password in it. */
-function checkUrl (value) {
-  if (typeof value === 'string' && /^postgres(ql)?:\/\/./.test(value)) return;
-  throw invalidOption('url', 'an address postgres://user:password@host:port/database',
-    typeof value === 'string' ? {} : value);
-}
-
-function checkPool (value) {
-  if (typeof value?.connect !== 'function' || typeof value.on !== 'function') {
-    throw invalidOption('pool', 'a pool of pg', value);
-  }
-  if (value.options?.max < 2) {
-    throw invalidOption('pool', 'a pool of at least 2 connections, one of which listens', value);
-  }
-}
-
-function readSchema (value) {
-  const isName = typeof value === 'string' && value !== '' && !value.includes('\0') &&
-    Buffer.byteLength(value) <= SCHEMA_LENGTH_MAX && !value.startsWith('pg_');
-  if (!isName) throw invalidOption('schema', 'a name of 1 to 63 bytes, not of pg_', value);
-  return value;
+function checkPlace (settings) {
+  const [first, second] = PLACES.filter(name => settings[name] !== undefined);
+  if (second === undefined) return;
+  throw invalidOption(second, `nothing beside ${first}`, settings[second]);
 }
 
 /**
- * Opens a database. Nothing is asked of PostgreSQL until its first use.
- * @param {{ url?: string, pool?: object, directory?: string, store?: 'memory', schema?: string,
- *   connections?: number, timeout?: number, onWarning?: (error: Error) => void }} options
- *   as StoreOptions; `onWarning` hears of faults that heal by themselves
- * @returns {Promise<object>} with `engine`, `schema` (quoted), `query`, `transaction`, `wrap`,
- *   `listen`, `health`, `close`
+ * Opens a database. PostgreSQL is not asked anything until the first use.
+ * @param {object} options as SETTINGS; `directory` unless another place is named
+ * @returns {Promise<import('./sql-client').Database>}
  */
 async function openDatabase (options) {
-  const given = bag('options', options);
-  const { schema = 'sekering', timeout = TIMEOUT_MS, connections = CONNECTIONS } = given;
-  const { onWarning = () => {} } = given;
-  const place = readPlace(given);
-  readSchema(schema);
-  number('timeout', timeout, { min: 100, max: 600_000, integer: true, unit: 'ms' });
-  number('connections', connections, { min: 1, max: 1000, integer: true });
-  func('onWarning', onWarning);
-  const settings = { ...place, schema, timeout, connections, onWarning };
-  if (place.url === undefined && place.pool === undefined) {
-    return require('./database-pglite').openPglite(settings);
+  const settings = SETTINGS.read(options);
+  checkPlace(settings);
+  const { url, pool, store } = settings;
+  if (url !== undefined || pool !== undefined) {
+    const { PgDatabase } = require('./database-pg');
+    return new PgDatabase(settings);
   }
-  const { PgDatabase } = require('./database-pg');
-  return new PgDatabase(settings);
+  const { openPglite } = require('./database-pglite');
+  const { directory = store === undefined ? DIRECTORY : undefined } = settings;
+  return openPglite({ ...settings, directory });
 }
 
-module.exports = { openDatabase };
+// ---- Proof -------------------------------------------------------------------------------------
+
+const VALUES = {
+  timestamptz: new Date('2026-02-03T04:05:06.789Z'),
+  bytea: Buffer.from([0, 0x27, 0x5c, 0x78, 0xff]),
+  jsonb: { a: ['"\\\'', 0.1, null] }, bigint: '9007199254740993', numeric: '1.50', float8: 0.1,
+  integer: -7, boolean: true, text: '\\x \'"',
+};
+const LIST = ['', 'NULL', '{"a\\', null];
+
+const TYPES = Object.keys(VALUES);
+const TEXT = `SELECT ${TYPES.map((type, i) => `$${i + 1}::${type} AS "${type}"`).join(', ')},
+  to_json($${TYPES.length + 1}::text[]) AS "text[]"`;
+
+/**
+ * Proves that connections are sessions, and that values come back as they were sent.
+ * @param {import('./sql-client').Database} database
+ * @throws {StoreError} ERR_STORE_POOLER, ERR_STORE_VALUE
+ */
+async function prove (database) {
+  await database.checkSessions();
+  const expected = { ...VALUES, 'text[]': LIST };
+  const { rows: [row] } = await database.query(TEXT, Object.values(expected));
+  const wrong = Object.keys(expected).find(type => !isDeepStrictEqual(row[type], expected[type]));
+  if (wrong === undefined) return;
+  throw new StoreError('ERR_STORE_VALUE',
+    `The database does not return a value of type ${wrong} as it was sent: check the type ` +
+    'parsers and settings of the pool');
+}
+
+module.exports = { DATABASE_OPTIONS, openDatabase, prove };

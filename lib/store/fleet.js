@@ -1,19 +1,27 @@
 'use strict';
 
-// Breakers that all hosts have in common, by one row of the database each. A transition of a host
-// is written and notified, and the others follow it. Who writes names the generation that it knew:
-// if another was faster, it follows that one instead. So of hosts that trip together one is heard,
-// and late news never undo newer ones. Nobody waits for anybody.
+// Breakers that all hosts share, with one row of the database each. A host writes its transition
+// and notifies the others, which follow it. A write names the generation that the host knew: if
+// another host was faster, this one follows it instead. So when hosts trip together, one of them is
+// heard, and late notifications never undo newer ones. No host waits for another.
 
 const { randomUUID } = require('node:crypto');
 
 const { clearTimer, setTimer } = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
+const { is, optionsOf } = require('../base/options');
 const { checkNamespace } = require('../base/regions');
 
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 30_000;
+
+const JOIN = optionsOf({
+  namespace: {
+    ...is.text('sets breakers of the same name apart', { default: 'default' }),
+    check: (_, value) => checkNamespace(value),
+  },
+});
 
 const resetMs = ({ resetTimeout }) =>
   typeof resetTimeout === 'number' ? resetTimeout : resetTimeout.initial;
@@ -24,15 +32,15 @@ class Member {
     this.breaker = breaker;
     this.name = name;
     this.generation = 0n;
-    /** What the database is to be told; undefined when it knows. */
-    this.untold = undefined;
-    this.isTelling = false;
+    /** The state that is still to be written; undefined when the database knows it. */
+    this.unwritten = undefined;
+    this.isWriting = false;
     this.isFollowing = false;
     this.failures = 0;
     this.timer = undefined;
   }
 
-  /** Does what another host did; what the breaker emits meanwhile is no news to the others. */
+  /** Does what another host did. The events of the breaker meanwhile are no news to the others. */
   follow (state) {
     const { breaker } = this;
     const isThere = state === 'open' ? !breaker.closed : breaker.closed;
@@ -63,14 +71,15 @@ class Fleet extends Emitter {
     this.#channel = `${database.schemaName}.fleet`.slice(0, 63);
   }
 
-  async join (breaker, { namespace = 'default' } = {}) {
+  async join (breaker, options) {
     if (typeof breaker?.open !== 'function' || typeof breaker.on !== 'function') {
       throw invalidOption('breaker', 'a CircuitBreaker', breaker);
     }
-    checkNamespace(namespace);
+    const { namespace } = JOIN.read(options);
     const name = `${namespace}/${breaker.name}`;
     if (this.#members.has(name)) {
-      throw invalidOption('breaker', 'one that has not joined by this name', breaker, RangeError);
+      throw invalidOption('breaker', `a breaker whose name is new to this fleet, unlike ${name},`,
+        breaker, RangeError);
     }
     const member = new Member(breaker, name);
     this.#members.set(name, member);
@@ -119,7 +128,7 @@ class Fleet extends Emitter {
   #learn (member, state, generation, binds = true) {
     if (member === undefined || generation <= member.generation) return;
     member.generation = generation;
-    member.untold = undefined;
+    member.unwritten = undefined;
     if (state === 'closed' || binds) member.follow(state);
   }
 
@@ -131,7 +140,7 @@ class Fleet extends Emitter {
     }
   }
 
-  /** What happened meanwhile. An open circuit whose time is over binds nobody. */
+  /** Follows what happened meanwhile, except an open circuit whose time is over. */
   async #read (names) {
     const { rows } = await this.#database.query(`SELECT name, state, generation,
       open_until > now() AS binds FROM ${this.#table} WHERE name = ANY($1)`, [names]);
@@ -142,28 +151,28 @@ class Fleet extends Emitter {
 
   #moved (member, state) {
     if (member.isFollowing) return;
-    member.untold = state;
-    if (!member.isTelling) this.#tell(member);
+    member.unwritten = state;
+    if (!member.isWriting) this.#writeAll(member);
   }
 
-  async #tell (member) {
+  async #writeAll (member) {
     clearTimer(member.timer);
-    member.isTelling = true;
+    member.isWriting = true;
     try {
-      while (member.untold !== undefined) {
-        const state = member.untold;
+      while (member.unwritten !== undefined) {
+        const state = member.unwritten;
         await this.#write(member, state);
-        if (member.untold === state) member.untold = undefined;
+        if (member.unwritten === state) member.unwritten = undefined;
         member.failures = 0;
       }
     } catch (error) {
       this.emit('warning', error);
       const delay = Math.min(RETRY_MS_MIN * 2 ** member.failures, RETRY_MS_MAX);
       member.failures++;
-      // Until then its state may have changed once more: then that is what is told.
-      member.timer = setTimer(() => this.#tell(member), delay, false);
+      // The state may change again until then: the last one is what is written.
+      member.timer = setTimer(() => this.#writeAll(member), delay, false);
     } finally {
-      member.isTelling = false;
+      member.isWriting = false;
     }
   }
 

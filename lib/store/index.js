@@ -1,6 +1,6 @@
 'use strict';
 
-// sekering/store: what must not be lost, on PostgreSQL or on an embedded PGlite.
+// sekering/store: keeps what must not be lost, on PostgreSQL or on an embedded PGlite.
 
 const { openStore } = require('./store');
 const { StoreError } = require('./store-errors');

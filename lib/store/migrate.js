@@ -1,24 +1,30 @@
 'use strict';
 
-// Brings the schema up to date: the files of sql/, in the order of their numbers, each once. The
-// whole run is one transaction, so that a schema is never half-made.
+// Brings the schema up to date: applies each file of sql/ once, in the order of their numbers. All
+// of it is one transaction, so that a schema is never half-made.
 
 const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { is, optionsOf } = require('../base/options');
 const { StoreError } = require('./store-errors');
 
 const FOLDER = path.join(__dirname, 'sql');
 const FILE = /^(\d{3})-[a-z0-9-]+\.sql$/;
 
-// An index on a large table takes its time, and so does another's migration that we wait for.
+// An index on a large table takes time, and so does waiting for the migration of another process.
 const TIMEOUT_MS = 600_000;
+
+const OPTIONS = optionsOf({
+  folder: is.text('with the migrations', { default: FOLDER }),
+  dryRun: is.boolean('only checks that the schema is not of a newer release', { default: false }),
+});
 
 const NO_RIGHT = '42501';
 
-/** The migrations that there are: `{ version, name, text, checksum }`, in order. */
-function readMigrations (folder = FOLDER) {
+/** The migrations of a folder in their order: `{ version, name, text, checksum }`. */
+function readMigrations (folder) {
   return fs.readdirSync(folder).filter(file => FILE.test(file)).sort().map(file => {
     const text = fs.readFileSync(path.join(folder, file), 'utf8');
     return {
@@ -32,9 +38,9 @@ function readMigrations (folder = FOLDER) {
 
 const mismatch = message => new StoreError('ERR_STORE_SCHEMA_VERSION', message);
 
-/** What was applied, by version; undefined when the schema has not been made. */
+/** The applied migrations by version; undefined if there is no schema yet. */
 async function readApplied (database, client) {
-  // From the catalog itself: to_regclass may remember what was so before we waited for the lock.
+  // From the catalog itself: to_regclass may answer with what was true before we got the lock.
   const { rows: [{ exists }] } = await client.query(`SELECT EXISTS (SELECT FROM pg_class
     WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)
     AND relname = 'migrations') AS exists`, [database.schemaName]);
@@ -44,25 +50,25 @@ async function readApplied (database, client) {
   return new Map(rows.map(row => [row.version, row]));
 }
 
-/** Those that are still to be applied, if the ones that were are ours. */
+/** The migrations still to be applied, if those that were are ours. */
 function pendingOf (migrations, applied, schema) {
   const latest = migrations.at(-1)?.version ?? 0;
   const present = Math.max(0, ...applied.keys());
   if (present > latest) {
-    throw mismatch(`The schema ${schema} is of version ${present}, and this release of sekering ` +
-      `knows no later one than ${latest}: use the newer release`);
+    throw mismatch(`The schema ${schema} has version ${present}, but this release of sekering ` +
+      `knows no later version than ${latest}: use the newer release`);
   }
   for (const { version, name, checksum } of migrations) {
     const row = applied.get(version);
     if (row !== undefined && row.checksum !== checksum) {
-      throw mismatch(`The schema ${schema} was made by another ${row.name} than the ${name} of ` +
-        'this release of sekering');
+      throw mismatch(`The schema ${schema} was made by ${row.name}, which differs from the ` +
+        `${name} of this release of sekering`);
     }
   }
   return migrations.filter(({ version }) => !applied.has(version));
 }
 
-/** Makes the schema if it may; one that is there needs no right beyond those on itself. */
+/** Makes the schema. If there is one, this needs no rights except those on the schema. */
 async function makeSchema (database, client) {
   const { rows: [{ exists }] } = await client.query(
     'SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS exists', [database.schemaName]);
@@ -72,8 +78,8 @@ async function makeSchema (database, client) {
     } catch (error) {
       if (error.sqlState !== NO_RIGHT) throw error;
       throw new StoreError('ERR_STORE_QUERY', `The schema ${database.schema} does not exist, and ` +
-        `this role may not make it. Its owner can: CREATE SCHEMA ${database.schema} ` +
-        'AUTHORIZATION <role>', { cause: error, sqlState: NO_RIGHT });
+        'this role may not create it. The owner of the database can: CREATE SCHEMA ' +
+        `${database.schema} AUTHORIZATION <role>`, { cause: error, sqlState: NO_RIGHT });
     }
   }
   await client.query(`CREATE TABLE IF NOT EXISTS ${database.schema}.migrations (
@@ -81,9 +87,9 @@ async function makeSchema (database, client) {
     applied_at timestamptz NOT NULL DEFAULT now())`);
 }
 
-/** @returns {Promise<string[]>} the names of those that were applied now */
+/** @returns {Promise<string[]>} the names of the migrations that were applied now */
 async function applyPending (database, client, migrations) {
-  // Others who open the store at this moment wait here, and then find nothing to do.
+  // Other processes that open the store now wait here, and then find nothing to do.
   await client.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
     [`sekering.migrate.${database.schemaName}`]);
   let applied = await readApplied(database, client);
@@ -102,12 +108,13 @@ async function applyPending (database, client, migrations) {
 }
 
 /**
- * @param {object} database of openDatabase
- * @param {{ folder?: string, dryRun?: boolean }} [options] `dryRun` only checks that the schema is
- *   not one of a newer release
+ * @param {import('./sql-client').Database} database
+ * @param {object} [options] as OPTIONS
  * @returns {Promise<{ applied: string[], version: number }>}
+ * @throws {StoreError} ERR_STORE_SCHEMA_VERSION
  */
-async function migrate (database, { folder, dryRun = false } = {}) {
+async function migrate (database, options) {
+  const { folder, dryRun } = OPTIONS.read(options);
   const migrations = readMigrations(folder);
   const applied = await readApplied(database, database) ?? new Map();
   const pending = pendingOf(migrations, applied, database.schema);

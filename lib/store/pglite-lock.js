@@ -1,11 +1,12 @@
 'use strict';
 
-// One process per folder: PGlite itself would let two of them write over each other.
+// One process per folder: PGlite itself would let two of them overwrite each other's data.
 //
-// A lock is a file `lock.<n>` that says who has it. Whoever finds that the owner of the highest
-// number is gone makes the next number, by one step that fails if another was faster, and owns the
-// folder unless there is a higher number still by then. The highest number is never removed, so
-// that numbers never come back and a slow competitor cannot mistake an old state for the present.
+// A lock is a file `lock.<n>` that names its owner. A process that finds that the owner of the
+// highest number is gone makes the next number, in one step that fails if another was faster. It
+// owns the folder unless there is a still higher number by then. The highest number is never
+// removed, so that numbers never come back, and a slow competitor cannot mistake an old state for
+// the present.
 
 const { randomUUID } = require('node:crypto');
 const fs = require('node:fs');
@@ -17,8 +18,8 @@ const { StoreError } = require('./store-errors');
 
 const FILE = /^lock\.(\d+)$/;
 
-// Processes of another container cannot be looked at. They show by touching their file that they
-// live, as does every owner.
+// We cannot see the processes of another container. So every owner touches its file to show that it
+// is alive.
 const BEAT_MS = 1000;
 const SILENCE_MS = 10_000;
 const LOOK_MS = 100;
@@ -31,21 +32,21 @@ function read (file) {
   }
 }
 
-/** What the kernel tells of a process after its name, which may have anything in it. */
+/** The fields of a process in /proc that come after its name, which may contain anything. */
 function statOf (pid) {
   const stat = read(`/proc/${pid}/stat`);
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
-/** When it began, in a unit of the kernel's own: its id may be another's by now. */
+/** When it started, in the kernel's own unit: its id may belong to another process by now. */
 const beginOf = pid => statOf(pid)[19] ?? '';
 
-/** Whether it has died and only its parent does not know, none of its threads being left. */
+/** Whether it has died, with all its threads, and its parent has not noticed yet. */
 function isZombie (pid) {
   return statOf(pid)[0] === 'Z' && fs.readdirSync(`/proc/${pid}/task`).length <= 1;
 }
 
-/** What tells apart the worlds in which process ids are given. */
+/** Where our process ids are valid. */
 function world () {
   let namespace = '';
   try {
@@ -76,7 +77,7 @@ function parse (text) {
   }
 }
 
-/** Whether the owner touches the file; it takes a while to tell that it does not. */
+/** Whether the owner touches the file. It takes a while to be sure that it does not. */
 async function isTouched (file) {
   const touchedAt = () => fs.statSync(file).mtimeMs;
   try {
@@ -86,33 +87,31 @@ async function isTouched (file) {
       if (touchedAt() !== first) return true;
     }
   } catch {
-    // It has been removed, as there is a newer one.
+    // It has been removed because there is a newer one.
   }
   return false;
 }
 
 async function isHeld (file) {
   const owner = parse(read(file));
-  // An owner that gave it back has left no name.
+  // An owner that released it has removed its name.
   if (owner?.pid === undefined) return false;
   const here = world();
   const isSameHost = owner.host === here.host;
   if (isSameHost && owner.boot !== here.boot) return false;
-  // Containers have names of their own, on one kernel; other systems do not tell of either.
+  // Containers on one kernel have host names of their own. Systems without /proc tell neither.
   const isSameKernel = owner.boot === here.boot && (here.boot !== '' || isSameHost);
   if (isSameKernel && owner.namespace === here.namespace) return isRunning(owner);
   return isTouched(file);
 }
 
-/** The highest number there is, 0 if none. */
-function latest (directory) {
-  return Math.max(0, ...numbers(directory));
-}
-
 const numbers = directory =>
   fs.readdirSync(directory).flatMap(name => FILE.exec(name)?.slice(1).map(Number) ?? []);
 
-/** Makes a file with all its content at once; false if it is there already. */
+/** The highest number, 0 if there is none. */
+const latest = directory => Math.max(0, ...numbers(directory));
+
+/** Makes a file, with its whole content, in one step; false if there is one already. */
 function claim (file, content) {
   const draft = `${file}.${randomUUID()}`;
   fs.writeFileSync(draft, content, { flag: 'wx' });
@@ -135,7 +134,7 @@ class DirectoryLock {
     this.#file = file;
     this.#beat = setInterval(() => {
       const now = new Date();
-      // A folder that has been removed meanwhile needs no lock.
+      // It fails when the folder has been removed, which then needs no lock.
       fs.utimes(file, now, now, () => {});
     }, BEAT_MS).unref();
   }
@@ -175,7 +174,7 @@ async function lockDirectory (directory) {
 function locked (directory, owner) {
   const who = owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`;
   return new StoreError('ERR_STORE_DIRECTORY_LOCKED',
-    `The folder ${directory} is in use by ${who}: an embedded store has one process. ` +
+    `The folder ${directory} is in use by ${who}: an embedded store is for one process. ` +
     'Close it there, or use PostgreSQL', { retryable: true });
 }
 

@@ -1,16 +1,16 @@
 'use strict';
 
 // An empty database to start from. Making one takes PGlite many seconds and most of a gigabyte, so
-// it is made once per user and version, and kept, packed, in the folder for caches.
+// it is made once per user and version, and kept, packed, in the cache folder.
 
 const { randomUUID } = require('node:crypto');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { Worker } = require('node:worker_threads');
+const { Worker, parentPort } = require('node:worker_threads');
 const { gunzipSync, gzipSync } = require('node:zlib');
 
-// Changes whenever what is made here does.
+// Changes whenever `make` makes something else.
 const REVISION = 1;
 
 const BLOCK = 512;
@@ -39,12 +39,12 @@ function readCache (file) {
   try {
     return gunzipSync(fs.readFileSync(file));
   } catch {
-    // There is none, or a damaged one, which the next one replaces.
+    // There is none, or a damaged one, which will be replaced.
     return undefined;
   }
 }
 
-/** Puts it there whole or not at all. Without a place for it every start takes long. */
+/** Writes all or nothing. When there is no place for it, every start takes long. */
 function writeCache (file, tar) {
   const draft = `${file}.${randomUUID()}`;
   try {
@@ -56,13 +56,29 @@ function writeCache (file, tar) {
   }
 }
 
-/** Makes one in a thread of its own, so that the memory goes with the thread. */
-function make () {
+/** Makes one in a thread of its own, so that its memory is freed with the thread. */
+function makeInThread () {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(path.join(__dirname, 'pglite-initdb.js'), { execArgv: [] });
+    const worker = new Worker(__filename, { execArgv: [] });
     worker.once('message', tar => resolve(Buffer.from(tar.buffer, tar.byteOffset, tar.length)));
     worker.once('error', reject);
   });
+}
+
+async function make () {
+  const { PGlite } = require('@electric-sql/pglite');
+  const pglite = await PGlite.create();
+  // No databases are made from these two. Without an autovacuum they would only age, until the
+  // server stops because its transaction numbers are about to wrap around.
+  for (const name of ['template0', 'template1']) {
+    await pglite.exec(`ALTER DATABASE ${name} IS_TEMPLATE false`);
+    await pglite.exec(`DROP DATABASE ${name}`);
+  }
+  await pglite.exec('VACUUM (FREEZE, ANALYZE)');
+  await pglite.exec('CHECKPOINT');
+  const blob = await pglite.dumpDataDir('none');
+  const tar = new Uint8Array(await blob.arrayBuffer());
+  parentPort.postMessage(tar, [tar.buffer]);
 }
 
 /** @returns {Promise<Buffer>} a tar archive of a database's folder */
@@ -70,14 +86,14 @@ async function loadTemplate () {
   const file = cacheFile();
   const cached = file && readCache(file);
   if (cached !== undefined) return cached;
-  const tar = await make();
+  const tar = await makeInThread();
   if (file !== undefined) writeCache(file, tar);
   return tar;
 }
 
 const textOf = bytes => bytes.toString('utf8', 0, bytes.indexOf(0) >>> 0);
 
-/** What is in the archive: `{ name, content }`, folders before what is in them and without one. */
+/** The entries `{ name, content }` of the archive. Folders come first, and have no content. */
 function* entriesOf (tar) {
   for (let at = 0; at + BLOCK <= tar.length && tar[at] !== 0;) {
     const name = textOf(tar.subarray(at, at + 100));
@@ -102,8 +118,8 @@ function sync (file) {
 }
 
 /**
- * Unpacks it on disk, beside the target and then renamed: after any kill there is either a whole
- * database or none.
+ * Unpacks it beside the target, which it is then renamed to: whenever the process is killed, there
+ * is a whole database or none.
  */
 function unpack (tar, target) {
   const draft = `${target}.${randomUUID()}`;
@@ -124,3 +140,6 @@ function unpack (tar, target) {
 }
 
 module.exports = { entriesOf, loadTemplate, unpack };
+
+// As the entry of a thread, and not when the thread of PGlite loads this.
+if (parentPort !== null && require.main === module) make();

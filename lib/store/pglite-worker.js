@@ -1,7 +1,8 @@
 'use strict';
 
-// The thread in which PGlite runs: its queries block whoever runs them. It does what it is told,
-// one statement after the other, and speaks PostgreSQL's protocol to PGlite.
+// The thread in which PGlite runs, as queries block the thread that runs them. It runs one
+// statement after the other, and speaks PostgreSQL's protocol to PGlite, whose own `query` takes
+// three round trips. Its other end is in ./database-pglite.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -18,8 +19,8 @@ const { serialize } = protocol;
 const PGDATA = PGlite.paths.PGDATA;
 const VERSION = '18';
 
-// As of PGlite, except that a folder is synced, that little of the log is kept when it is cut, and
-// that a process which has other things to do gives less memory to it.
+// The parameters of PGlite, except that a folder is synced, that little of the log is kept when it
+// is cut, and that it uses less memory, since the process has other things to do.
 const SMALL = [
   '-c', 'max_wal_size=64MB', '-c', 'min_wal_size=32MB', '-c', 'shared_buffers=32MB',
 ];
@@ -34,7 +35,7 @@ const FAULT_FIELDS = ['code', 'message', 'severity', 'detail', 'hint', 'constrai
 const STALE_PLAN = '0A000';
 const GRAVE = /FATAL|PANIC/;
 
-/** A folder on disk, with what PGlite leaves out: the call that makes writes durable. */
+/** A folder on disk, with the call that PGlite leaves out: the one that makes writes durable. */
 class DurableFs extends NodeFS {
   async init (pglite, options) {
     const { emscriptenOpts } = await super.init(pglite, options);
@@ -48,7 +49,7 @@ class DurableFs extends NodeFS {
   }
 }
 
-/** Memory, with an empty database in it. */
+/** Memory with an empty database in it. */
 class TemplateFs extends MemoryFS {
   constructor (tar) {
     super();
@@ -69,13 +70,13 @@ class TemplateFs extends MemoryFS {
   }
 }
 
-/** What to start PGlite with. */
+/** The options to start PGlite with. */
 async function prepare ({ directory }) {
   if (directory === undefined) {
     return { fs: new TemplateFs(await loadTemplate()), startParams: IN_MEMORY };
   }
   const data = path.join(directory, 'data');
-  // What a start left that was killed.
+  // Left by a start that was killed.
   for (const name of fs.readdirSync(directory)) {
     if (name.startsWith('data.')) fs.rmSync(path.join(directory, name), { recursive: true });
   }
@@ -87,7 +88,7 @@ async function prepare ({ directory }) {
   return { fs: new DurableFs(data), startParams: DURABLE };
 }
 
-/** The engine as it was compiled by the first thread that needed it. */
+/** The engine, compiled by the first thread that needs it. */
 async function compile ({ engine }) {
   const file = path.join(path.dirname(require.resolve('@electric-sql/pglite')), 'pglite.wasm');
   return engine ?? WebAssembly.compile(fs.readFileSync(file));
@@ -152,7 +153,7 @@ class Session {
 
 const pick = error => Object.fromEntries(FAULT_FIELDS.map(name => [name, error[name]]));
 
-/** Starts PGlite; why it cannot is not in what it throws, but in what it says. */
+/** Starts PGlite. When it cannot start, the reason is on its stderr, and not in its error. */
 async function start (engine) {
   const options = await prepare(workerData);
   let said = '';
@@ -175,7 +176,7 @@ async function main () {
   const session = new Session(pglite);
   let last = Promise.resolve();
   parentPort.on('message', ({ id, statement, close }) => {
-    // What rejects here is no refusal of a statement but the end of PGlite, and of this thread.
+    // A refused statement does not reject. What does is the end of PGlite, and of this thread.
     last = last.then(async () => {
       if (close) {
         await pglite.close();
@@ -183,11 +184,11 @@ async function main () {
       }
       const answer = close ? {} : await session.run(statement);
       parentPort.postMessage({ id, ...answer });
-      // It would do nothing more, and never say so.
+      // PGlite would do nothing more, and never say so.
       if (GRAVE.test(answer.fault?.severity)) process.exit();
     });
   });
-  parentPort.postMessage({ isReady: true, engine });
+  parentPort.postMessage({ id: 0, engine });
 }
 
 main();

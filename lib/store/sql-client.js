@@ -1,44 +1,112 @@
 'use strict';
 
-// The small face of a connection that all parts of the store write SQL to.
+// SQL as all parts of the store use it, on both engines: values, statements, transactions. Values
+// travel as text in both directions and are read here, so that they look the same whatever the
+// engine, and whatever types the user has set for pg.
 
 const { createHash } = require('node:crypto');
 
 const { clearTimer, now, setTimer } = require('../base/clock');
-const { invalidOption } = require('../base/errors');
+const { is, optionsOf } = require('../base/options');
 const { guarded } = require('../base/warn');
-const { BEGIN } = require('./database-session');
-const { toParameter } = require('./sql-text');
 const { StoreError } = require('./store-errors');
+
+// ---- Values ------------------------------------------------------------------------------------
+
+/** An identifier as it stands in SQL. */
+const quote = name => `"${name.replaceAll('"', '""')}"`;
+
+/** A value as a parameter: text or null. */
+function toParameter (value) {
+  if (typeof value === 'string') return value;
+  if (value === null || value === undefined) return null;
+  if (typeof value !== 'object') return String(value);
+  if (Array.isArray(value)) return `{${value.map(toElement).join(',')}}`;
+  if (value instanceof Uint8Array) {
+    return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`;
+  }
+  // Dates of another realm are no instances of our Date.
+  return typeof value.toISOString === 'function' ? value.toISOString() : JSON.stringify(value);
+}
+
+function toElement (value) {
+  const text = toParameter(value);
+  if (text === null) return 'NULL';
+  return Array.isArray(value) ? text : `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+}
+
+const ISO = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d)(:\d\d)?(:\d\d)?$/;
+const BEYOND = /^(-?infinity|\d{5,}-\d\d-\d\d .*|\d{4,}-\d\d-\d\d .* BC)$/;
+
+/** Reads a timestamptz. Infinity and years without four digits fit into no Date and stay text. */
+function toDate (text) {
+  const parts = ISO.exec(text);
+  if (parts === null) {
+    if (BEYOND.test(text)) return text;
+    throw new StoreError('ERR_STORE_VALUE',
+      `Cannot read the time ${text}: set the DateStyle of this database session to ISO`);
+  }
+  const [, day, time, fraction = '', hours, minutes = ':00', seconds] = parts;
+  const date = new Date(`${day}T${time}${fraction.slice(0, 4)}${hours}${minutes}`);
+  if (seconds === undefined) return date;
+  // Time zones of earlier centuries have seconds, which JavaScript does not parse.
+  const ms = 1000 * seconds.slice(1);
+  return new Date(hours.startsWith('-') ? date.getTime() + ms : date.getTime() - ms);
+}
+
+const OCTAL = /\\(\\|[0-7]{3})/g;
+
+/** Reads a bytea. Only the hexadecimal form begins with \x: the other doubles its backslashes. */
+function toBytes (text) {
+  if (text.startsWith('\\x')) return Buffer.from(text.slice(2), 'hex');
+  return Buffer.from(text.replace(OCTAL, (all, code) =>
+    (code === '\\' ? code : String.fromCharCode(parseInt(code, 8)))), 'latin1');
+}
+
+const asText = text => text;
+
+// By the type's number in pg_type. Others stay text, above all int8, which no number can hold.
+const READERS = new Map([
+  [16, text => text === 't'],                         // bool
+  [17, toBytes],                                      // bytea
+  [21, Number], [23, Number], [26, Number],           // int2, int4, oid
+  [700, Number], [701, Number],                       // float4, float8
+  [114, JSON.parse], [3802, JSON.parse],              // json, jsonb
+  [1184, toDate],                                     // timestamptz
+]);
+
+/** The function that reads the text of a value of this type. */
+const readerOf = type => READERS.get(type) ?? asText;
+
+// ---- Statements --------------------------------------------------------------------------------
+
+const STATEMENT = optionsOf({
+  text: is.text('the SQL', { required: true, expected: 'SQL' }),
+  values: is.where('one for each $n', 'an array', Array.isArray, { or: [null] }),
+  name: is.text('prepares the statement once for each connection'),
+});
+
+/** What keeps the names of one schema apart from those of another on the same connection. */
+const prefixOf = schema => `${createHash('sha256').update(schema).digest('hex').slice(0, 8)}_`;
 
 // How long a transaction may go without a statement.
 const IDLE_MS = 60_000;
 
-/**
- * Reads what `query` was given: text and values, or an object with them and a name. Names are made
- * those of one schema, since a connection may serve two stores.
- */
-function toStatement (given, values, prefix) {
-  if (typeof given === 'string') return { text: given, values: values?.map(toParameter) };
-  const { name, text, values: own } = given;
-  if (typeof text !== 'string') throw invalidOption('query', 'SQL', given);
-  return {
-    name: name === undefined ? undefined : prefix + name, text, values: own?.map(toParameter),
-  };
-}
+/** Stricter levels would make single statements conflict with each other. */
+const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 
-const prefixOf = schema => `${createHash('sha256').update(schema).digest('hex').slice(0, 8)}_`;
+const refused = message => new StoreError('ERR_STORE_QUERY', message);
 
 /** A connection for as long as a transaction lasts. */
 class SqlClient {
   #run;
-  #isEnded = false;
+  #hasEnded = false;
   #afterCommit;
 
   /**
-   * @param {object} database that it belongs to
+   * @param {Database} database
    * @param {(statement: object) => Promise<{ rows: object[], rowCount: number }>} run
-   * @param {Array<() => void>} [afterCommit] where the transaction is ours
+   * @param {Array<() => void>} [afterCommit] if the transaction is ours
    */
   constructor (database, run, afterCommit) {
     this.database = database;
@@ -46,32 +114,30 @@ class SqlClient {
     this.#afterCommit = afterCommit;
   }
 
-  /** As `query` of the database, within the transaction. */
-  async query (text, values) {
-    if (this.#isEnded) throw refusal('This transaction has ended already');
-    return this.#run(toStatement(text, values, this.database.prefix));
+  /** As Database.query, within the transaction. */
+  async query (query, values) {
+    if (this.#hasEnded) throw refused('This transaction has ended');
+    return this.#run(this.database._statement(query, values));
   }
 
-  /** Several statements at once, without values. */
+  /** Runs several statements without values at once. */
   async script (text) {
     await this.#run({ text });
   }
 
   /**
    * Calls back once the transaction is committed.
-   * @returns {boolean} false if that is not known here, as the transaction is the user's
+   * @returns {boolean} false if we cannot know when that is, as the transaction is the user's
    */
   onCommit (callback) {
     this.#afterCommit?.push(callback);
     return this.#afterCommit !== undefined;
   }
 
-  end () { this.#isEnded = true; }
+  end () { this.#hasEnded = true; }
 }
 
-const refusal = message => new StoreError('ERR_STORE_QUERY', message);
-
-/** Tells when nothing has been asked for too long: a transaction keeps locks from all others. */
+/** Notices when a transaction has run no statement for too long: its locks stop all others. */
 class Idleness {
   #timer;
   #inFlight = 0;
@@ -79,18 +145,18 @@ class Idleness {
 
   constructor () {
     this.promise = new Promise((resolve, reject) => { this.reject = reject; });
-    // It may come when nobody listens any more.
+    // The work may have ended by then.
     this.promise.catch(() => {});
     this.#wait(IDLE_MS);
   }
 
-  /** Looks again when it could be so at the earliest: a timer per statement would cost more. */
+  /** Sets the timer for the earliest moment at which it can be true: one per statement costs. */
   #wait (ms) {
     this.#timer = setTimer(() => {
       const idleMs = this.#inFlight > 0 ? 0 : now() - this.#since;
       if (idleMs < IDLE_MS) this.#wait(IDLE_MS - idleMs);
       else {
-        this.reject(refusal('A transaction was rolled back, as it had not asked anything for ' +
+        this.reject(refused('A transaction was rolled back because it had run no statement for ' +
           `${IDLE_MS} ms`));
       }
     }, ms, false);
@@ -110,47 +176,89 @@ class Idleness {
 }
 
 /**
- * Runs `work` between BEGIN and COMMIT.
- * @param {(statement: object) => Promise<{ command: string }>} run
- * @param {string} [begin] the statement that begins it
+ * What both engines have in common. An engine adds `engine`, `query`, `transaction`, `listen`,
+ * `checkSessions`, and `_wrap` and `_close`, which `wrap` and `close` call.
  */
-async function runTransaction (database, run, work, begin = BEGIN) {
-  const afterCommit = [];
-  const idleness = new Idleness();
-  const client = new SqlClient(database,
-    statement => idleness.during(run(statement)), afterCommit);
-  let result;
-  try {
-    await run({ text: begin });
-    result = await Promise.race([work(client), idleness.promise]);
-    client.end();
-    const { command } = await run({ text: 'COMMIT' });
-    // The database commits nothing after a statement has failed, and does not call that an error.
-    if (command === 'ROLLBACK') {
-      throw refusal('Nothing was committed, as a statement of the transaction had failed');
+class Database {
+  #closing;
+
+  constructor ({ schema, timeout, onWarning }) {
+    this.schemaName = schema;
+    this.schema = quote(schema);
+    this.prefix = prefixOf(schema);
+    this._timeout = timeout;
+    this._onWarning = onWarning;
+  }
+
+  /** A client of this database for one that is in a transaction of the user's. */
+  wrap (client) {
+    if (client instanceof SqlClient && client.database === this) return client;
+    return this._wrap(client);
+  }
+
+  /** How the database is, as StoreHealth says. Never rejects. */
+  async health () {
+    const began = performance.now();
+    const answer = { ok: true, engine: this.engine };
+    try {
+      await this.query('SELECT 1');
+    } catch (error) {
+      Object.assign(answer, { ok: false, error: error.message });
     }
-  } catch (error) {
-    client.end();
-    // The connection may be gone, and the transaction with it; what matters is the first error.
-    await run({ text: 'ROLLBACK' }).catch(() => {});
-    throw error;
-  } finally {
-    idleness.stop();
+    return { ...answer, latencyMs: performance.now() - began };
   }
-  for (const callback of afterCommit) guarded('A callback after a commit failed', callback);
-  return result;
+
+  async close () {
+    this.#closing ??= this._close();
+    return this.#closing;
+  }
+
+  get _isClosing () { return this.#closing !== undefined; }
+
+  _checkOpen () {
+    if (this._isClosing) throw new StoreError('ERR_STORE_CLOSED');
+  }
+
+  /** @param {string|object} query SQL, or an object as STATEMENT */
+  _statement (query, values) {
+    const { name, text, values: given } = STATEMENT.read(
+      typeof query === 'string' ? { text: query, values } : query, 'query');
+    return {
+      name: name && this.prefix + name, text, values: given?.map(toParameter),
+    };
+  }
+
+  /**
+   * Runs `work` between BEGIN and COMMIT.
+   * @param {(statement: object) => Promise<{ command: string }>} run
+   * @param {(client: SqlClient) => Promise} work
+   * @param {string} [begin] the statement that begins it
+   */
+  async _transact (run, work, begin = BEGIN) {
+    const afterCommit = [];
+    const idleness = new Idleness();
+    const client = new SqlClient(this, statement => idleness.during(run(statement)), afterCommit);
+    let result;
+    try {
+      await run({ text: begin });
+      result = await Promise.race([work(client), idleness.promise]);
+      client.end();
+      const { command } = await run({ text: 'COMMIT' });
+      // After a failed statement the database rolls back, and does not call that an error.
+      if (command === 'ROLLBACK') {
+        throw refused('Nothing was committed because a statement of the transaction had failed');
+      }
+    } catch (error) {
+      client.end();
+      // The connection may be lost, and the transaction with it: the first error is what matters.
+      await run({ text: 'ROLLBACK' }).catch(() => {});
+      throw error;
+    } finally {
+      idleness.stop();
+    }
+    for (const callback of afterCommit) guarded('A callback after a commit failed', callback);
+    return result;
+  }
 }
 
-/** How a database does, as StoreHealth says. Never rejects. */
-async function healthOf (database) {
-  const began = performance.now();
-  const answer = { ok: true, engine: database.engine };
-  try {
-    await database.query('SELECT 1');
-  } catch (error) {
-    Object.assign(answer, { ok: false, error: error.message });
-  }
-  return { ...answer, latencyMs: performance.now() - began };
-}
-
-module.exports = { IDLE_MS, SqlClient, healthOf, prefixOf, runTransaction, toStatement };
+module.exports = { BEGIN, Database, IDLE_MS, SqlClient, prefixOf, quote, readerOf };

@@ -1,11 +1,13 @@
 'use strict';
 
+// What goes wrong in the store, and what pg and PGlite throw as errors of ours.
+
 const { SekeringError } = require('../base/errors');
 const { isA, messageOf, read } = require('../base/foreign');
 
 /**
- * An error of the store. `retryable` says whether the same call may succeed later, `sqlState` is
- * the database's own code where it was the database that refused.
+ * An error of the store. `retryable` says whether the same call may succeed later. `sqlState` is
+ * the database's own code if it was the database that refused.
  */
 class StoreError extends SekeringError {
   constructor (code, message, { retryable = false, sqlState, ...options } = {}) {
@@ -13,29 +15,29 @@ class StoreError extends SekeringError {
     this.retryable = retryable;
     if (sqlState !== undefined) this.sqlState = sqlState;
   }
-
-  get name () { return 'StoreError'; }
 }
 
-/** SQLSTATEs, or classes of them, of a database that is not there for now. */
+SekeringError.define(StoreError, 'StoreError');
+
+/** SQLSTATEs, or classes of them, of a database that is unavailable for now. */
 const GONE = /^(08|57P0[1-5]|57014|25P03|25P04|25006|53300)/;
-/** Of one that cannot be entered, which does not heal by itself. */
+/** Of one that does not let us in, which does not heal by itself. */
 const SHUT = /^(28|3D000)/;
 /**
- * How a server, or a pooler, says that it does not understand a connection's start. PgBouncer says
- * it also when all that is missing is room, or its server for the moment.
+ * Of a server or a pooler that rejects a connection's startup. PgBouncer uses it also when it is
+ * full, or its server is away for the moment.
  */
 const UNWELCOME = '08P01';
 const FULL = /try again|no more connections|cannot connect|crashed|timeout|shut|suspend|terminat/i;
-/** Of statements that may succeed when tried again: conflicts, locks, a full disk. */
+/** Of statements that may succeed when they are retried: conflicts, locks, a full disk. */
 const PASSING = /^(40|53|55P03|58030)/;
-/** A plan that a migration has made stale: the connection has to forget it. */
+/** Of a plan that a migration has made stale: the connection has to drop it. */
 const STALE = '0A000';
 
 const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT',
   'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENOENT', 'EACCES']);
 
-// What pg says without a code.
+// Messages of pg that come without a code.
 const LOST = new RegExp(['Connection terminated', 'timeout exceeded when trying to connect',
   'Query read timeout', 'not queryable', 'Client was closed', 'Connection ended',
   'timeout expired', 'Client has already been connected'].join('|'), 'i');
@@ -47,7 +49,10 @@ const gone = (cause, why, retryable = true, sqlState = undefined) =>
   new StoreError('ERR_STORE_UNREACHABLE', `The database cannot be reached: ${why}`,
     { cause, retryable, sqlState });
 
-/** What a driver threw, as an error of the store. */
+/**
+ * What a driver threw, as an error of the store.
+ * @param {boolean} [isStart] whether it came from opening a connection
+ */
 function storeError (cause, isStart = false) {
   if (isA(cause, StoreError)) return cause;
   const code = read(cause, 'code');
@@ -66,11 +71,11 @@ function storeError (cause, isStart = false) {
     { cause, retryable, sqlState: code });
 }
 
-// The message may be in any language; the place in the server is not.
+// The message may be in any language. The routine in the server has one name.
 const isStalePlan = error =>
   read(error, 'code') === STALE && read(error, 'routine') === 'RevalidateCachedQuery';
 
-/** Whether the connection on which this came can no longer be used. */
+/** Whether the connection that this error came from can no longer be used. */
 const breaksConnection = error => error.code !== 'ERR_STORE_QUERY' || isStalePlan(error.cause);
 
 module.exports = { StoreError, breaksConnection, storeError };

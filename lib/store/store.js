@@ -3,9 +3,9 @@
 // The store: one database and all that is kept in it.
 
 const Emitter = require('../base/emitter');
-const { bag, boolean } = require('../base/options');
-const { openDatabase } = require('./database');
-const { prove } = require('./database-proof');
+const { invalidOption } = require('../base/errors');
+const { func, is } = require('../base/options');
+const { DATABASE_OPTIONS, openDatabase, prove } = require('./database');
 const { createDeadLetters } = require('./dead-letters');
 const { createDeliveries } = require('./deliveries');
 const { createFleet } = require('./fleet');
@@ -15,8 +15,18 @@ const { createOutbox } = require('./outbox');
 const { createPayments } = require('./payments');
 const { cleanUp } = require('./retention');
 
-const OPTIONS = ['url', 'pool', 'directory', 'store', 'schema', 'migrate', 'connections', 'timeout',
-  'channels', 'idempotency', 'payments'];
+const OPTIONS = DATABASE_OPTIONS.with({
+  migrate: is.boolean('whether to bring the schema up to date when opening', { default: true }),
+  channels: is.any('of the outbox, which checks them'),
+  idempotency: is.any('its options, which it checks'),
+  payments: is.any('their options, which they check'),
+});
+
+// PostgreSQL cuts longer names, and then nobody hears what is notified.
+const CHANNEL_BYTES_MAX = 63;
+
+const isChannel = value => typeof value === 'string' && value !== '' &&
+  Buffer.byteLength(value) <= CHANNEL_BYTES_MAX;
 
 class Store extends Emitter {
   #database;
@@ -40,7 +50,7 @@ class Store extends Emitter {
 
   get schema () { return this.#database.schema; }
 
-  async transaction (work) { return this.#database.transaction(work); }
+  async transaction (work) { return this.#database.transaction(func('work', work)); }
 
   async query (text, values) {
     const { rows, rowCount } = await this.#database.query(text, values);
@@ -48,6 +58,9 @@ class Store extends Emitter {
   }
 
   async listen (channel, onPayload, onReconnect) {
+    if (!isChannel(channel)) throw invalidOption('channel', 'a name of 1 to 63 bytes', channel);
+    func('onPayload', onPayload);
+    if (onReconnect !== undefined) func('onReconnect', onReconnect);
     return this.#database.listen(channel, onPayload, onReconnect);
   }
 
@@ -64,28 +77,24 @@ class Store extends Emitter {
   }
 }
 
-function checkOptions (options) {
-  if (options.migrate !== undefined) boolean('migrate', options.migrate);
-}
-
-/** Opens the store as the options say, and brings its schema up to date. */
+/** Opens the store, and brings its schema up to date. */
 async function openStore (options) {
-  const given = bag('options', options, OPTIONS);
-  checkOptions(given);
+  const settings = OPTIONS.read(options);
+  const { migrate: isMigrated, channels, idempotency, payments, ...where } = settings;
   let store;
   const early = [];
   const database = await openDatabase({
-    ...given, onWarning: error => (store ? store.emit('warning', error) : early.push(error)),
+    ...where, onWarning: error => (store ? store.emit('warning', error) : early.push(error)),
   });
   try {
     await prove(database);
-    await migrate(database, { dryRun: given.migrate === false });
-    store = new Store(database, given);
+    await migrate(database, { dryRun: !isMigrated });
+    store = new Store(database, { channels, idempotency, payments });
   } catch (error) {
     await database.close();
     throw error;
   }
-  // Whoever waits for the store can listen by then.
+  // By then the caller has the store, and can listen.
   if (early.length > 0) setImmediate(() => early.forEach(error => store.emit('warning', error)));
   return store;
 }
