@@ -8,36 +8,39 @@ import { ChannelDefinition, Outbox } from './outbox';
 import { Payments, PaymentsOptions } from './payments';
 
 /**
- * Whatever runs SQL: a client of pg's within a transaction, or what `store.transaction` hands over.
- * The latter's rows, and those of `store.query`, are the same on both engines: numbers for int2,
- * int4 and floats, Date for timestamptz, Buffer for bytea, parsed JSON, booleans, and text for all
- * other types, such as bigint and numeric.
+ * Runs SQL: a client of pg within a transaction, or the one that `store.transaction` passes. Rows
+ * of the latter, and those of `store.query`, are the same on both engines: numbers for int2, int4
+ * and floats, Date for timestamptz, Buffer for bytea, parsed JSON, booleans, and text for all other
+ * types, such as bigint and numeric.
  */
 export interface SqlClient {
   query (text: string, values?: unknown[]): Promise<{ rows: any[]; rowCount?: number | null }>;
 }
 
 export interface StoreOptions {
-  /** PostgreSQL, `postgres://user:password@host:port/database`; needs the package pg. */
+  /** Of PostgreSQL: `postgres://user:password@host:port/database`. Needs the package pg. */
   url?: string | undefined;
   /**
-   * A pool of pg's, of at least 2 connections, one of which listens; it stays the caller's, and its
+   * A pool of pg with at least 2 connections, one of which listens. It stays the caller's, and its
    * sessions keep their settings.
    */
   pool?: object | undefined;
-  /** Embedded: a folder for one process, default 'sekering-data'; needs @electric-sql/pglite. */
+  /**
+   * A folder for an embedded database, for one process; default 'sekering-data'. Needs
+   * @electric-sql/pglite.
+   */
   directory?: string | undefined;
-  /** 'memory': embedded, and gone at close. Of these four at most one is given. */
+  /** 'memory': an embedded database that is gone at close. Pass at most one of these four. */
   store?: 'memory' | undefined;
-  /** Schema for all tables, default 'sekering'. */
+  /** Of all tables, default 'sekering'. */
   schema?: string | undefined;
   /** Whether to bring the schema up to date when opening, default true; see `migrate()`. */
   migrate?: boolean | undefined;
-  /** Connections of the pool made for `url`, 1 to 1000, default 10; one more listens. */
+  /** Of the pool that is made for `url`, 1 to 1000, default 10. One more listens. */
   connections?: number | undefined;
-  /** ms after which a connection or a statement is given up, 100 to 600000, default 10000. */
+  /** ms for a connection or a statement, 100 to 600000, default 10000. */
   timeout?: number | undefined;
-  /** Channels of the outbox besides EMAIL, WHATSAPP and those that payments need. */
+  /** Channels of the outbox besides EMAIL, WHATSAPP and those of payments. */
   channels?: Record<string, ChannelDefinition> | undefined;
   idempotency?: IdempotencyOptions | undefined;
   payments?: PaymentsOptions | undefined;
@@ -52,12 +55,12 @@ export interface StoreHealth {
 }
 
 /**
- * Emits 'warning'(error) for what heals by itself, such as a lost connection. An open store that is
- * idle keeps no process alive.
+ * Emits 'warning'(error) for faults that heal by themselves, such as a lost connection. An idle
+ * store keeps no process alive.
  */
 export interface Store extends EventEmitter {
   readonly engine: 'postgresql' | 'pglite';
-  /** The schema's name as it stands in SQL, quoted. */
+  /** The name of the schema, quoted for SQL. */
   readonly schema: string;
   readonly outbox: Outbox;
   readonly deadLetters: DeadLetters;
@@ -66,30 +69,33 @@ export interface Store extends EventEmitter {
   readonly payments: Payments;
   readonly fleet: Fleet;
   /**
-   * Runs `work` in one transaction, READ COMMITTED unless its first statement asks for more:
-   * committed when its promise fulfils, else rolled back. Rejects
-   * with what `work` rejected with, or with ERR_STORE_QUERY if a statement had failed in it.
+   * Runs `work` in one transaction, which is committed when its promise fulfils, and else rolled
+   * back. It is READ COMMITTED unless its first statement asks for more. Rejects as `work` does, or
+   * with ERR_STORE_QUERY if a statement in it failed.
    */
   transaction<T> (work: (client: SqlClient) => Promise<T>): Promise<T>;
-  /** One statement by itself. */
+  /** Runs one statement by itself. */
   query (text: string, values?: unknown[]): Promise<{ rows: any[]; rowCount: number }>;
   /**
-   * Hears what is notified on a channel of the database, of at most 63 bytes. What is notified
-   * while the connection is lost is lost as well; `onReconnect` says that this may have happened.
-   * @returns what ends it
+   * Listens to a channel of the database, whose name has 1 to 63 bytes. Notifications are lost
+   * while the connection is; `onReconnect` tells that this may have happened.
+   * @returns stops listening
    */
   listen (channel: string, onPayload: (payload: string) => void,
     onReconnect?: (() => void) | undefined): Promise<() => Promise<void>>;
-  /** Applies the migrations that are missing. ERR_STORE_SCHEMA_VERSION if a later release did. */
+  /**
+   * Applies the missing migrations.
+   * @throws ERR_STORE_SCHEMA_VERSION if a later release has migrated the schema
+   */
   migrate (): Promise<{ applied: string[]; version: number }>;
-  /** Asks the database for as little as can be; never rejects. */
+  /** Runs the smallest query. Never rejects. */
   health (): Promise<StoreHealth>;
-  /** Deletes what retention no longer keeps, in batches. */
+  /** Deletes rows past their retention, in batches. */
   cleanUp (options?: RetentionOptions): Promise<Record<string, number>>;
   /**
-   * Waits for what is under way, up to `timeout` ms, and cuts it off then. It does not wait for
-   * messages that a worker is still sending, so stop workers first: otherwise the outcome cannot be
-   * recorded, and the message returns when its lease ends.
+   * Waits up to `timeout` ms for statements under way, and then cuts them off. It does not wait for
+   * messages that a worker is still sending. So stop workers first: otherwise their outcome cannot
+   * be recorded, and the message is sent again when its lease ends.
    */
   close (): Promise<void>;
 }
@@ -131,7 +137,7 @@ export class StoreError extends SekeringError {
   readonly code: StoreErrorCode;
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
-  /** The database's own code, where it was the database that refused. */
+  /** The database's own code if it was the database that refused. */
   readonly sqlState?: string | undefined;
   /** Of ERR_OUTBOX_LEFT_BEHIND: how many messages, and the ids of the first 20. */
   readonly count?: number | undefined;
@@ -141,8 +147,8 @@ export class StoreError extends SekeringError {
 }
 
 /**
- * Opens the store, and makes or migrates its schema.
- * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER, ERR_STORE_…: ERR_STORE_POOLER behind a pooler in
- *   transaction or statement mode, ERR_STORE_VALUE when values do not come back as they were sent
+ * Opens the store, and creates or migrates its schema.
+ * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER, ERR_STORE_POOLER behind a pooler in transaction or
+ *   statement mode, ERR_STORE_VALUE if values do not come back as they were sent, ERR_STORE_…
  */
 export function openStore (options?: StoreOptions): Promise<Store>;

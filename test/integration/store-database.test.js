@@ -382,6 +382,23 @@ describe('options', () => {
     expect(error.message).not.toMatch('geheim');
   });
 
+  test('single arguments and unknown names are checked', async () => {
+    const store = await openStore({ store: 'memory' });
+    const nothing = () => {};
+    for (const [option, call] of [
+      ['work', () => store.transaction('SELECT 1')],
+      ['query.values', () => store.query('SELECT $1::int', 1)],
+      ['query.text', () => store.query()],
+      ['query.mode', () => store.query({ text: 'SELECT 1', mode: 'array' })],
+      ['channel', () => store.listen('x'.repeat(64), nothing)],
+      ['onPayload', () => store.listen('x')],
+      ['onReconnect', () => store.listen('x', nothing, 'again')],
+    ]) {
+      await expect(call()).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION', option });
+    }
+    await store.close();
+  });
+
   test('a folder that cannot be one', async () => {
     const file = path.join(os.tmpdir(), `sekering-file-${process.pid}`);
     fs.writeFileSync(file, '');
