@@ -1,6 +1,6 @@
 'use strict';
 
-// The database under the store: the same answers from both engines, and what is refused.
+// The database under the store: both engines give the same answers, and reject the same options.
 
 const { once } = require('node:events');
 const fs = require('node:fs');
@@ -36,7 +36,7 @@ describeEngines('the database', ({ name, place }) => {
     (await database.query('SELECT x FROM t ORDER BY x')).rows.map(({ x }) => x);
   const insert = (client, x) => client.query('INSERT INTO t VALUES ($1)', [x]);
 
-  test('says what it is', async () => {
+  test('tells its engine, schema and health', async () => {
     expect(database.engine).toBe(name);
     expect(database.schema).toBe('"sekering"');
     expect(await database.health()).toEqual({
@@ -44,7 +44,7 @@ describeEngines('the database', ({ name, place }) => {
     });
   });
 
-  test('types come back alike', async () => {
+  test('both engines return the same types', async () => {
     const { rows, rowCount } = await database.query(`SELECT 1::int2 AS a, -2::int4 AS b,
       9223372036854775807 AS c, 1.50::numeric AS d, 0.5::float8 AS e, true AS f, false AS g,
       '\\x00ff'::bytea AS h, '{"k": [1, null]}'::jsonb AS i, '[2]'::json AS j, NULL::int AS k,
@@ -69,7 +69,7 @@ describeEngines('the database', ({ name, place }) => {
     });
   });
 
-  test('values go in alike, whatever is in them', async () => {
+  test('both engines take the same values, whatever they contain', async () => {
     const texts = ['', ' ', '"', '\\', "'", '{a,b}', 'NULL', 'käse\n☕', null];
     const now = new Date('2026-02-03T04:05:06.789Z');
     const { rows } = await database.query(`SELECT $1::text[] = ARRAY(
@@ -84,7 +84,7 @@ describeEngines('the database', ({ name, place }) => {
     }]);
   });
 
-  test('rows are counted, and a statement of many parts answers with the last', async () => {
+  test('rows are counted, and of several statements the last one answers', async () => {
     expect((await database.query('INSERT INTO t SELECT generate_series(1, 5)')).rowCount).toBe(5);
     expect((await database.query('UPDATE t SET x = -x WHERE x > 2')).rowCount).toBe(3);
     expect((await database.query('DELETE FROM t WHERE x = 99')).rowCount).toBe(0);
@@ -105,7 +105,7 @@ describeEngines('the database', ({ name, place }) => {
     expect(rows[0].n).toBe(1);
   });
 
-  test('a prepared statement outlives a change of its table', async () => {
+  test('a prepared statement works again after its table has changed', async () => {
     const ask = () => database.query({ name: 'all', text: 'SELECT * FROM changing' });
     await database.query('CREATE TABLE changing (a int)');
     await ask();
@@ -128,7 +128,7 @@ describeEngines('the database', ({ name, place }) => {
     expect(await numbers()).toEqual([1]);
   });
 
-  test('nothing is committed after a failed statement, even if that is overlooked', async () => {
+  test('nothing is committed after a failed statement, even if its error is ignored', async () => {
     await expect(database.transaction(async client => {
       await insert(client, 1);
       await insert(client, 1).catch(() => {});
@@ -136,7 +136,7 @@ describeEngines('the database', ({ name, place }) => {
     expect(await numbers()).toEqual([]);
   });
 
-  test('a transaction that has ended can do no more', async () => {
+  test('a transaction that has ended rejects statements', async () => {
     let kept;
     await database.transaction(async client => { kept = client; });
     await expect(insert(kept, 1)).rejects.toMatchObject({ code: 'ERR_STORE_QUERY' });
@@ -161,7 +161,7 @@ describeEngines('the database', ({ name, place }) => {
     expect(calls).toEqual(['committed']);
   });
 
-  test('a transaction whose owner does nothing is rolled back', async () => {
+  test('a transaction that runs no statement for a minute is rolled back', async () => {
     const clock = useVirtualClock();
     try {
       let begun;
@@ -183,7 +183,7 @@ describeEngines('the database', ({ name, place }) => {
     expect(await numbers()).toEqual([]);
   });
 
-  test('transactions do not see each other half-done', async () => {
+  test('transactions do not see each other half done', async () => {
     await insert(database, 0);
     await Promise.all(Array.from({ length: 20 }, () => database.transaction(async client => {
       const { rows: [{ x }] } = await client.query('SELECT x FROM t FOR UPDATE');
@@ -224,7 +224,7 @@ describeEngines('the database', ({ name, place }) => {
     await stops[2]();
   });
 
-  test('a refused statement says what the database said', async () => {
+  test('the error of a refused statement says what the database said', async () => {
     await insert(database, 1);
     const error = await insert(database, 1).catch(e => e);
     expect(error).toBeInstanceOf(StoreError);
@@ -239,7 +239,7 @@ describeEngines('the database', ({ name, place }) => {
       .toMatchObject({ code: 'ERR_INVALID_OPTION' });
   });
 
-  test('a client of another store is refused', async () => {
+  test('a client of another store is rejected', async () => {
     const other = await open(name === 'pglite' ? { store: 'memory' } : options);
     await other.transaction(async client => {
       expect(other.wrap(client)).toBe(client);
@@ -250,7 +250,7 @@ describeEngines('the database', ({ name, place }) => {
     });
   });
 
-  test('a closed database takes nothing in', async () => {
+  test('a closed database rejects all calls', async () => {
     const other = await openDatabase(await place());
     const last = other.query('SELECT 1 AS a');
     await last;
@@ -264,7 +264,7 @@ describeEngines('the database', ({ name, place }) => {
     expect(await other.health()).toMatchObject({ ok: false, error });
   });
 
-  test('what is under way at close is finished', async () => {
+  test('closing waits for what is under way', async () => {
     const other = await openDatabase(options);
     let begun;
     const beginning = new Promise(resolve => { begun = resolve; });
@@ -283,7 +283,7 @@ describe('PostgreSQL', () => {
   let url;
   beforeAll(async () => { url = await (await sharedPostgres()).createDatabase(); });
 
-  test('a client of the user, within the transaction of the user', async () => {
+  test('works with a client that is in a transaction of the user', async () => {
     const database = await open({ url });
     await database.query('CREATE TABLE own (x int)');
     const client = new Client({ connectionString: url });
@@ -299,7 +299,7 @@ describe('PostgreSQL', () => {
     expect((await database.query('SELECT * FROM own')).rows).toEqual([]);
   });
 
-  test('a pool of the user stays open, and is no client', async () => {
+  test('a pool of the user stays open, and is not taken for a client', async () => {
     const pool = new Pool({ connectionString: url, max: 2 });
     // What the user has set for all of pg does not reach the store.
     pool.options.types = { getTypeParser: () => () => 'spoilt' };
@@ -315,7 +315,7 @@ describe('PostgreSQL', () => {
     await pool.end();
   });
 
-  test('a statement that takes too long is given up, and others go on', async () => {
+  test('a statement that takes too long is cancelled, and others go on', async () => {
     const database = await open({ url, timeout: 3000 });
     const began = performance.now();
     await expect(database.query('SELECT pg_sleep(60)')).rejects
@@ -324,7 +324,7 @@ describe('PostgreSQL', () => {
     expect((await database.query('SELECT 1 AS x')).rowCount).toBe(1);
   });
 
-  test('a wrong password, an unknown database and a closed port have an error each', async () => {
+  test('a wrong password, an unknown database and a closed port', async () => {
     const { port } = await sharedPostgres();
     const at = (where, code) => [where, code];
     const faults = [
@@ -339,7 +339,7 @@ describe('PostgreSQL', () => {
     }
   });
 
-  test('a server that takes connections and says nothing is given up', async () => {
+  test('a server that accepts connections and never answers', async () => {
     const silent = net.createServer(() => {}).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const database = await open({
@@ -353,7 +353,7 @@ describe('PostgreSQL', () => {
 });
 
 describe('PGlite', () => {
-  test('a call past the client of a transaction does not wait for ever', async () => {
+  test('a call that bypasses the client of its transaction does not wait for ever', async () => {
     const database = await open({ store: 'memory', timeout: 3000 });
     await expect(database.transaction(() => database.query('SELECT 1'))).rejects
       .toMatchObject({ code: 'ERR_STORE_UNREACHABLE', message: expect.stringMatching('client') });
@@ -376,7 +376,7 @@ describe('options', () => {
     [{ store: 'memory', connections: 0 }, 'connections'],
     [{ store: 'memory', migrate: 'yes' }, 'migrate'],
     [{ store: 'memory', colour: 'red' }, 'colour'], [null, 'options'],
-  ])('%j is refused', async (options, option) => {
+  ])('%j is rejected', async (options, option) => {
     const error = await openStore(options).catch(e => e);
     expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option });
     expect(error.message).not.toMatch('geheim');
@@ -399,7 +399,7 @@ describe('options', () => {
     await store.close();
   });
 
-  test('a folder that cannot be one', async () => {
+  test('a path that cannot be a folder', async () => {
     const file = path.join(os.tmpdir(), `sekering-file-${process.pid}`);
     fs.writeFileSync(file, '');
     await expect(openStore({ directory: file })).rejects

@@ -83,7 +83,7 @@ describeEngines('a breaker of the fleet', ({ name: engine, place }) => {
     expect(b.breaker.opened).toBe(true);
   });
 
-  test('two that trip at once make one transition, and nobody answers the echo', async () => {
+  test('two that trip at once make one transition, and nobody echoes it', async () => {
     const [a, b] = [await host(one), await host(two)];
     await Promise.all([a.fail(2), b.fail(2)]);
     await listed(a.fleet);
@@ -95,7 +95,7 @@ describeEngines('a breaker of the fleet', ({ name: engine, place }) => {
     expect(rows).toEqual([{ state: 'closed', generation: '2' }]);
   });
 
-  test('one that has left goes on by itself', async () => {
+  test('a breaker that has left goes on by itself', async () => {
     const [a, b] = [await host(one), await host(two)];
     a.fleet.leave(a.breaker);
     await a.fail(2);
@@ -106,7 +106,7 @@ describeEngines('a breaker of the fleet', ({ name: engine, place }) => {
     expect(b.breaker.closed).toBe(true);
   });
 
-  test('refuses what is no breaker, and the same name twice', async () => {
+  test('rejects what is not a breaker, a name that has joined, and a wrong namespace', async () => {
     const { breaker, fleet } = await host(one);
     await expect(fleet.join({})).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
     await expect(fleet.join(breaker)).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
@@ -123,7 +123,7 @@ describeEngines('a breaker of the fleet', ({ name: engine, place }) => {
   }
 });
 
-test('without the database each host goes on alone, and tells when it is back', async () => {
+test('without the database each host goes on alone, and writes its state afterwards', async () => {
   const url = await (await sharedPostgres()).createDatabase();
   const direct = await openAt({ url });
   opened.push(() => direct.close());
@@ -136,7 +136,7 @@ test('without the database each host goes on alone, and tells when it is back', 
   proxy.set({ refuse: true });
   proxy.cutAll();
   const warned = once(a.fleet, 'warning');
-  // What a listener does is not the fleet's concern.
+  // A listener that throws does not harm the fleet.
   a.fleet.on('warning', () => { throw new Error('expected'); });
   await a.fail(2);
   await warned;

@@ -1,7 +1,7 @@
 'use strict';
 
-// PostgreSQL on a disk that is full: what was taken in waits, what cannot be is refused as a whole,
-// and all goes on once there is room. A small disk is what only root can have.
+// PostgreSQL on a full disk: messages that were taken in wait, those for which there is no room are
+// rejected as a whole, and all goes on once there is room. Only root can mount a small disk.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');

@@ -47,7 +47,7 @@ describeEngines('migrations', ({ place }) => {
   let database;
   beforeEach(async () => { database = await open({ ...await place(), schema: 'We"ird; name' }); });
 
-  test('are applied in order, once, and never over a later release', async () => {
+  test('are applied in order, once, and never to the schema of a later release', async () => {
     const folder = makeFolder(FILES);
     expect(await migrate(database, { folder, dryRun: true })).toEqual({ applied: [], version: 0 });
     expect(await migrate(database, { folder }))
@@ -83,7 +83,7 @@ describeEngines('migrations', ({ place }) => {
 });
 
 describeEngines('the migration to one message of a key at a time', ({ place }) => {
-  test('lets those go on that are being sent side by side, without their key', async () => {
+  test('leaves only one message of a key in SENDING with its key', async () => {
     const own = path.join(__dirname, '..', '..', 'lib', 'store', 'sql');
     const files = fs.readdirSync(own);
     const index = files.findIndex(file => file.includes('-outbox-order'));
@@ -119,7 +119,7 @@ describe('on PostgreSQL', () => {
     await Promise.all(stores.map(store => store.close()));
   });
 
-  test('two schemas in one database, over one pool each, know nothing of each other', async () => {
+  test('two schemas in one database are independent', async () => {
     const url = await (await sharedPostgres()).createDatabase();
     const [a, b] = await Promise.all(['a', 'b'].map(schema => openStore({ url, schema })));
     await a.outbox.enqueue({ channel: 'EMAIL', recipient: 'x@y.example', body: 'x' });
@@ -128,7 +128,7 @@ describe('on PostgreSQL', () => {
     await Promise.all([a.close(), b.close()]);
   });
 
-  test('a role with rights on its schema only is enough', async () => {
+  test('a role needs only the rights on its schema', async () => {
     const postgres = await sharedPostgres();
     const url = await postgres.createDatabase();
     const own = url.replace('postgres@', 'app@');

@@ -1,7 +1,7 @@
 'use strict';
 
-// The embedded store: nothing that was acknowledged is lost by kill -9, one process per folder, and
-// a thread that ends is started again. SEKERING_CHAOS_SECONDS kills for that long.
+// The embedded store: kill -9 loses nothing that was acknowledged, a folder has one process, and a
+// thread that ends is started again. SEKERING_CHAOS_SECONDS kills for that long.
 
 const { execFileSync, fork, spawn } = require('node:child_process');
 const { once } = require('node:events');
@@ -115,7 +115,7 @@ describe('kill -9', () => {
 });
 
 describe('one process per folder', () => {
-  test('a second one is refused within a second, and served once the first has gone', async () => {
+  test('a second one is rejected within a second, and served once the first is gone', async () => {
     const directory = makeFolder();
     const child = start('write', directory);
     await once(child, 'message');
@@ -136,7 +136,7 @@ describe('one process per folder', () => {
     await (await lockDirectory(directory)).release();
   });
 
-  test('of many that find the lock of a dead process one gets it', async () => {
+  test('when many find the lock of a dead process, one gets it', async () => {
     const directory = makeFolder();
     const contenders = Array.from({ length: 5 }, () => start('lock', directory));
     await Promise.all(contenders.map(child => once(child, 'message')));
@@ -167,7 +167,7 @@ describe('one process per folder', () => {
       clearInterval(touching);
     });
 
-    test('is taken over when it has not been for long', async () => {
+    test('is taken over when it has not been touched for long', async () => {
       const directory = makeFolder();
       const file = path.join(directory, 'lock.7');
       fs.writeFileSync(file, owner);
@@ -177,14 +177,14 @@ describe('one process per folder', () => {
       lock.release();
     });
 
-    test('of before a restart of this machine is nobody\'s', async () => {
+    test('is free if it is older than the last restart of this machine', async () => {
       const directory = makeFolder();
       fs.writeFileSync(path.join(directory, 'lock.7'),
         JSON.stringify({ ...JSON.parse(owner), host: os.hostname() }));
       (await lockDirectory(directory)).release();
     });
 
-    test('that is damaged is nobody\'s, nor is one whose id another process has', async () => {
+    test('is free if it is damaged, or if another process has its id', async () => {
       const directory = makeFolder();
       fs.writeFileSync(path.join(directory, 'lock.7'), '{"pid');
       (await lockDirectory(directory)).release();
@@ -201,7 +201,7 @@ describe('one process per folder', () => {
 });
 
 // Where the parent of a process that was killed does not look after it, as in many containers.
-test('the lock of a process that is dead and not buried is nobody\'s', async () => {
+test('the lock of a zombie process is free', async () => {
   const directory = makeFolder();
   // The child ends once its parent has become a program that does not look after it.
   const parent = spawn('sh', ['-c', 'until [ "$(cat /proc/$$/comm)" = sleep ]; do sleep 0.1; ' +
@@ -220,7 +220,7 @@ test('the lock of a process that is dead and not buried is nobody\'s', async () 
 });
 
 describe('the thread', () => {
-  test('keeps no process alive, and a process that leaves keeps no lock', async () => {
+  test('keeps no process alive, and a process that ends keeps no lock', async () => {
     const directory = makeFolder();
     const [code] = await once(start('leave', directory), 'exit');
     expect(code).toBe(0);
@@ -254,7 +254,7 @@ describe('the thread', () => {
     await database.close();
   });
 
-  test('a folder of another version is refused', async () => {
+  test('a folder of another version is rejected', async () => {
     const directory = makeFolder();
     fs.mkdirSync(path.join(directory, 'data'));
     fs.writeFileSync(path.join(directory, 'data', 'PG_VERSION'), '17\n');
@@ -295,7 +295,7 @@ describe('the thread', () => {
   }
 });
 
-test('in production it warns; old rows are cleared away, and the log is cut', async () => {
+test('it warns in production; old rows are vacuumed, and the log is cut', async () => {
   const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
   const before = process.env.NODE_ENV;
   process.env.NODE_ENV = 'production';
@@ -318,7 +318,7 @@ test('in production it warns; old rows are cleared away, and the log is cut', as
   await database.close();
 });
 
-test('a database that is busy when somebody wants to listen', async () => {
+test('listening to a database that is busy at first', async () => {
   const warnings = [];
   const database = await openDatabase({
     store: 'memory', timeout: 2000, onWarning: error => warnings.push(error.code),

@@ -1,6 +1,6 @@
 'use strict';
 
-// The store behind PgBouncer: at work in session mode, refused at opening in the other ones.
+// The store behind PgBouncer: it works in session mode, and is not opened in the other ones.
 
 const { Client, Pool } = require('pg');
 
@@ -50,7 +50,7 @@ async function makeLoad (url, count) {
 }
 
 describe('in session mode', () => {
-  test('the store opens, sends, hears of news, and does work once', async () => {
+  test('the store opens, sends, is notified, and does work once', async () => {
     const url = await behind({ pool_mode: 'session', default_pool_size: 40 });
     const channels = { JOB: {} };
     const one = keep(await openStore({ url, channels }));
@@ -75,7 +75,7 @@ describe('in session mode', () => {
     expect(work).toHaveBeenCalledTimes(1);
   });
 
-  test('the limits of time are those of a direct connection', async () => {
+  test('the timeouts are those of a direct connection', async () => {
     const url = await behind({ pool_mode: 'session' });
     const store = keep(await openStore({ url, timeout: 7000 }));
     const { rows } = await store.query(`SELECT current_setting('statement_timeout') AS statement,
@@ -83,7 +83,7 @@ describe('in session mode', () => {
     expect(rows).toEqual([{ statement: '7s', idle: '2min' }]);
   });
 
-  test('connections that others have used are as new', async () => {
+  test('connections that others have used work as new ones', async () => {
     const url = await behind({ pool_mode: 'session', default_pool_size: 3 });
     for (let i = 0; i < 5; i++) {
       const store = await openStore({ url, connections: 1 });
@@ -97,7 +97,7 @@ describe.each(['transaction', 'statement'])('in %s mode', mode => {
   const refused = { name: 'StoreError', code: 'ERR_STORE_POOLER', retryable: false };
 
   test.each([[1, 0], [1, 4], [2, 0], [2, 8], [20, 0], [20, 30]])(
-    'with %i connections, and %i others, each opening is refused', async (size, others) => {
+    'with %i connections and %i other clients, each opening is rejected', async (size, others) => {
       const url = await behind({ pool_mode: mode, default_pool_size: size });
       const stop = await makeLoad(url, others);
       try {
@@ -111,7 +111,7 @@ describe.each(['transaction', 'statement'])('in %s mode', mode => {
       }
     });
 
-  test('taking turns among its connections does not hide it', async () => {
+  test('a pooler that takes its connections in turn is noticed', async () => {
     const url = await behind({
       pool_mode: mode, default_pool_size: 5, min_pool_size: 5, server_round_robin: 1,
     });
@@ -123,7 +123,7 @@ describe.each(['transaction', 'statement'])('in %s mode', mode => {
     }
   });
 
-  test('so it is with a pool of the user, and settings of others are left alone', async () => {
+  test('a pool of the user is rejected as well, and no settings of others change', async () => {
     const url = await behind({ pool_mode: mode, default_pool_size: 1 });
     const pool = new Pool({ connectionString: url, max: 2 });
     keep(pool, () => pool.end());
@@ -153,7 +153,7 @@ test.each(['session', 'transaction'])(
     expect(await store.outbox.list()).toHaveLength(20);
   });
 
-test('what a pooler refuses at the start is not worth another attempt', async () => {
+test('a startup parameter that a pooler rejects is not retryable, a full pooler is', async () => {
   const url = await behind({ pool_mode: 'session' });
   await expect(openStore({ url: `${url}?options=-cjit%3Doff` })).rejects
     .toMatchObject({ code: 'ERR_STORE_UNREACHABLE', sqlState: '08P01', retryable: false });

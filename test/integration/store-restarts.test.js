@@ -1,7 +1,7 @@
 'use strict';
 
-// A database that restarts, and lines that are bad: nothing that was acknowledged is lost, no
-// process ends, nothing waits past its deadline. With SEKERING_CHAOS_SECONDS there are ten restarts
+// Restarts of the database, and bad connections: nothing that was acknowledged is lost, no process
+// ends, nothing waits past its deadline. With SEKERING_CHAOS_SECONDS there are ten restarts
 // of each kind.
 
 const { fork } = require('node:child_process');
@@ -79,7 +79,7 @@ test('PostgreSQL restarts under load', async () => {
   expect(acknowledged.length).toBeGreaterThanOrEqual(40 * ROUNDS);
 });
 
-describe('over a bad line', () => {
+describe('over a bad connection', () => {
   let proxy;
   const opened = [];
   const open = async options => {
@@ -108,7 +108,7 @@ describe('over a bad line', () => {
     expect((await database.query('SELECT 1 AS x')).rows).toEqual([{ x: 1 }]);
   });
 
-  test('a cut of all that is idle is a warning', async () => {
+  test('a cut of idle connections is a warning', async () => {
     const warnings = [];
     let warned;
     const warning = new Promise(resolve => { warned = resolve; });
@@ -157,7 +157,7 @@ describe('over a bad line', () => {
     await connected;
   });
 
-  test('a listener that is sooner than the next attempt: one connection for all', async () => {
+  test('a listener that comes before the next attempt: one connection for all', async () => {
     proxy.set({ refuse: true });
     const database = await open();
     await database.listen('line', () => {});
@@ -198,7 +198,7 @@ describe('over a bad line', () => {
     }
   });
 
-  test('a slow line is slow, and no more', async () => {
+  test('a slow connection is only slow', async () => {
     proxy.set({ delayMs: [5, 30] });
     const database = await open();
     const answers = await Promise.all(Array.from({ length: 30 }, (_, i) =>

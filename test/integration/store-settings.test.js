@@ -1,8 +1,7 @@
 'use strict';
 
-// Settings that somebody has made for a role or a server: the store works as without them, and
-// sessions that are the user's keep them. Other tests of the store run on a server that has such
-// settings, too.
+// Settings of a role or a server: the store works as it does without them, and sessions of the user
+// keep them. Other tests of the store run on a server with such settings, too.
 
 const { Client, Pool } = require('pg');
 
@@ -111,7 +110,7 @@ describe.each(Object.keys(WAYS).flatMap(way => SETTINGS.map(settings => [way, se
   });
 
 describe.each(Object.keys(WAYS))('a %s', way => {
-  test('keeps the bytes of notifications of payments', async () => {
+  test('keeps the bytes of payment notifications', async () => {
     const { client: midtrans, fake } = await start();
     const store = await open(way, {}, { payments: { midtrans } });
     await store.payments.open(order('paid'));
@@ -123,7 +122,7 @@ describe.each(Object.keys(WAYS))('a %s', way => {
     expect(event.receivedAt).toBeInstanceOf(Date);
   });
 
-  test('gives values to the user as they are', async () => {
+  test('returns values to the user unchanged', async () => {
     const store = await open(way, {});
     const all = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
     const text = `SELECT $1::bytea AS bytes, $2::timestamptz AS time,
@@ -154,7 +153,7 @@ describe.each(Object.keys(WAYS))('a %s', way => {
   });
 });
 
-test('the path of names leads to functions of PostgreSQL first', async () => {
+test('a search_path cannot hide functions of PostgreSQL', async () => {
   const url = await addressOf({ search_path: 'evil, pg_catalog, public' });
   await server.query(`CREATE SCHEMA evil; CREATE TABLE evil.own (x int);
     CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE sql AS
@@ -195,7 +194,7 @@ describe('a session of the user', () => {
       expect(await store.outbox.get(id)).toMatchObject({ body: BODY, status: 'PENDING' });
     });
 
-  test('of a pool is as it was when the store has used it', async () => {
+  test('of a pool is unchanged after the store has used it', async () => {
     const url = await addressOf({});
     const pool = makePool(url, { max: 2 });
     const seen = async () => (await pool.query(SEEN)).rows;
@@ -220,7 +219,7 @@ describe('a session of the user', () => {
   });
 });
 
-test('a time that cannot be read is an error with a code, and the next one can be', async () => {
+test('a time that cannot be read is an error, and the next statement works', async () => {
   const store = await open('url', {}, { connections: 1 });
   await store.query('SET datestyle = German');
   await expect(store.query('SELECT now() AS time')).rejects
@@ -228,13 +227,13 @@ test('a time that cannot be read is an error with a code, and the next one can b
   expect((await store.query('SELECT to_timestamp(5) AS t')).rows).toEqual([{ t: new Date(5000) }]);
 });
 
-test('a store whose values do not come back as they went is not opened', async () => {
+test('a store whose values do not come back as they were sent is not opened', async () => {
   const pool = makePool(await addressOf({}), { binary: true });
   await expect(openStore({ pool })).rejects
     .toMatchObject({ code: 'ERR_STORE_VALUE', retryable: false });
 });
 
-test('a message with a time that no Date can hold keeps no other one from being sent', async () => {
+test('a message whose time fits into no Date does not stop the others', async () => {
   const store = await open('url', {});
   const ids = await store.outbox.enqueue(['a', 'b', 'c'].map(recipient =>
     ({ channel: 'JOB', recipient, body: BODY })));
