@@ -24,7 +24,7 @@ const BEAT_MS = 1000;
 const SILENCE_MS = 10_000;
 const LOOK_MS = 100;
 
-function read (file) {
+function readText (file) {
   try {
     return fs.readFileSync(file, 'utf8');
   } catch {
@@ -34,7 +34,7 @@ function read (file) {
 
 /** The fields of a process in /proc that come after its name, which may contain anything. */
 function statOf (pid) {
-  const stat = read(`/proc/${pid}/stat`);
+  const stat = readText(`/proc/${pid}/stat`);
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
@@ -54,7 +54,8 @@ function world () {
   } catch {
     // Only Linux has it.
   }
-  return { host: os.hostname(), boot: read('/proc/sys/kernel/random/boot_id').trim(), namespace };
+  const boot = readText('/proc/sys/kernel/random/boot_id').trim();
+  return { host: os.hostname(), boot, namespace };
 }
 
 const self = () => ({ ...world(), pid: process.pid, begin: beginOf(process.pid) });
@@ -93,7 +94,7 @@ async function isTouched (file) {
 }
 
 async function isHeld (file) {
-  const owner = parse(read(file));
+  const owner = parse(readText(file));
   // An owner that released it has removed its name.
   if (owner?.pid === undefined) return false;
   const here = world();
@@ -158,7 +159,7 @@ async function lockDirectory (directory) {
   const at = number => path.join(directory, `lock.${number}`);
   while (true) {
     const last = latest(directory);
-    if (last > 0 && await isHeld(at(last))) throw locked(directory, parse(read(at(last))));
+    if (last > 0 && await isHeld(at(last))) throw locked(directory, parse(readText(at(last))));
     if (!claim(at(last + 1), JSON.stringify(self()))) continue;
     if (latest(directory) !== last + 1) {
       fs.rmSync(at(last + 1), { force: true });

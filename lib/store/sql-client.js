@@ -221,11 +221,9 @@ class Database {
 
   /** @param {string|object} query SQL, or an object as STATEMENT */
   _statement (query, values) {
-    const { name, text, values: given } = STATEMENT.read(
-      typeof query === 'string' ? { text: query, values } : query, 'query');
-    return {
-      name: name && this.prefix + name, text, values: given?.map(toParameter),
-    };
+    const statement = typeof query === 'string' ? { text: query, values } : query;
+    const { name, text, values: parameters } = STATEMENT.read(statement, 'query');
+    return { name: name && this.prefix + name, text, values: parameters?.map(toParameter) };
   }
 
   /**
