@@ -68,6 +68,7 @@ function describe (value) {
   return `${String(value)} of type ${typeof value}`;
 }
 
+/** The error for an option, in words of one's own. */
 function optionError (Type, option, message) {
   return Object.assign(new Type(message), { code: 'ERR_INVALID_OPTION', option });
 }
@@ -116,5 +117,5 @@ function distance (a, b) {
 }
 
 module.exports = {
-  SekeringError, invalidOption, isBreakerError, timedOut, unknownOption, wasNotAsked,
+  SekeringError, invalidOption, isBreakerError, optionError, timedOut, unknownOption, wasNotAsked,
 };

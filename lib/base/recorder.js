@@ -15,8 +15,23 @@ const TIMED_IN_FLIGHT = 4;
 const LOOP_HELD = 5;
 
 const RING_WORDS = 4096;
-// The counter of successes, as in native/core/window.h.
-const SUCCESSES = 2;
+
+// In the order of `Counter` in native/core/window.h.
+const COUNTER = Object.freeze({
+  failures: 0,
+  fallbacks: 1,
+  successes: 2,
+  rejects: 3,
+  fires: 4,
+  timeouts: 5,
+  cacheHits: 6,
+  cacheMisses: 7,
+  coalesceCacheHits: 8,
+  coalesceCacheMisses: 9,
+  semaphoreRejections: 10
+});
+const SUCCESSES = COUNTER.successes;
+
 const CELLS_PER_CHUNK = 1024;
 // Of a breaker's id: its place in its chunk.
 const CELL = CELLS_PER_CHUNK - 1;
@@ -121,6 +136,7 @@ function withCells (make) {
 
 module.exports = {
   CELL,
+  COUNTER,
   TICKS_PER_MS,
   answer,
   attachBreaker,

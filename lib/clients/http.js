@@ -56,7 +56,7 @@ class Exchange {
   }
 
   /** There is no deadline any more. */
-  letGo () {
+  loseDeadline () {
     this.#deadlines = null;
   }
 

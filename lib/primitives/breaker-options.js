@@ -1,128 +1,213 @@
 'use strict';
 
-// The breaker's options: their checks and their defaults.
+// The options of a breaker: what each may be, their defaults, and what the core makes of them.
 
-const { invalidOption } = require('../base/errors');
-const { bag, finite, func, number } = require('../base/options');
-const { BUCKETS_MAX, errorThreshold } = require('./breaker-config');
+const { invalidOption, optionError } = require('../base/errors');
+const { bag, finite, is, optionsOf } = require('../base/options');
+const { TICKS_PER_MS } = require('../base/recorder');
+const { preset } = require('./presets');
+const { PLACE, checkPlace, isShared } = require('./sharing');
 
+const BUCKETS_MAX = 1000;
 const PROBES_MAX = 16;
+const PROCESSES_MAX = 16;
 const SLIDING_WINDOW_MAX = 10000;
 const COUNT_MAX = 2 ** 32 - 1;
 const FACTOR_MAX = 1000;
-const TIME = { min: 0, unit: 'ms' };
+const TICKS_MAX = 2 ** 31 - 1;
+const MINIMUM_CALLS = 10;
+// The time limit of calls is not exact: a probe's lease lasts this much longer.
+const LEASE_MARGIN_MS = 1000;
 
-// Kept from opossum: what is printed for an option that it retired long ago.
+// opossum's message for an option that it no longer has.
 const DEPRECATED = 'options.maxFailures is deprecated. Please use options.errorThresholdPercentage';
 
-const ABSENT = value => value === undefined || value === null;
+// ---- Kinds -------------------------------------------------------------------------------------
 
-/** Checks `options[name]` if it was given; null counts as not given, as in opossum. */
-function given (options, name, check, ...rest) {
-  if (!ABSENT(options[name])) check(name, options[name], ...rest);
+const isAbsent = value => value === undefined || value === null;
+
+/** A number that must be finite, with opossum's message. `or` lists further values. */
+function finiteNumber (doc, spec = {}) {
+  const bounds = { min: 0, ...spec };
+  const check = (option, value) => (
+    spec.or?.includes(value) ? value : finite(option, value, bounds));
+  return { ...is.number(doc, bounds), check };
 }
 
-function flag (name, value) {
-  if (typeof value !== 'boolean') throw invalidOption(name, 'true or false', value);
+const finiteMs = (doc, spec) => finiteNumber(doc, { unit: 'ms', ...spec });
+
+const count = (doc, spec) => is.integer(doc, { min: 1, max: COUNT_MAX, ...spec });
+
+/** A number of entries; Infinity stands for as many as memory holds. */
+const entries = doc => is.integer(doc, { min: 1, max: Infinity });
+
+const list = doc => is.where(doc, 'an array of strings', Array.isArray);
+
+/** What `check` makes of the value of an option that `kind` has checked. */
+const converted = (kind, convert) => ({
+  ...kind, check: (option, value) => convert(kind.check(option, value)),
+});
+
+const GROWING_TIME = optionsOf({
+  initial: finiteMs('after the first trip', { required: true }),
+  factor: is.number('by which it grows with each trip without closing',
+    { min: 1, max: FACTOR_MAX, default: 2 }),
+  max: is.ms('at most', { default: Infinity }),
+});
+
+function checkResetTimeout (option, value) {
+  if (typeof value !== 'object') return finite(option, value, { min: 0, unit: 'ms' });
+  const growing = GROWING_TIME.read(withoutAbsent(value), option);
+  if (growing.max >= growing.initial) return growing;
+  throw invalidOption(`${option}.max`, `at least ${option}.initial (${growing.initial})`,
+    growing.max, RangeError);
 }
 
-function text (name, value) {
-  if (typeof value !== 'string') throw invalidOption(name, 'a string', value);
+function isShareTrip (value) {
+  const { processes } = Object(value);
+  return value === 'any' ||
+    (Number.isInteger(processes) && processes >= 1 && processes <= PROCESSES_MAX);
 }
 
-function object (name, value, ...methods) {
-  const fits = typeof value === 'object' && methods.every(m => typeof value[m] === 'function');
-  if (!fits) throw invalidOption(name, `an object with ${methods.join(', ')}`, value);
+const RESET_EVENTS = ['error', 'success', 'timeout'];
+
+const defaultKey = (...args) => JSON.stringify(args);
+const filterNothing = () => false;
+
+// ---- The table ---------------------------------------------------------------------------------
+
+const OPTIONS = optionsOf({
+  // Calls.
+  timeout: finiteMs('after which a call has failed', { or: [false], default: 10000 }),
+  capacity: converted(
+    is.integer('calls in flight at once', { min: 0, max: Number.MAX_SAFE_INTEGER, or: [Infinity] }),
+    capacity => (capacity === Infinity ? undefined : capacity)),
+  fallback: is.where('called when the action fails or may not be called',
+    'a function, or a breaker',
+    value => typeof value === 'function' || typeof value?.fire === 'function'),
+  errorFilter: is.func('whether an error is not the fault of the upstream',
+    { default: filterNothing }),
+
+  // When the circuit opens. The default of errorThresholdPercentage depends on other rules.
+  errorThresholdPercentage: finiteNumber('of failures that opens the circuit',
+    { max: 100, unit: '%' }),
+  volumeThreshold: is.integer('calls below which no percentage counts',
+    { min: 0, max: COUNT_MAX, default: 0 }),
+  allowWarmUp: is.boolean('whether the first rollingCountTimeout opens nothing',
+    { default: false }),
+  consecutiveFailures: count('in a row that open the circuit'),
+  failureCount: count('failures in the window that open the circuit'),
+  slidingWindowSize: count('calls that percentages are of, in place of the window of time',
+    { max: SLIDING_WINDOW_MAX }),
+  minimumCalls: count('of the sliding window, before percentages count',
+    { max: SLIDING_WINDOW_MAX }),
+  slowCallDuration: is.ms('from which a call is slow', { min: 0.001 }),
+  slowCallThresholdPercentage: is.number('of slow calls that opens the circuit',
+    { min: 0, max: 100, unit: '%' }),
+
+  // How it closes again.
+  resetTimeout: {
+    doc: 'how long it stays open', expected: 'a number of ms, or { initial, factor, max }',
+    check: checkResetTimeout, default: 30000,
+  },
+  halfOpenProbes: count('calls at once that probe a half-open circuit',
+    { max: PROBES_MAX, default: 1 }),
+  successThreshold: count('successful probes that close it', { default: 1 }),
+  rampUp: is.ms('during which a closed circuit admits more and more calls', { default: 0 }),
+
+  // What is counted.
+  rollingCountTimeout: finiteMs('the window; 0: the default', { min: 1, or: [0], default: 10000 }),
+  rollingCountBuckets: finiteNumber('of the window; 0: the default',
+    { min: 1, max: BUCKETS_MAX, integer: true, or: [0], default: 10 }),
+  rollingPercentilesEnabled: is.boolean('whether latencies are kept', { default: true }),
+  enableSnapshots: is.boolean('whether status emits snapshots', { default: true }),
+  rotateBucketController: is.having('its rotate events begin new buckets',
+    ['on', 'removeListener', 'listeners']),
+  status: is.object('counts to begin with'),
+  state: is.object('of toJSON(), to go on from'),
+
+  // Names.
+  name: is.text('of the breaker'),
+  group: is.text('of breakers, for metrics'),
+  enabled: is.boolean('whether calls pass the circuit', { default: true }),
+  preset: is.any('the name of a preset'), // Checked by preset().
+
+  // Sharing.
+  scope: PLACE.scope,
+  namespace: PLACE.namespace,
+  shareTrip: is.where('how many processes must see failures',
+    `'any' or { processes: an integer from 1 to ${PROCESSES_MAX} }`, isShareTrip,
+    { default: 'any' }),
+
+  // Cache and coalescing.
+  cache: is.boolean('whether results are kept', { default: false }),
+  cacheTTL: finiteMs('for which a result is served; 0: for ever', { default: 0 }),
+  cacheSize: entries('results that are kept'),
+  cacheGetKey: is.func('the key of a call', { default: defaultKey }),
+  cacheTransport: is.any('where results are kept'), // Checked by checkTogether().
+  coalesce: is.boolean('whether calls of the same key share one call', { default: false }),
+  coalesceTTL: finiteMs('for which a call is shared; default: timeout', { or: [false] }),
+  coalesceSize: entries('calls that are shared'),
+  coalesceResetOn: converted(list('ends of a call that end its sharing'),
+    events => events.filter(event => RESET_EVENTS.includes(event))),
+
+  // Cancelling.
+  abortController: {
+    doc: 'aborted when a call times out', expected: 'an AbortController',
+    check: checkAbortController,
+  },
+  autoRenewAbortController: is.boolean('whether an aborted controller is replaced',
+    { default: false }),
+
+  maxFailures: is.any('deprecated, without effect'),
+});
+
+function checkAbortController (option, value) {
+  if (!value || typeof value.abort === 'function') return value;
+  // opossum's message.
+  throw optionError(TypeError, option, 'AbortController does not contain `abort()` method');
 }
 
-function timeout (name, value) {
-  if (value === false) return;
-  if (value === true) throw invalidOption(name, 'a number of ms, or false for none', value);
-  finite(name, value, TIME);
+// ---- Reading -----------------------------------------------------------------------------------
+
+// A program may have thousands of breakers. Each keeps the options that it was given, and inherits
+// the defaults.
+const DEFAULTS = Object.fromEntries(OPTIONS.names
+  .map(name => [name, OPTIONS.entries[name].default])
+  .filter(([, value]) => value !== undefined));
+
+/** The options that have a value: as in opossum, null counts as not given. */
+function withoutAbsent (options) {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => !isAbsent(value)));
 }
 
-/** A fixed time, or one that grows with every trip. */
-function resetTimeout (name, value) {
-  if (typeof value !== 'object') {
-    finite(name, value, TIME);
-    return;
-  }
-  finite(`${name}.initial`, value.initial, TIME);
-  if (!ABSENT(value.factor)) number(`${name}.factor`, value.factor, { min: 1, max: FACTOR_MAX });
-  if (!ABSENT(value.max)) number(`${name}.max`, value.max, { min: value.initial, unit: 'ms' });
-}
-
-function checkOpossum (options) {
-  given(options, 'timeout', timeout);
-  given(options, 'resetTimeout', resetTimeout);
-  given(options, 'rollingCountTimeout', finite, TIME);
-  given(options, 'rollingCountBuckets', finite, { min: 0, max: BUCKETS_MAX, integer: true });
-  given(options, 'errorThresholdPercentage', finite, { min: 0, max: 100, unit: '%' });
-  given(options, 'volumeThreshold', number, { min: 0, max: COUNT_MAX, integer: true });
-  if (options.capacity !== Infinity) {
-    given(options, 'capacity', number, { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true });
-  }
-  given(options, 'cacheTTL', finite, TIME);
-  if (options.coalesceTTL !== false) given(options, 'coalesceTTL', finite, TIME);
-  for (const name of ['cacheSize', 'coalesceSize']) {
-    if (options[name] !== Infinity) given(options, name, number, { min: 1, integer: true });
-  }
-  for (const name of ['errorFilter', 'cacheGetKey']) given(options, name, func);
-  for (const name of ['name', 'group']) given(options, name, text);
-  for (const name of [
-    'rollingPercentilesEnabled', 'enabled', 'allowWarmUp', 'cache', 'coalesce', 'enableSnapshots',
-    'autoRenewAbortController'
-  ]) {
-    given(options, name, flag);
-  }
-  given(options, 'rotateBucketController', object, 'on', 'removeListener', 'listeners');
-  given(options, 'status', bag);
-  given(options, 'state', bag);
-  if (!ABSENT(options.coalesceResetOn) && !Array.isArray(options.coalesceResetOn)) {
-    throw invalidOption('coalesceResetOn', 'an array of strings', options.coalesceResetOn);
-  }
-  checkCollaborators(options);
-}
-
-// These two keep opossum's messages, which its users may know.
-function checkCollaborators ({ cache, cacheTransport, abortController }) {
-  if (cache && cacheTransport !== undefined) {
-    const fits = typeof cacheTransport === 'object' && cacheTransport?.get &&
-      cacheTransport.set && cacheTransport.flush;
-    if (!fits) {
-      throw withCode(new TypeError(
-        'options.cacheTransport should be an object with `get`, `set` and `flush` methods'));
-    }
-  }
-  if (abortController && typeof abortController.abort !== 'function') {
-    throw withCode(new TypeError('AbortController does not contain `abort()` method'));
-  }
-}
-
-function withCode (error) {
-  error.code = 'ERR_INVALID_OPTION';
-  return error;
-}
-
-function checkOurs (options) {
-  given(options, 'consecutiveFailures', number, { min: 1, max: COUNT_MAX, integer: true });
-  given(options, 'failureCount', number, { min: 1, max: COUNT_MAX, integer: true });
-  given(options, 'slidingWindowSize', number, { min: 1, max: SLIDING_WINDOW_MAX, integer: true });
-  given(options, 'minimumCalls', number, { min: 1, max: SLIDING_WINDOW_MAX, integer: true });
-  given(options, 'slowCallDuration', number, { min: 0.001, unit: 'ms' });
-  given(options, 'slowCallThresholdPercentage', number, { min: 0, max: 100, unit: '%' });
-  given(options, 'halfOpenProbes', number, { min: 1, max: PROBES_MAX, integer: true });
-  given(options, 'successThreshold', number, { min: 1, max: COUNT_MAX, integer: true });
-  given(options, 'rampUp', number, TIME);
-  if (!ABSENT(options.fallback) && typeof options.fallback?.fire !== 'function') {
-    func('fallback', options.fallback);
+/**
+ * Checks the options of a breaker.
+ * @param {unknown} given
+ * @param {boolean} [lenient] whether unknown names are allowed, as in opossum
+ * @returns {object} the options that were given, over those of their preset; it inherits the
+ *   defaults
+ * @throws {TypeError | RangeError} ERR_INVALID_OPTION
+ */
+function readOptions (given, lenient = false) {
+  const own = bag('options', given, lenient ? undefined : OPTIONS.names);
+  const options = { __proto__: DEFAULTS };
+  if (!isAbsent(own.preset)) Object.assign(options, preset(own.preset));
+  for (const name of Object.keys(own)) {
+    const value = own[name];
+    if (isAbsent(value) || name === '__proto__') continue;
+    const known = Object.hasOwn(OPTIONS.entries, name);
+    const checked = known ? OPTIONS.entries[name].check(name, value) : value;
+    if (checked !== undefined) options[name] = checked;
   }
   checkTogether(options);
+  if (options.maxFailures) console.error(DEPRECATED);
+  return options;
 }
 
 function checkTogether (options) {
   const needs = (name, other) => {
-    if (!ABSENT(options[name]) && ABSENT(options[other])) {
+    if (options[name] !== undefined && options[other] === undefined) {
       throw invalidOption(other, `a value, as ${name} is set,`, options[other]);
     }
   };
@@ -132,49 +217,110 @@ function checkTogether (options) {
     throw invalidOption('minimumCalls', `at most slidingWindowSize (${options.slidingWindowSize})`,
       options.minimumCalls, RangeError);
   }
+  const { cache, cacheTransport: transport } = options;
+  if (cache && transport !== undefined &&
+      !(typeof transport === 'object' && transport.get && transport.set && transport.flush)) {
+    // opossum's message.
+    throw optionError(TypeError, 'cacheTransport',
+      'options.cacheTransport should be an object with `get`, `set` and `flush` methods');
+  }
 }
 
-/**
- * Checks the options of a breaker.
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION
- */
-function check (options) {
-  checkOpossum(options);
-  checkOurs(options);
-  if (options.maxFailures) console.error(DEPRECATED);
+/** Checks what a shared breaker needs and cannot have. */
+function checkSharing (options, name) {
+  checkPlace(options, name);
+  if (!isShared(options)) return;
+  for (const own of ['status', 'state', 'rotateBucketController']) {
+    if (options[own]) {
+      throw invalidOption(own, `nothing, as scope is '${options.scope}',`, options[own]);
+    }
+  }
 }
 
-/** Undefined for a rule that is off. */
-const percentageOrNone = threshold => (threshold < 0 ? undefined : threshold);
-
-/** opossum's options with their defaults, and ours as they were given. */
-function resolve (options) {
-  const duration = options.timeout ?? 10000;
-  return {
-    ...options,
-    timeout: duration,
-    resetTimeout: options.resetTimeout ?? 30000,
-    errorThresholdPercentage: percentageOrNone(errorThreshold(options)),
-    rollingCountTimeout: options.rollingCountTimeout ?? 10000,
-    rollingCountBuckets: options.rollingCountBuckets ?? 10,
-    rollingPercentilesEnabled: options.rollingPercentilesEnabled !== false,
-    capacity: Number.isInteger(options.capacity) ? options.capacity : Number.MAX_SAFE_INTEGER,
-    volumeThreshold: options.volumeThreshold ?? 0,
-    errorFilter: options.errorFilter ?? (() => false),
-    cache: options.cache ?? false,
-    cacheTTL: options.cacheTTL ?? 0,
-    cacheGetKey: options.cacheGetKey ?? defaultKey,
-    enableSnapshots: options.enableSnapshots !== false,
-    rotateBucketController: options.rotateBucketController,
-    coalesce: options.coalesce === true,
-    coalesceTTL: options.coalesceTTL ?? duration,
-    coalesceResetOn: coalesceResetOn(options)
-  };
+/** The share of failures that trips: opossum's 50 %, unless rules by count replace it. */
+function errorThreshold (options) {
+  const { consecutiveFailures, failureCount, slidingWindowSize } = options;
+  const byCount = (consecutiveFailures ?? failureCount) !== undefined;
+  return options.errorThresholdPercentage ??
+    (byCount && slidingWindowSize === undefined ? undefined : 50);
 }
 
-const defaultKey = (...args) => JSON.stringify(args);
+/** What `breaker.options` shows: all that were given, and the defaults of the others. */
+const resolvedOptions = options => ({
+  ...DEFAULTS,
+  capacity: Number.MAX_SAFE_INTEGER,
+  coalesceTTL: options.timeout,
+  coalesceResetOn: [],
+  ...options,
+  errorThresholdPercentage: errorThreshold(options),
+});
 
-const coalesceResetOn = options =>
-  (options.coalesceResetOn ?? []).filter(o => ['error', 'success', 'timeout'].includes(o));
+// ---- The core's configuration ------------------------------------------------------------------
 
-module.exports = { check, coalesceResetOn, defaultKey, resolve };
+/** The window of counts. As in opossum, 0 stands for a default, too. */
+function windowOf ({ rollingCountTimeout, rollingCountBuckets }) {
+  const length = rollingCountTimeout || DEFAULTS.rollingCountTimeout;
+  const buckets = rollingCountBuckets || DEFAULTS.rollingCountBuckets;
+  return { length, buckets, bucketLength: Math.max(Math.floor(length / buckets), 1) };
+}
+
+/** How long a probe may keep others from probing: a little longer than it can take. */
+function probeLease ({ timeout, resetTimeout }) {
+  return timeout > 0
+    ? timeout + LEASE_MARGIN_MS
+    : Math.max(resetTimeout.initial ?? resetTimeout, 1);
+}
+
+// In the order of native/binding/breaker_config.cc: the option, and what native code gets of it.
+const CORE_CONFIG = [
+  ['rollingCountTimeout', options =>
+    (options.rotateBucketController ? 0 : windowOf(options).bucketLength)],
+  ['rollingCountBuckets', options => windowOf(options).buckets],
+  ['rollingPercentilesEnabled', options => Number(options.rollingPercentilesEnabled)],
+  ['errorThresholdPercentage', options => errorThreshold(options) ?? -1],
+  ['slowCallThresholdPercentage', ({ slowCallDuration, slowCallThresholdPercentage = 100 }) =>
+    (slowCallDuration === undefined ? -1 : slowCallThresholdPercentage)],
+  ['volumeThreshold', options => options.volumeThreshold],
+  ['consecutiveFailures', options => options.consecutiveFailures ?? 0],
+  ['failureCount', options => options.failureCount ?? 0],
+  ['slidingWindowSize', options => options.slidingWindowSize ?? 0],
+  ['minimumCalls', ({ minimumCalls, slidingWindowSize = 0 }) =>
+    minimumCalls ?? Math.min(MINIMUM_CALLS, slidingWindowSize)],
+  ['slowCallDuration', options => options.slowCallDuration ?? Infinity],
+  ['halfOpenProbes', options => options.halfOpenProbes],
+  ['successThreshold', options => options.successThreshold],
+  ['timeout', probeLease],
+  ['resetTimeout', ({ resetTimeout }) => resetTimeout.initial ?? resetTimeout],
+  ['resetTimeout', ({ resetTimeout }) => resetTimeout.factor ?? 1],
+  ['resetTimeout', ({ resetTimeout }) => resetTimeout.max ?? resetTimeout],
+  ['rampUp', options => options.rampUp],
+  ['allowWarmUp', options =>
+    (options.allowWarmUp || options.state?.warmUp ? windowOf(options).length : 0)],
+  ['shareTrip', ({ shareTrip }) => shareTrip.processes ?? 1],
+];
+
+/** What native code takes. */
+const coreConfig = options => Float64Array.from(CORE_CONFIG, ([, valueOf]) => valueOf(options));
+
+/** The options in which two configurations of the core differ. */
+function differences (one, other) {
+  const names = CORE_CONFIG.map(([name]) => name).filter((_, i) => one[i] !== other[i]);
+  return [...new Set(names)];
+}
+
+/** Above which latency a success may trip. A small integer, as every call is compared with it. */
+const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
+
+const WINDOW = ['rollingCountTimeout', 'rollingCountBuckets', 'rollingPercentilesEnabled',
+  'enableSnapshots', 'rotateBucketController'];
+
+/** The options of a window that has no breaker; as in opossum, others are ignored. */
+function readWindowOptions (given = {}) {
+  const own = Object.entries(given).filter(([name]) => WINDOW.includes(name));
+  return readOptions(Object.fromEntries(own));
+}
+
+module.exports = {
+  OPTIONS, checkSharing, coreConfig, differences, filterNothing, readOptions, readWindowOptions,
+  resolvedOptions, slowTicks, windowOf,
+};

@@ -1,41 +1,35 @@
 'use strict';
 
-// The circuit breaker: opossum's interface over the core. What happens to a call while nothing
-// unusual is configured is in `fire`; everything else is in `_careful` and what it calls.
+// The circuit breaker: opossum's interface over the core. `fire` does all by itself while nothing
+// unusual is configured and the circuit is closed; everything else takes `_slowPath`.
 
 const clock = require('../base/clock');
-const { isBreakerError, timedOut } = require('../base/errors');
+const { SekeringError, isBreakerError, timedOut } = require('../base/errors');
 const { isA, promiseOf } = require('../base/foreign');
 const native = require('../base/native');
-const { bag, func } = require('../base/options');
-const { CELL, millis, record, recordSuccess, ticks } = require('../base/recorder');
-const { readSignal, reasonOf } = require('../base/signal');
+const { func, is, optionsOf } = require('../base/options');
+const { CELL, COUNTER, millis, record, recordSuccess, ticks } = require('../base/recorder');
+const { reasonOf } = require('../base/signal');
 const { guarded, warn } = require('../base/warn');
-const Call = require('./call');
-const errors = require('./breaker-errors');
 const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
 const Status = require('./status');
-const { defaultKey } = require('./breaker-options');
+const { filterNothing } = require('./breaker-options');
 const { retryAfterMs } = require('./classify');
 const {
-  ABORTABLE, CACHE, CAREFUL, CLOSED, COALESCE, Circuit, DISABLED, LIMITED, ON_FAILURE, ON_FALLBACK,
-  ON_FIRE, ON_REJECT, ON_SUCCESS, ON_TIMEOUT, OPEN, SHUT_DOWN, STATE, breakers
+  ABORTABLE, CACHE, CLOSED, COALESCE, Circuit, DISABLED, HAS_FALLBACK, LIMITED, ON_FAILURE,
+  ON_FALLBACK, ON_FIRE, ON_REJECT, ON_SUCCESS, ON_TIMEOUT, OPEN, SHUT_DOWN, SLOW_PATH, STATE,
+  breakers
 } = require('./circuit');
-const { COUNTER } = require('./stats');
-const { Many, isMany, listOf } = require('./given');
 
+const RUN_OPTIONS = optionsOf({
+  signal: is.signal('a call that its caller aborts counts for nothing'),
+});
+
+// The lease of a call that does not probe a half-open circuit.
 const NO_PROBE = 16;
-const {
-  cacheHits: CACHE_HITS,
-  cacheMisses: CACHE_MISSES,
-  coalesceCacheHits: COALESCE_CACHE_HITS,
-  coalesceCacheMisses: COALESCE_CACHE_MISSES,
-  fallbacks: FALLBACKS,
-  fires: FIRES,
-  rejects: REJECTS,
-  semaphoreRejections: SEMAPHORE_REJECTIONS
-} = COUNTER;
+const FIRES = COUNTER.fires;
+const REJECTS = COUNTER.rejects;
 
 // A failure to count an outcome must not affect the caller's promise.
 const NOT_COUNTED = 'The outcome of a call was not counted';
@@ -43,15 +37,168 @@ const NOT_COUNTED = 'The outcome of a call was not counted';
 // An upstream's Retry-After does not keep a circuit open for longer than this.
 const RETRY_AFTER_MS_MAX = 3600 * 1000;
 
-// Promises that were put into a cache: what it answers with one of them needs no waiting.
-const kept = new WeakSet();
+// Promises that breakers have put into caches. When a cache returns one of them, that is a hit;
+// other promises come from an asynchronous cache, and may turn out to be a miss.
+const storedPromises = new WeakSet();
+
+// ---- Arguments ---------------------------------------------------------------------------------
+
+/**
+ * Several arguments of a call. Most calls have one, which is kept as it is: a list for every call
+ * would be garbage, and only failures and listeners need it. So `args` is either this or the only
+ * argument.
+ */
+class ArgumentList {
+  constructor (list) { this.list = list; }
+}
+
+/** An argument may be a Proxy whose traps throw. */
+const isList = args => isA(args, ArgumentList);
+
+/** The arguments as an array. */
+const listOf = args => (isList(args) ? args.list : [args]);
+
+// ---- A call in flight --------------------------------------------------------------------------
+
+const UNTIMED = 0;
+const TIMED = 1;
+const SETTLED = 2;
+
+// A timeout of such a breaker calls code of the user's, which needs the caller's async context.
+const TIMEOUT_CALLS_USER = HAS_FALLBACK | ON_FAILURE | ON_TIMEOUT;
+
+/** A call in flight that needs more than its promise: a timeout, a permit, a key, a signal. */
+class Call {
+  /**
+   * @param {CircuitBreaker} breaker
+   * @param args the action's arguments
+   * @param {number} period in which it was admitted
+   * @param {number} probe its lease of a half-open circuit, or NO_PROBE
+   */
+  constructor (breaker, args, period, probe) {
+    this.breaker = breaker;
+    this.args = args;
+    this.period = period;
+    this.probe = probe;
+    this.started = ticks();
+    this.phase = UNTIMED;
+    // Settles the caller's promise. There is no `reject`: resolving with a rejected promise does
+    // the same, and saves a function per call.
+    this.resolve = undefined;
+    // Its neighbours in the list of deadlines.
+    this.previous = null;
+    this.next = null;
+    // What only some calls have: { semaphore, key, controller, unlink, promise, isShared }.
+    this.extra = null;
+  }
+
+  /** Waits for the action's promise; returns the caller's. */
+  follow (promise) {
+    const { breaker } = this;
+    const settled = new Promise(resolve => { this.resolve = resolve; });
+    if (breaker._deadlines !== null) {
+      this.phase = TIMED;
+      breaker._deadlines.add(this);
+      if ((breaker._mode & TIMEOUT_CALLS_USER) !== 0) this.keepContext();
+    }
+    try {
+      promise.then(value => this.succeed(value), error => { this.fail(error); });
+    } catch (error) {
+      // A promise whose `then` was replaced by one that throws.
+      this.fail(error);
+    }
+    return settled;
+  }
+
+  /** A timeout will be handled in the caller's async context, not in that of the shared timer. */
+  keepContext () {
+    new Promise(resolve => { this.enterContext = resolve; }).then(elapsed => this.expire(elapsed));
+  }
+
+  finish () {
+    if (this.phase === TIMED) this.breaker._deadlines.remove(this);
+    this.phase = SETTLED;
+    if (this.extra === null) return;
+    this.extra.semaphore?.release();
+    this.extra.unlink?.();
+  }
+
+  succeed (value) {
+    if (this.phase === SETTLED) return;
+    this.finish();
+    const { breaker, extra } = this;
+    breaker._succeeded(value, (ticks() - this.started) | 0, this.period, this.probe);
+    if (extra !== null && extra.key !== undefined) breaker._store(extra);
+    if (this.resolve !== undefined) this.resolve(value);
+  }
+
+  /** The action failed: returns the promise for the caller. */
+  fail (error) {
+    if (this.phase === SETTLED) return undefined;
+    this.finish();
+    const result = this.end(error, (ticks() - this.started) | 0, false);
+    if (this.extra !== null) this.breaker._endSharing(this.extra, 'error');
+    return result;
+  }
+
+  /** The deadline has passed. Called by Deadlines, which has removed the call. */
+  timeOut () {
+    this.phase = UNTIMED;
+    const elapsed = (ticks() - this.started) | 0;
+    if (this.enterContext === undefined) this.expire(elapsed);
+    else this.enterContext(elapsed);
+  }
+
+  /** The deadline was dropped. Called by Deadlines, which has removed the call. */
+  loseDeadline () {
+    this.phase = UNTIMED;
+  }
+
+  expire (elapsed) {
+    if (this.phase === SETTLED) return;
+    const { breaker, extra } = this;
+    this.finish();
+    this.end(timedOut(breaker._deadlines.ms), elapsed, true);
+    if (extra === null) return;
+    breaker._endSharing(extra, 'timeout');
+    extra.controller?.abort(new DOMException('The call timed out', 'TimeoutError'));
+    if ((breaker._mode & ABORTABLE) !== 0) {
+      guarded('abortController.abort failed', () => breaker.getAbortController().abort());
+    }
+  }
+
+  /** The caller gave up, which says nothing about the upstream. */
+  cancel (reason) {
+    if (this.phase === SETTLED) return;
+    this.finish();
+    native.abandon(this.breaker._id, this.period, this.probe);
+    this.extra.controller?.abort(reason);
+    this.resolve?.(Promise.reject(reason));
+  }
+
+  /** Cancels the call when the caller's signal aborts. */
+  listenTo (signal) {
+    const onAbort = () => this.cancel(reasonOf(signal));
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.extra.unlink = () => signal.removeEventListener('abort', onAbort);
+    if (signal.aborted) onAbort(); // While the action began.
+  }
+
+  end (error, elapsed, isTimeout) {
+    const fallback = this.breaker._failed(
+      error, this.args, elapsed, this.period, this.probe, isTimeout);
+    const result = fallback ?? Promise.reject(error);
+    if (this.resolve !== undefined) this.resolve(result);
+    return result;
+  }
+}
+
+// ---- The breaker -------------------------------------------------------------------------------
 
 class CircuitBreaker extends Circuit {
   static isOurError (error) { return isBreakerError(error); }
 
   static newStatus (options) { return new Status(options); }
-
-  // ---- Calls -----------------------------------------------------------------------------------
 
   /**
    * Calls the action with the arguments, if the circuit lets it pass.
@@ -61,37 +208,50 @@ class CircuitBreaker extends Circuit {
     return arguments.length === 1 ? this._fire(first) : this._fireMany(...arguments);
   }
 
-  _fireMany (...args) { return this._fire(new Many(args)); }
+  _fireMany (...args) { return this._fire(new ArgumentList(args)); }
 
-  _fire (given) {
+  _fire (args) {
     const period = this._cells[this._id & CELL];
-    if ((this._mode & CAREFUL) !== 0) {
-      return this._careful(this.action, this.action, given, null);
+    if ((this._mode & SLOW_PATH) !== 0) {
+      return this._slowPath(this.action, this.action, args, null);
     }
     record(this._id, FIRES);
-    if ((period & STATE) !== CLOSED) return this._admit(this.action, this.action, given);
-    if (this._deadlines !== null) return this._timed(given, period);
+    if ((period & STATE) !== CLOSED) return this._admit(this.action, this.action, args);
+    if (this._deadlines !== null) return this._fireTimed(args, period);
     const started = ticks();
     try {
-      const result = this._act(given);
-      if (result instanceof Promise) return this._follow(result, given, started, period);
+      const result = this._act(args);
+      if (result instanceof Promise) return this._follow(result, args, started, period);
       if (typeof result?.then === 'function') {
-        return this._follow(adopt(result), given, started, period);
+        return this._follow(adopt(result), args, started, period);
       }
       this._pass(result, started, period);
       return Promise.resolve(result);
     } catch (error) {
       const elapsed = (ticks() - started) | 0;
-      return this._failed(error, given, elapsed, period, NO_PROBE, false) ?? Promise.reject(error);
+      return this._failed(error, args, elapsed, period, NO_PROBE, false) ?? Promise.reject(error);
     }
   }
 
-  _act (given) {
-    const action = this.action;
-    return isMany(given) ? action.apply(action, given.list) : action.call(action, given);
+  _fireTimed (args, period) {
+    const call = new Call(this, args, period, NO_PROBE);
+    try {
+      const result = this._act(args);
+      if (result instanceof Promise) return call.follow(result);
+      if (typeof result?.then === 'function') return call.follow(adopt(result));
+      this._pass(result, call.started, period);
+      return Promise.resolve(result);
+    } catch (error) {
+      return call.fail(error);
+    }
   }
 
-  _follow (promise, given, started, period) {
+  _act (args) {
+    const action = this.action;
+    return isList(args) ? action.apply(action, args.list) : action.call(action, args);
+  }
+
+  _follow (promise, args, started, period) {
     return promise.then(
       value => {
         this._pass(value, started, period);
@@ -99,7 +259,7 @@ class CircuitBreaker extends Circuit {
       },
       error => {
         const elapsed = (ticks() - started) | 0;
-        return this._failed(error, given, elapsed, period, NO_PROBE, false) ?? promise;
+        return this._failed(error, args, elapsed, period, NO_PROBE, false) ?? promise;
       });
   }
 
@@ -116,148 +276,140 @@ class CircuitBreaker extends Circuit {
 
   /** As `fire`, with `this` of the action. */
   call (context, ...args) {
-    return this._careful(this.action, context, new Many(args), null);
+    return this._slowPath(this.action, context, new ArgumentList(args), null);
   }
 
   /**
    * Calls `fn({ signal })` in the action's place. The signal aborts on timeout and on the caller's.
    * @param {(context: { signal: AbortSignal }) => unknown} fn
-   * @param {{ signal?: AbortSignal }} [options] a call that its caller aborts counts for nothing
+   * @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise} as `fire`; rejects with ERR_INVALID_OPTION
    */
   run (fn, options) {
     let signal;
     try {
       func('fn', fn);
-      signal = readSignal(bag('options', options).signal);
+      if (options !== undefined) ({ signal } = RUN_OPTIONS.read(options));
       if (signal?.aborted) return Promise.reject(reasonOf(signal));
     } catch (error) {
       return Promise.reject(error);
     }
     const controller = new AbortController();
     const context = { signal: controller.signal };
-    return this._careful(fn, undefined, context, { controller, signal });
+    return this._slowPath(fn, undefined, context, { controller, signal });
   }
 
-  _timed (given, period) {
-    const call = new Call(this, given, period, NO_PROBE);
-    try {
-      const result = this._act(given);
-      if (result instanceof Promise) return call.follow(result, this._deadlines);
-      if (typeof result?.then === 'function') return call.follow(adopt(result), this._deadlines);
-      this._pass(result, call.started, period);
-      return Promise.resolve(result);
-    } catch (error) {
-      return call.fail(error);
-    }
-  }
+  // ---- The slow path: cache, coalescing, probes, permits, signals ------------------------------
 
-  _careful (action, context, given, cancel) {
-    if (this._mode & SHUT_DOWN) return Promise.reject(errors.shutdown());
+  /** @param {{ controller: AbortController, signal?: AbortSignal } | null} cancel of `run` */
+  _slowPath (action, context, args, cancel) {
+    if (this._mode & SHUT_DOWN) return Promise.reject(new SekeringError('ESHUTDOWN'));
     record(this._id, FIRES);
-    if (this._mode & ON_FIRE) this.emit('fire', listOf(given));
-    if (this._mode & DISABLED) return bypass(action, context, listOf(given));
+    if (this._mode & ON_FIRE) this.emit('fire', listOf(args));
+    if (this._mode & DISABLED) return callDirectly(action, context, listOf(args));
     if (this._mode & (CACHE | COALESCE) && cancel === null) {
-      return this._keyed(action, context, given);
+      return this._withKey(action, context, args);
     }
-    return this._admit(action, context, given, undefined, cancel);
+    return this._admit(action, context, args, undefined, cancel);
   }
 
-  _keyed (action, context, given) {
+  _withKey (action, context, args) {
     let key;
     let cached;
     try {
-      key = (this._given.cacheGetKey ?? defaultKey).apply(this, listOf(given));
-      if (this._mode & CACHE) cached = this._given.cacheTransport.get(key);
+      key = this._options.cacheGetKey.apply(this, listOf(args));
+      if (this._mode & CACHE) cached = this._options.cacheTransport.get(key);
     } catch (error) {
       return Promise.reject(error);
     }
-    const proceed = () => this._coalesced(action, context, given, key);
+    const proceed = () => this._coalesce(action, context, args, key);
     if (!(this._mode & CACHE)) return proceed();
-    if (isA(cached, Promise) && !kept.has(cached)) return this._looked(cached, proceed);
-    return absent(cached) ? this._missed(proceed) : this._hit(cached);
+    if (isA(cached, Promise) && !storedPromises.has(cached)) {
+      return this._awaitCache(cached, proceed);
+    }
+    return isAbsent(cached) ? this._cacheMiss(proceed) : this._cacheHit(cached);
   }
 
   /** An asynchronous transport: whether this is a hit shows later. */
-  _looked (cached, proceed) {
-    const failed = error => {
+  _awaitCache (cached, proceed) {
+    const onFailure = error => {
       warn('cacheTransport.get failed', error);
-      return this._missed(proceed);
+      return this._cacheMiss(proceed);
     };
     try {
       return cached.then(
-        value => (absent(value) ? this._missed(proceed) : this._hit(value)), failed);
+        value => (isAbsent(value) ? this._cacheMiss(proceed) : this._cacheHit(value)), onFailure);
     } catch (error) {
-      return failed(error);
+      return onFailure(error);
     }
   }
 
-  _hit (value) {
-    record(this._id, CACHE_HITS);
+  _cacheHit (value) {
+    record(this._id, COUNTER.cacheHits);
     this.emit('cacheHit');
     return promiseOf(value);
   }
 
-  _missed (proceed) {
-    record(this._id, CACHE_MISSES);
+  _cacheMiss (proceed) {
+    record(this._id, COUNTER.cacheMisses);
     this.emit('cacheMiss');
     return proceed();
   }
 
-  _coalesced (action, context, given, key) {
-    if (!(this._mode & COALESCE)) return this._admit(action, context, given, key, null);
-    const calls = this._given.coalesceCache;
-    const present = calls.get(key);
-    if (present !== undefined) {
-      record(this._id, COALESCE_CACHE_HITS);
+  _coalesce (action, context, args, key) {
+    if (!(this._mode & COALESCE)) return this._admit(action, context, args, key, null);
+    const { coalesceCache } = this._rare;
+    const shared = coalesceCache.get(key);
+    if (shared !== undefined) {
+      record(this._id, COUNTER.coalesceCacheHits);
       this.emit('coalesceCacheHit');
-      return present;
+      return shared;
     }
-    record(this._id, COALESCE_CACHE_MISSES);
+    record(this._id, COUNTER.coalesceCacheMisses);
     this.emit('coalesceCacheMiss');
-    const ttl = this._given.coalesceTTL ?? this._deadlines?.ms;
-    return this._admit(action, context, given, key, null, promise => {
-      calls.set(key, promise, ttl > 0 ? clock.wall() + ttl : 0);
+    const { timeout, coalesceTTL = timeout } = this._options;
+    return this._admit(action, context, args, key, null, promise => {
+      coalesceCache.set(key, promise, coalesceTTL > 0 ? clock.wall() + coalesceTTL : 0);
     });
   }
 
-  /** Lets the call pass if state and permits allow it; `onStart` gets the promise of one. */
-  _admit (action, context, given, key, cancel, onStart) {
+  /** Lets the call pass if state and permits allow it; `onStart` gets its promise. */
+  _admit (action, context, args, key, cancel, onStart) {
     let probe = NO_PROBE;
     let period = this._period();
     if ((period & STATE) !== CLOSED) {
-      // Whoever opened a shared circuit may have died before it told anybody.
+      // A process that opened a shared circuit may have died before it told the others.
       this._announce();
-      if ((this._period() & STATE) === OPEN) return this._refuse(given);
+      if ((this._period() & STATE) === OPEN) return this._reject(args);
       probe = native.admit(this._id, Math.random());
       period = this._period();
       this._announce();
-      if (probe < 0) return this._refuse(given);
+      if (probe < 0) return this._reject(args);
     }
     const semaphore = this._mode & LIMITED ? this.semaphore : null;
-    if (semaphore !== null && !semaphore.test()) return this._saturated(given, period, probe);
-    const call = new Call(this, given, period, probe);
+    if (semaphore !== null && !semaphore.test()) return this._rejectBusy(args, period, probe);
+    const call = new Call(this, args, period, probe);
     const controller = cancel?.controller ??
       (this._mode & ABORTABLE ? new AbortController() : null);
     call.extra = {
-      semaphore, key, controller, unlink: undefined, promise: undefined, forgotten: false
+      semaphore, key, controller, unlink: undefined, promise: undefined, isShared: true
     };
     const promise = this._start(call, action, context);
-    if (!call.settled && cancel?.signal) link(call, cancel.signal);
-    if (!call.extra.forgotten) onStart?.(promise);
+    if (call.phase !== SETTLED && cancel?.signal) call.listenTo(cancel.signal);
+    if (call.extra.isShared) onStart?.(promise);
     return promise;
   }
 
   _start (call, action, context) {
     const { extra } = call;
-    const aside = this._rare;
-    const outer = aside.signal;
-    aside.signal = extra.controller?.signal ?? null;
+    const rare = this._rare;
+    const outer = rare.signal;
+    rare.signal = extra.controller?.signal ?? null;
     try {
-      const result = action.apply(context, listOf(call.given));
+      const result = action.apply(context, listOf(call.args));
       if (typeof result?.then === 'function') {
         extra.promise = result instanceof Promise ? result : adopt(result);
-        return call.follow(extra.promise, this._deadlines);
+        return call.follow(extra.promise);
       }
       extra.promise = Promise.resolve(result);
       call.succeed(result);
@@ -265,8 +417,49 @@ class CircuitBreaker extends Circuit {
     } catch (error) {
       return call.fail(error);
     } finally {
-      aside.signal = outer;
+      rare.signal = outer;
     }
+  }
+
+  _reject (args) {
+    record(this._id, REJECTS);
+    // One error for the whole time that the circuit is open, as making one costs more than all
+    // else.
+    const { error, promise } = (this._rare.rejection ??= openRejection());
+    if (this._mode & ON_REJECT) this.emit('reject', error);
+    return this._fallback === null ? promise.then() : this._fallBack(error, args);
+  }
+
+  /** No permit: this process is busy, which says nothing about the upstream. */
+  _rejectBusy (args, period, probe) {
+    native.abandon(this._id, period, probe);
+    record(this._id, COUNTER.semaphoreRejections);
+    const error = new SekeringError('ESEMLOCKED');
+    this.emit('semaphoreLocked', error, 0);
+    if (this._isFiltered(error, args)) {
+      if (this._mode & ON_SUCCESS) this.emit('success', error, 0);
+      return Promise.reject(error);
+    }
+    if (this._mode & ON_FAILURE) this.emit('failure', error, 0, listOf(args));
+    return this._fallback === null ? Promise.reject(error) : this._fallBack(error, args);
+  }
+
+  /** Stores what a call with a key resolved with. */
+  _store (extra) {
+    if (this._mode & CACHE) {
+      const { cacheTTL, cacheTransport } = this._options;
+      storedPromises.add(extra.promise);
+      guarded('cacheTransport.set failed', () => cacheTransport.set(
+        extra.key, extra.promise, cacheTTL > 0 ? clock.wall() + cacheTTL : 0));
+    }
+    this._endSharing(extra, 'success');
+  }
+
+  /** Ends the sharing of a call that has settled, if coalesceResetOn has that event. */
+  _endSharing (extra, event) {
+    if (!(this._mode & COALESCE) || !this._options.coalesceResetOn?.includes(event)) return;
+    extra.isShared = false;
+    this._rare.coalesceCache.delete(extra.key);
   }
 
   // ---- Outcomes --------------------------------------------------------------------------------
@@ -292,115 +485,75 @@ class CircuitBreaker extends Circuit {
   }
 
   /** Records a failure. Returns the fallback's promise, or undefined when the call must reject. */
-  _failed (error, given, elapsed, period, probe, timedOut) {
+  _failed (error, args, elapsed, period, probe, isTimeout) {
     try {
-      return this._countFailure(error, given, elapsed, period, probe, timedOut);
+      return this._countFailure(error, args, elapsed, period, probe, isTimeout);
     } catch (thrown) {
       warn(NOT_COUNTED, thrown);
       return undefined;
     }
   }
 
-  _countFailure (error, given, elapsed, period, probe, timedOut) {
-    const told = timedOut && (this._mode & ON_TIMEOUT) !== 0;
-    if (told) {
-      // Who listens finds it counted.
+  _countFailure (error, args, elapsed, period, probe, isTimeout) {
+    const isAnnounced = isTimeout && (this._mode & ON_TIMEOUT) !== 0;
+    if (isAnnounced) {
+      // Listeners find it counted already.
       this.status.increment('timeouts', millis(elapsed));
-      this.emit('timeout', error, millis(elapsed), listOf(given));
+      this.emit('timeout', error, millis(elapsed), listOf(args));
     }
-    if (this._isFiltered(error, given)) {
-      if (timedOut && !told) this.status.increment('timeouts', millis(elapsed));
+    if (this._isFiltered(error, args)) {
+      if (isTimeout && !isAnnounced) this.status.increment('timeouts', millis(elapsed));
       this._countSuccess(error, elapsed, period, probe);
       return undefined;
     }
-    const trips = native.failure(this._id, elapsed, period, probe, timedOut && !told ? 1 : 0);
-    if (this._mode & ON_FAILURE) this.emit('failure', error, millis(elapsed), listOf(given));
+    const countsTimeout = isTimeout && !isAnnounced ? 1 : 0;
+    const trips = native.failure(this._id, elapsed, period, probe, countsTimeout);
+    if (this._mode & ON_FAILURE) this.emit('failure', error, millis(elapsed), listOf(args));
     if (trips) this._trip(period, Math.min(retryAfterMs(error) ?? 0, RETRY_AFTER_MS_MAX));
-    return this._fallback === null ? undefined : this._fallBack(error, given);
+    return this._fallback === null ? undefined : this._fallBack(error, args);
   }
 
-  _isFiltered (error, given) {
-    const { errorFilter } = this._given;
-    if (!errorFilter) return false;
+  _isFiltered (error, args) {
+    const { errorFilter } = this._options;
+    if (errorFilter === filterNothing) return false;
     try {
-      return Boolean(errorFilter(error, ...listOf(given)));
+      return Boolean(errorFilter(error, ...listOf(args)));
     } catch (thrown) {
       warn('errorFilter failed', thrown);
       return false;
     }
   }
 
-  _fallBack (error, given) {
-    const fallback = this._fallback;
-    let result;
-    try {
-      result = isMany(given)
-        ? fallback.apply(fallback, [...given.list, error])
-        : fallback.call(fallback, given, error);
-    } catch (thrown) {
-      return Promise.reject(thrown);
-    }
-    record(this._id, FALLBACKS);
-    if (this._mode & ON_FALLBACK) this.emit('fallback', result, error);
-    return promiseOf(result);
-  }
-
-  _refuse (given) {
-    record(this._id, REJECTS);
-    // One error for the whole time that the circuit is open: making one costs more than all else.
-    const { error, promise } = (this._rare.refusal ??= errors.refusal());
-    if (this._mode & ON_REJECT) this.emit('reject', error);
-    return this._fallback === null ? promise.then() : this._fallBack(error, given);
-  }
-
-  /** No permit: this process is busy, which says nothing about the upstream. */
-  _saturated (given, period, probe) {
-    native.abandon(this._id, period, probe);
-    record(this._id, SEMAPHORE_REJECTIONS);
-    const error = errors.locked();
-    this.emit('semaphoreLocked', error, 0);
-    if (this._isFiltered(error, given)) {
-      if (this._mode & ON_SUCCESS) this.emit('success', error, 0);
-      return Promise.reject(error);
-    }
-    if (this._mode & ON_FAILURE) this.emit('failure', error, 0, listOf(given));
-    return this._fallback === null ? Promise.reject(error) : this._fallBack(error, given);
-  }
-
-  _cancelled (period, probe) {
-    native.abandon(this._id, period, probe);
-  }
-
-  _timeoutError () { return timedOut(this._deadlines.ms); }
-
-  _usesAbort () { return (this._mode & ABORTABLE) !== 0; }
-
-  /** Stores what a call with a key resolved with. */
-  _keep (extra) {
-    if (this._mode & CACHE) {
-      const ttl = this._given.cacheTTL ?? 0;
-      kept.add(extra.promise);
-      guarded('cacheTransport.set failed', () => this._given.cacheTransport.set(
-        extra.key, extra.promise, ttl > 0 ? clock.wall() + ttl : 0));
-    }
-    this._forget(extra, 'success');
-  }
-
-  /** Ends the sharing of a call that has settled, if its end is one of coalesceResetOn. */
-  _forget (extra, event) {
-    const { coalesceCache, coalesceResetOn } = this._given;
-    if (coalesceCache === undefined || !coalesceResetOn.includes(event)) return;
-    extra.forgotten = true;
-    coalesceCache.delete(extra.key);
-  }
-
   _trip (period, resetMin) {
     native.trip(this._id, period, resetMin);
     this._announce();
   }
+
+  _fallBack (error, args) {
+    const fallback = this._fallback;
+    let result;
+    try {
+      result = isList(args)
+        ? fallback.apply(fallback, [...args.list, error])
+        : fallback.call(fallback, args, error);
+    } catch (thrown) {
+      return Promise.reject(thrown);
+    }
+    record(this._id, COUNTER.fallbacks);
+    if (this._mode & ON_FALLBACK) this.emit('fallback', result, error);
+    return promiseOf(result);
+  }
 }
 
-const absent = value => value === undefined || value === null;
+const isAbsent = value => value === undefined || value === null;
+
+/** The error of an open circuit, and a promise that is rejected with it. */
+function openRejection () {
+  const error = new SekeringError('EOPENBREAKER');
+  const promise = Promise.reject(error);
+  promise.catch(() => {});
+  return { error, promise };
+}
 
 /** A foreign promise, or anything with a `then`, as a promise of ours. */
 function adopt (thenable) {
@@ -414,20 +567,13 @@ function adopt (thenable) {
 }
 
 /** A disabled breaker only calls the action. */
-function bypass (action, context, args) {
+function callDirectly (action, context, args) {
   try {
     const result = action.apply(context, args);
     return typeof result?.then === 'function' ? result : Promise.resolve(result);
   } catch (error) {
     return Promise.reject(error);
   }
-}
-
-function link (call, signal) {
-  const onAbort = () => call.cancel(reasonOf(signal));
-  signal.addEventListener('abort', onAbort, { once: true });
-  call.extra.unlink = () => signal.removeEventListener('abort', onAbort);
-  if (signal.aborted) onAbort(); // While the action began.
 }
 
 module.exports = Object.assign(CircuitBreaker, {

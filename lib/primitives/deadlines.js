@@ -1,8 +1,8 @@
 'use strict';
 
-// The timeouts of calls. Those of one length are due in the order in which the calls began: a
-// linked list, and one timer for the first of them, for all breakers that have that timeout. A call
-// that settles in time is taken out of the list; the timer is left to find that out.
+// The timeouts of calls. Calls with the same timeout expire in the order in which they began. So
+// they are in one linked list, for all breakers that have that timeout, with one timer for the
+// first of them. A call that settles in time is removed from the list; the timer stays.
 
 const clock = require('../base/clock');
 const {
@@ -12,11 +12,11 @@ const {
 // Ticks wrap after 74 hours; calls that may take longer than this have a timer each.
 const LIST_MS_MAX = 24 * 3600 * 1000;
 
-// Lists by length. Programs that make up ever new lengths get lists of their own.
+// Lists by length. Beyond the limit, each new length gets a list that nobody else uses.
 const lists = new Map();
 const LISTS_MAX = 256;
 
-// Those with a timer, which have all calls in flight among them.
+// Lists with a timer: all that have calls in flight.
 const armed = new Set();
 
 class Deadlines {
@@ -30,7 +30,7 @@ class Deadlines {
     return list;
   }
 
-  /** @param {number} ms after which a call is told (call.timeOut) */
+  /** @param {number} ms after which `timeOut()` of a call is called */
   constructor (ms) {
     this.ms = ms;
     this.first = null;
@@ -90,21 +90,21 @@ class Deadlines {
     }
   }
 
-  /** The clock is another: what is in flight goes by the new one from now on. */
+  /** Continues under another clock. */
   move () {
     if (this.ms > LIST_MS_MAX) return;
     clock.clearTimer(this.timer);
     this.expire();
   }
 
-  /** The clock is gone by which the calls in flight were to be told: they never will be. */
-  letGo () {
+  /** Drops the deadlines of calls in flight, as their clock is gone. */
+  drop () {
     clock.clearTimer(this.timer);
     this.timer = undefined;
     while (this.first !== null) {
       const call = this.first;
       this.remove(call);
-      call.letGo();
+      call.loseDeadline();
     }
   }
 }
@@ -112,7 +112,7 @@ class Deadlines {
 clock.onSwitch(isReal => {
   const lists = [...armed];
   if (isReal) armed.clear();
-  for (const list of lists) isReal ? list.letGo() : list.move();
+  for (const list of lists) isReal ? list.drop() : list.move();
 });
 
 module.exports = Deadlines;

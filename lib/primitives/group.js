@@ -21,7 +21,7 @@ class Member extends CircuitBreaker {
     super(action, options);
     this._group = group;
     this.key = key;
-    this._isLetGo = false;
+    this._isEvicted = false;
     // Its place among those in the same state, and when it was last used, or has changed its state.
     this._line = null;
     this._before = null;
@@ -35,41 +35,41 @@ class Member extends CircuitBreaker {
     return this._group?.emit(event, this.key, ...args) || heard;
   }
 
-  _hears (event) {
-    return super._hears(event) || this._group?.listenerCount(event) > 0;
+  _hasListener (event) {
+    return super._hasListener(event) || this._group?.listenerCount(event) > 0;
   }
 
   shutdown () {
     super.shutdown();
-    this._isLetGo = false;
+    this._isEvicted = false;
   }
 
-  _letGo () {
-    this._isLetGo = true;
+  _evict () {
+    this._isEvicted = true;
     this._retire();
   }
 
   /** Notices what others who share it have done. */
   _look () {
-    if (isShared(this._given)) native.poll(this._id);
+    if (isShared(this._options)) native.poll(this._id);
     this._announce();
   }
 
   // Calls in flight when it was evicted may still trip it: nobody needs to hear of that.
   _announce () {
-    if (!this._isLetGo) super._announce();
+    if (!this._isEvicted) super._announce();
   }
 
-  _entered (state, aside) {
+  _entered (state) {
     // First, so that listeners find it where it belongs.
     this._group?._moved(this);
-    super._entered(state, aside);
+    super._entered(state);
   }
 
   /** Calls through an evicted breaker go to the current breaker of its key. */
-  _careful (action, context, given, cancel) {
-    if (!this._isLetGo || this._group._isOver) {
-      return super._careful(action, context, given, cancel);
+  _slowPath (action, context, args, cancel) {
+    if (!this._isEvicted || this._group._isOver) {
+      return super._slowPath(action, context, args, cancel);
     }
     let present;
     try {
@@ -77,7 +77,7 @@ class Member extends CircuitBreaker {
     } catch (error) {
       return Promise.reject(error);
     }
-    return present._careful(action, context, given, cancel);
+    return present._slowPath(action, context, args, cancel);
   }
 }
 
@@ -177,7 +177,7 @@ class BreakerGroup extends Emitter {
 
   /** How many breakers there are. */
   get size () {
-    this._letIdleGo(clock.now());
+    this._evictIdle(clock.now());
     return this._members.size;
   }
 
@@ -216,10 +216,10 @@ class BreakerGroup extends Emitter {
   }
 
   _makeRoom (now) {
-    this._letIdleGo(now);
+    this._evictIdle(now);
     while (this._members.size >= this.max) {
       const first = this._leastUsed() ?? this._open.first;
-      if (this._isAsItSeems(first)) this._letGo(first);
+      if (this._isAsItSeems(first)) this._evict(first);
     }
   }
 
@@ -233,12 +233,12 @@ class BreakerGroup extends Emitter {
     return halfOpen._used < closed._used ? halfOpen : closed;
   }
 
-  _letIdleGo (now) {
+  _evictIdle (now) {
     // One that is open goes on protecting its upstream.
     for (const line of [this._closed, this._halfOpen]) {
       while (line.first !== null && now - line.first._used >= this.idleTtl) {
         const { first } = line;
-        if (this._isAsItSeems(first)) this._letGo(first);
+        if (this._isAsItSeems(first)) this._evict(first);
       }
     }
   }
@@ -250,10 +250,10 @@ class BreakerGroup extends Emitter {
     return line !== null && breaker._line === line;
   }
 
-  _letGo (breaker) {
+  _evict (breaker) {
     this._members.delete(breaker.key);
     breaker._line.remove(breaker);
-    breaker._letGo();
+    breaker._evict();
   }
 
   _listen () {

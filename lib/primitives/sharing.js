@@ -1,49 +1,70 @@
 'use strict';
 
-// A breaker that others have too: its place in a region, and the news from there.
+// What threads or processes share: by scope, namespace and name they find the same place in a
+// region.
 
-const { invalidOption } = require('../base/errors');
+const { SekeringError, invalidOption } = require('../base/errors');
 const native = require('../base/native');
-const { attachBreaker } = require('../base/recorder');
-const { differences } = require('./breaker-config');
-const { attachPlace, checkScope, isShared } = require('./scope');
+const { is } = require('../base/options');
+const { checkNamespace, failure, fileOf, join } = require('../base/regions');
+const { warn } = require('../base/warn');
 
-const PROCESSES_MAX = 16;
+const NAME_BYTES_MAX = 255;
+// As in native/binding/shared.h.
+const OTHER_OPTIONS = -101;
 
-/** @throws {TypeError | RangeError} ERR_INVALID_OPTION */
-function checkSharing (options, actionName) {
-  const { scope, shareTrip = 'any' } = options;
-  checkScope(options, options.name || actionName);
-  const { processes } = Object(shareTrip);
-  const fits = Number.isInteger(processes) && processes >= 1 && processes <= PROCESSES_MAX;
-  if (shareTrip !== 'any' && !fits) {
-    throw invalidOption('shareTrip',
-      `'any' or { processes: an integer from 1 to ${PROCESSES_MAX} }`, shareTrip);
-  }
+/** The options that say who shares a thing. */
+const PLACE = {
+  scope: is.oneOf('who shares it', ['instance', 'process', 'host'], { default: 'instance' }),
+  namespace: {
+    doc: 'of those who share it', expected: 'a name', default: 'default',
+    check: (_, value) => checkNamespace(value),
+  },
+  name: is.any('of what is shared'), // Checked by checkPlace().
+};
+
+const isShared = ({ scope }) => scope === 'process' || scope === 'host';
+
+/**
+ * Checks the name that a shared thing must have.
+ * @throws {TypeError} ERR_INVALID_OPTION
+ */
+function checkPlace (options, name) {
   if (!isShared(options)) return;
-  for (const own of ['status', 'state', 'rotateBucketController']) {
-    if (options[own]) {
-      throw invalidOption(own, `nothing, as scope is '${scope}',`, options[own]);
-    }
+  if (typeof name !== 'string' || !name || Buffer.byteLength(name) > NAME_BYTES_MAX) {
+    throw invalidOption('name', `1 to ${NAME_BYTES_MAX} bytes, as scope is '${options.scope}',`,
+      name);
   }
 }
 
 /**
- * The breaker of that name: the one that is there, or a new one.
- * @param {Float64Array} config
- * @returns {{ id: number, cells: Int32Array }}
- * @throws {SekeringError} as attachPlace
+ * Attaches to the place of that name, which is made if there is none.
+ * @param {string} kind of thing, in words
+ * @param {{ scope: 'process' | 'host', namespace: string, name: string }} place
+ * @param {Float64Array} config of all who share it
+ * @param {(region: number, name: string, config: Float64Array, stored: Float64Array) => number}
+ *   attach returns a handle, or a negative error; `stored` gets the configuration that is there
+ * @param {(config: Float64Array, stored: Float64Array) => string[]} differences the options that
+ *   differ
+ * @returns {number} the handle
+ * @throws {SekeringError} ERR_OPTIONS_MISMATCH, with `options`: those that differ; ERR_NAME_TAKEN;
+ *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
  */
-function attach ({ scope, namespace }, name, config) {
-  let attached;
-  const attachTo = (...place) => (attached = attachBreaker(...place)).id;
-  attachPlace('breaker', { scope, namespace, name }, config, attachTo, differences);
-  return attached;
+function attachPlace (kind, { scope, namespace, name }, config, attach, differences) {
+  const region = join(scope, namespace);
+  const stored = new Float64Array(config.length);
+  const repaired = native.regionRepairs(region);
+  const handle = attach(region, name, config, stored);
+  if (native.regionRepairs(region) !== repaired) {
+    warn('A damaged place in a region was replaced', new Error(fileOf(scope, namespace)));
+  }
+  if (handle >= 0) return handle;
+  if (handle !== OTHER_OPTIONS) throw failure(handle, fileOf(scope, namespace));
+  const differing = differences(config, stored);
+  const error = new SekeringError('ERR_OPTIONS_MISMATCH',
+    `The ${kind} '${name}' exists (scope '${scope}', namespace '${namespace}') with other ` +
+    `options: ${differing.join(', ')}`);
+  throw Object.assign(error, { options: differing });
 }
 
-/** Has `announce(id)` called whenever others have changed a shared breaker of this environment. */
-function onNews (announce) {
-  native.onNews(announce);
-}
-
-module.exports = { attach, checkSharing, isShared, onNews };
+module.exports = { PLACE, attachPlace, checkPlace, isShared };

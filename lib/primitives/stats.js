@@ -3,14 +3,8 @@
 // Reading the core's counts in opossum's shape.
 
 const native = require('../base/native');
-const { answer } = require('../base/recorder');
+const { COUNTER, answer } = require('../base/recorder');
 
-// In the order of `Counter` in native/core/window.h.
-const COUNTERS = [
-  'failures', 'fallbacks', 'successes', 'rejects', 'fires', 'timeouts', 'cacheHits', 'cacheMisses',
-  'coalesceCacheHits', 'coalesceCacheMisses', 'semaphoreRejections'
-];
-const COUNTER = Object.freeze(Object.fromEntries(COUNTERS.map((name, index) => [name, index])));
 const WITH_LATENCY = new Set(['successes', 'failures', 'timeouts']);
 
 // Where native.stats puts things: 13 counters (two are the core's own), mean, percentiles, then the
@@ -137,15 +131,15 @@ function readBucket (id, age) {
 
 /** Adds exported statistics (of `stats` or of a `Status`) to the present bucket. */
 function importStats (id, stats) {
-  for (const name of COUNTERS) {
+  for (const name of Object.keys(COUNTER)) {
     const count = stats[name];
     if (Number.isInteger(count) && count > 0) native.count(id, COUNTER[name], count);
   }
   for (const ms of stats.latencyTimes ?? []) native.addLatency(id, ms, 1);
 }
 
-/** Notes in `holder._marks` that the circuit has opened or closed in the present of `buckets`. */
-function note (holder, id, open, buckets) {
+/** Notes in `holder._marks` that the circuit has opened or closed in the present bucket. */
+function markBucket (holder, id, open, buckets) {
   const present = native.epoch(id);
   const marks = (holder._marks ??= new Map()).set(present, open);
   for (const epoch of marks.keys()) {
@@ -154,11 +148,4 @@ function note (holder, id, open, buckets) {
   }
 }
 
-module.exports = {
-  COUNTER,
-  WITH_LATENCY,
-  importStats,
-  note,
-  readBucket,
-  readStats
-};
+module.exports = { WITH_LATENCY, importStats, markBucket, readBucket, readStats };

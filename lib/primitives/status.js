@@ -5,51 +5,47 @@
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const native = require('../base/native');
-const { createBreaker } = require('../base/recorder');
-const { NO_RULES, WINDOW_MS, pack, windowConfig } = require('./breaker-config');
-const { COUNTER, WITH_LATENCY, importStats, note, readBucket, readStats } = require('./stats');
+const { COUNTER, createBreaker } = require('../base/recorder');
+const { coreConfig, readWindowOptions, windowOf } = require('./breaker-options');
+const { WITH_LATENCY, importStats, markBucket, readBucket, readStats } = require('./stats');
 
-const free = new FinalizationRegistry(id => native.destroyBreaker(id));
+const finalizer = new FinalizationRegistry(id => native.destroyBreaker(id));
 
 class Status extends Emitter {
   /**
-   * @param {object} [options]
-   * @param {number} [options.rollingCountTimeout] ms, default 10000: length of the window
-   * @param {number} [options.rollingCountBuckets] default 10
-   * @param {boolean} [options.rollingPercentilesEnabled] default true
-   * @param {boolean} [options.enableSnapshots] default true
-   * @param {EventEmitter} [options.rotateBucketController] its `rotate` events replace the time
-   * @param {object} [options.stats] counts to begin with
+   * @param {object} [options] as in opossum, unknown names are ignored
+   * @param {number} [nativeId] of the breaker whose window it shows; default: a window of its own
+   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
    */
-  constructor (options = {}) {
+  constructor (options, nativeId) {
     super();
-    const config = windowConfig(options);
-    this.rollingPercentilesEnabled = config.percentiles === 1;
-    this.enableSnapshots = options.enableSnapshots !== false;
-    this.rotateBucketController = options.rotateBucketController;
-    this._interval = Math.max(
-      Math.floor((options.rollingCountTimeout || WINDOW_MS) / config.buckets), 1);
-    this._buckets = config.buckets;
+    const read = readWindowOptions(options);
+    const { buckets, bucketLength } = windowOf(read);
+    this.rollingPercentilesEnabled = read.rollingPercentilesEnabled;
+    this.enableSnapshots = read.enableSnapshots;
+    this.rotateBucketController = read.rotateBucketController;
+    this._interval = bucketLength;
+    this._buckets = buckets;
     this._timer = undefined;
     this._marks = undefined;
     this._owner = undefined;
     this._stopped = false;
     this.rotateBucket = () => native.rotate(this._id);
-    if (options.nativeId === undefined) {
-      this._id = createBreaker(pack({ ...NO_RULES, ...config })).id;
-      free.register(this, this._id, this);
+    if (nativeId === undefined) {
+      this._id = createBreaker(coreConfig(read)).id;
+      finalizer.register(this, this._id, this);
     } else {
-      this._id = options.nativeId;
+      this._id = nativeId;
     }
     this.startListeneningForRotateEvent();
-    if (options.stats) importStats(this._id, options.stats);
+    if (options?.stats) importStats(this._id, options.stats);
   }
 
-  /** Hands the view over to a breaker, whose window has taken in what was counted here. */
+  /** Makes this a view of a breaker's window, which has taken over the counts of this one. */
   _adopt (id, owner) {
-    if (free.unregister(this)) native.destroyBreaker(this._id);
+    if (finalizer.unregister(this)) native.destroyBreaker(this._id);
     this._id = id;
-    // The window goes when its breaker goes, so whoever reads it keeps the breaker.
+    // The window ends with its breaker, so this reference keeps the breaker.
     this._owner = owner;
     if (owner.isShutdown) this.shutdown();
   }
@@ -76,12 +72,12 @@ class Status extends Emitter {
   }
 
   /** Marks the present bucket: the circuit opened in it. */
-  open () { this._note(true); }
+  open () { this._mark(true); }
 
-  close () { this._note(false); }
+  close () { this._mark(false); }
 
-  _note (open) {
-    note(this._owner === undefined ? this : this._owner._rare, this._id, open,
+  _mark (open) {
+    markBucket(this._owner === undefined ? this : this._owner._rare, this._id, open,
       this._buckets);
   }
 

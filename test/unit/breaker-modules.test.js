@@ -7,11 +7,74 @@ const { exports: paths } = require('../../package.json');
 
 const load = subpath => require(`../../${paths[subpath].default}`);
 
-test('sekering/opossum is the class that sekering exports', () => {
+const action = async x => x;
+
+describe('sekering/opossum', () => {
   const CircuitBreaker = load('./opossum');
-  expect(CircuitBreaker).toBe(sekering.CircuitBreaker);
-  expect(new CircuitBreaker(async () => {})).toBeInstanceOf(sekering.CircuitBreaker);
-  expect(CircuitBreaker.breakers).toBe(sekering.breakers);
+
+  test('is the class of sekering to instanceof, and in its statics', () => {
+    const [dropIn, own] = [CircuitBreaker, sekering.CircuitBreaker].map(Class => new Class(action));
+    for (const breaker of [dropIn, own]) {
+      expect(breaker).toBeInstanceOf(sekering.CircuitBreaker);
+      expect(breaker).toBeInstanceOf(CircuitBreaker);
+      expect(sekering.breakers()).toContain(breaker);
+    }
+    expect({}).not.toBeInstanceOf(CircuitBreaker);
+    expect(CircuitBreaker.name).toBe('CircuitBreaker');
+    expect(CircuitBreaker.CircuitBreaker).toBe(CircuitBreaker);
+    expect(CircuitBreaker.breakers).toBe(sekering.breakers);
+    expect(CircuitBreaker.isOurError).toBe(sekering.CircuitBreaker.isOurError);
+    for (const name of ['Status', 'Semaphore', 'MemoryCache', 'newStatus']) {
+      expect(CircuitBreaker[name]).toBe(sekering.CircuitBreaker[name]);
+    }
+    for (const breaker of [dropIn, own]) breaker.shutdown();
+  });
+
+  test('a class that extends it tells its own breakers apart', () => {
+    class Own extends CircuitBreaker {}
+    const [own, other] = [new Own(action), new CircuitBreaker(action)];
+    expect(own).toBeInstanceOf(Own);
+    expect(own).toBeInstanceOf(CircuitBreaker);
+    expect(other).not.toBeInstanceOf(Own);
+    own.shutdown();
+    other.shutdown();
+  });
+
+  test('ignores unknown options, and shows them; sekering rejects them', async () => {
+    const options = { timeOut: 5, timeout: 1000 };
+    const breaker = new CircuitBreaker(action, options);
+    expect(breaker.options).toMatchObject(options);
+    expect(await breaker.fire(1)).toBe(1);
+    breaker.shutdown();
+    expect(() => new sekering.CircuitBreaker(action, options)).toThrow(expect.objectContaining({
+      code: 'ERR_INVALID_OPTION', option: 'timeOut',
+      message: expect.stringContaining('Did you mean timeout?')
+    }));
+  });
+
+  test('an option named __proto__ is ignored', () => {
+    const options = JSON.parse('{ "__proto__": { "timeout": 1 } }');
+    const breaker = new CircuitBreaker(action, options);
+    expect(breaker.options.timeout).toBe(10000);
+    breaker.shutdown();
+  });
+
+  test('checks the options that it knows', () => {
+    expect(() => new CircuitBreaker(action, { timeout: 'soon' })).toThrow(TypeError);
+  });
+});
+
+test.each([
+  [{}], [{ cache: true, coalesce: true, resetTimeout: { initial: 5 }, capacity: 3 }],
+  [{ preset: 'midtrans', consecutiveFailures: 2, capacity: Infinity }],
+])('the options of one breaker make another: %j', options => {
+  const { CircuitBreaker } = sekering;
+  const one = new CircuitBreaker(action, options);
+  const { cacheTransport, ...shown } = one.options;
+  const other = new CircuitBreaker(action, one.options);
+  expect(other.options).toEqual({ ...shown, ...cacheTransport && { cacheTransport } });
+  one.shutdown();
+  other.shutdown();
 });
 
 test.each([

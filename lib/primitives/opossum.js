@@ -1,0 +1,19 @@
+'use strict';
+
+// `sekering/opossum`, the drop-in: the breaker of `sekering`, but unknown options are ignored, as
+// opossum does.
+
+const Breaker = require('./breaker');
+const { readOptions } = require('./breaker-options');
+
+class CircuitBreaker extends Breaker {
+  static _readOptions (given) { return readOptions(given, true); }
+
+  // A breaker that \`sekering\` made is one of these, too.
+  static [Symbol.hasInstance] (value) {
+    return Function.prototype[Symbol.hasInstance].call(
+      this === CircuitBreaker ? Breaker : this, value);
+  }
+}
+
+module.exports = Object.assign(CircuitBreaker, { CircuitBreaker });
