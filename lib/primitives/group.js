@@ -1,28 +1,36 @@
 'use strict';
 
 // A breaker per key: one bad tenant, instance or host leaves the others alone. Breakers are made on
-// demand, bounded in number, and let go when they are idle, all without a timer.
+// demand, bounded in number, and evicted when they are idle, all without a timer.
 
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const native = require('../base/native');
-const { func, number } = require('../base/options');
+const { bag, func, is, optionsOf } = require('../base/options');
 const CircuitBreaker = require('./breaker');
+const { OPTIONS } = require('./breaker-options');
 const { isShared } = require('./sharing');
 
-const MAX = 10000;
 const IDLE_TTL_MS = 10 * 60 * 1000;
-// Members are in the order of their use to this share of idleTtl, so that most uses move nothing.
+const GROUP_OPTIONS = optionsOf({
+  max: is.integer('breakers at once; beyond it, the least recently used one is evicted, open ' +
+    'ones last', { min: 1, max: 1e6, default: 10000 }),
+  idleTtl: is.ms('after which a breaker is evicted that was neither used nor open',
+    { min: 1, default: IDLE_TTL_MS }),
+});
+const NAMES = [...GROUP_OPTIONS.names, ...OPTIONS.names];
+
+// Members are kept in order of use, but only to this fraction of idleTtl: most uses move nothing.
 const GRAIN = 8;
 
-/** A breaker that also tells its group what happens, with its key. */
+/** A breaker whose events are also emitted by its group, with its key. */
 class Member extends CircuitBreaker {
   constructor (action, options, group, key) {
     super(action, options);
     this._group = group;
     this.key = key;
     this._isEvicted = false;
-    // Its place among those in the same state, and when it was last used, or has changed its state.
+    // Its place among those in the same state, and when it was last used or changed its state.
     this._line = null;
     this._before = null;
     this._after = null;
@@ -31,8 +39,8 @@ class Member extends CircuitBreaker {
   }
 
   emit (event, ...args) {
-    const heard = super.emit(event, ...args);
-    return this._group?.emit(event, this.key, ...args) || heard;
+    const hadListeners = super.emit(event, ...args);
+    return this._group?.emit(event, this.key, ...args) || hadListeners;
   }
 
   _hasListener (event) {
@@ -49,19 +57,19 @@ class Member extends CircuitBreaker {
     this._retire();
   }
 
-  /** Notices what others who share it have done. */
-  _look () {
+  /** Announces what others who share it have changed. */
+  _refresh () {
     if (isShared(this._options)) native.poll(this._id);
     this._announce();
   }
 
-  // Calls in flight when it was evicted may still trip it: nobody needs to hear of that.
+  // Calls that were in flight when it was evicted may still trip it: that is not announced.
   _announce () {
     if (!this._isEvicted) super._announce();
   }
 
   _entered (state) {
-    // First, so that listeners find it where it belongs.
+    // First, so that listeners find it in its new place.
     this._group?._moved(this);
     super._entered(state);
   }
@@ -81,7 +89,7 @@ class Member extends CircuitBreaker {
   }
 }
 
-/** Members in the same state, the least recently used first. All of it is of constant time. */
+/** Members in the same state, the least recently used first. All operations take constant time. */
 class Line {
   first = null;
   #last = null;
@@ -100,7 +108,7 @@ class Line {
     else before._after = after;
     if (after === null) this.#last = before;
     else after._before = before;
-    // One that waits for the collector would keep all that came after it.
+    // Until it is collected, a removed member would keep all that came after it.
     member._line = member._before = member._after = null;
   }
 }
@@ -114,21 +122,17 @@ class BreakerGroup extends Emitter {
 
   /**
    * @param {(...args: unknown[]) => unknown} action called with the arguments after the key
-   * @param {object} [options] of every breaker, and:
-   * @param {number} [options.max] breakers kept at once, default 10000; past it the least recently
-   *   used one that is not open is evicted, or else the least recently used one
-   * @param {number} [options.idleTtl] ms, default 600000: a breaker that was neither used nor open
-   *   for so long is let go
+   * @param {object} [options] of the group, and of each of its breakers
+   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
    */
-  constructor (action, options = {}) {
+  constructor (action, options) {
     super();
-    const { max = MAX, idleTtl = IDLE_TTL_MS, ...breakerOptions } = options;
+    const { max, idleTtl, ...breakerOptions } = bag('options', options, NAMES);
+    Object.assign(this, GROUP_OPTIONS.read({ max, idleTtl }));
     this.action = func('action', action);
-    this.max = number('max', max, { min: 1, max: 1e6, integer: true });
-    this.idleTtl = number('idleTtl', idleTtl, { min: 1, unit: 'ms' });
     this.name = breakerOptions.name || action.name || 'group';
     this._options = breakerOptions;
-    this._grain = Math.min(idleTtl, IDLE_TTL_MS) / GRAIN;
+    this._grain = Math.min(this.idleTtl, IDLE_TTL_MS) / GRAIN;
     this._members = new Map();
     // Wrong options fail here, not with the first key.
     new CircuitBreaker(action, { ...breakerOptions, name: `${this.name}/` }).shutdown();
@@ -197,7 +201,7 @@ class BreakerGroup extends Emitter {
     this.removeAllListeners();
   }
 
-  /** Puts a breaker where its state belongs, behind all that were used before it. */
+  /** Moves a breaker to the end of the line of its state. */
   _place (breaker, now) {
     breaker._line?.remove(breaker);
     breaker._used = now;
@@ -219,13 +223,13 @@ class BreakerGroup extends Emitter {
     this._evictIdle(now);
     while (this._members.size >= this.max) {
       const first = this._leastUsed() ?? this._open.first;
-      if (this._isAsItSeems(first)) this._evict(first);
+      if (this._isInLine(first)) this._evict(first);
     }
   }
 
   /**
-   * The least recently used one of those that are not open. A half-open one that nobody calls
-   * protects nothing: kept for its state, it would take the place of one that is in use.
+   * The least recently used one of those that are not open. A half-open breaker that nobody calls
+   * protects nothing, so its state is no reason to keep it.
    */
   _leastUsed () {
     const [closed, halfOpen] = [this._closed.first, this._halfOpen.first];
@@ -234,19 +238,19 @@ class BreakerGroup extends Emitter {
   }
 
   _evictIdle (now) {
-    // One that is open goes on protecting its upstream.
+    // An open breaker still protects its upstream.
     for (const line of [this._closed, this._halfOpen]) {
       while (line.first !== null && now - line.first._used >= this.idleTtl) {
         const { first } = line;
-        if (this._isAsItSeems(first)) this._evict(first);
+        if (this._isInLine(first)) this._evict(first);
       }
     }
   }
 
-  /** Whether a breaker still is in the state that it was last seen in. */
-  _isAsItSeems (breaker) {
+  /** Whether a breaker is still in the state of its line. */
+  _isInLine (breaker) {
     const { _line: line } = breaker;
-    breaker._look();
+    breaker._refresh();
     return line !== null && breaker._line === line;
   }
 

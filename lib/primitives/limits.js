@@ -7,27 +7,59 @@ const { clearTimer, setTimer } = require('../base/clock');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { own } = require('../base/handle');
 const native = require('../base/native');
-const { bag, func, number } = require('../base/options');
+const { func, is, number, optionsOf } = require('../base/options');
 const { Permits, SharedPermits } = require('../base/permits');
-const { readSignal, reasonOf } = require('../base/signal');
+const { reasonOf } = require('../base/signal');
 const { Waiters } = require('../base/waiters');
-const { attachPlace, checkScope, isShared } = require('./scope');
+const { PLACE, attachPlace, checkPlace, isShared } = require('./sharing');
 
 // Native token buckets hold these without rounding.
 const LIMIT_MAX = 1e9;
 const INTERVAL_MS_MAX = 2 ** 31 - 1;
 const RESERVE_MAX = 1e6;
 
-const PLACE = ['scope', 'namespace', 'name'];
-const BULKHEAD = ['maxConcurrent', 'maxQueue', 'queueTimeout', ...PLACE];
-const RATE_LIMITER = ['limit', 'interval', 'burst', 'maxWait', ...PLACE];
-const RETRY_BUDGET = ['ratio', 'reservePerSecond', 'max', ...PLACE];
+const BULKHEAD = optionsOf({
+  maxConcurrent: is.integer('calls that may run at once', { min: 1, required: true }),
+  maxQueue: is.integer('calls that may wait for a place', { min: 0, default: 0 }),
+  queueTimeout: is.ms('that a call may wait', { min: 1, default: Infinity }),
+  ...PLACE,
+});
+const RATE_LIMITER = optionsOf({
+  limit: is.integer('tokens that arrive per interval, evenly',
+    { min: 1, max: LIMIT_MAX, required: true }),
+  interval: is.ms('in which they arrive', { min: 1, max: INTERVAL_MS_MAX, required: true }),
+  burst: is.integer('tokens that may be saved up; default: limit', { min: 1, max: LIMIT_MAX }),
+  // It bounds the line as well: a call that would wait longer is rejected at once.
+  maxWait: is.ms('that a call may wait for its tokens', { max: INTERVAL_MS_MAX, default: 0 }),
+  ...PLACE,
+});
+const RETRY_BUDGET = optionsOf({
+  ratio: is.number('tokens that a deposit earns: one retry per ten successes',
+    { min: 0, max: 1000, default: 0.1 }),
+  reservePerSecond: is.number('tokens that arrive by themselves',
+    { min: 0, max: RESERVE_MAX, default: 10 }),
+  max: is.number('earned tokens that are kept', { min: 0, max: LIMIT_MAX, default: 100 }),
+  ...PLACE,
+});
+const SIGNAL = is.signal('takes a waiting call out of the line');
+const EXECUTE = optionsOf({
+  signal: {
+    ...SIGNAL,
+    check (option, value) {
+      if (value === null) throw invalidOption(option, SIGNAL.expected, value);
+      return SIGNAL.check(option, value);
+    },
+  },
+});
+const TAKE = EXECUTE.with({
+  tokens: is.any('that the call costs', { default: 1 }), // Checked against the limiter's burst.
+});
 
 // How often a line asks for permits that other environments may have given back, in ms: soon at
-// first, and then less and less often. Nobody asks while nobody waits.
+// first, then less and less often. It does not ask while it is empty.
 const ASK_MS_MIN = 1;
 const ASK_MS_MAX = 16;
-// After a permit was left to the lines of others, those are to ask before one's own does.
+// After a permit was left to the lines of others, they should ask before ours does.
 const YIELD_MS = 2 * ASK_MS_MAX;
 
 /**
@@ -36,7 +68,7 @@ const YIELD_MS = 2 * ASK_MS_MAX;
  * @param {Record<string, number>} config the options that all who share it must agree on
  */
 function handleOf (kind, options, config, create, attach) {
-  checkScope(options, options.name);
+  checkPlace(options, options.name);
   const names = Object.keys(config);
   const values = Object.values(config);
   if (!isShared(options)) return create(...values);
@@ -44,12 +76,7 @@ function handleOf (kind, options, config, create, attach) {
     (one, other) => names.filter((_, i) => one[i] !== other[i]));
 }
 
-function abortSignal (value) {
-  if (value === null) throw invalidOption('signal', 'an AbortSignal', value);
-  return readSignal(value);
-}
-
-/** Waits for its turn, if it has to, and lets nobody pass who has aborted meanwhile. */
+/** Waits for a place in turn, and gives it back if the caller has aborted meanwhile. */
 async function turn (waiting, signal, giveBack) {
   await waiting;
   if (!signal?.aborted) return;
@@ -61,9 +88,9 @@ async function turn (waiting, signal, giveBack) {
  * At most so many calls at once; more wait in a line of bounded length, or are rejected.
  *
  * With a scope, that many in all the threads or processes that share its namespace and name. The
- * places of one that has ended, however it did, are free again when somebody else asks. Each
- * environment has a line of its own, first come first served; a place that is given back goes to
- * the line of the same environment, and now and then to those of others, so that all get on.
+ * places of a thread or process that has ended are free again when another one asks. Each
+ * environment has a line of its own, first come first served. A place that is given back goes to
+ * the line of the same environment, and now and then to those of others, so that nobody starves.
  */
 class Bulkhead {
   #permits;
@@ -74,27 +101,16 @@ class Bulkhead {
   #timer = undefined;
 
   /**
-   * @param {object} options
-   * @param {number} options.maxConcurrent calls that may run at once, from 1
-   * @param {number} [options.maxQueue] calls that may wait for a place, first come first served;
-   *   default 0: none
-   * @param {number} [options.queueTimeout] ms that a call may wait, from 1; default Infinity
-   * @param {'instance' | 'process' | 'host'} [options.scope] who shares it: nobody, the threads of
-   *   this process, or the processes of this user on the host; default 'instance'
-   * @param {string} [options.namespace] at most 64 letters, digits, dots, dashes or underscores;
-   *   default 'default'
-   * @param {string} [options.name] 1 to 255 bytes; sharers have the same
    * @throws {TypeError | RangeError} ERR_INVALID_OPTION
    * @throws {SekeringError} with a scope: ERR_OPTIONS_MISMATCH when it exists with other
    *   maxConcurrent; ERR_NAME_TAKEN by another kind of thing;
    *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
    */
   constructor (options) {
-    const given = bag('options', options, BULKHEAD);
-    const { maxConcurrent, maxQueue = 0, queueTimeout = Infinity } = given;
-    number('maxConcurrent', maxConcurrent, { min: 1, integer: true });
-    this.#maxQueue = number('maxQueue', maxQueue, { min: 0, integer: true });
-    this.#queueTimeout = number('queueTimeout', queueTimeout, { min: 1, unit: 'ms' });
+    const given = BULKHEAD.read(options);
+    const { maxConcurrent } = given;
+    this.#maxQueue = given.maxQueue;
+    this.#queueTimeout = given.queueTimeout;
     this.#shared = isShared(given);
     const place = handleOf('bulkhead', given, { maxConcurrent }, () => 0, native.attachBulkhead);
     this.#permits = this.#shared
@@ -118,14 +134,14 @@ class Bulkhead {
   /**
    * Calls `fn({ signal })` when there is a place for it.
    * @param {(context: { signal?: AbortSignal }) => unknown} fn
-   * @param {{ signal?: AbortSignal }} [options] aborting takes a waiting call out of the line
+   * @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise<unknown>} what fn returns. Rejects with code EBULKHEADFULL when there is
    *   neither a place nor room in the line, or when queueTimeout has passed; with the signal's
    *   reason when that aborts before fn is called.
    */
   async execute (fn, options) {
     func('fn', fn);
-    const signal = abortSignal(bag('options', options).signal);
+    const { signal } = EXECUTE.read(options);
     signal?.throwIfAborted();
     const waiting = this.#enter(signal);
     if (waiting !== undefined) await turn(waiting, signal, () => this.#leave());
@@ -148,7 +164,7 @@ class Bulkhead {
     return waiting;
   }
 
-  // The first in the line is handed the place as it is, so that no newcomer comes first.
+  // The place goes straight to the first in the line, so that no newcomer takes it.
   #leave () {
     const line = this.#line;
     if (line.size > 0 && !(this.#shared && this.#permits.mustYield())) {
@@ -160,7 +176,7 @@ class Bulkhead {
     if (line.size > 0) this.#askIn(YIELD_MS);
   }
 
-  // Of places that are given back elsewhere nobody tells.
+  // Nothing tells us when other environments give places back.
   #askIn (ms) {
     clearTimer(this.#timer);
     this.#timer = setTimer(() => this.#ask(ms), ms);
@@ -187,7 +203,7 @@ class Bulkhead {
  * At most so many calls per stretch of time; more wait for a bounded time, or are rejected.
  *
  * With a scope, that many in all the threads or processes that share its namespace and name. Each
- * environment has a line of its own, and tokens go to whoever asks first when they are there.
+ * environment has a line of its own, and tokens go to the first who asks once they are there.
  */
 class RateLimiter {
   #handle;
@@ -198,30 +214,16 @@ class RateLimiter {
   #timer = undefined;
 
   /**
-   * @param {object} options
-   * @param {number} options.limit tokens that arrive per interval, 1 to 1e9. They arrive evenly,
-   *   not all at once at its end.
-   * @param {number} options.interval ms, 1 to 2147483647
-   * @param {number} [options.burst] tokens that may be saved up, 1 to 1e9; default: limit
-   * @param {number} [options.maxWait] ms that a call may wait for its tokens, 0 to 2147483647;
-   *   default 0: not at all. It bounds the line as well: nobody is let in who would wait longer.
-   * @param {'instance' | 'process' | 'host'} [options.scope] who shares it: nobody, the threads of
-   *   this process, or the processes of this user on the host; default 'instance'
-   * @param {string} [options.namespace] at most 64 letters, digits, dots, dashes or underscores;
-   *   default 'default'
-   * @param {string} [options.name] 1 to 255 bytes; sharers have the same
    * @throws {TypeError | RangeError} ERR_INVALID_OPTION
    * @throws {SekeringError} with a scope: ERR_OPTIONS_MISMATCH when it exists with other
    *   limit, interval or burst; ERR_NAME_TAKEN by another kind of thing;
    *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
    */
   constructor (options) {
-    const given = bag('options', options, RATE_LIMITER);
-    const { limit, interval, burst = limit, maxWait = 0 } = given;
-    number('limit', limit, { min: 1, max: LIMIT_MAX, integer: true });
-    number('interval', interval, { min: 1, max: INTERVAL_MS_MAX, unit: 'ms' });
-    this.#burst = number('burst', burst, { min: 1, max: LIMIT_MAX, integer: true });
-    this.#maxWait = number('maxWait', maxWait, { min: 0, max: INTERVAL_MS_MAX, unit: 'ms' });
+    const given = RATE_LIMITER.read(options);
+    const { limit, interval, burst = limit, maxWait } = given;
+    this.#burst = burst;
+    this.#maxWait = maxWait;
     this.#shared = isShared(given);
     this.#handle = own(this, handleOf('rate limiter', given, { limit, interval, burst },
       native.createTokenBucket, native.attachTokenBucket), native.destroyTokenBucket);
@@ -248,17 +250,16 @@ class RateLimiter {
   /**
    * Calls `fn({ signal })` when its tokens are there.
    * @param {(context: { signal?: AbortSignal }) => unknown} fn
-   * @param {{ signal?: AbortSignal, tokens?: number }} [options] aborting takes a waiting call out
-   *   of the line; a call costs `tokens`, default 1
+   * @param {{ signal?: AbortSignal, tokens?: number }} [options]
    * @returns {Promise<unknown>} what fn returns. Rejects with code ERATELIMITED, and `retryAfterMs`
    *   on the error, when the wait would be longer than maxWait; with the signal's reason when that
    *   aborts before fn is called.
    */
   async execute (fn, options) {
     func('fn', fn);
-    const { signal, tokens = 1 } = bag('options', options);
+    const { signal, tokens } = TAKE.read(options);
     this.#check(tokens);
-    abortSignal(signal)?.throwIfAborted();
+    signal?.throwIfAborted();
     const waiting = this.#take(tokens, signal);
     if (waiting !== undefined) await turn(waiting, signal);
     return fn({ signal });
@@ -280,8 +281,8 @@ class RateLimiter {
     return waiting;
   }
 
-  // Other environments may take the tokens that somebody waits for, so the wait has an end of its
-  // own: a millisecond late, as tokens that come at the last moment are in time.
+  // Other environments may take the tokens that a call waits for, so the wait has a limit of its
+  // own. It is a millisecond longer than maxWait: tokens that come at the last moment are in time.
   #patience (tokens) {
     if (!this.#shared) return undefined;
     const timedOut = () => rateLimited(native.waitForTokens(this.#handle, tokens));
@@ -322,29 +323,14 @@ class RetryBudget {
   #handle;
 
   /**
-   * @param {object} [options]
-   * @param {number} [options.ratio] tokens that a deposit earns, 0 to 1000; default 0.1: one retry
-   *   per ten successes
-   * @param {number} [options.reservePerSecond] tokens that arrive by themselves, 0 to 1e6 per
-   *   second, so that a quiet caller may retry too; default 10. One second's worth is kept, at
-   *   least one token.
-   * @param {number} [options.max] earned tokens that are kept at most, 0 to 1e9; default 100
-   * @param {'instance' | 'process' | 'host'} [options.scope] who shares it: nobody, the threads of
-   *   this process, or the processes of this user on the host; default 'instance'
-   * @param {string} [options.namespace] at most 64 letters, digits, dots, dashes or underscores;
-   *   default 'default'
-   * @param {string} [options.name] 1 to 255 bytes; sharers have the same
    * @throws {TypeError | RangeError} ERR_INVALID_OPTION
    * @throws {SekeringError} with a scope: ERR_OPTIONS_MISMATCH when it exists with other
    *   ratio, reservePerSecond or max; ERR_NAME_TAKEN by another kind of thing;
    *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
    */
   constructor (options) {
-    const given = bag('options', options, RETRY_BUDGET);
-    const { ratio = 0.1, reservePerSecond = 10, max = 100 } = given;
-    number('ratio', ratio, { min: 0, max: 1000 });
-    number('reservePerSecond', reservePerSecond, { min: 0, max: RESERVE_MAX });
-    number('max', max, { min: 0, max: LIMIT_MAX });
+    const given = RETRY_BUDGET.read(options);
+    const { ratio, reservePerSecond, max } = given;
     this.#handle = own(this, handleOf('retry budget', given, { ratio, reservePerSecond, max },
       native.createRetryBudget, native.attachRetryBudget), native.destroyRetryBudget);
   }

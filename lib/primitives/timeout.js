@@ -1,28 +1,35 @@
 'use strict';
 
-// How long one attempt may take.
+// A time limit for each attempt.
 
 const { withDeadline } = require('../base/deadline');
-const { bag, func, number } = require('../base/options');
-const { readSignal } = require('../base/signal');
+const { func, is, optionsOf } = require('../base/options');
 
-const LONGER_THAN_0 = { min: 1, unit: 'ms' };
-const MILLISECONDS = { min: 0, unit: 'ms' };
+const LIMIT = is.ms('for one attempt; Infinity for no limit', { min: 1, required: true });
+const GROWING_LIMIT = optionsOf({
+  initial: LIMIT,
+  increment: is.ms('more for each further attempt', { default: 0 }),
+  max: is.ms('at most', { min: 1, default: Infinity }),
+});
+const EXECUTE = optionsOf({
+  signal: is.signal('ends the attempt'),
+  attempt: is.integer('number of the attempt', { min: 1, default: 1 }),
+});
 
 /** Ends attempts that take too long, each of them alone. */
 class Timeout {
   /**
-   * @param {number|{ initial: number, increment?: number, max?: number }} limit ms, from 1;
-   *   Infinity for none. With `increment`, each attempt may take so much longer than the one before
-   *   it, up to `max`.
+   * @param {number|{ initial: number, increment?: number, max?: number }} limit ms
    * @throws {TypeError|RangeError} ERR_INVALID_OPTION
    */
   constructor (limit) {
-    const growing = typeof limit === 'object' && limit !== null;
-    const { initial, increment = 0, max = Infinity } = growing ? limit : { initial: limit };
-    this.initial = number(growing ? 'timeout.initial' : 'timeout', initial, LONGER_THAN_0);
-    this.increment = number('timeout.increment', increment, MILLISECONDS);
-    this.max = number('timeout.max', max, LONGER_THAN_0);
+    const isGrowing = typeof limit === 'object' && limit !== null;
+    const { initial, increment, max } = isGrowing
+      ? GROWING_LIMIT.read(limit, 'timeout')
+      : { initial: LIMIT.check('timeout', limit), increment: 0, max: Infinity };
+    this.initial = initial;
+    this.increment = increment;
+    this.max = max;
   }
 
   /** How long attempt number `attempt` may take, ms; it counts from 1. */
@@ -41,11 +48,9 @@ class Timeout {
    */
   async execute (fn, options) {
     func('fn', fn);
-    const { signal, attempt = 1 } = bag('options', options);
-    number('attempt', attempt, { min: 1, integer: true });
-    const outer = readSignal(signal);
-    outer?.throwIfAborted();
-    return withDeadline(outer, this.limitOf(attempt), own => fn({ signal: own, attempt }));
+    const { signal, attempt } = EXECUTE.read(options);
+    signal?.throwIfAborted();
+    return withDeadline(signal, this.limitOf(attempt), own => fn({ signal: own, attempt }));
   }
 }
 
