@@ -24,7 +24,10 @@ class SekeringError extends Error {
    */
   static define (Class, name) {
     const own = mark(name);
-    Object.defineProperties(Class.prototype, { name: { value: name }, [own]: { value: true } });
+    Object.defineProperties(Class.prototype, {
+      // One error, or a class that extends this one, may have a name of its own.
+      name: { value: name, writable: true, configurable: true }, [own]: { value: true },
+    });
     Object.defineProperty(Class, Symbol.hasInstance, {
       value (error) {
         // A class that extends this one inherits the method, and has to be told apart.
@@ -43,11 +46,15 @@ const timedOut = ms => new SekeringError('ETIMEDOUT', `Timed out after ${ms}ms`)
 /** Whether an error says that the upstream was never asked, so that nothing can have happened. */
 const wasNotAsked = error => NOT_ASKED.has(read(error, 'code'));
 
+/** Whether, in addition, a retry would not be let through either: the breaker is open or gone. */
+const isRefusal = error => REFUSALS.has(read(error, 'code'));
+
 /** Whether an error is one that a breaker makes by itself, and not its action. */
 const isBreakerError = error => isA(error, SekeringError) && OF_BREAKER.has(read(error, 'code'));
 
 const codesWhere = test => new Set(Object.keys(CODES).filter(code => test(CODES[code])));
 const NOT_ASKED = codesWhere(({ asked }) => asked === false);
+const REFUSALS = codesWhere(({ asked, retryable }) => asked === false && retryable === false);
 const OF_BREAKER = codesWhere(({ breaker }) => breaker === true);
 
 // ---- Options -----------------------------------------------------------------------------------
@@ -117,5 +124,6 @@ function distance (a, b) {
 }
 
 module.exports = {
-  SekeringError, invalidOption, isBreakerError, optionError, timedOut, unknownOption, wasNotAsked,
+  SekeringError, invalidOption, isBreakerError, isRefusal, optionError, timedOut, unknownOption,
+  wasNotAsked,
 };

@@ -3,46 +3,34 @@
 // Which errors are worth another attempt, and when.
 
 const clock = require('../base/clock');
-const { invalidOption } = require('../base/errors');
+const { SekeringError, invalidOption, isRefusal } = require('../base/errors');
 const { isA, read, textOf } = require('../base/foreign');
-const { bag, func } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 
 // The network may recover. The UND_ERR ones are those of fetch and undici.
 const NETWORK_CODES = [
   'ECONNREFUSED', 'ETIMEDOUT', 'ENOTFOUND', 'ECONNRESET', 'EPIPE', 'EAI_AGAIN',
   'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'UND_ERR_SOCKET',
 ];
-// The server may recover, had too much to do, or waited for us in vain.
+// The server may recover, was too busy, or waited for us in vain.
 const RETRYABLE_STATUSES = ['5xx', 429, 408];
-// These say that nobody was asked.
-const REFUSALS = new Set(['EOPENBREAKER', 'ESHUTDOWN']);
 
 // How many errors of a chain of causes are looked at.
 const CAUSES_MAX = 5;
 
-/** A property of all errors of a class, which one of them may still set for itself. */
-function define (Type, name, value) {
-  Object.defineProperty(Type.prototype, name, { value, writable: true, configurable: true });
-}
-
-/** Makes `instanceof` true for the errors of another copy of this package as well. */
-function recognise (Type, mark) {
-  define(Type, mark, true);
-  Object.defineProperty(Type, Symbol.hasInstance, {
-    value (object) {
-      // A class that extends this one inherits the method, and has to be told apart.
-      if (this !== Type) return Function.prototype[Symbol.hasInstance].call(this, object);
-      return object !== null && typeof object === 'object' && read(object, mark) === true;
-    },
-  });
-}
+// The values are not checked: an error that is being made must not hide behind another one.
+const ERROR_OPTIONS = optionsOf({
+  cause: is.any('the error behind it'),
+  code: is.any('in place of the default'),
+  retryAfter: is.any('how long to wait, ms; text is read as the header Retry-After'),
+});
 
 class JudgedError extends Error {
-  constructor (message, options, code) {
-    const given = bag('options', options);
-    super(message, 'cause' in given ? { cause: given.cause } : undefined);
-    this.code = given.code ?? code;
-    if (given.retryAfter !== undefined) this.retryAfter = given.retryAfter;
+  constructor (message, options, standardCode) {
+    const { code, retryAfter } = ERROR_OPTIONS.read(options);
+    super(message, options);
+    this.code = code ?? standardCode;
+    if (retryAfter !== undefined) this.retryAfter = retryAfter;
   }
 }
 
@@ -51,7 +39,7 @@ class RetryableError extends JudgedError {
   /**
    * @param {string} [message]
    * @param {{ cause?: unknown, code?: string, retryAfter?: number }} [options] `code` is
-   *   'ERR_RETRYABLE' unless given; `retryAfter` is how long to wait, in ms
+   *   'ERR_RETRYABLE' unless given
    */
   constructor (message, options) {
     super(message, options, 'ERR_RETRYABLE');
@@ -70,11 +58,11 @@ class NonRetryableError extends JudgedError {
   }
 }
 
-define(RetryableError, 'name', 'RetryableError');
-define(NonRetryableError, 'name', 'NonRetryableError');
-define(NonRetryableError, 'bail', true); // What retry() and async-retry look at.
-recognise(RetryableError, Symbol.for('sekering.RetryableError'));
-recognise(NonRetryableError, Symbol.for('sekering.NonRetryableError'));
+SekeringError.define(RetryableError, 'RetryableError');
+SekeringError.define(NonRetryableError, 'NonRetryableError');
+// What retry() and async-retry look at. One error may still set it for itself.
+Object.defineProperty(NonRetryableError.prototype, 'bail',
+  { value: true, writable: true, configurable: true });
 
 /** The error and what caused it, outermost first. */
 function chain (error) {
@@ -107,39 +95,44 @@ function judgeChain (error, statuses, codes) {
   return undefined;
 }
 
-function checkStatus (status) {
+/** An option that is an array. */
+const list = (doc, of, standard, checkEach) => ({
+  doc, expected: `an array of ${of}`, default: standard,
+  check (option, value) {
+    if (!Array.isArray(value)) throw invalidOption(option, this.expected, value);
+    for (const each of value) checkEach(option, each);
+    return value;
+  },
+});
+
+function checkStatus (option, status) {
   if (/^[1-5]xx$/.test(status)) return;
   if (Number.isInteger(status) && status >= 100 && status <= 599) return;
-  throw invalidOption('statuses', "HTTP statuses from 100 to 599 or classes such as '5xx'", status,
+  throw invalidOption(option, "HTTP statuses from 100 to 599 or classes such as '5xx'", status,
     typeof status === 'number' ? RangeError : TypeError);
 }
 
-function list (option, value, kind) {
-  if (!Array.isArray(value)) throw invalidOption(option, `an array of ${kind}`, value);
-  return value;
+function checkCode (option, code) {
+  if (typeof code !== 'string') throw invalidOption(option, 'error codes', code);
 }
 
-function readLists (options) {
-  const { statuses = RETRYABLE_STATUSES, codes = NETWORK_CODES, predicate } =
-    bag('options', options);
-  list('statuses', statuses, 'HTTP statuses').forEach(checkStatus);
-  for (const code of list('codes', codes, 'error codes')) {
-    if (typeof code !== 'string') throw invalidOption('codes', 'error codes', code);
-  }
-  if (predicate !== undefined) func('predicate', predicate);
-  return { statuses: new Set(statuses), codes: new Set(codes), predicate };
-}
+const RETRY_ON = optionsOf({
+  statuses: list('that are retried', 'HTTP statuses', RETRYABLE_STATUSES, checkStatus),
+  codes: list("that are retried; with 'ETIMEDOUT', errors named TimeoutError are, too",
+    'error codes', NETWORK_CODES, checkCode),
+  predicate: is.func('asked first; undefined leaves the decision to the lists'),
+});
 
 /** What one error says by itself: true, false, or undefined if it does not say. */
 function judge (error, statuses, codes) {
   if (isA(error, RetryableError)) return true;
   if (isA(error, NonRetryableError)) return false;
-  const code = read(error, 'code');
-  if (REFUSALS.has(code)) return false;
+  if (isRefusal(error)) return false;
   const status = statusOf(error);
   if (status !== undefined) {
     return statuses.has(status) || statuses.has(`${Math.floor(status / 100)}xx`);
   }
+  const code = read(error, 'code');
   if (typeof code === 'string' && codes.has(code)) return true;
   // What AbortSignal.timeout() makes has a number for a code.
   return read(error, 'name') === 'TimeoutError' && codes.has('ETIMEDOUT') ? true : undefined;
@@ -148,22 +141,17 @@ function judge (error, statuses, codes) {
 /**
  * A function that tells which errors to retry, for the option `shouldRetry`.
  *
- * An error is looked at from the outside in, along its causes (at most 5), and the first thing
- * found decides: RetryableError and NonRetryableError; an open breaker (never); the HTTP status in
- * `status`, `statusCode`, `response.status` or `httpStatus`; the code. An error that says nothing
- * is not retried.
+ * The error is examined first, then its causes (at most 5 in all). The first of these decides:
+ * RetryableError and NonRetryableError; an open breaker (never retried); the HTTP status in
+ * `status`, `statusCode`, `response.status` or `httpStatus`; the code. Otherwise the error is not
+ * retried.
  *
- * @param {object} [options]
- * @param {Array<number|string>} [options.statuses=['5xx', 429, 408]] statuses, and classes of them
- * @param {string[]} [options.codes] the network's unless given; with 'ETIMEDOUT' go errors that
- *   are named TimeoutError
- * @param {(error: any, attempt?: number) => boolean|undefined} [options.predicate] asked first;
- *   undefined leaves it to the lists
  * @returns {(error: unknown, attempt?: number) => boolean}
  * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 function retryOn (options) {
-  const { statuses, codes, predicate } = readLists(options);
+  const { predicate, ...lists } = RETRY_ON.read(options);
+  const [statuses, codes] = [new Set(lists.statuses), new Set(lists.codes)];
   return (error, attempt) => {
     const own = predicate?.(error, attempt);
     if (own !== undefined && own !== null) return Boolean(own);

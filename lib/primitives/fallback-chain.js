@@ -1,14 +1,12 @@
 'use strict';
 
-// What to answer when a call has failed: strategies that are asked in turn until one does not
-// decline.
+// What to answer when a call has failed: strategies that are asked in turn until one answers.
 
 const { invalidOption } = require('../base/errors');
-const { bag, func } = require('../base/options');
+const { func, is, optionsOf } = require('../base/options');
 const { guarded, warn } = require('../base/warn');
 const { StaleCache } = require('./stale-cache');
 
-const KINDS = ['value', 'use', 'cache', 'queue'];
 const STRATEGIES_MAX = 100;
 
 /** What a strategy returns that does not want to answer. */
@@ -16,18 +14,44 @@ const declined = Symbol.for('sekering.declined');
 
 const keyOf = args => JSON.stringify(args);
 
+const putOf = queue => (typeof queue === 'function' ? queue : queue?.enqueue ?? queue?.push);
+
+// The kinds of strategies. Each has one option that it is named after.
+const common = {
+  when: is.func('false declines: (error, ...args)'),
+  name: is.text('for reports; default: the kind'),
+};
+const KINDS = {
+  value: optionsOf({ value: is.any('the answer'), ...common }),
+  use: optionsOf({ use: is.func('answers: (...args, error)', { required: true }), ...common }),
+  cache: optionsOf({
+    cache: is.object('a StaleCache, or its options', { required: true }),
+    key: is.func('of a copy: (...args); default: the key of the call, or its arguments as JSON'),
+    ...common,
+  }),
+  queue: optionsOf({
+    queue: is.where('takes the call for later', 'a function, or an object with enqueue or push',
+      queue => typeof putOf(queue) === 'function', { required: true }),
+    ...common,
+  }),
+};
+
+const CHAIN = optionsOf({
+  onError: is.func('told of strategies that fail: (error, name); default: a process warning'),
+});
+const CALL = optionsOf({
+  args: is.where('of the call', 'an array', Array.isArray, { default: Object.freeze([]) }),
+  key: is.any('of the copy in a cache'),
+});
+
 /** How each kind of strategy answers `(error, { args, key })`. */
 const makers = {
   value: ({ value }) => () => ({ value }),
 
-  use: ({ use }) => {
-    func('use', use);
-    return async (error, { args }) => ({ value: await use(...args, error) });
-  },
+  use: ({ use }) => async (error, { args }) => ({ value: await use(...args, error) }),
 
   cache: ({ cache, key }) => {
-    if (key !== undefined) func('key', key);
-    const copies = cache instanceof StaleCache ? cache : new StaleCache(bag('cache', cache));
+    const copies = cache instanceof StaleCache ? cache : new StaleCache(cache);
     const find = call => (key === undefined ? call.key ?? keyOf(call.args) : key(...call.args));
     const answer = async (error, call) => {
       const copy = await copies.get(find(call));
@@ -37,29 +61,25 @@ const makers = {
     return Object.assign(answer, { remember });
   },
 
-  queue: ({ queue }) => {
-    const put = typeof queue === 'function' ? queue : queue?.enqueue ?? queue?.push;
-    if (typeof put !== 'function') {
-      throw invalidOption('queue', 'a function, or an object with enqueue or push', queue);
-    }
-    return async (error, { args }) => {
-      const job = await put.apply(queue, typeof queue === 'function' ? [...args, error] : args);
-      return { value: job === undefined ? { queued: true, error } : { queued: true, error, job } };
-    };
+  queue: ({ queue }) => async (error, { args }) => {
+    const job = await putOf(queue).apply(queue,
+      typeof queue === 'function' ? [...args, error] : args);
+    return { value: job === undefined ? { queued: true, error } : { queued: true, error, job } };
   },
 };
 
 function readStrategy (given, index) {
+  const place = `strategies[${index}]`;
   const strategy = typeof given === 'function' ? { use: given } : given;
-  const kinds = KINDS.filter(kind => strategy !== null && typeof strategy === 'object' &&
-    Object.hasOwn(strategy, kind));
+  const kinds = Object.keys(KINDS).filter(kind => strategy !== null &&
+    typeof strategy === 'object' && Object.hasOwn(strategy, kind));
   if (kinds.length !== 1) {
-    throw invalidOption(`strategies[${index}]`,
-      `a function, or an object with one of ${KINDS.join(', ')}`, given);
+    throw invalidOption(place,
+      `a function, or an object with one of ${Object.keys(KINDS).join(', ')}`, given);
   }
-  const { when, name = kinds[0] } = strategy;
-  if (when !== undefined) func('when', when);
-  return { name, when, answer: makers[kinds[0]](strategy) };
+  const [kind] = kinds;
+  const options = KINDS[kind].read(strategy, place);
+  return { name: options.name ?? kind, when: options.when, answer: makers[kind](options) };
 }
 
 class Chain {
@@ -68,13 +88,12 @@ class Chain {
     if (count < 1 || count > STRATEGIES_MAX) {
       throw invalidOption('strategies', `an array of 1 to ${STRATEGIES_MAX}`, strategies);
     }
-    const { onError } = bag('options', options);
-    if (onError !== undefined) func('onError', onError);
-    this.onError = onError;
+    this.onError = CHAIN.read(options).onError;
     this.strategies = strategies.map(readStrategy);
   }
 
-  async answer (error, { args = [], key } = {}) {
+  async answer (error, options) {
+    const { args, key } = CALL.read(options);
     for (const { name, when, answer } of this.strategies) {
       try {
         if (when !== undefined && !when(error, ...args)) continue;
@@ -94,7 +113,8 @@ class Chain {
     else guarded(what, () => this.onError(failure, name));
   }
 
-  async remember (value, { args = [], key } = {}) {
+  async remember (value, options) {
+    const { args, key } = CALL.read(options);
     if (key === undefined && args.length === 0) return;
     for (const { name, answer } of this.strategies) {
       try {
@@ -105,8 +125,9 @@ class Chain {
     }
   }
 
-  async execute (fn, { args = [], key } = {}) {
+  async execute (fn, options) {
     func('fn', fn);
+    const { args, key } = CALL.read(options);
     let value;
     try {
       value = await fn(...args);
@@ -136,8 +157,7 @@ class Chain {
  *   its options, whose copies may be old, filled by policy() and execute(); `{ queue }`, a function
  *   called like `use`, or an object whose enqueue or push takes the arguments. Each may have
  *   `when(error, ...args)`, which declines by false, and a `name`.
- * @param {{ onError?: (error: unknown, name: string) => void }} [options] told when a strategy
- *   itself fails; a process warning unless given
+ * @param {{ onError?: (error: unknown, name: string) => void }} [options]
  * @returns a function `(...args, error)`, with the methods `answer(error, { args, key })` (resolves
  *   with `{ value, by, stale, ageMs }`), `remember(value, { args, key })` and
  *   `execute(fn, { args, key })`

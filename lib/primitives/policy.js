@@ -3,10 +3,11 @@
 // Several protections around one call, always in the same order, outermost first:
 // fallback, cache, retry, breaker, rateLimit, bulkhead, timeout.
 
-const { invalidOption } = require('../base/errors');
+const { withDeadline } = require('../base/deadline');
+const { invalidOption, isRefusal } = require('../base/errors');
 const { read } = require('../base/foreign');
-const { bag, func } = require('../base/options');
-const { readSignal, reasonOf } = require('../base/signal');
+const { bag, func, is, optionsOf } = require('../base/options');
+const { reasonOf } = require('../base/signal');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
 const { Bulkhead, RateLimiter } = require('./limits');
@@ -16,17 +17,35 @@ const { RetryStats } = require('./retry-stats');
 const { StaleCache } = require('./stale-cache');
 const { Timeout } = require('./timeout');
 
-const PARTS = ['fallback', 'cache', 'retry', 'breaker', 'rateLimit', 'bulkhead', 'timeout'];
+// Each part is one that exists already, or its options; what those may be is checked by the part.
+// false and null stand for none.
+const POLICY = optionsOf({
+  fallback: is.any('a function, a breaker, a fallbackChain, or strategies'),
+  cache: is.any('a StaleCache, or options of staleCache()'),
+  retry: is.any('options of retry(); its attemptTimeout becomes the timeout below'),
+  breaker: is.any('a CircuitBreaker, or its options; without a time limit of its own, unless ' +
+    'they name one, if there is a timeout below'),
+  rateLimit: is.any('a RateLimiter, or its options'),
+  bulkhead: is.any('a Bulkhead, or its options'),
+  timeout: is.any('of each attempt: a Timeout, ms, or { initial, increment, max }'),
+});
+const CALL = optionsOf({
+  signal: is.signal('ends the call at once with its reason; nothing counts'),
+  key: is.any('of the copy in the cache; without a key, the cache is not used'),
+  args: is.where('what the fallback gets, with the error after them', 'an array', Array.isArray,
+    { default: Object.freeze([]) }),
+});
+const WRAP = optionsOf({
+  key: is.func('of the copy in the caches: (...args); default: the arguments as JSON'),
+});
 
-// Nobody was asked: another attempt would not be let through either.
-const REFUSALS = new Set(['EOPENBREAKER', 'ESHUTDOWN']);
-// This process is busy, which says nothing about the upstream.
-const SATURATIONS = new Set(['EBULKHEADFULL', 'ERATELIMITED']);
+// These say that this process is busy, and nothing about the upstream.
+const SATURATED = new Set(['EBULKHEADFULL', 'ERATELIMITED']);
 
 const keyOf = (...args) => JSON.stringify(args);
 const isGiven = value => value !== undefined && value !== null && value !== false;
 
-/** A part that is there already, or one made from its options. */
+/** A part that exists already, or one made from its options. */
 function part (name, value, method, make) {
   if (!isGiven(value)) return undefined;
   return typeof value[method] === 'function' ? value : make(bag(name, value));
@@ -56,9 +75,9 @@ function readRetry (value) {
   if (signal !== undefined) throw invalidOption('retry.signal', 'none: execute takes one', signal);
   if (shouldRetry) func('shouldRetry', shouldRetry);
   const decide = (error, attempt) =>
-    !REFUSALS.has(read(error, 'code')) && (shouldRetry ? shouldRetry(error, attempt) : true);
+    !isRefusal(error) && (shouldRetry ? shouldRetry(error, attempt) : true);
   const options = Object.assign(list ? [...value] : { ...value }, { shouldRetry: decide });
-  // The time of an attempt is taken inside the breaker, which is to hear of it.
+  // The limit of an attempt is inside the breaker, so that the breaker counts timeouts.
   if (!list) options.attemptTimeout = undefined;
   return { plan: new RetryPlan(options), attemptTimeout };
 }
@@ -68,14 +87,14 @@ function planFor (plan, signal) {
   return signal === undefined ? plan : Object.assign(Object.create(plan), { signal });
 }
 
-/** What is known of one call while it runs; what `answer` tells about its result at the end. */
+/** One call while it runs, and what `answer` says about its result. */
 class PolicyCall {
   source = 'call';
   stale = false;
   ageMs = 0;
   error = undefined;
 
-  constructor (fn, { signal, key, args = [] }) {
+  constructor (fn, { signal, key, args }) {
     this.fn = fn;
     this.signal = signal;
     this.key = key;
@@ -98,13 +117,7 @@ class Policy {
 
   /** Options as policy() has them. */
   constructor (options) {
-    const given = bag('options', options);
-    for (const name of Object.keys(given)) {
-      if (!PARTS.includes(name)) {
-        throw invalidOption(`policy.${name}`, `no such part (there are ${PARTS.join(', ')})`,
-          given[name], RangeError);
-      }
-    }
+    const given = POLICY.read(options);
     const { plan, attemptTimeout } = readRetry(given.retry);
     if (isGiven(attemptTimeout) && isGiven(given.timeout)) {
       throw invalidOption('timeout', 'none beside retry.attemptTimeout', given.timeout);
@@ -126,14 +139,11 @@ class Policy {
    * Calls `fn({ signal, attempt })` through all parts.
    * @template T
    * @param {(context: { signal: AbortSignal, attempt: number }) => T | PromiseLike<T>} fn
-   * @param {object} [options]
-   * @param {AbortSignal} [options.signal] ends the call at once with its reason; nothing counts
-   * @param {unknown} [options.key] of the copy in the cache; without one the cache is passed by
-   * @param {unknown[]} [options.args] what the fallback gets, with the error after them
-   * @returns {Promise<T>} what fn, the cache or the fallback had to answer
+   * @param {{ signal?: AbortSignal, key?: unknown, args?: unknown[] }} [options]
+   * @returns {Promise<T>} the answer of fn, the cache or the fallback
    */
   async execute (fn, options) {
-    return this.#begin(new PolicyCall(func('fn', fn), bag('options', options)));
+    return this.#begin(new PolicyCall(func('fn', fn), CALL.read(options)));
   }
 
   /**
@@ -142,7 +152,7 @@ class Policy {
    *   ageMs: number, error?: unknown }>} `error` is why it is a stale copy or the fallback's
    */
   async answer (fn, options) {
-    const call = new PolicyCall(func('fn', fn), bag('options', options));
+    const call = new PolicyCall(func('fn', fn), CALL.read(options));
     return call.toAnswer(await this.#begin(call));
   }
 
@@ -151,14 +161,12 @@ class Policy {
    * the same arguments and tells where the answer is from.
    * @template {(...args: any[]) => any} F
    * @param {F} fn
-   * @param {{ key?: (...args: any[]) => unknown }} [options] the key of the copy in the cache, and
-   *   in those of the fallback; the arguments as JSON unless given
+   * @param {{ key?: (...args: any[]) => unknown }} [options]
    * @returns {F}
    */
   wrap (fn, options) {
     func('fn', fn);
-    const { key = this.cache && keyOf } = bag('options', options);
-    if (key !== undefined) func('key', key);
+    const { key = this.cache && keyOf } = WRAP.read(options);
     const policy = this;
     const callOf = (self, args) =>
       new PolicyCall(() => fn.apply(self, args), { args, key: key?.(...args) });
@@ -177,22 +185,11 @@ class Policy {
   }
 
   async #begin (call) {
-    const signal = call.signal = readSignal(call.signal);
+    const { signal } = call;
     if (signal === undefined) return this.#settle(call);
     signal.throwIfAborted();
     // Not every function heeds its signal.
-    let leave;
-    const left = new Promise((resolve, reject) => {
-      leave = () => reject(reasonOf(signal));
-      signal.addEventListener('abort', leave, { once: true });
-    });
-    const settled = this.#settle(call);
-    settled.catch(() => {});
-    try {
-      return await Promise.race([left, settled]);
-    } finally {
-      signal.removeEventListener('abort', leave);
-    }
+    return withDeadline(signal, Infinity, () => this.#settle(call));
   }
 
   async #settle (call) {
@@ -204,17 +201,19 @@ class Policy {
       if (fallback === undefined || call.signal?.aborted) throw error;
       return this.#fallBack(call, error);
     }
-    if (call.source === 'call') await fallback?.remember?.(value, call);
+    const { args, key } = call;
+    if (call.source === 'call') await fallback?.remember?.(value, { args, key });
     return value;
   }
 
   async #fallBack (call, error) {
     const { fallback } = this;
+    const { args, key } = call;
     if (typeof fallback.answer !== 'function') {
       call.mark('fallback', { stale: false, ageMs: 0, error });
-      return fallback(...call.args, error);
+      return fallback(...args, error);
     }
-    const answer = await fallback.answer(error, call);
+    const answer = await fallback.answer(error, { args, key });
     call.mark('fallback', { ...answer, error });
     return answer.value;
   }
@@ -250,7 +249,7 @@ class Policy {
     return breaker.run(context => this.#limited(fn, attempt, context.signal), { signal });
   }
 
-  /** Through the breaker, which hears nothing of a call that the limits inside did not let pass. */
+  /** Through the breaker, which does not count calls that the limits inside did not let pass. */
   async #uncounted (fn, attempt, signal) {
     const controller = new AbortController();
     const leave = () => controller.abort(reasonOf(signal));
@@ -260,7 +259,7 @@ class Policy {
         try {
           return await this.#limited(fn, attempt, context.signal);
         } catch (error) {
-          if (SATURATIONS.has(read(error, 'code'))) controller.abort(error);
+          if (SATURATED.has(read(error, 'code'))) controller.abort(error);
           throw error;
         }
       }, { signal: controller.signal });
@@ -293,21 +292,10 @@ class Policy {
  *     await orders.execute(({ signal, attempt }) => create(order, { signal }));
  *     const create = orders.wrap(createToken);
  *
- * @param {object} options each part may be left out
- * @param {Function|object|Array} [options.fallback] called with the call's arguments and the error;
- *   or a fallbackChain, its strategies, or a breaker
- * @param {StaleCache|object} [options.cache] or the options of staleCache()
- * @param {object|number[]} [options.retry] the options of retry(). Its attemptTimeout becomes the
- *   timeout below, so that the breaker hears of attempts that took too long
- * @param {CircuitBreaker|object} [options.breaker] or its options. A breaker made from options has
- *   no time limit unless they name one, if there is a timeout below
- * @param {RateLimiter|object} [options.rateLimit] or its options
- * @param {Bulkhead|object} [options.bulkhead] or its options
- * @param {Timeout|number|object} [options.timeout] ms of each attempt, or { initial, increment,
- *   max }
+ * @param {object} options its parts; each may be left out
  * @returns {Policy}
  * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 const policy = options => new Policy(options);
 
-module.exports = { Policy, policy };
+module.exports = { POLICY, Policy, policy };

@@ -1,12 +1,23 @@
 'use strict';
 
-// A client object whose methods are protected by a policy, and which otherwise is what it was.
+// A client object whose methods are protected by a policy, and which is otherwise as it was.
 
 const { invalidOption } = require('../base/errors');
-const { bag, boolean, func } = require('../base/options');
-const { Policy } = require('./policy');
+const { is } = require('../base/options');
+const { POLICY, Policy } = require('./policy');
 
 const METHODS_MAX = 1000;
+
+const isListOfNames = value => Array.isArray(value) && value.length > 0 &&
+  value.length <= METHODS_MAX && value.every(path => typeof path === 'string' && path !== '');
+
+const OPTIONS = POLICY.with({
+  methods: is.where("their names; 'transaction.status' names a method of an object in the client",
+    'an array of names of methods', isListOfNames, { required: true }),
+  callbacks: is.boolean('whether the methods also take a callback (error, value) at the end',
+    { default: false }),
+  key: is.func('of the copy in the cache: (...args); default: the arguments as JSON'),
+});
 
 /** Listed paths by their first name: `{ sendMail: [], transaction: ['status', 'cancel'] }`. */
 function group (paths) {
@@ -19,15 +30,8 @@ function group (paths) {
   return names;
 }
 
-function readMethods (methods) {
-  const fits = Array.isArray(methods) && methods.length > 0 && methods.length <= METHODS_MAX &&
-    methods.every(path => typeof path === 'string' && path !== '');
-  if (!fits) throw invalidOption('methods', 'an array of names of methods', methods);
-  return methods;
-}
-
-/** Sees to it that the methods are there, and can be replaced. */
-function check (client, paths) {
+/** Checks that the methods exist and can be replaced. */
+function checkMethods (client, paths) {
   for (const path of paths) {
     const names = path.split('.');
     const last = names.pop();
@@ -108,7 +112,7 @@ class Handler {
   }
 }
 
-/** A property that has to be given as it is. */
+/** A property that a Proxy must return as it is. */
 function isFixed (target, name) {
   const descriptor = Object.getOwnPropertyDescriptor(target, name);
   return descriptor?.configurable === false && descriptor.writable === false;
@@ -141,13 +145,7 @@ function bind (target, method, proxy) {
  * which stays as it was. All its methods share the parts of one policy.
  * @template {object} T
  * @param {T} client
- * @param {object} options the parts of policy(), and:
- * @param {string[]} options.methods their names; `transaction.status` names a method of an object
- *   that the client holds
- * @param {boolean} [options.callbacks=false] whether the methods also take a callback (error,
- *   value) as their last argument
- * @param {(...args: any[]) => unknown} [options.key] of the copy in the cache; the arguments as
- *   JSON unless given
+ * @param {object} options the parts of policy(), and: methods, callbacks, key
  * @returns {T}
  * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
@@ -155,10 +153,8 @@ function protect (client, options) {
   if (client === null || (typeof client !== 'object' && typeof client !== 'function')) {
     throw invalidOption('client', 'an object', client);
   }
-  const { methods, callbacks = false, key, ...parts } = bag('options', options);
-  check(client, readMethods(methods));
-  boolean('callbacks', callbacks);
-  if (key !== undefined) func('key', key);
+  const { methods, callbacks, key, ...parts } = OPTIONS.read(options);
+  checkMethods(client, methods);
   return new Proxy(client, new Handler(methods, new Policy(parts), { callbacks, key }));
 }
 

@@ -1,19 +1,29 @@
 'use strict';
 
-// A cache that keeps copies for longer than they are fresh, for the time when nothing newer is to
-// be had. Its answers say which they are.
+// A cache whose copies stay for longer than they are fresh: an old copy is the answer when nothing
+// newer can be had. Answers say which they are.
 
 const { wall } = require('../base/clock');
+const { withDeadline } = require('../base/deadline');
 const { invalidOption } = require('../base/errors');
-const { bag, func, number } = require('../base/options');
-const { readSignal, reasonOf } = require('../base/signal');
+const { func, is, optionsOf } = require('../base/options');
+const { reasonOf } = require('../base/signal');
 const { warn } = require('../base/warn');
 
-const OPTIONS = ['ttl', 'staleTtl', 'max', 'store', 'staleIf'];
-const TTL_MS = 15 * 60 * 1000;
 const STALE_TTL_MS = 24 * 3600 * 1000;
-const MAX = 1000;
-const MAX_LIMIT = 1e6;
+
+const OPTIONS = optionsOf({
+  ttl: is.ms('for which a copy is fresh', { default: 15 * 60 * 1000 }),
+  staleTtl: is.ms('for which a copy may be answered in need; default: a day, or ttl if longer'),
+  max: is.integer('copies in memory; the least recently used one makes room',
+    { min: 1, max: 1e6, default: 1000 }),
+  // Promises are allowed. An entry is { value, storedAt }, and survives JSON if its value does. A
+  // store that forgets by itself should not do so before staleTtl.
+  store: is.having('where copies are kept instead, such as a Map', ['get', 'set', 'delete']),
+  staleIf: is.func('which errors may be answered with an old copy; default: all',
+    { default: () => true }),
+});
+const FETCH = optionsOf({ signal: is.signal('leaves; the load goes on for other callers') });
 
 /** A store in memory that forgets what was not used for the longest time. */
 function memoryStore (max) {
@@ -21,20 +31,13 @@ function memoryStore (max) {
   return new LRUCache({ max });
 }
 
-function checkStore (store) {
-  const fits = typeof store === 'object' && store !== null &&
-    ['get', 'set', 'delete'].every(name => typeof store[name] === 'function');
-  if (!fits) throw invalidOption('store', 'an object with get, set and delete', store);
-  return store;
-}
-
-/** Whether it is an entry of ours: a store may be shared, or return what somebody put there. */
+/** Whether it is an entry of ours: a store may hold other things, too. */
 function isEntry (entry) {
   return typeof entry === 'object' && entry !== null && Number.isFinite(entry.storedAt) &&
     'value' in entry;
 }
 
-/** One load that several callers may wait for. It is given up when the last of them has left. */
+/** One load that several callers may wait for. It is aborted when the last of them has left. */
 class Flight {
   waiting = 0;
   controller = new AbortController();
@@ -43,21 +46,15 @@ class Flight {
   begin (load, empty) {
     this.empty = empty;
     this.promise = load({ signal: this.controller.signal });
-    this.promise.catch(() => {}); // Whoever waits hears of it.
+    this.promise.catch(() => {}); // Those who wait get the error.
   }
 
   async join (signal) {
     this.waiting++;
     if (signal === undefined) return this.promise; // It never leaves.
-    let leave;
-    const left = new Promise((resolve, reject) => {
-      leave = () => reject(reasonOf(signal));
-      signal.addEventListener('abort', leave, { once: true });
-    });
     try {
-      return await Promise.race([this.promise, left]);
+      return await withDeadline(signal, Infinity, () => this.promise);
     } finally {
-      signal.removeEventListener('abort', leave);
       if (--this.waiting === 0 && signal.aborted) {
         this.empty();
         this.controller.abort(reasonOf(signal));
@@ -73,15 +70,15 @@ class StaleCache {
 
   /** Options as staleCache has them. */
   constructor (options) {
-    const {
-      ttl = TTL_MS, staleTtl = Math.max(STALE_TTL_MS, ttl), max = MAX, store, staleIf
-    } = bag('options', options, OPTIONS);
-    this.ttl = number('ttl', ttl, { min: 0, unit: 'ms' });
-    this.staleTtl = number('staleTtl', staleTtl, { min: ttl, unit: 'ms' });
-    number('max', max, { min: 1, max: MAX_LIMIT, integer: true });
-    if (staleIf !== undefined) func('staleIf', staleIf);
-    this.#staleIf = staleIf ?? (() => true);
-    this.#store = store === undefined ? memoryStore(max) : checkStore(store);
+    const { ttl, staleTtl = Math.max(STALE_TTL_MS, ttl), max, store, staleIf } =
+      OPTIONS.read(options);
+    if (staleTtl < ttl) {
+      throw invalidOption('staleTtl', `at least ttl (${ttl} ms)`, staleTtl, RangeError);
+    }
+    this.ttl = ttl;
+    this.staleTtl = staleTtl;
+    this.#staleIf = staleIf;
+    this.#store = store ?? memoryStore(max);
   }
 
   /**
@@ -102,7 +99,7 @@ class StaleCache {
   async #look (key, entry) {
     const age = wall() - entry.storedAt;
     const ageMs = Math.max(age, 0);
-    // One from the future was kept by a clock that was wrong by so much: it is not fresh for ever.
+    // A copy from the future was stored under a wrong clock, and must not stay fresh for ever.
     const distance = Math.abs(age);
     if (distance < this.ttl) return { value: entry.value, stale: false, ageMs };
     if (distance < this.staleTtl) return { value: entry.value, stale: true, ageMs };
@@ -130,13 +127,13 @@ class StaleCache {
    * @template T
    * @param {unknown} key
    * @param {(context: { signal: AbortSignal }) => T | PromiseLike<T>} load
-   * @param {{ signal?: AbortSignal }} [options] whoever aborts leaves; the load goes on for others
+   * @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise<{ value: T, stale: boolean, ageMs: number, error?: unknown }>} `error` is why
    *   a copy is stale. Rejects with the error of `load` when there is no copy.
    */
   async fetch (key, load, options) {
     func('load', load);
-    const signal = readSignal(bag('options', options).signal);
+    const { signal } = FETCH.read(options);
     signal?.throwIfAborted();
     const flight = this.#flights.get(key) ?? this.#take(key, load);
     return flight.join(signal);
@@ -179,18 +176,6 @@ class StaleCache {
  *     const pages = staleCache({ ttl: 15 * 60e3, staleTtl: 24 * 3600e3, max: 1000 });
  *     const { value, stale, ageMs } = await pages.fetch(url, () => load(url));
  *
- * @param {object} [options]
- * @param {number} [options.ttl=900000] ms for which a copy is fresh
- * @param {number} [options.staleTtl=86400000] ms, counted from when it was kept, for which a copy
- *   may still be answered when nothing newer is to be had; at least ttl
- * @param {number} [options.max=1000] copies in memory, 1 to 1000000; the least recently used one
- *   makes room
- * @param {{ get: Function, set: Function, delete: Function }} [options.store] where copies are kept
- *   instead: a Map, or anything else that has get(key), set(key, entry) and delete(key), promises
- *   allowed. An entry is { value, storedAt } and survives JSON if its value does. A store that
- *   forgets by itself should not do so before staleTtl.
- * @param {(error: unknown) => boolean} [options.staleIf] which failures may be answered with an old
- *   copy; default all
  * @returns {StaleCache}
  * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
