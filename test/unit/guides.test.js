@@ -7,10 +7,8 @@ const path = require('node:path');
 const ts = require('typescript');
 
 const { CircuitBreaker } = require('../..');
-const { nativeConfig } = require('../../lib/primitives/breaker-config');
-const { check, resolve } = require('../../lib/primitives/breaker-options');
+const { OPTIONS } = require('../../lib/primitives/breaker-options');
 const { presets, profiles, retryPresets } = require('../../lib/primitives/presets');
-const { checkSharing } = require('../../lib/primitives/sharing');
 const { ROWS } = require('../bench/rows');
 const { ROOT } = require('../support/setup');
 
@@ -82,23 +80,8 @@ const membersOf = (...names) => declaredOf(...names)
   .map(({ name }) => name);
 
 describe('the breaker', () => {
-  /** Every option that the code asks for. */
-  function optionsOfTheCode () {
-    const asked = new Set();
-    const options = new Proxy({}, {
-      get (_, name) {
-        if (typeof name === 'string') asked.add(name);
-        return undefined;
-      },
-    });
-    for (const reader of [check, checkSharing, nativeConfig, resolve]) reader(options);
-    // What is looked at before the options are copied.
-    new CircuitBreaker(async () => {}, options).shutdown();
-    return [...asked].toSorted();
-  }
-
   test('every option is in the guide and in the types', () => {
-    const options = optionsOfTheCode();
+    const options = OPTIONS.names.toSorted();
     expect(options.length).toBeGreaterThan(40);
     const described = namesIn('docs/breaker.md', 'option')
       .filter(name => !['max', 'idleTtl'].includes(name)); // Those of groups.
