@@ -12,28 +12,57 @@ const STRATEGIES_MAX = 100;
 /** What a strategy returns that does not want to answer. */
 const declined = Symbol.for('sekering.declined');
 
-const keyOf = args => JSON.stringify(args);
-
 const putOf = queue => (typeof queue === 'function' ? queue : queue?.enqueue ?? queue?.push);
 
-// The kinds of strategies. Each has one option that it is named after.
-const common = {
+const COMMON = {
   when: is.func('false declines: (error, ...args)'),
   name: is.text('for reports; default: the kind'),
 };
+
+/**
+ * The kinds of strategies. Each has an option of its own name. `make` returns how a strategy
+ * answers `(error, { args, key })`; that function may have a method `remember(value, call)`.
+ */
 const KINDS = {
-  value: optionsOf({ value: is.any('the answer'), ...common }),
-  use: optionsOf({ use: is.func('answers: (...args, error)', { required: true }), ...common }),
-  cache: optionsOf({
-    cache: is.object('a StaleCache, or its options', { required: true }),
-    key: is.func('of a copy: (...args); default: the key of the call, or its arguments as JSON'),
-    ...common,
-  }),
-  queue: optionsOf({
-    queue: is.where('takes the call for later', 'a function, or an object with enqueue or push',
-      queue => typeof putOf(queue) === 'function', { required: true }),
-    ...common,
-  }),
+  value: {
+    table: optionsOf({ value: is.any('the answer'), ...COMMON }),
+    make: ({ value }) => () => ({ value }),
+  },
+
+  use: {
+    table: optionsOf({ use: is.func('answers: (...args, error)', { required: true }), ...COMMON }),
+    make: ({ use }) => async (error, { args }) => ({ value: await use(...args, error) }),
+  },
+
+  cache: {
+    table: optionsOf({
+      cache: is.object('a StaleCache, or its options'),
+      key: is.func('of a copy: (...args); default: the key of the call, or its arguments as JSON'),
+      ...COMMON,
+    }),
+    make ({ cache, key }) {
+      const copies = cache instanceof StaleCache ? cache : new StaleCache(cache);
+      const keyOf = call => (key === undefined
+        ? call.key ?? JSON.stringify(call.args)
+        : key(...call.args));
+      const answer = async (error, call) => await copies.get(keyOf(call)) ?? { value: declined };
+      const remember = (value, call) => copies.set(keyOf(call), value);
+      return Object.assign(answer, { remember });
+    },
+  },
+
+  queue: {
+    table: optionsOf({
+      queue: is.where('takes the call for later', 'a function, or an object with enqueue or push',
+        queue => typeof putOf(queue) === 'function', { required: true }),
+      ...COMMON,
+    }),
+    make: ({ queue }) => async (error, { args }) => {
+      const put = putOf(queue);
+      const job = await put.apply(queue, typeof queue === 'function' ? [...args, error] : args);
+      return { value: { queued: true, error, ...job !== undefined && { job } } };
+    },
+  },
 };
 
 const CHAIN = optionsOf({
@@ -44,42 +73,18 @@ const CALL = optionsOf({
   key: is.any('of the copy in a cache'),
 });
 
-/** How each kind of strategy answers `(error, { args, key })`. */
-const makers = {
-  value: ({ value }) => () => ({ value }),
-
-  use: ({ use }) => async (error, { args }) => ({ value: await use(...args, error) }),
-
-  cache: ({ cache, key }) => {
-    const copies = cache instanceof StaleCache ? cache : new StaleCache(cache);
-    const find = call => (key === undefined ? call.key ?? keyOf(call.args) : key(...call.args));
-    const answer = async (error, call) => {
-      const copy = await copies.get(find(call));
-      return copy ?? { value: declined };
-    };
-    const remember = (value, call) => copies.set(find(call), value);
-    return Object.assign(answer, { remember });
-  },
-
-  queue: ({ queue }) => async (error, { args }) => {
-    const job = await putOf(queue).apply(queue,
-      typeof queue === 'function' ? [...args, error] : args);
-    return { value: job === undefined ? { queued: true, error } : { queued: true, error, job } };
-  },
-};
-
 function readStrategy (given, index) {
   const place = `strategies[${index}]`;
-  const strategy = typeof given === 'function' ? { use: given } : given;
-  const kinds = Object.keys(KINDS).filter(kind => strategy !== null &&
-    typeof strategy === 'object' && Object.hasOwn(strategy, kind));
+  const strategy = Object(typeof given === 'function' ? { use: given } : given);
+  const kinds = Object.keys(KINDS).filter(kind => Object.hasOwn(strategy, kind));
   if (kinds.length !== 1) {
     throw invalidOption(place,
       `a function, or an object with one of ${Object.keys(KINDS).join(', ')}`, given);
   }
   const [kind] = kinds;
-  const options = KINDS[kind].read(strategy, place);
-  return { name: options.name ?? kind, when: options.when, answer: makers[kind](options) };
+  const { table, make } = KINDS[kind];
+  const options = table.read(strategy, place);
+  return { name: options.name ?? kind, when: options.when, answer: make(options) };
 }
 
 class Chain {
@@ -165,9 +170,9 @@ class Chain {
  */
 function fallbackChain (strategies, options) {
   const chain = new Chain(strategies, options);
-  const fallback = async (...given) => {
-    const error = given.pop();
-    return (await chain.answer(error, { args: given })).value;
+  const fallback = async (...args) => {
+    const error = args.pop();
+    return (await chain.answer(error, { args })).value;
   };
   return Object.assign(fallback, {
     answer: (error, call) => chain.answer(error, call),
