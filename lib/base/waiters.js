@@ -1,18 +1,18 @@
 'use strict';
 
-// A line of callers that wait for something, first come first served. Whoever times out or aborts
-// leaves the line from wherever it stands, in constant time; whoever is served or leaves takes its
-// timer and its listener with it. The caller bounds the length.
+// A line of callers that wait for something, first come first served. A caller that times out or
+// aborts leaves the line in constant time. The user of the line bounds its length.
 
 const { clearTimer, setTimer } = require('./clock');
+const { LinkedList } = require('./linked-list');
 const { reasonOf } = require('./signal');
 
 class Waiter {
   constructor (line, weight) {
     this.line = line;
     this.weight = weight;
-    this.before = undefined;
-    this.after = undefined;
+    this._previous = null;
+    this._next = null;
     this.timer = undefined;
     this.signal = undefined;
     this.promise = new Promise((resolve, reject) => {
@@ -31,14 +31,16 @@ class Waiters {
   size = 0;
   /** The sum of what those in the line wait for. */
   weight = 0;
-  first = undefined;
-  #last = undefined;
+  #list = new LinkedList();
   #left;
 
   /** @param {(waiter: { weight: number }) => void} [left] called when one gave up */
   constructor (left) {
     this.#left = left;
   }
+
+  /** The first in the line, or null. */
+  get first () { return this.#list.first; }
 
   /**
    * Joins the end of the line.
@@ -51,10 +53,7 @@ class Waiters {
    */
   join ({ weight = 1, timeout = Infinity, timedOut, signal } = {}) {
     const waiter = new Waiter(this, weight);
-    waiter.before = this.#last;
-    if (this.#last === undefined) this.first = waiter;
-    else this.#last.after = waiter;
-    this.#last = waiter;
+    this.#list.add(waiter);
     this.size++;
     this.weight += weight;
     if (timeout !== Infinity) {
@@ -70,28 +69,21 @@ class Waiters {
   /** Resolves the first in the line. Returns false when there is none. */
   serve (value) {
     const waiter = this.first;
-    if (waiter === undefined) return false;
-    this.#unlink(waiter);
+    if (waiter === null) return false;
+    this.#remove(waiter);
     waiter.resolve(value);
     return true;
   }
 
   /** Takes one out of the line and rejects it. */
   leave (waiter, reason) {
-    this.#unlink(waiter);
+    this.#remove(waiter);
     waiter.reject(reason);
     this.#left?.(waiter);
   }
 
-  #unlink (waiter) {
-    const { before, after } = waiter;
-    if (before === undefined) this.first = after;
-    else before.after = after;
-    if (after === undefined) this.#last = before;
-    else after.before = before;
-    // One that waits for the collector would keep all that came after it.
-    waiter.before = undefined;
-    waiter.after = undefined;
+  #remove (waiter) {
+    this.#list.remove(waiter);
     this.size--;
     this.weight -= waiter.weight;
     clearTimer(waiter.timer);

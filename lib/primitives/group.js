@@ -5,6 +5,7 @@
 
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
+const { LinkedList } = require('../base/linked-list');
 const native = require('../base/native');
 const { bag, func, is, optionsOf } = require('../base/options');
 const CircuitBreaker = require('./breaker');
@@ -30,10 +31,10 @@ class Member extends CircuitBreaker {
     this._group = group;
     this.key = key;
     this._isEvicted = false;
-    // Its place among those in the same state, and when it was last used or changed its state.
-    this._line = null;
-    this._before = null;
-    this._after = null;
+    // The list of its state, its neighbours there, and when it was last used or changed its state.
+    this._list = null;
+    this._previous = null;
+    this._next = null;
     this._used = 0;
     this._listen();
   }
@@ -89,35 +90,12 @@ class Member extends CircuitBreaker {
   }
 }
 
-/** Members in the same state, the least recently used first. All operations take constant time. */
-class Line {
-  first = null;
-  #last = null;
-
-  add (member) {
-    member._line = this;
-    member._before = this.#last;
-    if (this.#last === null) this.first = member;
-    else this.#last._after = member;
-    this.#last = member;
-  }
-
-  remove (member) {
-    const { _before: before, _after: after } = member;
-    if (before === null) this.first = after;
-    else before._after = after;
-    if (after === null) this.#last = before;
-    else after._before = before;
-    // Until it is collected, a removed member would keep all that came after it.
-    member._line = member._before = member._after = null;
-  }
-}
-
 class BreakerGroup extends Emitter {
-  // An open breaker protects an upstream: it is evicted last.
-  _closed = new Line();
-  _halfOpen = new Line();
-  _open = new Line();
+  // Members by state, the least recently used first. An open breaker protects an upstream: it is
+  // evicted last.
+  _closed = new LinkedList();
+  _halfOpen = new LinkedList();
+  _open = new LinkedList();
   _isOver = false;
 
   /**
@@ -195,35 +173,37 @@ class BreakerGroup extends Emitter {
     this._isOver = true;
     for (const breaker of this._members.values()) {
       breaker.shutdown();
-      breaker._line?.remove(breaker);
+      breaker._list?.remove(breaker);
+      breaker._list = null;
     }
     this._members.clear();
     this.removeAllListeners();
   }
 
-  /** Moves a breaker to the end of the line of its state. */
+  /** Moves a breaker to the end of the list of its state. */
   _place (breaker, now) {
-    breaker._line?.remove(breaker);
+    breaker._list?.remove(breaker);
     breaker._used = now;
-    this._lineOf(breaker).add(breaker);
+    breaker._list = this._listOf(breaker);
+    breaker._list.add(breaker);
   }
 
-  _lineOf (breaker) {
+  _listOf (breaker) {
     if (breaker.opened) return this._open;
     return breaker.halfOpen ? this._halfOpen : this._closed;
   }
 
   /** A breaker has changed its state. */
   _moved (breaker) {
-    const { _line: line } = breaker;
-    if (line !== null && line !== this._lineOf(breaker)) this._place(breaker, clock.now());
+    const { _list: list } = breaker;
+    if (list !== null && list !== this._listOf(breaker)) this._place(breaker, clock.now());
   }
 
   _makeRoom (now) {
     this._evictIdle(now);
     while (this._members.size >= this.max) {
       const first = this._leastUsed() ?? this._open.first;
-      if (this._isInLine(first)) this._evict(first);
+      if (this._isStillListed(first)) this._evict(first);
     }
   }
 
@@ -239,24 +219,25 @@ class BreakerGroup extends Emitter {
 
   _evictIdle (now) {
     // An open breaker still protects its upstream.
-    for (const line of [this._closed, this._halfOpen]) {
-      while (line.first !== null && now - line.first._used >= this.idleTtl) {
-        const { first } = line;
-        if (this._isInLine(first)) this._evict(first);
+    for (const list of [this._closed, this._halfOpen]) {
+      while (list.first !== null && now - list.first._used >= this.idleTtl) {
+        const { first } = list;
+        if (this._isStillListed(first)) this._evict(first);
       }
     }
   }
 
-  /** Whether a breaker is still in the state of its line. */
-  _isInLine (breaker) {
-    const { _line: line } = breaker;
+  /** Whether a breaker is still in the state of its list, which others may have changed. */
+  _isStillListed (breaker) {
+    const { _list: list } = breaker;
     breaker._refresh();
-    return line !== null && breaker._line === line;
+    return list !== null && breaker._list === list;
   }
 
   _evict (breaker) {
     this._members.delete(breaker.key);
-    breaker._line.remove(breaker);
+    breaker._list.remove(breaker);
+    breaker._list = null;
     breaker._evict();
   }
 

@@ -294,7 +294,7 @@ class RateLimiter {
     clearTimer(this.#timer);
     this.#timer = undefined;
     const { first } = this.#line;
-    if (first === undefined) return;
+    if (first === null) return;
     const wait = native.waitForTokens(this.#handle, first.weight);
     this.#timer = setTimer(() => this.#serve(), Math.ceil(wait));
   }

@@ -2,7 +2,7 @@
 
 // A counting semaphore in the shape of opossum's, with and without `new`.
 
-const { SekeringError } = require('../base/errors');
+const { timedOut } = require('../base/errors');
 const { number } = require('../base/options');
 const { Permits } = require('../base/permits');
 const { Waiters } = require('../base/waiters');
@@ -11,7 +11,7 @@ const { Waiters } = require('../base/waiters');
  * @param {number} count how many may be taken at once; from Number.MAX_SAFE_INTEGER on any number,
  *   below 1 none
  * @returns {{ take: Function, release: Function, test: Function, count: number }}
- *   `count` is how many are left. All of it works without `this`.
+ *   `count` is how many are left. The functions work without `this`.
  * @throws {TypeError | RangeError} ERR_INVALID_OPTION for a count that is no whole number
  */
 function Semaphore (count) {
@@ -19,13 +19,13 @@ function Semaphore (count) {
   const permits = new Permits(count);
   const line = new Waiters();
 
-  // Whoever waits is handed the permit as it is, so that no newcomer comes first.
+  // The permit goes straight to the first who waits, so that no newcomer takes it.
   function release () {
     if (permits.inUse === 0) return;
     if (!line.serve()) permits.release();
   }
 
-  // What take resolves with gives back that one permit, however often it is called.
+  // What `take` resolves with: it gives back that one permit, and only once.
   function grant () {
     let released = false;
     return () => {
@@ -38,8 +38,7 @@ function Semaphore (count) {
   function take (timeout) {
     if (permits.acquire()) return Promise.resolve(grant());
     const wait = timeout ? number('timeout', timeout, { min: 0, unit: 'ms' }) : Infinity;
-    const timedOut = () => new SekeringError('ETIMEDOUT', `Timed out after ${timeout}ms`);
-    return line.join({ timeout: wait, timedOut }).then(grant);
+    return line.join({ timeout: wait, timedOut: () => timedOut(timeout) }).then(grant);
   }
 
   const semaphore = { take, release, test: () => permits.acquire() };
