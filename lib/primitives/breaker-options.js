@@ -22,9 +22,9 @@ const LEASE_MARGIN_MS = 1000;
 // opossum's message for an option that it no longer has.
 const DEPRECATED = 'options.maxFailures is deprecated. Please use options.errorThresholdPercentage';
 
-// ---- Kinds -------------------------------------------------------------------------------------
-
 const isAbsent = value => value === undefined || value === null;
+
+// ---- Kinds -------------------------------------------------------------------------------------
 
 /** A number that must be finite, with opossum's message. `or` lists further values. */
 function finiteNumber (doc, spec = {}) {
@@ -321,6 +321,6 @@ function readWindowOptions (given = {}) {
 }
 
 module.exports = {
-  OPTIONS, checkSharing, coreConfig, differences, filterNothing, readOptions, readWindowOptions,
-  resolvedOptions, slowTicks, windowOf,
+  OPTIONS, checkSharing, coreConfig, differences, filterNothing, isAbsent, readOptions,
+  readWindowOptions, resolvedOptions, slowTicks, windowOf,
 };

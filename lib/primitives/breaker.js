@@ -14,7 +14,7 @@ const { guarded, warn } = require('../base/warn');
 const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
 const Status = require('./status');
-const { filterNothing } = require('./breaker-options');
+const { filterNothing, isAbsent } = require('./breaker-options');
 const { retryAfterMs } = require('./classify');
 const {
   ABORTABLE, CACHE, CLOSED, COALESCE, Circuit, DISABLED, HAS_FALLBACK, LIMITED, ON_FAILURE,
@@ -544,8 +544,6 @@ class CircuitBreaker extends Circuit {
     return promiseOf(result);
   }
 }
-
-const isAbsent = value => value === undefined || value === null;
 
 /** The error of an open circuit, and a promise that is rejected with it. */
 function openRejection () {

@@ -102,9 +102,7 @@ class Bulkhead {
 
   /**
    * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} with a scope: ERR_OPTIONS_MISMATCH when it exists with other
-   *   maxConcurrent; ERR_NAME_TAKEN by another kind of thing;
-   *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
+   * @throws {SekeringError} with a scope: as attachPlace()
    */
   constructor (options) {
     const given = BULKHEAD.read(options);
@@ -215,9 +213,7 @@ class RateLimiter {
 
   /**
    * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} with a scope: ERR_OPTIONS_MISMATCH when it exists with other
-   *   limit, interval or burst; ERR_NAME_TAKEN by another kind of thing;
-   *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
+   * @throws {SekeringError} with a scope: as attachPlace()
    */
   constructor (options) {
     const given = RATE_LIMITER.read(options);
@@ -324,9 +320,7 @@ class RetryBudget {
 
   /**
    * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} with a scope: ERR_OPTIONS_MISMATCH when it exists with other
-   *   ratio, reservePerSecond or max; ERR_NAME_TAKEN by another kind of thing;
-   *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
+   * @throws {SekeringError} with a scope: as attachPlace()
    */
   constructor (options) {
     const given = RETRY_BUDGET.read(options);
