@@ -41,9 +41,7 @@ const count = (doc, spec) => is.integer(doc, { min: 1, max: COUNT_MAX, ...spec }
 /** A number of entries; Infinity stands for as many as memory holds. */
 const entries = doc => is.integer(doc, { min: 1, max: Infinity });
 
-const list = doc => is.where(doc, 'an array of strings', Array.isArray);
-
-/** What `check` makes of the value of an option that `kind` has checked. */
+/** An option whose checked values are converted. */
 const converted = (kind, convert) => ({
   ...kind, check: (option, value) => convert(kind.check(option, value)),
 });
@@ -148,7 +146,8 @@ const OPTIONS = optionsOf({
   coalesce: is.boolean('whether calls of the same key share one call', { default: false }),
   coalesceTTL: finiteMs('for which a call is shared; default: timeout', { or: [false] }),
   coalesceSize: entries('calls that are shared'),
-  coalesceResetOn: converted(list('ends of a call that end its sharing'),
+  coalesceResetOn: converted(
+    is.where('ends of a call that end its sharing', 'an array of strings', Array.isArray),
     events => events.filter(event => RESET_EVENTS.includes(event))),
 
   // Cancelling.
@@ -195,6 +194,7 @@ function readOptions (given, lenient = false) {
   if (!isAbsent(own.preset)) Object.assign(options, preset(own.preset));
   for (const name of Object.keys(own)) {
     const value = own[name];
+    // JSON.parse() can make a property named __proto__, which must not replace the defaults.
     if (isAbsent(value) || name === '__proto__') continue;
     const known = Object.hasOwn(OPTIONS.entries, name);
     const checked = known ? OPTIONS.entries[name].check(name, value) : value;
