@@ -167,10 +167,10 @@ describe('shareTrip: { processes: 2 }', () => {
     await one.run(context => context.fire(2, false));
     await new Promise(resolve => { setTimeout(resolve, 700); });
     expect(await other.run(context => context.fire(10, false))).toBe(10);
-    // On a machine that pauses, those of the other one are before the window soon, too.
-    do {
+    // Failures of both within a window open it. On a machine that pauses, this may take more tries.
+    while (await other.run(({ breaker }) => breaker.closed)) {
       await other.run(context => context.fire(2, false));
-      expect(await one.run(context => context.fire(1, false))).toBe(1);
-    } while (await other.run(({ breaker }) => breaker.closed));
+      await one.run(context => context.fire(1, false));
+    }
   });
 });
