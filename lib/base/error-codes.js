@@ -72,6 +72,124 @@ const CODES = {
     class: 'StoreError', message: 'A value does not come back from the database as it was sent',
     retryable: false, fault: 'operator',
   },
+
+  // The clients.
+  ERR_BODY_TOO_LARGE: {
+    class: 'SekeringError', message: 'The body of an answer is too large',
+    retryable: true, fault: 'upstream', counts: true,
+  },
+  ERR_INVALID_INPUT: {
+    class: 'TypeError', message: 'The input of a call is invalid; nothing was sent',
+    retryable: false, fault: 'caller',
+  },
+  ERR_MIDTRANS_CANNOT_MODIFY: {
+    class: 'MidtransError', message: 'The state of the transaction does not allow it (412)',
+    retryable: false, fault: 'caller',
+  },
+  ERR_MIDTRANS_CONFLICT: {
+    class: 'MidtransError', message: 'The order_id is that of another transaction (406)',
+    retryable: false, fault: 'caller',
+  },
+  ERR_MIDTRANS_IN_FLIGHT: {
+    class: 'MidtransError', message: 'Midtrans is still working on an earlier request',
+    retryable: true, fault: 'upstream',
+  },
+  ERR_MIDTRANS_NETWORK: {
+    class: 'MidtransError', message: 'Midtrans could not be reached',
+    retryable: true, fault: 'upstream', counts: true,
+  },
+  ERR_MIDTRANS_NOT_FOUND: {
+    class: 'MidtransError', message: 'Midtrans knows no such transaction (404)',
+    retryable: false, fault: 'caller',
+  },
+  ERR_MIDTRANS_RATE_LIMITED: {
+    class: 'MidtransError', message: 'Midtrans got too many requests (429)',
+    retryable: true, fault: 'upstream', counts: true,
+  },
+  ERR_MIDTRANS_REFUSED: {
+    class: 'MidtransError', message: 'Midtrans refused the request (any other 4xx)',
+    retryable: false, fault: 'caller',
+  },
+  ERR_MIDTRANS_RESPONSE: {
+    class: 'MidtransError', message: "Midtrans's answer is unreadable",
+    retryable: true, fault: 'upstream', counts: true,
+  },
+  ERR_MIDTRANS_SERVER: {
+    class: 'MidtransError', message: 'Midtrans is in trouble (5xx)',
+    retryable: true, fault: 'upstream', counts: true,
+  },
+  ERR_MIDTRANS_SIGNATURE: {
+    class: 'MidtransError', message: 'A notification is not signed by Midtrans',
+    retryable: false, fault: 'caller',
+  },
+  ERR_MIDTRANS_TIMEOUT: {
+    class: 'MidtransError', message: 'Midtrans did not answer in time',
+    retryable: true, fault: 'upstream', counts: true,
+  },
+  ERR_MIDTRANS_UNAUTHORIZED: {
+    class: 'MidtransError', message: 'Midtrans does not accept the server key (401)',
+    retryable: false, fault: 'operator',
+  },
+  ERR_MIDTRANS_UNKNOWN_OUTCOME: {
+    class: 'MidtransError', message: 'It is not known whether Midtrans has done it',
+    fault: 'upstream',
+  },
+  ERR_SESSION: {
+    class: 'SessionError', message: 'A session failed; the message says what to do',
+    fault: 'upstream',
+  },
+  ERR_SESSION_LIMIT: {
+    class: 'SessionError', message: 'All instances are connected, and no other fits',
+    retryable: true, fault: 'local', asked: false,
+  },
+  ERR_SESSION_QR: {
+    class: 'SessionError', message: 'Its QR code has to be scanned first',
+    retryable: false, fault: 'operator',
+  },
+  ERR_SMTP: {
+    class: 'SmtpError', message: 'A mail was not sent',
+    fault: 'upstream',
+  },
+  ERR_SMTP_PAUSED: {
+    class: 'SmtpError', message: 'The SMTP client is paused',
+    retryable: true, fault: 'operator', asked: false,
+  },
+  ERR_SMTP_TLS_REQUIRED: {
+    class: 'SmtpError', message: 'The mail server offers no TLS',
+    retryable: true, fault: 'operator', counts: true,
+  },
+  ERR_WHATSAPP_NETWORK: {
+    class: 'WhatsAppError', message: 'WhatsApp could not be reached',
+    retryable: true, fault: 'upstream', counts: true,
+  },
+  ERR_WHATSAPP_PAUSED: {
+    class: 'WhatsAppError', message: 'No message gets through: credentials, quota or account',
+    retryable: true, fault: 'operator',
+  },
+  ERR_WHATSAPP_RECIPIENT_RATE: {
+    class: 'WhatsAppError', message: 'Too many messages to one number',
+    retryable: true, fault: 'caller',
+  },
+  ERR_WHATSAPP_REFUSED: {
+    class: 'WhatsAppError', message: 'WhatsApp refused the message',
+    retryable: false, fault: 'caller',
+  },
+  ERR_WHATSAPP_RESPONSE: {
+    class: 'WhatsAppError', message: 'The answer of WhatsApp is unreadable',
+    retryable: true, fault: 'upstream', counts: true,
+  },
+  ERR_WHATSAPP_SIGNATURE: {
+    class: 'SekeringError', message: 'A webhook is not signed by WhatsApp',
+    retryable: false, fault: 'caller',
+  },
+  ERR_WHATSAPP_TIMEOUT: {
+    class: 'WhatsAppError', message: 'WhatsApp did not answer in time',
+    retryable: true, fault: 'upstream', counts: true,
+  },
+  ERR_WHATSAPP_UNAVAILABLE: {
+    class: 'WhatsAppError', message: 'WhatsApp is in trouble, or got too many requests',
+    retryable: true, fault: 'upstream', counts: true,
+  },
 };
 
 module.exports = { CODES };

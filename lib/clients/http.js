@@ -3,15 +3,14 @@
 // HTTP to one upstream, over undici's pooled connections: one answer or one error per request, a
 // time limit that covers all of it, and the knowledge whether anything was sent.
 
-const { SekeringError, invalidOption } = require('../base/errors');
-const { number } = require('../base/options');
+const { SekeringError, invalidOption, timedOut } = require('../base/errors');
+const { is } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { ticks } = require('../base/recorder');
 const { reasonOf } = require('../base/signal');
 const Deadlines = require('../primitives/deadlines');
 
 const BODY_BYTES_MAX = 1 << 20;
-const CONNECTIONS = 64;
 const CONNECTIONS_MAX = 10_000;
 
 /** One request in flight: the handler that undici calls. */
@@ -20,7 +19,7 @@ class Exchange {
   settled = false;
   status = 0;
   headers = undefined;
-  /** Told once when it needs no connection any more. */
+  /** Called once when it needs no connection any more. */
   onDone = undefined;
   // Its place among those with the same time limit.
   started = 0;
@@ -52,7 +51,7 @@ class Exchange {
   timeOut () {
     const { ms } = this.#deadlines;
     this.#deadlines = null;
-    this.giveUp(new SekeringError('ETIMEDOUT', `Timed out after ${ms}ms`));
+    this.giveUp(timedOut(ms));
   }
 
   /** There is no deadline any more. */
@@ -176,18 +175,49 @@ class Lane {
 
 const closed = () => new SekeringError('ESHUTDOWN', 'The client is closed');
 
-/** An address as { origin, prefix }, without what does not belong there. */
-function readBaseUrl (option, value) {
+// ---- Options -----------------------------------------------------------------------------------
+
+function readBaseUrl (option, value, expected) {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
   const fits = url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' &&
     url.password === '' && url.search === '' && url.hash === '';
   if (!fits) {
     // The address may hold a password, so it is not shown.
-    throw invalidOption(option, 'an http or https address without a user, a query or a fragment',
+    throw invalidOption(option, expected,
       typeof value === 'string' ? new URL('http://hidden') : value);
   }
   return { origin: url.origin, prefix: url.pathname.replace(/\/+$/, '') };
 }
+
+const ADDRESS = 'an http or https address without a user, a query or a fragment';
+
+/** An option that is the address of an API; its value is { origin, prefix }. */
+const baseUrl = (doc, address) => ({
+  doc,
+  expected: ADDRESS,
+  default: address && readBaseUrl('default', address, ADDRESS),
+  check: (option, value) => readBaseUrl(option, value, ADDRESS),
+});
+
+/** The options of a client that go to its HttpClient. @param {number} connections the default */
+const httpOptions = connections => ({
+  connections: is.integer('connections to each address at once', {
+    min: 1, max: CONNECTIONS_MAX, default: connections,
+  }),
+  dispatcher: is.having("undici's, for all requests (say, a ProxyAgent); it stays its owner's",
+    ['dispatch'], { expected: 'a dispatcher of undici' }),
+});
+
+/** The value of a JSON text; undefined if it is none. */
+function parseJson (text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+// ---- The client --------------------------------------------------------------------------------
 
 class HttpClient {
   #dispatcher;
@@ -197,19 +227,12 @@ class HttpClient {
   #closing;
 
   /**
-   * @param {object} options
-   * @param {string} options.feature what it is for, for the error when undici is missing
-   * @param {object} [options.dispatcher] an undici dispatcher to use for all requests (say, a
-   *   ProxyAgent); it stays its owner's to close
-   * @param {number} [options.connections=64] to one origin, 1 to 10000
+   * @param {string} feature what it is for, for the error when undici is missing
+   * @param {{ connections: number, dispatcher?: object }} options those of httpOptions()
    * @throws {SekeringError} ERR_MISSING_PEER
    */
-  constructor ({ feature, dispatcher, connections = CONNECTIONS }) {
-    if (dispatcher !== undefined && typeof dispatcher?.dispatch !== 'function') {
-      throw invalidOption('dispatcher', 'a dispatcher of undici', dispatcher);
-    }
-    const bounds = { min: 1, max: CONNECTIONS_MAX, integer: true };
-    this.#connections = number('connections', connections, bounds);
+  constructor (feature, { connections, dispatcher }) {
+    this.#connections = connections;
     this.#dispatcher = dispatcher;
     if (dispatcher === undefined) this.#undici = requirePeer('undici', feature);
   }
@@ -259,4 +282,4 @@ class HttpClient {
   }
 }
 
-module.exports = { HttpClient, readBaseUrl };
+module.exports = { HttpClient, baseUrl, httpOptions, parseJson };

@@ -1,49 +1,64 @@
 'use strict';
 
-// The options `retry` and `breaker` of the clients that send messages, and the way through it.
+// The options `retry` and `breaker` of the clients, and the way through a breaker.
 
 const { SekeringError, invalidOption } = require('../base/errors');
 const { bag } = require('../base/options');
 const CircuitBreaker = require('../primitives/breaker');
-const { retryPresets } = require('../primitives/presets');
 const { RetryPlan, WITH_DELAY } = require('../primitives/retry-plan');
 
-// One failure alone is no outage, and a message that failed once is to be tried again.
-const VOLUME_MIN = 5;
+// One failure alone is no outage.
+const VOLUME_THRESHOLD = 5;
+
+// The options of retry() that a client takes. RetryPlan checks their values; `signal` is an option
+// of each call.
+const RETRY = [
+  'retries', 'forever', 'minTimeout', 'maxTimeout', 'factor', 'randomize', 'strategy', 'jitter',
+  'maxRetryTime', 'maxRetryAfter', 'unref', 'onRetry', 'shouldRetry', 'budget', 'attemptTimeout',
+];
 
 const call = fn => fn();
 
-/** Options of retry(), over retryPresets.email; false or null for one attempt only. */
-function readRetry (given) {
-  if (given === false || given === null) {
-    return { ...retryPresets.email, retries: 0, [WITH_DELAY]: true };
-  }
-  if (Array.isArray(given)) throw invalidOption('retry', 'an object or false', given);
-  const options = { ...retryPresets.email, ...bag('retry', given), [WITH_DELAY]: true };
+/**
+ * The options for retry().
+ * @param {unknown} value of the option `retry`: options laid over the preset; false or null for one
+ *   attempt only
+ * @param {object} preset
+ * @throws {TypeError|RangeError} ERR_INVALID_OPTION
+ */
+function readRetry (value, preset) {
+  const isOff = value === false || value === null;
+  if (Array.isArray(value)) throw invalidOption('retry', 'an object or false', value);
+  const own = isOff ? { retries: 0 } : bag('retry', value, RETRY);
+  const options = { ...preset, ...own, [WITH_DELAY]: true };
   new RetryPlan(options); // Checks them.
   return options;
 }
 
-/** A breaker, the user's or one of these options; false or null for one that only calls. */
-function readBreaker (given, options) {
-  if (typeof given?.run === 'function') return given;
-  if (given === false || given === null) {
-    return new CircuitBreaker(call, { name: options.name, enabled: false });
+/** Whether the option `breaker` is a breaker, which stays its owner's. */
+const isBreaker = value => typeof value?.run === 'function';
+
+/**
+ * @param {unknown} value of the option `breaker`: a breaker, or options laid over the preset; false
+ *   or null for one that only calls
+ * @param {object} preset has a `name`
+ * @returns {CircuitBreaker} its action calls a function
+ * @throws {TypeError|RangeError} ERR_INVALID_OPTION
+ */
+function readBreaker (value, preset) {
+  if (isBreaker(value)) return value;
+  if (value === false || value === null) {
+    return new CircuitBreaker(call, { name: preset.name, enabled: false });
   }
   return new CircuitBreaker(call, {
-    volumeThreshold: VOLUME_MIN, ...options, ...bag('breaker', given)
+    volumeThreshold: VOLUME_THRESHOLD, ...preset, ...bag('breaker', value)
   });
 }
 
-/** What a breaker has kept to itself: that it ran out of time, or let nothing pass. */
-const refusal = asked => (asked
-  ? new SekeringError('ETIMEDOUT', 'Timed out')
-  : new SekeringError('EOPENBREAKER', 'Breaker is open'));
-
 /**
- * The way through a breaker of which little is known: what `ask` is, is called by the breaker, and
- * `read` takes what the breaker answers. What its own fallback answers is no answer of the
- * upstream's: the failure behind it is what the caller gets.
+ * One call through a breaker that may be the user's. Its fallback may answer in our place, and it
+ * may give up by itself; neither is an answer of the upstream. Then the caller gets the failure
+ * behind it.
  */
 class Passage {
   #asked = false;
@@ -52,23 +67,25 @@ class Passage {
 
   /** @param {(context: { signal?: AbortSignal }) => Promise<unknown>} fn */
   constructor (fn) {
+    /** What the breaker has to call. */
     this.ask = async context => {
       this.#asked = true;
       try {
         return this.#answer = { value: await fn(context) };
       } catch (error) {
-        // The breaker has stopped waiting, and says why.
+        // If the breaker has stopped waiting, it says why itself.
         if (!context?.signal?.aborted) this.#failure = { error };
         throw error;
       }
     };
   }
 
-  /** What fn has answered. */
+  /** What fn answered. @param {unknown} outcome what the breaker answered */
   read (outcome) {
     if (this.#answer !== undefined && outcome === this.#answer) return this.#answer.value;
-    throw this.#failure === undefined ? refusal(this.#asked) : this.#failure.error;
+    if (this.#failure !== undefined) throw this.#failure.error;
+    throw new SekeringError(this.#asked ? 'ETIMEDOUT' : 'EOPENBREAKER');
   }
 }
 
-module.exports = { Passage, readBreaker, readRetry };
+module.exports = { Passage, isBreaker, readBreaker, readRetry };

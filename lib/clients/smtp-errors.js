@@ -2,24 +2,22 @@
 
 // What an error of nodemailer's means: for the message, for the breaker, and for those on duty.
 
+const { SekeringError, wasNotAsked } = require('../base/errors');
 const { messageOf, read } = require('../base/foreign');
 const { isRetryable } = require('../primitives/classify');
 const { ClientError, clean } = require('./client-error');
 const { judgeReply } = require('./smtp-replies');
 
-// Nobody was asked: the breaker is open, or too many wait already.
-const REFUSALS = new Set(
-  ['EOPENBREAKER', 'ESHUTDOWN', 'EBULKHEADFULL', 'ERATELIMITED', 'ERR_SMTP_PAUSED']);
-// Without a reply these are the network's or the server's trouble, which may pass.
+// Without a reply these are trouble of the network or the server, which may pass.
 const PASSING = new Set(['ECONNECTION', 'EDNS', 'ETIMEDOUT', 'EPROTOCOL', 'EPROXY', 'ESOCKET',
-  'ETLS', 'EOPENBREAKER', 'ESHUTDOWN', 'EBULKHEADFULL', 'ERATELIMITED', 'EABORT', 'EMAXLIMIT']);
+  'ETLS']);
+// Events of this process, not of the server.
+const LOCAL = new Set(['EABORT', 'EMAXLIMIT']);
 // Our own settings: whatever is sent next fails in the same way.
 const SETTINGS = new Set(['EAUTH', 'ENOAUTH', 'EOAUTH2', 'ECONFIG', 'EREQUIRETLS']);
 // The message itself, which fails again however often it is sent.
 const MESSAGE = new Set(['EENVELOPE', 'EMESSAGE', 'ESTREAM', 'EMAXRECIPIENTS', 'EFILEACCESS',
   'EURLACCESS', 'EFETCH', 'ERR_INVALID_INPUT']);
-// Events of this process, not of the server.
-const LOCAL = new Set([...REFUSALS, 'EABORT', 'EMAXLIMIT']);
 
 // What OpenSSL and Node.js call a certificate that they do not accept, and a server that does not
 // speak TLS, or none of our versions, at this port.
@@ -107,14 +105,17 @@ function classifySmtpError (error) {
   const code = read(error, 'code');
   const reply = replyOf(error);
   if (reply !== undefined) return verdictOnReply(reply, error);
-  if (code === 'ERR_SMTP_PAUSED') return verdict('pause', { trips: false, reason: error.reason });
+  if (code === 'ERR_SMTP_PAUSED') {
+    return verdict('pause', { trips: false, reason: read(error, 'reason') });
+  }
   if (isCertificateFault(error)) return verdict('ours', { trips: true, reason: 'certificate' });
   if (SETTINGS.has(code)) {
     return isTokenTrouble(error)
       ? verdict('retry', { trips: true })
       : verdict('ours', { trips: true, reason: reasonOf(code) });
   }
-  if (PASSING.has(code)) return verdict('retry', { trips: !LOCAL.has(code) });
+  if (wasNotAsked(error) || LOCAL.has(code)) return verdict('retry', { trips: false });
+  if (PASSING.has(code)) return verdict('retry', { trips: true });
   if (MESSAGE.has(code)) return verdict('permanent', { trips: false });
   // Other transports than SMTP have the network's own codes.
   return isRetryable(error)
@@ -183,13 +184,12 @@ class SmtpError extends ClientError {
 
 ClientError.define(SmtpError, 'SmtpError');
 
-/** Whether an error says that the server was not even asked. */
-const isRefusal = error => REFUSALS.has(read(error, 'code'));
-
 /** The client is paused: the server was not asked. */
 function pausedError ({ reason, error }) {
-  return Object.assign(new Error(`The SMTP client is paused: ${reason}`, { cause: error }),
-    { code: 'ERR_SMTP_PAUSED', reason });
+  const paused = new SekeringError('ERR_SMTP_PAUSED', `The SMTP client is paused: ${reason}`,
+    { cause: error });
+  paused.reason = reason;
+  return paused;
 }
 
-module.exports = { SmtpError, classifySmtpError, isRefusal, pausedError };
+module.exports = { SmtpError, classifySmtpError, pausedError };

@@ -7,6 +7,7 @@ const crypto = require('node:crypto');
 const { domainToASCII } = require('node:url');
 
 const clock = require('../base/clock');
+const { wasNotAsked } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { Faults } = require('./input');
 const { NO_CONTROL, hasControl, readAddresses } = require('./smtp-address');
@@ -39,9 +40,12 @@ function canonical (entry) {
 // A message that was put together elsewhere: it has its headers in itself.
 const hasRaw = ({ raw }) => raw !== undefined && raw !== null;
 
-// There was nobody to hand it over to.
-const UNCONNECTED = new Set(['ECONNREFUSED', 'EDNS', 'ENOTFOUND', 'EAI_AGAIN', 'EOPENBREAKER',
-  'ESHUTDOWN', 'EBULKHEADFULL', 'ERR_SMTP_PAUSED']);
+// There was no connection to hand it over on.
+const UNCONNECTED = new Set(['ECONNREFUSED', 'EDNS', 'ENOTFOUND', 'EAI_AGAIN']);
+
+/** Whether no server can have got the message in a failed attempt. */
+const reachedNobody = error => wasNotAsked(error) || UNCONNECTED.has(read(error, 'code')) ||
+  UNCONNECTED.has(read(error, 'originalCode'));
 
 const isStream = value => typeof value?.pipe === 'function';
 
@@ -249,6 +253,9 @@ class Letter {
     return [...this.#recipients.values()].filter(({ status }) => statuses.includes(status));
   }
 
+  /** What the event `retry` tells of it. */
+  get about () { return { messageId: this.messageId }; }
+
   /** Whether a recipient is left to be tried. */
   get isPending () { return this.#having('pending', 'deferred').length > 0; }
 
@@ -289,9 +296,7 @@ class Letter {
   /** The attempt failed: the error to go on with. */
   fail (cause) {
     const answered = Number.isInteger(read(cause, 'responseCode'));
-    const nowhere = UNCONNECTED.has(read(cause, 'code')) ||
-      UNCONNECTED.has(read(cause, 'originalCode'));
-    if (this.#handedOver && !answered && !nowhere) this.ambiguous = true;
+    if (this.#handedOver && !answered && !reachedNobody(cause)) this.ambiguous = true;
     const errors = (read(cause, 'rejectedErrors') ?? []).map(atRecipient);
     this.#refuse(errors);
     return this.errorOf(errors.find(stopsAll) ?? cause);

@@ -1,256 +1,243 @@
 'use strict';
 
-// What both WhatsApp providers need: one message at a time through line, breaker and retry, a pace
-// per number, and a pause of the whole channel when no message can get through.
+// What the clients of the Cloud API and of Green API have in common: requests over HTTP, a pace for
+// recipients that got too many messages, and refusals that may concern one recipient or all.
 
-const crypto = require('node:crypto');
-
-const Emitter = require('../base/emitter');
-const { invalidOption } = require('../base/errors');
+const clock = require('../base/clock');
+const { invalidOption, wasNotAsked } = require('../base/errors');
 const { read } = require('../base/foreign');
-const { bag, boolean, number } = require('../base/options');
-const { Bulkhead } = require('../primitives/limits');
-const { retry } = require('../primitives/retry');
-const { HttpClient, readBaseUrl } = require('./http');
-const { Pause } = require('./pause');
-const { Passage, readBreaker, readRetry } = require('./protection');
-const { Doubts } = require('./whatsapp-doubts');
+const { is, optionsOf } = require('../base/options');
+const { KeyedRateLimiter } = require('../primitives/limits');
+const { redactor } = require('./client-error');
+const { DELIVERY_OPTIONS, DeliveryClient } = require('./delivery');
+const { HttpClient, baseUrl, httpOptions } = require('./http');
 const {
   WhatsAppError, errorOfTransport, ofEverybody, pausedError, refusedError
 } = require('./whatsapp-errors');
-const { Pacer } = require('./whatsapp-pacer');
 
 const CONNECTIONS = 16;
-const QUEUE_MAX = 1000;
-const RECIPIENT_INTERVAL_MS = 6000;
-const REFUSALS = new Set(['EOPENBREAKER', 'ESHUTDOWN', 'EBULKHEADFULL', 'ERATELIMITED']);
-// What both clients are given, whose own options come on top.
-const OPTIONS = [
-  'timeout', 'retry', 'breaker', 'connections', 'maxQueue', 'queueTimeout', 'dispatcher',
-  'recipientInterval', 'paceAlways', 'resumeAfter', 'resendAmbiguous', 'baseUrl',
-];
-// A token that is shorter is a test's, and would be found in every other word.
-const SECRET_CHARACTERS_MIN = 6;
+const INTERVAL_MS_MAX = 3_600_000;
+const RECIPIENTS_MAX = 10_000;
+// A message does not wait longer for the pace of its recipient.
+const PACE_WAIT_MS_MAX = 60_000;
 
-/** A text that is not empty and can stand in a header or a path. */
-function secret (option, value) {
-  if (typeof value !== 'string' || !/^[!-~]{1,1000}$/.test(value)) {
-    // It is not shown: it may be nearly right.
-    throw invalidOption(option, 'a text without spaces', typeof value === 'string' ? {} : value);
+// ---- Options -----------------------------------------------------------------------------------
+
+/**
+ * The options of both clients.
+ * @param {string} address of the API
+ * @param {{ timeout: number }} preset of the breaker
+ */
+const channelOptions = (address, preset) => ({
+  ...DELIVERY_OPTIONS,
+  ...httpOptions(CONNECTIONS),
+  baseUrl: baseUrl('of the API, for tests and proxies', address),
+  timeout: is.ms('for one attempt; false for no limit', {
+    min: 1, or: [false], default: preset.timeout,
+  }),
+  recipientInterval: is.ms('between messages to a number that had too many; 0 for none', {
+    max: INTERVAL_MS_MAX, default: 6000,
+  }),
+  paceAlways: is.boolean('whether to keep that interval from the beginning', { default: false }),
+  resumeAfter: is.ms('after which a pause ends by itself', { min: 1, default: Infinity }),
+});
+
+const SECRET = 'a text without spaces';
+
+/** An option that can stand in a header or a path, and whose value is never shown. */
+const secret = (doc, spec) => ({
+  ...spec,
+  doc,
+  expected: SECRET,
+  check (option, value) {
+    if (typeof value === 'string' && /^[!-~]{1,1000}$/.test(value)) return value;
+    throw invalidOption(option, SECRET, typeof value === 'string' ? {} : value);
+  },
+});
+
+/** The options of a call. */
+const CALL = optionsOf({ signal: is.signal('ends the call') });
+
+// ---- Refusals ----------------------------------------------------------------------------------
+
+/**
+ * Refusals that may concern one recipient or all of them. If several recipients in a row have got
+ * the same one within an hour, it concerns all.
+ */
+class DoubtfulRefusals {
+  static #RECIPIENTS = 3;
+  static #WINDOW_MS = 3_600_000;
+
+  #code;
+  // When each recipient was last refused.
+  #refused = new Map();
+
+  /** Whether this refusal, after those before it, concerns everybody. */
+  add (code, recipient) {
+    const now = clock.now();
+    if (code !== this.#code) this.clear();
+    this.#code = code;
+    for (const [known, at] of this.#refused) {
+      if (now - at >= DoubtfulRefusals.#WINDOW_MS) this.#refused.delete(known);
+    }
+    this.#refused.set(recipient, now);
+    if (this.#refused.size < DoubtfulRefusals.#RECIPIENTS) return false;
+    this.clear();
+    return true;
   }
-  return value;
+
+  /** A message got through. */
+  clear () { this.#refused.clear(); }
 }
 
-/** Takes secrets out of what others say, also as they are written in an address. */
-function redactor (...secrets) {
-  const words = secrets.filter(word => word?.length >= SECRET_CHARACTERS_MIN)
-    .flatMap(word => [word, encodeURIComponent(word)]);
-  return text => words.reduce((rest, word) => rest.replaceAll(word, '[secret]'), String(text));
-}
+// ---- The channel -------------------------------------------------------------------------------
 
-/** One message on its way. */
+/** One message, upload or check on its way. */
 class Delivery {
   attempts = 0;
   ambiguous = false;
 
-  constructor (recipient, request, reference) {
-    this.recipient = recipient;
+  /**
+   * @param {object} request { method, path, headers, body }; `timeout` is the least time that an
+   *   attempt gets (ms), `isRepeatable` whether twice does no harm; `recipient` and `reference` of
+   *   a message. _read() gets all of it.
+   */
+  constructor (request) {
     this.request = request;
-    this.reference = reference;
+    this.recipient = request.recipient;
+    this.isRepeatable = request.isRepeatable;
   }
 
+  /** What the event `retry` tells of it. */
+  get about () {
+    const { reference, recipient } = this.request;
+    return { reference, recipient };
+  }
+
+  /** Tells an error what is known of the delivery. */
   finish (error) {
-    error.attempts = this.attempts;
-    error.ambiguous = this.ambiguous;
-    error.reference = this.reference;
-    return error;
+    const { attempts, ambiguous, request: { reference } } = this;
+    return Object.assign(error, { attempts, ambiguous, reference });
   }
 }
 
-class WhatsAppChannel extends Emitter {
+/**
+ * A subclass has `_read(response, redact, request)`, which returns the body of an answer, or throws
+ * the WhatsAppError that the answer is.
+ */
+class WhatsAppChannel extends DeliveryClient {
   #http;
-  #bulkhead;
-  #retry;
+  #baseUrl;
   #timeout;
-  #pacer;
-  #doubts = new Doubts();
-  #pause = new Pause((event, value) => this.emit(event, value));
-  #resumeAfter;
-  #resendAmbiguous;
-  #ownsBreaker;
-  #origin;
+  #limiter;
+  #paceAlways;
+  #doubtful = new DoubtfulRefusals();
   #redact;
 
   /**
-   * @param {object} options of the client
-   * @param {{ name: string, preset: object, baseUrl: string, secrets: string[] }} own
+   * @param {object} options read by a table with channelOptions()
+   * @param {{ name: string, preset: object, secrets: string[] }} own
    */
-  constructor (options, { name, preset, baseUrl, secrets }) {
-    super();
-    const {
-      timeout = preset.timeout, retry: retryOptions, breaker, connections = CONNECTIONS,
-      maxQueue = QUEUE_MAX, queueTimeout, dispatcher, recipientInterval = RECIPIENT_INTERVAL_MS,
-      paceAlways = false, resumeAfter = Infinity, resendAmbiguous = true,
-    } = options;
-    number('timeout', timeout === false ? Infinity : timeout, { min: 1, unit: 'ms' });
+  constructor (options, { name, preset, secrets }) {
+    const { connections, recipientInterval, resumeAfter, timeout } = options;
+    super(options, {
+      Failure: WhatsAppError,
+      concurrency: connections,
+      // The request has the time limit, as it knows whether anything was sent.
+      preset: { ...preset, timeout: false, name },
+      pauseMs: resumeAfter,
+    });
+    this.#http = new HttpClient('sekering/whatsapp', options);
+    this.#baseUrl = options.baseUrl;
     this.#timeout = timeout || Infinity;
-    this.#retry = readRetry(retryOptions);
-    number('recipientInterval', recipientInterval, { min: 0, max: 3_600_000, unit: 'ms' });
-    this.#pacer = new Pacer(recipientInterval, boolean('paceAlways', paceAlways));
-    this.#resumeAfter = number('resumeAfter', resumeAfter, { min: 1, unit: 'ms' });
-    this.#resendAmbiguous = boolean('resendAmbiguous', resendAmbiguous);
-    this.#origin = readBaseUrl('baseUrl', options.baseUrl ?? baseUrl);
+    this.#paceAlways = options.paceAlways;
     this.#redact = redactor(...secrets);
-    this.#http = new HttpClient({ feature: 'sekering/whatsapp', dispatcher, connections });
-    this.#bulkhead = new Bulkhead({ maxConcurrent: connections, maxQueue, queueTimeout });
-    this.#ownsBreaker = typeof breaker?.run !== 'function';
-    // The time limit is the request's, which knows whether anything was sent.
-    this.breaker = readBreaker(breaker, { ...preset, timeout: false, name });
+    if (recipientInterval === 0) return;
+    const interval = Math.max(recipientInterval, 1);
+    this.#limiter = new KeyedRateLimiter({
+      limit: 1,
+      interval,
+      maxWait: PACE_WAIT_MS_MAX,
+      keysMax: RECIPIENTS_MAX,
+      // A recipient is no longer paced when it got nothing for an interval in which it could have.
+      idleMs: 2 * interval,
+    });
   }
-
-  /** Messages on their way. */
-  get active () { return this.#bulkhead.active; }
-
-  /** Messages that wait for their turn. */
-  get queued () { return this.#bulkhead.queued; }
-
-  /** Why the channel is paused: { reason, since (ms as Date.now() counts), error }; else null. */
-  get paused () { return this.#pause.current; }
-
-  /**
-   * Sends nothing until resume(). Messages that wait are rejected, and can be sent again later.
-   * @param {string} [reason]
-   * @param {WhatsAppError} [error] that led to it
-   */
-  pause (reason = 'manual', error = undefined) {
-    this.#pause.begin(reason, error, this.#resumeAfter);
-  }
-
-  /** Goes on sending. Whether it was paused. */
-  resume () { return this.#pause.end(); }
 
   /** Closes the connections, once the messages on them are done, and the breaker if it is ours. */
   async close () {
-    if (this.#ownsBreaker) this.breaker.shutdown();
+    this._shutdownBreaker();
     await this.#http.close();
   }
 
-  /** Only figures: what it was configured with holds credentials. */
   toJSON () {
-    const { active, queued, paused } = this;
-    return { name: this.breaker.name, active, queued, paused: paused && paused.reason };
+    const { paused } = this;
+    return { ...super.toJSON(), paused: paused && paused.reason };
   }
 
-  // ---- For the clients -------------------------------------------------------------------------
-
-  /** A name of our own for a message, by which its later news is known again. */
-  _newReference () { return crypto.randomUUID(); }
-
-  _slow (recipient) {
-    if (recipient !== undefined) this.#pacer.slow(recipient);
-  }
-
-  /** Does what an error asks for beyond its message; the error to go on with. */
-  _heed (failure, recipient) {
-    const { verdict, providerCode } = failure;
-    if (verdict.kind === 'recipient') this._slow(recipient);
-    if (verdict.doubtful && recipient !== undefined && this.#doubts.add(providerCode, recipient)) {
-      return this._heed(ofEverybody(failure), recipient);
-    }
-    if (verdict.pauses) this.pause(verdict.reason, failure);
-    return failure;
-  }
+  // ---- For the subclasses -----------------------------------------------------------------------
 
   /**
-   * Sends one message, again where that makes sense.
-   * @param {object} message { recipient, path, headers, body, reference }; `timeout` is the least
-   *   time that an attempt is given (ms), `isRepeatable` whether it does no harm twice; _read()
-   *   gets the rest of it
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<{ answer: unknown, delivery: Delivery }>}
+   * Sends a request, again where that makes sense.
+   * @param {object} request see Delivery
+   * @param {{ signal?: AbortSignal }} [options] of the call
+   * @returns {Promise<{ answer: object, attempts: number, ambiguous: boolean }>}
    */
-  async _deliver (message, options) {
-    const { signal } = bag('options', options);
-    const { recipient, reference, ...request } = message;
-    const delivery = new Delivery(recipient, request, reference);
-    const { shouldRetry, onRetry } = this.#retry;
-    let last;
-    const attempt = () => this.#attempt(delivery, signal).catch(error => {
-      last = error;
-      throw error;
-    });
-    try {
-      const answer = await retry(attempt, {
-        ...this.#retry,
-        signal,
-        shouldRetry: (error, i) => this.#isWorthAnother(error, delivery) &&
-          (shouldRetry ? shouldRetry(error, i) : true),
-        onRetry: (error, i, delay) => {
-          this.emit('retry', { reference, recipient, attempt: i, error, delay });
-          return onRetry?.(error, i);
-        },
-      });
-      return { answer, delivery };
-    } catch (error) {
-      // The caller gave up, or a callback of the caller's failed.
-      if (error !== last && !(error instanceof WhatsAppError)) throw error;
-      throw last;
-    }
+  async _send (request, options) {
+    const { signal } = CALL.read(options);
+    const delivery = new Delivery(request);
+    const answer = await this._deliver(delivery, signal);
+    const { attempts, ambiguous } = delivery;
+    return { answer, attempts, ambiguous };
   }
 
-  /** One request past line, breaker and retry: for checks. */
-  async _ask (request, signal) {
-    const { answer, failure } = await this.#ask(new Delivery(undefined, request), signal);
-    if (failure !== undefined) throw failure;
+  /** Sends one request past queue, breaker and retry: for checks. */
+  async _ask (request, options) {
+    const { signal } = CALL.read(options);
+    return this.#request(new Delivery(request), signal);
+  }
+
+  // ---- For DeliveryClient -----------------------------------------------------------------------
+
+  /** Waits until a message may go to its recipient. */
+  _ready ({ recipient }, signal) {
+    if (recipient === undefined || this.#limiter === undefined) return undefined;
+    if (!this.#paceAlways && !this.#limiter.has(recipient)) return undefined;
+    return this.#limiter.execute(recipient, () => {}, { signal });
+  }
+
+  async _transmit (delivery, signal) {
+    delivery.attempts += 1;
+    const answer = await this.#request(delivery, signal);
+    if (delivery.recipient !== undefined) this.#doubtful.clear();
     return answer;
   }
 
-  // ---- Inside ----------------------------------------------------------------------------------
-
-  #isWorthAnother (error, delivery) {
-    if (!(error instanceof WhatsAppError) || error.bail || REFUSALS.has(error.code)) return false;
-    return this.#resendAmbiguous || !delivery.ambiguous || delivery.request.isRepeatable === true;
+  _errorOf (error, delivery) {
+    if (error instanceof WhatsAppError) return delivery.finish(error);
+    if (wasNotAsked(error)) return delivery.finish(refusedError(error));
+    // A breaker of the user's may have a time limit of its own.
+    if (read(error, 'code') !== 'ETIMEDOUT') return error;
+    delivery.ambiguous = true;
+    return delivery.finish(errorOfTransport(error, true));
   }
 
-  #throwIfPaused () {
-    const { paused } = this;
-    if (paused !== null) throw pausedError(paused);
+  _pausedError (pause) { return pausedError(pause); }
+
+  _onFailure (failure, delivery) {
+    const { recipient } = delivery;
+    const { kind, doubtful } = failure.verdict;
+    delivery.ambiguous ||= failure.ambiguous;
+    if (recipient === undefined) return failure;
+    if (kind === 'recipient') this.#limiter?.drain(recipient);
+    const isForAll = doubtful && this.#doubtful.add(failure.providerCode, recipient);
+    return isForAll ? ofEverybody(failure) : failure;
   }
 
-  async #attempt (delivery, signal) {
-    try {
-      this.#throwIfPaused();
-      if (delivery.recipient !== undefined) await this.#pacer.wait(delivery.recipient, signal);
-      // In front of the breaker: whoever waited while it opened is not sent into the void.
-      return await this.#bulkhead.execute(() => this.#pass(delivery, signal), { signal });
-    } catch (error) {
-      if (signal?.aborted) throw signal.reason;
-      if (error instanceof WhatsAppError) throw delivery.finish(error);
-      if (REFUSALS.has(read(error, 'code'))) throw delivery.finish(refusedError(error));
-      // A breaker of the user's may have a time limit of its own.
-      if (read(error, 'code') !== 'ETIMEDOUT') throw error;
-      delivery.ambiguous = true;
-      throw delivery.finish(errorOfTransport(error, true));
-    }
-  }
+  // ---- Inside -----------------------------------------------------------------------------------
 
-  /** What is not the provider's fault is handed back as a value: no breaker need hear of it. */
-  async #pass (delivery, outer) {
-    this.#throwIfPaused();
-    const { breaker } = this;
-    const passage = new Passage(context => {
-      delivery.attempts += 1;
-      return this.#ask(delivery, breaker.enabled ? context.signal : outer);
-    });
-    const outcome = await breaker.run(passage.ask, { signal: outer });
-    const { answer, failure } = passage.read(outcome);
-    if (failure !== undefined) throw this._heed(failure, delivery.recipient);
-    if (delivery.recipient !== undefined) this.#doubts.clear();
-    return answer;
-  }
-
-  async #ask (delivery, signal) {
-    const { origin, prefix } = this.#origin;
+  async #request (delivery, signal) {
+    const { origin, prefix } = this.#baseUrl;
     const { method = 'POST', path, headers, body, timeout = 0 } = delivery.request;
     let sent = false;
     let response;
@@ -259,16 +246,12 @@ class WhatsAppChannel extends Emitter {
         { origin, method, path: prefix + path, headers, body },
         { timeoutMs: Math.max(this.#timeout, timeout), signal, onSent: () => { sent = true; } });
     } catch (cause) {
-      if (read(cause, 'code') === 'ESHUTDOWN') return { failure: refusedError(cause) };
+      if (read(cause, 'code') === 'ESHUTDOWN') throw refusedError(cause);
       delivery.ambiguous ||= sent;
       throw signal?.aborted ? signal.reason : errorOfTransport(cause, sent);
     }
-    const answer = this._read(response, this.#redact, delivery.request);
-    if (!(answer instanceof WhatsAppError)) return { answer };
-    delivery.ambiguous ||= answer.ambiguous;
-    if (answer.verdict.trips) throw answer;
-    return { failure: answer };
+    return this._read(response, this.#redact, delivery.request);
   }
 }
 
-module.exports = { OPTIONS, WhatsAppChannel, secret };
+module.exports = { WhatsAppChannel, channelOptions, secret };

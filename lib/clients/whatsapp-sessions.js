@@ -1,41 +1,61 @@
 'use strict';
 
-// Many sessions, one socket each: connected when they are needed, with a breaker for each of them,
-// so that a bad instance leaves the others alone and never takes the process with it.
+// Many sessions, one for each instance: connected when they are needed, with a breaker for each, so
+// that a bad instance leaves the others alone and never ends the process.
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
+const { SekeringError } = require('../base/errors');
 const { read } = require('../base/foreign');
-const { bag, func, number, oneOf } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 const { BreakerGroup } = require('../primitives/group');
-const { presets } = require('../primitives/presets');
-const { retry } = require('../primitives/retry');
+const { presets, retryPresets } = require('../primitives/presets');
 const { readRetry } = require('./protection');
-const { checkId, checkMessage } = require('./whatsapp-numbers');
-const { Session, endSocket, givenUp, orAborted } = require('./whatsapp-session');
+const { checkId, readSessionMessage } = require('./whatsapp-input');
+const { Session } = require('./whatsapp-session');
 const {
-  SessionError, isCallersFault, isUnsent, operatorMessage, statusOf, troubleOf
+  SessionError, isCallersFault, operatorMessage, statusOf, troubleOf
 } = require('./whatsapp-session-errors');
-const { describe, healthOf } = require('./whatsapp-session-health');
 
-const SESSIONS_MAX = 10_000;
-const TIMEOUT_MS = 20_000;
 const RECONNECT_MS = 1000;
-const WHEN_OPEN = ['throw', 'null', 'object'];
-// A closed breaker that nobody used for a day is let go.
+// A closed breaker that nobody used for a day is dropped.
 const IDLE_TTL_MS = 24 * 60 * 60 * 1000;
-// What Baileys closes with when it only wants to begin anew (after pairing).
+// What Baileys closes with when it only wants to connect again (after pairing).
 const RESTART = 515;
+// What the health loses when all instances are open, down, or failing.
+const WEIGHTS = { open: 50, down: 30, failing: 20 };
+
+const WHEN_OPEN = ['throw', 'null', 'object'];
+const whenOpen = spec => is.oneOf('what send() answers while the breaker is open', WHEN_OPEN, spec);
+const signal = is.signal('ends the call');
+
+const OPTIONS = optionsOf({
+  connect: is.func('makes the socket of an instance', { required: true }),
+  breaker: is.object('options of each breaker, laid over presets.whatsappSession'),
+  timeout: is.ms('to connect, and to send', { min: 1, default: 20_000 }),
+  retry: is.any('options of retry() for connecting, laid over retryPresets.email; false for none'),
+  reconnect: is.boolean('whether to connect again before it is needed', { default: true }),
+  whenOpen: whenOpen({ default: 'throw' }),
+  max: is.integer('instances', { min: 1, max: 1e6, default: 10_000 }),
+});
+const SEND = optionsOf({ signal, whenOpen: whenOpen() });
+const CONNECT = optionsOf({ signal });
 
 const call = fn => fn();
 
+function stateOf (breaker) {
+  if (breaker?.opened) return 'open';
+  return breaker?.halfOpen ? 'half-open' : 'closed';
+}
+
 class SessionPool extends Emitter {
-  #connect;
   #sessions = new Map();
-  #retry;
+  // What all sessions have in common, see Session.
+  #owner;
   #max;
   #whenOpen;
   #reconnect;
+  #reconnectMs;
   #activations = 0;
   #retries = 0;
   #failureCount;
@@ -43,38 +63,31 @@ class SessionPool extends Emitter {
   #closed = false;
 
   /**
-   * @param {object} options
+   * @param {object} options see OPTIONS
    * @param {(id: string, context: { signal: AbortSignal, fresh: boolean }) => object}
    *   options.connect makes the socket of an instance: { sendMessage(jid, content), and events }.
    *   `fresh`: a new QR code was asked for
-   * @param {object} [options.breaker] of each instance, over presets.whatsappSession
-   * @param {number} [options.timeout=20000] ms to connect, and to send
-   * @param {object|false} [options.retry] of connecting, over retryPresets.email
-   * @param {boolean} [options.reconnect=true] whether a connection that is lost is made anew before
-   *   it is needed again
-   * @param {'throw'|'null'|'object'} [options.whenOpen='throw'] what `send` answers while the
-   *   breaker is open: it rejects with SessionError; null; { circuit_breaker: true, error }
-   * @param {number} [options.max=10000] instances
    * @throws {TypeError|RangeError} ERR_INVALID_OPTION
    */
   constructor (options) {
     super();
-    const {
-      connect, breaker, timeout = TIMEOUT_MS, retry: retryOptions, reconnect = true,
-      whenOpen = 'throw', max = SESSIONS_MAX,
-    } = bag('options', options);
-    this.#connect = func('connect', connect);
-    this.#retry = readRetry(retryOptions);
-    this.#max = number('max', max, { min: 1, max: 1e6, integer: true });
-    this.#whenOpen = oneOf('whenOpen', whenOpen, WHEN_OPEN);
-    this.#reconnect = Boolean(reconnect);
-    number('timeout', timeout, { min: 1, unit: 'ms' });
-    const settings = {
-      ...presets.whatsappSession, timeout, name: 'whatsapp', ...bag('breaker', breaker)
-    };
+    const { connect, breaker, timeout, max, ...given } = OPTIONS.read(options);
+    const retry = readRetry(given.retry, retryPresets.email);
+    this.#max = max;
+    this.#whenOpen = given.whenOpen;
+    this.#reconnect = given.reconnect;
+    this.#reconnectMs = retry.minTimeout ?? RECONNECT_MS;
+    const settings = { ...presets.whatsappSession, timeout, name: 'whatsapp', ...breaker };
     this.#failureCount = settings.failureCount ?? presets.whatsappSession.failureCount;
     this.breakers = new BreakerGroup(call, { idleTtl: IDLE_TTL_MS, ...settings, max });
     this.#follow();
+    this.#owner = {
+      connect,
+      retry: { ...retry, onRetry: (...args) => this.#onRetry(retry, ...args) },
+      guard: ({ id }, fn, signal) => this.#guard(id, fn, signal),
+      onUp: (session, event) => this.#onUp(session, event),
+      onDown: (session, details) => this.#onDown(session, details),
+    };
   }
 
   /** How many instances there are. */
@@ -84,78 +97,76 @@ class SessionPool extends Emitter {
   ids () { return [...this.#sessions.keys()]; }
 
   /**
-   * Sends a message by an instance, which is connected first if it is not. When the line turns out
-   * to be dead before anything was written, the message is sent over a new one, once. Any other
-   * failure of sendMessage is not tried again, as the message may be on its way: the error says so
-   * by `ambiguous`.
+   * Sends a message by an instance, which is connected first if it is not. If the connection turns
+   * out to be closed before anything was written, the message is sent over a new one, once. After
+   * any other failure of sendMessage it is not sent again, as it may be on its way: the error says
+   * so by `ambiguous`.
    * @param {string} id of the instance
    * @param {string} to a number of E.164 or a chat (…@s.whatsapp.net, …@g.us)
    * @param {object} content as the socket's sendMessage takes it
    * @param {{ signal?: AbortSignal, whenOpen?: 'throw'|'null'|'object' }} [options]
-   * @returns {Promise<unknown>} what sendMessage answers; see `whenOpen`
+   * @returns {Promise<unknown>} what sendMessage answers. While the breaker is open: rejects with
+   *   SessionError, or, as `whenOpen` says, null or { circuit_breaker: true, error }
    * @throws {TypeError} ERR_INVALID_INPUT
    * @throws {SessionError}
    */
   async send (id, to, content, options) {
-    const { signal, whenOpen = this.#whenOpen } = bag('options', options);
-    oneOf('whenOpen', whenOpen, WHEN_OPEN);
-    const chat = checkMessage(id, to, content);
+    const { signal, whenOpen = this.#whenOpen } = SEND.read(options);
+    const chat = readSessionMessage(id, to, content);
     try {
       const session = this.#sessionOf(id);
-      let outcome = await this.#handOver(session, chat, content, signal);
+      let outcome = await session.send(chat, content, signal);
       if ('unsent' in outcome && this.#sessions.get(id) === session) {
-        outcome = await this.#handOver(session, chat, content, signal);
+        outcome = await session.send(chat, content, signal);
       }
       if ('unsent' in outcome) throw outcome.unsent;
       return outcome.value;
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
-      return this.#answer(id, error, whenOpen);
+      const failure = this.#failureOf(id, error);
+      if (!failure.circuit_breaker || whenOpen === 'throw') throw failure;
+      return whenOpen === 'null' ? null : { circuit_breaker: true, error: failure.message };
     }
   }
 
   /**
    * Connects an instance.
+   * @param {string} id
+   * @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise<{ connected: boolean, qr?: string }>} `qr` when one has to be scanned
    * @throws {SessionError}
    */
   async connect (id, options) {
-    const { signal } = bag('options', options);
+    const { signal } = CONNECT.read(options);
     checkId(id);
-    try {
-      const session = this.#sessionOf(id);
-      await this.#linked(session, signal);
-      return session.isOpen ? { connected: true } : { connected: false, qr: session.qr };
-    } catch (error) {
-      if (signal?.aborted) throw signal.reason;
-      throw this.#told(id, error);
-    }
+    return this.#connect(id, signal);
   }
 
   /**
-   * What a user who asks for a new QR code gets: the breaker forgets, the old connection ends, and
-   * a new one begins.
+   * For a user who asks for a new QR code: the breaker is reset, the old connection ends, and a new
+   * one begins.
+   * @param {string} id
+   * @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise<{ connected: boolean, qr?: string }>}
    * @throws {SessionError}
    */
   async requestQr (id, options) {
+    const { signal } = CONNECT.read(options);
     checkId(id);
     const session = this.#sessionOf(id);
     this.reset(id);
-    session.abandon();
-    session.connecting = undefined;
-    session.fresh = true;
-    return this.connect(id, options);
+    session.restart();
+    return this.#connect(id, signal);
   }
 
-  /** Closes an instance's breaker by hand. Whether the instance is known. */
+  /** Closes an instance's breaker by hand. Returns whether the instance is known. */
   reset (id) {
     const isKnown = this.breakers.reset(id) || this.#sessions.has(id);
     if (isKnown) this.emit('reset', id);
     return isKnown;
   }
 
-  /** Ends an instance and forgets it. Whether there was one. */
+  /** Ends an instance and forgets it. Returns whether there was one. */
   remove (id) {
     const session = this.#sessions.get(id);
     if (session === undefined) return false;
@@ -165,18 +176,50 @@ class SessionPool extends Emitter {
     return true;
   }
 
-  /** What is known of one instance; undefined if it is not. */
+  /** One instance, for the operator; undefined if it is not known. */
   status (id) {
     const session = this.#sessions.get(id);
     if (session === undefined) return undefined;
-    return describe(session, this.breakers.has(id) ? this.breakers.get(id) : undefined);
+    const breaker = this.breakers.has(id) ? this.breakers.get(id) : undefined;
+    const { state, isOpen, lastError } = session;
+    return {
+      id,
+      state,
+      connected: isOpen,
+      circuit_breaker: stateOf(breaker),
+      recent_failures: breaker?.stats.failures ?? 0,
+      last_error: lastError === undefined ? null : operatorMessage(lastError, id),
+    };
   }
 
-  /** Figures of all instances, and their health from 0 to 100. */
+  /**
+   * Figures of all instances, and their health: 100 less 50 times the share of open breakers, less
+   * 30 times that of instances that are wanted and not connected, less 20 times that of the
+   * failures that would open every breaker.
+   */
   health () {
-    return healthOf(this.#sessions, this.breakers, this.#failureCount, {
-      activations: this.#activations, retries: this.#retries,
-    });
+    const counts = { active: 0, connecting: 0, down: 0, open: 0, failures: 0 };
+    for (const session of this.#sessions.values()) {
+      if (session.isOpen) counts.active += 1;
+      else if (session.isConnecting) counts.connecting += 1;
+      else if (session.wanted) counts.down += 1;
+    }
+    for (const [, breaker] of this.breakers.entries()) {
+      if (breaker.opened) counts.open += 1;
+      counts.failures += breaker.stats.failures;
+    }
+    const share = count => Math.min(count / Math.max(this.size, 1), 1);
+    const score = 100 - WEIGHTS.open * share(counts.open) - WEIGHTS.down * share(counts.down) -
+      WEIGHTS.failing * share(counts.failures / this.#failureCount);
+    return {
+      total_instances: this.size,
+      active_connections: counts.active,
+      connecting: counts.connecting,
+      circuit_breaker_activations: this.#activations,
+      total_retry_attempts: this.#retries,
+      total_recent_failures: counts.failures,
+      health_score: Math.round(score),
+    };
   }
 
   /** Ends all connections. */
@@ -187,28 +230,14 @@ class SessionPool extends Emitter {
     this.breakers.shutdown();
   }
 
-  // ---- Inside ----------------------------------------------------------------------------------
-
-  #follow () {
-    this.breakers.on('open', id => {
-      this.#activations += 1;
-      const error = Object.assign(new Error('Breaker is open'), { code: 'EOPENBREAKER' });
-      this.emit('open', id);
-      this.emit('alert', { kind: 'circuit-breaker', id, message: operatorMessage(error, id) });
-    });
-    this.breakers.on('halfOpen', id => {
-      this.emit('halfOpen', id);
-      this.#again(id);
-    });
-    this.breakers.on('close', id => this.emit('close', id));
-  }
+  // ---- Instances --------------------------------------------------------------------------------
 
   #sessionOf (id) {
-    if (this.#closed) throw Object.assign(new Error('The pool is closed'), { code: 'ESHUTDOWN' });
+    if (this.#closed) throw new SekeringError('ESHUTDOWN', 'The pool is closed');
     const known = this.#sessions.get(id);
     if (known !== undefined) return known;
     if (this.#sessions.size >= this.#max) this.#makeRoom();
-    const session = new Session(id, (from, news) => this.#hear(from, news));
+    const session = new Session(id, this.#owner);
     this.#sessions.set(id, session);
     return session;
   }
@@ -216,159 +245,79 @@ class SessionPool extends Emitter {
   /** An instance that is not connected makes room for a new one. */
   #makeRoom () {
     for (const [id, session] of this.#sessions) {
-      if (!session.isOpen && session.connecting === undefined) return this.remove(id);
+      if (!session.isOpen && !session.isAwaited) return this.remove(id);
     }
-    throw Object.assign(new Error(`All ${this.#max} instances are connected`),
-      { code: 'ERR_SESSION_LIMIT' });
+    throw new SekeringError('ERR_SESSION_LIMIT', `All ${this.#max} instances are connected`);
   }
 
-  /** Resolves with { value }, or with { unsent: error } if nothing can have been written. */
-  async #handOver (session, chat, content, signal) {
-    const socket = await this.#ready(session, signal);
-    let isHanded = false;
-    const sendMessage = () => {
-      isHanded = true;
-      return socket.sendMessage(chat, content);
-    };
+  async #connect (id, signal) {
     try {
-      return { value: await this.#guarded(session.id, sendMessage, signal) };
+      const session = this.#sessionOf(id);
+      await session.connect(signal);
+      return session.isOpen ? { connected: true } : { connected: false, qr: session.qr };
     } catch (error) {
-      if (!isHanded || signal?.aborted) throw error;
-      if (!isUnsent(error)) throw new SessionError(session.id, error, !isCallersFault(error));
-      // Its failure has been counted.
-      if (session.socket === socket) this.#lost(session, error, false);
-      return { unsent: error };
+      if (signal?.aborted) throw signal.reason;
+      throw this.#failureOf(id, error);
     }
   }
 
-  /** The socket of a session that is open. */
-  async #ready (session, signal) {
-    if (session.isOpen) return session.socket;
-    await this.#linked(session, signal);
-    if (session.isOpen) return session.socket;
-    throw Object.assign(new Error('Its QR code has to be scanned first'),
-      { code: 'ERR_SESSION_QR' });
-  }
-
-  /** Connects a session, unless it is; for all who want that at the moment together. */
-  #linked (session, signal) {
-    if (session.isOpen || session.state === 'qr') return undefined;
-    session.connecting ??= this.#establish(session);
-    return orAborted(session.connecting, signal);
-  }
-
-  #establish (session) {
-    session.wanted = true;
-    const { era } = session;
-    const attempt = async () => {
-      if (session.era !== era) throw givenUp();
-      return this.#guarded(session.id, context => this.#open(session, context.signal));
-    };
-    const { shouldRetry, onRetry } = this.#retry;
-    const connecting = retry(attempt, {
-      ...this.#retry,
-      shouldRetry: (error, i) => session.era === era &&
-        !['open', 'logged-out'].includes(troubleOf(error)) &&
-        (shouldRetry ? shouldRetry(error, i) : true),
-      onRetry: (error, i, delay) => {
-        this.#retries += 1;
-        this.emit('retry', session.id, { attempt: i, error, delay });
-        return onRetry?.(error, i);
-      },
-    });
-    const done = () => {
-      if (session.connecting === connecting) session.connecting = undefined;
-    };
-    connecting.then(done, done);
-    return connecting;
-  }
-
-  /** One attempt to connect: until the session is open, or shows a QR code. */
-  async #open (session, signal) {
-    const { id, fresh = false } = session;
-    session.fresh = false;
-    session.drop('connecting');
-    const settled = new Promise((resolve, reject) => { session.waiting = { resolve, reject }; });
-    settled.catch(() => {});
-    const giveUp = () => session.waiting?.reject(signal.reason);
-    signal.addEventListener('abort', giveUp, { once: true });
-    const { waiting } = session;
-    let made;
-    try {
-      made = this.#connect(id, { signal, fresh });
-      const socket = await Promise.race([made, settled]);
-      if (typeof socket?.sendMessage !== 'function') {
-        throw new Error('Unable to create session: connect() gave no socket');
-      }
-      // Somebody else has begun anew meanwhile.
-      if (session.waiting !== waiting) throw givenUp();
-      session.adopt(socket);
-      await settled;
-    } catch (error) {
-      session.lastError = error;
-      // It may still come.
-      if (session.socket === undefined) Promise.resolve(made).then(endSocket, () => {});
-      if (session.waiting === waiting) {
-        session.drop(troubleOf(error) === 'logged-out' ? 'logged-out' : 'closed');
-      }
-      throw error;
-    } finally {
-      signal.removeEventListener('abort', giveUp);
+  /** The error as the caller gets it; the operator hears of it, too. */
+  #failureOf (id, error) {
+    const failure = error instanceof SessionError ? error : new SessionError(id, error);
+    if (!failure.circuit_breaker) {
+      this.emit('trouble', { id, message: failure.message, error: failure });
     }
+    return failure;
   }
 
-  /** What a socket tells of its connection. */
-  #hear (session, { type, qr, error }) {
-    const { id, waiting } = session;
-    if (type === 'open') {
-      waiting?.resolve();
-      this.emit('connected', id);
-    } else if (type === 'qr') {
-      waiting?.resolve();
-      this.emit('qr', id, qr);
-    } else this.#lost(session, error);
+  // ---- What sessions tell -----------------------------------------------------------------------
+
+  #onRetry ({ onRetry }, id, error, attempt, delay) {
+    this.#retries += 1;
+    this.emit('retry', id, { attempt, error, delay });
+    return onRetry?.(error, attempt);
   }
 
-  #lost (session, error, isNews = true) {
-    const { id, waiting } = session;
-    const wasUp = session.isOpen;
+  #onUp ({ id, qr }, event) {
+    if (event === 'open') this.emit('connected', id);
+    else this.emit('qr', id, qr);
+  }
+
+  #onDown ({ id }, { error, wasOpen, isCounted }) {
     const isOver = troubleOf(error) === 'logged-out';
-    // A code that nobody scans is not made for ever.
-    if (isOver || session.state === 'qr') session.wanted = false;
-    session.drop(isOver ? 'logged-out' : 'closed');
-    this.emit('disconnected', id, { error, message: operatorMessage(error, id) });
-    if (isOver) {
-      this.emit('alert', { kind: 'logged-out', id, message: operatorMessage(error, id) });
-    }
-    waiting?.reject(error);
-    if (!wasUp) return;
-    // It was nobody's call that failed, and yet it counts.
-    const counts = isNews && !isOver && statusOf(error) !== RESTART;
-    if (counts) this.#guarded(id, () => Promise.reject(error)).catch(() => {});
-    this.#againSoon(id);
+    const message = operatorMessage(error, id);
+    this.emit('disconnected', id, { error, message });
+    if (isOver) this.emit('alert', { kind: 'logged-out', id, message });
+    if (!wasOpen) return;
+    // No call has failed, but the connection has: that counts as well.
+    const counts = !isCounted && !isOver && statusOf(error) !== RESTART;
+    if (counts) this.#guard(id, () => Promise.reject(error)).catch(() => {});
+    this.#reconnectSoon(id);
   }
 
-  #againSoon (id) {
+  #reconnectSoon (id) {
     if (!this.#reconnect || this.#closed) return;
     const timer = clock.setTimer(() => {
       this.#timers.delete(timer);
-      this.#again(id);
-    }, this.#retry.minTimeout ?? RECONNECT_MS, false);
+      this.#reconnectNow(id);
+    }, this.#reconnectMs, false);
     this.#timers.add(timer);
   }
 
-  /** Connects an instance that is wanted, with nobody waiting for it. */
-  #again (id) {
+  /** Connects an instance that is wanted, although no call waits for it. */
+  #reconnectNow (id) {
     const session = this.#sessions.get(id);
     if (!this.#reconnect || this.#closed || !session?.wanted || session.isOpen) return;
-    this.connect(id).catch(error => {
+    this.#connect(id).catch(error => {
       // An open breaker says itself when it is time.
-      if (error.circuit_breaker !== true) this.#againSoon(id);
+      if (error.circuit_breaker !== true) this.#reconnectSoon(id);
     });
   }
 
-  /** Through the instance's breaker. What is the caller's fault is handed back as a value. */
-  async #guarded (id, fn, signal) {
+  // ---- Breakers ---------------------------------------------------------------------------------
+
+  /** Through the instance's breaker. An error that is the caller's fault passes it as a value. */
+  async #guard (id, fn, signal) {
     const outcome = await this.breakers.get(id).run(async context => {
       try {
         return { value: await fn(context) };
@@ -381,19 +330,18 @@ class SessionPool extends Emitter {
     return outcome.value;
   }
 
-  #answer (id, error, whenOpen) {
-    const failure = this.#told(id, error);
-    if (!failure.circuit_breaker || whenOpen === 'throw') throw failure;
-    return whenOpen === 'null' ? null : { circuit_breaker: true, error: failure.message };
-  }
-
-  /** The error as the caller gets it; the operator hears of it as well. */
-  #told (id, error) {
-    const failure = error instanceof SessionError ? error : new SessionError(id, error);
-    if (!failure.circuit_breaker) {
-      this.emit('trouble', { id, message: failure.message, error: failure });
-    }
-    return failure;
+  #follow () {
+    this.breakers.on('open', id => {
+      this.#activations += 1;
+      this.emit('open', id);
+      const message = operatorMessage(new SekeringError('EOPENBREAKER'), id);
+      this.emit('alert', { kind: 'circuit-breaker', id, message });
+    });
+    this.breakers.on('halfOpen', id => {
+      this.emit('halfOpen', id);
+      this.#reconnectNow(id);
+    });
+    this.breakers.on('close', id => this.emit('close', id));
   }
 }
 

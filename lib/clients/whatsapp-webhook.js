@@ -4,7 +4,6 @@
 
 const crypto = require('node:crypto');
 
-const { SekeringError } = require('../base/errors');
 const { classifyCloudError } = require('./whatsapp-errors');
 
 const CHALLENGE = /^[\w-]{1,256}$/;
@@ -105,8 +104,4 @@ function laterStatus (known, heard) {
   return RANK[heard] > RANK[known] ? heard : known;
 }
 
-function forged () {
-  return new SekeringError('ERR_WHATSAPP_SIGNATURE', 'A webhook is not signed by WhatsApp');
-}
-
-module.exports = { forged, handshake, isSigned, laterStatus, readWebhook };
+module.exports = { handshake, isSigned, laterStatus, readWebhook };

@@ -3,7 +3,7 @@
 // Limits on the way to an upstream: how many calls at once (Bulkhead), how many per stretch of time
 // (RateLimiter), and how many retries the successes of late have paid for (RetryBudget).
 
-const { clearTimer, setTimer } = require('../base/clock');
+const { clearTimer, now, setTimer } = require('../base/clock');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { own } = require('../base/handle');
 const native = require('../base/native');
@@ -345,4 +345,77 @@ class RetryBudget {
   }
 }
 
-module.exports = { Bulkhead, RateLimiter, RetryBudget };
+/**
+ * A RateLimiter for each key, made when the key is first used. A key that was idle for a while is
+ * forgotten; with too many keys, the least recently used one is.
+ */
+class KeyedRateLimiter {
+  // Key to { limiter, usedAt }, the least recently used first.
+  #entries = new Map();
+  #options;
+  #keysMax;
+  #idleMs;
+
+  /**
+   * @param {object} options those of a RateLimiter, and:
+   * @param {number} options.keysMax how many keys are kept
+   * @param {number} options.idleMs ms after its last call until a key is forgotten; at least the
+   *   time in which a bucket fills up
+   */
+  constructor ({ keysMax, idleMs, ...options }) {
+    this.#options = options;
+    this.#keysMax = keysMax;
+    this.#idleMs = idleMs;
+  }
+
+  /** Whether a key is in use. */
+  has (key) {
+    const entry = this.#entries.get(key);
+    return entry !== undefined && !this.#isIdle(entry);
+  }
+
+  /** As RateLimiter.execute, with the tokens of this key. */
+  execute (key, fn, options) {
+    const entry = this.has(key) ? this.#entries.get(key) : this.#add(key);
+    return entry.limiter.execute(context => {
+      this.#use(key, entry);
+      return fn(context);
+    }, options);
+  }
+
+  /** Empties the bucket of a key, unless calls wait for its tokens: those do. */
+  drain (key) {
+    if (this.#entries.get(key)?.limiter.queued > 0) return;
+    const { limiter } = this.#add(key);
+    limiter.tryTake(limiter.burst);
+  }
+
+  #add (key) {
+    const entry = { limiter: new RateLimiter(this.#options), usedAt: now() };
+    this.#entries.delete(key);
+    this.#forget();
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  #use (key, entry) {
+    if (this.#entries.get(key) !== entry) return;
+    entry.usedAt = now();
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+  }
+
+  #isIdle ({ limiter, usedAt }) {
+    return limiter.queued === 0 && now() - usedAt >= this.#idleMs;
+  }
+
+  /** Makes room for another key. */
+  #forget () {
+    for (const [key, entry] of this.#entries) {
+      if (this.#entries.size < this.#keysMax && !this.#isIdle(entry)) return;
+      this.#entries.delete(key);
+    }
+  }
+}
+
+module.exports = { Bulkhead, KeyedRateLimiter, RateLimiter, RetryBudget };

@@ -2,12 +2,12 @@
 
 // Whatever judges, describes or reports an error copes with one that cannot be read.
 
-const { invalidOption } = require('../../lib/base/errors');
+const { invalidOption, wasNotAsked } = require('../../lib/base/errors');
 const { readSignal, reasonOf } = require('../../lib/base/signal');
 const { guarded, warn } = require('../../lib/base/warn');
 const { ClientError } = require('../../lib/clients/client-error');
 const midtrans = require('../../lib/clients/midtrans-errors');
-const { SmtpError, classifySmtpError, isRefusal } = require('../../lib/clients/smtp-errors');
+const { SmtpError, classifySmtpError } = require('../../lib/clients/smtp-errors');
 const whatsapp = require('../../lib/clients/whatsapp-errors');
 const session = require('../../lib/clients/whatsapp-session-errors');
 const { createLogger } = require('../../lib/gateway/logger');
@@ -34,7 +34,7 @@ const READERS = {
   isOurError: CircuitBreaker.isOurError,
   invalidOption: error => invalidOption('option', 'something else', error).message,
   classifySmtpError,
-  isRefusal,
+  wasNotAsked,
   SmtpError: error => new SmtpError(error).toJSON(),
   'errorOfTransport of Midtrans': error => midtrans.errorOfTransport(error, request, true).message,
   'errorOfTransport of WhatsApp': error => whatsapp.errorOfTransport(error, true).message,

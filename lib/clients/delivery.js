@@ -1,0 +1,263 @@
+'use strict';
+
+// Delivers messages through one upstream: what the clients of SMTP and of WhatsApp have in common.
+//
+// Each attempt waits for a place, passes the breaker, and hands the message over. A failure is
+// classified by the client's error class: it may count against the upstream (`verdict.trips`), it
+// may stop all messages for a while (`verdict.pauses`), and it may be worth another attempt
+// (`bail`). The clients say how a message is transmitted and what its errors mean.
+
+const clock = require('../base/clock');
+const Emitter = require('../base/emitter');
+const { wasNotAsked } = require('../base/errors');
+const { is } = require('../base/options');
+const { Bulkhead } = require('../primitives/limits');
+const { retryPresets } = require('../primitives/presets');
+const { retry } = require('../primitives/retry');
+const { Passage, isBreaker, readBreaker, readRetry } = require('./protection');
+
+const HOUR_MS = 3_600_000;
+const QUEUE_MAX = 1000;
+
+/** The options that all clients have. */
+const DELIVERY_OPTIONS = {
+  retry: is.any('options of retry(), laid over retryPresets.email; false for one attempt'),
+  breaker: is.any("a breaker, or its options, laid over the client's preset; false for none"),
+  maxQueue: is.integer('messages that may wait for a place', { min: 0, default: QUEUE_MAX }),
+  queueTimeout: is.ms('that a message may wait for a place', { min: 1, default: Infinity }),
+  resendAmbiguous: is.boolean('whether to send again what may have been delivered', {
+    default: true,
+  }),
+};
+
+/** A time in which nothing is sent, with one alert at its beginning. */
+class Pause {
+  #emit;
+  #now = null;
+  #told = { what: undefined, at: -Infinity };
+
+  /** @param {(event: string, value: object) => void} emit */
+  constructor (emit) {
+    this.#emit = emit;
+  }
+
+  /** { reason, since (ms as Date.now() counts), error }; null if there is no pause. */
+  get current () {
+    const now = this.#now;
+    if (now !== null && clock.now() >= now.ends) this.#end();
+    return this.#now && { reason: now.reason, since: now.since, error: now.error };
+  }
+
+  /**
+   * Begins a pause, unless there is one that has the same reason or ends later. Emits `paused`, and
+   * with an error `alert`.
+   * @param {string} reason
+   * @param {Error|undefined} error that led to it
+   * @param {number} ms after which it ends by itself
+   */
+  begin (reason, error, ms) {
+    const ends = clock.now() + ms;
+    const { current } = this;
+    if (current !== null && (current.reason === reason || ends <= this.#now.ends)) return;
+    this.#now = { reason, error, since: clock.wall(), ends };
+    this.#emit('paused', this.current);
+    if (error !== undefined && this.#isNews(reason, error)) {
+      this.#emit('alert', { kind: reason, error });
+    }
+  }
+
+  /** Ends it by hand. Returns whether there was one. */
+  end () {
+    if (this.current === null) return false;
+    // Somebody has fixed it: if it happens again, that is news.
+    this.#told.what = undefined;
+    this.#end();
+    return true;
+  }
+
+  #end () {
+    const { reason } = this.#now;
+    this.#now = null;
+    this.#emit('resumed', { reason });
+  }
+
+  /** The same alert is repeated once an hour at most. */
+  #isNews (reason, { providerCode = '' }) {
+    const what = `${reason} ${providerCode}`;
+    const now = clock.now();
+    if (this.#told.what === what && now - this.#told.at < HOUR_MS) return false;
+    this.#told = { what, at: now };
+    return true;
+  }
+}
+
+/**
+ * A client that delivers messages. A subclass has these methods; a `delivery` is its own object for
+ * one message on its way, with `ambiguous`, `isRepeatable` (whether twice does no harm) and `about`
+ * (what the event `retry` tells of it).
+ *
+ * - `_transmit(delivery, signal)` hands the message over once. Resolves with the answer, or rejects
+ *   with the client's error.
+ * - `_errorOf(error, delivery)` is the error to reject with when an attempt failed for any reason.
+ * - `_pausedError(pause)` is the error while the client is paused.
+ * - `_onFailure(failure, delivery)` does what a failure asks for, and returns the failure to go on
+ *   with.
+ */
+class DeliveryClient extends Emitter {
+  #Failure;
+  #bulkhead;
+  #retry;
+  #resendAmbiguous;
+  #pauseMs;
+  #ownsBreaker;
+  #pause = new Pause((event, value) => this.emit(event, value));
+
+  /**
+   * @param {object} options read by a table with DELIVERY_OPTIONS
+   * @param {object} own
+   * @param {Function} own.Failure the client's class of errors, with `verdict` and `bail`
+   * @param {number} own.concurrency messages on their way at once
+   * @param {object} own.preset of the breaker, with its `name`
+   * @param {number} own.pauseMs after which a pause by hand ends by itself
+   */
+  constructor (options, { Failure, concurrency, preset, pauseMs }) {
+    super();
+    const { maxQueue, queueTimeout, breaker } = options;
+    this.#Failure = Failure;
+    this.#retry = readRetry(options.retry, retryPresets.email);
+    this.#bulkhead = new Bulkhead({ maxConcurrent: concurrency, maxQueue, queueTimeout });
+    this.#resendAmbiguous = options.resendAmbiguous;
+    this.#pauseMs = pauseMs;
+    this.#ownsBreaker = !isBreaker(breaker);
+    this.breaker = readBreaker(breaker, preset);
+  }
+
+  /** Messages on their way. */
+  get active () { return this.#bulkhead.active; }
+
+  /** Messages that wait for a place. */
+  get queued () { return this.#bulkhead.queued; }
+
+  /** Why nothing is sent: { reason, since (ms as Date.now() counts), error }; null if it is. */
+  get paused () { return this.#pause.current; }
+
+  /**
+   * Sends nothing until resume(). Messages that wait are rejected, and can be sent again later.
+   * @param {string} [reason]
+   * @param {Error} [error] that led to it; then `alert` is emitted, too
+   */
+  pause (reason = 'manual', error = undefined) {
+    this.#pause.begin(reason, error, this.#pauseMs);
+  }
+
+  /** Sends again. Returns whether it was paused. */
+  resume () { return this.#pause.end(); }
+
+  /** Figures only: the configuration holds credentials. */
+  toJSON () {
+    return { name: this.breaker.name, active: this.active, queued: this.queued };
+  }
+
+  // ---- For the subclasses -----------------------------------------------------------------------
+
+  /**
+   * Delivers a message, with further attempts where that makes sense.
+   * @returns {Promise<unknown>} what _transmit() answered
+   */
+  async _deliver (delivery, signal) {
+    let last;
+    const attempt = () => this.#attempt(delivery, signal).catch(error => {
+      last = error;
+      throw error;
+    });
+    try {
+      return await retry(attempt, this.#retryFor(delivery, signal));
+    } catch (error) {
+      // The caller gave up, or a callback of the caller's failed.
+      if (error !== last && !(error instanceof this.#Failure)) throw error;
+      throw last;
+    }
+  }
+
+  /** Does what a failure asks for. Returns the failure to go on with. */
+  _react (failure, delivery) {
+    const final = this._onFailure(failure, delivery);
+    const { pauses, reason } = final.verdict;
+    if (pauses) this.#pause.begin(reason, final, this._pauseMsOf(final));
+    return final;
+  }
+
+  _onFailure (failure) { return failure; }
+
+  /** How long a pause for this failure lasts, ms. */
+  _pauseMsOf () { return this.#pauseMs; }
+
+  /** A promise to wait for before an attempt, if there is one. */
+  _ready () { return undefined; }
+
+  _shutdownBreaker () {
+    if (this.#ownsBreaker) this.breaker.shutdown();
+  }
+
+  // ---- Inside -----------------------------------------------------------------------------------
+
+  #retryFor (delivery, signal) {
+    const { shouldRetry, onRetry } = this.#retry;
+    return {
+      ...this.#retry,
+      signal,
+      shouldRetry: (error, attempt) => this.#isWorthAnother(error, delivery) &&
+        (shouldRetry ? shouldRetry(error, attempt) : true),
+      onRetry: (error, attempt, delay) => {
+        this.emit('retry', { ...delivery.about, attempt, error, delay });
+        return onRetry?.(error, attempt);
+      },
+    };
+  }
+
+  #isWorthAnother (error, delivery) {
+    if (!(error instanceof this.#Failure) || error.bail || wasNotAsked(error)) return false;
+    return this.#resendAmbiguous || !delivery.ambiguous || delivery.isRepeatable === true;
+  }
+
+  #throwIfPaused () {
+    const { paused } = this;
+    if (paused !== null) throw this._pausedError(paused);
+  }
+
+  async #attempt (delivery, signal) {
+    try {
+      this.#throwIfPaused();
+      const ready = this._ready(delivery, signal);
+      if (ready !== undefined) await ready;
+      // In front of the breaker, which may open while a message waits.
+      return await this.#bulkhead.execute(() => this.#pass(delivery, signal), { signal });
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      throw this._errorOf(error, delivery);
+    }
+  }
+
+  /** Through the breaker. A failure that is not the upstream's fault passes it as a value. */
+  async #pass (delivery, outer) {
+    this.#throwIfPaused();
+    const { breaker } = this;
+    const passage = new Passage(async context => {
+      try {
+        // A breaker that is off has no signal of its own.
+        const signal = breaker.enabled ? context.signal : outer;
+        return { answer: await this._transmit(delivery, signal) };
+      } catch (error) {
+        if (!(error instanceof this.#Failure)) throw error;
+        const failure = this._react(error, delivery);
+        if (failure.verdict.trips) throw failure;
+        return { failure };
+      }
+    });
+    const { answer, failure } = passage.read(await breaker.run(passage.ask, { signal: outer }));
+    if (failure !== undefined) throw failure;
+    return answer;
+  }
+}
+
+module.exports = { DELIVERY_OPTIONS, DeliveryClient };

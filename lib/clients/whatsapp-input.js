@@ -1,0 +1,225 @@
+'use strict';
+
+// What may be sent by WhatsApp, and to whom: telephone numbers of E.164, chats, the contents of
+// messages, and files.
+
+const crypto = require('node:crypto');
+
+const { invalidOption } = require('../base/errors');
+const { Faults } = require('./input');
+
+const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value);
+const isText = (value, max = Infinity) =>
+  typeof value === 'string' && value.length >= 1 && value.length <= max;
+
+// ---- Recipients --------------------------------------------------------------------------------
+
+const NUMBER_TEXT = 'a telephone number of E.164 with its country code, as in +6281234567890';
+// No country code begins with 0, so a number without one is found out.
+const NUMBER = /^\+?([1-9]\d{6,14})$/;
+// What people write between the digits.
+const BETWEEN = /[ \u00a0\u202f().[\]\u2010-\u2015-]/g;
+const NUMBER_CHARACTERS_MAX = 40;
+const CHAT = /^(\d{5,20}(-\d{5,20})?@(c\.us|g\.us|s\.whatsapp\.net|lid)|status@broadcast)$/;
+const CHAT_TEXT = `${NUMBER_TEXT}, or a chat of WhatsApp's`;
+
+/** The digits of a number as people write it; undefined if it is none. */
+function digitsOf (value) {
+  if (typeof value !== 'string' || value.length > NUMBER_CHARACTERS_MAX) return undefined;
+  return NUMBER.exec(value.replace(BETWEEN, ''))?.[1];
+}
+
+/** A chat as it is, or that of a number in the domain; undefined if it is neither. */
+function chatOf (value, domain) {
+  if (typeof value !== 'string') return undefined;
+  if (CHAT.test(value)) return value;
+  const digits = digitsOf(value);
+  return digits === undefined ? undefined : `${digits}@${domain}`;
+}
+
+// ---- Messages of the Cloud API -----------------------------------------------------------------
+
+const BODY_CHARACTERS_MAX = 4096;
+const REFERENCE_CHARACTERS_MAX = 512;
+const MESSAGE_BYTES_MAX = 1 << 16;
+const TYPES = ['text', 'template', 'image', 'audio', 'video', 'document', 'sticker', 'location',
+  'contacts', 'interactive', 'reaction'];
+// Those that are a file, uploaded before or somewhere in the web.
+const FILE_TYPES = new Set(['image', 'audio', 'video', 'document', 'sticker']);
+
+function checkFile (faults, type, { id, link }) {
+  if ((id === undefined) === (link === undefined)) {
+    faults.add(type, 'an object with either id or link', { id, link });
+  } else if (id !== undefined && !isText(id)) {
+    faults.add(`${type}.id`, 'the id of an upload', id);
+  } else if (link !== undefined && !(isText(link) && /^https?:/.test(link))) {
+    faults.add(`${type}.link`, 'an http or https address', link);
+  }
+}
+
+function checkContent (faults, message) {
+  const { type } = message;
+  if (!TYPES.includes(type)) {
+    faults.add('type', `one of ${TYPES.join(', ')}`, type);
+    return;
+  }
+  const content = message[type];
+  if (type === 'contacts' ? !Array.isArray(content) : !isObject(content)) {
+    faults.add(type, type === 'contacts' ? 'an array' : 'an object', content);
+    return;
+  }
+  if (FILE_TYPES.has(type)) checkFile(faults, type, content);
+  if (type === 'text' && !isText(content.body, BODY_CHARACTERS_MAX)) {
+    faults.add('text.body', `1 to ${BODY_CHARACTERS_MAX} characters`, content.body);
+  }
+  if (type === 'template') {
+    if (!/^[a-z0-9_]{1,512}$/.test(content.name)) {
+      faults.add('template.name', 'a name of a-z 0-9 _', content.name);
+    }
+    if (!isText(content.language?.code, 20)) {
+      faults.add('template.language.code', 'a language, as in id or en_US', content.language?.code);
+    }
+  }
+}
+
+function jsonOf (message, fields, faults) {
+  try {
+    const json = JSON.stringify({
+      messaging_product: 'whatsapp', recipient_type: 'individual', ...message, ...fields
+    });
+    if (Buffer.byteLength(json) <= MESSAGE_BYTES_MAX) return json;
+    faults.add('message', `up to ${MESSAGE_BYTES_MAX} bytes of JSON`, Buffer.byteLength(json));
+  } catch {
+    faults.add('message', 'what can be written as JSON', message);
+  }
+  return undefined;
+}
+
+/**
+ * Checks a message of the Cloud API.
+ * @returns {{ recipient: string, reference: string, body: string }} body: as JSON
+ * @throws {TypeError} ERR_INVALID_INPUT
+ */
+function readCloudMessage (message) {
+  const faults = new Faults('send');
+  if (!isObject(message)) {
+    faults.add('message', 'an object', message);
+    faults.throwIfAny();
+  }
+  const recipient = digitsOf(message.to);
+  if (recipient === undefined) faults.add('to', NUMBER_TEXT, message.to);
+  checkContent(faults, message);
+  const reference = message.biz_opaque_callback_data ?? crypto.randomUUID();
+  if (!isText(reference, REFERENCE_CHARACTERS_MAX)) {
+    faults.add('biz_opaque_callback_data', `1 to ${REFERENCE_CHARACTERS_MAX} characters`,
+      reference);
+  }
+  const body = jsonOf(message, { to: recipient, biz_opaque_callback_data: reference }, faults);
+  faults.throwIfAny();
+  return { recipient, reference, body };
+}
+
+// ---- Files for the Cloud API -------------------------------------------------------------------
+
+// What the API takes of the largest kind, a document.
+const FILE_BYTES_MAX = 100 * 1024 * 1024;
+const FILENAME_CHARACTERS_MAX = 240;
+const MEDIA_TYPE = /^[a-z]+\/[a-z0-9][\w.+-]{0,100}(; ?codecs=[\w.,-]{1,100})?$/;
+// Without characters that would end the header in which the name stands.
+const FILENAME = /^[^\u0000-\u001f\u007f"\\/]+$/;
+
+function checkUpload (media) {
+  const faults = new Faults('uploadMedia');
+  const { data, type, filename } = media ?? {};
+  if (!(data instanceof Uint8Array) || data.length === 0 || data.length > FILE_BYTES_MAX) {
+    faults.add('data', `a Buffer or Uint8Array of 1 to ${FILE_BYTES_MAX} bytes`,
+      data instanceof Uint8Array ? data.length : data);
+  }
+  if (typeof type !== 'string' || !MEDIA_TYPE.test(type)) {
+    faults.add('type', 'a media type such as image/png', type);
+  }
+  const isNamed = isText(filename, FILENAME_CHARACTERS_MAX) && FILENAME.test(filename);
+  if (filename !== undefined && !isNamed) {
+    faults.add('filename', `1 to ${FILENAME_CHARACTERS_MAX} characters without " \\ /`, filename);
+  }
+  faults.throwIfAny();
+}
+
+/**
+ * Checks a file for uploadMedia().
+ * @param {{ data: Uint8Array, type: string, filename?: string }} media
+ * @returns {{ body: Buffer, contentType: string }} multipart/form-data
+ * @throws {TypeError} ERR_INVALID_INPUT
+ */
+function readUpload (media) {
+  checkUpload(media);
+  const { data, type, filename = 'file' } = media;
+  const boundary = `sekering-${crypto.randomUUID()}`;
+  const field = (name, value) =>
+    `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`;
+  const head = field('messaging_product', 'whatsapp') + field('type', type) +
+    `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="${filename}"\r\n` +
+    `Content-Type: ${type}\r\n\r\n`;
+  return {
+    body: Buffer.concat([Buffer.from(head), data, Buffer.from(`\r\n--${boundary}--\r\n`)]),
+    contentType: `multipart/form-data; boundary=${boundary}`,
+  };
+}
+
+// ---- Messages of Green API ---------------------------------------------------------------------
+
+const GREEN_CHARACTERS_MAX = 20_000;
+
+/**
+ * Checks a message of Green API.
+ * @returns {{ recipient: string, reference: string, body: string }} body: as JSON
+ * @throws {TypeError} ERR_INVALID_INPUT
+ */
+function readGreenMessage (message) {
+  const faults = new Faults('send');
+  if (message === null || typeof message !== 'object') {
+    faults.add('message', 'an object', message);
+    faults.throwIfAny();
+  }
+  const { to, message: text, quotedMessageId, reference = crypto.randomUUID() } = message;
+  const recipient = chatOf(to, 'c.us');
+  if (recipient === undefined) faults.add('to', CHAT_TEXT, to);
+  if (!isText(text, GREEN_CHARACTERS_MAX)) {
+    faults.add('message', `1 to ${GREEN_CHARACTERS_MAX} characters`, text);
+  }
+  if (quotedMessageId !== undefined && typeof quotedMessageId !== 'string') {
+    faults.add('quotedMessageId', 'a text', quotedMessageId);
+  }
+  faults.throwIfAny();
+  const body = JSON.stringify({ chatId: recipient, message: text, quotedMessageId });
+  return { recipient, reference, body };
+}
+
+// ---- Messages of sessions ----------------------------------------------------------------------
+
+const ID = /^[\w.:@+-]{1,128}$/;
+const ID_TEXT = '1 to 128 characters of A-Z a-z 0-9 _ . : @ + -';
+
+const isId = id => typeof id === 'string' && ID.test(id);
+
+/** Checks the id of an instance. */
+function checkId (id) {
+  if (!isId(id)) throw invalidOption('id', ID_TEXT, id);
+}
+
+/**
+ * Checks a message of a session.
+ * @returns {string} the chat that it is for
+ * @throws {TypeError} ERR_INVALID_INPUT
+ */
+function readSessionMessage (id, to, content) {
+  const faults = new Faults('send');
+  if (!isId(id)) faults.add('id', ID_TEXT, id);
+  const chat = chatOf(to, 's.whatsapp.net');
+  if (chat === undefined) faults.add('to', CHAT_TEXT, to);
+  if (content === null || typeof content !== 'object') faults.add('content', 'an object', content);
+  faults.throwIfAny();
+  return chat;
+}
+
+module.exports = { checkId, readCloudMessage, readGreenMessage, readSessionMessage, readUpload };
