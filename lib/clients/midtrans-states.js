@@ -4,6 +4,7 @@
 // of order: what one of them may change is decided here.
 
 const { invalidOption } = require('../base/errors');
+const { is, optionsOf } = require('../base/options');
 
 // Where each state may go next, as Midtrans documents it.
 const NEXT = {
@@ -28,6 +29,10 @@ const NEXT_IF_CONFIRMED = {
   pending: ['failure'],
   settlement: ['deny'],
 };
+
+const OPTIONS = optionsOf({
+  confirmed: is.boolean('whether GET status says so', { default: false }),
+});
 
 const transactionStates = Object.freeze(Object.keys(NEXT));
 
@@ -55,7 +60,8 @@ const isState = state => Object.hasOwn(NEXT, state);
  * @param {string} to
  * @param {{ confirmed?: boolean }} [options] whether GET status says that it is in `to`
  */
-function canMove (from, to, { confirmed = false } = {}) {
+function canMove (from, to, options) {
+  const { confirmed } = OPTIONS.read(options);
   if (!isState(from) || !isState(to)) return false;
   return NEXT[from].includes(to) ||
     (confirmed && (NEXT_IF_CONFIRMED[from] ?? []).includes(to));
@@ -81,7 +87,8 @@ const isFinalState = state => isState(state) && NEXT[state].length === 0;
  * @param {{ confirmed?: boolean }} [options] whether `incoming` is from GET status
  * @returns {{ state: string|undefined, changed: boolean, verdict: string }} the state to keep
  */
-function advance (current, incoming, { confirmed = false } = {}) {
+function advance (current, incoming, options) {
+  const { confirmed } = OPTIONS.read(options);
   const known = current ?? undefined;
   if (known !== undefined && !isState(known)) {
     throw invalidOption('current', 'a state of a transaction', current);

@@ -3,115 +3,149 @@
 // sekering/midtrans: a client of Midtrans (Snap and Core) for which a failed call is never a reason
 // to take the money twice.
 
+const { createHash, timingSafeEqual } = require('node:crypto');
+
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { read } = require('../base/foreign');
-const { bag, boolean, number } = require('../base/options');
-const { readSignal } = require('../base/signal');
-const CircuitBreaker = require('../primitives/breaker');
+const { is, optionsOf } = require('../base/options');
 const { presets, retryPresets } = require('../primitives/presets');
 const { Timeout } = require('../primitives/timeout');
-const { HttpClient, readBaseUrl } = require('./http');
+const { redactor } = require('./client-error');
+const { HttpClient, baseUrl, httpOptions, parseJson } = require('./http');
 const { MidtransCall, makePlan } = require('./midtrans-call');
 const {
   MidtransError, blamesUpstream, errorOfAnswer, errorOfTransport
 } = require('./midtrans-errors');
-const { isSigned } = require('./midtrans-notification');
+const { isIncomingId } = require('./midtrans-input');
 const requests = require('./midtrans-requests');
 const states = require('./midtrans-states');
-const { Passage } = require('./protection');
+const { Passage, isBreaker, readBreaker, readRetry } = require('./protection');
 
-const OPTIONS = [
-  'serverKey', 'production', 'baseUrls', 'timeout', 'retry', 'breaker', 'connections', 'dispatcher',
-  'orderIdPattern'
-];
+// ---- Options -----------------------------------------------------------------------------------
+
+const CONNECTIONS = 64;
+
+const OPTIONS = optionsOf({
+  serverKey: is.text('of the account', {
+    pattern: /./s, expected: 'a text that is not empty', required: true,
+  }),
+  production: is.boolean("whether to use Midtrans's production, not its sandbox", {
+    default: false,
+  }),
+  baseUrls: is.table('other addresses, for tests and proxies', optionsOf({
+    snap: baseUrl('of Snap'), core: baseUrl('of Core'),
+  })),
+  timeout: is.any('ms for one request, a growing timeout, or false for no limit', {
+    default: presets.midtrans.timeout,
+  }),
+  retry: is.any('options of retry(), laid over retryPresets.payment; false for one attempt'),
+  breaker: is.any('a breaker, or its options, laid over presets.midtrans; false for none'),
+  ...httpOptions(CONNECTIONS),
+  orderIdPattern: is.where("the form of this shop's own order ids", 'a regular expression',
+    value => value instanceof RegExp),
+});
+
+const signal = is.signal('ends the call');
+const CALL = optionsOf({
+  signal,
+  resume: is.boolean('whether an earlier call with the same input may have got through', {
+    default: false,
+  }),
+  timeout: is.ms("for each request, where that is less than the client's", { min: 1 }),
+});
+const PING = optionsOf({ signal });
+const VERIFY = optionsOf({
+  anyOrder: is.boolean('whether to accept ids that do not fit orderIdPattern', { default: false }),
+});
 
 const HOSTS = {
   production: { snap: 'https://app.midtrans.com', core: 'https://api.midtrans.com' },
   sandbox: { snap: 'https://app.sandbox.midtrans.com', core: 'https://api.sandbox.midtrans.com' },
 };
 
-// No order has this id: the answer that there is none shows that Midtrans is there and knows us.
+/** The addresses of Snap and Core. The official client has paths in them. */
+function hostsOf ({ production, baseUrls }) {
+  const { snap, core } = HOSTS[production ? 'production' : 'sandbox'];
+  const at = ({ origin, prefix }, path) => ({ origin, prefix: prefix.replace(path, '') });
+  return {
+    snap: at(baseUrls?.snap ?? { origin: snap, prefix: '' }, /\/snap\/v1$/),
+    core: at(baseUrls?.core ?? { origin: core, prefix: '' }, /\/v2$/),
+  };
+}
+
+function planOf (value) {
+  const options = readRetry(value, retryPresets.payment);
+  const { attemptTimeout } = options;
+  if (attemptTimeout !== undefined) {
+    throw invalidOption('retry.attemptTimeout', 'none: the client has a timeout', attemptTimeout);
+  }
+  return makePlan(options);
+}
+
+function breakerOf (value) {
+  if (value === false || value === null) return undefined;
+  // The request has the time limit, as it knows whether anything was sent.
+  return readBreaker(value, { ...presets.midtrans, timeout: false, name: 'midtrans' });
+}
+
+/**
+ * Whether the breaker was made here and does no more than a breaker does: then a call without a
+ * signal takes the shortest way through it.
+ */
+function isPlain (value) {
+  if (isBreaker(value)) return false;
+  return !value?.timeout && !value?.cache && !value?.coalesce && !value?.fallback &&
+    !value?.abortController && !value?.autoRenewAbortController;
+}
+
+// ---- Notifications -----------------------------------------------------------------------------
+
+const STATUS_CODE = /^[2-5]\d\d$/;
+const GROSS_AMOUNT = /^(0|[1-9]\d{0,14})\.\d\d$/;
+const SIGNATURE = /^[0-9a-fA-F]{128}$/;
+
+const isText = (value, pattern) => typeof value === 'string' && pattern.test(value);
+
+/**
+ * Whether the signature of a notification is right. Takes the same time for every wrong signature.
+ *
+ * The signature covers order_id, status_code and gross_amount, joined without separators, and
+ * nothing else: a true notice of a cancellation can be rewritten to one of a settlement and still
+ * verifies, and digits can move from one part to the next where the grammar of the parts allows it.
+ * So a right signature says that Midtrans has sent something, not what has happened.
+ *
+ * @param {unknown} notification the body, parsed
+ * @param {string} serverKey
+ * @param {RegExp} [pattern] of this shop's own order ids
+ */
+function isSigned (notification, serverKey, pattern) {
+  const {
+    order_id: orderId, status_code: statusCode, gross_amount: amount, signature_key: signature
+  } = notification ?? {};
+  const fits = isIncomingId(orderId) && isText(statusCode, STATUS_CODE) &&
+    isText(amount, GROSS_AMOUNT) && isText(signature, SIGNATURE) &&
+    (pattern === undefined || pattern.test(orderId));
+  if (!fits) return false;
+  const expected = createHash('sha512').update(orderId + statusCode + amount + serverKey).digest();
+  return timingSafeEqual(expected, Buffer.from(signature, 'hex'));
+}
+
+/** A notification as an object; it may come as JSON. */
+const bodyOf = notification =>
+  (typeof notification === 'string' ? parseJson(notification) : notification);
+
+// ---- The client --------------------------------------------------------------------------------
+
+// No order has this id. The answer that there is none shows that Midtrans is there and knows us.
 const PING_ID = 'sekering-ping';
 
-// A key that is shorter is a test's, and would be found in every other word.
-const REDACTED_CHARACTERS_MIN = 8;
-
-// One failed call alone is no reason to stop all payments.
-const VOLUME_THRESHOLD = 5;
-
-/** What came of a request that says nothing bad of Midtrans: a body, or a caller's error. */
+/** The outcome of a request that does not blame Midtrans: a body, or an error of the caller's. */
 class Outcome {
   constructor (body, error) {
     this.body = body;
     this.error = error;
   }
-}
-
-function checkOptions (options) {
-  const { serverKey, production = false, orderIdPattern } = options;
-  if (typeof serverKey !== 'string' || serverKey === '') {
-    throw invalidOption('serverKey', 'a text that is not empty', serverKey);
-  }
-  boolean('production', production);
-  if (orderIdPattern !== undefined && !(orderIdPattern instanceof RegExp)) {
-    throw invalidOption('orderIdPattern', 'a regular expression', orderIdPattern);
-  }
-}
-
-/** Addresses with or without the paths that the official client has in them. */
-function readHosts ({ production = false, baseUrls }) {
-  const given = { ...HOSTS[production ? 'production' : 'sandbox'], ...bag('baseUrls', baseUrls) };
-  const snap = readBaseUrl('baseUrls.snap', given.snap);
-  const core = readBaseUrl('baseUrls.core', given.core);
-  snap.prefix = snap.prefix.replace(/\/snap\/v1$/, '');
-  core.prefix = core.prefix.replace(/\/v2$/, '');
-  return { snap, core };
-}
-
-function readRetry (value) {
-  if (value === false || value === null) return makePlan({ retries: 0 });
-  if (Array.isArray(value)) throw invalidOption('retry', 'an object', value);
-  const { signal, attemptTimeout } = bag('retry', value);
-  if (signal !== undefined) throw invalidOption('retry.signal', 'none: calls take one', signal);
-  if (attemptTimeout !== undefined) {
-    throw invalidOption('retry.attemptTimeout', 'none: the client has a timeout', attemptTimeout);
-  }
-  return makePlan({ ...retryPresets.payment, ...value });
-}
-
-function readBreaker (value) {
-  if (value === false || value === null) return undefined;
-  if (typeof value?.run === 'function') return value;
-  // The time limit is the request's, which knows whether anything was sent.
-  return new CircuitBreaker(call => call(), {
-    ...presets.midtrans, volumeThreshold: VOLUME_THRESHOLD, timeout: false, name: 'midtrans',
-    ...bag('breaker', value)
-  });
-}
-
-/**
- * Whether the breaker is one that was made here and does no more than a breaker does: then a call
- * without a signal can go through it by its shortest way.
- */
-function isPlain (value) {
-  if (typeof value?.run === 'function') return false;
-  return !value?.timeout && !value?.cache && !value?.coalesce && !value?.fallback &&
-    !value?.abortController && !value?.autoRenewAbortController;
-}
-
-function parse (text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Takes the key out of what others say. */
-function redactor (serverKey, credentials) {
-  if (serverKey.length < REDACTED_CHARACTERS_MIN) return text => text;
-  return text => text.replaceAll(serverKey, '[server key]').replaceAll(credentials, '[server key]');
 }
 
 class MidtransClient extends Emitter {
@@ -120,17 +154,20 @@ class MidtransClient extends Emitter {
   #headers;
   #redact;
   #plain;
-  #retry;
+  #plan;
   #timeout;
-  #verify;
+  #isSigned;
   #transport;
 
-  /** Options as the types describe them; README has them too. */
+  /**
+   * @param {object} options see OPTIONS
+   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
+   * @throws {SekeringError} ERR_MISSING_PEER
+   */
   constructor (options) {
     super();
-    const given = bag('options', options, OPTIONS);
-    checkOptions(given);
-    const { serverKey, timeout = presets.midtrans.timeout, orderIdPattern } = given;
+    const settings = OPTIONS.read(options);
+    const { serverKey, timeout, orderIdPattern } = settings;
     const credentials = Buffer.from(`${serverKey}:`).toString('base64');
     // Names and values in turn, which is how undici sends them on.
     const headers = [
@@ -142,19 +179,17 @@ class MidtransClient extends Emitter {
       POST: [...headers, 'content-type', 'application/json', 'idempotency-key'],
     };
     this.#redact = redactor(serverKey, credentials);
-    this.#hosts = readHosts(given);
-    this.#retry = readRetry(given.retry);
+    this.#hosts = hostsOf(settings);
+    this.#plan = planOf(settings.retry);
     this.#timeout = new Timeout(timeout === false ? Infinity : timeout);
-    const { connections, dispatcher } = given;
-    this.#http = new HttpClient({ feature: 'sekering/midtrans', connections, dispatcher });
-    this.breaker = readBreaker(given.breaker);
-    this.#plain = isPlain(given.breaker);
+    this.#http = new HttpClient('sekering/midtrans', settings);
+    this.breaker = breakerOf(settings.breaker);
+    this.#plain = isPlain(settings.breaker);
     // Without the flags that make a pattern remember.
     const pattern = orderIdPattern && new RegExp(orderIdPattern, orderIdPattern.flags
       .replace(/[gy]/g, ''));
-    const isOurs = orderId => pattern === undefined || pattern.test(orderId);
-    this.#verify = (notification, anyOrder) =>
-      isSigned(notification, serverKey, anyOrder ? () => true : isOurs);
+    this.#isSigned = (body, anyOrder) =>
+      isSigned(body, serverKey, anyOrder ? undefined : pattern);
     this.#transport = {
       send: (request, call) => this.#send(request, call),
       look: (id, options) => this.#look(id, options),
@@ -215,9 +250,10 @@ class MidtransClient extends Emitter {
    * Whether Midtrans answers and accepts the key. Asks once, past the breaker, which hears nothing.
    * @returns {Promise<{ ok: true, latencyMs: number }>}
    */
-  async ping ({ signal } = {}) {
+  async ping (options) {
+    const { signal } = PING.read(options);
     const began = performance.now();
-    await this.#look(PING_ID, { signal: readSignal(signal), operation: 'ping' });
+    await this.#look(PING_ID, { signal, operation: 'ping' });
     return { ok: true, latencyMs: performance.now() - began };
   }
 
@@ -231,10 +267,8 @@ class MidtransClient extends Emitter {
    * @param {{ anyOrder?: boolean }} [options] anyOrder: whatever the form of its order id
    */
   verifyNotification (notification, options) {
-    const { anyOrder = false } = bag('options', options, ['anyOrder']);
-    boolean('anyOrder', anyOrder);
-    const body = typeof notification === 'string' ? parse(notification) : notification;
-    return this.#verify(body, anyOrder);
+    const { anyOrder } = VERIFY.read(options);
+    return this.#isSigned(bodyOf(notification), anyOrder);
   }
 
   /**
@@ -243,8 +277,8 @@ class MidtransClient extends Emitter {
    * @throws {MidtransError} ERR_MIDTRANS_SIGNATURE
    */
   async confirmNotification (notification, options) {
-    const body = typeof notification === 'string' ? parse(notification) : notification;
-    if (!this.#verify(body)) throw this.#forged('is not signed by Midtrans', body);
+    const body = bodyOf(notification);
+    if (!this.#isSigned(body, false)) throw this.#forged('is not signed by Midtrans', body);
     const transaction = await this.status(body.transaction_id ?? body.order_id, options);
     if (transaction.order_id !== body.order_id) {
       throw this.#forged('names a transaction of another order', body);
@@ -282,12 +316,9 @@ class MidtransClient extends Emitter {
   }
 
   #call (request, options) {
-    const { signal, resume = false, timeout } = bag('options', options);
-    boolean('resume', resume);
-    if (timeout !== undefined) {
-      request.timeout = number('timeout', timeout, { min: 1, unit: 'ms' });
-    }
-    return new MidtransCall(this.#transport, request, resume).run(this.#retry, readSignal(signal));
+    const { signal, resume, timeout } = CALL.read(options);
+    if (timeout !== undefined) request.timeout = timeout;
+    return new MidtransCall(this.#transport, request, resume).run(this.#plan, signal);
   }
 
   /** One request through the breaker. Errors that are the caller's fault count as successes. */
@@ -341,7 +372,7 @@ class MidtransClient extends Emitter {
       throw errorOfTransport(cause, request, call?.sent ?? false);
     }
     const { status: httpStatus, headers, text } = answer;
-    const body = parse(text);
+    const body = parseJson(text);
     const error = errorOfAnswer({ httpStatus, headers, body }, request, this.#redact);
     if (error === undefined) return new Outcome(body);
     if (error.code === 'ERR_MIDTRANS_UNAUTHORIZED') {

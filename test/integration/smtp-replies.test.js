@@ -11,18 +11,9 @@ const { useVirtualClock } = require('../../lib/testing');
 const { configFor, startFakes } = require('../support/gateway-helpers');
 const { outboxOf, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
-const { startScript } = require('../support/smtp-script');
+const { AUTH, LETTER, closeAll, keep, start } = require('../support/smtp-script');
 
-const AUTH = { user: 'shop', pass: 'planted-secret-5309' };
-const LETTER = { from: 'shop@example.com', to: 'ann@example.com', subject: 'x', text: 'x' };
-
-const opened = [];
-const keep = thing => { opened.push(thing); return thing; };
-afterEach(async () => {
-  for (const thing of opened.splice(0).reverse()) await thing.close();
-});
-
-const start = replies => startScript(replies).then(keep);
+afterEach(closeAll);
 
 function clientOf ({ host, port }, { auth = AUTH, ...options } = {}) {
   const client = keep(new SmtpClient({

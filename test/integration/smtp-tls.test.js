@@ -9,18 +9,10 @@ const { SmtpClient } = require('../../lib/clients/smtp');
 const { createGateway } = require('../../lib/gateway');
 const { startSmtpFake } = require('../../lib/testing');
 const { SECRETS, configFor, startFakes } = require('../support/gateway-helpers');
-const { startScript } = require('../support/smtp-script');
+const { AUTH, LETTER, closeAll, keep, start } = require('../support/smtp-script');
 
-const AUTH = { user: 'shop', pass: 'planted-secret-5309' };
-const LETTER = { from: 'shop@example.com', to: 'ann@example.com', subject: 'x', text: 'x' };
+afterEach(closeAll);
 
-const opened = [];
-const keep = thing => { opened.push(thing); return thing; };
-afterEach(async () => {
-  for (const thing of opened.splice(0).reverse()) await thing.close();
-});
-
-const start = replies => startScript(replies).then(keep);
 const clientOf = (smtp, options) => keep(new SmtpClient({ smtp, retry: false, ...options }));
 const verbsOf = ({ lines }) => lines.map(line => line.split(' ', 1)[0]);
 /** Settings for a server of this name, whose connections lead to the script. */

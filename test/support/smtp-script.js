@@ -4,6 +4,17 @@
 
 const net = require('node:net');
 
+const AUTH = { user: 'shop', pass: 'planted-secret-5309' };
+const LETTER = { from: 'shop@example.com', to: 'ann@example.com', subject: 'x', text: 'x' };
+
+const opened = [];
+const keep = thing => { opened.push(thing); return thing; };
+
+/** Closes what the test has opened, the newest first. */
+async function closeAll () {
+  for (const thing of opened.splice(0).reverse()) await thing.close();
+}
+
 const FINE = {
   greeting: '220 hello', EHLO: '250-hello\r\n250 AUTH PLAIN LOGIN XOAUTH2',
   STARTTLS: '502 not here', AUTH: '235 welcome', MAIL: '250 fine', RCPT: '250 fine',
@@ -18,7 +29,7 @@ const FINE = {
  *   taken: string[], close: () => Promise<void> }>} `lines`: all that it was sent but mails;
  *   `taken`: the mails
  */
-async function startScript (replies = {}) {
+async function start (replies = {}) {
   const sockets = new Set();
   const it = { host: '127.0.0.1', replies, lines: [], taken: [] };
   const replyTo = (stage, line) => {
@@ -66,7 +77,7 @@ async function startScript (replies = {}) {
     server.close(resolve);
     for (const socket of sockets) socket.destroy();
   });
-  return it;
+  return keep(it);
 }
 
-module.exports = { startScript };
+module.exports = { AUTH, LETTER, closeAll, keep, start };
