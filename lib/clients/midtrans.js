@@ -277,6 +277,7 @@ class MidtransClient extends Emitter {
    * @throws {MidtransError} ERR_MIDTRANS_SIGNATURE
    */
   async confirmNotification (notification, options) {
+    CALL.read(options);
     const body = bodyOf(notification);
     if (!this.#isSigned(body, false)) throw this.#forged('is not signed by Midtrans', body);
     const transaction = await this.status(body.transaction_id ?? body.order_id, options);

@@ -4,6 +4,7 @@
 
 const { SekeringError, wasNotAsked } = require('../base/errors');
 const { messageOf, read } = require('../base/foreign');
+const { is, optionsOf } = require('../base/options');
 const { isRetryable } = require('../primitives/classify');
 const { ClientError, clean } = require('./client-error');
 const { judgeReply } = require('./smtp-replies');
@@ -134,21 +135,24 @@ function wordsOf (cause, { reason }) {
   };
 }
 
+const DETAILS = optionsOf({
+  messageId: is.text('of the message'),
+  attempts: is.integer('how often it was tried', { min: 0, default: 1 }),
+  ambiguous: is.boolean('whether it may have been delivered all the same', { default: false }),
+  rejected: is.any('recipients that were refused for good'),
+  deferred: is.any('recipients to be tried again'),
+});
+
 /** Why a message was not sent. */
 class SmtpError extends ClientError {
   #verdict;
 
   /**
    * @param {Error} cause nodemailer's, a breaker's or a limit's
-   * @param {object} [more]
-   * @param {string} [more.messageId]
-   * @param {number} [more.attempts] how often it was tried
-   * @param {boolean} [more.ambiguous] whether it may have been delivered all the same
-   * @param {object[]} [more.rejected] recipients refused for good
-   * @param {object[]} [more.deferred] recipients to be tried again
+   * @param {object} [details] see DETAILS
    */
-  constructor (cause, more = {}) {
-    const { messageId, attempts = 1, ambiguous = false, rejected = [], deferred = [] } = more;
+  constructor (cause, details) {
+    const { messageId, attempts, ambiguous, rejected = [], deferred = [] } = DETAILS.read(details);
     const judged = classifySmtpError(cause);
     const { code, message } = wordsOf(cause, judged);
     super(code, message, { cause });
