@@ -140,14 +140,6 @@ const bodyOf = notification =>
 // No order has this id. The answer that there is none shows that Midtrans is there and knows us.
 const PING_ID = 'sekering-ping';
 
-/** The outcome of a request that does not blame Midtrans: a body, or an error of the caller's. */
-class Outcome {
-  constructor (body, error) {
-    this.body = body;
-    this.error = error;
-  }
-}
-
 class MidtransClient extends Emitter {
   #http;
   #hosts;
@@ -324,9 +316,9 @@ class MidtransClient extends Emitter {
 
   /** One request through the breaker. Errors that are the caller's fault count as successes. */
   async #send (request, call) {
-    const outcome = await this.#through(request, call);
-    if (outcome.error !== undefined) throw outcome.error;
-    return outcome.body;
+    const { body, error } = await this.#through(request, call);
+    if (error !== undefined) throw error;
+    return body;
   }
 
   #through (request, call) {
@@ -357,7 +349,14 @@ class MidtransClient extends Emitter {
     return body;
   }
 
-  /** One request. `call`: the MidtransCall whose attempt it is; none if it only looks. */
+  /**
+   * One request. Throws what Midtrans is to blame for.
+   * @param {object} request
+   * @param {AbortSignal|undefined} signal
+   * @param {MidtransCall} [call] whose attempt it is; none if it only looks
+   * @returns {Promise<{ body?: object, error?: Error }>} the answer, or an error that does not
+   *   count against Midtrans
+   */
   async #ask (request, signal, call) {
     const limit = this.#timeout.limitOf(call?.attempt ?? 1);
     let answer;
@@ -369,18 +368,18 @@ class MidtransClient extends Emitter {
       });
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
-      if (read(cause, 'code') === 'ESHUTDOWN') return new Outcome(undefined, cause);
+      if (read(cause, 'code') === 'ESHUTDOWN') return { body: undefined, error: cause };
       throw errorOfTransport(cause, request, call?.sent ?? false);
     }
     const { status: httpStatus, headers, text } = answer;
     const body = parseJson(text);
     const error = errorOfAnswer({ httpStatus, headers, body }, request, this.#redact);
-    if (error === undefined) return new Outcome(body);
+    if (error === undefined) return { body, error };
     if (error.code === 'ERR_MIDTRANS_UNAUTHORIZED') {
       this.emit('alert', { kind: 'unauthorized', error });
     }
     if (blamesUpstream(error)) throw error;
-    return new Outcome(undefined, error);
+    return { body: undefined, error };
   }
 
   /** As undici takes it. */

@@ -60,14 +60,14 @@ const CALL = optionsOf({ signal: is.signal('ends the call') });
 
 // ---- Refusals ----------------------------------------------------------------------------------
 
+const DOUBTFUL_RECIPIENTS = 3;
+const DOUBTFUL_WINDOW_MS = 3_600_000;
+
 /**
  * Refusals that may concern one recipient or all of them. If several recipients in a row have got
  * the same one within an hour, it concerns all.
  */
 class DoubtfulRefusals {
-  static #RECIPIENTS = 3;
-  static #WINDOW_MS = 3_600_000;
-
   #code;
   // When each recipient was last refused.
   #refused = new Map();
@@ -78,10 +78,10 @@ class DoubtfulRefusals {
     if (code !== this.#code) this.clear();
     this.#code = code;
     for (const [known, at] of this.#refused) {
-      if (now - at >= DoubtfulRefusals.#WINDOW_MS) this.#refused.delete(known);
+      if (now - at >= DOUBTFUL_WINDOW_MS) this.#refused.delete(known);
     }
     this.#refused.set(recipient, now);
-    if (this.#refused.size < DoubtfulRefusals.#RECIPIENTS) return false;
+    if (this.#refused.size < DOUBTFUL_RECIPIENTS) return false;
     this.clear();
     return true;
   }
@@ -122,8 +122,12 @@ class Delivery {
 }
 
 /**
- * A subclass has `_read(response, redact, request)`, which returns the body of an answer, or throws
- * the WhatsAppError that the answer is.
+ * A subclass has these methods.
+ *
+ * - `_requestOf(message)` checks a message. Returns its request (see Delivery), with `idOf`, which
+ *   finds the message's id in the answer; throws ERR_INVALID_INPUT.
+ * - `_read(response, redact, request)` returns the body of an answer, or throws the WhatsAppError
+ *   that the answer is.
  */
 class WhatsAppChannel extends DeliveryClient {
   #http;
@@ -163,6 +167,27 @@ class WhatsAppChannel extends DeliveryClient {
       idleMs: 2 * interval,
     });
   }
+
+  /**
+   * Sends a message.
+   * @param {object} message in the form of the provider
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<object>} { messageId, recipient, reference, attempts, ambiguous, response }
+   * @throws {TypeError} ERR_INVALID_INPUT with `faults`, before anything is sent
+   * @throws {WhatsAppError}
+   */
+  async send (message, options) {
+    const request = this._requestOf(message);
+    const { recipient, reference, idOf } = request;
+    const { answer, attempts, ambiguous } = await this._send(request, options);
+    return { messageId: idOf(answer), recipient, reference, attempts, ambiguous, response: answer };
+  }
+
+  /**
+   * Checks a message as send() does, and sends nothing.
+   * @throws {TypeError} ERR_INVALID_INPUT with `faults`
+   */
+  check (message) { this._requestOf(message); }
 
   /** Closes the connections, once the messages on them are done, and the breaker if it is ours. */
   async close () {

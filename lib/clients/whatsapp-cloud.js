@@ -32,6 +32,11 @@ const isObject = value => value !== null && typeof value === 'object' && !Array.
 const isText = value => typeof value === 'string' && value !== '';
 const idOfMessage = answer => answer?.messages?.[0]?.id;
 
+/**
+ * Messages have the API's own form: `{ to, type: 'text', text: { body } }`, where `to` is a number
+ * of E.164. `biz_opaque_callback_data` is made unless given; it is the same in all attempts, and
+ * comes back as `reference` in the statuses.
+ */
 class CloudApiClient extends WhatsAppChannel {
   #path;
   #headers;
@@ -57,34 +62,6 @@ class CloudApiClient extends WhatsAppChannel {
     this.#appSecret = appSecret;
     this.#verifyToken = verifyToken;
   }
-
-  /**
-   * Sends a message in the API's own form: `{ to, type: 'text', text: { body } }`.
-   *
-   * `biz_opaque_callback_data` is made unless given; it is the same in all attempts, and comes back
-   * as `reference` in the statuses.
-   * @param {object} message `to` is a number of E.164
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<object>} { messageId, recipient, reference, attempts, ambiguous, response }
-   * @throws {TypeError} ERR_INVALID_INPUT with `faults`, before anything is sent
-   * @throws {WhatsAppError}
-   */
-  async send (message, options) {
-    const { recipient, reference, body } = readCloudMessage(message);
-    const { answer, attempts, ambiguous } = await this._send({
-      recipient, reference, path: `${this.#path}/messages`, body,
-      headers: { ...this.#headers, 'content-type': 'application/json' }, idOf: idOfMessage,
-    }, options);
-    return {
-      messageId: idOfMessage(answer), recipient, reference, attempts, ambiguous, response: answer,
-    };
-  }
-
-  /**
-   * Checks a message as send() does, and sends nothing.
-   * @throws {TypeError} ERR_INVALID_INPUT with `faults`
-   */
-  check (message) { readCloudMessage(message); }
 
   /** Sends a text of up to 4096 characters. */
   async sendText (to, body, options) {
@@ -170,6 +147,15 @@ class CloudApiClient extends WhatsAppChannel {
       });
       this._react(Object.assign(error, { reference }), { recipient });
     }
+  }
+
+  // ---- For WhatsAppChannel ---------------------------------------------------------------------
+
+  _requestOf (message) {
+    return {
+      ...readCloudMessage(message), path: `${this.#path}/messages`, idOf: idOfMessage,
+      headers: { ...this.#headers, 'content-type': 'application/json' },
+    };
   }
 
   _read (response, redact, { idOf = answer => answer?.id }) {

@@ -21,6 +21,10 @@ const HEADERS = {
   accept: 'application/json', 'content-type': 'application/json', 'user-agent': 'sekering'
 };
 
+/**
+ * Messages are `{ to, message, quotedMessageId?, reference? }`: `to` is a number of E.164 or a chat
+ * (…@c.us, …@g.us), `reference` is a name of your own, made unless given.
+ */
 class GreenApiClient extends WhatsAppChannel {
   #instance;
   #token;
@@ -37,31 +41,6 @@ class GreenApiClient extends WhatsAppChannel {
     this.#instance = String(instanceId);
     this.#token = encodeURIComponent(token);
   }
-
-  /**
-   * Sends a text.
-   * @param {{ to: string, message: string, quotedMessageId?: string, reference?: string }} message
-   *   `to` is a number of E.164 or a chat (…@c.us, …@g.us); `reference` is a name of your own
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<object>} { messageId, recipient, reference, attempts, ambiguous, response }
-   * @throws {TypeError} ERR_INVALID_INPUT with `faults`, before anything is sent
-   * @throws {WhatsAppError}
-   */
-  async send (message, options) {
-    const { recipient, reference, body } = readGreenMessage(message);
-    const { answer, attempts, ambiguous } = await this._send({
-      recipient, reference, path: this.#pathOf('sendMessage'), headers: HEADERS, body,
-    }, options);
-    return {
-      messageId: answer.idMessage, recipient, reference, attempts, ambiguous, response: answer,
-    };
-  }
-
-  /**
-   * Checks a message as send() does, and sends nothing.
-   * @throws {TypeError} ERR_INVALID_INPUT with `faults`
-   */
-  check (message) { readGreenMessage(message); }
 
   /** Sends a text to a number or a chat. */
   async sendText (to, message, options) {
@@ -82,6 +61,15 @@ class GreenApiClient extends WhatsAppChannel {
 
   #pathOf (method) {
     return `/waInstance${this.#instance}/${method}/${this.#token}`;
+  }
+
+  // ---- For WhatsAppChannel ---------------------------------------------------------------------
+
+  _requestOf (message) {
+    return {
+      ...readGreenMessage(message), path: this.#pathOf('sendMessage'), headers: HEADERS,
+      idOf: answer => answer.idMessage,
+    };
   }
 
   _read (response, redact) {
