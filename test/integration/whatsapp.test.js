@@ -207,6 +207,17 @@ describe('trouble on the way', () => {
       .toEqual(Array(taken).fill(error.reference));
   });
 
+  test('a message for which the breaker has no place can be sent again later', async () => {
+    const fake = await start({ latencyMs: 40 });
+    const client = cloudOf(fake, { breaker: { capacity: 1 } });
+    const first = client.sendText(TO, '1');
+    await expect(client.sendText(TO, '2')).rejects.toMatchObject({
+      name: 'WhatsAppError', code: 'ESEMLOCKED', kind: 'retry', retryable: true, ambiguous: false,
+      attempts: 0
+    });
+    await expect(first).resolves.toMatchObject({ attempts: 1 });
+  });
+
   test('an ambiguous outcome can be left to the caller', async () => {
     const fake = await start({ fault: 'drop' });
     const client = cloudOf(fake, { resendAmbiguous: false });

@@ -73,6 +73,7 @@ const TABLE = [
 
   ['an open breaker', fault('EOPENBREAKER'), 'retry', false],
   ['too many in the line', fault('EBULKHEADFULL'), 'retry', false],
+  ['no place left in the breaker', fault('ESEMLOCKED'), 'retry', false],
   ['the network, from another kind of transport', fault('ECONNRESET'), 'retry', true]
 ];
 

@@ -84,3 +84,19 @@ test('the fallback of a breaker is no answer of the server\'s', async () => {
   const slow = clientOf(() => new Promise(() => {}), options);
   await expect(slow.send(LETTER)).rejects.toMatchObject({ code: 'ETIMEDOUT', ambiguous: true });
 });
+
+test('a mail for which the breaker has no place can be sent again later', async () => {
+  let finish;
+  const gate = new Promise(resolve => { finish = resolve; });
+  const client = clientOf(async () => {
+    await gate;
+    return { accepted: ['ann@example.com'], rejected: [] };
+  }, { timeout: 60_000, breaker: { capacity: 1 } });
+  const first = client.send(LETTER);
+  await expect(client.send(LETTER)).rejects.toMatchObject({
+    name: 'SmtpError', code: 'ESEMLOCKED', kind: 'retry', retryable: true, ambiguous: false
+  });
+  finish();
+  await expect(first).resolves.toMatchObject({ accepted: ['ann@example.com'] });
+  client.close();
+});
