@@ -1,7 +1,7 @@
 'use strict';
 
-// HTTP to one upstream, over undici's pooled connections: one answer or one error per request, a
-// time limit that covers all of it, and the knowledge whether anything was sent.
+// HTTP to one upstream, over undici's pooled connections. A request ends with one answer or one
+// error, has one time limit for all of it, and tells the caller whether anything was sent.
 
 const { SekeringError, invalidOption, timedOut } = require('../base/errors');
 const { is } = require('../base/options');
@@ -21,7 +21,7 @@ class Exchange {
   headers = undefined;
   /** Called once when it needs no connection any more. */
   onDone = undefined;
-  // Its place among those with the same time limit.
+  // Its place in the list of requests with the same time limit.
   started = 0;
   previous = null;
   next = null;
@@ -47,7 +47,7 @@ class Exchange {
     this.giveUp(reasonOf(this.signal));
   }
 
-  /** The deadline has passed, and the list of deadlines has let go of it. */
+  /** The deadline has passed. The list of deadlines has removed the request. */
   timeOut () {
     const { ms } = this.#deadlines;
     this.#deadlines = null;
@@ -117,18 +117,18 @@ class Exchange {
   }
 }
 
-/** What could not be parsed may repeat what was sent, with its credentials. */
+/** Removes an answer that could not be parsed: it may repeat the request's credentials. */
 function forgetData (error) {
   try {
     if (error instanceof Error && error.data !== undefined) error.data = undefined;
   } catch {
-    // It is some dispatcher's own error, which cannot be changed.
+    // An error of another dispatcher may be frozen.
   }
 }
 
 /**
- * The connections to one origin, and the line before them. The line is ours: a request that was
- * given up in undici's own would cost a connection when its turn came.
+ * The connections to one origin, and the queue for them. undici has a queue of its own, but there a
+ * request that was given up would cost a connection when its turn came.
  */
 class Lane {
   #pool;
@@ -150,7 +150,7 @@ class Lane {
     exchange.onDone = () => {
       exchange.onDone = undefined;
       this.#left += 1;
-      // Later, as those in the line may be given up at this very moment, too.
+      // Later, as requests in the queue may be given up at this moment, too.
       if (this.#line.length > 0) queueMicrotask(() => this.#next());
     };
     try {

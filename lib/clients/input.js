@@ -1,6 +1,6 @@
 'use strict';
 
-// Input that is refused before anything is sent: all faults of a call in one error.
+// Invalid input, which is rejected before anything is sent: one error has all faults of a call.
 
 const { invalidOption } = require('../base/errors');
 
@@ -10,7 +10,7 @@ const RECEIVED_CHARACTERS_MAX = 100;
 const clip = text =>
   (text.length > RECEIVED_CHARACTERS_MAX ? `${text.slice(0, RECEIVED_CHARACTERS_MAX)}…` : text);
 
-/** Collects what is wrong with the input of one call. */
+/** The faults in the input of one call. */
 class Faults {
   #call;
   #list = [];

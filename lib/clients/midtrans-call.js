@@ -1,8 +1,8 @@
 'use strict';
 
-// One call to Midtrans that is safe to repeat. An attempt whose outcome is not known (a timeout, a
-// cut connection, a 5xx) is looked up before anything is sent again, and what stays unknown is
-// reported as unknown, never as failed.
+// One call to Midtrans, with retries that never do anything twice. If the outcome of an attempt is
+// unknown (a timeout, a cut connection, a 5xx), it is looked up before anything is sent again. If it
+// stays unknown, the error says so: such a call is never reported as failed.
 
 const { wall } = require('../base/clock');
 const { read } = require('../base/foreign');
@@ -13,17 +13,18 @@ const {
   MidtransError, errorOfTransport, orderConflict, tokenLost, unknownOutcome, unreadable
 } = require('./midtrans-errors');
 
-// Refusals that say nothing about an earlier attempt of the same call.
+// Refusals that tell nothing about an earlier attempt of the same call.
 const SILENT = new Set(['ERR_MIDTRANS_UNAUTHORIZED', 'ERR_MIDTRANS_RATE_LIMITED']);
-// Refusals that an earlier attempt may have caused by its success: the order is taken, the card's
-// token used up, the state left, the amount given back.
+// Refusals that the success of an earlier attempt may have caused: the order is taken, the card's
+// token is used up, the transaction has left the state, the amount was refunded.
 const TELLING = new Set(['406', '411', '412', '414']);
 const isTelling = ({ code, statusCode }, { core }) =>
   code === 'ERR_MIDTRANS_CONFLICT' || (core && TELLING.has(statusCode));
-// These speak of the transaction as it is; the others stay a riddle unless it is found.
+// These tell the state of the transaction. After the others the outcome stays unknown unless the
+// transaction is found.
 const PLAIN = new Set(['412', '414']);
 
-/** The options of retry() for a client: only what may be sent again is, whatever they say. */
+/** A plan of retries: whatever the options say, only what may be sent again is. */
 function makePlan (options) {
   const { shouldRetry } = options;
   return new RetryPlan({
@@ -36,11 +37,11 @@ function makePlan (options) {
 class MidtransCall {
   #transport;
   #request;
-  // Whether something was sent of which nobody knows the outcome.
+  // Whether something was sent whose outcome is unknown.
   #unsure;
-  // Whether the transaction, when it was looked up last, did not tell.
+  // Whether the last look at the transaction could not tell the outcome.
   #unclear = false;
-  // Of the attempt under way, for the transport; it tells onSent() when the first byte is written.
+  // The current attempt, for the transport, which calls onSent() before the first byte is written.
   attempt = 0;
   signal = undefined;
   sent = false;
@@ -78,7 +79,7 @@ class MidtransCall {
     } catch (error) {
       failure = error;
     }
-    // Nearly all calls succeed at once: the rest is only made when it is needed.
+    // Nearly all calls succeed at once, so the rest is made only when it is needed.
     try {
       signal?.throwIfAborted();
       return await this.#tryAgain(plan, failure, startedAt);
@@ -134,7 +135,7 @@ class MidtransCall {
       this.#unsure = false;
       return body;
     } catch (error) {
-      // A breaker of the user's may have a time limit of its own.
+      // The user's own breaker may have a time limit.
       const timedOut = read(error, 'code') === 'ETIMEDOUT' && !(error instanceof MidtransError);
       const failure = timedOut ? errorOfTransport(error, request, this.sent) : error;
       return this.#failed(failure, before);
@@ -146,7 +147,7 @@ class MidtransCall {
     this.#unsure = this.#request.mutating;
   }
 
-  /** What an attempt comes to that has failed. `before`: whether an earlier one was unsure. */
+  /** Settles a failed attempt. `before`: whether the outcome of an earlier one is unknown. */
   async #failed (error, before) {
     if (!(error instanceof MidtransError)) throw error; // Not sent, or given up by the caller.
     if (!error.ambiguous) {
@@ -165,20 +166,20 @@ class MidtransCall {
     return found;
   }
 
-  /** Midtrans refuses what an earlier attempt may have done. */
+  /** Midtrans refuses what an earlier attempt may have done: finds out whether it has. */
   async #told (error) {
     const request = this.#request;
     this.#unsure = true;
     if (request.judge === undefined) return this.#taken(error);
     const found = await this.#find();
     if (found !== undefined) return found;
-    // A state that cannot be left is a plain refusal; an order that is taken and yet not to be
-    // found stays unknown.
+    // If the state does not allow the call, that is a plain refusal. If the order is taken and yet
+    // cannot be found, the outcome stays unknown.
     this.#unsure = this.#unclear || !PLAIN.has(error.statusCode);
     throw error;
   }
 
-  /** Snap knows the order already. Its token is told once, and no other call tells it. */
+  /** Snap knows the order already. It tells the token of an order only once. */
   async #taken (error) {
     const request = this.#request;
     const found = await this.#look();

@@ -1,16 +1,16 @@
 'use strict';
 
-// What goes wrong with Midtrans, told apart: what may be sent again, what nobody knows the outcome
-// of, what is the caller's fault.
+// Failures of calls to Midtrans, classified: what may be sent again, whose outcome is unknown, what
+// is the caller's fault.
 
 const { messageOf, read } = require('../base/foreign');
 const { retryAfterMs } = require('../primitives/classify');
 const { ClientError, clean } = require('./client-error');
 
 const MESSAGES_MAX = 20;
-// Of these the status alone says enough.
+// For these the status alone says enough.
 const SPEAKING = new Set([401, 408, 429]);
-// Midtrans says it in either language, as the merchant's account is set.
+// Midtrans answers in English or Indonesian, as the merchant's account is set.
 const TAKEN = /has already been (taken|utili[sz]ed)|sudah (digunakan|dipakai)/i;
 
 class MidtransError extends ClientError {
@@ -33,11 +33,11 @@ class MidtransError extends ClientError {
       ...shown,
     });
     if (retryAfter !== undefined) this.retryAfter = retryAfter;
-    // It may hold what is nobody's business, so that neither inspect nor JSON shows it.
+    // It may hold personal data, so neither inspect nor JSON shows it.
     Object.defineProperty(this, 'response', { value: response, enumerable: false });
   }
 
-  /** What retry() looks at: what is not to be sent again, ends it. */
+  /** What retry() looks at: true ends it. */
   get bail () { return !this.retryable; }
 }
 
@@ -60,8 +60,8 @@ function classOf (status) {
 const isRecord = body => typeof body === 'object' && body !== null && !Array.isArray(body);
 
 /**
- * The status that counts: business errors come under HTTP 200, with a code in the body. A server
- * that failed is not believed to have refused.
+ * The status that counts: business errors come with HTTP 200 and a code in the body. When a server
+ * failed, a code of a refusal in its body is not believed.
  */
 function statusOf (httpStatus, body) {
   const written = isRecord(body) ? body.status_code : undefined;
@@ -88,7 +88,7 @@ function messagesOf (body) {
 }
 
 /**
- * The error that an answer is; undefined when it is none. 407 (expired) is none.
+ * The error that an answer stands for; undefined if it is a success. 407 (expired) is a success.
  * @param {{ httpStatus: number, headers: object, body: unknown }} answer body: undefined unless it
  *   is JSON
  * @param {object} request { operation, orderId, mutating, core }
@@ -106,8 +106,8 @@ function errorOfAnswer ({ httpStatus, headers, body }, request, redact) {
       `Midtrans is still working on an earlier ${operation} of ${orderId}`,
       { ...details, retryable: true, ambiguous: true });
   }
-  // A refusal in words that are not Midtrans's is a proxy's. It would be a mistake to take its
-  // 404 for there being no such transaction.
+  // A refusal that does not look like Midtrans's comes from a proxy. Its 404 does not mean that
+  // there is no such transaction.
   if (isWell || (!isRefusal(body) && !SPEAKING.has(status) && status < 500)) {
     return unreadable(httpStatus, request, details);
   }
@@ -124,7 +124,7 @@ function errorOfAnswer ({ httpStatus, headers, body }, request, redact) {
     });
 }
 
-/** An answer that is no answer: a page of a proxy, a redirect, half a body. */
+/** An answer that cannot be Midtrans's: a proxy's page, a redirect, half a body. */
 function unreadable (httpStatus, { operation, mutating }, details) {
   return new MidtransError('ERR_MIDTRANS_RESPONSE',
     `Midtrans's answer to ${operation} is unreadable (HTTP ${httpStatus})`,
@@ -147,7 +147,7 @@ function errorOfTransport (cause, { operation, orderId, mutating }, sent) {
     { operation, orderId, retryable: true, ambiguous: mutating && sent, cause });
 }
 
-/** Nobody knows whether it was done. */
+/** The outcome of a call is unknown. */
 function unknownOutcome (cause, { operation, orderId, refundKey, core }) {
   const details = { operation, orderId, ambiguous: true, retryable: !core, cause };
   if (refundKey !== undefined) details.refundKey = refundKey;
@@ -171,7 +171,7 @@ function orderConflict ({ operation, orderId }, transaction, cause) {
     { operation, orderId, statusCode: '406', response: transaction, cause });
 }
 
-/** Whether an error says that Midtrans is in trouble, which is what a breaker has to hear of. */
+/** Whether an error says that Midtrans is in trouble, so that the breaker counts it. */
 const blamesUpstream = error => error.retryable && error.code !== 'ERR_MIDTRANS_IN_FLIGHT';
 
 module.exports = {

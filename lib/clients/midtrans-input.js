@@ -1,6 +1,6 @@
 'use strict';
 
-// What Midtrans would refuse, or misunderstand, of the input of a call.
+// Checks of the input of calls: rejects what Midtrans would reject or misunderstand.
 
 const { Faults } = require('./input');
 

@@ -1,13 +1,14 @@
 'use strict';
 
-// The calls of Midtrans: where each goes, and how GET status shows that it was done.
+// The requests of Midtrans's API: where each goes, its idempotency key, and how GET status shows
+// whether it was carried out.
 
 const crypto = require('node:crypto');
 
 const { checkId, checkIncomingId, checkRefund, readBody } = require('./midtrans-input');
 const { amountOf } = require('./midtrans-states');
 
-// Midtrans ignores longer keys without a word.
+// Midtrans silently ignores longer keys.
 const KEY_CHARACTERS_MAX = 46;
 
 /** The same for each attempt of a call, and for each call with the same input. */
@@ -50,8 +51,8 @@ const judgeRefund = key => body => {
 };
 
 /**
- * A Snap page. GET status knows nothing of it until the customer has chosen how to pay. Nothing is
- * built on Snap heeding the key; where it does, a lost token comes back.
+ * A Snap page. GET status does not know it until the customer has chosen how to pay. Nothing here
+ * relies on Snap honouring the idempotency key; where it does, a lost token comes back.
  */
 function snapRequest (body) {
   const json = readBody('createTransaction', body);

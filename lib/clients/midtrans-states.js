@@ -1,7 +1,7 @@
 'use strict';
 
-// The life of a Midtrans transaction, as pure functions. Notifications come several times and out
-// of order: what one of them may change is decided here.
+// The life of a Midtrans transaction, as pure functions. Notifications are repeated and come out of
+// order: these functions decide what one of them may change.
 
 const { invalidOption } = require('../base/errors');
 const { is, optionsOf } = require('../base/options');
@@ -22,8 +22,8 @@ const NEXT = {
   chargeback: [],
 };
 
-// What happens rarely, and is believed only when GET status says so: some bank transfers are denied
-// within minutes of their settlement, and a transaction that has not begun may fail.
+// Rare transitions, which are believed only if GET status confirms them: some bank transfers are
+// denied within minutes of their settlement, and a transaction may fail before it begins.
 const NEXT_IF_CONFIRMED = {
   authorize: ['failure'],
   pending: ['failure'],
@@ -75,7 +75,7 @@ const isFinalState = state => isState(state) && NEXT[state].length === 0;
  *
  * - `first`: nothing was known; the state is taken over
  * - `moved`: the transaction goes on to the next state
- * - `caught-up`: it has gone on by more than one step, of which the others were missed; believed
+ * - `caught-up`: it has moved by more than one step, and news in between were missed; believed
  *   only when confirmed
  * - `same`: nothing new (a partial refund may be another one: look at the amounts)
  * - `stale`: late news of a state that it has left

@@ -1,18 +1,18 @@
 'use strict';
 
-// Addresses as they may stand in a message and in its envelope. Stricter than RFC 5322 on purpose:
-// what two programs can read in two ways is refused.
+// Addresses in a message and in its envelope. Stricter than RFC 5322 on purpose: an address that
+// two programs may read differently is rejected.
 
-// Of RFC 5321; the local part is counted in octets, and so is the whole.
+// Of RFC 5321, in octets.
 const ADDRESS_OCTETS_MAX = 254;
 const LOCAL_OCTETS_MAX = 64;
 const NAME_CHARACTERS_MAX = 200;
 
-// The control characters of ASCII and of Latin-1, and what else ends a line somewhere.
+// The control characters of ASCII and Latin-1, and other characters that may end a line.
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 const NO_CONTROL = 'text without line breaks and control characters';
 
-// Letters of any script are allowed (RFC 6531): the server says if it cannot have them.
+// Letters of any script are allowed (RFC 6531): a server that cannot handle them says so.
 const ATOM = "[\\p{L}\\p{M}\\p{N}!#$%&'*+/=?^_`{|}~-]+";
 const LOCAL = new RegExp(`^${ATOM}(\\.${ATOM})*$`, 'u');
 const LABEL = /^[\p{L}\p{N}]([\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?$/u;
@@ -30,7 +30,7 @@ function isAddress (address) {
     address.slice(at + 1).split('.').every(label => LABEL.test(label));
 }
 
-/** Splits a list at its commas, those in quotes and angle brackets aside. */
+/** Splits a list at its commas, but not at those within quotes or angle brackets. */
 function splitList (text) {
   const parts = [];
   let part = '';

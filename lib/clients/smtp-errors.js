@@ -1,6 +1,7 @@
 'use strict';
 
-// What an error of nodemailer's means: for the message, for the breaker, and for those on duty.
+// Failures of sending mails, classified: what they mean for the mail, for the breaker, and for the
+// operator.
 
 const { SekeringError, wasNotAsked } = require('../base/errors');
 const { messageOf, read } = require('../base/foreign');
@@ -14,21 +15,21 @@ const PASSING = new Set(['ECONNECTION', 'EDNS', 'ETIMEDOUT', 'EPROTOCOL', 'EPROX
   'ETLS']);
 // Events of this process, not of the server.
 const LOCAL = new Set(['EABORT', 'EMAXLIMIT']);
-// Our own settings: whatever is sent next fails in the same way.
+// Our own settings: the next mail fails in the same way.
 const SETTINGS = new Set(['EAUTH', 'ENOAUTH', 'EOAUTH2', 'ECONFIG', 'EREQUIRETLS']);
-// The message itself, which fails again however often it is sent.
+// The message itself: it fails again however often it is sent.
 const MESSAGE = new Set(['EENVELOPE', 'EMESSAGE', 'ESTREAM', 'EMAXRECIPIENTS', 'EFILEACCESS',
   'EURLACCESS', 'EFETCH', 'ERR_INVALID_INPUT']);
 
-// What OpenSSL and Node.js call a certificate that they do not accept, and a server that does not
-// speak TLS, or none of our versions, at this port.
+// The codes of OpenSSL and Node.js for a certificate that they reject, and for a server that speaks
+// no TLS, or no version of ours, on this port.
 const CERTIFICATE = new RegExp('CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY|DECODE|DECRYPT)|CRL_|' +
   'INVALID_(CA|PURPOSE)|PATH_LENGTH_EXCEEDED|WRONG_VERSION_NUMBER|UNSUPPORTED_PROTOCOL|' +
   'HANDSHAKE_FAILURE|PROTOCOL_VERSION');
 const CAUSES_MAX = 5;
 
-// What a token endpoint says when it is in trouble itself (RFC 6749, 4.1.2.1, and the big ones), or
-// what nodemailer says when the answer was no token and no refusal.
+// What a token endpoint says when it is in trouble itself (RFC 6749, 4.1.2.1, and the big
+// providers), and what nodemailer says when the answer was neither a token nor a refusal.
 const TOKEN_PASSES = new RegExp('^(server_error|temporarily_unavailable|internal_(error|failure)|' +
   'backend_error|slow_down|rate_limit|quota|\\[object Object\\]|No access token|' +
   'Invalid authentication response)', 'i');
@@ -37,7 +38,7 @@ const TOKEN_PASSES = new RegExp('^(server_error|temporarily_unavailable|internal
 function isCertificateFault (error) {
   let next = error;
   for (let i = 0; i < CAUSES_MAX && next !== null && typeof next === 'object'; i++) {
-    // nodemailer puts its own code in the place of the first one, which it keeps beside.
+    // nodemailer replaces the code by its own, and keeps the first one as originalCode.
     for (const code of [read(next, 'originalCode'), read(next, 'code')]) {
       if (typeof code === 'string' && CERTIFICATE.test(code)) return true;
     }
@@ -57,7 +58,7 @@ function isTokenTrouble (error) {
   const [code, originalCode] = [read(error, 'code'), read(error, 'originalCode')];
   const isToken = code === 'EOAUTH2' || originalCode === 'EOAUTH2';
   if (isToken) return TOKEN_PASSES.test(messageOf(error));
-  // A page of a proxy's in place of JSON, or the network's own error.
+  // A proxy's page in place of JSON, or an error of the network.
   return code === 'EAUTH' && read(error, 'command') === 'AUTH XOAUTH2' &&
     (read(error, 'name') === 'SyntaxError' || originalCode !== undefined);
 }
@@ -75,7 +76,7 @@ function reasonOf (code) {
     ? 'credentials' : 'configuration';
 }
 
-/** A refused message or recipient, and a quota of ours, say nothing about the server. */
+/** A rejected message or recipient, and a quota of ours, do not count against the server. */
 function verdictOnReply (responseCode, error) {
   const { kind, reason, stage, enhancedCode } = judgeReply(error);
   const trips = kind === 'ours' || (kind === 'retry' && stage !== 'RCPT');
@@ -83,7 +84,7 @@ function verdictOnReply (responseCode, error) {
 }
 
 /**
- * Judges an error of nodemailer's, or of a breaker or limit around it.
+ * Classifies an error of nodemailer, or of a breaker or limit around it.
  *
  * - `retry`: it may pass. The network (ECONNECTION, EDNS, ETIMEDOUT, ESOCKET) and most replies 4xx.
  * - `permanent`: the same message fails again. Replies 5xx about a message or a recipient, and what
@@ -118,13 +119,13 @@ function classifySmtpError (error) {
   if (wasNotAsked(error) || LOCAL.has(code)) return verdict('retry', { trips: false });
   if (PASSING.has(code)) return verdict('retry', { trips: true });
   if (MESSAGE.has(code)) return verdict('permanent', { trips: false });
-  // Other transports than SMTP have the network's own codes.
+  // Transports other than SMTP have the codes of the network.
   return isRetryable(error)
     ? verdict('retry', { trips: true })
     : verdict('permanent', { trips: false });
 }
 
-/** The text for an error: nodemailer's own, unless that does not name the cause. */
+/** The code and the message: nodemailer's own, unless they do not name the cause. */
 function wordsOf (cause, { reason }) {
   const message = messageOf(cause);
   if (reason !== 'tls') return { code: read(cause, 'code') ?? 'ERR_SMTP', message };

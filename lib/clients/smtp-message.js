@@ -1,7 +1,7 @@
 'use strict';
 
-// A message as it may be sent: checked as a whole before anything is, with one Message-ID and one
-// date for all its attempts, and with what has become of each recipient.
+// A message to be sent. It is checked as a whole before anything is sent, has one Message-ID and
+// one date for all attempts, and knows what became of each recipient.
 
 const crypto = require('node:crypto');
 const { domainToASCII } = require('node:url');
@@ -13,7 +13,7 @@ const { Faults } = require('./input');
 const { NO_CONTROL, hasControl, readAddresses } = require('./smtp-address');
 const { SmtpError, classifySmtpError } = require('./smtp-errors');
 
-// As many as every server has to take at once (RFC 5321).
+// Every server has to accept this many at once (RFC 5321).
 const RECIPIENTS_MAX = 100;
 const ATTACHMENTS_MAX = 100;
 const HEADERS_MAX = 100;
@@ -30,14 +30,14 @@ const OF_ATTACHMENT = ['filename', 'cid', 'contentType', 'contentTransferEncodin
 
 const addressOf = entry => (typeof entry === 'object' && entry !== null ? entry.address : entry);
 
-/** One spelling of an address, whichever way a domain with other letters is written. */
+/** One spelling of an address: an internationalized domain can be written in two ways. */
 function canonical (entry) {
   const address = String(addressOf(entry));
   const at = address.lastIndexOf('@') + 1;
   return address.slice(0, at) + (domainToASCII(address.slice(at)) || address.slice(at));
 }
 
-// A message that was put together elsewhere: it has its headers in itself.
+// A message that was built elsewhere contains its headers.
 const hasRaw = ({ raw }) => raw !== undefined && raw !== null;
 
 // There was no connection to hand it over on.
@@ -63,7 +63,7 @@ function checkLine (value, path, faults) {
   }
 }
 
-/** The headers as pairs, whichever way they are written. */
+/** The headers as pairs: they may come as an array or as an object. */
 function pairsOf (headers) {
   if (headers === undefined || headers === null) return [];
   if (Array.isArray(headers)) return headers.map(header => [header?.key, header?.value]);
@@ -94,7 +94,7 @@ function listOf (value, path, max, faults) {
   return entries.slice(0, max);
 }
 
-// A stream can be read once. A second attempt would send it empty, and nobody would notice.
+// A stream can be read once: a second attempt would silently send nothing.
 function checkContent (value, path, faults) {
   if (isStream(value) || isStream(value?.content)) {
     faults.add(path, 'a Buffer, a string or a path (a stream can be read once only)', value);
@@ -149,7 +149,7 @@ function envelopeOf (message, addresses, faults) {
   const to = given
     ? ['to', 'cc', 'bcc'].flatMap(key => readAddresses(envelope[key], `envelope.${key}`, faults))
     : [...addresses.to, ...addresses.cc, ...addresses.bcc];
-  // An empty sender is that of a notice which must not be answered.
+  // A notice that must not be answered has an empty sender.
   const bounce = given && (envelope.from === '' || envelope.from === false);
   const from = given && envelope.from !== undefined
     ? readAddresses(envelope.from, 'envelope.from', faults)[0]
@@ -202,14 +202,14 @@ function newMessageId (from) {
   return `<${crypto.randomUUID()}@${from.slice(from.lastIndexOf('@') + 1) || 'localhost'}>`;
 }
 
-/** The error of one recipient; transports other than nodemailer's say less. */
+/** The error for one recipient; transports other than SMTP tell less. */
 function atRecipient ({ message, recipient, responseCode, response }) {
   const error = new Error(message);
   return Object.assign(error,
     { code: 'EENVELOPE', command: 'RCPT TO', recipient, responseCode, response });
 }
 
-/** Whether no message gets through for now, whomever it is for. */
+/** Whether an error stops all messages, not only this one. */
 function stopsAll (error) {
   const { kind } = classifySmtpError(error);
   return kind === 'pause' || kind === 'ours';
@@ -218,16 +218,16 @@ function stopsAll (error) {
 /** One message on its way, through all its attempts. */
 class Letter {
   attempts = 0;
-  /** Whether it may have been delivered although its server did not say so. */
+  /** Whether it may have been delivered although the server did not confirm it. */
   ambiguous = false;
   /** The server's last words about it. */
   response = undefined;
 
   #data;
   #from;
-  // Canonical address to what became of it: { address, status, responseCode, response }.
+  // By canonical address: { address, status, responseCode, response }.
   #recipients = new Map();
-  // Those whom the attempt is for.
+  // The recipients of the current attempt.
   #asked = [];
   #handedOver = false;
 
@@ -272,7 +272,7 @@ class Letter {
     return { ...this.#data, envelope: { from, to }, ...signal && { signal } };
   }
 
-  /** Its last line is on its way: from here on silence does not mean that it was not delivered. */
+  /** The last line is on its way: from now on, silence may mean that it was delivered. */
   handOver () {
     this.#handedOver = true;
   }
@@ -285,7 +285,7 @@ class Letter {
     const status = { status: 'accepted', response };
     for (const address of this.#asked) {
       const key = canonical(address);
-      // Named in neither list, it is spelled in a way that we do not know.
+      // If it is in neither list, the server spells it in a way that we do not know.
       if (refused.has(key) || (!taken.has(key) && refused.size > 0)) {
         this.#note(address, { status: 'rejected' });
       } else this.#note(address, status);
@@ -302,7 +302,7 @@ class Letter {
     return this.errorOf(errors.find(stopsAll) ?? cause);
   }
 
-  /** The server took the message for some, and asks to come back for others. */
+  /** The error when the server took the message for some recipients and deferred others. */
   deferral () {
     const errors = this.#having('deferred', 'pending').map(({ responseCode, response }) =>
       atRecipient({ message: `Some recipients were deferred: ${response}`, responseCode, response })
@@ -335,7 +335,7 @@ class Letter {
     };
   }
 
-  /** Recipients refused one by one: for good, or for now. */
+  /** Notes recipients that were refused one by one, for good or for now. */
   #refuse (errors) {
     for (const error of errors) {
       const { recipient, responseCode, response } = error;

@@ -1,12 +1,13 @@
 'use strict';
 
-// What goes wrong with WhatsApp, told apart by the provider's own code: HTTP says too little.
+// Failures of WhatsApp, classified by the provider's own code: the HTTP status says too little.
 
 const { messageOf, read } = require('../base/foreign');
 const { retryAfterMs } = require('../primitives/classify');
 const { ClientError, clean } = require('./client-error');
 
-// The provider is in trouble; too many calls of an app, a page or an account, flows (132069) too.
+// The provider is in trouble, or got too many calls of an app, a page, an account or a flow
+// (132069).
 const RETRY = new Set([
   1, 2, 131000, 131016, 131057, 133004,
   4, 17, 32, 341, 613, 80007, 130429, 132069,
@@ -55,11 +56,11 @@ function verdict (kind, { reason, needsTemplate = false, doubtful = false } = {}
 }
 
 /**
- * Judges an error of the Cloud API, as it is in an answer (`error`) or a webhook (`errors[]`).
+ * Classifies an error of the Cloud API, as it is in an answer (`error`) or a webhook (`errors[]`).
  *
- * - `retry`: the provider is in trouble or has had too much: back off and try again.
- * - `recipient`: too many messages to this number: wait, and leave the others alone.
- * - `pause`: credentials, quota or account: nothing gets through until somebody has seen to it.
+ * - `retry`: the provider is in trouble or got too many calls: back off and try again.
+ * - `recipient`: too many messages to this number: wait. Other numbers are not affected.
+ * - `pause`: credentials, quota or account: no message gets through until somebody fixes it.
  * - `dead`: this message fails again however often it is sent. With `doubtful` (130497, and a code
  *   that is unknown under HTTP 403) it may concern all recipients: the client pauses when three
  *   in a row have got the same.
@@ -73,7 +74,7 @@ function verdict (kind, { reason, needsTemplate = false, doubtful = false } = {}
 function classifyCloudError (error, httpStatus = 0) {
   const code = Number.isInteger(error?.code) ? error.code : undefined;
   const known = kindOfCode(code) ?? (error?.is_transient === true ? 'retry' : undefined);
-  // It has understood the message, and refuses it for whatever reason.
+  // The API understood the message, and refuses it for a reason that we do not know.
   const isRefusal = known === undefined && httpStatus === 403 && isObject(error);
   const kind = known ?? (isRefusal ? 'dead' : kindOfStatus(httpStatus));
   let reason;
@@ -86,7 +87,7 @@ function classifyCloudError (error, httpStatus = 0) {
 }
 
 /**
- * Judges an answer of Green API's.
+ * Classifies an answer of Green API.
  * @param {number} httpStatus
  * @param {string} [text] of the answer
  */
@@ -102,7 +103,7 @@ function classifyGreenError (httpStatus, text = '') {
   return verdict(kindOfStatus(httpStatus));
 }
 
-/** Judges an answer that is some proxy's: what it refuses says nothing about the message. */
+/** Classifies the answer of a proxy: its refusal tells nothing about the message. */
 function classifyForeign (httpStatus) {
   const judged = classifyCloudError(undefined, httpStatus);
   return judged.kind === 'dead' ? verdict('retry') : judged;
@@ -132,7 +133,7 @@ class WhatsAppError extends ClientError {
     Object.defineProperty(this, 'verdict', { value: judged, enumerable: false });
   }
 
-  /** What retry() looks at: trying at once would only fail again. */
+  /** What retry() looks at: another attempt now would only fail again. */
   get bail () { return this.kind === 'dead' || this.kind === 'pause'; }
 }
 
@@ -156,7 +157,7 @@ function errorOfAnswer ({ status, headers }, judged, { providerCode, message }) 
   return new WhatsAppError(CODES[judged.kind],
     `WhatsApp refused the message (${number})${message ? `: ${clean(message)}` : ''}`, judged, {
       providerCode, httpStatus: status, retryAfter: retryAfterMs({ headers }),
-      // Something in between failed, perhaps behind the provider.
+      // A server in between failed, perhaps after the message went through.
       ambiguous: judged.kind === 'retry' && providerCode === undefined && status >= 500,
     });
 }
@@ -167,7 +168,7 @@ function ofEverybody ({ message, providerCode, httpStatus, retryAfter }) {
     { providerCode, httpStatus, retryAfter });
 }
 
-/** An answer of success that nobody can read: the message may well be on its way. */
+/** A success whose answer is unreadable: the message may be on its way. */
 function unreadable ({ status }) {
   return new WhatsAppError('ERR_WHATSAPP_RESPONSE',
     `The answer of WhatsApp is unreadable (HTTP ${status})`, verdict('retry'),
@@ -188,13 +189,13 @@ function errorOfTransport (cause, sent) {
     verdict('retry'), { cause, ambiguous: sent });
 }
 
-/** The channel is paused: nobody was asked. */
+/** The channel is paused: the provider was not asked. */
 function pausedError ({ reason, error }) {
   return new WhatsAppError('ERR_WHATSAPP_PAUSED', `The WhatsApp channel is paused: ${reason}`,
     verdict('pause', { reason }), { cause: error, providerCode: error?.providerCode });
 }
 
-/** Nobody was asked: the breaker is open, or too many wait already. */
+/** The provider was not asked: the breaker is open, or too many messages wait. */
 function refusedError (cause) {
   const judged = { ...verdict('retry'), trips: false };
   return new WhatsAppError(read(cause, 'code'), messageOf(cause), judged, { cause });

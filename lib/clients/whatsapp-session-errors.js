@@ -1,6 +1,6 @@
 'use strict';
 
-// What goes wrong with a session, in words for those who run the server.
+// Failures of sessions, classified, and explained to the operator.
 
 const { messageOf, read, textOf } = require('../base/foreign');
 const { ClientError, clean } = require('./client-error');
@@ -18,7 +18,7 @@ const WEB_SOCKET = new RegExp('web ?socket|\\bws\\b|socket hang up|connection (c
   'failure|lost)|ECONNRESET|ECONNREFUSED|EPIPE|stream errored', 'i');
 const NO_ADDRESS = /ENOTFOUND|EAI_AGAIN/;
 
-/** The status that Baileys and its like put into an error (Boom). */
+/** The status in an error of Baileys and similar libraries (Boom). */
 function statusOf (error) {
   const status = read(read(error, 'output'), 'statusCode') ?? read(error, 'statusCode') ??
     read(error, 'status');
@@ -73,7 +73,7 @@ const ADVICE = {
 };
 
 /**
- * What an error of a session means and what to do, in one sentence or two, without secrets.
+ * What an error of a session means and what to do, in a sentence or two, without secrets.
  * @param {unknown} error
  * @param {string} [id] of the instance
  * @returns {string}
@@ -84,7 +84,7 @@ function operatorMessage (error, id) {
   return id === undefined ? advice : `Instance ${clean(id)}: ${advice}`;
 }
 
-/** Why a session could not do what it was asked. */
+/** Why a call of a session failed. */
 class SessionError extends ClientError {
   /**
    * @param {string} id

@@ -1,6 +1,6 @@
 'use strict';
 
-// What the Cloud API sends us: the handshake of a new webhook, its signature, and the news in it.
+// Webhooks of the Cloud API: the handshake that sets one up, the signature, and the content.
 
 const crypto = require('node:crypto');
 
@@ -9,7 +9,7 @@ const { classifyCloudError } = require('./whatsapp-errors');
 const CHALLENGE = /^[\w-]{1,256}$/;
 const SIGNATURE = /^sha256=([0-9a-f]{64})$/i;
 
-/** Whether two texts are the same, in a time that does not tell where they differ. */
+/** Whether two texts are equal. The time that it takes does not tell where they differ. */
 function equals (a, b) {
   const digest = text => crypto.createHash('sha256').update(String(text)).digest();
   return crypto.timingSafeEqual(digest(a), digest(b));
@@ -24,7 +24,7 @@ function equals (a, b) {
 function handshake (query, verifyToken) {
   const field = name => query?.[`hub.${name}`] ?? query?.hub?.[name];
   const challenge = field('challenge');
-  // It is sent back as it is, so that it must not be a page.
+  // It is sent back as it is, so it must not contain markup.
   const fits = field('mode') === 'subscribe' && typeof challenge === 'string' &&
     CHALLENGE.test(challenge) && typeof field('verify_token') === 'string';
   return fits && equals(field('verify_token'), verifyToken) ? challenge : undefined;
@@ -65,7 +65,8 @@ function statusOf (status, phoneNumberId) {
 }
 
 /**
- * The news in a webhook: unordered, repeated, and `delivered` may be missing before `read`.
+ * The statuses and messages in a webhook. Statuses are unordered and repeated, and `delivered` may
+ * be missing before `read`.
  * @param {object} body parsed
  * @returns {{ statuses: object[], messages: object[] }}
  */
@@ -87,7 +88,7 @@ function readWebhook (body) {
   return { statuses, messages };
 }
 
-// What may follow what: a message is never unread again.
+// The order of statuses: a message that was read does not become unread.
 const RANK = { accepted: 0, sent: 1, delivered: 2, read: 3, failed: 4 };
 
 /**
@@ -98,7 +99,7 @@ const RANK = { accepted: 0, sent: 1, delivered: 2, read: 3, failed: 4 };
 function laterStatus (known, heard) {
   if (!(heard in RANK)) return known ?? heard;
   if (!(known in RANK)) return heard;
-  // What was delivered has not failed, however late the news of a first attempt comes.
+  // A message that was delivered has not failed: the news is of an earlier attempt.
   if (heard === 'failed') return RANK[known] >= RANK.delivered ? known : heard;
   if (known === 'failed') return RANK[heard] >= RANK.delivered ? heard : known;
   return RANK[heard] > RANK[known] ? heard : known;
