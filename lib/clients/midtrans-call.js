@@ -1,8 +1,8 @@
 'use strict';
 
 // One call to Midtrans, with retries that never do anything twice. If the outcome of an attempt is
-// unknown (a timeout, a cut connection, a 5xx), it is looked up before anything is sent again. If it
-// stays unknown, the error says so: such a call is never reported as failed.
+// unknown (a timeout, a cut connection, a 5xx), it is looked up before anything is sent again. If
+// it stays unknown, the error says so: such a call is never reported as failed.
 
 const { wall } = require('../base/clock');
 const { read } = require('../base/foreign');
