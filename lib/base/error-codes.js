@@ -72,6 +72,14 @@ const CODES = {
     class: 'StoreError', message: 'A value does not come back from the database as it was sent',
     retryable: false, fault: 'operator',
   },
+
+  ERR_PAYMENT_HOOK: {
+    class: 'SekeringError', message: 'This process does not have the hook', fault: 'operator',
+  },
+  ERR_PAYMENT_ORDER: {
+    class: 'StoreError', message: 'The order contradicts what is stored',
+    retryable: false, fault: 'caller',
+  },
 };
 
 module.exports = { CODES };
