@@ -69,6 +69,18 @@ const WHATSAPP = '{ "entry": [ {"changes": [ {"field": "messages", "value": ' +
   '{"statuses": [ {"id": "wamid.1", "status": "sent", "note": "caf\\u00e9" } ] } } ] } ] }';
 const signature = `sha256=${createHmac('sha256', APP_SECRET).update(WHATSAPP).digest('hex')}`;
 
+test.each([
+  [{ payment: {} }, 'Unknown option payment. Did you mean payments?'],
+  [{ payments: {} }, 'Expected store.payments for payments'],
+  [{ maxBody: 0 }, 'Expected an integer from 1 to 16777216 (bytes) for maxBody'],
+  [{ deliveries: {} }, 'Expected store.deliveries for deliveries'],
+  [{ onNews: 1 }, 'Expected a function for onNews'],
+])('%j is rejected', (options, message) => {
+  const make = () => createWebhookRouter(options);
+  expect(make).toThrow(message);
+  expect(make).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
+});
+
 describe('WhatsApp', () => {
   afterEach(closeAll);
 

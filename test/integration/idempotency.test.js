@@ -339,6 +339,24 @@ describeEngines('idempotency', ({ place }) => {
     await expect(call()).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
   });
 
+  test('the options of one call replace those of the store', async () => {
+    const own = createIdempotency({ database, options: { storeFailures: true } });
+    let runs = 0;
+    const fail = () => { runs += 1; throw new Error('no'); };
+    for (const options of [undefined, {}, { storeFailures: undefined }]) {
+      await expect(own.run('own-options', fail, options)).rejects.toThrow('no');
+    }
+    expect(runs).toBe(1);
+    for (let i = 0; i < 2; i += 1) {
+      await expect(own.run('call-options', fail, { storeFailures: false })).rejects.toThrow('no');
+    }
+    expect(runs).toBe(3);
+    expect(() => createIdempotency({ database, options: { ttll: 1 } }))
+      .toThrow('Unknown option ttll in idempotency. Did you mean ttl?');
+    expect(() => createIdempotency({ database, options: { payload: 1 } }))
+      .toThrow('Unknown option payload in idempotency');
+  });
+
   test('keyOf', () => {
     expect(idempotency.keyOf({ a: 1, b: [1, { d: 1, c: 2 }] }))
       .toBe(idempotency.keyOf({ b: [1, { c: 2, d: 1 }], a: 1, e: undefined }));

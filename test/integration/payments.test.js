@@ -355,7 +355,33 @@ describeEngines('payments', ({ place }) => {
     expect(await ids({ search: 'ist-' })).toBe('');
   });
 
-  test('what is wrong is said at the door', async () => {
+  test('unknown options are rejected', async () => {
+    const { payments } = await pay(database);
+    const made = { orderId: 'misspelt', amountMinor: 1_000_000 };
+    const why = { by: 'alice', reason: 'seen' };
+    const calls = {
+      orderID: () => payments.createOrder({ ...made, orderID: 'a' }),
+      Client: () => payments.createOrder(made, { Client: {} }),
+      reasn: () => payments.defer(order('misspelt'), { reasn: 1 }),
+      time_out: () => payments.open(order('misspelt'), { time_out: 1 }),
+      stat: () => payments.list({ stat: 'paid' }),
+      outcomes: () => payments.listEvents({ outcomes: 'held' }),
+      olderThen: () => payments.reconcile({ olderThen: 1 }),
+      resaon: () => payments.review('misspelt', 'apply', { ...why, resaon: 'seen' }),
+    };
+    for (const [option, call] of Object.entries(calls)) {
+      await expect(call()).rejects.toMatchObject({
+        code: 'ERR_INVALID_OPTION', option, message: expect.stringContaining('Did you mean'),
+      });
+    }
+    await expect(payments.open(order('misspelt'), { timeout: 0 })).rejects
+      .toMatchObject({ option: 'timeout' });
+    await expect(payments.createOrder({ ...made, state: 'queued', body: null })).rejects
+      .toMatchObject({ option: 'order.body' });
+    expect(await payments.get('misspelt')).toBeUndefined();
+  });
+
+  test('invalid input is rejected', async () => {
     const { payments, outbox } = await pay(database);
     const made = { orderId: 'wrong', amountMinor: 1_000_000 };
     const calls = [
@@ -380,7 +406,9 @@ describeEngines('payments', ({ place }) => {
     for (const call of calls) {
       await expect(call()).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
     }
-    await expect(payments.open({})).rejects.toMatchObject({ code: 'ERR_INVALID_INPUT' });
+    await expect(payments.open({})).rejects.toMatchObject({
+      code: 'ERR_INVALID_INPUT', faults: expect.any(Array),
+    });
     expect(await payments.get('wrong')).toBeUndefined();
     const { createPayments } = require('../../lib/store/payments');
     for (const options of [{ midtrans: {} }, { maxBody: 1 }, { confirm: 1 }, { hooks: { on: 1 } },
@@ -388,6 +416,8 @@ describeEngines('payments', ({ place }) => {
       expect(() => createPayments({ database, outbox, options }))
         .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
     }
+    expect(() => createPayments({ database, outbox, options: { hooks: { onPayed () {} } } }))
+      .toThrow('Unknown option onPayed in payments.hooks. Did you mean onPaid?');
     const bare = createPayments({ database, outbox });
     expect(await bare.createOrder({ orderId: 'bare', amountMinor: 1 }))
       .toMatchObject({ held: false });
