@@ -1,7 +1,7 @@
 'use strict';
 
 // Payments: orders, their pages at Midtrans, its notifications, and the hooks that hear of them.
-// This is the public face: it checks what it is given, and passes it on with one context.
+// This is the public face: it checks what it is given. All parts share one context.
 
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
@@ -25,13 +25,13 @@ const AGE_MS_MAX = 366 * 86_400_000;
 
 // ---- Options -----------------------------------------------------------------------------------
 
-const text = (doc, max, spec) => is.where(doc, `a text of 1 to ${max} characters`, value =>
+const textOption = (doc, max, spec) => is.where(doc, `a text of 1 to ${max} characters`, value =>
   typeof value === 'string' && value !== '' && value.length <= max && !value.includes('\0'), spec);
 
-const orderId = (doc, spec) =>
+const orderIdOption = (doc, spec) =>
   is.where(doc, '1 to 50 characters of A-Z a-z 0-9 - _ ~ .', isOrderId, spec);
 
-const limit = (doc, max) => is.integer(doc, { min: 1, max, default: 100 });
+const limitOption = (doc, max) => is.integer(doc, { min: 1, max, default: 100 });
 
 const HOOKS = optionsOf({
   onPaid: is.func('the order was paid'),
@@ -60,7 +60,7 @@ const OPEN_OPTIONS = optionsOf({
 });
 
 const ORDER = optionsOf({
-  orderId: orderId('at Midtrans', { required: true }),
+  orderId: orderIdOption('at Midtrans', { required: true }),
   amountMinor: {
     doc: 'hundredths of the currency\'s unit', required: true,
     expected: `an integer from 1 to ${AMOUNT_MAX}`, check: readAmount,
@@ -69,32 +69,32 @@ const ORDER = optionsOf({
     { pattern: /^[A-Z]{3}$/, expected: 'three letters A-Z', default: CURRENCY }),
   state: is.oneOf('what is known of it', FIRST_STATES, { default: 'created' }),
   body: is.any('what Midtrans is asked for', { default: null }),
-  token: text('of the page', 2000, { or: [null], default: null }),
-  redirectUrl: text('the address of the page', 2000, { or: [null], default: null }),
+  token: textOption('of the page', 2000, { or: [null], default: null }),
+  redirectUrl: textOption('the address of the page', 2000, { or: [null], default: null }),
 });
 
 const LIST_FILTER = optionsOf({
   state: is.oneOf('of the order', STATES),
   held: is.boolean('whether it waits for a person'),
-  search: text('part of the id of an order or a transaction', 100),
-  before: orderId('only older orders'),
-  limit: limit('orders', 1000),
+  search: textOption('part of the id of an order or a transaction', 100),
+  before: orderIdOption('only older orders'),
+  limit: limitOption('orders', 1000),
 });
 
 const EVENT_FILTER = optionsOf({
   outcome: is.oneOf('of the event', OUTCOMES),
   before: is.where('only older events', "an event's id", value => /^\d{1,18}$/.test(value)),
-  limit: limit('events', 1000),
+  limit: limitOption('events', 1000),
 });
 
 const RECONCILE_OPTIONS = optionsOf({
   olderThan: is.ms('without news from Midtrans', { max: AGE_MS_MAX, default: 900_000 }),
-  limit: limit('orders', 10_000),
+  limit: limitOption('orders', 10_000),
 });
 
 const REVIEW_OPTIONS = optionsOf({
-  by: text('who has decided', 100, { required: true }),
-  reason: text('why', 2000, { required: true }),
+  by: textOption('who has decided', 100, { required: true }),
+  reason: textOption('why', 2000, { required: true }),
 });
 
 function readAmount (option, value) {
@@ -199,20 +199,20 @@ class Payments extends Emitter {
   senders () {
     return {
       [ORDER_CHANNEL]: {
-        send: ({ data: { orderId: id } }, { signal }) => this.#orders.sendLeft(id, signal),
+        send: ({ data: { orderId } }, { signal }) => this.#orders.sendLeft(orderId, signal),
         breaker: this.#midtrans?.breaker, timeout: ORDER_TIMEOUT_MS,
       },
       [HOOK_CHANNEL]: { send: (message, { signal }) => this.#runHook(message.data, signal) },
     };
   }
 
-  async #runHook ({ hook, orderId: id, transition }, signal) {
+  async #runHook ({ hook, orderId, transition }, signal) {
     const run = this.#hooks[hook];
     if (run === undefined) {
       throw new SekeringError('ERR_PAYMENT_HOOK', `This process has no hook ${hook}`);
     }
-    const order = await this.#ledger.get(id);
-    if (order === undefined) throw missing(id);
+    const order = await this.#ledger.get(orderId);
+    if (order === undefined) throw missing(orderId);
     await run(order, transition, { signal });
   }
 
@@ -223,32 +223,32 @@ class Payments extends Emitter {
     return this.#inbox.take(bytes);
   }
 
-  async get (id) {
-    checkOrderId(id);
-    return this.#ledger.get(id);
+  async get (orderId) {
+    checkOrderId(orderId);
+    return this.#ledger.get(orderId);
   }
 
   async list (filter) { return this.#ledger.listOrders(LIST_FILTER.read(filter, 'filter')); }
 
-  async events (id) {
-    checkOrderId(id);
-    return this.#ledger.eventsOf(id);
+  async events (orderId) {
+    checkOrderId(orderId);
+    return this.#ledger.eventsOf(orderId);
   }
 
   async listEvents (filter) { return this.#ledger.listEvents(EVENT_FILTER.read(filter, 'filter')); }
 
   async reconcile (options) {
-    const { olderThan, limit: count } = RECONCILE_OPTIONS.read(options);
+    const given = RECONCILE_OPTIONS.read(options);
     this.#needMidtrans();
-    return this.#orders.reconcile({ olderThan, limit: count });
+    return this.#orders.reconcile(given);
   }
 
-  async review (id, decision, options) {
-    checkOrderId(id);
+  async review (orderId, decision, options) {
+    checkOrderId(orderId);
     oneOf('decision', decision, ['apply', 'dismiss']);
     const { by, reason } = REVIEW_OPTIONS.read(options);
     this.#needMidtrans();
-    return this.#inbox.review(id, decision, { by, reason });
+    return this.#inbox.review(orderId, decision, { by, reason });
   }
 
   /** Records the notifications that were only counted. */
