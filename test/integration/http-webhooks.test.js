@@ -149,7 +149,7 @@ describeEngines('Midtrans', ({ place }) => {
     expect(errors).toMatchObject([{ code: 'ERR_WEBHOOK_BODY' }]);
   });
 
-  test('a flood of what nobody has signed: few rows, a right count, and true news get through',
+  test('a flood of unsigned notifications: few rows, a right count, and true ones get through',
     async () => {
       const setup = await pay(database);
       const { payments, fake, seen } = setup;
@@ -190,7 +190,7 @@ describeEngines('Midtrans', ({ place }) => {
       expect(samples.some(each => each.body.includes('"order_id":"flood"'))).toBe(true);
     });
 
-  test('of one signature no more is looked at than true news could be', async () => {
+  test('only so many notifications with one signature are examined', async () => {
     const setup = await pay(database);
     const { fake, deliver } = setup;
     await placed(setup, 'varied');
@@ -214,7 +214,7 @@ describeEngines('Midtrans', ({ place }) => {
     expect(await deliver(settled)).toMatchObject({ status: 200, outcome: 'applied' });
   });
 
-  test('rows that older releases kept of each are of no order, and leave in batches', async () => {
+  test('rows that older releases kept belong to no order, and are deleted in batches', async () => {
     const { payments } = await pay(database);
     const table = `${database.schema}.payment_events`;
     await database.query(`DELETE FROM ${table}`);
