@@ -120,7 +120,7 @@ class PaymentOrders {
   }
 
   /** Makes the page of an order that was left to the worker. */
-  async sendLeft (orderId, signal) {
+  async makeLater (orderId, signal) {
     const order = await this.#context.ledger.get(orderId);
     if (order === undefined) throw missing(orderId);
     try {

@@ -199,7 +199,7 @@ class Payments extends Emitter {
   senders () {
     return {
       [ORDER_CHANNEL]: {
-        send: ({ data: { orderId } }, { signal }) => this.#orders.sendLeft(orderId, signal),
+        send: ({ data: { orderId } }, { signal }) => this.#orders.makeLater(orderId, signal),
         breaker: this.#midtrans?.breaker, timeout: ORDER_TIMEOUT_MS,
       },
       [HOOK_CHANNEL]: { send: (message, { signal }) => this.#runHook(message.data, signal) },
