@@ -190,6 +190,49 @@ const CODES = {
     class: 'WhatsAppError', message: 'WhatsApp is in trouble, or got too many requests',
     retryable: true, fault: 'upstream', counts: true,
   },
+
+  // Payments and idempotency.
+  ERR_IDEMPOTENCY_ABANDONED: {
+    class: 'SekeringError', message: 'The client has gone, and the request was not answered',
+    retryable: true, fault: 'local',
+  },
+  ERR_IDEMPOTENCY_IN_PROGRESS: {
+    class: 'StoreError', message: 'The work under this idempotency key is being done',
+    retryable: true, fault: 'caller',
+  },
+  ERR_IDEMPOTENCY_LATE: {
+    class: 'StoreError', message: 'The lock of an idempotency key was extended too late',
+    retryable: true, fault: 'local',
+  },
+  ERR_IDEMPOTENCY_LOST: {
+    class: 'StoreError',
+    message: 'The lock of this idempotency key expired, and another process may have the key',
+    retryable: true, fault: 'local',
+  },
+  ERR_IDEMPOTENCY_MISMATCH: {
+    class: 'StoreError', message: 'This idempotency key was used for another request',
+    retryable: false, fault: 'caller',
+  },
+  ERR_IDEMPOTENCY_RESULT: {
+    class: 'StoreError', message: 'The result of the work cannot be stored',
+    retryable: false, fault: 'caller',
+  },
+  ERR_IDEMPOTENCY_SERVER_ERROR: {
+    class: 'SekeringError', message: 'A server error is not stored',
+    retryable: true, fault: 'local',
+  },
+  ERR_PAYMENT_HOOK: {
+    class: 'SekeringError', message: 'This process does not have the hook', fault: 'operator',
+  },
+  ERR_PAYMENT_ORDER: {
+    class: 'StoreError', message: 'The order contradicts what is stored',
+    retryable: false, fault: 'caller',
+  },
+  ERR_WEBHOOK_BODY: {
+    class: 'SekeringError',
+    message: 'Something has read the body of a webhook before its signature could be checked',
+    retryable: false, fault: 'operator',
+  },
 };
 
 module.exports = { CODES };

@@ -108,6 +108,12 @@ class Options {
 
   /** A table with further options. */
   with (entries) { return new Options({ ...this.entries, ...entries }); }
+
+  /** The same table, with these values as defaults. */
+  withDefaults (values) {
+    return new Options(Object.fromEntries(this.#entries.map(([name, option]) =>
+      [name, { ...option, default: values[name] ?? option.default }])));
+  }
 }
 
 /** @param {Record<string, Option>} entries by name */

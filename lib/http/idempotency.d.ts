@@ -4,24 +4,24 @@ import { Idempotency } from '../store/idempotency';
 export interface IdempotentOptions {
   /** `store.idempotency` */
   idempotency: Idempotency;
-  /** Default ['POST', 'PATCH']; others pass. */
+  /** Default ['POST', 'PATCH']; requests with other methods pass. */
   methods?: string[] | undefined;
   /** Whether a request without a key is answered 400, default false: it passes. */
   required?: boolean | undefined;
   /**
-   * Whose key it is: nobody gets another caller's answer. Default: the header Authorization,
-   * whatever the case of its scheme and its spaces. If you identify callers by anything else (a
-   * session, a certificate), set this.
+   * Whose key it is: nobody gets the answer of another caller. Default: the header Authorization,
+   * in which spaces and the case of the scheme do not matter. Set this if you identify callers by
+   * anything else (a session, a certificate).
    */
   scope?: ((req: any) => unknown) | undefined;
   /** Whether answers of 500 and above are stored, default false: the request may be sent again. */
   storeServerErrors?: boolean | undefined;
   /**
-   * Bytes of an answer that are held and stored, 0 to 2097152, default 1048576. A larger one goes
-   * out as it comes; the request is not carried out again, but answered 409.
+   * The largest answer that is held and stored, in bytes, 0 to 2097152, default 1048576. A larger
+   * one goes out as it comes; if the request is sent again, it is answered 409.
    */
   maxResponse?: number | undefined;
-  /** ms that an answer is kept, default the store's (3600000). */
+  /** How long an answer is kept in ms, default the store's (3600000). */
   ttl?: number | undefined;
   /** ms after which the key of a process that died is free, default the store's (60000). */
   lockTimeout?: number | undefined;

@@ -1,30 +1,46 @@
 'use strict';
 
-// Express middleware for the header Idempotency-Key, as the draft of the HTTP working group has it:
-// a request that is sent again gets the answer that the first one got.
+// Express middleware for the header Idempotency-Key, after the draft of the HTTP working group: a
+// request that is sent again gets the answer of the first one.
 
 const { createHash } = require('node:crypto');
 
 const clock = require('../base/clock');
-const { SekeringError, invalidOption } = require('../base/errors');
+const { SekeringError } = require('../base/errors');
 const { read } = require('../base/foreign');
-const { bag, boolean, func, number } = require('../base/options');
-const { Recording } = require('./idempotency-recording');
+const { is, optionsOf } = require('../base/options');
+const { IDEMPOTENCY_OPTIONS } = require('../store/idempotency');
+const { HeldResponse } = require('./held-response');
 const { problem, problemOf } = require('./problem');
 
-// The same credentials can be written in several ways.
-const AUTHORIZATION = /^(\S+) +(\S.*)$/;
-
-const OPTIONS = ['idempotency', 'methods', 'required', 'scope', 'storeServerErrors', 'maxResponse',
-  'ttl', 'lockTimeout', 'wait'];
 const METHODS = ['POST', 'PATCH'];
 const RESPONSE_BYTES = 1 << 20;
 // In base64 it has to fit into what the store keeps of one result.
 const RESPONSE_BYTES_MAX = 2 << 20;
-const LOCK_MS = 60_000;
 const RETRY_AFTER_S = 1;
 
-// A string of RFC 8941, and parameters that nobody has defined yet.
+/** An option that is the store's own if it is not set here. */
+const ofStore = name => ({ ...IDEMPOTENCY_OPTIONS.entries[name], default: undefined });
+
+const OPTIONS = optionsOf({
+  idempotency: is.having('store.idempotency', ['run', 'keyOf'], { required: true }),
+  methods: is.where('of requests that may have a key', 'an array of methods such as POST',
+    value => Array.isArray(value) && value.every(name => /^[A-Z]+$/.test(name)),
+    { default: METHODS }),
+  required: is.boolean('whether a request without a key is answered 400', { default: false }),
+  scope: is.func('whose key it is', { default: callerOf }),
+  storeServerErrors: is.boolean('whether answers of 500 and above are stored', { default: false }),
+  maxResponse: is.integer('of an answer that is held and stored',
+    { min: 0, max: RESPONSE_BYTES_MAX, default: RESPONSE_BYTES, unit: 'bytes' }),
+  ttl: ofStore('ttl'),
+  lockTimeout: ofStore('lockTimeout'),
+  wait: ofStore('wait'),
+});
+
+// The same credentials can be written in several ways.
+const AUTHORIZATION = /^(\S+) +(\S.*)$/;
+
+// A string of RFC 8941, and parameters, none of which is defined yet.
 const STRING = '"((?:[ !#-\\[\\]-~]|\\\\["\\\\])*)"';
 const PARAMETER = `;[ ]*[a-z*][a-z0-9_.*-]*(?:=(?:${STRING.replace('(', '(?:')}|[^ ;,"]+))?`;
 const KEY = new RegExp(`^[ ]*${STRING}(?:${PARAMETER})*[ ]*$`);
@@ -37,27 +53,10 @@ const CODE = {
   notKept: 'ERR_IDEMPOTENCY_NOT_KEPT',
 };
 
-/** An answer that is not to be stored. */
+/** Ends a run whose answer is not stored. */
 class NotStored extends SekeringError {}
 
-function readOptions (options) {
-  const given = bag('options', options, OPTIONS);
-  const {
-    idempotency, methods = METHODS, required = false, storeServerErrors = false,
-    maxResponse = RESPONSE_BYTES, scope = callerOf, ...run
-  } = given;
-  func('idempotency.run', idempotency?.run);
-  if (!Array.isArray(methods) || !methods.every(name => /^[A-Z]+$/.test(name))) {
-    throw invalidOption('methods', 'an array of methods such as POST', methods);
-  }
-  boolean('required', required);
-  boolean('storeServerErrors', storeServerErrors);
-  func('scope', scope);
-  number('maxResponse', maxResponse, { min: 0, max: RESPONSE_BYTES_MAX, integer: true });
-  return { idempotency, methods, required, storeServerErrors, maxResponse, scope, run };
-}
-
-/** Whose request it is, by its credentials: `bearer X` and `Bearer  X` are the same caller. */
+/** Who sent a request, by its credentials: `bearer X` and `Bearer  X` are the same caller. */
 function callerOf ({ headers: { authorization } }) {
   const [, scheme, credentials] = AUTHORIZATION.exec(authorization ?? '') ?? [];
   if (scheme === undefined) return authorization;
@@ -74,7 +73,7 @@ const isBodyUnread = ({ body, rawBody, headers }) =>
   body === undefined && rawBody === undefined &&
   (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0);
 
-/** What a request says, as the store compares it. */
+/** A request as the store compares it. */
 function payloadOf ({ method, originalUrl, url, body, rawBody }) {
   const said = rawBody ?? body;
   const bytes = said instanceof Uint8Array;
@@ -85,19 +84,19 @@ function payloadOf ({ method, originalUrl, url, body, rawBody }) {
 }
 
 /**
- * Resolves with what was answered, or rejects if nobody answers although the client has long gone:
- * the handler may have noticed, and have stopped.
+ * Resolves with the handler's answer. Rejects if there is none `patience` ms after the client has
+ * gone: the handler may have noticed that, and have stopped.
  */
-function untilEnded (res, recording, patience) {
+function untilEnded (res, held, patience) {
   return new Promise((resolve, reject) => {
     let timer;
     const onClose = () => {
-      timer = clock.setTimer(() => reject(new NotStored('ERR_IDEMPOTENCY_ABANDONED',
-        'The client has gone, and the request was not answered')), patience, false);
+      timer = clock.setTimer(() => reject(new NotStored('ERR_IDEMPOTENCY_ABANDONED')), patience,
+        false);
     };
     if (res.destroyed) onClose();
     else res.once('close', onClose);
-    recording.ended.then(answer => {
+    held.ended.then(answer => {
       res.off('close', onClose);
       clock.clearTimer(timer);
       resolve(answer);
@@ -120,7 +119,7 @@ function replay (res, { status, headers, body }) {
   res.end(Buffer.from(body, 'base64'));
 }
 
-/** What a client is told when his request was not carried out. */
+/** Tells a client that its request was not carried out. */
 function refuse (res, error, next) {
   const code = read(error, 'code');
   if (code === 'ERR_IDEMPOTENCY_IN_PROGRESS') {
@@ -143,11 +142,14 @@ function refuse (res, error, next) {
 
 class Middleware {
   #options;
+  #runOptions;
   #patience;
 
-  constructor (options) {
-    this.#options = readOptions(options);
-    this.#patience = this.#options.run.lockTimeout ?? LOCK_MS;
+  constructor (given) {
+    const { ttl, lockTimeout, wait, ...options } = OPTIONS.read(given);
+    this.#options = options;
+    this.#runOptions = { ttl, lockTimeout, wait, storeFailures: false };
+    this.#patience = lockTimeout ?? IDEMPOTENCY_OPTIONS.entries.lockTimeout.default;
   }
 
   async handle (req, res, next) {
@@ -164,36 +166,37 @@ class Middleware {
   }
 
   async #run (key, req, res, next) {
-    const { idempotency, scope, run } = this.#options;
+    const { idempotency, scope, maxResponse } = this.#options;
     let payload;
     try {
       payload = idempotency.keyOf(payloadOf(req));
     } catch {
       return problem(res, 400, { code: CODE.body, detail: 'The body is nested too deeply.' });
     }
-    const made = { recording: undefined };
+    let held;
     try {
       const whose = String(await scope(req) ?? '');
       const { value, replayed } = await idempotency.run(`http:${idempotency.keyOf([whose, key])}`,
-        () => this.#answer(made, res, next), { ...run, payload, storeFailures: false });
-      if (!replayed || made.recording?.isPassing) return made.recording.send();
-      made.recording?.discard();
+        () => {
+          held = new HeldResponse(res, maxResponse);
+          return this.#answer(held, res, next);
+        }, { ...this.#runOptions, payload });
+      if (!replayed || held?.isPassing) return held.send();
+      held?.discard();
       return replay(res, value);
     } catch (error) {
       // Whatever has become of the key, the handler's answer is true.
-      if (made.recording?.isEnded) return made.recording.send();
-      return made.recording === undefined ? refuse(res, error, next) : made.recording.discard();
+      if (held?.isEnded) return held.send();
+      return held === undefined ? refuse(res, error, next) : held.discard();
     }
   }
 
   /** Has the request answered. @returns {Promise<object>} what is stored */
-  async #answer (made, res, next) {
-    const { maxResponse, storeServerErrors } = this.#options;
-    made.recording = new Recording(res, maxResponse);
+  async #answer (held, res, next) {
     next();
-    const { status, headers, body } = await untilEnded(res, made.recording, this.#patience);
-    if (status >= 500 && !storeServerErrors) {
-      throw new NotStored('ERR_IDEMPOTENCY_SERVER_ERROR', 'A server error is not stored');
+    const { status, headers, body } = await untilEnded(res, held, this.#patience);
+    if (status >= 500 && !this.#options.storeServerErrors) {
+      throw new NotStored('ERR_IDEMPOTENCY_SERVER_ERROR');
     }
     return { status, headers, body: body?.toString('base64') };
   }
@@ -213,7 +216,7 @@ function refuseKey (res, header) {
   });
 }
 
-/** Makes the middleware. It has to come after the parser of bodies. */
+/** Makes the middleware, which has to come after the parser of bodies. */
 function idempotent (options) {
   const middleware = new Middleware(options);
   return (req, res, next) => middleware.handle(req, res, next);

@@ -1,6 +1,6 @@
 'use strict';
 
-// What a shop's own server asks of the gateway: orders and messages, by bearer token.
+// The routes for a shop's own server: it creates orders and sends messages, with a bearer token.
 
 const { requirePeer } = require('../base/peer');
 const { createAdminAccess } = require('./admin-auth');
@@ -9,7 +9,7 @@ const { toJson } = require('./admin-views');
 const { idempotent } = require('./idempotency');
 const { problem } = require('./problem');
 
-// Midtrans's refusals that are the order's own fault.
+// Refusals of Midtrans that are the order's fault.
 const REFUSED = new Set(['ERR_MIDTRANS_REFUSED', 'ERR_MIDTRANS_CONFLICT',
   'ERR_MIDTRANS_CANNOT_MODIFY']);
 const RETRY_AFTER_S = 60;
@@ -23,7 +23,7 @@ function send (res, status, value) {
   res.end(text);
 }
 
-/** A refusal tells what was wrong with the order, in Midtrans's words. */
+/** Says what is wrong with an order that Midtrans refuses, in Midtrans's words. */
 function refused (res, error) {
   if (!REFUSED.has(error?.code)) throw error;
   problem(res, error.code === 'ERR_MIDTRANS_REFUSED' ? 422 : 409, {
@@ -69,10 +69,10 @@ function createOrderRouter (gateway) {
   const express = requirePeer('express', 'createOrderRouter');
   const { config, degradation, store } = gateway;
   const tokens = config.server.tokens.map(entry => ({ ...entry, role: 'operate' }));
-  // A shop sends as much as it sells.
+  // A shop sends as many requests as it has orders.
   const access = createAdminAccess({ tokens, rateLimit: { requests: Infinity } });
   const allowed = [access.enter, access.need('operate')];
-  // Read-only while the database is away: what cannot be kept is not taken in.
+  // Nothing is accepted while the database is down, since it could not be stored.
   const writable = degradation.guard(
     () => degradation.conditionOf('database') !== 'down', { methods: ['POST'] });
   const change = [

@@ -1,15 +1,26 @@
 'use strict';
 
-// The webhooks of Midtrans and WhatsApp. Bodies are read as they came, since they are signed. If a
+// The webhooks of Midtrans and WhatsApp. Bodies are read as bytes, since they are signed. If a
 // parser of the application has already read one, we use what it left, where that is enough.
 
 const { SekeringError } = require('../base/errors');
-const { bag, func, number } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { problem, problemHandler } = require('./problem');
 
-const BODY_MAX = 65_536;
 const WHATSAPP_BODY_MAX = 1_048_576;
+
+const OPTIONS = optionsOf({
+  payments: is.having('takes the notifications of Midtrans', ['handleNotification'],
+    { expected: 'store.payments' }),
+  whatsapp: is.object('a WhatsApp client; only that of the Cloud API has webhooks'),
+  deliveries: is.having('stores the delivery statuses of WhatsApp', ['record'],
+    { expected: 'store.deliveries' }),
+  maxBody: is.integer('of a notification of Midtrans',
+    { min: 1, max: 1 << 24, default: 65_536, unit: 'bytes' }),
+  onNews: is.func('gets what a webhook of WhatsApp says, once it is stored', { default: () => {} }),
+  onError: is.func('gets what was answered with 500'),
+});
 
 const CURE = 'put app.use(router) before express.json(), or keep the bytes: ' +
   'express.json({ verify: (req, res, buf) => { req.rawBody = buf } })';
@@ -24,7 +35,7 @@ const lost = () => new SekeringError('ERR_WEBHOOK_BODY',
 
 /**
  * The body of a webhook: its bytes, or what a parser has made of them.
- * @throws {SekeringError} ERR_WEBHOOK_BODY when a parser has read it and left nothing
+ * @throws {SekeringError} ERR_WEBHOOK_BODY if a parser has read it and left nothing
  */
 function bodyOf ({ rawBody, body, headers }) {
   if (isRaw(rawBody)) return rawBody;
@@ -42,9 +53,9 @@ function bytesOf (req) {
 function midtransRoute (router, payments, raw) {
   router.post('/webhooks/midtrans', raw, async (req, res) => {
     const body = bodyOf(req);
-    // Midtrans signs fields and not bytes.
-    const said = typeof body === 'object' ? body : String(body);
-    const { status, body: answer } = await payments.handleNotification(said, req.headers);
+    // Midtrans signs fields, so a parsed object is as good as the bytes.
+    const given = typeof body === 'object' ? body : String(body);
+    const { status, body: answer } = await payments.handleNotification(given, req.headers);
     res.status(status).json(answer);
   });
 }
@@ -53,7 +64,7 @@ function whatsappRoutes (router, client, raw, { deliveries, onNews }) {
   router.get('/webhooks/whatsapp', (req, res) => {
     const answer = client.handshake(req.query);
     if (answer === undefined) return problem(res, 403);
-    // Whoever knows the token chooses the text, which must not become a page.
+    // The text is chosen by whoever knows the token, so it must not become a page.
     res.type('text/plain').set('X-Content-Type-Options', 'nosniff').send(answer);
   });
   router.post('/webhooks/whatsapp', raw, async (req, res) => {
@@ -65,7 +76,7 @@ function whatsappRoutes (router, client, raw, { deliveries, onNews }) {
       if (error.code === 'ERR_WHATSAPP_SIGNATURE') return problem(res, 403, { code: error.code });
       throw error;
     }
-    // What is not kept has to come again.
+    // If this fails, the answer is an error, and WhatsApp sends the webhook again.
     await deliveries?.record(news.statuses);
     res.status(200).end();
     onNews(news);
@@ -74,11 +85,7 @@ function whatsappRoutes (router, client, raw, { deliveries, onNews }) {
 
 /** Options as the types describe them. */
 function createWebhookRouter (options) {
-  const {
-    payments, whatsapp, deliveries, maxBody = BODY_MAX, onNews = () => {}, onError
-  } = bag('options', options);
-  number('maxBody', maxBody, { min: 1, max: 1 << 24, integer: true, unit: 'bytes' });
-  func('onNews', onNews);
+  const { payments, whatsapp, deliveries, maxBody, onNews, onError } = OPTIONS.read(options);
   const express = requirePeer('express', 'createWebhookRouter');
   const router = express.Router();
   const raw = limit => express.raw({ type: () => true, limit, inflate: false });

@@ -1,24 +1,37 @@
 'use strict';
 
-// Work that is done once for each key, whoever asks for it and however often.
+// Work that is done once for each key, however often and by how many processes it is asked for. A
+// row holds each key: while the work is being done, with a lock that its holder extends; later,
+// with the result.
+
+const { createHash } = require('node:crypto');
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { isA, messageOf, read, textOf } = require('../base/foreign');
-const { bag, boolean, func, number } = require('../base/options');
-const { Hold } = require('./idempotency-hold');
-const { faultOf, hashOf } = require('./idempotency-json');
+const { func, is, optionsOf } = require('../base/options');
+const { canonical, jsonFault } = require('./json');
 const { StoreError } = require('./store-errors');
 
-const DEFAULTS = {
-  ttl: 3_600_000, lockTimeout: 60_000, wait: 0, storeFailures: false, transaction: false,
-};
-const OPTIONS = [...Object.keys(DEFAULTS), 'payload'];
 const TTL_MS_MAX = 366 * 86_400_000;
-// A shorter lock runs out while a living process collects garbage, or waits for a processor; then
-// the work is done twice.
+// A shorter lock could expire while a living process collects garbage or waits for a processor;
+// then the work would be done twice.
 const LOCK_MS_MIN = 1000;
 const LOCK_MS_MAX = 86_400_000;
+
+const OPTIONS = optionsOf({
+  ttl: is.ms('that a result is kept', { min: 1, max: TTL_MS_MAX, default: 3_600_000 }),
+  lockTimeout: is.ms('after which the key of a process that died is free',
+    { min: LOCK_MS_MIN, max: LOCK_MS_MAX, default: 60_000 }),
+  wait: is.ms('to wait for the same key in flight', { max: LOCK_MS_MAX, default: 0 }),
+  storeFailures: is.boolean('whether a rejection is stored and replayed', { default: false }),
+});
+
+const CALL_OPTIONS = OPTIONS.with({
+  payload: is.any('what the request says, as JSON'),
+  transaction: is.boolean('whether the work runs in a transaction that commits its result, too',
+    { default: false }),
+});
 
 const KEY_CHARACTERS_MAX = 512;
 const RESULT_CHARACTERS_MAX = 4 << 20;
@@ -27,19 +40,12 @@ const RESULT_CHARACTERS_MAX = 4 << 20;
 const LOOK_MS_MIN = 10;
 const LOOK_MS_MAX = 250;
 
-const pause = ms => new Promise(resolve => { clock.setTimer(resolve, ms); });
+// A lock is extended this often in its lifetime: two attempts may fail.
+const EXTENSIONS = 3;
+const STORE_DELAY_MS_MIN = 50;
+const STORE_DELAY_MS_MAX = 1000;
 
-function readOptions (option, value, defaults) {
-  const given = bag(option, value, OPTIONS);
-  const options = { ...defaults };
-  for (const name of OPTIONS) if (given[name] !== undefined) options[name] = given[name];
-  number('ttl', options.ttl, { min: 1, max: TTL_MS_MAX, unit: 'ms' });
-  number('lockTimeout', options.lockTimeout, { min: LOCK_MS_MIN, max: LOCK_MS_MAX, unit: 'ms' });
-  number('wait', options.wait, { min: 0, max: LOCK_MS_MAX, unit: 'ms' });
-  boolean('storeFailures', options.storeFailures);
-  boolean('transaction', options.transaction);
-  return options;
-}
+const pause = ms => new Promise(resolve => { clock.setTimer(resolve, ms); });
 
 function checkKey (key) {
   const fits = typeof key === 'string' && key !== '' && key.length <= KEY_CHARACTERS_MAX &&
@@ -47,13 +53,21 @@ function checkKey (key) {
   if (!fits) throw invalidOption('key', `a text of 1 to ${KEY_CHARACTERS_MAX} characters`, key);
 }
 
-/** The result as text; null for no value. */
-function toText (value) {
+/** SHA-256 of a value, in hexadecimal; the order of members does not matter. */
+function hashOf (value) {
+  const text = value === undefined ? '' : canonical('payload', value);
+  return createHash('sha256').update(text).digest('hex');
+}
+
+// ---- Results -----------------------------------------------------------------------------------
+
+/** A result as text; null for no value. */
+function resultToText (value) {
   if (value === undefined) return null;
-  const fault = faultOf(value, 'result');
+  const fault = jsonFault(value, 'result');
   const text = fault === undefined ? JSON.stringify(value) : undefined;
   if (text?.length <= RESULT_CHARACTERS_MAX) return text;
-  throw new StoreError('ERR_IDEMPOTENCY_RESULT', 'The result of the work cannot be stored, as ' +
+  throw new StoreError('ERR_IDEMPOTENCY_RESULT', 'The result of the work cannot be stored: ' +
     (fault ?? `it is longer than ${RESULT_CHARACTERS_MAX} characters`));
 }
 
@@ -75,21 +89,237 @@ function errorOf (text) {
   return error;
 }
 
+function replay ({ response, failed }) {
+  if (failed) throw errorOf(response);
+  return { value: response === null ? undefined : JSON.parse(response), replayed: true };
+}
+
+// ---- A key that is held ------------------------------------------------------------------------
+
+/**
+ * A key while its work is being done. Its lock is extended as long as it lives. Every change
+ * carries the holder's token: if a process stood still, and another one has taken the key, the
+ * first one changes nothing.
+ */
+class HeldKey {
+  #database;
+  #table;
+  #key;
+  #token;
+  #call;
+  #onWarning;
+  #timer;
+  #extendedAt;
+  #isStoring = false;
+  #isLost = false;
+  #controller = new AbortController();
+
+  /**
+   * @param {{ database: object, table: string, key: string, token: string, claimedAt: number,
+   *   call: object, onWarning: (error: Error) => void }} claim claimedAt: when the key was asked
+   *   for. The database may have been slow to answer, and the lock lasts from then. call: of `run`
+   */
+  constructor ({ database, table, key, token, claimedAt, call, onWarning }) {
+    this.#database = database;
+    this.#table = table;
+    this.#key = key;
+    this.#token = token;
+    this.#call = call;
+    this.#extendedAt = claimedAt;
+    this.#onWarning = onWarning;
+    this.#schedule(claimedAt);
+  }
+
+  /** Does the work, stores its result, and returns it. */
+  async run (work) {
+    try {
+      return await (this.#call.transaction ? this.#runInTransaction(work) : this.#run(work));
+    } finally {
+      this.#stop();
+    }
+  }
+
+  async #run (work) {
+    let value;
+    try {
+      value = await work({ signal: this.#controller.signal, token: this.#token });
+    } catch (error) {
+      await this.#fail(error, this.#call.storeFailures);
+      throw error;
+    }
+    let response;
+    try {
+      response = resultToText(value);
+    } catch (error) {
+      // The work was done. It must not be done again because its result cannot be stored.
+      await this.#fail(error, true);
+      throw error;
+    }
+    await this.#store(response);
+    return value;
+  }
+
+  /** The work's changes and its result are committed together, or not at all. */
+  async #runInTransaction (work) {
+    try {
+      return await this.#database.transaction(async client => {
+        const value = await work({ signal: this.#controller.signal, token: this.#token, client });
+        await this.#store(resultToText(value), { client });
+        return value;
+      });
+    } catch (error) {
+      // An error of the store says nothing about the work: it was rolled back.
+      await this.#fail(error, this.#call.storeFailures && !isA(error, StoreError));
+      throw error;
+    }
+  }
+
+  /** Stores an error, or frees the key as if nothing had been asked for. */
+  async #fail (error, isStored) {
+    if (isStored) return this.#store(errorToText(error), { failed: true });
+    this.#stop();
+    // If this fails, the lock ends by itself; the caller has to know the work's error.
+    await this.#database.query(`DELETE FROM ${this.#table}
+      WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`, [this.#key, this.#token])
+      .catch(() => {});
+    return undefined;
+  }
+
+  /** Stores the result, in the work's transaction if there is one. */
+  async #store (response, { failed = false, client } = {}) {
+    this.#isStoring = true;
+    const isStored = client === undefined
+      ? await this.#insist(() => this.#write(this.#database, response, failed))
+      : await this.#write(client, response, failed);
+    if (!isStored) throw this.#lose();
+  }
+
+  async #write (client, response, failed) {
+    const { rowCount } = await client.query(`UPDATE ${this.#table}
+      SET status = 'done', response = $3, failed = $4::boolean,
+        expires_at = clock_timestamp() + $5::float8 * interval '1 millisecond'
+      WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
+    [this.#key, this.#token, response, failed, this.#call.ttl]);
+    return rowCount === 1 || this.#isWritten(client, response);
+  }
+
+  /** Whether an earlier attempt succeeded, and only its answer was lost. */
+  async #isWritten (client, response) {
+    const { rowCount } = await client.query(`SELECT FROM ${this.#table}
+      WHERE key = $1 AND token = $2::bigint AND status = 'done'
+        AND response IS NOT DISTINCT FROM $3::text`, [this.#key, this.#token, response]);
+    return rowCount === 1;
+  }
+
+  /** A short outage of the database is no reason to do the work twice. */
+  async #insist (write) {
+    for (let delay = STORE_DELAY_MS_MIN; ; delay = Math.min(2 * delay, STORE_DELAY_MS_MAX)) {
+      try {
+        return await write();
+      } catch (error) {
+        if (!error.retryable || this.#age() + delay >= this.#call.lockTimeout) throw error;
+      }
+      await pause(delay);
+    }
+  }
+
+  /** Warns as well: the caller may get the next holder's value, and not learn of this. */
+  #lose () {
+    const error = new StoreError('ERR_IDEMPOTENCY_LOST', undefined, { retryable: true });
+    if (!this.#isLost) this.#onWarning(error);
+    this.#isLost = true;
+    return error;
+  }
+
+  // ---- The lock --------------------------------------------------------------------------------
+
+  #age () { return clock.now() - this.#extendedAt; }
+
+  #schedule (from) {
+    const due = from + this.#call.lockTimeout / EXTENSIONS;
+    this.#timer =
+      clock.setTimer(() => this.#extend(), Math.max(0, due - clock.now()), false);
+  }
+
+  #stop () {
+    clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+  }
+
+  async #extend () {
+    const { lockTimeout } = this.#call;
+    const began = clock.now();
+    if (this.#age() >= lockTimeout) this.#onWarning(late(this.#age(), lockTimeout));
+    const limit = this.#limit();
+    try {
+      const { rowCount } = await this.#database.query(`UPDATE ${this.#table}
+        SET locked_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
+        WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
+      [this.#key, this.#token, lockTimeout]);
+      if (rowCount === 1) this.#extendedAt = began;
+      else this.#abort();
+    } catch {
+      // The next extension tries again, if there is time left.
+      if (this.#age() >= lockTimeout) this.#abort();
+    } finally {
+      limit.end();
+    }
+    if (this.#timer !== undefined && !this.#controller.signal.aborted) this.#schedule(began);
+  }
+
+  /** Aborts the work if the lock expires before the database answers the extension. */
+  #limit () {
+    const { lockTimeout } = this.#call;
+    let isAnswered = false;
+    const patience = Math.max(lockTimeout - this.#age(), lockTimeout / EXTENSIONS);
+    const timer = clock.setTimer(() => {
+      // If the process stood still, the answer may be there and is read first.
+      setImmediate(() => { if (!isAnswered) this.#abort(); });
+    }, patience, false);
+    return {
+      end () {
+        isAnswered = true;
+        clock.clearTimer(timer);
+      },
+    };
+  }
+
+  /** Aborts the work, unless it has ended: its result may be stored by now. */
+  #abort () {
+    const { signal } = this.#controller;
+    if (this.#timer === undefined || this.#isStoring || signal.aborted) return;
+    this.#controller.abort(this.#lose());
+  }
+}
+
+const late = (age, lockTimeout) => new StoreError('ERR_IDEMPOTENCY_LATE',
+  `The lock of an idempotency key lasts ${lockTimeout} ms, but it was extended only after ` +
+  `${Math.round(age)} ms, since this process or the database stalled: others could have taken ` +
+  'the key and done the work again. Increase lockTimeout', { retryable: true });
+
+// ---- Idempotency -------------------------------------------------------------------------------
+
+/**
+ * SQL: whether a key can be taken, because its result has expired or its holder has died. A holder
+ * that died may have begun the work, so until its result would have expired only the same request
+ * gets the key.
+ */
+const isFree = fingerprint => `(
+  CASE held.status WHEN 'done' THEN held.expires_at <= clock_timestamp()
+  ELSE held.locked_until <= clock_timestamp() AND
+    (held.fingerprint = ${fingerprint} OR held.expires_at <= clock_timestamp()) END)`;
+
 class Idempotency {
   #database;
   #table;
-  #options;
+  #callOptions;
   #onWarning;
 
   constructor ({ database, options, onWarning = () => {} }) {
     this.#database = database;
     this.#onWarning = onWarning;
     this.#table = `${database.schema}.idempotency_store`;
-    for (const name of ['payload', 'transaction']) {
-      const value = options?.[name];
-      if (value !== undefined) throw invalidOption(name, 'an option of run', value);
-    }
-    this.#options = readOptions('idempotency', options, DEFAULTS);
+    this.#callOptions = CALL_OPTIONS.withDefaults(OPTIONS.read(options, 'idempotency'));
   }
 
   keyOf (payload) { return hashOf(payload); }
@@ -101,27 +331,22 @@ class Idempotency {
   async run (key, work, options) {
     checkKey(key);
     func('work', work);
-    const call = readOptions('options', options, this.#options);
+    const call = this.#callOptions.read(options);
     const fingerprint = hashOf(call.payload);
     const { token, claimedAt, row } = await this.#take(key, fingerprint, call);
     if (row !== undefined) return replay(row);
-    const { lockTimeout } = call;
-    const hold = new Hold({
-      database: this.#database, key, token, lockTimeout, claimedAt, onWarning: this.#onWarning,
+    const held = new HeldKey({
+      database: this.#database, table: this.#table, key, token, claimedAt, call,
+      onWarning: this.#onWarning,
     });
     try {
-      const value = call.transaction
-        ? await this.#workInTransaction(hold, work, call)
-        : await this.#work(hold, work, call);
-      return { value, replayed: false };
+      return { value: await held.run(work), replayed: false };
     } catch (error) {
       if (read(error, 'code') !== 'ERR_IDEMPOTENCY_LOST') throw error;
-      // Whoever took the key over may be done: then all callers get the same.
-      const other = await this.#read(key, fingerprint);
-      if (other?.status !== 'done' || other.fingerprint !== fingerprint) throw error;
-      return replay(other);
-    } finally {
-      hold.stop();
+      // If the next holder is done, all callers get its result.
+      const next = await this.#read(key, fingerprint);
+      if (next?.status !== 'done' || next.fingerprint !== fingerprint) throw error;
+      return replay(next);
     }
   }
 
@@ -138,7 +363,7 @@ class Idempotency {
     };
   }
 
-  /** Whether there was such a key. Work that is being done under it can no longer be stored. */
+  /** Returns whether there was such a key. Work that is under way can no longer be stored. */
   async forget (key) {
     checkKey(key);
     const { rowCount } = await this.#database.query(
@@ -146,11 +371,10 @@ class Idempotency {
     return rowCount > 0;
   }
 
-  // ---- The key ---------------------------------------------------------------------------------
-
   /**
+   * Takes a key, or finds its result.
    * @returns {Promise<{ token?: string, claimedAt?: number, row?: object }>} the key's token, and
-   *   when it was asked for, or what is stored
+   *   when it was asked for; or the row with the result
    */
   async #take (key, fingerprint, { ttl, lockTimeout, wait }) {
     const until = clock.now() + wait;
@@ -162,7 +386,7 @@ class Idempotency {
         const token = await this.#claim(key, fingerprint, ttl, lockTimeout);
         if (token !== undefined) return { token, claimedAt };
       } else {
-        if (row.fingerprint !== fingerprint) throw mismatch();
+        if (row.fingerprint !== fingerprint) throw new StoreError('ERR_IDEMPOTENCY_MISMATCH');
         if (row.status === 'done') return { row };
         const left = until - clock.now();
         if (left <= 0) throw inProgress(Number(row.lock_ms));
@@ -185,7 +409,7 @@ class Idempotency {
           fingerprint = EXCLUDED.fingerprint, status = EXCLUDED.status, failed = false,
           response = NULL, token = EXCLUDED.token, created_at = EXCLUDED.created_at,
           expires_at = EXCLUDED.expires_at, locked_until = EXCLUDED.locked_until
-        WHERE ${free('EXCLUDED.fingerprint')}
+        WHERE ${isFree('EXCLUDED.fingerprint')}
         RETURNING token`,
       values: [key, fingerprint, ttl, lockTimeout],
     });
@@ -195,90 +419,21 @@ class Idempotency {
   async #read (key, fingerprint) {
     const { rows } = await this.#database.query({
       name: 'idempotency_read',
-      text: `SELECT status, fingerprint, failed, response, ${free('$2')} AS free,
+      text: `SELECT status, fingerprint, failed, response, ${isFree('$2')} AS free,
           greatest(extract(epoch FROM locked_until - clock_timestamp()) * 1000, 0) AS lock_ms
         FROM ${this.#table} AS held WHERE key = $1`,
       values: [key, fingerprint],
     });
     return rows[0];
   }
-
-  // ---- The work --------------------------------------------------------------------------------
-
-  async #work (hold, work, { ttl, storeFailures }) {
-    let value;
-    try {
-      value = await work({ signal: hold.signal, token: hold.token });
-    } catch (error) {
-      if (storeFailures) await hold.settle({ response: errorToText(error), failed: true, ttl });
-      else await this.#giveBack(hold);
-      throw error;
-    }
-    await hold.settle({ response: await this.#textOf(value, hold, ttl), failed: false, ttl });
-    return value;
-  }
-
-  /** What was done must not be done again because its result cannot be stored. */
-  async #textOf (value, hold, ttl) {
-    try {
-      return toText(value);
-    } catch (error) {
-      await hold.settle({ response: errorToText(error), failed: true, ttl });
-      throw error;
-    }
-  }
-
-  /** The work's changes and its result are committed together, or not at all. */
-  async #workInTransaction (hold, work, { ttl, storeFailures }) {
-    try {
-      return await this.#database.transaction(async client => {
-        const value = await work({ signal: hold.signal, token: hold.token, client });
-        await hold.settle({ response: toText(value), failed: false, ttl }, client);
-        return value;
-      });
-    } catch (error) {
-      const isOurs = isA(error, StoreError);
-      if (storeFailures && !isOurs) {
-        await hold.settle({ response: errorToText(error), failed: true, ttl });
-      } else {
-        await this.#giveBack(hold);
-      }
-      throw error;
-    }
-  }
-
-  /** The lock ends by itself if this fails; what the caller has to know is the work's error. */
-  async #giveBack (hold) {
-    hold.stop();
-    await hold.release().catch(() => {});
-  }
 }
-
-/**
- * Whether a key can be taken: its result has expired, or its holder has died. A holder that died
- * may have begun, so that for as long as its result would have been kept only the same request
- * gets the key.
- */
-const free = fingerprint => `(
-  CASE held.status WHEN 'done' THEN held.expires_at <= clock_timestamp()
-  ELSE held.locked_until <= clock_timestamp() AND
-    (held.fingerprint = ${fingerprint} OR held.expires_at <= clock_timestamp()) END)`;
-
-function replay ({ response, failed }) {
-  if (failed) throw errorOf(response);
-  return { value: response === null ? undefined : JSON.parse(response), replayed: true };
-}
-
-const mismatch = () => new StoreError('ERR_IDEMPOTENCY_MISMATCH',
-  'This idempotency key was used for another request');
 
 function inProgress (retryAfterMs) {
-  const error = new StoreError('ERR_IDEMPOTENCY_IN_PROGRESS',
-    'The work under this idempotency key is being done', { retryable: true });
+  const error = new StoreError('ERR_IDEMPOTENCY_IN_PROGRESS', undefined, { retryable: true });
   error.retryAfterMs = retryAfterMs;
   return error;
 }
 
 const createIdempotency = settings => new Idempotency(settings);
 
-module.exports = { createIdempotency };
+module.exports = { IDEMPOTENCY_OPTIONS: OPTIONS, createIdempotency };

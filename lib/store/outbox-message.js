@@ -3,7 +3,7 @@
 // Messages at the outbox's door: what is wrong with one is said before anything is written.
 
 const { invalidOption } = require('../base/errors');
-const { canonical } = require('./idempotency-json');
+const { canonical } = require('./json');
 const { StoreError } = require('./store-errors');
 const { fill, parse } = require('./template');
 

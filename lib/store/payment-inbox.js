@@ -1,181 +1,396 @@
 'use strict';
 
-// Notifications on their way in. What changes money is what Midtrans answers when it is asked; the
-// notification is the reason to ask.
+// What Midtrans says about transactions: its notifications, and its answers when we ask. A
+// notification is only the reason to ask; what changes an order is the answer. What contradicts the
+// order is held until a person reviews it.
 
-const clock = require('../base/clock');
+const { createHash } = require('node:crypto');
+
+const { withDeadline } = require('../base/deadline');
 const { SekeringError } = require('../base/errors');
-const { isSegment } = require('../clients/midtrans-input');
+const { read } = require('../base/foreign');
+const { isIncomingId, isSegment } = require('../clients/midtrans-input');
+const { RateLimiter } = require('../primitives/limits');
 const { FINAL_OUTCOMES } = require('./payment-ledger');
-const { coarseEvent, readNotification, signedEvent } = require('./payment-notification');
-const { Variations } = require('./payment-samples');
+const { PaymentSamples } = require('./payment-samples');
 const { compare, isKnownState, readTransaction } = require('./payment-states');
+const { StoreError } = require('./store-errors');
 
 // Midtrans waits for 15 s, and wants to be answered within 5.
 const STATUS_TIMEOUT_MS = 4000;
+const REFUNDS_MAX = 1000;
+
+// Notifications with the same signature that are examined. Its unsigned parts can be varied at
+// will, but true notifications are few, and are sent again.
+const VARIATIONS = { limit: 100, interval: 3_600_000 };
+const SIGNATURES_MAX = 10_000;
+
+// ---- Reading -----------------------------------------------------------------------------------
+
+const text = (value, pattern) => typeof value === 'string' && pattern.test(value);
+const optional = (value, pattern) => value === undefined || value === null || text(value, pattern);
+
+// Each field that we act on, and its grammar. The client checks the signature: if anything is wrong
+// with that, the notification is forged.
+const GRAMMAR = {
+  // These may belong to another system of the same account.
+  order_id: isIncomingId,
+  transaction_id: isIncomingId,
+  status_code: value => text(value, /^\d{3}$/),
+  gross_amount: value => text(value, /^\d{1,15}\.\d{2}$/),
+  transaction_status: value => text(value, /^[a-z_]{1,32}$/),
+  fraud_status: value => optional(value, /^[a-z_]{1,32}$/),
+  currency: value => optional(value, /^[A-Z]{3}$/),
+  refunds: value => value === undefined || value === null ||
+    (Array.isArray(value) && value.length <= REFUNDS_MAX),
+};
+
+function parse (bytes) {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    return undefined;
+  }
+}
+
+function faultOf (body) {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return 'not_json';
+  return Object.keys(GRAMMAR).find(name => !GRAMMAR[name](body[name]));
+}
+
+/**
+ * Reads a notification. Nothing in it is believed yet.
+ * @param {Buffer} bytes
+ * @param {number} maxBody
+ * @returns {{ event: object, body?: object, fault?: string }} fault: why it is not a notification:
+ *   'too_large', 'not_json', or the name of a field
+ */
+function readNotification (bytes, maxBody) {
+  const event = {
+    source: 'notification', orderId: null, transactionId: null, transactionStatus: null, bytes,
+  };
+  if (bytes.length > maxBody) return { event, fault: 'too_large' };
+  const body = parse(bytes);
+  const fault = faultOf(body);
+  if (fault !== undefined) return { event, fault };
+  Object.assign(event, {
+    orderId: body.order_id, transactionId: body.transaction_id,
+    transactionStatus: body.transaction_status,
+  });
+  return { event, body };
+}
+
+/** Whether an answer of GET status has what we need. */
+const isStatus = body => isIncomingId(body?.transaction_id) && isIncomingId(body.order_id) &&
+  typeof body.transaction_status === 'string';
+
+/** An answer of GET status as an event, with the fingerprint of the notification about it. */
+const statusEvent = body => ({
+  source: 'status', fingerprint: fingerprintOf(body), orderId: body.order_id,
+  transactionId: body.transaction_id, transactionStatus: body.transaction_status,
+  bytes: Buffer.from(JSON.stringify(body)),
+});
+
+const sha256 = data => createHash('sha256').update(data).digest('hex');
+
+/** The same for all copies of one event. */
+function fingerprintOf (body) {
+  const refunds = (body.refunds ?? null) && sha256(JSON.stringify(body.refunds));
+  const parts = [body.order_id, body.transaction_id, body.transaction_status,
+    body.fraud_status ?? null, String(body.status_code), String(body.gross_amount), refunds];
+  return `signed:${sha256(JSON.stringify(parts))}`;
+}
+
+/**
+ * A fingerprint of the signed fields alone: the others can be changed by anybody who has seen one
+ * notification, and it shall stay one event all the same.
+ * @param {string} why
+ */
+function coarseFingerprint (body, why) {
+  const parts = [body.order_id, String(body.status_code), String(body.gross_amount)];
+  return `${why}:${sha256(JSON.stringify(parts))}`;
+}
+
+/** Limits the notifications with one signature; a bounded number of signatures is remembered. */
+class SignatureLimits {
+  #limiters;
+
+  constructor () {
+    const { LRUCache } = require('lru-cache');
+    this.#limiters = new LRUCache({ max: SIGNATURES_MAX });
+  }
+
+  /** @returns {boolean} whether one more may be examined now */
+  admit (signature) {
+    const key = signature.toLowerCase();
+    let limiter = this.#limiters.get(key);
+    if (limiter === undefined) {
+      limiter = new RateLimiter(VARIATIONS);
+      this.#limiters.set(key, limiter);
+    }
+    return limiter.tryTake();
+  }
+}
+
+// ---- The inbox ---------------------------------------------------------------------------------
 
 const answer = (status, outcome, orderId) => ({
   status, outcome, orderId, body: { status: outcome },
 });
 
-class Inbox {
-  #database;
-  #ledger;
-  #book;
-  #midtrans;
-  #news;
-  #maxBody;
-  #confirm;
-  #emit;
+class PaymentInbox {
+  #context;
   #samples;
-  #variations = new Variations();
+  #signatures = new SignatureLimits();
 
-  /**
-   * @param {object} parts { database, ledger, book, midtrans, news, samples, maxBody, confirm,
-   *   emit }
-   */
-  constructor ({ database, ledger, book, midtrans, news, samples, maxBody, confirm, emit }) {
-    this.#samples = samples;
-    this.#database = database;
-    this.#ledger = ledger;
-    this.#book = book;
-    this.#midtrans = midtrans;
-    this.#news = news;
-    this.#maxBody = maxBody;
-    this.#confirm = confirm;
-    this.#emit = emit;
+  /** @param {object} context of Payments */
+  constructor (context) {
+    this.#context = context;
+    this.#samples = new PaymentSamples(context);
   }
 
-  /** @param {Buffer} bytes @returns {Promise<object>} a NotificationOutcome; never rejects */
+  /** Writes the samples that wait. */
+  async close () { await this.#samples.close(); }
+
+  /**
+   * Takes a notification, and says how to answer it.
+   * @param {Buffer} bytes
+   * @returns {Promise<object>} a NotificationOutcome; never rejects
+   */
   async take (bytes) {
     const taken = await this.#take(bytes);
-    this.#emit('notification', taken.outcome);
+    this.#context.emit('notification', taken.outcome);
     return taken;
   }
 
   async #take (bytes) {
-    const { event, body, fault } = readNotification(bytes, this.#maxBody);
+    const { midtrans, maxBody, emit } = this.#context;
+    const { event, body, fault } = readNotification(bytes, maxBody);
     if (fault !== undefined) {
-      await this.#samples.take(event, 'invalid', fault);
+      await this.#samples.add(event, 'invalid', fault);
       return answer(fault === 'too_large' ? 413 : 400, 'invalid');
     }
     try {
-      if (this.#midtrans.verifyNotification(body)) {
-        return await this.#takeSigned(signedEvent(event, body), body);
+      if (midtrans.verifyNotification(body)) {
+        return await this.#takeSigned({ ...event, fingerprint: fingerprintOf(body) }, body);
       }
-      // The shop's own ids have another form.
-      if (this.#midtrans.verifyNotification(body, { anyOrder: true })) {
-        return await this.#takeForeign(signedEvent(event, body), body);
+      // An order's id that does not fit the shop's own pattern belongs to another system.
+      if (midtrans.verifyNotification(body, { anyOrder: true })) {
+        return await this.#takeForeign(event, body);
       }
     } catch (error) {
-      // Whatever it is, it is not the sender's fault: he has to come again.
-      this.#emit('warning', error);
+      // Whatever failed, it is not the sender's fault: Midtrans has to send it again.
+      emit('warning', error);
       return answer(503, 'unavailable', event.orderId);
     }
-    return this.#refuse(event, 'signature');
+    return this.#reject(event, 'signature');
   }
 
-  async #refuse (event, reason) {
-    await this.#samples.take(event, 'forged', reason);
+  async #reject (event, reason) {
+    await this.#samples.add(event, 'forged', reason);
     return answer(403, 'forged');
   }
 
   async #takeSigned (event, body) {
-    if (await this.#ledger.countAgain(this.#database, event.fingerprint)) {
-      return answer(200, 'already_processed', event.orderId);
-    }
-    // True news have few of them, and come again.
-    if (!this.#variations.admit(body.signature_key)) {
-      return answer(503, 'unavailable', event.orderId);
-    }
-    if (await this.#ledger.findOrder(this.#database, event.orderId) === undefined) {
-      return this.#takeForeign(event, body);
-    }
+    const { ledger, confirm, emit } = this.#context;
+    const { fingerprint, orderId } = event;
+    if (await ledger.countAgain(fingerprint)) return answer(200, 'already_processed', orderId);
+    if (!this.#signatures.admit(body.signature_key)) return answer(503, 'unavailable', orderId);
+    if (await ledger.get(orderId) === undefined) return this.#takeForeign(event, body);
     const claim = readTransaction(body);
-    const { truth, fault } = this.#confirm ? await this.#ask(claim, event) : { truth: claim };
-    if (fault === 'other_order') return this.#refuse(event, fault);
-    const entry = fault === undefined ? event : coarseEvent(event, body, fault);
-    const result = await this.#database.transaction(client =>
-      this.#enter(client, { event: entry, claim, truth, fault }));
-    return this.#tell(result, event);
+    const { truth, fault } = confirm ? await this.#confirm(claim, event) : { truth: claim };
+    if (fault === 'other_order') return this.#reject(event, fault);
+    const noted = fault === undefined ? event
+      : { ...event, fingerprint: coarseFingerprint(body, fault) };
+    const { outcome, reason, event: closed } = await ledger.change(orderId, (client, order) =>
+      this.#apply(client, order, { event: noted, claim, truth, fault }));
+    if (outcome === 'held') emit('held', closed, reason);
+    return answer(outcome === 'unavailable' ? 503 : 200, outcome, closed?.orderId ?? orderId);
   }
 
   /**
-   * An order of ours is written down before Midtrans is asked for it, so this one is another
-   * system's, or a test. One that is recorded late is looked up by `reconcile`, and the same
-   * notification is taken if it comes again.
+   * We record an order before we ask Midtrans for it, so this one belongs to another system, or is
+   * a test. If it is recorded late, `reconcile` finds it, and the same notification is taken if it
+   * comes again.
    */
   async #takeForeign (event, body) {
+    const { database, ledger } = this.#context;
     const outcome = 'unknown_order';
-    await this.#ledger.noteEvent(this.#database, coarseEvent(event, body, outcome), outcome, null);
+    const noted = { ...event, fingerprint: coarseFingerprint(body, outcome) };
+    await ledger.noteEvent(database, noted, outcome, null);
     return answer(200, outcome, event.orderId);
   }
 
-  /** What Midtrans says of the transaction. */
-  async #ask (claim, event) {
-    // Midtrans cannot be asked about it.
-    if (!isSegment(claim.transactionId)) return { fault: 'not_found' };
+  /** Asks Midtrans about the transaction of a notification. */
+  async #confirm (claim, event) {
+    const { database, ledger } = this.#context;
+    const { transactionId, orderId } = claim;
+    // Such an id cannot be part of an address.
+    if (!isSegment(transactionId)) return { fault: 'not_found' };
     let truth;
     try {
-      const body = await this.#status(claim.transactionId);
+      const body = await withDeadline(undefined, STATUS_TIMEOUT_MS,
+        signal => this.ask(transactionId, { signal }), { error: late(), ref: false });
       if (body === undefined) return { fault: 'not_found' };
       truth = readTransaction(body);
     } catch (error) {
-      await this.#ledger.noteEvent(this.#database, event, 'unavailable', error?.code ?? null);
+      await ledger.noteEvent(database, event, 'unavailable', error?.code ?? null);
       throw error;
     }
     // Only the order is signed: the transaction is whatever the sender says it is.
-    if (truth.orderId !== claim.orderId) return { fault: 'other_order' };
-    if (truth.transactionId !== claim.transactionId) return { fault: 'other_transaction' };
+    if (truth.orderId !== orderId) return { fault: 'other_order' };
+    if (truth.transactionId !== transactionId) return { fault: 'other_transaction' };
     return { truth };
   }
 
-  async #status (id) {
-    const controller = new AbortController();
-    const timer = clock.setTimer(() => controller.abort(new SekeringError('ETIMEDOUT',
-      'Midtrans did not say in time what is true')), STATUS_TIMEOUT_MS, false);
-    try {
-      return await this.#news.ask(id, { signal: controller.signal });
-    } finally {
-      clock.clearTimer(timer);
-    }
-  }
-
-  /** Event and order, in one transaction under the order's lock. */
-  async #enter (client, { event, claim, truth, fault }) {
-    const order = await this.#ledger.findOrder(client, event.orderId, { lock: true });
-    const { id, outcome: before } = await this.#ledger.noteEvent(client, event, 'unavailable');
+  /** Notes the event and changes the order, under the order's lock. */
+  async #apply (client, order, { event, claim, truth, fault }) {
+    const { ledger, confirm } = this.#context;
+    const { id, outcome: before } = await ledger.noteEvent(client, event, 'unavailable');
     if (FINAL_OUTCOMES.includes(before)) return { outcome: 'already_processed' };
     const { changed, move, fault: found } = order !== undefined && truth !== undefined
-      ? await this.#book.enter(client, order, truth,
-        { by: 'notification', confirmed: this.#confirm })
+      ? await ledger.enter(client, order, truth, { by: 'notification', confirmed: confirm })
       : { changed: false, fault: fault ?? 'unknown_order' };
-    const { outcome, reason } = this.#conclude({ changed, fault: found, claim, truth });
+    const { outcome, reason } = conclude({ changed, fault: found, claim, truth });
     if (outcome === 'held' && order !== undefined) {
-      await this.#ledger.setHeld(client, order.orderId, true);
+      await ledger.setHeld(client, order.orderId, true);
     }
-    const closed = await this.#ledger.closeEvent(client, id,
+    const closed = await ledger.closeEvent(client, id,
       { outcome, reason, orderId: order?.orderId });
     return { outcome, reason, event: closed, move };
   }
 
-  /** What becomes of the notification, when the truth has been entered. */
-  #conclude ({ changed, fault, claim, truth }) {
-    if (fault !== undefined) return { outcome: 'held', reason: fault };
-    if (!isKnownState(claim.state)) return { outcome: 'held', reason: 'edge' };
-    const relation = compare(claim, truth);
-    if (relation === 'contradicts') return { outcome: 'held', reason: 'contradicted' };
-    // The answer may be older than the notification: it has to come again.
-    if (relation === 'ahead') return { outcome: 'unavailable', reason: 'unconfirmed' };
-    return { outcome: changed ? 'applied' : 'stale', reason: null };
+  // ---- Asking ----------------------------------------------------------------------------------
+
+  /** What Midtrans says of a transaction or an order; undefined if it knows none. */
+  async ask (id, { signal } = {}) {
+    try {
+      const body = await this.#context.midtrans.status(id, { signal });
+      if (isStatus(body)) return body;
+    } catch (error) {
+      if (read(error, 'code') === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
+      throw error;
+    }
+    throw new SekeringError('ERR_MIDTRANS_RESPONSE', `Midtrans's status of ${id} is unreadable`);
   }
 
-  #tell ({ outcome, reason, event: closed, move }, event) {
-    const orderId = closed?.orderId ?? event.orderId;
-    if (move !== undefined) this.#emit('transition', move.order, move.transition);
-    if (outcome === 'held') this.#emit('held', closed, reason);
-    return answer(outcome === 'unavailable' ? 503 : 200, outcome, orderId);
+  /**
+   * Applies an answer of GET status to an order.
+   * @param {string} by who asked
+   * @returns {Promise<{ changed: boolean, fault?: string }>}
+   */
+  async learn (orderId, body, by) {
+    const { ledger, emit } = this.#context;
+    const { changed, fault, event } = await ledger.change(orderId, async (client, order) => {
+      const entered = await ledger.enter(client, order, readTransaction(body),
+        { by, confirmed: true });
+      return { ...entered, event: await this.#noteAnswer(client, orderId, body, entered) };
+    });
+    if (event?.times === 1 && fault !== undefined) emit('held', event, fault);
+    return { changed, fault };
+  }
+
+  /** An answer that says nothing new is not an event. */
+  async #noteAnswer (client, orderId, body, { changed, fault }) {
+    const { ledger } = this.#context;
+    if (!changed && fault === undefined) return undefined;
+    const outcome = fault === undefined ? 'applied' : 'held';
+    if (fault !== undefined) await ledger.setHeld(client, orderId, true);
+    const { id, times } = await ledger.noteEvent(client, statusEvent(body), outcome, fault);
+    const event = await ledger.closeEvent(client, id, { outcome, reason: fault, orderId });
+    return { ...event, times };
+  }
+
+  // ---- Review ----------------------------------------------------------------------------------
+
+  /**
+   * Ends the holding of an order as a person has decided.
+   * @param {string} orderId
+   * @param {'apply' | 'dismiss'} decision
+   * @param {{ by: string, reason: string }} options
+   * @returns {Promise<object|undefined>} the order
+   */
+  async review (orderId, decision, { by, reason }) {
+    const { database, ledger } = this.#context;
+    const known = await ledger.get(orderId);
+    // An order that is not ours could be made of its notifications.
+    const held = await ledger.eventsWith(database, orderId,
+      known === undefined ? ['held', 'unknown_order'] : ['held']);
+    // The events of an order that is held may have been deleted since.
+    if (held.length === 0 && !known?.held) {
+      throw new StoreError('ERR_PAYMENT_ORDER', `Nothing is held of ${orderId}`);
+    }
+    const bodies = decision === 'apply' ? await this.#truths(held) : [];
+    const outcome = decision === 'apply' ? 'applied' : 'dismissed';
+    const { order, moves } = await ledger.change(orderId, async (client, locked) => {
+      const reviewed = locked ?? await this.#adopt(client, orderId, bodies);
+      const entered =
+        await this.#enterAll(client, reviewed, bodies, { by: `review:${by}`, reason });
+      for (const event of held) {
+        await ledger.closeEvent(client, event.id,
+          { outcome, reason: `${event.reason}; ${by}: ${reason}` });
+      }
+      const left = await ledger.eventsWith(client, orderId, ['held']);
+      if (reviewed !== undefined) await ledger.setHeld(client, orderId, left.length > 0);
+      return { order: await ledger.findOrder(client, orderId), moves: entered };
+    });
+    for (const move of moves) ledger.announce(move);
+    return order;
+  }
+
+  /** What is true now of each transaction of the held events. */
+  async #truths (held) {
+    const bodies = new Map();
+    for (const { transactionId, body, source } of held) {
+      const mustAsk = this.#context.confirm || source === 'status';
+      const truth = mustAsk ? await this.ask(transactionId) : JSON.parse(body);
+      if (truth === undefined) {
+        throw new StoreError('ERR_PAYMENT_ORDER',
+          `Midtrans knows no transaction ${transactionId}: this can only be dismissed`);
+      }
+      bodies.set(transactionId, truth);
+    }
+    return [...bodies.values()];
+  }
+
+  /** Makes an order that nobody recorded of what Midtrans says about it. */
+  async #adopt (client, orderId, [body]) {
+    if (body === undefined) return undefined;
+    const { amountMinor, currency } = readTransaction(body);
+    const given = { orderId, state: 'created', amountMinor, currency };
+    return (await this.#context.ledger.insertOrders(client, [given]))[0];
+  }
+
+  async #enterAll (client, locked, bodies, { by, reason }) {
+    const moves = [];
+    let order = locked;
+    for (const body of bodies) {
+      const { move, fault } = await this.#context.ledger.enter(client, order, readTransaction(body),
+        { by, reason, confirmed: true, force: true });
+      if (fault !== undefined) {
+        throw new StoreError('ERR_PAYMENT_ORDER',
+          `It cannot be applied to ${order.orderId}, which is still held (${fault})`);
+      }
+      if (move === undefined) continue;
+      moves.push(move);
+      order = move.order;
+    }
+    return moves;
   }
 }
 
-module.exports = { Inbox };
+/** The outcome of a notification whose truth has been entered. */
+function conclude ({ changed, fault, claim, truth }) {
+  if (fault !== undefined) return { outcome: 'held', reason: fault };
+  if (!isKnownState(claim.state)) return { outcome: 'held', reason: 'edge' };
+  const relation = compare(claim, truth);
+  if (relation === 'contradicts') return { outcome: 'held', reason: 'contradicted' };
+  // The answer may be older than the notification: Midtrans has to send it again.
+  if (relation === 'ahead') return { outcome: 'unavailable', reason: 'unconfirmed' };
+  return { outcome: changed ? 'applied' : 'stale', reason: null };
+}
+
+const late = () => new SekeringError('ETIMEDOUT',
+  `Midtrans did not confirm the notification within ${STATUS_TIMEOUT_MS} ms`);
+
+module.exports = { PaymentInbox };

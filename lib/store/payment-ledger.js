@@ -1,14 +1,32 @@
 'use strict';
 
-// The rows of orders, transactions and events. `client` is the database or a transaction.
+// The tables of orders, transactions and events. When an order moves, its hooks go into the outbox
+// within the same transaction. `client` is a transaction, or the database itself where the comment
+// says so.
 
-// Without the first entry, which is never written.
+const { deriveOrder, isKnownState, judge } = require('./payment-states');
+
+const ORDER_CHANNEL = 'MIDTRANS_ORDER';
+const HOOK_CHANNEL = 'PAYMENT_HOOK';
+
+// The hook of each state; onTransition hears of all states.
+const HOOKS = {
+  paid: 'onPaid',
+  denied: 'onFailed',
+  cancelled: 'onFailed',
+  expired: 'onFailed',
+  failed: 'onFailed',
+  partially_refunded: 'onRefunded',
+  refunded: 'onRefunded',
+};
+
+// Without the first entry, which is not stored.
 const HISTORY_MAX = 99;
 const EVENTS_MAX = 1000;
 const TIMES_MAX = 2 ** 31 - 1;
 const PAGE = /^(.+)~([2-9])$/;
 
-// Outcomes after which the same news is nothing new.
+// After one of these, the same event is a repetition.
 const FINAL_OUTCOMES = ['applied', 'stale', 'held', 'dismissed'];
 
 const OUTCOMES = [...FINAL_OUTCOMES, 'unknown_order', 'forged', 'invalid', 'unavailable'];
@@ -18,10 +36,10 @@ const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, curr
 
 const ORDER_COLUMNS_OF_O = ORDER_COLUMNS.replace(/\w+/g, 'o.$&');
 
-/** A text of others that the database can hold: what it refuses, it refuses to all in the line. */
+/** A foreign text that the database accepts: a refusal would fail the whole group of orders. */
 const holdable = text => text?.toWellFormed().replaceAll('\0', '\ufffd') ?? null;
 
-/** What an order is inserted as. */
+/** The columns of an order that is recorded. */
 const INSERTED = {
   order_id: ['text', ({ orderId }) => orderId],
   state: ['text', ({ state }) => state],
@@ -32,7 +50,7 @@ const INSERTED = {
   redirect_url: ['text', ({ redirectUrl }) => holdable(redirectUrl)],
 };
 
-/** What moves an order. */
+/** The columns of a move. */
 const MOVED = {
   order_id: ['text', ({ order }) => order.orderId],
   version: ['integer', ({ order }) => order.version],
@@ -47,8 +65,8 @@ const MOVED = {
 };
 
 /**
- * Rows as one array for each column. The limit leaves none of them out, but lets the planner count
- * on one row, and so take the indexes: a statement is planned once, mostly when a table is empty.
+ * Rows as one array for each column. The limit drops none of them, but makes the planner expect one
+ * row and so use the indexes: a statement is planned once, mostly while its table is empty.
  */
 const rowsOf = (columns, name) => `(SELECT * FROM unnest(${Object.values(columns)
   .map(([type], i) => `$${i + 1}::${type}[]`).join(', ')}) LIMIT cardinality($1::text[]))
@@ -59,19 +77,19 @@ const rowOf = (columns, item) => Object.fromEntries(Object.entries(columns)
 
 const arraysOf = (columns, items) => Object.values(columns).map(([, read]) => items.map(read));
 
-/** What the columns of an order are at first that `INSERTED` does not name. */
+/** The first values of the other columns. */
 const FIRST = {
   held: false, refunded_minor: 0, transaction_id: null, pages: 1, version: 0, history: [],
 };
 
-/** How an order came to be, unless so much has happened since that its beginning is forgotten. */
+/** The first entry of a history, unless later entries have displaced it. */
 function beginning ({ history, version, state, created_at: createdAt }) {
   if (history.length < version) return [];
   const at = createdAt.toISOString();
   return [{ at, from: null, to: history[0]?.from ?? state, by: 'order' }];
 }
 
-/** A row as the rest of the code has it. What only that needs is hidden from users. */
+/** A row as an order. What only we need is hidden from users. */
 function toOrder (row) {
   const order = {
     orderId: row.order_id, state: row.state, held: row.held,
@@ -101,83 +119,118 @@ const toEvent = row => ({
   lastReceivedAt: row.last_received_at, body: row.body.toString(),
 });
 
-/** The id by which the provider knows an order's n-th page. */
+/** The id by which Midtrans knows an order's n-th page. */
 const pageId = (orderId, page) => (page === 1 ? orderId : `${orderId}~${page}`);
 
-/** What is asked for often is planned once for each connection. */
+/** Frequent statements are planned once for each connection. */
 const prepared = (client, name, text, values) =>
   client.query({ name: `payment_${name}`, text, values });
 
-class Ledger {
-  constructor (database) {
-    const { schema } = database;
-    this.orders = `${schema}.payment_orders`;
-    this.transactions = `${schema}.payment_transactions`;
-    this.events = `${schema}.payment_events`;
+class PaymentLedger {
+  #database;
+  #outbox;
+  #hooks;
+  #emit;
+  #orders;
+  #transactions;
+  #events;
+
+  /** @param {object} context of Payments */
+  constructor ({ database, outbox, hooks, emit }) {
+    this.#database = database;
+    this.#outbox = outbox;
+    this.#hooks = hooks;
+    this.#emit = emit;
+    this.#orders = `${database.schema}.payment_orders`;
+    this.#transactions = `${database.schema}.payment_transactions`;
+    this.#events = `${database.schema}.payment_events`;
   }
 
-  // ---- Orders ----------------------------------------------------------------------------------
+  // ---- Changes of an order ---------------------------------------------------------------------
 
   /**
-   * Takes orders in that are not there yet.
-   * @param {object} client
-   * @param {object[]} given of readOrder
-   * @param {object} [messages] of the outbox's `along`: those to the orders that are new go with it
-   * @returns {Promise<Array<object|undefined>>} each order; undefined if it was there before
+   * Changes an order in a transaction that holds its lock, and emits the move after the commit.
+   * @template {{ move?: object }} T
+   * @param {string} orderId
+   * @param {(client: object, order: object | undefined) => Promise<T>} work move: of `move`
+   * @returns {Promise<T>}
    */
-  async insertOrders (client, given, messages) {
-    const now = "CASE WHEN given.state <> 'queued' THEN clock_timestamp() END";
-    // In an order that all keep, so that no two wait for each other.
-    const items = [...given].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
-    const insert = `INSERT INTO ${this.orders}
-        (${Object.keys(INSERTED)}, asked_at, silent_since)
-      SELECT given.*, ${now}, ${now} FROM ${rowsOf(INSERTED, 'given')}
-      ON CONFLICT (order_id) DO NOTHING RETURNING order_id, asked_at, created_at, updated_at`;
-    const values = arraysOf(INSERTED, items);
-    const { rows } = messages === undefined
-      ? await prepared(client, 'insert', insert, values)
-      : await prepared(client, 'insert_and_leave', `WITH made AS (${insert}), told AS (${
-        messages.insert(values.length + 1, 'recipient IN (SELECT order_id FROM made)')})
-        SELECT * FROM made`, [...values, messages.json]);
-    const made = new Map(rows.map(row => [row.order_id, row]));
-    // Of two with one id the second one was there before.
-    return given.map(order => {
-      const row = made.get(order.orderId);
-      made.delete(order.orderId);
-      return row && toOrder({ ...FIRST, ...rowOf(INSERTED, order), ...row });
-    });
+  async change (orderId, work) {
+    const result = await this.#database.transaction(async client =>
+      work(client, await this.findOrder(client, orderId, { lock: true })));
+    this.announce(result.move);
+    return result;
   }
 
-  /** The order of an id of the provider's, which may be that of a later page. */
-  async findOrder (client, providerId, { lock = false } = {}) {
-    const select = `SELECT ${ORDER_COLUMNS} FROM ${this.orders}`;
-    const end = lock ? 'FOR UPDATE' : '';
-    let { rows } = await prepared(client, lock ? 'lock' : 'find',
-      `${select} WHERE order_id = $1 ${end}`, [providerId]);
-    const page = PAGE.exec(providerId);
-    if (rows.length === 0 && page !== null) {
-      ({ rows } = await client.query(
-        `${select} WHERE order_id = $1 AND pages >= $2::smallint ${end}`, page.slice(1)));
-    }
-    return rows.length === 0 ? undefined : toOrder(rows[0]);
-  }
-
-  /** Those of `orderIds`, by their ids. */
-  async findOrders (client, orderIds) {
-    const { rows } = await prepared(client, 'find_all',
-      `SELECT ${ORDER_COLUMNS} FROM ${this.orders} WHERE order_id = ANY ($1::text[])`, [orderIds]);
-    return new Map(rows.map(row => [row.order_id, toOrder(row)]));
+  /** Emits a move that has been committed. */
+  announce (move) {
+    if (move !== undefined) this.#emit('transition', move.order, move.transition);
   }
 
   /**
-   * Moves orders to other states, and notes it.
-   * @param {object} client a transaction that has locked them; without one others may move them
-   * @param {Array<{ order: object, change: object }>} moves
-   * @returns {Promise<Array<object|undefined>>} each order; undefined if somebody else has moved
-   *   it, or is just about to
+   * Enters what is true of a transaction, and moves its order if that changes it.
+   * @param {object} client a transaction that has locked the order
+   * @param {object} order
+   * @param {object} incoming of readTransaction
+   * @param {{ by: string, reason?: string, confirmed: boolean, force?: boolean }} options of judge
+   *   and of the move
+   * @returns {Promise<{ changed: boolean, fault?: string, move?: object }>} fault: why a person has
+   *   to look at it
    */
-  async moveOrders (client, moves) {
-    const { rows } = await prepared(client, 'move', `UPDATE ${this.orders} o SET
+  async enter (client, order, incoming, { by, reason, confirmed, force = false }) {
+    if (!isKnownState(incoming.state)) return { changed: false, fault: 'edge' };
+    const known = await this.#findTransaction(client, incoming.transactionId);
+    const judged = judge(order, known, incoming, { confirmed, force });
+    if (!judged.changed) return judged;
+    await this.#putTransaction(client, order.orderId, incoming);
+    const { state, transactionId, refundedMinor, paidTwice } =
+      deriveOrder(await this.#transactionsOf(client, order.orderId));
+    const move = state === order.state && refundedMinor === order.refundedMinor
+      ? undefined
+      : await this.move(client, order, { to: state, by, reason, transactionId, refundedMinor });
+    return { changed: true, fault: paidTwice && !force ? 'paid_twice' : undefined, move };
+  }
+
+  /** Whether a hook hears of a state. */
+  hasHooks (state) { return this.#hooksOf(state).length > 0; }
+
+  #hooksOf (state) {
+    return [HOOKS[state], 'onTransition'].filter(hook => this.#hooks[hook] !== undefined);
+  }
+
+  /**
+   * Moves an order, and puts its hooks into the outbox.
+   * @param {object} client a transaction that has locked the order
+   * @param {object} order
+   * @param {object} change { to, by, reason, transactionId, refundedMinor, token, redirectUrl }
+   * @returns {Promise<{ order: object, transition: object } | undefined>} undefined if the order
+   *   has been moved meanwhile
+   */
+  async move (client, order, change) {
+    const [move] = await this.#move(client, [{ order, change }]);
+    if (move === undefined) return undefined;
+    const { order: { orderId, state }, transition } = move;
+    const messages = this.#hooksOf(state).map(hook => ({
+      channel: HOOK_CHANNEL,
+      recipient: orderId,
+      data: { hook, orderId, transition },
+      dedupeKey: `payment-hook:${transition.id}:${hook}`,
+      orderKey: `payment:${orderId}`,
+    }));
+    if (messages.length > 0) await this.#outbox.enqueue(messages, { client });
+    return move;
+  }
+
+  /**
+   * Moves many orders with one statement, each to a state without hooks.
+   * @param {Array<{ order: object, change: object }>} moves as for `move`
+   * @returns {Promise<Array<object | undefined>>} for each as `move`; undefined also if another
+   *   transaction has the order locked
+   */
+  async moveAll (moves) { return this.#move(this.#database, moves); }
+
+  async #move (client, moves) {
+    const { rows } = await prepared(client, 'move', `UPDATE ${this.#orders} o SET
         state = g.state, version = o.version + 1, updated_at = clock_timestamp(),
         silent_since = ${silentSince('o', 'g.state')},
         transaction_id = coalesce(g.transaction_id, o.transaction_id),
@@ -188,62 +241,143 @@ class Ledger {
         history = CASE WHEN jsonb_array_length(o.history) < ${HISTORY_MAX} THEN o.history
           ELSE o.history - 0 END || ${ENTRY}
       FROM (SELECT given.*, free.place FROM ${rowsOf(MOVED, 'given')},
-        LATERAL (SELECT ctid AS place FROM ${this.orders}
+        LATERAL (SELECT ctid AS place FROM ${this.#orders}
           WHERE order_id = given.order_id AND version = given.version
           FOR UPDATE SKIP LOCKED) free) g
       WHERE o.ctid = g.place
       RETURNING ${ORDER_COLUMNS_OF_O}`,
     arraysOf(MOVED, moves));
     const moved = new Map(rows.map(row => [row.order_id, row]));
-    return moves.map(({ order: { orderId } }) => {
-      const row = moved.get(orderId);
-      moved.delete(orderId);
-      return row && toOrder(row);
+    return moves.map(({ order: before }) => {
+      const row = moved.get(before.orderId);
+      moved.delete(before.orderId);
+      if (row === undefined) return undefined;
+      const order = toOrder(row);
+      return { order, transition: transitionOf(before, order) };
     });
   }
 
+  // ---- Orders ----------------------------------------------------------------------------------
+
+  /**
+   * Records orders that are not there yet.
+   * @param {object} client a transaction or the database
+   * @param {object[]} given as PaymentOrders takes them
+   * @param {object} [messages] of the outbox's `along`: the new orders' are stored with them
+   * @returns {Promise<Array<object | undefined>>} each order; undefined if it was there before
+   */
+  async insertOrders (client, given, messages) {
+    const now = "CASE WHEN given.state <> 'queued' THEN clock_timestamp() END";
+    // All use the same order, so that no two wait for each other.
+    const items = [...given].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
+    const insert = `INSERT INTO ${this.#orders}
+        (${Object.keys(INSERTED)}, asked_at, silent_since)
+      SELECT given.*, ${now}, ${now} FROM ${rowsOf(INSERTED, 'given')}
+      ON CONFLICT (order_id) DO NOTHING RETURNING order_id, asked_at, created_at, updated_at`;
+    const values = arraysOf(INSERTED, items);
+    const { rows } = messages === undefined
+      ? await prepared(client, 'insert', insert, values)
+      : await prepared(client, 'insert_and_leave', `WITH made AS (${insert}), told AS (${
+        messages.insert(values.length + 1, 'recipient IN (SELECT order_id FROM made)')})
+        SELECT * FROM made`, [...values, messages.json]);
+    const made = new Map(rows.map(row => [row.order_id, row]));
+    // If two have the same id, the second one was there before.
+    return given.map(order => {
+      const row = made.get(order.orderId);
+      made.delete(order.orderId);
+      return row && toOrder({ ...FIRST, ...rowOf(INSERTED, order), ...row });
+    });
+  }
+
+  /** Records orders, and leaves the new ones to the worker. */
+  async insertAndLeave (orders) {
+    const messages = this.#outbox.along(orders.map(({ orderId }) => pageMessage(orderId)));
+    const made = await this.insertOrders(this.#database, orders, messages);
+    if (made.some(Boolean)) messages.announce();
+    return made;
+  }
+
+  /** Leaves orders to the worker, which makes their pages. Leaving one twice has no effect. */
+  async leave (client, orderIds) {
+    await this.#outbox.enqueue(orderIds.map(pageMessage), { client });
+  }
+
+  /** The order as it is now. */
+  async get (orderId) { return this.findOrder(this.#database, orderId); }
+
+  /**
+   * The order of an id at Midtrans, which may be that of a later page.
+   * @param {object} client a transaction or the database
+   */
+  async findOrder (client, midtransId, { lock = false } = {}) {
+    const select = `SELECT ${ORDER_COLUMNS} FROM ${this.#orders}`;
+    const end = lock ? 'FOR UPDATE' : '';
+    let { rows } = await prepared(client, lock ? 'lock' : 'find',
+      `${select} WHERE order_id = $1 ${end}`, [midtransId]);
+    const page = PAGE.exec(midtransId);
+    if (rows.length === 0 && page !== null) {
+      ({ rows } = await client.query(
+        `${select} WHERE order_id = $1 AND pages >= $2::smallint ${end}`, page.slice(1)));
+    }
+    return rows.length === 0 ? undefined : toOrder(rows[0]);
+  }
+
+  /** @returns {Promise<Map<string, object>>} orders by their ids */
+  async findOrders (client, orderIds) {
+    const { rows } = await prepared(client, 'find_all',
+      `SELECT ${ORDER_COLUMNS} FROM ${this.#orders} WHERE order_id = ANY ($1::text[])`, [orderIds]);
+    return new Map(rows.map(row => [row.order_id, toOrder(row)]));
+  }
+
   async setPage (client, orderId, { token, redirectUrl }) {
-    await client.query(`UPDATE ${this.orders}
+    await client.query(`UPDATE ${this.#orders}
       SET token = $2, redirect_url = $3, asked_at = clock_timestamp() WHERE order_id = $1`,
     [orderId, token, redirectUrl]);
   }
 
   async setBody (client, orderId, body) {
-    await client.query(`UPDATE ${this.orders} SET body = $2 WHERE order_id = $1`, [orderId, body]);
+    await client.query(`UPDATE ${this.#orders} SET body = $2 WHERE order_id = $1`, [orderId, body]);
   }
 
-  /** A page is about to be asked for. */
-  async ask (client, orderId, page) {
-    await client.query(`UPDATE ${this.orders}
+  async setHeld (client, orderId, held) {
+    await client.query(`UPDATE ${this.#orders} SET held = $2::boolean WHERE order_id = $1`,
+      [orderId, held]);
+  }
+
+  /** Notes that Midtrans is about to be asked for a page. */
+  async setAsked (orderId, page) {
+    await this.#database.query(`UPDATE ${this.#orders}
       SET asked_at = clock_timestamp(), pages = greatest(pages, $2::smallint)
       WHERE order_id = $1`, [orderId, page]);
   }
 
-  /** Nothing was sent after all. */
-  async unask (client, orderId) {
-    await client.query(`UPDATE ${this.orders} SET asked_at = NULL WHERE order_id = $1`, [orderId]);
+  /** Notes that Midtrans was not asked after all. */
+  async unsetAsked (orderId) {
+    await this.#database.query(`UPDATE ${this.#orders} SET asked_at = NULL WHERE order_id = $1`,
+      [orderId]);
   }
 
   /** Newest first. */
-  async listOrders (client, { state, held, search, before, limit }) {
+  async listOrders ({ state, held, search, before, limit }) {
     const pattern = search === undefined ? null : `%${search.replace(/[\\%_]/g, '\\$&')}%`;
-    const { rows } = await client.query(`SELECT ${ORDER_COLUMNS} FROM ${this.orders}
+    const { rows } = await this.#database.query(`SELECT ${ORDER_COLUMNS} FROM ${this.#orders}
       WHERE ($1::text IS NULL OR state = $1) AND ($2::boolean IS NULL OR held = $2)
         AND ($3::text IS NULL OR order_id ILIKE $3 OR transaction_id ILIKE $3)
         AND ($4::text IS NULL OR (created_at, order_id) <
-          (SELECT created_at, order_id FROM ${this.orders} WHERE order_id = $4))
+          (SELECT created_at, order_id FROM ${this.#orders} WHERE order_id = $4))
       ORDER BY created_at DESC, order_id DESC LIMIT $5::int`,
     [state, held, pattern, before, limit]);
     return rows.map(toOrder);
   }
 
   /**
-   * Orders about which the provider has said nothing for long; nobody else gets them now.
+   * Orders of which Midtrans has said nothing for `olderThan` ms. No other caller gets them now.
    * @returns {Promise<Array<{ order: object, openMs: number }>>} openMs: the age of the page
    */
-  async claimSilent (client, { olderThan, limit }) {
-    const { rows } = await client.query(`UPDATE ${this.orders} SET silent_since = clock_timestamp()
-      WHERE order_id IN (SELECT order_id FROM ${this.orders}
+  async claimSilent ({ olderThan, limit }) {
+    const { rows } = await this.#database.query(`UPDATE ${this.#orders}
+      SET silent_since = clock_timestamp()
+      WHERE order_id IN (SELECT order_id FROM ${this.#orders}
         WHERE silent_since <= clock_timestamp() - $1::float8 * interval '1 millisecond'
         ORDER BY silent_since LIMIT $2::int FOR UPDATE SKIP LOCKED)
       RETURNING ${ORDER_COLUMNS},
@@ -254,21 +388,23 @@ class Ledger {
 
   // ---- Transactions ----------------------------------------------------------------------------
 
-  async findTransaction (client, transactionId) {
+  async #findTransaction (client, transactionId) {
     const { rows } = await prepared(client, 'transaction',
-      `SELECT * FROM ${this.transactions} WHERE transaction_id = $1`, [transactionId]);
+      `SELECT * FROM ${this.#transactions} WHERE transaction_id = $1`, [transactionId]);
     return rows.length === 0 ? undefined : toTransaction(rows[0]);
   }
 
   /** Those of an order, oldest first. */
-  async transactionsOf (client, orderId) {
-    const { rows } = await prepared(client, 'transactions', `SELECT * FROM ${this.transactions}
+  async #transactionsOf (client, orderId) {
+    const { rows } = await prepared(client, 'transactions', `SELECT * FROM ${this.#transactions}
       WHERE order_id = $1 ORDER BY created_at, transaction_id`, [orderId]);
     return rows.map(toTransaction);
   }
 
-  async putTransaction (client, orderId, news) {
-    await prepared(client, 'put', `INSERT INTO ${this.transactions} AS known
+  async #putTransaction (client, orderId, transaction) {
+    const { transactionId, state, fraud, statusCode, grossAmount, refundedMinor, paymentType } =
+      transaction;
+    await prepared(client, 'put', `INSERT INTO ${this.#transactions} AS known
         (transaction_id, order_id, state, fraud_status, status_code, gross_amount, refunded_minor,
           payment_type)
       VALUES ($1, $2, $3, $4, $5, $6, $7::bigint, $8)
@@ -277,19 +413,19 @@ class Ledger {
         status_code = EXCLUDED.status_code, gross_amount = EXCLUDED.gross_amount,
         refunded_minor = greatest(known.refunded_minor, EXCLUDED.refunded_minor),
         payment_type = EXCLUDED.payment_type, updated_at = clock_timestamp()`,
-    [news.transactionId, orderId, news.state, news.fraud, news.statusCode, news.grossAmount,
-      news.refundedMinor, news.paymentType]);
+    [transactionId, orderId, state, fraud, statusCode, grossAmount, refundedMinor, paymentType]);
   }
 
   // ---- Events ----------------------------------------------------------------------------------
 
   /**
-   * Notes that an event came. Only the first of its kind makes a row, which nobody else changes
-   * until the transaction ends; `outcome` and `reason` are that one's.
+   * Notes that an event came. Only the first of its kind makes a row, with `outcome` and `reason`;
+   * a repetition is counted. The row is locked until the transaction ends.
+   * @param {object} client a transaction or the database
    * @returns {Promise<object>} the event as users see it
    */
   async noteEvent (client, event, outcome, reason) {
-    const { rows } = await prepared(client, 'note', `INSERT INTO ${this.events} AS known
+    const { rows } = await prepared(client, 'note', `INSERT INTO ${this.#events} AS known
         (fingerprint, source, order_id, transaction_id, transaction_status, outcome, reason, body)
       VALUES ($1, $2, $3, $4, $5, $6, $7, $8::bytea)
       ON CONFLICT (fingerprint) DO UPDATE SET
@@ -301,12 +437,12 @@ class Ledger {
   }
 
   /**
-   * Notes a sample of what anybody can send, in a row that is used again, with how many it stands
-   * for. Nothing in it is believed, so it is of no order.
+   * Stores a sample of what anybody can send, in a row that is used again, with how many it stands
+   * for. Nothing in it is believed, so it belongs to no order.
    * @returns {Promise<object>} the event as users see it
    */
-  async noteSample (client, { source, outcome, reason, bytes, count }, row) {
-    const { rows } = await prepared(client, 'sample', `INSERT INTO ${this.events} AS known
+  async noteSample ({ source, outcome, reason, bytes, count }, row) {
+    const { rows } = await prepared(this.#database, 'sample', `INSERT INTO ${this.#events} AS known
         (fingerprint, source, outcome, reason, times, body)
       VALUES ($1, $2, $3, $4, $5::integer, $6::bytea)
       ON CONFLICT (fingerprint) DO UPDATE SET
@@ -317,9 +453,9 @@ class Ledger {
     return toEvent(rows[0]);
   }
 
-  /** Counts an event whose end is known. @returns {Promise<boolean>} whether it is one */
-  async countAgain (client, fingerprint) {
-    const { rowCount } = await prepared(client, 'again', `UPDATE ${this.events}
+  /** Counts a repetition. @returns {Promise<boolean>} whether the event has a final outcome */
+  async countAgain (fingerprint) {
+    const { rowCount } = await prepared(this.#database, 'again', `UPDATE ${this.#events}
       SET times = times + 1, last_received_at = clock_timestamp()
       WHERE fingerprint = $1 AND outcome = ANY ($2::text[])`, [fingerprint, FINAL_OUTCOMES]);
     return rowCount === 1;
@@ -327,48 +463,46 @@ class Ledger {
 
   /** @returns {Promise<object>} the event as users see it */
   async closeEvent (client, id, { outcome, reason, orderId }) {
-    const { rows } = await prepared(client, 'close', `UPDATE ${this.events}
+    const { rows } = await prepared(client, 'close', `UPDATE ${this.#events}
       SET outcome = $2, reason = $3, order_id = coalesce($4, order_id)
       WHERE id = $1::bigint RETURNING *`, [id, outcome, reason, orderId]);
     return toEvent(rows[0]);
   }
 
-  /** What was not believed is not of an order; in older rows it names one. */
-  async eventsOf (client, orderId) {
-    const { rows } = await client.query(`SELECT * FROM ${this.events}
+  /** Oldest first. Unsigned events belong to no order; in rows of older releases they name one. */
+  async eventsOf (orderId) {
+    const { rows } = await this.#database.query(`SELECT * FROM ${this.#events}
       WHERE order_id = $1 AND outcome NOT IN ('forged', 'invalid')
       ORDER BY id DESC LIMIT ${EVENTS_MAX}`, [orderId]);
     return rows.reverse().map(toEvent);
   }
 
-  /** Newest first. `outcome` is one that `OUTCOMES` names, so that its index can serve. */
-  async listEvents (client, { outcome, before, limit }) {
-    const { rows } = await client.query(`SELECT * FROM ${this.events}
+  /** Newest first. `outcome` is part of the text, so that its partial index can serve. */
+  async listEvents ({ outcome, before, limit }) {
+    const { rows } = await this.#database.query(`SELECT * FROM ${this.#events}
       WHERE ${outcome === undefined ? 'true' : `outcome = '${outcome}'`}
         AND ($1::bigint IS NULL OR id < $1::bigint)
       ORDER BY id DESC LIMIT $2::int`, [before, limit]);
     return rows.map(toEvent);
   }
 
-  async heldEvents (client, orderId) {
-    return this.#eventsWith(client, orderId, ['held']);
-  }
-
-  /** Of an order that is not ours: what it could be made of. */
-  async foreignEvents (client, orderId) {
-    return this.#eventsWith(client, orderId, ['held', 'unknown_order']);
-  }
-
-  async #eventsWith (client, orderId, outcomes) {
-    const { rows } = await client.query(`SELECT * FROM ${this.events}
+  /** The events of an order with these outcomes, oldest first. */
+  async eventsWith (client, orderId, outcomes) {
+    const { rows } = await client.query(`SELECT * FROM ${this.#events}
       WHERE order_id = $1 AND outcome = ANY ($2::text[]) ORDER BY id`, [orderId, outcomes]);
     return rows.map(toEvent);
   }
+}
 
-  async setHeld (client, orderId, held) {
-    await client.query(`UPDATE ${this.orders} SET held = $2::boolean WHERE order_id = $1`,
-      [orderId, held]);
-  }
+/** The message that has the worker make an order's page. */
+const pageMessage = orderId => ({
+  channel: ORDER_CHANNEL, recipient: orderId, data: { orderId },
+  dedupeKey: `midtrans-order:${orderId}`,
+});
+
+/** A move as users see it. */
+function transitionOf (before, { orderId, version, state, transactionId }) {
+  return { id: `${orderId}:${version}`, from: before.state, to: state, transactionId };
 }
 
 /** A move's entry in the history, with the database's time. */
@@ -378,12 +512,14 @@ const ENTRY = `(jsonb_build_object(
   CASE WHEN g.reason IS NULL THEN '{}' ELSE jsonb_build_object('reason', g.reason) END)`;
 
 /**
- * Since when something has been awaited of an order that moves: the page that is made of it at once
- * is no news that would be worth an entry in an index.
+ * Since when Midtrans has been silent about an order that moves. A page that is made at once keeps
+ * the earlier time, so that no index has to be updated.
  */
 const silentSince = (order, to) => `CASE
   WHEN ${to} NOT IN ('created', 'unknown', 'pending', 'authorize') THEN NULL
   WHEN ${to} = 'created' AND ${order}.state = 'unknown' THEN ${order}.silent_since
   ELSE clock_timestamp() END`;
 
-module.exports = { FINAL_OUTCOMES, Ledger, OUTCOMES, pageId };
+module.exports = {
+  FINAL_OUTCOMES, HOOK_CHANNEL, ORDER_CHANNEL, OUTCOMES, PaymentLedger, pageId
+};

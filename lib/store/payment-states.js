@@ -1,11 +1,17 @@
 'use strict';
 
-// From transactions to orders: what one transaction's news change, and what they make of its order.
+// The states of transactions and orders: what Midtrans may change, and what an order becomes.
 // Pure functions.
 
 const { advance, isPaid, transactionStates } = require('../clients/midtrans-states');
 
-// States of an order, by the state of the transaction that counts.
+/** The states in which an order can be recorded. */
+const FIRST_STATES = ['queued', 'created', 'unknown'];
+
+const STATES = [...FIRST_STATES, 'pending', 'authorize', 'paid', 'denied', 'cancelled', 'expired',
+  'failed', 'partially_refunded', 'refunded', 'partially_charged_back', 'charged_back'];
+
+// The state of an order, by the state of the transaction that counts.
 const ORDER_STATES = {
   pending: 'pending',
   authorize: 'authorize',
@@ -20,26 +26,31 @@ const ORDER_STATES = {
 };
 
 // Of several transactions of an order, the one that says most about its money counts.
-const RANKS = ['paid', 'partially_charged_back', 'partially_refunded', 'charged_back', 'refunded',
-  'authorize', 'pending'];
+const PRECEDENCE = ['paid', 'partially_charged_back', 'partially_refunded', 'charged_back',
+  'refunded', 'authorize', 'pending'];
+
+// How much is known of an order that has no page yet.
+const KNOWLEDGE = { failed: 0, queued: 1, unknown: 2, created: 3 };
 
 const MINOR_DIGITS = 2;
 const AMOUNT = /^(\d{1,15})(?:\.(\d{1,2}))?$/;
 
-/** An amount as Midtrans writes it ("10000.00") in minor units; undefined if it is none. */
+// ---- What Midtrans says ------------------------------------------------------------------------
+
+/** An amount as Midtrans writes it ("10000.00"), in minor units; undefined if it is not one. */
 function minorOf (written) {
   if (typeof written !== 'string' && typeof written !== 'number') return undefined;
   const [, whole, fraction = ''] = AMOUNT.exec(String(written)) ?? [];
   return whole === undefined ? undefined : BigInt(whole + fraction.padEnd(MINOR_DIGITS, '0'));
 }
 
-/** What the order is about, without the fees that Midtrans may have added to it. */
+/** The amount of the order, without the fees that Midtrans may have added. */
 function amountMinorOf (body) {
   const info = body.metadata?.extra_info?.gross_amount_info;
   return minorOf(info?.original_amount ?? body.gross_amount);
 }
 
-/** What has been given back so far. */
+/** What has been refunded so far. */
 function refundedMinorOf (body) {
   const written = minorOf(body.refund_amount);
   if (written !== undefined) return written;
@@ -48,7 +59,7 @@ function refundedMinorOf (body) {
 }
 
 /**
- * What a status body or a notification says of a transaction.
+ * The transaction that a status body or a notification describes.
  * @returns {{ transactionId: string, state: string, fraud: string | null, statusCode: string,
  *   grossAmount: string, amountMinor: bigint | undefined, refundedMinor: bigint, currency: string,
  *   paymentType: string | null, orderId: string }}
@@ -68,34 +79,57 @@ function readTransaction (body) {
   };
 }
 
+const isKnownState = state => transactionStates.includes(state);
+
+// ---- Transactions ------------------------------------------------------------------------------
+
 /**
- * What news do to a transaction.
- * @param {{ state: string, fraud: string | null, refundedMinor: bigint } | undefined} known
- * @param {object} news of readTransaction
- * @param {boolean} confirmed whether they are Midtrans's answer to a question of ours
- * @returns {'changed' | 'stale' | 'refused'}
+ * Whether a transaction of an order may become what Midtrans says it is.
+ * @param {object} order
+ * @param {object | undefined} known the transaction so far
+ * @param {object} incoming of readTransaction
+ * @param {{ confirmed: boolean, force?: boolean }} options confirmed: Midtrans answered a question
+ *   of ours; force: a person has decided, so that neither amount nor state machine counts
+ * @returns {{ changed: boolean, fault?: string }} fault: why a person has to look at it
  */
-function judge (known, news, confirmed) {
-  const { verdict, changed } = advance(known?.state, news.state, { confirmed });
-  if (changed || (confirmed && isDenial(known, news))) return 'changed';
-  if (verdict !== 'same') return verdict === 'stale' ? 'stale' : 'refused';
-  if (news.fraud !== known.fraud) return judgeFraud(known.fraud, news.fraud);
-  return news.refundedMinor > known.refundedMinor ? 'changed' : 'stale';
+function judge (order, known, incoming, { confirmed, force = false }) {
+  if (known !== undefined && known.orderId !== order.orderId) {
+    return { changed: false, fault: 'other_order' };
+  }
+  if (force) return { changed: true };
+  const verdict = judgeState(known, incoming, confirmed);
+  if (verdict === 'stale') return { changed: false };
+  const fault = verdict === 'refused' ? 'edge' : differenceOf(order, incoming);
+  return { changed: fault === undefined, fault };
 }
 
-/** A payment that was in doubt, and that the merchant has refused. */
-const isDenial = (known, news) =>
-  known?.state === 'capture' && known.fraud === 'challenge' && news.state === 'deny';
+function differenceOf (order, { amountMinor, currency }) {
+  if (amountMinor !== order.amountMinor) return 'amount';
+  return currency === order.currency ? undefined : 'currency';
+}
 
-/** A doubt is removed or confirmed; it does not come back. */
-function judgeFraud (known, news) {
-  if (known === null || known === 'challenge') return news === null ? 'stale' : 'changed';
-  return news === null || news === 'challenge' ? 'stale' : 'refused';
+/** @returns {'changed' | 'stale' | 'refused'} */
+function judgeState (known, incoming, confirmed) {
+  const { verdict, changed } = advance(known?.state, incoming.state, { confirmed });
+  if (changed || (confirmed && isDenial(known, incoming))) return 'changed';
+  if (verdict !== 'same') return verdict === 'stale' ? 'stale' : 'refused';
+  if (incoming.fraud !== known.fraud) return judgeFraud(known.fraud, incoming.fraud);
+  return incoming.refundedMinor > known.refundedMinor ? 'changed' : 'stale';
+}
+
+/** Whether the merchant has refused a payment that was challenged. */
+const isDenial = (known, incoming) =>
+  known?.state === 'capture' && known.fraud === 'challenge' && incoming.state === 'deny';
+
+/** A challenge is accepted or denied; it does not come back. */
+function judgeFraud (known, incoming) {
+  if (known === null || known === 'challenge') return incoming === null ? 'stale' : 'changed';
+  return incoming === null || incoming === 'challenge' ? 'stale' : 'refused';
 }
 
 /**
- * How a claim stands to what Midtrans answers: 'agrees' (it is the same, or earlier), 'ahead' (the
- * answer may be late), 'contradicts'.
+ * Compares what a notification claims with what Midtrans answers: 'agrees' (the claim is the same,
+ * or earlier), 'ahead' (the answer may be late), 'contradicts'.
  */
 function compare (claim, truth) {
   if (claim.state === truth.state) {
@@ -109,33 +143,61 @@ function compare (claim, truth) {
 const leads = (from, to) => isDenial(from, to) ||
   advance(from.state, to.state, { confirmed: true }).changed;
 
-/** The state of an order that has this one transaction. */
+// ---- Orders ------------------------------------------------------------------------------------
+
+/** The state of an order that has only this transaction. */
 function stateOf ({ state, fraud, statusCode }) {
   const paid = isPaid({
     transaction_status: state, fraud_status: fraud, status_code: statusCode,
   });
   if (paid) return 'paid';
   if (Object.hasOwn(ORDER_STATES, state)) return ORDER_STATES[state];
-  // Captured or settled, but in doubt: the merchant has to decide.
+  // Captured or settled, but challenged: the merchant has to decide.
   return fraud === 'deny' ? 'denied' : 'authorize';
 }
 
 /**
- * The state of an order.
+ * What an order is, given its transactions.
  * @param {object[]} transactions oldest first, at least one
- * @returns {{ state: string, transaction: object, paidTwice: boolean }} `transaction`: the one
- *   that counts
+ * @returns {{ state: string, transactionId: string, refundedMinor: bigint, paidTwice: boolean }}
+ *   transactionId: of the transaction that counts
  */
-function derive (transactions) {
-  const rated = transactions.map(transaction => ({ transaction, state: stateOf(transaction) }));
-  const paidTwice = rated.filter(({ state }) => state === 'paid').length > 1;
-  for (const rank of RANKS) {
-    const found = rated.find(({ state }) => state === rank);
-    if (found !== undefined) return { ...found, paidTwice };
-  }
-  return { ...rated.at(-1), paidTwice };
+function deriveOrder (transactions) {
+  const rated = transactions.map(transaction => ({ ...transaction, state: stateOf(transaction) }));
+  const counts = PRECEDENCE.map(state => rated.find(each => each.state === state)).find(Boolean) ??
+    rated.at(-1);
+  return {
+    state: counts.state,
+    transactionId: counts.transactionId,
+    refundedMinor: transactions.reduce((sum, { refundedMinor }) => sum + refundedMinor, 0n),
+    paidTwice: rated.filter(({ state }) => state === 'paid').length > 1,
+  };
 }
 
-const isKnownState = state => transactionStates.includes(state);
+/** Whether a page may still be made for an order. */
+const isUnmade = order => order.state === 'queued' || order.state === 'unknown' ||
+  (order.state === 'failed' && order.transactionId === null && order.token === null);
 
-module.exports = { compare, derive, isKnownState, judge, minorOf, readTransaction };
+/** Whether an order expires together with its page: its customer has not begun to pay. */
+const canExpire = ({ state }) => state === 'created' || state === 'unknown';
+
+/**
+ * What an order takes over when it is recorded again.
+ * @param {object} order as it is
+ * @param {{ state: string, body: string | null, token: string | null }} again
+ * @returns {{ body: boolean, page: boolean, state: boolean }}
+ */
+function recordAgain (order, { state, body, token }) {
+  // Midtrans accepts the id of an expired order again.
+  const isReopened = order.state === 'expired';
+  return {
+    body: body !== null && (isReopened || isUnmade(order)),
+    page: token !== null || isReopened,
+    state: isReopened || (isUnmade(order) && KNOWLEDGE[state] > KNOWLEDGE[order.state]),
+  };
+}
+
+module.exports = {
+  FIRST_STATES, STATES, compare, deriveOrder, isKnownState, isUnmade, canExpire, judge, minorOf,
+  readTransaction, recordAgain,
+};

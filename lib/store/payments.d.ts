@@ -3,9 +3,9 @@ import { OrderBody } from '../clients/midtrans';
 import { ChannelWorker } from './outbox';
 import { SqlClient } from './store';
 
-/** What is used of a MidtransClient. */
+/** The part of a MidtransClient that payments use. */
 export interface PaymentsProvider {
-  /** `anyOrder`: accept an order's id that does not fit the shop's own pattern, too. */
+  /** `anyOrder`: also accept an order's id that does not fit the shop's own pattern. */
   verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
   status (id: string, options?: { signal?: AbortSignal | undefined }): Promise<any>;
   createTransaction (body: OrderBody, options?: {
@@ -16,18 +16,18 @@ export interface PaymentsProvider {
 }
 
 export interface PaymentsOptions {
-  /** Needed for everything but taking orders in and looking them up. */
+  /** Without it, orders can only be recorded and read. */
   midtrans?: PaymentsProvider | undefined;
-  /** Bytes of a notification's body, 1024 to 16777216, default 65536. */
+  /** The largest body of a notification in bytes, 1024 to 16777216, default 65536. */
   maxBody?: number | undefined;
   /**
-   * Whether GET status is asked before anything changes, default true. The signature does not cover
-   * the state: without this, whoever has seen one notification can write another one.
+   * Whether Midtrans is asked (GET status) before anything changes, default true. The signature
+   * does not cover the state: without this, anybody who has seen one notification can forge others.
    */
   confirm?: boolean | undefined;
   /**
-   * Run by a worker that has `senders()`, once for each transition. The process that takes
-   * notifications in has to have the same ones: it puts them into the outbox.
+   * Run by a worker that has `senders()`, once for each transition. The process that receives
+   * notifications needs the same hooks: it puts them into the outbox.
    */
   hooks?: PaymentHooks | undefined;
 }
@@ -35,24 +35,24 @@ export interface PaymentsOptions {
 export interface PaymentHooks {
   /** The order was paid. */
   onPaid?: PaymentHook | undefined;
-  /** It was denied, cancelled, has expired or failed. */
+  /** The order was denied or cancelled, has expired or failed. */
   onFailed?: PaymentHook | undefined;
-  /** Money was given back, all or part of it; for each part. */
+  /** Money was refunded, all or part of it; called for each part. */
   onRefunded?: PaymentHook | undefined;
   /** Any transition. */
   onTransition?: PaymentHook | undefined;
 }
 
 /**
- * `order` is as it is when the hook runs. A hook that rejects, or whose process dies, is run again
- * with the same `transition.id`; hooks of one order run one after the other.
+ * `order` is the order at the time when the hook runs. A hook that rejects, or whose process dies,
+ * runs again with the same `transition.id`. The hooks of one order run one after the other.
  */
 export type PaymentHook = (
   order: PaymentOrder, transition: PaymentTransition, context: { signal: AbortSignal }
 ) => Promise<void> | void;
 
 export interface PaymentTransition {
-  /** Names this transition, and no other one. */
+  /** Unique for each transition. */
   id: string;
   from: OrderState;
   to: OrderState;
@@ -60,10 +60,10 @@ export interface PaymentTransition {
 }
 
 /**
- * queued: not yet asked for at the provider. unknown: nobody knows yet whether it was made.
- * created: its page is there. authorize: money is reserved, or its capture in doubt. Of several
- * transactions (the id of an order that expired may be used again), the one that says most about
- * money counts.
+ * queued: Midtrans has not been asked yet. unknown: it is not known yet whether the page was made.
+ * created: the page was made. authorize: money is reserved, or its capture is challenged. An order
+ * can have several transactions, since the id of an expired order can be used again: the one that
+ * says most about money counts.
  */
 export type OrderState = 'queued' | 'created' | 'unknown' | 'pending' | 'authorize' | 'paid' |
   'denied' | 'cancelled' | 'expired' | 'failed' | 'partially_refunded' | 'refunded' |
@@ -74,15 +74,15 @@ export interface PaymentOrder {
   state: OrderState;
   /** Hundredths of the currency's unit, whether it has them or not: IDR 10000 is 1000000n. */
   amountMinor: bigint;
-  /** What has been given back of it. */
+  /** What has been refunded of it. */
   refundedMinor: bigint;
   currency: string;
   /** Of the payment page. */
   token: string | null;
   redirectUrl: string | null;
-  /** The transaction that its state comes from. */
+  /** The transaction that the state comes from. */
   transactionId: string | null;
-  /** Whether something waits for a person: see `events` for what, and `review`. */
+  /** Whether a person has to decide: `events` says about what, and `review` ends it. */
   held: boolean;
   createdAt: Date;
   updatedAt: Date;
@@ -92,12 +92,12 @@ export interface PaymentOrder {
   }>;
 }
 
-/** unknown_order: it is signed, but its order is not ours. Nobody has to decide anything. */
+/** unknown_order: it is signed, but its order is not ours. Nothing has to be decided. */
 export type PaymentOutcome = 'applied' | 'already_processed' | 'stale' | 'held' | 'unknown_order' |
   'forged' | 'invalid' | 'unavailable';
 
 export interface NotificationOutcome {
-  /** For the answer: 200, 400, 403, 413 or 503. */
+  /** Of the answer: 200, 400, 403, 413 or 503. */
   status: number;
   outcome: PaymentOutcome;
   orderId?: string | undefined;
@@ -113,49 +113,49 @@ export interface PaymentEvent {
   transactionStatus: string | null;
   outcome: Exclude<PaymentOutcome, 'already_processed'> | 'dismissed';
   /**
-   * Why it was held: edge (the state machine does not know it), amount, currency, contradicted
-   * (Midtrans says something else), not_found (Midtrans knows of no such transaction),
-   * other_transaction, other_order, paid_twice; in rows of older releases unknown_order. Why it was
-   * forged: signature, other_order. Why invalid: too_large, not_json, or the name of a field.
+   * Why it was held: edge (the state cannot follow the earlier one), amount, currency, contradicted
+   * (Midtrans says something else), not_found (Midtrans knows no such transaction),
+   * other_transaction, other_order, paid_twice; in rows of older releases unknown_order. Why it is
+   * forged: signature, other_order. Why it is invalid: too_large, not_json, or the name of a field.
    */
   reason: string | null;
-  /** How often it came; for samples (forged, invalid), how many its row has stood for. */
+  /** How often it came. For samples (forged, invalid): how many events the row has counted. */
   times: number;
   receivedAt: Date;
   lastReceivedAt: Date;
-  /** As it came; for samples, the first 4096 bytes. */
+  /** The body as it came; for samples, its first 4096 bytes. */
   body: string;
 }
 
 /**
- * Emits, once what it tells of is committed: 'transition'(order, transition),
- * 'held'(event, reason), 'forged'(sample, count), and 'warning'(error) for whatever was answered
- * with 503 or left for later. 'forged' is emitted for the first 20 immediately, then at most once a
- * second: `count` is how many there were since the last one. 'notification'(outcome) is emitted for
- * each notification, immediately.
+ * Emits, after the commit: 'transition'(order, transition), 'held'(event, reason) and
+ * 'forged'(sample, count); and 'warning'(error) for what was answered with 503 or is tried again
+ * later. 'forged' is emitted immediately for the first 20, then at most once a second; `count` is
+ * how many there were since the last one. 'notification'(outcome) is emitted immediately for each
+ * notification.
  */
 export interface Payments extends EventEmitter {
   /**
-   * Takes an order in and makes its page at Midtrans. If that cannot be now, the order is left to
-   * the worker: `queued`. The same order again gives the same page.
-   * @throws MidtransError when Midtrans refuses it; then it has failed. ERR_PAYMENT_ORDER: the id
-   *   is another order's. ERR_STORE_…: it was not taken in, and Midtrans not asked.
+   * Records an order and makes its page at Midtrans. If that is not possible now, the worker makes
+   * it later: `queued`. The same order again gives the same page.
+   * @throws MidtransError if Midtrans refuses the order, which has then failed. ERR_PAYMENT_ORDER:
+   *   another order has the id. ERR_STORE_…: it was not recorded, and Midtrans was not asked.
    */
   open (body: OrderBody, options?: {
     signal?: AbortSignal | undefined;
-    /** ms for each request to Midtrans, where that is less than its client's. */
+    /** ms for each request to Midtrans, if that is less than the client's `timeout`; at least 1. */
     timeout?: number | undefined;
   }): Promise<{ order: PaymentOrder; queued: boolean; error?: unknown }>;
-  /** Takes an order in, durably, to be made by the worker when Midtrans answers again. */
+  /** Records an order whose page the worker makes when Midtrans is available. */
   defer (body: OrderBody, options?: {
     client?: SqlClient | undefined;
-    /** The error because of which; if it is `ambiguous`, the order is unknown. */
+    /** The error that is the reason; if it is `ambiguous`, the order is unknown. */
     reason?: unknown;
   }): Promise<PaymentOrder>;
   /**
-   * Records an order that is made elsewhere, default as 'created'; 'queued' leaves it to the worker
-   * and needs a body. The same id again must have the same amount (else ERR_PAYMENT_ORDER) and adds
-   * what is known by now. Within `client` no 'transition' is emitted.
+   * Records an order that is made elsewhere, as 'created' by default; 'queued' leaves it to the
+   * worker and needs a body. The same id again must have the same amount (else ERR_PAYMENT_ORDER);
+   * it adds what is known by now. With `client` no 'transition' is emitted.
    */
   createOrder (order: {
     orderId: string; amountMinor: bigint | number; currency?: string | undefined;
@@ -166,8 +166,8 @@ export interface Payments extends EventEmitter {
   /** For a worker's `channels`: MIDTRANS_ORDER makes deferred orders, PAYMENT_HOOK runs hooks. */
   senders (): Record<'MIDTRANS_ORDER' | 'PAYMENT_HOOK', ChannelWorker>;
   /**
-   * What to do with a notification of Midtrans's, and what to answer. Never rejects for what is in
-   * it. @param rawBody as it came, or as an object from a parser, since Midtrans signs fields
+   * Handles a notification of Midtrans, and says what to answer. Never rejects because of what is
+   * in it. @param rawBody as it came, or an object from a parser, since Midtrans signs fields
    */
   handleNotification (
     rawBody: Uint8Array | string | object, headers?: Record<string, unknown>
@@ -185,8 +185,8 @@ export interface Payments extends EventEmitter {
   /** The last 1000 about an order, oldest first. */
   events (orderId: string): Promise<PaymentEvent[]>;
   /**
-   * Events about any order, or about none that we have, newest first, 100 unless `limit` (1 to
-   * 1000) says otherwise; `before` is an event's id.
+   * Events about any order, or about an order that we do not have, newest first, 100 unless `limit`
+   * (1 to 1000) says otherwise; `before` is an event's id.
    */
   listEvents (filter?: {
     outcome?: PaymentEvent['outcome'] | undefined;
@@ -194,15 +194,15 @@ export interface Payments extends EventEmitter {
   }): Promise<PaymentEvent[]>;
   /**
    * Asks Midtrans about up to `limit` (1 to 10000, default 100) orders that have not changed for
-   * `olderThan` ms (default 900000). One that Midtrans knows nothing of stays as it is until its
-   * page can no longer be used (24 hours, or `page_expiry` of its body): then it has expired.
+   * `olderThan` ms (default 900000). If Midtrans does not know an order, it stays as it is until
+   * its page can no longer be used (24 hours, or `page_expiry` of its body); then it expires.
    */
   reconcile (options?: { olderThan?: number | undefined; limit?: number | undefined }):
     Promise<{ checked: number; changed: number; failed: number }>;
   /**
-   * Ends the holding of an order. 'apply': whatever Midtrans says now of what was held becomes
-   * true, with its amount; an order that nobody recorded is created from its notifications
-   * (unknown_order). 'dismiss': it is dropped.
+   * Decides about an order that is held. 'apply': what Midtrans says now about the held events is
+   * applied, whatever the amount; an order that nobody recorded is created from its notifications
+   * (unknown_order). 'dismiss': the held events are dropped.
    * @returns the order, if there is one
    */
   review (orderId: string, decision: 'apply' | 'dismiss', options: { by: string; reason: string }):

@@ -1,236 +1,264 @@
 'use strict';
 
-// Orders and how they are paid: made at Midtrans or deferred, moved by its notifications and by
-// what it answers, held when nobody but a person can say what is right.
+// Payments: orders, their pages at Midtrans, its notifications, and the hooks that hear of them.
+// This is the public face: it checks what it is given. All parts share one context.
 
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
-const { isA, read, textOf } = require('../base/foreign');
-const { bag } = require('../base/options');
-const { Batcher } = require('./batcher');
-const { Book, HOOK_CHANNEL, ORDER_CHANNEL } = require('./payment-book');
-const { Inbox } = require('./payment-inbox');
-const input = require('./payment-input');
-const { Ledger } = require('./payment-ledger');
-const { News } = require('./payment-news');
-const { Pages, isUnmade, missing } = require('./payment-pages');
-const { Review } = require('./payment-review');
-const { Samples } = require('./payment-samples');
-const { StoreError } = require('./store-errors');
+const { read } = require('../base/foreign');
+const { is, oneOf, optionsOf } = require('../base/options');
+const { isOrderId, readBody } = require('../clients/midtrans-input');
+const { PaymentInbox } = require('./payment-inbox');
+const { HOOK_CHANNEL, ORDER_CHANNEL, OUTCOMES, PaymentLedger } = require('./payment-ledger');
+const { PaymentOrders, missing } = require('./payment-orders');
+const { FIRST_STATES, STATES, minorOf } = require('./payment-states');
 
-// Midtrans may be away for long; while a breaker is open no attempt is counted anyway.
+// Midtrans may be down for long; while its breaker is open no attempt is counted.
 const ORDER_ATTEMPTS = 100;
 const HOOK_ATTEMPTS = 20;
-// As long as the client's own attempts take together.
+// As long as all attempts of the client take together.
 const ORDER_TIMEOUT_MS = 120_000;
 
-// Orders that come together share a statement up to this.
-const GROUP = { count: 100, weight: 1024 * 1024, writers: 1 };
+const AMOUNT_MAX = 10n ** 17n;
+const CURRENCY = 'IDR';
+const AGE_MS_MAX = 366 * 86_400_000;
 
-/** Whether Midtrans will not make an order, however often it is asked. Our key can be mended. */
-const isRefusal = error => read(error, 'retryable') === false &&
-  !read(error, 'ambiguous') && read(error, 'code') !== 'ERR_MIDTRANS_UNAUTHORIZED';
+// ---- Options -----------------------------------------------------------------------------------
+
+const textOption = (doc, max, spec) => is.where(doc, `a text of 1 to ${max} characters`, value =>
+  typeof value === 'string' && value !== '' && value.length <= max && !value.includes('\0'), spec);
+
+const orderIdOption = (doc, spec) =>
+  is.where(doc, '1 to 50 characters of A-Z a-z 0-9 - _ ~ .', isOrderId, spec);
+
+const limitOption = (doc, max) => is.integer(doc, { min: 1, max, default: 100 });
+
+const HOOKS = optionsOf({
+  onPaid: is.func('the order was paid'),
+  onFailed: is.func('it was denied or cancelled, has expired or failed'),
+  onRefunded: is.func('money was refunded; for each part'),
+  onTransition: is.func('any transition'),
+});
+
+const OPTIONS = optionsOf({
+  midtrans: is.having('makes pages and confirms notifications; orders can be recorded without it',
+    ['verifyNotification', 'status', 'createTransaction'], { expected: 'a MidtransClient' }),
+  maxBody: is.integer('of a notification',
+    { min: 1024, max: 16 << 20, default: 65_536, unit: 'bytes' }),
+  confirm: is.boolean('whether Midtrans is asked before anything changes', { default: true }),
+  hooks: is.table('run by a worker, once for each transition', HOOKS, { default: {} }),
+});
+
+const CLIENT = { client: is.any('a transaction in which the order is recorded') };
+const CREATE_OPTIONS = optionsOf(CLIENT);
+const DEFER_OPTIONS = optionsOf({
+  ...CLIENT, reason: is.any('the error because of which; if it is ambiguous, the order is unknown'),
+});
+const OPEN_OPTIONS = optionsOf({
+  signal: is.signal('ends the requests to Midtrans'),
+  timeout: is.ms('for each request to Midtrans', { min: 1 }),
+});
+
+const ORDER = optionsOf({
+  orderId: orderIdOption('at Midtrans', { required: true }),
+  amountMinor: {
+    doc: 'hundredths of the currency\'s unit', required: true,
+    expected: `an integer from 1 to ${AMOUNT_MAX}`, check: readAmount,
+  },
+  currency: is.text('of the amount',
+    { pattern: /^[A-Z]{3}$/, expected: 'three letters A-Z', default: CURRENCY }),
+  state: is.oneOf('what is known of it', FIRST_STATES, { default: 'created' }),
+  body: is.any('what Midtrans is asked for', { default: null }),
+  token: textOption('of the page', 2000, { or: [null], default: null }),
+  redirectUrl: textOption('the address of the page', 2000, { or: [null], default: null }),
+});
+
+const LIST_FILTER = optionsOf({
+  state: is.oneOf('of the order', STATES),
+  held: is.boolean('whether it waits for a person'),
+  search: textOption('part of the id of an order or a transaction', 100),
+  before: orderIdOption('only older orders'),
+  limit: limitOption('orders', 1000),
+});
+
+const EVENT_FILTER = optionsOf({
+  outcome: is.oneOf('of the event', OUTCOMES),
+  before: is.where('only older events', "an event's id", value => /^\d{1,18}$/.test(value)),
+  limit: limitOption('events', 1000),
+});
+
+const RECONCILE_OPTIONS = optionsOf({
+  olderThan: is.ms('without news from Midtrans', { max: AGE_MS_MAX, default: 900_000 }),
+  limit: limitOption('orders', 10_000),
+});
+
+const REVIEW_OPTIONS = optionsOf({
+  by: textOption('who has decided', 100, { required: true }),
+  reason: textOption('why', 2000, { required: true }),
+});
+
+function readAmount (option, value) {
+  const amount = Number.isSafeInteger(value) ? BigInt(value) : value;
+  if (typeof amount !== 'bigint' || amount < 1n || amount > AMOUNT_MAX) {
+    throw invalidOption(option, `an integer from 1 to ${AMOUNT_MAX}`, value,
+      typeof amount === 'bigint' ? RangeError : TypeError);
+  }
+  return amount;
+}
+
+function checkOrderId (value) { ORDER.entries.orderId.check('orderId', value); }
+
+/** The body for Midtrans as JSON; it has to describe this order. */
+function readOrderBody (order) {
+  const json = readBody('createTransaction', order.body);
+  const { order_id: id, gross_amount: amount } = order.body.transaction_details;
+  if (id !== order.orderId) throw invalidOption('order.body', `the order ${order.orderId}`, id);
+  if (minorOf(amount) !== order.amountMinor) {
+    throw invalidOption('order.body', `a gross_amount of ${order.amountMinor} minor units`, amount,
+      RangeError);
+  }
+  return json;
+}
+
+/** An order that is made elsewhere. */
+function readOrder (given) {
+  const order = ORDER.read(given, 'order');
+  if (order.body !== null) return { ...order, body: readOrderBody(order) };
+  if (order.state === 'queued') throw invalidOption('order.body', 'an object', given.body);
+  return order;
+}
+
+/** An order that is given as the body for Midtrans. */
+function orderOf (body, state) {
+  const json = readBody('createTransaction', body);
+  const { order_id: id, gross_amount: amount } = body.transaction_details;
+  return {
+    orderId: id, amountMinor: readAmount('amountMinor', minorOf(amount)), state, currency: CURRENCY,
+    body: json, token: null, redirectUrl: null,
+  };
+}
+
+/** The bytes of a notification. An object from a parser will do: Midtrans signs fields. */
+function readBytes (rawBody) {
+  if (typeof rawBody === 'string') return Buffer.from(rawBody);
+  if (rawBody instanceof Uint8Array) {
+    return Buffer.from(rawBody.buffer, rawBody.byteOffset, rawBody.byteLength);
+  }
+  if (typeof rawBody !== 'object' || rawBody === null) {
+    throw invalidOption('rawBody', 'a body as bytes, text or a parsed object', rawBody);
+  }
+  try {
+    return Buffer.from(JSON.stringify(rawBody));
+  } catch {
+    throw invalidOption('rawBody', 'an object that JSON can express', rawBody);
+  }
+}
+
+// ---- Payments ----------------------------------------------------------------------------------
 
 class Payments extends Emitter {
-  #database;
+  #midtrans;
+  #hooks;
   #ledger;
-  #book;
-  #options;
-  #pages;
   #inbox;
-  #news;
-  #review;
-  #samples;
-  #newcomers;
-  #leavers;
-  #leftovers;
+  #orders;
 
   constructor ({ database, outbox, options }) {
     super();
-    this.#options = input.readOptions(options);
+    const context = {
+      ...OPTIONS.read(options, 'payments'), database, outbox,
+      emit: (event, ...args) => this.emit(event, ...args),
+    };
     outbox.registerChannel(ORDER_CHANNEL, { maxAttempts: ORDER_ATTEMPTS });
     outbox.registerChannel(HOOK_CHANNEL, { maxAttempts: HOOK_ATTEMPTS });
-    const ledger = new Ledger(database);
-    const book = new Book({ ledger, outbox, hooks: this.#options.hooks });
-    const emit = (event, ...args) => this.emit(event, ...args);
-    const parts = { ...this.#options, database, ledger, book, emit };
-    this.#database = database;
-    this.#ledger = ledger;
-    this.#book = book;
-    this.#news = parts.news = new News(parts);
-    this.#pages = new Pages(parts);
-    this.#samples = parts.samples = new Samples(parts);
-    this.#inbox = new Inbox(parts);
-    this.#review = new Review(parts);
-    // On the disk before Midtrans is asked: of an order that a crash of the database took back its
-    // shop would be told that somebody else has it, and nobody could replace its page.
-    this.#newcomers = new Batcher(orders => ledger.insertOrders(database, orders), GROUP);
-    this.#leavers = new Batcher(orders => book.insertAndLeave(database, orders), GROUP);
-    this.#leftovers = new Batcher(orderIds => this.#leave(orderIds), GROUP);
+    this.#midtrans = context.midtrans;
+    this.#hooks = context.hooks;
+    this.#ledger = context.ledger = new PaymentLedger(context);
+    this.#inbox = context.inbox = new PaymentInbox(context);
+    this.#orders = new PaymentOrders(context);
   }
 
   async createOrder (order, options) {
-    const given = input.readOrder(order);
-    const { client } = bag('options', options);
-    return (await this.#take(given, client)).order;
+    const given = readOrder(order);
+    const { client } = CREATE_OPTIONS.read(options);
+    return (await this.#orders.record(given, { client })).order;
   }
 
   async defer (body, options) {
-    const { client, reason } = bag('options', options);
-    const state = read(reason, 'ambiguous') === true ? 'unknown' : 'queued';
-    const given = input.readOrderOf(body, state);
-    return (await this.#take(given, client, { leave: true })).order;
+    const { client, reason } = DEFER_OPTIONS.read(options);
+    const given = orderOf(body, read(reason, 'ambiguous') === true ? 'unknown' : 'queued');
+    return (await this.#orders.record(given, { client, leave: true })).order;
   }
 
   async open (body, options) {
-    const { signal, timeout } = bag('options', options);
+    const { signal, timeout } = OPEN_OPTIONS.read(options);
     this.#needMidtrans();
-    const given = input.readOrderOf(body, 'unknown');
-    const { order: taken, isNew } = await this.#take(given);
-    const { orderId } = taken;
-    try {
-      const order = await this.#pages.make(taken, { signal, timeout, fresh: isNew });
-      return { order, queued: false };
-    } catch (error) {
-      // What has become of the order is for `reconcile` to find out.
-      if (isA(error, StoreError)) throw error;
-      if (isRefusal(error)) {
-        await this.#pages.move(orderId, { to: 'failed', by: 'open', reason: textOf(error) });
-        throw error;
-      }
-      return { order: await this.#leftovers.add(orderId), queued: true, error };
-    }
+    return this.#orders.open(orderOf(body, 'unknown'), { signal, timeout });
   }
 
   senders () {
-    const { midtrans } = this.#options;
     return {
       [ORDER_CHANNEL]: {
-        send: (message, { signal }) => this.#sendOrder(message, signal),
-        breaker: midtrans?.breaker, timeout: ORDER_TIMEOUT_MS,
+        send: ({ data: { orderId } }, { signal }) => this.#orders.makeLater(orderId, signal),
+        breaker: this.#midtrans?.breaker, timeout: ORDER_TIMEOUT_MS,
       },
       [HOOK_CHANNEL]: { send: (message, { signal }) => this.#runHook(message.data, signal) },
     };
   }
 
-  // The headers are not signed, so that nothing in them matters.
+  async #runHook ({ hook, orderId, transition }, signal) {
+    const run = this.#hooks[hook];
+    if (run === undefined) {
+      throw new SekeringError('ERR_PAYMENT_HOOK', `This process has no hook ${hook}`);
+    }
+    const order = await this.#ledger.get(orderId);
+    if (order === undefined) throw missing(orderId);
+    await run(order, transition, { signal });
+  }
+
+  /** The headers are not signed, so they are not read. */
   async handleNotification (rawBody) {
-    const bytes = input.readBytes(rawBody);
+    const bytes = readBytes(rawBody);
     this.#needMidtrans();
     return this.#inbox.take(bytes);
   }
 
   async get (orderId) {
-    input.readOrderId('orderId', orderId);
-    return this.#ledger.findOrder(this.#database, orderId);
+    checkOrderId(orderId);
+    return this.#ledger.get(orderId);
   }
 
-  async list (filter) {
-    return this.#ledger.listOrders(this.#database, input.readFilter(filter));
-  }
+  async list (filter) { return this.#ledger.listOrders(LIST_FILTER.read(filter, 'filter')); }
 
   async events (orderId) {
-    input.readOrderId('orderId', orderId);
-    return this.#ledger.eventsOf(this.#database, orderId);
+    checkOrderId(orderId);
+    return this.#ledger.eventsOf(orderId);
   }
 
-  async listEvents (filter) {
-    return this.#ledger.listEvents(this.#database, input.readEventFilter(filter));
-  }
+  async listEvents (filter) { return this.#ledger.listEvents(EVENT_FILTER.read(filter, 'filter')); }
 
   async reconcile (options) {
-    const given = input.readReconcile(options);
+    const given = RECONCILE_OPTIONS.read(options);
     this.#needMidtrans();
-    return this.#news.reconcile(given);
+    return this.#orders.reconcile(given);
   }
 
   async review (orderId, decision, options) {
-    const how = input.readReview(orderId, decision, options);
+    checkOrderId(orderId);
+    oneOf('decision', decision, ['apply', 'dismiss']);
+    const { by, reason } = REVIEW_OPTIONS.read(options);
     this.#needMidtrans();
-    return this.#review.end(orderId, decision, how);
+    return this.#inbox.review(orderId, decision, { by, reason });
   }
 
-  /** Writes down what has only been counted. */
-  async close () { await this.#samples.close(); }
-
-  // ---- Inside ----------------------------------------------------------------------------------
+  /** Records the notifications that were only counted. */
+  async close () { await this.#inbox.close(); }
 
   #needMidtrans () {
-    if (this.#options.midtrans !== undefined) return;
+    if (this.#midtrans !== undefined) return;
     throw invalidOption('payments.midtrans', 'a MidtransClient', undefined);
   }
-
-  /** Takes an order in, in a transaction of the caller's if there is one. */
-  async #take (given, client, { leave = given.state === 'queued' } = {}) {
-    if (client !== undefined) return this.#takeWith(this.#database.wrap(client), given, leave);
-    const line = leave ? this.#leavers : this.#newcomers;
-    const order = await line.add({ ...given, weight: given.body?.length });
-    if (order !== undefined) return { order, isNew: true };
-    const taken = await this.#database.transaction(own => this.#takeWith(own, given, leave));
-    if (taken.transition !== undefined) this.emit('transition', taken.order, taken.transition);
-    return taken;
-  }
-
-  async #takeWith (client, given, leave) {
-    const { orderId } = given;
-    const [made] = await this.#ledger.insertOrders(client, [given]);
-    const { transition } = made === undefined ? await this.#takeAgain(client, given) : {};
-    if (leave) await this.#book.leave(client, [orderId]);
-    const order = made ?? await this.#ledger.findOrder(client, orderId);
-    return { order, isNew: made !== undefined, transition };
-  }
-
-  async #leave (orderIds) {
-    const ids = [...new Set(orderIds)].sort();
-    const orders = await this.#database.transaction(async client => {
-      await this.#book.leave(client, ids);
-      return this.#ledger.findOrders(client, ids);
-    });
-    return orderIds.map(orderId => orders.get(orderId));
-  }
-
-  /** An order that is there already: more is known of it now. */
-  async #takeAgain (client, { orderId, amountMinor, currency, state, body, token, redirectUrl }) {
-    const order = await this.#ledger.findOrder(client, orderId, { lock: true });
-    if (order.amountMinor !== amountMinor || order.currency !== currency) {
-      throw new StoreError('ERR_PAYMENT_ORDER', `${orderId} is an order of another amount`);
-    }
-    // Midtrans lets the id of an order be used again that was not paid in time.
-    const isReopened = order.state === 'expired';
-    if (body !== null && (isReopened || isUnmade(order))) {
-      await this.#ledger.setBody(client, orderId, body);
-    }
-    if (token !== null || isReopened) {
-      await this.#ledger.setPage(client, orderId, { token, redirectUrl });
-    }
-    const isMoved = isReopened || (isUnmade(order) && RANKS[state] > RANKS[order.state]);
-    return isMoved ? this.#book.move(client, order, { to: state, by: 'order' }) : {};
-  }
-
-  async #sendOrder ({ data: { orderId } }, signal) {
-    try {
-      await this.#pages.makeLater(orderId, signal);
-    } catch (error) {
-      // Nothing was sent this time: the worker is to wait for the breaker.
-      const isShut = read(error, 'code') === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' &&
-        read(read(error, 'cause'), 'code') === 'EOPENBREAKER';
-      throw isShut ? read(error, 'cause') : error;
-    }
-  }
-
-  async #runHook ({ hook, orderId, transition }, signal) {
-    const run = this.#options.hooks[hook];
-    if (run === undefined) {
-      throw new SekeringError('ERR_PAYMENT_HOOK', `This process has no ${hook}`);
-    }
-    const order = await this.#ledger.findOrder(this.#database, orderId);
-    if (order === undefined) throw missing(orderId);
-    await run(order, transition, { signal });
-  }
 }
-
-// How much is known of an order whose page has not been made.
-const RANKS = { failed: 0, queued: 1, unknown: 2, created: 3 };
 
 const createPayments = settings => new Payments(settings);
 

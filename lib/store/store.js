@@ -40,9 +40,7 @@ class Store extends Emitter {
     this.idempotency = createIdempotency({
       database, options: idempotency, onWarning: error => this.emit('warning', error),
     });
-    this.payments = createPayments({
-      database, options: payments, outbox: this.outbox, deadLetters: this.deadLetters,
-    });
+    this.payments = createPayments({ database, options: payments, outbox: this.outbox });
     this.fleet = createFleet({ database });
   }
 

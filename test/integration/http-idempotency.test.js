@@ -350,7 +350,7 @@ test('without Express', async () => {
 test.each([
   [{}], [{ idempotency: {} }], [{ methods: 'POST' }], [{ methods: ['post'] }], [{ required: 1 }],
   [{ scope: 'a' }], [{ maxResponse: -1 }], [{ maxResponse: 2 ** 30 }], [{ storeServerErrors: 1 }],
-  [{ store: 1 }],
+  [{ store: 1 }], [{ lockTimeout: 999 }], [{ ttl: 0 }], [{ wait: -1 }],
 ])('%j is refused', options => {
   const given = Object.keys(options).length === 0 || 'idempotency' in options
     ? options : { idempotency, ...options };

@@ -69,6 +69,18 @@ const WHATSAPP = '{ "entry": [ {"changes": [ {"field": "messages", "value": ' +
   '{"statuses": [ {"id": "wamid.1", "status": "sent", "note": "caf\\u00e9" } ] } } ] } ] }';
 const signature = `sha256=${createHmac('sha256', APP_SECRET).update(WHATSAPP).digest('hex')}`;
 
+test.each([
+  [{ payment: {} }, 'Unknown option payment. Did you mean payments?'],
+  [{ payments: {} }, 'Expected store.payments for payments'],
+  [{ maxBody: 0 }, 'Expected an integer from 1 to 16777216 (bytes) for maxBody'],
+  [{ deliveries: {} }, 'Expected store.deliveries for deliveries'],
+  [{ onNews: 1 }, 'Expected a function for onNews'],
+])('%j is rejected', (options, message) => {
+  const make = () => createWebhookRouter(options);
+  expect(make).toThrow(message);
+  expect(make).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
+});
+
 describe('WhatsApp', () => {
   afterEach(closeAll);
 
@@ -137,7 +149,7 @@ describeEngines('Midtrans', ({ place }) => {
     expect(errors).toMatchObject([{ code: 'ERR_WEBHOOK_BODY' }]);
   });
 
-  test('a flood of what nobody has signed: few rows, a right count, and true news get through',
+  test('a flood of unsigned notifications: few rows, a right count, and true ones get through',
     async () => {
       const setup = await pay(database);
       const { payments, fake, seen } = setup;
@@ -178,7 +190,7 @@ describeEngines('Midtrans', ({ place }) => {
       expect(samples.some(each => each.body.includes('"order_id":"flood"'))).toBe(true);
     });
 
-  test('of one signature no more is looked at than true news could be', async () => {
+  test('only so many notifications with one signature are examined', async () => {
     const setup = await pay(database);
     const { fake, deliver } = setup;
     await placed(setup, 'varied');
@@ -202,7 +214,7 @@ describeEngines('Midtrans', ({ place }) => {
     expect(await deliver(settled)).toMatchObject({ status: 200, outcome: 'applied' });
   });
 
-  test('rows that older releases kept of each are of no order, and leave in batches', async () => {
+  test('rows that older releases kept belong to no order, and are deleted in batches', async () => {
     const { payments } = await pay(database);
     const table = `${database.schema}.payment_events`;
     await database.query(`DELETE FROM ${table}`);

@@ -65,7 +65,7 @@ describeEngines('idempotency', ({ place }) => {
     for (const { value } of results) expect(value).toEqual(results[0].value);
   });
 
-  test('a key in flight: at once an error that says when to come again', async () => {
+  test('a key in flight: an error at once, which says when to try again', async () => {
     const work = counted();
     let open;
     work.gate = new Promise(resolve => { open = resolve; });
@@ -220,7 +220,7 @@ describeEngines('idempotency', ({ place }) => {
       expect(await first).toEqual({ value: { made: true }, replayed: false });
     });
 
-    test('that the database does not extend in time: the work is told', async () => {
+    test('if the database does not extend it in time, the work is aborted', async () => {
       let give;
       const given = new Promise(resolve => { give = resolve; });
       const result = await idempotency.run('stuck', async ({ signal }) => {
@@ -251,7 +251,7 @@ describeEngines('idempotency', ({ place }) => {
       return idempotency.run(key, async () => 'thief');
     };
 
-    test('that was lost: its holder changes nothing, and gets what the others get', async () => {
+    test('if it is lost, its holder changes nothing and gets what the others get', async () => {
       const result = await idempotency.run('stale', async ({ signal }) => {
         expect(await steal('stale')).toEqual({ value: 'thief', replayed: false });
         const told = new Promise(resolve => { signal.addEventListener('abort', resolve); });
@@ -263,7 +263,7 @@ describeEngines('idempotency', ({ place }) => {
       expect(await idempotency.run('stale', async () => 1)).toMatchObject({ value: 'thief' });
     });
 
-    test('that was lost, or extended too late: the store warns', async () => {
+    test('if it is lost or extended too late, the store warns', async () => {
       const store = await openStore(await place());
       opened.push(store);
       const warnings = [];
@@ -290,7 +290,7 @@ describeEngines('idempotency', ({ place }) => {
     });
   });
 
-  test('a holder whose key was forgotten stores nothing', async () => {
+  test('a call whose key was forgotten stores nothing', async () => {
     const lost = idempotency.run('forgotten', async () => {
       expect(await idempotency.forget('forgotten')).toBe(true);
       return 'stale';
@@ -337,6 +337,24 @@ describeEngines('idempotency', ({ place }) => {
     }],
   ])('%s is refused', async (_, call) => {
     await expect(call()).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+  });
+
+  test('the options of one call replace those of the store', async () => {
+    const own = createIdempotency({ database, options: { storeFailures: true } });
+    let runs = 0;
+    const fail = () => { runs += 1; throw new Error('no'); };
+    for (const options of [undefined, {}, { storeFailures: undefined }]) {
+      await expect(own.run('own-options', fail, options)).rejects.toThrow('no');
+    }
+    expect(runs).toBe(1);
+    for (let i = 0; i < 2; i += 1) {
+      await expect(own.run('call-options', fail, { storeFailures: false })).rejects.toThrow('no');
+    }
+    expect(runs).toBe(3);
+    expect(() => createIdempotency({ database, options: { ttll: 1 } }))
+      .toThrow('Unknown option ttll in idempotency. Did you mean ttl?');
+    expect(() => createIdempotency({ database, options: { payload: 1 } }))
+      .toThrow('Unknown option payload in idempotency');
   });
 
   test('keyOf', () => {

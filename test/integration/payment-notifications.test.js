@@ -216,7 +216,7 @@ describeEngines('notifications', ({ name, place }) => {
     expect(await payments.get('fees')).toMatchObject({ state: 'paid', amountMinor: 1_000_000n });
   });
 
-  test('another amount, another currency: held until somebody decides; so may be what is unknown',
+  test('another amount or currency is held for a person; an unknown order can be reviewed',
     async () => {
       const setup = await pay(database, { hooks: { onPaid: nothing } });
       const { payments, fake, deliver, seen } = setup;
@@ -266,7 +266,7 @@ describeEngines('notifications', ({ name, place }) => {
       expect(await deliver(again)).toMatchObject({ outcome: 'already_processed' });
     });
 
-  test('of an order that is recorded late nothing is lost', async () => {
+  test('an order that is recorded late loses nothing', async () => {
     const setup = await pay(database);
     const { payments, fake, deliver, seen } = setup;
     for (const id of ['late-1', 'late-2']) {
@@ -291,7 +291,7 @@ describeEngines('notifications', ({ name, place }) => {
     expect(seen.held).toEqual([]);
   });
 
-  test('transactions that cannot be asked about are not, and the true one is taken', async () => {
+  test('a transaction with an impossible id is held, and the true one is applied', async () => {
     const setup = await pay(database);
     const { payments, fake, deliver, seen } = setup;
     await placed(setup, 'dots');
@@ -305,7 +305,7 @@ describeEngines('notifications', ({ name, place }) => {
     expect(fake.log).toHaveLength(asked);
     await tell('../../v2/charge');
     expect(fake.log.at(-1).path).toBe('/v2/..%2F..%2Fv2%2Fcharge/status');
-    // The transaction is not signed: whatever is written there, it is one event and one alarm.
+    // The transaction is not signed: whatever it says, it is one event and one alarm.
     expect(outcomes).toEqual(['held', 'already_processed', 'already_processed']);
     expect(seen.held).toEqual(['not_found']);
     expect(await deliver(body)).toMatchObject({ status: 200, outcome: 'applied' });
@@ -360,7 +360,7 @@ describeEngines('notifications', ({ name, place }) => {
     });
   });
 
-  test('Midtrans or the database away: 503, and the next one is taken', async () => {
+  test('Midtrans or the database is away: 503, and the next notification is applied', async () => {
     const setup = await pay(database, { midtrans: { retry: { retries: 0 } } });
     const { payments, fake, deliver, seen } = setup;
     await placed(setup, 'away');

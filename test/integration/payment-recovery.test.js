@@ -1,7 +1,7 @@
 'use strict';
 
-// Orders after a death or a silence: processes that are killed in the middle, connections that are
-// cut, notifications that never came. SEKERING_CHAOS_SECONDS cuts at every byte.
+// Orders after a fault: processes that are killed, connections that are cut, notifications that
+// never came. With SEKERING_CHAOS_SECONDS connections are cut at every byte.
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
@@ -34,7 +34,7 @@ describeEngines('reconciliation', ({ place }) => {
   beforeEach(() => database.query(`DELETE FROM ${database.schema}.payment_transactions;`)
     .then(() => database.query(`DELETE FROM ${database.schema}.payment_orders`)));
 
-  test('what was never notified is found out', async () => {
+  test('it finds what was never notified', async () => {
     const setup = await pay(database);
     const { payments, fake, deliver } = setup;
     for (const id of ['silent-1', 'silent-2', 'silent-3']) await placed(setup, id);
@@ -45,7 +45,7 @@ describeEngines('reconciliation', ({ place }) => {
     const states = (await payments.list({ search: 'silent' })).map(({ state }) => state);
     expect(states).toEqual(['pending', 'expired', 'paid']);
     expect(await reconcile(setup)).toEqual({ checked: 1, changed: 0, failed: 0 });
-    // What comes late is known already.
+    // A late notification says nothing new.
     const answers = [];
     for (const body of fake.notifications('silent-1')) answers.push(await deliver(body));
     expect(answers.map(({ outcome }) => outcome)).toEqual(['stale', 'already_processed']);

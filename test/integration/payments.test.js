@@ -1,8 +1,8 @@
 'use strict';
 
-// Orders and how they are paid: made, deferred, notified, with their hooks. Notifications that
-// nobody should believe are in payment-notifications.test.js, what deaths and silence leave behind
-// in payment-recovery.test.js.
+// Orders and how they are paid: recorded, deferred, notified, with their hooks. Notifications that
+// must not be believed are in payment-notifications.test.js, crashes and missing notifications in
+// payment-recovery.test.js.
 
 const { once } = require('node:events');
 
@@ -195,11 +195,11 @@ describeEngines('payments', ({ place }) => {
     expect(await deliver(body)).toMatchObject({ outcome: 'applied', orderId: id });
     expect(await payments.get(id)).toMatchObject({ state: 'paid' });
     expect(await payments.events(id)).toHaveLength(1);
-    // An id that only looks like a page's is nobody's.
+    // An id that only looks like that of a page belongs to no order.
     expect(await payments.get(`${id}~3`)).toBeUndefined();
   });
 
-  test('the customer has begun to pay on a page that we know nothing of', async () => {
+  test('the customer has begun to pay on a page that we do not know', async () => {
     const setup = await pay(database);
     const { payments, fake, midtrans } = setup;
     await midtrans.createTransaction(order('landed'));
@@ -229,7 +229,7 @@ describeEngines('payments', ({ place }) => {
     expect(await payments.get('refused')).toMatchObject({ state: 'failed' });
     await until(async () => (await messages('refused-later'))
       .some(({ channel, status }) => channel === 'MIDTRANS_ORDER' && status === 'DLQ'));
-    // Whoever has mended it can try again.
+    // Once the fault is corrected, the shop can try again.
     fake.set(null);
     expect(await payments.open(order('refused'))).toMatchObject({ order: { state: 'created' } });
   });
@@ -249,7 +249,7 @@ describeEngines('payments', ({ place }) => {
     expect(await messages('hangs')).toMatchObject([{ status: 'PENDING' }]);
   });
 
-  test('an order is taken in with the caller\'s transaction, or not at all', async () => {
+  test('an order is recorded in the caller\'s transaction, or not at all', async () => {
     const { payments } = await pay(database);
     await expect(database.transaction(async client => {
       await payments.defer(order('rolled-back'), { client });
@@ -262,7 +262,7 @@ describeEngines('payments', ({ place }) => {
     expect(await messages('committed')).toMatchObject([{ status: 'PENDING' }]);
   });
 
-  test('an order again: the same amount, and what is known by now', async () => {
+  test('recording an order again adds what is known; the amount must be the same', async () => {
     const { payments } = await pay(database);
     const given = { orderId: 'known', amountMinor: 5n, currency: 'USD' };
     await payments.createOrder({ ...given, state: 'unknown' });
@@ -276,7 +276,7 @@ describeEngines('payments', ({ place }) => {
     expect(moves(made)).toEqual(['null > unknown by order', 'unknown > created by order']);
   });
 
-  test('what taking an order in returns is what is kept of it', async () => {
+  test('recording an order returns what is stored', async () => {
     const { payments } = await pay(database);
     const given = { amountMinor: 5n, token: 't', redirectUrl: 'https://a.b/' };
     const all = [
@@ -289,7 +289,7 @@ describeEngines('payments', ({ place }) => {
     expect(all.map(({ token }) => token)).toEqual([null, null, null, 't']);
   });
 
-  test('a history of a hundred, of which the beginning is forgotten first', async () => {
+  test('a history keeps its last hundred entries', async () => {
     const { payments } = await pay(database);
     await payments.createOrder({ orderId: 'long', amountMinor: 5n, state: 'unknown' });
     const entry = n => ({ at: `n${n}`, from: 'pending', to: 'pending', by: String(n) });
@@ -350,12 +350,38 @@ describeEngines('payments', ({ place }) => {
     expect(await ids({ limit: 3, before: 'list_4' })).toBe('321');
     expect(await ids({ state: 'paid' })).toBe('');
     expect(await ids({ state: 'created', held: false })).toBe('6543210');
-    // Neither % nor _ stands for others.
+    // Neither % nor _ is a wildcard.
     expect(await ids({ search: 'list%' })).toBe('');
     expect(await ids({ search: 'ist-' })).toBe('');
   });
 
-  test('what is wrong is said at the door', async () => {
+  test('unknown options are rejected', async () => {
+    const { payments } = await pay(database);
+    const made = { orderId: 'misspelt', amountMinor: 1_000_000 };
+    const why = { by: 'alice', reason: 'seen' };
+    const calls = {
+      'order.orderID': () => payments.createOrder({ ...made, orderID: 'a' }),
+      Client: () => payments.createOrder(made, { Client: {} }),
+      reasn: () => payments.defer(order('misspelt'), { reasn: 1 }),
+      time_out: () => payments.open(order('misspelt'), { time_out: 1 }),
+      'filter.stat': () => payments.list({ stat: 'paid' }),
+      'filter.outcomes': () => payments.listEvents({ outcomes: 'held' }),
+      olderThen: () => payments.reconcile({ olderThen: 1 }),
+      resaon: () => payments.review('misspelt', 'apply', { ...why, resaon: 'seen' }),
+    };
+    for (const [option, call] of Object.entries(calls)) {
+      await expect(call()).rejects.toMatchObject({
+        code: 'ERR_INVALID_OPTION', option, message: expect.stringContaining('Did you mean'),
+      });
+    }
+    await expect(payments.open(order('misspelt'), { timeout: 0 })).rejects
+      .toMatchObject({ option: 'timeout' });
+    await expect(payments.createOrder({ ...made, state: 'queued', body: null })).rejects
+      .toMatchObject({ option: 'order.body' });
+    expect(await payments.get('misspelt')).toBeUndefined();
+  });
+
+  test('invalid input is rejected', async () => {
     const { payments, outbox } = await pay(database);
     const made = { orderId: 'wrong', amountMinor: 1_000_000 };
     const calls = [
@@ -380,7 +406,9 @@ describeEngines('payments', ({ place }) => {
     for (const call of calls) {
       await expect(call()).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
     }
-    await expect(payments.open({})).rejects.toMatchObject({ code: 'ERR_INVALID_INPUT' });
+    await expect(payments.open({})).rejects.toMatchObject({
+      code: 'ERR_INVALID_INPUT', faults: expect.any(Array),
+    });
     expect(await payments.get('wrong')).toBeUndefined();
     const { createPayments } = require('../../lib/store/payments');
     for (const options of [{ midtrans: {} }, { maxBody: 1 }, { confirm: 1 }, { hooks: { on: 1 } },
@@ -388,6 +416,8 @@ describeEngines('payments', ({ place }) => {
       expect(() => createPayments({ database, outbox, options }))
         .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
     }
+    expect(() => createPayments({ database, outbox, options: { hooks: { onPayed () {} } } }))
+      .toThrow('Unknown option onPayed in payments.hooks. Did you mean onPaid?');
     const bare = createPayments({ database, outbox });
     expect(await bare.createOrder({ orderId: 'bare', amountMinor: 1 }))
       .toMatchObject({ held: false });

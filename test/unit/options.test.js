@@ -54,6 +54,12 @@ test('errors say where the options stand', () => {
     .toThrow('for channels.EMAIL.size but');
 });
 
+test('a table with other defaults', () => {
+  const other = table.withDefaults({ size: 7, timeout: undefined });
+  expect(other.read({ send })).toEqual({ ...table.read({ send }), size: 7 });
+  expect(() => other.read({ send, size: 0 })).toThrow('for size but');
+});
+
 describe('withDeadline', () => {
   test('gives what the work gives, or its error', async () => {
     await expect(withDeadline(undefined, 60_000, () => 1)).resolves.toBe(1);

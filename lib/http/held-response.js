@@ -1,9 +1,9 @@
 'use strict';
 
-// A response that is held back until it has been stored. Whatever the handler does to it, nothing
-// goes out before `send`, unless it grows too large to be kept; then all but its last piece does.
+// A response that is held back until it has been stored. Nothing goes out before `send`, whatever
+// the handler does. If the response grows too large to be held, all but its last piece goes out.
 
-// What belongs to one connection, or to one client, and not to the answer.
+// Headers of one connection or one client; the others belong to the answer.
 const NOT_KEPT = new Set(['connection', 'content-length', 'date', 'keep-alive', 'set-cookie',
   'trailer', 'transfer-encoding', 'upgrade']);
 
@@ -15,7 +15,7 @@ const toBuffer = (chunk, encoding) => (typeof chunk === 'string'
 
 const callbackOf = args => args.find(arg => typeof arg === 'function');
 
-class Recording {
+class HeldResponse {
   #res;
   #max;
   #original = {};
@@ -28,12 +28,12 @@ class Recording {
   #passing = false;
   #sent = false;
 
-  /** @param {object} res @param {number} max bytes that are held back */
+  /** @param {object} res @param {number} max bytes that are held */
   constructor (res, max) {
     this.#res = res;
     this.#max = max;
     this.#before = { ...res.getHeaders() };
-    /** Resolves with what was answered when the handler has ended it. */
+    /** Resolves with the answer when the handler has ended it. */
     this.ended = new Promise(resolve => { this.#resolve = resolve; });
     for (const name of METHODS) this.#original[name] = res[name];
     res.write = (chunk, ...args) => this.#write(chunk, args);
@@ -47,7 +47,7 @@ class Recording {
   /** Whether it grew too large, so that all but its last piece has gone out. */
   get isPassing () { return this.#passing; }
 
-  /** Lets the answer go as it was when it was ended. */
+  /** Sends the answer as it was when the handler ended it. */
   send () {
     if (this.#sent) return;
     this.discard();
@@ -61,7 +61,7 @@ class Recording {
     res.end(Buffer.concat(this.#chunks), this.#callback);
   }
 
-  /** Gives the response back to whoever has something else to say. */
+  /** Drops the answer, so that the response can be used for another one. */
   discard () {
     this.#sent = true;
     Object.assign(this.#res, this.#original);
@@ -79,19 +79,19 @@ class Recording {
   }
 
   /**
-   * Too large to be held: from here on it passes through, but for its last piece, which still waits
-   * until the store knows of it. So whoever has it all finds the request carried out.
+   * The response is too large to be held: from now on it passes through, except for the last piece,
+   * which waits until the store knows of it. So a client that has it all finds the request done.
    * @returns {boolean} whether the handler may go on writing
    */
   #pass () {
     this.#passing = true;
     const { write, writeHead, flushHeaders } = this.#original;
     Object.assign(this.#res, { writeHead, flushHeaders });
-    let goOn = true;
+    let mayGoOn = true;
     for (const chunk of this.#chunks.splice(0, this.#chunks.length - 1)) {
-      goOn = write.call(this.#res, chunk);
+      mayGoOn = write.call(this.#res, chunk);
     }
-    return goOn;
+    return mayGoOn;
   }
 
   #end (args) {
@@ -132,4 +132,4 @@ class Recording {
   }
 }
 
-module.exports = { Recording };
+module.exports = { HeldResponse };

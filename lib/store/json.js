@@ -1,21 +1,21 @@
 'use strict';
 
-// Values as JSON: written in one way only, to compare them by; and those that come back from JSON
-// as they went in.
+// Values as JSON: one way to write each value, so that they can be compared; and whether a value
+// comes back from JSON as it was.
 
-const { createHash } = require('node:crypto');
 const { types } = require('node:util');
 
 const { invalidOption } = require('../base/errors');
 
-// Deeper ones are cycles, or meant to exhaust the stack.
+// A deeper value is a cycle, or is meant to exhaust the stack.
 const DEPTH_MAX = 500;
 
 const JSON_TEXT = 'what JSON can express';
 
 /**
- * The one way to write a value as JSON: members in the order of their names (RFC 8785). Dates and
- * their like stand for what they are in JSON.
+ * The canonical JSON of a value: members are sorted by their names (RFC 8785). Objects with a
+ * toJSON method, such as dates, are what that returns.
+ * @throws {TypeError} ERR_INVALID_OPTION
  */
 function canonical (option, value, depth = 0) {
   if (depth > DEPTH_MAX) throw invalidOption(option, `at most ${DEPTH_MAX} levels`, value);
@@ -39,23 +39,17 @@ function canonical (option, value, depth = 0) {
   return `{${members.join(',')}}`;
 }
 
-/** SHA-256 of a value, in hexadecimal; the same whatever the order of members. */
-function hashOf (value) {
-  const text = value === undefined ? '' : canonical('payload', value);
-  return createHash('sha256').update(text).digest('hex');
-}
-
 function isPlain (value) {
   const prototype = Object.getPrototypeOf(value);
-  // Plain objects of another realm are as plain as ours.
+  // A plain object of another realm is as plain as ours.
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /**
- * What keeps a value from coming back from JSON as it went in: a text such as "result.at is an
- * instance of Date"; undefined if nothing does. Members that are undefined may be left out.
+ * Why a value would not come back from JSON as it was, such as "result.at is an instance of Date";
+ * undefined if it would. Members that are undefined may be lost.
  */
-function faultOf (value, path, depth = 0) {
+function jsonFault (value, path, depth = 0) {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return undefined;
   if (typeof value === 'number') {
     return Number.isFinite(value) ? undefined : `${path} is ${value}`;
@@ -64,7 +58,7 @@ function faultOf (value, path, depth = 0) {
   if (depth > DEPTH_MAX) return `${path} is nested too deeply, or contains itself`;
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i += 1) {
-      const fault = faultOf(value[i], `${path}[${i}]`, depth + 1);
+      const fault = jsonFault(value[i], `${path}[${i}]`, depth + 1);
       if (fault !== undefined) return fault;
     }
     return undefined;
@@ -74,10 +68,10 @@ function faultOf (value, path, depth = 0) {
   }
   for (const name of Object.keys(value)) {
     if (value[name] === undefined) continue;
-    const fault = faultOf(value[name], `${path}.${name}`, depth + 1);
+    const fault = jsonFault(value[name], `${path}.${name}`, depth + 1);
     if (fault !== undefined) return fault;
   }
   return undefined;
 }
 
-module.exports = { canonical, faultOf, hashOf };
+module.exports = { canonical, jsonFault };

@@ -1,0 +1,346 @@
+'use strict';
+
+// Orders on their way to Midtrans: each is recorded, and its page is made at once or, if that is
+// not possible, by the worker later. Orders of which Midtrans is silent are looked up.
+
+const { isA, read, textOf } = require('../base/foreign');
+const { wasNotAsked } = require('../base/errors');
+const { Batcher } = require('./batcher');
+const { pageId } = require('./payment-ledger');
+const { canExpire, isUnmade, recordAgain } = require('./payment-states');
+const { StoreError } = require('./store-errors');
+
+// Orders that come together share a statement, up to this.
+const GROUP = { count: 100, weight: 1024 * 1024, writers: 1 };
+const MOVES = { count: 100, writers: 1 };
+
+const PAGES_MAX = 9;
+const PAGE_ID_CHARACTERS_MAX = 50;
+
+// How long a page can be used if its order does not say otherwise.
+const PAGE_LIFE_MS = 24 * 3600 * 1000;
+// Clocks differ, and a customer may begin to pay at the last moment.
+const PAGE_GRACE_MS = 3600 * 1000;
+const UNIT_MS = { minute: 60_000, hour: 3_600_000, day: 86_400_000 };
+
+const LOOKUPS_AT_ONCE = 5;
+
+const missing = orderId => new StoreError('ERR_PAYMENT_ORDER', `There is no order ${orderId}`);
+
+class PaymentOrders {
+  #context;
+  #newOrders;
+  #deferredOrders;
+  #failedOrders;
+  #moves;
+
+  /** @param {object} context of Payments */
+  constructor (context) {
+    this.#context = context;
+    const { database, ledger } = context;
+    // An order is durable before Midtrans is asked. If a crash of the database lost it, its shop
+    // would be told that the id is taken, and its page could not be replaced.
+    this.#newOrders = new Batcher(orders => ledger.insertOrders(database, orders), GROUP);
+    this.#deferredOrders = new Batcher(orders => ledger.insertAndLeave(orders), GROUP);
+    this.#failedOrders = new Batcher(orderIds => this.#leave(orderIds), GROUP);
+    this.#moves = new Batcher(moves => ledger.moveAll(moves), MOVES);
+  }
+
+  // ---- Recording -------------------------------------------------------------------------------
+
+  /**
+   * Records an order, in a transaction of the caller's if there is one.
+   * @param {object} given { orderId, amountMinor, currency, state, body, token, redirectUrl }
+   * @param {{ client?: object, leave?: boolean }} [options] leave: to the worker
+   * @returns {Promise<{ order: object, isNew: boolean }>}
+   */
+  async record (given, { client, leave = given.state === 'queued' } = {}) {
+    const { database, ledger } = this.#context;
+    if (client !== undefined) return this.#recordWith(database.wrap(client), given, leave);
+    const group = leave ? this.#deferredOrders : this.#newOrders;
+    const order = await group.add({ ...given, weight: given.body?.length });
+    if (order !== undefined) return { order, isNew: true };
+    const recorded = await database.transaction(own => this.#recordWith(own, given, leave));
+    ledger.announce(recorded.move);
+    return recorded;
+  }
+
+  async #recordWith (client, given, leave) {
+    const { ledger } = this.#context;
+    const { orderId } = given;
+    const [made] = await ledger.insertOrders(client, [given]);
+    const move = made === undefined ? await this.#recordAgain(client, given) : undefined;
+    if (leave) await ledger.leave(client, [orderId]);
+    const order = made ?? await ledger.findOrder(client, orderId);
+    return { order, isNew: made !== undefined, move: move && { ...move, order } };
+  }
+
+  /** Adds to an order what is known of it by now. @returns {Promise<object|undefined>} its move */
+  async #recordAgain (client, given) {
+    const { ledger } = this.#context;
+    const { orderId, amountMinor, currency, state, body, token, redirectUrl } = given;
+    const order = await ledger.findOrder(client, orderId, { lock: true });
+    if (order.amountMinor !== amountMinor || order.currency !== currency) {
+      throw new StoreError('ERR_PAYMENT_ORDER', `${orderId} is an order of another amount`);
+    }
+    const changes = recordAgain(order, given);
+    if (changes.body) await ledger.setBody(client, orderId, body);
+    if (changes.page) await ledger.setPage(client, orderId, { token, redirectUrl });
+    return changes.state ? ledger.move(client, order, { to: state, by: 'order' }) : undefined;
+  }
+
+  async #leave (orderIds) {
+    const { database, ledger } = this.#context;
+    const ids = [...new Set(orderIds)].sort();
+    const orders = await database.transaction(async client => {
+      await ledger.leave(client, ids);
+      return ledger.findOrders(client, ids);
+    });
+    return orderIds.map(orderId => orders.get(orderId));
+  }
+
+  // ---- Pages -----------------------------------------------------------------------------------
+
+  /** Records an order and makes its page; see `open` of Payments. */
+  async open (given, { signal, timeout }) {
+    const { order, isNew } = await this.record(given);
+    const { orderId } = order;
+    try {
+      const opened = await this.#makePage(order, { signal, timeout, isNew });
+      return { order: opened, queued: false };
+    } catch (error) {
+      // `reconcile` finds out what has become of the order.
+      if (isA(error, StoreError)) throw error;
+      if (isRefusal(error)) {
+        await this.#moveUnmade(orderId, { to: 'failed', by: 'open', reason: textOf(error) });
+        throw error;
+      }
+      return { order: await this.#failedOrders.add(orderId), queued: true, error };
+    }
+  }
+
+  /** Makes the page of an order that was left to the worker. */
+  async makeLater (orderId, signal) {
+    const order = await this.#context.ledger.get(orderId);
+    if (order === undefined) throw missing(orderId);
+    try {
+      await this.#makePage(order, { signal });
+    } catch (error) {
+      const cause = read(error, 'cause');
+      const isUnsent = read(error, 'code') === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' && wasNotAsked(cause);
+      // The outcome is unknown because of an earlier attempt; nothing was sent this time, and the
+      // worker has to know why.
+      throw isUnsent ? cause : error;
+    }
+  }
+
+  /**
+   * Makes the page of an order, if it has none.
+   * @param {object} given the order
+   * @param {object} options
+   * @param {AbortSignal} [options.signal]
+   * @param {number} [options.timeout] ms for each request to Midtrans
+   * @param {boolean} [options.isNew] whether it was recorded just now, so that nobody has asked for
+   *   its page before
+   * @returns {Promise<object>} the order
+   * @throws what Midtrans's client throws; the order stays queued or unknown, or has failed
+   */
+  async #makePage (given, { signal, timeout, isNew = false }) {
+    const { ledger } = this.#context;
+    let order = given;
+    let { pages: page } = order;
+    // Whether Midtrans may have made this page before.
+    let resume = order.asked && !isNew;
+    let isSetAsked = isNew;
+    while (isUnmade(order)) {
+      if (!isSetAsked) await ledger.setAsked(order.orderId, page);
+      const { made, error } = await this.#createPage(order, page, { resume, signal, timeout });
+      if (made !== undefined) return this.#pageMade(order, made);
+      order = await this.#pageFailed(order, { page, resume, error });
+      page += 1;
+      resume = isSetAsked = false;
+    }
+    return order;
+  }
+
+  async #createPage (order, page, options) {
+    try {
+      const made = await this.#context.midtrans.createTransaction(bodyOf(order, page), options);
+      return { made };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  async #pageMade (order, { token, redirect_url: redirectUrl }) {
+    const { ledger } = this.#context;
+    const { orderId } = order;
+    const change = { to: 'created', by: 'midtrans', token, redirectUrl };
+    const moved = await this.#moveInGroup(order, change);
+    if (moved !== undefined) return moved;
+    return this.#change(orderId, async (client, locked) => {
+      if (isUnmade(locked)) return ledger.move(client, locked, change);
+      await ledger.setPage(client, orderId, { token, redirectUrl });
+      return undefined;
+    });
+  }
+
+  /** @returns {Promise<object>} the order, if it has a page after all, or needs the next one */
+  async #pageFailed (order, { page, resume, error }) {
+    const { orderId } = order;
+    const code = read(error, 'code');
+    const transactionId = read(read(error, 'response'), 'transaction_id');
+    if (code === 'ERR_MIDTRANS_CONFLICT' && transactionId !== undefined) {
+      return this.#paidAlready(order, error);
+    }
+    const isSure = !read(error, 'ambiguous') && !resume;
+    await this.#setBack(order, {
+      to: stateAfter(error, isSure), by: 'midtrans', reason: textOf(error), unask: isSure
+    });
+    if (code === 'ERR_MIDTRANS_REFUSED') throw error;
+    // If the page is there but its token is lost, only a page with another id can replace it.
+    const next = page + 1;
+    const fits = next <= PAGES_MAX && pageId(orderId, next).length <= PAGE_ID_CHARACTERS_MAX;
+    if (!read(error, 'tokenLost') || !fits) throw error;
+    return order;
+  }
+
+  /** The customer has begun to pay: the page is there, and somebody has its address. */
+  async #paidAlready ({ orderId }, error) {
+    const { inbox, ledger } = this.#context;
+    const { fault } = await inbox.learn(orderId, error.response, 'midtrans');
+    const found = await ledger.get(orderId);
+    if (fault !== undefined || isUnmade(found)) throw error;
+    return found;
+  }
+
+  /** Notes that a page could not be made. */
+  async #setBack (order, change) {
+    const { orderId } = order;
+    const isMoved = change.to !== order.state &&
+      await this.#moveInGroup(order, change) !== undefined;
+    if (isMoved) return;
+    if (change.unask) await this.#context.ledger.unsetAsked(orderId);
+    if (change.to !== order.state) await this.#moveUnmade(orderId, change);
+  }
+
+  // ---- Moves -----------------------------------------------------------------------------------
+
+  /**
+   * Moves an order together with others.
+   * @returns {Promise<object|undefined>} the order; undefined if it has to be moved alone: it is
+   *   locked or was moved meanwhile, or a hook hears of the state
+   */
+  async #moveInGroup (order, change) {
+    const { ledger } = this.#context;
+    if (ledger.hasHooks(change.to)) return undefined;
+    const move = await this.#moves.add({ order, change });
+    ledger.announce(move);
+    return move?.order;
+  }
+
+  /** Moves an order that still has no page. If it has got one meanwhile, that is right. */
+  async #moveUnmade (orderId, change) {
+    return this.#change(orderId, (client, order) => (isUnmade(order) && order.state !== change.to
+      ? this.#context.ledger.move(client, order, change) : undefined));
+  }
+
+  /** @returns {Promise<object>} the order after `work`, which returns its move */
+  async #change (orderId, work) {
+    const { ledger } = this.#context;
+    const { order } = await ledger.change(orderId, async (client, locked) => {
+      const move = await work(client, locked);
+      return { move, order: move?.order ?? await ledger.findOrder(client, orderId) };
+    });
+    return order;
+  }
+
+  // ---- Reconciliation --------------------------------------------------------------------------
+
+  /** @returns {Promise<{ checked: number, changed: number, failed: number }>} */
+  async reconcile ({ olderThan, limit }) {
+    const { ledger, emit } = this.#context;
+    const open = await ledger.claimSilent({ olderThan, limit });
+    const counts = { checked: open.length, changed: 0, failed: 0 };
+    const work = async () => {
+      for (let entry = open.shift(); entry !== undefined; entry = open.shift()) {
+        try {
+          if (await this.#lookUp(entry)) counts.changed += 1;
+        } catch (error) {
+          counts.failed += 1;
+          emit('warning', error);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: LOOKUPS_AT_ONCE }, work));
+    return counts;
+  }
+
+  /** @returns {Promise<boolean>} whether the order has changed */
+  async #lookUp ({ order, openMs }) {
+    const { inbox } = this.#context;
+    const { orderId, pages } = order;
+    let isFound = false;
+    let hasChanged = false;
+    for (let page = 1; page <= pages; page += 1) {
+      const body = await inbox.ask(pageId(orderId, page));
+      if (body === undefined) continue;
+      isFound = true;
+      const { changed } = await inbox.learn(orderId, body, 'reconcile');
+      hasChanged ||= changed;
+    }
+    return isFound ? hasChanged : this.#withoutTransaction(order, openMs);
+  }
+
+  /**
+   * Midtrans knows no transaction. That is so until the customer begins to pay, whether the order's
+   * page is there or not.
+   */
+  async #withoutTransaction (order, openMs) {
+    const { database, ledger } = this.#context;
+    const { orderId, state, body } = order;
+    if (openMs > pageLifeMs(body) + PAGE_GRACE_MS && canExpire(order)) return this.#expire(orderId);
+    if (state === 'unknown' && body !== null) {
+      await database.transaction(client => ledger.leave(client, [orderId]));
+    }
+    return false;
+  }
+
+  async #expire (orderId) {
+    const { ledger } = this.#context;
+    const change = { to: 'expired', by: 'reconcile', reason: 'Its page was never used' };
+    const { move } = await ledger.change(orderId, async (client, order) => ({
+      move: canExpire(order) ? await ledger.move(client, order, change) : undefined,
+    }));
+    return move !== undefined;
+  }
+}
+
+/** Whether Midtrans will never make the order. A wrong key of ours can be corrected. */
+const isRefusal = error => read(error, 'retryable') === false &&
+  !read(error, 'ambiguous') && read(error, 'code') !== 'ERR_MIDTRANS_UNAUTHORIZED';
+
+/** The state of an order whose page could not be made. */
+function stateAfter (error, isSure) {
+  if (read(error, 'code') === 'ERR_MIDTRANS_REFUSED') return 'failed';
+  return isSure ? 'queued' : 'unknown';
+}
+
+/** What Midtrans is asked for. */
+function bodyOf ({ orderId, body }, page) {
+  if (body === null) {
+    throw new StoreError('ERR_PAYMENT_ORDER', `The order ${orderId} has no body to make a page of`);
+  }
+  const given = JSON.parse(body);
+  const details = { ...given.transaction_details, order_id: pageId(orderId, page) };
+  return { ...given, transaction_details: details };
+}
+
+/** How long the page of an order can be used. */
+function pageLifeMs (body) {
+  const { page_expiry: expiry } = body === null ? {} : JSON.parse(body);
+  const unit = UNIT_MS[String(expiry?.unit).replace(/s$/, '')];
+  return unit !== undefined && expiry.duration > 0 ? expiry.duration * unit : PAGE_LIFE_MS;
+}
+
+module.exports = { PaymentOrders, missing };
