@@ -4,7 +4,7 @@
 
 const fs = require('node:fs');
 
-const { makeClients } = require('../gateway/clients');
+const { makeClients } = require('../gateway/services');
 const { placeOf } = require('../gateway/gateway');
 const { openStore } = require('../store');
 const { CliError, EXIT } = require('./admin-client');

@@ -387,7 +387,7 @@ test('stopping does not wait for a sender that never ends, and says which messag
     const { id } = await gateway.notify({ channel: 'SMS', recipient: '1', body: 'Hello' });
     await sending;
     await gateway.stop({ timeout: 0 });
-    expect(log.lines.find(({ message }) => message === 'Worker').err).toMatchObject({
+    expect(log.lines.find(({ message }) => message === 'Worker warning').err).toMatchObject({
       code: 'ERR_OUTBOX_LEFT_BEHIND', message: expect.stringContaining(`(ids ${id})`),
     });
     expect(log.lines.at(-1)).toMatchObject({ message: 'Gateway stopped' });
