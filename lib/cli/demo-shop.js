@@ -7,7 +7,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { ownSiteOnly } = require('../http/admin-auth');
-const { problem } = require('../base/problem');
+const { problem } = require('../http/problem');
 const { requirePeer } = require('../base/peer');
 const { FAULTS, FILMS } = require('./demo-upstreams');
 

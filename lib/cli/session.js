@@ -5,7 +5,7 @@
 const fs = require('node:fs');
 
 const { readConfig } = require('../gateway/config');
-const { toJson } = require('../http/admin-views');
+const { toJson } = require('../http/json');
 const { AdminClient } = require('./admin-client');
 
 const CONFIG = 'sekering.toml';

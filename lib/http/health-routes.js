@@ -1,16 +1,22 @@
 'use strict';
 
-// Pages that tell how things are: for load balancers, monitors, and people. They ask, and change
-// nothing.
+// Health pages, for load balancers, monitors and people. They change nothing.
 
 const clock = require('../base/clock');
-const { bag, func } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { problem } = require('../base/problem');
 const { Probe } = require('../gateway/probe');
-const { breakers: liveBreakers } = require('../primitives/breaker');
-const { listBreakers } = require('./admin-breakers');
-const { stateOf, toJson } = require('./admin-views');
+const { breakersOption, listBreakers, stateOf } = require('./breaker-views');
+const { sendJson } = require('./json');
+const { problem } = require('./problem');
+
+const OPTIONS = optionsOf({
+  health: is.having('of createHealth', ['check', 'live', 'ready'], { required: true }),
+  degradation: is.having('for its level', ['snapshot']),
+  breakers: breakersOption,
+  deadLetters: is.having('of a store', ['summary']),
+  sessions: is.having('a SessionPool', ['health', 'status']),
+});
 
 const OK = 200;
 const NOT_FOUND = 404;
@@ -20,14 +26,6 @@ const LETTERS = { timeout: 5000, cacheMs: 30_000 };
 
 const STATUS = { healthy: OK, degraded: OK, unhealthy: UNAVAILABLE };
 const STATES = ['closed', 'half-open', 'open'];
-
-function send (res, status, value) {
-  res.statusCode = status;
-  res.setHeader('Content-Type', 'application/json; charset=utf-8');
-  res.setHeader('Cache-Control', 'no-store');
-  res.setHeader('X-Content-Type-Options', 'nosniff');
-  res.end(res.req.method === 'HEAD' ? undefined : toJson(value));
-}
 
 /** How many breakers are in each state, and the worst of these states. */
 function sumOf (breakers) {
@@ -40,7 +38,7 @@ function sumOf (breakers) {
   return { state: worst, open: counts.open, half_open: counts['half-open'], closed: counts.closed };
 }
 
-/** The pages that need nothing but the parts given, by path: each answers [status, body]. */
+/** The pages. Each returns [status, body]; undefined means 404. */
 class Pages {
   #health;
   #degradation;
@@ -48,13 +46,13 @@ class Pages {
   #letters;
   #sessions;
 
-  constructor ({ health, degradation, breakers = liveBreakers, deadLetters, sessions }) {
-    func('health.check', health?.check);
+  constructor (options) {
+    const { health, degradation, breakers, deadLetters, sessions } = OPTIONS.read(options);
     this.#health = health;
     this.#degradation = degradation;
-    this.#breakers = func('breakers', breakers);
+    this.#breakers = breakers;
     this.#sessions = sessions;
-    // Counting may be slow where there are many: it is done now and then, as for the checks.
+    // Counting many dead letters may be slow, so the count is kept for a while.
     this.#letters = deadLetters && new Probe(() => deadLetters.summary(), LETTERS);
   }
 
@@ -113,7 +111,7 @@ class Pages {
     return { total: value.reduce((sum, { count }) => sum + count, 0), kinds: value };
   }
 
-  /** What a site shows of itself: the upstream's API, the cache in front of it, the breakers. */
+  /** For a site: the API of its upstream, the cache in front of it, and the breakers. */
   async site () {
     const started = clock.now();
     const { status, checks } = await this.#health.check();
@@ -131,7 +129,7 @@ class Pages {
     }];
   }
 
-  /** Of one instance of a session pool, or of the breaker of that name. */
+  /** One instance of the session pool, or the breaker of that name. */
   async circuit (id) {
     const session = this.#sessions?.status(id);
     if (session !== undefined) return [OK, session];
@@ -149,7 +147,7 @@ function answer (page) {
   return async (req, res) => {
     const [status = NOT_FOUND, body] = await page(req) ?? [];
     if (body === undefined) problem(res, status, { code: CODES[status] });
-    else send(res, status, body);
+    else sendJson(res, status, body);
   };
 }
 
@@ -157,7 +155,7 @@ const CODES = { [NOT_FOUND]: 'ERR_NOT_FOUND', [UNAVAILABLE]: 'ERR_STORE_UNREACHA
 
 /** Options as the types describe them. */
 function createHealthRouter (options) {
-  const pages = new Pages(bag('options', options));
+  const pages = new Pages(options);
   const router = requirePeer('express', 'createHealthRouter').Router();
   const paths = {
     '/health': () => pages.overview(),

@@ -5,8 +5,8 @@
 const { requirePeer } = require('../base/peer');
 const { createAdminAccess } = require('./admin-auth');
 const { read } = require('./admin-input');
-const { toJson } = require('./admin-views');
 const { idempotent } = require('./idempotency');
+const { toJson } = require('./json');
 const { problem } = require('./problem');
 
 // Midtrans's refusals that are the order's own fault.
