@@ -6,13 +6,13 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { ownSiteOnly } = require('../http/admin-auth');
-const { problem } = require('../http/problem');
-const { requirePeer } = require('../base/peer');
-const { FAULTS, FILMS } = require('./demo-upstreams');
+const { ownSiteOnly } = require('../../http/admin-auth');
+const { problem } = require('../../http/problem');
+const { requirePeer } = require('../../base/peer');
+const { FAULTS, FILMS } = require('./upstreams');
 
-const FOLDER = path.join(__dirname, 'shop');
-const BROWSER = path.join(__dirname, '..', 'browser', 'auto-retry.js');
+const FOLDER = path.join(__dirname, 'page');
+const BROWSER = path.join(__dirname, '..', '..', 'browser', 'auto-retry.js');
 const FILES = {
   '': ['index.html', 'text/html; charset=utf-8'],
   'shop.js': ['shop.js', 'text/javascript; charset=utf-8'],

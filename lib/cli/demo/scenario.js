@@ -6,11 +6,11 @@
 
 const { EventEmitter } = require('node:events');
 
-const clock = require('../base/clock');
-const { createGateway } = require('../gateway');
-const { startServer } = require('../http/app');
-const { addShop } = require('./demo-shop');
-const { FAULTS, startUpstreams } = require('./demo-upstreams');
+const clock = require('../../base/clock');
+const { createGateway } = require('../../gateway');
+const { startServer } = require('../../http/app');
+const { addShop } = require('./shop');
+const { FAULTS, startUpstreams } = require('./upstreams');
 
 const ORDERS_PER_SECOND = 10;
 const TICK_MS = 50;

@@ -6,8 +6,8 @@
 const os = require('node:os');
 const path = require('node:path');
 
-const clock = require('../base/clock');
-const { checkPeers } = require('../base/peer');
+const clock = require('../../base/clock');
+const { checkPeers } = require('../../base/peer');
 
 const FRAME_MS = 100;
 const PORT = 3000;
@@ -40,7 +40,7 @@ async function show (demo, view) {
   try {
     draw();
     await demo.run();
-    const { sumsOf } = require('./demo-sums');
+    const { sumsOf } = require('./sums');
     const sums = sumsOf(demo);
     view.end(sums);
     return sums.ok ? 0 : 1;
@@ -71,8 +71,8 @@ async function open (Demo, { port, ...options }) {
  */
 async function runDemo ({ seconds, port, directory = defaultDirectory(), json }) {
   checkPeers(PEERS, 'sekering demo');
-  const { Demo } = require('./demo-scenario');
-  const { viewFor } = require('./demo-view');
+  const { Demo } = require('./scenario');
+  const { viewFor } = require('./view');
   // A reader that goes away (as `head` does) ends the run without a complaint.
   process.stdout.on('error', error => process.exit(error.code === 'EPIPE' ? 0 : 1));
   const length = seconds ?? (process.stdout.isTTY ? Infinity : UNATTENDED_S);

@@ -3,7 +3,7 @@
 // Three ways to show the demonstration: repainted in place on a terminal, as plain lines into a
 // file or pipe, and as NDJSON for a machine. Each has event(), tick() and end().
 
-const { palette, isLive, wantsColor, padStart, padEnd, Screen } = require('./terminal');
+const { palette, isLive, wantsColor, padStart, padEnd, Screen } = require('../terminal');
 
 const EVENTS_KEPT = 200;
 const STRIP_COLUMNS_MAX = 60;

@@ -5,10 +5,10 @@
 
 const crypto = require('node:crypto');
 
-const { presets, retryPresets } = require('../primitives/presets');
-const { startMidtransFake } = require('../testing/midtrans-fake');
-const { startSmtpFake } = require('../testing/smtp-fake');
-const { startWhatsAppFake } = require('../testing/whatsapp-fake');
+const { presets, retryPresets } = require('../../primitives/presets');
+const { startMidtransFake } = require('../../testing/midtrans-fake');
+const { startSmtpFake } = require('../../testing/smtp-fake');
+const { startWhatsAppFake } = require('../../testing/whatsapp-fake');
 
 const MESSAGES_MAX = 1_000_000;
 const TOKEN_BYTES = 16;
