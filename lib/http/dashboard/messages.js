@@ -1,4 +1,4 @@
-// The outbox, and the dead letters with what can be done about them.
+// The outbox and the dead letters, which can be retried or deleted.
 
 import { html, useEffect, useState } from './vendor/preact.js';
 
@@ -22,7 +22,7 @@ function Outbox ({ api, turns }) {
   const channels = Object.entries(data?.channels ?? {});
   return html`<section aria-labelledby="outbox-title" class="panel" data-part="outbox">
     <h2 id="outbox-title">Outbox</h2>
-    <${Problem} error=${error} what="The outbox could not be read" />
+    <${Problem} error=${error} what="Could not load the outbox" />
     ${data && html`<p class="vital"><b>${count(data.waiting)}</b> waiting${data.oldestMs > 0
       ? html`, the oldest for <b>${duration(data.oldestMs)}</b>` : ''}</p>
     <div class="scroll" tabindex="0" role="region" aria-label="Messages by channel and status">
@@ -33,7 +33,7 @@ function Outbox ({ api, turns }) {
           key=${status} class="number ${statuses[status] > 0 ? '' : 'none'}">${
           count(statuses[status] ?? 0)}</td>`)}</tr>`)}</tbody></table></div>
     ${data.sampled && html`<p class="quiet">${wordOf('SENT')} and ${wordOf('CANCELLED')} are
-      estimates: there are many.</p>`}
+      estimates, because there are many.</p>`}
     ${channels.length === 0 && html`<${Empty}>No messages.<//>`}`}
   </section>`;
 }
@@ -45,20 +45,20 @@ const FATE_WORDS = { failed: 'not delivered' };
 const TOLD = ['delivered', 'read', 'failed'];
 const fateOf = status => FATE_WORDS[status] ?? status;
 
-/** What the provider told last of a message that it took in. */
+/** The last status that the provider reported for a message. */
 const Fate = ({ delivery: { status, at, heardAt, errorCode, error } }) => html`<div>
   <dt>Delivery</dt><dd><${Badge} tone=${FATES[status] ?? 'info'}>${fateOf(status)}<//> <${Ago}
     at=${at ?? heardAt} />
     ${errorCode && html` <b><${Text}>${errorCode}<//></b>`}
     ${error && html` <${Text}>${error}<//>`}</dd></div>`;
 
-/** That in a word, where it is more than that the provider has taken the message in. */
+/** The same in a word, once it is more than accepted or sent. */
 const Told = ({ delivery }) => TOLD.includes(delivery?.status) && html`<${Badge}
   tone=${FATES[delivery.status]}>${fateOf(delivery.status)}<//>`;
 
 function Errors ({ errors, attempts }) {
   if (errors.length === 0) {
-    return html`<p class="quiet">${attempts === 0 ? 'No attempt was made.' : 'None.'}</p>`;
+    return html`<p class="quiet">${attempts === 0 ? 'No attempts yet.' : 'None.'}</p>`;
   }
   return html`<ol class="log" aria-label="Errors">${errors.map(({
     attempt, at, name, code, message
@@ -71,16 +71,16 @@ function Details ({ api, path, id }) {
   const { data, error } = usePoll(signal => api.get(`${path}/${piece(id)}`, {}, signal), LIST_MS,
     [api, path, id]);
   return html`<div class="details">
-    <${Problem} error=${error} what="The message could not be read" />
+    <${Problem} error=${error} what="Could not load the message" />
     ${data && html`
       <dl class="pairs">
         <div><dt>Attempts</dt><dd>${data.attemptCount} of ${data.maxAttempts}</dd></div>
-        <div><dt>Made</dt><dd><${Ago} at=${data.createdAt} /></dd></div>
+        <div><dt>Created</dt><dd><${Ago} at=${data.createdAt} /></dd></div>
         ${data.dedupeKey && html`<div><dt>Dedupe key</dt><dd><${Text}>${data.dedupeKey}<//></dd>
           </div>`}
         ${data.orderKey && html`<div><dt>Order key</dt><dd><${Text}>${data.orderKey}<//></dd>
           </div>`}
-        ${data.providerMessageId && html`<div><dt>Provider's id</dt><dd>
+        ${data.providerMessageId && html`<div><dt>Provider id</dt><dd>
           <${Text}>${data.providerMessageId}<//></dd></div>`}
         ${data.delivery && html`<${Fate} delivery=${data.delivery} />`}
       </dl>
@@ -98,7 +98,7 @@ function Letter ({ letter, api, chosen, onChoose, onRetry, mayOperate }) {
   return html`<li class="letter" data-letter=${id}>
     <div class="row">
       ${mayOperate && html`<input type="checkbox" checked=${chosen} onChange=${onChoose}
-        aria-label=${`Choose message ${id}`}/>`}
+        aria-label=${`Select message ${id}`}/>`}
       <${Badge} tone="bad"><${Text}>${kind}<//><//> <${Told} delivery=${letter.delivery} />
       <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
         ${subject && html` <${Text}>${subject}<//>`}
@@ -121,10 +121,10 @@ function RetryDialog ({ api, what, filter, onDone, onClose }) {
         ...filter, ...(rate > 0 ? { rate } : {}),
         ...(form.get('reason') ? { reason: form.get('reason') } : {}),
       });
-      onDone(`${count(retried)} given all their attempts again`);
+      onDone(`Retrying ${count(retried)}`);
     }}>
-    <p>They get all their attempts again.</p>
-    <label class="field">Messages per second, empty for all at once
+    <p>They are sent again, with a fresh attempt count.</p>
+    <label class="field">Messages per second (empty: all at once)
       <input name="rate" type="number" min="0.001" step="any" inputmode="decimal"/></label>
     <${Reason} required=${false} />
   <//>`;
@@ -134,9 +134,9 @@ function PurgeDialog ({ api, what, filter, onDone, onClose }) {
   return html`<${Dialog} title=${`Delete ${what}`} submit="Delete for good" tone="danger"
     onClose=${onClose} onSubmit=${async form => {
       const { purged } = await api.post('dlq/purge', { ...filter, reason: form.get('reason') });
-      onDone(`${count(purged)} deleted`);
+      onDone(`Deleted ${count(purged)}`);
     }}>
-    <p>They are gone then, and nobody gets them.</p>
+    <p>They cannot be restored, and will never be sent.</p>
     <${Reason} />
     <label class="check"><input type="checkbox" required/> Yes, delete ${what}</label>
   <//>`;
@@ -158,8 +158,8 @@ function Actions ({ chosen, letters, total, filter, setAsked }) {
   const filtered = Object.values(filter).some(value => value !== undefined);
   const ids = [...chosen];
   const target = ids.length > 0
-    ? { what: `${ids.length} chosen`, filter: { ids } }
-    : filtered ? { what: 'all that fit', filter } : { what: `all ${count(total)}`, filter: {} };
+    ? { what: `${ids.length} selected`, filter: { ids } }
+    : filtered ? { what: 'all matching', filter } : { what: `all ${count(total)}`, filter: {} };
   const everything = ids.length === 0 && !filtered;
   const forPurge = { ...target, filter: everything ? { all: true } : target.filter };
   return html`<div class="buttons">
@@ -204,8 +204,8 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     } catch (caught) {
       return notify(`Message ${id}: ${caught.message}`, 'bad');
     }
-    done(`Message ${id} is tried again`);
-    // Its button is about to go; the focus shall not go to the top of the page with it.
+    done(`Retrying message ${id}`);
+    // Its button disappears. Keep the focus here, not at the top of the page.
     document.querySelector('#dlq-title').focus();
   };
   return html`<section aria-labelledby="dlq-title" class="wide" data-part="dlq">
@@ -217,11 +217,11 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
         placeholder="recipient, subject, error" onInput=${event =>
           setFilter({ ...filter, search: event.target.value || undefined })}/></label>
     </div>
-    <${Problem} error=${error ?? summary.error} what="Dead letters could not be read" />
+    <${Problem} error=${error ?? summary.error} what="Could not load the dead letters" />
     ${mayOperate && html`<${Actions} chosen=${chosen} letters=${letters} filter=${settled}
       total=${summary.data?.total ?? 0} setAsked=${setAsked} />`}
     ${data && letters.length === 0 && html`<${Empty}>No dead letters${summary.data?.total > 0
-      ? ' that fit' : '. Every message was sent or is on its way'}.<//>`}
+      ? ' match' : '. Every message was sent, or will be'}.<//>`}
     <ul class="rows">${letters.map(letter => html`<${Letter} key=${letter.id} letter=${letter}
       api=${api} mayOperate=${mayOperate} chosen=${chosen.has(letter.id)}
       onChoose=${() => choose(letter.id)} onRetry=${() => retry(letter)} />`)}</ul>
@@ -253,7 +253,7 @@ function Message ({ message, api }) {
     ${open && html`<${Details} api=${api} path="outbox" id=${id} />`}</li>`;
 }
 
-/** What was sent and did not arrive: the outbox is done with it, and somebody may want to know. */
+/** Messages that were sent but did not arrive. The outbox does not retry them. */
 function Undelivered ({ api, turns }) {
   const [pages, setPages] = useState([undefined]);
   const before = pages.at(-1);
@@ -262,10 +262,10 @@ function Undelivered ({ api, turns }) {
   [api, turns.messages, before]);
   const failures = data?.failures ?? [];
   if (failures.length === 0 && pages.length === 1) {
-    return html`<${Problem} error=${error} what="Deliveries could not be read" />`;
+    return html`<${Problem} error=${error} what="Could not load the deliveries" />`;
   }
   return html`<section aria-labelledby="undelivered-title" class="wide" data-part="undelivered">
-    <h2 id="undelivered-title">Sent, and not delivered</h2>
+    <h2 id="undelivered-title">Sent but not delivered</h2>
     <ul class="rows">${failures.map(failure => html`<${Failure} key=${failure.providerMessageId}
       failure=${failure} api=${api} />`)}</ul>
     <${Pages} pages=${pages} setPages=${setPages} rows=${failures}
@@ -276,7 +276,7 @@ function Failure ({ failure: { id, channel, recipient, errorCode, error, at, hea
   const [open, setOpen] = useState(false);
   return html`<li class="letter"><div class="row">
     <${Badge} tone="bad"><${Text}>${errorCode ?? 'failed'}<//><//>
-    <span class="grow"><span class="quiet">${channel ?? 'not ours'}</span> <b><${Text}>${
+    <span class="grow"><span class="quiet">${channel ?? 'unknown'}</span> <b><${Text}>${
       recipient}<//></b> <span class="quiet"><${Text}>${error}<//></span></span>
     <span class="quiet"><${Ago} at=${at ?? heardAt} /></span>
     ${id !== null && html`<button class="small" aria-expanded=${String(open)} onClick=${() =>
@@ -305,7 +305,7 @@ function MessageList ({ api, turns }) {
         onInput=${event => setFilter({ ...filter, search: event.target.value || undefined })}/>
       </label>
     </div>
-    <${Problem} error=${error} what="Messages could not be read" />
+    <${Problem} error=${error} what="Could not load the messages" />
     ${data && messages.length === 0 && html`<${Empty}>No messages.<//>`}
     <ul class="rows">${messages.map(message => html`<${Message} key=${message.id}
       message=${message} api=${api} />`)}</ul>

@@ -1,4 +1,4 @@
-// Payments and their history; what is held can be reviewed.
+// Payments and their history. Held notifications can be reviewed.
 
 import { html, useEffect, useState } from './vendor/preact.js';
 
@@ -23,16 +23,16 @@ const OUTCOMES = {
 };
 // Why notifications are held.
 const REASONS = {
-  amount: 'another amount than the order\'s',
-  currency: 'another currency than the order\'s',
-  unknown_order: 'an order that we do not know',
+  amount: 'the amount differs from the order',
+  currency: 'the currency differs from the order',
+  unknown_order: 'the order is not recorded here',
   not_found: 'Midtrans does not know the transaction',
-  contradicted: 'Midtrans itself says something else',
-  edge: 'not a step that payments take',
+  contradicted: 'Midtrans reports another status',
+  edge: 'not a valid transition',
 };
 const words = state => state.replaceAll('_', ' ');
 
-/** An amount of a currency's smallest parts. */
+/** Formats an amount in minor units. */
 export function amountOf (amountMinor, currency) {
   const digits = String(amountMinor).padStart(3, '0');
   const whole = BigInt(digits.slice(0, -2)).toLocaleString('en-US');
@@ -60,8 +60,8 @@ function Notice ({ event }) {
 }
 
 const DECISIONS = {
-  apply: ['Apply', 'Apply what was held', 'The order moves as the notification said.'],
-  dismiss: ['Dismiss', 'Dismiss what was held', 'The order stays as it is.'],
+  apply: ['Apply', 'Apply the notification', 'The order gets the status of the notification.'],
+  dismiss: ['Dismiss', 'Dismiss the notification', 'The order stays as it is.'],
 };
 
 function Review ({ api, orderId, decision, onDone, onClose }) {
@@ -86,16 +86,16 @@ function Details ({ api, orderId, turn }) {
     return { order, events };
   }, LIST_MS, [api, path, turn]);
   return html`<div class="details">
-    <${Problem} error=${error} what="The order could not be read" />
+    <${Problem} error=${error} what="Could not load the order" />
     ${data && html`
       <dl class="pairs">
         <div><dt>Transaction</dt><dd><${Text}>${data.order.transactionId ?? '–'}<//></dd></div>
-        <div><dt>Made</dt><dd><${Ago} at=${data.order.createdAt} /></dd></div>
-        <div><dt>At Midtrans</dt><dd>${data.order.hasToken ? 'made' : 'not made yet'}</dd></div>
+        <div><dt>Created</dt><dd><${Ago} at=${data.order.createdAt} /></dd></div>
+        <div><dt>Payment page</dt><dd>${data.order.hasToken ? 'created' : 'not yet'}</dd></div>
       </dl>
       <h4>History</h4><${Timeline} history=${data.order.history} />
       <h4>Notifications</h4>
-      ${data.events.length === 0 ? html`<p class="quiet">None has come.</p>`
+      ${data.events.length === 0 ? html`<p class="quiet">None yet.</p>`
         : html`<${Notices} events=${data.events} />`}`}
   </div>`;
 }
@@ -103,7 +103,7 @@ function Details ({ api, orderId, turn }) {
 const Notices = ({ events }) => html`<ul class="rows inner">${events.map(event => html`<${Notice}
   key=${event.id} event=${event} />`)}</ul>`;
 
-/** Buttons that end a holding, if there is one and this token may. */
+/** Buttons that decide about a held notification. */
 function Decide ({ orderId, api, onDone }) {
   const [decision, setDecision] = useState(undefined);
   return html`${Object.entries(DECISIONS).map(([name, [word]]) => html`<button key=${name}
@@ -113,7 +113,7 @@ function Decide ({ orderId, api, onDone }) {
       onClose=${() => setDecision(undefined)} onDone=${onDone} />`}`;
 }
 
-/** What is held of orders that nobody has told us of: they are in no list of orders. */
+/** Held notifications of orders that are not in the store, and so in no list of orders. */
 function Strays ({ api, turn, mayOperate, onDone }) {
   const { data, error, reload } = usePoll(signal =>
     api.get('payment-events', { outcome: 'held', limit: STRAYS_MAX }, signal), LIST_MS,
@@ -123,15 +123,15 @@ function Strays ({ api, turn, mayOperate, onDone }) {
     if (!event.isOurs) strays.set(event.orderId, [...strays.get(event.orderId) ?? [], event]);
   }
   if (strays.size === 0) {
-    return html`<${Problem} error=${error} what="What is held could not be read" />`;
+    return html`<${Problem} error=${error} what="Could not load the held notifications" />`;
   }
   const done = orderId => {
     onDone(orderId);
     reload();
   };
-  return html`<div class="strays" data-part="strays"><h3>Held, of orders that are not ours</h3>
-    <p class="quiet">Midtrans tells of them, and nobody has recorded them. Apply makes an order of
-      what Midtrans says now.</p>
+  return html`<div class="strays" data-part="strays"><h3>Held notifications of unknown orders</h3>
+    <p class="quiet">Midtrans knows these orders, but they are not recorded here. Apply records what
+      Midtrans reports now.</p>
     <ul class="rows">${[...strays].map(([orderId, events]) => html`<li key=${orderId}
       class="letter held" data-stray=${orderId}><div class="row"><${Badge} tone="warn">held<//>
       <span class="grow"><b><${Text}>${orderId}<//></b></span>
@@ -169,7 +169,7 @@ export function Payments ({ api, turns, mayOperate, notify }) {
   [api, turns.payments, settled, before]);
   const orders = data?.payments ?? [];
   const done = orderId => {
-    notify(`Order ${orderId} is reviewed`);
+    notify(`Order ${orderId} was reviewed`);
     reload();
   };
   return html`<section aria-labelledby="payments-title" class="wide" data-part="payments">
@@ -186,7 +186,7 @@ export function Payments ({ api, turns, mayOperate, notify }) {
         onInput=${event => setFilter({ ...filter, search: event.target.value || undefined })}/>
       </label>
     </div>
-    <${Problem} error=${error} what="Payments could not be read" />
+    <${Problem} error=${error} what="Could not load the payments" />
     <${Strays} api=${api} turn=${turns.payments} mayOperate=${mayOperate} onDone=${done} />
     ${data && orders.length === 0 && html`<${Empty}>No payments.<//>`}
     <ul class="rows">${orders.map(order => html`<${Order} key=${order.orderId} order=${order}
