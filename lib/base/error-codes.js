@@ -240,7 +240,7 @@ const CODES = {
     retryable: false, fault: 'operator',
   },
   ERR_METHOD_NOT_ALLOWED: {
-    class: 'answer (405)', message: 'The path does not have this method; the header Allow lists them',
+    class: 'answer (405)', message: 'The path has no such method; see the header Allow',
     retryable: false, fault: 'caller',
   },
   ERR_NOT_FOUND: {
