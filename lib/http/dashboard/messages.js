@@ -4,12 +4,12 @@ import { html, useEffect, useState } from './vendor/preact.js';
 
 import { piece } from './api.js';
 import {
-  Ago, Badge, Block, Dialog, Empty, Problem, Reason, Text, count, duration, usePoll, useSettled,
+  Ago, Badge, Block, Choice, Dialog, Empty, Find, Pages, Problem, Reason, Text, count, duration,
+  useList, usePoll,
 } from './ui.js';
 
 const STATS_MS = 5000;
 const LIST_MS = 10_000;
-const PAGE = 50;
 const wordOf = status => status === 'DLQ' ? 'dead' : status.toLowerCase();
 const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
 const TONES = {
@@ -142,19 +142,18 @@ function PurgeDialog ({ api, what, filter, onDone, onClose }) {
   <//>`;
 }
 
-const NO_FILTER = { channel: undefined, kind: undefined, search: undefined };
-
-function Summary ({ summary, filter, setFilter }) {
+function Summary ({ summary, list }) {
+  const { channel: chosenChannel, kind: chosenKind } = list.filter;
   return html`<div class="chips">${summary.map(({ channel, kind, count: number }) => {
-    const pressed = filter.channel === channel && filter.kind === kind;
+    const pressed = chosenChannel === channel && chosenKind === kind;
     return html`<button key=${`${channel} ${kind}`} class="chip" aria-pressed=${String(pressed)}
-      onClick=${() => setFilter(pressed ? { ...filter, channel: undefined, kind: undefined }
-        : { ...filter, channel, kind })}>
+      onClick=${() => list.set(pressed ? { channel: undefined, kind: undefined }
+        : { channel, kind })}>
       ${channel} <${Text}>${kind}<//> <b>${count(number)}</b></button>`;
   })}</div>`;
 }
 
-function Actions ({ chosen, letters, total, filter, setAsked }) {
+function Actions ({ chosen, isEmpty, total, filter, setAsked }) {
   const filtered = Object.values(filter).some(value => value !== undefined);
   const ids = [...chosen];
   const target = ids.length > 0
@@ -163,30 +162,21 @@ function Actions ({ chosen, letters, total, filter, setAsked }) {
   const everything = ids.length === 0 && !filtered;
   const forPurge = { ...target, filter: everything ? { all: true } : target.filter };
   return html`<div class="buttons">
-    <button disabled=${letters.length === 0} onClick=${() =>
+    <button disabled=${isEmpty} onClick=${() =>
       setAsked({ dialog: RetryDialog, ...target })}>Retry ${target.what} …</button>
-    <button class="danger" disabled=${letters.length === 0} onClick=${() =>
+    <button class="danger" disabled=${isEmpty} onClick=${() =>
       setAsked({ dialog: PurgeDialog, ...forPurge })}>Delete ${target.what} …</button>
   </div>`;
 }
 
 function DeadLetters ({ api, turns, mayOperate, notify }) {
-  const [filter, setFilter] = useState(NO_FILTER);
-  const [pages, setPages] = useState([undefined]);
+  const list = useList(api, 'dlq', 'letters', turns.messages);
   const [chosen, setChosen] = useState(new Set());
   const [asked, setAsked] = useState(undefined);
-  const settled = useSettled(filter);
-  const before = pages.at(-1);
-  useEffect(() => {
-    setPages([undefined]);
-    setChosen(new Set());
-  }, [settled]);
-  const inputs = [api, turns.messages];
-  const summary = usePoll(signal => api.get('dlq/summary', {}, signal), STATS_MS, inputs);
-  const { data, error, reload } = usePoll(signal =>
-    api.get('dlq', { ...settled, before, limit: PAGE }, signal), LIST_MS,
-  [...inputs, settled, before]);
-  const letters = data?.letters ?? [];
+  useEffect(() => setChosen(new Set()), [list.settled]);
+  const summary = usePoll(signal => api.get('dlq/summary', {}, signal), STATS_MS,
+    [api, turns.messages]);
+  const total = summary.data?.total ?? 0;
   const choose = id => setChosen(old => {
     const next = new Set(old);
     if (!next.delete(id)) next.add(id);
@@ -196,7 +186,7 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     notify(text);
     setChosen(new Set());
     summary.reload();
-    reload();
+    list.reload();
   };
   const retry = async ({ id }) => {
     try {
@@ -209,35 +199,24 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     document.querySelector('#dlq-title').focus();
   };
   return html`<section aria-labelledby="dlq-title" class="wide" data-part="dlq">
-    <h2 id="dlq-title" tabindex="-1">Dead letters <span class="tag">${
-      count(summary.data?.total ?? 0)}</span></h2>
+    <h2 id="dlq-title" tabindex="-1">Dead letters <span class="tag">${count(total)}</span></h2>
     <div class="filters" role="search" aria-label="Dead letters">
-      <${Summary} summary=${summary.data?.summary ?? []} filter=${filter} setFilter=${setFilter} />
-      <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}
-        placeholder="recipient, subject, error" onInput=${event =>
-          setFilter({ ...filter, search: event.target.value || undefined })}/></label>
+      <${Summary} summary=${summary.data?.summary ?? []} list=${list} />
+      <${Find} list=${list} placeholder="recipient, subject, error" />
     </div>
-    <${Problem} error=${error ?? summary.error} what="Could not load the dead letters" />
-    ${mayOperate && html`<${Actions} chosen=${chosen} letters=${letters} filter=${settled}
-      total=${summary.data?.total ?? 0} setAsked=${setAsked} />`}
-    ${data && letters.length === 0 && html`<${Empty}>No dead letters${summary.data?.total > 0
+    <${Problem} error=${list.error ?? summary.error} what="Could not load the dead letters" />
+    ${mayOperate && html`<${Actions} chosen=${chosen} isEmpty=${list.rows.length === 0}
+      filter=${list.settled} total=${total} setAsked=${setAsked} />`}
+    ${list.isEmpty && html`<${Empty}>No dead letters${total > 0
       ? ' match' : '. Every message was sent, or will be'}.<//>`}
-    <ul class="rows">${letters.map(letter => html`<${Letter} key=${letter.id} letter=${letter}
+    <ul class="rows">${list.rows.map(letter => html`<${Letter} key=${letter.id} letter=${letter}
       api=${api} mayOperate=${mayOperate} chosen=${chosen.has(letter.id)}
       onChoose=${() => choose(letter.id)} onRetry=${() => retry(letter)} />`)}</ul>
-    <${Pages} pages=${pages} setPages=${setPages} rows=${letters} />
+    <${Pages} list=${list} />
     ${asked && html`<${asked.dialog} api=${api} ...${asked} onDone=${done}
       onClose=${() => setAsked(undefined)} />`}
   </section>`;
 }
-
-export const Pages = ({ pages, setPages, rows, idOf = row => row.id }) =>
-  pages.length === 1 && rows.length < PAGE ? null : html`<div class="buttons">
-    <button disabled=${pages.length === 1} onClick=${() => setPages(pages.slice(0, -1))}>
-      Newer</button>
-    <button disabled=${rows.length < PAGE} onClick=${() =>
-      setPages([...pages, idOf(rows.at(-1))])}>Older</button>
-  </div>`;
 
 function Message ({ message, api }) {
   const [open, setOpen] = useState(false);
@@ -255,21 +234,16 @@ function Message ({ message, api }) {
 
 /** Messages that were sent but did not arrive. The outbox does not retry them. */
 function Undelivered ({ api, turns }) {
-  const [pages, setPages] = useState([undefined]);
-  const before = pages.at(-1);
-  const { data, error } = usePoll(signal =>
-    api.get('undelivered', { before, limit: PAGE }, signal), LIST_MS,
-  [api, turns.messages, before]);
-  const failures = data?.failures ?? [];
-  if (failures.length === 0 && pages.length === 1) {
-    return html`<${Problem} error=${error} what="Could not load the deliveries" />`;
+  const list = useList(api, 'undelivered', 'failures', turns.messages,
+    failure => failure.providerMessageId);
+  if (list.rows.length === 0 && list.pages.length === 1) {
+    return html`<${Problem} error=${list.error} what="Could not load the deliveries" />`;
   }
   return html`<section aria-labelledby="undelivered-title" class="wide" data-part="undelivered">
     <h2 id="undelivered-title">Sent but not delivered</h2>
-    <ul class="rows">${failures.map(failure => html`<${Failure} key=${failure.providerMessageId}
+    <ul class="rows">${list.rows.map(failure => html`<${Failure} key=${failure.providerMessageId}
       failure=${failure} api=${api} />`)}</ul>
-    <${Pages} pages=${pages} setPages=${setPages} rows=${failures}
-      idOf=${row => row.providerMessageId} /></section>`;
+    <${Pages} list=${list} /></section>`;
 }
 
 function Failure ({ failure: { id, channel, recipient, errorCode, error, at, heardAt }, api }) {
@@ -285,31 +259,18 @@ function Failure ({ failure: { id, channel, recipient, errorCode, error, at, hea
 }
 
 function MessageList ({ api, turns }) {
-  const [filter, setFilter] = useState({ status: undefined, search: undefined });
-  const [pages, setPages] = useState([undefined]);
-  const settled = useSettled(filter);
-  useEffect(() => setPages([undefined]), [settled]);
-  const before = pages.at(-1);
-  const { data, error } = usePoll(signal =>
-    api.get('outbox', { ...settled, before, limit: PAGE }, signal), LIST_MS,
-  [api, turns.messages, settled, before]);
-  const messages = data?.messages ?? [];
+  const list = useList(api, 'outbox', 'messages', turns.messages);
   return html`<section aria-labelledby="list-title" class="wide">
     <h2 id="list-title">All messages</h2>
     <div class="filters" role="search" aria-label="Messages">
-      <label class="inline">Status <select value=${filter.status ?? ''} onChange=${event =>
-        setFilter({ ...filter, status: event.target.value || undefined })}>
-        <option value="">any</option>${STATUSES.map(status => html`<option key=${status}
-          value=${status}>${wordOf(status)}</option>`)}</select></label>
-      <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}
-        onInput=${event => setFilter({ ...filter, search: event.target.value || undefined })}/>
-      </label>
+      <${Choice} list=${list} name="status" label="Status" values=${STATUSES}
+        wordOf=${wordOf} /><${Find} list=${list} />
     </div>
-    <${Problem} error=${error} what="Could not load the messages" />
-    ${data && messages.length === 0 && html`<${Empty}>No messages.<//>`}
-    <ul class="rows">${messages.map(message => html`<${Message} key=${message.id}
+    <${Problem} error=${list.error} what="Could not load the messages" />
+    ${list.isEmpty && html`<${Empty}>No messages.<//>`}
+    <ul class="rows">${list.rows.map(message => html`<${Message} key=${message.id}
       message=${message} api=${api} />`)}</ul>
-    <${Pages} pages=${pages} setPages=${setPages} rows=${messages} />
+    <${Pages} list=${list} />
   </section>`;
 }
 

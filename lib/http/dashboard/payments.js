@@ -1,15 +1,13 @@
 // Payments and their history. Held notifications can be reviewed.
 
-import { html, useEffect, useState } from './vendor/preact.js';
+import { html, useState } from './vendor/preact.js';
 
 import { piece } from './api.js';
-import { Pages } from './messages.js';
 import {
-  Ago, Badge, Block, Dialog, Empty, Problem, Reason, Text, usePoll, useSettled,
+  Ago, Badge, Block, Choice, Dialog, Empty, Find, Pages, Problem, Reason, Text, useList, usePoll,
 } from './ui.js';
 
 const LIST_MS = 10_000;
-const PAGE = 50;
 const STRAYS_MAX = 200;
 
 const TONES = {
@@ -159,39 +157,26 @@ function Order ({ order, api, turn, mayOperate, onDone }) {
 }
 
 export function Payments ({ api, turns, mayOperate, notify }) {
-  const [filter, setFilter] = useState({});
-  const [pages, setPages] = useState([undefined]);
-  const settled = useSettled(filter);
-  useEffect(() => setPages([undefined]), [settled]);
-  const before = pages.at(-1);
-  const { data, error, reload } = usePoll(signal =>
-    api.get('payments', { ...settled, before, limit: PAGE }, signal), LIST_MS,
-  [api, turns.payments, settled, before]);
-  const orders = data?.payments ?? [];
+  const list = useList(api, 'payments', 'payments', turns.payments, order => order.orderId);
+  const isHeld = list.filter.held === 'true';
   const done = orderId => {
     notify(`Order ${orderId} was reviewed`);
-    reload();
+    list.reload();
   };
   return html`<section aria-labelledby="payments-title" class="wide" data-part="payments">
     <h2 id="payments-title">Payments</h2>
     <div class="filters" role="search" aria-label="Payments">
-      <button class="chip" aria-pressed=${String(filter.held === 'true')} onClick=${() =>
-        setFilter({ ...filter, held: filter.held === undefined ? 'true' : undefined })}>
-        Held only</button>
-      <label class="inline">State <select value=${filter.state ?? ''} onChange=${event =>
-        setFilter({ ...filter, state: event.target.value || undefined })}>
-        <option value="">any</option>${Object.keys(TONES).map(state => html`<option key=${state}
-          value=${state}>${words(state)}</option>`)}</select></label>
-      <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}
-        onInput=${event => setFilter({ ...filter, search: event.target.value || undefined })}/>
-      </label>
+      <button class="chip" aria-pressed=${String(isHeld)} onClick=${() =>
+        list.set({ held: isHeld ? undefined : 'true' })}>Held only</button>
+      <${Choice} list=${list} name="state" label="State" values=${Object.keys(TONES)}
+        wordOf=${words} /><${Find} list=${list} />
     </div>
-    <${Problem} error=${error} what="Could not load the payments" />
+    <${Problem} error=${list.error} what="Could not load the payments" />
     <${Strays} api=${api} turn=${turns.payments} mayOperate=${mayOperate} onDone=${done} />
-    ${data && orders.length === 0 && html`<${Empty}>No payments.<//>`}
-    <ul class="rows">${orders.map(order => html`<${Order} key=${order.orderId} order=${order}
+    ${list.isEmpty && html`<${Empty}>No payments.<//>`}
+    <ul class="rows">${list.rows.map(order => html`<${Order} key=${order.orderId} order=${order}
       api=${api} turn=${turns.payments} mayOperate=${mayOperate}
       onDone=${done} />`)}</ul>
-    <${Pages} pages=${pages} setPages=${setPages} rows=${orders} idOf=${row => row.orderId} />
+    <${Pages} list=${list} />
   </section>`;
 }

@@ -117,6 +117,53 @@ export function useSettled (value, ms = 300) {
   return settled;
 }
 
+const PAGE = 50;
+const LIST_MS = 10_000;
+
+/**
+ * A list of the admin API, page by page, with a filter.
+ * @param {string} path of the list
+ * @param {string} key of the rows in the answer
+ * @param {unknown} turn changes when the list should be loaded again
+ */
+export function useList (api, path, key, turn, idOf = row => row.id) {
+  const [filter, setFilter] = useState({});
+  const [pages, setPages] = useState([undefined]);
+  const settled = useSettled(filter);
+  useEffect(() => setPages([undefined]), [settled]);
+  const before = pages.at(-1);
+  const { data, error, reload } = usePoll(signal =>
+    api.get(path, { ...settled, before, limit: PAGE }, signal), LIST_MS,
+  [api, path, turn, settled, before]);
+  const rows = data?.[key] ?? [];
+  return {
+    rows, error, reload, filter, settled, pages, setPages, idOf,
+    isEmpty: data !== undefined && rows.length === 0,
+    set: change => setFilter(old => ({ ...old, ...change })),
+  };
+}
+
+/** The buttons of a list with several pages. */
+export const Pages = ({ list: { pages, setPages, rows, idOf } }) =>
+  pages.length === 1 && rows.length < PAGE ? null : html`<div class="buttons">
+    <button disabled=${pages.length === 1} onClick=${() => setPages(pages.slice(0, -1))}>
+      Newer</button>
+    <button disabled=${rows.length < PAGE} onClick=${() =>
+      setPages([...pages, idOf(rows.at(-1))])}>Older</button>
+  </div>`;
+
+/** Searches a list. */
+export const Find = ({ list, placeholder }) => html`<label class="inline">Find <input type="search"
+  maxlength="200" value=${list.filter.search ?? ''} placeholder=${placeholder} onInput=${event =>
+    list.set({ search: event.target.value || undefined })}/></label>`;
+
+/** Filters a list by one of some values. */
+export const Choice = ({ list, name, label, values, wordOf }) => html`<label
+  class="inline">${label} <select value=${list.filter[name] ?? ''} onChange=${event =>
+    list.set({ [name]: event.target.value || undefined })}>
+    <option value="">any</option>${values.map(value => html`<option key=${value}
+      value=${value}>${wordOf(value)}</option>`)}</select></label>`;
+
 const SWITCHES = {
   closed: html`<path d="M2 12h10M28 12h10M12 12h16"/>`,
   open: html`<path d="M2 12h10M28 12h10M12 12L25 2"/>`,
