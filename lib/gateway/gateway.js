@@ -16,7 +16,7 @@ const { createLogger } = require('./logger');
 const { channelDefinition, channelDefinitions, channelsOf } = require('./notifications');
 const { makeReport, reportPage } = require('./report');
 const { Schedule, jobsOf } = require('./schedule');
-const { makeClients, makeUpstreams, timeoutOf } = require('./services');
+const { makeClients, makeUpstreams, timeoutOf, withoutUndefined } = require('./services');
 const { createSharedLevel } = require('./shared-level');
 
 const PARTS = optionsOf({
@@ -52,8 +52,7 @@ const RESUME_MS_MAX = 300_000;
 function placeOf ({ url, directory, memory, schema, connections, timeout }, pool) {
   const embedded = memory ? { store: 'memory' } : { url, directory };
   const place = pool === undefined ? embedded : { pool };
-  const options = { ...place, schema, connections, timeout };
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return withoutUndefined({ ...place, schema, connections, timeout });
 }
 
 class Gateway extends Emitter {
@@ -101,11 +100,9 @@ class Gateway extends Emitter {
   async #createOrder (body, options) {
     const { signal } = CREATE_ORDER.read(options);
     const { midtrans } = this.clients;
-    if (midtrans === undefined) {
-      throw new SekeringError('ERR_GATEWAY_NO_CLIENT');
-    }
-    const shut = midtrans.breaker.opened;
-    const { order, queued, error } = await this.#stored(() => (shut
+    if (midtrans === undefined) throw new SekeringError('ERR_GATEWAY_NO_CLIENT');
+    const isOpen = midtrans.breaker.opened;
+    const { order, queued, error } = await this.#stored(() => (isOpen
       ? this.#defer(body)
       : this.store.payments.open(body, { signal, timeout: this.config.retry.fallback.maxWait })));
     const { orderId, state, token, redirectUrl } = order;
@@ -134,21 +131,20 @@ class Gateway extends Emitter {
    */
   #checkChannels (messages) {
     const known = this.#channels.map(name => `'${name}'`).join(', ') || 'none';
-    const faults = [];
-    for (const [i, message] of [messages].flat().entries()) {
+    const faults = [messages].flat().flatMap((message, i) => {
       const channel = message?.channel;
-      if (typeof channel !== 'string' || this.#channels.includes(channel)) continue;
-      faults.push({
+      if (typeof channel !== 'string' || this.#channels.includes(channel)) return [];
+      return {
         path: Array.isArray(messages) ? `[${i}].channel` : 'channel',
         message: `Expected a channel that this gateway sends (${known}) for channel but received ${
           JSON.stringify(channel.slice(0, NAME_SHOWN))}`,
-      });
-      if (faults.length === FAULTS_MAX) break;
-    }
+      };
+    }).slice(0, FAULTS_MAX);
     if (faults.length === 0) return;
-    throw Object.assign(
-      new StoreError('ERR_OUTBOX_CHANNEL', faults.map(({ message }) => message).join('; ')),
-      { faults });
+    const error = new StoreError('ERR_OUTBOX_CHANNEL',
+      faults.map(({ message }) => message).join('; '));
+    error.faults = faults;
+    throw error;
   }
 
   /** Protects a function as the section [upstreams.name] says. */
@@ -271,16 +267,9 @@ class Gateway extends Emitter {
   #makeDegradation () {
     const { scheme, interval, hysteresis, features } = this.config.degradation;
     const { midtrans, smtp, whatsapp } = this.breakers;
-    const services = { database: () => this.#databaseIsUp() };
-    for (const [name, breaker] of Object.entries({ midtrans, smtp, whatsapp })) {
-      if (breaker !== undefined) services[name] = breaker;
-    }
+    const database = async () => (await this.store.health()).ok;
+    const services = { database, ...withoutUndefined({ midtrans, smtp, whatsapp }) };
     return createDegradation({ scheme, interval, hysteresis, features, services });
-  }
-
-  async #databaseIsUp () {
-    const { ok } = await this.store.health();
-    return ok;
   }
 
   #makeWorker () {
@@ -393,20 +382,26 @@ async function createGateway (config, parts) {
   const own = PARTS.read(parts, 'parts');
   const checked = readConfig(config, { env: own.env });
   const log = createLogger(checked, own.logger);
-  const { clients, orders, breakers } = makeClients(checked);
   const upstreams = makeUpstreams(checked, own.fallbacks);
+  const { clients, orders, breakers: breakersOfClients } = makeClients(checked);
+  const breakers = { ...breakersOfClients, ...upstreams.breakers };
   const definition = channelDefinition(checked);
   const ownChannels = Object.keys(own.senders).map(name => [name, definition]);
-  const store = await openStore({
-    ...placeOf(checked.store, own.pool),
-    channels: { ...channelDefinitions(checked, clients), ...Object.fromEntries(ownChannels) },
-    ...orders !== undefined && { payments: { midtrans: orders, hooks: own.hooks } },
-  });
-  return new Gateway({
-    config: checked, log, store, clients, upstreams,
-    breakers: { ...breakers, ...upstreams.breakers },
-    parts: { ...own, orders },
-  });
+  let store;
+  try {
+    store = await openStore({
+      ...placeOf(checked.store, own.pool),
+      channels: { ...channelDefinitions(checked, clients), ...Object.fromEntries(ownChannels) },
+      ...orders !== undefined && { payments: { midtrans: orders, hooks: own.hooks } },
+    });
+    return new Gateway({
+      config: checked, log, store, clients, upstreams, breakers, parts: { ...own, orders },
+    });
+  } catch (error) {
+    for (const breaker of Object.values(breakers)) breaker.shutdown();
+    await store?.close();
+    throw error;
+  }
 }
 
 module.exports = { createGateway, placeOf };

@@ -6,7 +6,7 @@
 const { Faults } = require('../clients/input');
 const { readAddresses } = require('../clients/smtp-address');
 const { retryPresets } = require('../primitives/presets');
-const { retryOptions } = require('./services');
+const { retryOptions, withoutUndefined } = require('./services');
 
 // The worker waits longer than the client, which knows better what became of a message.
 const LATER = 2;
@@ -140,11 +140,10 @@ function channelsOf (config, { smtp, whatsapp }, { timeouts, deliveries }) {
 function channelDefinition (config) {
   const { strategy, factor, minTimeout, maxTimeout, randomize, jitter } =
     retryOptions(config, retryPresets.outbox);
-  const backoff = { strategy, factor, minTimeout, maxTimeout, randomize, jitter };
-  for (const name of Object.keys(backoff)) {
-    if (backoff[name] === undefined) delete backoff[name];
-  }
-  return { maxAttempts: config.outbox.maxAttempts, backoff };
+  return {
+    maxAttempts: config.outbox.maxAttempts,
+    backoff: withoutUndefined({ strategy, factor, minTimeout, maxTimeout, randomize, jitter }),
+  };
 }
 
 /** The same for EMAIL and WHATSAPP, with the checks of their clients. */

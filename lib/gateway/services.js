@@ -21,6 +21,7 @@ const { presets, profiles, retryPresets } = require('../primitives/presets');
 const RETRY_SETTINGS = ['retries', 'strategy', 'factor', 'minTimeout', 'maxTimeout', 'randomize',
   'jitter'];
 
+/** Options that are left out must not override others. */
 const withoutUndefined = object => Object.fromEntries(
   Object.entries(object ?? {}).filter(([, value]) => value !== undefined));
 
@@ -244,4 +245,6 @@ function makeUpstreams (config, fallbacks = {}) {
   };
 }
 
-module.exports = { breakerOptions, makeClients, makeUpstreams, retryOptions, timeoutOf };
+module.exports = {
+  breakerOptions, makeClients, makeUpstreams, retryOptions, timeoutOf, withoutUndefined,
+};
