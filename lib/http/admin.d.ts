@@ -68,8 +68,8 @@ export interface Audit {
     result: string; detail?: unknown;
   }): Promise<AuditEntry>;
   /**
-   * Newest first. `limit`: 1 to 1000, default 100; `before`: an id. `stored` is false if the entries
-   * are only those that this process remembers: without a store, or while the database is down.
+   * Newest first. `limit`: 1 to 1000, default 100; `before`: an id. `stored` is false if these
+   * are only what this process remembers: without a store, or while the database is down.
    */
   list (filter?: { before?: string | undefined; limit?: number | undefined }):
     Promise<{ stored: boolean; entries: AuditEntry[] }>;
@@ -93,8 +93,8 @@ export interface EventStreamOptions {
   /** Events kept for readers that reconnect with Last-Event-ID, 1 to 10000, default 256. */
   history?: number | undefined;
   /**
-   * Simultaneous readers, 1 to 10000, default 64; more get 503. When all places are taken, the token
-   * with the most readers loses its oldest one to a token that would still have fewer.
+   * Simultaneous readers, 1 to 10000, default 64; more get 503. When all places are taken, the
+   * token with the most readers loses its oldest one to a token that would still have fewer.
    */
   maxClients?: number | undefined;
   /** Bytes that a reader may lag behind before it is disconnected, from 1024, default 262144. */

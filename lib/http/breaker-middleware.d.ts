@@ -6,8 +6,8 @@ export interface BreakerMiddlewareOptions {
   /** Paths of an application, 1 to 1000. '/api' means '/api' and everything below it, in any case.
    * The longest match counts. */
   prefixes: string[];
-  /** Options of the breakers. `timeout` is the time until the answer begins, default 10000 ms. After
-   * that the answer is 504, and whatever the handler writes later is dropped. */
+  /** Options of the breakers. `timeout`: until the answer begins, default 10000 ms. After that,
+   * the answer is 504, and whatever the handler writes later is dropped. */
   breaker?: Omit<CircuitBreaker.Options, 'fallback' | 'cache' | 'coalesce'> | undefined;
   /** Breakers are called name/prefix. Default 'http'. */
   name?: string | undefined;

@@ -22,8 +22,8 @@ export interface ProblemMembers {
 export function problem (res: ServerResponse, status: number, members?: ProblemMembers): void;
 
 /**
- * What a client may know about an error: a status, and code and detail if it is an error of sekering
- * that clients can act on. Everything else is a bare 500.
+ * What a client may know about an error: a status, and code and detail if it is an error of
+ * sekering that clients can act on. Everything else is a bare 500.
  */
 export function problemOf (error: unknown): { status: number; members: ProblemMembers };
 
