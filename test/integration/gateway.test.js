@@ -468,6 +468,7 @@ test('orders of an earlier run are looked up again soon after Midtrans is back',
     await fakes.close();
     clock.restore();
   }
+});
 
 test('a gateway that cannot be made leaves nothing open', async () => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-gateway-'));
