@@ -3,7 +3,7 @@ import { StatusClass } from '../primitives/classify';
 import { LevelName } from './degradation';
 import { PresetName, ProfileName } from '../primitives/presets';
 
-/** Override the presets. Times are ms. */
+/** Over the presets; ms. */
 export interface RetryFigures {
   retries?: number | undefined;
   strategy?: BackoffStrategy | undefined;
@@ -14,7 +14,7 @@ export interface RetryFigures {
   jitter?: BackoffJitter | undefined;
 }
 
-/** Override the presets, as the options of a CircuitBreaker. Times are ms. */
+/** Over the presets; ms and percentages, as the options of a CircuitBreaker. */
 export interface BreakerFigures {
   errorThresholdPercentage?: number | undefined;
   volumeThreshold?: number | undefined;
@@ -35,24 +35,24 @@ export interface BreakerFigures {
 }
 
 interface ClientSection {
-  /** Time limit of one attempt in ms. Default: from the profile, or from the preset. */
+  /** ms that one attempt may take; default that of the profile, else of the preset. */
   timeout?: number | undefined;
   circuitBreaker?: BreakerFigures | undefined;
 }
 
 interface ChannelSection extends ClientSection {
-  /** Messages that are sent at the same time, 1 to 1000, default 5. */
+  /** Messages on their way at once, 1 to 1000, default 5. */
   concurrency?: number | undefined;
 }
 
 /**
- * A cron pattern of five or six fields, or false for never.
+ * A cron pattern of five or six fields; false: never.
  */
 export type Cron = string | false;
 
 /**
- * The configuration of a gateway. In TOML, names are written with underscores. A text `env:NAME`
- * stands for the environment variable NAME. Times are ms.
+ * What a gateway is made of. In TOML the names are written with underscores. A text `env:NAME`
+ * stands for the variable NAME of the environment. Times are ms.
  */
 export interface GatewayConfig {
   /** Default 'production'. */
@@ -60,19 +60,19 @@ export interface GatewayConfig {
   server?: {
     /** Default '127.0.0.1'. */
     host?: string | undefined;
-    /** Default 3000; 0: any free port. */
+    /** Default 3000; 0 takes a free one. */
     port?: number | string | undefined;
     /** Bytes of a request's body, 1024 to 16777216, default 65536. */
     bodyLimit?: number | undefined;
     /**
-     * The proxies whose X-Forwarded-For is trusted, default false (none). Either their number, 0 to
-     * 100, or their addresses as a list or comma-separated text: networks (10.0.0.0/8), loopback,
-     * linklocal, uniquelocal. `true` is rejected: clients could choose their address.
+     * Whose X-Forwarded-For is believed, default false: nobody's. The number of proxies in front, 0
+     * to 100; or their addresses, as a list or a text with commas: networks (10.0.0.0/8) and the
+     * names loopback, linklocal, uniquelocal. Never true: clients could choose their address.
      */
     trustProxy?: false | number | string | string[] | undefined;
-    /** Clients that may create orders and send messages. Without tokens, nobody may. */
+    /** Of those who may create orders and send messages; without any, nobody may. */
     tokens?: Array<{ name: string; token: string }> | undefined;
-    /** ms for requests and messages in progress to finish when it stops, default 10000. */
+    /** ms that requests and messages on their way have when it stops, default 10000. */
     shutdownTimeout?: number | undefined;
   } | undefined;
   /** One of url, directory (the default, 'sekering-data') and memory. */
@@ -91,7 +91,7 @@ export interface GatewayConfig {
     snapUrl?: string | undefined;
     coreUrl?: string | undefined;
     connections?: number | undefined;
-    /** A regular expression that matches the order ids of the shop. */
+    /** A regular expression that fits the shop's order ids. */
     orderIdPattern?: string | undefined;
   } | undefined;
   /** Either host or url. */
@@ -99,11 +99,11 @@ export interface GatewayConfig {
     host?: string | undefined;
     port?: number | string | undefined;
     secure?: boolean | undefined;
-    /** Never use TLS. For other machines than this one it also needs `requireTls: false`. */
+    /** Never to ask for TLS; except for this machine it also needs `requireTls: false`. */
     ignoreTls?: boolean | undefined;
     /**
-     * Send no passwords and no mail without TLS. Default true, unless the host is this machine
-     * (localhost, 127.0.0.0/8, ::1). With `secure` the connection begins with TLS in any case.
+     * Whether to refuse to send passwords and mails without TLS. Default true, unless the host is
+     * this machine (localhost, 127.0.0.0/8, ::1). `secure` begins with TLS in any case.
      */
     requireTls?: boolean | undefined;
     user?: string | undefined;
@@ -125,44 +125,44 @@ export interface GatewayConfig {
       instanceId: string | number; token: string; baseUrl?: string | undefined;
     } | undefined;
   } | undefined;
-  /** Other services, for gateway.upstream(name, fn). */
+  /** Services besides, for gateway.upstream(name, fn). */
   upstreams?: Record<string, {
     /** Default 'apiClient'. */
     preset?: PresetName | undefined;
     timeout?: number | undefined;
-    /** Use an old answer as a fallback, for retry.fallback.cacheTtl; default false. */
+    /** Whether an old answer may stand in, for retry.fallback.cacheTtl; default false. */
     cache?: boolean | undefined;
-    /** The answer when all else fails. */
+    /** What is answered when nothing else is to be had. */
     default?: unknown;
     retry?: RetryFigures | undefined;
     circuitBreaker?: BreakerFigures | undefined;
   }> | undefined;
-  /** Settings for all services, on top of their presets. */
+  /** Over all presets. */
   retry?: RetryFigures & {
     circuitBreaker?: BreakerFigures & {
-      /** 'fleet': all hosts with the same database. Default 'host'; 'instance' in the profile
-       * testing, and on other systems than Linux. */
+      /** 'fleet': all hosts on one database. Default 'host'; 'instance' in the profile testing and
+       * elsewhere than on Linux. */
       scope?: 'instance' | 'process' | 'host' | 'fleet' | undefined;
-      /** Default 'default'. Breakers with different settings are never shared. */
+      /** Default 'default'. Gateways whose breakers differ do not meet. */
       namespace?: string | undefined;
       shareTrip?: 'any' | { processes: number } | undefined;
     } | undefined;
-    /** Which failures of upstreams are retried. */
+    /** Which failures of upstreams are worth another attempt. */
     policy?: {
       retryableStatuses?: Array<number | StatusClass> | undefined;
       retryableErrors?: string[] | undefined;
     } | undefined;
     fallback?: {
-      /** ms that a customer waits before the order is queued, default 5000. */
+      /** ms after which a customer is told that his order is queued, default 5000. */
       maxWait?: number | undefined;
-      /** ms that an old answer of an upstream may be used, default 3600000. */
+      /** ms for which an upstream's old answer may stand in, default 3600000. */
       cacheTtl?: number | undefined;
-      /** Answers kept for each upstream, default 1000. */
+      /** Answers that are kept for each upstream, default 1000. */
       cacheSize?: number | undefined;
     } | undefined;
   } | undefined;
   outbox?: {
-    /** Attempts for a message, 1 to 100, default 5. */
+    /** Of a message, 1 to 100, default 5. */
     maxAttempts?: number | undefined;
     concurrency?: number | undefined;
     batchSize?: number | undefined;
@@ -175,35 +175,35 @@ export interface GatewayConfig {
     /** ms between looks, default 30000. */
     interval?: number | undefined;
     hysteresis?: number | undefined;
-    /** The worst level at which each feature is still on. */
+    /** The worst level at which each is on. */
     features?: Record<string, LevelName> | undefined;
   } | undefined;
   schedule?: {
-    /** Retries dead letters when their upstream is back; default: every 5 minutes. */
+    /** Gives dead letters whose upstream is back all their attempts again; each 5 minutes. */
     deadLetters?: Cron | undefined;
-    /** Logs breakers that are not closed; default: every 2 minutes. */
+    /** Logs breakers that are not closed; each 2 minutes. */
     breakers?: Cron | undefined;
-    /** Default: every minute. */
+    /** Each minute. */
     health?: Cron | undefined;
-    /** Default: every hour. */
+    /** Each hour. */
     report?: Cron | undefined;
-    /** Default: every day at 3:30. */
+    /** Each day at 3:30. */
     cleanUp?: Cron | undefined;
-    /** Asks Midtrans about orders without news; default: every 5 minutes. */
+    /** Asks Midtrans about orders that stayed pending or unknown; each 5 minutes. */
     reconcile?: Cron | undefined;
-    /** How long sent, dead and expired rows are kept, default 7. */
+    /** Of what is sent, dead or expired, default 7. */
     retentionDays?: number | undefined;
-    /** How long the audit log is kept, 1 to 36500, default 365. */
+    /** Of the audit log, 1 to 36500, default 365. */
     auditRetentionDays?: number | undefined;
     /** Default 'UTC'. */
     timezone?: string | undefined;
   } | undefined;
   admin?: {
-    /** 16 to 512 characters each. Without tokens, nobody may use it. */
+    /** 16 to 512 characters each; without any, nobody gets in. */
     tokens?: Array<{
       name: string; role?: 'read' | 'operate' | undefined; token: string;
     }> | undefined;
-    /** The address of the server, for the command line. Default: host and port of `server`. */
+    /** Where the command line finds the server; default host and port of `server`. */
     url?: string | undefined;
   } | undefined;
   logging?: {
@@ -216,16 +216,16 @@ export interface GatewayConfig {
   } | undefined;
 }
 
-/** A mistake in a configuration. `path` is as the user writes it: `admin.tokens[0].token`. */
+/** A fault of a configuration; `path` as the user wrote it, as in `admin.tokens[0].token`. */
 export interface ConfigFault {
   path: string;
   message: string;
 }
 
 /**
- * Reads and checks a configuration, or the TOML file with this path.
- * @returns the frozen configuration with all defaults; printing it shows no secret
- * @throws SekeringError ERR_CONFIG with `faults`: all mistakes, without values
+ * Reads and checks a configuration, or a TOML file of that name.
+ * @returns it, frozen, with all defaults; printed or as JSON it shows no secret
+ * @throws SekeringError ERR_CONFIG with `faults`: all there are, without any value
  */
 export function readConfig (
   config?: GatewayConfig | string, options?: { env?: Record<string, string | undefined> }

@@ -11,18 +11,18 @@ export type LevelName = ServicesLevel | FiveLevel;
 export type ServiceCondition = 'up' | 'impaired' | 'down';
 
 /**
- * A breaker (open is down, half open is impaired), or a function that is called every `interval`:
- * false, a rejection, and no answer within `timeout` mean down.
+ * A breaker: open is down, half open is impaired. Or a function that is asked every `interval`:
+ * false, a rejection and no answer within `timeout` are down.
  */
 export type WatchedService = CircuitBreaker<any, any> | ((context: { signal: AbortSignal }) =>
   boolean | ServiceCondition | void | Promise<boolean | ServiceCondition | void>);
 
-/** A rule holds when all its conditions hold. Of several such rules, the worst level counts. */
+/** Holds when all holds that is given; of the rules that hold the worst one decides. */
 export interface DegradationRule {
   level: LevelName;
-  /** At least this many services are down. */
+  /** So many services are down. */
   down?: number | undefined;
-  /** At least this many services are down or impaired. */
+  /** So many services are not wholly up. */
   impaired?: number | undefined;
   /** All of these are down. */
   services?: string[] | undefined;
@@ -36,16 +36,16 @@ export interface DegradationOptions {
   scheme?: 'services' | 'levels' | undefined;
   /** Names of 1 to 64 letters, digits, dots, dashes or underscores. */
   services?: Record<string, WatchedService> | undefined;
-  /** Replaces the rules of the scheme. */
+  /** In place of the scheme's. */
   rules?: DegradationRule[] | undefined;
   /** The worst level at which each feature is still on. */
   features?: Record<string, LevelName> | undefined;
-  /** ms that the services must have been well enough before a better level is taken, 0 to 86400000;
-   * default: `interval`. A worse level is taken at once. */
+  /** ms for which a better level must have been good enough before it is taken, 0 to 86400000;
+   * default that of `interval`. A worse one is taken at once. */
   hysteresis?: number | undefined;
-  /** ms between checks, 10 to 86400000, default 30000. Changes of breakers are noticed at once. */
+  /** ms between looks, 10 to 86400000, default 30000. Breakers are heard at once besides. */
   interval?: number | undefined;
-  /** Time limit of a function in ms, 1 to 86400000, default 5000. */
+  /** ms that a function may take, 1 to 86400000, default 5000. */
   timeout?: number | undefined;
 }
 
@@ -53,11 +53,11 @@ export interface LevelChange {
   from: LevelName;
   to: LevelName;
   reason: string;
-  /** 'automatic', or who set it. */
+  /** 'automatic', or who did it. */
   by: string;
 }
 
-/** The arguments of setLevel; level null: back to the rules. */
+/** What setLevel was told; level null: what the rules say again. */
 export interface ManualLevel {
   level: LevelName | null;
   reason: string;
@@ -65,7 +65,7 @@ export interface ManualLevel {
 }
 
 export interface DegradationEvents {
-  /** The level has changed. */
+  /** The level is another one. */
   level: [LevelChange];
   /** setLevel was called, whether or not that changed the level. */
   manual: [ManualLevel];
@@ -73,7 +73,7 @@ export interface DegradationEvents {
 
 export interface DegradationSnapshot {
   level: { name: LevelName; index: number };
-  /** The level by the rules, also while another one is set by hand. */
+  /** What the rules say, also while a level is set by hand. */
   automatic: { name: LevelName; index: number };
   /** Whether the level is set by hand. */
   manual: boolean;
@@ -90,7 +90,7 @@ export interface DegradationSnapshot {
 }
 
 export interface GuardOptions {
-  /** Guards only requests with these methods; for a read-only mode, those that write.
+  /** Only requests with these methods are looked at; for a read-only mode those that write.
    * Default: all. */
   methods?: string[] | undefined;
   /** Seconds, an integer from 0 to 86400, default 60. */
@@ -101,13 +101,13 @@ export interface Degradation extends EventEmitter {
   readonly level: { name: LevelName; index: number };
   /** All levels, good to bad. */
   readonly levels: LevelName[];
-  /** Follows the breakers, and checks now and every `interval`. Resolves after the first check. */
+  /** Follows the breakers, and looks now and every `interval`. Resolves after the first look. */
   start (): Promise<void>;
   stop (): void;
   /**
-   * Sets a level by hand. It stays, whatever the rules say, until it is set to null.
+   * Keeps a level, whatever the rules say, until it is set to null.
    * @param options.reason one line, at most 500 characters; null needs none
-   * @param options.by who sets it, default 'operator'
+   * @param options.by who does it, default 'operator'
    * @param options.since when it was decided, default now
    * @throws TypeError or RangeError ERR_INVALID_OPTION
    */
@@ -119,15 +119,15 @@ export interface Degradation extends EventEmitter {
   }): { name: LevelName; index: number };
   /** @throws RangeError ERR_INVALID_OPTION when there is no such feature */
   isEnabled (feature: string): boolean;
-  /** The condition of a service; undefined if it is not watched. Much cheaper than snapshot(). */
+  /** How a service is; undefined if it is not watched. Costs nothing, unlike snapshot(). */
   conditionOf (service: string): ServiceCondition | undefined;
   /** Whether the services 'midtrans' and 'database' are both watched and not down. */
   canAcceptOrders (): boolean;
   /** Whether one of the services 'smtp' and 'whatsapp' is watched and not down. */
   canSendNotifications (): boolean;
   /**
-   * Express middleware: while the feature is off, or the function returns false, it answers 503
-   * with problem+json (code ERR_DEGRADED), Retry-After and `retryAfter` in the body.
+   * Express middleware: while the feature is off, or the function says no, it answers 503 with
+   * problem+json (code ERR_DEGRADED), Retry-After and `retryAfter` in the body.
    */
   guard (
     what: string | ((req: any) => boolean | Promise<boolean>), options?: GuardOptions

@@ -13,7 +13,7 @@ import { GatewayConfig } from './config';
 import { Degradation } from './degradation';
 import { Health, HealthCheck, HealthStatus } from './health';
 
-/** A logger with the methods of pino: fields first, then the message. */
+/** pino's methods, as far as they are used: fields first, then the message. */
 export interface Logger {
   trace? (fields: object, message: string): void;
   debug? (fields: object, message: string): void;
@@ -23,26 +23,26 @@ export interface Logger {
   fatal? (fields: object, message: string): void;
 }
 
-/** What a file cannot hold. */
+/** What no file can hold. */
 export interface GatewayParts {
   /** Where `env:NAME` is looked up, default process.env. */
   env?: Record<string, string | undefined> | undefined;
-  /** Replaces pino. Secrets of the configuration are redacted before it gets them. */
+  /** In place of pino; it gets no secret of the configuration. */
   logger?: Logger | undefined;
-  /** A pool of pg, in place of the section `store`. The gateway does not close it. */
+  /** A pool of pg's in place of the section `store`; it stays the caller's. */
   pool?: object | undefined;
-  /** Called through the outbox, once for each transition of an order. */
+  /** Run through the outbox, once for each transition of an order. */
   hooks?: PaymentsOptions['hooks'];
-  /** Further channels, or replacements for EMAIL and WHATSAPP. */
+  /** Channels besides, or in place of, EMAIL and WHATSAPP. */
   senders?: Record<string, Sender | ChannelWorker> | undefined;
-  /** For the health page, the admin API, metrics, events and alerts. It is not closed. */
+  /** For the health page, the admin API, metrics, events and alerts; it stays the caller's. */
   sessions?: SessionPool<any> | undefined;
-  /** Further checks, beside database, worker, breakers and those of the clients. */
+  /** Besides database, worker, breakers and the clients'. */
   checks?: Record<string, HealthCheck | HealthCheck['check']> | undefined;
-  /** What the schedule does with dead letters, by kind ('*': all others). Default: those caused by
-   * an outage are retried within a day, when their breaker has closed. */
+  /** What becomes of dead letters in the schedule, by kind ('*': all others). By default those
+   * that died of an outage within a day are sent again when their breaker is closed. */
   recovery?: Record<string, RecoveryStrategy> | undefined;
-  /** By upstream: the last fallback, after an old answer and the default. */
+  /** By upstream: what answers when neither a copy nor a default does. */
   fallbacks?: Record<string, (...argsAndError: any[]) => unknown> | undefined;
 }
 
@@ -50,7 +50,7 @@ export type OrderAnswer = {
   queued: false; orderId: string; state: OrderState;
   token: string | null; redirectUrl: string | null;
 } | {
-  /** It is stored, and will be created when Midtrans answers. */
+  /** It is kept, and will be made once Midtrans answers. */
   queued: true; orderId: string; state: OrderState; error: unknown;
 };
 
@@ -61,7 +61,7 @@ export interface ReliabilityReport {
   status: HealthStatus;
   level: { name: string; index: number; since: string; reason: string; manual: boolean };
   services: Record<string, string>;
-  /** Figures of each breaker's window; `opened`: since the start, in this process. */
+  /** Of each breaker's window; `opened` since the start, in this process. */
   breakers: Array<{
     name: string; state: 'closed' | 'open' | 'half-open'; fires: number; failures: number;
     rejects: number; errorRate: number; p50Ms: number | null; p95Ms: number | null;
@@ -69,7 +69,7 @@ export interface ReliabilityReport {
   }>;
   outbox: OutboxStats | { error: string };
   worker: { sent: number; retried: number; dead: number };
-  /** Payment notifications that wait for a review. */
+  /** Notifications of payments that wait for a person. */
   payments: { held: number } | { error: string };
   deadLetters: {
     total: number; summary: Array<{ channel: string; kind: string; count: number }>;
@@ -81,15 +81,15 @@ export interface ReliabilityReport {
 
 export interface Schedule {
   start (): void;
-  /** Starts no more jobs, and waits for those that run. */
+  /** Begins no more, and waits for those that run. */
   stop (): Promise<void>;
-  /** The next run of each job; null for a job without one. */
+  /** The times that come, by job; null for those that never do. */
   next (): Record<string, Date | null>;
-  /** The last run of each job, in any process of the fleet. */
+  /** What each job did last, wherever in the fleet it ran. */
   last (): Promise<Array<{
     job: string; slot: Date; startedAt: Date; durationMs: number | null; error: string | null;
   }>>;
-  /** Runs a job now, unless it is running anywhere. Resolves with whether it ran. */
+  /** Runs a job now, unless it runs already anywhere. Whether it did. */
   run (job: string): Promise<boolean>;
 }
 
@@ -98,12 +98,12 @@ export interface GatewayEvents {
   level: [{ from: string; to: string; reason: string; by: string }];
   /** An order waits for Midtrans. */
   queued: [order: { orderId: string; state: OrderState }, error: unknown];
-  /** A fallback answered in place of Midtrans (the queue) or of an upstream. */
+  /** Something else answered in place of Midtrans (a queue) or of an upstream. */
   fallback: [{ name: string; by: string; error: unknown }];
-  /** Needs attention: a rejected key, a held payment, a dead letter, or a message that a provider
-   * could not deliver. */
+  /** Somebody has to see to it: a refused key, a payment that is held, a dead letter, a
+   * message that a provider could not deliver. */
   alert: [{ service: string; kind: string; [detail: string]: unknown }];
-  /** The content of a WhatsApp webhook, after its statuses have been stored. */
+  /** What a webhook of WhatsApp's told, once its statuses are kept. */
   whatsapp: [news: WebhookNews];
   job: [{ job: string; durationMs: number; result?: unknown; error?: unknown }];
 }
@@ -111,8 +111,8 @@ export interface GatewayEvents {
 export interface Gateway extends EventEmitter {
   readonly config: Readonly<GatewayConfig>;
   readonly store: Store;
-  /** Clients with a section. They retry as [retry] says; the outbox retries what the gateway itself
-   * sends. */
+  /** Those that have a section. They retry as [retry] says; what the gateway itself sends is tried
+   * again by the outbox. */
   readonly clients: {
     readonly midtrans?: MidtransClient;
     readonly smtp?: SmtpClient;
@@ -120,7 +120,7 @@ export interface Gateway extends EventEmitter {
   };
   /** By name: database, midtrans, smtp, whatsapp, and the upstreams. */
   readonly breakers: Record<string, CircuitBreaker<any, any>>;
-  /** The clients and upstreams by name, for the option `retries` of `createMetrics`. */
+  /** Whose retries can be counted, by name: the clients and the upstreams. For `createMetrics`. */
   readonly retries: Record<string, EventEmitter | { readonly stats: retry.Stats }>;
   readonly degradation: Degradation;
   readonly health: Health;
@@ -130,28 +130,28 @@ export interface Gateway extends EventEmitter {
   readonly running: boolean;
   readonly payments: {
     /**
-     * Stores an order, and makes its payment page. If Midtrans cannot be asked now, the answer is
-     * `queued`: at once while its breaker is open, otherwise after `retry.fallback.maxWait` at most
-     * for each request that it takes. The same order again gets the same page.
+     * Takes an order in, durably, and makes its payment page. If Midtrans cannot be asked now the
+     * answer is `queued`: at once while its breaker is open, otherwise after
+     * `retry.fallback.maxWait` at most for each request that it takes. The same order again gives
+     * the same page.
      * @throws MidtransError when Midtrans refuses it; ERR_INVALID_INPUT; ERR_GATEWAY_NO_CLIENT
-     *   without a section midtrans; ERR_PAYMENT_ORDER when another order has the id; ERR_STORE_…
-     *   and EOPENBREAKER when the database is down: it was not stored, and Midtrans was not asked
+     *   without a section midtrans; ERR_PAYMENT_ORDER when the id is another order's; ERR_STORE_…
+     *   and EOPENBREAKER when the database is away: it was not taken in, and Midtrans not asked
      */
     createOrder (body: OrderBody, options?: { signal?: AbortSignal | undefined }):
       Promise<OrderAnswer>;
   };
   /**
-   * Puts messages into the outbox. They are durable when it resolves or, with `client`, at the
-   * commit.
+   * Puts messages into the outbox; durable when it resolves, or, with `client`, at its commit.
    * @throws ERR_OUTBOX_CHANNEL when this gateway has no sender for the channel; ERR_OUTBOX_MESSAGE
-   *   when it can never be sent, ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, with all `faults`;
+   *   for what can never be sent, ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, with all `faults`;
    *   ERR_STORE_…
    */
   notify (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
   notify (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
   /**
-   * Protects a function as the section `upstreams.name` says: with retries, a breaker and a time
-   * limit, and then an old answer, the default, or the fallback of that name.
+   * A function that is protected as the section `upstreams.name` says: retries, breaker, time
+   * limit; then an old answer, the default, or the fallback of that name.
    * @throws ERR_INVALID_OPTION when there is no such section
    */
   upstream<A extends any[], R> (
@@ -162,8 +162,8 @@ export interface Gateway extends EventEmitter {
   /** Starts worker, degradation and schedule. */
   start (): Promise<void>;
   /** Finishes what is in flight for up to `timeout` ms (default server.shutdownTimeout), and closes
-   * everything. The outcome of a message that takes longer cannot be recorded: another process
-   * sends it again when its lease has expired. */
+   * everything. If a message is still being sent after that, its outcome can no longer be recorded,
+   * and another process sends it when its lease has ended. */
   stop (options?: { timeout?: number | undefined }): Promise<void>;
 
   on<E extends keyof GatewayEvents> (
@@ -173,8 +173,8 @@ export interface Gateway extends EventEmitter {
 }
 
 /**
- * Makes a gateway from a configuration, or from the TOML file with this path, and opens its store.
- * Nothing runs before start().
+ * Makes a gateway of a configuration, or of a TOML file of that name, and opens its store. Nothing
+ * runs before start().
  * @throws ERR_CONFIG, ERR_STORE_…, ERR_MISSING_PEER, ERR_INVALID_OPTION
  */
 export function createGateway (

@@ -5,7 +5,7 @@ import { Health } from '../gateway/health';
 import CircuitBreaker = require('../primitives/breaker');
 import { Store } from '../store';
 
-/** A user of the admin API, who sends `Authorization: Bearer …`. */
+/** Who may use the admin API, told by `Authorization: Bearer …`. */
 export interface AdminToken {
   /** 16 to 512 ASCII characters without spaces. */
   token?: string | undefined;
@@ -13,19 +13,19 @@ export interface AdminToken {
   sha256?: string | undefined;
   /** 1 to 64 printable characters, for the audit log. */
   name: string;
-  /** 'operate' includes 'read'. */
+  /** 'operate' may read, too. */
   role: 'read' | 'operate';
 }
 
 /**
  * A request over a limit gets 429. A request with a valid token counts for this token only:
- * requests without a valid token never delay or block it.
+ * requests without one never delay or block it, wherever they come from.
  */
 export interface AdminRateLimit {
   /** Requests with one token per interval, 1 to 1000000, default 600; Infinity: no limit. */
   requests?: number | undefined;
   /**
-   * Requests without a valid token per interval, from an IPv4 address or a /64 network of
+   * Requests with a wrong token or none per interval, from an IPv4 address or a /64 network of
    * IPv6; 1 to 1000000, default 20.
    */
   failures?: number | undefined;
@@ -43,7 +43,7 @@ export interface AuditEntry {
   actor: string;
   role: 'read' | 'operate';
   address: string;
-  /** Such as 'breaker.reset', 'degradation.set', 'dlq.retry'; 'refused' if the role forbids it. */
+  /** Such as 'breaker.reset', 'degradation.set', 'dlq.retry'; 'refused' for want of the role. */
   action: string;
   target: string | null;
   reason: string | null;
@@ -55,7 +55,7 @@ export interface AuditEntry {
 export interface AuditOptions {
   /** Entries are kept in its table admin_audit, until `store.cleanUp` finds them old. */
   store?: Pick<Store, 'query' | 'schema'> | undefined;
-  /** Gets each entry. Its texts are single lines without control characters. */
+  /** Gets each entry; texts in it are one line each, without control characters. */
   log?: ((entry: AuditEntry) => void) | undefined;
   /** Entries kept in memory, 1 to 100000, default 1000. */
   size?: number | undefined;
@@ -68,8 +68,8 @@ export interface Audit {
     result: string; detail?: unknown;
   }): Promise<AuditEntry>;
   /**
-   * Newest first. `limit`: 1 to 1000, default 100; `before`: an id. `stored` is false if these
-   * are only what this process remembers: without a store, or while the database is down.
+   * Newest first, 100 unless `limit` (1 to 1000) says otherwise; `before` is an id. `stored` is
+   * false for what this process remembers, without a store or while the database is away.
    */
   list (filter?: { before?: string | undefined; limit?: number | undefined }):
     Promise<{ stored: boolean; entries: AuditEntry[] }>;
@@ -77,7 +77,7 @@ export interface Audit {
 
 export function createAudit (options?: AuditOptions): Audit;
 
-/** The part of a Degradation that is used. */
+/** What is used of a Degradation. */
 export interface DegradationControl extends EventEmitter {
   snapshot (): any;
   setLevel (level: string | null, options: { reason: string; by: string }): unknown;
@@ -88,16 +88,16 @@ export interface EventStreamOptions {
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
   degradation?: DegradationControl | undefined;
   store?: Store | undefined;
-  /** Its troubles become events, with a message for the operator. */
+  /** Whose troubles are told, in words for the operator. */
   sessions?: SessionPool<any> | undefined;
-  /** Events kept for readers that reconnect with Last-Event-ID, 1 to 10000, default 256. */
+  /** Events kept for readers who come back with Last-Event-ID, 1 to 10000, default 256. */
   history?: number | undefined;
   /**
-   * Simultaneous readers, 1 to 10000, default 64; more get 503. When all places are taken, the
-   * token with the most readers loses its oldest one to a token that would still have fewer.
+   * Readers at once, 1 to 10000, default 64; more get 503. When all places are taken, the token
+   * with the most readers loses its oldest one to a token that would still have fewer.
    */
   maxClients?: number | undefined;
-  /** Bytes that a reader may lag behind before it is disconnected, from 1024, default 262144. */
+  /** Bytes that a reader may be behind before it is let go, from 1024, default 262144. */
   maxBuffer?: number | undefined;
   /** ms between signs of life, 10 to 3600000, default 15000. */
   heartbeat?: number | undefined;
@@ -105,15 +105,15 @@ export interface EventStreamOptions {
 
 /**
  * Server-sent events: breaker, degradation, dead-letter, delivery-failed, payment, payment-held,
- * session; and reset if a reader has missed more than is kept. All data has `at`, as Date.now().
+ * session; and reset when more was missed than is kept. All data has `at`, ms as Date.now() counts.
  */
 export interface EventStream {
   readonly clients: number;
-  /** Sends an event to all readers. */
+  /** Tells all readers. */
   publish (type: string, data: object): void;
-  /** Answers a request. Whether the client may read must have been checked. */
+  /** Answers a request; whether it may read must have been checked. */
   handle: RequestListener;
-  /** Ends all streams, and stops listening. */
+  /** Ends all streams, and listens to nothing any more. */
   close (): void;
 }
 
@@ -123,15 +123,16 @@ export function createEventStream (options?: EventStreamOptions): EventStream;
 export interface BreakerHistoryOptions {
   /** Default: all breakers of this thread. The first 500 are followed. */
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
-  /** ms between samples, 10 to 3600000, default 2000. */
+  /** ms between looks, 10 to 3600000, default 2000. */
   interval?: number | undefined;
 }
 
-/** Figures of the last 150 samples, five minutes by default; 2.4 kB for each breaker. */
+/** Figures of the last 150 looks, five minutes by default; 2.4 kB for each breaker. */
 export interface BreakerHistory {
   /**
-   * The breakers that GET /circuit-breakers shows with this filter, by `key`: errorRate in percent
-   * and latencies in ms, for each of the times `at`; null without calls.
+   * Of the breakers that GET /circuit-breakers shows with this filter, by `key`: errorRate in
+   * percent and latencies in ms of the window at each of the moments `at`, null where there were no
+   * calls.
    */
   read (filter: { state?: string | undefined; search?: string | undefined;
     limit?: number | undefined }): {
@@ -150,23 +151,23 @@ export interface AdminOptions {
   rateLimit?: AdminRateLimit | undefined;
   /** Default: all breakers of this thread. */
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
-  /** Its instances can be reset by their ids. */
+  /** Whose instances are reset by their ids. */
   sessions?: Pick<SessionPool<any>, 'reset'> | undefined;
   store?: Store | undefined;
   degradation?: DegradationControl | undefined;
   /** Served at /admin/reliability/events. */
   events?: Pick<EventStream, 'handle'> | undefined;
-  /** For /admin/reliability/breaker-history. Without it, charts begin when the page is opened. */
+  /** For /admin/reliability/breaker-history; without it charts begin when one opens the page. */
   history?: Pick<BreakerHistory, 'read'> | undefined;
   /** Its report is at /admin/reliability/health. */
   health?: Pick<Health, 'check'> | undefined;
-  /** Returns an object for 'json', a page for 'html'. */
+  /** An object for 'json', a page for 'html'. */
   report?: ((options: { format: 'json' | 'html' }) => unknown) | undefined;
-  /** Default: its own one, in the store if there is one. */
+  /** Default: one of its own, in the store if there is one. */
   audit?: Audit | undefined;
   /** Gets the entries of that audit log. */
   log?: ((entry: AuditEntry) => void) | undefined;
-  /** Gets errors that were answered with 500; default: a process warning. */
+  /** Gets what was answered with 500; default: a process warning. */
   onError?: ((error: unknown, req: any) => void) | undefined;
 }
 

@@ -27,7 +27,7 @@ export interface WebhookRouterOptions {
 export function createWebhookRouter (options: WebhookRouterOptions): any;
 
 export interface AppOptions {
-  /** Adds your own routes, after all others. */
+  /** Adds routes of your own, after all others. */
   extend?: ((app: any) => void) | undefined;
 }
 
@@ -41,7 +41,7 @@ export function createApp (gateway: Gateway, options?: AppOptions): RequestListe
 };
 
 /**
- * Starts a gateway and its HTTP server, at the address of its configuration.
+ * Starts a gateway and an HTTP server for it, where its configuration says.
  * @throws ERR_LISTEN
  */
 export function startServer (gateway: Gateway, options?: AppOptions): Promise<{
@@ -49,7 +49,7 @@ export function startServer (gateway: Gateway, options?: AppOptions): Promise<{
   port: number;
   app: any;
   server: Server;
-  /** Reports not ready, accepts no more connections, finishes what is in flight within
+  /** Is not ready any more, takes no more connections, finishes what is in flight within
    * server.shutdownTimeout, and stops the gateway. */
   close (): Promise<void>;
 }>;

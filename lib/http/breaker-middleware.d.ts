@@ -3,13 +3,13 @@ import CircuitBreaker = require('../primitives/breaker');
 import { BreakerGroup } from '../primitives/group';
 
 export interface BreakerMiddlewareOptions {
-  /** Paths of an application, 1 to 1000. '/api' means '/api' and everything below it, in any case.
-   * The longest match counts. */
+  /** Paths of an application, 1 to 1000; '/api' is '/api' and all below it, whatever the case.
+   * The longest that fits counts. */
   prefixes: string[];
-  /** Options of the breakers. `timeout`: until the answer begins, default 10000 ms. After that,
-   * the answer is 504, and whatever the handler writes later is dropped. */
+  /** Of each prefix's breaker. `timeout` is until the answer begins, default 10000 ms: it is
+   * answered 504, and what the handler writes later goes nowhere. */
   breaker?: Omit<CircuitBreaker.Options, 'fallback' | 'cache' | 'coalesce'> | undefined;
-  /** Breakers are called name/prefix. Default 'http'. */
+  /** Of the breakers, which are called name/prefix. Default 'http'. */
   name?: string | undefined;
   /** Whether an answer is a failure. Default: a status from 500. */
   isFailure?: ((res: ServerResponse, req: IncomingMessage) => boolean) | undefined;
@@ -24,7 +24,7 @@ export interface BreakerMiddleware {
 /**
  * Express middleware, to be used before the routes that it protects. While a prefix's breaker is
  * open its requests are answered 503 with problem+json (code EOPENBREAKER) and Retry-After. A
- * client that leaves before the answer is not counted.
+ * client that leaves before the answer counts for nothing.
  *
  * @throws TypeError or RangeError ERR_INVALID_OPTION
  */

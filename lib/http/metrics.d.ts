@@ -6,7 +6,7 @@ import { Degradation, Health } from '../gateway';
 import { OutboxWorker, Store } from '../store';
 
 export interface MetricsOptions {
-  /** Prefix of all names: letters, digits and underscores. Default ''. */
+  /** Begins all names; letters, digits and underscores. Default ''. */
   prefix?: string | undefined;
   /** A Registry of prom-client; default: one of its own. */
   registry?: any;
@@ -15,34 +15,34 @@ export interface MetricsOptions {
   /** Functions made by retryable(), and clients that emit 'retry' with its `delay` in ms, by the
    * name of their label. */
   retries?: Record<string, { readonly stats: retry.Stats } | EventEmitter> | undefined;
-  /** A gateway, or what else emits 'fallback'({ name, error }). */
+  /** Emits 'fallback'({ name, error }) for what answers in place of something else: a gateway. */
   fallbacks?: EventEmitter | undefined;
   worker?: OutboxWorker | undefined;
   store?: Partial<Pick<Store,
     'outbox' | 'deadLetters' | 'deliveries' | 'payments' | 'query' | 'schema'>> | undefined;
   degradation?: Degradation | undefined;
-  /** Reading the metrics runs its checks, unless their answers are still cached. */
+  /** Its checks are looked at whenever metrics are read, as often as its cache lets. */
   health?: Health | undefined;
-  /** Values of a label, 1 to 10000, default 200. Later values become 'other'. */
+  /** Names that become labels, 1 to 10000 of each kind, default 200; later ones are 'other'. */
   maxNames?: number | undefined;
 }
 
 export interface Metrics {
-  /** The registry of prom-client. */
+  /** Of prom-client. */
   readonly registry: any;
   /** Answers with all metrics of the registry; for Express or node:http. */
   readonly handler: (req: IncomingMessage, res: ServerResponse) => Promise<void>;
   /** An Express 5 router with GET /metrics. */
   router (): any;
-  /** Stops listening, and removes its metrics from the registry. */
+  /** Stops listening, and takes its metrics out of the registry. */
   close (): void;
 }
 
 /**
- * Metrics for Prometheus. Counters count what happens in this process, also for shared breakers, so
- * the counts of all processes add up. Values that all processes see (states, the level, rows of the
- * store) have the aggregator 'max' of prom-client; without an AggregatorRegistry, take
- * `max by (...)` of them.
+ * Metrics for Prometheus. Counters count what happened in this process, also of breakers that are
+ * shared, so that those of all processes add up. What all of them see alike (states, the level,
+ * rows of the store) has prom-client's aggregator 'max'; without an AggregatorRegistry take
+ * `max by (...)` of it.
  *
  * @throws TypeError or RangeError ERR_INVALID_OPTION
  * @throws SekeringError ERR_MISSING_PEER without the package prom-client

@@ -1,6 +1,6 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 
-/** Members of a problem (RFC 9457). Further members are sent as they are. */
+/** Members of a problem (RFC 9457); those that are not named here are sent as they are. */
 export interface ProblemMembers {
   /** A URI of the kind of problem, default 'about:blank'. */
   type?: string | undefined;
@@ -8,9 +8,9 @@ export interface ProblemMembers {
   title?: string | undefined;
   /** Stable, machine-readable. */
   code?: string | undefined;
-  /** For the reader. Never reveal the insides of the service. */
+  /** For the reader; never anything of the service's insides. */
   detail?: string | undefined;
-  /** Seconds; also sent as the header Retry-After. */
+  /** Seconds; sent as the header Retry-After as well. */
   retryAfter?: number | undefined;
   [name: string]: unknown;
 }
@@ -22,8 +22,8 @@ export interface ProblemMembers {
 export function problem (res: ServerResponse, status: number, members?: ProblemMembers): void;
 
 /**
- * What a client may know about an error: a status, and code and detail if it is an error of
- * sekering that clients can act on. Everything else is a bare 500.
+ * What a client may know of an error: a status, and code and detail where the code is one of
+ * sekering's that clients can act on. Everything else is a bare 500.
  */
 export function problemOf (error: unknown): { status: number; members: ProblemMembers };
 
@@ -31,7 +31,7 @@ export function problemOf (error: unknown): { status: number; members: ProblemMe
 export function notFound (req: IncomingMessage, res: ServerResponse): void;
 
 export interface ProblemHandlerOptions {
-  /** Gets errors that were answered with 500; default: a process warning. */
+  /** Gets what was answered with 500; default: a process warning. */
   onError?: ((error: unknown, req: IncomingMessage) => void) | undefined;
 }
 
