@@ -6,22 +6,13 @@ const { requirePeer } = require('../base/peer');
 const { createAdminAccess } = require('./admin-auth');
 const { read } = require('./admin-input');
 const { idempotent } = require('./idempotency');
-const { toJson } = require('./json');
+const { sendJson } = require('./json');
 const { problem } = require('./problem');
 
 // Midtrans's refusals that are the order's own fault.
 const REFUSED = new Set(['ERR_MIDTRANS_REFUSED', 'ERR_MIDTRANS_CONFLICT',
   'ERR_MIDTRANS_CANNOT_MODIFY']);
 const RETRY_AFTER_S = 60;
-
-function send (res, status, value) {
-  const text = toJson(value);
-  res.statusCode = status;
-  res.setHeader('Content-Type', 'application/json; charset=utf-8');
-  res.setHeader('Content-Length', Buffer.byteLength(text));
-  res.setHeader('Cache-Control', 'no-store');
-  res.end(text);
-}
 
 /** A refusal tells what was wrong with the order, in Midtrans's words. */
 function refused (res, error) {
@@ -42,9 +33,9 @@ async function createOrder (gateway, req, res) {
   const { queued, orderId, state, token, redirectUrl, error } = answer;
   const place = `/orders/${encodeURIComponent(orderId)}`;
   res.set('Location', place);
-  if (!queued) return send(res, 201, { queued, orderId, state, token, redirectUrl });
+  if (!queued) return sendJson(res, 201, { queued, orderId, state, token, redirectUrl });
   const code = error?.code ?? 'ERR_UNAVAILABLE';
-  send(res.set('Retry-After', String(RETRY_AFTER_S)), 202,
+  sendJson(res.set('Retry-After', String(RETRY_AFTER_S)), 202,
     { queued, orderId, state, error: code, status: place });
 }
 
@@ -52,13 +43,13 @@ async function showOrder (gateway, req, res) {
   const order = await gateway.store.payments.get(read('orderId', req.params.id));
   if (order === undefined) return problem(res, 404, { code: 'ERR_NOT_FOUND' });
   const { orderId, state, token, redirectUrl, currency, amountMinor, createdAt, updatedAt } = order;
-  send(res, 200,
+  sendJson(res, 200,
     { orderId, state, token, redirectUrl, currency, amountMinor, createdAt, updatedAt });
 }
 
 async function sendMessage (gateway, req, res) {
   const enqueued = await gateway.notify(req.body);
-  send(res, 202, enqueued);
+  sendJson(res, 202, enqueued);
 }
 
 /**

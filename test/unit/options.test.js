@@ -54,6 +54,30 @@ test('errors say where the options stand', () => {
     .toThrow('for channels.EMAIL.size but');
 });
 
+describe('withDeadline', () => {
+  test('gives what the work gives, or its error', async () => {
+    await expect(withDeadline(undefined, 60_000, () => 1)).resolves.toBe(1);
+    await expect(withDeadline(undefined, 60_000, () => { throw new Error('no'); }))
+      .rejects.toThrow('no');
+  });
+
+  test('ends when the time is over, and aborts the signal of the work', async () => {
+    let own;
+    const work = signal => { own = signal; return new Promise(() => {}); };
+    const error = await withDeadline(undefined, 1, work).catch(reason => reason);
+    expect(error).toMatchObject({ code: 'ETIMEDOUT', message: 'Timed out after 1ms' });
+    expect(own.reason).toBe(error);
+  });
+
+  test('ends when the caller aborts', async () => {
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const ended = withDeadline(controller.signal, Infinity, () => new Promise(() => {}));
+    controller.abort(reason);
+    await expect(ended).rejects.toBe(reason);
+  });
+});
+
 describe('records and lists', () => {
   const nested = optionsOf({
     checks: is.record('by name', is.func('asks'), { names: NAMES }),
@@ -86,29 +110,5 @@ describe('records and lists', () => {
     expect(optionsOf({}).read()).toEqual({});
     expect(() => optionsOf({}).read({ path: '/' }))
       .toThrow('Unknown option path. Known options: none');
-  });
-});
-
-describe('withDeadline', () => {
-  test('gives what the work gives, or its error', async () => {
-    await expect(withDeadline(undefined, 60_000, () => 1)).resolves.toBe(1);
-    await expect(withDeadline(undefined, 60_000, () => { throw new Error('no'); }))
-      .rejects.toThrow('no');
-  });
-
-  test('ends when the time is over, and aborts the signal of the work', async () => {
-    let own;
-    const work = signal => { own = signal; return new Promise(() => {}); };
-    const error = await withDeadline(undefined, 1, work).catch(reason => reason);
-    expect(error).toMatchObject({ code: 'ETIMEDOUT', message: 'Timed out after 1ms' });
-    expect(own.reason).toBe(error);
-  });
-
-  test('ends when the caller aborts', async () => {
-    const controller = new AbortController();
-    const reason = new Error('enough');
-    const ended = withDeadline(controller.signal, Infinity, () => new Promise(() => {}));
-    controller.abort(reason);
-    await expect(ended).rejects.toBe(reason);
   });
 });
