@@ -9,12 +9,12 @@ const { idempotent } = require('./idempotency');
 const { sendJson } = require('./json');
 const { problem } = require('./problem');
 
-// Midtrans's refusals that are the order's own fault.
+// Refusals of Midtrans that are the order's fault.
 const REFUSED = new Set(['ERR_MIDTRANS_REFUSED', 'ERR_MIDTRANS_CONFLICT',
   'ERR_MIDTRANS_CANNOT_MODIFY']);
 const RETRY_AFTER_S = 60;
 
-/** A refusal tells what was wrong with the order, in Midtrans's words. */
+/** Says what is wrong with an order that Midtrans refuses, in Midtrans's words. */
 function refused (res, error) {
   if (!REFUSED.has(error?.code)) throw error;
   problem(res, error.code === 'ERR_MIDTRANS_REFUSED' ? 422 : 409, {
