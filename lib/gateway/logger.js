@@ -1,7 +1,7 @@
 'use strict';
 
 // Structured logs to a logger with pino's methods, or to pino itself, on the console and into a
-// file. Secrets of the configuration are redacted, whoever has put them into a message.
+// file. Secrets of the configuration are redacted, wherever they appear.
 
 const { isA, messageOf, read } = require('../base/foreign');
 const { requirePeer } = require('../base/peer');

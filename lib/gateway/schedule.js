@@ -143,7 +143,7 @@ class Schedule {
           timer = clock.setTimer(resolve, renewMs, false);
         });
         if (isOver) return;
-        // While the database is away, nobody else can take the job either.
+        // While the database is down, nobody else can take the job either.
         await this.#store.query(RENEW(this.#store.schema), [name, at, leaseMs]).catch(() => {});
       }
     };

@@ -107,15 +107,15 @@ function partsOf (options) {
 
 /** Options as the types describe them. */
 function createAdminRouter (options) {
-  const given = OPTIONS.read(options);
-  const { store, tokens, rateLimit, log, onError } = given;
+  const parts = OPTIONS.read(options);
+  const { store, tokens, rateLimit, log, onError } = parts;
   const express = requirePeer('express', 'createAdminRouter');
-  const audit = given.audit ?? createAudit({ store, log });
+  const audit = parts.audit ?? createAudit({ store, log });
   const onRefused = ({ actor, path }) => {
     audit.record({ actor, action: 'refused', target: path, result: 'refused' });
   };
   const access = createAdminAccess({ tokens, rateLimit, onRefused });
-  const actions = actionsOf({ ...given, audit, parts: partsOf(given) });
+  const actions = actionsOf({ ...parts, audit, parts: partsOf(parts) });
   const tools = { need: access.need, audit, express };
   const admin = express.Router({ caseSensitive: true });
   addActions(admin, actions.filter(({ alone }) => !alone), tools);

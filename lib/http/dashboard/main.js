@@ -243,10 +243,10 @@ function App () {
     return () => clearTimeout(timer);
   }, [api]);
   if (token === null) {
-    return html`<${Login} message=${message} onToken=${given => {
-      sessionStorage.setItem(TOKEN, given);
+    return html`<${Login} message=${message} onToken=${entered => {
+      sessionStorage.setItem(TOKEN, entered);
       setMessage('');
-      setToken(given);
+      setToken(entered);
     }} />`;
   }
   if (session === undefined) {

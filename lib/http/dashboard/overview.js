@@ -222,7 +222,7 @@ const KINDS = {
 const Events = ({ events }) => html`<section aria-labelledby="events-title" class="panel"
     data-part="events">
   <h2 id="events-title">Recent events</h2>
-  ${events.length === 0 ? html`<${Empty}>No events yet. No news is good news.<//>`
+  ${events.length === 0 ? html`<${Empty}>No events yet.<//>`
     : html`<ol class="log">${events.slice(0, 30).map(({ key, type, data, words }) => html`<li
       key=${key}><time datetime=${new Date(data.at).toISOString()}>${timeOf(data.at)}</time>
       <${Badge} tone=${TONES[type]?.(data) ?? 'info'}>${KINDS[type] ?? type}<//>
