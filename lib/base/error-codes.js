@@ -189,6 +189,7 @@ const CODES = {
   ERR_WHATSAPP_UNAVAILABLE: {
     class: 'WhatsAppError', message: 'WhatsApp is in trouble, or got too many requests',
     retryable: true, fault: 'upstream', counts: true,
+  },
 
   // Gateway, HTTP and the command line.
   ERR_ADMIN_CONTENT_TYPE: {
