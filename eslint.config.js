@@ -119,7 +119,7 @@ module.exports = [
     },
   },
   {
-    files: ['lib/browser/**/*.js', 'lib/http/dashboard/**/*.js', 'lib/cli/shop/**/*.js'],
+    files: ['lib/browser/**/*.js', 'lib/http/dashboard/**/*.js', 'lib/cli/demo/page/**/*.js'],
     languageOptions: { sourceType: 'module', globals: globals.browser },
   },
   { files: ['**/*.mjs'], languageOptions: { sourceType: 'module', globals: globals.node } },

@@ -233,6 +233,100 @@ const CODES = {
     message: 'Something has read the body of a webhook before its signature could be checked',
     retryable: false, fault: 'operator',
   },
+
+  // Gateway, HTTP and the command line.
+  ERR_ADMIN_CONTENT_TYPE: {
+    class: 'answer (415)', message: 'Changes need the header Content-Type: application/json',
+    retryable: false, fault: 'caller',
+  },
+  ERR_ADMIN_FORBIDDEN: {
+    class: 'answer (403)', message: 'The role of the token does not allow it',
+    retryable: false, fault: 'caller',
+  },
+  ERR_ADMIN_FOREIGN_ORIGIN: {
+    class: 'answer (403)', message: 'The request comes from the page of another site',
+    retryable: false, fault: 'caller',
+  },
+  ERR_ADMIN_RATE_LIMITED: {
+    class: 'answer (429)', message: 'Too many requests with this token, or without a valid one',
+    retryable: true, fault: 'caller',
+  },
+  ERR_ADMIN_UNAUTHORIZED: {
+    class: 'answer (401)', message: 'The request has no valid bearer token',
+    retryable: false, fault: 'caller',
+  },
+  ERR_CHECK_FAILED: {
+    class: 'answer (health)', message: 'A check failed with an error that has no code of its own',
+    fault: 'upstream',
+  },
+  ERR_CONFIG: {
+    class: 'SekeringError', message: 'The configuration has mistakes; `faults` lists all of them',
+    retryable: false, fault: 'operator',
+  },
+  ERR_DEGRADED: {
+    class: 'answer (503)', message: 'A feature is off at the present degradation level',
+    retryable: true, fault: 'upstream',
+  },
+  ERR_EVENTS_FULL: {
+    class: 'answer (503)', message: 'Too many readers of the event stream',
+    retryable: true, fault: 'local',
+  },
+  ERR_GATEWAY_NO_CLIENT: {
+    class: 'SekeringError', message: 'The configuration has no section midtrans',
+    retryable: false, fault: 'operator',
+  },
+  ERR_INTERNAL: {
+    class: 'answer (audit log)', message: 'A change failed with an error that has no code',
+    fault: 'local',
+  },
+  ERR_LISTEN: {
+    class: 'SekeringError', message: 'The server cannot listen on its host and port',
+    retryable: false, fault: 'operator',
+  },
+  ERR_METHOD_NOT_ALLOWED: {
+    class: 'answer (405)', message: 'The path has no such method; see the header Allow',
+    retryable: false, fault: 'caller',
+  },
+  ERR_NOT_FOUND: {
+    class: 'answer (404)', message: 'There is nothing under this path or id',
+    retryable: false, fault: 'caller',
+  },
+  ERR_UNAVAILABLE: {
+    class: 'answer (202)', message: 'The order is queued after an error that has no code',
+    retryable: true, fault: 'upstream',
+  },
+  ERR_CLI_FAILED: {
+    class: 'SekeringError', message: 'The server answered with an error',
+    fault: 'upstream',
+  },
+  ERR_CLI_FILE: {
+    class: 'SekeringError', message: 'The file exists, or cannot be written',
+    retryable: false, fault: 'operator',
+  },
+  ERR_CLI_INPUT: {
+    class: 'SekeringError', message: 'The server rejected the arguments',
+    retryable: false, fault: 'caller',
+  },
+  ERR_CLI_NOT_FOUND: {
+    class: 'SekeringError', message: 'Not found on the server',
+    retryable: false, fault: 'caller',
+  },
+  ERR_CLI_ROLE: {
+    class: 'SekeringError', message: 'The role of the token does not allow it',
+    retryable: false, fault: 'operator',
+  },
+  ERR_CLI_TOKEN: {
+    class: 'SekeringError', message: 'There is no token, or the server rejected it',
+    retryable: false, fault: 'operator',
+  },
+  ERR_CLI_UNREACHABLE: {
+    class: 'SekeringError', message: 'No server answers at the address',
+    retryable: true, fault: 'upstream',
+  },
+  ERR_CLI_USAGE: {
+    class: 'SekeringError', message: 'The arguments do not go together',
+    retryable: false, fault: 'caller',
+  },
 };
 
 module.exports = { CODES };

@@ -92,7 +92,7 @@ function unknownOption (option, place, names) {
   const meant = nearest(option, names);
   const hint = meant === undefined ? '' : ` Did you mean ${meant}?`;
   return optionError(RangeError, where === '' ? option : `${place}.${option}`,
-    `Unknown option ${option}${where}.${hint} Known options: ${names.join(', ')}`);
+    `Unknown option ${option}${where}.${hint} Known options: ${names.join(', ') || 'none'}`);
 }
 
 /** The name that was probably meant, if one is close enough. */

@@ -74,7 +74,37 @@ const is = {
   /** Options within the options, with a table of their own. */
   table: (doc, table, spec = {}) => kind(doc, 'an object', spec,
     (option, value) => table.read(value, option)),
+  /**
+   * An object whose names are the user's own, with values as `each` says. `spec.names` may limit
+   * the names, as NAMES does.
+   */
+  record: (doc, each, spec = {}) => kind(doc, 'an object', spec, (option, value) => {
+    const { names } = spec;
+    return Object.fromEntries(Object.entries(bag(option, value)).map(([name, member]) => {
+      if (names?.pattern.test(name) === false) throw invalidOption(option, names.expected, name);
+      return [name, each.check(`${option}.${name}`, member)];
+    }));
+  }),
+  /** An array with elements as `each` says; `spec` may have min and max, of its length. */
+  list: (doc, each, spec = {}) => kind(doc, listText(spec), spec, (option, value, said) => {
+    const { min = 0, max = Infinity } = spec;
+    if (!Array.isArray(value) || value.length < min || value.length > max) {
+      throw invalidOption(option, said, value);
+    }
+    return value.map((element, i) => each.check(`${option}[${i}]`, element));
+  }),
 };
+
+/** Names for `is.record` that fit into logs, labels and paths. */
+const NAMES = {
+  pattern: /^[\w.-]{1,64}$/,
+  expected: 'names of 1 to 64 letters, digits, dots, dashes or underscores',
+};
+
+function listText ({ min = 0, max = Infinity, of = 'elements' }) {
+  if (max === Infinity) return min === 0 ? 'an array' : `an array of at least ${min} ${of}`;
+  return min === 0 ? `an array of at most ${max} ${of}` : `an array of ${min} to ${max} ${of}`;
+}
 
 class Options {
   #entries;
@@ -191,4 +221,4 @@ function bag (option, value, names) {
   return value;
 }
 
-module.exports = { bag, boolean, finite, func, is, number, oneOf, optionsOf };
+module.exports = { NAMES, bag, boolean, finite, func, is, number, oneOf, optionsOf };

@@ -3,18 +3,16 @@
 
 // The command `sekering`.
 //
-// Exit codes: 0 done, 1 it failed or something was found, 2 wrong usage or configuration, 3 the
-// server cannot be reached or refuses the token, 4 there is no such thing.
+// Exit codes: 0 done, 1 failed, or a check has found a problem, 2 wrong usage or configuration, 3
+// the server cannot be reached or rejects the token, 4 not found.
 
 const { Command, CommanderError, InvalidArgumentError } = require('commander');
 
-const { EXIT } = require('./admin-client');
-const { Session } = require('./session');
+const { EXIT, Session } = require('./session');
 const { version } = require('../../package.json');
 
 const COMMANDS = {
-  breakers: () => require('./breakers-commands'),
-  messages: () => require('./message-commands'),
+  server: () => require('./server-commands'),
   setUp: () => require('./set-up-commands'),
 };
 
@@ -22,10 +20,10 @@ const COMMANDS = {
 const integer = (min, max) => text => {
   const value = Number(text);
   if (text.trim() !== '' && Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
 };
 
-/** Runs a function of a command module with the session, the arguments and the options. */
+/** Runs a function of a module with the session, the arguments and the options. */
 const run = (module, name) => (...args) => {
   const command = args.pop();
   const session = new Session(command.optsWithGlobals());
@@ -34,85 +32,89 @@ const run = (module, name) => (...args) => {
 
 function addServing (program) {
   program.command('serve')
-    .description('run the gateway of the configuration')
-    .option('--port <port>', 'in place of server.port', integer(0, 65_535))
+    .description('run the gateway')
+    .option('--port <port>', 'overrides server.port', integer(0, 65_535))
     .action(run('setUp', 'serve'));
   program.command('demo')
-    .description('run the gateway against upstreams that break')
-    .option('--seconds <n>', 'end by itself; default without a terminal: 15', integer(5, 3600))
-    .option('--port <port>', 'of the dashboard; 0 takes a free one', integer(0, 65_535))
-    .option('--directory <folder>', 'of its database')
+    .description('run the gateway against fake upstreams that break')
+    .option('--seconds <n>', 'stop after n seconds (default: 15 without a terminal)',
+      integer(5, 3600))
+    .option('--port <port>', 'of the dashboard; 0 for any free port', integer(0, 65_535))
+    .option('--directory <folder>', 'folder of its database')
     .action(run('setUp', 'demo'));
   program.command('init')
-    .description('write a configuration with comments')
-    .argument('[file]', 'its name', 'sekering.toml')
+    .description('write a commented configuration file')
+    .argument('[file]', 'name of the file', 'sekering.toml')
     .action(run('setUp', 'init'));
   program.command('check')
-    .description('look for faults of the configuration, and for what cannot be reached')
+    .description('check the configuration, and whether every service can be reached')
     .action(run('setUp', 'check'));
   program.command('migrate')
-    .description('bring the schema of the store up to date')
+    .description('update the database schema')
     .action(run('setUp', 'migrate'));
 }
 
 function addBreakers (program) {
-  const breakers = program.command('breakers').description('circuit breakers of the server');
-  breakers.command('list').description('what state they are in')
-    .option('--state <state>', 'only open, half-open, closed or disabled ones')
-    .action(run('breakers', 'list'));
-  breakers.command('reset').description('close a breaker, and forget its counts')
+  const breakers = program.command('breakers')
+    .description('circuit breakers of the running server');
+  breakers.command('list').description('list breakers and their states')
+    .option('--state <state>', 'open, half-open, closed or disabled')
+    .action(run('server', 'listBreakers'));
+  breakers.command('reset').description('close a breaker and clear its counts')
     .argument('<name>').option('--reason <text>', 'for the audit log')
-    .action(run('breakers', 'reset'));
-  breakers.command('watch').description('print what happens, until it is interrupted')
-    .action(run('breakers', 'watch'));
+    .action(run('server', 'resetBreaker'));
+  breakers.command('watch').description('print events until interrupted')
+    .action(run('server', 'watchEvents'));
 }
 
 const filtered = command => command
-  .option('--channel <name>', 'only of this channel')
+  .option('--channel <name>', 'only this channel')
   .option('--kind <code>', 'only this kind of failure')
-  .option('--search <text>', 'only with this in recipient, subject or error');
+  .option('--search <text>', 'only if the recipient, subject or error contains this');
 
 function addMessages (program) {
   const dlq = program.command('dlq').description('dead letters');
-  filtered(dlq.command('list').description('newest first'))
+  filtered(dlq.command('list').description('list dead letters, newest first'))
     .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100)
-    .option('--before <id>', 'older than this one')
-    .action(run('messages', 'list'));
-  dlq.command('show').description('one of them, with its errors').argument('<id>')
-    .action(run('messages', 'show'));
-  filtered(dlq.command('retry').description('give one, or many, all attempts again'))
+    .option('--before <id>', 'only older than this one')
+    .action(run('server', 'listLetters'));
+  dlq.command('show').description('show one with its errors').argument('<id>')
+    .action(run('server', 'showLetter'));
+  filtered(dlq.command('retry').description('retry one or many, with a fresh attempt count'))
     .argument('[id]')
-    .option('--all', 'all that fit')
+    .option('--all', 'all dead letters')
     .option('--limit <n>', 'how many at most', integer(1, 10_000))
     .option('--rate <n>', 'messages per second', integer(1, 10_000))
     .option('--reason <text>', 'for the audit log')
-    .action(run('messages', 'retry'));
-  filtered(dlq.command('purge').description('delete for good'))
-    .option('--all', 'all of them')
-    .option('--older-than <days>', 'only what died so many days ago', integer(0, 3650))
+    .action(run('server', 'retryLetters'));
+  filtered(dlq.command('purge').description('delete permanently'))
+    .option('--all', 'all dead letters')
+    .option('--older-than <days>', 'only those that died at least this many days ago',
+      integer(0, 3650))
     .requiredOption('--reason <text>', 'for the audit log')
-    .action(run('messages', 'purge'));
+    .action(run('server', 'purgeLetters'));
   addOutbox(program);
   program.command('report').description('the reliability report')
-    .option('--html', 'as a page').action(run('messages', 'report'));
+    .option('--html', 'as an HTML page').action(run('server', 'showReport'));
 }
 
 function addOutbox (program) {
-  const outbox = program.command('outbox').description('messages, and what became of them');
-  outbox.command('stats').description('by channel and status').action(run('messages', 'stats'));
-  outbox.command('list').description('newest first')
-    .option('--status <status>', 'only PENDING, SENDING, RETRYING, SENT, DLQ or CANCELLED ones')
-    .option('--channel <name>', 'only of this channel')
-    .option('--search <text>', 'only with this in recipient, subject or error')
+  const outbox = program.command('outbox').description('messages and their delivery');
+  outbox.command('stats').description('count messages by channel and status')
+    .action(run('server', 'showStats'));
+  outbox.command('list').description('list messages, newest first')
+    .option('--status <status>', 'PENDING, SENDING, RETRYING, SENT, DLQ or CANCELLED')
+    .option('--channel <name>', 'only this channel')
+    .option('--search <text>', 'only if the recipient, subject or error contains this')
     .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100)
-    .option('--before <id>', 'older than this one')
-    .action(run('messages', 'messages'));
-  outbox.command('undelivered').description('sent, and not delivered by the provider')
+    .option('--before <id>', 'only older than this one')
+    .action(run('server', 'listMessages'));
+  outbox.command('undelivered').description('list messages that were sent but not delivered')
     .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100)
-    .option('--before <id>', 'older than the one with this id of the provider')
-    .action(run('messages', 'undelivered'));
-  outbox.command('show').description('one of them, with its errors').argument('<id>')
-    .action(run('messages', 'message'));
+    .option('--before <id>', 'only older than the one with this provider id')
+    .action(run('server', 'listUndelivered'));
+  outbox.command('show').description('show one with its errors').argument('<id>')
+    .action(run('server', 'showMessage'));
 }
 
 function makeProgram () {
@@ -120,13 +122,14 @@ function makeProgram () {
     .description('Circuit breakers, retries and payment-safe clients')
     .version(version)
     .option('-c, --config <file>',
-      'the configuration (SEKERING_CONFIG; sekering.toml if there is one)')
-    .option('--url <url>', 'of the running server (SEKERING_URL; else the configuration says it)')
+      'configuration (default: SEKERING_CONFIG, or sekering.toml if it exists)')
+    .option('--url <url>',
+      'of the running server (default: SEKERING_URL, or from the configuration)')
     .option('--json', 'print JSON')
     .exitOverride()
-    .addHelpText('after', '\nThe token for the server is SEKERING_TOKEN, or one of the ' +
-      'configuration.\nExit codes: 0 done, 1 failed, 2 usage or configuration, 3 no server, ' +
-      '4 no such thing');
+    .addHelpText('after', '\nThe token for the server is SEKERING_TOKEN, or admin.tokens in the ' +
+      'configuration.\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no server ' +
+      'or token, 4 not found');
   addServing(program);
   addBreakers(program);
   addMessages(program);
@@ -144,7 +147,7 @@ async function main (args) {
   try {
     await makeProgram().parseAsync(args);
   } catch (error) {
-    // Commander has said it already.
+    // Commander has already printed its errors.
     if (!(error instanceof CommanderError)) {
       console.error(error.code === undefined ? error : `${error.code}: ${error.message}`);
     }

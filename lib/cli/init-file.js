@@ -1,24 +1,24 @@
 'use strict';
 
-// The configuration that `sekering init` writes: all sections, with what they mean.
+// The configuration that `sekering init` writes: all sections, with comments.
 
-const CONFIG = `# Times are milliseconds. "env:NAME" stands for a variable of the environment.
-# \`sekering check\` says what is wrong or missing, and what can be reached.
+const INIT_FILE = `# Times are milliseconds. "env:NAME" is the environment variable NAME.
+# \`sekering check\` finds mistakes, and tests whether the services can be reached.
 
-# production, development (lenient, quick) or testing (few retries, short timeouts)
+# production, development (lenient, fast) or testing (few retries, short timeouts)
 profile = "production"
 
 [server]
 host = "127.0.0.1"
 port = 3000
 
-# Who may post orders and notifications: the shop's own server
+# Clients that may send orders and notifications: the server of the shop
 # [[server.tokens]]
 # name = "shop"
 # token = "env:SHOP_TOKEN"
 
 [store]
-# PostgreSQL for more than one process. Without it an embedded database in a folder of its own.
+# PostgreSQL, if there is more than one process. Otherwise an embedded database in a folder.
 # url = "env:DATABASE_URL"
 directory = "sekering-data"
 
@@ -31,7 +31,7 @@ directory = "sekering-data"
 # port = 587
 # user = "env:SMTP_USER"
 # password = "env:SMTP_PASSWORD"
-# Nothing is sent without TLS; false only for a relay in a network of your own
+# Send nothing without TLS. Use false only for a relay in your own network
 # require_tls = true
 # from = "Shop <orders@example.com>"
 
@@ -46,7 +46,7 @@ directory = "sekering-data"
 # preset = "movieApi"
 # cache = true
 
-# Over the presets of all services
+# Settings for all services, on top of their presets
 [retry]
 # retries = 5
 
@@ -58,7 +58,7 @@ directory = "sekering-data"
 # retryable_statuses = [408, 429, "5xx"]
 
 [retry.fallback]
-# After how long a customer is told that the order is queued
+# How long a customer waits before the order is queued
 max_wait = 5000
 
 [outbox]
@@ -69,16 +69,16 @@ max_attempts = 5
 scheme = "services"
 
 [degradation.features]
-# The worst level at which each is on
+# The worst level at which each feature is still on
 # recommendations = "NORMAL"
 
 [schedule]
-# Cron patterns; false for never
+# Cron patterns, or false for never
 report = "0 * * * *"
 retention_days = 7
 audit_retention_days = 365
 
-# Who may use the admin API, the dashboard and this command line: read, or operate
+# Users of the admin API, the dashboard and the command line. Roles: read, operate
 # [[admin.tokens]]
 # name = "operations"
 # role = "operate"
@@ -89,4 +89,4 @@ level = "info"
 # file = "sekering.log"
 `;
 
-module.exports = { CONFIG };
+module.exports = { INIT_FILE };

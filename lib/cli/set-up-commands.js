@@ -1,45 +1,45 @@
 'use strict';
 
-// sekering init, check, migrate, serve and demo
+// Commands around a server: sekering init, check, migrate, serve and demo.
 
 const fs = require('node:fs');
 
-const { makeClients } = require('../gateway/clients');
+const { makeClients } = require('../gateway/services');
 const { placeOf } = require('../gateway/gateway');
 const { openStore } = require('../store');
-const { CliError, EXIT } = require('./admin-client');
-const { CONFIG } = require('./init-file');
-const { plain, table } = require('./tables');
+const { INIT_FILE } = require('./init-file');
+const { CliError, EXIT } = require('./session');
+const { plain, table } = require('./terminal');
 
 const PROBE_MS = 5000;
 
 async function init (session, file) {
   try {
-    // Others may use the machine; what is filled in later may be a secret.
-    fs.writeFileSync(file, CONFIG, { flag: 'wx', mode: 0o600 });
+    // Readable only by its owner: it may get secrets later.
+    fs.writeFileSync(file, INIT_FILE, { flag: 'wx', mode: 0o600 });
   } catch (cause) {
     throw new CliError('ERR_CLI_FILE', cause.code === 'EEXIST'
-      ? `${file} is there already` : `${file} cannot be written (${cause.code})`, EXIT.failed,
+      ? `${file} already exists` : `Cannot write ${file} (${cause.code})`, EXIT.failed,
     { cause });
   }
-  session.answer({ file }, () => `${file} is written. Next: sekering check`);
+  session.answer({ file }, () => `Wrote ${file}. Next: sekering check`);
 }
 
 const open = (session, options) => openStore({ ...placeOf(session.config.store), ...options });
 
 async function migrate (session) {
-  // Opening it does it; asking again tells the version.
+  // Opened without migrating, so that the answer tells what was applied.
   const store = await open(session, { migrate: false });
   try {
     const answer = await store.migrate();
     session.answer(answer, ({ applied, version }) => (applied.length === 0
-      ? `Nothing to do: version ${version}` : `${applied.join('\n')}\nNow version ${version}`));
+      ? `Already at version ${version}` : `${applied.join('\n')}\nNow at version ${version}`));
   } finally {
     await store.close();
   }
 }
 
-/** Each asks something that changes nothing. */
+/** Requests that change nothing. */
 function probesOf (session, clients) {
   const { midtrans, smtp, whatsapp } = clients;
   return {
@@ -55,12 +55,12 @@ function probesOf (session, clients) {
   };
 }
 
-async function ask (name, probe) {
+async function tryProbe (name, probe) {
   try {
     await probe();
     return { name, ok: true };
   } catch (error) {
-    // A running server has the embedded database to itself, and that is as it should be.
+    // A running server locks its embedded database. That is no fault.
     if (error.code === 'ERR_STORE_DIRECTORY_LOCKED') return { name, ok: true, note: 'in use' };
     return { name, ok: false, code: error.code ?? error.name, note: error.message };
   }
@@ -72,20 +72,20 @@ async function check (session) {
     ...config, retry: { ...config.retry, circuitBreaker: { scope: 'instance' } }
   });
   const results = await Promise.all(Object.entries(probesOf(session, clients))
-    .map(([name, probe]) => ask(name, probe)));
+    .map(([name, probe]) => tryProbe(name, probe)));
   for (const client of [...Object.values(clients), orders]) await client?.close();
   for (const breaker of Object.values(breakers)) breaker.shutdown();
   session.answer({ config: session.configFile ?? null, results }, () => [
-    `Configuration: ${session.configFile ?? 'none, all defaults'}`,
-    table(['PART', 'ANSWERS', 'CODE', ''], results.map(({ name, ok, code = '', note = '' }) =>
+    `Configuration: ${session.configFile ?? 'none, only defaults'}`,
+    table(['PART', 'REACHABLE', 'CODE', ''], results.map(({ name, ok, code = '', note = '' }) =>
       [name, ok ? 'yes' : 'no', code, plain(note)])),
   ].join('\n'));
   if (results.some(({ ok }) => !ok)) process.exitCode = EXIT.failed;
 }
 
 /**
- * Resolves when somebody wants the program to end. Whoever says so twice (npm passes on what a
- * terminal has sent already) must not cut off what is in flight: the time for that is limited.
+ * Resolves when the program should end. Further signals are ignored, so that they do not cut off
+ * what is in flight: npm repeats a signal that the terminal has already sent, for one.
  */
 function interrupted () {
   return new Promise(resolve => { process.on('SIGINT', resolve).on('SIGTERM', resolve); });

@@ -1,7 +1,7 @@
 'use strict';
 
-// What a gateway's configuration may hold. Times are milliseconds; every object is strict, so that
-// a misspelt name is a fault and not a default.
+// What a gateway's configuration may hold. Times are milliseconds. Every object is strict: a
+// misspelt name is a fault.
 
 const { isIP } = require('node:net');
 
@@ -18,7 +18,7 @@ const count = (min, max) => z.int().min(min).max(max);
 const percentage = z.number().min(0).max(100);
 const name = z.string().regex(/^[\w.-]{1,64}$/);
 
-// What stands in a header or an address. Its value is never part of a message.
+// Sent in a header or an address. No message shows its value.
 const secret = z.string().regex(/^[!-~]{1,1000}$/,
   'Invalid input: expected a text without spaces');
 
@@ -30,12 +30,12 @@ const url = (...schemes) => z.string().max(2000)
   });
 const http = url('https', 'http');
 
-// A variable of the environment is a text, whatever it means.
+// A variable of the environment is always a text.
 const port = z.preprocess(
   value => (typeof value === 'string' && /^\d{1,5}$/.test(value) ? Number(value) : value),
   count(0, 65_535));
 
-// Whose X-Forwarded-For is believed. Never everybody's: any client could then claim any address.
+// The proxies whose X-Forwarded-For we trust. Never everybody: any client could claim any address.
 const PROXIES = 'the number of proxies in front (1 to 100), or a list of their addresses: ' +
   'networks such as 10.0.0.0/8, loopback, linklocal, uniquelocal; false without a proxy';
 const PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal'];
@@ -82,7 +82,7 @@ const circuitBreaker = z.strictObject({
   rollingCountBuckets: count(1, 1000).optional(),
 });
 
-// Those of all breakers also say who shares them.
+// The settings of all breakers also say which processes share them.
 const sharedBreaker = circuitBreaker.extend({
   scope: z.enum(['instance', 'process', 'host', 'fleet']).optional(),
   namespace: name.max(50).default('default'),
@@ -177,7 +177,7 @@ const store = z.strictObject({
   schema: z.string().regex(/^[a-z_][a-z0-9_]{0,62}$/).optional(),
   connections: count(1, 1000).optional(),
   timeout: ms().optional(),
-}).refine(given => ['url', 'directory', 'memory'].filter(name => given[name]).length <= 1, {
+}).refine(place => ['url', 'directory', 'memory'].filter(name => place[name]).length <= 1, {
   error: 'Invalid input: expected one of url, directory and memory'
 });
 
@@ -193,7 +193,7 @@ const degradation = z.strictObject({
   scheme: z.enum(['services', 'levels']).default('services'),
   interval: ms(10).default(30_000),
   hysteresis: ms(0).optional(),
-  // The worst level at which each is on.
+  // The worst level at which each feature is still on.
   features: z.record(name, z.enum(LEVELS)).default({}),
 });
 
@@ -227,7 +227,7 @@ const logging = z.strictObject({
   file: text(4000).optional(),
 });
 
-/** A text is a number, or a list with commas, as a variable of the environment can hold it. */
+/** A text is a number or a comma-separated list: it may come from the environment. */
 function readProxies (value) {
   if (typeof value !== 'string') return value;
   const said = value.trim().toLowerCase();
@@ -235,7 +235,7 @@ function readProxies (value) {
   return /^\d{1,3}$/.test(said) ? Number(said) : said.split(',').map(part => part.trim());
 }
 
-/** A name that Express knows, an address, or a network that is smaller than the whole. */
+/** A name that Express knows, an address, or a network; not the whole internet. */
 function isProxy (value) {
   if (PROXY_NAMES.includes(value)) return true;
   const [, address, bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(value) ?? [];
@@ -263,7 +263,7 @@ function isCron (pattern) {
 
 const section = schema => schema.prefault({});
 
-/** The whole, with its defaults. Sections that are left out and have none stay undefined. */
+/** The whole configuration, with its defaults. Optional sections stay undefined. */
 const configSchema = z.strictObject({
   profile: z.enum(['production', 'development', 'testing']).default('production'),
   server: section(server),

@@ -1,22 +1,19 @@
 'use strict';
 
-// A gateway's configuration: an object, or a TOML file, checked as a whole. Secrets come from the
-// environment: a value `env:NAME` stands for the variable NAME, and no value is ever repeated in an
-// error.
+// A gateway's configuration: an object or a TOML file, checked as a whole. Secrets come from the
+// environment: a value `env:NAME` stands for the variable NAME. No error repeats a value.
 
-const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const util = require('node:util');
 
 const { SekeringError, invalidOption } = require('../base/errors');
-const { canShare } = require('../base/runtime');
-const { profiles } = require('../primitives/presets');
+const { is, optionsOf } = require('../base/options');
 const { configSchema } = require('./config-schema');
 
 const REFERENCE = /^env:([A-Za-z_][A-Za-z0-9_]*)$/;
 const SECRETS = new Set(
   ['serverKey', 'password', 'accessToken', 'appSecret', 'verifyToken', 'token', 'url']);
-// What is shorter would be found in every other word.
+// A shorter text would be found inside other words.
 const SECRET_CHARACTERS_MIN = 6;
 
 const camel = name => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
@@ -25,10 +22,14 @@ const snake = name => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}
 // Sections in which the names are the user's own.
 const OWN_NAMES = new Set(['upstreams', 'features']);
 
+const OPTIONS = optionsOf({
+  env: is.object('where `env:NAME` is looked up; default: process.env'),
+});
+
 const isObject = value => value !== null && typeof value === 'object' &&
   (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null);
 
-/** Names as JavaScript writes them, but for those that are the user's own. */
+/** Turns snake_case names into camelCase, except names that are the user's own. */
 function camelize (value, own = false) {
   if (Array.isArray(value)) return value.map(item => camelize(item));
   if (!isObject(value)) return value;
@@ -38,7 +39,7 @@ function camelize (value, own = false) {
   }));
 }
 
-/** As the user would write it: `admin.tokens[0].token`. */
+/** A path as the user writes it: `admin.tokens[0].token`. */
 function pathText (path, isToml) {
   return path.map((part, i) => {
     if (typeof part === 'number') return `[${part}]`;
@@ -47,16 +48,17 @@ function pathText (path, isToml) {
   }).join('');
 }
 
-function pathsOf (path, value, visit) {
-  if (Array.isArray(value)) return value.map((item, i) => pathsOf([...path, i], item, visit));
-  if (!isObject(value)) return visit(path, value);
+/** A copy of a value in which `change(path, leaf)` replaces each leaf. */
+function mapLeaves (value, change, path = []) {
+  if (Array.isArray(value)) return value.map((item, i) => mapLeaves(item, change, [...path, i]));
+  if (!isObject(value)) return change(path, value);
   return Object.fromEntries(Object.entries(value)
-    .map(([name, inner]) => [name, pathsOf([...path, name], inner, visit)]));
+    .map(([name, inner]) => [name, mapLeaves(inner, change, [...path, name])]));
 }
 
-/** Puts the environment's values in place; `missing` gets the paths of those that are not there. */
+/** Fills in the values of the environment. Variables that are not set are added to `missing`. */
 function resolve (value, env, missing) {
-  return pathsOf([], value, (path, leaf) => {
+  return mapLeaves(value, (path, leaf) => {
     const name = typeof leaf === 'string' ? REFERENCE.exec(leaf)?.[1] : undefined;
     if (name === undefined) return leaf;
     if (env[name] !== undefined && env[name] !== '') return env[name];
@@ -65,12 +67,12 @@ function resolve (value, env, missing) {
   });
 }
 
-/** A fault for each thing that is wrong. */
+/** An issue of zod's as faults, one for each mistake. */
 function faultsOf (issue) {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map(key => ({ path: [...issue.path, key], message: 'No such option' }));
   }
-  // Of a union, the branch that came closest says most.
+  // In a union, the branch that came closest explains the mistake best.
   const branches = (issue.errors ?? []).filter(errors => errors.some(e => e.path.length > 0));
   if (branches.length === 1) {
     return branches[0].flatMap(inner =>
@@ -105,10 +107,10 @@ function parseToml (file) {
   }
 }
 
-/** The secrets of a configuration, for redaction. */
+/** All secret texts of a configuration, for redaction. */
 function secretsOf (config) {
   const found = new Set();
-  pathsOf([], config, (path, value) => {
+  mapLeaves(config, (path, value) => {
     if (!SECRETS.has(path.at(-1)) || typeof value !== 'string') return;
     if (path.at(-1) === 'url' && path[0] === 'admin') return;
     found.add(value);
@@ -122,9 +124,9 @@ function secretsOf (config) {
   return [...found].filter(value => value.length >= SECRET_CHARACTERS_MIN);
 }
 
-/** As it may be shown. */
+/** A copy of the configuration that may be shown. */
 function masked (config) {
-  return pathsOf([], config, (path, value) =>
+  return mapLeaves(config, (path, value) =>
     (SECRETS.has(path.at(-1)) && typeof value === 'string' ? '[secret]' : value));
 }
 
@@ -144,18 +146,19 @@ function deepFreeze (value) {
 
 /**
  * Reads and checks a configuration.
- * @param {object|string} [given] the configuration, or the path of a TOML file
- * @param {{ env?: object }} [options] env: where `env:NAME` is looked up, default process.env
- * @returns {object} frozen, with all defaults; printed, it shows no secret
- * @throws {SekeringError} ERR_CONFIG with `faults: [{ path, message }]`: all there are
+ * @param {object|string} [source] the configuration, or the path of a TOML file
+ * @param {object} [options]
+ * @returns {object} frozen, with all defaults; printing it shows no secret
+ * @throws {SekeringError} ERR_CONFIG with `faults: [{ path, message }]`, all of them
  */
-function readConfig (given = {}, { env = process.env } = {}) {
-  const isToml = typeof given === 'string';
-  if (!isToml && !isObject(given)) {
-    throw invalidOption('config', 'an object or the path of a TOML file', given);
+function readConfig (source = {}, options) {
+  const { env = process.env } = OPTIONS.read(options);
+  const isToml = typeof source === 'string';
+  if (!isToml && !isObject(source)) {
+    throw invalidOption('config', 'an object or the path of a TOML file', source);
   }
   const missing = [];
-  const raw = resolve(isToml ? camelize(parseToml(given)) : given, env, missing);
+  const raw = resolve(isToml ? camelize(parseToml(source)) : source, env, missing);
   const { success, data, error } = configSchema.safeParse(raw);
   if (success && missing.length === 0) return seal(data);
   const known = new Set(missing.map(({ path }) => pathText(path, isToml)));
@@ -163,66 +166,7 @@ function readConfig (given = {}, { env = process.env } = {}) {
     .filter(({ path }) => !known.has(pathText(path, isToml)));
   const faults = [...missing, ...issues]
     .map(({ path, message }) => ({ path: pathText(path, isToml), message }));
-  throw configError(faults, isToml ? given : undefined);
+  throw configError(faults, isToml ? source : undefined);
 }
 
-// ---- What the parts are made with: preset, profile, [retry…] and their own section, in this order
-
-const TIMES_OF_RETRY = ['retries', 'strategy', 'factor', 'minTimeout', 'maxTimeout', 'randomize',
-  'jitter'];
-
-const given = object => Object.fromEntries(
-  Object.entries(object ?? {}).filter(([, value]) => value !== undefined));
-
-/**
- * Options of a breaker.
- * @param {object} config
- * @param {string} name
- * @param {object} preset
- * @param {object} [own] its section's circuitBreaker
- */
-function breakerOptions (config, name, preset, own) {
-  const { scope = defaultScope(config.profile), namespace, shareTrip, ...general } =
-    given(config.retry.circuitBreaker);
-  const figures = {
-    ...preset, ...profiles[config.profile].breaker, ...general, ...given(own),
-    // The time limit is that of the client's requests.
-    timeout: false,
-    name,
-  };
-  if (scope === 'instance') return figures;
-  return {
-    ...figures, ...given({ shareTrip }), scope: scope === 'fleet' ? 'host' : scope,
-    namespace: `${namespace}.${hashOf(figures)}`,
-  };
-}
-
-// Those who share a breaker need the same figures: with others, after a change of the configuration
-// say, it is another breaker.
-function hashOf (figures) {
-  return createHash('sha256').update(JSON.stringify(figures)).digest('hex').slice(0, 8);
-}
-
-// Tests want no state that outlives them.
-function defaultScope (profile) {
-  return canShare && profile !== 'testing' ? 'host' : 'instance';
-}
-
-/** ms that one attempt may take. */
-function timeoutOf (config, preset, own) {
-  return own ?? profiles[config.profile].breaker.timeout ?? preset.timeout;
-}
-
-/** How the delays between attempts grow. */
-function retryOptions (config, preset, own) {
-  const general = Object.fromEntries(TIMES_OF_RETRY
-    .filter(name => config.retry[name] !== undefined).map(name => [name, config.retry[name]]));
-  const options = { ...preset, ...profiles[config.profile].retry, ...general, ...given(own) };
-  // Jitter and such take the place of a preset's randomize.
-  if (general.jitter ?? general.strategy ?? own?.jitter ?? own?.strategy) {
-    options.randomize = own?.randomize ?? general.randomize ?? false;
-  }
-  return options;
-}
-
-module.exports = { breakerOptions, readConfig, retryOptions, secretsOf, timeoutOf };
+module.exports = { readConfig, secretsOf };

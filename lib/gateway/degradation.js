@@ -1,53 +1,103 @@
 'use strict';
 
-// Doing less while services are down: one level for the whole program, features that each level
-// switches off, and guards for what needs them.
+// Doing less while services are down. Rules turn the conditions of the services into one level for
+// the whole program. Each level switches features off, and guards protect routes.
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
-const { bag, number, oneOf } = require('../base/options');
-const { problem } = require('../base/problem');
-const { CONDITIONS, DOWN, IMPAIRED, Rules, UP } = require('./degradation-rules');
+const { NAMES, is, oneOf, optionsOf } = require('../base/options');
 const { Probe } = require('./probe');
 
-const OPTIONS = [
-  'scheme', 'services', 'rules', 'features', 'hysteresis', 'interval', 'timeout'
-];
-const INTERVAL_MS = 30_000;
-const TIMEOUT_MS = 5000;
-const RETRY_AFTER_S = 60;
-const WORDS_MAX = 500;
-const NAME = /^[\w.-]{1,64}$/;
-const NEWS = ['open', 'halfOpen', 'close', 'shutdown'];
+const DAY_MS = 86_400_000;
+const TEXT_MAX = 500;
+const TRANSITIONS = ['open', 'halfOpen', 'close', 'shutdown'];
 const AUTOMATIC = 'automatic';
+
+/** The conditions of a service. */
+const UP = 'up';
+const IMPAIRED = 'impaired';
+const DOWN = 'down';
+const CONDITIONS = [UP, IMPAIRED, DOWN];
+
+/** Levels from good to bad, and the rules that reach them. */
+const SCHEMES = {
+  services: {
+    levels: ['NORMAL', 'DEGRADED', 'SEVERE', 'EMERGENCY'],
+    rules: [
+      { level: 'DEGRADED', down: 1 },
+      { level: 'SEVERE', down: 2 },
+      { level: 'EMERGENCY', down: 3 },
+    ],
+  },
+  levels: {
+    levels: ['NORMAL', 'MINOR', 'MODERATE', 'SEVERE', 'CRITICAL'],
+    rules: [
+      { level: 'MINOR', impaired: 1 },
+      { level: 'MODERATE', down: 1 },
+      { level: 'SEVERE', down: 2 },
+      { level: 'CRITICAL', down: 3 },
+    ],
+  },
+};
 
 const isBreaker = value => typeof value?.fire === 'function' && typeof value.on === 'function';
 
-/** A service whose breaker tells how it is. */
-class Guarded {
+const OPTIONS = optionsOf({
+  scheme: is.oneOf('the levels', Object.keys(SCHEMES), { default: 'services' }),
+  services: is.record('what is watched', is.where('tells how it is', 'a breaker or a function',
+    value => isBreaker(value) || typeof value === 'function'), { names: NAMES, default: {} }),
+  rules: is.list('in place of those of the scheme', is.any('a rule, see ruleOptions')),
+  features: is.record('the worst level at which each is on', is.any('a level'),
+    { names: NAMES, default: {} }),
+  hysteresis: is.ms('that a better level must last before it is taken; default: interval',
+    { max: DAY_MS }),
+  interval: is.ms('between looks', { min: 10, max: DAY_MS, default: 30_000 }),
+  timeout: is.ms('for the answer of a function', { min: 1, max: DAY_MS, default: 5000 }),
+});
+
+/** A line that is shown and logged as it is. */
+const line = doc => is.where(doc, `1 to ${TEXT_MAX} characters in one line`,
+  value => typeof value === 'string' && value.trim() !== '' && value.length <= TEXT_MAX &&
+    !/\p{Cc}/u.test(value));
+
+const SET_LEVEL = optionsOf({
+  reason: line('why'),
+  by: line('who does it'),
+  since: is.where('when it was decided', 'a Date', value => value?.getTime?.() >= 0),
+});
+
+const GUARD = optionsOf({
+  methods: is.list('requests to look at; default: all', is.text('a method')),
+  retryAfter: is.integer('to tell the client', { min: 0, max: 86_400, unit: 's', default: 60 }),
+});
+
+// ---- Services ----------------------------------------------------------------------------------
+
+/** A service with a breaker, which knows its condition. */
+class BreakerService {
   constructor (breaker) {
     this.breaker = breaker;
   }
 
   get condition () {
     if (this.breaker.opened) return DOWN;
-    // It has to be let through now and then, or nobody would find out that it is back.
+    // Impaired, not down: some calls must pass, to find out whether it is back.
     return this.breaker.halfOpen ? IMPAIRED : UP;
   }
 
   look () {}
 
   follow (listener) {
-    for (const event of NEWS) this.breaker.on(event, listener);
+    for (const event of TRANSITIONS) this.breaker.on(event, listener);
     return () => {
-      for (const event of NEWS) this.breaker.off(event, listener);
+      for (const event of TRANSITIONS) this.breaker.off(event, listener);
     };
   }
 }
 
-/** A service that is asked. Nothing is held against it before its first answer. */
-class Asked {
+/** A service that a function asks. It is up until the first answer. */
+class ProbedService {
   #probe;
   #isLooking = false;
   #listener = () => {};
@@ -63,10 +113,10 @@ class Asked {
     this.#isLooking = false;
   }
 
-  /** A slow answer comes when nobody waits for it any more. */
   #take ({ ok, value }) {
     if (!ok || value === false) this.condition = DOWN;
     else this.condition = CONDITIONS.includes(value) ? value : UP;
+    // A slow answer may come when look() has already returned.
     if (!this.#isLooking) this.#listener();
   }
 
@@ -76,83 +126,96 @@ class Asked {
   }
 }
 
-function readName (option, name) {
-  if (!NAME.test(name)) {
-    throw invalidOption(option, 'names of 1 to 64 letters, digits, dots, dashes or underscores',
-      name);
-  }
-  return name;
-}
+// ---- Rules -------------------------------------------------------------------------------------
 
-function readServices (given, timeout) {
-  const services = new Map();
-  for (const [name, service] of Object.entries(bag('services', given))) {
-    readName('services', name);
-    if (!isBreaker(service) && typeof service !== 'function') {
-      throw invalidOption(`services.${name}`, 'a breaker or a function', service);
+const ruleOptions = (levels, services) => optionsOf({
+  level: is.oneOf('that it reaches', levels, { required: true }),
+  down: is.integer('services that are down', { min: 0, default: 0 }),
+  impaired: is.integer('services that are not wholly up', { min: 0, default: 0 }),
+  services: is.list('that are all down', is.oneOf('a service', services), { default: [] }),
+});
+
+/** @returns {object[]} the worst level first */
+function readRules (rules, levels, names) {
+  const options = ruleOptions(levels, names);
+  return rules.map((rule, i) => {
+    const { level, down, impaired, services } = options.read(rule, `rules[${i}]`);
+    if (down === 0 && impaired === 0 && services.length === 0) {
+      throw invalidOption(`rules[${i}]`, 'one of down, impaired, services', rule);
     }
-    services.set(name, isBreaker(service) ? new Guarded(service) : new Asked(service, timeout));
-  }
-  return services;
+    return { index: levels.indexOf(level), down, impaired, services };
+  }).toSorted((one, other) => other.index - one.index);
 }
 
-/** What an operator says: one line that can be logged as it is. */
-function readWords (option, value) {
-  if (typeof value !== 'string' || value.trim() === '' || value.length > WORDS_MAX ||
-      /\p{Cc}/u.test(value)) {
-    throw invalidOption(option, `1 to ${WORDS_MAX} characters in one line`, value);
-  }
-  return value;
+/**
+ * The worst level whose rule holds. A rule holds when everything in it holds.
+ * @param {object[]} rules of readRules
+ * @param {Map<string, string>} conditions of the services
+ * @returns {number} its index
+ */
+function levelOf (rules, conditions) {
+  const all = [...conditions.values()];
+  const down = all.filter(condition => condition === DOWN).length;
+  const impaired = all.filter(condition => condition !== UP).length;
+  const rule = rules.find(each => down >= each.down && impaired >= each.impaired &&
+    each.services.every(name => conditions.get(name) === DOWN));
+  return rule?.index ?? 0;
 }
+
+/** What the conditions are, in words. */
+function describe (conditions) {
+  const parts = [DOWN, IMPAIRED].flatMap(condition => {
+    const names = [...conditions].filter(([, each]) => each === condition).map(([name]) => name);
+    return names.length === 0 ? [] : [`${condition}: ${names.join(', ')}`];
+  });
+  return parts.join('; ') || 'all services are up';
+}
+
+// ------------------------------------------------------------------------------------------------
 
 class Degradation extends Emitter {
   #rules;
   #services;
-  #features = new Map();
+  #features;
   #hysteresis;
   #interval;
-  // What the rules say, held back by the hysteresis; and since when each level would have done.
+  // Levels by their index. The automatic one follows the rules, held back by the hysteresis.
   #automatic = 0;
-  #enough;
+  // By level: since when it would have been good enough.
+  #goodSince;
   #manual = undefined;
-  #reason = 'nothing is known against it';
+  #reason = 'no problem seen yet';
   #by = AUTOMATIC;
-  #since;
+  #since = clock.wall();
   #running = undefined;
   #holdTimer = undefined;
 
   constructor (options) {
     super();
-    const {
-      scheme = 'services', services, rules, features, hysteresis, interval = INTERVAL_MS,
-      timeout = TIMEOUT_MS,
-    } = bag('options', options, OPTIONS);
-    number('interval', interval, { min: 10, max: 86_400_000, unit: 'ms' });
-    number('timeout', timeout, { min: 1, max: 86_400_000, unit: 'ms' });
+    const { scheme, services, rules, features, hysteresis, interval, timeout } =
+      OPTIONS.read(options);
+    const { levels, rules: defaults } = SCHEMES[scheme];
+    /** All levels, good to bad. */
+    this.levels = levels;
     this.#interval = interval;
-    this.#hysteresis = number('hysteresis', hysteresis ?? interval,
-      { min: 0, max: 86_400_000, unit: 'ms' });
-    this.#services = readServices(services, timeout);
-    this.#rules = new Rules(scheme, rules, [...this.#services.keys()]);
-    this.#enough = new Array(this.levels.length).fill(undefined);
-    this.#since = clock.wall();
-    for (const [name, highest] of Object.entries(bag('features', features))) {
-      oneOf(`features.${readName('features', name)}`, highest, this.levels);
-      this.#features.set(name, this.levels.indexOf(highest));
-    }
+    this.#hysteresis = hysteresis ?? interval;
+    this.#services = new Map(Object.entries(services).map(([name, service]) => [name,
+      isBreaker(service) ? new BreakerService(service) : new ProbedService(service, timeout)]));
+    this.#rules = readRules(rules ?? defaults, levels, [...this.#services.keys()]);
+    this.#features = new Map(Object.entries(features).map(([name, worst]) =>
+      [name, levels.indexOf(oneOf(`features.${name}`, worst, levels))]));
+    this.#goodSince = new Array(levels.length).fill(undefined);
   }
-
-  get levels () { return this.#rules.levels; }
 
   get level () { return this.#named(this.#manual ?? this.#automatic); }
 
-  /** Follows the breakers, and looks now and every `interval` ms. Resolves after the first look. */
+  /** Follows the breakers, and looks now and every `interval`. Resolves after the first look. */
   start () {
     if (this.#running !== undefined) return this.#running.first;
-    const run = { timer: undefined, leave: [], first: undefined };
+    const run = { timer: undefined, unfollow: [], first: undefined };
     this.#running = run;
     const judge = () => this.#judge();
-    for (const service of this.#services.values()) run.leave.push(service.follow(judge));
+    for (const service of this.#services.values()) run.unfollow.push(service.follow(judge));
     run.first = this.#watch(run);
     return run.first;
   }
@@ -161,7 +224,7 @@ class Degradation extends Emitter {
     const run = this.#running;
     if (run === undefined) return;
     this.#running = undefined;
-    for (const leave of run.leave) leave();
+    for (const unfollow of run.unfollow) unfollow();
     clock.clearTimer(run.timer);
     clock.clearTimer(this.#holdTimer);
   }
@@ -173,28 +236,28 @@ class Degradation extends Emitter {
     run.timer = clock.setTimer(() => this.#watch(run), this.#interval, false);
   }
 
-  /** Takes a level by hand; null: what the rules say again. */
+  /** Sets a level by hand; null: back to the rules. */
   setLevel (name, options) {
-    const { reason, by = 'operator', since = new Date(clock.wall()) } = bag('options', options);
-    if (name !== null) oneOf('level', name, this.levels);
-    if (name !== null || reason !== undefined) readWords('reason', reason);
-    readWords('by', by);
-    if (!(since?.getTime?.() >= 0)) throw invalidOption('since', 'a Date', since);
-    const words = reason ?? 'automatic again';
-    this.#take(() => {
+    const { reason = 'automatic again', by = 'operator', since = new Date(clock.wall()) } =
+      SET_LEVEL.read(options);
+    if (name !== null) {
+      oneOf('level', name, this.levels);
+      SET_LEVEL.entries.reason.check('reason', options?.reason);
+    }
+    this.#change(() => {
       this.#manual = name === null ? undefined : this.levels.indexOf(name);
-    }, words, by, since.getTime());
-    this.emit('manual', { level: name, reason: words, by });
+    }, reason, by, since.getTime());
+    this.emit('manual', { level: name, reason, by });
     return this.level;
   }
 
   isEnabled (feature) {
-    const highest = this.#features.get(feature);
-    if (highest === undefined) {
+    const worst = this.#features.get(feature);
+    if (worst === undefined) {
       throw invalidOption('feature', `one of ${[...this.#features.keys()].join(', ') || 'none'}`,
         feature, typeof feature === 'string' ? RangeError : TypeError);
     }
-    return this.level.index <= highest;
+    return this.level.index <= worst;
   }
 
   canAcceptOrders () { return this.#isUp('midtrans') && this.#isUp('database'); }
@@ -204,36 +267,22 @@ class Degradation extends Emitter {
   /** 'up', 'impaired' or 'down'; undefined for a service that is not watched. */
   conditionOf (service) { return this.#services.get(service)?.condition; }
 
-  // Of a service that is not watched, nobody knows whether it is up.
-  #isUp (name) {
-    const service = this.#services.get(name);
-    return service !== undefined && service.condition !== DOWN;
-  }
+  #isUp (name) { return [UP, IMPAIRED].includes(this.conditionOf(name)); }
 
-  /** Express middleware that answers 503 while a feature is off, or a function says no. */
+  /** Express middleware that answers 503 while a feature is off, or while a function says no. */
   guard (what, options) {
-    const { methods, retryAfter = RETRY_AFTER_S } = bag('options', options);
-    number('retryAfter', retryAfter, { min: 0, max: 86_400, integer: true, unit: 's' });
-    if (methods !== undefined && !Array.isArray(methods)) {
-      throw invalidOption('methods', 'an array', methods);
-    }
+    const { methods, retryAfter } = GUARD.read(options);
     if (typeof what !== 'function') this.isEnabled(what);
     const allows = typeof what === 'function' ? what : () => this.isEnabled(what);
     return async (req, res, next) => {
-      if ((methods !== undefined && !methods.includes(req.method)) || await allows(req)) {
-        next();
-        return;
-      }
-      problem(res, 503, {
-        code: 'ERR_DEGRADED', detail: 'This is not available at the moment. Try again later.',
-        level: this.level.name, retryAfter,
-      });
+      if (methods?.includes(req.method) === false || await allows(req)) next();
+      else refuse(req, res, this.level.name, retryAfter);
     };
   }
 
   snapshot () {
-    const names = (map, valueOf) =>
-      Object.fromEntries([...map].map(([name, value]) => [name, valueOf(value)]));
+    const map = (entries, valueOf) =>
+      Object.fromEntries([...entries].map(([name, value]) => [name, valueOf(value)]));
     return {
       level: this.level,
       automatic: this.#named(this.#automatic),
@@ -242,8 +291,8 @@ class Degradation extends Emitter {
       by: this.#by,
       since: new Date(this.#since).toISOString(),
       levels: [...this.levels],
-      services: names(this.#services, service => service.condition),
-      features: names(this.#features, highest => this.level.index <= highest),
+      services: map(this.#services, service => service.condition),
+      features: map(this.#features, worst => this.level.index <= worst),
       canAcceptOrders: this.canAcceptOrders(),
       canSendNotifications: this.canSendNotifications(),
     };
@@ -253,32 +302,32 @@ class Degradation extends Emitter {
 
   #judge () {
     const conditions = new Map([...this.#services].map(([n, service]) => [n, service.condition]));
-    const target = this.#rules.levelOf(conditions);
-    const level = this.#held(target, clock.now());
+    const target = levelOf(this.#rules, conditions);
+    const level = this.#holdBack(target, clock.now());
     if (this.#manual !== undefined) {
       this.#automatic = level;
       return;
     }
-    // What holds a level back is why it was taken.
-    this.#take(() => { this.#automatic = level; },
-      level > target ? this.#reason : wordsFor(conditions), AUTOMATIC);
+    // A level that is held back keeps its reason.
+    this.#change(() => { this.#automatic = level; },
+      level > target ? this.#reason : describe(conditions), AUTOMATIC);
   }
 
-  /** Worse at once; better only after it would have been good enough for all the hysteresis. */
-  #held (target, now) {
-    const enough = this.#enough;
-    for (let i = 0; i < enough.length; i++) enough[i] = i < target ? undefined : enough[i] ?? now;
+  /** A worse level is taken at once. A better one must have been good enough for `hysteresis`. */
+  #holdBack (target, now) {
+    const since = this.#goodSince;
+    for (let i = 0; i < since.length; i++) since[i] = i < target ? undefined : since[i] ?? now;
     clock.clearTimer(this.#holdTimer);
     let level = Math.max(this.#automatic, target);
-    while (level > target && now - enough[level - 1] >= this.#hysteresis) level -= 1;
+    while (level > target && now - since[level - 1] >= this.#hysteresis) level -= 1;
     if (level > target && this.#running !== undefined) {
-      const wait = this.#hysteresis - (now - enough[level - 1]);
+      const wait = this.#hysteresis - (now - since[level - 1]);
       this.#holdTimer = clock.setTimer(() => this.#judge(), Math.ceil(wait), false);
     }
     return level;
   }
 
-  #take (change, reason, by, since = clock.wall()) {
+  #change (change, reason, by, since = clock.wall()) {
     const before = this.level;
     change();
     const { level } = this;
@@ -290,13 +339,18 @@ class Degradation extends Emitter {
   }
 }
 
-function wordsFor (conditions) {
-  const those = wanted => [...conditions].filter(([, condition]) => condition === wanted)
-    .map(([name]) => name);
-  const parts = [DOWN, IMPAIRED].map(condition => [condition, those(condition)])
-    .filter(([, names]) => names.length > 0)
-    .map(([condition, names]) => `${condition}: ${names.join(', ')}`);
-  return parts.join('; ') || 'all services are up';
+/** Answers 503 with problem+json (RFC 9457). */
+function refuse (req, res, level, retryAfter) {
+  const text = JSON.stringify({
+    type: 'about:blank', title: 'Service Unavailable', status: 503, code: 'ERR_DEGRADED',
+    detail: 'This is not available at the moment. Try again later.', level, retryAfter,
+  });
+  res.statusCode = 503;
+  res.setHeader('Content-Type', 'application/problem+json');
+  res.setHeader('Cache-Control', 'no-store');
+  res.setHeader('Content-Length', Buffer.byteLength(text));
+  res.setHeader('Retry-After', String(retryAfter));
+  res.end(req.method === 'HEAD' ? undefined : text);
 }
 
 /** Options as the types describe them. */

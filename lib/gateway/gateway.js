@@ -1,52 +1,58 @@
 'use strict';
 
-// The gateway: clients, store, worker, degradation, health and schedule of one configuration, and
-// what a shop does with them: take orders that are never lost, and send messages.
+// The gateway: the clients, store, worker, degradation, health and schedule of one configuration. A
+// shop uses it to take orders that are never lost, and to send messages.
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { SekeringError, invalidOption } = require('../base/errors');
-const { bag } = require('../base/options');
+const { SekeringError } = require('../base/errors');
+const { is, optionsOf } = require('../base/options');
 const { presets } = require('../primitives/presets');
 const { StoreError, openStore } = require('../store');
-const { makeClients } = require('./clients');
-const { readConfig, timeoutOf } = require('./config');
+const { readConfig } = require('./config');
 const { createDegradation } = require('./degradation');
-const { createHealth } = require('./health');
-const { healthChecks } = require('./health-checks');
-const { jobsOf } = require('./jobs');
+const { createHealth, healthChecks } = require('./health');
 const { createLogger } = require('./logger');
 const { channelDefinition, channelDefinitions, channelsOf } = require('./notifications');
 const { makeReport, reportPage } = require('./report');
-const { Schedule } = require('./schedule');
+const { Schedule, jobsOf } = require('./schedule');
+const { makeClients, makeUpstreams, timeoutOf, withoutUndefined } = require('./services');
 const { createSharedLevel } = require('./shared-level');
-const { makeUpstreams } = require('./upstreams');
 
-const PARTS = ['env', 'logger', 'pool', 'hooks', 'senders', 'sessions', 'checks', 'recovery',
-  'fallbacks'];
+const PARTS = optionsOf({
+  env: is.object('where `env:NAME` is looked up; default: process.env'),
+  logger: is.object("with pino's methods, in place of pino"),
+  pool: is.object('of pg, in place of the section store'),
+  hooks: is.object('of payments'),
+  senders: is.record('by channel', is.where('a channel of a worker', 'a function or an object',
+    value => typeof value === 'function' || (typeof value === 'object' && value !== null)),
+  { default: {} }),
+  sessions: is.having('a SessionPool', ['on', 'off']),
+  checks: is.object('see createHealth'),
+  recovery: is.object('strategies of dead letters, by kind'),
+  fallbacks: is.record('by upstream', is.func('answers when neither a copy nor a default does')),
+});
 
+const CREATE_ORDER = optionsOf({ signal: is.signal('of the caller') });
+const REPORT = optionsOf({
+  format: is.oneOf('data or a page', ['json', 'html'], { default: 'json' }),
+});
+const STOP = optionsOf({
+  timeout: is.ms('for messages that are being sent; default: server.shutdownTimeout'),
+});
+
+const STOPPED = 'This gateway has been stopped: create another one';
 const NAME_SHOWN = 100;
 const FAULTS_MAX = 100;
 const RESUMED_MAX = 1000;
 const RESUME_MS = 1000;
 const RESUME_MS_MAX = 300_000;
 
-/** Where the store is, as openStore takes it. */
+/** The options of openStore. */
 function placeOf ({ url, directory, memory, schema, connections, timeout }, pool) {
   const embedded = memory ? { store: 'memory' } : { url, directory };
   const place = pool === undefined ? embedded : { pool };
-  const options = { ...place, schema, connections, timeout };
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-}
-
-function readParts (parts) {
-  const given = bag('parts', parts);
-  for (const name of Object.keys(given)) {
-    if (PARTS.includes(name)) continue;
-    throw invalidOption(`parts.${name}`, `no such part (there are ${PARTS.join(', ')})`,
-      given[name], RangeError);
-  }
-  return given;
+  return withoutUndefined({ ...place, schema, connections, timeout });
 }
 
 class Gateway extends Emitter {
@@ -86,19 +92,17 @@ class Gateway extends Emitter {
   // ---- What a shop does ------------------------------------------------------------------------
 
   /**
-   * Takes an order in and makes its payment page; if that cannot be now, the worker makes it later.
-   * Returns as soon as either is certain: at once while the breaker is open, else within maxWait.
-   * That is a time limit of the request, which the breaker counts: a signal's end would tell it
-   * nothing, and it would never open on a Midtrans that hangs.
+   * Stores an order and makes its payment page. If that is not possible now, the worker makes it
+   * later. Answers as soon as either is certain: at once while the breaker is open, otherwise
+   * within `maxWait`. That is a time limit of the request, so the breaker counts a failure. If we
+   * aborted a signal instead, it would never open on a Midtrans that hangs.
    */
   async #createOrder (body, options) {
-    const { signal } = bag('options', options);
+    const { signal } = CREATE_ORDER.read(options);
     const { midtrans } = this.clients;
-    if (midtrans === undefined) {
-      throw new SekeringError('ERR_GATEWAY_NO_CLIENT', 'The configuration has no section midtrans');
-    }
-    const shut = midtrans.breaker.opened;
-    const { order, queued, error } = await this.#stored(() => (shut
+    if (midtrans === undefined) throw new SekeringError('ERR_GATEWAY_NO_CLIENT');
+    const isOpen = midtrans.breaker.opened;
+    const { order, queued, error } = await this.#stored(() => (isOpen
       ? this.#defer(body)
       : this.store.payments.open(body, { signal, timeout: this.config.retry.fallback.maxWait })));
     const { orderId, state, token, redirectUrl } = order;
@@ -109,56 +113,56 @@ class Gateway extends Emitter {
   }
 
   async #defer (body) {
-    const error = new SekeringError('EOPENBREAKER', 'Breaker is open');
+    const error = new SekeringError('EOPENBREAKER');
     const order = await this.store.payments.defer(body, { reason: error });
-    // It may have been made before.
+    // An earlier call may have made it.
     return { order, queued: order.token === null, error };
   }
 
-  /** Puts messages into the outbox; they are durable when this resolves. */
+  /** Puts messages into the outbox. They are durable when it resolves. */
   async notify (messages, options) {
     this.#checkChannels(messages);
     return this.#stored(() => this.store.outbox.enqueue(messages, options));
   }
 
   /**
-   * A message that nobody sends would wait for ever; and the channels of payments are theirs: a
-   * hook that somebody else puts in would call an order paid.
+   * A message without a sender would wait for ever. The channels of payments are not for users: a
+   * forged message there could mark an order as paid.
    */
   #checkChannels (messages) {
     const known = this.#channels.map(name => `'${name}'`).join(', ') || 'none';
-    const faults = [];
-    for (const [i, message] of [messages].flat().entries()) {
+    const faults = [messages].flat().flatMap((message, i) => {
       const channel = message?.channel;
-      if (typeof channel !== 'string' || this.#channels.includes(channel)) continue;
-      faults.push({
+      if (typeof channel !== 'string' || this.#channels.includes(channel)) return [];
+      return {
         path: Array.isArray(messages) ? `[${i}].channel` : 'channel',
         message: `Expected a channel that this gateway sends (${known}) for channel but received ${
           JSON.stringify(channel.slice(0, NAME_SHOWN))}`,
-      });
-      if (faults.length === FAULTS_MAX) break;
-    }
+      };
+    }).slice(0, FAULTS_MAX);
     if (faults.length === 0) return;
-    throw Object.assign(
-      new StoreError('ERR_OUTBOX_CHANNEL', faults.map(({ message }) => message).join('; ')),
-      { faults });
+    const error = new StoreError('ERR_OUTBOX_CHANNEL',
+      faults.map(({ message }) => message).join('; '));
+    error.faults = faults;
+    throw error;
   }
 
-  /** A function that is protected as the section [upstreams.name] says. */
+  /** Protects a function as the section [upstreams.name] says. */
   upstream (name, fn, options) {
     return this.#upstreams.wrap(name, fn, options);
   }
 
-  /** How things stand; `format: 'html'` gives a page. */
-  async report ({ format = 'json' } = {}) {
+  /** The reliability report, as data or as a page. */
+  async report (options) {
+    const { format } = REPORT.read(options);
     const report = await makeReport(this, { startedAt: this.#startedAt, opened: this.#opened });
     return format === 'html' ? reportPage(report) : report;
   }
 
-  /** While the database is known to be away nobody waits for it: 503 at once. */
+  /** While the database is known to be down, nobody waits for it. */
   async #stored (work) {
     const { database } = this.breakers;
-    // An order waits for Midtrans, too, and would keep all others from being probes for so long.
+    // The probe is a quick query: an order also waits for Midtrans, and would hold up all others.
     if (database.halfOpen) await database.fire(() => this.store.query('SELECT 1'));
     return database.fire(work);
   }
@@ -169,7 +173,7 @@ class Gateway extends Emitter {
 
   async start () {
     if (this.#running) return;
-    if (this.#stopping !== undefined) throw new SekeringError('ESHUTDOWN', 'It has been stopped');
+    if (this.#stopping !== undefined) throw new SekeringError('ESHUTDOWN', STOPPED);
     this.#running = true;
     if (this.config.retry.circuitBreaker.scope === 'fleet') {
       for (const breaker of Object.values(this.breakers)) {
@@ -233,11 +237,9 @@ class Gateway extends Emitter {
     });
   }
 
-  /**
-   * Ends what is in flight, and closes everything.
-   * @param {{ timeout?: number }} [options] ms that messages on their way have
-   */
-  stop ({ timeout = this.config.server.shutdownTimeout } = {}) {
+  /** Finishes what is in flight, and closes everything. */
+  stop (options) {
+    const { timeout = this.config.server.shutdownTimeout } = STOP.read(options);
     this.#stopping ??= this.#stop(timeout);
     return this.#stopping;
   }
@@ -253,7 +255,7 @@ class Gateway extends Emitter {
     await this.#sharedLevel.stop();
     for (const client of Object.values(this.clients)) await client.close();
     await this.#parts.orders?.close();
-    // Senders that were still at work may have ended with their clients; that is written down.
+    // Closing the clients may have ended their last attempts; the worker records that.
     await this.worker.stop({ timeout: 0 });
     for (const breaker of Object.values(this.breakers)) breaker.shutdown();
     await this.store.close();
@@ -265,16 +267,9 @@ class Gateway extends Emitter {
   #makeDegradation () {
     const { scheme, interval, hysteresis, features } = this.config.degradation;
     const { midtrans, smtp, whatsapp } = this.breakers;
-    const services = { database: () => this.#databaseIsUp() };
-    for (const [name, breaker] of Object.entries({ midtrans, smtp, whatsapp })) {
-      if (breaker !== undefined) services[name] = breaker;
-    }
+    const database = async () => (await this.store.health()).ok;
+    const services = { database, ...withoutUndefined({ midtrans, smtp, whatsapp }) };
     return createDegradation({ scheme, interval, hysteresis, features, services });
-  }
-
-  async #databaseIsUp () {
-    const { ok } = await this.store.health();
-    return ok;
   }
 
   #makeWorker () {
@@ -294,7 +289,7 @@ class Gateway extends Emitter {
     });
   }
 
-  /** Without a client orders wait, as no attempt of theirs could succeed. */
+  /** Without a client orders wait, because no attempt could succeed. */
   #paymentSenders () {
     const { MIDTRANS_ORDER, ...others } = this.store.payments.senders();
     return this.clients.midtrans === undefined ? others : { MIDTRANS_ORDER, ...others };
@@ -313,32 +308,34 @@ class Gateway extends Emitter {
   }
 
   #jobDone ({ job, durationMs, result, error }) {
-    if (error === undefined) this.log.debug({ job, durationMs }, 'Job done');
+    if (error === undefined) this.log.debug({ job, durationMs }, 'Job finished');
     else this.log.error({ job, err: error }, 'Job failed');
     this.emit('job', { job, durationMs, result, error });
   }
 
-  /** What is worth a line in the log; who calls us hears it as well. */
+  /** Logs what operators should know, and emits it to the user. */
   #listen () {
     const { log, store, worker, degradation, health } = this;
     for (const [name, breaker] of Object.entries(this.breakers)) this.#watch(name, breaker);
     for (const [name, client] of Object.entries(this.clients)) {
       client.on('alert', ({ kind, error }) => {
-        log.error({ service: name, kind, err: error }, 'Somebody has to see to it');
+        log.error({ service: name, kind, err: error },
+          `Needs attention: check the credentials and the account of ${name}`);
         this.emit('alert', { service: name, kind, error });
       });
     }
-    this.#upstreams.events.on('fallback', news => this.emit('fallback', news));
+    this.#upstreams.events.on('fallback', details => this.emit('fallback', details));
     degradation.on('level', change => {
-      log.warn({ change }, `Level ${change.to}`);
+      log.warn({ change }, `Degradation level: ${change.to}`);
       this.emit('level', change);
     });
-    health.on('status', change => log.warn({ change }, `Health ${change.to}`));
-    this.#sharedLevel.on('warning', error => log.warn({ err: error }, 'Level set by hand'));
-    store.on('warning', error => log.warn({ err: error }, 'Store'));
-    store.payments.on('warning', error => log.warn({ err: error }, 'Payments'));
+    health.on('status', change => log.warn({ change }, `Health: ${change.to}`));
+    this.#sharedLevel.on('warning',
+      error => log.warn({ err: error }, 'The shared degradation level is not in sync'));
+    store.on('warning', error => log.warn({ err: error }, 'Store warning'));
+    store.payments.on('warning', error => log.warn({ err: error }, 'Payments warning'));
     store.payments.on('held', ({ id, orderId }, reason) => {
-      log.error({ event: id, orderId, reason }, 'A payment waits for a person');
+      log.error({ event: id, orderId, reason }, 'A payment notification needs a review');
       this.emit('alert', { service: 'payments', kind: 'held', orderId, reason });
     });
     store.deadLetters.on('arrival', ({ id, channel, kind, reason }) => {
@@ -346,13 +343,14 @@ class Gateway extends Emitter {
       this.emit('alert', { service: 'outbox', kind: 'dead-letter', id, channel });
     });
     store.deliveries.on('failed', ({ id, channel, errorCode, error }) => {
-      log.warn({ message: id, channel, code: errorCode, reason: error }, 'Not delivered');
+      log.warn({ message: id, channel, code: errorCode, reason: error },
+        'A message was not delivered');
       this.emit('alert', { service: 'outbox', kind: 'undelivered', id, channel, code: errorCode });
     });
     this.sessions?.on('alert', this.#onSessionAlert);
-    worker.on('warning', error => log.warn({ err: error }, 'Worker'));
+    worker.on('warning', error => log.warn({ err: error }, 'Worker warning'));
     worker.on('retry', ({ id, channel }, error, delayMs) =>
-      log.info({ message: id, channel, delayMs, err: error }, 'Another attempt follows'));
+      log.info({ message: id, channel, delayMs, err: error }, 'A message will be retried'));
   }
 
   #onSessionAlert = ({ kind, id, message }) => {
@@ -363,7 +361,7 @@ class Gateway extends Emitter {
   #watch (name, breaker) {
     breaker.on('open', () => {
       this.#opened[name] = (this.#opened[name] ?? 0) + 1;
-      this.log.error({ breaker: name }, 'Breaker open');
+      this.log.error({ breaker: name }, 'Breaker opened');
       this.emit('breaker', { name, state: 'open' });
     });
     breaker.on('halfOpen', () => this.emit('breaker', { name, state: 'half-open' }));
@@ -377,27 +375,33 @@ class Gateway extends Emitter {
 /**
  * Makes a gateway, and opens its store. Nothing runs before start().
  * @param {object|string} [config] as readConfig
- * @param {object} [parts] what no file can hold; see the types
+ * @param {object} [parts] what a file cannot hold; see the types
  * @throws {SekeringError} ERR_CONFIG, ERR_STORE_…, ERR_MISSING_PEER
  */
 async function createGateway (config, parts) {
-  const given = readParts(parts);
-  const checked = readConfig(config, { env: given.env });
-  const log = createLogger(checked, given.logger);
-  const { clients, orders, breakers } = makeClients(checked);
-  const upstreams = makeUpstreams(checked, given.fallbacks);
+  const own = PARTS.read(parts, 'parts');
+  const checked = readConfig(config, { env: own.env });
+  const log = createLogger(checked, own.logger);
+  const upstreams = makeUpstreams(checked, own.fallbacks);
+  const { clients, orders, breakers: breakersOfClients } = makeClients(checked);
+  const breakers = { ...breakersOfClients, ...upstreams.breakers };
   const definition = channelDefinition(checked);
-  const own = Object.keys(given.senders ?? {}).map(name => [name, definition]);
-  const store = await openStore({
-    ...placeOf(checked.store, given.pool),
-    channels: { ...channelDefinitions(checked, clients), ...Object.fromEntries(own) },
-    ...orders !== undefined && { payments: { midtrans: orders, hooks: given.hooks } },
-  });
-  return new Gateway({
-    config: checked, log, store, clients, upstreams,
-    breakers: { ...breakers, ...upstreams.breakers },
-    parts: { ...given, orders },
-  });
+  const ownChannels = Object.keys(own.senders).map(name => [name, definition]);
+  let store;
+  try {
+    store = await openStore({
+      ...placeOf(checked.store, own.pool),
+      channels: { ...channelDefinitions(checked, clients), ...Object.fromEntries(ownChannels) },
+      ...orders !== undefined && { payments: { midtrans: orders, hooks: own.hooks } },
+    });
+    return new Gateway({
+      config: checked, log, store, clients, upstreams, breakers, parts: { ...own, orders },
+    });
+  } catch (error) {
+    for (const breaker of Object.values(breakers)) breaker.shutdown();
+    await store?.close();
+    throw error;
+  }
 }
 
 module.exports = { createGateway, placeOf };

@@ -1,19 +1,17 @@
 'use strict';
 
-// Whether the program and what it needs are well: probes that are asked rarely, one at a time, and
-// never for long.
+// Whether the program, and what it needs, are healthy. Checks run rarely, one at a time, and never
+// for long.
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { invalidOption } = require('../base/errors');
+const { SekeringError } = require('../base/errors');
 const foreign = require('../base/foreign');
-const { bag, boolean, func, number, oneOf } = require('../base/options');
+const { NAMES, func, is, oneOf, optionsOf } = require('../base/options');
 const { Probe } = require('./probe');
 
-const CACHE_MS = 30_000;
-const TIMEOUT_MS = 5000;
-const NAME = /^[\w.-]{1,64}$/;
-// Codes of errors are names; whatever else somebody put there may be anything.
+const DAY_MS = 86_400_000;
+// A code of an error is a name. Anything else may be a secret.
 const CODE = /^[A-Z][A-Z0-9_]{0,63}$/;
 
 const HEALTHY = 'healthy';
@@ -21,16 +19,28 @@ const DEGRADED = 'degraded';
 const UNHEALTHY = 'unhealthy';
 const STATUSES = [HEALTHY, DEGRADED, UNHEALTHY];
 
+const CHECK = optionsOf({
+  check: is.func('asks', { required: true }),
+  critical: is.boolean('whether all is unhealthy while this is', { default: false }),
+  timeout: is.ms('for an answer', { min: 1, max: DAY_MS, default: 5000 }),
+});
+
+const OPTIONS = optionsOf({
+  checks: is.record('functions, or { check, critical, timeout }', is.any('a check, see CHECK'),
+    { names: NAMES, default: {} }),
+  cacheMs: is.ms('that an answer is kept', { max: DAY_MS, default: 30_000 }),
+});
+
 const worst = statuses => STATUSES[Math.max(0, ...statuses.map(s => STATUSES.indexOf(s)))];
 
-/** What may be shown of an error: never its words, which may quote an address or a password. */
+/** What may be shown of an error: its code. A message may quote an address or a password. */
 function codeOf (error) {
   const code = foreign.read(error, 'code');
   return typeof code === 'string' && CODE.test(code) ? code : 'ERR_CHECK_FAILED';
 }
 
-/** A check's answer: { status, details }. */
-function read (value) {
+/** The answer of a check as { status, details }. */
+function readAnswer (value) {
   if (value === false) return { status: UNHEALTHY };
   if (value === null || typeof value !== 'object') return { status: HEALTHY };
   const { status = HEALTHY, ...details } = value;
@@ -38,15 +48,13 @@ function read (value) {
 }
 
 class Check {
-  constructor (name, given, cacheMs, report) {
-    const options = typeof given === 'function' ? { check: given } : bag(`checks.${name}`, given);
-    const { check, critical = false, timeout = TIMEOUT_MS } = options;
-    func(`checks.${name}.check`, check);
+  constructor (name, options, cacheMs, onAnswer) {
+    const { check, critical, timeout } =
+      CHECK.read(typeof options === 'function' ? { check: options } : options, `checks.${name}`);
     this.name = name;
-    this.critical = boolean(`checks.${name}.critical`, critical);
-    number(`checks.${name}.timeout`, timeout, { min: 1, max: 86_400_000, unit: 'ms' });
-    this.probe = new Probe(async context => read(await check(context)), {
-      timeout, cacheMs, report: answer => report(this, answer),
+    this.critical = critical;
+    this.probe = new Probe(async context => readAnswer(await check(context)), {
+      timeout, cacheMs, report: answer => onAnswer(this, answer),
     });
   }
 
@@ -66,16 +74,6 @@ class Check {
   }
 }
 
-function readChecks (given, cacheMs, report) {
-  return Object.entries(bag('checks', given)).map(([name, check]) => {
-    if (!NAME.test(name)) {
-      throw invalidOption('checks',
-        'names of 1 to 64 letters, digits, dots, dashes or underscores', name);
-    }
-    return new Check(name, check, cacheMs, report);
-  });
-}
-
 class Health extends Emitter {
   #checks;
   #startedAt = clock.now();
@@ -84,12 +82,11 @@ class Health extends Emitter {
 
   constructor (options) {
     super();
-    const { checks, cacheMs = CACHE_MS } = bag('options', options, ['checks', 'cacheMs']);
-    number('cacheMs', cacheMs, { min: 0, max: 86_400_000, unit: 'ms' });
-    this.#checks = readChecks(checks, cacheMs, (check, answer) => {
-      const result = check.show(answer);
-      this.emit('check', { name: check.name, ...result }, answer.error);
-    });
+    const { checks, cacheMs } = OPTIONS.read(options);
+    const onAnswer = (check, answer) =>
+      this.emit('check', { name: check.name, ...check.show(answer) }, answer.error);
+    this.#checks = Object.entries(checks)
+      .map(([name, check]) => new Check(name, check, cacheMs, onAnswer));
   }
 
   async check () {
@@ -117,11 +114,77 @@ class Health extends Emitter {
     };
   }
 
-  /** From now on not ready, so that no new work is sent here. */
+  /** From now on it is not ready, so that no new work is sent here. */
   drain () { this.#draining = true; }
 }
 
 /** Options as the types describe them. */
 const createHealth = options => new Health(options);
 
-module.exports = { createHealth };
+// ---- Checks that are ready to use ---------------------------------------------------------------
+
+const SMTP_MS = 4000;
+const NAMES_MAX = 20;
+
+const WORKER = optionsOf({
+  silence: is.ms('since its last look at the database', { min: 1, default: 60_000 }),
+});
+
+const healthChecks = {
+  /** The store answers. Without it nothing is safe. */
+  database: store => ({
+    critical: true,
+    check: async () => {
+      const { ok, engine } = await store.health();
+      if (!ok) throw new SekeringError('ERR_STORE_UNREACHABLE', 'The store does not answer');
+      return { engine };
+    },
+  }),
+
+  /** A client with `ping`: Midtrans, the WhatsApp Cloud API. */
+  ping: client => ({
+    check: async ({ signal }) => { await client.ping({ signal }); },
+  }),
+
+  /** It has a time limit of its own, which leaves no connection behind. */
+  smtp: client => ({
+    check: async () => { await client.verify({ timeout: SMTP_MS }); },
+  }),
+
+  /** A worker that runs, and has looked at the database lately. */
+  worker (outboxWorker, options) {
+    const { silence } = WORKER.read(options);
+    return {
+      check: () => {
+        const quietMs = Math.max(Math.round(clock.now() - outboxWorker.lastBeat), 0);
+        const isWell = outboxWorker.running && quietMs <= silence;
+        return {
+          status: isWell ? HEALTHY : UNHEALTHY,
+          running: outboxWorker.running,
+          lastBeatMs: Number.isFinite(quietMs) ? quietMs : null,
+          inFlight: outboxWorker.inFlight,
+        };
+      },
+    };
+  },
+
+  /** Degraded while a breaker is open. */
+  breakers (list) {
+    func('list', list);
+    return {
+      check: () => {
+        const all = list();
+        const open = all.filter(breaker => breaker.opened);
+        return {
+          status: open.length > 0 ? DEGRADED : HEALTHY,
+          total: all.length,
+          open: open.length,
+          halfOpen: all.filter(breaker => breaker.halfOpen).length,
+          names: open.slice(0, NAMES_MAX).map(({ name }) => name),
+        };
+      },
+    };
+  },
+};
+
+module.exports = { createHealth, healthChecks };

@@ -1,6 +1,6 @@
 'use strict';
 
-// sekering/gateway: the parts put together, and each by itself. Each is loaded by its first use.
+// sekering/gateway. Each export is loaded when it is first used.
 
 const { defineLazy } = require('../base/lazy');
 
@@ -9,7 +9,7 @@ defineLazy(exports, {
   createGateway: () => require('./gateway').createGateway,
   createHealth: () => require('./health').createHealth,
   createSharedLevel: () => require('./shared-level').createSharedLevel,
-  healthChecks: () => require('./health-checks').healthChecks,
+  healthChecks: () => require('./health').healthChecks,
   readConfig: () => require('./config').readConfig,
 });
 

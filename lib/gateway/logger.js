@@ -1,7 +1,7 @@
 'use strict';
 
-// Structured logs: whatever has pino's methods, or pino itself, on the console and into a file. No
-// secret of the configuration gets through, whoever has put it into a message.
+// Structured logs to a logger with pino's methods, or to pino itself, on the console and into a
+// file. Secrets of the configuration are redacted, wherever they appear.
 
 const { isA, messageOf, read } = require('../base/foreign');
 const { requirePeer } = require('../base/peer');
@@ -12,13 +12,13 @@ const PROFILE_LEVELS = { production: 'info', development: 'debug', testing: 'sil
 const DEPTH_MAX = 6;
 const TEXT_MAX = 4000;
 
-/** Takes the secrets of a configuration out of texts. */
+/** Removes the secrets of a configuration from texts. */
 function redactor (config) {
   const secrets = secretsOf(config).sort((a, b) => b.length - a.length);
   return text => secrets.reduce((rest, secret) => rest.replaceAll(secret, '[secret]'), text);
 }
 
-/** What may be said of an error: no cause, no response, no stack of somebody else's text. */
+/** What is logged of an error. Its cause and its response may hold secrets. */
 function errorFields (error) {
   const stack = read(error, 'stack');
   return {
@@ -29,7 +29,7 @@ function errorFields (error) {
   };
 }
 
-/** A copy of plain data with all of its texts redacted. */
+/** A copy of plain data with all texts redacted. */
 function cleaned (value, redact, depth = 0) {
   if (typeof value === 'string') return redact(value.slice(0, TEXT_MAX));
   if (typeof value === 'bigint') return String(value);
@@ -58,12 +58,12 @@ function makePino (config) {
 
 /**
  * @param {object} config of readConfig
- * @param {object} [given] a logger with pino's methods; it stays the caller's
+ * @param {object} [own] a logger with pino's methods, in place of pino
  * @returns {object} the same methods, each `(fields, message)`, and `redact(text)`
  */
-function createLogger (config, given) {
+function createLogger (config, own) {
   const redact = redactor(config);
-  const logger = given ?? makePino(config);
+  const logger = own ?? makePino(config);
   const log = { redact };
   for (const level of LEVELS) {
     log[level] = (fields, message) => {

@@ -1,27 +1,27 @@
 'use strict';
 
-// The outbox's channels EMAIL and WHATSAPP on the clients. Every attempt carries the message's own
-// reference, so that one that arrived twice is recognised.
+// The outbox's channels EMAIL and WHATSAPP. Every attempt carries the reference of its message, so
+// that duplicates can be recognised.
 
 const { Faults } = require('../clients/input');
 const { readAddresses } = require('../clients/smtp-address');
 const { retryPresets } = require('../primitives/presets');
-const { retryOptions } = require('./config');
+const { retryOptions, withoutUndefined } = require('./services');
 
-// The worker waits longer than the client, which knows better what has become of a message.
+// The worker waits longer than the client, which knows better what became of a message.
 const LATER = 2;
 const TIMEOUT_MS_MIN = 1000;
 
 const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value);
 
-/** The domain that a sender's address ends with. */
+/** The domain of a sender's address. */
 function domainOf (from) {
   return /@([A-Za-z0-9.-]+)>?\s*$/.exec(from)?.[1] ?? 'sekering.invalid';
 }
 
 /**
- * A message as nodemailer takes it; `data.html` is it as a page, beside its text. One recipient is
- * one: a list of them is refused as an address, and not sent to all.
+ * A message as nodemailer takes it; `data.html` is its HTML version. A message has one recipient:
+ * a list of addresses is rejected, not sent to all.
  */
 function letterOf ({ recipient, subject, body, data }) {
   const addresses = readAddresses(recipient, 'to', new Faults('send'));
@@ -33,7 +33,7 @@ function letterOf ({ recipient, subject, body, data }) {
   };
 }
 
-/** `data.whatsapp` is a message in the Cloud API's own form: a template, say. */
+/** `data.whatsapp` is a message in the Cloud API's own form, such as a template. */
 function cloudMessageOf ({ recipient, body, data }) {
   const own = isObject(data?.whatsapp)
     ? data.whatsapp
@@ -53,8 +53,8 @@ function emailSender (client, from) {
 }
 
 /**
- * An attempt whose answer was lost may have got through; if a webhook has told so by now, nothing
- * is left to send.
+ * An earlier attempt whose answer was lost may have succeeded. If a webhook has confirmed it since,
+ * nothing is sent.
  */
 function cloudSender (client, deliveries) {
   return async (message, { signal, attempt }) => {
@@ -77,15 +77,15 @@ function greenSender (client) {
   };
 }
 
-// Members of the clients' messages by what they are in ours.
+// Where a field of a client's message comes from in ours.
 const EMAIL_PATHS = { to: 'recipient', text: 'body', html: 'data.html' };
 const CLOUD_PATHS = { to: 'recipient', 'text.body': 'body' };
 const GREEN_PATHS = { to: 'recipient', message: 'body' };
 
 /**
- * What refuses, when it is handed over, a message that the client would never send.
+ * A check for enqueue() that rejects messages that the client would never send.
  * @param {object} client
- * @param {(message: object) => object} make the client's message of ours
+ * @param {(message: object) => object} make turns our message into the client's
  * @param {(path: string, message: object) => string} pathOf
  */
 function checkBy (client, make, pathOf) {
@@ -94,7 +94,7 @@ function checkBy (client, make, pathOf) {
       client.check(make({ ...message, body }));
     } catch (error) {
       if (!Array.isArray(error?.faults)) throw error;
-      // What was received is left out: it is long, or somebody's own.
+      // The value is left out: it may be long, or private.
       error.faults = error.faults.map(({ path, message: why }) => {
         const ours = pathOf(path, message);
         return { path: ours, message: why.split(` for ${path} but `, 1)[0] + ` for ${ours}` };
@@ -107,7 +107,7 @@ function checkBy (client, make, pathOf) {
 const cloudPath = (path, { data }) => (path !== 'to' && isObject(data?.whatsapp)
   ? `data.whatsapp.${path}` : CLOUD_PATHS[path] ?? path);
 
-function lane (send, client, { concurrency }, timeoutMs) {
+function channelOf (send, client, { concurrency }, timeoutMs) {
   return {
     send, breaker: client.breaker, concurrency,
     timeout: Math.max(timeoutMs * LATER, TIMEOUT_MS_MIN),
@@ -125,28 +125,28 @@ function lane (send, client, { concurrency }, timeoutMs) {
 function channelsOf (config, { smtp, whatsapp }, { timeouts, deliveries }) {
   const channels = {};
   if (smtp !== undefined) {
-    channels.EMAIL = lane(emailSender(smtp, config.smtp.from), smtp, config.smtp, timeouts.smtp);
+    const sender = emailSender(smtp, config.smtp.from);
+    channels.EMAIL = channelOf(sender, smtp, config.smtp, timeouts.smtp);
   }
   if (whatsapp !== undefined) {
     const sender = config.whatsapp.cloud
       ? cloudSender(whatsapp, deliveries) : greenSender(whatsapp);
-    channels.WHATSAPP = lane(sender, whatsapp, config.whatsapp, timeouts.whatsapp);
+    channels.WHATSAPP = channelOf(sender, whatsapp, config.whatsapp, timeouts.whatsapp);
   }
   return channels;
 }
 
-/** How a message's attempts follow each other. */
+/** How often a message is tried, and how long it waits in between. */
 function channelDefinition (config) {
   const { strategy, factor, minTimeout, maxTimeout, randomize, jitter } =
     retryOptions(config, retryPresets.outbox);
-  const backoff = { strategy, factor, minTimeout, maxTimeout, randomize, jitter };
-  for (const name of Object.keys(backoff)) {
-    if (backoff[name] === undefined) delete backoff[name];
-  }
-  return { maxAttempts: config.outbox.maxAttempts, backoff };
+  return {
+    maxAttempts: config.outbox.maxAttempts,
+    backoff: withoutUndefined({ strategy, factor, minTimeout, maxTimeout, randomize, jitter }),
+  };
 }
 
-/** The same, of EMAIL and WHATSAPP, which know what their clients never send. */
+/** The same for EMAIL and WHATSAPP, with the checks of their clients. */
 function channelDefinitions (config, { smtp, whatsapp }) {
   const definition = channelDefinition(config);
   const own = {};

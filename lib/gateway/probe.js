@@ -1,17 +1,17 @@
 'use strict';
 
-// A look at something that may be slow, or hang: limited in time, never twice at once, and its
-// answer kept for a while.
+// A check of something that may be slow, or hang. It has a time limit and never runs twice at once;
+// its answer is kept for a while.
 
 const clock = require('../base/clock');
-const { SekeringError } = require('../base/errors');
+const { withDeadline } = require('../base/deadline');
 
-// A look that was given up and has not come back holds off the next one for so many time limits:
-// what hangs is not asked again and again, nor is it given up for ever.
+// A check that has timed out and still runs holds off the next one for this many time limits: what
+// hangs is not asked again and again, but it is not given up for ever.
 const PATIENCE = 10;
 
-// Whoever asks again waits for so long, and then gets the last answer: a load balancer that gives
-// up on a slow page would take a service for dead whose database is merely slow.
+// Callers wait this long for a new answer, and then get the last one. A load balancer that gives
+// up on a slow page would otherwise think that the service is dead.
 const RENEWAL_MS = 50;
 
 class Probe {
@@ -28,7 +28,7 @@ class Probe {
    * @param {(context: { signal: AbortSignal }) => unknown} check
    * @param {object} options
    * @param {number} options.timeout ms
-   * @param {number} options.cacheMs for which an answer is given again
+   * @param {number} options.cacheMs that an answer is kept
    * @param {(answer: object) => void} [options.report] gets each answer once
    */
   constructor (check, { timeout, cacheMs, report = () => {} }) {
@@ -38,14 +38,11 @@ class Probe {
     this.#report = report;
   }
 
-  /** The last answer, undefined before the first. */
-  get last () { return this.#last; }
-
   /**
-   * The answer, at the latest when the time limit is over; if there was one before, within 50 ms,
-   * though it may be that one.
+   * The answer. The first one takes up to the time limit, later ones up to 50 ms: if the new answer
+   * is not there by then, it is the last one.
    * @returns {Promise<{ ok: boolean, value?: unknown, error?: unknown, ms: number, at: number }>}
-   *   `at` of the calendar; it does not reject
+   *   `at` is wall-clock time; it does not reject
    */
   get () {
     const now = clock.now();
@@ -68,9 +65,7 @@ class Probe {
   }
 
   async #look (started) {
-    const controller = new AbortController();
-    const work = (async () => this.#check({ signal: controller.signal }))();
-    const answer = await this.#limited(work, controller);
+    const answer = await this.#ask();
     this.#takenAt = clock.now();
     this.#last = { ...answer, ms: this.#takenAt - started, at: clock.wall() };
     this.#running = undefined;
@@ -78,21 +73,22 @@ class Probe {
     return this.#last;
   }
 
-  #limited (work, controller) {
-    return new Promise(resolve => {
-      const timer = clock.setTimer(() => {
-        const error = new SekeringError('ETIMEDOUT', `No answer within ${this.#timeout}ms`);
-        this.#blockedUntil = clock.now() + PATIENCE * this.#timeout;
-        resolve({ ok: false, error });
-        controller.abort(error);
-      }, this.#timeout);
-      const done = answer => {
-        clock.clearTimer(timer);
+  async #ask () {
+    let isOver = false;
+    const check = async signal => {
+      try {
+        return await this.#check({ signal });
+      } finally {
+        isOver = true;
         this.#blockedUntil = -Infinity;
-        resolve(answer);
-      };
-      work.then(value => done({ ok: true, value }), error => done({ ok: false, error }));
-    });
+      }
+    };
+    try {
+      return { ok: true, value: await withDeadline(undefined, this.#timeout, check) };
+    } catch (error) {
+      if (!isOver) this.#blockedUntil = clock.now() + PATIENCE * this.#timeout;
+      return { ok: false, error };
+    }
   }
 }
 

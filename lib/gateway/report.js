@@ -1,16 +1,20 @@
 'use strict';
 
-// The reliability report: how things stand, as data and as a page without anything from elsewhere.
+// The reliability report, as data and as an HTML page that loads nothing else.
 
 const clock = require('../base/clock');
 const foreign = require('../base/foreign');
-const { stateOf } = require('./jobs');
 
 const PERCENT = 100;
 
+function stateOf (breaker) {
+  if (breaker.opened) return 'open';
+  return breaker.halfOpen ? 'half-open' : 'closed';
+}
+
 const latency = value => (value >= 0 ? Math.round(value) : null);
 
-function breakerRow (name, breaker, transitions) {
+function breakerRow (name, breaker, opened) {
   const { fires, successes, failures, rejects, percentiles } = breaker.stats;
   const calls = successes + failures;
   return {
@@ -23,11 +27,11 @@ function breakerRow (name, breaker, transitions) {
     p50Ms: latency(percentiles[0.5]),
     p95Ms: latency(percentiles[0.95]),
     p99Ms: latency(percentiles[0.99]),
-    opened: transitions[name] ?? 0,
+    opened: opened[name] ?? 0,
   };
 }
 
-/** What the database has to say; it may be away, and there is a report all the same. */
+/** What the database answers. While it is away, the report has the error's code instead. */
 async function stored (read) {
   try {
     return await read();
@@ -36,7 +40,7 @@ async function stored (read) {
   }
 }
 
-/** How many notifications of payments wait for a person. */
+/** How many payment notifications wait for a review. */
 async function heldPayments (store) {
   const { rows: [{ held }] } = await store.query(`SELECT count(*)::float8 AS held
     FROM ${store.schema}.payment_events WHERE outcome = 'held'`);
@@ -120,13 +124,13 @@ since ${escape(level.since)}: ${escape(level.reason)}</p>
 ${table(['Name', 'State', 'Calls', 'Failures', 'Rejected', 'Errors %', 'p50 ms', 'p95 ms', 'p99 ms',
     'Opened'], rowsOf(report.breakers, COLUMNS))}
 <h2>Outbox</h2>
-${table(['Channel', 'Waiting', 'On their way', 'Sent', 'Dead'], outboxRows(outbox))}
+${table(['Channel', 'Waiting', 'Being sent', 'Sent', 'Dead'], outboxRows(outbox))}
 <h2>Dead letters</h2>
 ${table(['Channel', 'Kind', 'Count'], rowsOf(deadLetters.summary, ['channel', 'kind', 'count']))}
 <h2>Payments</h2>
-<p>${escape(payments.held)} wait for a person.</p>
+<p>Waiting for a review: ${escape(payments.held)}</p>
 <h2>Schedule</h2>
-${table(['Job', 'Ran last', 'ms', 'Error'],
+${table(['Job', 'Last run', 'ms', 'Error'],
     rowsOf(report.schedule, ['job', 'startedAt', 'durationMs', 'error'])
       .map(([job, at, ms, error]) =>
         [job, new Date(at).toISOString(), ms === null ? null : Math.round(ms), error]))}
@@ -134,4 +138,4 @@ ${table(['Job', 'Ran last', 'ms', 'Error'],
 `;
 }
 
-module.exports = { heldPayments, makeReport, reportPage };
+module.exports = { heldPayments, makeReport, reportPage, stateOf };

@@ -1,18 +1,28 @@
 'use strict';
 
-// What is done from time to time. Every process of the fleet has the same schedule; each time of
-// each job is taken by one of them, and no job begins while it runs anywhere. The database decides,
-// in one row for each job. Whoever runs one renews its lease; so one that has died in it keeps the
-// others from it for a minute at most.
+// Scheduled jobs. Each scheduled run happens in exactly one process: all processes have the same
+// schedule, and the database decides who takes a run. A job never runs twice at once, in the whole
+// fleet. The process that runs it renews its lease, so a crash delays the job by a minute at most.
 
 const { Cron } = require('croner');
 
 const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
 const { read, textOf } = require('../base/foreign');
+const { is, optionsOf } = require('../base/options');
+const { stateOf } = require('./report');
 
-const LEASE_MS = 60_000;
-const RENEW_MS = 15_000;
+const DAY_MS = 86_400_000;
+
+const OPTIONS = optionsOf({
+  store: is.object('of openStore', { required: true }),
+  jobs: is.record('{ pattern: a cron pattern or false, run: gets { signal } }',
+    is.object('a job'), { required: true }),
+  timezone: is.text('of the patterns', { required: true }),
+  onDone: is.func('gets { job, durationMs, result, error }', { required: true }),
+  leaseMs: is.ms('that a job belongs to its process', { min: 1, default: 60_000 }),
+  renewMs: is.ms('after which the lease is renewed', { min: 1, default: 15_000 }),
+});
 
 const TAKE = schema => `INSERT INTO ${schema}.schedule_jobs AS j
     (job, slot, busy_until, started_at)
@@ -34,29 +44,19 @@ const END = schema => `UPDATE ${schema}.schedule_jobs
 class Schedule {
   #store;
   #jobs;
-  #options;
+  #cronOptions;
   #crons = [];
   #running = new Set();
   #ending = new AbortController();
   #lease;
   #onDone;
 
-  /**
-   * @param {object} parts
-   * @param {object} parts.store
-   * @param {Record<string, { pattern: string | false, run: Function }>} parts.jobs `run` gets
-   *   `{ signal }`
-   * @param {string} parts.timezone
-   * @param {(event: { job: string, durationMs: number, result?: unknown, error?: Error }) => void}
-   *   parts.onDone
-   * @param {number} [parts.leaseMs=60000] for which a job is its taker's
-   * @param {number} [parts.renewMs=15000] after which that begins anew
-   */
-  constructor ({ store, jobs, timezone, onDone, leaseMs = LEASE_MS, renewMs = RENEW_MS }) {
+  constructor (options) {
+    const { store, jobs, timezone, onDone, leaseMs, renewMs } = OPTIONS.read(options);
     this.#store = store;
     this.#lease = { leaseMs, renewMs };
     this.#jobs = jobs;
-    this.#options = { timezone, unref: true, protect: true, catch: true };
+    this.#cronOptions = { timezone, unref: true, protect: true, catch: true };
     this.#onDone = onDone;
   }
 
@@ -65,33 +65,33 @@ class Schedule {
     this.#ending = new AbortController();
     this.#crons = Object.entries(this.#jobs)
       .filter(([, { pattern }]) => pattern !== false)
-      .map(([name, { pattern }]) => new Cron(pattern, this.#options,
+      .map(([name, { pattern }]) => new Cron(pattern, this.#cronOptions,
         cron => this.#tick(name, cron.previousRuns(1, new Date(clock.wall() + 1))[0])));
   }
 
-  /** Begins no more, and waits for those that run. */
+  /** Starts no more jobs, and waits for those that run. */
   async stop () {
     for (const cron of this.#crons.splice(0)) cron.stop();
     this.#ending.abort(new SekeringError('ESHUTDOWN', 'The schedule has been stopped'));
     await Promise.allSettled(this.#running);
   }
 
-  /** The times that come, by job; null for those that never do. */
+  /** The next run of each job; null for a job without one. */
   next () {
     return Object.fromEntries(Object.entries(this.#jobs).map(([name, { pattern }]) => [
-      name, pattern === false ? null : new Cron(pattern, { ...this.#options, paused: true })
+      name, pattern === false ? null : new Cron(pattern, { ...this.#cronOptions, paused: true })
         .nextRun()
     ]));
   }
 
-  /** What each job did last, wherever it ran. */
+  /** The last run of each job, in any process. */
   async last () {
     const { rows } = await this.#store.query(`SELECT job, slot, started_at AS "startedAt",
       duration_ms AS "durationMs", error FROM ${this.#store.schema}.schedule_jobs ORDER BY job`);
     return rows;
   }
 
-  /** Runs a job now, unless it runs already. Whether it did. */
+  /** Runs a job now, unless it is running. @returns {Promise<boolean>} whether it ran */
   async run (name) {
     if (!Object.hasOwn(this.#jobs, name)) return false;
     return this.#tick(name, new Date(clock.wall()));
@@ -130,7 +130,7 @@ class Schedule {
     return true;
   }
 
-  /** Renews the lease of a job until the function that is returned is called. */
+  /** Renews the lease of a job until the returned function is called. */
   #keep (name, at) {
     const { leaseMs, renewMs } = this.#lease;
     let isOver = false;
@@ -143,7 +143,7 @@ class Schedule {
           timer = clock.setTimer(resolve, renewMs, false);
         });
         if (isOver) return;
-        // While the database is away nobody else can take the job either.
+        // While the database is down, nobody else can take the job either.
         await this.#store.query(RENEW(this.#store.schema), [name, at, leaseMs]).catch(() => {});
       }
     };
@@ -157,4 +157,77 @@ class Schedule {
   }
 }
 
-module.exports = { Schedule };
+// ---- The jobs of a gateway ---------------------------------------------------------------------
+
+const LETTERS_MAX = 500;
+// Midtrans is asked about orders that had no news for this long.
+const RECONCILE_MS = 600_000;
+// Dead letters are retried for a day; then an operator decides.
+const RECOVER_MS_MAX = DAY_MS;
+
+const OUTAGES = new Set(['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'EAI_AGAIN',
+  'ENOTFOUND', 'ECONNECTION', 'ESOCKET', 'EDNS', 'TimeoutError']);
+const OUTAGE_PATTERN = /^ERR_.*_(TIMEOUT|NETWORK|SERVER|RATE_LIMITED|UNAVAILABLE)$/;
+
+const isOutage = kind => OUTAGES.has(kind) || OUTAGE_PATTERN.test(kind);
+
+/** The breaker that a channel's messages go through. */
+const BREAKERS = { EMAIL: 'smtp', WHATSAPP: 'whatsapp', MIDTRANS_ORDER: 'midtrans' };
+
+/**
+ * Dead letters caused by a past outage are retried with a fresh attempt count, unless the message
+ * has arrived.
+ */
+function retryAfterOutage (breakers, deliveries) {
+  return async letter => {
+    const age = clock.wall() - letter.createdAt.getTime();
+    const breaker = breakers[BREAKERS[letter.channel]];
+    const isBack = breaker === undefined || breaker.closed;
+    if (!isOutage(letter.kind) || !isBack || age >= RECOVER_MS_MAX) return 'keep';
+    const delivery = (await deliveries.of([letter])).get(letter.id);
+    return delivery === undefined || delivery.status === 'failed' ? 'retry' : 'keep';
+  };
+}
+
+/**
+ * @param {object} gateway
+ * @param {Record<string, Function>} [strategies] of dead letters, by kind, before ours
+ * @returns {Record<string, { pattern: string | false, run: Function }>}
+ */
+function jobsOf (gateway, strategies) {
+  const { config, store, breakers, log } = gateway;
+  const { schedule } = config;
+  const keep = schedule.retentionDays * DAY_MS;
+  const audit = schedule.auditRetentionDays * DAY_MS;
+  const runs = {
+    deadLetters: () => store.deadLetters.recover(
+      { '*': retryAfterOutage(breakers, store.deliveries), ...strategies },
+      { limit: LETTERS_MAX }),
+    breakers: () => {
+      const states = Object.fromEntries(
+        Object.entries(breakers).map(([name, breaker]) => [name, stateOf(breaker)]));
+      const areClosed = Object.values(states).every(state => state === 'closed');
+      if (!areClosed) log.warn({ states }, 'Some breakers are not closed');
+      return states;
+    },
+    health: async () => {
+      const { status } = await gateway.health.check();
+      return { status };
+    },
+    report: async () => {
+      const report = await gateway.report();
+      log.info({ report }, 'Reliability report');
+      return report;
+    },
+    cleanUp: () => store.cleanUp({
+      sent: keep, dead: keep, deliveries: keep, foreignEvents: keep, audit
+    }),
+    ...config.midtrans !== undefined && {
+      reconcile: () => store.payments.reconcile({ olderThan: RECONCILE_MS })
+    },
+  };
+  return Object.fromEntries(Object.entries(runs)
+    .map(([name, run]) => [name, { pattern: schedule[name], run }]));
+}
+
+module.exports = { Schedule, jobsOf };

@@ -1,22 +1,28 @@
 'use strict';
 
-// One level set by hand for all processes that share a store, in one row of it. Who sets a level
-// has it at once, and the row is told; the row's news make the others read it. A decision that
-// could not be told is told later, with its age: of two decisions the newer one stays, whichever
-// arrives first. Ages are as exact as the way to the database is quick, so that whoever knows the
-// row's generation need not show that it came later.
+// A level that is set by hand, shared by all processes of a store through one row. The process that
+// sets a level has it at once, writes the row, and notifies the others, which read it. If the
+// database is away, the decision is written later, with its age: of two decisions, the newer one
+// wins, whichever arrives first. Ages are only as exact as the way to the database is quick, so a
+// process that knows the generation of the row need not prove that its decision is newer.
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { invalidOption } = require('../base/errors');
-const { bag } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 const { prefixOf } = require('../store/sql-client');
+
+const OPTIONS = optionsOf({
+  store: is.having('where the level is kept', ['query', 'transaction', 'listen'],
+    { required: true, expected: 'a store' }),
+  degradation: is.having('whose level it is', ['setLevel', 'snapshot', 'on'],
+    { required: true, expected: 'what createDegradation returns' }),
+});
 
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 30_000;
 
-const TELL = table => `
-  WITH told AS (
+const WRITE = table => `
+  WITH written AS (
     INSERT INTO ${table} AS d (level, reason, actor, since)
     VALUES ($1, $2, $3, statement_timestamp() - $4::float8 * interval '1 ms')
     ON CONFLICT (singleton) DO UPDATE SET level = excluded.level, reason = excluded.reason,
@@ -24,7 +30,7 @@ const TELL = table => `
       generation = d.generation + 1
     WHERE d.since <= excluded.since OR d.generation = $6::bigint
     RETURNING generation)
-  SELECT generation, pg_notify($5, generation::text) FROM told`;
+  SELECT generation, pg_notify($5, generation::text) FROM written`;
 
 class SharedLevel extends Emitter {
   #store;
@@ -36,8 +42,8 @@ class SharedLevel extends Emitter {
   /** Of the row, as we know it. */
   #generation;
   #isStale = false;
-  /** What was decided here, and the row is not known to have. */
-  #untold;
+  /** Our own decision that may not be in the row yet. */
+  #pending;
   #isFollowing = false;
   #syncing;
   #failures = 0;
@@ -45,11 +51,7 @@ class SharedLevel extends Emitter {
 
   constructor (options) {
     super();
-    const { store, degradation } = bag('options', options);
-    if (typeof store?.listen !== 'function') throw invalidOption('store', 'a store', store);
-    if (typeof degradation?.setLevel !== 'function') {
-      throw invalidOption('degradation', 'what createDegradation gives', degradation);
-    }
+    const { store, degradation } = OPTIONS.read(options);
     this.#store = store;
     this.#degradation = degradation;
     this.#table = `${store.schema}.degradation_level`;
@@ -65,7 +67,7 @@ class SharedLevel extends Emitter {
     await this.#look();
   }
 
-  /** What is being told is waited for. */
+  /** Waits for a decision that is being written. */
   async stop () {
     this.#isRunning = false;
     this.#degradation.off('manual', this.#onManual);
@@ -77,7 +79,7 @@ class SharedLevel extends Emitter {
 
   #onManual = ({ level, reason, by }) => {
     if (this.#isFollowing) return;
-    this.#untold = { level, reason, by, at: clock.now() };
+    this.#pending = { level, reason, by, at: clock.now() };
     this.#sync();
   };
 
@@ -86,7 +88,7 @@ class SharedLevel extends Emitter {
     return this.#sync();
   }
 
-  /** One thing at a time; what comes up meanwhile is done by whoever is at it. */
+  /** One run at a time; it also does what comes up meanwhile. */
   #sync () {
     if (!this.#isRunning) return undefined;
     clock.clearTimer(this.#timer);
@@ -96,8 +98,8 @@ class SharedLevel extends Emitter {
 
   async #catchUp () {
     try {
-      do await (this.#untold === undefined ? this.#read() : this.#tell(this.#untold));
-      while (this.#untold !== undefined || (this.#isStale && this.#isRunning));
+      do await (this.#pending === undefined ? this.#read() : this.#write(this.#pending));
+      while (this.#pending !== undefined || (this.#isStale && this.#isRunning));
       this.#failures = 0;
     } catch (error) {
       this.#isStale = true;
@@ -114,24 +116,24 @@ class SharedLevel extends Emitter {
     this.#timer = clock.setTimer(() => this.#sync(), delay, false);
   }
 
-  async #tell (decision) {
+  async #write (decision) {
     const { level, reason, by, at } = decision;
-    // Within a transaction, so that its age is that at which it is sent: a connection may have to
-    // be made first, or a turn to be waited for.
-    const { rows: [told] } = await this.#store.transaction(client =>
-      client.query(TELL(this.#table),
+    // In a transaction, so that the age is taken when the statement is sent: before that we may
+    // have waited for a connection.
+    const { rows: [written] } = await this.#store.transaction(client =>
+      client.query(WRITE(this.#table),
         [level, reason, by, clock.now() - at, this.#channel, this.#generation]));
-    if (this.#untold === decision) this.#untold = undefined;
-    if (told === undefined) this.#isStale = true;
-    else this.#generation = told.generation;
+    if (this.#pending === decision) this.#pending = undefined;
+    if (written === undefined) this.#isStale = true;
+    else this.#generation = written.generation;
   }
 
   async #read () {
     this.#isStale = false;
     const { rows: [row] } = await this.#store.query(
       `SELECT level, reason, actor, since, generation FROM ${this.#table}`);
-    // What was decided here meanwhile is told first: then it shows which of them is newer.
-    if (row === undefined || row.generation === this.#generation || this.#untold) return;
+    // Our own decision is written first; that shows which of the two is newer.
+    if (row === undefined || row.generation === this.#generation || this.#pending) return;
     this.#generation = row.generation;
     this.#follow(row);
   }
@@ -142,7 +144,7 @@ class SharedLevel extends Emitter {
     try {
       this.#degradation.setLevel(level, { reason, by, since });
     } catch (error) {
-      // Another one's levels are not ours.
+      // Another process may have a scheme with other levels.
       this.emit('warning', error);
     } finally {
       this.#isFollowing = false;
@@ -150,7 +152,7 @@ class SharedLevel extends Emitter {
   }
 }
 
-/** @param {{ store: object, degradation: object }} options as the types describe them */
+/** Options as the types describe them. */
 const createSharedLevel = options => new SharedLevel(options);
 
 module.exports = { createSharedLevel };

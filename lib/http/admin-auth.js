@@ -1,16 +1,16 @@
 'use strict';
 
-// Who may use the admin API: bearer tokens with a role, compared in constant time. Without tokens
-// nobody may. A browser sends no bearer token by itself, so pages of others can do nothing here;
-// what browsers say about where a request comes from is checked all the same.
+// Who may use the API: bearer tokens with a role, compared in constant time. Without tokens nobody
+// may. Browsers never send a bearer token by themselves, so pages of other sites can do nothing
+// here. What browsers say about the origin of a request is checked all the same.
 
 const { hash, timingSafeEqual } = require('node:crypto');
 const { isIPv6 } = require('node:net');
 
 const { invalidOption } = require('../base/errors');
-const { bag, number, oneOf } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 const { RateLimiter } = require('../primitives/limits');
-const { problem } = require('../base/problem');
+const { problem } = require('./problem');
 
 const ROLES = ['read', 'operate'];
 const TOKEN_LENGTH_MIN = 16;
@@ -20,50 +20,61 @@ const BEARER = /^Bearer +([\x21-\x7e]{1,512})$/i;
 const NAME = /^[^\p{C}\p{Zl}\p{Zp}]{1,64}$/u;
 const SHA256 = /^[0-9a-f]{64}$/i;
 
-// Addresses whose limits are remembered; the one that was not seen for the longest time makes room.
-const ADDRESSES_MAX = 10_000;
-const LIMITS = { requests: 600, failures: 20, totalFailures: 1000, interval: 60_000 };
+// Networks whose limits are remembered, the most recent ones.
+const NETWORKS_MAX = 10_000;
 const LIMIT_MAX = 1e6;
 const MS_PER_SECOND = 1000;
 
+/** A text that errors never show. */
+const secret = (doc, expected, test) => ({
+  doc, expected,
+  check (option, value) {
+    if (test(value)) return value;
+    throw Object.assign(new TypeError(`Expected ${expected} for ${option}`),
+      { code: 'ERR_INVALID_OPTION', option });
+  },
+});
+
+const TOKEN = optionsOf({
+  token: secret('itself', '16 to 512 ASCII characters without spaces',
+    value => typeof value === 'string' && value.length >= TOKEN_LENGTH_MIN &&
+      value.length <= TOKEN_LENGTH_MAX && BEARER.test(`Bearer ${value}`)),
+  sha256: secret('its hash', '64 hexadecimal digits', value => SHA256.test(value)),
+  name: is.text('for the audit log',
+    { pattern: NAME, expected: '1 to 64 printable characters', required: true }),
+  role: is.oneOf('what it allows', ROLES, { required: true }),
+});
+
+const limit = (doc, spec) => is.integer(doc, { min: 1, max: LIMIT_MAX, ...spec });
+
+const LIMITS = optionsOf({
+  requests: limit('with one token', { or: [Infinity], default: 600 }),
+  failures: limit('without a valid token, from one network', { default: 20 }),
+  totalFailures: limit('without a valid token, from all networks', { default: 1000 }),
+  interval: is.ms('in which they are counted', { min: 1, max: 2 ** 31 - 1, default: 60_000 }),
+});
+
+const OPTIONS = optionsOf({
+  tokens: is.list('who may use it', { check: readToken },
+    { max: TOKENS_MAX, of: 'tokens', default: [] }),
+  rateLimit: is.table('for one caller', LIMITS, { default: LIMITS.read() }),
+  onRefused: is.func('gets { actor, path } when a role does not allow it', { default: () => {} }),
+});
+
 const hashOf = text => hash('sha256', text, 'buffer');
 
-function checkToken (entry, index) {
-  const option = `tokens[${index}]`;
-  const { token, sha256, name, role } = bag(option, entry);
-  if (typeof name !== 'string' || !NAME.test(name)) {
-    throw invalidOption(`${option}.name`, '1 to 64 printable characters', name);
-  }
-  oneOf(`${option}.role`, role, ROLES);
+function readToken (option, entry) {
+  const { token, sha256, name, role } = TOKEN.read(entry, option);
   if ((token === undefined) === (sha256 === undefined)) {
     throw invalidOption(option, 'either token or sha256', entry);
   }
-  if (sha256 !== undefined) {
-    // What was given instead may be the token itself, so it is not shown.
-    if (!SHA256.test(sha256)) throw secret(`${option}.sha256`, '64 hexadecimal digits');
-    return { hash: Buffer.from(sha256, 'hex'), name, role };
-  }
-  const fits = typeof token === 'string' && token.length >= TOKEN_LENGTH_MIN &&
-    token.length <= TOKEN_LENGTH_MAX && BEARER.test(`Bearer ${token}`);
-  if (!fits) throw secret(`${option}.token`, '16 to 512 ASCII characters without spaces');
-  return { hash: hashOf(token), name, role };
+  return { hash: sha256 === undefined ? hashOf(token) : Buffer.from(sha256, 'hex'), name, role };
 }
 
-const secret = (option, expected) =>
-  Object.assign(new TypeError(`Expected ${expected} for ${option}`),
-    { code: 'ERR_INVALID_OPTION', option });
-
-function checkTokens (tokens) {
-  if (!Array.isArray(tokens) || tokens.length > TOKENS_MAX) {
-    throw invalidOption('tokens', `an array of at most ${TOKENS_MAX} tokens`, tokens);
-  }
-  return tokens.map(checkToken);
-}
-
-/** Where a request comes from; an IPv4 address as itself. */
+/** The address of a client; IPv4 addresses without the prefix ::ffff:. */
 const addressOf = req => (req.ip ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
 
-/** One network of IPv6 is one visitor: whoever has one has 2^64 addresses. */
+/** A visitor with IPv6 has a whole network of 2^64 addresses, which counts as one. */
 function networkOf (address) {
   if (!isIPv6(address)) return address;
   const [head, tail = ''] = address.split('::');
@@ -101,7 +112,7 @@ class Failures {
     const { LRUCache } = require('lru-cache');
     this.#limits = limits;
     this.#total = new Quota(limits.totalFailures, limits.interval);
-    this.#networks = new LRUCache({ max: ADDRESSES_MAX });
+    this.#networks = new LRUCache({ max: NETWORKS_MAX });
   }
 
   /** @returns {Quota | undefined} the one that is used up; undefined if there was room for it */
@@ -124,18 +135,6 @@ class Failures {
   }
 }
 
-function checkLimits (given) {
-  const names = Object.keys(LIMITS);
-  const chosen = bag('rateLimit', given, names);
-  const limits = Object.fromEntries(names.map(name => [name, chosen[name] ?? LIMITS[name]]));
-  for (const name of ['requests', 'failures', 'totalFailures']) {
-    if (name === 'requests' && limits[name] === Infinity) continue;
-    number(`rateLimit.${name}`, limits[name], { min: 1, max: LIMIT_MAX, integer: true });
-  }
-  number('rateLimit.interval', limits.interval, { min: 1, max: 2 ** 31 - 1, unit: 'ms' });
-  return limits;
-}
-
 function refuse (res, status, code, detail, retryAfter) {
   problem(res, status, { code, detail, retryAfter });
 }
@@ -144,26 +143,23 @@ const tooMany = (res, detail, { retryAfter }) =>
   refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', detail, retryAfter);
 
 /**
- * @param {object} options
- * @param {object[]} [options.tokens] `token` or `sha256`, `name`, `role` 'read' or 'operate'
- * @param {object} [options.rateLimit] as AdminRateLimit; `requests` may be Infinity
- * @param {(what: object) => void} [options.onRefused] gets those that a role does not allow
- * @returns {{ enter: Function, need: (role: string) => Function }} middleware; `enter` comes once,
- *   and before `need`. After it `res.locals.caller` is the token's entry, or undefined; after
- *   `need`, `res.locals.actor` has name, role and address
+ * @param {object} [options]
+ * @returns {{ enter: Function, need: (role: string) => Function }} middleware. `enter` comes once,
+ *   before `need`: it sets `res.locals.caller` to the entry of the token, or to undefined. `need`
+ *   sets `res.locals.actor` to { name, role, address }
  */
-function createAdminAccess ({ tokens = [], rateLimit, onRefused = () => {} } = {}) {
-  const limits = checkLimits(rateLimit);
-  const known = checkTokens(tokens).map(entry =>
+function createAdminAccess (options) {
+  const { tokens, rateLimit: limits, onRefused } = OPTIONS.read(options);
+  const known = tokens.map(entry =>
     ({ ...entry, quota: new Quota(limits.requests, limits.interval) }));
   const failures = new Failures(limits);
 
-  /** The token's entry. All are compared, whichever fits. */
+  /** The entry of a token. All are compared, to take the same time. */
   function find (header) {
-    const text = BEARER.exec(header ?? '')?.[1];
-    if (text === undefined) return undefined;
-    const given = hashOf(text);
-    return known.reduce((found, entry) => timingSafeEqual(given, entry.hash) ? entry : found,
+    const token = BEARER.exec(header ?? '')?.[1];
+    if (token === undefined) return undefined;
+    const presented = hashOf(token);
+    return known.reduce((found, entry) => timingSafeEqual(presented, entry.hash) ? entry : found,
       undefined);
   }
 
@@ -185,7 +181,7 @@ function createAdminAccess ({ tokens = [], rateLimit, onRefused = () => {} } = {
       const { caller } = res.locals;
       if (caller === undefined) {
         res.setHeader('WWW-Authenticate', 'Bearer realm="sekering"');
-        return refuse(res, 401, 'ERR_ADMIN_UNAUTHORIZED', 'A valid bearer token is needed.');
+        return refuse(res, 401, 'ERR_ADMIN_UNAUTHORIZED', 'This needs a valid bearer token.');
       }
       const actor = { name: caller.name, role: caller.role, address: addressOf(req) };
       if (role === 'operate' && caller.role !== 'operate') {
@@ -200,13 +196,13 @@ function createAdminAccess ({ tokens = [], rateLimit, onRefused = () => {} } = {
   return { enter, need };
 }
 
-/** Middleware for changes: JSON only, and not from other sites' pages. */
+/** Middleware for changes: JSON only, and not from the pages of other sites. */
 function ownSiteOnly (req, res, next) {
   const { origin, host, 'sec-fetch-site': site } = req.headers;
   const foreign = (site !== undefined && site !== 'same-origin' && site !== 'none') ||
     (origin !== undefined && hostOf(origin) !== host?.toLowerCase());
   if (foreign) {
-    return refuse(res, 403, 'ERR_ADMIN_FOREIGN_ORIGIN', 'Requests of other sites are refused.');
+    return refuse(res, 403, 'ERR_ADMIN_FOREIGN_ORIGIN', 'Requests from other sites are rejected.');
   }
   if (!/^application\/json *(;|$)/i.test(req.headers['content-type'] ?? '')) {
     return refuse(res, 415, 'ERR_ADMIN_CONTENT_TYPE',

@@ -1,7 +1,7 @@
 'use strict';
 
-// What the admin API takes: each query and body has a schema, and whatever does not fit is refused
-// with the place and the reason.
+// The input of the admin API. Each query and body has a schema; errors say where and why the input
+// does not fit.
 
 const { z } = require('zod');
 
@@ -16,10 +16,10 @@ const ORDER_STATES = ['queued', 'created', 'unknown', 'pending', 'authorize', 'p
   'cancelled', 'expired', 'failed', 'partially_refunded', 'refunded', 'partially_charged_back',
   'charged_back'];
 
-// No control characters, line separators or halves of characters: these texts are logged and shown.
+// Without control characters, line separators and half characters: it is logged and shown.
 const line = max => z.string().min(1).max(max)
   .regex(/^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]*$/u, 'must be one line without control characters');
-// A row's number, in which no precision is lost.
+// The number of a row, as text: it may exceed the safe integers.
 const id = z.string().refine(text => /^[1-9]\d{0,18}$/.test(text) && BigInt(text) <= ID_MAX,
   'must be an id: digits');
 const orderId = z.string()
@@ -32,7 +32,7 @@ const flag = z.enum(['true', 'false']).transform(text => text === 'true');
 const letters = {
   channel: line(64).optional(), kind: line(128).optional(), search: search.optional(),
 };
-const chosen = { ...letters, ids: z.array(id).min(1).max(IDS_MAX).optional() };
+const selection = { ...letters, ids: z.array(id).min(1).max(IDS_MAX).optional() };
 const page = { before: id.optional(), limit: limit.optional() };
 
 const SCHEMAS = {
@@ -68,37 +68,38 @@ const SCHEMAS = {
   optionalReason: z.strictObject({ reason: reason.optional() }),
   level: z.strictObject({ level: line(64).nullable(), reason }),
   retryMany: z.strictObject({
-    ...chosen,
+    ...selection,
     limit: z.number().int().min(1).max(1e6).optional(),
     rate: z.number().min(0.001).max(1e6).optional(),
     reason: reason.optional(),
   }),
   purge: z.strictObject({
-    ...chosen,
+    ...selection,
     olderThan: z.number().min(0).max(1e13).optional(),
-    // Everything goes only if that is what is said.
+    // Everything is deleted only on explicit demand.
     all: z.literal(true).optional(),
     reason,
-  }).refine(given => (given.all === true) !==
-    Object.keys(given).some(name => name !== 'all' && name !== 'reason'),
+  }).refine(values => (values.all === true) !==
+    Object.keys(values).some(name => name !== 'all' && name !== 'reason'),
   'needs either a filter or "all": true'),
   review: z.strictObject({ decision: z.enum(['apply', 'dismiss']), reason }),
 };
 
 /**
  * @param {keyof SCHEMAS} schema
- * @param {unknown} given
+ * @param {unknown} input
  * @throws {SekeringError} ERR_INVALID_INPUT with `faults`, [{ path, message }]
  */
-function read (schema, given) {
-  const { success, data, error } = SCHEMAS[schema].safeParse(given ?? {});
+function read (schema, input) {
+  const { success, data, error } = SCHEMAS[schema].safeParse(input ?? {});
   if (success) return data;
   const faults = error.issues.slice(0, FAULTS_MAX)
     .map(({ path, message }) => ({ path: path.join('.'), message }));
   const [{ path, message }] = faults;
-  throw Object.assign(
-    new SekeringError('ERR_INVALID_INPUT', path === '' ? message : `${path}: ${message}`),
-    { faults });
+  const invalid = new SekeringError('ERR_INVALID_INPUT',
+    path === '' ? message : `${path}: ${message}`);
+  invalid.faults = faults;
+  throw invalid;
 }
 
 module.exports = { read };

@@ -1,129 +1,78 @@
 'use strict';
 
-// The admin API: what an operator may see and change, under /admin/reliability, and the one address
-// /reset-circuit-breaker/:id. Everything needs a token; every change is in the audit log.
+// The admin API under /admin/reliability, and /reset-circuit-breaker/:id. Everything needs a token;
+// every change is in the audit log.
 
 const foreign = require('../base/foreign');
-const { bag, func } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { problem } = require('../base/problem');
+const { actionsOf } = require('./admin-actions');
 const { createAdminAccess, ownSiteOnly } = require('./admin-auth');
-const { breakerActions, levelActions } = require('./admin-breakers');
 const { read } = require('./admin-input');
-const { letterActions, messageActions } = require('./admin-messages');
-const { paymentActions } = require('./admin-payments');
-const { toJson } = require('./admin-views');
 const { createAudit } = require('./audit');
-const { problemHandler } = require('./problem');
+const { breakersOption } = require('./breaker-views');
+const { sendJson } = require('./json');
+const { problem, problemHandler } = require('./problem');
 
 const PREFIX = '/admin/reliability';
 const BODY_MAX = 65_536;
 
-function sendJson (res, value, status = 200) {
-  res.statusCode = status;
-  res.setHeader('Content-Type', 'application/json; charset=utf-8');
-  res.setHeader('Cache-Control', 'no-store');
-  res.setHeader('X-Content-Type-Options', 'nosniff');
-  res.end(toJson(value));
-}
-
-/** Answers a request to see something. */
-function showing ({ show, query = 'nothing', params = {} }) {
-  return async (req, res) => {
-    const value = await show({
-      query: read(query, req.query), params: readParams(params, req), req, res,
-    });
-    if (value === undefined) problem(res, 404, { code: 'ERR_NOT_FOUND' });
-    else if (!res.headersSent) sendJson(res, value);
-  };
-}
-
-/**
- * Answers a request to change something, and writes down what became of it. `change` returns the
- * answer, or undefined when there is nothing of that name.
- */
-function changing ({ change, action, body = 'optionalReason', params = {} }, audit) {
-  return async (req, res) => {
-    const { actor } = res.locals;
-    const named = readParams(params, req);
-    const given = read(body, req.body);
-    const { reason, ...detail } = given;
-    const [target = null] = Object.values(named);
-    const entry = { actor, action, target, reason: reason ?? null, detail };
-    let value;
-    try {
-      value = await change({ body: given, params: named, actor });
-    } catch (error) {
-      const code = foreign.read(error, 'code');
-      await audit.record({ ...entry, result: `failed: ${foreign.textOf(code ?? 'ERR_INTERNAL')}` });
-      throw error;
-    }
-    await audit.record({ ...entry, result: value === undefined ? 'not found' : 'done' });
-    if (value === undefined) problem(res, 404, { code: 'ERR_NOT_FOUND' });
-    else sendJson(res, value);
-  };
-}
+const OPTIONS = optionsOf({
+  tokens: is.any('who may use it; see createAdminAccess'),
+  rateLimit: is.any('see createAdminAccess'),
+  breakers: breakersOption,
+  sessions: is.having('whose instances can be reset', ['reset']),
+  store: is.object('of openStore'),
+  degradation: is.having('whose level can be set', ['snapshot', 'setLevel']),
+  events: is.having('of createEventStream', ['handle']),
+  history: is.having('of createBreakerHistory', ['read']),
+  health: is.having('of createHealth', ['check']),
+  report: is.func("gives an object for { format: 'json' }, a page for 'html'"),
+  audit: is.having('of createAudit; default: one of its own', ['record', 'list']),
+  log: is.func('gets the entries of that audit log'),
+  onError: is.func('gets what was answered with 500'),
+});
 
 function readParams (schemas, req) {
   return Object.fromEntries(Object.entries(schemas).map(([name, schema]) =>
     [name, read(schema, req.params[name])]));
 }
 
-/** What else there is to see. */
-function generalActions ({ report, health, audit, events, parts }) {
-  const actions = [{
-    path: '/session',
-    show: ({ res }) => ({
-      name: res.locals.actor.name, role: res.locals.actor.role, parts, time: new Date()
-    }),
-  }, {
-    path: '/audit', query: 'page', show: ({ query }) => audit.list(query),
-  }];
-  if (events !== undefined) {
-    actions.push({
-      path: '/events',
-      show: ({ req, res }) => {
-        events.handle(req, res);
-        return null;
-      },
-    });
-  }
-  if (health !== undefined) actions.push({ path: '/health', show: () => health.check() });
-  if (report !== undefined) actions.push(reportAction(report));
-  return actions;
+function sendOr404 (res, value) {
+  if (value === undefined) problem(res, 404, { code: 'ERR_NOT_FOUND' });
+  else if (!res.headersSent) sendJson(res, 200, value);
 }
 
-function reportAction (report) {
-  return {
-    path: '/report',
-    query: 'report',
-    show: async ({ query, req, res }) => {
-      const format = query.format ?? (req.accepts(['json', 'html']) || 'json');
-      const value = await report({ format });
-      if (format === 'json') return value;
-      res.setHeader('Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'");
-      res.setHeader('X-Content-Type-Options', 'nosniff');
-      res.setHeader('Cache-Control', 'no-store');
-      res.type('html').end(String(value));
-      return null;
-    },
+/** Answers a request to see something. */
+function showing ({ show, query = 'nothing', params = {} }) {
+  return async (req, res) => sendOr404(res, await show({
+    query: read(query, req.query), params: readParams(params, req), req, res,
+  }));
+}
+
+/** Answers a request to change something, and records the outcome in the audit log. */
+function changing ({ change, action, body = 'optionalReason', params = {} }, audit) {
+  return async (req, res) => {
+    const { actor } = res.locals;
+    const target = readParams(params, req);
+    const values = read(body, req.body);
+    const { reason = null, ...detail } = values;
+    const entry = { actor, action, target: Object.values(target)[0] ?? null, reason, detail };
+    let answer;
+    try {
+      answer = await change({ body: values, params: target, actor });
+    } catch (error) {
+      const code = foreign.textOf(foreign.read(error, 'code') ?? 'ERR_INTERNAL');
+      await audit.record({ ...entry, result: `failed: ${code}` });
+      throw error;
+    }
+    await audit.record({ ...entry, result: answer === undefined ? 'not found' : 'done' });
+    sendOr404(res, answer);
   };
 }
 
-function actionsOf (options) {
-  const { store, degradation } = options;
-  return [
-    ...breakerActions(options),
-    ...(degradation === undefined ? [] : levelActions(degradation)),
-    ...(store === undefined ? [] : [
-      ...letterActions(store), ...messageActions(store), ...paymentActions(store),
-    ]),
-    ...generalActions(options),
-  ];
-}
-
-/** Puts actions into a router: what a path does not do is refused with what it does. */
-function fill (router, actions, { need, audit, express }) {
+/** Adds the actions to a router, each behind its role. Other methods get 405. */
+function addActions (router, actions, { need, audit, express }) {
   const json = express.json({ limit: BODY_MAX, inflate: false });
   for (const path of new Set(actions.map(action => action.path))) {
     const route = router.route(path);
@@ -147,40 +96,34 @@ function fill (router, actions, { need, audit, express }) {
   }
 }
 
-function check (options) {
-  const given = bag('options', options);
-  const { breakers = require('../primitives/breaker').breakers, report, health } = given;
-  func('breakers', breakers);
-  if (report !== undefined) func('report', report);
-  if (health !== undefined) func('health.check', health.check);
-  return { ...given, breakers };
+/** Which parts there are; the dashboard shows only these. */
+function partsOf (options) {
+  const names = ['store', 'degradation', 'sessions', 'events', 'history', 'report', 'health'];
+  return {
+    ...Object.fromEntries(names.map(name => [name, options[name] !== undefined])),
+    payments: options.store?.payments !== undefined,
+  };
 }
 
 /** Options as the types describe them. */
 function createAdminRouter (options) {
-  const given = check(options);
-  const { store, degradation, sessions, events, tokens, rateLimit, log } = given;
+  const parts = OPTIONS.read(options);
+  const { store, tokens, rateLimit, log, onError } = parts;
   const express = requirePeer('express', 'createAdminRouter');
-  const audit = given.audit ?? createAudit({ store, log });
+  const audit = parts.audit ?? createAudit({ store, log });
   const onRefused = ({ actor, path }) => {
     audit.record({ actor, action: 'refused', target: path, result: 'refused' });
   };
   const access = createAdminAccess({ tokens, rateLimit, onRefused });
-  const parts = {
-    store: store !== undefined, payments: store?.payments !== undefined,
-    degradation: degradation !== undefined, sessions: sessions !== undefined,
-    events: events !== undefined, history: given.history !== undefined,
-    report: given.report !== undefined, health: given.health !== undefined,
-  };
-  const router = express.Router();
-  const admin = express.Router({ caseSensitive: true });
-  const reset = express.Router();
+  const actions = actionsOf({ ...parts, audit, parts: partsOf(parts) });
   const tools = { need: access.need, audit, express };
-  const actions = actionsOf({ ...given, audit, parts });
-  fill(admin, actions.filter(({ alone }) => !alone), tools);
+  const admin = express.Router({ caseSensitive: true });
+  addActions(admin, actions.filter(({ alone }) => !alone), tools);
   admin.use(access.need('read'), (req, res) => problem(res, 404, { code: 'ERR_NOT_FOUND' }));
-  fill(reset, actions.filter(({ alone }) => alone), tools);
-  const errors = problemHandler({ onError: given.onError });
+  const reset = express.Router();
+  addActions(reset, actions.filter(({ alone }) => alone), tools);
+  const errors = problemHandler({ onError });
+  const router = express.Router();
   router.use(PREFIX, access.enter, admin, errors);
   router.use('/reset-circuit-breaker', access.enter, reset, errors);
   return router;

@@ -1,15 +1,16 @@
 'use strict';
 
-// The gateway over HTTP: one Express application with all routers, and the server around it.
+// The gateway over HTTP: one Express application with all routers, and its server.
 
 const { randomUUID } = require('node:crypto');
 const http = require('node:http');
 
 const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
+const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { createAdminRouter } = require('./admin-routes');
-const { createBreakerHistory } = require('./breaker-history');
+const { createBreakerHistory } = require('./breaker-views');
 const { createDashboardRouter } = require('./dashboard-routes');
 const { createEventStream } = require('./events');
 const { createHealthRouter } = require('./health-routes');
@@ -18,23 +19,25 @@ const { createOrderRouter } = require('./order-routes');
 const { notFound, problemHandler } = require('./problem');
 const { createWebhookRouter } = require('./webhook-routes');
 
+const OPTIONS = optionsOf({ extend: is.func('adds routes to the application') });
+
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 const PATH_MAX = 300;
 const QUIET = /^\/(health|metrics|api\/health)(\/|$)/;
 const REQUEST_TIMEOUT_MS = 30_000;
-// What an open connection may be idle before a proxy's own limit (60 s, mostly) is reached.
+// Longer than the idle timeout of most proxies (60 s): the proxy should close first.
 const KEEP_ALIVE_MS = 65_000;
 
-/** One line for each request. A query may hold a secret, so it is left out. */
+/** Logs each request. The query is left out: it may hold a secret. */
 function accessLog (log) {
   return function logAccess (req, res, next) {
-    const given = req.headers['x-request-id'];
-    const id = given !== undefined && REQUEST_ID.test(given) ? given : randomUUID();
+    const sent = req.headers['x-request-id'];
+    const id = sent !== undefined && REQUEST_ID.test(sent) ? sent : randomUUID();
     const began = clock.now();
     const path = req.originalUrl.split('?', 1)[0].slice(0, PATH_MAX);
     res.setHeader('X-Request-Id', id);
     req.id = id;
-    // What machines ask every few seconds is worth no line.
+    // Monitors ask every few seconds.
     const level = QUIET.test(path) ? 'debug' : 'info';
     res.on('close', () => {
       log[level]({
@@ -59,7 +62,7 @@ function makeParts (gateway) {
     breakers, degradation, health, worker, store, retries: gateway.retries, fallbacks: gateway,
   });
   const routers = [
-    // First what is asked for most: the others' routes cost a little each.
+    // The busiest routes first: each router costs a little.
     createOrderRouter(gateway),
     createWebhookRouter({
       ...gateway.clients.midtrans && { payments: store.payments },
@@ -86,12 +89,13 @@ function makeParts (gateway) {
 }
 
 /**
- * An Express 5 application with everything that a gateway has to say.
+ * An Express 5 application with all routes of a gateway.
  * @param {object} gateway of createGateway
- * @param {{ extend?: (app: object) => void }} [options] extend: adds routes of one's own
+ * @param {object} [options]
  * @returns {object} the application; `app.locals.close()` ends its streams
  */
-function createApp (gateway, { extend } = {}) {
+function createApp (gateway, options) {
+  const { extend } = OPTIONS.read(options);
   const express = requirePeer('express', 'createApp');
   const app = express();
   app.disable('x-powered-by');
@@ -116,8 +120,8 @@ function listen (server, { port, host }) {
 }
 
 /**
- * Follows the answers of a server; the function that is returned says in those that are still to
- * come that nothing may follow on their connection: a request that does would be cut off unread.
+ * Follows the answers of a server. The returned function adds `Connection: close` to those that
+ * have not begun yet: another request on such a connection would be cut off unread.
  */
 function followAnswers (server) {
   const answers = new Set();
@@ -132,7 +136,7 @@ function followAnswers (server) {
   return () => answers.forEach(last);
 }
 
-/** Ends a server: idle connections at once, those in use when they are done, or by force. */
+/** Closes a server: idle connections at once, others when they are done or the time is over. */
 function closeServer (server, timeoutMs) {
   return new Promise(resolve => {
     const timer = clock.setTimer(() => server.closeAllConnections(), timeoutMs);
@@ -141,7 +145,7 @@ function closeServer (server, timeoutMs) {
       resolve();
     });
     server.closeIdleConnections();
-    // Those that are in use now end with their answer.
+    // Connections in use end with their answer.
     server.keepAliveTimeout = 1;
   });
 }
@@ -151,8 +155,7 @@ function closeServer (server, timeoutMs) {
  * @param {object} gateway
  * @param {object} [options] of createApp
  * @returns {Promise<{ url: string, port: number, app: object, server: object,
- *   close: () => Promise<void> }>} close: takes no more, finishes what is in flight, and stops the
- *   gateway
+ *   close: () => Promise<void> }>} close: finishes what is in flight, and stops the gateway
  */
 async function startServer (gateway, options) {
   const { host, port, shutdownTimeout } = gateway.config.server;

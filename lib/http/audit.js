@@ -1,18 +1,26 @@
 'use strict';
 
-// Who changed what, when and why. Kept in memory for a while, in the store for good if there is
-// one, and told to a logger.
+// The audit log: who changed what, when and why. Entries go to a logger, stay in memory for a
+// while, and are kept in the store if there is one.
 
 const { wall } = require('../base/clock');
-const { bag, func, number } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 const { guarded, warn } = require('../base/warn');
 
-const SIZE = 1000;
-const SIZE_MAX = 100_000;
-const LIST_MAX = 1000;
+const OPTIONS = optionsOf({
+  store: is.having('of openStore; entries go into its table admin_audit', ['query']),
+  log: is.func('gets each entry'),
+  size: is.integer('entries kept in memory', { min: 1, max: 100_000, default: 1000 }),
+});
+
+const LIST = optionsOf({
+  before: is.text('an id; only older entries'),
+  limit: is.integer('entries', { min: 1, max: 1000, default: 100 }),
+});
+
 const COLUMNS = 'id, at, actor, role, address, action, target, reason, result, detail';
 
-/** Text as it may stand in a log: one line, and nothing that a terminal would obey. */
+/** Text that is safe in a log: one line, without anything that a terminal would obey. */
 function printable (text) {
   return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu,
     character => `\\u{${character.codePointAt(0).toString(16)}}`);
@@ -20,8 +28,7 @@ function printable (text) {
 
 const clean = value => typeof value === 'string' ? printable(value) : value ?? null;
 
-function toEntry (given) {
-  const { actor, action, target, reason, result, detail } = given;
+function toEntry ({ actor, action, target, reason, result, detail }) {
   return {
     actor: clean(actor.name),
     role: actor.role,
@@ -41,18 +48,19 @@ class Audit {
   #entries = [];
   #count = 0;
 
-  constructor ({ store, log, size }) {
+  constructor (options) {
+    const { store, log, size } = OPTIONS.read(options);
     this.#store = store;
     this.#log = log;
     this.#size = size;
   }
 
   /**
-   * Fulfils when the entry is kept as well as it can be. A change that was made is not undone
-   * because its entry could not be stored: it stays in memory and in the log, and is warned of.
+   * Resolves when the entry is stored. It never rejects, because the change has already been made:
+   * without the database the entry stays in memory and in the log, and a warning tells so.
    */
-  async record (given) {
-    const entry = toEntry(given);
+  async record (change) {
+    const entry = toEntry(change);
     const local = { id: String(++this.#count), at: new Date(wall()), ...entry };
     this.#entries.push(local);
     if (this.#entries.length > this.#size) this.#entries.shift();
@@ -71,9 +79,9 @@ class Audit {
     return local;
   }
 
-  /** Newest first. Without the database, what this process remembers, marked as such. */
-  async list ({ before, limit = 100 } = {}) {
-    number('limit', limit, { min: 1, max: LIST_MAX, integer: true });
+  /** Newest first. Without the database, only what this process remembers: `stored` is false. */
+  async list (filter) {
+    const { before, limit } = LIST.read(filter, 'filter');
     if (this.#store !== undefined) {
       try {
         const { rows } = await this.#store.query(`SELECT ${COLUMNS}
@@ -90,17 +98,7 @@ class Audit {
   }
 }
 
-/**
- * @param {object} [options]
- * @param {object} [options.store] of openStore; entries are kept in its table admin_audit
- * @param {(entry: object) => void} [options.log]
- * @param {number} [options.size=1000] entries kept in memory
- */
-function createAudit (options) {
-  const { store, log, size = SIZE } = bag('options', options);
-  if (log !== undefined) func('log', log);
-  number('size', size, { min: 1, max: SIZE_MAX, integer: true });
-  return new Audit({ store, log, size });
-}
+/** Options as the types describe them. */
+const createAudit = options => new Audit(options);
 
 module.exports = { createAudit, printable };

@@ -1,46 +1,37 @@
 'use strict';
 
-// A breaker for each of some path prefixes of an application: while what is behind a prefix fails,
-// its requests are answered at once.
+// A breaker for each of several path prefixes of an application. While what is behind a prefix
+// fails, its requests are answered at once.
 
 const clock = require('../base/clock');
-const { invalidOption } = require('../base/errors');
-const { read } = require('../base/foreign');
-const { bag, func } = require('../base/options');
-const { problem } = require('../base/problem');
+const { invalidOption, isBreakerError } = require('../base/errors');
+const { is, optionsOf } = require('../base/options');
 const { BreakerGroup } = require('../primitives/group');
+const { problem, problemOf } = require('./problem');
 
-const PREFIXES_MAX = 1000;
-const SERVER_FAULT = 500;
-const UNAVAILABLE = 503;
-const TIMED_OUT = 504;
+const SERVER_ERROR = 500;
 const MS_PER_SECOND = 1000;
-const MUTE = ['setHeader', 'appendHeader', 'removeHeader', 'writeHead', 'flushHeaders', 'end'];
+const MUTED = ['setHeader', 'appendHeader', 'removeHeader', 'writeHead', 'flushHeaders', 'end'];
 
-const ANSWERS = {
-  EOPENBREAKER: [UNAVAILABLE, 'This part of the service is down. Try again later.'],
-  ESEMLOCKED: [UNAVAILABLE, 'This part of the service is busy. Try again later.'],
-  ETIMEDOUT: [TIMED_OUT, 'This part of the service did not answer in time.'],
-  ESHUTDOWN: [UNAVAILABLE, 'The service is stopping.'],
-};
+const OPTIONS = optionsOf({
+  prefixes: is.list('with a breaker each', is.where('a path', "a path that begins with '/'",
+    value => typeof value === 'string' && value.startsWith('/')),
+  { min: 1, max: 1000, of: 'paths', required: true }),
+  breaker: is.object('options of the breakers', { default: {} }),
+  name: is.text('of the breakers', { default: 'http' }),
+  isFailure: is.func('whether an answer is a failure',
+    { default: res => res.statusCode >= SERVER_ERROR }),
+});
 
-// An answer goes to one client, and is not a value that others could get.
+// An answer goes to one client. It is not a value that others could get.
 const SENSELESS = ['fallback', 'cache', 'coalesce'];
 
-/** The answer failed: the breaker is told so, and nobody else. */
+/** Tells the breaker, and nobody else, that the answer is a failure. */
 const failed = Symbol('failed');
 
-function readPrefixes (given) {
-  if (!Array.isArray(given) || given.length === 0 || given.length > PREFIXES_MAX) {
-    throw invalidOption('prefixes', `an array of 1 to ${PREFIXES_MAX} paths`, given);
-  }
-  for (const [i, prefix] of given.entries()) {
-    if (typeof prefix !== 'string' || !prefix.startsWith('/')) {
-      throw invalidOption(`prefixes[${i}]`, "a path that begins with '/'", prefix);
-    }
-  }
-  // The longest that fits is asked for first. Express matches paths whatever their case.
-  return given.map(prefix => ({ prefix, start: prefix.toLowerCase().replace(/\/+$/, '') }))
+/** The longest prefix first, in lower case: Express ignores the case of paths. */
+function sortPrefixes (prefixes) {
+  return prefixes.map(prefix => ({ prefix, start: prefix.toLowerCase().replace(/\/+$/, '') }))
     .sort((one, other) => other.start.length - one.start.length);
 }
 
@@ -51,7 +42,7 @@ function prefixOf (prefixes, path) {
     ?.prefix;
 }
 
-/** Seconds until an open breaker lets a request try. */
+/** Seconds until an open breaker lets a request through. */
 function secondsLeft (breaker) {
   const { lastTimerAt } = breaker.toJSON().state;
   const { resetTimeout } = breaker.options;
@@ -61,9 +52,9 @@ function secondsLeft (breaker) {
 }
 
 /**
- * Runs what comes next until its answer begins.
- * @param {{ begun: boolean }} answer told when it has: that the connection closes comes sooner
- *   than what waits for the promise
+ * Runs the next handlers until their answer begins.
+ * @param {{ begun: boolean }} answer is set at once: the connection may close before the promise
+ *   is handled
  * @returns {Promise<void>} rejects when the answer is a failure
  */
 function passOn (req, res, next, isFailure, answer) {
@@ -80,28 +71,28 @@ function passOn (req, res, next, isFailure, answer) {
   });
 }
 
-/** What is still written by a handler whose time is over goes nowhere. */
+/** A handler that is too late writes into nothing. */
 function mute (res) {
-  for (const name of MUTE) res[name] = () => res;
+  for (const name of MUTED) res[name] = () => res;
   res.write = () => true;
 }
 
-function refuse (res, breaker, code) {
-  const [status, detail] = ANSWERS[code];
-  const retryAfter = code === 'ETIMEDOUT' ? undefined : secondsLeft(breaker);
-  problem(res, status, { code, detail, retryAfter });
+function refuse (res, breaker, error) {
+  const { status, members } = problemOf(error);
+  const retryAfter = error.code === 'ETIMEDOUT' ? undefined : secondsLeft(breaker);
+  problem(res, status, { ...members, retryAfter });
 }
 
 class Guard {
-  constructor ({ prefixes, breaker, name = 'http', isFailure = isServerFault }) {
-    this.prefixes = readPrefixes(prefixes);
-    this.isFailure = func('isFailure', isFailure);
-    const settings = bag('breaker', breaker);
-    for (const option of SENSELESS.filter(each => settings[each])) {
-      throw invalidOption(`breaker.${option}`, 'nothing', settings[option]);
+  constructor (options) {
+    const { prefixes, breaker, name, isFailure } = OPTIONS.read(options);
+    for (const option of SENSELESS.filter(each => breaker[each])) {
+      throw invalidOption(`breaker.${option}`, 'nothing', breaker[option]);
     }
+    this.prefixes = sortPrefixes(prefixes);
+    this.isFailure = isFailure;
     this.breakers = new BreakerGroup(() => {}, {
-      ...settings, name, max: this.prefixes.length, idleTtl: Infinity,
+      ...breaker, name, max: prefixes.length, idleTtl: Infinity,
     });
   }
 
@@ -112,7 +103,7 @@ class Guard {
       return;
     }
     const breaker = this.breakers.get(prefix);
-    // A client that leaves says nothing about what is behind the prefix.
+    // A client that leaves says nothing about the health of the prefix.
     const left = new AbortController();
     const answer = { begun: false };
     const onClose = () => { if (!answer.begun) left.abort(); };
@@ -120,22 +111,19 @@ class Guard {
     breaker.run(() => passOn(req, res, next, this.isFailure, answer), { signal: left.signal })
       .catch(error => {
         if (error === failed || left.signal.aborted) return;
-        const code = read(error, 'code');
-        if (typeof code !== 'string' || !Object.hasOwn(ANSWERS, code)) next(error);
+        if (!isBreakerError(error)) next(error);
         else if (!res.headersSent) {
-          refuse(res, breaker, code);
-          if (code === 'ETIMEDOUT') mute(res);
+          refuse(res, breaker, error);
+          if (error.code === 'ETIMEDOUT') mute(res);
         }
       })
       .finally(() => res.off('close', onClose));
   }
 }
 
-const isServerFault = res => res.statusCode >= SERVER_FAULT;
-
 /** Options as the types describe them. */
 function createBreakerMiddleware (options) {
-  const guard = new Guard(bag('options', options));
+  const guard = new Guard(options);
   const middleware = (req, res, next) => guard.handle(req, res, next);
   return Object.assign(middleware, { breakers: guard.breakers });
 }

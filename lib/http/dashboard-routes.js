@@ -1,14 +1,18 @@
 'use strict';
 
-// The dashboard's files, at /dashboard: static, the same for everybody, without any data. What they
-// show comes from the admin API beside them, with the token of whoever looks.
+// The dashboard at /dashboard: static files without any data. The page loads its data from the
+// admin API beside it, with the token of the user.
 
 const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { problem } = require('../base/problem');
+const { problem } = require('./problem');
+
+// It has none; misspelt names are rejected all the same.
+const OPTIONS = optionsOf({});
 
 const FOLDER = path.join(__dirname, 'dashboard');
 const TYPES = {
@@ -29,11 +33,11 @@ const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Permissions-Policy': 'camera=(), geolocation=(), microphone=()',
-  // Asked for anew each time, answered with 304.
+  // Browsers ask each time, and get 304.
   'Cache-Control': 'no-cache',
 };
 
-/** Where the files of the two packages are. */
+/** The files of two packages. */
 function vendorFiles () {
   const htm = path.dirname(require.resolve('htm/preact'));
   const uplot = path.dirname(require.resolve('uplot'));
@@ -58,7 +62,8 @@ function readFiles () {
 }
 
 /** Express router of the dashboard at /dashboard/. The admin API must be mounted beside it. */
-function createDashboardRouter () {
+function createDashboardRouter (options) {
+  OPTIONS.read(options);
   const express = requirePeer('express', 'createDashboardRouter');
   const files = readFiles();
   const router = express.Router();
@@ -67,7 +72,7 @@ function createDashboardRouter () {
       res.setHeader('Allow', 'GET, HEAD');
       return problem(res, 405, { code: 'ERR_METHOD_NOT_ALLOWED' });
     }
-    // The page names its parts relative to its folder, so the address has to end with a slash.
+    // The page loads its parts by relative paths, so its own path must end with a slash.
     const isBare = !/^[^?]*\/dashboard\//.test(req.originalUrl);
     if (isBare) return res.redirect(308, 'dashboard/');
     const file = files.get(req.path.slice(1));

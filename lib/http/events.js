@@ -1,31 +1,37 @@
 'use strict';
 
-// What happens, as it happens: breakers, the degradation level, dead letters and payments as
-// server-sent events. The last of them are kept, so that a reader that was away misses none.
+// Live events of breakers, the degradation level, dead letters and payments, as server-sent events.
+// The last ones are kept, so that readers that reconnect miss none.
 
 const { randomBytes } = require('node:crypto');
 
 const clock = require('../base/clock');
-const { bag, func, number } = require('../base/options');
-const { problem } = require('../base/problem');
+const { is, optionsOf } = require('../base/options');
+const { breakersOption } = require('./breaker-views');
+const { problem } = require('./problem');
 
 const TRANSITIONS = { open: 'open', halfOpen: 'half-open', close: 'closed' };
-// Breakers come and go; the new ones are looked for this often.
+// New breakers are found within this time.
 const SCAN_MS = 1000;
 const TEXT_MAX = 300;
 const RETRY_AFTER_S = 5;
 
-const DEFAULTS = { history: 256, maxClients: 64, maxBuffer: 262_144, heartbeat: 15_000 };
-const BOUNDS = {
-  history: { min: 1, max: 10_000, integer: true },
-  maxClients: { min: 1, max: 10_000, integer: true },
-  maxBuffer: { min: 1024, max: 2 ** 30, integer: true, unit: 'bytes' },
-  heartbeat: { min: 10, max: 3_600_000, unit: 'ms' },
-};
+const OPTIONS = optionsOf({
+  breakers: breakersOption,
+  degradation: is.having('for changes of the level', ['on', 'off']),
+  store: is.object('for dead letters, deliveries and payments'),
+  sessions: is.having('a SessionPool, for its troubles', ['on', 'off']),
+  history: is.integer('events kept for readers that reconnect',
+    { min: 1, max: 10_000, default: 256 }),
+  maxClients: is.integer('readers', { min: 1, max: 10_000, default: 64 }),
+  maxBuffer: is.integer('that a reader may lag behind',
+    { min: 1024, max: 2 ** 30, unit: 'bytes', default: 262_144 }),
+  heartbeat: is.ms('between signs of life', { min: 10, max: 3_600_000, default: 15_000 }),
+});
 
 const cut = text => typeof text === 'string' ? text.slice(0, TEXT_MAX) : null;
 
-/** Listeners that can all be taken off again. */
+/** Listeners that can all be removed at once. */
 class Subscriptions {
   #undo = [];
 
@@ -43,23 +49,23 @@ class Subscriptions {
 class EventStream {
   #options;
   #breakers;
-  // By response, whose it is: the token's entry, where there is one. Oldest first.
+  // The caller of each response: the entry of the token, if there is one. Oldest first.
   #clients = new Map();
   #events = [];
   #sequence = 0;
-  // Tells the numbers of this process from those of another one, or of one before.
+  // Tells our sequence numbers from those of other processes, and of earlier runs.
   #epoch = randomBytes(6).toString('hex');
   #subscriptions = new Subscriptions();
-  // By breaker, its listeners.
+  // The listeners of each breaker.
   #followed = new WeakMap();
   #scanTimer;
   #heartbeatTimer;
   #closed = false;
 
   constructor (options) {
-    this.#options = options;
-    this.#breakers = options.breakers;
-    this.#subscribe(options);
+    this.#options = OPTIONS.read(options);
+    this.#breakers = this.#options.breakers;
+    this.#subscribe(this.#options);
     this.#scan();
     this.#beat();
   }
@@ -83,14 +89,14 @@ class EventStream {
       }));
     subscriptions.add(store?.payments, 'transition', (order, { from, to }) =>
       this.publish('payment', { orderId: order.orderId, from, to }));
-    // In words for the operator, such as what to do when WhatsApp does not answer.
+    // The message tells the operator what to do, for example when WhatsApp does not answer.
     subscriptions.add(sessions, 'trouble', ({ id, message }) =>
       this.publish('session', { id: cut(id), message: cut(message) }));
     subscriptions.add(store?.payments, 'held', (event, reason) =>
       this.publish('payment-held', { orderId: event.orderId, reason: cut(reason) }));
   }
 
-  // Nothing here holds a breaker: its listeners know its name only.
+  // The listeners know only the name of a breaker, so that they do not keep it alive.
   #scan () {
     for (const breaker of this.#breakers()) {
       if (!this.#followed.has(breaker) && !breaker.isShutdown) this.#follow(breaker);
@@ -118,7 +124,7 @@ class EventStream {
     this.#heartbeatTimer = clock.setTimer(() => this.#beat(), this.#options.heartbeat, false);
   }
 
-  /** Tells all readers, and those who come back. */
+  /** Sends an event to all readers, and to those that reconnect. */
   publish (type, data) {
     const id = ++this.#sequence;
     const event = { id, text: this.#format(id, type, { at: clock.wall(), ...data }) };
@@ -127,12 +133,12 @@ class EventStream {
     for (const client of this.#clients.keys()) this.#write(client, event.text);
   }
 
-  // JSON has no line breaks outside of strings and none inside, so no text can begin a field.
+  // JSON on one line has no line breaks, so no text can forge a field.
   #format (id, type, data) {
     return `id: ${this.#epoch}-${id}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
   }
 
-  /** A reader that does not keep up is let go: it comes back and asks for what it has missed. */
+  /** A reader that lags too far behind is disconnected. It reconnects and asks for the rest. */
   #write (client, text) {
     client.write(text);
     if (client.writableLength > this.#options.maxBuffer) client.destroy();
@@ -140,7 +146,7 @@ class EventStream {
 
   get #oldest () { return this.#events[0]?.id ?? this.#sequence + 1; }
 
-  /** What a reader has missed; undefined when that is no longer known. */
+  /** The events that a reader has missed; undefined if they are no longer kept. */
   #since (lastId) {
     if (lastId === undefined) return this.#events;
     const [, epoch, digits] = /^([0-9a-f]{12})-(\d{1,15})$/.exec(lastId) ?? [];
@@ -150,8 +156,8 @@ class EventStream {
   }
 
   /**
-   * Whether there is room for one more reader of a caller. When all places are taken, the caller
-   * who has the most gives one up to another who would still have fewer: nobody keeps others out.
+   * Whether there is room for one more reader of this caller. When all places are taken, the
+   * caller with the most readers loses one to a caller who would still have fewer.
    */
   #hasRoom (caller) {
     if (this.#closed) return false;
@@ -166,13 +172,13 @@ class EventStream {
     return true;
   }
 
-  /** Answers a request of somebody who may read. */
+  /** Answers a request. Whether the client may read must have been checked. */
   handle (req, res) {
     const caller = res.locals?.caller;
     if (req.method !== 'HEAD' && !this.#hasRoom(caller)) {
       problem(res, 503, {
         code: 'ERR_EVENTS_FULL',
-        detail: 'There are as many readers as there may be.',
+        detail: 'There are too many readers. Try again later.',
         retryAfter: RETRY_AFTER_S
       });
       return;
@@ -185,7 +191,7 @@ class EventStream {
     });
     if (req.method === 'HEAD') return res.end();
     const missed = this.#since(req.headers['last-event-id']);
-    // Those who missed more than is known have to look at everything anew.
+    // A reader that has missed more than is kept must load everything again.
     const hello = missed === undefined ? this.#format(this.#oldest - 1, 'reset', {})
       : ': hello\n\n';
     res.write(hello + (missed ?? this.#events).map(({ text }) => text).join(''));
@@ -205,25 +211,7 @@ class EventStream {
   }
 }
 
-/**
- * @param {object} [options]
- * @param {() => object[]} [options.breakers] default: all of this thread
- * @param {object} [options.degradation]
- * @param {object} [options.store]
- * @param {object} [options.sessions] a SessionPool
- * @param {number} [options.history=256] events kept for those who come back
- * @param {number} [options.maxClients=64]
- * @param {number} [options.maxBuffer=262144] bytes that a reader may be behind
- * @param {number} [options.heartbeat=15000] ms
- */
-function createEventStream (options) {
-  const given = bag('options', options);
-  const { breakers = require('../primitives/breaker').breakers, degradation, store, sessions } =
-    given;
-  func('breakers', breakers);
-  const numbers = Object.fromEntries(Object.entries(DEFAULTS).map(([name, fallback]) =>
-    [name, number(name, given[name] ?? fallback, BOUNDS[name])]));
-  return new EventStream({ breakers, degradation, store, sessions, ...numbers });
-}
+/** Options as the types describe them. */
+const createEventStream = options => new EventStream(options);
 
 module.exports = { createEventStream };

@@ -1,16 +1,22 @@
 'use strict';
 
-// Pages that tell how things are: for load balancers, monitors, and people. They ask, and change
-// nothing.
+// Health pages, for load balancers, monitors and people. They change nothing.
 
 const clock = require('../base/clock');
-const { bag, func } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { problem } = require('../base/problem');
 const { Probe } = require('../gateway/probe');
-const { breakers: liveBreakers } = require('../primitives/breaker');
-const { listBreakers } = require('./admin-breakers');
-const { stateOf, toJson } = require('./admin-views');
+const { breakersOption, listBreakers, stateOf } = require('./breaker-views');
+const { sendJson } = require('./json');
+const { problem } = require('./problem');
+
+const OPTIONS = optionsOf({
+  health: is.having('of createHealth', ['check', 'live', 'ready'], { required: true }),
+  degradation: is.having('for its level', ['snapshot']),
+  breakers: breakersOption,
+  deadLetters: is.having('of a store', ['summary']),
+  sessions: is.having('a SessionPool', ['health', 'status']),
+});
 
 const OK = 200;
 const NOT_FOUND = 404;
@@ -20,14 +26,6 @@ const LETTERS = { timeout: 5000, cacheMs: 30_000 };
 
 const STATUS = { healthy: OK, degraded: OK, unhealthy: UNAVAILABLE };
 const STATES = ['closed', 'half-open', 'open'];
-
-function send (res, status, value) {
-  res.statusCode = status;
-  res.setHeader('Content-Type', 'application/json; charset=utf-8');
-  res.setHeader('Cache-Control', 'no-store');
-  res.setHeader('X-Content-Type-Options', 'nosniff');
-  res.end(res.req.method === 'HEAD' ? undefined : toJson(value));
-}
 
 /** How many breakers are in each state, and the worst of these states. */
 function sumOf (breakers) {
@@ -40,137 +38,98 @@ function sumOf (breakers) {
   return { state: worst, open: counts.open, half_open: counts['half-open'], closed: counts.closed };
 }
 
-/** The pages that need nothing but the parts given, by path: each answers [status, body]. */
-class Pages {
-  #health;
-  #degradation;
-  #breakers;
-  #letters;
-  #sessions;
+const now = () => new Date(clock.wall()).toISOString();
 
-  constructor ({ health, degradation, breakers = liveBreakers, deadLetters, sessions }) {
-    func('health.check', health?.check);
-    this.#health = health;
-    this.#degradation = degradation;
-    this.#breakers = func('breakers', breakers);
-    this.#sessions = sessions;
-    // Counting may be slow where there are many: it is done now and then, as for the checks.
-    this.#letters = deadLetters && new Probe(() => deadLetters.summary(), LETTERS);
-  }
+/** The health of a site: the API of its upstream, the cache in front of it, and the breakers. */
+function siteOf ({ status, checks: { api, cache } }, breakers, began) {
+  const show = check => (check === undefined ? null : {
+    status: check.status, response_time_ms: check.responseTimeMs, ...check.details,
+  });
+  return {
+    status,
+    timestamp: now(),
+    response_time_ms: Math.round((clock.now() - began) * 10) / 10,
+    api: show(api) ?? { status },
+    cache: show(cache),
+    circuit_breaker: sumOf(breakers),
+  };
+}
 
-  async overview () {
-    const { status, checks } = await this.#health.check();
-    const short = Object.entries(checks).map(([name, { status: each, responseTimeMs }]) =>
-      [name, { status: each, responseTimeMs }]);
-    return [STATUS[status], {
-      status,
-      timestamp: now(),
-      uptimeMs: this.#health.live().uptimeMs,
-      checks: Object.fromEntries(short),
-      ...this.#sessions?.health(),
-    }];
-  }
+/** The pages by path. Each returns [status, body]; undefined means 404. */
+function pagesOf ({ health, degradation, breakers, deadLetters, sessions }) {
+  // Counting many dead letters may be slow, so the count is kept for a while.
+  const letters = deadLetters && new Probe(() => deadLetters.summary(), LETTERS);
 
-  async live () { return [OK, this.#health.live()]; }
-
-  async ready () {
-    const { ready, draining, failing } = await this.#health.ready();
-    const status = ready ? 'ready' : 'not ready';
-    return [ready ? OK : UNAVAILABLE, { status, draining, failing }];
-  }
-
-  async detailed () {
-    const { status, checks } = await this.#health.check();
-    return [STATUS[status], {
-      status,
-      timestamp: now(),
-      uptimeMs: this.#health.live().uptimeMs,
-      checks,
-      breakers: sumOf(this.#breakers()),
-      degradation: this.#degradation?.snapshot() ?? null,
-      deadLetters: this.#letters === undefined ? null : await this.#countLetters(),
-      sessions: this.#sessions?.health() ?? null,
-    }];
-  }
-
-  async circuits () {
-    return [OK, listBreakers(this.#breakers, { limit: BREAKERS_MAX })];
-  }
-
-  async degradation () {
-    return this.#degradation === undefined ? undefined : [OK, this.#degradation.snapshot()];
-  }
-
-  async deadLetters () {
-    if (this.#letters === undefined) return undefined;
-    const count = await this.#countLetters();
-    return count === null ? [UNAVAILABLE] : [OK, count];
-  }
-
-  async #countLetters () {
-    const { ok, value } = await this.#letters.get();
+  async function countLetters () {
+    const { ok, value } = await letters.get();
     if (!ok) return null;
     return { total: value.reduce((sum, { count }) => sum + count, 0), kinds: value };
   }
 
-  /** What a site shows of itself: the upstream's API, the cache in front of it, the breakers. */
-  async site () {
-    const started = clock.now();
-    const { status, checks } = await this.#health.check();
-    const { api, cache } = checks;
-    const show = check => (check === undefined
-      ? null
-      : { status: check.status, response_time_ms: check.responseTimeMs, ...check.details });
-    return [STATUS[status], {
-      status,
-      timestamp: now(),
-      response_time_ms: Math.round((clock.now() - started) * 10) / 10,
-      api: show(api) ?? { status },
-      cache: show(cache),
-      circuit_breaker: sumOf(this.#breakers()),
-    }];
+  /** What /health and /health/detailed have in common. */
+  async function healthPage (bodyOf) {
+    const { status, checks } = await health.check();
+    const { uptimeMs } = health.live();
+    return [STATUS[status], { status, timestamp: now(), uptimeMs, ...await bodyOf(checks) }];
   }
 
-  /** Of one instance of a session pool, or of the breaker of that name. */
-  async circuit (id) {
-    const session = this.#sessions?.status(id);
-    if (session !== undefined) return [OK, session];
-    const breaker = this.#breakers().find(({ name }) => name === id);
-    if (breaker === undefined) return undefined;
-    return [OK, {
-      id, circuit_breaker: stateOf(breaker), recent_failures: breaker.stats.failures,
-    }];
-  }
-}
-
-const now = () => new Date(clock.wall()).toISOString();
-
-function answer (page) {
-  return async (req, res) => {
-    const [status = NOT_FOUND, body] = await page(req) ?? [];
-    if (body === undefined) problem(res, status, { code: CODES[status] });
-    else send(res, status, body);
+  return {
+    '/health': () => healthPage(checks => ({
+      checks: Object.fromEntries(Object.entries(checks).map(([name, check]) =>
+        [name, { status: check.status, responseTimeMs: check.responseTimeMs }])),
+      ...sessions?.health(),
+    })),
+    '/health/live': () => [OK, health.live()],
+    '/health/ready': async () => {
+      const { ready, draining, failing } = await health.ready();
+      return [ready ? OK : UNAVAILABLE,
+        { status: ready ? 'ready' : 'not ready', draining, failing }];
+    },
+    '/health/detailed': () => healthPage(async checks => ({
+      checks,
+      breakers: sumOf(breakers()),
+      degradation: degradation?.snapshot() ?? null,
+      deadLetters: letters === undefined ? null : await countLetters(),
+      sessions: sessions?.health() ?? null,
+    })),
+    '/health/circuit-breakers': () => [OK, listBreakers(breakers, { limit: BREAKERS_MAX })],
+    '/health/degradation': () => degradation && [OK, degradation.snapshot()],
+    '/health/dlq': async () => {
+      if (letters === undefined) return undefined;
+      const count = await countLetters();
+      return count === null ? [UNAVAILABLE] : [OK, count];
+    },
+    '/api/health': async () => {
+      const began = clock.now();
+      const report = await health.check();
+      return [STATUS[report.status], siteOf(report, breakers(), began)];
+    },
+    '/circuit-breaker-status/:id': ({ params: { id } }) => {
+      const session = sessions?.status(id);
+      if (session !== undefined) return [OK, session];
+      const breaker = breakers().find(({ name }) => name === id);
+      return breaker && [OK, {
+        id, circuit_breaker: stateOf(breaker), recent_failures: breaker.stats.failures,
+      }];
+    },
   };
 }
 
 const CODES = { [NOT_FOUND]: 'ERR_NOT_FOUND', [UNAVAILABLE]: 'ERR_STORE_UNREACHABLE' };
 
+function answer (page) {
+  return async (req, res) => {
+    const [status = NOT_FOUND, body] = await page(req) ?? [];
+    if (body === undefined) problem(res, status, { code: CODES[status] });
+    else sendJson(res, status, body);
+  };
+}
+
 /** Options as the types describe them. */
 function createHealthRouter (options) {
-  const pages = new Pages(bag('options', options));
+  const pages = pagesOf(OPTIONS.read(options));
   const router = requirePeer('express', 'createHealthRouter').Router();
-  const paths = {
-    '/health': () => pages.overview(),
-    '/health/live': () => pages.live(),
-    '/health/ready': () => pages.ready(),
-    '/health/detailed': () => pages.detailed(),
-    '/health/circuit-breakers': () => pages.circuits(),
-    '/health/degradation': () => pages.degradation(),
-    '/health/dlq': () => pages.deadLetters(),
-    '/api/health': () => pages.site(),
-    '/circuit-breaker-status/:id': req => pages.circuit(req.params.id),
-  };
-  for (const [path, page] of Object.entries(paths)) router.get(path, answer(page));
+  for (const [path, page] of Object.entries(pages)) router.get(path, answer(page));
   return router;
 }
 

@@ -1,7 +1,7 @@
 'use strict';
 
 // sekering/http: routers and middleware for Express, to mount separately or together. Each is
-// loaded by its first use.
+// loaded when it is first used.
 
 const { defineLazy } = require('../base/lazy');
 
@@ -9,7 +9,7 @@ defineLazy(exports, {
   createAdminRouter: () => require('./admin-routes').createAdminRouter,
   createApp: () => require('./app').createApp,
   createAudit: () => require('./audit').createAudit,
-  createBreakerHistory: () => require('./breaker-history').createBreakerHistory,
+  createBreakerHistory: () => require('./breaker-views').createBreakerHistory,
   createBreakerMiddleware: () => require('./breaker-middleware').createBreakerMiddleware,
   createDashboardRouter: () => require('./dashboard-routes').createDashboardRouter,
   createEventStream: () => require('./events').createEventStream,

@@ -1,19 +1,25 @@
 'use strict';
 
-// Metrics of breakers. What is counted is what happens in this environment, heard from events; so
-// the counts of all processes add up, whoever shares a breaker with whom.
+// Metrics of breakers. Each process counts its own calls, from events. So the counts of all
+// processes add up, also for shared breakers.
 
 const clock = require('../base/clock');
 const { read } = require('../base/foreign');
 const CircuitBreaker = require('../primitives/breaker');
-const { nameOf } = require('./metrics-labels');
 
 const MS_PER_SECOND = 1000;
-// Breakers come and go; the new ones are looked for this often.
+// New breakers are found within this time.
 const SCAN_MS = 1000;
+// The members of larger groups are customers or instances, which are too many for labels.
+const MEMBERS_MAX = 100;
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const BOUNDS_MS = SECONDS.map(seconds => seconds * MS_PER_SECOND);
 const REASONS = { EOPENBREAKER: 'open', ETIMEDOUT: 'timeout', ESEMLOCKED: 'busy' };
+
+/** The name of a breaker; for a member of a large group, the name of the group. */
+function nameOf (breaker) {
+  return breaker._group?.max > MEMBERS_MAX ? breaker._group.name : breaker.name;
+}
 
 const stateOf = breaker => (breaker.opened ? 2 : Number(breaker.halfOpen));
 
@@ -25,7 +31,7 @@ class Counts {
   constructor () {
     this.results = { success: 0, failure: 0, timeout: 0, rejected: 0 };
     this.fallbacks = { open: 0, timeout: 0, busy: 0, failure: 0 };
-    // Calls by the first bound that they were within; the last place is of all slower ones.
+    // Calls by the first bound that they were within; the last element counts all slower ones.
     this.latencies = new Array(SECONDS.length + 1).fill(0);
     this.latencyMs = 0;
   }
@@ -42,7 +48,7 @@ class Counts {
 
   get activations () { return Object.values(this.fallbacks).reduce((sum, n) => sum + n, 0); }
 
-  /** Takes over what a breaker has counted before anybody listened. */
+  /** Adds what a breaker counted before we listened. */
   add ({ successes, failures, timeouts, rejects, semaphoreRejections, fallbacks }) {
     this.results.success += successes;
     this.results.failure += failures - timeouts;
@@ -52,17 +58,17 @@ class Counts {
   }
 }
 
-/** Listeners of a group, whose events begin with the key; they count into `countsOf(key)`. */
+/** Listeners of a group. Its events begin with the key; they count into `countsOf(key)`. */
 function listenersOf (countsOf) {
-  // A call that timed out, or found no place, is told of as a failure besides.
-  let told;
+  // A call that timed out or was rejected also emits 'failure', right after its own event.
+  let previous;
   return {
     success: (key, value, ms) => countsOf(key).end('success', ms),
-    timeout: (key, error) => { told = { error, result: 'timeout' }; },
-    semaphoreLocked: (key, error) => { told = { error, result: 'rejected' }; },
+    timeout: (key, error) => { previous = { error, result: 'timeout' }; },
+    semaphoreLocked: (key, error) => { previous = { error, result: 'rejected' }; },
     failure: (key, error, ms) => {
-      const result = told?.error === error ? told.result : 'failure';
-      told = undefined;
+      const result = previous?.error === error ? previous.result : 'failure';
+      previous = undefined;
       if (result === 'rejected') countsOf(key).results.rejected += 1;
       else countsOf(key).end(result, ms);
     },
@@ -74,9 +80,9 @@ function listenersOf (countsOf) {
 class BreakerMetrics {
   #list;
   #labels;
-  // By label.
+  // Counts by label.
   #counts = new Map();
-  // The listeners of breakers and groups; members of groups have none. It keeps nobody alive.
+  // The listeners of breakers and groups; members of groups have none. It keeps none of them alive.
   #followed = new WeakMap();
   #timer = undefined;
 
@@ -84,30 +90,30 @@ class BreakerMetrics {
     this.#list = list;
     this.#labels = labels;
     factory.made('counter', 'circuit_breaker_requests_total',
-      'Calls by their end: success, failure, timeout, rejected', () => {
-        // This is the first of all to be read: whatever is new is followed before.
+      'Calls by result: success, failure, timeout, rejected', () => {
+        // This metric is read first, so new breakers are followed before all others are read.
         this.#scan();
         return this.#each((name, { results }) => Object.entries(results)
           .map(([result, count]) => [{ name, result }, count]));
       });
     factory.made('counter', 'circuit_breaker_failures_total',
-      'Calls that have failed, or timed out',
+      'Calls that failed or timed out',
       () => this.#each((name, { failures }) => [[{ name }, failures]]));
     factory.made('histogram', 'circuit_breaker_response_time',
-      'Seconds until calls that were let through ended', () => this.#each(histogramOf));
+      'Duration of calls that were let through, in seconds', () => this.#each(histogramOf));
     factory.gauge('circuit_breaker_state', ['name'],
-      '0 closed, 1 half open, 2 open; of several with one name the worst', 'max',
+      '0 closed, 1 half open, 2 open; the worst of those with the same name', 'max',
       gauge => this.#readStates(gauge));
     factory.made('counter', 'fallback_activations', 'Calls of a fallback',
       () => this.#each((name, { activations }) => [[{ name }, activations]]));
     factory.made('counter', 'fallback_usage_total',
-      'Calls of a fallback by why: open, timeout, busy, failure',
+      'Calls of a fallback by reason: open, timeout, busy, failure',
       () => this.#each((name, { fallbacks }) => Object.entries(fallbacks)
         .map(([reason, count]) => [{ name, reason }, count])));
     this.#watch();
   }
 
-  /** Something else answered in the place of what has this name. */
+  /** Counts a fallback of something that is not a breaker of ours. */
   addFallback (name, error) {
     this.#countsOf(name).fallbacks[REASONS[read(error, 'code')] ?? 'failure'] += 1;
   }
@@ -154,7 +160,7 @@ class BreakerMetrics {
     return counts;
   }
 
-  /** Thousands of members need no listeners of their own. */
+  /** One set of listeners for all members, which may be thousands. */
   #followGroup (group) {
     if (this.#followed.has(group)) return;
     this.#follow(group, listenersOf(key =>

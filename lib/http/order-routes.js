@@ -1,27 +1,18 @@
 'use strict';
 
-// The routes for a shop's own server: it creates orders and sends messages, with a bearer token.
+// What a shop's own server asks of the gateway: orders and messages, by bearer token.
 
 const { requirePeer } = require('../base/peer');
 const { createAdminAccess } = require('./admin-auth');
 const { read } = require('./admin-input');
-const { toJson } = require('./admin-views');
 const { idempotent } = require('./idempotency');
+const { sendJson } = require('./json');
 const { problem } = require('./problem');
 
 // Refusals of Midtrans that are the order's fault.
 const REFUSED = new Set(['ERR_MIDTRANS_REFUSED', 'ERR_MIDTRANS_CONFLICT',
   'ERR_MIDTRANS_CANNOT_MODIFY']);
 const RETRY_AFTER_S = 60;
-
-function send (res, status, value) {
-  const text = toJson(value);
-  res.statusCode = status;
-  res.setHeader('Content-Type', 'application/json; charset=utf-8');
-  res.setHeader('Content-Length', Buffer.byteLength(text));
-  res.setHeader('Cache-Control', 'no-store');
-  res.end(text);
-}
 
 /** Says what is wrong with an order that Midtrans refuses, in Midtrans's words. */
 function refused (res, error) {
@@ -42,9 +33,9 @@ async function createOrder (gateway, req, res) {
   const { queued, orderId, state, token, redirectUrl, error } = answer;
   const place = `/orders/${encodeURIComponent(orderId)}`;
   res.set('Location', place);
-  if (!queued) return send(res, 201, { queued, orderId, state, token, redirectUrl });
+  if (!queued) return sendJson(res, 201, { queued, orderId, state, token, redirectUrl });
   const code = error?.code ?? 'ERR_UNAVAILABLE';
-  send(res.set('Retry-After', String(RETRY_AFTER_S)), 202,
+  sendJson(res.set('Retry-After', String(RETRY_AFTER_S)), 202,
     { queued, orderId, state, error: code, status: place });
 }
 
@@ -52,13 +43,13 @@ async function showOrder (gateway, req, res) {
   const order = await gateway.store.payments.get(read('orderId', req.params.id));
   if (order === undefined) return problem(res, 404, { code: 'ERR_NOT_FOUND' });
   const { orderId, state, token, redirectUrl, currency, amountMinor, createdAt, updatedAt } = order;
-  send(res, 200,
+  sendJson(res, 200,
     { orderId, state, token, redirectUrl, currency, amountMinor, createdAt, updatedAt });
 }
 
 async function sendMessage (gateway, req, res) {
   const enqueued = await gateway.notify(req.body);
-  send(res, 202, enqueued);
+  sendJson(res, 202, enqueued);
 }
 
 /**
@@ -69,10 +60,10 @@ function createOrderRouter (gateway) {
   const express = requirePeer('express', 'createOrderRouter');
   const { config, degradation, store } = gateway;
   const tokens = config.server.tokens.map(entry => ({ ...entry, role: 'operate' }));
-  // A shop sends as many requests as it has orders.
+  // A shop sends as much as it sells.
   const access = createAdminAccess({ tokens, rateLimit: { requests: Infinity } });
   const allowed = [access.enter, access.need('operate')];
-  // Nothing is accepted while the database is down, since it could not be stored.
+  // Read-only while the database is away: what cannot be kept is not taken in.
   const writable = degradation.guard(
     () => degradation.conditionOf('database') !== 'down', { methods: ['POST'] });
   const change = [

@@ -1,15 +1,23 @@
 'use strict';
 
-// Errors over HTTP: problem+json as RFC 9457 has it, and never anything of our insides.
+// Errors over HTTP, as problem+json (RFC 9457). Clients never see the insides of the service.
+
+const { STATUS_CODES } = require('node:http');
 
 const { messageOf, read } = require('../base/foreign');
-const { bag, func } = require('../base/options');
-const { problem } = require('../base/problem');
+const { is, number, optionsOf } = require('../base/options');
 const { warn } = require('../base/warn');
 
-// Errors whose meaning for a client is known: [status, detail]. `true` stands for the error's own
-// message, which says what was wrong with the client's input.
-const KNOWN = {
+const STATUS_MIN = 400;
+const STATUS_MAX = 599;
+const SERVER_ERROR = 500;
+const MS_PER_SECOND = 1000;
+
+/**
+ * Errors that mean something to a client: status and detail. The detail `true` stands for the
+ * message of the error, which says what was wrong with the client's input.
+ */
+const PROBLEMS = {
   ERR_INVALID_INPUT: [400, true],
   ERR_OUTBOX_MESSAGE: [400, true],
   ERR_OUTBOX_CHANNEL: [400, true],
@@ -19,29 +27,53 @@ const KNOWN = {
   ERR_GATEWAY_NO_CLIENT: [404, 'This service takes no orders.'],
   ERR_WEBHOOK_BODY: [500, true],
   ERR_IDEMPOTENCY_MISMATCH: [422, 'The key was used with another request before.'],
-  ERR_IDEMPOTENCY_IN_PROGRESS: [409, 'A request with the same key is being dealt with.'],
-  ERR_IDEMPOTENCY_LOST: [409, 'Another request has taken the key over. Send it again.'],
+  ERR_IDEMPOTENCY_IN_PROGRESS: [409, 'A request with the same key is still in progress.'],
+  ERR_IDEMPOTENCY_LOST: [409, 'Another request has taken over the key. Send it again.'],
   ERR_STORE_UNREACHABLE: [503, 'The service cannot reach its database at the moment.'],
   ERR_STORE_CLOSED: [503, 'The service is stopping.'],
-  EOPENBREAKER: [503, 'A service that is needed for this is down.'],
+  EOPENBREAKER: [503, 'Something that this request needs is down. Try again later.'],
   ESHUTDOWN: [503, 'The service is stopping.'],
-  EBULKHEADFULL: [503, 'The service is busy.'],
-  ESEMLOCKED: [503, 'The service is busy.'],
+  EBULKHEADFULL: [503, 'The service is busy. Try again later.'],
+  ESEMLOCKED: [503, 'The service is busy. Try again later.'],
   ERATELIMITED: [429, 'There were too many requests.'],
-  ETIMEDOUT: [504, 'A service that is needed for this did not answer in time.'],
+  ETIMEDOUT: [504, 'Something that this request needs did not answer in time.'],
 };
 
-// What Express and its body parsers mark as the client's fault.
-const CLIENTS_FAULT = 400;
-const SERVER_FAULT = 500;
-const MS_PER_SECOND = 1000;
+const OPTIONS = optionsOf({
+  onError: is.func('gets what was answered with 500',
+    { default: error => warn('A request failed', error) }),
+});
 
-/** What a client may know of an error: { status, members }. */
+/**
+ * Answers with problem+json. Further members are sent as they are.
+ * @param {import('node:http').ServerResponse} res of Express or of Node.js
+ * @param {number} status 400 to 599
+ * @param {object} [members]
+ * @param {string} [members.type='about:blank'] a URI of the kind of problem
+ * @param {string} [members.title] default: the status in words
+ * @param {string} [members.code] stable, machine-readable
+ * @param {string} [members.detail]
+ * @param {number} [members.retryAfter] seconds; also sent as the header Retry-After
+ */
+function problem (res, status, members = {}) {
+  number('status', status, { min: STATUS_MIN, max: STATUS_MAX, integer: true });
+  const { type = 'about:blank', title = STATUS_CODES[status] ?? 'Error', ...rest } = members;
+  const text = JSON.stringify({ type, title, status, ...rest });
+  res.statusCode = status;
+  res.setHeader('Content-Type', 'application/problem+json');
+  res.setHeader('Cache-Control', 'no-store');
+  res.setHeader('Content-Length', Buffer.byteLength(text));
+  if (members.retryAfter !== undefined) {
+    res.setHeader('Retry-After', String(Math.max(Math.ceil(members.retryAfter), 0)));
+  }
+  res.end(res.req?.method === 'HEAD' ? undefined : text);
+}
+
+/** What a client may know about an error: { status, members }. */
 function problemOf (error) {
   const code = read(error, 'code');
-  const known = typeof code === 'string' && Object.hasOwn(KNOWN, code) ? KNOWN[code] : undefined;
-  if (known !== undefined) {
-    const [status, detail] = known;
+  if (typeof code === 'string' && Object.hasOwn(PROBLEMS, code)) {
+    const [status, detail] = PROBLEMS[code];
     const members = { code, detail: detail === true ? messageOf(error) : detail };
     const faults = read(error, 'faults');
     if (detail === true && Array.isArray(faults)) members.faults = faults;
@@ -49,31 +81,25 @@ function problemOf (error) {
     if (retryAfterMs >= 0) members.retryAfter = Math.ceil(retryAfterMs / MS_PER_SECOND);
     return { status, members };
   }
-  // Only errors made for HTTP clients carry `expose`; their messages may still quote the request.
+  // Express and its body parsers mark mistakes of the client with `expose`. Their messages may
+  // quote the request, so they are left out. A URIError is a path that cannot be decoded.
   const status = read(error, 'status');
-  // An address that cannot be decoded is the client's fault as well.
   const isClients = (read(error, 'expose') === true || read(error, 'name') === 'URIError') &&
-    Number.isInteger(status) && status >= CLIENTS_FAULT && status < SERVER_FAULT;
-  return { status: isClients ? status : SERVER_FAULT, members: {} };
+    Number.isInteger(status) && status >= STATUS_MIN && status < SERVER_ERROR;
+  return { status: isClients ? status : SERVER_ERROR, members: {} };
 }
 
 const notFound = (req, res) => problem(res, 404);
 
-/**
- * Express middleware for what a router throws: the last one of an application.
- * @param {object} [options]
- * @param {(error: unknown, req: object) => void} [options.onError] gets what was answered with a
- *   status of 500; default: a process warning
- */
+/** Express middleware for what a router throws: the last one of an application. */
 function problemHandler (options) {
-  const { onError = error => warn('A request failed', error) } = bag('options', options);
-  func('onError', onError);
-  // Express tells middleware for errors by its four arguments.
+  const { onError } = OPTIONS.read(options);
+  // Express recognises middleware for errors by its four arguments.
   // eslint-disable-next-line no-unused-vars
   return function handleProblem (error, req, res, next) {
     const { status, members } = problemOf(error);
-    if (status === SERVER_FAULT) onError(error, req);
-    // Of an answer that has begun nothing better can be made than an end that shows.
+    if (status === SERVER_ERROR) onError(error, req);
+    // An answer that has already begun can only be cut off.
     if (res.headersSent) res.destroy();
     else problem(res, status, members);
   };

@@ -1,22 +1,22 @@
 'use strict';
 
-// Spans of OpenTelemetry around calls through breakers, retries, and messages that are sent. They
-// carry names, numbers and codes of errors: no arguments, no results, and no words of errors.
+// OpenTelemetry spans around calls of breakers, retries, and messages that are sent. They carry
+// names, numbers and error codes, but no arguments, results or error messages.
 
 const { invalidOption } = require('../base/errors');
 const { read, textOf } = require('../base/foreign');
-const { bag, func } = require('../base/options');
+const { func, is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
+const { stateOf } = require('../gateway/report');
 const { retry } = require('../primitives/retry');
+
+const OPTIONS = optionsOf({
+  tracerProvider: is.having('of OpenTelemetry; default: the global one', ['getTracer']),
+});
 
 const CODE = /^[\w.-]{1,64}$/;
 
-function stateOf (breaker) {
-  if (breaker.opened) return 'open';
-  return breaker.halfOpen ? 'half-open' : 'closed';
-}
-
-/** What kind of error it is: its code, else its class. */
+/** The kind of an error: its code, or its name. */
 function typeOf (error) {
   return [read(error, 'code'), read(error, 'name')].map(type => textOf(type ?? ''))
     .find(type => CODE.test(type)) ?? 'error';
@@ -32,7 +32,7 @@ class Tracing {
   #tracer;
 
   constructor (options) {
-    const { tracerProvider } = bag('options', options);
+    const { tracerProvider } = OPTIONS.read(options);
     this.#api = requirePeer('@opentelemetry/api', 'createTracing');
     this.#tracer = (tracerProvider ?? this.#api.trace).getTracer('sekering');
   }

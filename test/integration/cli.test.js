@@ -163,7 +163,7 @@ test('dlq list, show, retry and purge; outbox stats', async () => {
   expect(smtp.messages).toHaveLength(sent + 2);
   const { purged } = await ask('dlq', 'purge', '--all', '--reason', 'a test');
   expect(purged).toBeGreaterThanOrEqual(1);
-  expect(await show('dlq', 'list')).toBe('There are none.\n');
+  expect(await show('dlq', 'list')).toBe('No dead letters.\n');
 });
 
 test('outbox list and show', async () => {
@@ -175,7 +175,7 @@ test('outbox list and show', async () => {
   expect(message).toMatchObject({ recipient: 'f@example.com', delivery: null });
   const { messages } = await ask('outbox', 'list', '--status', 'SENT', '--search', 'f@example');
   expect(messages).toMatchObject([{ id, delivery: null }]);
-  expect(await show('outbox', 'undelivered')).toBe('There are none.\n');
+  expect(await show('outbox', 'undelivered')).toBe('No undelivered messages.\n');
   expect(await show('outbox', 'list')).toMatch(/ID +CHANNEL +RECIPIENT +STATUS +DELIVERY/);
   expect(await show('outbox', 'show', id)).toMatch(/^id +\d+\n(.*\n)*subject +Tickets\n/);
 });

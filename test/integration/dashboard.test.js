@@ -153,7 +153,7 @@ describe('breakers', () => {
     await card().getByText('Closed', { exact: true }).waitFor();
     await breaker.fire(true).catch(() => {});
     await card().getByText('Open', { exact: true }).waitFor();
-    await card().getByText('calls are refused').waitFor();
+    await card().getByText('calls are rejected').waitFor();
     expect(await part('announcer').textContent()).toMatch(/is open|DEGRADED/);
     await part('events').getByText('is open').first().waitFor();
     await tab.getByRole('banner').getByText('1 open').waitFor();
@@ -217,7 +217,7 @@ test('the level is set with a reason, by keyboard alone', async () => {
   await part('degradation').getByText('off', { exact: true }).waitFor();
   await tab.getByRole('button', { name: 'Back to automatic' }).click();
   await dialog().getByLabel(/Reason/).fill('moved');
-  await dialog().getByRole('button', { name: /Follow/ }).click();
+  await dialog().getByRole('button', { name: 'Make automatic' }).click();
   await tab.getByRole('banner').getByText('NORMAL').waitFor();
 });
 
@@ -249,7 +249,7 @@ test('a connection that is lost shows, and comes back by itself', async () => {
   await card().waitFor();
   await tab.context().setOffline(true);
   await tab.getByText('not connected').waitFor();
-  await tab.getByRole('alert').filter({ hasText: 'could not be read' }).first().waitFor();
+  await tab.getByRole('alert').filter({ hasText: 'Could not load' }).first().waitFor();
   await tab.context().setOffline(false);
   await tab.getByText('live', { exact: true }).waitFor();
   await tab.getByRole('alert').waitFor({ state: 'detached' });
@@ -286,9 +286,9 @@ describe('dead letters', () => {
     expect(await rows().count()).toBe(1);
     await part('dlq').getByLabel('Find').fill('');
     await rows().nth(2).waitFor();
-    await tab.getByLabel(`Choose message ${ani.id}`).check();
-    await tab.getByLabel(`Choose message ${budi.id}`).check();
-    await tab.getByRole('button', { name: 'Retry 2 chosen …' }).click();
+    await tab.getByLabel(`Select message ${ani.id}`).check();
+    await tab.getByLabel(`Select message ${budi.id}`).check();
+    await tab.getByRole('button', { name: 'Retry 2 selected …' }).click();
     await dialog().getByLabel(/per second/).fill('2');
     await dialog().getByRole('button', { name: 'Retry' }).click();
     await rows().nth(1).waitFor({ state: 'detached' });
@@ -343,7 +343,7 @@ test('what an older release held of an unrecorded order is shown, and decided', 
     SET outcome = 'held', reason = 'unknown_order' WHERE order_id = 'STRAY-1'`);
   await enter('payments');
   const stray = part('strays').locator('[data-stray="STRAY-1"]');
-  await stray.getByText('an order that we do not know').waitFor();
+  await stray.getByText('the order is not recorded here').waitFor();
   await stray.getByRole('button', { name: 'Apply STRAY-1' }).click();
   await dialog().getByLabel(/Reason/).fill('made by hand');
   await dialog().getByRole('button', { name: 'Apply' }).click();

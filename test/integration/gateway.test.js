@@ -1,6 +1,9 @@
 'use strict';
 
 const { once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
 const { setImmediate: turn } = require('node:timers/promises');
 
 const { createGateway } = require('../../lib/gateway');
@@ -387,7 +390,7 @@ test('stopping does not wait for a sender that never ends, and says which messag
     const { id } = await gateway.notify({ channel: 'SMS', recipient: '1', body: 'Hello' });
     await sending;
     await gateway.stop({ timeout: 0 });
-    expect(log.lines.find(({ message }) => message === 'Worker').err).toMatchObject({
+    expect(log.lines.find(({ message }) => message === 'Worker warning').err).toMatchObject({
       code: 'ERR_OUTBOX_LEFT_BEHIND', message: expect.stringContaining(`(ids ${id})`),
     });
     expect(log.lines.at(-1)).toMatchObject({ message: 'Gateway stopped' });
@@ -465,4 +468,25 @@ test('orders of an earlier run are looked up again soon after Midtrans is back',
     await fakes.close();
     clock.restore();
   }
+});
+
+test('a gateway that cannot be made leaves nothing open', async () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-gateway-'));
+  const config = { profile: 'testing', store: { directory }, logging: { level: 'silent' } };
+  const check = { check: () => {}, critcal: true };
+  await expect(createGateway(config, { checks: { redis: check } }))
+    .rejects.toThrow('Unknown option critcal in checks.redis. Did you mean critical?');
+  // The folder would still be locked.
+  const gateway = await createGateway(config);
+  await gateway.stop();
+  fs.rmSync(directory, { recursive: true });
+});
+
+test.each([
+  [{ chekcs: {} }, 'Unknown option chekcs in parts. Did you mean checks?'],
+  [{ fallbacks: { film: () => {} } }, 'Unknown option film in parts.fallbacks'],
+  [{ senders: { SMS: 1 } }, 'Expected a function or an object for parts.senders.SMS'],
+])('parts %o are rejected', async (parts, message) => {
+  const config = { profile: 'testing', store: { memory: true }, upstreams: { films: {} } };
+  await expect(createGateway(config, parts)).rejects.toThrow(message);
 });

@@ -133,7 +133,8 @@ describe('a runtime that stands in for Node.js', () => {
 
   test('a breaker of its own works there, and is the default of the gateway', async () => {
     expect(await evaluate('bun', `async () => {
-      const { breakerOptions, readConfig } = require('./lib/gateway/config');
+      const { readConfig } = require('./lib/gateway');
+      const { breakerOptions } = require('./lib/gateway/services');
       const config = readConfig({ profile: 'production' });
       return [
         await new CircuitBreaker(async x => x * 2).fire(21),

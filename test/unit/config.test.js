@@ -5,9 +5,8 @@ const os = require('node:os');
 const path = require('node:path');
 const util = require('node:util');
 
-const {
-  breakerOptions, readConfig, retryOptions, secretsOf, timeoutOf
-} = require('../../lib/gateway/config');
+const { readConfig, secretsOf } = require('../../lib/gateway/config');
+const { breakerOptions, retryOptions, timeoutOf } = require('../../lib/gateway/services');
 const { presets, retryPresets } = require('../../lib/primitives/presets');
 
 const SECRET = 'planted-secret-0123456789';

@@ -350,7 +350,7 @@ test.each([
   [{ rules: [{ level: 'SEVERE' }] }, /Expected one of down, impaired, services for rules\[0\]/],
   [{ rules: [{ level: 'SEVERE', down: 1.5 }] }, /Expected an integer of at least 0/],
   [{ rules: [{ level: 'SEVERE', services: ['x'] }] }, /for rules\[0\]\.services\[0\]/],
-  [{ rules: [{ level: 'SEVERE', dwon: 1 }] }, /no such condition for rules\[0\]\.dwon/],
+  [{ rules: [{ level: 'SEVERE', dwon: 1 }] }, /Unknown option dwon in rules\[0\]/],
   [{ features: { a: 'CRITICAL' } }, /for features\.a/],
   [{ interval: 1 }, /Expected a number from 10 to 86400000 \(ms\) for interval/],
   [{ hysteresis: -1 }, /for hysteresis/],

@@ -232,6 +232,7 @@ test.each([
   [{ checks: { 'a"b': () => {} } }, /Expected names of 1 to 64/],
   [{ checks: { a: { check: () => {}, timeout: 0 } } }, /for checks\.a\.timeout/],
   [{ checks: { a: { check: () => {}, critical: 1 } } }, /for checks\.a\.critical/],
+  [{ checks: { a: { check: () => {}, critcal: true } } }, /Unknown option critcal in checks\.a/],
   [{ cacheMs: -1 }, /for cacheMs/],
 ])('%j is refused', (options, message) => {
   expect(() => createHealth(options)).toThrow(message);

@@ -3,7 +3,7 @@
 // The one reader of options, and deadlines.
 
 const { withDeadline } = require('../../lib/base/deadline');
-const { is, optionsOf } = require('../../lib/base/options');
+const { NAMES, is, optionsOf } = require('../../lib/base/options');
 
 const table = optionsOf({
   size: is.integer('of the pool', { min: 1, max: 10, default: 5 }),
@@ -81,5 +81,40 @@ describe('withDeadline', () => {
     const ended = withDeadline(controller.signal, Infinity, () => new Promise(() => {}));
     controller.abort(reason);
     await expect(ended).rejects.toBe(reason);
+  });
+});
+
+describe('records and lists', () => {
+  const nested = optionsOf({
+    checks: is.record('by name', is.func('asks'), { names: NAMES }),
+    limits: is.record('by the name of the user', is.integer('of each', { min: 0 })),
+    paths: is.list('to protect', is.text('a path'), { min: 1, max: 2, of: 'paths' }),
+    rest: is.list('of anything', is.any('a value')),
+  });
+
+  test('hold values of one kind, under names of the user', () => {
+    const given = { checks: { a: send }, limits: { 'any name': 1 }, paths: ['/'], rest: [] };
+    expect(nested.read(given)).toEqual(given);
+  });
+
+  test.each([
+    [{ checks: [1] }, 'checks.0', 'Expected a function for checks.0 but received 1'],
+    [{ checks: { 'a b': send } }, 'checks', 'Expected names of 1 to 64 letters, digits, dots,'],
+    [{ checks: { a: undefined } }, 'checks.a', 'Expected a function for checks.a'],
+    [{ limits: { x: -1 } }, 'limits.x', 'Expected an integer of at least 0 for limits.x'],
+    [{ paths: [] }, 'paths', 'Expected an array of 1 to 2 paths for paths'],
+    [{ paths: ['a', 'b', 'c'] }, 'paths', 'Expected an array of 1 to 2 paths for paths'],
+    [{ paths: ['/', 1] }, 'paths[1]', 'Expected a string for paths[1] but received 1'],
+    [{ rest: 'all' }, 'rest', 'Expected an array for rest'],
+  ])('%o is rejected: %s', (given, option, message) => {
+    const read = () => nested.read(given);
+    expect(read).toThrow(message);
+    expect(read).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION', option }));
+  });
+
+  test('a table without options rejects all', () => {
+    expect(optionsOf({}).read()).toEqual({});
+    expect(() => optionsOf({}).read({ path: '/' }))
+      .toThrow('Unknown option path. Known options: none');
   });
 });

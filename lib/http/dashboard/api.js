@@ -1,10 +1,10 @@
-// The admin API as the dashboard uses it. The token travels in a header only, which no other
-// site's page can set; so events are read by fetch and not by EventSource.
+// The admin API as the dashboard uses it. The token is sent in a header, which pages of other sites
+// cannot set. So events are read by fetch, as EventSource sends no such header.
 
 const BASE = new URL('../admin/reliability/', document.baseURI);
 const RETRY_MS = 1000;
 const RETRY_MS_MAX = 15_000;
-// The server says something every 15 s; after three times that the connection is dead.
+// The server sends a sign of life every 15 s. After three times that, the connection is dead.
 const SILENCE_MS_MAX = 45_000;
 
 export class ApiError extends Error {
@@ -23,7 +23,7 @@ function addressOf (path, query = {}) {
   return url;
 }
 
-/** A piece of a path that came from outside. */
+/** Escapes a part of a path. */
 export const piece = text => encodeURIComponent(text);
 
 export class Api {
@@ -65,7 +65,7 @@ export class Api {
   }
 
   /**
-   * Reads events until the function that is returned is called; comes back by itself.
+   * Reads events until the returned function is called. It reconnects by itself.
    * @param {(type: string, data: object) => void} onEvent
    * @param {(connected: boolean) => void} onState
    */

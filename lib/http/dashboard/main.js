@@ -1,14 +1,14 @@
-// The dashboard: asks for a token, and shows what the admin API says.
+// The dashboard: asks for a token, and shows the data of the admin API.
 
 import { html, render, useCallback, useEffect, useMemo, useRef, useState } from
   './vendor/preact.js';
 
 import { Api } from './api.js';
+import { History } from './charts.js';
 import { CARDS_MAX, Overview } from './overview.js';
 import { Messages } from './messages.js';
 import { Payments } from './payments.js';
 import { Audit, Report } from './records.js';
-import { History } from './history.js';
 import { Badge, Text, usePoll } from './ui.js';
 
 const TOKEN = 'sekering-token';
@@ -17,7 +17,7 @@ const LEVEL_MS = 15_000;
 const HEALTH_MS = 30_000;
 const EVENTS_MAX = 100;
 const NOTICE_MS = 8000;
-// However much happens, lists are loaded anew at most this often.
+// Lists are reloaded at most this often, however much happens.
 const RELOAD_MS = 1000;
 const SOON_MS = 50;
 
@@ -29,7 +29,7 @@ const VIEWS = [
   { id: 'audit', name: 'Audit', view: Audit, needs: () => true },
 ];
 
-/** What an event says, for the list and for those who listen. */
+/** An event in words, for the list and for screen readers. */
 function wordsOf (type, data) {
   switch (type) {
     case 'breaker': return `${data.name} is ${data.state.replace('-', ' ')}`;
@@ -40,7 +40,7 @@ function wordsOf (type, data) {
       return `${data.id === null ? 'A message' : `Message ${data.id}`} to ${data.recipient} ` +
         `was not delivered: ${[data.code, data.reason].filter(Boolean).join(' ')}`;
     case 'payment': return `Order ${data.orderId}: ${data.from ?? 'new'} → ${data.to}`;
-    case 'payment-held': return `Order ${data.orderId} is held: ${data.reason}`;
+    case 'payment-held': return `Order ${data.orderId} needs a review: ${data.reason}`;
     case 'session': return data.message;
     default: return type;
   }
@@ -51,7 +51,7 @@ const AREAS = {
   'payment-held': 'payments',
 };
 
-/** The live events: the latest ones, whether we are connected, and a number per area that grows. */
+/** The live events: the latest ones, whether we are connected, and a counter for each area. */
 function useEvents (api) {
   const [events, setEvents] = useState([]);
   const [connected, setConnected] = useState(false);
@@ -95,8 +95,8 @@ function Login ({ onToken, message }) {
     const token = new FormData(event.target).get('token').trim();
     setBusy(true);
     try {
-      // A header can hold nothing else.
-      if (!/^[\x21-\x7e]+$/.test(token)) throw new Error('This is not a token.');
+      // A header cannot hold other characters.
+      if (!/^[\x21-\x7e]+$/.test(token)) throw new Error('This is not a valid token.');
       await new Api(token, () => {}).get('session');
       onToken(token);
     } catch (caught) {
@@ -113,7 +113,7 @@ function Login ({ onToken, message }) {
           aria-describedby="login-error"/></label>
       <button class="primary" disabled=${busy}>Open the dashboard</button>
       <p id="login-error" class="problem" role="alert">${error}</p>
-      <p class="quiet">It stays in this tab and is forgotten when the tab is closed.</p>
+      <p class="quiet">The token stays in this tab, and is forgotten when you close it.</p>
     </form>
   </main>`;
 }
@@ -155,20 +155,20 @@ function Header ({ session, live, level, counts, onLeave }) {
     </div>
     <div class="who">
       <span class="quiet"><${Text}>${session.name}<//> · ${session.role === 'operate'
-        ? 'may operate' : 'may read'}</span>
+        ? 'may operate' : 'read only'}</span>
       <button onClick=${onLeave}>Log out</button>
     </div>
   </header>`;
 }
 
-/** Charts begin with what the server has seen; again when we were away from it, or not looking. */
+/** Loads the history of the server: at the start, after a lost connection, and when shown again. */
 function useHistory (api, { parts }, connected, filter) {
   const [history] = useState(() => new History());
   useEffect(() => {
     if (!parts.history || !connected) return;
     const controller = new AbortController();
     const begin = () => !document.hidden &&
-      // Without it they begin now.
+      // Without it the charts begin now.
       api.get('breaker-history', { ...filter, limit: CARDS_MAX }, controller.signal)
         .then(past => history.begin(past), () => {});
     begin();
@@ -243,10 +243,10 @@ function App () {
     return () => clearTimeout(timer);
   }, [api]);
   if (token === null) {
-    return html`<${Login} message=${message} onToken=${given => {
-      sessionStorage.setItem(TOKEN, given);
+    return html`<${Login} message=${message} onToken=${entered => {
+      sessionStorage.setItem(TOKEN, entered);
       setMessage('');
-      setToken(given);
+      setToken(entered);
     }} />`;
   }
   if (session === undefined) {

@@ -1,15 +1,15 @@
-// The outbox, and the dead letters with what can be done about them.
+// The outbox and the dead letters, which can be retried or deleted.
 
 import { html, useEffect, useState } from './vendor/preact.js';
 
 import { piece } from './api.js';
 import {
-  Ago, Badge, Block, Dialog, Empty, Problem, Reason, Text, count, duration, usePoll, useSettled,
+  Ago, Badge, Block, Choice, Dialog, Empty, Find, Pages, Problem, Reason, Text, count, duration,
+  useList, usePoll,
 } from './ui.js';
 
 const STATS_MS = 5000;
 const LIST_MS = 10_000;
-const PAGE = 50;
 const wordOf = status => status === 'DLQ' ? 'dead' : status.toLowerCase();
 const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
 const TONES = {
@@ -22,7 +22,7 @@ function Outbox ({ api, turns }) {
   const channels = Object.entries(data?.channels ?? {});
   return html`<section aria-labelledby="outbox-title" class="panel" data-part="outbox">
     <h2 id="outbox-title">Outbox</h2>
-    <${Problem} error=${error} what="The outbox could not be read" />
+    <${Problem} error=${error} what="Could not load the outbox" />
     ${data && html`<p class="vital"><b>${count(data.waiting)}</b> waiting${data.oldestMs > 0
       ? html`, the oldest for <b>${duration(data.oldestMs)}</b>` : ''}</p>
     <div class="scroll" tabindex="0" role="region" aria-label="Messages by channel and status">
@@ -33,7 +33,7 @@ function Outbox ({ api, turns }) {
           key=${status} class="number ${statuses[status] > 0 ? '' : 'none'}">${
           count(statuses[status] ?? 0)}</td>`)}</tr>`)}</tbody></table></div>
     ${data.sampled && html`<p class="quiet">${wordOf('SENT')} and ${wordOf('CANCELLED')} are
-      estimates: there are many.</p>`}
+      estimates, because there are many.</p>`}
     ${channels.length === 0 && html`<${Empty}>No messages.<//>`}`}
   </section>`;
 }
@@ -45,20 +45,20 @@ const FATE_WORDS = { failed: 'not delivered' };
 const TOLD = ['delivered', 'read', 'failed'];
 const fateOf = status => FATE_WORDS[status] ?? status;
 
-/** What the provider told last of a message that it took in. */
+/** The last status that the provider reported for a message. */
 const Fate = ({ delivery: { status, at, heardAt, errorCode, error } }) => html`<div>
   <dt>Delivery</dt><dd><${Badge} tone=${FATES[status] ?? 'info'}>${fateOf(status)}<//> <${Ago}
     at=${at ?? heardAt} />
     ${errorCode && html` <b><${Text}>${errorCode}<//></b>`}
     ${error && html` <${Text}>${error}<//>`}</dd></div>`;
 
-/** That in a word, where it is more than that the provider has taken the message in. */
+/** The same in a word, once it is more than accepted or sent. */
 const Told = ({ delivery }) => TOLD.includes(delivery?.status) && html`<${Badge}
   tone=${FATES[delivery.status]}>${fateOf(delivery.status)}<//>`;
 
 function Errors ({ errors, attempts }) {
   if (errors.length === 0) {
-    return html`<p class="quiet">${attempts === 0 ? 'No attempt was made.' : 'None.'}</p>`;
+    return html`<p class="quiet">${attempts === 0 ? 'No attempts yet.' : 'None.'}</p>`;
   }
   return html`<ol class="log" aria-label="Errors">${errors.map(({
     attempt, at, name, code, message
@@ -71,16 +71,16 @@ function Details ({ api, path, id }) {
   const { data, error } = usePoll(signal => api.get(`${path}/${piece(id)}`, {}, signal), LIST_MS,
     [api, path, id]);
   return html`<div class="details">
-    <${Problem} error=${error} what="The message could not be read" />
+    <${Problem} error=${error} what="Could not load the message" />
     ${data && html`
       <dl class="pairs">
         <div><dt>Attempts</dt><dd>${data.attemptCount} of ${data.maxAttempts}</dd></div>
-        <div><dt>Made</dt><dd><${Ago} at=${data.createdAt} /></dd></div>
+        <div><dt>Created</dt><dd><${Ago} at=${data.createdAt} /></dd></div>
         ${data.dedupeKey && html`<div><dt>Dedupe key</dt><dd><${Text}>${data.dedupeKey}<//></dd>
           </div>`}
         ${data.orderKey && html`<div><dt>Order key</dt><dd><${Text}>${data.orderKey}<//></dd>
           </div>`}
-        ${data.providerMessageId && html`<div><dt>Provider's id</dt><dd>
+        ${data.providerMessageId && html`<div><dt>Provider id</dt><dd>
           <${Text}>${data.providerMessageId}<//></dd></div>`}
         ${data.delivery && html`<${Fate} delivery=${data.delivery} />`}
       </dl>
@@ -98,7 +98,7 @@ function Letter ({ letter, api, chosen, onChoose, onRetry, mayOperate }) {
   return html`<li class="letter" data-letter=${id}>
     <div class="row">
       ${mayOperate && html`<input type="checkbox" checked=${chosen} onChange=${onChoose}
-        aria-label=${`Choose message ${id}`}/>`}
+        aria-label=${`Select message ${id}`}/>`}
       <${Badge} tone="bad"><${Text}>${kind}<//><//> <${Told} delivery=${letter.delivery} />
       <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
         ${subject && html` <${Text}>${subject}<//>`}
@@ -121,10 +121,10 @@ function RetryDialog ({ api, what, filter, onDone, onClose }) {
         ...filter, ...(rate > 0 ? { rate } : {}),
         ...(form.get('reason') ? { reason: form.get('reason') } : {}),
       });
-      onDone(`${count(retried)} given all their attempts again`);
+      onDone(`Retrying ${count(retried)}`);
     }}>
-    <p>They get all their attempts again.</p>
-    <label class="field">Messages per second, empty for all at once
+    <p>They are sent again, with a fresh attempt count.</p>
+    <label class="field">Messages per second (empty: all at once)
       <input name="rate" type="number" min="0.001" step="any" inputmode="decimal"/></label>
     <${Reason} required=${false} />
   <//>`;
@@ -134,59 +134,49 @@ function PurgeDialog ({ api, what, filter, onDone, onClose }) {
   return html`<${Dialog} title=${`Delete ${what}`} submit="Delete for good" tone="danger"
     onClose=${onClose} onSubmit=${async form => {
       const { purged } = await api.post('dlq/purge', { ...filter, reason: form.get('reason') });
-      onDone(`${count(purged)} deleted`);
+      onDone(`Deleted ${count(purged)}`);
     }}>
-    <p>They are gone then, and nobody gets them.</p>
+    <p>They cannot be restored, and will never be sent.</p>
     <${Reason} />
     <label class="check"><input type="checkbox" required/> Yes, delete ${what}</label>
   <//>`;
 }
 
-const NO_FILTER = { channel: undefined, kind: undefined, search: undefined };
-
-function Summary ({ summary, filter, setFilter }) {
+function Summary ({ summary, list }) {
+  const { channel: chosenChannel, kind: chosenKind } = list.filter;
   return html`<div class="chips">${summary.map(({ channel, kind, count: number }) => {
-    const pressed = filter.channel === channel && filter.kind === kind;
+    const pressed = chosenChannel === channel && chosenKind === kind;
     return html`<button key=${`${channel} ${kind}`} class="chip" aria-pressed=${String(pressed)}
-      onClick=${() => setFilter(pressed ? { ...filter, channel: undefined, kind: undefined }
-        : { ...filter, channel, kind })}>
+      onClick=${() => list.set(pressed ? { channel: undefined, kind: undefined }
+        : { channel, kind })}>
       ${channel} <${Text}>${kind}<//> <b>${count(number)}</b></button>`;
   })}</div>`;
 }
 
-function Actions ({ chosen, letters, total, filter, setAsked }) {
+function Actions ({ chosen, isEmpty, total, filter, setAsked }) {
   const filtered = Object.values(filter).some(value => value !== undefined);
   const ids = [...chosen];
   const target = ids.length > 0
-    ? { what: `${ids.length} chosen`, filter: { ids } }
-    : filtered ? { what: 'all that fit', filter } : { what: `all ${count(total)}`, filter: {} };
+    ? { what: `${ids.length} selected`, filter: { ids } }
+    : filtered ? { what: 'all matching', filter } : { what: `all ${count(total)}`, filter: {} };
   const everything = ids.length === 0 && !filtered;
   const forPurge = { ...target, filter: everything ? { all: true } : target.filter };
   return html`<div class="buttons">
-    <button disabled=${letters.length === 0} onClick=${() =>
+    <button disabled=${isEmpty} onClick=${() =>
       setAsked({ dialog: RetryDialog, ...target })}>Retry ${target.what} …</button>
-    <button class="danger" disabled=${letters.length === 0} onClick=${() =>
+    <button class="danger" disabled=${isEmpty} onClick=${() =>
       setAsked({ dialog: PurgeDialog, ...forPurge })}>Delete ${target.what} …</button>
   </div>`;
 }
 
 function DeadLetters ({ api, turns, mayOperate, notify }) {
-  const [filter, setFilter] = useState(NO_FILTER);
-  const [pages, setPages] = useState([undefined]);
+  const list = useList(api, 'dlq', 'letters', turns.messages);
   const [chosen, setChosen] = useState(new Set());
   const [asked, setAsked] = useState(undefined);
-  const settled = useSettled(filter);
-  const before = pages.at(-1);
-  useEffect(() => {
-    setPages([undefined]);
-    setChosen(new Set());
-  }, [settled]);
-  const inputs = [api, turns.messages];
-  const summary = usePoll(signal => api.get('dlq/summary', {}, signal), STATS_MS, inputs);
-  const { data, error, reload } = usePoll(signal =>
-    api.get('dlq', { ...settled, before, limit: PAGE }, signal), LIST_MS,
-  [...inputs, settled, before]);
-  const letters = data?.letters ?? [];
+  useEffect(() => setChosen(new Set()), [list.settled]);
+  const summary = usePoll(signal => api.get('dlq/summary', {}, signal), STATS_MS,
+    [api, turns.messages]);
+  const total = summary.data?.total ?? 0;
   const choose = id => setChosen(old => {
     const next = new Set(old);
     if (!next.delete(id)) next.add(id);
@@ -196,7 +186,7 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     notify(text);
     setChosen(new Set());
     summary.reload();
-    reload();
+    list.reload();
   };
   const retry = async ({ id }) => {
     try {
@@ -204,40 +194,29 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     } catch (caught) {
       return notify(`Message ${id}: ${caught.message}`, 'bad');
     }
-    done(`Message ${id} is tried again`);
-    // Its button is about to go; the focus shall not go to the top of the page with it.
+    done(`Retrying message ${id}`);
+    // Its button disappears. Keep the focus here, not at the top of the page.
     document.querySelector('#dlq-title').focus();
   };
   return html`<section aria-labelledby="dlq-title" class="wide" data-part="dlq">
-    <h2 id="dlq-title" tabindex="-1">Dead letters <span class="tag">${
-      count(summary.data?.total ?? 0)}</span></h2>
+    <h2 id="dlq-title" tabindex="-1">Dead letters <span class="tag">${count(total)}</span></h2>
     <div class="filters" role="search" aria-label="Dead letters">
-      <${Summary} summary=${summary.data?.summary ?? []} filter=${filter} setFilter=${setFilter} />
-      <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}
-        placeholder="recipient, subject, error" onInput=${event =>
-          setFilter({ ...filter, search: event.target.value || undefined })}/></label>
+      <${Summary} summary=${summary.data?.summary ?? []} list=${list} />
+      <${Find} list=${list} placeholder="recipient, subject, error" />
     </div>
-    <${Problem} error=${error ?? summary.error} what="Dead letters could not be read" />
-    ${mayOperate && html`<${Actions} chosen=${chosen} letters=${letters} filter=${settled}
-      total=${summary.data?.total ?? 0} setAsked=${setAsked} />`}
-    ${data && letters.length === 0 && html`<${Empty}>No dead letters${summary.data?.total > 0
-      ? ' that fit' : '. Every message was sent or is on its way'}.<//>`}
-    <ul class="rows">${letters.map(letter => html`<${Letter} key=${letter.id} letter=${letter}
+    <${Problem} error=${list.error ?? summary.error} what="Could not load the dead letters" />
+    ${mayOperate && html`<${Actions} chosen=${chosen} isEmpty=${list.rows.length === 0}
+      filter=${list.settled} total=${total} setAsked=${setAsked} />`}
+    ${list.isEmpty && html`<${Empty}>No dead letters${total > 0
+      ? ' match' : '. Every message was sent, or will be'}.<//>`}
+    <ul class="rows">${list.rows.map(letter => html`<${Letter} key=${letter.id} letter=${letter}
       api=${api} mayOperate=${mayOperate} chosen=${chosen.has(letter.id)}
       onChoose=${() => choose(letter.id)} onRetry=${() => retry(letter)} />`)}</ul>
-    <${Pages} pages=${pages} setPages=${setPages} rows=${letters} />
+    <${Pages} list=${list} />
     ${asked && html`<${asked.dialog} api=${api} ...${asked} onDone=${done}
       onClose=${() => setAsked(undefined)} />`}
   </section>`;
 }
-
-export const Pages = ({ pages, setPages, rows, idOf = row => row.id }) =>
-  pages.length === 1 && rows.length < PAGE ? null : html`<div class="buttons">
-    <button disabled=${pages.length === 1} onClick=${() => setPages(pages.slice(0, -1))}>
-      Newer</button>
-    <button disabled=${rows.length < PAGE} onClick=${() =>
-      setPages([...pages, idOf(rows.at(-1))])}>Older</button>
-  </div>`;
 
 function Message ({ message, api }) {
   const [open, setOpen] = useState(false);
@@ -253,30 +232,25 @@ function Message ({ message, api }) {
     ${open && html`<${Details} api=${api} path="outbox" id=${id} />`}</li>`;
 }
 
-/** What was sent and did not arrive: the outbox is done with it, and somebody may want to know. */
+/** Messages that were sent but did not arrive. The outbox does not retry them. */
 function Undelivered ({ api, turns }) {
-  const [pages, setPages] = useState([undefined]);
-  const before = pages.at(-1);
-  const { data, error } = usePoll(signal =>
-    api.get('undelivered', { before, limit: PAGE }, signal), LIST_MS,
-  [api, turns.messages, before]);
-  const failures = data?.failures ?? [];
-  if (failures.length === 0 && pages.length === 1) {
-    return html`<${Problem} error=${error} what="Deliveries could not be read" />`;
+  const list = useList(api, 'undelivered', 'failures', turns.messages,
+    failure => failure.providerMessageId);
+  if (list.rows.length === 0 && list.pages.length === 1) {
+    return html`<${Problem} error=${list.error} what="Could not load the deliveries" />`;
   }
   return html`<section aria-labelledby="undelivered-title" class="wide" data-part="undelivered">
-    <h2 id="undelivered-title">Sent, and not delivered</h2>
-    <ul class="rows">${failures.map(failure => html`<${Failure} key=${failure.providerMessageId}
+    <h2 id="undelivered-title">Sent but not delivered</h2>
+    <ul class="rows">${list.rows.map(failure => html`<${Failure} key=${failure.providerMessageId}
       failure=${failure} api=${api} />`)}</ul>
-    <${Pages} pages=${pages} setPages=${setPages} rows=${failures}
-      idOf=${row => row.providerMessageId} /></section>`;
+    <${Pages} list=${list} /></section>`;
 }
 
 function Failure ({ failure: { id, channel, recipient, errorCode, error, at, heardAt }, api }) {
   const [open, setOpen] = useState(false);
   return html`<li class="letter"><div class="row">
     <${Badge} tone="bad"><${Text}>${errorCode ?? 'failed'}<//><//>
-    <span class="grow"><span class="quiet">${channel ?? 'not ours'}</span> <b><${Text}>${
+    <span class="grow"><span class="quiet">${channel ?? 'unknown'}</span> <b><${Text}>${
       recipient}<//></b> <span class="quiet"><${Text}>${error}<//></span></span>
     <span class="quiet"><${Ago} at=${at ?? heardAt} /></span>
     ${id !== null && html`<button class="small" aria-expanded=${String(open)} onClick=${() =>
@@ -285,31 +259,18 @@ function Failure ({ failure: { id, channel, recipient, errorCode, error, at, hea
 }
 
 function MessageList ({ api, turns }) {
-  const [filter, setFilter] = useState({ status: undefined, search: undefined });
-  const [pages, setPages] = useState([undefined]);
-  const settled = useSettled(filter);
-  useEffect(() => setPages([undefined]), [settled]);
-  const before = pages.at(-1);
-  const { data, error } = usePoll(signal =>
-    api.get('outbox', { ...settled, before, limit: PAGE }, signal), LIST_MS,
-  [api, turns.messages, settled, before]);
-  const messages = data?.messages ?? [];
+  const list = useList(api, 'outbox', 'messages', turns.messages);
   return html`<section aria-labelledby="list-title" class="wide">
     <h2 id="list-title">All messages</h2>
     <div class="filters" role="search" aria-label="Messages">
-      <label class="inline">Status <select value=${filter.status ?? ''} onChange=${event =>
-        setFilter({ ...filter, status: event.target.value || undefined })}>
-        <option value="">any</option>${STATUSES.map(status => html`<option key=${status}
-          value=${status}>${wordOf(status)}</option>`)}</select></label>
-      <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}
-        onInput=${event => setFilter({ ...filter, search: event.target.value || undefined })}/>
-      </label>
+      <${Choice} list=${list} name="status" label="Status" values=${STATUSES}
+        wordOf=${wordOf} /><${Find} list=${list} />
     </div>
-    <${Problem} error=${error} what="Messages could not be read" />
-    ${data && messages.length === 0 && html`<${Empty}>No messages.<//>`}
-    <ul class="rows">${messages.map(message => html`<${Message} key=${message.id}
+    <${Problem} error=${list.error} what="Could not load the messages" />
+    ${list.isEmpty && html`<${Empty}>No messages.<//>`}
+    <ul class="rows">${list.rows.map(message => html`<${Message} key=${message.id}
       message=${message} api=${api} />`)}</ul>
-    <${Pages} pages=${pages} setPages=${setPages} rows=${messages} />
+    <${Pages} list=${list} />
   </section>`;
 }
 

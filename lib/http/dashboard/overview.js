@@ -1,19 +1,19 @@
-// Breakers, the degradation level, and what has happened lately.
+// Breakers, the degradation level, health, and the latest events.
 
 import { html, useState } from './vendor/preact.js';
 
 import { piece } from './api.js';
-import { Chart } from './chart.js';
+import { Chart } from './charts.js';
 import {
   Badge, Dialog, Empty, For, Problem, Reason, Switch, Text, count, duration, short, timeOf,
 } from './ui.js';
 
 export const CARDS_MAX = 24;
 const STATES = {
-  open: { word: 'Open', means: 'calls are refused', tone: 'bad' },
-  'half-open': { word: 'Half open', means: 'trying again', tone: 'warn' },
-  disabled: { word: 'Disabled', means: 'calls pass it by', tone: 'info' },
-  closed: { word: 'Closed', means: 'calls pass', tone: 'good' },
+  open: { word: 'Open', means: 'calls are rejected', tone: 'bad' },
+  'half-open': { word: 'Half open', means: 'testing with a few calls', tone: 'warn' },
+  disabled: { word: 'Disabled', means: 'calls are not watched', tone: 'info' },
+  closed: { word: 'Closed', means: 'calls go through', tone: 'good' },
 };
 
 const ms = value => value === null ? '–' : duration(value);
@@ -27,7 +27,7 @@ const ERROR_LINES = [{ stroke: '--line-bad', fill: '--fill-bad' }];
 
 function Figures ({ breaker: { fires, failures, timeouts, rejects, windowMs } }) {
   const figures = [['calls', fires], ['failed', failures], ['timed out', timeouts],
-    ['refused', rejects]];
+    ['rejected', rejects]];
   return html`<dl class="figures" aria-label=${`In the last ${duration(windowMs)}`}>
     ${figures.map(([name, value]) => html`<div key=${name} class=${value === 0 ? 'none' : ''}>
       <dt>${name}</dt><dd>${count(value)}</dd></div>`)}</dl>`;
@@ -56,7 +56,7 @@ function Charts ({ breaker: { key, errorRate, latency, threshold }, history }) {
 function Transitions ({ name, events }) {
   const own = events.filter(({ type, data }) => type === 'breaker' && data.name === name)
     .slice(0, 4);
-  if (own.length === 0) return html`<p class="transitions quiet">no change seen</p>`;
+  if (own.length === 0) return html`<p class="transitions quiet">no changes yet</p>`;
   return html`<ol class="transitions" aria-label="Last changes">${own.map(({ key, data }) =>
     html`<li key=${key}><time>${timeOf(data.at)}</time> ${STATES[data.state].word.toLowerCase()}
     </li>`)}</ol>`;
@@ -110,7 +110,7 @@ function Breakers (props) {
   const reset = async ({ name }) => {
     try {
       await api.post(`circuit-breakers/${piece(name)}/reset`);
-      notify(`${name} is reset`);
+      notify(`${name} was reset`);
     } catch (caught) {
       notify(`${name} was not reset: ${caught.message}`, 'bad');
     }
@@ -120,10 +120,10 @@ function Breakers (props) {
   return html`<section aria-labelledby="breakers-title" class="wide">
     <h2 id="breakers-title">Breakers</h2>
     <${Filters} data=${data} filter=${filter} setFilter=${setFilter} />
-    <${Problem} error=${error} what="Breakers could not be read" />
+    <${Problem} error=${error} what="Could not load the breakers" />
     ${data && shown.length === 0 && html`<${Empty}>${data.total === 0
-      ? 'There are no breakers yet. They show here as soon as one is made.'
-      : 'No breaker fits.'}<//>`}
+      ? 'There are no breakers yet. New ones appear here.'
+      : 'No breaker matches.'}<//>`}
     <div class="cards">${shown.slice(0, CARDS_MAX).map(breaker => html`<${Card}
       key=${breaker.key} ...${props} breaker=${breaker} onReset=${() => reset(breaker)} />`)}
     </div>
@@ -154,13 +154,13 @@ function Services ({ data }) {
 function LevelDialog ({ data, level, api, onDone, onClose }) {
   const automatic = level === null;
   return html`<${Dialog} title=${automatic ? 'Back to the automatic level'
-      : `Set the level to ${level}`} submit=${automatic ? 'Follow the services' : `Set ${level}`}
+      : `Set the level to ${level}`} submit=${automatic ? 'Make automatic' : `Set ${level}`}
     onClose=${onClose} onSubmit=${async form => {
       await api.post('degradation', { level, reason: form.get('reason') });
       onDone();
     }}>
-    <p>${automatic ? `The services now say ${data.automatic.name}.`
-      : 'It stays until somebody sets another one, whatever the services say.'}</p>
+    <p>${automatic ? `The automatic level is ${data.automatic.name} now.`
+      : 'It stays until somebody changes it, whatever the state of the services.'}</p>
     <${Reason} />
   <//>`;
 }
@@ -169,7 +169,7 @@ function Degradation ({ api, degradation: { data, error, reload }, mayOperate, n
   const [asked, setAsked] = useState(undefined);
   return html`<section aria-labelledby="level-title" class="panel" data-part="degradation">
     <h2 id="level-title">Level</h2>
-    <${Problem} error=${error} what="The level could not be read" />
+    <${Problem} error=${error} what="Could not load the level" />
     ${data && html`
       <ol class="levels">${data.levels.map((name, i) => html`<li key=${name}
         class=${i === data.level.index ? 'now' : ''}>
@@ -196,7 +196,7 @@ const HEALTH = { healthy: 'good', degraded: 'warn', unhealthy: 'bad' };
 const Health = ({ health: { data, error } }) => html`<section aria-labelledby="health-title"
     class="panel" data-part="health">
   <h2 id="health-title">Health</h2>
-  <${Problem} error=${error} what="The health could not be read" />
+  <${Problem} error=${error} what="Could not load the health checks" />
   <ul class="plain">${Object.entries(data?.checks ?? {}).map(([name, check]) => html`<li
     key=${name}><${Badge} tone=${HEALTH[check.status]}>${check.status}<//>
     <span class="grow"><${Text}>${name}<//>${check.error && html` <span class="quiet"><${Text}>${
@@ -215,14 +215,14 @@ const TONES = {
 };
 const KINDS = {
   breaker: 'breaker', degradation: 'level', 'dead-letter': 'dead letter',
-  'delivery-failed': 'not delivered', payment: 'payment', 'payment-held': 'held',
+  'delivery-failed': 'not delivered', payment: 'payment', 'payment-held': 'review',
   session: 'WhatsApp',
 };
 
 const Events = ({ events }) => html`<section aria-labelledby="events-title" class="panel"
     data-part="events">
-  <h2 id="events-title">Lately</h2>
-  ${events.length === 0 ? html`<${Empty}>Nothing has changed. That is good.<//>`
+  <h2 id="events-title">Recent events</h2>
+  ${events.length === 0 ? html`<${Empty}>No events yet.<//>`
     : html`<ol class="log">${events.slice(0, 30).map(({ key, type, data, words }) => html`<li
       key=${key}><time datetime=${new Date(data.at).toISOString()}>${timeOf(data.at)}</time>
       <${Badge} tone=${TONES[type]?.(data) ?? 'info'}>${KINDS[type] ?? type}<//>

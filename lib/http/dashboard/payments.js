@@ -1,15 +1,13 @@
-// Payments and their history; what is held can be reviewed.
+// Payments and their history. Held notifications can be reviewed.
 
-import { html, useEffect, useState } from './vendor/preact.js';
+import { html, useState } from './vendor/preact.js';
 
 import { piece } from './api.js';
-import { Pages } from './messages.js';
 import {
-  Ago, Badge, Block, Dialog, Empty, Problem, Reason, Text, usePoll, useSettled,
+  Ago, Badge, Block, Choice, Dialog, Empty, Find, Pages, Problem, Reason, Text, useList, usePoll,
 } from './ui.js';
 
 const LIST_MS = 10_000;
-const PAGE = 50;
 const STRAYS_MAX = 200;
 
 const TONES = {
@@ -23,16 +21,16 @@ const OUTCOMES = {
 };
 // Why notifications are held.
 const REASONS = {
-  amount: 'another amount than the order\'s',
-  currency: 'another currency than the order\'s',
-  unknown_order: 'an order that we do not know',
+  amount: 'the amount differs from the order',
+  currency: 'the currency differs from the order',
+  unknown_order: 'the order is not recorded here',
   not_found: 'Midtrans does not know the transaction',
-  contradicted: 'Midtrans itself says something else',
-  edge: 'not a step that payments take',
+  contradicted: 'Midtrans reports another status',
+  edge: 'not a valid transition',
 };
 const words = state => state.replaceAll('_', ' ');
 
-/** An amount of a currency's smallest parts. */
+/** Formats an amount in minor units. */
 export function amountOf (amountMinor, currency) {
   const digits = String(amountMinor).padStart(3, '0');
   const whole = BigInt(digits.slice(0, -2)).toLocaleString('en-US');
@@ -60,8 +58,8 @@ function Notice ({ event }) {
 }
 
 const DECISIONS = {
-  apply: ['Apply', 'Apply what was held', 'The order moves as the notification said.'],
-  dismiss: ['Dismiss', 'Dismiss what was held', 'The order stays as it is.'],
+  apply: ['Apply', 'Apply the notification', 'The order gets the status of the notification.'],
+  dismiss: ['Dismiss', 'Dismiss the notification', 'The order stays as it is.'],
 };
 
 function Review ({ api, orderId, decision, onDone, onClose }) {
@@ -86,16 +84,16 @@ function Details ({ api, orderId, turn }) {
     return { order, events };
   }, LIST_MS, [api, path, turn]);
   return html`<div class="details">
-    <${Problem} error=${error} what="The order could not be read" />
+    <${Problem} error=${error} what="Could not load the order" />
     ${data && html`
       <dl class="pairs">
         <div><dt>Transaction</dt><dd><${Text}>${data.order.transactionId ?? '–'}<//></dd></div>
-        <div><dt>Made</dt><dd><${Ago} at=${data.order.createdAt} /></dd></div>
-        <div><dt>At Midtrans</dt><dd>${data.order.hasToken ? 'made' : 'not made yet'}</dd></div>
+        <div><dt>Created</dt><dd><${Ago} at=${data.order.createdAt} /></dd></div>
+        <div><dt>Payment page</dt><dd>${data.order.hasToken ? 'created' : 'not yet'}</dd></div>
       </dl>
       <h4>History</h4><${Timeline} history=${data.order.history} />
       <h4>Notifications</h4>
-      ${data.events.length === 0 ? html`<p class="quiet">None has come.</p>`
+      ${data.events.length === 0 ? html`<p class="quiet">None yet.</p>`
         : html`<${Notices} events=${data.events} />`}`}
   </div>`;
 }
@@ -103,7 +101,7 @@ function Details ({ api, orderId, turn }) {
 const Notices = ({ events }) => html`<ul class="rows inner">${events.map(event => html`<${Notice}
   key=${event.id} event=${event} />`)}</ul>`;
 
-/** Buttons that end a holding, if there is one and this token may. */
+/** Buttons that decide about a held notification. */
 function Decide ({ orderId, api, onDone }) {
   const [decision, setDecision] = useState(undefined);
   return html`${Object.entries(DECISIONS).map(([name, [word]]) => html`<button key=${name}
@@ -113,7 +111,7 @@ function Decide ({ orderId, api, onDone }) {
       onClose=${() => setDecision(undefined)} onDone=${onDone} />`}`;
 }
 
-/** What is held of orders that nobody has told us of: they are in no list of orders. */
+/** Held notifications of orders that are not in the store, and so in no list of orders. */
 function Strays ({ api, turn, mayOperate, onDone }) {
   const { data, error, reload } = usePoll(signal =>
     api.get('payment-events', { outcome: 'held', limit: STRAYS_MAX }, signal), LIST_MS,
@@ -123,15 +121,15 @@ function Strays ({ api, turn, mayOperate, onDone }) {
     if (!event.isOurs) strays.set(event.orderId, [...strays.get(event.orderId) ?? [], event]);
   }
   if (strays.size === 0) {
-    return html`<${Problem} error=${error} what="What is held could not be read" />`;
+    return html`<${Problem} error=${error} what="Could not load the held notifications" />`;
   }
   const done = orderId => {
     onDone(orderId);
     reload();
   };
-  return html`<div class="strays" data-part="strays"><h3>Held, of orders that are not ours</h3>
-    <p class="quiet">Midtrans tells of them, and nobody has recorded them. Apply makes an order of
-      what Midtrans says now.</p>
+  return html`<div class="strays" data-part="strays"><h3>Held notifications of unknown orders</h3>
+    <p class="quiet">Midtrans knows these orders, but they are not recorded here. Apply records what
+      Midtrans reports now.</p>
     <ul class="rows">${[...strays].map(([orderId, events]) => html`<li key=${orderId}
       class="letter held" data-stray=${orderId}><div class="row"><${Badge} tone="warn">held<//>
       <span class="grow"><b><${Text}>${orderId}<//></b></span>
@@ -159,39 +157,26 @@ function Order ({ order, api, turn, mayOperate, onDone }) {
 }
 
 export function Payments ({ api, turns, mayOperate, notify }) {
-  const [filter, setFilter] = useState({});
-  const [pages, setPages] = useState([undefined]);
-  const settled = useSettled(filter);
-  useEffect(() => setPages([undefined]), [settled]);
-  const before = pages.at(-1);
-  const { data, error, reload } = usePoll(signal =>
-    api.get('payments', { ...settled, before, limit: PAGE }, signal), LIST_MS,
-  [api, turns.payments, settled, before]);
-  const orders = data?.payments ?? [];
+  const list = useList(api, 'payments', 'payments', turns.payments, order => order.orderId);
+  const isHeld = list.filter.held === 'true';
   const done = orderId => {
-    notify(`Order ${orderId} is reviewed`);
-    reload();
+    notify(`Order ${orderId} was reviewed`);
+    list.reload();
   };
   return html`<section aria-labelledby="payments-title" class="wide" data-part="payments">
     <h2 id="payments-title">Payments</h2>
     <div class="filters" role="search" aria-label="Payments">
-      <button class="chip" aria-pressed=${String(filter.held === 'true')} onClick=${() =>
-        setFilter({ ...filter, held: filter.held === undefined ? 'true' : undefined })}>
-        Held only</button>
-      <label class="inline">State <select value=${filter.state ?? ''} onChange=${event =>
-        setFilter({ ...filter, state: event.target.value || undefined })}>
-        <option value="">any</option>${Object.keys(TONES).map(state => html`<option key=${state}
-          value=${state}>${words(state)}</option>`)}</select></label>
-      <label class="inline">Find <input type="search" maxlength="200" value=${filter.search ?? ''}
-        onInput=${event => setFilter({ ...filter, search: event.target.value || undefined })}/>
-      </label>
+      <button class="chip" aria-pressed=${String(isHeld)} onClick=${() =>
+        list.set({ held: isHeld ? undefined : 'true' })}>Held only</button>
+      <${Choice} list=${list} name="state" label="State" values=${Object.keys(TONES)}
+        wordOf=${words} /><${Find} list=${list} />
     </div>
-    <${Problem} error=${error} what="Payments could not be read" />
+    <${Problem} error=${list.error} what="Could not load the payments" />
     <${Strays} api=${api} turn=${turns.payments} mayOperate=${mayOperate} onDone=${done} />
-    ${data && orders.length === 0 && html`<${Empty}>No payments.<//>`}
-    <ul class="rows">${orders.map(order => html`<${Order} key=${order.orderId} order=${order}
+    ${list.isEmpty && html`<${Empty}>No payments.<//>`}
+    <ul class="rows">${list.rows.map(order => html`<${Order} key=${order.orderId} order=${order}
       api=${api} turn=${turns.payments} mayOperate=${mayOperate}
       onDone=${done} />`)}</ul>
-    <${Pages} pages=${pages} setPages=${setPages} rows=${orders} idOf=${row => row.orderId} />
+    <${Pages} list=${list} />
   </section>`;
 }

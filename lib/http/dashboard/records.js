@@ -11,7 +11,7 @@ const isObject = value => typeof value === 'object' && value !== null;
 const title = name =>
   name.replace(/([a-z\d])([A-Z])/g, '$1 $2').replace(/[_-]/g, ' ').toLowerCase();
 
-/** The rows of what is best shown as a table: objects in a list, or by their names. */
+/** The rows of a value that is best shown as a table: a list of objects, or objects by name. */
 function rowsOf (value) {
   const members = Object.values(value);
   if (members.length === 0 || !members.every(isObject)) return undefined;
@@ -39,7 +39,7 @@ function Table ({ rows, label }) {
         : html`<${Plain} value=${row[name]} />`}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
-/** Whatever a report holds. */
+/** A value of a report, of any type. */
 function Value ({ name, value, depth = 0 }) {
   if (!isObject(value)) {
     return html`<div class="pair"><dt>${title(name)}</dt>
@@ -72,14 +72,14 @@ export function Report ({ api, notify }) {
       link.click();
       URL.revokeObjectURL(link.href);
     } catch (caught) {
-      notify(`The report was not saved: ${caught.message}`, 'bad');
+      notify(`Could not save the report: ${caught.message}`, 'bad');
     }
   };
   return html`<section aria-labelledby="report-title" class="wide report" data-part="report">
     <h2 id="report-title">Reliability report</h2>
-    <div class="buttons"><button onClick=${reload}>Make it anew</button>
+    <div class="buttons"><button onClick=${reload}>Regenerate</button>
       <button onClick=${save}>Save as HTML</button></div>
-    <${Problem} error=${error} what="The report could not be made" />
+    <${Problem} error=${error} what="Could not generate the report" />
     ${data && html`<dl class="pairs">${Object.entries(data).map(([name, value]) => html`<${Value}
       key=${name} name=${name} value=${value} />`)}</dl>`}
   </section>`;
@@ -94,10 +94,10 @@ export function Audit ({ api }) {
   const entries = data?.entries ?? [];
   return html`<section aria-labelledby="audit-title" class="wide" data-part="audit">
     <h2 id="audit-title">Audit log</h2>
-    <${Problem} error=${error} what="The audit log could not be read" />
-    ${data?.stored === false && html`<p class="quiet">What this process remembers; it is kept
-      for good once there is a store.</p>`}
-    ${data && entries.length === 0 && html`<${Empty}>Nobody has changed anything.<//>`}
+    <${Problem} error=${error} what="Could not load the audit log" />
+    ${data?.stored === false && html`<p class="quiet">Only what this process remembers. With a
+      store, entries are kept permanently.</p>`}
+    ${data && entries.length === 0 && html`<${Empty}>No changes yet.<//>`}
     <ul class="rows">${entries.map(({ id, at, actor, action, target, reason, result, detail }) =>
       html`<li key=${id} class="row"><span class="quiet"><${Ago} at=${at} /></span>
       <${Badge} tone=${toneOf(result)}><${Text}>${result}<//><//>

@@ -1,8 +1,8 @@
-// Small parts that the views are made of.
+// Small components of the views.
 
 import { html, useCallback, useEffect, useRef, useState } from './vendor/preact.js';
 
-// Characters that do not show, or that turn the text around them, are shown as their numbers.
+// Invisible characters, and those that change the direction of text, are shown as code points.
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 const HIDDEN_TEXT = /(?!\n)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 const code = character => `\\u{${character.codePointAt(0).toString(16)}}`;
@@ -15,7 +15,7 @@ export const Text = ({ children, ...rest }) =>
 export const Block = ({ children, label }) => html`<pre class="block" tabindex="0"
   role="region" aria-label=${label}>${String(children ?? '').replace(HIDDEN_TEXT, code)}</pre>`;
 
-/** A number with one decimal if it is small. */
+/** A number, with one decimal if it is small. */
 export const short = value => value < 10 ? value.toFixed(1).replace(/\.0$/, '') : Math.round(value);
 
 const UNITS = [[86_400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
@@ -39,7 +39,7 @@ const day = new Intl.DateTimeFormat('en-GB', {
 export const dateOf = value => day.format(new Date(value));
 export const timeOf = value => clock.format(new Date(value));
 
-/** How long ago, with the date for those who point at it. */
+/** How long ago, with the date as a tooltip. */
 export function Ago ({ at }) {
   useTick(10_000);
   if (at === null || at === undefined) return html`<span>–</span>`;
@@ -56,7 +56,7 @@ export function For ({ since }) {
     >${duration(Math.max(Date.now() - new Date(since), 1000))}</time>`;
 }
 
-/** Draws again every `ms`. */
+/** Renders again every `ms`. */
 export function useTick (ms) {
   const [, set] = useState(0);
   useEffect(() => {
@@ -68,8 +68,8 @@ export function useTick (ms) {
 export const count = value => Number(value).toLocaleString('en-US');
 
 /**
- * What `load(signal)` gives, now and every `ms` (seldom while nobody looks), and when one of
- * `inputs` changes.
+ * The result of `load(signal)`: now, every `ms` (ten times as long while the page is hidden), and
+ * when one of `inputs` changes.
  * @returns {{ data, error, reload: () => void }}
  */
 export function usePoll (load, ms, inputs) {
@@ -116,6 +116,53 @@ export function useSettled (value, ms = 300) {
   }, [value, ms]);
   return settled;
 }
+
+const PAGE = 50;
+const LIST_MS = 10_000;
+
+/**
+ * A list of the admin API, page by page, with a filter.
+ * @param {string} path of the list
+ * @param {string} key of the rows in the answer
+ * @param {unknown} turn changes when the list should be loaded again
+ */
+export function useList (api, path, key, turn, idOf = row => row.id) {
+  const [filter, setFilter] = useState({});
+  const [pages, setPages] = useState([undefined]);
+  const settled = useSettled(filter);
+  useEffect(() => setPages([undefined]), [settled]);
+  const before = pages.at(-1);
+  const { data, error, reload } = usePoll(signal =>
+    api.get(path, { ...settled, before, limit: PAGE }, signal), LIST_MS,
+  [api, path, turn, settled, before]);
+  const rows = data?.[key] ?? [];
+  return {
+    rows, error, reload, filter, settled, pages, setPages, idOf,
+    isEmpty: data !== undefined && rows.length === 0,
+    set: change => setFilter(old => ({ ...old, ...change })),
+  };
+}
+
+/** The buttons of a list with several pages. */
+export const Pages = ({ list: { pages, setPages, rows, idOf } }) =>
+  pages.length === 1 && rows.length < PAGE ? null : html`<div class="buttons">
+    <button disabled=${pages.length === 1} onClick=${() => setPages(pages.slice(0, -1))}>
+      Newer</button>
+    <button disabled=${rows.length < PAGE} onClick=${() =>
+      setPages([...pages, idOf(rows.at(-1))])}>Older</button>
+  </div>`;
+
+/** Searches a list. */
+export const Find = ({ list, placeholder }) => html`<label class="inline">Find <input type="search"
+  maxlength="200" value=${list.filter.search ?? ''} placeholder=${placeholder} onInput=${event =>
+    list.set({ search: event.target.value || undefined })}/></label>`;
+
+/** Filters a list by one of some values. */
+export const Choice = ({ list, name, label, values, wordOf }) => html`<label
+  class="inline">${label} <select value=${list.filter[name] ?? ''} onChange=${event =>
+    list.set({ [name]: event.target.value || undefined })}>
+    <option value="">any</option>${values.map(value => html`<option key=${value}
+      value=${value}>${wordOf(value)}</option>`)}</select></label>`;
 
 const SWITCHES = {
   closed: html`<path d="M2 12h10M28 12h10M12 12h16"/>`,
@@ -169,7 +216,7 @@ export function Dialog ({ title, children, submit, tone, onSubmit, onClose }) {
     <form method="dialog" onSubmit=${send}>
       <h2 id="dialog-title">${title}</h2>
       ${children}
-      <${Problem} error=${error} what="Not done" />
+      <${Problem} error=${error} what="That failed" />
       <div class="buttons">
         <button type="button" onClick=${() => element.current.close()}>Cancel</button>
         <button type="submit" class=${tone ?? 'primary'} disabled=${busy}>${submit}</button>

@@ -1,14 +1,14 @@
 'use strict';
 
-// The upstreams of the demonstration as real servers on loopback, with a switch for each, and the
-// configuration of a gateway for them.
+// The upstreams of the demo: real servers on loopback, each with a switch, and the configuration of
+// a gateway that uses them.
 
 const crypto = require('node:crypto');
 
-const { presets, retryPresets } = require('../primitives/presets');
-const { startMidtransFake } = require('../testing/midtrans-fake');
-const { startSmtpFake } = require('../testing/smtp-fake');
-const { startWhatsAppFake } = require('../testing/whatsapp-fake');
+const { presets, retryPresets } = require('../../primitives/presets');
+const { startMidtransFake } = require('../../testing/midtrans-fake');
+const { startSmtpFake } = require('../../testing/smtp-fake');
+const { startWhatsAppFake } = require('../../testing/whatsapp-fake');
 
 const MESSAGES_MAX = 1_000_000;
 const TOKEN_BYTES = 16;
@@ -18,15 +18,15 @@ const FILMS = [
   { id: 'f3', title: 'A Letter to Banda', price: 35_000 }
 ];
 
-/** What a button breaks, and what the screen calls it. */
+/** The fault of each button, and its name on the screen. */
 const FAULTS = {
-  midtrans: { fault: 'hang', label: 'answers nothing' },
-  smtp: { fault: { stage: 'mail' }, label: '451 to everybody' },
+  midtrans: { fault: 'hang', label: 'no answers' },
+  smtp: { fault: { stage: 'mail' }, label: '451 to all mail' },
   whatsapp: { fault: 131042, label: 'quota used up' },
   films: { fault: 'down', label: 'down' }
 };
 
-/** A list of films that can be had or not. */
+/** A list of films that is there or not. */
 class Films {
   #isDown = false;
 
@@ -40,7 +40,7 @@ class Films {
   }
 }
 
-/** A preset's times, divided; everything else stays as production has it. */
+/** The times of a preset, divided. Everything else is as in production. */
 function section ({ resetTimeout, rollingCountTimeout }, divisor) {
   return {
     circuitBreaker: {
@@ -56,7 +56,7 @@ function configOf ({ midtrans, smtp, whatsapp }, { divisor, directory, port, ser
     server: { port, shutdownTimeout: 3000 },
     store: { directory },
     midtrans: {
-      // Only Midtrans ever hangs here. The others answer, however busy this machine is.
+      // Only Midtrans ever hangs. The others need no shorter timeout, however slow this machine is.
       ...section(presets.midtrans, divisor), timeout: presets.midtrans.timeout / divisor,
       serverKey, snapUrl: midtrans.url, coreUrl: midtrans.url
     },
@@ -85,10 +85,10 @@ function configOf ({ midtrans, smtp, whatsapp }, { divisor, directory, port, ser
 
 /**
  * Starts all servers.
- * @param {{ divisor: number, directory: string, port: number }} options divisor: of the presets'
- *   times
- * @returns {Promise<object>} the servers; `set(name, fault, label)`, `labels`, `config`, `token` of
- *   the dashboard, `close`
+ * @param {{ divisor: number, directory: string, port: number }} options divisor: times of the
+ *   presets are divided by it
+ * @returns {Promise<object>} the servers; `set(name, fault, label)`, `labels`, `config`, `close`,
+ *   and `token` for the dashboard
  */
 async function startUpstreams (options) {
   const serverKey = `SB-Mid-server-${crypto.randomBytes(TOKEN_BYTES).toString('hex')}`;

@@ -1,5 +1,5 @@
-// The shop's page: films that may be an old copy, an order that waits for its payment page, and the
-// switches of the upstreams.
+// The page of the shop: a list of films that may be stale, an order that waits for its payment
+// page, and the switches of the upstreams.
 
 import { autoRetry, staleNotice } from './auto-retry.js';
 
@@ -7,7 +7,7 @@ const POLL_MS = 1000;
 
 const $ = id => document.getElementById(id);
 
-/** An element; texts are texts, whatever is in them. */
+/** Makes an element. Text is never parsed as HTML. */
 function element (name, content, properties = {}) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...[content].flat());
@@ -33,24 +33,26 @@ async function loadFilms () {
   ])));
 }
 
-/** Queued is no failure: the order is kept, and the page asks until it can be paid. */
+/** A queued order is safe: the page asks until it can be paid. */
 async function buy (film) {
   $('order').replaceChildren(element('p', 'Asking for your payment page …'));
   const began = performance.now();
   const response = await post('api/orders', { film });
   const ms = Math.round(performance.now() - began);
   if (!response.ok) {
-    $('order').replaceChildren(element('p', 'It was not taken in. Please try again.'));
+    $('order').replaceChildren(element('p', 'The order was not accepted. Please try again.'));
     return;
   }
   const { queued, orderId, redirectUrl } = await response.json();
   if (!queued) return ready(orderId, redirectUrl, `Answered in ${ms} ms.`);
   $('order').replaceChildren(
-    element('p', `Order ${orderId} is safe: it was queued in ${ms} ms, as Midtrans is down.`),
+    element('p',
+      `Order ${orderId} is safe: it was queued in ${ms} ms, because Midtrans is down.`),
     element('div', [], { id: 'progress' }));
   const made = await autoRetry(() => fetch(`api/orders/${encodeURIComponent(orderId)}`),
     { container: '#progress', tries: 20, interval: 2000 });
-  ready(orderId, (await made.json()).redirectUrl, 'It was made as soon as Midtrans was back.');
+  ready(orderId, (await made.json()).redirectUrl,
+    'The payment page was made as soon as Midtrans was back.');
 }
 
 function ready (orderId, redirectUrl, text) {
@@ -81,7 +83,7 @@ let shown = '';
 
 function show (state) {
   const { upstreams, orders, work, level, token } = state;
-  // Whoever is about to press a button is not to lose it.
+  // Rows are replaced only if they change, and the focus stays on its button.
   const next = JSON.stringify(upstreams);
   if (next !== shown) {
     const focused = document.activeElement?.getAttribute('aria-label')?.split(' ')[1];

@@ -1,7 +1,11 @@
 'use strict';
 
-// Makes metrics in a registry of prom-client, and takes them out again.
+// Metrics in a registry of prom-client, and labels that stay few.
 
+const LABEL_MAX = 100;
+const OTHER = 'other';
+
+/** Makes metrics, and removes them again. */
 class Factory {
   #client;
   #registry;
@@ -18,7 +22,7 @@ class Factory {
     return new this.#client.Counter(this.#options(name, labelNames, help, read));
   }
 
-  /** @param {string} aggregator of processes: 'max' where all of them see the same */
+  /** @param {string} aggregator over processes: 'max' if all of them see the same value */
   gauge (name, labelNames, help, aggregator, read) {
     return new this.#client.Gauge({ ...this.#options(name, labelNames, help, read), aggregator });
   }
@@ -28,7 +32,7 @@ class Factory {
   }
 
   /**
-   * What we have counted ourselves: a call that is counted costs a fraction of what it costs there.
+   * A metric that we count ourselves, which costs a fraction of what prom-client's counters do.
    * @param {() => Array<[labels: object, value: number, suffix?: string]>} read
    */
   made (type, name, help, read) {
@@ -57,4 +61,25 @@ class Factory {
   }
 }
 
-module.exports = { Factory };
+/** The first `max` values become labels. All later ones share the label 'other'. */
+class Labels {
+  #known = new Map();
+  #max;
+
+  constructor (max) {
+    this.#max = max;
+  }
+
+  of (value) {
+    const text = String(value);
+    const known = this.#known.get(text);
+    if (known !== undefined) return known;
+    if (this.#known.size >= this.#max) return OTHER;
+    // A name may be a URL with a password.
+    const label = text.replace(/\/\/[^/\s]*@/g, '//').replace(/[?#].*$/s, '').slice(0, LABEL_MAX);
+    this.#known.set(text, label);
+    return label;
+  }
+}
+
+module.exports = { Factory, Labels };

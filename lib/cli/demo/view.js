@@ -1,9 +1,9 @@
 'use strict';
 
-// Three ways to show the demonstration: repainted in place on a terminal, as plain lines into a
-// file or pipe, and as NDJSON for a machine. Each has event(), tick() and end().
+// Three views of the demo: repainted in place on a terminal, plain lines for a file or pipe, and
+// NDJSON for programs. Each has event(), tick(), end() and close().
 
-const { palette, isLive, wantsColor, padStart, padEnd, Screen } = require('./terminal');
+const { palette, isLive, wantsColor, padStart, padEnd, Screen } = require('../terminal');
 
 const EVENTS_KEPT = 200;
 const STRIP_COLUMNS_MAX = 60;
@@ -15,7 +15,7 @@ const EVENT_COLORS = {
   refused: 'red', paused: 'yellow', resumed: 'green'
 };
 const UPSTREAM_NAMES = ['midtrans', 'smtp', 'whatsapp'];
-// From so many rows on there is room for the figures of each breaker.
+// A terminal with this many rows has room for the figures of each breaker.
 const ROWS_FOR_FIGURES = 30;
 
 function stateOf (breaker) {
@@ -25,7 +25,7 @@ function stateOf (breaker) {
 
 const seconds = (ms, digits = 1) => `${(ms / 1000).toFixed(digits)} s`;
 
-/** What a view shows, read once: plain data, also what --json prints. */
+/** What the views show, as plain data; --json prints it as it is. */
 function snapshotOf (demo) {
   const breakers = {};
   for (const name of UPSTREAM_NAMES) {
@@ -48,7 +48,7 @@ function snapshotOf (demo) {
 }
 
 function titleOf (demo) {
-  return `sekering: a gateway, times 1/${demo.divisor}. Open ${demo.url}/`;
+  return `sekering demo, ${demo.divisor} times faster than production. Open ${demo.url}/`;
 }
 
 function figuresOf (demo, name) {
@@ -77,7 +77,7 @@ class LiveView {
   event (event) {
     this.#events.push(event);
     if (this.#events.length > EVENTS_KEPT) this.#events.shift();
-    // A probe takes milliseconds, and would hardly ever be seen.
+    // A probe takes milliseconds, so tick() would hardly ever see it.
     if (event.type === 'halfOpen') this.#mark(event.upstream, event.ms, 'halfOpen');
   }
 
@@ -89,7 +89,7 @@ class LiveView {
     const { bold, dim } = this.#paint;
     const head = [
       bold(titleOf(this.#demo)),
-      dim(`  the dashboard's token: ${this.#demo.upstreams.token}`), '',
+      dim(`  token for the dashboard: ${this.#demo.upstreams.token}`), '',
       ...UPSTREAM_NAMES.flatMap(name => this.#breaker(name, snapshot.breakers[name])), '',
       ...this.#calls(snapshot), '',
       ...this.#work(snapshot), ''
@@ -110,12 +110,12 @@ class LiveView {
     this.#screen.end();
   }
 
-  /** A strip holds one cell per part of the running time: its last state, or that it was probed. */
+  /** A strip has a cell for each part of the running time: the last state, or half open. */
   #mark (name, ms, state) {
     const strip = this.#strips[name];
     const share = ms / (this.#demo.storySeconds * 1000);
     const cell = Math.min(STRIP_COLUMNS_MAX - 1, Math.floor(share * STRIP_COLUMNS_MAX));
-    // Cells are skipped only when frames come late.
+    // Late frames skip cells.
     while (strip.length < cell) strip.push(state);
     if (strip[cell] !== 'halfOpen') strip[cell] = state;
   }
@@ -166,10 +166,10 @@ class LiveView {
 }
 
 function footOf (demo, ms) {
-  if (demo.stopped) return `${seconds(ms)}, ending`;
-  if (demo.seconds === Infinity) return `${seconds(ms)}, Ctrl-C ends it`;
-  if (ms >= demo.seconds * 1000) return `${seconds(ms)}, no more orders come in`;
-  return `${seconds(ms)} of ${demo.seconds} s, Ctrl-C ends it`;
+  if (demo.stopped) return `${seconds(ms)}, stopping`;
+  if (demo.seconds === Infinity) return `${seconds(ms)}, Ctrl-C stops it`;
+  if (ms >= demo.seconds * 1000) return `${seconds(ms)}, no more orders`;
+  return `${seconds(ms)} of ${demo.seconds} s, Ctrl-C stops it`;
 }
 
 const latency = ms => (ms === null ? '–' : `${ms} ms`);
@@ -200,7 +200,7 @@ function sumLines ({ ok, checks, waiting }, { green, red, bold }) {
 
 function verdictOf (waiting) {
   if (waiting === 0) return 'The numbers add up, and nothing was lost.';
-  return `The numbers add up; ${waiting} were still waiting when the run was cut short.`;
+  return `The numbers add up. ${waiting} were still waiting when the run was stopped.`;
 }
 
 /** One line per event and per second. */

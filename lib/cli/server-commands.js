@@ -1,38 +1,89 @@
 'use strict';
 
-// sekering dlq …, outbox … and report
+// Commands that ask a running server: sekering breakers, dlq, outbox and report.
 
-const { CliError, EXIT } = require('./admin-client');
-const { duration, plain, table } = require('./tables');
+const { CliError, EXIT } = require('./session');
+const { duration, plain, table } = require('./terminal');
 
 const DAY_MS = 86_400_000;
-// Of one that is shown by itself.
+// Of a message that is shown by itself.
 const TEXT_MAX = 1000;
 const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
+
+// ---- sekering breakers -------------------------------------------------------------------------
+
+const BREAKER_TITLES = ['NAME', 'STATE', 'SCOPE', 'CALLS', 'FAILED', 'ERRORS', 'P50', 'P99',
+  'SINCE'];
+
+const round = value => (value === null ? '-' : `${Math.round(value)} ms`);
+
+const breakerRow = ({ name, state, scope, fires, failures, errorRate, latency, openedAt }) => [
+  name, state, scope, fires, failures, `${Math.round(errorRate)} %`, round(latency.p50),
+  round(latency.p99), state === 'closed' ? null : openedAt
+];
+
+async function listBreakers (session, { state }) {
+  const answer = await session.admin.get('/circuit-breakers', { state, limit: 500 });
+  session.answer(answer, ({ breakers }) =>
+    table(BREAKER_TITLES, breakers.map(breakerRow)) || 'There are no breakers.');
+}
+
+async function resetBreaker (session, name, { reason }) {
+  const answer = await session.admin.post(
+    `/circuit-breakers/${encodeURIComponent(name)}/reset`, { reason });
+  session.answer(answer, () => `Closed ${plain(answer.name)}`);
+}
+
+const wordsOf = ({ type, data }) => Object.entries(data)
+  .filter(([key]) => key !== 'at')
+  .map(([key, value]) => [key, typeof value === 'object' ? JSON.stringify(value) : value])
+  .map(([key, value]) => `${key}=${plain(value)}`)
+  .join(' ') || type;
+
+function lineOf (event) {
+  const { at = Date.now() } = event.data;
+  return `${new Date(at).toISOString()} ${plain(event.type)} ${wordsOf(event)}`;
+}
+
+async function watchEvents (session) {
+  const end = new AbortController();
+  const stop = () => end.abort();
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  try {
+    await session.admin.follow('/events', event => session.answer(event, lineOf), end.signal);
+  } catch (error) {
+    // The user has interrupted it.
+    if (!end.signal.aborted) throw error;
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  }
+}
+
+// ---- sekering dlq, outbox and report -----------------------------------------------------------
 
 const filterOf = ({ channel, kind, search }) => ({ channel, kind, search });
 const isFiltered = options => Object.values(filterOf(options)).some(value => value !== undefined);
 const at = id => `/dlq/${encodeURIComponent(id)}`;
 
-/** What the provider told last, in a word or two. */
+/** The last status that the provider reported, with its error code. */
 const fateOf = ({ delivery }) => (delivery === null ? null
   : [delivery.status, delivery.errorCode].filter(Boolean).join(' '));
 
-async function list (session, { limit, before, ...options }) {
+async function listLetters (session, { limit, before, ...options }) {
   const answer = await session.admin.get('/dlq', { ...filterOf(options), limit, before });
   session.answer(answer, ({ letters }) => table(
-    ['ID', 'CHANNEL', 'RECIPIENT', 'KIND', 'TRIED', 'DIED', 'REASON'],
+    ['ID', 'CHANNEL', 'RECIPIENT', 'KIND', 'ATTEMPTS', 'DIED', 'REASON'],
     letters.map(({ id, channel, recipient, kind, attemptCount, diedAt, reason }) =>
-      [id, channel, recipient, kind, attemptCount, diedAt, reason])) || 'There are none.');
+      [id, channel, recipient, kind, attemptCount, diedAt, reason])) || 'No dead letters.');
 }
 
-async function show (session, id) {
+async function showLetter (session, id) {
   const letter = await session.admin.get(at(id));
   session.answer(letter, () => details(letter,
     ['kind', 'reason', 'createdAt', 'diedAt', 'dedupeKey', 'orderKey']));
 }
 
-/** A message in lines, with the fields of this name. */
+/** A message, one field a line. */
 function details (message, fields) {
   const { delivery } = message;
   const line = (name, value) => `${name.padEnd(10)} ${plain(value, TEXT_MAX)}`;
@@ -47,59 +98,59 @@ function details (message, fields) {
   ].join('\n').trimEnd();
 }
 
-async function messages (session, { limit, before, status, channel, search }) {
+async function listMessages (session, { limit, before, status, channel, search }) {
   const answer = await session.admin.get('/outbox', { status, channel, search, limit, before });
   session.answer(answer, ({ messages: found }) => table(
-    ['ID', 'CHANNEL', 'RECIPIENT', 'STATUS', 'DELIVERY', 'TRIED', 'MADE', 'ERROR'],
+    ['ID', 'CHANNEL', 'RECIPIENT', 'STATUS', 'DELIVERY', 'ATTEMPTS', 'CREATED', 'ERROR'],
     found.map(message => [message.id, message.channel, message.recipient, message.status,
       fateOf(message), message.attemptCount, message.createdAt, message.lastError])) ||
-    'There are none.');
+    'No messages.');
 }
 
-async function undelivered (session, { limit, before }) {
+async function listUndelivered (session, { limit, before }) {
   const answer = await session.admin.get('/undelivered', { limit, before });
   session.answer(answer, ({ failures }) => table(
-    ['ID', 'CHANNEL', 'RECIPIENT', 'CODE', 'AT', 'PROVIDER ID', 'WHY'],
+    ['ID', 'CHANNEL', 'RECIPIENT', 'CODE', 'AT', 'PROVIDER ID', 'REASON'],
     failures.map(({ id, channel, recipient, errorCode, at: when, heardAt, error, ...others }) =>
       [id, channel, recipient, errorCode, when ?? heardAt, others.providerMessageId, error])) ||
-    'There are none.');
+    'No undelivered messages.');
 }
 
-async function message (session, id) {
+async function showMessage (session, id) {
   const found = await session.admin.get(`/outbox/${encodeURIComponent(id)}`);
   session.answer(found, () => details(found,
     ['status', 'createdAt', 'sentAt', 'nextRetryAt', 'dedupeKey', 'orderKey']));
 }
 
-async function retry (session, id, { limit, rate, reason, all, ...options }) {
+async function retryLetters (session, id, { limit, rate, reason, all, ...options }) {
   if ((id !== undefined) === Boolean(all || isFiltered(options))) {
-    throw new CliError('ERR_CLI_USAGE', 'Give either an id, or --all, or what they have in common',
+    throw new CliError('ERR_CLI_USAGE', 'Pass an id, --all, or a filter such as --channel',
       EXIT.usage);
   }
   const answer = id === undefined
     ? await session.admin.post('/dlq/retry', { ...filterOf(options), limit, rate, reason })
     : await session.admin.post(`${at(id)}/retry`, { reason });
-  session.answer(answer, ({ retried }) => `${retried === true ? 1 : retried} to be sent again`);
+  session.answer(answer, ({ retried }) => `Retrying ${retried === true ? 1 : retried}`);
 }
 
-async function purge (session, { all, olderThan, reason, ...options }) {
-  const given = { ...filterOf(options), olderThan: olderThan && olderThan * DAY_MS, reason };
+async function purgeLetters (session, { all, olderThan, reason, ...options }) {
+  const filter = { ...filterOf(options), olderThan: olderThan && olderThan * DAY_MS };
   if (Boolean(all) === (isFiltered(options) || olderThan !== undefined)) {
-    throw new CliError('ERR_CLI_USAGE', 'Give either --all, or what they have in common',
+    throw new CliError('ERR_CLI_USAGE', 'Pass either --all, or a filter such as --channel',
       EXIT.usage);
   }
-  const answer = await session.admin.post('/dlq/purge', all ? { all, reason } : given);
-  session.answer(answer, ({ purged }) => `${purged} deleted`);
+  const answer = await session.admin.post('/dlq/purge', { ...all ? { all } : filter, reason });
+  session.answer(answer, ({ purged }) => `Deleted ${purged}`);
 }
 
 const outboxText = ({ channels, waiting, oldestMs, sampled }) => [
   table(['CHANNEL', ...STATUSES], Object.entries(channels).map(([channel, counts]) =>
     [channel, ...STATUSES.map(status => counts[status])])), '',
   `${waiting} waiting${oldestMs > 0 ? `, the oldest for ${duration(oldestMs)}` : ''}`,
-  ...sampled ? ['SENT and CANCELLED are estimates: there are many.'] : [],
+  ...sampled ? ['SENT and CANCELLED are estimates, because there are many.'] : [],
 ].join('\n');
 
-async function stats (session) {
+async function showStats (session) {
   session.answer(await session.admin.get('/outbox/stats'), outboxText);
 }
 
@@ -110,7 +161,7 @@ const REPORT = {
   schedule: ['job', 'startedAt', 'durationMs', 'error'],
 };
 
-/** A part of the report: a table, or that the database had nothing to say. */
+/** A part of the report: a table, or the error of the database. */
 function part (title, names, rows) {
   const list = Array.isArray(rows) ? rows : undefined;
   const text = list === undefined ? plain(rows?.error)
@@ -122,20 +173,23 @@ function part (title, names, rows) {
 function reportText ({ generatedAt, uptimeMs, status, level, outbox, payments, ...rest }) {
   const { deadLetters } = rest;
   return [
-    `${generatedAt}: ${status}, for ${duration(uptimeMs)}`,
+    `${generatedAt}: ${status}, up for ${duration(uptimeMs)}`,
     `Level ${level.name} since ${level.since}: ${plain(level.reason, TEXT_MAX)}`,
     part('Breakers', REPORT.breakers, rest.breakers),
     '\nOutbox', outbox.error === undefined ? outboxText(outbox) : plain(outbox.error),
     part('Dead letters', REPORT.deadLetters, deadLetters.summary ?? deadLetters),
-    `\nPayments that wait for a person: ${plain(payments.held ?? payments.error)}`,
+    `\nPayments that wait for a review: ${plain(payments.held ?? payments.error)}`,
     part('Schedule', REPORT.schedule, rest.schedule),
   ].join('\n');
 }
 
-async function report (session, { html }) {
+async function showReport (session, { html }) {
   const answer = await session.admin.get('/report', { format: html ? 'html' : 'json' });
   if (html) process.stdout.write(`${answer}\n`);
   else session.answer(answer, reportText);
 }
 
-module.exports = { list, message, messages, purge, report, retry, show, stats, undelivered };
+module.exports = {
+  listBreakers, listLetters, listMessages, listUndelivered, purgeLetters, resetBreaker,
+  retryLetters, showLetter, showMessage, showReport, showStats, watchEvents,
+};

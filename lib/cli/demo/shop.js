@@ -1,18 +1,19 @@
 'use strict';
 
-// A small shop on the demonstration's server: films that may be an old copy, a checkout that waits
+// A small shop on the server of the demo: a list of films that may be stale, a checkout that waits
 // for its payment page, and a switch for each upstream.
 
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { ownSiteOnly } = require('../http/admin-auth');
-const { problem } = require('../base/problem');
-const { requirePeer } = require('../base/peer');
-const { FAULTS, FILMS } = require('./demo-upstreams');
+const { requirePeer } = require('../../base/peer');
+const { stateOf: stateOfBreaker } = require('../../gateway/report');
+const { ownSiteOnly } = require('../../http/admin-auth');
+const { problem } = require('../../http/problem');
+const { FAULTS, FILMS } = require('./upstreams');
 
-const FOLDER = path.join(__dirname, 'shop');
-const BROWSER = path.join(__dirname, '..', 'browser', 'auto-retry.js');
+const FOLDER = path.join(__dirname, 'page');
+const BROWSER = path.join(__dirname, '..', '..', 'browser', 'auto-retry.js');
 const FILES = {
   '': ['index.html', 'text/html; charset=utf-8'],
   'shop.js': ['shop.js', 'text/javascript; charset=utf-8'],
@@ -25,7 +26,7 @@ const HEADERS = {
   'Cache-Control': 'no-store'
 };
 
-/** No name of somebody else's may lead here: his pages could read the token then. */
+/** Rejects other host names, whose owners could read the token (DNS rebinding). */
 function localOnly (req, res, next) {
   if (/^(127\.0\.0\.1|localhost)(:\d+)?$/.test(req.headers.host)) return next();
   problem(res, 403);
@@ -54,8 +55,7 @@ function stateOf (demo) {
     level: gateway.degradation.level.name,
     upstreams: Object.entries(upstreams.labels).map(([name, label]) => ({
       name, label, isWell: label === 'well',
-      breaker: gateway.breakers[name].opened ? 'open'
-        : gateway.breakers[name].halfOpen ? 'half-open' : 'closed'
+      breaker: stateOfBreaker(gateway.breakers[name])
     })),
     orders: { ...orders, waiting: waitingOrders.size },
     work
@@ -73,17 +73,19 @@ async function showFilms (films, res) {
 
 async function order (demo, req, res) {
   const film = FILMS.find(({ id }) => id === req.body?.film);
-  if (film === undefined) return problem(res, 400, { detail: 'There is no such film.' });
+  if (film === undefined) return problem(res, 400, { detail: 'Unknown film.' });
   const { queued, orderId, redirectUrl } = await demo.order(film.price);
   res.status(queued ? 202 : 201).json({ queued, orderId, redirectUrl });
 }
 
-/** 503 as long as there is no page, so that the browser tries again. */
+/** 503 while there is no payment page, so that the browser tries again. */
 async function showOrder (demo, req, res) {
   const found = await demo.gateway.store.payments.get(req.params.id);
   if (found === undefined) return problem(res, 404);
   const { orderId, state, redirectUrl } = found;
-  if (redirectUrl === null) return problem(res, 503, { retryAfter: 2, detail: 'It is queued.' });
+  if (redirectUrl === null) {
+    return problem(res, 503, { retryAfter: 2, detail: 'The order is queued.' });
+  }
   res.json({ orderId, state, redirectUrl });
 }
 

@@ -1,27 +1,27 @@
 'use strict';
 
-// sekering demo: the whole gateway on an embedded database, against upstreams that break. Ends with
-// 0 when the numbers add up, with 1 when they do not.
+// sekering demo: the whole gateway on an embedded database, against fake upstreams that break. The
+// exit code is 0 if the numbers add up, and 1 if they do not.
 
 const os = require('node:os');
 const path = require('node:path');
 
-const clock = require('../base/clock');
-const { checkPeers } = require('../base/peer');
+const clock = require('../../base/clock');
+const { checkPeers } = require('../../base/peer');
 
 const FRAME_MS = 100;
 const PORT = 3000;
-// Without a terminal nobody may be there to end it. With the time that the queues may take to empty
-// this stays below a minute.
+// Without a terminal, nobody may be there to stop it. Together with the time for the queues to
+// empty, this stays below a minute.
 const UNATTENDED_S = 15;
 const PEERS = ['express', 'prom-client', 'undici', 'nodemailer', '@electric-sql/pglite',
   'smtp-server'];
 
-/** Stays from run to run, so that a later one finds what an earlier one has left. */
+/** The same folder for all runs: a later run delivers what an earlier one has left. */
 const defaultDirectory = () =>
   path.join(os.tmpdir(), `sekering-demo-${os.userInfo().username.replace(/\W/g, '')}`);
 
-/** The first signal ends it in order, the second at once. */
+/** The first signal ends the demo in order, the second one at once. */
 function onSignals (demo, leave) {
   const stop = () => {
     if (demo.stopped) leave();
@@ -40,7 +40,7 @@ async function show (demo, view) {
   try {
     draw();
     await demo.run();
-    const { sumsOf } = require('./demo-sums');
+    const { sumsOf } = require('./sums');
     const sums = sumsOf(demo);
     view.end(sums);
     return sums.ok ? 0 : 1;
@@ -50,7 +50,7 @@ async function show (demo, view) {
   }
 }
 
-/** The usual port if it is free and nobody asked for another one. */
+/** Without --port: the usual port, or a free one if it is taken. */
 async function open (Demo, { port, ...options }) {
   for (const choice of port === undefined ? [PORT, 0] : [port]) {
     const demo = new Demo({ ...options, port: choice });
@@ -65,15 +65,15 @@ async function open (Demo, { port, ...options }) {
 }
 
 /**
- * Without `seconds` it goes on until it is told to end on a terminal, and for a while elsewhere.
+ * Without `seconds` it runs until it is stopped; without a terminal, for a while.
  * @param {{ seconds?: number, port?: number, directory?: string, json?: boolean }} options
  * @returns {Promise<number>} the exit code
  */
 async function runDemo ({ seconds, port, directory = defaultDirectory(), json }) {
   checkPeers(PEERS, 'sekering demo');
-  const { Demo } = require('./demo-scenario');
-  const { viewFor } = require('./demo-view');
-  // A reader that goes away (as `head` does) ends the run without a complaint.
+  const { Demo } = require('./scenario');
+  const { viewFor } = require('./view');
+  // If the reader of a pipe goes away, as `head` does, the run ends quietly.
   process.stdout.on('error', error => process.exit(error.code === 'EPIPE' ? 0 : 1));
   const length = seconds ?? (process.stdout.isTTY ? Infinity : UNATTENDED_S);
   const demo = await open(Demo, { seconds: length, port, directory });

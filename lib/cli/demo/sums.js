@@ -1,17 +1,15 @@
 'use strict';
 
-// The closing sums of the demonstration: every order, e-mail and message is in exactly one place,
-// and the servers counted the same.
+// The closing sums of the demo: every order, e-mail and message is in exactly one place, and the
+// servers have counted the same.
 
-function checkOf (text, ok) {
-  return { text, ok };
-}
+const checkOf = (text, ok) => ({ text, ok });
 
-const before = count => (count > 0 ? ` + ${count} of an earlier run` : '');
+const before = count => (count > 0 ? ` + ${count} from an earlier run` : '');
 
 function orderChecks ({ orders, waitingOrders, tokens, known, inFlight, upstreams, stopped }) {
   const pages = [...upstreams.midtrans.orders.values()];
-  // A page whose answer was lost is made once more, under the order's id and a number.
+  // After a lost answer the page is made again, under the id of the order and a number.
   const strays = pages.filter(({ orderId }) => {
     const id = orderId.split('~')[0];
     return !known.has(id) && !tokens.has(id);
@@ -26,32 +24,32 @@ function orderChecks ({ orders, waitingOrders, tokens, known, inFlight, upstream
     checkOf(`orders: ${orders.queued} queued${before(orders.before)} = ${orders.later} made ` +
       `later + ${waiting} still waiting`,
     orders.queued + orders.before === orders.later + waiting),
-    checkOf(`orders: Midtrans made ${made.size} pages for ours; ${agreed} of ${tokens.size} ` +
-      'tokens agree', strays === 0 && agreed === tokens.size &&
+    checkOf(`orders: Midtrans made ${made.size} pages; ${agreed} of our ${tokens.size} tokens ` +
+      'match', strays === 0 && agreed === tokens.size &&
       tokens.size === orders.atOnce + orders.later),
     ...emptyChecks('orders', waiting, stopped)
   ];
 }
 
-/** The sums of what is sent: `arrived` are the ids that the server took in, repeated ones too. */
+/** The sums of sent messages. `arrived`: the ids that the server received, with repetitions. */
 function sendingChecks (name, server, work, sent, arrived, stopped) {
   const distinct = new Set(arrived);
   const repeated = arrived.length - distinct.size;
   const known = [...sent].filter(id => distinct.has(id)).length;
-  // Taken in by the server, but not yet known to us when the run ended.
-  const unheard = distinct.size - known;
+  // Received by the server, but not yet confirmed to us when the run ended.
+  const unconfirmed = distinct.size - known;
   return [
     checkOf(`${name}: ${work.in} in${before(work.before)} = ${work.sent} sent + ` +
       `${work.waiting} still waiting + ${work.dead} dead`,
     work.in + work.before === work.sent + work.waiting + work.dead && work.dead === 0),
-    checkOf(`${name}: ${server} took ${distinct.size}` +
-      `${repeated > 0 ? ` (${repeated} of them again)` : ''}, we know of ${known}`,
-    known === sent.size && sent.size === work.sent && unheard <= work.waiting),
+    checkOf(`${name}: ${server} received ${distinct.size}` +
+      `${repeated > 0 ? ` (and ${repeated} duplicates)` : ''}, confirmed to us: ${known}`,
+    known === sent.size && sent.size === work.sent && unconfirmed <= work.waiting),
     ...emptyChecks(name, work.waiting, stopped)
   ];
 }
 
-// A run that was cut short may leave a queue; one that ended by itself may not.
+// Only a run that was cut short may leave messages in the queue.
 function emptyChecks (name, waiting, stopped) {
   if (stopped) return [];
   return [checkOf(`${name}: none left waiting`, waiting === 0)];
@@ -66,7 +64,7 @@ function sumsOf (demo) {
   const { emails, messages } = work;
   const checks = [
     ...orderChecks(demo),
-    ...sendingChecks('e-mails', 'the relay', emails, sent.emails,
+    ...sendingChecks('e-mails', 'the mail server', emails, sent.emails,
       upstreams.smtp.messages.map(({ messageId }) => messageId), stopped),
     ...sendingChecks('messages', 'WhatsApp', messages, sent.messages,
       upstreams.whatsapp.messages.map(({ reference }) => reference), stopped)

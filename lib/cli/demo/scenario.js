@@ -1,41 +1,41 @@
 'use strict';
 
-// The demonstration's story on a real gateway: orders come in at a steady rate, each brings an
-// e-mail and a WhatsApp message, some are paid. Midtrans breaks and is mended, the mail relay has a
+// The story of the demo on a real gateway. Orders come in at a steady rate; each brings an e-mail
+// and a WhatsApp message, and some are paid. Midtrans goes down and recovers, the mail server has a
 // bad spell, and the quota of WhatsApp is used up for a while. Nothing here draws or prints.
 
 const { EventEmitter } = require('node:events');
 
-const clock = require('../base/clock');
-const { createGateway } = require('../gateway');
-const { startServer } = require('../http/app');
-const { addShop } = require('./demo-shop');
-const { FAULTS, startUpstreams } = require('./demo-upstreams');
+const clock = require('../../base/clock');
+const { createGateway } = require('../../gateway');
+const { startServer } = require('../../http/app');
+const { addShop } = require('./shop');
+const { FAULTS, startUpstreams } = require('./upstreams');
 
 const ORDERS_PER_SECOND = 10;
 const TICK_MS = 50;
-// A machine that was busy catches up in small steps, so that each act has its orders.
+// After a busy moment it catches up in small steps, so that each act gets its orders.
 const ORDERS_PER_TICK_MAX = 2;
 const STATS_MS = 250;
 // How long the queues may take to empty once the last order is in.
 const SETTLE_MS_MAX = 30_000;
-// Each so many orders one is paid.
+// One order in so many is paid.
 const PAID_EVERY = 4;
 const ORDERS_AT_ONCE = 1000;
-// The story's length when nobody has said when it ends.
+// The length of the story if --seconds does not set it.
 const STORY_S = 60;
 
 // An act waits for a breaker until the story has taken this many times its length.
 const PATIENCE = 4;
 
-// What happens when, as parts of the story: those of its orders that have been taken.
+// What happens when. `at` is the share of the story's orders that have been taken.
 const ACTS = [
-  { at: 0.20, upstream: 'midtrans', fault: 'hang', label: 'answers nothing' },
+  { at: 0.20, upstream: 'midtrans', fault: 'hang', label: 'no answers' },
   { at: 0.30, upstream: 'midtrans', fault: 'reset', label: 'cuts connections' },
   { at: 0.38, upstream: 'midtrans', fault: 'html', label: 'answers 502' },
   { at: 0.46, upstream: 'midtrans', fault: null, label: 'well', once: 'open' },
   { at: 0.58, upstream: 'smtp', fault: { stage: 'data', every: 3, once: true },
-    label: '451 to each third' },
+    label: '451 to every third' },
   { at: 0.60, upstream: 'whatsapp', fault: 131042, label: 'quota used up' },
   { at: 0.72, upstream: 'smtp', fault: null, label: 'well' },
   { at: 0.78, upstream: 'whatsapp', fault: null, label: 'well' }
@@ -44,13 +44,13 @@ const ACTS = [
 const CHANNELS = { emails: 'EMAIL', messages: 'WHATSAPP', hooks: 'PAYMENT_HOOK' };
 const WAITING = ['PENDING', 'SENDING', 'RETRYING'];
 
-/** By how much times shrink: a long run can afford to come closer to the real ones. */
+/** What times are divided by: a longer run can be closer to production. */
 function divisorFor (seconds) {
   if (seconds >= 45) return 10;
   return seconds >= 15 ? 20 : 25;
 }
 
-/** Rows of a channel, in words of the screen. */
+/** Counts of a channel, in the words of the screen. */
 function countsOf ({ channels }, channel) {
   const row = channels[channel] ?? {};
   const of = status => row[status] ?? 0;
@@ -62,7 +62,7 @@ function countsOf ({ channels }, channel) {
   };
 }
 
-/** What has changed between two counts of a channel. */
+/** The difference between two counts of a channel. */
 function changeOf (now, then) {
   return Object.fromEntries(Object.keys(now).map(key => [key, now[key] - then[key]]));
 }
@@ -102,7 +102,7 @@ class Demo extends EventEmitter {
     this.storySeconds = Math.min(seconds, STORY_S);
     this.divisor = divisorFor(this.storySeconds);
     this.#options = { divisor: this.divisor, port, directory };
-    /** Orders of this run, and those that an earlier one had left, that are waited for. */
+    /** Orders of this run, and those left by an earlier one (`before`). */
     this.orders = { in: 0, before: 0, atOnce: 0, queued: 0, refused: 0, later: 0 };
     this.waitingOrders = new Set();
     /** Tokens by order id, and Message-IDs and references of what was sent. */
@@ -119,7 +119,7 @@ class Demo extends EventEmitter {
   get stopped () { return this.#stopping; }
   get inFlight () { return this.#inFlight; }
 
-  /** Whether the messages of WhatsApp wait for somebody to see to the channel. */
+  /** Whether WhatsApp is paused until an operator has fixed the account. */
   get paused () { return this.gateway.clients.whatsapp.paused !== null; }
 
   /** What the outbox has done since the start, by kind of message. */
@@ -128,7 +128,7 @@ class Demo extends EventEmitter {
       const now = countsOf(this.#stats, channel);
       const then = countsOf(this.#start, channel);
       const change = changeOf(now, then);
-      // Of many messages, those that are sent are only estimated while the story runs.
+      // The counts of many messages are estimates while the story runs.
       if (this.#stats.sampled) Object.assign(change, { sent: this.#delivered[name], cancelled: 0 });
       return [name, {
         before: then.waiting,
@@ -152,7 +152,7 @@ class Demo extends EventEmitter {
     this.#server = { ...server, gateway };
   }
 
-  /** Runs the story; resolves once nothing is in flight and the queues had their time. */
+  /** Runs the story. Resolves when nothing is in flight, and the queues had time to empty. */
   async run () {
     this.#began = clock.now();
     await this.#takeOrders();
@@ -164,7 +164,7 @@ class Demo extends EventEmitter {
   /** Ends the story early: no more orders, and no waiting for the queues. */
   stop () { this.#stopping = true; }
 
-  /** Breaks or mends an upstream by hand; the story goes no further then. */
+  /** Breaks or mends an upstream by hand. That ends the story's own acts. */
   switch (name, isBroken) {
     this.#acts = [];
     const { fault, label } = isBroken ? FAULTS[name] : { fault: null, label: 'well' };
@@ -184,9 +184,9 @@ class Demo extends EventEmitter {
 
   // ---- What happens ----------------------------------------------------------------------------
 
-  /** What an earlier run has left. */
+  /** Looks up what an earlier run has left. */
   async #remember ({ store }) {
-    // Not by the schedule: what goes while the story runs is missing in the sums.
+    // Now, and not by the schedule: rows that it deletes during the story would spoil the sums.
     await store.cleanUp();
     this.#stats = this.#start = await store.outbox.stats({ exact: true });
     for (const state of ['queued', 'unknown']) {
@@ -205,9 +205,9 @@ class Demo extends EventEmitter {
     worker.on('sent', message => this.#sent(message));
     worker.on('retry', ({ channel }) => { this.again[this.#kindOf(channel)] += 1; });
     clients.whatsapp.on('paused', ({ reason }) =>
-      this.#tell('whatsapp', 'paused', `${reason}: all wait`));
+      this.#tell('whatsapp', 'paused', `${reason}: messages wait`));
     clients.whatsapp.on('resumed', () =>
-      this.#tell('whatsapp', 'resumed', 'somebody has seen to it'));
+      this.#tell('whatsapp', 'resumed', 'the account is fixed'));
     for (const name of ['midtrans', 'smtp', 'whatsapp', 'films']) {
       this.#announce(name, breakers[name]);
     }
@@ -242,7 +242,7 @@ class Demo extends EventEmitter {
     });
   }
 
-  /** Runs through the outbox, so that a customer hears of it whatever happens to this process. */
+  /** A hook: it runs through the outbox, so the customer is told even if this process dies. */
   async #tellCustomer (gateway, { orderId, redirectUrl }, { to }) {
     const email = (subject, body) =>
       ({ channel: 'EMAIL', recipient: `${orderId}@customers.example`, subject, body });
@@ -262,7 +262,7 @@ class Demo extends EventEmitter {
     const id = `${this.#run}-${String(this.orders.in).padStart(5, '0')}`;
     this.known.add(id);
     this.#inFlight += 1;
-    // It counts as one that waits until the opposite is known.
+    // It counts as waiting until the opposite is known.
     this.waitingOrders.add(id);
     try {
       const answer = await this.gateway.payments.createOrder(
@@ -281,13 +281,13 @@ class Demo extends EventEmitter {
 
   #made (id, token) {
     this.orders.atOnce += 1;
-    // The transition may have been heard of first.
+    // The transition may have been emitted first.
     if (!this.waitingOrders.delete(id)) this.orders.later -= 1;
     this.tokens.set(id, token);
     if (this.orders.in % PAID_EVERY === 0) this.#pay(id);
   }
 
-  /** The customer pays, and Midtrans says so. */
+  /** The customer pays, and Midtrans notifies us. */
   #pay (id) {
     const { midtrans } = this.#upstreams;
     midtrans.choose(id);
@@ -297,7 +297,7 @@ class Demo extends EventEmitter {
 
   // ---- The story -------------------------------------------------------------------------------
 
-  /** Orders come for as long as was asked, and until every act has been played. */
+  /** Orders come in for the requested time, and until every act has been played. */
   async #takeOrders () {
     const enough = this.seconds * ORDERS_PER_SECOND;
     for (let taken = 0; !this.#stopping;) {
@@ -317,7 +317,7 @@ class Demo extends EventEmitter {
       this.#tell('gateway', 'refused', String(error.code)));
   }
 
-  /** The acts whose time has come. `progress`: the share of the story's orders that was taken. */
+  /** Plays the acts that are due. `progress`: the share of the story's orders taken so far. */
   #play (progress) {
     const isLate = this.elapsedMs > PATIENCE * this.storySeconds * 1000;
     while (this.#acts.length > 0) {

@@ -1,0 +1,195 @@
+'use strict';
+
+// Breakers as the pages show them: their state and figures, lists of them, and their history for
+// the charts of the dashboard.
+
+const clock = require('../base/clock');
+const { is, optionsOf } = require('../base/options');
+const { stateOf: stateInUse } = require('../gateway/report');
+
+const PERCENT = 100;
+const LIST_DEFAULT = 200;
+
+// Breakers that need attention come first.
+const STATES = ['open', 'half-open', 'disabled', 'closed'];
+
+/** An option: the breakers to show. The module of the breaker is loaded when it is first used. */
+const breakersOption = is.func('lists breakers; default: all of this thread',
+  { default: () => require('../primitives/breaker').breakers() });
+
+const stateOf = breaker => (breaker.enabled ? stateInUse(breaker) : 'disabled');
+
+/** Figures of its window: percent of ended calls that failed, and ms; null without calls. */
+function figuresOf ({ stats: { successes, failures, latencyMean, percentiles } }) {
+  const calls = successes + failures;
+  const latency = value => calls > 0 && value >= 0 ? value : null;
+  return {
+    errorRate: calls === 0 ? null : failures / calls * PERCENT,
+    mean: latency(latencyMean),
+    p50: latency(percentiles[0.5]),
+    p95: latency(percentiles[0.95]),
+    p99: latency(percentiles[0.99]),
+  };
+}
+
+function viewBreaker (breaker) {
+  const { stats, options } = breaker;
+  const { errorRate, ...latency } = figuresOf(breaker);
+  const { lastTimerAt } = breaker.toJSON().state;
+  return {
+    name: breaker.name,
+    group: breaker.group,
+    state: stateOf(breaker),
+    scope: options.scope ?? 'instance',
+    errorRate: errorRate ?? 0,
+    fires: stats.fires,
+    successes: stats.successes,
+    failures: stats.failures,
+    timeouts: stats.timeouts,
+    rejects: stats.rejects,
+    fallbacks: stats.fallbacks,
+    latency,
+    openedAt: lastTimerAt === undefined ? null : new Date(lastTimerAt),
+    windowMs: options.rollingCountTimeout,
+    timeoutMs: options.timeout === false ? null : options.timeout,
+    threshold: options.errorThresholdPercentage,
+  };
+}
+
+// ---- Lists -------------------------------------------------------------------------------------
+
+function compare (a, b) {
+  return STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
+    (a.breaker.name < b.breaker.name ? -1 : 1);
+}
+
+/** Keys that are unique: names may repeat, and then get a number. */
+function withKeys (breakers) {
+  const times = new Map();
+  return breakers.map(breaker => {
+    const { name } = breaker;
+    const time = (times.get(name) ?? 0) + 1;
+    times.set(name, time);
+    return { breaker, state: stateOf(breaker), key: time === 1 ? name : `${name} #${time}` };
+  });
+}
+
+/**
+ * @param {() => object[]} breakers
+ * @param {{ state?: string, search?: string, limit?: number }} filter
+ * @param {(breaker: object, key: string) => unknown} [view] default: everything about it
+ */
+function listBreakers (breakers, { state, search, limit = LIST_DEFAULT },
+  view = (breaker, key) => ({ key, ...viewBreaker(breaker) })) {
+  const all = withKeys(breakers().filter(breaker => !breaker.isShutdown));
+  const counts = { closed: 0, open: 0, 'half-open': 0, disabled: 0 };
+  for (const item of all) counts[item.state] += 1;
+  const wanted = search?.toLowerCase();
+  const found = all.filter(item => (state === undefined || item.state === state) &&
+    (wanted === undefined || item.breaker.name.toLowerCase().includes(wanted)));
+  const shown = found.sort(compare).slice(0, limit);
+  return {
+    total: all.length,
+    counts,
+    found: found.length,
+    breakers: shown.map(({ breaker, key }) => view(breaker, key)),
+  };
+}
+
+// ---- History -----------------------------------------------------------------------------------
+
+// Five minutes at the default interval. A breaker takes 2.4 kB.
+const POINTS = 150;
+const BREAKERS_MAX = 500;
+const LINES = ['errorRate', 'p50', 'p95', 'p99'];
+
+const OPTIONS = optionsOf({
+  breakers: breakersOption,
+  interval: is.ms('between samples', { min: 10, max: 3_600_000, default: 2000 }),
+});
+
+const FILTER = optionsOf({
+  state: is.oneOf('of the breakers', STATES),
+  search: is.text('part of the name'),
+  limit: is.integer('breakers', { min: 1 }),
+});
+
+const rounded = value => (Number.isNaN(value) ? null : Math.round(value * 100) / 100);
+
+/** The lines of one breaker, in ring buffers. Samples are numbered. */
+class Track {
+  #values = new Float32Array(LINES.length * POINTS).fill(NaN);
+  #last = -1;
+
+  /** Samples that this breaker has missed become gaps. */
+  add (sample, figures) {
+    const begin = Math.max(this.#last + 1, sample - POINTS + 1);
+    for (let i = begin; i < sample; i++) this.#put(i, {});
+    this.#put(sample, figures);
+    this.#last = sample;
+  }
+
+  #put (sample, figures) {
+    LINES.forEach((line, i) => {
+      this.#values[i * POINTS + sample % POINTS] = figures[line] ?? NaN;
+    });
+  }
+
+  /** @returns {Record<string, Array<number | null>>} each line at these samples */
+  read (samples) {
+    return Object.fromEntries(LINES.map((line, i) => [line, samples.map(sample =>
+      (sample > this.#last ? null : rounded(this.#values[i * POINTS + sample % POINTS])))]));
+  }
+}
+
+/** Samples the figures of breakers, whether or not somebody watches. */
+class BreakerHistory {
+  #breakers;
+  #interval;
+  #times = new Float64Array(POINTS);
+  #samples = 0;
+  // By breaker. It keeps none of them alive.
+  #tracks = new WeakMap();
+  #timer;
+
+  constructor (options) {
+    const { breakers, interval } = OPTIONS.read(options);
+    this.#breakers = breakers;
+    this.#interval = interval;
+    this.#sample();
+  }
+
+  #sample () {
+    const sample = this.#samples++;
+    this.#times[sample % POINTS] = clock.wall();
+    for (const breaker of this.#breakers().slice(0, BREAKERS_MAX)) {
+      if (breaker.isShutdown) continue;
+      let track = this.#tracks.get(breaker);
+      if (track === undefined) {
+        track = new Track();
+        this.#tracks.set(breaker, track);
+      }
+      track.add(sample, figuresOf(breaker));
+    }
+    this.#timer = clock.setTimer(() => this.#sample(), this.#interval, false);
+  }
+
+  /** The history of the breakers that a list with this filter shows. */
+  read (filter) {
+    const first = Math.max(0, this.#samples - POINTS);
+    const samples = Array.from({ length: this.#samples - first }, (_, i) => first + i);
+    const listed = listBreakers(this.#breakers, FILTER.read(filter, 'filter'), (breaker, key) =>
+      [key, this.#tracks.get(breaker)?.read(samples)]).breakers;
+    return {
+      at: samples.map(sample => this.#times[sample % POINTS]),
+      breakers: Object.fromEntries(listed.filter(([, lines]) => lines !== undefined)),
+    };
+  }
+
+  close () { clock.clearTimer(this.#timer); }
+}
+
+/** Options as the types describe them. */
+const createBreakerHistory = options => new BreakerHistory(options);
+
+module.exports = { breakersOption, createBreakerHistory, listBreakers, stateOf, viewBreaker };
