@@ -118,10 +118,7 @@ const checkMs = ms => number('ms', ms, { min: 0, max: Number.MAX_SAFE_INTEGER })
  */
 function useVirtualClock (options) {
   const { wall = Date.now() } = OPTIONS.read(options);
-  if (active !== null) {
-    throw new SekeringError('ERR_VIRTUAL_CLOCK',
-      'A virtual clock is already in use: call its restore() first');
-  }
+  if (active !== null) throw new SekeringError('ERR_VIRTUAL_CLOCK');
   const source = new Source(wall);
   active = source;
   clock.setVirtual(source);
