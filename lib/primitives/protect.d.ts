@@ -18,8 +18,8 @@ export interface ProtectOptions<T extends object> extends PolicyOptions {
 }
 
 /**
- * Returns the client with these methods protected by one policy. Everything else stays as it is, and
- * works on the client itself.
+ * Returns the client with these methods protected by one policy. Everything else stays as it is,
+ * and works on the client itself.
  * @throws ERR_INVALID_OPTION
  */
 export function protect<T extends object> (client: T, options: ProtectOptions<T>): T;
