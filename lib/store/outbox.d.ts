@@ -18,7 +18,7 @@ export interface OutboxMessage {
   template?: string | undefined;
   /** JSON, at most 256 KiB: values of the template, or data for the channel's sender. */
   data?: unknown;
-  /** While a message with this key is not final, no second one is stored. At most 255 characters. */
+  /** No second message with this key while the first is not final. At most 255 characters. */
   dedupeKey?: string | undefined;
   /**
    * Messages of a channel with the same key are sent one after another, never two at once, in
@@ -96,8 +96,8 @@ export interface ChannelDefinition {
 export interface ChannelWorker {
   send: Sender;
   /**
-   * While it is open the channel waits, and no attempt is counted. When it is half open, the channel
-   * sends one message at a time. The worker only watches it: `send` must fire it.
+   * While it is open the channel waits, and no attempt is counted. While it is half open, the
+   * channel sends one message at a time. The worker only watches it: `send` must fire it.
    */
   breaker?: CircuitBreaker<any, any> | undefined;
   /** Messages in flight, 1 to 1000, default 5. */
