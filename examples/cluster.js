@@ -1,8 +1,8 @@
 'use strict';
 
 // An HTTP service with four workers (node:cluster) whose upstream goes down and comes back. It runs
-// twice: with one breaker per process, as usual, and with one for the host. It counts the calls that
-// reach the upstream while it is down: each of them is a customer who waits in vain.
+// twice: with one breaker per process, as usual, and with one for the host. It counts the calls
+// that reach the upstream while it is down: each of them is a customer who waits in vain.
 
 const cluster = require('node:cluster');
 const http = require('node:http');

@@ -280,10 +280,9 @@ function arrange (bodies, order) {
  * The signed notifications of a transaction.
  * @param {object[]} history its states so far, oldest first
  * @param {string} serverKey
- * @param {object} [options] see NOTIFY_OPTIONS
+ * @param {object} options of NOTIFY_OPTIONS
  */
-function notificationsOf (history, serverKey, options) {
-  const { repeat, order, forge, latest } = NOTIFY_OPTIONS.read(options);
+function notificationsOf (history, serverKey, { repeat, order, forge, latest }) {
   const bodies = (latest ? history.slice(-1) : history)
     .map(body => sign(body, serverKey, forge))
     .flatMap(body => Array.from({ length: repeat }, () => body));
@@ -305,4 +304,6 @@ async function sendNotifications (url, bodies) {
   return answers;
 }
 
-module.exports = { CoreLedger, notificationsOf, sendNotifications, testNotificationOf };
+module.exports = {
+  CoreLedger, NOTIFY_OPTIONS, notificationsOf, sendNotifications, testNotificationOf,
+};

@@ -12,7 +12,7 @@ const {
   ADDRESS, FREQUENCY, HttpFake, answer, answerPage, delay, parse, pause, randomBetween, readBody,
 } = require('./fake-server');
 const {
-  CoreLedger, notificationsOf, sendNotifications, testNotificationOf,
+  CoreLedger, NOTIFY_OPTIONS, notificationsOf, sendNotifications, testNotificationOf,
 } = require('./midtrans-core');
 
 const ORDER_ID = /^[A-Za-z0-9\-_~.]{1,50}$/;
@@ -169,15 +169,12 @@ class MidtransFake extends HttpFake {
   /**
    * The signed notifications of a transaction.
    * @param {string} orderId
-   * @param {object} [options]
-   * @param {number} [options.repeat] how often each is sent (default 1)
-   * @param {'sent'|'reversed'|'shuffled'} [options.order] default 'sent'
-   * @param {boolean} [options.latest] only the newest
-   * @param {'signature'|'status'|'amount'|'order'} [options.forge] what is wrong with them. The
-   *   signature does not cover the status, so a forged status verifies.
+   * @param {object} [options] see NOTIFY_OPTIONS. The signature does not cover the status, so a
+   *   forged status verifies.
    */
   notifications (orderId, options) {
-    return notificationsOf(this.#transactionOf(orderId).history, this.#options.serverKey, options);
+    const checked = NOTIFY_OPTIONS.read(options);
+    return notificationsOf(this.#transactionOf(orderId).history, this.#options.serverKey, checked);
   }
 
   /**
