@@ -341,6 +341,22 @@ const CODES = {
     class: 'SekeringError', message: 'The configuration has no section midtrans',
     retryable: false, fault: 'operator',
   },
+  ERR_IDEMPOTENCY_BODY: {
+    class: 'answer (415)', message: 'No parser has read the body of the request',
+    retryable: false, fault: 'operator',
+  },
+  ERR_IDEMPOTENCY_KEY_MALFORMED: {
+    class: 'answer (400)', message: 'The Idempotency-Key is not a string in quotation marks',
+    retryable: false, fault: 'caller',
+  },
+  ERR_IDEMPOTENCY_KEY_MISSING: {
+    class: 'answer (400)', message: 'The request has no Idempotency-Key',
+    retryable: false, fault: 'caller',
+  },
+  ERR_IDEMPOTENCY_NOT_KEPT: {
+    class: 'answer (409)', message: 'The request was executed, but its response was not stored',
+    retryable: false, fault: 'local',
+  },
   ERR_INTERNAL: {
     class: 'answer (audit log)', message: 'A change failed with an error that has no code',
     fault: 'local',
