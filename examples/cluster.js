@@ -1,8 +1,8 @@
 'use strict';
 
-// An HTTP service of four workers (node:cluster) whose upstream dies and comes back. It runs twice:
-// with one breaker per process, as usual, and with one for the host. Counted are the calls that
-// reach the upstream while it is down: each of them is a customer who waits for nothing.
+// An HTTP service with four workers (node:cluster) whose upstream goes down and comes back. It runs
+// twice: with one breaker per process, as usual, and with one for the host. It counts the calls
+// that reach the upstream while it is down: each of them is a customer who waits in vain.
 
 const cluster = require('node:cluster');
 const http = require('node:http');
@@ -15,7 +15,7 @@ const AT_ONCE = 4;
 const OUTAGE_MS = 1000;
 const NAMESPACE = `example-${cluster.isPrimary ? process.pid : process.env.PRIMARY}`;
 
-// Of a worker's connections to its upstream.
+// A worker's connections to its upstream.
 const agent = new http.Agent({ keepAlive: true });
 
 function get (port, by) {
@@ -43,7 +43,7 @@ async function callUpstream () {
 function serve () {
   const breaker = new CircuitBreaker(callUpstream, {
     name: 'upstream',
-    scope: process.env.SCOPE, // All that makes one breaker of four.
+    scope: process.env.SCOPE, // With 'host', the four workers share one breaker.
     namespace: NAMESPACE,
     consecutiveFailures: 10,
     resetTimeout: 250
@@ -67,14 +67,14 @@ async function startService (scope, upstreamPort) {
   return { port, stop };
 }
 
-/** Customers who ask one after the other until `until` says that it is enough. */
+/** Customers who send requests, one after another, until `until` returns true. */
 async function customers (port, until) {
   const answers = { 200: 0, 503: 0 };
   let asked = 0;
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
     while (!until(asked, answers)) {
       asked += 1;
-      // Not by keep-alive: each connection may meet another worker.
+      // Without keep-alive, so that each connection may reach another worker.
       answers[await get(port, false)] += 1;
     }
   }));

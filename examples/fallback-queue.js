@@ -1,6 +1,6 @@
 'use strict';
 
-// Orders that Midtrans cannot take now are queued, and made once the breaker closes.
+// While Midtrans is down, orders are queued. They are sent when the breaker closes.
 
 const { setTimeout: pause } = require('node:timers/promises');
 
@@ -14,7 +14,7 @@ async function createTransaction (orderId) {
   return { token: `token-of-${orderId}` };
 }
 
-// The preset's figures, but for the wait before the next try: an example should not take a minute.
+// The preset, but with a shorter reset time: an example should not take a minute.
 const breaker = new CircuitBreaker(createTransaction, { ...presets.midtrans, resetTimeout: 200 });
 
 breaker.fallback((orderId, error) => {

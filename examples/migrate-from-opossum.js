@@ -1,6 +1,6 @@
 'use strict';
 
-// Moving a program from opossum: one line changes, everything else stays as it was.
+// Migrating a program from opossum: one line changes, everything else stays the same.
 
 // const CircuitBreaker = require('opossum');
 const CircuitBreaker = require('sekering/opossum');
@@ -16,7 +16,7 @@ const breaker = new CircuitBreaker(getProfile, {
   resetTimeout: 30_000,
   cache: true,
   cacheTTL: 10_000,
-  // A profile that does not exist is no fault of the service.
+  // The service is not at fault if a profile does not exist.
   errorFilter: error => error.statusCode === 404
 });
 

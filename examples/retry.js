@@ -1,6 +1,6 @@
 'use strict';
 
-// Retries with growing delays, given up at once where another try cannot help.
+// Retries with growing delays, which end at once when another attempt cannot help.
 
 const { retry, retryable } = require('sekering');
 
@@ -23,7 +23,7 @@ const options = {
 async function main () {
   console.log(await retry(() => checkStatus('order-1'), options));
 
-  // bail() ends it: a 404 stays a 404.
+  // bail() ends the retries: a 404 stays a 404.
   await retry(async bail => {
     try {
       return await checkStatus('order-0');
@@ -33,7 +33,7 @@ async function main () {
     }
   }, options).catch(error => console.log(`given up: ${error.message}`));
 
-  // The same as a wrapper, with the arguments passed on.
+  // The same as a wrapper that passes its arguments on.
   calls = 0;
   const checkStatusPatiently = retryable(checkStatus, options);
   console.log(await checkStatusPatiently('order-2'));

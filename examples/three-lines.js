@@ -4,7 +4,7 @@
 
 const { CircuitBreaker } = require('sekering');
 
-// Any async function will do. This one stands for an upstream that is down.
+// Any async function works. This one simulates an upstream that is down.
 async function createToken (orderId) {
   throw new Error(`connect ECONNREFUSED (order ${orderId})`);
 }
@@ -14,7 +14,7 @@ async function main () {
   breaker.on('open', () => console.log('open: calls are refused at once from now on'));
   await breaker.fire('order-1').catch(error => console.log(`order-1: ${error.message}`));
 
-  // The upstream is not bothered with this one.
+  // This call does not reach the upstream.
   await breaker.fire('order-2').catch(error => console.log(`order-2: ${error.code}`));
 }
 

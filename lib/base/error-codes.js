@@ -327,6 +327,98 @@ const CODES = {
     class: 'SekeringError', message: 'The arguments do not go together',
     retryable: false, fault: 'caller',
   },
+  ERR_IDEMPOTENCY_BODY: {
+    class: 'answer (415)', message: 'No parser has read the body of the request',
+    retryable: false, fault: 'operator',
+  },
+  ERR_IDEMPOTENCY_KEY_MALFORMED: {
+    class: 'answer (400)', message: 'The Idempotency-Key is not a string in quotation marks',
+    retryable: false, fault: 'caller',
+  },
+  ERR_IDEMPOTENCY_KEY_MISSING: {
+    class: 'answer (400)', message: 'The request has no Idempotency-Key',
+    retryable: false, fault: 'caller',
+  },
+  ERR_IDEMPOTENCY_NOT_KEPT: {
+    class: 'answer (409)', message: 'The request was executed, but its response was not stored',
+    retryable: false, fault: 'local',
+  },
+
+  // Options, packages, shared regions.
+  ERR_INVALID_OPTION: {
+    class: 'TypeError or RangeError', message: 'An option or argument is wrong or unknown',
+    retryable: false, fault: 'caller',
+  },
+  ERR_MISSING_PEER: {
+    class: 'SekeringError', message: 'An optional package is not installed',
+    retryable: false, fault: 'operator',
+  },
+  ERR_NAME_TAKEN: {
+    class: 'SekeringError', message: 'The shared region has something else under this name',
+    retryable: false, fault: 'caller',
+  },
+  ERR_NATIVE_MISSING: {
+    class: 'SekeringError', message: 'No native binary of sekering loads on this system',
+    retryable: false, fault: 'operator',
+  },
+  ERR_REGION_CORRUPT: {
+    class: 'SekeringError', message: 'The shared region is damaged and cannot be repaired',
+    retryable: false, fault: 'operator',
+  },
+  ERR_REGION_FOREIGN: {
+    class: 'SekeringError',
+    message: 'The file of the shared region is a link, or others may read or own it',
+    retryable: false, fault: 'operator',
+  },
+  ERR_REGION_FULL: {
+    class: 'SekeringError', message: 'The shared region has no room for another name',
+    retryable: false, fault: 'caller',
+  },
+  ERR_REGION_MEMORY: {
+    class: 'SekeringError', message: 'This process has no memory for its part of the shared region',
+    retryable: true, fault: 'local',
+  },
+  ERR_REGION_NO_SPACE: {
+    class: 'SekeringError', message: 'The disk of the shared region is full',
+    retryable: true, fault: 'operator',
+  },
+  ERR_REGION_PARTICIPANTS: {
+    class: 'SekeringError', message: '256 threads already use the shared region',
+    retryable: true, fault: 'operator',
+  },
+  ERR_REGION_SYSTEM: {
+    class: 'SekeringError',
+    message: 'The system cannot open the shared region; the message says why',
+    retryable: true, fault: 'operator',
+  },
+  ERR_SCOPE_UNSUPPORTED: {
+    class: 'SekeringError', message: 'Shared scopes need Node.js on Linux',
+    retryable: false, fault: 'caller',
+  },
+
+  // Limits and retries.
+  ERR_NON_RETRYABLE: {
+    class: 'NonRetryableError', message: 'Another attempt would fail in the same way',
+    retryable: false, fault: 'caller', counts: true,
+  },
+  ERR_OPTIONS_MISMATCH: {
+    class: 'SekeringError', message: 'The shared breaker or limit exists with other options',
+    retryable: false, fault: 'caller',
+  },
+  ERR_RETRYABLE: {
+    class: 'RetryableError', message: 'Another attempt may succeed',
+    retryable: true, fault: 'upstream', counts: true,
+  },
+
+  // sekering/testing.
+  ERR_VIRTUAL_CLOCK: {
+    class: 'SekeringError', message: 'A virtual clock is already in use: call its restore() first',
+    retryable: false, fault: 'caller',
+  },
+  ERR_VIRTUAL_CLOCK_LOOP: {
+    class: 'SekeringError', message: 'Timers of a virtual clock set each other without end',
+    retryable: false, fault: 'caller',
+  },
 };
 
 module.exports = { CODES };

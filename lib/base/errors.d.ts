@@ -1,4 +1,4 @@
-/** What sekering throws and rejects with; `code` is stable and for machines. */
+/** The errors of sekering. Decide by `code`, which does not change between releases. */
 export class SekeringError extends Error {
   constructor (code: string, message: string, options?: { cause?: unknown });
   readonly code: string;

@@ -1,4 +1,4 @@
-/** An element, or a selector of one. */
+/** An element or a selector. */
 export type Container = unknown;
 
 export interface AutoRetryTexts {
@@ -10,32 +10,32 @@ export interface AutoRetryTexts {
 }
 
 export interface AutoRetryOptions {
-  /** Where progress and button are shown: an element or a selector; default the page's body. */
+  /** Where progress and button are shown: an element or a selector. Default: the page's body. */
   container?: Container;
-  /** How often it is tried again by itself, default 3. */
+  /** How many automatic retries, default 3. */
   tries?: number | undefined;
-  /** ms between the tries, default 5000. */
+  /** ms between retries, default 5000. */
   interval?: number | undefined;
   text?: AutoRetryTexts | undefined;
-  /** Ends it all, with its reason. */
+  /** Ends everything, with its reason. */
   signal?: AbortSignal | undefined;
-  /** Whether there was a failure already, so that it begins with waiting; default false. */
+  /** True: a call has already failed, so it begins by waiting. Default false. */
   failed?: boolean | undefined;
 }
 
 /**
- * Calls `task` until it gives a value, or a Response that is ok, and resolves with that. It is
- * tried again by itself, with a line and a bar that show how far it is, and then by a button. An
- * answer 4xx (408 and 429 aside) leads to the button at once.
+ * Calls `task` until it returns a value, or a Response that is ok, and resolves with it. It retries
+ * by itself, with a line and a bar that show the progress, and then shows a button. A 4xx response
+ * (except 408 and 429) shows the button at once.
  */
 export function autoRetry<T> (
   task: (context: { signal: AbortSignal | undefined }) => T | PromiseLike<T>,
   options?: AutoRetryOptions
 ): Promise<T>;
 
-/** For a page that is itself the error: loads it again once the server has a better one. */
+/** For a page that is itself the error: reloads it when the server works again. */
 export function retryPage (options?: Omit<AutoRetryOptions, 'failed'>): Promise<void>;
 
-/** Says in `container` that what it shows is a copy, so many ms old; returns the notice. */
+/** Says in `container` that its content is a copy, so many ms old; returns the notice. */
 export function staleNotice (
   container: Container, ageMs: number, text?: (minutes: number) => string): any;

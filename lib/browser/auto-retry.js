@@ -1,4 +1,4 @@
-// Tries again what could not be loaded, shows how far it is, ends with a button.
+// Retries what could not be loaded, shows the progress, and ends with a button.
 
 const TEXT = {
   waiting: (n, tries, s) => `Trying again in ${s} s (${n} of ${tries}).`,
@@ -15,7 +15,7 @@ function make (tag, parent, name) {
   return element;
 }
 
-// In place of an older panel; screen readers read its line out.
+// Replaces an older panel; screen readers read its line aloud.
 function panelIn (container, name) {
   const parent = container.tagName ? container : document.querySelector(container);
   parent.querySelector(`:scope > .sekering-${name}`)?.remove();
@@ -70,7 +70,7 @@ export async function autoRetry (task, {
       try {
         const value = await task({ signal });
         if (value?.ok !== false) return value;
-        // A wrong request gets no other answer.
+        // Another 4xx would follow.
         final = !/^(5|408|429)/.test(value.status);
       } catch {
         final = false;

@@ -14,35 +14,35 @@ export interface MidtransOptions {
   production?: boolean | undefined;
   /** Other addresses, for tests and proxies. */
   baseUrls?: { snap?: string | undefined; core?: string | undefined } | undefined;
-  /** ms that one request may take, default 10000; false for no limit. */
+  /** Time limit of one request in ms, default 10000; false: no limit. */
   timeout?: number | GrowingTimeout | false | undefined;
-  /** Laid over retryPresets.payment; false for none. */
+  /** Overrides retryPresets.payment; false: one attempt. */
   retry?: Omit<retry.Options, 'signal' | 'attemptTimeout'> | false | null | undefined;
   /**
-   * Laid over presets.midtrans with volumeThreshold 5 and no time limit of its own; or a breaker;
-   * false for none.
+   * Overrides presets.midtrans with volumeThreshold 5 and no time limit; or a breaker;
+   * false: none.
    */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | null | undefined;
   /** To each address, 1 to 10000, default 64. */
   connections?: number | undefined;
   /** An undici dispatcher to use for all requests. */
   dispatcher?: object | undefined;
-  /** The form of your own order ids; a notification about another id is not verified. */
+  /** The format of your order ids; a notification with another id is not verified. */
   orderIdPattern?: RegExp | undefined;
 }
 
 export interface CallOptions {
   /**
-   * Ends the call at once: with the reason, or, if something was sent that may have been carried
-   * out, with ERR_MIDTRANS_UNKNOWN_OUTCOME.
+   * Ends the call at once: with the reason, or, if a request may have been
+   * executed, with ERR_MIDTRANS_UNKNOWN_OUTCOME.
    */
   signal?: AbortSignal | undefined;
   /**
-   * Whether an earlier call with the same input may have got through: then its outcome is looked up
+   * Whether an earlier call with the same input may have succeeded: then its outcome is checked
    * before anything is sent.
    */
   resume?: boolean | undefined;
-  /** ms for each request of this call, where that is less than the client's. */
+  /** Time limit of each request of this call in ms, if less than the client's. */
   timeout?: number | undefined;
 }
 
@@ -63,15 +63,15 @@ export interface ChargeBody extends OrderBody {
 }
 
 export interface RefundBody {
-  /** The same key is the same refund. One is made for each call unless given. */
+  /** The same key is the same refund. Default: a new one for each call. */
   refund_key?: string | undefined;
-  /** An integer; all that is left unless given. */
+  /** An integer. Default: the whole remaining amount. */
   amount?: number | undefined;
   reason?: string | undefined;
   [name: string]: unknown;
 }
 
-/** What Core answers. */
+/** An answer of Core. */
 export interface Transaction {
   status_code: string;
   status_message?: string;
@@ -85,13 +85,13 @@ export interface Transaction {
 }
 
 export interface Alert {
-  /** The key was not accepted; or nobody knows whether a call was carried out. */
+  /** The key was not accepted; or it is unknown whether a call was executed. */
   kind: 'unauthorized' | 'unknown-outcome';
   error: MidtransError;
 }
 
 export interface MidtransEvents {
-  /** Somebody has to see to it. */
+  /** Needs attention. */
   alert: [Alert];
   /** Another attempt follows, in `delay` ms. */
   retry: [{
@@ -114,8 +114,8 @@ export interface Confirmed {
 }
 
 /**
- * A client of Midtrans (Snap and Core). What a call may have done is looked up before it is sent
- * again; what stays unknown is an error with `ambiguous: true`.
+ * A client of Midtrans (Snap and Core). It checks what a call may have done before it sends it
+ * again. If that stays unknown, the error has `ambiguous: true`.
  */
 export class MidtransClient extends EventEmitter {
   /**
@@ -126,8 +126,8 @@ export class MidtransClient extends EventEmitter {
   readonly breaker: CircuitBreaker<any, any> | undefined;
 
   /**
-   * Snap: makes a payment page. When its answer is lost, the order is sent again under the same
-   * order_id, of which Snap makes one page only; if that page is there already, its token is lost:
+   * Snap: makes a payment page. If its answer is lost, the order is sent again with the same
+   * order_id, for which Snap makes only one page; if that page already exists, its token is lost:
    * ERR_MIDTRANS_UNKNOWN_OUTCOME with `tokenLost`.
    */
   createTransaction (body: OrderBody, options?: CallOptions): Promise<{
@@ -135,7 +135,7 @@ export class MidtransClient extends EventEmitter {
   }>;
   /** Core: charges an order. */
   charge (body: ChargeBody, options?: CallOptions): Promise<Transaction>;
-  /** Core: takes what was authorized. */
+  /** Core: captures an authorized amount. */
   capture (
     body: { transaction_id: string; gross_amount: number; [name: string]: unknown },
     options?: CallOptions
@@ -146,24 +146,24 @@ export class MidtransClient extends EventEmitter {
   deny (id: string, options?: CallOptions): Promise<Transaction>;
   cancel (id: string, options?: CallOptions): Promise<Transaction>;
   expire (id: string, options?: CallOptions): Promise<Transaction>;
-  /** Core: gives money back. */
+  /** Core: refunds money. */
   refund (id: string, body?: RefundBody, options?: CallOptions): Promise<Transaction>;
-  /** Core: the same, for the methods of payment that are refunded online. */
+  /** Core: the same, for payment methods that are refunded online. */
   directRefund (id: string, body?: RefundBody, options?: CallOptions): Promise<Transaction>;
-  /** Whether Midtrans answers and accepts the key; past the breaker. */
+  /** Whether Midtrans answers and accepts the key; does not use the breaker. */
   ping (options?: { signal?: AbortSignal | undefined }): Promise<{ ok: true; latencyMs: number }>;
 
   /**
-   * Whether the signature of a notification is right. It does not cover the state. `anyOrder`:
-   * accept an order's id that does not fit `orderIdPattern`, too.
+   * Whether the signature of a notification is valid. It does not cover the state. `anyOrder`:
+   * also accept an order id that does not match `orderIdPattern`.
    */
   verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
-  /** Verifies a notification, and asks Midtrans what is true. */
+  /** Verifies a notification, and asks Midtrans for the status. */
   confirmNotification (notification: unknown, options?: CallOptions): Promise<Confirmed>;
 
   /**
-   * Closes the connections, once the requests on them are done. No others are begun: a call that
-   * waits for its next attempt ends with ESHUTDOWN, or as unknown if it may have got through.
+   * Closes the connections when their requests are done. No others begin: a call that
+   * waits for its next attempt ends with ESHUTDOWN, or as unknown if it may have succeeded.
    */
   close (): Promise<void>;
 
@@ -187,20 +187,20 @@ export class MidtransError extends Error {
   readonly operation: string | undefined;
   readonly orderId: string | undefined;
   readonly httpStatus: number | undefined;
-  /** Midtrans's own code, that of HTTP if there was none. */
+  /** Midtrans's own code, or that of HTTP if there is none. */
   readonly statusCode: string | undefined;
   readonly validationMessages: string[];
   /** Whether the call may be sent again as it is. */
   readonly retryable: boolean;
-  /** Whether the call may have been carried out. */
+  /** Whether the call may have been executed. */
   readonly ambiguous: boolean;
-  /** Of a refund, to send it again with. */
+  /** Of a refund: the key to send it again with. */
   readonly refundKey?: string;
   /** Snap knows the order, but its token was lost. */
   readonly tokenLost?: true;
   /** ms that Midtrans asks to wait. */
   readonly retryAfter?: number;
-  /** The body of the answer, which neither inspect nor JSON shows. */
+  /** The body of the answer; inspect and JSON do not show it. */
   readonly response: any;
   toJSON (): Record<string, unknown>;
 }

@@ -6,7 +6,7 @@ import { SekeringError } from '../base/errors';
 export type SmtpAddress = string | { name?: string | undefined; address: string };
 export type SmtpAddresses = SmtpAddress | SmtpAddress[];
 
-/** A message in nodemailer's form; what is not named here is handed on as it is. */
+/** A message in nodemailer's format; other fields are passed on unchanged. */
 export interface SmtpMail {
   from?: SmtpAddress | undefined;
   to?: SmtpAddresses | undefined;
@@ -15,15 +15,15 @@ export interface SmtpMail {
   sender?: SmtpAddress | undefined;
   replyTo?: SmtpAddresses | undefined;
   subject?: string | undefined;
-  /** Bodies may be text, Buffers or { path }, but no streams: those cannot be sent twice. */
+  /** Bodies may be text, Buffers or { path }, but not streams, which cannot be sent twice. */
   text?: unknown;
   html?: unknown;
   attachments?: unknown[] | undefined;
   headers?: Record<string, unknown> | Array<{ key: string; value: unknown }> | undefined;
-  /** Made once for all attempts unless given. */
+  /** The same in all attempts. Default: generated. */
   messageId?: string | undefined;
   date?: Date | string | undefined;
-  /** In place of the addresses in the headers. */
+  /** Replaces the addresses in the headers. */
   envelope?: {
     from?: SmtpAddress | false | undefined;
     to?: SmtpAddresses | undefined;
@@ -35,7 +35,7 @@ export interface SmtpMail {
 
 export interface SmtpRecipient {
   address: string;
-  /** deferred: not yet taken, and worth another attempt. */
+  /** deferred: not yet accepted; another attempt may succeed. */
   status: 'accepted' | 'rejected' | 'deferred';
   responseCode?: number | undefined;
   response?: string | undefined;
@@ -48,9 +48,9 @@ export interface SmtpResult {
   deferred: string[];
   recipients: SmtpRecipient[];
   attempts: number;
-  /** Whether it may have arrived twice: an attempt ended in silence after the last line. */
+  /** Whether it may have arrived twice, because an attempt got no answer after the last line. */
   ambiguous: boolean;
-  /** The server's last words. */
+  /** The server's last reply. */
   response: string | undefined;
 }
 
@@ -59,14 +59,14 @@ export type SmtpReason = 'quota' | 'rate' | 'credentials' | 'certificate' | 'tls
 
 export interface SmtpVerdict {
   /**
-   * retry: another attempt may succeed. permanent: it fails again. pause: the account has sent as
-   * much as it may, and all messages wait. ours: credentials, certificate, no TLS, a host or sender
-   * that is rejected, settings.
+   * retry: another attempt may succeed. permanent: it fails again. pause: the account has reached
+   * its limit, and all messages wait. ours: credentials, certificate, no TLS, a rejected host or
+   * sender, settings.
    */
   kind: 'retry' | 'permanent' | 'pause' | 'ours';
   /** For the kinds pause and ours; after pause(reason) it is that reason. */
   reason: SmtpReason | (string & {}) | undefined;
-  /** Whether the message may be sent again, be it after a repair. */
+  /** Whether the message may be sent again, perhaps after a repair. */
   retryable: boolean;
   /** Whether it counts against the server. */
   trips: boolean;
@@ -81,17 +81,17 @@ export interface SmtpVerdict {
 /** Why a client is paused. */
 export interface SmtpPause {
   reason: SmtpReason | (string & {});
-  /** As Date.now() counts. */
+  /** As in Date.now(). */
   since: number;
   error: SmtpError | undefined;
 }
 
-/** Judges an error of nodemailer's, or of a breaker or limit around it. */
+/** Classifies an error of nodemailer, or of a breaker or limit around it. */
 export function classifySmtpError (error: unknown): SmtpVerdict;
 
 /**
  * Why a message was not sent; `code` is nodemailer's, the breaker's or the limit's,
- * ERR_SMTP_TLS_REQUIRED (`requireTls`) or ERR_SMTP_PAUSED (the server was not asked).
+ * ERR_SMTP_TLS_REQUIRED (`requireTls`) or ERR_SMTP_PAUSED (the server was not contacted).
  */
 export class SmtpError extends SekeringError {
   constructor (cause: unknown, details?: {
@@ -104,7 +104,7 @@ export class SmtpError extends SekeringError {
   readonly kind: SmtpVerdict['kind'];
   readonly reason: SmtpVerdict['reason'];
   readonly retryable: boolean;
-  /** Whether it may have been delivered all the same. */
+  /** Whether it may still have been delivered. */
   readonly ambiguous: boolean;
   readonly responseCode: number | undefined;
   readonly enhancedCode: string | undefined;
@@ -119,7 +119,7 @@ export class SmtpError extends SekeringError {
   toJSON (): object;
 }
 
-/** What nodemailer.createTransport() makes, as far as it is needed. */
+/** The used part of a transport of nodemailer.createTransport(). */
 export interface SmtpTransport {
   sendMail (message: any): Promise<any>;
   verify? (): Promise<any>;
@@ -127,36 +127,36 @@ export interface SmtpTransport {
 }
 
 export interface SmtpClientOptions {
-  /** One that nodemailer.createTransport() made; it stays the caller's. */
+  /** A transport of nodemailer.createTransport(); you close it. */
   transport?: SmtpTransport | undefined;
-  /** Otherwise what nodemailer.createTransport() takes; needs the package nodemailer. */
+  /** Or the options of nodemailer.createTransport(); needs the package nodemailer. */
   smtp?: object | string | undefined;
   /**
-   * Whether to refuse to send passwords and mails to a server that offers no TLS (STARTTLS).
+   * Whether passwords and mails are never sent to a server that offers no TLS (STARTTLS).
    * Default true, unless the host is this machine (localhost, 127.0.0.0/8, ::1); nodemailer's own
-   * requireTLS in `smtp` counts if this is not given. `secure` begins with TLS in any case. Cannot
+   * requireTLS in `smtp` applies if this is not given. `secure` begins with TLS in any case. Cannot
    * be given together with a transport. nodemailer's ignoreTLS and opportunisticTLS need `false`.
    */
   requireTls?: boolean | undefined;
-  /** Sender of messages that name none. */
+  /** The default sender. */
   from?: SmtpAddress | undefined;
-  /** Laid under every message. */
+  /** Default fields of every message. */
   defaults?: SmtpMail | undefined;
-  /** Mails on their way at once, default 5. Waiting does not count towards `timeout`. */
+  /** Mails in flight at once, default 5. Waiting does not count towards `timeout`. */
   maxConnections?: number | undefined;
-  /** Mails that may wait, default 1000. */
+  /** How many mails may wait, default 1000. */
   maxQueue?: number | undefined;
-  /** ms that a mail may wait, default Infinity. */
+  /** How long a mail may wait in ms, default Infinity. */
   queueTimeout?: number | undefined;
-  /** ms of one attempt, default 5000. */
+  /** Time limit of one attempt in ms, default 5000. */
   timeout?: number | undefined;
-  /** Over retryPresets.email; false for none. */
+  /** Overrides retryPresets.email; false: one attempt. */
   retry?: Omit<retry.Options, 'signal'> | false | undefined;
-  /** Over presets.smtp and a volumeThreshold of 5; false for none. */
+  /** Overrides presets.smtp with a volumeThreshold of 5; false: none. */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | undefined;
-  /** Whether silence after the last line is followed by another attempt, default true. */
+  /** Whether to retry when the server got the whole message but did not answer, default true. */
   resendAmbiguous?: boolean | undefined;
-  /** ms after which a pause because of a used-up quota ends by itself, default 3600000. */
+  /** A pause because of a used-up quota ends after so many ms, default 3600000. */
   resumeAfter?: number | undefined;
 }
 
@@ -164,7 +164,7 @@ export interface SmtpClientEvents {
   /** Another attempt follows, in `delay` ms. */
   retry: [{ messageId: string; attempt: number; error: SmtpError; delay: number }];
   /**
-   * No message gets through: until somebody fixes it (the breaker has opened), or, for the kinds
+   * No message can be sent: until the operator fixes it (the breaker has opened), or, for the kinds
    * quota and rate, for a while (the client is paused). If the pause keeps returning, it is
    * repeated at most once an hour.
    */
@@ -177,25 +177,25 @@ export class SmtpClient extends EventEmitter {
   /** @throws ERR_INVALID_OPTION, ERR_MISSING_PEER */
   constructor (options: SmtpClientOptions);
   readonly breaker: CircuitBreaker<any, any>;
-  /** Mails on their way. */
+  /** Mails in flight. */
   readonly active: number;
-  /** Mails that wait for their turn. */
+  /** Waiting mails. */
   readonly queued: number;
-  /** Why the client is paused; null when it is not. */
+  /** Why the client is paused; null if it is not. */
   readonly paused: SmtpPause | null;
   /** Stops sending until resume(). Waiting mails are rejected, and can be sent again later. */
   pause (reason?: string): void;
   /** Sends again. Returns whether it was paused. */
   resume (): boolean;
   /**
-   * Sends a message, and again what the server could not take at once. Resolves when at least one
-   * recipient's server took it; rejects with an SmtpError when none did, with ERR_INVALID_INPUT and
+   * Sends a message, and retries the recipients that the server defers. Resolves when at least one
+   * recipient was accepted; rejects with an SmtpError when none was, with ERR_INVALID_INPUT and
    * `faults` before anything is sent.
    */
   send (message: SmtpMail, options?: { signal?: AbortSignal | undefined }): Promise<SmtpResult>;
-  /** Checks a message as send() does, and sends nothing. @throws ERR_INVALID_INPUT */
+  /** Checks a message as send() does, without sending it. @throws ERR_INVALID_INPUT */
   check (message: SmtpMail): void;
-  /** Connects, signs in and leaves; passes the breaker by. */
+  /** Connects, logs in and disconnects; does not use the breaker. */
   verify (options?: { timeout?: number | undefined }): Promise<true>;
   close (): void;
   toJSON (): { name: string; active: number; queued: number };

@@ -8,7 +8,7 @@ export type PauseReason = 'credentials' | 'quota' | 'account';
 
 export interface WhatsAppVerdict {
   /**
-   * retry: the provider is in trouble, or has had too much. recipient: too many messages to this
+   * retry: the provider is down or overloaded. recipient: too many messages to this
    * number. pause: credentials, quota or account. dead: this message fails again.
    */
   kind: 'retry' | 'recipient' | 'pause' | 'dead';
@@ -19,18 +19,18 @@ export interface WhatsAppVerdict {
   reason: PauseReason | undefined;
   needsTemplate: boolean;
   /**
-   * Whether it is unclear if this concerns one recipient or all of them: when three recipients in a
+   * Whether this may affect one recipient or all of them: when three recipients in a
    * row have got the same code, the client pauses.
    */
   doubtful: boolean;
 }
 
-/** Judges an error of the Cloud API, as it is in an answer or a webhook. */
+/** Classifies an error of the Cloud API, from an answer or a webhook. */
 export function classifyCloudError (
   error: { code?: number; is_transient?: boolean } | null | undefined, httpStatus?: number
 ): WhatsAppVerdict;
 
-/** Judges an answer of Green API's. */
+/** Classifies an answer of Green API. */
 export function classifyGreenError (httpStatus: number, text?: string): WhatsAppVerdict;
 
 /** The later of two statuses of one message, whichever came first. */
@@ -40,7 +40,7 @@ export class WhatsAppError extends SekeringError {
   constructor (code: string, message: string, judged: WhatsAppVerdict, details?: object);
   readonly kind: WhatsAppVerdict['kind'];
   readonly retryable: boolean;
-  /** Whether the message may have been sent all the same. */
+  /** Whether the message may still have been sent. */
   readonly ambiguous: boolean;
   /** The provider's own code. */
   readonly providerCode: number | undefined;
@@ -59,33 +59,33 @@ export class WhatsAppError extends SekeringError {
 
 export interface WhatsAppChannelOptions {
   baseUrl?: string | undefined;
-  /** ms of one attempt; false for no limit. */
+  /** Time limit of one attempt in ms; false: no limit. */
   timeout?: number | false | undefined;
-  /** Over retryPresets.email; false for none. */
+  /** Overrides retryPresets.email; false: one attempt. */
   retry?: Omit<retry.Options, 'signal'> | false | null | undefined;
-  /** Over a preset and a volumeThreshold of 5; false for none. */
+  /** Overrides a preset with a volumeThreshold of 5; false: none. */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | null | undefined;
-  /** Messages on their way at once, default 16. */
+  /** Messages in flight at once, default 16. */
   connections?: number | undefined;
-  /** Messages that may wait for their turn, default 1000. */
+  /** How many messages may wait, default 1000. */
   maxQueue?: number | undefined;
-  /** ms that one may wait, default Infinity. */
+  /** How long a message may wait in ms, default Infinity. */
   queueTimeout?: number | undefined;
-  /** A dispatcher of undici. */
+  /** An undici dispatcher. */
   dispatcher?: object | undefined;
-  /** ms between messages to a number that had too many, default 6000; 0 for none. */
+  /** ms between messages to a number that got too many, default 6000; 0: none. */
   recipientInterval?: number | undefined;
-  /** Whether to keep that interval from the beginning, default false. */
+  /** Whether to keep that interval from the start, default false. */
   paceAlways?: boolean | undefined;
-  /** ms after which a pause ends by itself, default Infinity. */
+  /** A pause ends by itself after so many ms, default Infinity. */
   resumeAfter?: number | undefined;
-  /** Whether to try again when it is not known if the message was sent, default true. */
+  /** Whether to retry when it is unknown if the message was sent, default true. */
   resendAmbiguous?: boolean | undefined;
 }
 
 export interface Pause {
   reason: string;
-  /** ms as Date.now() counts. */
+  /** As in Date.now(). */
   since: number;
   error: WhatsAppError | undefined;
 }
@@ -110,7 +110,7 @@ export interface CallOptions {
 export interface WhatsAppEvents {
   /** Another attempt follows, in `delay` ms. */
   retry: [{
-    /** Of a message; undefined of an upload. */
+    /** Of a message; undefined for an upload. */
     reference: string | undefined;
     recipient: string | undefined;
     attempt: number;
@@ -119,7 +119,7 @@ export interface WhatsAppEvents {
   }];
   paused: [Pause];
   resumed: [{ reason: string }];
-  /** No message gets through until somebody has seen to it. */
+  /** No message can be sent; needs attention. */
   alert: [{ kind: string; error: WhatsAppError }];
   /** From a webhook. */
   status: [MessageStatus];
@@ -132,7 +132,7 @@ declare class WhatsAppChannel extends EventEmitter {
   readonly paused: Pause | null;
   /** Sends nothing until resume(). */
   pause (reason?: string, error?: WhatsAppError): void;
-  /** Whether it was paused. */
+  /** Returns whether it was paused. */
   resume (): boolean;
   close (): Promise<void>;
   toJSON (): { name: string; active: number; queued: number; paused: string | null };
@@ -162,7 +162,7 @@ export interface MediaContent {
   caption?: string | undefined;
 }
 
-/** A message in the Cloud API's own form. */
+/** A message in the Cloud API's own format. */
 export interface CloudMessage {
   /** A number of E.164. */
   to: string;
@@ -177,26 +177,26 @@ export interface CloudMessage {
   video?: MediaContent | undefined;
   document?: MediaContent & { filename?: string | undefined } | undefined;
   sticker?: MediaContent | undefined;
-  /** Comes back as `reference` in the statuses; made unless given. */
+  /** Comes back as `reference` in the statuses. Default: generated. */
   biz_opaque_callback_data?: string | undefined;
   [field: string]: unknown;
 }
 
-/** A file, up to 100 MiB; no stream: those cannot be sent twice. */
+/** A file of up to 100 MiB; not a stream, which cannot be sent twice. */
 export interface CloudMedia {
   data: Uint8Array;
-  /** As in image/png. */
+  /** Such as image/png. */
   type: string;
   filename?: string | undefined;
 }
 
 export interface MessageStatus {
   messageId: string | undefined;
-  /** sent, delivered, read, failed: unordered, repeated, delivered may be missing. */
+  /** sent, delivered, read or failed: in any order, repeated; delivered may be missing. */
   status: string | undefined;
   recipient: string | undefined;
   reference: string | undefined;
-  /** ms as Date.now() counts. */
+  /** As in Date.now(). */
   at: number | undefined;
   phoneNumberId: string | undefined;
   errors: Array<{
@@ -207,7 +207,7 @@ export interface MessageStatus {
 
 export interface WebhookNews {
   statuses: MessageStatus[];
-  /** What customers wrote, in the provider's form. */
+  /** Messages of customers, in the provider's format. */
   messages: any[];
 }
 
@@ -216,7 +216,7 @@ export class CloudApiClient extends WhatsAppChannel {
   constructor (options: CloudApiClientOptions);
   /** Rejects with ERR_INVALID_INPUT and `faults` before anything is sent, or a WhatsAppError. */
   send (message: CloudMessage, options?: CallOptions): Promise<WhatsAppResult>;
-  /** Checks a message as send() does, and sends nothing. @throws ERR_INVALID_INPUT */
+  /** Checks a message as send() does, without sending it. @throws ERR_INVALID_INPUT */
   check (message: CloudMessage): void;
   sendText (to: string, body: string, options?: CallOptions): Promise<WhatsAppResult>;
   sendTemplate (
@@ -235,7 +235,7 @@ export class CloudApiClient extends WhatsAppChannel {
   uploadMedia (media: CloudMedia, options?: CallOptions): Promise<{
     mediaId: string; attempts: number; response: any;
   }>;
-  /** What to answer a GET of `hub.mode` and its like with; undefined: 403. */
+  /** The response to a GET with `hub.mode` and so on; undefined: 403. */
   handshake (query: object): string | undefined;
   verifySignature (rawBody: string | Uint8Array, header: string | undefined): boolean;
   /** @throws ERR_WHATSAPP_SIGNATURE */
@@ -253,7 +253,7 @@ export interface GreenMessage {
   to: string;
   message: string;
   quotedMessageId?: string | undefined;
-  /** A name of your own. */
+  /** Your own name for it. */
   reference?: string | undefined;
 }
 
@@ -262,20 +262,20 @@ export class GreenApiClient extends WhatsAppChannel {
   constructor (options: GreenApiClientOptions);
   /** Rejects with ERR_INVALID_INPUT and `faults` before anything is sent, or a WhatsAppError. */
   send (message: GreenMessage, options?: CallOptions): Promise<WhatsAppResult>;
-  /** Checks a message as send() does, and sends nothing. @throws ERR_INVALID_INPUT */
+  /** Checks a message as send() does, without sending it. @throws ERR_INVALID_INPUT */
   check (message: GreenMessage): void;
   sendText (to: string, message: string, options?: CallOptions): Promise<WhatsAppResult>;
   /** Whether the instance is paired and ready. */
   ping (options?: CallOptions): Promise<{ ok: boolean; state: string }>;
 }
 
-/** What an error of a session means and what to do, without secrets. */
+/** Explains an error of a session and what to do, without secrets. */
 export function operatorMessage (error: unknown, id?: string): string;
 
 export class SessionError extends SekeringError {
   constructor (id: string, cause: Error, ambiguous?: boolean);
   readonly id: string;
-  /** Whether the message may have been sent all the same. */
+  /** Whether the message may still have been sent. */
   readonly ambiguous: boolean;
   readonly trouble:
     'open' | 'logged-out' | 'no-session' | 'no-address' | 'timed-out' | 'web-socket' | 'other';
@@ -284,10 +284,10 @@ export class SessionError extends SekeringError {
   toJSON (): object;
 }
 
-/** What connect() makes. */
+/** The result of connect(). */
 export interface SessionSocket {
   sendMessage (jid: string, content: any, ...rest: any[]): unknown;
-  /** Where Baileys emits 'connection.update'; otherwise the socket itself may have events. */
+  /** Baileys emits 'connection.update' here; otherwise the socket itself may have events. */
   ev?: any;
   on?: any;
   end?: any;
@@ -296,26 +296,26 @@ export interface SessionSocket {
 
 export type WhenOpen = 'throw' | 'null' | 'object';
 
-/** What `send` answers while the breaker is open, if that is asked for. */
+/** The result of `send` while the breaker is open, with whenOpen 'object'. */
 export interface CircuitOpenAnswer {
   circuit_breaker: true;
   error: string;
 }
 
 export interface SessionPoolOptions<S extends SessionSocket = SessionSocket> {
-  /** `fresh`: a new QR code was asked for. */
+  /** `fresh`: a new QR code was requested. */
   connect: (id: string, context: { signal: AbortSignal; fresh: boolean }) => S | PromiseLike<S>;
-  /** Of each instance, over presets.whatsappSession. */
+  /** Of each instance; overrides presets.whatsappSession. */
   breaker?: BreakerGroup.Options | undefined;
-  /** ms to connect, and to send; default 20000. */
+  /** Time limit to connect, and to send, in ms; default 20000. */
   timeout?: number | undefined;
-  /** Of connecting, over retryPresets.email; false for none. */
+  /** Of connecting; overrides retryPresets.email; false: one attempt. */
   retry?: Omit<retry.Options, 'signal'> | false | null | undefined;
-  /** Whether a lost connection is made anew before it is needed, default true. */
+  /** Whether a lost connection is made again before it is needed, default true. */
   reconnect?: boolean | undefined;
-  /** What `send` answers while the breaker is open, default 'throw'. */
+  /** What `send` does while the breaker is open, default 'throw'. */
   whenOpen?: WhenOpen | undefined;
-  /** Instances, default 10000. */
+  /** How many instances, default 10000. */
   max?: number | undefined;
 }
 
@@ -343,7 +343,7 @@ export interface SessionPoolEvents {
   connected: [id: string];
   disconnected: [id: string, details: { error: Error; message: string }];
   qr: [id: string, qr: string];
-  /** Connecting is tried again, in `delay` ms. */
+  /** Connecting is retried in `delay` ms. */
   retry: [id: string, details: { attempt: number; error: any; delay: number }];
   reset: [id: string];
   /** Of the instance's breaker. */
@@ -362,18 +362,18 @@ export class SessionPool<S extends SessionSocket = SessionSocket> extends EventE
   readonly size: number;
   ids (): string[];
   /**
-   * Sends by an instance, which is connected first if it is not. A message of which nothing was
-   * written, as the line was dead, is sent over a new one, once; after any other failure it is not
-   * sent again, and the error says by `ambiguous` whether it may be on its way.
+   * Sends from an instance, after connecting it if needed. If the connection was dead and nothing
+   * was written, the message is sent once over a new one. After any other failure it is not
+   * sent again, and the error's `ambiguous` says whether it may have been sent.
    */
   send (
     id: string, to: string, content: object, options?: CallOptions & { whenOpen?: WhenOpen }
   ): Promise<any>;
-  /** Connects an instance; `qr` when one has to be scanned. */
+  /** Connects an instance; `qr` if a code must be scanned. */
   connect (id: string, options?: CallOptions): Promise<{ connected: boolean; qr?: string }>;
-  /** The breaker forgets, the old connection ends, and a new one begins. */
+  /** Resets the breaker, ends the old connection and begins a new one. */
   requestQr (id: string, options?: CallOptions): Promise<{ connected: boolean; qr?: string }>;
-  /** Closes an instance's breaker by hand; whether the instance is known. */
+  /** Closes an instance's breaker by hand; returns whether the instance is known. */
   reset (id: string): boolean;
   remove (id: string): boolean;
   status (id: string): SessionStatus | undefined;

@@ -3,7 +3,7 @@ import { StatusClass } from '../primitives/classify';
 import { LevelName } from './degradation';
 import { PresetName, ProfileName } from '../primitives/presets';
 
-/** Over the presets; ms. */
+/** Override the presets; ms. */
 export interface RetryFigures {
   retries?: number | undefined;
   strategy?: BackoffStrategy | undefined;
@@ -14,7 +14,7 @@ export interface RetryFigures {
   jitter?: BackoffJitter | undefined;
 }
 
-/** Over the presets; ms and percentages, as the options of a CircuitBreaker. */
+/** Override the presets; ms and percentages, as in the options of a CircuitBreaker. */
 export interface BreakerFigures {
   errorThresholdPercentage?: number | undefined;
   volumeThreshold?: number | undefined;
@@ -35,13 +35,13 @@ export interface BreakerFigures {
 }
 
 interface ClientSection {
-  /** ms that one attempt may take; default that of the profile, else of the preset. */
+  /** Time limit of one attempt, ms. Default: that of the profile, else of the preset. */
   timeout?: number | undefined;
   circuitBreaker?: BreakerFigures | undefined;
 }
 
 interface ChannelSection extends ClientSection {
-  /** Messages on their way at once, 1 to 1000, default 5. */
+  /** Messages in flight at once, 1 to 1000, default 5. */
   concurrency?: number | undefined;
 }
 
@@ -51,8 +51,8 @@ interface ChannelSection extends ClientSection {
 export type Cron = string | false;
 
 /**
- * What a gateway is made of. In TOML the names are written with underscores. A text `env:NAME`
- * stands for the variable NAME of the environment. Times are ms.
+ * The configuration of a gateway. In TOML the names have underscores. The text `env:NAME`
+ * means the environment variable NAME. Times are ms.
  */
 export interface GatewayConfig {
   /** Default 'production'. */
@@ -62,17 +62,17 @@ export interface GatewayConfig {
     host?: string | undefined;
     /** Default 3000; 0 takes a free one. */
     port?: number | string | undefined;
-    /** Bytes of a request's body, 1024 to 16777216, default 65536. */
+    /** Maximum size of a request's body in bytes, 1024 to 16777216, default 65536. */
     bodyLimit?: number | undefined;
     /**
-     * Whose X-Forwarded-For is believed, default false: nobody's. The number of proxies in front, 0
+     * Whose X-Forwarded-For is trusted; default false: nobody's. The number of proxies in front, 0
      * to 100; or their addresses, as a list or a text with commas: networks (10.0.0.0/8) and the
      * names loopback, linklocal, uniquelocal. Never true: clients could choose their address.
      */
     trustProxy?: false | number | string | string[] | undefined;
-    /** Of those who may create orders and send messages; without any, nobody may. */
+    /** Of clients that may create orders and send messages; without any, nobody can. */
     tokens?: Array<{ name: string; token: string }> | undefined;
-    /** ms that requests and messages on their way have when it stops, default 10000. */
+    /** How long requests and messages in flight may take when it stops, ms, default 10000. */
     shutdownTimeout?: number | undefined;
   } | undefined;
   /** One of url, directory (the default, 'sekering-data') and memory. */
@@ -91,7 +91,7 @@ export interface GatewayConfig {
     snapUrl?: string | undefined;
     coreUrl?: string | undefined;
     connections?: number | undefined;
-    /** A regular expression that fits the shop's order ids. */
+    /** A regular expression that the shop's order ids match. */
     orderIdPattern?: string | undefined;
   } | undefined;
   /** Either host or url. */
@@ -99,10 +99,10 @@ export interface GatewayConfig {
     host?: string | undefined;
     port?: number | string | undefined;
     secure?: boolean | undefined;
-    /** Never to ask for TLS; except for this machine it also needs `requireTls: false`. */
+    /** True: never use TLS; except for this machine it also needs `requireTls: false`. */
     ignoreTls?: boolean | undefined;
     /**
-     * Whether to refuse to send passwords and mails without TLS. Default true, unless the host is
+     * Whether passwords and mails are never sent without TLS. Default true, unless the host is
      * this machine (localhost, 127.0.0.0/8, ::1). `secure` begins with TLS in any case.
      */
     requireTls?: boolean | undefined;
@@ -125,39 +125,39 @@ export interface GatewayConfig {
       instanceId: string | number; token: string; baseUrl?: string | undefined;
     } | undefined;
   } | undefined;
-  /** Services besides, for gateway.upstream(name, fn). */
+  /** Other services, for gateway.upstream(name, fn). */
   upstreams?: Record<string, {
     /** Default 'apiClient'. */
     preset?: PresetName | undefined;
     timeout?: number | undefined;
-    /** Whether an old answer may stand in, for retry.fallback.cacheTtl; default false. */
+    /** Whether an old response may be used, for retry.fallback.cacheTtl; default false. */
     cache?: boolean | undefined;
-    /** What is answered when nothing else is to be had. */
+    /** The response if there is no other. */
     default?: unknown;
     retry?: RetryFigures | undefined;
     circuitBreaker?: BreakerFigures | undefined;
   }> | undefined;
-  /** Over all presets. */
+  /** Overrides all presets. */
   retry?: RetryFigures & {
     circuitBreaker?: BreakerFigures & {
       /** 'fleet': all hosts on one database. Default 'host'; 'instance' in the profile testing and
        * elsewhere than on Linux. */
       scope?: 'instance' | 'process' | 'host' | 'fleet' | undefined;
-      /** Default 'default'. Gateways whose breakers differ do not meet. */
+      /** Default 'default'. Gateways with different breakers need different namespaces. */
       namespace?: string | undefined;
       shareTrip?: 'any' | { processes: number } | undefined;
     } | undefined;
-    /** Which failures of upstreams are worth another attempt. */
+    /** Which failures of upstreams are retried. */
     policy?: {
       retryableStatuses?: Array<number | StatusClass> | undefined;
       retryableErrors?: string[] | undefined;
     } | undefined;
     fallback?: {
-      /** ms after which a customer is told that his order is queued, default 5000. */
+      /** How long a customer waits before the order is queued, ms, default 5000. */
       maxWait?: number | undefined;
-      /** ms for which an upstream's old answer may stand in, default 3600000. */
+      /** How long an upstream's old response may be used, ms, default 3600000. */
       cacheTtl?: number | undefined;
-      /** Answers that are kept for each upstream, default 1000. */
+      /** How many responses are kept for each upstream, default 1000. */
       cacheSize?: number | undefined;
     } | undefined;
   } | undefined;
@@ -172,26 +172,26 @@ export interface GatewayConfig {
   degradation?: {
     /** Default 'services'. */
     scheme?: 'services' | 'levels' | undefined;
-    /** ms between looks, default 30000. */
+    /** ms between checks, default 30000. */
     interval?: number | undefined;
     hysteresis?: number | undefined;
-    /** The worst level at which each is on. */
+    /** The worst level at which each feature is on. */
     features?: Record<string, LevelName> | undefined;
   } | undefined;
   schedule?: {
-    /** Gives dead letters whose upstream is back all their attempts again; each 5 minutes. */
+    /** Retries dead letters whose upstream is back, with a fresh attempt count; every 5 minutes. */
     deadLetters?: Cron | undefined;
-    /** Logs breakers that are not closed; each 2 minutes. */
+    /** Logs breakers that are not closed; every 2 minutes. */
     breakers?: Cron | undefined;
-    /** Each minute. */
+    /** Every minute. */
     health?: Cron | undefined;
-    /** Each hour. */
+    /** Every hour. */
     report?: Cron | undefined;
-    /** Each day at 3:30. */
+    /** Every day at 3:30. */
     cleanUp?: Cron | undefined;
-    /** Asks Midtrans about orders that stayed pending or unknown; each 5 minutes. */
+    /** Asks Midtrans about orders that stayed pending or unknown; every 5 minutes. */
     reconcile?: Cron | undefined;
-    /** Of what is sent, dead or expired, default 7. */
+    /** Of sent, dead and expired rows, default 7. */
     retentionDays?: number | undefined;
     /** Of the audit log, 1 to 36500, default 365. */
     auditRetentionDays?: number | undefined;
@@ -199,11 +199,11 @@ export interface GatewayConfig {
     timezone?: string | undefined;
   } | undefined;
   admin?: {
-    /** 16 to 512 characters each; without any, nobody gets in. */
+    /** 16 to 512 characters each; without any, nobody has access. */
     tokens?: Array<{
       name: string; role?: 'read' | 'operate' | undefined; token: string;
     }> | undefined;
-    /** Where the command line finds the server; default host and port of `server`. */
+    /** Where the command line finds the server. Default: host and port of `server`. */
     url?: string | undefined;
   } | undefined;
   logging?: {
@@ -216,7 +216,7 @@ export interface GatewayConfig {
   } | undefined;
 }
 
-/** A fault of a configuration; `path` as the user wrote it, as in `admin.tokens[0].token`. */
+/** An error in a configuration; `path` is as the user wrote it, such as `admin.tokens[0].token`. */
 export interface ConfigFault {
   path: string;
   message: string;
@@ -224,8 +224,8 @@ export interface ConfigFault {
 
 /**
  * Reads and checks a configuration, or a TOML file of that name.
- * @returns it, frozen, with all defaults; printed or as JSON it shows no secret
- * @throws SekeringError ERR_CONFIG with `faults`: all there are, without any value
+ * @returns it, frozen, with all defaults; it shows no secrets when printed or as JSON
+ * @throws SekeringError ERR_CONFIG with all `faults`, without any value
  */
 export function readConfig (
   config?: GatewayConfig | string, options?: { env?: Record<string, string | undefined> }

@@ -11,18 +11,18 @@ export type LevelName = ServicesLevel | FiveLevel;
 export type ServiceCondition = 'up' | 'impaired' | 'down';
 
 /**
- * A breaker: open is down, half open is impaired. Or a function that is asked every `interval`:
- * false, a rejection and no answer within `timeout` are down.
+ * A breaker: open means down, half open means impaired. Or a function that is called every
+ * `interval`: false, a rejection and a timeout mean down.
  */
 export type WatchedService = CircuitBreaker<any, any> | ((context: { signal: AbortSignal }) =>
   boolean | ServiceCondition | void | Promise<boolean | ServiceCondition | void>);
 
-/** Holds when all holds that is given; of the rules that hold the worst one decides. */
+/** A rule holds if all its conditions hold; the worst rule that holds decides. */
 export interface DegradationRule {
   level: LevelName;
-  /** So many services are down. */
+  /** At least so many services are down. */
   down?: number | undefined;
-  /** So many services are not wholly up. */
+  /** At least so many services are not up. */
   impaired?: number | undefined;
   /** All of these are down. */
   services?: string[] | undefined;
@@ -36,16 +36,16 @@ export interface DegradationOptions {
   scheme?: 'services' | 'levels' | undefined;
   /** Names of 1 to 64 letters, digits, dots, dashes or underscores. */
   services?: Record<string, WatchedService> | undefined;
-  /** In place of the scheme's. */
+  /** Instead of the scheme's. */
   rules?: DegradationRule[] | undefined;
   /** The worst level at which each feature is still on. */
   features?: Record<string, LevelName> | undefined;
-  /** ms for which a better level must have been good enough before it is taken, 0 to 86400000;
-   * default that of `interval`. A worse one is taken at once. */
+  /** The level improves only after the rules have allowed it for so many ms, 0 to 86400000;
+   * default: `interval`. It worsens at once. */
   hysteresis?: number | undefined;
-  /** ms between looks, 10 to 86400000, default 30000. Breakers are heard at once besides. */
+  /** ms between checks, 10 to 86400000, default 30000. Breakers have an effect at once. */
   interval?: number | undefined;
-  /** ms that a function may take, 1 to 86400000, default 5000. */
+  /** Time limit of a function in ms, 1 to 86400000, default 5000. */
   timeout?: number | undefined;
 }
 
@@ -53,11 +53,11 @@ export interface LevelChange {
   from: LevelName;
   to: LevelName;
   reason: string;
-  /** 'automatic', or who did it. */
+  /** 'automatic', or the name of the operator. */
   by: string;
 }
 
-/** What setLevel was told; level null: what the rules say again. */
+/** The arguments of setLevel; level null: the rules decide again. */
 export interface ManualLevel {
   level: LevelName | null;
   reason: string;
@@ -65,7 +65,7 @@ export interface ManualLevel {
 }
 
 export interface DegradationEvents {
-  /** The level is another one. */
+  /** The level changed. */
   level: [LevelChange];
   /** setLevel was called, whether or not that changed the level. */
   manual: [ManualLevel];
@@ -73,7 +73,7 @@ export interface DegradationEvents {
 
 export interface DegradationSnapshot {
   level: { name: LevelName; index: number };
-  /** What the rules say, also while a level is set by hand. */
+  /** The level by the rules, even while another is set by hand. */
   automatic: { name: LevelName; index: number };
   /** Whether the level is set by hand. */
   manual: boolean;
@@ -90,7 +90,7 @@ export interface DegradationSnapshot {
 }
 
 export interface GuardOptions {
-  /** Only requests with these methods are looked at; for a read-only mode those that write.
+  /** Only requests with these methods are guarded; for a read-only mode, those that write.
    * Default: all. */
   methods?: string[] | undefined;
   /** Seconds, an integer from 0 to 86400, default 60. */
@@ -101,13 +101,13 @@ export interface Degradation extends EventEmitter {
   readonly level: { name: LevelName; index: number };
   /** All levels, good to bad. */
   readonly levels: LevelName[];
-  /** Follows the breakers, and looks now and every `interval`. Resolves after the first look. */
+  /** Follows the breakers, and checks now and every `interval`. Resolves after the first check. */
   start (): Promise<void>;
   stop (): void;
   /**
-   * Keeps a level, whatever the rules say, until it is set to null.
+   * Overrides the rules until it is set to null.
    * @param options.reason one line, at most 500 characters; null needs none
-   * @param options.by who does it, default 'operator'
+   * @param options.by the name of the operator, default 'operator'
    * @param options.since when it was decided, default now
    * @throws TypeError or RangeError ERR_INVALID_OPTION
    */
@@ -119,15 +119,15 @@ export interface Degradation extends EventEmitter {
   }): { name: LevelName; index: number };
   /** @throws RangeError ERR_INVALID_OPTION when there is no such feature */
   isEnabled (feature: string): boolean;
-  /** How a service is; undefined if it is not watched. Costs nothing, unlike snapshot(). */
+  /** The condition of a service; undefined if it is not watched. Cheaper than snapshot(). */
   conditionOf (service: string): ServiceCondition | undefined;
   /** Whether the services 'midtrans' and 'database' are both watched and not down. */
   canAcceptOrders (): boolean;
   /** Whether one of the services 'smtp' and 'whatsapp' is watched and not down. */
   canSendNotifications (): boolean;
   /**
-   * Express middleware: while the feature is off, or the function says no, it answers 503 with
-   * problem+json (code ERR_DEGRADED), Retry-After and `retryAfter` in the body.
+   * Express middleware: while the feature is off, or the function returns false, it answers 503
+   * with problem+json (code ERR_DEGRADED), Retry-After and `retryAfter` in the body.
    */
   guard (
     what: string | ((req: any) => boolean | Promise<boolean>), options?: GuardOptions

@@ -13,7 +13,7 @@ import { GatewayConfig } from './config';
 import { Degradation } from './degradation';
 import { Health, HealthCheck, HealthStatus } from './health';
 
-/** pino's methods, as far as they are used: fields first, then the message. */
+/** The used methods of pino: fields first, then the message. */
 export interface Logger {
   trace? (fields: object, message: string): void;
   debug? (fields: object, message: string): void;
@@ -23,26 +23,26 @@ export interface Logger {
   fatal? (fields: object, message: string): void;
 }
 
-/** What no file can hold. */
+/** The parts that need code. */
 export interface GatewayParts {
-  /** Where `env:NAME` is looked up, default process.env. */
+  /** The values of `env:NAME`, default process.env. */
   env?: Record<string, string | undefined> | undefined;
-  /** In place of pino; it gets no secret of the configuration. */
+  /** Replaces pino; it gets no secrets of the configuration. */
   logger?: Logger | undefined;
-  /** A pool of pg's in place of the section `store`; it stays the caller's. */
+  /** Your own pool of pg, instead of the section `store`; you close it. */
   pool?: object | undefined;
   /** Run through the outbox, once for each transition of an order. */
   hooks?: PaymentsOptions['hooks'];
-  /** Channels besides, or in place of, EMAIL and WHATSAPP. */
+  /** Additional channels, or replacements of EMAIL and WHATSAPP. */
   senders?: Record<string, Sender | ChannelWorker> | undefined;
-  /** For the health page, the admin API, metrics, events and alerts; it stays the caller's. */
+  /** For the health page, the admin API, metrics, events and alerts; you close it. */
   sessions?: SessionPool<any> | undefined;
-  /** Besides database, worker, breakers and the clients'. */
+  /** Additional to database, worker, breakers and those of the clients. */
   checks?: Record<string, HealthCheck | HealthCheck['check']> | undefined;
-  /** What becomes of dead letters in the schedule, by kind ('*': all others). By default those
-   * that died of an outage within a day are sent again when their breaker is closed. */
+  /** How the schedule treats dead letters, by kind ('*': all others). By default those
+   * caused by an outage within a day are retried when their breaker is closed. */
   recovery?: Record<string, RecoveryStrategy> | undefined;
-  /** By upstream: what answers when neither a copy nor a default does. */
+  /** By upstream: answers if there is neither a copy nor a default. */
   fallbacks?: Record<string, (...argsAndError: any[]) => unknown> | undefined;
 }
 
@@ -50,7 +50,7 @@ export type OrderAnswer = {
   queued: false; orderId: string; state: OrderState;
   token: string | null; redirectUrl: string | null;
 } | {
-  /** It is kept, and will be made once Midtrans answers. */
+  /** It is stored, and will be made when Midtrans answers. */
   queued: true; orderId: string; state: OrderState; error: unknown;
 };
 
@@ -69,7 +69,7 @@ export interface ReliabilityReport {
   }>;
   outbox: OutboxStats | { error: string };
   worker: { sent: number; retried: number; dead: number };
-  /** Notifications of payments that wait for a person. */
+  /** Payment notifications that a person must decide. */
   payments: { held: number } | { error: string };
   deadLetters: {
     total: number; summary: Array<{ channel: string; kind: string; count: number }>;
@@ -81,15 +81,15 @@ export interface ReliabilityReport {
 
 export interface Schedule {
   start (): void;
-  /** Begins no more, and waits for those that run. */
+  /** Starts no more jobs, and waits for those that run. */
   stop (): Promise<void>;
-  /** The times that come, by job; null for those that never do. */
+  /** The next run of each job; null if it never runs. */
   next (): Record<string, Date | null>;
-  /** What each job did last, wherever in the fleet it ran. */
+  /** The last run of each job, in any process of the fleet. */
   last (): Promise<Array<{
     job: string; slot: Date; startedAt: Date; durationMs: number | null; error: string | null;
   }>>;
-  /** Runs a job now, unless it runs already anywhere. Whether it did. */
+  /** Runs a job now, unless it already runs somewhere. Returns whether it did. */
   run (job: string): Promise<boolean>;
 }
 
@@ -98,12 +98,12 @@ export interface GatewayEvents {
   level: [{ from: string; to: string; reason: string; by: string }];
   /** An order waits for Midtrans. */
   queued: [order: { orderId: string; state: OrderState }, error: unknown];
-  /** Something else answered in place of Midtrans (a queue) or of an upstream. */
+  /** Something else answered instead of Midtrans (a queue) or an upstream. */
   fallback: [{ name: string; by: string; error: unknown }];
-  /** Somebody has to see to it: a refused key, a payment that is held, a dead letter, a
+  /** Needs attention: a rejected key, a held payment, a dead letter, a
    * message that a provider could not deliver. */
   alert: [{ service: string; kind: string; [detail: string]: unknown }];
-  /** What a webhook of WhatsApp's told, once its statuses are kept. */
+  /** The content of a webhook of WhatsApp, when its statuses are stored. */
   whatsapp: [news: WebhookNews];
   job: [{ job: string; durationMs: number; result?: unknown; error?: unknown }];
 }
@@ -111,8 +111,8 @@ export interface GatewayEvents {
 export interface Gateway extends EventEmitter {
   readonly config: Readonly<GatewayConfig>;
   readonly store: Store;
-  /** Those that have a section. They retry as [retry] says; what the gateway itself sends is tried
-   * again by the outbox. */
+  /** Those with a section. They retry as [retry] says; the outbox retries what the gateway itself
+   * sends. */
   readonly clients: {
     readonly midtrans?: MidtransClient;
     readonly smtp?: SmtpClient;
@@ -120,7 +120,7 @@ export interface Gateway extends EventEmitter {
   };
   /** By name: database, midtrans, smtp, whatsapp, and the upstreams. */
   readonly breakers: Record<string, CircuitBreaker<any, any>>;
-  /** Whose retries can be counted, by name: the clients and the upstreams. For `createMetrics`. */
+  /** The clients and the upstreams by name, whose retries `createMetrics` counts. */
   readonly retries: Record<string, EventEmitter | { readonly stats: retry.Stats }>;
   readonly degradation: Degradation;
   readonly health: Health;
@@ -130,29 +130,29 @@ export interface Gateway extends EventEmitter {
   readonly running: boolean;
   readonly payments: {
     /**
-     * Takes an order in, durably, and makes its payment page. If Midtrans cannot be asked now the
-     * answer is `queued`: at once while its breaker is open, otherwise after
-     * `retry.fallback.maxWait` at most for each request that it takes. The same order again gives
+     * Stores an order durably, and makes its payment page. If Midtrans is down, the
+     * order is `queued`: at once while its breaker is open, otherwise after at most
+     * `retry.fallback.maxWait` for each request that it takes. The same order again returns
      * the same page.
-     * @throws MidtransError when Midtrans refuses it; ERR_INVALID_INPUT; ERR_GATEWAY_NO_CLIENT
-     *   without a section midtrans; ERR_PAYMENT_ORDER when the id is another order's; ERR_STORE_…
-     *   and EOPENBREAKER when the database is away: it was not taken in, and Midtrans not asked
+     * @throws MidtransError if Midtrans rejects it; ERR_INVALID_INPUT; ERR_GATEWAY_NO_CLIENT
+     *   without a section midtrans; ERR_PAYMENT_ORDER if another order has this id; ERR_STORE_…
+     *   and EOPENBREAKER if the database is down: it was not stored, and Midtrans was not called
      */
     createOrder (body: OrderBody, options?: { signal?: AbortSignal | undefined }):
       Promise<OrderAnswer>;
   };
   /**
-   * Puts messages into the outbox; durable when it resolves, or, with `client`, at its commit.
-   * @throws ERR_OUTBOX_CHANNEL when this gateway has no sender for the channel; ERR_OUTBOX_MESSAGE
-   *   for what can never be sent, ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, with all `faults`;
+   * Enqueues messages; durable when it resolves, or, with `client`, at its commit.
+   * @throws ERR_OUTBOX_CHANNEL if this gateway has no sender for the channel; ERR_OUTBOX_MESSAGE
+   *   if it can never be sent, ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, with all `faults`;
    *   ERR_STORE_…
    */
   notify (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
   notify (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
   /**
-   * A function that is protected as the section `upstreams.name` says: retries, breaker, time
-   * limit; then an old answer, the default, or the fallback of that name.
-   * @throws ERR_INVALID_OPTION when there is no such section
+   * Protects a function as in the section `upstreams.name`: retries, breaker, time
+   * limit; then an old response, the default, or the fallback of that name.
+   * @throws ERR_INVALID_OPTION if there is no such section
    */
   upstream<A extends any[], R> (
     name: string, fn: (...args: A) => R, options?: { key?: ((...args: A) => unknown) | undefined }
@@ -173,7 +173,7 @@ export interface Gateway extends EventEmitter {
 }
 
 /**
- * Makes a gateway of a configuration, or of a TOML file of that name, and opens its store. Nothing
+ * Makes a gateway from a configuration or the name of a TOML file, and opens its store. Nothing
  * runs before start().
  * @throws ERR_CONFIG, ERR_STORE_…, ERR_MISSING_PEER, ERR_INVALID_OPTION
  */

@@ -5,25 +5,25 @@ import { OutboxWorker, Store } from '../store';
 export type HealthStatus = 'healthy' | 'degraded' | 'unhealthy';
 
 /**
- * What a check answers: false is unhealthy, and so are a rejection and no answer in time. The
- * members beside `status` are shown as `details`: put no secrets there.
+ * The result of a check. False, a rejection and a timeout mean unhealthy. The
+ * members besides `status` are shown as `details`: put no secrets there.
  */
 export type CheckAnswer = void | boolean | null |
   { status?: HealthStatus | undefined; [detail: string]: unknown };
 
 export interface HealthCheck {
   check: (context: { signal: AbortSignal }) => CheckAnswer | Promise<CheckAnswer>;
-  /** Whether all is unhealthy while this is; otherwise all is degraded. Default false. */
+  /** True: if this fails, the program is unhealthy, otherwise degraded. Default false. */
   critical?: boolean | undefined;
-  /** ms for an answer, 1 to 86400000, default 5000. A check that ignores its signal and hangs is
-   * not called again until it settles or ten times as long has passed. */
+  /** Time limit in ms, 1 to 86400000, default 5000. A check that ignores its signal and hangs is
+   * not called again until it settles or ten times its time limit has passed. */
   timeout?: number | undefined;
 }
 
 export interface HealthOptions {
   /** Names of 1 to 64 letters, digits, dots, dashes or underscores. */
   checks?: Record<string, HealthCheck | HealthCheck['check']> | undefined;
-  /** ms that an answer is given again, 0 to 86400000, default 30000. */
+  /** How long a result is reused, ms, 0 to 86400000, default 30000. */
   cacheMs?: number | undefined;
 }
 
@@ -33,7 +33,7 @@ export interface CheckResult {
   responseTimeMs: number;
   /** ISO 8601 */
   checkedAt: string;
-  /** The code of the error, never its words. */
+  /** The code of the error, never its message. */
   error?: string | undefined;
   details?: Record<string, unknown> | undefined;
 }
@@ -45,18 +45,18 @@ export interface HealthReport {
 
 export interface Health extends EventEmitter {
   /**
-   * Asks what was not asked within `cacheMs`; many at once share one answer. What takes longer than
-   * 50 ms to answer again is shown as it was last (`checkedAt` says when). Never rejects.
+   * Runs checks that did not run within `cacheMs`; concurrent callers share a run. If a check takes
+   * more than 50 ms, its last result is shown (with its time in `checkedAt`). Never rejects.
    */
   check (): Promise<HealthReport>;
-  /** Whether the program runs at all; asks nobody. */
+  /** Whether the program runs; calls no check. */
   live (): { status: 'alive'; uptimeMs: number };
-  /** Whether work can be sent here: no critical check fails, and it is not draining. */
+  /** Whether it can get requests: no critical check fails, and it is not draining. */
   ready (): Promise<{ ready: boolean; draining: boolean; failing: string[] }>;
-  /** From now on `ready` says no: for a program that is about to stop. */
+  /** From now on it is not ready: for a program that is about to stop. */
   drain (): void;
 
-  /** Each time that a check was really made; `error` is what was thrown, for a log. */
+  /** Emitted after each run of a check; `error` is the thrown error, for a log. */
   on (event: 'check', listener: (
     result: CheckResult & { name: string }, error: unknown) => void): this;
   on (event: 'status', listener: (change: { from: HealthStatus; to: HealthStatus }) => void): this;
@@ -65,7 +65,7 @@ export interface Health extends EventEmitter {
 /** @throws TypeError or RangeError ERR_INVALID_OPTION */
 export function createHealth (options?: HealthOptions): Health;
 
-/** Checks that are ready to use; `{ ...healthChecks.smtp(client), timeout: 8000 }` changes one. */
+/** Ready-made checks; change one with `{ ...healthChecks.smtp(client), timeout: 8000 }`. */
 export const healthChecks: {
   /** Critical. */
   database (store: Pick<Store, 'health'>): HealthCheck;
@@ -73,11 +73,11 @@ export const healthChecks: {
   ping (client: {
     ping (options?: { signal?: AbortSignal | undefined }): Promise<unknown>;
   }): HealthCheck;
-  /** Connects, signs in and leaves, within 4 s. */
+  /** Connects, logs in and disconnects, within 4 s. */
   smtp (client: {
     verify (options?: { timeout?: number | undefined }): Promise<unknown>;
   }): HealthCheck;
-  /** @param options.silence ms since its last look at the database, default 60000 */
+  /** @param options.silence maximum ms since it last read the database, default 60000 */
   worker (
     worker: Pick<OutboxWorker, 'running' | 'lastBeat' | 'inFlight'>,
     options?: { silence?: number | undefined }

@@ -3,19 +3,19 @@ import { Store } from '../store';
 import { Degradation } from './degradation';
 
 /**
- * Makes a level that is set by hand that of all processes and hosts that share a store, and of
- * those that start later. Whoever sets one has it at once; the others follow within milliseconds.
- * Without the database it holds where it was set, and is told once the database is back; of two
- * decisions the newer one stays. What the rules say remains each process's own.
+ * Applies a level set by hand to all processes and hosts that share a store, and to those that
+ * start later. The process that sets one has it at once, the others within milliseconds. While the
+ * database is down it applies where it was set, and is shared when the database is back. Of two
+ * decisions the newer one wins. Each process applies the rules on its own.
  *
- * Emits 'warning'(error) when the database could not be told or asked, which is tried again, and
- * when the level is none of this degradation's.
+ * Emits 'warning'(error) when the database could not be written or read, which is retried, and
+ * when this degradation does not have the level.
  */
 export interface SharedLevel extends EventEmitter {
-  /** Takes the level that was set last, and follows from now on. Resolves after the first look,
-   * also one that failed. */
+  /** Takes the level that was set last, and follows from now on. Resolves after the first check,
+   * even if it failed. */
   start (): Promise<void>;
-  /** Leaves the level as it is. Waits for what is being told. */
+  /** Keeps the level. Waits for writes in progress. */
   stop (): Promise<void>;
 }
 

@@ -5,7 +5,7 @@ import { Health } from '../gateway/health';
 import CircuitBreaker = require('../primitives/breaker');
 import { Store } from '../store';
 
-/** Who may use the admin API, told by `Authorization: Bearer …`. */
+/** Gives access to the admin API, with `Authorization: Bearer …`. */
 export interface AdminToken {
   /** 16 to 512 ASCII characters without spaces. */
   token?: string | undefined;
@@ -13,12 +13,12 @@ export interface AdminToken {
   sha256?: string | undefined;
   /** 1 to 64 printable characters, for the audit log. */
   name: string;
-  /** 'operate' may read, too. */
+  /** 'operate' may also read. */
   role: 'read' | 'operate';
 }
 
 /**
- * A request over a limit gets 429. A request with a valid token counts for this token only:
+ * A request over a limit gets 429. A request with a valid token counts only for this token:
  * requests without one never delay or block it, wherever they come from.
  */
 export interface AdminRateLimit {
@@ -43,7 +43,7 @@ export interface AuditEntry {
   actor: string;
   role: 'read' | 'operate';
   address: string;
-  /** Such as 'breaker.reset', 'degradation.set', 'dlq.retry'; 'refused' for want of the role. */
+  /** Such as 'breaker.reset', 'degradation.set', 'dlq.retry'; 'refused' because of the role. */
   action: string;
   target: string | null;
   reason: string | null;
@@ -53,9 +53,9 @@ export interface AuditEntry {
 }
 
 export interface AuditOptions {
-  /** Entries are kept in its table admin_audit, until `store.cleanUp` finds them old. */
+  /** Entries are kept in its table admin_audit until `store.cleanUp` deletes them. */
   store?: Pick<Store, 'query' | 'schema'> | undefined;
-  /** Gets each entry; texts in it are one line each, without control characters. */
+  /** Gets each entry; its texts are one line each, without control characters. */
   log?: ((entry: AuditEntry) => void) | undefined;
   /** Entries kept in memory, 1 to 100000, default 1000. */
   size?: number | undefined;
@@ -68,8 +68,8 @@ export interface Audit {
     result: string; detail?: unknown;
   }): Promise<AuditEntry>;
   /**
-   * Newest first, 100 unless `limit` (1 to 1000) says otherwise; `before` is an id. `stored` is
-   * false for what this process remembers, without a store or while the database is away.
+   * Newest first; `limit` is 1 to 1000, default 100; `before` is an id. `stored` is
+   * false for entries from memory: without a store, or while the database is down.
    */
   list (filter?: { before?: string | undefined; limit?: number | undefined }):
     Promise<{ stored: boolean; entries: AuditEntry[] }>;
@@ -77,7 +77,7 @@ export interface Audit {
 
 export function createAudit (options?: AuditOptions): Audit;
 
-/** What is used of a Degradation. */
+/** The used part of a Degradation. */
 export interface DegradationControl extends EventEmitter {
   snapshot (): any;
   setLevel (level: string | null, options: { reason: string; by: string }): unknown;
@@ -88,32 +88,32 @@ export interface EventStreamOptions {
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
   degradation?: DegradationControl | undefined;
   store?: Store | undefined;
-  /** Whose troubles are told, in words for the operator. */
+  /** Their troubles become events, with a message for the operator. */
   sessions?: SessionPool<any> | undefined;
-  /** Events kept for readers who come back with Last-Event-ID, 1 to 10000, default 256. */
+  /** Events kept for readers that reconnect with Last-Event-ID, 1 to 10000, default 256. */
   history?: number | undefined;
   /**
-   * Readers at once, 1 to 10000, default 64; more get 503. When all places are taken, the token
+   * Readers at once, 1 to 10000, default 64; more get 503. If all places are taken, the token
    * with the most readers loses its oldest one to a token that would still have fewer.
    */
   maxClients?: number | undefined;
-  /** Bytes that a reader may be behind before it is let go, from 1024, default 262144. */
+  /** A reader that falls behind by more bytes is disconnected, from 1024, default 262144. */
   maxBuffer?: number | undefined;
-  /** ms between signs of life, 10 to 3600000, default 15000. */
+  /** ms between heartbeats, 10 to 3600000, default 15000. */
   heartbeat?: number | undefined;
 }
 
 /**
  * Server-sent events: breaker, degradation, dead-letter, delivery-failed, payment, payment-held,
- * session; and reset when more was missed than is kept. All data has `at`, ms as Date.now() counts.
+ * session; and reset if more were missed than are kept. All data has `at`, as in Date.now().
  */
 export interface EventStream {
   readonly clients: number;
-  /** Tells all readers. */
+  /** Sends an event to all readers. */
   publish (type: string, data: object): void;
-  /** Answers a request; whether it may read must have been checked. */
+  /** Answers a request. Check its rights first. */
   handle: RequestListener;
-  /** Ends all streams, and listens to nothing any more. */
+  /** Ends all streams and removes all listeners. */
   close (): void;
 }
 
@@ -123,15 +123,15 @@ export function createEventStream (options?: EventStreamOptions): EventStream;
 export interface BreakerHistoryOptions {
   /** Default: all breakers of this thread. The first 500 are followed. */
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
-  /** ms between looks, 10 to 3600000, default 2000. */
+  /** ms between samples, 10 to 3600000, default 2000. */
   interval?: number | undefined;
 }
 
-/** Figures of the last 150 looks, five minutes by default; 2.4 kB for each breaker. */
+/** The last 150 samples, five minutes by default; 2.4 kB for each breaker. */
 export interface BreakerHistory {
   /**
    * Of the breakers that GET /circuit-breakers shows with this filter, by `key`: errorRate in
-   * percent and latencies in ms of the window at each of the moments `at`, null where there were no
+   * percent and latencies in ms of the window at each time of `at`; null if there were no
    * calls.
    */
   read (filter: { state?: string | undefined; search?: string | undefined;
@@ -146,28 +146,28 @@ export interface BreakerHistory {
 export function createBreakerHistory (options?: BreakerHistoryOptions): BreakerHistory;
 
 export interface AdminOptions {
-  /** At most 100. Without any, every request is refused. */
+  /** At most 100. Without any, every request is rejected. */
   tokens?: AdminToken[] | undefined;
   rateLimit?: AdminRateLimit | undefined;
   /** Default: all breakers of this thread. */
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
-  /** Whose instances are reset by their ids. */
+  /** Its instances can be reset by their ids. */
   sessions?: Pick<SessionPool<any>, 'reset'> | undefined;
   store?: Store | undefined;
   degradation?: DegradationControl | undefined;
   /** Served at /admin/reliability/events. */
   events?: Pick<EventStream, 'handle'> | undefined;
-  /** For /admin/reliability/breaker-history; without it charts begin when one opens the page. */
+  /** For /admin/reliability/breaker-history; without it, charts begin when the page is opened. */
   history?: Pick<BreakerHistory, 'read'> | undefined;
   /** Its report is at /admin/reliability/health. */
   health?: Pick<Health, 'check'> | undefined;
   /** An object for 'json', a page for 'html'. */
   report?: ((options: { format: 'json' | 'html' }) => unknown) | undefined;
-  /** Default: one of its own, in the store if there is one. */
+  /** Default: a new one, in the store if there is one. */
   audit?: Audit | undefined;
   /** Gets the entries of that audit log. */
   log?: ((entry: AuditEntry) => void) | undefined;
-  /** Gets what was answered with 500; default: a process warning. */
+  /** Gets the error of each answer 500; default: a process warning. */
   onError?: ((error: unknown, req: any) => void) | undefined;
 }
 
@@ -178,7 +178,7 @@ export interface AdminOptions {
 export function createAdminRouter (options?: AdminOptions): any;
 
 /**
- * Express router of the dashboard at /dashboard/; it needs an admin router mounted beside it.
+ * Express router of the dashboard at /dashboard/; needs an admin router mounted at the same place.
  * @throws ERR_MISSING_PEER without express
  */
 export function createDashboardRouter (): any;

@@ -8,9 +8,9 @@ export interface WebhookRouterOptions {
   payments?: Pick<Payments, 'handleNotification'> | undefined;
   /** For GET and POST /webhooks/whatsapp; a client without webhooks has none. */
   whatsapp?: Pick<CloudApiClient, 'handshake' | 'handleWebhook'> | object | undefined;
-  /** Keeps what WhatsApp tells of messages; what it cannot keep comes again. */
+  /** Stores delivery statuses of WhatsApp; if it cannot, WhatsApp sends them again. */
   deliveries?: Pick<Deliveries, 'record'> | undefined;
-  /** Bytes of Midtrans's bodies, 1 to 16777216, default 65536. */
+  /** Maximum size of Midtrans's bodies in bytes, 1 to 16777216, default 65536. */
   maxBody?: number | undefined;
   /** Called after the answer. */
   onNews?: ((news: WebhookNews) => void) | undefined;
@@ -20,14 +20,14 @@ export interface WebhookRouterOptions {
 /**
  * Express router of the webhooks. Put it before body parsers such as express.json(), or let them
  * keep the bytes: `express.json({ verify: (req, res, buf) => { req.rawBody = buf } })`. Midtrans
- * signs fields, so a parsed body is enough. WhatsApp signs bytes: without them the answer is 500,
+ * signs fields, so a parsed body is enough. WhatsApp signs bytes; without them the answer is 500,
  * ERR_WEBHOOK_BODY.
  * @throws ERR_MISSING_PEER without express
  */
 export function createWebhookRouter (options: WebhookRouterOptions): any;
 
 export interface AppOptions {
-  /** Adds routes of your own, after all others. */
+  /** Adds your own routes, after all others. */
   extend?: ((app: any) => void) | undefined;
 }
 
@@ -41,7 +41,7 @@ export function createApp (gateway: Gateway, options?: AppOptions): RequestListe
 };
 
 /**
- * Starts a gateway and an HTTP server for it, where its configuration says.
+ * Starts a gateway and its HTTP server, as configured.
  * @throws ERR_LISTEN
  */
 export function startServer (gateway: Gateway, options?: AppOptions): Promise<{
@@ -49,7 +49,7 @@ export function startServer (gateway: Gateway, options?: AppOptions): Promise<{
   port: number;
   app: any;
   server: Server;
-  /** Is not ready any more, takes no more connections, finishes what is in flight within
+  /** Reports not ready, accepts no more connections, finishes what is in flight within
    * server.shutdownTimeout, and stops the gateway. */
   close (): Promise<void>;
 }>;

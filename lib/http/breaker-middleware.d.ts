@@ -3,15 +3,15 @@ import CircuitBreaker = require('../primitives/breaker');
 import { BreakerGroup } from '../primitives/group';
 
 export interface BreakerMiddlewareOptions {
-  /** Paths of an application, 1 to 1000; '/api' is '/api' and all below it, whatever the case.
-   * The longest that fits counts. */
+  /** Paths of an application, 1 to 1000; '/api' is '/api' and everything below it, in any case.
+   * The longest match applies. */
   prefixes: string[];
-  /** Of each prefix's breaker. `timeout` is until the answer begins, default 10000 ms: it is
-   * answered 504, and what the handler writes later goes nowhere. */
+  /** Of each prefix's breaker. `timeout` limits the time until the response begins, default
+   * 10000 ms: then it is 504, and later output of the handler is discarded. */
   breaker?: Omit<CircuitBreaker.Options, 'fallback' | 'cache' | 'coalesce'> | undefined;
-  /** Of the breakers, which are called name/prefix. Default 'http'. */
+  /** The breakers are named name/prefix. Default 'http'. */
   name?: string | undefined;
-  /** Whether an answer is a failure. Default: a status from 500. */
+  /** Whether a response is a failure. Default: a status from 500. */
   isFailure?: ((res: ServerResponse, req: IncomingMessage) => boolean) | undefined;
 }
 
@@ -22,9 +22,9 @@ export interface BreakerMiddleware {
 }
 
 /**
- * Express middleware, to be used before the routes that it protects. While a prefix's breaker is
- * open its requests are answered 503 with problem+json (code EOPENBREAKER) and Retry-After. A
- * client that leaves before the answer counts for nothing.
+ * Express middleware; use it before the routes that it protects. While a prefix's breaker is
+ * open, its requests get 503 with problem+json (code EOPENBREAKER) and Retry-After. If a
+ * client leaves before the response, nothing is counted.
  *
  * @throws TypeError or RangeError ERR_INVALID_OPTION
  */

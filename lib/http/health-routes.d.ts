@@ -13,17 +13,17 @@ export interface HealthRouterOptions {
 }
 
 /**
- * An Express 5 router with pages to GET; `application/json`, never cached by others:
+ * An Express 5 router with GET pages; `application/json`, never cached by others:
  *
- * - `/health`: status, and each check's; the figures of the sessions. 503 when unhealthy
+ * - `/health`: its status, that of each check, the figures of the sessions. 503 if unhealthy
  * - `/health/live`: 200
  * - `/health/ready`: 200 or 503
- * - `/health/detailed`: all of it. 503 when unhealthy
+ * - `/health/detailed`: everything. 503 if unhealthy
  * - `/health/circuit-breakers`: up to 1000, the open ones first
- * - `/health/degradation`, `/health/dlq`: 404 when that part was not given
+ * - `/health/degradation`, `/health/dlq`: 404 without that part
  * - `/api/health`: status, `api` and `cache` (the checks of these names), the breakers, and
  *   response times. 200 healthy, 200 degraded, 503 unhealthy
- * - `/circuit-breaker-status/:id`: an instance of the sessions, or the breaker of that name
+ * - `/circuit-breaker-status/:id`: an instance of the sessions, or the breaker with this name
  *
  * @throws SekeringError ERR_MISSING_PEER without the package express
  */

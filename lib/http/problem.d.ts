@@ -1,16 +1,16 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 
-/** Members of a problem (RFC 9457); those that are not named here are sent as they are. */
+/** Members of a problem (RFC 9457); others are sent unchanged. */
 export interface ProblemMembers {
   /** A URI of the kind of problem, default 'about:blank'. */
   type?: string | undefined;
-  /** Default: the status in words. */
+  /** Default: the name of the status. */
   title?: string | undefined;
   /** Stable, machine-readable. */
   code?: string | undefined;
-  /** For the reader; never anything of the service's insides. */
+  /** For the reader; never internal details. */
   detail?: string | undefined;
-  /** Seconds; sent as the header Retry-After as well. */
+  /** Seconds; also sent as the header Retry-After. */
   retryAfter?: number | undefined;
   [name: string]: unknown;
 }
@@ -22,8 +22,8 @@ export interface ProblemMembers {
 export function problem (res: ServerResponse, status: number, members?: ProblemMembers): void;
 
 /**
- * What a client may know of an error: a status, and code and detail where the code is one of
- * sekering's that clients can act on. Everything else is a bare 500.
+ * The public part of an error: a status, and code and detail if the code is one of
+ * sekering's that clients can act on. Everything else is a plain 500.
  */
 export function problemOf (error: unknown): { status: number; members: ProblemMembers };
 
@@ -31,11 +31,11 @@ export function problemOf (error: unknown): { status: number; members: ProblemMe
 export function notFound (req: IncomingMessage, res: ServerResponse): void;
 
 export interface ProblemHandlerOptions {
-  /** Gets what was answered with 500; default: a process warning. */
+  /** Gets the error of each answer 500; default: a process warning. */
   onError?: ((error: unknown, req: IncomingMessage) => void) | undefined;
 }
 
-/** Express middleware for what a router throws or rejects with: the last one of an application. */
+/** Express error handler; put it last in an application. */
 export function problemHandler (options?: ProblemHandlerOptions): (
   error: unknown, req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void
 ) => void;

@@ -3,29 +3,29 @@ import retry = require('../primitives/retry');
 import { Sender } from '../store';
 
 export interface TracingOptions {
-  /** Of OpenTelemetry; default: the one that is registered globally. */
+  /** Of OpenTelemetry; default: the globally registered one. */
   tracerProvider?: any;
 }
 
 /**
- * Spans carry names, numbers and the codes of errors (`error.type`): no arguments, no results and
- * no words of errors. They are active while what they are around runs.
+ * Spans have names, numbers and error codes (`error.type`), but no arguments, results or
+ * error messages. A span is active while its function runs.
  */
 export interface Tracing {
-  /** Runs `fn` in a span, which is an error's when it rejects. */
+  /** Runs `fn` in a span; if it rejects, the span has the status error. */
   span<T> (
     name: string, attributes: Record<string, string | number | boolean>,
     fn: (span: any) => T | PromiseLike<T>
   ): Promise<T>;
-  /** A function that calls the breaker, each call in a span. */
+  /** Returns a function that calls the breaker, each call in a span. */
   breaker<TI extends unknown[], TR> (breaker: CircuitBreaker<TI, TR>): (...args: TI) => Promise<TR>;
-  /** retry() in a span, and in it one for each attempt. */
+  /** Runs retry() in a span, with a span for each attempt. */
   retry<T> (
     name: string,
     fn: (bail: (reason?: any) => void, attempt: number) => T | PromiseLike<T>,
     options?: retry.Options
   ): Promise<T>;
-  /** A sender for a worker, each attempt to send in a span. */
+  /** Returns a sender for a worker, with a span for each attempt. */
   sender (send: Sender): Sender;
 }
 

@@ -5,8 +5,8 @@ import SemaphoreClass = require('./semaphore');
 import StatusClass = require('./status');
 
 /**
- * A circuit breaker around `action`. `TI` are the action's arguments, `TR` is what it resolves
- * with; both are inferred from it. All times are milliseconds.
+ * A circuit breaker around `action`. `TI` are the arguments of the action, `TR` is its result;
+ * both are inferred. All times are milliseconds.
  */
 declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> extends EventEmitter {
   /**
@@ -16,12 +16,12 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
   constructor (
     action: (...args: TI) => TR | PromiseLike<TR>, options?: CircuitBreaker.Options<TI>);
 
-  /** Whether a breaker made this error: open, timed out, saturated or shut down. */
+  /** Whether a breaker made this error: open, timed out, at capacity or shut down. */
   static isOurError (error: unknown): boolean;
-  /** A window of counts of its own, for the option `status`. */
+  /** A separate window of counts, for the option `status`. */
   static newStatus (options?: CircuitBreaker.StatusOptions): StatusClass;
 
-  /** The function that was given. */
+  /** The function that you gave. */
   action (...args: TI): TR | PromiseLike<TR>;
   /** The options with their defaults. */
   readonly options: CircuitBreaker.ResolvedOptions<any[]>;
@@ -29,9 +29,9 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
   readonly name: string;
   /** The option, else the name. */
   readonly group: string;
-  /** False: calls pass the breaker by. */
+  /** False: calls bypass the breaker. */
   readonly enabled: boolean;
-  /** True while ramping up as well. */
+  /** Also true while ramping up. */
   readonly closed: boolean;
   readonly opened: boolean;
   readonly halfOpen: boolean;
@@ -43,43 +43,43 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
   readonly volumeThreshold: number;
   /** The window of counts, and its `snapshot` events. */
   readonly status: StatusClass;
-  /** The sums of the window, a new object at each reading. */
+  /** The sums of the window; each read makes a new object. */
   readonly stats: StatusClass.Stats;
   /**
-   * The places of the option `capacity`. Without it, of Number.MAX_SAFE_INTEGER places, which the
-   * calls take that begin after the first look at it.
+   * How many more calls the option `capacity` allows. Without it, it counts down from
+   * Number.MAX_SAFE_INTEGER, for calls that begin after it was first read.
    */
   readonly semaphore: SemaphoreClass;
 
   /**
-   * Calls the action if the circuit lets it pass; resolves with its result or the fallback's.
+   * Calls the action if the circuit allows it; resolves with its result or the fallback's.
    * Without a fallback it rejects with the action's error, or with code EOPENBREAKER, ETIMEDOUT,
    * ESEMLOCKED or ESHUTDOWN.
    */
   fire (...args: TI): Promise<TR>;
-  /** As `fire`, with `this` of the action. */
+  /** As `fire`; `context` is the `this` of the action. */
   call (context: unknown, ...args: TI): Promise<TR>;
   /**
-   * Calls `fn({ signal })` in the action's place. The signal aborts on timeout, and when the
-   * caller's does: then the call rejects at once with that signal's reason and counts for nothing.
+   * Calls `fn({ signal })` instead of the action. The signal aborts on timeout, and when the
+   * caller's does: then the call rejects at once with its reason and is not counted.
    */
   run<T> (
     fn: (context: { signal: AbortSignal }) => T | PromiseLike<T>,
     options?: { signal?: AbortSignal | undefined }
   ): Promise<T>;
-  /** What to call with `(...args, error)` when the action fails or may not be called. */
+  /** Sets what is called with `(...args, error)` when the action fails or may not be called. */
   fallback (func: ((...args: any[]) => unknown) | CircuitBreaker<any, any>): this;
 
-  /** Opens the circuit by hand; after resetTimeout it is half open, as after a trip. */
+  /** Opens the circuit by hand; after resetTimeout it becomes half open, as after a trip. */
   open (): void;
   /** Closes the circuit by hand. */
   close (): void;
-  /** Closes the circuit and forgets what it has counted. */
+  /** Closes the circuit and clears all counts. */
   reset (): void;
   enable (): void;
-  /** Lets every call pass, uncounted except for `fires`. */
+  /** From now on every call reaches the action; only `fires` is counted. */
   disable (): void;
-  /** For good: later calls reject with code ESHUTDOWN. */
+  /** Ends the breaker: later calls reject with code ESHUTDOWN. */
   shutdown (): void;
   clearCache (): void;
   /**
@@ -88,7 +88,7 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
    */
   healthCheck (func: (this: this) => unknown, interval?: number): void;
   toJSON (): { state: CircuitBreaker.State; status: StatusClass.Stats };
-  /** Inside an action, before its first await: the signal of this call. Else the option's. */
+  /** Inside an action, before its first await: the signal of this call. Otherwise the option's. */
   getSignal (): AbortSignal | undefined;
   getAbortController (): AbortController | undefined;
 
@@ -121,60 +121,60 @@ declare namespace CircuitBreaker {
   /** The buckets of a window, newest first. */
   export type Window = Bucket[];
 
-  /** This thread's breakers that are still in use and not shut down. */
+  /** This thread's breakers that are in use and not shut down. */
   export function breakers (): CircuitBreaker<any, any>[];
 
   export interface Options<TI extends unknown[] = any[]> {
     // ---- Calls
 
-    /** ms after which a call has failed; false or 0: no limit. Default 10000. */
+    /** A call fails after so many ms; false or 0: no limit. Default 10000. */
     timeout?: number | false | undefined;
-    /** Calls in flight at once, 0 or more. Default: no limit. */
+    /** How many calls may be in flight, 0 or more. Default: no limit. */
     capacity?: number | undefined;
     /** Called with `(...args, error)` when the action fails or may not be called. */
     fallback?: ((...args: any[]) => unknown) | CircuitBreaker<any, any> | undefined;
-    /** Truthy for an error that is not the upstream's fault: the call rejects, and counts as a
+    /** Truthy for an error that is not the upstream's fault: the call rejects, but counts as a
      * success. */
     errorFilter?: ((error: any, ...args: TI) => unknown) | undefined;
 
-    // ---- When the circuit opens. Any rule that is set may open it.
+    // ---- When the circuit opens. Any of these rules may open it.
 
     /**
-     * Opens when failures exceed this share of the fires, 0 to 100. Default 50; no rule unless
-     * given beside `consecutiveFailures` or `failureCount` without `slidingWindowSize`.
+     * Opens when failures exceed this share of the fires, 0 to 100. Default 50. Off by default with
+     * `consecutiveFailures` or `failureCount`, unless there is a `slidingWindowSize`.
      */
     errorThresholdPercentage?: number | undefined;
-    /** Fires in the window below which only `consecutiveFailures` opens the circuit. Default 0. */
+    /** With fewer fires in the window, only `consecutiveFailures` opens the circuit. Default 0. */
     volumeThreshold?: number | undefined;
-    /** No failure opens the circuit in its first `rollingCountTimeout` ms. Default false. */
+    /** True: no failure opens the circuit in its first `rollingCountTimeout` ms. Default false. */
     allowWarmUp?: boolean | undefined;
-    /** Opens at so many failures in a row, however old. Default: no rule. */
+    /** Opens after so many failures in a row, over any length of time. Default: off. */
     consecutiveFailures?: number | undefined;
-    /** Opens at so many failures within the window. Default: no rule. */
+    /** Opens after so many failures in the window. Default: off. */
     failureCount?: number | undefined;
-    /** Percentages are of the last so many calls, 1 to 10000, instead of the window of time. */
+    /** Percentages are of the last so many calls, 1 to 10000, not of the time window. */
     slidingWindowSize?: number | undefined;
-    /** How many of those there must be. Default 10, or slidingWindowSize if that is less. */
+    /** How many calls a decision needs. Default 10, or slidingWindowSize if that is less. */
     minimumCalls?: number | undefined;
-    /** ms from which a call is slow. Default: no call is. */
+    /** A call that takes at least so many ms is slow. Default: off. */
     slowCallDuration?: number | undefined;
     /** Opens when slow calls reach this share of the completed ones, 0 to 100. Default 100. */
     slowCallThresholdPercentage?: number | undefined;
 
-    // ---- How it closes again
+    // ---- How it closes
 
-    /** ms that the circuit stays open, or how that grows with each trip. Default 30000. */
+    /** How long the circuit stays open in ms, or how that grows. Default 30000. */
     resetTimeout?: number | GrowingTime | undefined;
-    /** Calls that may probe a half-open circuit at once, 1 to 16. Default 1. */
+    /** How many calls may probe at once, 1 to 16. Default 1. */
     halfOpenProbes?: number | undefined;
-    /** Probes that must succeed before the circuit closes. Default 1. */
+    /** How many probes must succeed before the circuit closes. Default 1. */
     successThreshold?: number | undefined;
-    /** ms during which a circuit that has closed admits a growing share of the calls. Default 0. */
+    /** ms after closing in which the admitted share of calls grows. Default 0. */
     rampUp?: number | undefined;
 
     // ---- What is counted
 
-    /** ms, the length of the window. Default 10000. */
+    /** Length of the window in ms. Default 10000. */
     rollingCountTimeout?: number | undefined;
     /** Buckets of the window, 1 to 1000. Default 10. */
     rollingCountBuckets?: number | undefined;
@@ -182,11 +182,11 @@ declare namespace CircuitBreaker {
     rollingPercentilesEnabled?: boolean | undefined;
     /** Whether `status` emits `snapshot` each bucket. Default true. */
     enableSnapshots?: boolean | undefined;
-    /** Its `rotate` events begin new buckets, in place of the time. */
+    /** Its `rotate` events begin new buckets, not the time. */
     rotateBucketController?: EventEmitter | undefined;
-    /** Counts to begin with. */
+    /** Initial counts. */
     status?: StatusClass | Partial<StatusClass.Stats> | undefined;
-    /** The `state` of a breaker's toJSON(), to go on from. */
+    /** Initial state: the `state` of a breaker's toJSON(). */
     state?: Partial<State> | undefined;
 
     // ---- Names
@@ -195,33 +195,33 @@ declare namespace CircuitBreaker {
     name?: string | undefined;
     /** Default: the name. */
     group?: string | undefined;
-    /** False: calls pass the breaker by until enable(). Default true. */
+    /** False: calls bypass the breaker until enable(). Default true. */
     enabled?: boolean | undefined;
-    /** The options of a preset, which others that are given override. */
+    /** The name of a preset; other options override it. */
     preset?: PresetName | undefined;
 
     // ---- Sharing
 
     /**
      * Who shares the breaker: nobody, the threads of this process, or the processes of this user on
-     * the host. Sharers have the same `namespace` and `name`, and the same options. Node.js on
-     * Linux only: elsewhere a scope other than 'instance' throws ERR_SCOPE_UNSUPPORTED. Default
+     * the host. They must use the same `namespace`, `name` and options. Node.js on
+     * Linux only: elsewhere, scopes other than 'instance' throw ERR_SCOPE_UNSUPPORTED. Default
      * 'instance'.
      */
     scope?: 'instance' | 'process' | 'host' | undefined;
     /** 1 to 64 letters, digits, dots, dashes or underscores. Default 'default'. */
     namespace?: string | undefined;
-    /** How many processes must see failures before they open a shared circuit, 1 to 16. Default
+    /** How many processes must see failures before a shared circuit opens, 1 to 16. Default
      * 'any'. */
     shareTrip?: 'any' | { processes: number } | undefined;
 
     // ---- Cache and coalescing
 
-    /** Whether results are kept and served, also while the circuit is open. Default false. */
+    /** Whether results are kept and served, even while the circuit is open. Default false. */
     cache?: boolean | undefined;
-    /** ms that a result is served; 0: for ever. Default 0. */
+    /** How long a result is served, in ms; 0: for ever. Default 0. */
     cacheTTL?: number | undefined;
-    /** Results that are kept, from 1; the oldest makes room. Default 16777215. */
+    /** How many results are kept, from 1; the oldest is dropped first. Default 16777215. */
     cacheSize?: number | undefined;
     /** The key of a call, for cache and coalescing. Default: the arguments as JSON. */
     cacheGetKey?: ((...args: TI) => unknown) | undefined;
@@ -229,20 +229,20 @@ declare namespace CircuitBreaker {
     cacheTransport?: CacheTransport | undefined;
     /** Whether calls with the same key share one call. Default false. */
     coalesce?: boolean | undefined;
-    /** ms that a call is shared, also after it has settled; 0 or false: for ever. Default: that of
+    /** How long a call is shared, ms, even after it settled; 0 or false: for ever. Default: that of
      * `timeout`. */
     coalesceTTL?: number | false | undefined;
-    /** Calls that are shared, from 1. Default 16777215. */
+    /** How many calls are shared, from 1. Default 16777215. */
     coalesceSize?: number | undefined;
-    /** Ends of a call that end its sharing. Default: none of them. */
+    /** A call that ends so is no longer shared. Default: none. */
     coalesceResetOn?: Array<'error' | 'success' | 'timeout'> | undefined;
 
     // ---- Cancelling
 
     /** Aborted when a call times out. */
     abortController?: AbortController | undefined;
-    /** Whether a new controller takes the place of one that was aborted when the circuit is half
-     * open or closes; makes the first one too. Default false. */
+    /** Whether an aborted controller is replaced when the circuit becomes half
+     * open or closes; also makes the first one. Default false. */
     autoRenewAbortController?: boolean | undefined;
 
     /** @deprecated without effect; see errorThresholdPercentage */
@@ -252,9 +252,9 @@ declare namespace CircuitBreaker {
   export interface GrowingTime {
     /** ms after the first trip. */
     initial: number;
-    /** By which it grows with each further trip without closing, 1 to 1000. Default 2. */
+    /** Applies each time the circuit opens again before it has closed, 1 to 1000. Default 2. */
     factor?: number | undefined;
-    /** ms, the most. Default Infinity. */
+    /** The maximum in ms. Default Infinity. */
     max?: number | undefined;
   }
 
@@ -278,18 +278,18 @@ declare namespace CircuitBreaker {
     coalesceResetOn: Array<'error' | 'success' | 'timeout'>;
   };
 
-  /** Where results are kept. `get` may return a promise; undefined and null mean a miss. */
+  /** Stores results. `get` may return a promise; undefined and null mean a miss. */
   export interface CacheTransport {
     get (key: any): unknown;
     /**
      * @param value a promise of the result
-     * @param expiresAt ms as Date.now() counts, 0 for never
+     * @param expiresAt a time as in Date.now(), 0 for never
      */
     set (key: any, value: any, expiresAt: number): unknown;
     flush (): unknown;
   }
 
-  /** A breaker's state as toJSON() gives it. */
+  /** A breaker's state, from toJSON(). */
   export interface State {
     name: string;
     enabled: boolean;
@@ -298,28 +298,28 @@ declare namespace CircuitBreaker {
     halfOpen: boolean;
     warmUp: boolean;
     shutdown: boolean;
-    /** When it last opened, ms as Date.now() counts. */
+    /** When it last opened, as in Date.now(). */
     lastTimerAt: number | undefined;
   }
 
   /** The arguments of each event's listeners. */
   export interface Events<TI extends unknown[] = unknown[], TR = unknown> {
-    /** A call, before anything is decided about it. */
+    /** A call starts, before anything is decided. */
     fire: [args: TI];
-    /** The action has resolved; or it has failed with an error that the filter let pass. */
+    /** The action resolved, or failed with a filtered error. */
     success: [result: TR, latencyMs: number];
     failure: [error: any, latencyMs: number, args: TI];
     timeout: [error: Error, latencyMs: number, args: TI];
     /** The circuit did not let the call pass. */
     reject: [error: Error];
-    /** What the fallback returned (a promise, if it is asynchronous), and why it was called. */
+    /** What the fallback returned (a promise, if it is asynchronous), and the reason. */
     fallback: [result: any, error: any];
-    /** There was no place (option `capacity`). */
+    /** `capacity` calls are in flight. */
     semaphoreLocked: [error: Error, latencyMs: number];
-    /** With a `scope`: so many transitions of others were too long ago to be told one by one. */
+    /** With a `scope`: so many transitions had no events, because this thread fell behind. */
     missed: [transitions: number];
     open: [];
-    /** With how long the circuit was open. */
+    /** How long the circuit was open. */
     halfOpen: [resetTimeoutMs: number];
     close: [];
     shutdown: [];

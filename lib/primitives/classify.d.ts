@@ -6,7 +6,7 @@ export interface RetryableErrorOptions {
   retryAfter?: number | undefined;
 }
 
-/** What failed may succeed at another attempt. */
+/** Another attempt may succeed. */
 export class RetryableError extends Error {
   constructor (message?: string, options?: RetryableErrorOptions);
   code: string;
@@ -25,18 +25,18 @@ export class NonRetryableError extends Error {
 export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx';
 
 export interface RetryOnOptions {
-  /** HTTP statuses and classes of them. Default ['5xx', 429, 408]. */
+  /** HTTP statuses and classes of statuses. Default ['5xx', 429, 408]. */
   statuses?: ReadonlyArray<number | StatusClass> | undefined;
-  /** Error codes, the network's by default; 'ETIMEDOUT' stands for any TimeoutError as well. */
+  /** Error codes, by default those of the network; 'ETIMEDOUT' includes any TimeoutError. */
   codes?: readonly string[] | undefined;
-  /** Asked first; undefined leaves it to the lists. */
+  /** Called first; if it returns undefined, the lists decide. */
   predicate?: ((error: any, attempt?: number) => boolean | undefined) | undefined;
 }
 
-/** A function that tells which errors to retry, for the option `shouldRetry`. */
+/** Returns a function that tells which errors to retry, for the option `shouldRetry`. */
 export function retryOn (options?: RetryOnOptions): (error: unknown, attempt?: number) => boolean;
 
-/** Whether an error is worth another attempt: retryOn() without options. */
+/** Whether an error should be retried: retryOn() without options. */
 export function isRetryable (error: unknown): boolean;
 
 /** How long an error asks to wait, in ms; undefined if it does not. */

@@ -1,12 +1,12 @@
 import { StaleCache, StaleCacheOptions } from './stale-cache';
 
-/** What a strategy returns that does not want to answer. */
+/** A strategy returns this to decline. */
 export type Declined = symbol & { readonly declined: true };
 
 interface Conditional {
   /** False declines the error. */
   when?: ((error: any, ...args: any[]) => unknown) | undefined;
-  /** For reports; that of the kind unless given. */
+  /** For reports; default: the kind. */
   name?: string | undefined;
 }
 
@@ -15,37 +15,37 @@ export interface ValueStrategy<T = any> extends Conditional {
 }
 
 export interface UseStrategy<T = any> extends Conditional {
-  /** Called with the call's arguments and then the error. */
+  /** Called with the call's arguments and the error. */
   use: (...argsAndError: any[]) => T;
 }
 
 export interface CacheStrategy<T = any> extends Conditional {
   /** Copies that may be old; filled by policy() and execute(). */
   cache: StaleCache<T> | StaleCacheOptions;
-  /** The key of a copy; the call's, or its arguments as JSON, unless given. */
+  /** The key of a copy. Default: the call's key, or its arguments as JSON. */
   key?: ((...args: any[]) => unknown) | undefined;
 }
 
 export interface QueueStrategy extends Conditional {
-  /** Called like `use`; of an object, enqueue or push is called with the call's arguments. */
+  /** A function called like `use`, or an object whose enqueue or push gets the call's arguments. */
   queue:
     | ((...argsAndError: any[]) => unknown)
     | { enqueue (...args: any[]): unknown }
     | { push (...args: any[]): unknown };
 }
 
-/** What a queue strategy answers. */
+/** The answer of a queue strategy. */
 export interface Queued {
   queued: true;
   error: any;
-  /** What the queue returned, if anything. */
+  /** The result of the queue, if any. */
   job?: any;
 }
 
 export type Strategy = ((...argsAndError: any[]) => unknown) | ValueStrategy | UseStrategy |
   CacheStrategy | QueueStrategy;
 
-/** What a strategy may answer. */
+/** The answer of a strategy. */
 export type StrategyValue<S> =
   S extends (...args: any[]) => infer R ? Exclude<Awaited<R>, Declined>
     : S extends { use: (...args: any[]) => infer R } ? Exclude<Awaited<R>, Declined>
@@ -61,23 +61,23 @@ export interface ChainCall {
 }
 
 export interface FallbackChain<T = any> {
-  /** As a breaker's fallback. Rejects with the error when all strategies decline or fail. */
+  /** Works as a breaker's fallback. Rejects with the error when all strategies decline or fail. */
   (...argsAndError: any[]): Promise<T>;
-  /** The same, and which strategy it was. */
+  /** The same, with the name of the strategy. */
   answer (error: unknown, call?: ChainCall): Promise<{
     value: T; by: string; stale: boolean; ageMs: number;
   }>;
-  /** Keeps a copy in the chain's caches. */
+  /** Stores a copy in the chain's caches. */
   remember (value: unknown, call?: ChainCall): Promise<void>;
-  /** Calls fn, remembers what it returns, and falls back when it fails. */
+  /** Calls fn and remembers its result; falls back if it fails. */
   execute<A extends readonly any[], R> (
     fn: (...args: A) => R, call?: { args?: A | undefined; key?: unknown }
   ): Promise<Awaited<R> | T>;
 }
 
 /**
- * Strategies that are asked in turn when a call has failed; the first that does not decline
- * answers. If all decline or fail, the call's own error is what remains.
+ * A list of strategies for a call that failed, tried in order; the first that does not decline
+ * answers. If all decline or fail, the call rejects with its own error.
  * @throws ERR_INVALID_OPTION
  */
 export function fallbackChain<const S extends readonly Strategy[]> (

@@ -2,8 +2,8 @@ import { EventEmitter } from 'node:events';
 import CircuitBreaker = require('./breaker');
 
 /**
- * A breaker per key, made on demand, bounded in number, let go when idle. `K` is the type of the
- * keys: any value that a Map takes.
+ * A breaker per key, made on demand, limited in number, evicted when idle. `K` is the type of the
+ * keys: any key of a Map.
  */
 export class BreakerGroup<TI extends unknown[] = unknown[], TR = unknown, K = unknown>
   extends EventEmitter {
@@ -24,26 +24,26 @@ export class BreakerGroup<TI extends unknown[] = unknown[], TR = unknown, K = un
   readonly size: number;
 
   /**
-   * Calls the action with `args` through the breaker of `key`. Where none can be made (a shared one
+   * Calls the action with `args` through the breaker of `key`. If none can be made (a shared one
    * whose region is full, or whose name is too long), it rejects; `get` throws.
    */
   fire (key: K, ...args: TI): Promise<TR>;
   /**
-   * The breaker of `key`, created if there is none. A breaker that you keep may be evicted
-   * meanwhile, to make room or because it is idle. Then `isShutdown` is true, its listeners hear of
-   * no change of state, and calls through it go to the current breaker of its key. After the group
+   * The breaker of `key`, made if there is none. A breaker that you keep may be evicted
+   * to make room or because it is idle. Then `isShutdown` is true, its listeners get no
+   * changes of state, and calls through it go to the current breaker of its key. After the group
    * was shut down they reject with ESHUTDOWN.
    */
   get (key: K): BreakerGroup.Member<TI, TR, K>;
   /** Whether there is a breaker for `key` now. */
   has (key: K): boolean;
-  /** Closes the breaker of `key` and forgets what it has counted; false if there was none. */
+  /** Closes the breaker of `key` and clears its counts; false if there is none. */
   reset (key: K): boolean;
   /** The keys that have a breaker. */
   keys (): K[];
   /** The keys with their breakers. */
   entries (): Array<[K, BreakerGroup.Member<TI, TR, K>]>;
-  /** Shuts all breakers down and lets them go. */
+  /** Shuts down and drops all breakers. */
   shutdown (): void;
 
   /** The events of all breakers, with the key first. */
@@ -64,15 +64,15 @@ export class BreakerGroup<TI extends unknown[] = unknown[], TR = unknown, K = un
 }
 
 export namespace BreakerGroup {
-  /** Those of every breaker, and two more. A breaker's name is `<name>/<key>`. */
+  /** The options of each breaker, and two more. A breaker's name is `<name>/<key>`. */
   interface Options<TI extends unknown[] = any[]> extends CircuitBreaker.Options<TI> {
     /**
-     * Breakers kept at once, 1 to 1000000; beyond it the least recently used one that is not open
+     * Breakers at once, 1 to 1000000; beyond that, the least recently used one that is not open
      * is evicted, and an open one only if all are open. Default 10000.
      */
     max?: number | undefined;
     /**
-     * ms, from 1, after which a breaker that was neither used nor open is evicted. Default 600000.
+     * A breaker that is not open is evicted when idle for so many ms, from 1. Default 600000.
      */
     idleTtl?: number | undefined;
   }

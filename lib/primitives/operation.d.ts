@@ -3,16 +3,16 @@ import { BackoffOptions } from './backoff';
 export type CreateTimeoutOptions = BackoffOptions;
 
 export interface TimeoutsOptions extends CreateTimeoutOptions {
-  /** How often to retry at most; null means not at all. Default 10. */
+  /** The maximum number of retries; null means none. Default 10. */
   retries?: number | null | undefined;
 }
 
 export interface WrapOptions extends TimeoutsOptions {
-  /** Whether to go on without an end, with the last delay. Default false. */
+  /** True: retries never end; the last delay repeats. Default false. */
   forever?: boolean | undefined;
-  /** Whether the process may end while a timer runs. Default false. */
+  /** True: the process may end while a timer runs. Default false. */
   unref?: boolean | undefined;
-  /** No retry is planned after so many ms. Default Infinity; 0 means the same. */
+  /** A failure later than so many ms is not retried. Default Infinity; 0 means the same. */
   maxRetryTime?: number | undefined;
 }
 
@@ -25,7 +25,7 @@ export interface AttemptTimeoutOptions {
   cb?: ((attempt: number) => void) | undefined;
 }
 
-/** Something to be tried until it succeeds. */
+/** An operation that is retried until it succeeds. */
 export class RetryOperation {
   constructor (timeouts: readonly number[], options?: {
     forever?: boolean | undefined;
@@ -35,13 +35,13 @@ export class RetryOperation {
 
   /** Calls `fn` now, and again for each retry. `currentAttempt` counts from 1. */
   attempt (fn: (currentAttempt: number) => void, timeoutOps?: AttemptTimeoutOptions): void;
-  /** Plans the next attempt; false if there is no error, or no retry left. */
+  /** Schedules the next attempt; false if there is no error, or no retry left. */
   retry (error?: any): boolean;
   /** No further attempt is made. */
   stop (): void;
   /** Makes all retries available again. */
   reset (): void;
-  /** The errors so far, oldest first: the last 1,000, or only the last if there is no end. */
+  /** The errors so far, oldest first: the last 1,000, or only the last one with `forever`. */
   errors (): any[];
   /** How many attempts have been made. */
   attempts (): number;
@@ -61,7 +61,7 @@ export function timeouts (options?: OperationOptions | null): number[];
 /** One delay, in ms; `attempt` counts from 0. */
 export function createTimeout (attempt: number, options?: CreateTimeoutOptions): number;
 
-/** Replaces methods whose last argument is a callback by ones that retry. */
+/** Makes methods retry whose last argument is a callback. */
 export function wrap (object: object, methods?: readonly string[]): void;
 export function wrap (
   object: object, options?: OperationOptions | null, methods?: readonly string[]): void;

@@ -7,19 +7,19 @@ import { AttemptContext, GrowingTimeout, Timeout } from './timeout';
 
 type Absent = false | null | undefined;
 
-/** The parts of a policy, outermost first; each may be left out. */
+/** The parts of a policy, outermost first; all are optional. */
 export interface PolicyOptions {
-  /** Called with the call's arguments and the error; or strategies of a fallbackChain. */
+  /** A function of the call's arguments and the error, or strategies of a fallbackChain. */
   fallback?: ((...argsAndError: any[]) => unknown) | CircuitBreaker<any, any> |
     readonly Strategy[] | Exclude<Strategy, Function> | Absent;
   cache?: StaleCache | StaleCacheOptions | Absent;
   /** Its attemptTimeout becomes the timeout below. */
   retry?: Omit<retry.Options, 'signal'> | readonly number[] | Absent;
-  /** One made from options has no time limit unless they name one, if there is a timeout below. */
+  /** With a timeout below, one made from options has no time limit unless they name one. */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | Absent;
   rateLimit?: RateLimiter | RateLimiterOptions | Absent;
   bulkhead?: Bulkhead | BulkheadOptions | Absent;
-  /** ms that each attempt may take. */
+  /** Time limit of each attempt, ms. */
   timeout?: Timeout | number | GrowingTimeout | Absent;
 }
 
@@ -31,7 +31,7 @@ type FallbackValue<F> =
           : F extends Absent ? never
             : StrategyValue<F>;
 
-/** What the fallback of a policy with these options may answer. */
+/** What the fallback of a policy with these options may return. */
 export type FallbackOf<O> = O extends { fallback: infer F } ? FallbackValue<F> : never;
 
 export interface Answer<T> {
@@ -39,26 +39,26 @@ export interface Answer<T> {
   source: 'call' | 'cache' | 'stale' | 'fallback';
   stale: boolean;
   ageMs: number;
-  /** Why it is a stale copy or the fallback's. */
+  /** The reason for a stale copy or a fallback. */
   error?: unknown;
 }
 
 export interface PolicyCallOptions {
-  /** Ends the call at once with its reason; nothing counts. */
+  /** Ends the call at once with its reason; it is not counted. */
   signal?: AbortSignal | undefined;
-  /** Of the copy in the cache; without one the cache is passed by. */
+  /** The cache key; without one the cache is not used. */
   key?: unknown;
-  /** What the fallback gets, with the error after them. */
+  /** The fallback's arguments before the error. */
   args?: readonly unknown[] | undefined;
 }
 
 export interface Wrapped<A extends any[], T> {
   (...args: A): Promise<T>;
-  /** The same call, with where its answer is from. */
+  /** The same call, with the source of its answer. */
   answer (...args: A): Promise<Answer<T>>;
 }
 
-/** `F` is what the fallback may answer. */
+/** `F` is what the fallback may return. */
 export interface Policy<F = never> {
   readonly fallback: ((...argsAndError: any[]) => any) | undefined;
   readonly cache: StaleCache | undefined;
@@ -72,18 +72,18 @@ export interface Policy<F = never> {
   execute<T> (
     fn: (context: AttemptContext) => T | PromiseLike<T>, options?: PolicyCallOptions
   ): Promise<T | F>;
-  /** As `execute`, but tells where the answer is from. */
+  /** As `execute`, with the source of the answer. */
   answer<T> (
     fn: (context: AttemptContext) => T | PromiseLike<T>, options?: PolicyCallOptions
   ): Promise<Answer<T | F>>;
-  /** A function that calls fn with its arguments through all parts. */
+  /** Returns a function that calls fn with its arguments through all parts. */
   wrap<A extends any[], R> (
     fn: (...args: A) => R, options?: { key?: ((...args: A) => unknown) | undefined }
   ): Wrapped<A, Awaited<R> | F>;
 }
 
 /**
- * Several protections around one call, always in the order of PolicyOptions.
+ * Combines several protections, always in the order of PolicyOptions.
  * @throws ERR_INVALID_OPTION
  */
 export function policy<const O extends PolicyOptions> (options: O): Policy<FallbackOf<O>>;

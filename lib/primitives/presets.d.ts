@@ -1,4 +1,4 @@
-/** Options of a breaker, as a preset has them. Times are milliseconds. */
+/** The options of a breaker preset. Times are milliseconds. */
 export interface BreakerPreset {
   readonly timeout?: number;
   readonly errorThresholdPercentage?: number;
@@ -14,7 +14,7 @@ export interface BreakerPreset {
   readonly rampUp?: number;
 }
 
-/** Options of a retry, as a preset has them. Times are milliseconds. */
+/** The options of a retry preset. Times are milliseconds. */
 export interface RetryPreset {
   readonly retries?: number;
   readonly factor?: number;
@@ -36,7 +36,7 @@ export type RetryPresetName =
 
 export type ProfileName = 'production' | 'development' | 'testing';
 
-/** Options to lay over those of every breaker and every retry of a deployment. */
+/** Options for all breakers and retries of a deployment, to spread over their own. */
 export interface Profile {
   readonly breaker: BreakerPreset;
   readonly retry: RetryPreset;
@@ -46,8 +46,8 @@ export const presets: { readonly [Name in PresetName]: BreakerPreset };
 export const retryPresets: { readonly [Name in RetryPresetName]: RetryPreset };
 export const profiles: { readonly [Name in ProfileName]: Profile };
 
-/** A breaker preset by name. @throws ERR_INVALID_OPTION, which lists the names there are */
+/** A breaker preset by name. @throws ERR_INVALID_OPTION, which lists the known names */
 export function preset (name: PresetName): BreakerPreset;
 
-/** A profile by name. @throws ERR_INVALID_OPTION, which lists the names there are */
+/** A profile by name. @throws ERR_INVALID_OPTION, which lists the known names */
 export function profile (name: ProfileName): Profile;

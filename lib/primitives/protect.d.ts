@@ -1,6 +1,6 @@
 import { PolicyOptions } from './policy';
 
-/** Names of methods; one level of objects that the client holds, as in `transaction.status`. */
+/** Names of methods, also of objects inside the client, as in `transaction.status`. */
 export type MethodPath<T> = {
   [K in keyof T & string]: T[K] extends (...args: any[]) => any ? K
     : T[K] extends object
@@ -13,13 +13,13 @@ export interface ProtectOptions<T extends object> extends PolicyOptions {
   methods: ReadonlyArray<MethodPath<T> | (string & {})>;
   /** Whether the methods also take a callback (error, value) as their last argument. */
   callbacks?: boolean | undefined;
-  /** The key of a copy in the cache; the arguments as JSON unless given. */
+  /** The cache key. Default: the arguments as JSON. */
   key?: ((...args: any[]) => unknown) | undefined;
 }
 
 /**
- * The client with its methods protected by one policy; otherwise it is what it was, and works on
- * the client itself.
+ * Returns the client with these methods protected by one policy. Everything else stays as it is,
+ * and works on the client itself.
  * @throws ERR_INVALID_OPTION
  */
 export function protect<T extends object> (client: T, options: ProtectOptions<T>): T;

@@ -3,8 +3,8 @@ import { WrapOptions } from './operation';
 /**
  * Calls `fn` until it succeeds, as async-retry does.
  *
- * Rejects with the most frequent error (the last one of several); with what `bail` was given; at
- * once with an error that has a true `bail` property, as NonRetryableError has; or with
+ * Rejects with the most frequent error (the last one of several); with the argument of `bail`; at
+ * once with an error that has a true property `bail`, such as a NonRetryableError; or with
  * ERR_INVALID_OPTION.
  */
 declare function retry<T, E = any> (
@@ -18,13 +18,13 @@ declare namespace retry {
   export type RetryFunction<T, E = any> = (
     bail: (reason?: E) => void, attempt: number, context: RetryContext) => T | PromiseLike<T>;
 
-  /** Only there if the option signal or attemptTimeout is given. */
+  /** Only exists with the option signal or attemptTimeout. */
   export interface RetryContext {
-    /** Aborted when the attempt takes too long, and when the caller aborts. */
+    /** Aborts when the attempt takes too long, and when the caller aborts. */
     readonly signal: AbortSignal;
   }
 
-  /** Permission to retry, as RetryBudget gives it. */
+  /** Permission to retry, such as a RetryBudget. */
   export interface Budget {
     tryWithdraw (): boolean;
     deposit (): void;
@@ -35,27 +35,27 @@ declare namespace retry {
     initial: number;
     /** How much longer each retry may take, ms. Default 0. */
     increment?: number | undefined;
-    /** No attempt may take longer, ms. Default Infinity. */
+    /** The longest time limit, ms. Default Infinity. */
     max?: number | undefined;
   }
 
-  /** `randomize` is true unless `strategy` or `jitter` is given. `E` is the type of the errors. */
+  /** `randomize` is true unless `strategy` or `jitter` is given. `E` is the type of errors. */
   export interface RetryOptions<E = any> extends WrapOptions {
-    /** Told of each failure that another attempt follows; if it throws, that ends the call. */
+    /** Called after each failure that is retried; if it throws, the call ends. */
     onRetry?: ((error: E, attempt: number) => unknown) | null | false | undefined;
-    /** False ends the call with this error. Default: every error is worth a retry. */
+    /** False ends the call with this error. Default: every error is retried. */
     shouldRetry?: ((error: E, attempt: number) => boolean | PromiseLike<boolean>)
       | null | false | undefined;
-    /** How long one attempt may take, ms; it fails with ETIMEDOUT. Default: no limit. */
+    /** Time limit of one attempt, ms; then it fails with ETIMEDOUT. Default: no limit. */
     attemptTimeout?: number | AttemptTimeout | null | false | undefined;
     /**
-     * How long a delay is made at most because the error carries a Retry-After, ms; 0: not at all.
+     * The longest delay that a Retry-After may cause, ms; 0 ignores Retry-After.
      * Default 60000.
      */
     maxRetryAfter?: number | undefined;
     /** Ends the call with its reason. */
     signal?: AbortSignal | null | undefined;
-    /** No retry without its leave: a RetryBudget. */
+    /** A RetryBudget that must allow each retry. */
     budget?: Budget | null | undefined;
   }
 
@@ -66,14 +66,14 @@ declare namespace retry {
     calls: number;
     successes: number;
     failures: number;
-    /** Of the calls that have ended, from 0 to 1; 1 before the first. */
+    /** Of calls that have ended, from 0 to 1; 1 before the first. */
     successRate: number;
-    /** All attempts, first ones included. */
+    /** All attempts, including first ones. */
     attempts: number;
     retries: number;
     successfulRetries: number;
     failedRetries: number;
-    /** How many calls used all their retries up. */
+    /** How many calls used up all their retries. */
     maxRetriesReached: number;
     /** How many delays there were. */
     delays: number;
@@ -90,7 +90,7 @@ declare namespace retry {
       readonly options: RetryOptions | readonly number[];
     };
 
-  /** A function that calls `fn` with its arguments, and again until that succeeds. */
+  /** Returns a function that calls `fn` with its arguments until it succeeds. */
   export function retryable<F extends (...args: any[]) => any> (
     fn: F, options?: RetryOptions | readonly number[] | null): Retryable<F>;
 }

@@ -1,10 +1,10 @@
 export interface CacheEntry<T = unknown> {
   value: T;
-  /** When it was kept, ms as Date.now() counts. */
+  /** When it was stored, as in Date.now(). */
   storedAt: number;
 }
 
-/** A Map, or anything else that keeps entries; promises are allowed. */
+/** A Map, or another store of entries; it may return promises. */
 export interface CacheStore {
   get (key: any): unknown;
   set (key: any, entry: any): unknown;
@@ -12,18 +12,18 @@ export interface CacheStore {
 }
 
 export interface StaleCacheOptions {
-  /** ms for which a copy is fresh. Default 900000. */
+  /** How long a copy is fresh, ms. Default 900000. */
   ttl?: number | undefined;
   /**
-   * ms, counted from when it was kept, for which a copy may still be answered when nothing newer is
-   * to be had; at least ttl. Default 86400000.
+   * How long a copy can be used at all, in ms since it was
+   * stored; at least ttl. Default 86400000.
    */
   staleTtl?: number | undefined;
-  /** Copies in memory, 1 to 1000000; the least recently used one makes room. Default 1000. */
+  /** Copies in memory, 1 to 1000000; the least recently used one is dropped first. Default 1000. */
   max?: number | undefined;
-  /** Where copies are kept instead. */
+  /** Stores the copies instead of memory. */
   store?: CacheStore | undefined;
-  /** Which failures may be answered with an old copy. Default all. */
+  /** Whether an old copy may answer after this error. Default: always. */
   staleIf?: ((error: any) => boolean) | undefined;
 }
 
@@ -34,20 +34,20 @@ export interface Copy<T> {
 }
 
 export interface FetchedCopy<T> extends Copy<T> {
-  /** Why a stale copy was answered. */
+  /** The reason for a stale copy. */
   error?: unknown;
 }
 
 export interface StaleCache<V = any> {
   readonly ttl: number;
   readonly staleTtl: number;
-  /** The copy of `key`, fresh or not; undefined when there is none. */
+  /** The copy of `key`, fresh or stale; undefined if there is none. */
   get (key: unknown): Promise<Copy<V> | undefined>;
-  /** Keeps a copy. */
+  /** Stores a copy. */
   set (key: unknown, value: V): Promise<void>;
-  /** Forgets a copy. */
+  /** Deletes a copy. */
   delete (key: unknown): Promise<void>;
-  /** A fresh copy; else what `load` gets, which is kept; else, when that fails, an old copy. */
+  /** A fresh copy; else the result of `load`, which is stored; else, if that fails, an old copy. */
   fetch<T extends V> (
     key: unknown,
     load: (context: { signal: AbortSignal }) => T | PromiseLike<T>,
@@ -56,7 +56,7 @@ export interface StaleCache<V = any> {
 }
 
 /**
- * A cache whose copies outlive their freshness.
+ * A cache that answers with an old copy when it cannot get a new one.
  * @throws ERR_INVALID_OPTION
  */
 export function staleCache<V = any> (options?: StaleCacheOptions): StaleCache<V>;

@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events';
 declare class Status extends EventEmitter {
   constructor (options?: Status.Options);
 
-  /** The sums of the window, a new object at each reading. */
+  /** The sums of the window; each read makes a new object. */
   readonly stats: Status.Stats;
   /** The buckets, newest first. */
   readonly window: Status.Bucket[];
@@ -13,13 +13,13 @@ declare class Status extends EventEmitter {
 
   readonly rotateBucketController: EventEmitter | undefined;
 
-  /** Counts one. A latency, in ms, goes with successes, failures and timeouts. */
+  /** Counts one. Successes, failures and timeouts have a latency, in ms. */
   increment (property: Status.Counter, latencyRunTime?: number): void;
   /** Marks the newest bucket: the circuit opened in it. */
   open (): void;
   /** Marks the newest bucket: the circuit closed in it. */
   close (): void;
-  /** No more snapshots and rotations. */
+  /** Ends snapshots and rotations. */
   shutdown (): void;
   /** Begins a new bucket. Only with a rotateBucketController. */
   rotateBucket (): void;
@@ -27,7 +27,7 @@ declare class Status extends EventEmitter {
   startListeneningForRotateEvent (): void;
   removeRotateBucketControllerListener (): void;
 
-  /** `snapshot` comes once per bucket, while somebody listens. */
+  /** `snapshot` is emitted once per bucket, while it has a listener. */
   on (event: 'snapshot', listener: (stats: Status.Stats) => void): this;
   once (event: 'snapshot', listener: (stats: Status.Stats) => void): this;
   off (event: 'snapshot', listener: (stats: Status.Stats) => void): this;
@@ -45,9 +45,9 @@ declare namespace Status {
     rollingPercentilesEnabled?: boolean | undefined;
     /** Default true. */
     enableSnapshots?: boolean | undefined;
-    /** Its `rotate` events begin new buckets, in place of the time. */
+    /** Its `rotate` events begin new buckets, not the time. */
     rotateBucketController?: EventEmitter | undefined;
-    /** Counts to begin with. */
+    /** Initial counts. */
     stats?: Partial<Stats> | undefined;
   }
 
@@ -58,11 +58,11 @@ declare namespace Status {
   interface Stats extends Record<Counter, number> {
     /** Latencies in ms at 0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995 and 1. */
     percentiles: { [percentile: number]: number };
-    /** Every latency in ms, ascending; rebuilt from the histogram when it is read. */
+    /** All latencies in ms, ascending; each read makes it from the histogram. */
     readonly latencyTimes: number[];
     /** ms */
     latencyMean: number;
-    /** Of a breaker with a `scope`: what this thread alone has counted. */
+    /** Of a breaker with a `scope`: the counts of this thread alone. */
     local?: Stats | undefined;
   }
 

@@ -1,20 +1,20 @@
 export interface GrowingTimeout {
-  /** ms that the first attempt may take, from 1. */
+  /** Time limit of the first attempt, ms, from 1. */
   initial: number;
-  /** ms by which every further attempt may take longer. Default 0. */
+  /** How much longer each further attempt may take, ms. Default 0. */
   increment?: number | undefined;
-  /** ms, the most that an attempt may take. Default Infinity. */
+  /** The longest time limit, ms. Default Infinity. */
   max?: number | undefined;
 }
 
 export interface AttemptContext {
-  /** Aborted when the attempt is given up: by a timeout, or by the caller. */
+  /** Aborts on timeout, and when the caller aborts. */
   signal: AbortSignal;
   /** Counts from 1. */
   attempt: number;
 }
 
-/** Ends attempts that take too long, each of them alone. */
+/** Limits the time of each attempt. */
 export class Timeout {
   /**
    * @param limit ms, from 1; Infinity for none
@@ -24,11 +24,11 @@ export class Timeout {
   readonly initial: number;
   readonly increment: number;
   readonly max: number;
-  /** How long attempt number `attempt` may take, ms; it counts from 1. */
+  /** The time limit of an attempt, ms; `attempt` counts from 1. */
   limitOf (attempt: number): number;
   /**
-   * Calls fn and waits for it as long as the attempt may take. Rejects with code ETIMEDOUT when the
-   * time is over, with the signal's reason when that aborts.
+   * Calls fn and waits for it up to the time limit. Rejects with code ETIMEDOUT after
+   * that, or with the signal's reason when the signal aborts.
    */
   execute<T> (
     fn: (context: AttemptContext) => T | PromiseLike<T>,

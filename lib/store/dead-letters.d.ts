@@ -4,7 +4,7 @@ import { SqlClient } from './store';
 
 export interface DeadLetter extends StoredMessage {
   reason: string;
-  /** What kind of failure: the error's code, or its class. */
+  /** The kind of failure: the error's code or class. */
   kind: string;
   diedAt: Date;
 }
@@ -16,23 +16,23 @@ export interface DeadLetterFilter {
   search?: string | undefined;
 }
 
-/** 'retry': try again with all attempts. 'drop': cancel. Or a new message in its place. */
+/** 'retry': with a fresh attempt count. 'drop': cancel it. Or a new message that replaces it. */
 export type RecoveryStrategy = (letter: DeadLetter) =>
   'retry' | 'drop' | 'keep' | OutboxMessage | Promise<'retry' | 'drop' | 'keep' | OutboxMessage>;
 
 /**
- * Emits 'arrival'(letter) for each that this environment puts in, and after each retryMany and
- * recover 'processed'({ durationMs, ... }) with what these resolve with.
+ * Emits 'arrival'(letter) for each letter that this thread adds, and after each retryMany and
+ * recover 'processed'({ durationMs, ... }) with their result.
  */
 export interface DeadLetters extends EventEmitter {
   /**
-   * A message that cannot be sent, or one that is waiting, by its id. Its kind is
-   * ERR_OUTBOX_GIVEN_UP unless `kind` says otherwise.
+   * Adds a message that cannot be sent, or gives up a waiting one, by its id. The default kind is
+   * ERR_OUTBOX_GIVEN_UP.
    */
   add (message: OutboxMessage | string, reason: string, options?: {
     kind?: string | undefined; client?: SqlClient | undefined;
   }): Promise<DeadLetter>;
-  /** Newest first, 100 unless `limit` (1 to 1000) says otherwise; `before` is an id. */
+  /** Newest first; `limit` is 1 to 1000, default 100; `before` is an id. */
   list (filter?: DeadLetterFilter & {
     before?: string | undefined; limit?: number | undefined;
   }): Promise<DeadLetter[]>;
@@ -41,11 +41,11 @@ export interface DeadLetters extends EventEmitter {
   /** By channel and kind. */
   summary (): Promise<Array<{ channel: string; kind: string; count: number }>>;
   /**
-   * Gives it all its attempts again, at once. False if it was not there, or a message with its
-   * dedupeKey waits already.
+   * Retries it at once, with a fresh attempt count. False if there is none, or if a message with
+   * its dedupeKey is waiting.
    */
   retry (id: string): Promise<boolean>;
-  /** `rate`: messages per second, spread over the future. */
+  /** `rate`: messages per second. */
   retryMany (filter?: DeadLetterFilter & {
     ids?: string[] | undefined; limit?: number | undefined; rate?: number | undefined;
   }): Promise<{ retried: number }>;

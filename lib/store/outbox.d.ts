@@ -6,22 +6,22 @@ import { SqlClient } from './store';
 export type MessageStatus = 'PENDING' | 'SENDING' | 'RETRYING' | 'SENT' | 'DLQ' | 'CANCELLED';
 
 export interface OutboxMessage {
-  /** EMAIL, WHATSAPP, or one that was registered. */
+  /** EMAIL, WHATSAPP, or a registered one. */
   channel: string;
-  /** Who gets it: an address, a number, an order id. 1 to 512 characters on one line. */
+  /** An address, a number or an order id. 1 to 512 characters on one line. */
   recipient: string;
   /** At most 1000 characters on one line. */
   subject?: string | undefined;
-  /** The text itself. At most 256 KiB. */
+  /** The text. At most 256 KiB. */
   body?: string | undefined;
-  /** Or a text with {{name}} in it, filled from `data` when it is sent; not escaped. */
+  /** Or a text with {{name}} in it, filled from `data` when it is sent, without escaping. */
   template?: string | undefined;
-  /** JSON, at most 256 KiB: values of the template, or whatever the channel's sender needs. */
+  /** JSON, at most 256 KiB: values of the template, or data for the channel's sender. */
   data?: unknown;
-  /** No second message with this key while the first one is not final. At most 255 characters. */
+  /** No second message with this key while the first is not final. At most 255 characters. */
   dedupeKey?: string | undefined;
   /**
-   * Messages of a channel with the same key are sent one after the other, never two at once, in
+   * Messages of a channel with the same key are sent one after another, never two at once, in
    * the order of their ids, whatever their priority. At most 255 characters.
    */
   orderKey?: string | undefined;
@@ -36,7 +36,7 @@ export interface OutboxMessage {
 export interface Enqueued {
   /** A bigint as a decimal string. */
   id: string;
-  /** Whether a waiting message with the same dedupeKey was there already; then `id` is its. */
+  /** Whether a message with the same dedupeKey was already waiting; then `id` is its id. */
   duplicate: boolean;
 }
 
@@ -48,7 +48,7 @@ export interface AttemptError {
   message: string;
 }
 
-/** A row as it is. */
+/** A row of the outbox. */
 export interface StoredMessage {
   id: string;
   channel: string;
@@ -71,9 +71,9 @@ export interface StoredMessage {
   sentAt: Date | null;
 }
 
-/** What a sender gets: the template is filled in. */
+/** The message for a sender, with its template filled in. */
 export interface OutgoingMessage extends StoredMessage {
-  /** The same at every attempt: use it as Message-ID or provider's reference. */
+  /** The same at every attempt: use it as the Message-ID or the provider's reference. */
   reference: string;
 }
 
@@ -96,8 +96,8 @@ export interface ChannelDefinition {
 export interface ChannelWorker {
   send: Sender;
   /**
-   * While it is open the channel waits, and no attempt is counted; half-open it sends one message
-   * at a time. It is only watched: `send` fires it.
+   * While it is open the channel waits, and no attempt is counted. While it is half open, the
+   * channel sends one message at a time. The worker only watches it: `send` must fire it.
    */
   breaker?: CircuitBreaker<any, any> | undefined;
   /** Messages in flight, 1 to 1000, default 5. */
@@ -105,9 +105,9 @@ export interface ChannelWorker {
   /** Messages per `interval` ms. */
   rate?: { limit: number; interval: number } | undefined;
   /**
-   * ms that one attempt may take, default 30000. Then its signal is aborted, and the attempt counts
-   * as failed once the sender has ended. A sender that ignores the signal gets the same time again,
-   * in which it may still succeed; after that the message is tried again, even if it still runs.
+   * Time limit of one attempt in ms, default 30000. Then its signal aborts, and the attempt fails
+   * when the sender ends. A sender that ignores the signal gets the same time again,
+   * in which it may still succeed; after that the message is retried, even if it still runs.
    */
   timeout?: number | undefined;
 }
@@ -117,24 +117,24 @@ export interface WorkerOptions {
   /** Messages in flight of all channels, 1 to 10000, default 20. */
   concurrency?: number | undefined;
   /**
-   * Messages that were sent and whose outcome is not written yet, beside those in flight, 0 to
-   * 10000, default 0. More is faster where sending takes no time, and repeated when the worker is
-   * killed.
+   * Further messages that were sent but whose outcome is not yet recorded, 0 to
+   * 10000, default 0. More is faster if sending takes no time, but all are sent again if the worker
+   * is killed.
    */
   unsettled?: number | undefined;
   /**
-   * Messages claimed at once at most, 1 to 1000, default 500. A worker claims what it has places
-   * for, and what it will send in 100 ms.
+   * How many messages are claimed at once, 1 to 1000, default 500. A worker claims what it has room
+   * for and can send in 100 ms.
    */
   batchSize?: number | undefined;
-  /** ms after which a dead worker's messages return, 1000 to 3600000, default 30000. */
+  /** A dead worker's messages return after so many ms, 1000 to 3600000, default 30000. */
   leaseMs?: number | undefined;
-  /** ms between looks when nothing has been announced, 10 to 3600000, default 1000. */
+  /** ms between polls, 10 to 3600000, default 1000; new messages are also announced. */
   pollInterval?: number | undefined;
 }
 
 /**
- * `warning` reports problems that heal by themselves, and, with ERR_OUTBOX_LEFT_BEHIND, messages
+ * `warning` reports passing trouble, and, with ERR_OUTBOX_LEFT_BEHIND, messages
  * that were still being sent when `stop` ended (`count` and `ids`).
  *
  * Events: 'sent'(message), 'retry'(message, error, delayMs), 'dead'(letter, error?),
@@ -143,17 +143,17 @@ export interface WorkerOptions {
 export interface OutboxWorker extends EventEmitter {
   start (): Promise<void>;
   /**
-   * Finishes what is in flight for up to `timeout` ms (default 10000), and gives back what it has
+   * Finishes what is in flight for up to `timeout` ms (default 10000), and releases what it has
    * not begun. Then it aborts the signals of what is still being sent. If a sender ignores its
-   * signal, the worker keeps the message: it extends the lease and records the outcome for as long
+   * signal, the worker keeps the message: it extends the lease and records the outcome as long
    * as the process lives, but does not keep the process alive. A `warning` (ERR_OUTBOX_LEFT_BEHIND)
-   * names these messages. Call `stop` again to wait for them. After `start` they still count among
-   * those in flight.
+   * names these messages. Call `stop` again to wait for them. After `start` they still count
+   * as in flight.
    */
   stop (options?: { timeout?: number | undefined }): Promise<void>;
   readonly running: boolean;
   readonly inFlight: number;
-  /** When it last looked at the database with success, as performance.now() tells time. */
+  /** When it last read the database successfully, as in performance.now(). */
   readonly lastBeat: number;
   stats (): {
     sent: number; retried: number; dead: number; fenced: number;
@@ -162,23 +162,23 @@ export interface OutboxWorker extends EventEmitter {
 }
 
 export interface OutboxStats {
-  /** Rows by channel and status. All are counted, but of SENT and CANCELLED as `sampled` says. */
+  /** Rows by channel and status. SENT and CANCELLED may be estimates, see `sampled`. */
   channels: Record<string, Record<MessageStatus, number>>;
   waiting: number;
   /** Age of the oldest message that is due, in ms; 0 if none. */
   oldestMs: number;
   /**
-   * Whether SENT and CANCELLED are estimates, out of 16 MiB of the table: they are when it
-   * is larger, so that this takes no longer the more has been sent. Always false with `exact`.
+   * Whether SENT and CANCELLED are estimates from 16 MiB of the table. They are if it is larger, so
+   * that a larger table takes no longer. Always false with `exact`.
    */
   sampled: boolean;
 }
 
 export interface Outbox {
   /**
-   * Durable when its promise fulfils; with `client` when that transaction commits. Of an array all
-   * are taken in or none; at most 10000. Rejects with ERR_OUTBOX_CHANNEL, ERR_OUTBOX_MESSAGE,
-   * ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, each with all `faults`, or what the database says.
+   * Durable when its promise resolves; with `client`, when that transaction commits. Of an array
+   * (at most 10000) all are stored or none. Rejects with ERR_OUTBOX_CHANNEL, ERR_OUTBOX_MESSAGE,
+   * ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, each with all `faults`, or an error of the database.
    */
   enqueue (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
   enqueue (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
@@ -190,7 +190,7 @@ export interface Outbox {
     status?: MessageStatus | undefined; channel?: string | undefined; search?: string | undefined;
     before?: string | undefined; limit?: number | undefined;
   }): Promise<StoredMessage[]>;
-  /** Whether it was still waiting. */
+  /** Cancels a waiting message. Returns whether it was still waiting. */
   cancel (id: string): Promise<boolean>;
   /** `exact` reads the whole table, however large it is. Default false. */
   stats (options?: { exact?: boolean | undefined }): Promise<OutboxStats>;

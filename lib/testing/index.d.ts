@@ -12,12 +12,12 @@ export { TcpFaults, TcpProxy, startTcpProxy } from './tcp-proxy';
 
 export interface SmtpFault extends FaultFrequency {
   stage: 'connect' | 'auth' | 'mail' | 'rcpt' | 'data';
-  /** reply (default): an error code. drop, at data only: takes the message in, then cuts. */
+  /** reply (default): an error code. drop (at data only): accepts the message, then cuts. */
   kind?: 'reply' | 'hang' | 'reset' | 'drop' | undefined;
   /** Of a reply, 400 to 599. */
   code?: number | undefined;
   message?: string | undefined;
-  /** Strikes an envelope the first time only, as greylisting does. */
+  /** Each envelope fails the first time only, as with greylisting. */
   once?: boolean | undefined;
   /** Strikes these recipients only, at rcpt. */
   recipients?: string[] | undefined;
@@ -28,7 +28,7 @@ export interface SmtpMessage {
   to: string[];
   messageId: string | undefined;
   subject: string | undefined;
-  /** When it came, ms as Date.now() counts. */
+  /** When it arrived, as in Date.now(). */
   at: number;
   raw: string;
 }
@@ -37,10 +37,10 @@ export interface SmtpFake {
   readonly host: string;
   readonly port: number;
   readonly fault: SmtpFault['stage'] | null;
-  /** What was taken in, oldest first. */
+  /** The accepted messages, oldest first. */
   readonly messages: SmtpMessage[];
   readonly counts: Record<'connections' | 'accepted' | 'faulted', number>;
-  /** Sets what goes wrong from now on; null mends everything. */
+  /** Sets what goes wrong from now on; null: nothing. */
   set (fault: SmtpFault | SmtpFault[] | null): void;
   close (): Promise<void>;
 }
@@ -48,10 +48,10 @@ export interface SmtpFake {
 export interface SmtpFakeOptions {
   port?: number | undefined;
   host?: string | undefined;
-  /** Required of clients when given. */
+  /** What clients must log in with. */
   auth?: { user: string; pass: string } | undefined;
   fault?: SmtpFault | SmtpFault[] | null | undefined;
-  /** Default false. Its certificate is signed by nobody. */
+  /** With a self-signed certificate. Default false. */
   tls?: false | 'starttls' | 'implicit' | undefined;
   latencyMs?: number | undefined;
   messagesMax?: number | undefined;
@@ -62,9 +62,9 @@ export function startSmtpFake (options?: SmtpFakeOptions): Promise<SmtpFake>;
 
 export interface WhatsAppFault extends FaultFrequency {
   /**
-   * code: refuses as the Cloud API does. status: refuses as Green API does. hang: never answers.
-   * reset: cuts before the message is taken in. html: a page of a proxy in between. slow: takes it
-   * in, late. drop: takes it in, then cuts without an answer.
+   * code: rejects as the Cloud API does. status: rejects as Green API does. hang: never answers.
+   * reset: cuts before the message is accepted. html: the error page of a proxy. slow: accepts the
+   * message late. drop: accepts it, then cuts without an answer.
    */
   kind: 'code' | 'status' | 'hang' | 'reset' | 'html' | 'slow' | 'drop';
   /** Of code. */
@@ -74,13 +74,13 @@ export interface WhatsAppFault extends FaultFrequency {
   message?: string | undefined;
   /** Of slow, ms; default 3000. */
   delayMs?: number | undefined;
-  /** Strikes a recipient the first time only. */
+  /** Each recipient fails the first time only. */
   once?: boolean | undefined;
-  /** Strikes this one only: its digits, or a chat. */
+  /** Strikes this recipient only: its digits, or a chat. */
   recipient?: string | undefined;
 }
 
-/** Of several the first that fits strikes; a kind or a code may stand for a fault. */
+/** A fault, its kind or its code, or several: the first that fits strikes. */
 export type WhatsAppFaults = WhatsAppFault | WhatsAppFault['kind'] | number | null |
   Array<WhatsAppFault | WhatsAppFault['kind'] | number>;
 
@@ -90,35 +90,35 @@ export interface WhatsAppMessage {
   to: string;
   /** biz_opaque_callback_data. */
   reference: string | undefined;
-  /** When it came, ms as Date.now() counts. */
+  /** When it arrived, as in Date.now(). */
   at: number;
   body: any;
 }
 
 export interface WhatsAppFake {
   readonly url: string;
-  /** What a CloudApiClient needs to find it. */
+  /** The options that a CloudApiClient needs to use this fake. */
   readonly cloud: {
     accessToken: string; phoneNumberId: string; appSecret: string; verifyToken: string;
     baseUrl: string;
   };
-  /** What a GreenApiClient needs to find it. */
+  /** The options that a GreenApiClient needs to use this fake. */
   readonly green: { instanceId: string; token: string; baseUrl: string };
   readonly fault: WhatsAppFault['kind'] | null;
-  /** What was taken in, oldest first. */
+  /** The accepted messages, oldest first. */
   readonly messages: WhatsAppMessage[];
-  /** What was uploaded, by its id; the newest 1000. */
+  /** The newest 1000 uploads by id. */
   readonly media: Map<string, { id: string; type: string; filename: string; data: Buffer }>;
   readonly counts: Record<'requests' | 'accepted' | 'refused' | 'unauthorized' | 'faulted', number>;
-  /** Sets what goes wrong from now on, a number being a code; null mends everything. */
+  /** Sets what goes wrong from now on; a number is a code, null: nothing. */
   set (fault: WhatsAppFaults): void;
   /** The body of a webhook with one status of a message. */
   statusOf (
     message: { id: string; to: string; reference?: string | undefined },
     status: 'sent' | 'delivered' | 'read' | 'failed', errors?: object[]): object;
-  /** X-Hub-Signature-256 of a raw body. */
+  /** The header X-Hub-Signature-256 of a raw body. */
   sign (rawBody: string | Uint8Array): string;
-  /** Sends a webhook, signed unless a signature is given; resolves with the answer's status. */
+  /** Sends a signed webhook; resolves with the status of the answer. */
   notify (
     url: string, body: object, options?: { signature?: string | undefined }): Promise<number>;
   close (): Promise<void>;
@@ -135,7 +135,7 @@ export interface WhatsAppFakeOptions {
   token?: string | undefined;
   fault?: WhatsAppFaults | undefined;
   latencyMs?: number | undefined;
-  /** Refuses messages to one number that follow sooner, with 131056; ms, default 0. */
+  /** Rejects messages to one number that follow sooner, with 131056; ms, default 0. */
   recipientIntervalMs?: number | undefined;
   messagesMax?: number | undefined;
 }
@@ -147,21 +147,21 @@ export type SessionFault = 'connect-throws' | 'connect-rejects' | 'connect-hangs
   'never-opens' | 'closes' | 'qr' | 'send-rejects' | 'send-hangs';
 
 export interface SessionFake {
-  /** What was sent, oldest first. */
+  /** The sent messages, oldest first. */
   readonly messages: Array<{ id: string; jid: string; content: any; at: number }>;
   /** How often each instance was connected. */
   readonly connects: Map<string, number>;
-  /** What a SessionPool takes. */
+  /** The option `connect` of a SessionPool. */
   readonly connect: (id: string) => Promise<any>;
-  /** Sets what goes wrong with an instance, or with all (`*`); null mends it. */
+  /** Sets what goes wrong with an instance, or with all (`*`); null: nothing. */
   set (id: string, kind: SessionFault | null, error?: Error): void;
-  /** The socket that an instance got last. */
+  /** The newest socket of an instance. */
   socketOf (id: string): any;
-  /** Somebody scans the QR code. */
+  /** Simulates a scan of the QR code. */
   scan (id: string): void;
   /** Cuts an instance's connection; 401 ends its session for good. */
   disconnect (id: string, statusCode?: number, message?: string): void;
 }
 
-/** Sessions of WhatsApp without WhatsApp. */
+/** WhatsApp sessions without WhatsApp. */
 export function startSessionFake (): SessionFake;

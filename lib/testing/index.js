@@ -1,6 +1,6 @@
 'use strict';
 
-// sekering/testing: what users need in their own tests.
+// sekering/testing: a virtual clock and fake upstreams for the tests of users.
 
 const { startMidtransFake } = require('./midtrans-fake');
 const { startSessionFake } = require('./session-fake');

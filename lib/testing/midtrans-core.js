@@ -1,11 +1,12 @@
 'use strict';
 
-// The Core API of the Midtrans fake: a ledger of transactions, the calls that change them, and
-// idempotency keys as Midtrans treats them.
+// The Core API of the Midtrans fake: the transactions, the calls that change them, idempotency
+// keys as Midtrans treats them, and notifications: signed, repeated, out of order or forged.
 
 const crypto = require('node:crypto');
 
 const clock = require('../base/clock');
+const { is, optionsOf } = require('../base/options');
 
 const KEY_CHARACTERS_MAX = 46;
 const KEY_LIFE_MS = 5 * 60 * 1000;
@@ -13,7 +14,7 @@ const KEYS_MAX = 100_000;
 const JAKARTA_MS = 7 * 3600 * 1000;
 const ID = /^[A-Za-z0-9\-_~.]{1,64}$/;
 
-// Methods of payment that pay no attention to the key.
+// Payment methods that ignore the key.
 const WITHOUT_KEY = new Set(['permata', 'cimb_clicks', 'bca_klikbca', 'indomaret']);
 
 const CODES = { pending: '201', deny: '202', failure: '202', expire: '407' };
@@ -25,6 +26,20 @@ const MESSAGES = {
   412: 'Transaction status cannot be updated.',
   414: 'Refund rejected due to invalid amount.',
 };
+
+const NOTIFY_OPTIONS = optionsOf({
+  repeat: is.integer('how often each is sent', { min: 1, max: 1000, default: 1 }),
+  order: is.oneOf('the order of sending', ['sent', 'reversed', 'shuffled'], { default: 'sent' }),
+  latest: is.boolean('only the newest', { default: false }),
+  forge: is.oneOf('what is wrong with them', ['signature', 'status', 'amount', 'order']),
+});
+const NOTIFY_TIMEOUT_MS = 15_000; // As long as Midtrans waits.
+
+const TEST_OPTIONS = optionsOf({
+  orderId: is.text('of the test notification', {
+    default: 'payment_notif_test_G123456789_1b2c3d4e-5f60-7a8b-9c0d-1e2f3a4b5c6d',
+  }),
+});
 
 /** The time as Midtrans writes it, in GMT+7. */
 const timeOf = at => new Date(at + JAKARTA_MS).toISOString().slice(0, 19).replace('T', ' ');
@@ -39,7 +54,7 @@ class Refusal {
   }
 }
 
-/** What a charge becomes, by what its body asks for. */
+/** The state of a new charge. */
 function outcomeOf (body) {
   if (body.payment_type !== 'credit_card') return { transaction_status: 'pending' };
   const token = String(body.credit_card?.token_id ?? '');
@@ -67,7 +82,7 @@ class CoreLedger {
     return this.transactions.get(id) ?? this.#byId.get(id);
   }
 
-  /** The body by which Midtrans shows a transaction. */
+  /** A transaction as Midtrans shows it. */
   show (transaction, message = 'Success, transaction is found') {
     const { refunds } = transaction;
     const body = { status_message: message, ...transaction, status_code: codeOf(transaction) };
@@ -76,7 +91,7 @@ class CoreLedger {
     return body;
   }
 
-  /** Puts a transaction into a state, as time and customers do, and notes it for notifications. */
+  /** Moves a transaction to a state, and records a notification about it. */
   move (transaction, state, more) {
     Object.assign(transaction, { transaction_status: state }, more);
     if (state === 'settlement') transaction.settlement_time = timeOf(clock.wall());
@@ -85,9 +100,9 @@ class CoreLedger {
 
   // ---- Idempotency -----------------------------------------------------------------------------
 
-  /** @returns undefined to go on, 'in-flight', or the answer that was given before */
+  /** @returns undefined to go on, 'in-flight', or the earlier answer */
   begin (key, body) {
-    if (!this.#heeds(key, body)) return undefined;
+    if (!this.#usesKey(key, body)) return undefined;
     const entry = this.#keys.get(key);
     if (entry === undefined || entry.until <= clock.wall()) {
       if (this.#keys.size >= KEYS_MAX) this.#keys.clear();
@@ -97,9 +112,9 @@ class CoreLedger {
     return entry.answer ?? 'in-flight';
   }
 
-  /** Only successes are kept. */
+  /** Keeps the answer if it is a success. */
   end (key, body, answer) {
-    if (!this.#heeds(key, body)) return;
+    if (!this.#usesKey(key, body)) return;
     const code = Number(answer?.status_code);
     if (code >= 200 && code < 300) {
       this.#keys.set(key, { answer, until: clock.wall() + KEY_LIFE_MS });
@@ -108,7 +123,7 @@ class CoreLedger {
     }
   }
 
-  #heeds (key, body) {
+  #usesKey (key, body) {
     if (!this.#options.idempotency || key === undefined || key.length > KEY_CHARACTERS_MAX) {
       return false;
     }
@@ -118,7 +133,7 @@ class CoreLedger {
 
   // ---- Calls -----------------------------------------------------------------------------------
 
-  /** Carries a call out. @returns {object} the body of the answer */
+  /** Executes a call. @returns {object} the body of the answer */
   handle (operation, id, body) {
     if (operation === 'charge') return this.#charge(body);
     const target = operation === 'capture' ? body?.transaction_id : id;
@@ -193,7 +208,7 @@ class CoreLedger {
     const key = given ?? crypto.randomUUID();
     const message = 'Success, refund request is approved';
     const known = transaction.refunds.some(refund => refund.refund_key === key);
-    // The same key may be sent again.
+    // A refund may be repeated with the same key.
     if (known) return { ...this.show(transaction, message), status_code: '200' };
     const { transaction_status: state } = transaction;
     if (state !== 'settlement' && state !== 'partial_refund') return new Refusal(412).body;
@@ -214,4 +229,81 @@ function codeOf ({ transaction_status: state, fraud_status: fraud }) {
   return CODES[state] ?? '200';
 }
 
-module.exports = { CoreLedger };
+// ---- Notifications -----------------------------------------------------------------------------
+
+function signatureOf ({ order_id: orderId, status_code: code, gross_amount: amount }, serverKey) {
+  return crypto.createHash('sha512').update(`${orderId}${code}${amount}${serverKey}`).digest('hex');
+}
+
+/** Signs a body. A forgery keeps the signature of the true body where possible. */
+function sign (body, serverKey, forge) {
+  const signed = { ...body, signature_key: signatureOf(body, serverKey) };
+  switch (forge) {
+    case 'signature': return { ...signed, signature_key: '0'.repeat(128) };
+    // The signature does not cover these fields, so this forgery verifies.
+    case 'status': return { ...signed, transaction_status: 'settlement', fraud_status: 'accept' };
+    case 'amount': return { ...signed, gross_amount: `9${signed.gross_amount}` };
+    // Moves digits from the order to the amount. This verifies if the order ends with 200.
+    case 'order': return {
+      ...signed, order_id: signed.order_id.slice(0, -3),
+      gross_amount: `${signed.order_id.slice(-3)}${signed.gross_amount}`
+    };
+    default: return signed;
+  }
+}
+
+/** The notification that the button "Test notification URL" of Midtrans's dashboard sends. */
+function testNotificationOf (serverKey, options) {
+  const { orderId } = TEST_OPTIONS.read(options);
+  return sign({
+    transaction_time: '2023-11-15 18:45:13',
+    transaction_status: 'settlement',
+    transaction_id: crypto.randomUUID(),
+    status_message: 'midtrans payment notification',
+    status_code: '200',
+    payment_type: 'credit_card',
+    order_id: orderId,
+    merchant_id: 'G123456789',
+    gross_amount: '105000.00',
+    fraud_status: 'accept',
+    currency: 'IDR',
+  }, serverKey);
+}
+
+function arrange (bodies, order) {
+  if (order === 'reversed') return bodies.toReversed();
+  if (order !== 'shuffled') return bodies;
+  return bodies.map(body => [Math.random(), body]).toSorted(([a], [b]) => a - b).map(([, b]) => b);
+}
+
+/**
+ * The signed notifications of a transaction.
+ * @param {object[]} history its states so far, oldest first
+ * @param {string} serverKey
+ * @param {object} options of NOTIFY_OPTIONS
+ */
+function notificationsOf (history, serverKey, { repeat, order, forge, latest }) {
+  const bodies = (latest ? history.slice(-1) : history)
+    .map(body => sign(body, serverKey, forge))
+    .flatMap(body => Array.from({ length: repeat }, () => body));
+  return arrange(bodies, order);
+}
+
+/** Sends notifications, one after another. */
+async function sendNotifications (url, bodies) {
+  const answers = [];
+  for (const body of bodies) {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(NOTIFY_TIMEOUT_MS),
+    });
+    answers.push({ body, status: response.status, text: await response.text() });
+  }
+  return answers;
+}
+
+module.exports = {
+  CoreLedger, NOTIFY_OPTIONS, notificationsOf, sendNotifications, testNotificationOf,
+};

@@ -4,18 +4,18 @@ export type MidtransOperation =
 
 /** How often a fault strikes. */
 export interface FaultFrequency {
-  /** Each n-th time only, default 1. */
+  /** Strikes each n-th time only, default 1. */
   every?: number | undefined;
-  /** So many times, and then no more. */
+  /** Stops after so many strikes. */
   times?: number | undefined;
 }
 
 export interface MidtransFault extends FaultFrequency {
   /**
    * hang: never answers. reset: cuts the connection before anything is made. error: a JSON error.
-   * html: an error page of a proxy in between. slow: makes the order, late. drop: makes the order,
-   * then cuts without an answer. mute: makes the order and never answers. business: an error in the
-   * body under HTTP 200 (Core only). in-flight: HTTP 202, an earlier request is being worked on.
+   * html: the error page of a proxy. slow: makes the order late. drop: makes the order, then cuts
+   * without an answer. mute: makes the order and never answers. business: an error in the body with
+   * HTTP 200 (Core only). in-flight: HTTP 202, an earlier request is still in progress.
    */
   kind: 'hang' | 'reset' | 'error' | 'html' | 'slow' | 'drop' | 'mute' | 'business' | 'in-flight';
   /** Of error (500), html (502) and business (500). */
@@ -24,7 +24,7 @@ export interface MidtransFault extends FaultFrequency {
   delayMs?: number | undefined;
   /** Strikes this call only. */
   on?: MidtransOperation | undefined;
-  /** Of the answer, Retry-After say. */
+  /** Of the answer, such as Retry-After. */
   headers?: Record<string, string> | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface MidtransOrder {
   grossAmount: number;
   token: string;
   redirectUrl: string;
-  /** When it was made, ms as Date.now() counts. */
+  /** When it was made, as in Date.now(). */
   at: number;
   body: any;
 }
@@ -50,49 +50,52 @@ export interface MidtransTransaction {
   fraud_status?: string;
   /** How often the order was charged. */
   charges: number;
-  /** What was notified about it. */
+  /** The notifications about it. */
   history: any[];
   [name: string]: any;
 }
 
 export interface MidtransNotificationOptions {
-  /** How often each, default 1. */
+  /** How often each is sent, default 1. */
   repeat?: number | undefined;
   /** Default 'sent'. */
   order?: 'sent' | 'reversed' | 'shuffled' | undefined;
-  /** Only the last one. */
+  /** Only the newest. */
   latest?: boolean | undefined;
-  /** What is wrong with them; the status is not covered by the signature. */
+  /** What is wrong with them. The signature does not cover the status. */
   forge?: 'signature' | 'status' | 'amount' | 'order' | undefined;
 }
 
 export interface MidtransFake {
   readonly url: string;
   readonly fault: MidtransFault['kind'] | null;
-  /** Every Snap order made, by order_id, oldest first. */
+  /** All Snap orders by order_id, oldest first. */
   readonly orders: Map<string, MidtransOrder>;
-  /** The transactions of Core, by order_id. */
+  /** The transactions of Core by order_id. */
   readonly transactions: Map<string, MidtransTransaction>;
   readonly counts: Record<'requests' | 'created' | 'refused' | 'unauthorized' | 'faulted', number>;
   /** The newest requests, oldest first. */
   readonly log: Array<{
     method: string; path: string; headers: Record<string, string>; text: string;
   }>;
-  /** Sets what goes wrong from now on; of several the first that fits. null mends everything. */
+  /** Sets what goes wrong from now on; of several faults the first that fits. null: nothing. */
   set (fault: MidtransFaults): void;
-  /** What a customer does on the page of a Snap order; default 'bank_transfer'. */
+  /**
+   * Simulates a customer who chooses a payment method on the page of a Snap order; default
+   * 'bank_transfer'.
+   */
   choose (orderId: string, paymentType?: string): void;
-  /** Puts a transaction into a state, settlement unless given. */
+  /** Moves a transaction to a state, default 'settlement'. */
   settle (orderId: string, state?: string): void;
-  /** The notifications of a transaction, signed. */
+  /** The signed notifications of a transaction. */
   notifications (orderId: string, options?: MidtransNotificationOptions): any[];
-  /** Sends them to `url`, one after the other. */
+  /** Sends them to `url`, one after another. */
   notify (url: string, orderId: string, options?: MidtransNotificationOptions): Promise<Array<{
     body: any; status: number; text: string;
   }>>;
   /**
-   * Sends what the button "Test notification URL" of Midtrans's dashboard sends: a signed
-   * notification about an order that does not exist. `orderId`: another system's id, for example.
+   * Sends the notification of the button "Test notification URL" of Midtrans's dashboard: signed,
+   * about an order that does not exist. `orderId`: for example another system's id.
    */
   notifyTest (url: string, options?: { orderId?: string | undefined }): Promise<{
     body: any; status: number; text: string;
@@ -108,16 +111,17 @@ export interface MidtransFakeOptions {
   /** Default 'SB-Mid-server-fake'. */
   serverKey?: string | undefined;
   fault?: MidtransFaults | undefined;
-  /** How long it thinks, ms; default 0. */
+  /** Delay of each answer, ms; default 0. */
   latencyMs?: number | [min: number, max: number] | undefined;
+  /** How many orders it makes, default 1,000,000. */
   ordersMax?: number | undefined;
-  /** Errors of Core come with their own HTTP status instead of 200. */
+  /** True: errors of Core have their own HTTP status instead of 200. */
   trueStatus?: boolean | undefined;
-  /** False: an order is charged as often as it is asked for. */
+  /** False: an order can be charged more than once. */
   uniqueOrders?: boolean | undefined;
   /** False: Idempotency-Key is ignored. */
   idempotency?: boolean | undefined;
-  /** Added to each amount, as automatic fees are. */
+  /** Added to each amount, like automatic fees. */
   fees?: number | undefined;
 }
 

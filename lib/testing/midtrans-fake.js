@@ -1,35 +1,76 @@
 'use strict';
 
-// A Midtrans server (Snap and Core) for tests and demonstrations: real HTTP on loopback, a ledger
-// of what it made, and switches for the ways in which the real one fails.
+// A Midtrans server (Snap and Core) for tests and demonstrations: real HTTP on loopback. It keeps
+// the orders that it makes, and fails in the ways of the real one.
 
 const crypto = require('node:crypto');
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
-const { bag, boolean, number } = require('../base/options');
-const { HttpFake, answer, answerPage, bytesOf, parse, pause, startFake } = require('./http-fake');
-const { CoreLedger } = require('./midtrans-core');
-const { checkedFault, faultAnswer } = require('./midtrans-faults');
-const { notificationsOf, send, testNotificationOf } = require('./midtrans-notifier');
+const { is, optionsOf } = require('../base/options');
+const {
+  ADDRESS, FREQUENCY, HttpFake, answer, answerPage, delay, parse, pause, randomBetween, readBody,
+} = require('./fake-server');
+const {
+  CoreLedger, NOTIFY_OPTIONS, notificationsOf, sendNotifications, testNotificationOf,
+} = require('./midtrans-core');
 
-const ORDERS_MAX_DEFAULT = 1_000_000;
 const ORDER_ID = /^[A-Za-z0-9\-_~.]{1,50}$/;
 const LOG_MAX = 1000;
 const CORE_PATH =
   /^\/v2\/([^/]+)\/(status|approve|deny|cancel|expire|refund\/online\/direct|refund)$/;
-
+const OPERATIONS = [
+  'createTransaction', 'charge', 'capture', 'status', 'approve', 'deny', 'cancel', 'expire',
+  'refund', 'directRefund'
+];
+const FAULT_STATUS_DEFAULT = { error: 500, html: 502, business: 500 };
+const SERVER_TROUBLE = "Sorry, we've encountered an unexpected error";
 const UNAUTHORIZED = 'Access denied due to unauthorized transaction, ' +
   'please check client or server key';
 
-function checkedLatency (latencyMs) {
-  const [min, max] = Array.isArray(latencyMs) ? latencyMs : [latencyMs, latencyMs];
-  number('latencyMs', min, { min: 0 });
-  number('latencyMs', max, { min });
-  return { min, max };
+const OPTIONS = optionsOf({
+  ...ADDRESS,
+  serverKey: is.text('clients log in with it', {
+    pattern: /./s, expected: 'a non-empty string', default: 'SB-Mid-server-fake',
+  }),
+  fault: is.any('what goes wrong from the start'),
+  latencyMs: delay('before each answer'),
+  ordersMax: is.integer('how many orders it makes', { min: 1, default: 1_000_000 }),
+  trueStatus: is.boolean('errors of Core have their own HTTP status, not 200', { default: false }),
+  uniqueOrders: is.boolean('false: an order can be charged more than once', { default: true }),
+  idempotency: is.boolean('false: Idempotency-Key is ignored', { default: true }),
+  fees: is.integer('added to each amount', { min: 0, default: 0 }),
+});
+
+const FAULT = optionsOf({
+  ...FREQUENCY,
+  kind: is.oneOf('what happens',
+    ['hang', 'reset', 'error', 'html', 'slow', 'drop', 'mute', 'business', 'in-flight'],
+    { required: true }),
+  status: is.integer('HTTP status of error (500), html (502) and business (500)',
+    { min: 400, max: 599 }),
+  delayMs: is.ms('of slow', { default: 3000 }),
+  on: is.oneOf('strikes this call only', OPERATIONS),
+  headers: is.object('of the answer, such as Retry-After'),
+});
+
+/** A string stands for a kind. */
+function readFault (given) {
+  const fault = FAULT.read(typeof given === 'string' ? { kind: given } : given, 'fault');
+  return { ...fault, status: fault.status ?? FAULT_STATUS_DEFAULT[fault.kind] };
 }
 
-/** The faults of a Snap request body, in Midtrans's words; empty when the order can be made. */
+/** The status and the body of the error that a fault causes. */
+function faultAnswer ({ kind, status }, call) {
+  if (kind === 'in-flight') {
+    return [202, { status_code: '202', status_message: 'The request is being processed' }];
+  }
+  if (!call?.core) return [status, { error_messages: [SERVER_TROUBLE] }];
+  const body = { status_code: String(status), status_message: SERVER_TROUBLE };
+  return [kind === 'business' ? 200 : status, body];
+}
+
+/** What is wrong with the body of a Snap request, in Midtrans's words; empty if nothing is. */
 function faultsOfOrder (body) {
   const details = body?.transaction_details;
   const orderId = details?.order_id;
@@ -55,7 +96,7 @@ function sumOf (items) {
   return items.reduce((sum, item) => sum + item?.price * item?.quantity, 0);
 }
 
-/** Which call a request is: { operation, id, core }; undefined if it is none. */
+/** The call that a request makes: { operation, id, core, method }; undefined if it is none. */
 function callOf (method, path) {
   if (path === '/snap/v1/transactions') {
     return { operation: 'createTransaction', core: false, method: 'POST' };
@@ -80,55 +121,37 @@ function decoded (text) {
 }
 
 class MidtransFake extends HttpFake {
-  /** Every order made, by order_id, oldest first. Past `ordersMax` no more are made. */
+  /** All orders by order_id, oldest first: at most `ordersMax`. */
   orders = new Map();
 
-  /** How requests ended; `requests` is their sum, with those in flight or left hanging. */
+  /** `requests` is the sum of the others, and of requests in flight or left hanging. */
   counts = { requests: 0, created: 0, refused: 0, unauthorized: 0, faulted: 0 };
 
   /** The newest requests, oldest first: { method, path, headers, text }. */
   log = [];
 
   #core;
-  #serverKey;
-  #trueStatus;
+  #options;
   #credentials;
-  #latency;
-  #ordersMax;
 
-  constructor ({
-    serverKey = 'SB-Mid-server-fake', fault, latencyMs = 0, ordersMax = ORDERS_MAX_DEFAULT,
-    trueStatus = false, uniqueOrders = true, idempotency = true, fees = 0
-  }) {
-    super(checkedFault, fault);
-    if (typeof serverKey !== 'string' || serverKey === '') {
-      throw invalidOption('serverKey', 'a non-empty string', serverKey);
-    }
-    this.#credentials = `Basic ${Buffer.from(`${serverKey}:`).toString('base64')}`;
-    this.#latency = checkedLatency(latencyMs);
-    this.#ordersMax = number('ordersMax', ordersMax, { min: 1, integer: true });
-    this.#serverKey = serverKey;
-    this.#trueStatus = boolean('trueStatus', trueStatus);
-    this.#core = new CoreLedger({
-      uniqueOrders: boolean('uniqueOrders', uniqueOrders),
-      idempotency: boolean('idempotency', idempotency),
-      fees: number('fees', fees, { min: 0, integer: true }),
-      ordersMax,
-      faultsOfOrder,
-    });
+  constructor (options) {
+    super(readFault, options.fault);
+    this.#options = options;
+    this.#credentials = `Basic ${Buffer.from(`${options.serverKey}:`).toString('base64')}`;
+    this.#core = new CoreLedger({ ...options, faultsOfOrder });
   }
 
   /**
-   * The transactions of Core, by order_id. `charges` counts how often an order was charged,
-   * `history` holds what was notified about it.
+   * The transactions of Core by order_id. `charges` counts how often an order was charged,
+   * `history` holds the notifications about it.
    */
   get transactions () {
     return this.#core.transactions;
   }
 
   /**
-   * What a customer does on the page of a Snap order: chooses how to pay. From then on Core knows
-   * of it.
+   * Simulates a customer who chooses a payment method on the page of a Snap order. From then on
+   * Core knows the order.
    * @param {string} orderId
    * @param {string} [paymentType] default 'bank_transfer'
    */
@@ -138,47 +161,46 @@ class MidtransFake extends HttpFake {
     this.#core.handle('charge', undefined, { ...order.body, payment_type: paymentType });
   }
 
-  /** Puts a transaction into a state, as time and customers do: settlement unless given. */
+  /** Moves a transaction to a state. */
   settle (orderId, state = 'settlement') {
-    const transaction = this.#core.find(orderId);
-    if (transaction === undefined) throw invalidOption('orderId', 'a transaction', orderId);
-    this.#core.move(transaction, state);
+    this.#core.move(this.#transactionOf(orderId), state);
   }
 
   /**
-   * The notifications of a transaction, signed.
+   * The signed notifications of a transaction.
    * @param {string} orderId
-   * @param {object} [options]
-   * @param {number} [options.repeat] how often each (default 1)
-   * @param {'sent'|'reversed'|'shuffled'} [options.order] default 'sent'
-   * @param {boolean} [options.latest] only the last one
-   * @param {'signature'|'status'|'amount'|'order'} [options.forge] what is wrong with them. The
-   *   status is not covered by the signature, so that such a forgery verifies.
+   * @param {object} [options] see NOTIFY_OPTIONS. The signature does not cover the status, so a
+   *   forged status verifies.
    */
   notifications (orderId, options) {
-    const transaction = this.#core.find(orderId);
-    if (transaction === undefined) throw invalidOption('orderId', 'a transaction', orderId);
-    return notificationsOf(transaction.history, this.#serverKey, options);
+    const checked = NOTIFY_OPTIONS.read(options);
+    return notificationsOf(this.#transactionOf(orderId).history, this.#options.serverKey, checked);
   }
 
   /**
-   * Sends them to `url`, one after the other.
+   * Sends the notifications to `url`, one after another.
    * @returns {Promise<Array<{ body: object, status: number, text: string }>>}
    */
-  notify (url, orderId, options) {
-    return send(url, this.notifications(orderId, options));
+  async notify (url, orderId, options) {
+    return sendNotifications(url, this.notifications(orderId, options));
   }
 
   /**
-   * Sends what the button "Test notification URL" of Midtrans's dashboard does: it is signed, and
-   * about an order that nobody has made.
+   * Sends the notification of the button "Test notification URL" of Midtrans's dashboard. It is
+   * signed, and its order does not exist.
    * @param {string} url
-   * @param {{ orderId?: string }} [options] another system's id, say; default: as Midtrans's tests
+   * @param {{ orderId?: string }} [options] for example the id of another system's order
    * @returns {Promise<{ body: object, status: number, text: string }>}
    */
   async notifyTest (url, options) {
-    const body = testNotificationOf(this.#serverKey, bag('options', options, ['orderId']));
-    return (await send(url, [body]))[0];
+    const body = testNotificationOf(this.#options.serverKey, options);
+    return (await sendNotifications(url, [body]))[0];
+  }
+
+  #transactionOf (orderId) {
+    const transaction = this.#core.find(orderId);
+    if (transaction === undefined) throw invalidOption('orderId', 'a transaction', orderId);
+    return transaction;
   }
 
   async _serve (request, response) {
@@ -186,8 +208,8 @@ class MidtransFake extends HttpFake {
     const path = request.url.split('?', 1)[0];
     const call = callOf(request.method, path);
     const fault = this._strike(({ on }) => on === undefined || on === call?.operation);
-    // The body is taken in first, as a server does: the caller has sent all of it when it fails.
-    const bytes = await bytesOf(request);
+    // Reads the body first, as a server does: the caller has sent all of it before the fault.
+    const bytes = await readBody(request);
     if (bytes === undefined) return this.#refuse(response, 413, 'Request body is too large');
     const text = bytes.toString('utf8');
     this.#note(request, path, text);
@@ -198,16 +220,12 @@ class MidtransFake extends HttpFake {
         return answer(response, ...faultAnswer(fault, call), fault.headers);
       case 'html': return answerPage(response, fault.status);
     }
-    const thinking = fault?.kind === 'slow' ? fault.delayMs : this.#thinkingTime();
-    const [status, body] = await this.#carryOut(call, request, text, thinking);
+    const { latencyMs } = this.#options;
+    const [status, body] = await this.#execute(call, request, text,
+      fault?.kind === 'slow' ? fault.delayMs : randomBetween(latencyMs));
     if (fault?.kind === 'mute') return;
     if (fault?.kind === 'drop') return request.socket.resetAndDestroy();
     answer(response, status, body);
-  }
-
-  #thinkingTime () {
-    const { min, max } = this.#latency;
-    return min + (max - min) * Math.random();
   }
 
   #note ({ method, headers }, path, text) {
@@ -215,7 +233,7 @@ class MidtransFake extends HttpFake {
     if (this.log.length > LOG_MAX) this.log.shift();
   }
 
-  async #carryOut (call, request, text, thinkingMs) {
+  async #execute (call, request, text, latencyMs) {
     if (call === undefined) return this.#refusal(404, 'Not found');
     if (request.method !== call.method) return this.#refusal(405, 'Method not allowed');
     if (!this.#authorized(request.headers.authorization)) {
@@ -224,22 +242,22 @@ class MidtransFake extends HttpFake {
       return [401, call.core ? message : { error_messages: [UNAUTHORIZED] }];
     }
     const body = text === '' ? {} : parse(text);
-    if (call.core) return this.#coreAnswer(call, request, body, thinkingMs);
-    if (thinkingMs > 0) await pause(thinkingMs);
+    if (call.core) return this.#coreAnswer(call, request, body, latencyMs);
+    await pause(latencyMs);
     return this.#create(body);
   }
 
-  async #coreAnswer ({ operation, id, method }, request, body, thinkingMs) {
+  async #coreAnswer ({ operation, id, method }, request, body, latencyMs) {
     const key = method === 'POST' ? request.headers['idempotency-key'] : undefined;
     const before = this.#core.begin(key, body);
     if (before === 'in-flight') return faultAnswer({ kind: 'in-flight' });
     if (before !== undefined) return [200, before];
-    if (thinkingMs > 0) await pause(thinkingMs);
+    await pause(latencyMs);
     const result = this.#core.handle(operation, id, body);
     this.#core.end(key, body, result);
     const code = Number(result.status_code);
-    // 407 is what an expired transaction has, and no error.
-    return [this.#trueStatus && code >= 400 && code !== 407 ? code : 200, result];
+    // 407 is the code of an expired transaction, not of an error.
+    return [this.#options.trueStatus && code >= 400 && code !== 407 ? code : 200, result];
   }
 
   #authorized (header = '') {
@@ -256,7 +274,9 @@ class MidtransFake extends HttpFake {
     if (this.orders.has(orderId)) {
       return this.#refusal(400, 'transaction_details.order_id has already been taken');
     }
-    if (this.orders.size >= this.#ordersMax) return this.#refusal(500, 'The ledger is full');
+    if (this.orders.size >= this.#options.ordersMax) {
+      return this.#refusal(500, 'The ledger is full');
+    }
     const token = crypto.randomUUID();
     const order = {
       orderId,
@@ -286,24 +306,15 @@ class MidtransFake extends HttpFake {
  * Starts a Midtrans server. Snap: `POST /snap/v1/transactions` with Basic authentication answers
  * 201 `{ token, redirect_url }`, or `{ error_messages: [...] }` with the status that Midtrans uses.
  * Core: charge, capture, status, approve, deny, cancel, expire, refund and direct refund; errors
- * come under HTTP 200 with their code in the body. A card whose token_id begins with `deny` or
- * `challenge` is; other methods of payment wait for `settle`.
- * @param {object} [options]
- * @param {number} [options.port] 0 (default) takes a free one
- * @param {string} [options.host] default '127.0.0.1'
- * @param {string} [options.serverKey] default 'SB-Mid-server-fake'
- * @param {MidtransFault | string | Array | null} [options.fault] what goes wrong from the start
- * @param {number | [number, number]} [options.latencyMs] how long it thinks (ms, default 0)
- * @param {number} [options.ordersMax] bound of the ledger, default 1,000,000
- * @param {boolean} [options.trueStatus] errors of Core come with their own HTTP status
- * @param {boolean} [options.uniqueOrders] false: an order is charged as often as it is asked for
- * @param {boolean} [options.idempotency] false: Idempotency-Key is ignored
- * @param {number} [options.fees] added to each amount, as automatic fees are
+ * come with HTTP 200 and their code in the body. A card whose token_id begins with `deny` or
+ * `challenge` is denied or challenged; other payment methods wait for `settle`.
+ * @param {object} [options] see OPTIONS
  * @returns {Promise<MidtransFake>}
  * @throws {TypeError | RangeError} ERR_INVALID_OPTION
  */
 async function startMidtransFake (options) {
-  return startFake(MidtransFake, options);
+  const checked = OPTIONS.read(options);
+  return new MidtransFake(checked)._listen(checked);
 }
 
 module.exports = { startMidtransFake };

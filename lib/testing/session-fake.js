@@ -1,7 +1,7 @@
 'use strict';
 
-// Sessions of WhatsApp without WhatsApp: sockets that connect, show a QR code, disconnect or never
-// answer, as they are told.
+// WhatsApp sessions without WhatsApp: sockets that connect, show a QR code, disconnect or never
+// answer, as the test decides.
 
 const { EventEmitter } = require('node:events');
 
@@ -11,12 +11,12 @@ const { oneOf } = require('../base/options');
 const FAULTS = ['connect-throws', 'connect-rejects', 'connect-hangs', 'never-opens', 'closes', 'qr',
   'send-rejects', 'send-hangs'];
 
-/** An error as Baileys makes them, with a status in it. */
+/** An error like those of Baileys, with a status in it. */
 function boom (message, statusCode) {
   return Object.assign(new Error(message), { output: { statusCode } });
 }
 
-/** A socket in the form of Baileys: events on `ev`. */
+/** A socket like those of Baileys: its events are on `ev`. */
 class FakeSocket {
   ev = new EventEmitter();
   ended = false;
@@ -46,7 +46,7 @@ class FakeSocket {
 }
 
 class SessionFake {
-  /** What was sent, oldest first: { id, jid, content, at }. */
+  /** The messages that were sent, oldest first: { id, jid, content, at }. */
   messages = [];
 
   /** How often each instance was connected. */
@@ -55,7 +55,7 @@ class SessionFake {
   #faults = new Map();
   #sockets = new Map();
 
-  /** What a SessionPool takes. */
+  /** The option `connect` of a SessionPool. */
   connect = id => {
     this.connects.set(id, (this.connects.get(id) ?? 0) + 1);
     const fault = this.faultOf(id);
@@ -71,10 +71,10 @@ class SessionFake {
   };
 
   /**
-   * Sets what goes wrong with an instance, or with all (`*`); null mends it.
+   * Sets what goes wrong with an instance, or with all of them (`*`).
    * @param {string} id
-   * @param {string|null} kind
-   * @param {Error} [error] of those that reject or close
+   * @param {string|null} kind null: nothing goes wrong
+   * @param {Error} [error] of the kinds that throw, reject or close
    */
   set (id, kind, error) {
     if (kind === null) this.#faults.delete(id);
@@ -85,12 +85,12 @@ class SessionFake {
     return this.#faults.get(id) ?? this.#faults.get('*');
   }
 
-  /** The socket that an instance got last. */
+  /** The newest socket of an instance. */
   socketOf (id) {
     return this.#sockets.get(id);
   }
 
-  /** Somebody scans the QR code. */
+  /** Simulates a scan of the QR code. */
   scan (id) {
     this.#sockets.get(id).update({ connection: 'open' });
   }

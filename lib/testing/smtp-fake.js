@@ -1,48 +1,50 @@
 'use strict';
 
-// An SMTP server for tests and demonstrations: the smtp-server package on loopback, a list of what
-// it took in, and a switch that fails at any stage of the conversation.
+// An SMTP server for tests and demonstrations: the package smtp-server on loopback. It keeps the
+// messages that it accepts, and fails at any stage of the conversation.
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
-const { bag, number, oneOf } = require('../base/options');
+const { is, oneOf, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { Faults } = require('./faults');
+const { ADDRESS, FREQUENCY_WITH_ONCE, Faults, listen } = require('./fake-server');
 
 const MESSAGE_BYTES_MAX = 1 << 20;
-const MESSAGES_MAX_DEFAULT = 10_000;
-const STAGES = ['connect', 'auth', 'mail', 'rcpt', 'data'];
 const KINDS = ['reply', 'hang', 'reset', 'drop'];
-const TLS = [false, 'starttls', 'implicit'];
-const REPLY_DEFAULT = { connect: 421, auth: 454, mail: 451, rcpt: 450, data: 451 };
+// A temporary failure of each stage.
+const CODE_OF_STAGE = { connect: 421, auth: 454, mail: 451, rcpt: 450, data: 451 };
 
-/**
- * @typedef {object} SmtpFault what goes wrong while it is set
- * @property {'connect'|'auth'|'mail'|'rcpt'|'data'} stage where it strikes
- * @property {'reply'|'hang'|'reset'|'drop'} [kind] reply (default): an error code. hang: never
- *   answers. reset: cuts the connection. drop (at data only): takes the message in, then cuts
- *   before saying so.
- * @property {number} [code] of a reply, 400 to 599 (a passing one of the stage by default)
- * @property {string} [message] of a reply
- * @property {number} [every] strikes each n-th time only (default 1: always)
- * @property {number} [times] strikes so many times, and then no more
- * @property {boolean} [once] strikes an envelope (a recipient, at rcpt) the first time only, as
- *   greylisting does
- * @property {string[]} [recipients] strikes these recipients only, at rcpt; all others are taken
- */
+const OPTIONS = optionsOf({
+  ...ADDRESS,
+  auth: is.table('what clients must log in with', optionsOf({
+    user: is.text('name', { required: true }), pass: is.text('password', { required: true }),
+  })),
+  tls: is.oneOf('with a self-signed certificate', [false, 'starttls', 'implicit'],
+    { default: false }),
+  fault: is.any('what goes wrong from the start'),
+  latencyMs: is.ms('before a message is accepted', { default: 0 }),
+  messagesMax: is.integer('how many messages it keeps', { min: 1, default: 10_000 }),
+});
 
-function checkedFault (fault) {
-  const given = bag('fault', fault);
-  const stage = oneOf('fault.stage', given.stage, STAGES);
-  const { kind = 'reply', code = REPLY_DEFAULT[stage] } = given;
-  oneOf('fault.kind', kind, stage === 'data' ? KINDS : KINDS.filter(k => k !== 'drop'));
-  number('fault.code', code, { min: 400, max: 599, integer: true });
-  const message = String(given.message ?? (code < 500 ? 'Try again later' : 'Refused'));
-  const { recipients } = given;
-  if (recipients !== undefined && (!Array.isArray(recipients) || stage !== 'rcpt')) {
+const FAULT = optionsOf({
+  ...FREQUENCY_WITH_ONCE,
+  stage: is.oneOf('where it strikes', Object.keys(CODE_OF_STAGE), { required: true }),
+  kind: is.oneOf('drop (at data only): accepts the message, then cuts before it says so', KINDS,
+    { default: 'reply' }),
+  code: is.integer('of a reply', { min: 400, max: 599 }),
+  message: is.text('of a reply'),
+  recipients: is.where('strikes these only, at rcpt', 'an array of addresses', Array.isArray),
+});
+
+function readFault (given) {
+  const fault = FAULT.read(given, 'fault');
+  const { stage, kind, recipients, code = CODE_OF_STAGE[stage] } = fault;
+  if (stage !== 'data') oneOf('fault.kind', kind, KINDS.filter(k => k !== 'drop'));
+  if (recipients !== undefined && stage !== 'rcpt') {
     throw invalidOption('fault.recipients', 'an array of addresses, at rcpt', recipients);
   }
-  return { stage, kind, code, message, recipients: recipients && new Set(recipients) };
+  const { message = code < 500 ? 'Try again later' : 'Refused' } = fault;
+  return { ...fault, code, message, recipients: recipients && new Set(recipients) };
 }
 
 function replyOf ({ code, message }) {
@@ -61,7 +63,7 @@ function headerOf (raw, name) {
 }
 
 class SmtpFake {
-  /** What was taken in, oldest first: the newest `messagesMax` of them. */
+  /** The newest `messagesMax` messages that were accepted, oldest first. */
   messages = [];
 
   counts = { connections: 0, accepted: 0, faulted: 0 };
@@ -69,22 +71,16 @@ class SmtpFake {
   #server;
   #sockets = new Map();
   #faults;
-  #auth;
-  #messagesMax;
-  #latencyMs;
+  #options;
 
-  constructor ({
-    auth, fault, latencyMs = 0, messagesMax = MESSAGES_MAX_DEFAULT, tls = false
-  }) {
-    this.#auth = auth;
-    this.#messagesMax = number('messagesMax', messagesMax, { min: 1, integer: true });
-    this.#latencyMs = number('latencyMs', latencyMs, { min: 0 });
+  constructor (options) {
+    const { auth, fault, tls } = options;
+    this.#options = options;
     this.set(fault);
-    oneOf('tls', tls, TLS);
     const { SMTPServer } = requirePeer('smtp-server', 'startSmtpFake');
     this.#server = new SMTPServer({
-      // Its certificate is signed by nobody, which clients should notice. Without the logger it
-      // does not warn of it.
+      // The certificate is self-signed, and clients should notice. Without a logger, the server
+      // does not warn about it.
       secure: tls === 'implicit',
       logger: false,
       disabledCommands: [
@@ -102,7 +98,7 @@ class SmtpFake {
       onRcptTo: (address, session, done) => this.#stage('rcpt', session, address.address, done),
       onData: (stream, session, done) => this.#data(stream, session, done)
     });
-    // Errors of single connections (a client that went away) are no concern of the server's.
+    // Errors of single connections, such as a client that went away, do not matter here.
     this.#server.on('error', () => {});
     this.#server.server.on('connection', socket => this.#remember(socket));
   }
@@ -121,21 +117,19 @@ class SmtpFake {
   }
 
   /**
-   * Sets what goes wrong from now on; null mends everything.
-   * @param {SmtpFault | SmtpFault[] | null} fault
+   * Sets what goes wrong from now on.
+   * @param {object | object[] | null} fault see FAULT; null: nothing goes wrong
    */
   set (fault) {
-    this.#faults = new Faults(fault, checkedFault);
+    this.#faults = new Faults(fault, readFault);
   }
 
-  listen (port, host) {
-    return new Promise((resolve, reject) => {
-      this.#server.server.once('error', reject);
-      this.#server.listen(port, host, () => resolve(this));
-    });
+  async _listen (address) {
+    await listen(this.#server.server, address);
+    return this;
   }
 
-  /** Stops listening and cuts every connection, the hanging ones too. */
+  /** Stops listening and cuts all connections. */
   close () {
     return new Promise(resolve => {
       this.#server.close(() => resolve());
@@ -156,7 +150,7 @@ class SmtpFake {
     }
   }
 
-  /** The fault that strikes here, or null. `key` tells one envelope from the other. */
+  /** The fault that strikes here, or null. `key` identifies the envelope. */
   #strikes (stage, key) {
     const fault = this.#faults.strike(
       ({ stage: at, recipients }) => at === stage && recipients?.has(key) !== false, key);
@@ -174,7 +168,8 @@ class SmtpFake {
   #authenticate (given, session, done) {
     this.#stage('auth', session, session.id, error => {
       if (error) return done(error);
-      if (given.username === this.#auth?.user && given.password === this.#auth?.pass) {
+      const { auth } = this.#options;
+      if (given.username === auth?.user && given.password === auth?.pass) {
         return done(null, { user: given.username });
       }
       done(replyOf({ code: 535, message: 'Authentication failed' }));
@@ -191,14 +186,15 @@ class SmtpFake {
       if (fault?.kind === 'hang') return;
       if (fault?.kind === 'reset') return this.#cut(session);
       if (fault?.kind === 'reply') return done(replyOf(fault));
-      clock.setTimer(() => this.#accept(message, fault, session, done), this.#latencyMs, false);
+      const { latencyMs } = this.#options;
+      clock.setTimer(() => this.#accept(message, fault, session, done), latencyMs, false);
     });
   }
 
   #accept (message, fault, session, done) {
     this.counts.accepted += 1;
     this.messages.push(message);
-    if (this.messages.length > this.#messagesMax) this.messages.shift();
+    if (this.messages.length > this.#options.messagesMax) this.messages.shift();
     if (fault?.kind === 'drop') return this.#cut(session);
     done(null, `OK: queued as ${this.counts.accepted}`);
   }
@@ -217,24 +213,14 @@ class SmtpFake {
 
 /**
  * Starts an SMTP server. Needs the package smtp-server.
- * @param {object} [options]
- * @param {number} [options.port] 0 (default) takes a free one
- * @param {string} [options.host] default '127.0.0.1'
- * @param {{ user: string, pass: string }} [options.auth] required of clients when given
- * @param {SmtpFault | SmtpFault[] | null} [options.fault] what goes wrong from the start
- * @param {false | 'starttls' | 'implicit'} [options.tls] default false; its certificate is signed
- *   by nobody
- * @param {number} [options.latencyMs] how long it thinks about a message (ms, default 0)
- * @param {number} [options.messagesMax] how many messages it keeps, default 10,000
+ * @param {object} [options] see OPTIONS
  * @returns {Promise<SmtpFake>}
  * @throws {TypeError | RangeError} ERR_INVALID_OPTION
- * @throws {Error} ERR_MISSING_PEER without smtp-server
+ * @throws {SekeringError} ERR_MISSING_PEER without smtp-server
  */
 async function startSmtpFake (options) {
-  const given = bag('options', options);
-  const { port = 0, host = '127.0.0.1' } = given;
-  number('port', port, { min: 0, max: 65535, integer: true });
-  return new SmtpFake(given).listen(port, host);
+  const checked = OPTIONS.read(options);
+  return new SmtpFake(checked)._listen(checked);
 }
 
 module.exports = { startSmtpFake };

@@ -1,17 +1,17 @@
 export interface TcpFaults {
   /** How long each piece of data waits, both ways, ms. */
   delayMs?: number | [min: number, max: number] | undefined;
-  /** Closes the connection after so many bytes from the client. */
+  /** Cuts the connection after so many bytes from the client. */
   cutUp?: number | undefined;
-  /** Closes it after so many bytes from the server. */
+  /** Cuts it after so many bytes from the server. */
   cutDown?: number | undefined;
-  /** These cuts, and a refusal, are resets; otherwise connections end. */
+  /** True: cuts and refusals are resets, not ends. */
   reset?: boolean | undefined;
-  /** Cuts the connection as soon as it is there. */
+  /** True: cuts the connection as soon as it is made. */
   refuse?: boolean | undefined;
-  /** What the server says goes nowhere. */
+  /** True: discards what the server sends. */
   dropAnswers?: boolean | undefined;
-  /** Ends that direction alone, after its cut (0 bytes unless given). */
+  /** Ends only that direction, after its cut (default: 0 bytes). */
   halfClose?: 'up' | 'down' | undefined;
 }
 
@@ -19,18 +19,18 @@ export interface TcpProxy {
   readonly host: string;
   readonly port: number;
   readonly url: string;
-  /** Connections so far, and how many of them were cut. */
+  /** How many connections there were, and how many were cut. */
   readonly counts: Record<'connections' | 'cuts', number>;
-  /** What happens to connections that are made from now on; they are counted from 1. */
+  /** Sets the faults of connections that are made from now on; they are counted from 1. */
   set (faults: TcpFaults | ((connection: number) => TcpFaults | undefined) | null): void;
-  /** Cuts every connection that there is. */
+  /** Cuts all open connections. */
   cutAll (): void;
   close (): Promise<void>;
 }
 
 /** Starts a TCP proxy on loopback. */
 export function startTcpProxy (options: {
-  /** A port of this machine, host:port, or an address. */
+  /** A port of this machine, host:port, or a URL. */
   target: number | string;
   faults?: TcpFaults | ((connection: number) => TcpFaults | undefined) | null | undefined;
   port?: number | undefined;

@@ -1,48 +1,38 @@
 'use strict';
 
-// A TCP proxy on loopback that does to connections what networks do: delays, cuts, resets, closes
-// one half, swallows answers.
+// A TCP proxy on loopback that does what bad networks do: it delays data, cuts and resets
+// connections, closes one half of them, and discards answers.
 
 const net = require('node:net');
 
 const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
-const { bag, boolean, number, oneOf } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
+const { ADDRESS, delay, listen, randomBetween } = require('./fake-server');
 
 const CONNECTIONS_MAX = 10_000;
-// What waits for a slow peer; past it the other side is not read.
+// Data that waits for a slow peer. Past this limit, the other side is not read.
 const BUFFER_BYTES_MAX = 1 << 20;
 
-/**
- * @typedef {object} TcpFaults what happens to a connection
- * @property {number|[number, number]} [delayMs] how long each piece of data waits, both ways
- * @property {number} [cutUp] closes the connection after so many bytes from the client
- * @property {number} [cutDown] closes it after so many bytes from the server
- * @property {boolean} [reset] these cuts, and a refusal, are resets; otherwise connections end
- * @property {boolean} [refuse] cuts the connection as soon as it is there
- * @property {boolean} [dropAnswers] what the server says goes nowhere
- * @property {'up'|'down'} [halfClose] ends that direction alone, after its cut (0 bytes unless
- *   given)
- */
+const OPTIONS = optionsOf({
+  ...ADDRESS,
+  target: is.any('a port of this machine, host:port, or a URL', { required: true }),
+  faults: is.any('as for set()'),
+});
 
-function readDelay (value) {
-  const [min, max] = Array.isArray(value) ? value : [value, value];
-  number('delayMs', min, { min: 0, unit: 'ms' });
-  number('delayMs', max, { min, unit: 'ms' });
-  return { min, max };
-}
+/** What happens to a connection. */
+const FAULTS = optionsOf({
+  delayMs: delay('each piece of data waits, both ways'),
+  cutUp: is.integer('cuts after so many bytes from the client', { min: 0, default: Infinity }),
+  cutDown: is.integer('cuts after so many bytes from the server', { min: 0, default: Infinity }),
+  reset: is.boolean('cuts and refusals are resets, not ends', { default: false }),
+  refuse: is.boolean('cuts the connection as soon as it is made', { default: false }),
+  dropAnswers: is.boolean('discards what the server sends', { default: false }),
+  halfClose: is.oneOf('ends only this direction, after its cut (default: 0 bytes)',
+    ['up', 'down']),
+});
 
-function readFaults (given) {
-  const {
-    delayMs = 0, cutUp = Infinity, cutDown = Infinity, reset = false, refuse = false,
-    dropAnswers = false, halfClose
-  } = bag('faults', given ?? undefined);
-  number('cutUp', cutUp, { min: 0, integer: true });
-  number('cutDown', cutDown, { min: 0, integer: true });
-  for (const [name, value] of Object.entries({ reset, refuse, dropAnswers })) boolean(name, value);
-  if (halfClose !== undefined) oneOf('halfClose', halfClose, ['up', 'down']);
-  return { delay: readDelay(delayMs), cutUp, cutDown, reset, refuse, dropAnswers, halfClose };
-}
+const readFaults = given => FAULTS.read(given ?? undefined, 'faults');
 
 function readTarget (target) {
   const text = typeof target === 'number' ? `127.0.0.1:${target}` : target;
@@ -54,10 +44,10 @@ function readTarget (target) {
       return { host: url.hostname.replace(/^\[|\]$/g, ''), port };
     }
   }
-  throw invalidOption('target', 'a port, host:port or an address', target);
+  throw invalidOption('target', 'a port, host:port or a URL', target);
 }
 
-/** One direction of a connection: what one side says goes to the other, as the faults allow. */
+/** One direction of a connection: passes data from one side to the other, as the faults allow. */
 class Direction {
   bytes = 0;
   #queue = [];
@@ -76,12 +66,11 @@ class Direction {
   #take (chunk) {
     const passed = chunk.subarray(0, Math.max(this.limit - this.bytes, 0));
     this.bytes += chunk.length;
-    const { min, max } = this.delay;
     if (passed.length > 0) this.#queue.push(passed);
     this.#queued += passed.length;
     if (this.#queued > BUFFER_BYTES_MAX) this.source.pause();
-    if (max === 0) this.#flush();
-    else this.#timer ??= setTimer(() => this.#flush(), min + (max - min) * Math.random());
+    if (this.delay.max === 0) this.#flush();
+    else this.#timer ??= setTimer(() => this.#flush(), randomBetween(this.delay));
   }
 
   #flush () {
@@ -96,7 +85,7 @@ class Direction {
     else if (this.#ended) this.#pass();
   }
 
-  /** Data that is still to be passed on. */
+  /** Whether data still waits. */
   get pending () { return this.#timer !== undefined; }
 
   #end () {
@@ -104,7 +93,7 @@ class Direction {
     if (!this.pending) this.#pass();
   }
 
-  /** The end is passed on, too. */
+  /** Passes the end on. */
   #pass () {
     if (this.source.destroyed) this.sink.destroySoon();
     else this.sink.end();
@@ -115,22 +104,22 @@ class Direction {
   }
 }
 
-/** A client's connection and the one to the server that belongs to it. */
+/** A client's connection, and our connection to the server for it. */
 class Link {
   constructor (client, server, faults, counts) {
     Object.assign(this, { client, server, faults, counts });
-    const { delay, cutUp, cutDown, dropAnswers, halfClose } = faults;
+    const { delayMs, cutUp, cutDown, dropAnswers, halfClose } = faults;
     const up = halfClose === 'up' && cutUp === Infinity ? 0 : cutUp;
     const down = halfClose === 'down' && cutDown === Infinity ? 0 : cutDown;
     this.directions = [
-      new Direction(client, server, { limit: up, delay, onCut: () => this.cut('up') }),
+      new Direction(client, server, { limit: up, delay: delayMs, onCut: () => this.cut('up') }),
       new Direction(server, client, {
-        limit: down, delay, swallow: dropAnswers, onCut: () => this.cut('down')
+        limit: down, delay: delayMs, swallow: dropAnswers, onCut: () => this.cut('down'),
       }),
     ];
     for (const direction of this.directions) {
       const socket = direction.source;
-      socket.on('error', () => {}); // The other side hears of it by the close.
+      socket.on('error', () => {}); // 'close' follows, and closes the other side.
       socket.on('close', () => {
         if (!direction.pending) this.close();
       });
@@ -157,7 +146,7 @@ class Link {
 }
 
 class TcpProxy {
-  /** Connections so far, and how many of them were cut. */
+  /** How many connections there were, and how many were cut. */
   counts = { connections: 0, cuts: 0 };
 
   #target;
@@ -165,7 +154,7 @@ class TcpProxy {
   #links = new Set();
   #server;
 
-  constructor (target, faults) {
+  constructor ({ target, faults }) {
     this.#target = readTarget(target);
     this.set(faults);
     this.#server = net.createServer({ allowHalfOpen: true }, socket => this.#accept(socket));
@@ -177,9 +166,9 @@ class TcpProxy {
   get url () { return `http://${this.host}:${this.port}`; }
 
   /**
-   * What happens to connections that are made from now on.
-   * @param {TcpFaults|((connection: number) => TcpFaults|undefined)|null} faults or a function that
-   *   tells for each connection, which are counted from 1
+   * Sets the faults of connections that are made from now on.
+   * @param {object | ((connection: number) => object | undefined) | null} faults see FAULTS; a
+   *   function returns those of one connection, counted from 1
    */
   set (faults) {
     if (typeof faults === 'function') {
@@ -206,19 +195,17 @@ class TcpProxy {
     server.on('close', () => this.#links.delete(link));
   }
 
-  /** Cuts every connection that there is. */
+  /** Cuts all open connections. */
   cutAll () {
     for (const link of this.#links) link.cut();
   }
 
-  listen (port, host) {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(port, host, () => resolve(this));
-    });
+  async _listen (address) {
+    await listen(this.#server, address);
+    return this;
   }
 
-  /** Stops listening and closes every connection. */
+  /** Stops listening and closes all connections. */
   close () {
     return new Promise(resolve => {
       this.#server.close(() => resolve());
@@ -233,18 +220,13 @@ class TcpProxy {
  *     const proxy = await startTcpProxy({ target: fake.url });
  *     proxy.set({ cutDown: 20 });
  *
- * @param {object} options
- * @param {number|string} options.target a port of this machine, host:port, or an address
- * @param {TcpFaults|Function|null} [options.faults] as for set()
- * @param {number} [options.port] 0 (default) takes a free one
- * @param {string} [options.host] default '127.0.0.1'
+ * @param {object} options see OPTIONS
  * @returns {Promise<TcpProxy>}
  * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 async function startTcpProxy (options) {
-  const { target, faults, port = 0, host = '127.0.0.1' } = bag('options', options);
-  number('port', port, { min: 0, max: 65535, integer: true });
-  return new TcpProxy(target, faults).listen(port, host);
+  const checked = OPTIONS.read(options);
+  return new TcpProxy(checked)._listen(checked);
 }
 
 module.exports = { startTcpProxy };

@@ -1,7 +1,7 @@
 'use strict';
 
-// A clock that stands still until a test moves it: for all timers and readings of this package, in
-// JavaScript and in the native core of this thread. The user's own timers are not touched.
+// A clock that stands still until a test moves it. It replaces the time of this package, in
+// JavaScript and in the native core of this thread. The user's own timers are not affected.
 
 const { performance } = require('node:perf_hooks');
 const { setImmediate } = require('node:timers');
@@ -9,10 +9,15 @@ const { setImmediate } = require('node:timers');
 const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
 const native = require('../base/native');
-const { bag, number } = require('../base/options');
+const { is, number, optionsOf } = require('../base/options');
 
-// Timers that set timers without letting time pass would go on for ever.
+// Timers that set timers without a delay would run for ever.
 const CALLBACKS_MAX = 100_000;
+
+const OPTIONS = optionsOf({
+  wall: is.number('calendar time at the start, in ms since 1970; default: now',
+    { min: -8.64e15, max: 8.64e15 }),
+});
 
 let active = null;
 
@@ -29,7 +34,7 @@ class VirtualTimer {
   }
 }
 
-/** What lib/base/clock.js reads while it is installed. */
+/** What lib/base/clock.js reads while the virtual clock is in use. */
 class Source {
   constructor (wall) {
     // Whole milliseconds, so that sums of delays come out even.
@@ -52,7 +57,7 @@ class Source {
     return timer;
   }
 
-  /** Time does not go back: not when a callback has moved it further already. */
+  /** Time never goes back, even if a callback has already moved it further. */
   moveTo (elapsed) {
     if (this.stopped) return;
     this.elapsed = Math.max(this.elapsed, elapsed);
@@ -64,7 +69,7 @@ class Source {
     this.timers.clear();
   }
 
-  /** Runs the first timer that is due by `time`. False if there is none. */
+  /** Runs the first timer that is due by `time`. Returns false if there is none. */
   step (time) {
     let first;
     for (const timer of this.timers) {
@@ -80,7 +85,7 @@ class Source {
   }
 }
 
-/** Lets promises, and callbacks that promises set for the next turn, do what they have to do. */
+/** Waits until promises, and the setImmediate callbacks that they set, have run. */
 async function settle () {
   await new Promise(resolve => { setImmediate(resolve); });
   await new Promise(resolve => { setImmediate(resolve); });
@@ -88,38 +93,32 @@ async function settle () {
 
 function tooMany () {
   return new SekeringError('ERR_VIRTUAL_CLOCK_LOOP',
-    `${CALLBACKS_MAX} timers ran without an end: is one set again and again without a delay?`);
+    `${CALLBACKS_MAX} timers ran and there are more: does a timer set itself without a delay?`);
 }
 
-function checkMs (ms) {
-  number('ms', ms, { min: 0, max: Number.MAX_SAFE_INTEGER });
-}
+const checkMs = ms => number('ms', ms, { min: 0, max: Number.MAX_SAFE_INTEGER });
 
 /**
- * Stops the time of this package. Only one virtual clock can be in use at a time in one thread.
+ * Stops the time of this package. A thread can have one virtual clock at a time.
  *
  *     const clock = useVirtualClock();
  *     const result = retry(flaky, { retries: 3 });
  *     await clock.advanceAsync(15_000);
  *     clock.restore();
  *
- * - `now`, `wall`: the time, in ms (since some start, and of the calendar)
- * - `advance(ms)`: time passes at once: all timers due by then run in their order, before it
- *   returns. What they settle is dealt with when the promise that it returns resolves.
- * - `advanceAsync(ms)`: the same, but what each timer settles is dealt with before the next one
- *   runs, so that a timer that is set meanwhile takes its turn.
- * - `restore()`: gives the real time back; timers that still wait never run.
+ * - `now`, `wall`: the time in ms, since some start and since 1970
+ * - `advance(ms)`: runs all timers that are due by then, in order, before it returns. Its promise
+ *   resolves when the promises that they settled have been handled.
+ * - `advanceAsync(ms)`: the same, but handles the promises after each timer. So a timer that is set
+ *   in between runs at its own time.
+ * - `restore()`: returns to real time. Timers that still wait never run.
  *
- * @param {{ wall?: number }} [options] what the calendar shows at first, in ms since 1970
- * @throws {SekeringError} ERR_VIRTUAL_CLOCK if one is in use already
+ * @param {object} [options] see OPTIONS
+ * @throws {SekeringError} ERR_VIRTUAL_CLOCK if one is already in use
  */
 function useVirtualClock (options) {
-  const { wall = Date.now() } = bag('options', options);
-  number('wall', wall, { min: -8.64e15, max: 8.64e15 });
-  if (active !== null) {
-    throw new SekeringError('ERR_VIRTUAL_CLOCK',
-      'A virtual clock is in use already: call its restore() first');
-  }
+  const { wall = Date.now() } = OPTIONS.read(options);
+  if (active !== null) throw new SekeringError('ERR_VIRTUAL_CLOCK');
   const source = new Source(wall);
   active = source;
   clock.setVirtual(source);

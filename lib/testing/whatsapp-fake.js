@@ -1,59 +1,71 @@
 'use strict';
 
-// WhatsApp's Cloud API and Green API for tests and demonstrations: real HTTP on loopback, a ledger
-// of the messages they took in, switches for every code they refuse with, and webhooks.
+// WhatsApp's Cloud API and Green API for tests and demonstrations: real HTTP on loopback. It keeps
+// the messages that it accepts, fails in the ways of the real ones, and sends webhooks.
 
 const crypto = require('node:crypto');
 const http = require('node:http');
 
 const clock = require('../base/clock');
-const { bag, number, oneOf } = require('../base/options');
-const { HttpFake, answer, answerPage, bytesOf, parse, pause, startFake } = require('./http-fake');
+const { invalidOption } = require('../base/errors');
+const { is, optionsOf } = require('../base/options');
+const {
+  ADDRESS, FREQUENCY_WITH_ONCE, HttpFake, answer, answerPage, parse, pause, readBody,
+} = require('./fake-server');
 
 const MEDIA_BYTES_MAX = 1 << 24;
 const MEDIA_MAX = 1000;
 const MEDIA_KINDS = ['image', 'audio', 'video', 'document', 'sticker'];
-const MESSAGES_MAX_DEFAULT = 1_000_000;
-const KINDS = ['code', 'status', 'hang', 'reset', 'html', 'slow', 'drop'];
 
 // The HTTP status that goes with a code of the Cloud API, where it is not 400.
 const STATUS_OF_CODE = {
   0: 401, 2: 503, 3: 403, 10: 403, 190: 401, 368: 403, 131000: 500, 131016: 503, 131031: 403,
   131057: 503, 132001: 404, 133004: 503, 4: 429, 80007: 429, 130429: 429
 };
-// What Green API says with its statuses.
-const SAYINGS = {
+// The messages of Green API's statuses.
+const MESSAGES = {
   400: 'Instance is starting, please try later', 401: 'Unauthorized', 429: 'Too Many Requests',
   466: 'Correspondents quota is exceeded', 500: 'Internal Server Error'
 };
 
-/**
- * @typedef {object} WhatsAppFault what goes wrong while it is set; a number is a `code`
- * @property {'code'|'status'|'hang'|'reset'|'html'|'slow'|'drop'} kind code: refuses as the Cloud
- *   API does. status: refuses as Green API does. hang: never answers. reset: cuts the connection
- *   before the message is taken in. html: a page of a proxy in between. slow: takes it in, late.
- *   drop: takes it in, then cuts without an answer.
- * @property {number} [code] of code
- * @property {number} [status] of code, status and html (502)
- * @property {string} [message]
- * @property {number} [delayMs] of slow (ms, default 3000)
- * @property {number} [every] strikes each n-th message only (default 1: all of them)
- * @property {number} [times] strikes so many times, and then no more
- * @property {boolean} [once] strikes a recipient the first time only
- * @property {string} [recipient] strikes this one only: its digits, or a chat
- */
+const OPTIONS = optionsOf({
+  ...ADDRESS,
+  accessToken: is.text('of the Cloud API', { default: 'EAAfake-access-token' }),
+  phoneNumberId: is.text('of the Cloud API', { default: '100200300' }),
+  appSecret: is.text('of the Cloud API', { default: 'app-secret' }),
+  verifyToken: is.text('of the Cloud API', { default: 'verify-token' }),
+  instanceId: is.text('of Green API', { default: '1101000001' }),
+  token: is.text('of Green API', { default: 'green-token' }),
+  fault: is.any('what goes wrong from the start'),
+  latencyMs: is.ms('before each answer', { default: 0 }),
+  recipientIntervalMs: is.ms('refuses messages to one number that follow sooner, with 131056',
+    { default: 0 }),
+  messagesMax: is.integer('how many messages it keeps', { min: 1, default: 1_000_000 }),
+});
 
-function checkedFault (fault) {
-  const given = typeof fault === 'number' ? { kind: 'code', code: fault }
-    : typeof fault === 'string' ? { kind: fault } : bag('fault', fault);
-  const kind = oneOf('fault.kind', given.kind, KINDS);
-  const { code, message, delayMs = 3000, recipient } = given;
-  if (kind === 'code') number('fault.code', code, { min: 0, max: 999999, integer: true });
-  const status = given.status ??
-    (kind === 'html' ? 502 : kind === 'status' ? 500 : STATUS_OF_CODE[code] ?? 400);
-  number('fault.status', status, { min: 200, max: 599, integer: true });
-  number('fault.delayMs', delayMs, { min: 0 });
-  return { kind, code, status, message, delayMs, recipient };
+const FAULT = optionsOf({
+  ...FREQUENCY_WITH_ONCE,
+  kind: is.oneOf('what happens',
+    ['code', 'status', 'hang', 'reset', 'html', 'slow', 'drop'], { required: true }),
+  code: is.integer('of kind code: the error code of the Cloud API', { min: 0, max: 999999 }),
+  status: is.integer('HTTP status of code, status (500) and html (502)', { min: 200, max: 599 }),
+  message: is.text('of code and status'),
+  delayMs: is.ms('of slow', { default: 3000 }),
+  recipient: is.text('strikes this one only: its digits, or a chat'),
+});
+
+const NOTIFY_OPTIONS = optionsOf({ signature: is.text('default: the right one') });
+
+/** A number stands for a code of the Cloud API, a string for a kind. */
+function readFault (given) {
+  const fault = FAULT.read(typeof given === 'number' ? { kind: 'code', code: given }
+    : typeof given === 'string' ? { kind: given } : given, 'fault');
+  const { kind, code, status } = fault;
+  if (kind === 'code' && code === undefined) {
+    throw invalidOption('fault.code', FAULT.entries.code.expected, code);
+  }
+  const usual = { html: 502, status: 500 }[kind] ?? STATUS_OF_CODE[code] ?? 400;
+  return { ...fault, status: status ?? usual };
 }
 
 function cloudError (code, message, status) {
@@ -66,7 +78,7 @@ function cloudError (code, message, status) {
   }];
 }
 
-/** What a form says, with the file in it; undefined if it cannot be read. */
+/** The fields of a form and its file; undefined if it cannot be read. */
 async function formOf (bytes, type) {
   try {
     const headers = { 'content-type': type };
@@ -81,41 +93,30 @@ async function formOf (bytes, type) {
 }
 
 class WhatsAppFake extends HttpFake {
-  /** What was taken in, oldest first: { api, id, to, reference, at, body }. */
+  /** The messages that were accepted, oldest first: { api, id, to, reference, at, body }. */
   messages = [];
 
-  /** What was uploaded, by its id: { id, type, filename, data }. The newest 1000. */
+  /** The newest 1000 uploads by id: { id, type, filename, data }. */
   media = new Map();
 
   counts = { requests: 0, accepted: 0, refused: 0, unauthorized: 0, faulted: 0 };
 
   #options;
-  // Number to when it last got a message.
+  // When each number got its last message.
   #last = new Map();
 
   constructor (options) {
-    const {
-      accessToken = 'EAAfake-access-token', phoneNumberId = '100200300', appSecret = 'app-secret',
-      verifyToken = 'verify-token', instanceId = '1101000001', token = 'green-token', fault,
-      latencyMs = 0, recipientIntervalMs = 0, messagesMax = MESSAGES_MAX_DEFAULT
-    } = options;
-    super(checkedFault, fault);
-    number('latencyMs', latencyMs, { min: 0 });
-    number('recipientIntervalMs', recipientIntervalMs, { min: 0 });
-    number('messagesMax', messagesMax, { min: 1, integer: true });
-    this.#options = {
-      accessToken, phoneNumberId, appSecret, verifyToken, instanceId, token, latencyMs,
-      recipientIntervalMs, messagesMax
-    };
+    super(readFault, options.fault);
+    this.#options = options;
   }
 
-  /** What a CloudApiClient needs to find it. */
+  /** The options that a CloudApiClient needs to use this fake. */
   get cloud () {
     const { accessToken, phoneNumberId, appSecret, verifyToken } = this.#options;
     return { accessToken, phoneNumberId, appSecret, verifyToken, baseUrl: this.url };
   }
 
-  /** What a GreenApiClient needs to find it. */
+  /** The options that a GreenApiClient needs to use this fake. */
   get green () {
     const { instanceId, token } = this.#options;
     return { instanceId, token, baseUrl: this.url };
@@ -123,7 +124,7 @@ class WhatsAppFake extends HttpFake {
 
   // ---- Webhooks --------------------------------------------------------------------------------
 
-  /** The body of a webhook with one status of a message that was taken in. */
+  /** The body of a webhook with one status of an accepted message. */
   statusOf ({ id, to, reference }, status, errors) {
     const value = {
       messaging_product: 'whatsapp',
@@ -146,12 +147,10 @@ class WhatsAppFake extends HttpFake {
   }
 
   /**
-   * Sends a webhook, signed unless a signature is given; resolves with the status of the answer.
-   * @param {string} url
-   * @param {object} body
-   * @param {{ signature?: string }} [options]
+   * Sends a signed webhook and resolves with the status of the answer.
    */
-  notify (url, body, { signature } = {}) {
+  async notify (url, body, options) {
+    const { signature } = NOTIFY_OPTIONS.read(options);
     const text = JSON.stringify(body);
     return new Promise((resolve, reject) => {
       const headers = {
@@ -164,11 +163,11 @@ class WhatsAppFake extends HttpFake {
     });
   }
 
-  // ---- Inside ----------------------------------------------------------------------------------
+  // ---- Requests --------------------------------------------------------------------------------
 
   async _serve (request, response) {
     this.counts.requests += 1;
-    const bytes = await bytesOf(request, MEDIA_BYTES_MAX);
+    const bytes = await readBody(request, MEDIA_BYTES_MAX);
     const type = request.headers['content-type'] ?? '';
     const form = /^multipart/.test(type) ? await formOf(bytes, type) : undefined;
     const call = this.#route(request, form ?? parse(bytes?.toString('utf8')));
@@ -180,14 +179,14 @@ class WhatsAppFake extends HttpFake {
       case 'reset': return request.socket.resetAndDestroy();
       case 'html': return answerPage(response, fault.status);
       case 'code': return this.#refuse(response,
-        cloudError(fault.code, fault.message ?? 'Made to fail', fault.status));
+        cloudError(fault.code, fault.message ?? 'Simulated failure', fault.status));
       case 'status': return this.#refuse(response, this.#greenError(request, fault));
       case 'slow': await pause(fault.delayMs); break;
       case 'drop':
         call.accept();
         return request.socket.resetAndDestroy();
     }
-    if (this.#options.latencyMs > 0) await pause(this.#options.latencyMs);
+    await pause(this.#options.latencyMs);
     if (call.api === 'cloud' && this.#isTooSoon(call.to)) {
       return this.#refuse(response, cloudError(131056, 'Pair rate limit hit'));
     }
@@ -283,8 +282,8 @@ class WhatsAppFake extends HttpFake {
     return { api: 'green', to: body.chatId, accept };
   }
 
-  // The real one names the path, and with it the token.
-  #greenError (request, { status, message = SAYINGS[status] ?? 'Made to fail' }) {
+  // The real one shows the path, and with it the token.
+  #greenError (request, { status, message = MESSAGES[status] ?? 'Simulated failure' }) {
     return [status, {
       statusCode: status, timestamp: new Date(clock.wall()).toISOString(), path: request.url,
       message: `${message} (${request.url})`
@@ -295,21 +294,13 @@ class WhatsAppFake extends HttpFake {
 /**
  * Starts the Cloud API (`POST /v23.0/{phoneNumberId}/messages`) and Green API
  * (`POST /waInstance{id}/sendMessage/{token}`) on one port of loopback.
- * @param {object} [options]
- * @param {number} [options.port] 0 (default) takes a free one
- * @param {string} [options.host] default '127.0.0.1'
- * @param {string} [options.accessToken] and phoneNumberId, appSecret, verifyToken of the Cloud API
- * @param {string} [options.instanceId] and token of Green API
- * @param {WhatsAppFault | string | number | null} [options.fault] what goes wrong from the start
- * @param {number} [options.latencyMs] how long it thinks (ms, default 0)
- * @param {number} [options.recipientIntervalMs] refuses messages to one number that follow sooner,
- *   with 131056 (default 0)
- * @param {number} [options.messagesMax] how many messages it keeps, default 1,000,000
+ * @param {object} [options] see OPTIONS
  * @returns {Promise<WhatsAppFake>}
  * @throws {TypeError | RangeError} ERR_INVALID_OPTION
  */
 async function startWhatsAppFake (options) {
-  return startFake(WhatsAppFake, options);
+  const checked = OPTIONS.read(options);
+  return new WhatsAppFake(checked)._listen(checked);
 }
 
 module.exports = { startWhatsAppFake };

@@ -30,7 +30,7 @@ test('breakers and their timers do not keep a process alive', () => {
   `)).toEqual(['opened']);
 });
 
-test('neither does the timeout of a call that has ended', () => {
+test('the timeout of a call that has ended does not keep a process alive', () => {
   const start = performance.now();
   expect(run(`
     const breaker = new CircuitBreaker(positive, { timeout: 600000 });
@@ -39,14 +39,14 @@ test('neither does the timeout of a call that has ended', () => {
   expect(performance.now() - start).toBeLessThan(60_000);
 });
 
-test('a call in flight does, until it has timed out', () => {
+test('a call in flight keeps the process alive until it times out', () => {
   expect(run(`
     const breaker = new CircuitBreaker(() => new Promise(() => {}), { timeout: 50 });
     breaker.fire().catch(error => print(error.code));
   `)).toEqual(['ETIMEDOUT']);
 });
 
-test('one that a virtual clock was to end does not, once that is gone', () => {
+test('a call with a virtual timeout does not, after the virtual clock is restored', () => {
   expect(run(`
     const { useVirtualClock } = require(${JSON.stringify(TESTING)});
     const clock = useVirtualClock();
@@ -72,7 +72,7 @@ const HARMLESS = [
   ['a snapshot listener that throws', "b.status.on('snapshot', () => { throw new Error('s'); })"],
 ];
 
-test('no callback of the user ends the process', () => {
+test('no user callback crashes the process', () => {
   const scripts = HARMLESS.map(([name, prepare]) => `{
     const b = new CircuitBreaker(positive, {
       errorThresholdPercentage: 1, rollingCountTimeout: 20, rollingCountBuckets: 2,
@@ -103,7 +103,7 @@ const HANDLED = [
     'c.abort(); await p.catch(() => {});'],
 ];
 
-test('no unhandled rejection comes of what its callers handle', () => {
+test('a rejection that the caller handles is never reported as unhandled', () => {
   const scripts = HANDLED.map(([name, body]) => `async () => {
     const late = () => new Promise((_, fail) => setTimeout(fail, 30, new Error('late')));
     const b = new CircuitBreaker(positive, {
@@ -126,7 +126,7 @@ test('no unhandled rejection comes of what its callers handle', () => {
   `)).toEqual(['done']);
 });
 
-test('a rejection that nobody handles is reported, once a call', () => {
+test('an unhandled rejection is reported once per call', () => {
   expect(run(`
     process.on('unhandledRejection', error => print(error.message));
     for (const timeout of [false, 1000]) {
@@ -138,7 +138,7 @@ test('a rejection that nobody handles is reported, once a call', () => {
   `).sort()).toEqual(['Breaker is open', 'Breaker is open', 'negative', 'negative']);
 });
 
-test('a thousand breakers are freed when nobody holds them', () => {
+test('a thousand unreferenced breakers are garbage-collected', () => {
   const [line] = run(`
     const v8 = require('node:v8');
     v8.setFlagsFromString('--expose-gc');

@@ -105,14 +105,14 @@ test('is a small module without dependencies', () => {
   expect(text).not.toMatch(/\bimport\b|require\(|innerHTML|\beval\b/);
 });
 
-test('what works at once shows nothing', async () => {
+test('a success at once shows nothing', async () => {
   await open({ container: '#films', interval: 200 });
   await films('Gundala');
   expect(asked).toHaveLength(1);
   expect(await status().count()).toBe(0);
 });
 
-test('what fails is tried again, with progress, and then shown', async () => {
+test('a failure is retried with progress, and then shown', async () => {
   answers = [503, 502];
   await open({ container: '#films', interval: 60_000 }, { paused: true });
   await status().filter({ hasText: 'Trying again in 60 s (1 of 3).' }).waitFor();
@@ -158,7 +158,7 @@ test('three tries, five seconds apart, then a button', async () => {
 });
 
 // One page for several of them: it is making pages that takes time.
-test('404, 403 and 400 are not tried again, except by the button', async () => {
+test('404, 403 and 400 are retried only by the button', async () => {
   for (const code of [404, 403, 400]) {
     answers = [code];
     asked = [];
@@ -169,7 +169,7 @@ test('404, 403 and 400 are not tried again, except by the button', async () => {
   }
 });
 
-test('500, 502, 429 and 408 are', async () => {
+test('500, 502, 429 and 408 are retried', async () => {
   for (const code of [500, 502, 429, 408]) {
     answers = [code];
     asked = [];
@@ -194,7 +194,7 @@ test('an error page ends with the button, which works', async () => {
   await tab.getByRole('heading', { name: 'Welcome back' }).waitFor();
 });
 
-test('words of one\'s own are text, never markup', async () => {
+test('custom texts are text, never markup', async () => {
   answers = [503];
   await tab.goto(base);
   await tab.waitForFunction(() => window.load !== undefined);
@@ -227,7 +227,7 @@ test('ends with its signal, and leaves nothing behind', async () => {
   expect(asked).toHaveLength(1);
 });
 
-test('a copy is marked as one, once', async () => {
+test('a stale copy is marked once', async () => {
   await open({ container: '#films' });
   await films('Gundala');
   await tab.evaluate(() => {
@@ -240,7 +240,7 @@ test('a copy is marked as one, once', async () => {
   expect(own).toBe('Usia: 1');
 });
 
-test('two parts of a page fail by themselves', async () => {
+test('two parts of a page fail independently', async () => {
   answers = [503];
   await open({ container: '#films', interval: 1000 }, { paused: true });
   await tab.evaluate(() => { window.autoRetry(() => 'ready', { container: '#b', failed: true }); });

@@ -95,7 +95,7 @@ describe('programs', () => {
     expect([first.info, first.next.info]).toEqual(['js run', 'text output']);
   });
 
-  test('each output belongs to a program', () => {
+  test('each output block belongs to a program', () => {
     const owners = blocks.filter(({ next }) => next?.info === 'text output');
     expect(owners.filter(({ info }) => !/^m?js run$/.test(info)).map(({ name }) => name))
       .toEqual([]);
@@ -124,7 +124,7 @@ describe('programs', () => {
     expect(faults).toEqual([]);
   });
 
-  test('blocks are of the kinds that are looked at', () => {
+  test('all blocks are of the kinds that these tests check', () => {
     const kinds = ['js', 'js run', 'mjs run', 'ts', 'text', 'text output', 'sh', 'sql', 'toml', ''];
     expect(blocks.filter(({ info }) => !kinds.includes(info)).map(({ name }) => name)).toEqual([]);
   });
@@ -152,7 +152,7 @@ describe('links', () => {
     expect(broken).toEqual([]);
   });
 
-  test('README leads to every guide', () => {
+  test('README links to every guide', () => {
     expect(guides.filter(guide => !read('README.md').includes(`(${guide})`))).toEqual([]);
   });
 });

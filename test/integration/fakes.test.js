@@ -161,8 +161,9 @@ describe('the Midtrans fake', () => {
 
   test.each([
     [{ fault: 'explode' }, RangeError], [{ fault: { kind: 'error', status: 200 } }, RangeError],
-    [{ serverKey: '' }, TypeError], [{ latencyMs: -1 }, RangeError], [{ port: '80' }, TypeError]
-  ])('refuses the options %j', async (options, Type) => {
+    [{ serverKey: '' }, TypeError], [{ latencyMs: -1 }, RangeError], [{ port: '80' }, TypeError],
+    [{ latency: 5 }, RangeError], [{ fault: { kind: 'slow', delay: 5 } }, RangeError],
+  ])('rejects the options %j', async (options, Type) => {
     const failure = await startMidtransFake(options).catch(error => error);
     expect(failure).toBeInstanceOf(Type);
     expect(failure.code).toBe('ERR_INVALID_OPTION');
@@ -244,8 +245,9 @@ describe('the SMTP fake', () => {
 
   test.each([
     [{ fault: { stage: 'quit' } }, RangeError], [{ fault: { stage: 'rcpt', kind: 'drop' } },
-      RangeError], [{ fault: { stage: 'data', code: 250 } }, RangeError], [5, TypeError]
-  ])('refuses the options %j', async (options, Type) => {
+      RangeError], [{ fault: { stage: 'data', code: 250 } }, RangeError], [5, TypeError],
+    [{ auth: { user: 'shop', password: 'secret' } }, RangeError],
+  ])('rejects the options %j', async (options, Type) => {
     const failure = await startSmtpFake(options).catch(error => error);
     expect(failure).toBeInstanceOf(Type);
     expect(failure.code).toBe('ERR_INVALID_OPTION');

@@ -53,13 +53,13 @@ describe('on a Mac', () => {
     return status === 0 ? [] : stderr.split('\n').filter(line => /error:/.test(line));
   }
 
-  test('all sources compile, with its types and the code for systems that are not Linux', () => {
+  test('all sources compile, with macOS types and the code for systems other than Linux', () => {
     const sources = native.map(({ name }) => name).filter(name => name.endsWith('.cc'));
     expect(sources.length).toBeGreaterThan(0);
     expect(compile('-fsyntax-only', '-include', file, ...sources)).toEqual([]);
   });
 
-  test('this check notices what a compiler there refuses', () => {
+  test('this check finds what a compiler on macOS rejects', () => {
     const source = path.join(folder, 'least.cc');
     fs.writeFileSync(source,
       'uint64_t Least(uint64_t a, std::size_t b) { return std::min(a, b); }\n');
@@ -69,7 +69,7 @@ describe('on a Mac', () => {
     expect(compile('-fsyntax-only', ...here, source)).toEqual([]);
   });
 
-  test('headers that are not the standard library\'s are included on Linux only', () => {
+  test('headers outside the standard library are included on Linux only', () => {
     expect(headers.filter(header => !/^[a-z_]+$/.test(header))).toEqual(['napi.h', 'uv.h']);
   });
 });
@@ -102,7 +102,7 @@ describeOnLinux('in a runtime that lacks a function of libuv', () => {
     });
 });
 
-describe('a runtime that stands in for Node.js', () => {
+describe('a runtime other than Node.js', () => {
   /** What a program prints as JSON that runs where process.versions names such a runtime. */
   async function evaluate (name, program) {
     const script = `
@@ -131,7 +131,7 @@ describe('a runtime that stands in for Node.js', () => {
       })));
     });
 
-  test('a breaker of its own works there, and is the default of the gateway', async () => {
+  test('a breaker that is not shared works there, and is the default of the gateway', async () => {
     expect(await evaluate('bun', `async () => {
       const { readConfig } = require('./lib/gateway');
       const { breakerOptions } = require('./lib/gateway/services');

@@ -27,7 +27,7 @@ function damage ({ scope, namespace, name }) {
   fs.closeSync(fd);
 }
 
-test('a breaker: one state and one count again, and events for all', async () => {
+test('a breaker: state and counts are shared again, and all get events', async () => {
   const given = { ...place(), timeout: false, consecutiveFailures: 4, resetTimeout: 60_000 };
   const [first, second, late] = await startProcesses(3);
   await all([first, second], (context, o) => context.make(o), given);
@@ -46,7 +46,7 @@ test('a breaker: one state and one count again, and events for all', async () =>
   expect(warned).toContain('A damaged place in a region was replaced');
 });
 
-test('an open circuit begins anew: closed, for all', async () => {
+test('an open circuit starts again as closed, for all', async () => {
   const given = { ...place(), timeout: false, resetTimeout: 60_000 };
   const [first, second, late] = await startProcesses(3);
   await all([first, second], (context, o) => context.make(o), given);
@@ -58,7 +58,7 @@ test('an open circuit begins anew: closed, for all', async () => {
   expect(await all([first, second, late], context => context.fire(1, true))).toEqual([1, 1, 1]);
 });
 
-test('who comes with other options: the others keep what they have', async () => {
+test('a process with other options does not change the breaker of the others', async () => {
   const given = { ...place(), timeout: false, consecutiveFailures: 2, resetTimeout: 60_000 };
   const [first, second, late] = await startProcesses(3);
   await all([first, second], (context, o) => context.make(o), given);
@@ -69,7 +69,7 @@ test('who comes with other options: the others keep what they have', async () =>
   expect(await late.run(({ breaker }) => breaker.closed)).toBe(true);
 });
 
-test('a bulkhead: places that are in use stay so', async () => {
+test('a bulkhead: slots in use stay in use', async () => {
   const given = { ...place(), maxConcurrent: 3 };
   const [first, second, late] = await startProcesses(3);
   const hold = (context, o, count) => {
@@ -94,7 +94,7 @@ test('a bulkhead: places that are in use stay so', async () => {
   expect(await second.run(({ bulkhead }) => bulkhead.active)).toBe(2);
 });
 
-test('a rate limiter and a retry budget are common again', async () => {
+test('a rate limiter and a retry budget are shared again', async () => {
   const limit = { ...place(), limit: 1, interval: 1e6, burst: 10 };
   const budget = { ...place(), name: 'the-only-budget', ratio: 1, reservePerSecond: 0, max: 10 };
   const [first, late] = await startProcesses(2);

@@ -43,7 +43,7 @@ describe.each(Object.entries(MIXTURES))('%s', (_, [scope, start]) => {
     expect(await heard(peers, 5)).toEqual(peers.map(() => cycle));
   });
 
-  test('transitions by hand, of all in turn', async () => {
+  test('transitions by hand, in each process in turn', async () => {
     const given = options(scope);
     const peers = await start();
     await all(peers, make, given);
@@ -60,7 +60,7 @@ describe.each(Object.entries(MIXTURES))('%s', (_, [scope, start]) => {
   });
 });
 
-test('all who trip at once trip once', async () => {
+test('processes that trip at the same time trip once', async () => {
   const given = options('host');
   const peers = await startProcesses(4);
   await all(peers, make, given);
@@ -68,7 +68,7 @@ test('all who trip at once trip once', async () => {
   expect(await heard(peers, 1)).toEqual(peers.map(() => ['open']));
 });
 
-test('who comes later hears of what happens then', async () => {
+test('a process that joins later gets the events from then on', async () => {
   const given = options('host');
   const [first, late] = await startProcesses(2);
   await first.run(make, given);
@@ -99,7 +99,7 @@ whoMayUnshare('in another network (needs the right to make one): by one\'s own c
   expect(await late.run(context => context.fire(1, true))).toBe(1);
 });
 
-test('a ramp ends without an event, also for who came during it', async () => {
+test('a ramp ends without an event, also for a process that joined during it', async () => {
   const given = options('host', { rampUp: 300 });
   const [first, late] = await startProcesses(2);
   await first.run(make, given);
@@ -113,7 +113,7 @@ test('a ramp ends without an event, also for who came during it', async () => {
   expect(await heard([late], 1)).toEqual([['open']]);
 });
 
-test('of a burst of 10,000 transitions each is told or counted as missed', async () => {
+test('each of 10,000 fast transitions is emitted or counted as missed', async () => {
   const given = options('host');
   const [writer, reader, asleep] = await startProcesses(3);
   await all([writer, reader, asleep], make, given);

@@ -51,7 +51,7 @@ describeEngines('a level set by hand', ({ name: engine, place }) => {
 
   beforeEach(() => one.query(`DELETE FROM ${one.schema}.degradation_level`));
 
-  test('holds for all, with who and why, until somebody else takes it back', async () => {
+  test('applies to all, with name and reason, until another process takes it back', async () => {
     const [a, b] = [await startProcess(one), await startProcess(two)];
     const followed = taken(b);
     a.degradation.setLevel('SEVERE', { reason: 'moving "the" database', by: 'ana' });
@@ -68,7 +68,7 @@ describeEngines('a level set by hand', ({ name: engine, place }) => {
     expect([...a.warnings, ...b.warnings]).toEqual([]);
   });
 
-  test('is there for those that start later, with its time', async () => {
+  test('applies to processes that start later, with its time', async () => {
     const a = await startProcess(one);
     a.degradation.setLevel('DEGRADED', { reason: 'sale', by: 'ana' });
     await a.shared.stop();
@@ -80,7 +80,7 @@ describeEngines('a level set by hand', ({ name: engine, place }) => {
     });
   });
 
-  test('one that was taken back leaves those that start later to their rules', async () => {
+  test('after it was taken back, processes that start later follow their rules', async () => {
     const a = await startProcess(one);
     a.degradation.setLevel('DEGRADED', { reason: 'sale' });
     a.degradation.setLevel(null, { reason: 'over' });
@@ -90,7 +90,7 @@ describeEngines('a level set by hand', ({ name: engine, place }) => {
     expect(degradation.snapshot()).toMatchObject({ manual: false, by: 'automatic' });
   });
 
-  test('set before the start it is told at the start; the newer of two stays', async () => {
+  test('a level set before the start is shared at the start; the newer of two wins', async () => {
     const [early, late] = [createDegradation(), createDegradation()];
     const first = createSharedLevel({ store: one, degradation: early });
     const second = createSharedLevel({ store: two, degradation: late });
@@ -104,7 +104,7 @@ describeEngines('a level set by hand', ({ name: engine, place }) => {
     expect(await rowWith(one, { reason: 'newer' })).toMatchObject([{ generation: '1' }]);
   });
 
-  test('all end at the same level when all set one at once', async () => {
+  test('all agree on one level when all set one at the same time', async () => {
     const all = await Promise.all([one, two, one, two].map(store => startProcess(store)));
     const names = ['NORMAL', 'DEGRADED', 'SEVERE', 'EMERGENCY'];
     for (let i = 0; i < 20; i++) {
@@ -121,7 +121,7 @@ describeEngines('a level set by hand', ({ name: engine, place }) => {
     expect(reasons()).toEqual(all.map(() => 'the last one'));
   });
 
-  test('a level of another scheme is reported and not taken', async () => {
+  test('a level of another scheme is reported and ignored', async () => {
     const a = await startProcess(one, { scheme: 'levels' });
     const b = await startProcess(two);
     const warned = once(b.shared, 'warning');
@@ -133,7 +133,7 @@ describeEngines('a level set by hand', ({ name: engine, place }) => {
     await expect(followed).resolves.toMatchObject({ level: 'SEVERE' });
   });
 
-  test('one that has stopped tells and follows no more', async () => {
+  test('after stop() it neither shares nor follows levels', async () => {
     const [a, b, c] = [await startProcess(one), await startProcess(two), await startProcess(two)];
     await a.shared.stop();
     a.degradation.setLevel('EMERGENCY', { reason: 'alone' });
@@ -144,7 +144,7 @@ describeEngines('a level set by hand', ({ name: engine, place }) => {
     expect(await rowWith(one, { reason: 'together' })).toMatchObject([{ generation: '1' }]);
   });
 
-  test('refuses what is no store and no degradation', () => {
+  test('rejects a wrong store or degradation', () => {
     const degradation = createDegradation();
     expect(() => createSharedLevel({ store: {}, degradation })).toThrow(/^Expected .* for store/);
     expect(() => createSharedLevel({ store: one })).toThrow(/for degradation/);
@@ -178,7 +178,7 @@ describe('without the database', () => {
 
   afterEach(() => proxy.set(null));
 
-  test('a level holds where it was set, and is told when the database is back', async () => {
+  test('a level applies where it was set, and is shared when the database is back', async () => {
     const [a, b] = [await startProcess(cut), await startProcess(direct)];
     goAway();
     const warned = once(a.shared, 'warning');
@@ -191,7 +191,7 @@ describe('without the database', () => {
       { level: 'SEVERE', reason: 'no database', by: 'ana' });
   });
 
-  test('what others decided meanwhile is newer, and heard of', async () => {
+  test('a newer decision of another process in the meantime wins', async () => {
     const [a, b] = [await startProcess(cut), await startProcess(direct)];
     goAway();
     const warned = once(a.shared, 'warning');
@@ -220,7 +220,7 @@ describe('without the database', () => {
   });
 });
 
-test('gateways that share a store have it in common, and one that starts again, too', async () => {
+test('gateways that share a store share the level, also after a restart', async () => {
   const url = await (await sharedPostgres()).createDatabase();
   const start = async () => {
     const logger = Object.fromEntries(['debug', 'info', 'warn', 'error'].map(n => [n, () => {}]));

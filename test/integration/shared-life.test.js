@@ -39,7 +39,7 @@ test.each(['host', 'process'])('a shared breaker (%s) keeps no process alive', s
   expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'opened\n', stderr: '' });
 });
 
-test('while nothing happens, no thread of a process wakes up for it', async () => {
+test('while nothing happens, no thread wakes up', async () => {
   const given = options();
   const peers = await startProcesses(2);
   await all(peers, make, given);
@@ -74,7 +74,7 @@ test('while nothing happens, no thread of a process wakes up for it', async () =
 });
 
 describe("scope 'process'", () => {
-  test('its file goes with the process', async () => {
+  test('its file is deleted when the process ends', async () => {
     const peer = await startProcess();
     await peer.run(make, options({ scope: 'process' }));
     expect(filesOf(peer.pid)).toHaveLength(1);
@@ -83,7 +83,7 @@ describe("scope 'process'", () => {
     expect(filesOf(peer.pid)).toEqual([]);
   });
 
-  test('that of a killed process is swept by the next one', async () => {
+  test('the file of a killed process is deleted by the next one', async () => {
     const [killed, alive] = await startProcesses(2);
     await all([killed, alive], make, options({ scope: 'process' }));
     await killed.kill();
@@ -94,7 +94,7 @@ describe("scope 'process'", () => {
     expect(filesOf(alive.pid)).toHaveLength(1);
   });
 
-  test('a process that has the number of a dead one has nothing of it', async () => {
+  test('a process with the pid of a dead one does not share its breakers', async () => {
     const [owner, next] = await startProcesses(2);
     await owner.run(make, options({ scope: 'process' }));
     const [own] = filesOf(owner.pid);
@@ -135,7 +135,7 @@ describe("scope 'process'", () => {
   });
 });
 
-test('fifty threads come and go, ended in the midst of their calls', async () => {
+test('fifty threads start and are terminated during their calls', async () => {
   const given = options({ scope: 'process', consecutiveFailures: 1e9 });
   const peer = await startProcess();
   await peer.run(make, given);

@@ -45,7 +45,7 @@ async function startUpstream (together) {
 }
 
 describe('Bulkhead', () => {
-  test('processes that hammer an upstream never exceed their common limit', async () => {
+  test('processes under full load never exceed their shared limit', async () => {
     const { server, seen, port } = await startUpstream(5);
     const peers = await startProcesses(4);
     const options = { ...place(), maxConcurrent: 5, maxQueue: 100 };
@@ -94,7 +94,7 @@ describe('Bulkhead', () => {
     expect([mine.active, mine.local.active]).toEqual([5, 5]);
   });
 
-  test('one that is stopped keeps its places, and keeps nobody waiting', async () => {
+  test('a stopped process keeps its slots, and does not block others', async () => {
     const peer = await startProcess();
     const options = { ...place(), maxConcurrent: 2 };
     await peer.run(hold, options, 1);
@@ -113,7 +113,7 @@ describe('Bulkhead', () => {
     expect(await Promise.all([mine.execute(() => 1), mine.execute(() => 2)])).toEqual([1, 2]);
   });
 
-  test('a line that never empties leaves places to the lines of others', async () => {
+  test('a queue that is never empty leaves slots to other queues', async () => {
     const peer = await startProcess();
     const options = { ...place(), maxConcurrent: 1, maxQueue: 10 };
     await peer.run(async (context, given) => {
@@ -139,7 +139,7 @@ describe('Bulkhead', () => {
     expect(await other.run(hold, options, 1)).toBe(1);
   });
 
-  test('a bulkhead that is collected gives back what never ends', async () => {
+  test('a garbage-collected bulkhead releases slots of calls that never end', async () => {
     const peer = await startProcess();
     const options = { ...place(), maxConcurrent: 1 };
     await peer.run((context, given) => {
@@ -160,7 +160,7 @@ describe('Bulkhead', () => {
     expect(mine.active).toBe(0);
   });
 
-  test('nothing keeps a process alive once nobody waits', async () => {
+  test('without waiting calls the process can end', async () => {
     const peer = await startProcess();
     await peer.run(async (context, options) => {
       const { setTimeout: pause } = context.require('node:timers/promises');
@@ -177,7 +177,7 @@ describe('Bulkhead', () => {
 });
 
 describe('RateLimiter', () => {
-  test('processes admit no more than the rate and the burst together', async () => {
+  test('processes together admit no more than the rate and the burst', async () => {
     const RATE = 100;
     const BURST = 10;
     const peers = await startProcesses(3);
@@ -231,7 +231,7 @@ describe('RateLimiter', () => {
     for (const { ms } of outcomes) expect(ms).toBeLessThan(10_000);
   });
 
-  test('what one took before it was killed stays taken', async () => {
+  test('tokens of a killed process stay taken', async () => {
     const peer = await startProcess();
     const options = { ...place(), limit: 1, interval: 1e6, burst: 10 };
     await peer.run((context, given) => new context.RateLimiter(given).tryTake(7), options);
@@ -242,7 +242,7 @@ describe('RateLimiter', () => {
 });
 
 describe('RetryBudget', () => {
-  test('the successes of all pay for the retries of all, exactly', async () => {
+  test('the successes of all processes pay exactly for the retries of all', async () => {
     const peers = await startProcesses(3);
     const options = { ...place(), ratio: 0.1, reservePerSecond: 0, max: 1000 };
     await all(peers, (context, given) => {

@@ -21,7 +21,7 @@ const thrownBy = make => {
   throw new Error('Nothing was thrown');
 };
 
-describe('bad input is refused', () => {
+describe('wrong options are rejected', () => {
   test.each([
     [{ scope: 'world' }, 'scope', '"world"'],
     [{ scope: 1 }, 'scope', '1'],
@@ -77,7 +77,7 @@ describe('other options under the same name', () => {
     await expect(peer.run(context => context.fire(1, true))).resolves.toBe(1);
   });
 
-  test('what each process has for itself may differ', async () => {
+  test('options of one process may differ', async () => {
     const options = first();
     const breakers = [
       new CircuitBreaker(action, options),
@@ -116,7 +116,7 @@ describe('other options under the same name', () => {
   });
 });
 
-test('two breakers of one process under one name hear of each other', async () => {
+test('two breakers of one process with one name share their state', async () => {
   const options = { scope: 'host', namespace: newNamespace(), name: 'upstream' };
   const one = new CircuitBreaker(action, options);
   const other = new CircuitBreaker(action, options);
@@ -155,7 +155,7 @@ describe('groups', () => {
     expect(alone.opened).toBe(true);
   });
 
-  test('a group needs no name, and takes none from a breaker', () => {
+  test('a group needs no name, and takes no name from a breaker', () => {
     const options = { scope: 'host', namespace: newNamespace(), resetTimeout: 60_000 };
     const group = new BreakerGroup(async () => {}, options);
     group.get('a').open();
@@ -166,7 +166,7 @@ describe('groups', () => {
     expect(namesake.closed).toBe(true);
   });
 
-  test('a member that others have opened does not make room', () => {
+  test('a member that another process opened is not evicted', () => {
     const options = { scope: 'host', namespace: newNamespace(), resetTimeout: 60_000 };
     const group = new BreakerGroup(async () => {}, { ...options, name: 'banks', max: 2 });
     for (const key of ['bca', 'bni']) group.get(key);
@@ -175,7 +175,7 @@ describe('groups', () => {
     expect(group.keys()).toEqual(['bca', 'bri']);
   });
 
-  test('a call for which a group can make no breaker is rejected', async () => {
+  test('a call is rejected if the group cannot make its breaker', async () => {
     const group = new BreakerGroup(action, { scope: 'host', namespace: newNamespace() });
     const call = group.fire('x'.repeat(300));
     await expect(call).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });

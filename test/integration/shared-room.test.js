@@ -18,7 +18,7 @@ const options = more => ({
 });
 const make = (context, given) => context.make(given);
 
-test('256 participants hear of each other; the next is refused until one has left', async () => {
+test('256 participants share a breaker; the next is rejected until one has left', async () => {
   const given = options();
   const [first, many, last, late] = await startProcesses(4);
   await first.run(make, given);
@@ -113,7 +113,7 @@ whoMayMount('without /dev/shm, the folder for temporary files serves', () => {
   )).toEqual([[], true, true]);
 });
 
-test('a process that may not have long files is told why', () => {
+test('a limit on file size is named in the error', () => {
   const { status, stdout } = spawnSync('sh', ['-c', 'ulimit -f 1000 && exec "$0" -e "$1"',
     process.execPath, `
       const { CircuitBreaker } = require(${JSON.stringify(require.resolve('../../lib'))});
@@ -126,7 +126,7 @@ test('a process that may not have long files is told why', () => {
   expect(stdout).toMatch(/^ERR_REGION_SYSTEM The shared region .* cannot be opened \(EFBIG\)/);
 });
 
-test('a process that may have no more files is told why', async () => {
+test('a limit on open files is named in the error', async () => {
   const peer = await startProcess();
   const outcome = await peer.run((context, given) => {
     const fs = context.require('node:fs');
@@ -152,7 +152,7 @@ test('a process that may have no more files is told why', async () => {
   await peer.run(make, options());
 });
 
-test('whatever native code answers has an error with a code', () => {
+test('every answer of native code has an error with a code', () => {
   const answers = [1, 2, 3, 4, 5, 6, 7, 8, 102, 1024];
   const errors = answers.map(answer => failure(-answer, '/dev/shm/file'));
   expect(errors.map(({ code }) => code)).toEqual(['ERR_REGION_SYSTEM', 'ERR_REGION_CORRUPT',

@@ -35,7 +35,7 @@ test('the counts of four processes add up; stats.local is one\'s own', async () 
   });
 });
 
-test('what a process counted last counts, though it exits at once', async () => {
+test('the last counts of a process that exits at once are kept', async () => {
   const options = base();
   const [leaving, staying] = await startProcesses(2);
   await all([leaving, staying], make, options);
@@ -57,7 +57,7 @@ test('a process\'s failures open the circuit for all', async () => {
   expect(await all(peers, context => context.fire(5, true))).toEqual([0, 0, 0]);
 });
 
-test('one process\'s probe closes it for all', async () => {
+test('one process\'s probe closes the circuit for all', async () => {
   const options = { ...base(), resetTimeout: 100 };
   const peers = await startProcesses(2);
   await all(peers, make, options);
@@ -67,7 +67,7 @@ test('one process\'s probe closes it for all', async () => {
   await peers[0].run(context => context.until(() => context.breaker.closed));
 });
 
-test('who comes while the circuit is open tries it again when it is time', async () => {
+test('a process that starts while the circuit is open probes after resetTimeout', async () => {
   const options = { ...base(), resetTimeout: 4000 };
   const [first, late] = await startProcesses(2);
   await first.run(make, options);
@@ -111,7 +111,7 @@ describe('a probe that never settles', () => {
     expect(await other.run(({ breaker }) => breaker.closed)).toBe(true);
   });
 
-  test('is over when its lease is, though its process is only stopped', async () => {
+  test('is over when its lease ends, even if its process is only stopped', async () => {
     // The lease is a second longer than the timeout.
     const { owner, other } = await withProbe(3000, true);
     const began = performance.now();
@@ -128,7 +128,7 @@ describe('a probe that never settles', () => {
     expect(await other.run(({ breaker }) => breaker.closed)).toBe(true);
   });
 
-  test('never are there more probes than halfOpenProbes, of all processes', async () => {
+  test('all processes together never have more probes than halfOpenProbes', async () => {
     const given = { ...base(), resetTimeout: 50, halfOpenProbes: 3, timeout: 600_000 };
     const peers = await startProcesses(3);
     await all(peers, make, given, 'hang');
@@ -145,7 +145,7 @@ describe('a probe that never settles', () => {
 });
 
 describe('shareTrip: { processes: 2 }', () => {
-  test('one sick process does not open the circuit, two do', async () => {
+  test('failures in one process do not open the circuit, in two they do', async () => {
     const options = {
       ...base(), consecutiveFailures: 3, shareTrip: { processes: 2 }, resetTimeout: 60_000
     };

@@ -121,7 +121,8 @@ test('a server that is not there', async () => {
 test.each([
   [{}], [{ target: 'nowhere' }], [{ target: 1, faults: { cutUp: -1 } }],
   [{ target: 1, faults: { delayMs: 'x' } }], [{ target: 1, faults: { halfClose: 'both' } }],
-  [{ target: 1, faults: { reset: 1 } }], [undefined]
-])('refuses the options %j', async options => {
+  [{ target: 1, faults: { reset: 1 } }], [{ target: 1, faults: { cutup: 1 } }], [undefined],
+  [{ target: 1, fault: null }],
+])('rejects the options %j', async options => {
   await expect(startTcpProxy(options)).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
 });

@@ -30,12 +30,12 @@ test('workers start, use the addon and end in every way, four at a time', async 
   expect(await churn('main')).toEqual({ ends, fires: 100 });
 });
 
-test('the same, where only workers load the addon', async () => {
+test('the same if only workers load the addon', async () => {
   // Each round unloads it, so the next one loads it anew.
   expect(await churn('workers-only')).toEqual({ ends });
 });
 
-test('a breaker of a worker is its own, whatever its name', async () => {
+test('a worker does not share its breakers, whatever their names', async () => {
   const { CircuitBreaker } = require('../..');
   const name = 'workers.test: one name';
   const mine = new CircuitBreaker(async () => 'mine', { name });

@@ -54,7 +54,7 @@ test('failures are not remembered', async () => {
   expect(breaker.stats).toMatchObject({ cacheHits: 0, cacheMisses: 2, failures: 2 });
 });
 
-test('neither are filtered errors and fallbacks', async () => {
+test('filtered errors and fallbacks are not remembered', async () => {
   const filtered = make(positive, { cache: true, errorFilter: () => true });
   await settle(filtered.fire(-1));
   await settle(filtered.fire(-1));
@@ -87,7 +87,7 @@ test('cacheSize bounds the number of entries; the oldest goes first', async () =
   expect(breaker.stats).toMatchObject({ cacheHits: 2, cacheMisses: 4 });
 });
 
-test('cacheGetKey decides what is the same', async () => {
+test('cacheGetKey makes the key', async () => {
   const breaker = make(x => x.value, { cache: true, cacheGetKey: x => x.id });
   expect(await breaker.fire({ id: 'a', value: 1 })).toBe(1);
   expect(await breaker.fire({ id: 'a', value: 2 })).toBe(1);
@@ -95,7 +95,7 @@ test('cacheGetKey decides what is the same', async () => {
   expect([...breaker.options.cacheTransport.cache.keys()]).toEqual(['a', 'b']);
 });
 
-test('clearCache forgets', async () => {
+test('clearCache clears cached results', async () => {
   const breaker = make(positive, { cache: true });
   await breaker.fire(1);
   breaker.clearCache();
@@ -117,7 +117,7 @@ test('a synchronous transport is asked, filled and flushed', async () => {
   expect(cacheTransport.map.size).toBe(0);
 });
 
-test('a transport is told the time at which the entry expires', async () => {
+test('a transport gets the time at which an entry expires', async () => {
   const cacheTransport = mapTransport();
   const breaker = make(positive, { cache: true, cacheTTL: 5000, cacheTransport });
   const before = Date.now();
@@ -128,7 +128,7 @@ test('a transport is told the time at which the entry expires', async () => {
   expect(expiresAt).toBeLessThanOrEqual(Date.now() + 5000);
 });
 
-test('a transport that was filled elsewhere is served from', async () => {
+test('results that another process stored in the transport are served', async () => {
   const action = jest.fn(positive);
   const cacheTransport = mapTransport();
   cacheTransport.map.set('[1]', 'from elsewhere');
@@ -189,7 +189,7 @@ test('a settled call is shared until coalesceTTL has passed', async () => {
 
 test.each([
   ['success', 1], ['error', -1], ['timeout', 0],
-])('coalesceResetOn %s forgets a call that ended so', async (outcome, x) => {
+])('coalesceResetOn %s stops sharing a call that ended so', async (outcome, x) => {
   const action = y => (y === 0 ? new Promise(() => {}) : positive(y));
   const options = { coalesce: true, timeout: 10, errorThresholdPercentage: 100 };
   const kept = make(action, { ...options, coalesceTTL: 60_000 });
@@ -203,7 +203,7 @@ test.each([
   expect(reset.stats.coalesceCacheHits).toBe(0);
 });
 
-test('coalesceResetOn success forgets a call that gave a plain value', async () => {
+test('coalesceResetOn success stops sharing a call that returned a plain value', async () => {
   const breaker = make(x => x, { coalesce: true, coalesceResetOn: ['success'] });
   await breaker.fire(1);
   await flush();
@@ -220,7 +220,7 @@ test('coalesceSize bounds the calls that are shared', async () => {
   await Promise.all(calls);
 });
 
-test('a rejection for want of a place is not shared', async () => {
+test('a rejection because of capacity is not shared', async () => {
   const held = defer();
   const breaker = make(() => held.promise, {
     coalesce: true, capacity: 1, errorThresholdPercentage: 100,
@@ -234,7 +234,7 @@ test('a rejection for want of a place is not shared', async () => {
   expect(breaker.semaphore.count).toBe(1);
 });
 
-test('clearCache forgets shared calls', async () => {
+test('clearCache clears shared calls', async () => {
   const breaker = make(positive, { coalesce: true });
   await breaker.fire(1);
   breaker.clearCache();
@@ -253,7 +253,7 @@ test('cache and coalescing together: in flight shared, afterwards remembered', a
   ]);
 });
 
-test('MemoryCache keeps values until their time, 0 being for ever', async () => {
+test('MemoryCache keeps values until they expire; 0 means for ever', async () => {
   const pass = stopTime();
   const cache = new MemoryCache();
   // The calendar of a time that is stopped may be a little behind.

@@ -6,13 +6,13 @@ const { promisify } = require('node:util');
 
 const { CircuitBreaker, make, positive, settle, trip } = require('../support/breaker-helpers');
 
-test('fire hands its arguments to the action and resolves with its result', async () => {
+test('fire passes its arguments to the action and resolves with its result', async () => {
   const breaker = make(async (...args) => args);
   expect(await breaker.fire(1, 'two', { three: 3 })).toEqual([1, 'two', { three: 3 }]);
   expect(await breaker.fire()).toEqual([]);
 });
 
-test('fire always gives a promise', async () => {
+test('fire always returns a promise', async () => {
   for (const action of [positive, x => x, 'constant']) {
     const result = make(action).fire(1);
     expect(typeof result.then).toBe('function');
@@ -84,7 +84,7 @@ test('call(context, …) sets `this` and passes the rest', async () => {
   await expect(make(async function () { return this.tax; }).call(context)).resolves.toBe(11);
 });
 
-test('call(context, …) does so on a disabled breaker too', async () => {
+test('call(context, …) sets `this` on a disabled breaker too', async () => {
   const breaker = make(async function (x) { return [this.id, x]; }, { enabled: false });
   expect(await breaker.call({ id: 7 }, 'x')).toEqual([7, 'x']);
 });
@@ -122,7 +122,7 @@ test('many calls in flight settle each with its own result', async () => {
   expect(breaker.stats).toMatchObject({ fires: 50, successes: 25, failures: 25 });
 });
 
-test('arguments are not shared with the caller’s later changes of the list', async () => {
+test('later changes of the caller’s array do not change the arguments', async () => {
   const breaker = make(async (...args) => args.length);
   const args = [1, 2];
   const result = breaker.fire(...args);

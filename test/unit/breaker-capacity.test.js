@@ -73,7 +73,7 @@ test('the event carries the error and a latency', async () => {
   await first;
 });
 
-test('capacity 0 locks everybody out', async () => {
+test('capacity 0 rejects every call', async () => {
   const breaker = make(positive, { capacity: 0, ...lenient });
   expect((await settle(breaker.fire(1))).error.code).toBe('ESEMLOCKED');
 });
@@ -86,7 +86,7 @@ test('without capacity there is no limit', async () => {
   expect(breaker.stats).toMatchObject({ timeouts: 500, semaphoreRejections: 0 });
 });
 
-test('without capacity the count goes down with calls, from the first look on', async () => {
+test('without capacity the count goes down with each call after it was first read', async () => {
   const held = defer();
   const breaker = make(() => held.promise, { timeout: 60_000 });
   const unseen = breaker.fire();
@@ -110,7 +110,7 @@ test('Semaphore: take and release move the count', async () => {
   expect(semaphore.count).toBe(2);
 });
 
-test('Semaphore: take waits its turn', async () => {
+test('Semaphore: take waits in order', async () => {
   const semaphore = Semaphore(1);
   await semaphore.take();
   const order = [];
@@ -133,7 +133,7 @@ test('Semaphore: take gives up after its timeout', async () => {
   expect(error.code).toBe('ETIMEDOUT');
 });
 
-test('Semaphore: test takes a place when there is one', () => {
+test('Semaphore: test takes a permit if one is left', () => {
   const semaphore = Semaphore(1);
   expect(semaphore.test()).toBe(true);
   expect(semaphore.count).toBe(0);

@@ -22,24 +22,24 @@ test('a breaker is an event emitter, closed, enabled and idle', () => {
   expect(breaker.volumeThreshold).toBe(0);
 });
 
-test('action is the function that was given', () => {
+test('action is the function passed to the constructor', () => {
   expect(make(positive).action).toBe(positive);
 });
 
-test('an action that is no function becomes one that resolves with it', async () => {
+test('a value that is not a function becomes an action that resolves with it', async () => {
   const breaker = make('constant');
   expect(typeof breaker.action).toBe('function');
   expect(await breaker.fire('ignored')).toBe('constant');
   expect(await make({ answer: 42 }).fire()).toEqual({ answer: 42 });
 });
 
-test('a promise may stand for an action', async () => {
+test('the action may be a promise', async () => {
   const breaker = make(Promise.resolve('later'));
   expect(await breaker.fire()).toBe('later');
   expect(await breaker.fire()).toBe('later');
 });
 
-test.each([undefined, null, 0, '', false])('%p is no action', action => {
+test.each([undefined, null, 0, '', false])('%p is not a valid action', action => {
   expect(() => new CircuitBreaker(action)).toThrow(new TypeError(
     'No action provided. Cannot construct a CircuitBreaker without an invocable action.'));
 });
@@ -67,12 +67,12 @@ test.each(Object.entries(DEFAULTS))('option %s is %p when not given', (name, val
 test.each([
   'timeout', 'resetTimeout', 'errorThresholdPercentage', 'rollingCountTimeout',
   'rollingCountBuckets',
-])('option %s may be 0 and null stands for the default', name => {
+])('option %s may be 0, and null means the default', name => {
   expect(make(positive, { [name]: 0 }).options[name]).toBe(0);
   expect(make(positive, { [name]: null }).options[name]).toBe(DEFAULTS[name]);
 });
 
-test('options given are options shown', () => {
+test('breaker.options shows the given options', () => {
   const given = {
     timeout: 123,
     resetTimeout: 456,
@@ -91,7 +91,7 @@ test('options given are options shown', () => {
   expect(make(positive, given).options).toMatchObject(given);
 });
 
-test('timeout: false means none, and is what coalesceTTL then takes', () => {
+test('timeout: false means none, also for coalesceTTL', () => {
   const { options } = make(positive, { timeout: false });
   expect(options.timeout).toBe(false);
   expect(make(positive, { timeout: 250 }).options.coalesceTTL).toBe(250);
@@ -142,7 +142,7 @@ test('status is a Status, and stats are its stats', () => {
   expect(breaker.stats).toEqual(breaker.status.stats);
 });
 
-test('maxFailures is accepted, ignored, and said to be deprecated', () => {
+test('maxFailures is accepted and ignored, with a deprecation warning', () => {
   const log = jest.spyOn(console, 'error').mockImplementation(() => {});
   try {
     make(positive, { maxFailures: 3 });

@@ -169,7 +169,7 @@ function snap (ms, expected) {
   return Math.abs(ms - expected) <= Math.max(0.016 * expected, 0.5) ? expected : ms;
 }
 
-test('one call after the other', async () => {
+test('one call after another', async () => {
   for (let seed = 1; seed <= STORIES; seed++) await tell(seed, false);
 });
 

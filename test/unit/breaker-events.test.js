@@ -231,7 +231,7 @@ test('fire is emitted synchronously', () => {
   return call;
 });
 
-test('eventNames lists the events although nobody listens: metrics adapters go by it', () => {
+test('eventNames lists all events even without listeners, because metrics adapters use it', () => {
   const breaker = make(positive);
   expect(breaker.eventNames()).toEqual([
     'success', 'failure', 'fallback', 'timeout', 'fire', 'reject', 'cacheHit', 'cacheMiss',

@@ -79,21 +79,21 @@ test('a breaker whose reset time has already passed starts half open', async () 
   expect(breaker.closed).toBe(true);
 });
 
-test('a breaker that was half open is so again, with one probe', async () => {
+test('a breaker that was half open is half open again, with one probe', async () => {
   const breaker = fragile({ state: { closed: false, halfOpen: true }, resetTimeout: 60_000 });
   expect([breaker.halfOpen, breaker.pendingClose, breaker.opened]).toEqual([true, true, false]);
   await trip(breaker);
   expect(breaker.opened).toBe(true);
 });
 
-test('a breaker that was shut down stays so', async () => {
+test('a breaker that was shut down stays shut down', async () => {
   const breaker = make(positive, { state: { closed: false, shutdown: true } });
   expect(breaker.isShutdown).toBe(true);
   expect(breaker.enabled).toBe(false);
   expect((await settle(breaker.fire(1))).error.code).toBe('ESHUTDOWN');
 });
 
-test('enabled and warmUp are taken over', async () => {
+test('enabled and warmUp are restored', async () => {
   expect(make(positive, { state: { enabled: false } }).enabled).toBe(false);
   const warming = fragile({ state: { warmUp: true }, rollingCountTimeout: 30 });
   expect(warming.warmUp).toBe(true);
@@ -103,7 +103,7 @@ test('enabled and warmUp are taken over', async () => {
   expect(warming.warmUp).toBe(false);
 });
 
-test('status may be a plain object of figures, some left out', async () => {
+test('status may be a plain object with some of the counts', async () => {
   const status = { fires: 10, failures: 4, successes: 6 };
   const breaker = make(positive, { status });
   expect(breaker.stats).toMatchObject({ ...status, rejects: 0, timeouts: 0 });
@@ -111,7 +111,7 @@ test('status may be a plain object of figures, some left out', async () => {
   expect(breaker.stats).toMatchObject({ fires: 11, successes: 7 });
 });
 
-test('imported figures count towards the trip', async () => {
+test('restored counts count towards the trip', async () => {
   const breaker = make(positive, { status: { fires: 9, failures: 5 } });
   await trip(breaker);
   expect(breaker.opened).toBe(true);
@@ -128,7 +128,7 @@ test('status may be a Status', async () => {
   expect(status.stats).toMatchObject({ fires: 4, successes: 4 });
 });
 
-test('state and status together make a copy', async () => {
+test('state and status together restore a breaker', async () => {
   const original = fragile({ resetTimeout: 60_000 });
   await original.fire(1);
   await trip(original);

@@ -39,7 +39,7 @@ test('a fallback may answer with a promise, and the event shows that promise', a
   expect(await seen[0][1]).toBe(-10);
 });
 
-test('a fallback answers for open, timeout and saturation too', async () => {
+test('a fallback also answers when open, after a timeout and at capacity', async () => {
   const codes = [];
   const fallback = (...args) => codes.push(args.at(-1).code);
   const open = make(positive).fallback(fallback);
@@ -55,14 +55,14 @@ test('a fallback answers for open, timeout and saturation too', async () => {
   expect(codes).toEqual(['EOPENBREAKER', 'ETIMEDOUT', 'ESEMLOCKED']);
 });
 
-test('a fallback that rejects is the rejection', async () => {
+test('if a fallback rejects, the call rejects with that error', async () => {
   const breaker = fragile().fallback(() => Promise.reject(new Error('neither')));
   expect((await settle(breaker.fire(-1))).error.message).toBe('neither');
   expect((await settle(breaker.fire(1))).error.message).toBe('neither');
   expect(breaker.stats.fallbacks).toBe(2);
 });
 
-test('a fallback that throws is a rejection with what it threw', async () => {
+test('if a fallback throws, the call rejects with that error', async () => {
   const breaker = fragile().fallback(() => { throw new Error('neither'); });
   expect((await settle(breaker.fire(-1))).error.message).toBe('neither');
   expect((await settle(breaker.fire(1))).error.message).toBe('neither');
@@ -75,12 +75,12 @@ test('another breaker may be the fallback', async () => {
   expect(spare.stats).toMatchObject({ fires: 1, successes: 1 });
 });
 
-test('a breaker that fails as a fallback is the rejection', async () => {
+test('if a breaker as fallback fails, the call rejects with that error', async () => {
   const breaker = fragile().fallback(fragile());
   expect((await settle(breaker.fire(-1))).error.message).toBe('-1 is negative');
 });
 
-test('the fallback set last is the one in use', async () => {
+test('the last fallback that was set is used', async () => {
   const breaker = fragile().fallback(() => 'first').fallback(() => 'second');
   expect(await breaker.fire(-1)).toBe('second');
 });

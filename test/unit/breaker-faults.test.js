@@ -31,7 +31,7 @@ test('an action that returns undefined succeeds', async () => {
   expect(await make(() => null).fire()).toBeNull();
 });
 
-test('so it does on a disabled breaker', async () => {
+test('an action that returns undefined succeeds on a disabled breaker too', async () => {
   expect(await make(() => {}, { enabled: false }).fire()).toBeUndefined();
 });
 
@@ -57,7 +57,7 @@ test('a listener that throws does not turn a success into a failure', async () =
   expect(breaker.stats).toMatchObject({ successes: 1, failures: 0 });
 });
 
-test('an errorFilter that throws counts as no', async () => {
+test('an errorFilter that throws counts as false', async () => {
   const breaker = fragile({ errorFilter: () => { throw new Error('filter'); } });
   const warnings = await warningsDuring(async () => {
     const { error } = await Promise.race([settle(breaker.fire(-1)), quick(40)]);
@@ -78,7 +78,7 @@ test('a probe that fails during warm-up opens the circuit again', async () => {
   expect(breaker.closed).toBe(true);
 });
 
-test('a probe that never settles holds its place only for a while', async () => {
+test('a probe that never settles loses its lease', async () => {
   const breaker = make(x => (x === 'hang' ? never() : positive(x)),
     { timeout: false, resetTimeout: 20, errorThresholdPercentage: 1 });
   await trip(breaker);
@@ -118,7 +118,7 @@ test('a failure from before the trip does not open a half-open circuit', async (
   expect(breaker.closed).toBe(true);
 });
 
-test('want of a place says nothing about the upstream and trips nothing', async () => {
+test('a rejection because of capacity does not trip the breaker', async () => {
   const held = defer();
   const breaker = make(() => held.promise, { capacity: 1, errorThresholdPercentage: 1 });
   const first = breaker.fire();
@@ -131,7 +131,7 @@ test('want of a place says nothing about the upstream and trips nothing', async 
   expect(await first).toBe('done');
 });
 
-test('a probe for which there was no place is given to the next call', async () => {
+test('if capacity rejects a probe, the next call is the probe', async () => {
   const held = defer();
   const breaker = make(x => (x === 'hold' ? held.promise : positive(x)),
     { capacity: 1, resetTimeout: 20, errorThresholdPercentage: 1 });
@@ -146,7 +146,7 @@ test('a probe for which there was no place is given to the next call', async () 
   expect(breaker.closed).toBe(true);
 });
 
-test('later calls are not coalesced with one for which there was no place', async () => {
+test('later calls are not coalesced with one that capacity rejected', async () => {
   const held = defer();
   const breaker = make(x => (x === 'hold' ? held.promise : x), { capacity: 1, coalesce: true });
   const first = breaker.fire('hold');
@@ -156,7 +156,7 @@ test('later calls are not coalesced with one for which there was no place', asyn
   expect(await breaker.fire(1)).toBe(1);
 });
 
-test('lastTimerAt is when the circuit opened, not when it was made', async () => {
+test('lastTimerAt is the time when the circuit opened, not when it was made', async () => {
   const breaker = fragile();
   const made = Date.now();
   await sleep(30);
@@ -165,7 +165,7 @@ test('lastTimerAt is when the circuit opened, not when it was made', async () =>
   expect(lastTimerAt - made).toBeGreaterThan(20);
 });
 
-test('the figures of a Status are taken into the window of the options', async () => {
+test('the counts of a Status are copied into the window of the options', async () => {
   const status = new Status(
     { rollingCountTimeout: 40, rollingCountBuckets: 2, stats: { fires: 4 } });
   const breaker = make(positive, { status });
@@ -173,11 +173,11 @@ test('the figures of a Status are taken into the window of the options', async (
   expect(breaker.stats.fires).toBe(4);
 });
 
-test('enabled: false disables although a state is given', () => {
+test('enabled: false disables even with a state', () => {
   expect(make(positive, { enabled: false, state: { enabled: true } }).enabled).toBe(false);
 });
 
-test('breakers made from one options object share no cache, and leave it as it was', async () => {
+test('breakers made from one options object share no cache, and do not change it', async () => {
   const options = { cache: true, coalesce: true };
   const first = make(async () => 'first', options);
   const second = make(async () => 'second', options);
@@ -187,7 +187,7 @@ test('breakers made from one options object share no cache, and leave it as it w
   expect(options).toEqual({ cache: true, coalesce: true });
 });
 
-test('coalesceResetOn error forgets a call that threw at once', async () => {
+test('coalesceResetOn error stops sharing a call that threw synchronously', async () => {
   const action = jest.fn(() => { throw new Error('thrown'); });
   const breaker = make(action, {
     coalesce: true, coalesceResetOn: ['error'], errorThresholdPercentage: 100,
@@ -197,7 +197,7 @@ test('coalesceResetOn error forgets a call that threw at once', async () => {
   expect(action).toHaveBeenCalledTimes(2);
 });
 
-test('an asynchronous transport is waited for', async () => {
+test('an asynchronous transport is awaited', async () => {
   const store = new Map();
   const cacheTransport = {
     get: async key => store.get(key),
@@ -214,7 +214,7 @@ test('an asynchronous transport is waited for', async () => {
   expect(breaker.stats).toMatchObject({ cacheHits: 1, cacheMisses: 1 });
 });
 
-test('a transport that fails costs a cache, not a call', async () => {
+test('a transport that fails is a cache miss, not a failed call', async () => {
   const fail = async () => { throw new Error('transport'); };
   const breaker = new CircuitBreaker(positive, {
     cache: true, cacheTransport: { get: fail, set: fail, flush: fail },
@@ -239,7 +239,7 @@ test('a health check ends with its breaker', async () => {
   expect(check).toHaveBeenCalledTimes(1);
 });
 
-test('a health check that throws, or returns no promise, is understood', async () => {
+test('a health check may throw, and need not return a promise', async () => {
   const breaker = make(positive);
   breaker.healthCheck(() => {}, 60_000);
   await flush();
@@ -318,7 +318,7 @@ test('latencies take the same memory however many calls there are', () => {
   status.shutdown();
 });
 
-test('shutdown lets go of a probe’s timers and stays', async () => {
+test('shutdown clears the timers of a probe, and stays', async () => {
   const breaker = await halfOpened();
   breaker.shutdown();
   breaker.open();

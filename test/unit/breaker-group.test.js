@@ -49,7 +49,7 @@ test('a breaker is made with the first use of its key, and kept', async () => {
   expect(group.entries()).toEqual([['a', breaker], ['b', group.get('b')]]);
 });
 
-test('one key’s failures leave the others alone', async () => {
+test('one key’s failures do not affect the others', async () => {
   const group = fragileGroup();
   await settle(group.fire('bad', -1));
   expect(group.get('bad').opened).toBe(true);
@@ -58,7 +58,7 @@ test('one key’s failures leave the others alone', async () => {
   expect(group.get('good').closed).toBe(true);
 });
 
-test('each key has its own figures, cache and capacity', async () => {
+test('each key has its own counts, cache and capacity', async () => {
   const group = makeGroup(x => (x === 0 ? never() : positive(x)), {
     cache: true, capacity: 1, timeout: false,
   });
@@ -78,7 +78,7 @@ test('breakers carry the names of the group and of their key', () => {
   expect(makeGroup(positive).get('x').name).toBe('positive/x');
 });
 
-test('any value may be a key, and each is its own', async () => {
+test('any value may be a key, and each has its own breaker', async () => {
   const group = makeGroup(positive);
   const keys = ['1', 1, 0, '', null, undefined, NaN, Symbol('key'), {}, '__proto__'];
   for (const key of keys) expect(await group.fire(key, 1)).toBe(1);
@@ -108,7 +108,7 @@ test('events carry the key before opossum’s arguments', async () => {
   ]);
 });
 
-test('listeners on the group and on a breaker both hear, whenever they were added', async () => {
+test('listeners on the group and on a breaker are both called, whenever added', async () => {
   const group = makeGroup(positive);
   const breaker = group.get('a');
   const heard = { group: jest.fn(), breaker: jest.fn() };
@@ -123,7 +123,7 @@ test('listeners on the group and on a breaker both hear, whenever they were adde
   expect(heard.breaker).toHaveBeenCalledTimes(2);
 });
 
-test('reset closes one key’s breaker and forgets its figures', async () => {
+test('reset closes one key’s breaker and clears its counts', async () => {
   const group = fragileGroup();
   await settle(group.fire('a', -1));
   await settle(group.fire('b', -1));
@@ -136,7 +136,7 @@ test('reset closes one key’s breaker and forgets its figures', async () => {
   expect(group.has('unknown')).toBe(false);
 });
 
-test('max: past it the least recently used makes room', async () => {
+test('max: beyond it the least recently used breaker is evicted', async () => {
   const group = makeGroup(positive, { max: 3, idleTtl: 8000 });
   for (const key of ['a', 'b', 'c']) {
     group.get(key);
@@ -147,7 +147,7 @@ test('max: past it the least recently used makes room', async () => {
   expect(group.keys().sort()).toEqual(['a', 'c', 'd']);
 });
 
-test('max: a breaker that is open stays as long as another can go', async () => {
+test('max: an open breaker stays as long as another can be evicted', async () => {
   const group = fragileGroup({ max: 2 });
   await settle(group.fire('down', -1));
   group.get('b');
@@ -156,7 +156,7 @@ test('max: a breaker that is open stays as long as another can go', async () => 
   expect(group.has('b')).toBe(false);
 });
 
-test('max: however many are open, and however old they are, closed ones make room', async () => {
+test('max: closed breakers are evicted before open ones, even if those are older', async () => {
   const group = fragileGroup({ max: 100, resetTimeout: 1e6 });
   const open = Array.from({ length: 90 }, (_, i) => `down ${i}`);
   for (const key of open) await settle(group.fire(key, -1));
@@ -166,7 +166,7 @@ test('max: however many are open, and however old they are, closed ones make roo
   expect(group.keys().slice(90)).toEqual(Array.from({ length: 10 }, (_, i) => `up ${190 + i}`));
 });
 
-test('max: where none is closed, a half-open one goes before those that are open', async () => {
+test('max: without a closed breaker, a half-open one is evicted before open ones', async () => {
   const group = fragileGroup({ max: 3 });
   await settle(group.fire('half open', -1));
   await clock.advance(1000);
@@ -177,7 +177,7 @@ test('max: where none is closed, a half-open one goes before those that are open
   expect(group.keys()).toEqual(['a', 'b', 'c']);
 });
 
-test('max: half-open ones that nobody calls do not keep others from tripping', async () => {
+test('max: half-open breakers without calls do not keep others from tripping', async () => {
   const group = fragileGroup({ max: 20, volumeThreshold: 5 });
   const left = Array.from({ length: 20 }, (_, i) => `left ${i}`);
   for (const key of left) for (let i = 0; i < 5; i++) await settle(group.fire(key, -1));
@@ -189,7 +189,7 @@ test('max: half-open ones that nobody calls do not keep others from tripping', a
   expect(['a', 'b'].map(key => group.get(key).stats.failures)).toEqual([5, 5]);
 });
 
-test('max: where all are open, the one that was not used for longest goes', async () => {
+test('max: if all are open, the least recently used one is evicted', async () => {
   const group = fragileGroup({ max: 3, resetTimeout: 1e6, idleTtl: 8000 });
   for (const key of ['a', 'b', 'c']) await settle(group.fire(key, -1));
   await clock.advance(2000);
@@ -198,7 +198,7 @@ test('max: where all are open, the one that was not used for longest goes', asyn
   expect(group.keys()).toEqual(['a', 'c', 'd']);
 });
 
-test('max: one that has closed again is one that can go', async () => {
+test('max: a breaker that has closed again can be evicted', async () => {
   const group = fragileGroup({ max: 2 });
   await settle(group.fire('a', -1));
   await settle(group.fire('b', -1));
@@ -207,14 +207,14 @@ test('max: one that has closed again is one that can go', async () => {
   expect(group.keys()).toEqual(['b', 'c']);
 });
 
-test('max is kept whatever is open', async () => {
+test('max is never exceeded, whatever is open', async () => {
   const group = fragileGroup({ max: 5 });
   for (let i = 0; i < 50; i++) await settle(group.fire(i, -1));
   expect(group.size).toBe(5);
   expect(group.get(49).opened).toBe(true);
 });
 
-test('idleTtl: a breaker that was not used for so long is let go', async () => {
+test('idleTtl: a breaker that was not used for so long is evicted', async () => {
   const group = makeGroup(positive, { idleTtl: 1000 });
   group.get('idle');
   await clock.advance(600);
@@ -235,7 +235,7 @@ test('idleTtl: use keeps a breaker', async () => {
   expect(group.get('a')).toBe(breaker);
 });
 
-test('idleTtl: one that is open goes on protecting', async () => {
+test('idleTtl: an open breaker is not evicted', async () => {
   const group = fragileGroup({ idleTtl: 1000, resetTimeout: 60_000 });
   await settle(group.fire('down', -1));
   await clock.advance(5000);
@@ -246,7 +246,7 @@ test('idleTtl: one that is open goes on protecting', async () => {
 /** The breakers of a group that are in use anywhere. */
 const inUse = group => breakers().filter(breaker => breaker.group === group.name);
 
-test('what has made room is gone: it has no timer, tells nothing, is in no list', async () => {
+test('an evicted breaker has no timer, emits nothing, and is in no list', async () => {
   const group = fragileGroup({ name: 'crowd', max: 20 });
   const heard = [];
   for (let i = 0; i < 1000; i++) await settle(group.fire(i, -1));
@@ -257,7 +257,7 @@ test('what has made room is gone: it has no timer, tells nothing, is in no list'
   expect(heard).toHaveLength(20);
 });
 
-test('so is what was let go when it was idle', async () => {
+test('a breaker evicted when idle has no timer and no events either', async () => {
   const group = fragileGroup({ name: 'idlers', idleTtl: 1000 });
   const [up, down] = [group.get('up'), group.get('down')];
   await settle(group.fire('down', -1));
@@ -303,7 +303,7 @@ test.each([
   }
 });
 
-test('a call in flight whose breaker makes room still times out', async () => {
+test('a call in flight of an evicted breaker still times out', async () => {
   const group = makeGroup(never, { max: 1, timeout: 100 });
   const call = settle(group.fire('a'));
   group.get('b');
@@ -311,7 +311,7 @@ test('a call in flight whose breaker makes room still times out', async () => {
   expect((await call).error.code).toBe('ETIMEDOUT');
 });
 
-test('calls through a breaker that was let go are made by its key’s present one', async () => {
+test('calls through an evicted breaker go to the current breaker of its key', async () => {
   const group = fragileGroup({ max: 1 });
   const kept = group.get('a');
   group.get('b');
@@ -328,7 +328,7 @@ test('calls through a breaker that was let go are made by its key’s present on
     .toBe('instead');
 });
 
-test('they are refused once the group, or that breaker, was shut down', async () => {
+test('calls through an evicted breaker reject after it or its group was shut down', async () => {
   const group = fragileGroup({ max: 1 });
   const [kept, ended] = [group.get('a'), group.get('b')];
   group.get('c');
@@ -339,7 +339,7 @@ test('they are refused once the group, or that breaker, was shut down', async ()
   expect(group.size).toBe(0);
 });
 
-test('a cache that the keys share is not emptied when one of them makes room', async () => {
+test('evicting one breaker does not clear a cache that keys share', async () => {
   const cacheTransport = { get () {}, set () {}, flush: jest.fn() };
   const group = makeGroup(positive, { cache: true, cacheTransport, max: 1 });
   cacheTransport.flush.mockClear();
@@ -347,7 +347,7 @@ test('a cache that the keys share is not emptied when one of them makes room', a
   expect(cacheTransport.flush).not.toHaveBeenCalled();
 });
 
-test('for a new key no more breakers are looked at where more are open', async () => {
+test('a new key costs the same however many breakers are open', async () => {
   const looks = [];
   const look = jest.spyOn(CircuitBreaker.prototype, '_period');
   for (const open of [10, 1000]) {
@@ -389,7 +389,7 @@ test.each([
   ['max', positive, { max: 0 }], ['max', positive, { max: 1.5 }], ['max', positive, { max: '7' }],
   ['idleTtl', positive, { idleTtl: 0 }], ['idleTtl', positive, { idleTtl: NaN }],
   ['timeout', positive, { timeout: 'long' }], ['rampUp', positive, { rampUp: -1 }],
-])('a wrong %s is refused when the group is made', (option, action, options) => {
+])('a wrong %s is rejected when the group is made', (option, action, options) => {
   let error;
   try {
     new BreakerGroup(action, options).shutdown();
@@ -400,7 +400,7 @@ test.each([
   expect(error.message).toContain(option);
 });
 
-test('breakers() lists those in use, group members among them', () => {
+test('breakers() lists breakers in use, including members of groups', () => {
   const single = make(positive, { name: 'single' });
   const member = makeGroup(positive, { name: 'many' }).get('a');
   const found = breakers();
@@ -410,7 +410,7 @@ test('breakers() lists those in use, group members among them', () => {
   expect(found.every(breaker => typeof breaker.fire === 'function')).toBe(true);
 });
 
-test('breakers() leaves out what was shut down', () => {
+test('breakers() leaves out breakers that were shut down', () => {
   const breaker = make(positive);
   expect(breakers().includes(breaker)).toBe(true);
   breaker.shutdown();

@@ -24,7 +24,7 @@ test('a disabled breaker has no timeout and no capacity', async () => {
   expect(await Promise.all([breaker.fire(), breaker.fire()])).toEqual(['slow', 'slow']);
 });
 
-test('a disabled breaker lets calls through although it is open', async () => {
+test('a disabled breaker lets calls through even if it is open', async () => {
   const breaker = make(positive);
   breaker.open();
   breaker.disable();
@@ -32,7 +32,7 @@ test('a disabled breaker lets calls through although it is open', async () => {
   expect(breaker.opened).toBe(true);
 });
 
-test('a disabled breaker gives a promise for a plain value', async () => {
+test('a disabled breaker returns a promise for a plain value', async () => {
   const breaker = make(x => x, { enabled: false });
   const result = breaker.fire(1);
   expect(result).toBeInstanceOf(Promise);
@@ -71,7 +71,7 @@ test('shutdown removes the listeners, of the breaker and of its status', () => {
   expect(breaker.status.eventNames()).toEqual([]);
 });
 
-test('shutdown calls off the turn to half open', async () => {
+test('shutdown cancels the change to half open', async () => {
   const breaker = fragile({ resetTimeout: 15 });
   await trip(breaker);
   breaker.shutdown();
@@ -80,7 +80,7 @@ test('shutdown calls off the turn to half open', async () => {
   expect(breaker.isShutdown).toBe(true);
 });
 
-test('shutdown may come twice', () => {
+test('shutdown may be called twice', () => {
   const breaker = make(positive);
   breaker.shutdown();
   breaker.shutdown();
@@ -103,7 +103,7 @@ test('a call in flight at shutdown still times out', async () => {
   expect((await call).error.code).toBe('ETIMEDOUT');
 });
 
-test('a hundred breakers come and go and leave no listener behind', () => {
+test('a hundred breakers leave no listener behind', () => {
   const rotateBucketController = new EventEmitter();
   for (let i = 0; i < 100; i++) {
     const breaker = new CircuitBreaker(positive, { rotateBucketController });
@@ -136,7 +136,7 @@ test('healthCheck calls it again after each interval', async () => {
   expect(calls).toBe(3);
 });
 
-test('a failed health check is told, and opens the breaker', async () => {
+test('a failed health check emits healthCheckFailed and opens the breaker', async () => {
   const breaker = make(positive);
   const seen = record(breaker);
   const reason = new Error('no pulse');
@@ -146,14 +146,14 @@ test('a failed health check is told, and opens the breaker', async () => {
   expect(breaker.opened).toBe(true);
 });
 
-test('the breaker still trips by itself under a good health check', async () => {
+test('the breaker still trips on its own while the health check succeeds', async () => {
   const breaker = fragile();
   breaker.healthCheck(async () => {}, 60_000);
   await trip(breaker);
   expect(breaker.opened).toBe(true);
 });
 
-test('healthCheck wants a function and a number', () => {
+test('healthCheck requires a function and a number', () => {
   const breaker = make(positive);
   expect(() => breaker.healthCheck('pulse'))
     .toThrow(new TypeError('Health check function must be a function'));

@@ -84,7 +84,7 @@ test.each([
   expect(load(`./opossum/lib/${file}.js`)).toBe(sekering.CircuitBreaker[name]);
 });
 
-test('a breaker is made of them', () => {
+test('a breaker uses these classes', () => {
   const { CircuitBreaker } = sekering;
   const breaker = new CircuitBreaker(async () => {}, { cache: true });
   expect(breaker.status).toBeInstanceOf(CircuitBreaker.Status);

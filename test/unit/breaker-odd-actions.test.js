@@ -113,7 +113,7 @@ test('an abortController whose abort throws lets all calls time out', async () =
   expect(calls.map(({ error }) => error.code)).toEqual(['ETIMEDOUT', 'ETIMEDOUT', 'ETIMEDOUT']);
 });
 
-test('an emit of one’s own that throws does not keep a call from settling', async () => {
+test('calls settle even if an overridden emit throws', async () => {
   for (const x of [1, -1]) {
     const breaker = fragile({ capacity: 1 }).on('success', () => {}).on('failure', () => {});
     breaker.emit = () => { throw boom; };
@@ -158,7 +158,7 @@ test('once listeners are called once', async () => {
   expect(heard).toHaveBeenCalledTimes(1);
 });
 
-test('a listener may change the state that it is told of', async () => {
+test('a listener may change the state that its event reports', async () => {
   const breaker = fragile();
   const seen = [];
   breaker.on('open', () => {
@@ -211,7 +211,7 @@ test.each([
   expect(await soon(breaker.fire(1))).toEqual(outcome);
 });
 
-test('an errorFilter that throws, rejects or gives nonsense', async () => {
+test('an errorFilter that throws, rejects or returns nonsense', async () => {
   for (const errorFilter of [
     () => { throw boom; }, () => { throw undefined; }, () => null, () => NaN,
   ]) {

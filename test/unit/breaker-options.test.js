@@ -114,13 +114,13 @@ test.each([
     /minimumCalls/],
   ['slowCallThresholdPercentage without slowCallDuration', { slowCallThresholdPercentage: 5 },
     /slowCallDuration/],
-])('a contradiction: %s', (_, options, message) => {
+])('contradicting options: %s', (_, options, message) => {
   const error = thrownBy(options);
   expect(error.code).toBe('ERR_INVALID_OPTION');
   expect(error.message).toMatch(message);
 });
 
-test('the message says what was expected, for which option, and what came', () => {
+test('the message names the option, the expected and the received value', () => {
   expect(thrownBy({ rampUp: 'slowly' }).message)
     .toMatch(/^Expected a number.* for rampUp but received "slowly" of type string$/);
 });
@@ -129,14 +129,14 @@ test.each(['options', 7, true])('options may not be %p', options => {
   expect(thrownBy(options)?.code).toBe('ERR_INVALID_OPTION');
 });
 
-test('a transport or controller that does not fit has the code, too', () => {
+test('a wrong transport or controller is ERR_INVALID_OPTION too', () => {
   expect(thrownBy({ cache: true, cacheTransport: {} }).code).toBe('ERR_INVALID_OPTION');
   expect(thrownBy({ abortController: {} }).code).toBe('ERR_INVALID_OPTION');
   expect(() => new CircuitBreaker(undefined)).toThrow(
     expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
 });
 
-test('nothing is left behind by a breaker that was refused', () => {
+test('a rejected constructor leaves nothing behind', () => {
   const rotateBucketController = new EventEmitter();
   expect(thrownBy({ rotateBucketController, rampUp: -1 })).toBeDefined();
   expect(rotateBucketController.listenerCount('rotate')).toBe(0);
@@ -153,7 +153,7 @@ const ALL = [
   'rampUp', 'fallback',
 ];
 
-test('undefined stands for every default', () => {
+test('undefined means the default of every option', () => {
   const options = Object.fromEntries(ALL.map(name => [name, undefined]));
   const { stats, closed } = make(positive, options);
   expect([stats.fires, closed]).toEqual([0, true]);
@@ -170,7 +170,7 @@ test.each([
   { state: {} }, { status: {} },
   { slidingWindowSize: 1, minimumCalls: 1 }, { resetTimeout: { initial: 10 } },
   { rampUp: 0 }, { fallback: () => 'instead' },
-])('%j is taken', async options => {
+])('%j is accepted', async options => {
   const breaker = make(positive, options);
   if (options.capacity !== 0) expect(await breaker.fire(1)).toBe(1);
 });
@@ -178,7 +178,7 @@ test.each([
 test.each([
   ['enabled', 'yes', true], ['allowWarmUp', 1, false], ['rollingPercentilesEnabled', 0, true],
   ['enableSnapshots', 'false', true],
-])('%s: %p is judged as opossum does, or refused', (option, value) => {
+])('%s: %p works as in opossum, or is rejected', (option, value) => {
   const error = thrownBy({ [option]: value });
   if (error !== undefined) expect(error.code).toBe('ERR_INVALID_OPTION');
 });

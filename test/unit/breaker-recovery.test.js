@@ -43,7 +43,7 @@ async function openFor (breaker, error = -1) {
   return Infinity;
 }
 
-test('halfOpenProbes: that many calls may test the circuit at once', async () => {
+test('halfOpenProbes: this many calls may probe at once', async () => {
   const { breaker, calls } = makeManual({ halfOpenProbes: 3 });
   await halfOpenNow(breaker);
   const probes = [breaker.fire(), breaker.fire()];
@@ -69,7 +69,7 @@ test('halfOpenProbes: one failure among them opens the circuit again', async () 
   expect(breaker.opened).toBe(true);
 });
 
-test('a probe that is still out when the circuit has opened again says nothing later', async () => {
+test('a probe that settles after the circuit opened again has no effect', async () => {
   const { breaker, calls } = makeManual({ halfOpenProbes: 2 });
   await halfOpenNow(breaker);
   const probes = [breaker.fire(), breaker.fire()].map(settle);
@@ -83,7 +83,7 @@ test('a probe that is still out when the circuit has opened again says nothing l
   expect(breaker.pendingClose).toBe(true);
 });
 
-test('successThreshold: that many probes must succeed', async () => {
+test('successThreshold: this many probes must succeed', async () => {
   const breaker = make(positive, { ...TRIPS_AT_ONCE, successThreshold: 3 });
   const seen = record(breaker, ['open', 'halfOpen', 'close']);
   await trip(breaker);
@@ -97,7 +97,7 @@ test('successThreshold: that many probes must succeed', async () => {
   expect(namesOf(seen)).toEqual(['open', 'halfOpen', 'close']);
 });
 
-test('successThreshold: a failure in between starts over', async () => {
+test('successThreshold: a failure in between resets the count', async () => {
   const breaker = make(positive, { ...TRIPS_AT_ONCE, successThreshold: 2 });
   await trip(breaker);
   await clock.advance(1000);
@@ -122,7 +122,7 @@ test('resetTimeout grows with each trip in a row, up to its limit', async () => 
   expect(await openFor(breaker)).toBe(5000);
 });
 
-test('resetTimeout is as at first once the circuit has closed', async () => {
+test('resetTimeout starts at its initial value after the circuit has closed', async () => {
   const breaker = make(positive, {
     errorThresholdPercentage: 0, resetTimeout: { initial: 1000, factor: 3 },
   });
@@ -133,13 +133,13 @@ test('resetTimeout is as at first once the circuit has closed', async () => {
   expect(await openFor(breaker)).toBe(1000);
 });
 
-test('resetTimeout: the factor is 2 unless given', async () => {
+test('resetTimeout: the default factor is 2', async () => {
   const breaker = make(positive, { errorThresholdPercentage: 1, resetTimeout: { initial: 500 } });
   expect(await openFor(breaker)).toBe(500);
   expect(await openFor(breaker)).toBe(1000);
 });
 
-test('the halfOpen event tells how long the circuit was open', async () => {
+test('the halfOpen event carries how long the circuit was open', async () => {
   const breaker = make(positive, {
     errorThresholdPercentage: 1, resetTimeout: { initial: 1000, factor: 2 },
   });
@@ -173,7 +173,7 @@ test('resetTimeout is not shortened by a Retry-After', async () => {
   expect(await openFor(breaker, Object.assign(new Error('busy'), { retryAfter: 10 }))).toBe(1000);
 });
 
-test('rampUp: after closing, a growing share of the calls is let through', async () => {
+test('rampUp: after closing, a growing share of the calls is admitted', async () => {
   const breaker = make(positive, {
     ...TRIPS_AT_ONCE, rampUp: 10_000, errorThresholdPercentage: 100,
   });
@@ -209,7 +209,7 @@ test('rampUp: a call that is held back is rejected as by an open breaker', async
   expect(CircuitBreaker.isOurError(error)).toBe(true);
 });
 
-test('rampUp: the breaker counts as closed, says so once, and can trip', async () => {
+test('rampUp: the breaker is closed, emits close once, and can trip', async () => {
   const breaker = make(positive, { ...TRIPS_AT_ONCE, rampUp: 1000 });
   const seen = record(breaker, ['open', 'halfOpen', 'close']);
   await halfOpenNow(breaker);
@@ -225,14 +225,14 @@ test('rampUp: the breaker counts as closed, says so once, and can trip', async (
   expect(namesOf(seen)).toEqual(['open', 'halfOpen', 'close', 'open']);
 });
 
-test('without rampUp everybody is let in at once', async () => {
+test('without rampUp all calls are admitted at once', async () => {
   const breaker = make(positive, TRIPS_AT_ONCE);
   await halfOpenNow(breaker);
   await breaker.fire(1);
   for (let i = 0; i < 100; i++) expect(await breaker.fire(i)).toBe(i);
 });
 
-test('a probe that neither ends nor times out loses its place', async () => {
+test('a probe that neither ends nor times out loses its lease', async () => {
   const { breaker, calls } = makeManual();
   await halfOpenNow(breaker);
   breaker.fire();

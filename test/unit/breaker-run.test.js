@@ -33,7 +33,7 @@ test('run passes through the state, the counts and the events like fire', async 
   expect(fn).not.toHaveBeenCalled();
 });
 
-test('run takes synchronous functions, and what they throw', async () => {
+test('run accepts synchronous functions, also those that throw', async () => {
   const breaker = make(unused, { errorThresholdPercentage: 100 });
   expect(await breaker.run(() => 'now')).toBe('now');
   expect((await settle(breaker.run(() => { throw new Error('now'); }))).error.message).toBe('now');
@@ -99,7 +99,7 @@ test('the caller’s signal may abort while the function is being called', async
   expect(breaker.stats).toMatchObject({ fires: 1, failures: 0, successes: 0 });
 });
 
-test('what the caller gave up counts neither as a success nor as a failure', async () => {
+test('a call that its caller aborts counts neither as a success nor as a failure', async () => {
   const breaker = fragile();
   const seen = record(breaker);
   const caller = new AbortController();
@@ -123,7 +123,7 @@ test('a function that rejects because of the abort does not count a second time'
   expect(breaker.stats.failures).toBe(0);
 });
 
-test('with a signal that is aborted already the function is not called', async () => {
+test('with an aborted signal the function is not called', async () => {
   const breaker = make(unused);
   const fn = jest.fn();
   const { error } = await settle(breaker.run(fn, { signal: AbortSignal.abort() }));
@@ -131,7 +131,7 @@ test('with a signal that is aborted already the function is not called', async (
   expect(fn).not.toHaveBeenCalled();
 });
 
-test('a place and a probe are given back by a call that its caller aborts', async () => {
+test('a call that its caller aborts frees its place and its probe', async () => {
   const breaker = make(unused, { capacity: 1, resetTimeout: 20 });
   breaker.open();
   await once(breaker, 'halfOpen');
@@ -146,7 +146,7 @@ test('a place and a probe are given back by a call that its caller aborts', asyn
   expect(breaker.closed).toBe(true);
 });
 
-test('the caller’s signal is left without listeners', async () => {
+test('no listener stays on the caller’s signal', async () => {
   const breaker = make(unused, { errorThresholdPercentage: 100 });
   const { signal } = new AbortController();
   const added = jest.spyOn(signal, 'addEventListener');
@@ -193,7 +193,7 @@ test('run is not cached and not shared', async () => {
   expect(fn).toHaveBeenCalledTimes(2);
 });
 
-test('the option fallback is as the method', async () => {
+test('the option fallback works like the method', async () => {
   const options = { errorThresholdPercentage: 1 };
   const breaker = make(positive, { ...options, fallback: (x, error) => [x, error.message] });
   expect(await breaker.fire(-1)).toEqual([-1, '-1 is negative']);

@@ -40,7 +40,7 @@ test('errorThresholdPercentage 0 opens on any failure, 100 never', async () => {
   expect(lenient.closed).toBe(true);
 });
 
-test('the rate is looked at on failures only, and successes lower it', async () => {
+test('the rate is checked on failures only, and successes lower it', async () => {
   const breaker = make(positive, { errorThresholdPercentage: 20 });
   await fireAll(breaker, 1, 1, 1, 1, -1);
   expect(breaker.closed).toBe(true);
@@ -68,7 +68,7 @@ test('cache hits count among the fires', async () => {
   expect(breaker.closed).toBe(true);
 });
 
-test('below volumeThreshold no failure opens; the one that reaches it does', async () => {
+test('volumeThreshold: the failure that reaches it opens the circuit, none before', async () => {
   const breaker = make(positive, { volumeThreshold: 3 });
   await fireAll(breaker, -1, -1);
   expect(breaker.closed).toBe(true);
@@ -88,7 +88,7 @@ test('volumeThreshold does not protect a half-open breaker', async () => {
   expect(breaker.opened).toBe(true);
 });
 
-test('while warming up no failure opens; after rollingCountTimeout one does', async () => {
+test('no failure opens the circuit until warm-up ends after rollingCountTimeout', async () => {
   const pass = stopTime();
   const breaker = fragile({ allowWarmUp: true, rollingCountTimeout: 30 });
   expect(breaker.warmUp).toBe(true);
@@ -109,7 +109,7 @@ test('an open breaker turns half open by itself after resetTimeout', async () =>
   expect(stateOf(breaker)).toBe('halfOpen pending');
 });
 
-test('half open, one call is let through and the others are rejected', async () => {
+test('when half open, one call is admitted and the others are rejected', async () => {
   const probe = defer();
   const breaker = make(x => (x === 'probe' ? probe.promise : positive(x)),
     { errorThresholdPercentage: 1, resetTimeout: 20 });
@@ -176,7 +176,7 @@ test('a call from before the trip that succeeds leaves the breaker open', async 
   expect(breaker.opened).toBe(true);
 });
 
-test('open() and close() change the state at once and tell it once', async () => {
+test('open() and close() change the state at once and emit one event', async () => {
   const breaker = make(positive);
   const seen = record(breaker, ['open', 'close']);
   breaker.open();
@@ -190,7 +190,7 @@ test('open() and close() change the state at once and tell it once', async () =>
   expect(namesOf(seen)).toEqual(['open', 'close']);
 });
 
-test('open() by hand also ends after resetTimeout, and close() calls that off', async () => {
+test('an open() by hand also ends after resetTimeout, unless close() cancels it', async () => {
   const breaker = fragile({ resetTimeout: 20 });
   const seen = record(breaker, ['halfOpen']);
   breaker.open();

@@ -17,7 +17,7 @@ const lenient = { errorThresholdPercentage: 100 };
 
 const every = value => Object.fromEntries(PERCENTILES.map(p => [p, value]));
 
-test('before the first call every figure is 0', () => {
+test('before the first call every count is 0', () => {
   const { stats } = make(positive);
   expect(stats).toEqual({
     ...Object.fromEntries(COUNTS.map(name => [name, 0])),
@@ -50,7 +50,7 @@ test('a timeout is also a failure', async () => {
   expect(breaker.stats).toMatchObject({ timeouts: 1, failures: 1 });
 });
 
-test('figures are up to date inside the listeners', async () => {
+test('counts are up to date inside listeners', async () => {
   const breaker = make(positive, lenient);
   const seen = [];
   for (const [event, name] of [['fire', 'fires'], ['success', 'successes'],
@@ -72,7 +72,7 @@ test('stats are a copy', async () => {
   expect(breaker.stats.fires).toBe(2);
 });
 
-test('latencyTimes holds one time per success and failure, in order of size', async () => {
+test('latencyTimes has one time per success and failure, ascending', async () => {
   const breaker = make(ms => sleep(ms).then(() => ms), { timeout: 1000 });
   await Promise.all([breaker.fire(30), breaker.fire(5), breaker.fire(15)]);
   const { latencyTimes, latencyMean, percentiles } = breaker.stats;
@@ -87,7 +87,7 @@ test('latencyTimes holds one time per success and failure, in order of size', as
   expect(percentiles[1]).toBe(latencyTimes[2]);
 });
 
-test('percentiles: the smallest time that covers the share', () => {
+test('percentiles: the smallest time that covers the percentage', () => {
   const status = new Status({});
   for (let ms = 60; ms >= 1; ms--) status.increment('successes', ms);
   const { percentiles, latencyMean, latencyTimes } = status.stats;
@@ -99,7 +99,7 @@ test('percentiles: the smallest time that covers the share', () => {
   status.shutdown();
 });
 
-test('large percentiles are right within 1.6 %', () => {
+test('large percentiles are exact within 1.6 %', () => {
   const status = new Status({});
   for (let i = 1; i <= 1000; i++) status.increment('failures', i * 37);
   const { percentiles, latencyMean } = status.stats;
@@ -133,7 +133,7 @@ test('the window has one entry per bucket, the newest first', async () => {
   for (const bucket of window) expect(Object.keys(bucket)).toEqual(expect.arrayContaining(COUNTS));
 });
 
-test('buckets grow old and drop out', async () => {
+test('old buckets leave the window', async () => {
   const breaker = make(positive, { rollingCountTimeout: 80, rollingCountBuckets: 2 });
   await breaker.fire(1);
   await sleep(50);
@@ -152,7 +152,7 @@ test('the newest bucket tells whether the breaker opened', async () => {
   expect(breaker.status.window[0].isCircuitBreakerOpen).toBe(false);
 });
 
-test('so does each of the others', () => {
+test('each bucket of a Status shows whether it opened or closed', () => {
   const rotateBucketController = new EventEmitter();
   const breaker = make(positive, { rotateBucketController, rollingCountBuckets: 3 });
   const seen = [];
@@ -167,7 +167,7 @@ test('so does each of the others', () => {
   ]);
 });
 
-test('who listens to timeout finds it counted, and not yet as a failure', async () => {
+test('in a timeout listener the timeout is counted, but not yet the failure', async () => {
   const breaker = make(never, { timeout: 10 });
   const seen = [];
   const look = () => seen.push([breaker.stats.timeouts, breaker.stats.failures]);
@@ -177,7 +177,7 @@ test('who listens to timeout finds it counted, and not yet as a failure', async 
   expect(breaker.stats.latencyTimes).toHaveLength(2);
 });
 
-test('a breaker that is shut down has no snapshots, whenever it is asked for them', async () => {
+test('a breaker that is shut down emits no snapshots, whenever a listener is added', async () => {
   const breaker = make(positive, { rollingCountTimeout: 20, rollingCountBuckets: 2 });
   breaker.shutdown();
   const heard = jest.fn();
@@ -196,7 +196,7 @@ test('status emits a snapshot of the stats for each bucket', async () => {
   expect(performance.now() - start).toBeLessThan(30_000);
 });
 
-test('enableSnapshots: false is silent', async () => {
+test('enableSnapshots: false emits no snapshots', async () => {
   const breaker = make(positive, {
     rollingCountTimeout: 20, rollingCountBuckets: 2, enableSnapshots: false,
   });
@@ -208,7 +208,7 @@ test('enableSnapshots: false is silent', async () => {
   expect(heard).not.toHaveBeenCalled();
 });
 
-test('rotateBucketController: buckets move on its rotate event and on nothing else', async () => {
+test('rotateBucketController: buckets move only on its rotate events', async () => {
   const rotateBucketController = new EventEmitter();
   const breaker = make(positive, {
     rotateBucketController, rollingCountTimeout: 10, rollingCountBuckets: 2,
@@ -237,7 +237,7 @@ test('rotateBucketController: each enabled breaker listens once', () => {
   expect(count()).toBe(1);
 });
 
-test('newStatus makes a Status that holds the given figures', () => {
+test('newStatus makes a Status with the given counts', () => {
   const status = CircuitBreaker.newStatus({ stats: { fires: 4, failures: 3, rejects: 2 } });
   expect(status).toBeInstanceOf(Status);
   expect(status.stats).toMatchObject({ fires: 4, failures: 3, rejects: 2, successes: 0 });

@@ -65,7 +65,7 @@ test('many calls time out together', async () => {
   expect(breaker.stats).toMatchObject({ fires: 100, timeouts: 100, failures: 100 });
 });
 
-test('a place is free again inside the timeout listener', async () => {
+test('the call no longer counts towards capacity inside the timeout listener', async () => {
   const breaker = make(never, { timeout: 10, capacity: 2 });
   const heard = once(breaker, 'timeout').then(() => breaker.semaphore.count);
   breaker.fire().catch(() => {});
@@ -79,7 +79,7 @@ test('without a controller there is no signal', () => {
   expect(breaker.getAbortController()).toBeUndefined();
 });
 
-test('a timeout aborts the controller that was given', async () => {
+test('a timeout aborts the given controller', async () => {
   const abortController = new AbortController();
   const breaker = make(never, { timeout: 10, abortController });
   expect(breaker.getAbortController()).toBe(abortController);
@@ -135,7 +135,7 @@ test('autoRenewAbortController gives a fresh signal on close()', async () => {
   expect(breaker.getSignal().aborted).toBe(false);
 });
 
-test('a controller that is not aborted is kept', async () => {
+test('a controller that is not aborted is not replaced', async () => {
   const breaker = await halfOpened({ autoRenewAbortController: true });
   const controller = breaker.getAbortController();
   await breaker.fire(1);

@@ -34,13 +34,13 @@ function makeTimed (options) {
   return { breaker, take };
 }
 
-test('consecutiveFailures: that many in a row, and one fewer is not enough', async () => {
+test('consecutiveFailures: trips at this many in a row, and not at one fewer', async () => {
   const breaker = make(positive, { consecutiveFailures: 3 });
   expect(await isClosedAfter(breaker, -1, -1)).toBe(true);
   expect(await isClosedAfter(breaker, -1)).toBe(false);
 });
 
-test('consecutiveFailures: a success between starts the count anew', async () => {
+test('consecutiveFailures: a success in between resets the count', async () => {
   const breaker = make(positive, { consecutiveFailures: 3 });
   expect(await isClosedAfter(breaker, -1, -1, 1, -1, -1, 1, -1, -1)).toBe(true);
   expect(await isClosedAfter(breaker, -1)).toBe(false);
@@ -69,7 +69,7 @@ test('consecutiveFailures: timeouts count, filtered errors end the streak', asyn
   expect(breaker.opened).toBe(true);
 });
 
-test('consecutiveFailures: calls for which there was no place do not count', async () => {
+test('consecutiveFailures: calls that capacity rejected do not count', async () => {
   const held = defer();
   const breaker = make(x => (x === 'hold' ? held.promise : positive(x)),
     { consecutiveFailures: 2, capacity: 1 });
@@ -80,7 +80,7 @@ test('consecutiveFailures: calls for which there was no place do not count', asy
   await first;
 });
 
-test('consecutiveFailures: a closed circuit has no memory of the last streak', async () => {
+test('consecutiveFailures: closing the circuit resets the count', async () => {
   const breaker = make(positive, { consecutiveFailures: 2, resetTimeout: 1000 });
   expect(await isClosedAfter(breaker, -1, -1)).toBe(false);
   await clock.advance(1000);
@@ -88,7 +88,7 @@ test('consecutiveFailures: a closed circuit has no memory of the last streak', a
   expect(await isClosedAfter(breaker, -1)).toBe(false);
 });
 
-test('failureCount: that many within the window, whatever else succeeds', async () => {
+test('failureCount: trips at this many in the window, whatever else succeeds', async () => {
   const breaker = make(positive, { failureCount: 3 });
   expect(await isClosedAfter(breaker, -1, ...times(50, 1), -1, ...times(50, 1))).toBe(true);
   expect(await isClosedAfter(breaker, -1)).toBe(false);
@@ -114,7 +114,7 @@ test('failureCount: failures from before the circuit closed do not count', async
   expect(await isClosedAfter(breaker, -1)).toBe(false);
 });
 
-test('slidingWindowSize: the share of errors among the last calls', async () => {
+test('slidingWindowSize: the failure rate of the last calls', async () => {
   const breaker = make(positive, {
     slidingWindowSize: 4, minimumCalls: 4, errorThresholdPercentage: 50,
   });
@@ -123,7 +123,7 @@ test('slidingWindowSize: the share of errors among the last calls', async () => 
   expect(await isClosedAfter(breaker, -1)).toBe(false);
 });
 
-test('slidingWindowSize: older calls than those are forgotten', async () => {
+test('slidingWindowSize: older calls do not count', async () => {
   const breaker = make(positive, {
     slidingWindowSize: 10, minimumCalls: 1, errorThresholdPercentage: 40,
   });
@@ -159,7 +159,7 @@ test('slidingWindowSize: a closed circuit begins with an empty window', async ()
   expect(await isClosedAfter(breaker, -1)).toBe(false);
 });
 
-test('slowCallDuration: slow successes trip at the share', async () => {
+test('slowCallDuration: slow successes trip at the percentage', async () => {
   const { breaker, take } = makeTimed({ slowCallDuration: 100, slowCallThresholdPercentage: 50 });
   await take(10);
   await take(99);
@@ -173,7 +173,7 @@ test('slowCallDuration: slow successes trip at the share', async () => {
   expect(breaker.stats).toMatchObject({ successes: 6, failures: 0 });
 });
 
-test('slowCallDuration: the result of the call that trips is delivered', async () => {
+test('slowCallDuration: the call that trips still resolves with its result', async () => {
   const breaker = make(async () => {
     await clock.advance(200);
     return 'slow';
@@ -222,12 +222,12 @@ test('slow calls are counted among the last calls when slidingWindowSize is set'
   expect(breaker.opened).toBe(true);
 });
 
-test('a count stands alone: the default share of 50 % is then not a rule', async () => {
+test('with a count, the default rate of 50 % is not a rule', async () => {
   expect(await isClosedAfter(make(positive, { consecutiveFailures: 5 }), -1, -1)).toBe(true);
   expect(await isClosedAfter(make(positive, { failureCount: 5 }), -1, -1)).toBe(true);
 });
 
-test('of several rules any may trip', async () => {
+test('any of several rules may trip', async () => {
   const options = {
     errorThresholdPercentage: 90, consecutiveFailures: 3, failureCount: 4, volumeThreshold: 2,
   };
@@ -242,7 +242,7 @@ test('of several rules any may trip', async () => {
   expect(await isClosedAfter(share, -1)).toBe(false);
 });
 
-test('warm-up holds off every rule', async () => {
+test('during warm-up no rule trips', async () => {
   const breaker = make(positive, {
     allowWarmUp: true, rollingCountTimeout: 1000, consecutiveFailures: 2, failureCount: 2,
     slidingWindowSize: 2, minimumCalls: 1, errorThresholdPercentage: 1,

@@ -34,7 +34,7 @@ let count = 0;
 let place;
 beforeEach(() => { place = { scope: 'host', namespace, name: `limit-${++count}` }; });
 
-test('bulkheads of one name have one limit', async () => {
+test('bulkheads with one name share one limit', async () => {
   const options = { ...place, maxConcurrent: 2 };
   const [one, other] = [new Bulkhead(options), new Bulkhead(options)];
   const alone = new Bulkhead({ ...options, scope: 'instance' });
@@ -51,7 +51,7 @@ test('bulkheads of one name have one limit', async () => {
   expect(other.active).toBe(0);
 });
 
-test('a line asks for the places that are given back elsewhere', async () => {
+test('a queue gets slots that are released elsewhere', async () => {
   const options = { ...place, maxConcurrent: 1, maxQueue: 2 };
   const [one, other] = [new Bulkhead(options), new Bulkhead(options)];
   const call = defer();
@@ -69,7 +69,7 @@ test('a line asks for the places that are given back elsewhere', async () => {
   expect(one.active).toBe(0);
 });
 
-test('nobody asks once nobody waits', async () => {
+test('without waiting calls there is no polling', async () => {
   const options = { ...place, maxConcurrent: 1, maxQueue: 2, queueTimeout: 50 };
   const [one, other] = [new Bulkhead(options), new Bulkhead(options)];
   const call = defer();
@@ -91,7 +91,7 @@ test('nobody asks once nobody waits', async () => {
   await running;
 });
 
-test('rate limiters of one name have one rate', async () => {
+test('rate limiters with one name share one rate', async () => {
   const options = { ...place, limit: 10, interval: 1000, burst: 3 };
   const [one, other] = [new RateLimiter(options), new RateLimiter(options)];
   expect([one.tryTake(2), other.tryTake(2), other.tryTake(1)]).toEqual([true, false, true]);
@@ -101,7 +101,7 @@ test('rate limiters of one name have one rate', async () => {
   expect([other.tryTake(), one.tryTake()]).toEqual([true, false]);
 });
 
-test('whoever loses a token to others waits no longer than maxWait', async () => {
+test('a call that loses its token to others waits no longer than maxWait', async () => {
   const options = { ...place, limit: 10, interval: 1000, burst: 1 };
   const one = new RateLimiter({ ...options, maxWait: 1000 });
   const other = new RateLimiter({ ...options, maxWait: 150 });
@@ -119,7 +119,7 @@ test('whoever loses a token to others waits no longer than maxWait', async () =>
   expect(await inTime).toEqual({ value: 'third' });
 });
 
-test('retry budgets of one name have one balance', () => {
+test('retry budgets with one name share one balance', () => {
   const options = { ...place, reservePerSecond: 0, ratio: 0.5 };
   const [one, other] = [new RetryBudget(options), new RetryBudget(options)];
   one.deposit();
@@ -147,7 +147,7 @@ test.each([
   expect(first).toBeInstanceOf(Class);
 });
 
-test('what concerns one environment only may differ', () => {
+test('options of one thread may differ', () => {
   const bulkhead = { ...place, maxConcurrent: 1 };
   new Bulkhead(bulkhead);
   expect(new Bulkhead({ ...bulkhead, maxQueue: 5, queueTimeout: 7 }).maxQueue).toBe(5);
@@ -156,7 +156,7 @@ test('what concerns one environment only may differ', () => {
   expect(new RateLimiter({ ...limiter, maxWait: 100, burst: 5 }).burst).toBe(5);
 });
 
-test('a name belongs to one kind of thing', () => {
+test('a name cannot be used for two kinds of things', () => {
   new Bulkhead({ ...place, maxConcurrent: 1 });
   const taken = expect.objectContaining({ code: 'ERR_NAME_TAKEN' });
   expect(() => new RateLimiter({ ...place, ...rate })).toThrow(taken);

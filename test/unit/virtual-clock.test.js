@@ -254,13 +254,13 @@ test('there is one at a time', () => {
   expect(() => useVirtualClock()).toThrow(expect.objectContaining({ code: 'ERR_VIRTUAL_CLOCK' }));
 });
 
-test('wrong options are refused', () => {
+test('rejects wrong options', () => {
   time.restore();
-  for (const options of [5, { wall: 'now' }, { wall: NaN }]) {
+  for (const options of [5, { wall: 'now' }, { wall: NaN }, { Wall: 0 }]) {
     expect(() => useVirtualClock(options))
       .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
   }
-  time = useVirtualClock(); // A refused one is not in use.
+  time = useVirtualClock(); // The rejected one is not in use.
 });
 
 describe('the real clock', () => {
