@@ -204,8 +204,8 @@ describe('without a compiler', () => {
   });
 
   test('require takes under 15 ms', async () => {
-    // Processor time, as other processes stretch that of the clock; in turn with an empty script,
-    // which takes 40 ms, as the machine's speed changes.
+    // Processor time, since other processes stretch the clock's; in turn with an empty script, since
+    // the machine's speed changes. Where 15 ms are 15 ms, an empty script takes 18 ms.
     const report = `process.on('exit', () => {
       const { user, system } = process.cpuUsage();
       console.log((user + system) / 1000);
@@ -216,7 +216,7 @@ describe('without a compiler', () => {
       Number((await run(process.execPath, [script], { cwd: project, env: bare })).stdout);
     const ratios = [];
     for (let i = 0; i < 21; i++) ratios.push(await time('loads.js') / await time('empty.js'));
-    expect(ratios.toSorted((one, other) => one - other)[10]).toBeLessThan(1 + 15 / 40);
+    expect(ratios.toSorted((one, other) => one - other)[10]).toBeLessThan(1 + 15 / 18);
   });
 });
 
