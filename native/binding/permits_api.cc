@@ -247,8 +247,9 @@ struct PermitsFunctions {
 };
 
 PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock,
-                       const SharedApi& shared)
+                       SharedApi& shared)
     : clock_(clock), shared_(shared) {
+  shared.SetLimits(&limits_);
   using F = PermitsFunctions;
   Export(env, exports, this,
          {{"createBulkhead", F::CreateBulkhead},

@@ -13,14 +13,15 @@ namespace sekering {
 
 class PermitsApi {
  public:
-  /// The regions must outlive this.
-  PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock, const SharedApi& shared);
+  /// `shared` must outlive this.
+  PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock, SharedApi& shared);
+  ~PermitsApi() { shared_.SetLimits(nullptr); }
 
  private:
   friend struct PermitsFunctions;
 
   const EnvClock& clock_;
-  const SharedApi& shared_;
+  SharedApi& shared_;
   Limits limits_;
 };
 

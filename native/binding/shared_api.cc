@@ -96,8 +96,8 @@ struct SharedFunctions {
   }
 };
 
-/// Tells JavaScript of the breakers that others have changed.
 void SharedApi::OnNews(const SharedRegion& region) {
+  if (limits_ != nullptr) limits_->Follow();
   // The list is a copy, as a listener may create or drop breakers.
   for (const uint32_t id : region.BreakerIds()) {
     BreakerHandle* const breaker = recorder_.breakers().Find(id, recorder_.Now());

@@ -7,10 +7,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "binding/convert.h"
 #include "binding/recorder.h"
+#include "core/limits.h"
 #include "core/shared_regions.h"
 
 namespace sekering {
@@ -19,6 +21,8 @@ class SharedApi {
  public:
   SharedApi(Napi::Env env, Napi::Object exports, Recorder& recorder);
 
+  /// `limits` follow their memory whenever there is news.
+  void SetLimits(Limits* limits) { limits_ = limits; }
   /// Null if there is no region with this handle.
   SharedRegion* Find(uint32_t handle) const {
     return handle < regions_.size() ? regions_[handle].get() : nullptr;
@@ -27,10 +31,12 @@ class SharedApi {
  private:
   friend struct SharedFunctions;
 
+  /// Passes on what others in the region have changed.
   void OnNews(const SharedRegion& region);
 
   Napi::Env env_;
   Recorder& recorder_;
+  Limits* limits_ = nullptr;
   std::vector<std::unique_ptr<SharedRegion>> regions_;
   Napi::FunctionReference on_news_;
 };

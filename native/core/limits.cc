@@ -44,6 +44,10 @@ uint32_t BulkheadHandle::Repairs() const noexcept {
   return shared_ == nullptr ? 0 : shared_->Use().repairs();
 }
 
+void Limits::Follow() noexcept {
+  for (auto& [key, place] : places) place.Use();
+}
+
 uint32_t Limits::CreateBulkhead(uint64_t capacity, SharedMemory& memory) {
   SharedUse use(&memory);
   const std::pair key(&memory.participants(), std::string(memory.name()));

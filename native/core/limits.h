@@ -101,6 +101,9 @@ struct Limits {
   uint32_t CreateBulkhead(uint64_t capacity) { return bulkheads.Create(capacity); }
   /// All handles of one bulkhead use one place in this environment.
   uint32_t CreateBulkhead(uint64_t capacity, SharedMemory& memory);
+  /// Call it when there is news of shared memory: permits in use count where a bulkhead is now,
+  /// even if nobody here asks for one.
+  void Follow() noexcept;
 
   /// Before the handles that use them.
   std::map<std::pair<const Participants*, std::string>, BulkheadPlace> places;

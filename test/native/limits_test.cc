@@ -104,6 +104,20 @@ TEST(Limits, ABulkheadThatMovesIsHeldThere) {
   EXPECT_FALSE(bulkhead.TryAcquire());
 }
 
+TEST(Limits, PermitsInUseMoveWithoutAnybodyAskingForOne) {
+  SharedLimits shared(SharedBulkhead::kHotCells);
+  Limits limits;
+  EXPECT_TRUE(limits.bulkheads.Find(limits.CreateBulkhead(2, shared.one))->TryAcquire());
+  Cells hot(SharedBulkhead::kHotCells);
+  shared.one.MoveTo(hot, shared.cold);
+  Limits others;
+  shared.other.MoveTo(hot, shared.cold);
+  BulkheadHandle& other = *others.bulkheads.Find(others.CreateBulkhead(2, shared.other));
+  EXPECT_EQ(other.InUse(), 0u);
+  limits.Follow();
+  EXPECT_EQ(other.InUse(), 1u);
+}
+
 TEST(Limits, TokenBucketsOfTheirOwnAndShared) {
   const TokenRate rate = TokenRate::Make(1, kSecond, 1);
   SharedLimits shared(TokenBucketHandle::kHotCells);
