@@ -78,7 +78,7 @@ struct BreakerConfig {
   Micros ramp_up = 0;
   /// How long after creation failures do not trip.
   Micros warm_up = 0;
-  /// How many processes must have seen failures of late for a trip; 1: any.
+  /// How many processes must have seen failures lately for a trip; 1: any.
   uint32_t trip_witnesses = 1;
 };
 
@@ -97,7 +97,7 @@ struct BreakerMemory {
   Cell leases[kProbesMax];  // participant:10 | generation:14 | deadline in milliseconds:40
   Cell touched[kTouchedWords];
   Cell witnesses[kWitnessesMax];  // process:32 | epoch of its last failure:32
-  Cell repairs;                   // how often an impossible state was put right
+  Cell repairs;                   // how often a damaged state was repaired
 };
 static_assert(sizeof(BreakerMemory) ==
               (12 + kProbesMax + kTouchedWords + kWitnessesMax) * sizeof(Cell));
@@ -151,7 +151,7 @@ class Breaker {
   /// Gives a probe back without an outcome: the call was never made.
   void Abandon(Period period, Probe probe) noexcept;
   bool HasFreeProbe(Micros now) const noexcept;
-  /// How often an impossible state was found in memory and put right.
+  /// How often a damaged state was found and repaired.
   uint64_t repairs() const noexcept { return memory_->repairs.load(); }
 
   /// Counts successes of an ordinary period; their latencies go to AddLatency. These three take the

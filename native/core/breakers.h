@@ -21,7 +21,7 @@ namespace sekering {
 
 /// Transitions since the last look.
 struct Transitions {
-  /// How many there were before the known ones, which nobody remembers.
+  /// How many came before the known ones. Their states are not known any more.
   uint32_t forgotten = 0;
   /// A damaged state was repaired: what happened before is unknown.
   bool repaired = false;

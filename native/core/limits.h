@@ -49,7 +49,7 @@ class BulkheadHandle {
   ~BulkheadHandle();
 
   bool TryAcquire() noexcept;
-  /// The same for waiting callers: others who share the bulkhead learn that somebody waits.
+  /// The same for waiting callers: others who share the bulkhead learn that this participant waits.
   bool TryAcquireForLine(Micros now) noexcept;
   /// Whether a permit that is no longer needed must be released, and not handed to a caller that
   /// waits in this environment.

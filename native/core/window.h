@@ -3,7 +3,7 @@
 //
 // Both live in memory that may be shared by processes, and a process may die at any instruction.
 // So a cell is one 64-bit word that holds its epoch (the number of the bucket of time it counts
-// for) beside its count: whoever adds to a cell of an older epoch replaces both at once. No bucket
+// for) beside its count: an increment to a cell of an older epoch replaces both at once. No bucket
 // is ever cleared, no step has a second half, and no increment is lost when a bucket rolls over.
 
 #ifndef SEKERING_CORE_WINDOW_H_

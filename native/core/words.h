@@ -28,7 +28,7 @@ constexpr uint32_t CheckByte(uint32_t generation, uint32_t content) {
 
 /// A time that belongs to a generation: the generation's low 8 bits, a check byte, and 48 bits of
 /// microseconds (8.9 years since the machine started). The check tells a time that was written by
-/// us from damage, which could otherwise keep a circuit open for as long as anybody may.
+/// us from damage, which could otherwise keep a circuit open for the longest time allowed.
 constexpr Micros kStampMax = (Micros{1} << 48) - 1;
 constexpr uint64_t Stamp(Generation generation, Micros at) {
   const auto time = static_cast<uint64_t>(std::clamp<Micros>(at, 0, kStampMax));

@@ -40,9 +40,10 @@ TEST(Limits, ABulkheadOfItsOwn) {
 }
 
 struct SharedLimits {
-  explicit SharedLimits(size_t cells) : hot(cells), cold(1) {}
+  explicit SharedLimits(size_t cells) : hot(cells), elsewhere(cells), cold(1) {}
   FakeHost host;
   Cells hot;
+  Cells elsewhere;
   Cells cold;
   FakeMemory one{host, 1, hot, cold};
   FakeMemory other{host, 2, hot, cold};
@@ -97,8 +98,7 @@ TEST(Limits, ABulkheadThatMovesIsHeldThere) {
   Limits limits;
   BulkheadHandle& bulkhead = *limits.bulkheads.Find(limits.CreateBulkhead(2, shared.one));
   EXPECT_TRUE(bulkhead.TryAcquire());
-  Cells hot(SharedBulkhead::kHotCells);
-  shared.one.MoveTo(hot, shared.cold);
+  shared.one.MoveTo(shared.elsewhere, shared.cold);
   EXPECT_EQ(bulkhead.InUse(), 1u);
   EXPECT_TRUE(bulkhead.TryAcquire());
   EXPECT_FALSE(bulkhead.TryAcquire());
@@ -108,10 +108,9 @@ TEST(Limits, PermitsInUseMoveWithoutAnybodyAskingForOne) {
   SharedLimits shared(SharedBulkhead::kHotCells);
   Limits limits;
   EXPECT_TRUE(limits.bulkheads.Find(limits.CreateBulkhead(2, shared.one))->TryAcquire());
-  Cells hot(SharedBulkhead::kHotCells);
-  shared.one.MoveTo(hot, shared.cold);
+  shared.one.MoveTo(shared.elsewhere, shared.cold);
   Limits others;
-  shared.other.MoveTo(hot, shared.cold);
+  shared.other.MoveTo(shared.elsewhere, shared.cold);
   BulkheadHandle& other = *others.bulkheads.Find(others.CreateBulkhead(2, shared.other));
   EXPECT_EQ(other.InUse(), 0u);
   limits.Follow();
