@@ -2,7 +2,7 @@
 
 // Delays between attempts. The options are read here; the arithmetic is the core's.
 
-const { invalidOption } = require('../base/errors');
+const { invalidOption, optionError } = require('../base/errors');
 const native = require('../base/native');
 const { is, number, optionsOf } = require('../base/options');
 
@@ -63,8 +63,7 @@ function jitterOf (jitter, randomize) {
 function checkTogether ({ strategy, minTimeout, maxTimeout }, jitter, randomize) {
   if (minTimeout > maxTimeout) {
     // The message is part of what callers of the `retry` package know.
-    const error = new RangeError('minTimeout is greater than maxTimeout');
-    throw Object.assign(error, { code: 'ERR_INVALID_OPTION', option: 'minTimeout' });
+    throw optionError(RangeError, 'minTimeout', 'minTimeout is greater than maxTimeout');
   }
   if (randomize && jitter !== 'randomize') {
     throw invalidOption('jitter', 'no value beside randomize: true', jitter, RangeError);
@@ -74,6 +73,9 @@ function checkTogether ({ strategy, minTimeout, maxTimeout }, jitter, randomize)
       `beside ${randomize ? 'randomize: true' : 'jitter'}`, strategy, RangeError);
   }
 }
+
+// Their index among the numbers that rulesOf() returns.
+const RETRIES = 6;
 
 /**
  * The numbers by which the core computes delays and decides on retries (RetryRulesOf in
@@ -133,8 +135,8 @@ class Series {
     return delays;
   }
 
-  /** Whether failures beyond the list are followed by retries without an end. */
-  get endless () { return this.rules[6] === Infinity; }
+  /** Whether there is no end of retries. */
+  get endless () { return this.rules[RETRIES] === Infinity; }
 }
 
 // What the core decides, instead of a delay: minus a RetryStep of native/core/retry.h.
