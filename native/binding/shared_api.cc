@@ -72,9 +72,6 @@ struct SharedFunctions {
   static napi_value AttachBreaker(napi_env env, napi_callback_info info) {
     const Call<4> call(env, info);
     Recorder& recorder = call.api().recorder_;
-    if (!recorder.breakers().HasPeriod()) {
-      return ToJs(env, -static_cast<double>(CreateError::kNoPeriods));
-    }
     const std::optional<BreakerConfig> config = BreakerConfigOf(call.Numbers(2), true);
     if (!config) return Throw(env, "This is not the configuration of a breaker");
     const RecordKey key{static_cast<uint32_t>(RecordKind::kBreaker), call.Text(1),

@@ -130,11 +130,9 @@ class Breakers {
   void AttachRing(int32_t* head, std::span<const uint32_t> ring);
   /// Room for the periods of kPeriodsPerChunk more breakers.
   void AddPeriods(uint32_t* periods) { periods_.push_back(periods); }
-  /// Whether there is room for one more; if not, Create fails with kNoPeriods.
-  bool HasPeriod() const noexcept { return breakers_.next() < periods_.size() * kPeriodsPerChunk; }
 
   Created Create(const BreakerConfig& config, Micros now);
-  /// If this fails, the environment has left the memory.
+  /// Leaves the memory if this fails.
   Created CreateShared(const BreakerConfig& config, SharedMemory& shared, Micros now);
   /// False if there is no such breaker.
   bool Destroy(uint32_t id, Micros now);
@@ -145,6 +143,7 @@ class Breakers {
   void Drain(Micros now) noexcept;
 
  private:
+  bool HasPeriod() const noexcept { return breakers_.next() < periods_.size() * kPeriodsPerChunk; }
   SlabSlot TakeMemory(const BreakerConfig& config, Created* created);
 
   Ids<BreakerHandle> breakers_;
