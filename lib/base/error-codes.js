@@ -325,44 +325,6 @@ const CODES = {
   },
   ERR_CLI_USAGE: {
     class: 'SekeringError', message: 'The arguments do not go together',
-
-  // The native binary, and the memory that threads and processes share.
-  ERR_NAME_TAKEN: {
-    class: 'SekeringError', message: 'Something of another kind has this name in the region',
-    retryable: false, fault: 'caller',
-  },
-  ERR_NATIVE_MISSING: {
-    class: 'SekeringError', message: 'There is no native binary that loads on this system',
-    retryable: false, fault: 'operator',
-  },
-  ERR_REGION_CORRUPT: {
-    class: 'SekeringError', message: 'The shared region is damaged',
-    retryable: false, fault: 'operator',
-  },
-  ERR_REGION_FOREIGN: {
-    class: 'SekeringError', message: 'The file of the region is not a plain file of this user',
-    retryable: false, fault: 'operator',
-  },
-  ERR_REGION_FULL: {
-    class: 'SekeringError', message: 'The shared region holds as many names as it can',
-    retryable: false, fault: 'caller',
-  },
-  ERR_REGION_MEMORY: {
-    class: 'SekeringError', message: 'This process has no memory for its part of a shared breaker',
-    retryable: true, fault: 'local',
-  },
-  ERR_REGION_NO_SPACE: {
-    class: 'SekeringError', message: 'There is no space left where the region is',
-    retryable: true, fault: 'operator',
-  },
-  ERR_REGION_PARTICIPANTS: {
-    class: 'SekeringError', message: 'The shared region has 256 participants already',
-    retryable: true, fault: 'operator',
-  },
-  ERR_REGION_SYSTEM: {
-    class: 'SekeringError', message: 'The file of the region cannot be opened',
-    retryable: false, fault: 'operator',
-  },
     retryable: false, fault: 'caller',
   },
   ERR_IDEMPOTENCY_BODY: {

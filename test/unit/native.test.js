@@ -5,9 +5,9 @@
 
 const native = require('../../lib/base/native');
 const { createBreaker } = require('../../lib/base/recorder');
-const { pack, NO_RULES, windowConfig } = require('../../lib/primitives/breaker-config');
+const { coreConfig, readOptions } = require('../../lib/primitives/breaker-options');
 
-const makeBreaker = () => createBreaker(pack({ ...NO_RULES, ...windowConfig({}) })).id;
+const makeBreaker = () => createBreaker(coreConfig(readOptions({}))).id;
 
 // The first breaker is there to be taken for another one.
 beforeAll(() => { makeBreaker(); });
