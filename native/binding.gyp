@@ -7,6 +7,7 @@
     'includes': ['addon.gypi'],
     'include_dirs': ['.', "<!(node -p \"require('node-addon-api').include_dir\")"],
     'defines': [
+      'NDEBUG',  # Assertions are for tests and sanitizers.
       'NAPI_VERSION=9',
       'NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS',
       'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',

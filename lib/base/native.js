@@ -1,7 +1,7 @@
 'use strict';
 
-// Loads the addon: a build from source first, then the prebuilt binary of the package. A folder
-// named by SEKERING_PREBUILD stands for both (bundles, sanitizer builds, binaries from elsewhere).
+// Loads the addon: a build from source if there is one, else the prebuilt binary of the package.
+// The folder that SEKERING_PREBUILD names replaces both (bundles, sanitizers, other binaries).
 
 const fs = require('node:fs');
 const { createRequire } = require('node:module');
@@ -14,11 +14,11 @@ const { foreign } = require('./runtime');
 const { SEKERING_PREBUILD: chosen } = process.env;
 const SOURCES = path.join(__dirname, '..', '..', 'native');
 
-// Tools that gather the files of a program find the binary by these calls: their arguments must be
-// expressions of __dirname.
+// Tools that collect the files of a program find the binary by these calls, so their arguments must
+// be expressions of __dirname.
 const fromSources = () => loadAddon(path.join(__dirname, '..', '..', 'native'));
 const fromPrebuilds = () => loadAddon(path.join(__dirname, '..', '..'));
-// The loader would resolve a relative folder from its own.
+// The loader would resolve a relative path against its own folder.
 const fromChosen = () => createRequire(__filename)(path.resolve(loadAddon.path(chosen)));
 
 function load () {
@@ -34,7 +34,7 @@ function load () {
 }
 
 function missing (causes) {
-  // A binary that is there and does not load (an old libc, say) tells more than one that is absent.
+  // A binary that exists but does not load (an old libc, say) tells more than one that is absent.
   const found = causes.find(({ message }) => !message.startsWith('No native build was found'));
   const cause = found ?? causes.at(-1);
   const reason = cause.message.split('\n', 1)[0].replace(/\.$/, '');
@@ -44,7 +44,7 @@ function missing (causes) {
     { cause });
 }
 
-/** What the user can do about it. */
+/** Tells the user what to do. */
 function remedyOf ({ code }, isFound) {
   if (code === 'ERR_DLOPEN_DISABLED') {
     return process.permission === undefined

@@ -124,7 +124,15 @@ class Options {
    * @throws {TypeError|RangeError} ERR_INVALID_OPTION
    */
   read (given, place = 'options') {
-    const values = bag(place, given, this.names);
+    return this.#resolve(bag(place, given, this.names), place);
+  }
+
+  /** As read(), but other names are ignored: for functions that replace another package's. */
+  readKnown (given, place = 'options') {
+    return this.#resolve(bag(place, given), place);
+  }
+
+  #resolve (values, place) {
     const resolved = {};
     for (const [name, option] of this.#entries) {
       const path = place === 'options' ? name : `${place}.${name}`;

@@ -1,6 +1,6 @@
 'use strict';
 
-// A number of permits, counted by the native bulkhead.
+// Permits: how many calls may run at once, counted by the native bulkhead.
 
 const { own } = require('./handle');
 const native = require('./native');
@@ -11,17 +11,17 @@ class Permits {
   #handle;
   #taken = 0;
 
-  /** @param {number} capacity how many may be in use; from Number.MAX_SAFE_INTEGER on: no limit */
+  /** @param {number} capacity how many may be in use; no limit from Number.MAX_SAFE_INTEGER on */
   constructor (capacity) {
     this.#capacity = capacity;
   }
 
-  // Most breakers have no limit, and need a count but no native memory.
+  // Most breakers have no limit: they need a count, but no native memory.
   get #unlimited () { return this.#capacity >= Number.MAX_SAFE_INTEGER; }
 
   get capacity () { return this.#capacity; }
 
-  /** Of those in use, how many this environment has. */
+  /** How many of those in use belong to this environment. */
   get held () { return this.inUse; }
 
   get inUse () {
@@ -46,14 +46,14 @@ class Permits {
   }
 }
 
-/** Permits that other environments take as well, from a region. */
+/** Permits that this environment shares with others, in a region. */
 class SharedPermits {
   #name;
   #capacity;
   #handle;
   #repairs;
 
-  /** @param {number} handle of native.attachBulkhead; given back with the permits it holds */
+  /** @param {number} handle from native.attachBulkhead; destroyed together with this object */
   constructor (name, capacity, handle) {
     this.#name = name;
     this.#capacity = capacity;
@@ -67,17 +67,17 @@ class SharedPermits {
 
   get inUse () { return native.bulkheadInUse(this.#handle); }
 
-  /** @returns {boolean} whether there was one left; those of the dead are taken back for it */
+  /** @returns {boolean} whether one was left; permits of dead participants are taken back first */
   acquire () {
     return this.#acquired(native.acquireBulkhead(this.#handle));
   }
 
-  /** As acquire, for somebody who waits: others learn of it. */
+  /** As acquire, for a waiting caller: other environments learn that this one waits. */
   acquireForLine () {
     return this.#acquired(native.acquireBulkheadForLine(this.#handle));
   }
 
-  /** Whether the turn of other environments has come: a permit must be released to all. */
+  /** Whether it is the turn of other environments: then the permit must be released to all. */
   mustYield () { return native.mustYieldBulkhead(this.#handle); }
 
   /** @returns {boolean} whether one was in use here */

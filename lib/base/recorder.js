@@ -1,8 +1,8 @@
 'use strict';
 
 // The JavaScript end of the hot path. Calls are recorded by appending words to a ring that native
-// code drains later; nothing here crosses into native code unless the ring is full.
-// native/binding/recorder.h describes the other end and has the same indices.
+// code drains later. Nothing here calls native code unless the ring is full. The other end is
+// native/binding/recorder.h, which has the same indices, and native/core/breakers.h.
 
 const native = require('./native');
 const clock = require('./clock');
@@ -38,14 +38,14 @@ const CELL = CELLS_PER_CHUNK - 1;
 
 // Latencies are measured in ticks, sixteenths of a millisecond, so that they fit small integers.
 const TICKS_PER_MS = 16;
-// A reading of the clock costs as much as the rest of a call. While readings show that little time
-// passes between them (a quarter of a millisecond), each serves twice as many calls as the one
-// before, up to this many. Native code ends that whenever the loop is about to wait.
+// Reading the clock costs as much as the rest of a call. While less than a quarter of a millisecond
+// passes between readings, each serves twice as many calls as the one before, up to this many.
+// Native code ends that whenever the loop is about to wait.
 const STRIDE_MAX = 63;
 const STRIDE_TICKS_MAX = TICKS_PER_MS / 4;
 
-// The addon exists once in an environment, this module perhaps more than once (two copies of the
-// package, a test runner's registries): all of them use the arrays of the first.
+// The addon exists once in an environment, but this module may exist more than once (two copies of
+// the package, a test runner's registries). All of them use the arrays of the first.
 const { control, ring, answer, chunks } = (native.recorder ??= attach());
 
 function attach () {
@@ -72,7 +72,7 @@ function readClock () {
   return now;
 }
 
-/** The time in ticks, perhaps a little old; differences wrap after 74 hours. */
+/** The time in ticks. It may be a little old; differences wrap after 74 hours. */
 function ticks () {
   return --control[CLOCK_BUDGET] >= 0 ? control[CLOCK_NOW] : readClock();
 }
@@ -97,7 +97,7 @@ function recordSuccess (id, elapsed) {
   if (head >= RING_WORDS - 4) native.drain();
 }
 
-/** One more call in flight keeps the process alive, as its timeout has a timer of its own. */
+/** A call in flight that has a timeout keeps the process alive. */
 function timedCallBegins () {
   ++control[TIMED_IN_FLIGHT];
   if (control[LOOP_HELD] === 0) native.holdLoop();
@@ -108,8 +108,8 @@ function timedCallEnds () {
 }
 
 /**
- * Makes a native breaker.
- * @returns {{ id: number, cells: Int32Array }} its period is kept current in cells[id & CELL]
+ * Creates a native breaker.
+ * @returns {{ id: number, cells: Int32Array }} cells[id & CELL] holds its present period
  */
 function createBreaker (config) {
   const created = withCells(() => native.createBreaker(config));
@@ -117,11 +117,12 @@ function createBreaker (config) {
   return created;
 }
 
-/** As createBreaker, of a breaker in a region; its id is negative where that failed. */
+/** As createBreaker, for a breaker in a region. If that fails, the id is negative. */
 function attachBreaker (region, name, config, stored) {
   return withCells(() => native.attachBreaker(region, name, config, stored));
 }
 
+// CreateError::kNoPeriods of native/core/breakers.h.
 const NO_CELLS = -100;
 
 function withCells (make) {

@@ -1,7 +1,8 @@
 'use strict';
 
 // Regions: the files in memory through which the threads of a process, or the processes of a host,
-// share breakers and limits. Where they are, who may use them, and what went wrong with them.
+// share breakers and limits. This module knows where they are, who may use them, and what their
+// errors mean.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -16,11 +17,11 @@ const { warn } = require('./warn');
 const NAMESPACE = /^[A-Za-z0-9._-]{1,64}$/;
 const SHARED_MEMORY = '/dev/shm';
 
-// By RegionError of native/core/region.h and the answers of native/binding/shared.h.
+// By RegionError of native/core/region_file.h and CreateError of native/core/breakers.h.
 const FAILURES = {
   1: ['ERR_REGION_SYSTEM', 'cannot be opened'],
   2: ['ERR_REGION_CORRUPT', 'is damaged'],
-  3: ['ERR_REGION_FOREIGN', 'belongs to somebody else, or is not a plain file: it is not used'],
+  3: ['ERR_REGION_FOREIGN', 'belongs to another user, or is not a plain file: it is not used'],
   4: ['ERR_REGION_PARTICIPANTS', 'has 256 participants (threads) already, and can have no more'],
   5: ['ERR_REGION_FULL', 'is full: it holds 6,144 names, and 48 MiB of them'],
   6: ['ERR_REGION_NO_SPACE', 'cannot grow: there is no space left where it is'],
@@ -32,7 +33,7 @@ const FAILURES = {
 const ERRNO_FROM = 1000;
 
 /**
- * @param {number} answer what a native function answered instead of a handle
+ * @param {number} answer what a native function returned instead of a handle
  * @param {string} file of the region
  */
 function failure (answer, file) {
@@ -42,7 +43,7 @@ function failure (answer, file) {
   return new SekeringError(code, `The shared region ${file} ${what}${why}`);
 }
 
-/** Memory where there is some, else the folder for temporary files. */
+/** A folder in memory if there is one, else the folder for temporary files. */
 function directory () {
   try {
     fs.accessSync(SHARED_MEMORY, fs.constants.W_OK);
@@ -61,8 +62,8 @@ function contentOf (file, read) {
 }
 
 /**
- * What all regions have in their names that can be shared here: the user, the namespace of
- * processes (a container may share memory with others), and the boot, as times count from it.
+ * What the names of all regions that can be shared here begin with: the user, the namespace of
+ * processes (a container may share memory with others), and the boot, from which times count.
  */
 function prefix () {
   const processes = /\d+/.exec(contentOf('/proc/self/ns/pid', fs.readlinkSync))?.[0] ?? '0';
@@ -71,7 +72,7 @@ function prefix () {
   return `sekering-${process.getuid?.() ?? 0}-${processes}-${boot}-`;
 }
 
-/** When a process began, in ticks since the boot: a number is used again, both together are not. */
+/** When a process began, in ticks since the boot. Its number alone may be used again later. */
 function startOf (pid) {
   const stat = contentOf(`/proc/${pid}/stat`, f => fs.readFileSync(f, 'utf8'));
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
@@ -92,7 +93,7 @@ function fileOf (scope, namespace) {
   return path.join(directory(), `${prefix()}${layout()}-${owner}-${namespace}`);
 }
 
-/** The files of processes that have died since. */
+/** Removes the files of processes that have died. */
 function sweep () {
   const ours = prefix();
   for (const name of fs.readdirSync(directory())) {
@@ -104,7 +105,7 @@ function sweep () {
 }
 
 /**
- * Takes part in a region.
+ * Joins a region.
  * @param {'process' | 'host'} scope
  * @returns {number} for native functions
  * @throws {SekeringError} ERR_SCOPE_UNSUPPORTED, ERR_REGION_…
@@ -115,7 +116,7 @@ function join (scope, namespace) {
       `Scope '${scope}' is not supported on ${foreign}: use scope 'instance', or Node.js`);
   }
   const file = fileOf(scope, checkNamespace(namespace));
-  // The addon exists once in an environment, this module perhaps more than once.
+  // The addon exists once in an environment, but this module may exist more than once.
   const joined = (native.joinedRegions ??= new Map());
   if (joined.has(file)) return joined.get(file);
   if (scope === 'process') sweep();
@@ -124,7 +125,7 @@ function join (scope, namespace) {
   if (native.regionInfo(handle).replaced) {
     warn('A damaged region was replaced', new Error(file));
   }
-  // What was recorded since the loop's last wait counts, however the process ends.
+  // What was recorded since the loop last waited counts, however the process ends.
   if (joined.size === 0) process.once('exit', () => native.drain());
   joined.set(file, handle);
   if (scope === 'process' && require('node:worker_threads').isMainThread) {
@@ -135,8 +136,8 @@ function join (scope, namespace) {
 
 /**
  * The host's regions of this user and this release.
- * @returns {{ namespace: string, file: string, bytes: number, modified: Date }[]} `bytes` that are
- *   really in use
+ * @returns {{ namespace: string, file: string, bytes: number, modified: Date }[]} `bytes` are those
+ *   that are in use
  */
 function list () {
   const start = `${prefix()}${layout()}-host-`;
@@ -146,14 +147,14 @@ function list () {
   return namespaces.flatMap(namespace => {
     const file = fileOf('host', namespace);
     const status = fs.lstatSync(file, { throwIfNoEntry: false });
-    if (status === undefined) return []; // Removed by somebody else meanwhile.
+    if (status === undefined) return []; // It has just been removed.
     return [{ namespace, file, bytes: status.blocks * 512, modified: status.mtime }];
   });
 }
 
 /**
- * Removes a region of the host. Whoever takes part in it goes on with the others who do; whoever
- * comes later makes a new one.
+ * Removes a region of the host. Its participants keep using it together; later ones create a new
+ * one.
  * @param {string} namespace
  * @returns {boolean} whether there was one
  */

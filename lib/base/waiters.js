@@ -29,12 +29,12 @@ class Waiter {
 
 class Waiters {
   size = 0;
-  /** The sum of what those in the line wait for. */
+  /** The sum of the weights of all waiters. */
   weight = 0;
   #list = new LinkedList();
   #left;
 
-  /** @param {(waiter: { weight: number }) => void} [left] called when one gave up */
+  /** @param {(waiter: { weight: number }) => void} [left] called when a waiter has given up */
   constructor (left) {
     this.#left = left;
   }
@@ -45,11 +45,11 @@ class Waiters {
   /**
    * Joins the end of the line.
    * @param {object} [options]
-   * @param {number} [options.weight] how much it waits for, 1 unless given
-   * @param {number} [options.timeout] ms; Infinity waits for ever
+   * @param {number} [options.weight=1] how much it waits for
+   * @param {number} [options.timeout=Infinity] how long it waits at most, ms
    * @param {() => Error} [options.timedOut] makes the error of the timeout
-   * @param {AbortSignal} [options.signal] not yet aborted; its reason is the rejection
-   * @returns {Promise<unknown>} what serve was given
+   * @param {AbortSignal} [options.signal] must not be aborted yet; rejects with its reason
+   * @returns {Promise<unknown>} resolves with what serve() was given
    */
   join ({ weight = 1, timeout = Infinity, timedOut, signal } = {}) {
     const waiter = new Waiter(this, weight);
@@ -66,7 +66,7 @@ class Waiters {
     return waiter.promise;
   }
 
-  /** Resolves the first in the line. Returns false when there is none. */
+  /** Resolves the first waiter. Returns false if there is none. */
   serve (value) {
     const waiter = this.first;
     if (waiter === null) return false;
@@ -75,7 +75,7 @@ class Waiters {
     return true;
   }
 
-  /** Takes one out of the line and rejects it. */
+  /** Takes a waiter out of the line and rejects it. */
   leave (waiter, reason) {
     this.#remove(waiter);
     waiter.reject(reason);

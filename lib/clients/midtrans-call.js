@@ -7,8 +7,7 @@
 const { wall } = require('../base/clock');
 const { read } = require('../base/foreign');
 const { guarded } = require('../base/warn');
-const { RetryPlan } = require('../primitives/retry-plan');
-const { RetryRun } = require('../primitives/retry-run');
+const { RetryPlan, RetryRun } = require('../primitives/retry-run');
 const {
   MidtransError, errorOfTransport, orderConflict, tokenLost, unknownOutcome, unreadable
 } = require('./midtrans-errors');

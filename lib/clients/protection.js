@@ -5,7 +5,7 @@
 const { SekeringError, invalidOption } = require('../base/errors');
 const { bag } = require('../base/options');
 const CircuitBreaker = require('../primitives/breaker');
-const { RetryPlan, WITH_DELAY } = require('../primitives/retry-plan');
+const { RetryPlan, WITH_DELAY } = require('../primitives/retry-run');
 
 // One failure alone is no outage.
 const VOLUME_THRESHOLD = 5;

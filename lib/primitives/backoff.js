@@ -1,152 +1,178 @@
 'use strict';
 
-// Delays between attempts: the options are read here, the arithmetic is the core's.
+// Delays between attempts. The options are read here; the arithmetic is the core's.
 
-const { invalidOption } = require('../base/errors');
+const { invalidOption, optionError } = require('../base/errors');
 const native = require('../base/native');
-const { number, oneOf, bag } = require('../base/options');
+const { is, number, optionsOf } = require('../base/options');
 
 // The positions are the values of BackoffStrategy and Jitter in native/core/backoff.h.
 const STRATEGIES = ['exponential', 'linear', 'fixed', 'fibonacci', 'decorrelated'];
 const JITTERS = ['none', 'full', 'equal', 'proportional', 'randomize'];
 
-// A list of delays is not longer than this; retries beyond it wait as long as its last one.
-const DELAYS_MAX = 1000;
-// An endless list is not written down further than this: it has long reached its limit by then.
-const ENDLESS_DELAYS = 100;
+/** The same option, whose values go through `change` before its check. */
+const changed = (option, change) =>
+  ({ ...option, check: (name, value) => option.check(name, change(value)) });
 
-/** A number, or text that is one, which the packages this stands in for take as well. */
-function amount (option, value, fallback, bounds) {
-  if (value === undefined) return fallback;
-  const written = typeof value === 'string' && value.trim() !== '' && !Number.isNaN(Number(value));
-  return number(option, written ? Number(value) : value, bounds);
+/** A number, or text that is one, which the packages that we replace take as well. */
+const amount = (doc, spec) => changed(is.number(doc, spec), value => {
+  const isText = typeof value === 'string' && value.trim() !== '';
+  return isText && !Number.isNaN(Number(value)) ? Number(value) : value;
+});
+
+const JITTER_EXPECTED = "'none', 'full', 'equal' or a number from 0 to 1";
+
+function checkJitter (option, value) {
+  if (typeof value === 'number') return number(option, value, { min: 0, max: 1 });
+  if (value === 'none' || value === 'full' || value === 'equal') return value;
+  throw invalidOption(option, JITTER_EXPECTED, value,
+    typeof value === 'string' ? RangeError : TypeError);
 }
 
-const AT_LEAST_0 = { min: 0 };
-const MILLISECONDS = { min: 0, unit: 'ms' };
-const FINITE = { min: 0, max: Number.MAX_SAFE_INTEGER, unit: 'ms' };
+const BACKOFF = {
+  strategy: is.oneOf('how delays grow', STRATEGIES, { default: 'exponential' }),
+  jitter: {
+    doc: 'how chance changes them; a number p for ±p', expected: JITTER_EXPECTED,
+    check: checkJitter,
+  },
+  randomize: is.any('multiplies each delay by 1 to 2'),
+  minTimeout: amount('the first delay', { min: 0, default: 1000, unit: 'ms' }),
+  maxTimeout: amount('no delay is longer', { min: 0, default: Infinity, unit: 'ms' }),
+  factor: amount('by which exponential delays grow', { min: 0, default: 2 }),
+};
+const BACKOFF_OPTIONS = optionsOf(BACKOFF);
 
-/** `retries` as a whole number or Infinity; null means none, a fraction counts as a whole one. */
-function readRetries (value) {
-  return value === null ? 0 : Math.ceil(amount('retries', value, 10, AT_LEAST_0));
+const ATTEMPTS = amount('how often at most; null for none', { min: 0, default: 10 });
+const TIME = amount('no retry is planned later; 0 for no limit',
+  { min: 0, default: Infinity, unit: 'ms' });
+
+/** The options of a series of attempts. */
+const SERIES = {
+  ...BACKOFF,
+  retries: { ...ATTEMPTS, check: (name, value) => Math.ceil(ATTEMPTS.check(name, value ?? 0)) },
+  forever: is.any('no end of retries', { default: false }),
+  maxRetryTime: changed(TIME, value => value || Infinity),
+};
+
+/** The name of the jitter, and the share for a number. */
+function jitterOf (jitter, randomize) {
+  if (jitter === undefined) return [randomize ? 'randomize' : 'none', 0];
+  return typeof jitter === 'number' ? ['proportional', jitter] : [jitter, 0];
 }
 
-/** The name of the jitter and, for a number, its share. */
-function readJitter (value, randomize) {
-  if (value === undefined) return [randomize ? 'randomize' : 'none', 0];
-  if (typeof value === 'number') {
-    return ['proportional', number('jitter', value, { min: 0, max: 1 })];
+function checkTogether ({ strategy, minTimeout, maxTimeout }, jitter, randomize) {
+  if (minTimeout > maxTimeout) {
+    // The message is part of what callers of the `retry` package know.
+    throw optionError(RangeError, 'minTimeout', 'minTimeout is greater than maxTimeout');
   }
-  if (value !== 'none' && value !== 'full' && value !== 'equal') {
-    throw invalidOption('jitter', "'none', 'full', 'equal' or a number from 0 to 1", value,
-      typeof value === 'string' ? RangeError : TypeError);
+  if (randomize && jitter !== 'randomize') {
+    throw invalidOption('jitter', 'no value beside randomize: true', jitter, RangeError);
   }
-  return [value, 0];
+  if (strategy === 'decorrelated' && jitter !== 'none') {
+    throw invalidOption('strategy', 'one other than decorrelated, which is random by itself, ' +
+      `beside ${randomize ? 'randomize: true' : 'jitter'}`, strategy, RangeError);
+  }
 }
 
-/** One way to compute delays, with all options resolved. */
-class Backoff {
+// Their index among the numbers that rulesOf() returns.
+const RETRIES = 6;
+
+/**
+ * The numbers by which the core computes delays and decides on retries (RetryRulesOf in
+ * native/core/retry.h).
+ * @param {object} options as a table of this module has read them
+ * @param {boolean} randomize
+ */
+function rulesOf (options, randomize) {
+  const [jitter, proportion] = jitterOf(options.jitter, randomize);
+  checkTogether(options, jitter, randomize);
+  const { strategy, minTimeout, maxTimeout, factor, forever, retries = 0 } = options;
+  const { maxRetryTime = Infinity, maxRetryAfter = 0 } = options;
+  return Float64Array.of(STRATEGIES.indexOf(strategy), JITTERS.indexOf(jitter), minTimeout,
+    maxTimeout, factor, proportion, forever ? Infinity : retries, maxRetryTime, maxRetryAfter);
+}
+
+const delayOf = (rules, retry, previous = 0) =>
+  native.backoffDelay(rules, retry, Math.random(), previous);
+
+// ---- A series of attempts ----------------------------------------------------------------------
+
+const DELAY = amount('a delay', { min: 0, max: Number.MAX_SAFE_INTEGER, unit: 'ms' });
+const REPEATING = {
+  strategy: 'exponential', jitter: undefined, minTimeout: 0, maxTimeout: Infinity, factor: 1,
+};
+
+/** The delays of any number of series, and the rules by which the core decides what follows. */
+class Series {
   /**
-   * @param {object} options see createBackoff
-   * @param {boolean} randomize what counts when neither strategy, jitter nor randomize is given
+   * @param {object} options as SERIES has read them
+   * @param {boolean} randomize
    */
-  constructor (options, randomize) {
-    const { strategy, jitter } = options;
-    const own = strategy !== undefined || jitter !== undefined;
-    this.strategy = strategy === undefined ? 'exponential'
-      : oneOf('strategy', strategy, STRATEGIES);
-    this.randomize = Boolean('randomize' in options ? options.randomize : randomize && !own);
-    [this.jitter, this.proportion] = readJitter(jitter, this.randomize);
-    this.minTimeout = amount('minTimeout', options.minTimeout, 1000, MILLISECONDS);
-    this.maxTimeout = amount('maxTimeout', options.maxTimeout, Infinity, MILLISECONDS);
-    this.factor = amount('factor', options.factor, 2, AT_LEAST_0);
-    this.strategyCode = STRATEGIES.indexOf(this.strategy);
-    this.jitterCode = JITTERS.indexOf(this.jitter);
-    this.check();
+  static of (options, randomize) {
+    const series = new Series(rulesOf(options, randomize));
+    series.length = native.delaysInAdvance(options.retries, options.forever ? 1 : 0);
+    return series;
   }
 
-  check () {
-    if (this.minTimeout > this.maxTimeout) {
-      // The message is part of what callers of the `retry` package know.
-      const error = new RangeError('minTimeout is greater than maxTimeout');
-      throw Object.assign(error, { code: 'ERR_INVALID_OPTION', option: 'minTimeout' });
-    }
-    if (this.randomize && this.jitter !== 'randomize') {
-      throw invalidOption('jitter', 'no value beside randomize: true', this.jitter, RangeError);
-    }
-    if (this.strategy === 'decorrelated' && this.jitter !== 'none') {
-      throw invalidOption('strategy', 'one other than decorrelated, which is random by itself, ' +
-        `beside ${this.randomize ? 'randomize: true' : 'jitter'}`, this.strategy, RangeError);
-    }
+  /** Of delays that the user wrote down. If there are more retries, the last one repeats itself. */
+  static ofList (delays, options) {
+    const list = Float64Array.from(delays);
+    return new Series(rulesOf({ ...options, ...REPEATING, retries: list.length }, false), list);
   }
 
-  /**
-   * @param {number} retry 0 for the first retry
-   * @param {number} [previous] the delay before the retry before this one, ms
-   * @returns {number} ms
-   */
-  delay (retry, previous = 0) {
-    return native.backoffDelay(this.strategyCode, this.jitterCode, retry, this.minTimeout,
-      this.maxTimeout, this.factor, this.proportion, Math.random(), previous);
+  constructor (rules, list) {
+    this.rules = rules;
+    this.list = list;
+    this.length = 0;
   }
 
-  /** Whether the delays are those of the `retry` package, which are sorted and end in the last. */
-  get classic () {
-    if (this.strategy !== 'exponential') return false;
-    return this.jitter === 'none' || this.jitter === 'randomize';
+  /** The delays of one series, ms: a copy of its own, as decide() may change it. */
+  draw () {
+    if (this.list !== undefined) return this.list.slice();
+    const delays = new Float64Array(this.length);
+    for (let i = 0; i < delays.length; i++) delays[i] = Math.random();
+    native.drawDelays(this.rules, delays);
+    return delays;
   }
 
-  /** The first `count` delays, ms. */
-  list (count) {
-    const delays = [];
-    let previous = 0;
-    for (let i = 0; i < count; i++) {
-      previous = this.delay(i, previous);
-      delays.push(previous);
-    }
-    return this.classic ? delays.sort((a, b) => a - b) : delays;
-  }
-
-  /**
-   * A function for the delays after the list, as long as its last one. By chance alone that one
-   * may be very short, so it is drawn anew unless chance can only make it longer.
-   */
-  beyond (list) {
-    let previous = list.length > 0 ? list[list.length - 1] : this.delay(0);
-    if (this.classic) return () => previous;
-    const retry = Math.max(list.length - 1, 0);
-    return () => (previous = this.delay(retry, previous));
-  }
+  /** Whether there is no end of retries. */
+  get endless () { return this.rules[RETRIES] === Infinity; }
 }
 
-/** How many of so many retries have a delay that is written down in advance. */
-const listLength = retries =>
-  (retries === Infinity ? ENDLESS_DELAYS : Math.min(retries, DELAYS_MAX));
+// What the core decides, instead of a delay: minus a RetryStep of native/core/retry.h.
+const ASK_BUDGET = -1;
+const NOT_RETRYABLE = -2;
+const OUT_OF_TIME = -3;
+const EXHAUSTED = -4;
+// BudgetVerdict of native/core/retry.h.
+const NO_BUDGET = 0;
+const NOT_ASKED = 1;
+const GRANTED = 2;
+const DENIED = 3;
+
+/**
+ * Asks the core what follows a failed attempt.
+ * @param {Series} series
+ * @param {Float64Array} delays of this series, from draw()
+ * @param {object} failed
+ * @param {number} failed.attempt counts from 1
+ * @param {number} failed.elapsed since the first attempt began, ms
+ * @param {boolean} [failed.retryable=true] whether the error is worth a retry
+ * @param {number} [failed.retryAfter=0] what the upstream asked for, ms
+ * @param {{ tryWithdraw(): boolean }} [failed.budget] asked only if all else allows a retry
+ * @returns {number} how long to wait, ms, or one of the negative constants
+ */
+function decide (series, delays, { attempt, elapsed, retryable = true, retryAfter = 0, budget }) {
+  const random = attempt > delays.length ? Math.random() : 0;
+  const ask = verdict => native.decideRetry(series.rules, delays, attempt, elapsed,
+    retryable ? 1 : 0, retryAfter, verdict, random);
+  const decision = ask(budget === undefined ? NO_BUDGET : NOT_ASKED);
+  return decision === ASK_BUDGET ? ask(budget.tryWithdraw() ? GRANTED : DENIED) : decision;
+}
 
 /** Checks delays that the user wrote down, and copies them. */
 const readDelays = delays =>
-  Array.from(delays, (delay, i) => amount(`delays[${i}]`, delay ?? null, 0, FINITE));
-
-/**
- * The delays of one series of attempts: `list` is written down, `further` more are got by
- * calling `beyond`.
- * @param {object|number[]} options as the user gave them
- * @param {boolean} randomize what counts when nothing is said about it
- * @returns {{ list: number[], further: number, beyond: () => number }}
- */
-function planDelays (options, randomize) {
-  if (Array.isArray(options)) {
-    const list = readDelays(options);
-    const last = list.length > 0 ? list[list.length - 1] : 1;
-    return { list, further: options.forever ? Infinity : 0, beyond: () => last };
-  }
-  const backoff = new Backoff(options, randomize);
-  const retries = readRetries(options.retries);
-  const length = listLength(retries);
-  const list = backoff.list(options.forever ? Math.max(length, 1) : length);
-  const further = options.forever ? Infinity : Math.max(retries - list.length, 0);
-  return { list, further, beyond: backoff.beyond(list) };
-}
+  Array.from(delays, (delay, i) => DELAY.check(`delays[${i}]`, delay ?? null));
 
 /**
  * A function that computes delays, for loops of your own.
@@ -155,24 +181,18 @@ function planDelays (options, randomize) {
  *     delay(0); // 1000
  *     delay(3); // 8000
  *
- * @param {object} [options]
- * @param {string} [options.strategy] 'exponential' (default), 'linear', 'fixed', 'fibonacci' or
- *   'decorrelated'
- * @param {string|number} [options.jitter] 'none' (default), 'full', 'equal' or p from 0 to 1
- *   for ±p
- * @param {boolean} [options.randomize=false] multiplies by 1 to 2, as async-retry does it
- * @param {number} [options.minTimeout=1000] the unit, ms
- * @param {number} [options.maxTimeout=Infinity] no delay is longer, ms
- * @param {number} [options.factor=2] of the exponential strategy
+ * @param {object} [options] strategy, jitter, randomize, minTimeout, maxTimeout, factor
  * @returns {(retry: number, previous?: number) => number} `retry` counts from 0; `previous`, the
  *   delay before, is used by 'decorrelated' only
  * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 function createBackoff (options) {
-  const backoff = new Backoff(bag('options', options), false);
-  return (retry, previous) => backoff.delay(retry, previous);
+  const read = BACKOFF_OPTIONS.read(options);
+  const rules = rulesOf(read, Boolean(read.randomize));
+  return (retry, previous) => delayOf(rules, retry, previous);
 }
 
 module.exports = {
-  createBackoff, planDelays, Backoff, amount, readDelays, readRetries,
+  BACKOFF_OPTIONS, EXHAUSTED, NOT_RETRYABLE, OUT_OF_TIME, SERIES, Series, amount, createBackoff,
+  decide, delayOf, readDelays, rulesOf,
 };

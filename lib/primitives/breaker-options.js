@@ -271,7 +271,7 @@ function probeLease ({ timeout, resetTimeout }) {
     : Math.max(resetTimeout.initial ?? resetTimeout, 1);
 }
 
-// In the order of native/binding/breaker_config.cc: the option, and what native code gets of it.
+// In the order of native/core/breaker_config.cc: the option, and what native code gets of it.
 const CORE_CONFIG = [
   ['rollingCountTimeout', options =>
     (options.rotateBucketController ? 0 : windowOf(options).bucketLength)],

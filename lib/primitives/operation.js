@@ -3,8 +3,20 @@
 // The interface of the `retry` package: retries by hand, for functions that take callbacks.
 
 const clock = require('../base/clock');
-const { Backoff, amount, planDelays } = require('./backoff');
-const { mainError, remember } = require('./failures');
+const { optionsOf } = require('../base/options');
+const { BACKOFF_OPTIONS, OUT_OF_TIME, SERIES, Series, decide, delayOf, readDelays, rulesOf } =
+  require('./backoff');
+const { keepLast, mainError, remember } = require('./retry-run');
+
+// As in the `retry` package, other names are ignored.
+const OPTIONS = optionsOf(SERIES);
+
+function seriesOf (options) {
+  const values = OPTIONS.readKnown(options);
+  return Array.isArray(options)
+    ? Series.ofList(readDelays(options), values)
+    : Series.of(values, Boolean(values.randomize));
+}
 
 /**
  * The delays that an operation with these options waits, in ms, in ascending order.
@@ -17,7 +29,7 @@ const { mainError, remember } = require('./failures');
  * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 function timeouts (options) {
-  return planDelays(options || {}, false).list;
+  return Array.from(seriesOf(options || {}).draw());
 }
 
 /**
@@ -27,7 +39,8 @@ function timeouts (options) {
  * @returns {number} ms
  */
 function createTimeout (attempt, options) {
-  return new Backoff(options || {}, false).delay(attempt);
+  const values = BACKOFF_OPTIONS.readKnown(options || {});
+  return delayOf(rulesOf(values, Boolean(values.randomize)), attempt);
 }
 
 /**
@@ -37,13 +50,7 @@ function createTimeout (attempt, options) {
  * @returns {RetryOperation}
  */
 function operation (options) {
-  const given = options || {};
-  const { list, further, beyond } = planDelays(given, false);
-  const { unref, maxRetryTime } = given;
-  const made = new RetryOperation(list, { forever: further === Infinity, unref, maxRetryTime });
-  made._further = made._originalFurther = further;
-  made._beyond = beyond;
-  return made;
+  return new RetryOperation(seriesOf(options || {}), options);
 }
 
 class RetryOperation {
@@ -53,15 +60,11 @@ class RetryOperation {
    *   a boolean stands for `forever`
    */
   constructor (timeouts, options) {
-    const given = typeof options === 'boolean' ? { forever: options } : options || {};
-    this._originalTimeouts = timeouts.slice();
-    this._timeouts = timeouts.slice();
-    this._options = given;
-    this._maxRetryTime = amount('maxRetryTime', given.maxRetryTime || Infinity, 0, { min: 0 });
-    this._further = given.forever ? Infinity : 0;
-    this._originalFurther = this._further;
-    const last = timeouts.length > 0 ? timeouts[timeouts.length - 1] : 1;
-    this._beyond = () => last;
+    this._options = typeof options === 'boolean' ? { forever: options } : options || {};
+    this._series = timeouts instanceof Series ? timeouts
+      : Series.ofList(timeouts, OPTIONS.readKnown(this._options));
+    this._delays = this._series.draw();
+    this._retries = 0; // Since the beginning, or since reset(). Infinity once it is stopped.
     this._fn = null;
     this._errors = [];
     this._attempts = 1;
@@ -91,14 +94,16 @@ class RetryOperation {
   retry (error) {
     clock.clearTimer(this._timeout);
     if (!error) return false;
-    if (clock.wall() - this._operationStart >= this._maxRetryTime) {
-      remember(this._errors, error);
-      this._errors.unshift(new Error('RetryOperation timeout occurred'));
-      return false;
-    }
+    const attempt = this._retries + 1;
+    const elapsed = clock.wall() - this._operationStart;
+    const delay = decide(this._series, this._delays, { attempt, elapsed });
     remember(this._errors, error);
-    const delay = this._nextDelay();
-    if (delay === undefined) return false;
+    if (delay === OUT_OF_TIME) {
+      this._errors.unshift(new Error('RetryOperation timeout occurred'));
+    }
+    if (delay < 0) return false;
+    if (this._series.endless && attempt > this._delays.length) keepLast(this._errors);
+    this._retries = attempt;
     this._timer = clock.setTimer(() => {
       this._attempts++;
       this._watch();
@@ -111,15 +116,13 @@ class RetryOperation {
   stop () {
     clock.clearTimer(this._timeout);
     clock.clearTimer(this._timer);
-    this._timeouts = [];
-    this._further = 0;
+    this._retries = Infinity;
   }
 
   /** Makes all retries available again. */
   reset () {
     this._attempts = 1;
-    this._timeouts = this._originalTimeouts.slice();
-    this._further = this._originalFurther;
+    this._retries = 0;
   }
 
   /** The errors so far, oldest first: the last 1,000, or only the last one if retrying forever. */
@@ -135,14 +138,6 @@ class RetryOperation {
   /** The most frequent error by its message, the last one of several; null without errors. */
   mainError () {
     return this._errors.length === 0 ? null : mainError(this._errors);
-  }
-
-  _nextDelay () {
-    if (this._timeouts.length > 0) return this._timeouts.shift();
-    if (this._further <= 0) return undefined;
-    this._further--;
-    if (this._further === Infinity) this._errors.splice(0, this._errors.length - 1);
-    return this._beyond();
   }
 
   _watch () {

@@ -11,9 +11,7 @@ const { reasonOf } = require('../base/signal');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
 const { Bulkhead, RateLimiter } = require('./limits');
-const { RetryPlan } = require('./retry-plan');
-const { RetryRun } = require('./retry-run');
-const { RetryStats } = require('./retry-stats');
+const { RetryPlan, RetryRun, RetryStats } = require('./retry-run');
 const { StaleCache } = require('./stale-cache');
 const { Timeout } = require('./timeout');
 

@@ -1,17 +1,136 @@
 'use strict';
 
-// One call of retry(): its attempts, from the first to the one that settles it.
+// One call that is tried again: its options (RetryPlan), its attempts from the first to the one
+// that settles it (RetryRun), and the figures of many calls (RetryStats).
 
 const clock = require('../base/clock');
-const { SekeringError } = require('../base/errors');
+const { timedOut } = require('../base/errors');
 const { read } = require('../base/foreign');
+const { is, optionsOf } = require('../base/options');
 const { reasonOf } = require('../base/signal');
 const { guarded } = require('../base/warn');
-const { planDelays } = require('./backoff');
+const { EXHAUSTED, NOT_RETRYABLE, SERIES, Series, amount, decide, readDelays } =
+  require('./backoff');
 const { retryAfterMs } = require('./classify');
-const { mainError, remember } = require('./failures');
 
-/** What the function that is tried gets beside `bail` and the number of the attempt. */
+// ---- Options -----------------------------------------------------------------------------------
+
+/** An option for which each falsy value stands for none, as in async-retry. */
+const optional = option =>
+  ({ ...option, check: (name, value) => (value ? option.check(name, value) : undefined) });
+
+const ATTEMPT_TIMEOUT = optionsOf({
+  initial: amount('of the first attempt', { min: 1, unit: 'ms', required: true }),
+  increment: amount('how much longer each retry may take', { min: 0, default: 0, unit: 'ms' }),
+  max: amount('no attempt may take longer', { min: 1, default: Infinity, unit: 'ms' }),
+});
+const FIXED_TIMEOUT = amount('how long one attempt may take', { min: 1, unit: 'ms' });
+
+function readAttemptTimeout (option, value) {
+  if (value === null || value === false || value === 0) return undefined;
+  if (typeof value === 'object') return ATTEMPT_TIMEOUT.read(value, option);
+  return { initial: FIXED_TIMEOUT.check(option, value), increment: 0, max: Infinity };
+}
+
+const OPTIONS = optionsOf({
+  ...SERIES,
+  unref: is.any('whether the process may end while a call waits', { default: false }),
+  onRetry: optional(is.func('told of each failure that will be followed by another attempt')),
+  shouldRetry: optional(is.func('false ends the call with this error')),
+  attemptTimeout: { ...FIXED_TIMEOUT, check: readAttemptTimeout },
+  maxRetryAfter: amount('how long a Retry-After makes a delay at most; 0 ignores it',
+    { min: 0, default: 60_000, unit: 'ms' }),
+  signal: is.signal('ends the call with its reason'),
+  budget: is.having('no retry without its leave', ['tryWithdraw', 'deposit'],
+    { expected: 'a RetryBudget (with tryWithdraw and deposit)', or: [null] }),
+});
+
+/**
+ * Set among the options, has onRetry told of the delay, too. async-retry tells it of the error and
+ * the attempt only, and some functions mind further arguments.
+ */
+const WITH_DELAY = Symbol('with delay');
+
+class RetryPlan {
+  /**
+   * @param {object|number[]} options as the user gave them
+   * @param {{ ignoreUnknown?: boolean }} [how] unknown names are errors unless `ignoreUnknown`
+   */
+  constructor (options, { ignoreUnknown = false } = {}) {
+    const isList = Array.isArray(options);
+    const values = ignoreUnknown || isList ? OPTIONS.readKnown(options) : OPTIONS.read(options);
+    const { jitter, strategy } = options;
+    const randomize = 'randomize' in options
+      ? Boolean(options.randomize)
+      : strategy === undefined && jitter === undefined;
+    this.options = options;
+    this.series = isList
+      ? Series.ofList(readDelays(options), values)
+      : Series.of(values, randomize);
+    this.withDelay = options[WITH_DELAY] === true;
+    this.retries = values.retries;
+    this.maxRetryTime = values.maxRetryTime;
+    this.maxRetryAfter = values.maxRetryAfter;
+    this.attemptTimeout = values.attemptTimeout;
+    this.onRetry = values.onRetry;
+    this.shouldRetry = values.shouldRetry;
+    this.signal = values.signal;
+    this.budget = values.budget ?? undefined;
+    this.unref = Boolean(values.unref);
+  }
+
+  /** Whether something has to be done for a call that succeeds at once. */
+  get watches () {
+    return this.signal !== undefined || this.attemptTimeout !== undefined ||
+      this.budget !== undefined || this.maxRetryTime !== Infinity;
+  }
+
+  /** How long attempt number `attempt` may take, ms; it counts from 1. */
+  timeoutOf (attempt) {
+    const { initial, increment, max } = this.attemptTimeout;
+    return Math.min(initial + increment * (attempt - 1), max);
+  }
+}
+
+// ---- Errors ------------------------------------------------------------------------------------
+
+// The oldest errors beyond this are forgotten.
+const ERRORS_MAX = 1000;
+
+/** Adds an error to the list. */
+function remember (errors, error) {
+  errors.push(error);
+  if (errors.length > ERRORS_MAX) errors.shift();
+}
+
+/** Keeps the last error only: a series without an end reports no other. */
+function keepLast (errors) {
+  errors.splice(0, errors.length - 1);
+}
+
+/**
+ * The most frequent error by its message: what went wrong, rather than what went wrong last. Of
+ * several that are equally frequent, the last one.
+ */
+function mainError (errors) {
+  const counts = new Map();
+  let found;
+  let most = 0;
+  for (const error of errors) {
+    const message = read(error, 'message');
+    const count = (counts.get(message) ?? 0) + 1;
+    counts.set(message, count);
+    if (count >= most) {
+      found = error;
+      most = count;
+    }
+  }
+  return found;
+}
+
+// ---- Attempts ----------------------------------------------------------------------------------
+
+/** What the function gets besides `bail` and the number of the attempt. */
 class AttemptContext {
   #controller;
   #outer;
@@ -30,6 +149,8 @@ class AttemptContext {
     this.#controller?.abort(reason);
   }
 }
+
+const NO_DELAYS = new Float64Array(0);
 
 // Where the promise that is made next leaves its handles: cheaper than a closure for each.
 let resolveNext;
@@ -57,7 +178,8 @@ class RetryRun {
     this.running = 0;
     this.settled = false;
     this.startedAt = 0;
-    this.failures = undefined; // From the first one on: { errors, delays }.
+    this.delays = NO_DELAYS; // Drawn at the first failure.
+    this.errors = undefined;
     this.timer = undefined; // Of the pause, or of the attempt.
     this.context = undefined;
     this.onAbort = undefined;
@@ -126,7 +248,7 @@ class RetryRun {
 
   expire (attempt, ms) {
     const { context } = this;
-    const error = new SekeringError('ETIMEDOUT', `Timed out after ${ms}ms`);
+    const error = timedOut(ms);
     this.fail(error, attempt);
     context.abort(error);
   }
@@ -140,43 +262,45 @@ class RetryRun {
     this.resolve(value);
   }
 
-  /** An attempt has failed; what an attempt that was given up does later, is of no account. */
+  /** An attempt has failed. What an abandoned attempt does later is ignored. */
   fail (error, attempt) {
     if (this.settled || this.running !== attempt) return;
     this.running = 0;
     this.context = undefined;
     clock.clearTimer(this.timer);
     try {
-      this.decide(error);
+      this.judge(error);
     } catch (thrown) {
       this.finish(thrown);
     }
   }
 
-  decide (error) {
+  /** Finds out whether the error is worth a retry. */
+  judge (error) {
     const { shouldRetry } = this.plan;
     const verdict = !read(error, 'bail') &&
       (shouldRetry === undefined || shouldRetry(error, this.attempt));
     if (typeof read(verdict, 'then') !== 'function') {
-      this.proceed(error, verdict);
+      this.proceed(error, Boolean(verdict));
       return;
     }
-    Promise.resolve(verdict).then(value => this.proceed(error, value))
+    Promise.resolve(verdict).then(value => this.proceed(error, Boolean(value)))
       .catch(thrown => this.finish(thrown));
   }
 
-  /** Ends the call, or plans the next attempt. */
-  proceed (error, verdict) {
+  /** Does what the core decides: ends the call, or plans the next attempt. */
+  proceed (error, retryable) {
     if (this.settled) return; // By what shouldRetry did.
-    if (!verdict) {
+    const delay = this.decide(error, retryable);
+    if (delay === NOT_RETRYABLE) {
       this.finish(error);
       return;
     }
-    this.failures ??= { errors: [], delays: planDelays(this.plan.options, true) };
-    const { errors } = this.failures;
+    const errors = this.errors ??= [];
     remember(errors, error);
-    const delay = this.delayAfter(error);
-    if (delay === undefined) {
+    if (this.plan.series.endless && this.attempt > this.delays.length) keepLast(errors);
+    if (delay < 0) {
+      if (delay === EXHAUSTED) this.stats?.exhaust();
       this.finish(mainError(errors));
       return;
     }
@@ -185,28 +309,16 @@ class RetryRun {
     this.notify(error, delay);
   }
 
-  /** How long to wait for the next attempt, ms; undefined if there is none. */
-  delayAfter (error) {
-    const { budget, maxRetryAfter, maxRetryTime } = this.plan;
-    if (clock.wall() - this.startedAt >= maxRetryTime) return undefined;
-    const own = this.nextDelay();
-    if (own === undefined) {
-      this.stats?.exhaust();
-      return undefined;
-    }
-    if (budget !== undefined && !budget.tryWithdraw()) return undefined;
-    const asked = maxRetryAfter === 0 ? 0 : retryAfterMs(error) ?? 0;
-    return Math.max(own, Math.min(asked, maxRetryAfter));
-  }
-
-  nextDelay () {
-    const { delays, errors } = this.failures;
-    const i = this.attempt - 1;
-    if (i < delays.list.length) return delays.list[i];
-    if (i >= delays.list.length + delays.further) return undefined;
-    // Whoever retries for ever wants to know of the last error only.
-    if (delays.further === Infinity) errors.splice(0, errors.length - 1);
-    return delays.beyond();
+  decide (error, retryable) {
+    const { series, budget, maxRetryAfter } = this.plan;
+    if (retryable && this.errors === undefined) this.delays = series.draw();
+    return decide(series, this.delays, {
+      attempt: this.attempt,
+      elapsed: clock.wall() - this.startedAt,
+      retryable,
+      retryAfter: retryable && maxRetryAfter > 0 ? retryAfterMs(error) : undefined,
+      budget,
+    });
   }
 
   notify (error, delay) {
@@ -243,4 +355,61 @@ class RetryRun {
   }
 }
 
-module.exports = { RetryRun };
+// ---- Figures -----------------------------------------------------------------------------------
+
+/** What a retryable function has done so far. */
+class RetryStats {
+  constructor () {
+    this.calls = 0;
+    this.attempts = 0;
+    this.successes = 0;
+    this.failures = 0;
+    this.retries = 0;
+    this.successfulRetries = 0;
+    this.exhausted = 0;
+    this.pauses = 0;
+    this.pausedMs = 0;
+  }
+
+  call () { this.calls++; }
+
+  begin (attempt) {
+    this.attempts++;
+    if (attempt > 1) this.retries++;
+  }
+
+  succeed (attempt) {
+    this.successes++;
+    if (attempt > 1) this.successfulRetries++;
+  }
+
+  fail () { this.failures++; }
+
+  exhaust () { this.exhausted++; }
+
+  pause (ms) {
+    this.pauses++;
+    this.pausedMs += ms;
+  }
+
+  /** The figures at this moment, as a plain object. */
+  toJSON () {
+    const settled = this.successes + this.failures;
+    return {
+      calls: this.calls,
+      successes: this.successes,
+      failures: this.failures,
+      successRate: settled === 0 ? 1 : this.successes / settled,
+      attempts: this.attempts,
+      retries: this.retries,
+      successfulRetries: this.successfulRetries,
+      failedRetries: this.retries - this.successfulRetries,
+      maxRetriesReached: this.exhausted,
+      delays: this.pauses,
+      totalDelay: this.pausedMs,
+      averageDelay: this.pauses === 0 ? 0 : this.pausedMs / this.pauses,
+    };
+  }
+}
+
+module.exports = { RetryPlan, RetryRun, RetryStats, WITH_DELAY, keepLast, mainError, remember };

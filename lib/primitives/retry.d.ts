@@ -90,7 +90,10 @@ declare namespace retry {
       readonly options: RetryOptions | readonly number[];
     };
 
-  /** Returns a function that calls `fn` with its arguments until it succeeds. */
+  /**
+   * Returns a function that calls `fn` with its arguments until it succeeds. Throws
+   * ERR_INVALID_OPTION, also for unknown options, which retry() ignores as async-retry does.
+   */
   export function retryable<F extends (...args: any[]) => any> (
     fn: F, options?: RetryOptions | readonly number[] | null): Retryable<F>;
 }

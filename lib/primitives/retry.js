@@ -1,12 +1,43 @@
 'use strict';
 
-// retry(), a drop-in for async-retry, and retryable(), the same as a wrapper.
+// retry(), which replaces async-retry, and retryable(), the same as a wrapper.
 
 const { invalidOption } = require('../base/errors');
 const { func } = require('../base/options');
-const { RetryPlan, canWait } = require('./retry-plan');
-const { RetryRun } = require('./retry-run');
-const { RetryStats } = require('./retry-stats');
+const { RetryPlan, RetryRun, RetryStats } = require('./retry-run');
+
+// As in async-retry, names that mean nothing to it are ignored.
+const makePlan = options => new RetryPlan(options || {}, { ignoreUnknown: true });
+
+// Options that matter only when an attempt has failed, and the type that they usually have.
+const LATER = {
+  __proto__: null,
+  retries: 'number',
+  factor: 'number',
+  minTimeout: 'number',
+  maxTimeout: 'number',
+  randomize: 'boolean',
+  forever: 'boolean',
+  unref: 'boolean',
+  onRetry: 'function',
+  shouldRetry: 'function',
+};
+
+/**
+ * A quick look at the options: true if they are valid and none of them matters before the first
+ * failure. False says nothing.
+ */
+function canWait (options) {
+  if (typeof options !== 'object' || Array.isArray(options)) return false;
+  for (const name in options) {
+    const value = options[name];
+    const type = LATER[name];
+    if (type === undefined || typeof value !== type) return false;
+    if (type === 'number' && !(value >= 0)) return false;
+  }
+  const { maxTimeout } = options;
+  return maxTimeout === undefined || (options.minTimeout ?? 1000) <= maxTimeout;
+}
 
 // Where the promise that is made next leaves its handles: cheaper than a closure for each.
 let resolveNext;
@@ -19,7 +50,7 @@ const takeHandles = (resolve, reject) => {
 /** What goes on after a first failure; undefined if the options have become unusable since. */
 function takeOver (fn, options, reject) {
   try {
-    return new RetryRun(fn, new RetryPlan(options || {}));
+    return new RetryRun(fn, makePlan(options));
   } catch (error) {
     reject(error);
     return undefined;
@@ -70,31 +101,8 @@ function tryOnce (fn, options) {
  * @param {(bail: (reason?: any) => void, attempt: number, context?: { signal: AbortSignal }) =>
  *   T | PromiseLike<T>} fn `bail` ends the call with its argument; `attempt` counts from 1;
  *   `context` is there with the options signal and attemptTimeout
- * @param {object|number[]} [options] or an array of delays in ms
- * @param {number} [options.retries=10] how often at most; Infinity is allowed
- * @param {boolean} [options.forever=false] no end of retries, with the delay that `retries` leads
- *   to
- * @param {number} [options.minTimeout=1000] the first delay, ms
- * @param {number} [options.maxTimeout=Infinity] no delay is longer, ms
- * @param {number} [options.factor=2] by which delays grow
- * @param {boolean} [options.randomize] multiplies each delay by 1 to 2; true unless strategy or
- *   jitter are given
- * @param {string} [options.strategy] 'exponential', 'linear', 'fixed', 'fibonacci', 'decorrelated'
- * @param {string|number} [options.jitter] 'none', 'full', 'equal', or p from 0 to 1 for ±p
- * @param {number} [options.maxRetryTime=Infinity] no retry is planned after so many ms
- * @param {boolean} [options.unref=false] whether the process may end while a call waits
- * @param {(error: any, attempt: number) => void} [options.onRetry] told of each failure that will
- *   be followed by another attempt; if it throws, that ends the call
- * @param {(error: any, attempt: number) => boolean} [options.shouldRetry] false ends the call with
- *   this error; a promise is waited for
- * @param {number|{ initial: number, increment?: number, max?: number }} [options.attemptTimeout]
- *   how long one attempt may take, ms (no limit); it fails with ETIMEDOUT. With `increment`, each
- *   retry may take so much longer
- * @param {number} [options.maxRetryAfter=60000] how long a delay is made at most, in ms, because
- *   the error carries a Retry-After; 0 ignores those
- * @param {AbortSignal} [options.signal] ends the call with its reason
- * @param {{ tryWithdraw(): boolean, deposit(): void }} [options.budget] a RetryBudget: no retry
- *   without its leave
+ * @param {object|number[]} [options] see RetryPlan, or an array of delays in ms; unknown names are
+ *   ignored, as async-retry does
  * @returns {Promise<T>} rejects with the most frequent error (the last one of several); with what
  *   `bail` was given; at once with an error that has a true `bail` property, as NonRetryableError
  *   has; or with ERR_INVALID_OPTION
@@ -103,7 +111,7 @@ function retry (fn, options) {
   if (typeof fn !== 'function') return Promise.reject(invalidOption('fn', 'a function', fn));
   if (options && !canWait(options)) {
     try {
-      return new RetryRun(fn, new RetryPlan(options)).start();
+      return new RetryRun(fn, makePlan(options)).start();
     } catch (error) {
       return Promise.reject(error);
     }
@@ -115,11 +123,8 @@ function retry (fn, options) {
  * A function that calls `fn` with its arguments, and again until that succeeds.
  * @template {(...args: any[]) => any} F
  * @param {F} fn
- * @param {object|number[]} [options] those of retry()
- * @returns {F & { stats: object, options: object }} `stats` holds the figures so far: calls,
- *   successes, failures, successRate (0 to 1, 1 without calls), attempts, retries,
- *   successfulRetries, failedRetries, maxRetriesReached, delays, totalDelay and
- *   averageDelay (ms)
+ * @param {object|number[]} [options] those of retry(); unknown names are errors
+ * @returns {F & { stats: object, options: object }} `stats` holds the figures so far (RetryStats)
  * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 function retryable (fn, options) {

@@ -10,7 +10,7 @@ const { checkNamespace, failure, fileOf, join } = require('../base/regions');
 const { warn } = require('../base/warn');
 
 const NAME_BYTES_MAX = 255;
-// As in native/binding/shared.h.
+// RegionError::kOtherDescription of native/core/region_file.h.
 const OTHER_OPTIONS = -101;
 
 /** The options that say who shares a thing. */

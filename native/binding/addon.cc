@@ -3,36 +3,38 @@
 
 #include <napi.h>
 
-#include "binding/backoff_api.h"
 #include "binding/breaker_api.h"
 #include "binding/clock.h"
 #include "binding/convert.h"
 #include "binding/permits_api.h"
+#include "binding/retry_api.h"
+#include "binding/shared_api.h"
 
 namespace sekering {
 
 class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports)
-      : backoff_(env, exports),
+      : retry_(env, exports),
         breakers_(env, exports, clock_),
-        permits_(env, exports, clock_, breakers_.regions()) {
-    Export(env, exports, "setClock", SetClock, this);
+        shared_(env, exports, breakers_.recorder()),
+        permits_(env, exports, clock_, shared_) {
+    Export(env, exports, this, {{"setClock", SetClock}});
   }
 
  private:
   /// setClock(ms): holds this environment's clock at `ms`; a negative value ends that.
   static napi_value SetClock(napi_env env, napi_callback_info info) {
-    const Arguments<1> arguments(env, info);
-    auto* addon = arguments.Data<Addon>();
-    addon->breakers_.recorder().ClockMoves();
-    addon->clock_.Set(arguments.Double(0));
+    const Call<Addon, 1> call(env, info);
+    call.api().breakers_.recorder().ClockMoves();
+    call.api().clock_.Set(call.Double(0));
     return nullptr;
   }
 
   EnvClock clock_;  // Before its users.
-  BackoffApi backoff_;
+  RetryApi retry_;
   BreakerApi breakers_;
+  SharedApi shared_;
   PermitsApi permits_;  // After the owner of the regions that it uses.
 };
 

@@ -1,328 +1,305 @@
 #include "binding/breaker_api.h"
 
-#include "binding/breaker_config.h"
-
 #include <algorithm>
-#include <array>
-#include <cassert>
+#include <optional>
+
+#include "core/breaker_config.h"
+#include "core/breakers.h"
 
 namespace sekering {
 namespace {
 
 /// A latency and how often it was seen go into one number for JavaScript.
 constexpr double kCountLimit = 2147483648.0;
+/// What stats() takes instead of a bucket's age.
+constexpr double kWindow = -1;
+constexpr double kOwnWindow = -2;
+/// The array must have room for all that stats() writes.
+constexpr size_t kAnswerLength = kCounters + 1 + kPercentiles.size() + kLatencyCells;
+
+double* Write(const WindowStats& stats, double* out) {
+  for (const uint64_t count : stats.counts) *out++ = static_cast<double>(count);
+  *out++ = stats.summary.mean;
+  for (const Millis latency : stats.summary.percentiles) *out++ = latency.value();
+  for (size_t i = 0; i < stats.latency_count; ++i) {
+    const auto [latency, count] = stats.latencies[i];
+    *out++ = latency.value() * kCountLimit + std::min(static_cast<double>(count), kCountLimit - 1);
+  }
+  return out;
+}
 
 }  // namespace
 
 /// Each is one exported function; its comment gives the JavaScript signature.
 struct BreakerFunctions {
   template <size_t kCount>
-  struct Call : Arguments<kCount> {
+  struct Call : sekering::Call<BreakerApi, kCount> {
     Call(napi_env env, napi_callback_info info)
-        : Arguments<kCount>(env, info),
-          api(*this->template Data<BreakerApi>()),
-          now(api.recorder_.clock().Now()) {}
-    BreakerEntry& Entry() { return api.recorder_.Look(this->Uint32(0), now); }
-    BreakerApi& api;
+        : sekering::Call<BreakerApi, kCount>(env, info),
+          recorder(this->api().recorder_),
+          now(recorder.Now()) {}
+    Recorder& recorder;
     Micros now;
   };
 
+  /// Calls `use(call, breaker)` with the breaker that the first argument names; throws if there is
+  /// none.
+  template <size_t kCount, class Use>
+  static napi_value WithBreaker(napi_env env, napi_callback_info info, const Use& use) {
+    Call<kCount> call(env, info);
+    BreakerHandle* const breaker = call.recorder.breakers().Find(call.Id(0), call.now);
+    if (breaker == nullptr) return Throw(env, "There is no breaker with this id");
+    return use(call, *breaker);
+  }
+
   /// attachRecorder(control: Int32Array, ring: Uint32Array, answer: Float64Array)
   static napi_value Attach(napi_env env, napi_callback_info info) {
-    Call<3> call(env, info);
-    call.api.recorder_.Attach(call[0], call[1]);
-    call.api.answer_.Reset(env, call[2]);
+    const Call<3> call(env, info);
+    Shared<double>& answer = call.api().answer_;
+    answer.Reset(env, call[2]);
+    if (answer.length() < kAnswerLength || !call.recorder.Attach(call[0], call[1])) {
+      return Throw(env, "The recorder's arrays have other lengths than native code expects");
+    }
     return nullptr;
   }
 
-  /// addCells(cells: Int32Array)
+  /// addCells(cells: Int32Array): room for the periods of more breakers
   static napi_value AddCells(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    call.api.recorder_.AddCells(call[0]);
-    return nullptr;
+    const Call<1> call(env, info);
+    if (call.recorder.AddPeriods(call[0])) return nullptr;
+    return Throw(env, "The array of periods has another length than native code expects");
   }
 
-  /// createBreaker(config: Float64Array): its id, kNoCells or kNoMemory
+  /// createBreaker(config: Float64Array): its id, or minus a CreateError
   static napi_value Create(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    Recorder& recorder = call.api.recorder_;
-    if (!recorder.HasFreeCell()) return ToJs(env, kNoCells);
-    const uint32_t id = recorder.Create(ConfigOf(DescriptionOf(env, call[0]), false));
-    return id == Recorder::kNoId ? ToJs(env, kNoMemory) : ToJs(env, id);
+    const Call<1> call(env, info);
+    const std::optional<BreakerConfig> config = BreakerConfigOf(call.Numbers(0), false);
+    if (!config) return Throw(env, "This is not the configuration of a breaker");
+    const auto [id, error] = call.recorder.breakers().Create(*config, call.now);
+    return error == CreateError::kNone ? ToJs(env, id) : ToJs(env, -static_cast<double>(error));
   }
 
   /// destroyBreaker(id)
   static napi_value Destroy(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    call.api.recorder_.Destroy(call.Uint32(0));
-    return nullptr;
+    const Call<1> call(env, info);
+    if (call.recorder.breakers().Destroy(call.Id(0), call.now)) return nullptr;
+    return Throw(env, "There is no breaker with this id");
   }
 
   /// drain()
   static napi_value Drain(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    call.api.recorder_.Drain(call.now);
+    const Call<1> call(env, info);
+    call.recorder.breakers().Drain(call.now);
     return nullptr;
   }
 
   /// holdLoop()
   static napi_value HoldLoop(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    call.api.recorder_.HoldLoop();
+    const Call<1> call(env, info);
+    call.recorder.HoldLoop();
     return nullptr;
   }
 
-  /// admit(id, random): -1 refused, else the probe's number (kNoProbe for an ordinary call).
+  /// admit(id, random): -1 if refused, else the probe's name (kNoProbe for an ordinary call)
   static napi_value Admit(napi_env env, napi_callback_info info) {
-    Call<2> call(env, info);
-    BreakerEntry& entry = call.Entry();
-    const Period before = entry.breaker.period();
-    const uint32_t participant = entry.shared != nullptr ? entry.shared->region().index() : 0;
-    Admission admission = entry.breaker.Admit(call.now, call.Double(1), participant);
-    if (!admission.admitted && entry.shared != nullptr &&
-        StateOf(admission.period) == State::kHalfOpen &&
-        entry.shared->home().EndLeasesOfTheDead(entry.shared->hot())) {
-      admission = entry.breaker.Admit(call.now, call.Double(1), participant);
-    }
-    Recorder::AnnounceSince(entry, before);
-    // Others may have moved the circuit on since: the call belongs to the period that admitted it.
-    if (admission.admitted) *entry.cell = admission.period;
-    return admission.admitted ? ToJs(env, admission.probe) : ToJs(env, -1.0);
+    return WithBreaker<2>(env, info, [env](auto& call, BreakerHandle& breaker) {
+      const Admission admission = breaker.Admit(call.now, call.Double(1));
+      return admission.admitted ? ToJs(env, admission.probe.value()) : ToJs(env, -1.0);
+    });
   }
 
   /// abandon(id, period, probe)
   static napi_value Abandon(napi_env env, napi_callback_info info) {
-    Call<3> call(env, info);
-    call.Entry().breaker.Abandon(call.Uint32(1), call.Uint32(2));
-    return nullptr;
+    return WithBreaker<3>(env, info, [](auto& call, BreakerHandle& breaker) -> napi_value {
+      breaker.Abandon(Period(call.Uint32(1)), Probe(call.Uint32(2)));
+      return nullptr;
+    });
   }
 
   static napi_value Record(napi_env env, napi_callback_info info, bool failed) {
-    Call<5> call(env, info);
-    BreakerEntry& entry = call.Entry();
-    Outcome outcome{failed, failed && call.Uint32(4) != 0, MicrosOfTicks(call.Uint32(1)),
-                    call.Uint32(2), call.Uint32(3)};
-    const Period before = entry.breaker.period();
-    if (entry.shared != nullptr) {
-      outcome.process = entry.shared->region().process();
-      entry.local.Record(outcome, call.now);
-    }
-    const bool trips = entry.breaker.Record(outcome, call.now);
-    Recorder::AnnounceSince(entry, before);
-    return ToJs(env, trips);
+    return WithBreaker<5>(env, info, [env, failed](auto& call, BreakerHandle& breaker) {
+      const Outcome outcome{.failed = failed,
+                            .timed_out = failed && call.Uint32(4) != 0,
+                            .latency = MicrosOf(Ticks(call.Uint32(1))),
+                            .period = Period(call.Uint32(2)),
+                            .probe = Probe(call.Uint32(3))};
+      return ToJs(env, breaker.Record(outcome, call.now));
+    });
   }
 
-  /// success(id, ticks, period, probe): whether the caller must trip.
+  /// success(id, ticks, period, probe): whether the caller must trip
   static napi_value Success(napi_env env, napi_callback_info info) {
     return Record(env, info, false);
   }
 
-  /// failure(id, ticks, period, probe, timedOut: 0 | 1): whether the caller must trip.
+  /// failure(id, ticks, period, probe, timedOut: 0 | 1): whether the caller must trip
   static napi_value Failure(napi_env env, napi_callback_info info) {
     return Record(env, info, true);
   }
 
   /// trip(id, period, resetMin)
   static napi_value Trip(napi_env env, napi_callback_info info) {
-    Call<3> call(env, info);
-    BreakerEntry& entry = call.Entry();
-    const Period before = entry.breaker.period();
-    entry.breaker.Trip(call.Uint32(1), FromMillis(call.Double(2)), call.now);
-    Recorder::AnnounceSince(entry, before);
-    return nullptr;
+    return WithBreaker<3>(env, info, [](auto& call, BreakerHandle& breaker) -> napi_value {
+      breaker.Trip(Period(call.Uint32(1)), FromMillis(call.Double(2)), call.now);
+      return nullptr;
+    });
   }
 
   /// moveTo(id, state: 0 closed, 1 open, 2 half-open), by hand
   static napi_value MoveTo(napi_env env, napi_callback_info info) {
-    Call<2> call(env, info);
-    BreakerEntry& entry = call.Entry();
-    const Period before = entry.breaker.period();
-    switch (static_cast<State>(call.Uint32(1))) {
-      case State::kOpen:
-        entry.breaker.Open(call.now);
-        break;
-      case State::kHalfOpen:
-        entry.breaker.HalfOpen();
-        break;
-      default:
-        entry.breaker.Close(call.now);
-    }
-    Recorder::AnnounceSince(entry, before);
-    return nullptr;
+    return WithBreaker<2>(env, info, [env](auto& call, BreakerHandle& breaker) -> napi_value {
+      const uint32_t state = call.Id(1);
+      if (state > static_cast<uint32_t>(State::kHalfOpen)) return Throw(env, "No such state");
+      breaker.MoveTo(static_cast<State>(state), call.now);
+      return nullptr;
+    });
   }
 
   /// forget(id)
   static napi_value Forget(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    call.Entry().breaker.Forget();
-    return nullptr;
+    return WithBreaker<1>(env, info, [](auto&, BreakerHandle& breaker) -> napi_value {
+      breaker.Forget();
+      return nullptr;
+    });
   }
 
-  /// poll(id): half-opens an open circuit that is due; the milliseconds that are left otherwise.
+  /// poll(id): half-opens an open circuit that is due; returns openFor
   static napi_value Poll(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    BreakerEntry& entry = call.Entry();
-    const Period before = entry.breaker.period();
-    entry.breaker.Poll(call.now);
-    Recorder::AnnounceSince(entry, before);
-    const Micros left = entry.breaker.OpenFor(call.now);
-    return ToJs(env, left >= kNever ? INFINITY : ToMillis(left));
+    return WithBreaker<1>(env, info, [env](auto& call, BreakerHandle& breaker) {
+      return WaitToJs(env, breaker.Poll(call.now));
+    });
   }
 
   /// openFor(id): the milliseconds until an open circuit may be tried, 0 for one that is not open
   static napi_value OpenFor(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    const Micros left = call.Entry().breaker.OpenFor(call.now);
-    return ToJs(env, left >= kNever ? INFINITY : ToMillis(left));
+    return WithBreaker<1>(env, info, [env](auto& call, BreakerHandle& breaker) {
+      return WaitToJs(env, breaker.OpenFor(call.now));
+    });
   }
 
   /// transitions(id): how many there were since the last look. answer[0] is how many of them are
-  /// forgotten, and the states that the others led to follow, oldest first. After a repair of a
-  /// damaged state nobody knows: answer[0] is -1, and the present state follows.
+  /// forgotten, or -1 if a damaged state was repaired; the states that the others led to follow,
+  /// oldest first.
   static napi_value Transitions(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    BreakerEntry& entry = call.Entry();
-    const uint64_t repairs = entry.breaker.repairs();
-    const bool repaired = repairs != entry.seen_repairs;
-    entry.seen_repairs = repairs;
-    uint32_t count;
-    uint32_t known;
-    // Others go on meanwhile: generation and states are of one moment only if it stays the same.
-    uint32_t generation;
-    do {
-      generation = entry.breaker.generation();
-      count = generation - entry.seen_generation;
-      known = repaired ? 1 : std::min(count, kHistoryMax);
-      for (uint32_t i = 0; i < known; ++i) {
-        call.api.answer_[1 + i] = static_cast<double>(entry.breaker.StateBefore(known - 1 - i));
+    return WithBreaker<1>(env, info, [env](auto& call, BreakerHandle& breaker) {
+      const sekering::Transitions taken = breaker.TakeTransitions();
+      const Shared<double>& answer = call.api().answer_;
+      answer[0] = taken.repaired ? -1.0 : taken.forgotten;
+      for (uint32_t i = 0; i < taken.known; ++i) {
+        answer[1 + i] = static_cast<double>(taken.states[i]);
       }
-    } while (entry.breaker.generation() != generation);
-    call.api.answer_[0] = repaired ? -1.0 : count - known;
-    entry.seen_generation += count;
-    Recorder::Publish(entry);
-    return ToJs(env, known);
+      return ToJs(env, taken.known);
+    });
   }
 
   /// hasFreeProbe(id)
   static napi_value HasFreeProbe(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    return ToJs(env, call.Entry().breaker.HasFreeProbe(call.now));
+    return WithBreaker<1>(env, info, [env](auto& call, BreakerHandle& breaker) {
+      return ToJs(env, breaker.HasFreeProbe(call.now));
+    });
   }
 
   /// isWarming(id)
   static napi_value IsWarming(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    return ToJs(env, call.Entry().breaker.Warming(call.now));
+    return WithBreaker<1>(env, info, [env](auto& call, BreakerHandle& breaker) {
+      return ToJs(env, breaker.Warming(call.now));
+    });
   }
 
   /// epoch(id): the number of the present bucket
-  static napi_value Epoch(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    return ToJs(env, call.Entry().breaker.Epoch(call.now));
+  static napi_value EpochNow(napi_env env, napi_callback_info info) {
+    return WithBreaker<1>(env, info, [env](auto& call, BreakerHandle& breaker) {
+      return ToJs(env, breaker.EpochAt(call.now).value());
+    });
   }
 
   /// rotate(id)
   static napi_value Rotate(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    call.Entry().breaker.Rotate();
-    return nullptr;
+    return WithBreaker<1>(env, info, [](auto&, BreakerHandle& breaker) -> napi_value {
+      breaker.Rotate();
+      return nullptr;
+    });
   }
 
   /// count(id, counter, n)
-  static napi_value Count(napi_env env, napi_callback_info info) {
-    Call<3> call(env, info);
-    BreakerEntry& entry = call.Entry();
-    const auto counter = static_cast<Counter>(call.Uint32(1));
-    entry.breaker.Count(counter, call.Uint32(2), entry.breaker.Epoch(call.now));
-    if (entry.shared != nullptr) {
-      entry.local.Count(counter, call.Uint32(2), entry.local.Epoch(call.now));
-    }
-    return nullptr;
+  static napi_value Add(napi_env env, napi_callback_info info) {
+    return WithBreaker<3>(env, info, [env](auto& call, BreakerHandle& breaker) -> napi_value {
+      const uint32_t counter = call.Id(1);
+      if (counter >= kCounters) return Throw(env, "No such counter");
+      breaker.Add(static_cast<Counter>(counter), Count(call.Uint32(2)), call.now);
+      return nullptr;
+    });
   }
 
   /// addLatency(id, ms, n)
   static napi_value AddLatency(napi_env env, napi_callback_info info) {
-    Call<3> call(env, info);
-    Breaker& breaker = call.Entry().breaker;
-    breaker.AddLatency(call.Uint32(1), call.Uint32(2), breaker.Epoch(call.now));
-    return nullptr;
+    return WithBreaker<3>(env, info, [](auto& call, BreakerHandle& breaker) -> napi_value {
+      breaker.AddLatency(Millis(call.Uint32(1)), Count(call.Uint32(2)), call.now);
+      return nullptr;
+    });
   }
 
-  /// stats(id, age): of the window (age -1; -2 what this environment alone has counted of a shared
-  /// breaker) or of one bucket, into answer: the counters, the mean,
-  /// the percentiles, then latencies, each `ms * 2^31 + count`. Returns how many of those.
+  /// stats(id, age): of one bucket, of the window (age -1), or of what this environment alone has
+  /// counted (-2). answer gets the counters, the mean, the percentiles, then latencies, each
+  /// `ms * 2^31 + count`. Returns how many of those.
   static napi_value Stats(napi_env env, napi_callback_info info) {
-    Call<2> call(env, info);
-    const BreakerEntry& entry = call.Entry();
-    const Breaker& breaker = call.Double(1) == -2 ? entry.local : entry.breaker;
-    const TimeWindow& window = breaker.window();
-    const uint32_t epoch = breaker.Epoch(call.now);
-    const bool whole = call.Double(1) < 0;
-    const uint32_t age = whole ? 0 : call.Uint32(1);
-    double* out = call.api.answer_.data();
-    for (uint32_t i = 0; i < kCounters; ++i) {
-      const auto counter = static_cast<Counter>(i);
-      const uint64_t count =
-          whole ? window.Sum(counter, epoch) : window.Bucket(counter, epoch, age);
-      *out++ = static_cast<double>(count);
-    }
-    std::array<LatencyCount, kLatencyCells> storage;
-    const size_t found =
-        whole ? window.Latencies(epoch, storage) : window.BucketLatencies(epoch, age, storage);
-    const std::span<const LatencyCount> latencies(storage.data(), found);
-    const LatencySummary summary = Summarize(latencies);
-    *out++ = summary.mean;
-    for (const uint32_t ms : summary.percentiles) *out++ = ms;
-    for (const LatencyCount& latency : latencies) {
-      *out++ = latency.ms * kCountLimit + std::min<double>(latency.count, kCountLimit - 1);
-    }
-    return ToJs(env, static_cast<uint32_t>(found));
+    return WithBreaker<2>(env, info, [env](auto& call, BreakerHandle& breaker) {
+      using Whose = BreakerHandle::Whose;
+      const double age = call.Double(1);
+      WindowStats stats;
+      if (age == kWindow || age == kOwnWindow) {
+        breaker.ReadWindow(age == kOwnWindow ? Whose::kOwn : Whose::kAll, call.now, &stats);
+      } else {
+        breaker.ReadBucket(call.Uint32(1), call.now, &stats);
+      }
+      Write(stats, call.api().answer_.data());
+      return ToJs(env, static_cast<uint32_t>(stats.latency_count));
+    });
   }
 
-  /// repairs(id): how often an impossible state was put right
+  /// repairs(id): how often a damaged state was repaired
   static napi_value Repairs(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    return ToJs(env, static_cast<double>(call.Entry().breaker.repairs()));
+    return WithBreaker<1>(env, info, [env](auto&, BreakerHandle& breaker) {
+      return ToJs(env, static_cast<double>(breaker.repairs()));
+    });
   }
 
   /// clockNow(): milliseconds
   static napi_value ClockNow(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
+    const Call<1> call(env, info);
     return ToJs(env, ToMillis(call.now));
   }
 };
 
 BreakerApi::BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& clock)
-    : recorder_(env, clock), shared_(env, exports, recorder_) {
+    : recorder_(env, clock) {
   using F = BreakerFunctions;
-  const std::pair<const char*, napi_callback> functions[] = {
-      {"attachRecorder", F::Attach},
-      {"addCells", F::AddCells},
-      {"createBreaker", F::Create},
-      {"destroyBreaker", F::Destroy},
-      {"drain", F::Drain},
-      {"holdLoop", F::HoldLoop},
-      {"admit", F::Admit},
-      {"abandon", F::Abandon},
-      {"success", F::Success},
-      {"failure", F::Failure},
-      {"trip", F::Trip},
-      {"moveTo", F::MoveTo},
-      {"poll", F::Poll},
-      {"openFor", F::OpenFor},
-      {"transitions", F::Transitions},
-      {"hasFreeProbe", F::HasFreeProbe},
-      {"isWarming", F::IsWarming},
-      {"rotate", F::Rotate},
-      {"count", F::Count},
-      {"addLatency", F::AddLatency},
-      {"stats", F::Stats},
-      {"forget", F::Forget},
-      {"repairs", F::Repairs},
-      {"clockNow", F::ClockNow},
-      {"epoch", F::Epoch},
-  };
-  for (const auto& [name, callback] : functions) Export(env, exports, name, callback, this);
+  Export(env, exports, this,
+         {{"attachRecorder", F::Attach},
+          {"addCells", F::AddCells},
+          {"createBreaker", F::Create},
+          {"destroyBreaker", F::Destroy},
+          {"drain", F::Drain},
+          {"holdLoop", F::HoldLoop},
+          {"admit", F::Admit},
+          {"abandon", F::Abandon},
+          {"success", F::Success},
+          {"failure", F::Failure},
+          {"trip", F::Trip},
+          {"moveTo", F::MoveTo},
+          {"poll", F::Poll},
+          {"openFor", F::OpenFor},
+          {"transitions", F::Transitions},
+          {"hasFreeProbe", F::HasFreeProbe},
+          {"isWarming", F::IsWarming},
+          {"rotate", F::Rotate},
+          {"count", F::Add},
+          {"addLatency", F::AddLatency},
+          {"stats", F::Stats},
+          {"forget", F::Forget},
+          {"repairs", F::Repairs},
+          {"clockNow", F::ClockNow},
+          {"epoch", F::EpochNow}});
 }
 
 }  // namespace sekering

@@ -6,8 +6,8 @@
 #include <napi.h>
 
 #include "binding/clock.h"
+#include "binding/convert.h"
 #include "binding/recorder.h"
-#include "binding/shared_api.h"
 
 namespace sekering {
 
@@ -16,14 +16,12 @@ class BreakerApi {
   BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& clock);
 
   Recorder& recorder() { return recorder_; }
-  SharedRegions& regions() { return shared_.regions(); }
 
  private:
   friend struct BreakerFunctions;
 
   Recorder recorder_;
-  SharedApi shared_;
-  /// Where answers of more than one number go: a Float64Array of JavaScript's.
+  /// Where results of more than one number go: a Float64Array of JavaScript's.
   Shared<double> answer_;
 };
 

@@ -1,114 +1,142 @@
 #include "binding/shared_api.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <optional>
 #include <string>
+#include <utility>
 
-#include "binding/breaker_config.h"
-#include "binding/convert.h"
-#include "core/shared_bulkhead.h"
+#include "binding/waker.h"
+#include "core/breaker_config.h"
 
 namespace sekering {
+namespace {
+
+/// Above it, joinRegion returns minus an errno. lib/base/regions.js has the same number.
+constexpr double kErrnoFrom = 1000;
+
+}  // namespace
 
 /// Each is one exported function; its comment gives the JavaScript signature.
 struct SharedFunctions {
   template <size_t kCount>
-  struct Call : Arguments<kCount> {
-    Call(napi_env env, napi_callback_info info)
-        : Arguments<kCount>(env, info), api(*this->template Data<SharedApi>()) {}
-    SharedApi& api;
-  };
+  using Call = sekering::Call<SharedApi, kCount>;
 
-  static std::string Text(napi_env env, napi_value value) {
-    return Napi::String(env, value).Utf8Value();
+  template <class Use>
+  static napi_value WithRegion(napi_env env, napi_callback_info info, const Use& use) {
+    const Call<1> call(env, info);
+    SharedRegion* const region = call.api().Find(call.Id(0));
+    if (region == nullptr) return Throw(env, "There is no region with this handle");
+    return use(region->region());
   }
 
   /// regionLayout(): the part of a region's file name that stands for its layout
   static napi_value Layout(napi_env env, napi_callback_info) {
-    constexpr uint64_t kShapes[] = {
-        sizeof(BreakerMemory),
-        kProbesMax,
-        kHistoryMax,
-        kWitnessesMax,
-        kCounters,
-        kLatencyCells,
-        kHotLatencyCells,
-        kBucketsMax,
-        LastCalls::kSizeMax,
-        kConfigFields,
-        sizeof(SharedBulkheadState),
-        kIncarnations,
-        sizeof(TokenBucket),
-        sizeof(RetryBudget),
-    };
-    return Napi::String::New(env, Region::LayoutName(kShapes));
+    return Napi::String::New(env, SharedRegion::LayoutName());
   }
 
-  /// joinRegion(path): its handle, or minus a RegionError
+  /// joinRegion(path): its handle, or minus a RegionError, or minus (kErrnoFrom + errno)
   static napi_value Join(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    return ToJs(env, static_cast<double>(call.api.regions_.Join(Text(env, call[0]).c_str())));
+    const Call<1> call(env, info);
+    SharedApi& api = call.api();
+    auto joined = std::make_unique<SharedRegion>();
+    const RegionError error = joined->Open(call.Text(0).c_str());
+    if (error == RegionError::kSystem) return ToJs(env, -(kErrnoFrom + errno));
+    if (error != RegionError::kNone) return ToJs(env, -static_cast<double>(error));
+    const SharedRegion& region = *joined;
+    Waker::Start(env, joined->region(), [&api, &region] { api.OnNews(region); });
+    api.regions_.push_back(std::move(joined));
+    return ToJs(env, static_cast<uint32_t>(api.regions_.size() - 1));
   }
 
   /// regionInfo(handle): { participants, records, repaired, replaced }
   static napi_value Info(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    const Region& region = call.api.regions_[call.Uint32(0)].region;
-    Napi::Object result = Napi::Object::New(env);
-    result.Set("participants", region.LiveParticipants());
-    result.Set("records", static_cast<uint32_t>(region.Records().size()));
-    result.Set("repaired", region.repaired());
-    result.Set("replaced", region.replaced());
-    return result;
+    return WithRegion(env, info, [env](const Region& region) -> napi_value {
+      Napi::Object result = Napi::Object::New(env);
+      result.Set("participants", region.LiveParticipants());
+      result.Set("records", static_cast<uint32_t>(region.Records().size()));
+      result.Set("repaired", region.repaired());
+      result.Set("replaced", region.replaced());
+      return result;
+    });
   }
 
   /// regionRepairs(handle): how many damaged records this environment has replaced
   static napi_value Repairs(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    return ToJs(env, call.api.regions_[call.Uint32(0)].region.repaired());
+    return WithRegion(env, info,
+                      [env](const Region& region) { return ToJs(env, region.repaired()); });
   }
 
-  /// attachBreaker(handle, name, config: Float64Array, stored: Float64Array): the breaker's id, or
-  /// why there is none (binding/shared.h). `stored` gets the configuration that the breaker has.
+  /// attachBreaker(region, name, config: Float64Array, stored: Float64Array): the breaker's id, or
+  /// minus a RegionError or a CreateError
   static napi_value AttachBreaker(napi_env env, napi_callback_info info) {
-    Call<4> call(env, info);
-    Recorder& recorder = call.api.recorder_;
-    if (!recorder.HasFreeCell()) return ToJs(env, kNoCells);
-    const Description description = DescriptionOf(env, call[2]);
-    const BreakerConfig config = ConfigOf(description, true);
-    const RecordKey key{static_cast<uint32_t>(RecordKind::kBreaker), Text(env, call[1]),
-                        description, Breaker::HotCells(config), Breaker::ColdCells(config)};
-    const Attached attached = AttachRecord(env, call.api.regions_[call.Uint32(0)], key, call[3]);
-    if (attached.error != 0) return ToJs(env, attached.error);
-    const uint32_t id = recorder.CreateShared(config, *attached.record);
-    return id == Recorder::kNoId ? ToJs(env, kNoMemory) : ToJs(env, id);
+    const Call<4> call(env, info);
+    Recorder& recorder = call.api().recorder_;
+    const std::optional<BreakerConfig> config = BreakerConfigOf(call.Numbers(2), true);
+    if (!config) return Throw(env, "This is not the configuration of a breaker");
+    const RecordKey key{static_cast<uint32_t>(RecordKind::kBreaker), call.Text(1),
+                        DescriptionOf(call.Numbers(2)), Breaker::HotCells(*config),
+                        Breaker::ColdCells(*config)};
+    napi_value answer = nullptr;
+    SharedRecord* const record =
+        AttachRecord(env, call.api().Find(call.Id(0)), key, call.Numbers(3), &answer);
+    if (record == nullptr) return answer;
+    const auto [id, error] = recorder.breakers().CreateShared(*config, *record, recorder.Now());
+    return error == CreateError::kNone ? ToJs(env, id) : ToJs(env, -static_cast<double>(error));
   }
 
   /// onNews(callback(id)): called for each shared breaker that another environment has changed
   static napi_value OnNews(napi_env env, napi_callback_info info) {
-    Call<1> call(env, info);
-    call.api.on_news_ = Napi::Persistent(Napi::Function(env, call[0]));
+    const Call<1> call(env, info);
+    call.api().on_news_ = Napi::Persistent(Napi::Function(env, call[0]));
     return nullptr;
   }
 };
 
-void SharedApi::OnNews(void* context, uint32_t id) {
-  auto* api = static_cast<SharedApi*>(context);
-  BreakerEntry& entry = api->recorder_.Entry(id);
-  if (!entry.live || entry.breaker.generation() == entry.seen_generation) return;
-  Recorder::Publish(entry);
-  if (api->on_news_.IsEmpty()) return;
-  const Napi::HandleScope scope(api->env_);
-  api->on_news_.MakeCallback(api->env_.Global(), {Napi::Number::New(api->env_, id)});
+void SharedApi::OnNews(const SharedRegion& region) {
+  if (limits_ != nullptr) limits_->Follow();
+  // The list is a copy, as a listener may create or drop breakers.
+  for (const uint32_t id : region.BreakerIds()) {
+    BreakerHandle* const breaker = recorder_.breakers().Find(id, recorder_.Now());
+    if (breaker == nullptr || !breaker->HasTransitions()) continue;
+    breaker->Publish();
+    if (on_news_.IsEmpty()) continue;
+    const Napi::HandleScope scope(env_);
+    on_news_.MakeCallback(env_.Global(), {Napi::Number::New(env_, id)});
+  }
 }
 
 SharedApi::SharedApi(Napi::Env env, Napi::Object exports, Recorder& recorder)
-    : env_(env), recorder_(recorder), regions_(env, OnNews, this) {
+    : env_(env), recorder_(recorder) {
   using F = SharedFunctions;
-  Export(env, exports, "regionLayout", F::Layout, this);
-  Export(env, exports, "joinRegion", F::Join, this);
-  Export(env, exports, "regionInfo", F::Info, this);
-  Export(env, exports, "regionRepairs", F::Repairs, this);
-  Export(env, exports, "attachBreaker", F::AttachBreaker, this);
-  Export(env, exports, "onNews", F::OnNews, this);
+  Export(env, exports, this,
+         {{"regionLayout", F::Layout},
+          {"joinRegion", F::Join},
+          {"regionInfo", F::Info},
+          {"regionRepairs", F::Repairs},
+          {"attachBreaker", F::AttachBreaker},
+          {"onNews", F::OnNews}});
+}
+
+SharedRecord* AttachRecord(napi_env env, SharedRegion* region, RecordKey key,
+                           std::span<double> stored, napi_value* answer) {
+  if (region == nullptr) {
+    *answer = Throw(env, "There is no region with this handle");
+    return nullptr;
+  }
+  const SharedRegion::Attached attached = region->Attach(std::move(key));
+  if (attached.description != nullptr) {
+    const Description& description = *attached.description;
+    std::copy_n(description.begin(), std::min(stored.size(), description.size()), stored.begin());
+  }
+  if (attached.record == nullptr) *answer = ToJs(env, -static_cast<double>(attached.error));
+  return attached.record;
+}
+
+Description DescriptionOf(std::span<const double> numbers) {
+  Description description{};
+  std::copy_n(numbers.begin(), std::min(numbers.size(), description.size()), description.begin());
+  return description;
 }
 
 }  // namespace sekering

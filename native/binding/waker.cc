@@ -2,8 +2,8 @@
 
 namespace sekering {
 
-void Waker::Start(Napi::Env env, Region& region, OnNews on_news, void* context) {
-  auto* waker = new Waker(region, on_news, context);
+void Waker::Start(Napi::Env env, Region& region, OnNews on_news) {
+  auto* waker = new Waker(region, std::move(on_news));
   uv_loop_t* loop = nullptr;
   napi_get_uv_event_loop(env, &loop);
   uv_poll_init(loop, &waker->poll_, region.bell_fd());
@@ -15,11 +15,11 @@ void Waker::Start(Napi::Env env, Region& region, OnNews on_news, void* context) 
 
 void Waker::OnReadable(uv_poll_t* poll, int, int) {
   auto* waker = static_cast<Waker*>(poll->data);
-  // At once, since a system call takes as long as all of this. And once more for what happened
-  // before the bell was silent again; that finds nothing, and calls nobody, as a rule.
-  waker->on_news_(waker->context_);
+  // First the news, since the system call that silences the bell takes longer. Then once more, for
+  // what happened before the bell was silent; usually that finds nothing.
+  waker->on_news_();
   waker->region_.Silence();
-  waker->on_news_(waker->context_);
+  waker->on_news_();
 }
 
 void Waker::OnCleanup(napi_async_cleanup_hook_handle, void* data) {

@@ -1,5 +1,5 @@
 // Brings news from other processes and threads to an environment's loop: the loop watches the
-// region's bell. While nothing happens it costs nothing, and it keeps nothing alive.
+// region's bell. While nothing happens this costs nothing, and it keeps nothing alive.
 
 #ifndef SEKERING_BINDING_WAKER_H_
 #define SEKERING_BINDING_WAKER_H_
@@ -7,28 +7,29 @@
 #include <napi.h>
 #include <uv.h>
 
+#include <functional>
+#include <utility>
+
 #include "core/region.h"
 
 namespace sekering {
 
 class Waker {
  public:
-  using OnNews = void (*)(void* context);
+  using OnNews = std::function<void()>;
 
-  /// `on_news` is called on the environment's thread. The region must outlive the environment's
-  /// cleanup hooks.
-  static void Start(Napi::Env env, Region& region, OnNews on_news, void* context);
+  /// `on_news` is called on the environment's thread. The region and all that `on_news` uses must
+  /// outlive the environment's cleanup hooks.
+  static void Start(Napi::Env env, Region& region, OnNews on_news);
 
  private:
-  Waker(Region& region, OnNews on_news, void* context)
-      : region_(region), on_news_(on_news), context_(context) {}
+  Waker(Region& region, OnNews on_news) : region_(region), on_news_(std::move(on_news)) {}
 
   static void OnReadable(uv_poll_t* poll, int status, int events);
   static void OnCleanup(napi_async_cleanup_hook_handle handle, void* data);
 
   Region& region_;
   OnNews on_news_;
-  void* context_;
   uv_poll_t poll_{};
   napi_async_cleanup_hook_handle cleanup_ = nullptr;
 };

@@ -1,10 +1,10 @@
 // The circuit breaker: its state, who may pass, and what an outcome changes.
 //
 // All of a breaker's state is a block of 64-bit cells (BreakerMemory and the window's cells), used
-// in place and only through atomic operations, so the same code serves a breaker of one thread and
-// one that many processes map. Nobody waits for anybody: each change is one compare-and-swap, and
-// what a change has besides (when an open circuit may be tried again, who probes) carries the
-// generation it belongs to, so that anyone can tell a leftover from the present.
+// in place and only through atomic operations. So the same code serves a breaker of one thread and
+// one that many processes map. No process waits for another: each change is one compare-and-swap.
+// What belongs to a change (when an open circuit may be tried again, who probes) carries the
+// generation of that change, so that a leftover can be told from the present.
 
 #ifndef SEKERING_CORE_BREAKER_H_
 #define SEKERING_CORE_BREAKER_H_
@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <span>
 
+#include "core/cell.h"
+#include "core/participants.h"
 #include "core/trip.h"
 #include "core/units.h"
 #include "core/window.h"
@@ -27,24 +29,32 @@ enum class State : uint32_t {
   kRamping = 3,
 };
 
-/// A stretch of time between two transitions: its generation (30 bits) above its state (2 bits).
-using Period = uint32_t;
-constexpr State StateOf(Period period) {
-  return static_cast<State>(period & 3);
+/// A stretch of time between two transitions: the low 30 bits of its generation above its state (2
+/// bits).
+using Period = Strong<struct PeriodTag>;
+constexpr Period MakePeriod(Generation generation, State state) {
+  return Period(generation.value() << 2 | static_cast<uint32_t>(state));
 }
-constexpr uint32_t GenerationBits(Period period) {
-  return period >> 2;
+constexpr State StateOf(Period period) {
+  return static_cast<State>(period.value() & 3);
+}
+/// Its low 30 bits: what periods, stamps and counts of a period are compared by.
+constexpr Generation GenerationOf(Period period) {
+  return Generation(period.value() >> 2);
 }
 constexpr Period PeriodAfter(Period period, State state) {
-  return (GenerationBits(period) + 1) << 2 | static_cast<uint32_t>(state);
+  return MakePeriod(Next(GenerationOf(period)), state);
 }
+
+/// Names the lease of a probe, so that only its holder gives it back.
+using Probe = Strong<struct ProbeTag>;
 
 inline constexpr uint32_t kProbesMax = 16;
 /// The longest time that an upstream's Retry-After may keep a circuit open.
 inline constexpr Micros kResetMinMax = Micros{3600} * 1000000;
 /// Transitions that the state word remembers.
 inline constexpr uint32_t kHistoryMax = 12;
-/// Processes that a breaker can tell apart as witnesses of failures.
+/// How many processes a breaker can tell apart as witnesses of failures.
 inline constexpr uint32_t kWitnessesMax = 16;
 
 struct BreakerConfig {
@@ -68,16 +78,16 @@ struct BreakerConfig {
   Micros ramp_up = 0;
   /// How long after creation failures do not trip.
   Micros warm_up = 0;
-  /// How many processes must have seen failures of late for a trip; 1: any.
+  /// How many processes must have seen failures lately for a trip; 1: any.
   uint32_t trip_witnesses = 1;
 };
 
 struct BreakerMemory {
-  Cell state;         // StateWord: generation:32 | check:8 | history of 12 states:24
-  Cell reopen;        // generation:16 | when an open circuit may be tried, in microseconds:48
-  Cell ramp;          // generation:16 | when the ramp began, in microseconds:48
-  Cell streak;        // generation:32 | failures in a row:32
-  Cell probes_won;    // generation:32 | probes that succeeded:32
+  Cell state;       // StateWord: generation:32 | check:8 | history of 12 states:24
+  Cell reopen;      // Stamp: generation:8 | check:8 | when to try an open circuit, microseconds:48
+  Cell ramp;        // Stamp: generation:8 | check:8 | when the ramp began, microseconds:48
+  Cell streak;      // generation:32 | failures in a row:32
+  Cell probes_won;  // generation:32 | probes that succeeded:32
   Cell trips_in_row;  // without closing in between
   Cell base;          // epoch:32 | failures of that epoch:32 when the circuit last closed
   Cell last_position;
@@ -87,19 +97,19 @@ struct BreakerMemory {
   Cell leases[kProbesMax];  // participant:10 | generation:14 | deadline in milliseconds:40
   Cell touched[kTouchedWords];
   Cell witnesses[kWitnessesMax];  // process:32 | epoch of its last failure:32
-  Cell repairs;                   // how often an impossible state was put right
+  Cell repairs;                   // how often a damaged state was repaired
 };
 static_assert(sizeof(BreakerMemory) ==
               (12 + kProbesMax + kTouchedWords + kWitnessesMax) * sizeof(Cell));
 
+inline constexpr Probe kNoProbe{kProbesMax};
 /// What Admit answers.
 struct Admission {
   bool admitted;
   Period period;
-  /// Names the probe's lease, or is kNoProbe for an ordinary call.
-  uint32_t probe;
+  /// kNoProbe for an ordinary call.
+  Probe probe;
 };
-inline constexpr uint32_t kNoProbe = kProbesMax;
 
 /// How a call ended. `slow` is derived from the latency by the breaker.
 struct Outcome {
@@ -107,9 +117,9 @@ struct Outcome {
   bool timed_out;
   Micros latency;
   Period period;  // in which the call was admitted
-  uint32_t probe = kNoProbe;
-  /// The process that made the call, not 0.
-  uint32_t process = 1;
+  Probe probe = kNoProbe;
+  /// The process that made the call.
+  Process process{1};
 };
 
 class Breaker {
@@ -120,39 +130,35 @@ class Breaker {
 
   Breaker() = default;
   /// A view of memory that holds a breaker, or zeroes.
-  Breaker(const BreakerConfig& config, Cell* hot, Cell* cold, CommitRow commit = nullptr,
-          void* context = nullptr);
+  Breaker(const BreakerConfig& config, Cell* hot, Cell* cold, Storage* storage = nullptr);
 
-  /// Makes a closed breaker of zeroed memory; for shared memory whoever comes first does.
+  /// Makes a closed breaker of zeroed memory. In shared memory the first caller does.
   void Initialize(Micros now) noexcept;
-  /// Zeroes the memory for its next user, touching only what was used.
+  /// Zeroes the memory for its next user. Touches only what was used; nobody else may use the
+  /// breaker meanwhile.
   void Clear() noexcept;
 
   /// Forgets what was counted. What others count meanwhile may be forgotten too.
   void Forget() noexcept;
 
   Period period() const noexcept;
-  uint32_t generation() const noexcept;
+  Generation generation() const noexcept;
   /// The state `age` transitions ago, for age < kHistoryMax.
   State StateBefore(uint32_t age) const noexcept;
 
-  /// Whether a call may pass. `random` is in [0, 1); `participant` is who asks (below 1024).
-  Admission Admit(Micros now, double random, uint32_t participant = 0) noexcept;
+  /// Whether a call may pass. `random` is in [0, 1); `participant` is who asks.
+  Admission Admit(Micros now, double random, Participant participant = {}) noexcept;
   /// Gives a probe back without an outcome: the call was never made.
-  void Abandon(Period period, uint32_t probe) noexcept;
+  void Abandon(Period period, Probe probe) noexcept;
   bool HasFreeProbe(Micros now) const noexcept;
-  /// Ends the leases of participants for which `dead(context, participant)`. Returns whether there
-  /// were any.
-  static bool EndLeases(Cell* hot, bool (*dead)(const void* context, uint32_t participant),
-                        const void* context) noexcept;
-  /// How often an impossible state was found in memory and put right.
+  /// How often a damaged state was found and repaired.
   uint64_t repairs() const noexcept { return memory_->repairs.load(); }
 
-  /// Counts `count` successes of an ordinary period at once, latencies apart (AddLatency). These
-  /// three take the epoch, as a caller with many outcomes at hand computes it once (Epoch).
-  void CountSuccesses(uint32_t count, uint32_t epoch) noexcept;
-  void AddLatency(uint32_t ms, uint32_t count, uint32_t epoch) noexcept;
-  void Count(Counter counter, uint32_t count, uint32_t epoch) noexcept {
+  /// Counts successes of an ordinary period; their latencies go to AddLatency. These three take the
+  /// epoch, as a caller with many outcomes computes it once (EpochAt).
+  void AddSuccesses(Epoch epoch, Count count) noexcept;
+  void AddLatency(Millis latency, Epoch epoch, Count count) noexcept;
+  void Add(Counter counter, Epoch epoch, Count count) noexcept {
     window_.Add(counter, epoch, count);
   }
 
@@ -175,7 +181,8 @@ class Breaker {
 
   bool Warming(Micros now) const noexcept;
   void Rotate() noexcept { memory_->rotations.fetch_add(1); }
-  uint32_t Epoch(Micros now) const noexcept;
+  /// The number of the bucket at `now`.
+  Epoch EpochAt(Micros now) const noexcept;
   const TimeWindow& window() const { return window_; }
   const BreakerConfig& config() const { return config_; }
 
@@ -183,19 +190,19 @@ class Breaker {
   uint64_t LoadState() const noexcept;
   bool Transition(Period from, State to) noexcept;
   void Note(Cell& cell, uint64_t word, Period period) noexcept;
-  bool EnoughWitnesses(uint32_t process, uint32_t epoch) noexcept;
+  bool EnoughWitnesses(Process process, Epoch epoch) noexcept;
   bool IsPossibleWait(Micros wait) const noexcept;
   bool OpenFrom(Period from, Micros reset_min, Micros now) noexcept;
   bool CloseFrom(Period from, Micros now) noexcept;
   Micros ResetAfter(uint64_t trips) const noexcept;
-  Micros OpenUntil(uint32_t generation, Micros now) noexcept;
+  Micros OpenUntil(Generation generation, Micros now) noexcept;
   Admission AdmitToRamp(Period period, Micros now, double random) noexcept;
-  uint32_t TakeLease(Period period, Micros now, uint32_t participant) noexcept;
-  bool RecordProbeSuccess(const Outcome& outcome, Micros now) noexcept;
+  Probe TakeLease(Period period, Micros now, Participant participant) noexcept;
+  void RecordProbeSuccess(const Outcome& outcome, Micros now) noexcept;
   void EndStreak() noexcept;
   uint32_t LengthenStreak(Period period) noexcept;
   Seen Look(Micros now, uint32_t streak) const noexcept;
-  uint64_t FailuresSinceClosed(uint32_t epoch) const noexcept;
+  uint64_t FailuresSinceClosed(Epoch epoch) const noexcept;
 
   BreakerConfig config_;
   BreakerMemory* memory_ = nullptr;

@@ -67,7 +67,7 @@ void Doorbell::Close() noexcept {
 }
 
 void Doorbell::Silence() noexcept {
-  // What is left after so many makes the socket readable again.
+  // If more than these have arrived, the socket is readable again.
   char byte;
   for (int taken = 0; taken < 64 && recv(fd_, &byte, 1, MSG_DONTWAIT) >= 0; ++taken) {
   }
@@ -76,8 +76,8 @@ void Doorbell::Silence() noexcept {
 void Doorbell::Ring(uint64_t name) noexcept {
   const Address to(name);
   if (Send(sender_, to) || errno != EAGAIN) return;
-  // Either its queue is full: then it has yet to look. Or ours is, of datagrams that processes have
-  // not taken which are stopped: they are none of this one's business, and a new socket has none.
+  // Either the receiver's queue is full: then it has yet to look. Or ours is full of datagrams to
+  // stopped processes: a new socket has none of those.
   const int fresh = NewSocket();
   if (fresh < 0) return;
   close(sender_);

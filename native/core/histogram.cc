@@ -9,7 +9,7 @@ LatencySummary Summarize(std::span<const LatencyCount> values) noexcept {
   uint64_t sum = 0;  // Latencies are below 2^22, so 2^42 calls of the longest would fit.
   for (const LatencyCount& value : values) {
     total += value.count;
-    sum += value.ms * value.count;
+    sum += value.latency.value() * value.count;
   }
   LatencySummary summary{};
   if (total == 0) return summary;
@@ -20,7 +20,7 @@ LatencySummary Summarize(std::span<const LatencyCount> values) noexcept {
   for (const LatencyCount& value : values) {
     seen += value.count;
     while (next < kPercentiles.size() && seen >= rank) {
-      summary.percentiles[next++] = value.ms;
+      summary.percentiles[next++] = value.latency;
       if (next == kPercentiles.size()) return summary;
       rank = static_cast<uint64_t>(std::ceil(kPercentiles[next] * static_cast<double>(total)));
     }

@@ -26,7 +26,8 @@ inline constexpr uint32_t kOctaves = 16;
 inline constexpr uint32_t kLatencyCells = kExactCells + kOctaves * kSubCells;
 inline constexpr uint32_t kLatencyMsMax = (1U << (kExactBits + kOctaves)) - 1;
 
-constexpr uint32_t LatencyCell(uint32_t ms) noexcept {
+constexpr uint32_t LatencyCell(Millis latency) noexcept {
+  uint32_t ms = latency.value();
   if (ms < kExactCells) return ms;
   if (ms > kLatencyMsMax) ms = kLatencyMsMax;
   const uint32_t octave = static_cast<uint32_t>(std::bit_width(ms)) - 1;
@@ -34,23 +35,23 @@ constexpr uint32_t LatencyCell(uint32_t ms) noexcept {
   return kExactCells + (octave - kExactBits) * kSubCells + sub;
 }
 
-constexpr uint32_t LatencyOfCell(uint32_t cell) noexcept {
-  if (cell < kExactCells) return cell;
+constexpr Millis LatencyOfCell(uint32_t cell) noexcept {
+  if (cell < kExactCells) return Millis(cell);
   const uint32_t octave = (cell - kExactCells) / kSubCells + kExactBits;
   const uint32_t sub = (cell - kExactCells) % kSubCells;
   const uint32_t shift = octave - kSubCellBits;
-  return ((kSubCells + sub) << shift) + ((1U << shift) - 1) / 2;
+  return Millis(((kSubCells + sub) << shift) + ((1U << shift) - 1) / 2);
 }
 
 /// A latency in the histogram's unit, rounded.
-constexpr uint32_t LatencyMs(Micros latency) noexcept {
+constexpr Millis LatencyMs(Micros latency) noexcept {
   const Micros ms = (std::max<Micros>(latency, 0) + 500) / 1000;
-  return static_cast<uint32_t>(std::min<Micros>(ms, kLatencyMsMax));
+  return Millis(static_cast<uint32_t>(std::min<Micros>(ms, kLatencyMsMax)));
 }
 
 /// One value of a summed histogram; spans of them are in ascending order of latency.
 struct LatencyCount {
-  uint32_t ms;
+  Millis latency;
   uint64_t count;
 };
 
@@ -63,7 +64,7 @@ struct LatencySummary {
   double mean;
   /// The values at the ranks ceil(percentile * n), counted from one (opossum's definition: nearest
   /// rank); the smallest value for 0, and 0 without values.
-  std::array<uint32_t, kPercentiles.size()> percentiles;
+  std::array<Millis, kPercentiles.size()> percentiles;
 };
 
 LatencySummary Summarize(std::span<const LatencyCount> values) noexcept;

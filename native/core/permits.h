@@ -1,11 +1,12 @@
 // Permits: how many may run at once (Bulkhead), how many per stretch of time (TokenBucket), and how
-// many retries the successes of late have paid for (RetryBudget).
+// many retries recent successes have paid for (RetryBudget).
 //
-// The state of each is a few 64-bit atomic words, in place, without pointers and without locks; all
-// zeroes is its first state. So the same code serves memory of one thread and memory that many
-// processes map. What a permit is granted by is always ONE compare-and-swap, and nothing else has
-// to follow it: a process that dies at any instruction leaves words that are right as they stand.
-// The loops around the swaps end because a swap only fails when somebody else's has succeeded.
+// The state of each is a few 64-bit atomic words, in place, without pointers and without locks. All
+// zeroes is its first state, so initialize it with `{}`. The same code serves memory of one thread
+// and memory that many processes map. A permit is always granted by ONE compare-and-swap, and
+// nothing else has to follow it: a process that dies at any instruction leaves words that are right
+// as they stand. The loops around the swaps end because a swap only fails when another one has
+// succeeded.
 //
 // Limits (capacities and rates) are arguments, not state: what another process writes into shared
 // memory can at worst use permits up, never raise a limit.
@@ -14,16 +15,14 @@
 #define SEKERING_CORE_PERMITS_H_
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
+#include "core/cell.h"
 #include "core/units.h"
 
 namespace sekering {
-
-static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(std::atomic<uint64_t>) == 8);
 
 /// Who holds permits: a participant's place, and which of the successive users of that place it is.
 /// The incarnation counts modulo kIncarnations.
@@ -60,7 +59,7 @@ inline constexpr uint64_t kCapacityMax = (uint64_t{1} << 53) - 1;
 /// word. Forfeit empties the word of that incarnation, and only of that: done twice, or late, when
 /// the place already has a new user, it does nothing. A new incarnation that acquires does the same
 /// to what its predecessor left.
-template <size_t kParticipants, class Word = std::atomic<uint64_t>, int kAttemptsMax = 4>
+template <size_t kParticipants, class Word = Cell, int kAttemptsMax = 4>
 class Bulkhead {
   static_assert(kParticipants >= 1 && kParticipants <= 1024);
 
@@ -92,7 +91,7 @@ class Bulkhead {
     Word& word = held_[holder.index];
     uint64_t seen = word.load();
     while (CountFor(seen, holder) > 0) {
-      if (word.compare_exchange_weak(seen, Pack(holder, 0))) return CountFor(seen, holder);
+      if (word.compare_exchange_weak(seen, WordOf(holder, 0))) return CountFor(seen, holder);
     }
     return 0;
   }
@@ -117,17 +116,17 @@ class Bulkhead {
     return forfeited;
   }
 
-  /// Sets what this holder has, as it knows it, where its word was damaged; returns whether it was.
+  /// Repairs the holder's word if it was damaged; returns whether it was. `count` is what it holds.
   bool Correct(Holder holder, uint64_t count) noexcept {
     if (HeldBy(holder) == count) return false;
-    held_[holder.index].store(Pack(holder, count));
+    held_[holder.index].store(WordOf(holder, count));
     return true;
   }
 
-  /// Has the holder have `count` here, which it acquired in memory that was given up since.
+  /// Gives the holder `count` permits here, which it acquired in memory that was given up since.
   void Adopt(Holder holder, uint64_t count) noexcept {
     Announce(holder.index);
-    held_[holder.index].store(Pack(holder, count));
+    held_[holder.index].store(WordOf(holder, count));
   }
 
   uint64_t HeldBy(Holder holder) const noexcept {
@@ -137,7 +136,7 @@ class Bulkhead {
   /// Claims under way count as in use, so for a moment this may be above the capacity.
   uint64_t InUse() const noexcept { return HeldByOthers(kParticipants); }
 
-  /// Whether the words can have come about by use; what cannot is to be zeroed by the owner.
+  /// Whether the words can have come about by use. If not, the owner should zero them.
   bool Plausible(uint64_t capacity) const noexcept {
     const uint64_t participants = participants_.load();
     if (participants > kParticipants) return false;
@@ -151,12 +150,12 @@ class Bulkhead {
  private:
   static constexpr int kCountBits = 53;  // The incarnation is above them.
 
-  static uint64_t Pack(Holder holder, uint64_t count) noexcept {
+  static uint64_t WordOf(Holder holder, uint64_t count) noexcept {
     return (uint64_t{holder.incarnation} << kCountBits) | count;
   }
 
   static uint64_t CountFor(uint64_t word, Holder holder) noexcept {
-    return ((word ^ Pack(holder, 0)) >> kCountBits) == 0 ? word & kCapacityMax : 0;
+    return ((word ^ WordOf(holder, 0)) >> kCountBits) == 0 ? word & kCapacityMax : 0;
   }
 
   /// Adds one to the holder's word unless the bulkhead looks full; returns the word's new count,
@@ -167,7 +166,7 @@ class Bulkhead {
     for (;;) {
       const uint64_t count = CountFor(seen, holder);
       if (count + HeldByOthers(holder.index) >= capacity) return 0;
-      if (word.compare_exchange_weak(seen, Pack(holder, count + 1))) return count + 1;
+      if (word.compare_exchange_weak(seen, WordOf(holder, count + 1))) return count + 1;
     }
   }
 
@@ -189,8 +188,8 @@ class Bulkhead {
     }
   }
 
-  Word participants_{};
-  Word held_[kParticipants]{};
+  Word participants_;
+  Word held_[kParticipants];
 };
 
 static_assert(sizeof(Bulkhead<1>) == 2 * 8 && sizeof(Bulkhead<1024>) == 1025 * 8);
@@ -242,7 +241,7 @@ class TokenBucket {
   double Available(const TokenRate& rate, Micros now) const noexcept;
 
  private:
-  std::atomic<uint64_t> full_at_{};
+  Cell full_at_;
 };
 
 static_assert(sizeof(TokenBucket) == 8 && std::is_standard_layout_v<TokenBucket>);
@@ -275,7 +274,7 @@ class RetryBudget {
   double Balance(const RetryRate& rate, Micros now) const noexcept;
 
  private:
-  std::atomic<uint64_t> earned_{};
+  Cell earned_;
   TokenBucket reserve_;
 };
 

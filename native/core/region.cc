@@ -14,12 +14,8 @@ uint32_t FirstSlotOf(std::string_view name) {
   return static_cast<uint32_t>(Hash(name.data(), name.size()) % kTableSize);
 }
 
-constexpr uint32_t High(uint64_t word) {
-  return static_cast<uint32_t>(word >> 32);
-}
-
-// Somebody may be about to write a record that cannot be found yet: beyond what can be, this much
-// is left to him when the count of memory was lost.
+// When the count of memory was lost, this much is left free behind the records that can be found,
+// as another process may be about to write one that cannot be found yet.
 constexpr uint64_t kHotSlack = uint64_t{256} << 10;
 constexpr uint64_t kColdSlack = uint64_t{8} << 20;
 
@@ -36,7 +32,8 @@ std::string Region::LayoutName(std::span<const uint64_t> shapes) {
 
 // ---- Records -----------------------------------------------------------------------------------
 
-/// The record that a place leads to; null when there is none, or place or record are damaged.
+/// The record that a place leads to. Null if there is none, or if the place or the record is
+/// damaged. `word` was loaded with acquire order at least, as the record is plain memory.
 Record* Region::RecordIn(uint32_t slot, uint64_t word) const noexcept {
   const uint64_t offset = ValueOf<kOffsetBits>(word);
   if (!IsSlotWord(slot, word) || offset < kHotAt || offset % sizeof(Cell) != 0 ||
@@ -95,7 +92,7 @@ bool Region::Take(size_t hot_bytes, size_t cold_bytes, Used* before) noexcept {
   }
 }
 
-/// The memory of a record that nobody will find is lost, but it does not count as one.
+/// The memory of a record that nobody will find is lost, but it no longer counts as a record.
 void Region::GiveBackRecord() noexcept {
   uint64_t word = header_->used.load();
   while (Used::IsWord(word) && Used::Of(word).records > 0) {
@@ -128,7 +125,7 @@ Record* Region::Write(const RecordKey& key, RegionError* error) noexcept {
   record->hot_cells = key.hot_cells;
   record->cold_cells = key.cold_cells;
   record->cold_offset = kColdAt + before.cold;
-  record->check = CheckOf(*record);
+  record->check = RecordCheck(*record);
   *error = RegionError::kNone;
   return record;
 }
@@ -139,7 +136,7 @@ Attachment Region::Attach(const RecordKey& key) noexcept {
   Attachment failed;
   const uint32_t first = FirstSlotOf(key.name);
   for (uint32_t probe = 0; probe < kTableSize;) {
-    // The record may be behind damaged places. If there is none, the first of those is for it.
+    // The record may be behind damaged places. If it is not, the first of those is used for it.
     std::optional<uint32_t> damaged;
     uint64_t damaged_word = 0;
     uint32_t slot = first;
@@ -174,7 +171,7 @@ Attachment Region::Attach(const RecordKey& key) noexcept {
       }
       return Found(slot, own, key.kind, true);
     }
-    // Somebody was faster: perhaps with the same name.
+    // Another participant was faster, perhaps with the same name.
     probe = 0;
   }
   failed.error = RegionError::kFull;
@@ -197,7 +194,7 @@ Attachment Region::Reattach(const RecordKey& key, const Attachment& before) noex
 std::vector<RecordView> Region::Records() const {
   std::vector<RecordView> views;
   for (uint32_t slot = 0; slot < kTableSize; ++slot) {
-    Record* const record = RecordIn(slot, header_->table[slot].load(std::memory_order_relaxed));
+    Record* const record = RecordIn(slot, header_->table[slot].load());
     if (record == nullptr) continue;
     views.push_back({record->kind, reinterpret_cast<Cell*>(record + 1)});
   }
@@ -207,9 +204,9 @@ std::vector<RecordView> Region::Records() const {
 // ---- Participants ------------------------------------------------------------------------------
 
 Region::~Region() {
-  // So that nobody rings in vain.
+  // So that the others do not ring in vain.
   uint64_t name = bell_.name();
-  if (name != 0) header_->bells[index_].compare_exchange_strong(name, 0);
+  if (name != 0) header_->bells[self_.value()].compare_exchange_strong(name, 0);
 }
 
 RegionError Region::Open(const char* path) noexcept {
@@ -218,42 +215,46 @@ RegionError Region::Open(const char* path) noexcept {
   base_ = file_.base();
   header_ = file_.header();
   for (uint32_t i = 0; i < kParticipantsMax; ++i) {
-    if (!file_.TryLock(i)) continue;
+    if (!file_.TryLock(Participant(i))) continue;
     if (!bell_.Open()) return RegionError::kSystem;
-    index_ = i;
+    self_ = Participant(i);
     process_ = RegionFile::CurrentProcess();
-    incarnation_ = IncarnationOf(i) + 1;
+    incarnation_ = IncarnationOf(self_) + 1;
     KeepPlace();
     return RegionError::kNone;
   }
   return RegionError::kNoPlace;
 }
 
-bool Region::IsAlive(uint32_t participant) const noexcept {
-  return participant == index_ || file_.IsLockedByOther(participant);
+bool Region::IsAlive(Participant participant) const noexcept {
+  return participant == self_ || file_.IsLockedByOther(participant);
 }
 
-uint32_t Region::ProcessOf(uint32_t participant) const noexcept {
-  return High(header_->participants[participant % kParticipantsMax].load());
+Process Region::ProcessOf(Participant participant) const noexcept {
+  // The place may come from damaged memory.
+  return Process(High(header_->participants[participant.value() % kParticipantsMax].load()));
 }
 
-uint32_t Region::IncarnationOf(uint32_t participant) const noexcept {
-  return static_cast<uint32_t>(header_->participants[participant % kParticipantsMax].load());
+uint32_t Region::IncarnationOf(Participant participant) const noexcept {
+  return Low(header_->participants[participant.value() % kParticipantsMax].load());
 }
 
 uint32_t Region::LiveParticipants() const noexcept {
   uint32_t live = 0;
   for (uint32_t i = 0; i < kParticipantsMax; ++i) {
-    if (ProcessOf(i) != 0 && IsAlive(i)) ++live;
+    const Participant participant(i);
+    if (ProcessOf(participant) != Process() && IsAlive(participant)) ++live;
   }
   return live;
 }
 
-/// What others know of this participant, written, and written again where it was damaged.
+/// Writes what others know of this participant, and writes it again if it was damaged.
 void Region::KeepPlace() noexcept {
-  Cell& participant = header_->participants[index_];
-  Cell& bell = header_->bells[index_];
-  const uint64_t own = uint64_t{process_} << 32 | incarnation_;
+  Cell& participant = header_->participants[self_.value()];
+  Cell& bell = header_->bells[self_.value()];
+  const uint64_t own = Pack(process_.value(), incarnation_);
+  // Relaxed: only this participant writes these words, so it finds its own values unless they were
+  // damaged.
   if (participant.load(std::memory_order_relaxed) != own) participant.store(own);
   if (bell.load(std::memory_order_relaxed) != bell_.name()) bell.store(bell_.name());
 }
@@ -261,7 +262,7 @@ void Region::KeepPlace() noexcept {
 void Region::Announce(bool also_here) noexcept {
   KeepPlace();
   for (uint32_t i = 1; i < kParticipantsMax; ++i) {
-    const uint64_t name = header_->bells[(index_ + i) % kParticipantsMax].load();
+    const uint64_t name = header_->bells[(self_.value() + i) % kParticipantsMax].load();
     if (name != 0) bell_.Ring(name);
   }
   if (also_here) bell_.Ring(bell_.name());

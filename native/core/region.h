@@ -1,12 +1,12 @@
-// A file that several processes map: who takes part, and named records in it.
+// A file that several processes map: its participants, and the named records in it.
 //
-// Nobody ever waits for anybody here. A record is written completely before one compare-and-swap
-// puts its place into the table, so a record that can be found is whole; whoever loses that race
-// uses the winner's. Memory is only ever handed out, never taken back: names stay until the region
-// is removed.
+// No process ever waits for another here. A record is written completely before one
+// compare-and-swap puts its place into the table, so a record that can be found is whole. The loser
+// of that race uses the winner's record. Memory is handed out and never taken back: names stay
+// until the region is removed.
 //
-// What leads to records (places of the table, their headers, the count of memory) carries checks,
-// so damage shows, and is put right by whoever comes across it.
+// What leads to records (the table, their headers, the count of memory) carries checks. So damage
+// shows, and the first participant that sees it repairs it.
 //
 // A participant is one JavaScript environment. It holds a lock on the file for as long as it lives,
 // and has a bell (Doorbell), by which the others wake it.
@@ -22,8 +22,8 @@
 #include <vector>
 
 #include "core/doorbell.h"
+#include "core/participants.h"
 #include "core/region_file.h"
-#include "core/window.h"
 
 namespace sekering {
 
@@ -37,7 +37,7 @@ using Description = std::array<double, kDescriptionMax>;
 struct Record;
 struct Used;
 
-/// What a record is called, and what it is to be where there is none of that name.
+/// A record's name, and what to create if there is none of that name.
 struct RecordKey {
   uint32_t kind = 0;
   std::string name;
@@ -59,7 +59,8 @@ struct Attachment {
   uint64_t word = 0;
   const Cell* place = nullptr;
 
-  /// Whether those who come now find the same record.
+  /// Whether the name still leads to this record. Relaxed: only the word is compared. Nothing that
+  /// it leads to is read by this, as Region::Reattach loads the word once more.
   bool IsInPlace() const noexcept { return place->load(std::memory_order_relaxed) == word; }
 };
 
@@ -68,10 +69,11 @@ struct RecordView {
   Cell* hot;
 };
 
-class Region {
+class Region final : public Participants {
  public:
-  /// The part of a region's file name that differs for every layout, as releases with different
-  /// layouts do not meet. `shapes` are numbers that the contents of records depend on.
+  /// The part of a region's file name that differs for every layout, so that releases with
+  /// different layouts do not meet. `shapes` are the numbers that the contents of records depend
+  /// on.
   static std::string LayoutName(std::span<const uint64_t> shapes);
 
   Region() = default;
@@ -79,39 +81,36 @@ class Region {
   Region(const Region&) = delete;
   Region& operator=(const Region&) = delete;
 
-  /// Opens or makes the file, and becomes a participant. A damaged file is replaced (replaced()).
+  /// Opens or creates the file, and becomes a participant. A damaged file is replaced (replaced()).
   RegionError Open(const char* path) noexcept;
 
-  /// Finds or makes the record of that kind and name. A damaged one is replaced: the others who are
-  /// attached to it are told, and follow.
+  /// Finds or creates the record of that kind and name. A damaged one is replaced: the other
+  /// participants that are attached to it are told, and follow.
   Attachment Attach(const RecordKey& key) noexcept;
-  /// For an attachment that is no longer in place. Either the table was damaged and is put right
-  /// (the answer is as before), or the record was replaced: then the new one is attached to.
+  /// For an attachment that is no longer in place. Either the table was damaged and is repaired
+  /// (the result is as before), or the record was replaced: then this attaches to the new one.
   Attachment Reattach(const RecordKey& key, const Attachment& before) noexcept;
 
-  /// This participant's place, and how often the place was taken.
-  uint32_t index() const { return index_; }
-  uint32_t incarnation() const { return incarnation_; }
-  bool IsAlive(uint32_t participant) const noexcept;
-  uint32_t IncarnationOf(uint32_t participant) const noexcept;
-  uint32_t ProcessOf(uint32_t participant) const noexcept;
-  /// This participant's process.
-  uint32_t process() const { return process_; }
+  Participant self() const noexcept override { return self_; }
+  uint32_t incarnation() const noexcept override { return incarnation_; }
+  Process process() const noexcept override { return process_; }
+  bool IsAlive(Participant participant) const noexcept override;
+  uint32_t IncarnationOf(Participant participant) const noexcept override;
+  Process ProcessOf(Participant participant) const noexcept;
 
   std::vector<RecordView> Records() const;
   uint32_t LiveParticipants() const noexcept;
 
-  /// Backs memory of a record with storage before it is first written to: a full file system then
-  /// refuses here, and does not kill the process with a signal later.
+  /// RegionFile::Commit, of a record's memory.
   bool Commit(const void* memory, size_t bytes) noexcept { return file_.Commit(memory, bytes); }
 
-  /// Wakes all other participants, in every process, and this one as well if it is `also_here`.
+  /// Wakes all other participants, in every process, and this one too if `also_here`.
   void Announce(bool also_here) noexcept;
-  /// Becomes readable when somebody has announced something, until Silence.
+  /// Becomes readable when another participant has announced something, until Silence.
   int bell_fd() const { return bell_.fd(); }
   void Silence() noexcept { bell_.Silence(); }
 
-  /// What damage to records, tables and counts this participant has put right.
+  /// How often this participant has repaired records, tables and counts.
   uint32_t repaired() const { return repaired_; }
   /// Whether it has replaced a damaged file.
   bool replaced() const { return file_.replaced(); }
@@ -128,9 +127,9 @@ class Region {
   RegionFile file_;
   std::byte* base_ = nullptr;
   RegionHeader* header_ = nullptr;
-  uint32_t index_ = 0;
+  Participant self_;
   uint32_t incarnation_ = 0;
-  uint32_t process_ = 0;
+  Process process_;
   Doorbell bell_;
   uint32_t repaired_ = 0;
 };

@@ -24,11 +24,11 @@ namespace {
 constexpr mode_t kMode = S_IRUSR | S_IWUSR;
 constexpr off_t kLocksAt = off_t{1} << 40;  // Beyond the file: locks need no bytes.
 
-struct flock LockOf(uint32_t participant, short type) {
+struct flock LockOf(uint32_t place, short type) {
   struct flock lock {};
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
-  lock.l_start = kLocksAt + participant;
+  lock.l_start = kLocksAt + place;
   lock.l_len = 1;
   return lock;
 }
@@ -42,7 +42,7 @@ RegionError SystemError() {
   return errno == ELOOP ? RegionError::kForeign : RegionError::kSystem;
 }
 
-/// The bytes of a region's header that nobody has used yet.
+/// The bytes of a new region's header.
 std::vector<uint64_t> EmptyHeader() {
   std::vector<uint64_t> words(sizeof(RegionHeader) / sizeof(uint64_t));
   words[offsetof(RegionHeader, magic) / sizeof(uint64_t)] = kMagic;
@@ -61,8 +61,8 @@ bool Fill(int fd) {
   return pwrite(fd, header.data(), bytes, 0) == static_cast<ssize_t>(bytes);
 }
 
-/// Makes a file that has no name, and gives it `path`, or finds that somebody else was faster.
-/// Whoever dies in between leaves nothing. False, with errno: where that is not supported, also.
+/// Creates a file without a name, and gives it `path` unless another process was faster. A process
+/// that dies in between leaves nothing. False, with errno, if that fails or is not supported.
 bool MakeNameless(const std::string& path) {
   const std::string folder = path.substr(0, path.rfind('/') + 1);
   const int fd = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, kMode);
@@ -77,12 +77,12 @@ bool MakeNameless(const std::string& path) {
   return made;
 }
 
-/// The same by way of another name, where a file must have one.
+/// The same by way of a temporary name, for file systems where a file must have one.
 bool MakeNamed(const std::string& path) {
   std::string temporary = path + "~XXXXXX";
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return false;
-  // link() does not replace: of all who race here, one gives its file the name.
+  // link() does not replace a file: of all processes that race here, one gives its file the name.
   const bool made = Fill(fd) && (link(temporary.c_str(), path.c_str()) == 0 || errno == EEXIST);
   const int error = errno;
   unlink(temporary.c_str());
@@ -127,8 +127,7 @@ RegionError RegionFile::Map() noexcept {
 }
 
 RegionError RegionFile::Open(const char* path) noexcept {
-  // The file may be removed between making and opening it; somebody who does that for ever is not
-  // waited for.
+  // The file may be removed between creating and opening it. Give up if that goes on for ever.
   for (int tries = 0; tries < 16; ++tries) {
     fd_ = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd_ < 0 && errno != ENOENT) return SystemError();
@@ -145,8 +144,8 @@ RegionError RegionFile::Open(const char* path) noexcept {
   return RegionError::kSystem;
 }
 
-/// Removes the damaged file that is open, if the path still leads to it. All who want that lock the
-/// file first, so nobody removes the one that somebody else has put in its place.
+/// Removes the damaged file that is open, if the path still leads to it. Every process that does so
+/// locks the file first, so none removes the new file that another has put in its place.
 void RegionFile::Unlink(const char* path) noexcept {
   struct flock lock = LockOf(kParticipantsMax, F_WRLCK);
   struct stat open_file {};
@@ -156,17 +155,17 @@ void RegionFile::Unlink(const char* path) noexcept {
   if (unlink(path) == 0) replaced_ = true;
 }
 
-uint32_t RegionFile::CurrentProcess() {
-  return static_cast<uint32_t>(getpid());
+Process RegionFile::CurrentProcess() {
+  return Process(static_cast<uint32_t>(getpid()));
 }
 
-bool RegionFile::TryLock(uint32_t participant) noexcept {
-  struct flock lock = LockOf(participant, F_WRLCK);
+bool RegionFile::TryLock(Participant participant) noexcept {
+  struct flock lock = LockOf(participant.value(), F_WRLCK);
   return fcntl(fd_, F_OFD_SETLK, &lock) == 0;
 }
 
-bool RegionFile::IsLockedByOther(uint32_t participant) const noexcept {
-  struct flock lock = LockOf(participant, F_WRLCK);
+bool RegionFile::IsLockedByOther(Participant participant) const noexcept {
+  struct flock lock = LockOf(participant.value(), F_WRLCK);
   if (fcntl(fd_, F_OFD_GETLK, &lock) != 0) return true;
   return lock.l_type != F_UNLCK;
 }
@@ -186,13 +185,13 @@ RegionHeader* RegionFile::header() const {
 RegionError RegionFile::Open(const char*) noexcept {
   return RegionError::kUnsupported;
 }
-uint32_t RegionFile::CurrentProcess() {
-  return 0;
+Process RegionFile::CurrentProcess() {
+  return Process();
 }
-bool RegionFile::TryLock(uint32_t) noexcept {
+bool RegionFile::TryLock(Participant) noexcept {
   return false;
 }
-bool RegionFile::IsLockedByOther(uint32_t) const noexcept {
+bool RegionFile::IsLockedByOther(Participant) const noexcept {
   return true;
 }
 bool RegionFile::Commit(const void*, size_t) noexcept {

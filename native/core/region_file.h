@@ -1,8 +1,9 @@
-// The file of a region: made, opened, refused, healed, and mapped. Locks on it tell who lives.
+// The file of a region: creating, opening, checking, repairing and mapping it. Locks on the file
+// tell which participants are alive.
 //
-// A new file is made complete before it has its name, so a file that can be opened is whole. The
-// kernel drops the lock of a process or thread at whatever instruction it dies: so who holds one is
-// alive, stopped or not, and numbers of processes that were used again deceive nobody.
+// A new file is complete before it gets its name, so a file that can be opened is whole. The kernel
+// drops the lock of a process or thread whenever it dies. So the holder of a lock is alive, even if
+// it is stopped, and a process number that is used again misleads nobody.
 
 #ifndef SEKERING_CORE_REGION_FILE_H_
 #define SEKERING_CORE_REGION_FILE_H_
@@ -10,20 +11,22 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace sekering {
+#include "core/participants.h"
 
-inline constexpr uint32_t kParticipantsMax = 256;
+namespace sekering {
 
 enum class RegionError : uint32_t {
   kNone,
   kSystem,       // errno says what
-  kCorrupt,      // not a region; Open never answers this
+  kCorrupt,      // not a region; Open never returns this
   kForeign,      // not ours: another owner, other rights, a link, not a file
-  kNoPlace,      // kParticipantsMax live already
-  kFull,         // kRecordsMax, or the memory for them, is used up
+  kNoPlace,      // there are kParticipantsMax participants already
+  kFull,         // kRecordsMax, or the memory for records, is used up
   kNoSpace,      // the file system is full
   kOtherKind,    // the name is taken by a record of another kind
   kUnsupported,  // this platform
+  // JavaScript has the same numbers (lib/base/regions.js, lib/primitives/scope.js).
+  kOtherDescription = 101,  // the record has another description than the caller's
 };
 
 struct RegionHeader;
@@ -35,7 +38,7 @@ class RegionFile {
   RegionFile(const RegionFile&) = delete;
   RegionFile& operator=(const RegionFile&) = delete;
 
-  /// Opens or makes the file, and maps it. A file of ours that is no region is replaced.
+  /// Opens or creates the file, and maps it. A file of ours that is not a region is replaced.
   RegionError Open(const char* path) noexcept;
   void Close() noexcept;
 
@@ -44,13 +47,13 @@ class RegionFile {
   /// Whether a damaged file was replaced.
   bool replaced() const { return replaced_; }
 
-  static uint32_t CurrentProcess();
+  static Process CurrentProcess();
   /// Takes the place of a participant, for as long as the file is open.
-  bool TryLock(uint32_t participant) noexcept;
-  bool IsLockedByOther(uint32_t participant) const noexcept;
+  bool TryLock(Participant participant) noexcept;
+  bool IsLockedByOther(Participant participant) const noexcept;
 
-  /// Backs mapped memory with storage before it is first written to: a full file system then
-  /// refuses here, and does not kill the process with a signal later.
+  /// Backs mapped memory with storage before the first write to it. A full file system then fails
+  /// here, instead of killing the process with a signal later.
   bool Commit(const void* memory, size_t bytes) noexcept;
 
  private:

@@ -1,4 +1,4 @@
-// What is where in a region's file.
+// The layout of a region's file.
 
 #ifndef SEKERING_CORE_REGION_LAYOUT_H_
 #define SEKERING_CORE_REGION_LAYOUT_H_
@@ -58,13 +58,13 @@ constexpr size_t ColdBytesOf(size_t cold_cells) {
   return RoundUp(cold_cells * sizeof(Cell), kPage);
 }
 
-constexpr uint64_t Hash(const void* data, size_t bytes, uint64_t hash = 0xCBF29CE484222325) {
+inline uint64_t Hash(const void* data, size_t bytes, uint64_t hash = 0xCBF29CE484222325) {
   const auto* p = static_cast<const unsigned char*>(data);
   for (size_t i = 0; i < bytes; ++i) hash = (hash ^ p[i]) * 0x100000001B3;  // FNV-1a
   return hash;
 }
 
-/// A value of `kBits` bits below a check of it, by which damage shows; zeroes are damage, too. The
+/// A value of `kBits` bits below a check of it, which shows damage. Zeroes are damage, too. The
 /// salt makes words of different places differ.
 template <unsigned kBits>
 constexpr uint64_t Sealed(uint64_t value, uint64_t salt) {
@@ -90,7 +90,8 @@ constexpr bool IsSlotWord(uint32_t slot, uint64_t word) {
   return IsSealed<kOffsetBits>(word, slot);
 }
 
-/// How much is handed out, all in one word, so that whoever takes a part takes all of it or none.
+/// How much is handed out, all in one word, so that a participant takes its parts together or not
+/// at all.
 struct Used {
   uint64_t hot;   // bytes from kHotAt
   uint64_t cold;  // bytes from kColdAt
@@ -119,14 +120,14 @@ static_assert(kHotBytes / kLine < 1 << Used::kHotBits);
 static_assert(kColdBytes / kPage < 1 << Used::kColdBits);
 static_assert(kRecordsMax < 1 << Used::kRecordBits);
 
-inline uint64_t CheckOf(const Record& record) {
+inline uint64_t RecordCheck(const Record& record) {
   constexpr size_t kFrom = offsetof(Record, kind);
   return Hash(reinterpret_cast<const char*>(&record) + kFrom, sizeof(Record) - kFrom);
 }
 
 /// Whether a record is whole. Its numbers are only used after this.
 inline bool IsSound(const Record& record, size_t offset) {
-  return record.name_length <= kRecordNameMax && record.check == CheckOf(record) &&
+  return record.name_length <= kRecordNameMax && record.check == RecordCheck(record) &&
          record.hot_cells <= (kColdAt - offset - sizeof(Record)) / sizeof(Cell) &&
          record.cold_offset >= kColdAt && record.cold_offset <= kFileBytes &&
          record.cold_cells <= (kFileBytes - record.cold_offset) / sizeof(Cell);

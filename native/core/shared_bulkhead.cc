@@ -5,7 +5,7 @@
 namespace sekering {
 
 void SharedBulkhead::MoveTo(Cell* hot) noexcept {
-  state_ = reinterpret_cast<SharedBulkheadState*>(hot);
+  state_ = InPlace<SharedBulkheadState>(hot);
   state_->permits.Adopt(holder_, held_);
 }
 
@@ -39,9 +39,10 @@ void SharedBulkhead::Release(uint64_t n) noexcept {
 bool SharedBulkhead::MustYield(Micros now) noexcept {
   if (now - yielded_at_ < kTurn) return false;
   for (uint32_t i = 0; i < kParticipantsMax; ++i) {
+    // Relaxed: a hint about fairness, by which nothing is granted.
     const uint64_t at = state_->wanted[i].load(std::memory_order_relaxed);
     if (at == 0 || i == holder_.index) continue;
-    // The two may have read the clock in either order; what was never a time is far from now.
+    // The two may have read the clock in either order. A damaged time is far from now.
     const auto time = static_cast<uint64_t>(now);
     if ((at > time ? at - time : time - at) >= static_cast<uint64_t>(kWantedFor)) continue;
     yielded_at_ = now;
@@ -50,12 +51,13 @@ bool SharedBulkhead::MustYield(Micros now) noexcept {
   return false;
 }
 
-/// A holder that was in its place before the one that is there now is gone whoever lives; the
-/// caller has read the holder from its word before, so a later one cannot be meant.
+/// A holder whose place has a later user is gone, even if that user is alive. The caller has read
+/// the holder from its word before, so a later one cannot be meant.
 bool SharedBulkhead::IsGone(Holder holder) const noexcept {
   if (holder.index == holder_.index) return false;
-  const uint32_t present = region_.IncarnationOf(holder.index) % kIncarnations;
-  return present != holder.incarnation || !region_.IsAlive(holder.index);
+  const Participant participant(holder.index);
+  const uint32_t present = participants_.IncarnationOf(participant) % kIncarnations;
+  return present != holder.incarnation || !participants_.IsAlive(participant);
 }
 
 }  // namespace sekering

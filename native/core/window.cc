@@ -3,34 +3,35 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cassert>
 
 namespace sekering {
 namespace {
 
-constexpr uint32_t EpochOf(uint64_t word) {
-  return static_cast<uint32_t>(word >> 32);
+constexpr Epoch EpochOf(uint64_t word) {
+  return Epoch(High(word));
 }
-constexpr uint32_t CountOf(uint64_t word) {
-  return static_cast<uint32_t>(word);
+constexpr Count CountOf(uint64_t word) {
+  return Count(Low(word));
 }
-constexpr uint64_t Pack(uint32_t high, uint32_t low) {
-  return uint64_t{high} << 32 | low;
+constexpr uint64_t WordOf(Epoch epoch, Count count) {
+  return Pack(epoch.value(), count.value());
 }
 
 /// What `word` becomes when `count` is added in `epoch`. A writer that is behind (it read the clock
 /// before a roll-over) adds to the newer epoch: its call is counted a bucket late, and not lost.
-uint64_t Added(uint64_t word, uint32_t epoch, uint32_t count) {
+uint64_t Added(uint64_t word, Epoch epoch, Count count) {
   const bool of_use = EpochOf(word) == epoch || IsAhead(EpochOf(word), epoch);
-  if (!of_use || CountOf(word) == 0) return Pack(epoch, count);
-  const uint64_t sum = uint64_t{CountOf(word)} + count;
-  return Pack(EpochOf(word), static_cast<uint32_t>(std::min<uint64_t>(sum, UINT32_MAX)));
+  if (!of_use || CountOf(word) == Count(0)) return WordOf(epoch, count);
+  const uint64_t sum = uint64_t{CountOf(word).value()} + count.value();
+  return WordOf(EpochOf(word), Count(static_cast<uint32_t>(std::min<uint64_t>(sum, UINT32_MAX))));
 }
 
 /// The count of a cell if it belongs to one of the `buckets` epochs that end with `epoch`, or to a
 /// later one.
-uint32_t CountWithin(uint64_t word, uint32_t epoch, uint32_t buckets) {
+uint32_t CountWithin(uint64_t word, Epoch epoch, uint32_t buckets) {
   const bool within = epoch - EpochOf(word) < buckets || IsAhead(EpochOf(word), epoch);
-  return within ? CountOf(word) : 0;
+  return within ? CountOf(word).value() : 0;
 }
 
 }  // namespace
@@ -40,13 +41,17 @@ Cell* TimeWindow::LatencyRow(uint32_t cell) const {
   return memory_.cold + size_t{cell - kHotLatencyCells} * buckets_;
 }
 
-void TimeWindow::AddTo(Cell& cell, uint32_t epoch, uint32_t count) noexcept {
+void TimeWindow::AddTo(Cell& cell, Epoch epoch, Count count) noexcept {
+  // Relaxed: one thread alone writes a window that is not shared, and in a shared one the swap
+  // below decides whether this value was up to date.
   uint64_t word = cell.load(std::memory_order_relaxed);
   if (!shared_) {
+    // Relaxed: nobody else reads it.
     cell.store(Added(word, epoch, count), std::memory_order_relaxed);
     return;
   }
-  // In one order with the sums' reads: of two who count and then look, one at least sees both.
+  // Sequentially consistent, as the reads of the sums are: of two participants that count and then
+  // look, at least one sees both counts.
   while (!cell.compare_exchange_weak(word, Added(word, epoch, count))) {
   }
 }
@@ -60,23 +65,24 @@ void TimeWindow::Touch(uint32_t row) noexcept {
   memory_.touched[row / 64].fetch_or(uint64_t{1} << (row % 64));
 }
 
-void TimeWindow::Add(Counter counter, uint32_t epoch, uint32_t count) noexcept {
+void TimeWindow::Add(Counter counter, Epoch epoch, Count count) noexcept {
+  assert(static_cast<uint32_t>(counter) < kCounters);
   Touch(kLatencyCells + static_cast<uint32_t>(counter));
-  AddTo(CounterRow(counter)[epoch % buckets_], epoch, count);
+  AddTo(CounterRow(counter)[epoch.value() % buckets_], epoch, count);
 }
 
-void TimeWindow::AddLatency(uint32_t ms, uint32_t epoch, uint32_t count) noexcept {
-  const uint32_t cell = LatencyCell(ms);
-  if (memory_.commit != nullptr && cell >= kHotLatencyCells && !Touched(cell) &&
-      !memory_.commit(memory_.context, LatencyRow(cell), buckets_ * sizeof(Cell))) {
+void TimeWindow::AddLatency(Millis latency, Epoch epoch, Count count) noexcept {
+  const uint32_t cell = LatencyCell(latency);
+  if (memory_.storage != nullptr && cell >= kHotLatencyCells && !Touched(cell) &&
+      !memory_.storage->Commit(LatencyRow(cell), buckets_ * sizeof(Cell))) {
     return;  // The call is counted; only its latency is not.
   }
   Touch(cell);
-  AddTo(LatencyRow(cell)[epoch % buckets_], epoch, count);
+  AddTo(LatencyRow(cell)[epoch.value() % buckets_], epoch, count);
   Add(Counter::kLatencies, epoch, count);
 }
 
-uint64_t TimeWindow::SumRow(const Cell* row, uint32_t epoch) const noexcept {
+uint64_t TimeWindow::SumRow(const Cell* row, Epoch epoch) const noexcept {
   uint64_t sum = 0;
   for (uint32_t i = 0; i < buckets_; ++i) {
     sum += CountWithin(row[i].load(), epoch, buckets_);
@@ -84,23 +90,26 @@ uint64_t TimeWindow::SumRow(const Cell* row, uint32_t epoch) const noexcept {
   return sum;
 }
 
-uint32_t TimeWindow::CellOfAge(const Cell* row, uint32_t epoch, uint32_t age) const noexcept {
-  const uint32_t wanted = epoch - age;
-  const uint64_t word = row[wanted % buckets_].load(std::memory_order_relaxed);
-  return EpochOf(word) == wanted ? CountOf(word) : 0;
+Count TimeWindow::CellOfAge(const Cell* row, Epoch epoch, uint32_t age) const noexcept {
+  assert(age < buckets_);
+  const Epoch wanted = epoch - age;
+  // Relaxed: the word says all that is read here, and nothing is decided by two of them.
+  const uint64_t word = row[wanted.value() % buckets_].load(std::memory_order_relaxed);
+  return EpochOf(word) == wanted ? CountOf(word) : Count(0);
 }
 
-uint64_t TimeWindow::Sum(Counter counter, uint32_t epoch) const noexcept {
+uint64_t TimeWindow::Sum(Counter counter, Epoch epoch) const noexcept {
   if (!Touched(kLatencyCells + static_cast<uint32_t>(counter))) return 0;
   return SumRow(CounterRow(counter), epoch);
 }
 
-uint32_t TimeWindow::Bucket(Counter counter, uint32_t epoch, uint32_t age) const noexcept {
+Count TimeWindow::Bucket(Counter counter, Epoch epoch, uint32_t age) const noexcept {
   return CellOfAge(CounterRow(counter), epoch, age);
 }
 
-size_t TimeWindow::CollectLatencies(std::span<const uint32_t> buckets, uint32_t epoch,
+size_t TimeWindow::CollectLatencies(std::span<const uint32_t> buckets, Epoch epoch,
                                     std::span<LatencyCount> out) const noexcept {
+  // The loads are relaxed: statistics may miss what is counted meanwhile.
   size_t found = 0;
   for (uint32_t word = 0; word < kTouchedWords; ++word) {
     uint64_t bits = memory_.touched[word].load(std::memory_order_relaxed);
@@ -118,26 +127,28 @@ size_t TimeWindow::CollectLatencies(std::span<const uint32_t> buckets, uint32_t 
   return found;
 }
 
-size_t TimeWindow::Latencies(uint32_t epoch, std::span<LatencyCount> out) const noexcept {
+size_t TimeWindow::Latencies(Epoch epoch, std::span<LatencyCount> out) const noexcept {
   // Most windows are sparse: a service that is called in bursts has used a few buckets.
   std::array<uint32_t, kBucketsMax> used;
   size_t count = 0;
   const Cell* row = CounterRow(Counter::kLatencies);
   for (uint32_t i = 0; i < buckets_; ++i) {
+    // Relaxed: as in CollectLatencies.
     const uint64_t word = row[i].load(std::memory_order_relaxed);
     if (CountWithin(word, epoch, buckets_) != 0) used[count++] = i;
   }
   return CollectLatencies({used.data(), count}, epoch, out);
 }
 
-size_t TimeWindow::BucketLatencies(uint32_t epoch, uint32_t age,
+size_t TimeWindow::BucketLatencies(Epoch epoch, uint32_t age,
                                    std::span<LatencyCount> out) const noexcept {
-  if (Bucket(Counter::kLatencies, epoch, age) == 0) return 0;
-  const uint32_t bucket = (epoch - age) % buckets_;
+  if (Bucket(Counter::kLatencies, epoch, age) == Count(0)) return 0;
+  const uint32_t bucket = (epoch - age).value() % buckets_;
   return CollectLatencies({&bucket, 1}, epoch, out);
 }
 
 void TimeWindow::Zero() noexcept {
+  // Relaxed: what others add meanwhile may be lost.
   const auto clear_row = [this](Cell* row) {
     for (uint32_t i = 0; i < buckets_; ++i) row[i].store(0, std::memory_order_relaxed);
   };
@@ -149,6 +160,7 @@ void TimeWindow::Zero() noexcept {
 
 void TimeWindow::Clear() noexcept {
   Zero();
+  // Relaxed: nobody else uses the window.
   for (uint32_t i = 0; i < kTouchedWords; ++i) {
     memory_.touched[i].store(0, std::memory_order_relaxed);
   }
@@ -156,16 +168,17 @@ void TimeWindow::Clear() noexcept {
 
 void LastCalls::SetBit(Cell* map, uint64_t position, bool bit) noexcept {
   const uint64_t word_number = position / 32;
-  const auto lap = static_cast<uint32_t>(word_number / WordsPerMap(size_));
+  const Epoch lap = LapOf(word_number);
   const uint32_t mask = bit ? 1U << (position % 32) : 0;
   Cell& cell = map[word_number % WordsPerMap(size_)];
+  // Relaxed: the swap decides whether the value was up to date.
   uint64_t word = cell.load(std::memory_order_relaxed);
   for (;;) {
     const bool present = EpochOf(word) == lap;
     // A writer that was stopped for a whole lap finds its word reused: its call has left the
     // window. A word from further ahead is damage.
     if (IsAhead(EpochOf(word), lap) || (present && mask == 0)) return;
-    const uint64_t next = Pack(lap, present ? CountOf(word) | mask : mask);
+    const uint64_t next = Pack(lap.value(), present ? Low(word) | mask : mask);
     if (cell.compare_exchange_weak(word, next)) return;
   }
 }
@@ -182,9 +195,9 @@ uint32_t LastCalls::CountBits(const Cell* map, uint64_t from, uint64_t to) const
     const uint64_t word_number = position / 32;
     const uint64_t end = position + std::min(to - position, 32 - position % 32);
     const uint64_t word = map[word_number % WordsPerMap(size_)].load();
-    if (EpochOf(word) == static_cast<uint32_t>(word_number / WordsPerMap(size_))) {
+    if (EpochOf(word) == LapOf(word_number)) {
       const uint64_t wanted = ((uint64_t{1} << (end - position)) - 1) << (position % 32);
-      bits += static_cast<uint32_t>(std::popcount(CountOf(word) & wanted));
+      bits += static_cast<uint32_t>(std::popcount(Low(word) & wanted));
     }
     position = end;
   }
@@ -194,13 +207,14 @@ uint32_t LastCalls::CountBits(const Cell* map, uint64_t from, uint64_t to) const
 LastCalls::Totals LastCalls::Read(uint64_t since) const noexcept {
   const uint64_t to = position();
   const uint64_t oldest = to > size_ ? to - size_ : 0;
-  // A start that is still to come is damage.
+  // A start beyond the present position is damage.
   const uint64_t from = since <= to ? std::max(oldest, since) : oldest;
   return {static_cast<uint32_t>(to - from), CountBits(words_, from, to),
           CountBits(words_ + WordsPerMap(size_), from, to)};
 }
 
 void LastCalls::Clear() noexcept {
+  // Relaxed: nobody else uses them.
   for (size_t i = 0; i < Cells(size_); ++i) words_[i].store(0, std::memory_order_relaxed);
   position_->store(0, std::memory_order_relaxed);
 }

@@ -3,7 +3,7 @@
 //
 // Both live in memory that may be shared by processes, and a process may die at any instruction.
 // So a cell is one 64-bit word that holds its epoch (the number of the bucket of time it counts
-// for) beside its count: whoever adds to a cell of an older epoch replaces both at once. No bucket
+// for) beside its count: an increment to a cell of an older epoch replaces both at once. No bucket
 // is ever cleared, no step has a second half, and no increment is lost when a bucket rolls over.
 
 #ifndef SEKERING_CORE_WINDOW_H_
@@ -14,6 +14,7 @@
 
 #include "core/cell.h"
 #include "core/histogram.h"
+#include "core/participants.h"
 #include "core/units.h"
 
 namespace sekering {
@@ -39,10 +40,10 @@ inline constexpr uint32_t kCounters = 13;
 
 inline constexpr uint32_t kBucketsMax = 1000;
 
-/// Everybody reads the clock on his own, so some are behind: by at most this many buckets. An epoch
-/// that seems to be further ahead is old, and the numbers have wrapped since, or it is damaged.
+/// Each participant reads the clock for itself, so some are behind, by at most this many buckets.
+/// An epoch that seems further ahead is old (the numbers have wrapped since), or damaged.
 inline constexpr uint32_t kAheadMax = 1U << 12;
-constexpr bool IsAhead(uint32_t epoch, uint32_t of) {
+constexpr bool IsAhead(Epoch epoch, Epoch of) {
   return epoch - of - 1 < kAheadMax;
 }
 static_assert(kBucketsMax < kAheadMax);
@@ -54,18 +55,14 @@ inline constexpr uint32_t kHotLatencyCells = 8;
 inline constexpr uint32_t kRows = kLatencyCells + kCounters;
 inline constexpr uint32_t kTouchedWords = (kRows + 63) / 64;
 
-/// Backs a row of latency cells with storage before its first use, where that can fail (a shared
-/// file on a full disk). Answers whether it could.
-using CommitRow = bool (*)(void* context, Cell* row, size_t bytes);
-
 /// The memory of a time window: two blocks of zeroed cells, and the bitmap of rows that have ever
 /// been used.
 struct WindowMemory {
   Cell* hot;
   Cell* cold;
   Cell* touched;  // kTouchedWords
-  CommitRow commit = nullptr;
-  void* context = nullptr;
+  /// Backs a row of latency cells before its first use; null if the memory needs none.
+  Storage* storage = nullptr;
 };
 
 class TimeWindow {
@@ -81,17 +78,17 @@ class TimeWindow {
     return size_t{buckets} * (kLatencyCells - kHotLatencyCells);
   }
 
-  void Add(Counter counter, uint32_t epoch, uint32_t count) noexcept;
-  void AddLatency(uint32_t ms, uint32_t epoch, uint32_t count) noexcept;
+  void Add(Counter counter, Epoch epoch, Count count) noexcept;
+  void AddLatency(Millis latency, Epoch epoch, Count count) noexcept;
 
   /// The window's total at `epoch`.
-  uint64_t Sum(Counter counter, uint32_t epoch) const noexcept;
+  uint64_t Sum(Counter counter, Epoch epoch) const noexcept;
   /// One bucket's count; `age` 0 is the newest.
-  uint32_t Bucket(Counter counter, uint32_t epoch, uint32_t age) const noexcept;
+  Count Bucket(Counter counter, Epoch epoch, uint32_t age) const noexcept;
 
   /// Fills `out` (kLatencyCells) with the values of the window; returns how many.
-  size_t Latencies(uint32_t epoch, std::span<LatencyCount> out) const noexcept;
-  size_t BucketLatencies(uint32_t epoch, uint32_t age, std::span<LatencyCount> out) const noexcept;
+  size_t Latencies(Epoch epoch, std::span<LatencyCount> out) const noexcept;
+  size_t BucketLatencies(Epoch epoch, uint32_t age, std::span<LatencyCount> out) const noexcept;
 
   /// All counts to zero. What others add meanwhile may be lost, and nothing else.
   void Zero() noexcept;
@@ -107,10 +104,10 @@ class TimeWindow {
   Cell* LatencyRow(uint32_t cell) const;
   bool Touched(uint32_t row) const noexcept;
   void Touch(uint32_t row) noexcept;
-  void AddTo(Cell& cell, uint32_t epoch, uint32_t count) noexcept;
-  uint64_t SumRow(const Cell* row, uint32_t epoch) const noexcept;
-  uint32_t CellOfAge(const Cell* row, uint32_t epoch, uint32_t age) const noexcept;
-  size_t CollectLatencies(std::span<const uint32_t> buckets, uint32_t epoch,
+  void AddTo(Cell& cell, Epoch epoch, Count count) noexcept;
+  uint64_t SumRow(const Cell* row, Epoch epoch) const noexcept;
+  Count CellOfAge(const Cell* row, Epoch epoch, uint32_t age) const noexcept;
+  size_t CollectLatencies(std::span<const uint32_t> buckets, Epoch epoch,
                           std::span<LatencyCount> out) const noexcept;
 
   WindowMemory memory_{};
@@ -147,6 +144,10 @@ class LastCalls {
   void Clear() noexcept;
 
  private:
+  /// How often the words of a map had been used up before this one: told apart as epochs are.
+  Epoch LapOf(uint64_t word_number) const noexcept {
+    return Epoch(static_cast<uint32_t>(word_number / WordsPerMap(size_)));
+  }
   void SetBit(Cell* map, uint64_t position, bool bit) noexcept;
   uint32_t CountBits(const Cell* map, uint64_t from, uint64_t to) const noexcept;
 

@@ -22,11 +22,11 @@ BreakerConfig RampingUp(Micros ramp_up) {
 
 TEST(BreakerEpoch, StartsWithTheBreaker) {
   BreakerBox box(TwoInARow());
-  EXPECT_EQ(box.breaker.Epoch(box.now), 0u);
-  EXPECT_EQ(box.breaker.Epoch(box.now + kSecond - 1), 0u);
-  EXPECT_EQ(box.breaker.Epoch(box.now + kSecond), 1u);
-  EXPECT_EQ(box.breaker.Epoch(box.now - 1), 0u) << "a clock that goes back";
-  EXPECT_EQ(box.breaker.Epoch(0), 0u);
+  EXPECT_EQ(box.breaker.EpochAt(box.now), Epoch(0));
+  EXPECT_EQ(box.breaker.EpochAt(box.now + kSecond - 1), Epoch(0));
+  EXPECT_EQ(box.breaker.EpochAt(box.now + kSecond), Epoch(1));
+  EXPECT_EQ(box.breaker.EpochAt(box.now - 1), Epoch(0)) << "a clock that goes back";
+  EXPECT_EQ(box.breaker.EpochAt(0), Epoch(0));
 }
 
 TEST(BreakerEpoch, WrapsWithItsCounts) {
@@ -36,7 +36,7 @@ TEST(BreakerEpoch, WrapsWithItsCounts) {
   config.buckets = 8;
   BreakerBox box(config);
   box.now += (Micros{1} << 32) * kMs - 4 * kMs;
-  EXPECT_EQ(box.breaker.Epoch(box.now), UINT32_MAX - 3);
+  EXPECT_EQ(box.breaker.EpochAt(box.now), Epoch(UINT32_MAX - 3));
   for (int i = 0; i < 20; ++i) {
     box.CallAndSucceed();
     box.CallAndFail();
@@ -44,7 +44,7 @@ TEST(BreakerEpoch, WrapsWithItsCounts) {
     EXPECT_EQ(box.state(), State::kClosed);
     box.now += kMs;
   }
-  EXPECT_EQ(box.breaker.Epoch(box.now), 16u);
+  EXPECT_EQ(box.breaker.EpochAt(box.now), Epoch(16));
 }
 
 TEST(BreakerEpoch, TimesAtTheEndsOfTheirRange) {
@@ -75,14 +75,14 @@ TEST(BreakerLatency, IsRoundedToMilliseconds) {
     box.breaker.Forget();
     box.breaker.Record({timed_out, timed_out, latency, box.breaker.period()}, box.now);
     std::array<LatencyCount, kLatencyCells> out;
-    EXPECT_EQ(box.breaker.window().Latencies(box.breaker.Epoch(box.now), out), 1u);
-    return std::pair(out[0].ms, out[0].count);
+    EXPECT_EQ(box.breaker.window().Latencies(box.breaker.EpochAt(box.now), out), 1u);
+    return std::pair(out[0].latency.value(), out[0].count);
   };
   EXPECT_EQ(recorded(499, false), std::pair(0U, uint64_t{1}));
   EXPECT_EQ(recorded(500, false), std::pair(1U, uint64_t{1}));
   EXPECT_EQ(recorded(42'499, false), std::pair(42U, uint64_t{1}));
   EXPECT_EQ(recorded(-5, false), std::pair(0U, uint64_t{1}));
-  EXPECT_EQ(recorded(kNever, false).first, LatencyOfCell(kLatencyCells - 1));
+  EXPECT_EQ(recorded(kNever, false).first, LatencyOfCell(kLatencyCells - 1).value());
   EXPECT_EQ(recorded(10 * kMs, true), std::pair(10U, uint64_t{2})) << "as timeout and as failure";
 }
 
@@ -92,7 +92,7 @@ TEST(BreakerLatency, NoneWithoutPercentiles) {
   BreakerBox box(config);
   box.CallAndSucceed();
   std::array<LatencyCount, kLatencyCells> out;
-  EXPECT_EQ(box.breaker.window().Latencies(box.breaker.Epoch(box.now), out), 0u);
+  EXPECT_EQ(box.breaker.window().Latencies(box.breaker.EpochAt(box.now), out), 0u);
 }
 
 // ---- Forget and Clear --------------------------------------------------------------------------
@@ -114,7 +114,7 @@ void UseEverything(BreakerBox& box) {
     box.now += (i % 7) * 300 * kMs;
     box.breaker.Rotate();
     box.Call(i % 3 != 0, 0.05);
-    box.breaker.AddLatency(1U << (i % 23), 1, box.breaker.Epoch(box.now));
+    box.breaker.AddLatency(Millis(1U << (i % 23)), box.epoch(), Count(1));
   }
   box.breaker.HalfOpen();
   for (int i = 0; i < 20; ++i) box.Admit();
@@ -127,7 +127,7 @@ TEST(BreakerMemory, ClearLeavesZeroesAndANewBreaker) {
   box.breaker.Clear();
   EXPECT_TRUE(box.AllZero());
   box.breaker.Initialize(box.now);
-  EXPECT_EQ(box.breaker.generation(), 0u);
+  EXPECT_EQ(box.breaker.generation(), Generation(0));
   EXPECT_EQ(box.state(), State::kClosed);
   EXPECT_EQ(box.Sum(Counter::kFires), 0u);
   EXPECT_TRUE(box.CallAndFail());

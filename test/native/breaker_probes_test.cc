@@ -30,7 +30,7 @@ struct HalfOpenBox : BreakerBox {
 TEST(BreakerProbes, AsManyAtOnceAsAllowed) {
   for (uint32_t allowed = 1; allowed <= kProbesMax; ++allowed) {
     HalfOpenBox box(allowed, 100);
-    std::set<uint32_t> probes;
+    std::set<Probe> probes;
     for (uint32_t i = 0; i < allowed; ++i) {
       EXPECT_TRUE(box.breaker.HasFreeProbe(box.now));
       const Admission probe = box.Admit();
@@ -77,7 +77,7 @@ TEST(BreakerProbes, OneFailureOfSeveralOpens) {
   EXPECT_TRUE(box.Fail(two));
   EXPECT_EQ(box.state(), State::kOpen);
   EXPECT_FALSE(box.Fail(three)) << "it is open by now";
-  EXPECT_EQ(box.breaker.generation(), 2u);
+  EXPECT_EQ(box.breaker.generation(), Generation(2));
 }
 
 TEST(BreakerProbes, SuccessesBeyondTheThresholdChangeNothing) {
@@ -88,7 +88,7 @@ TEST(BreakerProbes, SuccessesBeyondTheThresholdChangeNothing) {
   EXPECT_EQ(box.state(), State::kClosed);
   EXPECT_FALSE(box.Succeed(two));
   EXPECT_EQ(box.state(), State::kClosed);
-  EXPECT_EQ(box.breaker.generation(), 2u);
+  EXPECT_EQ(box.breaker.generation(), Generation(2));
 }
 
 TEST(BreakerProbes, ALateFailureOfAnotherProbeDoesNotOpenTheClosedCircuit) {
@@ -160,8 +160,8 @@ TEST(BreakerProbes, AbandoningWhatIsNotOursChangesNothing) {
   HalfOpenBox box(1, 1);
   const Admission probe = box.Admit();
   box.breaker.Abandon(probe.period, kNoProbe);
-  box.breaker.Abandon(probe.period - 4, probe.probe);
-  box.breaker.Abandon(probe.period + 4, probe.probe);
+  box.breaker.Abandon(Period(probe.period.value() - 4), probe.probe);
+  box.breaker.Abandon(Period(probe.period.value() + 4), probe.probe);
   EXPECT_FALSE(box.Admit().admitted);
   EXPECT_FALSE(box.Succeed(probe));
   EXPECT_EQ(box.state(), State::kClosed);
@@ -209,9 +209,9 @@ TEST(BreakerProbes, ATimedOutProbeOpens) {
 TEST(BreakerProbes, EveryParticipantMayHoldOne) {
   HalfOpenBox box(4, 4);
   for (const uint32_t participant : {0U, 1U, 512U, 1023U}) {
-    EXPECT_TRUE(box.breaker.Admit(box.now, 0.5, participant).admitted);
+    EXPECT_TRUE(box.breaker.Admit(box.now, 0.5, Participant(participant)).admitted);
   }
-  EXPECT_FALSE(box.breaker.Admit(box.now, 0.5, 7).admitted);
+  EXPECT_FALSE(box.breaker.Admit(box.now, 0.5, Participant(7)).admitted);
 }
 
 TEST(BreakerProbes, LeasesAtTheEndsOfTime) {

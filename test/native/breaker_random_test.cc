@@ -106,14 +106,14 @@ class Duel {
   }
 
   void ExpectSameToTheLast() {
-    const uint32_t epoch = box_.breaker.Epoch(box_.now);
-    ASSERT_EQ(epoch, model_.Epoch(box_.now));
+    const Epoch epoch = box_.epoch();
+    ASSERT_EQ(epoch, Epoch(static_cast<uint32_t>(model_.Epoch(box_.now))));
     for (uint32_t i = 0; i < kPlainCounters; ++i) ExpectSameCounts(static_cast<Counter>(i), epoch);
     std::array<LatencyCount, kLatencyCells> out;
     std::map<uint32_t, uint64_t> latencies;
     const size_t found = box_.breaker.window().Latencies(epoch, out);
-    for (size_t i = 0; i < found; ++i) latencies[out[i].ms] = out[i].count;
-    ASSERT_EQ(latencies, model_.window().Latencies(epoch));
+    for (size_t i = 0; i < found; ++i) latencies[out[i].latency.value()] = out[i].count;
+    ASSERT_EQ(latencies, model_.window().Latencies(epoch.value()));
     for (uint32_t age = 0; age < kHistoryMax; ++age) {
       ASSERT_EQ(box_.breaker.StateBefore(age), model_.StateBefore(age)) << age;
     }
@@ -155,7 +155,7 @@ class Duel {
   void Admit() {
     const double random = dice_.OneIn(4) ? dice_.OneOf({0.0, 0.05, 0.1, 0.9999}) : dice_.Uniform();
     Log("admit, random " + std::to_string(random));
-    box_.Count(Counter::kFires, 1);
+    box_.Add(Counter::kFires, 1);
     model_.Count(Counter::kFires, 1, box_.now);
     const Admission real = box_.Admit(random);
     const BreakerModel::Call expected = model_.Admit(box_.now, random);
@@ -214,14 +214,14 @@ class Duel {
     const auto counter = static_cast<Counter>(dice_.UpTo(kPlainCounters - 1));
     const uint32_t count = 1 + dice_.UpTo(3);
     Log("count " + std::to_string(static_cast<uint32_t>(counter)));
-    box_.Count(counter, count);
+    box_.Add(counter, count);
     model_.Count(counter, count, box_.now);
   }
 
   void CountSuccesses() {
     const uint32_t count = 1 + dice_.UpTo(3);
     Log("count successes");
-    box_.breaker.CountSuccesses(count, box_.breaker.Epoch(box_.now));
+    box_.breaker.AddSuccesses(box_.epoch(), sekering::Count(count));
     model_.CountSuccesses(count, box_.now);
   }
 
@@ -249,26 +249,27 @@ class Duel {
   }
 
   static Period PeriodOf(const BreakerModel::Call& call) {
-    return MakePeriod(static_cast<uint32_t>(call.generation), call.state);
+    return MakePeriod(Generation(static_cast<uint32_t>(call.generation)), call.state);
   }
 
   void ExpectSame() {
     ASSERT_EQ(StateOf(box_.breaker.period()), model_.state());
-    ASSERT_EQ(box_.breaker.generation(), static_cast<uint32_t>(model_.generation()));
+    ASSERT_EQ(box_.breaker.generation(), Generation(static_cast<uint32_t>(model_.generation())));
     ASSERT_EQ(box_.breaker.OpenFor(box_.now), model_.OpenFor(box_.now));
     ASSERT_EQ(box_.breaker.HasFreeProbe(box_.now), model_.HasFreeProbe(box_.now));
     ASSERT_EQ(box_.breaker.Warming(box_.now), model_.Warming(box_.now));
     const uint32_t age = dice_.UpTo(kHistoryMax - 1);
     ASSERT_EQ(box_.breaker.StateBefore(age), model_.StateBefore(age)) << age;
     ExpectSameCounts(dice_.OneOf({Counter::kFailures, Counter::kFires, Counter::kSuccesses}),
-                     box_.breaker.Epoch(box_.now));
+                     box_.epoch());
   }
 
-  void ExpectSameCounts(Counter counter, uint32_t epoch) {
+  void ExpectSameCounts(Counter counter, Epoch epoch) {
     const TimeWindow& window = box_.breaker.window();
-    ASSERT_EQ(window.Sum(counter, epoch), model_.window().Sum(counter, epoch));
+    ASSERT_EQ(window.Sum(counter, epoch), model_.window().Sum(counter, epoch.value()));
     const uint32_t age = dice_.UpTo(window.buckets() - 1);
-    ASSERT_EQ(window.Bucket(counter, epoch, age), model_.window().Bucket(counter, epoch, age));
+    ASSERT_EQ(window.Bucket(counter, epoch, age).value(),
+              model_.window().Bucket(counter, epoch.value(), age));
   }
 
   Dice& dice_;

@@ -28,9 +28,9 @@ BreakerConfig Shared() {
 
 TEST(BreakerShared, BucketsAreCountedFromTheClocksZero) {
   BreakerBox box(Shared(), 1000 * kSecond);
-  EXPECT_EQ(box.breaker.Epoch(box.now), 1000u);
-  EXPECT_EQ(box.breaker.Epoch(box.now - 1), 999u);
-  EXPECT_EQ(box.breaker.Epoch(0), 0u);
+  EXPECT_EQ(box.breaker.EpochAt(box.now), Epoch(1000));
+  EXPECT_EQ(box.breaker.EpochAt(box.now - 1), Epoch(999));
+  EXPECT_EQ(box.breaker.EpochAt(0), Epoch(0));
 }
 
 TEST(BreakerShared, WhoComesFirstSaysWhenItBegan) {
@@ -42,7 +42,7 @@ TEST(BreakerShared, WhoComesFirstSaysWhenItBegan) {
   other.Initialize(box.now + 9 * kSecond);
   EXPECT_TRUE(other.Warming(box.now + 9 * kSecond));
   EXPECT_FALSE(other.Warming(box.now + 10 * kSecond));
-  EXPECT_EQ(other.window().Sum(Counter::kFailures, other.Epoch(box.now)), 1u);
+  EXPECT_EQ(other.window().Sum(Counter::kFailures, other.EpochAt(box.now)), 1u);
 }
 
 TEST(BreakerShared, ARetryAfterIsHeededForAnHourAtMost) {
@@ -70,20 +70,20 @@ TEST(BreakerShared, TheLeasesOfTheDeadEnd) {
   BreakerBox box(config);
   box.breaker.HalfOpen();
   for (const uint32_t participant : {3U, 5U, 3U, 1023U}) {
-    EXPECT_TRUE(box.breaker.Admit(box.now, 0.5, participant).admitted);
+    EXPECT_TRUE(box.breaker.Admit(box.now, 0.5, Participant(participant)).admitted);
   }
   std::set<uint32_t> dead{3};
-  const auto is_dead = [](const void* context, uint32_t participant) {
-    return static_cast<const std::set<uint32_t>*>(context)->count(participant) != 0;
+  const auto is_dead = [&dead](Participant participant) {
+    return dead.count(participant.value()) != 0;
   };
   EXPECT_FALSE(box.breaker.HasFreeProbe(box.now));
-  EXPECT_TRUE(Breaker::EndLeases(box.hot.data(), is_dead, &dead));
-  EXPECT_FALSE(Breaker::EndLeases(box.hot.data(), is_dead, &dead));
+  EXPECT_TRUE(EndLeases(box.hot.data(), is_dead));
+  EXPECT_FALSE(EndLeases(box.hot.data(), is_dead));
   EXPECT_TRUE(box.Admit().admitted);
   EXPECT_TRUE(box.Admit().admitted);
   EXPECT_FALSE(box.Admit().admitted);
   dead = {1023};
-  EXPECT_TRUE(Breaker::EndLeases(box.hot.data(), is_dead, &dead));
+  EXPECT_TRUE(EndLeases(box.hot.data(), is_dead));
   EXPECT_TRUE(box.Admit().admitted);
 }
 
@@ -99,7 +99,7 @@ BreakerConfig Witnesses(uint32_t processes) {
 
 bool FailAs(BreakerBox& box, uint32_t process) {
   const Admission call = box.Admit();
-  return box.Settle({true, false, kMs, call.period, call.probe, process}, 0);
+  return box.Settle({true, false, kMs, call.period, call.probe, Process(process)}, 0);
 }
 
 TEST(BreakerWitnesses, OneSickProcessDoesNotCutOffTheRest) {
@@ -164,27 +164,30 @@ TEST(BreakerWitnesses, AFailedProbeNeedsNone) {
 // ---- Storage -----------------------------------------------------------------------------------
 
 TEST(BreakerStorage, ARowIsBackedBeforeItsFirstUse) {
-  struct Commits {
-    std::vector<Cell*> rows;
+  struct Disk final : Storage {
+    bool Commit(const void* row, size_t bytes) noexcept override {
+      EXPECT_EQ(bytes, 10 * sizeof(Cell));
+      rows.push_back(row);
+      return works;
+    }
+    std::vector<const void*> rows;
     bool works = true;
   } commits;
   const BreakerConfig config = Shared();
   BreakerBox box(config);
-  const auto commit = [](void* context, Cell* row, size_t bytes) {
-    EXPECT_EQ(bytes, 10 * sizeof(Cell));
-    static_cast<Commits*>(context)->rows.push_back(row);
-    return static_cast<Commits*>(context)->works;
-  };
-  Breaker breaker(config, box.hot.data(), box.cold.data(), commit, &commits);
-  const uint32_t epoch = breaker.Epoch(box.now);
+  Breaker breaker(config, box.hot.data(), box.cold.data(), &commits);
+  const Epoch epoch = breaker.EpochAt(box.now);
   const auto found = [&] {
     std::array<LatencyCount, kLatencyCells> out;
     return breaker.window().Latencies(epoch, out);
   };
-  for (uint32_t ms = 0; ms < kHotLatencyCells; ++ms) breaker.AddLatency(ms, 1, epoch);
+  for (uint32_t ms = 0; ms < kHotLatencyCells; ++ms)
+    breaker.AddLatency(Millis(ms), epoch, Count(1));
   EXPECT_TRUE(commits.rows.empty()) << "those lie beside the counters";
-  for (int i = 0; i < 3; ++i) breaker.AddLatency(kHotLatencyCells, 1, epoch);
-  EXPECT_EQ(commits.rows, std::vector<Cell*>{box.cold.data()});
+  for (int i = 0; i < 3; ++i) {
+    breaker.AddLatency(Millis(kHotLatencyCells), epoch, Count(1));
+  }
+  EXPECT_EQ(commits.rows, std::vector<const void*>{box.cold.data()});
   EXPECT_EQ(found(), kHotLatencyCells + 1);
 
   commits.works = false;  // The disk is full: the call counts, its latency does not.
@@ -210,7 +213,7 @@ TEST(BreakerDamage, ADamagedStateBecomesHalfOpen) {
     EXPECT_TRUE(probe.admitted);
     EXPECT_EQ(StateOf(probe.period), State::kHalfOpen);
     EXPECT_FALSE(box.Admit().admitted) << "neither a flood";
-    EXPECT_EQ(box.breaker.generation(), static_cast<uint32_t>(word >> 32) + 1);
+    EXPECT_EQ(box.breaker.generation(), Generation(static_cast<uint32_t>(word >> 32) + 1));
     EXPECT_EQ(box.breaker.repairs(), 1u);
     EXPECT_FALSE(box.Succeed(probe));
     EXPECT_EQ(box.state(), State::kClosed) << "nor cut off";
@@ -221,7 +224,7 @@ TEST(BreakerDamage, EveryBitOfTheStateIsGuarded) {
   uint32_t unseen = 0;
   for (uint32_t generation = 0; generation < 200; ++generation) {
     for (uint32_t bit = 0; bit < 64; ++bit) {
-      const uint64_t word = StateWord(generation * 977, generation * 31);
+      const uint64_t word = StateWord(Generation(generation * 977), generation * 31);
       ASSERT_TRUE(IsStateWord(word));
       unseen += IsStateWord(word ^ uint64_t{1} << bit);
     }
@@ -232,7 +235,7 @@ TEST(BreakerDamage, EveryBitOfTheStateIsGuarded) {
 TEST(BreakerDamage, AWaitThatNobodyCanHaveSet) {
   BreakerBox box(Shared());
   box.breaker.Open(box.now);
-  const uint64_t stamp = Stamp(1, box.now + 2 * kHour);
+  const uint64_t stamp = Stamp(Generation(1), box.now + 2 * kHour);
   box.memory().reopen.store(stamp);
   EXPECT_EQ(box.breaker.OpenFor(box.now), kSecond);
   box.now += kSecond;
@@ -255,8 +258,8 @@ TEST(BreakerDamage, AWaitThatIsPossibleButWasNotSet) {
 
 TEST(BreakerDamage, AWaitWasLostInAGenerationBeyondWhatAPeriodHolds) {
   BreakerBox box(Shared());
-  box.memory().state.store(StateWord(0xC0000001, static_cast<uint32_t>(State::kOpen)));
-  box.memory().reopen.store(Stamp(7, box.now));
+  box.memory().state.store(StateWord(Generation(0xC0000001), static_cast<uint32_t>(State::kOpen)));
+  box.memory().reopen.store(Stamp(Generation(7), box.now));
   EXPECT_EQ(box.breaker.OpenFor(box.now), kSecond);
   box.now += kSecond;
   EXPECT_TRUE(box.breaker.Poll(box.now));
@@ -267,7 +270,7 @@ TEST(BreakerDamage, ALeaseThatNobodyCanHold) {
   BreakerBox box(Shared());
   box.breaker.HalfOpen();
   const Period period = box.breaker.period();
-  box.memory().leases[0].store(Lease::Make(7, period, box.now + 2 * kHour));
+  box.memory().leases[0].store(Lease::Make(Participant(7), period, box.now + 2 * kHour));
   EXPECT_TRUE(box.breaker.HasFreeProbe(box.now));
   EXPECT_TRUE(box.Admit().admitted);
   EXPECT_FALSE(box.Admit().admitted);
@@ -279,7 +282,7 @@ TEST(BreakerDamage, ARampThatBeganInTheFuture) {
   BreakerBox box(config);
   box.breaker.Open(box.now);
   box.breaker.Close(box.now);
-  box.memory().ramp.store(Stamp(2, box.now + kHour));
+  box.memory().ramp.store(Stamp(Generation(2), box.now + kHour));
   EXPECT_TRUE(box.Admit(0.999).admitted);
   EXPECT_EQ(box.state(), State::kClosed);
 }
@@ -370,7 +373,7 @@ TEST(BreakerDamage, AnyDamageHeals) {
     for (int i = 0; i < 300; ++i, box.now += random() % kSecond) box.Call(random() % 2 == 0, 0.05);
     Damage(box, random, std::array{5U, 100U, 1000U}[seed % 3]);
     std::array<LatencyCount, kLatencyCells> out;
-    EXPECT_LE(box.breaker.window().Latencies(box.breaker.Epoch(box.now), out), out.size());
+    EXPECT_LE(box.breaker.window().Latencies(box.breaker.EpochAt(box.now), out), out.size());
     EXPECT_GE(box.breaker.OpenFor(box.now), 0);
     if (seed % 2 == 0) {
       ExpectRecovery(box);

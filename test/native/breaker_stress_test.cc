@@ -72,7 +72,7 @@ TEST(BreakerThreads, OutcomesAddUp) {
     for (uint32_t i = 0; i < kCalls; ++i) {
       const Micros now = clock.fetch_add(kSecond / 1000);
       const Admission call = breaker.Admit(now, 0.5);
-      breaker.Count(Counter::kFires, 1, breaker.Epoch(now));
+      breaker.Add(Counter::kFires, breaker.EpochAt(now), Count(1));
       const bool failed = i % 3 == 0;
       const Micros latency = i % 4 == 0 ? 10 * kMs : kMs;
       EXPECT_FALSE(breaker.Record({failed, i % 6 == 0, latency, call.period}, now));
@@ -85,7 +85,7 @@ TEST(BreakerThreads, OutcomesAddUp) {
   EXPECT_EQ(box.Sum(Counter::kSuccesses), kAll * 2 / 3);
   EXPECT_EQ(box.Sum(Counter::kTimeouts), kAll / 6);
   EXPECT_EQ(box.Sum(Counter::kSlowCalls), kAll / 4);
-  EXPECT_EQ(box.breaker.generation(), 0u);
+  EXPECT_EQ(box.breaker.generation(), Generation(0));
 }
 
 /// What one thread saw and did; put together afterwards.
@@ -118,8 +118,8 @@ class Crowd {
     std::array<uint64_t, 4> trips_from{};
     for (const Diary& diary : diaries_) {
       for (const Period period : diary.trips) {
-        EXPECT_TRUE(trips.insert(period).second) << "tripped twice: " << period;
-        ++trips_from[period & 3];
+        EXPECT_TRUE(trips.insert(period).second) << "tripped twice: " << period.value();
+        ++trips_from[static_cast<uint32_t>(StateOf(period))];
       }
       probes += diary.probes;
     }
@@ -130,7 +130,7 @@ class Crowd {
     const uint64_t half_opened = ended(trips.size(), State::kOpen);
     const uint64_t closed = ended(half_opened, State::kHalfOpen);
     const uint64_t ramped = config_.ramp_up > 0 ? ended(closed, State::kRamping) : 0;
-    EXPECT_EQ(box_.breaker.generation(), trips.size() + half_opened + closed + ramped);
+    EXPECT_EQ(box_.breaker.generation().value(), trips.size() + half_opened + closed + ramped);
     EXPECT_GT(trips.size(), 20u) << "the crowd did something";
     EXPECT_GT(closed, 20u);
     EXPECT_GE(probes, half_opened - 1);
@@ -146,9 +146,9 @@ class Crowd {
   /// A half-open circuit that nobody tripped has closed: then its own probes have won.
   void ExpectClosingsWereWon(const std::set<Period>& trips) {
     for (const Period period : trips) {
-      const uint32_t half_open = GenerationBits(period) + 2;
-      if (half_open >= box_.breaker.generation()) continue;
-      if (trips.count(MakePeriod(half_open, State::kHalfOpen)) != 0) continue;
+      const uint32_t half_open = GenerationOf(period).value() + 2;
+      if (half_open >= box_.breaker.generation().value()) continue;
+      if (trips.count(MakePeriod(Generation(half_open), State::kHalfOpen)) != 0) continue;
       EXPECT_GE(wins_[half_open].load(), config_.success_threshold) << half_open;
     }
   }
@@ -160,15 +160,16 @@ class Crowd {
     uint32_t generation = 0;
     for (uint32_t step = 0; step < steps_; ++step) {
       const Micros now = clock_.fetch_add(1 + random() % 8);
-      breaker.Count(Counter::kFires, 1, breaker.Epoch(now));
-      const Admission call = breaker.Admit(now, static_cast<double>(random() % 1000) / 1000, index);
+      breaker.Add(Counter::kFires, breaker.EpochAt(now), Count(1));
+      const Admission call =
+          breaker.Admit(now, static_cast<double>(random() % 1000) / 1000, Participant(index));
       if (call.admitted) {
         Enter(call, index);
         in_flight.push_back({call, now});
       }
       if (random() % 16 == 0) breaker.Poll(now);
       if (random() % 512 == 0) std::this_thread::yield();
-      ExpectOnwards(breaker.generation(), generation);
+      ExpectOnwards(breaker.generation().value(), generation);
       if (in_flight.size() > 2 || (!in_flight.empty() && random() % 2 == 0)) {
         const size_t i = random() % in_flight.size();
         Leave(breaker, in_flight[i].call, random(), index);
@@ -192,14 +193,14 @@ class Crowd {
     }
     EXPECT_EQ(state, State::kHalfOpen);
     ++diaries_[index].probes;
-    EXPECT_LT(holders_[GenerationBits(call.period)].fetch_add(1), config_.half_open_probes);
+    EXPECT_LT(holders_[GenerationOf(call.period).value()].fetch_add(1), config_.half_open_probes);
   }
 
   void Leave(Breaker& breaker, const Admission& call, uint32_t chance, uint32_t index) {
     const Micros now = clock_.fetch_add(1);
     const bool fails = chance % 100 < 40;
     const bool abandons = !fails && chance % 100 < 45;
-    const uint32_t generation = GenerationBits(call.period);
+    const uint32_t generation = GenerationOf(call.period).value();
     if (call.probe != kNoProbe && !fails) {
       if (!abandons) wins_[generation].fetch_add(1);
       holders_[generation].fetch_sub(1);  // Before it can be free.
@@ -274,7 +275,7 @@ TEST(BreakerThreads, NoMoreProbesThanLeases) {
     OnThreads([&](uint32_t index) {
       for (int i = 0; i < 20'000; ++i) {
         const Micros now = clock.fetch_add(10 + i % 7);
-        if (box.breaker.Admit(now, 0.5, index).admitted) granted[index].push_back(now);
+        if (box.breaker.Admit(now, 0.5, Participant(index)).admitted) granted[index].push_back(now);
       }
     });
     std::vector<Micros> all;
@@ -308,12 +309,13 @@ TEST(BreakerThreads, OneOfManyTakesEachStep) {
       sync.arrive_and_wait();
       counts[1] += breaker.Poll(now + 50);
       sync.arrive_and_wait();
-      const Admission probe = breaker.Admit(now + 50, 0.5, index);
+      const Admission probe = breaker.Admit(now + 50, 0.5, Participant(index));
       counts[2] += probe.admitted;
       sync.arrive_and_wait();
       if (probe.admitted) breaker.Record({false, false, 1, probe.period, probe.probe}, now + 60);
       sync.arrive_and_wait();
-      if (breaker.period() != MakePeriod(3 * (round + 1), State::kClosed)) closed = false;
+      if (breaker.period() != MakePeriod(Generation(3 * (round + 1)), State::kClosed))
+        closed = false;
       sync.arrive_and_wait();
     }
   });
@@ -321,7 +323,7 @@ TEST(BreakerThreads, OneOfManyTakesEachStep) {
   EXPECT_EQ(counts[1], kRounds);
   EXPECT_EQ(counts[2], 2 * kRounds);
   EXPECT_TRUE(closed);
-  EXPECT_EQ(box.breaker.generation(), 3 * kRounds);
+  EXPECT_EQ(box.breaker.generation(), Generation(3 * kRounds));
 }
 
 TEST(BreakerThreads, ByHandFromAllSides) {
@@ -344,7 +346,7 @@ TEST(BreakerThreads, ByHandFromAllSides) {
       EXPECT_NE(box.breaker.StateBefore(0), State::kRamping);
     }
   });
-  EXPECT_EQ(box.breaker.generation(), steps.load());
+  EXPECT_EQ(box.breaker.generation(), Generation(steps.load()));
   for (uint32_t age = 1; age < kHistoryMax; ++age) {
     EXPECT_NE(box.breaker.StateBefore(age), box.breaker.StateBefore(age - 1)) << age;
   }

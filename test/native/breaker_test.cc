@@ -21,12 +21,12 @@ BreakerConfig ErrorsAbove(double percentage) {
 TEST(Breaker, StartsClosedAndAdmits) {
   BreakerBox box(TwoInARow());
   EXPECT_EQ(box.state(), State::kClosed);
-  EXPECT_EQ(box.breaker.generation(), 0u);
-  EXPECT_EQ(box.breaker.period(), 0u);
+  EXPECT_EQ(box.breaker.generation(), Generation(0));
+  EXPECT_EQ(box.breaker.period(), Period(0));
   EXPECT_EQ(box.breaker.OpenFor(box.now), 0);
   const Admission call = box.Admit();
   EXPECT_TRUE(call.admitted);
-  EXPECT_EQ(call.period, 0u);
+  EXPECT_EQ(call.period, Period(0));
   EXPECT_EQ(call.probe, kNoProbe);
   EXPECT_FALSE(box.breaker.HasFreeProbe(box.now));
   EXPECT_FALSE(box.breaker.Poll(box.now));
@@ -59,7 +59,7 @@ TEST(Breaker, OneLife) {
   EXPECT_FALSE(box.Succeed(probe));
   EXPECT_EQ(box.state(), State::kClosed);
   EXPECT_TRUE(box.CallAndSucceed());
-  EXPECT_EQ(box.breaker.generation(), 3u);
+  EXPECT_EQ(box.breaker.generation(), Generation(3));
 }
 
 TEST(Breaker, ACallAdmitsItselfWhenTheTimeHasCome) {
@@ -103,7 +103,7 @@ TEST(BreakerRules, ErrorsAboveAShareOfTheFires) {
 
 TEST(BreakerRules, CallsInFlightCountAsFires) {
   BreakerBox box(ErrorsAbove(50));
-  box.Count(Counter::kFires, 9);
+  box.Add(Counter::kFires, 9);
   EXPECT_TRUE(box.CallAndFail());
   EXPECT_EQ(box.state(), State::kClosed);
 }
@@ -125,7 +125,7 @@ TEST(BreakerRules, OldFailuresLeaveTheWindow) {
 
 TEST(BreakerRules, ATimeoutAfterItsFireHasLeftTheWindow) {
   BreakerBox box(ErrorsAbove(50));
-  box.Count(Counter::kFires, 1);
+  box.Add(Counter::kFires, 1);
   const Admission call = box.Admit();
   box.now += 10 * kSecond;
   EXPECT_EQ(box.Sum(Counter::kFires), 0u);
@@ -153,7 +153,7 @@ TEST(BreakerRules, FailuresInARow) {
     if (i % 2 == 0) {
       EXPECT_TRUE(box.CallAndSucceed());
     } else {
-      box.breaker.CountSuccesses(1, box.breaker.Epoch(box.now));
+      box.breaker.AddSuccesses(box.epoch(), Count(1));
     }
   }
   EXPECT_TRUE(box.CallAndFail());
@@ -209,7 +209,7 @@ TEST(BreakerRules, SlowCalls) {
   config.rules.slow_call_threshold_percentage = 50;
   config.rules.volume_threshold = 4;
   BreakerBox box(config);
-  box.Count(Counter::kFires, 4);
+  box.Add(Counter::kFires, 4);
   EXPECT_FALSE(box.Succeed(box.Admit(), 100 * kMs - 1));
   EXPECT_FALSE(box.Succeed(box.Admit(), 100 * kMs - 1));
   EXPECT_FALSE(box.Succeed(box.Admit(), 100 * kMs)) << "a third";
@@ -226,7 +226,7 @@ TEST(BreakerRules, LastCalls) {
   BreakerBox box(config);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(box.CallAndFail());
   EXPECT_EQ(box.state(), State::kClosed) << "too few calls";
-  box.breaker.CountSuccesses(3, box.breaker.Epoch(box.now));
+  box.breaker.AddSuccesses(box.epoch(), Count(3));
   EXPECT_TRUE(box.CallAndFail());
   EXPECT_EQ(box.state(), State::kOpen) << "4 of 7, however long ago";
   box.breaker.Close(box.now);
@@ -285,7 +285,7 @@ TEST(BreakerGenerations, ATripIsOfItsPeriodOnly) {
   box.breaker.Close(box.now);
   EXPECT_FALSE(box.breaker.Trip(closed, 0, box.now)) << "an earlier closed period";
   EXPECT_EQ(box.state(), State::kClosed);
-  EXPECT_EQ(box.breaker.generation(), 2u);
+  EXPECT_EQ(box.breaker.generation(), Generation(2));
 }
 
 TEST(BreakerGenerations, HistoryIsRemembered) {
@@ -295,7 +295,7 @@ TEST(BreakerGenerations, HistoryIsRemembered) {
   box.breaker.HalfOpen();
   box.breaker.Open(box.now);
   box.breaker.Close(box.now);
-  EXPECT_EQ(box.breaker.generation(), 4u);
+  EXPECT_EQ(box.breaker.generation(), Generation(4));
   EXPECT_EQ(box.breaker.StateBefore(0), State::kClosed);
   EXPECT_EQ(box.breaker.StateBefore(1), State::kOpen);
   EXPECT_EQ(box.breaker.StateBefore(2), State::kHalfOpen);
@@ -309,7 +309,7 @@ TEST(BreakerGenerations, HistoryIsRemembered) {
       EXPECT_EQ(box.breaker.StateBefore(age), age % 2 == 0 ? State::kHalfOpen : State::kOpen);
     }
   }
-  EXPECT_EQ(box.breaker.generation(), 204u);
+  EXPECT_EQ(box.breaker.generation(), Generation(204));
 }
 
 TEST(BreakerGenerations, PeriodsWrapAfter30Bits) {
@@ -318,7 +318,7 @@ TEST(BreakerGenerations, PeriodsWrapAfter30Bits) {
       SCOPED_TRACE(testing::Message() << wrap << " - " << before);
       BreakerBox box(TwoInARow());
       box.StartAt(wrap - before);
-      EXPECT_EQ(box.breaker.period(), MakePeriod(wrap - before, State::kClosed));
+      EXPECT_EQ(box.breaker.period(), MakePeriod(Generation(wrap - before), State::kClosed));
       for (uint32_t life = 0; life < 3; ++life) {
         const Admission early = box.Admit();
         EXPECT_TRUE(box.CallAndFail());
@@ -330,7 +330,7 @@ TEST(BreakerGenerations, PeriodsWrapAfter30Bits) {
         EXPECT_EQ(box.state(), State::kHalfOpen);
         EXPECT_TRUE(box.CallAndSucceed());
         EXPECT_EQ(box.state(), State::kClosed);
-        EXPECT_EQ(box.breaker.generation(), wrap - before + 3 * (life + 1));
+        EXPECT_EQ(box.breaker.generation(), Generation(wrap - before + 3 * (life + 1)));
         EXPECT_EQ(box.breaker.StateBefore(2), State::kOpen);
       }
     }
@@ -378,12 +378,12 @@ TEST(BreakerByHand, Rotate) {
   config.bucket_length = 0;
   config.buckets = 3;
   BreakerBox box(config);
-  box.Count(Counter::kFires, 4);
+  box.Add(Counter::kFires, 4);
   box.now += 3600 * kSecond;
   EXPECT_EQ(box.Sum(Counter::kFires), 4u) << "time alone rotates nothing";
   box.breaker.Rotate();
   box.breaker.Rotate();
-  EXPECT_EQ(box.breaker.Epoch(box.now), 2u);
+  EXPECT_EQ(box.breaker.EpochAt(box.now), Epoch(2));
   EXPECT_EQ(box.Sum(Counter::kFires), 4u);
   box.breaker.Rotate();
   EXPECT_EQ(box.Sum(Counter::kFires), 0u);

@@ -133,7 +133,8 @@ TEST(BreakerReset, WhoOpenedItMayDieBeforeSayingForHowLong) {
   // The state says open, and the time of the next try is of an earlier generation, or none.
   BreakerBox box(TwoInARow());
   for (const uint32_t generation : {1U, 2U, 65537U}) {
-    box.memory().state.store(StateWord(generation, static_cast<uint32_t>(State::kOpen)));
+    box.memory().state.store(
+        StateWord(Generation(generation), static_cast<uint32_t>(State::kOpen)));
     box.memory().reopen.store(generation == 65537 ? uint64_t{7} << 48 : 0);
     EXPECT_EQ(box.breaker.OpenFor(box.now), kSecond);
     box.now += kSecond;

@@ -24,6 +24,12 @@ std::vector<LatencyCount> Collect(const std::vector<uint32_t>& values) {
   return out;
 }
 
+std::array<uint32_t, kPercentiles.size()> PercentilesOf(const std::vector<LatencyCount>& values) {
+  std::array<uint32_t, kPercentiles.size()> ms;
+  std::ranges::transform(Summarize(values).percentiles, ms.begin(), &Millis::value);
+  return ms;
+}
+
 /// Nearest rank over sorted values, as opossum has it: the smallest for 0, else the value at
 /// index ceil(percentile * n) - 1.
 uint32_t PercentileBySorting(std::vector<uint32_t> values, double percentile) {
@@ -47,17 +53,19 @@ TEST(Histogram, CellsAscend) {
 }
 
 TEST(Histogram, ExactBelow64Milliseconds) {
-  for (uint32_t ms = 0; ms < 64; ++ms) EXPECT_EQ(LatencyOfCell(LatencyCell(ms)), ms);
+  for (uint32_t ms = 0; ms < 64; ++ms) {
+    EXPECT_EQ(LatencyOfCell(LatencyCell(Millis(ms))), Millis(ms));
+  }
 }
 
 TEST(Histogram, EveryMillisecondIsWithinASixtyFourth) {
   uint32_t cell_before = 0;
   for (uint32_t ms = 0; ms <= kLatencyMsMax; ++ms) {
-    const uint32_t cell = LatencyCell(ms);
+    const uint32_t cell = LatencyCell(Millis(ms));
     ASSERT_LT(cell, kLatencyCells) << ms;
     ASSERT_TRUE(cell == cell_before || cell == cell_before + 1) << ms;
     cell_before = cell;
-    const int64_t error = int64_t{LatencyOfCell(cell)} - int64_t{ms};
+    const int64_t error = int64_t{LatencyOfCell(cell).value()} - int64_t{ms};
     ASSERT_LE(std::abs(error) * 64, int64_t{ms}) << ms;
   }
   EXPECT_EQ(cell_before, kLatencyCells - 1);
@@ -66,22 +74,22 @@ TEST(Histogram, EveryMillisecondIsWithinASixtyFourth) {
 TEST(Histogram, LongerOnesCountInTheLastCell) {
   static_assert(kLatencyMsMax == (1U << 22) - 1);
   for (const uint32_t ms : {kLatencyMsMax, 1U << 22, 1U << 31, UINT32_MAX}) {
-    EXPECT_EQ(LatencyCell(ms), kLatencyCells - 1);
+    EXPECT_EQ(LatencyCell(Millis(ms)), kLatencyCells - 1);
   }
-  EXPECT_LE(LatencyOfCell(kLatencyCells - 1), kLatencyMsMax);
+  EXPECT_LE(LatencyOfCell(kLatencyCells - 1), Millis(kLatencyMsMax));
 }
 
 TEST(Histogram, NothingHasZeroes) {
-  const std::vector<LatencyCount> empty{{5, 0}};
+  const std::vector<LatencyCount> empty{{Millis(5), 0}};
   for (const LatencySummary& summary : {Summarize({}), Summarize(empty)}) {
     EXPECT_EQ(summary.mean, 0);
-    for (const uint32_t value : summary.percentiles) EXPECT_EQ(value, 0u);
+    for (const Millis value : summary.percentiles) EXPECT_EQ(value, Millis(0));
   }
 }
 
 TEST(Histogram, OneValueIsEveryPercentile) {
-  const std::vector<LatencyCount> one{{42, 1}};
-  for (const uint32_t value : Summarize(one).percentiles) EXPECT_EQ(value, 42u);
+  const std::vector<LatencyCount> one{{Millis(42), 1}};
+  for (const Millis value : Summarize(one).percentiles) EXPECT_EQ(value, Millis(42));
   EXPECT_EQ(Summarize(one).mean, 42);
 }
 
@@ -90,17 +98,17 @@ TEST(Histogram, RanksOfAHundred) {
   for (uint32_t i = 0; i < 100; ++i) values[i] = 10 + i % 50;  // 10..59, each twice
   const auto histogram = Collect(values);
   const std::array<uint32_t, 9> expected{10, 22, 34, 47, 54, 57, 59, 59, 59};
-  EXPECT_EQ(Summarize(histogram).percentiles, expected);
+  EXPECT_EQ(PercentilesOf(histogram), expected);
   EXPECT_DOUBLE_EQ(Summarize(histogram).mean, 34.5);
 }
 
 TEST(Histogram, HugeCounts) {
-  const std::vector<LatencyCount> values{{1, uint64_t{UINT32_MAX} * 1000},
-                                         {4'000'000, uint64_t{UINT32_MAX} * 1000}};
+  const std::vector<LatencyCount> values{{Millis(1), uint64_t{UINT32_MAX} * 1000},
+                                         {Millis(4'000'000), uint64_t{UINT32_MAX} * 1000}};
   EXPECT_DOUBLE_EQ(Summarize(values).mean, 2'000'000.5);
   const std::array<uint32_t, 9> expected{1,       1,       1,       4000000, 4000000,
                                          4000000, 4000000, 4000000, 4000000};
-  EXPECT_EQ(Summarize(values).percentiles, expected);
+  EXPECT_EQ(PercentilesOf(values), expected);
 }
 
 /// Random values of all magnitudes: few and many, small and large, and repeated ones.
@@ -121,7 +129,7 @@ TEST(HistogramRandom, PercentilesAreThoseOfSortedValues) {
     for (size_t i = 0; i < kPercentiles.size(); ++i) {
       const uint32_t exact = PercentileBySorting(values, kPercentiles[i]);
       // The cell of the exact answer, so the error is the cell's: none below 64 ms.
-      ASSERT_EQ(percentiles[i], LatencyOfCell(LatencyCell(exact))) << kPercentiles[i];
+      ASSERT_EQ(percentiles[i], LatencyOfCell(LatencyCell(Millis(exact)))) << kPercentiles[i];
     }
   }
 }
@@ -134,11 +142,11 @@ TEST(HistogramRandom, CountsAndMean) {
     std::map<uint32_t, uint64_t> expected;
     double sum = 0;
     for (const uint32_t ms : values) {
-      ++expected[LatencyOfCell(LatencyCell(ms))];
+      ++expected[LatencyOfCell(LatencyCell(Millis(ms))).value()];
       sum += std::min(ms, kLatencyMsMax);
     }
     std::map<uint32_t, uint64_t> found;
-    for (const auto& [ms, count] : Collect(values)) found[ms] = count;
+    for (const auto& [latency, count] : Collect(values)) found[latency.value()] = count;
     ASSERT_EQ(found, expected);
     const double mean = sum / static_cast<double>(values.size());
     ASSERT_NEAR(Summarize(Collect(values)).mean, mean, mean / 64);

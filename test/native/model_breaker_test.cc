@@ -27,7 +27,7 @@ void ExpectOneTrip(const BreakerConfig& config, std::vector<Program> programs,
   Protocol protocol(config, std::move(programs));
   protocol.at_end = [&] {
     EXPECT_EQ(protocol.state(), State::kOpen) << "nobody tripped";
-    EXPECT_EQ(protocol.breaker().generation(), 1u);
+    EXPECT_EQ(protocol.breaker().generation(), Generation(1));
   };
   protocol.Explore(interruptions_max);
 }
@@ -96,7 +96,7 @@ TEST(ModelTrip, AfterAStaleFailure) {
   config.rules.consecutive_failures = 2;
   Protocol protocol(config, {{{kAdmit, kFail}}, {{kOpen, kClose, kAdmit, kFail, kAdmit, kFail}}});
   protocol.at_end = [&] {
-    if (protocol.breaker().generation() != 2) return;
+    if (protocol.breaker().generation() != Generation(2)) return;
     ADD_FAILURE() << "two failures in a row, and nobody tripped";
   };
   protocol.Explore();
@@ -104,7 +104,7 @@ TEST(ModelTrip, AfterAStaleFailure) {
 
 /// What belongs to a period is not overwritten by somebody who was stopped in an earlier one.
 void ExpectPresentStamps(Protocol& protocol) {
-  const uint32_t generation = protocol.breaker().generation();
+  const Generation generation = protocol.breaker().generation();
   BreakerMemory& memory = protocol.memory();
   if (protocol.state() == State::kOpen) {
     EXPECT_TRUE(StampIsOf(memory.reopen.load(), generation));
@@ -160,7 +160,7 @@ TEST(ModelHand, NotesOfAnOldClosing) {
 TEST(ModelPoll, OneOfManyHalfOpens) {
   Protocol protocol(Protocol::Config(), {{{kPoll, kPoll}}, {{kPoll}}, {{kTick, kTick}}});
   protocol.breaker().Open(protocol.now());
-  protocol.at_end = [&] { EXPECT_LE(protocol.breaker().generation(), 2u); };
+  protocol.at_end = [&] { EXPECT_LE(protocol.breaker().generation(), Generation(2)); };
   protocol.Explore();
 }
 
@@ -202,7 +202,8 @@ TEST(ModelWindow, ACellOfAnOldLapIsTakenOverOnce) {
   BreakerConfig config = Protocol::Config();
   config.bucket_length = 6'000;
   Protocol protocol(config, {{{kFire, kFire}}, {{kFire, kFire}}});
-  protocol.breaker().Count(Counter::kFires, 99, protocol.breaker().Epoch(protocol.now()) - 2);
+  const Epoch old = protocol.breaker().EpochAt(protocol.now()) - 2;
+  protocol.breaker().Add(Counter::kFires, old, Count(99));
   protocol.at_end = [&] { EXPECT_EQ(protocol.Sum(Counter::kFires), 4u); };
   protocol.Explore();
 }

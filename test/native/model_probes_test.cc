@@ -80,7 +80,7 @@ TEST(ModelProbes, AStaleSuccess) {
       config, {{{kAdmit, kSucceed}}, {{kOpen, kHalfOpen, kAdmit, kSucceed, kAdmit, kSucceed}}});
   protocol.BeginHalfOpen();
   protocol.at_end = [&] {
-    if (protocol.breaker().generation() == 4) {
+    if (protocol.breaker().generation() == Generation(4)) {
       EXPECT_EQ(protocol.breaker().HasFreeProbe(protocol.now()), true);
       EXPECT_NE(protocol.memory().probes_won.load() >> 32, 2u)
           << "an old success replaced a new one";

@@ -67,7 +67,7 @@ enum class Role : uint8_t {
   kSuccessor,  // once `after` is dead, a caller in its place
 };
 
-struct Participant {
+struct Actor {
   Role role;
   Holder holder;
   int after = -1;
@@ -80,12 +80,12 @@ struct Participant {
 
 struct World {
   uint64_t capacity;
-  std::vector<Participant> participants;
+  std::vector<Actor> actors;
   Stepped bulkhead{};
 };
 
 /// The program of a participant, from its start.
-void Run(Stepped& bulkhead, Participant& self, uint64_t capacity) {
+void Run(Stepped& bulkhead, Actor& self, uint64_t capacity) {
   self.holding = false;
   if (self.role == Role::kReaper) {
     bulkhead.Forfeit(self.holder);
@@ -98,7 +98,7 @@ void Run(Stepped& bulkhead, Participant& self, uint64_t capacity) {
   self.holding = false;
 }
 
-void TakeStep(World& world, Participant& self) {
+void TakeStep(World& world, Actor& self) {
   Step taking(self.log);
   step = &taking;
   if (setjmp(taking.leave) == 0) {
@@ -114,18 +114,18 @@ class Explorer {
     if (!seen_.insert(Hash(world)).second || ::testing::Test::HasFailure()) return;
     Check(world);
     bool ended = true;
-    for (size_t i = 0; i < world.participants.size(); ++i) {
-      const Participant& one = world.participants[i];
-      const bool waits = one.after >= 0 && !world.participants[one.after].dead;
+    for (size_t i = 0; i < world.actors.size(); ++i) {
+      const Actor& one = world.actors[i];
+      const bool waits = one.after >= 0 && !world.actors[one.after].dead;
       if (one.ended || one.dead || waits) continue;
       ended = false;
       World next = world;
-      TakeStep(next, next.participants[i]);
+      TakeStep(next, next.actors[i]);
       Explore(next);
       if (!one.mortal) continue;
       World without = world;
-      without.participants[i].dead = true;
-      without.participants[i].holding = false;
+      without.actors[i].dead = true;
+      without.actors[i].holding = false;
       Explore(without);
     }
     if (ended) {
@@ -138,7 +138,7 @@ class Explorer {
  private:
   static void Check(const World& world) {
     uint64_t holding = 0;
-    for (const Participant& one : world.participants) holding += one.holding;
+    for (const Actor& one : world.actors) holding += one.holding;
     EXPECT_LE(holding, world.capacity) << "too many permits";
   }
 
@@ -151,7 +151,7 @@ class Explorer {
     std::array<uint64_t, sizeof(Stepped) / 8> words;
     std::memcpy(words.data(), static_cast<const void*>(&world.bulkhead), sizeof(Stepped));
     for (const uint64_t word : words) mix(word);
-    for (const Participant& one : world.participants) {
+    for (const Actor& one : world.actors) {
       mix(one.log.size() * 4 + one.ended * 2 + one.dead);
       for (const uint64_t answer : one.log) mix(answer);
     }
@@ -162,8 +162,8 @@ class Explorer {
 };
 
 /// `known`: every place has been used before, which leaves out how they make themselves known.
-void ExploreAll(uint64_t capacity, std::vector<Participant> participants, bool known = false) {
-  World world{capacity, std::move(participants)};
+void ExploreAll(uint64_t capacity, std::vector<Actor> actors, bool known = false) {
+  World world{capacity, std::move(actors)};
   if (known) {
     ASSERT_TRUE(world.bulkhead.TryAcquire(1, {2, 0}));
     ASSERT_TRUE(world.bulkhead.Release({2, 0}));

@@ -47,23 +47,23 @@ void Contend(Bulkhead<kParticipants>& bulkhead, uint64_t capacity, uint32_t thre
 }
 
 TEST(BulkheadThreads, OneHolder) {
-  Bulkhead<1> bulkhead;
+  Bulkhead<1> bulkhead{};
   Contend(bulkhead, 2, 4);
 }
 
 TEST(BulkheadThreads, OneHolderEach) {
-  Bulkhead<4> bulkhead;
+  Bulkhead<4> bulkhead{};
   Contend(bulkhead, 1, 4);
   Contend(bulkhead, 3, 4);
 }
 
 TEST(BulkheadThreads, HoldersOfSeveralThreads) {
-  Bulkhead<2> bulkhead;
+  Bulkhead<2> bulkhead{};
   Contend(bulkhead, 2, 4);
 }
 
 TEST(BulkheadThreads, OneHolderIsNeverRefusedWithoutReason) {
-  Bulkhead<1> bulkhead;
+  Bulkhead<1> bulkhead{};
   std::vector<std::thread> pool;
   for (int i = 0; i < 4; ++i) {
     pool.emplace_back([&] {
@@ -91,7 +91,7 @@ TEST(BulkheadThreads, OneHolderIsNeverRefusedWithoutReason) {
 
 TEST(BulkheadProcesses, KilledAnywhereNothingLeaks) {
   struct Region {
-    Bulkhead<8> bulkhead;
+    Bulkhead<8> bulkhead{};
     std::atomic<uint64_t> started{0};
   };
   void* memory =
@@ -129,7 +129,7 @@ TEST(BulkheadProcesses, KilledAnywhereNothingLeaks) {
 
 TEST(TokenBucketThreads, GrantTheRateAndNoMore) {
   const TokenRate rate = TokenRate::Make(1000, kSecond, 50);
-  TokenBucket bucket;
+  TokenBucket bucket{};
   std::atomic<Micros> clock{0};
   std::atomic<uint64_t> granted{0};
   std::vector<std::thread> pool;
@@ -147,7 +147,7 @@ TEST(TokenBucketThreads, GrantTheRateAndNoMore) {
 
 TEST(RetryBudgetThreads, SpendWhatWasEarned) {
   const RetryRate rate = RetryRate::Make(0.25, 0, 1e6);
-  RetryBudget budget;
+  RetryBudget budget{};
   std::atomic<uint64_t> withdrawn{0};
   std::vector<std::thread> pool;
   for (int i = 0; i < 4; ++i) {

@@ -17,7 +17,7 @@ namespace {
 // ---------------------------------------------------------------- Bulkhead
 
 TEST(Bulkhead, GrantsUpToItsCapacity) {
-  Bulkhead<1> bulkhead;
+  Bulkhead<1> bulkhead{};
   EXPECT_TRUE(bulkhead.TryAcquire(2));
   EXPECT_TRUE(bulkhead.TryAcquire(2));
   EXPECT_FALSE(bulkhead.TryAcquire(2));
@@ -28,7 +28,7 @@ TEST(Bulkhead, GrantsUpToItsCapacity) {
 }
 
 TEST(Bulkhead, ReleaseStopsAtZero) {
-  Bulkhead<1> bulkhead;
+  Bulkhead<1> bulkhead{};
   EXPECT_FALSE(bulkhead.Release());
   EXPECT_TRUE(bulkhead.TryAcquire(1));
   EXPECT_TRUE(bulkhead.Release());
@@ -37,7 +37,7 @@ TEST(Bulkhead, ReleaseStopsAtZero) {
 }
 
 TEST(Bulkhead, TakesEveryCapacity) {
-  Bulkhead<4> bulkhead;
+  Bulkhead<4> bulkhead{};
   for (uint32_t i = 0; i < 100; ++i) EXPECT_TRUE(bulkhead.TryAcquire(UINT64_MAX, {i % 4, 0}));
   EXPECT_EQ(bulkhead.InUse(), 100u);
   EXPECT_TRUE(bulkhead.TryAcquire(kCapacityMax, {}));
@@ -45,7 +45,7 @@ TEST(Bulkhead, TakesEveryCapacity) {
 }
 
 TEST(Bulkhead, PermitsOfTheDeadComeBack) {
-  Bulkhead<3> bulkhead;
+  Bulkhead<3> bulkhead{};
   const Holder dead{1, 7};
   const Holder alive{2, 1};
   EXPECT_TRUE(bulkhead.TryAcquire(3, dead));
@@ -59,7 +59,7 @@ TEST(Bulkhead, PermitsOfTheDeadComeBack) {
 }
 
 TEST(Bulkhead, ANewUserOfAPlaceIsNotItsPredecessor) {
-  Bulkhead<2> bulkhead;
+  Bulkhead<2> bulkhead{};
   const Holder before{1, 2047};
   const Holder after{1, 2048};  // Wraps to 0 in the word.
   EXPECT_TRUE(bulkhead.TryAcquire(5, before));
@@ -76,7 +76,7 @@ TEST(Bulkhead, ANewUserOfAPlaceIsNotItsPredecessor) {
 TEST(Bulkhead, DamagedWordsNeverRaiseTheLimit) {
   std::mt19937_64 random(5);
   for (int round = 0; round < 1000; ++round) {
-    Bulkhead<4> bulkhead;
+    Bulkhead<4> bulkhead{};
     std::array<uint64_t, sizeof bulkhead / 8> words;
     for (uint64_t& word : words) word = random() >> (random() % 64);
     std::memcpy(static_cast<void*>(&bulkhead), words.data(), sizeof bulkhead);
@@ -91,7 +91,7 @@ TEST(Bulkhead, DamagedWordsNeverRaiseTheLimit) {
 TEST(Bulkhead, FollowsTheModel) {
   constexpr uint32_t kPlaces = 5;
   std::mt19937_64 random(1);
-  Bulkhead<kPlaces> bulkhead;
+  Bulkhead<kPlaces> bulkhead{};
   std::vector<uint64_t> held(kPlaces);
   std::vector<uint32_t> incarnation(kPlaces);
   uint64_t capacity = 4;
@@ -142,7 +142,7 @@ TEST(TokenBucket, ExactlyTheLimitArrivesInAnInterval) {
   for (const auto& [limit, interval] : cases) {
     const TokenRate rate = TokenRate::Make(limit, interval, limit);
     ASSERT_EQ(rate.burst(), limit);
-    TokenBucket bucket;
+    TokenBucket bucket{};
     for (Micros now = 5; now < 5 + 3 * interval; now += interval) {
       for (uint64_t i = 0; i < limit; ++i) ASSERT_EQ(bucket.TryTake(rate, now), 0) << limit;
       const Micros wait = bucket.TryTake(rate, now);
@@ -154,7 +154,7 @@ TEST(TokenBucket, ExactlyTheLimitArrivesInAnInterval) {
 
 TEST(TokenBucket, WaitIsExact) {
   const TokenRate rate = TokenRate::Make(10, kSecond, 5);
-  TokenBucket bucket;
+  TokenBucket bucket{};
   EXPECT_EQ(bucket.TryTake(rate, 0, 5), 0);
   EXPECT_EQ(bucket.TryTake(rate, 0, 2), 200'000);
   EXPECT_EQ(bucket.TryTake(rate, 199'999, 2), 1);
@@ -173,7 +173,7 @@ TEST(TokenBucket, FollowsTheModel) {
     const uint64_t interval = 1 + random() % 5'000'000;
     const uint64_t burst = 1 + random() % 2000;
     const TokenRate rate = TokenRate::Make(limit, static_cast<Micros>(interval), burst);
-    TokenBucket bucket;
+    TokenBucket bucket{};
     // The model counts in parts of a token, so that every microsecond brings a whole number.
     unsigned __int128 level = static_cast<unsigned __int128>(burst) * interval;
     const unsigned __int128 full = level;
@@ -200,7 +200,7 @@ TEST(TokenBucket, FollowsTheModel) {
 
 TEST(TokenBucket, AClockThatGoesBackGivesNothingAway) {
   const TokenRate rate = TokenRate::Make(10, kSecond, 10);
-  TokenBucket bucket;
+  TokenBucket bucket{};
   EXPECT_EQ(bucket.TryTake(rate, 100 * kSecond, 10), 0);
   EXPECT_EQ(bucket.TryTake(rate, 90 * kSecond), 10 * kSecond + 100'000);
   EXPECT_EQ(bucket.TryTake(rate, 100 * kSecond), 100'000) << "the old time changed nothing";
@@ -218,7 +218,7 @@ TEST(TokenBucket, NoValueOverflows) {
         EXPECT_EQ(rate.burst() == 0, limit == 0 || burst == 0);
         for (const Micros now : times) {
           for (const uint64_t n : numbers) {
-            TokenBucket bucket;
+            TokenBucket bucket{};
             const Micros wait = bucket.TryTake(rate, now, n);
             EXPECT_EQ(wait, n <= rate.burst() ? 0 : kNever);
             const Micros longer = bucket.Wait(rate, now, n);
@@ -232,7 +232,7 @@ TEST(TokenBucket, NoValueOverflows) {
 
 TEST(TokenBucket, DamagedWordsAreAnEmptyBucket) {
   const TokenRate rate = TokenRate::Make(10, kSecond, 10);
-  TokenBucket bucket;
+  TokenBucket bucket{};
   std::memset(static_cast<void*>(&bucket), 0xFF, sizeof bucket);
   EXPECT_EQ(bucket.Wait(rate, kSecond, 1), 100'000);
   EXPECT_EQ(bucket.TryTake(rate, kSecond), 100'000);
@@ -243,7 +243,7 @@ TEST(TokenBucket, DamagedWordsAreAnEmptyBucket) {
 
 TEST(RetryBudget, SuccessesEarnRetries) {
   const RetryRate rate = RetryRate::Make(0.1, 0, 5);
-  RetryBudget budget;
+  RetryBudget budget{};
   for (int i = 0; i < 9; ++i) budget.Deposit(rate);
   EXPECT_FALSE(budget.TryWithdraw(rate, 0));
   budget.Deposit(rate);
@@ -255,21 +255,21 @@ TEST(RetryBudget, SuccessesEarnRetries) {
 
 TEST(RetryBudget, ThreeThirdsAreAToken) {
   const RetryRate rate = RetryRate::Make(1.0 / 3, 0, 5);
-  RetryBudget budget;
+  RetryBudget budget{};
   for (int i = 0; i < 3; ++i) budget.Deposit(rate);
   EXPECT_TRUE(budget.TryWithdraw(rate, 0));
 }
 
 TEST(RetryBudget, TheReserveComesByItself) {
   const RetryRate rate = RetryRate::Make(0, 2, 100);
-  RetryBudget budget;
+  RetryBudget budget{};
   EXPECT_DOUBLE_EQ(budget.Balance(rate, 0), 2);
   EXPECT_TRUE(budget.TryWithdraw(rate, 0));
   EXPECT_TRUE(budget.TryWithdraw(rate, 0));
   EXPECT_FALSE(budget.TryWithdraw(rate, 499'999));
   EXPECT_TRUE(budget.TryWithdraw(rate, 500'000));
   const RetryRate slow = RetryRate::Make(0, 0.25, 100);
-  RetryBudget other;
+  RetryBudget other{};
   EXPECT_TRUE(other.TryWithdraw(slow, 0)) << "a fraction still saves up to a whole token";
   EXPECT_FALSE(other.TryWithdraw(slow, 4 * kSecond - 1));
   EXPECT_TRUE(other.TryWithdraw(slow, 4 * kSecond));
@@ -281,7 +281,7 @@ TEST(RetryBudget, StrangeFiguresAreLimits) {
     for (const double reserve : figures) {
       for (const double max : figures) {
         const RetryRate rate = RetryRate::Make(ratio, reserve, max);
-        RetryBudget budget;
+        RetryBudget budget{};
         std::memset(static_cast<void*>(&budget), max > 1 ? 0xFF : 0, sizeof budget);
         for (int i = 0; i < 3; ++i) budget.Deposit(rate);
         const double balance = budget.Balance(rate, INT64_MAX);

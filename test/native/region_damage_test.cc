@@ -205,10 +205,10 @@ TEST(RegionFollowing, WhatIsKnownOfAParticipantIsPutBack) {
   file.seekp(16);
   for (uint32_t i = 0; i < 2 * kParticipantsMax * sizeof(Cell); ++i) file.put('\x5A');
   file.close();
-  EXPECT_NE(other.IncarnationOf(region.index()), incarnation);
+  EXPECT_NE(other.IncarnationOf(region.self()), incarnation);
   region.Announce(true);
-  EXPECT_EQ(other.IncarnationOf(region.index()), incarnation);
-  EXPECT_EQ(other.ProcessOf(region.index()), static_cast<uint32_t>(getpid()));
+  EXPECT_EQ(other.IncarnationOf(region.self()), incarnation);
+  EXPECT_EQ(other.ProcessOf(region.self()), Process(static_cast<uint32_t>(getpid())));
   region.Silence();
   other.Announce(true);
   EXPECT_TRUE(IsRung(region));

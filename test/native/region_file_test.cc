@@ -63,7 +63,7 @@ TEST(RegionFile, FiftyProcessesMakeOne) {
       gate.Pass();
       Region region;
       if (region.Open(path.c_str()) != RegionError::kNone) return false;
-      (*places)[region.index()].fetch_add(1);
+      (*places)[region.self().value()].fetch_add(1);
       for (int name = 0; name < 20; ++name) {
         const Attachment found = Attach(region, "name " + std::to_string(name));
         if (found.error != RegionError::kNone) return false;

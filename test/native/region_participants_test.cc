@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/breaker.h"
+#include "core/leases.h"
 #include "core/region.h"
 #include "support/breaker_box.h"
 #include "support/processes.h"
@@ -38,10 +39,8 @@ struct Member {
     breaker.Initialize(1);
   }
   bool EndLeasesOfTheDead() {
-    const auto dead = [](const void* context, uint32_t participant) {
-      return !static_cast<const Region*>(context)->IsAlive(participant);
-    };
-    return Breaker::EndLeases(found.hot, dead, &region);
+    const auto is_dead = [this](Participant participant) { return !region.IsAlive(participant); };
+    return EndLeases(found.hot, is_dead);
   }
 
   Region region;
@@ -66,23 +65,23 @@ TEST(RegionParticipants, LiveUntilTheyAreKilledStoppedOrNot) {
   const TemporaryPath path;
   Region region;
   ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
-  EXPECT_TRUE(region.IsAlive(region.index()));
-  EXPECT_FALSE(region.IsAlive(region.index() + 1));
+  EXPECT_TRUE(region.IsAlive(region.self()));
+  EXPECT_FALSE(region.IsAlive(Participant(region.self().value() + 1)));
   Gate gate(2);
   SharedWithChildren<std::atomic<uint32_t>> index;
   Children children;
   const pid_t child = children.Start([&] {
     Region own;
     if (own.Open(path.c_str()) != RegionError::kNone) return false;
-    index->store(own.index());
+    index->store(own.self().value());
     gate.Pass();
     return pause() == 0;
   });
   gate.Pass();
-  const uint32_t place = index->load();
-  EXPECT_NE(place, region.index());
+  const Participant place(index->load());
+  EXPECT_NE(place, region.self());
   EXPECT_TRUE(region.IsAlive(place));
-  EXPECT_EQ(region.ProcessOf(place), static_cast<uint32_t>(child));
+  EXPECT_EQ(region.ProcessOf(place), Process(static_cast<uint32_t>(child)));
   EXPECT_EQ(region.LiveParticipants(), 2u);
   kill(child, SIGSTOP);
   AwaitState(child, 'T');
@@ -94,9 +93,9 @@ TEST(RegionParticipants, LiveUntilTheyAreKilledStoppedOrNot) {
   const uint32_t incarnation = region.IncarnationOf(place);
   Region successor;
   ASSERT_EQ(successor.Open(path.c_str()), RegionError::kNone);
-  EXPECT_EQ(successor.index(), place);
+  EXPECT_EQ(successor.self(), place);
   EXPECT_EQ(successor.incarnation(), incarnation + 1);
-  EXPECT_EQ(successor.process(), static_cast<uint32_t>(getpid()));
+  EXPECT_EQ(successor.process(), Process(static_cast<uint32_t>(getpid())));
   EXPECT_TRUE(region.IsAlive(place));
 }
 
@@ -105,7 +104,7 @@ TEST(RegionParticipants, ThereIsNoPlaceForOneMore) {
   std::vector<Region> regions(kParticipantsMax);
   for (uint32_t i = 0; i < kParticipantsMax; ++i) {
     ASSERT_EQ(regions[i].Open(path.c_str()), RegionError::kNone);
-    EXPECT_EQ(regions[i].index(), i);
+    EXPECT_EQ(regions[i].self(), Participant(i));
   }
   EXPECT_EQ(Region().Open(path.c_str()), RegionError::kNoPlace);
   EXPECT_EQ(regions[0].LiveParticipants(), kParticipantsMax);
@@ -122,12 +121,12 @@ TEST(RegionParticipants, LeasesOfADeadOneEndAtOnce) {
   Children children;
   const pid_t child = children.Start([&] {
     Member own(path, config);
-    const bool probes = own.breaker.Admit(now, 0.5, own.region.index()).admitted;
+    const bool probes = own.breaker.Admit(now, 0.5, own.region.self()).admitted;
     gate.Pass();
     return probes && pause() == 0;
   });
   gate.Pass();
-  const uint32_t self = parent.region.index();
+  const Participant self = parent.region.self();
   EXPECT_FALSE(parent.EndLeasesOfTheDead());
   EXPECT_FALSE(parent.breaker.Admit(now, 0.5, self).admitted);
   children.Kill(child);
@@ -159,9 +158,9 @@ TEST(RegionParticipants, CountersOfFourProcessesAddUpOverRollOvers) {
         for (uint32_t add = 0; add < kAdds / kRounds; ++add) {
           const uint32_t rolled = done->fetch_add(1) * config.buckets / kAddsPerRound;
           // Some are a bucket behind.
-          const uint32_t epoch = first_of(round) + rolled - std::min(rolled, add % 2);
-          own.breaker.Count(Counter::kFires, 1, epoch);
-          own.breaker.Count(Counter::kSuccesses, 1 + add % 2, epoch);
+          const Epoch epoch(first_of(round) + rolled - std::min(rolled, add % 2));
+          own.breaker.Add(Counter::kFires, epoch, Count(1));
+          own.breaker.Add(Counter::kSuccesses, epoch, Count(1 + add % 2));
         }
         gate.Pass();
         gate.Pass();
@@ -172,7 +171,7 @@ TEST(RegionParticipants, CountersOfFourProcessesAddUpOverRollOvers) {
   for (uint32_t round = 0; round < kRounds; ++round) {
     gate.Pass();
     gate.Pass();
-    const uint32_t last = first_of(round) + config.buckets - 1;
+    const Epoch last(first_of(round) + config.buckets - 1);
     EXPECT_EQ(parent.breaker.window().Sum(Counter::kFires, last), kAddsPerRound);
     EXPECT_EQ(parent.breaker.window().Sum(Counter::kSuccesses, last), kAddsPerRound * 3 / 2);
     done->store(0);
@@ -300,8 +299,8 @@ void AskAnything(BreakerBox& box, std::mt19937_64& random) {
     box.CallAndSucceed();
     box.breaker.OpenFor(box.now);
     box.breaker.HasFreeProbe(box.now);
-    box.breaker.window().Latencies(box.breaker.Epoch(box.now), out);
-    box.breaker.window().BucketLatencies(box.breaker.Epoch(box.now), i % 8, out);
+    box.breaker.window().Latencies(box.breaker.EpochAt(box.now), out);
+    box.breaker.window().BucketLatencies(box.breaker.EpochAt(box.now), i % 8, out);
     if (i % 16 == 0) box.breaker.Rotate();
   }
 }
@@ -309,7 +308,8 @@ void AskAnything(BreakerBox& box, std::mt19937_64& random) {
 void ExpectBoundedProbes(BreakerBox& box) {
   box.breaker.HalfOpen();
   uint32_t admitted = 0;
-  for (uint32_t i = 0; i < 100; ++i) admitted += box.breaker.Admit(box.now, 0.5, i).admitted;
+  for (uint32_t i = 0; i < 100; ++i)
+    admitted += box.breaker.Admit(box.now, 0.5, Participant(i)).admitted;
   EXPECT_LE(admitted, box.breaker.config().half_open_probes);
 }
 
@@ -324,7 +324,7 @@ void ExpectRecovery(BreakerBox& box) {
   box.now += 20 * kSecond;
   for (int i = 0; i < 400 && box.state() == State::kClosed; ++i) {
     const Admission call = box.Admit();
-    const Outcome failure{true, false, kMs, call.period, call.probe, 1 + uint32_t(i) % 2};
+    const Outcome failure{true, false, kMs, call.period, call.probe, Process(1 + uint32_t(i) % 2)};
     box.Settle(failure, 0);
   }
   EXPECT_EQ(box.state(), State::kOpen) << "admits without limit";

@@ -1,5 +1,5 @@
-// A bulkhead in a region. Each Region that is open is a participant, so one process can play many;
-// one that is closed is as dead as one that was killed, as the kernel drops its lock likewise.
+// A bulkhead in a region. Each open Region is a participant, so one process can play many. A closed
+// one is as dead as one that was killed, as the kernel drops its lock in both cases.
 
 #include "core/shared_bulkhead.h"
 
@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "core/region.h"
+
 #ifdef __linux__
 
 namespace sekering {
@@ -21,32 +23,32 @@ namespace {
 constexpr Micros kMillisecond = 1000;
 
 /// A participant with its bulkhead.
-class Member {
+class BulkheadUser {
  public:
-  Member(const std::string& path, uint64_t capacity) {
+  BulkheadUser(const std::string& path, uint64_t capacity) {
     EXPECT_EQ(region_.Open(path.c_str()), RegionError::kNone);
     const Attachment found = region_.Attach({2, "b", Description{}, SharedBulkhead::kHotCells, 0});
     EXPECT_EQ(found.error, RegionError::kNone);
-    state_ = reinterpret_cast<SharedBulkheadState*>(found.hot);
+    words_ = found.hot;
     bulkhead_.emplace(found.hot, region_, capacity);
   }
   SharedBulkhead* operator->() { return &*bulkhead_; }
   const Region& region() const { return region_; }
   /// The words as they lie in the region: how many participants count, then one per participant.
-  std::atomic<uint64_t>* words() { return reinterpret_cast<std::atomic<uint64_t>*>(state_); }
-  std::atomic<uint64_t>& word() { return words()[1 + region_.index()]; }
+  Cell* words() { return words_; }
+  Cell& word() { return words()[1 + region_.self().value()]; }
 
  private:
   Region region_;
-  SharedBulkheadState* state_ = nullptr;
+  Cell* words_ = nullptr;
   std::optional<SharedBulkhead> bulkhead_;
 };
 
 class SharedBulkheadTest : public testing::Test {
  protected:
   void TearDown() override { unlink(path_.c_str()); }
-  std::unique_ptr<Member> Join(uint64_t capacity) {
-    return std::make_unique<Member>(path_, capacity);
+  std::unique_ptr<BulkheadUser> Join(uint64_t capacity) {
+    return std::make_unique<BulkheadUser>(path_, capacity);
   }
 
  private:
@@ -104,10 +106,10 @@ TEST_F(SharedBulkheadTest, PermitsOfTheDeadComeBackThoughTheirPlaceIsTaken) {
   auto dead = Join(2);
   EXPECT_TRUE((*dead)->TryAcquire());
   EXPECT_TRUE((*dead)->TryAcquire());
-  const uint32_t place = dead->region().index();
+  const Participant place = dead->region().self();
   dead.reset();
   const auto heir = Join(2);
-  ASSERT_EQ(heir->region().index(), place);
+  ASSERT_EQ(heir->region().self(), place);
   EXPECT_TRUE((*a)->TryAcquire());
   EXPECT_TRUE((*heir)->TryAcquire());
   EXPECT_FALSE((*a)->TryAcquire());

@@ -24,19 +24,20 @@ Counter CounterAt(uint32_t index) {
 
 std::map<uint32_t, uint64_t> AsMap(std::span<const LatencyCount> latencies) {
   std::map<uint32_t, uint64_t> map;
-  for (const auto& [ms, count] : latencies) {
+  for (const auto& [latency, count] : latencies) {
+    const uint32_t ms = latency.value();
     EXPECT_TRUE(map.empty() || map.rbegin()->first < ms) << "in ascending order";
     map[ms] = count;
   }
   return map;
 }
 
-std::map<uint32_t, uint64_t> Latencies(const TimeWindow& window, uint32_t epoch) {
+std::map<uint32_t, uint64_t> Latencies(const PlainWindow& window, uint32_t epoch) {
   std::array<LatencyCount, kLatencyCells> out;
   return AsMap({out.data(), window.Latencies(epoch, out)});
 }
 
-std::map<uint32_t, uint64_t> BucketLatencies(const TimeWindow& window, uint32_t epoch,
+std::map<uint32_t, uint64_t> BucketLatencies(const PlainWindow& window, uint32_t epoch,
                                              uint32_t age) {
   std::array<LatencyCount, kLatencyCells> out;
   return AsMap({out.data(), window.BucketLatencies(epoch, age, out)});
@@ -204,7 +205,7 @@ TEST(TimeWindow, LatenciesOfTheWindowAndOfABucket) {
   EXPECT_EQ(two.size(), 7u) << "the last two share a cell";
   EXPECT_EQ(two.at(7), 2u);
   EXPECT_EQ(two.at(8), 2u);
-  EXPECT_EQ(two.at(LatencyOfCell(kLatencyCells - 1)), 4u);
+  EXPECT_EQ(two.at(LatencyOfCell(kLatencyCells - 1).value()), 4u);
   EXPECT_TRUE(BucketLatencies(box.window, 12, 1).empty());
   EXPECT_EQ(Latencies(box.window, 12).at(63), 3u);
   EXPECT_EQ(Latencies(box.window, 14).at(63), 1u);
@@ -215,13 +216,13 @@ TEST(TimeWindow, ThereIsRoomForEveryLatency) {
   WindowBox box(kBucketsMax);
   for (uint32_t cell = 0; cell < kLatencyCells; ++cell) {
     for (const uint32_t epoch : {0U, kBucketsMax - 1}) {
-      box.window.AddLatency(LatencyOfCell(cell), epoch, cell + 1);
+      box.window.AddLatency(LatencyOfCell(cell).value(), epoch, cell + 1);
     }
   }
   const auto found = Latencies(box.window, kBucketsMax - 1);
   ASSERT_EQ(found.size(), kLatencyCells);
   for (uint32_t cell = 0; cell < kLatencyCells; ++cell) {
-    EXPECT_EQ(found.at(LatencyOfCell(cell)), 2u * (cell + 1));
+    EXPECT_EQ(found.at(LatencyOfCell(cell).value()), 2u * (cell + 1));
   }
   for (uint32_t i = 0; i < kCounters; ++i) {
     if (CounterAt(i) == Counter::kLatencies) continue;
@@ -234,11 +235,11 @@ TEST(TimeWindow, AShortSpanGetsWhatFitsIn) {
   for (uint32_t ms = 0; ms < 10; ++ms) box.window.AddLatency(ms, 0, 1);
   std::array<LatencyCount, 3> out;
   EXPECT_EQ(box.window.Latencies(0, out), 3u);
-  EXPECT_EQ(out[2].ms, 2u);
+  EXPECT_EQ(out[2].latency, Millis(2));
   EXPECT_EQ(box.window.Latencies(0, {}), 0u);
 }
 
-void FillWindow(TimeWindow& window) {
+void FillWindow(PlainWindow& window) {
   for (uint32_t epoch = 0; epoch < 30; ++epoch) {
     for (uint32_t i = 0; i < kCounters; ++i) window.Add(CounterAt(i), epoch, 5);
     for (uint32_t ms = 0; ms < 1U << 22; ms = ms * 2 + 1) window.AddLatency(ms, epoch, 1);

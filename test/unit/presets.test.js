@@ -5,7 +5,7 @@
 const { CircuitBreaker } = require('../../lib/primitives/breaker');
 const { preset, presets, profile, profiles, retryPresets } =
   require('../../lib/primitives/presets');
-const { RetryPlan } = require('../../lib/primitives/retry-plan');
+const { RetryPlan } = require('../../lib/primitives/retry-run');
 
 const window = (timeout, percentage, reset, length, buckets) => ({
   timeout,

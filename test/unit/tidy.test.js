@@ -97,6 +97,17 @@ describe('directions', () => {
     expect(find(core, /#include <(napi|node|js_native|uv|v8)/)).toEqual([]);
   });
 
+  // The rest of the core runs without an operating system, in WebAssembly for one.
+  test('only regions and their bells use files, sockets and what includes them', () => {
+    const core = select(/^native\/core\/.*\.(cc|h)$/);
+    const system = /^native\/core\/(region_file|doorbell)\./;
+    const ofRegions = /^native\/core\/(region|region_layout|shared_regions|region_file|doorbell)\./;
+    const without = pattern => core.filter(({ name }) => !pattern.test(name));
+    expect(find(without(system), /#include <((sys|linux)\/|\w+\.h>|cerrno)/)).toEqual([]);
+    expect(find(without(ofRegions), /#include (<cstdio>|"core\/(region|shared_regions|doorbell))/))
+      .toEqual([]);
+  });
+
   test('the binding includes the core, Node-API and libuv, and never V8', () => {
     const binding = select(/^native\/binding\/.*\.(cc|h)$/);
     expect(binding.length).toBeGreaterThan(0);

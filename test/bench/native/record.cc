@@ -46,28 +46,28 @@ struct Subject {
   std::mutex mutex;
 };
 
-uint32_t LatencyOf(uint32_t i) {
-  return i / kSameLatency % 16;
+Millis LatencyOf(uint32_t i) {
+  return Millis(i / kSameLatency % 16);
 }
 
-/// As the addon's recorder drains its ring.
+/// As the core drains an environment's ring.
 void Tallied(Subject& subject, uint32_t outcomes, Micros now) {
   Breaker& breaker = subject.breaker;
   for (uint32_t i = 0; i < outcomes; i += kRun) {
-    const uint32_t epoch = breaker.Epoch(now + i);
+    const Epoch epoch = breaker.EpochAt(now + i);
     for (uint32_t j = 0; j < kRun; j += kSameLatency) {
-      breaker.AddLatency(LatencyOf(i + j), kSameLatency, epoch);
+      breaker.AddLatency(LatencyOf(i + j), epoch, Count(kSameLatency));
     }
-    breaker.Count(Counter::kFires, kRun, epoch);
-    breaker.CountSuccesses(kRun, epoch);
+    breaker.Add(Counter::kFires, epoch, Count(kRun));
+    breaker.AddSuccesses(epoch, Count(kRun));
   }
 }
 
 void Single(Subject& subject, uint32_t outcomes, Micros now) {
   Breaker& breaker = subject.breaker;
   for (uint32_t i = 0; i < outcomes; ++i) {
-    breaker.Count(Counter::kFires, 1, breaker.Epoch(now + i));
-    breaker.Record({false, false, Micros{LatencyOf(i)} * 1000, breaker.period()}, now + i);
+    breaker.Add(Counter::kFires, breaker.EpochAt(now + i), Count(1));
+    breaker.Record({false, false, Micros{LatencyOf(i).value()} * 1000, breaker.period()}, now + i);
   }
 }
 
@@ -75,8 +75,8 @@ void Locked(Subject& subject, uint32_t outcomes, Micros now) {
   Breaker& breaker = subject.breaker;
   for (uint32_t i = 0; i < outcomes; ++i) {
     const std::lock_guard<std::mutex> lock(subject.mutex);
-    breaker.Count(Counter::kFires, 1, breaker.Epoch(now + i));
-    breaker.Record({false, false, Micros{LatencyOf(i)} * 1000, breaker.period()}, now + i);
+    breaker.Add(Counter::kFires, breaker.EpochAt(now + i), Count(1));
+    breaker.Record({false, false, Micros{LatencyOf(i).value()} * 1000, breaker.period()}, now + i);
   }
 }
 
@@ -118,7 +118,7 @@ int main(int count, char** arguments) {
     now += kOutcomes;
   }
   const uint64_t expected = uint64_t{kThreads} * rounds * kOutcomes;
-  const uint32_t epoch = lock_free.breaker.Epoch(now);
+  const Epoch epoch = lock_free.breaker.EpochAt(now);
   const uint64_t counted = lock_free.breaker.window().Sum(Counter::kFires, epoch);
   // All happened within the window: nothing may be lost.
   return counted == 2 * expected || now > 9000000 ? 0 : 1;

@@ -17,10 +17,6 @@ inline std::ostream& operator<<(std::ostream& out, State state) {
   return out << names[static_cast<uint32_t>(state)];
 }
 
-inline Period MakePeriod(uint32_t generation, State state) {
-  return generation << 2 | static_cast<uint32_t>(state);
-}
-
 struct BreakerBox {
   static constexpr Micros kStart = 1000 * kSecond;
 
@@ -32,16 +28,17 @@ struct BreakerBox {
     breaker.Initialize(now);
   }
 
-  BreakerMemory& memory() { return *reinterpret_cast<BreakerMemory*>(hot.data()); }
+  BreakerMemory& memory() { return *InPlace<BreakerMemory>(hot.data()); }
   bool AllZero() const { return hot.AllZero() && cold.AllZero(); }
   State state() const { return StateOf(breaker.period()); }
 
   /// As if there had been `generation` transitions before.
-  void StartAt(uint32_t generation) { memory().state.store(StateWord(generation, 0)); }
+  void StartAt(uint32_t generation) { memory().state.store(StateWord(Generation(generation), 0)); }
 
   Admission Admit(double random = 0.5) { return breaker.Admit(now, random); }
-  uint64_t Sum(Counter counter) const { return breaker.window().Sum(counter, breaker.Epoch(now)); }
-  void Count(Counter counter, uint32_t count) { breaker.Count(counter, count, breaker.Epoch(now)); }
+  Epoch epoch() const { return breaker.EpochAt(now); }
+  uint64_t Sum(Counter counter) const { return breaker.window().Sum(counter, epoch()); }
+  void Add(Counter counter, uint32_t count) { breaker.Add(counter, epoch(), Count(count)); }
 
   bool Succeed(const Admission& call, Micros latency = kMs) {
     return Settle({false, false, latency, call.period, call.probe}, 0);
@@ -56,10 +53,10 @@ struct BreakerBox {
 
   /// A whole call, if it is admitted: fired and settled. Returns whether it was admitted.
   bool Call(bool failed, double random = 0.5) {
-    Count(Counter::kFires, 1);
+    Add(Counter::kFires, 1);
     const Admission call = Admit(random);
     if (!call.admitted) {
-      Count(Counter::kRejects, 1);
+      Add(Counter::kRejects, 1);
       return false;
     }
     if (failed) {

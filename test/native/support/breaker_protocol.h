@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/breaker.h"
+#include "core/leases.h"
 #include "core/words.h"
 #include "support/explorer.h"
 
@@ -47,7 +48,7 @@ struct Program {
 /// What a participant carries from one operation to the next.
 struct Caller {
   uint64_t period = 0;
-  uint64_t probe = kNoProbe;
+  uint64_t probe = kNoProbe.value();
   uint64_t until = 0;  // when the probe's lease ends
   bool admitted = false;
   bool refused = false;
@@ -99,10 +100,10 @@ class Protocol {
   std::function<void()> always = [] {};
   Breaker& breaker() { return breaker_; }
   SteppedCell& clock() { return words_[0]; }
-  BreakerMemory& memory() { return *reinterpret_cast<BreakerMemory*>(hot()); }
+  BreakerMemory& memory() { return *InPlace<BreakerMemory>(hot()); }
   Micros now() { return static_cast<Micros>(clock().load()); }
   State state() { return StateOf(breaker_.period()); }
-  uint64_t Sum(Counter counter) { return breaker_.window().Sum(counter, breaker_.Epoch(now())); }
+  uint64_t Sum(Counter counter) { return breaker_.window().Sum(counter, breaker_.EpochAt(now())); }
   /// A circuit that has just become half-open.
   void BeginHalfOpen() {
     breaker_.Open(now());
@@ -178,42 +179,36 @@ class Protocol {
 
   /// As participants of a region do it: the kernel is asked about each lease that is found.
   void EndLeases(uint32_t place, bool joins) {
-    struct Context {
-      SteppedCell& taken;
-      uint32_t place;
-      bool joins;
+    const auto is_dead = [&](Participant participant) {
+      return participant == Participant(place) && (joins || taken().load() == 0);
     };
-    const auto dead = [](const void* pointer, uint32_t participant) {
-      const auto& context = *static_cast<const Context*>(pointer);
-      return participant == context.place && (context.joins || context.taken.load() == 0);
-    };
-    const Context context{taken(), place, joins};
     if (joins) taken().store(1);
-    Breaker::EndLeases(hot(), dead, &context);
+    sekering::EndLeases(hot(), is_dead);
   }
 
   /// Returns what the operation claims to have changed.
   bool Act(size_t i, Op op, Caller& self, Micros now) {
-    const auto period = static_cast<Period>(self.period);
-    const auto probe = static_cast<uint32_t>(self.probe);
+    const Period period(static_cast<uint32_t>(self.period));
+    const Probe probe(static_cast<uint32_t>(self.probe));
     const auto place = Place(static_cast<int>(i));
     switch (op) {
       case Op::kFire:
-        breaker_.Count(Counter::kFires, 1, breaker_.Epoch(now));
+        breaker_.Add(Counter::kFires, breaker_.EpochAt(now), Count(1));
         return false;
       case Op::kAdmit: {
-        const Admission call = breaker_.Admit(now, 0.5, place);
-        self = {call.period, call.probe, static_cast<uint64_t>(now + breaker_.config().probe_lease),
-                call.admitted, !call.admitted};
+        const Admission call = breaker_.Admit(now, 0.5, Participant(place));
+        self = {call.period.value(), call.probe.value(),
+                static_cast<uint64_t>(now + breaker_.config().probe_lease), call.admitted,
+                !call.admitted};
         return false;
       }
       case Op::kSucceed:
         self = {};
-        breaker_.Record({false, false, 0, period, probe, place + 1}, now);
+        breaker_.Record({false, false, 0, period, probe, Process(place + 1)}, now);
         return false;
       case Op::kFail:
         self = {};
-        return breaker_.Record({true, false, 0, period, probe, place + 1}, now) &&
+        return breaker_.Record({true, false, 0, period, probe, Process(place + 1)}, now) &&
                breaker_.Trip(period, 0, now);
       case Op::kAbandon:
         self = {};
@@ -240,7 +235,7 @@ class Protocol {
     // What damage leaves is a half-open circuit without a past.
     const uint32_t history = IsStateWord(before) ? static_cast<uint32_t>(before) : 0;
     const uint32_t state = after & 3;
-    EXPECT_EQ(after, StateWord(generation + 1, history << 2 | state));
+    EXPECT_EQ(after, StateWord(Generation(generation + 1), history << 2 | state));
     EXPECT_TRUE(!IsStateWord(before) || (before & 3) != state);
   }
 
@@ -271,9 +266,9 @@ class Protocol {
     const auto time = static_cast<uint64_t>(now());
     for (const Runner<Caller>& one : runners_) {
       if (!one.local.admitted) continue;
-      const State state = StateOf(static_cast<Period>(one.local.period));
+      const State state = StateOf(Period(static_cast<uint32_t>(one.local.period)));
       EXPECT_NE(state, State::kOpen);
-      EXPECT_EQ(state == State::kHalfOpen, one.local.probe != kNoProbe);
+      EXPECT_EQ(state == State::kHalfOpen, one.local.probe != kNoProbe.value());
       uint32_t holders = 0;
       for (const Runner<Caller>& other : runners_) {
         holders += IsProbing(other, time) && other.local.period == one.local.period;
@@ -284,8 +279,8 @@ class Protocol {
 
   /// Admitted as a probe, and nothing done towards settling yet.
   static bool IsProbing(const Runner<Caller>& one, uint64_t time) {
-    return one.local.admitted && one.local.probe != kNoProbe && !one.dead && one.answers.empty() &&
-           time < one.local.until;
+    return one.local.admitted && one.local.probe != kNoProbe.value() && !one.dead &&
+           one.answers.empty() && time < one.local.until;
   }
 
   /// If everybody stopped for ever here and now, a newcomer would find its way: the dead are
@@ -293,8 +288,7 @@ class Protocol {
   void CheckRevival() {
     const std::array<uint64_t, kWordsMax> saved = Save();
     const BreakerConfig& config = breaker_.config();
-    const auto all = [](const void*, uint32_t) { return true; };
-    Breaker::EndLeases(hot(), all, nullptr);
+    sekering::EndLeases(hot(), [](Participant) { return true; });
     Micros time = now() + kFar;
     const uint32_t tries_max = config.success_threshold + 4;
     for (uint32_t i = 0; i < tries_max && state() != State::kClosed; ++i, time += kFar) {
@@ -303,7 +297,8 @@ class Protocol {
       if (before != State::kOpen) {
         EXPECT_TRUE(call.admitted) << "wedged";
       }
-      if (call.admitted) breaker_.Record({false, false, 0, call.period, call.probe, 99}, time);
+      if (call.admitted)
+        breaker_.Record({false, false, 0, call.period, call.probe, Process(99)}, time);
     }
     EXPECT_EQ(state(), State::kClosed) << "wedged";
     breaker_.Trip(breaker_.period(), 0, time);
@@ -319,7 +314,7 @@ class Protocol {
   }
 
   static constexpr Micros kFar = 1'000'000'000;
-  static constexpr uint32_t kNewcomer = 77;
+  static constexpr Participant kNewcomer{77};
 
   std::vector<Program> programs_;
   std::vector<Runner<Caller>> runners_;

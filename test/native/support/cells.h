@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 
 #include "core/window.h"
 
@@ -27,6 +28,31 @@ class Cells {
   std::unique_ptr<Cell[]> cells_;
 };
 
+/// A window that takes and gives plain numbers, so that tests read like tables.
+class PlainWindow : public TimeWindow {
+ public:
+  using TimeWindow::TimeWindow;
+
+  void Add(Counter counter, uint32_t epoch, uint32_t count) {
+    TimeWindow::Add(counter, Epoch(epoch), Count(count));
+  }
+  void AddLatency(uint32_t ms, uint32_t epoch, uint32_t count) {
+    TimeWindow::AddLatency(Millis(ms), Epoch(epoch), Count(count));
+  }
+  uint64_t Sum(Counter counter, uint32_t epoch) const {
+    return TimeWindow::Sum(counter, Epoch(epoch));
+  }
+  uint32_t Bucket(Counter counter, uint32_t epoch, uint32_t age) const {
+    return TimeWindow::Bucket(counter, Epoch(epoch), age).value();
+  }
+  size_t Latencies(uint32_t epoch, std::span<LatencyCount> out) const {
+    return TimeWindow::Latencies(Epoch(epoch), out);
+  }
+  size_t BucketLatencies(uint32_t epoch, uint32_t age, std::span<LatencyCount> out) const {
+    return TimeWindow::BucketLatencies(Epoch(epoch), age, out);
+  }
+};
+
 /// A time window with memory of its own.
 struct WindowBox {
   explicit WindowBox(uint32_t buckets, bool shared = false)
@@ -40,7 +66,7 @@ struct WindowBox {
   Cells hot;
   Cells cold;
   Cells touched;
-  TimeWindow window;
+  PlainWindow window;
 };
 
 }  // namespace sekering

@@ -24,7 +24,7 @@ class WindowModel {
     AddToRow(static_cast<uint32_t>(counter), epoch, count);
   }
   void AddLatency(uint32_t ms, int64_t epoch, uint32_t count) {
-    AddToRow(kCounters + LatencyOfCell(LatencyCell(ms)), epoch, count);
+    AddToRow(kCounters + LatencyOfCell(LatencyCell(Millis(ms))).value(), epoch, count);
   }
 
   /// What was counted within the window that ends with `epoch`, and after it by those whose clock

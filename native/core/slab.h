@@ -2,8 +2,8 @@
 // systems back with memory only where they are touched; a breaker that leaves zeroes its part for
 // the next.
 
-#ifndef SEKERING_BINDING_SLAB_H_
-#define SEKERING_BINDING_SLAB_H_
+#ifndef SEKERING_CORE_SLAB_H_
+#define SEKERING_CORE_SLAB_H_
 
 #include <cstddef>
 #include <cstdlib>
@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/window.h"
+#include "core/cell.h"
 
 namespace sekering {
 
@@ -67,4 +67,4 @@ class Slab {
 
 }  // namespace sekering
 
-#endif  // SEKERING_BINDING_SLAB_H_
+#endif  // SEKERING_CORE_SLAB_H_
