@@ -204,7 +204,7 @@ describe('without a compiler', () => {
   });
 
   test('require takes under 15 ms', async () => {
-    // Processor time, since other processes stretch the clock's. In turn with an empty script, since
+    // Processor time, since other processes stretch the clock's. In turn with an empty script, as
     // the machine's speed changes: where 15 ms are 15 ms, an empty script takes 18 ms.
     const report = `process.on('exit', () => {
       const { user, system } = process.cpuUsage();
