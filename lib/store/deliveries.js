@@ -8,7 +8,7 @@ const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
 const { bag, number } = require('../base/options');
 const { Batcher } = require('./batcher');
-const { referenceOf } = require('./outbox-job');
+const { referenceOf } = require('./outbox-leases');
 const { clean } = require('./outbox-verdict');
 
 // Webhooks that come together share a statement.

@@ -39,14 +39,15 @@ describeEngines('claims', ({ name, place }) => {
     const worker = await it.worker({ JOB: { send: async () => {}, concurrency: 50 } },
       { batchSize: 1, pollInterval: 60_000 });
     await until(() => worker.lastBeat > 0);
-    const claim = worker.claim;
+    const { leases } = worker;
+    const claim = leases.claim;
     let beside = 0;
     let most = 0;
     let count = 0;
-    worker.claim = async (...args) => {
+    leases.claim = async (...args) => {
       count++;
       most = Math.max(most, ++beside);
-      return claim.apply(worker, args).finally(() => { beside--; });
+      return claim.apply(leases, args).finally(() => { beside--; });
     };
     const look = async () => {
       count = 0;
