@@ -687,7 +687,7 @@ class Scheduler {
     const { leaseMs } = this.#options;
     const jobs = [...this.#held].filter(({ leaseEnds }) => leaseEnds - now < leaseMs * LEASE_FRESH);
     if (jobs.length > 0) this.#do('extend', { jobs, began: now });
-    else this.#beginSweep();
+    else this.#goOn('readTime');
   }
 
   #endRound () {
@@ -701,11 +701,12 @@ class Scheduler {
     for (const job of jobs) {
       if (extended.has(job.message.id)) job.leaseEnds = began + this.#options.leaseMs;
     }
-    this.#beginSweep();
+    this.#goOn('readTime');
   }
 
-  #beginSweep () {
-    if (this.isRunning) this.#do('readTime');
+  /** The next part of a round. A worker that stops only extends its leases. */
+  #goOn (type, more) {
+    if (this.isRunning) this.#do(type, more);
     else this.#endRound();
   }
 
@@ -720,26 +721,26 @@ class Scheduler {
     const before = this.#sweptAt;
     this.#sweptAt = time;
     if (before === undefined || now < this.#graceEnds) this.#endRound();
-    else this.#do('sweep', { limit: SWEEP_ROWS, before });
+    else this.#goOn('sweep', { limit: SWEEP_ROWS, before });
   }
 
   #swept ({ before }, rows, now) {
     this.lastBeat = now;
     this.#dead(rows.filter(({ status }) => status === 'DLQ'));
     for (const channel of new Set(rows.map(row => row.channel))) this.wake(channel);
-    if (rows.length === SWEEP_ROWS && this.isRunning) {
-      this.#do('sweep', { limit: SWEEP_ROWS, before });
-    } else if (now >= this.#inspectAt) {
-      this.#inspectAt = now + INSPECT_MS;
-      this.#do('buryUnknown');
-    } else {
+    if (rows.length === SWEEP_ROWS) {
+      this.#goOn('sweep', { limit: SWEEP_ROWS, before });
+    } else if (now < this.#inspectAt) {
       this.#endRound();
+    } else {
+      this.#inspectAt = now + INSPECT_MS;
+      this.#goOn('buryUnknown');
     }
   }
 
   #buried (letters) {
     this.#dead(letters);
-    this.#do('findSnapshot');
+    this.#goOn('findSnapshot');
   }
 
   #inspected (warning) {
