@@ -87,6 +87,8 @@ class Lane {
   /** Whether the next claim must look at everything; when the next one does so anyway. */
   mustLook = false;
   lookAt = 0;
+  /** Whether its last look asked for no suspects, because of those of another lane. */
+  missedSuspects = false;
   /** Where claims go on: behind this message, and at a look behind this key. */
   behind;
   key = '';
@@ -513,6 +515,11 @@ class Scheduler {
   }
 
   #claimMore (lane, gate, now) {
+    if (lane.missedSuspects && !this.#hasSuspects) {
+      lane.missedSuspects = false;
+      lane.mustLook = true;
+      lane.isHungry = true;
+    }
     if (!lane.mayClaim || this.#alone !== undefined) return undefined;
     const room = this.#room(lane, gate, now);
     return room > 0 ? this.#claim(lane, room, now) : undefined;
@@ -551,13 +558,17 @@ class Scheduler {
   /** @returns {Claim} */
   #claim (lane, room, now, sent) {
     const isLook = lane.mayLook(now);
-    if (isLook) lane.mustLook = false;
+    const hasSuspects = this.#hasSuspects;
+    if (isLook) {
+      lane.mustLook = false;
+      lane.missedSuspects = hasSuspects;
+    }
     // With a single place, messages with a key and others take turns.
     const ordered = room > 1 ? Math.ceil(room / 2) : Number(lane.isKeysTurn = !lane.isKeysTurn);
     const claim = {
       type: 'claim', channel: lane.name, token: ++this.#token, room, began: now, sent,
       behind: isLook ? undefined : lane.behind, ordered, key: lane.key,
-      suspects: isLook && !this.#hasSuspects ? Math.min(lane.concurrency, room) : 0,
+      suspects: isLook && !hasSuspects ? Math.min(lane.concurrency, room) : 0,
     };
     lane.claims.add(claim);
     lane.isWoken = false;

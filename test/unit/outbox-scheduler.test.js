@@ -7,12 +7,14 @@
 const { Scheduler } = require('../../lib/store/outbox-scheduler');
 const { Dice } = require('../support/random');
 
-const RUNS = 1500;
-const STEPS = 200;
+const RUNS = 1000;
+const STEPS = 150;
 const ACTIONS_MAX = 10_000;
 const CLAIMS_MAX = 10;
 const LEASE_MS = 1000;
 const CRASHES_MAX = 4;
+// When nothing fails any longer, all is done in this time.
+const FINISH_MS_MAX = 60_000;
 const FINAL = ['SENT', 'DEAD'];
 const OF_ROUND = ['extend', 'readTime', 'sweep', 'buryUnknown', 'findSnapshot'];
 const AFTER_STOP = ['settle', 'extend', 'emit', 'abort', 'giveUp', 'leave', 'stopped'];
@@ -87,58 +89,82 @@ class Table {
   }
 }
 
+const limiterOf = channel => ({
+  tokenMs: 10,
+  get available () { return channel.tokens; },
+  tryTake () {
+    if (channel.tokens < 1) return false;
+    channel.tokens--;
+    channel.taken++;
+    return true;
+  },
+});
+
+const keyOf = ({ token, message }) => `${token}/${message.id}`;
+
 /** A worker: the scheduler, what it waits for, and what each message is doing. */
 class World {
   now = 1000;
   table = new Table();
-  phase = 'stopped';
   /** What is to be answered; functions. */
-  open = [];
-  /** By the claim's token and the message's id: 'waiting', 'sending', 'ended', 'settling'. */
-  states = new Map();
-  /** By job: since when its sender has time. */
-  senders = new Map();
-  claims = [];
-  isInRound = false;
-  counts = { sent: 0, retried: 0, dead: 0, fenced: 0 };
+  open;
+  /** By keyOf(): { state: 'waiting' | 'sending' | 'ended' | 'settling', channel, … }. */
+  held;
+  /** By job: { since, isStuck }. */
+  senders;
+  claims;
+  counts;
+  /** Of which channels messages were sent. */
+  order = [];
 
-  constructor (seed) {
+  /**
+   * In a smooth world the database answers at once, always, and no process ends.
+   * @param {object} [options] some of the worker's
+   * @param {object[]} [channels] some of each channel's options
+   */
+  constructor (seed, options, channels) {
     const dice = this.dice = new Dice(seed);
+    this.isSmooth = dice.chance(0.3);
     this.options = {
       concurrency: dice.between(1, 6), unsettled: dice.pick([0, 0, 3]), leaseMs: LEASE_MS,
-      batchSize: dice.between(1, 8), pollInterval: 100,
+      batchSize: dice.between(1, 8), pollInterval: dice.pick([100, 2000]),
+      ...options,
     };
-    const names = ['A', 'B', 'C'].slice(0, dice.between(1, 3));
-    this.channels = Object.fromEntries(names.map(name => [name, this.channel()]));
-    this.scheduler = new Scheduler(this.options, this.channels);
+    const names = ['A', 'B', 'C'].slice(0, channels?.length ?? dice.between(1, 3));
+    this.channels = Object.fromEntries(names.map((name, i) =>
+      [name, Object.assign(this.channel(), channels?.[i])]));
+    this.begin();
+  }
+
+  /** A process begins. */
+  begin () {
+    Object.assign(this, {
+      scheduler: new Scheduler(this.options, this.channels), phase: 'stopped', open: [],
+      held: new Map(), senders: new Map(), claims: [], isInRound: false, awayUntil: 0,
+      isClosed: false, hasLeft: false, counts: { sent: 0, retried: 0, dead: 0, fenced: 0 },
+    });
   }
 
   channel () {
     const { dice } = this;
     const channel = {
-      state: 'closed', tokens: 3, concurrency: dice.between(1, 4), timeout: dice.between(20, 500),
-      breaker: () => channel.state, restOf: rests => 50 * (rests + 1),
+      state: 'closed', tokens: 3, taken: 0, concurrency: dice.between(1, 4),
+      timeout: dice.between(20, 1500), breaker: () => channel.state,
+      restOf: rests => Math.min(50 * (rests + 1), 1000),
     };
-    if (dice.chance(0.3)) {
-      channel.limiter = {
-        tokenMs: 10,
-        get available () { return channel.tokens; },
-        tryTake: () => channel.tokens >= 1 && channel.tokens-- >= 1,
-      };
-    }
+    if (dice.chance(0.3)) channel.limiter = limiterOf(channel);
     return channel;
   }
 
-  keyOf ({ token, message }) { return `${token}/${message.id}`; }
-
-  count (state) { return [...this.states.values()].filter(one => one === state).length; }
+  count (test) { return [...this.held.values()].filter(test).length; }
+  countIn (state) { return this.count(one => one.state === state); }
 
   /** From one state to another: nothing is done twice, or left out. */
   move (job, from, to) {
-    const key = this.keyOf(job);
-    check(from.includes(this.states.get(key)), `${this.states.get(key)} → ${to} is no step`);
-    if (to === undefined) this.states.delete(key);
-    else this.states.set(key, to);
+    const one = this.held.get(keyOf(job));
+    check(from.includes(one?.state), `a message is ${from}, not ${one?.state}, before it is ${to}`);
+    if (to === undefined) this.held.delete(keyOf(job));
+    else one.state = to;
   }
 
   // ---- What happens ----------------------------------------------------------------------------
@@ -146,16 +172,18 @@ class World {
   step () {
     const { dice } = this;
     const what = dice.below(100);
-    if (what < 30) this.pass(dice.pick([0, 1, 10, 50, 400]));
+    if (this.isSmooth) this.answerAll();
+    if (what < 30) this.pass(dice.pick(this.isSmooth ? [0, 1, 10, 50] : [0, 1, 10, 50, 400]));
     else if (what < 55) this.answer();
     else if (what < 75) this.endOne();
     else if (what < 87) this.enqueue(dice.between(1, 6));
     else if (what < 92) {
       dice.pick(Object.values(this.channels)).state =
         dice.pick(['closed', 'closed', 'open', 'halfOpen', 'probing']);
+      this.scheduler.wake();
     } else if (what < 94) this.scheduler.wake(dice.pick([undefined, 'A', 'C']));
-    else if (what < 95) this.table.sweep(this.now);
-    else if (what < 96) this.crash();
+    else if (what < 95) this.isSmooth || this.table.sweep(this.now);
+    else if (what < 96) this.isSmooth || this.begin();
     else this.startOrStop(dice.pick([0, 30, 1000]));
     this.act();
   }
@@ -170,20 +198,33 @@ class World {
 
   answer () { if (this.open.length > 0) this.dice.take(this.open)(); }
 
-  endOne () {
-    if (this.senders.size > 0) this.end(this.dice.pick([...this.senders.keys()]));
+  answerAll () {
+    while (this.open.length > 0) {
+      this.answer();
+      this.act();
+    }
   }
 
+  fails (chance) { return !this.isSmooth && !this.isOver && this.dice.chance(chance); }
+
+  /** Senders that are not stuck. */
+  get able () { return [...this.senders].filter(([, { isStuck }]) => !isStuck); }
+
+  endOne () { if (this.able.length > 0) this.end(this.dice.pick(this.able)[0]); }
+
   enqueue (count) {
-    const { dice, now } = this;
+    const { dice } = this;
     for (let i = 0; i < count; i++) {
-      this.table.add({
-        channel: dice.pick(Object.keys(this.channels)), dueAt: now, priority: 0,
+      this.add(dice.pick(Object.keys(this.channels)), {
         orderKey: dice.chance(0.3) ? dice.pick(['k', 'l']) : null,
         crashes: dice.chance(0.05) ? dice.between(1, 2) : 0,
       });
     }
     this.scheduler.wake();
+  }
+
+  add (channel, more) {
+    this.table.add({ channel, dueAt: this.now, priority: 0, orderKey: null, crashes: 0, ...more });
   }
 
   end (job, isGood = this.dice.chance(0.7)) {
@@ -193,10 +234,12 @@ class World {
       this.scheduler.sent(job, null, this.now);
       return;
     }
-    this.scheduler.failed(job, this.dice.pick([
-      { outcome: 'retry', delay: 20 }, { outcome: 'dead' }, { outcome: 'release', delay: 30 },
+    const retry = { outcome: 'retry', delay: 20 };
+    const verdict = this.isOver ? retry : this.dice.pick([
+      retry, { outcome: 'dead' }, { outcome: 'release', delay: 30 },
       { outcome: 'release', rests: true, wait: this.dice.pick([undefined, 0, 70]) },
-    ]), new Error('no luck'), this.now);
+    ]);
+    this.scheduler.failed(job, verdict, new Error('no luck'), this.now);
   }
 
   startOrStop (timeout) {
@@ -206,21 +249,10 @@ class World {
       this.scheduler.stop(timeout, this.now);
     } else if (this.phase === 'stopped') {
       this.phase = 'running';
-      for (const job of this.senders.keys()) this.senders.set(job, this.now);
+      this.hasLeft = this.isClosed = false;
+      for (const sender of this.senders.values()) sender.since = this.now;
       this.scheduler.start(this.now);
     }
-  }
-
-  /** The process ends, and another one begins. */
-  crash () {
-    this.open = [];
-    this.claims = [];
-    this.states.clear();
-    this.senders.clear();
-    this.counts = { sent: 0, retried: 0, dead: 0, fenced: 0 };
-    this.isInRound = false;
-    this.phase = 'stopped';
-    this.scheduler = new Scheduler(this.options, this.channels);
   }
 
   // ---- What the scheduler does -----------------------------------------------------------------
@@ -235,11 +267,19 @@ class World {
       if (OF_ROUND.includes(type)) this.round(action);
       else this[type](action);
     }
-    check(this.scheduler.held === this.states.size, 'nothing that was claimed is forgotten');
-    check(this.scheduler.inFlight === this.count('sending'), 'what is in flight is counted');
-    check(this.count('ended') === 0, 'outcomes are written');
-    check(this.phase === 'running' || this.count('waiting') === 0, 'what waits is given back');
-    expect(this.scheduler.counts).toEqual(this.counts);
+    this.checkHeld();
+  }
+
+  checkHeld () {
+    check(this.scheduler.held === this.held.size, 'nothing that was claimed is forgotten');
+    check(this.scheduler.inFlight === this.countIn('sending'), 'what is in flight is counted');
+    check(this.countIn('ended') === 0, 'outcomes are written');
+    const isOpen = channel => this.phase === 'running' && this.channels[channel].state !== 'open';
+    check(this.count(({ state, channel }) => state === 'waiting' && !isOpen(channel)) === 0,
+      'what cannot be sent is given back');
+    check(!this.isSmooth || this.counts.fenced === 0, 'leases are extended in time');
+    const { counts } = this.scheduler;
+    check(Object.keys(counts).every(name => counts[name] === this.counts[name]), 'all is counted');
   }
 
   claim (claim) {
@@ -248,7 +288,12 @@ class World {
     check(beside.length < CLAIMS_MAX, 'few claims at once');
     check(Number.isInteger(room) && room >= 1 && room <= this.options.batchSize, 'room fits');
     check(this.channels[channel].state !== 'open', 'no claim while the breaker is open');
-    if (sent !== undefined) this.move(sent.job, ['ended'], 'settling');
+    check(this.count(({ goesAlone }) => goesAlone) === 0, 'no claim beside what goes alone');
+    if (sent !== undefined) {
+      this.move(sent.job, ['ended'], 'settling');
+      check(Object.keys(this.channels).length === 1 || this.places > 0,
+        'no lane keeps a place that another one may wait for');
+    }
     this.claims.push(claim);
     this.open.push(() => this.answerClaim(claim));
   }
@@ -256,49 +301,61 @@ class World {
   answerClaim (claim) {
     const { dice, now, scheduler, table } = this;
     this.claims.splice(this.claims.indexOf(claim), 1);
+    const fails = this.fails(0.2);
     // Its answer may be lost although it was committed.
-    const what = dice.pick(['fails', 'is lost', ...Array(8).fill('answers')]);
-    const answer = what === 'fails' ? undefined : table.claim(claim, now);
-    if (what !== 'answers') {
-      scheduler.claimFailed(claim, new Error(what), now);
+    const answer = fails && dice.chance(0.5) ? undefined : table.claim(claim, now);
+    if (fails) {
+      scheduler.claimFailed(claim, new Error('away'), now);
       return;
     }
-    for (const { message } of answer.messages) {
-      this.move({ token: claim.token, message }, [undefined], 'waiting');
+    for (const { message, crashes } of answer.messages) {
+      this.held.set(keyOf({ token: claim.token, message }), {
+        state: 'waiting', channel: claim.channel, goesAlone: crashes > 1,
+        leaseEnds: claim.began + LEASE_MS,
+      });
     }
     if (claim.sent !== undefined) this.settled(claim.sent.job, answer.settled);
     scheduler.claimed(claim, answer, now);
   }
 
-  send ({ job }) {
+  get places () {
     const { concurrency, unsettled } = this.options;
+    return concurrency - this.senders.size - Math.max(this.countIn('settling') - unsettled, 0);
+  }
+
+  send ({ job }) {
     const { channel: name, orderKey } = job.message;
+    this.order.push(name);
     const channel = this.channels[name];
     const others = [...this.senders.keys()];
     const beside = others.filter(({ message }) => message.channel === name);
     check(channel.state !== 'open', 'nothing is sent while the breaker is open');
     check(channel.state !== 'halfOpen' || beside.length === 0, 'one probe at a time');
-    check(job.leaseEnds > this.now, 'nothing is sent after its lease');
+    check(channel.limiter === undefined || channel.taken-- === 1, 'each message takes a token');
+    check(this.held.get(keyOf(job)).leaseEnds > this.now, 'nothing is sent after its lease');
     check(beside.length < channel.concurrency, 'no more than the channel may');
-    check(others.length + Math.max(this.count('settling') - unsettled, 0) < concurrency,
-      'no more than the worker may');
+    check(this.places > 0, 'no more than the worker may');
     check(!others.some(({ goesAlone }) => goesAlone), 'nothing goes beside what goes alone');
-    check(!job.goesAlone || others.length + this.count('settling') === 0, 'it goes alone');
+    check(!job.goesAlone || others.length + this.countIn('settling') === 0, 'it goes alone');
     // Where a lease was lost, another may be sent beside it; nobody can help that.
     check(orderKey === null || this.table.held(job) === undefined || !beside.some(other =>
       other.message.orderKey === orderKey && this.table.held(other) !== undefined),
     'one of a key at a time');
     this.move(job, ['waiting'], 'sending');
-    this.senders.set(job, this.now);
+    this.senders.set(job, { since: this.now, isStuck: !this.isOver && this.dice.chance(0.1) });
   }
 
   abort ({ job, why }) {
-    check(why === 'stop' ? this.now >= this.stopBy
-      : this.now >= this.senders.get(job) + job.lane.timeout, 'senders have their time');
+    check(why === 'stop' ? this.now >= this.stopBy : this.isLate(job), 'senders have their time');
+  }
+
+  isLate (job) {
+    const { since } = this.senders.get(job);
+    return this.now >= since + this.channels[job.message.channel].timeout;
   }
 
   giveUp ({ job }) {
-    check(this.now >= this.senders.get(job) + job.lane.timeout, 'senders have their time');
+    check(this.isLate(job), 'senders have their time');
     this.end(job, false);
   }
 
@@ -306,7 +363,7 @@ class World {
     this.move(job, isRepeated ? ['settling'] : ['waiting', 'ended'], 'settling');
     this.open.push(() => {
       const row = this.table.settle(job, this.now);
-      if (this.dice.chance(0.05)) {
+      if (this.fails(0.05)) {
         this.move(job, ['settling'], undefined);
         this.scheduler.settleFailed(job);
       } else {
@@ -326,17 +383,34 @@ class World {
 
   round (action) {
     check(!this.isInRound, 'one step of a round at a time');
+    check(!this.isClosed || this.phase === 'running', 'a store that is closed is left alone');
+    check(action.type !== 'sweep' || this.now >= this.awayUntil, 'others may extend their leases');
     this.isInRound = true;
     this.open.push(() => {
       this.isInRound = false;
-      if (this.dice.chance(0.1)) this.scheduler.tendFailed(new Error('away'), false);
-      else this.scheduler.tended(action, this.answerRound(action), this.now);
+      if (!this.fails(0.1)) {
+        this.scheduler.tended(action, this.answerRound(action), this.now);
+        return;
+      }
+      this.awayUntil = Infinity;
+      this.isClosed = this.phase !== 'running' && this.dice.chance(0.3);
+      this.scheduler.tendFailed(new Error('away'), this.isClosed);
     });
   }
 
-  answerRound ({ type, jobs, before }) {
-    if (type === 'extend') return this.table.extend(jobs, this.now);
-    if (type === 'readTime') return this.now;
+  answerRound ({ type, jobs, before, began }) {
+    if (type === 'extend') {
+      const ids = this.table.extend(jobs, this.now);
+      for (const job of jobs) {
+        const one = this.held.get(keyOf(job));
+        if (one !== undefined && ids.includes(job.message.id)) one.leaseEnds = began + LEASE_MS;
+      }
+      return ids;
+    }
+    if (type === 'readTime') {
+      if (this.awayUntil === Infinity) this.awayUntil = this.now + LEASE_MS / 2;
+      return this.now;
+    }
     if (type === 'findSnapshot') return undefined;
     const rows = type === 'sweep' ? this.table.sweep(before) : [];
     this.counts.dead += rows.filter(({ status }) => status === 'DLQ').length;
@@ -344,12 +418,14 @@ class World {
   }
 
   leave ({ jobs }) {
-    check(jobs.length === this.states.size, 'all that is held is left behind');
+    check(jobs.length === this.held.size, 'all that is held is left behind');
     check(this.now >= this.stopBy, 'senders have their time');
+    this.hasLeft = true;
   }
 
   stopped () {
     check(this.phase === 'stopping', 'it stops once');
+    check(this.held.size === 0 || this.hasLeft, 'nothing is left behind silently');
     this.phase = 'stopped';
   }
 
@@ -357,26 +433,35 @@ class World {
 
   // ---- The end ---------------------------------------------------------------------------------
 
-  /** From now on all goes well: in time everything is sent, or dead. */
+  /** From now on nothing fails: in time everything is sent, or dead. */
   finish () {
-    for (const channel of Object.values(this.channels)) channel.state = 'closed';
+    this.isOver = true;
+    for (const [name, channel] of Object.entries(this.channels)) {
+      channel.state = 'closed';
+      // A channel that rests finds out by a message that it works again.
+      this.add(name);
+    }
+    this.scheduler.wake();
     this.settleDown(() => this.phase !== 'stopping');
     if (this.phase === 'stopped') this.startOrStop();
-    this.settleDown(() => this.table.rows.every(({ status }) => FINAL.includes(status)));
-    this.settleDown(() => this.states.size === 0 && this.claims.length === 0);
+    this.settleDown(() => this.held.size === 0 && this.claims.length === 0 &&
+      this.table.rows.every(({ status }) => FINAL.includes(status)));
+    check(Object.values(this.scheduler.channels).every(({ paused }) => !paused),
+      'channels that work are not paused');
     this.startOrStop(1000);
     this.act();
     check(this.phase === 'stopped', 'what holds nothing stops at once');
   }
 
   settleDown (isDone) {
-    for (let rounds = 0; ; rounds++) {
+    const ends = this.now + FINISH_MS_MAX;
+    for (;;) {
       this.act();
       if (isDone()) return;
-      check(rounds < 10_000, 'in time all is done');
       if (this.open.length > 0) this.open.shift()();
-      else if (this.senders.size > 0) this.end(this.senders.keys().next().value, true);
+      else if (this.able.length > 0) this.end(this.able[0][0], true);
       else this.pass(Math.max(this.scheduler.nextAt() - this.now, 0));
+      check(this.now < ends, 'in time all is done');
     }
   }
 }
@@ -394,4 +479,79 @@ test('whatever happens, each message is settled, given back or left behind', () 
       throw error;
     }
   }
+});
+
+describe('without polling', () => {
+  const isDone = ({ table, held, claims }) => held.size === 0 && claims.length === 0 &&
+    table.rows.every(({ status }) => FINAL.includes(status));
+
+  /** A worker to which nothing bad happens, and that looks by itself once in an hour. */
+  function worldOf (options, channels = [{}]) {
+    const world = new World(1, { pollInterval: 3_600_000, concurrency: 2, ...options },
+      channels.map(channel => ({ limiter: undefined, timeout: 1000, ...channel })));
+    world.isOver = true;
+    world.startOrStop();
+    world.settleDown(() => isDone(world));
+    return world;
+  }
+
+  /** Until all is sent, or dead: after how many ms. */
+  function finish (world) {
+    const began = world.now;
+    world.scheduler.wake();
+    world.settleDown(() => isDone(world));
+    return world.now - began;
+  }
+
+  test('channels take turns where there are too few places for all', () => {
+    const world = worldOf({ concurrency: 1, batchSize: 3 }, [{}, {}, {}]);
+    for (let i = 0; i < 30; i++) world.add('ABC'[Math.floor(i / 10)]);
+    finish(world);
+    for (const name of 'ABC') expect(world.order.slice(0, 9)).toContain(name);
+  });
+
+  test('a retry is claimed when it is due', () => {
+    const world = worldOf();
+    world.add('A');
+    world.scheduler.wake();
+    world.settleDown(() => world.able.length > 0);
+    world.end(world.able[0][0], false);
+    expect(finish(world)).toBeLessThan(100);
+    expect(world.counts).toMatchObject({ retried: 1, sent: 1 });
+  });
+
+  test('messages of a key follow each other', () => {
+    const world = worldOf();
+    for (let i = 0; i < 10; i++) world.add('A', { orderKey: i % 2 ? 'k' : 'l' });
+    expect(finish(world)).toBe(0);
+  });
+
+  test('suspects follow each other, in all channels', () => {
+    const world = worldOf({}, [{}, {}]);
+    for (let i = 0; i < 20; i++) world.add('AB'[i % 2], { crashes: 1 + i % 3 % 2 });
+    expect(finish(world)).toBe(0);
+  });
+
+  test('messages are sent when there are tokens for them', () => {
+    const world = worldOf();
+    const { A: channel } = world.channels;
+    channel.limiter = limiterOf(channel);
+    world.begin();
+    world.startOrStop();
+    for (let i = 0; i < 13; i++) world.add('A');
+    expect(finish(world)).toBeLessThan(200);
+  });
+
+  test('a claim that failed is tried again', () => {
+    const world = worldOf();
+    world.add('A');
+    world.scheduler.wake();
+    for (let failures = 0; failures < 5; failures++) {
+      world.settleDown(() => world.claims.length > 0);
+      const [claim] = world.claims.splice(0);
+      world.open = world.open.slice(0, -1);
+      world.scheduler.claimFailed(claim, new Error('away'), world.now);
+    }
+    expect(finish(world)).toBeLessThan(5000);
+  });
 });
