@@ -22,7 +22,6 @@ class Leases {
   #database;
   #sql;
   #channels;
-  #owner;
   #leaseMs;
   #onError;
   #keepsAlive;
@@ -39,7 +38,7 @@ class Leases {
     this.#database = database;
     this.#sql = sql;
     this.#channels = channels;
-    this.#owner = owner;
+    this.owner = owner;
     this.#leaseMs = leaseMs;
     this.#onError = onError;
     this.#keepsAlive = keepsAlive;
@@ -61,7 +60,7 @@ class Leases {
   }
 
   #statement ({ channel, token, room, behind, suspects, ordered, key, sent }) {
-    const lease = [channel, this.#owner, token, this.#leaseMs, room];
+    const lease = [channel, this.owner, token, this.#leaseMs, room];
     if (behind === undefined) return this.#sql.claim(...lease, suspects, ordered, key);
     const place = [behind.urgency, behind.time, behind.id];
     if (sent === undefined) return this.#sql.claimFurther(...lease, ...place);
@@ -108,7 +107,7 @@ class Leases {
   /** What `held` of outbox-sql asks for. */
   #heldOf (items) {
     const tokens = JSON.stringify(byId(items, ({ token }) => token));
-    return [this.#owner, items.map(({ id }) => id), tokens];
+    return [this.owner, items.map(({ id }) => id), tokens];
   }
 
   /** @returns {Promise<Array<object | undefined>>} each item's row, if it was settled */
@@ -144,7 +143,7 @@ class Leases {
   /** @returns {Promise<string[]>} the ids of those that are still ours */
   async extend ({ jobs }) {
     const ids = jobs.map(({ message }) => message.id);
-    const { rows } = await this.#database.query(this.#sql.extend(this.#owner, ids, this.#leaseMs));
+    const { rows } = await this.#database.query(this.#sql.extend(this.owner, ids, this.#leaseMs));
     return rows.map(({ id }) => id);
   }
 

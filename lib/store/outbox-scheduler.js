@@ -281,7 +281,10 @@ class Scheduler {
     for (const lane of this.#order) {
       lane.isHungry = true;
       // Senders that were left behind take up places: one that never ends must not keep its own.
-      for (const job of lane.sending) job.deadline = now + lane.timeout;
+      for (const job of lane.sending) {
+        job.isAborted = true;
+        job.deadline = now + lane.timeout;
+      }
     }
     if (this.#round === undefined) this.#tend(now);
   }
@@ -666,10 +669,7 @@ class Scheduler {
       this.#phase = 'aborting';
       this.#stopAt = now + ABORT_MS;
       for (const { sending } of this.#order) {
-        for (const job of sending) {
-          job.isAborted = true;
-          this.#do('abort', { job, why: 'stop' });
-        }
+        for (const job of sending) this.#do('abort', { job, why: 'stop' });
       }
       return;
     }
