@@ -6,8 +6,7 @@ const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
 const { bag, func, number } = require('../base/options');
-const { conditions, isId } = require('./outbox-filter');
-const { LETTER_COLUMNS } = require('./outbox-sql');
+const { LETTER_COLUMNS, WAITING, conditions, isId } = require('./outbox-table');
 const { clean } = require('./outbox-verdict');
 const { StoreError } = require('./store-errors');
 
@@ -17,8 +16,6 @@ const PAGE = 100;
 // A key may be taken between the look at it and the retry.
 const RETRY_ROUNDS = 3;
 const UNIQUE_VIOLATION = '23505';
-
-const WAITING = "('PENDING', 'SENDING', 'RETRYING')";
 
 // As it was when it came in; an old error stays to be seen.
 const REVIVED = `status = 'PENDING', attempt_count = 0, crash_count = 0, died_at = NULL,

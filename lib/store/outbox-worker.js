@@ -90,11 +90,11 @@ class OutboxWorker extends Emitter {
   #onStopped;
 
   /**
-   * @param {{ database: object, sql: object, channels: Map<string, object>, announcer: object,
-   *   onDead: (letter: object) => void }} parts of the outbox
+   * @param {{ database: object, table: OutboxTable, channels: Map<string, object>,
+   *   announcer: object, onDead: (letter: object) => void }} parts of the outbox
    * @param {object} options as WorkerOptions
    */
-  constructor ({ database, sql, channels: known, announcer, onDead }, options) {
+  constructor ({ database, table, channels: known, announcer, onDead }, options) {
     super();
     const { channels, ...settings } = OPTIONS.read(options);
     this.#announcer = announcer;
@@ -103,7 +103,7 @@ class OutboxWorker extends Emitter {
     this.#scheduler = new Scheduler(settings, Object.fromEntries(
       [...this.#channels].map(([name, channel]) => [name, laneOf(channel)])));
     this.leases = new Leases({
-      database, sql, channels: known, leaseMs: settings.leaseMs,
+      database, table, channels: known, leaseMs: settings.leaseMs,
       owner: `${os.hostname()}:${process.pid}:${randomBytes(6).toString('hex')}`,
       onError: error => this.#warn(error), keepsAlive: () => this.running,
     });

@@ -5,7 +5,8 @@
 const { Client, Pool } = require('pg');
 
 const { openStore } = require('../../lib/store');
-const { outboxSql } = require('../../lib/store/outbox-sql');
+const { leaseStatements } = require('../../lib/store/outbox-leases');
+const { OutboxTable } = require('../../lib/store/outbox-table');
 const { CHANNELS, events, outboxOf, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
 
@@ -82,7 +83,8 @@ describeEngines('claims', ({ name, place }) => {
 
   /** What a claim of 50 did. */
   async function planOf50 () {
-    const { text, values } = outboxSql('sekering').claim('JOB', 'me', 1, 60_000, 50, 5, 25, '');
+    const { claim } = leaseStatements(new OutboxTable('sekering'));
+    const { text, values } = claim('JOB', 'me', 1, 60_000, 50, 5, 25, '');
     const { rows: [row] } = await it.store.query(
       `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${text}`, values);
     const [{ Plan: plan }] = row['QUERY PLAN'];

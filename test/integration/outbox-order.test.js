@@ -6,7 +6,8 @@
 const { Client } = require('pg');
 
 const { NonRetryableError } = require('../../lib/primitives/classify');
-const { outboxSql } = require('../../lib/store/outbox-sql');
+const { leaseStatements } = require('../../lib/store/outbox-leases');
+const { OutboxTable } = require('../../lib/store/outbox-table');
 const { events, gate, outboxOf, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
 
@@ -133,7 +134,7 @@ describeEngines('messages of one key', ({ name, place }) => {
           'sekering.notification_outbox', 'id')) AS id`);
         await enqueue(job('D', 'k'));
         await other.query('BEGIN');
-        const { claim } = outboxSql('sekering');
+        const { claim } = leaseStatements(new OutboxTable('sekering'));
         const { text, values } = claim('JOB', 'other', 1, 60_000, 5, 1, 3, '');
         expect((await other.query(text, values)).rows[0].recipient).toBe('D');
         // Of what the other has claimed, and not committed, nobody sees anything.
