@@ -42,8 +42,8 @@ function describe (error) {
  * @param {object} message
  * @param {(retry: number) => number} delayOf its channel's backoff
  * @returns {{ outcome: 'retry'|'dead'|'release', rests?: boolean, wait?: number,
- *   delay?: number }} what to write. `rests`: the whole channel has to wait, for `wait` ms; `delay`:
- *   ms until the message is due
+ *   delay?: number }} what to write. `rests`: the whole channel has to wait, for `wait` ms;
+ *   `delay`: ms until the message is due
  */
 function verdictOn (error, message, delayOf) {
   const asked = retryAfterMs(error);

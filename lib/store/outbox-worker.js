@@ -168,12 +168,15 @@ class OutboxWorker extends Emitter {
     // What happens during an action is seen by the loop that is at it.
     if (this.#isActing) return;
     this.#isActing = true;
-    for (;;) {
-      const action = this.#scheduler.next(clock.now());
-      if (action === undefined) break;
-      this.#do(action);
+    try {
+      for (;;) {
+        const action = this.#scheduler.next(clock.now());
+        if (action === undefined) break;
+        this.#do(action);
+      }
+    } finally {
+      this.#isActing = false;
     }
-    this.#isActing = false;
     this.#setTimer();
   }
 
