@@ -389,12 +389,11 @@ class Scheduler {
     this.#letGo(job);
     if (row === undefined) this.#count('fenced', 'fenced', message);
     else this.#tell(job, row);
-    if (outcome === RELEASE) return;
     if (outcome.delay < this.#options.pollInterval) {
       lane.wakeAtLatest(now + outcome.delay + LATE_MS);
     }
-    if (message.orderKey === null && !job.isSuspect) return;
-    // The next one of its kind is found by looks at everything only.
+    if (outcome !== RELEASE && message.orderKey === null && !job.isSuspect) return;
+    // The next one of its kind, or one that was given back, is found by looks at everything only.
     lane.mustLook = true;
     lane.isHungry = true;
   }
