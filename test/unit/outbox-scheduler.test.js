@@ -542,6 +542,22 @@ describe('without polling', () => {
     expect(finish(world)).toBeLessThan(200);
   });
 
+  test('a message whose lease ended before its claim was answered is claimed again', () => {
+    const world = worldOf();
+    world.add('A');
+    world.scheduler.wake();
+    world.act();
+    world.scheduler.wake();
+    world.now += 2 * LEASE_MS;
+    world.open.pop()();
+    world.act();
+    // The next claim is answered before the message has been given back.
+    world.open.reverse();
+    world.settleDown(() => isDone(world));
+    expect(world.now).toBeLessThan(10_000);
+    expect(world.counts).toMatchObject({ sent: 1 });
+  });
+
   test('a claim that failed is tried again', () => {
     const world = worldOf();
     world.add('A');
