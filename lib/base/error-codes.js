@@ -419,6 +419,42 @@ const CODES = {
     class: 'SekeringError', message: 'Timers of a virtual clock set each other without end',
     retryable: false, fault: 'caller',
   },
+
+  // The outbox.
+  ERR_OUTBOX_CHANNEL: {
+    class: 'StoreError', message: 'The channel of a message is unknown',
+    retryable: false, fault: 'caller',
+  },
+  ERR_OUTBOX_CRASHED: {
+    class: 'StoreError',
+    message: 'Workers died, or lost their lease, again and again while they held a message',
+    retryable: false, fault: 'local',
+  },
+  ERR_OUTBOX_GIVEN_UP: {
+    class: 'StoreError', message: 'A message was put into the dead letters by a call',
+    retryable: false, fault: 'caller',
+  },
+  ERR_OUTBOX_LEFT_BEHIND: {
+    class: 'StoreError', message: 'The worker stopped while senders were still at work',
+    retryable: false, fault: 'local',
+  },
+  ERR_OUTBOX_MESSAGE: {
+    class: 'StoreError', message: 'A message is invalid (see `faults`)',
+    retryable: false, fault: 'caller',
+  },
+  ERR_OUTBOX_TEMPLATE: {
+    class: 'StoreError', message: 'The template of a message cannot be filled in',
+    retryable: false, fault: 'caller',
+  },
+  ERR_OUTBOX_TOO_LARGE: {
+    class: 'StoreError', message: 'A message, or a call with many, is too large',
+    retryable: false, fault: 'caller',
+  },
+  ERR_STORE_OLD_SNAPSHOT: {
+    class: 'StoreError',
+    message: 'A transaction has been open for long: until it ends the outbox gets slower',
+    retryable: true, fault: 'operator',
+  },
 };
 
 module.exports = { CODES };

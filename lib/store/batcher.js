@@ -1,7 +1,7 @@
 'use strict';
 
-// Many small writes as few large ones, without a delay: while one statement is under way, those
-// that come meanwhile are gathered for the next. A lone one goes once the event loop has turned.
+// Turns many small writes into few large ones, without a delay: writes that come while a statement
+// is under way share the next one. A lone write goes at the next turn of the event loop.
 
 class Batcher {
   #write;
@@ -23,7 +23,7 @@ class Batcher {
     this.#writersMax = writers;
   }
 
-  /** @returns {Promise<unknown>} the answer for this item; rejects as its statement does */
+  /** @returns {Promise<unknown>} the answer for this item; rejects if its statement fails */
   add (item) {
     return new Promise((resolve, reject) => {
       this.#line.push({ item, resolve, reject });
@@ -36,7 +36,7 @@ class Batcher {
 
   async #work () {
     for (;;) {
-      // All that arrives in one turn of the event loop goes together.
+      // Items that arrive in one turn of the event loop go together.
       await new Promise(setImmediate);
       const entries = this.#take();
       if (entries.length === 0) break;

@@ -1,26 +1,47 @@
 'use strict';
 
-// Dead letters: messages that cannot be sent, or could not, until somebody decides about them.
+// Dead letters: messages that could not be sent. They stay until they are retried or purged.
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
-const { bag, func, number } = require('../base/options');
-const { conditions, isId } = require('./outbox-filter');
-const { LETTER_COLUMNS } = require('./outbox-sql');
+const { bag, func, is, optionsOf } = require('../base/options');
+const { LETTER_COLUMNS, WAITING, conditions, isId } = require('./outbox-table');
 const { clean } = require('./outbox-verdict');
 const { StoreError } = require('./store-errors');
 
 const BATCH = 1000;
 const LIMIT_MAX = 1_000_000;
 const PAGE = 100;
+
+const FILTER = optionsOf({
+  channel: is.any('of the letters'),
+  kind: is.any('of failure'),
+  search: is.any('part of a recipient, a subject or the last error'),
+  ids: is.where('of the letters', 'a list of ids', Array.isArray),
+});
+const ADD = optionsOf({
+  kind: is.any('of failure', { default: 'ERR_OUTBOX_GIVEN_UP' }),
+  client: is.object('whose transaction the letter is part of'),
+});
+const LIST = FILTER.with({
+  before: is.any('an id: older letters than that'),
+  limit: is.integer('letters', { min: 1, max: 1000, default: PAGE }),
+});
+const RETRY = FILTER.with({
+  limit: is.integer('letters', { min: 1, max: LIMIT_MAX, default: LIMIT_MAX }),
+  rate: is.number('messages per second', { min: 0.001, default: Infinity }),
+});
+const RECOVER = optionsOf({
+  limit: is.integer('letters', { min: 1, max: LIMIT_MAX, default: BATCH }),
+});
+const PURGE = FILTER.with({ olderThan: is.ms('since the letter died') });
+
 // A key may be taken between the look at it and the retry.
 const RETRY_ROUNDS = 3;
 const UNIQUE_VIOLATION = '23505';
 
-const WAITING = "('PENDING', 'SENDING', 'RETRYING')";
-
-// As it was when it came in; an old error stays to be seen.
+// As it was when it was enqueued, except for its last error and its history.
 const REVIVED = `status = 'PENDING', attempt_count = 0, crash_count = 0, died_at = NULL,
   dead_kind = NULL, dead_reason = NULL`;
 
@@ -40,13 +61,13 @@ class DeadLetters extends Emitter {
     outbox.events.on('dead', letter => this.emit('arrival', letter));
   }
 
-  async add (given, reason, options) {
-    const { kind = 'ERR_OUTBOX_GIVEN_UP', client } = bag('options', options);
+  async add (message, reason, options) {
+    const { kind, client } = ADD.read(options);
     const values = [clean(kind, 100), clean(reason)];
     const target = client === undefined ? this.#database : this.#database.wrap(client);
-    const { rows: [letter] } = typeof given === 'string'
-      ? await this.#bury(target, given, values)
-      : await this.#outbox.insertDead(target, given, values);
+    const { rows: [letter] } = typeof message === 'string'
+      ? await this.#bury(target, message, values)
+      : await this.#outbox.insertDead(target, message, values);
     if (letter === undefined) {
       throw new StoreError('ERR_OUTBOX_MESSAGE', 'There is no waiting message with this id');
     }
@@ -63,9 +84,8 @@ class DeadLetters extends Emitter {
   }
 
   async list (filter) {
-    const { limit = PAGE, ...given } = bag('filter', filter);
-    number('limit', limit, { min: 1, max: 1000, integer: true });
-    return this.#page(given, 'DESC', limit);
+    const { limit, ...rest } = LIST.read(filter);
+    return this.#page(rest, 'DESC', limit);
   }
 
   async #page (filter, direction, limit) {
@@ -81,7 +101,7 @@ class DeadLetters extends Emitter {
   }
 
   async count (filter) {
-    const where = this.#where(bag('filter', filter));
+    const where = this.#where(FILTER.read(filter));
     const { rows: [{ count }] } = await this.#database.query(
       `SELECT count(*)::float8 AS count FROM ${this.#table} o WHERE ${where.text}`, where.values);
     return count;
@@ -114,13 +134,11 @@ class DeadLetters extends Emitter {
   }
 
   async #retryMany (filter) {
-    const { limit = LIMIT_MAX, rate = Infinity, ...given } = bag('filter', filter);
-    number('limit', limit, { min: 1, max: LIMIT_MAX, integer: true });
-    number('rate', rate, { min: 0.001 });
+    const { limit, rate, ...rest } = RETRY.read(filter);
     let retried = 0;
     for (let last = '0'; retried < limit;) {
       const size = Math.min(BATCH, limit - retried);
-      const batch = await this.#retryBatch(given, { last, size, rate, before: retried });
+      const batch = await this.#retryBatch(rest, { last, size, rate, before: retried });
       retried += batch.retried;
       if (batch.channels !== null) this.#outbox.announce(batch.channels);
       if (batch.seen < size) break;
@@ -139,7 +157,7 @@ class DeadLetters extends Emitter {
     }
   }
 
-  /** Of several with the same key, and where one waits already, no second one is revived. */
+  /** Letters whose dedupeKey is waiting, or is that of another letter here, stay dead. */
   async #tryRetryBatch (filter, { last, size, rate, before }) {
     const where = this.#where(filter);
     where.add('id > ?', last);
@@ -165,8 +183,7 @@ class DeadLetters extends Emitter {
   }
 
   async #recover (strategies, options) {
-    const { limit = BATCH } = bag('options', options);
-    number('limit', limit, { min: 1, max: LIMIT_MAX, integer: true });
+    const { limit } = RECOVER.read(options);
     for (const [kind, strategy] of Object.entries(bag('strategies', strategies))) {
       func(`strategies.${kind}`, strategy);
     }
@@ -185,7 +202,7 @@ class DeadLetters extends Emitter {
     return counts;
   }
 
-  /** @returns {Promise<string>} which count it belongs to */
+  /** @returns {Promise<string>} what was done, as recover() counts it */
   async #recoverOne (letter, strategy) {
     try {
       const decision = await strategy(letter);
@@ -219,12 +236,9 @@ class DeadLetters extends Emitter {
   }
 
   async purge (filter) {
-    const { olderThan, ...given } = bag('filter', filter);
-    const where = this.#where(given);
-    if (olderThan !== undefined) {
-      number('olderThan', olderThan, { min: 0, unit: 'ms' });
-      where.add("died_at < now() - ? * interval '1 ms'", olderThan);
-    }
+    const { olderThan, ...rest } = PURGE.read(filter);
+    const where = this.#where(rest);
+    if (olderThan !== undefined) where.add("died_at < now() - ? * interval '1 ms'", olderThan);
     let purged = 0;
     for (;;) {
       const { rowCount } = await this.#database.query(`DELETE FROM ${this.#table}
@@ -239,10 +253,7 @@ class DeadLetters extends Emitter {
     const where = conditions(filter);
     where.add("status = 'DLQ'");
     if (kind !== undefined) where.add('dead_kind = ?', String(kind));
-    if (ids !== undefined) {
-      if (!Array.isArray(ids)) throw invalidOption('ids', 'a list of ids', ids);
-      where.add('id = ANY (?::bigint[])', ids.filter(isId));
-    }
+    if (ids !== undefined) where.add('id = ANY (?::bigint[])', ids.filter(isId));
     return where;
   }
 }

@@ -1,15 +1,20 @@
 'use strict';
 
-// What became of messages after a provider had taken them in: the last status of each, as webhooks
-// tell it, unordered and repeatedly.
+// What became of messages that a provider has accepted: the latest status of each. Webhooks report
+// it, in any order, and more than once.
 
 const { laterStatus } = require('../clients/whatsapp-webhook');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
-const { bag, number } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 const { Batcher } = require('./batcher');
-const { referenceOf } = require('./outbox-job');
+const { referenceOf } = require('./outbox-leases');
 const { clean } = require('./outbox-verdict');
+
+const FAILURES = optionsOf({
+  before: is.any('a providerMessageId: earlier failures than that'),
+  limit: is.integer('failures', { min: 1, max: 1000, default: 100 }),
+});
 
 // Webhooks that come together share a statement.
 const GROUP = { count: 500 };
@@ -18,7 +23,7 @@ const RECIPIENT_MAX = 64;
 const CODE_MAX = 100;
 const TIME_MS_MAX = 8.64e15;
 
-// What comes later in this list is not undone by what comes before: laterStatus, for the database.
+// As laterStatus() has it: a status does not replace one that comes later in this list.
 const STATUSES = ['accepted', 'sent', 'failed', 'delivered', 'read'];
 
 const rankOf = column => `array_position(ARRAY['${STATUSES.join("', '")}'], ${column})`;
@@ -26,15 +31,13 @@ const rankOf = column => `array_position(ARRAY['${STATUSES.join("', '")}'], ${co
 const COLUMNS = `n.provider_message_id AS "providerMessageId", n.reference, n.status, n.at,
   n.recipient, n.error_code AS "errorCode", n.error, n.heard_at AS "heardAt"`;
 
-/** Deliveries `n`, those that failed with the message whose reference it may be. */
+/** Deliveries `n`. Those that failed have the message that their reference may name. */
 const withOwner = (table, outbox) => `
   SELECT ${COLUMNS}, o.id, o.channel, o.created_at AS "createdAt"
   FROM ${table} n LEFT JOIN ${outbox} o ON o.id = CASE WHEN n.status = 'failed'
     THEN substring(n.reference FROM '^([0-9]{1,18})[.]')::bigint END`;
 
-/**
- * $1 rows as JSON, no two of one message. Answers those that are news.
- */
+/** $1 rows as JSON, no two of one message. Returns those that changed something. */
 const NOTE = (table, outbox) => `
   WITH news AS (
     INSERT INTO ${table} AS d
@@ -53,7 +56,7 @@ const NOTE = (table, outbox) => `
 const textOf = (value, max) =>
   (typeof value === 'string' && value !== '' ? clean(value, max) : undefined);
 
-/** A row of what a webhook says; undefined if nothing can be told from it. */
+/** The row for a webhook's status; undefined if it is of no use. */
 function toRow ({ messageId, status, at, recipient, reference, errors }) {
   const id = textOf(messageId, ID_MAX);
   if (id === undefined || id.length !== messageId.length || !STATUSES.includes(status)) {
@@ -68,7 +71,7 @@ function toRow ({ messageId, status, at, recipient, reference, errors }) {
   };
 }
 
-/** One row of each message. In the order of their ids, so that no two statements lock crosswise. */
+/** One row for each message, in the order of their ids, so that statements cannot deadlock. */
 function folded (rows) {
   const latest = new Map();
   for (const row of rows) {
@@ -78,7 +81,7 @@ function folded (rows) {
   return [...latest.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-/** It concerns the message whose reference it is. */
+/** A failure, with the id and channel of the message that it is about. */
 function failureOf ({ id, channel, createdAt, ...delivery }) {
   const isOurs = id !== null && referenceOf({ id, createdAt }) === delivery.reference;
   return { ...delivery, id: isOurs ? id : null, channel: isOurs ? channel : null };
@@ -105,7 +108,7 @@ class Deliveries extends Emitter {
     return this.#batcher.add({ rows });
   }
 
-  /** How many of each webhook's are news. */
+  /** @returns {Promise<number[]>} how many statuses of each webhook were new */
   async #write (items) {
     const { rows: news } = await this.#database.query(NOTE(this.#table, this.#outbox),
       [JSON.stringify(folded(items.flatMap(({ rows }) => rows)))]);
@@ -119,9 +122,8 @@ class Deliveries extends Emitter {
   }
 
   async failures (options) {
-    const { before, limit = 100 } = bag('options', options);
-    number('limit', limit, { min: 1, max: 1000, integer: true });
-    // Those of one webhook were heard of at the same time.
+    const { before, limit } = FAILURES.read(options);
+    // All statuses of one webhook have the same time.
     const older = before === undefined ? '' : `AND (n.heard_at, n.provider_message_id) <
       (SELECT heard_at, provider_message_id FROM ${this.#table} WHERE provider_message_id = $1)`;
     const { rows } = await this.#database.query(`${withOwner(this.#table, this.#outbox)}
@@ -141,7 +143,7 @@ class Deliveries extends Emitter {
       WHERE n.provider_message_id = ANY ($1::text[]) OR n.reference = ANY ($2::text[])
       ORDER BY n.heard_at`, [[...providers.keys()], [...references.keys()]]);
     for (const row of rows) {
-      // Of one that was sent twice, what has arrived counts.
+      // If a message was sent twice, the better status counts.
       const id = providers.get(row.providerMessageId) ?? references.get(row.reference);
       const known = found.get(id)?.status;
       if (laterStatus(known, row.status) !== known) found.set(id, row);

@@ -1,6 +1,6 @@
 'use strict';
 
-// Messages at the outbox's door: what is wrong with one is said before anything is written.
+// Checks messages before they are enqueued, and says all that is wrong with them.
 
 const { invalidOption } = require('../base/errors');
 const { canonical } = require('./json');
@@ -17,9 +17,9 @@ const FAULTS_MAX = 100;
 const FIELDS = new Set(['channel', 'recipient', 'subject', 'body', 'template', 'data',
   'dedupeKey', 'orderKey', 'priority', 'delay', 'maxAttempts']);
 
-// They would start another header, or end a command, of whatever protocol the text goes into.
+// In a protocol, one of these would begin another header, or end a command.
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
-// What no text of the database can hold.
+// The database cannot hold these in a text.
 const UNSTORABLE = /\0|\p{Surrogate}/u;
 const UNSTORABLE_JSON = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89ab][0-9a-f]{2}|d[c-f][0-9a-f]{2})/;
 
@@ -28,12 +28,12 @@ class Faults {
   #list = [];
   #codes = new Set();
   #prefix = '';
-  /** Members of the present message that have one. */
+  /** Fields of the present message that have one. */
   fields = new Set();
 
   get any () { return this.#list.length > 0; }
 
-  /** From now on faults belong to this message. */
+  /** Further faults belong to this message. */
   begin (prefix) {
     this.#prefix = prefix;
     this.fields.clear();
@@ -112,7 +112,7 @@ function json (faults, value) {
   return written;
 }
 
-/** Checks that there is nothing in it that would be left out silently. */
+/** Unknown fields are rejected. */
 function checkFields (faults, message) {
   for (const name of Object.keys(message)) {
     if (FIELDS.has(name)) continue;
@@ -124,7 +124,7 @@ function checkFields (faults, message) {
 
 const hasAny = (faults, ...fields) => fields.some(field => faults.fields.has(field));
 
-/** What the body will be: no attempt can mend a template, whose data is here as well. */
+/** The body as it will be sent: if the template cannot be filled in now, it never can. */
 function bodyOf (faults, { body, template }, data) {
   if (typeof template !== 'string' || hasAny(faults, 'template', 'data')) return body;
   try {
@@ -146,7 +146,7 @@ function channelOf (faults, name, channels) {
   return {};
 }
 
-/** Faults that the channel's own check finds, in fields that have none yet. */
+/** Adds faults that the channel's own check finds, in fields that have none yet. */
 function validate (faults, check, message, body) {
   const isKnown = hasAny(faults, 'body', 'template', 'data');
   try {
@@ -165,7 +165,7 @@ function validate (faults, check, message, body) {
  * @param {Map<string, object>} channels by name
  * @param {Faults} faults
  * @returns {{ json: string, weight: number, channel: string, dedupeKey: string | null }} `json` is
- *   the row for `ENQUEUE` of outbox-sql; of no use when there are faults
+ *   the row to insert; of no use when there are faults
  */
 function rowOf (message, channels, faults) {
   if (message === null || typeof message !== 'object') {
@@ -203,7 +203,7 @@ function rowOf (message, channels, faults) {
 }
 
 /**
- * Checks messages, and refuses all of them with everything that is wrong with any.
+ * Checks messages. If any has a fault, all are rejected, with all faults of all messages.
  * @param {object[]} messages as OutboxMessage
  * @param {Map<string, object>} channels by name
  * @param {boolean} [isList] whether the faults say which message they are of

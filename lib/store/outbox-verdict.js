@@ -1,26 +1,27 @@
 'use strict';
 
-// What becomes of a message whose sending failed.
+// What becomes of a message that could not be sent.
 
 const { messageOf, read, textOf } = require('../base/foreign');
 const { retryAfterMs, verdictOf } = require('../primitives/classify');
 
-// Nobody was asked: it is not the message's doing, and no attempt.
+// With these the provider was not asked, so they are no attempt. The first two concern the whole
+// channel, the others this message alone.
 const SHUT = new Set(['EOPENBREAKER', 'ESHUTDOWN']);
-const TURNED_AWAY = new Set(['ERATELIMITED', 'EBULKHEADFULL']);
-// Of errors of our clients: the account or its settings are at fault, and nothing gets through.
+const BUSY = new Set(['ERATELIMITED', 'EBULKHEADFULL']);
+// Kinds of our clients' errors that mean: the account or its settings are wrong, nothing is sent.
 const PAUSING_KINDS = new Set(['pause', 'ours']);
 
-const TURNED_AWAY_MS = 1000;
+const BUSY_MS = 1000;
 const BEHIND_MS = 1;
 const DELAY_MS_MAX = 30 * 24 * 3600 * 1000;
 const TEXT_MAX = 1000;
 
-/** Text for the database: without what it cannot hold, and bounded. */
+/** A text that the database can hold, of limited length. */
 const clean = (text, max = TEXT_MAX) =>
   textOf(text).slice(0, max).toWellFormed().replaceAll('\0', '');
 
-/** Whether another attempt could not help. An error that says nothing is given the chance. */
+/** Whether another attempt is useless. An error that does not say gets another attempt. */
 function isFinal (error) {
   const retryable = read(error, 'retryable');
   if (typeof retryable === 'boolean') return !retryable;
@@ -40,8 +41,9 @@ function describe (error) {
  * @param {unknown} error what the sender threw
  * @param {object} message
  * @param {(retry: number) => number} delayOf its channel's backoff
- * @returns {{ outcome: 'retry'|'dead'|'release', rests?: boolean }} for `settleUnsent`; `rests`:
- *   the channel as a whole has to wait
+ * @returns {{ outcome: 'retry'|'dead'|'release', rests?: boolean, wait?: number,
+ *   delay?: number }} what to write. `rests`: the whole channel has to wait, for `wait` ms;
+ *   `delay`: ms until the message is due
  */
 function verdictOn (error, message, delayOf) {
   const asked = retryAfterMs(error);
@@ -49,13 +51,12 @@ function verdictOn (error, message, delayOf) {
   const entry = describe(error);
   const code = read(error, 'code');
   if (SHUT.has(code) || PAUSING_KINDS.has(read(error, 'kind'))) {
-    // It comes after those that are due by now: if it is this one that is answered so, the others
-    // get on all the same.
+    // It goes behind those that are due: if only this message has that answer, the others are sent.
     const delay = SHUT.has(code) ? undefined : BEHIND_MS;
     return { outcome: 'release', attempts: 0, rests: true, wait, delay, error: entry.message };
   }
-  if (TURNED_AWAY.has(code)) {
-    return { outcome: 'release', attempts: 0, delay: wait ?? TURNED_AWAY_MS };
+  if (BUSY.has(code)) {
+    return { outcome: 'release', attempts: 0, delay: wait ?? BUSY_MS };
   }
   const attempt = message.attemptCount + 1;
   const settled = { attempts: 1, error: entry.message, entry: { attempt, ...entry } };

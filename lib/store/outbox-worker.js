@@ -1,417 +1,351 @@
 'use strict';
 
-// Sends what waits in the outbox. Whatever happens to the database, it goes on.
+// Sends what waits in the outbox. The scheduler decides; this carries out its decisions: it asks
+// the database, calls senders, sets the timer, and tells the scheduler what came of it.
 
 const { randomBytes } = require('node:crypto');
 const os = require('node:os');
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { bag, number } = require('../base/options');
-const { Lane } = require('./outbox-lane');
-const { readChannel, readWorker } = require('./outbox-worker-options');
-const { Settler } = require('./outbox-settler');
+const { SekeringError, invalidOption, timedOut } = require('../base/errors');
+const { read } = require('../base/foreign');
+const { is, optionsOf } = require('../base/options');
+const { createBackoff } = require('../primitives/backoff');
+const { RateLimiter } = require('../primitives/limits');
+const { Leases } = require('./outbox-leases');
+const { Scheduler } = require('./outbox-scheduler');
+const { clean, verdictOn } = require('./outbox-verdict');
 const { StoreError } = require('./store-errors');
+const { fill } = require('./template');
 
-const SWEEP_ROWS = 1000;
-const SWEEP_MS_MAX = 5000;
-// A lease is extended when this share of it has passed, and lapsed ones are looked for.
-const LEASE_SHARE = 4;
-const LOOK_EVERY_MS = 60_000;
-const UNKNOWN_AFTER_MS = 3_600_000;
-// While somebody keeps a snapshot, dead entries stay in the indexes, and claims slow down.
-const SNAPSHOT_MS_MAX = 300_000;
-const STOP_MS = 10_000;
-// For senders that heed their signal when time is up.
-const ABORT_MS = 100;
+const OPTIONS = optionsOf({
+  channels: is.object('senders by channel', { required: true }),
+  concurrency: is.integer('messages in flight, of all channels',
+    { min: 1, max: 10_000, default: 20 }),
+  unsettled: is.integer('messages that were sent and whose outcome is not written yet, beside ' +
+    'those in flight', { min: 0, max: 10_000, default: 0 }),
+  batchSize: is.integer('messages claimed at once', { min: 1, max: 1000, default: 500 }),
+  leaseMs: is.ms('until the messages of a dead worker return',
+    { min: 1000, max: 3_600_000, default: 30_000 }),
+  pollInterval: is.ms('between looks when nothing has been announced',
+    { min: 10, max: 3_600_000, default: 1000 }),
+});
+
+const CHANNEL = optionsOf({
+  send: is.func('sends a message', { required: true }),
+  breaker: is.where('the channel waits while it is open', 'a circuit breaker',
+    value => typeof read(value, 'pendingClose') === 'boolean'),
+  concurrency: is.integer('messages in flight', { min: 1, max: 1000, default: 5 }),
+  rate: is.object('messages per interval, as options of RateLimiter'),
+  timeout: is.ms('for one attempt', { min: 1, max: 3_600_000, default: 30_000 }),
+});
+
+const STOP = optionsOf({
+  timeout: is.ms('for what is in flight', { max: 3_600_000, default: 10_000 }),
+});
+
+const REST = { minTimeout: 1000, maxTimeout: 60_000 };
+const BREAKER_EVENTS = ['open', 'halfOpen', 'close'];
 const IDS_SHOWN = 20;
-// Two claims of the same key: one is rejected, or both wait for each other (deadlock).
-const CROSSED = new Set(['23505', '40P01']);
-const CROSSINGS_MAX = 10;
+const PROVIDER_ID_MAX = 512;
+
+/** What a sender is told besides the message. The signal is made when it is asked for. */
+class Context {
+  #controller;
+  #reason;
+
+  constructor (attempt) {
+    this.attempt = attempt;
+  }
+
+  get signal () {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  abort (reason) {
+    this.#reason ??= reason;
+    this.#controller?.abort(this.#reason);
+  }
+}
 
 class OutboxWorker extends Emitter {
-  #database;
-  #sql;
   #announcer;
-  #channels;
   #onDead;
-  #lanes = new Map();
-  #held = new Set();
-  /** Messages whose worker died, asked for by one channel at a time; the one that goes alone. */
-  #suspects = new Set();
-  #suspectsAsked = false;
-  #alone;
-  #inFlight = new Set();
-  #owner = `${os.hostname()}:${process.pid}:${randomBytes(6).toString('hex')}`;
-  #token = 0;
-  #settler;
-  #settling = 0;
-  #running = false;
+  /** By channel: what the user gave, and the backoff of the channel. */
+  #channels;
+  #scheduler;
+  /** By job: its context, and the error if it has taken too long. */
+  #attempts = new Map();
+  #isActing = false;
   #timer;
+  #timerAt = Infinity;
+  #timerKeepsAlive = false;
   #unlisten;
   #stopping;
-  #wasBusy = false;
-  #wasFull = false;
-  #lookAt = 0;
-  /** The database's time when we last looked for leases that are over. */
-  #lookedAt;
-  /** Until then others get the time to extend their leases; undefined while nobody can. */
-  #graceEnds = 0;
-  #lastBeat = 0;
-  #counts = { sent: 0, retried: 0, dead: 0, fenced: 0 };
+  #onStopped;
 
   /**
-   * @param {{ database: object, sql: object, channels: Map<string, object>, announcer: object,
-   *   onDead: (letter: object) => void }} parts of the outbox
+   * @param {{ database: object, table: OutboxTable, channels: Map<string, object>,
+   *   announcer: object, onDead: (letter: object) => void }} parts of the outbox
    * @param {object} options as WorkerOptions
    */
-  constructor ({ database, sql, channels, announcer, onDead }, options) {
+  constructor ({ database, table, channels: known, announcer, onDead }, options) {
     super();
-    const given = readWorker(options);
-    this.options = given.options;
-    this.#database = database;
-    this.#sql = sql;
-    this.#channels = channels;
+    const { channels, ...settings } = OPTIONS.read(options);
     this.#announcer = announcer;
     this.#onDead = onDead;
-    this.#settler = new Settler({
-      database, sql, owner: this.#owner, onError: error => this.warn(error),
-      keepsAlive: () => this.#running,
+    this.#channels = readChannels(channels, known);
+    this.#scheduler = new Scheduler(settings, Object.fromEntries(
+      [...this.#channels].map(([name, channel]) => [name, laneOf(channel)])));
+    this.leases = new Leases({
+      database, table, channels: known, leaseMs: settings.leaseMs,
+      owner: `${os.hostname()}:${process.pid}:${randomBytes(6).toString('hex')}`,
+      onError: error => this.#warn(error), keepsAlive: () => this.running,
     });
-    for (const [name, value] of given.channels) {
-      const lane = readChannel(name, value, channels);
-      this.#lanes.set(name, new Lane(this, name, channels.get(name).delay, lane));
-    }
   }
 
-  get running () { return this.#running; }
-  get inFlight () { return this.#inFlight.size; }
-  get lastBeat () { return this.#lastBeat; }
-  /** How many more may be sent at once. */
-  get places () {
-    const { concurrency, unsettled } = this.options;
-    return concurrency - this.#inFlight.size - Math.max(this.#settling - unsettled, 0);
-  }
+  get running () { return this.#scheduler.isRunning; }
+  get inFlight () { return this.#scheduler.inFlight; }
+  get lastBeat () { return this.#scheduler.lastBeat; }
 
-  /** Whether channels take places from each other. */
-  get isCrowded () { return this.#lanes.size > 1 && this.places <= 0; }
-
-  /** Whoever asks in vain is told when there is a place. */
-  isFull () {
-    const isFull = this.places <= 0;
-    this.#wasFull ||= isFull;
-    return isFull;
-  }
-
-  stats () {
-    const channels = [...this.#lanes].map(([name, lane]) => [name, lane.stats]);
-    return { ...this.#counts, channels: Object.fromEntries(channels) };
-  }
+  stats () { return { ...this.#scheduler.counts, channels: this.#scheduler.channels }; }
 
   async start () {
     await this.#stopping;
-    if (this.#running) return;
-    this.#running = true;
-    // Senders that were left behind take up places: one that never ends must not keep its own.
-    for (const job of this.#inFlight) job.retime();
-    this.#tend();
-    for (const lane of this.#lanes.values()) lane.start();
-    this.#unlisten = await this.#announcer.listen(channel => this.#wake(channel));
+    if (this.running) return;
+    this.#eachBreaker((breaker, event) => breaker.on(event, this.#wakeAll));
+    this.#scheduler.start(clock.now());
+    this.#act();
+    const unlisten = await this.#announcer.listen(channel => this.#wake(channel));
+    if (this.running && this.#unlisten === undefined) this.#unlisten = unlisten;
+    else await unlisten();
   }
 
   async stop (options) {
-    const { timeout = STOP_MS } = bag('options', options);
-    number('timeout', timeout, { min: 0, max: 3_600_000, unit: 'ms' });
+    const { timeout } = STOP.read(options);
     // Once more after it has stopped, it waits for what it left behind.
-    if (!this.#running && this.#held.size === 0) return this.#stopping;
+    if (!this.running && this.#scheduler.held === 0) return this.#stopping;
     this.#stopping ??= this.#stop(timeout).finally(() => { this.#stopping = undefined; });
     return this.#stopping;
   }
 
   async #stop (timeout) {
-    this.#running = false;
-    for (const lane of this.#lanes.values()) lane.stop();
-    const unlistened = this.#unlisten?.().catch(error => this.warn(error));
+    this.#eachBreaker((breaker, event) => breaker.off(event, this.#wakeAll));
+    const unlistened = this.#unlisten?.().catch(error => this.#warn(error));
     this.#unlisten = undefined;
-    if (!await this.#quiet(timeout)) {
-      const reason = Object.assign(new Error('The worker stops'), { code: 'ESHUTDOWN' });
-      for (const job of this.#inFlight) job.abort(reason);
-      if (!await this.#quiet(ABORT_MS)) this.#leave();
-    }
-    this.#tendLater();
+    const stopped = new Promise(resolve => { this.#onStopped = resolve; });
+    this.#clearTimer();
+    this.#scheduler.stop(timeout, clock.now());
+    this.#act();
+    await stopped;
     await unlistened;
   }
 
-  /**
-   * Messages that are still held stay ours: given back, they would be sent a second time while the
-   * first sender goes on.
-   */
-  #leave () {
-    for (const job of this.#inFlight) job.untime();
-    const ids = Array.from(this.#held, ({ message }) => message.id);
-    if (ids.length === 0) return;
+  #eachBreaker (visit) {
+    for (const { breaker } of this.#channels.values()) {
+      if (breaker !== undefined) for (const event of BREAKER_EVENTS) visit(breaker, event);
+    }
+  }
+
+  #wakeAll = () => this.#wake();
+
+  #wake (channel) {
+    this.#scheduler.wake(channel);
+    this.#act();
+  }
+
+  #warn (error) { this.emit('warning', error); }
+
+  // ---- Actions ---------------------------------------------------------------------------------
+
+  /** Does all that there is to do after something has happened. */
+  #act () {
+    // What happens during an action is seen by the loop that is at it.
+    if (this.#isActing) return;
+    this.#isActing = true;
+    try {
+      for (;;) {
+        const action = this.#scheduler.next(clock.now());
+        if (action === undefined) break;
+        this.#do(action);
+      }
+    } finally {
+      this.#isActing = false;
+    }
+    this.#setTimer();
+  }
+
+  #do (action) {
+    switch (action.type) {
+      case 'claim': return this.#claim(action);
+      case 'send': return this.#send(action.job);
+      case 'abort': return this.#abort(action);
+      case 'giveUp': return this.#fail(action.job, this.#timeoutOf(action.job));
+      case 'settle': return this.#settle(action);
+      case 'leave': return this.#leave(action.jobs);
+      case 'stopped': return this.#onStopped();
+      case 'emit': return this.#emit(action);
+      default: return this.#tend(action);
+    }
+  }
+
+  /** One timer for everything. Once stopped, leases of what was left behind keep nothing alive. */
+  #setTimer () {
+    const at = this.#scheduler.nextAt();
+    const keepsAlive = !this.#scheduler.isStopped;
+    // A timer that is early costs a tick; to set it anew for each message costs more.
+    if (at >= this.#timerAt && keepsAlive === this.#timerKeepsAlive) return;
+    this.#clearTimer();
+    if (at === Infinity) return;
+    this.#timerAt = at;
+    this.#timerKeepsAlive = keepsAlive;
+    this.#timer = clock.setTimer(() => this.#tick(), Math.max(at - clock.now(), 0), keepsAlive);
+  }
+
+  #clearTimer () {
+    clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+    this.#timerAt = Infinity;
+  }
+
+  #tick () {
+    this.#clearTimer();
+    this.#scheduler.tick(clock.now());
+    this.#act();
+  }
+
+  #claim (claim) {
+    this.#answer(this.leases.claim(claim),
+      (answer, now) => this.#scheduler.claimed(claim, answer, now),
+      (error, now) => this.#scheduler.claimFailed(claim, error, now));
+  }
+
+  #settle ({ job, isRepeated }) {
+    this.#answer(this.leases.settle(job, isRepeated),
+      (row, now) => this.#scheduler.settled(job, row, now),
+      // Leases has warned of it.
+      () => this.#scheduler.settleFailed(job));
+  }
+
+  #tend (action) {
+    this.#answer(this.leases[action.type](action),
+      (answer, now) => this.#scheduler.tended(action, answer, now),
+      error => this.#scheduler.tendFailed(error, error.code === 'ERR_STORE_CLOSED'));
+  }
+
+  /** Tells the scheduler how something ended, and goes on. */
+  async #answer (promise, onValue, onError) {
+    await promise.then(value => onValue(value, clock.now()), error => onError(error, clock.now()));
+    this.#act();
+  }
+
+  #emit ({ event, args }) {
+    if (event === 'dead') this.#onDead(args[0]);
+    this.emit(event, ...args);
+  }
+
+  #leave (jobs) {
+    const ids = jobs.map(({ message }) => message.id);
     const shown = ids.slice(0, IDS_SHOWN);
     const list = shown.join(', ') + (ids.length > shown.length ? ', …' : '');
     const messages = ids.length === 1 ? 'message' : 'messages';
     const error = new StoreError('ERR_OUTBOX_LEFT_BEHIND', 'The worker stopped while ' +
       `senders were still at work. It still holds ${ids.length} ${messages} (ids ${list}). Call ` +
       'stop() again to wait for them');
-    this.warn(Object.assign(error, { count: ids.length, ids: shown }));
+    this.#warn(Object.assign(error, { count: ids.length, ids: shown }));
   }
 
-  /** Whether within `ms` everything that was begun has been settled, and no claim is under way. */
-  #quiet (ms) {
-    const isQuiet = () => this.#inFlight.size === 0 && this.#settling === 0 &&
-      [...this.#lanes.values()].every(lane => !lane.isClaiming);
-    if (isQuiet()) return true;
-    return new Promise(resolve => {
-      const end = answer => {
-        clock.clearTimer(timer);
-        this.off('settled', check);
-        resolve(answer);
-      };
-      const check = () => { if (isQuiet()) end(true); };
-      const timer = clock.setTimer(() => end(false), ms);
-      this.on('settled', check);
+  // ---- Senders ---------------------------------------------------------------------------------
+
+  #send (job) {
+    const { message, lane } = job;
+    const attempt = { context: new Context(message.attemptCount + 1), late: undefined };
+    this.#attempts.set(job, attempt);
+    // A sender may throw before it has a promise.
+    new Promise(resolve => {
+      if (message.template !== null) message.body = fill(message.template, message.data);
+      resolve(this.#channels.get(lane.name).send(message, attempt.context));
+    }).then(answer => this.#succeed(job, idOf(answer)), error => {
+      // How a sender ends when it is told to says nothing about the message.
+      this.#fail(job, attempt.late ?? error);
     });
   }
 
-  #wake (channel) {
-    if (channel !== undefined) this.#lanes.get(channel)?.wake();
-    else for (const lane of this.#lanes.values()) lane.wake();
+  #succeed (job, providerId) {
+    // Otherwise it has been given up.
+    if (!this.#attempts.delete(job)) return;
+    this.#scheduler.sent(job, providerId, clock.now());
+    this.#act();
   }
 
-  /** Goes on with this channel, and with those that found no place before. */
-  pump (lane) {
-    lane.pump();
-    if (!this.#wasFull || this.#lanes.size === 1 || this.places <= 0) return;
-    this.#wasFull = false;
-    for (const other of this.#lanes.values()) if (other !== lane) other.pump();
+  #fail (job, error) {
+    if (!this.#attempts.delete(job)) return;
+    const verdict = verdictOn(error, job.message, this.#channels.get(job.lane.name).delayOf);
+    this.#scheduler.failed(job, verdict, error, clock.now());
+    this.#act();
   }
 
-  warn (error) { this.emit('warning', error); }
+  #abort ({ job, why }) {
+    const reason = why === 'timeout'
+      ? this.#timeoutOf(job)
+      : new SekeringError('ESHUTDOWN', 'The worker stops');
+    this.#attempts.get(job).context.abort(reason);
+  }
 
-  /**
-   * @param {object} ask without `behind` looks at everything; with it, `sent` is written down, too,
-   *   if there is one
-   * @returns {Promise<{ rows: object[], token: number, settled?: boolean,
-   *   lastKey?: string | null }>} `settled`: whether `sent` was still ours; of a look, `lastKey`
-   *   is behind which key the next one begins, if that is known
-   */
-  async claim (channel, ask) {
-    const token = ++this.#token;
-    const { rows } = await this.#query(this.#statement(channel, token, ask));
-    this.#lastBeat = clock.now();
-    const { settled, lastKey } = rows[0] ?? {};
-    if (rows[0]?.id === null) rows.pop();
-    if (rows.length > 0) {
-      this.#wasBusy = true;
-      this.#sql.grow(rows[0].id);
+  /** The error that the sender took too long, and how it ends from now on. */
+  #timeoutOf (job) {
+    const attempt = this.#attempts.get(job);
+    attempt.late ??= Object.defineProperty(timedOut(job.lane.timeout), 'name',
+      { value: 'TimeoutError' });
+    return attempt.late;
+  }
+}
+
+/** What a sender answers: the provider's id, bare or as a member. */
+function idOf (answer) {
+  // What cannot be read was sent all the same.
+  const id = typeof answer === 'object' ? read(answer, 'providerMessageId') : answer;
+  return typeof id === 'string' || typeof id === 'number' ? clean(id, PROVIDER_ID_MAX) : null;
+}
+
+function readChannels (channels, known) {
+  const entries = Object.entries(channels);
+  if (entries.length === 0) throw invalidOption('channels', 'at least one', channels);
+  return new Map(entries.map(([name, value]) => {
+    if (!known.has(name)) {
+      throw invalidOption('channels', `one of ${[...known.keys()].join(', ')}`, name, RangeError);
     }
-    return { rows, token, settled, lastKey };
-  }
+    const given = typeof value === 'function' ? { send: value } : value;
+    return [name, { ...CHANNEL.read(given, `channels.${name}`), delayOf: known.get(name).delay }];
+  }));
+}
 
-  /** Looks again where another claim was quicker: by then it sees what that one has claimed. */
-  async #query (statement) {
-    for (let crossings = 1; ; crossings++) {
-      try {
-        return await this.#database.query(statement);
-      } catch (error) {
-        if (!CROSSED.has(error.sqlState) || crossings === CROSSINGS_MAX) throw error;
-      }
-    }
-  }
+/** A channel as the scheduler sees it. */
+function laneOf ({ concurrency, timeout, breaker, rate }) {
+  return {
+    concurrency, timeout, restOf: createBackoff(REST),
+    breaker: breaker && (() => stateOf(breaker)), limiter: rate && limiterOf(rate),
+  };
+}
 
-  #statement (channel, token, { room, behind, suspects, ordered, key, sent }) {
-    const lease = [channel, this.#owner, token, this.options.leaseMs, room];
-    if (behind === undefined) return this.#sql.claim(...lease, suspects, ordered, key);
-    const place = [behind.urgency, behind.time, behind.id];
-    if (sent === undefined) return this.#sql.claimFurther(...lease, ...place);
-    const { job, providerId } = sent;
-    return this.#sql.exchange(...lease, ...place, job.message.id, job.token, providerId);
-  }
+function stateOf (breaker) {
+  if (!breaker.enabled || !(breaker.opened || breaker.halfOpen)) return 'closed';
+  if (breaker.opened) return 'open';
+  return breaker.pendingClose ? 'halfOpen' : 'probing';
+}
 
-  hold (job) {
-    this.#held.add(job);
-    if (job.isSuspect) this.#suspects.add(job);
-    if (job.goesAlone) this.#alone = job;
-  }
-
-  #letGo (job) {
-    this.#held.delete(job);
-    this.#suspects.delete(job);
-    if (this.#alone === job) this.#alone = undefined;
-  }
-
-  /** Whether suspects are to be claimed now; if so, gotSuspects() tells when they have been. */
-  asksForSuspects () {
-    if (this.#suspectsAsked || this.#suspects.size > 0) return false;
-    this.#suspectsAsked = true;
-    return true;
-  }
-
-  gotSuspects () { this.#suspectsAsked = false; }
-
-  /**
-   * Whether this message may be sent, or others claimed, now. What goes alone waits until all else
-   * is written down, as it may end this process, and all else waits for it. Whoever asks in vain is
-   * told.
-   */
-  lets (job) {
-    const may = this.#alone === undefined ||
-      (job === this.#alone && this.#inFlight.size === 0 && this.#settling === 0);
-    this.#wasFull ||= !may;
-    return may;
-  }
-
-  began (job) { this.#inFlight.add(job); }
-
-  #fenced ({ message }) {
-    this.#counts.fenced++;
-    this.emit('fenced', message);
-  }
-
-  async giveBack (job, lane) {
-    await this.settleUnsent(job, { outcome: 'release', attempts: 0 });
-    this.pump(lane);
-    this.rest();
-  }
-
-  /**
-   * @param {Promise<boolean | undefined>} [claimed] the claim that writes it down, too: whether it
-   *   was still ours, or undefined when that is not known
-   */
-  settleSent (job, providerId, claimed) {
-    const { message } = job;
-    const written = claimed === undefined
-      ? this.#settler.sent(job, providerId)
-      : claimed.then(settled => settled ?? this.#settler.sent(job, providerId, true));
-    return this.#settle(job, written, () => {
-      this.#counts.sent++;
-      message.status = 'SENT';
-      message.attemptCount++;
-      message.providerMessageId = providerId;
-      this.emit('sent', message);
-    });
-  }
-
-  settleUnsent (job, verdict, error) {
-    const { outcome, delay } = verdict;
-    return this.#settle(job, this.#settler.unsent(job, verdict), row => {
-      if (outcome === 'retry') {
-        this.#counts.retried++;
-        this.emit('retry', job.message, error, delay);
-      } else if (outcome === 'dead') {
-        this.#dead(row, error);
-      }
-    });
-  }
-
-  async #settle (job, written, then) {
-    this.#inFlight.delete(job);
-    this.#settling++;
-    try {
-      const answer = await written;
-      if (answer) then(answer);
-      else this.#fenced(job);
-    } catch {
-      // The worker has warned of it; the message returns when its lease ends.
-    }
-    this.#letGo(job);
-    this.#settling--;
-  }
-
-  #dead (letter, error) {
-    this.#counts.dead++;
-    this.#onDead(letter);
-    this.emit('dead', letter, error);
-  }
-
-  /** Called after each claim and settling. Tells when there is nothing left to do. */
-  rest () {
-    if (!this.#running) this.emit('settled');
-    if (!this.#wasBusy || this.#settling > 0 || !this.#running) return;
-    for (const lane of this.#lanes.values()) if (!lane.isIdle) return;
-    this.#wasBusy = false;
-    this.emit('idle');
-  }
-
-  /** Extends our leases, for as long as we hold something, and takes back what others left. */
-  async #tend () {
-    const began = clock.now();
-    try {
-      await this.#extend();
-      if (this.#running) await this.#takeBack();
-    } catch (error) {
-      this.#graceEnds = undefined;
-      // Leases of a store that has been closed end by themselves.
-      if (!this.#running && error.code === 'ERR_STORE_CLOSED') return;
-      this.warn(error);
-    }
-    this.#tendLater(began);
-  }
-
-  /** What is left behind when we have stopped does not keep the process alive. */
-  #tendLater (began = clock.now()) {
-    clock.clearTimer(this.#timer);
-    if (!this.#running && this.#held.size === 0) return;
-    const every = Math.min(this.options.leaseMs / LEASE_SHARE, SWEEP_MS_MAX);
-    this.#timer = clock.setTimer(() => this.#tend(), Math.max(0, began + every - clock.now()),
-      this.#running);
-  }
-
-  async #extend () {
-    const { leaseMs } = this.options;
-    const began = clock.now();
-    // Those that were claimed a moment ago have time.
-    const due = [...this.#held].filter(job => job.leaseEnds - began < leaseMs * 0.75);
-    if (due.length === 0) return;
-    const { rows } = await this.#database.query(
-      this.#sql.extend(this.#owner, due.map(({ message }) => message.id), leaseMs));
-    const extended = new Set(rows.map(({ id }) => id));
-    for (const job of due) {
-      if (extended.has(job.message.id)) job.leaseEnds = began + leaseMs;
-    }
-  }
-
-  async #takeBack () {
-    const { rows: [{ now }] } =
-      await this.#database.query('SELECT clock_timestamp()::text AS now');
-    this.#lastBeat = clock.now();
-    this.#graceEnds ??= this.#lastBeat + this.options.leaseMs / 2;
-    // On a machine that stood still, leases are over although their holders live: these extend
-    // them before we come for the second time.
-    const before = this.#lookedAt;
-    this.#lookedAt = now;
-    // Where the database was away, it is the same.
-    if (before === undefined || clock.now() < this.#graceEnds) return;
-    await this.#sweep(before);
-    if (clock.now() >= this.#lookAt) await this.#look();
-  }
-
-  /** @param {string} before when a lease must have ended */
-  async #sweep (before) {
-    let count;
-    do {
-      const { rows } = await this.#database.query(this.#sql.sweep(SWEEP_ROWS, before));
-      count = rows.length;
-      this.#lastBeat = clock.now();
-      for (const row of rows) if (row.status === 'DLQ') this.#dead(row, undefined);
-      for (const channel of new Set(rows.map(row => row.channel))) this.#wake(channel);
-    } while (count === SWEEP_ROWS && this.#running);
-  }
-
-  /** For what is rare: messages of no channel, and snapshots that nobody lets go. */
-  async #look () {
-    this.#lookAt = clock.now() + LOOK_EVERY_MS;
-    const { rows } = await this.#database.query(
-      this.#sql.buryUnknown([...this.#channels.keys()], UNKNOWN_AFTER_MS));
-    for (const row of rows) this.#dead(row, undefined);
-    const { rows: [{ age }] } = await this.#database.query(this.#sql.oldSnapshot(SNAPSHOT_MS_MAX));
-    if (age === null) return;
-    this.warn(new StoreError('ERR_STORE_OLD_SNAPSHOT', `A transaction has been open for ${
-      Math.round(age / 1000)} s: until it ends the outbox gets slower`, { retryable: true }));
-  }
+function limiterOf (rate) {
+  const limiter = new RateLimiter(rate);
+  return {
+    tokenMs: Math.max(rate.interval / rate.limit, 1),
+    get available () { return limiter.available; },
+    tryTake: () => limiter.tryTake(),
+  };
 }
 
 module.exports = { OutboxWorker };

@@ -1,49 +1,138 @@
 'use strict';
 
-// The outbox: messages that are durable once taken in, and wait there for a worker to send them.
+// The outbox. A message is durable once it is enqueued, and waits in a table for a worker.
 
 const { EventEmitter } = require('node:events');
 
+const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
-const { bag, boolean, func, number, oneOf } = require('../base/options');
+const { bag, is, optionsOf } = require('../base/options');
 const { createBackoff } = require('../primitives/backoff');
 const { Batcher } = require('./batcher');
-const { Announcer } = require('./outbox-announce');
-const { conditions, isId } = require('./outbox-filter');
 const { toRows } = require('./outbox-message');
-const { COLUMNS, enqueueAlong, outboxSql } = require('./outbox-sql');
+const {
+  CLAIMABLE, COLUMNS, LETTER_COLUMNS, OutboxTable, READY, WAITING, conditions, isId,
+} = require('./outbox-table');
 const { OutboxWorker } = require('./outbox-worker');
 const { StoreError } = require('./store-errors');
+
+const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
+const OVER = ['SENT', 'DLQ', 'CANCELLED'];
+const CHANNEL_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
+
+const CHANNEL = optionsOf({
+  maxAttempts: is.integer('of a message', { min: 1, max: 100, default: 5 }),
+  backoff: is.object('delays between attempts, as createBackoff() takes them',
+    { default: { minTimeout: 1000, maxTimeout: 60_000 } }),
+  validate: is.func('throws for a message that cannot be sent'),
+});
+const ENQUEUE = optionsOf({ client: is.object('whose transaction the messages are part of') });
+const LIST = optionsOf({
+  status: is.oneOf('of the messages', STATUSES),
+  channel: is.any('of the messages'),
+  search: is.any('part of a recipient, a subject or the last error'),
+  before: is.any('an id: older messages than that'),
+  limit: is.integer('messages', { min: 1, max: 1000, default: 100 }),
+});
+const STATS = optionsOf({ exact: is.boolean('counts all of the table', { default: false }) });
 
 const MESSAGES_MAX = 10_000;
 // Of all the rows of one statement, in characters.
 const WEIGHT_MAX = 64 * 1024 * 1024;
 // Calls that come together share a statement up to this.
 const GROUP = { count: 500, weight: 1024 * 1024, writers: 2 };
-
-const CHANNEL = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
-const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
-const ATTEMPTS = 5;
-const BACKOFF = { minTimeout: 1000, maxTimeout: 60_000 };
-// A key that was free, then taken, then free again, so often, is somebody's loop.
+// If a key is taken and freed more often than this, some program does it in a loop.
 const DEDUPE_ROUNDS = 5;
 const DEADLOCK = '40P01';
+// Announcements that come together within this time share a statement.
+const ANNOUNCE_MS = 5;
+
+// ---- SQL ----------------------------------------------------------------------------------------
+
+const GIVEN = `channel, recipient, subject, body, body_template, body_data, dedupe_key, order_key,
+    urgency, max_attempts`;
+const givenRows = i => `json_to_recordset($${i}) AS given (channel text, recipient text,
+    subject text, body text, body_template text, body_data jsonb, dedupe_key text, order_key text,
+    urgency smallint, delay bigint, max_attempts smallint)`;
+
+/**
+ * Inserts rows. The time is in whole ms, because JavaScript has nothing finer, and a claim begins
+ * where the last one ended.
+ */
+const insertRows = (table, rows) => `
+  INSERT INTO ${table} (${GIVEN}, next_retry_at)
+  SELECT ${GIVEN}, date_trunc('milliseconds', now()) + delay * interval '1 ms' FROM ${rows}
+  ON CONFLICT (dedupe_key) WHERE dedupe_key IS NOT NULL AND status IN ${WAITING}
+  DO NOTHING`;
+
+/** $1 rows as JSON. Ids are given in the order of the rows. */
+const enqueue = table =>
+  `${insertRows(table, givenRows(1))} RETURNING id, dedupe_key AS "dedupeKey"`;
+
+/** As part of another statement: $i rows as JSON, inserted where a condition on them holds. */
+const insertAlong = (table, i, condition) =>
+  insertRows(table, `${givenRows(i)} WHERE ${condition}`);
+
+/** $1 rows as JSON, $2 kind, $3 reason. Messages that are dead from the start. */
+const insertDead = table => `
+  INSERT INTO ${table} AS o (${GIVEN}, status, died_at, dead_kind, dead_reason)
+  SELECT ${GIVEN}, 'DLQ', now(), $2, $3 FROM ${givenRows(1)}
+  RETURNING ${LETTER_COLUMNS}`;
+
+/** $1 keys. Their messages that are not over. */
+const waitingFor = table => `
+  SELECT id, dedupe_key AS "dedupeKey" FROM ${table}
+  WHERE dedupe_key = ANY ($1::text[]) AND status IN ${WAITING}`;
+
+// To count what is over, so many pages are read: 16 MiB.
+const SAMPLE_PAGES = 2048;
+
+/** What share of the table that is, in percent. */
+const sampleShare = table => `
+  SELECT least(100, ${SAMPLE_PAGES} * 100.0 * current_setting('block_size')::int /
+    greatest(pg_relation_size('${table}'), 1)) AS share`;
+
+const count = (table, holds, age) => `
+  SELECT channel, status, count(*)::float8 AS count, ${age} AS age FROM ${table}
+  WHERE ${holds} GROUP BY channel, status`;
+const DUE_MS = '(extract(epoch FROM now() - min(next_retry_at)) * 1000)::float8';
+
+/**
+ * $1 percent of the table. Messages that are not over are counted by the indexes. Those that are
+ * over may be any number: they are counted in that share of the pages, the same ones each time.
+ */
+const stats = table => `
+  ${count(table, READY, DUE_MS)}
+  UNION ALL ${count(table, `status IN ${CLAIMABLE} AND crash_count > 0`, DUE_MS)}
+  UNION ALL ${count(table, `order_key IS NOT NULL AND status IN ${WAITING}
+    AND status <> 'SENDING' AND crash_count = 0`, DUE_MS)}
+  UNION ALL ${count(table, "status = 'SENDING'", 'NULL')}
+  UNION ALL ${count(table, "status = 'DLQ'", 'NULL')}
+  UNION ALL SELECT channel, status, round(count(*) * 100 / $1::float8), NULL
+  FROM ${table} TABLESAMPLE SYSTEM ($1::float8) REPEATABLE (0)
+  WHERE status IN ('SENT', 'CANCELLED') GROUP BY channel, status`;
+
+const NOTIFY = 'SELECT pg_notify($1, channel) FROM unnest($2::text[]) AS channel';
+
+const STATEMENTS = { enqueue, insertDead, waitingFor, sampleShare, stats };
+
+// ---- The outbox ---------------------------------------------------------------------------------
 
 class Outbox {
   #database;
-  #sql;
   #table;
+  #sql;
   #channels = new Map();
   #announcer;
   #batcher;
 
   constructor (database, channels) {
     this.#database = database;
-    this.#sql = outboxSql(database.schema);
-    this.#table = `${database.schema}.notification_outbox`;
+    this.#table = new OutboxTable(database.schema);
+    this.#sql = this.#table.statements(STATEMENTS);
     this.#announcer = new Announcer(database);
     this.#batcher = new Batcher(calls => this.#writeCalls(calls), GROUP);
-    /** 'dead'(letter) for dead-letters.js. */
+    /** 'dead'(letter): for DeadLetters. */
     this.events = new EventEmitter();
     this.registerChannel('EMAIL');
     this.registerChannel('WHATSAPP');
@@ -55,26 +144,23 @@ class Outbox {
   get channels () { return [...this.#channels.keys()]; }
 
   registerChannel (name, definition) {
-    if (typeof name !== 'string' || !CHANNEL.test(name)) {
+    if (typeof name !== 'string' || !CHANNEL_NAME.test(name)) {
       throw invalidOption('channel', 'a name of 1 to 64 letters, digits, dots, colons, dashes ' +
         'and underscores', name);
     }
-    const given = bag(`channels.${name}`, definition, ['maxAttempts', 'backoff', 'validate']);
-    const { maxAttempts = ATTEMPTS, backoff = BACKOFF, validate } = given;
-    number('maxAttempts', maxAttempts, { min: 1, max: 100, integer: true });
-    if (validate !== undefined) func('validate', validate);
+    const { maxAttempts, backoff, validate } = CHANNEL.read(definition, `channels.${name}`);
     this.#channels.set(name, { maxAttempts, delay: createBackoff(backoff), validate });
   }
 
-  async enqueue (given, options) {
-    const { client } = bag('options', options);
-    const many = Array.isArray(given);
-    const rows = this.#read(many ? given : [given], many);
+  async enqueue (messages, options) {
+    const { client } = ENQUEUE.read(options);
+    const isList = Array.isArray(messages);
+    const rows = this.#read(isList ? messages : [messages], isList);
     if (rows.length === 0) return [];
     const answers = client === undefined
       ? await this.#enqueueAlone(rows)
       : await this.#enqueueWith(client, rows);
-    return many ? answers : answers[0];
+    return isList ? answers : answers[0];
   }
 
   #read (messages, isList) {
@@ -91,18 +177,18 @@ class Outbox {
   }
 
   /**
-   * Messages for a statement that writes something else beside them, so that both cost one way to
-   * the database. The caller calls `announce` when it has been committed.
+   * Messages for a statement that also writes something else, to save a round trip. The caller
+   * calls `announce` when it has been committed.
    * @param {object[]} messages each with a dedupeKey
    * @returns {{ json: string, insert: (i: number, condition: string) => string,
-   *   announce: () => void }} `insert`: an INSERT that takes `json` from $i, and of that the rows
-   *   that a condition holds for
+   *   announce: () => void }} `insert`: an INSERT of those rows in $i, which is `json`, for which a
+   *   condition holds
    */
   along (messages) {
     const rows = this.#read(messages);
     return {
       json: jsonOf(rows),
-      insert: (i, condition) => enqueueAlong(this.#table, i, condition),
+      insert: (i, condition) => insertAlong(this.#table.name, i, condition),
       announce: () => this.#announcer.announce(channelsOf(rows)),
     };
   }
@@ -112,7 +198,7 @@ class Outbox {
     try {
       answers = await this.#batcher.add({ rows, weight: weightOf(rows) });
     } catch (error) {
-      // What one call of a group did must not be held against the others.
+      // Another call of the same statement may be at fault.
       if (error.code !== 'ERR_STORE_QUERY' || !error.ofGroup) throw error;
       answers = await this.#write(this.#database, rows);
     }
@@ -147,26 +233,26 @@ class Outbox {
       }
       const json = jsonOf(open.map(i => rows[i]));
       const made = await this.#insert(target, json);
-      if (made.length > 0) this.#sql.grow(made[0].id);
+      if (made.length > 0) this.#table.grow(made[0].id);
       open = assign(made, rows, open, answers);
       if (open.length > 0) open = await this.#findWaiting(target, rows, open, answers);
     }
     return answers;
   }
 
-  /** Of two that take the same keys in different orders the database refuses one: it goes again. */
+  /** Tried again if another call takes the same keys in another order (deadlock). */
   async #insert (target, json) {
     for (let round = 1; ; round++) {
       try {
         return (await target.query(this.#sql.enqueue(json))).rows;
       } catch (error) {
-        const goesAgain = error.sqlState === DEADLOCK && target === this.#database;
-        if (!goesAgain || round === DEDUPE_ROUNDS) throw error;
+        const isRetried = error.sqlState === DEADLOCK && target === this.#database;
+        if (!isRetried || round === DEDUPE_ROUNDS) throw error;
       }
     }
   }
 
-  /** For those whose key was taken: by whom. Those whose key has become free are left. */
+  /** Finds who has the keys that were taken. Rows whose keys are free by now are returned. */
   async #findWaiting (target, rows, open, answers) {
     const keys = [...new Set(open.map(i => rows[i].dedupeKey))];
     const { rows: found } = await target.query(this.#sql.waitingFor(keys));
@@ -178,43 +264,40 @@ class Outbox {
     });
   }
 
-  /** There is something for workers again. */
+  /** Wakes workers: there are messages of these channels. */
   announce (channels) { this.#announcer.announce(channels); }
 
-  /** Takes a message in that is dead from the start: `values` are its kind and the reason. */
+  /** Inserts a message that is dead from the start: `values` are its kind and the reason. */
   async insertDead (target, message, values) {
-    const [{ json }] = toRows([message], this.#channels);
-    return target.query(this.#sql.bury(`[${json}]`, ...values));
+    const rows = toRows([message], this.#channels);
+    return target.query(this.#sql.insertDead(jsonOf(rows), ...values));
   }
 
   async get (id) {
     if (!isId(id)) return undefined;
     const { rows: [row] } = await this.#database.query(
-      `SELECT ${COLUMNS} FROM ${this.#table} o WHERE id = $1`, [id]);
+      `SELECT ${COLUMNS} FROM ${this.#table.name} o WHERE id = $1`, [id]);
     return row;
   }
 
   async list (filter) {
-    const { status, channel, search, before, limit = 100 } = bag('filter', filter);
-    if (status !== undefined) oneOf('status', status, STATUSES);
-    number('limit', limit, { min: 1, max: 1000, integer: true });
-    const where = conditions({ channel, search, before });
+    const { status, limit, ...rest } = LIST.read(filter);
+    const where = conditions(rest);
     if (status !== undefined) where.add(`status = '${status}'`);
-    const { rows } = await this.#database.query(`SELECT ${COLUMNS} FROM ${this.#table} o
+    const { rows } = await this.#database.query(`SELECT ${COLUMNS} FROM ${this.#table.name} o
       WHERE ${where.text} ORDER BY id DESC LIMIT ${limit}`, where.values);
     return rows;
   }
 
   async cancel (id) {
     if (!isId(id)) return false;
-    const { rowCount } = await this.#database.query(`UPDATE ${this.#table}
-      SET status = 'CANCELLED' WHERE id = $1 AND status IN ('PENDING', 'RETRYING')`, [id]);
+    const { rowCount } = await this.#database.query(`UPDATE ${this.#table.name}
+      SET status = 'CANCELLED' WHERE id = $1 AND status IN ${CLAIMABLE}`, [id]);
     return rowCount === 1;
   }
 
   async stats (options) {
-    const { exact = false } = bag('options', options, ['exact']);
-    boolean('exact', exact);
+    const { exact } = STATS.read(options);
     const share = exact ? 100 : await this.#sampleShare();
     const { rows } = await this.#database.query(this.#sql.stats(share));
     const none = () => Object.fromEntries(STATUSES.map(status => [status, 0]));
@@ -223,7 +306,7 @@ class Outbox {
     let oldestMs = 0;
     for (const { channel, status, count, age } of rows) {
       (channels[channel] ??= none())[status] += count;
-      if (['PENDING', 'SENDING', 'RETRYING'].includes(status)) waiting += count;
+      if (!OVER.includes(status)) waiting += count;
       oldestMs = Math.max(oldestMs, age ?? 0);
     }
     return { channels, waiting, oldestMs, sampled: Number(share) < 100 };
@@ -237,7 +320,7 @@ class Outbox {
 
   createWorker (options) {
     return new OutboxWorker({
-      database: this.#database, sql: this.#sql, channels: this.#channels,
+      database: this.#database, table: this.#table, channels: this.#channels,
       announcer: this.#announcer, onDead: letter => this.events.emit('dead', letter),
     }, options);
   }
@@ -248,9 +331,9 @@ const jsonOf = rows => `[${rows.map(({ json }) => json).join(',')}]`;
 const channelsOf = rows => [...new Set(rows.map(({ channel }) => channel))];
 
 /**
- * Gives the ids of new rows to those that asked for them. Rows with a key are known by it; the
- * others were given their ids in order.
- * @returns {number[]} who got none
+ * Finds out which new id belongs to which row: rows with a key are known by it, the others have
+ * their ids in order.
+ * @returns {number[]} the rows that were not inserted
  */
 function assign (made, rows, open, answers) {
   const byKey = new Map();
@@ -267,6 +350,94 @@ function assign (made, rows, open, answers) {
     if (id !== undefined) answers[i] = { id, duplicate: false };
     return id === undefined;
   });
+}
+
+// ---- Announcements ------------------------------------------------------------------------------
+
+/**
+ * Tells sleeping workers, in this process and in others, that there are messages for them. NOTIFY
+ * locks the whole server until its transaction ends. So it is sent by itself, after the commit, and
+ * once for all messages of a short while.
+ */
+class Announcer {
+  #database;
+  #topic;
+  #local = new Set();
+  #pending = new Set();
+  /** By the user's connection: the channels of its transaction under way. */
+  #uncommitted = new WeakMap();
+  #timer;
+  #sending = false;
+
+  constructor (database) {
+    this.#database = database;
+    this.#topic = `${database.prefix}outbox`;
+  }
+
+  /**
+   * @param {(channel?: string) => void} wake without a channel: announcements may have been missed
+   * @returns {Promise<() => Promise<void>>} ends it
+   */
+  async listen (wake) {
+    this.#local.add(wake);
+    const stop = await this.#database.listen(this.#topic, wake, () => wake());
+    return async () => {
+      this.#local.delete(wake);
+      await stop();
+    };
+  }
+
+  /** There are new messages of these channels, and they are committed. */
+  announce (channels) {
+    for (const channel of channels) {
+      if (this.#pending.has(channel)) continue;
+      this.#pending.add(channel);
+      for (const wake of this.#local) wake(channel);
+    }
+    if (this.#timer === undefined && !this.#sending) this.#send();
+  }
+
+  /**
+   * As `announce`, once the transaction of this client has been committed.
+   * @param {object} client as the user gave it
+   * @param {object} wrapped by the database
+   */
+  announceAfter (client, wrapped, channels) {
+    if (wrapped.onCommit(() => this.announce(channels))) return;
+    // PostgreSQL tells it with every answer: I is outside of a transaction.
+    const { connection } = client;
+    const pending = this.#uncommitted.get(connection);
+    if (pending !== undefined || typeof connection?.on !== 'function') {
+      channels.forEach(channel => pending?.add(channel));
+      return;
+    }
+    this.#uncommitted.set(connection, new Set(channels));
+    const onReady = ({ status }) => {
+      if (status !== 'I') return;
+      connection.off('readyForQuery', onReady);
+      this.announce(this.#uncommitted.get(connection));
+      this.#uncommitted.delete(connection);
+    };
+    connection.on('readyForQuery', onReady);
+  }
+
+  async #send () {
+    this.#sending = true;
+    const channels = [...this.#pending];
+    this.#pending.clear();
+    try {
+      await this.#database.query({
+        name: 'outbox_notify', text: NOTIFY, values: [this.#topic, channels],
+      });
+    } catch {
+      // Workers also poll.
+    }
+    this.#sending = false;
+    this.#timer = clock.setTimer(() => {
+      this.#timer = undefined;
+      if (this.#pending.size > 0) this.#send();
+    }, ANNOUNCE_MS, false);
+  }
 }
 
 /**

@@ -1,21 +1,30 @@
 'use strict';
 
-// Deletes what is kept no longer: few rows at a time, and none that somebody is using.
+// Deletes old rows: few at a time, and none that are locked.
 
-const { bag, number } = require('../base/options');
+const { is, optionsOf } = require('../base/options');
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-const DEFAULTS = {
-  sent: 7 * DAY_MS, dead: 30 * DAY_MS, idempotency: DAY_MS, deliveries: 30 * DAY_MS,
-  audit: 365 * DAY_MS, foreignEvents: 30 * DAY_MS, events: false,
-};
-// Notifications that are of no order of ours.
-const FOREIGN = ['unknown_order', 'forged', 'invalid'];
-const BATCH = 1000;
 const AGE_MS_MAX = 100 * 365 * DAY_MS;
+// Outcomes of notifications that belong to none of our orders.
+const FOREIGN = ['unknown_order', 'forged', 'invalid'];
 
-/** Rows lie in the order of their ids, so they are walked once and no index is needed. */
+/** How long something is kept; false: for ever. */
+const age = (doc, ms) => is.ms(doc, { max: AGE_MS_MAX, or: [false], default: ms });
+
+const OPTIONS = optionsOf({
+  sent: age('since a message was sent or cancelled', 7 * DAY_MS),
+  dead: age('since a message died', 30 * DAY_MS),
+  idempotency: age('since a result expired', DAY_MS),
+  deliveries: age('since the last status of a delivery', 30 * DAY_MS),
+  audit: age('since an act of an administrator', 365 * DAY_MS),
+  foreignEvents: age('since a notification that belongs to no order', 30 * DAY_MS),
+  events: age('since any notification of a payment', false),
+  batchSize: is.integer('rows of a statement', { min: 1, max: 100_000, default: 1000 }),
+});
+
+/** Ids grow with time, so one walk along them finds all old rows, and needs no other index. */
 const walkMessages = table => `
   WITH seen AS MATERIALIZED (
     SELECT id, created_at, status, coalesce(sent_at, died_at, created_at) AS ended
@@ -55,7 +64,7 @@ async function cleanMessages (database, ages, batchSize) {
     const { rows: [batch] } = await database.query(text, [last, batchSize, sent, dead]);
     deleted.sent += batch.sent;
     deleted.dead += batch.dead;
-    // What comes later was created later still.
+    // All further messages are younger.
     if (batch.seen < batchSize || batch.isYoung) return deleted;
     last = batch.last;
   }
@@ -91,14 +100,7 @@ async function cleanBatches (database, text, age, batchSize) {
  *   audit: number, foreignEvents: number, events: number }>} rows that were deleted
  */
 async function cleanUp (database, options) {
-  const { batchSize = BATCH, ...given } = bag('options', options);
-  number('batchSize', batchSize, { min: 1, max: 100_000, integer: true });
-  const ages = { ...DEFAULTS };
-  for (const name of Object.keys(DEFAULTS)) {
-    if (given[name] === undefined) continue;
-    ages[name] = given[name];
-    if (ages[name] !== false) number(name, ages[name], { min: 0, max: AGE_MS_MAX, unit: 'ms' });
-  }
+  const { batchSize, ...ages } = OPTIONS.read(options);
   return {
     ...await cleanMessages(database, ages, batchSize),
     idempotency: await cleanTable(

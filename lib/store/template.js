@@ -4,10 +4,10 @@
 
 const { StoreError } = require('./store-errors');
 
-// Each character is looked at once: the spaces round a name are cut off afterwards.
+// Spaces around a name are cut off afterwards: so each character is looked at once.
 const PLACE = /\{\{([^{}]*)\}\}/g;
 const NAME_SHOWN_MAX = 100;
-// A value may be named any number of times.
+// The same long value may be named any number of times.
 const FILLED_MAX = 1 << 20;
 
 /** The value at a path such as `customer.name`; only own members are looked at. */
@@ -31,8 +31,8 @@ const tooLarge = () => new StoreError('ERR_OUTBOX_TOO_LARGE',
   `Expected a template that gives at most ${FILLED_MAX} characters, but this one gives more`);
 
 /**
- * Fills `{{name}}` and `{{customer.name}}` from data, in time that grows with the template's length
- * and no faster: a template comes from outside.
+ * Fills in `{{name}}` and `{{customer.name}}` from data. Templates come from outside, so it takes
+ * time in proportion to the template's length, and no more.
  * @param {string} template
  * @param {unknown} data texts, numbers, true and false can be filled in
  * @returns {string}
@@ -54,7 +54,7 @@ function fill (template, data) {
 }
 
 /**
- * Rejects a template with a placeholder that is never closed: it would be sent as it stands.
+ * Rejects a template with a placeholder that is never closed: it would be sent as it is.
  * @throws {StoreError} ERR_OUTBOX_TEMPLATE
  */
 function parse (template) {

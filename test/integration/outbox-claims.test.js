@@ -5,7 +5,8 @@
 const { Client, Pool } = require('pg');
 
 const { openStore } = require('../../lib/store');
-const { outboxSql } = require('../../lib/store/outbox-sql');
+const { leaseStatements } = require('../../lib/store/outbox-leases');
+const { OutboxTable } = require('../../lib/store/outbox-table');
 const { CHANNELS, events, outboxOf, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
 
@@ -39,14 +40,15 @@ describeEngines('claims', ({ name, place }) => {
     const worker = await it.worker({ JOB: { send: async () => {}, concurrency: 50 } },
       { batchSize: 1, pollInterval: 60_000 });
     await until(() => worker.lastBeat > 0);
-    const claim = worker.claim;
+    const { leases } = worker;
+    const claim = leases.claim;
     let beside = 0;
     let most = 0;
     let count = 0;
-    worker.claim = async (...args) => {
+    leases.claim = async (...args) => {
       count++;
       most = Math.max(most, ++beside);
-      return claim.apply(worker, args).finally(() => { beside--; });
+      return claim.apply(leases, args).finally(() => { beside--; });
     };
     const look = async () => {
       count = 0;
@@ -81,7 +83,8 @@ describeEngines('claims', ({ name, place }) => {
 
   /** What a claim of 50 did. */
   async function planOf50 () {
-    const { text, values } = outboxSql('sekering').claim('JOB', 'me', 1, 60_000, 50, 5, 25, '');
+    const { claim } = leaseStatements(new OutboxTable('sekering'));
+    const { text, values } = claim('JOB', 'me', 1, 60_000, 50, 5, 25, '');
     const { rows: [row] } = await it.store.query(
       `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${text}`, values);
     const [{ Plan: plan }] = row['QUERY PLAN'];

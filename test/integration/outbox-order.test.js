@@ -6,26 +6,12 @@
 const { Client } = require('pg');
 
 const { NonRetryableError } = require('../../lib/primitives/classify');
-const { outboxSql } = require('../../lib/store/outbox-sql');
+const { leaseStatements } = require('../../lib/store/outbox-leases');
+const { OutboxTable } = require('../../lib/store/outbox-table');
 const { events, gate, outboxOf, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
 
-const SEEDS = process.env.SEKERING_CHAOS_SECONDS
-  ? Array.from({ length: 40 }, (_, i) => i + 1)
-  : [1, 2, 3];
-
 const job = (recipient, orderKey) => ({ channel: 'JOB', recipient, orderKey });
-
-/** Numbers from 0 to 1 that are the same for the same seed (mulberry32). */
-function random (seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6D2B79F5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Notes what is sent, in which order, and which messages of a key were sent side by side. */
 function recorder (work) {
@@ -148,7 +134,7 @@ describeEngines('messages of one key', ({ name, place }) => {
           'sekering.notification_outbox', 'id')) AS id`);
         await enqueue(job('D', 'k'));
         await other.query('BEGIN');
-        const { claim } = outboxSql('sekering');
+        const { claim } = leaseStatements(new OutboxTable('sekering'));
         const { text, values } = claim('JOB', 'other', 1, 60_000, 5, 1, 3, '');
         expect((await other.query(text, values)).rows[0].recipient).toBe('D');
         // Of what the other has claimed, and not committed, nobody sees anything.
@@ -174,60 +160,4 @@ describeEngines('messages of one key', ({ name, place }) => {
       }
     });
   }
-
-  test.each(SEEDS)('never go side by side, whatever happens: seed %d', async seed => {
-    const next = random(seed);
-    const below = count => Math.floor(next() * count);
-    const count = 60;
-    const failed = new Set();
-    const record = recorder(async ({ recipient }) => {
-      const isBad = next() < 0.3;
-      for (let turns = below(4); turns >= 0; turns--) await new Promise(setImmediate);
-      if (next() < 0.5) await new Promise(resolve => { setTimeout(resolve, 30 * next()); });
-      if (!isBad || failed.has(recipient)) return;
-      failed.add(recipient);
-      throw next() < 0.7 ? new NonRetryableError('never') : new Error('no luck');
-    });
-    const workers = [];
-    for (let i = 0; i < 3; i++) workers.push(await it.worker({ JOB: record.send }));
-
-    // On PGlite a transaction that is open keeps all others waiting.
-    const openMax = name === 'postgresql' ? 4 : 0;
-    const open = [];
-    const commit = async () => {
-      const [transaction] = open.splice(below(open.length), 1);
-      transaction.end.resolve();
-      await transaction.done;
-    };
-    const take = async given => {
-      if (next() < 0.4 || openMax === 0) {
-        await enqueue(given);
-        return;
-      }
-      if (open.length === openMax) await commit();
-      const [taken, end] = [gate(), gate()];
-      const done = it.store.transaction(async client => {
-        await enqueue(given, { client });
-        taken.resolve();
-        await end.promise;
-      });
-      await Promise.race([taken.promise, done]);
-      open.push({ end, done });
-    };
-    for (let i = 0; i < count; i++) {
-      await take(job(`${i}`, 'klm'[below(3)]));
-      if (next() < 0.3 && open.length > 0) await commit();
-      if (next() < 0.3) await it.store.deadLetters.retryMany();
-    }
-    while (open.length > 0) await commit();
-    await until(async () => {
-      // Some by themselves: then others of their keys are being sent.
-      await it.store.deadLetters.retryMany({ limit: 1 + below(3) });
-      return (await it.statuses()).every(status => status === 'SENT');
-    });
-    expect({ seed, overlaps: record.overlaps, sent: (await it.statuses()).length })
-      .toEqual({ seed, overlaps: [], sent: count });
-    expect(new Set(record.begun).size).toBe(count);
-    expect(workers.map(worker => worker.stats().fenced)).toEqual([0, 0, 0]);
-  });
 });

@@ -5,7 +5,8 @@
 const { Client } = require('pg');
 
 const CircuitBreaker = require('../../lib/primitives/breaker');
-const { outboxSql } = require('../../lib/store/outbox-sql');
+const { leaseStatements } = require('../../lib/store/outbox-leases');
+const { OutboxTable } = require('../../lib/store/outbox-table');
 const { useVirtualClock } = require('../../lib/testing');
 const { events, gate, outboxOf, until } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
@@ -322,7 +323,7 @@ describeEngines('the worker', ({ name, place }) => {
 
   if (name === 'postgresql') {
     test('by a snapshot that somebody keeps: it is found', async () => {
-      const { oldSnapshot } = outboxSql('sekering');
+      const { oldSnapshot } = leaseStatements(new OutboxTable('sekering'));
       const client = new Client({ connectionString: it.place.url });
       await client.connect();
       const age = async () => Number((await sql(oldSnapshot(200).text, [200])).rows[0].age);

@@ -8,7 +8,8 @@ const path = require('node:path');
 
 const { Client } = require('pg');
 
-const { outboxSql } = require('../../../lib/store/outbox-sql');
+const { leaseStatements } = require('../../../lib/store/outbox-leases');
+const { OutboxTable } = require('../../../lib/store/outbox-table');
 const ours = require('./ours');
 
 const TABLE = 'sekering.notification_outbox';
@@ -59,7 +60,7 @@ async function growth (place, { status }) {
   await client.query('CHECKPOINT');
   const clients = await Promise.all(schemas.map(() => connect(place)));
   for (const each of clients) await each.query('SET synchronous_commit = off');
-  const sqls = handles.map(({ database }) => outboxSql(database.schema));
+  const sqls = handles.map(({ database }) => leaseStatements(new OutboxTable(database.schema)));
   const times = [[], []];
   for (let i = 0; i < 180; i++) {
     const which = i % 2;

@@ -1,0 +1,471 @@
+'use strict';
+
+// The messages that one worker holds: claims them, writes their outcomes, extends their leases. All
+// times in the SQL are the database's.
+
+const clock = require('../base/clock');
+const { Batcher } = require('./batcher');
+const { CLAIMABLE, COLUMNS, LETTER_COLUMNS, READY, WAITING } = require('./outbox-table');
+const { StoreError } = require('./store-errors');
+
+const COUNT = 500;
+const RETRY_MS_MIN = 50;
+const RETRY_MS_MAX = 2000;
+// Two claims of the same key: one is rejected, or both wait for each other (deadlock).
+const CROSSED = new Set(['23505', '40P01']);
+const CROSSINGS_MAX = 10;
+const UNKNOWN_AFTER_MS = 3_600_000;
+// While a transaction keeps a snapshot, dead entries stay in the indexes, and claims slow down.
+const SNAPSHOT_MS_MAX = 300_000;
+// Keys whose heads one claim looks at.
+const HEADS_MAX = 10_000;
+// Errors that a message keeps.
+const HISTORY_MAX = 20;
+
+// ---- SQL: claims --------------------------------------------------------------------------------
+
+/**
+ * A parameter that the planner cannot see. Otherwise it might think that a plan for this very value
+ * is better than the general one, and plan each claim, which takes longer than the claim.
+ */
+const value = (i, type) => `(SELECT $${i}::${type})`;
+
+const CHANNEL = value(1, 'text');
+const ROOM = value(5, 'bigint');
+
+const READY_HERE = `channel = ${CHANNEL} AND ${READY}`;
+
+/**
+ * Messages without a key. `lane` steps from urgency to urgency: messages of one urgency that are
+ * due later must not hide those of the next.
+ */
+const fresh = table => `
+  lane (urgency) AS (
+    (SELECT urgency FROM ${table} WHERE ${READY_HERE} ORDER BY urgency LIMIT 1)
+    UNION ALL
+    SELECT (SELECT urgency FROM ${table} WHERE ${READY_HERE} AND urgency > lane.urgency
+      ORDER BY urgency LIMIT 1)
+    FROM lane WHERE lane.urgency IS NOT NULL
+  ), fresh AS MATERIALIZED (
+    SELECT f.id FROM lane, LATERAL (
+      SELECT id FROM ${table}
+      WHERE ${READY_HERE} AND urgency = lane.urgency AND next_retry_at <= now()
+      ORDER BY next_retry_at, id LIMIT ${ROOM} FOR UPDATE SKIP LOCKED) f
+    LIMIT ${ROOM}
+  )`;
+
+/**
+ * Messages behind one that was claimed, and of its urgency. It is a single scan of an index, and it
+ * skips the dead entries in front, which stay there while any transaction keeps an old snapshot.
+ */
+const further = table => `
+  further AS MATERIALIZED (
+    SELECT id FROM ${table} WHERE ${READY_HERE} AND urgency = ${value(6, 'smallint')}
+      AND (next_retry_at, id) > (${value(7, 'timestamptz')}, ${value(8, 'bigint')})
+      AND next_retry_at <= now()
+    ORDER BY next_retry_at, id LIMIT ${ROOM} FOR UPDATE SKIP LOCKED
+  )`;
+
+/** Whether any message of a key is being sent, older or younger. */
+const isSending = (table, channel, key) => `EXISTS (SELECT FROM ${table} s
+      WHERE s.channel = ${channel} AND s.order_key = ${key} AND s.order_key IS NOT NULL
+        AND s.status = 'SENDING')`;
+
+/**
+ * Messages with a key. Only the first of a key can be claimed, and only while none of it is being
+ * sent: a message that was retried or committed late may be older than the one that is being sent.
+ * `head` steps from key to key. A claim cannot see another that is under way; then the unique index
+ * outbox_sending rejects one of them.
+ */
+const ordered = table => `
+  head (order_key, id, depth) AS (
+    (SELECT order_key, id, 1 FROM ${table}
+      WHERE channel = ${CHANNEL} AND order_key > ${value(8, 'text')} AND status IN ${WAITING}
+      ORDER BY order_key, id LIMIT 1)
+    UNION ALL
+    SELECT n.order_key, n.id, depth + 1 FROM head, LATERAL (
+      SELECT order_key, id FROM ${table}
+      WHERE channel = ${CHANNEL} AND order_key > head.order_key AND status IN ${WAITING}
+      ORDER BY order_key, id LIMIT 1) n
+    WHERE depth < ${HEADS_MAX}
+  ), ordered AS MATERIALIZED (
+    SELECT l.id FROM head, LATERAL (
+      SELECT id FROM ${table} WHERE id = head.id AND status IN ${CLAIMABLE} AND crash_count = 0
+        AND next_retry_at <= now() AND NOT ${isSending(table, CHANNEL, 'head.order_key')}
+      FOR UPDATE SKIP LOCKED) l
+    LIMIT ${ROOM}
+  )`;
+
+/** Messages whose worker died, by the same rules for keys. */
+const died = (table, condition, limit) => `
+    SELECT id FROM ${table} m
+    WHERE channel = ${CHANNEL} AND status IN ${CLAIMABLE} AND ${condition}
+      AND next_retry_at <= now()
+      AND NOT EXISTS (SELECT FROM ${table} e WHERE e.channel = m.channel
+        AND e.order_key = m.order_key AND e.id < m.id AND e.status IN ${WAITING})
+      AND NOT ${isSending(table, 'm.channel', 'm.order_key')}
+    ORDER BY crash_count, id LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
+
+/**
+ * Suspects. One crash may be a coincidence: those messages are tried together. Of those that saw
+ * two or more, one is claimed, and nothing else with it: if this worker dies, it is the cause.
+ */
+const suspect = table => `
+  company AS MATERIALIZED (${died(table, 'crash_count = 1', value(6, 'bigint'))}
+  ), again AS MATERIALIZED (${died(table, 'crash_count > 1 AND NOT EXISTS (SELECT FROM company)',
+    `least(${value(6, 'bigint')}, 1)`)}
+  )`;
+
+const lease = table => `
+  UPDATE ${table} o SET status = 'SENDING', lease_owner = $2, lease_token = $3,
+    lease_until = now() + $4 * interval '1 ms', crash_count = crash_count + 1`;
+
+const SENT = `status = 'SENT', sent_at = now(), attempt_count = attempt_count + 1,
+    crash_count = 0`;
+
+const CLAIMED = `RETURNING ${COLUMNS}, crash_count AS "crashCount"`;
+
+/**
+ * Looks at everything. $1 channel, $2 owner, $3 token, $4 lease in ms, $5 messages at most, $6 of
+ * them suspects at most, $7 messages with a key that come before others, $8 begins behind this key.
+ * Each row has `lastKey`: the key behind which the next look begins, if this one saw HEADS_MAX keys
+ * and could claim nothing from any. Where nothing was claimed there is one row without an id.
+ */
+const claim = table => `
+  WITH RECURSIVE ${suspect(table)}, ${ordered(table)}, ${fresh(table)}
+  , claimed AS (
+    ${lease(table)}
+    WHERE id = ANY (ARRAY(
+      SELECT id FROM again
+      UNION ALL SELECT id FROM company
+      UNION ALL (SELECT id FROM ordered LIMIT ${value(7, 'bigint')})
+      UNION ALL SELECT id FROM fresh
+      UNION ALL (SELECT id FROM ordered OFFSET ${value(7, 'bigint')})
+      LIMIT CASE WHEN EXISTS (SELECT FROM again) THEN 1 ELSE ${ROOM} END))
+    ${CLAIMED}
+  )
+  SELECT claimed.*, h."lastKey" FROM (SELECT CASE WHEN NOT EXISTS (SELECT FROM ordered) THEN
+    (SELECT max(order_key) FROM head HAVING count(*) = ${HEADS_MAX}) END AS "lastKey") AS h
+  LEFT JOIN claimed ON true`;
+
+/** $1 to $5 as in `claim`; $6 urgency, $7 time and $8 id of the message behind which it begins. */
+const claimFurther = table => `
+  WITH ${further(table)}
+  ${lease(table)}
+  WHERE id = ANY (ARRAY(SELECT id FROM further))
+  ${CLAIMED}`;
+
+/**
+ * As claimFurther, and settles one message as sent, in the same transaction: $9 its id, $10 its
+ * token, $11 the provider's id. Each row has `settled`: whether that message was still held. Where
+ * nothing was claimed there is one row without an id.
+ */
+const exchange = table => `
+  WITH settled AS (
+    UPDATE ${table} o SET ${SENT}, provider_message_id = $11
+    WHERE id = $9 AND lease_owner = $2 AND lease_token = $10 AND status = 'SENDING'
+    RETURNING id
+  ), ${further(table)}, claimed AS (
+    ${lease(table)}
+    WHERE id = ANY (ARRAY(SELECT id FROM further))
+    ${CLAIMED}
+  )
+  SELECT claimed.*, s.settled FROM (SELECT count(*) = 1 AS settled FROM settled) AS s
+  LEFT JOIN claimed ON true`;
+
+// ---- SQL: outcomes ------------------------------------------------------------------------------
+
+const ISO_NOW = `to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+
+/**
+ * Messages that are still held by who settles them; `tokens` is JSON, by id. It is no join with the
+ * list of what to settle: the planner does not know how long that is, and would compare each
+ * message of the list with each that is leased.
+ */
+const held = tokens => `o.id = ANY ($2::bigint[]) AND o.lease_owner = $1
+    AND o.lease_token = (${tokens} ->> o.id::text)::integer`;
+
+/** $1 owner, $2 ids, $3 tokens by id, $4 the provider's ids by id. */
+const settleSent = table => `
+  UPDATE ${table} o SET ${SENT}, provider_message_id = $4::jsonb ->> id::text
+  WHERE ${held('$3::jsonb')} AND status = 'SENDING'
+  RETURNING o.id`;
+
+const said = (field, type) => `(s.given -> o.id::text ->> '${field}')::${type}`;
+
+/**
+ * $1 owner, $2 ids, $3 tokens by id, $4 outcomes by id, of verdictOn(): `outcome` is 'retry',
+ * 'dead', or 'release', which gives a message back as if it had not been claimed.
+ */
+const settleUnsent = table => `
+  UPDATE ${table} o SET
+    status = CASE WHEN ${said('outcome', 'text')} = 'dead' THEN 'DLQ'
+      WHEN ${said('outcome', 'text')} = 'retry' OR attempt_count > 0 THEN 'RETRYING'
+      ELSE 'PENDING' END,
+    attempt_count = attempt_count + ${said('attempts', 'smallint')},
+    crash_count = CASE WHEN ${said('outcome', 'text')} = 'release'
+      THEN greatest(crash_count - 1, 0) ELSE 0 END,
+    next_retry_at = coalesce(
+      now() + ${said('delay', 'float8')} * interval '1 ms', next_retry_at),
+    last_error = coalesce(${said('error', 'text')}, last_error),
+    error_history = CASE WHEN s.given -> o.id::text -> 'entry' IS NULL THEN error_history
+      ELSE (CASE WHEN jsonb_array_length(error_history) < ${HISTORY_MAX} THEN error_history
+        ELSE error_history - 0 END) || jsonb_build_array(
+        (s.given -> o.id::text -> 'entry') || jsonb_build_object('at', ${ISO_NOW})) END,
+    died_at = CASE WHEN ${said('outcome', 'text')} = 'dead' THEN now() END,
+    dead_kind = ${said('kind', 'text')}, dead_reason = ${said('reason', 'text')}
+  FROM (SELECT $4::jsonb AS given) AS s
+  WHERE ${held('$3::jsonb')} AND status = 'SENDING'
+  RETURNING ${LETTER_COLUMNS}`;
+
+/**
+ * $1 owner, $2 ids, $3 tokens by id. Those that this owner has settled before. What was taken away
+ * from it is not among them: that still has its crashes.
+ */
+const settledBefore = table => `
+  SELECT ${LETTER_COLUMNS} FROM ${table} o
+  WHERE ${held('$3::jsonb')} AND status <> 'SENDING' AND crash_count = 0`;
+
+// ---- SQL: leases --------------------------------------------------------------------------------
+
+/** $1 owner, $2 ids, $3 ms. */
+const extend = table => `
+  UPDATE ${table} o SET lease_until = now() + $3 * interval '1 ms'
+  WHERE id = ANY ($2::bigint[]) AND lease_owner = $1 AND status = 'SENDING'
+  RETURNING id`;
+
+// Fewer crashes prove nothing: other messages were claimed together with this one.
+const CRASHED = 'crash_count >= greatest(max_attempts, 3)';
+
+/**
+ * $1 messages at most, $2 a time by the database. Takes back messages whose leases had ended by
+ * then: they are suspects from now on, and die after enough crashes.
+ */
+const sweep = table => `
+  WITH lapsed AS MATERIALIZED (
+    SELECT id FROM ${table} WHERE status = 'SENDING' AND lease_until < $2::timestamptz
+    ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+  )
+  UPDATE ${table} o SET next_retry_at = now(),
+    status = CASE WHEN ${CRASHED} THEN 'DLQ' ELSE 'RETRYING' END,
+    died_at = CASE WHEN ${CRASHED} THEN now() END,
+    dead_kind = CASE WHEN ${CRASHED} THEN 'ERR_OUTBOX_CRASHED' END,
+    dead_reason = CASE WHEN ${CRASHED} THEN format(
+      'Workers died, or lost their lease, %s times while they held this message', crash_count) END
+  WHERE id = ANY (ARRAY(SELECT id FROM lapsed))
+  RETURNING ${LETTER_COLUMNS}`;
+
+/** What each index of waiting messages holds; all of them begin with the channel. */
+const WAITING_KINDS = Object.entries({
+  ready: READY,
+  suspect: `status IN ${CLAIMABLE} AND crash_count > 0`,
+  ordered: `order_key IS NOT NULL AND status IN ${WAITING}`,
+});
+
+/** Steps through the channels of one index, and finds what is overdue in unknown ones. */
+const overdue = (table, kind, holds) => `
+  ${kind}_channel (name) AS (
+    (SELECT channel FROM ${table} WHERE ${holds} ORDER BY channel LIMIT 1)
+    UNION ALL
+    SELECT (SELECT channel FROM ${table} WHERE ${holds} AND channel > name
+      ORDER BY channel LIMIT 1)
+    FROM ${kind}_channel WHERE name IS NOT NULL
+  ), ${kind} AS MATERIALIZED (
+    SELECT u.id FROM ${kind}_channel, LATERAL (
+      SELECT id FROM ${table} WHERE channel = name AND ${holds} AND status IN ${CLAIMABLE}
+        AND next_retry_at < now() - $2 * interval '1 ms'
+      LIMIT 1000 FOR UPDATE SKIP LOCKED) u
+    WHERE name <> ALL ($1::text[])
+  )`;
+
+/** $1 known channels, $2 ms. Messages of other channels that have been due for that long die. */
+const buryUnknown = table => `
+  WITH RECURSIVE ${WAITING_KINDS.map(([kind, holds]) => overdue(table, kind, holds)).join(',')}
+  UPDATE ${table} o SET status = 'DLQ', died_at = now(), dead_kind = 'ERR_OUTBOX_CHANNEL',
+    dead_reason = format('There is no channel %s', channel)
+  WHERE id = ANY (ARRAY(
+    ${WAITING_KINDS.map(([kind]) => `SELECT id FROM ${kind}`).join(' UNION ALL ')}))
+  RETURNING ${LETTER_COLUMNS}`;
+
+/** $1 ms. The age of the oldest snapshot that a transaction keeps, if it is older than that. */
+const oldSnapshot = () => `
+  SELECT (extract(epoch FROM max(now() - xact_start)) * 1000)::float8 AS age FROM pg_stat_activity
+  WHERE datname = current_database() AND backend_xmin IS NOT NULL
+    AND xact_start < now() - $1 * interval '1 ms'`;
+
+/** @param {OutboxTable} table */
+const leaseStatements = table => table.statements({
+  claim, claimFurther, exchange, settleSent, settleUnsent, settledBefore, extend, sweep,
+  buryUnknown, oldSnapshot,
+});
+
+// ---- The calls ----------------------------------------------------------------------------------
+
+const byId = (items, valueOf) => Object.fromEntries(items.map(item => [item.id, valueOf(item)]));
+
+class Leases {
+  #database;
+  #table;
+  #sql;
+  #channels;
+  #leaseMs;
+  #onError;
+  #keepsAlive;
+  #sent = new Batcher(items => this.#writeSent(items), { count: COUNT });
+  #unsent = new Batcher(items => this.#writeUnsent(items), { count: COUNT });
+
+  /**
+   * @param {{ database: object, table: OutboxTable, channels: Map<string, object>, owner: string,
+   *   leaseMs: number, onError: (error: Error) => void, keepsAlive: () => boolean }} parts
+   *   `channels`: all that the outbox knows; `onError` is told of outcomes that could not be
+   *   written; `keepsAlive`: whether the process waits for another try
+   */
+  constructor ({ database, table, channels, owner, leaseMs, onError, keepsAlive }) {
+    this.#database = database;
+    this.#table = table;
+    this.#sql = leaseStatements(table);
+    this.#channels = channels;
+    this.owner = owner;
+    this.#leaseMs = leaseMs;
+    this.#onError = onError;
+    this.#keepsAlive = keepsAlive;
+  }
+
+  /**
+   * @param {object} claim of the scheduler
+   * @returns {Promise<object>} as Scheduler.claimed() wants it
+   */
+  async claim (claim) {
+    const { rows } = await this.#queryAgain(this.#statement(claim));
+    const { settled, lastKey } = rows[0] ?? {};
+    // Where nothing was claimed there may be one row all the same, for what else it tells.
+    if (rows[0]?.id === null) rows.pop();
+    if (rows.length > 0) this.#table.grow(rows[0].id);
+    return { messages: rows.map(messageOf), settled, lastKey };
+  }
+
+  #statement ({ channel, token, room, behind, suspects, ordered, key, sent }) {
+    const lease = [channel, this.owner, token, this.#leaseMs, room];
+    if (behind === undefined) return this.#sql.claim(...lease, suspects, ordered, key);
+    const place = [behind.urgency, behind.time, behind.id];
+    if (sent === undefined) return this.#sql.claimFurther(...lease, ...place);
+    const { job, providerId } = sent;
+    return this.#sql.exchange(...lease, ...place, job.message.id, job.token, providerId);
+  }
+
+  /** Looks again where another claim was quicker: by then it sees what that one has claimed. */
+  async #queryAgain (statement) {
+    for (let crossings = 1; ; crossings++) {
+      try {
+        return await this.#database.query(statement);
+      } catch (error) {
+        if (!CROSSED.has(error.sqlState) || crossings === CROSSINGS_MAX) throw error;
+      }
+    }
+  }
+
+  /**
+   * Writes what became of a message: many in one statement, again and again while the database is
+   * away, and only if it is still ours.
+   * @param {object} job of the scheduler, with its outcome
+   * @param {boolean} isRepeated it may have been written already, and the answer lost
+   * @returns {Promise<object | undefined>} the row; undefined if the message was no longer ours
+   */
+  settle ({ message: { id }, token, outcome }, isRepeated) {
+    const batcher = outcome.outcome === 'sent' ? this.#sent : this.#unsent;
+    return batcher.add({ id, token, outcome, isRepeated });
+  }
+
+  async #writeSent (items) {
+    const named = items.filter(({ outcome }) => outcome.providerId !== null);
+    return this.#persist(items, this.#sql.settleSent(...this.#heldOf(items),
+      JSON.stringify(byId(named, ({ outcome }) => outcome.providerId))));
+  }
+
+  async #writeUnsent (items) {
+    return this.#persist(items, this.#sql.settleUnsent(...this.#heldOf(items),
+      JSON.stringify(byId(items, ({ outcome: { cause, ...given } }) => given))));
+  }
+
+  /** The values that `held` needs. */
+  #heldOf (items) {
+    const tokens = JSON.stringify(byId(items, ({ token }) => token));
+    return [this.owner, items.map(({ id }) => id), tokens];
+  }
+
+  /** @returns {Promise<Array<object | undefined>>} each item's row, if it was settled */
+  async #persist (items, statement) {
+    const { rows, isRepeated } = await this.#try(statement);
+    const found = new Map(rows.map(row => [row.id, row]));
+    if (found.size < items.length && (isRepeated || items.some(item => item.isRepeated))) {
+      // An earlier try may have been committed although its answer was lost.
+      const earlier = await this.#try(this.#sql.settledBefore(...this.#heldOf(items)));
+      for (const row of earlier.rows) if (!found.has(row.id)) found.set(row.id, row);
+    }
+    // A message that came back to this worker is settled by its last claim only.
+    const last = new Map(items.map(item => [item.id, item]));
+    return items.map(item => (last.get(item.id) === item ? found.get(item.id) : undefined));
+  }
+
+  async #try (statement) {
+    for (let failures = 0; ; failures++) {
+      try {
+        const { rows } = await this.#database.query(statement);
+        return { rows, isRepeated: failures > 0 };
+      } catch (error) {
+        this.#onError(error);
+        if (!error.retryable) throw error;
+        const delay = Math.min(RETRY_MS_MIN * 2 ** failures, RETRY_MS_MAX);
+        await new Promise(resolve => { clock.setTimer(resolve, delay, this.#keepsAlive()); });
+      }
+    }
+  }
+
+  /** @returns {Promise<string[]>} the ids of those that are still ours */
+  async extend ({ jobs }) {
+    const ids = jobs.map(({ message }) => message.id);
+    const { rows } = await this.#database.query(this.#sql.extend(this.owner, ids, this.#leaseMs));
+    return rows.map(({ id }) => id);
+  }
+
+  /** @returns {Promise<string>} the database's time, as `before` of sweep */
+  async readTime () {
+    const { rows: [{ now }] } =
+      await this.#database.query('SELECT clock_timestamp()::text AS now');
+    return now;
+  }
+
+  /** Takes back, from any worker, messages whose leases had ended by then. */
+  async sweep ({ limit, before }) {
+    return (await this.#database.query(this.#sql.sweep(limit, before))).rows;
+  }
+
+  /** Messages of channels that this program does not know die when they are long overdue. */
+  async buryUnknown () {
+    const known = [...this.#channels.keys()];
+    return (await this.#database.query(this.#sql.buryUnknown(known, UNKNOWN_AFTER_MS))).rows;
+  }
+
+  /** @returns {Promise<StoreError | undefined>} a warning */
+  async findSnapshot () {
+    const { rows: [{ age }] } = await this.#database.query(this.#sql.oldSnapshot(SNAPSHOT_MS_MAX));
+    return age === null ? undefined : new StoreError('ERR_STORE_OLD_SNAPSHOT',
+      `A transaction has been open for ${Math.round(age / 1000)} s: until it ends the outbox ` +
+      'gets slower', { retryable: true });
+  }
+}
+
+/** A row that was claimed: the message, and how often a worker died while it held it. */
+function messageOf ({ crashCount, settled, lastKey, ...message }) {
+  message.reference = referenceOf(message);
+  return { message, crashes: crashCount - 1 };
+}
+
+/**
+ * Names a message at its provider, whatever the number of attempts. A time that no Date can hold is
+ * a text, and must not keep the other messages of its claim from being sent.
+ */
+const referenceOf = ({ id, createdAt }) =>
+  `${id}.${typeof createdAt === 'string' ? createdAt : createdAt.getTime().toString(36)}`;
+
+module.exports = { Leases, leaseStatements, referenceOf };
