@@ -225,7 +225,7 @@ class HeldKey {
 
   /** Warns as well: the caller may get the next holder's value, and not learn of this. */
   #lose () {
-    const error = new StoreError('ERR_IDEMPOTENCY_LOST', undefined, { retryable: true });
+    const error = new StoreError('ERR_IDEMPOTENCY_LOST');
     if (!this.#isLost) this.#onWarning(error);
     this.#isLost = true;
     return error;
@@ -295,7 +295,7 @@ class HeldKey {
 const late = (age, lockTimeout) => new StoreError('ERR_IDEMPOTENCY_LATE',
   `The lock of an idempotency key lasts ${lockTimeout} ms, but it was extended only after ` +
   `${Math.round(age)} ms, since this process or the database stalled: others could have taken ` +
-  'the key and done the work again. Increase lockTimeout', { retryable: true });
+  'the key and done the work again. Increase lockTimeout');
 
 // ---- Idempotency -------------------------------------------------------------------------------
 
@@ -429,7 +429,7 @@ class Idempotency {
 }
 
 function inProgress (retryAfterMs) {
-  const error = new StoreError('ERR_IDEMPOTENCY_IN_PROGRESS', undefined, { retryable: true });
+  const error = new StoreError('ERR_IDEMPOTENCY_IN_PROGRESS');
   error.retryAfterMs = retryAfterMs;
   return error;
 }

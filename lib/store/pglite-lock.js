@@ -176,7 +176,7 @@ function locked (directory, owner) {
   const who = owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`;
   return new StoreError('ERR_STORE_DIRECTORY_LOCKED',
     `The folder ${directory} is in use by ${who}: an embedded store is for one process. ` +
-    'Close it there, or use PostgreSQL', { retryable: true });
+    'Close it there, or use PostgreSQL');
 }
 
 module.exports = { lockDirectory };

@@ -2,6 +2,7 @@
 
 // What goes wrong in the store, and what pg and PGlite throw as errors of ours.
 
+const { CODES } = require('../base/error-codes');
 const { SekeringError } = require('../base/errors');
 const { isA, messageOf, read } = require('../base/foreign');
 
@@ -10,9 +11,9 @@ const { isA, messageOf, read } = require('../base/foreign');
  * the database's own code if it was the database that refused.
  */
 class StoreError extends SekeringError {
-  constructor (code, message, { retryable = false, sqlState, ...options } = {}) {
+  constructor (code, message, { retryable, sqlState, ...options } = {}) {
     super(code, message, options);
-    this.retryable = retryable;
+    this.retryable = retryable ?? CODES[code]?.retryable ?? false;
     if (sqlState !== undefined) this.sqlState = sqlState;
   }
 }
