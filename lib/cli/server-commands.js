@@ -2,13 +2,12 @@
 
 // Commands that ask a running server: sekering breakers, dlq, outbox and report.
 
-const { CliError, EXIT } = require('./session');
+const { CliError, EXIT, integer, withSession } = require('./session');
 const { duration, plain, table } = require('./terminal');
 
 const DAY_MS = 86_400_000;
 // Of a message that is shown by itself.
 const TEXT_MAX = 1000;
-const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
 
 // ---- sekering breakers -------------------------------------------------------------------------
 
@@ -143,12 +142,15 @@ async function purgeLetters (session, { all, olderThan, reason, ...options }) {
   session.answer(answer, ({ purged }) => `Deleted ${purged}`);
 }
 
-const outboxText = ({ channels, waiting, oldestMs, sampled }) => [
-  table(['CHANNEL', ...STATUSES], Object.entries(channels).map(([channel, counts]) =>
-    [channel, ...STATUSES.map(status => counts[status])])), '',
-  `${waiting} waiting${oldestMs > 0 ? `, the oldest for ${duration(oldestMs)}` : ''}`,
-  ...sampled ? ['SENT and CANCELLED are estimates, because there are many.'] : [],
-].join('\n');
+function outboxText ({ channels, waiting, oldestMs, sampled }) {
+  const [statuses = {}] = Object.values(channels);
+  return [
+    table(['CHANNEL', ...Object.keys(statuses)], Object.entries(channels)
+      .map(([channel, counts]) => [channel, ...Object.values(counts)])), '',
+    `${waiting} waiting${oldestMs > 0 ? `, the oldest for ${duration(oldestMs)}` : ''}`,
+    ...sampled ? ['SENT and CANCELLED are estimates, because there are many.'] : [],
+  ].join('\n');
+}
 
 async function showStats (session) {
   session.answer(await session.admin.get('/outbox/stats'), outboxText);
@@ -189,7 +191,72 @@ async function showReport (session, { html }) {
   else session.answer(answer, reportText);
 }
 
-module.exports = {
-  listBreakers, listLetters, listMessages, listUndelivered, purgeLetters, resetBreaker,
-  retryLetters, showLetter, showMessage, showReport, showStats, watchEvents,
+// ---- Definitions -------------------------------------------------------------------------------
+
+const filters = {
+  channel: command => command.option('--channel <name>', 'only this channel'),
+  kind: command => command.option('--kind <code>', 'only this kind of failure'),
+  search: command => command.option('--search <text>',
+    'only if the recipient, subject or error contains this'),
 };
+const filtered = command => filters.search(filters.kind(filters.channel(command)));
+
+/** The options of a list that is shown page by page. */
+const paged = (command, before = 'only older than this one') => command
+  .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100)
+  .option('--before <id>', before);
+
+const withReason = command => command.option('--reason <text>', 'for the audit log');
+
+function addBreakers (breakers) {
+  breakers.command('list').description('list breakers and their states')
+    .option('--state <state>', 'open, half-open, closed or disabled')
+    .action(withSession(listBreakers));
+  withReason(breakers.command('reset').description('close a breaker and clear its counts')
+    .argument('<name>')).action(withSession(resetBreaker));
+  breakers.command('watch').description('print events until interrupted')
+    .action(withSession(watchEvents));
+}
+
+function addLetters (dlq) {
+  paged(filtered(dlq.command('list').description('list dead letters, newest first')))
+    .action(withSession(listLetters));
+  dlq.command('show').description('show one with its errors').argument('<id>')
+    .action(withSession(showLetter));
+  withReason(filtered(dlq.command('retry')
+    .description('retry one or many, with a fresh attempt count'))
+    .argument('[id]')
+    .option('--all', 'all dead letters')
+    .option('--limit <n>', 'how many at most', integer(1, 10_000))
+    .option('--rate <n>', 'messages per second', integer(1, 10_000)))
+    .action(withSession(retryLetters));
+  filtered(dlq.command('purge').description('delete permanently'))
+    .option('--all', 'all dead letters')
+    .option('--older-than <days>', 'only those that died at least this many days ago',
+      integer(0, 3650))
+    .requiredOption('--reason <text>', 'for the audit log')
+    .action(withSession(purgeLetters));
+}
+
+function addOutbox (outbox) {
+  outbox.command('stats').description('count messages by channel and status')
+    .action(withSession(showStats));
+  paged(filters.search(filters.channel(outbox.command('list')
+    .description('list messages, newest first')
+    .option('--status <status>', 'PENDING, SENDING, RETRYING, SENT, DLQ or CANCELLED'))))
+    .action(withSession(listMessages));
+  paged(outbox.command('undelivered').description('list messages that were sent but not delivered'),
+    'only older than the one with this provider id').action(withSession(listUndelivered));
+  outbox.command('show').description('show one with its errors').argument('<id>')
+    .action(withSession(showMessage));
+}
+
+function addServerCommands (program) {
+  addBreakers(program.command('breakers').description('circuit breakers of the running server'));
+  addLetters(program.command('dlq').description('dead letters'));
+  addOutbox(program.command('outbox').description('messages and their delivery'));
+  program.command('report').description('the reliability report')
+    .option('--html', 'as an HTML page').action(withSession(showReport));
+}
+
+module.exports = { addServerCommands };

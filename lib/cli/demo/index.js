@@ -40,8 +40,7 @@ async function show (demo, view) {
   try {
     draw();
     await demo.run();
-    const { sumsOf } = require('./sums');
-    const sums = sumsOf(demo);
+    const sums = require('./scenario').sumsOf(demo);
     view.end(sums);
     return sums.ok ? 0 : 1;
   } finally {

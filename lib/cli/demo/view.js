@@ -106,9 +106,7 @@ class LiveView {
     for (const line of sumLines(sums, this.#paint)) this.#stream.write(`${line}\n`);
   }
 
-  close () {
-    this.#screen.end();
-  }
+  close () { this.#screen.end(); }
 
   /** A strip has a cell for each part of the running time: the last state, or half open. */
   #mark (name, ms, state) {
@@ -208,11 +206,13 @@ class PlainView {
   #demo;
   #stream;
   #second = -1;
-  #titled = false;
 
   constructor (demo, stream) {
     this.#demo = demo;
     this.#stream = stream;
+    this.#print(titleOf(demo));
+    this.#print(`  ${demo.url}/dashboard/  token ${demo.upstreams.token}`);
+    for (const name of UPSTREAM_NAMES) this.#print(`  ${name}: ${figuresOf(demo, name)}`);
   }
 
   event (event) {
@@ -220,7 +220,6 @@ class PlainView {
   }
 
   tick () {
-    if (!this.#titled) this.#title();
     const snapshot = snapshotOf(this.#demo);
     const second = Math.floor(snapshot.ms / 1000);
     if (second === this.#second) return;
@@ -242,37 +241,29 @@ class PlainView {
 
   close () {}
 
-  #title () {
-    this.#titled = true;
-    this.#print(titleOf(this.#demo));
-    this.#print(`  ${this.#demo.url}/dashboard/  token ${this.#demo.upstreams.token}`);
-    for (const name of UPSTREAM_NAMES) this.#print(`  ${name}: ${figuresOf(this.#demo, name)}`);
-  }
-
-  #print (line) {
-    this.#stream.write(`${line}\n`);
-  }
+  #print (line) { this.#stream.write(`${line}\n`); }
 }
 
 /** One JSON object per line: type start, event, state or summary. */
 class JsonView {
   #demo;
   #stream;
-  #started = false;
   #stateMs = -Infinity;
 
   constructor (demo, stream) {
     this.#demo = demo;
     this.#stream = stream;
+    const { seconds: length, divisor, url, upstreams } = demo;
+    this.#print('start', {
+      seconds: length === Infinity ? null : length, divisor, url, token: upstreams.token
+    });
   }
 
-  event (event) {
-    const { ms, upstream, type, detail } = event;
+  event ({ ms, upstream, type, detail }) {
     this.#print('event', { ms: Math.round(ms), upstream, event: type, detail });
   }
 
   tick () {
-    if (!this.#started) this.#start();
     const snapshot = snapshotOf(this.#demo);
     if (snapshot.ms - this.#stateMs < 500) return;
     this.#stateMs = snapshot.ms;
@@ -285,17 +276,7 @@ class JsonView {
 
   close () {}
 
-  #start () {
-    this.#started = true;
-    const { seconds: length, divisor, url, upstreams } = this.#demo;
-    this.#print('start', {
-      seconds: length === Infinity ? null : length, divisor, url, token: upstreams.token
-    });
-  }
-
-  #print (type, data) {
-    this.#stream.write(`${JSON.stringify({ type, ...data })}\n`);
-  }
+  #print (type, data) { this.#stream.write(`${JSON.stringify({ type, ...data })}\n`); }
 }
 
 /** The view that fits: NDJSON when asked for, in place on a terminal, else plain lines. */
