@@ -8,7 +8,7 @@ const { InvalidArgumentError } = require('commander');
 
 const { SekeringError } = require('../base/errors');
 const { readConfig } = require('../gateway/config');
-const { toJson } = require('../http/json');
+const { toJson } = require('../http/problem');
 
 const CONFIG = 'sekering.toml';
 const TIMEOUT_MS = 10_000;

@@ -10,14 +10,13 @@ const { is, optionsOf } = require('../base/options');
 const { presets } = require('../primitives/presets');
 const { StoreError, openStore } = require('../store');
 const { readConfig } = require('./config');
-const { createDegradation } = require('./degradation');
+const { createDegradation, createSharedLevel } = require('./degradation');
 const { createHealth, healthChecks } = require('./health');
 const { createLogger } = require('./logger');
 const { channelDefinition, channelDefinitions, channelsOf } = require('./notifications');
 const { makeReport, reportPage } = require('./report');
 const { Schedule, jobsOf } = require('./schedule');
 const { makeClients, makeUpstreams, timeoutOf, withoutUndefined } = require('./services');
-const { createSharedLevel } = require('./shared-level');
 
 const PARTS = optionsOf({
   env: is.object('where `env:NAME` is looked up; default: process.env'),

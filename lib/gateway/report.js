@@ -31,6 +31,9 @@ function breakerRow (name, breaker, opened) {
   };
 }
 
+/** How many messages a summary of dead letters counts. */
+const totalOf = summary => summary.reduce((sum, { count }) => sum + count, 0);
+
 /** What the database answers. While it is away, the report has the error's code instead. */
 async function stored (read) {
   try {
@@ -74,7 +77,7 @@ async function makeReport (gateway, { startedAt, opened }) {
     outbox,
     worker: { sent, retried, dead },
     deadLetters: Array.isArray(letters)
-      ? { total: letters.reduce((sum, { count }) => sum + count, 0), summary: letters }
+      ? { total: totalOf(letters), summary: letters }
       : letters,
     payments,
     schedule: jobs,
@@ -138,4 +141,4 @@ ${table(['Job', 'Last run', 'ms', 'Error'],
 `;
 }
 
-module.exports = { heldPayments, makeReport, reportPage, stateOf };
+module.exports = { heldPayments, makeReport, reportPage, stateOf, totalOf };

@@ -192,4 +192,6 @@ class BreakerHistory {
 /** Options as the types describe them. */
 const createBreakerHistory = options => new BreakerHistory(options);
 
-module.exports = { breakersOption, createBreakerHistory, listBreakers, stateOf, viewBreaker };
+module.exports = {
+  STATES, breakersOption, createBreakerHistory, listBreakers, stateOf, viewBreaker,
+};

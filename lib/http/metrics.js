@@ -5,7 +5,7 @@
 
 const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { Probe } = require('../gateway/probe');
+const { Probe } = require('../gateway/health');
 const { heldPayments } = require('../gateway/report');
 const { breakersOption } = require('./breaker-views');
 const { BreakerMetrics, MS_PER_SECOND, SECONDS } = require('./metrics-breakers');

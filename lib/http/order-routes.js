@@ -3,11 +3,10 @@
 // What a shop's own server asks of the gateway: orders and messages, by bearer token.
 
 const { requirePeer } = require('../base/peer');
+const { FIELDS, readInput } = require('./admin');
 const { createAdminAccess } = require('./admin-auth');
-const { read } = require('./admin-input');
 const { idempotent } = require('./idempotency');
-const { sendJson } = require('./json');
-const { problem } = require('./problem');
+const { problem, sendJson } = require('./problem');
 
 // Refusals of Midtrans that are the order's fault.
 const REFUSED = new Set(['ERR_MIDTRANS_REFUSED', 'ERR_MIDTRANS_CONFLICT',
@@ -40,7 +39,7 @@ async function createOrder (gateway, req, res) {
 }
 
 async function showOrder (gateway, req, res) {
-  const order = await gateway.store.payments.get(read('orderId', req.params.id));
+  const order = await gateway.store.payments.get(readInput(FIELDS.orderId, req.params.id));
   if (order === undefined) return problem(res, 404, { code: 'ERR_NOT_FOUND' });
   const { orderId, state, token, redirectUrl, currency, amountMinor, createdAt, updatedAt } = order;
   sendJson(res, 200,
