@@ -7,16 +7,16 @@ const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { SekeringError } = require('../base/errors');
 const { is, optionsOf } = require('../base/options');
-const { presets } = require('../primitives/presets');
 const { StoreError, openStore } = require('../store');
 const { readConfig } = require('./config');
 const { createDegradation, createSharedLevel } = require('./degradation');
 const { createHealth, healthChecks } = require('./health');
 const { createLogger } = require('./logger');
-const { channelDefinition, channelDefinitions, channelsOf } = require('./notifications');
 const { makeReport, reportPage } = require('./report');
 const { Schedule, jobsOf } = require('./schedule');
-const { makeClients, makeUpstreams, timeoutOf, withoutUndefined } = require('./services');
+const {
+  channelDefinition, channelDefinitions, channelsOf, makeClients, makeUpstreams, withoutUndefined,
+} = require('./services');
 
 const PARTS = optionsOf({
   env: is.object('where `env:NAME` is looked up; default: process.env'),
@@ -273,12 +273,8 @@ class Gateway extends Emitter {
 
   #makeWorker () {
     const { concurrency, batchSize, leaseMs, pollInterval } = this.config.outbox;
-    const timeouts = {
-      smtp: timeoutOf(this.config, presets.smtp, this.config.smtp?.timeout),
-      whatsapp: timeoutOf(this.config, presets.whatsapp, this.config.whatsapp?.timeout),
-    };
     const channels = {
-      ...channelsOf(this.config, this.clients, { timeouts, deliveries: this.store.deliveries }),
+      ...channelsOf(this.config, this.clients, this.store.deliveries),
       ...this.#parts.senders,
     };
     this.#channels = Object.keys(channels);
@@ -371,12 +367,7 @@ class Gateway extends Emitter {
   }
 }
 
-/**
- * Makes a gateway, and opens its store. Nothing runs before start().
- * @param {object|string} [config] as readConfig
- * @param {object} [parts] what a file cannot hold; see the types
- * @throws {SekeringError} ERR_CONFIG, ERR_STORE_…, ERR_MISSING_PEER
- */
+/** Makes a gateway, and opens its store. Nothing runs before start(). */
 async function createGateway (config, parts) {
   const own = PARTS.read(parts, 'parts');
   const checked = readConfig(config, { env: own.env });

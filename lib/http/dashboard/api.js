@@ -23,9 +23,6 @@ function addressOf (path, query = {}) {
   return url;
 }
 
-/** Escapes a part of a path. */
-export const piece = text => encodeURIComponent(text);
-
 export class Api {
   #token;
   #onRefused;
