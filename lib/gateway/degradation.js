@@ -12,7 +12,6 @@ const { Probe } = require('./health');
 
 const DAY_MS = 86_400_000;
 const TEXT_MAX = 500;
-const TRANSITIONS = ['open', 'halfOpen', 'close', 'shutdown'];
 const AUTOMATIC = 'automatic';
 
 /** The conditions of a service. */
@@ -90,10 +89,8 @@ class BreakerService {
   look () {}
 
   follow (listener) {
-    for (const event of TRANSITIONS) this.breaker.on(event, listener);
-    return () => {
-      for (const event of TRANSITIONS) this.breaker.off(event, listener);
-    };
+    return Emitter.follow(this.breaker,
+      { open: listener, halfOpen: listener, close: listener, shutdown: listener });
   }
 }
 
@@ -148,12 +145,7 @@ function readRules (rules, levels, names) {
   }).toSorted((one, other) => other.index - one.index);
 }
 
-/**
- * The worst level whose rule holds. A rule holds when everything in it holds.
- * @param {object[]} rules of readRules
- * @param {Map<string, string>} conditions of the services
- * @returns {number} its index
- */
+/** The index of the worst level whose rule holds. A rule holds when everything in it holds. */
 function levelOf (rules, conditions) {
   const all = [...conditions.values()];
   const down = all.filter(condition => condition === DOWN).length;

@@ -325,10 +325,11 @@ class Gateway extends Emitter {
       this.emit('level', change);
     });
     health.on('status', change => log.warn({ change }, `Health: ${change.to}`));
-    this.#sharedLevel.on('warning',
-      error => log.warn({ err: error }, 'The shared degradation level is not in sync'));
-    store.on('warning', error => log.warn({ err: error }, 'Store warning'));
-    store.payments.on('warning', error => log.warn({ err: error }, 'Payments warning'));
+    const warn = text => error => log.warn({ err: error }, text);
+    this.#sharedLevel.on('warning', warn('The shared degradation level is not in sync'));
+    store.on('warning', warn('Store warning'));
+    store.payments.on('warning', warn('Payments warning'));
+    worker.on('warning', warn('Worker warning'));
     store.payments.on('held', ({ id, orderId }, reason) => {
       log.error({ event: id, orderId, reason }, 'A payment notification needs a review');
       this.emit('alert', { service: 'payments', kind: 'held', orderId, reason });
@@ -343,7 +344,6 @@ class Gateway extends Emitter {
       this.emit('alert', { service: 'outbox', kind: 'undelivered', id, channel, code: errorCode });
     });
     this.sessions?.on('alert', this.#onSessionAlert);
-    worker.on('warning', error => log.warn({ err: error }, 'Worker warning'));
     worker.on('retry', ({ id, channel }, error, delayMs) =>
       log.info({ message: id, channel, delayMs, err: error }, 'A message will be retried'));
   }

@@ -50,11 +50,7 @@ async function heldPayments (store) {
   return { held };
 }
 
-/**
- * @param {object} gateway
- * @param {{ startedAt: number, opened: Record<string, number> }} seen since the gateway was made
- * @returns {Promise<object>} plain data
- */
+/** The report as plain data. `opened` counts, by breaker, since the gateway was made. */
 async function makeReport (gateway, { startedAt, opened }) {
   const { store, degradation, health, worker, breakers, schedule } = gateway;
   const { level, since, reason, manual, services } = degradation.snapshot();
@@ -110,10 +106,7 @@ function outboxRows ({ channels = {} }) {
 const rowsOf = (list, names) =>
   (Array.isArray(list) ? list.map(item => names.map(name => item[name])) : []);
 
-/**
- * @param {object} report of makeReport
- * @returns {string} a page
- */
+/** The report as a page. */
 function reportPage (report) {
   const { level, outbox, deadLetters, payments } = report;
   return `<!doctype html>

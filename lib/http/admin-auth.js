@@ -143,10 +143,8 @@ const tooMany = (res, detail, { retryAfter }) =>
   refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', detail, retryAfter);
 
 /**
- * @param {object} [options]
- * @returns {{ enter: Function, need: (role: string) => Function }} middleware. `enter` comes once,
- *   before `need`: it sets `res.locals.caller` to the entry of the token, or to undefined. `need`
- *   sets `res.locals.actor` to { name, role, address }
+ * Middleware. `enter` comes once, before `need(role)`: it sets `res.locals.caller` to the entry of
+ * the token, or to undefined. `need` sets `res.locals.actor` to { name, role, address }.
  */
 function createAdminAccess (options) {
   const { tokens, rateLimit: limits, onRefused } = OPTIONS.read(options);

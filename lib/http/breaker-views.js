@@ -74,11 +74,7 @@ function withKeys (breakers) {
   });
 }
 
-/**
- * @param {() => object[]} breakers
- * @param {{ state?: string, search?: string, limit?: number }} filter
- * @param {(breaker: object, key: string) => unknown} [view] default: everything about it
- */
+/** The breakers that a filter finds. `view` says what is shown of each; default: everything. */
 function listBreakers (breakers, { state, search, limit = LIST_DEFAULT },
   view = (breaker, key) => ({ key, ...viewBreaker(breaker) })) {
   const all = withKeys(breakers().filter(breaker => !breaker.isShutdown));
@@ -189,7 +185,6 @@ class BreakerHistory {
   close () { clock.clearTimer(this.#timer); }
 }
 
-/** Options as the types describe them. */
 const createBreakerHistory = options => new BreakerHistory(options);
 
 module.exports = {

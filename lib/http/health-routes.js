@@ -125,7 +125,6 @@ function answer (page) {
   };
 }
 
-/** Options as the types describe them. */
 function createHealthRouter (options) {
   const pages = pagesOf(OPTIONS.read(options));
   const router = requirePeer('express', 'createHealthRouter').Router();

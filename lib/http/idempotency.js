@@ -139,68 +139,6 @@ function refuse (res, error, next) {
   }
 }
 
-class Middleware {
-  #options;
-  #runOptions;
-  #patience;
-
-  constructor (given) {
-    const { ttl, lockTimeout, wait, ...options } = OPTIONS.read(given);
-    this.#options = options;
-    this.#runOptions = { ttl, lockTimeout, wait, storeFailures: false };
-    this.#patience = lockTimeout ?? IDEMPOTENCY_OPTIONS.entries.lockTimeout.default;
-  }
-
-  async handle (req, res, next) {
-    const { methods, required } = this.#options;
-    if (!methods.includes(req.method)) return next();
-    const header = req.headers['idempotency-key'];
-    if (header === undefined && !required) return next();
-    const key = header === undefined ? undefined : keyOf(header);
-    if (key === undefined) return refuseKey(res, header);
-    if (isBodyUnread(req)) {
-      return problem(res, 415, { code: CODE.body, detail: 'No parser has read this body.' });
-    }
-    return this.#run(key, req, res, next);
-  }
-
-  async #run (key, req, res, next) {
-    const { idempotency, scope, maxResponse } = this.#options;
-    let payload;
-    try {
-      payload = idempotency.keyOf(payloadOf(req));
-    } catch {
-      return problem(res, 400, { code: CODE.body, detail: 'The body is nested too deeply.' });
-    }
-    let held;
-    try {
-      const whose = String(await scope(req) ?? '');
-      const { value, replayed } = await idempotency.run(`http:${idempotency.keyOf([whose, key])}`,
-        () => {
-          held = new HeldResponse(res, maxResponse);
-          return this.#answer(held, res, next);
-        }, { ...this.#runOptions, payload });
-      if (!replayed || held?.isPassing) return held.send();
-      held?.discard();
-      return replay(res, value);
-    } catch (error) {
-      // Whatever has become of the key, the handler's answer is true.
-      if (held?.isEnded) return held.send();
-      return held === undefined ? refuse(res, error, next) : held.discard();
-    }
-  }
-
-  /** Has the request answered. @returns {Promise<object>} what is stored */
-  async #answer (held, res, next) {
-    next();
-    const { status, headers, body } = await untilEnded(res, held, this.#patience);
-    if (status >= 500 && !this.#options.storeServerErrors) {
-      throw new NotStored('ERR_IDEMPOTENCY_SERVER_ERROR');
-    }
-    return { status, headers, body: body?.toString('base64') };
-  }
-}
-
 function refuseKey (res, header) {
   if (header === undefined) {
     return problem(res, 400, {
@@ -217,8 +155,53 @@ function refuseKey (res, header) {
 
 /** Makes the middleware, which has to come after the parser of bodies. */
 function idempotent (options) {
-  const middleware = new Middleware(options);
-  return (req, res, next) => middleware.handle(req, res, next);
+  const { ttl, lockTimeout, wait, ...own } = OPTIONS.read(options);
+  const { idempotency, methods, required, scope, storeServerErrors, maxResponse } = own;
+  const patience = lockTimeout ?? IDEMPOTENCY_OPTIONS.entries.lockTimeout.default;
+
+  /** Has the request answered. @returns {Promise<object>} what is stored */
+  async function answer (held, res, next) {
+    next();
+    const { status, headers, body } = await untilEnded(res, held, patience);
+    if (status >= 500 && !storeServerErrors) throw new NotStored('ERR_IDEMPOTENCY_SERVER_ERROR');
+    return { status, headers, body: body?.toString('base64') };
+  }
+
+  async function run (key, req, res, next) {
+    let payload;
+    try {
+      payload = idempotency.keyOf(payloadOf(req));
+    } catch {
+      return problem(res, 400, { code: CODE.body, detail: 'The body is nested too deeply.' });
+    }
+    let held;
+    try {
+      const whose = String(await scope(req) ?? '');
+      const { value, replayed } = await idempotency.run(`http:${idempotency.keyOf([whose, key])}`,
+        () => {
+          held = new HeldResponse(res, maxResponse);
+          return answer(held, res, next);
+        }, { ttl, lockTimeout, wait, storeFailures: false, payload });
+      if (!replayed || held?.isPassing) return held.send();
+      held?.discard();
+      return replay(res, value);
+    } catch (error) {
+      // Whatever has become of the key, the handler's answer is true.
+      if (held?.isEnded) return held.send();
+      return held === undefined ? refuse(res, error, next) : held.discard();
+    }
+  }
+
+  return async function handleKey (req, res, next) {
+    const header = req.headers['idempotency-key'];
+    if (!methods.includes(req.method) || (header === undefined && !required)) return next();
+    const key = header === undefined ? undefined : keyOf(header);
+    if (key === undefined) return refuseKey(res, header);
+    if (isBodyUnread(req)) {
+      return problem(res, 415, { code: CODE.body, detail: 'No parser has read this body.' });
+    }
+    return run(key, req, res, next);
+  };
 }
 
 // ---- Responses that wait -----------------------------------------------------------------------
@@ -304,7 +287,6 @@ class HeldResponse {
   /**
    * The response is too large to be held: from now on it passes through, except for the last piece,
    * which waits until the store knows of it. So a client that has it all finds the request done.
-   * @returns {boolean} whether the handler may go on writing
    */
   #pass () {
     this.#passing = true;

@@ -3,6 +3,7 @@
 // Metrics for Prometheus, by prom-client.
 
 const clock = require('../base/clock');
+const Emitter = require('../base/emitter');
 const { isBreakerError } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
@@ -73,13 +74,7 @@ class Metrics {
     if (store?.outbox !== undefined) this.#addOutbox(store.outbox);
   }
 
-  #listen (emitter, listeners) {
-    if (emitter === undefined) return;
-    for (const [event, listener] of Object.entries(listeners)) {
-      emitter.on(event, listener);
-      this.#undo.push(() => emitter.off(event, listener));
-    }
-  }
+  #listen (emitter, listeners) { this.#undo.push(Emitter.follow(emitter, listeners)); }
 
   #addRetries (retries = {}, worker) {
     const metrics = new RetryMetrics(this.#factory, new Labels(this.#maxNames));
@@ -414,10 +409,7 @@ class BreakerMetrics {
   close () {
     clock.clearTimer(this.#timer);
     for (const breaker of this.#list()) {
-      const emitter = breaker._group ?? breaker;
-      for (const [event, listener] of this.#followed.get(emitter) ?? []) {
-        emitter.off(event, listener);
-      }
+      this.#followed.get(breaker._group ?? breaker)?.();
     }
   }
 
@@ -437,7 +429,7 @@ class BreakerMetrics {
       if (breaker._group === undefined) {
         this.#follow(breaker, listenersOf(() => counts), [breaker.name]);
       } else {
-        this.#followed.set(breaker, []);
+        this.#followed.set(breaker, () => {});
         this.#followGroup(breaker._group);
       }
     }
@@ -457,8 +449,7 @@ class BreakerMetrics {
   #follow (emitter, listeners, key) {
     const bound = Object.entries(listeners).map(([event, listener]) =>
       [event, listener.bind(undefined, ...key)]);
-    this.#followed.set(emitter, bound);
-    for (const [event, listener] of bound) emitter.on(event, listener);
+    this.#followed.set(emitter, Emitter.follow(emitter, Object.fromEntries(bound)));
   }
 
   #readStates (gauge) {
@@ -512,10 +503,7 @@ class Factory {
     return new this.#client.Histogram({ ...this.#options(name, labelNames, help), buckets });
   }
 
-  /**
-   * A metric that we count ourselves, which costs a fraction of what prom-client's counters do.
-   * @param {() => Array<[labels: object, value: number, suffix?: string]>} read
-   */
+  /** A metric that we count ourselves, which costs a fraction of prom-client's counters. */
   made (type, name, help, read) {
     const full = this.#add(name);
     const get = async () => ({

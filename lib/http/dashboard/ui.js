@@ -120,12 +120,7 @@ export function useSettled (value, ms = 300) {
 const PAGE = 50;
 const LIST_MS = 10_000;
 
-/**
- * A list of the admin API, page by page, with a filter.
- * @param {string} path of the list
- * @param {string} key of the rows in the answer
- * @param {unknown} turn changes when the list should be loaded again
- */
+/** A list of the admin API, page by page, with a filter. It is loaded again when `turn` changes. */
 export function useList (api, path, key, turn, idOf = row => row.id) {
   const [filter, setFilter] = useState({});
   const [pages, setPages] = useState([undefined]);
