@@ -12,21 +12,34 @@ function stateOf (breaker) {
   return breaker.halfOpen ? 'half-open' : 'closed';
 }
 
-const latency = value => (value >= 0 ? Math.round(value) : null);
+/** Figures of its window: percent of ended calls that failed, and ms; null without calls. */
+function figuresOf ({ stats: { successes, failures, latencyMean, percentiles } }) {
+  const calls = successes + failures;
+  const latency = value => (calls > 0 && value >= 0 ? value : null);
+  return {
+    errorRate: calls === 0 ? null : failures / calls * PERCENT,
+    mean: latency(latencyMean),
+    p50: latency(percentiles[0.5]),
+    p95: latency(percentiles[0.95]),
+    p99: latency(percentiles[0.99]),
+  };
+}
+
+const rounded = value => (value === null ? null : Math.round(value));
 
 function breakerRow (name, breaker, opened) {
-  const { fires, successes, failures, rejects, percentiles } = breaker.stats;
-  const calls = successes + failures;
+  const { fires, failures, rejects } = breaker.stats;
+  const { errorRate, p50, p95, p99 } = figuresOf(breaker);
   return {
     name,
     state: stateOf(breaker),
     fires,
     failures,
     rejects,
-    errorRate: calls === 0 ? 0 : Math.round(failures / calls * PERCENT * 10) / 10,
-    p50Ms: latency(percentiles[0.5]),
-    p95Ms: latency(percentiles[0.95]),
-    p99Ms: latency(percentiles[0.99]),
+    errorRate: Math.round((errorRate ?? 0) * 10) / 10,
+    p50Ms: rounded(p50),
+    p95Ms: rounded(p95),
+    p99Ms: rounded(p99),
     opened: opened[name] ?? 0,
   };
 }
@@ -134,4 +147,6 @@ ${table(['Job', 'Last run', 'ms', 'Error'],
 `;
 }
 
-module.exports = { heldPayments, makeReport, reportPage, stateOf, totalOf };
+module.exports = {
+  figuresOf, heldPayments, makeReport, reportPage, rounded, stateOf, totalOf,
+};

@@ -80,14 +80,16 @@ async function * ordersOf ({ payments }, state) {
 }
 
 class Demo extends EventEmitter {
+  /** The fake servers, from open() on. */
+  upstreams;
+  stopped = false;
+  /** Orders that are being made. */
+  inFlight = 0;
   #options;
-  #upstreams;
   #server;
   #acts = [...ACTS];
   #began = 0;
-  #stopping = false;
   #run = clock.wall().toString(36);
-  #inFlight = 0;
   #stats;
   #start;
   #statsAt = 0;
@@ -114,11 +116,8 @@ class Demo extends EventEmitter {
   }
 
   get elapsedMs () { return this.#began === 0 ? 0 : clock.now() - this.#began; }
-  get upstreams () { return this.#upstreams; }
   get gateway () { return this.#server?.gateway; }
   get url () { return this.#server?.url; }
-  get stopped () { return this.#stopping; }
-  get inFlight () { return this.#inFlight; }
 
   /** Whether WhatsApp is paused until an operator has fixed the account. */
   get paused () { return this.gateway.clients.whatsapp.paused !== null; }
@@ -143,8 +142,8 @@ class Demo extends EventEmitter {
   }
 
   async open () {
-    this.#upstreams = await startUpstreams(this.#options);
-    const gateway = await createGateway(this.#upstreams.config, {
+    this.upstreams = await startUpstreams(this.#options);
+    const gateway = await createGateway(this.upstreams.config, {
       hooks: { onTransition: (order, transition) => this.#tellCustomer(gateway, order, transition) }
     });
     await this.#remember(gateway);
@@ -163,7 +162,7 @@ class Demo extends EventEmitter {
   }
 
   /** Ends the story early: no more orders, and no waiting for the queues. */
-  stop () { this.#stopping = true; }
+  stop () { this.stopped = true; }
 
   /** Breaks or mends an upstream by hand. That ends the story's own acts. */
   switch (name, isBroken) {
@@ -175,7 +174,7 @@ class Demo extends EventEmitter {
   async close () {
     for (const timer of this.#timers) clock.clearTimer(timer);
     await this.#server?.close();
-    await this.#upstreams?.close();
+    await this.upstreams?.close();
   }
 
   async readStats (options) {
@@ -262,7 +261,7 @@ class Demo extends EventEmitter {
     this.orders.in += 1;
     const id = `${this.#run}-${String(this.orders.in).padStart(5, '0')}`;
     this.known.add(id);
-    this.#inFlight += 1;
+    this.inFlight += 1;
     // It counts as waiting until the opposite is known.
     this.waitingOrders.add(id);
     try {
@@ -276,7 +275,7 @@ class Demo extends EventEmitter {
       this.orders.refused += 1;
       throw error;
     } finally {
-      this.#inFlight -= 1;
+      this.inFlight -= 1;
     }
   }
 
@@ -290,7 +289,7 @@ class Demo extends EventEmitter {
 
   /** The customer pays, and Midtrans notifies us. */
   #pay (id) {
-    const { midtrans } = this.#upstreams;
+    const { midtrans } = this.upstreams;
     midtrans.choose(id);
     midtrans.settle(id);
     midtrans.notify(`${this.url}/webhooks/midtrans`, id).catch(() => {});
@@ -301,7 +300,7 @@ class Demo extends EventEmitter {
   /** Orders come in for the requested time, and until every act has been played. */
   async #takeOrders () {
     const enough = this.seconds * ORDERS_PER_SECOND;
-    for (let taken = 0; !this.#stopping;) {
+    for (let taken = 0; !this.stopped;) {
       const due = Math.floor(this.elapsedMs / 1000 * ORDERS_PER_SECOND);
       const last = this.#acts.length === 0 ? enough : Infinity;
       const next = Math.min(due, last, taken + ORDERS_PER_TICK_MAX);
@@ -330,14 +329,14 @@ class Demo extends EventEmitter {
   }
 
   #set (name, fault, label) {
-    this.#upstreams.set(name, fault, label);
+    this.upstreams.set(name, fault, label);
     this.#tell(name, fault === null ? 'mended' : 'fault', label);
     if (fault === null && name === 'whatsapp') this.gateway.clients.whatsapp.resume();
   }
 
   async #settle () {
     const deadline = clock.now() + SETTLE_MS_MAX;
-    const isBusy = () => this.#inFlight > 0 || (!this.#stopping &&
+    const isBusy = () => this.inFlight > 0 || (!this.stopped &&
       (this.waitingOrders.size > 0 || this.#stats.waiting > 0));
     while (isBusy() && clock.now() < deadline) {
       await this.#wait(TICK_MS);

@@ -3,6 +3,7 @@
 // Three views of the demo: repainted in place on a terminal, plain lines for a file or pipe, and
 // NDJSON for programs. Each has event(), tick(), end() and close().
 
+const { figuresOf, rounded } = require('../../gateway/report');
 const { palette, isLive, wantsColor, padStart, padEnd, Screen } = require('../terminal');
 
 const EVENTS_KEPT = 200;
@@ -30,14 +31,14 @@ function snapshotOf (demo) {
   const breakers = {};
   for (const name of UPSTREAM_NAMES) {
     const breaker = demo.gateway.breakers[name];
-    const { percentiles, fires, successes, failures, rejects } = breaker.stats;
-    const measured = successes + failures > 0;
+    const { fires, successes, failures, rejects } = breaker.stats;
+    const { p50, p95 } = figuresOf(breaker);
     breakers[name] = {
       state: stateOf(breaker),
       upstream: demo.upstreams.labels[name],
       fires, successes, failures, rejects,
-      p50Ms: measured ? Math.round(percentiles[0.5]) : null,
-      p95Ms: measured ? Math.round(percentiles[0.95]) : null
+      p50Ms: rounded(p50),
+      p95Ms: rounded(p95)
     };
   }
   const orders = { ...demo.orders, waiting: demo.waitingOrders.size };
@@ -51,7 +52,8 @@ function titleOf (demo) {
   return `sekering demo, ${demo.divisor} times faster than production. Open ${demo.url}/`;
 }
 
-function figuresOf (demo, name) {
+/** When a breaker opens, in words. */
+function settingsOf (demo, name) {
   const { resetTimeout, errorThresholdPercentage } = demo.gateway.breakers[name].options;
   const { timeout } = demo.gateway.config[name];
   return `opens above ${errorThresholdPercentage} %, timeout ${timeout} ms, ` +
@@ -124,7 +126,7 @@ class LiveView {
     const strip = this.#strips[name]
       .map(s => this.#paint[STATE_COLORS[s]](STATE_CELLS[s])).join('');
     const well = upstream === 'well' ? 'green' : 'red';
-    const figures = `  ${' '.repeat(10)}${dim(figuresOf(this.#demo, name))}`;
+    const figures = `  ${' '.repeat(10)}${dim(settingsOf(this.#demo, name))}`;
     return [
       `  ${padEnd(bold(name), 10)}${padEnd(color(`● ${state}`), 12)}` +
         `upstream: ${padEnd(this.#paint[well](upstream), 20)}${this.#pause(name)}`,
@@ -212,7 +214,7 @@ class PlainView {
     this.#stream = stream;
     this.#print(titleOf(demo));
     this.#print(`  ${demo.url}/dashboard/  token ${demo.upstreams.token}`);
-    for (const name of UPSTREAM_NAMES) this.#print(`  ${name}: ${figuresOf(demo, name)}`);
+    for (const name of UPSTREAM_NAMES) this.#print(`  ${name}: ${settingsOf(demo, name)}`);
   }
 
   event (event) {
