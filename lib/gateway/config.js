@@ -58,36 +58,36 @@ const trustProxy = z.preprocess(readProxies, z.union([
 })).default(false);
 
 const retry = z.strictObject({
-  retries: count(0, 100).optional(),
-  strategy: z.enum(['exponential', 'linear', 'fixed', 'fibonacci', 'decorrelated']).optional(),
-  factor: z.number().min(1).max(100).optional(),
-  minTimeout: ms(0).optional(),
-  maxTimeout: ms(0).optional(),
-  randomize: z.boolean().optional(),
-  jitter: z.union([z.enum(['none', 'full', 'equal']), z.number().min(0).max(1)]).optional(),
-});
+  retries: count(0, 100),
+  strategy: z.enum(['exponential', 'linear', 'fixed', 'fibonacci', 'decorrelated']),
+  factor: z.number().min(1).max(100),
+  minTimeout: ms(0),
+  maxTimeout: ms(0),
+  randomize: z.boolean(),
+  jitter: z.union([z.enum(['none', 'full', 'equal']), z.number().min(0).max(1)]),
+}).partial();
 
 const circuitBreaker = z.strictObject({
-  errorThresholdPercentage: percentage.optional(),
-  volumeThreshold: count(0, 1_000_000).optional(),
-  consecutiveFailures: count(1, 1_000_000).optional(),
-  failureCount: count(1, 1_000_000).optional(),
-  slidingWindowSize: count(1, 10_000).optional(),
-  minimumCalls: count(1, 10_000).optional(),
-  slowCallDuration: ms().optional(),
-  slowCallThresholdPercentage: percentage.optional(),
+  errorThresholdPercentage: percentage,
+  volumeThreshold: count(0, 1_000_000),
+  consecutiveFailures: count(1, 1_000_000),
+  failureCount: count(1, 1_000_000),
+  slidingWindowSize: count(1, 10_000),
+  minimumCalls: count(1, 10_000),
+  slowCallDuration: ms(),
+  slowCallThresholdPercentage: percentage,
   resetTimeout: z.union([
     ms(),
     z.strictObject({
       initial: ms(), factor: z.number().min(1).max(1000).optional(), max: ms().optional()
     })
-  ]).optional(),
-  halfOpenProbes: count(1, 16).optional(),
-  successThreshold: count(1, 1_000_000).optional(),
-  rampUp: ms(0).optional(),
-  rollingCountTimeout: ms().optional(),
-  rollingCountBuckets: count(1, 1000).optional(),
-});
+  ]),
+  halfOpenProbes: count(1, 16),
+  successThreshold: count(1, 1_000_000),
+  rampUp: ms(0),
+  rollingCountTimeout: ms(),
+  rollingCountBuckets: count(1, 1000),
+}).partial();
 
 // The settings of all breakers also say which processes share them.
 const sharedBreaker = circuitBreaker.extend({
@@ -101,9 +101,9 @@ const sharedBreaker = circuitBreaker.extend({
 const status = z.union([count(100, 599), z.enum(['1xx', '2xx', '3xx', '4xx', '5xx'])]);
 
 const policy = z.strictObject({
-  retryableStatuses: z.array(status).max(100).optional(),
-  retryableErrors: z.array(text(100)).max(100).optional(),
-});
+  retryableStatuses: z.array(status).max(100),
+  retryableErrors: z.array(text(100)).max(100),
+}).partial();
 
 const fallback = z.strictObject({
   maxWait: ms().default(5000),
