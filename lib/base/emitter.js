@@ -37,6 +37,15 @@ class Emitter extends EventEmitter {
     if (result !== undefined) watch(failed(event), result);
   }
 
+  /** Adds listeners, by event, to something that may emit. The returned function removes them. */
+  static follow (emitter, listeners) {
+    const entries = typeof emitter?.on === 'function' ? Object.entries(listeners) : [];
+    for (const [event, listener] of entries) emitter.on(event, listener);
+    return () => {
+      for (const [event, listener] of entries) emitter.off(event, listener);
+    };
+  }
+
   /** Called whenever listeners came or went. */
   _listen () {}
 

@@ -2,31 +2,60 @@
 
 // Commands that ask a running server: sekering breakers, dlq, outbox and report.
 
-const { CliError, EXIT } = require('./session');
+const { CliError, EXIT, integer, withSession } = require('./session');
 const { duration, plain, table } = require('./terminal');
 
 const DAY_MS = 86_400_000;
 // Of a message that is shown by itself.
 const TEXT_MAX = 1000;
-const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
 
-// ---- sekering breakers -------------------------------------------------------------------------
+// ---- Lists -------------------------------------------------------------------------------------
 
-const BREAKER_TITLES = ['NAME', 'STATE', 'SCOPE', 'CALLS', 'FAILED', 'ERRORS', 'P50', 'P99',
-  'SINCE'];
+/** The last status that the provider reported, with its error code. */
+const fateOf = ({ delivery }) => (delivery === null ? null
+  : [delivery.status, delivery.errorCode].filter(Boolean).join(' '));
 
 const round = value => (value === null ? '-' : `${Math.round(value)} ms`);
 
-const breakerRow = ({ name, state, scope, fires, failures, errorRate, latency, openedAt }) => [
-  name, state, scope, fires, failures, `${Math.round(errorRate)} %`, round(latency.p50),
-  round(latency.p99), state === 'closed' ? null : openedAt
-];
+/**
+ * A command that shows a list of the server, filtered by the options of the command line. A column
+ * is the name of a field, or a function.
+ */
+const listing = (path, key, none, columns, query) => async (session, options) => {
+  const answer = await session.admin.get(path, { ...options, ...query });
+  session.answer(answer, ({ [key]: rows }) => table(Object.keys(columns), rows.map(row =>
+    Object.values(columns).map(column => (typeof column === 'string' ? row[column] : column(row)))
+  )) || none);
+};
 
-async function listBreakers (session, { state }) {
-  const answer = await session.admin.get('/circuit-breakers', { state, limit: 500 });
-  session.answer(answer, ({ breakers }) =>
-    table(BREAKER_TITLES, breakers.map(breakerRow)) || 'There are no breakers.');
-}
+const listBreakers = listing('/circuit-breakers', 'breakers', 'There are no breakers.', {
+  NAME: 'name',
+  STATE: 'state',
+  SCOPE: 'scope',
+  CALLS: 'fires',
+  FAILED: 'failures',
+  ERRORS: ({ errorRate }) => `${Math.round(errorRate)} %`,
+  P50: ({ latency }) => round(latency.p50),
+  P99: ({ latency }) => round(latency.p99),
+  SINCE: ({ state, openedAt }) => (state === 'closed' ? null : openedAt),
+}, { limit: 500 });
+
+const listLetters = listing('/dlq', 'letters', 'No dead letters.', {
+  ID: 'id', CHANNEL: 'channel', RECIPIENT: 'recipient', KIND: 'kind', ATTEMPTS: 'attemptCount',
+  DIED: 'diedAt', REASON: 'reason',
+});
+
+const listMessages = listing('/outbox', 'messages', 'No messages.', {
+  ID: 'id', CHANNEL: 'channel', RECIPIENT: 'recipient', STATUS: 'status', DELIVERY: fateOf,
+  ATTEMPTS: 'attemptCount', CREATED: 'createdAt', ERROR: 'lastError',
+});
+
+const listUndelivered = listing('/undelivered', 'failures', 'No undelivered messages.', {
+  ID: 'id', CHANNEL: 'channel', RECIPIENT: 'recipient', CODE: 'errorCode',
+  AT: ({ at, heardAt }) => at ?? heardAt, 'PROVIDER ID': 'providerMessageId', REASON: 'error',
+});
+
+// ---- Breakers ----------------------------------------------------------------------------------
 
 async function resetBreaker (session, name, { reason }) {
   const answer = await session.admin.post(
@@ -59,29 +88,21 @@ async function watchEvents (session) {
   }
 }
 
-// ---- sekering dlq, outbox and report -----------------------------------------------------------
+// ---- Messages ----------------------------------------------------------------------------------
 
 const filterOf = ({ channel, kind, search }) => ({ channel, kind, search });
 const isFiltered = options => Object.values(filterOf(options)).some(value => value !== undefined);
-const at = id => `/dlq/${encodeURIComponent(id)}`;
 
-/** The last status that the provider reported, with its error code. */
-const fateOf = ({ delivery }) => (delivery === null ? null
-  : [delivery.status, delivery.errorCode].filter(Boolean).join(' '));
+/** A command that shows one message. */
+const showing = (path, fields) => async (session, id) => {
+  const message = await session.admin.get(`${path}/${encodeURIComponent(id)}`);
+  session.answer(message, () => details(message, fields));
+};
 
-async function listLetters (session, { limit, before, ...options }) {
-  const answer = await session.admin.get('/dlq', { ...filterOf(options), limit, before });
-  session.answer(answer, ({ letters }) => table(
-    ['ID', 'CHANNEL', 'RECIPIENT', 'KIND', 'ATTEMPTS', 'DIED', 'REASON'],
-    letters.map(({ id, channel, recipient, kind, attemptCount, diedAt, reason }) =>
-      [id, channel, recipient, kind, attemptCount, diedAt, reason])) || 'No dead letters.');
-}
-
-async function showLetter (session, id) {
-  const letter = await session.admin.get(at(id));
-  session.answer(letter, () => details(letter,
-    ['kind', 'reason', 'createdAt', 'diedAt', 'dedupeKey', 'orderKey']));
-}
+const showLetter = showing('/dlq',
+  ['kind', 'reason', 'createdAt', 'diedAt', 'dedupeKey', 'orderKey']);
+const showMessage = showing('/outbox',
+  ['status', 'createdAt', 'sentAt', 'nextRetryAt', 'dedupeKey', 'orderKey']);
 
 /** A message, one field a line. */
 function details (message, fields) {
@@ -98,30 +119,6 @@ function details (message, fields) {
   ].join('\n').trimEnd();
 }
 
-async function listMessages (session, { limit, before, status, channel, search }) {
-  const answer = await session.admin.get('/outbox', { status, channel, search, limit, before });
-  session.answer(answer, ({ messages: found }) => table(
-    ['ID', 'CHANNEL', 'RECIPIENT', 'STATUS', 'DELIVERY', 'ATTEMPTS', 'CREATED', 'ERROR'],
-    found.map(message => [message.id, message.channel, message.recipient, message.status,
-      fateOf(message), message.attemptCount, message.createdAt, message.lastError])) ||
-    'No messages.');
-}
-
-async function listUndelivered (session, { limit, before }) {
-  const answer = await session.admin.get('/undelivered', { limit, before });
-  session.answer(answer, ({ failures }) => table(
-    ['ID', 'CHANNEL', 'RECIPIENT', 'CODE', 'AT', 'PROVIDER ID', 'REASON'],
-    failures.map(({ id, channel, recipient, errorCode, at: when, heardAt, error, ...others }) =>
-      [id, channel, recipient, errorCode, when ?? heardAt, others.providerMessageId, error])) ||
-    'No undelivered messages.');
-}
-
-async function showMessage (session, id) {
-  const found = await session.admin.get(`/outbox/${encodeURIComponent(id)}`);
-  session.answer(found, () => details(found,
-    ['status', 'createdAt', 'sentAt', 'nextRetryAt', 'dedupeKey', 'orderKey']));
-}
-
 async function retryLetters (session, id, { limit, rate, reason, all, ...options }) {
   if ((id !== undefined) === Boolean(all || isFiltered(options))) {
     throw new CliError('ERR_CLI_USAGE', 'Pass an id, --all, or a filter such as --channel',
@@ -129,7 +126,7 @@ async function retryLetters (session, id, { limit, rate, reason, all, ...options
   }
   const answer = id === undefined
     ? await session.admin.post('/dlq/retry', { ...filterOf(options), limit, rate, reason })
-    : await session.admin.post(`${at(id)}/retry`, { reason });
+    : await session.admin.post(`/dlq/${encodeURIComponent(id)}/retry`, { reason });
   session.answer(answer, ({ retried }) => `Retrying ${retried === true ? 1 : retried}`);
 }
 
@@ -143,12 +140,15 @@ async function purgeLetters (session, { all, olderThan, reason, ...options }) {
   session.answer(answer, ({ purged }) => `Deleted ${purged}`);
 }
 
-const outboxText = ({ channels, waiting, oldestMs, sampled }) => [
-  table(['CHANNEL', ...STATUSES], Object.entries(channels).map(([channel, counts]) =>
-    [channel, ...STATUSES.map(status => counts[status])])), '',
-  `${waiting} waiting${oldestMs > 0 ? `, the oldest for ${duration(oldestMs)}` : ''}`,
-  ...sampled ? ['SENT and CANCELLED are estimates, because there are many.'] : [],
-].join('\n');
+function outboxText ({ channels, waiting, oldestMs, sampled }) {
+  const [statuses = {}] = Object.values(channels);
+  return [
+    table(['CHANNEL', ...Object.keys(statuses)], Object.entries(channels)
+      .map(([channel, counts]) => [channel, ...Object.values(counts)])), '',
+    `${waiting} waiting${oldestMs > 0 ? `, the oldest for ${duration(oldestMs)}` : ''}`,
+    ...sampled ? ['SENT and CANCELLED are estimates, because there are many.'] : [],
+  ].join('\n');
+}
 
 async function showStats (session) {
   session.answer(await session.admin.get('/outbox/stats'), outboxText);
@@ -189,7 +189,72 @@ async function showReport (session, { html }) {
   else session.answer(answer, reportText);
 }
 
-module.exports = {
-  listBreakers, listLetters, listMessages, listUndelivered, purgeLetters, resetBreaker,
-  retryLetters, showLetter, showMessage, showReport, showStats, watchEvents,
+// ---- Definitions -------------------------------------------------------------------------------
+
+const filters = {
+  channel: command => command.option('--channel <name>', 'only this channel'),
+  kind: command => command.option('--kind <code>', 'only this kind of failure'),
+  search: command => command.option('--search <text>',
+    'only if the recipient, subject or error contains this'),
 };
+const filtered = command => filters.search(filters.kind(filters.channel(command)));
+
+/** The options of a list that is shown page by page. */
+const paged = (command, before = 'only older than this one') => command
+  .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100)
+  .option('--before <id>', before);
+
+const withReason = command => command.option('--reason <text>', 'for the audit log');
+
+function addBreakers (breakers) {
+  breakers.command('list').description('list breakers and their states')
+    .option('--state <state>', 'open, half-open, closed or disabled')
+    .action(withSession(listBreakers));
+  withReason(breakers.command('reset').description('close a breaker and clear its counts')
+    .argument('<name>')).action(withSession(resetBreaker));
+  breakers.command('watch').description('print events until interrupted')
+    .action(withSession(watchEvents));
+}
+
+function addLetters (dlq) {
+  paged(filtered(dlq.command('list').description('list dead letters, newest first')))
+    .action(withSession(listLetters));
+  dlq.command('show').description('show one with its errors').argument('<id>')
+    .action(withSession(showLetter));
+  withReason(filtered(dlq.command('retry')
+    .description('retry one or many, with a fresh attempt count'))
+    .argument('[id]')
+    .option('--all', 'all dead letters')
+    .option('--limit <n>', 'how many at most', integer(1, 10_000))
+    .option('--rate <n>', 'messages per second', integer(1, 10_000)))
+    .action(withSession(retryLetters));
+  filtered(dlq.command('purge').description('delete permanently'))
+    .option('--all', 'all dead letters')
+    .option('--older-than <days>', 'only those that died at least this many days ago',
+      integer(0, 3650))
+    .requiredOption('--reason <text>', 'for the audit log')
+    .action(withSession(purgeLetters));
+}
+
+function addOutbox (outbox) {
+  outbox.command('stats').description('count messages by channel and status')
+    .action(withSession(showStats));
+  paged(filters.search(filters.channel(outbox.command('list')
+    .description('list messages, newest first')
+    .option('--status <status>', 'PENDING, SENDING, RETRYING, SENT, DLQ or CANCELLED'))))
+    .action(withSession(listMessages));
+  paged(outbox.command('undelivered').description('list messages that were sent but not delivered'),
+    'only older than the one with this provider id').action(withSession(listUndelivered));
+  outbox.command('show').description('show one with its errors').argument('<id>')
+    .action(withSession(showMessage));
+}
+
+function addServerCommands (program) {
+  addBreakers(program.command('breakers').description('circuit breakers of the running server'));
+  addLetters(program.command('dlq').description('dead letters'));
+  addOutbox(program.command('outbox').description('messages and their delivery'));
+  program.command('report').description('the reliability report')
+    .option('--html', 'as an HTML page').action(withSession(showReport));
+}
+
+module.exports = { addServerCommands };

@@ -4,9 +4,11 @@
 
 const fs = require('node:fs');
 
+const { InvalidArgumentError } = require('commander');
+
 const { SekeringError } = require('../base/errors');
 const { readConfig } = require('../gateway/config');
-const { toJson } = require('../http/json');
+const { toJson } = require('../http/problem');
 
 const CONFIG = 'sekering.toml';
 const TIMEOUT_MS = 10_000;
@@ -22,19 +24,19 @@ class CliError extends SekeringError {
 
 const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, notFound: 4 };
 
+const NO_TOKEN = 'Set SEKERING_TOKEN, or admin.tokens in the configuration';
+
 /** The error for an answer that is not OK. */
 function errorOf (status, body) {
   const reason = body?.detail ?? body?.title ?? `The server answered ${status}`;
-  if (status === 401) {
-    return new CliError('ERR_CLI_TOKEN', 'The server rejected the token. Set ' +
-      'SEKERING_TOKEN, or admin.tokens in the configuration', EXIT.unreachable);
+  switch (status) {
+    case 400: case 422: return new CliError('ERR_CLI_INPUT', reason, EXIT.usage);
+    case 401: return new CliError('ERR_CLI_TOKEN', `The server rejected the token. ${NO_TOKEN}`,
+      EXIT.unreachable);
+    case 403: return new CliError('ERR_CLI_ROLE', reason, EXIT.unreachable);
+    case 404: return new CliError('ERR_CLI_NOT_FOUND', 'Not found on the server', EXIT.notFound);
+    default: return new CliError('ERR_CLI_FAILED', reason, EXIT.failed);
   }
-  if (status === 403) return new CliError('ERR_CLI_ROLE', reason, EXIT.unreachable);
-  if (status === 404) {
-    return new CliError('ERR_CLI_NOT_FOUND', 'Not found on the server', EXIT.notFound);
-  }
-  if (status === 400 || status === 422) return new CliError('ERR_CLI_INPUT', reason, EXIT.usage);
-  return new CliError('ERR_CLI_FAILED', reason, EXIT.failed);
 }
 
 /** The admin API of a running server. */
@@ -48,7 +50,6 @@ class AdminClient {
     this.#token = token;
   }
 
-  /** @param {Record<string, string | number | undefined>} [query] */
   get (path, query = {}) {
     const entries = Object.entries(query).filter(([, value]) => value !== undefined);
     const search = entries.length === 0 ? '' : `?${new URLSearchParams(entries)}`;
@@ -80,8 +81,7 @@ class AdminClient {
 
   async #send (method, path, body, signal) {
     if (this.#token === undefined) {
-      throw new CliError('ERR_CLI_TOKEN', 'No token. Set SEKERING_TOKEN, or ' +
-        'admin.tokens in the configuration', EXIT.usage);
+      throw new CliError('ERR_CLI_TOKEN', `No token. ${NO_TOKEN}`, EXIT.usage);
     }
     let response;
     try {
@@ -116,11 +116,11 @@ function parseEvent (block) {
 /** What every command gets: its options, the configuration, the admin API, and a way to answer. */
 class Session {
   #config;
+  env = process.env;
 
   /** @param {{ config?: string, url?: string, json?: boolean }} options of the command line */
-  constructor (options, env = process.env) {
+  constructor (options) {
     this.options = options;
-    this.env = env;
   }
 
   get configFile () {
@@ -157,4 +157,16 @@ class Session {
   }
 }
 
-module.exports = { CliError, EXIT, Session };
+// ---- Definitions of commands -------------------------------------------------------------------
+
+/** An action of commander that calls `run(session, ...args, options)`. */
+const withSession = run => (...args) => run(new Session(args.pop().optsWithGlobals()), ...args);
+
+/** A parser of commander: a whole number from `min` to `max`. */
+const integer = (min, max) => text => {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isInteger(value) && value >= min && value <= max) return value;
+  throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
+};
+
+module.exports = { CliError, EXIT, integer, withSession };

@@ -3,20 +3,21 @@
 // Commands around a server: sekering init, check, migrate, serve and demo.
 
 const fs = require('node:fs');
+const path = require('node:path');
 
-const { makeClients } = require('../gateway/services');
-const { placeOf } = require('../gateway/gateway');
-const { openStore } = require('../store');
-const { INIT_FILE } = require('./init-file');
-const { CliError, EXIT } = require('./session');
+const { CliError, EXIT, integer, withSession } = require('./session');
 const { plain, table } = require('./terminal');
 
+// The other parts of the gateway are loaded by the commands that need them: they take a while.
+
 const PROBE_MS = 5000;
+// All sections of a configuration, with comments.
+const TEMPLATE = path.join(__dirname, 'sekering.toml');
 
 async function init (session, file) {
   try {
     // Readable only by its owner: it may get secrets later.
-    fs.writeFileSync(file, INIT_FILE, { flag: 'wx', mode: 0o600 });
+    fs.writeFileSync(file, fs.readFileSync(TEMPLATE), { flag: 'wx', mode: 0o600 });
   } catch (cause) {
     throw new CliError('ERR_CLI_FILE', cause.code === 'EEXIST'
       ? `${file} already exists` : `Cannot write ${file} (${cause.code})`, EXIT.failed,
@@ -25,11 +26,14 @@ async function init (session, file) {
   session.answer({ file }, () => `Wrote ${file}. Next: sekering check`);
 }
 
-const open = (session, options) => openStore({ ...placeOf(session.config.store), ...options });
+/** The store, with the schema that it has. */
+function open ({ config }) {
+  const { placeOf } = require('../gateway/gateway');
+  return require('../store').openStore({ ...placeOf(config.store), migrate: false });
+}
 
 async function migrate (session) {
-  // Opened without migrating, so that the answer tells what was applied.
-  const store = await open(session, { migrate: false });
+  const store = await open(session);
   try {
     const answer = await store.migrate();
     session.answer(answer, ({ applied, version }) => (applied.length === 0
@@ -44,7 +48,7 @@ function probesOf (session, clients) {
   const { midtrans, smtp, whatsapp } = clients;
   return {
     store: async () => {
-      const store = await open(session, { migrate: false });
+      const store = await open(session);
       const { ok, error } = await store.health();
       await store.close();
       if (!ok) throw new Error(error);
@@ -67,6 +71,7 @@ async function tryProbe (name, probe) {
 }
 
 async function check (session) {
+  const { makeClients } = require('../gateway/services');
   const { config } = session;
   const { clients, orders, breakers } = makeClients({
     ...config, retry: { ...config.retry, circuitBreaker: { scope: 'instance' } }
@@ -92,8 +97,8 @@ function interrupted () {
 }
 
 async function serve (session, { port }) {
-  const { createGateway } = require('../gateway');
-  const { startServer } = require('../http');
+  const { createGateway } = require('../gateway/gateway');
+  const { startServer } = require('../http/app');
   const { config } = session;
   const gateway = await createGateway(port === undefined ? config : {
     ...config, server: { ...config.server, port },
@@ -109,4 +114,28 @@ async function demo (session, options) {
   process.exitCode = await runDemo({ ...options, json: session.options.json });
 }
 
-module.exports = { check, demo, init, migrate, serve };
+function addSetUpCommands (program) {
+  program.command('serve')
+    .description('run the gateway')
+    .option('--port <port>', 'overrides server.port', integer(0, 65_535))
+    .action(withSession(serve));
+  program.command('demo')
+    .description('run the gateway against fake upstreams that break')
+    .option('--seconds <n>', 'stop after n seconds (default: 15 without a terminal)',
+      integer(5, 3600))
+    .option('--port <port>', 'of the dashboard; 0 for any free port', integer(0, 65_535))
+    .option('--directory <folder>', 'folder of its database')
+    .action(withSession(demo));
+  program.command('init')
+    .description('write a commented configuration file')
+    .argument('[file]', 'name of the file', 'sekering.toml')
+    .action(withSession(init));
+  program.command('check')
+    .description('check the configuration, and whether every service can be reached')
+    .action(withSession(check));
+  program.command('migrate')
+    .description('update the database schema')
+    .action(withSession(migrate));
+}
+
+module.exports = { addSetUpCommands };

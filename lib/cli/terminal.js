@@ -63,11 +63,7 @@ function plain (value, max = CELL_MAX) {
   return text.length > max ? `${text.slice(0, max - 1)}…` : text;
 }
 
-/**
- * @param {string[]} titles
- * @param {Array<Array<unknown>>} rows columns of numbers are aligned to the right
- * @returns {string} a line for each row; '' without rows
- */
+/** A line for each row; '' without rows. Columns of numbers are aligned to the right. */
 function table (titles, rows) {
   if (rows.length === 0) return '';
   const cells = rows.map(row => row.map(cell => plain(cell)));

@@ -7,17 +7,16 @@ const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { SekeringError } = require('../base/errors');
 const { is, optionsOf } = require('../base/options');
-const { presets } = require('../primitives/presets');
 const { StoreError, openStore } = require('../store');
 const { readConfig } = require('./config');
-const { createDegradation } = require('./degradation');
+const { createDegradation, createSharedLevel } = require('./degradation');
 const { createHealth, healthChecks } = require('./health');
 const { createLogger } = require('./logger');
-const { channelDefinition, channelDefinitions, channelsOf } = require('./notifications');
 const { makeReport, reportPage } = require('./report');
 const { Schedule, jobsOf } = require('./schedule');
-const { makeClients, makeUpstreams, timeoutOf, withoutUndefined } = require('./services');
-const { createSharedLevel } = require('./shared-level');
+const {
+  channelDefinition, channelDefinitions, channelsOf, makeClients, makeUpstreams, withoutUndefined,
+} = require('./services');
 
 const PARTS = optionsOf({
   env: is.object('where `env:NAME` is looked up; default: process.env'),
@@ -274,12 +273,8 @@ class Gateway extends Emitter {
 
   #makeWorker () {
     const { concurrency, batchSize, leaseMs, pollInterval } = this.config.outbox;
-    const timeouts = {
-      smtp: timeoutOf(this.config, presets.smtp, this.config.smtp?.timeout),
-      whatsapp: timeoutOf(this.config, presets.whatsapp, this.config.whatsapp?.timeout),
-    };
     const channels = {
-      ...channelsOf(this.config, this.clients, { timeouts, deliveries: this.store.deliveries }),
+      ...channelsOf(this.config, this.clients, this.store.deliveries),
       ...this.#parts.senders,
     };
     this.#channels = Object.keys(channels);
@@ -330,10 +325,11 @@ class Gateway extends Emitter {
       this.emit('level', change);
     });
     health.on('status', change => log.warn({ change }, `Health: ${change.to}`));
-    this.#sharedLevel.on('warning',
-      error => log.warn({ err: error }, 'The shared degradation level is not in sync'));
-    store.on('warning', error => log.warn({ err: error }, 'Store warning'));
-    store.payments.on('warning', error => log.warn({ err: error }, 'Payments warning'));
+    const warn = text => error => log.warn({ err: error }, text);
+    this.#sharedLevel.on('warning', warn('The shared degradation level is not in sync'));
+    store.on('warning', warn('Store warning'));
+    store.payments.on('warning', warn('Payments warning'));
+    worker.on('warning', warn('Worker warning'));
     store.payments.on('held', ({ id, orderId }, reason) => {
       log.error({ event: id, orderId, reason }, 'A payment notification needs a review');
       this.emit('alert', { service: 'payments', kind: 'held', orderId, reason });
@@ -348,7 +344,6 @@ class Gateway extends Emitter {
       this.emit('alert', { service: 'outbox', kind: 'undelivered', id, channel, code: errorCode });
     });
     this.sessions?.on('alert', this.#onSessionAlert);
-    worker.on('warning', error => log.warn({ err: error }, 'Worker warning'));
     worker.on('retry', ({ id, channel }, error, delayMs) =>
       log.info({ message: id, channel, delayMs, err: error }, 'A message will be retried'));
   }
@@ -372,12 +367,7 @@ class Gateway extends Emitter {
   }
 }
 
-/**
- * Makes a gateway, and opens its store. Nothing runs before start().
- * @param {object|string} [config] as readConfig
- * @param {object} [parts] what a file cannot hold; see the types
- * @throws {SekeringError} ERR_CONFIG, ERR_STORE_…, ERR_MISSING_PEER
- */
+/** Makes a gateway, and opens its store. Nothing runs before start(). */
 async function createGateway (config, parts) {
   const own = PARTS.read(parts, 'parts');
   const checked = readConfig(config, { env: own.env });

@@ -2,4 +2,3 @@ export * from './config';
 export * from './degradation';
 export * from './gateway';
 export * from './health';
-export * from './shared-level';

@@ -8,7 +8,7 @@ defineLazy(exports, {
   createDegradation: () => require('./degradation').createDegradation,
   createGateway: () => require('./gateway').createGateway,
   createHealth: () => require('./health').createHealth,
-  createSharedLevel: () => require('./shared-level').createSharedLevel,
+  createSharedLevel: () => require('./degradation').createSharedLevel,
   healthChecks: () => require('./health').healthChecks,
   readConfig: () => require('./config').readConfig,
 });

@@ -56,11 +56,7 @@ function makePino (config) {
   return pino({ level, base: { pid: process.pid } }, streams);
 }
 
-/**
- * @param {object} config of readConfig
- * @param {object} [own] a logger with pino's methods, in place of pino
- * @returns {object} the same methods, each `(fields, message)`, and `redact(text)`
- */
+/** `own` is a logger with pino's methods, in place of pino. */
 function createLogger (config, own) {
   const redact = redactor(config);
   const logger = own ?? makePino(config);

@@ -12,24 +12,40 @@ function stateOf (breaker) {
   return breaker.halfOpen ? 'half-open' : 'closed';
 }
 
-const latency = value => (value >= 0 ? Math.round(value) : null);
+/** Figures of its window: percent of ended calls that failed, and ms; null without calls. */
+function figuresOf ({ stats: { successes, failures, latencyMean, percentiles } }) {
+  const calls = successes + failures;
+  const latency = value => (calls > 0 && value >= 0 ? value : null);
+  return {
+    errorRate: calls === 0 ? null : failures / calls * PERCENT,
+    mean: latency(latencyMean),
+    p50: latency(percentiles[0.5]),
+    p95: latency(percentiles[0.95]),
+    p99: latency(percentiles[0.99]),
+  };
+}
+
+const rounded = value => (value === null ? null : Math.round(value));
 
 function breakerRow (name, breaker, opened) {
-  const { fires, successes, failures, rejects, percentiles } = breaker.stats;
-  const calls = successes + failures;
+  const { fires, failures, rejects } = breaker.stats;
+  const { errorRate, p50, p95, p99 } = figuresOf(breaker);
   return {
     name,
     state: stateOf(breaker),
     fires,
     failures,
     rejects,
-    errorRate: calls === 0 ? 0 : Math.round(failures / calls * PERCENT * 10) / 10,
-    p50Ms: latency(percentiles[0.5]),
-    p95Ms: latency(percentiles[0.95]),
-    p99Ms: latency(percentiles[0.99]),
+    errorRate: Math.round((errorRate ?? 0) * 10) / 10,
+    p50Ms: rounded(p50),
+    p95Ms: rounded(p95),
+    p99Ms: rounded(p99),
     opened: opened[name] ?? 0,
   };
 }
+
+/** How many messages a summary of dead letters counts. */
+const totalOf = summary => summary.reduce((sum, { count }) => sum + count, 0);
 
 /** What the database answers. While it is away, the report has the error's code instead. */
 async function stored (read) {
@@ -47,11 +63,7 @@ async function heldPayments (store) {
   return { held };
 }
 
-/**
- * @param {object} gateway
- * @param {{ startedAt: number, opened: Record<string, number> }} seen since the gateway was made
- * @returns {Promise<object>} plain data
- */
+/** The report as plain data. `opened` counts, by breaker, since the gateway was made. */
 async function makeReport (gateway, { startedAt, opened }) {
   const { store, degradation, health, worker, breakers, schedule } = gateway;
   const { level, since, reason, manual, services } = degradation.snapshot();
@@ -74,7 +86,7 @@ async function makeReport (gateway, { startedAt, opened }) {
     outbox,
     worker: { sent, retried, dead },
     deadLetters: Array.isArray(letters)
-      ? { total: letters.reduce((sum, { count }) => sum + count, 0), summary: letters }
+      ? { total: totalOf(letters), summary: letters }
       : letters,
     payments,
     schedule: jobs,
@@ -107,10 +119,7 @@ function outboxRows ({ channels = {} }) {
 const rowsOf = (list, names) =>
   (Array.isArray(list) ? list.map(item => names.map(name => item[name])) : []);
 
-/**
- * @param {object} report of makeReport
- * @returns {string} a page
- */
+/** The report as a page. */
 function reportPage (report) {
   const { level, outbox, deadLetters, payments } = report;
   return `<!doctype html>
@@ -138,4 +147,6 @@ ${table(['Job', 'Last run', 'ms', 'Error'],
 `;
 }
 
-module.exports = { heldPayments, makeReport, reportPage, stateOf };
+module.exports = {
+  figuresOf, heldPayments, makeReport, reportPage, rounded, stateOf, totalOf,
+};

@@ -189,11 +189,7 @@ function retryAfterOutage (breakers, deliveries) {
   };
 }
 
-/**
- * @param {object} gateway
- * @param {Record<string, Function>} [strategies] of dead letters, by kind, before ours
- * @returns {Record<string, { pattern: string | false, run: Function }>}
- */
+/** `strategies` of dead letters, by kind, come before ours. */
 function jobsOf (gateway, strategies) {
   const { config, store, breakers, log } = gateway;
   const { schedule } = config;

@@ -1,7 +1,7 @@
 'use strict';
 
 // The services of a configuration, each behind its own breaker: Midtrans, mail and WhatsApp with
-// their clients, the database, and the user's own upstreams.
+// their clients and the channels of the outbox, the database, and the user's own upstreams.
 
 const { createHash } = require('node:crypto');
 
@@ -10,6 +10,8 @@ const { invalidOption, unknownOption } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { func } = require('../base/options');
 const { canShare } = require('../base/runtime');
+const { Faults } = require('../clients/input');
+const { readAddresses } = require('../clients/smtp-address');
 const CircuitBreaker = require('../primitives/breaker');
 const { retryOn } = require('../primitives/classify');
 const { fallbackChain } = require('../primitives/fallback-chain');
@@ -18,20 +20,11 @@ const { presets, profiles, retryPresets } = require('../primitives/presets');
 
 // ---- Settings: later ones win. Preset, profile, [retry], the service's own section --------------
 
-const RETRY_SETTINGS = ['retries', 'strategy', 'factor', 'minTimeout', 'maxTimeout', 'randomize',
-  'jitter'];
-
 /** Options that are left out must not override others. */
 const withoutUndefined = object => Object.fromEntries(
   Object.entries(object ?? {}).filter(([, value]) => value !== undefined));
 
-/**
- * Options of a breaker.
- * @param {object} config
- * @param {string} name
- * @param {object} preset
- * @param {object} [own] the `circuitBreaker` of the service's section
- */
+/** Options of a breaker; `own` is the `circuitBreaker` of the service's section. */
 function breakerOptions (config, name, preset, own) {
   const { scope = defaultScope(config.profile), namespace, shareTrip, ...general } =
     withoutUndefined(config.retry.circuitBreaker);
@@ -66,8 +59,7 @@ function timeoutOf (config, preset, own) {
 
 /** Options of retries. */
 function retryOptions (config, preset, own) {
-  const general = Object.fromEntries(RETRY_SETTINGS
-    .filter(name => config.retry[name] !== undefined).map(name => [name, config.retry[name]]));
+  const { circuitBreaker, policy: rules, fallback, ...general } = withoutUndefined(config.retry);
   const options = {
     ...preset, ...profiles[config.profile].retry, ...general, ...withoutUndefined(own)
   };
@@ -146,11 +138,7 @@ function makeWhatsApp (config) {
     : new CloudApiClient({ ...cloud, ...options });
 }
 
-/**
- * @param {object} config of readConfig
- * @returns {{ clients: object, orders?: object, breakers: Record<string, object> }} orders: the
- *   Midtrans client of the store. Services without a section are left out.
- */
+/** Services without a section are left out. `orders` is the Midtrans client of the store. */
 function makeClients (config) {
   const { midtrans, orders } = config.midtrans === undefined ? {} : makeMidtrans(config);
   const clients = withoutUndefined({
@@ -167,6 +155,154 @@ function makeClients (config) {
   const breakers = { database };
   for (const [name, client] of Object.entries(clients)) breakers[name] = client.breaker;
   return { clients, orders, breakers };
+}
+
+// ---- The channels EMAIL and WHATSAPP -----------------------------------------------------------
+//
+// Every attempt carries the reference of its message, so that duplicates can be recognised.
+
+// The worker waits longer than the client, which knows better what became of a message.
+const PATIENCE = 2;
+const TIMEOUT_MS_MIN = 1000;
+
+const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value);
+
+/** The domain of a sender's address. */
+function domainOf (from) {
+  return /@([A-Za-z0-9.-]+)>?\s*$/.exec(from)?.[1] ?? 'sekering.invalid';
+}
+
+/**
+ * A message as nodemailer takes it; `data.html` is its HTML version. A message has one recipient:
+ * a list of addresses is rejected, not sent to all.
+ */
+function letterOf ({ recipient, subject, body, data }) {
+  const addresses = readAddresses(recipient, 'to', new Faults('send'));
+  return {
+    to: addresses.length === 1 ? addresses[0] : { address: recipient },
+    subject: subject ?? '',
+    text: body ?? '',
+    ...typeof data?.html === 'string' && { html: data.html },
+  };
+}
+
+/** `data.whatsapp` is a message in the Cloud API's own form, such as a template. */
+function cloudMessageOf ({ recipient, body, data }) {
+  const own = isObject(data?.whatsapp)
+    ? data.whatsapp
+    : { type: 'text', text: { body: body ?? '' } };
+  return { ...own, to: recipient };
+}
+
+const greenMessageOf = ({ recipient, body }) => ({ to: recipient, message: body ?? '' });
+
+function emailSender (client, from) {
+  const domain = domainOf(from);
+  return async (message, { signal }) => {
+    const { messageId } = await client.send(
+      { ...letterOf(message), messageId: `<${message.reference}@${domain}>` }, { signal });
+    return { providerMessageId: messageId };
+  };
+}
+
+/**
+ * An earlier attempt whose answer was lost may have succeeded. If a webhook has confirmed it since,
+ * nothing is sent.
+ */
+function cloudSender (client, deliveries) {
+  return async (message, { signal, attempt }) => {
+    const { id, reference } = message;
+    const known = attempt > 1 ? (await deliveries.of([message])).get(id) : undefined;
+    if (known !== undefined && known.status !== 'failed') {
+      return { providerMessageId: known.providerMessageId };
+    }
+    const { messageId } = await client.send(
+      { ...cloudMessageOf(message), biz_opaque_callback_data: reference }, { signal });
+    return { providerMessageId: messageId };
+  };
+}
+
+function greenSender (client) {
+  return async (message, { signal }) => {
+    const { messageId } = await client.send(
+      { ...greenMessageOf(message), reference: message.reference }, { signal });
+    return { providerMessageId: messageId };
+  };
+}
+
+// Where a field of a client's message comes from in ours.
+const EMAIL_PATHS = { to: 'recipient', text: 'body', html: 'data.html' };
+const CLOUD_PATHS = { to: 'recipient', 'text.body': 'body' };
+const GREEN_PATHS = { to: 'recipient', message: 'body' };
+
+/**
+ * A check for enqueue() that rejects messages that the client would never send: `make` turns our
+ * message into the client's, and `pathOf` a path in that one into ours.
+ */
+function checkBy (client, make, pathOf) {
+  return (message, { body = 'x' }) => {
+    try {
+      client.check(make({ ...message, body }));
+    } catch (error) {
+      if (!Array.isArray(error?.faults)) throw error;
+      // The value is left out: it may be long, or private.
+      error.faults = error.faults.map(({ path, message: why }) => {
+        const ours = pathOf(path, message);
+        return { path: ours, message: why.split(` for ${path} but `, 1)[0] + ` for ${ours}` };
+      });
+      throw error;
+    }
+  };
+}
+
+const cloudPath = (path, { data }) => (path !== 'to' && isObject(data?.whatsapp)
+  ? `data.whatsapp.${path}` : CLOUD_PATHS[path] ?? path);
+
+function channelOf (send, client, { concurrency }, timeoutMs) {
+  return {
+    send, breaker: client.breaker, concurrency,
+    timeout: Math.max(timeoutMs * PATIENCE, TIMEOUT_MS_MIN),
+  };
+}
+
+/** The channels of a worker that the clients can serve. */
+function channelsOf (config, { smtp, whatsapp }, deliveries) {
+  const channels = {};
+  if (smtp !== undefined) {
+    const sender = emailSender(smtp, config.smtp.from);
+    channels.EMAIL = channelOf(sender, smtp, config.smtp,
+      timeoutOf(config, presets.smtp, config.smtp.timeout));
+  }
+  if (whatsapp !== undefined) {
+    const sender = config.whatsapp.cloud
+      ? cloudSender(whatsapp, deliveries) : greenSender(whatsapp);
+    channels.WHATSAPP = channelOf(sender, whatsapp, config.whatsapp,
+      timeoutOf(config, presets.whatsapp, config.whatsapp.timeout));
+  }
+  return channels;
+}
+
+/** How often a message is tried, and how long it waits in between. */
+function channelDefinition (config) {
+  const { strategy, factor, minTimeout, maxTimeout, randomize, jitter } =
+    retryOptions(config, retryPresets.outbox);
+  return {
+    maxAttempts: config.outbox.maxAttempts,
+    backoff: withoutUndefined({ strategy, factor, minTimeout, maxTimeout, randomize, jitter }),
+  };
+}
+
+/** The same for EMAIL and WHATSAPP, with the checks of their clients. */
+function channelDefinitions (config, { smtp, whatsapp }) {
+  const definition = channelDefinition(config);
+  const validate = {
+    EMAIL: smtp && checkBy(smtp, letterOf, path => EMAIL_PATHS[path] ?? path),
+    WHATSAPP: whatsapp && (config.whatsapp.cloud
+      ? checkBy(whatsapp, cloudMessageOf, cloudPath)
+      : checkBy(whatsapp, greenMessageOf, path => GREEN_PATHS[path] ?? path)),
+  };
+  return Object.fromEntries(['EMAIL', 'WHATSAPP'].map(name =>
+    [name, withoutUndefined({ ...definition, validate: validate[name] })]));
 }
 
 // ---- Upstreams ---------------------------------------------------------------------------------
@@ -214,12 +350,7 @@ function makePolicy (config, name, fallback, onFallback) {
   });
 }
 
-/**
- * @param {object} config of readConfig
- * @param {Record<string, Function>} [fallbacks] by upstream; they get the arguments and the error
- * @returns {{ breakers: Record<string, object>, retries: Record<string, { stats: object }>,
- *   wrap: Function, events: Emitter }} events: 'fallback'({ name, by, error })
- */
+/** The user's own upstreams. `events` emits 'fallback'({ name, by, error }). */
 function makeUpstreams (config, fallbacks = {}) {
   const names = Object.keys(config.upstreams);
   for (const name of Object.keys(fallbacks)) {
@@ -246,5 +377,6 @@ function makeUpstreams (config, fallbacks = {}) {
 }
 
 module.exports = {
-  breakerOptions, makeClients, makeUpstreams, retryOptions, timeoutOf, withoutUndefined,
+  breakerOptions, channelDefinition, channelDefinitions, channelsOf, makeClients, makeUpstreams,
+  retryOptions, timeoutOf, withoutUndefined,
 };

@@ -104,15 +104,15 @@ class Quota {
  * attacker may have many addresses. A bounded number of networks is remembered.
  */
 class Failures {
-  #limits;
   #total;
   #networks;
 
-  constructor (limits) {
+  constructor ({ failures, totalFailures, interval }) {
     const { LRUCache } = require('lru-cache');
-    this.#limits = limits;
-    this.#total = new Quota(limits.totalFailures, limits.interval);
-    this.#networks = new LRUCache({ max: NETWORKS_MAX });
+    this.#total = new Quota(totalFailures, interval);
+    this.#networks = new LRUCache({
+      max: NETWORKS_MAX, memoMethod: () => new Quota(failures, interval),
+    });
   }
 
   /** @returns {Quota | undefined} the one that is used up; undefined if there was room for it */
@@ -120,18 +120,9 @@ class Failures {
     // Checked first, so that a flood of addresses stays cheap.
     if (this.#total.isUsedUp) return this.#total;
     // One network alone must not use up the total.
-    const quota = this.#of(networkOf(address));
+    const quota = this.#networks.memo(networkOf(address));
     if (!quota.take()) return quota;
     return this.#total.take() ? undefined : this.#total;
-  }
-
-  #of (network) {
-    let quota = this.#networks.get(network);
-    if (quota === undefined) {
-      quota = new Quota(this.#limits.failures, this.#limits.interval);
-      this.#networks.set(network, quota);
-    }
-    return quota;
   }
 }
 
@@ -143,10 +134,8 @@ const tooMany = (res, detail, { retryAfter }) =>
   refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', detail, retryAfter);
 
 /**
- * @param {object} [options]
- * @returns {{ enter: Function, need: (role: string) => Function }} middleware. `enter` comes once,
- *   before `need`: it sets `res.locals.caller` to the entry of the token, or to undefined. `need`
- *   sets `res.locals.actor` to { name, role, address }
+ * Middleware. `enter` comes once, before `need(role)`: it sets `res.locals.caller` to the entry of
+ * the token, or to undefined. `need` sets `res.locals.actor` to { name, role, address }.
  */
 function createAdminAccess (options) {
   const { tokens, rateLimit: limits, onRefused } = OPTIONS.read(options);

@@ -1,6 +1,7 @@
 'use strict';
 
-// The gateway over HTTP: one Express application with all routers, and its server.
+// The gateway over HTTP: one Express application with the routes of orders and all other routers,
+// and its server.
 
 const { randomUUID } = require('node:crypto');
 const http = require('node:http');
@@ -9,14 +10,15 @@ const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
 const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { createAdminRouter } = require('./admin-routes');
+const { FIELDS, createAdminRouter, readInput } = require('./admin');
+const { createAdminAccess } = require('./admin-auth');
 const { createBreakerHistory } = require('./breaker-views');
 const { createDashboardRouter } = require('./dashboard-routes');
 const { createEventStream } = require('./events');
 const { createHealthRouter } = require('./health-routes');
+const { idempotent } = require('./idempotency');
 const { createMetrics } = require('./metrics');
-const { createOrderRouter } = require('./order-routes');
-const { notFound, problemHandler } = require('./problem');
+const { notFound, problem, problemHandler, sendJson } = require('./problem');
 const { createWebhookRouter } = require('./webhook-routes');
 
 const OPTIONS = optionsOf({ extend: is.func('adds routes to the application') });
@@ -49,7 +51,71 @@ function accessLog (log) {
   };
 }
 
-function makeParts (gateway) {
+// ---- Orders and messages -----------------------------------------------------------------------
+
+// Refusals of Midtrans that are the order's fault.
+const REFUSED = new Set(['ERR_MIDTRANS_REFUSED', 'ERR_MIDTRANS_CONFLICT',
+  'ERR_MIDTRANS_CANNOT_MODIFY']);
+const RETRY_AFTER_S = 60;
+
+/** Says what is wrong with an order that Midtrans refuses, in Midtrans's words. */
+function refused (res, error) {
+  if (!REFUSED.has(error?.code)) throw error;
+  problem(res, error.code === 'ERR_MIDTRANS_REFUSED' ? 422 : 409, {
+    code: error.code, detail: 'Midtrans has refused the order.',
+    ...error.validationMessages?.length > 0 && { faults: error.validationMessages },
+  });
+}
+
+async function createOrder (gateway, req, res) {
+  let answer;
+  try {
+    answer = await gateway.payments.createOrder(req.body);
+  } catch (error) {
+    return refused(res, error);
+  }
+  const { queued, orderId, state, token, redirectUrl, error } = answer;
+  const place = `/orders/${encodeURIComponent(orderId)}`;
+  res.set('Location', place);
+  if (!queued) return sendJson(res, 201, { queued, orderId, state, token, redirectUrl });
+  const code = error?.code ?? 'ERR_UNAVAILABLE';
+  sendJson(res.set('Retry-After', String(RETRY_AFTER_S)), 202,
+    { queued, orderId, state, error: code, status: place });
+}
+
+async function showOrder (gateway, req, res) {
+  const order = await gateway.store.payments.get(readInput(FIELDS.orderId, req.params.id));
+  if (order === undefined) return problem(res, 404, { code: 'ERR_NOT_FOUND' });
+  const { orderId, state, token, redirectUrl, currency, amountMinor, createdAt, updatedAt } = order;
+  sendJson(res, 200,
+    { orderId, state, token, redirectUrl, currency, amountMinor, createdAt, updatedAt });
+}
+
+/** What a shop's own server asks for, with its token: orders and messages. */
+function makeOrderRouter (gateway, express) {
+  const { config, degradation, store } = gateway;
+  const tokens = config.server.tokens.map(entry => ({ ...entry, role: 'operate' }));
+  // A shop sends as much as it sells.
+  const access = createAdminAccess({ tokens, rateLimit: { requests: Infinity } });
+  const allowed = [access.enter, access.need('operate')];
+  // Read-only while the database is away: what cannot be kept is not taken in.
+  const writable = degradation.guard(
+    () => degradation.conditionOf('database') !== 'down', { methods: ['POST'] });
+  const change = [
+    allowed, writable, express.json({ limit: config.server.bodyLimit, inflate: false }),
+    idempotent({ idempotency: store.idempotency }),
+  ];
+  const router = express.Router();
+  router.post('/orders', change, (req, res) => createOrder(gateway, req, res));
+  router.get('/orders/:id', allowed, (req, res) => showOrder(gateway, req, res));
+  router.post('/notifications', change, async (req, res) =>
+    sendJson(res, 202, await gateway.notify(req.body)));
+  return router;
+}
+
+// ---- The application ---------------------------------------------------------------------------
+
+function makeParts (gateway, express) {
   const { config, store, degradation, health, worker, sessions, log } = gateway;
   const breakers = () => [
     ...Object.values(gateway.breakers),
@@ -63,7 +129,7 @@ function makeParts (gateway) {
   });
   const routers = [
     // The busiest routes first: each router costs a little.
-    createOrderRouter(gateway),
+    makeOrderRouter(gateway, express),
     createWebhookRouter({
       ...gateway.clients.midtrans && { payments: store.payments },
       whatsapp: gateway.clients.whatsapp,
@@ -88,12 +154,7 @@ function makeParts (gateway) {
   return { routers, onError, close };
 }
 
-/**
- * An Express 5 application with all routes of a gateway.
- * @param {object} gateway of createGateway
- * @param {object} [options]
- * @returns {object} the application; `app.locals.close()` ends its streams
- */
+/** An Express 5 application with all routes of a gateway; `app.locals.close()` ends its streams. */
 function createApp (gateway, options) {
   const { extend } = OPTIONS.read(options);
   const express = requirePeer('express', 'createApp');
@@ -101,7 +162,7 @@ function createApp (gateway, options) {
   app.disable('x-powered-by');
   app.set('trust proxy', gateway.config.server.trustProxy);
   app.set('query parser', 'simple');
-  const { routers, onError, close } = makeParts(gateway);
+  const { routers, onError, close } = makeParts(gateway, express);
   app.use(accessLog(gateway.log));
   for (const router of routers) app.use(router);
   extend?.(app);
@@ -110,6 +171,8 @@ function createApp (gateway, options) {
   app.locals.close = close;
   return app;
 }
+
+// ---- The server --------------------------------------------------------------------------------
 
 function listen (server, { port, host }) {
   return new Promise((resolve, reject) => {
@@ -150,13 +213,7 @@ function closeServer (server, timeoutMs) {
   });
 }
 
-/**
- * Starts a gateway and its HTTP server.
- * @param {object} gateway
- * @param {object} [options] of createApp
- * @returns {Promise<{ url: string, port: number, app: object, server: object,
- *   close: () => Promise<void> }>} close: finishes what is in flight, and stops the gateway
- */
+/** Starts a gateway and its HTTP server. */
 async function startServer (gateway, options) {
   const { host, port, shutdownTimeout } = gateway.config.server;
   const app = createApp(gateway, options);

@@ -98,7 +98,6 @@ class Audit {
   }
 }
 
-/** Options as the types describe them. */
 const createAudit = options => new Audit(options);
 
 module.exports = { createAudit, printable };

@@ -52,10 +52,8 @@ function secondsLeft (breaker) {
 }
 
 /**
- * Runs the next handlers until their answer begins.
- * @param {{ begun: boolean }} answer is set at once: the connection may close before the promise
- *   is handled
- * @returns {Promise<void>} rejects when the answer is a failure
+ * Runs the next handlers until their answer begins; rejects if it is a failure. `answer.begun` is
+ * set at once: the connection may close before the promise is handled.
  */
 function passOn (req, res, next, isFailure, answer) {
   return new Promise((resolve, reject) => {
@@ -83,32 +81,26 @@ function refuse (res, breaker, error) {
   problem(res, status, { ...members, retryAfter });
 }
 
-class Guard {
-  constructor (options) {
-    const { prefixes, breaker, name, isFailure } = OPTIONS.read(options);
-    for (const option of SENSELESS.filter(each => breaker[each])) {
-      throw invalidOption(`breaker.${option}`, 'nothing', breaker[option]);
-    }
-    this.prefixes = sortPrefixes(prefixes);
-    this.isFailure = isFailure;
-    this.breakers = new BreakerGroup(() => {}, {
-      ...breaker, name, max: prefixes.length, idleTtl: Infinity,
-    });
+function createBreakerMiddleware (options) {
+  const { prefixes, breaker: breakerOptions, name, isFailure } = OPTIONS.read(options);
+  for (const option of SENSELESS.filter(each => breakerOptions[each])) {
+    throw invalidOption(`breaker.${option}`, 'nothing', breakerOptions[option]);
   }
+  const sorted = sortPrefixes(prefixes);
+  const breakers = new BreakerGroup(() => {}, {
+    ...breakerOptions, name, max: prefixes.length, idleTtl: Infinity,
+  });
 
-  handle (req, res, next) {
-    const prefix = prefixOf(this.prefixes, req.baseUrl + req.path);
-    if (prefix === undefined) {
-      next();
-      return;
-    }
-    const breaker = this.breakers.get(prefix);
+  function guard (req, res, next) {
+    const prefix = prefixOf(sorted, req.baseUrl + req.path);
+    if (prefix === undefined) return next();
+    const breaker = breakers.get(prefix);
     // A client that leaves says nothing about the health of the prefix.
     const left = new AbortController();
     const answer = { begun: false };
     const onClose = () => { if (!answer.begun) left.abort(); };
     res.once('close', onClose);
-    breaker.run(() => passOn(req, res, next, this.isFailure, answer), { signal: left.signal })
+    breaker.run(() => passOn(req, res, next, isFailure, answer), { signal: left.signal })
       .catch(error => {
         if (error === failed || left.signal.aborted) return;
         if (!isBreakerError(error)) next(error);
@@ -119,13 +111,8 @@ class Guard {
       })
       .finally(() => res.off('close', onClose));
   }
-}
 
-/** Options as the types describe them. */
-function createBreakerMiddleware (options) {
-  const guard = new Guard(options);
-  const middleware = (req, res, next) => guard.handle(req, res, next);
-  return Object.assign(middleware, { breakers: guard.breakers });
+  return Object.assign(guard, { breakers });
 }
 
 module.exports = { createBreakerMiddleware };

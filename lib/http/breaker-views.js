@@ -5,9 +5,8 @@
 
 const clock = require('../base/clock');
 const { is, optionsOf } = require('../base/options');
-const { stateOf: stateInUse } = require('../gateway/report');
+const { figuresOf, stateOf: stateInUse } = require('../gateway/report');
 
-const PERCENT = 100;
 const LIST_DEFAULT = 200;
 
 // Breakers that need attention come first.
@@ -18,19 +17,6 @@ const breakersOption = is.func('lists breakers; default: all of this thread',
   { default: () => require('../primitives/breaker').breakers() });
 
 const stateOf = breaker => (breaker.enabled ? stateInUse(breaker) : 'disabled');
-
-/** Figures of its window: percent of ended calls that failed, and ms; null without calls. */
-function figuresOf ({ stats: { successes, failures, latencyMean, percentiles } }) {
-  const calls = successes + failures;
-  const latency = value => calls > 0 && value >= 0 ? value : null;
-  return {
-    errorRate: calls === 0 ? null : failures / calls * PERCENT,
-    mean: latency(latencyMean),
-    p50: latency(percentiles[0.5]),
-    p95: latency(percentiles[0.95]),
-    p99: latency(percentiles[0.99]),
-  };
-}
 
 function viewBreaker (breaker) {
   const { stats, options } = breaker;
@@ -74,11 +60,7 @@ function withKeys (breakers) {
   });
 }
 
-/**
- * @param {() => object[]} breakers
- * @param {{ state?: string, search?: string, limit?: number }} filter
- * @param {(breaker: object, key: string) => unknown} [view] default: everything about it
- */
+/** The breakers that a filter finds. `view` says what is shown of each; default: everything. */
 function listBreakers (breakers, { state, search, limit = LIST_DEFAULT },
   view = (breaker, key) => ({ key, ...viewBreaker(breaker) })) {
   const all = withKeys(breakers().filter(breaker => !breaker.isShutdown));
@@ -189,7 +171,8 @@ class BreakerHistory {
   close () { clock.clearTimer(this.#timer); }
 }
 
-/** Options as the types describe them. */
 const createBreakerHistory = options => new BreakerHistory(options);
 
-module.exports = { breakersOption, createBreakerHistory, listBreakers, stateOf, viewBreaker };
+module.exports = {
+  STATES, breakersOption, createBreakerHistory, listBreakers, stateOf, viewBreaker,
+};

@@ -6,11 +6,11 @@
 const { randomBytes } = require('node:crypto');
 
 const clock = require('../base/clock');
+const Emitter = require('../base/emitter');
 const { is, optionsOf } = require('../base/options');
 const { breakersOption } = require('./breaker-views');
 const { problem } = require('./problem');
 
-const TRANSITIONS = { open: 'open', halfOpen: 'half-open', close: 'closed' };
 // New breakers are found within this time.
 const SCAN_MS = 1000;
 const TEXT_MAX = 300;
@@ -31,21 +31,6 @@ const OPTIONS = optionsOf({
 
 const cut = text => typeof text === 'string' ? text.slice(0, TEXT_MAX) : null;
 
-/** Listeners that can all be removed at once. */
-class Subscriptions {
-  #undo = [];
-
-  add (emitter, event, listener) {
-    if (typeof emitter?.on !== 'function') return;
-    emitter.on(event, listener);
-    this.#undo.push(() => emitter.off(event, listener));
-  }
-
-  end () {
-    for (const undo of this.#undo.splice(0)) undo();
-  }
-}
-
 class EventStream {
   #options;
   #breakers;
@@ -55,8 +40,8 @@ class EventStream {
   #sequence = 0;
   // Tells our sequence numbers from those of other processes, and of earlier runs.
   #epoch = randomBytes(6).toString('hex');
-  #subscriptions = new Subscriptions();
-  // The listeners of each breaker.
+  #undo;
+  // How to stop following each breaker.
   #followed = new WeakMap();
   #scanTimer;
   #heartbeatTimer;
@@ -73,27 +58,31 @@ class EventStream {
   get clients () { return this.#clients.size; }
 
   #subscribe ({ degradation, store, sessions }) {
-    const subscriptions = this.#subscriptions;
-    subscriptions.add(degradation, 'level', ({ from, to, reason, by }) =>
-      this.publish('degradation', { from, to, reason: cut(reason), by: cut(by) }));
-    subscriptions.add(store?.deadLetters, 'arrival', letter => this.publish('dead-letter', {
-      id: letter.id,
-      channel: letter.channel,
-      kind: letter.kind,
-      recipient: cut(letter.recipient),
-      reason: cut(letter.reason),
-    }));
-    subscriptions.add(store?.deliveries, 'failed', ({ id, channel, recipient, errorCode, error }) =>
-      this.publish('delivery-failed', {
-        id, channel, recipient: cut(recipient), code: cut(errorCode), reason: cut(error),
-      }));
-    subscriptions.add(store?.payments, 'transition', (order, { from, to }) =>
-      this.publish('payment', { orderId: order.orderId, from, to }));
-    // The message tells the operator what to do, for example when WhatsApp does not answer.
-    subscriptions.add(sessions, 'trouble', ({ id, message }) =>
-      this.publish('session', { id: cut(id), message: cut(message) }));
-    subscriptions.add(store?.payments, 'held', (event, reason) =>
-      this.publish('payment-held', { orderId: event.orderId, reason: cut(reason) }));
+    this.#undo = [
+      Emitter.follow(degradation, {
+        level: ({ from, to, reason, by }) =>
+          this.publish('degradation', { from, to, reason: cut(reason), by: cut(by) }),
+      }),
+      Emitter.follow(store?.deadLetters, {
+        arrival: ({ id, channel, kind, recipient, reason }) => this.publish('dead-letter',
+          { id, channel, kind, recipient: cut(recipient), reason: cut(reason) }),
+      }),
+      Emitter.follow(store?.deliveries, {
+        failed: ({ id, channel, recipient, errorCode, error }) => this.publish('delivery-failed', {
+          id, channel, recipient: cut(recipient), code: cut(errorCode), reason: cut(error),
+        }),
+      }),
+      Emitter.follow(store?.payments, {
+        transition: ({ orderId }, { from, to }) => this.publish('payment', { orderId, from, to }),
+        held: ({ orderId }, reason) =>
+          this.publish('payment-held', { orderId, reason: cut(reason) }),
+      }),
+      // The message tells the operator what to do, for example when WhatsApp does not answer.
+      Emitter.follow(sessions, {
+        trouble: ({ id, message }) =>
+          this.publish('session', { id: cut(id), message: cut(message) }),
+      }),
+    ];
   }
 
   // The listeners know only the name of a breaker, so that they do not keep it alive.
@@ -106,17 +95,9 @@ class EventStream {
 
   #follow (breaker) {
     const { name, group } = breaker;
-    const listeners = Object.entries(TRANSITIONS).map(([event, state]) =>
-      [event, () => this.publish('breaker', { name, group, state })]);
-    for (const [event, listener] of listeners) breaker.on(event, listener);
-    this.#followed.set(breaker, listeners);
-  }
-
-  #unfollow () {
-    for (const breaker of this.#breakers()) {
-      const listeners = this.#followed.get(breaker) ?? [];
-      for (const [event, listener] of listeners) breaker.off(event, listener);
-    }
+    const tell = state => () => this.publish('breaker', { name, group, state });
+    this.#followed.set(breaker, Emitter.follow(breaker,
+      { open: tell('open'), halfOpen: tell('half-open'), close: tell('closed') }));
   }
 
   #beat () {
@@ -205,13 +186,12 @@ class EventStream {
     this.#closed = true;
     clock.clearTimer(this.#scanTimer);
     clock.clearTimer(this.#heartbeatTimer);
-    this.#subscriptions.end();
-    this.#unfollow();
+    for (const breaker of this.#breakers()) this.#followed.get(breaker)?.();
+    for (const undo of this.#undo) undo();
     for (const client of this.#clients.keys()) client.end();
   }
 }
 
-/** Options as the types describe them. */
 const createEventStream = options => new EventStream(options);
 
 module.exports = { createEventStream };

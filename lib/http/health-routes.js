@@ -5,10 +5,10 @@
 const clock = require('../base/clock');
 const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { Probe } = require('../gateway/probe');
+const { Probe } = require('../gateway/health');
+const { totalOf } = require('../gateway/report');
 const { breakersOption, listBreakers, stateOf } = require('./breaker-views');
-const { sendJson } = require('./json');
-const { problem } = require('./problem');
+const { problem, sendJson } = require('./problem');
 
 const OPTIONS = optionsOf({
   health: is.having('of createHealth', ['check', 'live', 'ready'], { required: true }),
@@ -63,7 +63,7 @@ function pagesOf ({ health, degradation, breakers, deadLetters, sessions }) {
   async function countLetters () {
     const { ok, value } = await letters.get();
     if (!ok) return null;
-    return { total: value.reduce((sum, { count }) => sum + count, 0), kinds: value };
+    return { total: totalOf(value), kinds: value };
   }
 
   /** What /health and /health/detailed have in common. */
@@ -125,7 +125,6 @@ function answer (page) {
   };
 }
 
-/** Options as the types describe them. */
 function createHealthRouter (options) {
   const pages = pagesOf(OPTIONS.read(options));
   const router = requirePeer('express', 'createHealthRouter').Router();

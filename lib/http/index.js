@@ -6,7 +6,7 @@
 const { defineLazy } = require('../base/lazy');
 
 defineLazy(exports, {
-  createAdminRouter: () => require('./admin-routes').createAdminRouter,
+  createAdminRouter: () => require('./admin').createAdminRouter,
   createApp: () => require('./app').createApp,
   createAudit: () => require('./audit').createAudit,
   createBreakerHistory: () => require('./breaker-views').createBreakerHistory,

@@ -1,21 +1,24 @@
 'use strict';
 
-// Metrics for Prometheus, by prom-client: of health, the level, the store and retries here, of
-// breakers in ./metrics-breakers.
+// Metrics for Prometheus, by prom-client.
 
+const clock = require('../base/clock');
+const Emitter = require('../base/emitter');
+const { isBreakerError } = require('../base/errors');
+const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { Probe } = require('../gateway/probe');
+const { Probe } = require('../gateway/health');
 const { heldPayments } = require('../gateway/report');
 const { breakersOption } = require('./breaker-views');
-const { BreakerMetrics, MS_PER_SECOND, SECONDS } = require('./metrics-breakers');
-const { Factory, Labels } = require('./metrics-registry');
 const { problem } = require('./problem');
 
+const MS_PER_SECOND = 1000;
 // The store is asked now and then, however often metrics are read.
 const STORE = { timeout: 5000, cacheMs: 15_000 };
 
 const HEALTH = { healthy: 1, degraded: 0.5, unhealthy: 0 };
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const BATCH_SECONDS = [0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300];
 
 const isEmitter = source => typeof source?.on === 'function';
@@ -38,9 +41,16 @@ const OPTIONS = optionsOf({
   fallbacks: is.having("emits 'fallback': a gateway", ['on', 'off']),
 });
 
+/** The entry of a map, which is made if there is none. */
+function entryOf (map, key, make) {
+  if (!map.has(key)) map.set(key, make());
+  return map.get(key);
+}
+
 class Metrics {
   #factory;
   #breakers;
+  #maxNames;
   #undo = [];
 
   constructor (options) {
@@ -50,97 +60,106 @@ class Metrics {
     const client = requirePeer('prom-client', 'createMetrics');
     this.registry = registry ?? new client.Registry();
     this.#factory = new Factory(client, this.registry, prefix);
-    const listen = (emitter, event, listener) => {
-      emitter.on(event, listener);
-      this.#undo.push(() => emitter.off(event, listener));
-    };
+    this.#maxNames = maxNames;
     this.#breakers = new BreakerMetrics(this.#factory, new Labels(maxNames), breakers);
-    if (fallbacks !== undefined) {
-      listen(fallbacks, 'fallback', ({ name, error }) => this.#breakers.addFallback(name, error));
-    }
-    new RetryMetrics(this.#factory, new Labels(maxNames), { retries, worker }, listen);
-    this.#addHealth(health, listen);
-    this.#addDegradation(degradation, listen);
-    this.#addLetters(store?.deadLetters, new Labels(maxNames), listen);
-    this.#addDeliveries(store?.deliveries, new Labels(maxNames), listen);
-    this.#addPayments(store, listen);
-    if (store?.outbox !== undefined) this.#addOutbox(store.outbox, new Labels(maxNames));
+    this.#listen(fallbacks, {
+      fallback: ({ name, error }) => this.#breakers.addFallback(name, error),
+    });
+    this.#addRetries(retries, worker);
+    this.#addHealth(health);
+    this.#addDegradation(degradation);
+    this.#addLetters(store?.deadLetters);
+    this.#addDeliveries(store?.deliveries);
+    this.#addPayments(store);
+    if (store?.outbox !== undefined) this.#addOutbox(store.outbox);
   }
 
-  #addHealth (health, listen) {
+  #listen (emitter, listeners) { this.#undo.push(Emitter.follow(emitter, listeners)); }
+
+  #addRetries (retries = {}, worker) {
+    const metrics = new RetryMetrics(this.#factory, new Labels(this.#maxNames));
+    for (const [name, source] of Object.entries(retries)) {
+      if (isEmitter(source)) this.#listen(source, metrics.listenersOfClient(name));
+      else metrics.add(name, () => source.stats);
+    }
+    this.#listen(worker, metrics.listenersOfWorker());
+  }
+
+  #addHealth (health) {
     const duration = this.#factory.histogram('health_check_duration_seconds', ['check'],
       'Duration of health checks, in seconds', SECONDS);
     const status = this.#factory.gauge('health_check_status', ['check'],
       // Reading runs the checks; otherwise old results would stand beside those of other processes.
       '1 healthy, 0.5 degraded, 0 unhealthy', 'min', () => { health?.check().catch(() => {}); });
-    if (health === undefined) return;
-    listen(health, 'check', ({ name, status: found, responseTimeMs }) => {
-      duration.observe({ check: name }, responseTimeMs / MS_PER_SECOND);
-      status.set({ check: name }, HEALTH[found]);
+    this.#listen(health, {
+      check: ({ name, status: found, responseTimeMs }) => {
+        duration.observe({ check: name }, responseTimeMs / MS_PER_SECOND);
+        status.set({ check: name }, HEALTH[found]);
+      },
     });
   }
 
-  #addDegradation (degradation, listen) {
+  #addDegradation (degradation) {
     this.#factory.gauge('system_degradation_level', [], '0 is normal, more is worse', 'max',
       gauge => gauge.set(degradation?.level.index ?? 0));
     const events = this.#factory.counter('degradation_events_total', ['to', 'by'],
       'Changes of the level, by the new level and whether it was set by a rule or by hand');
-    if (degradation === undefined) return;
-    listen(degradation, 'level', ({ to, by }) => {
-      events.inc({ to, by: by === 'automatic' ? by : 'manual' });
+    this.#listen(degradation, {
+      level: ({ to, by }) => events.inc({ to, by: by === 'automatic' ? by : 'manual' }),
     });
   }
 
-  #addLetters (deadLetters, kinds, listen) {
+  /** A gauge of what the store answers: `valuesOf` makes pairs of labels and value of it. */
+  #addStoreGauge (name, labelNames, help, probe, valuesOf) {
+    this.#factory.gauge(name, labelNames, help, 'max', gauge => readInto(gauge, probe, valuesOf));
+  }
+
+  #addLetters (deadLetters) {
+    const labels = new Labels(this.#maxNames);
+    const labelsOf = ({ channel, kind }) =>
+      ({ channel: labels.of(channel), kind: labels.of(kind) });
     const probe = deadLetters && new Probe(() => deadLetters.summary(), STORE);
-    this.#factory.gauge('dlq_messages_total', ['channel', 'kind'],
-      'Dead letters in the store', 'max', gauge => readInto(gauge, probe,
-        rows => rows.map(({ channel, kind, count }) =>
-          [{ channel: kinds.of(channel), kind: kinds.of(kind) }, count])));
+    this.#addStoreGauge('dlq_messages_total', ['channel', 'kind'], 'Dead letters in the store',
+      probe, rows => rows.map(row => [labelsOf(row), row.count]));
     const added = this.#factory.counter('dlq_messages_added_total', ['channel', 'kind'],
       'Messages that became dead letters');
     const batches = this.#factory.histogram('dlq_processing_duration_seconds', [],
       'Duration of batches of dead letters, in seconds', BATCH_SECONDS);
-    if (deadLetters === undefined) return;
-    listen(deadLetters, 'arrival', ({ channel, kind }) => {
-      added.inc({ channel: kinds.of(channel), kind: kinds.of(kind) });
-    });
-    listen(deadLetters, 'processed', ({ durationMs }) => {
-      batches.observe(durationMs / MS_PER_SECOND);
+    this.#listen(deadLetters, {
+      arrival: letter => added.inc(labelsOf(letter)),
+      processed: ({ durationMs }) => batches.observe(durationMs / MS_PER_SECOND),
     });
   }
 
-  #addDeliveries (deliveries, codes, listen) {
+  #addDeliveries (deliveries) {
+    const labels = new Labels(this.#maxNames);
     const failures = this.#factory.counter('message_delivery_failures_total', ['channel', 'code'],
       'Messages that a provider accepted and could not deliver');
-    if (deliveries === undefined) return;
-    listen(deliveries, 'failed', ({ channel, errorCode }) => {
-      failures.inc({ channel: codes.of(channel ?? 'none'), code: codes.of(errorCode ?? 'none') });
+    this.#listen(deliveries, {
+      failed: ({ channel, errorCode }) => failures.inc(
+        { channel: labels.of(channel ?? 'none'), code: labels.of(errorCode ?? 'none') }),
     });
   }
 
-  #addPayments (store, listen) {
+  #addPayments (store) {
     const notifications = this.#factory.counter('payment_notifications_total', ['outcome'],
       'Payment notifications, by outcome');
-    if (store?.payments !== undefined) {
-      listen(store.payments, 'notification', outcome => notifications.inc({ outcome }));
-    }
+    this.#listen(store?.payments, { notification: outcome => notifications.inc({ outcome }) });
     const probe = store?.payments && new Probe(() => heldPayments(store), STORE);
-    this.#factory.gauge('payments_held', [],
-      'Payment notifications that wait for a review', 'max',
-      gauge => readInto(gauge, probe, ({ held }) => [[{}, held]]));
+    this.#addStoreGauge('payments_held', [], 'Payment notifications that wait for a review',
+      probe, ({ held }) => [[{}, held]]);
   }
 
-  #addOutbox (outbox, channels) {
+  #addOutbox (outbox) {
+    const labels = new Labels(this.#maxNames);
     const probe = new Probe(() => outbox.stats(), STORE);
-    this.#factory.gauge('outbox_messages', ['channel', 'status'],
-      'Messages in the outbox', 'max', gauge => readInto(gauge, probe,
-        ({ channels: counts }) => Object.entries(counts).flatMap(([channel, statuses]) =>
-          Object.entries(statuses).map(([status, count]) =>
-            [{ channel: channels.of(channel), status }, count]))));
-    this.#factory.gauge('outbox_oldest_message_seconds', [],
-      'How long the oldest message has been due, in seconds', 'max', gauge => readInto(gauge, probe,
-        ({ oldestMs }) => [[{}, oldestMs / MS_PER_SECOND]]));
+    this.#addStoreGauge('outbox_messages', ['channel', 'status'], 'Messages in the outbox', probe,
+      ({ channels }) => Object.entries(channels).flatMap(([channel, statuses]) =>
+        Object.entries(statuses).map(([status, count]) =>
+          [{ channel: labels.of(channel), status }, count])));
+    this.#addStoreGauge('outbox_oldest_message_seconds', [],
+      'How long the oldest message has been due, in seconds', probe,
+      ({ oldestMs }) => [[{}, oldestMs / MS_PER_SECOND]]);
   }
 
   /** Answers a request with all metrics of the registry, for Express or node:http. */
@@ -190,19 +209,6 @@ async function readInto (gauge, probe, valuesOf) {
 
 // ---- Retries -----------------------------------------------------------------------------------
 
-/** Sums of what events tell. */
-class Sums {
-  constructor () {
-    this.calls = 0;
-    this.successes = 0;
-    this.retries = 0;
-    this.delays = 0;
-    this.totalDelay = 0;
-  }
-
-  get failures () { return this.calls - this.successes; }
-}
-
 const FAMILIES = {
   retry_calls_total: ['counter', 'Calls that may be retried', ({ calls }) => calls],
   retry_attempts_total: ['counter', 'Attempts after the first one', ({ retries }) => retries],
@@ -214,19 +220,20 @@ function rateOf ({ successes, failures }) {
   return successes + failures === 0 ? 1 : successes / (successes + failures);
 }
 
+function addRetry (sums, delay) {
+  sums.retries += 1;
+  if (!(delay >= 0)) return;
+  sums.delays += 1;
+  sums.totalDelay += delay;
+}
+
 class RetryMetrics {
   #labels;
   // By label: a function that returns { calls, successes, failures, retries, delays, totalDelay }.
   #sources = new Map();
-  #sums = new Map();
 
-  constructor (factory, labels, { retries, worker }, listen) {
+  constructor (factory, labels) {
     this.#labels = labels;
-    for (const [name, source] of Object.entries(retries ?? {})) {
-      if (isEmitter(source)) this.#followClient(name, source, listen);
-      else this.#sources.set(labels.of(name), () => source.stats);
-    }
-    if (worker !== undefined) this.#followWorker(worker, listen);
     for (const [name, [type, help, read, ...aggregator]] of Object.entries(FAMILIES)) {
       factory[type](name, ['name'], help, ...aggregator, metric => this.#fill(metric, read));
     }
@@ -234,46 +241,34 @@ class RetryMetrics {
       () => this.#delays());
   }
 
-  #sumsOf (name) {
-    const label = this.#labels.of(name);
-    let sums = this.#sums.get(label);
-    if (sums === undefined) {
-      sums = new Sums();
-      this.#sums.set(label, sums);
-      this.#sources.set(label, () => sums);
-    }
-    return sums;
-  }
+  add (name, statsOf) { this.#sources.set(this.#labels.of(name), statsOf); }
 
   /** A client emits its retries and nothing else. */
-  #followClient (name, client, listen) {
+  listenersOfClient (name) {
     const sums = { retries: 0, delays: 0, totalDelay: 0 };
-    this.#sources.set(this.#labels.of(name), () => sums);
+    this.add(name, () => sums);
     // A pool of sessions puts the id of the session first.
-    listen(client, 'retry', (...details) => {
-      sums.retries += 1;
-      const delay = details.at(-1)?.delay;
-      if (!(delay >= 0)) return;
-      sums.delays += 1;
-      sums.totalDelay += delay;
-    });
+    return { retry: (...details) => addRetry(sums, details.at(-1)?.delay) };
   }
 
   /** Each message of a worker is a call. */
-  #followWorker (worker, listen) {
-    const sumsOf = message => this.#sumsOf(`outbox/${message.channel}`);
-    listen(worker, 'sent', message => {
+  listenersOfWorker () {
+    const known = new Map();
+    const sumsOf = ({ channel }) => entryOf(known, this.#labels.of(`outbox/${channel}`), () => {
+      const sums = { calls: 0, successes: 0, failures: 0, retries: 0, delays: 0, totalDelay: 0 };
+      this.add(`outbox/${channel}`, () => sums);
+      return sums;
+    });
+    const end = result => message => {
       const sums = sumsOf(message);
       sums.calls += 1;
-      sums.successes += 1;
-    });
-    listen(worker, 'dead', message => { sumsOf(message).calls += 1; });
-    listen(worker, 'retry', (message, error, delayMs) => {
-      const sums = sumsOf(message);
-      sums.retries += 1;
-      sums.delays += 1;
-      sums.totalDelay += delayMs;
-    });
+      sums[result] += 1;
+    };
+    return {
+      sent: end('successes'),
+      dead: end('failures'),
+      retry: (message, error, delayMs) => addRetry(sumsOf(message), delayMs),
+    };
   }
 
   #fill (metric, read) {
@@ -298,7 +293,264 @@ class RetryMetrics {
   }
 }
 
-/** Options as the types describe them. */
+// ---- Breakers ----------------------------------------------------------------------------------
+//
+// Each process counts its own calls, from events. So the counts of all processes add up, also for
+// shared breakers.
+
+// New breakers are found within this time.
+const SCAN_MS = 1000;
+// The members of larger groups are customers or instances, which are too many for labels.
+const MEMBERS_MAX = 100;
+const REASONS = { EOPENBREAKER: 'open', ETIMEDOUT: 'timeout', ESEMLOCKED: 'busy' };
+
+/** The name of a breaker; for a member of a large group, the name of the group. */
+function nameOf (breaker) {
+  return breaker._group?.max > MEMBERS_MAX ? breaker._group.name : breaker.name;
+}
+
+const stateOf = breaker => (breaker.opened ? 2 : Number(breaker.halfOpen));
+
+const reasonOf = error =>
+  (isBreakerError(error) && REASONS[error.code]) || 'failure';
+
+/** What is counted under one name. */
+class Counts {
+  constructor () {
+    this.results = { success: 0, failure: 0, timeout: 0, rejected: 0 };
+    this.fallbacks = { open: 0, timeout: 0, busy: 0, failure: 0 };
+    // Calls by the first bound that they were within; the last element counts all slower ones.
+    this.latencies = new Array(SECONDS.length + 1).fill(0);
+    this.latencyMs = 0;
+  }
+
+  end (result, ms) {
+    this.results[result] += 1;
+    this.latencyMs += ms;
+    let i = 0;
+    while (i < SECONDS.length && ms > SECONDS[i] * MS_PER_SECOND) i += 1;
+    this.latencies[i] += 1;
+  }
+
+  get failures () { return this.results.failure + this.results.timeout; }
+
+  get activations () { return Object.values(this.fallbacks).reduce((sum, n) => sum + n, 0); }
+
+  /** Adds what a breaker counted before we listened. */
+  add ({ successes, failures, timeouts, rejects, semaphoreRejections, fallbacks }) {
+    this.results.success += successes;
+    this.results.failure += failures - timeouts;
+    this.results.timeout += timeouts;
+    this.results.rejected += rejects + semaphoreRejections;
+    this.fallbacks.failure += fallbacks;
+  }
+}
+
+/** Listeners of a group. Its events begin with the key; they count into `countsOf(key)`. */
+function listenersOf (countsOf) {
+  // A call that timed out or was rejected also emits 'failure', right after its own event.
+  let previous;
+  return {
+    success: (key, value, ms) => countsOf(key).end('success', ms),
+    timeout: (key, error) => { previous = { error, result: 'timeout' }; },
+    semaphoreLocked: (key, error) => { previous = { error, result: 'rejected' }; },
+    failure: (key, error, ms) => {
+      const result = previous?.error === error ? previous.result : 'failure';
+      previous = undefined;
+      if (result === 'rejected') countsOf(key).results.rejected += 1;
+      else countsOf(key).end(result, ms);
+    },
+    reject: key => { countsOf(key).results.rejected += 1; },
+    fallback: (key, result, error) => { countsOf(key).fallbacks[reasonOf(error)] += 1; },
+  };
+}
+
+class BreakerMetrics {
+  #list;
+  #labels;
+  // Counts by label.
+  #counts = new Map();
+  // The listeners of breakers and groups; members of groups have none. It keeps none of them alive.
+  #followed = new WeakMap();
+  #timer = undefined;
+
+  constructor (factory, labels, list) {
+    this.#list = list;
+    this.#labels = labels;
+    factory.made('counter', 'circuit_breaker_requests_total',
+      'Calls by result: success, failure, timeout, rejected', () => {
+        // This metric is read first, so new breakers are followed before all others are read.
+        this.#scan();
+        return this.#each((name, { results }) => Object.entries(results)
+          .map(([result, count]) => [{ name, result }, count]));
+      });
+    factory.made('counter', 'circuit_breaker_failures_total',
+      'Calls that failed or timed out',
+      () => this.#each((name, { failures }) => [[{ name }, failures]]));
+    factory.made('histogram', 'circuit_breaker_response_time',
+      'Duration of calls that were let through, in seconds', () => this.#each(histogramOf));
+    factory.gauge('circuit_breaker_state', ['name'],
+      '0 closed, 1 half open, 2 open; the worst of those with the same name', 'max',
+      gauge => this.#readStates(gauge));
+    factory.made('counter', 'fallback_activations', 'Calls of a fallback',
+      () => this.#each((name, { activations }) => [[{ name }, activations]]));
+    factory.made('counter', 'fallback_usage_total',
+      'Calls of a fallback by reason: open, timeout, busy, failure',
+      () => this.#each((name, { fallbacks }) => Object.entries(fallbacks)
+        .map(([reason, count]) => [{ name, reason }, count])));
+    this.#watch();
+  }
+
+  /** Counts a fallback of something that is not a breaker of ours. */
+  addFallback (name, error) {
+    this.#countsOf(name).fallbacks[REASONS[read(error, 'code')] ?? 'failure'] += 1;
+  }
+
+  close () {
+    clock.clearTimer(this.#timer);
+    for (const breaker of this.#list()) {
+      this.#followed.get(breaker._group ?? breaker)?.();
+    }
+  }
+
+  #each (read) { return [...this.#counts].flatMap(([name, counts]) => read(name, counts)); }
+
+  #watch () {
+    this.#scan();
+    this.#timer = clock.setTimer(() => this.#watch(), SCAN_MS, false);
+  }
+
+  #scan () {
+    for (const breaker of this.#list()) {
+      if (this.#followed.has(breaker)) continue;
+      const { stats } = breaker;
+      const counts = this.#countsOf(nameOf(breaker));
+      counts.add(stats.local ?? stats);
+      if (breaker._group === undefined) {
+        this.#follow(breaker, listenersOf(() => counts), [breaker.name]);
+      } else {
+        this.#followed.set(breaker, () => {});
+        this.#followGroup(breaker._group);
+      }
+    }
+  }
+
+  #countsOf (name) {
+    return entryOf(this.#counts, this.#labels.of(name), () => new Counts());
+  }
+
+  /** One set of listeners for all members, which may be thousands. */
+  #followGroup (group) {
+    if (this.#followed.has(group)) return;
+    this.#follow(group, listenersOf(key =>
+      this.#countsOf(nameOf({ _group: group, name: `${group.name}/${String(key)}` }))), []);
+  }
+
+  #follow (emitter, listeners, key) {
+    const bound = Object.entries(listeners).map(([event, listener]) =>
+      [event, listener.bind(undefined, ...key)]);
+    this.#followed.set(emitter, Emitter.follow(emitter, Object.fromEntries(bound)));
+  }
+
+  #readStates (gauge) {
+    const states = new Map();
+    for (const breaker of this.#list()) {
+      const name = this.#labels.of(nameOf(breaker));
+      states.set(name, Math.max(states.get(name) ?? 0, stateOf(breaker)));
+    }
+    gauge.reset();
+    for (const [name, state] of states) gauge.set({ name }, state);
+  }
+}
+
+function histogramOf (name, { latencies, latencyMs }) {
+  let sum = 0;
+  const values = latencies.map((count, i) => {
+    sum += count;
+    return [{ le: SECONDS[i] ?? '+Inf', name }, sum, '_bucket'];
+  });
+  return [...values, [{ name }, latencyMs / MS_PER_SECOND, '_sum'], [{ name }, sum, '_count']];
+}
+
+// ---- The registry ------------------------------------------------------------------------------
+
+const LABEL_MAX = 100;
+const OTHER = 'other';
+
+/** Makes metrics, and removes them again. */
+class Factory {
+  #client;
+  #registry;
+  #prefix;
+  #names = [];
+
+  constructor (client, registry, prefix) {
+    this.#client = client;
+    this.#registry = registry;
+    this.#prefix = prefix;
+  }
+
+  counter (name, labelNames, help, read) {
+    return new this.#client.Counter(this.#options(name, labelNames, help, read));
+  }
+
+  /** @param {string} aggregator over processes: 'max' if all of them see the same value */
+  gauge (name, labelNames, help, aggregator, read) {
+    return new this.#client.Gauge({ ...this.#options(name, labelNames, help, read), aggregator });
+  }
+
+  histogram (name, labelNames, help, buckets) {
+    return new this.#client.Histogram({ ...this.#options(name, labelNames, help), buckets });
+  }
+
+  /** A metric that we count ourselves, which costs a fraction of prom-client's counters. */
+  made (type, name, help, read) {
+    const full = this.#add(name);
+    const get = async () => ({
+      name: full, help, type, aggregator: 'sum',
+      values: read().map(([labels, value, suffix = '']) =>
+        ({ metricName: full + suffix, labels, value })),
+    });
+    this.#registry.registerMetric({ name: full, get, reset () {} });
+  }
+
+  removeAll () {
+    for (const name of this.#names.splice(0)) this.#registry.removeSingleMetric(name);
+  }
+
+  #options (name, labelNames, help, read) {
+    const collect = read && function collect () { return read(this); };
+    return { name: this.#add(name), help, labelNames, registers: [this.#registry], collect };
+  }
+
+  #add (name) {
+    const full = this.#prefix + name;
+    this.#names.push(full);
+    return full;
+  }
+}
+
+/** The first `max` values become labels. All later ones share the label 'other'. */
+class Labels {
+  #known = new Map();
+  #max;
+
+  constructor (max) {
+    this.#max = max;
+  }
+
+  of (value) {
+    const text = String(value);
+    const known = this.#known.get(text);
+    if (known !== undefined) return known;
+    if (this.#known.size >= this.#max) return OTHER;
+    // A name may be a URL with a password.
+    const label = text.replace(/\/\/[^/\s]*@/g, '//').replace(/[?#].*$/s, '').slice(0, LABEL_MAX);
+    this.#known.set(text, label);
+    return label;
+  }
+}
+
 const createMetrics = options => new Metrics(options);
 
 module.exports = { createMetrics };

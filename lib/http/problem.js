@@ -1,6 +1,7 @@
 'use strict';
 
-// Errors over HTTP, as problem+json (RFC 9457). Clients never see the insides of the service.
+// Answers over HTTP: JSON, and errors as problem+json (RFC 9457). Clients never see the insides of
+// the service.
 
 const { STATUS_CODES } = require('node:http');
 
@@ -44,17 +45,22 @@ const OPTIONS = optionsOf({
     { default: error => warn('A request failed', error) }),
 });
 
-/**
- * Answers with problem+json. Further members are sent as they are.
- * @param {import('node:http').ServerResponse} res of Express or of Node.js
- * @param {number} status 400 to 599
- * @param {object} [members]
- * @param {string} [members.type='about:blank'] a URI of the kind of problem
- * @param {string} [members.title] default: the status in words
- * @param {string} [members.code] stable, machine-readable
- * @param {string} [members.detail]
- * @param {number} [members.retryAfter] seconds; also sent as the header Retry-After
- */
+/** JSON in which amounts, which are bigints, are text. */
+const toJson = value => JSON.stringify(value,
+  (_key, member) => typeof member === 'bigint' ? String(member) : member);
+
+/** Answers with JSON that nobody may cache. `res` is of Express or of Node.js. */
+function sendJson (res, status, value) {
+  const text = toJson(value);
+  res.statusCode = status;
+  res.setHeader('Content-Type', 'application/json; charset=utf-8');
+  res.setHeader('Content-Length', Buffer.byteLength(text));
+  res.setHeader('Cache-Control', 'no-store');
+  res.setHeader('X-Content-Type-Options', 'nosniff');
+  res.end(res.req?.method === 'HEAD' ? undefined : text);
+}
+
+/** Answers with problem+json. Further members are sent as they are. */
 function problem (res, status, members = {}) {
   number('status', status, { min: STATUS_MIN, max: STATUS_MAX, integer: true });
   const { type = 'about:blank', title = STATUS_CODES[status] ?? 'Error', ...rest } = members;
@@ -105,4 +111,4 @@ function problemHandler (options) {
   };
 }
 
-module.exports = { notFound, problem, problemHandler, problemOf };
+module.exports = { notFound, problem, problemHandler, problemOf, sendJson, toJson };

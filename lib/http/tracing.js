@@ -88,7 +88,6 @@ class Tracing {
   }
 }
 
-/** Options as the types describe them. */
 const createTracing = options => new Tracing(options);
 
 module.exports = { createTracing };

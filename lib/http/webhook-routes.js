@@ -33,10 +33,7 @@ const hasBody = ({ headers }) =>
 const lost = () => new SekeringError('ERR_WEBHOOK_BODY',
   `Something has read the body of this webhook before its signature could be checked: ${CURE}`);
 
-/**
- * The body of a webhook: its bytes, or what a parser has made of them.
- * @throws {SekeringError} ERR_WEBHOOK_BODY if a parser has read it and left nothing
- */
+/** The body of a webhook: its bytes, or what a parser has made of them. */
 function bodyOf ({ rawBody, body, headers }) {
   if (isRaw(rawBody)) return rawBody;
   if (body === undefined && hasBody({ headers })) throw lost();
@@ -83,7 +80,6 @@ function whatsappRoutes (router, client, raw, { deliveries, onNews }) {
   });
 }
 
-/** Options as the types describe them. */
 function createWebhookRouter (options) {
   const { payments, whatsapp, deliveries, maxBody, onNews, onError } = OPTIONS.read(options);
   const express = requirePeer('express', 'createWebhookRouter');

@@ -448,4 +448,4 @@ function createOutbox ({ database, options }) {
   return new Outbox(database, bag('options', options).channels);
 }
 
-module.exports = { createOutbox };
+module.exports = { STATUSES, createOutbox };

@@ -47,10 +47,7 @@ const randomBetween = ({ min, max }) => min + (max - min) * Math.random();
 class Faults {
   #list;
 
-  /**
-   * @param {unknown} given one fault or an array of them
-   * @param {(fault: unknown) => object} read checks a fault and fills in its defaults
-   */
+  /** `given` is one fault or an array of them; `read` checks one and fills in its defaults. */
   constructor (given, read) {
     const list = Array.isArray(given) ? given : [given];
     this.#list = list.filter(fault => fault !== null && fault !== undefined)
@@ -60,11 +57,7 @@ class Faults {
   /** undefined if there is no fault. */
   get first () { return this.#list[0]; }
 
-  /**
-   * Finds the first fault that strikes, and counts the strike. Null if none does.
-   * @param {(fault: object) => boolean} fits
-   * @param {string} [key] a fault with `once` strikes each key once
-   */
+  /** The first fault that strikes, or null. A fault with `once` strikes each key once. */
   strike (fits, key) {
     return this.#list.find(fault => fits(fault) && isDue(fault, key)) ?? null;
   }
@@ -93,10 +86,6 @@ class HttpFake {
   #readFault;
   #faults;
 
-  /**
-   * @param {(fault: unknown) => object} readFault as for Faults
-   * @param {unknown} fault what goes wrong from the start
-   */
   constructor (readFault, fault) {
     this.#readFault = readFault;
     this.set(fault);
@@ -116,11 +105,7 @@ class HttpFake {
     return this.#faults.first?.kind ?? null;
   }
 
-  /**
-   * Sets what goes wrong from now on. Requests that hang already keep hanging.
-   * @param {object | string | number | Array | null} fault null: nothing goes wrong. Of several
-   *   faults, the first that fits strikes.
-   */
+  /** Sets what goes wrong from now on. Requests that hang already keep hanging. */
   set (fault) {
     this.#faults = new Faults(fault, this.#readFault);
   }

@@ -276,12 +276,7 @@ function arrange (bodies, order) {
   return bodies.map(body => [Math.random(), body]).toSorted(([a], [b]) => a - b).map(([, b]) => b);
 }
 
-/**
- * The signed notifications of a transaction.
- * @param {object[]} history its states so far, oldest first
- * @param {string} serverKey
- * @param {object} options of NOTIFY_OPTIONS
- */
+/** The signed notifications of a transaction, whose states are `history`, oldest first. */
 function notificationsOf (history, serverKey, { repeat, order, forge, latest }) {
   const bodies = (latest ? history.slice(-1) : history)
     .map(body => sign(body, serverKey, forge))

@@ -149,12 +149,7 @@ class MidtransFake extends HttpFake {
     return this.#core.transactions;
   }
 
-  /**
-   * Simulates a customer who chooses a payment method on the page of a Snap order. From then on
-   * Core knows the order.
-   * @param {string} orderId
-   * @param {string} [paymentType] default 'bank_transfer'
-   */
+  /** A customer chooses a payment method on the page of a Snap order. Now Core knows the order. */
   choose (orderId, paymentType = 'bank_transfer') {
     const order = this.orders.get(orderId);
     if (order === undefined) throw invalidOption('orderId', 'an order', orderId);
@@ -166,21 +161,13 @@ class MidtransFake extends HttpFake {
     this.#core.move(this.#transactionOf(orderId), state);
   }
 
-  /**
-   * The signed notifications of a transaction.
-   * @param {string} orderId
-   * @param {object} [options] see NOTIFY_OPTIONS. The signature does not cover the status, so a
-   *   forged status verifies.
-   */
+  /** The signed notifications of a transaction. */
   notifications (orderId, options) {
     const checked = NOTIFY_OPTIONS.read(options);
     return notificationsOf(this.#transactionOf(orderId).history, this.#options.serverKey, checked);
   }
 
-  /**
-   * Sends the notifications to `url`, one after another.
-   * @returns {Promise<Array<{ body: object, status: number, text: string }>>}
-   */
+  /** Sends the notifications to `url`, one after another. */
   async notify (url, orderId, options) {
     return sendNotifications(url, this.notifications(orderId, options));
   }
@@ -188,9 +175,6 @@ class MidtransFake extends HttpFake {
   /**
    * Sends the notification of the button "Test notification URL" of Midtrans's dashboard. It is
    * signed, and its order does not exist.
-   * @param {string} url
-   * @param {{ orderId?: string }} [options] for example the id of another system's order
-   * @returns {Promise<{ body: object, status: number, text: string }>}
    */
   async notifyTest (url, options) {
     const body = testNotificationOf(this.#options.serverKey, options);
@@ -303,14 +287,9 @@ class MidtransFake extends HttpFake {
 }
 
 /**
- * Starts a Midtrans server. Snap: `POST /snap/v1/transactions` with Basic authentication answers
- * 201 `{ token, redirect_url }`, or `{ error_messages: [...] }` with the status that Midtrans uses.
- * Core: charge, capture, status, approve, deny, cancel, expire, refund and direct refund; errors
- * come with HTTP 200 and their code in the body. A card whose token_id begins with `deny` or
- * `challenge` is denied or challenged; other payment methods wait for `settle`.
- * @param {object} [options] see OPTIONS
- * @returns {Promise<MidtransFake>}
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION
+ * Starts a Midtrans server: Snap, and of Core charge, capture, status, approve, deny, cancel,
+ * expire, refund and direct refund. A card whose token_id begins with `deny` or `challenge` is
+ * denied or challenged; other payment methods wait for `settle`.
  */
 async function startMidtransFake (options) {
   const checked = OPTIONS.read(options);

@@ -70,12 +70,7 @@ class SessionFake {
     return Promise.resolve(socket);
   };
 
-  /**
-   * Sets what goes wrong with an instance, or with all of them (`*`).
-   * @param {string} id
-   * @param {string|null} kind null: nothing goes wrong
-   * @param {Error} [error] of the kinds that throw, reject or close
-   */
+  /** Sets what goes wrong with an instance, or with all of them (`*`); null: nothing. */
   set (id, kind, error) {
     if (kind === null) this.#faults.delete(id);
     else this.#faults.set(id, { kind: oneOf('kind', kind, FAULTS), error });

@@ -116,10 +116,7 @@ class SmtpFake {
     return this.#faults.first?.stage ?? null;
   }
 
-  /**
-   * Sets what goes wrong from now on.
-   * @param {object | object[] | null} fault see FAULT; null: nothing goes wrong
-   */
+  /** Sets what goes wrong from now on; null: nothing. */
   set (fault) {
     this.#faults = new Faults(fault, readFault);
   }
@@ -211,13 +208,7 @@ class SmtpFake {
   }
 }
 
-/**
- * Starts an SMTP server. Needs the package smtp-server.
- * @param {object} [options] see OPTIONS
- * @returns {Promise<SmtpFake>}
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION
- * @throws {SekeringError} ERR_MISSING_PEER without smtp-server
- */
+/** Starts an SMTP server. Needs the package smtp-server. */
 async function startSmtpFake (options) {
   const checked = OPTIONS.read(options);
   return new SmtpFake(checked)._listen(checked);

@@ -165,11 +165,7 @@ class TcpProxy {
   get port () { return this.#server.address().port; }
   get url () { return `http://${this.host}:${this.port}`; }
 
-  /**
-   * Sets the faults of connections that are made from now on.
-   * @param {object | ((connection: number) => object | undefined) | null} faults see FAULTS; a
-   *   function returns those of one connection, counted from 1
-   */
+  /** Sets the faults of new connections; a function gets the number of each, from 1. */
   set (faults) {
     if (typeof faults === 'function') {
       this.#faultsOf = connection => readFaults(faults(connection));
@@ -214,16 +210,6 @@ class TcpProxy {
   }
 }
 
-/**
- * Starts a TCP proxy.
- *
- *     const proxy = await startTcpProxy({ target: fake.url });
- *     proxy.set({ cutDown: 20 });
- *
- * @param {object} options see OPTIONS
- * @returns {Promise<TcpProxy>}
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
- */
 async function startTcpProxy (options) {
   const checked = OPTIONS.read(options);
   return new TcpProxy(checked)._listen(checked);

@@ -98,24 +98,7 @@ function tooMany () {
 
 const checkMs = ms => number('ms', ms, { min: 0, max: Number.MAX_SAFE_INTEGER });
 
-/**
- * Stops the time of this package. A thread can have one virtual clock at a time.
- *
- *     const clock = useVirtualClock();
- *     const result = retry(flaky, { retries: 3 });
- *     await clock.advanceAsync(15_000);
- *     clock.restore();
- *
- * - `now`, `wall`: the time in ms, since some start and since 1970
- * - `advance(ms)`: runs all timers that are due by then, in order, before it returns. Its promise
- *   resolves when the promises that they settled have been handled.
- * - `advanceAsync(ms)`: the same, but handles the promises after each timer. So a timer that is set
- *   in between runs at its own time.
- * - `restore()`: returns to real time. Timers that still wait never run.
- *
- * @param {object} [options] see OPTIONS
- * @throws {SekeringError} ERR_VIRTUAL_CLOCK if one is already in use
- */
+/** Stops the time of this package. A thread can have one virtual clock at a time. */
 function useVirtualClock (options) {
   const { wall = Date.now() } = OPTIONS.read(options);
   if (active !== null) throw new SekeringError('ERR_VIRTUAL_CLOCK');
@@ -127,6 +110,10 @@ function useVirtualClock (options) {
     get now () { return source.now; },
     get wall () { return source.wall; },
 
+    /**
+     * Runs all timers that are due by then, in order, before it returns. Its promise resolves when
+     * the promises that they settled have been handled.
+     */
     advance (ms) {
       checkMs(ms);
       const end = source.elapsed + ms;
@@ -138,6 +125,7 @@ function useVirtualClock (options) {
       return settle();
     },
 
+    /** The same, but handles the promises after each timer, so new timers run at their own time. */
     async advanceAsync (ms) {
       checkMs(ms);
       await settle();
@@ -151,6 +139,7 @@ function useVirtualClock (options) {
       await settle();
     },
 
+    /** Returns to real time. Timers that still wait never run. */
     restore () {
       if (active !== source) return;
       active = null;

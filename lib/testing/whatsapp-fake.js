@@ -291,13 +291,7 @@ class WhatsAppFake extends HttpFake {
   }
 }
 
-/**
- * Starts the Cloud API (`POST /v23.0/{phoneNumberId}/messages`) and Green API
- * (`POST /waInstance{id}/sendMessage/{token}`) on one port of loopback.
- * @param {object} [options] see OPTIONS
- * @returns {Promise<WhatsAppFake>}
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION
- */
+/** Starts the Cloud API and Green API on one port of loopback. */
 async function startWhatsAppFake (options) {
   const checked = OPTIONS.read(options);
   return new WhatsAppFake(checked)._listen(checked);

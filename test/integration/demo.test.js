@@ -7,8 +7,7 @@ const path = require('node:path');
 
 const { chromium } = require('playwright-core');
 
-const { Demo } = require('../../lib/cli/demo/scenario');
-const { sumsOf } = require('../../lib/cli/demo/sums');
+const { Demo, sumsOf } = require('../../lib/cli/demo/scenario');
 const { openStore } = require('../../lib/store');
 const { dependencies } = require('../../package.json');
 const { until } = require('../support/gateway-helpers');

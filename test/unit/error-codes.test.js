@@ -19,7 +19,7 @@ const FOREIGN = new Set([
   'ESTREAM', 'EURLACCESS',
 ]);
 // Other words that look like a code.
-const WORDS = new Set(['EMERGENCY', 'ERRORS']);
+const WORDS = new Set(['EMERGENCY']);
 
 const sources = fs.readdirSync(path.join(ROOT, 'lib'), { recursive: true })
   .filter(name => name.endsWith('.js') && !name.endsWith('error-codes.js'))

@@ -255,7 +255,7 @@ describe('figures', () => {
 
 test('docs/gateway.md names every setting of a configuration, and no other', () => {
   const { z } = require('zod');
-  const { configSchema } = require('../../lib/gateway/config-schema');
+  const { configSchema } = require('../../lib/gateway/config');
   const snake = name => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
   // What a part has as a whole is told by the guide of that part.
   const WHOLE = /(^|\.)(circuit_breaker|tokens|features)$|^upstreams\.\*\.retry$/;

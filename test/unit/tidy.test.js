@@ -187,7 +187,7 @@ describe('the package', () => {
       { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
     const allowed = [
       /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
-      /^lib\/browser\/package\.json$/,
+      /^lib\/(browser\/package\.json|cli\/sekering\.toml)$/,
       /^lib\/.+\.(js|mjs|d\.ts|d\.mts|sql|html|css|svg)$/,
       /^native\/(core|binding)\/[a-z0-9_]+\.(cc|h)$/,
       /^native\/(addon\.gypi|binding\.gyp)$/,

@@ -40,8 +40,7 @@ async function show (demo, view) {
   try {
     draw();
     await demo.run();
-    const { sumsOf } = require('./sums');
-    const sums = sumsOf(demo);
+    const sums = require('./scenario').sumsOf(demo);
     view.end(sums);
     return sums.ok ? 0 : 1;
   } finally {
@@ -64,11 +63,7 @@ async function open (Demo, { port, ...options }) {
   }
 }
 
-/**
- * Without `seconds` it runs until it is stopped; without a terminal, for a while.
- * @param {{ seconds?: number, port?: number, directory?: string, json?: boolean }} options
- * @returns {Promise<number>} the exit code
- */
+/** The exit code. Without `seconds` it runs until it is stopped; without a terminal, a while. */
 async function runDemo ({ seconds, port, directory = defaultDirectory(), json }) {
   checkPeers(PEERS, 'sekering demo');
   const { Demo } = require('./scenario');

@@ -2,7 +2,8 @@
 
 // The story of the demo on a real gateway. Orders come in at a steady rate; each brings an e-mail
 // and a WhatsApp message, and some are paid. Midtrans goes down and recovers, the mail server has a
-// bad spell, and the quota of WhatsApp is used up for a while. Nothing here draws or prints.
+// bad spell, and the quota of WhatsApp is used up for a while. In the end, sums show that nothing
+// was lost. Nothing here draws or prints.
 
 const { EventEmitter } = require('node:events');
 
@@ -79,14 +80,16 @@ async function * ordersOf ({ payments }, state) {
 }
 
 class Demo extends EventEmitter {
+  /** The fake servers, from open() on. */
+  upstreams;
+  stopped = false;
+  /** Orders that are being made. */
+  inFlight = 0;
   #options;
-  #upstreams;
   #server;
   #acts = [...ACTS];
   #began = 0;
-  #stopping = false;
   #run = clock.wall().toString(36);
-  #inFlight = 0;
   #stats;
   #start;
   #statsAt = 0;
@@ -113,11 +116,8 @@ class Demo extends EventEmitter {
   }
 
   get elapsedMs () { return this.#began === 0 ? 0 : clock.now() - this.#began; }
-  get upstreams () { return this.#upstreams; }
   get gateway () { return this.#server?.gateway; }
   get url () { return this.#server?.url; }
-  get stopped () { return this.#stopping; }
-  get inFlight () { return this.#inFlight; }
 
   /** Whether WhatsApp is paused until an operator has fixed the account. */
   get paused () { return this.gateway.clients.whatsapp.paused !== null; }
@@ -142,8 +142,8 @@ class Demo extends EventEmitter {
   }
 
   async open () {
-    this.#upstreams = await startUpstreams(this.#options);
-    const gateway = await createGateway(this.#upstreams.config, {
+    this.upstreams = await startUpstreams(this.#options);
+    const gateway = await createGateway(this.upstreams.config, {
       hooks: { onTransition: (order, transition) => this.#tellCustomer(gateway, order, transition) }
     });
     await this.#remember(gateway);
@@ -162,7 +162,7 @@ class Demo extends EventEmitter {
   }
 
   /** Ends the story early: no more orders, and no waiting for the queues. */
-  stop () { this.#stopping = true; }
+  stop () { this.stopped = true; }
 
   /** Breaks or mends an upstream by hand. That ends the story's own acts. */
   switch (name, isBroken) {
@@ -174,7 +174,7 @@ class Demo extends EventEmitter {
   async close () {
     for (const timer of this.#timers) clock.clearTimer(timer);
     await this.#server?.close();
-    await this.#upstreams?.close();
+    await this.upstreams?.close();
   }
 
   async readStats (options) {
@@ -261,7 +261,7 @@ class Demo extends EventEmitter {
     this.orders.in += 1;
     const id = `${this.#run}-${String(this.orders.in).padStart(5, '0')}`;
     this.known.add(id);
-    this.#inFlight += 1;
+    this.inFlight += 1;
     // It counts as waiting until the opposite is known.
     this.waitingOrders.add(id);
     try {
@@ -275,7 +275,7 @@ class Demo extends EventEmitter {
       this.orders.refused += 1;
       throw error;
     } finally {
-      this.#inFlight -= 1;
+      this.inFlight -= 1;
     }
   }
 
@@ -289,7 +289,7 @@ class Demo extends EventEmitter {
 
   /** The customer pays, and Midtrans notifies us. */
   #pay (id) {
-    const { midtrans } = this.#upstreams;
+    const { midtrans } = this.upstreams;
     midtrans.choose(id);
     midtrans.settle(id);
     midtrans.notify(`${this.url}/webhooks/midtrans`, id).catch(() => {});
@@ -300,7 +300,7 @@ class Demo extends EventEmitter {
   /** Orders come in for the requested time, and until every act has been played. */
   async #takeOrders () {
     const enough = this.seconds * ORDERS_PER_SECOND;
-    for (let taken = 0; !this.#stopping;) {
+    for (let taken = 0; !this.stopped;) {
       const due = Math.floor(this.elapsedMs / 1000 * ORDERS_PER_SECOND);
       const last = this.#acts.length === 0 ? enough : Infinity;
       const next = Math.min(due, last, taken + ORDERS_PER_TICK_MAX);
@@ -329,14 +329,14 @@ class Demo extends EventEmitter {
   }
 
   #set (name, fault, label) {
-    this.#upstreams.set(name, fault, label);
+    this.upstreams.set(name, fault, label);
     this.#tell(name, fault === null ? 'mended' : 'fault', label);
     if (fault === null && name === 'whatsapp') this.gateway.clients.whatsapp.resume();
   }
 
   async #settle () {
     const deadline = clock.now() + SETTLE_MS_MAX;
-    const isBusy = () => this.#inFlight > 0 || (!this.#stopping &&
+    const isBusy = () => this.inFlight > 0 || (!this.stopped &&
       (this.waitingOrders.size > 0 || this.#stats.waiting > 0));
     while (isBusy() && clock.now() < deadline) {
       await this.#wait(TICK_MS);
@@ -359,4 +359,76 @@ class Demo extends EventEmitter {
   }
 }
 
-module.exports = { Demo };
+// ---- The closing sums --------------------------------------------------------------------------
+
+const checkOf = (text, ok) => ({ text, ok });
+
+const before = count => (count > 0 ? ` + ${count} from an earlier run` : '');
+
+function orderChecks ({ orders, waitingOrders, tokens, known, inFlight, upstreams, stopped }) {
+  const pages = [...upstreams.midtrans.orders.values()];
+  // After a lost answer the page is made again, under the id of the order and a number.
+  const strays = pages.filter(({ orderId }) => {
+    const id = orderId.split('~')[0];
+    return !known.has(id) && !tokens.has(id);
+  }).length;
+  const made = new Set(pages.map(({ token }) => token));
+  const agreed = [...tokens.values()].filter(token => made.has(token)).length;
+  const waiting = waitingOrders.size;
+  return [
+    checkOf(`orders: ${orders.in} in = ${orders.atOnce} with a page at once + ` +
+      `${orders.queued} queued`,
+    inFlight === 0 && orders.refused === 0 && orders.in === orders.atOnce + orders.queued),
+    checkOf(`orders: ${orders.queued} queued${before(orders.before)} = ${orders.later} made ` +
+      `later + ${waiting} still waiting`,
+    orders.queued + orders.before === orders.later + waiting),
+    checkOf(`orders: Midtrans made ${made.size} pages; ${agreed} of our ${tokens.size} tokens ` +
+      'match', strays === 0 && agreed === tokens.size &&
+      tokens.size === orders.atOnce + orders.later),
+    ...emptyChecks('orders', waiting, stopped)
+  ];
+}
+
+/** The sums of sent messages. `arrived`: the ids that the server received, with repetitions. */
+function sendingChecks (name, server, work, sent, arrived, stopped) {
+  const distinct = new Set(arrived);
+  const repeated = arrived.length - distinct.size;
+  const known = [...sent].filter(id => distinct.has(id)).length;
+  // Received by the server, but not yet confirmed to us when the run ended.
+  const unconfirmed = distinct.size - known;
+  return [
+    checkOf(`${name}: ${work.in} in${before(work.before)} = ${work.sent} sent + ` +
+      `${work.waiting} still waiting + ${work.dead} dead`,
+    work.in + work.before === work.sent + work.waiting + work.dead && work.dead === 0),
+    checkOf(`${name}: ${server} received ${distinct.size}` +
+      `${repeated > 0 ? ` (and ${repeated} duplicates)` : ''}, confirmed to us: ${known}`,
+    known === sent.size && sent.size === work.sent && unconfirmed <= work.waiting),
+    ...emptyChecks(name, work.waiting, stopped)
+  ];
+}
+
+// Only a run that was cut short may leave messages in the queue.
+function emptyChecks (name, waiting, stopped) {
+  if (stopped) return [];
+  return [checkOf(`${name}: none left waiting`, waiting === 0)];
+}
+
+/**
+ * The sums of a demo that has run: every order, e-mail and message is in exactly one place, and the
+ * servers have counted the same.
+ */
+function sumsOf (demo) {
+  const { upstreams, work, sent, stopped } = demo;
+  const { emails, messages } = work;
+  const checks = [
+    ...orderChecks(demo),
+    ...sendingChecks('e-mails', 'the mail server', emails, sent.emails,
+      upstreams.smtp.messages.map(({ messageId }) => messageId), stopped),
+    ...sendingChecks('messages', 'WhatsApp', messages, sent.messages,
+      upstreams.whatsapp.messages.map(({ reference }) => reference), stopped)
+  ];
+  const waiting = demo.waitingOrders.size + emails.waiting + messages.waiting;
+  return { ok: checks.every(check => check.ok), waiting, checks };
+}
+
+module.exports = { Demo, sumsOf };

@@ -89,11 +89,6 @@ async function showOrder (demo, req, res) {
   res.json({ orderId, state, redirectUrl });
 }
 
-/**
- * Adds the shop's routes.
- * @param {object} app of Express
- * @param {object} demo
- */
 function addShop (app, demo) {
   const express = requirePeer('express', 'sekering demo');
   const change = [ownSiteOnly, express.json({ limit: 1024 })];

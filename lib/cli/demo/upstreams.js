@@ -83,13 +83,7 @@ function configOf ({ midtrans, smtp, whatsapp }, { divisor, directory, port, ser
   };
 }
 
-/**
- * Starts all servers.
- * @param {{ divisor: number, directory: string, port: number }} options divisor: times of the
- *   presets are divided by it
- * @returns {Promise<object>} the servers; `set(name, fault, label)`, `labels`, `config`, `close`,
- *   and `token` for the dashboard
- */
+/** Starts all servers. The times of presets are divided by `divisor`. */
 async function startUpstreams (options) {
   const serverKey = `SB-Mid-server-${crypto.randomBytes(TOKEN_BYTES).toString('hex')}`;
   const token = crypto.randomBytes(TOKEN_BYTES).toString('base64url');

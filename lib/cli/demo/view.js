@@ -3,6 +3,7 @@
 // Three views of the demo: repainted in place on a terminal, plain lines for a file or pipe, and
 // NDJSON for programs. Each has event(), tick(), end() and close().
 
+const { figuresOf, rounded } = require('../../gateway/report');
 const { palette, isLive, wantsColor, padStart, padEnd, Screen } = require('../terminal');
 
 const EVENTS_KEPT = 200;
@@ -30,14 +31,14 @@ function snapshotOf (demo) {
   const breakers = {};
   for (const name of UPSTREAM_NAMES) {
     const breaker = demo.gateway.breakers[name];
-    const { percentiles, fires, successes, failures, rejects } = breaker.stats;
-    const measured = successes + failures > 0;
+    const { fires, successes, failures, rejects } = breaker.stats;
+    const { p50, p95 } = figuresOf(breaker);
     breakers[name] = {
       state: stateOf(breaker),
       upstream: demo.upstreams.labels[name],
       fires, successes, failures, rejects,
-      p50Ms: measured ? Math.round(percentiles[0.5]) : null,
-      p95Ms: measured ? Math.round(percentiles[0.95]) : null
+      p50Ms: rounded(p50),
+      p95Ms: rounded(p95)
     };
   }
   const orders = { ...demo.orders, waiting: demo.waitingOrders.size };
@@ -51,7 +52,8 @@ function titleOf (demo) {
   return `sekering demo, ${demo.divisor} times faster than production. Open ${demo.url}/`;
 }
 
-function figuresOf (demo, name) {
+/** When a breaker opens, in words. */
+function settingsOf (demo, name) {
   const { resetTimeout, errorThresholdPercentage } = demo.gateway.breakers[name].options;
   const { timeout } = demo.gateway.config[name];
   return `opens above ${errorThresholdPercentage} %, timeout ${timeout} ms, ` +
@@ -106,9 +108,7 @@ class LiveView {
     for (const line of sumLines(sums, this.#paint)) this.#stream.write(`${line}\n`);
   }
 
-  close () {
-    this.#screen.end();
-  }
+  close () { this.#screen.end(); }
 
   /** A strip has a cell for each part of the running time: the last state, or half open. */
   #mark (name, ms, state) {
@@ -126,7 +126,7 @@ class LiveView {
     const strip = this.#strips[name]
       .map(s => this.#paint[STATE_COLORS[s]](STATE_CELLS[s])).join('');
     const well = upstream === 'well' ? 'green' : 'red';
-    const figures = `  ${' '.repeat(10)}${dim(figuresOf(this.#demo, name))}`;
+    const figures = `  ${' '.repeat(10)}${dim(settingsOf(this.#demo, name))}`;
     return [
       `  ${padEnd(bold(name), 10)}${padEnd(color(`● ${state}`), 12)}` +
         `upstream: ${padEnd(this.#paint[well](upstream), 20)}${this.#pause(name)}`,
@@ -208,11 +208,13 @@ class PlainView {
   #demo;
   #stream;
   #second = -1;
-  #titled = false;
 
   constructor (demo, stream) {
     this.#demo = demo;
     this.#stream = stream;
+    this.#print(titleOf(demo));
+    this.#print(`  ${demo.url}/dashboard/  token ${demo.upstreams.token}`);
+    for (const name of UPSTREAM_NAMES) this.#print(`  ${name}: ${settingsOf(demo, name)}`);
   }
 
   event (event) {
@@ -220,7 +222,6 @@ class PlainView {
   }
 
   tick () {
-    if (!this.#titled) this.#title();
     const snapshot = snapshotOf(this.#demo);
     const second = Math.floor(snapshot.ms / 1000);
     if (second === this.#second) return;
@@ -242,37 +243,29 @@ class PlainView {
 
   close () {}
 
-  #title () {
-    this.#titled = true;
-    this.#print(titleOf(this.#demo));
-    this.#print(`  ${this.#demo.url}/dashboard/  token ${this.#demo.upstreams.token}`);
-    for (const name of UPSTREAM_NAMES) this.#print(`  ${name}: ${figuresOf(this.#demo, name)}`);
-  }
-
-  #print (line) {
-    this.#stream.write(`${line}\n`);
-  }
+  #print (line) { this.#stream.write(`${line}\n`); }
 }
 
 /** One JSON object per line: type start, event, state or summary. */
 class JsonView {
   #demo;
   #stream;
-  #started = false;
   #stateMs = -Infinity;
 
   constructor (demo, stream) {
     this.#demo = demo;
     this.#stream = stream;
+    const { seconds: length, divisor, url, upstreams } = demo;
+    this.#print('start', {
+      seconds: length === Infinity ? null : length, divisor, url, token: upstreams.token
+    });
   }
 
-  event (event) {
-    const { ms, upstream, type, detail } = event;
+  event ({ ms, upstream, type, detail }) {
     this.#print('event', { ms: Math.round(ms), upstream, event: type, detail });
   }
 
   tick () {
-    if (!this.#started) this.#start();
     const snapshot = snapshotOf(this.#demo);
     if (snapshot.ms - this.#stateMs < 500) return;
     this.#stateMs = snapshot.ms;
@@ -285,17 +278,7 @@ class JsonView {
 
   close () {}
 
-  #start () {
-    this.#started = true;
-    const { seconds: length, divisor, url, upstreams } = this.#demo;
-    this.#print('start', {
-      seconds: length === Infinity ? null : length, divisor, url, token: upstreams.token
-    });
-  }
-
-  #print (type, data) {
-    this.#stream.write(`${JSON.stringify({ type, ...data })}\n`);
-  }
+  #print (type, data) { this.#stream.write(`${JSON.stringify({ type, ...data })}\n`); }
 }
 
 /** The view that fits: NDJSON when asked for, in place on a terminal, else plain lines. */

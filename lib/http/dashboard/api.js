@@ -23,9 +23,6 @@ function addressOf (path, query = {}) {
   return url;
 }
 
-/** Escapes a part of a path. */
-export const piece = text => encodeURIComponent(text);
-
 export class Api {
   #token;
   #onRefused;
@@ -64,11 +61,7 @@ export class Api {
     return response.json();
   }
 
-  /**
-   * Reads events until the returned function is called. It reconnects by itself.
-   * @param {(type: string, data: object) => void} onEvent
-   * @param {(connected: boolean) => void} onState
-   */
+  /** Reads events until the returned function is called. It reconnects by itself. */
   follow (onEvent, onState) {
     let controller;
     let ended = false;

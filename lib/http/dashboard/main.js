@@ -4,8 +4,7 @@ import { html, render, useCallback, useEffect, useMemo, useRef, useState } from
   './vendor/preact.js';
 
 import { Api } from './api.js';
-import { History } from './charts.js';
-import { CARDS_MAX, Overview } from './overview.js';
+import { CARDS_MAX, History, Overview } from './overview.js';
 import { Messages } from './messages.js';
 import { Payments } from './payments.js';
 import { Audit, Report } from './records.js';

@@ -2,10 +2,9 @@
 
 import { html, useEffect, useState } from './vendor/preact.js';
 
-import { piece } from './api.js';
 import {
-  Ago, Badge, Block, Choice, Dialog, Empty, Find, Pages, Problem, Reason, Text, count, duration,
-  useList, usePoll,
+  Ago, Badge, Block, Choice, Dialog, Empty, Entry, Find, List, Problem, Reason, Section, Text,
+  count, duration, useList, usePoll,
 } from './ui.js';
 
 const STATS_MS = 5000;
@@ -20,8 +19,7 @@ function Outbox ({ api, turns }) {
   const { data, error } = usePoll(signal => api.get('outbox/stats', {}, signal), STATS_MS,
     [api, turns.messages]);
   const channels = Object.entries(data?.channels ?? {});
-  return html`<section aria-labelledby="outbox-title" class="panel" data-part="outbox">
-    <h2 id="outbox-title">Outbox</h2>
+  return html`<${Section} id="outbox" title="Outbox" kind="panel">
     <${Problem} error=${error} what="Could not load the outbox" />
     ${data && html`<p class="vital"><b>${count(data.waiting)}</b> waiting${data.oldestMs > 0
       ? html`, the oldest for <b>${duration(data.oldestMs)}</b>` : ''}</p>
@@ -35,7 +33,7 @@ function Outbox ({ api, turns }) {
     ${data.sampled && html`<p class="quiet">${wordOf('SENT')} and ${wordOf('CANCELLED')} are
       estimates, because there are many.</p>`}
     ${channels.length === 0 && html`<${Empty}>No messages.<//>`}`}
-  </section>`;
+  <//>`;
 }
 
 const FATES = {
@@ -68,8 +66,8 @@ function Errors ({ errors, attempts }) {
 
 /** Everything about one message. */
 function Details ({ api, path, id }) {
-  const { data, error } = usePoll(signal => api.get(`${path}/${piece(id)}`, {}, signal), LIST_MS,
-    [api, path, id]);
+  const { data, error } = usePoll(signal =>
+    api.get(`${path}/${encodeURIComponent(id)}`, {}, signal), LIST_MS, [api, path, id]);
   return html`<div class="details">
     <${Problem} error=${error} what="Could not load the message" />
     ${data && html`
@@ -93,24 +91,19 @@ function Details ({ api, path, id }) {
 }
 
 function Letter ({ letter, api, chosen, onChoose, onRetry, mayOperate }) {
-  const [open, setOpen] = useState(false);
   const { id, channel, recipient, subject, reason, kind, diedAt, errors } = letter;
-  return html`<li class="letter" data-letter=${id}>
-    <div class="row">
-      ${mayOperate && html`<input type="checkbox" checked=${chosen} onChange=${onChoose}
-        aria-label=${`Select message ${id}`}/>`}
-      <${Badge} tone="bad"><${Text}>${kind}<//><//> <${Told} delivery=${letter.delivery} />
-      <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
-        ${subject && html` <${Text}>${subject}<//>`}
-        <br/><span class="quiet"><${Text}>${reason}<//></span></span>
-      <span class="quiet"><${Ago} at=${diedAt} /></span>
-      <button class="small" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}
-        aria-label=${`Details of ${id}`}>${open ? 'Less' : `Errors (${errors})`}</button>
-      ${mayOperate && html`<button class="small" onClick=${onRetry}
-        aria-label=${`Retry message ${id}`}>Retry</button>`}
-    </div>
-    ${open && html`<${Details} api=${api} path="dlq" id=${id} />`}
-  </li>`;
+  return html`<${Entry} class="letter" data-letter=${id}
+    more=${`Errors (${errors})`} label=${`Details of ${id}`}
+    details=${() => html`<${Details} api=${api} path="dlq" id=${id} />`}
+    after=${mayOperate && html`<button class="small" onClick=${onRetry}
+      aria-label=${`Retry message ${id}`}>Retry</button>`}>
+    ${mayOperate && html`<input type="checkbox" checked=${chosen} onChange=${onChoose}
+      aria-label=${`Select message ${id}`}/>`}
+    <${Badge} tone="bad"><${Text}>${kind}<//><//> <${Told} delivery=${letter.delivery} />
+    <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
+      ${subject && html` <${Text}>${subject}<//>`}
+      <br/><span class="quiet"><${Text}>${reason}<//></span></span>
+    <span class="quiet"><${Ago} at=${diedAt} /></span><//>`;
 }
 
 function RetryDialog ({ api, what, filter, onDone, onClose }) {
@@ -190,7 +183,7 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
   };
   const retry = async ({ id }) => {
     try {
-      await api.post(`dlq/${piece(id)}/retry`);
+      await api.post(`dlq/${encodeURIComponent(id)}/retry`);
     } catch (caught) {
       return notify(`Message ${id}: ${caught.message}`, 'bad');
     }
@@ -198,39 +191,43 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     // Its button disappears. Keep the focus here, not at the top of the page.
     document.querySelector('#dlq-title').focus();
   };
-  return html`<section aria-labelledby="dlq-title" class="wide" data-part="dlq">
-    <h2 id="dlq-title" tabindex="-1">Dead letters <span class="tag">${count(total)}</span></h2>
+  return html`<${Section} id="dlq" title=${html`Dead letters <span class="tag">${
+    count(total)}</span>`}>
     <div class="filters" role="search" aria-label="Dead letters">
       <${Summary} summary=${summary.data?.summary ?? []} list=${list} />
       <${Find} list=${list} placeholder="recipient, subject, error" />
     </div>
-    <${Problem} error=${list.error ?? summary.error} what="Could not load the dead letters" />
     ${mayOperate && html`<${Actions} chosen=${chosen} isEmpty=${list.rows.length === 0}
       filter=${list.settled} total=${total} setAsked=${setAsked} />`}
-    ${list.isEmpty && html`<${Empty}>No dead letters${total > 0
-      ? ' match' : '. Every message was sent, or will be'}.<//>`}
-    <ul class="rows">${list.rows.map(letter => html`<${Letter} key=${letter.id} letter=${letter}
-      api=${api} mayOperate=${mayOperate} chosen=${chosen.has(letter.id)}
-      onChoose=${() => choose(letter.id)} onRetry=${() => retry(letter)} />`)}</ul>
-    <${Pages} list=${list} />
+    <${List} list=${list} error=${list.error ?? summary.error} what="the dead letters"
+      empty=${`No dead letters${total > 0 ? ' match' : '. Every message was sent, or will be'}.`}
+      row=${letter => html`<${Letter} key=${letter.id} letter=${letter} api=${api}
+        mayOperate=${mayOperate} chosen=${chosen.has(letter.id)}
+        onChoose=${() => choose(letter.id)} onRetry=${() => retry(letter)} />`} />
     ${asked && html`<${asked.dialog} api=${api} ...${asked} onDone=${done}
       onClose=${() => setAsked(undefined)} />`}
-  </section>`;
+  <//>`;
 }
 
 function Message ({ message, api }) {
-  const [open, setOpen] = useState(false);
   const { id, channel, recipient, subject, status, attemptCount, maxAttempts, delivery } = message;
-  return html`<li class="letter" data-message=${id}><div class="row">
+  return html`<${Entry} class="letter" data-message=${id} label=${`Details of ${id}`}
+    details=${() => html`<${Details} api=${api} path="outbox" id=${id} />`}>
     <${Badge} tone=${TONES[status]}>${wordOf(status)}<//>
     <${Told} delivery=${delivery} />
     <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
       ${subject && html` <${Text}>${subject}<//>`}</span>
     <span class="quiet">${attemptCount}/${maxAttempts} · <${Ago} at=${message.createdAt} /></span>
-    <button class="small" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}
-      aria-label=${`Details of ${id}`}>${open ? 'Less' : 'More'}</button></div>
-    ${open && html`<${Details} api=${api} path="outbox" id=${id} />`}</li>`;
+  <//>`;
 }
+
+const Failure = ({ failure: { id, channel, recipient, errorCode, error, at, heardAt }, api }) =>
+  html`<${Entry} class="letter" label=${`Details of ${id}`}
+    details=${id !== null && (() => html`<${Details} api=${api} path="outbox" id=${id} />`)}>
+    <${Badge} tone="bad"><${Text}>${errorCode ?? 'failed'}<//><//>
+    <span class="grow"><span class="quiet">${channel ?? 'unknown'}</span> <b><${Text}>${
+      recipient}<//></b> <span class="quiet"><${Text}>${error}<//></span></span>
+    <span class="quiet"><${Ago} at=${at ?? heardAt} /></span><//>`;
 
 /** Messages that were sent but did not arrive. The outbox does not retry them. */
 function Undelivered ({ api, turns }) {
@@ -239,39 +236,21 @@ function Undelivered ({ api, turns }) {
   if (list.rows.length === 0 && list.pages.length === 1) {
     return html`<${Problem} error=${list.error} what="Could not load the deliveries" />`;
   }
-  return html`<section aria-labelledby="undelivered-title" class="wide" data-part="undelivered">
-    <h2 id="undelivered-title">Sent but not delivered</h2>
-    <ul class="rows">${list.rows.map(failure => html`<${Failure} key=${failure.providerMessageId}
-      failure=${failure} api=${api} />`)}</ul>
-    <${Pages} list=${list} /></section>`;
-}
-
-function Failure ({ failure: { id, channel, recipient, errorCode, error, at, heardAt }, api }) {
-  const [open, setOpen] = useState(false);
-  return html`<li class="letter"><div class="row">
-    <${Badge} tone="bad"><${Text}>${errorCode ?? 'failed'}<//><//>
-    <span class="grow"><span class="quiet">${channel ?? 'unknown'}</span> <b><${Text}>${
-      recipient}<//></b> <span class="quiet"><${Text}>${error}<//></span></span>
-    <span class="quiet"><${Ago} at=${at ?? heardAt} /></span>
-    ${id !== null && html`<button class="small" aria-expanded=${String(open)} onClick=${() =>
-      setOpen(!open)} aria-label=${`Details of ${id}`}>${open ? 'Less' : 'More'}</button>`}</div>
-    ${open && html`<${Details} api=${api} path="outbox" id=${id} />`}</li>`;
+  return html`<${Section} id="undelivered" title="Sent but not delivered">
+    <${List} list=${list} what="the deliveries" row=${failure => html`<${Failure}
+      key=${failure.providerMessageId} failure=${failure} api=${api} />`} /><//>`;
 }
 
 function MessageList ({ api, turns }) {
   const list = useList(api, 'outbox', 'messages', turns.messages);
-  return html`<section aria-labelledby="list-title" class="wide">
-    <h2 id="list-title">All messages</h2>
+  return html`<${Section} id="list" title="All messages">
     <div class="filters" role="search" aria-label="Messages">
       <${Choice} list=${list} name="status" label="Status" values=${STATUSES}
         wordOf=${wordOf} /><${Find} list=${list} />
     </div>
-    <${Problem} error=${list.error} what="Could not load the messages" />
-    ${list.isEmpty && html`<${Empty}>No messages.<//>`}
-    <ul class="rows">${list.rows.map(message => html`<${Message} key=${message.id}
-      message=${message} api=${api} />`)}</ul>
-    <${Pages} list=${list} />
-  </section>`;
+    <${List} list=${list} what="the messages" empty="No messages." row=${message => html`
+      <${Message} key=${message.id} message=${message} api=${api} />`} />
+  <//>`;
 }
 
 export const Messages = props => html`<div class="stack">

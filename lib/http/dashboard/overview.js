@@ -1,11 +1,10 @@
-// Breakers, the degradation level, health, and the latest events.
+// Breakers and their charts, the degradation level, health, and the latest events.
 
-import { html, useState } from './vendor/preact.js';
+import { html, useEffect, useRef, useState } from './vendor/preact.js';
 
-import { piece } from './api.js';
-import { Chart } from './charts.js';
 import {
-  Badge, Dialog, Empty, For, Problem, Reason, Switch, Text, count, duration, short, timeOf,
+  Badge, Dialog, Empty, For, Problem, Reason, Section, Switch, Text, count, duration, short,
+  timeOf,
 } from './ui.js';
 
 export const CARDS_MAX = 24;
@@ -24,6 +23,124 @@ const LATENCY_LINES = [
   { stroke: '--line-p50' },
 ];
 const ERROR_LINES = [{ stroke: '--line-bad', fill: '--fill-bad' }];
+
+// ---- Charts ------------------------------------------------------------------------------------
+
+const dark = matchMedia('(prefers-color-scheme: dark)');
+
+const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function optionsOf ({ lines, max, format, width, height }) {
+  const axis = { stroke: colour('--quiet'), font: '10px system-ui, sans-serif' };
+  const grid = { stroke: colour('--line'), width: 1 };
+  return {
+    width,
+    height,
+    padding: [6, 4, 4, 0],
+    cursor: { show: false },
+    legend: { show: false },
+    scales: { x: { time: true }, y: { range: (u, low, high) => [0, Math.max(high ?? 0, max)] } },
+    axes: [
+      { show: false },
+      {
+        ...axis, grid, ticks: { show: false }, size: 40, gap: 4, space: 22,
+        values: (u, splits) => splits.map(format),
+      },
+    ],
+    series: [{}, ...lines.map(({ stroke, dash, fill }) => ({
+      stroke: colour(stroke), width: 1.5, dash, points: { show: false },
+      fill: fill && colour(fill), spanGaps: false,
+    }))],
+  };
+}
+
+/**
+ * A small chart by uPlot, whose script puts it into `window`. `data` holds seconds first, then the
+ * values of each line, null for none; `lines` name the CSS variables of their colours. The scale
+ * goes at least up to `max`.
+ */
+function Chart ({ data, lines, max, format, label, height = 48 }) {
+  const place = useRef();
+  const chart = useRef();
+  useEffect(() => {
+    const draw = () => {
+      chart.current?.destroy();
+      const width = place.current.clientWidth || 200;
+      const { uPlot: Plot } = window;
+      chart.current = new Plot(optionsOf({ lines, max, format, width, height }), data,
+        place.current);
+    };
+    draw();
+    dark.addEventListener('change', draw);
+    const observer = new ResizeObserver(([{ contentRect: { width } }]) => {
+      if (width > 0 && Math.abs(width - chart.current.width) > 1) {
+        chart.current.setSize({ width, height });
+      }
+    });
+    observer.observe(place.current);
+    return () => {
+      observer.disconnect();
+      dark.removeEventListener('change', draw);
+      chart.current.destroy();
+      chart.current = undefined;
+    };
+  }, []);
+  useEffect(() => { chart.current?.setData(data); });
+  return html`<div class="chart" ref=${place} role="img" aria-label=${label}></div>`;
+}
+
+const POINTS_MAX = 150;
+const BREAKERS_MAX = 500;
+const HISTORY = ['at', 'errorRate', 'p50', 'p95', 'p99'];
+
+const emptyLines = () => Object.fromEntries(HISTORY.map(line => [line, []]));
+
+/**
+ * The figures of breakers: from the server, before this page was opened, and from this page since
+ * then. All times are those of the server, in seconds.
+ */
+export class History {
+  #lines = new Map();
+
+  /** Takes over the history of the server. Later points that this page has seen stay. */
+  begin ({ at, breakers }) {
+    const times = at.map(ms => ms / 1000);
+    for (const [key, figures] of Object.entries(breakers)) {
+      const seen = this.#lines.get(key) ?? emptyLines();
+      const later = seen.at.findIndex(time => time > times.at(-1));
+      const past = { at: times, ...figures };
+      this.#keep(key, Object.fromEntries(HISTORY.map(line =>
+        [line, [...past[line], ...(later < 0 ? [] : seen[line].slice(later))]])));
+    }
+  }
+
+  /** Adds the figures of a list of breakers. */
+  add ({ at, breakers }) {
+    const time = at / 1000;
+    for (const { key, errorRate, fires, latency } of breakers) {
+      const lines = this.#lines.get(key) ?? emptyLines();
+      // Behind a load balancer, another process may have another clock.
+      if (time <= lines.at.at(-1)) continue;
+      const point = { at: time, errorRate: fires === 0 ? null : errorRate, ...latency };
+      for (const line of HISTORY) lines[line].push(point[line] ?? null);
+      this.#keep(key, lines);
+    }
+  }
+
+  #keep (key, lines) {
+    for (const line of HISTORY) lines[line].splice(0, lines[line].length - POINTS_MAX);
+    this.#lines.delete(key);
+    this.#lines.set(key, lines);
+    while (this.#lines.size > BREAKERS_MAX) this.#lines.delete(this.#lines.keys().next().value);
+  }
+
+  of (key, ...lines) {
+    const known = this.#lines.get(key);
+    return ['at', ...lines].map(line => known?.[line] ?? []);
+  }
+}
+
+// ---- Breakers ----------------------------------------------------------------------------------
 
 function Figures ({ breaker: { fires, failures, timeouts, rejects, windowMs } }) {
   const figures = [['calls', fires], ['failed', failures], ['timed out', timeouts],
@@ -109,7 +226,7 @@ function Breakers (props) {
   const { api, breakers: { data, error, reload }, notify, filter, setFilter } = props;
   const reset = async ({ name }) => {
     try {
-      await api.post(`circuit-breakers/${piece(name)}/reset`);
+      await api.post(`circuit-breakers/${encodeURIComponent(name)}/reset`);
       notify(`${name} was reset`);
     } catch (caught) {
       notify(`${name} was not reset: ${caught.message}`, 'bad');
@@ -117,8 +234,7 @@ function Breakers (props) {
     reload();
   };
   const shown = data?.breakers ?? [];
-  return html`<section aria-labelledby="breakers-title" class="wide">
-    <h2 id="breakers-title">Breakers</h2>
+  return html`<${Section} id="breakers" title="Breakers">
     <${Filters} data=${data} filter=${filter} setFilter=${setFilter} />
     <${Problem} error=${error} what="Could not load the breakers" />
     ${data && shown.length === 0 && html`<${Empty}>${data.total === 0
@@ -130,8 +246,10 @@ function Breakers (props) {
     <${Rows} ...${props} breakers=${shown.slice(CARDS_MAX)} onReset=${reset} />
     ${data && data.found > shown.length && html`<p class="quiet">${
       count(data.found - shown.length)} more: narrow the search.</p>`}
-  </section>`;
+  <//>`;
 }
+
+// ---- The rest ----------------------------------------------------------------------------------
 
 const CONDITIONS = {
   up: ['good', 'up'], impaired: ['warn', 'impaired'], down: ['bad', 'down'],
@@ -167,8 +285,7 @@ function LevelDialog ({ data, level, api, onDone, onClose }) {
 
 function Degradation ({ api, degradation: { data, error, reload }, mayOperate, notify }) {
   const [asked, setAsked] = useState(undefined);
-  return html`<section aria-labelledby="level-title" class="panel" data-part="degradation">
-    <h2 id="level-title">Level</h2>
+  return html`<${Section} id="degradation" title="Level" kind="panel">
     <${Problem} error=${error} what="Could not load the level" />
     ${data && html`
       <ol class="levels">${data.levels.map((name, i) => html`<li key=${name}
@@ -188,46 +305,42 @@ function Degradation ({ api, degradation: { data, error, reload }, mayOperate, n
           notify(asked === null ? 'The level is automatic again' : `The level is ${asked}`);
           reload();
         }} />`}`}
-  </section>`;
+  <//>`;
 }
 
 const HEALTH = { healthy: 'good', degraded: 'warn', unhealthy: 'bad' };
 
-const Health = ({ health: { data, error } }) => html`<section aria-labelledby="health-title"
-    class="panel" data-part="health">
-  <h2 id="health-title">Health</h2>
+const Health = ({ health: { data, error } }) => html`<${Section} id="health" title="Health"
+    kind="panel">
   <${Problem} error=${error} what="Could not load the health checks" />
   <ul class="plain">${Object.entries(data?.checks ?? {}).map(([name, check]) => html`<li
     key=${name}><${Badge} tone=${HEALTH[check.status]}>${check.status}<//>
     <span class="grow"><${Text}>${name}<//>${check.error && html` <span class="quiet"><${Text}>${
       check.error}<//></span>`}</span>
     <span class="quiet">${duration(check.responseTimeMs)}</span></li>`)}</ul>
-</section>`;
+<//>`;
 
-const TONES = {
-  breaker: ({ state }) => STATES[state]?.tone ?? 'info',
-  degradation: () => 'warn',
-  'dead-letter': () => 'bad',
-  'delivery-failed': () => 'bad',
-  payment: () => 'info',
-  'payment-held': () => 'warn',
-  session: () => 'warn',
-};
+// Each kind of event: its name, and how good it is.
 const KINDS = {
-  breaker: 'breaker', degradation: 'level', 'dead-letter': 'dead letter',
-  'delivery-failed': 'not delivered', payment: 'payment', 'payment-held': 'review',
-  session: 'WhatsApp',
+  breaker: ['breaker', ({ state }) => STATES[state]?.tone],
+  degradation: ['level', () => 'warn'],
+  'dead-letter': ['dead letter', () => 'bad'],
+  'delivery-failed': ['not delivered', () => 'bad'],
+  payment: ['payment', () => 'info'],
+  'payment-held': ['review', () => 'warn'],
+  session: ['WhatsApp', () => 'warn'],
+};
+const kindOf = ({ type, data }) => {
+  const [name = type, toneOf] = KINDS[type] ?? [];
+  return html`<${Badge} tone=${toneOf?.(data) ?? 'info'}>${name}<//>`;
 };
 
-const Events = ({ events }) => html`<section aria-labelledby="events-title" class="panel"
-    data-part="events">
-  <h2 id="events-title">Recent events</h2>
+const Events = ({ events }) => html`<${Section} id="events" title="Recent events" kind="panel">
   ${events.length === 0 ? html`<${Empty}>No events yet.<//>`
-    : html`<ol class="log">${events.slice(0, 30).map(({ key, type, data, words }) => html`<li
-      key=${key}><time datetime=${new Date(data.at).toISOString()}>${timeOf(data.at)}</time>
-      <${Badge} tone=${TONES[type]?.(data) ?? 'info'}>${KINDS[type] ?? type}<//>
-      <${Text}>${words}<//></li>`)}</ol>`}
-</section>`;
+    : html`<ol class="log">${events.slice(0, 30).map(event => html`<li key=${event.key}>
+      <time datetime=${new Date(event.data.at).toISOString()}>${timeOf(event.data.at)}</time>
+      ${kindOf(event)} <${Text}>${event.words}<//></li>`)}</ol>`}
+<//>`;
 
 export const Overview = props => html`<div class="overview">
   <${Breakers} ...${props} />

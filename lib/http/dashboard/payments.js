@@ -2,9 +2,9 @@
 
 import { html, useState } from './vendor/preact.js';
 
-import { piece } from './api.js';
 import {
-  Ago, Badge, Block, Choice, Dialog, Empty, Find, Pages, Problem, Reason, Text, useList, usePoll,
+  Ago, Badge, Block, Choice, Dialog, Entry, Find, List, Problem, Reason, Section, Text, useList,
+  usePoll,
 } from './ui.js';
 
 const LIST_MS = 10_000;
@@ -45,17 +45,12 @@ function Timeline ({ history }) {
       <span class="quiet"> by <${Text}>${by}<//></span></span></li>`)}</ol>`;
 }
 
-function Notice ({ event }) {
-  const [open, setOpen] = useState(false);
-  return html`<li><div class="row"><${Ago} at=${event.receivedAt} />
+const Notice = ({ event }) => html`<${Entry} more="Body" details=${() => html`<${Block}
+  label="Body of the notification">${event.body}<//>`}><${Ago} at=${event.receivedAt} />
     <${Badge} tone=${OUTCOMES[event.outcome] ?? 'info'}>${words(event.outcome)}<//>
     <span class="grow"><${Text}>${event.transactionStatus ?? '–'}<//>
       ${event.reason && html` <span class="quiet"><${Text}>${
-        REASONS[event.reason] ?? event.reason}<//></span>`}</span>
-    <button class="small" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}>
-      ${open ? 'Less' : 'Body'}</button></div>
-    ${open && html`<${Block} label="Body of the notification">${event.body}<//>`}</li>`;
-}
+        REASONS[event.reason] ?? event.reason}<//></span>`}</span><//>`;
 
 const DECISIONS = {
   apply: ['Apply', 'Apply the notification', 'The order gets the status of the notification.'],
@@ -66,7 +61,7 @@ function Review ({ api, orderId, decision, onDone, onClose }) {
   const [submit, title, text] = DECISIONS[decision];
   return html`<${Dialog} title=${title} submit=${submit} onClose=${onClose}
     tone=${decision === 'apply' ? 'primary' : 'danger'} onSubmit=${async form => {
-      await api.post(`payments/${piece(orderId)}/review`,
+      await api.post(`payments/${encodeURIComponent(orderId)}/review`,
         { decision, reason: form.get('reason') });
       onDone();
     }}>
@@ -76,7 +71,7 @@ function Review ({ api, orderId, decision, onDone, onClose }) {
 }
 
 function Details ({ api, orderId, turn }) {
-  const path = `payments/${piece(orderId)}`;
+  const path = `payments/${encodeURIComponent(orderId)}`;
   const { data, error } = usePoll(async signal => {
     const [order, { events }] = await Promise.all([
       api.get(path, {}, signal), api.get(`${path}/events`, {}, signal),
@@ -139,21 +134,17 @@ function Strays ({ api, turn, mayOperate, onDone }) {
 }
 
 function Order ({ order, api, turn, mayOperate, onDone }) {
-  const [open, setOpen] = useState(false);
   const { orderId, state, amountMinor, currency, held, updatedAt } = order;
-  return html`<li class="letter ${held ? 'held' : ''}" data-order=${orderId}><div class="row">
+  return html`<${Entry} class="letter ${held ? 'held' : ''}" data-order=${orderId}
+    more="History" label=${`History of ${orderId}`}
+    details=${() => html`<${Details} api=${api} orderId=${orderId} turn=${turn} />`}
+    after=${held && mayOperate && html`<${Decide} orderId=${orderId} api=${api}
+      onDone=${() => onDone(orderId)} />`}>
     <${Badge} tone=${TONES[state] ?? 'info'}>${words(state)}<//>
     ${held && html`<${Badge} tone="warn">held<//>`}
     <span class="grow"><b><${Text}>${orderId}<//></b></span>
     <span class="amount">${amountOf(amountMinor, currency)}</span>
-    <span class="quiet"><${Ago} at=${updatedAt} /></span>
-    <button class="small" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}
-      aria-label=${`History of ${orderId}`}>${open ? 'Less' : 'History'}</button>
-    ${held && mayOperate && html`<${Decide} orderId=${orderId} api=${api}
-      onDone=${() => onDone(orderId)} />`}
-    </div>
-    ${open && html`<${Details} api=${api} orderId=${orderId} turn=${turn} />`}
-  </li>`;
+    <span class="quiet"><${Ago} at=${updatedAt} /></span><//>`;
 }
 
 export function Payments ({ api, turns, mayOperate, notify }) {
@@ -163,20 +154,16 @@ export function Payments ({ api, turns, mayOperate, notify }) {
     notify(`Order ${orderId} was reviewed`);
     list.reload();
   };
-  return html`<section aria-labelledby="payments-title" class="wide" data-part="payments">
-    <h2 id="payments-title">Payments</h2>
+  return html`<${Section} id="payments" title="Payments">
     <div class="filters" role="search" aria-label="Payments">
       <button class="chip" aria-pressed=${String(isHeld)} onClick=${() =>
         list.set({ held: isHeld ? undefined : 'true' })}>Held only</button>
       <${Choice} list=${list} name="state" label="State" values=${Object.keys(TONES)}
         wordOf=${words} /><${Find} list=${list} />
     </div>
-    <${Problem} error=${list.error} what="Could not load the payments" />
     <${Strays} api=${api} turn=${turns.payments} mayOperate=${mayOperate} onDone=${done} />
-    ${list.isEmpty && html`<${Empty}>No payments.<//>`}
-    <ul class="rows">${list.rows.map(order => html`<${Order} key=${order.orderId} order=${order}
-      api=${api} turn=${turns.payments} mayOperate=${mayOperate}
-      onDone=${done} />`)}</ul>
-    <${Pages} list=${list} />
-  </section>`;
+    <${List} list=${list} what="the payments" empty="No payments."
+      row=${order => html`<${Order} key=${order.orderId} order=${order} api=${api}
+        turn=${turns.payments} mayOperate=${mayOperate} onDone=${done} />`} />
+  <//>`;
 }

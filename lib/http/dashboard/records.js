@@ -2,7 +2,7 @@
 
 import { html, useState } from './vendor/preact.js';
 
-import { Ago, Badge, Empty, Problem, Text, dateOf, usePoll } from './ui.js';
+import { Ago, Badge, Empty, Problem, Section, Text, dateOf, usePoll } from './ui.js';
 
 const REPORT_MS = 60_000;
 const AUDIT_MS = 10_000;
@@ -75,14 +75,13 @@ export function Report ({ api, notify }) {
       notify(`Could not save the report: ${caught.message}`, 'bad');
     }
   };
-  return html`<section aria-labelledby="report-title" class="wide report" data-part="report">
-    <h2 id="report-title">Reliability report</h2>
+  return html`<${Section} id="report" title="Reliability report" kind="wide report">
     <div class="buttons"><button onClick=${reload}>Regenerate</button>
       <button onClick=${save}>Save as HTML</button></div>
     <${Problem} error=${error} what="Could not generate the report" />
     ${data && html`<dl class="pairs">${Object.entries(data).map(([name, value]) => html`<${Value}
       key=${name} name=${name} value=${value} />`)}</dl>`}
-  </section>`;
+  <//>`;
 }
 
 const toneOf = result => result === 'done' ? 'good' : result === 'not found' ? 'warn' : 'bad';
@@ -92,8 +91,7 @@ export function Audit ({ api }) {
   const { data, error } = usePoll(signal => api.get('audit', { before, limit: 100 }, signal),
     AUDIT_MS, [api, before]);
   const entries = data?.entries ?? [];
-  return html`<section aria-labelledby="audit-title" class="wide" data-part="audit">
-    <h2 id="audit-title">Audit log</h2>
+  return html`<${Section} id="audit" title="Audit log">
     <${Problem} error=${error} what="Could not load the audit log" />
     ${data?.stored === false && html`<p class="quiet">Only what this process remembers. With a
       store, entries are kept permanently.</p>`}
@@ -111,5 +109,5 @@ export function Audit ({ api }) {
       setBefore(undefined)}>Newest</button>`}
       ${entries.length === 100 && html`<button onClick=${() => setBefore(entries.at(-1).id)}>
         Older</button>`}</div>
-  </section>`;
+  <//>`;
 }

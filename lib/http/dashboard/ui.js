@@ -120,12 +120,7 @@ export function useSettled (value, ms = 300) {
 const PAGE = 50;
 const LIST_MS = 10_000;
 
-/**
- * A list of the admin API, page by page, with a filter.
- * @param {string} path of the list
- * @param {string} key of the rows in the answer
- * @param {unknown} turn changes when the list should be loaded again
- */
+/** A list of the admin API, page by page, with a filter. It is loaded again when `turn` changes. */
 export function useList (api, path, key, turn, idOf = row => row.id) {
   const [filter, setFilter] = useState({});
   const [pages, setPages] = useState([undefined]);
@@ -144,7 +139,7 @@ export function useList (api, path, key, turn, idOf = row => row.id) {
 }
 
 /** The buttons of a list with several pages. */
-export const Pages = ({ list: { pages, setPages, rows, idOf } }) =>
+const Pages = ({ list: { pages, setPages, rows, idOf } }) =>
   pages.length === 1 && rows.length < PAGE ? null : html`<div class="buttons">
     <button disabled=${pages.length === 1} onClick=${() => setPages(pages.slice(0, -1))}>
       Newer</button>
@@ -163,6 +158,30 @@ export const Choice = ({ list, name, label, values, wordOf }) => html`<label
     list.set({ [name]: event.target.value || undefined })}>
     <option value="">any</option>${values.map(value => html`<option key=${value}
       value=${value}>${wordOf(value)}</option>`)}</select></label>`;
+
+/** A list of useList: what is wrong with it, its rows by `row`, and the buttons of its pages. */
+export const List = ({ list, error = list.error, what, empty, row }) => html`
+  <${Problem} error=${error} what=${`Could not load ${what}`} />
+  ${list.isEmpty && html`<${Empty}>${empty}<//>`}
+  <ul class="rows">${list.rows.map(row)}</ul>
+  <${Pages} list=${list} />`;
+
+/**
+ * An entry of a list. If it has `details`, a button shows and hides them; `more` is its text.
+ * `after` follows the button.
+ */
+export function Entry ({ children, details, more = 'More', label, after, ...rest }) {
+  const [open, setOpen] = useState(false);
+  return html`<li ...${rest}><div class="row">${children}
+    ${details && html`<button class="small" aria-expanded=${String(open)} aria-label=${label}
+      onClick=${() => setOpen(!open)}>${open ? 'Less' : more}</button>`}
+    ${after}</div>${open && details()}</li>`;
+}
+
+/** A part of a view, with its heading. */
+export const Section = ({ id, title, kind = 'wide', children }) => html`<section class=${kind}
+  aria-labelledby=${`${id}-title`} data-part=${id}>
+  <h2 id=${`${id}-title`} tabindex="-1">${title}</h2>${children}</section>`;
 
 const SWITCHES = {
   closed: html`<path d="M2 12h10M28 12h10M12 12h16"/>`,
