@@ -16,7 +16,7 @@ defineLazy(exports, {
   RetryBudget: () => require('./primitives/limits').RetryBudget,
   RetryableError: () => require('./primitives/classify').RetryableError,
   SekeringError: () => require('./base/errors').SekeringError,
-  Timeout: () => require('./primitives/timeout').Timeout,
+  Timeout: () => require('./primitives/limits').Timeout,
   breakers: () => require('./primitives/breaker').breakers,
   fallbackChain: () => require('./primitives/fallback-chain').fallbackChain,
   isRetryable: () => require('./primitives/classify').isRetryable,

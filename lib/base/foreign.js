@@ -43,4 +43,12 @@ function promiseOf (value) {
   return isA(value, Promise) ? value : new Promise(resolve => { resolve(value); });
 }
 
-module.exports = { isA, messageOf, promiseOf, read, textOf };
+/** Why a signal was aborted. */
+function reasonOf (signal) {
+  const reason = read(signal, 'reason');
+  return reason === undefined
+    ? new DOMException('This operation was aborted', 'AbortError')
+    : reason;
+}
+
+module.exports = { isA, messageOf, promiseOf, read, reasonOf, textOf };

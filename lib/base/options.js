@@ -12,8 +12,10 @@
 //
 // The functions below the table check single arguments. All errors are ERR_INVALID_OPTION.
 
+const { setMaxListeners } = require('node:events');
+
 const { invalidOption, unknownOption } = require('./errors');
-const { readSignal } = require('./signal');
+const { isA, read } = require('./foreign');
 
 /**
  * One option.
@@ -45,6 +47,20 @@ const where = (doc, expected, test, spec = {}) =>
     if (!test(value)) throw invalidOption(option, said, value);
     return value;
   });
+
+/**
+ * The caller's signal, checked; undefined if there is none. It may be shared by any number of calls
+ * at once, each of which listens to it: Node.js would warn of a leak from the eleventh on.
+ */
+function readSignal (signal) {
+  if (signal === undefined || signal === null) return undefined;
+  const fits = typeof read(signal, 'aborted') === 'boolean' &&
+    ['addEventListener', 'removeEventListener'].every(
+      name => typeof read(signal, name) === 'function');
+  if (!fits) throw invalidOption('signal', 'an AbortSignal', signal);
+  if (isA(signal, EventTarget)) setMaxListeners(0, signal);
+  return signal;
+}
 
 /** The kinds of options. `spec` is as Option, with what the kind needs besides. */
 const is = {
@@ -229,4 +245,6 @@ function bag (option, value, names) {
   return value;
 }
 
-module.exports = { NAMES, bag, boolean, finite, func, is, number, oneOf, optionsOf };
+module.exports = {
+  NAMES, bag, boolean, finite, func, is, number, oneOf, optionsOf, readSignal,
+};

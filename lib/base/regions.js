@@ -1,8 +1,8 @@
 'use strict';
 
 // Regions: the files in memory through which the threads of a process, or the processes of a host,
-// share breakers and limits. This module knows where they are, who may use them, and what their
-// errors mean.
+// share breakers and limits. By scope, namespace and name they find the same place in one. This
+// module knows where regions are, who may use them, and what their errors mean.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -11,9 +11,12 @@ const { getSystemErrorName } = require('node:util');
 
 const { SekeringError, invalidOption } = require('./errors');
 const native = require('./native');
-const { foreign } = require('./runtime');
+const { is } = require('./options');
 const { warn } = require('./warn');
 
+const NAME_BYTES_MAX = 255;
+// RegionError::kOtherDescription of native/core/region_file.h.
+const OTHER_OPTIONS = -101;
 const NAMESPACE = /^[A-Za-z0-9._-]{1,64}$/;
 const SHARED_MEMORY = '/dev/shm';
 
@@ -31,6 +34,16 @@ const FAILURES = {
   102: ['ERR_REGION_MEMORY', 'has a place for it, but this process has no memory for its part']
 };
 const ERRNO_FROM = 1000;
+
+// The name of a runtime that stands in for Node.js.
+const { bun, deno } = process.versions;
+const runtime = (bun && 'Bun') ?? (deno && 'Deno');
+
+/**
+ * Whether scopes other than 'instance' work. The libuv functions that they need end the process in
+ * other runtimes than Node.js.
+ */
+const canShare = process.platform === 'linux' && runtime === undefined;
 
 /**
  * @param {number} answer what a native function returned instead of a handle
@@ -111,9 +124,9 @@ function sweep () {
  * @throws {SekeringError} ERR_SCOPE_UNSUPPORTED, ERR_REGION_…
  */
 function join (scope, namespace) {
-  if (foreign !== undefined) {
+  if (runtime !== undefined) {
     throw new SekeringError('ERR_SCOPE_UNSUPPORTED',
-      `Scope '${scope}' is not supported on ${foreign}: use scope 'instance', or Node.js`);
+      `Scope '${scope}' is not supported on ${runtime}: use scope 'instance', or Node.js`);
   }
   const file = fileOf(scope, checkNamespace(namespace));
   // The addon exists once in an environment, but this module may exist more than once.
@@ -133,6 +146,64 @@ function join (scope, namespace) {
   }
   return handle;
 }
+
+// ---- Places ------------------------------------------------------------------------------------
+
+/** The options that say who shares a thing. */
+const PLACE = {
+  scope: is.oneOf('who shares it', ['instance', 'process', 'host'], { default: 'instance' }),
+  namespace: {
+    doc: 'of those who share it', expected: 'a name', default: 'default',
+    check: (_, value) => checkNamespace(value),
+  },
+  name: is.any('of what is shared'), // Checked by checkPlace().
+};
+
+const isShared = ({ scope }) => scope === 'process' || scope === 'host';
+
+/**
+ * Checks the name that a shared thing must have.
+ * @throws {TypeError} ERR_INVALID_OPTION
+ */
+function checkPlace (options, name) {
+  if (!isShared(options)) return;
+  if (typeof name !== 'string' || !name || Buffer.byteLength(name) > NAME_BYTES_MAX) {
+    throw invalidOption('name', `1 to ${NAME_BYTES_MAX} bytes, as scope is '${options.scope}',`,
+      name);
+  }
+}
+
+/**
+ * Attaches to the place of that name, which is made if there is none.
+ * @param {string} kind of thing, in words
+ * @param {{ scope: 'process' | 'host', namespace: string, name: string }} place
+ * @param {Float64Array} config of all who share it
+ * @param {(region: number, name: string, config: Float64Array, stored: Float64Array) => number}
+ *   attach returns a handle, or a negative error; `stored` gets the configuration that is there
+ * @param {(config: Float64Array, stored: Float64Array) => string[]} differences the options that
+ *   differ
+ * @returns {number} the handle
+ * @throws {SekeringError} ERR_OPTIONS_MISMATCH, with `options`: those that differ; ERR_NAME_TAKEN;
+ *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
+ */
+function attachPlace (kind, { scope, namespace, name }, config, attach, differences) {
+  const region = join(scope, namespace);
+  const stored = new Float64Array(config.length);
+  const repaired = native.regionRepairs(region);
+  const handle = attach(region, name, config, stored);
+  if (native.regionRepairs(region) !== repaired) {
+    warn('A damaged place in a region was replaced', new Error(fileOf(scope, namespace)));
+  }
+  if (handle >= 0) return handle;
+  if (handle !== OTHER_OPTIONS) throw failure(handle, fileOf(scope, namespace));
+  const differing = differences(config, stored);
+  const error = new SekeringError('ERR_OPTIONS_MISMATCH',
+    `The ${kind} '${name}' exists (scope '${scope}', namespace '${namespace}') with other ` +
+    `options: ${differing.join(', ')}`);
+  throw Object.assign(error, { options: differing });
+}
+
+// ---- For operators -----------------------------------------------------------------------------
 
 /**
  * The host's regions of this user and this release.
@@ -167,4 +238,7 @@ function remove (namespace) {
 
 const regions = Object.freeze({ list, remove });
 
-module.exports = { checkNamespace, failure, fileOf, join, regions };
+module.exports = {
+  PLACE, attachPlace, canShare, checkNamespace, checkPlace, failure, fileOf, isShared, join,
+  regions,
+};

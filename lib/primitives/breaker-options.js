@@ -5,8 +5,8 @@
 const { invalidOption, optionError } = require('../base/errors');
 const { bag, finite, is, optionsOf } = require('../base/options');
 const { TICKS_PER_MS } = require('../base/recorder');
+const { PLACE, checkPlace, isShared } = require('../base/regions');
 const { preset } = require('./presets');
-const { PLACE, checkPlace, isShared } = require('./sharing');
 
 const BUCKETS_MAX = 1000;
 const PROBES_MAX = 16;

@@ -8,9 +8,9 @@ const clock = require('../base/clock');
 const { LinkedList } = require('../base/linked-list');
 const native = require('../base/native');
 const { bag, func, is, optionsOf } = require('../base/options');
+const { isShared } = require('../base/regions');
 const CircuitBreaker = require('./breaker');
 const { OPTIONS } = require('./breaker-options');
-const { isShared } = require('./sharing');
 
 const IDLE_TTL_MS = 10 * 60 * 1000;
 const GROUP_OPTIONS = optionsOf({

@@ -1,17 +1,17 @@
 'use strict';
 
 // Limits on the way to an upstream: how many calls at once (Bulkhead), how many per stretch of time
-// (RateLimiter), and how many retries the successes of late have paid for (RetryBudget).
+// (RateLimiter), how many retries the successes of late have paid for (RetryBudget), and how long
+// each attempt may take (Timeout).
 
 const { clearTimer, now, setTimer } = require('../base/clock');
+const { withDeadline } = require('../base/deadline');
 const { SekeringError, invalidOption } = require('../base/errors');
-const { own } = require('../base/handle');
+const { reasonOf } = require('../base/foreign');
 const native = require('../base/native');
 const { func, is, number, optionsOf } = require('../base/options');
-const { Permits, SharedPermits } = require('../base/permits');
-const { reasonOf } = require('../base/signal');
-const { Waiters } = require('../base/waiters');
-const { PLACE, attachPlace, checkPlace, isShared } = require('./sharing');
+const { PLACE, attachPlace, checkPlace, isShared } = require('../base/regions');
+const { Permits, SharedPermits, Waiters, own } = require('./permits');
 
 // Native token buckets hold these without rounding.
 const LIMIT_MAX = 1e9;
@@ -53,6 +53,17 @@ const EXECUTE = optionsOf({
 });
 const TAKE = EXECUTE.with({
   tokens: is.any('that the call costs', { default: 1 }), // Checked against the limiter's burst.
+});
+
+const TIMEOUT = is.ms('for one attempt; Infinity for no limit', { min: 1, required: true });
+const GROWING_TIMEOUT = optionsOf({
+  initial: TIMEOUT,
+  increment: is.ms('more for each further attempt', { default: 0 }),
+  max: is.ms('at most', { min: 1, default: Infinity }),
+});
+const ATTEMPT = optionsOf({
+  signal: is.signal('ends the attempt'),
+  attempt: is.integer('number of the attempt', { min: 1, default: 1 }),
 });
 
 // How often a line asks for permits that other environments may have given back, in ms: soon at
@@ -418,4 +429,42 @@ class KeyedRateLimiter {
   }
 }
 
-module.exports = { Bulkhead, KeyedRateLimiter, RateLimiter, RetryBudget };
+/** Ends attempts that take too long, each of them alone. */
+class Timeout {
+  /**
+   * @param {number|{ initial: number, increment?: number, max?: number }} limit ms
+   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
+   */
+  constructor (limit) {
+    const isGrowing = typeof limit === 'object' && limit !== null;
+    const { initial, increment, max } = isGrowing
+      ? GROWING_TIMEOUT.read(limit, 'timeout')
+      : { initial: TIMEOUT.check('timeout', limit), increment: 0, max: Infinity };
+    this.initial = initial;
+    this.increment = increment;
+    this.max = max;
+  }
+
+  /** How long attempt number `attempt` may take, ms; it counts from 1. */
+  limitOf (attempt) {
+    return Math.min(this.initial + this.increment * (attempt - 1), this.max);
+  }
+
+  /**
+   * Calls `fn({ signal, attempt })` and waits for it as long as the attempt may take.
+   * @template T
+   * @param {(context: { signal: AbortSignal, attempt: number }) => T | PromiseLike<T>} fn its
+   *   signal aborts when the time is over, and when the caller's does
+   * @param {{ signal?: AbortSignal, attempt?: number }} [options]
+   * @returns {Promise<T>} rejects with code ETIMEDOUT when the time is over, with the signal's
+   *   reason when that aborts
+   */
+  async execute (fn, options) {
+    func('fn', fn);
+    const { signal, attempt } = ATTEMPT.read(options);
+    signal?.throwIfAborted();
+    return withDeadline(signal, this.limitOf(attempt), own => fn({ signal: own, attempt }));
+  }
+}
+
+module.exports = { Bulkhead, KeyedRateLimiter, RateLimiter, RetryBudget, Timeout };

@@ -5,15 +5,13 @@
 
 const { withDeadline } = require('../base/deadline');
 const { invalidOption, isRefusal } = require('../base/errors');
-const { read } = require('../base/foreign');
+const { read, reasonOf } = require('../base/foreign');
 const { bag, func, is, optionsOf } = require('../base/options');
-const { reasonOf } = require('../base/signal');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
-const { Bulkhead, RateLimiter } = require('./limits');
+const { Bulkhead, RateLimiter, Timeout } = require('./limits');
 const { RetryPlan, RetryRun, RetryStats } = require('./retry-run');
 const { StaleCache } = require('./stale-cache');
-const { Timeout } = require('./timeout');
 
 // Each part is one that exists already, or its options; what those may be is checked by the part.
 // false and null stand for none.

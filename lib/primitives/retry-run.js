@@ -5,9 +5,8 @@
 
 const clock = require('../base/clock');
 const { timedOut } = require('../base/errors');
-const { read } = require('../base/foreign');
+const { read, reasonOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
-const { reasonOf } = require('../base/signal');
 const { guarded } = require('../base/warn');
 const { EXHAUSTED, NOT_RETRYABLE, SERIES, Series, amount, decide, readDelays } =
   require('./backoff');

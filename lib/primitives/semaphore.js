@@ -4,8 +4,7 @@
 
 const { timedOut } = require('../base/errors');
 const { number } = require('../base/options');
-const { Permits } = require('../base/permits');
-const { Waiters } = require('../base/waiters');
+const { Permits, Waiters } = require('./permits');
 
 /**
  * @param {number} count how many may be taken at once; from Number.MAX_SAFE_INTEGER on any number,

@@ -6,8 +6,8 @@
 const { wall } = require('../base/clock');
 const { withDeadline } = require('../base/deadline');
 const { invalidOption } = require('../base/errors');
+const { reasonOf } = require('../base/foreign');
 const { func, is, optionsOf } = require('../base/options');
-const { reasonOf } = require('../base/signal');
 const { warn } = require('../base/warn');
 
 const STALE_TTL_MS = 24 * 3600 * 1000;

@@ -1,0 +1,199 @@
+'use strict';
+
+// What limits are made of: permits, the line of callers that wait for one, and the ownership of
+// native objects.
+
+const { clearTimer, setTimer } = require('../base/clock');
+const { reasonOf } = require('../base/foreign');
+const { LinkedList } = require('../base/linked-list');
+const native = require('../base/native');
+const { warn } = require('../base/warn');
+
+const registry = new FinalizationRegistry(({ destroy, handle }) => destroy(handle));
+
+/**
+ * Native objects are integer handles. Destroys `handle` once nothing holds `owner` any more: what
+ * still uses the handle must therefore hold that object. Returns the handle.
+ */
+function own (owner, handle, destroy) {
+  registry.register(owner, { destroy, handle });
+  return handle;
+}
+
+/** How many calls may run at once, counted by the native bulkhead. */
+class Permits {
+  #capacity;
+  #handle;
+  #taken = 0;
+
+  /** @param {number} capacity how many may be in use; no limit from Number.MAX_SAFE_INTEGER on */
+  constructor (capacity) {
+    this.#capacity = capacity;
+  }
+
+  // Most breakers have no limit: they need a count, but no native memory.
+  get #unlimited () { return this.#capacity >= Number.MAX_SAFE_INTEGER; }
+
+  get capacity () { return this.#capacity; }
+
+  /** How many of those in use belong to this environment. */
+  get held () { return this.inUse; }
+
+  get inUse () {
+    return this.#handle === undefined ? this.#taken : native.bulkheadInUse(this.#handle);
+  }
+
+  /** @returns {boolean} whether there was one left */
+  acquire () {
+    if (this.#handle !== undefined) return native.acquireBulkhead(this.#handle);
+    if (this.#unlimited) return ++this.#taken > 0;
+    if (this.#capacity < 1) return false;
+    this.#handle = own(this, native.createBulkhead(this.#capacity), native.destroyBulkhead);
+    return native.acquireBulkhead(this.#handle);
+  }
+
+  /** @returns {boolean} whether one was in use */
+  release () {
+    if (this.#handle !== undefined) return native.releaseBulkhead(this.#handle);
+    if (this.#taken === 0) return false;
+    this.#taken--;
+    return true;
+  }
+}
+
+/** Permits that this environment shares with others, in a region. */
+class SharedPermits {
+  #name;
+  #capacity;
+  #handle;
+  #repairs;
+
+  /** @param {number} handle from native.attachBulkhead; destroyed together with this object */
+  constructor (name, capacity, handle) {
+    this.#name = name;
+    this.#capacity = capacity;
+    this.#handle = own(this, handle, native.destroyBulkhead);
+    this.#repairs = native.bulkheadRepairs(handle);
+  }
+
+  get capacity () { return this.#capacity; }
+
+  get held () { return native.bulkheadHeld(this.#handle); }
+
+  get inUse () { return native.bulkheadInUse(this.#handle); }
+
+  /** @returns {boolean} whether one was left; permits of dead participants are taken back first */
+  acquire () {
+    return this.#acquired(native.acquireBulkhead(this.#handle));
+  }
+
+  /** As acquire, for a waiting caller: other environments learn that this one waits. */
+  acquireForLine () {
+    return this.#acquired(native.acquireBulkheadForLine(this.#handle));
+  }
+
+  /** Whether it is the turn of other environments: then the permit must be released to all. */
+  mustYield () { return native.mustYieldBulkhead(this.#handle); }
+
+  /** @returns {boolean} whether one was in use here */
+  release () { return native.releaseBulkhead(this.#handle); }
+
+  #acquired (acquired) {
+    const repairs = native.bulkheadRepairs(this.#handle);
+    if (repairs !== this.#repairs) {
+      this.#repairs = repairs;
+      warn('Damaged counts of permits were repaired', new Error(`bulkhead '${this.#name}'`));
+    }
+    return acquired;
+  }
+}
+
+class Waiter {
+  constructor (line, weight) {
+    this.line = line;
+    this.weight = weight;
+    this._previous = null;
+    this._next = null;
+    this.timer = undefined;
+    this.signal = undefined;
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+
+  // As an event listener of the signal; an object needs no closure.
+  handleEvent () {
+    this.line.leave(this, reasonOf(this.signal));
+  }
+}
+
+/**
+ * A line of callers that wait for something, first come first served. A caller that times out or
+ * aborts leaves the line in constant time. The user of the line bounds its length.
+ */
+class Waiters {
+  size = 0;
+  /** The sum of the weights of all waiters. */
+  weight = 0;
+  #list = new LinkedList();
+  #left;
+
+  /** @param {(waiter: { weight: number }) => void} [left] called when a waiter has given up */
+  constructor (left) {
+    this.#left = left;
+  }
+
+  /** The first in the line, or null. */
+  get first () { return this.#list.first; }
+
+  /**
+   * Joins the end of the line.
+   * @param {object} [options]
+   * @param {number} [options.weight=1] how much it waits for
+   * @param {number} [options.timeout=Infinity] how long it waits at most, ms
+   * @param {() => Error} [options.timedOut] makes the error of the timeout
+   * @param {AbortSignal} [options.signal] must not be aborted yet; rejects with its reason
+   * @returns {Promise<unknown>} resolves with what serve() was given
+   */
+  join ({ weight = 1, timeout = Infinity, timedOut, signal } = {}) {
+    const waiter = new Waiter(this, weight);
+    this.#list.add(waiter);
+    this.size++;
+    this.weight += weight;
+    if (timeout !== Infinity) {
+      waiter.timer = setTimer(() => this.leave(waiter, timedOut()), timeout);
+    }
+    if (signal !== undefined) {
+      waiter.signal = signal;
+      signal.addEventListener('abort', waiter);
+    }
+    return waiter.promise;
+  }
+
+  /** Resolves the first waiter. Returns false if there is none. */
+  serve (value) {
+    const waiter = this.first;
+    if (waiter === null) return false;
+    this.#remove(waiter);
+    waiter.resolve(value);
+    return true;
+  }
+
+  /** Takes a waiter out of the line and rejects it. */
+  leave (waiter, reason) {
+    this.#remove(waiter);
+    waiter.reject(reason);
+    this.#left?.(waiter);
+  }
+
+  #remove (waiter) {
+    this.#list.remove(waiter);
+    this.size--;
+    this.weight -= waiter.weight;
+    clearTimer(waiter.timer);
+    waiter.signal?.removeEventListener('abort', waiter);
+  }
+}
+
+module.exports = { Permits, SharedPermits, Waiters, own };
