@@ -133,12 +133,7 @@ class Options {
     this.entries = Object.freeze(entries);
   }
 
-  /**
-   * @param {unknown} given undefined stands for an empty object
-   * @param {string} [place] where the options stand, for errors: `channels.EMAIL`
-   * @returns {object} every option of the table, checked, or its default
-   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
-   */
+  /** Every option, checked, or its default. Errors name `place`, such as `channels.EMAIL`. */
   read (given, place = 'options') {
     return this.#resolve(bag(place, given, this.names), place);
   }
@@ -196,11 +191,7 @@ const choicesText = choices => `one of ${choices.map(shown).join(', ')}`;
 
 // ---- Single values -----------------------------------------------------------------------------
 
-/**
- * @param {string} option name as the user wrote it
- * @param {unknown} value
- * @param {{ min?: number, max?: number, integer?: boolean, unit?: string }} [bounds] inclusive
- */
+/** The bounds `min` and `max` are inclusive. */
 const number = (option, value, bounds = {}) =>
   numberWithin(option, value, bounds, rangeText(bounds));
 
@@ -233,7 +224,6 @@ function oneOf (option, value, choices) {
 /**
  * An object of options, or undefined, which stands for an empty one. With `names`, other names are
  * rejected. Prefer a table: this is for objects whose names are the user's own.
- * @param {readonly string[]} [names]
  */
 function bag (option, value, names) {
   if (value === undefined) return {};

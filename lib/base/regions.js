@@ -45,10 +45,7 @@ const runtime = (bun && 'Bun') ?? (deno && 'Deno');
  */
 const canShare = process.platform === 'linux' && runtime === undefined;
 
-/**
- * @param {number} answer what a native function returned instead of a handle
- * @param {string} file of the region
- */
+/** The error for what a native function returned in place of a handle. */
 function failure (answer, file) {
   const errno = -answer - ERRNO_FROM;
   const [code, what] = FAILURES[errno > 0 ? 1 : -answer];
@@ -117,12 +114,7 @@ function sweep () {
   }
 }
 
-/**
- * Joins a region.
- * @param {'process' | 'host'} scope
- * @returns {number} for native functions
- * @throws {SekeringError} ERR_SCOPE_UNSUPPORTED, ERR_REGION_…
- */
+/** Joins a region. Returns its handle. */
 function join (scope, namespace) {
   if (runtime !== undefined) {
     throw new SekeringError('ERR_SCOPE_UNSUPPORTED',
@@ -161,10 +153,7 @@ const PLACE = {
 
 const isShared = ({ scope }) => scope === 'process' || scope === 'host';
 
-/**
- * Checks the name that a shared thing must have.
- * @throws {TypeError} ERR_INVALID_OPTION
- */
+/** Checks the name that a shared thing must have. */
 function checkPlace (options, name) {
   if (!isShared(options)) return;
   if (typeof name !== 'string' || !name || Buffer.byteLength(name) > NAME_BYTES_MAX) {
@@ -205,11 +194,7 @@ function attachPlace (kind, { scope, namespace, name }, config, attach, differen
 
 // ---- For operators -----------------------------------------------------------------------------
 
-/**
- * The host's regions of this user and this release.
- * @returns {{ namespace: string, file: string, bytes: number, modified: Date }[]} `bytes` are those
- *   that are in use
- */
+/** The host's regions of this user and this release. */
 function list () {
   const start = `${prefix()}${layout()}-host-`;
   const namespaces = fs.readdirSync(directory()).filter(name => name.startsWith(start))
@@ -226,8 +211,6 @@ function list () {
 /**
  * Removes a region of the host. Its participants keep using it together; later ones create a new
  * one.
- * @param {string} namespace
- * @returns {boolean} whether there was one
  */
 function remove (namespace) {
   const file = fileOf('host', checkNamespace(namespace));

@@ -80,8 +80,6 @@ const RETRIES = 6;
 /**
  * The numbers by which the core computes delays and decides on retries (RetryRulesOf in
  * native/core/retry.h).
- * @param {object} options as a table of this module has read them
- * @param {boolean} randomize
  */
 function rulesOf (options, randomize) {
   const [jitter, proportion] = jitterOf(options.jitter, randomize);
@@ -104,10 +102,6 @@ const REPEATING = {
 
 /** The delays of any number of series, and the rules by which the core decides what follows. */
 class Series {
-  /**
-   * @param {object} options as SERIES has read them
-   * @param {boolean} randomize
-   */
   static of (options, randomize) {
     const series = new Series(rulesOf(options, randomize));
     series.length = native.delaysInAdvance(options.retries, options.forever ? 1 : 0);
@@ -180,11 +174,6 @@ const readDelays = delays =>
  *     const delay = createBackoff({ minTimeout: 1000, maxTimeout: 60000 });
  *     delay(0); // 1000
  *     delay(3); // 8000
- *
- * @param {object} [options] strategy, jitter, randomize, minTimeout, maxTimeout, factor
- * @returns {(retry: number, previous?: number) => number} `retry` counts from 0; `previous`, the
- *   delay before, is used by 'decorrelated' only
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 function createBackoff (options) {
   const read = BACKOFF_OPTIONS.read(options);

@@ -181,12 +181,8 @@ function withoutAbsent (options) {
 }
 
 /**
- * Checks the options of a breaker.
- * @param {unknown} given
- * @param {boolean} [lenient] whether unknown names are allowed, as in opossum
- * @returns {object} the options that were given, over those of their preset; it inherits the
- *   defaults
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION
+ * Checks the options of a breaker. The result has those that were given, over those of their
+ * preset, and inherits the defaults. If `lenient`, unknown names are allowed, as in opossum.
  */
 function readOptions (given, lenient = false) {
   const own = bag('options', given, lenient ? undefined : OPTIONS.names);

@@ -108,12 +108,7 @@ const TIMEOUT_CALLS_USER = HAS_FALLBACK | ON_FAILURE | ON_TIMEOUT;
 
 /** A call in flight that needs more than its promise: a timeout, a permit, a key, a signal. */
 class Call {
-  /**
-   * @param {CircuitBreaker} breaker
-   * @param args the action's arguments
-   * @param {number} period in which it was admitted
-   * @param {number} probe its lease of a half-open circuit, or NO_PROBE
-   */
+  /** `probe` is its lease of a half-open circuit, or NO_PROBE. */
   constructor (breaker, args, period, probe) {
     this.breaker = breaker;
     this.args = args;
@@ -386,10 +381,7 @@ class CircuitBreaker extends Emitter {
 
   // ---- Calls -----------------------------------------------------------------------------------
 
-  /**
-   * Calls the action with the arguments, if the circuit lets it pass.
-   * @returns {Promise} of the action's result, the fallback's, or rejected
-   */
+  /** Calls the action with the arguments, if the circuit lets it pass. */
   fire (first) {
     return arguments.length === 1 ? this._fire(first) : this._fireMany(...arguments);
   }
@@ -467,9 +459,6 @@ class CircuitBreaker extends Emitter {
 
   /**
    * Calls `fn({ signal })` in the action's place. The signal aborts on timeout and on the caller's.
-   * @param {(context: { signal: AbortSignal }) => unknown} fn
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise} as `fire`; rejects with ERR_INVALID_OPTION
    */
   run (fn, options) {
     let signal;
@@ -859,8 +848,6 @@ class CircuitBreaker extends Emitter {
 
   /**
    * Calls `func` now and every `interval` ms until shutdown; when it rejects, the circuit opens.
-   * @param {() => Promise<unknown>} func
-   * @param {number} [interval] ms, default 5000
    */
   healthCheck (func, interval) {
     if (typeof func !== 'function') {

@@ -74,9 +74,8 @@ const ASK_MS_MAX = 16;
 const YIELD_MS = 2 * ASK_MS_MAX;
 
 /**
- * A native handle: of one's own, or of the place in a region that `options` name.
- * @param {string} kind of thing, in words
- * @param {Record<string, number>} config the options that all who share it must agree on
+ * A native handle: of one's own, or of the place in a region that `options` name. All who share it
+ * must have the same `config`.
  */
 function handleOf (kind, options, config, create, attach) {
   checkPlace(options, options.name);
@@ -140,14 +139,7 @@ class Bulkhead {
   /** How many calls of this environment wait for a place. */
   get queued () { return this.#line.size; }
 
-  /**
-   * Calls `fn({ signal })` when there is a place for it.
-   * @param {(context: { signal?: AbortSignal }) => unknown} fn
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<unknown>} what fn returns. Rejects with code EBULKHEADFULL when there is
-   *   neither a place nor room in the line, or when queueTimeout has passed; with the signal's
-   *   reason when that aborts before fn is called.
-   */
+  /** Calls `fn({ signal })` when there is a place for it. */
   async execute (fn, options) {
     func('fn', fn);
     const { signal } = EXECUTE.read(options);
@@ -244,24 +236,13 @@ class RateLimiter {
   /** How many calls of this environment wait for tokens. */
   get queued () { return this.#line.size; }
 
-  /**
-   * Takes `tokens` at once if they are there and nobody waits for them.
-   * @param {number} [tokens] 1 to burst, default 1
-   * @returns {boolean} whether they were taken
-   */
+  /** Takes `tokens` at once if they are there and nobody waits for them. */
   tryTake (tokens = 1) {
     this.#check(tokens);
     return this.#line.size === 0 && native.takeTokens(this.#handle, tokens) === 0;
   }
 
-  /**
-   * Calls `fn({ signal })` when its tokens are there.
-   * @param {(context: { signal?: AbortSignal }) => unknown} fn
-   * @param {{ signal?: AbortSignal, tokens?: number }} [options]
-   * @returns {Promise<unknown>} what fn returns. Rejects with code ERATELIMITED, and `retryAfterMs`
-   *   on the error, when the wait would be longer than maxWait; with the signal's reason when that
-   *   aborts before fn is called.
-   */
+  /** Calls `fn({ signal })` when its tokens are there. */
   async execute (fn, options) {
     func('fn', fn);
     const { signal, tokens } = TAKE.read(options);
@@ -358,7 +339,8 @@ class RetryBudget {
 
 /**
  * A RateLimiter for each key, made when the key is first used. A key that was idle for a while is
- * forgotten; with too many keys, the least recently used one is.
+ * forgotten; with too many keys, the least recently used one is. `idleMs` must be at least the time
+ * in which a bucket fills up.
  */
 class KeyedRateLimiter {
   // Key to { limiter, usedAt }, the least recently used first.
@@ -367,12 +349,6 @@ class KeyedRateLimiter {
   #keysMax;
   #idleMs;
 
-  /**
-   * @param {object} options those of a RateLimiter, and:
-   * @param {number} options.keysMax how many keys are kept
-   * @param {number} options.idleMs ms after its last call until a key is forgotten; at least the
-   *   time in which a bucket fills up
-   */
   constructor ({ keysMax, idleMs, ...options }) {
     this.#options = options;
     this.#keysMax = keysMax;
@@ -431,10 +407,6 @@ class KeyedRateLimiter {
 
 /** Ends attempts that take too long, each of them alone. */
 class Timeout {
-  /**
-   * @param {number|{ initial: number, increment?: number, max?: number }} limit ms
-   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
-   */
   constructor (limit) {
     const isGrowing = typeof limit === 'object' && limit !== null;
     const { initial, increment, max } = isGrowing
@@ -450,15 +422,7 @@ class Timeout {
     return Math.min(this.initial + this.increment * (attempt - 1), this.max);
   }
 
-  /**
-   * Calls `fn({ signal, attempt })` and waits for it as long as the attempt may take.
-   * @template T
-   * @param {(context: { signal: AbortSignal, attempt: number }) => T | PromiseLike<T>} fn its
-   *   signal aborts when the time is over, and when the caller's does
-   * @param {{ signal?: AbortSignal, attempt?: number }} [options]
-   * @returns {Promise<T>} rejects with code ETIMEDOUT when the time is over, with the signal's
-   *   reason when that aborts
-   */
+  /** Calls `fn({ signal, attempt })` and waits for it as long as the attempt may take. */
   async execute (fn, options) {
     func('fn', fn);
     const { signal, attempt } = ATTEMPT.read(options);

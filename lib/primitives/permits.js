@@ -148,13 +148,8 @@ class Waiters {
   get first () { return this.#list.first; }
 
   /**
-   * Joins the end of the line.
-   * @param {object} [options]
-   * @param {number} [options.weight=1] how much it waits for
-   * @param {number} [options.timeout=Infinity] how long it waits at most, ms
-   * @param {() => Error} [options.timedOut] makes the error of the timeout
-   * @param {AbortSignal} [options.signal] must not be aborted yet; rejects with its reason
-   * @returns {Promise<unknown>} resolves with what serve() was given
+   * Joins the end of the line. `timedOut` makes the error of the timeout; `signal` must not be
+   * aborted yet. Resolves with what serve() was given.
    */
   join ({ weight = 1, timeout = Infinity, timedOut, signal } = {}) {
     const waiter = new Waiter(this, weight);

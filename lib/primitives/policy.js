@@ -131,22 +131,12 @@ class Policy {
   /** Figures of the retries so far, as retryable() has them. */
   get retryStats () { return this.#stats.toJSON(); }
 
-  /**
-   * Calls `fn({ signal, attempt })` through all parts.
-   * @template T
-   * @param {(context: { signal: AbortSignal, attempt: number }) => T | PromiseLike<T>} fn
-   * @param {{ signal?: AbortSignal, key?: unknown, args?: unknown[] }} [options]
-   * @returns {Promise<T>} the answer of fn, the cache or the fallback
-   */
+  /** Calls `fn({ signal, attempt })` through all parts. */
   async execute (fn, options) {
     return this.#begin(new PolicyCall(func('fn', fn), CALL.read(options)));
   }
 
-  /**
-   * As `execute`, but tells where the answer is from.
-   * @returns {Promise<{ value: unknown, source: 'call'|'cache'|'stale'|'fallback', stale: boolean,
-   *   ageMs: number, error?: unknown }>} `error` is why it is a stale copy or the fallback's
-   */
+  /** As `execute`, but tells where the answer is from. */
   async answer (fn, options) {
     const call = new PolicyCall(func('fn', fn), CALL.read(options));
     return call.toAnswer(await this.#begin(call));
@@ -155,10 +145,6 @@ class Policy {
   /**
    * A function that calls `fn` with its arguments through all parts. Its own method `answer` takes
    * the same arguments and tells where the answer is from.
-   * @template {(...args: any[]) => any} F
-   * @param {F} fn
-   * @param {{ key?: (...args: any[]) => unknown }} [options]
-   * @returns {F}
    */
   wrap (fn, options) {
     func('fn', fn);
@@ -287,10 +273,6 @@ class Policy {
  *     const orders = policy({ retry: { retries: 3 }, breaker: presets.midtrans, timeout: 5000 });
  *     await orders.execute(({ signal, attempt }) => create(order, { signal }));
  *     const create = orders.wrap(createToken);
- *
- * @param {object} options its parts; each may be left out
- * @returns {Policy}
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 const policy = options => new Policy(options);
 

@@ -136,11 +136,7 @@ function deepFreeze (object) {
   return Object.freeze(object);
 }
 
-/**
- * The options of a breaker preset.
- * @param {string} name
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION, which lists the names there are
- */
+/** The options of a breaker preset. */
 function preset (name) {
   return presets[oneOf('preset', name, Object.keys(presets))];
 }
@@ -148,8 +144,6 @@ function preset (name) {
 /**
  * Options to lay over those of every breaker and every retry of a deployment:
  * `{ ...presets.midtrans, ...profile('testing').breaker }`.
- * @param {string} name production, development or testing
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION
  */
 function profile (name) {
   return profiles[oneOf('profile', name, Object.keys(profiles))];

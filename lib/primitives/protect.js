@@ -143,11 +143,6 @@ function bind (target, method, proxy) {
  *
  * The result has the client's prototype, properties and types, and works on the client itself,
  * which stays as it was. All its methods share the parts of one policy.
- * @template {object} T
- * @param {T} client
- * @param {object} options the parts of policy(), and: methods, callbacks, key
- * @returns {T}
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 function protect (client, options) {
   if (client === null || (typeof client !== 'object' && typeof client !== 'function')) {

@@ -51,10 +51,6 @@ const OPTIONS = optionsOf({
 const WITH_DELAY = Symbol('with delay');
 
 class RetryPlan {
-  /**
-   * @param {object|number[]} options as the user gave them
-   * @param {{ ignoreUnknown?: boolean }} [how] unknown names are errors unless `ignoreUnknown`
-   */
   constructor (options, { ignoreUnknown = false } = {}) {
     const isList = Array.isArray(options);
     const values = ignoreUnknown || isList ? OPTIONS.readKnown(options) : OPTIONS.read(options);
@@ -160,11 +156,6 @@ const takeHandles = (resolve, reject) => {
 };
 
 class RetryRun {
-  /**
-   * @param {(bail: Function, attempt: number, context?: AttemptContext) => unknown} fn
-   * @param {RetryPlan} plan
-   * @param {RetryStats} [stats]
-   */
   constructor (fn, plan, stats) {
     this.fn = fn;
     this.plan = plan;

@@ -96,16 +96,6 @@ function tryOnce (fn, options) {
  *       if (response.status === 403) return bail(new Error('Forbidden'));
  *       return response.json();
  *     }, { retries: 5 });
- *
- * @template T
- * @param {(bail: (reason?: any) => void, attempt: number, context?: { signal: AbortSignal }) =>
- *   T | PromiseLike<T>} fn `bail` ends the call with its argument; `attempt` counts from 1;
- *   `context` is there with the options signal and attemptTimeout
- * @param {object|number[]} [options] see RetryPlan, or an array of delays in ms; unknown names are
- *   ignored, as async-retry does
- * @returns {Promise<T>} rejects with the most frequent error (the last one of several); with what
- *   `bail` was given; at once with an error that has a true `bail` property, as NonRetryableError
- *   has; or with ERR_INVALID_OPTION
  */
 function retry (fn, options) {
   if (typeof fn !== 'function') return Promise.reject(invalidOption('fn', 'a function', fn));
@@ -119,14 +109,7 @@ function retry (fn, options) {
   return tryOnce(fn, options);
 }
 
-/**
- * A function that calls `fn` with its arguments, and again until that succeeds.
- * @template {(...args: any[]) => any} F
- * @param {F} fn
- * @param {object|number[]} [options] those of retry(); unknown names are errors
- * @returns {F & { stats: object, options: object }} `stats` holds the figures so far (RetryStats)
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
- */
+/** A function that calls `fn` with its arguments, and again until that succeeds. */
 function retryable (fn, options) {
   func('fn', fn);
   const plan = new RetryPlan(options || {});
