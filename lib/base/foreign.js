@@ -51,4 +51,12 @@ function reasonOf (signal) {
     : reason;
 }
 
-module.exports = { isA, messageOf, promiseOf, read, reasonOf, textOf };
+/** Gives a wrapper the name and the length of the function that it calls. */
+function likeFunction (wrapper, { name, length }) {
+  return Object.defineProperties(wrapper, {
+    name: { value: name, configurable: true },
+    length: { value: length, configurable: true },
+  });
+}
+
+module.exports = { isA, likeFunction, messageOf, promiseOf, read, reasonOf, textOf };

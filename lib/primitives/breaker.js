@@ -641,51 +641,43 @@ class CircuitBreaker extends Emitter {
 
   _succeeded (value, elapsed, period, probe) {
     try {
-      this._countSuccess(value, elapsed, period, probe);
+      let trips = false;
+      if (this._period() === period && (period & STATE) === CLOSED && elapsed < this._slow) {
+        recordSuccess(this._id, elapsed);
+      } else {
+        trips = native.success(this._id, elapsed, period, probe);
+        this._announce();
+      }
+      if (this._mode & ON_SUCCESS) this.emit('success', value, millis(elapsed));
+      if (trips) this._trip(period, 0);
     } catch (thrown) {
       warn(NOT_COUNTED, thrown);
     }
-  }
-
-  _countSuccess (value, elapsed, period, probe) {
-    let trips = false;
-    if (this._period() === period && (period & STATE) === CLOSED && elapsed < this._slow) {
-      recordSuccess(this._id, elapsed);
-    } else {
-      trips = native.success(this._id, elapsed, period, probe);
-      this._announce();
-    }
-    if (this._mode & ON_SUCCESS) this.emit('success', value, millis(elapsed));
-    if (trips) this._trip(period, 0);
   }
 
   /** Records a failure. Returns the fallback's promise, or undefined when the call must reject. */
   _failed (error, args, elapsed, period, probe, isTimeout) {
     try {
-      return this._countFailure(error, args, elapsed, period, probe, isTimeout);
+      const isAnnounced = isTimeout && (this._mode & ON_TIMEOUT) !== 0;
+      if (isAnnounced) {
+        // Listeners find it counted already.
+        this.status.increment('timeouts', millis(elapsed));
+        this.emit('timeout', error, millis(elapsed), listOf(args));
+      }
+      if (this._isFiltered(error, args)) {
+        if (isTimeout && !isAnnounced) this.status.increment('timeouts', millis(elapsed));
+        this._succeeded(error, elapsed, period, probe);
+        return undefined;
+      }
+      const countsTimeout = isTimeout && !isAnnounced ? 1 : 0;
+      const trips = native.failure(this._id, elapsed, period, probe, countsTimeout);
+      if (this._mode & ON_FAILURE) this.emit('failure', error, millis(elapsed), listOf(args));
+      if (trips) this._trip(period, Math.min(retryAfterMs(error) ?? 0, RETRY_AFTER_MS_MAX));
+      return this._fallback === null ? undefined : this._fallBack(error, args);
     } catch (thrown) {
       warn(NOT_COUNTED, thrown);
       return undefined;
     }
-  }
-
-  _countFailure (error, args, elapsed, period, probe, isTimeout) {
-    const isAnnounced = isTimeout && (this._mode & ON_TIMEOUT) !== 0;
-    if (isAnnounced) {
-      // Listeners find it counted already.
-      this.status.increment('timeouts', millis(elapsed));
-      this.emit('timeout', error, millis(elapsed), listOf(args));
-    }
-    if (this._isFiltered(error, args)) {
-      if (isTimeout && !isAnnounced) this.status.increment('timeouts', millis(elapsed));
-      this._countSuccess(error, elapsed, period, probe);
-      return undefined;
-    }
-    const countsTimeout = isTimeout && !isAnnounced ? 1 : 0;
-    const trips = native.failure(this._id, elapsed, period, probe, countsTimeout);
-    if (this._mode & ON_FAILURE) this.emit('failure', error, millis(elapsed), listOf(args));
-    if (trips) this._trip(period, Math.min(retryAfterMs(error) ?? 0, RETRY_AFTER_MS_MAX));
-    return this._fallback === null ? undefined : this._fallBack(error, args);
   }
 
   _isFiltered (error, args) {

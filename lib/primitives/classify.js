@@ -146,16 +146,14 @@ function retryOn (options) {
   };
 }
 
-const byDefault = retryOn();
-
-/** Whether an error is worth another attempt: retryOn() without options. */
-const isRetryable = error => byDefault(error);
-
 const STATUSES = new Set(RETRYABLE_STATUSES);
 const CODES = new Set(NETWORK_CODES);
 
 /** As isRetryable, but undefined for an error that does not say. */
 const verdictOf = error => judgeChain(error, STATUSES, CODES);
+
+/** Whether an error is worth another attempt: retryOn() without options. */
+const isRetryable = error => verdictOf(error) ?? false;
 
 /** A header of whatever kind of headers it is; undefined where they cannot be read. */
 function header (headers, name) {

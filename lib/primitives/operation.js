@@ -51,6 +51,11 @@ class RetryOperation {
     this._timer = undefined;
   }
 
+  // What programs may read, as the `retry` package has it.
+  get _timeouts () { return Array.from(this._delays.subarray(this._retries)); }
+  get _originalTimeouts () { return Array.from(this._delays); }
+  get _maxRetryTime () { return this._options.maxRetryTime || Infinity; }
+
   /** Calls `fn(attempt)` now, and again for each retry. */
   attempt (fn, timeoutOps) {
     this._fn = fn;

@@ -22,39 +22,34 @@ function own (owner, handle, destroy) {
 
 /** How many calls may run at once, counted by the native bulkhead. */
 class Permits {
-  #capacity;
-  #handle;
+  _handle = undefined; // Made by the first call.
   #taken = 0;
 
   /** @param {number} capacity how many may be in use; no limit from Number.MAX_SAFE_INTEGER on */
   constructor (capacity) {
-    this.#capacity = capacity;
+    this.capacity = capacity;
   }
 
-  // Most breakers have no limit: they need a count, but no native memory.
-  get #unlimited () { return this.#capacity >= Number.MAX_SAFE_INTEGER; }
-
-  get capacity () { return this.#capacity; }
+  get inUse () {
+    return this._handle === undefined ? this.#taken : native.bulkheadInUse(this._handle);
+  }
 
   /** How many of those in use belong to this environment. */
   get held () { return this.inUse; }
 
-  get inUse () {
-    return this.#handle === undefined ? this.#taken : native.bulkheadInUse(this.#handle);
-  }
-
-  /** @returns {boolean} whether there was one left */
+  /** Returns whether there was one left. */
   acquire () {
-    if (this.#handle !== undefined) return native.acquireBulkhead(this.#handle);
-    if (this.#unlimited) return ++this.#taken > 0;
-    if (this.#capacity < 1) return false;
-    this.#handle = own(this, native.createBulkhead(this.#capacity), native.destroyBulkhead);
-    return native.acquireBulkhead(this.#handle);
+    if (this._handle !== undefined) return native.acquireBulkhead(this._handle);
+    // Most breakers have no limit: they need a count, but no native memory.
+    if (this.capacity >= Number.MAX_SAFE_INTEGER) return ++this.#taken > 0;
+    if (this.capacity < 1) return false;
+    this._handle = own(this, native.createBulkhead(this.capacity), native.destroyBulkhead);
+    return native.acquireBulkhead(this._handle);
   }
 
-  /** @returns {boolean} whether one was in use */
+  /** Returns whether one was in use, here if they are shared. */
   release () {
-    if (this.#handle !== undefined) return native.releaseBulkhead(this.#handle);
+    if (this._handle !== undefined) return native.releaseBulkhead(this._handle);
     if (this.#taken === 0) return false;
     this.#taken--;
     return true;
@@ -62,44 +57,35 @@ class Permits {
 }
 
 /** Permits that this environment shares with others, in a region. */
-class SharedPermits {
+class SharedPermits extends Permits {
   #name;
-  #capacity;
-  #handle;
   #repairs;
 
   /** @param {number} handle from native.attachBulkhead; destroyed together with this object */
   constructor (name, capacity, handle) {
+    super(capacity);
     this.#name = name;
-    this.#capacity = capacity;
-    this.#handle = own(this, handle, native.destroyBulkhead);
+    this._handle = own(this, handle, native.destroyBulkhead);
     this.#repairs = native.bulkheadRepairs(handle);
   }
 
-  get capacity () { return this.#capacity; }
+  get held () { return native.bulkheadHeld(this._handle); }
 
-  get held () { return native.bulkheadHeld(this.#handle); }
-
-  get inUse () { return native.bulkheadInUse(this.#handle); }
-
-  /** @returns {boolean} whether one was left; permits of dead participants are taken back first */
+  /** Takes permits of dead participants back first. */
   acquire () {
-    return this.#acquired(native.acquireBulkhead(this.#handle));
+    return this.#acquired(native.acquireBulkhead(this._handle));
   }
 
   /** As acquire, for a waiting caller: other environments learn that this one waits. */
   acquireForLine () {
-    return this.#acquired(native.acquireBulkheadForLine(this.#handle));
+    return this.#acquired(native.acquireBulkheadForLine(this._handle));
   }
 
   /** Whether it is the turn of other environments: then the permit must be released to all. */
-  mustYield () { return native.mustYieldBulkhead(this.#handle); }
-
-  /** @returns {boolean} whether one was in use here */
-  release () { return native.releaseBulkhead(this.#handle); }
+  mustYield () { return native.mustYieldBulkhead(this._handle); }
 
   #acquired (acquired) {
-    const repairs = native.bulkheadRepairs(this.#handle);
+    const repairs = native.bulkheadRepairs(this._handle);
     if (repairs !== this.#repairs) {
       this.#repairs = repairs;
       warn('Damaged counts of permits were repaired', new Error(`bulkhead '${this.#name}'`));

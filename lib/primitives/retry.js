@@ -3,6 +3,7 @@
 // retry(), which replaces async-retry, and retryable(), the same as a wrapper.
 
 const { invalidOption } = require('../base/errors');
+const { likeFunction } = require('../base/foreign');
 const { func } = require('../base/options');
 const { RetryPlan, RetryRun, RetryStats } = require('./retry-run');
 
@@ -117,9 +118,7 @@ function retryable (fn, options) {
   function retried (...args) {
     return new RetryRun(() => fn.apply(this, args), plan, stats).start();
   }
-  return Object.defineProperties(retried, {
-    name: { value: fn.name, configurable: true },
-    length: { value: fn.length, configurable: true },
+  return Object.defineProperties(likeFunction(retried, fn), {
     stats: { get: () => stats.toJSON(), enumerable: true },
     options: { value: options || {}, enumerable: true },
   });
