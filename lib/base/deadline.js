@@ -51,15 +51,10 @@ class Deadline {
 }
 
 /**
- * Calls `work(signal)` and waits for it, for `ms` at most.
- * @template T
- * @param {AbortSignal|undefined} outer the caller's, checked by readSignal(); not aborted yet
- * @param {number} ms Infinity for no limit
- * @param {(signal: AbortSignal) => T | PromiseLike<T>} work its signal aborts when the time is
- *   over, and when the caller's does; what it does after that is ignored
- * @param {{ error?: Error, ref?: boolean }} [options] `error` in place of ETIMEDOUT; `ref`: whether
- *   the timer keeps the process alive (true)
- * @returns {Promise<T>} rejects with ETIMEDOUT, with the signal's reason, or as `work` does
+ * Calls `work(signal)` and waits for it, for `ms` at most (Infinity for no limit). The signal
+ * aborts when the time is over, and when `outer` does, the caller's, which must not be aborted yet;
+ * what `work` does after that is ignored. Rejects with `error` in place of ETIMEDOUT, with the
+ * signal's reason, or as `work` does. `ref`: whether the timer keeps the process alive.
  */
 function withDeadline (outer, ms, work, { error, ref = true } = {}) {
   const deadline = new Deadline(outer, ms, error, ref);

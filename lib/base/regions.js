@@ -163,19 +163,11 @@ function checkPlace (options, name) {
 }
 
 /**
- * Attaches to the place of that name, which is made if there is none.
- * @param {string} kind of thing, in words
- * @param {{ scope: 'process' | 'host', namespace: string, name: string }} place
- * @param {Float64Array} config of all who share it
- * @param {(region: number, name: string, config: Float64Array, stored: Float64Array) => number}
- *   attach returns a handle, or a negative error; `stored` gets the configuration that is there
- * @param {(config: Float64Array, stored: Float64Array) => string[]} differences the options that
- *   differ
- * @returns {number} the handle
- * @throws {SekeringError} ERR_OPTIONS_MISMATCH, with `options`: those that differ; ERR_NAME_TAKEN;
- *   ERR_SCOPE_UNSUPPORTED; ERR_REGION_…
+ * Attaches to the place of that name, which is made if there is none. `names` are the options that
+ * the numbers in `config` are of: all who share a place must agree on them. `attach(region, name,
+ * config, stored)` returns a handle, or a negative error; `stored` gets the numbers of the place.
  */
-function attachPlace (kind, { scope, namespace, name }, config, attach, differences) {
+function attachPlace (kind, { scope, namespace, name }, names, config, attach) {
   const region = join(scope, namespace);
   const stored = new Float64Array(config.length);
   const repaired = native.regionRepairs(region);
@@ -185,7 +177,7 @@ function attachPlace (kind, { scope, namespace, name }, config, attach, differen
   }
   if (handle >= 0) return handle;
   if (handle !== OTHER_OPTIONS) throw failure(handle, fileOf(scope, namespace));
-  const differing = differences(config, stored);
+  const differing = [...new Set(names.filter((_, i) => config[i] !== stored[i]))];
   const error = new SekeringError('ERR_OPTIONS_MISMATCH',
     `The ${kind} '${name}' exists (scope '${scope}', namespace '${namespace}') with other ` +
     `options: ${differing.join(', ')}`);

@@ -145,16 +145,9 @@ const GRANTED = 2;
 const DENIED = 3;
 
 /**
- * Asks the core what follows a failed attempt.
- * @param {Series} series
- * @param {Float64Array} delays of this series, from draw()
- * @param {object} failed
- * @param {number} failed.attempt counts from 1
- * @param {number} failed.elapsed since the first attempt began, ms
- * @param {boolean} [failed.retryable=true] whether the error is worth a retry
- * @param {number} [failed.retryAfter=0] what the upstream asked for, ms
- * @param {{ tryWithdraw(): boolean }} [failed.budget] asked only if all else allows a retry
- * @returns {number} how long to wait, ms, or one of the negative constants
+ * Asks the core what follows a failed attempt. `attempt` counts from 1; times are ms, `elapsed`
+ * since the first attempt began, `retryAfter` as the upstream asked. The budget is asked only if
+ * all else allows a retry. Returns how long to wait, ms, or one of the negative constants.
  */
 function decide (series, delays, { attempt, elapsed, retryable = true, retryAfter = 0, budget }) {
   const random = attempt > delays.length ? Math.random() : 0;
@@ -168,13 +161,7 @@ function decide (series, delays, { attempt, elapsed, retryable = true, retryAfte
 const readDelays = delays =>
   Array.from(delays, (delay, i) => DELAY.check(`delays[${i}]`, delay ?? null));
 
-/**
- * A function that computes delays, for loops of your own.
- *
- *     const delay = createBackoff({ minTimeout: 1000, maxTimeout: 60000 });
- *     delay(0); // 1000
- *     delay(3); // 8000
- */
+/** A function that computes delays, for loops of your own: `delay(retry, previous)`, from 0. */
 function createBackoff (options) {
   const read = BACKOFF_OPTIONS.read(options);
   const rules = rulesOf(read, Boolean(read.randomize));

@@ -295,14 +295,10 @@ const CORE_CONFIG = [
   ['shareTrip', ({ shareTrip }) => shareTrip.processes ?? 1],
 ];
 
+const CORE_NAMES = CORE_CONFIG.map(([name]) => name);
+
 /** What native code takes. */
 const coreConfig = options => Float64Array.from(CORE_CONFIG, ([, valueOf]) => valueOf(options));
-
-/** The options in which two configurations of the core differ. */
-function differences (one, other) {
-  const names = CORE_CONFIG.map(([name]) => name).filter((_, i) => one[i] !== other[i]);
-  return [...new Set(names)];
-}
 
 /** Above which latency a success may trip. A small integer, as every call is compared with it. */
 const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
@@ -317,6 +313,6 @@ function readWindowOptions (given = {}) {
 }
 
 module.exports = {
-  OPTIONS, checkSharing, coreConfig, differences, filterNothing, isAbsent, readOptions,
+  CORE_NAMES, OPTIONS, checkSharing, coreConfig, filterNothing, isAbsent, readOptions,
   readWindowOptions, resolvedOptions, slowTicks, windowOf,
 };

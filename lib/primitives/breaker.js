@@ -19,7 +19,7 @@ const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
 const Status = require('./status');
 const {
-  checkSharing, coreConfig, differences, filterNothing, isAbsent, readOptions, resolvedOptions,
+  CORE_NAMES, checkSharing, coreConfig, filterNothing, isAbsent, readOptions, resolvedOptions,
   slowTicks, windowOf
 } = require('./breaker-options');
 const { retryAfterMs } = require('./classify');
@@ -262,7 +262,7 @@ function makeNative (options, name) {
   const { scope, namespace } = options;
   let attached;
   const attach = (...place) => (attached = attachBreaker(...place)).id;
-  attachPlace('breaker', { scope, namespace, name }, config, attach, differences);
+  attachPlace('breaker', { scope, namespace, name }, CORE_NAMES, config, attach);
   return attached;
 }
 

@@ -79,11 +79,10 @@ const YIELD_MS = 2 * ASK_MS_MAX;
  */
 function handleOf (kind, options, config, create, attach) {
   checkPlace(options, options.name);
-  const names = Object.keys(config);
   const values = Object.values(config);
-  if (!isShared(options)) return create(...values);
-  return attachPlace(kind, options, Float64Array.from(values), attach,
-    (one, other) => names.filter((_, i) => one[i] !== other[i]));
+  return isShared(options)
+    ? attachPlace(kind, options, Object.keys(config), Float64Array.from(values), attach)
+    : create(...values);
 }
 
 /** Waits for a place in turn, and gives it back if the caller has aborted meanwhile. */
@@ -110,10 +109,6 @@ class Bulkhead {
   #queueTimeout;
   #timer = undefined;
 
-  /**
-   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} with a scope: as attachPlace()
-   */
   constructor (options) {
     const given = BULKHEAD.read(options);
     const { maxConcurrent } = given;
@@ -214,10 +209,6 @@ class RateLimiter {
   #line = new Waiters(() => this.#schedule());
   #timer = undefined;
 
-  /**
-   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} with a scope: as attachPlace()
-   */
   constructor (options) {
     const given = RATE_LIMITER.read(options);
     const { limit, interval, burst = limit, maxWait } = given;
@@ -310,10 +301,6 @@ function rateLimited (wait) {
 class RetryBudget {
   #handle;
 
-  /**
-   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} with a scope: as attachPlace()
-   */
   constructor (options) {
     const given = RETRY_BUDGET.read(options);
     const { ratio, reservePerSecond, max } = given;

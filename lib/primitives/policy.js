@@ -250,10 +250,6 @@ class Policy {
  * Several protections around one call, always in this order, outermost first. Each attempt of a
  * retry passes the breaker; an open breaker ends the retry at once. A call that the limits did not
  * let pass, or that its caller aborted, counts for nothing in the breaker.
- *
- *     const orders = policy({ retry: { retries: 3 }, breaker: presets.midtrans, timeout: 5000 });
- *     await orders.execute(({ signal, attempt }) => create(order, { signal }));
- *     const create = orders.wrap(createToken);
  */
 const policy = options => new Policy(options);
 

@@ -1,11 +1,6 @@
 'use strict';
 
-// Options by name: figures that services in production have settled on.
-//
-//   new CircuitBreaker(createToken, presets.midtrans)
-//   retry(sendMail, retryPresets.email)
-//
-// Times are milliseconds.
+// Options by name: figures that services in production have settled on. Times are milliseconds.
 
 const { oneOf } = require('../base/options');
 

@@ -129,12 +129,6 @@ function bind (target, method, proxy) {
 
 /**
  * Protects the methods of a client object that return promises.
- *
- *     const snap = protect(new midtransClient.Snap(keys), {
- *       methods: ['createTransaction'], breaker: presets.midtrans, timeout: 5000,
- *     });
- *     const token = await snap.createTransaction(order);
- *
  * The result has the client's prototype, properties and types, and works on the client itself,
  * which stays as it was. All its methods share the parts of one policy.
  */

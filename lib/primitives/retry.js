@@ -89,15 +89,7 @@ function tryOnce (fn, options) {
   return promise;
 }
 
-/**
- * Calls `fn` until it succeeds, as async-retry does.
- *
- *     const body = await retry(async bail => {
- *       const response = await fetch(url);
- *       if (response.status === 403) return bail(new Error('Forbidden'));
- *       return response.json();
- *     }, { retries: 5 });
- */
+/** Calls `fn` until it succeeds, as async-retry does. */
 function retry (fn, options) {
   if (typeof fn !== 'function') return Promise.reject(invalidOption('fn', 'a function', fn));
   if (options && !canWait(options)) {

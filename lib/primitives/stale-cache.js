@@ -160,12 +160,6 @@ class StaleCache {
   }
 }
 
-/**
- * A cache whose copies outlive their freshness:
- *
- *     const pages = staleCache({ ttl: 15 * 60e3, staleTtl: 24 * 3600e3, max: 1000 });
- *     const { value, stale, ageMs } = await pages.fetch(url, () => load(url));
- */
 const staleCache = options => new StaleCache(options);
 
 module.exports = { StaleCache, staleCache };
