@@ -195,23 +195,8 @@ const choicesText = choices => `one of ${choices.map(shown).join(', ')}`;
 const number = (option, value, bounds = {}) =>
   numberWithin(option, value, bounds, rangeText(bounds));
 
-/** As `number`, but neither infinite; the message has opossum's words for it. */
-function finite (option, value, bounds) {
-  if (!Number.isFinite(value)) {
-    throw invalidOption(option, `a number (${option} must be a finite number)`, value);
-  }
-  return number(option, value, bounds);
-}
-
-function func (option, value) {
-  if (typeof value !== 'function') throw invalidOption(option, 'a function', value);
-  return value;
-}
-
-function boolean (option, value) {
-  if (typeof value !== 'boolean') throw invalidOption(option, 'true or false', value);
-  return value;
-}
+const func = is.func().check;
+const boolean = is.boolean().check;
 
 function oneOf (option, value, choices) {
   if (!choices.includes(value)) {
@@ -235,6 +220,4 @@ function bag (option, value, names) {
   return value;
 }
 
-module.exports = {
-  NAMES, bag, boolean, finite, func, is, number, oneOf, optionsOf, readSignal,
-};
+module.exports = { NAMES, bag, boolean, func, is, number, oneOf, optionsOf, readSignal };

@@ -3,7 +3,7 @@
 // The options of a breaker: what each may be, their defaults, and what the core makes of them.
 
 const { invalidOption, optionError } = require('../base/errors');
-const { bag, finite, is, optionsOf } = require('../base/options');
+const { bag, is, number, optionsOf } = require('../base/options');
 const { TICKS_PER_MS } = require('../base/recorder');
 const { PLACE, checkPlace, isShared } = require('../base/regions');
 const { preset } = require('./presets');
@@ -26,7 +26,15 @@ const isAbsent = value => value === undefined || value === null;
 
 // ---- Kinds -------------------------------------------------------------------------------------
 
-/** A number that must be finite, with opossum's message. `or` lists further values. */
+/** A number that is not infinite; the message has opossum's words for it. */
+function finite (option, value, bounds) {
+  if (!Number.isFinite(value)) {
+    throw invalidOption(option, `a number (${option} must be a finite number)`, value);
+  }
+  return number(option, value, bounds);
+}
+
+/** An option that is a finite number. `or` lists further values. */
 function finiteNumber (doc, spec = {}) {
   const bounds = { min: 0, ...spec };
   const check = (option, value) => (
