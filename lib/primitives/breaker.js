@@ -227,7 +227,7 @@ class Call {
   }
 }
 
-// ---- All breakers -----------------------------------------------------------------------------
+// ---- All breakers ------------------------------------------------------------------------------
 
 // By id. The addon exists once in an environment, this module perhaps more than once.
 const live = (native.liveBreakers ??= []);

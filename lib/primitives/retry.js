@@ -13,15 +13,9 @@ const makePlan = options => new RetryPlan(options || {}, { ignoreUnknown: true }
 // Options that matter only when an attempt has failed, and the type that they usually have.
 const LATER = {
   __proto__: null,
-  retries: 'number',
-  factor: 'number',
-  minTimeout: 'number',
-  maxTimeout: 'number',
-  randomize: 'boolean',
-  forever: 'boolean',
-  unref: 'boolean',
-  onRetry: 'function',
-  shouldRetry: 'function',
+  retries: 'number', factor: 'number', minTimeout: 'number', maxTimeout: 'number',
+  randomize: 'boolean', forever: 'boolean', unref: 'boolean',
+  onRetry: 'function', shouldRetry: 'function',
 };
 
 /**
