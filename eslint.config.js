@@ -114,7 +114,7 @@ module.exports = [
         message: 'Read it with read() of lib/base/foreign.js: it may throw.',
       }, {
         selector: 'MemberExpression[property.name="reason"][object.name=/ignal$/]',
-        message: 'Read it with reasonOf() of lib/base/signal.js: it may throw.',
+        message: 'Read it with reasonOf() of lib/base/foreign.js: it may throw.',
       }],
     },
   },

@@ -15,10 +15,10 @@ export {
   NonRetryableError, RetryableError, isRetryable, retryAfterMs, retryOn
 } from './primitives/classify';
 export type { RetryOnOptions, RetryableErrorOptions } from './primitives/classify';
-export { Bulkhead, RateLimiter, RetryBudget } from './primitives/limits';
+export { Bulkhead, RateLimiter, RetryBudget, Timeout } from './primitives/limits';
 export type {
-  BulkheadOptions, ExecuteOptions, LimitContext, RateLimitedError, RateLimiterOptions,
-  RetryBudgetOptions, SharingOptions
+  AttemptContext, BulkheadOptions, ExecuteOptions, GrowingTimeout, LimitContext, RateLimitedError,
+  RateLimiterOptions, RetryBudgetOptions, SharingOptions
 } from './primitives/limits';
 export { policy } from './primitives/policy';
 export type {
@@ -34,8 +34,6 @@ export { staleCache } from './primitives/stale-cache';
 export type {
   CacheEntry, CacheStore, Copy, FetchedCopy, StaleCache, StaleCacheOptions
 } from './primitives/stale-cache';
-export { Timeout } from './primitives/timeout';
-export type { AttemptContext, GrowingTimeout } from './primitives/timeout';
 
 /** Options of a CircuitBreaker. */
 export type CircuitBreakerOptions<TI extends unknown[] = any[]> = CircuitBreaker.Options<TI>;

@@ -37,9 +37,8 @@ const now = () => (virtual === null ? performance.now() : virtual.now);
 const wall = () => (virtual === null ? Date.now() : virtual.wall);
 
 /**
- * Calls `callback` once after `ms`; Infinity never fires.
- * @param {boolean} [ref] whether the timer keeps the process alive
- * @returns a token for clearTimer
+ * Calls `callback` once after `ms`; Infinity never fires. `ref`: whether the timer keeps the
+ * process alive. Returns a token for clearTimer.
  */
 function setTimer (callback, ms, ref = true) {
   if (virtual !== null) return virtual.setTimer(callback, ms);
@@ -54,10 +53,9 @@ function clearTimer (token) {
 }
 
 /**
- * Test hook: all later reads and timers go to `source`; null gives the real clock back. Timers
- * that run already stay with the clock that they were set on.
- * @param {{ now: number, wall: number, setTimer(callback: Function, ms: number): { clear() } }}
- *   source
+ * Test hook: all later reads and timers go to `source`, which has `now`, `wall` and `setTimer`;
+ * null gives the real clock back. Timers that run already stay with the clock that they were set
+ * on.
  */
 function setVirtual (source) {
   virtual = source;

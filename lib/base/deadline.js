@@ -1,8 +1,13 @@
 'use strict';
 
-const { clearTimer, setTimer } = require('./clock');
+// Time limits: of one piece of work (withDeadline), and of very many calls (Deadlines).
+
+const { clearTimer, onSwitch, setTimer } = require('./clock');
 const { timedOut } = require('./errors');
-const { reasonOf } = require('./signal');
+const { reasonOf } = require('./foreign');
+const {
+  TICKS_PER_MS, readClock, timedCallBegins, timedCallEnds
+} = require('./recorder');
 
 /** One piece of work that ends in time: by its own result, by the timer, or by the caller. */
 class Deadline {
@@ -46,15 +51,10 @@ class Deadline {
 }
 
 /**
- * Calls `work(signal)` and waits for it, for `ms` at most.
- * @template T
- * @param {AbortSignal|undefined} outer the caller's, checked by readSignal(); not aborted yet
- * @param {number} ms Infinity for no limit
- * @param {(signal: AbortSignal) => T | PromiseLike<T>} work its signal aborts when the time is
- *   over, and when the caller's does; what it does after that is ignored
- * @param {{ error?: Error, ref?: boolean }} [options] `error` in place of ETIMEDOUT; `ref`: whether
- *   the timer keeps the process alive (true)
- * @returns {Promise<T>} rejects with ETIMEDOUT, with the signal's reason, or as `work` does
+ * Calls `work(signal)` and waits for it, for `ms` at most (Infinity for no limit). The signal
+ * aborts when the time is over, and when `outer` does, the caller's, which must not be aborted yet;
+ * what `work` does after that is ignored. Rejects with `error` in place of ETIMEDOUT, with the
+ * signal's reason, or as `work` does. `ref`: whether the timer keeps the process alive.
  */
 function withDeadline (outer, ms, work, { error, ref = true } = {}) {
   const deadline = new Deadline(outer, ms, error, ref);
@@ -62,4 +62,117 @@ function withDeadline (outer, ms, work, { error, ref = true } = {}) {
   return deadline.promise;
 }
 
-module.exports = { withDeadline };
+// ---- Many calls --------------------------------------------------------------------------------
+
+// Ticks wrap after 74 hours; calls that may take longer than this have a timer each.
+const LIST_MS_MAX = 24 * 3600 * 1000;
+
+// Lists by length. Beyond the limit, each new length gets a list that nobody else uses.
+const lists = new Map();
+const LISTS_MAX = 256;
+
+// Lists with a timer: all that have calls in flight.
+const armed = new Set();
+
+/**
+ * The timeouts of calls. Calls with the same timeout expire in the order in which they began. So
+ * they are in one linked list, for all breakers that have that timeout, with one timer for the
+ * first of them. A call that settles in time is removed from the list; the timer stays.
+ */
+class Deadlines {
+  /** The list for timeouts of `ms`. */
+  static of (ms) {
+    let list = lists.get(ms);
+    if (list === undefined) {
+      list = new Deadlines(ms);
+      if (lists.size < LISTS_MAX) lists.set(ms, list);
+    }
+    return list;
+  }
+
+  /** @param {number} ms after which `timeOut()` of a call is called */
+  constructor (ms) {
+    this.ms = ms;
+    this.first = null;
+    this.last = null;
+    this.timer = undefined;
+    this.onTimer = () => this.expire();
+  }
+
+  /** Adds a call that began at `call.started`, in ticks. */
+  add (call) {
+    timedCallBegins();
+    call.previous = this.last;
+    if (this.last === null) this.first = call;
+    else this.last.next = call;
+    this.last = call;
+    if (this.ms > LIST_MS_MAX) this.alarm(call);
+    else if (this.timer === undefined) this.arm(this.ms);
+  }
+
+  arm (ms) {
+    this.timer = setTimer(this.onTimer, ms, false);
+    armed.add(this);
+  }
+
+  alarm (call) {
+    call.timer = setTimer(() => this.timeOut(call), this.ms, false);
+    armed.add(this);
+  }
+
+  remove (call) {
+    timedCallEnds();
+    if (this.ms > LIST_MS_MAX) clearTimer(call.timer);
+    if (call.previous === null) this.first = call.next;
+    else call.previous.next = call.next;
+    if (call.next === null) this.last = call.previous;
+    else call.next.previous = call.previous;
+    call.previous = call.next = null;
+  }
+
+  timeOut (call) {
+    this.remove(call);
+    call.timeOut();
+  }
+
+  expire () {
+    this.timer = undefined;
+    armed.delete(this);
+    const now = readClock();
+    // Timers count whole milliseconds and may be a fraction of one early.
+    const length = this.ms * TICKS_PER_MS - TICKS_PER_MS / 2;
+    while (this.first !== null && ((now - this.first.started) | 0) >= length) {
+      this.timeOut(this.first);
+    }
+    if (this.first !== null && this.timer === undefined) {
+      const left = this.ms - ((now - this.first.started) | 0) / TICKS_PER_MS;
+      this.arm(Math.max(Math.ceil(left), 1));
+    }
+  }
+
+  /** Continues under another clock. */
+  move () {
+    if (this.ms > LIST_MS_MAX) return;
+    clearTimer(this.timer);
+    this.expire();
+  }
+
+  /** Drops the deadlines of calls in flight, as their clock is gone. */
+  drop () {
+    clearTimer(this.timer);
+    this.timer = undefined;
+    while (this.first !== null) {
+      const call = this.first;
+      this.remove(call);
+      call.loseDeadline();
+    }
+  }
+}
+
+onSwitch(isReal => {
+  const lists = [...armed];
+  if (isReal) armed.clear();
+  for (const list of lists) isReal ? list.drop() : list.move();
+});
+
+module.exports = { Deadlines, withDeadline };

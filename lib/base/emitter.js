@@ -48,32 +48,16 @@ class Emitter extends EventEmitter {
 
   /** Called whenever listeners came or went. */
   _listen () {}
-
-  on (event, listener) {
-    super.on(event, listener);
-    this._listen();
-    return this;
-  }
-
-  prependListener (event, listener) {
-    super.prependListener(event, listener);
-    this._listen();
-    return this;
-  }
-
-  removeListener (event, listener) {
-    super.removeListener(event, listener);
-    this._listen();
-    return this;
-  }
-
-  removeAllListeners (...events) {
-    super.removeAllListeners(...events);
-    this._listen();
-    return this;
-  }
 }
 
+for (const name of ['on', 'prependListener', 'removeListener', 'removeAllListeners']) {
+  const method = EventEmitter.prototype[name];
+  Emitter.prototype[name] = function (...args) {
+    method.apply(this, args);
+    this._listen();
+    return this;
+  };
+}
 Emitter.prototype.addListener = Emitter.prototype.on;
 Emitter.prototype.off = Emitter.prototype.removeListener;
 

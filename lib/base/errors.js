@@ -8,11 +8,6 @@ const { isA, read } = require('./foreign');
 const mark = name => Symbol.for(`sekering.${name}`);
 
 class SekeringError extends Error {
-  /**
-   * @param {string} code stable, machine-readable
-   * @param {string} [message] default: what ./error-codes has for the code
-   * @param {{ cause?: unknown }} [options]
-   */
   constructor (code, message = CODES[code]?.message, options) {
     super(message, options);
     this.code = code;

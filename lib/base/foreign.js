@@ -43,4 +43,20 @@ function promiseOf (value) {
   return isA(value, Promise) ? value : new Promise(resolve => { resolve(value); });
 }
 
-module.exports = { isA, messageOf, promiseOf, read, textOf };
+/** Why a signal was aborted. */
+function reasonOf (signal) {
+  const reason = read(signal, 'reason');
+  return reason === undefined
+    ? new DOMException('This operation was aborted', 'AbortError')
+    : reason;
+}
+
+/** Gives a wrapper the name and the length of the function that it calls. */
+function likeFunction (wrapper, { name, length }) {
+  return Object.defineProperties(wrapper, {
+    name: { value: name, configurable: true },
+    length: { value: length, configurable: true },
+  });
+}
+
+module.exports = { isA, likeFunction, messageOf, promiseOf, read, reasonOf, textOf };

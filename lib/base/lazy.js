@@ -2,10 +2,6 @@
 
 // Exports that are loaded by their first use, so that a program pays for the parts that it uses.
 
-/**
- * @param {object} exports of a module
- * @param {Record<string, () => unknown>} loaders by the names of its exports
- */
 function defineLazy (exports, loaders) {
   for (const [name, load] of Object.entries(loaders)) {
     const become = value =>

@@ -9,7 +9,6 @@ const path = require('node:path');
 const loadAddon = require('node-gyp-build');
 
 const { SekeringError } = require('./errors');
-const { foreign } = require('./runtime');
 
 const { SEKERING_PREBUILD: chosen } = process.env;
 const SOURCES = path.join(__dirname, '..', '..', 'native');
@@ -51,7 +50,8 @@ function remedyOf ({ code }, isFound) {
       ? 'Node.js was started with --no-addons: start it without that option'
       : 'Node.js was started with its permission model on: add --allow-addons';
   }
-  if (isFound && foreign) return `${foreign} lacks functions that the binary needs: use Node.js`;
+  const { bun, deno } = process.versions;
+  if (isFound && (bun ?? deno)) return 'This runtime lacks functions of Node.js: use Node.js';
   if (chosen) {
     return `SEKERING_PREBUILD is ${chosen}: it must be a folder with a binary for this system in ` +
       'prebuilds (as in the folder of the installed package) or in build/Release';

@@ -12,8 +12,10 @@
 //
 // The functions below the table check single arguments. All errors are ERR_INVALID_OPTION.
 
+const { setMaxListeners } = require('node:events');
+
 const { invalidOption, unknownOption } = require('./errors');
-const { readSignal } = require('./signal');
+const { isA, read } = require('./foreign');
 
 /**
  * One option.
@@ -45,6 +47,20 @@ const where = (doc, expected, test, spec = {}) =>
     if (!test(value)) throw invalidOption(option, said, value);
     return value;
   });
+
+/**
+ * The caller's signal, checked; undefined if there is none. It may be shared by any number of calls
+ * at once, each of which listens to it: Node.js would warn of a leak from the eleventh on.
+ */
+function readSignal (signal) {
+  if (signal === undefined || signal === null) return undefined;
+  const fits = typeof read(signal, 'aborted') === 'boolean' &&
+    ['addEventListener', 'removeEventListener'].every(
+      name => typeof read(signal, name) === 'function');
+  if (!fits) throw invalidOption('signal', 'an AbortSignal', signal);
+  if (isA(signal, EventTarget)) setMaxListeners(0, signal);
+  return signal;
+}
 
 /** The kinds of options. `spec` is as Option, with what the kind needs besides. */
 const is = {
@@ -117,12 +133,7 @@ class Options {
     this.entries = Object.freeze(entries);
   }
 
-  /**
-   * @param {unknown} given undefined stands for an empty object
-   * @param {string} [place] where the options stand, for errors: `channels.EMAIL`
-   * @returns {object} every option of the table, checked, or its default
-   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
-   */
+  /** Every option, checked, or its default. Errors name `place`, such as `channels.EMAIL`. */
   read (given, place = 'options') {
     return this.#resolve(bag(place, given, this.names), place);
   }
@@ -180,31 +191,12 @@ const choicesText = choices => `one of ${choices.map(shown).join(', ')}`;
 
 // ---- Single values -----------------------------------------------------------------------------
 
-/**
- * @param {string} option name as the user wrote it
- * @param {unknown} value
- * @param {{ min?: number, max?: number, integer?: boolean, unit?: string }} [bounds] inclusive
- */
+/** The bounds `min` and `max` are inclusive. */
 const number = (option, value, bounds = {}) =>
   numberWithin(option, value, bounds, rangeText(bounds));
 
-/** As `number`, but neither infinite; the message has opossum's words for it. */
-function finite (option, value, bounds) {
-  if (!Number.isFinite(value)) {
-    throw invalidOption(option, `a number (${option} must be a finite number)`, value);
-  }
-  return number(option, value, bounds);
-}
-
-function func (option, value) {
-  if (typeof value !== 'function') throw invalidOption(option, 'a function', value);
-  return value;
-}
-
-function boolean (option, value) {
-  if (typeof value !== 'boolean') throw invalidOption(option, 'true or false', value);
-  return value;
-}
+const func = is.func().check;
+const boolean = is.boolean().check;
 
 function oneOf (option, value, choices) {
   if (!choices.includes(value)) {
@@ -217,7 +209,6 @@ function oneOf (option, value, choices) {
 /**
  * An object of options, or undefined, which stands for an empty one. With `names`, other names are
  * rejected. Prefer a table: this is for objects whose names are the user's own.
- * @param {readonly string[]} [names]
  */
 function bag (option, value, names) {
   if (value === undefined) return {};
@@ -229,4 +220,4 @@ function bag (option, value, names) {
   return value;
 }
 
-module.exports = { NAMES, bag, boolean, finite, func, is, number, oneOf, optionsOf };
+module.exports = { NAMES, bag, boolean, func, is, number, oneOf, optionsOf, readSignal };

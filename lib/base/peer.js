@@ -18,13 +18,7 @@ function missing (names, feature, options) {
     `npm install ${specs}`, options);
 }
 
-/**
- * Loads an optional package.
- * @param {string} name of the package
- * @param {string} feature what needs it, for the message
- * @throws {SekeringError} ERR_MISSING_PEER when it is not installed; any other fault of the
- *   package passes through
- */
+/** Loads an optional package. A fault of the package itself passes through. */
 function requirePeer (name, feature) {
   try {
     return require(name);
@@ -34,10 +28,7 @@ function requirePeer (name, feature) {
   }
 }
 
-/**
- * For features that need several packages: the error names all that are not installed.
- * @throws {SekeringError} ERR_MISSING_PEER
- */
+/** For features that need several packages: the error names all that are not installed. */
 function checkPeers (names, feature) {
   const absent = names.filter(name => {
     try {

@@ -136,17 +136,6 @@ function withCells (make) {
 }
 
 module.exports = {
-  CELL,
-  COUNTER,
-  TICKS_PER_MS,
-  answer,
-  attachBreaker,
-  createBreaker,
-  millis,
-  readClock,
-  record,
-  recordSuccess,
-  ticks,
-  timedCallBegins,
-  timedCallEnds
+  CELL, COUNTER, TICKS_PER_MS, answer, attachBreaker, createBreaker, millis, readClock, record,
+  recordSuccess, ticks, timedCallBegins, timedCallEnds,
 };

@@ -1,8 +1,8 @@
 'use strict';
 
 // Regions: the files in memory through which the threads of a process, or the processes of a host,
-// share breakers and limits. This module knows where they are, who may use them, and what their
-// errors mean.
+// share breakers and limits. By scope, namespace and name they find the same place in one. This
+// module knows where regions are, who may use them, and what their errors mean.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -11,9 +11,12 @@ const { getSystemErrorName } = require('node:util');
 
 const { SekeringError, invalidOption } = require('./errors');
 const native = require('./native');
-const { foreign } = require('./runtime');
+const { is } = require('./options');
 const { warn } = require('./warn');
 
+const NAME_BYTES_MAX = 255;
+// RegionError::kOtherDescription of native/core/region_file.h.
+const OTHER_OPTIONS = -101;
 const NAMESPACE = /^[A-Za-z0-9._-]{1,64}$/;
 const SHARED_MEMORY = '/dev/shm';
 
@@ -32,10 +35,17 @@ const FAILURES = {
 };
 const ERRNO_FROM = 1000;
 
+// The name of a runtime that stands in for Node.js.
+const { bun, deno } = process.versions;
+const runtime = (bun && 'Bun') ?? (deno && 'Deno');
+
 /**
- * @param {number} answer what a native function returned instead of a handle
- * @param {string} file of the region
+ * Whether scopes other than 'instance' work. The libuv functions that they need end the process in
+ * other runtimes than Node.js.
  */
+const canShare = process.platform === 'linux' && runtime === undefined;
+
+/** The error for what a native function returned in place of a handle. */
 function failure (answer, file) {
   const errno = -answer - ERRNO_FROM;
   const [code, what] = FAILURES[errno > 0 ? 1 : -answer];
@@ -104,16 +114,11 @@ function sweep () {
   }
 }
 
-/**
- * Joins a region.
- * @param {'process' | 'host'} scope
- * @returns {number} for native functions
- * @throws {SekeringError} ERR_SCOPE_UNSUPPORTED, ERR_REGION_…
- */
+/** Joins a region. Returns its handle. */
 function join (scope, namespace) {
-  if (foreign !== undefined) {
+  if (runtime !== undefined) {
     throw new SekeringError('ERR_SCOPE_UNSUPPORTED',
-      `Scope '${scope}' is not supported on ${foreign}: use scope 'instance', or Node.js`);
+      `Scope '${scope}' is not supported on ${runtime}: use scope 'instance', or Node.js`);
   }
   const file = fileOf(scope, checkNamespace(namespace));
   // The addon exists once in an environment, but this module may exist more than once.
@@ -134,11 +139,54 @@ function join (scope, namespace) {
   return handle;
 }
 
+// ---- Places ------------------------------------------------------------------------------------
+
+/** The options that say who shares a thing. */
+const PLACE = {
+  scope: is.oneOf('who shares it', ['instance', 'process', 'host'], { default: 'instance' }),
+  namespace: {
+    doc: 'of those who share it', expected: 'a name', default: 'default',
+    check: (_, value) => checkNamespace(value),
+  },
+  name: is.any('of what is shared'), // Checked by checkPlace().
+};
+
+const isShared = ({ scope }) => scope === 'process' || scope === 'host';
+
+/** Checks the name that a shared thing must have. */
+function checkPlace (options, name) {
+  if (!isShared(options)) return;
+  if (typeof name !== 'string' || !name || Buffer.byteLength(name) > NAME_BYTES_MAX) {
+    throw invalidOption('name', `1 to ${NAME_BYTES_MAX} bytes, as scope is '${options.scope}',`,
+      name);
+  }
+}
+
 /**
- * The host's regions of this user and this release.
- * @returns {{ namespace: string, file: string, bytes: number, modified: Date }[]} `bytes` are those
- *   that are in use
+ * Attaches to the place of that name, which is made if there is none. `names` are the options that
+ * the numbers in `config` are of: all who share a place must agree on them. `attach(region, name,
+ * config, stored)` returns a handle, or a negative error; `stored` gets the numbers of the place.
  */
+function attachPlace (kind, { scope, namespace, name }, names, config, attach) {
+  const region = join(scope, namespace);
+  const stored = new Float64Array(config.length);
+  const repaired = native.regionRepairs(region);
+  const handle = attach(region, name, config, stored);
+  if (native.regionRepairs(region) !== repaired) {
+    warn('A damaged place in a region was replaced', new Error(fileOf(scope, namespace)));
+  }
+  if (handle >= 0) return handle;
+  if (handle !== OTHER_OPTIONS) throw failure(handle, fileOf(scope, namespace));
+  const differing = [...new Set(names.filter((_, i) => config[i] !== stored[i]))];
+  const error = new SekeringError('ERR_OPTIONS_MISMATCH',
+    `The ${kind} '${name}' exists (scope '${scope}', namespace '${namespace}') with other ` +
+    `options: ${differing.join(', ')}`);
+  throw Object.assign(error, { options: differing });
+}
+
+// ---- For operators -----------------------------------------------------------------------------
+
+/** The host's regions of this user and this release. */
 function list () {
   const start = `${prefix()}${layout()}-host-`;
   const namespaces = fs.readdirSync(directory()).filter(name => name.startsWith(start))
@@ -155,8 +203,6 @@ function list () {
 /**
  * Removes a region of the host. Its participants keep using it together; later ones create a new
  * one.
- * @param {string} namespace
- * @returns {boolean} whether there was one
  */
 function remove (namespace) {
   const file = fileOf('host', checkNamespace(namespace));
@@ -167,4 +213,7 @@ function remove (namespace) {
 
 const regions = Object.freeze({ list, remove });
 
-module.exports = { checkNamespace, failure, fileOf, join, regions };
+module.exports = {
+  PLACE, attachPlace, canShare, checkNamespace, checkPlace, failure, fileOf, isShared, join,
+  regions,
+};

@@ -3,12 +3,12 @@
 // HTTP to one upstream, over undici's pooled connections. A request ends with one answer or one
 // error, has one time limit for all of it, and tells the caller whether anything was sent.
 
+const { Deadlines } = require('../base/deadline');
 const { SekeringError, invalidOption, timedOut } = require('../base/errors');
+const { reasonOf } = require('../base/foreign');
 const { is } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { ticks } = require('../base/recorder');
-const { reasonOf } = require('../base/signal');
-const Deadlines = require('../primitives/deadlines');
 
 const BODY_BYTES_MAX = 1 << 20;
 const CONNECTIONS_MAX = 10_000;

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import CircuitBreaker = require('../primitives/breaker');
 import retry = require('../primitives/retry');
-import { GrowingTimeout } from '../primitives/timeout';
+import { GrowingTimeout } from '../primitives/limits';
 
 export {
   Confirmation, TransactionState, Verdict, advance, amountOf, canMove, isFinalState, isPaid,

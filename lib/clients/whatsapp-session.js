@@ -3,8 +3,7 @@
 // One session: the socket that the user's connect() makes, its connection, and messages over it.
 
 const { SekeringError } = require('../base/errors');
-const { isA } = require('../base/foreign');
-const { reasonOf } = require('../base/signal');
+const { isA, reasonOf } = require('../base/foreign');
 const { retry } = require('../primitives/retry');
 const { SessionError, isCallersFault, isUnsent, troubleOf } = require('./whatsapp-session-errors');
 

@@ -80,8 +80,6 @@ const RETRIES = 6;
 /**
  * The numbers by which the core computes delays and decides on retries (RetryRulesOf in
  * native/core/retry.h).
- * @param {object} options as a table of this module has read them
- * @param {boolean} randomize
  */
 function rulesOf (options, randomize) {
   const [jitter, proportion] = jitterOf(options.jitter, randomize);
@@ -104,10 +102,6 @@ const REPEATING = {
 
 /** The delays of any number of series, and the rules by which the core decides what follows. */
 class Series {
-  /**
-   * @param {object} options as SERIES has read them
-   * @param {boolean} randomize
-   */
   static of (options, randomize) {
     const series = new Series(rulesOf(options, randomize));
     series.length = native.delaysInAdvance(options.retries, options.forever ? 1 : 0);
@@ -151,16 +145,9 @@ const GRANTED = 2;
 const DENIED = 3;
 
 /**
- * Asks the core what follows a failed attempt.
- * @param {Series} series
- * @param {Float64Array} delays of this series, from draw()
- * @param {object} failed
- * @param {number} failed.attempt counts from 1
- * @param {number} failed.elapsed since the first attempt began, ms
- * @param {boolean} [failed.retryable=true] whether the error is worth a retry
- * @param {number} [failed.retryAfter=0] what the upstream asked for, ms
- * @param {{ tryWithdraw(): boolean }} [failed.budget] asked only if all else allows a retry
- * @returns {number} how long to wait, ms, or one of the negative constants
+ * Asks the core what follows a failed attempt. `attempt` counts from 1; times are ms, `elapsed`
+ * since the first attempt began, `retryAfter` as the upstream asked. The budget is asked only if
+ * all else allows a retry. Returns how long to wait, ms, or one of the negative constants.
  */
 function decide (series, delays, { attempt, elapsed, retryable = true, retryAfter = 0, budget }) {
   const random = attempt > delays.length ? Math.random() : 0;
@@ -174,18 +161,7 @@ function decide (series, delays, { attempt, elapsed, retryable = true, retryAfte
 const readDelays = delays =>
   Array.from(delays, (delay, i) => DELAY.check(`delays[${i}]`, delay ?? null));
 
-/**
- * A function that computes delays, for loops of your own.
- *
- *     const delay = createBackoff({ minTimeout: 1000, maxTimeout: 60000 });
- *     delay(0); // 1000
- *     delay(3); // 8000
- *
- * @param {object} [options] strategy, jitter, randomize, minTimeout, maxTimeout, factor
- * @returns {(retry: number, previous?: number) => number} `retry` counts from 0; `previous`, the
- *   delay before, is used by 'decorrelated' only
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
- */
+/** A function that computes delays, for loops of your own: `delay(retry, previous)`, from 0. */
 function createBackoff (options) {
   const read = BACKOFF_OPTIONS.read(options);
   const rules = rulesOf(read, Boolean(read.randomize));

@@ -3,10 +3,10 @@
 // The options of a breaker: what each may be, their defaults, and what the core makes of them.
 
 const { invalidOption, optionError } = require('../base/errors');
-const { bag, finite, is, optionsOf } = require('../base/options');
+const { bag, is, number, optionsOf } = require('../base/options');
 const { TICKS_PER_MS } = require('../base/recorder');
+const { PLACE, checkPlace, isShared } = require('../base/regions');
 const { preset } = require('./presets');
-const { PLACE, checkPlace, isShared } = require('./sharing');
 
 const BUCKETS_MAX = 1000;
 const PROBES_MAX = 16;
@@ -26,7 +26,15 @@ const isAbsent = value => value === undefined || value === null;
 
 // ---- Kinds -------------------------------------------------------------------------------------
 
-/** A number that must be finite, with opossum's message. `or` lists further values. */
+/** A number that is not infinite; the message has opossum's words for it. */
+function finite (option, value, bounds) {
+  if (!Number.isFinite(value)) {
+    throw invalidOption(option, `a number (${option} must be a finite number)`, value);
+  }
+  return number(option, value, bounds);
+}
+
+/** An option that is a finite number. `or` lists further values. */
 function finiteNumber (doc, spec = {}) {
   const bounds = { min: 0, ...spec };
   const check = (option, value) => (
@@ -181,12 +189,8 @@ function withoutAbsent (options) {
 }
 
 /**
- * Checks the options of a breaker.
- * @param {unknown} given
- * @param {boolean} [lenient] whether unknown names are allowed, as in opossum
- * @returns {object} the options that were given, over those of their preset; it inherits the
- *   defaults
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION
+ * Checks the options of a breaker. The result has those that were given, over those of their
+ * preset, and inherits the defaults. If `lenient`, unknown names are allowed, as in opossum.
  */
 function readOptions (given, lenient = false) {
   const own = bag('options', given, lenient ? undefined : OPTIONS.names);
@@ -299,14 +303,10 @@ const CORE_CONFIG = [
   ['shareTrip', ({ shareTrip }) => shareTrip.processes ?? 1],
 ];
 
+const CORE_NAMES = CORE_CONFIG.map(([name]) => name);
+
 /** What native code takes. */
 const coreConfig = options => Float64Array.from(CORE_CONFIG, ([, valueOf]) => valueOf(options));
-
-/** The options in which two configurations of the core differ. */
-function differences (one, other) {
-  const names = CORE_CONFIG.map(([name]) => name).filter((_, i) => one[i] !== other[i]);
-  return [...new Set(names)];
-}
 
 /** Above which latency a success may trip. A small integer, as every call is compared with it. */
 const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
@@ -321,6 +321,6 @@ function readWindowOptions (given = {}) {
 }
 
 module.exports = {
-  OPTIONS, checkSharing, coreConfig, differences, filterNothing, isAbsent, readOptions,
+  CORE_NAMES, OPTIONS, checkSharing, coreConfig, filterNothing, isAbsent, readOptions,
   readWindowOptions, resolvedOptions, slowTicks, windowOf,
 };

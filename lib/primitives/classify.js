@@ -36,11 +36,6 @@ class JudgedError extends Error {
 
 /** What failed may succeed at another attempt. */
 class RetryableError extends JudgedError {
-  /**
-   * @param {string} [message]
-   * @param {{ cause?: unknown, code?: string, retryAfter?: number }} [options] `code` is
-   *   'ERR_RETRYABLE' unless given
-   */
   constructor (message, options) {
     super(message, options, 'ERR_RETRYABLE');
   }
@@ -48,11 +43,6 @@ class RetryableError extends JudgedError {
 
 /** Another attempt would fail in the same way: retry() stops at once. */
 class NonRetryableError extends JudgedError {
-  /**
-   * @param {string} [message]
-   * @param {{ cause?: unknown, code?: string }} [options] `code` is 'ERR_NON_RETRYABLE' unless
-   *   given
-   */
   constructor (message, options) {
     super(message, options, 'ERR_NON_RETRYABLE');
   }
@@ -145,9 +135,6 @@ function judge (error, statuses, codes) {
  * RetryableError and NonRetryableError; an open breaker (never retried); the HTTP status in
  * `status`, `statusCode`, `response.status` or `httpStatus`; the code. Otherwise the error is not
  * retried.
- *
- * @returns {(error: unknown, attempt?: number) => boolean}
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 function retryOn (options) {
   const { predicate, ...lists } = RETRY_ON.read(options);
@@ -159,16 +146,14 @@ function retryOn (options) {
   };
 }
 
-const byDefault = retryOn();
-
-/** Whether an error is worth another attempt: retryOn() without options. */
-const isRetryable = error => byDefault(error);
-
 const STATUSES = new Set(RETRYABLE_STATUSES);
 const CODES = new Set(NETWORK_CODES);
 
 /** As isRetryable, but undefined for an error that does not say. */
 const verdictOf = error => judgeChain(error, STATUSES, CODES);
+
+/** Whether an error is worth another attempt: retryOn() without options. */
+const isRetryable = error => verdictOf(error) ?? false;
 
 /** A header of whatever kind of headers it is; undefined where they cannot be read. */
 function header (headers, name) {
@@ -197,7 +182,6 @@ const isDelay = value => typeof value === 'number' && value >= 0;
 /**
  * How long an error asks to wait: `retryAfterMs` or `retryAfter` (ms; text is read as the header),
  * or the Retry-After header in `headers` or `response.headers`, of the error or its causes.
- * @returns {number|undefined} ms, at least 0; undefined if it does not say
  */
 function retryAfterMs (error) {
   for (const part of chain(error)) {

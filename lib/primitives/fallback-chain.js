@@ -156,17 +156,6 @@ class Chain {
  *     ]);
  *     new CircuitBreaker(load, { fallback });
  *     policy({ fallback, retry, breaker }).wrap(load);
- *
- * @param {Array<Function|object>} strategies 1 to 100 of: `{ value }`; `{ use }`, or the function
- *   alone, called with the call's arguments and then the error; `{ cache, key? }`, a StaleCache or
- *   its options, whose copies may be old, filled by policy() and execute(); `{ queue }`, a function
- *   called like `use`, or an object whose enqueue or push takes the arguments. Each may have
- *   `when(error, ...args)`, which declines by false, and a `name`.
- * @param {{ onError?: (error: unknown, name: string) => void }} [options]
- * @returns a function `(...args, error)`, with the methods `answer(error, { args, key })` (resolves
- *   with `{ value, by, stale, ageMs }`), `remember(value, { args, key })` and
- *   `execute(fn, { args, key })`
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 function fallbackChain (strategies, options) {
   const chain = new Chain(strategies, options);

@@ -8,9 +8,9 @@ const clock = require('../base/clock');
 const { LinkedList } = require('../base/linked-list');
 const native = require('../base/native');
 const { bag, func, is, optionsOf } = require('../base/options');
+const { isShared } = require('../base/regions');
 const CircuitBreaker = require('./breaker');
 const { OPTIONS } = require('./breaker-options');
-const { isShared } = require('./sharing');
 
 const IDLE_TTL_MS = 10 * 60 * 1000;
 const GROUP_OPTIONS = optionsOf({
@@ -98,11 +98,6 @@ class BreakerGroup extends Emitter {
   _open = new LinkedList();
   _isOver = false;
 
-  /**
-   * @param {(...args: unknown[]) => unknown} action called with the arguments after the key
-   * @param {object} [options] of the group, and of each of its breakers
-   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   */
   constructor (action, options) {
     super();
     const { max, idleTtl, ...breakerOptions } = bag('options', options, NAMES);
@@ -147,10 +142,7 @@ class BreakerGroup extends Emitter {
   /** Whether there is a breaker for `key` now. */
   has (key) { return this._members.has(key); }
 
-  /**
-   * Closes the breaker of `key` and forgets what it has counted.
-   * @returns {boolean} whether there was one
-   */
+  /** Closes the breaker of `key` and forgets what it has counted. */
   reset (key) {
     const breaker = this._members.get(key);
     breaker?.reset();

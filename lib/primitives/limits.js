@@ -1,17 +1,17 @@
 'use strict';
 
 // Limits on the way to an upstream: how many calls at once (Bulkhead), how many per stretch of time
-// (RateLimiter), and how many retries the successes of late have paid for (RetryBudget).
+// (RateLimiter), how many retries the successes of late have paid for (RetryBudget), and how long
+// each attempt may take (Timeout).
 
 const { clearTimer, now, setTimer } = require('../base/clock');
+const { withDeadline } = require('../base/deadline');
 const { SekeringError, invalidOption } = require('../base/errors');
-const { own } = require('../base/handle');
+const { reasonOf } = require('../base/foreign');
 const native = require('../base/native');
 const { func, is, number, optionsOf } = require('../base/options');
-const { Permits, SharedPermits } = require('../base/permits');
-const { reasonOf } = require('../base/signal');
-const { Waiters } = require('../base/waiters');
-const { PLACE, attachPlace, checkPlace, isShared } = require('./sharing');
+const { PLACE, attachPlace, checkPlace, isShared } = require('../base/regions');
+const { Permits, SharedPermits, Waiters, own } = require('./permits');
 
 // Native token buckets hold these without rounding.
 const LIMIT_MAX = 1e9;
@@ -55,6 +55,17 @@ const TAKE = EXECUTE.with({
   tokens: is.any('that the call costs', { default: 1 }), // Checked against the limiter's burst.
 });
 
+const TIMEOUT = is.ms('for one attempt; Infinity for no limit', { min: 1, required: true });
+const GROWING_TIMEOUT = optionsOf({
+  initial: TIMEOUT,
+  increment: is.ms('more for each further attempt', { default: 0 }),
+  max: is.ms('at most', { min: 1, default: Infinity }),
+});
+const ATTEMPT = optionsOf({
+  signal: is.signal('ends the attempt'),
+  attempt: is.integer('number of the attempt', { min: 1, default: 1 }),
+});
+
 // How often a line asks for permits that other environments may have given back, in ms: soon at
 // first, then less and less often. It does not ask while it is empty.
 const ASK_MS_MIN = 1;
@@ -63,17 +74,15 @@ const ASK_MS_MAX = 16;
 const YIELD_MS = 2 * ASK_MS_MAX;
 
 /**
- * A native handle: of one's own, or of the place in a region that `options` name.
- * @param {string} kind of thing, in words
- * @param {Record<string, number>} config the options that all who share it must agree on
+ * A native handle: of one's own, or of the place in a region that `options` name. All who share it
+ * must have the same `config`.
  */
 function handleOf (kind, options, config, create, attach) {
   checkPlace(options, options.name);
-  const names = Object.keys(config);
   const values = Object.values(config);
-  if (!isShared(options)) return create(...values);
-  return attachPlace(kind, options, Float64Array.from(values), attach,
-    (one, other) => names.filter((_, i) => one[i] !== other[i]));
+  return isShared(options)
+    ? attachPlace(kind, options, Object.keys(config), Float64Array.from(values), attach)
+    : create(...values);
 }
 
 /** Waits for a place in turn, and gives it back if the caller has aborted meanwhile. */
@@ -100,10 +109,6 @@ class Bulkhead {
   #queueTimeout;
   #timer = undefined;
 
-  /**
-   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} with a scope: as attachPlace()
-   */
   constructor (options) {
     const given = BULKHEAD.read(options);
     const { maxConcurrent } = given;
@@ -129,14 +134,7 @@ class Bulkhead {
   /** How many calls of this environment wait for a place. */
   get queued () { return this.#line.size; }
 
-  /**
-   * Calls `fn({ signal })` when there is a place for it.
-   * @param {(context: { signal?: AbortSignal }) => unknown} fn
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<unknown>} what fn returns. Rejects with code EBULKHEADFULL when there is
-   *   neither a place nor room in the line, or when queueTimeout has passed; with the signal's
-   *   reason when that aborts before fn is called.
-   */
+  /** Calls `fn({ signal })` when there is a place for it. */
   async execute (fn, options) {
     func('fn', fn);
     const { signal } = EXECUTE.read(options);
@@ -211,10 +209,6 @@ class RateLimiter {
   #line = new Waiters(() => this.#schedule());
   #timer = undefined;
 
-  /**
-   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} with a scope: as attachPlace()
-   */
   constructor (options) {
     const given = RATE_LIMITER.read(options);
     const { limit, interval, burst = limit, maxWait } = given;
@@ -233,24 +227,13 @@ class RateLimiter {
   /** How many calls of this environment wait for tokens. */
   get queued () { return this.#line.size; }
 
-  /**
-   * Takes `tokens` at once if they are there and nobody waits for them.
-   * @param {number} [tokens] 1 to burst, default 1
-   * @returns {boolean} whether they were taken
-   */
+  /** Takes `tokens` at once if they are there and nobody waits for them. */
   tryTake (tokens = 1) {
     this.#check(tokens);
     return this.#line.size === 0 && native.takeTokens(this.#handle, tokens) === 0;
   }
 
-  /**
-   * Calls `fn({ signal })` when its tokens are there.
-   * @param {(context: { signal?: AbortSignal }) => unknown} fn
-   * @param {{ signal?: AbortSignal, tokens?: number }} [options]
-   * @returns {Promise<unknown>} what fn returns. Rejects with code ERATELIMITED, and `retryAfterMs`
-   *   on the error, when the wait would be longer than maxWait; with the signal's reason when that
-   *   aborts before fn is called.
-   */
+  /** Calls `fn({ signal })` when its tokens are there. */
   async execute (fn, options) {
     func('fn', fn);
     const { signal, tokens } = TAKE.read(options);
@@ -318,10 +301,6 @@ function rateLimited (wait) {
 class RetryBudget {
   #handle;
 
-  /**
-   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} with a scope: as attachPlace()
-   */
   constructor (options) {
     const given = RETRY_BUDGET.read(options);
     const { ratio, reservePerSecond, max } = given;
@@ -347,7 +326,8 @@ class RetryBudget {
 
 /**
  * A RateLimiter for each key, made when the key is first used. A key that was idle for a while is
- * forgotten; with too many keys, the least recently used one is.
+ * forgotten; with too many keys, the least recently used one is. `idleMs` must be at least the time
+ * in which a bucket fills up.
  */
 class KeyedRateLimiter {
   // Key to { limiter, usedAt }, the least recently used first.
@@ -356,12 +336,6 @@ class KeyedRateLimiter {
   #keysMax;
   #idleMs;
 
-  /**
-   * @param {object} options those of a RateLimiter, and:
-   * @param {number} options.keysMax how many keys are kept
-   * @param {number} options.idleMs ms after its last call until a key is forgotten; at least the
-   *   time in which a bucket fills up
-   */
   constructor ({ keysMax, idleMs, ...options }) {
     this.#options = options;
     this.#keysMax = keysMax;
@@ -418,4 +392,30 @@ class KeyedRateLimiter {
   }
 }
 
-module.exports = { Bulkhead, KeyedRateLimiter, RateLimiter, RetryBudget };
+/** Ends attempts that take too long, each of them alone. */
+class Timeout {
+  constructor (limit) {
+    const isGrowing = typeof limit === 'object' && limit !== null;
+    const { initial, increment, max } = isGrowing
+      ? GROWING_TIMEOUT.read(limit, 'timeout')
+      : { initial: TIMEOUT.check('timeout', limit), increment: 0, max: Infinity };
+    this.initial = initial;
+    this.increment = increment;
+    this.max = max;
+  }
+
+  /** How long attempt number `attempt` may take, ms; it counts from 1. */
+  limitOf (attempt) {
+    return Math.min(this.initial + this.increment * (attempt - 1), this.max);
+  }
+
+  /** Calls `fn({ signal, attempt })` and waits for it as long as the attempt may take. */
+  async execute (fn, options) {
+    func('fn', fn);
+    const { signal, attempt } = ATTEMPT.read(options);
+    signal?.throwIfAborted();
+    return withDeadline(signal, this.limitOf(attempt), own => fn({ signal: own, attempt }));
+  }
+}
+
+module.exports = { Bulkhead, KeyedRateLimiter, RateLimiter, RetryBudget, Timeout };

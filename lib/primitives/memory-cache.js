@@ -13,21 +13,12 @@ class MemoryCache {
   // The entries, the oldest first.
   #list = new LinkedList();
 
-  /**
-   * @param {number} [maxEntries] how many are kept, 16,777,215 unless given; a new one beyond that
-   *   replaces the oldest
-   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   */
   constructor (maxEntries) {
     this.cache = new Map();
     this.maxEntries = number('maxEntries', maxEntries ?? ENTRIES_MAX, { min: 0, integer: true });
     if (this.maxEntries > ENTRIES_MAX) this.maxEntries = ENTRIES_MAX;
   }
 
-  /**
-   * @param {unknown} key
-   * @returns {unknown} the value; undefined only when there is none, or none that is still good
-   */
   get (key) {
     const entry = this.cache.get(key);
     if (entry === undefined) return undefined;
@@ -36,11 +27,6 @@ class MemoryCache {
     return undefined;
   }
 
-  /**
-   * @param {unknown} key
-   * @param {unknown} value
-   * @param {number} [expiresAt] ms of the calendar (as Date.now() counts); 0 for never
-   */
   set (key, value, expiresAt = 0) {
     const present = this.cache.get(key);
     if (present !== undefined) {

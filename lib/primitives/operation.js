@@ -18,47 +18,23 @@ function seriesOf (options) {
     : Series.of(values, Boolean(values.randomize));
 }
 
-/**
- * The delays that an operation with these options waits, in ms, in ascending order.
- * @param {object|number[]} [options] retries (10), factor (2), minTimeout (1000 ms), maxTimeout
- *   (Infinity), randomize (false), and strategy and jitter as in createBackoff; an array of delays
- *   is copied as it is. At most 1,000 delays are written down: an operation with more retries
- *   repeats the last one.
- * @returns {number[]}
- * @throws {RangeError} 'minTimeout is greater than maxTimeout'
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
- */
+/** Delays in ascending order, 1,000 at most: with more retries, the last one repeats itself. */
 function timeouts (options) {
   return Array.from(seriesOf(options || {}).draw());
 }
 
-/**
- * One delay.
- * @param {number} attempt counts from 0
- * @param {object} [options] as for timeouts
- * @returns {number} ms
- */
+/** One delay; `attempt` counts from 0. */
 function createTimeout (attempt, options) {
   const values = BACKOFF_OPTIONS.readKnown(options || {});
   return delayOf(rulesOf(values, Boolean(values.randomize)), attempt);
 }
 
-/**
- * Something to be tried until it succeeds.
- * @param {object|number[]} [options] those of `timeouts`, and: forever (false), unref (false: the
- *   timers keep the process alive), maxRetryTime (Infinity, ms: no retry begins after it)
- * @returns {RetryOperation}
- */
+/** Something to be tried until it succeeds. */
 function operation (options) {
   return new RetryOperation(seriesOf(options || {}), options);
 }
 
 class RetryOperation {
-  /**
-   * @param {number[]} timeouts the delays, ms
-   * @param {{ forever?: boolean, unref?: boolean, maxRetryTime?: number }|boolean} [options]
-   *   a boolean stands for `forever`
-   */
   constructor (timeouts, options) {
     this._options = typeof options === 'boolean' ? { forever: options } : options || {};
     this._series = timeouts instanceof Series ? timeouts
@@ -75,6 +51,11 @@ class RetryOperation {
     this._timer = undefined;
   }
 
+  // What programs may read, as the `retry` package has it.
+  get _timeouts () { return Array.from(this._delays.subarray(this._retries)); }
+  get _originalTimeouts () { return Array.from(this._delays); }
+  get _maxRetryTime () { return this._options.maxRetryTime || Infinity; }
+
   /** Calls `fn(attempt)` now, and again for each retry. */
   attempt (fn, timeoutOps) {
     this._fn = fn;
@@ -87,10 +68,7 @@ class RetryOperation {
     this._fn(this._attempts);
   }
 
-  /**
-   * Plans the next attempt if there was an error and retries are left.
-   * @returns {boolean} false when the caller has to go on by itself
-   */
+  /** Plans the next attempt if there was an error and retries are left. */
   retry (error) {
     clock.clearTimer(this._timeout);
     if (!error) return false;
@@ -163,12 +141,7 @@ function methodNames (object) {
   return names;
 }
 
-/**
- * Replaces methods whose last argument is a callback(error, …) by ones that retry.
- * @param {object} object
- * @param {object|string[]} [options] those of `operation`, or the names of the methods
- * @param {string[]} [methods] all of them unless given
- */
+/** Replaces methods whose last argument is a callback(error, …) by ones that retry. */
 function wrap (object, options, methods) {
   const names = Array.isArray(options) ? options : methods || methodNames(object);
   const given = Array.isArray(options) ? null : options;

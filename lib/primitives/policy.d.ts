@@ -1,9 +1,11 @@
 import CircuitBreaker = require('./breaker');
 import retry = require('./retry');
 import { FallbackChain, Strategy, StrategyValue } from './fallback-chain';
-import { Bulkhead, BulkheadOptions, RateLimiter, RateLimiterOptions } from './limits';
+import {
+  AttemptContext, Bulkhead, BulkheadOptions, GrowingTimeout, RateLimiter, RateLimiterOptions,
+  Timeout
+} from './limits';
 import { StaleCache, StaleCacheOptions } from './stale-cache';
-import { AttemptContext, GrowingTimeout, Timeout } from './timeout';
 
 type Absent = false | null | undefined;
 

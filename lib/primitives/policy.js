@@ -5,15 +5,13 @@
 
 const { withDeadline } = require('../base/deadline');
 const { invalidOption, isRefusal } = require('../base/errors');
-const { read } = require('../base/foreign');
+const { likeFunction, read, reasonOf } = require('../base/foreign');
 const { bag, func, is, optionsOf } = require('../base/options');
-const { reasonOf } = require('../base/signal');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
-const { Bulkhead, RateLimiter } = require('./limits');
+const { Bulkhead, RateLimiter, Timeout } = require('./limits');
 const { RetryPlan, RetryRun, RetryStats } = require('./retry-run');
 const { StaleCache } = require('./stale-cache');
-const { Timeout } = require('./timeout');
 
 // Each part is one that exists already, or its options; what those may be is checked by the part.
 // false and null stand for none.
@@ -85,28 +83,13 @@ function planFor (plan, signal) {
   return signal === undefined ? plan : Object.assign(Object.create(plan), { signal });
 }
 
-/** One call while it runs, and what `answer` says about its result. */
-class PolicyCall {
-  source = 'call';
-  stale = false;
-  ageMs = 0;
-  error = undefined;
+/** One call while it runs. `origin` is what `answer` tells of its result. */
+const callOf = (fn, { signal, key, args }) =>
+  ({ fn, signal, key, args, origin: { source: 'call', stale: false, ageMs: 0 } });
 
-  constructor (fn, { signal, key, args }) {
-    this.fn = fn;
-    this.signal = signal;
-    this.key = key;
-    this.args = args;
-  }
-
-  mark (source, { stale, ageMs, error }) {
-    Object.assign(this, { source, stale, ageMs, error });
-  }
-
-  toAnswer (value) {
-    const { source, stale, ageMs, error } = this;
-    return { value, source, stale, ageMs, ...error !== undefined && { error } };
-  }
+/** What `answer` resolves with. */
+function answerOf (value, { source, stale, ageMs, error }) {
+  return { value, source, stale, ageMs, ...error !== undefined && { error } };
 }
 
 class Policy {
@@ -133,53 +116,35 @@ class Policy {
   /** Figures of the retries so far, as retryable() has them. */
   get retryStats () { return this.#stats.toJSON(); }
 
-  /**
-   * Calls `fn({ signal, attempt })` through all parts.
-   * @template T
-   * @param {(context: { signal: AbortSignal, attempt: number }) => T | PromiseLike<T>} fn
-   * @param {{ signal?: AbortSignal, key?: unknown, args?: unknown[] }} [options]
-   * @returns {Promise<T>} the answer of fn, the cache or the fallback
-   */
+  /** Calls `fn({ signal, attempt })` through all parts. */
   async execute (fn, options) {
-    return this.#begin(new PolicyCall(func('fn', fn), CALL.read(options)));
+    return this.#begin(callOf(func('fn', fn), CALL.read(options)));
   }
 
-  /**
-   * As `execute`, but tells where the answer is from.
-   * @returns {Promise<{ value: unknown, source: 'call'|'cache'|'stale'|'fallback', stale: boolean,
-   *   ageMs: number, error?: unknown }>} `error` is why it is a stale copy or the fallback's
-   */
+  /** As `execute`, but tells where the answer is from. */
   async answer (fn, options) {
-    const call = new PolicyCall(func('fn', fn), CALL.read(options));
-    return call.toAnswer(await this.#begin(call));
+    const call = callOf(func('fn', fn), CALL.read(options));
+    return answerOf(await this.#begin(call), call.origin);
   }
 
   /**
    * A function that calls `fn` with its arguments through all parts. Its own method `answer` takes
    * the same arguments and tells where the answer is from.
-   * @template {(...args: any[]) => any} F
-   * @param {F} fn
-   * @param {{ key?: (...args: any[]) => unknown }} [options]
-   * @returns {F}
    */
   wrap (fn, options) {
     func('fn', fn);
     const { key = this.cache && keyOf } = WRAP.read(options);
     const policy = this;
-    const callOf = (self, args) =>
-      new PolicyCall(() => fn.apply(self, args), { args, key: key?.(...args) });
+    const begin = (self, args) => callOf(() => fn.apply(self, args), { args, key: key?.(...args) });
     async function wrapped (...args) {
-      return policy.#begin(callOf(this, args));
+      return policy.#begin(begin(this, args));
     }
     async function answer (...args) {
-      const call = callOf(this, args);
-      return call.toAnswer(await policy.#begin(call));
+      const call = begin(this, args);
+      return answerOf(await policy.#begin(call), call.origin);
     }
-    return Object.defineProperties(wrapped, {
-      name: { value: fn.name, configurable: true },
-      length: { value: fn.length, configurable: true },
-      answer: { value: answer, configurable: true },
-    });
+    return Object.defineProperty(likeFunction(wrapped, fn), 'answer',
+      { value: answer, configurable: true });
   }
 
   async #begin (call) {
@@ -200,7 +165,7 @@ class Policy {
       return this.#fallBack(call, error);
     }
     const { args, key } = call;
-    if (call.source === 'call') await fallback?.remember?.(value, { args, key });
+    if (call.origin.source === 'call') await fallback?.remember?.(value, { args, key });
     return value;
   }
 
@@ -208,11 +173,11 @@ class Policy {
     const { fallback } = this;
     const { args, key } = call;
     if (typeof fallback.answer !== 'function') {
-      call.mark('fallback', { stale: false, ageMs: 0, error });
+      call.origin = { source: 'fallback', stale: false, ageMs: 0, error };
       return fallback(...args, error);
     }
     const answer = await fallback.answer(error, { args, key });
-    call.mark('fallback', { ...answer, error });
+    call.origin = { ...answer, source: 'fallback', error };
     return answer.value;
   }
 
@@ -225,7 +190,7 @@ class Policy {
       source = 'call';
       return this.#retried(call.fn, signal);
     }, { signal: call.signal });
-    call.mark(copy.stale ? 'stale' : source, copy);
+    call.origin = { ...copy, source: copy.stale ? 'stale' : source };
     return copy.value;
   }
 
@@ -285,14 +250,6 @@ class Policy {
  * Several protections around one call, always in this order, outermost first. Each attempt of a
  * retry passes the breaker; an open breaker ends the retry at once. A call that the limits did not
  * let pass, or that its caller aborted, counts for nothing in the breaker.
- *
- *     const orders = policy({ retry: { retries: 3 }, breaker: presets.midtrans, timeout: 5000 });
- *     await orders.execute(({ signal, attempt }) => create(order, { signal }));
- *     const create = orders.wrap(createToken);
- *
- * @param {object} options its parts; each may be left out
- * @returns {Policy}
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 const policy = options => new Policy(options);
 

@@ -1,11 +1,6 @@
 'use strict';
 
-// Options by name: figures that services in production have settled on.
-//
-//   new CircuitBreaker(createToken, presets.midtrans)
-//   retry(sendMail, retryPresets.email)
-//
-// Times are milliseconds.
+// Options by name: figures that services in production have settled on. Times are milliseconds.
 
 const { oneOf } = require('../base/options');
 
@@ -136,11 +131,7 @@ function deepFreeze (object) {
   return Object.freeze(object);
 }
 
-/**
- * The options of a breaker preset.
- * @param {string} name
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION, which lists the names there are
- */
+/** The options of a breaker preset. */
 function preset (name) {
   return presets[oneOf('preset', name, Object.keys(presets))];
 }
@@ -148,8 +139,6 @@ function preset (name) {
 /**
  * Options to lay over those of every breaker and every retry of a deployment:
  * `{ ...presets.midtrans, ...profile('testing').breaker }`.
- * @param {string} name production, development or testing
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION
  */
 function profile (name) {
   return profiles[oneOf('profile', name, Object.keys(profiles))];

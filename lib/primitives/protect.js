@@ -3,6 +3,7 @@
 // A client object whose methods are protected by a policy, and which is otherwise as it was.
 
 const { invalidOption } = require('../base/errors');
+const { likeFunction } = require('../base/foreign');
 const { is } = require('../base/options');
 const { POLICY, Policy } = require('./policy');
 
@@ -39,8 +40,7 @@ function checkMethods (client, paths) {
     if (typeof holder?.[last] !== 'function') {
       throw invalidOption('methods', `methods of the client (${path} is none)`, holder?.[last]);
     }
-    const descriptor = Object.getOwnPropertyDescriptor(holder, last);
-    if (descriptor?.configurable === false && descriptor.writable === false) {
+    if (isFixed(holder, last)) {
       throw invalidOption('methods', `methods that can be replaced (${path} is frozen)`, holder);
     }
   }
@@ -105,10 +105,7 @@ class Handler {
       calledBack(...args).then(value => callback(null, value), error => callback(error));
       return undefined;
     }
-    return Object.defineProperties(replacement, {
-      name: { value: method.name, configurable: true },
-      length: { value: method.length, configurable: true },
-    });
+    return likeFunction(replacement, method);
   }
 }
 
@@ -125,29 +122,15 @@ function bind (target, method, proxy) {
     const result = method.apply(target, args);
     return result === target ? proxy : result;
   }
-  Object.defineProperties(bound, {
-    name: { value: method.name, configurable: true },
-    length: { value: method.length, configurable: true },
-  });
+  likeFunction(bound, method);
   // What hangs on the function itself: statics, or a class's prototype.
   return Object.keys(method).length === 0 ? bound : Object.setPrototypeOf(bound, method);
 }
 
 /**
  * Protects the methods of a client object that return promises.
- *
- *     const snap = protect(new midtransClient.Snap(keys), {
- *       methods: ['createTransaction'], breaker: presets.midtrans, timeout: 5000,
- *     });
- *     const token = await snap.createTransaction(order);
- *
  * The result has the client's prototype, properties and types, and works on the client itself,
  * which stays as it was. All its methods share the parts of one policy.
- * @template {object} T
- * @param {T} client
- * @param {object} options the parts of policy(), and: methods, callbacks, key
- * @returns {T}
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
  */
 function protect (client, options) {
   if (client === null || (typeof client !== 'object' && typeof client !== 'function')) {

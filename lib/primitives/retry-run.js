@@ -5,9 +5,8 @@
 
 const clock = require('../base/clock');
 const { timedOut } = require('../base/errors');
-const { read } = require('../base/foreign');
+const { read, reasonOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
-const { reasonOf } = require('../base/signal');
 const { guarded } = require('../base/warn');
 const { EXHAUSTED, NOT_RETRYABLE, SERIES, Series, amount, decide, readDelays } =
   require('./backoff');
@@ -52,10 +51,6 @@ const OPTIONS = optionsOf({
 const WITH_DELAY = Symbol('with delay');
 
 class RetryPlan {
-  /**
-   * @param {object|number[]} options as the user gave them
-   * @param {{ ignoreUnknown?: boolean }} [how] unknown names are errors unless `ignoreUnknown`
-   */
   constructor (options, { ignoreUnknown = false } = {}) {
     const isList = Array.isArray(options);
     const values = ignoreUnknown || isList ? OPTIONS.readKnown(options) : OPTIONS.read(options);
@@ -161,11 +156,6 @@ const takeHandles = (resolve, reject) => {
 };
 
 class RetryRun {
-  /**
-   * @param {(bail: Function, attempt: number, context?: AttemptContext) => unknown} fn
-   * @param {RetryPlan} plan
-   * @param {RetryStats} [stats]
-   */
   constructor (fn, plan, stats) {
     this.fn = fn;
     this.plan = plan;

@@ -3,6 +3,7 @@
 // retry(), which replaces async-retry, and retryable(), the same as a wrapper.
 
 const { invalidOption } = require('../base/errors');
+const { likeFunction } = require('../base/foreign');
 const { func } = require('../base/options');
 const { RetryPlan, RetryRun, RetryStats } = require('./retry-run');
 
@@ -12,15 +13,9 @@ const makePlan = options => new RetryPlan(options || {}, { ignoreUnknown: true }
 // Options that matter only when an attempt has failed, and the type that they usually have.
 const LATER = {
   __proto__: null,
-  retries: 'number',
-  factor: 'number',
-  minTimeout: 'number',
-  maxTimeout: 'number',
-  randomize: 'boolean',
-  forever: 'boolean',
-  unref: 'boolean',
-  onRetry: 'function',
-  shouldRetry: 'function',
+  retries: 'number', factor: 'number', minTimeout: 'number', maxTimeout: 'number',
+  randomize: 'boolean', forever: 'boolean', unref: 'boolean',
+  onRetry: 'function', shouldRetry: 'function',
 };
 
 /**
@@ -88,25 +83,7 @@ function tryOnce (fn, options) {
   return promise;
 }
 
-/**
- * Calls `fn` until it succeeds, as async-retry does.
- *
- *     const body = await retry(async bail => {
- *       const response = await fetch(url);
- *       if (response.status === 403) return bail(new Error('Forbidden'));
- *       return response.json();
- *     }, { retries: 5 });
- *
- * @template T
- * @param {(bail: (reason?: any) => void, attempt: number, context?: { signal: AbortSignal }) =>
- *   T | PromiseLike<T>} fn `bail` ends the call with its argument; `attempt` counts from 1;
- *   `context` is there with the options signal and attemptTimeout
- * @param {object|number[]} [options] see RetryPlan, or an array of delays in ms; unknown names are
- *   ignored, as async-retry does
- * @returns {Promise<T>} rejects with the most frequent error (the last one of several); with what
- *   `bail` was given; at once with an error that has a true `bail` property, as NonRetryableError
- *   has; or with ERR_INVALID_OPTION
- */
+/** Calls `fn` until it succeeds, as async-retry does. */
 function retry (fn, options) {
   if (typeof fn !== 'function') return Promise.reject(invalidOption('fn', 'a function', fn));
   if (options && !canWait(options)) {
@@ -119,14 +96,7 @@ function retry (fn, options) {
   return tryOnce(fn, options);
 }
 
-/**
- * A function that calls `fn` with its arguments, and again until that succeeds.
- * @template {(...args: any[]) => any} F
- * @param {F} fn
- * @param {object|number[]} [options] those of retry(); unknown names are errors
- * @returns {F & { stats: object, options: object }} `stats` holds the figures so far (RetryStats)
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
- */
+/** A function that calls `fn` with its arguments, and again until that succeeds. */
 function retryable (fn, options) {
   func('fn', fn);
   const plan = new RetryPlan(options || {});
@@ -134,9 +104,7 @@ function retryable (fn, options) {
   function retried (...args) {
     return new RetryRun(() => fn.apply(this, args), plan, stats).start();
   }
-  return Object.defineProperties(retried, {
-    name: { value: fn.name, configurable: true },
-    length: { value: fn.length, configurable: true },
+  return Object.defineProperties(likeFunction(retried, fn), {
     stats: { get: () => stats.toJSON(), enumerable: true },
     options: { value: options || {}, enumerable: true },
   });

@@ -4,15 +4,11 @@
 
 const { timedOut } = require('../base/errors');
 const { number } = require('../base/options');
-const { Permits } = require('../base/permits');
-const { Waiters } = require('../base/waiters');
+const { Permits, Waiters } = require('./permits');
 
 /**
- * @param {number} count how many may be taken at once; from Number.MAX_SAFE_INTEGER on any number,
- *   below 1 none
- * @returns {{ take: Function, release: Function, test: Function, count: number }}
- *   `count` is how many are left. The functions work without `this`.
- * @throws {TypeError | RangeError} ERR_INVALID_OPTION for a count that is no whole number
+ * From Number.MAX_SAFE_INTEGER on, a count stands for any number; below 1, for none. The methods
+ * work without `this`.
  */
 function Semaphore (count) {
   number('count', count, { integer: true });

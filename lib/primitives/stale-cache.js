@@ -6,8 +6,8 @@
 const { wall } = require('../base/clock');
 const { withDeadline } = require('../base/deadline');
 const { invalidOption } = require('../base/errors');
+const { reasonOf } = require('../base/foreign');
 const { func, is, optionsOf } = require('../base/options');
-const { reasonOf } = require('../base/signal');
 const { warn } = require('../base/warn');
 
 const STALE_TTL_MS = 24 * 3600 * 1000;
@@ -81,11 +81,7 @@ class StaleCache {
     this.#store = store ?? memoryStore(max);
   }
 
-  /**
-   * The copy of `key`, fresh or not.
-   * @returns {Promise<{ value: unknown, stale: boolean, ageMs: number } | undefined>} undefined
-   *   when there is none, or none that is younger than staleTtl, or when the store fails
-   */
+  /** The copy of `key`, fresh or not. */
   async get (key) {
     try {
       const entry = await this.#store.get(key);
@@ -124,12 +120,6 @@ class StaleCache {
   /**
    * A fresh copy; else what `load` gets, which is kept; else, when that fails, an old copy.
    * Callers that ask for the same key at the same time share one load.
-   * @template T
-   * @param {unknown} key
-   * @param {(context: { signal: AbortSignal }) => T | PromiseLike<T>} load
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<{ value: T, stale: boolean, ageMs: number, error?: unknown }>} `error` is why
-   *   a copy is stale. Rejects with the error of `load` when there is no copy.
    */
   async fetch (key, load, options) {
     func('load', load);
@@ -170,15 +160,6 @@ class StaleCache {
   }
 }
 
-/**
- * A cache whose copies outlive their freshness:
- *
- *     const pages = staleCache({ ttl: 15 * 60e3, staleTtl: 24 * 3600e3, max: 1000 });
- *     const { value, stale, ageMs } = await pages.fetch(url, () => load(url));
- *
- * @returns {StaleCache}
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
- */
 const staleCache = options => new StaleCache(options);
 
 module.exports = { StaleCache, staleCache };

@@ -12,11 +12,7 @@ const { WITH_LATENCY, importStats, markBucket, readBucket, readStats } = require
 const finalizer = new FinalizationRegistry(id => native.destroyBreaker(id));
 
 class Status extends Emitter {
-  /**
-   * @param {object} [options] as in opossum, unknown names are ignored
-   * @param {number} [nativeId] of the breaker whose window it shows; default: a window of its own
-   * @throws {TypeError | RangeError} ERR_INVALID_OPTION
-   */
+  /** Shows the window of native breaker `nativeId`; default: a window of its own. */
   constructor (options, nativeId) {
     super();
     const read = readWindowOptions(options);

@@ -1,4 +1,4 @@
-// The functions of limits for JavaScript (lib/base/permits.js and lib/primitives/limits.js).
+// The functions of limits for JavaScript (lib/primitives/permits.js and limits.js).
 
 #ifndef SEKERING_BINDING_PERMITS_API_H_
 #define SEKERING_BINDING_PERMITS_API_H_

@@ -25,7 +25,7 @@ enum class RegionError : uint32_t {
   kNoSpace,      // the file system is full
   kOtherKind,    // the name is taken by a record of another kind
   kUnsupported,  // this platform
-  // JavaScript has the same numbers (lib/base/regions.js, lib/primitives/scope.js).
+  // JavaScript has the same numbers (lib/base/regions.js).
   kOtherDescription = 101,  // the record has another description than the caller's
 };
 

@@ -12,7 +12,7 @@ const {
   BreakerGroup, Bulkhead, CircuitBreaker, RateLimiter, fallbackChain, policy, protect, retry,
   retryOn, retryable, staleCache
 } = sekering;
-const { Timeout } = require('../../lib/primitives/timeout');
+const { Timeout } = require('../../lib/primitives/limits');
 
 const ATTEMPTS = 3;
 const AT_ONCE = { retries: ATTEMPTS - 1, minTimeout: 0, maxTimeout: 0 };

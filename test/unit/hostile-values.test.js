@@ -3,7 +3,8 @@
 // Whatever judges, describes or reports an error copes with one that cannot be read.
 
 const { invalidOption, wasNotAsked } = require('../../lib/base/errors');
-const { readSignal, reasonOf } = require('../../lib/base/signal');
+const { reasonOf } = require('../../lib/base/foreign');
+const { readSignal } = require('../../lib/base/options');
 const { guarded, warn } = require('../../lib/base/warn');
 const { ClientError } = require('../../lib/clients/client-error');
 const midtrans = require('../../lib/clients/midtrans-errors');

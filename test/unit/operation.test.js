@@ -207,6 +207,20 @@ describe('an operation', () => {
     expect(operation()).toBeInstanceOf(RetryOperation);
   });
 
+  test('has the fields that programs read of one of the `retry` package', async () => {
+    const op = operation({ retries: 3, minTimeout: 10, maxRetryTime: 1000 });
+    expect(op).toMatchObject({ _timeouts: [10, 20, 40], _originalTimeouts: [10, 20, 40] });
+    expect(op._maxRetryTime).toBe(1000);
+    op.attempt(() => {});
+    op.retry(new Error('no'));
+    expect(op).toMatchObject({ _timeouts: [20, 40], _originalTimeouts: [10, 20, 40] });
+    op.stop();
+    expect(op._timeouts).toEqual([]);
+    op.reset();
+    expect(op._timeouts).toEqual([10, 20, 40]);
+    expect(operation()._maxRetryTime).toBe(Infinity);
+  });
+
   test('waits longer than 2^31 ms if told to', async () => {
     const op = operation([2 ** 31 + 10]);
     expect(gaps((await exhaust(op)).log)).toEqual([]);

@@ -3,11 +3,10 @@
 // The parts of a policy together: their order, what the breaker hears, and what ends a call.
 
 const { CircuitBreaker } = require('../../lib/primitives/breaker');
-const { Bulkhead, RateLimiter } = require('../../lib/primitives/limits');
+const { Bulkhead, RateLimiter, Timeout } = require('../../lib/primitives/limits');
 const { policy } = require('../../lib/primitives/policy');
 const { presets, retryPresets } = require('../../lib/primitives/presets');
 const { staleCache } = require('../../lib/primitives/stale-cache');
-const { Timeout } = require('../../lib/primitives/timeout');
 const { useVirtualClock } = require('../../lib/testing/virtual-clock');
 
 const settle = promise => promise.then(value => ({ value }), error => ({ error }));

@@ -4,7 +4,7 @@
 
 const { setTimeout: sleep } = require('node:timers/promises');
 
-const { Permits } = require('../../lib/base/permits');
+const { Permits } = require('../../lib/primitives/permits');
 const Semaphore = require('../../lib/primitives/semaphore');
 const native = require('../../lib/base/native');
 

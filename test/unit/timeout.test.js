@@ -3,7 +3,7 @@
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 
-const { Timeout } = require('../../lib/primitives/timeout');
+const { Timeout } = require('../../lib/primitives/limits');
 const { useVirtualClock } = require('../../lib/testing/virtual-clock');
 
 const settle = promise => promise.then(value => ({ value }), error => ({ error }));
