@@ -8,9 +8,9 @@ const Emitter = require('../base/emitter');
 const { SekeringError } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
-const { stateOf } = require('../primitives/circuit');
 const { BreakerGroup } = require('../primitives/group');
 const { presets, retryPresets } = require('../primitives/presets');
+const { stateOf } = require('../primitives/stats');
 const { readRetry } = require('./protection');
 const { checkId, readSessionMessage } = require('./whatsapp-input');
 const {
