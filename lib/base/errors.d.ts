@@ -1,5 +1,5 @@
 /** The errors of sekering. Decide by `code`, which does not change between releases. */
 export class SekeringError extends Error {
-  constructor (code: string, message: string, options?: { cause?: unknown });
+  constructor (code: string, message?: string, options?: { cause?: unknown });
   readonly code: string;
 }

@@ -1,13 +1,18 @@
 'use strict';
 
-// What the errors of all clients have in common, and how text from outside gets into them.
+// What the errors of all clients have in common, how text from outside gets into them, and the
+// error for invalid input, which is rejected before anything is sent.
 
-const { SekeringError } = require('../base/errors');
+const { SekeringError, invalidOption } = require('../base/errors');
 const { textOf } = require('../base/foreign');
 
 const TEXT_CHARACTERS_MAX = 300;
 // A shorter secret is a test's, and would be found in every other word.
 const SECRET_CHARACTERS_MIN = 6;
+const FAULTS_MAX = 100;
+const RECEIVED_CHARACTERS_MAX = 100;
+
+const isObject = value => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Makes text from outside fit for a message or a log: short, and on one line. */
 const clean = text => textOf(text).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
@@ -22,6 +27,13 @@ function redactor (...secrets) {
 
 /** An error that says by `retryable` whether the same call may succeed later. */
 class ClientError extends SekeringError {
+  /** `details`: its properties, and `cause`. */
+  constructor (code, message, { cause, retryAfter, ...details } = {}) {
+    super(code, message, cause === undefined ? undefined : { cause });
+    Object.assign(this, details);
+    if (retryAfter !== undefined) this.retryAfter = retryAfter;
+  }
+
   // What isRetryable() looks at.
   get [Symbol.for('sekering.RetryableError')] () { return this.retryable; }
   get [Symbol.for('sekering.NonRetryableError')] () { return !this.retryable; }
@@ -31,4 +43,43 @@ class ClientError extends SekeringError {
   }
 }
 
-module.exports = { ClientError, clean, redactor };
+const clip = text =>
+  (text.length > RECEIVED_CHARACTERS_MAX ? `${text.slice(0, RECEIVED_CHARACTERS_MAX)}…` : text);
+
+/** The faults in the input of one call: one error has all of them. */
+class Faults {
+  #call;
+  #list = [];
+
+  /** @param {string} call its name, for the message */
+  constructor (call) {
+    this.#call = call;
+  }
+
+  /** Notes a fault at a path such as `item_details[2].price`. */
+  add (path, expected, received) {
+    if (this.#list.length === FAULTS_MAX) return;
+    const shown = typeof received === 'string' ? clip(received) : received;
+    this.#list.push({ path, message: invalidOption(path, expected, shown).message });
+  }
+
+  /** Throws ERR_INVALID_INPUT with `faults: [{ path, message }]`, if there are any. */
+  throwIfAny () {
+    if (this.#list.length === 0) return;
+    const error = new TypeError(
+      `Nothing was sent by ${this.#call}: ${this.#list.map(f => f.message).join('; ')}`);
+    // Another attempt with the same input fails in the same way.
+    throw Object.assign(error,
+      { code: 'ERR_INVALID_INPUT', faults: this.#list, retryable: false });
+  }
+}
+
+/** The faults of a message to be sent, which has to be an object. */
+function faultsOfMessage (message) {
+  const faults = new Faults('send');
+  if (!isObject(message)) faults.add('message', 'an object', message);
+  faults.throwIfAny();
+  return faults;
+}
+
+module.exports = { ClientError, Faults, clean, faultsOfMessage, isObject, redactor };

@@ -14,7 +14,7 @@ const { is } = require('../base/options');
 const { Bulkhead } = require('../primitives/limits');
 const { retryPresets } = require('../primitives/presets');
 const { retry } = require('../primitives/retry');
-const { Passage, isBreaker, readBreaker, readRetry } = require('./protection');
+const { callThrough, isBreaker, readBreaker, readRetry } = require('./protection');
 
 const HOUR_MS = 3_600_000;
 const QUEUE_MAX = 1000;
@@ -34,9 +34,8 @@ const DELIVERY_OPTIONS = {
 class Pause {
   #emit;
   #now = null;
-  #told = { what: undefined, at: -Infinity };
+  #lastAlert = { what: undefined, at: -Infinity };
 
-  /** @param {(event: string, value: object) => void} emit */
   constructor (emit) {
     this.#emit = emit;
   }
@@ -49,11 +48,8 @@ class Pause {
   }
 
   /**
-   * Begins a pause, unless there is one that has the same reason or ends later. Emits `paused`, and
-   * with an error `alert`.
-   * @param {string} reason
-   * @param {Error|undefined} error that led to it
-   * @param {number} ms after which it ends by itself
+   * Begins a pause of so many ms, unless there is one that has the same reason or ends later. Emits
+   * `paused`, and with an error `alert`.
    */
   begin (reason, error, ms) {
     const ends = clock.now() + ms;
@@ -61,7 +57,7 @@ class Pause {
     if (current !== null && (current.reason === reason || ends <= this.#now.ends)) return;
     this.#now = { reason, error, since: clock.wall(), ends };
     this.#emit('paused', this.current);
-    if (error !== undefined && this.#isNews(reason, error)) {
+    if (error !== undefined && this.#isNewAlert(reason, error)) {
       this.#emit('alert', { kind: reason, error });
     }
   }
@@ -69,8 +65,8 @@ class Pause {
   /** Ends it by hand. Returns whether there was one. */
   end () {
     if (this.current === null) return false;
-    // Somebody has fixed it: if it happens again, that is news.
-    this.#told.what = undefined;
+    // Somebody has fixed it: if it happens again, there is another alert.
+    this.#lastAlert.what = undefined;
     this.#end();
     return true;
   }
@@ -82,11 +78,11 @@ class Pause {
   }
 
   /** The same alert is repeated once an hour at most. */
-  #isNews (reason, { providerCode = '' }) {
+  #isNewAlert (reason, { providerCode = '' }) {
     const what = `${reason} ${providerCode}`;
     const now = clock.now();
-    if (this.#told.what === what && now - this.#told.at < HOUR_MS) return false;
-    this.#told = { what, at: now };
+    if (this.#lastAlert.what === what && now - this.#lastAlert.at < HOUR_MS) return false;
+    this.#lastAlert = { what, at: now };
     return true;
   }
 }
@@ -99,12 +95,12 @@ class Pause {
  * - `_transmit(delivery, signal)` hands the message over once. Resolves with the answer, or rejects
  *   with the client's error.
  * - `_errorOf(error, delivery)` is the error to reject with when an attempt failed for any reason.
- * - `_pausedError(pause)` is the error while the client is paused.
  * - `_onFailure(failure, delivery)` does what a failure asks for, and returns the failure to go on
  *   with.
  */
 class DeliveryClient extends Emitter {
   #Failure;
+  #pausedError;
   #bulkhead;
   #retry;
   #resendAmbiguous;
@@ -113,17 +109,15 @@ class DeliveryClient extends Emitter {
   #pause = new Pause((event, value) => this.emit(event, value));
 
   /**
-   * @param {object} options read by a table with DELIVERY_OPTIONS
-   * @param {object} own
-   * @param {Function} own.Failure the client's class of errors, with `verdict` and `bail`
-   * @param {number} own.concurrency messages on their way at once
-   * @param {object} own.preset of the breaker, with its `name`
-   * @param {number} own.pauseMs after which a pause by hand ends by itself
+   * `options` were read by a table with DELIVERY_OPTIONS. `Failure` is the client's class of
+   * errors, with `verdict` and `bail`; `pausedError(pause)` makes the error while it is paused;
+   * `preset` is that of the breaker, with a `name`; a pause by hand ends by itself after `pauseMs`.
    */
-  constructor (options, { Failure, concurrency, preset, pauseMs }) {
+  constructor (options, { Failure, pausedError, concurrency, preset, pauseMs }) {
     super();
     const { maxQueue, queueTimeout, breaker } = options;
     this.#Failure = Failure;
+    this.#pausedError = pausedError;
     this.#retry = readRetry(options.retry, retryPresets.email);
     this.#bulkhead = new Bulkhead({ maxConcurrent: concurrency, maxQueue, queueTimeout });
     this.#resendAmbiguous = options.resendAmbiguous;
@@ -143,8 +137,7 @@ class DeliveryClient extends Emitter {
 
   /**
    * Sends nothing until resume(). Messages that wait are rejected, and can be sent again later.
-   * @param {string} [reason]
-   * @param {Error} [error] that led to it; then `alert` is emitted, too
+   * With an error, `alert` is emitted, too.
    */
   pause (reason = 'manual', error = undefined) {
     this.#pause.begin(reason, error, this.#pauseMs);
@@ -160,10 +153,7 @@ class DeliveryClient extends Emitter {
 
   // ---- For the subclasses -----------------------------------------------------------------------
 
-  /**
-   * Delivers a message, with further attempts where that makes sense.
-   * @returns {Promise<unknown>} what _transmit() answered
-   */
+  /** Delivers a message, with further attempts where that makes sense; answers as _transmit(). */
   async _deliver (delivery, signal) {
     let last;
     const attempt = () => this.#attempt(delivery, signal).catch(error => {
@@ -222,7 +212,7 @@ class DeliveryClient extends Emitter {
 
   #throwIfPaused () {
     const { paused } = this;
-    if (paused !== null) throw this._pausedError(paused);
+    if (paused !== null) throw this.#pausedError(paused);
   }
 
   async #attempt (delivery, signal) {
@@ -242,7 +232,7 @@ class DeliveryClient extends Emitter {
   async #pass (delivery, outer) {
     this.#throwIfPaused();
     const { breaker } = this;
-    const passage = new Passage(async context => {
+    const { answer, failure } = await callThrough(breaker, async context => {
       try {
         // A breaker that is off has no signal of its own.
         const signal = breaker.enabled ? context.signal : outer;
@@ -253,8 +243,7 @@ class DeliveryClient extends Emitter {
         if (failure.verdict.trips) throw failure;
         return { failure };
       }
-    });
-    const { answer, failure } = passage.read(await breaker.run(passage.ask, { signal: outer }));
+    }, outer);
     if (failure !== undefined) throw failure;
     return answer;
   }

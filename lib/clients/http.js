@@ -15,7 +15,6 @@ const CONNECTIONS_MAX = 10_000;
 
 /** One request in flight: the handler that undici calls. */
 class Exchange {
-  sent = false;
   settled = false;
   status = 0;
   headers = undefined;
@@ -83,7 +82,6 @@ class Exchange {
       return;
     }
     this.#controller = controller;
-    this.sent = true;
     this.onSent?.();
   }
 
@@ -177,29 +175,29 @@ const closed = () => new SekeringError('ESHUTDOWN', 'The client is closed');
 
 // ---- Options -----------------------------------------------------------------------------------
 
-function readBaseUrl (option, value, expected) {
+const ADDRESS = 'an http or https address without a user, a query or a fragment';
+
+function readBaseUrl (option, value) {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
   const fits = url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' &&
     url.password === '' && url.search === '' && url.hash === '';
   if (!fits) {
     // The address may hold a password, so it is not shown.
-    throw invalidOption(option, expected,
+    throw invalidOption(option, ADDRESS,
       typeof value === 'string' ? new URL('http://hidden') : value);
   }
   return { origin: url.origin, prefix: url.pathname.replace(/\/+$/, '') };
 }
 
-const ADDRESS = 'an http or https address without a user, a query or a fragment';
-
 /** An option that is the address of an API; its value is { origin, prefix }. */
 const baseUrl = (doc, address) => ({
   doc,
   expected: ADDRESS,
-  default: address && readBaseUrl('default', address, ADDRESS),
-  check: (option, value) => readBaseUrl(option, value, ADDRESS),
+  default: address && readBaseUrl('default', address),
+  check: readBaseUrl,
 });
 
-/** The options of a client that go to its HttpClient. @param {number} connections the default */
+/** The options of a client that go to its HttpClient. */
 const httpOptions = connections => ({
   connections: is.integer('connections to each address at once', {
     min: 1, max: CONNECTIONS_MAX, default: connections,
@@ -221,16 +219,12 @@ function parseJson (text) {
 
 class HttpClient {
   #dispatcher;
-  #pools = new Map();
+  #lanes = new Map();
   #undici;
   #connections;
   #closing;
 
-  /**
-   * @param {string} feature what it is for, for the error when undici is missing
-   * @param {{ connections: number, dispatcher?: object }} options those of httpOptions()
-   * @throws {SekeringError} ERR_MISSING_PEER
-   */
+  /** `feature`: what it is for, for the error when undici is missing. */
   constructor (feature, { connections, dispatcher }) {
     this.#connections = connections;
     this.#dispatcher = dispatcher;
@@ -239,26 +233,23 @@ class HttpClient {
 
   #dispatcherOf (origin) {
     if (this.#dispatcher !== undefined) return this.#dispatcher;
-    let pool = this.#pools.get(origin);
-    if (pool === undefined) {
+    let lane = this.#lanes.get(origin);
+    if (lane === undefined) {
       // One request at a time on a connection, and the time limits are ours.
       const connections = this.#connections;
-      pool = new Lane(new this.#undici.Pool(origin, {
+      lane = new Lane(new this.#undici.Pool(origin, {
         connections, pipelining: 1, headersTimeout: 0, bodyTimeout: 0,
       }), connections);
-      this.#pools.set(origin, pool);
+      this.#lanes.set(origin, lane);
     }
-    return pool;
+    return lane;
   }
 
   /**
-   * @param {object} request { origin, method, path, headers, body }
-   * @param {object} options
-   * @param {number} options.timeoutMs of all of it, the wait for a connection included
-   * @param {AbortSignal} [options.signal]
-   * @param {() => void} [options.onSent] called just before the first byte is written
-   * @returns {Promise<{ status: number, headers: object, text: string }>} rejects with code
-   *   ETIMEDOUT, ESHUTDOWN after close(), with the signal's reason, or with undici's error
+   * Sends { origin, method, path, headers, body }. `timeoutMs` limits all of it, the wait for a
+   * connection included; `onSent` is called just before the first byte is written. Answers
+   * { status, headers, text }, or rejects with ETIMEDOUT, ESHUTDOWN after close(), the signal's
+   * reason, or undici's error.
    */
   request (request, options) {
     return new Promise((resolve, reject) => {
@@ -277,7 +268,7 @@ class HttpClient {
 
   /** Closes the connections, once the requests on them are done. No others are begun. */
   async close () {
-    this.#closing ??= Promise.all([...this.#pools.values()].map(pool => pool.close()));
+    this.#closing ??= Promise.all([...this.#lanes.values()].map(lane => lane.close()));
     await this.#closing;
   }
 }

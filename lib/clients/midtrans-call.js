@@ -7,7 +7,7 @@
 const { wall } = require('../base/clock');
 const { read } = require('../base/foreign');
 const { guarded } = require('../base/warn');
-const { RetryPlan, RetryRun } = require('../primitives/retry-run');
+const { RetryRun } = require('../primitives/retry-run');
 const {
   MidtransError, errorOfTransport, orderConflict, tokenLost, unknownOutcome, unreadable
 } = require('./midtrans-errors');
@@ -23,16 +23,6 @@ const isTelling = ({ code, statusCode }, { core }) =>
 // transaction is found.
 const PLAIN = new Set(['412', '414']);
 
-/** A plan of retries: whatever the options say, only what may be sent again is. */
-function makePlan (options) {
-  const { shouldRetry } = options;
-  return new RetryPlan({
-    ...options,
-    shouldRetry: (error, attempt) => error instanceof MidtransError && error.retryable &&
-      (shouldRetry ? shouldRetry(error, attempt) : true),
-  });
-}
-
 class MidtransCall {
   #transport;
   #request;
@@ -46,12 +36,10 @@ class MidtransCall {
   sent = false;
 
   /**
-   * @param {object} transport { send(request, call), look(id, options), onRetry(details),
-   *   onUnknown(error), isClosed(), runs: the RetryRuns under way }
-   * @param {object} request { operation, orderId, mutating, core, refundKey, timeout, judge };
-   *   judge tells from a status body whether the call is 'done', to be sent 'again', in
-   *   'conflict' with another transaction, or 'unclear', which does no harm to send again
-   * @param {boolean} resume whether an earlier call may have got through
+   * The transport has { send(request, call), look(id, options), onRetry(details), onUnknown(error),
+   * isClosed(), runs: the RetryRuns under way }. The request's `judge` tells from a status body
+   * whether the call is 'done', to be sent 'again', in 'conflict' with another transaction, or
+   * 'unclear', which does no harm to send again. `resume`: an earlier call may have got through.
    */
   constructor (transport, request, resume) {
     this.#transport = transport;
@@ -59,11 +47,6 @@ class MidtransCall {
     this.#unsure = resume && request.mutating;
   }
 
-  /**
-   * @param {RetryPlan} plan of makePlan
-   * @param {AbortSignal} [signal]
-   * @returns {Promise<object>} the body of the answer
-   */
   async run (plan, signal) {
     this.signal = signal;
     const startedAt = wall();
@@ -151,7 +134,7 @@ class MidtransCall {
     if (!(error instanceof MidtransError)) throw error; // Not sent, or given up by the caller.
     if (!error.ambiguous) {
       this.#unsure = before && (SILENT.has(error.code) || error.httpStatus === undefined);
-      if (before && isTelling(error, this.#request)) return this.#told(error);
+      if (before && isTelling(error, this.#request)) return this.#settleRefusal(error);
       throw error;
     }
     if (this.#request.judge === undefined) throw error;
@@ -166,7 +149,7 @@ class MidtransCall {
   }
 
   /** Midtrans refuses what an earlier attempt may have done: finds out whether it has. */
-  async #told (error) {
+  async #settleRefusal (error) {
     const request = this.#request;
     this.#unsure = true;
     if (request.judge === undefined) return this.#taken(error);
@@ -209,4 +192,4 @@ class MidtransCall {
   }
 }
 
-module.exports = { MidtransCall, makePlan };
+module.exports = { MidtransCall };

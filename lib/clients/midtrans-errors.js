@@ -5,7 +5,7 @@
 
 const { messageOf, read } = require('../base/foreign');
 const { retryAfterMs } = require('../primitives/classify');
-const { ClientError, clean } = require('./client-error');
+const { ClientError, clean, isObject } = require('./client-error');
 
 const MESSAGES_MAX = 20;
 // For these the status alone says enough.
@@ -14,25 +14,11 @@ const SPEAKING = new Set([401, 408, 429]);
 const TAKEN = /has already been (taken|utili[sz]ed)|sudah (digunakan|dipakai)/i;
 
 class MidtransError extends ClientError {
-  /**
-   * @param {string} code ERR_MIDTRANS_…
-   * @param {string} message
-   * @param {object} [details] its properties, and `cause`
-   */
-  constructor (code, message, details = {}) {
-    const { cause, response, retryAfter, ...shown } = details;
-    super(code, message, cause === undefined ? undefined : { cause });
-    Object.assign(this, {
-      operation: undefined,
-      orderId: undefined,
-      httpStatus: undefined,
-      statusCode: undefined,
-      validationMessages: [],
-      retryable: false,
-      ambiguous: false,
-      ...shown,
+  constructor (code, message, { response, ...details } = {}) {
+    super(code, message, {
+      operation: undefined, orderId: undefined, httpStatus: undefined, statusCode: undefined,
+      validationMessages: [], retryable: false, ambiguous: false, ...details,
     });
-    if (retryAfter !== undefined) this.retryAfter = retryAfter;
     // It may hold personal data, so neither inspect nor JSON shows it.
     Object.defineProperty(this, 'response', { value: response, enumerable: false });
   }
@@ -43,28 +29,27 @@ class MidtransError extends ClientError {
 
 ClientError.define(MidtransError, 'MidtransError');
 
-/** The code and the judgement for each status, of HTTP or in the body. */
-function classOf (status) {
-  if (status >= 500) return { code: 'ERR_MIDTRANS_SERVER', retryable: true, lost: true };
-  switch (status) {
-    case 401: return { code: 'ERR_MIDTRANS_UNAUTHORIZED' };
-    case 404: return { code: 'ERR_MIDTRANS_NOT_FOUND' };
-    case 406: return { code: 'ERR_MIDTRANS_CONFLICT' };
-    case 408: return { code: 'ERR_MIDTRANS_TIMEOUT', retryable: true, lost: true };
-    case 412: return { code: 'ERR_MIDTRANS_CANNOT_MODIFY' };
-    case 429: return { code: 'ERR_MIDTRANS_RATE_LIMITED', retryable: true };
-    default: return { code: 'ERR_MIDTRANS_REFUSED' };
-  }
-}
+// The code and the judgement for each status, of HTTP or in the body. `lost`: the answer of the
+// call may be lost, not the call.
+const STATUSES = {
+  401: { code: 'ERR_MIDTRANS_UNAUTHORIZED' },
+  404: { code: 'ERR_MIDTRANS_NOT_FOUND' },
+  406: { code: 'ERR_MIDTRANS_CONFLICT' },
+  408: { code: 'ERR_MIDTRANS_TIMEOUT', retryable: true, lost: true },
+  412: { code: 'ERR_MIDTRANS_CANNOT_MODIFY' },
+  429: { code: 'ERR_MIDTRANS_RATE_LIMITED', retryable: true },
+};
+const SERVER_FAILED = { code: 'ERR_MIDTRANS_SERVER', retryable: true, lost: true };
+const REFUSED = { code: 'ERR_MIDTRANS_REFUSED' };
 
-const isRecord = body => typeof body === 'object' && body !== null && !Array.isArray(body);
+const classOf = status => (status >= 500 ? SERVER_FAILED : STATUSES[status] ?? REFUSED);
 
 /**
  * The status that counts: business errors come with HTTP 200 and a code in the body. When a server
  * failed, a code of a refusal in its body is not believed.
  */
 function statusOf (httpStatus, body) {
-  const written = isRecord(body) ? body.status_code : undefined;
+  const written = isObject(body) ? body.status_code : undefined;
   const isCode = written !== undefined && /^[2-5]\d\d$/.test(written);
   const code = isCode ? Number(written) : undefined;
   if (httpStatus >= 400) return code >= (httpStatus >= 500 ? 500 : 400) ? code : httpStatus;
@@ -73,27 +58,24 @@ function statusOf (httpStatus, body) {
 
 /** Whether a body is what Midtrans sends when all is well. */
 const isAnswer = (body, { core }) =>
-  isRecord(body) && (core ? body.status_code !== undefined : typeof body.token === 'string');
+  isObject(body) && (core ? body.status_code !== undefined : typeof body.token === 'string');
 
 /** Whether a body refuses in the words of Midtrans, Core's or Snap's, and not of some proxy. */
 const isRefusal = body =>
-  isRecord(body) && (body.status_code !== undefined || Array.isArray(body.error_messages));
+  isObject(body) && (body.status_code !== undefined || Array.isArray(body.error_messages));
+
+const callOf = ({ operation, orderId }) =>
+  (orderId === undefined ? operation : `${operation} of ${orderId}`);
 
 /** Every message of an error's body, Snap's and Core's. */
 function messagesOf (body) {
-  if (!isRecord(body)) return [];
+  if (!isObject(body)) return [];
   const list = value => (Array.isArray(value) ? value : []);
   return [...list(body.error_messages), ...list(body.validation_messages)]
     .filter(message => typeof message === 'string').slice(0, MESSAGES_MAX);
 }
 
-/**
- * The error that an answer stands for; undefined if it is a success. 407 (expired) is a success.
- * @param {{ httpStatus: number, headers: object, body: unknown }} answer body: undefined unless it
- *   is JSON
- * @param {object} request { operation, orderId, mutating, core }
- * @param {(text: string) => string} redact takes secrets out of a text
- */
+/** The error that an answer is; undefined for a success. 407 (expired) is a success, too. */
 function errorOfAnswer ({ httpStatus, headers, body }, request, redact) {
   const { operation, orderId, mutating } = request;
   const status = statusOf(httpStatus, body);
@@ -116,7 +98,7 @@ function errorOfAnswer ({ httpStatus, headers, body }, request, redact) {
   if (messagesOf(body).some(message => TAKEN.test(message))) code = 'ERR_MIDTRANS_CONFLICT';
   const said = [body?.status_message, ...messages].filter(text => typeof text === 'string');
   return new MidtransError(code,
-    `Midtrans answered ${status} to ${operation}${orderId === undefined ? '' : ` of ${orderId}`}` +
+    `Midtrans answered ${status} to ${callOf(request)}` +
       (said.length === 0 ? '' : `: ${[...new Set(said)].map(t => clean(redact(t))).join('; ')}`),
     {
       ...details, statusCode: String(status), validationMessages: messages, retryable,
@@ -131,19 +113,14 @@ function unreadable (httpStatus, { operation, mutating }, details) {
     { ...details, retryable: true, ambiguous: mutating });
 }
 
-/**
- * The error of a request that got no answer.
- * @param {Error} cause
- * @param {object} request as above
- * @param {boolean} sent whether any of it may have reached Midtrans
- */
-function errorOfTransport (cause, { operation, orderId, mutating }, sent) {
+/** The error of a request without an answer. `sent`: whether any of it may have arrived. */
+function errorOfTransport (cause, request, sent) {
+  const { operation, orderId, mutating } = request;
   const code = read(cause, 'code');
   const timedOut = code === 'ETIMEDOUT' || code === 'UND_ERR_CONNECT_TIMEOUT';
   const what = timedOut ? 'did not answer in time' : 'could not be reached';
   return new MidtransError(timedOut ? 'ERR_MIDTRANS_TIMEOUT' : 'ERR_MIDTRANS_NETWORK',
-    `Midtrans ${what} for ${operation}${orderId === undefined ? '' : ` of ${orderId}`} ` +
-      `(${clean(code ?? messageOf(cause))})`,
+    `Midtrans ${what} for ${callOf(request)} (${clean(code ?? messageOf(cause))})`,
     { operation, orderId, retryable: true, ambiguous: mutating && sent, cause });
 }
 

@@ -54,12 +54,7 @@ function reachable (state) {
 
 const isState = state => Object.hasOwn(NEXT, state);
 
-/**
- * Whether a transaction may go from one state to the other in one step.
- * @param {string} from
- * @param {string} to
- * @param {{ confirmed?: boolean }} [options] whether GET status says that it is in `to`
- */
+/** Whether a transaction may go from one state to the other in one step. */
 function canMove (from, to, options) {
   const { confirmed } = OPTIONS.read(options);
   if (!isState(from) || !isState(to)) return false;
@@ -71,21 +66,8 @@ function canMove (from, to, options) {
 const isFinalState = state => isState(state) && NEXT[state].length === 0;
 
 /**
- * What a notification (or an answer of GET status) does to the state that is known.
- *
- * - `first`: nothing was known; the state is taken over
- * - `moved`: the transaction goes on to the next state
- * - `caught-up`: it has moved by more than one step, and news in between were missed; believed
- *   only when confirmed
- * - `same`: nothing new (a partial refund may be another one: look at the amounts)
- * - `stale`: late news of a state that it has left
- * - `unconfirmed`: possible, but only if GET status says so
- * - `refused`: impossible
- *
- * @param {string|null|undefined} current the state known so far, if any
- * @param {string} incoming
- * @param {{ confirmed?: boolean }} [options] whether `incoming` is from GET status
- * @returns {{ state: string|undefined, changed: boolean, verdict: string }} the state to keep
+ * What a notification (or an answer of GET status) does to the state that is known; the verdicts
+ * are in midtrans.d.ts. `same` may be another partial refund: look at the amounts.
  */
 function advance (current, incoming, options) {
   const { confirmed } = OPTIONS.read(options);
@@ -117,11 +99,7 @@ function isPaid (transaction) {
     (fraud === undefined || fraud === null || fraud === 'accept');
 }
 
-/**
- * The amount of the order that a status body is about, without the fees that Midtrans may have
- * added to it; undefined if it does not say.
- * @returns {number|undefined}
- */
+/** The amount of the order, without the fees that Midtrans may have added to it. */
 function amountOf (transaction) {
   const info = transaction?.metadata?.extra_info?.gross_amount_info;
   const written = info?.original_amount ?? transaction?.gross_amount;

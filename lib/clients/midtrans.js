@@ -11,16 +11,18 @@ const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { presets, retryPresets } = require('../primitives/presets');
 const { Timeout } = require('../primitives/limits');
+const { RetryPlan } = require('../primitives/retry-run');
 const { redactor } = require('./client-error');
 const { HttpClient, baseUrl, httpOptions, parseJson } = require('./http');
-const { MidtransCall, makePlan } = require('./midtrans-call');
+const { MidtransCall } = require('./midtrans-call');
 const {
   MidtransError, blamesUpstream, errorOfAnswer, errorOfTransport
 } = require('./midtrans-errors');
-const { isIncomingId } = require('./midtrans-input');
 const requests = require('./midtrans-requests');
-const states = require('./midtrans-states');
-const { Passage, isBreaker, readBreaker, readRetry } = require('./protection');
+const {
+  advance, amountOf, canMove, isFinalState, isPaid, transactionStates
+} = require('./midtrans-states');
+const { callThrough, isBreaker, readBreaker, readRetry } = require('./protection');
 
 // ---- Options -----------------------------------------------------------------------------------
 
@@ -74,13 +76,18 @@ function hostsOf ({ production, baseUrls }) {
   };
 }
 
+/** A plan of retries: whatever the options say, only what may be sent again is. */
 function planOf (value) {
   const options = readRetry(value, retryPresets.payment);
-  const { attemptTimeout } = options;
+  const { attemptTimeout, shouldRetry } = options;
   if (attemptTimeout !== undefined) {
     throw invalidOption('retry.attemptTimeout', 'none: the client has a timeout', attemptTimeout);
   }
-  return makePlan(options);
+  return new RetryPlan({
+    ...options,
+    shouldRetry: (error, attempt) => error instanceof MidtransError && error.retryable &&
+      (shouldRetry ? shouldRetry(error, attempt) : true),
+  });
 }
 
 function breakerOf (value) {
@@ -89,15 +96,14 @@ function breakerOf (value) {
   return readBreaker(value, { ...presets.midtrans, timeout: false, name: 'midtrans' });
 }
 
+const ELABORATE = ['timeout', 'cache', 'coalesce', 'fallback', 'abortController',
+  'autoRenewAbortController'];
+
 /**
  * Whether the breaker was made here and does no more than a breaker does: then a call without a
  * signal takes the shortest way through it.
  */
-function isPlain (value) {
-  if (isBreaker(value)) return false;
-  return !value?.timeout && !value?.cache && !value?.coalesce && !value?.fallback &&
-    !value?.abortController && !value?.autoRenewAbortController;
-}
+const isPlain = value => !isBreaker(value) && !ELABORATE.some(option => value?.[option]);
 
 // ---- Notifications -----------------------------------------------------------------------------
 
@@ -114,16 +120,12 @@ const isText = (value, pattern) => typeof value === 'string' && pattern.test(val
  * nothing else: a true notice of a cancellation can be rewritten to one of a settlement and still
  * verifies, and digits can move from one part to the next where the grammar of the parts allows it.
  * So a right signature says that Midtrans has sent something, not what has happened.
- *
- * @param {unknown} notification the body, parsed
- * @param {string} serverKey
- * @param {RegExp} [pattern] of this shop's own order ids
  */
 function isSigned (notification, serverKey, pattern) {
   const {
     order_id: orderId, status_code: statusCode, gross_amount: amount, signature_key: signature
   } = notification ?? {};
-  const fits = isIncomingId(orderId) && isText(statusCode, STATUS_CODE) &&
+  const fits = requests.isIncomingId(orderId) && isText(statusCode, STATUS_CODE) &&
     isText(amount, GROSS_AMOUNT) && isText(signature, SIGNATURE) &&
     (pattern === undefined || pattern.test(orderId));
   if (!fits) return false;
@@ -137,7 +139,7 @@ const bodyOf = notification =>
 
 // ---- The client --------------------------------------------------------------------------------
 
-// No order has this id. The answer that there is none shows that Midtrans is there and knows us.
+// No order has this id. That Midtrans says so shows that it is up and accepts our key.
 const PING_ID = 'sekering-ping';
 
 class MidtransClient extends Emitter {
@@ -151,11 +153,6 @@ class MidtransClient extends Emitter {
   #isSigned;
   #transport;
 
-  /**
-   * @param {object} options see OPTIONS
-   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} ERR_MISSING_PEER
-   */
   constructor (options) {
     super();
     const settings = OPTIONS.read(options);
@@ -195,30 +192,26 @@ class MidtransClient extends Emitter {
   // ---- Calls -----------------------------------------------------------------------------------
 
   /**
-   * Snap: makes a payment page. Resolves with `{ token, redirect_url }`.
+   * Snap: makes a payment page.
    *
-   * Whether a page was made whose answer was lost, GET status cannot tell before the customer has
-   * chosen how to pay. What is done then moves no money twice: the order is sent again under the
-   * same order_id, of which Snap makes one page only. If it says that the order is taken, the page
-   * is there and its token is lost: ERR_MIDTRANS_UNKNOWN_OUTCOME with `tokenLost`. Nobody else has
-   * that token unless another call made the page; only a caller who knows that none did may ask
-   * for a page under another order_id.
+   * If the answer is lost, GET status cannot tell whether there is a page before the customer has
+   * chosen how to pay. So the order is sent again under the same order_id, of which Snap makes one
+   * page only: no money moves twice. If Snap says that the order is taken, the page is there and
+   * its token is lost: ERR_MIDTRANS_UNKNOWN_OUTCOME with `tokenLost`. Another call may have made
+   * that page; only a caller who knows that none did may use another order_id.
    */
   async createTransaction (body, options) {
     return this.#call(requests.snapRequest(body), options);
   }
 
-  /** Core: charges an order. */
   async charge (body, options) {
     return this.#call(requests.chargeRequest(body), options);
   }
 
-  /** Core: takes what was authorized: `{ transaction_id, gross_amount }`. */
   async capture (body, options) {
     return this.#call(requests.captureRequest(body), options);
   }
 
-  /** Core: the state of a transaction, by its id or its order's. */
   async status (id, options) {
     return this.#call(requests.statusRequest(id), options);
   }
@@ -228,20 +221,15 @@ class MidtransClient extends Emitter {
   async cancel (id, options) { return this.#change('cancel', id, options); }
   async expire (id, options) { return this.#change('expire', id, options); }
 
-  /** Core: gives money back: `{ refund_key, amount, reason }`, all of which may be left out. */
   async refund (id, body, options) {
     return this.#call(requests.refundRequest('refund', id, body), options);
   }
 
-  /** Core: the same, for the methods of payment that are refunded online. */
   async directRefund (id, body, options) {
     return this.#call(requests.refundRequest('directRefund', id, body), options);
   }
 
-  /**
-   * Whether Midtrans answers and accepts the key. Asks once, past the breaker, which hears nothing.
-   * @returns {Promise<{ ok: true, latencyMs: number }>}
-   */
+  /** Whether Midtrans answers and accepts the key. Asks once, past the breaker. */
   async ping (options) {
     const { signal } = PING.read(options);
     const began = performance.now();
@@ -255,19 +243,13 @@ class MidtransClient extends Emitter {
    * Whether the signature of a notification is right. It covers the order, the status code and the
    * amount, NOT the state: ask GET status before the state of an order is changed, as
    * confirmNotification does.
-   * @param {object|string} notification the body, parsed or as JSON
-   * @param {{ anyOrder?: boolean }} [options] anyOrder: whatever the form of its order id
    */
   verifyNotification (notification, options) {
     const { anyOrder } = VERIFY.read(options);
     return this.#isSigned(bodyOf(notification), anyOrder);
   }
 
-  /**
-   * Verifies a notification and asks Midtrans what is true.
-   * @returns {Promise<{ transaction: object, state: string, paid: boolean, amount: number }>}
-   * @throws {MidtransError} ERR_MIDTRANS_SIGNATURE
-   */
+  /** Verifies a notification and asks Midtrans what is true. */
   async confirmNotification (notification, options) {
     CALL.read(options);
     const body = bodyOf(notification);
@@ -279,8 +261,8 @@ class MidtransClient extends Emitter {
     return {
       transaction,
       state: transaction.transaction_status,
-      paid: states.isPaid(transaction),
-      amount: states.amountOf(transaction),
+      paid: isPaid(transaction),
+      amount: amountOf(transaction),
     };
   }
 
@@ -290,10 +272,7 @@ class MidtransClient extends Emitter {
       { operation: 'notification', orderId });
   }
 
-  /**
-   * Closes the connections, once the requests on them are done. No others are begun: a call that
-   * waits for its next attempt ends with ESHUTDOWN, or as unknown if it may have got through.
-   */
+  /** Closes the connections once their requests are done, and ends calls that wait to try again. */
   async close () {
     const closing = this.#http.close();
     for (const run of this.#transport.runs) {
@@ -327,19 +306,12 @@ class MidtransClient extends Emitter {
     if (!breaker?.enabled) return this.#ask(request, signal, call);
     return this.#plain && signal === undefined
       ? breaker.fire(() => this.#ask(request, undefined, call))
-      : this.#throughAny(breaker, request, call);
-  }
-
-  /** Through a breaker that may give up by itself, or answer in our place. */
-  async #throughAny (breaker, request, call) {
-    const passage = new Passage(context => this.#ask(request, context.signal, call));
-    return passage.read(await breaker.run(passage.ask, { signal: call.signal }));
+      : callThrough(breaker, context => this.#ask(request, context.signal, call), signal);
   }
 
   /**
-   * Asks for the status, past the breaker: whoever does not know what has become of his money is
-   * not to be told that the circuit is open.
-   * @returns {Promise<object|undefined>} undefined when there is no such transaction
+   * Asks for the status, past the breaker: what became of the money has to be found out even while
+   * the circuit is open. Answers undefined if there is no such transaction.
    */
   async #look (id, { signal, timeout, operation = 'status' }) {
     const request = { ...requests.statusRequest(id), operation, timeout };
@@ -350,12 +322,8 @@ class MidtransClient extends Emitter {
   }
 
   /**
-   * One request. Throws what Midtrans is to blame for.
-   * @param {object} request
-   * @param {AbortSignal|undefined} signal
-   * @param {MidtransCall} [call] whose attempt it is; none if it only looks
-   * @returns {Promise<{ body?: object, error?: Error }>} the answer, or an error that does not
-   *   count against Midtrans
+   * One request, as an attempt of `call` unless it only looks. Answers the body, or as `error` what
+   * does not count against Midtrans; throws what does.
    */
   async #ask (request, signal, call) {
     const limit = this.#timeout.limitOf(call?.attempt ?? 1);
@@ -368,18 +336,18 @@ class MidtransClient extends Emitter {
       });
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
-      if (read(cause, 'code') === 'ESHUTDOWN') return { body: undefined, error: cause };
+      if (read(cause, 'code') === 'ESHUTDOWN') return { error: cause };
       throw errorOfTransport(cause, request, call?.sent ?? false);
     }
     const { status: httpStatus, headers, text } = answer;
     const body = parseJson(text);
     const error = errorOfAnswer({ httpStatus, headers, body }, request, this.#redact);
-    if (error === undefined) return { body, error };
+    if (error === undefined) return { body };
     if (error.code === 'ERR_MIDTRANS_UNAUTHORIZED') {
       this.emit('alert', { kind: 'unauthorized', error });
     }
     if (blamesUpstream(error)) throw error;
-    return { body: undefined, error };
+    return { error };
   }
 
   /** As undici takes it. */
@@ -391,15 +359,7 @@ class MidtransClient extends Emitter {
   }
 }
 
-const { advance, amountOf, canMove, isFinalState, isPaid, transactionStates } = states;
-
 module.exports = {
-  MidtransClient,
-  MidtransError,
-  advance,
-  amountOf,
-  canMove,
-  isFinalState,
-  isPaid,
+  MidtransClient, MidtransError, advance, amountOf, canMove, isFinalState, isPaid,
   transactionStates,
 };

@@ -19,13 +19,7 @@ const RETRY = [
 
 const call = fn => fn();
 
-/**
- * The options for retry().
- * @param {unknown} value of the option `retry`: options laid over the preset; false or null for one
- *   attempt only
- * @param {object} preset
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
- */
+/** The option `retry`: options laid over the preset; false or null for one attempt only. */
 function readRetry (value, preset) {
   const isOff = value === false || value === null;
   if (Array.isArray(value)) throw invalidOption('retry', 'an object or false', value);
@@ -39,11 +33,8 @@ function readRetry (value, preset) {
 const isBreaker = value => typeof value?.run === 'function';
 
 /**
- * @param {unknown} value of the option `breaker`: a breaker, or options laid over the preset; false
- *   or null for one that only calls
- * @param {object} preset has a `name`
- * @returns {CircuitBreaker} its action calls a function
- * @throws {TypeError|RangeError} ERR_INVALID_OPTION
+ * The option `breaker`: a breaker, or options laid over the preset; false or null for one that only
+ * calls. The action of the result calls a function.
  */
 function readBreaker (value, preset) {
   if (isBreaker(value)) return value;
@@ -56,36 +47,27 @@ function readBreaker (value, preset) {
 }
 
 /**
- * One call through a breaker that may be the user's. Its fallback may answer in our place, and it
- * may give up by itself; neither is an answer of the upstream. Then the caller gets the failure
- * behind it.
+ * Calls fn({ signal }) through a breaker that may be the user's. Its fallback may answer in our
+ * place, and it may give up by itself; neither is an answer of the upstream. Then the caller gets
+ * the failure behind it.
  */
-class Passage {
-  #asked = false;
-  #answer;
-  #failure;
-
-  /** @param {(context: { signal?: AbortSignal }) => Promise<unknown>} fn */
-  constructor (fn) {
-    /** What the breaker has to call. */
-    this.ask = async context => {
-      this.#asked = true;
-      try {
-        return this.#answer = { value: await fn(context) };
-      } catch (error) {
-        // If the breaker has stopped waiting, it says why itself.
-        if (!context?.signal?.aborted) this.#failure = { error };
-        throw error;
-      }
-    };
-  }
-
-  /** What fn answered. @param {unknown} outcome what the breaker answered */
-  read (outcome) {
-    if (this.#answer !== undefined && outcome === this.#answer) return this.#answer.value;
-    if (this.#failure !== undefined) throw this.#failure.error;
-    throw new SekeringError(this.#asked ? 'ETIMEDOUT' : 'EOPENBREAKER');
-  }
+async function callThrough (breaker, fn, signal) {
+  let asked = false;
+  let answer;
+  let failure;
+  const outcome = await breaker.run(async context => {
+    asked = true;
+    try {
+      return answer = { value: await fn(context) };
+    } catch (error) {
+      // If the breaker has stopped waiting, it says why itself.
+      if (!context?.signal?.aborted) failure = { error };
+      throw error;
+    }
+  }, { signal });
+  if (answer !== undefined && outcome === answer) return answer.value;
+  if (failure !== undefined) throw failure.error;
+  throw new SekeringError(asked ? 'ETIMEDOUT' : 'EOPENBREAKER');
 }
 
-module.exports = { Passage, isBreaker, readBreaker, readRetry };
+module.exports = { callThrough, isBreaker, readBreaker, readRetry };

@@ -1,14 +1,195 @@
 'use strict';
 
 // Failures of sending mails, classified: what they mean for the mail, for the breaker, and for the
-// operator.
+// operator. Of a server's reply the basic code says too little: the enhanced code (RFC 3463), the
+// stage of the session and the wording of the big relays decide.
 
 const { SekeringError, wasNotAsked } = require('../base/errors');
-const { messageOf, read } = require('../base/foreign');
+const { messageOf, read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { isRetryable } = require('../primitives/classify');
 const { ClientError, clean } = require('./client-error');
-const { judgeReply } = require('./smtp-replies');
+
+// ---- Replies of the server ---------------------------------------------------------------------
+
+// What one recipient, or its server, takes in. ("Recipients" are those that an account writes to.)
+const RECIPIENTS_LIMIT = new RegExp(
+  '\\b(recipient|mailbox|inbox)\\b.{0,60}\\b(limit|quota|threads?|throttl|rate)|' +
+  '\\b(limit|quota|threads?|rate|throttled)\\b.{0,60}' +
+  '\\b(recipient|mailbox|inbox|received|incoming)\\b');
+
+// All that `permanent` and `retry` do not say by the first digit of the code.
+//
+// - `pause`: the account has used up what it may send. No mail gets through for a while, and then
+//   all do.
+// - `ours`: our credentials, host, domain or settings. No mail gets through until somebody fixes
+//   them.
+// - `permanent`, `retry`: this mail or its recipient, in spite of rules further down.
+//
+// The first rule that fits decides. `at` are stages: greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT,
+// DATA, and session for replies to no command. A condition that a rule does not name always fits.
+const RULES = [
+  // The recipient's own mailbox, whose quota and pace are not ours (RFC 3463, 3.3; Gmail says
+  // "The user you are trying to contact is receiving mail at a rate that…").
+  { code: '5xx', says: /\byou (are trying|tried) to (contact|reach)\b/, kind: 'permanent' },
+  { code: '4xx', says: /\byou (are trying|tried) to (contact|reach)\b/, kind: 'retry' },
+  { code: '5xx', enhanced: /^5\.2\.[12]$/, kind: 'permanent' },
+  { code: '4xx', enhanced: /^4\.2\.[12]$/, kind: 'retry' },
+
+  // Mailgun's words for an account.
+  {
+    at: 'AUTH MAIL DATA', says: /\brecipient limit exceeded\b/, kind: 'pause', reason: 'quota',
+  },
+  { enhanced: /^5\.(1\.90|7\.23[23])$/, kind: 'pause', reason: 'quota' },
+  { code: '5xx', says: RECIPIENTS_LIMIT, kind: 'permanent' },
+  { code: '4xx', says: RECIPIENTS_LIMIT, kind: 'retry' },
+  { at: 'RCPT', code: '5xx', enhanced: /^5\.1\.8$/, says: /\brecipient\b/, kind: 'permanent' },
+  // A mail that is malformed or of the wrong kind (RFC 3463, 3.7).
+  { at: 'MAIL DATA', code: '5xx', enhanced: /^5\.6\.\d+$/, kind: 'permanent' },
+
+  // A mail that is too big: with 5.2.3 at Gmail ("exceeded Google's message size limits").
+  { enhanced: /^5\.3\.4$/, kind: 'permanent' },
+  {
+    at: 'MAIL DATA', code: '552', kind: 'permanent',
+    says: /\bsize\b|\btoo (big|large|long)\b|\blength\b|\b(mega|kilo)?bytes\b|\bMB\b/,
+  },
+
+  // What an account may send:
+  // Gmail (5.4.5), https://support.google.com/a/answer/3726730
+  // Exchange Online (SubmissionQuotaExceeded, 5.1.90, 5.7.232, 5.7.233), Microsoft's list
+  // "Non-delivery reports in Exchange Online"
+  // Amazon SES, https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html
+  // SendGrid ("Maximum credits exceeded"), its list "SMTP Errors and Troubleshooting"
+  // Mailgun ("recipient limit exceeded"), cPanel ("has exceeded the max emails per hour")
+  { at: 'MAIL DATA', enhanced: /^5\.4\.5$/, kind: 'pause', reason: 'quota' },
+  { at: 'MAIL DATA', code: '552', enhanced: /^5\.2\.3$/, kind: 'pause', reason: 'quota' },
+  { says: /SubmissionQuotaExceeded|maximum credits exceeded/, kind: 'pause', reason: 'quota' },
+  {
+    says: /\b(daily|hourly|monthly|24[ -]hours?)\b.{0,60}\b(limit|quota)\b.{0,60}\b(exceed|reach)/,
+    kind: 'pause', reason: 'quota',
+  },
+  {
+    says: /\b(exceed|reach)(ed)?\b.{0,60}\b(daily|hourly|monthly)\b.{0,60}\b(limit|quota)/,
+    kind: 'pause', reason: 'quota',
+  },
+  { says: /\bexceeded the max(imum)? e?mails per\b/, kind: 'pause', reason: 'quota' },
+  {
+    at: 'AUTH MAIL DATA', kind: 'pause', reason: 'quota',
+    says: /\b(sending|message|request|relay) (limit|quota)\b.{0,20}\bexceeded\b/,
+  },
+
+  // Too much at once, which soon passes: Amazon SES ("Throttling failure: Maximum sending rate
+  // exceeded"), Exchange Online ("sender thread limit exceeded"), Gmail (7.28).
+  { enhanced: /^[45]\.7\.28$/, kind: 'pause', reason: 'rate' },
+  { at: 'MAIL DATA', code: '454', enhanced: /^4\.7\.0$/, kind: 'pause', reason: 'rate' },
+  {
+    at: 'greeting EHLO MAIL DATA', code: '4xx', kind: 'pause', reason: 'rate',
+    says: /throttl|\bsending rate exceeded|\bthread limit exceeded|\brate limit(ed)?\b/,
+  },
+  {
+    at: 'greeting EHLO MAIL', code: '4xx', kind: 'pause', reason: 'rate',
+    says: /\btoo many (concurrent |simultaneous )?(smtp )?(connections|sessions|messages|mails)\b/,
+  },
+
+  // Signing in (RFC 4954), and what has to come before it.
+  { code: '530', says: /\bSTARTTLS\b/, kind: 'ours', reason: 'tls' },
+  { code: '530 534 535 538', kind: 'ours', reason: 'credentials' },
+  { at: 'AUTH', code: '5xx', kind: 'ours', reason: 'credentials' },
+  { at: 'STARTTLS', code: '5xx', kind: 'ours', reason: 'tls' },
+  // nodemailer goes on by HELO, unless STARTTLS is required.
+  { at: 'EHLO', code: '500 501 502 503 504', kind: 'ours', reason: 'tls' },
+
+  // A server or a session that ends, as each does at times.
+  {
+    at: 'EHLO MAIL', code: '421', kind: 'retry',
+    says: /\btime(d|-)? ?out\b|\bidle\b|\bshut(ting)? ?down\b|\brestart|\btoo long\b/,
+  },
+  { at: 'EHLO MAIL', code: '421', enhanced: /^4\.[34]\.\d+$/, kind: 'retry' },
+  // The server rejects us, perhaps only for now.
+  { at: 'greeting EHLO session', code: '5xx', kind: 'ours', reason: 'refused' },
+  { at: 'greeting EHLO MAIL', code: '421', kind: 'ours', reason: 'refused' },
+  { at: 'MAIL', code: '554', kind: 'ours', reason: 'refused' },
+  { at: 'MAIL', code: '5xx', enhanced: /^5\.7\.\d+$/, kind: 'ours', reason: 'refused' },
+  // SPF, DKIM, DMARC, reverse DNS (RFC 7372; Gmail uses more of these numbers), and banned senders
+  // and addresses (Exchange Online). They come at any stage: Postfix waits for the recipient before
+  // it refuses a client, and Gmail for the whole mail.
+  { enhanced: /^[45]\.7\.(2[0-7]|29|30)$/, kind: 'ours', reason: 'refused' },
+  {
+    enhanced: /^5\.(1\.8|2\.252|7\.(57|60|50[1-3]|511|6[0-4]\d|70[58]|750))$/,
+    kind: 'ours', reason: 'refused',
+  },
+  {
+    code: '5xx', kind: 'ours', reason: 'refused',
+    says: new RegExp('\\brelay(ing)?( access)? (is )?(denied|prohibited|disallowed|' +
+      'not (permitted|allowed))|\\bnot (permitted|allowed) to relay|\\bunable to relay'),
+  },
+  {
+    code: '5xx', kind: 'ours', reason: 'refused',
+    says: new RegExp('\\b(client host|helo command|(sending|your) (ip|host|server))\\b' +
+      '.{0,80}\\b(blocked|rejected|denied|black ?listed|block ?listed|banned)|' +
+      '\\bbanned send(er|ing)\\b'),
+  },
+  // SendGrid, Amazon SES, Mailgun, Exchange Online, Postfix.
+  {
+    code: '5xx 403', kind: 'ours', reason: 'refused',
+    says: new RegExp('\\bunauthenticated senders?\\b|\\bsender is unauthenticated|' +
+      '\\bverified sender identity|\\bemail address is not verified|\\bis not allowed to send:|' +
+      '\\bnot authorized to send from\\b|\\bpermissions? to send as\\b|SendAsDenied|' +
+      '\\bsender address rejected: not (owned|logged)|' +
+      '\\bsending (is )?(paused|suspended)|' +
+      '\\byour account\\b.{0,60}\\b(suspended|paused|disabled|blocked)'),
+  },
+];
+
+const ENHANCED = /(?:^|\n)\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})(?=\s|$)/;
+const WORDS_MAX = 2000;
+
+const STAGES = new Map([
+  ['EHLO', 'EHLO'], ['HELO', 'EHLO'], ['LHLO', 'EHLO'], ['STARTTLS', 'STARTTLS'],
+  ['MAIL FROM', 'MAIL'], ['RCPT TO', 'RCPT'], ['DATA', 'DATA'],
+]);
+
+/** The stage of the session at which an error of nodemailer's arose. */
+function stageOf (error) {
+  const [command, code] = [read(error, 'command'), read(error, 'code')];
+  if (code === 'EAUTH' || /^AUTH\b/.test(command)) return 'AUTH';
+  // Of the greeting alone it says EPROTOCOL.
+  if (command === 'CONN') return code === 'EPROTOCOL' ? 'greeting' : 'session';
+  // Other transports name no command.
+  return STAGES.get(command) ?? (code === 'EMESSAGE' ? 'DATA' : undefined);
+}
+
+/** The text of the reply without addresses, which may contain any words. */
+function wordsOf (response) {
+  return response.slice(0, WORDS_MAX).replace(/\r?\n\d{3}[ -]([245]\.\d+\.\d+ )?/g, ' ')
+    .replace(/\S*@\S*/g, '');
+}
+
+const RULED = RULES.map(({ at, code, says, ...rule }) => ({
+  ...rule,
+  stages: at && new Set(at.split(' ')),
+  codes: code && new Set(code.split(' ')),
+  says: says && new RegExp(says, 'i'),
+}));
+
+/** Judges a reply that is no success: an error of nodemailer's with `responseCode`. */
+function judgeReply (error) {
+  const responseCode = read(error, 'responseCode');
+  const response = textOf(read(error, 'response') ?? messageOf(error));
+  const enhancedCode = ENHANCED.exec(response)?.[1];
+  const words = wordsOf(response);
+  const stage = stageOf(error);
+  const group = `${Math.floor(responseCode / 100)}xx`;
+  const found = RULED.find(rule =>
+    (rule.stages === undefined || rule.stages.has(stage)) &&
+    (rule.codes === undefined || rule.codes.has(String(responseCode)) || rule.codes.has(group)) &&
+    (rule.enhanced === undefined || rule.enhanced.test(enhancedCode ?? '')) &&
+    (rule.says === undefined || rule.says.test(words)));
+  const { kind, reason } = found ?? { kind: responseCode < 500 ? 'retry' : 'permanent' };
+  return { kind, reason, stage, enhancedCode };
+}
+
+// ---- Other errors ------------------------------------------------------------------------------
 
 // Without a reply these are trouble of the network or the server, which may pass.
 const PASSING = new Set(['ECONNECTION', 'EDNS', 'ETIMEDOUT', 'EPROTOCOL', 'EPROXY', 'ESOCKET',
@@ -71,10 +252,8 @@ function verdict (kind, { trips, reason, responseCode, enhancedCode }) {
 }
 
 /** What is wrong with the settings. */
-function reasonOf (code) {
-  return code === 'EAUTH' || code === 'ENOAUTH' || code === 'EOAUTH2'
-    ? 'credentials' : 'configuration';
-}
+const reasonOf = code =>
+  (['EAUTH', 'ENOAUTH', 'EOAUTH2'].includes(code) ? 'credentials' : 'configuration');
 
 /** A rejected message or recipient, and a quota of ours, do not count against the server. */
 function verdictOnReply (responseCode, error) {
@@ -94,13 +273,6 @@ function verdictOnReply (responseCode, error) {
  * - `ours`: credentials (EAUTH, 535), a certificate, no TLS, a host or sender that is rejected, the
  *   configuration. No message is at fault and none gets through: the breaker opens, and `alert` is
  *   emitted.
- *
- * @param {unknown} error
- * @returns {{ kind: 'retry'|'permanent'|'pause'|'ours', retryable: boolean, trips: boolean,
- *   pauses: boolean, alert: boolean, reason: string | undefined, responseCode: number | undefined,
- *   enhancedCode: string | undefined }} `retryable`: whether the message may be sent again, be it
- *   after a repair; `trips`: whether it counts against the server; `reason`: of `pause` 'quota',
- *   'rate' or 'manual', of `ours` 'credentials', 'certificate', 'tls', 'refused' or 'configuration'
  */
 function classifySmtpError (error) {
   if (error instanceof SmtpError) return error.verdict;
@@ -117,16 +289,13 @@ function classifySmtpError (error) {
       : verdict('ours', { trips: true, reason: reasonOf(code) });
   }
   if (wasNotAsked(error) || LOCAL.has(code)) return verdict('retry', { trips: false });
-  if (PASSING.has(code)) return verdict('retry', { trips: true });
-  if (MESSAGE.has(code)) return verdict('permanent', { trips: false });
   // Transports other than SMTP have the codes of the network.
-  return isRetryable(error)
-    ? verdict('retry', { trips: true })
-    : verdict('permanent', { trips: false });
+  const passes = PASSING.has(code) || (!MESSAGE.has(code) && isRetryable(error));
+  return verdict(passes ? 'retry' : 'permanent', { trips: passes });
 }
 
 /** The code and the message: nodemailer's own, unless they do not name the cause. */
-function wordsOf (cause, { reason }) {
+function codeAndMessage (cause, { reason }) {
   const message = messageOf(cause);
   if (reason !== 'tls') return { code: read(cause, 'code') ?? 'ERR_SMTP', message };
   return {
@@ -148,43 +317,23 @@ const DETAILS = optionsOf({
 class SmtpError extends ClientError {
   #verdict;
 
-  /**
-   * @param {Error} cause nodemailer's, a breaker's or a limit's
-   * @param {object} [details] see DETAILS
-   */
   constructor (cause, details) {
     const { messageId, attempts, ambiguous, rejected = [], deferred = [] } = DETAILS.read(details);
     const judged = classifySmtpError(cause);
-    const { code, message } = wordsOf(cause, judged);
-    super(code, message, { cause });
+    const { code, message } = codeAndMessage(cause, judged);
+    const { kind, reason, retryable, responseCode, enhancedCode } = judged;
+    // What a log may hold: no message text, no credentials.
+    super(code, message, {
+      cause, kind, reason, retryable, ambiguous, responseCode, enhancedCode,
+      command: read(cause, 'command'), messageId, attempts, rejected, deferred,
+    });
     this.#verdict = judged;
-    this.kind = judged.kind;
-    this.retryable = judged.retryable;
-    this.ambiguous = ambiguous;
-    this.reason = judged.reason;
-    this.responseCode = judged.responseCode;
-    this.enhancedCode = judged.enhancedCode;
-    this.command = read(cause, 'command');
-    this.messageId = messageId;
-    this.attempts = attempts;
-    this.rejected = rejected;
-    this.deferred = deferred;
   }
 
   /** What retry() looks at: trying at once would only fail again. */
   get bail () { return this.kind !== 'retry'; }
 
   get verdict () { return this.#verdict; }
-
-  /** What a log may hold: no message text, no credentials. */
-  toJSON () {
-    const { name, code, message, kind, reason, retryable, ambiguous } = this;
-    const { responseCode, enhancedCode, command, messageId, attempts, rejected, deferred } = this;
-    return {
-      name, code, message, kind, reason, retryable, ambiguous, responseCode, enhancedCode, command,
-      messageId, attempts, rejected, deferred,
-    };
-  }
 }
 
 ClientError.define(SmtpError, 'SmtpError');

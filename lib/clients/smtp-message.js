@@ -9,9 +9,103 @@ const { domainToASCII } = require('node:url');
 const clock = require('../base/clock');
 const { wasNotAsked } = require('../base/errors');
 const { read } = require('../base/foreign');
-const { Faults } = require('./input');
-const { NO_CONTROL, hasControl, readAddresses } = require('./smtp-address');
+const { faultsOfMessage } = require('./client-error');
 const { SmtpError, classifySmtpError } = require('./smtp-errors');
+
+// ---- Addresses ---------------------------------------------------------------------------------
+//
+// Stricter than RFC 5322 on purpose: an address that two programs may read differently is rejected.
+
+// Of RFC 5321, in octets.
+const ADDRESS_OCTETS_MAX = 254;
+const LOCAL_OCTETS_MAX = 64;
+const NAME_CHARACTERS_MAX = 200;
+
+// The control characters of ASCII and Latin-1, and other characters that may end a line.
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+const NO_CONTROL = 'text without line breaks and control characters';
+
+// Letters of any script are allowed (RFC 6531): a server that cannot handle them says so.
+const ATOM = "[\\p{L}\\p{M}\\p{N}!#$%&'*+/=?^_`{|}~-]+";
+const LOCAL = new RegExp(`^${ATOM}(\\.${ATOM})*$`, 'u');
+const LABEL = /^[\p{L}\p{N}]([\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?$/u;
+// `Name <address>`; the name may be quoted.
+const NAMED = /^(?:"((?:[^"\\]|\\.)*)"|([^<>"]*?))\s*<([^<>]*)>$/;
+
+const hasControl = text => CONTROL.test(text);
+
+function isAddress (address) {
+  if (typeof address !== 'string' || hasControl(address)) return false;
+  if (Buffer.byteLength(address) > ADDRESS_OCTETS_MAX) return false;
+  const at = address.lastIndexOf('@');
+  const local = address.slice(0, Math.max(at, 0));
+  return LOCAL.test(local) && Buffer.byteLength(local) <= LOCAL_OCTETS_MAX &&
+    address.slice(at + 1).split('.').every(label => LABEL.test(label));
+}
+
+/** Splits a list at its commas, but not at those within quotes or angle brackets. */
+function splitList (text) {
+  const parts = [];
+  let part = '';
+  let quoted = false;
+  let bracket = false;
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i];
+    if (char === ',' && !quoted && !bracket) {
+      parts.push(part);
+      part = '';
+      continue;
+    }
+    part += char;
+    if (char === '\\' && quoted) part += text[++i] ?? '';
+    else if (char === '"') quoted = !quoted;
+    else if (!quoted && (char === '<' || char === '>')) bracket = char === '<';
+  }
+  return [...parts, part].map(entry => entry.trim()).filter(entry => entry !== '');
+}
+
+function readText (text) {
+  const named = NAMED.exec(text);
+  if (named === null) return { name: '', address: text };
+  const name = named[1] === undefined ? named[2] : named[1].replace(/\\(.)/g, '$1');
+  return { name: name.trim(), address: named[3].trim() };
+}
+
+function check (entry, path, faults) {
+  const { name, address } = entry;
+  if (!isAddress(address)) {
+    faults.add(path, `an address of the form name@domain, up to ${ADDRESS_OCTETS_MAX} octets`,
+      address);
+  }
+  if (typeof name !== 'string' || hasControl(name)) faults.add(`${path}.name`, NO_CONTROL, name);
+  else if (name.length > NAME_CHARACTERS_MAX) {
+    faults.add(`${path}.name`, `up to ${NAME_CHARACTERS_MAX} characters`, name);
+  }
+  return entry;
+}
+
+/**
+ * Reads addresses in any form that nodemailer takes: text with commas, `{ name, address }`, or an
+ * array of both. Returns `{ name, address }` of each.
+ */
+function readAddresses (value, path, faults) {
+  if (value === undefined || value === null || value === '' || value === false) return [];
+  if (Array.isArray(value)) {
+    return value.flatMap((entry, i) => readAddresses(entry, `${path}[${i}]`, faults));
+  }
+  if (typeof value === 'object') {
+    return [check({ name: value.name ?? '', address: value.address }, path, faults)];
+  }
+  if (typeof value !== 'string' || hasControl(value)) {
+    faults.add(path, 'addresses without line breaks and control characters', value);
+    return [{ name: '', address: String(value) }];
+  }
+  const parts = splitList(value);
+  return parts.map((part, i) =>
+    check(readText(part), parts.length === 1 ? path : `${path}[${i}]`, faults));
+}
+
+// ---- Checks ------------------------------------------------------------------------------------
 
 // Every server has to accept this many at once (RFC 5321).
 const RECIPIENTS_MAX = 100;
@@ -145,13 +239,13 @@ function messageIdOf (message, faults) {
 /** Sender and recipients as the server gets them. */
 function envelopeOf (message, addresses, faults) {
   const { envelope } = message;
-  const given = envelope !== undefined && envelope !== null;
-  const to = given
+  const hasOwn = envelope !== undefined && envelope !== null;
+  const to = hasOwn
     ? ['to', 'cc', 'bcc'].flatMap(key => readAddresses(envelope[key], `envelope.${key}`, faults))
     : [...addresses.to, ...addresses.cc, ...addresses.bcc];
   // A notice that must not be answered has an empty sender.
-  const bounce = given && (envelope.from === '' || envelope.from === false);
-  const from = given && envelope.from !== undefined
+  const bounce = hasOwn && (envelope.from === '' || envelope.from === false);
+  const from = hasOwn && envelope.from !== undefined
     ? readAddresses(envelope.from, 'envelope.from', faults)[0]
     : addresses.from[0] ?? addresses.sender[0];
   const unique = [...new Set(to.map(({ address }) => address))];
@@ -163,26 +257,14 @@ function envelopeOf (message, addresses, faults) {
   return { from: from?.address ?? '', to: unique };
 }
 
-function checkSubject (message, faults) {
-  if (message.subject !== undefined && message.subject !== null &&
-    typeof message.subject !== 'string') {
-    faults.add('subject', NO_CONTROL, message.subject);
-  } else checkLine(message.subject, 'subject', faults);
+function checkSubject ({ subject }, faults) {
+  if (typeof (subject ?? '') === 'string') checkLine(subject, 'subject', faults);
+  else faults.add('subject', NO_CONTROL, subject);
 }
 
-/**
- * Checks a message in nodemailer's form.
- * @param {object} message
- * @param {object} defaults laid under it
- * @returns {Letter}
- * @throws {TypeError} ERR_INVALID_INPUT with every fault
- */
+/** Checks a message in nodemailer's form. Throws ERR_INVALID_INPUT with every fault. */
 function readMessage (message, defaults) {
-  const faults = new Faults('send');
-  if (message === null || typeof message !== 'object' || Array.isArray(message)) {
-    faults.add('message', 'an object', message);
-    faults.throwIfAny();
-  }
+  const faults = faultsOfMessage(message);
   const whole = { ...defaults, ...message };
   const addresses = Object.fromEntries(
     ADDRESSES.map(name => [name, readAddresses(whole[name], name, faults)]));
@@ -203,17 +285,11 @@ function newMessageId (from) {
 }
 
 /** The error for one recipient; transports other than SMTP tell less. */
-function atRecipient ({ message, recipient, responseCode, response }) {
-  const error = new Error(message);
-  return Object.assign(error,
-    { code: 'EENVELOPE', command: 'RCPT TO', recipient, responseCode, response });
-}
+const atRecipient = ({ message, recipient, responseCode, response }) => Object.assign(
+  new Error(message), { code: 'EENVELOPE', command: 'RCPT TO', recipient, responseCode, response });
 
 /** Whether an error stops all messages, not only this one. */
-function stopsAll (error) {
-  const { kind } = classifySmtpError(error);
-  return kind === 'pause' || kind === 'ours';
-}
+const stopsAll = error => ['pause', 'ours'].includes(classifySmtpError(error).kind);
 
 /** One message on its way, through all its attempts. */
 class Letter {
@@ -282,13 +358,11 @@ class Letter {
     this.response = response;
     const taken = new Set(accepted.map(canonical));
     const refused = new Set([...rejected, ...rejectedErrors.map(e => e.recipient)].map(canonical));
-    const status = { status: 'accepted', response };
     for (const address of this.#asked) {
       const key = canonical(address);
       // If it is in neither list, the server spells it in a way that we do not know.
-      if (refused.has(key) || (!taken.has(key) && refused.size > 0)) {
-        this.#note(address, { status: 'rejected' });
-      } else this.#note(address, status);
+      const isRefused = refused.has(key) || (!taken.has(key) && refused.size > 0);
+      this.#note(address, isRefused ? { status: 'rejected' } : { status: 'accepted', response });
     }
     this.#refuse(rejectedErrors.map(atRecipient));
   }
@@ -322,16 +396,11 @@ class Letter {
     const { messageId, attempts, ambiguous, response } = this;
     const recipients = [...this.#recipients.values()]
       .map(entry => ({ ...entry, status: entry.status === 'pending' ? 'deferred' : entry.status }));
-    const having = wanted => recipients.filter(({ status }) => status === wanted);
+    const having = wanted => recipients.filter(({ status }) => status === wanted)
+      .map(({ address }) => address);
     return {
-      messageId,
-      accepted: having('accepted').map(({ address }) => address),
-      rejected: having('rejected').map(({ address }) => address),
-      deferred: having('deferred').map(({ address }) => address),
-      recipients,
-      attempts,
-      ambiguous,
-      response,
+      messageId, accepted: having('accepted'), rejected: having('rejected'),
+      deferred: having('deferred'), recipients, attempts, ambiguous, response,
     };
   }
 
@@ -352,4 +421,4 @@ class Letter {
   }
 }
 
-module.exports = { readMessage };
+module.exports = { readAddresses, readMessage };

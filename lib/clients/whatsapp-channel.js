@@ -23,11 +23,7 @@ const PACE_WAIT_MS_MAX = 60_000;
 
 // ---- Options -----------------------------------------------------------------------------------
 
-/**
- * The options of both clients.
- * @param {string} address of the API
- * @param {{ timeout: number }} preset of the breaker
- */
+/** The options of both clients. `preset` is that of the breaker. */
 const channelOptions = (address, preset) => ({
   ...DELIVERY_OPTIONS,
   ...httpOptions(CONNECTIONS),
@@ -92,40 +88,28 @@ class DoubtfulRefusals {
 
 // ---- The channel -------------------------------------------------------------------------------
 
-/** One message, upload or check on its way. */
-class Delivery {
-  attempts = 0;
-  ambiguous = false;
-
-  /**
-   * @param {object} request { method, path, headers, body }; `timeout` is the least time that an
-   *   attempt gets (ms), `isRepeatable` whether twice does no harm; `recipient` and `reference` of
-   *   a message. _read() gets all of it.
-   */
-  constructor (request) {
-    this.request = request;
-    this.recipient = request.recipient;
-    this.isRepeatable = request.isRepeatable;
-  }
-
-  /** What the event `retry` tells of it. */
-  get about () {
-    const { reference, recipient } = this.request;
-    return { reference, recipient };
-  }
-
-  /** Tells an error what is known of the delivery. */
-  finish (error) {
-    const { attempts, ambiguous, request: { reference } } = this;
-    return Object.assign(error, { attempts, ambiguous, reference });
-  }
+/**
+ * The delivery of a request: a message, an upload or a check on its way. A request is { method,
+ * path, headers, body }, `timeout`: the least time that an attempt gets (ms), `isRepeatable`:
+ * whether twice does no harm, and `recipient` and `reference` of a message.
+ */
+function deliveryOf (request) {
+  const { reference, recipient } = request;
+  return {
+    method: 'POST', timeout: 0, ...request, about: { reference, recipient }, attempts: 0,
+    ambiguous: false,
+  };
 }
+
+/** Tells an error what is known of its delivery. */
+const finish = (error, { attempts, ambiguous, reference }) =>
+  Object.assign(error, { attempts, ambiguous, reference });
 
 /**
  * A subclass has these methods.
  *
- * - `_requestOf(message)` checks a message. Returns its request (see Delivery), with `idOf`, which
- *   finds the message's id in the answer; throws ERR_INVALID_INPUT.
+ * - `_requestOf(message)` checks a message. Returns its request, see deliveryOf(), with `idOf`,
+ *   which finds the message's id in the answer; throws ERR_INVALID_INPUT.
  * - `_read(response, redact, request)` returns the body of an answer, or throws the WhatsAppError
  *   that the answer is.
  */
@@ -138,14 +122,11 @@ class WhatsAppChannel extends DeliveryClient {
   #doubtful = new DoubtfulRefusals();
   #redact;
 
-  /**
-   * @param {object} options read by a table with channelOptions()
-   * @param {{ name: string, preset: object, secrets: string[] }} own
-   */
   constructor (options, { name, preset, secrets }) {
     const { connections, recipientInterval, resumeAfter, timeout } = options;
     super(options, {
       Failure: WhatsAppError,
+      pausedError,
       concurrency: connections,
       // The request has the time limit, as it knows whether anything was sent.
       preset: { ...preset, timeout: false, name },
@@ -168,14 +149,7 @@ class WhatsAppChannel extends DeliveryClient {
     });
   }
 
-  /**
-   * Sends a message.
-   * @param {object} message in the form of the provider
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<object>} { messageId, recipient, reference, attempts, ambiguous, response }
-   * @throws {TypeError} ERR_INVALID_INPUT with `faults`, before anything is sent
-   * @throws {WhatsAppError}
-   */
+  /** Sends a message in the form of the provider. */
   async send (message, options) {
     const request = this._requestOf(message);
     const { recipient, reference, idOf } = request;
@@ -183,10 +157,7 @@ class WhatsAppChannel extends DeliveryClient {
     return { messageId: idOf(answer), recipient, reference, attempts, ambiguous, response: answer };
   }
 
-  /**
-   * Checks a message as send() does, and sends nothing.
-   * @throws {TypeError} ERR_INVALID_INPUT with `faults`
-   */
+  /** Checks a message as send() does, and sends nothing. */
   check (message) { this._requestOf(message); }
 
   /** Closes the connections, once the messages on them are done, and the breaker if it is ours. */
@@ -202,15 +173,10 @@ class WhatsAppChannel extends DeliveryClient {
 
   // ---- For the subclasses -----------------------------------------------------------------------
 
-  /**
-   * Sends a request, again where that makes sense.
-   * @param {object} request see Delivery
-   * @param {{ signal?: AbortSignal }} [options] of the call
-   * @returns {Promise<{ answer: object, attempts: number, ambiguous: boolean }>}
-   */
+  /** Sends a request, see deliveryOf(); again where that makes sense. */
   async _send (request, options) {
     const { signal } = CALL.read(options);
-    const delivery = new Delivery(request);
+    const delivery = deliveryOf(request);
     const answer = await this._deliver(delivery, signal);
     const { attempts, ambiguous } = delivery;
     return { answer, attempts, ambiguous };
@@ -219,7 +185,7 @@ class WhatsAppChannel extends DeliveryClient {
   /** Sends one request past queue, breaker and retry: for checks. */
   async _ask (request, options) {
     const { signal } = CALL.read(options);
-    return this.#request(new Delivery(request), signal);
+    return this.#request(deliveryOf(request), signal);
   }
 
   // ---- For DeliveryClient -----------------------------------------------------------------------
@@ -239,15 +205,13 @@ class WhatsAppChannel extends DeliveryClient {
   }
 
   _errorOf (error, delivery) {
-    if (error instanceof WhatsAppError) return delivery.finish(error);
-    if (wasNotAsked(error)) return delivery.finish(refusedError(error));
+    if (error instanceof WhatsAppError) return finish(error, delivery);
+    if (wasNotAsked(error)) return finish(refusedError(error), delivery);
     // A breaker of the user's may have a time limit of its own.
     if (read(error, 'code') !== 'ETIMEDOUT') return error;
     delivery.ambiguous = true;
-    return delivery.finish(errorOfTransport(error, true));
+    return finish(errorOfTransport(error, true), delivery);
   }
-
-  _pausedError (pause) { return pausedError(pause); }
 
   _onFailure (failure, delivery) {
     const { recipient } = delivery;
@@ -263,7 +227,7 @@ class WhatsAppChannel extends DeliveryClient {
 
   async #request (delivery, signal) {
     const { origin, prefix } = this.#baseUrl;
-    const { method = 'POST', path, headers, body, timeout = 0 } = delivery.request;
+    const { method, path, headers, body, timeout } = delivery;
     let sent = false;
     let response;
     try {
@@ -275,7 +239,7 @@ class WhatsAppChannel extends DeliveryClient {
       delivery.ambiguous ||= sent;
       throw signal?.aborted ? signal.reason : errorOfTransport(cause, sent);
     }
-    return this._read(response, this.#redact, delivery.request);
+    return this._read(response, this.#redact, delivery);
   }
 }
 

@@ -5,6 +5,7 @@
 const { SekeringError, invalidOption } = require('../base/errors');
 const { is, optionsOf } = require('../base/options');
 const { presets } = require('../primitives/presets');
+const { isObject } = require('./client-error');
 const { parseJson } = require('./http');
 const { WhatsAppChannel, channelOptions, secret } = require('./whatsapp-channel');
 const {
@@ -28,7 +29,6 @@ const OPTIONS = optionsOf({
   verifyToken: secret('for the handshake of a webhook'),
 });
 
-const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value);
 const isText = value => typeof value === 'string' && value !== '';
 const idOfMessage = answer => answer?.messages?.[0]?.id;
 
@@ -43,11 +43,6 @@ class CloudApiClient extends WhatsAppChannel {
   #appSecret;
   #verifyToken;
 
-  /**
-   * @param {object} options see OPTIONS
-   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} ERR_MISSING_PEER
-   */
   constructor (options) {
     const settings = OPTIONS.read(options);
     const { accessToken, phoneNumberId, appSecret, verifyToken, version } = settings;
@@ -78,11 +73,6 @@ class CloudApiClient extends WhatsAppChannel {
   /**
    * Uploads a file, to be sent by its id: `{ to, type: 'image', image: { id: mediaId } }`. Failures
    * are retried as those of messages are; an upload that got through twice does no harm.
-   * @param {{ data: Uint8Array, type: string, filename?: string }} media `type` as in image/png
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<{ mediaId: string, attempts: number, response: object }>}
-   * @throws {TypeError} ERR_INVALID_INPUT with `faults`, before anything is sent
-   * @throws {WhatsAppError}
    */
   async uploadMedia (media, options) {
     const { body, contentType } = readUpload(media);
@@ -93,23 +83,14 @@ class CloudApiClient extends WhatsAppChannel {
     return { mediaId: answer.id, attempts, response: answer };
   }
 
-  /**
-   * Whether the API answers and accepts the token. Asks past the breaker.
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<{ ok: true }>}
-   * @throws {WhatsAppError}
-   */
+  /** Whether the API answers and accepts the token. Asks past the breaker. */
   async ping (options) {
     const path = `${this.#path}?fields=id`;
     await this._ask({ method: 'GET', path, headers: this.#headers }, options);
     return { ok: true };
   }
 
-  /**
-   * Answers the GET request by which a webhook is set up.
-   * @param {object} query with `hub.mode`, `hub.verify_token`, `hub.challenge`
-   * @returns {string|undefined} the text to answer with 200; undefined: answer 403
-   */
+  /** The text to answer to the GET request by which a webhook is set up; undefined for a 403. */
   handshake (query) {
     if (this.#verifyToken === undefined) throw needed('verifyToken');
     return handshake(query, this.#verifyToken);
@@ -124,19 +105,15 @@ class CloudApiClient extends WhatsAppChannel {
   /**
    * Reads a webhook, and emits `status` for each status in it. A status that tells of a quota or an
    * account in trouble pauses the channel, as an answer does.
-   * @param {Buffer|string} rawBody as it came
-   * @param {string} header X-Hub-Signature-256
-   * @returns {{ statuses: object[], messages: object[] }}
-   * @throws {SekeringError} ERR_WHATSAPP_SIGNATURE
    */
   handleWebhook (rawBody, header) {
     if (!this.verifySignature(rawBody, header)) throw new SekeringError('ERR_WHATSAPP_SIGNATURE');
-    const news = readWebhook(parseJson(Buffer.from(rawBody).toString('utf8')));
-    for (const status of news.statuses) {
+    const content = readWebhook(parseJson(Buffer.from(rawBody).toString('utf8')));
+    for (const status of content.statuses) {
       this.emit('status', status);
       if (status.status === 'failed') this.#reactToStatus(status);
     }
-    return news;
+    return content;
   }
 
   #reactToStatus ({ errors, recipient, reference }) {

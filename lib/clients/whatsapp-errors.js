@@ -4,7 +4,7 @@
 
 const { messageOf, read } = require('../base/foreign');
 const { retryAfterMs } = require('../primitives/classify');
-const { ClientError, clean } = require('./client-error');
+const { ClientError, clean, isObject } = require('./client-error');
 
 // The provider is in trouble, or got too many calls of an app, a page, an account or a flow
 // (132069).
@@ -25,7 +25,6 @@ const NEEDS_TEMPLATE = 131047;
 const AUTH = new Set([0, 3, 10, 190]);
 const QUOTA = new Set([131048, 131042]);
 
-const isObject = value => value !== null && typeof value === 'object';
 const between = (code, low, high) => code >= low && code <= high;
 
 /** The kind of a code of the Cloud API; undefined if it is not known. */
@@ -65,11 +64,7 @@ function verdict (kind, { reason, needsTemplate = false, doubtful = false } = {}
  *   that is unknown under HTTP 403) it may concern all recipients: the client pauses when three
  *   in a row have got the same.
  *
- * @param {{ code?: number, is_transient?: boolean } | undefined} error
- * @param {number} [httpStatus] for codes that are not known
- * @returns {{ kind: 'retry'|'recipient'|'pause'|'dead', retryable: boolean, trips: boolean,
- *   pauses: boolean, reason: 'credentials'|'quota'|'account'|undefined, needsTemplate: boolean,
- *   doubtful: boolean }}
+ * `httpStatus` counts for codes that are not known.
  */
 function classifyCloudError (error, httpStatus = 0) {
   const code = Number.isInteger(error?.code) ? error.code : undefined;
@@ -86,11 +81,7 @@ function classifyCloudError (error, httpStatus = 0) {
   });
 }
 
-/**
- * Classifies an answer of Green API.
- * @param {number} httpStatus
- * @param {string} [text] of the answer
- */
+/** Classifies an answer of Green API. */
 function classifyGreenError (httpStatus, text = '') {
   if (httpStatus === 466) return verdict('pause', { reason: 'quota' });
   // The token or the instance in the address is wrong.
@@ -110,26 +101,13 @@ function classifyForeign (httpStatus) {
 }
 
 class WhatsAppError extends ClientError {
-  /**
-   * @param {string} code ERR_WHATSAPP_…
-   * @param {string} message
-   * @param {object} judged what classifyCloudError answers
-   * @param {object} [details] its properties, and `cause`
-   */
-  constructor (code, message, judged, { cause, retryAfter, ...details } = {}) {
-    super(code, message, cause === undefined ? undefined : { cause });
-    Object.assign(this, {
-      kind: judged.kind,
-      retryable: judged.retryable,
-      ambiguous: false,
-      providerCode: undefined,
-      httpStatus: undefined,
-      needsTemplate: judged.needsTemplate,
-      reference: undefined,
-      attempts: 0,
-      ...details,
+  /** `judged` is a verdict of classifyCloudError(); `details` are its properties, and `cause`. */
+  constructor (code, message, judged, details) {
+    const { kind, retryable, needsTemplate } = judged;
+    super(code, message, {
+      kind, retryable, ambiguous: false, providerCode: undefined, httpStatus: undefined,
+      needsTemplate, reference: undefined, attempts: 0, ...details,
     });
-    if (retryAfter !== undefined) this.retryAfter = retryAfter;
     Object.defineProperty(this, 'verdict', { value: judged, enumerable: false });
   }
 
@@ -146,12 +124,7 @@ const CODES = {
   dead: 'ERR_WHATSAPP_REFUSED',
 };
 
-/**
- * The error that an answer is.
- * @param {{ status: number, headers: object }} answer
- * @param {object} judged
- * @param {object} said { providerCode, message }
- */
+/** The error that an answer is. */
 function errorOfAnswer ({ status, headers }, judged, { providerCode, message }) {
   const number = [providerCode, status && `HTTP ${status}`].filter(Boolean).join(', ');
   return new WhatsAppError(CODES[judged.kind],
@@ -175,11 +148,7 @@ function unreadable ({ status }) {
     { httpStatus: status, ambiguous: true });
 }
 
-/**
- * The error of a request that got no answer.
- * @param {Error} cause
- * @param {boolean} sent whether any of it may have reached the provider
- */
+/** The error of a request without an answer. `sent`: whether any of it may have arrived. */
 function errorOfTransport (cause, sent) {
   const code = read(cause, 'code');
   const timedOut = code === 'ETIMEDOUT' || code === 'UND_ERR_CONNECT_TIMEOUT';

@@ -29,11 +29,6 @@ class GreenApiClient extends WhatsAppChannel {
   #instance;
   #token;
 
-  /**
-   * @param {object} options see OPTIONS
-   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
-   * @throws {SekeringError} ERR_MISSING_PEER
-   */
   constructor (options) {
     const settings = OPTIONS.read(options);
     const { instanceId, token } = settings;
@@ -47,12 +42,7 @@ class GreenApiClient extends WhatsAppChannel {
     return this.send({ to, message }, options);
   }
 
-  /**
-   * Whether the instance is paired and ready. Asks past the breaker.
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<{ ok: boolean, state: string }>}
-   * @throws {WhatsAppError}
-   */
+  /** Whether the instance is paired and ready. Asks past the breaker. */
   async ping (options) {
     const path = this.#pathOf('getStateInstance');
     const { stateInstance } = await this._ask({ method: 'GET', path, headers: HEADERS }, options);

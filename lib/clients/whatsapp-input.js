@@ -6,9 +6,8 @@
 const crypto = require('node:crypto');
 
 const { invalidOption } = require('../base/errors');
-const { Faults } = require('./input');
+const { Faults, faultsOfMessage, isObject } = require('./client-error');
 
-const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value);
 const isText = (value, max = Infinity) =>
   typeof value === 'string' && value.length >= 1 && value.length <= max;
 
@@ -95,17 +94,9 @@ function jsonOf (message, fields, faults) {
   return undefined;
 }
 
-/**
- * Checks a message of the Cloud API.
- * @returns {{ recipient: string, reference: string, body: string }} body: as JSON
- * @throws {TypeError} ERR_INVALID_INPUT
- */
+/** Checks a message of the Cloud API. Returns { recipient, reference, body: its JSON }. */
 function readCloudMessage (message) {
-  const faults = new Faults('send');
-  if (!isObject(message)) {
-    faults.add('message', 'an object', message);
-    faults.throwIfAny();
-  }
+  const faults = faultsOfMessage(message);
   const recipient = digitsOf(message.to);
   if (recipient === undefined) faults.add('to', NUMBER_TEXT, message.to);
   checkContent(faults, message);
@@ -145,12 +136,7 @@ function checkUpload (media) {
   faults.throwIfAny();
 }
 
-/**
- * Checks a file for uploadMedia().
- * @param {{ data: Uint8Array, type: string, filename?: string }} media
- * @returns {{ body: Buffer, contentType: string }} multipart/form-data
- * @throws {TypeError} ERR_INVALID_INPUT
- */
+/** Checks a file for uploadMedia(). Returns { body, contentType } of multipart/form-data. */
 function readUpload (media) {
   checkUpload(media);
   const { data, type, filename = 'file' } = media;
@@ -170,17 +156,9 @@ function readUpload (media) {
 
 const GREEN_CHARACTERS_MAX = 20_000;
 
-/**
- * Checks a message of Green API.
- * @returns {{ recipient: string, reference: string, body: string }} body: as JSON
- * @throws {TypeError} ERR_INVALID_INPUT
- */
+/** Checks a message of Green API. Returns { recipient, reference, body: its JSON }. */
 function readGreenMessage (message) {
-  const faults = new Faults('send');
-  if (message === null || typeof message !== 'object') {
-    faults.add('message', 'an object', message);
-    faults.throwIfAny();
-  }
+  const faults = faultsOfMessage(message);
   const { to, message: text, quotedMessageId, reference = crypto.randomUUID() } = message;
   const recipient = chatOf(to, 'c.us');
   if (recipient === undefined) faults.add('to', CHAT_TEXT, to);
@@ -207,11 +185,7 @@ function checkId (id) {
   if (!isId(id)) throw invalidOption('id', ID_TEXT, id);
 }
 
-/**
- * Checks a message of a session.
- * @returns {string} the chat that it is for
- * @throws {TypeError} ERR_INVALID_INPUT
- */
+/** Checks a message of a session. Returns the chat that it is for. */
 function readSessionMessage (id, to, content) {
   const faults = new Faults('send');
   if (!isId(id)) faults.add('id', ID_TEXT, id);

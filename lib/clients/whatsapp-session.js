@@ -1,11 +1,105 @@
 'use strict';
 
-// One session: the socket that the user's connect() makes, its connection, and messages over it.
+// One session: the socket that the user's connect() makes, its connection, messages over it, and
+// failures, classified and explained to the operator.
 
+const { withDeadline } = require('../base/deadline');
 const { SekeringError } = require('../base/errors');
-const { isA, reasonOf } = require('../base/foreign');
+const { isA, messageOf, read, textOf } = require('../base/foreign');
 const { retry } = require('../primitives/retry');
-const { SessionError, isCallersFault, isUnsent, troubleOf } = require('./whatsapp-session-errors');
+const { ClientError, clean } = require('./client-error');
+
+// ---- Failures ----------------------------------------------------------------------------------
+
+const CAUSES_MAX = 5;
+// The message, not the session, is at fault.
+const CALLERS_FAULT = new Set([400, 404, 406, 413]);
+
+const CLOSED = 428;
+const NOT_OPEN = /web ?socket is not open/i;
+
+const TIMED_OUT = /\bE?TIMED?[ _-]?OUT\b|timeout/i;
+const NO_SESSION = /unable to create (a )?session/i;
+const WEB_SOCKET = new RegExp('web ?socket|\\bws\\b|socket hang up|connection (closed|terminated|' +
+  'failure|lost)|ECONNRESET|ECONNREFUSED|EPIPE|stream errored', 'i');
+const NO_ADDRESS = /ENOTFOUND|EAI_AGAIN/;
+
+/** The status in an error of Baileys and similar libraries (Boom). */
+function statusOf (error) {
+  const status = read(read(error, 'output'), 'statusCode') ?? read(error, 'statusCode') ??
+    read(error, 'status');
+  return Number.isInteger(status) ? status : undefined;
+}
+
+/**
+ * Whether a socket says that its connection was closed before it could write anything: Baileys by
+ * 428, a WebSocket by its message.
+ */
+const isUnsent = error => statusOf(error) === CLOSED || NOT_OPEN.test(messageOf(error));
+
+const isCallersFault = error => CALLERS_FAULT.has(statusOf(error));
+
+/** Codes and messages of an error and what caused it. */
+function wordsOf (error) {
+  const words = [];
+  let next = error;
+  for (let i = 0; i < CAUSES_MAX && next !== null && next !== undefined; i++) {
+    const name = read(next, 'name');
+    words.push(read(next, 'code'), name === 'TimeoutError' ? name : undefined,
+      typeof next === 'object' ? read(next, 'message') : textOf(next));
+    next = typeof next === 'object' ? read(next, 'cause') : undefined;
+  }
+  return words.filter(word => typeof word === 'string').join(' ');
+}
+
+/** What kind of trouble it is. */
+function troubleOf (error) {
+  const words = wordsOf(error);
+  const status = statusOf(error);
+  if (read(error, 'code') === 'EOPENBREAKER') return 'open';
+  if (status === 401 || /logged out/i.test(words)) return 'logged-out';
+  if (NO_SESSION.test(words)) return 'no-session';
+  if (NO_ADDRESS.test(words)) return 'no-address';
+  if (status === 408 || TIMED_OUT.test(words)) return 'timed-out';
+  if (WEB_SOCKET.test(words) || status === 428 || status === 1006) return 'web-socket';
+  return 'other';
+}
+
+const ADVICE = {
+  open: 'its circuit breaker is open after repeated failures. It tries again by itself; ask for ' +
+    'a new QR code or reset it by hand to try at once',
+  'logged-out': 'the telephone has ended the session. Ask for a new QR code and scan it',
+  'no-session': 'a session could not be created. Ask for a new QR code; if it happens again, ' +
+    'delete the stored session of this instance and pair it afresh',
+  'no-address': "WhatsApp's address could not be looked up. Check the server's DNS and network",
+  'timed-out': 'WhatsApp did not answer in time (ETIMEDOUT). Check the network and firewall of ' +
+    'the server, and whether the telephone is online; it is tried again by itself',
+  'web-socket': 'the connection to WhatsApp (WebSocket) failed or was cut. It is tried again by ' +
+    'itself; if it goes on, check proxy and firewall, and that no other server uses this session',
+};
+
+/** What an error of a session means and what to do, in a sentence or two, without secrets. */
+function operatorMessage (error, id) {
+  const advice = ADVICE[troubleOf(error)] ??
+    `failed: ${clean(read(error, 'message') ?? error ?? 'unknown error')}`;
+  return id === undefined ? advice : `Instance ${clean(id)}: ${advice}`;
+}
+
+/** Why a call of a session failed. */
+class SessionError extends ClientError {
+  constructor (id, cause, ambiguous = false) {
+    const code = read(cause, 'code');
+    const trouble = troubleOf(cause);
+    super(typeof code === 'string' ? code : 'ERR_SESSION', operatorMessage(cause, id), {
+      cause, id, ambiguous, trouble, circuit_breaker: trouble === 'open',
+      retryable: trouble !== 'logged-out' && code !== 'ERR_SESSION_QR' && !isCallersFault(cause),
+    });
+  }
+}
+
+ClientError.define(SessionError, 'SessionError');
+
+// ---- The session -------------------------------------------------------------------------------
 
 /**
  * States: idle, connecting, qr (waits to be scanned), open, closed, logged-out.
@@ -33,15 +127,10 @@ class Session {
   #era = 0;
 
   /**
-   * @param {string} id
-   * @param {object} owner
-   * @param {Function} owner.connect the user's
-   * @param {object} owner.retry options of retry(), for connecting
-   * @param {(session: Session, fn: Function, signal?: AbortSignal) => Promise<unknown>} owner.guard
-   *   calls fn({ signal }) through the session's breaker
-   * @param {(session: Session, event: string) => void} owner.onUp `event`: 'open' or 'qr'
-   * @param {(session: Session, details: { error: Error, wasOpen: boolean, isCounted: boolean }) =>
-   *   void} owner.onDown `isCounted`: whether the breaker knows of the error
+   * The owner has `connect`: the user's; `retry`: options of retry(), for connecting;
+   * `guard(session, fn, signal)`: calls fn({ signal }) through the session's breaker;
+   * `onUp(session, event)`: 'open' or 'qr'; `onDown(session, { error, wasOpen, isCounted })`:
+   * isCounted: whether the breaker knows of the error.
    */
   constructor (id, owner) {
     this.id = id;
@@ -62,7 +151,9 @@ class Session {
   async connect (signal) {
     if (this.isOpen || this.state === 'qr') return;
     this.#connecting ??= this.#establish();
-    await orAborted(this.#connecting, signal);
+    const connecting = this.#connecting;
+    signal?.throwIfAborted();
+    await withDeadline(signal, Infinity, () => connecting);
   }
 
   /** Ends the connection, so that the next one begins with a new QR code. */
@@ -72,7 +163,7 @@ class Session {
     this.#fresh = true;
   }
 
-  /** Ends the connection, and rejects whoever waits for it. */
+  /** Ends the connection, and rejects all who wait for it. */
   abandon () {
     this.#drop('idle');
     this.#waiting?.reject(givenUp());
@@ -139,9 +230,8 @@ class Session {
   // ---- Sending ----------------------------------------------------------------------------------
 
   /**
-   * Sends a message, once the session is open.
-   * @returns {Promise<{ value: unknown }|{ unsent: Error }>} `unsent`: the connection turned out to
-   *   be closed before anything was written
+   * Sends a message, once the session is open. Answers { value }, or { unsent: error } if the
+   * connection turned out to be closed before anything was written.
    */
   async send (chat, content, signal) {
     const socket = await this.#ready(signal);
@@ -268,15 +358,6 @@ function errorOf (reason) {
   }
 }
 
-/** The promise, or the signal's reason if that comes first. */
-function orAborted (promise, signal) {
-  if (signal === undefined) return promise;
-  signal.throwIfAborted();
-  return new Promise((resolve, reject) => {
-    const leave = () => reject(reasonOf(signal));
-    signal.addEventListener('abort', leave, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave));
-  });
-}
-
-module.exports = { Session };
+module.exports = {
+  Session, SessionError, isCallersFault, isUnsent, operatorMessage, statusOf, troubleOf,
+};

@@ -10,12 +10,12 @@ const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { BreakerGroup } = require('../primitives/group');
 const { presets, retryPresets } = require('../primitives/presets');
+const { stateOf } = require('../primitives/stats');
 const { readRetry } = require('./protection');
 const { checkId, readSessionMessage } = require('./whatsapp-input');
-const { Session } = require('./whatsapp-session');
 const {
-  SessionError, isCallersFault, operatorMessage, statusOf, troubleOf
-} = require('./whatsapp-session-errors');
+  Session, SessionError, isCallersFault, operatorMessage, statusOf, troubleOf
+} = require('./whatsapp-session');
 
 const RECONNECT_MS = 1000;
 // A closed breaker that nobody used for a day is dropped.
@@ -43,11 +43,6 @@ const CONNECT = optionsOf({ signal });
 
 const call = fn => fn();
 
-function stateOf (breaker) {
-  if (breaker?.opened) return 'open';
-  return breaker?.halfOpen ? 'half-open' : 'closed';
-}
-
 class SessionPool extends Emitter {
   #sessions = new Map();
   // What all sessions have in common, see Session.
@@ -62,24 +57,17 @@ class SessionPool extends Emitter {
   #timers = new Set();
   #closed = false;
 
-  /**
-   * @param {object} options see OPTIONS
-   * @param {(id: string, context: { signal: AbortSignal, fresh: boolean }) => object}
-   *   options.connect makes the socket of an instance: { sendMessage(jid, content), and events }.
-   *   `fresh`: a new QR code was asked for
-   * @throws {TypeError|RangeError} ERR_INVALID_OPTION
-   */
   constructor (options) {
     super();
-    const { connect, breaker, timeout, max, ...given } = OPTIONS.read(options);
-    const retry = readRetry(given.retry, retryPresets.email);
+    const { connect, breaker, timeout, max, ...settings } = OPTIONS.read(options);
+    const retry = readRetry(settings.retry, retryPresets.email);
     this.#max = max;
-    this.#whenOpen = given.whenOpen;
-    this.#reconnect = given.reconnect;
+    this.#whenOpen = settings.whenOpen;
+    this.#reconnect = settings.reconnect;
     this.#reconnectMs = retry.minTimeout ?? RECONNECT_MS;
-    const settings = { ...presets.whatsappSession, timeout, name: 'whatsapp', ...breaker };
-    this.#failureCount = settings.failureCount ?? presets.whatsappSession.failureCount;
-    this.breakers = new BreakerGroup(call, { idleTtl: IDLE_TTL_MS, ...settings, max });
+    const breakers = { ...presets.whatsappSession, timeout, name: 'whatsapp', ...breaker };
+    this.#failureCount = breakers.failureCount ?? presets.whatsappSession.failureCount;
+    this.breakers = new BreakerGroup(call, { idleTtl: IDLE_TTL_MS, ...breakers, max });
     this.#follow();
     this.#owner = {
       connect,
@@ -101,14 +89,6 @@ class SessionPool extends Emitter {
    * out to be closed before anything was written, the message is sent over a new one, once. After
    * any other failure of sendMessage it is not sent again, as it may be on its way: the error says
    * so by `ambiguous`.
-   * @param {string} id of the instance
-   * @param {string} to a number of E.164 or a chat (…@s.whatsapp.net, …@g.us)
-   * @param {object} content as the socket's sendMessage takes it
-   * @param {{ signal?: AbortSignal, whenOpen?: 'throw'|'null'|'object' }} [options]
-   * @returns {Promise<unknown>} what sendMessage answers. While the breaker is open: rejects with
-   *   SessionError, or, as `whenOpen` says, null or { circuit_breaker: true, error }
-   * @throws {TypeError} ERR_INVALID_INPUT
-   * @throws {SessionError}
    */
   async send (id, to, content, options) {
     const { signal, whenOpen = this.#whenOpen } = SEND.read(options);
@@ -129,13 +109,7 @@ class SessionPool extends Emitter {
     }
   }
 
-  /**
-   * Connects an instance.
-   * @param {string} id
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<{ connected: boolean, qr?: string }>} `qr` when one has to be scanned
-   * @throws {SessionError}
-   */
+  /** Connects an instance. Answers a `qr` when one has to be scanned. */
   async connect (id, options) {
     const { signal } = CONNECT.read(options);
     checkId(id);
@@ -145,10 +119,6 @@ class SessionPool extends Emitter {
   /**
    * For a user who asks for a new QR code: the breaker is reset, the old connection ends, and a new
    * one begins.
-   * @param {string} id
-   * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<{ connected: boolean, qr?: string }>}
-   * @throws {SessionError}
    */
   async requestQr (id, options) {
     const { signal } = CONNECT.read(options);
@@ -186,7 +156,7 @@ class SessionPool extends Emitter {
       id,
       state,
       connected: isOpen,
-      circuit_breaker: stateOf(breaker),
+      circuit_breaker: breaker === undefined ? 'closed' : stateOf(breaker),
       recent_failures: breaker?.stats.failures ?? 0,
       last_error: lastError === undefined ? null : operatorMessage(lastError, id),
     };

@@ -15,12 +15,7 @@ function equals (a, b) {
   return crypto.timingSafeEqual(digest(a), digest(b));
 }
 
-/**
- * The answer to the handshake by which a webhook is set up.
- * @param {object} query of the GET request, parsed, with `hub.mode` and its like
- * @param {string} verifyToken
- * @returns {string|undefined} what to answer with 200; undefined: answer 403
- */
+/** The answer to the handshake by which a webhook is set up; undefined for a 403. */
 function handshake (query, verifyToken) {
   const field = name => query?.[`hub.${name}`] ?? query?.hub?.[name];
   const challenge = field('challenge');
@@ -30,18 +25,13 @@ function handshake (query, verifyToken) {
   return fits && equals(field('verify_token'), verifyToken) ? challenge : undefined;
 }
 
-/**
- * Whether a webhook is from the provider.
- * @param {Buffer|Uint8Array|string} rawBody as it came, before anything has parsed it
- * @param {string} header X-Hub-Signature-256
- * @param {string} appSecret
- */
+/** Whether the raw body of a webhook has the signature of its header X-Hub-Signature-256. */
 function isSigned (rawBody, header, appSecret) {
-  const given = SIGNATURE.exec(typeof header === 'string' ? header : '');
+  const signature = SIGNATURE.exec(typeof header === 'string' ? header : '');
   const isRaw = typeof rawBody === 'string' || rawBody instanceof Uint8Array;
-  if (given === null || !isRaw) return false;
+  if (signature === null || !isRaw) return false;
   const expected = crypto.createHmac('sha256', appSecret).update(rawBody).digest();
-  return crypto.timingSafeEqual(expected, Buffer.from(given[1], 'hex'));
+  return crypto.timingSafeEqual(expected, Buffer.from(signature[1], 'hex'));
 }
 
 const list = value => (Array.isArray(value) ? value : []);
@@ -67,8 +57,6 @@ function statusOf (status, phoneNumberId) {
 /**
  * The statuses and messages in a webhook. Statuses are unordered and repeated, and `delivered` may
  * be missing before `read`.
- * @param {object} body parsed
- * @returns {{ statuses: object[], messages: object[] }}
  */
 function readWebhook (body) {
   const statuses = [];
@@ -91,15 +79,11 @@ function readWebhook (body) {
 // The order of statuses: a message that was read does not become unread.
 const RANK = { accepted: 0, sent: 1, delivered: 2, read: 3, failed: 4 };
 
-/**
- * The later of two statuses of one message, whichever came first.
- * @param {string|undefined} known
- * @param {string} heard
- */
+/** The later of two statuses of one message, whichever came first. */
 function laterStatus (known, heard) {
   if (!(heard in RANK)) return known ?? heard;
   if (!(known in RANK)) return heard;
-  // A message that was delivered has not failed: the news is of an earlier attempt.
+  // A message that was delivered has not failed: this is about an earlier attempt.
   if (heard === 'failed') return RANK[known] >= RANK.delivered ? known : heard;
   if (known === 'failed') return RANK[heard] >= RANK.delivered ? heard : known;
   return RANK[heard] > RANK[known] ? heard : known;

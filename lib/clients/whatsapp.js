@@ -7,18 +7,11 @@ const {
   WhatsAppError, classifyCloudError, classifyGreenError
 } = require('./whatsapp-errors');
 const { GreenApiClient } = require('./whatsapp-green');
-const { SessionError, operatorMessage } = require('./whatsapp-session-errors');
+const { SessionError, operatorMessage } = require('./whatsapp-session');
 const { SessionPool } = require('./whatsapp-sessions');
 const { laterStatus } = require('./whatsapp-webhook');
 
 module.exports = {
-  CloudApiClient,
-  GreenApiClient,
-  SessionError,
-  SessionPool,
-  WhatsAppError,
-  classifyCloudError,
-  classifyGreenError,
-  laterStatus,
-  operatorMessage,
+  CloudApiClient, GreenApiClient, SessionError, SessionPool, WhatsAppError, classifyCloudError,
+  classifyGreenError, laterStatus, operatorMessage,
 };

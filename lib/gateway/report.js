@@ -4,13 +4,9 @@
 
 const clock = require('../base/clock');
 const foreign = require('../base/foreign');
+const { stateOf } = require('../primitives/stats');
 
 const PERCENT = 100;
-
-function stateOf (breaker) {
-  if (breaker.opened) return 'open';
-  return breaker.halfOpen ? 'half-open' : 'closed';
-}
 
 /** Figures of its window: percent of ended calls that failed, and ms; null without calls. */
 function figuresOf ({ stats: { successes, failures, latencyMean, percentiles } }) {
@@ -148,5 +144,5 @@ ${table(['Job', 'Last run', 'ms', 'Error'],
 }
 
 module.exports = {
-  figuresOf, heldPayments, makeReport, reportPage, rounded, stateOf, totalOf,
+  figuresOf, heldPayments, makeReport, reportPage, rounded, totalOf,
 };

@@ -10,7 +10,7 @@ const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
 const { read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
-const { stateOf } = require('./report');
+const { stateOf } = require('../primitives/stats');
 
 const DAY_MS = 86_400_000;
 

@@ -5,7 +5,8 @@
 
 const clock = require('../base/clock');
 const { is, optionsOf } = require('../base/options');
-const { figuresOf, stateOf: stateInUse } = require('../gateway/report');
+const { figuresOf } = require('../gateway/report');
+const { stateOf: stateInUse } = require('../primitives/stats');
 
 const LIST_DEFAULT = 200;
 

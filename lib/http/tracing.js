@@ -7,8 +7,8 @@ const { invalidOption } = require('../base/errors');
 const { read, textOf } = require('../base/foreign');
 const { func, is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { stateOf } = require('../gateway/report');
 const { retry } = require('../primitives/retry');
+const { stateOf } = require('../primitives/stats');
 
 const OPTIONS = optionsOf({
   tracerProvider: is.having('of OpenTelemetry; default: the global one', ['getTracer']),

@@ -1,6 +1,6 @@
 'use strict';
 
-// Reading the core's counts in opossum's shape.
+// What a breaker shows: its state in a word, and the core's counts in opossum's shape.
 
 const native = require('../base/native');
 const { COUNTER, answer } = require('../base/recorder');
@@ -148,4 +148,10 @@ function markBucket (holder, id, open, buckets) {
   }
 }
 
-module.exports = { WITH_LATENCY, importStats, markBucket, readBucket, readStats };
+/** The state of a breaker as reports and pages name it. */
+function stateOf (breaker) {
+  if (breaker.opened) return 'open';
+  return breaker.halfOpen ? 'half-open' : 'closed';
+}
+
+module.exports = { WITH_LATENCY, importStats, markBucket, readBucket, readStats, stateOf };

@@ -355,7 +355,10 @@ test('a gateway tells of both, and loses no message', async () => {
   const fakes = keep(await startFakes());
   const { host, port } = script;
   const gateway = await createGateway(
-    configFor(fakes, {}, { smtp: { host, port, ignoreTls: undefined } }),
+    // The breaker stays open until the test closes it.
+    configFor(fakes, {}, {
+      smtp: { host, port, ignoreTls: undefined, circuitBreaker: { resetTimeout: 3_600_000 } },
+    }),
     { logger: { debug () {}, info () {}, warn () {}, error () {} } });
   keep({ close: () => gateway.stop() });
   await gateway.start();

@@ -41,7 +41,7 @@ function namesIn (document, header) {
 
 const FOLDERS = {
   primitives: ['breaker', 'retry', 'limits', 'stale-cache', 'policy'],
-  clients: ['midtrans', 'midtrans-states', 'smtp', 'whatsapp'],
+  clients: ['midtrans', 'smtp', 'whatsapp'],
   browser: ['auto-retry'],
   http: ['admin'],
 };
@@ -203,7 +203,7 @@ describe('the clients', () => {
     const guide = read('docs/whatsapp.md').match(/`ERR_(WHATSAPP|SESSION)_\w+/g);
     expect(sorted(guide.map(code => code.slice(1)))).toEqual(codes);
     expect(described('docs/whatsapp.md', 'trouble')).toEqual(sorted([...codesOf(
-      /^whatsapp-session-errors/, /(?<=return ')[a-z-]+/g)]));
+      /^whatsapp-session\./, /(?<=return ')[a-z-]+/g)]));
   });
 
   test('every function of the browser piece', () => {

@@ -7,9 +7,9 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { requirePeer } = require('../../base/peer');
-const { stateOf: stateOfBreaker } = require('../../gateway/report');
 const { ownSiteOnly } = require('../../http/admin-auth');
 const { problem } = require('../../http/problem');
+const { stateOf: stateOfBreaker } = require('../../primitives/stats');
 const { FAULTS, FILMS } = require('./upstreams');
 
 const FOLDER = path.join(__dirname, 'page');
