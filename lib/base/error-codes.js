@@ -13,26 +13,25 @@
  *   upstream's, this process's (busy, stopping), or the operator's (configuration, credentials)
  * @property {boolean} [asked=true] false: the upstream was never asked, so nothing has happened
  * @property {boolean} [counts=false] whether a breaker in front of it counts it as a failure
- * @property {boolean} [breaker=false] whether a breaker makes it (CircuitBreaker.isOurError)
  */
 
 /** @type {Record<string, ErrorCode>} */
 const CODES = {
   EOPENBREAKER: {
     class: 'SekeringError', message: 'Breaker is open',
-    retryable: false, fault: 'upstream', asked: false, breaker: true,
+    retryable: false, fault: 'upstream', asked: false,
   },
   ETIMEDOUT: {
     class: 'SekeringError', message: 'Timed out',
-    retryable: true, fault: 'upstream', counts: true, breaker: true,
+    retryable: true, fault: 'upstream', counts: true,
   },
   ESEMLOCKED: {
     class: 'SekeringError', message: 'Semaphore locked',
-    retryable: true, fault: 'local', asked: false, breaker: true,
+    retryable: true, fault: 'local', asked: false,
   },
   ESHUTDOWN: {
     class: 'SekeringError', message: 'The circuit has been shutdown.',
-    retryable: false, fault: 'local', asked: false, breaker: true,
+    retryable: false, fault: 'local', asked: false,
   },
   EBULKHEADFULL: {
     class: 'SekeringError', message: 'The bulkhead is full',

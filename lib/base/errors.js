@@ -35,8 +35,14 @@ class SekeringError extends Error {
 
 SekeringError.define(SekeringError, 'SekeringError');
 
+/** What a breaker itself rejects with. Its name is that of opossum's errors. */
+class BreakerError extends SekeringError {}
+
+SekeringError.define(BreakerError, 'BreakerError');
+Object.defineProperty(BreakerError.prototype, 'name', { value: 'Error', writable: true });
+
 /** The error for a call that took too long. */
-const timedOut = ms => new SekeringError('ETIMEDOUT', `Timed out after ${ms}ms`);
+const timedOut = (ms, Type = SekeringError) => new Type('ETIMEDOUT', `Timed out after ${ms}ms`);
 
 /** Whether an error says that the upstream was never asked, so that nothing can have happened. */
 const wasNotAsked = error => NOT_ASKED.has(read(error, 'code'));
@@ -44,13 +50,12 @@ const wasNotAsked = error => NOT_ASKED.has(read(error, 'code'));
 /** Whether, in addition, a retry would not be let through either: the breaker is open or gone. */
 const isRefusal = error => REFUSALS.has(read(error, 'code'));
 
-/** Whether an error is one that a breaker makes by itself, and not its action. */
-const isBreakerError = error => isA(error, SekeringError) && OF_BREAKER.has(read(error, 'code'));
+/** Whether a breaker made the error, and not its action. */
+const isBreakerError = error => isA(error, BreakerError);
 
 const codesWhere = test => new Set(Object.keys(CODES).filter(code => test(CODES[code])));
 const NOT_ASKED = codesWhere(({ asked }) => asked === false);
 const REFUSALS = codesWhere(({ asked, retryable }) => asked === false && retryable === false);
-const OF_BREAKER = codesWhere(({ breaker }) => breaker === true);
 
 // ---- Options -----------------------------------------------------------------------------------
 
@@ -119,6 +124,6 @@ function distance (a, b) {
 }
 
 module.exports = {
-  SekeringError, invalidOption, isBreakerError, isRefusal, optionError, timedOut, unknownOption,
-  wasNotAsked,
+  BreakerError, SekeringError, invalidOption, isBreakerError, isRefusal, optionError, timedOut,
+  unknownOption, wasNotAsked,
 };

@@ -13,6 +13,7 @@
 // The functions below the table check single arguments. All errors are ERR_INVALID_OPTION.
 
 const { setMaxListeners } = require('node:events');
+const { isArgumentsObject } = require('node:util/types');
 
 const { invalidOption, unknownOption } = require('./errors');
 const { isA, read } = require('./foreign');
@@ -87,6 +88,9 @@ const is = {
     spec.expected ?? `an object with ${methods.join(', ')}`,
     value => methods.every(name => typeof value?.[name] === 'function'), spec),
   signal: (doc, spec = {}) => kind(doc, 'an AbortSignal', spec, (_, value) => readSignal(value)),
+  /** The arguments of a call: an array, or `arguments`. */
+  args: doc => where(doc, 'an array', value => Array.isArray(value) || isArgumentsObject(value),
+    { default: Object.freeze([]) }),
   /** Options within the options, with a table of their own. */
   table: (doc, table, spec = {}) => kind(doc, 'an object', spec,
     (option, value) => table.read(value, option)),

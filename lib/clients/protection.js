@@ -23,7 +23,8 @@ const call = fn => fn();
 function readRetry (value, preset) {
   const isOff = value === false || value === null;
   if (Array.isArray(value)) throw invalidOption('retry', 'an object or false', value);
-  const own = isOff ? { retries: 0 } : bag('retry', value, RETRY);
+  const names = value?.signal === undefined ? [...RETRY, 'signal'] : RETRY;
+  const own = isOff ? { retries: 0 } : bag('retry', value, names);
   const options = { ...preset, ...own, [WITH_DELAY]: true };
   new RetryPlan(options); // Checks them.
   return options;

@@ -63,7 +63,9 @@ const GROWING_TIME = optionsOf({
 
 function checkResetTimeout (option, value) {
   if (typeof value !== 'object') return finite(option, value, { min: 0, unit: 'ms' });
-  const growing = GROWING_TIME.read(withoutAbsent(value), option);
+  const given = bag(option, value, GROWING_TIME.names);
+  const present = GROWING_TIME.names.map(name => [name, given[name] ?? undefined]);
+  const growing = GROWING_TIME.read(Object.fromEntries(present), option);
   if (growing.max >= growing.initial) return growing;
   throw invalidOption(`${option}.max`, `at least ${option}.initial (${growing.initial})`,
     growing.max, RangeError);
@@ -182,11 +184,6 @@ function checkAbortController (option, value) {
 const DEFAULTS = Object.fromEntries(OPTIONS.names
   .map(name => [name, OPTIONS.entries[name].default])
   .filter(([, value]) => value !== undefined));
-
-/** The options that have a value: as in opossum, null counts as not given. */
-function withoutAbsent (options) {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => !isAbsent(value)));
-}
 
 /**
  * Checks the options of a breaker. The result has those that were given, over those of their
@@ -314,10 +311,13 @@ const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_
 const WINDOW = ['rollingCountTimeout', 'rollingCountBuckets', 'rollingPercentilesEnabled',
   'enableSnapshots', 'rotateBucketController'];
 
-/** The options of a window that has no breaker; as in opossum, others are ignored. */
+/** The options of a window that has no breaker, as opossum reads them: others are ignored. */
 function readWindowOptions (given = {}) {
-  const own = Object.entries(given).filter(([name]) => WINDOW.includes(name));
-  return readOptions(Object.fromEntries(own));
+  const own = Object.fromEntries(WINDOW.map(name => [name, given[name]]));
+  for (const flag of ['rollingPercentilesEnabled', 'enableSnapshots']) {
+    own[flag] = own[flag] !== false;
+  }
+  return readOptions(own);
 }
 
 module.exports = {

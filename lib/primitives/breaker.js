@@ -6,7 +6,7 @@
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const { Deadlines } = require('../base/deadline');
-const { SekeringError, isBreakerError, optionError, timedOut } = require('../base/errors');
+const { BreakerError, isBreakerError, optionError, timedOut } = require('../base/errors');
 const { isA, promiseOf, reasonOf } = require('../base/foreign');
 const native = require('../base/native');
 const { func, is, optionsOf } = require('../base/options');
@@ -192,7 +192,7 @@ class Call {
     if (this.phase === SETTLED) return;
     const { breaker, extra } = this;
     this.finish();
-    this.end(timedOut(breaker._deadlines.ms), elapsed, true);
+    this.end(timedOut(breaker._deadlines.ms, BreakerError), elapsed, true);
     if (extra === null) return;
     breaker._endSharing(extra, 'timeout');
     extra.controller?.abort(new DOMException('The call timed out', 'TimeoutError'));
@@ -478,7 +478,7 @@ class CircuitBreaker extends Emitter {
 
   /** @param {{ controller: AbortController, signal?: AbortSignal } | null} cancel of `run` */
   _slowPath (action, context, args, cancel) {
-    if (this._mode & SHUT_DOWN) return Promise.reject(new SekeringError('ESHUTDOWN'));
+    if (this._mode & SHUT_DOWN) return Promise.reject(new BreakerError('ESHUTDOWN'));
     record(this._id, FIRES);
     if (this._mode & ON_FIRE) this.emit('fire', listOf(args));
     if (this._mode & DISABLED) return callDirectly(action, context, listOf(args));
@@ -609,7 +609,7 @@ class CircuitBreaker extends Emitter {
   _rejectBusy (args, period, probe) {
     native.abandon(this._id, period, probe);
     record(this._id, COUNTER.semaphoreRejections);
-    const error = new SekeringError('ESEMLOCKED');
+    const error = new BreakerError('ESEMLOCKED');
     this.emit('semaphoreLocked', error, 0);
     if (this._isFiltered(error, args)) {
       if (this._mode & ON_SUCCESS) this.emit('success', error, 0);
@@ -975,7 +975,7 @@ class CircuitBreaker extends Emitter {
 
 /** The error of an open circuit, and a promise that is rejected with it. */
 function openRejection () {
-  const error = new SekeringError('EOPENBREAKER');
+  const error = new BreakerError('EOPENBREAKER');
   const promise = Promise.reject(error);
   promise.catch(() => {});
   return { error, promise };

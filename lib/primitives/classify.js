@@ -27,7 +27,8 @@ const ERROR_OPTIONS = optionsOf({
 
 class JudgedError extends Error {
   constructor (message, options, standardCode) {
-    const { code, retryAfter } = ERROR_OPTIONS.read(options);
+    // In place of options some pass the error behind it.
+    const { code, retryAfter } = isA(options, Error) ? options : ERROR_OPTIONS.read(options);
     super(message, options);
     this.code = code ?? standardCode;
     if (retryAfter !== undefined) this.retryAfter = retryAfter;

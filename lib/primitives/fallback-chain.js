@@ -69,7 +69,7 @@ const CHAIN = optionsOf({
   onError: is.func('told of strategies that fail: (error, name); default: a process warning'),
 });
 const CALL = optionsOf({
-  args: is.where('of the call', 'an array', Array.isArray, { default: Object.freeze([]) }),
+  args: is.args('of the call'),
   key: is.any('of the copy in a cache'),
 });
 

@@ -28,8 +28,7 @@ const POLICY = optionsOf({
 const CALL = optionsOf({
   signal: is.signal('ends the call at once with its reason; nothing counts'),
   key: is.any('of the copy in the cache; without a key, the cache is not used'),
-  args: is.where('what the fallback gets, with the error after them', 'an array', Array.isArray,
-    { default: Object.freeze([]) }),
+  args: is.args('what the fallback gets, with the error after them'),
 });
 const WRAP = optionsOf({
   key: is.func('of the copy in the caches: (...args); default: the arguments as JSON'),

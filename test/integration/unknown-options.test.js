@@ -353,6 +353,10 @@ test.each(calls)('%s rejects an unknown option', async (_, call) => {
   expect(error.message).not.toContain(SECRET);
 });
 
+test('an option that is undefined is as if it were not there', () => {
+  expect(() => new SmtpClient({ transport, retry: { retries: 1, signal: undefined } })).not.toThrow();
+});
+
 test('a misspelt option is told by its right name', async () => {
   expect(() => createHealth({ checks: { db: { check: action, critcal: true } } }))
     .toThrow('Unknown option critcal in checks.db. Did you mean critical?');

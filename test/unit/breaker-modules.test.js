@@ -23,6 +23,10 @@ describe('sekering/opossum', () => {
     expect(CircuitBreaker.name).toBe('CircuitBreaker');
     expect(CircuitBreaker.CircuitBreaker).toBe(CircuitBreaker);
     expect(CircuitBreaker.breakers).toBe(sekering.breakers);
+    // TypeScript's import * copies what is the class's own.
+    for (const name of ['isOurError', 'newStatus', 'Status', 'breakers', 'CircuitBreaker']) {
+      expect(Object.getOwnPropertyNames(CircuitBreaker)).toContain(name);
+    }
     expect(CircuitBreaker.isOurError).toBe(sekering.CircuitBreaker.isOurError);
     for (const name of ['Status', 'Semaphore', 'MemoryCache', 'newStatus']) {
       expect(CircuitBreaker[name]).toBe(sekering.CircuitBreaker[name]);
@@ -82,6 +86,37 @@ test.each([
 ])('sekering/opossum/lib/%s is the class’s %s, with and without .js', (file, name) => {
   expect(load(`./opossum/lib/${file}`)).toBe(sekering.CircuitBreaker[name]);
   expect(load(`./opossum/lib/${file}.js`)).toBe(sekering.CircuitBreaker[name]);
+});
+
+test('Status reads its options as opossum does', () => {
+  const Status = load('./opossum/lib/status');
+  const status = new Status(Object.create({ rollingCountBuckets: 3, rollingCountTimeout: 300 }));
+  expect(status.window).toHaveLength(3);
+  expect(new Status({ rollingPercentilesEnabled: 1, enableSnapshots: 0 }))
+    .toMatchObject({ rollingPercentilesEnabled: true, enableSnapshots: true });
+  status.shutdown();
+});
+
+test('a resetTimeout may have getters', () => {
+  class Growing {
+    get initial () { return 100; }
+  }
+  expect(new sekering.CircuitBreaker(action, { resetTimeout: new Growing() }).options.resetTimeout)
+    .toMatchObject({ initial: 100 });
+});
+
+test('a breaker made its errors, and nothing else did', async () => {
+  const { CircuitBreaker, SekeringError, Timeout } = sekering;
+  const late = await new Timeout(1).execute(() => new Promise(() => {})).catch(error => error);
+  expect(late).toMatchObject({ code: 'ETIMEDOUT' });
+  expect(CircuitBreaker.isOurError(late)).toBe(false);
+  const breaker = new CircuitBreaker(action);
+  breaker.open();
+  const refused = await breaker.fire().catch(error => error);
+  expect(CircuitBreaker.isOurError(refused)).toBe(true);
+  expect(refused).toBeInstanceOf(SekeringError);
+  expect(String(refused)).toBe('Error: Breaker is open');
+  breaker.shutdown();
 });
 
 test('a breaker uses these classes', () => {

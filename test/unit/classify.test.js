@@ -202,3 +202,8 @@ describe('retryAfterMs', () => {
     expect(retryAfterMs(value)).toBe(undefined);
   });
 });
+
+test('an error in place of options is the error behind it', () => {
+  const cause = Object.assign(new Error('inner'), { code: 'EINNER', extra: 1 });
+  expect(new RetryableError('outer', cause)).toMatchObject({ code: 'EINNER' });
+});

@@ -331,3 +331,11 @@ describe('bad input', () => {
     expect(() => guarded.wrap(never, { key: 5 })).toThrow(expect.objectContaining({ code }));
   });
 });
+
+test('the arguments of a call may be `arguments`', async () => {
+  const guarded = policy({ fallback: (...args) => args.slice(0, -1) });
+  function call () {
+    return guarded.execute(() => { throw new Error('down'); }, { args: arguments });
+  }
+  await expect(call('a', 'b')).resolves.toEqual(['a', 'b']);
+});
