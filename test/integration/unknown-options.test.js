@@ -354,7 +354,8 @@ test.each(calls)('%s rejects an unknown option', async (_, call) => {
 });
 
 test('an option that is undefined is as if it were not there', () => {
-  expect(() => new SmtpClient({ transport, retry: { retries: 1, signal: undefined } })).not.toThrow();
+  const retry = { retries: 1, signal: undefined };
+  expect(() => new SmtpClient({ transport, retry })).not.toThrow();
 });
 
 test('a misspelt option is told by its right name', async () => {

@@ -79,6 +79,18 @@ describe('directions', () => {
     expect(folders.filter(file => !fs.existsSync(path.join(ROOT, file)))).toEqual([]);
   });
 
+  test('HACKING and the READMEs of folders name files that exist', () => {
+    const texts = ['HACKING.md', ...Object.keys(below).map(folder => `lib/${folder}/README.md`)];
+    const faults = texts.flatMap(name => {
+      const text = fs.readFileSync(path.join(ROOT, name), 'utf8');
+      const paths = [...text.matchAll(/`((?:[a-z-]+\/)*[\w.-]+\.(?:js|cc|h|sql|toml))`/g)]
+        .map(([, file]) => file);
+      return paths.filter(file => !sources.some(source => `/${source.name}`.endsWith(`/${file}`)))
+        .map(file => `${name}: ${file}`);
+    });
+    expect(faults).toEqual([]);
+  });
+
   test('a module of lib requires only Node.js itself and declared packages', () => {
     const declared = { ...manifest.dependencies, ...manifest.peerDependencies };
     const faults = requires.filter(({ target }) => {
