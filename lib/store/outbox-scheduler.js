@@ -33,6 +33,9 @@ const TEND_MS_MAX = 5000;
 const LEASE_FRESH = 0.75;
 const SWEEP_ROWS = 1000;
 const INSPECT_MS = 60_000;
+// A lane that missed its turn to look for suspects, and found none last time, waits for so many
+// poll intervals before it makes up for it.
+const SUSPECTS_POLLS = 5;
 
 // For senders that end when their signal aborts.
 const ABORT_MS = 100;
@@ -75,7 +78,13 @@ class Lane {
   sending = new Set();
   /** Sent, or failed, and not written yet. */
   settling = 0;
-  claims = new Set();
+  /** Claims under way; how many messages they may bring. */
+  claims = 0;
+  asked = 0;
+  /** Of these, how many keep the place of the message that they settle; how many are looks. */
+  exchanges = 0;
+  looks = 0;
+  suspectLooks = 0;
   claimsMax = 1;
   failures = 0;
   /** Whether there may be something to claim; whether it was woken since the last claim began. */
@@ -89,6 +98,8 @@ class Lane {
   lookAt = 0;
   /** Whether its last look asked for no suspects, because of those of another lane. */
   missedSuspects = false;
+  /** Not before this time it looks once more for suspects that it missed. */
+  suspectsAt = 0;
   /** Where claims go on: behind this message, and at a look behind this key. */
   behind;
   key = '';
@@ -112,23 +123,15 @@ class Lane {
     this.unsettled = unsettled;
   }
 
-  /** How many messages the claims under way may bring. */
-  get asked () {
-    let sum = 0;
-    for (const { room } of this.claims) sum += room;
-    return sum;
-  }
+  add (claim) { this.#change(claim, 1); }
+  remove (claim) { this.#change(claim, -1); }
 
-  /** How many claims under way keep the place of the message that they settle. */
-  get exchanges () {
-    let count = 0;
-    for (const { sent } of this.claims) if (sent !== undefined) count++;
-    return count;
-  }
-
-  get isLooking () {
-    for (const { behind } of this.claims) if (behind === undefined) return true;
-    return false;
+  #change ({ room, sent, behind, suspects }, one) {
+    this.claims += one;
+    this.asked += one * room;
+    if (sent !== undefined) this.exchanges += one;
+    if (behind === undefined) this.looks += one;
+    if (suspects > 0) this.suspectLooks += one;
   }
 
   /** A message has a place until its outcome is written, or `unsettled` allows for it. */
@@ -136,8 +139,13 @@ class Lane {
     return this.concurrency - this.sending.size - Math.max(this.settling - this.unsettled, 0);
   }
 
+  /** Whether there is nothing to decide until something happens. */
+  get isIdle () {
+    return !this.isHungry && !this.isPaused && !this.missedSuspects && this.waiting.length === 0;
+  }
+
   get isSending () { return this.sending.size + this.settling > 0; }
-  get isBusy () { return this.isSending || this.waiting.length + this.claims.size > 0; }
+  get isBusy () { return this.isSending || this.waiting.length + this.claims > 0; }
 
   /** 'open', 'probe' (one message at a time), or 'closed'. */
   gate (now) {
@@ -176,11 +184,11 @@ class Lane {
 
   /** One look at everything at a time, unless nothing else is known to be there. */
   mayLook (now) {
-    return this.behind === undefined || (!this.isLooking && (this.mustLook || now >= this.lookAt));
+    return this.behind === undefined || (this.looks === 0 && (this.mustLook || now >= this.lookAt));
   }
 
   /** Whether claims may begin; with 'open' or 'probe' as the gate. */
-  get mayClaim () { return this.isHungry && this.claims.size < this.claimsMax; }
+  get mayClaim () { return this.isHungry && this.claims < this.claimsMax; }
 
   begin (job, now) {
     job.deadline = now + this.timeout;
@@ -230,6 +238,9 @@ class Scheduler {
   #turn = 0;
   #order;
   #held = new Set();
+  /** Of these, how many wait, and how many are being sent; the others are being settled. */
+  #waiting = 0;
+  #sending = 0;
   /** Of these, messages whose worker died. */
   #suspects = new Set();
   #token = 0;
@@ -267,7 +278,7 @@ class Scheduler {
   get isStopped () { return this.#phase === 'stopped'; }
   get held () { return this.#held.size; }
 
-  get inFlight () { return this.#order.reduce((sum, { sending }) => sum + sending.size, 0); }
+  get inFlight () { return this.#sending; }
 
   get channels () {
     return Object.fromEntries(this.#order.map(({ name, sending, isPaused }) =>
@@ -330,7 +341,7 @@ class Scheduler {
    */
   claimed (claim, { messages, settled, lastKey }, now) {
     const lane = this.#lanes.get(claim.channel);
-    lane.claims.delete(claim);
+    lane.remove(claim);
     lane.failures = 0;
     this.lastBeat = now;
     this.#wasBusy ||= messages.length > 0;
@@ -338,6 +349,11 @@ class Scheduler {
     const jobs = messages.map(message => new Job(lane, message, claim.token, leaseEnds))
       .sort(compare);
     lane.learn(claim, jobs, lastKey, now);
+    if (claim.suspects > 0) {
+      const found = jobs.some(job => job.isSuspect);
+      lane.suspectsAt = found ? now : now + SUSPECTS_POLLS * this.#options.pollInterval;
+    }
+    this.#waiting += jobs.length;
     if (!lane.isHungry) lane.wakeAtLatest(now + this.#options.pollInterval);
     for (const job of jobs) {
       this.#held.add(job);
@@ -352,7 +368,7 @@ class Scheduler {
 
   claimFailed (claim, error, now) {
     const lane = this.#lanes.get(claim.channel);
-    lane.claims.delete(claim);
+    lane.remove(claim);
     lane.isHungry = false;
     lane.wakeAtLatest(now +
       Math.min(CLAIM_RETRY_MS_MIN * 2 ** lane.failures++, CLAIM_RETRY_MS_MAX));
@@ -476,6 +492,7 @@ class Scheduler {
   }
 
   #step (lane, now) {
+    if (lane.isIdle) return undefined;
     const gate = lane.gate(now);
     if (lane.isPaused !== (gate !== 'open')) {
       lane.isPaused = !lane.isPaused;
@@ -501,6 +518,8 @@ class Scheduler {
     }
     if (!lane.takeToken(now)) return undefined;
     lane.waiting.shift();
+    this.#waiting--;
+    this.#sending++;
     lane.begin(job, now);
     return { type: 'send', job };
   }
@@ -517,7 +536,7 @@ class Scheduler {
   }
 
   #claimMore (lane, gate, now) {
-    if (lane.missedSuspects && !this.#hasSuspects) {
+    if (lane.missedSuspects && now >= lane.suspectsAt && !this.#hasSuspects) {
       lane.missedSuspects = false;
       lane.mustLook = true;
       lane.isHungry = true;
@@ -572,7 +591,7 @@ class Scheduler {
       behind: isLook ? undefined : lane.behind, ordered, key: lane.key,
       suspects: isLook && !hasSuspects ? Math.min(lane.concurrency, room) : 0,
     };
-    lane.claims.add(claim);
+    lane.add(claim);
     lane.isWoken = false;
     lane.countedFrom = now;
     lane.done = 0;
@@ -588,14 +607,11 @@ class Scheduler {
   }
 
   /** Messages whose outcome, or return, is being written. */
-  get #settling () {
-    return this.#order.reduce((count, { waiting, sending }) =>
-      count - waiting.length - sending.size, this.#held.size);
-  }
+  get #settling () { return this.#held.size - this.#waiting - this.#sending; }
 
   /** Whether nothing is held, and nothing comes. */
   get #isQuiet () {
-    return this.#held.size === 0 && this.#order.every(({ claims }) => claims.size === 0);
+    return this.#held.size === 0 && this.#order.every(({ claims }) => claims === 0);
   }
 
   /** The message that is sent while nothing else is. */
@@ -607,7 +623,7 @@ class Scheduler {
   /** Whether there are suspects, or are asked for: one channel at a time has some. */
   get #hasSuspects () {
     if (this.#suspects.size > 0) return true;
-    return this.#order.some(({ claims }) => [...claims].some(({ suspects }) => suspects > 0));
+    return this.#order.some(({ suspectLooks }) => suspectLooks > 0);
   }
 
   #letGo (job) {
@@ -617,6 +633,7 @@ class Scheduler {
   }
 
   #giveBack (lane) {
+    this.#waiting -= lane.waiting.length;
     for (const job of lane.waiting.splice(0)) {
       job.outcome = RELEASE;
       this.#do('settle', { job, isRepeated: false });
@@ -643,6 +660,7 @@ class Scheduler {
     const { lane } = job;
     job.outcome = outcome;
     lane.sending.delete(job);
+    this.#sending--;
     lane.settling++;
     lane.done++;
   }
@@ -668,7 +686,10 @@ class Scheduler {
       this.#phase = 'aborting';
       this.#stopAt = now + ABORT_MS;
       for (const { sending } of this.#order) {
-        for (const job of sending) this.#do('abort', { job, why: 'stop' });
+        for (const job of sending) {
+          // The others have just been given up.
+          if (job.deadline !== Infinity) this.#do('abort', { job, why: 'stop' });
+        }
       }
       return;
     }
@@ -737,7 +758,11 @@ class Scheduler {
   #swept ({ before }, rows, now) {
     this.lastBeat = now;
     this.#dead(rows.filter(({ status }) => status === 'DLQ'));
-    for (const channel of new Set(rows.map(row => row.channel))) this.wake(channel);
+    for (const channel of new Set(rows.map(row => row.channel))) {
+      this.wake(channel);
+      const lane = this.#lanes.get(channel);
+      if (lane !== undefined) lane.suspectsAt = now;
+    }
     if (rows.length === SWEEP_ROWS) {
       this.#goOn('sweep', { limit: SWEEP_ROWS, before });
     } else if (now < this.#inspectAt) {

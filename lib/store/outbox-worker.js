@@ -100,8 +100,9 @@ class OutboxWorker extends Emitter {
     this.#announcer = announcer;
     this.#onDead = onDead;
     this.#channels = readChannels(channels, known);
-    this.#scheduler = new Scheduler(settings, Object.fromEntries(
-      [...this.#channels].map(([name, channel]) => [name, laneOf(channel)])));
+    for (const [name, channel] of this.#channels) channel.wake = () => this.#wake(name);
+    this.#scheduler = new Scheduler(settings, Object.fromEntries([...this.#channels].map(
+      ([name, channel]) => [name, laneOf(channel, error => this.#warn(error))])));
     this.leases = new Leases({
       database, table, channels: known, leaseMs: settings.leaseMs,
       owner: `${os.hostname()}:${process.pid}:${randomBytes(6).toString('hex')}`,
@@ -118,7 +119,7 @@ class OutboxWorker extends Emitter {
   async start () {
     await this.#stopping;
     if (this.running) return;
-    this.#eachBreaker((breaker, event) => breaker.on(event, this.#wakeAll));
+    this.#eachBreaker((breaker, event, wake) => breaker.on(event, wake));
     this.#scheduler.start(clock.now());
     this.#act();
     const unlisten = await this.#announcer.listen(channel => this.#wake(channel));
@@ -135,7 +136,7 @@ class OutboxWorker extends Emitter {
   }
 
   async #stop (timeout) {
-    this.#eachBreaker((breaker, event) => breaker.off(event, this.#wakeAll));
+    this.#eachBreaker((breaker, event, wake) => breaker.off(event, wake));
     const unlistened = this.#unlisten?.().catch(error => this.#warn(error));
     this.#unlisten = undefined;
     const stopped = new Promise(resolve => { this.#onStopped = resolve; });
@@ -147,12 +148,10 @@ class OutboxWorker extends Emitter {
   }
 
   #eachBreaker (visit) {
-    for (const { breaker } of this.#channels.values()) {
-      if (breaker !== undefined) for (const event of BREAKER_EVENTS) visit(breaker, event);
+    for (const { breaker, wake } of this.#channels.values()) {
+      if (breaker !== undefined) for (const event of BREAKER_EVENTS) visit(breaker, event, wake);
     }
   }
-
-  #wakeAll = () => this.#wake();
 
   #wake (channel) {
     this.#scheduler.wake(channel);
@@ -176,8 +175,8 @@ class OutboxWorker extends Emitter {
       }
     } finally {
       this.#isActing = false;
+      this.#setTimer();
     }
-    this.#setTimer();
   }
 
   #do (action) {
@@ -294,7 +293,7 @@ class OutboxWorker extends Emitter {
     const reason = why === 'timeout'
       ? this.#timeoutOf(job)
       : new SekeringError('ESHUTDOWN', 'The worker stops');
-    this.#attempts.get(job).context.abort(reason);
+    this.#attempts.get(job)?.context.abort(reason);
   }
 
   /** The error that the sender took too long, and how it ends from now on. */
@@ -326,10 +325,30 @@ function readChannels (channels, known) {
 }
 
 /** A channel as the scheduler sees it. */
-function laneOf ({ concurrency, timeout, breaker, rate }) {
+function laneOf ({ concurrency, timeout, breaker, rate }, onError) {
   return {
     concurrency, timeout, restOf: createBackoff(REST),
-    breaker: breaker && (() => stateOf(breaker)), limiter: rate && limiterOf(rate),
+    breaker: breaker && watch(breaker, onError), limiter: rate && limiterOf(rate),
+  };
+}
+
+/**
+ * Tells the state of a breaker. It may be another package's: while it cannot tell its state, it
+ * counts as open, and there is one warning.
+ */
+function watch (breaker, onError) {
+  let hasFailed = false;
+  return () => {
+    try {
+      const state = stateOf(breaker);
+      hasFailed = false;
+      return state;
+    } catch (error) {
+      // The scheduler is in the middle of a decision.
+      if (!hasFailed) queueMicrotask(() => onError(error));
+      hasFailed = true;
+      return 'open';
+    }
   };
 }
 

@@ -2,6 +2,8 @@
 
 // The worker, held up: by a breaker, by a lease that ended, by stopping.
 
+const { EventEmitter } = require('node:events');
+
 const { Client } = require('pg');
 
 const CircuitBreaker = require('../../lib/primitives/breaker');
@@ -25,6 +27,50 @@ describeEngines('the worker', ({ name, place }) => {
     let clock;
     beforeEach(() => { clock = useVirtualClock(); });
     afterEach(() => clock.restore());
+
+    test('that throws counts as open, with one warning, and stops no other channel', async () => {
+      let isBroken = true;
+      const breaker = Object.assign(new EventEmitter(), { enabled: true, pendingClose: false });
+      Object.defineProperty(breaker, 'opened', {
+        get () {
+          if (isBroken) throw failing();
+          return false;
+        },
+      });
+      const sent = [];
+      const note = message => { sent.push(message.channel); };
+      const worker = await it.worker({ JOB: { send: note, breaker }, EMAIL: note });
+      await enqueue([job(), { channel: 'EMAIL', recipient: 'a@shop.example', body: 'x' }]);
+      await until(() => sent.length === 1);
+      for (let i = 0; i < 10; i++) await clock.advance(1000);
+      expect(sent).toEqual(['EMAIL']);
+      expect(it.warnings.splice(0).map(({ message }) => message)).toEqual(['no luck']);
+      isBroken = false;
+      await until(async () => {
+        await clock.advance(1000);
+        return sent.length === 2;
+      });
+      await worker.stop();
+    });
+
+    test('wakes its own channel only', async () => {
+      const breaker = Object.assign(new EventEmitter(),
+        { enabled: true, opened: false, halfOpen: false, pendingClose: false });
+      const send = async () => {};
+      const worker = await it.worker({ JOB: { send, breaker }, EMAIL: send },
+        { pollInterval: 3_600_000 });
+      const claims = [];
+      const { leases } = worker;
+      const { claim } = leases;
+      leases.claim = ask => {
+        claims.push(ask.channel);
+        return claim.call(leases, ask);
+      };
+      breaker.emit('close');
+      await until(() => claims.length > 0);
+      await worker.stop();
+      expect(new Set(claims)).toEqual(new Set(['JOB']));
+    });
 
     test('that is open pauses its channel and no other; one probe, then the backlog', async () => {
       let works = false;

@@ -67,6 +67,20 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
     FROM sekering.notification_outbox WHERE status = 'SENDING'`)).rows[0].ms;
 
   describe('when its worker stops', () => {
+    test('is given up in the moment in which its worker is to stop', async () => {
+      await enqueue(job());
+      const worker = await it.worker({ JOB: { send, timeout: 5000 } }, { leaseMs: LEASE_MS });
+      await until(() => calls.length === 1);
+      const stopping = worker.stop({ timeout: 10_000 });
+      // The sender's second time limit and the worker's end together.
+      await clock.advance(10_000);
+      await stop(worker);
+      await stopping;
+      expect(calls[0].signal.reason.code).toBe('ETIMEDOUT');
+      const { rows: [row] } = await sql('SELECT status FROM sekering.notification_outbox');
+      expect(row.status).toBe('RETRYING');
+    });
+
     test('keeps its message: nobody else sends it, and its late outcome counts', async () => {
       const { id } = await enqueue(job());
       const first = await stopped(1);
