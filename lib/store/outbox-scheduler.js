@@ -1,32 +1,32 @@
 'use strict';
 
-// All decisions of a worker: what to claim, when to send it, what becomes of it, and how to stop.
+// All decisions of a worker: what to claim, when to send it, how it ends, and how to stop.
 //
-// It is a state machine without I/O. Its methods tell it what has happened, and when; then next()
-// is asked for actions until there are none, and nextAt() for the time of the next tick(). Each
-// action is decided on the state at that moment, so nothing that happens between two of them (a
-// sender that stops the worker, say) can make the second one wrong. It calls nothing but the
+// It is a state machine without I/O. Its methods tell it what has happened, and when. Then the
+// worker calls next() until there are no more actions, and nextAt() for the time of the next
+// tick(). Each action is decided on the current state, so nothing that happens between two of them
+// (a sender that stops the worker, say) can make the second one wrong. It calls nothing but the
 // breaker and the rate limiter of a channel, which are shared with others.
 //
-// A message that was claimed waits in its lane, is sent, and is settled: its outcome is written.
-// Or it is given back unsent, which is settled like an outcome. `held` has it until then.
+// A claimed message waits in its lane, is sent, and is settled: its outcome is written. Or it is
+// given back unsent, which is also settled. `held` has it until then.
 
-// Claimed in advance: what is sent in this time at the present rate. More would only wait here
-// while another worker could take it.
+// Claims in advance what will be sent in this time at the current rate. More would only wait here,
+// while another worker could send it.
 const AHEAD_MS = 100;
 // For this time after a look at everything, claims begin where the last one ended.
 const LOOK_MS = 100;
 // At most this share of the time is spent on looks at everything: 1 in 10.
 const LOOK_SHARE = 10;
-// Claims under way at once: twice as many after each that finds all it asks for, and one after one
-// that does not. Small claims need company, as each waits for the disk.
+// Concurrent claims: doubled after each claim that finds all it asks for, otherwise back to one.
+// Small claims run side by side, as each waits for the disk.
 const CLAIMS_MAX = 10;
 const CLAIM_RETRY_MS_MIN = 100;
 const CLAIM_RETRY_MS_MAX = 5000;
 // The database sets the time of a retry a little later than we do.
 const LATE_MS = 5;
 
-// Leases are extended, and lapsed ones are looked for, when this share of a lease has passed.
+// When this share of a lease has passed, leases are extended and expired ones are looked for.
 const LEASE_SHARE = 4;
 const TEND_MS_MAX = 5000;
 // A lease is extended once it has less than this share left.
@@ -47,10 +47,10 @@ function compare ({ message: a }, { message: b }) {
 
 /** A message that this worker has claimed. */
 class Job {
-  /** When its sender's time is over: first it is aborted, then given up. */
+  /** When its sender's time is over. Then it is first aborted, later given up. */
   deadline = Infinity;
   isAborted = false;
-  /** What became of it, once that is known. */
+  /** Its outcome, once known. */
   outcome;
 
   constructor (lane, { message, crashes }, token, leaseEnds) {
@@ -64,7 +64,7 @@ class Job {
 
   get isSuspect () { return this.crashes > 0; }
 
-  /** A second crash is no coincidence: it is sent while nothing else is. */
+  /** After a second crash it is sent alone, as that is no coincidence. */
   get goesAlone () { return this.crashes > 1; }
 }
 
@@ -73,7 +73,7 @@ class Lane {
   waiting = [];
   /** In the order of their deadlines. */
   sending = new Set();
-  /** Sent, or failed, and not written yet. */
+  /** Sent or failed, but not written yet. */
   settling = 0;
   claims = new Set();
   claimsMax = 1;
@@ -87,16 +87,16 @@ class Lane {
   /** Whether the next claim must look at everything; when the next one does so anyway. */
   mustLook = false;
   lookAt = 0;
-  /** Whether its last look asked for no suspects, because of those of another lane. */
+  /** Whether its last look asked for no suspects, because another lane had some. */
   missedSuspects = false;
-  /** Where claims go on: behind this message, and at a look behind this key. */
+  /** Where claims continue: after this message; looks continue after this key. */
   behind;
   key = '';
   isKeysTurn = false;
-  /** Since when `done` counts what was sent: the present rate. */
+  /** Since when `done` counts sent messages, for the current rate. */
   countedFrom = 0;
   done = 0;
-  /** After an error that concerns the whole channel it rests; then one message is the probe. */
+  /** After an error of the whole channel it rests; then one message is the probe. */
   restEnds = 0;
   rests = 0;
   isPaused = false;
@@ -112,14 +112,14 @@ class Lane {
     this.unsettled = unsettled;
   }
 
-  /** How many messages the claims under way may bring. */
+  /** How many messages the running claims may bring. */
   get asked () {
     let sum = 0;
     for (const { room } of this.claims) sum += room;
     return sum;
   }
 
-  /** How many claims under way keep the place of the message that they settle. */
+  /** How many running claims keep the place of the message that they settle. */
   get exchanges () {
     let count = 0;
     for (const { sent } of this.claims) if (sent !== undefined) count++;
@@ -187,7 +187,7 @@ class Lane {
     this.sending.add(job);
   }
 
-  /** What its claims found tells how the next ones go on. */
+  /** Learns from what a claim found how the next ones continue. */
   learn (claim, jobs, lastKey, now) {
     const isFull = jobs.length >= claim.room;
     const isLook = claim.behind === undefined;
@@ -195,7 +195,7 @@ class Lane {
       this.lookAt = now + Math.max(LOOK_MS, (now - claim.began) * LOOK_SHARE);
       const last = isFull ? jobs.findLast(({ message }) => message.orderKey) : undefined;
       this.key = lastKey ?? last?.message.orderKey ?? '';
-      // It saw no keys behind `lastKey`, and none in front of where it began.
+      // It saw no keys after `lastKey`, and none before its start.
       this.mustLook ||= lastKey !== null || (claim.key !== '' && !isFull);
     }
     const last = jobs.findLast(job => !job.isSuspect && job.message.orderKey === null);
@@ -213,11 +213,11 @@ class Lane {
  * @property {string} channel
  * @property {number} token fences what it brings
  * @property {number} room how many messages at most
- * @property {object} [behind] the message behind which it begins; undefined: looks at everything
+ * @property {object} [behind] the message after which it begins; undefined: looks at everything
  * @property {number} suspects of a look: how many whose worker died
  * @property {number} ordered of a look: how many with a key, before others
- * @property {string} key of a look: the key behind which it begins
- * @property {{ job: Job, providerId: string | null }} [sent] what it settles besides
+ * @property {string} key of a look: the key after which it begins
+ * @property {{ job: Job, providerId: string | null }} [sent] a message that it also settles
  */
 
 class Scheduler {
@@ -234,7 +234,7 @@ class Scheduler {
   #suspects = new Set();
   #token = 0;
   #wasBusy = false;
-  /** Extending, sweeping and inspecting are one round: `round` is when the present one began. */
+  /** Extending, sweeping and inspecting are one round: `round` is when the current one began. */
   #tendAt = Infinity;
   #round;
   #inspectAt = 0;
@@ -252,8 +252,9 @@ class Scheduler {
    * @param {Record<string, { concurrency: number, timeout: number,
    *   breaker?: () => 'closed' | 'open' | 'halfOpen' | 'probing',
    *   limiter?: { available: number, tryTake: () => boolean, tokenMs: number },
-   *   restOf: (rests: number) => number }>} channels by name. `breaker`: half-open it lets one
-   *   call pass, the probe; 'probing' is when that is under way. `tokenMs`: until the next token
+   *   restOf: (rests: number) => number }>} channels by name. `breaker`: when half-open it
+   *   lets one call pass, the probe; it is 'probing' while that runs. `tokenMs`: until the next
+   *   token
    */
   constructor (options, channels) {
     this.#options = options;
@@ -316,7 +317,7 @@ class Scheduler {
     if (now >= this.#tendAt) this.#tend(now);
   }
 
-  /** There may be something to claim: in one channel, or in any. */
+  /** There may be something to claim, in one channel or in any. */
   wake (channel) {
     if (channel !== undefined) this.#lanes.get(channel)?.wake();
     else for (const lane of this.#order) lane.wake();
@@ -326,7 +327,7 @@ class Scheduler {
    * @param {Claim} claim
    * @param {{ messages: { message: object, crashes: number }[], settled?: boolean,
    *   lastKey?: string | null }} answer `settled`: whether `sent` of the claim was still held;
-   *   `lastKey`, of a look: the key behind which the next one begins, if it saw not all of them
+   *   `lastKey`, of a look: the key after which the next one begins, if it did not see all keys
    */
   claimed (claim, { messages, settled, lastKey }, now) {
     const lane = this.#lanes.get(claim.channel);
@@ -342,7 +343,7 @@ class Scheduler {
     for (const job of jobs) {
       this.#held.add(job);
       if (job.isSuspect) this.#suspects.add(job);
-      // What goes alone comes first, as all others wait for it.
+      // A message that is sent alone comes first, as all others wait for it.
       if (job.goesAlone) lane.waiting.unshift(job);
       else lane.waiting.push(job);
     }
@@ -357,7 +358,7 @@ class Scheduler {
     lane.wakeAtLatest(now +
       Math.min(CLAIM_RETRY_MS_MIN * 2 ** lane.failures++, CLAIM_RETRY_MS_MAX));
     this.#emit('warning', error);
-    // It may have been written all the same.
+    // It may have been written nevertheless.
     if (claim.sent !== undefined) this.#do('settle', { job: claim.sent.job, isRepeated: true });
   }
 
@@ -415,7 +416,7 @@ class Scheduler {
   /** @param {boolean} isClosed whether the store has been closed */
   tendFailed (error, isClosed) {
     this.#graceEnds = undefined;
-    // Leases of a store that was closed end by themselves.
+    // When the store was closed, leases end by themselves.
     const isOver = isClosed && !this.isRunning;
     if (!isOver) this.#emit('warning', error);
     this.#endRound();
@@ -429,7 +430,7 @@ class Scheduler {
    *   `claim`: see Claim; answered by claimed() or claimFailed()
    *   `send` { job }: answered by sent() or failed()
    *   `abort` { job, why }: tells its sender to end, because of 'timeout' or 'stop'
-   *   `giveUp` { job }: waits for its sender no longer; answered by failed()
+   *   `giveUp` { job }: stops waiting for its sender; answered by failed()
    *   `settle` { job, isRepeated }: writes job.outcome; answered by settled() or settleFailed().
    *     isRepeated: it may have been written before
    *   `extend` { jobs }, `readTime`, `sweep` { limit, before }, `buryUnknown`, `findSnapshot`:
@@ -458,7 +459,7 @@ class Scheduler {
     return tends ? Math.min(at, this.#tendAt) : at;
   }
 
-  /** Each lane in turn gets one message sent, or one claim, so that none keeps others waiting. */
+  /** Each lane in turn sends one message, or makes one claim, so that none keeps others waiting. */
   #go (now) {
     const count = this.#order.length;
     for (let i = 0; i < count; i++) {
@@ -509,8 +510,8 @@ class Scheduler {
     const { lane } = job;
     if (lane.places <= 0 || this.#places <= 0) return false;
     if (gate === 'probe' && lane.isSending) return false;
-    // What goes alone may end this process: it waits until all else is written, and all else waits
-    // for it.
+    // A message that is sent alone may end this process. It waits until everything else is written,
+    // and everything else waits for it.
     const alone = this.#alone;
     return alone === undefined ||
       (job === alone && this.inFlight === 0 && this.#settling === 0);
@@ -528,8 +529,8 @@ class Scheduler {
   }
 
   /**
-   * How many to claim: what there are places for, and what will have been sent soon.
-   * @param {number} [leaving] places that become free by the claim itself
+   * How many to claim: as many as there are free places, plus what will soon be sent.
+   * @param {number} [leaving] places that the claim itself frees
    */
   #room (lane, gate, now, leaving = 0) {
     if (gate === 'probe') return lane.isBusy ? 0 : 1;
@@ -545,8 +546,8 @@ class Scheduler {
   }
 
   /**
-   * Room of a claim that also settles a message that was just sent: where the place of that message
-   * is all that the lane's next claim waits for. 0: it is settled by itself.
+   * Room of a claim that also settles a message that was just sent, if the lane's next claim waits
+   * only for that message's place. 0: the message is settled separately.
    */
   #roomOfExchange (lane, now) {
     if (!this.isRunning || this.#alone !== undefined || !lane.mayClaim || lane.mayLook(now) ||
@@ -593,7 +594,7 @@ class Scheduler {
       count - waiting.length - sending.size, this.#held.size);
   }
 
-  /** Whether nothing is held, and nothing comes. */
+  /** Whether nothing is held and no claim is running. */
   get #isQuiet () {
     return this.#held.size === 0 && this.#order.every(({ claims }) => claims.size === 0);
   }
@@ -604,7 +605,7 @@ class Scheduler {
     return undefined;
   }
 
-  /** Whether there are suspects, or are asked for: one channel at a time has some. */
+  /** Whether there are suspects, or a claim asks for some: only one channel at a time has any. */
   get #hasSuspects () {
     if (this.#suspects.size > 0) return true;
     return this.#order.some(({ claims }) => [...claims].some(({ suspects }) => suspects > 0));
@@ -632,7 +633,7 @@ class Scheduler {
       this.#do('giveUp', { job });
       return;
     }
-    // It may still send the message, and another attempt beside it would send it twice: it gets the
+    // It may still send the message, and another attempt now would send it twice. So it gets the
     // same time once more.
     job.isAborted = true;
     job.deadline = now + lane.timeout;
@@ -662,7 +663,7 @@ class Scheduler {
 
   // ---- Stopping --------------------------------------------------------------------------------
 
-  /** The time for stopping is over: senders are aborted, and then left behind. */
+  /** The time for stopping is over: aborts the senders, then leaves them behind. */
   #hasten (now) {
     if (this.#phase === 'stopping') {
       this.#phase = 'aborting';
@@ -688,8 +689,8 @@ class Scheduler {
   // ---- Leases ----------------------------------------------------------------------------------
 
   /**
-   * Begins a round: extends our leases, for as long as we hold something; then takes back messages
-   * whose leases lapsed; and now and then looks for what is rare.
+   * Begins a round: extends our leases while we hold something, takes back messages whose leases
+   * expired, and now and then looks for rare cases.
    */
   #tend (now) {
     this.#round = now;
@@ -714,16 +715,16 @@ class Scheduler {
     this.#goOn('readTime');
   }
 
-  /** The next part of a round. A worker that stops only extends its leases. */
+  /** The next part of a round. A stopping worker only extends its leases. */
   #goOn (type, more) {
     if (this.isRunning) this.#do(type, more);
     else this.#endRound();
   }
 
   /**
-   * On a machine that stood still, leases lapse although their holders live: these extend them
-   * before we come for the second time, so only those that had lapsed at the last round are taken
-   * back. After the database was away the same holds, and for longer.
+   * When a machine was paused, leases expire although their holders live. The holders extend them
+   * before our second round, so we take back only leases that had already expired at the last
+   * round. After an outage of the database the same is true, and for longer.
    */
   #sweep (time, now) {
     this.lastBeat = now;
