@@ -1,7 +1,7 @@
 'use strict';
 
 // The one source of time and timers. Tests put a virtual clock in its place (sekering/testing).
-// Times are milliseconds. `now` is monotonic, `wall` is the calendar's.
+// Times are milliseconds. `now` is monotonic, `wall` is calendar time.
 
 // A longer delay would overflow Node's 32-bit timers and fire at once, so it is waited in parts.
 const DELAY_MS_MAX = 2 ** 31 - 1;
@@ -32,7 +32,7 @@ function fire (timer) {
   else timer.callback();
 }
 
-// The global `performance` is loaded by its first use, which need not be while we are loaded.
+// The global `performance` is loaded on first use, so we do not use it while we are being loaded.
 const now = () => (virtual === null ? performance.now() : virtual.now);
 const wall = () => (virtual === null ? Date.now() : virtual.wall);
 
@@ -54,15 +54,14 @@ function clearTimer (token) {
 
 /**
  * Test hook: all later reads and timers go to `source`, which has `now`, `wall` and `setTimer`;
- * null gives the real clock back. Timers that run already stay with the clock that they were set
- * on.
+ * null restores the real clock. Running timers stay with the clock that they were set on.
  */
 function setVirtual (source) {
   virtual = source;
   for (const listener of switched) listener(source === null);
 }
 
-/** Calls `listener(isReal)` whenever another clock has come into use. */
+/** Calls `listener(isReal)` whenever the clock has been replaced. */
 function onSwitch (listener) {
   switched.push(listener);
 }

@@ -1,6 +1,6 @@
 'use strict';
 
-// Time limits: of one piece of work (withDeadline), and of very many calls (Deadlines).
+// Time limits: for one piece of work (withDeadline), and for very many calls (Deadlines).
 
 const { clearTimer, onSwitch, setTimer } = require('./clock');
 const { timedOut } = require('./errors');
@@ -9,7 +9,7 @@ const {
   TICKS_PER_MS, readClock, timedCallBegins, timedCallEnds
 } = require('./recorder');
 
-/** One piece of work that ends in time: by its own result, by the timer, or by the caller. */
+/** One piece of work. Its own result, the timer or the caller ends it. */
 class Deadline {
   constructor (outer, ms, error, ref) {
     this.controller = new AbortController();
@@ -52,9 +52,10 @@ class Deadline {
 
 /**
  * Calls `work(signal)` and waits for it, for `ms` at most (Infinity for no limit). The signal
- * aborts when the time is over, and when `outer` does, the caller's, which must not be aborted yet;
- * what `work` does after that is ignored. Rejects with `error` in place of ETIMEDOUT, with the
- * signal's reason, or as `work` does. `ref`: whether the timer keeps the process alive.
+ * aborts when the time is over, or when `outer` aborts: the caller's signal, which must not be
+ * aborted yet. Later results of `work` are ignored. Rejects as `work` does, with the signal's
+ * reason, or on timeout with `error` (ETIMEDOUT by default). `ref`: whether the timer keeps the
+ * process alive.
  */
 function withDeadline (outer, ms, work, { error, ref = true } = {}) {
   const deadline = new Deadline(outer, ms, error, ref);
@@ -64,14 +65,14 @@ function withDeadline (outer, ms, work, { error, ref = true } = {}) {
 
 // ---- Many calls --------------------------------------------------------------------------------
 
-// Ticks wrap after 74 hours; calls that may take longer than this have a timer each.
+// Ticks wrap after 74 hours; calls that may take longer than this each have their own timer.
 const LIST_MS_MAX = 24 * 3600 * 1000;
 
 // Lists by length. Beyond the limit, each new length gets a list that nobody else uses.
 const lists = new Map();
 const LISTS_MAX = 256;
 
-// Lists with a timer: all that have calls in flight.
+// Lists with a timer: those with calls in flight.
 const armed = new Set();
 
 /**
@@ -139,7 +140,7 @@ class Deadlines {
     this.timer = undefined;
     armed.delete(this);
     const now = readClock();
-    // Timers count whole milliseconds and may be a fraction of one early.
+    // Timers count whole milliseconds and may fire a fraction of one early.
     const length = this.ms * TICKS_PER_MS - TICKS_PER_MS / 2;
     while (this.first !== null && ((now - this.first.started) | 0) >= length) {
       this.timeOut(this.first);

@@ -1,7 +1,7 @@
 'use strict';
 
-// An event emitter whose listeners cannot harm the emitter: one that throws, or returns a promise
-// that rejects, becomes a process warning, and the others are called all the same.
+// An event emitter whose listeners cannot harm the emitter: if one throws, or returns a promise
+// that rejects, that becomes a process warning, and the others are still called.
 
 const { EventEmitter } = require('node:events');
 
@@ -12,13 +12,13 @@ const failed = event => `A listener of '${String(event)}' failed`;
 class Emitter extends EventEmitter {
   constructor () {
     super();
-    // Node.js makes its table of listeners when the first one comes, if there is none; an emitter
-    // that nobody listens to is a third of the size without it.
+    // Node.js makes its table of listeners when the first one is added. Without the table, an
+    // emitter is a third of the size.
     this._events = undefined;
   }
 
   emit (event, ...args) {
-    // Node.js keeps a single listener as such, more of them as a list.
+    // Node.js keeps a single listener as a function, several as a list.
     const listeners = this._events?.[event];
     if (listeners === undefined) return event === 'error' && super.emit(event, ...args);
     if (typeof listeners === 'function') this._tell(listeners, event, args);
@@ -46,7 +46,7 @@ class Emitter extends EventEmitter {
     };
   }
 
-  /** Called whenever listeners came or went. */
+  /** Called whenever listeners were added or removed. */
   _listen () {}
 }
 

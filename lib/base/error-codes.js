@@ -6,11 +6,11 @@
 /**
  * @typedef {object} ErrorCode
  * @property {string} class the errors' class
- * @property {string} message what it says: the message itself, or what the message tells
- * @property {boolean} [retryable] whether the same call may succeed later; left out where each
- *   error says so itself (`error.retryable`)
- * @property {'caller'|'upstream'|'local'|'operator'} fault whose it is: the calling code's, the
- *   upstream's, this process's (busy, stopping), or the operator's (configuration, credentials)
+ * @property {string} message the message itself, or its gist
+ * @property {boolean} [retryable] whether the same call may succeed later; omitted if only the
+ *   error itself can tell (`error.retryable`)
+ * @property {'caller'|'upstream'|'local'|'operator'} fault who caused it: the calling code, the
+ *   upstream, this process (busy, stopping), or the operator (configuration, credentials)
  * @property {boolean} [asked=true] false: the upstream was never asked, so nothing has happened
  * @property {boolean} [counts=false] whether a breaker in front of it counts it as a failure
  */
@@ -68,13 +68,13 @@ const CODES = {
     class: 'StoreError', message: 'The database cannot be reached', fault: 'upstream',
   },
   ERR_STORE_VALUE: {
-    class: 'StoreError', message: 'A value does not come back from the database as it was sent',
+    class: 'StoreError', message: 'The database returned a value other than the one sent',
     retryable: false, fault: 'operator',
   },
 
   // The clients.
   ERR_BODY_TOO_LARGE: {
-    class: 'SekeringError', message: 'The body of an answer is too large',
+    class: 'SekeringError', message: 'The body of a response is too large',
     retryable: true, fault: 'upstream', counts: true,
   },
   ERR_INVALID_INPUT: {
@@ -82,15 +82,15 @@ const CODES = {
     retryable: false, fault: 'caller',
   },
   ERR_MIDTRANS_CANNOT_MODIFY: {
-    class: 'MidtransError', message: 'The state of the transaction does not allow it (412)',
+    class: 'MidtransError', message: "The transaction's state does not allow this change (412)",
     retryable: false, fault: 'caller',
   },
   ERR_MIDTRANS_CONFLICT: {
-    class: 'MidtransError', message: 'The order_id is that of another transaction (406)',
+    class: 'MidtransError', message: 'Another transaction already has this order_id (406)',
     retryable: false, fault: 'caller',
   },
   ERR_MIDTRANS_IN_FLIGHT: {
-    class: 'MidtransError', message: 'Midtrans is still working on an earlier request',
+    class: 'MidtransError', message: 'Midtrans is still processing an earlier request',
     retryable: true, fault: 'upstream',
   },
   ERR_MIDTRANS_NETWORK: {
@@ -114,7 +114,7 @@ const CODES = {
     retryable: true, fault: 'upstream', counts: true,
   },
   ERR_MIDTRANS_SERVER: {
-    class: 'MidtransError', message: 'Midtrans is in trouble (5xx)',
+    class: 'MidtransError', message: 'Midtrans answered with a server error (5xx)',
     retryable: true, fault: 'upstream', counts: true,
   },
   ERR_MIDTRANS_SIGNATURE: {
@@ -130,7 +130,7 @@ const CODES = {
     retryable: false, fault: 'operator',
   },
   ERR_MIDTRANS_UNKNOWN_OUTCOME: {
-    class: 'MidtransError', message: 'It is not known whether Midtrans has done it',
+    class: 'MidtransError', message: 'It is unknown whether Midtrans carried out the request',
     fault: 'upstream',
   },
   ERR_SESSION: {
@@ -138,11 +138,11 @@ const CODES = {
     fault: 'upstream',
   },
   ERR_SESSION_LIMIT: {
-    class: 'SessionError', message: 'All instances are connected, and no other fits',
+    class: 'SessionError', message: 'All instances are connected: there is no room for another',
     retryable: true, fault: 'local', asked: false,
   },
   ERR_SESSION_QR: {
-    class: 'SessionError', message: 'Its QR code has to be scanned first',
+    class: 'SessionError', message: "The session's QR code must be scanned first",
     retryable: false, fault: 'operator',
   },
   ERR_SMTP: {
@@ -162,7 +162,7 @@ const CODES = {
     retryable: true, fault: 'upstream', counts: true,
   },
   ERR_WHATSAPP_PAUSED: {
-    class: 'WhatsAppError', message: 'No message gets through: credentials, quota or account',
+    class: 'WhatsAppError', message: 'No message can be sent: check credentials, quota and account',
     retryable: true, fault: 'operator',
   },
   ERR_WHATSAPP_RECIPIENT_RATE: {
@@ -174,7 +174,7 @@ const CODES = {
     retryable: false, fault: 'caller',
   },
   ERR_WHATSAPP_RESPONSE: {
-    class: 'WhatsAppError', message: 'The answer of WhatsApp is unreadable',
+    class: 'WhatsAppError', message: "WhatsApp's answer is unreadable",
     retryable: true, fault: 'upstream', counts: true,
   },
   ERR_WHATSAPP_SIGNATURE: {
@@ -186,17 +186,17 @@ const CODES = {
     retryable: true, fault: 'upstream', counts: true,
   },
   ERR_WHATSAPP_UNAVAILABLE: {
-    class: 'WhatsAppError', message: 'WhatsApp is in trouble, or got too many requests',
+    class: 'WhatsAppError', message: 'WhatsApp has a server error, or got too many requests',
     retryable: true, fault: 'upstream', counts: true,
   },
 
   // Payments and idempotency.
   ERR_IDEMPOTENCY_ABANDONED: {
-    class: 'SekeringError', message: 'The client has gone, and the request was not answered',
+    class: 'SekeringError', message: 'The client disconnected before the request was answered',
     retryable: true, fault: 'local',
   },
   ERR_IDEMPOTENCY_IN_PROGRESS: {
-    class: 'StoreError', message: 'The work under this idempotency key is being done',
+    class: 'StoreError', message: 'Another call with this idempotency key is in progress',
     retryable: true, fault: 'caller',
   },
   ERR_IDEMPOTENCY_LATE: {
@@ -217,11 +217,12 @@ const CODES = {
     retryable: false, fault: 'caller',
   },
   ERR_IDEMPOTENCY_SERVER_ERROR: {
-    class: 'SekeringError', message: 'A server error is not stored',
+    class: 'SekeringError', message: 'A response with a server error is not stored',
     retryable: true, fault: 'local',
   },
   ERR_PAYMENT_HOOK: {
-    class: 'SekeringError', message: 'This process does not have the hook', fault: 'operator',
+    class: 'SekeringError', message: 'This process does not have the payment hook',
+    fault: 'operator',
   },
   ERR_PAYMENT_ORDER: {
     class: 'StoreError', message: 'The order contradicts what is stored',
@@ -239,11 +240,11 @@ const CODES = {
     retryable: false, fault: 'caller',
   },
   ERR_ADMIN_FORBIDDEN: {
-    class: 'answer (403)', message: 'The role of the token does not allow it',
+    class: 'answer (403)', message: "The token's role does not allow this",
     retryable: false, fault: 'caller',
   },
   ERR_ADMIN_FOREIGN_ORIGIN: {
-    class: 'answer (403)', message: 'The request comes from the page of another site',
+    class: 'answer (403)', message: 'The request comes from a page of another site',
     retryable: false, fault: 'caller',
   },
   ERR_ADMIN_RATE_LIMITED: {
@@ -263,7 +264,7 @@ const CODES = {
     retryable: false, fault: 'operator',
   },
   ERR_DEGRADED: {
-    class: 'answer (503)', message: 'A feature is off at the present degradation level',
+    class: 'answer (503)', message: 'A feature is off at the current degradation level',
     retryable: true, fault: 'upstream',
   },
   ERR_EVENTS_FULL: {
@@ -283,7 +284,7 @@ const CODES = {
     retryable: false, fault: 'operator',
   },
   ERR_METHOD_NOT_ALLOWED: {
-    class: 'answer (405)', message: 'The path has no such method; see the header Allow',
+    class: 'answer (405)', message: 'The path does not support this method; see the header Allow',
     retryable: false, fault: 'caller',
   },
   ERR_NOT_FOUND: {
@@ -311,7 +312,7 @@ const CODES = {
     retryable: false, fault: 'caller',
   },
   ERR_CLI_ROLE: {
-    class: 'SekeringError', message: 'The role of the token does not allow it',
+    class: 'SekeringError', message: "The token's role does not allow this",
     retryable: false, fault: 'operator',
   },
   ERR_CLI_TOKEN: {
@@ -323,7 +324,7 @@ const CODES = {
     retryable: true, fault: 'upstream',
   },
   ERR_CLI_USAGE: {
-    class: 'SekeringError', message: 'The arguments do not go together',
+    class: 'SekeringError', message: 'The arguments cannot be combined',
     retryable: false, fault: 'caller',
   },
   ERR_IDEMPOTENCY_BODY: {
@@ -353,7 +354,7 @@ const CODES = {
     retryable: false, fault: 'operator',
   },
   ERR_NAME_TAKEN: {
-    class: 'SekeringError', message: 'The shared region has something else under this name',
+    class: 'SekeringError', message: 'The shared region uses this name for something else',
     retryable: false, fault: 'caller',
   },
   ERR_NATIVE_MISSING: {
@@ -366,7 +367,7 @@ const CODES = {
   },
   ERR_REGION_FOREIGN: {
     class: 'SekeringError',
-    message: 'The file of the shared region is a link, or others may read or own it',
+    message: 'The file of the shared region is a link, or other users own it or can read it',
     retryable: false, fault: 'operator',
   },
   ERR_REGION_FULL: {
@@ -426,11 +427,11 @@ const CODES = {
   },
   ERR_OUTBOX_CRASHED: {
     class: 'StoreError',
-    message: 'Workers died, or lost their lease, again and again while they held a message',
+    message: 'Workers repeatedly died or lost their lease while they held a message',
     retryable: false, fault: 'local',
   },
   ERR_OUTBOX_GIVEN_UP: {
-    class: 'StoreError', message: 'A message was put into the dead letters by a call',
+    class: 'StoreError', message: 'A call moved the message to the dead letters',
     retryable: false, fault: 'caller',
   },
   ERR_OUTBOX_LEFT_BEHIND: {
@@ -446,12 +447,12 @@ const CODES = {
     retryable: false, fault: 'caller',
   },
   ERR_OUTBOX_TOO_LARGE: {
-    class: 'StoreError', message: 'A message, or a call with many, is too large',
+    class: 'StoreError', message: 'A message, or a call with many messages, is too large',
     retryable: false, fault: 'caller',
   },
   ERR_STORE_OLD_SNAPSHOT: {
     class: 'StoreError',
-    message: 'A transaction has been open for long: until it ends the outbox gets slower',
+    message: 'A transaction has been open for long: the outbox gets slower until it ends',
     retryable: true, fault: 'operator',
   },
 };

@@ -14,18 +14,18 @@ class SekeringError extends Error {
   }
 
   /**
-   * Gives a class its name, which no minifier changes, and makes `instanceof` true for the errors
-   * of another copy of this package as well.
+   * Gives a class its name, which no minifier changes, and makes `instanceof` true for errors of
+   * other copies of this package, too.
    */
   static define (Class, name) {
     const own = mark(name);
     Object.defineProperties(Class.prototype, {
-      // One error, or a class that extends this one, may have a name of its own.
+      // An error, or a class that extends this one, may have its own name.
       name: { value: name, writable: true, configurable: true }, [own]: { value: true },
     });
     Object.defineProperty(Class, Symbol.hasInstance, {
       value (error) {
-        // A class that extends this one inherits the method, and has to be told apart.
+        // A class that extends this one inherits the method, but must match its own errors only.
         if (this !== Class) return Function.prototype[Symbol.hasInstance].call(this, error);
         return typeof error === 'object' && error !== null && read(error, own) === true;
       },
@@ -35,7 +35,7 @@ class SekeringError extends Error {
 
 SekeringError.define(SekeringError, 'SekeringError');
 
-/** What a breaker itself rejects with. Its name is that of opossum's errors. */
+/** The error that a breaker itself rejects with. It has the name of opossum's errors. */
 class BreakerError extends SekeringError {}
 
 SekeringError.define(BreakerError, 'BreakerError');
@@ -47,7 +47,7 @@ const timedOut = (ms, Type = SekeringError) => new Type('ETIMEDOUT', `Timed out 
 /** Whether an error says that the upstream was never asked, so that nothing can have happened. */
 const wasNotAsked = error => NOT_ASKED.has(read(error, 'code'));
 
-/** Whether, in addition, a retry would not be let through either: the breaker is open or gone. */
+/** Whether, in addition, a retry would be rejected, too: the breaker is open or shut down. */
 const isRefusal = error => REFUSALS.has(read(error, 'code'));
 
 /** Whether a breaker made the error, and not its action. */
@@ -59,7 +59,7 @@ const REFUSALS = codesWhere(({ asked, retryable }) => asked === false && retryab
 
 // ---- Options -----------------------------------------------------------------------------------
 
-/** The name of a function, if it has one that is a text. */
+/** The name of a function, if it is a string. */
 function nameOf (value) {
   const name = read(value, 'name');
   return typeof name === 'string' ? name : undefined;
@@ -75,7 +75,7 @@ function describe (value) {
   return `${String(value)} of type ${typeof value}`;
 }
 
-/** The error for an option, in words of one's own. */
+/** The error for an option, with the caller's own message. */
 function optionError (Type, option, message) {
   return Object.assign(new Type(message), { code: 'ERR_INVALID_OPTION', option });
 }

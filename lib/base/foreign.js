@@ -1,10 +1,10 @@
 'use strict';
 
 // Reads foreign values: errors that were thrown, results, reasons of signals. Any of them may be a
-// Proxy, or have getters that throw, and a call must settle all the same. So such values are read
-// only here. Nothing here throws.
+// Proxy, or have getters that throw, but the call must still settle. So such values are read only
+// here. Nothing here throws.
 
-/** `object[name]`; undefined where there is none, or where it cannot be read. */
+/** `object[name]`; undefined if it does not exist or cannot be read. */
 function read (object, name) {
   try {
     return object?.[name];
@@ -13,7 +13,7 @@ function read (object, name) {
   }
 }
 
-/** `value instanceof Type`; false where that cannot be told. */
+/** `value instanceof Type`; false if that cannot be determined. */
 function isA (value, Type) {
   try {
     return value instanceof Type;
@@ -31,7 +31,7 @@ function textOf (value) {
   }
 }
 
-/** What an error says: its message, or else the whole of it as text. */
+/** What an error says: its message, or else the whole error as text. */
 function messageOf (error) {
   const message = read(error, 'message');
   return typeof message === 'string' ? message : textOf(error);
@@ -39,7 +39,7 @@ function messageOf (error) {
 
 /** The value as a promise: itself if it is one. */
 function promiseOf (value) {
-  // Promise.resolve() throws where the `constructor` of a promise cannot be read.
+  // Promise.resolve() throws if the promise's `constructor` cannot be read.
   return isA(value, Promise) ? value : new Promise(resolve => { resolve(value); });
 }
 

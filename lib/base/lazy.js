@@ -1,6 +1,6 @@
 'use strict';
 
-// Exports that are loaded by their first use, so that a program pays for the parts that it uses.
+// Exports that are loaded on first use, so that a program pays only for the parts it uses.
 
 function defineLazy (exports, loaders) {
   for (const [name, load] of Object.entries(loaders)) {

@@ -22,7 +22,7 @@ class LinkedList {
     else previous._next = next;
     if (next === null) this.last = previous;
     else next._previous = previous;
-    // Until it is collected, a removed node would keep all that came after it.
+    // Otherwise a removed node, until it is collected, would keep all later nodes alive.
     node._previous = node._next = null;
   }
 }

@@ -13,7 +13,7 @@ const { SekeringError } = require('./errors');
 const { SEKERING_PREBUILD: chosen } = process.env;
 const SOURCES = path.join(__dirname, '..', '..', 'native');
 
-// Tools that collect the files of a program find the binary by these calls, so their arguments must
+// Tools that collect a program's files find the binary through these calls, so their arguments must
 // be expressions of __dirname.
 const fromSources = () => loadAddon(path.join(__dirname, '..', '..', 'native'));
 const fromPrebuilds = () => loadAddon(path.join(__dirname, '..', '..'));
@@ -33,7 +33,8 @@ function load () {
 }
 
 function missing (causes) {
-  // A binary that exists but does not load (an old libc, say) tells more than one that is absent.
+  // An error about a binary that does not load (an old libc, say) says more than one about a
+  // missing binary.
   const found = causes.find(({ message }) => !message.startsWith('No native build was found'));
   const cause = found ?? causes.at(-1);
   const reason = cause.message.split('\n', 1)[0].replace(/\.$/, '');

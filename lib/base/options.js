@@ -1,8 +1,8 @@
 'use strict';
 
-// Options. A public class or function has one table of its options: what each may be, its default,
-// its unit, and what it is for. Reading options through the table rejects unknown names, checks
-// every value, and fills in the defaults.
+// Options. Each public class or function has one table of its options: their values, defaults,
+// units and purpose. Reading options through the table rejects unknown names, checks every value,
+// and fills in the defaults.
 //
 //   const OPTIONS = optionsOf({
 //     timeout: is.ms('for one attempt', { min: 1, default: 5000 }),
@@ -24,13 +24,13 @@ const { isA, read } = require('./foreign');
  * @property {string} doc what it is for, in a few words
  * @property {unknown} [default] used when the option is undefined; it is not checked
  * @property {boolean} [required] whether undefined is an error
- * @property {unknown[]} [or] values that are allowed beside those of its kind, such as false
+ * @property {unknown[]} [or] further values that are allowed, such as false
  * @property {string} [unit] of a number
  * @property {(option: string, value: unknown) => unknown} check returns the value to use
- * @property {string} expected what errors say
+ * @property {string} expected what errors say they expected
  */
 
-/** Makes an option of one kind. `check` gets the whole sentence of what is expected. */
+/** Makes an option of one kind. `check` gets the full text of what is expected. */
 function kind (doc, expected, spec, check) {
   const { or = [] } = spec;
   const said = [expected, ...or.map(shown)].join(' or ');
@@ -50,8 +50,8 @@ const where = (doc, expected, test, spec = {}) =>
   });
 
 /**
- * The caller's signal, checked; undefined if there is none. It may be shared by any number of calls
- * at once, each of which listens to it: Node.js would warn of a leak from the eleventh on.
+ * The caller's signal, checked; undefined if there is none. Any number of calls may listen to it at
+ * once: by default, Node.js warns of a leak from the eleventh on.
  */
 function readSignal (signal) {
   if (signal === undefined || signal === null) return undefined;
@@ -63,7 +63,7 @@ function readSignal (signal) {
   return signal;
 }
 
-/** The kinds of options. `spec` is as Option, with what the kind needs besides. */
+/** The kinds of options. `spec` is as Option, plus what the kind needs. */
 const is = {
   /** Anything at all. */
   any: (doc, spec = {}) => kind(doc, 'a value', spec, (_, value) => value),
@@ -76,14 +76,14 @@ const is = {
   ms: (doc, spec = {}) => is.number(doc, { min: 0, unit: 'ms', ...spec }),
   boolean: (doc, spec) => where(doc, 'true or false', value => typeof value === 'boolean', spec),
   func: (doc, spec) => where(doc, 'a function', value => typeof value === 'function', spec),
-  /** A string; `spec` may have a pattern, and `expected` to say what it means. */
+  /** A string; `spec` may have a `pattern`, with `expected` to describe it. */
   text: (doc, spec = {}) => where(doc, spec.expected ?? 'a string',
     value => typeof value === 'string' && (spec.pattern?.test(value) ?? true), spec),
   oneOf: (doc, choices, spec = {}) => kind(doc, choicesText(choices), spec,
     (option, value) => oneOf(option, value, choices)),
   object: (doc, spec) => where(doc, 'an object',
     value => typeof value === 'object' && value !== null, spec),
-  /** An object with these methods: a collaborator that the user brings. */
+  /** An object with these methods, which the user provides. */
   having: (doc, methods, spec = {}) => where(doc,
     spec.expected ?? `an object with ${methods.join(', ')}`,
     value => methods.every(name => typeof value?.[name] === 'function'), spec),
@@ -95,8 +95,8 @@ const is = {
   table: (doc, table, spec = {}) => kind(doc, 'an object', spec,
     (option, value) => table.read(value, option)),
   /**
-   * An object whose names are the user's own, with values as `each` says. `spec.names` may limit
-   * the names, as NAMES does.
+   * An object whose keys the user chooses, with values as `each` says. `spec.names` may restrict
+   * the keys, as NAMES does.
    */
   record: (doc, each, spec = {}) => kind(doc, 'an object', spec, (option, value) => {
     const { names } = spec;
@@ -105,7 +105,7 @@ const is = {
       return [name, each.check(`${option}.${name}`, member)];
     }));
   }),
-  /** An array with elements as `each` says; `spec` may have min and max, of its length. */
+  /** An array with elements as `each` says; `spec` may have a min and max length. */
   list: (doc, each, spec = {}) => kind(doc, listText(spec), spec, (option, value, said) => {
     const { min = 0, max = Infinity } = spec;
     if (!Array.isArray(value) || value.length < min || value.length > max) {
@@ -142,7 +142,7 @@ class Options {
     return this.#resolve(bag(place, given, this.names), place);
   }
 
-  /** As read(), but other names are ignored: for functions that replace another package's. */
+  /** As read(), but unknown names are ignored: for functions that replace another package's. */
   readKnown (given, place = 'options') {
     return this.#resolve(bag(place, given), place);
   }
@@ -211,8 +211,8 @@ function oneOf (option, value, choices) {
 }
 
 /**
- * An object of options, or undefined, which stands for an empty one. With `names`, other names are
- * rejected. Prefer a table: this is for objects whose names are the user's own.
+ * An object of options; undefined counts as an empty one. With `names`, other names are rejected.
+ * Prefer a table: this is for objects whose keys the user chooses.
  */
 function bag (option, value, names) {
   if (value === undefined) return {};

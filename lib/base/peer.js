@@ -4,7 +4,7 @@
 
 const { SekeringError } = require('./errors');
 
-/** A package as `npm install` takes it: with its version where only that one works. */
+/** A package as an argument of `npm install`, with its version if only that one works. */
 function specOf (name) {
   const range = require('../../package.json').peerDependencies[name];
   return /^\d/.test(range) ? `${name}@${range}` : name;
@@ -18,7 +18,7 @@ function missing (names, feature, options) {
     `npm install ${specs}`, options);
 }
 
-/** Loads an optional package. A fault of the package itself passes through. */
+/** Loads an optional package. Errors of the package itself pass through. */
 function requirePeer (name, feature) {
   try {
     return require(name);
@@ -41,7 +41,7 @@ function checkPeers (names, feature) {
   if (absent.length > 0) throw missing(absent, feature);
 }
 
-// A package that is there but lacks a dependency of its own is broken, which is another matter.
+// A package that is installed but lacks a dependency is broken: that is another error.
 function isMissing (error, name) {
   return error?.code === 'MODULE_NOT_FOUND' && error.message.includes(`'${name}'`);
 }

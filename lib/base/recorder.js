@@ -2,7 +2,7 @@
 
 // The JavaScript end of the hot path. Calls are recorded by appending words to a ring that native
 // code drains later. Nothing here calls native code unless the ring is full. The other end is
-// native/binding/recorder.h, which has the same indices, and native/core/breakers.h.
+// native/binding/recorder.h, with the same indices, and native/core/breakers.h.
 
 const native = require('./native');
 const clock = require('./clock');
@@ -33,14 +33,14 @@ const COUNTER = Object.freeze({
 const SUCCESSES = COUNTER.successes;
 
 const CELLS_PER_CHUNK = 1024;
-// Of a breaker's id: its place in its chunk.
+// The bits of a breaker's id that are its place in its chunk.
 const CELL = CELLS_PER_CHUNK - 1;
 
 // Latencies are measured in ticks, sixteenths of a millisecond, so that they fit small integers.
 const TICKS_PER_MS = 16;
 // Reading the clock costs as much as the rest of a call. While less than a quarter of a millisecond
 // passes between readings, each serves twice as many calls as the one before, up to this many.
-// Native code ends that whenever the loop is about to wait.
+// Native code forces a new reading whenever the loop is about to wait.
 const STRIDE_MAX = 63;
 const STRIDE_TICKS_MAX = TICKS_PER_MS / 4;
 
@@ -49,7 +49,7 @@ const STRIDE_TICKS_MAX = TICKS_PER_MS / 4;
 const { control, ring, answer, chunks } = (native.recorder ??= attach());
 
 function attach () {
-  // An ArrayBuffer of its own keeps the memory in place for native code.
+  // With its own ArrayBuffer, the memory never moves, as native code needs.
   const arrays = {
     control: new Int32Array(new ArrayBuffer(6 * 4)),
     ring: new Uint32Array(new ArrayBuffer(RING_WORDS * 4)),
@@ -109,7 +109,7 @@ function timedCallEnds () {
 
 /**
  * Creates a native breaker.
- * @returns {{ id: number, cells: Int32Array }} cells[id & CELL] holds its present period
+ * @returns {{ id: number, cells: Int32Array }} cells[id & CELL] holds its current period
  */
 function createBreaker (config) {
   const created = withCells(() => native.createBreaker(config));

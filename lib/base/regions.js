@@ -1,7 +1,7 @@
 'use strict';
 
 // Regions: the files in memory through which the threads of a process, or the processes of a host,
-// share breakers and limits. By scope, namespace and name they find the same place in one. This
+// share breakers and limits. Scope, namespace and name lead all of them to the same place. This
 // module knows where regions are, who may use them, and what their errors mean.
 
 const fs = require('node:fs');
@@ -24,11 +24,11 @@ const SHARED_MEMORY = '/dev/shm';
 const FAILURES = {
   1: ['ERR_REGION_SYSTEM', 'cannot be opened'],
   2: ['ERR_REGION_CORRUPT', 'is damaged'],
-  3: ['ERR_REGION_FOREIGN', 'belongs to another user, or is not a plain file: it is not used'],
-  4: ['ERR_REGION_PARTICIPANTS', 'has 256 participants (threads) already, and can have no more'],
+  3: ['ERR_REGION_FOREIGN', 'belongs to another user, or is not a plain file, and is not used'],
+  4: ['ERR_REGION_PARTICIPANTS', 'already has 256 participants (threads), the maximum'],
   5: ['ERR_REGION_FULL', 'is full: it holds 6,144 names, and 48 MiB of them'],
   6: ['ERR_REGION_NO_SPACE', 'cannot grow: there is no space left where it is'],
-  7: ['ERR_NAME_TAKEN', 'has something of another kind under this name'],
+  7: ['ERR_NAME_TAKEN', 'uses this name for something of another kind'],
   8: ['ERR_SCOPE_UNSUPPORTED',
     `is not supported on ${process.platform}: use scope 'instance'`],
   102: ['ERR_REGION_MEMORY', 'has a place for it, but this process has no memory for its part']
@@ -40,8 +40,8 @@ const { bun, deno } = process.versions;
 const runtime = (bun && 'Bun') ?? (deno && 'Deno');
 
 /**
- * Whether scopes other than 'instance' work. The libuv functions that they need end the process in
- * other runtimes than Node.js.
+ * Whether scopes other than 'instance' work. In runtimes other than Node.js, the libuv functions
+ * that they need end the process.
  */
 const canShare = process.platform === 'linux' && runtime === undefined;
 
@@ -72,8 +72,8 @@ function contentOf (file, read) {
 }
 
 /**
- * What the names of all regions that can be shared here begin with: the user, the namespace of
- * processes (a container may share memory with others), and the boot, from which times count.
+ * The prefix of all regions that can be shared here: the user, the process namespace (a container
+ * may share memory with others), and the boot, since times count from it.
  */
 function prefix () {
   const processes = /\d+/.exec(contentOf('/proc/self/ns/pid', fs.readlinkSync))?.[0] ?? '0';
@@ -82,7 +82,7 @@ function prefix () {
   return `sekering-${process.getuid?.() ?? 0}-${processes}-${boot}-`;
 }
 
-/** When a process began, in ticks since the boot. Its number alone may be used again later. */
+/** When a process began, in ticks since the boot. The system may reuse its id alone. */
 function startOf (pid) {
   const stat = contentOf(`/proc/${pid}/stat`, f => fs.readFileSync(f, 'utf8'));
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
@@ -130,7 +130,7 @@ function join (scope, namespace) {
   if (native.regionInfo(handle).replaced) {
     warn('A damaged region was replaced', new Error(file));
   }
-  // What was recorded since the loop last waited counts, however the process ends.
+  // Outcomes recorded since the loop last waited must count, however the process ends.
   if (joined.size === 0) process.once('exit', () => native.drain());
   joined.set(file, handle);
   if (scope === 'process' && require('node:worker_threads').isMainThread) {
@@ -141,7 +141,7 @@ function join (scope, namespace) {
 
 // ---- Places ------------------------------------------------------------------------------------
 
-/** The options that say who shares a thing. */
+/** The options that say who shares a breaker or limit. */
 const PLACE = {
   scope: is.oneOf('who shares it', ['instance', 'process', 'host'], { default: 'instance' }),
   namespace: {
@@ -157,15 +157,15 @@ const isShared = ({ scope }) => scope === 'process' || scope === 'host';
 function checkPlace (options, name) {
   if (!isShared(options)) return;
   if (typeof name !== 'string' || !name || Buffer.byteLength(name) > NAME_BYTES_MAX) {
-    throw invalidOption('name', `1 to ${NAME_BYTES_MAX} bytes, as scope is '${options.scope}',`,
+    throw invalidOption('name', `1 to ${NAME_BYTES_MAX} bytes (scope is '${options.scope}')`,
       name);
   }
 }
 
 /**
- * Attaches to the place of that name, which is made if there is none. `names` are the options that
- * the numbers in `config` are of: all who share a place must agree on them. `attach(region, name,
- * config, stored)` returns a handle, or a negative error; `stored` gets the numbers of the place.
+ * Attaches to the place of that name, or creates it. `names` are the options whose values are in
+ * `config`: all who share a place must agree on them. `attach(region, name, config, stored)`
+ * returns a handle, or a negative error; `stored` gets the numbers of the place.
  */
 function attachPlace (kind, { scope, namespace, name }, names, config, attach) {
   const region = join(scope, namespace);
@@ -191,7 +191,7 @@ function list () {
   const start = `${prefix()}${layout()}-host-`;
   const namespaces = fs.readdirSync(directory()).filter(name => name.startsWith(start))
     .map(name => name.slice(start.length))
-    .filter(namespace => NAMESPACE.test(namespace)); // Not of files in the making.
+    .filter(namespace => NAMESPACE.test(namespace)); // Skips unfinished files.
   return namespaces.flatMap(namespace => {
     const file = fileOf('host', namespace);
     const status = fs.lstatSync(file, { throwIfNoEntry: false });

@@ -1,10 +1,10 @@
 'use strict';
 
-// A user's callback that fails must not take a call, or the process, with it: it is reported here.
+// A user's callback that fails must not break a call or the process. It is reported here.
 
 const { messageOf, read } = require('./foreign');
 
-/** Reports an error thrown by a listener or a callback of the user's as a process warning. */
+/** Reports an error of a user's listener or callback as a process warning. */
 function warn (what, error) {
   process.emitWarning(`${what}: ${messageOf(error)}`,
     { type: 'SekeringWarning', code: 'SEKERING_CALLBACK' });

@@ -1,6 +1,6 @@
 'use strict';
 
-// Delivers messages through one upstream: what the clients of SMTP and of WhatsApp have in common.
+// Delivers messages through one upstream: what the SMTP and WhatsApp clients have in common.
 //
 // Each attempt waits for a place, passes the breaker, and hands the message over. A failure is
 // classified by the client's error class: it may count against the upstream (`verdict.trips`), it
@@ -30,7 +30,7 @@ const DELIVERY_OPTIONS = {
   }),
 };
 
-/** A time in which nothing is sent, with one alert at its beginning. */
+/** A time in which nothing is sent. It begins with one alert. */
 class Pause {
   #emit;
   #now = null;
@@ -48,7 +48,7 @@ class Pause {
   }
 
   /**
-   * Begins a pause of so many ms, unless there is one that has the same reason or ends later. Emits
+   * Begins a pause of so many ms, unless a current one has the same reason or ends later. Emits
    * `paused`, and with an error `alert`.
    */
   begin (reason, error, ms) {
@@ -62,10 +62,10 @@ class Pause {
     }
   }
 
-  /** Ends it by hand. Returns whether there was one. */
+  /** Ends the pause by hand. Returns whether there was one. */
   end () {
     if (this.current === null) return false;
-    // Somebody has fixed it: if it happens again, there is another alert.
+    // Somebody has fixed the cause: if it happens again, alert again.
     this.#lastAlert.what = undefined;
     this.#end();
     return true;
@@ -88,15 +88,14 @@ class Pause {
 }
 
 /**
- * A client that delivers messages. A subclass has these methods; a `delivery` is its own object for
- * one message on its way, with `ambiguous`, `isRepeatable` (whether twice does no harm) and `about`
- * (what the event `retry` tells of it).
+ * A client that delivers messages. A subclass has these methods; a `delivery` is its object for one
+ * message on its way, with `ambiguous`, `isRepeatable` (whether sending twice does no harm) and
+ * `about` (its data for the event `retry`).
  *
  * - `_transmit(delivery, signal)` hands the message over once. Resolves with the answer, or rejects
  *   with the client's error.
  * - `_errorOf(error, delivery)` is the error to reject with when an attempt failed for any reason.
- * - `_onFailure(failure, delivery)` does what a failure asks for, and returns the failure to go on
- *   with.
+ * - `_onFailure(failure, delivery)` reacts to a failure, and returns the failure to continue with.
  */
 class DeliveryClient extends Emitter {
   #Failure;
@@ -111,7 +110,7 @@ class DeliveryClient extends Emitter {
   /**
    * `options` were read by a table with DELIVERY_OPTIONS. `Failure` is the client's class of
    * errors, with `verdict` and `bail`; `pausedError(pause)` makes the error while it is paused;
-   * `preset` is that of the breaker, with a `name`; a pause by hand ends by itself after `pauseMs`.
+   * `preset` is the breaker's, with a `name`; a manual pause ends by itself after `pauseMs`.
    */
   constructor (options, { Failure, pausedError, concurrency, preset, pauseMs }) {
     super();
@@ -132,12 +131,12 @@ class DeliveryClient extends Emitter {
   /** Messages that wait for a place. */
   get queued () { return this.#bulkhead.queued; }
 
-  /** Why nothing is sent: { reason, since (ms as Date.now() counts), error }; null if it is. */
+  /** The pause: { reason, since (ms as Date.now() counts), error }; null if there is none. */
   get paused () { return this.#pause.current; }
 
   /**
-   * Sends nothing until resume(). Messages that wait are rejected, and can be sent again later.
-   * With an error, `alert` is emitted, too.
+   * Sends nothing until resume(). Waiting messages are rejected, and can be sent again later. With
+   * an error, also emits `alert`.
    */
   pause (reason = 'manual', error = undefined) {
     this.#pause.begin(reason, error, this.#pauseMs);
@@ -153,7 +152,7 @@ class DeliveryClient extends Emitter {
 
   // ---- For the subclasses -----------------------------------------------------------------------
 
-  /** Delivers a message, with further attempts where that makes sense; answers as _transmit(). */
+  /** Delivers a message, with retries where they make sense; resolves as _transmit(). */
   async _deliver (delivery, signal) {
     let last;
     const attempt = () => this.#attempt(delivery, signal).catch(error => {
@@ -163,13 +162,13 @@ class DeliveryClient extends Emitter {
     try {
       return await retry(attempt, this.#retryFor(delivery, signal));
     } catch (error) {
-      // The caller gave up, or a callback of the caller's failed.
+      // The caller gave up, or the caller's callback failed.
       if (error !== last && !(error instanceof this.#Failure)) throw error;
       throw last;
     }
   }
 
-  /** Does what a failure asks for. Returns the failure to go on with. */
+  /** Reacts to a failure. Returns the failure to continue with. */
   _react (failure, delivery) {
     const final = this._onFailure(failure, delivery);
     const { pauses, reason } = final.verdict;
@@ -220,7 +219,7 @@ class DeliveryClient extends Emitter {
       this.#throwIfPaused();
       const ready = this._ready(delivery, signal);
       if (ready !== undefined) await ready;
-      // In front of the breaker, which may open while a message waits.
+      // The queue comes before the breaker, which may open while a message waits.
       return await this.#bulkhead.execute(() => this.#pass(delivery, signal), { signal });
     } catch (error) {
       if (signal?.aborted) throw signal.reason;

@@ -81,7 +81,7 @@ function planOf (value) {
   const options = readRetry(value, retryPresets.payment);
   const { attemptTimeout, shouldRetry } = options;
   if (attemptTimeout !== undefined) {
-    throw invalidOption('retry.attemptTimeout', 'none: the client has a timeout', attemptTimeout);
+    throw invalidOption('retry.attemptTimeout', 'none (the client has a timeout)', attemptTimeout);
   }
   return new RetryPlan({
     ...options,

@@ -117,7 +117,7 @@ class SmtpTransport {
       throw invalidOption('smtp', 'an object or an address (or give a transport)', smtp);
     }
     if (!this.#isOwn && requireTls !== undefined) {
-      throw invalidOption('requireTls', 'no value beside a transport, which has its own settings',
+      throw invalidOption('requireTls', 'no value (the transport has its own settings)',
         requireTls);
     }
     /** How many mails it takes at once. */

@@ -84,7 +84,7 @@ function refuse (res, breaker, error) {
 function createBreakerMiddleware (options) {
   const { prefixes, breaker: breakerOptions, name, isFailure } = OPTIONS.read(options);
   for (const option of SENSELESS.filter(each => breakerOptions[each])) {
-    throw invalidOption(`breaker.${option}`, 'nothing', breakerOptions[option]);
+    throw invalidOption(`breaker.${option}`, 'no value', breakerOptions[option]);
   }
   const sorted = sortPrefixes(prefixes);
   const breakers = new BreakerGroup(() => {}, {

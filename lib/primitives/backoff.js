@@ -66,7 +66,7 @@ function checkTogether ({ strategy, minTimeout, maxTimeout }, jitter, randomize)
     throw optionError(RangeError, 'minTimeout', 'minTimeout is greater than maxTimeout');
   }
   if (randomize && jitter !== 'randomize') {
-    throw invalidOption('jitter', 'no value beside randomize: true', jitter, RangeError);
+    throw invalidOption('jitter', 'no value (randomize is true)', jitter, RangeError);
   }
   if (strategy === 'decorrelated' && jitter !== 'none') {
     throw invalidOption('strategy', 'one other than decorrelated, which is random by itself, ' +

@@ -209,7 +209,7 @@ function readOptions (given, lenient = false) {
 function checkTogether (options) {
   const needs = (name, other) => {
     if (options[name] !== undefined && options[other] === undefined) {
-      throw invalidOption(other, `a value, as ${name} is set,`, options[other]);
+      throw invalidOption(other, `a value (${name} needs it)`, options[other]);
     }
   };
   needs('minimumCalls', 'slidingWindowSize');
@@ -233,7 +233,7 @@ function checkSharing (options, name) {
   if (!isShared(options)) return;
   for (const own of ['status', 'state', 'rotateBucketController']) {
     if (options[own]) {
-      throw invalidOption(own, `nothing, as scope is '${options.scope}',`, options[own]);
+      throw invalidOption(own, `no value (scope is '${options.scope}')`, options[own]);
     }
   }
 }

@@ -1,7 +1,7 @@
 'use strict';
 
-// The circuit breaker: opossum's interface over the core. `fire` does all by itself while nothing
-// unusual is configured and the circuit is closed; everything else takes `_slowPath`.
+// The circuit breaker: opossum's interface over the core. `fire` does everything by itself while
+// nothing unusual is configured and the circuit is closed. Everything else takes `_slowPath`.
 
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
@@ -49,8 +49,8 @@ const HALF_OPEN = 2;
 const RAMPING = 3;
 const STATE = 3;
 
-// Bits of a breaker's mode. While none of SLOW_PATH is set and the circuit is closed, `fire` does
-// all by itself.
+// Bits of a breaker's mode. While no bit of SLOW_PATH is set and the circuit is closed, `fire` does
+// everything by itself.
 const DISABLED = 1;
 const SHUT_DOWN = 2;
 const CACHE = 4;
@@ -76,16 +76,16 @@ const COUNTED_EVENTS = [
   'coalesceCacheHit', 'coalesceCacheMiss', 'open', 'close', 'semaphoreLocked'
 ];
 
-// Promises that breakers have put into caches. When a cache returns one of them, that is a hit;
-// other promises come from an asynchronous cache, and may turn out to be a miss.
+// Promises that breakers have put into caches. If a cache returns one of them, that is a hit. Other
+// promises come from an asynchronous cache, and may prove to be a miss.
 const storedPromises = new WeakSet();
 
 // ---- Arguments ---------------------------------------------------------------------------------
 
 /**
  * Several arguments of a call. Most calls have one, which is kept as it is: a list for every call
- * would be garbage, and only failures and listeners need it. So `args` is either this or the only
- * argument.
+ * would be garbage, and only failures and listeners need it. So `args` is either an ArgumentList or
+ * the only argument.
  */
 class ArgumentList {
   constructor (list) { this.list = list; }
@@ -103,12 +103,12 @@ const UNTIMED = 0;
 const TIMED = 1;
 const SETTLED = 2;
 
-// A timeout of such a breaker calls code of the user's, which needs the caller's async context.
+// A timeout of such a breaker calls the user's code, which needs the caller's async context.
 const TIMEOUT_CALLS_USER = HAS_FALLBACK | ON_FAILURE | ON_TIMEOUT;
 
 /** A call in flight that needs more than its promise: a timeout, a permit, a key, a signal. */
 class Call {
-  /** `probe` is its lease of a half-open circuit, or NO_PROBE. */
+  /** `probe` is its lease as a probe of a half-open circuit, or NO_PROBE. */
   constructor (breaker, args, period, probe) {
     this.breaker = breaker;
     this.args = args;
@@ -247,15 +247,15 @@ native.onNews(id => live[id]?.deref()?._announce());
 const hex = digits => Math.floor(Math.random() * 16 ** digits).toString(16).padStart(digits, '0');
 
 /**
- * A UUID of version 4 (RFC 9562) from Math.random, which does for names that nobody must be unable
- * to guess; loading node:crypto takes longer than loading all of this package.
+ * A UUID of version 4 (RFC 9562) from Math.random, which is enough for names that need not be
+ * secret. Loading node:crypto takes longer than loading all of this package.
  */
 function randomName () {
   const variant = '89ab'[Math.floor(Math.random() * 4)];
   return `${hex(8)}-${hex(4)}-4${hex(3)}-${variant}${hex(3)}-${hex(12)}`;
 }
 
-/** A native breaker of one's own, or the shared one of that name. */
+/** A new native breaker, or the shared one of that name. */
 function makeNative (options, name) {
   const config = coreConfig(options);
   if (!isShared(options)) return createBreaker(config);
@@ -266,15 +266,15 @@ function makeNative (options, name) {
   return attached;
 }
 
-/** State of a breaker that was open, or was looked at closely: most never need it. */
+/** State that only few breakers need: those that have opened or were inspected. */
 class RareState {
   name = undefined;
   options = undefined;
   status = null;
   semaphore = null;
-  /** Calls that others may share. */
+  /** Calls that later calls may share. */
   coalesceCache = undefined;
-  /** Of the call whose action is being called. */
+  /** The one of the call whose action is being called. */
   signal = null;
   /** Transitions that were not announced yet. */
   queue = null;
@@ -298,7 +298,7 @@ class CircuitBreaker extends Emitter {
 
   static newStatus (options) { return new Status(options); }
 
-  /** How options are read: `sekering/opossum` has another way. */
+  /** How options are read: `sekering/opossum` reads them differently. */
   static _readOptions (given) { return readOptions(given); }
 
   constructor (action, given) {
@@ -312,7 +312,7 @@ class CircuitBreaker extends Emitter {
     this.action = typeof action === 'function' ? action : () => Promise.resolve(action);
     if (typeof action !== 'function' && action.name) options.name ??= action.name;
     const { id, cells } = makeNative(options, options.name || action.name);
-    // There may be thousands of breakers: what few of them need is in RareState.
+    // There may be thousands of breakers, so what few of them need is in RareState.
     this._options = options;
     this._id = id;
     this._cells = cells;
@@ -330,7 +330,7 @@ class CircuitBreaker extends Emitter {
 
   get _rare () { return (this._rareOrNull ??= new RareState()); }
 
-  /** Others may have opened the circuit. If they are gone, this breaker has to reset it. */
+  /** Others may have opened the circuit. If they are gone, this breaker must reset it. */
   _catchUp () {
     const state = this._announced & STATE;
     if (state === RAMPING) this._rare.ramping = true;
@@ -358,7 +358,7 @@ class CircuitBreaker extends Emitter {
     if (options.state) this._takeState(options.state);
   }
 
-  /** Goes on from the counts of another breaker: its Status, or its stats. */
+  /** Continues from the counts of another breaker: its Status, or its stats. */
   _takeStatus (status) {
     const isStatus = status instanceof Status;
     importStats(this._id, isStatus ? status.stats : status);
@@ -367,7 +367,7 @@ class CircuitBreaker extends Emitter {
     this._rare.status = status;
   }
 
-  /** Goes on from the state of another breaker, as toJSON() gives it. */
+  /** Continues from the state of another breaker, as toJSON() gives it. */
   _takeState (state) {
     if (state.enabled === false) this.disable();
     if (state.shutdown) {
@@ -381,7 +381,7 @@ class CircuitBreaker extends Emitter {
 
   // ---- Calls -----------------------------------------------------------------------------------
 
-  /** Calls the action with the arguments, if the circuit lets it pass. */
+  /** Calls the action with the arguments, if the circuit allows it. */
   fire (first) {
     return arguments.length === 1 ? this._fire(first) : this._fireMany(...arguments);
   }
@@ -458,7 +458,8 @@ class CircuitBreaker extends Emitter {
   }
 
   /**
-   * Calls `fn({ signal })` in the action's place. The signal aborts on timeout and on the caller's.
+   * Calls `fn({ signal })` instead of the action. The signal aborts on timeout, or when the
+   * caller's signal does.
    */
   run (fn, options) {
     let signal;
@@ -505,7 +506,7 @@ class CircuitBreaker extends Emitter {
     return isAbsent(cached) ? this._cacheMiss(proceed) : this._cacheHit(cached);
   }
 
-  /** An asynchronous transport: whether this is a hit shows later. */
+  /** For an asynchronous transport: whether it is a hit is known only later. */
   _awaitCache (cached, proceed) {
     const onFailure = error => {
       warn('cacheTransport.get failed', error);
@@ -598,8 +599,7 @@ class CircuitBreaker extends Emitter {
 
   _reject (args) {
     record(this._id, REJECTS);
-    // One error for the whole time that the circuit is open, as making one costs more than all
-    // else.
+    // One error for the whole time that the circuit is open: making one costs more than the rest.
     const { error, promise } = (this._rare.rejection ??= openRejection());
     if (this._mode & ON_REJECT) this.emit('reject', error);
     return this._fallback === null ? promise.then() : this._fallBack(error, args);
@@ -619,7 +619,7 @@ class CircuitBreaker extends Emitter {
     return this._fallback === null ? Promise.reject(error) : this._fallBack(error, args);
   }
 
-  /** Stores what a call with a key resolved with. */
+  /** Stores the result of a call with a key. */
   _store (extra) {
     if (this._mode & CACHE) {
       const { cacheTTL, cacheTransport } = this._options;
@@ -660,7 +660,7 @@ class CircuitBreaker extends Emitter {
     try {
       const isAnnounced = isTimeout && (this._mode & ON_TIMEOUT) !== 0;
       if (isAnnounced) {
-        // Listeners find it counted already.
+        // Listeners must find it already counted.
         this.status.increment('timeouts', millis(elapsed));
         this.emit('timeout', error, millis(elapsed), listOf(args));
       }
@@ -768,7 +768,7 @@ class CircuitBreaker extends Emitter {
     }, Math.ceil(ms), false);
   }
 
-  /** The resetTimeout, or what repeated trips or a Retry-After have made of it. */
+  /** The resetTimeout, or the longer time after repeated trips or a Retry-After. */
   _wasOpenFor () {
     const { resetTimeout } = this._options;
     const openFor = Math.round(this._rare.openFor);
@@ -790,7 +790,7 @@ class CircuitBreaker extends Emitter {
   /** Opens the circuit by hand. */
   open () { this._move(OPEN); }
 
-  /** Closes the circuit by hand and forgets what was counted, so that it starts afresh. */
+  /** Closes the circuit by hand and resets its counts. */
   reset () {
     native.forget(this._id);
     this.close();
@@ -879,7 +879,7 @@ class CircuitBreaker extends Emitter {
     const rare = this._rare;
     if (rare.options === undefined) {
       rare.options = resolvedOptions(this._options);
-      // As in opossum; but not an option, so that a copy of the options makes another breaker.
+      // As in opossum, but not enumerable, so that a copy of the options makes a separate breaker.
       Object.defineProperty(rare.options, 'coalesceCache', { value: rare.coalesceCache });
     }
     return rare.options;
@@ -922,7 +922,7 @@ class CircuitBreaker extends Emitter {
   get stats () {
     const percentiles = this._options.rollingPercentilesEnabled;
     const stats = readStats(this._id, percentiles);
-    // Of all who share it; `local` is what this thread alone has counted.
+    // The counts of all who share it; `local` has this thread's own counts.
     if (isShared(this._options)) stats.local = readStats(this._id, percentiles, true);
     return stats;
   }
@@ -933,7 +933,7 @@ class CircuitBreaker extends Emitter {
     return this._mode & SHUT_DOWN && period === this._rareOrNull.shutDownIn ? -1 : period & STATE;
   }
 
-  /** The present period, as the core keeps it current. */
+  /** The current period, which the core updates. */
   _period () { return this._cells[this._id & CELL]; }
 
   toJSON () {
@@ -981,7 +981,7 @@ function openRejection () {
   return { error, promise };
 }
 
-/** A foreign promise, or anything with a `then`, as a promise of ours. */
+/** Wraps a foreign promise, or anything with a `then`, in our own promise. */
 function adopt (thenable) {
   return new Promise((resolve, reject) => {
     try {

@@ -67,7 +67,7 @@ function readRetry (value) {
   if (!isGiven(value)) return {};
   const list = Array.isArray(value);
   const { attemptTimeout, signal, shouldRetry } = list ? {} : bag('retry', value);
-  if (signal !== undefined) throw invalidOption('retry.signal', 'none: execute takes one', signal);
+  if (signal !== undefined) throw invalidOption('retry.signal', 'none: pass it to execute', signal);
   if (shouldRetry) func('shouldRetry', shouldRetry);
   const decide = (error, attempt) =>
     !isRefusal(error) && (shouldRetry ? shouldRetry(error, attempt) : true);
@@ -100,7 +100,7 @@ class Policy {
     const given = POLICY.read(options);
     const { plan, attemptTimeout } = readRetry(given.retry);
     if (isGiven(attemptTimeout) && isGiven(given.timeout)) {
-      throw invalidOption('timeout', 'none beside retry.attemptTimeout', given.timeout);
+      throw invalidOption('timeout', 'no value (retry.attemptTimeout is set)', given.timeout);
     }
     this.#plan = plan;
     this.fallback = readFallback(given.fallback);

@@ -38,7 +38,7 @@ function checkMethods (client, paths) {
     const last = names.pop();
     const holder = names.reduce((object, name) => object?.[name], client);
     if (typeof holder?.[last] !== 'function') {
-      throw invalidOption('methods', `methods of the client (${path} is none)`, holder?.[last]);
+      throw invalidOption('methods', `methods of the client (${path} is not one)`, holder?.[last]);
     }
     if (isFixed(holder, last)) {
       throw invalidOption('methods', `methods that can be replaced (${path} is frozen)`, holder);

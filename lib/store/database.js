@@ -47,7 +47,7 @@ const PLACES = ['url', 'pool', 'directory', 'store'];
 function checkPlace (settings) {
   const [first, second] = PLACES.filter(name => settings[name] !== undefined);
   if (second === undefined) return;
-  throw invalidOption(second, `nothing beside ${first}`, settings[second]);
+  throw invalidOption(second, `no value (${first} is set)`, settings[second]);
 }
 
 /**

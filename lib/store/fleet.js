@@ -78,7 +78,7 @@ class Fleet extends Emitter {
     const { namespace } = JOIN.read(options);
     const name = `${namespace}/${breaker.name}`;
     if (this.#members.has(name)) {
-      throw invalidOption('breaker', `a breaker whose name is new to this fleet, unlike ${name},`,
+      throw invalidOption('breaker', `a breaker with another name (the fleet has ${name})`,
         breaker, RangeError);
     }
     const member = new Member(breaker, name);

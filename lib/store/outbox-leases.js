@@ -450,8 +450,8 @@ class Leases {
   async findSnapshot () {
     const { rows: [{ age }] } = await this.#database.query(this.#sql.oldSnapshot(SNAPSHOT_MS_MAX));
     return age === null ? undefined : new StoreError('ERR_STORE_OLD_SNAPSHOT',
-      `A transaction has been open for ${Math.round(age / 1000)} s: until it ends the outbox ` +
-      'gets slower');
+      `A transaction has been open for ${Math.round(age / 1000)} s: the outbox gets slower until ` +
+      'it ends');
   }
 }
 

@@ -1,7 +1,7 @@
 'use strict';
 
-// Sends what waits in the outbox. The scheduler decides; this carries out its decisions: it asks
-// the database, calls senders, sets the timer, and tells the scheduler what came of it.
+// Sends what waits in the outbox. The scheduler decides; this carries out its decisions: it queries
+// the database, calls senders, sets the timer, and reports the results to the scheduler.
 
 const { randomBytes } = require('node:crypto');
 const os = require('node:os');
@@ -50,7 +50,7 @@ const BREAKER_EVENTS = ['open', 'halfOpen', 'close'];
 const IDS_SHOWN = 20;
 const PROVIDER_ID_MAX = 512;
 
-/** What a sender is told besides the message. The signal is made when it is asked for. */
+/** What a sender gets besides the message. The signal is created on first use. */
 class Context {
   #controller;
   #reason;
@@ -129,7 +129,7 @@ class OutboxWorker extends Emitter {
 
   async stop (options) {
     const { timeout } = STOP.read(options);
-    // Once more after it has stopped, it waits for what it left behind.
+    // A second call, after it has stopped, waits for what it left behind.
     if (!this.running && this.#scheduler.held === 0) return this.#stopping;
     this.#stopping ??= this.#stop(timeout).finally(() => { this.#stopping = undefined; });
     return this.#stopping;
@@ -162,9 +162,9 @@ class OutboxWorker extends Emitter {
 
   // ---- Actions ---------------------------------------------------------------------------------
 
-  /** Does all that there is to do after something has happened. */
+  /** Does everything that is due after something has happened. */
   #act () {
-    // What happens during an action is seen by the loop that is at it.
+    // The running loop sees what happens during an action.
     if (this.#isActing) return;
     this.#isActing = true;
     try {
@@ -197,7 +197,7 @@ class OutboxWorker extends Emitter {
   #setTimer () {
     const at = this.#scheduler.nextAt();
     const keepsAlive = !this.#scheduler.isStopped;
-    // A timer that is early costs a tick; to set it anew for each message costs more.
+    // An early timer costs one tick; resetting it for each message costs more.
     if (at >= this.#timerAt && keepsAlive === this.#timerKeepsAlive) return;
     this.#clearTimer();
     if (at === Infinity) return;
@@ -227,7 +227,7 @@ class OutboxWorker extends Emitter {
   #settle ({ job, isRepeated }) {
     this.#answer(this.leases.settle(job, isRepeated),
       (row, now) => this.#scheduler.settled(job, row, now),
-      // Leases has warned of it.
+      // `Leases` has already warned of it.
       () => this.#scheduler.settleFailed(job));
   }
 
@@ -270,7 +270,7 @@ class OutboxWorker extends Emitter {
       if (message.template !== null) message.body = fill(message.template, message.data);
       resolve(this.#channels.get(lane.name).send(message, attempt.context));
     }).then(answer => this.#succeed(job, idOf(answer)), error => {
-      // How a sender ends when it is told to says nothing about the message.
+      // How a sender ends after an abort says nothing about the message.
       this.#fail(job, attempt.late ?? error);
     });
   }
@@ -296,7 +296,7 @@ class OutboxWorker extends Emitter {
     this.#attempts.get(job)?.context.abort(reason);
   }
 
-  /** The error that the sender took too long, and how it ends from now on. */
+  /** The error for a sender that took too long; from now on it ends with this. */
   #timeoutOf (job) {
     const attempt = this.#attempts.get(job);
     attempt.late ??= Object.defineProperty(timedOut(job.lane.timeout), 'name',
@@ -305,16 +305,16 @@ class OutboxWorker extends Emitter {
   }
 }
 
-/** What a sender answers: the provider's id, bare or as a member. */
+/** The provider's id in a sender's answer: the answer itself, or a member of it. */
 function idOf (answer) {
-  // What cannot be read was sent all the same.
+  // If the answer cannot be read, the message was sent nevertheless.
   const id = typeof answer === 'object' ? read(answer, 'providerMessageId') : answer;
   return typeof id === 'string' || typeof id === 'number' ? clean(id, PROVIDER_ID_MAX) : null;
 }
 
 function readChannels (channels, known) {
   const entries = Object.entries(channels);
-  if (entries.length === 0) throw invalidOption('channels', 'at least one', channels);
+  if (entries.length === 0) throw invalidOption('channels', 'at least one channel', channels);
   return new Map(entries.map(([name, value]) => {
     if (!known.has(name)) {
       throw invalidOption('channels', `one of ${[...known.keys()].join(', ')}`, name, RangeError);

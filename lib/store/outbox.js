@@ -228,7 +228,7 @@ class Outbox {
     let open = rows.map((row, i) => i);
     for (let round = 0; open.length > 0; round++) {
       if (round === DEDUPE_ROUNDS) {
-        throw new StoreError('ERR_STORE_QUERY', 'A dedupeKey was taken and freed again and again',
+        throw new StoreError('ERR_STORE_QUERY', 'A dedupeKey was taken and freed repeatedly',
           { retryable: true });
       }
       const json = jsonOf(open.map(i => rows[i]));

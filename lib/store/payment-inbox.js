@@ -1,7 +1,7 @@
 'use strict';
 
 // What Midtrans says about transactions: its notifications, and its answers when we ask. A
-// notification is only the reason to ask; what changes an order is the answer. What contradicts the
+// notification only makes us ask; the answer is what changes an order. Whatever contradicts the
 // order is held until a person reviews it.
 
 const { createHash } = require('node:crypto');
@@ -20,8 +20,8 @@ const { StoreError } = require('./store-errors');
 const STATUS_TIMEOUT_MS = 4000;
 const REFUNDS_MAX = 1000;
 
-// Notifications with the same signature that are examined. Its unsigned parts can be varied at
-// will, but true notifications are few, and are sent again.
+// How many notifications with the same signature are examined. Anybody can vary the unsigned parts,
+// but genuine notifications are few, and are sent again.
 const VARIATIONS = { limit: 100, interval: 3_600_000 };
 const SIGNATURES_MAX = 10_000;
 
@@ -30,8 +30,8 @@ const SIGNATURES_MAX = 10_000;
 const text = (value, pattern) => typeof value === 'string' && pattern.test(value);
 const optional = (value, pattern) => value === undefined || value === null || text(value, pattern);
 
-// Each field that we act on, and its grammar. The client checks the signature: if anything is wrong
-// with that, the notification is forged.
+// Each field that we act on, and its grammar. The client checks the signature: if that is wrong,
+// the notification is forged.
 const GRAMMAR = {
   // These may belong to another system of the same account.
   order_id: isIncomingId,
@@ -102,8 +102,8 @@ function fingerprintOf (body) {
 }
 
 /**
- * A fingerprint of the signed fields alone: the others can be changed by anybody who has seen one
- * notification, and it shall stay one event all the same.
+ * A fingerprint of the signed fields alone. Anybody who has seen a notification can change the
+ * other fields, but it must stay the same event.
  * @param {string} why
  */
 function coarseFingerprint (body, why) {
@@ -174,7 +174,7 @@ class PaymentInbox {
       if (midtrans.verifyNotification(body)) {
         return await this.#takeSigned({ ...event, fingerprint: fingerprintOf(body) }, body);
       }
-      // An order's id that does not fit the shop's own pattern belongs to another system.
+      // An order id that does not match the shop's pattern belongs to another system.
       if (midtrans.verifyNotification(body, { anyOrder: true })) {
         return await this.#takeForeign(event, body);
       }
@@ -210,7 +210,7 @@ class PaymentInbox {
 
   /**
    * We record an order before we ask Midtrans for it, so this one belongs to another system, or is
-   * a test. If it is recorded late, `reconcile` finds it, and the same notification is taken if it
+   * a test. If it is recorded late, `reconcile` finds it, and the notification is accepted if it
    * comes again.
    */
   async #takeForeign (event, body) {
@@ -225,7 +225,7 @@ class PaymentInbox {
   async #confirm (claim, event) {
     const { database, ledger } = this.#context;
     const { transactionId, orderId } = claim;
-    // Such an id cannot be part of an address.
+    // Such an id cannot be part of a URL.
     if (!isSegment(transactionId)) return { fault: 'not_found' };
     let truth;
     try {
@@ -262,7 +262,7 @@ class PaymentInbox {
 
   // ---- Asking ----------------------------------------------------------------------------------
 
-  /** What Midtrans says of a transaction or an order; undefined if it knows none. */
+  /** What Midtrans says about a transaction or order; undefined if it does not know it. */
   async ask (id, { signal } = {}) {
     try {
       const body = await this.#context.midtrans.status(id, { signal });
@@ -304,7 +304,7 @@ class PaymentInbox {
   // ---- Review ----------------------------------------------------------------------------------
 
   /**
-   * Ends the holding of an order as a person has decided.
+   * Ends the hold of an order as a person has decided.
    * @param {string} orderId
    * @param {'apply' | 'dismiss'} decision
    * @param {{ by: string, reason: string }} options
@@ -313,12 +313,12 @@ class PaymentInbox {
   async review (orderId, decision, { by, reason }) {
     const { database, ledger } = this.#context;
     const known = await ledger.get(orderId);
-    // An order that is not ours could be made of its notifications.
+    // An order that is not ours could be made from its notifications.
     const held = await ledger.eventsWith(database, orderId,
       known === undefined ? ['held', 'unknown_order'] : ['held']);
     // The events of an order that is held may have been deleted since.
     if (held.length === 0 && !known?.held) {
-      throw new StoreError('ERR_PAYMENT_ORDER', `Nothing is held of ${orderId}`);
+      throw new StoreError('ERR_PAYMENT_ORDER', `No event of order ${orderId} is held`);
     }
     const bodies = decision === 'apply' ? await this.#truths(held) : [];
     const outcome = decision === 'apply' ? 'applied' : 'dismissed';
@@ -346,14 +346,14 @@ class PaymentInbox {
       const truth = mustAsk ? await this.ask(transactionId) : JSON.parse(body);
       if (truth === undefined) {
         throw new StoreError('ERR_PAYMENT_ORDER',
-          `Midtrans knows no transaction ${transactionId}: this can only be dismissed`);
+          `Midtrans knows no transaction ${transactionId}: you can only dismiss this`);
       }
       bodies.set(transactionId, truth);
     }
     return [...bodies.values()];
   }
 
-  /** Makes an order that nobody recorded of what Midtrans says about it. */
+  /** Makes an order that nobody recorded from what Midtrans says about it. */
   async #adopt (client, orderId, [body]) {
     if (body === undefined) return undefined;
     const { amountMinor, currency } = readTransaction(body);
@@ -369,7 +369,7 @@ class PaymentInbox {
         { by, reason, confirmed: true, force: true });
       if (fault !== undefined) {
         throw new StoreError('ERR_PAYMENT_ORDER',
-          `It cannot be applied to ${order.orderId}, which is still held (${fault})`);
+          `Cannot apply this to order ${order.orderId}: it is still held (${fault})`);
       }
       if (move === undefined) continue;
       moves.push(move);
@@ -379,7 +379,7 @@ class PaymentInbox {
   }
 }
 
-/** The outcome of a notification whose truth has been entered. */
+/** The outcome of a notification after Midtrans's answer has been entered. */
 function conclude ({ changed, fault, claim, truth }) {
   if (fault !== undefined) return { outcome: 'held', reason: fault };
   if (!isKnownState(claim.state)) return { outcome: 'held', reason: 'edge' };

@@ -1,15 +1,15 @@
 'use strict';
 
 // The tables of orders, transactions and events. When an order moves, its hooks go into the outbox
-// within the same transaction. `client` is a transaction, or the database itself where the comment
-// says so.
+// within the same transaction. `client` is a transaction, or also the database itself if the
+// comment says so.
 
 const { deriveOrder, isKnownState, judge } = require('./payment-states');
 
 const ORDER_CHANNEL = 'MIDTRANS_ORDER';
 const HOOK_CHANNEL = 'PAYMENT_HOOK';
 
-// The hook of each state; onTransition hears of all states.
+// The hook of each state; onTransition is called for all states.
 const HOOKS = {
   paid: 'onPaid',
   denied: 'onFailed',
@@ -26,7 +26,7 @@ const EVENTS_MAX = 1000;
 const TIMES_MAX = 2 ** 31 - 1;
 const PAGE = /^(.+)~([2-9])$/;
 
-// After one of these, the same event is a repetition.
+// After one of these outcomes, the same event is a repetition.
 const FINAL_OUTCOMES = ['applied', 'stale', 'held', 'dismissed'];
 
 const OUTCOMES = [...FINAL_OUTCOMES, 'unknown_order', 'forged', 'invalid', 'unavailable'];
@@ -36,7 +36,7 @@ const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, curr
 
 const ORDER_COLUMNS_OF_O = ORDER_COLUMNS.replace(/\w+/g, 'o.$&');
 
-/** A foreign text that the database accepts: a refusal would fail the whole group of orders. */
+/** Makes a foreign text storable: one bad text would fail the whole group of orders. */
 const holdable = text => text?.toWellFormed().replaceAll('\0', '\ufffd') ?? null;
 
 /** The columns of an order that is recorded. */
@@ -89,7 +89,7 @@ function beginning ({ history, version, state, created_at: createdAt }) {
   return [{ at, from: null, to: history[0]?.from ?? state, by: 'order' }];
 }
 
-/** A row as an order. What only we need is hidden from users. */
+/** A row as an order. Users do not see what only we need. */
 function toOrder (row) {
   const order = {
     orderId: row.order_id, state: row.state, held: row.held,
@@ -168,7 +168,7 @@ class PaymentLedger {
   }
 
   /**
-   * Enters what is true of a transaction, and moves its order if that changes it.
+   * Stores the true state of a transaction, and moves its order if that changes it.
    * @param {object} client a transaction that has locked the order
    * @param {object} order
    * @param {object} incoming of readTransaction
@@ -204,7 +204,7 @@ class PaymentLedger {
    * @param {object} order
    * @param {object} change { to, by, reason, transactionId, refundedMinor, token, redirectUrl }
    * @returns {Promise<{ order: object, transition: object } | undefined>} undefined if the order
-   *   has been moved meanwhile
+   *   was moved in the meantime
    */
   async move (client, order, change) {
     const [move] = await this.#move(client, [{ order, change }]);
@@ -268,7 +268,7 @@ class PaymentLedger {
    */
   async insertOrders (client, given, messages) {
     const now = "CASE WHEN given.state <> 'queued' THEN clock_timestamp() END";
-    // All use the same order, so that no two wait for each other.
+    // Every statement inserts in the same sequence, so that no two wait for each other.
     const items = [...given].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
     const insert = `INSERT INTO ${this.#orders}
         (${Object.keys(INSERTED)}, asked_at, silent_since)
@@ -371,7 +371,7 @@ class PaymentLedger {
   }
 
   /**
-   * Orders of which Midtrans has said nothing for `olderThan` ms. No other caller gets them now.
+   * Orders about which Midtrans has said nothing for `olderThan` ms. No other caller gets them now.
    * @returns {Promise<Array<{ order: object, openMs: number }>>} openMs: the age of the page
    */
   async claimSilent ({ olderThan, limit }) {
@@ -437,8 +437,8 @@ class PaymentLedger {
   }
 
   /**
-   * Stores a sample of what anybody can send, in a row that is used again, with how many it stands
-   * for. Nothing in it is believed, so it belongs to no order.
+   * Stores a sample of what anybody can send, and how many it stands for, in a row that is reused.
+   * Nothing in it is trusted, so it belongs to no order.
    * @returns {Promise<object>} the event as users see it
    */
   async noteSample ({ source, outcome, reason, bytes, count }, row) {
@@ -512,8 +512,8 @@ const ENTRY = `(jsonb_build_object(
   CASE WHEN g.reason IS NULL THEN '{}' ELSE jsonb_build_object('reason', g.reason) END)`;
 
 /**
- * Since when Midtrans has been silent about an order that moves. A page that is made at once keeps
- * the earlier time, so that no index has to be updated.
+ * Since when Midtrans has been silent about an order that moves. If its page is made at once, the
+ * earlier time stays, so that no index must be updated.
  */
 const silentSince = (order, to) => `CASE
   WHEN ${to} NOT IN ('created', 'unknown', 'pending', 'authorize') THEN NULL

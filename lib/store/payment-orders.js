@@ -1,7 +1,7 @@
 'use strict';
 
-// Orders on their way to Midtrans: each is recorded, and its page is made at once or, if that is
-// not possible, by the worker later. Orders of which Midtrans is silent are looked up.
+// Orders on their way to Midtrans. Each is recorded, and its page is made at once or, if that is
+// not possible, later by the worker. If Midtrans is silent about an order, we ask.
 
 const { isA, read, textOf } = require('../base/foreign');
 const { wasNotAsked } = require('../base/errors');
@@ -10,14 +10,14 @@ const { pageId } = require('./payment-ledger');
 const { canExpire, isUnmade, recordAgain } = require('./payment-states');
 const { StoreError } = require('./store-errors');
 
-// Orders that come together share a statement, up to this.
+// At most this many orders that arrive together share a statement.
 const GROUP = { count: 100, weight: 1024 * 1024, writers: 1 };
 const MOVES = { count: 100, writers: 1 };
 
 const PAGES_MAX = 9;
 const PAGE_ID_CHARACTERS_MAX = 50;
 
-// How long a page can be used if its order does not say otherwise.
+// How long a page can be used, unless its order says otherwise.
 const PAGE_LIFE_MS = 24 * 3600 * 1000;
 // Clocks differ, and a customer may begin to pay at the last moment.
 const PAGE_GRACE_MS = 3600 * 1000;
@@ -75,13 +75,13 @@ class PaymentOrders {
     return { order, isNew: made !== undefined, move: move && { ...move, order } };
   }
 
-  /** Adds to an order what is known of it by now. @returns {Promise<object|undefined>} its move */
+  /** Adds to an order what is now known about it. @returns {Promise<object|undefined>} its move */
   async #recordAgain (client, given) {
     const { ledger } = this.#context;
     const { orderId, amountMinor, currency, state, body, token, redirectUrl } = given;
     const order = await ledger.findOrder(client, orderId, { lock: true });
     if (order.amountMinor !== amountMinor || order.currency !== currency) {
-      throw new StoreError('ERR_PAYMENT_ORDER', `${orderId} is an order of another amount`);
+      throw new StoreError('ERR_PAYMENT_ORDER', `Order ${orderId} exists with another amount`);
     }
     const changes = recordAgain(order, given);
     if (changes.body) await ledger.setBody(client, orderId, body);
@@ -109,7 +109,7 @@ class PaymentOrders {
       const opened = await this.#makePage(order, { signal, timeout, isNew });
       return { order: opened, queued: false };
     } catch (error) {
-      // `reconcile` finds out what has become of the order.
+      // `reconcile` finds out what happened to the order.
       if (isA(error, StoreError)) throw error;
       if (isRefusal(error)) {
         await this.#moveUnmade(orderId, { to: 'failed', by: 'open', reason: textOf(error) });
@@ -128,8 +128,8 @@ class PaymentOrders {
     } catch (error) {
       const cause = read(error, 'cause');
       const isUnsent = read(error, 'code') === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' && wasNotAsked(cause);
-      // The outcome is unknown because of an earlier attempt; nothing was sent this time, and the
-      // worker has to know why.
+      // An earlier attempt made the outcome unknown. This time nothing was sent, and the worker
+      // needs to know why.
       throw isUnsent ? cause : error;
     }
   }
@@ -205,7 +205,7 @@ class PaymentOrders {
     return order;
   }
 
-  /** The customer has begun to pay: the page is there, and somebody has its address. */
+  /** The customer has begun to pay: the page exists, and somebody has its address. */
   async #paidAlready ({ orderId }, error) {
     const { inbox, ledger } = this.#context;
     const { fault } = await inbox.learn(orderId, error.response, 'midtrans');
@@ -239,7 +239,7 @@ class PaymentOrders {
     return move?.order;
   }
 
-  /** Moves an order that still has no page. If it has got one meanwhile, that is right. */
+  /** Moves an order that still has no page. If it has got one in the meantime, that is fine. */
   async #moveUnmade (orderId, change) {
     return this.#change(orderId, (client, order) => (isUnmade(order) && order.state !== change.to
       ? this.#context.ledger.move(client, order, change) : undefined));
@@ -293,8 +293,8 @@ class PaymentOrders {
   }
 
   /**
-   * Midtrans knows no transaction. That is so until the customer begins to pay, whether the order's
-   * page is there or not.
+   * Midtrans knows no transaction. That is normal until the customer begins to pay, whether or not
+   * the order has a page.
    */
   async #withoutTransaction (order, openMs) {
     const { database, ledger } = this.#context;
@@ -316,7 +316,7 @@ class PaymentOrders {
   }
 }
 
-/** Whether Midtrans will never make the order. A wrong key of ours can be corrected. */
+/** Whether Midtrans will never accept the order. A wrong server key can be corrected. */
 const isRefusal = error => read(error, 'retryable') === false &&
   !read(error, 'ambiguous') && read(error, 'code') !== 'ERR_MIDTRANS_UNAUTHORIZED';
 
@@ -329,7 +329,7 @@ function stateAfter (error, isSure) {
 /** What Midtrans is asked for. */
 function bodyOf ({ orderId, body }, page) {
   if (body === null) {
-    throw new StoreError('ERR_PAYMENT_ORDER', `The order ${orderId} has no body to make a page of`);
+    throw new StoreError('ERR_PAYMENT_ORDER', `Order ${orderId} has no body for a page`);
   }
   const given = JSON.parse(body);
   const details = { ...given.transaction_details, order_id: pageId(orderId, page) };

@@ -28,7 +28,7 @@ class PaymentSamples {
     this.#emit = emit;
   }
 
-  /** Counts a notification. Fulfils when it is written, or is sure to be written later. */
+  /** Counts a notification. Resolves when it is written, or is certain to be written later. */
   async add ({ source, bytes }, outcome, reason) {
     this.#hold({ source, outcome, reason, bytes: bytes.subarray(0, BYTES_KEPT), count: 1 });
     if (this.#writes.tryTake()) await this.#write(outcome);
@@ -63,7 +63,7 @@ class PaymentSamples {
       const event = await this.#ledger.noteSample(sample, this.#row);
       if (outcome === 'forged') this.#emit('forged', event, sample.count);
     } catch (error) {
-      // A sample that came meanwhile replaces this one, but not its count.
+      // A sample that came in the meantime replaces this one, but not its count.
       this.#hold({ ...sample, ...this.#waiting.get(outcome), count: sample.count });
       this.#emit('warning', error);
       if (error?.code !== 'ERR_STORE_CLOSED') this.#writeLater();

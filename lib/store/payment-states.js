@@ -11,7 +11,7 @@ const FIRST_STATES = ['queued', 'created', 'unknown'];
 const STATES = [...FIRST_STATES, 'pending', 'authorize', 'paid', 'denied', 'cancelled', 'expired',
   'failed', 'partially_refunded', 'refunded', 'partially_charged_back', 'charged_back'];
 
-// The state of an order, by the state of the transaction that counts.
+// An order's state for each state of the transaction that counts.
 const ORDER_STATES = {
   pending: 'pending',
   authorize: 'authorize',
@@ -25,11 +25,11 @@ const ORDER_STATES = {
   chargeback: 'charged_back',
 };
 
-// Of several transactions of an order, the one that says most about its money counts.
+// If an order has several transactions, the one that says most about its money counts.
 const PRECEDENCE = ['paid', 'partially_charged_back', 'partially_refunded', 'charged_back',
   'refunded', 'authorize', 'pending'];
 
-// How much is known of an order that has no page yet.
+// How much is known about an order that has no page yet.
 const KNOWLEDGE = { failed: 0, queued: 1, unknown: 2, created: 3 };
 
 const MINOR_DIGITS = 2;
@@ -37,7 +37,7 @@ const AMOUNT = /^(\d{1,15})(?:\.(\d{1,2}))?$/;
 
 // ---- What Midtrans says ------------------------------------------------------------------------
 
-/** An amount as Midtrans writes it ("10000.00"), in minor units; undefined if it is not one. */
+/** An amount as Midtrans writes it ("10000.00"), in minor units; undefined if it is invalid. */
 function minorOf (written) {
   if (typeof written !== 'string' && typeof written !== 'number') return undefined;
   const [, whole, fraction = ''] = AMOUNT.exec(String(written)) ?? [];
@@ -89,7 +89,7 @@ const isKnownState = state => transactionStates.includes(state);
  * @param {object | undefined} known the transaction so far
  * @param {object} incoming of readTransaction
  * @param {{ confirmed: boolean, force?: boolean }} options confirmed: Midtrans answered a question
- *   of ours; force: a person has decided, so that neither amount nor state machine counts
+ *   of ours; force: a person has decided, so neither the amount nor the state machine is checked
  * @returns {{ changed: boolean, fault?: string }} fault: why a person has to look at it
  */
 function judge (order, known, incoming, { confirmed, force = false }) {
@@ -152,7 +152,7 @@ function stateOf ({ state, fraud, statusCode }) {
   });
   if (paid) return 'paid';
   if (Object.hasOwn(ORDER_STATES, state)) return ORDER_STATES[state];
-  // Captured or settled, but challenged: the merchant has to decide.
+  // Captured or settled, but challenged: the merchant must decide.
   return fraud === 'deny' ? 'denied' : 'authorize';
 }
 
@@ -178,7 +178,7 @@ function deriveOrder (transactions) {
 const isUnmade = order => order.state === 'queued' || order.state === 'unknown' ||
   (order.state === 'failed' && order.transactionId === null && order.token === null);
 
-/** Whether an order expires together with its page: its customer has not begun to pay. */
+/** Whether an order expires with its page: the customer has not begun to pay. */
 const canExpire = ({ state }) => state === 'created' || state === 'unknown';
 
 /**

@@ -152,7 +152,7 @@ class MidtransFake extends HttpFake {
   /** A customer chooses a payment method on the page of a Snap order. Now Core knows the order. */
   choose (orderId, paymentType = 'bank_transfer') {
     const order = this.orders.get(orderId);
-    if (order === undefined) throw invalidOption('orderId', 'an order', orderId);
+    if (order === undefined) throw invalidOption('orderId', 'the id of an order', orderId);
     this.#core.handle('charge', undefined, { ...order.body, payment_type: paymentType });
   }
 

@@ -168,7 +168,7 @@ test.each([
   [{ prefixes: ['api'] }, /Expected a path that begins with '\/' for prefixes\[0\]/],
   [{ prefixes: ['/a'], isFailure: 500 }, /Expected a function for isFailure/],
   [{ prefixes: ['/a'], breaker: { timeout: 'x' } }, /for timeout/],
-  [{ prefixes: ['/a'], breaker: { fallback: () => 1 } }, /Expected nothing for breaker\.fallback/],
+  [{ prefixes: ['/a'], breaker: { fallback: () => 1 } }, /Expected no value for breaker\.fallback/],
 ])('%j is refused', (options, message) => {
   expect(() => createBreakerMiddleware(options)).toThrow(message);
 });

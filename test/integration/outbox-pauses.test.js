@@ -66,10 +66,14 @@ describeEngines('the worker', ({ name, place }) => {
         claims.push(ask.channel);
         return claim.call(leases, ask);
       };
-      breaker.emit('close');
-      await until(() => claims.length > 0);
+      const countOf = channel => claims.filter(name => name === channel).length;
+      for (let events = 1; events <= 5; events++) {
+        breaker.emit('close');
+        await until(() => countOf('JOB') >= events);
+      }
       await worker.stop();
-      expect(new Set(claims)).toEqual(new Set(['JOB']));
+      // It may still have been at its first looks.
+      expect(countOf('EMAIL')).toBeLessThan(3);
     });
 
     test('that is open pauses its channel and no other; one probe, then the backlog', async () => {

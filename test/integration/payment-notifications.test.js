@@ -258,7 +258,7 @@ describeEngines('notifications', ({ name, place }) => {
       ]);
       for (const id of ['held-a', 'held-b', 'held-c']) {
         await expect(payments.review(id, 'apply', how)).rejects.toMatchObject({
-          code: 'ERR_PAYMENT_ORDER', message: `Nothing is held of ${id}`,
+          code: 'ERR_PAYMENT_ORDER', message: `No event of order ${id} is held`,
         });
       }
       expect(await messagesOf('held-a')).toEqual(['onPaid']);

@@ -51,7 +51,7 @@ describe('wrong options are rejected', () => {
   test('a shared breaker needs a name', () => {
     const error = thrownBy(() => new CircuitBreaker(async () => {}, { scope: 'host' }));
     expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION' });
-    expect(error.message).toContain("as scope is 'host'");
+    expect(error.message).toContain("(scope is 'host')");
   });
 });
 

@@ -103,9 +103,10 @@ test('replacing the oldest costs the same however many there are', () => {
     const { user, system } = process.cpuUsage(start);
     return user + system;
   };
-  cost(1000);
+  // The quickest of some runs, since garbage is collected in the others.
+  const least = size => Math.min(...Array.from({ length: 5 }, () => cost(size)));
   // Looked for in the Map, the second takes a hundred times as long as the first.
-  expect(cost(100000)).toBeLessThan(cost(1000) * 20 + 50000);
+  expect(least(100000)).toBeLessThan(least(1000) * 20 + 50000);
 });
 
 test.each([['10'], [-1], [1.5], [NaN]])('maxEntries %p is refused', (maxEntries) => {
