@@ -5,6 +5,9 @@
 // key go one at a time and in their order; nothing is sent while the breaker is open; attempts are
 // counted. What a sender does depends on the seed, the message and the attempt, and nothing else.
 
+const { once } = require('node:events');
+const { setImmediate: turn } = require('node:timers/promises');
+
 const CircuitBreaker = require('../../lib/primitives/breaker');
 const { NonRetryableError } = require('../../lib/primitives/classify');
 const { gate, outboxOf, until } = require('../support/outbox-helpers');
@@ -28,13 +31,10 @@ const COUNTED = ['sent', 'failed', 'never', 'late'];
 const PLANS = ['sent', 'sent', 'sent', 'sent', 'sent', 'failed', 'failed', 'never', 'late', 'busy'];
 const OVER = ['SENT', 'DLQ', 'CANCELLED'];
 
-/** Waits, unless the signal aborts first. */
-async function wait (ms, signal) {
-  await new Promise(resolve => {
-    if (signal.aborted || ms === 0) setImmediate(resolve);
-    else if (ms < Infinity) setTimeout(resolve, ms);
-    signal.addEventListener('abort', resolve);
-  });
+/** Takes so many turns of the event loop, or until the signal aborts. */
+async function work (turns, signal) {
+  if (turns === Infinity && !signal.aborted) await once(signal, 'abort');
+  for (let done = 0; done < turns && !signal.aborted; done++) await turn();
   signal.throwIfAborted();
 }
 
@@ -70,7 +70,7 @@ class Model {
       const plan = message.calls > CALLS_MAX ? 'sent' : dice.pick(PLANS);
       let outcome = 'stopped';
       try {
-        await wait(plan === 'late' ? Infinity : dice.pick([0, 0, dice.below(20)]), signal);
+        await work(plan === 'late' ? Infinity : dice.pick([1, 1, dice.below(200)]), signal);
         outcome = plan;
         return this.act(plan);
       } catch (error) {
@@ -212,7 +212,8 @@ class Run {
     else if (what < 76) this.breaker[this.breaker.opened ? 'close' : 'open']();
     else if (what < 84) await this.giveUpOrRevive();
     else if (what < 90 && this.open.length > 0) await this.commit();
-    else await new Promise(resolve => { setTimeout(resolve, dice.below(30)); });
+    // The others go on while the database answers.
+    else for (let i = dice.below(10); i > 0; i--) await this.store.query('SELECT 1');
   }
 
   async enqueue () {
