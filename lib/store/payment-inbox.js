@@ -20,8 +20,8 @@ const { StoreError } = require('./store-errors');
 const STATUS_TIMEOUT_MS = 4000;
 const REFUNDS_MAX = 1000;
 
-// How many notifications with the same signature are examined. Anybody can vary the unsigned parts,
-// but genuine notifications are few, and are sent again.
+// How many notifications of our orders with the same signature are examined. Anybody can vary the
+// unsigned parts, but genuine notifications are few, and are sent again.
 const VARIATIONS = { limit: 100, interval: 3_600_000 };
 const SIGNATURES_MAX = 10_000;
 
@@ -195,8 +195,8 @@ class PaymentInbox {
     const { ledger, confirm, emit } = this.#context;
     const { fingerprint, orderId } = event;
     if (await ledger.countAgain(fingerprint)) return answer(200, 'already_processed', orderId);
-    if (!this.#signatures.admit(body.signature_key)) return answer(503, 'unavailable', orderId);
     if (await ledger.get(orderId) === undefined) return this.#takeForeign(event, body);
+    if (!this.#signatures.admit(body.signature_key)) return answer(503, 'unavailable', orderId);
     const claim = readTransaction(body);
     const { truth, fault } = confirm ? await this.#confirm(claim, event) : { truth: claim };
     if (fault === 'other_order') return this.#reject(event, fault);
