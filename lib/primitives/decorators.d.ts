@@ -9,13 +9,15 @@ export type PromiseMethodDecorator =
   <This, Method extends (this: This, ...args: any[]) => Promise<any>>(
     method: Method, context: ClassMethodDecoratorContext<This, Method>) => Method;
 
+/** Options of retry(), except `signal`: it would end the calls of all objects. */
+export interface RetryOptions extends Omit<retryOf.Options, 'signal'> {}
+
 /**
  * Calls the method again until it succeeds, as retryable() does. If a breaker inside is open, that
  * ends at once. Above circuitBreaker, each attempt goes through the breaker.
  * @throws TypeError or RangeError ERR_INVALID_OPTION
  */
-export function retry (
-  options?: Omit<retryOf.Options, 'signal'> | readonly number[]): PromiseMethodDecorator;
+export function retry (options?: RetryOptions | readonly number[]): PromiseMethodDecorator;
 
 /**
  * Calls the method through a breaker, which all objects of the class share.
