@@ -5,9 +5,14 @@ import retryOf = require('./retry');
  * Decorates methods that return promises: public or private, of instances or static. The method
  * keeps its type, its `this`, its name and its length.
  */
-export type PromiseMethodDecorator =
+export interface PromiseMethodDecorator {
   <This, Method extends (this: This, ...args: any[]) => Promise<any>>(
-    method: Method, context: ClassMethodDecoratorContext<This, Method>) => Method;
+    method: Method, context: ClassMethodDecoratorContext<This, Method>): Method;
+  /** With experimentalDecorators. */
+  <Method extends (...args: any[]) => Promise<any>>(
+    target: object, name: string | symbol, descriptor: TypedPropertyDescriptor<Method>
+  ): TypedPropertyDescriptor<Method>;
+}
 
 /** Options of retry(), except `signal`: it would end the calls of all objects. */
 export interface RetryOptions extends Omit<retryOf.Options, 'signal'> {}
@@ -23,8 +28,8 @@ export function retry (options?: RetryOptions | readonly number[]): PromiseMetho
  * Calls the method through a breaker, which all objects of the class share.
  * @param breaker a breaker, or the options of one. With a `name`, it is the one of
  *   getCircuitBreaker(name, options). Otherwise the method has its own, which is made with the
- *   first object of the class. Its name is `Class.method`; for a private method, it has the class of
- *   that object.
+ *   first object of the class. Its name is `Class.method`; for a private method, `Class` is that of
+ *   the object.
  * @throws TypeError or RangeError ERR_INVALID_OPTION, SekeringError ERR_OPTIONS_MISMATCH
  */
 export function circuitBreaker (

@@ -1,7 +1,7 @@
 'use strict';
 
-// `sekering/decorators`: retry and circuitBreaker as decorators of methods (ECMAScript's, as
-// TypeScript 5 compiles them).
+// `sekering/decorators`: retry and circuitBreaker as decorators of methods. They are decorators of
+// ECMAScript, and also of TypeScript's experimentalDecorators.
 
 const { optionError } = require('../base/errors');
 const { likeFunction } = require('../base/foreign');
@@ -12,15 +12,22 @@ const { getCircuitBreaker } = require('./registry');
 
 /** A decorator of methods. `decorate(method, context)` returns the method that replaces it. */
 function ofMethods (name, decorate) {
-  return (method, context) => {
-    if (context?.kind === 'method') return decorate(method, context);
-    const found = context?.kind === undefined
-      ? 'something else: standard decorators need TypeScript 5 or Babel, and no ' +
-        'experimentalDecorators in tsconfig.json'
-      : `a ${context.kind}`;
-    throw optionError(TypeError, 'decorator', `@${name}() is for methods, but it is on ${found}`);
+  return (value, context, descriptor) => {
+    if (context?.kind === 'method') return decorate(value, context);
+    if (typeof descriptor?.value === 'function') {
+      return { ...descriptor, value: decorate(descriptor.value, olderContext(value, context)) };
+    }
+    throw optionError(TypeError, 'decorator', `@${name}() is for methods, but it is on a ` +
+      (context?.kind ?? (context === undefined ? 'class' : 'property or accessor')));
   };
 }
+
+/** With experimentalDecorators, `target` is the class or its prototype, which is complete. */
+const olderContext = (target, name) => ({
+  name,
+  static: typeof target === 'function',
+  addInitializer: initialize => initialize.call(target),
+});
 
 /** The method, tried again until it succeeds. An open breaker inside ends that at once. */
 function retry (options) {

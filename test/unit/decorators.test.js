@@ -1,6 +1,6 @@
 'use strict';
 
-// Decorators of methods: programs in TypeScript, compiled by it and run here.
+// Decorators of methods: programs in TypeScript, compiled and run here.
 
 const path = require('node:path');
 const ts = require('typescript');
@@ -178,8 +178,36 @@ describe('what is wrong shows when the class is defined', () => {
     }));
   });
 
-  test('the older decorators of TypeScript are told what to change', () => {
-    expect(() => run('class Site { @retry() async load () {} }', { experimentalDecorators: true }))
-      .toThrow(/no experimentalDecorators in tsconfig.json/);
+  test.each([
+    ['class Site { @retry() get page () { return 1; } }', 'a property or accessor'],
+    ['class Site { @retry() load = async () => {}; }', 'a property or accessor'],
+    ['@retry() class Site {}', 'a class'],
+  ])('with experimentalDecorators: %s', (program, found) => {
+    expect(() => run(program, { experimentalDecorators: true }))
+      .toThrow(`@retry() is for methods, but it is on ${found}`);
   });
+});
+
+test('with experimentalDecorators everything is the same', async () => {
+  const { Older } = run(`
+    export class Older {
+      attempts = 0;
+      static base = 'films';
+      @retry({ retries: 1, minTimeout: 1 })
+      @circuitBreaker({ consecutiveFailures: 5 })
+      async load (id: number) {
+        this.attempts += 1;
+        if (this.attempts === 1) throw new Error('down');
+        return [id, this.attempts];
+      }
+      @circuitBreaker() static async list () { return this.base; }
+    }`, { experimentalDecorators: true });
+  const [one, other] = [new Older(), new Older()];
+  expect(await one.load(7)).toEqual([7, 2]);
+  expect(await other.load(8)).toEqual([8, 2]);
+  expect([one.load.name, one.load.length]).toEqual(['load', 1]);
+  expect(Object.keys(Older.prototype)).toEqual([]);
+  expect(named('Older.load').map(({ stats }) => stats.fires)).toEqual([4]);
+  expect(await Older.list()).toBe('films');
+  expect(named('Older.list')).toHaveLength(1);
 });
