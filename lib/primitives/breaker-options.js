@@ -340,6 +340,6 @@ function readWindowOptions (given = {}) {
 }
 
 module.exports = {
-  CORE_NAMES, OPTIONS, checkAction, checkSharing, coreConfig, filterNothing, isAbsent, isPlain,
-  readOptions, readWindowOptions, resolvedOptions, slowTicks, windowOf,
+  CORE_NAMES, OPTIONS, checkAction, checkSharing, coreConfig, errorThreshold, filterNothing,
+  isAbsent, isPlain, readOptions, readWindowOptions, resolvedOptions, slowTicks, windowOf,
 };

@@ -40,8 +40,10 @@ function retry (options) {
  * getCircuitBreaker if the options have a name, otherwise one of this method's own.
  */
 function circuitBreaker (given) {
-  if (typeof given?.wrap === 'function') {
-    return ofMethods('circuitBreaker', method => given.wrap(method));
+  if (given instanceof CircuitBreaker) {
+    // One of the drop-in has no `wrap` of its own.
+    const { wrap } = CircuitBreaker.prototype;
+    return ofMethods('circuitBreaker', method => wrap.call(given, method));
   }
   const options = readOptions(given);
   if (options.name) {

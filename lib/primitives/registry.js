@@ -9,9 +9,7 @@ const { SekeringError, invalidOption } = require('../base/errors');
 const { func, is } = require('../base/options');
 const { warn } = require('../base/warn');
 const CircuitBreaker = require('./breaker');
-const {
-  OPTIONS, isPlain: isPlainObject, readOptions, resolvedOptions
-} = require('./breaker-options');
+const { OPTIONS, errorThreshold, isPlain, readOptions } = require('./breaker-options');
 
 // More than any program has upstreams.
 const SUSPICIOUS = 1000;
@@ -38,34 +36,33 @@ function readFor (name, given) {
   throw invalidOption('options.name', `'${name}', or no value`, options.name);
 }
 
-/** All values, those by default too; what follows from another option is left out. */
-const valuesOf = options => ({ ...resolvedOptions(options), coalesceTTL: options.coalesceTTL });
-
 // ---- Differences -------------------------------------------------------------------------------
-
-const isPlain = value => Array.isArray(value) || isPlainObject(value);
-
-/** By value; functions and objects of classes by identity. */
-const isSame = (one, other) =>
-  isPlain(one) && isPlain(other) ? isDeepStrictEqual(one, other) : Object.is(one, other);
-
-const isShown = value => isPlain(value) || Object(value) !== value;
-
-const shown = value => inspect(value, { depth: 1, breakLength: Infinity, customInspect: false });
-
-function describe (name, before, after) {
-  return isShown(before) && isShown(after)
-    ? `${name} is ${shown(before)}, not ${shown(after)}`
-    : `${name} is another ${typeof (before ?? after)}`;
-}
 
 // A preset counts by its values.
 const COMPARED = OPTIONS.names.filter(name => !['name', 'preset', 'maxFailures'].includes(name));
 
+/** The default of one option depends on others. */
+const valueOf = (options, name) =>
+  (name === 'errorThresholdPercentage' ? errorThreshold(options) : options[name]);
+
+const hasValue = value => isPlain(value) || Array.isArray(value) || Object(value) !== value;
+
+/** By value; functions and objects of classes by identity. */
+const isSame = (one, other) => Object.is(one, other) ||
+  (hasValue(one) && hasValue(other) && isDeepStrictEqual(one, other));
+
+const shown = value => (hasValue(value)
+  ? inspect(value, { depth: 1, breakLength: Infinity, customInspect: false })
+  : `a certain ${typeof value}`);
+
+const describe = (name, before, after) => (shown(before) === shown(after)
+  ? `${name} is another ${typeof before}`
+  : `${name} is ${shown(before)}, not ${shown(after)}`);
+
 function checkSame (name, before, after) {
-  const differing = COMPARED.filter(option => !isSame(before[option], after[option]));
+  const differing = COMPARED.filter(each => !isSame(valueOf(before, each), valueOf(after, each)));
   if (differing.length === 0) return;
-  const list = differing.map(option => describe(option, before[option], after[option]));
+  const list = differing.map(each => describe(each, valueOf(before, each), valueOf(after, each)));
   const error = new SekeringError('ERR_OPTIONS_MISMATCH',
     `The breaker '${name}' exists with other options: ${list.join('; ')}. Pass its options in ` +
     'one place, before others ask for it without options');
@@ -79,14 +76,12 @@ function getCircuitBreaker (name, options) {
   NAME.check('name', name);
   const entry = find(name);
   if (entry !== undefined) {
-    if (options !== undefined) {
-      checkSame(name, entry.options, valuesOf(readFor(name, options)));
-    }
+    if (options !== undefined) checkSame(name, entry.options, readFor(name, options));
     return entry.breaker;
   }
   const own = readFor(name, options);
   const breaker = new CircuitBreaker(call, { ...own, name });
-  registry.set(name, { breaker, options: valuesOf(own) });
+  registry.set(name, { breaker, options: own });
   if (registry.size === SUSPICIOUS) {
     warn(`getCircuitBreaker has made ${SUSPICIOUS} breakers, which stay until their shutdown()`,
       new Error('use a BreakerGroup for names that come from requests'));

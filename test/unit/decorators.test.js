@@ -8,11 +8,13 @@ const vm = require('node:vm');
 
 const sekering = require('../..');
 const decorators = require('../../lib/primitives/decorators');
+const DropIn = require('../../lib/primitives/opossum');
 
 const { breakers, circuitBreakers, getCircuitBreaker } = sekering;
-const MODULES = { sekering, 'sekering/decorators': decorators };
+const MODULES = { sekering, 'sekering/decorators': decorators, 'sekering/opossum': DropIn };
 const HEAD = "import { circuitBreaker, retry } from 'sekering/decorators';\n" +
-  "import { CircuitBreaker, getCircuitBreaker } from 'sekering';\n";
+  "import { CircuitBreaker, getCircuitBreaker } from 'sekering';\n" +
+  "import * as DropIn from 'sekering/opossum';\n";
 
 /** Runs a program; returns its exports. */
 function run (program, options = {}) {
@@ -93,7 +95,9 @@ describe('@circuitBreaker', () => {
   test('a name is that of getCircuitBreaker; a breaker is taken as it is', async () => {
     const { Shop } = run(`
       const own = new CircuitBreaker(async () => {}, { name: 'own', consecutiveFailures: 1 });
+      const dropIn = new DropIn(async () => {}, { name: 'drop-in' });
       export class Shop {
+        @circuitBreaker(dropIn) async mail () { return 'sent'; }
         @circuitBreaker({ name: 'midtrans', timeout: 1000 }) async charge () {}
         @circuitBreaker(getCircuitBreaker('midtrans')) async refund () {}
         @circuitBreaker(own) async stock () { throw new Error('down'); }
@@ -101,6 +105,7 @@ describe('@circuitBreaker', () => {
     const shop = new Shop();
     await Promise.all([shop.charge(), shop.refund()]);
     expect(getCircuitBreaker('midtrans').stats.successes).toBe(2);
+    expect(await shop.mail()).toBe('sent');
     await expect(shop.stock()).rejects.toThrow('down');
     expect(named('own')[0].opened).toBe(true);
     expect(() => run(`

@@ -46,6 +46,8 @@ describe('the same name', () => {
     const breaker = getCircuitBreaker('mail', { preset: 'smtp' });
     expect(getCircuitBreaker('mail', presets.smtp)).toBe(breaker);
     expect(getCircuitBreaker('mail', { ...presets.smtp })).toBe(breaker);
+    const plain = getCircuitBreaker('plain');
+    expect(getCircuitBreaker('plain', { errorThresholdPercentage: 50 })).toBe(plain);
   });
 });
 
@@ -72,6 +74,15 @@ describe('other options for the same name', () => {
       .toThrow('resetTimeout is { initial: 10, factor: 2, max: Infinity }, not 30000');
   });
 
+  test('functions and objects are not shown', () => {
+    const fallback = () => 'planted-secret';
+    getCircuitBreaker('hidden', { fallback });
+    expect(() => getCircuitBreaker('hidden', {}))
+      .toThrow('fallback is a certain function, not undefined. ');
+    expect(() => getCircuitBreaker('hidden', { fallback: new CircuitBreaker(fallback) }))
+      .toThrow('fallback is a certain function, not a certain object. ');
+  });
+
   test('an object that was changed since is other options', () => {
     const options = { timeout: 1000 };
     getCircuitBreaker('changed', options);
@@ -95,6 +106,19 @@ test('wrong options make no breaker', () => {
       .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
   }
   expect(circuitBreakers().map(({ name }) => name)).toEqual(['fine']);
+});
+
+test('with a scope, it shares the state of others, and must have their options', async () => {
+  const place = { scope: 'process', namespace: 'registry-test' };
+  const other = new CircuitBreaker(fail, { ...place, name: 'shared', resetTimeout: 1000 });
+  expect(() => getCircuitBreaker('shared', place))
+    .toThrow(expect.objectContaining({ code: 'ERR_OPTIONS_MISMATCH', options: ['resetTimeout'] }));
+  const breaker = getCircuitBreaker('shared', { ...place, resetTimeout: 1000 });
+  const opened = new Promise(resolve => { breaker.once('open', resolve); });
+  other.open();
+  await opened;
+  expect(breaker.opened).toBe(true);
+  other.shutdown();
 });
 
 test('its calls go through run, wrap or fire', async () => {
