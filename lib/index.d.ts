@@ -28,6 +28,10 @@ export { preset, presets, profile, profiles, retryPresets } from './primitives/p
 export type {
   BreakerPreset, PresetName, Profile, ProfileName, RetryPreset, RetryPresetName
 } from './primitives/presets';
+export {
+  circuitBreakers, getCircuitBreaker, resetCircuitBreaker, resetCircuitBreakers
+} from './primitives/registry';
+export type { NamedCircuitBreaker } from './primitives/registry';
 export { protect } from './primitives/protect';
 export type { ProtectOptions } from './primitives/protect';
 export { staleCache } from './primitives/stale-cache';

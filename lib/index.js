@@ -18,7 +18,9 @@ defineLazy(exports, {
   SekeringError: () => require('./base/errors').SekeringError,
   Timeout: () => require('./primitives/limits').Timeout,
   breakers: () => require('./primitives/breaker').breakers,
+  circuitBreakers: () => require('./primitives/registry').circuitBreakers,
   fallbackChain: () => require('./primitives/fallback-chain').fallbackChain,
+  getCircuitBreaker: () => require('./primitives/registry').getCircuitBreaker,
   isRetryable: () => require('./primitives/classify').isRetryable,
   policy: () => require('./primitives/policy').policy,
   preset: () => require('./primitives/presets').preset,
@@ -27,6 +29,8 @@ defineLazy(exports, {
   profiles: () => require('./primitives/presets').profiles,
   protect: () => require('./primitives/protect').protect,
   regions: () => require('./base/regions').regions,
+  resetCircuitBreaker: () => require('./primitives/registry').resetCircuitBreaker,
+  resetCircuitBreakers: () => require('./primitives/registry').resetCircuitBreakers,
   retry: () => require('./primitives/retry').retry,
   retryAfterMs: () => require('./primitives/classify').retryAfterMs,
   retryOn: () => require('./primitives/classify').retryOn,
@@ -39,7 +43,8 @@ defineLazy(exports, {
 /* eslint-disable no-undef */
 0 && (module.exports = {
   BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter, RetryBudget,
-  RetryableError, SekeringError, Timeout, breakers, fallbackChain, isRetryable, policy, preset,
-  presets, profile, profiles, protect, regions, retry, retryAfterMs, retryOn, retryPresets,
-  retryable, staleCache,
+  RetryableError, SekeringError, Timeout, breakers, circuitBreakers, fallbackChain,
+  getCircuitBreaker, isRetryable, policy, preset, presets, profile, profiles, protect, regions,
+  resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs, retryOn, retryPresets, retryable,
+  staleCache,
 });

@@ -291,6 +291,10 @@ const CODES = {
     class: 'answer (404)', message: 'There is nothing under this path or id',
     retryable: false, fault: 'caller',
   },
+  ERR_SERVICE_DOWN: {
+    class: 'SekeringError', message: 'A service that the caller requires is down',
+    retryable: true, fault: 'upstream', asked: false,
+  },
   ERR_UNAVAILABLE: {
     class: 'answer (202)', message: 'The order is queued after an error that has no code',
     retryable: true, fault: 'upstream',
@@ -402,7 +406,7 @@ const CODES = {
     retryable: false, fault: 'caller', counts: true,
   },
   ERR_OPTIONS_MISMATCH: {
-    class: 'SekeringError', message: 'The shared breaker or limit exists with other options',
+    class: 'SekeringError', message: 'A breaker or limit of this name exists with other options',
     retryable: false, fault: 'caller',
   },
   ERR_RETRYABLE: {

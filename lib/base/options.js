@@ -191,7 +191,7 @@ function numberWithin (option, value, bounds, expected) {
   return value;
 }
 
-const choicesText = choices => `one of ${choices.map(shown).join(', ')}`;
+const choicesText = choices => `one of ${choices.map(shown).join(', ') || 'none'}`;
 
 // ---- Single values -----------------------------------------------------------------------------
 

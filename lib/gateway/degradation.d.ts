@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { IncomingMessage, ServerResponse } from 'node:http';
+import { SekeringError } from '../base/errors';
 import CircuitBreaker = require('../primitives/breaker');
 import { Store } from '../store';
 
@@ -90,6 +91,17 @@ export interface DegradationSnapshot {
   canSendNotifications: boolean;
 }
 
+/** The error of requireService(). */
+export interface ServiceDownError extends SekeringError {
+  readonly code: 'ERR_SERVICE_DOWN';
+  readonly service: string;
+  readonly status: 503;
+  /** Seconds. */
+  readonly retryAfter: number;
+  readonly retryAfterMs: number;
+  readonly headers: { 'Retry-After': string };
+}
+
 export interface GuardOptions {
   /** Only requests with these methods are guarded; for a read-only mode, those that write.
    * Default: all. */
@@ -122,6 +134,13 @@ export interface Degradation extends EventEmitter {
   isEnabled (feature: string): boolean;
   /** The condition of a service; undefined if it is not watched. Cheaper than snapshot(). */
   conditionOf (service: string): ServiceCondition | undefined;
+  /**
+   * Returns if the service is up or impaired.
+   * @param options.retryAfter seconds, an integer from 0 to 86400, default 60
+   * @throws ServiceDownError if it is down, which `problemHandler` and Express answer with 503;
+   *   TypeError or RangeError ERR_INVALID_OPTION if it is not watched
+   */
+  requireService (service: string, options?: { retryAfter?: number | undefined }): void;
   /** Whether the services 'midtrans' and 'database' are both watched and not down. */
   canAcceptOrders (): boolean;
   /** Whether one of the services 'smtp' and 'whatsapp' is watched and not down. */

@@ -5,7 +5,7 @@
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { invalidOption } = require('../base/errors');
+const { SekeringError, invalidOption } = require('../base/errors');
 const { NAMES, is, oneOf, optionsOf } = require('../base/options');
 const { prefixOf } = require('../store/sql-client');
 const { Probe } = require('./health');
@@ -71,6 +71,8 @@ const GUARD = optionsOf({
   methods: is.list('requests to look at; default: all', is.text('a method')),
   retryAfter: is.integer('to tell the client', { min: 0, max: 86_400, unit: 's', default: 60 }),
 });
+
+const REQUIRE = optionsOf({ retryAfter: GUARD.entries.retryAfter });
 
 // ---- Services ----------------------------------------------------------------------------------
 
@@ -259,6 +261,17 @@ class Degradation extends Emitter {
 
   /** 'up', 'impaired' or 'down'; undefined for a service that is not watched. */
   conditionOf (service) { return this.#services.get(service)?.condition; }
+
+  /** Throws if the service is down; Express answers with the error's status and headers. */
+  requireService (name, options) {
+    const { retryAfter } = REQUIRE.read(options);
+    oneOf('service', name, [...this.#services.keys()]);
+    if (this.conditionOf(name) !== DOWN) return;
+    throw Object.assign(new SekeringError('ERR_SERVICE_DOWN', `The service ${name} is down`), {
+      service: name, status: 503, retryAfter, retryAfterMs: retryAfter * 1000,
+      headers: { 'Retry-After': String(retryAfter) },
+    });
+  }
 
   #isUp (name) { return [UP, IMPAIRED].includes(this.conditionOf(name)); }
 

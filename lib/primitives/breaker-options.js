@@ -206,6 +206,25 @@ function readOptions (given, lenient = false) {
   return options;
 }
 
+/** Whether it is an object of no class. */
+function isPlain (value) {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** Rejects options in the place of the action, which may be any value. */
+function checkAction (action, given) {
+  if (typeof action === 'function') return;
+  const found = isPlain(action) && Object.keys(action).find(name => OPTIONS.names.includes(name));
+  if (!found && typeof given !== 'function') return;
+  const hint = found
+    ? `. Option ${found} is in the first one; if that is a value, pass () => value`
+    : '';
+  throw optionError(TypeError, 'action', 'The first argument is the action, the second one its ' +
+    `options: new CircuitBreaker(action, options)${hint}`);
+}
+
 function checkTogether (options) {
   const needs = (name, other) => {
     if (options[name] !== undefined && options[other] === undefined) {
@@ -321,6 +340,6 @@ function readWindowOptions (given = {}) {
 }
 
 module.exports = {
-  CORE_NAMES, OPTIONS, checkSharing, coreConfig, filterNothing, isAbsent, readOptions,
-  readWindowOptions, resolvedOptions, slowTicks, windowOf,
+  CORE_NAMES, OPTIONS, checkAction, checkSharing, coreConfig, errorThreshold, filterNothing,
+  isAbsent, isPlain, readOptions, readWindowOptions, resolvedOptions, slowTicks, windowOf,
 };

@@ -11,7 +11,8 @@ import StatusClass = require('./status');
 declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> extends EventEmitter {
   /**
    * @param action called by fire(); it may be synchronous
-   * @throws TypeError or RangeError with code ERR_INVALID_OPTION
+   * @throws TypeError or RangeError with code ERR_INVALID_OPTION, also for options in the place of
+   *   the action
    */
   constructor (
     action: (...args: TI) => TR | PromiseLike<TR>, options?: CircuitBreaker.Options<TI>);
@@ -67,6 +68,13 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
     fn: (context: { signal: AbortSignal }) => T | PromiseLike<T>,
     options?: { signal?: AbortSignal | undefined }
   ): Promise<T>;
+  /**
+   * Returns a function that calls `fn` with its arguments and its `this` through this breaker, with
+   * the name and length of `fn`. Like run(), it uses neither cache nor coalescing. Only in
+   * `sekering`, not in `sekering/opossum`.
+   * @throws TypeError ERR_INVALID_OPTION if `fn` is not a function
+   */
+  wrap<F extends (...args: any[]) => any> (fn: F): CircuitBreaker.Wrapped<F>;
   /** Sets what is called with `(...args, error)` when the action fails or may not be called. */
   fallback (func: ((...args: any[]) => unknown) | CircuitBreaker<any, any>): this;
 
@@ -120,6 +128,10 @@ declare namespace CircuitBreaker {
   export type Bucket = StatusClass.Bucket;
   /** The buckets of a window, newest first. */
   export type Window = Bucket[];
+
+  /** A function that breaker.wrap() has returned for `F`. */
+  export type Wrapped<F extends (...args: any[]) => any> =
+    (this: ThisParameterType<F>, ...args: Parameters<F>) => Promise<Awaited<ReturnType<F>>>;
 
   /** This thread's breakers that are in use and not shut down. */
   export function breakers (): CircuitBreaker<any, any>[];

@@ -7,7 +7,7 @@ const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const { Deadlines } = require('../base/deadline');
 const { BreakerError, isBreakerError, optionError, timedOut } = require('../base/errors');
-const { isA, promiseOf, reasonOf } = require('../base/foreign');
+const { isA, likeFunction, promiseOf, reasonOf } = require('../base/foreign');
 const native = require('../base/native');
 const { func, is, optionsOf } = require('../base/options');
 const {
@@ -19,8 +19,8 @@ const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
 const Status = require('./status');
 const {
-  CORE_NAMES, checkSharing, coreConfig, filterNothing, isAbsent, readOptions, resolvedOptions,
-  slowTicks, windowOf
+  CORE_NAMES, checkAction, checkSharing, coreConfig, filterNothing, isAbsent, readOptions,
+  resolvedOptions, slowTicks, windowOf
 } = require('./breaker-options');
 const { retryAfterMs } = require('./classify');
 const { importStats, markBucket, readStats } = require('./stats');
@@ -28,6 +28,9 @@ const { importStats, markBucket, readStats } = require('./stats');
 const RUN_OPTIONS = optionsOf({
   signal: is.signal('a call that its caller aborts counts for nothing'),
 });
+
+// A call that neither cache nor coalescing may answer: their keys do not name the function.
+const UNCACHED = Object.freeze({});
 
 // The lease of a call that does not probe a half-open circuit.
 const NO_PROBE = 16;
@@ -298,12 +301,15 @@ class CircuitBreaker extends Emitter {
 
   static newStatus (options) { return new Status(options); }
 
-  /** How options are read: `sekering/opossum` reads them differently. */
-  static _readOptions (given) { return readOptions(given); }
+  /** How the arguments are read: `sekering/opossum` reads them differently. */
+  static _readOptions (given, action) {
+    checkAction(action, given);
+    return readOptions(given);
+  }
 
   constructor (action, given) {
     super();
-    const options = new.target._readOptions(given);
+    const options = new.target._readOptions(given, action);
     checkSharing(options, options.name || action?.name);
     if (!action) {
       throw optionError(TypeError, 'action', 'No action provided. Cannot construct a ' +
@@ -475,9 +481,22 @@ class CircuitBreaker extends Emitter {
     return this._slowPath(fn, undefined, context, { controller, signal });
   }
 
+  /** A function that calls `fn` with its arguments and its `this`, through this breaker. */
+  wrap (fn) {
+    func('fn', fn);
+    const breaker = this;
+    function wrapped (...args) {
+      return breaker._slowPath(fn, this, new ArgumentList(args), UNCACHED);
+    }
+    return likeFunction(wrapped, fn);
+  }
+
   // ---- The slow path: cache, coalescing, probes, permits, signals ------------------------------
 
-  /** @param {{ controller: AbortController, signal?: AbortSignal } | null} cancel of `run` */
+  /**
+   * @param {{ controller?: AbortController, signal?: AbortSignal } | null} cancel of `run` and
+   *   `wrap`, whose calls are not cached
+   */
   _slowPath (action, context, args, cancel) {
     if (this._mode & SHUT_DOWN) return Promise.reject(new BreakerError('ESHUTDOWN'));
     record(this._id, FIRES);

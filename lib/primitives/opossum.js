@@ -1,7 +1,7 @@
 'use strict';
 
-// `sekering/opossum`, the drop-in: the breaker of `sekering`, but unknown options are ignored, as
-// opossum does.
+// `sekering/opossum`, the drop-in: the breaker of `sekering`, but unknown options are ignored and
+// the action may be any value, as in opossum.
 
 const Breaker = require('./breaker');
 const { readOptions } = require('./breaker-options');
@@ -15,6 +15,9 @@ class CircuitBreaker extends Breaker {
       this === CircuitBreaker ? Breaker : this, value);
   }
 }
+
+// opossum has no such method.
+Object.defineProperty(CircuitBreaker.prototype, 'wrap', { value: undefined, writable: true });
 
 // Tools that copy a module (TypeScript's import * among them) copy what is its own.
 for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(Breaker))) {

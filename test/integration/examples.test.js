@@ -41,6 +41,64 @@ const EXPECTED = {
     'attempt 1 failed: Service Unavailable',
     'attempt 2 failed: Service Unavailable',
     'settlement'
+  ],
+  'film-payments.js': [
+    'alert: midtrans open',
+    "order-1 202 [ 'queued', 'error' ]",
+    "order-2 202 [ 'queued', 'error' ]",
+    'refund 503 ERR_DEGRADED 60',
+    'alert: midtrans close',
+    'the queued orders have their pages',
+    "order-3 201 [ 'token' ]",
+    'mail to ani@example.com: Your film'
+  ],
+  'streaming-pages.js': [
+    '/movies/popular: movies of /movies/popular [1 requests]',
+    '/movies/popular: movies of /movies/popular [0 requests]',
+    '/movies/0: There is no such page. [1 requests]',
+    'monitoring: Bad Gateway',
+    '/movies/popular: movies of /movies/popular (may be outdated: 21 minutes old) [4 requests]',
+    'monitoring: Bad Gateway',
+    '/movies/popular: movies of /movies/popular (may be outdated: 21 minutes old) [4 requests]',
+    'monitoring: Bad Gateway',
+    '/movies/popular: movies of /movies/popular (may be outdated: 21 minutes old) [4 requests]',
+    'monitoring: Bad Gateway',
+    '/movies/popular: movies of /movies/popular (may be outdated: 21 minutes old) [4 requests]',
+    'monitoring: Bad Gateway',
+    'monitoring: the breaker is open',
+    '/movies/popular: movies of /movies/popular (may be outdated: 21 minutes old) [4 requests]',
+    '/movies/popular: movies of /movies/popular (may be outdated: 21 minutes old) [0 requests]',
+    '/movies/new: Please wait, we try again. [0 requests]',
+    '/movies/popular: movies of /movies/popular [1 requests]'
+  ],
+  'whatsapp-server.js': [
+    "{ status: 200, body: { sent: 'MSG1' } }",
+    'shop-2: the breaker is open',
+    '{ status: 503, body: { circuit_breaker: true } }',
+    "{ status: 200, body: { sent: 'MSG2' } }",
+    'open 15',
+    '{ instances: 2, score: 65 }',
+    'shop-2: the breaker is closed',
+    '200',
+    "{ status: 200, body: { sent: 'MSG3' } }"
+  ],
+  'api-client.js': [
+    "/films [1 requests] call { path: '/films' }",
+    '/films/none [1 requests] none HTTP 404 null',
+    "/films [4 requests] fallback HTTP 503 { path: '/films' }",
+    'the breaker is open',
+    '/rates [1 requests] fallback Breaker is open { rates: {} }',
+    '/films/7 [0 requests] fallback Breaker is open { readOnly: true }',
+    '{ attempts: 9, successRate: 0.2, maxRetriesReached: 1 }'
+  ],
+  'messaging.js': [
+    'to +6281200000001: The answer to "When do you open?"',
+    'level MODERATE (down: ai)',
+    'to +6281200000002: A colleague will answer you soon.',
+    'to +6281200000003: We are busy.',
+    "{ queued: true, kind: 'DOWN_WHATSAPP', attemptCount: 1 }",
+    'to +6281200000004: We are busy.',
+    "healthy [ { name: 'ai', closed: true }, { name: 'whatsapp', closed: true } ]"
   ]
 };
 

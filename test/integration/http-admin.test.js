@@ -3,6 +3,7 @@
 // The admin API over HTTP: who may do what, what it does to breakers and level, and what of it is
 // written down.
 
+const { circuitBreakers, getCircuitBreaker } = require('../..');
 const { createDegradation } = require('../../lib/gateway/degradation');
 const {
   createAdminRouter, createAudit, createBreakerHistory, createDashboardRouter,
@@ -15,6 +16,18 @@ const {
 const RARE = { interval: 2 ** 31 - 1 };
 
 afterEach(endAll);
+
+test('breakers by name: listed, and reset', async () => {
+  const name = 'an-upstream-of-the-admin-test';
+  const breaker = getCircuitBreaker(name);
+  later(() => breaker.shutdown());
+  breaker.open();
+  const { get, post } = await start({ breakers: circuitBreakers });
+  expect((await get('/circuit-breakers')).body.breakers.map(each => [each.name, each.state]))
+    .toEqual([[name, 'open']]);
+  expect((await post(`/circuit-breakers/${name}/reset`, {})).status).toBe(200);
+  expect(breaker.closed).toBe(true);
+});
 
 describe('who may', () => {
   test('nobody, when there are no tokens', async () => {

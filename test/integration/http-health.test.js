@@ -321,6 +321,25 @@ describe('guards', () => {
   });
 });
 
+test('a service that is required and down is 503, for problemHandler and for Express', async () => {
+  const midtrans = breakerOf('midtrans');
+  midtrans.open();
+  const degradation = keep(createDegradation({ services: { midtrans } }), 'stop');
+  const route = () => { degradation.requireService('midtrans', { retryAfter: 7 }); };
+
+  const { get } = await appWith(route);
+  const { status, headers, body } = await get('/');
+  expect([status, headers.get('retry-after')]).toEqual([503, '7']);
+  expect(body).toMatchObject({ code: 'ERR_SERVICE_DOWN', status: 503, retryAfter: 7 });
+  expect(JSON.stringify(body)).not.toContain('midtrans');
+
+  const plain = express();
+  plain.set('env', 'test'); // Express logs errors otherwise.
+  plain.get('/', route);
+  const answer = await (await serve(plain)).get('/');
+  expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '7']);
+});
+
 test('what needs a package loads it by its first use, and says so when it is missing', () => {
   const lib = path.join(__dirname, '..', '..', 'lib');
   const program = `

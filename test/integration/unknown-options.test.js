@@ -13,6 +13,7 @@ const { SmtpClient, SmtpError } = require('../../lib/clients/smtp');
 const {
   CloudApiClient, GreenApiClient, SessionPool
 } = require('../../lib/clients/whatsapp');
+const decorators = require('../../lib/primitives/decorators');
 const { openStore } = require('../../lib/store');
 const testing = require('../../lib/testing');
 const { listEntrances } = require('../support/entrances');
@@ -68,6 +69,9 @@ const ENTRANCES = {
   'CircuitBreaker.fallback(func)': A_PART,
   ':CircuitBreaker.newStatus(options)': DROP_IN,
   'new :CircuitBreaker.Status(options)': DROP_IN,
+  ':getCircuitBreaker(options)': wrong => sekering.getCircuitBreaker('unknown', wrong),
+  ':getCircuitBreaker().run(options)': 'see CircuitBreaker',
+  ':getCircuitBreaker().fallback(func)': A_PART,
   ':retry(options)': DROP_IN,
   ':retry.retryable(options)': wrong => sekering.retryable(action, wrong),
   'new :BreakerGroup(options)': wrong => new sekering.BreakerGroup(action, wrong),
@@ -105,6 +109,9 @@ const ENTRANCES = {
   'retry:operation(options)': DROP_IN,
   'retry:timeouts(options)': DROP_IN,
   'retry:wrap(options)': DROP_IN,
+  // sekering/decorators
+  'decorators:retry(options)': wrong => decorators.retry(wrong),
+  'decorators:circuitBreaker(breaker)': wrong => decorators.circuitBreaker(wrong),
   // sekering/midtrans
   'midtrans:advance(options)': wrong => advance('pending', 'settlement', wrong),
   'midtrans:canMove(options)': wrong => canMove('pending', 'settlement', wrong),
@@ -218,6 +225,8 @@ const ENTRANCES = {
   'Degradation.setLevel(options)':
     wrong => degradation.setLevel('SEVERE', { reason: 'x', ...wrong }),
   'Degradation.guard(options)': wrong => degradation.guard(() => true, wrong),
+  'Degradation.requireService(options)':
+    wrong => createDegradation({ services: { a: breaker } }).requireService('a', wrong),
   'gateway:createHealth(options)': wrong => createHealth(wrong),
   'HealthCheck.check(context)': "the user's own function",
   'gateway:healthChecks.ping(client)': A_PART,

@@ -15,11 +15,11 @@ const END = '<!-- End of the tables -->\n';
 
 /** The areas of the guide, in its order: the codes of each, and the guide that says more. */
 const AREAS = [
-  ['Breakers, limits, retries', /^(E(?!RR_)|ERR_(NON_)?RETRYABLE$)/,
+  ['Breakers, limits, retries', /^(E(?!RR_)|ERR_((NON_)?RETRYABLE|OPTIONS_MISMATCH)$)/,
     '[Breakers](breaker.md), [policies](policies.md), [retries](retry.md)'],
   ['Options, input, packages',
     /^ERR_(INVALID_(OPTION|INPUT)|MISSING_PEER|NATIVE_MISSING|BODY_TOO_LARGE)$/],
-  ['Shared breakers', /^ERR_(REGION_|NAME_TAKEN|OPTIONS_MISMATCH|SCOPE_)/,
+  ['Shared breakers', /^ERR_(REGION_|NAME_TAKEN|SCOPE_)/,
     '[Shared breakers](shared.md)'],
   ['Midtrans', /^ERR_MIDTRANS_/, '[Midtrans](midtrans.md)'],
   ['SMTP', /^ERR_SMTP/, '[SMTP](smtp.md)'],
@@ -30,7 +30,7 @@ const AREAS = [
   ['Payments', /^ERR_PAYMENT_/, '[Payments](store.md#payments)'],
   ['Gateway and HTTP',
     new RegExp('^ERR_(ADMIN_|CHECK_|CONFIG|DEGRADED|EVENTS_|GATEWAY_|INTERNAL|LISTEN|METHOD_' +
-      '|NOT_FOUND|UNAVAILABLE|WEBHOOK_)'),
+      '|NOT_FOUND|SERVICE_|UNAVAILABLE|WEBHOOK_)'),
     '[The gateway](gateway.md), [the admin API](admin.md)'],
   ['Command line', /^ERR_CLI_/, '[Command line](cli.md)'],
   ['Testing', /^ERR_VIRTUAL_CLOCK/, '[Testing](testing.md)'],

@@ -36,7 +36,7 @@ test('a program compiles with the old resolution of modules', () => {
     fs.symlinkSync(path.join(ROOT, 'node_modules', '@types'), path.join(modules, '@types'));
     fs.writeFileSync(path.join(folder, 'program.ts'), OLD_PROGRAM);
     const flags = ['--module', 'commonjs', '--moduleResolution', 'node10', '--strict', '--noEmit',
-      '--target', 'es2022', '--types', 'node'];
+      '--target', 'es2022', '--types', 'node', '--experimentalDecorators'];
     const file = path.join(folder, 'program.ts');
     expect(run('tsc', ...flags, file)).toEqual({ status: 0, output: '' });
   } finally {
@@ -50,13 +50,21 @@ const OLD_PROGRAM = `
   import Semaphore = require('sekering/opossum/lib/semaphore');
   import MemoryCache = require('sekering/opossum/lib/cache');
   import retry = require('sekering/async-retry');
+  import { circuitBreaker, retry as retries } from 'sekering/decorators';
   import { operation } from 'sekering/retry';
   import { useVirtualClock } from 'sekering/testing';
   import { policy } from 'sekering';
   const breaker = new CircuitBreaker(async (n: number) => n, { cacheTransport: new MemoryCache() });
   const status: Status = breaker.status;
   const fired: Promise<number> = retry(() => breaker.fire(1));
-  export { status, fired, operation, useVirtualClock, policy, Semaphore };
+  class Films {
+    @retries({ retries: 2 }) @circuitBreaker({ timeout: 1000 })
+    async load (id: number): Promise<number> { return id; }
+    @circuitBreaker() static async list (): Promise<string[]> { return []; }
+    // @ts-expect-error a method that returns no promise would return one
+    @circuitBreaker() title (): string { return ''; }
+  }
+  export { Films, status, fired, operation, useVirtualClock, policy, Semaphore };
 `;
 
 test('publint finds nothing to say', () => {

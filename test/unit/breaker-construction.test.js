@@ -7,6 +7,8 @@ const { EventEmitter } = require('node:events');
 const {
   CircuitBreaker, Status, Semaphore, make, positive,
 } = require('../support/breaker-helpers');
+const { CircuitBreaker: Sekering } = require('../..');
+const DropIn = require('../../lib/primitives/opossum');
 
 test('a breaker is an event emitter, closed, enabled and idle', () => {
   const breaker = make(positive);
@@ -42,6 +44,39 @@ test('the action may be a promise', async () => {
 test.each([undefined, null, 0, '', false])('%p is not a valid action', action => {
   expect(() => new CircuitBreaker(action)).toThrow(new TypeError(
     'No action provided. Cannot construct a CircuitBreaker without an invocable action.'));
+});
+
+describe('options in the place of the action', () => {
+  const said = 'The first argument is the action, the second one its options: ' +
+    'new CircuitBreaker(action, options)';
+
+  test.each([
+    [[{ timeout: 3000, errorThresholdPercentage: 50 }], 'timeout'],
+    [[{ name: 'midtrans', failureThreshold: 5 }], 'name'],
+    [[{ timeout: 3000 }, positive], 'timeout'],
+  ])('%p', (args, option) => {
+    expect(() => new Sekering(...args)).toThrow(expect.objectContaining({
+      name: 'TypeError', code: 'ERR_INVALID_OPTION', option: 'action',
+      message: `${said}. Option ${option} is in the first one; ` +
+        'if that is a value, pass () => value',
+    }));
+  });
+
+  test('also when none of their names is known', () => {
+    expect(() => new Sekering({ failureThreshold: 5 }, positive)).toThrow(new TypeError(said));
+  });
+
+  test('other values and promises are actions still', async () => {
+    class Film { timeout = 1; }
+    for (const value of [{ id: 7 }, new Film(), [1], 'text', Promise.resolve(7)]) {
+      expect(await new Sekering(value).fire()).toEqual(await value);
+    }
+    expect(await new Sekering(() => ({ timeout: 1 })).fire()).toEqual({ timeout: 1 });
+  });
+
+  test('are an action like any other in the drop-in, as in opossum', async () => {
+    expect(await new DropIn({ timeout: 3000 }).fire()).toEqual({ timeout: 3000 });
+  });
 });
 
 const DEFAULTS = {

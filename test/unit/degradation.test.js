@@ -58,6 +58,31 @@ describe('four levels', () => {
     expect(degradation.level.name).toBe('DEGRADED');
   });
 
+  test('a service that is required must not be down', async () => {
+    const { midtrans, degradation } = await makeFour();
+    expect(degradation.requireService('midtrans')).toBeUndefined();
+    midtrans.open();
+    expect(degradation.requireService('smtp')).toBeUndefined();
+    expect(() => degradation.requireService('midtrans')).toThrow(expect.objectContaining({
+      name: 'SekeringError', code: 'ERR_SERVICE_DOWN', message: 'The service midtrans is down',
+      service: 'midtrans', status: 503, retryAfter: 60, retryAfterMs: 60_000,
+      headers: { 'Retry-After': '60' },
+    }));
+    expect(() => degradation.requireService('midtrans', { retryAfter: 5 }))
+      .toThrow(expect.objectContaining({ retryAfter: 5, retryAfterMs: 5000 }));
+    // Half open, it has to be let through.
+    await clock.advance(60_000);
+    expect(degradation.requireService('midtrans')).toBeUndefined();
+    for (const name of ['midtrnas', undefined, 7]) {
+      expect(() => degradation.requireService(name)).toThrow(expect.objectContaining({
+        code: 'ERR_INVALID_OPTION', option: 'service',
+        message: expect.stringContaining("one of 'midtrans', 'database', 'smtp', 'whatsapp'"),
+      }));
+    }
+    expect(() => keep(createDegradation()).requireService('midtrans'))
+      .toThrow('Expected one of none for service');
+  });
+
   test('orders need midtrans and database, notifications smtp or whatsapp', async () => {
     const { midtrans, database, smtp, whatsapp, degradation } = await makeFour();
     const can = () => [degradation.canAcceptOrders(), degradation.canSendNotifications()];

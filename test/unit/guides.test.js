@@ -131,6 +131,16 @@ describe('other options', () => {
   });
 });
 
+test('what replaces other libraries has options that exist', () => {
+  const known = new Set([...OPTIONS.names, ...propertiesOf('retry', 'RetryOptions'),
+    ...propertiesOf('stale-cache', 'StaleCacheOptions'), 'whenOpen']);
+  const named = rowsOf('docs/migrating.md').filter(({ header }) => header[1] === 'ours')
+    .flatMap(({ cells }) => [...cells[1].matchAll(/`([^`]+)`/g)])
+    .flatMap(([, code]) => [...code.matchAll(/(\w+): /g)].map(([, name]) => name));
+  expect(named.length).toBeGreaterThan(30);
+  expect(named.filter(name => !known.has(name))).toEqual([]);
+});
+
 describe('the clients', () => {
   const sorted = names => [...new Set(names)].toSorted();
   const short = names => names.map(name => name.replace(/\(.*$/, ''));
