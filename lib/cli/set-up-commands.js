@@ -71,6 +71,7 @@ async function tryProbe (name, probe) {
 }
 
 async function check (session) {
+  const { referencesOf } = require('../gateway/config');
   const { makeClients } = require('../gateway/services');
   const { config } = session;
   const { clients, orders, breakers } = makeClients({
@@ -80,8 +81,12 @@ async function check (session) {
     .map(([name, probe]) => tryProbe(name, probe)));
   for (const client of [...Object.values(clients), orders]) await client?.close();
   for (const breaker of Object.values(breakers)) breaker.shutdown();
-  session.answer({ config: session.configFile ?? null, results }, () => [
+  const references = referencesOf(config);
+  session.answer({ config: session.configFile ?? null, references, results }, () => [
     `Configuration: ${session.configFile ?? 'none, only defaults'}`,
+    ...Object.keys(references).length === 0 ? [] : [
+      table(['SETTING', 'FROM'], Object.entries(references).map(row => row.map(cell => plain(cell)))),
+    ],
     table(['PART', 'REACHABLE', 'CODE', ''], results.map(({ name, ok, code = '', note = '' }) =>
       [name, ok ? 'yes' : 'no', code, plain(note)])),
   ].join('\n'));

@@ -109,7 +109,7 @@ export interface GatewayEvents {
 }
 
 export interface Gateway extends EventEmitter {
-  readonly config: Readonly<GatewayConfig>;
+  readonly config: Readonly<GatewayConfig<number>>;
   readonly store: Store;
   /** Those with a section. They retry as [retry] says; the outbox retries what the gateway itself
    * sends. */
