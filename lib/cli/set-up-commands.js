@@ -82,11 +82,10 @@ async function check (session) {
   for (const client of [...Object.values(clients), orders]) await client?.close();
   for (const breaker of Object.values(breakers)) breaker.shutdown();
   const references = referencesOf(config);
+  const rows = Object.entries(references).map(row => row.map(cell => plain(cell)));
   session.answer({ config: session.configFile ?? null, references, results }, () => [
     `Configuration: ${session.configFile ?? 'none, only defaults'}`,
-    ...Object.keys(references).length === 0 ? [] : [
-      table(['SETTING', 'FROM'], Object.entries(references).map(row => row.map(cell => plain(cell)))),
-    ],
+    ...rows.length === 0 ? [] : [table(['SETTING', 'FROM'], rows)],
     table(['PART', 'REACHABLE', 'CODE', ''], results.map(({ name, ok, code = '', note = '' }) =>
       [name, ok ? 'yes' : 'no', code, plain(note)])),
   ].join('\n'));
