@@ -296,7 +296,7 @@ export interface PolicyParts {
  * A policy as the section `retry` of a configuration or of a TOML file says: retries, breaker and
  * fallback, on top of the preset `apiClient`. No gateway is needed. The breaker is this policy's
  * own, unless the configuration names a `scope` ('fleet', which needs a gateway, means 'host').
- * Old answers are kept by the arguments of the call: use one policy for each function.
+ * Old answers of a wrapped function are kept by its name and the arguments of the call.
  * @throws SekeringError ERR_CONFIG; ERR_INVALID_OPTION, also if the configuration lists a strategy
  *   that needs `default` or `degraded`, or a scope that needs `name`
  */

@@ -16,7 +16,7 @@ const CircuitBreaker = require('../primitives/breaker');
 const { readOptions } = require('../primitives/breaker-options');
 const { retryOn } = require('../primitives/classify');
 const { fallbackChain } = require('../primitives/fallback-chain');
-const { policy } = require('../primitives/policy');
+const { Policy } = require('../primitives/policy');
 const { presets, profiles, retryPresets } = require('../primitives/presets');
 const { RetryPlan } = require('../primitives/retry-run');
 
@@ -114,9 +114,9 @@ function retryOptions (config, preset, own) {
  */
 function faultsOfFigures (config) {
   const faults = new Map();
-  const attempt = (read, own, place, general) => {
+  const attempt = (make, own, place, general) => {
     try {
-      read();
+      make();
     } catch (error) {
       if (error.code !== 'ERR_INVALID_OPTION') throw error;
       const [name] = error.option.split('.');
@@ -425,9 +425,23 @@ function upstreamRetry (config, own) {
   return { ...options, shouldRetry: shouldRetry(config) };
 }
 
+let wrapped = 0;
+
+/** A policy whose functions do not get each other's old answers, though they share its cache. */
+class UpstreamPolicy extends Policy {
+  wrap (fn, options = {}) {
+    func('fn', fn);
+    // Without arguments only the function says what it asks for: it may be made for each request.
+    const own = `function ${++wrapped}`;
+    const key = (...args) => (args.length === 0 ? own : JSON.stringify([fn.name, ...args]));
+    const needsKey = isObject(options) && options.key === undefined;
+    return super.wrap(fn, needsKey ? { ...options, key } : options);
+  }
+}
+
 function makePolicy (config, name, section, { fallback, onFallback }) {
   const preset = presets[section.preset];
-  return policy({
+  return new UpstreamPolicy({
     fallback: fallbackOf(strategiesOf(config, section, fallback), onFallback),
     retry: upstreamRetry(config, section.retry),
     breaker: breakerOf(config, name, preset, section.circuitBreaker),
@@ -454,11 +468,7 @@ function makeUpstreams (config, fallbacks = {}) {
       throw invalidOption('name', `one of the upstreams of the configuration (${
         names.join(', ') || 'there are none'})`, name, RangeError);
     }
-    // Functions of one upstream must not get each other's old answers.
-    const key = (...args) => (args.length === 0 ? undefined : JSON.stringify([fn.name, ...args]));
-    const given = options === undefined ? {} : options;
-    return policies[name].wrap(func('fn', fn),
-      read(given, 'key') === undefined && isObject(given) ? { ...given, key } : given);
+    return policies[name].wrap(fn, options);
   }
   return {
     breakers: each(({ breaker }) => breaker),

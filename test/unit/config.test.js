@@ -5,7 +5,9 @@ const os = require('node:os');
 const path = require('node:path');
 const util = require('node:util');
 
-const { readConfig, referencesOf, secretsOf } = require('../../lib/gateway/config');
+const {
+  policyFromConfig, readConfig, referencesOf, secretsOf
+} = require('../../lib/gateway/config');
 const { breakerOptions, retryOptions, timeoutOf } = require('../../lib/gateway/services');
 const { presets, retryPresets } = require('../../lib/primitives/presets');
 const { Dice } = require('../support/random');
@@ -510,6 +512,47 @@ describe('rubbish', () => {
       expect(util.inspect(thrown, { depth: 9 })).not.toContain(SECRET);
     }
     expect(refused).toBeGreaterThan(1000);
+  });
+
+  // What readConfig accepts must not fail later, when its parts are made.
+  test('of figures: what is accepted makes a policy', () => {
+    const FIGURES = {
+      retry: {
+        retries: [0, 3, 100], strategy: ['exponential', 'fixed', 'decorrelated'], factor: [1, 3],
+        minTimeout: ['10ms', 1, '1h'], maxTimeout: [0, '5ms', '1m'], randomize: [true, false],
+        jitter: [true, false, 0, 0.5, 'full'], enabled: [true, false],
+      },
+      circuitBreaker: {
+        errorThresholdPercentage: [0, 100], volumeThreshold: [0, 9], consecutiveFailures: [1, 5],
+        failureCount: [2], slidingWindowSize: [1, 50], minimumCalls: [1, 20],
+        slowCallDuration: ['5s'], slowCallThresholdPercentage: [50], successThreshold: [1, 3],
+        resetTimeout: ['1m', { initial: '2s', max: '1s' }, { initial: '1s', max: '1h' }],
+        halfOpenProbes: [1, 16], rampUp: [0, '1m'], rollingCountTimeout: [1, '10s'],
+        rollingCountBuckets: [1, 1000], enabled: [true, false],
+      },
+    };
+    const choose = (dice, figures) => Object.fromEntries(Object.entries(figures)
+      .filter(() => dice.chance(0.3)).map(([name, values]) => [name, dice.pick(values)]));
+    let accepted = 0;
+    for (let seed = 1; seed <= 2000; seed++) {
+      const dice = new Dice(seed);
+      const given = {
+        profile: dice.pick(['production', 'development', 'testing']),
+        retry: {
+          ...choose(dice, FIGURES.retry), circuitBreaker: choose(dice, FIGURES.circuitBreaker),
+        },
+        upstreams: {
+          a: {
+            preset: dice.pick(Object.keys(presets)), retry: choose(dice, FIGURES.retry),
+            circuitBreaker: choose(dice, FIGURES.circuitBreaker),
+          },
+        },
+      };
+      if (Object.keys(faultsOf(given)).length > 0) continue;
+      accepted++;
+      policyFromConfig(given, { name: 'a' }).breaker.shutdown();
+    }
+    expect(accepted).toBeGreaterThan(100);
   });
 
   test('that contains itself, or is very deep', () => {

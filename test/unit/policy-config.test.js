@@ -394,4 +394,24 @@ describe('a gateway with the file', () => {
     expect((await after(upstreams.wrap('movies', orders)(7), 0)).error).toBe(server.error);
     expect(await upstreams.wrap('movies', users)(7)).toBe('user 7');
   });
+
+  test('a function without arguments gets its own old answer only', async () => {
+    const made = policyFromConfig(toml(FILE));
+    const server = {};
+    const answer = value => async () => {
+      if (server.error) throw server.error;
+      return value;
+    };
+    const all = made.wrap(answer('all'));
+    const mine = made.wrap(answer('mine'));
+    const byKey = made.wrap(answer('by key'), { key: () => 'own' });
+    for (const load of [all, mine, byKey]) await load();
+    server.error = failed({ status: 404 });
+    expect(await all()).toBe('all');
+    expect(await mine()).toBe('mine');
+    expect(await byKey()).toBe('by key');
+    expect(await made.wrap(answer('another'), { key: () => 'own' })()).toBe('by key');
+    expect((await after(made.wrap(answer('new'))(), 0)).error).toBe(server.error);
+    await expect(made.execute(answer('all'), { key: 'own' })).resolves.toBe('by key');
+  });
 });
