@@ -290,6 +290,8 @@ export interface PolicyParts {
   default?: unknown;
   /** The strategy 'degraded': called with the call's arguments and the error. */
   degraded?: ((...argsAndError: any[]) => unknown) | undefined;
+  /** Called first; if it returns undefined, `retry.policy` decides whether to retry. */
+  predicate?: ((error: any, attempt?: number) => boolean | undefined) | undefined;
 }
 
 /**

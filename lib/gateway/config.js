@@ -156,7 +156,9 @@ const sharedBreaker = circuitBreaker.extend({
   ]).optional(),
 });
 
-const status = z.union([count(100, 599), z.enum(['1xx', '2xx', '3xx', '4xx', '5xx'])]);
+const status = z.union([count(100, 599), z.enum(['1xx', '2xx', '3xx', '4xx', '5xx'])], {
+  error: 'Invalid input: expected an HTTP status from 100 to 599, or a class such as "5xx"'
+});
 
 const policy = z.strictObject({
   retryableStatuses: z.array(status).max(100),
@@ -510,6 +512,12 @@ class Written {
     }).join('');
   }
 
+  /** A fault whose message names settings of the same section. */
+  inUsersNames ({ path: at, message }) {
+    const sibling = name => this.pathText([...at.slice(0, -1), name]).replace(/^.*\./, '');
+    return { path: this.pathText(at), message: message.replace(/\b[a-z]+[A-Z]\w*/g, sibling) };
+  }
+
   /** One of our names, in the user's way of writing. */
   nameText (name) { return this.#isToml ? snake(name) : name; }
 }
@@ -647,8 +655,8 @@ function readConfig (source = {}, options) {
   // A fault explains those of the same place, and those of a whole section.
   const explained = place => written.faults.some(fault =>
     fault.path === place || fault.path.startsWith(`${place}.`) || fault.path === '');
-  const issues = success ? require('./services').faultsOfFigures(data)
-    .map(({ path: at, message }) => ({ path: written.pathText(at), message }))
+  const issues = success
+    ? require('./services').faultsOfFigures(data).map(fault => written.inUsersNames(fault))
     : error.issues.flatMap(issue => faultsOf(issue, written));
   faults.push(...issues.filter(fault => !explained(fault.path)));
   if (faults.length > 0) throw configError(faults, isToml ? source : undefined);
@@ -666,12 +674,13 @@ const PARTS = OPTIONS.with({
     { ...NAMES, default: 'policy' }),
   default: is.any('what the strategy "default" answers; default: that of the configuration'),
   degraded: is.func('the strategy "degraded": answers (...args, error)'),
+  predicate: is.func('asked first whether to retry; undefined leaves it to retry.policy'),
 });
 
 /** The policy that a configuration makes for an upstream: retries, breaker and fallback. */
 function policyFromConfig (source, parts) {
   const { makePolicy, withoutUndefined } = require('./services');
-  const { env, name, default: value, degraded } = PARTS.read(parts);
+  const { env, name, default: value, degraded, predicate } = PARTS.read(parts);
   const config = readConfig(source, { env });
   const { fallback, circuitBreaker } = config.retry;
   const section = {
@@ -691,7 +700,7 @@ function policyFromConfig (source, parts) {
   }
   const own = withoutUndefined({ ...circuitBreaker, scope });
   return makePolicy({ ...config, retry: { ...config.retry, circuitBreaker: own } }, name, section,
-    { fallback: degraded });
+    { fallback: degraded, predicate });
 }
 
 module.exports = { configSchema, policyFromConfig, readConfig, referencesOf, secretsOf };

@@ -380,9 +380,9 @@ function channelDefinitions (config, { smtp, whatsapp }) {
 
 // ---- Upstreams ---------------------------------------------------------------------------------
 
-function shouldRetry (config) {
-  const { retryableStatuses, retryableErrors } = config.retry.policy;
-  return retryOn(withoutUndefined({ statuses: retryableStatuses, codes: retryableErrors }));
+function shouldRetry (config, predicate) {
+  const { retryableStatuses: statuses, retryableErrors: codes } = config.retry.policy;
+  return retryOn(withoutUndefined({ statuses, codes, predicate }));
 }
 
 /**
@@ -418,11 +418,11 @@ function fallbackOf (strategies, onFallback) {
 }
 
 /** The retries of an upstream. Whoever says how many there are wants them all, however long. */
-function upstreamRetry (config, own) {
+function upstreamRetry (config, own, predicate) {
   const options = retryOptions(config, retryPresets.apiClient, own);
   if (!options) return false;
   if ((own?.retries ?? config.retry.retries) !== undefined) delete options.maxRetryTime;
-  return { ...options, shouldRetry: shouldRetry(config) };
+  return { ...options, shouldRetry: shouldRetry(config, predicate) };
 }
 
 let wrapped = 0;
@@ -439,11 +439,11 @@ class UpstreamPolicy extends Policy {
   }
 }
 
-function makePolicy (config, name, section, { fallback, onFallback }) {
+function makePolicy (config, name, section, { fallback, onFallback, predicate }) {
   const preset = presets[section.preset];
   return new UpstreamPolicy({
     fallback: fallbackOf(strategiesOf(config, section, fallback), onFallback),
-    retry: upstreamRetry(config, section.retry),
+    retry: upstreamRetry(config, section.retry, predicate),
     breaker: breakerOf(config, name, preset, section.circuitBreaker),
     timeout: timeoutOf(config, preset, section.timeout),
   });

@@ -188,7 +188,7 @@ describe('the file', () => {
       'retry.circuit_breaker.timeout: Invalid input: expected a duration such as "500ms", "1.5s" ' +
       'or "1h30m", or a number of milliseconds, from 1 ms to 365 days, but received "60"');
     expect(() => readConfig(toml(FILE.replace('"30s"', '"0.3s"')))).toThrow(
-      'retry.initial_delay: minTimeout is greater than maxTimeout');
+      'retry.initial_delay: initial_delay is greater than max_delay');
   });
 });
 
@@ -271,6 +271,17 @@ describe('its policy', () => {
     ]) {
       const made = policyFromConfig(toml(withoutBreaker(FILE)));
       expect([error.code, await callsFor(made, error)]).toEqual([error.code, calls]);
+    }
+  });
+
+  test('a predicate is asked before its lists', async () => {
+    const predicate = ({ retry }) => retry;
+    for (const [error, calls] of [
+      [{ status: 404, retry: true }, 4], [{ status: 503, retry: false }, 1], [{ status: 503 }, 4],
+      [{ status: 404 }, 1],
+    ]) {
+      const made = policyFromConfig(toml(withoutBreaker(FILE)), { predicate });
+      expect(await callsFor(made, failed(error))).toBe(calls);
     }
   });
 
