@@ -14,7 +14,7 @@ export type { Declined, FallbackChain, Queued, Strategy } from './primitives/fal
 export {
   NonRetryableError, RetryableError, isRetryable, retryAfterMs, retryOn
 } from './primitives/classify';
-export type { RetryOnOptions, RetryableErrorOptions } from './primitives/classify';
+export type { ErrorKind, RetryOnOptions, RetryableErrorOptions } from './primitives/classify';
 export { Bulkhead, RateLimiter, RetryBudget, Timeout } from './primitives/limits';
 export type {
   AttemptContext, BulkheadOptions, ExecuteOptions, GrowingTimeout, LimitContext, RateLimitedError,

@@ -124,6 +124,6 @@ function distance (a, b) {
 }
 
 module.exports = {
-  BreakerError, SekeringError, invalidOption, isBreakerError, isRefusal, optionError, timedOut,
-  unknownOption, wasNotAsked,
+  BreakerError, SekeringError, invalidOption, isBreakerError, isRefusal, nearest, optionError,
+  timedOut, unknownOption, wasNotAsked,
 };

@@ -71,6 +71,7 @@ async function tryProbe (name, probe) {
 }
 
 async function check (session) {
+  const { referencesOf } = require('../gateway/config');
   const { makeClients } = require('../gateway/services');
   const { config } = session;
   const { clients, orders, breakers } = makeClients({
@@ -80,8 +81,11 @@ async function check (session) {
     .map(([name, probe]) => tryProbe(name, probe)));
   for (const client of [...Object.values(clients), orders]) await client?.close();
   for (const breaker of Object.values(breakers)) breaker.shutdown();
-  session.answer({ config: session.configFile ?? null, results }, () => [
+  const references = referencesOf(config);
+  const rows = Object.entries(references).map(row => row.map(cell => plain(cell)));
+  session.answer({ config: session.configFile ?? null, references, results }, () => [
     `Configuration: ${session.configFile ?? 'none, only defaults'}`,
+    ...rows.length === 0 ? [] : [table(['SETTING', 'FROM'], rows)],
     table(['PART', 'REACHABLE', 'CODE', ''], results.map(({ name, ok, code = '', note = '' }) =>
       [name, ok ? 'yes' : 'no', code, plain(note)])),
   ].join('\n'));

@@ -1,46 +1,74 @@
 import { BackoffJitter, BackoffStrategy } from '../primitives/backoff';
-import { StatusClass } from '../primitives/classify';
+import { ErrorKind, StatusClass } from '../primitives/classify';
+import { Policy } from '../primitives/policy';
 import { LevelName } from './degradation';
 import { PresetName, ProfileName } from '../primitives/presets';
 
-/** Override the presets; ms. */
-export interface RetryFigures {
+/**
+ * Milliseconds, or text with units as Go's time.ParseDuration takes it: one or more of a decimal
+ * number with a unit (ns, us, µs, ms, s, m, h), such as "500ms", "1.5s" or "1h30m".
+ */
+export type Duration = number | string;
+
+/** Override the presets. `D` is how durations are given; once read, they are numbers of ms. */
+export interface RetryFigures<D = Duration> {
+  /** False: one attempt. The outbox still retries its messages, as `outbox.maxAttempts` says. */
+  enabled?: boolean | undefined;
   retries?: number | undefined;
   strategy?: BackoffStrategy | undefined;
   factor?: number | undefined;
-  minTimeout?: number | undefined;
-  maxTimeout?: number | undefined;
+  minTimeout?: D | undefined;
+  maxTimeout?: D | undefined;
   randomize?: boolean | undefined;
-  jitter?: BackoffJitter | undefined;
+  /** True: ±10 %. */
+  jitter?: BackoffJitter | boolean | undefined;
+  /** Another name of `retries`. */
+  maxRetries?: number | undefined;
+  /** Another name of `minTimeout`. */
+  initialDelay?: D | undefined;
+  /** Another name of `maxTimeout`. */
+  maxDelay?: D | undefined;
+  /** Another name of `factor`. */
+  multiplier?: number | undefined;
 }
 
-/** Override the presets; ms and percentages, as in the options of a CircuitBreaker. */
-export interface BreakerFigures {
+/** Override the presets; percentages as in the options of a CircuitBreaker. */
+export interface BreakerFigures<D = Duration> {
+  /** False: the breaker lets every call pass. */
+  enabled?: boolean | undefined;
   errorThresholdPercentage?: number | undefined;
   volumeThreshold?: number | undefined;
   consecutiveFailures?: number | undefined;
   failureCount?: number | undefined;
   slidingWindowSize?: number | undefined;
   minimumCalls?: number | undefined;
-  slowCallDuration?: number | undefined;
+  slowCallDuration?: D | undefined;
   slowCallThresholdPercentage?: number | undefined;
-  resetTimeout?: number | {
-    initial: number; factor?: number | undefined; max?: number | undefined;
+  resetTimeout?: D | {
+    initial: D; factor?: number | undefined; max?: D | undefined;
   } | undefined;
   halfOpenProbes?: number | undefined;
+  /** If it is given, the profile's `rampUp` does not apply. */
   successThreshold?: number | undefined;
-  rampUp?: number | undefined;
-  rollingCountTimeout?: number | undefined;
+  rampUp?: D | undefined;
+  rollingCountTimeout?: D | undefined;
   rollingCountBuckets?: number | undefined;
+  /** Another name of `consecutiveFailures`. */
+  failureThreshold?: number | undefined;
+  /** Another name of `resetTimeout`: how long it stays open. Not the time limit of a call. */
+  timeout?: D | undefined;
 }
 
-interface ClientSection {
-  /** Time limit of one attempt, ms. Default: that of the profile, else of the preset. */
-  timeout?: number | undefined;
-  circuitBreaker?: BreakerFigures | undefined;
+/** Where an answer comes from when an upstream fails: an old one, the default, or your function. */
+export type FallbackStrategy = 'cache' | 'default' | 'degraded';
+
+interface ClientSection<D = Duration> {
+  /** Time limit of one attempt. Default: that of the profile, else of the preset. */
+  timeout?: D | undefined;
+  circuitBreaker?: BreakerFigures<D> | undefined;
 }
 
-interface ChannelSection extends ClientSection {
+interface ChannelSection<D = Duration> extends ClientSection<D> {
   /** Messages in flight at once, 1 to 1000, default 5. */
   concurrency?: number | undefined;
 }
@@ -51,10 +79,12 @@ interface ChannelSection extends ClientSection {
 export type Cron = string | false;
 
 /**
- * The configuration of a gateway. In TOML the names have underscores. The text `env:NAME`
- * means the environment variable NAME. Times are ms.
+ * The configuration of a gateway. In TOML the names have underscores. In place of any text,
+ * `env:NAME` stands for the environment variable NAME, and `file:PATH` for the content of a file
+ * without the end of its last line. A relative path starts at the folder of the TOML file, or at
+ * the current one.
  */
-export interface GatewayConfig {
+export interface GatewayConfig<D = Duration> {
   /** Default 'production'. */
   profile?: ProfileName | undefined;
   server?: {
@@ -72,8 +102,8 @@ export interface GatewayConfig {
     trustProxy?: false | number | string | string[] | undefined;
     /** Of clients that may create orders and send messages; without any, nobody can. */
     tokens?: Array<{ name: string; token: string }> | undefined;
-    /** How long requests and messages in flight may take when it stops, ms, default 10000. */
-    shutdownTimeout?: number | undefined;
+    /** How long requests and messages in flight may take when it stops, default 10000. */
+    shutdownTimeout?: D | undefined;
   } | undefined;
   /** One of url, directory (the default, 'sekering-data') and memory. */
   store?: {
@@ -82,9 +112,9 @@ export interface GatewayConfig {
     memory?: boolean | undefined;
     schema?: string | undefined;
     connections?: number | undefined;
-    timeout?: number | undefined;
+    timeout?: D | undefined;
   } | undefined;
-  midtrans?: ClientSection & {
+  midtrans?: ClientSection<D> & {
     serverKey: string;
     production?: boolean | undefined;
     /** Other addresses, for tests and proxies. */
@@ -95,7 +125,7 @@ export interface GatewayConfig {
     orderIdPattern?: string | undefined;
   } | undefined;
   /** Either host or url. */
-  smtp?: ChannelSection & {
+  smtp?: ChannelSection<D> & {
     host?: string | undefined;
     port?: number | string | undefined;
     secure?: boolean | undefined;
@@ -112,7 +142,7 @@ export interface GatewayConfig {
     from: string;
   } | undefined;
   /** Either cloud or green. */
-  whatsapp?: ChannelSection & {
+  whatsapp?: ChannelSection<D> & {
     cloud?: {
       accessToken: string;
       phoneNumberId: string;
@@ -129,17 +159,20 @@ export interface GatewayConfig {
   upstreams?: Record<string, {
     /** Default 'apiClient'. */
     preset?: PresetName | undefined;
-    timeout?: number | undefined;
-    /** Whether an old response may be used, for retry.fallback.cacheTtl; default false. */
+    timeout?: D | undefined;
+    /**
+     * Whether an old response may be used, for retry.fallback.cacheTtl. Default: whether
+     * retry.fallback.strategy lists it.
+     */
     cache?: boolean | undefined;
     /** The response if there is no other. */
     default?: unknown;
-    retry?: RetryFigures | undefined;
-    circuitBreaker?: BreakerFigures | undefined;
+    retry?: RetryFigures<D> | undefined;
+    circuitBreaker?: BreakerFigures<D> | undefined;
   }> | undefined;
   /** Overrides all presets. */
-  retry?: RetryFigures & {
-    circuitBreaker?: BreakerFigures & {
+  retry?: RetryFigures<D> & {
+    circuitBreaker?: BreakerFigures<D> & {
       /** 'fleet': all hosts on one database. Default 'host'; 'instance' in the profile testing and
        * elsewhere than on Linux. */
       scope?: 'instance' | 'process' | 'host' | 'fleet' | undefined;
@@ -150,13 +183,25 @@ export interface GatewayConfig {
     /** Which failures of upstreams are retried. */
     policy?: {
       retryableStatuses?: Array<number | StatusClass> | undefined;
-      retryableErrors?: string[] | undefined;
+      /** Another name of `retryableStatuses`. */
+      retryableStatusCodes?: Array<number | StatusClass> | undefined;
+      /** Kinds of errors, and codes such as ECONNRESET. */
+      retryableErrors?: Array<ErrorKind | (string & {})> | undefined;
     } | undefined;
     fallback?: {
-      /** How long a customer waits before the order is queued, ms, default 5000. */
-      maxWait?: number | undefined;
-      /** How long an upstream's old response may be used, ms, default 3600000. */
-      cacheTtl?: number | undefined;
+      /** False: failures of upstreams get no other answer. Orders are still queued. */
+      enabled?: boolean | undefined;
+      /**
+       * The strategies of all upstreams, in the order in which they are tried. Default: those that
+       * an upstream has, in the order cache, default, degraded.
+       */
+      strategy?: FallbackStrategy | FallbackStrategy[] | undefined;
+      /** The default of upstreams without one of their own. */
+      default?: unknown;
+      /** How long a customer waits before the order is queued, default 5000. */
+      maxWait?: D | undefined;
+      /** How long an upstream's old response may be used, default 3600000. */
+      cacheTtl?: D | undefined;
       /** How many responses are kept for each upstream, default 1000. */
       cacheSize?: number | undefined;
     } | undefined;
@@ -166,15 +211,15 @@ export interface GatewayConfig {
     maxAttempts?: number | undefined;
     concurrency?: number | undefined;
     batchSize?: number | undefined;
-    leaseMs?: number | undefined;
-    pollInterval?: number | undefined;
+    leaseMs?: D | undefined;
+    pollInterval?: D | undefined;
   } | undefined;
   degradation?: {
     /** Default 'services'. */
     scheme?: 'services' | 'levels' | undefined;
-    /** ms between checks, default 30000. */
-    interval?: number | undefined;
-    hysteresis?: number | undefined;
+    /** Between checks, default 30000. */
+    interval?: D | undefined;
+    hysteresis?: D | undefined;
     /** The worst level at which each feature is on. */
     features?: Record<string, LevelName> | undefined;
   } | undefined;
@@ -224,9 +269,38 @@ export interface ConfigFault {
 
 /**
  * Reads and checks a configuration, or a TOML file of that name.
- * @returns it, frozen, with all defaults; it shows no secrets when printed or as JSON
- * @throws SekeringError ERR_CONFIG with all `faults`, without any value
+ * @returns it, frozen, with all defaults, in our own names; it shows no secrets when printed or as
+ *   JSON
+ * @throws SekeringError ERR_CONFIG with all `faults`, without any secret
  */
 export function readConfig (
   config?: GatewayConfig | string, options?: { env?: Record<string, string | undefined> }
-): Readonly<GatewayConfig>;
+): Readonly<GatewayConfig<number>>;
+
+/** What a policy has beside its configuration. */
+export interface PolicyParts {
+  /** The values of `env:NAME`, default process.env. */
+  env?: Record<string, string | undefined> | undefined;
+  /**
+   * The name of the breaker, default 'policy'. If the configuration has a section
+   * `upstreams.<name>`, that applies, too.
+   */
+  name?: string | undefined;
+  /** What the strategy 'default' answers. Default: `default` of the configuration. */
+  default?: unknown;
+  /** The strategy 'degraded': called with the call's arguments and the error. */
+  degraded?: ((...argsAndError: any[]) => unknown) | undefined;
+  /** Called first; if it returns undefined, `retry.policy` decides whether to retry. */
+  predicate?: ((error: any, attempt?: number) => boolean | undefined) | undefined;
+}
+
+/**
+ * A policy as the section `retry` of a configuration or of a TOML file says: retries, breaker and
+ * fallback, on top of the preset `apiClient`. No gateway is needed. The breaker is this policy's
+ * own, unless the configuration names a `scope` ('fleet', which needs a gateway, means 'host').
+ * Old answers of a wrapped function are kept by its name and the arguments of the call.
+ * @throws SekeringError ERR_CONFIG; ERR_INVALID_OPTION, also if the configuration lists a strategy
+ *   that needs `default` or `degraded`, or a scope that needs `name`
+ */
+export function policyFromConfig (
+  config: GatewayConfig | string, parts?: PolicyParts): Policy<any>;

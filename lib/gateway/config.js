@@ -1,26 +1,73 @@
 'use strict';
 
-// A gateway's configuration: an object or a TOML file, checked as a whole. Secrets come from the
-// environment: a value `env:NAME` stands for the variable NAME. No error repeats a value.
+// A gateway's configuration: an object or a TOML file, checked as a whole. Secrets come from
+// elsewhere: `env:NAME` stands for a variable of the environment, `file:PATH` for the content of a
+// file. No error shows them.
 
 const fs = require('node:fs');
 const { isIP } = require('node:net');
+const { dirname, resolve } = require('node:path');
 const util = require('node:util');
 
 const { z } = require('zod');
 
-const { SekeringError, invalidOption } = require('../base/errors');
-const { is, optionsOf } = require('../base/options');
-const { presets } = require('../primitives/presets');
+const { SekeringError, invalidOption, nearest } = require('../base/errors');
+const { read } = require('../base/foreign');
+const { NAMES, is, optionsOf } = require('../base/options');
+const { kindFault } = require('../primitives/classify');
+const { presets, retryPresets } = require('../primitives/presets');
 
-// ---- What it may hold. Times are milliseconds. Unknown names are rejected ----------------------
+// ---- Durations ---------------------------------------------------------------------------------
 
-const DAY_MS = 86_400_000;
+const MS_MAX = 365 * 86_400_000;
+const UNITS_MS = {
+  ns: 1e-6, us: 1e-3, '\u00b5s': 1e-3, '\u03bcs': 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000,
+};
+const AMOUNT = '(?:\\d+(?:\\.\\d*)?|\\.\\d+)';
+const UNIT = `(?:${Object.keys(UNITS_MS).join('|')})`;
+const DURATION = new RegExp(`^[+]?(?:${AMOUNT}${UNIT})+$`);
+const DURATION_PARTS = new RegExp(`(${AMOUNT})(${UNIT})`, 'g');
+
+/** The milliseconds of a text as Go's time.ParseDuration takes it; undefined if it is none. */
+function parseDuration (text) {
+  if (text === '0') return 0;
+  if (!DURATION.test(text)) return undefined;
+  let sum = 0;
+  for (const [, amount, unit] of text.matchAll(DURATION_PARTS)) sum += amount * UNITS_MS[unit];
+  return Number(sum.toFixed(6)); // Whole nanoseconds: 1.1 * 3 is a little more than 3.3.
+}
+
+/** Milliseconds, as a number or as text with units. */
+const ms = (min = 1) => z.unknown().transform((value, context) => {
+  const number = typeof value === 'string' ? parseDuration(value) : value;
+  if (typeof number === 'number' && number >= min && number <= MS_MAX) return number;
+  context.addIssue({
+    code: 'custom',
+    message: 'Invalid input: expected a duration such as "500ms", "1.5s" or "1h30m", or a number ' +
+      `of milliseconds, from ${min} ms to 365 days`,
+    params: { received: value },
+  });
+  return z.NEVER;
+});
+
+// Anything else might be a secret that has lost its way.
+const LIKE_DURATION = /^[-+]?[\d.,]{1,12} ?\p{L}{0,12}(?: ?[\d.,]{1,12} ?\p{L}{1,12})?$/u;
+
+/** What came in place of a duration. */
+function shown (value) {
+  if (value === undefined) return 'nothing';
+  if (value === null || typeof value === 'number' || typeof value === 'boolean') return `${value}`;
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value !== 'string') return typeof value === 'object' ? 'an object' : 'a bigint';
+  return LIKE_DURATION.test(value) ? `"${value}"` : `another text of ${value.length} characters`;
+}
+
+// ---- What it may hold. Unknown names are rejected ----------------------------------------------
+
 // Those of both schemes of degradation.
 const LEVELS = ['NORMAL', 'DEGRADED', 'SEVERE', 'EMERGENCY', 'MINOR', 'MODERATE', 'CRITICAL'];
 
 const text = (max = 1000) => z.string().min(1).max(max);
-const ms = (min = 1) => z.number().min(min).max(365 * DAY_MS);
 const count = (min, max) => z.int().min(min).max(max);
 const percentage = z.number().min(0).max(100);
 const name = z.string().regex(/^[\w.-]{1,64}$/);
@@ -57,17 +104,28 @@ const trustProxy = z.preprocess(readProxies, z.union([
     : `Invalid input: expected ${PROXIES}`),
 })).default(false);
 
+const JITTERS = 'true (±10 %), false, "none", "full", "equal" or a number from 0 to 1';
+
+const jitter = z.union([
+  z.boolean(), z.enum(['none', 'full', 'equal']), z.number().min(0).max(1),
+], { error: `Invalid input: expected ${JITTERS}` }).transform(value => {
+  if (typeof value !== 'boolean') return value;
+  return value ? retryPresets.apiClient.jitter : 'none';
+});
+
 const retry = z.strictObject({
+  enabled: z.boolean(),
   retries: count(0, 100),
   strategy: z.enum(['exponential', 'linear', 'fixed', 'fibonacci', 'decorrelated']),
   factor: z.number().min(1).max(100),
   minTimeout: ms(0),
   maxTimeout: ms(0),
   randomize: z.boolean(),
-  jitter: z.union([z.enum(['none', 'full', 'equal']), z.number().min(0).max(1)]),
+  jitter,
 }).partial();
 
 const circuitBreaker = z.strictObject({
+  enabled: z.boolean(),
   errorThresholdPercentage: percentage,
   volumeThreshold: count(0, 1_000_000),
   consecutiveFailures: count(1, 1_000_000),
@@ -98,14 +156,28 @@ const sharedBreaker = circuitBreaker.extend({
   ]).optional(),
 });
 
-const status = z.union([count(100, 599), z.enum(['1xx', '2xx', '3xx', '4xx', '5xx'])]);
+const status = z.union([count(100, 599), z.enum(['1xx', '2xx', '3xx', '4xx', '5xx'])], {
+  error: 'Invalid input: expected an HTTP status from 100 to 599, or a class such as "5xx"'
+});
 
 const policy = z.strictObject({
   retryableStatuses: z.array(status).max(100),
-  retryableErrors: z.array(text(100)).max(100),
+  retryableErrors: z.array(text(100).superRefine((name, context) => {
+    const message = kindFault(name);
+    if (message !== undefined) context.addIssue({ code: 'custom', message });
+  })).max(100),
 }).partial();
 
+const strategy = z.enum(['cache', 'default', 'degraded']);
+
 const fallback = z.strictObject({
+  enabled: z.boolean().default(true),
+  // In the order in which they are tried.
+  strategy: z.union([strategy, z.array(strategy).min(1).max(3)], {
+    error: 'Invalid input: expected "cache", "default", "degraded", or a list of them in the ' +
+      'order in which they are tried'
+  }).transform(names => [...new Set([names].flat())]).optional(),
+  default: z.json().optional(),
   maxWait: ms().default(5000),
   cacheTtl: ms(0).default(3_600_000),
   cacheSize: count(1, 1_000_000).default(1000),
@@ -162,7 +234,7 @@ const whatsapp = z.strictObject({
 const upstream = z.strictObject({
   preset: z.enum(Object.keys(presets)).default('apiClient'),
   timeout: ms().optional(),
-  cache: z.boolean().default(false),
+  cache: z.boolean().optional(),
   default: z.json().optional(),
   retry: retry.optional(),
   circuitBreaker: circuitBreaker.optional(),
@@ -289,77 +361,216 @@ const configSchema = z.strictObject({
   logging: section(logging),
 });
 
+// ---- Names -------------------------------------------------------------------------------------
+
+// Names that mean the same as ours, by section: those of other libraries.
+const ALIASES = {
+  __proto__: null,
+  retry: {
+    maxRetries: 'retries', initialDelay: 'minTimeout', maxDelay: 'maxTimeout', multiplier: 'factor',
+  },
+  circuitBreaker: { failureThreshold: 'consecutiveFailures', timeout: 'resetTimeout' },
+  policy: { retryableStatusCodes: 'retryableStatuses' },
+};
+
+// Sections in which the names are the user's own.
+const OWN_NAMES = new Set(['upstreams', 'degradation.features']);
+
+const camel = name => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
+const snake = name => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
+
+/** Whether it is a plain object, of whatever realm. */
+function isObject (value) {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return false;
+  try {
+    const prototype = Object.getPrototypeOf(value);
+    return prototype === null || Object.getPrototypeOf(prototype) === null;
+  } catch {
+    return false; // A Proxy.
+  }
+}
+
 // ---- Reading -----------------------------------------------------------------------------------
 
-const REFERENCE = /^env:([A-Za-z_][A-Za-z0-9_]*)$/;
+const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
+const FILE_BYTES_MAX = 1 << 20;
+const DEPTH_MAX = 20;
 const SECRETS = new Set(
   ['serverKey', 'password', 'accessToken', 'appSecret', 'verifyToken', 'token', 'url']);
 // A shorter text would be found inside other words.
 const SECRET_CHARACTERS_MIN = 6;
 
-const camel = name => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
-const snake = name => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
-
-// Sections in which the names are the user's own.
-const OWN_NAMES = new Set(['upstreams', 'features']);
-
 const OPTIONS = optionsOf({
   env: is.object('where `env:NAME` is looked up; default: process.env'),
 });
 
-const isObject = value => value !== null && typeof value === 'object' &&
-  (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null);
+/**
+ * What a user wrote: `take` gives it our names and the values that it refers to. Faults of that are
+ * collected. `pathText` writes a path as the user did: `admin.tokens[0].token`.
+ */
+class Written {
+  faults = [];
+  /** Where values came from, by the text of their path: `env:NAME` or `file:PATH`. */
+  references = new Map();
+  #names = new Map();
+  #ancestors = new Set();
+  #isToml;
+  #env;
+  #folder;
 
-/** Turns snake_case names into camelCase, except names that are the user's own. */
-function camelize (value, own = false) {
-  if (Array.isArray(value)) return value.map(item => camelize(item));
-  if (!isObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => {
-    if (name === 'default') return [name, inner];
-    return [own ? name : camel(name), camelize(inner, !own && OWN_NAMES.has(name))];
-  }));
-}
+  constructor ({ isToml, env, folder }) {
+    this.#isToml = isToml;
+    this.#env = env;
+    this.#folder = folder;
+  }
 
-/** A path as the user writes it: `admin.tokens[0].token`. */
-function pathText (path, isToml) {
-  return path.map((part, i) => {
-    if (typeof part === 'number') return `[${part}]`;
-    const own = OWN_NAMES.has(path[i - 1]) && i <= 2;
-    return (i === 0 ? '' : '.') + (isToml && !own ? snake(String(part)) : String(part));
-  }).join('');
+  take (value, at = []) {
+    try {
+      if (typeof value === 'string') return this.#text(value, at);
+      if (!Array.isArray(value) && !isObject(value)) return this.#plain(value, at);
+      if (at.length > DEPTH_MAX || this.#ancestors.has(value)) {
+        return this.#fault(at, 'It is nested too deeply');
+      }
+      this.#ancestors.add(value);
+      const taken = Array.isArray(value)
+        ? Array.from(value, (item, i) => this.take(item, [...at, i]))
+        : this.#section(value, at);
+      this.#ancestors.delete(value);
+      return taken;
+    } catch {
+      return this.#fault(at, 'It cannot be read'); // A getter that throws, for one.
+    }
+  }
+
+  #plain (value, at) {
+    if (value === null || !['object', 'function', 'symbol'].includes(typeof value)) return value;
+    return this.#fault(at, 'Expected text, a number, true, false, a list or a plain object');
+  }
+
+  #fault (at, message) {
+    this.faults.push({ path: this.pathText(at), message });
+    return undefined;
+  }
+
+  #section (section, at) {
+    const isData = at[2] === 'default'; // Of an upstream, or of retry.fallback.
+    const isOwn = isData || OWN_NAMES.has(at.join('.'));
+    const isNamed = OWN_NAMES.has(at.slice(0, -1).join('.'));
+    const aliases = isData || isNamed ? undefined : ALIASES[at.at(-1)];
+    const taken = new Map();
+    for (const [written, value] of Object.entries(section)) {
+      const ours = isOwn ? written : camel(written);
+      const name = aliases !== undefined && Object.hasOwn(aliases, ours) ? aliases[ours] : ours;
+      const place = [...at, name];
+      const other = this.#names.get(JSON.stringify(place));
+      if (taken.has(name)) {
+        this.#fault([...at, { written }], `It means the same as ${other}: keep one of them`);
+        continue;
+      }
+      this.#names.set(JSON.stringify(place), written);
+      taken.set(name, this.take(value, place));
+    }
+    return Object.fromEntries(taken);
+  }
+
+  #text (value, at) {
+    const [, kind, name] = /^(env|file):(.*)$/s.exec(value) ?? [];
+    if (kind === undefined) return value;
+    this.references.set(this.pathText(at), value);
+    return kind === 'env' ? this.#variable(name, at) : this.#file(name, at);
+  }
+
+  #variable (name, at) {
+    if (!VARIABLE.test(name)) {
+      return this.#fault(at, 'Invalid input: expected the name of a variable after "env:"');
+    }
+    const value = read(this.#env, name);
+    if (typeof value === 'string' && value !== '') return value;
+    return this.#fault(at, `The environment variable ${name} is not set`);
+  }
+
+  /** The content of a file without the end of its last line, which editors and `echo` add. */
+  #file (name, at) {
+    try {
+      const file = resolve(this.#folder, name);
+      const stat = fs.statSync(file);
+      if (!stat.isFile()) return this.#fault(at, `${name} is not a file`);
+      if (stat.size > FILE_BYTES_MAX) return this.#fault(at, `The file ${name} is too large`);
+      const value = fs.readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+      return value === '' ? this.#fault(at, `The file ${name} is empty`) : value;
+    } catch (error) {
+      return this.#fault(at, `The file ${name} cannot be read (${error.code})`);
+    }
+  }
+
+  pathText (at) {
+    return at.map((part, i) => {
+      if (typeof part === 'number') return `[${part}]`;
+      const written = part.written ?? this.#names.get(JSON.stringify(at.slice(0, i + 1))) ??
+        this.nameText(String(part));
+      return (i === 0 ? '' : '.') + written;
+    }).join('');
+  }
+
+  /** A fault whose message names settings of the same section. */
+  inUsersNames ({ path: at, message }) {
+    const sibling = name => this.pathText([...at.slice(0, -1), name]).replace(/^.*\./, '');
+    return { path: this.pathText(at), message: message.replace(/\b[a-z]+[A-Z]\w*/g, sibling) };
+  }
+
+  /** One of our names, in the user's way of writing. */
+  nameText (name) { return this.#isToml ? snake(name) : name; }
 }
 
 /** A copy of a value in which `change(path, leaf)` replaces each leaf. */
-function mapLeaves (value, change, path = []) {
-  if (Array.isArray(value)) return value.map((item, i) => mapLeaves(item, change, [...path, i]));
-  if (!isObject(value)) return change(path, value);
+function mapLeaves (value, change, at = []) {
+  if (Array.isArray(value)) return value.map((item, i) => mapLeaves(item, change, [...at, i]));
+  if (!isObject(value)) return change(at, value);
   return Object.fromEntries(Object.entries(value)
-    .map(([name, inner]) => [name, mapLeaves(inner, change, [...path, name])]));
+    .map(([name, inner]) => [name, mapLeaves(inner, change, [...at, name])]));
 }
 
-/** Fills in the values of the environment. Variables that are not set are added to `missing`. */
-function resolve (value, env, missing) {
-  return mapLeaves(value, (path, leaf) => {
-    const name = typeof leaf === 'string' ? REFERENCE.exec(leaf)?.[1] : undefined;
-    if (name === undefined) return leaf;
-    if (env[name] !== undefined && env[name] !== '') return env[name];
-    missing.push({ path, message: `The environment variable ${name} is not set` });
-    return undefined;
-  });
+/** The branch of a union that explains a mistake best: the one that came closest. */
+function closest (branches = []) {
+  const deep = branches.filter(issues =>
+    issues.some(issue => issue.path.length > 0 || issue.code === 'unrecognized_keys'));
+  if (deep.length === 1) return deep[0];
+  return branches.find(issues => issues.some(({ params }) => params !== undefined));
 }
 
-/** An issue of zod's as faults, one for each mistake. */
-function faultsOf (issue) {
+let jsonSchema;
+
+/** The names of a section, aliases too. */
+function namesOf (place) {
+  jsonSchema ??= z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' });
+  let schema = jsonSchema;
+  for (const part of place) {
+    schema = schema?.properties?.[part] ?? schema?.additionalProperties ?? schema?.items;
+  }
+  return Object.keys({ ...schema?.properties, ...ALIASES[place.at(-1)] });
+}
+
+function noSuchOption (name, place, written) {
+  const meant = nearest(name, namesOf(place));
+  return `No such option${meant === undefined ? '' : `. Did you mean ${written.nameText(meant)}?`}`;
+}
+
+/** An issue of zod's as faults, one for each mistake. `at` is where the issue's own path begins. */
+function faultsOf (issue, written, at = []) {
+  const place = [...at, ...issue.path];
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map(key => ({ path: [...issue.path, key], message: 'No such option' }));
+    return issue.keys.map(key => ({
+      path: written.pathText([...place, key]), message: noSuchOption(key, place, written),
+    }));
   }
-  // In a union, the branch that came closest explains the mistake best.
-  const branches = (issue.errors ?? []).filter(errors => errors.some(e => e.path.length > 0));
-  if (branches.length === 1) {
-    return branches[0].flatMap(inner =>
-      faultsOf({ ...inner, path: [...issue.path, ...inner.path] }));
-  }
-  return [{ path: issue.path, message: issue.message }];
+  const branch = closest(issue.errors);
+  if (branch !== undefined) return branch.flatMap(inner => faultsOf(inner, written, place));
+  const path = written.pathText(place);
+  if (issue.params === undefined) return [{ path, message: issue.message }];
+  const reference = written.references.get(path);
+  const received = reference === undefined
+    ? shown(issue.params.received) : `something else from ${reference}`;
+  return [{ path, message: `${issue.message}, but received ${received}` }];
 }
 
 function configError (faults, source) {
@@ -375,7 +586,7 @@ function parseToml (file) {
   const { parse } = require('smol-toml');
   let source;
   try {
-    source = fs.readFileSync(file, 'utf8');
+    source = fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
   } catch (error) {
     throw configError([{ path: '', message: `It cannot be read (${error.code})` }], file);
   }
@@ -425,23 +636,71 @@ function deepFreeze (value) {
   return value;
 }
 
+// Configurations that have been read, with where their values came from.
+const KNOWN = new WeakMap();
+
 /** Reads and checks a configuration. The result is frozen, and printing it shows no secret. */
 function readConfig (source = {}, options) {
   const { env = process.env } = OPTIONS.read(options);
+  if (KNOWN.has(source)) return source;
   const isToml = typeof source === 'string';
   if (!isToml && !isObject(source)) {
     throw invalidOption('config', 'an object or the path of a TOML file', source);
   }
-  const missing = [];
-  const raw = resolve(isToml ? camelize(parseToml(source)) : source, env, missing);
-  const { success, data, error } = configSchema.safeParse(raw);
-  if (success && missing.length === 0) return seal(data);
-  const known = new Set(missing.map(({ path }) => pathText(path, isToml)));
-  const issues = success ? [] : error.issues.flatMap(faultsOf)
-    .filter(({ path }) => !known.has(pathText(path, isToml)));
-  const faults = [...missing, ...issues]
-    .map(({ path, message }) => ({ path: pathText(path, isToml), message }));
-  throw configError(faults, isToml ? source : undefined);
+  const folder = isToml ? dirname(resolve(source)) : process.cwd();
+  const written = new Written({ isToml, env, folder });
+  const raw = written.take(isToml ? parseToml(source) : source);
+  const { success, data, error } = configSchema.safeParse(raw ?? {});
+  const faults = [...written.faults];
+  // A fault explains those of the same place, and those of a whole section.
+  const explained = place => written.faults.some(fault =>
+    fault.path === place || fault.path.startsWith(`${place}.`) || fault.path === '');
+  const issues = success
+    ? require('./services').faultsOfFigures(data).map(fault => written.inUsersNames(fault))
+    : error.issues.flatMap(issue => faultsOf(issue, written));
+  faults.push(...issues.filter(fault => !explained(fault.path)));
+  if (faults.length > 0) throw configError(faults, isToml ? source : undefined);
+  KNOWN.set(data, Object.fromEntries(written.references));
+  return seal(data);
 }
 
-module.exports = { configSchema, readConfig, secretsOf };
+/** Where the values of a configuration came from: `{ 'smtp.password': 'env:SMTP_PASSWORD' }`. */
+const referencesOf = config => KNOWN.get(config) ?? {};
+
+// ---- A policy without a gateway ----------------------------------------------------------------
+
+const PARTS = OPTIONS.with({
+  name: is.text('of the breaker; the section of the upstream of that name applies, if there is one',
+    { ...NAMES, default: 'policy' }),
+  default: is.any('what the strategy "default" answers; default: that of the configuration'),
+  degraded: is.func('the strategy "degraded": answers (...args, error)'),
+  predicate: is.func('asked first whether to retry; undefined leaves it to retry.policy'),
+});
+
+/** The policy that a configuration makes for an upstream: retries, breaker and fallback. */
+function policyFromConfig (source, parts) {
+  const { makePolicy, withoutUndefined } = require('./services');
+  const { env, name, default: value, degraded, predicate } = PARTS.read(parts);
+  const config = readConfig(source, { env });
+  const { fallback, circuitBreaker } = config.retry;
+  const section = {
+    preset: 'apiClient', ...config.upstreams[name], ...value !== undefined && { default: value },
+  };
+  const lists = strategy => fallback.enabled && fallback.strategy?.includes(strategy);
+  if (lists('degraded') && degraded === undefined) {
+    throw invalidOption('degraded', 'a function (retry.fallback.strategy lists it)', degraded);
+  }
+  if (lists('default') && section.default === undefined && fallback.default === undefined) {
+    throw invalidOption('default', 'a value (retry.fallback.strategy lists it)', value);
+  }
+  const { scope = 'instance' } = circuitBreaker;
+  if (scope !== 'instance' && parts?.name === undefined) {
+    throw invalidOption('name', `a name (retry.circuitBreaker.scope is '${scope}': all breakers ` +
+      'of this name are one)', undefined);
+  }
+  const own = withoutUndefined({ ...circuitBreaker, scope });
+  return makePolicy({ ...config, retry: { ...config.retry, circuitBreaker: own } }, name, section,
+    { fallback: degraded, predicate });
+}
+
+module.exports = { configSchema, policyFromConfig, readConfig, referencesOf, secretsOf };

@@ -109,7 +109,7 @@ export interface GatewayEvents {
 }
 
 export interface Gateway extends EventEmitter {
-  readonly config: Readonly<GatewayConfig>;
+  readonly config: Readonly<GatewayConfig<number>>;
   readonly store: Store;
   /** Those with a section. They retry as [retry] says; the outbox retries what the gateway itself
    * sends. */
@@ -151,7 +151,8 @@ export interface Gateway extends EventEmitter {
   notify (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
   /**
    * Protects a function as in the section `upstreams.name`: retries, breaker, time
-   * limit; then an old response, the default, or the fallback of that name.
+   * limit; then an old response, the default, or the fallback of that name. Old responses are kept
+   * by the name of the function and its arguments, unless `key` says otherwise.
    * @throws ERR_INVALID_OPTION if there is no such section
    */
   upstream<A extends any[], R> (

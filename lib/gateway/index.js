@@ -10,6 +10,7 @@ defineLazy(exports, {
   createHealth: () => require('./health').createHealth,
   createSharedLevel: () => require('./degradation').createSharedLevel,
   healthChecks: () => require('./health').healthChecks,
+  policyFromConfig: () => require('./config').policyFromConfig,
   readConfig: () => require('./config').readConfig,
 });
 
@@ -21,5 +22,6 @@ defineLazy(exports, {
   createHealth,
   createSharedLevel,
   healthChecks,
+  policyFromConfig,
   readConfig,
 });

@@ -13,10 +13,12 @@ const { canShare } = require('../base/regions');
 const { Faults } = require('../clients/client-error');
 const { readAddresses } = require('../clients/smtp-message');
 const CircuitBreaker = require('../primitives/breaker');
+const { readOptions } = require('../primitives/breaker-options');
 const { retryOn } = require('../primitives/classify');
 const { fallbackChain } = require('../primitives/fallback-chain');
-const { policy } = require('../primitives/policy');
+const { Policy } = require('../primitives/policy');
 const { presets, profiles, retryPresets } = require('../primitives/presets');
+const { RetryPlan } = require('../primitives/retry-run');
 
 // ---- Settings: later ones win. Preset, profile, [retry], the service's own section --------------
 
@@ -28,13 +30,22 @@ const withoutUndefined = object => Object.fromEntries(
 function breakerOptions (config, name, preset, own) {
   const { scope = defaultScope(config.profile), namespace, shareTrip, ...general } =
     withoutUndefined(config.retry.circuitBreaker);
+  const given = { ...general, ...withoutUndefined(own) };
+  const { rampUp, ...profile } = profiles[config.profile].breaker;
   const settings = {
-    ...preset, ...profiles[config.profile].breaker, ...general, ...withoutUndefined(own),
+    ...preset, ...profile,
+    // Who says how a circuit closes wants all calls to pass when it has.
+    ...rampUp !== undefined && given.successThreshold === undefined && { rampUp },
+    ...given,
     // The requests of the client have the time limit.
     timeout: false,
     name,
   };
-  if (scope === 'instance') return settings;
+  const { minimumCalls, slidingWindowSize } = settings;
+  if (given.minimumCalls === undefined && minimumCalls > slidingWindowSize) {
+    settings.minimumCalls = slidingWindowSize;
+  }
+  if (scope === 'instance' || settings.enabled === false) return settings;
   return {
     ...settings, ...withoutUndefined({ shareTrip }), scope: scope === 'fleet' ? 'host' : scope,
     namespace: `${namespace}.${hashOf(settings)}`,
@@ -57,17 +68,79 @@ function timeoutOf (config, preset, own) {
   return own ?? profiles[config.profile].breaker.timeout ?? preset.timeout;
 }
 
-/** Options of retries. */
-function retryOptions (config, preset, own) {
-  const { circuitBreaker, policy: rules, fallback, ...general } = withoutUndefined(config.retry);
-  const options = {
-    ...preset, ...profiles[config.profile].retry, ...general, ...withoutUndefined(own)
-  };
-  // A jitter or a strategy replaces the `randomize` of the preset.
-  if (general.jitter ?? general.strategy ?? own?.jitter ?? own?.strategy) {
-    options.randomize = own?.randomize ?? general.randomize ?? false;
+/**
+ * The figures of retries. Where a later layer contradicts an earlier one, what the later one says
+ * applies: its jitter replaces a `randomize`, and its first delay may be longer than the longest.
+ */
+function retryFigures (config, preset, own) {
+  const { circuitBreaker, policy: rules, fallback, ...general } = config.retry;
+  const layers = [profiles[config.profile].retry, general, own];
+  const { enabled = true, ...figures } = layers.map(withoutUndefined).reduce(lay, preset);
+  return { enabled, figures };
+}
+
+function lay (below, layer) {
+  const figures = { ...below, ...layer };
+  if (layer.randomize !== undefined) {
+    if (layer.randomize && layer.jitter === undefined) delete figures.jitter;
+  } else if (layer.jitter !== undefined || layer.strategy !== undefined) {
+    figures.randomize = false;
   }
-  return options;
+  if (figures.strategy === 'decorrelated') {
+    // It is random by itself.
+    if (layer.strategy !== undefined && layer.jitter === undefined) delete figures.jitter;
+    if (layer.strategy === undefined && layer.jitter !== undefined) delete figures.strategy;
+  }
+  const { minTimeout, maxTimeout } = figures;
+  if (layer.minTimeout === undefined && layer.maxTimeout !== undefined) {
+    figures.minTimeout = Math.min(minTimeout, maxTimeout);
+  } else if (layer.maxTimeout === undefined && layer.minTimeout !== undefined) {
+    figures.maxTimeout = Math.max(minTimeout, maxTimeout);
+  }
+  return figures;
+}
+
+/** Options of retries; false for none. */
+function retryOptions (config, preset, own) {
+  const { enabled, figures } = retryFigures(config, preset, own);
+  return enabled && figures;
+}
+
+// ---- Checking ----------------------------------------------------------------------------------
+
+/**
+ * What is wrong with the figures of a configuration together, such as a first delay that is longer
+ * than the longest: the options that they make are read as they will be when they are used.
+ */
+function faultsOfFigures (config) {
+  const faults = new Map();
+  const attempt = (make, own, place, general) => {
+    try {
+      make();
+    } catch (error) {
+      if (error.code !== 'ERR_INVALID_OPTION') throw error;
+      const [name] = error.option.split('.');
+      const path = [...own?.[name] === undefined ? general : place, name];
+      faults.set(path.join(), { path, message: error.message });
+    }
+  };
+  const checkRetry = (preset, own, place) => attempt(
+    () => new RetryPlan(retryFigures(config, preset, own).figures), own, place, ['retry']);
+  const checkBreaker = (name, preset, own, place) => attempt(
+    () => readOptions(breakerOptions(config, name, preset, own)),
+    own, [...place, 'circuitBreaker'], ['retry', 'circuitBreaker']);
+
+  checkRetry(retryPresets.outbox);
+  checkRetry(retryPresets.payment);
+  checkBreaker('database', presets.database, undefined, []);
+  for (const name of ['midtrans', 'smtp', 'whatsapp']) {
+    checkBreaker(name, presets[name], config[name]?.circuitBreaker, [name]);
+  }
+  for (const [name, { preset, retry, circuitBreaker }] of Object.entries(config.upstreams)) {
+    checkRetry(retryPresets.apiClient, retry, ['upstreams', name, 'retry']);
+    checkBreaker(name, presets[preset], circuitBreaker, ['upstreams', name]);
+  }
+  return [...faults.values()];
 }
 
 // ---- Clients -----------------------------------------------------------------------------------
@@ -285,7 +358,7 @@ function channelsOf (config, { smtp, whatsapp }, deliveries) {
 /** How often a message is tried, and how long it waits in between. */
 function channelDefinition (config) {
   const { strategy, factor, minTimeout, maxTimeout, randomize, jitter } =
-    retryOptions(config, retryPresets.outbox);
+    retryFigures(config, retryPresets.outbox).figures;
   return {
     maxAttempts: config.outbox.maxAttempts,
     backoff: withoutUndefined({ strategy, factor, minTimeout, maxTimeout, randomize, jitter }),
@@ -307,27 +380,35 @@ function channelDefinitions (config, { smtp, whatsapp }) {
 
 // ---- Upstreams ---------------------------------------------------------------------------------
 
-function shouldRetry (config) {
-  const { retryableStatuses, retryableErrors } = config.retry.policy;
-  return retryOn(withoutUndefined({ statuses: retryableStatuses, codes: retryableErrors }));
+function shouldRetry (config, predicate) {
+  const { retryableStatuses: statuses, retryableErrors: codes } = config.retry.policy;
+  return retryOn(withoutUndefined({ statuses, codes, predicate }));
 }
 
-/** An old answer, then the default of the section, then the user's own fallback. */
+/**
+ * The strategies of a fallback: first those that retry.fallback lists, in its order; then what the
+ * upstream itself names: old answers, its default, and its own function.
+ */
 function strategiesOf (config, section, own) {
-  const { cacheTtl, cacheSize } = config.retry.fallback;
-  const strategies = [];
-  if (section.cache) {
-    strategies.push({ cache: { ttl: cacheTtl, staleTtl: cacheTtl, max: cacheSize } });
-  }
-  if (section.default !== undefined) strategies.push({ value: section.default });
-  if (own !== undefined) strategies.push(own);
-  return strategies;
+  const { enabled, strategy = [], cacheTtl, cacheSize, ...general } = config.retry.fallback;
+  if (!enabled) return [];
+  const fixed = section.default === undefined ? general.default : section.default;
+  const makers = {
+    cache: () => section.cache !== false &&
+      { cache: { ttl: cacheTtl, staleTtl: cacheTtl, max: cacheSize } },
+    default: () => fixed !== undefined && { value: fixed },
+    degraded: () => own !== undefined && { use: own },
+  };
+  const named = { cache: section.cache, default: section.default, degraded: own };
+  const names = new Set([...strategy, ...Object.keys(withoutUndefined(named))]);
+  return [...names].map(name => makers[name]()).filter(Boolean);
 }
 
 /** A chain that tells `onFallback` which strategy has answered. */
 function fallbackOf (strategies, onFallback) {
   if (strategies.length === 0) return undefined;
   const chain = fallbackChain(strategies);
+  if (onFallback === undefined) return chain;
   const answer = async (error, details) => {
     const answered = await chain.answer(error, details);
     onFallback({ error, by: answered.by });
@@ -336,15 +417,33 @@ function fallbackOf (strategies, onFallback) {
   return Object.assign((...args) => chain(...args), chain, { answer });
 }
 
-function makePolicy (config, name, fallback, onFallback) {
-  const section = config.upstreams[name];
+/** The retries of an upstream. Whoever says how many there are wants them all, however long. */
+function upstreamRetry (config, own, predicate) {
+  const options = retryOptions(config, retryPresets.apiClient, own);
+  if (!options) return false;
+  if ((own?.retries ?? config.retry.retries) !== undefined) delete options.maxRetryTime;
+  return { ...options, shouldRetry: shouldRetry(config, predicate) };
+}
+
+let wrapped = 0;
+
+/** A policy whose functions do not get each other's old answers, though they share its cache. */
+class UpstreamPolicy extends Policy {
+  wrap (fn, options = {}) {
+    func('fn', fn);
+    // Without arguments only the function says what it asks for: it may be made for each request.
+    const own = `function ${++wrapped}`;
+    const key = (...args) => (args.length === 0 ? own : JSON.stringify([fn.name, ...args]));
+    const needsKey = isObject(options) && options.key === undefined;
+    return super.wrap(fn, needsKey ? { ...options, key } : options);
+  }
+}
+
+function makePolicy (config, name, section, { fallback, onFallback, predicate }) {
   const preset = presets[section.preset];
-  return policy({
+  return new UpstreamPolicy({
     fallback: fallbackOf(strategiesOf(config, section, fallback), onFallback),
-    retry: {
-      ...retryOptions(config, retryPresets.apiClient, section.retry),
-      shouldRetry: shouldRetry(config),
-    },
+    retry: upstreamRetry(config, section.retry, predicate),
     breaker: breakerOf(config, name, preset, section.circuitBreaker),
     timeout: timeoutOf(config, preset, section.timeout),
   });
@@ -358,7 +457,10 @@ function makeUpstreams (config, fallbacks = {}) {
   }
   const events = new Emitter();
   const policies = Object.fromEntries(names.map(name => [name, makePolicy(
-    config, name, fallbacks[name], details => events.emit('fallback', { name, ...details }))]));
+    config, name, config.upstreams[name], {
+      fallback: fallbacks[name],
+      onFallback: details => events.emit('fallback', { name, ...details }),
+    })]));
   const each = valueOf => Object.fromEntries(names.map(name => [name, valueOf(policies[name])]));
 
   function wrap (name, fn, options) {
@@ -366,7 +468,7 @@ function makeUpstreams (config, fallbacks = {}) {
       throw invalidOption('name', `one of the upstreams of the configuration (${
         names.join(', ') || 'there are none'})`, name, RangeError);
     }
-    return policies[name].wrap(func('fn', fn), options);
+    return policies[name].wrap(fn, options);
   }
   return {
     breakers: each(({ breaker }) => breaker),
@@ -377,6 +479,6 @@ function makeUpstreams (config, fallbacks = {}) {
 }
 
 module.exports = {
-  breakerOptions, channelDefinition, channelDefinitions, channelsOf, makeClients, makeUpstreams,
-  retryOptions, timeoutOf, withoutUndefined,
+  breakerOptions, channelDefinition, channelDefinitions, channelsOf, faultsOfFigures, makeClients,
+  makePolicy, makeUpstreams, retryOptions, timeoutOf, withoutUndefined,
 };

@@ -24,11 +24,19 @@ export class NonRetryableError extends Error {
 
 export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx';
 
+/** A name for all error codes and HTTP statuses that mean the same; docs/retry.md lists them. */
+export type ErrorKind =
+  | 'connection_refused' | 'connection_reset' | 'connection_timeout' | 'dns_resolution'
+  | 'network' | 'network_unreachable' | 'rate_limited' | 'server_error' | 'timeout' | 'tls';
+
 export interface RetryOnOptions {
   /** HTTP statuses and classes of statuses. Default ['5xx', 429, 408]. */
   statuses?: ReadonlyArray<number | StatusClass> | undefined;
-  /** Error codes, by default those of the network; 'ETIMEDOUT' includes any TimeoutError. */
-  codes?: readonly string[] | undefined;
+  /**
+   * Kinds of errors, and error codes; by default the codes of the network. 'ETIMEDOUT' includes any
+   * TimeoutError. Unknown names in small letters are rejected: they could only be misspelt kinds.
+   */
+  codes?: ReadonlyArray<ErrorKind | (string & {})> | undefined;
   /** Called first; if it returns undefined, the lists decide. */
   predicate?: ((error: any, attempt?: number) => boolean | undefined) | undefined;
 }

@@ -3,7 +3,7 @@
 // Which errors are worth another attempt, and when.
 
 const clock = require('../base/clock');
-const { SekeringError, invalidOption, isRefusal } = require('../base/errors');
+const { SekeringError, invalidOption, isRefusal, nearest, optionError } = require('../base/errors');
 const { isA, read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 
@@ -14,6 +14,72 @@ const NETWORK_CODES = [
 ];
 // The server may recover, was too busy, or waited for us in vain.
 const RETRYABLE_STATUSES = ['5xx', 429, 408];
+
+// ---- Kinds of errors ---------------------------------------------------------------------------
+//
+// Names for all codes or statuses that mean one thing, whatever library reports it.
+
+const TIMEOUTS = [
+  'ETIMEDOUT', 'ESOCKETTIMEDOUT', 'ETIMEOUT', 'ERR_SOCKET_CONNECTION_TIMEOUT',
+  'ECONNABORTED', // axios's timeout.
+  'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT',
+];
+const LOOKUPS = ['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL', 'EAI_NODATA', 'EAI_NONAME', 'ESERVFAIL',
+  'EDNS']; // nodemailer's.
+const RESETS = ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET', 'ERR_STREAM_PREMATURE_CLOSE'];
+const REFUSALS = ['ECONNREFUSED'];
+const UNREACHABLE = ['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN', 'EADDRNOTAVAIL'];
+const TLS = ['EPROTO', 'ERR_SSL_*', 'ERR_TLS_*', 'CERT_*', 'UNABLE_TO_*',
+  'SELF_SIGNED_CERT_IN_CHAIN', 'DEPTH_ZERO_SELF_SIGNED_CERT'];
+
+const KINDS = {
+  __proto__: null,
+  connection_refused: { codes: REFUSALS },
+  connection_reset: { codes: RESETS },
+  connection_timeout: { codes: TIMEOUTS },
+  dns_resolution: { codes: LOOKUPS },
+  network: { codes: [...TIMEOUTS, ...LOOKUPS, ...RESETS, ...REFUSALS, ...UNREACHABLE] },
+  network_unreachable: { codes: UNREACHABLE },
+  rate_limited: { statuses: [429] },
+  server_error: { statuses: ['5xx'] },
+  timeout: { codes: [...TIMEOUTS, 'ERR_HTTP_REQUEST_TIMEOUT'] },
+  tls: { codes: TLS },
+};
+
+// Names of kinds are in small letters, codes such as ECONNRESET are not.
+const isKindName = name => /^[a-z][a-z_]*$/.test(name);
+
+/** What is wrong with a name in a list of kinds and codes; undefined if nothing is. */
+function kindFault (name) {
+  if (!isKindName(name) || Object.hasOwn(KINDS, name)) return undefined;
+  const meant = nearest(name, Object.keys(KINDS));
+  return `Unknown kind of error.${meant === undefined ? '' : ` Did you mean ${meant}?`} Known ` +
+    `kinds: ${Object.keys(KINDS).join(', ')}. Codes have capital letters, such as ECONNRESET`;
+}
+
+/** A set of codes, in which a code that ends with * stands for all that begin so. */
+class Codes {
+  #names;
+  #beginnings;
+
+  constructor (codes) {
+    this.#names = new Set(codes);
+    this.#beginnings = codes.filter(code => code.endsWith('*')).map(code => code.slice(0, -1));
+  }
+
+  has (code) {
+    return this.#names.has(code) || this.#beginnings.some(start => code.startsWith(start));
+  }
+}
+
+/** The statuses and codes of two lists, the second of which may name kinds. */
+function setsOf (statuses, names) {
+  const kinds = names.map(name => KINDS[name] ?? { codes: [name] });
+  return [
+    new Set([...statuses, ...kinds.flatMap(kind => kind.statuses ?? [])]),
+    new Codes(kinds.flatMap(kind => kind.codes ?? [])),
+  ];
+}
 
 // How many errors of a chain of causes are looked at.
 const CAUSES_MAX = 5;
@@ -105,11 +171,13 @@ function checkStatus (option, status) {
 
 function checkCode (option, code) {
   if (typeof code !== 'string') throw invalidOption(option, 'error codes', code);
+  const fault = kindFault(code);
+  if (fault !== undefined) throw optionError(RangeError, option, `${fault} (${option})`);
 }
 
 const RETRY_ON = optionsOf({
   statuses: list('that are retried', 'HTTP statuses', RETRYABLE_STATUSES, checkStatus),
-  codes: list("that are retried; with 'ETIMEDOUT', errors named TimeoutError are, too",
+  codes: list("or kinds that are retried; with 'ETIMEDOUT', errors named TimeoutError are, too",
     'error codes', NETWORK_CODES, checkCode),
   predicate: is.func('asked first; undefined leaves the decision to the lists'),
 });
@@ -139,7 +207,7 @@ function judge (error, statuses, codes) {
  */
 function retryOn (options) {
   const { predicate, ...lists } = RETRY_ON.read(options);
-  const [statuses, codes] = [new Set(lists.statuses), new Set(lists.codes)];
+  const [statuses, codes] = setsOf(lists.statuses, lists.codes);
   return (error, attempt) => {
     const own = predicate?.(error, attempt);
     if (own !== undefined && own !== null) return Boolean(own);
@@ -199,5 +267,5 @@ function retryAfterMs (error) {
 }
 
 module.exports = {
-  RetryableError, NonRetryableError, isRetryable, retryOn, retryAfterMs, verdictOf,
+  RetryableError, NonRetryableError, isRetryable, kindFault, retryOn, retryAfterMs, verdictOf,
 };

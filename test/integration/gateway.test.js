@@ -490,3 +490,116 @@ test.each([
   const config = { profile: 'testing', store: { memory: true }, upstreams: { films: {} } };
   await expect(createGateway(config, parts)).rejects.toThrow(message);
 });
+
+describe('a gateway from a file with the names of another library', () => {
+  let folder;
+  let fakes;
+  beforeAll(async () => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-gateway-'));
+    fakes = await startFakes();
+  });
+  afterAll(async () => {
+    await fakes.close();
+    fs.rmSync(folder, { recursive: true });
+  });
+
+  /** A gateway from a file; the two sections of switches are given. */
+  async function gatewayFrom ({ retry = '', breaker = '', fallback = '' }) {
+    const { url } = fakes.midtrans;
+    const file = path.join(folder, 'sekering.toml');
+    fs.writeFileSync(path.join(folder, 'key'), `${SECRETS.serverKey}\n`);
+    fs.writeFileSync(file, `
+      profile = "testing"
+      store = { memory = true, timeout = "30s" }
+      logging = { level = "silent" }
+      upstreams = { films = {} }
+      [midtrans]
+      server_key = "file:key"
+      snap_url = "${url}"
+      core_url = "${url}"
+      timeout = "9s"
+      [retry]
+      max_retries = 3
+      initial_delay = "1ms"
+      max_delay = "4ms"
+      multiplier = 2.0
+      jitter = true
+      ${retry}
+      [retry.circuit_breaker]
+      failure_threshold = 6
+      success_threshold = 3
+      timeout = "1h"
+      ${breaker}
+      [retry.policy]
+      retryable_status_codes = [429, 500, 502, 503, 504]
+      retryable_errors = ["connection_timeout", "dns_resolution", "connection_reset"]
+      [retry.fallback]
+      strategy = ["cache", "degraded"]
+      cache_ttl = "1h"
+      ${fallback}
+    `);
+    fakes.midtrans.set(null);
+    return createGateway(file, { fallbacks: { films: id => `nothing about ${id}` } });
+  }
+
+  /** What an upstream answers, and how often it was asked, before and while it is down. */
+  async function films (gateway) {
+    const server = { calls: 0, error: undefined };
+    const load = gateway.upstream('films', async id => {
+      server.calls++;
+      if (server.error !== undefined) throw server.error;
+      return `film ${id}`;
+    });
+    const ask = id => load(id).catch(({ status, code }) => status ?? code);
+    const answers = [await ask(1)];
+    server.error = Object.assign(new Error('down'), { status: 503 });
+    for (const id of [1, 2, 3, 4]) answers.push(await ask(id));
+    return { answers, calls: server.calls };
+  }
+
+  const charge = (gateway, id) => gateway.clients.midtrans.charge({
+    payment_type: 'bank_transfer', bank_transfer: { bank: 'bca' }, ...order(id),
+  });
+  const charges = id => fakes.midtrans.log.filter(({ path: asked, text }) =>
+    asked.endsWith('/charge') && JSON.parse(text).transaction_details.order_id === id).length;
+
+  test('its upstreams retry, open and answer as it says; a payment is charged once', async () => {
+    const gateway = await gatewayFrom({});
+    expect(await films(gateway)).toEqual({
+      answers: ['film 1', 'film 1', 'nothing about 2', 'nothing about 3', 'nothing about 4'],
+      calls: 1 + 4 + 2, // Six failures open it.
+    });
+    expect(gateway.breakers.films.opened).toBe(true);
+    // The list has connection_reset, but the charge may have been carried out.
+    fakes.midtrans.set({ kind: 'drop', on: 'charge', times: 1 });
+    await charge(gateway, 'once');
+    expect(charges('once')).toBe(1);
+    expect(fakes.midtrans.transactions.get('once').charges).toBe(1);
+    await gateway.stop();
+  });
+
+  test('without retries each call is made once', async () => {
+    const gateway = await gatewayFrom({ retry: 'enabled = false' });
+    expect((await films(gateway)).calls).toBe(5);
+    fakes.midtrans.set({ kind: 'error', status: 503, on: 'charge' });
+    await charge(gateway, 'single').catch(() => {});
+    expect(charges('single')).toBe(1);
+    await gateway.stop();
+  });
+
+  test('without breakers every call passes', async () => {
+    const gateway = await gatewayFrom({ breaker: 'enabled = false' });
+    expect((await films(gateway)).calls).toBe(17);
+    fakes.midtrans.set({ kind: 'error', status: 500, on: 'status' });
+    for (let i = 0; i < 8; i++) await gateway.clients.midtrans.status('x').catch(() => {});
+    expect(Object.values(gateway.breakers).map(({ opened }) => opened)).not.toContain(true);
+    await gateway.stop();
+  });
+
+  test('without fallbacks an upstream\'s error is the caller\'s', async () => {
+    const gateway = await gatewayFrom({ fallback: 'enabled = false' });
+    expect((await films(gateway)).answers).toEqual(
+      ['film 1', 503, 'EOPENBREAKER', 'EOPENBREAKER', 'EOPENBREAKER']);
+    await gateway.stop();
+  });
+});

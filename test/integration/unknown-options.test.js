@@ -4,7 +4,8 @@
 // are read from the type declarations: each of them needs a line here.
 
 const {
-  createDegradation, createGateway, createHealth, createSharedLevel, healthChecks, readConfig
+  createDegradation, createGateway, createHealth, createSharedLevel, healthChecks,
+  policyFromConfig, readConfig
 } = require('../../lib/gateway');
 const http = require('../../lib/http');
 const sekering = require('../../lib');
@@ -219,6 +220,11 @@ const ENTRANCES = {
   // sekering/gateway
   'gateway:readConfig(config)': 'ERR_CONFIG: see config.test.js',
   'gateway:readConfig(options)': wrong => readConfig({}, wrong),
+  'gateway:policyFromConfig(config)': 'ERR_CONFIG: see config.test.js',
+  'gateway:policyFromConfig(parts)': wrong => policyFromConfig({}, wrong),
+  'gateway:policyFromConfig().execute(options)': 'see policy',
+  'gateway:policyFromConfig().answer(options)': 'see policy',
+  'gateway:policyFromConfig().wrap(options)': 'see policy',
   'gateway:createGateway(config)': 'ERR_CONFIG: see config.test.js',
   'gateway:createGateway(parts)': wrong => createGateway({ store: { memory: true } }, wrong),
   'gateway:createDegradation(options)': wrong => createDegradation(wrong),

@@ -2,7 +2,7 @@
 
 import { CircuitBreaker, retryable } from 'sekering';
 import {
-  createDegradation, createHealth, createSharedLevel, healthChecks
+  createDegradation, createHealth, createSharedLevel, healthChecks, policyFromConfig, readConfig
 } from 'sekering/gateway';
 import {
   createBreakerMiddleware, createHealthRouter, createMetrics, createTracing, problem, problemHandler
@@ -66,3 +66,18 @@ const tracing = createTracing();
 (await tracing.breaker(breaker)(1)) satisfies string;
 (await tracing.retry('load', async (bail, attempt) => attempt)) satisfies number;
 tracing.sender(async message => message.channel);
+
+const fromFile = policyFromConfig('retry.toml', { degraded: (id: number) => `nothing of ${id}` });
+fromFile.wrap(async (id: number) => String(id))(7) satisfies Promise<string>;
+const config = readConfig({
+  retry: {
+    maxRetries: 3, initialDelay: '1s', maxDelay: 30_000, multiplier: 2, jitter: true,
+    circuitBreaker: { failureThreshold: 5, successThreshold: 3, timeout: '60s' },
+    policy: { retryableStatusCodes: [429, '5xx'], retryableErrors: ['dns_resolution', 'EMINE'] },
+    fallback: { enabled: true, strategy: ['cache', 'default'], cacheTtl: '1h' },
+  },
+});
+config.retry?.minTimeout satisfies number | undefined;
+policyFromConfig(config).retryStats.attempts satisfies number;
+// @ts-expect-error There is no such strategy.
+readConfig({ retry: { fallback: { strategy: 'none' } } });

@@ -149,6 +149,46 @@ describe('retryOn', () => {
     expect(predicate).toHaveBeenNthCalledWith(1, new Error('yes'), 2);
   });
 
+  test('knows kinds of errors by name, whatever library made them', () => {
+    const judges = names => retryOn({ statuses: [], codes: names });
+    for (const [kind, codes, others] of [
+      ['connection_timeout', ['ETIMEDOUT', 'ESOCKETTIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT',
+        'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ECONNABORTED'], ['ECONNRESET']],
+      ['dns_resolution', ['ENOTFOUND', 'EAI_AGAIN', 'EDNS'], ['ETIMEDOUT', 'dns_resolution']],
+      ['connection_reset', ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'], ['ECONNREFUSED']],
+      ['connection_refused', ['ECONNREFUSED'], ['ECONNRESET']],
+      ['network_unreachable', ['EHOSTUNREACH', 'ENETUNREACH'], ['ECONNREFUSED']],
+      ['timeout', ['ETIMEDOUT', 'ERR_HTTP_REQUEST_TIMEOUT'], ['ECONNRESET']],
+      ['network', ['ETIMEDOUT', 'EAI_AGAIN', 'EPIPE', 'ECONNREFUSED', 'ENETDOWN'], ['EPROTO']],
+      ['tls', ['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER', 'CERT_HAS_EXPIRED',
+        'UNABLE_TO_VERIFY_LEAF_SIGNATURE'], ['ERR_SS', 'ECONNRESET', '']],
+    ]) {
+      const judge = judges([kind]);
+      expect([kind, codes.filter(code => !judge(withCode(code)))]).toEqual([kind, []]);
+      expect([kind, others.filter(code => judge(withCode(code)))]).toEqual([kind, []]);
+      expect(judge(new TypeError('fetch failed', { cause: withCode(codes[0]) }))).toBe(true);
+      expect(judge(new DOMException('late', 'TimeoutError')))
+        .toBe(['connection_timeout', 'timeout', 'network'].includes(kind));
+      expect(judge(withStatus(503))).toBe(false);
+    }
+    expect(judges(['rate_limited'])(withStatus(429))).toBe(true);
+    expect(judges(['rate_limited'])(withStatus(503))).toBe(false);
+    expect(judges(['server_error'])(withStatus(507))).toBe(true);
+    expect(judges(['server_error', 'EMINE', '40001'])(withCode('EMINE'))).toBe(true);
+    expect(judges(['EMINE', '40001'])(withCode('40001'))).toBe(true);
+  });
+
+  test('rejects an unknown kind, and asks which was meant', () => {
+    expect(() => retryOn({ codes: ['ECONNRESET', 'conection_timeout'] })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_INVALID_OPTION', option: 'codes',
+        message: expect.stringMatching(/Did you mean connection_timeout\? Known kinds: .*network/),
+      }));
+    for (const name of ['constructor', 'to_string', 'x']) {
+      expect(() => retryOn({ codes: [name] })).toThrow('Unknown kind of error');
+    }
+  });
+
   test('with empty lists knows only the two errors', () => {
     const judge = retryOn({ statuses: [], codes: [] });
     expect(judge(withStatus(503))).toBe(false);

@@ -10,10 +10,12 @@ const { SekeringError } = require('../../lib/base/errors');
 const { GUIDE, codesByArea, withTables } = require('../support/errors-guide');
 const { ROOT } = require('../support/setup');
 
-// Codes that others make and lib reads: those of Node.js and of nodemailer.
+// Codes that others make and lib reads: those of Node.js, of nodemailer, and of HTTP clients.
 const FOREIGN = new Set([
-  'EACCES', 'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET', 'EEXIST', 'EHOSTDOWN', 'EHOSTUNREACH',
-  'ENETUNREACH', 'ENOENT', 'ENOTFOUND', 'ERR_DLOPEN_DISABLED',
+  'EACCES', 'EADDRNOTAVAIL', 'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET', 'EEXIST', 'EHOSTDOWN',
+  'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH', 'ENOENT', 'ENOTFOUND', 'EPROTO', 'ESERVFAIL',
+  'ESOCKETTIMEDOUT', 'ETIMEOUT', 'ERR_DLOPEN_DISABLED', 'ERR_HTTP_REQUEST_TIMEOUT',
+  'ERR_SOCKET_CONNECTION_TIMEOUT', 'ERR_STREAM_PREMATURE_CLOSE',
   'EABORT', 'ECONFIG', 'ECONNECTION', 'EENVELOPE', 'EFETCH', 'EFILEACCESS', 'EMAXLIMIT',
   'EMAXRECIPIENTS', 'EMESSAGE', 'ENOAUTH', 'EPROTOCOL', 'EPROXY', 'EREQUIRETLS', 'ESOCKET',
   'ESTREAM', 'EURLACCESS',
