@@ -78,7 +78,7 @@ class Exchange {
   // A connection is there, and the request is about to be written.
   onRequestStart (controller) {
     if (this.settled) {
-      controller.abort(new SekeringError('ETIMEDOUT', 'The time limit passed before the request was sent'));
+      controller.abort(new SekeringError('ETIMEDOUT', 'Timed out before the request was sent'));
       return;
     }
     this.#controller = controller;
