@@ -63,9 +63,10 @@ function defaultScope (profile) {
   return canShare && profile !== 'testing' ? 'host' : 'instance';
 }
 
-/** The time limit of one attempt, in ms. */
+/** The time limit of one attempt, in ms. A profile never makes that of a preset longer. */
 function timeoutOf (config, preset, own) {
-  return own ?? profiles[config.profile].breaker.timeout ?? preset.timeout;
+  const { timeout: limit = Infinity } = profiles[config.profile].breaker;
+  return own ?? (limit < (preset.timeout || Infinity) ? limit : preset.timeout);
 }
 
 /**
@@ -196,10 +197,13 @@ function makeSmtp (config) {
   });
 }
 
+const whatsAppPreset = config =>
+  (config.whatsapp.cloud === undefined ? presets.greenApi : presets.whatsapp);
+
 function makeWhatsApp (config) {
   const { CloudApiClient, GreenApiClient } = require('../clients/whatsapp');
   const { cloud, green, timeout, concurrency, circuitBreaker } = config.whatsapp;
-  const preset = cloud === undefined ? presets.greenApi : presets.whatsapp;
+  const preset = whatsAppPreset(config);
   const options = {
     timeout: timeoutOf(config, preset, timeout),
     connections: concurrency,
@@ -350,7 +354,7 @@ function channelsOf (config, { smtp, whatsapp }, deliveries) {
     const sender = config.whatsapp.cloud
       ? cloudSender(whatsapp, deliveries) : greenSender(whatsapp);
     channels.WHATSAPP = channelOf(sender, whatsapp, config.whatsapp,
-      timeoutOf(config, presets.whatsapp, config.whatsapp.timeout));
+      timeoutOf(config, whatsAppPreset(config), config.whatsapp.timeout));
   }
   return channels;
 }

@@ -60,10 +60,12 @@ function verdictOn (error, message, delayOf) {
   }
   const attempt = message.attemptCount + 1;
   const settled = { attempts: 1, error: entry.message, entry: { attempt, ...entry } };
-  if (isFinal(error) || attempt >= message.maxAttempts) {
-    const kind = entry.code ?? entry.name;
-    return { outcome: 'dead', ...settled, kind, reason: entry.message };
-  }
+  // The error itself is beside the reason, as the message's last error.
+  const buried = reason => ({
+    outcome: 'dead', ...settled, kind: entry.code ?? entry.name, reason,
+  });
+  if (isFinal(error)) return buried('Permanent failure');
+  if (attempt >= message.maxAttempts) return buried(`Max retries (${message.maxAttempts}) exceeded`);
   const delay = wait ?? delayOf(message.attemptCount);
   return { outcome: 'retry', ...settled, delay: Math.min(delay, DELAY_MS_MAX) };
 }
