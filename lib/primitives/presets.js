@@ -121,8 +121,8 @@ const profiles = deepFreeze({
     breaker: { volumeThreshold: 5, rampUp: 10000 },
     retry: { maxRetryTime: 120000 },
   },
-  // Lenient thresholds, so that a developer's own mistakes do not lock the developer out; and nobody
-  // has to wait long for a failure.
+  // Lenient thresholds, so that a developer's own mistakes do not lock the developer out, and short
+  // time limits.
   development: {
     breaker: { timeout: 3000, volumeThreshold: 20, resetTimeout: 5000 },
     retry: { retries: 2, minTimeout: 200, maxTimeout: 2000 },
