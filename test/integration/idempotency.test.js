@@ -5,7 +5,6 @@
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const path = require('node:path');
-const { setImmediate: turn } = require('node:timers/promises');
 
 const { openDatabase } = require('../../lib/store/database');
 const { createIdempotency } = require('../../lib/store/idempotency');
@@ -164,7 +163,8 @@ describeEngines('idempotency', ({ place }) => {
     await idempotency.run('week', async () => 1, { ttl: 7 * 86_400_000 });
     // Moves a key into the past: its `hours`, and the row is as it would be then.
     const age = (key, hours) => database.query(`UPDATE ${database.schema}.idempotency_store
-      SET created_at = created_at - $2 * interval '1 h', expires_at = expires_at - $2 * interval '1 h',
+      SET created_at = created_at - $2 * interval '1 h',
+        expires_at = expires_at - $2 * interval '1 h',
         locked_until = locked_until - $2 * interval '1 h' WHERE key = $1`, [key, hours]);
     const left = async options => {
       await cleanUp(database, options);
@@ -172,9 +172,11 @@ describeEngines('idempotency', ({ place }) => {
         WHERE key IN ('day', 'week', 'busy') ORDER BY key`);
       return rows.map(({ key }) => key);
     };
+    const work = counted(3);
     let finish;
-    const working = idempotency.run('busy', () => new Promise(resolve => { finish = resolve; }));
-    while (finish === undefined) await turn();
+    work.gate = new Promise(resolve => { finish = resolve; });
+    const working = idempotency.run('busy', work);
+    await work.started;
     await age('busy', 48);
     await database.query(`UPDATE ${database.schema}.idempotency_store
       SET locked_until = now() + interval '1 min' WHERE key = 'busy'`);
@@ -186,7 +188,7 @@ describeEngines('idempotency', ({ place }) => {
     // A result that can still be replayed, and work that is under way, stay.
     expect(await left()).toEqual(['busy', 'week']);
     expect(await idempotency.run('week', async () => 2)).toEqual({ value: 1, replayed: true });
-    finish(3);
+    finish();
     expect(await working).toEqual({ value: 3, replayed: false });
     await age('week', 7 * 24);
     expect(await left()).toEqual(['busy']);
