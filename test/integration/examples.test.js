@@ -15,16 +15,13 @@ const EXPECTED = {
     'order-2: EOPENBREAKER'
   ],
   'fallback-queue.js': [
+    ...[1, 2, 3, 4].map(i => `order-${i} { queued: true, error: '503 Service Unavailable' }`),
     'open',
-    "order-1 { queued: true, error: '503 Service Unavailable' }",
-    "order-2 { queued: true, error: 'Breaker is open' }",
-    "order-3 { queued: true, error: 'Breaker is open' }",
+    "order-5 { queued: true, error: '503 Service Unavailable' }",
+    "order-6 { queued: true, error: 'Breaker is open' }",
     'halfOpen',
     'close',
-    "order-4 { token: 'token-of-order-4' }",
-    "order-1 { token: 'token-of-order-1' }",
-    "order-2 { token: 'token-of-order-2' }",
-    "order-3 { token: 'token-of-order-3' }"
+    ...[7, 1, 2, 3, 4, 5, 6].map(i => `order-${i} { token: 'token-of-order-${i}' }`)
   ],
   'migrate-from-opossum.js': [
     "{ id: 7, name: 'Sari' }",
