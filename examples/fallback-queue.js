@@ -34,12 +34,11 @@ async function drain () {
 }
 
 async function main () {
-  for (const orderId of ['order-1', 'order-2', 'order-3']) {
-    console.log(orderId, await breaker.fire(orderId));
-  }
+  // The fifth failure opens the circuit, so the sixth order does not reach Midtrans.
+  for (let i = 1; i <= 6; i++) console.log(`order-${i}`, await breaker.fire(`order-${i}`));
   midtransIsDown = false;
   await pause(300);
-  console.log('order-4', await breaker.fire('order-4'));
+  console.log('order-7', await breaker.fire('order-7'));
   await drain();
   breaker.shutdown();
 }

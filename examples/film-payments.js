@@ -110,7 +110,7 @@ async function main () {
   });
   const order = async id => {
     const response = await post(`${service.url}/orders`, orderOf(id));
-    console.log(id, response.status, Object.keys(await response.json()));
+    return [id, response.status, Object.keys(await response.json())];
   };
   /** Resolves when the order has that state. */
   const becomes = (id, state) => new Promise(resolve => {
@@ -120,18 +120,19 @@ async function main () {
   });
 
   midtrans.set({ kind: 'error', status: 503 });
-  await order('order-1');
-  await order('order-2');
+  const early = ['order-1', 'order-2', 'order-3', 'order-4', 'order-5'];
+  // The fifth failure opens the circuit.
+  for (const answer of await Promise.all(early.map(order))) console.log(...answer);
   const refund = await post(`${service.url}/refunds`, { order_id: 'order-0', amount: 50_000 });
   const { code, retryAfter } = await refund.json();
   console.log('refund', refund.status, code, retryAfter);
 
   midtrans.set(null);
-  const made = Promise.all([becomes('order-1', 'created'), becomes('order-2', 'created')]);
+  const made = Promise.all(early.map(id => becomes(id, 'created')));
   resetCircuitBreaker('midtrans'); // An operator does not wait for the reset time.
   await made;
   console.log('the queued orders have their pages');
-  await order('order-3');
+  console.log(...await order('order-6'));
 
   midtrans.choose('order-1', 'qris');
   midtrans.settle('order-1');

@@ -42,7 +42,7 @@ const listBreakers = listing('/circuit-breakers', 'breakers', 'There are no brea
 
 const listLetters = listing('/dlq', 'letters', 'No dead letters.', {
   ID: 'id', CHANNEL: 'channel', RECIPIENT: 'recipient', KIND: 'kind', ATTEMPTS: 'attemptCount',
-  DIED: 'diedAt', REASON: 'reason',
+  DIED: 'diedAt', REASON: 'reason', ERROR: 'lastError',
 });
 
 const listMessages = listing('/outbox', 'messages', 'No messages.', {
@@ -100,7 +100,7 @@ const showing = (path, fields) => async (session, id) => {
 };
 
 const showLetter = showing('/dlq',
-  ['kind', 'reason', 'createdAt', 'diedAt', 'dedupeKey', 'orderKey']);
+  ['kind', 'reason', 'lastError', 'createdAt', 'diedAt', 'dedupeKey', 'orderKey']);
 const showMessage = showing('/outbox',
   ['status', 'createdAt', 'sentAt', 'nextRetryAt', 'dedupeKey', 'orderKey']);
 

@@ -14,7 +14,7 @@ export interface MidtransOptions {
   /** Overrides retryPresets.payment; false: one attempt. */
   retry?: Omit<retry.Options, 'signal' | 'attemptTimeout'> | false | null | undefined;
   /**
-   * Overrides presets.midtrans with volumeThreshold 5 and no time limit; or a breaker;
+   * Overrides presets.midtrans, without its time limit; or a breaker;
    * false: none.
    */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | null | undefined;

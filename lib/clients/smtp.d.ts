@@ -152,7 +152,7 @@ export interface SmtpClientOptions {
   timeout?: number | undefined;
   /** Overrides retryPresets.email; false: one attempt. */
   retry?: Omit<retry.Options, 'signal'> | false | undefined;
-  /** Overrides presets.smtp with a volumeThreshold of 5; false: none. */
+  /** Overrides presets.smtp; false: none. */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | undefined;
   /** Whether to retry when the server got the whole message but did not answer, default true. */
   resendAmbiguous?: boolean | undefined;

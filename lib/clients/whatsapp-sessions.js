@@ -124,8 +124,8 @@ class SessionPool extends Emitter {
     const { signal } = CONNECT.read(options);
     checkId(id);
     const session = this.#sessionOf(id);
-    this.reset(id);
     session.restart();
+    this.reset(id);
     return this.#connect(id, signal);
   }
 
@@ -307,11 +307,12 @@ class SessionPool extends Emitter {
       const message = operatorMessage(new SekeringError('EOPENBREAKER'), id);
       this.emit('alert', { kind: 'circuit-breaker', id, message });
     });
-    this.breakers.on('halfOpen', id => {
-      this.emit('halfOpen', id);
-      this.#reconnectNow(id);
-    });
-    this.breakers.on('close', id => this.emit('close', id));
+    for (const event of ['halfOpen', 'close']) {
+      this.breakers.on(event, id => {
+        this.emit(event, id);
+        this.#reconnectNow(id);
+      });
+    }
   }
 }
 

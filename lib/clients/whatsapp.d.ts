@@ -63,7 +63,7 @@ export interface WhatsAppChannelOptions {
   timeout?: number | false | undefined;
   /** Overrides retryPresets.email; false: one attempt. */
   retry?: Omit<retry.Options, 'signal'> | false | null | undefined;
-  /** Overrides a preset with a volumeThreshold of 5; false: none. */
+  /** Overrides presets.whatsapp, or presets.greenApi with a volumeThreshold of 5; false: none. */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | null | undefined;
   /** Messages in flight at once, default 16. */
   connections?: number | undefined;

@@ -63,7 +63,7 @@ export interface BreakerFigures<D = Duration> {
 export type FallbackStrategy = 'cache' | 'default' | 'degraded';
 
 interface ClientSection<D = Duration> {
-  /** Time limit of one attempt. Default: that of the profile, else of the preset. */
+  /** Time limit of one attempt. Default: that of the preset, or of the profile if shorter. */
   timeout?: D | undefined;
   circuitBreaker?: BreakerFigures<D> | undefined;
 }

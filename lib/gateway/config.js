@@ -141,7 +141,7 @@ const circuitBreaker = z.strictObject({
     })
   ]),
   halfOpenProbes: count(1, 16),
-  successThreshold: count(1, 1_000_000),
+  successThreshold: count(0, 1_000_000),
   rampUp: ms(0),
   rollingCountTimeout: ms(),
   rollingCountBuckets: count(1, 1000),

@@ -334,8 +334,8 @@ class Gateway extends Emitter {
       log.error({ event: id, orderId, reason }, 'A payment notification needs a review');
       this.emit('alert', { service: 'payments', kind: 'held', orderId, reason });
     });
-    store.deadLetters.on('arrival', ({ id, channel, kind, reason }) => {
-      log.error({ letter: id, channel, kind, reason }, 'Dead letter');
+    store.deadLetters.on('arrival', ({ id, channel, kind, reason, lastError }) => {
+      log.error({ letter: id, channel, kind, reason, lastError }, 'Dead letter');
       this.emit('alert', { service: 'outbox', kind: 'dead-letter', id, channel });
     });
     store.deliveries.on('failed', ({ id, channel, errorCode, error }) => {

@@ -26,8 +26,11 @@ const { RetryPlan } = require('../primitives/retry-run');
 const withoutUndefined = object => Object.fromEntries(
   Object.entries(object ?? {}).filter(([, value]) => value !== undefined));
 
-/** Options of a breaker; `own` is the `circuitBreaker` of the service's section. */
-function breakerOptions (config, name, preset, own) {
+/**
+ * Options of a breaker; `own` is the `circuitBreaker` of the service's section. Its time limit is
+ * for a client that has none for its requests.
+ */
+function breakerOptions (config, name, preset, own, timeout = false) {
   const { scope = defaultScope(config.profile), namespace, shareTrip, ...general } =
     withoutUndefined(config.retry.circuitBreaker);
   const given = { ...general, ...withoutUndefined(own) };
@@ -36,10 +39,7 @@ function breakerOptions (config, name, preset, own) {
     ...preset, ...profile,
     // Who says how a circuit closes wants all calls to pass when it has.
     ...rampUp !== undefined && given.successThreshold === undefined && { rampUp },
-    ...given,
-    // The requests of the client have the time limit.
-    timeout: false,
-    name,
+    ...given, timeout, name,
   };
   const { minimumCalls, slidingWindowSize } = settings;
   if (given.minimumCalls === undefined && minimumCalls > slidingWindowSize) {
@@ -63,9 +63,10 @@ function defaultScope (profile) {
   return canShare && profile !== 'testing' ? 'host' : 'instance';
 }
 
-/** The time limit of one attempt, in ms. */
+/** The time limit of one attempt, in ms. A profile never makes that of a preset longer. */
 function timeoutOf (config, preset, own) {
-  return own ?? profiles[config.profile].breaker.timeout ?? preset.timeout;
+  const { timeout: limit = Infinity } = profiles[config.profile].breaker;
+  return own ?? (limit < (preset.timeout || Infinity) ? limit : preset.timeout);
 }
 
 /**
@@ -151,9 +152,9 @@ const call = fn => fn();
 const isDatabaseFault = error => read(error, 'code') === 'ERR_STORE_UNREACHABLE' ||
   (read(error, 'code') === 'ERR_STORE_QUERY' && read(error, 'retryable') === true);
 
-function breakerOf (config, name, preset, own) {
+function breakerOf (config, name, preset, own, timeout) {
   return new CircuitBreaker(call, {
-    volumeThreshold: 5, ...breakerOptions(config, name, preset, own)
+    volumeThreshold: 5, ...breakerOptions(config, name, preset, own, timeout)
   });
 }
 
@@ -190,16 +191,19 @@ function makeSmtp (config) {
     requireTls,
     from,
     maxConnections: concurrency,
-    timeout: timeoutOf(config, presets.smtp, timeout),
     retry: false,
-    breaker: breakerOf(config, 'smtp', presets.smtp, circuitBreaker),
+    breaker: breakerOf(config, 'smtp', presets.smtp, circuitBreaker,
+      timeoutOf(config, presets.smtp, timeout)),
   });
 }
+
+const whatsAppPreset = config =>
+  (config.whatsapp.cloud === undefined ? presets.greenApi : presets.whatsapp);
 
 function makeWhatsApp (config) {
   const { CloudApiClient, GreenApiClient } = require('../clients/whatsapp');
   const { cloud, green, timeout, concurrency, circuitBreaker } = config.whatsapp;
-  const preset = cloud === undefined ? presets.greenApi : presets.whatsapp;
+  const preset = whatsAppPreset(config);
   const options = {
     timeout: timeoutOf(config, preset, timeout),
     connections: concurrency,
@@ -350,7 +354,7 @@ function channelsOf (config, { smtp, whatsapp }, deliveries) {
     const sender = config.whatsapp.cloud
       ? cloudSender(whatsapp, deliveries) : greenSender(whatsapp);
     channels.WHATSAPP = channelOf(sender, whatsapp, config.whatsapp,
-      timeoutOf(config, presets.whatsapp, config.whatsapp.timeout));
+      timeoutOf(config, whatsAppPreset(config), config.whatsapp.timeout));
   }
   return channels;
 }

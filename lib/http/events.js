@@ -64,8 +64,11 @@ class EventStream {
           this.publish('degradation', { from, to, reason: cut(reason), by: cut(by) }),
       }),
       Emitter.follow(store?.deadLetters, {
-        arrival: ({ id, channel, kind, recipient, reason }) => this.publish('dead-letter',
-          { id, channel, kind, recipient: cut(recipient), reason: cut(reason) }),
+        arrival: ({ id, channel, kind, recipient, reason, lastError }) =>
+          this.publish('dead-letter', {
+            id, channel, kind, recipient: cut(recipient), reason: cut(reason),
+            lastError: cut(lastError),
+          }),
       }),
       Emitter.follow(store?.deliveries, {
         failed: ({ id, channel, recipient, errorCode, error }) => this.publish('delivery-failed', {

@@ -120,7 +120,8 @@ const OPTIONS = optionsOf({
   },
   halfOpenProbes: count('calls at once that probe a half-open circuit',
     { max: PROBES_MAX, default: 1 }),
-  successThreshold: count('successful probes that close it', { default: 1 }),
+  successThreshold: count('successful probes that close it; 0: it closes by itself',
+    { min: 0, default: 1 }),
   rampUp: is.ms('during which a closed circuit admits more and more calls', { default: 0 }),
 
   // What is counted.

@@ -179,7 +179,10 @@ declare namespace CircuitBreaker {
     resetTimeout?: number | GrowingTime | undefined;
     /** How many calls may probe at once, 1 to 16. Default 1. */
     halfOpenProbes?: number | undefined;
-    /** How many probes must succeed before the circuit closes. Default 1. */
+    /**
+     * How many probes must succeed before the circuit closes. Default 1. 0: no probe is needed, the
+     * circuit closes by itself after resetTimeout and counts anew. Then it is never half open.
+     */
     successThreshold?: number | undefined;
     /** ms after closing in which the admitted share of calls grows. Default 0. */
     rampUp?: number | undefined;

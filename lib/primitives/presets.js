@@ -5,10 +5,13 @@
 const { oneOf } = require('../base/options');
 
 const presets = deepFreeze({
-  // Payment gateway.
+  // Payment gateway. Its rule is "five requests failed", so the first four open nothing. The other
+  // presets with a percentage have the same threshold: one failure of one call is 100 %, and no
+  // outage.
   midtrans: {
     timeout: 10000,
     errorThresholdPercentage: 50,
+    volumeThreshold: 5,
     resetTimeout: 60000,
     rollingCountTimeout: 10000,
     rollingCountBuckets: 10,
@@ -17,6 +20,7 @@ const presets = deepFreeze({
   smtp: {
     timeout: 5000,
     errorThresholdPercentage: 60,
+    volumeThreshold: 5,
     resetTimeout: 120000,
     rollingCountTimeout: 30000,
     rollingCountBuckets: 30,
@@ -25,6 +29,7 @@ const presets = deepFreeze({
   whatsapp: {
     timeout: 8000,
     errorThresholdPercentage: 70,
+    volumeThreshold: 5,
     resetTimeout: 300000,
     rollingCountTimeout: 60000,
     rollingCountBuckets: 60,
@@ -32,17 +37,20 @@ const presets = deepFreeze({
   database: {
     timeout: 3000,
     errorThresholdPercentage: 50,
+    volumeThreshold: 5,
     resetTimeout: 10000,
     rollingCountTimeout: 5000,
     rollingCountBuckets: 5,
   },
   // Pages and their API; retryPresets.pageFetch, whose attempts have a timeout each, goes inside.
   movieApi: { timeout: 0, consecutiveFailures: 5, resetTimeout: 300000 },
-  // One socket session per customer; one breaker each (BreakerGroup).
+  // One socket session per customer; one breaker each (BreakerGroup). After its cool-down the
+  // session starts anew, without a probe.
   whatsappSession: {
     failureCount: 15,
     rollingCountTimeout: 300000,
     resetTimeout: 600000,
+    successThreshold: 0,
   },
   apiClient: {
     consecutiveFailures: 5,
@@ -101,23 +109,25 @@ const retryPresets = deepFreeze({
     randomize: false,
     jitter: 0.1,
   },
-  // Five attempts in all: a message that fails the fifth is a dead letter.
-  outbox: { retries: 4, factor: 2, minTimeout: 1000, maxTimeout: 60000, randomize: false },
+  // min(1 s * 2^n, 60 s) after attempt n: 2, 4, 8 and 16 s. Five attempts in all: a message that
+  // fails the fifth is a dead letter.
+  outbox: { retries: 4, factor: 2, minTimeout: 2000, maxTimeout: 60000, randomize: false },
 });
 
 const profiles = deepFreeze({
-  // Conservative: no verdict on a handful of calls, and an upstream that comes back is not met by
-  // everybody at once.
+  // Conservative: the presets' own time limits, which are the longest. No verdict on a handful of
+  // calls, and an upstream that comes back is not met by everybody at once.
   production: {
     breaker: { volumeThreshold: 5, rampUp: 10000 },
     retry: { maxRetryTime: 120000 },
   },
-  // Lenient and fast: a developer's own mistakes should not lock the developer out.
+  // Lenient thresholds, so that a developer's own mistakes do not lock the developer out, and short
+  // time limits.
   development: {
-    breaker: { timeout: 30000, volumeThreshold: 20, resetTimeout: 5000 },
+    breaker: { timeout: 3000, volumeThreshold: 20, resetTimeout: 5000 },
     retry: { retries: 2, minTimeout: 200, maxTimeout: 2000 },
   },
-  // Short, and the same in every run.
+  // As short as can be, and the same in every run.
   testing: {
     breaker: { timeout: 1000, resetTimeout: 100 },
     retry: { retries: 1, minTimeout: 1, maxTimeout: 10, randomize: false },

@@ -2,7 +2,12 @@ import { EventEmitter } from 'node:events';
 import { OutboxMessage, StoredMessage } from './outbox';
 import { SqlClient } from './store';
 
+/** `lastError` is the message of the last attempt's error, if there was an attempt. */
 export interface DeadLetter extends StoredMessage {
+  /**
+   * Why it is dead: 'Max retries (5) exceeded', 'Permanent failure' (its error is not retryable),
+   * that its workers died or that it has no channel, or what was passed to `add`.
+   */
   reason: string;
   /** The kind of failure: the error's code or class. */
   kind: string;

@@ -58,13 +58,16 @@ function verdictOn (error, message, delayOf) {
   if (BUSY.has(code)) {
     return { outcome: 'release', attempts: 0, delay: wait ?? BUSY_MS };
   }
-  const attempt = message.attemptCount + 1;
+  const { attemptCount, maxAttempts } = message;
+  const attempt = attemptCount + 1;
   const settled = { attempts: 1, error: entry.message, entry: { attempt, ...entry } };
-  if (isFinal(error) || attempt >= message.maxAttempts) {
-    const kind = entry.code ?? entry.name;
-    return { outcome: 'dead', ...settled, kind, reason: entry.message };
-  }
-  const delay = wait ?? delayOf(message.attemptCount);
+  // The error itself is beside the reason, as the message's last error.
+  const buried = reason => ({
+    outcome: 'dead', ...settled, kind: entry.code ?? entry.name, reason,
+  });
+  if (isFinal(error)) return buried('Permanent failure');
+  if (attempt >= maxAttempts) return buried(`Max retries (${maxAttempts}) exceeded`);
+  const delay = wait ?? delayOf(attemptCount);
   return { outcome: 'retry', ...settled, delay: Math.min(delay, DELAY_MS_MAX) };
 }
 

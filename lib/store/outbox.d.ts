@@ -83,7 +83,7 @@ export type Sender = (
 
 export interface ChannelDefinition {
   maxAttempts?: number | undefined;
-  /** Delay before retry n, default min(1 s * 2^n, 60 s). */
+  /** Delay after attempt n (1, 2 …), default min(1 s * 2^n, 60 s): 2, 4, 8, 16 s. */
   backoff?: BackoffOptions | undefined;
   /**
    * Throws to reject a message when it is enqueued. If the error has `faults`

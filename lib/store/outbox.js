@@ -8,6 +8,7 @@ const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { bag, is, optionsOf } = require('../base/options');
 const { createBackoff } = require('../primitives/backoff');
+const { retryPresets } = require('../primitives/presets');
 const { Batcher } = require('./batcher');
 const { toRows } = require('./outbox-message');
 const {
@@ -20,10 +21,11 @@ const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
 const OVER = ['SENT', 'DLQ', 'CANCELLED'];
 const CHANNEL_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
 
+const { factor, minTimeout, maxTimeout, randomize } = retryPresets.outbox;
 const CHANNEL = optionsOf({
   maxAttempts: is.integer('of a message', { min: 1, max: 100, default: 5 }),
   backoff: is.object('delays between attempts, as createBackoff() takes them',
-    { default: { minTimeout: 1000, maxTimeout: 60_000 } }),
+    { default: { factor, minTimeout, maxTimeout, randomize } }),
   validate: is.func('throws for a message that cannot be sent'),
 });
 const ENQUEUE = optionsOf({ client: is.object('whose transaction the messages are part of') });

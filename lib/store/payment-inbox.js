@@ -135,7 +135,8 @@ class SignatureLimits {
 // ---- The inbox ---------------------------------------------------------------------------------
 
 const answer = (status, outcome, orderId) => ({
-  status, outcome, orderId, body: { status: outcome },
+  status, outcome, orderId,
+  body: { status: outcome, ...orderId !== undefined && { order_id: orderId } },
 });
 
 class PaymentInbox {

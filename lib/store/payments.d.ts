@@ -101,8 +101,11 @@ export interface NotificationOutcome {
   status: number;
   outcome: PaymentOutcome;
   orderId?: string | undefined;
-  /** `{ status: outcome }` */
-  body: { status: string };
+  /**
+   * `{ status: outcome, order_id }`, such as `{ status: 'already_processed', order_id: 'FILM-7' }`.
+   * Without `order_id` if the notification is invalid or forged.
+   */
+  body: { status: PaymentOutcome; order_id?: string | undefined };
 }
 
 export interface PaymentEvent {

@@ -16,7 +16,7 @@ const age = (doc, ms) => is.ms(doc, { max: AGE_MS_MAX, or: [false], default: ms 
 const OPTIONS = optionsOf({
   sent: age('since a message was sent or cancelled', 7 * DAY_MS),
   dead: age('since a message died', 30 * DAY_MS),
-  idempotency: age('since a result expired', DAY_MS),
+  idempotency: age('since a key was taken, if its result has expired', DAY_MS),
   deliveries: age('since the last status of a delivery', 30 * DAY_MS),
   audit: age('since an act of an administrator', 365 * DAY_MS),
   foreignEvents: age('since a notification that belongs to no order', 30 * DAY_MS),
@@ -47,6 +47,13 @@ const deleteOlder = (table, time) => `
   DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM ${table} WHERE ${time} < now() - $1 * interval '1 ms'
     ORDER BY ${time} LIMIT $2 FOR UPDATE SKIP LOCKED))`;
+
+/** A result that can still be replayed stays, and so does a key whose work is being done. */
+const deleteKeys = table => `
+  DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM ${table} WHERE expires_at < now() AND created_at < now() - $1 * interval '1 ms'
+      AND (status = 'done' OR locked_until < now())
+    ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`;
 
 /** In the order of their ids, by the index of these outcomes. */
 const deleteForeign = (table, outcome) => `
@@ -103,8 +110,8 @@ async function cleanUp (database, options) {
   const { batchSize, ...ages } = OPTIONS.read(options);
   return {
     ...await cleanMessages(database, ages, batchSize),
-    idempotency: await cleanTable(
-      database, 'idempotency_store', 'expires_at', ages.idempotency, batchSize),
+    idempotency: await cleanBatches(database,
+      deleteKeys(`${database.schema}.idempotency_store`), ages.idempotency, batchSize),
     deliveries: await cleanTable(
       database, 'message_deliveries', 'heard_at', ages.deliveries, batchSize),
     audit: await cleanTable(database, 'admin_audit', 'at', ages.audit, batchSize),

@@ -106,7 +106,7 @@ export interface RetentionOptions {
   sent?: number | false | undefined;
   /** Dead letters, default 30 days. */
   dead?: number | false | undefined;
-  /** Idempotency keys past their expiry, default 24 hours. */
+  /** Idempotency keys since they were taken, default 24 hours; never before their `ttl` ends. */
   idempotency?: number | false | undefined;
   /** What providers told of messages, since they last did; default 30 days. */
   deliveries?: number | false | undefined;

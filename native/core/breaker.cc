@@ -179,7 +179,9 @@ bool Breaker::Poll(Micros now) noexcept {
   const Period present = period();
   if (StateOf(present) != State::kOpen) return false;
   const Micros until = OpenUntil(GenerationOf(present), now);
-  return until < kStampMax && now >= until && Transition(present, State::kHalfOpen);
+  if (until >= kStampMax || now < until) return false;
+  return config_.success_threshold == 0 ? CloseFrom(present, now)
+                                        : Transition(present, State::kHalfOpen);
 }
 
 Micros Breaker::OpenFor(Micros now) noexcept {

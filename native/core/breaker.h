@@ -65,7 +65,8 @@ struct BreakerConfig {
   bool percentiles = true;
   bool shared = false;
   Micros slow_call = kNever;
-  /// How many calls may test a half-open circuit at once, and how many must succeed to close it.
+  /// How many calls may test a half-open circuit at once, and how many must succeed to close it; 0:
+  /// an open circuit is not tested, but closes when its time has come.
   uint32_t half_open_probes = 1;
   uint32_t success_threshold = 1;
   /// A probe that has not settled by then no longer keeps others from probing.
@@ -174,7 +175,8 @@ class Breaker {
   bool Close(Micros now) noexcept;
   bool HalfOpen() noexcept;
 
-  /// Half-opens an open circuit whose time has come. Returns whether it did.
+  /// Half-opens an open circuit whose time has come, or closes it if it needs no probes. Returns
+  /// whether it did.
   bool Poll(Micros now) noexcept;
   /// How long an open circuit stays so; 0 for one that is not open.
   Micros OpenFor(Micros now) noexcept;

@@ -106,8 +106,11 @@ void BreakerHandle::MoveTo(State state, Micros now) noexcept {
       breaker_.Open(now);
       break;
     case State::kHalfOpen:
-      breaker_.HalfOpen();
-      break;
+      if (breaker_.config().success_threshold > 0) {
+        breaker_.HalfOpen();
+        break;
+      }
+      [[fallthrough]];  // It needs no probes.
     case State::kClosed:
     case State::kRamping:
       breaker_.Close(now);

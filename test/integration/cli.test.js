@@ -150,10 +150,14 @@ test('dlq list, show, retry and purge; outbox stats', async () => {
     ({ letters } = await ask('dlq', 'list', '--search', '@example.com'));
     return letters.length === 3;
   });
-  const [{ id }] = letters;
-  expect(await show('dlq', 'list')).toMatch(/ID +CHANNEL +RECIPIENT/);
+  const [{ id, reason, lastError }] = letters;
+  expect(reason).toBe('Permanent failure');
+  expect(lastError).toContain('mailbox');
+  const list = await show('dlq', 'list');
+  expect(list).toMatch(/ID +CHANNEL +RECIPIENT .* REASON +ERROR/);
+  expect(list).toMatch(/Permanent failure +Can't send mail/);
   const shown = await show('dlq', 'show', id);
-  expect(shown).toContain('mailbox');
+  expect(shown).toMatch(/^reason +Permanent failure\nlastError +.*mailbox/m);
   expect(shown).not.toContain('\x1b');
   smtp.set(null);
   const sent = smtp.messages.length;

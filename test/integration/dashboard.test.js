@@ -267,6 +267,9 @@ describe('dead letters', () => {
     await row.waitFor();
     expect(await row.textContent()).toContain(EVIL);
     expect(await row.textContent()).toContain('\\u{202e}');
+    await store.query('UPDATE sekering.notification_outbox SET last_error = $2 WHERE id = $1',
+      [id, 'over quota']);
+    await row.getByText('over quota').waitFor();
     await row.getByRole('button', { name: /Details/ }).click();
     expect(await row.getByRole('region', { name: 'Text' }).textContent()).toBe(EVIL);
     await row.getByRole('button', { name: /Retry/ }).click();

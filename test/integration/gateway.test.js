@@ -429,6 +429,59 @@ test('what a gateway has no section for is refused, and so is a hook that somebo
     await server.close();
   });
 
+describe('each profile', () => {
+  let clock;
+  let fakes;
+  let gateway;
+  beforeEach(async () => {
+    clock = useVirtualClock();
+    fakes = await startFakes();
+  });
+  afterEach(async () => {
+    await fakes.close();
+    await gateway?.stop({ timeout: 0 });
+    clock.restore();
+  });
+
+  test.each([
+    ['production', { midtrans: 10_000, smtp: 5000, whatsapp: 8000 }],
+    ['development', { midtrans: 3000, smtp: 3000, whatsapp: 3000 }],
+    ['testing', { midtrans: 1000, smtp: 1000, whatsapp: 1000 }],
+  ])('gives the clients its time limits: %s', async (profile, limits) => {
+    const retry = { circuitBreaker: { scope: 'instance' } };
+    gateway = await createGateway(configFor(fakes, {}, { profile, retry }),
+      { logger: collector() });
+    const { midtrans, smtp, whatsapp } = gateway.clients;
+    fakes.smtp.set({ stage: 'data', kind: 'hang' });
+    fakes.whatsapp.set({ kind: 'hang' });
+    fakes.midtrans.set({ kind: 'hang' });
+    const mail = { to: 'a@example.com', subject: 'x', text: 'x' };
+    const text = { to: '628123456789', type: 'text', text: { body: 'x' } };
+    // How an attempt ends; a call to Midtrans is repeated then.
+    const ends = {
+      midtrans: once(midtrans, 'retry').then(([{ error }]) => error),
+      smtp: smtp.send(mail).catch(error => error),
+      whatsapp: whatsapp.send(text).catch(error => error),
+    };
+    midtrans.status('slow-1').catch(() => {});
+    const ended = [];
+    for (const [name, end] of Object.entries(ends)) end.then(() => ended.push(name));
+    await until(() => Object.keys(limits).every(name => fakes[name].counts.faulted === 1));
+    let passed = 0;
+    for (const limit of [...new Set(Object.values(limits))].sort((a, b) => a - b)) {
+      const before = Object.keys(limits).filter(name => limits[name] < limit);
+      await clock.advanceAsync(limit - 1 - passed);
+      expect(ended.toSorted()).toEqual(before.toSorted());
+      passed = limit - 1;
+      await clock.advanceAsync(1);
+      passed = limit;
+      for (const name of Object.keys(limits).filter(key => limits[key] === limit)) {
+        expect((await ends[name]).code).toMatch(/TIMEDOUT|TIMEOUT/);
+      }
+    }
+  });
+});
+
 test('orders of an earlier run are looked up again soon after Midtrans is back', async () => {
   const clock = useVirtualClock();
   const fakes = await startFakes();

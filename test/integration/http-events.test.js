@@ -95,13 +95,14 @@ test('level, dead letters and payments', async () => {
   });
   store.deadLetters.emit('arrival', {
     id: '7', channel: 'EMAIL', kind: 'EFULL', recipient: 'a\n\nevent: breaker\ndata: {}\n\n',
-    reason: 'x'.repeat(1000), body: 'secret',
+    reason: 'x'.repeat(1000), lastError: 'y'.repeat(1000), body: 'secret',
   });
   const { type, data } = await next();
   expect(type).toBe('dead-letter');
   expect(data).toEqual({
     at: expect.any(Number), id: '7', channel: 'EMAIL', kind: 'EFULL',
     recipient: 'a\n\nevent: breaker\ndata: {}\n\n', reason: 'x'.repeat(300),
+    lastError: 'y'.repeat(300),
   });
   store.payments.emit('transition', { orderId: 'FILM-1', token: 'snap' },
     { from: 'pending', to: 'paid', transactionId: 't' });

@@ -127,10 +127,11 @@ describeEngines('Midtrans', ({ place }) => {
     const { url, errors } = await startApp(before, { payments });
     const path = `${url}/webhooks/midtrans`;
     const [forged] = await fake.notify(path, id, { latest: true, forge: 'signature' });
-    expect([forged.status, JSON.parse(forged.text).status]).toEqual([403, 'forged']);
+    expect([forged.status, JSON.parse(forged.text)]).toEqual([403, { status: 'forged' }]);
     for (const outcome of ['applied', 'already_processed']) {
       const [{ status, text }] = await fake.notify(path, id, { latest: true });
-      expect([status, JSON.parse(text).status]).toEqual([200, outcome]);
+      expect(status).toBe(200);
+      expect(JSON.parse(text)).toEqual({ status: outcome, order_id: id });
     }
     expect(await payments.get(id)).toMatchObject({ state: 'paid' });
     expect([seen.held, errors]).toEqual([[], []]);
@@ -169,7 +170,7 @@ describeEngines('Midtrans', ({ place }) => {
         if (i === FLOOD / 2) {
           const [{ text }] =
             await fake.notify(`${url}/webhooks/midtrans`, 'flood', { latest: true });
-          expect(text).toBe('{"status":"applied"}');
+          expect(text).toBe('{"status":"applied","order_id":"flood"}');
         }
         await Promise.all(Array.from({ length: 10 }, (_, n) => send(i + n)));
       }
@@ -245,9 +246,9 @@ describeEngines('Midtrans', ({ place }) => {
     const ids = ['a/b', '#7', 'with spaces', 'SUBS-1', '..', '.', '?x=1&y', '%2e', "' OR 1=1 --",
       'SHOP-1', 'pesanan-\u{1f4b8}-\u00e9', 'x'.repeat(255)];
     for (const orderId of ids) sent.push(await fake.notifyTest(path, { orderId }));
-    for (const { status, text } of sent) {
-      expect([status, text]).toEqual([200, '{"status":"unknown_order"}']);
-    }
+    const answers = [sent[0].body.order_id, ...ids]
+      .map(id => [200, { status: 'unknown_order', order_id: id }]);
+    expect(sent.map(({ status, text }) => [status, JSON.parse(text)])).toEqual(answers);
     const events = await payments.listEvents({ outcome: 'unknown_order' });
     expect(events.map(({ orderId }) => orderId).reverse())
       .toEqual([sent[0].body.order_id, ...ids]);

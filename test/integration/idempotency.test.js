@@ -9,6 +9,7 @@ const path = require('node:path');
 const { openDatabase } = require('../../lib/store/database');
 const { createIdempotency } = require('../../lib/store/idempotency');
 const { migrate } = require('../../lib/store/migrate');
+const { cleanUp } = require('../../lib/store/retention');
 const { openStore } = require('../../lib/store/store');
 const { useVirtualClock } = require('../../lib/testing');
 const { closeShared, describeEngines, sharedPostgres } = require('../support/postgres');
@@ -155,6 +156,42 @@ describeEngines('idempotency', ({ place }) => {
     const { expiresAt, createdAt } = await idempotency.get('ttl');
     expect(Math.abs(expiresAt - createdAt - 3_600_000)).toBeLessThan(5000);
     expect(work).toHaveBeenCalledTimes(2);
+  });
+
+  test('a key leaves the table 24 hours after it was taken', async () => {
+    await idempotency.run('day', async () => 1);
+    await idempotency.run('week', async () => 1, { ttl: 7 * 86_400_000 });
+    // Moves a key into the past: its `hours`, and the row is as it would be then.
+    const age = (key, hours) => database.query(`UPDATE ${database.schema}.idempotency_store
+      SET created_at = created_at - $2 * interval '1 h',
+        expires_at = expires_at - $2 * interval '1 h',
+        locked_until = locked_until - $2 * interval '1 h' WHERE key = $1`, [key, hours]);
+    const left = async options => {
+      await cleanUp(database, options);
+      const { rows } = await database.query(`SELECT key FROM ${database.schema}.idempotency_store
+        WHERE key IN ('day', 'week', 'busy') ORDER BY key`);
+      return rows.map(({ key }) => key);
+    };
+    const work = counted(3);
+    let finish;
+    work.gate = new Promise(resolve => { finish = resolve; });
+    const working = idempotency.run('busy', work);
+    await work.started;
+    await age('busy', 48);
+    await database.query(`UPDATE ${database.schema}.idempotency_store
+      SET locked_until = now() + interval '1 min' WHERE key = 'busy'`);
+    await age('day', 23.9);
+    await age('week', 24.1);
+    expect(await left()).toEqual(['busy', 'day', 'week']);
+    await age('day', 0.2);
+    expect(await left({ idempotency: false })).toEqual(['busy', 'day', 'week']);
+    // A result that can still be replayed, and work that is under way, stay.
+    expect(await left()).toEqual(['busy', 'week']);
+    expect(await idempotency.run('week', async () => 2)).toEqual({ value: 1, replayed: true });
+    finish();
+    expect(await working).toEqual({ value: 3, replayed: false });
+    await age('week', 7 * 24);
+    expect(await left()).toEqual(['busy']);
   });
 
   describe('the lock', () => {

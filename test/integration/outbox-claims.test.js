@@ -210,7 +210,7 @@ describeEngines('claims', ({ name, place }) => {
       await worker.stop();
       await store.close();
       await pool.end();
-      expect(letter).toMatchObject({ channel: 'JOB', recipient: 'dead', reason: 'No' });
+      expect(letter).toMatchObject({ channel: 'JOB', recipient: 'dead', lastError: 'No' });
     });
 
     test('whose answer is lost have settled all the same', async () => {

@@ -124,7 +124,7 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
       of('1').reject(new Error('no luck'));
       of('2').reject(new NonRetryableError('never'));
       expect((await retry)[0][1].message).toBe('no luck');
-      expect((await dead)[0][0]).toMatchObject({ recipient: '2', reason: 'never' });
+      expect((await dead)[0][0]).toMatchObject({ recipient: '2', lastError: 'never' });
       expect(await it.statuses()).toEqual(['RETRYING', 'DLQ']);
       expect(calls).toHaveLength(2);
     });

@@ -207,24 +207,39 @@ describeEngines('the worker', ({ place }) => {
       })));
     });
 
-    test('waits 1 s, 2 s, 4 s, unless it says how long', async () => {
-      const worker = await it.worker({
-        EMAIL: async ({ recipient }) => {
-          throw failing({ retryAfter: Number(recipient) || undefined });
-        },
+    test('waits 2, 4, 8 and 16 s, and has failed for good at the fifth attempt', async () => {
+      const worker = await it.worker({ EMAIL: async () => { throw failing(); } });
+      const dead = events(it.store.deadLetters, 'arrival');
+      let retry = events(worker, 'retry');
+      await enqueue({ channel: 'EMAIL', recipient: 'x' });
+      for (const seconds of [2, 4, 8, 16]) {
+        expect((await retry)[0][2]).toBe(seconds * 1000);
+        retry = events(worker, 'retry');
+        // From the end of the attempt, which was a moment ago.
+        const { rows: [row] } = await sql(`UPDATE sekering.notification_outbox
+          SET next_retry_at = now() WHERE status = 'RETRYING'
+          AND next_retry_at BETWEEN created_at + $1 * interval '1 s'
+            AND now() + $1 * interval '1 s' RETURNING attempt_count`, [seconds]);
+        expect(row).toBeDefined();
+      }
+      expect((await dead)[0][0]).toMatchObject({
+        status: 'DLQ', attemptCount: 5, reason: 'Max retries (5) exceeded', lastError: 'no luck',
+        kind: 'Error',
       });
-      const third = events(worker, 'retry', 3);
-      const first = events(worker, 'retry', 2);
-      await enqueue(['x', '90000'].map(recipient => ({ channel: 'EMAIL', recipient })));
-      const retries = await first;
-      expect(retries.map(([{ recipient }, , delay]) => [recipient, delay]).toSorted())
-        .toEqual([['90000', 90_000], ['x', 1000]]);
-      const waits = await sql(`SELECT recipient, status,
+    });
+
+    test('waits as long as it says', async () => {
+      const worker = await it.worker({
+        EMAIL: async () => { throw failing({ retryAfter: 90_000 }); },
+      });
+      const retry = events(worker, 'retry');
+      await enqueue({ channel: 'EMAIL', recipient: 'x' });
+      expect((await retry)[0][2]).toBe(90_000);
+      const { rows: [row] } = await sql(`SELECT status,
           round(extract(epoch FROM next_retry_at - now()))::int AS seconds
-        FROM sekering.notification_outbox ORDER BY id`);
-      expect(waits.rows[1]).toMatchObject({ status: 'RETRYING' });
-      expect(waits.rows[1].seconds).toBeGreaterThan(60);
-      expect((await third)[2][2]).toBe(2000);
+        FROM sekering.notification_outbox`);
+      expect(row.status).toBe('RETRYING');
+      expect(row.seconds).toBeGreaterThan(60);
     });
 
     test('dies after its attempts, or at once where another could not help', async () => {
@@ -243,8 +258,12 @@ describeEngines('the worker', ({ place }) => {
         ['final', 1, 'ERR_NON_RETRYABLE', 'never'], ['plain', 3, 'Error', 'no luck'],
         ['refused', 1, 'Error', 'no luck'], ['told', 1, 'ERR_OWN', 'no luck']]);
       expect((await arrivals).map(([{ id }]) => id)).toEqual(dead.map(([{ id }]) => id));
-      expect(dead.find(([{ recipient }]) => recipient === 'final')[0])
-        .toMatchObject({ status: 'DLQ', reason: 'never', diedAt: expect.any(Date) });
+      expect(Object.fromEntries(dead.map(([letter]) =>
+        [letter.recipient, [letter.reason, letter.lastError]]))).toEqual({
+        plain: ['Max retries (3) exceeded', 'no luck'], refused: ['Permanent failure', 'no luck'],
+        final: ['Permanent failure', 'never'], told: ['Permanent failure', 'no luck'],
+      });
+      expect(dead[0][0]).toMatchObject({ status: 'DLQ', diedAt: expect.any(Date) });
     });
 
     test('leaves an error history of twenty, in words that the database can hold', async () => {

@@ -43,6 +43,18 @@ describe.each(Object.entries(MIXTURES))('%s', (_, [scope, start]) => {
     expect(await heard(peers, 5)).toEqual(peers.map(() => cycle));
   });
 
+  test('without probes the circuit closes for all, and counts anew', async () => {
+    const given = options(scope, { resetTimeout: 200, successThreshold: 0 });
+    const peers = await start();
+    await all(peers, make, given);
+    await peers[0].run(context => context.fire(3, false));
+    expect(await heard(peers, 2)).toEqual(peers.map(() => ['open', 'close']));
+    await peers[1].run(context => context.fire(2, false));
+    expect(await all(peers, ({ breaker }) => breaker.closed)).toEqual(peers.map(() => true));
+    await peers[0].run(context => context.fire(1, false));
+    expect(await heard(peers, 4)).toEqual(peers.map(() => ['open', 'close', 'open', 'close']));
+  });
+
   test('transitions by hand, in each process in turn', async () => {
     const given = options(scope);
     const peers = await start();

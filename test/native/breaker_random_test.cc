@@ -54,7 +54,7 @@ BreakerConfig RandomConfig(Dice& dice) {
   config.shared = dice.OneIn(2);
   if (config.rules.slow_call_threshold_percentage >= 0) config.slow_call = 50 * kMs;
   config.half_open_probes = dice.OneOf({1, 1, 2, 3, 16});
-  config.success_threshold = dice.OneOf({1, 1, 2, 3, 5});
+  config.success_threshold = dice.OneOf({0, 1, 1, 2, 3, 5});
   config.probe_lease = dice.OneOf<Micros>({kMs, 1500, 20 * kMs, kSecond, kNever});
   config.reset_initial = dice.OneOf<Micros>({0, 1, kMs, 30 * kMs, kSecond, kNever});
   config.reset_factor = dice.OneOf({1.0, 1.5, 2.0, 10.0});

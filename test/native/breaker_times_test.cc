@@ -55,6 +55,43 @@ TEST(BreakerReset, FactorOneStays) {
   }
 }
 
+TEST(BreakerReset, WithoutProbesItClosesAndCountsAnew) {
+  BreakerConfig config;
+  config.rules.failure_count = 3;
+  config.bucket_length = kSecond;
+  config.reset_initial = config.reset_max = 2 * kSecond;  // The window is longer.
+  config.success_threshold = 0;
+  BreakerBox box(config);
+  const auto fail_three_times = [&] {
+    for (const bool trips : {false, false, true}) {
+      const Admission call = box.Admit();
+      ASSERT_TRUE(call.admitted);
+      EXPECT_EQ(box.Fail(call), trips);
+    }
+    EXPECT_EQ(box.state(), State::kOpen);
+  };
+  fail_three_times();
+  box.now += 2 * kSecond - 1;
+  EXPECT_FALSE(box.breaker.Poll(box.now));
+  EXPECT_FALSE(box.Admit().admitted);
+  box.now += 1;
+  EXPECT_TRUE(box.breaker.Poll(box.now));
+  EXPECT_EQ(box.state(), State::kClosed);
+  fail_three_times();
+  box.now += 2 * kSecond;
+  fail_three_times();  // The first call closes it.
+}
+
+TEST(BreakerReset, WithoutProbesItRampsUp) {
+  BreakerConfig config;
+  config.success_threshold = 0;
+  config.ramp_up = kSecond;
+  BreakerBox box(config);
+  box.breaker.Open(box.now);
+  PassReset(box);
+  EXPECT_EQ(box.state(), State::kRamping);
+}
+
 TEST(BreakerReset, FractionsOfAFactor) {
   BreakerBox box(Growing(1000, 1.5, kNever));
   for (const Micros expected : {1000, 1500, 2250, 3375, 5062}) {

@@ -207,6 +207,18 @@ TEST(BreakersAdmission, AnOpenCircuitAdmitsNobodyThoughParticipantsDie) {
   EXPECT_TRUE(pair.other[pair.b].Admit(kNow + kSecond, 0.5).admitted) << "its time has come";
 }
 
+TEST(BreakersAdmission, WithoutProbesHalfOpenMeansClosed) {
+  Environment environment;
+  BreakerConfig config = TwoInARow();
+  config.success_threshold = 0;
+  const uint32_t id = environment.Create(config);
+  environment[id].MoveTo(State::kHalfOpen, kNow);
+  EXPECT_EQ(environment.state(id), State::kClosed);
+  environment[id].MoveTo(State::kOpen, kNow);
+  environment[id].MoveTo(State::kHalfOpen, kNow);
+  EXPECT_EQ(environment.state(id), State::kClosed);
+}
+
 TEST(BreakersAdmission, ShowsThePeriodThatAdmitted) {
   Environment environment;
   const uint32_t id = environment.Create(TwoInARow());

@@ -164,6 +164,19 @@ TEST(ModelPoll, OneOfManyHalfOpens) {
   protocol.Explore();
 }
 
+TEST(ModelPoll, OneOfManyCloses) {
+  BreakerConfig config = Protocol::Config();
+  config.success_threshold = 0;
+  config.ramp_up = 50'000;
+  Protocol protocol(config, {{{kPoll, kPoll}}, {{kAdmit}}, {{kTick, kTick}}});
+  protocol.breaker().Open(protocol.now());
+  protocol.at_end = [&] {
+    EXPECT_NE(protocol.state(), State::kHalfOpen);
+    ExpectPresentStamps(protocol);
+  };
+  protocol.Explore();
+}
+
 TEST(ModelPoll, WhileItTrips) {
   BreakerConfig config = Protocol::Config();
   config.rules.consecutive_failures = 1;

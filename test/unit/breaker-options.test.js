@@ -70,7 +70,7 @@ const RANGES = [
   ...wrong('slidingWindowSize', 0, -1, 1.5, 1e9, Infinity),
   ...wrong('slowCallDuration', 0, -1),
   ...wrong('halfOpenProbes', 0, -1, 1.5, 1e9),
-  ...wrong('successThreshold', 0, -1, 1.5, Infinity),
+  ...wrong('successThreshold', -1, 1.5, Infinity),
   ...wrong('rampUp', -1),
 ];
 

@@ -1,9 +1,10 @@
 'use strict';
 
-// The figures of services in production, each as one story told through the public API. The names
-// in brackets are the rows of the list of requirements.
+// The figures of services in production, each as one story told through the public API.
 
-const { BreakerGroup, CircuitBreaker, preset, presets } = require('../../lib');
+const {
+  BreakerGroup, CircuitBreaker, preset, presets, profile, profiles, retryPresets
+} = require('../../lib');
 const { useVirtualClock } = require('../../lib/testing');
 const { make, positive, never, settle, record } = require('../support/breaker-helpers');
 
@@ -20,12 +21,12 @@ async function fireAll (breaker, ...numbers) {
 
 const times = (n, x) => Array(n).fill(x);
 
-/** Whether the circuit is open for exactly `ms`. */
-async function staysOpenFor (breaker, ms) {
+/** Whether the circuit is open for exactly `ms`, and is in the state `after` then. */
+async function staysOpenFor (breaker, ms, after = 'halfOpen') {
   await clock.advance(ms - 1);
   if (!breaker.opened) return false;
   await clock.advance(1);
-  return breaker.halfOpen;
+  return breaker[after];
 }
 
 async function timesOutAfter (options, ms) {
@@ -39,7 +40,7 @@ async function timesOutAfter (options, ms) {
   return !early && done;
 }
 
-test('[A1] midtrans: half of the calls fail, operations hear of it, a minute later it recovers',
+test('midtrans: half of the calls fail, operations hear of it, a minute later it recovers',
   async () => {
     const breaker = make(positive, presets.midtrans);
     const alerts = record(breaker, ['open', 'halfOpen', 'close']);
@@ -54,7 +55,7 @@ test('[A1] midtrans: half of the calls fail, operations hear of it, a minute lat
     expect(await timesOutAfter(presets.midtrans, 10 * SECOND)).toBe(true);
   });
 
-test('[A1] midtrans: the window is ten seconds in ten buckets', async () => {
+test('midtrans: the window is ten seconds in ten buckets', async () => {
   const breaker = make(positive, presets.midtrans);
   expect(breaker.status.window).toHaveLength(10);
   await fireAll(breaker, 1, 1, 1, -1, -1);
@@ -71,7 +72,7 @@ const SERVICES = {
   database: { timeout: 3, percent: 50, reset: 10, window: 5, buckets: 5 },
 };
 
-test.each(Object.entries(SERVICES))('[A2] %s', async (name, service) => {
+test.each(Object.entries(SERVICES))('%s', async (name, service) => {
   const breaker = make(positive, presets[name]);
   expect(breaker.status.window).toHaveLength(service.buckets);
   const failures = service.percent / 10;
@@ -89,7 +90,7 @@ test.each(Object.entries(SERVICES))('[A2] %s', async (name, service) => {
   expect(counting.stats.fires).toBe(0);
 });
 
-test('[B3] movieApi: five failures in a row open it for five minutes', async () => {
+test('movieApi: five failures in a row open it for five minutes', async () => {
   const breaker = make(positive, presets.movieApi);
   const failures = record(breaker, ['failure']);
   await fireAll(breaker, -1, -1, -1, -1, 1, -1, -1, -1, -1);
@@ -102,7 +103,7 @@ test('[B3] movieApi: five failures in a row open it for five minutes', async () 
   expect(breaker.closed).toBe(true);
 });
 
-test('[C1] whatsappSession: a breaker per instance, thousands of them', async () => {
+test('whatsappSession: a breaker per instance, thousands of them', async () => {
   const group = new BreakerGroup(async (x, id) => `${id}: ${await positive(x)}`, {
     ...presets.whatsappSession, max: 5000, idleTtl: 30 * MINUTE,
   });
@@ -116,22 +117,115 @@ test('[C1] whatsappSession: a breaker per instance, thousands of them', async ()
   group.shutdown();
 });
 
-test('[C2] whatsappSession: fifteen failures in five minutes open it for ten', async () => {
-  const breaker = make(positive, presets.whatsappSession);
-  await fireAll(breaker, ...times(14, -1), ...times(100, 1));
-  expect(breaker.closed).toBe(true);
-  await clock.advance(6 * MINUTE);
-  await fireAll(breaker, ...times(14, -1));
-  expect(breaker.closed).toBe(true);
-  await clock.advance(4 * MINUTE);
-  await fireAll(breaker, -1);
-  expect(breaker.opened).toBe(true);
+test('whatsappSession: fifteen failures in five minutes open it for ten; then it starts anew',
+  async () => {
+    const breaker = make(positive, presets.whatsappSession);
+    const seen = record(breaker, ['open', 'halfOpen', 'close']);
+    await fireAll(breaker, ...times(14, -1), ...times(100, 1));
+    expect(breaker.closed).toBe(true);
+    await clock.advance(6 * MINUTE);
+    await fireAll(breaker, ...times(14, -1));
+    expect(breaker.closed).toBe(true);
+    await clock.advance(4 * MINUTE);
+    await fireAll(breaker, -1);
+    expect(breaker.opened).toBe(true);
+    expect(await staysOpenFor(breaker, 10 * MINUTE, 'closed')).toBe(true);
+    expect(seen).toEqual([['open'], ['close']]);
+    await fireAll(breaker, ...times(14, -1));
+    expect(breaker.closed).toBe(true);
+    await fireAll(breaker, -1);
+    expect(breaker.opened).toBe(true);
+  });
+
+test('whatsappSession: with a probe, if that is preferred', async () => {
+  const breaker = make(positive, { ...presets.whatsappSession, successThreshold: 1 });
+  await fireAll(breaker, ...times(15, -1));
   expect(await staysOpenFor(breaker, 10 * MINUTE)).toBe(true);
-  await breaker.fire(1);
-  expect(breaker.closed).toBe(true);
 });
 
-test('[D1] apiClient: five failures in a row open it, three successes close it', async () => {
+// How many failures open it, and within which time; Infinity: in a row, over any time.
+const COUNTS = [
+  ['midtrans', 5, 10 * SECOND], ['smtp', 5, 30 * SECOND], ['whatsapp', 5, MINUTE],
+  ['database', 5, 5 * SECOND], ['movieApi', 5, Infinity], ['whatsappSession', 15, 5 * MINUTE],
+  ['apiClient', 5, Infinity], ['messaging', 5, Infinity], ['greenApi', 5, Infinity],
+  ['aiProvider', 3, Infinity], ['databaseService', 10, Infinity],
+];
+
+test('these are all presets', () => {
+  expect(COUNTS.map(([name]) => name)).toEqual(Object.keys(presets));
+});
+
+describe.each(COUNTS)('%s: only the last of %d failures opens it', (name, count, window) => {
+  test('at once', async () => {
+    const breaker = make(positive, presets[name]);
+    await fireAll(breaker, ...times(count - 1, -1));
+    expect(breaker.closed).toBe(true);
+    await fireAll(breaker, -1);
+    expect(breaker.opened).toBe(true);
+  });
+
+  test(`within ${window} ms`, async () => {
+    const breaker = make(positive, presets[name]);
+    await fireAll(breaker, -1);
+    // A window moves by one bucket at a time, so up to a bucket of it may be missing.
+    const buckets = presets[name].rollingCountBuckets ?? 10;
+    const span = window === Infinity ? 24 * 60 * MINUTE : window - window / buckets;
+    for (let i = 1; i < count; i++) {
+      expect(breaker.closed).toBe(true);
+      await clock.advance(Math.floor(span / (count - 1)));
+      await fireAll(breaker, -1);
+    }
+    expect(breaker.opened).toBe(true);
+  });
+
+  if (window !== Infinity) {
+    test('not over a longer time', async () => {
+      const breaker = make(positive, presets[name]);
+      for (let i = 0; i < 3 * count; i++) {
+        await fireAll(breaker, -1);
+        await clock.advance(window / (count - 1));
+      }
+      expect(breaker.closed).toBe(true);
+    });
+  }
+
+  test('with its time limit, if it has one', async () => {
+    const { timeout = 10 * SECOND } = presets[name];
+    if (timeout > 0) expect(await timesOutAfter(presets[name], timeout)).toBe(true);
+  });
+});
+
+describe.each(Object.keys(profiles))('the profile %s', (name) => {
+  const limits = { production: 10 * SECOND, development: 3 * SECOND, testing: SECOND };
+
+  test('gives Midtrans its time limit', async () => {
+    const options = { ...presets.midtrans, ...profile(name).breaker };
+    expect(await timesOutAfter(options, limits[name])).toBe(true);
+  });
+
+  test('opens nothing at the first failure', async () => {
+    for (const preset of Object.values(presets)) {
+      const breaker = make(positive, { ...preset, ...profile(name).breaker });
+      await fireAll(breaker, -1);
+      expect(breaker.closed).toBe(true);
+    }
+  });
+});
+
+test('profiles: production waits longest, development is the most lenient, testing the shortest',
+  () => {
+    const [production, development, testing] =
+      Object.values(profiles).map(({ breaker, retry }) => ({
+        ...presets.midtrans, ...retryPresets.payment, ...breaker, ...retry,
+      }));
+    for (const name of ['timeout', 'resetTimeout', 'retries', 'minTimeout', 'maxTimeout']) {
+      expect(production[name]).toBeGreaterThan(development[name]);
+      expect(development[name]).toBeGreaterThan(testing[name]);
+    }
+    expect(development.volumeThreshold).toBeGreaterThan(production.volumeThreshold);
+  });
+
+test('apiClient: five failures in a row open it, three successes close it', async () => {
   const breaker = make(positive, presets.apiClient);
   await fireAll(breaker, ...times(4, -1), 1, ...times(4, -1));
   expect(breaker.closed).toBe(true);
@@ -143,7 +237,7 @@ test('[D1] apiClient: five failures in a row open it, three successes close it',
   expect(breaker.closed).toBe(true);
 });
 
-test('[E1] messaging: the last hundred calls, ten at least', async () => {
+test('messaging: the last hundred calls, ten at least', async () => {
   const breaker = make(positive, presets.messaging);
   await fireAll(breaker, -1, -1, 1, -1, -1, 1, -1, -1, 1);
   expect(breaker.closed).toBe(true);
@@ -156,7 +250,7 @@ test('[E1] messaging: the last hundred calls, ten at least', async () => {
   expect(breaker.closed).toBe(true);
 });
 
-test('[E1] messaging: five failures in a row, and a timeout of 30 s', async () => {
+test('messaging: five failures in a row, and a timeout of 30 s', async () => {
   const breaker = make(positive, presets.messaging);
   await fireAll(breaker, ...times(90, 1), ...times(4, -1));
   expect(breaker.closed).toBe(true);
@@ -167,7 +261,7 @@ test('[E1] messaging: five failures in a row, and a timeout of 30 s', async () =
 
 test.each([
   ['greenApi', 5, 60], ['aiProvider', 3, 120], ['databaseService', 10, 30],
-])('[E8] %s: %d failures in a row open it for %d s', async (name, failures, seconds) => {
+])('%s: %d failures in a row open it for %d s', async (name, failures, seconds) => {
   const breaker = make(positive, presets[name]);
   await fireAll(breaker, ...times(failures - 1, -1), 1, ...times(failures - 1, -1));
   expect(breaker.closed).toBe(true);

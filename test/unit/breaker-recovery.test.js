@@ -111,6 +111,65 @@ test('successThreshold: a failure in between resets the count', async () => {
   expect(breaker.closed).toBe(true);
 });
 
+describe('successThreshold 0: no probe is needed', () => {
+  const THREE = { failureCount: 3, resetTimeout: 1000, successThreshold: 0 };
+
+  test('the circuit closes by itself, without a call', async () => {
+    const breaker = make(positive, THREE);
+    const seen = record(breaker, ['open', 'halfOpen', 'close']);
+    for (let i = 0; i < 3; i++) await trip(breaker);
+    await clock.advance(999);
+    expect(breaker.opened).toBe(true);
+    await clock.advance(1);
+    expect(breaker.closed).toBe(true);
+    expect(namesOf(seen)).toEqual(['open', 'close']);
+  });
+
+  test.each([{ failureCount: 3 }, { consecutiveFailures: 3 }])('%j counts anew', async rule => {
+    const breaker = make(positive, { ...THREE, failureCount: undefined, ...rule });
+    for (let round = 0; round < 3; round++) {
+      for (let failure = 1; failure <= 3; failure++) {
+        expect(breaker.closed).toBe(true);
+        await settle(breaker.fire(-1));
+      }
+      expect(breaker.opened).toBe(true);
+      await clock.advance(1000);
+    }
+  });
+
+  test('all calls pass at once', async () => {
+    const { breaker, calls } = makeManual({ successThreshold: 0 });
+    breaker.open();
+    await clock.advance(1000);
+    const passing = [breaker.fire(), breaker.fire(), breaker.fire()];
+    for (const call of calls) call.resolve('alive');
+    expect(await Promise.all(passing)).toEqual(['alive', 'alive', 'alive']);
+  });
+
+  test('with rampUp a growing share passes', async () => {
+    const breaker = make(positive, { ...THREE, rampUp: 1000 });
+    const seen = record(breaker, ['open', 'halfOpen', 'close']);
+    breaker.open();
+    await clock.advance(1000);
+    expect(breaker.closed).toBe(true);
+    let passed = 0;
+    for (let i = 0; i < 1000; i++) passed += (await settle(breaker.fire(1))).error ? 0 : 1;
+    expect(passed).toBeGreaterThan(0);
+    expect(passed).toBeLessThan(1000);
+    expect(namesOf(seen)).toEqual(['open', 'close']);
+  });
+
+  test('a saved state whose time is over is closed', async () => {
+    const first = make(positive, THREE);
+    first.open();
+    const { state } = first.toJSON();
+    expect(make(positive, { ...THREE, state }).opened).toBe(true);
+    first.shutdown();
+    await clock.advance(2000);
+    expect(make(positive, { ...THREE, state }).closed).toBe(true);
+  });
+});
+
 test('resetTimeout grows with each trip in a row, up to its limit', async () => {
   const breaker = make(positive, {
     errorThresholdPercentage: 1, resetTimeout: { initial: 1000, factor: 2, max: 5000 },

@@ -593,7 +593,19 @@ describe('figures of the parts', () => {
       .toMatchObject({ resetTimeout: 100, timeout: false });
     expect(breakerOptions(config, 'smtp', presets.smtp)).not.toHaveProperty('scope');
     expect(timeoutOf(config, presets.midtrans)).toBe(1000);
-    expect(timeoutOf(readConfig({ profile: 'development' }), presets.midtrans)).toBe(30000);
+  });
+
+  test.each([
+    ['production', [10000, 5000, 8000, 3000, 30000, 0, undefined]],
+    ['development', [3000, 3000, 3000, 3000, 3000, 3000, 3000]],
+    ['testing', [1000, 1000, 1000, 1000, 1000, 1000, 1000]],
+  ])('a profile only shortens time limits: %s', (profile, expected) => {
+    const config = readConfig({ profile });
+    const names = ['midtrans', 'smtp', 'whatsapp', 'database', 'aiProvider', 'movieApi',
+      'apiClient'];
+    expect(names.map(name => timeoutOf(config, presets[name]))).toEqual(expected);
+    expect(timeoutOf(config, { timeout: 500 })).toBe(500);
+    expect(timeoutOf(config, presets.aiProvider, 60000)).toBe(60000);
   });
 
   test('jitter takes the place of a preset\'s randomize', () => {

@@ -244,6 +244,26 @@ describe('figures', () => {
     expect(figuresUnder('Retries')).toEqual(retryPresets);
   });
 
+  test('each preset and profile says what it is for, and whose figures it has', () => {
+    const told = rowsOf('docs/presets.md').filter(row => row.header[1] === 'for');
+    for (const [heading, table] of Object.entries({
+      Breakers: presets, Retries: retryPresets, Profiles: profiles,
+    })) {
+      const rows = told.filter(row => row.heading === heading).map(({ cells }) => cells);
+      expect(rows.map(([name]) => name.replaceAll('`', ''))).toEqual(Object.keys(table));
+      for (const cells of rows) expect(cells.filter(cell => cell !== '')).toHaveLength(3);
+    }
+  });
+
+  test('the time limits by profile', () => {
+    const told = rowsOf('docs/presets.md')
+      .filter(row => row.heading === 'Profiles' && row.header[1] === 'for')
+      .map(({ cells }) => [...cells[2].matchAll(/\d+/g)].map(([seconds]) => seconds * 1000));
+    const services = ['midtrans', 'smtp', 'whatsapp'];
+    expect(told).toEqual(Object.values(profiles).map(({ breaker }) =>
+      services.map(name => ({ ...presets[name], ...breaker }).timeout)));
+  });
+
   test('of the profiles', () => {
     const given = figuresUnder('Profiles');
     for (const [name, { breaker, retry }] of Object.entries(profiles)) {

@@ -136,12 +136,42 @@ describe('the breaker of an instance', () => {
     expect(pool.breakers.get('shop-1').closed).toBe(true);
     await send('shop-1');
     expect(pool.breakers.get('shop-1').opened).toBe(true);
-    fake.set('shop-1', null);
+    const seen = [];
+    for (const event of ['open', 'halfOpen', 'close']) pool.on(event, () => seen.push(event));
     await clock.advance(599_000);
     expect(await send('shop-1', { whenOpen: 'null' })).toBeNull();
-    await clock.advance(2000);
+    await clock.advance(1000);
+    expect(pool.status('shop-1').circuit_breaker).toBe('closed');
+    // It starts anew: it takes fifteen failures again.
+    for (let i = 0; i < 14; i++) expect((await send('shop-1')).circuit_breaker).toBe(false);
+    fake.set('shop-1', null);
     await expect(send('shop-1')).resolves.toMatchObject({ key: {} });
     expect(pool.status('shop-1').circuit_breaker).toBe('closed');
+    expect(seen).toEqual(['close']);
+  });
+
+  test('needs a probe if it is told so', async () => {
+    poolOf({ breaker: { successThreshold: 1 } });
+    await openBreaker('a');
+    await clock.advance(600_000);
+    expect(pool.status('a').circuit_breaker).toBe('half-open');
+    await expect(send('a')).resolves.toMatchObject({ key: {} });
+    expect(pool.status('a').circuit_breaker).toBe('closed');
+  });
+
+  test('has its instance connected at once when it is reset', async () => {
+    poolOf({ reconnect: true });
+    await openBreaker('a');
+    await openBreaker('b');
+    const connects = fake.connects.get('b');
+    const back = once(pool, 'connected');
+    pool.reset('a');
+    expect(await back).toEqual(['a']);
+    // A new QR code is one connection, not one for the reset and another for the code.
+    fake.set('b', 'qr');
+    await expect(pool.requestQr('b')).resolves.toEqual({ connected: false, qr: '2@b' });
+    await clock.advance(10_000);
+    expect(fake.connects.get('b')).toBe(connects + 1);
   });
 
   test('is asked for an answer once for the pool, too', async () => {

@@ -34,7 +34,8 @@ function wordsOf (type, data) {
     case 'breaker': return `${data.name} is ${data.state.replace('-', ' ')}`;
     case 'degradation': return `Level ${data.from} → ${data.to}: ${data.reason}`;
     case 'dead-letter':
-      return `Dead letter ${data.id} (${data.channel}) to ${data.recipient}: ${data.reason}`;
+      return `Dead letter ${data.id} (${data.channel}) to ${data.recipient}: ` +
+        [data.reason, data.lastError].filter(Boolean).join(': ');
     case 'delivery-failed':
       return `${data.id === null ? 'A message' : `Message ${data.id}`} to ${data.recipient} ` +
         `was not delivered: ${[data.code, data.reason].filter(Boolean).join(' ')}`;

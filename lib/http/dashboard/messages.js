@@ -91,7 +91,7 @@ function Details ({ api, path, id }) {
 }
 
 function Letter ({ letter, api, chosen, onChoose, onRetry, mayOperate }) {
-  const { id, channel, recipient, subject, reason, kind, diedAt, errors } = letter;
+  const { id, channel, recipient, subject, reason, lastError, kind, diedAt, errors } = letter;
   return html`<${Entry} class="letter" data-letter=${id}
     more=${`Errors (${errors})`} label=${`Details of ${id}`}
     details=${() => html`<${Details} api=${api} path="dlq" id=${id} />`}
@@ -102,7 +102,8 @@ function Letter ({ letter, api, chosen, onChoose, onRetry, mayOperate }) {
     <${Badge} tone="bad"><${Text}>${kind}<//><//> <${Told} delivery=${letter.delivery} />
     <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
       ${subject && html` <${Text}>${subject}<//>`}
-      <br/><span class="quiet"><${Text}>${reason}<//></span></span>
+      <br/><span class="quiet"><${Text}>${reason}<//>${
+        lastError && html`: <${Text}>${lastError}<//>`}</span></span>
     <span class="quiet"><${Ago} at=${diedAt} /></span><//>`;
 }
 

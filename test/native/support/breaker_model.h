@@ -55,7 +55,8 @@ class BreakerModel {
     return call.generation == generation() && state() != State::kOpen && OpenNow(reset_min, now);
   }
   bool Poll(Micros now) {
-    return state() == State::kOpen && OpenFor(now) == 0 && Enter(State::kHalfOpen);
+    if (state() != State::kOpen || OpenFor(now) != 0) return false;
+    return config_.success_threshold == 0 ? CloseNow(now) : Enter(State::kHalfOpen);
   }
   Micros OpenFor(Micros now) const {
     if (state() != State::kOpen) return 0;
