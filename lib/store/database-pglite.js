@@ -276,9 +276,9 @@ class PgliteDatabase extends Database {
     this.#lock = options.lock;
   }
 
-  async query (query, values) {
+  async query (query, values, isLate) {
     const statement = this._statement(query, values);
-    return this.#inTurn(thread => this.#run(thread, statement));
+    return this.#inTurn(thread => this.#run(thread, statement), isLate);
   }
 
   async transaction (work, { timeout = this._timeout } = {}) {
@@ -325,6 +325,9 @@ class PgliteDatabase extends Database {
   /** There is one session, and nothing in between. */
   async checkSessions () {}
 
+  /** Nobody hears anything any more. */
+  async _retire () { this.#channels = new Channels(); }
+
   /** What is still under way has as long as any statement, and is then cut off. */
   async _close () {
     await this.#turns.take(this._timeout, () => new StoreError('ERR_STORE_CLOSED')).catch(() => {});
@@ -368,11 +371,11 @@ class PgliteDatabase extends Database {
       : 'The embedded database stopped, and starts again'));
   }
 
-  async #inTurn (work) {
-    this._checkOpen();
+  async #inTurn (work, isLate) {
+    this._checkOpen(isLate);
     await this.#turns.take(this._timeout, busy);
     try {
-      this._checkOpen();
+      this._checkOpen(isLate);
       if (this.#thread.hasEnded) await this.#restart();
       return await work(this.#thread);
     } finally {

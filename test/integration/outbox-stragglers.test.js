@@ -4,7 +4,9 @@
 
 const { fork, spawn } = require('node:child_process');
 const { once } = require('node:events');
+const fs = require('node:fs');
 const http = require('node:http');
+const os = require('node:os');
 const path = require('node:path');
 
 const { NonRetryableError } = require('../../lib/primitives/classify');
@@ -186,42 +188,107 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
         expect((await sent)[0][0]).toMatchObject({ recipient: 'next' });
       });
 
-    test('and its store closes: its outcome is lost, its lease ends by itself', async () => {
-      const rejections = [];
-      const onRejection = error => rejections.push(error);
-      process.on('unhandledRejection', onRejection);
-      try {
-        const store = await openStore({ ...it.place, channels: CHANNELS });
-        await store.outbox.enqueue(job());
-        const worker = store.outbox.createWorker({
-          channels: { JOB: send }, leaseMs: LEASE_MS,
-        });
-        const warnings = [];
-        worker.on('warning', ({ code }) => warnings.push(code));
+    describe('and its store closes', () => {
+      let folder;
+      let place;
+      let store;
+      beforeEach(async () => {
+        folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-stragglers-'));
+        place = name === 'pglite' ? { directory: folder } : it.place;
+        store = await openStore({ ...place, channels: CHANNELS });
+      });
+      afterEach(async () => {
+        for (const call of calls) call.resolve();
+        await store.close();
+        fs.rmSync(folder, { recursive: true });
+      });
+
+      /** A worker whose store has closed while it sent a message, and what it tells. */
+      async function closed (stopFirst) {
+        const { id } = await store.outbox.enqueue(job());
+        const worker = store.outbox.createWorker({ channels: { JOB: send }, leaseMs: LEASE_MS });
+        const told = [];
+        for (const event of ['sent', 'retry', 'fenced']) worker.on(event, () => told.push(event));
+        worker.on('warning', ({ code }) => told.push(code));
         await worker.start();
         await until(() => calls.length === 1);
-        await stop(worker);
-        await store.close();
-        await clock.advance(10 * LEASE_MS);
-        expect(warnings).toEqual(['ERR_OUTBOX_LEFT_BEHIND']);
-        calls[0].resolve();
-        await until(() => warnings.length === 2);
-        expect(warnings[1]).toBe('ERR_STORE_CLOSED');
-        await new Promise(setImmediate);
-        expect(rejections).toEqual([]);
-      } finally {
-        process.off('unhandledRejection', onRejection);
+        if (stopFirst) await stop(worker);
+        let isClosed = false;
+        const closing = store.close().then(() => { isClosed = true; });
+        await until(async () => {
+          if (!isClosed) await clock.advance(50);
+          return isClosed;
+        });
+        await closing;
+        expect(told).toEqual(['ERR_OUTBOX_LEFT_BEHIND']);
+        await expect(store.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+        await expect(worker.start()).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+        await expect(store.outbox.enqueue(job())).rejects.toMatchObject({
+          code: 'ERR_STORE_CLOSED',
+        });
+        return { id, told: () => told.splice(1) };
       }
-      if (name === 'pglite') return;
-      await sql('UPDATE sekering.notification_outbox SET lease_until = now()');
-      const worker = await it.worker({ JOB: send }, { leaseMs: LEASE_MS });
-      await until(async () => {
-        await clock.advance(LEASE_MS / 4);
-        return calls.length === 2;
+
+      /** Opens the folder of an embedded store again, which takes a while to become free. */
+      async function reopened () {
+        if (name !== 'pglite') return it.store;
+        await until(async () => {
+          const again = await openStore({ ...place, channels: CHANNELS }).catch(error => {
+            expect(error.code).toBe('ERR_STORE_DIRECTORY_LOCKED');
+          });
+          if (again === undefined) return false;
+          store = again;
+          return true;
+        });
+        return store;
+      }
+
+      /** Time passes, and nobody else gets the message. */
+      async function keepsItsMessage () {
+        if (name === 'pglite') {
+          await clock.advance(4 * LEASE_MS);
+          await expect(openStore(place)).rejects.toMatchObject({
+            code: 'ERR_STORE_DIRECTORY_LOCKED',
+          });
+          return;
+        }
+        const other = await it.worker({ JOB: send }, { leaseMs: LEASE_MS });
+        for (let i = 0; i < 4; i++) {
+          await sql(`UPDATE sekering.notification_outbox
+            SET lease_until = lease_until - interval '${LEASE_MS / 2} ms'`);
+          await until(async () => {
+            await clock.advance(LEASE_MS / 16);
+            return await leftMs() > LEASE_MS / 2;
+          });
+        }
+        await other.stop();
+        expect(calls).toHaveLength(1);
+      }
+
+      test.each([['after', true], ['without', false]])(
+        '%s a stop of its worker: nobody else sends its message, and its success counts',
+        async (_, stopFirst) => {
+          const { id, told } = await closed(stopFirst);
+          await keepsItsMessage();
+          calls[0].resolve('late');
+          const { outbox } = await reopened();
+          await until(async () => (await outbox.get(id)).status === 'SENT');
+          expect(await outbox.get(id)).toMatchObject({
+            attemptCount: 1, providerMessageId: 'late',
+          });
+          expect(told()).toEqual(['sent']);
+          expect(calls).toHaveLength(1);
+        });
+
+      test('its failure counts, too', async () => {
+        const { id, told } = await closed(true);
+        await keepsItsMessage();
+        calls[0].reject(new Error('no luck'));
+        const { outbox } = await reopened();
+        await until(async () => (await outbox.get(id)).status === 'RETRYING');
+        expect(await outbox.get(id)).toMatchObject({ attemptCount: 1, lastError: 'no luck' });
+        expect(told()).toEqual(['retry']);
       });
-      const sent = events(worker, 'sent');
-      calls[1].resolve();
-      await sent;
     });
   });
 
