@@ -353,15 +353,27 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
   });
 
   if (name === 'postgresql') {
-    test('is at work while another process takes over: it is waited for', async () => {
-      const requests = [];
-      const effects = http.createServer((request, answer) => {
-        requests.push({ id: request.url.slice(1).split('?')[0], answer });
-        if (requests.length > 1) answer.end();
+    describe('at work while another process takes over', () => {
+      let requests;
+      let effects;
+      let children;
+      beforeEach(async () => {
+        requests = [];
+        children = [];
+        effects = http.createServer((request, answer) => {
+          requests.push({ id: request.url.slice(1).split('?')[0], answer });
+          if (requests.length > 1) answer.end();
+        });
+        await once(effects.listen(0, '127.0.0.1'), 'listening');
       });
-      await once(effects.listen(0, '127.0.0.1'), 'listening');
-      const children = [];
-      const deploy = async () => {
+      afterEach(() => {
+        for (const child of children) child.kill('SIGKILL');
+        effects.close();
+        effects.closeAllConnections();
+      });
+
+      /** A process with a worker. */
+      async function deploy () {
         const child = fork(ACTOR, [JSON.stringify({
           url: it.place.url, effects: `http://127.0.0.1:${effects.address().port}`,
           worker: { leaseMs: 20_000, pollInterval: 100 },
@@ -371,17 +383,25 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
         child.on('message', message => told.push(message.event));
         await until(() => told.includes('started'));
         return { child, told };
-      };
-      const lease = async () => (await sql(`SELECT lease_until
-        FROM sekering.notification_outbox WHERE status = 'SENDING'`)).rows[0]?.lease_until;
-      try {
-        const { id } = await enqueue(job());
+      }
+
+      /** One that was told to end, and still sends. */
+      async function lingering () {
         const old = await deploy();
         await until(() => requests.length === 1);
-        const before = await lease();
-        const exit = once(old.child, 'exit');
         old.child.kill('SIGTERM');
         await until(() => old.told.includes('warning'));
+        return old.child;
+      }
+
+      const lease = async () => (await sql(`SELECT lease_until
+        FROM sekering.notification_outbox WHERE status = 'SENDING'`)).rows[0]?.lease_until;
+
+      test('is waited for', async () => {
+        const { id } = await enqueue(job());
+        const old = await lingering();
+        const exit = once(old, 'exit');
+        const before = await lease();
         await deploy();
         await enqueue(job('next'));
         await until(() => requests.length === 2);
@@ -390,11 +410,23 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
         expect(await exit).toEqual([0, null]);
         expect(await it.store.outbox.get(id)).toMatchObject({ status: 'SENT', attemptCount: 1 });
         expect(requests.filter(request => request.id === id)).toHaveLength(1);
-      } finally {
-        for (const child of children) child.kill('SIGKILL');
-        effects.close();
-        effects.closeAllConnections();
-      }
+      });
+
+      test('and is killed: when its lease has ended, the other sends its message', async () => {
+        const { id } = await enqueue(job());
+        const old = await lingering();
+        await deploy();
+        await enqueue(job('next'));
+        await until(() => requests.length === 2);
+        const exit = once(old, 'exit');
+        old.kill('SIGKILL');
+        await exit;
+        expect(await it.store.outbox.get(id)).toMatchObject({ status: 'SENDING' });
+        // Time passes for the database.
+        await sql('UPDATE sekering.notification_outbox SET lease_until = now()');
+        await until(async () => (await it.store.outbox.get(id)).status === 'SENT');
+        expect(requests.map(request => request.id)).toEqual([id, requests[1].id, id]);
+      });
     });
   }
 });
