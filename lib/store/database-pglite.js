@@ -274,6 +274,13 @@ class PgliteDatabase extends Database {
     super(options);
     this.#directory = options.directory;
     this.#lock = options.lock;
+    if (this.#lock !== undefined) this.#lock.onLost = () => this.#loseFolder();
+  }
+
+  /** This process stood still, and another one has the folder: nothing more may be written. */
+  #loseFolder () {
+    this.#thread?.terminate('another process uses its folder');
+    this._onWarning(this.#lock.error);
   }
 
   async query (query, values, isLate) {
@@ -365,10 +372,14 @@ class PgliteDatabase extends Database {
   }
 
   #onEnd (thread) {
-    if (this.#thread !== thread || this._isClosing) return;
+    if (this.#thread !== thread || this._isClosing || this.#lock?.isLost) return;
     this._onWarning(gone(this.#directory === undefined
       ? 'The embedded database stopped, and what was in memory is lost'
       : 'The embedded database stopped, and starts again'));
+  }
+
+  #checkFolder () {
+    if (this.#lock?.isLost) throw this.#lock.error;
   }
 
   async #inTurn (work, isLate) {
@@ -376,6 +387,7 @@ class PgliteDatabase extends Database {
     await this.#turns.take(this._timeout, busy);
     try {
       this._checkOpen(isLate);
+      this.#checkFolder();
       if (this.#thread.hasEnded) await this.#restart();
       return await work(this.#thread);
     } finally {
@@ -400,6 +412,8 @@ class PgliteDatabase extends Database {
   }
 
   async #run (thread, statement, timeout = this._timeout) {
+    // It may have stood still within a transaction.
+    this.#checkFolder();
     try {
       const result = await this.#within(thread, thread.run(statement), timeout);
       this.#upkeep.note(result);
