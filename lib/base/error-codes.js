@@ -371,7 +371,8 @@ const CODES = {
   },
   ERR_REGION_FOREIGN: {
     class: 'SekeringError',
-    message: 'The file of the shared region is a link, or other users own it or can read it',
+    message: 'The file of the shared region is a link, or other users own it or can read it; or ' +
+      'other users can replace files in the folder',
     retryable: false, fault: 'operator',
   },
   ERR_REGION_FULL: {

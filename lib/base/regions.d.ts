@@ -11,6 +11,13 @@ export interface RegionEntry {
 export const regions: {
   readonly list: () => RegionEntry[];
   /**
+   * The folder of all regions: the environment variable SEKERING_REGIONS, else /dev/shm, else /tmp.
+   * Processes that see different folders share nothing.
+   * @throws an error with the code ERR_REGION_SYSTEM or ERR_REGION_FOREIGN if SEKERING_REGIONS
+   * names no folder that can be used
+   */
+  readonly directory: () => string;
+  /**
    * Removes a region. Processes that use it keep sharing it; processes that start later
    * make a new one. Returns whether there was one.
    */

@@ -5,7 +5,6 @@
 // module knows where regions are, who may use them, and what their errors mean.
 
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
 const { getSystemErrorName } = require('node:util');
 
@@ -15,10 +14,17 @@ const { is } = require('./options');
 const { warn } = require('./warn');
 
 const NAME_BYTES_MAX = 255;
+const OTHERS_WRITE = 0o022;
+const STICKY = 0o1000;
 // RegionError::kOtherDescription of native/core/region_file.h.
 const OTHER_OPTIONS = -101;
+// User, namespace and boot, layout, and the process of a region that only one uses. Those who take
+// part in files whose layout begins with v1 lock them as removeUnusedRegion() expects.
+const FILE = /^sekering-(\d+)-\d+-[\da-f]*-v1\.[\da-f]{8}-(?:host|p(\d+)\.(\d+))-/;
 const NAMESPACE = /^[A-Za-z0-9._-]{1,64}$/;
 const SHARED_MEMORY = '/dev/shm';
+// The same for all processes, whatever TMPDIR says.
+const TEMPORARY = '/tmp';
 
 // By RegionError of native/core/region_file.h and CreateError of native/core/breakers.h.
 const FAILURES = {
@@ -26,7 +32,8 @@ const FAILURES = {
   2: ['ERR_REGION_CORRUPT', 'is damaged'],
   3: ['ERR_REGION_FOREIGN', 'belongs to another user, or is not a plain file, and is not used'],
   4: ['ERR_REGION_PARTICIPANTS', 'already has 256 participants (threads), the maximum'],
-  5: ['ERR_REGION_FULL', 'is full: it holds 6,144 names, and 48 MiB of them'],
+  5: ['ERR_REGION_FULL', 'is full: it has room for 6,144 names, or for fewer whose windows have ' +
+    'more than 10 buckets'],
   6: ['ERR_REGION_NO_SPACE', 'cannot grow: there is no space left where it is'],
   7: ['ERR_NAME_TAKEN', 'uses this name for something of another kind'],
   8: ['ERR_SCOPE_UNSUPPORTED',
@@ -53,14 +60,52 @@ function failure (answer, file) {
   return new SekeringError(code, `The shared region ${file} ${what}${why}`);
 }
 
-/** A folder in memory if there is one, else the folder for temporary files. */
+const user = () => process.getuid?.() ?? 0;
+
+/**
+ * Where regions are. It is chosen once, so that all regions of a process are in one place, and by
+ * nothing that differs between the processes of a host unless the user sets it.
+ */
 function directory () {
+  return (native.regionDirectory ??=
+    chosenDirectory() ?? (isWritable(SHARED_MEMORY) ? SHARED_MEMORY : TEMPORARY));
+}
+
+function isWritable (folder) {
   try {
-    fs.accessSync(SHARED_MEMORY, fs.constants.W_OK);
-    return SHARED_MEMORY;
+    fs.accessSync(folder, fs.constants.W_OK);
+    return true;
   } catch {
-    return os.tmpdir();
+    return false;
   }
+}
+
+/** The folder that the user has set, if it is one in which nobody else can replace our files. */
+function chosenDirectory () {
+  const { SEKERING_REGIONS: chosen } = process.env;
+  if (!chosen) return undefined;
+  const status = fs.statSync(chosen, { throwIfNoEntry: false });
+  const isFit = path.isAbsolute(chosen) && status?.isDirectory() && isWritable(chosen);
+  if (!isFit) {
+    throw new SekeringError('ERR_REGION_SYSTEM', `SEKERING_REGIONS is ${chosen}: expected the ` +
+      'absolute path of a folder that this process can write to');
+  }
+  const isSafe = (status.uid === user() || status.uid === 0) &&
+    ((status.mode & OTHERS_WRITE) === 0 || (status.mode & STICKY) !== 0);
+  if (!isSafe) {
+    throw new SekeringError('ERR_REGION_FOREIGN', `SEKERING_REGIONS is ${chosen}: expected a ` +
+      'folder of this user in which no other user can replace files (mode 0700)');
+  }
+  return chosen;
+}
+
+/** Says once where regions are if that is not in memory. */
+function reportDirectory () {
+  if (process.env.SEKERING_REGIONS || directory() === SHARED_MEMORY) return;
+  process.emitWarning(`Breakers with scope 'host' are shared through files in ${directory()}, ` +
+    `because ${SHARED_MEMORY} cannot be written to. Processes that see another ${directory()} ` +
+    '(for example services with PrivateTmp) do not share them. Set SEKERING_REGIONS to a folder ' +
+    'in memory that all of them see', { type: 'SekeringWarning', code: 'SEKERING_REGIONS' });
 }
 
 function contentOf (file, read) {
@@ -79,7 +124,7 @@ function prefix () {
   const processes = /\d+/.exec(contentOf('/proc/self/ns/pid', fs.readlinkSync))?.[0] ?? '0';
   const boot = contentOf('/proc/sys/kernel/random/boot_id', f => fs.readFileSync(f, 'utf8'))
     .slice(0, 8);
-  return `sekering-${process.getuid?.() ?? 0}-${processes}-${boot}-`;
+  return `sekering-${user()}-${processes}-${boot}-`;
 }
 
 /** When a process began, in ticks since the boot. The system may reuse its id alone. */
@@ -103,14 +148,26 @@ function fileOf (scope, namespace) {
   return path.join(directory(), `${prefix()}${layout()}-${owner}-${namespace}`);
 }
 
-/** Removes the files of processes that have died. */
+/**
+ * Removes the files of processes that have died, and those of other process namespaces (containers)
+ * and boots in which nobody takes part.
+ */
 function sweep () {
   const ours = prefix();
-  for (const name of fs.readdirSync(directory())) {
-    const owner = name.startsWith(ours) && /-p(\d+)\.(\d+)-/.exec(name);
-    if (owner && startOf(owner[1]) !== owner[2]) {
-      fs.rmSync(path.join(directory(), name), { force: true });
-    }
+  for (const name of names()) {
+    const [, uid, pid, start] = FILE.exec(name) ?? [];
+    if (Number(uid) !== user()) continue;
+    const isOld = name.startsWith(ours) ? pid !== undefined && startOf(pid) !== start : true;
+    if (isOld) native.removeUnusedRegion(path.join(directory(), name));
+  }
+}
+
+/** The files where regions are. */
+function names () {
+  try {
+    return fs.readdirSync(directory());
+  } catch {
+    return []; // Who may not list a folder can still use its files.
   }
 }
 
@@ -124,7 +181,7 @@ function join (scope, namespace) {
   // The addon exists once in an environment, but this module may exist more than once.
   const joined = (native.joinedRegions ??= new Map());
   if (joined.has(file)) return joined.get(file);
-  if (scope === 'process') sweep();
+  sweep();
   const handle = native.joinRegion(file);
   if (handle < 0) throw failure(handle, file);
   if (native.regionInfo(handle).replaced) {
@@ -132,6 +189,10 @@ function join (scope, namespace) {
   }
   // Outcomes recorded since the loop last waited must count, however the process ends.
   if (joined.size === 0) process.once('exit', () => native.drain());
+  if (scope === 'host' && !native.hasReportedRegions) {
+    native.hasReportedRegions = true;
+    reportDirectory();
+  }
   joined.set(file, handle);
   if (scope === 'process' && require('node:worker_threads').isMainThread) {
     process.once('exit', () => fs.rmSync(file, { force: true }));
@@ -189,7 +250,7 @@ function attachPlace (kind, { scope, namespace, name }, names, config, attach) {
 /** The host's regions of this user and this release. */
 function list () {
   const start = `${prefix()}${layout()}-host-`;
-  const namespaces = fs.readdirSync(directory()).filter(name => name.startsWith(start))
+  const namespaces = names().filter(name => name.startsWith(start))
     .map(name => name.slice(start.length))
     .filter(namespace => NAMESPACE.test(namespace)); // Skips unfinished files.
   return namespaces.flatMap(namespace => {
@@ -211,7 +272,7 @@ function remove (namespace) {
   return existed;
 }
 
-const regions = Object.freeze({ list, remove });
+const regions = Object.freeze({ directory, list, remove });
 
 module.exports = {
   PLACE, attachPlace, canShare, checkNamespace, checkPlace, failure, fileOf, isShared, join,

@@ -43,10 +43,12 @@ async function migrate (session) {
   }
 }
 
-/** Requests that change nothing. */
+/** Requests that change nothing. A text that they resolve to is shown. */
 function probesOf (session, clients) {
+  const { canShare, regions } = require('../base/regions');
   const { midtrans, smtp, whatsapp } = clients;
   return {
+    ...canShare && { regions: async () => regions.directory() },
     store: async () => {
       const store = await open(session);
       const { ok, error } = await store.health();
@@ -61,8 +63,8 @@ function probesOf (session, clients) {
 
 async function tryProbe (name, probe) {
   try {
-    await probe();
-    return { name, ok: true };
+    const note = await probe();
+    return { name, ok: true, ...typeof note === 'string' && { note } };
   } catch (error) {
     // A running server locks its embedded database. That is no fault.
     if (error.code === 'ERR_STORE_DIRECTORY_LOCKED') return { name, ok: true, note: 'in use' };

@@ -45,6 +45,8 @@ const RETRY_AFTER_MS_MAX = 3600 * 1000;
 
 const HEALTH_INTERVAL_MS = 5000;
 
+const VOLUME_MAX = 2 ** 31 - 1;
+
 // The states in the low bits of a period, as in native/core/breaker.h.
 const CLOSED = 0;
 const OPEN = 1;
@@ -269,6 +271,13 @@ function makeNative (options, name) {
   return attached;
 }
 
+/** A native breaker for the late outcomes of those that have given theirs up. It never opens. */
+function grave () {
+  return (native.grave ??= createBreaker(coreConfig(readOptions({
+    errorThresholdPercentage: 100, volumeThreshold: VOLUME_MAX,
+  }))));
+}
+
 /** State that only few breakers need: those that have opened or were inspected. */
 class RareState {
   name = undefined;
@@ -329,7 +338,7 @@ class CircuitBreaker extends Emitter {
     this._fallback = null;
     this._rareOrNull = null;
     live[id] = new WeakRef(this);
-    finalizer.register(this, id);
+    finalizer.register(this, id, this);
     if (isShared(options)) this._catchUp();
     this._configure(options);
   }
@@ -851,6 +860,23 @@ class CircuitBreaker extends Emitter {
     live[this._id] = undefined;
   }
 
+  /**
+   * After _retire(): frees its part of the core at once. Garbage is collected much later, and until
+   * then there may be any number. Outcomes of its calls in flight count where nobody reads them.
+   */
+  _bury () {
+    const rare = this._rare;
+    finalizer.unregister(this);
+    if (rare.status === null) native.destroyBreaker(this._id);
+    else rare.status._keepWindow();
+    rare.status = null;
+    rare._marks = undefined;
+    ({ id: this._id, cells: this._cells } = grave());
+    this._announced = rare.shutDownIn = this._period();
+  }
+
+  get _isBuried () { return this._id === native.grave?.id; }
+
   clearCache () {
     const { cacheTransport } = this._options;
     if (this._mode & CACHE) guarded('cacheTransport.flush failed', () => cacheTransport.flush());
@@ -932,8 +958,9 @@ class CircuitBreaker extends Emitter {
   get status () {
     const rare = this._rare;
     if (rare.status === null) {
-      rare.status = new Status({ ...this.options, stats: undefined }, this._id);
-      rare.status._adopt(this._id, this);
+      const options = { ...this.options, stats: undefined };
+      rare.status = this._isBuried ? new Status(options) : new Status(options, this._id);
+      if (!this._isBuried) rare.status._adopt(this._id, this);
     }
     return rare.status;
   }

@@ -56,6 +56,21 @@ class Member extends CircuitBreaker {
   _evict () {
     this._isEvicted = true;
     this._retire();
+    this._bury();
+  }
+
+  /** Of the current breaker of its key, as its calls go there. */
+  get stats () {
+    if (!this._isBuried) return super.stats;
+    const present = this._group._members.get(this.key);
+    if (present !== undefined) return present.stats;
+    native.forget(this._id);
+    return super.stats;
+  }
+
+  // A listener of a failure may have made its breaker give way to others.
+  _trip (period, resetMin) {
+    if (!this._isBuried) super._trip(period, resetMin);
   }
 
   /** Announces what others who share it have changed. */

@@ -46,6 +46,13 @@ class Status extends Emitter {
     if (owner.isShutdown) this.shutdown();
   }
 
+  /** The breaker gives up its window, which is this one's from now on, with its counts. */
+  _keepWindow () {
+    this._marks = this._owner._rare._marks;
+    this._owner = undefined;
+    finalizer.register(this, this._id, this);
+  }
+
   get stats () { return readStats(this._id, this.rollingPercentilesEnabled); }
 
   /** The buckets, newest first. */

@@ -64,12 +64,12 @@ class PgDatabase extends Database {
   // The errors of an idle client are emitted by both.
   #onPoolError = (error, client) => { if (!this.#watched.has(client)) this.#onError(error); };
 
-  async query (query, values) {
+  async query (query, values, isLate) {
     const statement = this._statement(query, values);
     return this.#use(async lease => {
       if (this.#isOwn || await this.#isPlain(lease)) return this.#run(lease, statement);
       return this.#transaction(lease, client => client.query(query, values));
-    });
+    }, isLate);
   }
 
   async transaction (work, { timeout = this._timeout } = {}) {
@@ -135,8 +135,9 @@ class PgDatabase extends Database {
     }
   }
 
+  async _retire () { return this.#listener.close(); }
+
   async _close () {
-    await this.#listener.close();
     if (this.#isOwn) {
       // What is still under way has as long as any statement, and is then cut off.
       const timer = setTimer(() => {
@@ -150,8 +151,8 @@ class PgDatabase extends Database {
   }
 
   /** A client whose session is as it has to be. */
-  async #connect () {
-    const client = await this.#lease();
+  async #connect (isLate) {
+    const client = await this.#lease(isLate);
     if (!this.#isOwn || this.#taken.has(client)) return client;
     try {
       await takeOver(statement => this.#ask(client, statement), {
@@ -168,8 +169,8 @@ class PgDatabase extends Database {
   }
 
   /** A client as the pool has it. */
-  async #lease () {
-    this._checkOpen();
+  async #lease (isLate) {
+    this._checkOpen(isLate);
     let client;
     try {
       client = await this.#pool.connect();
@@ -189,8 +190,8 @@ class PgDatabase extends Database {
     if (isBroken) client.connection?.stream?.destroy();
   }
 
-  async #use (work) {
-    const lease = { client: await this.#connect(), isBroken: false };
+  async #use (work, isLate) {
+    const lease = { client: await this.#connect(isLate), isBroken: false };
     this.#leases.add(lease);
     try {
       return await work(lease);

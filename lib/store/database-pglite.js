@@ -274,11 +274,18 @@ class PgliteDatabase extends Database {
     super(options);
     this.#directory = options.directory;
     this.#lock = options.lock;
+    if (this.#lock !== undefined) this.#lock.onLost = () => this.#loseFolder();
   }
 
-  async query (query, values) {
+  /** This process stood still, and another one has the folder: nothing more may be written. */
+  #loseFolder () {
+    this.#thread?.terminate('another process uses its folder');
+    this._onWarning(this.#lock.error);
+  }
+
+  async query (query, values, isLate) {
     const statement = this._statement(query, values);
-    return this.#inTurn(thread => this.#run(thread, statement));
+    return this.#inTurn(thread => this.#run(thread, statement), isLate);
   }
 
   async transaction (work, { timeout = this._timeout } = {}) {
@@ -325,6 +332,9 @@ class PgliteDatabase extends Database {
   /** There is one session, and nothing in between. */
   async checkSessions () {}
 
+  /** Nobody hears anything any more. */
+  async _retire () { this.#channels = new Channels(); }
+
   /** What is still under way has as long as any statement, and is then cut off. */
   async _close () {
     await this.#turns.take(this._timeout, () => new StoreError('ERR_STORE_CLOSED')).catch(() => {});
@@ -362,17 +372,22 @@ class PgliteDatabase extends Database {
   }
 
   #onEnd (thread) {
-    if (this.#thread !== thread || this._isClosing) return;
+    if (this.#thread !== thread || this._isClosing || this.#lock?.isLost) return;
     this._onWarning(gone(this.#directory === undefined
       ? 'The embedded database stopped, and what was in memory is lost'
       : 'The embedded database stopped, and starts again'));
   }
 
-  async #inTurn (work) {
-    this._checkOpen();
+  #checkFolder () {
+    if (this.#lock?.isLost) throw this.#lock.error;
+  }
+
+  async #inTurn (work, isLate) {
+    this._checkOpen(isLate);
     await this.#turns.take(this._timeout, busy);
     try {
-      this._checkOpen();
+      this._checkOpen(isLate);
+      this.#checkFolder();
       if (this.#thread.hasEnded) await this.#restart();
       return await work(this.#thread);
     } finally {
@@ -397,6 +412,8 @@ class PgliteDatabase extends Database {
   }
 
   async #run (thread, statement, timeout = this._timeout) {
+    // It may have stood still within a transaction.
+    this.#checkFolder();
     try {
       const result = await this.#within(thread, thread.run(statement), timeout);
       this.#upkeep.note(result);

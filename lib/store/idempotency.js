@@ -180,7 +180,8 @@ class HeldKey {
     this.#stop();
     // If this fails, the lock ends by itself; the caller has to know the work's error.
     await this.#database.query(`DELETE FROM ${this.#table}
-      WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`, [this.#key, this.#token])
+      WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
+    [this.#key, this.#token], true)
       .catch(() => {});
     return undefined;
   }
@@ -199,7 +200,7 @@ class HeldKey {
       SET status = 'done', response = $3, failed = $4::boolean,
         expires_at = clock_timestamp() + $5::float8 * interval '1 millisecond'
       WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
-    [this.#key, this.#token, response, failed, this.#call.ttl]);
+    [this.#key, this.#token, response, failed, this.#call.ttl], true);
     return rowCount === 1 || this.#isWritten(client, response);
   }
 
@@ -207,7 +208,7 @@ class HeldKey {
   async #isWritten (client, response) {
     const { rowCount } = await client.query(`SELECT FROM ${this.#table}
       WHERE key = $1 AND token = $2::bigint AND status = 'done'
-        AND response IS NOT DISTINCT FROM $3::text`, [this.#key, this.#token, response]);
+        AND response IS NOT DISTINCT FROM $3::text`, [this.#key, this.#token, response], true);
     return rowCount === 1;
   }
 
@@ -255,7 +256,7 @@ class HeldKey {
       const { rowCount } = await this.#database.query(`UPDATE ${this.#table}
         SET locked_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
         WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
-      [this.#key, this.#token, lockTimeout]);
+      [this.#key, this.#token, lockTimeout], true);
       if (rowCount === 1) this.#extendedAt = began;
       else this.#abort();
     } catch {
@@ -333,6 +334,16 @@ class Idempotency {
     func('work', work);
     const call = this.#callOptions.read(options);
     const fingerprint = hashOf(call.payload);
+    // If the store closes meanwhile, the key stays locked until the work has ended.
+    const release = this.#database.hold();
+    try {
+      return await this.#runHeld(key, fingerprint, work, call);
+    } finally {
+      release();
+    }
+  }
+
+  async #runHeld (key, fingerprint, work, call) {
     const { token, claimedAt, row } = await this.#take(key, fingerprint, call);
     if (row !== undefined) return replay(row);
     const held = new HeldKey({

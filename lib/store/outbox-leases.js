@@ -353,11 +353,14 @@ class Leases {
     return this.#sql.exchange(...lease, ...place, job.message.id, job.token, providerId);
   }
 
+  /** What a worker holds counts although the store was closed. */
+  #query (statement) { return this.#database.query(statement, undefined, true); }
+
   /** Looks again where another claim was quicker: by then it sees what that one has claimed. */
   async #queryAgain (statement) {
     for (let crossings = 1; ; crossings++) {
       try {
-        return await this.#database.query(statement);
+        return await this.#query(statement);
       } catch (error) {
         if (!CROSSED.has(error.sqlState) || crossings === CROSSINGS_MAX) throw error;
       }
@@ -410,7 +413,7 @@ class Leases {
   async #try (statement) {
     for (let failures = 0; ; failures++) {
       try {
-        const { rows } = await this.#database.query(statement);
+        const { rows } = await this.#query(statement);
         return { rows, isRepeated: failures > 0 };
       } catch (error) {
         this.#onError(error);
@@ -424,31 +427,31 @@ class Leases {
   /** @returns {Promise<string[]>} the ids of those that are still ours */
   async extend ({ jobs }) {
     const ids = jobs.map(({ message }) => message.id);
-    const { rows } = await this.#database.query(this.#sql.extend(this.owner, ids, this.#leaseMs));
+    const { rows } = await this.#query(this.#sql.extend(this.owner, ids, this.#leaseMs));
     return rows.map(({ id }) => id);
   }
 
   /** @returns {Promise<string>} the database's time, as `before` of sweep */
   async readTime () {
     const { rows: [{ now }] } =
-      await this.#database.query('SELECT clock_timestamp()::text AS now');
+      await this.#query('SELECT clock_timestamp()::text AS now');
     return now;
   }
 
   /** Takes back, from any worker, messages whose leases had ended by then. */
   async sweep ({ limit, before }) {
-    return (await this.#database.query(this.#sql.sweep(limit, before))).rows;
+    return (await this.#query(this.#sql.sweep(limit, before))).rows;
   }
 
   /** Messages of channels that this program does not know die when they are long overdue. */
   async buryUnknown () {
     const known = [...this.#channels.keys()];
-    return (await this.#database.query(this.#sql.buryUnknown(known, UNKNOWN_AFTER_MS))).rows;
+    return (await this.#query(this.#sql.buryUnknown(known, UNKNOWN_AFTER_MS))).rows;
   }
 
   /** @returns {Promise<StoreError | undefined>} a warning */
   async findSnapshot () {
-    const { rows: [{ age }] } = await this.#database.query(this.#sql.oldSnapshot(SNAPSHOT_MS_MAX));
+    const { rows: [{ age }] } = await this.#query(this.#sql.oldSnapshot(SNAPSHOT_MS_MAX));
     return age === null ? undefined : new StoreError('ERR_STORE_OLD_SNAPSHOT',
       `A transaction has been open for ${Math.round(age / 1000)} s: the outbox gets slower until ` +
       'it ends');

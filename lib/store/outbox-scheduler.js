@@ -278,6 +278,11 @@ class Scheduler {
   get isStopped () { return this.#phase === 'stopped'; }
   get held () { return this.#held.size; }
 
+  /** Whether nothing is held, and nothing comes. */
+  get isQuiet () {
+    return this.#held.size === 0 && this.#order.every(({ claims }) => claims === 0);
+  }
+
   get inFlight () { return this.#sending; }
 
   get channels () {
@@ -457,7 +462,7 @@ class Scheduler {
   next (now) {
     if (this.#actions.length > 0) return this.#actions.shift();
     if (this.isRunning) return this.#go(now);
-    return this.isStopped || !this.#isQuiet ? undefined : this.#stopped();
+    return this.isStopped || !this.isQuiet ? undefined : this.#stopped();
   }
 
   /** When tick() is to be called next; Infinity if only other events can change something. */
@@ -484,7 +489,7 @@ class Scheduler {
       this.#turn = (place + 1) % count;
       return action;
     }
-    if (!this.#wasBusy || !this.#isQuiet || this.#order.some(lane => lane.isHungry)) {
+    if (!this.#wasBusy || !this.isQuiet || this.#order.some(lane => lane.isHungry)) {
       return undefined;
     }
     this.#wasBusy = false;
@@ -608,11 +613,6 @@ class Scheduler {
 
   /** Messages whose outcome, or return, is being written. */
   get #settling () { return this.#held.size - this.#waiting - this.#sending; }
-
-  /** Whether nothing is held, and nothing comes. */
-  get #isQuiet () {
-    return this.#held.size === 0 && this.#order.every(({ claims }) => claims === 0);
-  }
 
   /** The message that is sent while nothing else is. */
   get #alone () {

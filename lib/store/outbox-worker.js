@@ -74,6 +74,10 @@ class Context {
 }
 
 class OutboxWorker extends Emitter {
+  #database;
+  /** Lets go of the database; while it is set, this worker is among `#active`. */
+  #release;
+  #active;
   #announcer;
   #onDead;
   /** By channel: what the user gave, and the backoff of the channel. */
@@ -91,12 +95,15 @@ class OutboxWorker extends Emitter {
 
   /**
    * @param {{ database: object, table: OutboxTable, channels: Map<string, object>,
-   *   announcer: object, onDead: (letter: object) => void }} parts of the outbox
+   *   announcer: object, active: Set<OutboxWorker>, onDead: (letter: object) => void }} parts of
+   *   the outbox. `active`: the workers that run or still hold messages
    * @param {object} options as WorkerOptions
    */
-  constructor ({ database, table, channels: known, announcer, onDead }, options) {
+  constructor ({ database, table, channels: known, announcer, active, onDead }, options) {
     super();
     const { channels, ...settings } = OPTIONS.read(options);
+    this.#database = database;
+    this.#active = active;
     this.#announcer = announcer;
     this.#onDead = onDead;
     this.#channels = readChannels(channels, known);
@@ -119,6 +126,11 @@ class OutboxWorker extends Emitter {
   async start () {
     await this.#stopping;
     if (this.running) return;
+    // It throws if the store was closed, although stragglers may still hold the database.
+    const release = this.#database.hold();
+    if (this.#release === undefined) this.#release = release;
+    else release();
+    this.#active.add(this);
     this.#eachBreaker((breaker, event, wake) => breaker.on(event, wake));
     this.#scheduler.start(clock.now());
     this.#act();
@@ -134,6 +146,9 @@ class OutboxWorker extends Emitter {
     this.#stopping ??= this.#stop(timeout).finally(() => { this.#stopping = undefined; });
     return this.#stopping;
   }
+
+  /** The store closes. Senders that do not end keep the database open. */
+  async _close () { return this.running ? this.stop({ timeout: 0 }) : this.#stopping; }
 
   async #stop (timeout) {
     this.#eachBreaker((breaker, event, wake) => breaker.off(event, wake));
@@ -176,7 +191,14 @@ class OutboxWorker extends Emitter {
     } finally {
       this.#isActing = false;
       this.#setTimer();
+      if (this.#scheduler.isStopped && this.#scheduler.isQuiet) this.#letGo();
     }
+  }
+
+  #letGo () {
+    this.#active.delete(this);
+    this.#release?.();
+    this.#release = undefined;
   }
 
   #do (action) {

@@ -127,6 +127,8 @@ class Outbox {
   #channels = new Map();
   #announcer;
   #batcher;
+  /** Workers that run, or hold messages. */
+  #active = new Set();
 
   constructor (database, channels) {
     this.#database = database;
@@ -323,9 +325,13 @@ class Outbox {
   createWorker (options) {
     return new OutboxWorker({
       database: this.#database, table: this.#table, channels: this.#channels,
-      announcer: this.#announcer, onDead: letter => this.events.emit('dead', letter),
+      announcer: this.#announcer, active: this.#active,
+      onDead: letter => this.events.emit('dead', letter),
     }, options);
   }
+
+  /** The store closes: workers that run are stopped, at once. */
+  async _close () { await Promise.all([...this.#active].map(worker => worker._close())); }
 }
 
 const weightOf = rows => rows.reduce((sum, { weight }) => sum + weight, 0);

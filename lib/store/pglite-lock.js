@@ -23,6 +23,8 @@ const FILE = /^lock\.(\d+)$/;
 const BEAT_MS = 1000;
 const SILENCE_MS = 10_000;
 const LOOK_MS = 100;
+// An owner that has not touched its file for this long may have lost it.
+const DOUBT_MS = SILENCE_MS / 2;
 
 function readText (file) {
   try {
@@ -112,6 +114,8 @@ const numbers = directory =>
 /** The highest number, 0 if there is none. */
 const latest = directory => Math.max(0, ...numbers(directory));
 
+const fileOf = (directory, number) => path.join(directory, `lock.${number}`);
+
 /** Makes a file, with its whole content, in one step; false if there is one already. */
 function claim (file, content) {
   const draft = `${file}.${randomUUID()}`;
@@ -128,20 +132,64 @@ function claim (file, content) {
 }
 
 class DirectoryLock {
+  #directory;
+  #number;
   #file;
   #beat;
+  #touchedAt = Date.now();
+  #isLost = false;
+  /** Called once if another process has taken the folder, as this one had stood still. */
+  onLost = () => {};
 
-  constructor (file) {
-    this.#file = file;
-    this.#beat = setInterval(() => {
+  constructor (directory, number) {
+    this.#directory = directory;
+    this.#number = number;
+    this.#file = fileOf(directory, number);
+    this.#beat = setInterval(() => this.#touch(), BEAT_MS).unref();
+  }
+
+  /**
+   * Whether the folder is still this process's. Who stood still, and was not seen alive for long,
+   * looks before the next statement: two processes would overwrite each other's data.
+   */
+  get isLost () {
+    if (Math.abs(Date.now() - this.#touchedAt) > DOUBT_MS) this.#look();
+    return this.#isLost;
+  }
+
+  #touch () {
+    const now = new Date();
+    fs.utimes(this.#file, now, now, error => {
+      if (error === null) this.#touchedAt = now.getTime();
+      else this.#look();
+    });
+  }
+
+  #look () {
+    let last;
+    try {
       const now = new Date();
-      // It fails when the folder has been removed, which then needs no lock.
-      fs.utimes(file, now, now, () => {});
-    }, BEAT_MS).unref();
+      last = latest(this.#directory);
+      if (last === this.#number) fs.utimesSync(this.#file, now, now);
+      this.#touchedAt = now.getTime();
+    } catch {
+      return; // The folder has been removed, and then needs no lock.
+    }
+    if (last <= this.#number || this.#isLost) return;
+    this.#isLost = true;
+    clearInterval(this.#beat);
+    this.onLost();
+  }
+
+  /** The error of who has lost it. */
+  get error () {
+    const file = fileOf(this.#directory, latest(this.#directory));
+    return locked(this.#directory, parse(readText(file)));
   }
 
   release () {
     clearInterval(this.#beat);
+    if (this.#isLost) return;
     try {
       fs.writeFileSync(this.#file, '{}');
     } catch {
@@ -156,7 +204,7 @@ class DirectoryLock {
  * @throws {StoreError} ERR_STORE_DIRECTORY_LOCKED
  */
 async function lockDirectory (directory) {
-  const at = number => path.join(directory, `lock.${number}`);
+  const at = number => fileOf(directory, number);
   while (true) {
     const last = latest(directory);
     if (last > 0 && await isHeld(at(last))) throw locked(directory, parse(readText(at(last))));
@@ -168,7 +216,7 @@ async function lockDirectory (directory) {
     for (const number of numbers(directory)) {
       if (number <= last) fs.rmSync(at(number), { force: true });
     }
-    return new DirectoryLock(at(last + 1));
+    return new DirectoryLock(directory, last + 1);
   }
 }
 

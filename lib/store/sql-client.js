@@ -177,10 +177,12 @@ class Idleness {
 
 /**
  * What both engines have in common. An engine adds `engine`, `query`, `transaction`, `listen`,
- * `checkSessions`, and `_wrap` and `_close`, which `wrap` and `close` call.
+ * `checkSessions`, and `_wrap`, `_retire` and `_close`, which `wrap` and `close` call.
  */
 class Database {
   #closing;
+  #ending;
+  #holds = 0;
 
   constructor ({ schema, timeout, onWarning }) {
     this.schemaName = schema;
@@ -208,15 +210,40 @@ class Database {
     return { ...answer, latencyMs: performance.now() - began };
   }
 
+  /**
+   * Keeps the connections of a closed database for work that has begun, and that others would do
+   * again if its outcome were lost. It does not keep the process alive. Its queries are `late`.
+   * @returns {() => void} ends that
+   */
+  hold () {
+    this._checkOpen();
+    this.#holds++;
+    return () => {
+      this.#holds--;
+      if (this.#holds === 0 && this._isClosing) this.#end().catch(this._onWarning);
+    };
+  }
+
+  /** From now on there are no new calls. What is held ends later. */
   async close () {
-    this.#closing ??= this._close();
+    this.#closing ??= this.#close();
     return this.#closing;
   }
 
+  async #close () {
+    await this._retire();
+    if (this.#holds === 0) await this.#end();
+  }
+
+  #end () { return (this.#ending ??= this._close()); }
+
   get _isClosing () { return this.#closing !== undefined; }
 
-  _checkOpen () {
-    if (this._isClosing) throw new StoreError('ERR_STORE_CLOSED');
+  /** @param {boolean} [isLate] whether the call belongs to what is held */
+  _checkOpen (isLate = false) {
+    if (isLate ? this.#ending !== undefined : this._isClosing) {
+      throw new StoreError('ERR_STORE_CLOSED');
+    }
   }
 
   /** @param {string|object} query SQL, or an object as STATEMENT */

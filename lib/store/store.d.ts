@@ -93,9 +93,11 @@ export interface Store extends EventEmitter {
   /** Deletes rows past their retention, in batches. */
   cleanUp (options?: RetentionOptions): Promise<Record<string, number>>;
   /**
-   * Waits up to `timeout` ms for statements under way, and then cuts them off. It does not wait for
-   * messages that a worker is still sending. So stop workers first: otherwise their outcome cannot
-   * be recorded, and the message is sent again when its lease ends.
+   * Stops workers that run, waits up to `timeout` ms for statements under way, and then cuts them
+   * off. From then on calls reject with ERR_STORE_CLOSED. It does not wait for messages that are
+   * still being sent, nor for work under an idempotency key: these keep their leases and locks,
+   * their outcomes are recorded, and the connections are closed after that. They do not keep the
+   * process alive.
    */
   close (): Promise<void>;
 }

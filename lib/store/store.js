@@ -71,6 +71,7 @@ class Store extends Emitter {
   async close () {
     await this.fleet.close();
     await this.payments.close();
+    await this.outbox._close();
     await this.#database.close();
   }
 }

@@ -49,6 +49,12 @@ struct SharedFunctions {
     return ToJs(env, static_cast<uint32_t>(api.regions_.size() - 1));
   }
 
+  /// removeUnusedRegion(path): whether there was one, and nobody took part in it
+  static napi_value RemoveUnused(napi_env env, napi_callback_info info) {
+    const Call<1> call(env, info);
+    return ToJs(env, RegionFile::RemoveUnused(call.Text(0).c_str()));
+  }
+
   /// regionInfo(handle): { participants, records, repaired, replaced }
   static napi_value Info(napi_env env, napi_callback_info info) {
     return WithRegion(env, info, [env](const Region& region) -> napi_value {
@@ -112,6 +118,7 @@ SharedApi::SharedApi(Napi::Env env, Napi::Object exports, Recorder& recorder)
   Export(env, exports, this,
          {{"regionLayout", F::Layout},
           {"joinRegion", F::Join},
+          {"removeUnusedRegion", F::RemoveUnused},
           {"regionInfo", F::Info},
           {"regionRepairs", F::Repairs},
           {"attachBreaker", F::AttachBreaker},

@@ -1,9 +1,11 @@
 #include "core/region.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <optional>
+#include <thread>
 
 #include "core/region_layout.h"
 
@@ -18,6 +20,10 @@ uint32_t FirstSlotOf(std::string_view name) {
 // as another process may be about to write one that cannot be found yet.
 constexpr uint64_t kHotSlack = uint64_t{256} << 10;
 constexpr uint64_t kColdSlack = uint64_t{8} << 20;
+
+// Who removes a file holds it for microseconds, unless it is stopped just then.
+constexpr uint32_t kJoinsMax = 1000;
+constexpr std::chrono::milliseconds kJoinAgainAfter{1};
 
 }  // namespace
 
@@ -209,21 +215,37 @@ Region::~Region() {
   if (name != 0) header_->bells[self_.value()].compare_exchange_strong(name, 0);
 }
 
+/// Opens the file and takes the place of a participant. Somebody who finds nobody there may remove
+/// the file in between: then this makes a new one.
+RegionError Region::Join(const char* path) noexcept {
+  for (uint32_t tries = 0; tries < kJoinsMax; ++tries) {
+    const RegionError error = file_.Open(path);
+    if (error != RegionError::kNone) return error;
+    uint32_t place = 0;
+    while (place < kParticipantsMax && !file_.TryLock(Participant(place))) ++place;
+    if (place == kParticipantsMax && !file_.IsBeingRemoved() && file_.IsNamed(path)) {
+      return RegionError::kNoPlace;
+    }
+    if (place < kParticipantsMax && file_.IsNamed(path)) {
+      self_ = Participant(place);
+      return RegionError::kNone;
+    }
+    file_.Close();
+    std::this_thread::sleep_for(kJoinAgainAfter);
+  }
+  return RegionError::kNoPlace;
+}
+
 RegionError Region::Open(const char* path) noexcept {
-  const RegionError error = file_.Open(path);
+  const RegionError error = Join(path);
   if (error != RegionError::kNone) return error;
   base_ = file_.base();
   header_ = file_.header();
-  for (uint32_t i = 0; i < kParticipantsMax; ++i) {
-    if (!file_.TryLock(Participant(i))) continue;
-    if (!bell_.Open()) return RegionError::kSystem;
-    self_ = Participant(i);
-    process_ = RegionFile::CurrentProcess();
-    incarnation_ = IncarnationOf(self_) + 1;
-    KeepPlace();
-    return RegionError::kNone;
-  }
-  return RegionError::kNoPlace;
+  if (!bell_.Open()) return RegionError::kSystem;
+  process_ = RegionFile::CurrentProcess();
+  incarnation_ = IncarnationOf(self_) + 1;
+  KeepPlace();
+  return RegionError::kNone;
 }
 
 bool Region::IsAlive(Participant participant) const noexcept {

@@ -116,6 +116,7 @@ class Region final : public Participants {
   bool replaced() const { return file_.replaced(); }
 
  private:
+  RegionError Join(const char* path) noexcept;
   void KeepPlace() noexcept;
   Record* RecordIn(uint32_t slot, uint64_t word) const noexcept;
   Used Recount() const noexcept;

@@ -147,12 +147,28 @@ RegionError RegionFile::Open(const char* path) noexcept {
 /// Removes the damaged file that is open, if the path still leads to it. Every process that does so
 /// locks the file first, so none removes the new file that another has put in its place.
 void RegionFile::Unlink(const char* path) noexcept {
-  struct flock lock = LockOf(kParticipantsMax, F_WRLCK);
+  struct flock lock = LockOf(kDoor.value(), F_WRLCK);
+  if (fcntl(fd_, F_OFD_SETLKW, &lock) != 0 || !IsNamed(path)) return;
+  if (unlink(path) == 0) replaced_ = true;
+}
+
+bool RegionFile::IsNamed(const char* path) const noexcept {
   struct stat open_file {};
   struct stat named {};
-  if (fcntl(fd_, F_OFD_SETLKW, &lock) != 0 || fstat(fd_, &open_file) != 0) return;
-  if (lstat(path, &named) != 0 || named.st_ino != open_file.st_ino) return;
-  if (unlink(path) == 0) replaced_ = true;
+  return fstat(fd_, &open_file) == 0 && lstat(path, &named) == 0 &&
+         named.st_dev == open_file.st_dev && named.st_ino == open_file.st_ino;
+}
+
+bool RegionFile::RemoveUnused(const char* path) noexcept {
+  RegionFile file;
+  file.fd_ = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  struct stat status {};
+  if (file.fd_ < 0 || fstat(file.fd_, &status) != 0 || !IsOurs(status)) return false;
+  // With the places of all participants it takes the door: nobody is there, and nobody can come in.
+  struct flock lock = LockOf(0, F_WRLCK);
+  lock.l_len = kParticipantsMax + 1;
+  if (fcntl(file.fd_, F_OFD_SETLK, &lock) != 0) return false;
+  return file.IsNamed(path) && unlink(path) == 0;
 }
 
 Process RegionFile::CurrentProcess() {
@@ -184,6 +200,12 @@ RegionHeader* RegionFile::header() const {
 }
 RegionError RegionFile::Open(const char*) noexcept {
   return RegionError::kUnsupported;
+}
+bool RegionFile::IsNamed(const char*) const noexcept {
+  return true;
+}
+bool RegionFile::RemoveUnused(const char*) noexcept {
+  return false;
 }
 Process RegionFile::CurrentProcess() {
   return Process();

@@ -46,6 +46,14 @@ class RegionFile {
   RegionHeader* header() const;
   /// Whether a damaged file was replaced.
   bool replaced() const { return replaced_; }
+  /// Whether the path leads to the file that is open.
+  bool IsNamed(const char* path) const noexcept;
+  /// Whether RemoveUnused is about to remove the file that is open.
+  bool IsBeingRemoved() const noexcept { return IsLockedByOther(kDoor); }
+
+  /// Removes a file of ours in whose region nobody takes part, whatever process namespace its
+  /// participants were in. False if there is no such file.
+  static bool RemoveUnused(const char* path) noexcept;
 
   static Process CurrentProcess();
   /// Takes the place of a participant, for as long as the file is open.
@@ -57,6 +65,9 @@ class RegionFile {
   bool Commit(const void* memory, size_t bytes) noexcept;
 
  private:
+  /// Whoever removes the file locks this place, too.
+  static constexpr Participant kDoor{kParticipantsMax};
+
   RegionError Map() noexcept;
   void Unlink(const char* path) noexcept;
 

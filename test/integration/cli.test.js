@@ -10,6 +10,7 @@ const http = require('node:http');
 const os = require('node:os');
 const path = require('node:path');
 
+const { regions } = require('../../lib');
 const { startSmtpFake } = require('../../lib/testing');
 const { until } = require('../support/gateway-helpers');
 
@@ -234,7 +235,9 @@ test('init writes what check and migrate accept, and overwrites nothing', async 
   expect(checked).toMatchObject({ code: 0, stderr: '' });
   expect(JSON.parse(checked.stdout).applied.length).toBeGreaterThan(0);
   expect(JSON.parse((await run(['-c', 'made.toml', '--json', 'check'])).stdout).results)
-    .toEqual([{ name: 'store', ok: true }]);
+    .toEqual([
+      { name: 'regions', ok: true, note: regions.directory() }, { name: 'store', ok: true },
+    ]);
 });
 
 test('every line that init writes as a comment is a setting that there is', async () => {

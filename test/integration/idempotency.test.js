@@ -337,6 +337,52 @@ describeEngines('idempotency', ({ place }) => {
     expect(await idempotency.forget('forgotten')).toBe(false);
   });
 
+  test.each([['succeeds', 'a'], ['fails', undefined]])(
+    'work that is under way when the store closes keeps its key, and %s',
+    async (_, value) => {
+      const where = await place();
+      const store = await openStore({ ...where, idempotency: { lockTimeout: 1000 } });
+      const other = where.url && await openStore(where);
+      let end;
+      let signal;
+      const gate = new Promise(resolve => { end = resolve; });
+      const begun = new Promise(resolve => {
+        store.idempotency.run('closing', async given => {
+          ({ signal } = given);
+          resolve();
+          await gate;
+          if (value === undefined) throw new Error('no luck');
+          return value;
+        }).then(resolve, resolve);
+      });
+      await begun;
+      await store.close();
+      await expect(store.idempotency.run('another', async () => {}))
+        .rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+      if (other === undefined) {
+        end();
+        return;
+      }
+      const lock = async () => (await other.query(`SELECT locked_until AS until
+        FROM sekering.idempotency_store WHERE key = 'closing'`)).rows[0]?.until;
+      const first = await lock();
+      while (await lock() <= first) await new Promise(setImmediate);
+      expect(signal.aborted).toBe(false);
+      await expect(other.idempotency.run('closing', async () => 'twice'))
+        .rejects.toMatchObject({ code: 'ERR_IDEMPOTENCY_IN_PROGRESS' });
+      end();
+      if (value === undefined) {
+        while (await lock() !== undefined) await new Promise(setImmediate);
+      } else {
+        while ((await other.idempotency.get('closing')).status !== 'done') {
+          await new Promise(setImmediate);
+        }
+        expect(await other.idempotency.run('closing', async () => 'twice'))
+          .toEqual({ value, replayed: true });
+      }
+      await other.close();
+    });
+
   test('in a transaction, work and result are committed together or not at all', async () => {
     await database.query('CREATE TABLE IF NOT EXISTS made (key text)');
     const make = (key, end) => idempotency.run(key, async ({ client }) => {

@@ -4,7 +4,9 @@
 
 const { fork, spawn } = require('node:child_process');
 const { once } = require('node:events');
+const fs = require('node:fs');
 const http = require('node:http');
+const os = require('node:os');
 const path = require('node:path');
 
 const { NonRetryableError } = require('../../lib/primitives/classify');
@@ -186,42 +188,107 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
         expect((await sent)[0][0]).toMatchObject({ recipient: 'next' });
       });
 
-    test('and its store closes: its outcome is lost, its lease ends by itself', async () => {
-      const rejections = [];
-      const onRejection = error => rejections.push(error);
-      process.on('unhandledRejection', onRejection);
-      try {
-        const store = await openStore({ ...it.place, channels: CHANNELS });
-        await store.outbox.enqueue(job());
-        const worker = store.outbox.createWorker({
-          channels: { JOB: send }, leaseMs: LEASE_MS,
-        });
-        const warnings = [];
-        worker.on('warning', ({ code }) => warnings.push(code));
+    describe('and its store closes', () => {
+      let folder;
+      let place;
+      let store;
+      beforeEach(async () => {
+        folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-stragglers-'));
+        place = name === 'pglite' ? { directory: folder } : it.place;
+        store = await openStore({ ...place, channels: CHANNELS });
+      });
+      afterEach(async () => {
+        for (const call of calls) call.resolve();
+        await store.close();
+        fs.rmSync(folder, { recursive: true });
+      });
+
+      /** A worker whose store has closed while it sent a message, and what it tells. */
+      async function closed (stopFirst) {
+        const { id } = await store.outbox.enqueue(job());
+        const worker = store.outbox.createWorker({ channels: { JOB: send }, leaseMs: LEASE_MS });
+        const told = [];
+        for (const event of ['sent', 'retry', 'fenced']) worker.on(event, () => told.push(event));
+        worker.on('warning', ({ code }) => told.push(code));
         await worker.start();
         await until(() => calls.length === 1);
-        await stop(worker);
-        await store.close();
-        await clock.advance(10 * LEASE_MS);
-        expect(warnings).toEqual(['ERR_OUTBOX_LEFT_BEHIND']);
-        calls[0].resolve();
-        await until(() => warnings.length === 2);
-        expect(warnings[1]).toBe('ERR_STORE_CLOSED');
-        await new Promise(setImmediate);
-        expect(rejections).toEqual([]);
-      } finally {
-        process.off('unhandledRejection', onRejection);
+        if (stopFirst) await stop(worker);
+        let isClosed = false;
+        const closing = store.close().then(() => { isClosed = true; });
+        await until(async () => {
+          if (!isClosed) await clock.advance(50);
+          return isClosed;
+        });
+        await closing;
+        expect(told).toEqual(['ERR_OUTBOX_LEFT_BEHIND']);
+        await expect(store.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+        await expect(worker.start()).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+        await expect(store.outbox.enqueue(job())).rejects.toMatchObject({
+          code: 'ERR_STORE_CLOSED',
+        });
+        return { id, told: () => told.splice(1) };
       }
-      if (name === 'pglite') return;
-      await sql('UPDATE sekering.notification_outbox SET lease_until = now()');
-      const worker = await it.worker({ JOB: send }, { leaseMs: LEASE_MS });
-      await until(async () => {
-        await clock.advance(LEASE_MS / 4);
-        return calls.length === 2;
+
+      /** Opens the folder of an embedded store again, which takes a while to become free. */
+      async function reopened () {
+        if (name !== 'pglite') return it.store;
+        await until(async () => {
+          const again = await openStore({ ...place, channels: CHANNELS }).catch(error => {
+            expect(error.code).toBe('ERR_STORE_DIRECTORY_LOCKED');
+          });
+          if (again === undefined) return false;
+          store = again;
+          return true;
+        });
+        return store;
+      }
+
+      /** Time passes, and nobody else gets the message. */
+      async function keepsItsMessage () {
+        if (name === 'pglite') {
+          await clock.advance(4 * LEASE_MS);
+          await expect(openStore(place)).rejects.toMatchObject({
+            code: 'ERR_STORE_DIRECTORY_LOCKED',
+          });
+          return;
+        }
+        const other = await it.worker({ JOB: send }, { leaseMs: LEASE_MS });
+        for (let i = 0; i < 4; i++) {
+          await sql(`UPDATE sekering.notification_outbox
+            SET lease_until = lease_until - interval '${LEASE_MS / 2} ms'`);
+          await until(async () => {
+            await clock.advance(LEASE_MS / 16);
+            return await leftMs() > LEASE_MS / 2;
+          });
+        }
+        await other.stop();
+        expect(calls).toHaveLength(1);
+      }
+
+      test.each([['after', true], ['without', false]])(
+        '%s a stop of its worker: nobody else sends its message, and its success counts',
+        async (_, stopFirst) => {
+          const { id, told } = await closed(stopFirst);
+          await keepsItsMessage();
+          calls[0].resolve('late');
+          const { outbox } = await reopened();
+          await until(async () => (await outbox.get(id)).status === 'SENT');
+          expect(await outbox.get(id)).toMatchObject({
+            attemptCount: 1, providerMessageId: 'late',
+          });
+          expect(told()).toEqual(['sent']);
+          expect(calls).toHaveLength(1);
+        });
+
+      test('its failure counts, too', async () => {
+        const { id, told } = await closed(true);
+        await keepsItsMessage();
+        calls[0].reject(new Error('no luck'));
+        const { outbox } = await reopened();
+        await until(async () => (await outbox.get(id)).status === 'RETRYING');
+        expect(await outbox.get(id)).toMatchObject({ attemptCount: 1, lastError: 'no luck' });
+        expect(told()).toEqual(['retry']);
       });
-      const sent = events(worker, 'sent');
-      calls[1].resolve();
-      await sent;
     });
   });
 
@@ -286,15 +353,27 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
   });
 
   if (name === 'postgresql') {
-    test('is at work while another process takes over: it is waited for', async () => {
-      const requests = [];
-      const effects = http.createServer((request, answer) => {
-        requests.push({ id: request.url.slice(1).split('?')[0], answer });
-        if (requests.length > 1) answer.end();
+    describe('at work while another process takes over', () => {
+      let requests;
+      let effects;
+      let children;
+      beforeEach(async () => {
+        requests = [];
+        children = [];
+        effects = http.createServer((request, answer) => {
+          requests.push({ id: request.url.slice(1).split('?')[0], answer });
+          if (requests.length > 1) answer.end();
+        });
+        await once(effects.listen(0, '127.0.0.1'), 'listening');
       });
-      await once(effects.listen(0, '127.0.0.1'), 'listening');
-      const children = [];
-      const deploy = async () => {
+      afterEach(() => {
+        for (const child of children) child.kill('SIGKILL');
+        effects.close();
+        effects.closeAllConnections();
+      });
+
+      /** A process with a worker. */
+      async function deploy () {
         const child = fork(ACTOR, [JSON.stringify({
           url: it.place.url, effects: `http://127.0.0.1:${effects.address().port}`,
           worker: { leaseMs: 20_000, pollInterval: 100 },
@@ -304,17 +383,25 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
         child.on('message', message => told.push(message.event));
         await until(() => told.includes('started'));
         return { child, told };
-      };
-      const lease = async () => (await sql(`SELECT lease_until
-        FROM sekering.notification_outbox WHERE status = 'SENDING'`)).rows[0]?.lease_until;
-      try {
-        const { id } = await enqueue(job());
+      }
+
+      /** One that was told to end, and still sends. */
+      async function lingering () {
         const old = await deploy();
         await until(() => requests.length === 1);
-        const before = await lease();
-        const exit = once(old.child, 'exit');
         old.child.kill('SIGTERM');
         await until(() => old.told.includes('warning'));
+        return old.child;
+      }
+
+      const lease = async () => (await sql(`SELECT lease_until
+        FROM sekering.notification_outbox WHERE status = 'SENDING'`)).rows[0]?.lease_until;
+
+      test('is waited for', async () => {
+        const { id } = await enqueue(job());
+        const old = await lingering();
+        const exit = once(old, 'exit');
+        const before = await lease();
         await deploy();
         await enqueue(job('next'));
         await until(() => requests.length === 2);
@@ -323,11 +410,23 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
         expect(await exit).toEqual([0, null]);
         expect(await it.store.outbox.get(id)).toMatchObject({ status: 'SENT', attemptCount: 1 });
         expect(requests.filter(request => request.id === id)).toHaveLength(1);
-      } finally {
-        for (const child of children) child.kill('SIGKILL');
-        effects.close();
-        effects.closeAllConnections();
-      }
+      });
+
+      test('and is killed: when its lease has ended, the other sends its message', async () => {
+        const { id } = await enqueue(job());
+        const old = await lingering();
+        await deploy();
+        await enqueue(job('next'));
+        await until(() => requests.length === 2);
+        const exit = once(old, 'exit');
+        old.kill('SIGKILL');
+        await exit;
+        expect(await it.store.outbox.get(id)).toMatchObject({ status: 'SENDING' });
+        // Time passes for the database.
+        await sql('UPDATE sekering.notification_outbox SET lease_until = now()');
+        await until(async () => (await it.store.outbox.get(id)).status === 'SENT');
+        expect(requests.map(request => request.id)).toEqual([id, requests[1].id, id]);
+      });
     });
   }
 });

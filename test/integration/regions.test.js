@@ -199,3 +199,47 @@ test('another layout of the same namespace stays as it is', async () => {
   expect(fs.readFileSync(other)).toEqual(content);
   fs.rmSync(other);
 });
+
+describe('files that nobody uses any more', () => {
+  /** Where the region of another process namespace and boot would be. */
+  const elsewhere = namespace =>
+    fileOf(namespace).replace(/^(.*sekering-\d+-)\d+-[\da-f]+-/, '$11-0123abcd-');
+  const join = (context, file) => context.require('../../lib/base/native').joinRegion(file);
+
+  test.each(['host', `p${process.pid}.1`])(
+    'of another process namespace (%s) are removed, and not before', async owner => {
+      const file = elsewhere(newNamespace()).replace('-host-', `-${owner}-`);
+      const member = await startProcess();
+      expect(await member.run(join, file)).toBeGreaterThanOrEqual(0);
+      const [first, second] = await startProcesses(2);
+      await first.run(make, options());
+      expect(fs.existsSync(file)).toBe(true);
+      await member.kill();
+      await second.run(make, options());
+      expect(fs.existsSync(file)).toBe(false);
+    });
+
+  test('of this process namespace stay: their state outlives their processes', async () => {
+    const given = options({ resetTimeout: 3_600_000 });
+    const gone = await startProcess();
+    await gone.run(make, given);
+    await gone.run(({ breaker }) => breaker.open());
+    await gone.kill();
+    const [other, late] = await startProcesses(2);
+    await other.run(make, options());
+    await late.run(make, given);
+    expect(await late.run(({ breaker }) => breaker.opened)).toBe(true);
+  });
+
+  test('do not keep others from starting if they cannot be removed', async () => {
+    const file = elsewhere(newNamespace());
+    const foreign = file.replace('-host-', '-p1.1-');
+    fs.mkdirSync(file);
+    fs.writeFileSync(foreign, '', { mode: 0o644 });
+    const peer = await startProcess();
+    await peer.run(make, options());
+    expect([file, foreign].map(it => fs.existsSync(it))).toEqual([true, true]);
+    fs.rmdirSync(file);
+    fs.rmSync(foreign);
+  });
+});

@@ -4,13 +4,26 @@
 // and those who are there already go on.
 
 const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
 
 const { failure } = require('../../lib/base/regions');
 const {
   all, cleanUp, newNamespace, startProcess, startProcesses
 } = require('../support/shared-peers');
 
-afterEach(cleanUp);
+const folders = [];
+afterEach(async () => {
+  await cleanUp();
+  for (const folder of folders.splice(0)) fs.rmSync(folder, { recursive: true });
+});
+
+/** A folder of this user alone, which is removed after the test. */
+function makeFolder () {
+  folders.push(fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-regions-')));
+  return folders.at(-1);
+}
 
 const options = more => ({
   scope: 'host', namespace: newNamespace(), name: 'upstream', timeout: false,
@@ -102,15 +115,118 @@ describe('a full disk (needs the right to mount one)', () => {
   });
 });
 
-whoMayMount('without /dev/shm, the folder for temporary files serves', () => {
-  // Nobody can write to what was mounted, as where there is none.
-  const shell = `${withDisk('64k')} && mount -o remount,ro /dev/shm`;
-  expect(limited(shell, `
+// Nobody can write to what was mounted, as where there is none.
+const WITHOUT_MEMORY = `${withDisk('64k')} && mount -o remount,ro /dev/shm`;
+
+whoMayMount('without /dev/shm, all processes use /tmp, whatever TMPDIR is, and say so', () => {
+  expect(limited(WITHOUT_MEMORY, `
+    const { execFileSync } = require('node:child_process');
+    const warnings = [];
+    process.on('warning', ({ name, code, message }) => warnings.push([name, code, message]));
     const before = fs.readdirSync('/dev/shm');
     make('a').open();
+    make('b');
     const { file } = regions.list().find(entry => entry.namespace === namespace);
-    result = [before, file.startsWith(require('node:os').tmpdir()), make('a').opened];`
-  )).toEqual([[], true, true]);
+    const isOpen = execFileSync(process.execPath, ['-e', \`
+      const { CircuitBreaker } = require(${JSON.stringify(require.resolve('../../lib'))});
+      console.log(new CircuitBreaker(async () => {}, { scope: 'host', name: 'a',
+        namespace: '\${namespace}', consecutiveFailures: 1, timeout: false }).opened);
+    \`], { env: { ...process.env, TMPDIR: '/var/tmp' }, encoding: 'utf8', stdio: 'pipe' }).trim();
+    await new Promise(setImmediate);
+    result = [before, regions.directory(), require('node:path').dirname(file), isOpen, warnings];`
+  )).toEqual([[], '/tmp', '/tmp', 'true', [['SekeringWarning', 'SEKERING_REGIONS',
+    expect.stringContaining('files in /tmp, because /dev/shm cannot be written to')]]]);
+});
+
+whoMayMount('without /dev/shm, a folder that the user has set is used without a warning', () => {
+  const folder = makeFolder();
+  expect(limited(`${WITHOUT_MEMORY} && export SEKERING_REGIONS=${folder}`, `
+    const warnings = [];
+    process.on('warning', warning => warnings.push(warning));
+    const { opened } = make('a');
+    const { file } = regions.list().find(entry => entry.namespace === namespace);
+    await new Promise(setImmediate);
+    result = [opened, regions.directory(), require('node:path').dirname(file), warnings];`
+  )).toEqual([false, folder, folder, []]);
+});
+
+describe('SEKERING_REGIONS', () => {
+  const attempt = folder => {
+    const { stdout, status } = spawnSync(process.execPath, ['-e', `
+      const { CircuitBreaker } = require(${JSON.stringify(require.resolve('../../lib'))});
+      try {
+        new CircuitBreaker(async () => {}, { scope: 'host', name: 'a' });
+        console.log(JSON.stringify({}));
+      } catch ({ code, message }) {
+        console.log(JSON.stringify({ code, message }));
+      }`], { encoding: 'utf8', env: { ...process.env, SEKERING_REGIONS: folder } });
+    expect(status).toBe(0);
+    return JSON.parse(stdout);
+  };
+
+  test('processes that name the same folder share, and others do not see them', () => {
+    const folder = makeFolder();
+    expect(attempt(folder)).toEqual({});
+    expect(fs.readdirSync(folder)).toEqual([expect.stringMatching(/^sekering-.*-host-default$/)]);
+  });
+
+  test.each([
+    ['a folder that is not there', () => '/no/such/folder'],
+    ['a relative path', () => 'test'],
+    ['a file', () => {
+      const file = path.join(makeFolder(), 'file');
+      fs.writeFileSync(file, '');
+      return file;
+    }],
+  ])('%s is rejected', (_, place) => {
+    const folder = place();
+    expect(attempt(folder)).toEqual({
+      code: 'ERR_REGION_SYSTEM', message: expect.stringContaining(`SEKERING_REGIONS is ${folder}:`)
+    });
+  });
+
+  test('a folder in which others can replace files is rejected', () => {
+    const folder = makeFolder();
+    fs.chmodSync(folder, 0o777);
+    expect(attempt(folder).code).toBe('ERR_REGION_FOREIGN');
+    fs.chmodSync(folder, 0o1777);
+    expect(attempt(folder)).toEqual({});
+  });
+
+  const asRoot = process.getuid() === 0 ? test : test.skip;
+  asRoot('a folder of another user is rejected', () => {
+    const folder = makeFolder();
+    fs.chownSync(folder, 65534, 65534);
+    expect(attempt(folder)).toEqual({
+      code: 'ERR_REGION_FOREIGN', message: expect.stringContaining('a folder of this user')
+    });
+  });
+});
+
+describe('a region holds as many breakers as the guide says', () => {
+  const guide = fs.readFileSync(path.join(__dirname, '..', '..', 'docs', 'shared.md'), 'utf8');
+  const rows = [...guide.matchAll(/^\| (\d+)(?: \(default\))? \| ([\d,]+) \|$/gm)]
+    .map(([, buckets, count]) => [Number(buckets), Number(count.replace(',', ''))]);
+
+  test('its table has several rows', () => expect(rows.length).toBeGreaterThan(3));
+
+  test.each(rows)('with %d buckets: %d, and those go on', async (buckets, count) => {
+    const peer = await startProcess();
+    const answer = await peer.run(async (context, given) => {
+      const { CircuitBreaker } = context.require('../../lib');
+      const breakers = [];
+      try {
+        for (;;) {
+          const name = String(breakers.length);
+          breakers.push(new CircuitBreaker(async () => name, { ...given, name }));
+        }
+      } catch ({ code }) {
+        const last = breakers.at(-1);
+        return [breakers.length, code, await last.fire(), last.stats.successes];
+      }
+    }, options({ rollingCountBuckets: buckets, rollingCountTimeout: 60_000 }));
+    expect(answer).toEqual([count, 'ERR_REGION_FULL', String(count - 1), 1]);
+  });
 });
 
 test('a limit on file size is named in the error', () => {

@@ -201,6 +201,53 @@ describe('one process per folder', () => {
 });
 
 // Where the parent of a process that was killed does not look after it, as in many containers.
+describe('a folder that another process took, because its owner stood still', () => {
+  /** As a process of another container does that has seen no sign of life for long. */
+  function take (directory) {
+    const [name] = fs.readdirSync(directory).filter(file => file.startsWith('lock.'));
+    const next = `lock.${Number(name.slice('lock.'.length)) + 1}`;
+    fs.writeFileSync(path.join(directory, next), JSON.stringify({ host: 'elsewhere', pid: 7 }));
+    fs.rmSync(path.join(directory, name));
+    return next;
+  }
+
+  test.each(['at once', 'when it finds out'])('is written to no more: %s', async when => {
+    const directory = makeFolder();
+    let onWarning;
+    const warned = new Promise(resolve => { onWarning = resolve; });
+    const database = await openDatabase({ directory, onWarning });
+    await database.query('CREATE TABLE t (a int)');
+    const owner = take(directory);
+    if (when === 'at once') {
+      // Its own clock shows that it stood still, before any timer can fire.
+      const now = Date.now() + 60_000;
+      const spy = jest.spyOn(Date, 'now').mockReturnValue(now);
+      const query = database.query('INSERT INTO t VALUES (1)');
+      await expect(query).rejects.toMatchObject({
+        ...LOCKED, message: expect.stringContaining('process 7 on elsewhere'),
+      });
+      spy.mockRestore();
+    }
+    expect(await warned).toMatchObject(LOCKED);
+    await expect(database.query('SELECT 1')).rejects.toMatchObject(LOCKED);
+    await expect(database.transaction(async () => {})).rejects.toMatchObject(LOCKED);
+    await database.close();
+    expect(fs.readdirSync(directory).filter(name => name.startsWith('lock.'))).toEqual([owner]);
+    expect(JSON.parse(fs.readFileSync(path.join(directory, owner), 'utf8')).pid).toBe(7);
+  });
+
+  test('a process that stood still, and whose folder nobody took, goes on', async () => {
+    const directory = makeFolder();
+    const database = await openDatabase({ directory });
+    const spy = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 60_000);
+    await database.query('CREATE TABLE t (a int)');
+    spy.mockRestore();
+    await database.query('INSERT INTO t VALUES (1)');
+    await database.close();
+    (await lockDirectory(directory)).release();
+  });
+});
+
 test('the lock of a zombie process is free', async () => {
   const directory = makeFolder();
   // The child ends once its parent has become a program that does not look after it.

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <array>
@@ -144,6 +145,72 @@ TEST(RegionFile, WhatIsNoFileIsRefused) {
   const TemporaryPath path;
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
   EXPECT_EQ(Region().Open(path.c_str()), RegionError::kForeign);
+}
+
+TEST(RegionFile, IsRemovedWhenNobodyTakesPart) {
+  const TemporaryPath path;
+  EXPECT_FALSE(RegionFile::RemoveUnused(path.c_str()));
+  Gate gate(2);
+  Children children;
+  const pid_t child = children.Start([&] {
+    Region region;
+    if (region.Open(path.c_str()) != RegionError::kNone) return false;
+    gate.Pass();
+    for (;;) pause();
+  });
+  gate.Pass();
+  EXPECT_FALSE(RegionFile::RemoveUnused(path.c_str()));
+  kill(child, SIGSTOP);
+  EXPECT_FALSE(RegionFile::RemoveUnused(path.c_str()));
+  children.Kill(child);
+  EXPECT_TRUE(RegionFile::RemoveUnused(path.c_str()));
+  EXPECT_FALSE(RegionFile::RemoveUnused(path.c_str()));
+}
+
+TEST(RegionFile, WhatIsNotOursIsNotRemoved) {
+  const TemporaryPath path;
+  const TemporaryPath other;
+  ASSERT_EQ(Region().Open(other.c_str()), RegionError::kNone);
+  ASSERT_EQ(symlink(other.c_str(), path.c_str()), 0);
+  EXPECT_FALSE(RegionFile::RemoveUnused(path.c_str()));
+  ASSERT_EQ(chmod(other.c_str(), 0644), 0);
+  EXPECT_FALSE(RegionFile::RemoveUnused(other.c_str()));
+  EXPECT_NE(InodeOf(other), 0u);
+}
+
+/// Whoever has joined takes part in the region that others find, whenever files are removed.
+TEST(RegionFile, IsNotRemovedFromThoseWhoJoin) {
+  constexpr unsigned kProcesses = 4;
+  const TemporaryPath path;
+  SharedWithChildren<std::atomic<bool>> is_over;
+  Children children;
+  for (unsigned i = 0; i < kProcesses; ++i) {
+    children.Start([&] {
+      for (unsigned round = 0; round < 200; ++round) {
+        Region region;
+        if (region.Open(path.c_str()) != RegionError::kNone) return false;
+        if (RegionFile::RemoveUnused(path.c_str())) return false;
+        Region second;
+        if (second.Open(path.c_str()) != RegionError::kNone) return false;
+        Attach(region, "met").hot[0].fetch_add(1);
+        if (Attach(second, "met").hot[0].load() == 0) return false;
+      }
+      return true;
+    });
+  }
+  Children sweepers;
+  for (unsigned i = 0; i < 2; ++i) {
+    sweepers.Start([&] {
+      while (!is_over->load()) {
+        RegionFile::RemoveUnused(path.c_str());
+        usleep(50);
+      }
+      return true;
+    });
+  }
+  children.ExpectAllWell();
+  is_over->store(true);
+  sweepers.ExpectAllWell();
 }
 
 /// Ten processes open a damaged file at once, and meet in one region.

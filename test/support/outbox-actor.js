@@ -40,6 +40,7 @@ async function main () {
   process.on('disconnect', () => process.exit(0));
   process.once('SIGTERM', async () => {
     await worker.stop({ timeout: 0 });
+    await store.close();
     // From here on only what is still being sent keeps it alive.
     process.removeAllListeners('disconnect').disconnect();
   });

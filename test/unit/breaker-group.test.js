@@ -2,6 +2,7 @@
 
 // A breaker per key: made on demand, bounded, let go when idle. And the list of all breakers.
 
+const native = require('../../lib/base/native');
 const { BreakerGroup } = require('../../lib/primitives/group');
 const { breakers } = require('../../lib/primitives/breaker');
 const { useVirtualClock } = require('../../lib/testing');
@@ -255,6 +256,61 @@ test('an evicted breaker has no timer, emits nothing, and is in no list', async 
   await clock.advance(1000);
   expect(heard).toEqual(group.keys());
   expect(heard).toHaveLength(20);
+});
+
+test('max bounds the core’s memory, too, long before garbage is collected', async () => {
+  const group = fragileGroup({ max: 20, resetTimeout: 1e9 });
+  await settle(group.fire('first', -1));
+  const before = native.liveBreakers.length;
+  // No turn of the event loop, so nothing that was dropped is collected meanwhile.
+  for (let i = 0; i < 5000; i++) await settle(group.fire(i, -1));
+  expect(group.keys()).toHaveLength(20);
+  // Numbers of breakers that are gone are given out again: this is the highest one ever.
+  expect(native.liveBreakers.length - before).toBeLessThanOrEqual(25);
+});
+
+test('an evicted breaker shows the counts of the present one of its key alone', async () => {
+  const group = fragileGroup({ max: 1 });
+  const kept = group.get('a');
+  await group.fire('a', 1);
+  const { status } = kept;
+  for (const key of ['b', 'c']) await settle(group.fire(key, -1));
+  expect(kept.stats).toMatchObject({ fires: 0, successes: 0, failures: 0 });
+  expect(status.stats).toMatchObject({ fires: 1, successes: 1 });
+  expect(status.window).toHaveLength(10);
+  expect(kept.status.stats).toMatchObject({ fires: 0 });
+  await kept.fire(1);
+  expect(kept.stats).toMatchObject({ fires: 1, successes: 1, failures: 0 });
+  expect(kept.toJSON().state).toMatchObject({ name: kept.name, shutdown: true });
+  for (const key of ['d', 'e', 'f']) await group.fire(key, 1);
+  expect(status.stats).toMatchObject({ fires: 1, successes: 1 });
+});
+
+test('late failures of evicted breakers open no other', async () => {
+  const gates = [];
+  const group = makeGroup(() => {
+    gates.push(defer());
+    return gates.at(-1).promise;
+  }, { max: 1, errorThresholdPercentage: 1, timeout: false });
+  const calls = Array.from({ length: 50 }, (_, i) => settle(group.fire(i)));
+  const kept = group.get(0);
+  for (const gate of gates) gate.reject(new Error('late'));
+  await Promise.all(calls);
+  expect(kept.opened).toBe(false);
+  const opened = inUse(group).filter(breaker => breaker.opened);
+  expect(opened).toEqual([]);
+  expect(group.get('new').closed).toBe(true);
+});
+
+test('a listener of a failure may make its breaker give way: it does not open', async () => {
+  const group = fragileGroup({ max: 1 });
+  const heard = [];
+  group.on('open', key => heard.push(key));
+  group.on('failure', key => { if (key === 'a') group.get('b'); });
+  await settle(group.fire('a', -1));
+  expect(group.keys()).toEqual(['b']);
+  for (let i = 0; i < 3; i++) await settle(group.fire(`c ${i}`, -1));
+  expect(heard).toEqual(['c 0', 'c 1', 'c 2']);
 });
 
 test('a breaker evicted when idle has no timer and no events either', async () => {

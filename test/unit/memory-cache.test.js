@@ -30,6 +30,23 @@ test.each([[null], [0], [''], [false], [NaN]])('keeps %p like any other value', 
   expect(cache.get('key')).toBe(value);
 });
 
+test('expired entries go although nobody asks for them', () => {
+  const calendar = { wall: 1000 };
+  clock.setVirtual(calendar);
+  const cache = new MemoryCache();
+  cache.set('for ever', 1);
+  for (let i = 0; i < 20_000; i++) {
+    calendar.wall++;
+    // This one stays where it is in the order, and never expires.
+    cache.set('renewed', i, calendar.wall + 100);
+    cache.set(i, i, calendar.wall + 100);
+  }
+  expect(cache.cache.size).toBeLessThan(400);
+  expect([cache.get('for ever'), cache.get('renewed'), cache.get(19_999)])
+    .toEqual([1, 19_999, 19_999]);
+  expect(cache.get(19_950)).toBe(19_950);
+});
+
 test('uses the real calendar', () => {
   const cache = new MemoryCache();
   cache.set('past', 1, Date.now() - 1);

@@ -272,6 +272,8 @@ class World {
 
   checkHeld () {
     check(this.scheduler.held === this.held.size, 'nothing that was claimed is forgotten');
+    check(this.scheduler.isQuiet === (this.held.size === 0 && this.claims.length === 0),
+      'whoever waits for quiet knows of claims, too');
     check(this.scheduler.inFlight === this.countIn('sending'), 'what is in flight is counted');
     check(this.countIn('ended') === 0, 'outcomes are written');
     const isOpen = channel => this.phase === 'running' && this.channels[channel].state !== 'open';
