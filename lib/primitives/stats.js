@@ -31,6 +31,26 @@ function expand (latencies) {
   return times;
 }
 
+/** How often values were within each of some bounds, in ascending order, and their sum. */
+class Distribution {
+  sum = 0;
+
+  constructor (bounds) {
+    this.bounds = bounds;
+    // Each value counts at the first bound that it is within. The last count is of larger ones.
+    this.counts = new Array(bounds.length + 1).fill(0);
+  }
+
+  get count () { return this.counts.reduce((sum, count) => sum + count, 0); }
+
+  add (value) {
+    this.sum += value;
+    let i = 0;
+    while (i < this.bounds.length && value > this.bounds[i]) i += 1;
+    this.counts[i] += 1;
+  }
+}
+
 class Stamp {
   constructor (object) { return object; }
 }
@@ -154,4 +174,6 @@ function stateOf (breaker) {
   return breaker.halfOpen ? 'half-open' : 'closed';
 }
 
-module.exports = { WITH_LATENCY, importStats, markBucket, readBucket, readStats, stateOf };
+module.exports = {
+  Distribution, WITH_LATENCY, importStats, markBucket, readBucket, readStats, stateOf,
+};
