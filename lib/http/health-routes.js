@@ -42,14 +42,13 @@ function sumOf (breakers) {
   return { state: worst, open: counts.open, half_open: counts['half-open'], closed: counts.closed };
 }
 
-// What an order needs.
+// What an order needs; see canAcceptOrders() of degradation.js.
 const ORDER_SERVICES = ['midtrans', 'database'];
 
-/** What keeps orders away, if this degradation watches what they need. */
+/** What keeps orders away: empty while they can be accepted, or if they are not watched. */
 function downForOrders (degradation) {
-  const { services = {}, canAcceptOrders } = degradation?.snapshot() ?? {};
-  const areOrdersTaken = ORDER_SERVICES.every(name => Object.hasOwn(services, name));
-  if (!areOrdersTaken || canAcceptOrders) return [];
+  const { services = {} } = degradation?.snapshot() ?? {};
+  if (!ORDER_SERVICES.every(name => Object.hasOwn(services, name))) return [];
   return ORDER_SERVICES.filter(name => services[name] === 'down');
 }
 

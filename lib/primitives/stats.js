@@ -1,6 +1,7 @@
 'use strict';
 
-// What a breaker shows: its state in a word, and the core's counts in opossum's shape.
+// What a breaker shows: its state in a word, and the core's counts in opossum's shape. Also the
+// counts of histograms for metrics.
 
 const native = require('../base/native');
 const { COUNTER, answer } = require('../base/recorder');
