@@ -236,7 +236,7 @@ const CODES = {
 
   // Gateway, HTTP and the command line.
   ERR_ADMIN_CONTENT_TYPE: {
-    class: 'answer (415)', message: 'Changes need the header Content-Type: application/json',
+    class: 'answer (415)', message: 'A body needs the header Content-Type: application/json',
     retryable: false, fault: 'caller',
   },
   ERR_ADMIN_FORBIDDEN: {

@@ -223,6 +223,13 @@ export interface GatewayConfig<D = Duration> {
     /** The worst level at which each feature is on. */
     features?: Record<string, LevelName> | undefined;
   } | undefined;
+  health?: {
+    /** True: /health answers 503 when any check fails. Default false: when a critical one does. */
+    strict?: boolean | undefined;
+    /** Checks that are critical besides `database`, by name: 'midtrans', 'smtp', 'whatsapp',
+     * 'worker', 'breakers', or one of your own. They do not change /health/ready. */
+    critical?: string[] | undefined;
+  } | undefined;
   schedule?: {
     /** Retries dead letters whose upstream is back, with a fresh attempt count; every 5 minutes. */
     deadLetters?: Cron | undefined;

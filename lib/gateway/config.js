@@ -276,6 +276,11 @@ const degradation = z.strictObject({
   features: z.record(name, z.enum(LEVELS)).default({}),
 });
 
+const health = z.strictObject({
+  strict: z.boolean().default(false),
+  critical: z.array(name).max(100).default([]),
+});
+
 const cron = z.union([z.literal(false), text(100).refine(isCron, {
   error: 'Invalid input: expected a cron pattern'
 })]);
@@ -356,6 +361,7 @@ const configSchema = z.strictObject({
   })),
   outbox: section(outbox),
   degradation: section(degradation),
+  health: section(health),
   schedule: section(schedule),
   admin: section(admin),
   logging: section(logging),

@@ -117,6 +117,8 @@ export interface Degradation extends EventEmitter {
   /** Follows the breakers, and checks now and every `interval`. Resolves after the first check. */
   start (): Promise<void>;
   stop (): void;
+  /** Looks at the services now, not only every `interval`. */
+  look (): Promise<void>;
   /**
    * Overrides the rules until it is set to null.
    * @param options.reason one line, at most 500 characters; null needs none

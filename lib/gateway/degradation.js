@@ -224,10 +224,15 @@ class Degradation extends Emitter {
     clock.clearTimer(this.#holdTimer);
   }
 
-  async #watch (run) {
+  /** Looks at the services now, and not only every `interval`. */
+  async look () {
     await Promise.all([...this.#services.values()].map(service => service.look()));
+    if (this.#running !== undefined) this.#judge();
+  }
+
+  async #watch (run) {
+    await this.look();
     if (this.#running !== run) return;
-    this.#judge();
     run.timer = clock.setTimer(() => this.#watch(run), this.#interval, false);
   }
 

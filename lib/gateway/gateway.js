@@ -5,7 +5,7 @@
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { SekeringError } = require('../base/errors');
+const { SekeringError, invalidOption } = require('../base/errors');
 const { is, optionsOf } = require('../base/options');
 const { StoreError, openStore } = require('../store');
 const { readConfig } = require('./config');
@@ -79,7 +79,7 @@ class Gateway extends Emitter {
     this.degradation = this.#makeDegradation();
     this.#sharedLevel = createSharedLevel({ store, degradation: this.degradation });
     this.worker = this.#makeWorker();
-    this.health = createHealth({ checks: { ...this.#checks(), ...parts.checks } });
+    this.health = this.#makeHealth();
     this.schedule = new Schedule({
       store, timezone: config.schedule.timezone, jobs: jobsOf(this, parts.recovery),
       onDone: done => this.#jobDone(done),
@@ -290,6 +290,23 @@ class Gateway extends Emitter {
     return this.clients.midtrans === undefined ? others : { MIDTRANS_ORDER, ...others };
   }
 
+  /** `critical` of the configuration decides about the status. An order needs no mail relay. */
+  #makeHealth () {
+    const { strict, critical } = this.config.health;
+    const checks = { ...this.#checks(), ...this.#parts.checks };
+    for (const [i, name] of critical.entries()) {
+      if (!Object.hasOwn(checks, name)) {
+        throw invalidOption(`health.critical[${i}]`,
+          `the name of a check (${Object.keys(checks).join(', ')})`, name, RangeError);
+      }
+      const check = checks[name];
+      checks[name] = typeof check === 'function'
+        ? { check, critical: true, ready: false }
+        : { ready: check.critical ?? false, ...check, critical: true };
+    }
+    return createHealth({ checks, strict });
+  }
+
   #checks () {
     const { midtrans, smtp, whatsapp } = this.clients;
     return {
@@ -323,6 +340,11 @@ class Gateway extends Emitter {
     degradation.on('level', change => {
       log.warn({ change }, `Degradation level: ${change.to}`);
       this.emit('level', change);
+    });
+    health.on('check', ({ name, status }) => {
+      if (name !== 'database') return;
+      const isDown = degradation.conditionOf(name) === 'down';
+      if (isDown !== (status === 'unhealthy')) degradation.look();
     });
     health.on('status', change => log.warn({ change }, `Health: ${change.to}`));
     const warn = text => error => log.warn({ err: error }, text);

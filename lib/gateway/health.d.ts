@@ -15,6 +15,8 @@ export interface HealthCheck {
   check: (context: { signal: AbortSignal }) => CheckAnswer | Promise<CheckAnswer>;
   /** True: if this fails, the program is unhealthy, otherwise degraded. Default false. */
   critical?: boolean | undefined;
+  /** True: while this is unhealthy, the program is not ready. Default: as `critical`. */
+  ready?: boolean | undefined;
   /** Time limit in ms, 1 to 86400000, default 5000. A check that ignores its signal and hangs is
    * not called again until it settles or ten times its time limit has passed. */
   timeout?: number | undefined;
@@ -25,6 +27,9 @@ export interface HealthOptions {
   checks?: Record<string, HealthCheck | HealthCheck['check']> | undefined;
   /** How long a result is reused, ms, 0 to 86400000, default 30000. */
   cacheMs?: number | undefined;
+  /** True: if any check fails, the program is unhealthy. Readiness does not change. Default
+   * false. */
+  strict?: boolean | undefined;
 }
 
 export interface CheckResult {
@@ -51,7 +56,11 @@ export interface Health extends EventEmitter {
   check (): Promise<HealthReport>;
   /** Whether the program runs; calls no check. */
   live (): { status: 'alive'; uptimeMs: number };
-  /** Whether it can get requests: no critical check fails, and it is not draining. */
+  /**
+   * Whether it can get requests: no check with `ready` fails, and it is not draining. Results are
+   * at most 500 ms old, and a check that does not settle within 1.5 s has failed, so an outage is
+   * noticed within 2 s. Concurrent callers share a run.
+   */
   ready (): Promise<{ ready: boolean; draining: boolean; failing: string[] }>;
   /** From now on it is not ready: for a program that is about to stop. */
   drain (): void;

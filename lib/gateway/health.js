@@ -22,6 +22,7 @@ const STATUSES = [HEALTHY, DEGRADED, UNHEALTHY];
 const CHECK = optionsOf({
   check: is.func('asks', { required: true }),
   critical: is.boolean('whether all is unhealthy while this is', { default: false }),
+  ready: is.boolean('whether nothing is ready while this is unhealthy; default: as critical'),
   timeout: is.ms('for an answer', { min: 1, max: DAY_MS, default: 5000 }),
 });
 
@@ -29,6 +30,7 @@ const OPTIONS = optionsOf({
   checks: is.record('functions, or { check, critical, timeout }', is.any('a check, see CHECK'),
     { names: NAMES, default: {} }),
   cacheMs: is.ms('that an answer is kept', { max: DAY_MS, default: 30_000 }),
+  strict: is.boolean('whether all checks are critical for the status', { default: false }),
 });
 
 const worst = statuses => STATUSES[Math.max(0, ...statuses.map(s => STATUSES.indexOf(s)))];
@@ -56,6 +58,11 @@ const PATIENCE = 10;
 // Callers wait this long for a new answer, and then get the last one. A load balancer that gives
 // up on a slow page would otherwise think that the service is dead.
 const RENEWAL_MS = 50;
+
+// Together 2 s: how late it may be noticed that a service has died, whatever the cache and the
+// check's own time limit.
+const FRESH_MS = 500;
+const FRESH_LIMIT_MS = 1500;
 
 /**
  * A check of something that may be slow, or hang. It has a time limit and never runs twice at once;
@@ -89,6 +96,20 @@ class Probe {
       return this.#soon(this.#running);
     }
     return this.#soon(this.#running ??= this.#look(now));
+  }
+
+  /**
+   * An answer for a decision: at most 500 ms old. If a new one is not there within 1.5 s, it is a
+   * failure. Callers share a run, also with `get`.
+   */
+  async fresh () {
+    const now = clock.now();
+    const isKept = now - this.#takenAt < Math.min(FRESH_MS, this.#cacheMs) ||
+      now < this.#blockedUntil;
+    if (this.#running === undefined && isKept) return this.#last;
+    const running = this.#running ??= this.#look(now);
+    return withDeadline(undefined, FRESH_LIMIT_MS, () => running, { ref: false })
+      .catch(error => ({ ok: false, error }));
   }
 
   #soon (running = Promise.resolve(this.#last)) {
@@ -133,16 +154,22 @@ class Probe {
 
 class Check {
   constructor (name, options, cacheMs, onAnswer) {
-    const { check, critical, timeout } =
+    const { check, critical, ready = critical, timeout } =
       CHECK.read(typeof options === 'function' ? { check: options } : options, `checks.${name}`);
     this.name = name;
     this.critical = critical;
+    this.ready = ready;
     this.probe = new Probe(async context => readAnswer(await check(context)), {
       timeout, cacheMs, report: answer => onAnswer(this, answer),
     });
   }
 
   async look () { return this.show(await this.probe.get()); }
+
+  async isUp () {
+    const { ok, value } = await this.probe.fresh();
+    return ok && value.status !== UNHEALTHY;
+  }
 
   show ({ ok, value, error, ms, at }) {
     return {
@@ -162,13 +189,15 @@ class Check {
 
 class Health extends Emitter {
   #checks;
+  #strict;
   #startedAt = clock.now();
   #status = undefined;
   #draining = false;
 
   constructor (options) {
     super();
-    const { checks, cacheMs } = OPTIONS.read(options);
+    const { checks, cacheMs, strict } = OPTIONS.read(options);
+    this.#strict = strict;
     const onAnswer = (check, answer) =>
       this.emit('check', { name: check.name, ...check.show(answer) }, answer.error);
     this.#checks = Object.entries(checks)
@@ -178,7 +207,9 @@ class Health extends Emitter {
   async check () {
     const results = await Promise.all(this.#checks.map(check => check.look()));
     const status = worst(results.map(result =>
-      (result.status === UNHEALTHY && !result.critical ? DEGRADED : result.status)));
+      (result.status === UNHEALTHY && !result.critical && !this.#strict
+        ? DEGRADED
+        : result.status)));
     const from = this.#status;
     this.#status = status;
     if (from !== undefined && from !== status) this.emit('status', { from, to: status });
@@ -191,10 +222,9 @@ class Health extends Emitter {
   live () { return { status: 'alive', uptimeMs: Math.round(clock.now() - this.#startedAt) }; }
 
   async ready () {
-    const critical = this.#checks.filter(check => check.critical);
-    const results = await Promise.all(critical.map(check => check.look()));
-    const failing = critical.filter((check, i) => results[i].status === UNHEALTHY)
-      .map(({ name }) => name);
+    const needed = this.#checks.filter(check => check.ready);
+    const areUp = await Promise.all(needed.map(check => check.isUp()));
+    const failing = needed.filter((check, i) => !areUp[i]).map(({ name }) => name);
     return {
       ready: !this.#draining && failing.length === 0, draining: this.#draining, failing,
     };

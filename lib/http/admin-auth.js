@@ -185,7 +185,14 @@ function createAdminAccess (options) {
   return { enter, need };
 }
 
-/** Middleware for changes: JSON only, and not from the pages of other sites. */
+const hasBody = ({ headers }) =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
+
+/**
+ * Middleware for changes: not from the pages of other sites, and what is sent is JSON. The check of
+ * the type is for mistakes only: no other site's page can send the token, which its browser asks
+ * us about first (CORS), and which is in no cookie.
+ */
 function ownSiteOnly (req, res, next) {
   const { origin, host, 'sec-fetch-site': site } = req.headers;
   const foreign = (site !== undefined && site !== 'same-origin' && site !== 'none') ||
@@ -193,9 +200,9 @@ function ownSiteOnly (req, res, next) {
   if (foreign) {
     return refuse(res, 403, 'ERR_ADMIN_FOREIGN_ORIGIN', 'Requests from other sites are rejected.');
   }
-  if (!/^application\/json *(;|$)/i.test(req.headers['content-type'] ?? '')) {
+  if (hasBody(req) && !/^application\/json *(;|$)/i.test(req.headers['content-type'] ?? '')) {
     return refuse(res, 415, 'ERR_ADMIN_CONTENT_TYPE',
-      'Changes need the header Content-Type: application/json.');
+      'A body needs the header Content-Type: application/json.');
   }
   next();
 }

@@ -93,11 +93,12 @@ function readInput (schema, input) {
 //
 // An action is one of
 //
-//   { path, query, params, show: ({ query, params, req, res }) => answer }
-//   { path, body, params, action, change: ({ body, params, actor }) => answer }
+//   { path, also, query, params, show: ({ query, params, req, res }) => answer }
+//   { path, also, body, params, action, change: ({ body, params, actor }) => answer }
 //
-// query, body and params are schemas; `action` is the name in the audit log. The answer undefined
-// means 404, null that `show` has answered by itself.
+// query, body and params are schemas; `also` are further addresses of the same action; `action` is
+// the name in the audit log. The answer undefined means 404, null that `show` has answered by
+// itself.
 
 const EVENT_BODY_MAX = 8192;
 
@@ -147,18 +148,24 @@ function breakerActions ({ breakers, sessions, history }) {
   }];
 }
 
+// A query cannot say null.
+const AUTOMATIC = /^automatic$/i;
+
 function levelActions (degradation) {
   return [{
     path: '/degradation', show: () => degradation.snapshot(),
   }, {
     path: '/degradation',
+    also: ['/degradation/set-level'],
     body: z.strictObject({ level: line(64).nullable(), reason: FIELDS.reason }),
     action: 'degradation.set',
-    change: ({ body: { level, reason }, actor }) => {
+    change: ({ body: { level: wanted, reason }, actor }) => {
       const { levels } = degradation.snapshot();
-      if (level !== null && !levels.includes(level)) {
+      const level = wanted === null || AUTOMATIC.test(wanted) ? null
+        : levels.find(name => name.toLowerCase() === wanted.toLowerCase());
+      if (level === undefined) {
         throw new SekeringError('ERR_INVALID_INPUT',
-          `level: must be one of ${levels.join(', ')}, or null`);
+          `level: must be one of ${levels.join(', ')}, or null (automatic)`);
       }
       degradation.setLevel(level, { reason, by: actor.name });
       return degradation.snapshot();
@@ -375,6 +382,7 @@ function actionsOf (options) {
     ...parts.health ? [{ path: '/health', show: () => health.check() }] : [],
     ...parts.report ? [{
       path: '/report',
+      also: ['/reports/reliability'],
       query: z.strictObject({ format: z.enum(['json', 'html']).optional() }),
       show: request => showReport(report, request),
     }] : [],
@@ -400,12 +408,17 @@ function showIt ({ show, query = nothing, params = {} }) {
   }));
 }
 
+/** What a change needs: a JSON body, the query, or some of each. */
+function inputOf ({ query, body }) {
+  return Array.isArray(body) ? body : { ...query, ...body };
+}
+
 /** Answers a request to change something, and records the outcome in the audit log. */
 function changeIt ({ change, action, body = optionalReason, params = {} }, audit) {
   return async (req, res) => {
     const { actor } = res.locals;
     const target = readParams(params, req);
-    const values = readInput(body, req.body);
+    const values = readInput(body, inputOf(req));
     const { reason = null, ...detail } = values;
     const entry = { actor, action, target: Object.values(target)[0] ?? null, reason, detail };
     let answer;
@@ -424,10 +437,12 @@ function changeIt ({ change, action, body = optionalReason, params = {} }, audit
 /** Adds the actions to a router, each behind its role. Other methods get 405. */
 function addActions (router, actions, { need, audit, express }) {
   const json = express.json({ limit: REQUEST_BYTES_MAX, inflate: false });
-  for (const path of new Set(actions.map(action => action.path))) {
+  const rows = actions.flatMap(action =>
+    [action.path, ...action.also ?? []].map(path => ({ ...action, path })));
+  for (const path of new Set(rows.map(row => row.path))) {
     const route = router.route(path);
     const allowed = [];
-    for (const action of actions.filter(other => other.path === path)) {
+    for (const action of rows.filter(row => row.path === path)) {
       if (action.show !== undefined) {
         route.get(need('read'), showIt(action));
         allowed.push('GET', 'HEAD');

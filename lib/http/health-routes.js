@@ -24,6 +24,10 @@ const UNAVAILABLE = 503;
 const BREAKERS_MAX = 1000;
 const LETTERS = { timeout: 5000, cacheMs: 30_000 };
 
+// What the pages of parts that were not given say.
+const NO_DEGRADATION = { configured: false, level: { name: 'NORMAL', index: 0 } };
+const NO_LETTERS = { configured: false, total: 0, kinds: [] };
+
 const STATUS = { healthy: OK, degraded: OK, unhealthy: UNAVAILABLE };
 const STATES = ['closed', 'half-open', 'open'];
 
@@ -36,6 +40,16 @@ function sumOf (breakers) {
   }
   const worst = STATES.findLast(state => counts[state] > 0) ?? 'closed';
   return { state: worst, open: counts.open, half_open: counts['half-open'], closed: counts.closed };
+}
+
+// What an order needs; see canAcceptOrders() of degradation.js.
+const ORDER_SERVICES = ['midtrans', 'database'];
+
+/** What keeps orders away: empty while they can be accepted, or if they are not watched. */
+function downForOrders (degradation) {
+  const { services = {} } = degradation?.snapshot() ?? {};
+  if (!ORDER_SERVICES.every(name => Object.hasOwn(services, name))) return [];
+  return ORDER_SERVICES.filter(name => services[name] === 'down');
 }
 
 const now = () => new Date(clock.wall()).toISOString();
@@ -63,27 +77,33 @@ function pagesOf ({ health, degradation, breakers, deadLetters, sessions }) {
   async function countLetters () {
     const { ok, value } = await letters.get();
     if (!ok) return null;
-    return { total: totalOf(value), kinds: value };
+    return { configured: true, total: totalOf(value), kinds: value };
   }
 
   /** What /health and /health/detailed have in common. */
   async function healthPage (bodyOf) {
     const { status, checks } = await health.check();
     const { uptimeMs } = health.live();
-    return [STATUS[status], { status, timestamp: now(), uptimeMs, ...await bodyOf(checks) }];
+    return [STATUS[status],
+      { status, timestamp: now(), uptime: process.uptime(), uptimeMs, ...await bodyOf(checks) }];
   }
 
   return {
     '/health': () => healthPage(checks => ({
+      degradation: degradation?.snapshot().level.name ?? NO_DEGRADATION.level.name,
+      services: Object.fromEntries(Object.entries(checks).map(([name, { status }]) =>
+        [name, status])),
       checks: Object.fromEntries(Object.entries(checks).map(([name, check]) =>
         [name, { status: check.status, responseTimeMs: check.responseTimeMs }])),
       ...sessions?.health(),
     })),
     '/health/live': () => [OK, health.live()],
     '/health/ready': async () => {
-      const { ready, draining, failing } = await health.ready();
+      const { ready: isUp, draining, failing } = await health.ready();
+      const down = [...new Set([...failing, ...downForOrders(degradation)])];
+      const ready = isUp && down.length === 0;
       return [ready ? OK : UNAVAILABLE,
-        { status: ready ? 'ready' : 'not ready', draining, failing }];
+        { status: ready ? 'ready' : 'not ready', ready, draining, failing: down }];
     },
     '/health/detailed': () => healthPage(async checks => ({
       checks,
@@ -93,9 +113,10 @@ function pagesOf ({ health, degradation, breakers, deadLetters, sessions }) {
       sessions: sessions?.health() ?? null,
     })),
     '/health/circuit-breakers': () => [OK, listBreakers(breakers, { limit: BREAKERS_MAX })],
-    '/health/degradation': () => degradation && [OK, degradation.snapshot()],
+    '/health/degradation': () => [OK, degradation === undefined ? NO_DEGRADATION
+      : { configured: true, ...degradation.snapshot() }],
     '/health/dlq': async () => {
-      if (letters === undefined) return undefined;
+      if (letters === undefined) return [OK, NO_LETTERS];
       const count = await countLetters();
       return count === null ? [UNAVAILABLE] : [OK, count];
     },

@@ -10,6 +10,8 @@ const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { Probe } = require('../gateway/health');
 const { heldPayments } = require('../gateway/report');
+const { DELAYS, DELAY_BOUNDS } = require('../primitives/retry-run');
+const { Distribution } = require('../primitives/stats');
 const { breakersOption } = require('./breaker-views');
 const { problem } = require('./problem');
 
@@ -18,7 +20,9 @@ const MS_PER_SECOND = 1000;
 const STORE = { timeout: 5000, cacheMs: 15_000 };
 
 const HEALTH = { healthy: 1, degraded: 0.5, unhealthy: 0 };
+// Upper bounds of histograms.
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const LATENCY_BOUNDS = SECONDS.map(seconds => seconds * MS_PER_SECOND);
 const BATCH_SECONDS = [0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300];
 
 const isEmitter = source => typeof source?.on === 'function';
@@ -91,8 +95,11 @@ class Metrics {
     const status = this.#factory.gauge('health_check_status', ['check'],
       // Reading runs the checks; otherwise old results would stand beside those of other processes.
       '1 healthy, 0.5 degraded, 0 unhealthy', 'min', () => { health?.check().catch(() => {}); });
+    const checks = this.#factory.counter('health_check_total', ['check', 'status'],
+      'Health checks that ran, by result: healthy, degraded, unhealthy');
     this.#listen(health, {
       check: ({ name, status: found, responseTimeMs }) => {
+        checks.inc({ check: name, status: found });
         duration.observe({ check: name }, responseTimeMs / MS_PER_SECOND);
         status.set({ check: name }, HEALTH[found]);
       },
@@ -220,16 +227,22 @@ function rateOf ({ successes, failures }) {
   return successes + failures === 0 ? 1 : successes / (successes + failures);
 }
 
+/** Figures of retries that are known from events. */
+const newSums = () => ({ retries: 0, [DELAYS]: new Distribution(DELAY_BOUNDS) });
+
 function addRetry (sums, delay) {
   sums.retries += 1;
-  if (!(delay >= 0)) return;
-  sums.delays += 1;
-  sums.totalDelay += delay;
+  if (delay >= 0) sums[DELAYS].add(delay);
+}
+
+/** The delays in the figures of retries. Those from elsewhere have only their number and sum. */
+function delaysOf ({ [DELAYS]: known, delays, totalDelay }) {
+  return known ?? (delays >= 0 ? { bounds: [], counts: [delays], sum: totalDelay } : undefined);
 }
 
 class RetryMetrics {
   #labels;
-  // By label: a function that returns { calls, successes, failures, retries, delays, totalDelay }.
+  // By label: a function that returns { calls, successes, failures, retries } and the delays.
   #sources = new Map();
 
   constructor (factory, labels) {
@@ -237,15 +250,18 @@ class RetryMetrics {
     for (const [name, [type, help, read, ...aggregator]] of Object.entries(FAMILIES)) {
       factory[type](name, ['name'], help, ...aggregator, metric => this.#fill(metric, read));
     }
-    factory.made('summary', 'retry_delay_seconds', 'Time waited before retries',
-      () => this.#delays());
+    factory.made('histogram', 'retry_delay_seconds', 'Delays before retries, in seconds',
+      () => [...this.#sources].flatMap(([name, statsOf]) => {
+        const delays = delaysOf(statsOf());
+        return delays === undefined ? [] : histogramOf(name, delays);
+      }));
   }
 
   add (name, statsOf) { this.#sources.set(this.#labels.of(name), statsOf); }
 
   /** A client emits its retries and nothing else. */
   listenersOfClient (name) {
-    const sums = { retries: 0, delays: 0, totalDelay: 0 };
+    const sums = newSums();
     this.add(name, () => sums);
     // A pool of sessions puts the id of the session first.
     return { retry: (...details) => addRetry(sums, details.at(-1)?.delay) };
@@ -255,7 +271,7 @@ class RetryMetrics {
   listenersOfWorker () {
     const known = new Map();
     const sumsOf = ({ channel }) => entryOf(known, this.#labels.of(`outbox/${channel}`), () => {
-      const sums = { calls: 0, successes: 0, failures: 0, retries: 0, delays: 0, totalDelay: 0 };
+      const sums = { calls: 0, successes: 0, failures: 0, ...newSums() };
       this.add(`outbox/${channel}`, () => sums);
       return sums;
     });
@@ -279,17 +295,6 @@ class RetryMetrics {
       if (metric.set === undefined) metric.inc({ name }, value);
       else metric.set({ name }, value);
     }
-  }
-
-  #delays () {
-    return [...this.#sources].flatMap(([name, statsOf]) => {
-      const { delays, totalDelay } = statsOf();
-      if (delays === undefined) return [];
-      return [
-        [{ name }, totalDelay / MS_PER_SECOND, '_sum'],
-        [{ name }, delays, '_count'],
-      ];
-    });
   }
 }
 
@@ -319,17 +324,12 @@ class Counts {
   constructor () {
     this.results = { success: 0, failure: 0, timeout: 0, rejected: 0 };
     this.fallbacks = { open: 0, timeout: 0, busy: 0, failure: 0 };
-    // Calls by the first bound that they were within; the last element counts all slower ones.
-    this.latencies = new Array(SECONDS.length + 1).fill(0);
-    this.latencyMs = 0;
+    this.latencies = new Distribution(LATENCY_BOUNDS);
   }
 
   end (result, ms) {
     this.results[result] += 1;
-    this.latencyMs += ms;
-    let i = 0;
-    while (i < SECONDS.length && ms > SECONDS[i] * MS_PER_SECOND) i += 1;
-    this.latencies[i] += 1;
+    this.latencies.add(ms);
   }
 
   get failures () { return this.results.failure + this.results.timeout; }
@@ -388,7 +388,8 @@ class BreakerMetrics {
       'Calls that failed or timed out',
       () => this.#each((name, { failures }) => [[{ name }, failures]]));
     factory.made('histogram', 'circuit_breaker_response_time',
-      'Duration of calls that were let through, in seconds', () => this.#each(histogramOf));
+      'Duration of calls that were let through, in seconds',
+      () => this.#each((name, { latencies }) => histogramOf(name, latencies)));
     factory.gauge('circuit_breaker_state', ['name'],
       '0 closed, 1 half open, 2 open; the worst of those with the same name', 'max',
       gauge => this.#readStates(gauge));
@@ -463,13 +464,15 @@ class BreakerMetrics {
   }
 }
 
-function histogramOf (name, { latencies, latencyMs }) {
-  let sum = 0;
-  const values = latencies.map((count, i) => {
-    sum += count;
-    return [{ le: SECONDS[i] ?? '+Inf', name }, sum, '_bucket'];
+/** A Distribution of ms as a histogram of seconds. */
+function histogramOf (name, { bounds, counts, sum }) {
+  let count = 0;
+  const buckets = counts.map((more, i) => {
+    count += more;
+    const le = i < bounds.length ? bounds[i] / MS_PER_SECOND : '+Inf';
+    return [{ le, name }, count, '_bucket'];
   });
-  return [...values, [{ name }, latencyMs / MS_PER_SECOND, '_sum'], [{ name }, sum, '_count']];
+  return [...buckets, [{ name }, sum / MS_PER_SECOND, '_sum'], [{ name }, count, '_count']];
 }
 
 // ---- The registry ------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ export function problem (res: ServerResponse, status: number, members?: ProblemM
 
 /**
  * The public part of an error: a status, and code and detail if the code is one of
- * sekering's that clients can act on. Everything else is a plain 500.
+ * sekering's that clients can act on; `circuit_breaker: true` if a breaker is open. Everything else
+ * is a plain 500.
  */
 export function problemOf (error: unknown): { status: number; members: ProblemMembers };
 

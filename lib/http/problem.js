@@ -82,6 +82,7 @@ function problemOf (error) {
   if (typeof code === 'string' && Object.hasOwn(PROBLEMS, code)) {
     const [status, detail] = PROBLEMS[code];
     const members = { code, detail: detail === true ? messageOf(error) : detail };
+    if (code === 'EOPENBREAKER') members.circuit_breaker = true;
     const faults = read(error, 'faults');
     if (detail === true && Array.isArray(faults)) members.faults = faults;
     const retryAfterMs = read(error, 'retryAfterMs');

@@ -11,6 +11,7 @@ const { guarded } = require('../base/warn');
 const { EXHAUSTED, NOT_RETRYABLE, SERIES, Series, amount, decide, readDelays } =
   require('./backoff');
 const { retryAfterMs } = require('./classify');
+const { Distribution } = require('./stats');
 
 // ---- Options -----------------------------------------------------------------------------------
 
@@ -347,6 +348,13 @@ class RetryRun {
 
 // ---- Figures -----------------------------------------------------------------------------------
 
+// For a histogram of the delays, ms.
+const DELAY_BOUNDS = [50, 100, 250, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000,
+  300_000];
+
+/** Under this symbol the figures have the Distribution of the delays, for metrics. */
+const DELAYS = Symbol('delays');
+
 /** What a retryable function has done so far. */
 class RetryStats {
   constructor () {
@@ -357,8 +365,7 @@ class RetryStats {
     this.retries = 0;
     this.successfulRetries = 0;
     this.exhausted = 0;
-    this.pauses = 0;
-    this.pausedMs = 0;
+    this.pauses = new Distribution(DELAY_BOUNDS);
   }
 
   call () { this.calls++; }
@@ -377,15 +384,13 @@ class RetryStats {
 
   exhaust () { this.exhausted++; }
 
-  pause (ms) {
-    this.pauses++;
-    this.pausedMs += ms;
-  }
+  pause (ms) { this.pauses.add(ms); }
 
   /** The figures at this moment, as a plain object. */
   toJSON () {
     const settled = this.successes + this.failures;
-    return {
+    const { count: delays, sum: totalDelay } = this.pauses;
+    const figures = {
       calls: this.calls,
       successes: this.successes,
       failures: this.failures,
@@ -395,11 +400,14 @@ class RetryStats {
       successfulRetries: this.successfulRetries,
       failedRetries: this.retries - this.successfulRetries,
       maxRetriesReached: this.exhausted,
-      delays: this.pauses,
-      totalDelay: this.pausedMs,
-      averageDelay: this.pauses === 0 ? 0 : this.pausedMs / this.pauses,
+      delays,
+      totalDelay,
+      averageDelay: delays === 0 ? 0 : totalDelay / delays,
     };
+    return Object.defineProperty(figures, DELAYS, { value: this.pauses });
   }
 }
 
-module.exports = { RetryPlan, RetryRun, RetryStats, WITH_DELAY, keepLast, mainError, remember };
+module.exports = {
+  DELAYS, DELAY_BOUNDS, RetryPlan, RetryRun, RetryStats, WITH_DELAY, keepLast, mainError, remember,
+};

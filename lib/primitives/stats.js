@@ -1,6 +1,7 @@
 'use strict';
 
-// What a breaker shows: its state in a word, and the core's counts in opossum's shape.
+// What a breaker shows: its state in a word, and the core's counts in opossum's shape. Also the
+// counts of histograms for metrics.
 
 const native = require('../base/native');
 const { COUNTER, answer } = require('../base/recorder');
@@ -29,6 +30,26 @@ function expand (latencies) {
     for (let n = Math.ceil(latency % COUNT_LIMIT / each); n > 0; n--) times.push(ms);
   }
   return times;
+}
+
+/** How often values were within each of some bounds, in ascending order, and their sum. */
+class Distribution {
+  sum = 0;
+
+  constructor (bounds) {
+    this.bounds = bounds;
+    // Each value counts at the first bound that it is within. The last count is of larger ones.
+    this.counts = new Array(bounds.length + 1).fill(0);
+  }
+
+  get count () { return this.counts.reduce((sum, count) => sum + count, 0); }
+
+  add (value) {
+    this.sum += value;
+    let i = 0;
+    while (i < this.bounds.length && value > this.bounds[i]) i += 1;
+    this.counts[i] += 1;
+  }
 }
 
 class Stamp {
@@ -154,4 +175,6 @@ function stateOf (breaker) {
   return breaker.halfOpen ? 'half-open' : 'closed';
 }
 
-module.exports = { WITH_LATENCY, importStats, markBucket, readBucket, readStats, stateOf };
+module.exports = {
+  Distribution, WITH_LATENCY, importStats, markBucket, readBucket, readStats, stateOf,
+};

@@ -162,7 +162,7 @@ describe('who may', () => {
 describe('what may be sent', () => {
   test('other sites change nothing', async () => {
     const breaker = breakerOf();
-    const { url, post } = await start({ breakers: () => [breaker] });
+    const { url, call, post } = await start({ breakers: () => [breaker] });
     breaker.open();
     const path = `/circuit-breakers/${encodeURIComponent(breaker.name)}/reset`;
     for (const headers of [{ origin: 'https://evil.example' }, { origin: 'null' },
@@ -175,6 +175,15 @@ describe('what may be sent', () => {
       expect([status, body.code]).toEqual([415, 'ERR_ADMIN_CONTENT_TYPE']);
     }
     expect(breaker.opened).toBe(true);
+    // Without a body there is nothing whose type could matter; whose page it is still does.
+    const empty = headers => call('POST', BASE + path, { type: null, headers });
+    expect((await empty({ origin: 'https://evil.example' })).body.code)
+      .toBe('ERR_ADMIN_FOREIGN_ORIGIN');
+    expect((await empty({ authorization: '' })).status).toBe(401);
+    expect(breaker.opened).toBe(true);
+    expect((await empty()).status).toBe(200);
+    expect(breaker.opened).toBe(false);
+    breaker.open();
     expect((await post(path, {}, { headers: { origin: url, 'sec-fetch-site': 'same-origin' } }))
       .status).toBe(200);
     expect(breaker.opened).toBe(false);
@@ -356,11 +365,34 @@ describe('level', () => {
     expect(degradation.level.name).toBe('NORMAL');
     const { status, body: refused } = await post('/degradation', { level: 'DIRE', reason: 'x' });
     expect([status, refused.detail]).toEqual([400,
-      'level: must be one of NORMAL, DEGRADED, SEVERE, EMERGENCY, or null']);
+      'level: must be one of NORMAL, DEGRADED, SEVERE, EMERGENCY, or null (automatic)']);
     expect(log.map(({ reason, detail, result }) => [reason, detail.level, result])).toEqual([
       ['maintenance', 'SEVERE', 'done'], ['done', null, 'done'],
       ['x', 'DIRE', 'failed: ERR_INVALID_INPUT'],
     ]);
+  });
+
+  test('may be set in the query, in any case', async () => {
+    const degradation = createDegradation({ scheme: 'levels' });
+    const { call, log } = await start({ degradation });
+    const set = (query, options) =>
+      call('POST', `${BASE}/degradation/set-level${query}`, { type: null, ...options });
+    expect(await set('?level=moderate&reason=maintenance')).toMatchObject({
+      status: 200, body: { level: { name: 'MODERATE', index: 2 }, reason: 'maintenance' } });
+    // The body decides where both say something.
+    expect((await set('?level=minor&reason=drill', { type: 'application/json',
+      body: { level: 'Severe' } })).body).toMatchObject({ level: { name: 'SEVERE' } });
+    for (const query of ['', '?level=minor', '?reason=x', '?level=dire&reason=x',
+      '?level=minor&level=severe&reason=x', '?level=minor&reason=x&why=y']) {
+      expect((await set(query)).body).toMatchObject({ status: 400, code: 'ERR_INVALID_INPUT' });
+    }
+    expect(degradation.level.name).toBe('SEVERE');
+    expect((await set('?level=automatic&reason=over')).body).toMatchObject({
+      level: { name: 'NORMAL' }, manual: false });
+    expect(log.filter(({ result }) => result === 'done').map(({ reason }) => reason))
+      .toEqual(['maintenance', 'drill', 'over']);
+    const { status, headers } = await call('GET', `${BASE}/degradation/set-level?level=minor`);
+    expect([status, headers.get('allow')]).toEqual([405, 'POST']);
   });
 });
 

@@ -50,7 +50,8 @@ describe('prefixes', () => {
     const refused = await get('/api/orders/2');
     expect(refused.status).toBe(503);
     expect(refused.headers.get('content-type')).toBe('application/problem+json');
-    expect(refused.body).toMatchObject({ status: 503, code: 'EOPENBREAKER' });
+    expect(refused.body)
+      .toMatchObject({ status: 503, code: 'EOPENBREAKER', circuit_breaker: true });
     const retryAfter = Number(refused.headers.get('retry-after'));
     expect(retryAfter).toBe(refused.body.retryAfter);
     const seconds = (performance.now() - began) / 1000;
@@ -207,7 +208,8 @@ describe('problems', () => {
     const told = [];
     app.use(problemHandler({ onError: error => told.push(error) }));
     const { get } = await serve(app);
-    expect((await get('/known')).body).toMatchObject({ status: 503, code: 'EOPENBREAKER' });
+    expect((await get('/known')).body)
+      .toMatchObject({ status: 503, code: 'EOPENBREAKER', circuit_breaker: true });
     expect(await get('/limited')).toMatchObject({ status: 429, body: { retryAfter: 2 } });
     for (const name of ['foreign', 'proto']) {
       const { status, text } = await get(`/${name}`);

@@ -1,6 +1,7 @@
 'use strict';
 
 const { execFileSync } = require('node:child_process');
+const { EventEmitter, once } = require('node:events');
 const path = require('node:path');
 const express = require('express');
 
@@ -10,10 +11,10 @@ const { createHealthRouter, notFound, problemHandler } = require('../../lib/http
 const { MidtransClient } = require('../../lib/clients/midtrans');
 const { SessionPool } = require('../../lib/clients/whatsapp');
 const { openStore } = require('../../lib/store');
-const { startMidtransFake, startTcpProxy } = require('../../lib/testing');
+const { startMidtransFake, startTcpProxy, useVirtualClock } = require('../../lib/testing');
 const { until } = require('../support/gateway-helpers');
 const { serve } = require('../support/http-app');
-const { closeShared, sharedPostgres } = require('../support/postgres');
+const { closeShared, sharedPostgres, startPostgres } = require('../support/postgres');
 
 const SECRET = 'SB-Mid-server-hunter2hunter2';
 const PAGES = ['/health', '/health/live', '/health/ready', '/health/detailed',
@@ -85,6 +86,11 @@ describe('pages', () => {
     expect(well.body).toMatchObject({ status: 'healthy', checks: {
       database: { status: 'healthy' }, midtrans: { status: 'healthy' } } });
     expect(well.body.checks.midtrans.responseTimeMs).toBeGreaterThan(0);
+    expect(well.body).toMatchObject({
+      uptime: expect.any(Number), degradation: 'NORMAL',
+      timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      services: { database: 'healthy', midtrans: 'healthy', api: 'healthy', cache: 'healthy' },
+    });
 
     await fake.close();
     // What is slow to answer again is shown as it was last.
@@ -135,10 +141,10 @@ describe('pages', () => {
   test('/health/ready follows the critical checks and draining; /health/live nothing', async () => {
     const { get, broken, health } = await makeService();
     expect(await get('/health/ready')).toMatchObject({
-      status: 200, body: { status: 'ready', draining: false, failing: [] } });
+      status: 200, body: { status: 'ready', ready: true, draining: false, failing: [] } });
     broken.add('database');
     expect(await get('/health/ready')).toMatchObject({
-      status: 503, body: { status: 'not ready', failing: ['database'] } });
+      status: 503, body: { status: 'not ready', ready: false, failing: ['database'] } });
     broken.clear();
     health.drain();
     expect(await get('/health/ready')).toMatchObject({
@@ -173,7 +179,8 @@ describe('pages', () => {
     const { get, breakers, broken } = await makeService();
     breakers[0].open();
     expect((await get('/health/degradation')).body).toMatchObject({
-      level: { name: 'DEGRADED', index: 1 }, services: { midtrans: 'down', database: 'up' },
+      configured: true, level: { name: 'DEGRADED', index: 1 },
+      services: { midtrans: 'down', database: 'up' },
       features: { writes: false }, canAcceptOrders: false });
     broken.add('letters');
     const failed = await get('/health/dlq');
@@ -198,16 +205,18 @@ describe('pages', () => {
       .toMatchObject({ status: 503, body: { status: 'unhealthy' } });
   });
 
-  test('parts that were not given are not found', async () => {
+  test('parts that were not given say so; an unknown breaker is not found', async () => {
     // Not all that live in this process: other test files may have left some.
     const { get } = await appWith(
       createHealthRouter({ health: createHealth(), breakers: () => [] }));
-    for (const page of ['/health/degradation', '/health/dlq', '/circuit-breaker-status/none']) {
-      expect([page, (await get(page)).body])
-        .toEqual([page, { type: 'about:blank', title: 'Not Found', status: 404,
-          code: 'ERR_NOT_FOUND' }]);
-    }
-    expect((await get('/health')).body).toMatchObject({ status: 'healthy', checks: {} });
+    expect(await get('/health/degradation')).toMatchObject({
+      status: 200, body: { configured: false, level: { name: 'NORMAL', index: 0 } } });
+    expect(await get('/health/dlq')).toMatchObject({
+      status: 200, body: { configured: false, total: 0, kinds: [] } });
+    expect((await get('/circuit-breaker-status/none')).body).toEqual({
+      type: 'about:blank', title: 'Not Found', status: 404, code: 'ERR_NOT_FOUND' });
+    expect((await get('/health')).body).toMatchObject({
+      status: 'healthy', checks: {}, services: {}, degradation: 'NORMAL' });
   });
 
   test('change nothing, whatever the method', async () => {
@@ -245,6 +254,108 @@ describe('pages', () => {
     answer();
     expect((await all).every(({ status }) => status === 200)).toBe(true);
     expect(asked).toBe(1);
+  });
+});
+
+describe('/health/ready and a dead database', () => {
+  // The time of the checks stands still, unless a test moves it.
+  let clock;
+  afterEach(() => clock.restore());
+
+  /** A health page with a check of a real database, and what tells when it is asked. */
+  async function makeProbe () {
+    const postgres = keep(await startPostgres(), 'close');
+    const proxy = keep(await startTcpProxy({ target: postgres.port }), 'close');
+    const store = keep(await openStore({
+      url: `postgres://postgres@127.0.0.1:${proxy.port}/postgres`,
+    }), 'close');
+    clock = useVirtualClock();
+    const asks = new EventEmitter();
+    const { check, ...database } = healthChecks.database(store);
+    const health = createHealth({ checks: { database: { ...database, check: context => {
+      asks.emit('ask');
+      return check(context);
+    } } } });
+    const { get } = await appWith(createHealthRouter({ health }));
+    return { postgres, proxy, asks, get };
+  }
+
+  test.each([
+    ['is behind a line that swallows everything',
+      ({ proxy }) => proxy.set({ dropAnswers: true }), ({ proxy }) => proxy.set(null)],
+    ['has been stopped',
+      ({ postgres }) => postgres.stop('immediate'), ({ postgres }) => postgres.start()],
+  ])('a database that %s is noticed within 2 s, though answers are kept for 30 s',
+    async (_, kill, revive) => {
+      const probe = await makeProbe();
+      const { asks, get, proxy } = probe;
+      expect(await get('/health/ready')).toMatchObject({ status: 200, body: { ready: true } });
+      await kill(probe);
+      proxy.cutAll();
+      await clock.advance(500);
+      const asked = once(asks, 'ask');
+      const answer = get('/health/ready');
+      await asked;
+      await clock.advance(1500);
+      expect(await answer).toMatchObject({
+        status: 503, body: { ready: false, failing: ['database'] } });
+      await revive(probe);
+      proxy.cutAll();
+      await until(async () => {
+        const back = get('/health/ready');
+        await clock.advance(500);
+        return (await back).status === 200;
+      });
+    });
+
+  test('many probes at once share one look at the database, and so do those soon after',
+    async () => {
+      clock = useVirtualClock();
+      let asked = 0;
+      let answer;
+      const health = createHealth({ checks: { database: {
+        critical: true,
+        check: () => {
+          asked += 1;
+          return new Promise(done => { answer = done; });
+        },
+      } } });
+      let arrived = 0;
+      let allArrived;
+      const all = new Promise(resolve => { allArrived = resolve; });
+      const { get } = await appWith((req, res, next) => {
+        next();
+        if (++arrived === 50) allArrived();
+      }, createHealthRouter({ health }));
+      const answers = Promise.all(Array.from({ length: 50 }, () => get('/health/ready')));
+      await all;
+      answer();
+      expect(new Set((await answers).map(({ status }) => status))).toEqual(new Set([200]));
+      for (let i = 0; i < 10; i++) await get('/health/ready');
+      expect(asked).toBe(1);
+    });
+
+  test('what takes orders is ready while orders can be accepted', async () => {
+    const breakers = ['midtrans', 'database'].map(name => breakerOf(name));
+    const [midtrans, database] = breakers;
+    clock = useVirtualClock();
+    const degradation = keep(createDegradation({ services: { midtrans, database } }), 'stop');
+    await degradation.start();
+    const { get } = await appWith(
+      createHealthRouter({ health: createHealth(), degradation, breakers: () => breakers }));
+    const ready = async () => {
+      const { status, body } = await get('/health/ready');
+      expect([body.ready, status]).toEqual(
+        degradation.canAcceptOrders() ? [true, 200] : [false, 503]);
+      return body.failing;
+    };
+    expect(await ready()).toEqual([]);
+    midtrans.open();
+    expect(await ready()).toEqual(['midtrans']);
+    database.open();
+    expect(await ready()).toEqual(['midtrans', 'database']);
+    for (const breaker of breakers) breaker.close();
+    expect(await ready()).toEqual([]);
   });
 });
 

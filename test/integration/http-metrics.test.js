@@ -55,9 +55,10 @@ test('every family is there from the start, in a format that Prometheus reads', 
       ['retry_calls_total', 'counter'],
       ['retry_attempts_total', 'counter'],
       ['retry_success_rate', 'gauge'],
-      ['retry_delay_seconds', 'summary'],
+      ['retry_delay_seconds', 'histogram'],
       ['health_check_duration_seconds', 'histogram'],
       ['health_check_status', 'gauge'],
+      ['health_check_total', 'counter'],
       ['system_degradation_level', 'gauge'],
       ['degradation_events_total', 'counter'],
       ['dlq_messages_total', 'gauge'],
@@ -206,6 +207,12 @@ test('retries of functions and clients', async () => {
     'retry_delay_seconds_sum{name="smtp"}': 1.5,
     'retry_delay_seconds_count{name="smtp"}': 2,
     'retry_delay_seconds_sum{name="pool"}': 0.25,
+    'retry_delay_seconds_bucket{le="0.05",name="load"}': 3,
+    'retry_delay_seconds_bucket{le="0.05",name="smtp"}': 0,
+    'retry_delay_seconds_bucket{le="0.5",name="smtp"}': 1,
+    'retry_delay_seconds_bucket{le="1",name="smtp"}': 2,
+    'retry_delay_seconds_bucket{le="10",name="smtp"}': 2,
+    'retry_delay_seconds_bucket{le="+Inf",name="smtp"}': 2,
   });
 });
 
@@ -253,6 +260,9 @@ test('health checks and the degradation level', async () => {
     'health_check_status{check="database"}': 0,
     'health_check_status{check="cache"}': 0.5,
     'health_check_duration_seconds_count{check="database"}': 2,
+    'health_check_total{check="database",status="healthy"}': 1,
+    'health_check_total{check="database",status="unhealthy"}': 1,
+    'health_check_total{check="cache",status="degraded"}': 2,
     system_degradation_level: 3,
     'degradation_events_total{to="DEGRADED",by="automatic"}': 1,
     'degradation_events_total{to="EMERGENCY",by="manual"}': 1,
@@ -332,7 +342,7 @@ describe('with a store', () => {
         worker: { status: 'healthy', details: { running: true, inFlight: 0 } },
       } } });
     const page = await get('/health/dlq');
-    expect(page.body).toEqual({ total: 3, kinds: [
+    expect(page.body).toEqual({ configured: true, total: 3, kinds: [
       { channel: 'WHATSAPP', kind: '131026', count: 2 },
       { channel: 'WHATSAPP', kind: '470', count: 1 }] });
     await worker.stop();

@@ -41,7 +41,8 @@ async function start (options = {}, ...before) {
       body: sent,
       headers: {
         ...(token === null ? {} : { authorization: `Bearer ${token}` }),
-        ...(method === 'POST' ? { 'content-type': type ?? 'application/json' } : {}),
+        ...(method === 'POST' && type !== null
+          ? { 'content-type': type ?? 'application/json' } : {}),
         ...headers,
       },
     });

@@ -32,6 +32,24 @@ describe('status', () => {
     expect((await health.ready()).ready).toBe(ready);
   });
 
+  test('strict: all checks decide about the status, and the same ones as before about readiness',
+    async () => {
+      const health = createHealth({ strict: true, checks: { a: ill, b: well } });
+      expect((await health.check()).status).toBe('unhealthy');
+      expect((await health.ready()).ready).toBe(true);
+      expect((await createHealth({ strict: true, checks: { a: half } }).check()).status)
+        .toBe('degraded');
+    });
+
+  test('a check may be critical and not needed to be ready, and the other way round', async () => {
+    const critical = createHealth({ checks: { a: { check: ill, critical: true, ready: false } } });
+    expect((await critical.check()).status).toBe('unhealthy');
+    expect(await critical.ready()).toMatchObject({ ready: true, failing: [] });
+    const needed = createHealth({ checks: { a: { check: ill, ready: true } } });
+    expect((await needed.check()).status).toBe('degraded');
+    expect(await needed.ready()).toMatchObject({ ready: false, failing: ['a'] });
+  });
+
   test('tells each answer, how long it took and when, and no words of errors', async () => {
     const errors = [];
     const health = createHealth({
@@ -153,12 +171,36 @@ describe('probes', () => {
       expect(report.checks.a).toMatchObject({
         status: 'healthy', checkedAt: '2026-01-01T00:00:00.000Z'
       });
-      const ready = health.ready();
-      await clock.advance(50);
-      expect((await ready).ready).toBe(true);
-      await clock.advance(1900);
+      await clock.advance(1950);
       expect((await health.check()).status).toBe('unhealthy');
     });
+
+  test('readiness wants a new answer: not older than 500 ms, and within 1.5 s', async () => {
+    let pending = false;
+    let asked = 0;
+    const health = createHealth({ checks: { a: { critical: true, check: () => {
+      asked += 1;
+      return pending ? new Promise(() => {}) : true;
+    } } } });
+    expect((await health.ready()).ready).toBe(true);
+    pending = true;
+    await clock.advance(499);
+    expect((await health.ready()).ready).toBe(true);
+    expect(asked).toBe(1);
+    await clock.advance(1);
+    let answer;
+    const all = Array.from({ length: 100 },
+      () => health.ready().then(ready => { answer = ready; }));
+    await clock.advance(1499);
+    expect(answer).toBeUndefined();
+    await clock.advance(1);
+    await Promise.all(all);
+    expect(answer).toEqual({ ready: false, draining: false, failing: ['a'] });
+    // What hangs is not asked again and again.
+    await clock.advance(3500);
+    for (let i = 0; i < 10; i++) expect((await health.ready()).ready).toBe(false);
+    expect(asked).toBe(2);
+  });
 
   test('get a signal that aborts at the limit', async () => {
     let signal;
