@@ -8,6 +8,10 @@ export type { RegionEntry } from './base/regions';
 export { CircuitBreaker, retry, retryable };
 export import breakers = CircuitBreaker.breakers;
 
+export { createBackoff } from './primitives/backoff';
+export type {
+  Backoff, BackoffJitter, BackoffOptions, BackoffStrategy
+} from './primitives/backoff';
 export { BreakerGroup } from './primitives/group';
 export { fallbackChain } from './primitives/fallback-chain';
 export type { Declined, FallbackChain, Queued, Strategy } from './primitives/fallback-chain';

@@ -19,6 +19,7 @@ defineLazy(exports, {
   Timeout: () => require('./primitives/limits').Timeout,
   breakers: () => require('./primitives/breaker').breakers,
   circuitBreakers: () => require('./primitives/registry').circuitBreakers,
+  createBackoff: () => require('./primitives/backoff').createBackoff,
   fallbackChain: () => require('./primitives/fallback-chain').fallbackChain,
   getCircuitBreaker: () => require('./primitives/registry').getCircuitBreaker,
   isRetryable: () => require('./primitives/classify').isRetryable,
@@ -43,7 +44,7 @@ defineLazy(exports, {
 /* eslint-disable no-undef */
 0 && (module.exports = {
   BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter, RetryBudget,
-  RetryableError, SekeringError, Timeout, breakers, circuitBreakers, fallbackChain,
+  RetryableError, SekeringError, Timeout, breakers, circuitBreakers, createBackoff, fallbackChain,
   getCircuitBreaker, isRetryable, policy, preset, presets, profile, profiles, protect, regions,
   resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs, retryOn, retryPresets, retryable,
   staleCache,

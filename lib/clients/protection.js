@@ -5,7 +5,7 @@
 const { SekeringError, invalidOption } = require('../base/errors');
 const { bag } = require('../base/options');
 const CircuitBreaker = require('../primitives/breaker');
-const { RetryPlan, WITH_DELAY } = require('../primitives/retry-run');
+const { RetryPlan, WITH_DELAY, readShouldRetry } = require('../primitives/retry-run');
 
 // One failure alone is no outage.
 const VOLUME_THRESHOLD = 5;
@@ -19,14 +19,18 @@ const RETRY = [
 
 const call = fn => fn();
 
-/** The option `retry`: options laid over the preset; false or null for one attempt only. */
+/**
+ * The option `retry`: options laid over the preset; false or null for one attempt only. The client
+ * knows better than the preset which errors to retry.
+ */
 function readRetry (value, preset) {
   const isOff = value === false || value === null;
   if (Array.isArray(value)) throw invalidOption('retry', 'an object or false', value);
   const names = value?.signal === undefined ? [...RETRY, 'signal'] : RETRY;
   const own = isOff ? { retries: 0 } : bag('retry', value, names);
-  const options = { ...preset, ...own, [WITH_DELAY]: true };
+  const options = { ...preset, shouldRetry: undefined, ...own, [WITH_DELAY]: true };
   new RetryPlan(options); // Checks them.
+  if (options.shouldRetry) options.shouldRetry = readShouldRetry(options.shouldRetry);
   return options;
 }
 

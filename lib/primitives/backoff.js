@@ -14,11 +14,14 @@ const JITTERS = ['none', 'full', 'equal', 'proportional', 'randomize'];
 const changed = (option, change) =>
   ({ ...option, check: (name, value) => option.check(name, change(value)) });
 
-/** A number, or text that is one, which the packages that we replace take as well. */
+/** A number, or text that is one, as in an environment variable. */
 const amount = (doc, spec) => changed(is.number(doc, spec), value => {
   const isText = typeof value === 'string' && value.trim() !== '';
   return isText && !Number.isNaN(Number(value)) ? Number(value) : value;
 });
+
+// Callers of the `retry` package may know this message.
+const CONTRADICTION = 'minTimeout is greater than maxTimeout';
 
 const JITTER_EXPECTED = "'none', 'full', 'equal' or a number from 0 to 1";
 
@@ -61,10 +64,7 @@ function jitterOf (jitter, randomize) {
 }
 
 function checkTogether ({ strategy, minTimeout, maxTimeout }, jitter, randomize) {
-  if (minTimeout > maxTimeout) {
-    // The message is part of what callers of the `retry` package know.
-    throw optionError(RangeError, 'minTimeout', 'minTimeout is greater than maxTimeout');
-  }
+  if (minTimeout > maxTimeout) throw optionError(RangeError, 'minTimeout', CONTRADICTION);
   if (randomize && jitter !== 'randomize') {
     throw invalidOption('jitter', 'no value (randomize is true)', jitter, RangeError);
   }
@@ -95,6 +95,11 @@ const delayOf = (rules, retry, previous = 0) =>
 
 // ---- A series of attempts ----------------------------------------------------------------------
 
+const DELAY_MS_MAX = 1e15; // As kDelayMsMax in native/core/backoff.h.
+
+/** A delay as setTimeout takes it: what is no number, or less than 1, is 1. */
+const toDelay = value => (value >= 1 ? Math.min(value, DELAY_MS_MAX) : 1);
+
 const DELAY = amount('a delay', { min: 0, max: Number.MAX_SAFE_INTEGER, unit: 'ms' });
 const REPEATING = {
   strategy: 'exponential', jitter: undefined, minTimeout: 0, maxTimeout: Infinity, factor: 1,
@@ -114,6 +119,17 @@ class Series {
     return new Series(rulesOf({ ...options, ...REPEATING, retries: list.length }, false), list);
   }
 
+  /** Of delays that nobody has checked, for the drop-ins; an undefined one is the end. */
+  static asGiven (delays, { forever, maxRetryTime }) {
+    const end = delays.indexOf(undefined);
+    const list = Float64Array.from(end === -1 ? delays : delays.slice(0, end), toDelay);
+    const limit = Number(maxRetryTime || Infinity);
+    return new Series(rulesOf({
+      ...REPEATING, forever, retries: list.length,
+      maxRetryTime: Number.isNaN(limit) ? Infinity : limit,
+    }, false), list);
+  }
+
   constructor (rules, list) {
     this.rules = rules;
     this.list = list;
@@ -131,6 +147,9 @@ class Series {
 
   /** Whether there is no end of retries. */
   get endless () { return this.rules[RETRIES] === Infinity; }
+
+  /** Ends an endless series with its list. */
+  end () { this.rules[RETRIES] = this.list.length; }
 }
 
 // What the core decides, instead of a delay: minus a RetryStep of native/core/retry.h.
@@ -150,7 +169,7 @@ const DENIED = 3;
  * all else allows a retry. Returns how long to wait, ms, or one of the negative constants.
  */
 function decide (series, delays, { attempt, elapsed, retryable = true, retryAfter = 0, budget }) {
-  const random = attempt > delays.length ? Math.random() : 0;
+  const random = series.list === undefined && attempt > delays.length ? Math.random() : 0;
   const ask = verdict => native.decideRetry(series.rules, delays, attempt, elapsed,
     retryable ? 1 : 0, retryAfter, verdict, random);
   const decision = ask(budget === undefined ? NO_BUDGET : NOT_ASKED);
@@ -169,6 +188,6 @@ function createBackoff (options) {
 }
 
 module.exports = {
-  BACKOFF_OPTIONS, EXHAUSTED, NOT_RETRYABLE, OUT_OF_TIME, SERIES, Series, amount, createBackoff,
-  decide, delayOf, readDelays, rulesOf,
+  CONTRADICTION, EXHAUSTED, NOT_RETRYABLE, OUT_OF_TIME, SERIES, Series, amount, createBackoff,
+  decide, readDelays, toDelay,
 };

@@ -11,6 +11,8 @@ export class RetryableError extends Error {
   constructor (message?: string, options?: RetryableErrorOptions);
   code: string;
   retryAfter?: number;
+  /** True. */
+  retryable: boolean;
 }
 
 /** Another attempt would fail in the same way: retry() stops at once. */
@@ -18,6 +20,8 @@ export class NonRetryableError extends Error {
   constructor (message?: string, options?: RetryableErrorOptions);
   code: string;
   retryAfter?: number;
+  /** False. */
+  retryable: boolean;
   /** True. */
   bail: boolean;
 }
@@ -39,6 +43,8 @@ export interface RetryOnOptions {
   codes?: ReadonlyArray<ErrorKind | (string & {})> | undefined;
   /** Called first; if it returns undefined, the lists decide. */
   predicate?: ((error: any, attempt?: number) => boolean | undefined) | undefined;
+  /** Whether errors without a status or a known code are retried. Default false. */
+  otherwise?: boolean | undefined;
 }
 
 /** Returns a function that tells which errors to retry, for the option `shouldRetry`. */

@@ -91,12 +91,14 @@ const ERROR_OPTIONS = optionsOf({
   retryAfter: is.any('how long to wait, ms; text is read as the header Retry-After'),
 });
 
+/** An error that says by `retryable` whether another attempt may succeed. */
 class JudgedError extends Error {
-  constructor (message, options, standardCode) {
+  constructor (message, options, standardCode, retryable) {
     // In place of options some pass the error behind it.
     const { code, retryAfter } = isA(options, Error) ? options : ERROR_OPTIONS.read(options);
     super(message, options);
     this.code = code ?? standardCode;
+    this.retryable = retryable;
     if (retryAfter !== undefined) this.retryAfter = retryAfter;
   }
 }
@@ -104,14 +106,14 @@ class JudgedError extends Error {
 /** What failed may succeed at another attempt. */
 class RetryableError extends JudgedError {
   constructor (message, options) {
-    super(message, options, 'ERR_RETRYABLE');
+    super(message, options, 'ERR_RETRYABLE', true);
   }
 }
 
 /** Another attempt would fail in the same way: retry() stops at once. */
 class NonRetryableError extends JudgedError {
   constructor (message, options) {
-    super(message, options, 'ERR_NON_RETRYABLE');
+    super(message, options, 'ERR_NON_RETRYABLE', false);
   }
 }
 
@@ -180,12 +182,14 @@ const RETRY_ON = optionsOf({
   codes: list("or kinds that are retried; with 'ETIMEDOUT', errors named TimeoutError are, too",
     'error codes', NETWORK_CODES, checkCode),
   predicate: is.func('asked first; undefined leaves the decision to the lists'),
+  otherwise: is.boolean('whether errors without a status or a known code are retried',
+    { default: false }),
 });
 
 /** What one error says by itself: true, false, or undefined if it does not say. */
 function judge (error, statuses, codes) {
-  if (isA(error, RetryableError)) return true;
-  if (isA(error, NonRetryableError)) return false;
+  const said = read(error, 'retryable');
+  if (typeof said === 'boolean') return said;
   if (isRefusal(error)) return false;
   const status = statusOf(error);
   if (status !== undefined) {
@@ -197,23 +201,25 @@ function judge (error, statuses, codes) {
   return read(error, 'name') === 'TimeoutError' && codes.has('ETIMEDOUT') ? true : undefined;
 }
 
-/**
- * A function that tells which errors to retry, for the option `shouldRetry`.
- *
- * The error is examined first, then its causes (at most 5 in all). The first of these decides:
- * RetryableError and NonRetryableError; an open breaker (never retried); the HTTP status in
- * `status`, `statusCode`, `response.status` or `httpStatus`; the code. Otherwise the error is not
- * retried.
- */
-function retryOn (options) {
-  const { predicate, ...lists } = RETRY_ON.read(options);
+/** retryOn(), of options at some place. */
+function judgeBy (options, place) {
+  const { predicate, otherwise, ...lists } = RETRY_ON.read(options, place);
   const [statuses, codes] = setsOf(lists.statuses, lists.codes);
   return (error, attempt) => {
     const own = predicate?.(error, attempt);
     if (own !== undefined && own !== null) return Boolean(own);
-    return judgeChain(error, statuses, codes) ?? false;
+    return judgeChain(error, statuses, codes) ?? otherwise;
   };
 }
+
+/**
+ * A function that tells which errors to retry, for the option `shouldRetry`.
+ *
+ * The error is examined first, then its causes (at most 5 in all). The first of these decides: a
+ * boolean `retryable`; an open breaker (never retried); the HTTP status in `status`, `statusCode`,
+ * `response.status` or `httpStatus`; the code. Without any, `otherwise` does.
+ */
+const retryOn = options => judgeBy(options);
 
 const STATUSES = new Set(RETRYABLE_STATUSES);
 const CODES = new Set(NETWORK_CODES);
@@ -267,5 +273,6 @@ function retryAfterMs (error) {
 }
 
 module.exports = {
-  RetryableError, NonRetryableError, isRetryable, kindFault, retryOn, retryAfterMs, verdictOf,
+  NonRetryableError, RetryableError, isRetryable, judgeBy, kindFault, retryAfterMs, retryOn,
+  verdictOf,
 };

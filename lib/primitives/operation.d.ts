@@ -1,9 +1,16 @@
-import { BackoffOptions } from './backoff';
-
-export type CreateTimeoutOptions = BackoffOptions;
+export interface CreateTimeoutOptions {
+  /** The growth of the delays. Default 2. */
+  factor?: number | undefined;
+  /** The first delay, ms. Default 1000. */
+  minTimeout?: number | undefined;
+  /** The longest delay, ms. Default Infinity. */
+  maxTimeout?: number | undefined;
+  /** Multiplies each delay by a random number from 1 to 2. Default false. */
+  randomize?: boolean | undefined;
+}
 
 export interface TimeoutsOptions extends CreateTimeoutOptions {
-  /** The maximum number of retries; null means none. Default 10. */
+  /** The maximum number of retries. Default 10. */
   retries?: number | null | undefined;
 }
 
@@ -17,22 +24,19 @@ export interface WrapOptions extends TimeoutsOptions {
 }
 
 /** Options, or delays in ms. */
-export type OperationOptions = WrapOptions | readonly number[];
+export type OperationOptions = WrapOptions | number[];
 
 export interface AttemptTimeoutOptions {
-  /** How long an attempt may take before `cb` is called, in ms. */
+  /** How long an attempt may take before `cb` is called, ms. Default 1. */
   timeout?: number | undefined;
+  /** Gets the number of the attempt, from the second attempt on. */
   cb?: ((attempt: number) => void) | undefined;
+  /** Does nothing, as in the `retry` package, whose types name it: use `cb`. */
+  callback?: (() => void) | undefined;
 }
 
 /** An operation that is retried until it succeeds. */
-export class RetryOperation {
-  constructor (timeouts: readonly number[], options?: {
-    forever?: boolean | undefined;
-    unref?: boolean | undefined;
-    maxRetryTime?: number | undefined;
-  } | boolean);
-
+export interface RetryOperation {
   /** Calls `fn` now, and again for each retry. `currentAttempt` counts from 1. */
   attempt (fn: (currentAttempt: number) => void, timeoutOps?: AttemptTimeoutOptions): void;
   /** Schedules the next attempt; false if there is no error, or no retry left. */
@@ -48,20 +52,21 @@ export class RetryOperation {
   /** The most frequent error, the last one of several; null without errors. */
   mainError (): any;
   /** @deprecated use attempt() */
-  try (fn: (currentAttempt: number) => void): void;
+  try? (fn: (currentAttempt: number) => void): void;
   /** @deprecated use attempt() */
-  start (fn: (currentAttempt: number) => void): void;
+  start? (fn: (currentAttempt: number) => void): void;
 }
 
-export function operation (options?: OperationOptions | null): RetryOperation;
+export function operation (
+  options?: WrapOptions | readonly number[] | null): RetryOperation;
 
-/** The delays of an operation, in ms. */
-export function timeouts (options?: OperationOptions | null): number[];
+/** The delays of an operation, ms. */
+export function timeouts (options?: WrapOptions | readonly number[] | null): number[];
 
-/** One delay, in ms; `attempt` counts from 0. */
+/** One delay, ms; `attempt` counts from 0. Nothing has a default here. */
 export function createTimeout (attempt: number, options?: CreateTimeoutOptions): number;
 
 /** Makes methods retry whose last argument is a callback. */
 export function wrap (object: object, methods?: readonly string[]): void;
 export function wrap (
-  object: object, options?: OperationOptions | null, methods?: readonly string[]): void;
+  object: object, options?: WrapOptions | null, methods?: readonly string[] | null): void;

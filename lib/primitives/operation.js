@@ -1,45 +1,59 @@
 'use strict';
 
-// The interface of the `retry` package: retries by hand, for functions that take callbacks.
+// `sekering/retry`, the drop-in for the `retry` package: retries by hand, for functions that take
+// callbacks. As there, options are taken as they are, and unknown ones are ignored.
 
 const clock = require('../base/clock');
-const { optionsOf } = require('../base/options');
-const { BACKOFF_OPTIONS, OUT_OF_TIME, SERIES, Series, decide, delayOf, readDelays, rulesOf } =
-  require('./backoff');
+const { optionError } = require('../base/errors');
+const { CONTRADICTION, OUT_OF_TIME, Series, decide, toDelay } = require('./backoff');
 const { keepLast, mainError, remember } = require('./retry-run');
 
-// As in the `retry` package, other names are ignored.
-const OPTIONS = optionsOf(SERIES);
+const DEFAULTS = {
+  retries: 10, factor: 2, minTimeout: 1000, maxTimeout: Infinity, randomize: false,
+};
+// An endless series repeats its last delay after so many. Their growth has long ended by then.
+const ENDLESS_DELAYS = 100;
+const DELAYS_MAX = 100_000;
 
-function seriesOf (options) {
-  const values = OPTIONS.readKnown(options);
-  return Array.isArray(options)
-    ? Series.ofList(readDelays(options), values)
-    : Series.of(values, Boolean(values.randomize));
+/** One delay; `attempt` counts from 0. There are no defaults, and odd values are not corrected. */
+function createTimeout (attempt, { factor, minTimeout, maxTimeout, randomize }) {
+  const spread = randomize ? 1 + Math.random() : 1;
+  const delay = Math.round(spread * Math.max(minTimeout, 1) * Math.pow(factor, attempt));
+  return Math.min(delay, maxTimeout);
 }
 
-/** Delays in ascending order, 1,000 at most: with more retries, the last one repeats itself. */
+/** All delays, in ascending order; for an array, a copy of it. */
 function timeouts (options) {
-  return Array.from(seriesOf(options || {}).draw());
-}
-
-/** One delay; `attempt` counts from 0. */
-function createTimeout (attempt, options) {
-  const values = BACKOFF_OPTIONS.readKnown(options || {});
-  return delayOf(rulesOf(values, Boolean(values.randomize)), attempt);
+  if (Array.isArray(options)) return Array.from(options);
+  const own = { ...DEFAULTS };
+  for (const name in options) own[name] = options[name]; // Inherited ones count, too.
+  const { retries, minTimeout, maxTimeout } = own;
+  if (minTimeout > maxTimeout) throw optionError(Error, 'minTimeout', CONTRADICTION);
+  // Programs may replace createTimeout, which changes all delays.
+  const delayOf = this?.createTimeout ?? module.exports.createTimeout;
+  const count = retries === Infinity ? ENDLESS_DELAYS : DELAYS_MAX;
+  const delays = [];
+  for (let i = 0; i < retries && i < count; i++) delays.push(delayOf(i, own));
+  if (delays.length === 0 && options?.forever) delays.push(delayOf(0, own));
+  return delays.sort((a, b) => a - b);
 }
 
 /** Something to be tried until it succeeds. */
 function operation (options) {
-  return new RetryOperation(seriesOf(options || {}), options);
+  return new RetryOperation(module.exports.timeouts(options), {
+    forever: options?.forever || options?.retries === Infinity,
+    unref: options?.unref,
+    maxRetryTime: options?.maxRetryTime,
+  });
 }
 
 class RetryOperation {
-  constructor (timeouts, options) {
-    this._options = typeof options === 'boolean' ? { forever: options } : options || {};
-    this._series = timeouts instanceof Series ? timeouts
-      : Series.ofList(timeouts, OPTIONS.readKnown(this._options));
+  constructor (delays, options) {
+    this._options = options;
+    this._series = Series.asGiven(delays, options);
     this._delays = this._series.draw();
+    this._originalTimeouts = delays;
+    this._maxRetryTime = options.maxRetryTime || Infinity;
     this._retries = 0; // Since the beginning, or since reset(). Infinity once it is stopped.
     this._fn = null;
     this._errors = [];
@@ -51,19 +65,16 @@ class RetryOperation {
     this._timer = undefined;
   }
 
-  // What programs may read, as the `retry` package has it.
-  get _timeouts () { return Array.from(this._delays.subarray(this._retries)); }
-  get _originalTimeouts () { return Array.from(this._delays); }
-  get _maxRetryTime () { return this._options.maxRetryTime || Infinity; }
+  /** The delays that are left, which some programs read. */
+  get _timeouts () { return this._originalTimeouts.slice(this._retries); }
 
   /** Calls `fn(attempt)` now, and again for each retry. */
   attempt (fn, timeoutOps) {
     this._fn = fn;
-    if (timeoutOps) {
-      if (timeoutOps.timeout) this._operationTimeout = timeoutOps.timeout;
-      if (timeoutOps.cb) this._operationTimeoutCb = timeoutOps.cb;
-    }
-    this._watch();
+    if (timeoutOps?.timeout) this._operationTimeout = timeoutOps.timeout;
+    if (timeoutOps?.cb) this._operationTimeoutCb = timeoutOps.cb;
+    // As in `retry`: the first time without the number of the attempt, and not unref'd.
+    this._watch(() => this._operationTimeoutCb(), true);
     this._operationStart = clock.wall();
     this._fn(this._attempts);
   }
@@ -80,13 +91,14 @@ class RetryOperation {
       this._errors.unshift(new Error('RetryOperation timeout occurred'));
     }
     if (delay < 0) return false;
-    if (this._series.endless && attempt > this._delays.length) keepLast(this._errors);
+    if (attempt > this._delays.length) keepLast(this._errors);
     this._retries = attempt;
+    const keepsAlive = !this._options.unref;
     this._timer = clock.setTimer(() => {
       this._attempts++;
-      this._watch();
+      this._watch(() => this._operationTimeoutCb(this._attempts), keepsAlive);
       this._fn(this._attempts);
-    }, delay, !this._options.unref);
+    }, delay, keepsAlive);
     return true;
   }
 
@@ -94,10 +106,11 @@ class RetryOperation {
   stop () {
     clock.clearTimer(this._timeout);
     clock.clearTimer(this._timer);
+    this._series.end();
     this._retries = Infinity;
   }
 
-  /** Makes all retries available again. */
+  /** Makes all retries available again; after stop(), an endless series has an end. */
   reset () {
     this._attempts = 1;
     this._retries = 0;
@@ -118,10 +131,9 @@ class RetryOperation {
     return this._errors.length === 0 ? null : mainError(this._errors);
   }
 
-  _watch () {
+  _watch (callback, keepsAlive) {
     if (!this._operationTimeoutCb) return;
-    this._timeout = clock.setTimer(() => this._operationTimeoutCb(this._attempts),
-      this._operationTimeout ?? 1, !this._options.unref);
+    this._timeout = clock.setTimer(callback, toDelay(this._operationTimeout), keepsAlive);
   }
 }
 
@@ -145,10 +157,10 @@ function methodNames (object) {
 function wrap (object, options, methods) {
   const names = Array.isArray(options) ? options : methods || methodNames(object);
   const given = Array.isArray(options) ? null : options;
-  for (const name of names) {
+  for (const name of Array.from(names)) {
     const original = object[name];
     function retryWrapper (...args) {
-      const op = operation(given);
+      const op = module.exports.operation(given);
       const callback = args.pop();
       const done = function (error, ...rest) {
         if (op.retry(error)) return;
@@ -162,4 +174,4 @@ function wrap (object, options, methods) {
   }
 }
 
-module.exports = { operation, timeouts, createTimeout, wrap, RetryOperation };
+module.exports = { operation, timeouts, createTimeout, wrap };

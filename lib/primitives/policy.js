@@ -10,7 +10,7 @@ const { bag, func, is, optionsOf } = require('../base/options');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
 const { Bulkhead, RateLimiter, Timeout } = require('./limits');
-const { RetryPlan, RetryRun, RetryStats } = require('./retry-run');
+const { RetryPlan, RetryRun, RetryStats, mayPass, readShouldRetry } = require('./retry-run');
 const { StaleCache } = require('./stale-cache');
 
 // Each part is one that exists already, or its options; what those may be is checked by the part.
@@ -68,9 +68,8 @@ function readRetry (value) {
   const list = Array.isArray(value);
   const { attemptTimeout, signal, shouldRetry } = list ? {} : bag('retry', value);
   if (signal !== undefined) throw invalidOption('retry.signal', 'none: pass it to execute', signal);
-  if (shouldRetry) func('shouldRetry', shouldRetry);
-  const decide = (error, attempt) =>
-    !isRefusal(error) && (shouldRetry ? shouldRetry(error, attempt) : true);
+  const judge = shouldRetry ? readShouldRetry(shouldRetry) : mayPass;
+  const decide = (error, attempt) => !isRefusal(error) && judge(error, attempt);
   const options = Object.assign(list ? [...value] : { ...value }, { shouldRetry: decide });
   // The limit of an attempt is inside the breaker, so that the breaker counts timeouts.
   if (!list) options.attemptTimeout = undefined;
@@ -93,7 +92,7 @@ function answerOf (value, { source, stale, ageMs, error }) {
 
 class Policy {
   #plan;
-  #stats = new RetryStats();
+  #stats;
 
   /** Options as policy() has them. */
   constructor (options) {
@@ -108,6 +107,7 @@ class Policy {
     this.timeout = readTimeout(isGiven(attemptTimeout) ? attemptTimeout : given.timeout);
     this.breaker = part('breaker', given.breaker, 'run',
       o => makeBreaker(o, this.timeout !== undefined));
+    this.#stats = new RetryStats(this.breaker);
     this.rateLimit = part('rateLimit', given.rateLimit, 'execute', o => new RateLimiter(o));
     this.bulkhead = part('bulkhead', given.bulkhead, 'execute', o => new Bulkhead(o));
   }

@@ -1,3 +1,5 @@
+import { RetryOnOptions } from './classify';
+
 /** The options of a breaker preset. Times are milliseconds. */
 export interface BreakerPreset {
   readonly timeout?: number;
@@ -24,6 +26,7 @@ export interface RetryPreset {
   readonly randomize?: boolean;
   readonly jitter?: number;
   readonly attemptTimeout?: { readonly initial: number; readonly increment: number };
+  readonly shouldRetry?: RetryOnOptions;
 }
 
 export type PresetName =

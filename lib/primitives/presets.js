@@ -88,11 +88,36 @@ const presets = deepFreeze({
   },
 });
 
+// An error without a status may be anything, and is retried, as retry() does by default.
+const unlessStatusSays = (...statuses) => ({ statuses, otherwise: true });
+const PASSING = unlessStatusSays('5xx', 429, 408);
+
 const retryPresets = deepFreeze({
-  payment: { retries: 5, factor: 2, minTimeout: 1000, maxTimeout: 60000, randomize: true },
-  email: { retries: 3, factor: 2, minTimeout: 1000, maxTimeout: 60000, randomize: true },
-  statusCheck: { retries: 5, factor: 2, minTimeout: 2000, maxTimeout: 30000, randomize: true },
-  // Waits 1, 2 and 4 s; each attempt is given longer than the one before it.
+  payment: {
+    retries: 5,
+    factor: 2,
+    minTimeout: 1000,
+    maxTimeout: 60000,
+    randomize: true,
+    shouldRetry: PASSING,
+  },
+  email: {
+    retries: 3,
+    factor: 2,
+    minTimeout: 1000,
+    maxTimeout: 60000,
+    randomize: true,
+    shouldRetry: PASSING,
+  },
+  statusCheck: {
+    retries: 5,
+    factor: 2,
+    minTimeout: 2000,
+    maxTimeout: 30000,
+    randomize: true,
+    shouldRetry: PASSING,
+  },
+  // Waits 1, 2 and 4 s; each attempt is given longer than the one before it. No 4xx is retried.
   pageFetch: {
     retries: 3,
     factor: 2,
@@ -100,6 +125,7 @@ const retryPresets = deepFreeze({
     maxTimeout: 4000,
     randomize: false,
     attemptTimeout: { initial: 15000, increment: 5000 },
+    shouldRetry: unlessStatusSays('5xx'),
   },
   apiClient: {
     retries: 3,
@@ -108,10 +134,18 @@ const retryPresets = deepFreeze({
     maxTimeout: 30000,
     randomize: false,
     jitter: 0.1,
+    shouldRetry: unlessStatusSays(429, 500, 502, 503, 504),
   },
   // min(1 s * 2^n, 60 s) after attempt n: 2, 4, 8 and 16 s. Five attempts in all: a message that
   // fails the fifth is a dead letter.
-  outbox: { retries: 4, factor: 2, minTimeout: 2000, maxTimeout: 60000, randomize: false },
+  outbox: {
+    retries: 4,
+    factor: 2,
+    minTimeout: 2000,
+    maxTimeout: 60000,
+    randomize: false,
+    shouldRetry: PASSING,
+  },
 });
 
 const profiles = deepFreeze({

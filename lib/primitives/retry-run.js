@@ -1,16 +1,16 @@
 'use strict';
 
 // One call that is tried again: its options (RetryPlan), its attempts from the first to the one
-// that settles it (RetryRun), and the figures of many calls (RetryStats).
+// that settles it (tryOnce and RetryRun), and the figures of many calls (RetryStats).
 
 const clock = require('../base/clock');
-const { timedOut } = require('../base/errors');
-const { read, reasonOf } = require('../base/foreign');
+const { invalidOption, timedOut } = require('../base/errors');
+const { read, reasonOf, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { guarded } = require('../base/warn');
 const { EXHAUSTED, NOT_RETRYABLE, SERIES, Series, amount, decide, readDelays } =
   require('./backoff');
-const { retryAfterMs } = require('./classify');
+const { judgeBy, retryAfterMs } = require('./classify');
 const { Distribution } = require('./stats');
 
 // ---- Options -----------------------------------------------------------------------------------
@@ -32,11 +32,24 @@ function readAttemptTimeout (option, value) {
   return { initial: FIXED_TIMEOUT.check(option, value), increment: 0, max: Infinity };
 }
 
+/** The option shouldRetry as a function: it may be one, or options of retryOn(). */
+function readShouldRetry (value, option = 'shouldRetry') {
+  if (typeof value === 'function') return value;
+  if (typeof value === 'object' && !Array.isArray(value)) return judgeBy(value, option);
+  throw invalidOption(option, 'a function, or lists as retryOn() takes them', value);
+}
+
+/** Without shouldRetry every error is retried, unless it says itself that this is useless. */
+const mayPass = error => read(error, 'retryable') !== false;
+
 const OPTIONS = optionsOf({
   ...SERIES,
   unref: is.any('whether the process may end while a call waits', { default: false }),
   onRetry: optional(is.func('told of each failure that will be followed by another attempt')),
-  shouldRetry: optional(is.func('false ends the call with this error')),
+  shouldRetry: optional({
+    doc: 'false ends the call with this error',
+    check: (option, value) => readShouldRetry(value, option),
+  }),
   attemptTimeout: { ...FIXED_TIMEOUT, check: readAttemptTimeout },
   maxRetryAfter: amount('how long a Retry-After makes a delay at most; 0 ignores it',
     { min: 0, default: 60_000, unit: 'ms' }),
@@ -52,17 +65,10 @@ const OPTIONS = optionsOf({
 const WITH_DELAY = Symbol('with delay');
 
 class RetryPlan {
-  constructor (options, { ignoreUnknown = false } = {}) {
-    const isList = Array.isArray(options);
-    const values = ignoreUnknown || isList ? OPTIONS.readKnown(options) : OPTIONS.read(options);
-    const { jitter, strategy } = options;
-    const randomize = 'randomize' in options
-      ? Boolean(options.randomize)
-      : strategy === undefined && jitter === undefined;
+  constructor (options) {
+    const values = this._read(options);
     this.options = options;
-    this.series = isList
-      ? Series.ofList(readDelays(options), values)
-      : Series.of(values, randomize);
+    this.series = values.series;
     this.withDelay = options[WITH_DELAY] === true;
     this.retries = values.retries;
     this.maxRetryTime = values.maxRetryTime;
@@ -73,6 +79,20 @@ class RetryPlan {
     this.signal = values.signal;
     this.budget = values.budget ?? undefined;
     this.unref = Boolean(values.unref);
+  }
+
+  /** The values of the options, with their series. The drop-in reads them in its own way. */
+  _read (options) {
+    const isList = Array.isArray(options);
+    const values = isList ? OPTIONS.readKnown(options) : OPTIONS.read(options);
+    const { jitter, strategy } = options;
+    const randomize = 'randomize' in options
+      ? Boolean(options.randomize)
+      : strategy === undefined && jitter === undefined;
+    const series = isList
+      ? Series.ofList(readDelays(options), values)
+      : Series.of(values, randomize);
+    return { ...values, series, shouldRetry: values.shouldRetry ?? mayPass };
   }
 
   /** Whether something has to be done for a call that succeeds at once. */
@@ -113,7 +133,7 @@ function mainError (errors) {
   let found;
   let most = 0;
   for (const error of errors) {
-    const message = read(error, 'message');
+    const message = textOf(read(error, 'message'));
     const count = (counts.get(message) ?? 0) + 1;
     counts.set(message, count);
     if (count >= most) {
@@ -259,6 +279,7 @@ class RetryRun {
     this.running = 0;
     this.context = undefined;
     clock.clearTimer(this.timer);
+    this.stats?.failAttempt(error);
     try {
       this.judge(error);
     } catch (thrown) {
@@ -289,12 +310,12 @@ class RetryRun {
     }
     const errors = this.errors ??= [];
     remember(errors, error);
-    if (this.plan.series.endless && this.attempt > this.delays.length) keepLast(errors);
     if (delay < 0) {
       if (delay === EXHAUSTED) this.stats?.exhaust();
       this.finish(mainError(errors));
       return;
     }
+    if (this.plan.series.endless && this.attempt > this.delays.length) keepLast(errors);
     this.timer = clock.setTimer(() => this.run(), delay, !this.plan.unref);
     this.stats?.pause(delay);
     this.notify(error, delay);
@@ -346,6 +367,49 @@ class RetryRun {
   }
 }
 
+// ---- The first attempt -------------------------------------------------------------------------
+
+/** What goes on after a first failure; undefined if the options have become unusable since. */
+function takeOver (fn, options, Plan, reject) {
+  try {
+    return new RetryRun(fn, new Plan(options));
+  } catch (error) {
+    reject(error);
+    return undefined;
+  }
+}
+
+/**
+ * Nearly all calls succeed at once, so until the first failure there is no RetryRun, no plan and
+ * no list of delays. There has to be a promise beside that of the function, because bail() ends
+ * the call even if the function's own promise never settles.
+ */
+function tryOnce (fn, options, Plan) {
+  const promise = new Promise(takeHandles);
+  const resolve = resolveNext;
+  const reject = rejectNext;
+  let ended = false;
+  let run;
+  const bail = reason => {
+    ended = true;
+    if (run === undefined) reject(reason || new Error('Aborted'));
+    else run.stop(reason);
+  };
+  const fail = error => {
+    if (ended || run !== undefined) return;
+    run = takeOver(fn, options, Plan, reject);
+    if (run !== undefined) resolve(run.goOn(error, bail));
+  };
+  try {
+    const result = fn(bail, 1);
+    if (result instanceof Promise) result.then(resolve, fail);
+    else Promise.resolve(result).then(resolve, fail);
+  } catch (error) {
+    fail(error);
+  }
+  return promise;
+}
+
 // ---- Figures -----------------------------------------------------------------------------------
 
 // For a histogram of the delays, ms.
@@ -355,9 +419,20 @@ const DELAY_BOUNDS = [50, 100, 250, 500, 1000, 2000, 5000, 10_000, 20_000, 30_00
 /** Under this symbol the figures have the Distribution of the delays, for metrics. */
 const DELAYS = Symbol('delays');
 
+/**
+ * What identifies the open period of a breaker that a failed attempt has run into, or has caused;
+ * undefined if there is none. All calls that a breaker rejects in one period get the same error.
+ */
+function openPeriodOf (breaker, error) {
+  if (typeof breaker?._period === 'function') return breaker.opened ? breaker._period() : undefined;
+  return read(error, 'code') === 'EOPENBREAKER' ? error : undefined;
+}
+
 /** What a retryable function has done so far. */
 class RetryStats {
-  constructor () {
+  /** `breaker`: the one that each attempt passes, if it is known. */
+  constructor (breaker) {
+    this.breaker = breaker;
     this.calls = 0;
     this.attempts = 0;
     this.successes = 0;
@@ -365,6 +440,8 @@ class RetryStats {
     this.retries = 0;
     this.successfulRetries = 0;
     this.exhausted = 0;
+    this.trips = 0;
+    this.openPeriod = undefined; // The last one that was counted.
     this.pauses = new Distribution(DELAY_BOUNDS);
   }
 
@@ -378,6 +455,14 @@ class RetryStats {
   succeed (attempt) {
     this.successes++;
     if (attempt > 1) this.successfulRetries++;
+  }
+
+  /** Counts each open period of a breaker once, however many attempts run into it. */
+  failAttempt (error) {
+    const period = openPeriodOf(this.breaker, error);
+    if (period === undefined || period === this.openPeriod) return;
+    this.openPeriod = period;
+    this.trips++;
   }
 
   fail () { this.failures++; }
@@ -400,6 +485,7 @@ class RetryStats {
       successfulRetries: this.successfulRetries,
       failedRetries: this.retries - this.successfulRetries,
       maxRetriesReached: this.exhausted,
+      circuitBreakerTrips: this.trips,
       delays,
       totalDelay,
       averageDelay: delays === 0 ? 0 : totalDelay / delays,
@@ -409,5 +495,6 @@ class RetryStats {
 }
 
 module.exports = {
-  DELAYS, DELAY_BOUNDS, RetryPlan, RetryRun, RetryStats, WITH_DELAY, keepLast, mainError, remember,
+  DELAYS, DELAY_BOUNDS, RetryPlan, RetryRun, RetryStats, WITH_DELAY, keepLast, mainError, mayPass,
+  readShouldRetry, remember, tryOnce,
 };

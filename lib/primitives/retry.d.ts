@@ -1,15 +1,16 @@
-import { WrapOptions } from './operation';
+import { BackoffOptions } from './backoff';
+import { RetryOnOptions } from './classify';
 
 /**
- * Calls `fn` until it succeeds, as async-retry does.
+ * Calls `fn` until it succeeds.
  *
  * Rejects with the most frequent error (the last one of several); with the argument of `bail`; at
  * once with an error that has a true property `bail`, such as a NonRetryableError; or with
- * ERR_INVALID_OPTION.
+ * ERR_INVALID_OPTION, also for unknown options.
  */
 declare function retry<T, E = any> (
   fn: retry.RetryFunction<T, E>, options?: retry.RetryOptions<E> | readonly number[] | null | false,
-): Promise<Awaited<T>>;
+): Promise<T>;
 
 declare namespace retry {
   export { retry };
@@ -40,12 +41,23 @@ declare namespace retry {
   }
 
   /** `randomize` is true unless `strategy` or `jitter` is given. `E` is the type of errors. */
-  export interface RetryOptions<E = any> extends WrapOptions {
+  export interface RetryOptions<E = any> extends BackoffOptions {
+    /** The maximum number of retries; null means none. Default 10. */
+    retries?: number | null | undefined;
+    /** True: retries never end. Default false. */
+    forever?: boolean | undefined;
+    /** True: the process may end while a timer runs. Default false. */
+    unref?: boolean | undefined;
+    /** A failure later than so many ms is not retried. Default Infinity; 0 means the same. */
+    maxRetryTime?: number | undefined;
     /** Called after each failure that is retried; if it throws, the call ends. */
     onRetry?: ((error: E, attempt: number) => unknown) | null | false | undefined;
-    /** False ends the call with this error. Default: every error is retried. */
+    /**
+     * False ends the call with this error; or which errors to retry, as for retryOn(). Default:
+     * every error, unless its `retryable` is false.
+     */
     shouldRetry?: ((error: E, attempt: number) => boolean | PromiseLike<boolean>)
-      | null | false | undefined;
+      | RetryOnOptions | null | false | undefined;
     /** Time limit of one attempt, ms; then it fails with ETIMEDOUT. Default: no limit. */
     attemptTimeout?: number | AttemptTimeout | null | false | undefined;
     /**
@@ -75,6 +87,8 @@ declare namespace retry {
     failedRetries: number;
     /** How many calls used up all their retries. */
     maxRetriesReached: number;
+    /** How many open periods of a breaker the attempts ran into or caused. */
+    circuitBreakerTrips: number;
     /** How many delays there were. */
     delays: number;
     /** Their sum, ms. */
@@ -91,8 +105,8 @@ declare namespace retry {
     };
 
   /**
-   * Returns a function that calls `fn` with its arguments until it succeeds. Throws
-   * ERR_INVALID_OPTION, also for unknown options, which retry() ignores as async-retry does.
+   * Returns a function that calls `fn` with its arguments until it succeeds.
+   * @throws ERR_INVALID_OPTION
    */
   export function retryable<F extends (...args: any[]) => any> (
     fn: F, options?: RetryOptions | readonly number[] | null): Retryable<F>;

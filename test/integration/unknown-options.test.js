@@ -73,7 +73,8 @@ const ENTRANCES = {
   ':getCircuitBreaker(options)': wrong => sekering.getCircuitBreaker('unknown', wrong),
   ':getCircuitBreaker().run(options)': 'see CircuitBreaker',
   ':getCircuitBreaker().fallback(func)': A_PART,
-  ':retry(options)': DROP_IN,
+  ':createBackoff(options)': wrong => sekering.createBackoff(wrong),
+  ':retry(options)': wrong => sekering.retry(action, wrong),
   ':retry.retryable(options)': wrong => sekering.retryable(action, wrong),
   'new :BreakerGroup(options)': wrong => new sekering.BreakerGroup(action, wrong),
   ':fallbackChain(options)': wrong => sekering.fallbackChain([action], wrong),
@@ -104,7 +105,6 @@ const ENTRANCES = {
   'new :Timeout(limit)': wrong => new sekering.Timeout({ initial: 1000, ...wrong }),
   'Timeout.execute(options)': wrong => new sekering.Timeout(1000).execute(action, wrong),
   // sekering/retry
-  'new retry:RetryOperation(options)': DROP_IN,
   'RetryOperation.attempt(timeoutOps)': DROP_IN,
   'retry:createTimeout(options)': DROP_IN,
   'retry:operation(options)': DROP_IN,
@@ -277,7 +277,7 @@ const ENTRANCES = {
   'http:problemHandler(options)': wrong => http.problemHandler(wrong),
   'http:createTracing(options)': wrong => http.createTracing(wrong),
   'Tracing.breaker(breaker)': A_PART,
-  'Tracing.retry(options)': DROP_IN,
+  'Tracing.retry(options)': wrong => http.createTracing().retry('x', action, wrong),
   'Tracing.sender()(context)': DATA,
   'Tracing.sender()(message)': DATA,
   // sekering/testing

@@ -74,7 +74,10 @@ const again = retryable(async (url: string) => new URL(url), retryPresets.paymen
 const url = await again('about:blank');
 check<Equal<typeof url, URL>>();
 again.stats.successRate satisfies number;
-await (asyncRetry satisfies typeof retry)(() => 1);
+await asyncRetry(() => 1, { retries: 1 });
+const generic = <T,>(fn: () => Promise<T>): Promise<T> => retry(fn, retryPresets.apiClient);
+await generic(async () => 1);
+await retry(() => 1, { shouldRetry: { statuses: ['5xx'], otherwise: true } });
 operation({ retries: 2 }).attempt(attempt => attempt.toFixed());
 
 const first = await new Bulkhead({ maxConcurrent: 2 }).execute(({ signal }) => signal);

@@ -30,7 +30,14 @@ describe('the two errors', () => {
     expect(new NonRetryableError('x').bail).toBe(true);
     expect(new RetryableError('x').bail).toBe(undefined);
     expect(Object.assign(new NonRetryableError('x'), { bail: false }).bail).toBe(false);
-    expect(Object.keys(new NonRetryableError('x'))).toEqual(['code']);
+    expect(Object.keys(new NonRetryableError('x'))).toEqual(['code', 'retryable']);
+  });
+
+  test('say so by `retryable`, which may be changed', () => {
+    expect({ ...new RetryableError('x') }).toEqual({ code: 'ERR_RETRYABLE', retryable: true });
+    expect({ ...new NonRetryableError('x') }).toEqual(
+      { code: 'ERR_NON_RETRYABLE', retryable: false });
+    expect(isRetryable(Object.assign(new RetryableError('x'), { retryable: false }))).toBe(false);
   });
 
   test('are told apart, also in another copy of the package', () => {
@@ -89,6 +96,25 @@ describe('isRetryable', () => {
   test('the status counts more than the code', () => {
     expect(isRetryable(Object.assign(withStatus(404), { code: 'ECONNRESET' }))).toBe(false);
     expect(isRetryable(Object.assign(withStatus(503), { code: 'ERR_BAD_RESPONSE' }))).toBe(true);
+  });
+
+  test.each([
+    ['a status', { status: 404 }, { status: 503 }],
+    ['a code', { code: 'EACCES' }, { code: 'ECONNRESET' }],
+    ['an open breaker', { code: 'EOPENBREAKER' }, { code: 'EOPENBREAKER' }],
+    ['nothing else', {}, {}],
+  ])('`retryable` of any error counts more than %s', (what, no, yes) => {
+    expect(isRetryable(Object.assign(new Error('x'), no, { retryable: true }))).toBe(true);
+    expect(isRetryable(Object.assign(new Error('x'), yes, { retryable: false }))).toBe(false);
+    expect(isRetryable({ ...no, retryable: true })).toBe(true);
+  });
+
+  test('`retryable` counts in a cause, and only as a boolean that can be read', () => {
+    const cause = Object.assign(new Error('x'), { retryable: true });
+    expect(isRetryable(new Error('outer', { cause }))).toBe(true);
+    expect(isRetryable(Object.assign(withStatus(503), { retryable: 'no' }))).toBe(true);
+    const trap = { get retryable () { throw new Error('trap'); }, status: 503 };
+    expect(isRetryable(trap)).toBe(true);
   });
 
   test('looks at the cause, and no further than the first that says something', () => {
@@ -189,6 +215,16 @@ describe('retryOn', () => {
     }
   });
 
+  test('leaves errors that say nothing to `otherwise`', () => {
+    const judge = retryOn({ statuses: ['5xx'], otherwise: true });
+    expect(judge(new Error('x'))).toBe(true);
+    expect(judge(withCode('EACCES'))).toBe(true);
+    expect(judge(withStatus(429))).toBe(false);
+    expect(judge(withCode('EOPENBREAKER'))).toBe(false);
+    expect(judge(new NonRetryableError('x'))).toBe(false);
+    expect(retryOn()(new Error('x'))).toBe(false);
+  });
+
   test('with empty lists knows only the two errors', () => {
     const judge = retryOn({ statuses: [], codes: [] });
     expect(judge(withStatus(503))).toBe(false);
@@ -199,6 +235,7 @@ describe('retryOn', () => {
     ['options', 5], ['statuses', { statuses: 503 }], ['statuses', { statuses: [99] }],
     ['statuses', { statuses: ['6xx'] }], ['statuses', { statuses: [null] }],
     ['codes', { codes: 'EBUSY' }], ['codes', { codes: [5] }], ['predicate', { predicate: 'x' }],
+    ['otherwise', { otherwise: 'x' }],
   ])('refuses wrong %s', (option, options) => {
     expect(() => retryOn(options))
       .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION', option }));

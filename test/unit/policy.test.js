@@ -104,6 +104,40 @@ describe('retry and breaker', () => {
     expect(seen).toEqual([[error, 1]]);
   });
 
+  test('retryStats count the trips of the breaker, also those of a last attempt', async () => {
+    const down = async () => { throw new Error('down'); };
+    const guarded = policy({ retry: [1], breaker: { consecutiveFailures: 2, resetTimeout: 1000 } });
+    for (let i = 0; i < 3; i++) {
+      const outcome = settle(guarded.execute(down));
+      await time.advanceAsync(10);
+      await outcome;
+    }
+    expect(guarded.retryStats).toMatchObject({ calls: 3, attempts: 4, circuitBreakerTrips: 1 });
+    await time.advanceAsync(1000);
+    const outcome = settle(guarded.execute(down));
+    await time.advanceAsync(10);
+    await outcome;
+    expect(guarded.retryStats).toMatchObject({ calls: 4, circuitBreakerTrips: 2 });
+  });
+
+  test('shouldRetry takes lists, and an error may say that a retry is useless', async () => {
+    const attempts = async (retry, detail) => {
+      const fn = jest.fn(async () => { throw Object.assign(new Error('x'), detail); });
+      const guarded = policy({ retry: { retries: 2, minTimeout: 1, ...retry } });
+      const outcome = settle(guarded.execute(fn));
+      await time.advanceAsync(100);
+      await outcome;
+      return fn.mock.calls.length;
+    };
+    const shouldRetry = { statuses: [503] };
+    expect(await attempts({ shouldRetry }, { status: 503 })).toBe(3);
+    expect(await attempts({ shouldRetry }, { status: 404 })).toBe(1);
+    expect(await attempts({}, { status: 404 })).toBe(3);
+    expect(await attempts({}, { retryable: false })).toBe(1);
+    expect(() => policy({ retry: { shouldRetry: { statuses: [99] } } }))
+      .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
+  });
+
   test('attemptTimeout grows, and the breaker hears of it', async () => {
     const guarded = policy({ retry: retryPresets.pageFetch, breaker: presets.movieApi });
     const codes = [];

@@ -2,6 +2,7 @@
 
 // retryable(): a function that retries by itself and keeps figures.
 
+const CircuitBreaker = require('../../lib/primitives/breaker');
 const retry = require('../../lib/primitives/retry');
 const { outcome, time, withClock } = require('../support/retry-helpers');
 
@@ -61,8 +62,8 @@ describe('stats', () => {
   test('begin with nothing', () => {
     expect(retryable(() => {}).stats).toEqual({
       calls: 0, successes: 0, failures: 0, successRate: 1, attempts: 0, retries: 0,
-      successfulRetries: 0, failedRetries: 0, maxRetriesReached: 0, delays: 0, totalDelay: 0,
-      averageDelay: 0,
+      successfulRetries: 0, failedRetries: 0, maxRetriesReached: 0, circuitBreakerTrips: 0,
+      delays: 0, totalDelay: 0, averageDelay: 0,
     });
   });
 
@@ -79,9 +80,22 @@ describe('stats', () => {
     await outcome(fn(true)); // One.
     expect(fn.stats).toEqual({
       calls: 5, successes: 3, failures: 2, successRate: 0.6, attempts: 10, retries: 5,
-      successfulRetries: 2, failedRetries: 3, maxRetriesReached: 1, delays: 5, totalDelay: 7000,
-      averageDelay: 1400,
+      successfulRetries: 2, failedRetries: 3, maxRetriesReached: 1, circuitBreakerTrips: 0,
+      delays: 5, totalDelay: 7000, averageDelay: 1400,
     });
+  });
+
+  test('count each open period of a breaker once, however many attempts run into it', async () => {
+    const breaker = new CircuitBreaker(async () => { throw new Error('down'); },
+      { consecutiveFailures: 2, resetTimeout: 60_000 });
+    const fn = retryable(() => breaker.fire(), [1, 1, 1]);
+    await outcome(fn(), 10);
+    await outcome(fn(), 10);
+    expect(fn.stats).toMatchObject({ attempts: 8, circuitBreakerTrips: 1 });
+    await time().advanceAsync(60_000); // The next attempt is a probe, which fails.
+    await outcome(fn(), 10);
+    expect(fn.stats).toMatchObject({ attempts: 12, circuitBreakerTrips: 2 });
+    breaker.shutdown();
   });
 
   test('are a copy', async () => {

@@ -1,7 +1,8 @@
 'use strict';
 
-// What programs that use async-retry know: options, messages, the order of things.
+// What retry() has in common with async-retry: options, messages, the order of things.
 
+const asyncRetry = require('../../lib/primitives/async-retry');
 const retry = require('../../lib/primitives/retry');
 const { failsUntil, gaps, never, outcome, time, withClock } = require('../support/retry-helpers');
 
@@ -304,8 +305,12 @@ describe('options', () => {
     expect(options).toEqual({ retries: 1 });
   });
 
-  test('that are unknown do no harm', async () => {
-    expect((await outcome(retry(failsUntil(2), { retryTimeout: 2000 }))).value).toBe('attempt 2');
+  test('that are unknown are refused, but not by the drop-in', async () => {
+    const fn = failsUntil(2);
+    await expect(retry(fn, { maxTimeuot: 2000 })).rejects.toMatchObject(
+      { code: 'ERR_INVALID_OPTION', message: expect.stringContaining('Did you mean maxTimeout?') });
+    expect(fn.log).toEqual([]);
+    expect((await outcome(asyncRetry(fn, { maxTimeuot: 2000 }))).value).toBe('attempt 2');
   });
 
   test('may be inherited', async () => {
