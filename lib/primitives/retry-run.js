@@ -5,7 +5,7 @@
 
 const clock = require('../base/clock');
 const { invalidOption, timedOut } = require('../base/errors');
-const { isPlainPromise, promiseOf, read, reasonOf, textOf } = require('../base/foreign');
+const { isList, isPlainPromise, promiseOf, read, reasonOf, textOf } = require('../base/foreign');
 const { is, optionsOf, readable } = require('../base/options');
 const { guarded } = require('../base/warn');
 const { EXHAUSTED, NOT_RETRYABLE, SERIES, Series, amount, decide, readDelays } =
@@ -35,7 +35,7 @@ function readAttemptTimeout (option, value) {
 /** The option shouldRetry as a function: it may be one, or options of retryOn(). */
 function readShouldRetry (value, option = 'shouldRetry') {
   if (typeof value === 'function') return value;
-  if (typeof value === 'object' && !Array.isArray(value)) return judgeBy(value, option);
+  if (typeof value === 'object' && !isList(value)) return judgeBy(value, option);
   throw invalidOption(option, 'a function, or lists as retryOn() takes them', value);
 }
 

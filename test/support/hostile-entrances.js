@@ -327,7 +327,7 @@ const AFTER = {
 /** Functions that are left out, and why. */
 const LEFT_OUT = [
   [/^browser:/, 'they run on a page only'],
-  [/\.action$/, "the user's own function"],
+  [/\.(action|predicate)$/, "the user's own function"],
   [/^decorators:\w+\(\)$/, 'what a compiler calls'],
   [/^RetryOperation\.(attempt|try|start)$/, 'it calls the function from a timer, as `retry` does'],
   [/^HealthCheck\.check$/, "the user's own function"],
