@@ -3,6 +3,8 @@
 const stylistic = require('@stylistic/eslint-plugin');
 const globals = require('globals');
 
+const foreignReads = require('./test/support/lint-foreign');
+
 const correctness = {
   'array-callback-return': 'error',
   'consistent-return': 'off',
@@ -104,17 +106,23 @@ module.exports = [
     rules: { 'max-lines-per-function': ['error', { max: 70 }] },
   },
   {
-    // What others have thrown may not be readable: a getter that throws would keep a call from
-    // settling.
-    files: ['lib/primitives/**/*.js'],
+    // In a page and in a terminal there is no call of the user's that could be left unsettled.
+    files: ['lib/**/*.js'],
+    ignores: ['lib/base/foreign.js', 'lib/browser/**', 'lib/http/dashboard/**', 'lib/cli/**'],
+    plugins: { foreign: { rules: { reads: foreignReads } } },
+    rules: { 'foreign/reads': 'error' },
+  },
+  {
+    files: ['lib/**/*.js'],
+    ignores: ['lib/browser/**', 'lib/http/dashboard/**', 'lib/cli/**'],
     rules: {
       'no-restricted-syntax': ['error', {
-        selector: 'MemberExpression[object.name=/^(error|thrown|cause|failure|part)$/]' +
-          ':not(AssignmentExpression > MemberExpression.left)',
-        message: 'Read it with read() of lib/base/foreign.js: it may throw.',
-      }, {
         selector: 'MemberExpression[property.name="reason"][object.name=/ignal$/]',
         message: 'Read it with reasonOf() of lib/base/foreign.js: it may throw.',
+      }, {
+        selector: 'MemberExpression[property.name=/^(then|catch|finally)$/] > ' +
+          'CallExpression.object[callee.object.name="Promise"][callee.property.name="resolve"]',
+        message: 'Use promiseOf() of lib/base/foreign.js: the value may be a hostile promise.',
       }],
     },
   },

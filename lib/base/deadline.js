@@ -18,8 +18,8 @@ class Deadline {
       this.resolve = resolve;
       this.reject = reject;
     });
-    this.timer = setTimer(() => this.end(error ?? timedOut(ms)), ms, ref);
     outer?.addEventListener('abort', this);
+    this.timer = setTimer(() => this.end(error ?? timedOut(ms)), ms, ref);
   }
 
   // As an event listener of the caller's signal; an object needs no closure.

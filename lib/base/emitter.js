@@ -5,7 +5,8 @@
 
 const { EventEmitter } = require('node:events');
 
-const { warn, watch } = require('./warn');
+const { read } = require('./foreign');
+const { guarded, warn, watch } = require('./warn');
 
 const failed = event => `A listener of '${String(event)}' failed`;
 
@@ -39,11 +40,12 @@ class Emitter extends EventEmitter {
 
   /** Adds listeners, by event, to something that may emit. The returned function removes them. */
   static follow (emitter, listeners) {
-    const entries = typeof emitter?.on === 'function' ? Object.entries(listeners) : [];
-    for (const [event, listener] of entries) emitter.on(event, listener);
-    return () => {
-      for (const [event, listener] of entries) emitter.off(event, listener);
-    };
+    const entries = typeof read(emitter, 'on') === 'function' ? Object.entries(listeners) : [];
+    const each = method => guarded('An emitter could not be followed', () => {
+      for (const [event, listener] of entries) emitter[method](event, listener);
+    });
+    each('on');
+    return () => each('off');
   }
 
   /** Called whenever listeners were added or removed. */

@@ -3,13 +3,13 @@
 // The errors. Each has a stable `code`; what a code means is in ./error-codes.
 
 const { CODES } = require('./error-codes');
-const { isA, read } = require('./foreign');
+const { isA, nameOf, read, textOf } = require('./foreign');
 
 const mark = name => Symbol.for(`sekering.${name}`);
 
 class SekeringError extends Error {
   constructor (code, message = CODES[code]?.message, options) {
-    super(message, options);
+    super(message === undefined ? message : textOf(message), options);
     this.code = code;
   }
 
@@ -59,12 +59,6 @@ const REFUSALS = codesWhere(({ asked, retryable }) => asked === false && retryab
 
 // ---- Options -----------------------------------------------------------------------------------
 
-/** The name of a function, if it is a string. */
-function nameOf (value) {
-  const name = read(value, 'name');
-  return typeof name === 'string' ? name : undefined;
-}
-
 function describe (value) {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') return `${JSON.stringify(value)} of type string`;
@@ -72,13 +66,17 @@ function describe (value) {
   if (typeof value === 'object') {
     return `an instance of ${nameOf(read(value, 'constructor')) ?? 'Object'}`;
   }
-  return `${String(value)} of type ${typeof value}`;
+  return `${textOf(value)} of type ${typeof value}`;
 }
 
 /** The error for an option, with the caller's own message. */
 function optionError (Type, option, message) {
   return Object.assign(new Type(message), { code: 'ERR_INVALID_OPTION', option });
 }
+
+/** Whether it is the error for an option, or another one of ours for what the user gave. */
+const isOptionError = error =>
+  isA(error, Error) && Object.hasOwn(CODES, textOf(read(error, 'code')));
 
 /** The error for a wrong option: a TypeError, or a RangeError when only the amount is wrong. */
 function invalidOption (option, expected, received, Type = TypeError) {
@@ -124,6 +122,6 @@ function distance (a, b) {
 }
 
 module.exports = {
-  BreakerError, SekeringError, invalidOption, isBreakerError, isRefusal, nearest, optionError,
-  timedOut, unknownOption, wasNotAsked,
+  BreakerError, SekeringError, invalidOption, isBreakerError, isOptionError, isRefusal, nearest,
+  optionError, timedOut, unknownOption, wasNotAsked,
 };

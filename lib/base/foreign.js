@@ -1,8 +1,12 @@
 'use strict';
 
-// Reads foreign values: errors that were thrown, results, reasons of signals. Any of them may be a
+// Reads foreign values: errors that were thrown, results, options, signals. Any of them may be a
 // Proxy, or have getters that throw, but the call must still settle. So such values are read only
 // here. Nothing here throws.
+
+const { isPromise } = require('node:util/types');
+
+const { then } = Promise.prototype;
 
 /** `object[name]`; undefined if it does not exist or cannot be read. */
 function read (object, name) {
@@ -22,6 +26,24 @@ function isA (value, Type) {
   }
 }
 
+/** `Array.isArray(value)`; false if that cannot be determined. */
+function isList (value) {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
+
+/** A copy of an object's own members; an empty one if they cannot be read. */
+function copyOf (object) {
+  try {
+    return { ...object };
+  } catch {
+    return {};
+  }
+}
+
 /** The value as text. */
 function textOf (value) {
   try {
@@ -37,10 +59,23 @@ function messageOf (error) {
   return typeof message === 'string' ? message : textOf(error);
 }
 
-/** The value as a promise: itself if it is one. */
+/**
+ * Whether the value seems to be an ordinary promise: its `then` is the engine's own, and makes
+ * ordinary promises. It may still be an object that only inherits these; then that `then` throws.
+ */
+function isPlainPromise (value) {
+  try {
+    return value?.then === then && value.constructor === Promise;
+  } catch {
+    return false;
+  }
+}
+
+/** The value as an ordinary promise: itself if it is one. */
 function promiseOf (value) {
-  // Promise.resolve() throws if the promise's `constructor` cannot be read.
-  return isA(value, Promise) ? value : new Promise(resolve => { resolve(value); });
+  // Promise.resolve() trusts the value's own `then`, and throws if `constructor` cannot be read.
+  return isPlainPromise(value) && isPromise(value) ? value
+    : new Promise(resolve => { resolve(value); });
 }
 
 /** Why a signal was aborted. */
@@ -51,12 +86,22 @@ function reasonOf (signal) {
     : reason;
 }
 
+/** The name of a function or a class, if it is a string. */
+function nameOf (value) {
+  const name = read(value, 'name');
+  return typeof name === 'string' ? name : undefined;
+}
+
 /** Gives a wrapper the name and the length of the function that it calls. */
-function likeFunction (wrapper, { name, length }) {
+function likeFunction (wrapper, original) {
+  const length = read(original, 'length');
   return Object.defineProperties(wrapper, {
-    name: { value: name, configurable: true },
-    length: { value: length, configurable: true },
+    name: { value: nameOf(original) ?? '', configurable: true },
+    length: { value: typeof length === 'number' ? length : 0, configurable: true },
   });
 }
 
-module.exports = { isA, likeFunction, messageOf, promiseOf, read, reasonOf, textOf };
+module.exports = {
+  copyOf, isA, isList, isPlainPromise, likeFunction, messageOf, nameOf, promiseOf, read, reasonOf,
+  textOf,
+};

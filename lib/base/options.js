@@ -15,8 +15,8 @@
 const { setMaxListeners } = require('node:events');
 const { isArgumentsObject } = require('node:util/types');
 
-const { invalidOption, unknownOption } = require('./errors');
-const { isA, read } = require('./foreign');
+const { invalidOption, isOptionError, optionError, unknownOption } = require('./errors');
+const { isA, reasonOf } = require('./foreign');
 
 /**
  * One option.
@@ -40,6 +40,18 @@ function kind (doc, expected, spec, check) {
   };
 }
 
+/**
+ * What `look` returns. It looks at a value of the user's, which may be a Proxy or have getters that
+ * throw: then the value is not what was expected.
+ */
+function readable (option, expected, value, look) {
+  try {
+    return look();
+  } catch (error) {
+    throw isOptionError(error) ? error : invalidOption(option, expected, value);
+  }
+}
+
 const shown = value => (typeof value === 'string' ? `'${value}'` : String(value));
 
 /** An option whose values pass `test`. */
@@ -49,18 +61,40 @@ const where = (doc, expected, test, spec = {}) =>
     return value;
   });
 
+// The signal that stands in for each signal that is not one of Node.js itself.
+const standIns = new WeakMap();
+
+/** A real signal that aborts when the foreign one does, which is asked nothing later. */
+function standInFor (signal) {
+  let controller = standIns.get(signal);
+  if (controller === undefined) {
+    controller = new AbortController();
+    const own = controller;
+    setMaxListeners(0, own.signal);
+    signal.addEventListener('abort', () => own.abort(reasonOf(signal)));
+    standIns.set(signal, own);
+  }
+  if (signal.aborted) controller.abort(reasonOf(signal));
+  return controller.signal;
+}
+
+const isReal = signal => isA(signal, AbortSignal) && !Object.hasOwn(signal, 'aborted');
+
 /**
  * The caller's signal, checked; undefined if there is none. Any number of calls may listen to it at
- * once: by default, Node.js warns of a leak from the eleventh on.
+ * once: by default, Node.js warns of a leak from the eleventh on. Instead of a signal of another
+ * kind, whose members may do anything, there is a real one that follows it.
  */
 function readSignal (signal) {
   if (signal === undefined || signal === null) return undefined;
-  const fits = typeof read(signal, 'aborted') === 'boolean' &&
-    ['addEventListener', 'removeEventListener'].every(
-      name => typeof read(signal, name) === 'function');
-  if (!fits) throw invalidOption('signal', 'an AbortSignal', signal);
-  if (isA(signal, EventTarget)) setMaxListeners(0, signal);
-  return signal;
+  return readable('signal', 'an AbortSignal', signal, () => {
+    const fits = typeof signal.aborted === 'boolean' &&
+      ['addEventListener', 'removeEventListener'].every(name => typeof signal[name] === 'function');
+    if (!fits) throw invalidOption('signal', 'an AbortSignal', signal);
+    if (!isReal(signal)) return standInFor(signal);
+    setMaxListeners(0, signal);
+    return signal;
+  });
 }
 
 /** The kinds of options. `spec` is as Option, plus what the kind needs. */
@@ -89,8 +123,10 @@ const is = {
     value => methods.every(name => typeof value?.[name] === 'function'), spec),
   signal: (doc, spec = {}) => kind(doc, 'an AbortSignal', spec, (_, value) => readSignal(value)),
   /** The arguments of a call: an array, or `arguments`. */
-  args: doc => where(doc, 'an array', value => Array.isArray(value) || isArgumentsObject(value),
-    { default: Object.freeze([]) }),
+  args: doc => kind(doc, 'an array', { default: Object.freeze([]) }, (option, value, said) => {
+    if (Array.isArray(value) || isArgumentsObject(value)) return Array.from(value);
+    throw invalidOption(option, said, value);
+  }),
   /** Options within the options, with a table of their own. */
   table: (doc, table, spec = {}) => kind(doc, 'an object', spec,
     (option, value) => table.read(value, option)),
@@ -139,25 +175,30 @@ class Options {
 
   /** Every option, checked, or its default. Errors name `place`, such as `channels.EMAIL`. */
   read (given, place = 'options') {
-    return this.#resolve(bag(place, given, this.names), place);
+    checkNames(place, given, this.names);
+    return this.#resolve(given, place);
   }
 
   /** As read(), but unknown names are ignored: for functions that replace another package's. */
   readKnown (given, place = 'options') {
-    return this.#resolve(bag(place, given), place);
+    checkObject(place, given);
+    return this.#resolve(given, place);
   }
 
-  #resolve (values, place) {
+  #resolve (values = {}, place) {
     const resolved = {};
     for (const [name, option] of this.#entries) {
       const path = place === 'options' ? name : `${place}.${name}`;
-      const value = values[name];
-      if (value !== undefined) resolved[name] = option.check(path, value);
+      const value = member(path, values, name);
+      if (value !== undefined) resolved[name] = checked(path, option, value);
       else if (option.required) throw invalidOption(path, option.expected, value);
       else resolved[name] = option.default;
     }
     return resolved;
   }
+
+  /** One option, checked. */
+  check (name, value) { return checked(name, this.entries[name], value); }
 
   /** A table with further options. */
   with (entries) { return new Options({ ...this.entries, ...entries }); }
@@ -166,6 +207,23 @@ class Options {
   withDefaults (values) {
     return new Options(Object.fromEntries(this.#entries.map(([name, option]) =>
       [name, { ...option, default: values[name] ?? option.default }])));
+  }
+}
+
+/** One of the options that the user gave. */
+function member (path, values, name) {
+  try {
+    return values[name];
+  } catch {
+    throw optionError(TypeError, path, `Expected a value for ${path} that can be read`);
+  }
+}
+
+function checked (path, option, value) {
+  try {
+    return option.check(path, value);
+  } catch (error) {
+    throw isOptionError(error) ? error : invalidOption(path, option.expected, value);
   }
 }
 
@@ -210,18 +268,36 @@ function oneOf (option, value, choices) {
   return value;
 }
 
-/**
- * An object of options; undefined counts as an empty one. With `names`, other names are rejected.
- * Prefer a table: this is for objects whose keys the user chooses.
- */
-function bag (option, value, names) {
-  if (value === undefined) return {};
-  if (value === null || typeof value !== 'object') throw invalidOption(option, 'an object', value);
-  if (names === undefined) return value;
-  for (const name of Object.keys(value)) {
-    if (!names.includes(name)) throw unknownOption(name, option, names);
+function checkObject (option, value) {
+  if (value === null || (typeof value !== 'object' && value !== undefined)) {
+    throw invalidOption(option, 'an object', value);
   }
-  return value;
 }
 
-module.exports = { NAMES, bag, boolean, func, is, number, oneOf, optionsOf, readSignal };
+/** Rejects an object that has members of other names. */
+function checkNames (option, value, names) {
+  checkObject(option, value);
+  for (const name of readable(option, 'an object', value, () => Object.keys(value ?? {}))) {
+    if (!names.includes(name)) throw unknownOption(name, option, names);
+  }
+}
+
+/**
+ * A copy of an object of options; undefined counts as an empty one. With `names`, other names are
+ * rejected. Prefer a table: this is for objects whose keys the user chooses.
+ */
+function bag (option, value, names) {
+  if (names === undefined) checkObject(option, value);
+  else checkNames(option, value, names);
+  return readable(option, 'an object whose members can be read', value, () => {
+    const copy = { ...value };
+    for (const name of names ?? []) {
+      if (!(name in copy) && value?.[name] !== undefined) copy[name] = value[name]; // Inherited.
+    }
+    return copy;
+  });
+}
+
+module.exports = {
+  NAMES, bag, boolean, func, is, member, number, oneOf, optionsOf, readSignal, readable
+};

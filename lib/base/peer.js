@@ -3,6 +3,7 @@
 // Optional packages: loaded when a feature that needs them is first used, never before.
 
 const { SekeringError } = require('./errors');
+const { messageOf, read } = require('./foreign');
 
 /** A package as an argument of `npm install`, with its version if only that one works. */
 function specOf (name) {
@@ -43,7 +44,7 @@ function checkPeers (names, feature) {
 
 // A package that is installed but lacks a dependency is broken: that is another error.
 function isMissing (error, name) {
-  return error?.code === 'MODULE_NOT_FOUND' && error.message.includes(`'${name}'`);
+  return read(error, 'code') === 'MODULE_NOT_FOUND' && messageOf(error).includes(`'${name}'`);
 }
 
 module.exports = { checkPeers, requirePeer };

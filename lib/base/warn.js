@@ -29,4 +29,14 @@ function guarded (what, callback) {
   }
 }
 
-module.exports = { guarded, warn, watch };
+/**
+ * What a callback answers that is asked for a yes or no, or for a key. By mistake it may return a
+ * promise, which must not end the process when it rejects.
+ */
+function asked (what, callback) {
+  const answer = callback();
+  if (typeof answer === 'object' && answer !== null) watch(what, answer);
+  return answer;
+}
+
+module.exports = { asked, guarded, warn, watch };

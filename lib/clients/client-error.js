@@ -3,8 +3,8 @@
 // What the errors of all clients have in common, how text from outside gets into them, and the
 // error for invalid input, which is rejected before anything is sent.
 
-const { SekeringError, invalidOption } = require('../base/errors');
-const { textOf } = require('../base/foreign');
+const { SekeringError, invalidOption, isOptionError } = require('../base/errors');
+const { isList, textOf } = require('../base/foreign');
 
 const TEXT_CHARACTERS_MAX = 300;
 // A shorter secret is a test's, and would be found in every other word.
@@ -12,7 +12,7 @@ const SECRET_CHARACTERS_MIN = 6;
 const FAULTS_MAX = 100;
 const RECEIVED_CHARACTERS_MAX = 100;
 
-const isObject = value => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isObject = value => typeof value === 'object' && value !== null && !isList(value);
 
 /** Makes text from outside fit for a message or a log: short, and on one line. */
 const clean = text => textOf(text).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
@@ -74,6 +74,21 @@ class Faults {
   }
 }
 
+/**
+ * What `look` makes of the input of a call. Members of the input may be impossible to read; then
+ * the input is at fault.
+ */
+function readInput (call, path, look) {
+  try {
+    return look();
+  } catch (error) {
+    if (isOptionError(error)) throw error;
+    const faults = new Faults(call);
+    faults.add(path, 'a value that can be read', undefined);
+    return faults.throwIfAny();
+  }
+}
+
 /** The faults of a message to be sent, which has to be an object. */
 function faultsOfMessage (message) {
   const faults = new Faults('send');
@@ -82,4 +97,4 @@ function faultsOfMessage (message) {
   return faults;
 }
 
-module.exports = { ClientError, Faults, clean, faultsOfMessage, isObject, redactor };
+module.exports = { ClientError, Faults, clean, faultsOfMessage, isObject, readInput, redactor };

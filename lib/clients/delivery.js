@@ -9,7 +9,8 @@
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { wasNotAsked } = require('../base/errors');
+const { invalidOption, wasNotAsked } = require('../base/errors');
+const { isA, read, reasonOf, textOf } = require('../base/foreign');
 const { is } = require('../base/options');
 const { Bulkhead } = require('../primitives/limits');
 const { retryPresets } = require('../primitives/presets');
@@ -78,8 +79,8 @@ class Pause {
   }
 
   /** The same alert is repeated once an hour at most. */
-  #isNewAlert (reason, { providerCode = '' }) {
-    const what = `${reason} ${providerCode}`;
+  #isNewAlert (reason, error) {
+    const what = `${reason} ${textOf(read(error, 'providerCode') ?? '')}`;
     const now = clock.now();
     if (this.#lastAlert.what === what && now - this.#lastAlert.at < HOUR_MS) return false;
     this.#lastAlert = { what, at: now };
@@ -139,6 +140,7 @@ class DeliveryClient extends Emitter {
    * an error, also emits `alert`.
    */
   pause (reason = 'manual', error = undefined) {
+    if (typeof reason !== 'string') throw invalidOption('reason', 'a text', reason);
     this.#pause.begin(reason, error, this.#pauseMs);
   }
 
@@ -163,7 +165,7 @@ class DeliveryClient extends Emitter {
       return await retry(attempt, this.#retryFor(delivery, signal));
     } catch (error) {
       // The caller gave up, or the caller's callback failed.
-      if (error !== last && !(error instanceof this.#Failure)) throw error;
+      if (error !== last && !isA(error, this.#Failure)) throw error;
       throw last;
     }
   }
@@ -205,7 +207,7 @@ class DeliveryClient extends Emitter {
   }
 
   #isWorthAnother (error, delivery) {
-    if (!(error instanceof this.#Failure) || error.bail || wasNotAsked(error)) return false;
+    if (!isA(error, this.#Failure) || read(error, 'bail') || wasNotAsked(error)) return false;
     return this.#resendAmbiguous || !delivery.ambiguous || delivery.isRepeatable === true;
   }
 
@@ -222,7 +224,7 @@ class DeliveryClient extends Emitter {
       // The queue comes before the breaker, which may open while a message waits.
       return await this.#bulkhead.execute(() => this.#pass(delivery, signal), { signal });
     } catch (error) {
-      if (signal?.aborted) throw signal.reason;
+      if (signal?.aborted) throw reasonOf(signal);
       throw this._errorOf(error, delivery);
     }
   }
@@ -237,7 +239,7 @@ class DeliveryClient extends Emitter {
         const signal = breaker.enabled ? context.signal : outer;
         return { answer: await this._transmit(delivery, signal) };
       } catch (error) {
-        if (!(error instanceof this.#Failure)) throw error;
+        if (!isA(error, this.#Failure)) throw error;
         const failure = this._react(error, delivery);
         if (failure.verdict.trips) throw failure;
         return { failure };

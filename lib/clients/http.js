@@ -5,7 +5,7 @@
 
 const { Deadlines } = require('../base/deadline');
 const { SekeringError, invalidOption, timedOut } = require('../base/errors');
-const { reasonOf } = require('../base/foreign');
+const { isA, read, reasonOf } = require('../base/foreign');
 const { is } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { ticks } = require('../base/recorder');
@@ -118,7 +118,7 @@ class Exchange {
 /** Removes an answer that could not be parsed: it may repeat the request's credentials. */
 function forgetData (error) {
   try {
-    if (error instanceof Error && error.data !== undefined) error.data = undefined;
+    if (isA(error, Error) && read(error, 'data') !== undefined) error.data = undefined;
   } catch {
     // An error of another dispatcher may be frozen.
   }

@@ -5,7 +5,7 @@
 // it stays unknown, the error says so: such a call is never reported as failed.
 
 const { wall } = require('../base/clock');
-const { read } = require('../base/foreign');
+const { isA, read } = require('../base/foreign');
 const { guarded } = require('../base/warn');
 const { RetryRun } = require('../primitives/retry-run');
 const {
@@ -118,7 +118,7 @@ class MidtransCall {
       return body;
     } catch (error) {
       // The user's own breaker may have a time limit.
-      const timedOut = read(error, 'code') === 'ETIMEDOUT' && !(error instanceof MidtransError);
+      const timedOut = read(error, 'code') === 'ETIMEDOUT' && !isA(error, MidtransError);
       const failure = timedOut ? errorOfTransport(error, request, this.sent) : error;
       return this.#failed(failure, before);
     }
@@ -131,9 +131,10 @@ class MidtransCall {
 
   /** Settles a failed attempt. `before`: whether the outcome of an earlier one is unknown. */
   async #failed (error, before) {
-    if (!(error instanceof MidtransError)) throw error; // Not sent, or given up by the caller.
-    if (!error.ambiguous) {
-      this.#unsure = before && (SILENT.has(error.code) || error.httpStatus === undefined);
+    if (!isA(error, MidtransError)) throw error; // Not sent, or given up by the caller.
+    if (!read(error, 'ambiguous')) {
+      const isSilent = SILENT.has(read(error, 'code')) || read(error, 'httpStatus') === undefined;
+      this.#unsure = before && isSilent;
       if (before && isTelling(error, this.#request)) return this.#settleRefusal(error);
       throw error;
     }
@@ -157,7 +158,7 @@ class MidtransCall {
     if (found !== undefined) return found;
     // If the state does not allow the call, that is a plain refusal. If the order is taken and yet
     // cannot be found, the outcome stays unknown.
-    this.#unsure = this.#unclear || !PLAIN.has(error.statusCode);
+    this.#unsure = this.#unclear || !PLAIN.has(read(error, 'statusCode'));
     throw error;
   }
 

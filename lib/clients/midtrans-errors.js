@@ -149,7 +149,8 @@ function orderConflict ({ operation, orderId }, transaction, cause) {
 }
 
 /** Whether an error says that Midtrans is in trouble, so that the breaker counts it. */
-const blamesUpstream = error => error.retryable && error.code !== 'ERR_MIDTRANS_IN_FLIGHT';
+const blamesUpstream = error =>
+  read(error, 'retryable') && read(error, 'code') !== 'ERR_MIDTRANS_IN_FLIGHT';
 
 module.exports = {
   MidtransError, blamesUpstream, errorOfAnswer, errorOfTransport, orderConflict, tokenLost,

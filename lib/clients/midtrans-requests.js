@@ -6,7 +6,8 @@
 
 const crypto = require('node:crypto');
 
-const { Faults, isObject } = require('./client-error');
+const { messageOf } = require('../base/foreign');
+const { Faults, isObject, readInput } = require('./client-error');
 const { amountOf } = require('./midtrans-states');
 
 // ---- Input -------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ function toJson (faults, body) {
   try {
     return JSON.stringify(body);
   } catch (error) {
-    faults.add('body', `an object that JSON can express (${error.message})`, body);
+    faults.add('body', `an object that JSON can express (${messageOf(error)})`, body);
     return undefined;
   }
 }
@@ -133,16 +134,18 @@ function checkRefund (call, id, body) {
 
 /** Checks the body of the call of this name, and makes JSON of it. */
 function readBody (call, body) {
-  const faults = new Faults(call);
-  let json;
-  if (isObject(body)) {
-    checks[call](faults, body);
-    json = toJson(faults, body);
-  } else {
-    faults.add('body', 'an object', body);
-  }
-  faults.throwIfAny();
-  return json;
+  return readInput(call, 'body', () => {
+    const faults = new Faults(call);
+    let json;
+    if (isObject(body)) {
+      checks[call](faults, body);
+      json = toJson(faults, body);
+    } else {
+      faults.add('body', 'an object', body);
+    }
+    faults.throwIfAny();
+    return json;
+  });
 }
 
 // ---- Requests ----------------------------------------------------------------------------------
@@ -196,21 +199,22 @@ const judgeRefund = key => body => {
 function snapRequest (body) {
   const json = readBody('createTransaction', body);
   const path = '/snap/v1/transactions';
+  const { order_id: orderId } = JSON.parse(json).transaction_details;
   return {
-    operation: 'createTransaction', orderId: body.transaction_details.order_id, method: 'POST',
+    operation: 'createTransaction', orderId, method: 'POST',
     path, json, mutating: true, core: false, idempotencyKey: idempotencyKey(path, json)
   };
 }
 
 function chargeRequest (body) {
   const json = readBody('charge', body);
-  const { order_id: orderId, gross_amount: amount } = body.transaction_details;
+  const { order_id: orderId, gross_amount: amount } = JSON.parse(json).transaction_details;
   return coreRequest('charge', orderId, '/v2/charge', json, judgeCharge(amount));
 }
 
 function captureRequest (body) {
   const json = readBody('capture', body);
-  return coreRequest('capture', body.transaction_id, '/v2/capture', json,
+  return coreRequest('capture', JSON.parse(json).transaction_id, '/v2/capture', json,
     judgeState('capture', 'settlement'));
 }
 
@@ -222,9 +226,11 @@ function changeRequest (operation, id) {
 
 /** Without a refund_key of the caller's, each call is a refund of its own. */
 function refundRequest (operation, id, body = {}) {
-  checkRefund(operation, id, body);
-  const refundKey = body.refund_key ?? `sekering-${crypto.randomUUID()}`;
-  const json = JSON.stringify({ ...body, refund_key: refundKey });
+  const [refundKey, json] = readInput(operation, 'body', () => {
+    checkRefund(operation, id, body);
+    const key = body.refund_key ?? `sekering-${crypto.randomUUID()}`;
+    return [key, JSON.stringify({ ...body, refund_key: key })];
+  });
   const path = `/v2/${id}/refund${operation === 'directRefund' ? '/online/direct' : ''}`;
   return coreRequest(operation, id, path, json, judgeRefund(refundKey), { refundKey });
 }

@@ -4,6 +4,7 @@
 // order: these functions decide what one of them may change.
 
 const { invalidOption } = require('../base/errors');
+const { copyOf, read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 
 // Where each state may go next, as Midtrans documents it.
@@ -52,7 +53,7 @@ function reachable (state) {
   return found;
 }
 
-const isState = state => Object.hasOwn(NEXT, state);
+const isState = state => typeof state === 'string' && Object.hasOwn(NEXT, state);
 
 /** Whether a transaction may go from one state to the other in one step. */
 function canMove (from, to, options) {
@@ -94,15 +95,15 @@ function advance (current, incoming, options) {
  * code are signed: ask GET status before believing it.
  */
 function isPaid (transaction) {
-  const { status_code: code, transaction_status: state, fraud_status: fraud } = transaction ?? {};
-  return String(code) === '200' && (state === 'settlement' || state === 'capture') &&
+  const { status_code: code, transaction_status: state, fraud_status: fraud } = copyOf(transaction);
+  return textOf(code) === '200' && (state === 'settlement' || state === 'capture') &&
     (fraud === undefined || fraud === null || fraud === 'accept');
 }
 
 /** The amount of the order, without the fees that Midtrans may have added to it. */
 function amountOf (transaction) {
-  const info = transaction?.metadata?.extra_info?.gross_amount_info;
-  const written = info?.original_amount ?? transaction?.gross_amount;
+  const info = ['metadata', 'extra_info', 'gross_amount_info'].reduce(read, transaction);
+  const written = read(info, 'original_amount') ?? read(transaction, 'gross_amount');
   if (typeof written !== 'string' && typeof written !== 'number') return undefined;
   const amount = written === '' ? NaN : Number(written);
   return Number.isFinite(amount) ? amount : undefined;

@@ -4,10 +4,11 @@
 // to take the money twice.
 
 const { createHash, timingSafeEqual } = require('node:crypto');
+const { isRegExp } = require('node:util/types');
 
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
-const { read } = require('../base/foreign');
+const { copyOf, isA, read, reasonOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { presets, retryPresets } = require('../primitives/presets');
 const { Timeout } = require('../primitives/limits');
@@ -45,7 +46,7 @@ const OPTIONS = optionsOf({
   breaker: is.any('a breaker, or its options, laid over presets.midtrans; false for none'),
   ...httpOptions(CONNECTIONS),
   orderIdPattern: is.where("the form of this shop's own order ids", 'a regular expression',
-    value => value instanceof RegExp),
+    isRegExp),
 });
 
 const signal = is.signal('ends the call');
@@ -85,7 +86,7 @@ function planOf (value) {
   }
   return new RetryPlan({
     ...options,
-    shouldRetry: (error, attempt) => error instanceof MidtransError && error.retryable &&
+    shouldRetry: (error, attempt) => isA(error, MidtransError) && read(error, 'retryable') &&
       (shouldRetry ? shouldRetry(error, attempt) : true),
   });
 }
@@ -103,7 +104,7 @@ const ELABORATE = ['timeout', 'cache', 'coalesce', 'fallback', 'abortController'
  * Whether the breaker was made here and does no more than a breaker does: then a call without a
  * signal takes the shortest way through it.
  */
-const isPlain = value => !isBreaker(value) && !ELABORATE.some(option => value?.[option]);
+const isPlain = value => !isBreaker(value) && !ELABORATE.some(option => read(value, option));
 
 // ---- Notifications -----------------------------------------------------------------------------
 
@@ -124,7 +125,7 @@ const isText = (value, pattern) => typeof value === 'string' && pattern.test(val
 function isSigned (notification, serverKey, pattern) {
   const {
     order_id: orderId, status_code: statusCode, gross_amount: amount, signature_key: signature
-  } = notification ?? {};
+  } = copyOf(notification);
   const fits = requests.isIncomingId(orderId) && isText(statusCode, STATUS_CODE) &&
     isText(amount, GROSS_AMOUNT) && isText(signature, SIGNATURE) &&
     (pattern === undefined || pattern.test(orderId));
@@ -135,7 +136,7 @@ function isSigned (notification, serverKey, pattern) {
 
 /** A notification as an object; it may come as JSON. */
 const bodyOf = notification =>
-  (typeof notification === 'string' ? parseJson(notification) : notification);
+  copyOf(typeof notification === 'string' ? parseJson(notification) : notification);
 
 // ---- The client --------------------------------------------------------------------------------
 
@@ -335,7 +336,7 @@ class MidtransClient extends Emitter {
         onSent: call && (() => call.onSent()),
       });
     } catch (cause) {
-      if (signal?.aborted) throw signal.reason;
+      if (signal?.aborted) throw reasonOf(signal);
       if (read(cause, 'code') === 'ESHUTDOWN') return { error: cause };
       throw errorOfTransport(cause, request, call?.sent ?? false);
     }

@@ -3,6 +3,7 @@
 // The options `retry` and `breaker` of the clients, and the way through a breaker.
 
 const { SekeringError, invalidOption } = require('../base/errors');
+const { isList, read } = require('../base/foreign');
 const { bag } = require('../base/options');
 const CircuitBreaker = require('../primitives/breaker');
 const { RetryPlan, WITH_DELAY, readShouldRetry } = require('../primitives/retry-run');
@@ -25,8 +26,8 @@ const call = fn => fn();
  */
 function readRetry (value, preset) {
   const isOff = value === false || value === null;
-  if (Array.isArray(value)) throw invalidOption('retry', 'an object or false', value);
-  const names = value?.signal === undefined ? [...RETRY, 'signal'] : RETRY;
+  if (isList(value)) throw invalidOption('retry', 'an object or false', value);
+  const names = read(value, 'signal') === undefined ? [...RETRY, 'signal'] : RETRY;
   const own = isOff ? { retries: 0 } : bag('retry', value, names);
   const options = { ...preset, shouldRetry: undefined, ...own, [WITH_DELAY]: true };
   new RetryPlan(options); // Checks them.
@@ -35,7 +36,7 @@ function readRetry (value, preset) {
 }
 
 /** Whether the option `breaker` is a breaker, which stays its owner's. */
-const isBreaker = value => typeof value?.run === 'function';
+const isBreaker = value => typeof read(value, 'run') === 'function';
 
 /**
  * The option `breaker`: a breaker, or options laid over the preset; false or null for one that only

@@ -5,7 +5,7 @@
 // stage of the session and the wording of the big relays decide.
 
 const { SekeringError, wasNotAsked } = require('../base/errors');
-const { messageOf, read, textOf } = require('../base/foreign');
+const { isA, messageOf, read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { isRetryable } = require('../primitives/classify');
 const { ClientError, clean } = require('./client-error');
@@ -275,7 +275,7 @@ function verdictOnReply (responseCode, error) {
  *   emitted.
  */
 function classifySmtpError (error) {
-  if (error instanceof SmtpError) return error.verdict;
+  if (isA(error, SmtpError)) return read(error, 'verdict');
   const code = read(error, 'code');
   const reply = replyOf(error);
   if (reply !== undefined) return verdictOnReply(reply, error);

@@ -9,7 +9,7 @@ const { domainToASCII } = require('node:url');
 const clock = require('../base/clock');
 const { wasNotAsked } = require('../base/errors');
 const { read } = require('../base/foreign');
-const { faultsOfMessage } = require('./client-error');
+const { faultsOfMessage, readInput } = require('./client-error');
 const { SmtpError, classifySmtpError } = require('./smtp-errors');
 
 // ---- Addresses ---------------------------------------------------------------------------------
@@ -264,20 +264,22 @@ function checkSubject ({ subject }, faults) {
 
 /** Checks a message in nodemailer's form. Throws ERR_INVALID_INPUT with every fault. */
 function readMessage (message, defaults) {
-  const faults = faultsOfMessage(message);
-  const whole = { ...defaults, ...message };
-  const addresses = Object.fromEntries(
-    ADDRESSES.map(name => [name, readAddresses(whole[name], name, faults)]));
-  if (addresses.from.length > 1) faults.add('from', 'one sender', addresses.from.length);
-  const envelope = envelopeOf(whole, addresses, faults);
-  checkSubject(whole, faults);
-  for (const name of PLAIN) checkLine(whole[name], name, faults);
-  checkHeaders(whole.headers, faults);
-  checkBodies(whole, faults);
-  checkLists(whole.list, 'list', faults);
-  const messageId = messageIdOf(whole, faults);
-  faults.throwIfAny();
-  return new Letter(whole, addresses, envelope, messageId);
+  return readInput('send', 'message', () => {
+    const faults = faultsOfMessage(message);
+    const whole = { ...defaults, ...message };
+    const addresses = Object.fromEntries(
+      ADDRESSES.map(name => [name, readAddresses(whole[name], name, faults)]));
+    if (addresses.from.length > 1) faults.add('from', 'one sender', addresses.from.length);
+    const envelope = envelopeOf(whole, addresses, faults);
+    checkSubject(whole, faults);
+    for (const name of PLAIN) checkLine(whole[name], name, faults);
+    checkHeaders(whole.headers, faults);
+    checkBodies(whole, faults);
+    checkLists(whole.list, 'list', faults);
+    const messageId = messageIdOf(whole, faults);
+    faults.throwIfAny();
+    return new Letter(whole, addresses, envelope, messageId);
+  });
 }
 
 function newMessageId (from) {
@@ -354,10 +356,11 @@ class Letter {
   }
 
   /** The attempt ended well, at least for some. */
-  settle ({ accepted = [], rejected = [], rejectedErrors = [], response }) {
+  settle (answer) {
+    const { accepted = [], rejected: refusals = [], rejectedErrors = [], response } = answer;
     this.response = response;
     const taken = new Set(accepted.map(canonical));
-    const refused = new Set([...rejected, ...rejectedErrors.map(e => e.recipient)].map(canonical));
+    const refused = new Set([...refusals, ...rejectedErrors.map(e => e.recipient)].map(canonical));
     for (const address of this.#asked) {
       const key = canonical(address);
       // If it is in neither list, the server spells it in a way that we do not know.

@@ -7,8 +7,8 @@ const net = require('node:net');
 
 const { withDeadline } = require('../base/deadline');
 const { invalidOption } = require('../base/errors');
-const { read } = require('../base/foreign');
-const { is, optionsOf } = require('../base/options');
+const { isA, read } = require('../base/foreign');
+const { bag, is, optionsOf, readable } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { presets } = require('../primitives/presets');
 const { DELIVERY_OPTIONS, DeliveryClient } = require('./delivery');
@@ -155,7 +155,9 @@ class SmtpClient extends DeliveryClient {
   constructor (options) {
     const settings = OPTIONS.read(options);
     const { from, defaults, timeout, resumeAfter } = settings;
-    const transport = new SmtpTransport(settings);
+    const option = settings.transport === undefined ? 'smtp' : 'transport';
+    const transport = readable(option, 'the settings of nodemailer, or a transport of its own',
+      settings[option], () => new SmtpTransport(settings));
     super(settings, {
       Failure: SmtpError,
       pausedError,
@@ -164,7 +166,7 @@ class SmtpClient extends DeliveryClient {
       pauseMs: Infinity,
     });
     this.#transport = transport;
-    this.#defaults = { ...defaults, ...from !== undefined && { from } };
+    this.#defaults = { ...bag('defaults', defaults), ...from !== undefined && { from } };
     this.#resumeAfter = resumeAfter;
   }
 
@@ -175,7 +177,7 @@ class SmtpClient extends DeliveryClient {
     try {
       await this._deliver(letter, signal);
     } catch (error) {
-      if (!letter.hasArrived || !(error instanceof SmtpError)) throw error;
+      if (!letter.hasArrived || !isA(error, SmtpError)) throw error;
     }
     return letter.toResult();
   }
@@ -213,7 +215,7 @@ class SmtpClient extends DeliveryClient {
   }
 
   _errorOf (error, letter) {
-    if (error instanceof SmtpError) return error;
+    if (isA(error, SmtpError)) return error;
     // We gave up, but could not stop the transport.
     if (!this.#transport.canAbort && read(error, 'code') === 'ETIMEDOUT') letter.handOver();
     return letter.fail(error);

@@ -5,7 +5,7 @@
 
 const clock = require('../base/clock');
 const { invalidOption, wasNotAsked } = require('../base/errors');
-const { read } = require('../base/foreign');
+const { isA, read, reasonOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { KeyedRateLimiter } = require('../primitives/limits');
 const { redactor } = require('./client-error');
@@ -205,7 +205,7 @@ class WhatsAppChannel extends DeliveryClient {
   }
 
   _errorOf (error, delivery) {
-    if (error instanceof WhatsAppError) return finish(error, delivery);
+    if (isA(error, WhatsAppError)) return finish(error, delivery);
     if (wasNotAsked(error)) return finish(refusedError(error), delivery);
     // A breaker of the user's may have a time limit of its own.
     if (read(error, 'code') !== 'ETIMEDOUT') return error;
@@ -237,7 +237,7 @@ class WhatsAppChannel extends DeliveryClient {
     } catch (cause) {
       if (read(cause, 'code') === 'ESHUTDOWN') throw refusedError(cause);
       delivery.ambiguous ||= sent;
-      throw signal?.aborted ? signal.reason : errorOfTransport(cause, sent);
+      throw signal?.aborted ? reasonOf(signal) : errorOfTransport(cause, sent);
     }
     return this._read(response, this.#redact, delivery);
   }

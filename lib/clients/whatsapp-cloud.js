@@ -3,6 +3,7 @@
 // The client of the Cloud API of WhatsApp.
 
 const { SekeringError, invalidOption } = require('../base/errors');
+const { copyOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { presets } = require('../primitives/presets');
 const { isObject } = require('./client-error');
@@ -65,9 +66,9 @@ class CloudApiClient extends WhatsAppChannel {
 
   /** Sends a template: `{ name, language: 'id', components }`. */
   async sendTemplate (to, template, options) {
-    const language = typeof template?.language === 'string'
-      ? { code: template.language } : template?.language;
-    return this.send({ to, type: 'template', template: { ...template, language } }, options);
+    const given = copyOf(template);
+    const language = typeof given.language === 'string' ? { code: given.language } : given.language;
+    return this.send({ to, type: 'template', template: { ...given, language } }, options);
   }
 
   /**

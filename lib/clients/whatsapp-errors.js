@@ -2,7 +2,7 @@
 
 // Failures of WhatsApp, classified by the provider's own code: the HTTP status says too little.
 
-const { messageOf, read } = require('../base/foreign');
+const { messageOf, read, textOf } = require('../base/foreign');
 const { retryAfterMs } = require('../primitives/classify');
 const { ClientError, clean, isObject } = require('./client-error');
 
@@ -38,6 +38,7 @@ function kindOfCode (code) {
 
 /** The kind of an HTTP status, where nothing better is known. */
 function kindOfStatus (status) {
+  if (typeof status !== 'number') return 'dead';
   if (status >= 500 || status === 429 || status === 408) return 'retry';
   return status === 401 || status === 403 ? 'pause' : 'dead';
 }
@@ -67,8 +68,8 @@ function verdict (kind, { reason, needsTemplate = false, doubtful = false } = {}
  * `httpStatus` counts for codes that are not known.
  */
 function classifyCloudError (error, httpStatus = 0) {
-  const code = Number.isInteger(error?.code) ? error.code : undefined;
-  const known = kindOfCode(code) ?? (error?.is_transient === true ? 'retry' : undefined);
+  const code = Number.isInteger(read(error, 'code')) ? read(error, 'code') : undefined;
+  const known = kindOfCode(code) ?? (read(error, 'is_transient') === true ? 'retry' : undefined);
   // The API understood the message, and refuses it for a reason that we do not know.
   const isRefusal = known === undefined && httpStatus === 403 && isObject(error);
   const kind = known ?? (isRefusal ? 'dead' : kindOfStatus(httpStatus));
@@ -82,7 +83,8 @@ function classifyCloudError (error, httpStatus = 0) {
 }
 
 /** Classifies an answer of Green API. */
-function classifyGreenError (httpStatus, text = '') {
+function classifyGreenError (httpStatus, said = '') {
+  const text = textOf(said);
   if (httpStatus === 466) return verdict('pause', { reason: 'quota' });
   // The token or the instance in the address is wrong.
   if (httpStatus === 401 || httpStatus === 403 || httpStatus === 404) {
@@ -90,7 +92,8 @@ function classifyGreenError (httpStatus, text = '') {
   }
   if (httpStatus === 400 && /instance\b.{0,20}\bstart/i.test(text)) return verdict('retry');
   // A redirect, or a page.
-  if (httpStatus < 400 || /^\s*</.test(text)) return classifyForeign(httpStatus);
+  const isEarly = typeof httpStatus === 'number' && httpStatus < 400;
+  if (isEarly || /^\s*</.test(text)) return classifyForeign(httpStatus);
   return verdict(kindOfStatus(httpStatus));
 }
 
@@ -161,7 +164,7 @@ function errorOfTransport (cause, sent) {
 /** The channel is paused: the provider was not asked. */
 function pausedError ({ reason, error }) {
   return new WhatsAppError('ERR_WHATSAPP_PAUSED', `The WhatsApp channel is paused: ${reason}`,
-    verdict('pause', { reason }), { cause: error, providerCode: error?.providerCode });
+    verdict('pause', { reason }), { cause: error, providerCode: read(error, 'providerCode') });
 }
 
 /** The provider was not asked: the breaker is open, or too many messages wait. */

@@ -6,7 +6,7 @@
 const crypto = require('node:crypto');
 
 const { invalidOption } = require('../base/errors');
-const { Faults, faultsOfMessage, isObject } = require('./client-error');
+const { Faults, faultsOfMessage, isObject, readInput } = require('./client-error');
 
 const isText = (value, max = Infinity) =>
   typeof value === 'string' && value.length >= 1 && value.length <= max;
@@ -196,4 +196,11 @@ function readSessionMessage (id, to, content) {
   return chat;
 }
 
-module.exports = { checkId, readCloudMessage, readGreenMessage, readSessionMessage, readUpload };
+/** The same function; what it cannot read in the message is a fault of the message. */
+const reader = (call, path, look) => input => readInput(call, path, () => look(input));
+
+module.exports = {
+  checkId, readCloudMessage: reader('send', 'message', readCloudMessage),
+  readGreenMessage: reader('send', 'message', readGreenMessage), readSessionMessage,
+  readUpload: reader('uploadMedia', 'media', readUpload),
+};

@@ -5,7 +5,7 @@
 
 const { withDeadline } = require('../base/deadline');
 const { SekeringError } = require('../base/errors');
-const { isA, messageOf, read, textOf } = require('../base/foreign');
+const { isA, messageOf, promiseOf, read, reasonOf, textOf } = require('../base/foreign');
 const { retry } = require('../primitives/retry');
 const { ClientError, clean } = require('./client-error');
 
@@ -201,7 +201,7 @@ class Session {
     const settled = new Promise((resolve, reject) => { waiting = { resolve, reject }; });
     settled.catch(() => {});
     this.#waiting = waiting;
-    const giveUp = () => this.#waiting?.reject(signal.reason);
+    const giveUp = () => this.#waiting?.reject(reasonOf(signal));
     signal.addEventListener('abort', giveUp, { once: true });
     let made;
     try {
@@ -217,7 +217,7 @@ class Session {
     } catch (error) {
       this.lastError = error;
       // The socket may still come.
-      if (this.#socket === undefined) Promise.resolve(made).then(endSocket, () => {});
+      if (this.#socket === undefined) promiseOf(made).then(endSocket, () => {});
       if (this.#waiting === waiting) {
         this.#drop(troubleOf(error) === 'logged-out' ? 'logged-out' : 'closed');
       }
@@ -271,7 +271,7 @@ class Session {
       this.#listeners.push(() => leave?.call(source, event, listener));
     };
     const closed = reason => this.#closed(reason);
-    listen('connection.update', update => this.#update(update ?? {}));
+    listen('connection.update', update => this.#update(update));
     listen('open', () => this.#opened());
     listen('qr', qr => this.#shown(qr));
     listen('close', closed);
@@ -280,10 +280,11 @@ class Session {
     if (socket.isOpen === true || socket.connected === true) this.#opened();
   }
 
-  #update ({ connection, qr, lastDisconnect }) {
+  #update (update) {
+    const [connection, qr] = [read(update, 'connection'), read(update, 'qr')];
     if (qr) this.#shown(qr);
     if (connection === 'open') this.#opened();
-    if (connection === 'close') this.#closed(lastDisconnect?.error);
+    if (connection === 'close') this.#closed(read(read(update, 'lastDisconnect'), 'error'));
   }
 
   #opened () {

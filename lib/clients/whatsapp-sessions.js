@@ -6,8 +6,8 @@
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { SekeringError } = require('../base/errors');
-const { read } = require('../base/foreign');
-const { is, optionsOf } = require('../base/options');
+const { isA, read, reasonOf } = require('../base/foreign');
+const { bag, is, optionsOf } = require('../base/options');
 const { BreakerGroup } = require('../primitives/group');
 const { presets, retryPresets } = require('../primitives/presets');
 const { stateOf } = require('../primitives/stats');
@@ -65,7 +65,9 @@ class SessionPool extends Emitter {
     this.#whenOpen = settings.whenOpen;
     this.#reconnect = settings.reconnect;
     this.#reconnectMs = retry.minTimeout ?? RECONNECT_MS;
-    const breakers = { ...presets.whatsappSession, timeout, name: 'whatsapp', ...breaker };
+    const breakers = {
+      ...presets.whatsappSession, timeout, name: 'whatsapp', ...bag('breaker', breaker)
+    };
     this.#failureCount = breakers.failureCount ?? presets.whatsappSession.failureCount;
     this.breakers = new BreakerGroup(call, { idleTtl: IDLE_TTL_MS, ...breakers, max });
     this.#follow();
@@ -102,7 +104,7 @@ class SessionPool extends Emitter {
       if ('unsent' in outcome) throw outcome.unsent;
       return outcome.value;
     } catch (error) {
-      if (signal?.aborted) throw signal.reason;
+      if (signal?.aborted) throw reasonOf(signal);
       const failure = this.#failureOf(id, error);
       if (!failure.circuit_breaker || whenOpen === 'throw') throw failure;
       return whenOpen === 'null' ? null : { circuit_breaker: true, error: failure.message };
@@ -226,14 +228,14 @@ class SessionPool extends Emitter {
       await session.connect(signal);
       return session.isOpen ? { connected: true } : { connected: false, qr: session.qr };
     } catch (error) {
-      if (signal?.aborted) throw signal.reason;
+      if (signal?.aborted) throw reasonOf(signal);
       throw this.#failureOf(id, error);
     }
   }
 
   /** The error as the caller gets it; the operator hears of it, too. */
   #failureOf (id, error) {
-    const failure = error instanceof SessionError ? error : new SessionError(id, error);
+    const failure = isA(error, SessionError) ? error : new SessionError(id, error);
     if (!failure.circuit_breaker) {
       this.emit('trouble', { id, message: failure.message, error: failure });
     }
@@ -280,7 +282,7 @@ class SessionPool extends Emitter {
     if (!this.#reconnect || this.#closed || !session?.wanted || session.isOpen) return;
     this.#connect(id).catch(error => {
       // An open breaker says itself when it is time.
-      if (error.circuit_breaker !== true) this.#reconnectSoon(id);
+      if (read(error, 'circuit_breaker') !== true) this.#reconnectSoon(id);
     });
   }
 

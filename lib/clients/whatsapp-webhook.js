@@ -4,6 +4,7 @@
 
 const crypto = require('node:crypto');
 
+const { isA, read } = require('../base/foreign');
 const { classifyCloudError } = require('./whatsapp-errors');
 
 const CHALLENGE = /^[\w-]{1,256}$/;
@@ -17,7 +18,7 @@ function equals (a, b) {
 
 /** The answer to the handshake by which a webhook is set up; undefined for a 403. */
 function handshake (query, verifyToken) {
-  const field = name => query?.[`hub.${name}`] ?? query?.hub?.[name];
+  const field = name => read(query, `hub.${name}`) ?? read(read(query, 'hub'), name);
   const challenge = field('challenge');
   // It is sent back as it is, so it must not contain markup.
   const fits = field('mode') === 'subscribe' && typeof challenge === 'string' &&
@@ -28,10 +29,14 @@ function handshake (query, verifyToken) {
 /** Whether the raw body of a webhook has the signature of its header X-Hub-Signature-256. */
 function isSigned (rawBody, header, appSecret) {
   const signature = SIGNATURE.exec(typeof header === 'string' ? header : '');
-  const isRaw = typeof rawBody === 'string' || rawBody instanceof Uint8Array;
+  const isRaw = typeof rawBody === 'string' || isA(rawBody, Uint8Array);
   if (signature === null || !isRaw) return false;
-  const expected = crypto.createHmac('sha256', appSecret).update(rawBody).digest();
-  return crypto.timingSafeEqual(expected, Buffer.from(signature[1], 'hex'));
+  try {
+    const expected = crypto.createHmac('sha256', appSecret).update(rawBody).digest();
+    return crypto.timingSafeEqual(expected, Buffer.from(signature[1], 'hex'));
+  } catch {
+    return false; // Bytes that cannot be read.
+  }
 }
 
 const list = value => (Array.isArray(value) ? value : []);
@@ -39,7 +44,8 @@ const textOf = value => (typeof value === 'string' ? value : undefined);
 
 function statusOf (status, phoneNumberId) {
   const errors = list(status.errors).map(error => ({
-    code: error?.code, title: textOf(error?.title), message: textOf(error?.message),
+    code: read(error, 'code'), title: textOf(read(error, 'title')),
+    message: textOf(read(error, 'message')),
     verdict: classifyCloudError(error),
   }));
   return {
@@ -79,10 +85,12 @@ function readWebhook (body) {
 // The order of statuses: a message that was read does not become unread.
 const RANK = { accepted: 0, sent: 1, delivered: 2, read: 3, failed: 4 };
 
+const isStatus = value => typeof value === 'string' && Object.hasOwn(RANK, value);
+
 /** The later of two statuses of one message, whichever came first. */
 function laterStatus (known, heard) {
-  if (!(heard in RANK)) return known ?? heard;
-  if (!(known in RANK)) return heard;
+  if (!isStatus(heard)) return known ?? heard;
+  if (!isStatus(known)) return heard;
   // A message that was delivered has not failed: this is about an earlier attempt.
   if (heard === 'failed') return RANK[known] >= RANK.delivered ? known : heard;
   if (known === 'failed') return RANK[heard] >= RANK.delivered ? heard : known;

@@ -13,7 +13,7 @@ const { z } = require('zod');
 
 const { SekeringError, invalidOption, nearest } = require('../base/errors');
 const { read } = require('../base/foreign');
-const { NAMES, is, optionsOf } = require('../base/options');
+const { NAMES, is, optionsOf, readable } = require('../base/options');
 const { kindFault } = require('../primitives/classify');
 const { presets, retryPresets } = require('../primitives/presets');
 
@@ -505,7 +505,7 @@ class Written {
       const value = fs.readFileSync(file, 'utf8').replace(/\r?\n$/, '');
       return value === '' ? this.#fault(at, `The file ${name} is empty`) : value;
     } catch (error) {
-      return this.#fault(at, `The file ${name} cannot be read (${error.code})`);
+      return this.#fault(at, `The file ${name} cannot be read (${read(error, 'code')})`);
     }
   }
 
@@ -594,13 +594,14 @@ function parseToml (file) {
   try {
     source = fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
   } catch (error) {
-    throw configError([{ path: '', message: `It cannot be read (${error.code})` }], file);
+    throw configError([{ path: '', message: `It cannot be read (${read(error, 'code')})` }], file);
   }
   try {
     return parse(source);
   } catch (error) {
     // The parser's message quotes the lines around the fault, which may hold a secret.
-    const place = error.line === undefined ? '' : ` at line ${error.line}, column ${error.column}`;
+    const [line, column] = [read(error, 'line'), read(error, 'column')];
+    const place = line === undefined ? '' : ` at line ${line}, column ${column}`;
     throw configError([{ path: '', message: `It is not TOML${place}` }], file);
   }
 }
@@ -650,13 +651,14 @@ function readConfig (source = {}, options) {
   const { env = process.env } = OPTIONS.read(options);
   if (KNOWN.has(source)) return source;
   const isToml = typeof source === 'string';
-  if (!isToml && !isObject(source)) {
-    throw invalidOption('config', 'an object or the path of a TOML file', source);
+  const expected = 'an object or the path of a TOML file';
+  if (!isToml && !readable('config', expected, source, () => isObject(source))) {
+    throw invalidOption('config', expected, source);
   }
   const folder = isToml ? dirname(resolve(source)) : process.cwd();
   const written = new Written({ isToml, env, folder });
-  const raw = written.take(isToml ? parseToml(source) : source);
-  const { success, data, error } = configSchema.safeParse(raw ?? {});
+  const { success, data, error } = readable('config', 'an object that can be read', source, () =>
+    configSchema.safeParse(written.take(isToml ? parseToml(source) : source) ?? {}));
   const faults = [...written.faults];
   // A fault explains those of the same place, and those of a whole section.
   const explained = place => written.faults.some(fault =>

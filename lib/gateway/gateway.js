@@ -6,7 +6,8 @@
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
-const { is, optionsOf } = require('../base/options');
+const { read } = require('../base/foreign');
+const { bag, is, optionsOf, readable } = require('../base/options');
 const { StoreError, openStore } = require('../store');
 const { readConfig } = require('./config');
 const { createDegradation, createSharedLevel } = require('./degradation');
@@ -130,8 +131,10 @@ class Gateway extends Emitter {
    */
   #checkChannels (messages) {
     const known = this.#channels.map(name => `'${name}'`).join(', ') || 'none';
-    const faults = [messages].flat().flatMap((message, i) => {
-      const channel = message?.channel;
+    const list = readable('messages', 'messages that can be read', messages,
+      () => (Array.isArray(messages) ? Array.from(messages) : [messages]));
+    const faults = list.flatMap((message, i) => {
+      const channel = read(message, 'channel');
       if (typeof channel !== 'string' || this.#channels.includes(channel)) return [];
       return {
         path: Array.isArray(messages) ? `[${i}].channel` : 'channel',
@@ -293,7 +296,7 @@ class Gateway extends Emitter {
   /** `critical` of the configuration decides about the status. An order needs no mail relay. */
   #makeHealth () {
     const { strict, critical } = this.config.health;
-    const checks = { ...this.#checks(), ...this.#parts.checks };
+    const checks = { ...this.#checks(), ...bag('checks', this.#parts.checks) };
     for (const [i, name] of critical.entries()) {
       if (!Object.hasOwn(checks, name)) {
         throw invalidOption(`health.critical[${i}]`,

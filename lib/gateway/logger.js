@@ -5,6 +5,7 @@
 
 const { isA, messageOf, read } = require('../base/foreign');
 const { requirePeer } = require('../base/peer');
+const { guarded } = require('../base/warn');
 const { secretsOf } = require('./config');
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
@@ -63,7 +64,8 @@ function createLogger (config, own) {
   const log = { redact };
   for (const level of LEVELS) {
     log[level] = (fields, message) => {
-      logger?.[level]?.(cleaned(fields, redact), redact(message));
+      guarded('The logger failed',
+        () => logger?.[level]?.(cleaned(fields, redact), redact(message)));
     };
   }
   return log;

@@ -93,7 +93,7 @@ class Schedule {
 
   /** Runs a job now, unless it is running. @returns {Promise<boolean>} whether it ran */
   async run (name) {
-    if (!Object.hasOwn(this.#jobs, name)) return false;
+    if (typeof name !== 'string' || !Object.hasOwn(this.#jobs, name)) return false;
     return this.#tick(name, new Date(clock.wall()));
   }
 

@@ -7,8 +7,8 @@ const { createHash } = require('node:crypto');
 
 const Emitter = require('../base/emitter');
 const { invalidOption, unknownOption } = require('../base/errors');
-const { read } = require('../base/foreign');
-const { func } = require('../base/options');
+const { isList, messageOf, nameOf, read } = require('../base/foreign');
+const { bag, func } = require('../base/options');
 const { canShare } = require('../base/regions');
 const { Faults } = require('../clients/client-error');
 const { readAddresses } = require('../clients/smtp-message');
@@ -16,7 +16,7 @@ const CircuitBreaker = require('../primitives/breaker');
 const { readOptions } = require('../primitives/breaker-options');
 const { retryOn } = require('../primitives/classify');
 const { fallbackChain } = require('../primitives/fallback-chain');
-const { Policy } = require('../primitives/policy');
+const { Policy, keyOf } = require('../primitives/policy');
 const { presets, profiles, retryPresets } = require('../primitives/presets');
 const { RetryPlan } = require('../primitives/retry-run');
 
@@ -119,10 +119,10 @@ function faultsOfFigures (config) {
     try {
       make();
     } catch (error) {
-      if (error.code !== 'ERR_INVALID_OPTION') throw error;
-      const [name] = error.option.split('.');
+      if (read(error, 'code') !== 'ERR_INVALID_OPTION') throw error;
+      const [name] = read(error, 'option').split('.');
       const path = [...own?.[name] === undefined ? general : place, name];
-      faults.set(path.join(), { path, message: error.message });
+      faults.set(path.join(), { path, message: messageOf(error) });
     }
   };
   const checkRetry = (preset, own, place) => attempt(
@@ -242,7 +242,7 @@ function makeClients (config) {
 const PATIENCE = 2;
 const TIMEOUT_MS_MIN = 1000;
 
-const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value);
+const isObject = value => value !== null && typeof value === 'object' && !isList(value);
 
 /** The domain of a sender's address. */
 function domainOf (from) {
@@ -321,9 +321,10 @@ function checkBy (client, make, pathOf) {
     try {
       client.check(make({ ...message, body }));
     } catch (error) {
-      if (!Array.isArray(error?.faults)) throw error;
+      const faults = read(error, 'faults');
+      if (!isList(faults)) throw error;
       // The value is left out: it may be long, or private.
-      error.faults = error.faults.map(({ path, message: why }) => {
+      error.faults = faults.map(({ path, message: why }) => {
         const ours = pathOf(path, message);
         return { path: ours, message: why.split(` for ${path} but `, 1)[0] + ` for ${ours}` };
       });
@@ -437,9 +438,10 @@ class UpstreamPolicy extends Policy {
     func('fn', fn);
     // Without arguments only the function says what it asks for: it may be made for each request.
     const own = `function ${++wrapped}`;
-    const key = (...args) => (args.length === 0 ? own : JSON.stringify([fn.name, ...args]));
-    const needsKey = isObject(options) && options.key === undefined;
-    return super.wrap(fn, needsKey ? { ...options, key } : options);
+    const key = (...args) => (args.length === 0 ? own : keyOf(nameOf(fn), ...args));
+    const given = isObject(options) ? bag('options', options) : options;
+    const needsKey = given !== options && given.key === undefined;
+    return super.wrap(fn, needsKey ? { ...given, key } : given);
   }
 }
 

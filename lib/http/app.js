@@ -8,8 +8,10 @@ const http = require('node:http');
 
 const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
+const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
+const { asked } = require('../base/warn');
 const { FIELDS, createAdminRouter, readInput } = require('./admin');
 const { createAdminAccess } = require('./admin-auth');
 const { createBreakerHistory } = require('./breaker-views');
@@ -60,10 +62,10 @@ const RETRY_AFTER_S = 60;
 
 /** Says what is wrong with an order that Midtrans refuses, in Midtrans's words. */
 function refused (res, error) {
-  if (!REFUSED.has(error?.code)) throw error;
-  problem(res, error.code === 'ERR_MIDTRANS_REFUSED' ? 422 : 409, {
-    code: error.code, detail: 'Midtrans has refused the order.',
-    ...error.validationMessages?.length > 0 && { faults: error.validationMessages },
+  const [code, faults] = [read(error, 'code'), read(error, 'validationMessages')];
+  if (!REFUSED.has(code)) throw error;
+  problem(res, code === 'ERR_MIDTRANS_REFUSED' ? 422 : 409, {
+    code, detail: 'Midtrans has refused the order.', ...faults?.length > 0 && { faults },
   });
 }
 
@@ -165,7 +167,7 @@ function createApp (gateway, options) {
   const { routers, onError, close } = makeParts(gateway, express);
   app.use(accessLog(gateway.log));
   for (const router of routers) app.use(router);
-  extend?.(app);
+  if (extend !== undefined) asked('extend failed', () => extend(app));
   app.use(notFound);
   app.use(problemHandler({ onError }));
   app.locals.close = close;
@@ -177,7 +179,7 @@ function createApp (gateway, options) {
 function listen (server, { port, host }) {
   return new Promise((resolve, reject) => {
     server.once('error', error => reject(new SekeringError('ERR_LISTEN',
-      `Cannot listen on ${host}:${port} (${error.code})`, { cause: error })));
+      `Cannot listen on ${host}:${port} (${read(error, 'code')})`, { cause: error })));
     server.listen(port, host, resolve);
   });
 }

@@ -4,6 +4,7 @@
 // while, and are kept in the store if there is one.
 
 const { wall } = require('../base/clock');
+const { copyOf, read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { guarded, warn } = require('../base/warn');
 
@@ -26,17 +27,20 @@ function printable (text) {
     character => `\\u{${character.codePointAt(0).toString(16)}}`);
 }
 
-const clean = value => typeof value === 'string' ? printable(value) : value ?? null;
+const clean = value =>
+  (value === undefined || value === null ? null : printable(textOf(value)));
 
-function toEntry ({ actor, action, target, reason, result, detail }) {
+function toEntry (change) {
+  const { actor, action, target, reason, result, detail } = copyOf(change);
+  const { name, role, address } = copyOf(actor);
   return {
-    actor: clean(actor.name),
-    role: actor.role,
-    address: clean(actor.address),
-    action,
+    actor: clean(name),
+    role: clean(role),
+    address: clean(address),
+    action: clean(action),
     target: clean(target),
     reason: clean(reason),
-    result,
+    result: clean(result),
     detail: detail ?? null,
   };
 }
@@ -89,7 +93,7 @@ class Audit {
           ORDER BY id DESC LIMIT $2::int`, [before ?? null, limit]);
         return { stored: true, entries: rows };
       } catch (error) {
-        if (error?.retryable !== true) throw error;
+        if (read(error, 'retryable') !== true) throw error;
       }
     }
     const entries = this.#entries

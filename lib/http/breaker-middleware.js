@@ -5,7 +5,9 @@
 
 const clock = require('../base/clock');
 const { invalidOption, isBreakerError } = require('../base/errors');
-const { is, optionsOf } = require('../base/options');
+const { read } = require('../base/foreign');
+const { bag, is, optionsOf } = require('../base/options');
+const { asked, guarded, warn } = require('../base/warn');
 const { BreakerGroup } = require('../primitives/group');
 const { problem, problemOf } = require('./problem');
 
@@ -77,12 +79,21 @@ function mute (res) {
 
 function refuse (res, breaker, error) {
   const { status, members } = problemOf(error);
-  const retryAfter = error.code === 'ETIMEDOUT' ? undefined : secondsLeft(breaker);
+  const retryAfter = read(error, 'code') === 'ETIMEDOUT' ? undefined : secondsLeft(breaker);
   problem(res, status, { ...members, retryAfter });
 }
 
 function createBreakerMiddleware (options) {
-  const { prefixes, breaker: breakerOptions, name, isFailure } = OPTIONS.read(options);
+  const { prefixes, name, ...given } = OPTIONS.read(options);
+  const breakerOptions = bag('breaker', given.breaker);
+  const isFailure = (res, req) => {
+    try {
+      return asked('isFailure failed', () => given.isFailure(res, req));
+    } catch (error) {
+      warn('isFailure failed', error);
+      return false;
+    }
+  };
   for (const option of SENSELESS.filter(each => breakerOptions[each])) {
     throw invalidOption(`breaker.${option}`, 'no value', breakerOptions[option]);
   }
@@ -103,10 +114,10 @@ function createBreakerMiddleware (options) {
     breaker.run(() => passOn(req, res, next, isFailure, answer), { signal: left.signal })
       .catch(error => {
         if (error === failed || left.signal.aborted) return;
-        if (!isBreakerError(error)) next(error);
+        if (!isBreakerError(error)) guarded('The next handler failed', () => next(error));
         else if (!res.headersSent) {
           refuse(res, breaker, error);
-          if (error.code === 'ETIMEDOUT') mute(res);
+          if (read(error, 'code') === 'ETIMEDOUT') mute(res);
         }
       })
       .finally(() => res.off('close', onClose));

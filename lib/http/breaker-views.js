@@ -5,6 +5,7 @@
 
 const clock = require('../base/clock');
 const { is, optionsOf } = require('../base/options');
+const { asked, warn } = require('../base/warn');
 const { figuresOf } = require('../gateway/report');
 const { stateOf: stateInUse } = require('../primitives/stats');
 
@@ -13,9 +14,27 @@ const LIST_DEFAULT = 200;
 // Breakers that need attention come first.
 const STATES = ['open', 'half-open', 'disabled', 'closed'];
 
-/** An option: the breakers to show. The module of the breaker is loaded when it is first used. */
-const breakersOption = is.func('lists breakers; default: all of this thread',
+const listed = is.func('lists breakers; default: all of this thread',
   { default: () => require('../primitives/breaker').breakers() });
+
+/** What a function of the user's lists; nothing if it fails, which a timer may not. */
+function listSafely (list) {
+  try {
+    return Array.from(asked('breakers failed', list));
+  } catch (error) {
+    warn('breakers failed', error);
+    return [];
+  }
+}
+
+/** An option: the breakers to show. The module of the breaker is loaded when it is first used. */
+const breakersOption = {
+  ...listed,
+  check (option, value) {
+    listed.check(option, value);
+    return () => listSafely(value);
+  },
+};
 
 const stateOf = breaker => (breaker.enabled ? stateInUse(breaker) : 'disabled');
 

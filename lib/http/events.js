@@ -7,7 +7,8 @@ const { randomBytes } = require('node:crypto');
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { is, optionsOf } = require('../base/options');
+const { read } = require('../base/foreign');
+const { is, optionsOf, readable } = require('../base/options');
 const { breakersOption } = require('./breaker-views');
 const { problem } = require('./problem');
 
@@ -63,19 +64,19 @@ class EventStream {
         level: ({ from, to, reason, by }) =>
           this.publish('degradation', { from, to, reason: cut(reason), by: cut(by) }),
       }),
-      Emitter.follow(store?.deadLetters, {
+      Emitter.follow(read(store, 'deadLetters'), {
         arrival: ({ id, channel, kind, recipient, reason, lastError }) =>
           this.publish('dead-letter', {
             id, channel, kind, recipient: cut(recipient), reason: cut(reason),
             lastError: cut(lastError),
           }),
       }),
-      Emitter.follow(store?.deliveries, {
+      Emitter.follow(read(store, 'deliveries'), {
         failed: ({ id, channel, recipient, errorCode, error }) => this.publish('delivery-failed', {
           id, channel, recipient: cut(recipient), code: cut(errorCode), reason: cut(error),
         }),
       }),
-      Emitter.follow(store?.payments, {
+      Emitter.follow(read(store, 'payments'), {
         transition: ({ orderId }, { from, to }) => this.publish('payment', { orderId, from, to }),
         held: ({ orderId }, reason) =>
           this.publish('payment-held', { orderId, reason: cut(reason) }),
@@ -110,8 +111,11 @@ class EventStream {
 
   /** Sends an event to all readers, and to those that reconnect. */
   publish (type, data) {
-    const id = ++this.#sequence;
-    const event = { id, text: this.#format(id, type, { at: clock.wall(), ...data }) };
+    const id = this.#sequence + 1;
+    const text = readable('data', 'what can be written as JSON', data,
+      () => this.#format(id, type, { at: clock.wall(), ...data }));
+    const event = { id, text };
+    this.#sequence = id;
     this.#events.push(event);
     if (this.#events.length > this.#options.history) this.#events.shift();
     for (const client of this.#clients.keys()) this.#write(client, event.text);

@@ -72,10 +72,10 @@ class Metrics {
     this.#addRetries(retries, worker);
     this.#addHealth(health);
     this.#addDegradation(degradation);
-    this.#addLetters(store?.deadLetters);
-    this.#addDeliveries(store?.deliveries);
+    this.#addLetters(read(store, 'deadLetters'));
+    this.#addDeliveries(read(store, 'deliveries'));
     this.#addPayments(store);
-    if (store?.outbox !== undefined) this.#addOutbox(store.outbox);
+    if (read(store, 'outbox') !== undefined) this.#addOutbox(store.outbox);
   }
 
   #listen (emitter, listeners) { this.#undo.push(Emitter.follow(emitter, listeners)); }
@@ -151,8 +151,9 @@ class Metrics {
   #addPayments (store) {
     const notifications = this.#factory.counter('payment_notifications_total', ['outcome'],
       'Payment notifications, by outcome');
-    this.#listen(store?.payments, { notification: outcome => notifications.inc({ outcome }) });
-    const probe = store?.payments && new Probe(() => heldPayments(store), STORE);
+    const payments = read(store, 'payments');
+    this.#listen(payments, { notification: outcome => notifications.inc({ outcome }) });
+    const probe = payments && new Probe(() => heldPayments(store), STORE);
     this.#addStoreGauge('payments_held', [], 'Payment notifications that wait for a review',
       probe, ({ held }) => [[{}, held]]);
   }
@@ -317,7 +318,7 @@ function nameOf (breaker) {
 const stateOf = breaker => (breaker.opened ? 2 : Number(breaker.halfOpen));
 
 const reasonOf = error =>
-  (isBreakerError(error) && REASONS[error.code]) || 'failure';
+  (isBreakerError(error) && REASONS[read(error, 'code')]) || 'failure';
 
 /** What is counted under one name. */
 class Counts {

@@ -55,7 +55,7 @@ class Tracing {
   }
 
   breaker (breaker) {
-    func('breaker.fire', breaker?.fire);
+    func('breaker.fire', read(breaker, 'fire'));
     return (...args) => this.span(`breaker ${breaker.name}`, {
       'sekering.breaker.name': breaker.name, 'sekering.breaker.state': stateOf(breaker),
     }, () => breaker.fire(...args));

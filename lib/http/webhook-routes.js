@@ -4,6 +4,7 @@
 // parser of the application has already read one, we use what it left, where that is enough.
 
 const { SekeringError } = require('../base/errors');
+const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { problem, problemHandler } = require('./problem');
@@ -70,7 +71,8 @@ function whatsappRoutes (router, client, raw, { deliveries, onNews }) {
     try {
       news = client.handleWebhook(body, req.headers['x-hub-signature-256']);
     } catch (error) {
-      if (error.code === 'ERR_WHATSAPP_SIGNATURE') return problem(res, 403, { code: error.code });
+      const code = read(error, 'code');
+      if (code === 'ERR_WHATSAPP_SIGNATURE') return problem(res, 403, { code });
       throw error;
     }
     // If this fails, the answer is an error, and WhatsApp sends the webhook again.
@@ -86,7 +88,7 @@ function createWebhookRouter (options) {
   const router = express.Router();
   const raw = limit => express.raw({ type: () => true, limit, inflate: false });
   if (payments !== undefined) midtransRoute(router, payments, raw(maxBody));
-  if (typeof whatsapp?.handleWebhook === 'function') {
+  if (typeof read(whatsapp, 'handleWebhook') === 'function') {
     whatsappRoutes(router, whatsapp, raw(WHATSAPP_BODY_MAX), { deliveries, onNews });
   }
   router.use('/webhooks', problemHandler({ ...onError && { onError } }));

@@ -4,6 +4,7 @@
 // async-retry and are taken as they are; unknown ones are ignored.
 
 const { invalidOption } = require('../base/errors');
+const { readable } = require('../base/options');
 const { Series } = require('./backoff');
 const operations = require('./operation');
 const { RetryPlan, RetryRun, tryOnce } = require('./retry-run');
@@ -34,7 +35,8 @@ function asyncRetry (fn, options) {
     if (typeof fn !== 'function') throw invalidOption('fn', 'a function', fn);
     if (!options) return tryOnce(fn, NO_OPTIONS, Plan);
     if (Object(options) !== options) throw invalidOption('options', 'an object', options);
-    const own = snapshotOf(options);
+    const own = readable('options', 'options that can be read', options,
+      () => snapshotOf(options));
     const { minTimeout = 1000, maxTimeout = Infinity, maxRetryTime } = own;
     const canWait = !maxRetryTime && !(minTimeout > maxTimeout);
     return canWait ? tryOnce(fn, own, Plan) : new RetryRun(fn, new Plan(own)).start();

@@ -4,7 +4,7 @@
 
 const { invalidOption, optionError } = require('../base/errors');
 const native = require('../base/native');
-const { is, number, optionsOf } = require('../base/options');
+const { is, number, optionsOf, readable } = require('../base/options');
 
 // The positions are the values of BackoffStrategy and Jitter in native/core/backoff.h.
 const STRATEGIES = ['exponential', 'linear', 'fixed', 'fibonacci', 'decorrelated'];
@@ -177,8 +177,8 @@ function decide (series, delays, { attempt, elapsed, retryable = true, retryAfte
 }
 
 /** Checks delays that the user wrote down, and copies them. */
-const readDelays = delays =>
-  Array.from(delays, (delay, i) => DELAY.check(`delays[${i}]`, delay ?? null));
+const readDelays = delays => readable('delays', 'an array that can be read', delays,
+  () => Array.from(delays, (delay, i) => DELAY.check(`delays[${i}]`, delay ?? null)));
 
 /** A function that computes delays, for loops of your own: `delay(retry, previous)`, from 0. */
 function createBackoff (options) {

@@ -3,7 +3,8 @@
 // The options of a breaker: what each may be, their defaults, and what the core makes of them.
 
 const { invalidOption, optionError } = require('../base/errors');
-const { bag, is, number, optionsOf } = require('../base/options');
+const { read } = require('../base/foreign');
+const { bag, is, member, number, optionsOf, readable } = require('../base/options');
 const { TICKS_PER_MS } = require('../base/recorder');
 const { PLACE, checkPlace, isShared } = require('../base/regions');
 const { preset } = require('./presets');
@@ -199,7 +200,7 @@ function readOptions (given, lenient = false) {
     // JSON.parse() can make a property named __proto__, which must not replace the defaults.
     if (isAbsent(value) || name === '__proto__') continue;
     const known = Object.hasOwn(OPTIONS.entries, name);
-    const checked = known ? OPTIONS.entries[name].check(name, value) : value;
+    const checked = known ? OPTIONS.check(name, value) : value;
     if (checked !== undefined) options[name] = checked;
   }
   checkTogether(options);
@@ -217,7 +218,8 @@ function isPlain (value) {
 /** Rejects options in the place of the action, which may be any value. */
 function checkAction (action, given) {
   if (typeof action === 'function') return;
-  const found = isPlain(action) && Object.keys(action).find(name => OPTIONS.names.includes(name));
+  const found = readable('action', 'a value that can be read', action, () =>
+    isPlain(action) && Object.keys(action).find(name => OPTIONS.names.includes(name)));
   if (!found && typeof given !== 'function') return;
   const hint = found
     ? `. Option ${found} is in the first one; if that is a value, pass () => value`
@@ -316,7 +318,7 @@ const CORE_CONFIG = [
   ['resetTimeout', ({ resetTimeout }) => resetTimeout.max ?? resetTimeout],
   ['rampUp', options => options.rampUp],
   ['allowWarmUp', options =>
-    (options.allowWarmUp || options.state?.warmUp ? windowOf(options).length : 0)],
+    (options.allowWarmUp || read(options.state, 'warmUp') ? windowOf(options).length : 0)],
   ['shareTrip', ({ shareTrip }) => shareTrip.processes ?? 1],
 ];
 
@@ -332,8 +334,8 @@ const WINDOW = ['rollingCountTimeout', 'rollingCountBuckets', 'rollingPercentile
   'enableSnapshots', 'rotateBucketController'];
 
 /** The options of a window that has no breaker, as opossum reads them: others are ignored. */
-function readWindowOptions (given = {}) {
-  const own = Object.fromEntries(WINDOW.map(name => [name, given[name]]));
+function readWindowOptions (given) {
+  const own = Object.fromEntries(WINDOW.map(name => [name, member(name, given ?? {}, name)]));
   for (const flag of ['rollingPercentilesEnabled', 'enableSnapshots']) {
     own[flag] = own[flag] !== false;
   }

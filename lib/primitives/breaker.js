@@ -7,14 +7,16 @@ const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const { Deadlines } = require('../base/deadline');
 const { BreakerError, isBreakerError, optionError, timedOut } = require('../base/errors');
-const { isA, likeFunction, promiseOf, reasonOf } = require('../base/foreign');
+const {
+  isA, isPlainPromise, likeFunction, nameOf, promiseOf, reasonOf
+} = require('../base/foreign');
 const native = require('../base/native');
-const { func, is, optionsOf } = require('../base/options');
+const { func, is, optionsOf, readable } = require('../base/options');
 const {
   CELL, COUNTER, answer, attachBreaker, createBreaker, millis, record, recordSuccess, ticks
 } = require('../base/recorder');
 const { attachPlace, isShared } = require('../base/regions');
-const { guarded, warn } = require('../base/warn');
+const { asked, guarded, warn } = require('../base/warn');
 const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
 const Status = require('./status');
@@ -218,7 +220,12 @@ class Call {
   /** Cancels the call when the caller's signal aborts. */
   listenTo (signal) {
     const onAbort = () => this.cancel(reasonOf(signal));
-    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      signal.addEventListener('abort', onAbort, { once: true });
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
     this.extra.unlink = () => signal.removeEventListener('abort', onAbort);
     if (signal.aborted) onAbort(); // While the action began.
   }
@@ -319,14 +326,15 @@ class CircuitBreaker extends Emitter {
   constructor (action, given) {
     super();
     const options = new.target._readOptions(given, action);
-    checkSharing(options, options.name || action?.name);
+    const ownName = nameOf(action);
+    checkSharing(options, options.name || ownName);
     if (!action) {
       throw optionError(TypeError, 'action', 'No action provided. Cannot construct a ' +
         'CircuitBreaker without an invocable action.');
     }
     this.action = typeof action === 'function' ? action : () => Promise.resolve(action);
-    if (typeof action !== 'function' && action.name) options.name ??= action.name;
-    const { id, cells } = makeNative(options, options.name || action.name);
+    if (typeof action !== 'function' && ownName) options.name ??= ownName;
+    const { id, cells } = makeNative(options, options.name || ownName);
     // There may be thousands of breakers, so what few of them need is in RareState.
     this._options = options;
     this._id = id;
@@ -368,9 +376,11 @@ class CircuitBreaker extends Emitter {
     if (options.abortController) this._mode |= ABORTABLE;
     if (!options.enabled) this._mode |= DISABLED;
     if (options.fallback) this.fallback(options.fallback);
-    if (options.status) this._takeStatus(options.status);
+    if (options.status) readable('status', 'the counts of a breaker', options.status,
+      () => this._takeStatus(options.status));
     if (options.rotateBucketController) this.status.startListeneningForRotateEvent();
-    if (options.state) this._takeState(options.state);
+    if (options.state) readable('state', 'what toJSON() returns', options.state,
+      () => this._takeState(options.state));
   }
 
   /** Continues from the counts of another breaker: its Status, or its stats. */
@@ -414,7 +424,7 @@ class CircuitBreaker extends Emitter {
     const started = ticks();
     try {
       const result = this._act(args);
-      if (result instanceof Promise) return this._follow(result, args, started, period);
+      if (isPlainPromise(result)) return this._follow(result, args, started, period);
       if (typeof result?.then === 'function') {
         return this._follow(adopt(result), args, started, period);
       }
@@ -430,7 +440,7 @@ class CircuitBreaker extends Emitter {
     const call = new Call(this, args, period, NO_PROBE);
     try {
       const result = this._act(args);
-      if (result instanceof Promise) return call.follow(result);
+      if (isPlainPromise(result)) return call.follow(result);
       if (typeof result?.then === 'function') return call.follow(adopt(result));
       this._pass(result, call.started, period);
       return Promise.resolve(result);
@@ -521,7 +531,8 @@ class CircuitBreaker extends Emitter {
     let key;
     let cached;
     try {
-      key = this._options.cacheGetKey.apply(this, listOf(args));
+      const { cacheGetKey } = this._options;
+      key = asked('cacheGetKey failed', () => cacheGetKey.apply(this, listOf(args)));
       if (this._mode & CACHE) cached = this._options.cacheTransport.get(key);
     } catch (error) {
       return Promise.reject(error);
@@ -540,12 +551,8 @@ class CircuitBreaker extends Emitter {
       warn('cacheTransport.get failed', error);
       return this._cacheMiss(proceed);
     };
-    try {
-      return cached.then(
-        value => (isAbsent(value) ? this._cacheMiss(proceed) : this._cacheHit(value)), onFailure);
-    } catch (error) {
-      return onFailure(error);
-    }
+    return promiseOf(cached).then(
+      value => (isAbsent(value) ? this._cacheMiss(proceed) : this._cacheHit(value)), onFailure);
   }
 
   _cacheHit (value) {
@@ -612,7 +619,7 @@ class CircuitBreaker extends Emitter {
     try {
       const result = action.apply(context, listOf(call.args));
       if (typeof result?.then === 'function') {
-        extra.promise = result instanceof Promise ? result : adopt(result);
+        extra.promise = isPlainPromise(result) ? result : adopt(result);
         return call.follow(extra.promise);
       }
       extra.promise = Promise.resolve(result);
@@ -712,7 +719,7 @@ class CircuitBreaker extends Emitter {
     const { errorFilter } = this._options;
     if (errorFilter === filterNothing) return false;
     try {
-      return Boolean(errorFilter(error, ...listOf(args)));
+      return Boolean(asked('errorFilter failed', () => errorFilter(error, ...listOf(args))));
     } catch (thrown) {
       warn('errorFilter failed', thrown);
       return false;
@@ -888,10 +895,13 @@ class CircuitBreaker extends Emitter {
    */
   healthCheck (func, interval) {
     if (typeof func !== 'function') {
-      throw new TypeError('Health check function must be a function');
+      throw optionError(TypeError, 'func', 'Health check function must be a function');
     }
-    const ms = Number(interval || HEALTH_INTERVAL_MS);
-    if (isNaN(ms)) throw new TypeError('Health check interval must be a number');
+    const ms = readable('interval', 'a number', interval,
+      () => Number(interval || HEALTH_INTERVAL_MS));
+    if (isNaN(ms)) {
+      throw optionError(TypeError, 'interval', 'Health check interval must be a number');
+    }
     const onFailure = error => {
       if (this.isShutdown) return;
       this.emit('healthCheckFailed', error);
@@ -901,7 +911,7 @@ class CircuitBreaker extends Emitter {
       if (this.isShutdown) return;
       this._rare.healthTimer = clock.setTimer(check, ms, false);
       try {
-        Promise.resolve(func.apply(this)).catch(onFailure);
+        promiseOf(func.apply(this)).catch(onFailure);
       } catch (error) {
         onFailure(error);
       }
@@ -931,7 +941,7 @@ class CircuitBreaker extends Emitter {
   }
 
   get name () {
-    return this._options.name || this.action.name || (this._rare.name ??= randomName());
+    return this._options.name || nameOf(this.action) || (this._rare.name ??= randomName());
   }
 
   get group () { return this._options.group || this.name; }

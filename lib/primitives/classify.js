@@ -6,6 +6,7 @@ const clock = require('../base/clock');
 const { SekeringError, invalidOption, isRefusal, nearest, optionError } = require('../base/errors');
 const { isA, read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
+const { asked } = require('../base/warn');
 
 // The network may recover. The UND_ERR ones are those of fetch and undici.
 const NETWORK_CODES = [
@@ -95,8 +96,12 @@ const ERROR_OPTIONS = optionsOf({
 class JudgedError extends Error {
   constructor (message, options, standardCode, retryable) {
     // In place of options some pass the error behind it.
-    const { code, retryAfter } = isA(options, Error) ? options : ERROR_OPTIONS.read(options);
-    super(message, options);
+    const { cause, code, retryAfter } = isA(options, Error)
+      ? { cause: read(options, 'cause'), code: read(options, 'code'),
+        retryAfter: read(options, 'retryAfter') }
+      : ERROR_OPTIONS.read(options);
+    super(message === undefined ? message : textOf(message),
+      cause === undefined ? undefined : { cause });
     this.code = code ?? standardCode;
     this.retryable = retryable;
     if (retryAfter !== undefined) this.retryAfter = retryAfter;
@@ -206,7 +211,8 @@ function judgeBy (options, place) {
   const { predicate, otherwise, ...lists } = RETRY_ON.read(options, place);
   const [statuses, codes] = setsOf(lists.statuses, lists.codes);
   return (error, attempt) => {
-    const own = predicate?.(error, attempt);
+    const own = predicate &&
+      asked('The predicate of retryOn failed', () => predicate(error, attempt));
     if (own !== undefined && own !== null) return Boolean(own);
     return judgeChain(error, statuses, codes) ?? otherwise;
   };

@@ -4,7 +4,7 @@
 // ECMAScript, and also of TypeScript's experimentalDecorators.
 
 const { optionError } = require('../base/errors');
-const { likeFunction } = require('../base/foreign');
+const { isA, likeFunction } = require('../base/foreign');
 const CircuitBreaker = require('./breaker');
 const { checkSharing, readOptions } = require('./breaker-options');
 const { Policy } = require('./policy');
@@ -40,7 +40,7 @@ function retry (options) {
  * getCircuitBreaker if the options have a name, otherwise one of this method's own.
  */
 function circuitBreaker (given) {
-  if (given instanceof CircuitBreaker) {
+  if (isA(given, CircuitBreaker)) {
     // One of the drop-in has no `wrap` of its own.
     const { wrap } = CircuitBreaker.prototype;
     return ofMethods('circuitBreaker', method => wrap.call(given, method));

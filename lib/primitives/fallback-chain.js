@@ -3,8 +3,9 @@
 // What to answer when a call has failed: strategies that are asked in turn until one answers.
 
 const { invalidOption } = require('../base/errors');
-const { func, is, optionsOf } = require('../base/options');
-const { guarded, warn } = require('../base/warn');
+const { isA, isList, read } = require('../base/foreign');
+const { func, is, optionsOf, readable } = require('../base/options');
+const { asked, guarded, warn } = require('../base/warn');
 const { StaleCache } = require('./stale-cache');
 
 const STRATEGIES_MAX = 100;
@@ -12,7 +13,8 @@ const STRATEGIES_MAX = 100;
 /** What a strategy returns that does not want to answer. */
 const declined = Symbol.for('sekering.declined');
 
-const putOf = queue => (typeof queue === 'function' ? queue : queue?.enqueue ?? queue?.push);
+const putOf = queue =>
+  (typeof queue === 'function' ? queue : read(queue, 'enqueue') ?? read(queue, 'push'));
 
 const COMMON = {
   when: is.func('false declines: (error, ...args)'),
@@ -41,10 +43,10 @@ const KINDS = {
       ...COMMON,
     }),
     make ({ cache, key }) {
-      const copies = cache instanceof StaleCache ? cache : new StaleCache(cache);
+      const copies = isA(cache, StaleCache) ? cache : new StaleCache(cache);
       const keyOf = call => (key === undefined
         ? call.key ?? JSON.stringify(call.args)
-        : key(...call.args));
+        : asked('key of a fallback failed', () => key(...call.args)));
       const answer = async (error, call) => await copies.get(keyOf(call)) ?? { value: declined };
       const remember = (value, call) => copies.set(keyOf(call), value);
       return Object.assign(answer, { remember });
@@ -89,19 +91,22 @@ function readStrategy (given, index) {
 
 class Chain {
   constructor (strategies, options) {
-    const count = Array.isArray(strategies) ? strategies.length : 0;
-    if (count < 1 || count > STRATEGIES_MAX) {
+    const count = isList(strategies) ? read(strategies, 'length') : 0;
+    if (!(count >= 1 && count <= STRATEGIES_MAX)) {
       throw invalidOption('strategies', `an array of 1 to ${STRATEGIES_MAX}`, strategies);
     }
     this.onError = CHAIN.read(options).onError;
-    this.strategies = strategies.map(readStrategy);
+    this.strategies = readable('strategies', 'an array that can be read', strategies,
+      () => Array.from(strategies, readStrategy));
   }
 
   async answer (error, options) {
     const { args, key } = CALL.read(options);
     for (const { name, when, answer } of this.strategies) {
       try {
-        if (when !== undefined && !when(error, ...args)) continue;
+        const mayAnswer = when === undefined ||
+          asked(`when of the fallback '${name}' failed`, () => when(error, ...args));
+        if (!mayAnswer) continue;
         const result = await answer(error, { args, key });
         if (result.value !== declined) return { stale: false, ageMs: 0, ...result, by: name };
       } catch (failure) {

@@ -5,9 +5,10 @@
 
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
+const { nameOf } = require('../base/foreign');
 const { LinkedList } = require('../base/linked-list');
 const native = require('../base/native');
-const { bag, func, is, optionsOf } = require('../base/options');
+const { bag, func, is, optionsOf, readable } = require('../base/options');
 const { isShared } = require('../base/regions');
 const CircuitBreaker = require('./breaker');
 const { OPTIONS } = require('./breaker-options');
@@ -118,7 +119,8 @@ class BreakerGroup extends Emitter {
     const { max, idleTtl, ...breakerOptions } = bag('options', options, NAMES);
     Object.assign(this, GROUP_OPTIONS.read({ max, idleTtl }));
     this.action = func('action', action);
-    this.name = breakerOptions.name || action.name || 'group';
+    const { name } = breakerOptions;
+    this.name = (name && OPTIONS.check('name', name)) || nameOf(action) || 'group';
     this._options = breakerOptions;
     this._grain = Math.min(this.idleTtl, IDLE_TTL_MS) / GRAIN;
     this._members = new Map();
@@ -145,9 +147,10 @@ class BreakerGroup extends Emitter {
       if (now - present._used > this._grain) this._place(present, now);
       return present;
     }
+    const text = readable('key', 'a key that can become text', key, () => String(key));
     this._makeRoom(now);
     const breaker = new Member(this.action, {
-      ...this._options, name: `${this.name}/${String(key)}`, group: this._options.group || this.name
+      ...this._options, name: `${this.name}/${text}`, group: this._options.group || this.name
     }, this, key);
     this._members.set(key, breaker);
     this._place(breaker, now);

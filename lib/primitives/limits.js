@@ -406,6 +406,7 @@ class Timeout {
 
   /** How long attempt number `attempt` may take, ms; it counts from 1. */
   limitOf (attempt) {
+    number('attempt', attempt);
     return Math.min(this.initial + this.increment * (attempt - 1), this.max);
   }
 

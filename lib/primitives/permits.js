@@ -139,15 +139,14 @@ class Waiters {
    */
   join ({ weight = 1, timeout = Infinity, timedOut, signal } = {}) {
     const waiter = new Waiter(this, weight);
+    // First, as it is the caller's code.
+    signal?.addEventListener('abort', waiter);
+    waiter.signal = signal;
     this.#list.add(waiter);
     this.size++;
     this.weight += weight;
     if (timeout !== Infinity) {
       waiter.timer = setTimer(() => this.leave(waiter, timedOut()), timeout);
-    }
-    if (signal !== undefined) {
-      waiter.signal = signal;
-      signal.addEventListener('abort', waiter);
     }
     return waiter.promise;
   }

@@ -5,8 +5,10 @@
 
 const { withDeadline } = require('../base/deadline');
 const { invalidOption, isRefusal } = require('../base/errors');
-const { likeFunction, read, reasonOf } = require('../base/foreign');
+const { isList, likeFunction, read, reasonOf } = require('../base/foreign');
 const { bag, func, is, optionsOf } = require('../base/options');
+const { asked } = require('../base/warn');
+const { readDelays } = require('./backoff');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
 const { Bulkhead, RateLimiter, Timeout } = require('./limits');
@@ -37,24 +39,32 @@ const WRAP = optionsOf({
 // These say that this process is busy, and nothing about the upstream.
 const SATURATED = new Set(['EBULKHEADFULL', 'ERATELIMITED']);
 
-const keyOf = (...args) => JSON.stringify(args);
+/** The arguments as JSON; what cannot be JSON has no key, and no copy. */
+function keyOf (...args) {
+  try {
+    return JSON.stringify(args);
+  } catch {
+    return undefined;
+  }
+}
+
 const isGiven = value => value !== undefined && value !== null && value !== false;
 
 /** A part that exists already, or one made from its options. */
 function part (name, value, method, make) {
   if (!isGiven(value)) return undefined;
-  return typeof value[method] === 'function' ? value : make(bag(name, value));
+  return typeof read(value, method) === 'function' ? value : make(bag(name, value));
 }
 
 function readFallback (value) {
   if (!isGiven(value) || typeof value === 'function') return value || undefined;
-  if (typeof value.fire === 'function') return (...args) => value.fire(...args);
-  return fallbackChain(Array.isArray(value) ? value : [bag('fallback', value)]);
+  if (typeof read(value, 'fire') === 'function') return (...args) => value.fire(...args);
+  return fallbackChain(isList(value) ? value : [bag('fallback', value)]);
 }
 
 function readTimeout (value) {
   if (!isGiven(value) || value === 0) return undefined;
-  return typeof value.execute === 'function' ? value : new Timeout(value);
+  return typeof read(value, 'execute') === 'function' ? value : new Timeout(value);
 }
 
 /** A breaker of the policy's own: the time limit is the policy's too, if it has one. */
@@ -65,12 +75,13 @@ function makeBreaker (options, timed) {
 
 function readRetry (value) {
   if (!isGiven(value)) return {};
-  const list = Array.isArray(value);
-  const { attemptTimeout, signal, shouldRetry } = list ? {} : bag('retry', value);
+  const list = isList(value);
+  const given = list ? {} : bag('retry', value);
+  const { attemptTimeout, signal, shouldRetry } = given;
   if (signal !== undefined) throw invalidOption('retry.signal', 'none: pass it to execute', signal);
   const judge = shouldRetry ? readShouldRetry(shouldRetry) : mayPass;
   const decide = (error, attempt) => !isRefusal(error) && judge(error, attempt);
-  const options = Object.assign(list ? [...value] : { ...value }, { shouldRetry: decide });
+  const options = Object.assign(list ? readDelays(value) : { ...given }, { shouldRetry: decide });
   // The limit of an attempt is inside the breaker, so that the breaker counts timeouts.
   if (!list) options.attemptTimeout = undefined;
   return { plan: new RetryPlan(options), attemptTimeout };
@@ -134,7 +145,8 @@ class Policy {
     func('fn', fn);
     const { key = this.cache && keyOf } = WRAP.read(options);
     const policy = this;
-    const begin = (self, args) => callOf(() => fn.apply(self, args), { args, key: key?.(...args) });
+    const begin = (self, args) => callOf(() => fn.apply(self, args),
+      { args, key: key && asked('key failed', () => key(...args)) });
     async function wrapped (...args) {
       return policy.#begin(begin(this, args));
     }
@@ -164,14 +176,16 @@ class Policy {
       return this.#fallBack(call, error);
     }
     const { args, key } = call;
-    if (call.origin.source === 'call') await fallback?.remember?.(value, { args, key });
+    if (call.origin.source === 'call' && typeof read(fallback, 'remember') === 'function') {
+      await fallback.remember(value, { args, key });
+    }
     return value;
   }
 
   async #fallBack (call, error) {
     const { fallback } = this;
     const { args, key } = call;
-    if (typeof fallback.answer !== 'function') {
+    if (typeof read(fallback, 'answer') !== 'function') {
       call.origin = { source: 'fallback', stale: false, ageMs: 0, error };
       return fallback(...args, error);
     }
@@ -252,4 +266,4 @@ class Policy {
  */
 const policy = options => new Policy(options);
 
-module.exports = { POLICY, Policy, policy };
+module.exports = { POLICY, Policy, keyOf, policy };

@@ -4,7 +4,7 @@
 
 const { invalidOption } = require('../base/errors');
 const { likeFunction } = require('../base/foreign');
-const { is } = require('../base/options');
+const { is, readable } = require('../base/options');
 const { POLICY, Policy } = require('./policy');
 
 const METHODS_MAX = 1000;
@@ -137,7 +137,7 @@ function protect (client, options) {
     throw invalidOption('client', 'an object', client);
   }
   const { methods, callbacks, key, ...parts } = OPTIONS.read(options);
-  checkMethods(client, methods);
+  readable('client', 'an object that can be read', client, () => checkMethods(client, methods));
   return new Proxy(client, new Handler(methods, new Policy(parts), { callbacks, key }));
 }
 

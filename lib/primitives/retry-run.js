@@ -5,8 +5,8 @@
 
 const clock = require('../base/clock');
 const { invalidOption, timedOut } = require('../base/errors');
-const { read, reasonOf, textOf } = require('../base/foreign');
-const { is, optionsOf } = require('../base/options');
+const { isList, isPlainPromise, promiseOf, read, reasonOf, textOf } = require('../base/foreign');
+const { is, optionsOf, readable } = require('../base/options');
 const { guarded } = require('../base/warn');
 const { EXHAUSTED, NOT_RETRYABLE, SERIES, Series, amount, decide, readDelays } =
   require('./backoff');
@@ -35,7 +35,7 @@ function readAttemptTimeout (option, value) {
 /** The option shouldRetry as a function: it may be one, or options of retryOn(). */
 function readShouldRetry (value, option = 'shouldRetry') {
   if (typeof value === 'function') return value;
-  if (typeof value === 'object' && !Array.isArray(value)) return judgeBy(value, option);
+  if (typeof value === 'object' && !isList(value)) return judgeBy(value, option);
   throw invalidOption(option, 'a function, or lists as retryOn() takes them', value);
 }
 
@@ -66,7 +66,8 @@ const WITH_DELAY = Symbol('with delay');
 
 class RetryPlan {
   constructor (options) {
-    const values = this._read(options);
+    const values = readable('options', 'options that can be read', options,
+      () => this._read(options));
     this.options = options;
     this.series = values.series;
     this.withDelay = options[WITH_DELAY] === true;
@@ -239,7 +240,7 @@ class RetryRun {
     const plain = plan.signal === undefined && plan.attemptTimeout === undefined;
     try {
       const result = plain ? fn(this.bail, attempt) : fn(this.bail, attempt, this.enter(attempt));
-      Promise.resolve(result).then(value => this.succeed(value, attempt),
+      promiseOf(result).then(value => this.succeed(value, attempt),
         error => this.fail(error, attempt));
     } catch (error) {
       this.fail(error, attempt);
@@ -296,7 +297,7 @@ class RetryRun {
       this.proceed(error, Boolean(verdict));
       return;
     }
-    Promise.resolve(verdict).then(value => this.proceed(error, Boolean(value)))
+    promiseOf(verdict).then(value => this.proceed(error, Boolean(value)))
       .catch(thrown => this.finish(thrown));
   }
 
@@ -340,7 +341,7 @@ class RetryRun {
       ? onRetry.call(options, error, this.attempt, delay)
       : onRetry.call(options, error, this.attempt);
     if (typeof read(result, 'then') === 'function') {
-      Promise.resolve(result).catch(thrown => this.finish(thrown));
+      promiseOf(result).catch(thrown => this.finish(thrown));
     }
   }
 
@@ -402,8 +403,8 @@ function tryOnce (fn, options, Plan) {
   };
   try {
     const result = fn(bail, 1);
-    if (result instanceof Promise) result.then(resolve, fail);
-    else Promise.resolve(result).then(resolve, fail);
+    if (isPlainPromise(result)) result.then(resolve, fail);
+    else promiseOf(result).then(resolve, fail);
   } catch (error) {
     fail(error);
   }

@@ -21,15 +21,19 @@ const LATER = {
  * failure. False says nothing.
  */
 function canWait (options) {
-  if (typeof options !== 'object' || Array.isArray(options)) return false;
-  for (const name in options) {
-    const value = options[name];
-    const type = LATER[name];
-    if (type === undefined || typeof value !== type) return false;
-    if (type === 'number' && !(value >= 0)) return false;
+  try {
+    if (typeof options !== 'object' || Array.isArray(options)) return false;
+    for (const name in options) {
+      const value = options[name];
+      const type = LATER[name];
+      if (type === undefined || typeof value !== type) return false;
+      if (type === 'number' && !(value >= 0)) return false;
+    }
+    const { maxTimeout } = options;
+    return maxTimeout === undefined || (options.minTimeout ?? 1000) <= maxTimeout;
+  } catch {
+    return false;
   }
-  const { maxTimeout } = options;
-  return maxTimeout === undefined || (options.minTimeout ?? 1000) <= maxTimeout;
 }
 
 /** Calls `fn` until it succeeds. */

@@ -8,7 +8,7 @@ const { withDeadline } = require('../base/deadline');
 const { invalidOption } = require('../base/errors');
 const { reasonOf } = require('../base/foreign');
 const { func, is, optionsOf } = require('../base/options');
-const { warn } = require('../base/warn');
+const { asked, warn } = require('../base/warn');
 
 const STALE_TTL_MS = 24 * 3600 * 1000;
 
@@ -152,7 +152,7 @@ class StaleCache {
     } catch (error) {
       // The copy may have grown too old while the load was tried.
       const left = copy === undefined || context.signal.aborted ? undefined : await this.get(key);
-      if (left === undefined || !this.#staleIf(error)) throw error;
+      if (left === undefined || !asked('staleIf failed', () => this.#staleIf(error))) throw error;
       return { ...left, error };
     }
     await this.set(key, value);

@@ -4,6 +4,7 @@
 // counts of histograms for metrics.
 
 const native = require('../base/native');
+const { readable } = require('../base/options');
 const { COUNTER, answer } = require('../base/recorder');
 
 const WITH_LATENCY = new Set(['successes', 'failures', 'timeouts']);
@@ -152,11 +153,13 @@ function readBucket (id, age) {
 
 /** Adds exported statistics (of `stats` or of a `Status`) to the present bucket. */
 function importStats (id, stats) {
-  for (const name of Object.keys(COUNTER)) {
-    const count = stats[name];
-    if (Number.isInteger(count) && count > 0) native.count(id, COUNTER[name], count);
-  }
-  for (const ms of stats.latencyTimes ?? []) native.addLatency(id, ms, 1);
+  readable('stats', 'the counts of a breaker', stats, () => {
+    for (const name of Object.keys(COUNTER)) {
+      const count = stats[name];
+      if (Number.isInteger(count) && count > 0) native.count(id, COUNTER[name], count);
+    }
+    for (const ms of stats.latencyTimes ?? []) native.addLatency(id, ms, 1);
+  });
 }
 
 /** Notes in `holder._marks` that the circuit has opened or closed in the present bucket. */

@@ -4,6 +4,7 @@
 
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
+const { read } = require('../base/foreign');
 const native = require('../base/native');
 const { COUNTER, createBreaker } = require('../base/recorder');
 const { coreConfig, readWindowOptions, windowOf } = require('./breaker-options');
@@ -15,11 +16,11 @@ class Status extends Emitter {
   /** Shows the window of native breaker `nativeId`; default: a window of its own. */
   constructor (options, nativeId) {
     super();
-    const read = readWindowOptions(options);
-    const { buckets, bucketLength } = windowOf(read);
-    this.rollingPercentilesEnabled = read.rollingPercentilesEnabled;
-    this.enableSnapshots = read.enableSnapshots;
-    this.rotateBucketController = read.rotateBucketController;
+    const window = readWindowOptions(options);
+    const { buckets, bucketLength } = windowOf(window);
+    this.rollingPercentilesEnabled = window.rollingPercentilesEnabled;
+    this.enableSnapshots = window.enableSnapshots;
+    this.rotateBucketController = window.rotateBucketController;
     this._interval = bucketLength;
     this._buckets = buckets;
     this._timer = undefined;
@@ -28,13 +29,14 @@ class Status extends Emitter {
     this._stopped = false;
     this.rotateBucket = () => native.rotate(this._id);
     if (nativeId === undefined) {
-      this._id = createBreaker(coreConfig(read)).id;
+      this._id = createBreaker(coreConfig(window)).id;
       finalizer.register(this, this._id, this);
     } else {
       this._id = nativeId;
     }
     this.startListeneningForRotateEvent();
-    if (options?.stats) importStats(this._id, options.stats);
+    const stats = read(options, 'stats');
+    if (stats) importStats(this._id, stats);
   }
 
   /** Makes this a view of a breaker's window, which has taken over the counts of this one. */
@@ -69,8 +71,9 @@ class Status extends Emitter {
   }
 
   increment (property, latencyRunTime) {
-    if (COUNTER[property] === undefined) return;
-    native.count(this._id, COUNTER[property], 1);
+    const counter = read(COUNTER, property);
+    if (counter === undefined) return;
+    native.count(this._id, counter, 1);
     if (WITH_LATENCY.has(property)) native.addLatency(this._id, latencyRunTime || 0, 1);
   }
 

@@ -11,6 +11,7 @@ const { Worker } = require('node:worker_threads');
 
 const { setTimer } = require('../base/clock');
 const { SekeringError, invalidOption } = require('../base/errors');
+const { isA, messageOf, read } = require('../base/foreign');
 const { Channels } = require('./database-listener');
 const { takeOver } = require('./database-session');
 const { lockDirectory } = require('./pglite-lock');
@@ -128,10 +129,11 @@ class PgliteThread {
 
 /** What ended the thread. Errors lose their class on the way out of it. */
 function failure (error, hasStarted) {
-  if (error.code === 'ERR_MISSING_PEER') return new SekeringError(error.code, error.message);
-  if (hasStarted) return ended(error.message, error);
+  const code = read(error, 'code');
+  if (code === 'ERR_MISSING_PEER') return new SekeringError(code, messageOf(error));
+  if (hasStarted) return ended(messageOf(error), error);
   return new StoreError('ERR_STORE_UNREACHABLE',
-    `The embedded database does not start: ${error.message}`, { cause: error });
+    `The embedded database does not start: ${messageOf(error)}`, { cause: error });
 }
 
 const ended = (why, cause) => gone(`The embedded database stopped: ${why}`, cause);
@@ -317,7 +319,7 @@ class PgliteDatabase extends Database {
       return true;
     } catch (error) {
       this._onWarning(error);
-      return !error.retryable;
+      return !read(error, 'retryable');
     }
   }
 
@@ -407,7 +409,7 @@ class PgliteDatabase extends Database {
       await this.start();
     } catch (cause) {
       // It has started before, and will again, for instance once there is room on the disk.
-      throw new StoreError(cause.code, cause.message, { cause, retryable: true });
+      throw new StoreError(read(cause, 'code'), messageOf(cause), { cause, retryable: true });
     }
   }
 
@@ -466,9 +468,9 @@ async function takeDirectory (directory) {
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
     return await lockDirectory(directory);
   } catch (cause) {
-    if (cause instanceof StoreError) throw cause;
+    if (isA(cause, StoreError)) throw cause;
     throw new StoreError('ERR_STORE_UNREACHABLE',
-      `Cannot use the folder ${directory}: ${cause.code}`, { cause });
+      `Cannot use the folder ${directory}: ${read(cause, 'code')}`, { cause });
   }
 }
 

@@ -5,7 +5,8 @@
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
-const { bag, func, is, optionsOf } = require('../base/options');
+const { read, textOf } = require('../base/foreign');
+const { bag, func, is, optionsOf, readable } = require('../base/options');
 const { LETTER_COLUMNS, WAITING, conditions, isId } = require('./outbox-table');
 const { clean } = require('./outbox-verdict');
 const { StoreError } = require('./store-errors');
@@ -152,7 +153,7 @@ class DeadLetters extends Emitter {
       try {
         return await this.#tryRetryBatch(filter, batch);
       } catch (error) {
-        if (error.sqlState !== UNIQUE_VIOLATION || round === RETRY_ROUNDS) throw error;
+        if (read(error, 'sqlState') !== UNIQUE_VIOLATION || round === RETRY_ROUNDS) throw error;
       }
     }
   }
@@ -252,8 +253,11 @@ class DeadLetters extends Emitter {
   #where ({ kind, ids, ...filter }) {
     const where = conditions(filter);
     where.add("status = 'DLQ'");
-    if (kind !== undefined) where.add('dead_kind = ?', String(kind));
-    if (ids !== undefined) where.add('id = ANY (?::bigint[])', ids.filter(isId));
+    if (kind !== undefined) where.add('dead_kind = ?', textOf(kind));
+    if (ids !== undefined) {
+      const known = () => Array.from(ids).filter(isId);
+      where.add('id = ANY (?::bigint[])', readable('ids', 'an array of ids', ids, known));
+    }
     return where;
   }
 }

@@ -6,7 +6,8 @@
 const { laterStatus } = require('../clients/whatsapp-webhook');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
-const { is, optionsOf } = require('../base/options');
+const foreign = require('../base/foreign');
+const { is, optionsOf, readable } = require('../base/options');
 const { Batcher } = require('./batcher');
 const { referenceOf } = require('./outbox-leases');
 const { clean } = require('./outbox-verdict');
@@ -102,8 +103,9 @@ class Deliveries extends Emitter {
   }
 
   async record (statuses) {
-    if (!Array.isArray(statuses)) throw invalidOption('statuses', 'an array', statuses);
-    const rows = statuses.map(status => toRow(Object(status))).filter(row => row !== undefined);
+    if (!foreign.isList(statuses)) throw invalidOption('statuses', 'an array', statuses);
+    const rows = readable('statuses', 'statuses that can be read', statuses, () =>
+      Array.from(statuses, status => toRow(Object(status))).filter(row => row !== undefined));
     if (rows.length === 0) return 0;
     return this.#batcher.add({ rows });
   }
@@ -129,14 +131,16 @@ class Deliveries extends Emitter {
     const { rows } = await this.#database.query(`${withOwner(this.#table, this.#outbox)}
       WHERE n.status = 'failed' ${older}
       ORDER BY n.heard_at DESC, n.provider_message_id DESC LIMIT ${limit}`,
-    before === undefined ? [] : [String(before)]);
+    before === undefined ? [] : [foreign.textOf(before)]);
     return rows.map(failureOf);
   }
 
   async of (messages) {
-    const references = new Map(messages.map(message => [referenceOf(message), message.id]));
-    const providers = new Map(messages.filter(({ providerMessageId }) => providerMessageId !== null)
-      .map(({ id, providerMessageId }) => [providerMessageId, id]));
+    const [references, providers] = readable('messages', 'messages of the outbox', messages, () => [
+      new Map(messages.map(message => [referenceOf(message), message.id])),
+      new Map(messages.filter(({ providerMessageId }) => providerMessageId !== null)
+        .map(({ id, providerMessageId }) => [providerMessageId, id])),
+    ]);
     const found = new Map();
     if (messages.length === 0) return found;
     const { rows } = await this.#database.query(`SELECT ${COLUMNS} FROM ${this.#table} n

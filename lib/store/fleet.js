@@ -10,6 +10,7 @@ const { randomUUID } = require('node:crypto');
 const { clearTimer, setTimer } = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
+const { read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { checkNamespace } = require('../base/regions');
 
@@ -72,11 +73,11 @@ class Fleet extends Emitter {
   }
 
   async join (breaker, options) {
-    if (typeof breaker?.open !== 'function' || typeof breaker.on !== 'function') {
+    if (!['open', 'on'].every(method => typeof read(breaker, method) === 'function')) {
       throw invalidOption('breaker', 'a CircuitBreaker', breaker);
     }
     const { namespace } = JOIN.read(options);
-    const name = `${namespace}/${breaker.name}`;
+    const name = `${namespace}/${textOf(read(breaker, 'name'))}`;
     if (this.#members.has(name)) {
       throw invalidOption('breaker', `a breaker with another name (the fleet has ${name})`,
         breaker, RangeError);

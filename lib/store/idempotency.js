@@ -218,7 +218,7 @@ class HeldKey {
       try {
         return await write();
       } catch (error) {
-        if (!error.retryable || this.#age() + delay >= this.#call.lockTimeout) throw error;
+        if (!read(error, 'retryable') || this.#age() + delay >= this.#call.lockTimeout) throw error;
       }
       await pause(delay);
     }

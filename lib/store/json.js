@@ -6,6 +6,7 @@
 const { types } = require('node:util');
 
 const { invalidOption } = require('../base/errors');
+const { readable } = require('../base/options');
 
 // A deeper value is a cycle, or is meant to exhaust the stack.
 const DEPTH_MAX = 500;
@@ -74,4 +75,13 @@ function jsonFault (value, path, depth = 0) {
   return undefined;
 }
 
-module.exports = { canonical, jsonFault };
+module.exports = {
+  canonical: (option, value) => readable(option, JSON_TEXT, value, () => canonical(option, value)),
+  jsonFault (value, path) {
+    try {
+      return jsonFault(value, path);
+    } catch {
+      return `${path} has members that cannot be read`;
+    }
+  },
+};

@@ -7,6 +7,7 @@ const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { StoreError } = require('./store-errors');
 
@@ -76,7 +77,7 @@ async function makeSchema (database, client) {
     try {
       await client.query(`CREATE SCHEMA ${database.schema}`);
     } catch (error) {
-      if (error.sqlState !== NO_RIGHT) throw error;
+      if (read(error, 'sqlState') !== NO_RIGHT) throw error;
       throw new StoreError('ERR_STORE_QUERY', `The schema ${database.schema} does not exist, and ` +
         'this role may not create it. The owner of the database can: CREATE SCHEMA ' +
         `${database.schema} AUTHORIZATION <role>`, { cause: error, sqlState: NO_RIGHT });

@@ -4,6 +4,7 @@
 // times in the SQL are the database's.
 
 const clock = require('../base/clock');
+const { read } = require('../base/foreign');
 const { Batcher } = require('./batcher');
 const { CLAIMABLE, COLUMNS, LETTER_COLUMNS, READY, WAITING } = require('./outbox-table');
 const { StoreError } = require('./store-errors');
@@ -362,7 +363,7 @@ class Leases {
       try {
         return await this.#query(statement);
       } catch (error) {
-        if (!CROSSED.has(error.sqlState) || crossings === CROSSINGS_MAX) throw error;
+        if (!CROSSED.has(read(error, 'sqlState')) || crossings === CROSSINGS_MAX) throw error;
       }
     }
   }
@@ -417,7 +418,7 @@ class Leases {
         return { rows, isRepeated: failures > 0 };
       } catch (error) {
         this.#onError(error);
-        if (!error.retryable) throw error;
+        if (!read(error, 'retryable')) throw error;
         const delay = Math.min(RETRY_MS_MIN * 2 ** failures, RETRY_MS_MAX);
         await new Promise(resolve => { clock.setTimer(resolve, delay, this.#keepsAlive()); });
       }

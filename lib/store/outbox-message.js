@@ -3,6 +3,7 @@
 // Checks messages before they are enqueued, and says all that is wrong with them.
 
 const { invalidOption } = require('../base/errors');
+const { isList, messageOf, read } = require('../base/foreign');
 const { canonical } = require('./json');
 const { StoreError } = require('./store-errors');
 const { fill, parse } = require('./template');
@@ -91,6 +92,7 @@ function text (faults, field, value) {
 function integer (faults, field, value, min, max, unit = '') {
   if (!Number.isInteger(value) || value < min || value > max) {
     faults.refuse(field, `an integer from ${min} to ${max}${unit}`, value);
+    return min;
   }
   return value;
 }
@@ -101,7 +103,7 @@ function json (faults, value) {
   try {
     written = canonical('data', value);
   } catch (error) {
-    faults.add('data', error.message);
+    faults.add('data', messageOf(error));
     return undefined;
   }
   const bytes = Buffer.byteLength(written);
@@ -110,6 +112,21 @@ function json (faults, value) {
     faults.refuse('data', 'texts without null characters or lone surrogates', value);
   }
   return written;
+}
+
+/** A copy of a message, whose members are read once; undefined if they cannot be. */
+function membersOf (message) {
+  try {
+    if (message === null) return undefined;
+    const members = { ...message };
+    for (const name of FIELDS) {
+      const value = message[name];
+      if (value !== undefined) members[name] = value;
+    }
+    return members;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Unknown fields are rejected. */
@@ -131,7 +148,7 @@ function bodyOf (faults, { body, template }, data) {
     parse(template);
     return fill(template, data === undefined ? undefined : JSON.parse(data));
   } catch (error) {
-    faults.add('template', error.message, error.code);
+    faults.add('template', messageOf(error), read(error, 'code'));
     return body;
   }
 }
@@ -152,8 +169,9 @@ function validate (faults, check, message, body) {
   try {
     check(message, { body: isKnown ? undefined : body ?? '' });
   } catch (error) {
-    if (!Array.isArray(error?.faults)) throw error;
-    for (const { path, message: why } of error.faults) {
+    const found = read(error, 'faults');
+    if (!isList(found)) throw error;
+    for (const { path, message: why } of found) {
       if (!faults.fields.has(path)) faults.add(path, why);
     }
   }
@@ -161,15 +179,16 @@ function validate (faults, check, message, body) {
 
 /**
  * Checks a message.
- * @param {object} message as OutboxMessage
+ * @param {object} given as OutboxMessage
  * @param {Map<string, object>} channels by name
  * @param {Faults} faults
  * @returns {{ json: string, weight: number, channel: string, dedupeKey: string | null }} `json` is
  *   the row to insert; of no use when there are faults
  */
-function rowOf (message, channels, faults) {
-  if (message === null || typeof message !== 'object') {
-    faults.refuse('message', 'an object', message);
+function rowOf (given, channels, faults) {
+  const message = typeof given === 'object' ? membersOf(given) : undefined;
+  if (message === undefined) {
+    faults.refuse('message', 'an object', given);
     return undefined;
   }
   checkFields(faults, message);

@@ -3,6 +3,8 @@
 // The table of the outbox, as all statements on it see it: its columns, which messages a filter
 // means, and the names of statements.
 
+const { textOf } = require('../base/foreign');
+
 /** Not over: in such a status a message keeps its dedupeKey, and its place in its orderKey. */
 const WAITING = "('PENDING', 'SENDING', 'RETRYING')";
 const CLAIMABLE = "('PENDING', 'RETRYING')";
@@ -48,11 +50,11 @@ function conditions ({ channel, search, before, after }) {
     values.push(...given);
     parts.push(text.replaceAll('?', () => `$${++next}`));
   };
-  if (channel !== undefined) add('channel = ?', String(channel));
+  if (channel !== undefined) add('channel = ?', textOf(channel));
   if (before !== undefined) add('id < ?', isId(before) ? before : '0');
   if (after !== undefined) add('id > ?', after);
   if (search !== undefined && search !== '') {
-    const like = `%${String(search).replace(/[\\%_]/g, '\\$&')}%`;
+    const like = `%${textOf(search).replace(/[\\%_]/g, '\\$&')}%`;
     add('(recipient ILIKE ? OR subject ILIKE ? OR last_error ILIKE ?)', like, like, like);
   }
   return { add, values, get text () { return parts.join(' AND '); } };

@@ -10,7 +10,7 @@ const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption, timedOut } = require('../base/errors');
 const { read } = require('../base/foreign');
-const { is, optionsOf } = require('../base/options');
+const { bag, is, optionsOf } = require('../base/options');
 const { createBackoff } = require('../primitives/backoff');
 const { RateLimiter } = require('../primitives/limits');
 const { Leases } = require('./outbox-leases');
@@ -256,7 +256,7 @@ class OutboxWorker extends Emitter {
   #tend (action) {
     this.#answer(this.leases[action.type](action),
       (answer, now) => this.#scheduler.tended(action, answer, now),
-      error => this.#scheduler.tendFailed(error, error.code === 'ERR_STORE_CLOSED'));
+      error => this.#scheduler.tendFailed(error, read(error, 'code') === 'ERR_STORE_CLOSED'));
   }
 
   /** Tells the scheduler how something ended, and goes on. */
@@ -335,7 +335,7 @@ function idOf (answer) {
 }
 
 function readChannels (channels, known) {
-  const entries = Object.entries(channels);
+  const entries = Object.entries(bag('channels', channels));
   if (entries.length === 0) throw invalidOption('channels', 'at least one channel', channels);
   return new Map(entries.map(([name, value]) => {
     if (!known.has(name)) {

@@ -6,7 +6,8 @@ const { EventEmitter } = require('node:events');
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
-const { bag, is, optionsOf } = require('../base/options');
+const { isList, read } = require('../base/foreign');
+const { bag, is, optionsOf, readable } = require('../base/options');
 const { createBackoff } = require('../primitives/backoff');
 const { retryPresets } = require('../primitives/presets');
 const { Batcher } = require('./batcher');
@@ -158,13 +159,15 @@ class Outbox {
 
   async enqueue (messages, options) {
     const { client } = ENQUEUE.read(options);
-    const isList = Array.isArray(messages);
-    const rows = this.#read(isList ? messages : [messages], isList);
+    const isMany = isList(messages);
+    const list = isMany ? readable('messages', 'messages that can be read', messages,
+      () => Array.from(messages)) : [messages];
+    const rows = this.#read(list, isMany);
     if (rows.length === 0) return [];
     const answers = client === undefined
       ? await this.#enqueueAlone(rows)
       : await this.#enqueueWith(client, rows);
-    return isList ? answers : answers[0];
+    return isMany ? answers : answers[0];
   }
 
   #read (messages, isList) {
@@ -203,7 +206,7 @@ class Outbox {
       answers = await this.#batcher.add({ rows, weight: weightOf(rows) });
     } catch (error) {
       // Another call of the same statement may be at fault.
-      if (error.code !== 'ERR_STORE_QUERY' || !error.ofGroup) throw error;
+      if (read(error, 'code') !== 'ERR_STORE_QUERY' || !read(error, 'ofGroup')) throw error;
       answers = await this.#write(this.#database, rows);
     }
     this.#announcer.announce(channelsOf(rows));
@@ -250,7 +253,7 @@ class Outbox {
       try {
         return (await target.query(this.#sql.enqueue(json))).rows;
       } catch (error) {
-        const isRetried = error.sqlState === DEADLOCK && target === this.#database;
+        const isRetried = read(error, 'sqlState') === DEADLOCK && target === this.#database;
         if (!isRetried || round === DEDUPE_ROUNDS) throw error;
       }
     }

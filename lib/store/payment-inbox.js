@@ -235,7 +235,7 @@ class PaymentInbox {
       if (body === undefined) return { fault: 'not_found' };
       truth = readTransaction(body);
     } catch (error) {
-      await ledger.noteEvent(database, event, 'unavailable', error?.code ?? null);
+      await ledger.noteEvent(database, event, 'unavailable', read(error, 'code') ?? null);
       throw error;
     }
     // Only the order is signed: the transaction is whatever the sender says it is.

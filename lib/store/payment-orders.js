@@ -208,7 +208,7 @@ class PaymentOrders {
   /** The customer has begun to pay: the page exists, and somebody has its address. */
   async #paidAlready ({ orderId }, error) {
     const { inbox, ledger } = this.#context;
-    const { fault } = await inbox.learn(orderId, error.response, 'midtrans');
+    const { fault } = await inbox.learn(orderId, read(error, 'response'), 'midtrans');
     const found = await ledger.get(orderId);
     if (fault !== undefined || isUnmade(found)) throw error;
     return found;

@@ -5,6 +5,7 @@
 // writes is limited, too. A crash loses only the count since the last write.
 
 const clock = require('../base/clock');
+const { read } = require('../base/foreign');
 const { RateLimiter } = require('../primitives/limits');
 
 // Rows of each outcome, shared by all processes.
@@ -66,7 +67,7 @@ class PaymentSamples {
       // A sample that came in the meantime replaces this one, but not its count.
       this.#hold({ ...sample, ...this.#waiting.get(outcome), count: sample.count });
       this.#emit('warning', error);
-      if (error?.code !== 'ERR_STORE_CLOSED') this.#writeLater();
+      if (read(error, 'code') !== 'ERR_STORE_CLOSED') this.#writeLater();
     }
   }
 

@@ -5,8 +5,8 @@
 
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
-const { read } = require('../base/foreign');
-const { is, oneOf, optionsOf } = require('../base/options');
+const { isA, read } = require('../base/foreign');
+const { is, oneOf, optionsOf, readable } = require('../base/options');
 const { isOrderId, readBody } = require('../clients/midtrans-requests');
 const { PaymentInbox } = require('./payment-inbox');
 const { HOOK_CHANNEL, ORDER_CHANNEL, OUTCOMES, PaymentLedger } = require('./payment-ledger');
@@ -131,7 +131,7 @@ function readOrder (given) {
 /** An order that is given as the body for Midtrans. */
 function orderOf (body, state) {
   const json = readBody('createTransaction', body);
-  const { order_id: id, gross_amount: amount } = body.transaction_details;
+  const { order_id: id, gross_amount: amount } = JSON.parse(json).transaction_details;
   return {
     orderId: id, amountMinor: readAmount('amountMinor', minorOf(amount)), state, currency: CURRENCY,
     body: json, token: null, redirectUrl: null,
@@ -141,8 +141,9 @@ function orderOf (body, state) {
 /** The bytes of a notification. An object from a parser will do: Midtrans signs fields. */
 function readBytes (rawBody) {
   if (typeof rawBody === 'string') return Buffer.from(rawBody);
-  if (rawBody instanceof Uint8Array) {
-    return Buffer.from(rawBody.buffer, rawBody.byteOffset, rawBody.byteLength);
+  if (isA(rawBody, Uint8Array)) {
+    return readable('rawBody', 'bytes that can be read', rawBody,
+      () => Buffer.from(rawBody.buffer, rawBody.byteOffset, rawBody.byteLength));
   }
   if (typeof rawBody !== 'object' || rawBody === null) {
     throw invalidOption('rawBody', 'a body as bytes, text or a parsed object', rawBody);

@@ -14,6 +14,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 
+const { read } = require('../base/foreign');
 const { StoreError } = require('./store-errors');
 
 const FILE = /^lock\.(\d+)$/;
@@ -67,7 +68,7 @@ function isRunning ({ pid, begin }) {
     process.kill(pid, 0);
     if (isZombie(pid)) return false;
   } catch (error) {
-    if (error.code !== 'EPERM') return false;
+    if (read(error, 'code') !== 'EPERM') return false;
   }
   return beginOf(pid) === begin;
 }
@@ -124,7 +125,7 @@ function claim (file, content) {
     fs.linkSync(draft, file);
     return true;
   } catch (error) {
-    if (error.code !== 'EEXIST') throw error;
+    if (read(error, 'code') !== 'EEXIST') throw error;
     return false;
   } finally {
     fs.unlinkSync(draft);

@@ -8,6 +8,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { parentPort, workerData } = require('node:worker_threads');
 
+const { read } = require('../base/foreign');
 const { requirePeer } = require('../base/peer');
 const { entriesOf, loadTemplate, unpack } = require('./pglite-template');
 
@@ -151,7 +152,7 @@ class Session {
   }
 }
 
-const pick = error => Object.fromEntries(FAULT_FIELDS.map(name => [name, error[name]]));
+const pick = error => Object.fromEntries(FAULT_FIELDS.map(name => [name, read(error, name)]));
 
 /** Starts PGlite. When it cannot start, the reason is on its stderr, and not in its error. */
 async function start (engine) {

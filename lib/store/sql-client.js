@@ -7,7 +7,8 @@
 const { createHash } = require('node:crypto');
 
 const { clearTimer, now, setTimer } = require('../base/clock');
-const { is, optionsOf } = require('../base/options');
+const { isA, messageOf, promiseOf } = require('../base/foreign');
+const { is, optionsOf, readable } = require('../base/options');
 const { guarded } = require('../base/warn');
 const { StoreError } = require('./store-errors');
 
@@ -194,8 +195,9 @@ class Database {
 
   /** A client of this database for one that is in a transaction of the user's. */
   wrap (client) {
-    if (client instanceof SqlClient && client.database === this) return client;
-    return this._wrap(client);
+    if (isA(client, SqlClient) && client.database === this) return client;
+    return readable('client', 'a client that is in a transaction', client,
+      () => this._wrap(client));
   }
 
   /** How the database is, as StoreHealth says. Never rejects. */
@@ -205,7 +207,7 @@ class Database {
     try {
       await this.query('SELECT 1');
     } catch (error) {
-      Object.assign(answer, { ok: false, error: error.message });
+      Object.assign(answer, { ok: false, error: messageOf(error) });
     }
     return { ...answer, latencyMs: performance.now() - began };
   }
@@ -250,7 +252,11 @@ class Database {
   _statement (query, values) {
     const statement = typeof query === 'string' ? { text: query, values } : query;
     const { name, text, values: parameters } = STATEMENT.read(statement, 'query');
-    return { name: name && this.prefix + name, text, values: parameters?.map(toParameter) };
+    const asText = () => parameters?.map(toParameter);
+    return {
+      name: name && this.prefix + name, text,
+      values: readable('values', 'parameters that can be read', parameters, asText),
+    };
   }
 
   /**
@@ -266,7 +272,7 @@ class Database {
     let result;
     try {
       await run({ text: begin });
-      result = await Promise.race([work(client), idleness.promise]);
+      result = await Promise.race([promiseOf(work(client)), idleness.promise]);
       client.end();
       const { command } = await run({ text: 'COMMIT' });
       // After a failed statement the database rolls back, and does not call that an error.

@@ -77,6 +77,7 @@ const isStalePlan = error =>
   read(error, 'code') === STALE && read(error, 'routine') === 'RevalidateCachedQuery';
 
 /** Whether the connection that this error came from can no longer be used. */
-const breaksConnection = error => error.code !== 'ERR_STORE_QUERY' || isStalePlan(error.cause);
+const breaksConnection = error =>
+  read(error, 'code') !== 'ERR_STORE_QUERY' || isStalePlan(read(error, 'cause'));
 
 module.exports = { StoreError, breaksConnection, storeError };

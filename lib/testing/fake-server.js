@@ -5,7 +5,8 @@
 const http = require('node:http');
 
 const clock = require('../base/clock');
-const { is, number } = require('../base/options');
+const { isList } = require('../base/foreign');
+const { is, number, readable } = require('../base/options');
 
 const BODY_BYTES_MAX = 1 << 20;
 
@@ -49,7 +50,8 @@ class Faults {
 
   /** `given` is one fault or an array of them; `read` checks one and fills in its defaults. */
   constructor (given, read) {
-    const list = Array.isArray(given) ? given : [given];
+    const list = isList(given) ? readable('fault', 'faults that can be read', given,
+      () => Array.from(given)) : [given];
     this.#list = list.filter(fault => fault !== null && fault !== undefined)
       .map(fault => ({ ...read(fault), seen: 0, struck: 0, keys: new Set() }));
   }

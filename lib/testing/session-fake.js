@@ -6,6 +6,8 @@
 const { EventEmitter } = require('node:events');
 
 const clock = require('../base/clock');
+const { invalidOption } = require('../base/errors');
+const { textOf } = require('../base/foreign');
 const { oneOf } = require('../base/options');
 
 const FAULTS = ['connect-throws', 'connect-rejects', 'connect-hangs', 'never-opens', 'closes', 'qr',
@@ -87,13 +89,19 @@ class SessionFake {
 
   /** Simulates a scan of the QR code. */
   scan (id) {
-    this.#sockets.get(id).update({ connection: 'open' });
+    this.#connected(id).update({ connection: 'open' });
   }
 
   /** Cuts an instance's connection; 401 ends its session for good. */
   disconnect (id, statusCode = 428, message = 'Connection Closed') {
-    const error = boom(message, statusCode);
-    this.#sockets.get(id).update({ connection: 'close', lastDisconnect: { error } });
+    const error = boom(textOf(message), statusCode);
+    this.#connected(id).update({ connection: 'close', lastDisconnect: { error } });
+  }
+
+  #connected (id) {
+    const socket = this.#sockets.get(id);
+    if (socket === undefined) throw invalidOption('id', 'an instance that was connected', id);
+    return socket;
   }
 
   #begin (socket, fault) {

@@ -8,7 +8,8 @@ const http = require('node:http');
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
-const { is, optionsOf } = require('../base/options');
+const { copyOf } = require('../base/foreign');
+const { is, optionsOf, readable } = require('../base/options');
 const {
   ADDRESS, FREQUENCY_WITH_ONCE, HttpFake, answer, answerPage, parse, pause, readBody,
 } = require('./fake-server');
@@ -125,7 +126,8 @@ class WhatsAppFake extends HttpFake {
   // ---- Webhooks --------------------------------------------------------------------------------
 
   /** The body of a webhook with one status of an accepted message. */
-  statusOf ({ id, to, reference }, status, errors) {
+  statusOf (message, status, errors) {
+    const { id, to, reference } = copyOf(message);
     const value = {
       messaging_product: 'whatsapp',
       metadata: { phone_number_id: this.#options.phoneNumberId },
@@ -143,7 +145,8 @@ class WhatsAppFake extends HttpFake {
   /** The header X-Hub-Signature-256 of a raw body. */
   sign (rawBody) {
     const { appSecret } = this.#options;
-    return `sha256=${crypto.createHmac('sha256', appSecret).update(rawBody).digest('hex')}`;
+    return readable('rawBody', 'a body as bytes or text', rawBody, () =>
+      `sha256=${crypto.createHmac('sha256', appSecret).update(rawBody).digest('hex')}`);
   }
 
   /**

@@ -1,7 +1,8 @@
 'use strict';
 
-// Errors and results that cannot be read: each call settles, with that very value where it
-// rejects, fallbacks answer, retries make all of their attempts, and the process lives on.
+// Values that cannot be read, as errors, results, arguments, options and what callbacks return:
+// each call settles, fallbacks answer, retries make all of their attempts, and the process lives
+// on. Wrong input gets an error of ours.
 
 const { execFile } = require('node:child_process');
 const path = require('node:path');
@@ -10,6 +11,8 @@ const { promisify } = require('node:util');
 const { ERRORS } = require('../support/hostile');
 
 const ACTOR = path.join(__dirname, '..', 'support', 'hostile-actor.js');
+const ENTRANCES = path.join(__dirname, '..', 'support', 'hostile-entrances.js');
+const BYTES_MAX = 64 << 20;
 
 test('calls settle whatever is thrown or returned', async () => {
   const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', ACTOR]);
@@ -17,3 +20,14 @@ test('calls settle whatever is thrown or returned', async () => {
   expect(found).toEqual([]);
   expect(calls).toBeGreaterThan(50 * ERRORS.length);
 });
+
+// Starts of names, which divide the functions into parts of similar length.
+const PARTS = ['^[:A-F]', '^[G-Za-l]', '^new ', '^(?!new )[m-z]'];
+
+test.each(PARTS)('every function copes with hostile values: %s', async part => {
+  const { stdout } = await promisify(execFile)(process.execPath,
+    ['--no-warnings', ENTRANCES, part], { maxBuffer: BYTES_MAX });
+  const { calls, faults } = JSON.parse(stdout.trim().split('\n').at(-1));
+  expect(faults).toEqual([]);
+  expect(calls).toBeGreaterThan(1000);
+}, 900_000);

@@ -1,7 +1,7 @@
 'use strict';
 
-// Every place where the package takes an object of ours: read from its type declarations, which a
-// test compares with the exports.
+// Every function of the package that takes arguments, and every place where it takes an object of
+// ours: read from its type declarations, which a test compares with the exports.
 
 const path = require('node:path');
 const ts = require('typescript');
@@ -16,6 +16,8 @@ class Walk {
   #seen = new Set();
   /** Names such as `new smtp:SmtpClient(options)` and `Outbox.enqueue(message)`. */
   found = new Set();
+  /** The same functions with the names of their parameters, and those of the objects' members. */
+  functions = new Map();
 
   constructor (checker) {
     this.#checker = checker;
@@ -46,14 +48,31 @@ class Walk {
 
   #signatures (name, signatures) {
     for (const signature of signatures) {
-      for (const parameter of signature.getParameters()) {
+      signature.getParameters().forEach((parameter, i) => {
         const place = parameter.valueDeclaration;
-        if (place === undefined) continue;
+        if (place === undefined) return;
         const type = this.#checker.getTypeOfSymbolAtLocation(parameter, place);
         if (this.#isObjectOfOurs(type)) this.found.add(`${name}(${parameter.name})`);
-      }
+        if (!this.functions.has(name)) this.functions.set(name, []);
+        const known = (this.functions.get(name)[i] ??=
+          { takesFunction: false, members: new Map() });
+        known.takesFunction ||= isFunction(type);
+        for (const [member, is] of this.#membersOf(type, place)) known.members.set(member, is);
+      });
       this.visit(`${name}()`, signature.getReturnType());
     }
+  }
+
+  /** The members of an object of ours, and whether they may be functions. */
+  #membersOf (type, place) {
+    if (type.isTypeParameter()) {
+      const constraint = this.#checker.getBaseConstraintOfType(type);
+      return constraint === undefined ? [] : this.#membersOf(constraint, place);
+    }
+    if (type.isUnion()) return type.types.flatMap(part => this.#membersOf(part, place));
+    if (!this.#isObjectOfOurs(type)) return [];
+    return type.getProperties().map(property => [property.name,
+      isFunction(this.#checker.getTypeOfSymbolAtLocation(property, place))]);
   }
 
   /** Whether the type is described by us as an object with certain properties. */
@@ -70,14 +89,19 @@ class Walk {
   }
 }
 
+function isFunction (type) {
+  if (type.isUnion()) return type.types.some(isFunction);
+  return type.getCallSignatures().length > 0;
+}
+
 function isOurs (type) {
   if (!(type.flags & ts.TypeFlags.Object)) return false;
   const declarations = (type.aliasSymbol ?? type.symbol)?.declarations ?? [];
   return declarations.some(node => node.getSourceFile().fileName.startsWith(LIB));
 }
 
-/** @returns {string[]} sorted */
-function listEntrances () {
+/** Walks through all that the package exports. */
+function walkExports () {
   const { exports: subpaths } = require(path.join(ROOT, 'package.json'));
   const modules = Object.entries(subpaths).filter(([, { types }]) => types !== undefined)
     .map(([subpath, { types }]) => [subpath, path.join(ROOT, types)]);
@@ -98,7 +122,19 @@ function listEntrances () {
         checker.getTypeOfSymbolAtLocation(symbol, symbol.valueDeclaration ?? source));
     }
   }
-  return [...walk.found].toSorted();
+  return walk;
 }
 
-module.exports = { listEntrances };
+/** @returns {string[]} sorted */
+const listEntrances = () => [...walkExports().found].toSorted();
+
+/**
+ * The functions by name, with their parameters.
+ * @returns {Record<string, { takesFunction: boolean, members: [string, boolean][] }[]>} the members
+ *   of an object of ours, and whether they may be functions
+ */
+const listFunctions = () => Object.fromEntries([...walkExports().functions].toSorted()
+  .map(([name, parameters]) => [name, parameters.map(({ takesFunction, members }) =>
+    ({ takesFunction, members: [...members] }))]));
+
+module.exports = { listEntrances, listFunctions };

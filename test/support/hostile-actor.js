@@ -6,7 +6,7 @@
 
 const sekering = require('../..');
 const { operation, wrap } = require('../../lib/primitives/operation');
-const { ERRORS, RESULTS, boom } = require('./hostile');
+const { ERRORS, LOSSY, RESULTS, boom } = require('./hostile');
 
 const {
   BreakerGroup, Bulkhead, CircuitBreaker, RateLimiter, fallbackChain, policy, protect, retry,
@@ -274,7 +274,7 @@ for (const [kind, value] of ERRORS) {
     (isReally(outcome, given) && attempts === ATTEMPTS));
   failWith(kind, { calls: ANSWERED, value }, outcome => outcome.value === 'instead');
 }
-for (const [kind, make] of RESULTS) resultWith(kind, make);
+for (const [kind, make] of [...RESULTS, ...LOSSY]) resultWith(kind, make);
 
 // Nothing is left to do, so that what has not settled never will.
 process.on('exit', () => {

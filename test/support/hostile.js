@@ -40,6 +40,9 @@ function cyclic () {
   return Object.assign(error, { cause: error, response: error, headers: error });
 }
 
+/** A Proxy only one of whose traps throws. */
+const proxyThat = (trap, target) => new Proxy(target, { [trap]: fail });
+
 const proxy = target => new Proxy(target, Object.fromEntries(TRAPS.map(trap => [trap, fail])));
 
 /** Each makes one value that can be thrown: [name, make]. */
@@ -92,4 +95,92 @@ const RESULTS = [
   ['a symbol', () => Symbol('result')],
 ];
 
-module.exports = { ERRORS, RESULTS, boom };
+class HostilePromise extends Promise {
+  static get [Symbol.species] () { return fail(); }
+}
+
+class Deaf {
+  constructor (executor) { executor(() => {}, () => {}); }
+
+  then () {}
+}
+
+/** A promise whose own `then` returns what never settles. */
+const withSpecies = (species, value = { [Symbol.species]: species }) =>
+  Object.defineProperty(Promise.resolve('fine'), 'constructor', { value });
+
+const signalLike = members =>
+  ({ aborted: false, addEventListener () {}, removeEventListener () {}, ...members });
+
+/** Arguments and members of options that are not what was asked for: [name, make]. */
+const VALUES = [
+  ...ERRORS.filter(([name]) => !/^an error whose/.test(name)),
+  ...RESULTS,
+  ...TRAPS.map(trap => [`an object whose trap ${trap} throws`, () => proxyThat(trap, { a: 1 })]),
+  ['an array whose every trap throws', () => proxy([])],
+  ['an array that was revoked', () => {
+    const { proxy: list, revoke } = Proxy.revocable([], {});
+    revoke();
+    return list;
+  }],
+  ['an array with an element that cannot be read', () =>
+    Object.defineProperty([1, 2], 0, { get: fail })],
+  ['an array of what cannot be read', () => [proxy({}), Object.create(null), Symbol('element')]],
+  ['an array whose iterator throws', () => Object.assign([1], { [Symbol.iterator]: fail })],
+  ['an object whose members cannot be read', () => ({ a: proxy({}), b: Object.create(null) })],
+  ['an object that cannot be JSON', () => ({ toJSON: fail, loop: cyclic() })],
+  ['an object with a bigint and a symbol', () => ({ amount: 7n, [Symbol('key')]: Symbol() })],
+  ['a function whose name and length cannot be read', () =>
+    Object.defineProperties(() => {}, { name: { get: fail }, length: { get: fail } })],
+  ['a function without a prototype', () => Object.setPrototypeOf(() => {}, null)],
+  ['a class', () => class Foreign {}],
+  ['an invalid date', () => new Date(NaN)],
+  ['a date whose every trap throws', () => proxy(new Date(0))],
+  ['bytes whose every trap throws', () => proxy(new Uint8Array(1))],
+  ['NaN', () => NaN],
+  ['an endless number', () => Infinity],
+  ['a negative number', () => -1],
+  ['an empty text', () => ''],
+  ['a lone surrogate', () => '\ud800'],
+  ['a signal that cannot be read', () => proxy(new AbortController().signal)],
+  ['a signal whose aborted cannot be read', () =>
+    Object.defineProperty(signalLike(), 'aborted', { get: fail })],
+  ['a signal that cannot be listened to', () => signalLike({ addEventListener: fail })],
+  ['a signal that cannot be left', () => signalLike({ removeEventListener: fail })],
+  ['a signal that was aborted, for a reason that cannot be read', () =>
+    Object.defineProperty(signalLike({ aborted: true }), 'reason', { get: fail })],
+  ['a map whose get throws', () => Object.assign(new Map(), { get: fail, has: fail, set: fail })],
+];
+
+/** Callbacks that fail, or return what cannot be read: [name, make]. Each call of them ends. */
+const CALLBACKS = [
+  ...VALUES.flatMap(([name, make]) => [
+    [`a function that throws ${name}`, () => () => { throw make(); }],
+    [`a function that returns ${name}`, () => () => make()],
+    [`a function that rejects with ${name}`, () => () => Promise.reject(make())],
+  ]),
+  ['a function that returns a promise of a hostile class',
+    () => () => new HostilePromise(yes => yes())],
+  ['a function that returns a promise of a hostile species', () => () => withSpecies(Deaf)],
+  ['a function whose call and apply throw',
+    () => Object.assign(() => 1, { call: fail, apply: fail })],
+];
+
+/** Promises that a careless `then()` loses, though `await` does not. */
+const LOSSY = [
+  ['a promise of a species that hears nothing', () => withSpecies(Deaf)],
+  ['a promise of a species that cannot be read',
+    () => withSpecies(undefined, { get [Symbol.species] () { return fail(); } })],
+];
+
+const OF_MEMBERS = new Set(['a symbol', 'a bigint', 'a Proxy whose every trap throws',
+  'a function whose every trap throws', 'a revoked Proxy', 'an object without a prototype',
+  'an object whose toString throws', 'an error that is its own cause',
+  'an object whose trap get throws', 'an array that was revoked',
+  'an array with an element that cannot be read', 'an array of what cannot be read',
+  'an object whose members cannot be read', 'a signal that cannot be listened to', 'NaN']);
+
+/** Those of them that are tried as each member of options. */
+const MEMBER_VALUES = VALUES.filter(([name]) => OF_MEMBERS.has(name));
+
+module.exports = { CALLBACKS, ERRORS, LOSSY, MEMBER_VALUES, RESULTS, VALUES, boom };
