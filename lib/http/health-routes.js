@@ -46,9 +46,11 @@ function sumOf (breakers) {
 const ORDER_SERVICES = ['midtrans', 'database'];
 
 /** What keeps orders away: empty while they can be accepted, or if they are not watched. */
-function downForOrders (degradation) {
-  const { services = {} } = degradation?.snapshot() ?? {};
-  if (!ORDER_SERVICES.every(name => Object.hasOwn(services, name))) return [];
+async function downForOrders (degradation) {
+  const hasAll = services => ORDER_SERVICES.every(name => Object.hasOwn(services, name));
+  if (!hasAll(degradation?.snapshot().services ?? {})) return [];
+  await degradation.look?.();
+  const { services } = degradation.snapshot();
   return ORDER_SERVICES.filter(name => services[name] === 'down');
 }
 
@@ -100,7 +102,7 @@ function pagesOf ({ health, degradation, breakers, deadLetters, sessions }) {
     '/health/live': () => [OK, health.live()],
     '/health/ready': async () => {
       const { ready: isUp, draining, failing } = await health.ready();
-      const down = [...new Set([...failing, ...downForOrders(degradation)])];
+      const down = [...new Set([...failing, ...await downForOrders(degradation)])];
       const ready = isUp && down.length === 0;
       return [ready ? OK : UNAVAILABLE,
         { status: ready ? 'ready' : 'not ready', ready, draining, failing: down }];
