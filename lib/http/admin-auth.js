@@ -202,7 +202,7 @@ function ownSiteOnly (req, res, next) {
   }
   if (hasBody(req) && !/^application\/json *(;|$)/i.test(req.headers['content-type'] ?? '')) {
     return refuse(res, 415, 'ERR_ADMIN_CONTENT_TYPE',
-      'A body needs the header Content-Type: application/json.');
+      'A request body needs the header Content-Type: application/json.');
   }
   next();
 }

@@ -64,8 +64,8 @@ function checkSame (name, before, after) {
   if (differing.length === 0) return;
   const list = differing.map(each => describe(each, valueOf(before, each), valueOf(after, each)));
   const error = new SekeringError('ERR_OPTIONS_MISMATCH',
-    `The breaker '${name}' exists with other options: ${list.join('; ')}. Pass its options in ` +
-    'one place, before others ask for it without options');
+    `The breaker '${name}' exists with other options: ${list.join('; ')}. Pass its ` +
+    'options in one place, before other modules get it without options');
   throw Object.assign(error, { options: differing });
 }
 

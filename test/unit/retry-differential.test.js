@@ -485,7 +485,7 @@ const DIFFERENCES = {
       expect(ours).toEqual({ status: 0, stdout: '1 Error: mine', stderr: '' });
     }
   },
-  'rejecting with `undefined` or `null` ends the process; with another falsy value, the call':
+  'rejecting with `undefined` or `null` ends the process; with `0` or `false`, the call':
   () => {
     for (const reason of ['undefined', 'null', '0', 'false']) {
       const [theirs, ours] = inProcesses(
@@ -495,7 +495,7 @@ const DIFFERENCES = {
       expect(ours).toEqual({ status: 0, stdout: `1 2 ${reason}`, stderr: '' });
     }
   },
-  'an `fn` that is no function is called in each attempt': async () => {
+  'an `fn` that is not a function is called in each attempt': async () => {
     const [theirs, ours] = await both(({ retry, note }) =>
       retry('x', { retries: 1, onRetry: () => note('again') }));
     expect(theirs).toEqual(['again', 'error TypeError']);
@@ -532,7 +532,7 @@ const DIFFERENCES = {
     });
     expect([theirs, ours]).toEqual([[1500], [1000]]);
   },
-  '`randomize: true` is written into the options; frozen ones have no random delays': async () => {
+  '`randomize: true` is written into the options; if frozen, delays are not random': async () => {
     const [theirs, ours] = await both(({ retry, note }) => {
       const options = { retries: 0 };
       retry(fails(), options).catch(() => note(Object.keys(options).join()));
@@ -551,7 +551,7 @@ const DIFFERENCES = {
     expect([log.mock.calls.length, warn.mock.calls.length]).toEqual([2, 2]);
     expect(warn.mock.calls.map(call => call[1])).toEqual(Array(2).fill('DeprecationWarning'));
   },
-  'an `undefined` in an array of delays ends the retries once': async () => {
+  'an `undefined` in an array of delays makes one `retry()` return false': async () => {
     const [theirs, ours] = await both(({ module }) => {
       const op = module.operation([1, undefined, 3]);
       op.attempt(() => {});
@@ -559,7 +559,7 @@ const DIFFERENCES = {
     });
     expect([theirs, ours]).toEqual([['true,false,true'], ['true,false,false']]);
   },
-  'the private `_timeouts` of an operation can be changed': async () => {
+  'changes to the private `_timeouts` of an operation apply': async () => {
     const [theirs, ours] = await both(({ module }) => {
       const op = module.operation([1]);
       op._timeouts.push(2);
