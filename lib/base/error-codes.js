@@ -236,7 +236,8 @@ const CODES = {
 
   // Gateway, HTTP and the command line.
   ERR_ADMIN_CONTENT_TYPE: {
-    class: 'answer (415)', message: 'A request body needs the header Content-Type: application/json',
+    class: 'answer (415)',
+    message: 'A request body needs the header Content-Type: application/json',
     retryable: false, fault: 'caller',
   },
   ERR_ADMIN_FORBIDDEN: {
@@ -407,7 +408,8 @@ const CODES = {
     retryable: false, fault: 'caller', counts: true,
   },
   ERR_OPTIONS_MISMATCH: {
-    class: 'SekeringError', message: 'A breaker or limit with this name exists, but with other options',
+    class: 'SekeringError',
+    message: 'A breaker or limit with this name exists, but with other options',
     retryable: false, fault: 'caller',
   },
   ERR_RETRYABLE: {

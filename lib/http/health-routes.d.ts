@@ -22,7 +22,7 @@ export interface HealthRouterOptions {
  *   `database`, it also needs canAcceptOrders()
  * - `/health/detailed`: everything. 503 if unhealthy
  * - `/health/circuit-breakers`: up to 1000, the open ones first
- * - `/health/degradation`, `/health/dlq`: `configured: false` without that part
+ * - `/health/degradation`, `/health/dlq`: with `configured: false` if that part is not configured
  * - `/api/health`: status, `api` and `cache` (the checks of these names), the breakers, and
  *   response times. 200 healthy, 200 degraded, 503 unhealthy
  * - `/circuit-breaker-status/:id`: an instance of the sessions, or the breaker with this name
