@@ -15,8 +15,9 @@ export interface HealthRouterOptions {
 /**
  * An Express 5 router with GET pages; `application/json`, never cached by others:
  *
- * - `/health`: status, uptime of the process in seconds, timestamp, degradation (the level's name),
- *   services (the status of each check), checks, the figures of the sessions. 503 if unhealthy
+ * - `/health`: status, uptime (of the process, in seconds), timestamp, degradation (the level's
+ *   name), services (the status of each check), checks, the figures of the sessions. 503 if
+ *   unhealthy
  * - `/health/live`: 200
  * - `/health/ready`: 200 or 503, as `health.ready()`. If the degradation watches `midtrans` and
  *   `database`, it also needs canAcceptOrders()

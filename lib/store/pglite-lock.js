@@ -24,7 +24,7 @@ const FILE = /^lock\.(\d+)$/;
 const BEAT_MS = 1000;
 const SILENCE_MS = 10_000;
 const LOOK_MS = 100;
-// An owner that has not touched its file for this long may have lost it.
+// An owner that has not touched its file for this long may have lost the folder.
 const DOUBT_MS = SILENCE_MS / 2;
 
 function readText (file) {
