@@ -1,7 +1,7 @@
 'use strict';
 
-// `sekering/decorators`: retry and circuitBreaker as decorators of methods. They are decorators of
-// ECMAScript, and also of TypeScript's experimentalDecorators.
+// `sekering/decorators`: retry and circuitBreaker as decorators of methods. They work as ECMAScript
+// decorators and with TypeScript's experimentalDecorators.
 
 const { optionError } = require('../base/errors');
 const { isA, likeFunction } = require('../base/foreign');
@@ -29,19 +29,19 @@ const olderContext = (target, name) => ({
   addInitializer: initialize => initialize.call(target),
 });
 
-/** The method, tried again until it succeeds. An open breaker inside ends that at once. */
+/** Calls the method again until it succeeds. If a breaker inside is open, the call ends at once. */
 function retry (options) {
   const policy = new Policy({ retry: options ?? {} });
   return ofMethods('retry', method => policy.wrap(method));
 }
 
 /**
- * The method through a breaker: one that exists, or one made from options. That is the one of
- * getCircuitBreaker if the options have a name, otherwise one of this method's own.
+ * Calls the method through a breaker: an existing one, or one made from options. If the options
+ * have a name, it is that of getCircuitBreaker; otherwise the method has its own.
  */
 function circuitBreaker (given) {
   if (isA(given, CircuitBreaker)) {
-    // One of the drop-in has no `wrap` of its own.
+    // A breaker of sekering/opossum has no `wrap`.
     const { wrap } = CircuitBreaker.prototype;
     return ofMethods('circuitBreaker', method => wrap.call(given, method));
   }
@@ -54,7 +54,9 @@ function circuitBreaker (given) {
   return ofMethods('circuitBreaker', (method, context) => withOwnBreaker(method, context, options));
 }
 
-/** The breaker is made with the first object of the class: only then is the class known. */
+/**
+ * The breaker is created with the first object of the class, because the class is unknown before.
+ */
 function withOwnBreaker (method, context, options) {
   let wrapped;
   const prepare = self => {
@@ -69,12 +71,12 @@ function withOwnBreaker (method, context, options) {
   }, method);
 }
 
-/** The name of the class that has the method, which may be above the class of the object. */
+/** The name of the class that defines the method; it may be a superclass of the object's class. */
 function classOf (self, { name, static: isStatic }) {
   if (isStatic) return self?.name;
   let holder = self ?? null;
   while (holder !== null && !Object.hasOwn(holder, name)) holder = Object.getPrototypeOf(holder);
-  // Nothing shows which class has a private method.
+  // For a private method, the class that defines it cannot be found.
   return (holder ?? self)?.constructor?.name;
 }
 

@@ -39,7 +39,7 @@ const WRAP = optionsOf({
 // These say that this process is busy, and nothing about the upstream.
 const SATURATED = new Set(['EBULKHEADFULL', 'ERATELIMITED']);
 
-/** The arguments as JSON; what cannot be JSON has no key, and no copy. */
+/** The arguments as JSON. If they cannot be JSON, there is no key, and no answer is kept. */
 function keyOf (...args) {
   try {
     return JSON.stringify(args);

@@ -120,7 +120,7 @@ describe('retry and breaker', () => {
     expect(guarded.retryStats).toMatchObject({ calls: 4, circuitBreakerTrips: 2 });
   });
 
-  test('shouldRetry takes lists, and an error may say that a retry is useless', async () => {
+  test('shouldRetry takes lists; an error whose `retryable` is false is not retried', async () => {
     const attempts = async (retry, detail) => {
       const fn = jest.fn(async () => { throw Object.assign(new Error('x'), detail); });
       const guarded = policy({ retry: { retries: 2, minTimeout: 1, ...retry } });
