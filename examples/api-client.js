@@ -13,11 +13,11 @@ const { retry: { circuitBreaker, policy: rules, fallback, ...retries } } =
   readConfig(path.join(__dirname, 'api-client.toml'));
 const { namespace, ...breaker } = circuitBreaker;
 
-/** Whether the request is wrong, not the API. */
+/** Whether the error is the caller's fault, not the API's. */
 const isOurs = error => error.status === 404;
 
 const client = policy({
-  // In this order: a copy of the last hour, the default, a reduced service.
+  // Tried in this order: a copy from the last hour, the default, a degraded service.
   fallback: [
     { name: 'cache', cache: { ttl: fallback.cacheTtl, staleTtl: fallback.cacheTtl } },
     { name: 'default', value: { rates: {} }, when: (error, url) => url.includes('/rates') },

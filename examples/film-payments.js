@@ -13,7 +13,7 @@ const { SmtpClient } = require('sekering/smtp');
 const { openStore } = require('sekering/store');
 const { startMidtransFake, startSmtpFake } = require('sekering/testing');
 
-/** The service; everything that it needs comes from outside. */
+/** The service. Everything that it needs is passed in. */
 async function startService ({ midtransUrl, serverKey, smtp }) {
   const breakers = {
     midtrans: getCircuitBreaker('midtrans', presets.midtrans),
@@ -45,7 +45,7 @@ async function startService ({ midtransUrl, serverKey, smtp }) {
   });
   const worker = store.outbox.createWorker({
     channels: {
-      ...store.payments.senders(), // Makes the queued orders, and runs onPaid.
+      ...store.payments.senders(), // Creates the queued orders, and runs onPaid.
       EMAIL: {
         breaker: breakers.smtp,
         send: ({ recipient, subject, body, reference }) => mails.send({
@@ -65,7 +65,7 @@ async function startService ({ midtransUrl, serverKey, smtp }) {
   app.use(express.json());
   app.post('/orders', async (req, res) => {
     degradation.requireService('database');
-    // While Midtrans is down, the order is stored, and its page is made later.
+    // While Midtrans is down, the order is queued, and its payment page is created later.
     const { order, queued, error } = await store.payments.open(req.body);
     if (queued) res.status(202).json({ queued, error: error.code });
     else res.status(201).json({ token: order.token });
@@ -112,7 +112,7 @@ async function main () {
     const response = await post(`${service.url}/orders`, orderOf(id));
     return [id, response.status, Object.keys(await response.json())];
   };
-  /** Resolves when the order has that state. */
+  /** Resolves when the order reaches that state. */
   const becomes = (id, state) => new Promise(resolve => {
     service.payments.on('transition', ({ orderId }, { to }) => {
       if (orderId === id && to === state) resolve();
@@ -129,7 +129,7 @@ async function main () {
 
   midtrans.set(null);
   const made = Promise.all(early.map(id => becomes(id, 'created')));
-  resetCircuitBreaker('midtrans'); // An operator does not wait for the reset time.
+  resetCircuitBreaker('midtrans'); // An operator need not wait for resetTimeout.
   await made;
   console.log('the queued orders have their pages');
   console.log(...await order('order-6'));

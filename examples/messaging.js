@@ -22,7 +22,7 @@ async function sendWhatsApp (to, text) {
   console.log(`to ${to}: ${text}`);
 }
 
-// Any module gets these breakers by their names.
+// Any module can get these breakers by name.
 getCircuitBreaker('ai', presets.aiProvider);
 getCircuitBreaker('whatsapp', presets.greenApi);
 
@@ -30,8 +30,8 @@ async function main () {
   const gateway = await createGateway({
     profile: 'testing',
     store: { memory: true }, // In production: { url } of a PostgreSQL
-    outbox: { maxAttempts: 1 }, // In production 5: an example should not take a minute.
-    // In production '*/5 * * * *', the default: here it runs by hand, below.
+    outbox: { maxAttempts: 1 }, // In production 5; here 1, so that the example ends soon.
+    // In production '*/5 * * * *', the default. Here it is run by hand, below.
     schedule: { deadLetters: false, cleanUp: '30 3 * * *', retentionDays: 7 },
     logging: { level: 'silent' },
   }, {
@@ -39,7 +39,7 @@ async function main () {
       WHATSAPP: ({ recipient, body }) =>
         getCircuitBreaker('whatsapp').run(() => sendWhatsApp(recipient, body)),
     },
-    // What to do with dead letters, by their kind.
+    // What to do with dead letters, by kind.
     recovery: { DOWN_WHATSAPP: () => 'retry', BLOCKED_NUMBER: () => 'drop' },
   });
   const degradation = createDegradation({

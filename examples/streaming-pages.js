@@ -24,7 +24,7 @@ const fetchPatiently = retryable(fetchMovies, {
   ...retryPresets.pageFetch, shouldRetry: retryOn({ statuses: ['5xx'] }),
 });
 
-// Five calls in a row that failed, with all their attempts: open for five minutes.
+// Opens for five minutes when five calls in a row have failed with all their attempts.
 const breaker = new CircuitBreaker(fetchPatiently, {
   ...presets.movieApi, name: 'movie-api', errorFilter: error => error.status === 404,
 });
@@ -46,7 +46,7 @@ async function show (path) {
 
 async function main () {
   const clock = useVirtualClock();
-  /** Shows a page while time passes, as much as retries need. */
+  /** Shows a page, and lets enough time pass for the retries. */
   const visit = async path => {
     const before = requests;
     const page = show(path);

@@ -1,7 +1,7 @@
 'use strict';
 
-// A WhatsApp server with a session for each customer, in Express. A session that fails is cut off
-// by its own breaker; the others go on. A fake stands in for the sockets.
+// A WhatsApp server with a session for each customer, in Express. A failing session is stopped by
+// its own breaker; the others go on. A fake stands in for the sockets.
 
 const express = require('express');
 

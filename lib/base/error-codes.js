@@ -236,7 +236,8 @@ const CODES = {
 
   // Gateway, HTTP and the command line.
   ERR_ADMIN_CONTENT_TYPE: {
-    class: 'answer (415)', message: 'A body needs the header Content-Type: application/json',
+    class: 'answer (415)',
+    message: 'A request body needs the header Content-Type: application/json',
     retryable: false, fault: 'caller',
   },
   ERR_ADMIN_FORBIDDEN: {
@@ -371,8 +372,8 @@ const CODES = {
   },
   ERR_REGION_FOREIGN: {
     class: 'SekeringError',
-    message: 'The file of the shared region is a link, or other users own it or can read it; or ' +
-      'other users can replace files in the folder',
+    message: 'The file of the shared region is not safe: it is a link, or other users own it or ' +
+      'can read it, or they can replace files in its folder',
     retryable: false, fault: 'operator',
   },
   ERR_REGION_FULL: {
@@ -407,7 +408,8 @@ const CODES = {
     retryable: false, fault: 'caller', counts: true,
   },
   ERR_OPTIONS_MISMATCH: {
-    class: 'SekeringError', message: 'A breaker or limit of this name exists with other options',
+    class: 'SekeringError',
+    message: 'A breaker or limit with this name exists, but with other options',
     retryable: false, fault: 'caller',
   },
   ERR_RETRYABLE: {

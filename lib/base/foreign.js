@@ -60,8 +60,8 @@ function messageOf (error) {
 }
 
 /**
- * Whether the value seems to be an ordinary promise: its `then` is the engine's own, and makes
- * ordinary promises. It may still be an object that only inherits these; then that `then` throws.
+ * Whether the value seems to be an ordinary promise: its `then` and `constructor` are those of
+ * Promise. It may still be an object that only inherits them; calling that `then` throws.
  */
 function isPlainPromise (value) {
   try {

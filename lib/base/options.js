@@ -41,8 +41,8 @@ function kind (doc, expected, spec, check) {
 }
 
 /**
- * What `look` returns. It looks at a value of the user's, which may be a Proxy or have getters that
- * throw: then the value is not what was expected.
+ * Returns what `look` returns. `look` reads a value of the user, which may be a Proxy or have
+ * getters that throw. Then the error says that the value is not what was expected.
  */
 function readable (option, expected, value, look) {
   try {
@@ -64,7 +64,7 @@ const where = (doc, expected, test, spec = {}) =>
 // The signal that stands in for each signal that is not one of Node.js itself.
 const standIns = new WeakMap();
 
-/** A real signal that aborts when the foreign one does, which is asked nothing later. */
+/** A real signal that aborts when the foreign one does. The foreign one is not read later. */
 function standInFor (signal) {
   let controller = standIns.get(signal);
   if (controller === undefined) {
@@ -82,8 +82,8 @@ const isReal = signal => isA(signal, AbortSignal) && !Object.hasOwn(signal, 'abo
 
 /**
  * The caller's signal, checked; undefined if there is none. Any number of calls may listen to it at
- * once: by default, Node.js warns of a leak from the eleventh on. Instead of a signal of another
- * kind, whose members may do anything, there is a real one that follows it.
+ * once: by default, Node.js warns of a leak from the eleventh on. A signal that is not Node.js's
+ * own may have members that do anything, so a real signal that follows it replaces it.
  */
 function readSignal (signal) {
   if (signal === undefined || signal === null) return undefined;

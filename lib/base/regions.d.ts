@@ -13,8 +13,8 @@ export const regions: {
   /**
    * The folder of all regions: the environment variable SEKERING_REGIONS, else /dev/shm, else /tmp.
    * Processes that see different folders share nothing.
-   * @throws an error with the code ERR_REGION_SYSTEM or ERR_REGION_FOREIGN if SEKERING_REGIONS
-   * names no folder that can be used
+   * @throws an error with the code ERR_REGION_SYSTEM or ERR_REGION_FOREIGN if SEKERING_REGIONS is
+   *   not a usable folder
    */
   readonly directory: () => string;
   /**

@@ -18,8 +18,9 @@ const OTHERS_WRITE = 0o022;
 const STICKY = 0o1000;
 // RegionError::kOtherDescription of native/core/region_file.h.
 const OTHER_OPTIONS = -101;
-// User, namespace and boot, layout, and the process of a region that only one uses. Those who take
-// part in files whose layout begins with v1 lock them as removeUnusedRegion() expects.
+// The parts of a file's name: user, namespace and boot, layout, and the process if only one uses
+// the region. Participants of files whose layout begins with v1 hold the locks that
+// removeUnusedRegion() expects.
 const FILE = /^sekering-(\d+)-\d+-[\da-f]*-v1\.[\da-f]{8}-(?:host|p(\d+)\.(\d+))-/;
 const NAMESPACE = /^[A-Za-z0-9._-]{1,64}$/;
 const SHARED_MEMORY = '/dev/shm';
@@ -63,8 +64,9 @@ function failure (answer, file) {
 const user = () => process.getuid?.() ?? 0;
 
 /**
- * Where regions are. It is chosen once, so that all regions of a process are in one place, and by
- * nothing that differs between the processes of a host unless the user sets it.
+ * Where regions are. It is chosen once, so that all regions of a process are in one place. The
+ * choice depends on nothing that differs between the processes of a host, unless the user sets
+ * SEKERING_REGIONS.
  */
 function directory () {
   return (native.regionDirectory ??=
@@ -80,7 +82,7 @@ function isWritable (folder) {
   }
 }
 
-/** The folder that the user has set, if it is one in which nobody else can replace our files. */
+/** The folder that the user has set. It throws if another user could replace our files there. */
 function chosenDirectory () {
   const { SEKERING_REGIONS: chosen } = process.env;
   if (!chosen) return undefined;
@@ -99,7 +101,7 @@ function chosenDirectory () {
   return chosen;
 }
 
-/** Says once where regions are if that is not in memory. */
+/** Warns once if the regions are not in memory. */
 function reportDirectory () {
   if (process.env.SEKERING_REGIONS || directory() === SHARED_MEMORY) return;
   process.emitWarning(`Breakers with scope 'host' are shared through files in ${directory()}, ` +
@@ -149,8 +151,8 @@ function fileOf (scope, namespace) {
 }
 
 /**
- * Removes the files of processes that have died, and those of other process namespaces (containers)
- * and boots in which nobody takes part.
+ * Removes the files of processes that have died, and files of other process namespaces (containers)
+ * and boots that have no participants.
  */
 function sweep () {
   const ours = prefix();
@@ -162,12 +164,12 @@ function sweep () {
   }
 }
 
-/** The files where regions are. */
+/** The names of the files in the folder of the regions. */
 function names () {
   try {
     return fs.readdirSync(directory());
   } catch {
-    return []; // Who may not list a folder can still use its files.
+    return []; // Without the right to list a folder, a process can still use its files.
   }
 }
 

@@ -30,8 +30,8 @@ function guarded (what, callback) {
 }
 
 /**
- * What a callback answers that is asked for a yes or no, or for a key. By mistake it may return a
- * promise, which must not end the process when it rejects.
+ * Returns the answer of a callback that should return a boolean or a key. If it returns a promise
+ * by mistake, the process must not end when that promise rejects.
  */
 function asked (what, callback) {
   const answer = callback();

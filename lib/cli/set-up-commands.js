@@ -43,7 +43,7 @@ async function migrate (session) {
   }
 }
 
-/** Requests that change nothing. A text that they resolve to is shown. */
+/** Requests that change nothing. If one resolves to a text, that is shown. */
 function probesOf (session, clients) {
   const { canShare, regions } = require('../base/regions');
   const { midtrans, smtp, whatsapp } = clients;

@@ -75,8 +75,8 @@ class Faults {
 }
 
 /**
- * What `look` makes of the input of a call. Members of the input may be impossible to read; then
- * the input is at fault.
+ * Returns what `look` makes of the input of a call. If a member of the input cannot be read, that
+ * is a fault of the input.
  */
 function readInput (call, path, look) {
   try {

@@ -196,7 +196,7 @@ function readSessionMessage (id, to, content) {
   return chat;
 }
 
-/** The same function; what it cannot read in the message is a fault of the message. */
+/** The same function, but a member of the message that cannot be read is a fault of the message. */
 const reader = (call, path, look) => input => readInput(call, path, () => look(input));
 
 module.exports = {

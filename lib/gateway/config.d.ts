@@ -5,12 +5,15 @@ import { LevelName } from './degradation';
 import { PresetName, ProfileName } from '../primitives/presets';
 
 /**
- * Milliseconds, or text with units as Go's time.ParseDuration takes it: one or more of a decimal
- * number with a unit (ns, us, µs, ms, s, m, h), such as "500ms", "1.5s" or "1h30m".
+ * Milliseconds, or text in the format of Go's time.ParseDuration: one or more decimal numbers, each
+ * with its unit (ns, us, µs, ms, s, m, h), such as "500ms", "1.5s" or "1h30m".
  */
 export type Duration = number | string;
 
-/** Override the presets. `D` is how durations are given; once read, they are numbers of ms. */
+/**
+ * Override the presets. `D` is the type of durations; in a configuration that has been read, it is
+ * number (ms).
+ */
 export interface RetryFigures<D = Duration> {
   /** False: one attempt. The outbox still retries its messages, as `outbox.maxAttempts` says. */
   enabled?: boolean | undefined;
@@ -48,7 +51,7 @@ export interface BreakerFigures<D = Duration> {
     initial: D; factor?: number | undefined; max?: D | undefined;
   } | undefined;
   halfOpenProbes?: number | undefined;
-  /** If it is given, the profile's `rampUp` does not apply. */
+  /** If it is set, the profile's `rampUp` does not apply. */
   successThreshold?: number | undefined;
   rampUp?: D | undefined;
   rollingCountTimeout?: D | undefined;
@@ -59,11 +62,11 @@ export interface BreakerFigures<D = Duration> {
   timeout?: D | undefined;
 }
 
-/** Where an answer comes from when an upstream fails: an old one, the default, or your function. */
+/** The answer when an upstream fails: an old answer, the default, or that of your function. */
 export type FallbackStrategy = 'cache' | 'default' | 'degraded';
 
 interface ClientSection<D = Duration> {
-  /** Time limit of one attempt. Default: that of the preset, or of the profile if shorter. */
+  /** Time limit of one attempt. Default: the shorter one of the preset and the profile. */
   timeout?: D | undefined;
   circuitBreaker?: BreakerFigures<D> | undefined;
 }
@@ -81,8 +84,8 @@ export type Cron = string | false;
 /**
  * The configuration of a gateway. In TOML the names have underscores. In place of any text,
  * `env:NAME` stands for the environment variable NAME, and `file:PATH` for the content of a file
- * without the end of its last line. A relative path starts at the folder of the TOML file, or at
- * the current one.
+ * without the line break at its end. A relative path is resolved from the folder of the TOML file
+ * (for an object, from the current folder).
  */
 export interface GatewayConfig<D = Duration> {
   /** Default 'production'. */
@@ -161,8 +164,8 @@ export interface GatewayConfig<D = Duration> {
     preset?: PresetName | undefined;
     timeout?: D | undefined;
     /**
-     * Whether an old response may be used, for retry.fallback.cacheTtl. Default: whether
-     * retry.fallback.strategy lists it.
+     * Whether an old response may be used, until it is older than retry.fallback.cacheTtl. Default:
+     * true if retry.fallback.strategy lists 'cache'.
      */
     cache?: boolean | undefined;
     /** The response if there is no other. */
@@ -189,10 +192,10 @@ export interface GatewayConfig<D = Duration> {
       retryableErrors?: Array<ErrorKind | (string & {})> | undefined;
     } | undefined;
     fallback?: {
-      /** False: failures of upstreams get no other answer. Orders are still queued. */
+      /** False: upstreams have no fallbacks, so failed calls reject. Orders are still queued. */
       enabled?: boolean | undefined;
       /**
-       * The strategies of all upstreams, in the order in which they are tried. Default: those that
+       * The strategies for all upstreams, in the order in which they are tried. Default: those that
        * an upstream has, in the order cache, default, degraded.
        */
       strategy?: FallbackStrategy | FallbackStrategy[] | undefined;
@@ -276,24 +279,24 @@ export interface ConfigFault {
 
 /**
  * Reads and checks a configuration, or a TOML file of that name.
- * @returns it, frozen, with all defaults, in our own names; it shows no secrets when printed or as
- *   JSON
+ * @returns the configuration: frozen, with all defaults, in our own names. Printed or as JSON, it
+ *   shows no secrets
  * @throws SekeringError ERR_CONFIG with all `faults`, without any secret
  */
 export function readConfig (
   config?: GatewayConfig | string, options?: { env?: Record<string, string | undefined> }
 ): Readonly<GatewayConfig<number>>;
 
-/** What a policy has beside its configuration. */
+/** Parts of a policy that are not in its configuration. */
 export interface PolicyParts {
   /** The values of `env:NAME`, default process.env. */
   env?: Record<string, string | undefined> | undefined;
   /**
    * The name of the breaker, default 'policy'. If the configuration has a section
-   * `upstreams.<name>`, that applies, too.
+   * `upstreams.<name>`, it applies, too.
    */
   name?: string | undefined;
-  /** What the strategy 'default' answers. Default: `default` of the configuration. */
+  /** The answer of the strategy 'default'. Default: `default` of the configuration. */
   default?: unknown;
   /** The strategy 'degraded': called with the call's arguments and the error. */
   degraded?: ((...argsAndError: any[]) => unknown) | undefined;
@@ -302,10 +305,11 @@ export interface PolicyParts {
 }
 
 /**
- * A policy as the section `retry` of a configuration or of a TOML file says: retries, breaker and
- * fallback, on top of the preset `apiClient`. No gateway is needed. The breaker is this policy's
- * own, unless the configuration names a `scope` ('fleet', which needs a gateway, means 'host').
- * Old answers of a wrapped function are kept by its name and the arguments of the call.
+ * Makes a policy from the section `retry` of a configuration or TOML file: retries, breaker and
+ * fallback, on top of the preset `apiClient`. No gateway is needed. The breaker belongs to this
+ * policy only, unless the configuration sets a `scope` ('fleet' needs a gateway, so here it means
+ * 'host'). Old answers of a wrapped function are stored under its name and the arguments of the
+ * call.
  * @throws SekeringError ERR_CONFIG; ERR_INVALID_OPTION, also if the configuration lists a strategy
  *   that needs `default` or `degraded`, or a scope that needs `name`
  */

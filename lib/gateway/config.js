@@ -1,8 +1,8 @@
 'use strict';
 
-// A gateway's configuration: an object or a TOML file, checked as a whole. Secrets come from
-// elsewhere: `env:NAME` stands for a variable of the environment, `file:PATH` for the content of a
-// file. No error shows them.
+// A gateway's configuration: an object or a TOML file, checked as a whole. Secrets need not be in
+// it: `env:NAME` stands for an environment variable, `file:PATH` for the content of a file. No
+// error shows a secret.
 
 const fs = require('node:fs');
 const { isIP } = require('node:net');
@@ -28,7 +28,9 @@ const UNIT = `(?:${Object.keys(UNITS_MS).join('|')})`;
 const DURATION = new RegExp(`^[+]?(?:${AMOUNT}${UNIT})+$`);
 const DURATION_PARTS = new RegExp(`(${AMOUNT})(${UNIT})`, 'g');
 
-/** The milliseconds of a text as Go's time.ParseDuration takes it; undefined if it is none. */
+/**
+ * The milliseconds of a duration in Go's format (time.ParseDuration); undefined if it is invalid.
+ */
 function parseDuration (text) {
   if (text === '0') return 0;
   if (!DURATION.test(text)) return undefined;
@@ -50,10 +52,10 @@ const ms = (min = 1) => z.unknown().transform((value, context) => {
   return z.NEVER;
 });
 
-// Anything else might be a secret that has lost its way.
+// Other texts are not shown in errors: they might be secrets in the wrong place.
 const LIKE_DURATION = /^[-+]?[\d.,]{1,12} ?\p{L}{0,12}(?: ?[\d.,]{1,12} ?\p{L}{1,12})?$/u;
 
-/** What came in place of a duration. */
+/** The received value, as shown in an error about a duration. */
 function shown (value) {
   if (value === undefined) return 'nothing';
   if (value === null || typeof value === 'number' || typeof value === 'boolean') return `${value}`;
@@ -369,7 +371,7 @@ const configSchema = z.strictObject({
 
 // ---- Names -------------------------------------------------------------------------------------
 
-// Names that mean the same as ours, by section: those of other libraries.
+// The names that other libraries use for our settings, by section.
 const ALIASES = {
   __proto__: null,
   retry: {
@@ -379,13 +381,13 @@ const ALIASES = {
   policy: { retryableStatusCodes: 'retryableStatuses' },
 };
 
-// Sections in which the names are the user's own.
+// Sections whose names the user chooses.
 const OWN_NAMES = new Set(['upstreams', 'degradation.features']);
 
 const camel = name => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
 const snake = name => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
 
-/** Whether it is a plain object, of whatever realm. */
+/** Whether it is a plain object, from any realm. */
 function isObject (value) {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) return false;
   try {
@@ -411,12 +413,13 @@ const OPTIONS = optionsOf({
 });
 
 /**
- * What a user wrote: `take` gives it our names and the values that it refers to. Faults of that are
- * collected. `pathText` writes a path as the user did: `admin.tokens[0].token`.
+ * A configuration as the user wrote it. `take` translates it to our names, replaces `env:` and
+ * `file:` by the values that they stand for, and collects faults. `pathText` writes a path with the
+ * user's names: `admin.tokens[0].token`.
  */
 class Written {
   faults = [];
-  /** Where values came from, by the text of their path: `env:NAME` or `file:PATH`. */
+  /** The `env:NAME` or `file:PATH` that a value came from, by the text of the value's path. */
   references = new Map();
   #names = new Map();
   #ancestors = new Set();
@@ -444,7 +447,7 @@ class Written {
       this.#ancestors.delete(value);
       return taken;
     } catch {
-      return this.#fault(at, 'It cannot be read'); // A getter that throws, for one.
+      return this.#fault(at, 'It cannot be read'); // For example, a getter throws.
     }
   }
 
@@ -495,7 +498,7 @@ class Written {
     return this.#fault(at, `The environment variable ${name} is not set`);
   }
 
-  /** The content of a file without the end of its last line, which editors and `echo` add. */
+  /** The content of a file without the line break at its end, which editors and `echo` add. */
   #file (name, at) {
     try {
       const file = resolve(this.#folder, name);
@@ -518,13 +521,13 @@ class Written {
     }).join('');
   }
 
-  /** A fault whose message names settings of the same section. */
+  /** A fault whose message mentions settings of the same section, in the user's names. */
   inUsersNames ({ path: at, message }) {
     const sibling = name => this.pathText([...at.slice(0, -1), name]).replace(/^.*\./, '');
     return { path: this.pathText(at), message: message.replace(/\b[a-z]+[A-Z]\w*/g, sibling) };
   }
 
-  /** One of our names, in the user's way of writing. */
+  /** One of our names, written as the user writes names. */
   nameText (name) { return this.#isToml ? snake(name) : name; }
 }
 
@@ -536,7 +539,7 @@ function mapLeaves (value, change, at = []) {
     .map(([name, inner]) => [name, mapLeaves(inner, change, [...at, name])]));
 }
 
-/** The branch of a union that explains a mistake best: the one that came closest. */
+/** The branch of a union whose error explains the mistake best: the one that almost matched. */
 function closest (branches = []) {
   const deep = branches.filter(issues =>
     issues.some(issue => issue.path.length > 0 || issue.code === 'unrecognized_keys'));
@@ -546,7 +549,7 @@ function closest (branches = []) {
 
 let jsonSchema;
 
-/** The names of a section, aliases too. */
+/** The names of a section, including aliases. */
 function namesOf (place) {
   jsonSchema ??= z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' });
   let schema = jsonSchema;
@@ -561,7 +564,7 @@ function noSuchOption (name, place, written) {
   return `No such option${meant === undefined ? '' : `. Did you mean ${written.nameText(meant)}?`}`;
 }
 
-/** An issue of zod's as faults, one for each mistake. `at` is where the issue's own path begins. */
+/** A zod issue as faults, one for each mistake. `at` is where the path of the issue begins. */
 function faultsOf (issue, written, at = []) {
   const place = [...at, ...issue.path];
   if (issue.code === 'unrecognized_keys') {
@@ -643,7 +646,7 @@ function deepFreeze (value) {
   return value;
 }
 
-// Configurations that have been read, with where their values came from.
+// The configurations that have been read, and where their values came from.
 const KNOWN = new WeakMap();
 
 /** Reads and checks a configuration. The result is frozen, and printing it shows no secret. */
@@ -660,7 +663,7 @@ function readConfig (source = {}, options) {
   const { success, data, error } = readable('config', 'an object that can be read', source, () =>
     configSchema.safeParse(written.take(isToml ? parseToml(source) : source) ?? {}));
   const faults = [...written.faults];
-  // A fault explains those of the same place, and those of a whole section.
+  // A fault that is already known explains faults in the same place and in the sections around it.
   const explained = place => written.faults.some(fault =>
     fault.path === place || fault.path.startsWith(`${place}.`) || fault.path === '');
   const issues = success
@@ -672,17 +675,20 @@ function readConfig (source = {}, options) {
   return seal(data);
 }
 
-/** Where the values of a configuration came from: `{ 'smtp.password': 'env:SMTP_PASSWORD' }`. */
+/**
+ * The references that the values of a configuration came from:
+ * `{ 'smtp.password': 'env:SMTP_PASSWORD' }`.
+ */
 const referencesOf = config => KNOWN.get(config) ?? {};
 
 // ---- A policy without a gateway ----------------------------------------------------------------
 
 const PARTS = OPTIONS.with({
-  name: is.text('of the breaker; the section of the upstream of that name applies, if there is one',
+  name: is.text('of the breaker; if there is an upstream of that name, its section applies',
     { ...NAMES, default: 'policy' }),
-  default: is.any('what the strategy "default" answers; default: that of the configuration'),
+  default: is.any('the answer of the strategy "default"; default: that of the configuration'),
   degraded: is.func('the strategy "degraded": answers (...args, error)'),
-  predicate: is.func('asked first whether to retry; undefined leaves it to retry.policy'),
+  predicate: is.func('called first; if it returns undefined, retry.policy decides'),
 });
 
 /** The policy that a configuration makes for an upstream: retries, breaker and fallback. */
@@ -703,8 +709,8 @@ function policyFromConfig (source, parts) {
   }
   const { scope = 'instance' } = circuitBreaker;
   if (scope !== 'instance' && parts?.name === undefined) {
-    throw invalidOption('name', `a name (retry.circuitBreaker.scope is '${scope}': all breakers ` +
-      'of this name are one)', undefined);
+    throw invalidOption('name', `a name (retry.circuitBreaker.scope is '${scope}': breakers ` +
+      'with the same name share their state)', undefined);
   }
   const own = withoutUndefined({ ...circuitBreaker, scope });
   return makePolicy({ ...config, retry: { ...config.retry, circuitBreaker: own } }, name, section,

@@ -117,7 +117,7 @@ export interface Degradation extends EventEmitter {
   /** Follows the breakers, and checks now and every `interval`. Resolves after the first check. */
   start (): Promise<void>;
   stop (): void;
-  /** Looks at the services now, not only every `interval`. */
+  /** Checks the services now, in addition to every `interval`. */
   look (): Promise<void>;
   /**
    * Overrides the rules until it is set to null.

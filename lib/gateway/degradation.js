@@ -224,7 +224,7 @@ class Degradation extends Emitter {
     clock.clearTimer(this.#holdTimer);
   }
 
-  /** Looks at the services now, and not only every `interval`. */
+  /** Checks the services now, in addition to every `interval`. */
   async look () {
     await Promise.all([...this.#services.values()].map(service => service.look()));
     if (this.#running !== undefined) this.#judge();

@@ -150,9 +150,9 @@ export interface Gateway extends EventEmitter {
   notify (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
   notify (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
   /**
-   * Protects a function as in the section `upstreams.name`: retries, breaker, time
-   * limit; then an old response, the default, or the fallback of that name. Old responses are kept
-   * by the name of the function and its arguments, unless `key` says otherwise.
+   * Protects a function as in the section `upstreams.name`: retries, breaker, time limit; then an
+   * old response, the default, or the fallback of that name. Old responses are stored under the
+   * name of the function and its arguments, unless there is a `key`.
    * @throws ERR_INVALID_OPTION if there is no such section
    */
   upstream<A extends any[], R> (

@@ -293,7 +293,7 @@ class Gateway extends Emitter {
     return this.clients.midtrans === undefined ? others : { MIDTRANS_ORDER, ...others };
   }
 
-  /** `critical` of the configuration decides about the status. An order needs no mail relay. */
+  /** `health.critical` changes the status only, not readiness: an order needs no mail relay. */
   #makeHealth () {
     const { strict, critical } = this.config.health;
     const checks = { ...this.#checks(), ...bag('checks', this.#parts.checks) };

@@ -15,7 +15,7 @@ export interface HealthCheck {
   check: (context: { signal: AbortSignal }) => CheckAnswer | Promise<CheckAnswer>;
   /** True: if this fails, the program is unhealthy, otherwise degraded. Default false. */
   critical?: boolean | undefined;
-  /** True: while this is unhealthy, the program is not ready. Default: as `critical`. */
+  /** True: while this check fails, the program is not ready. Default: the value of `critical`. */
   ready?: boolean | undefined;
   /** Time limit in ms, 1 to 86400000, default 5000. A check that ignores its signal and hangs is
    * not called again until it settles or ten times its time limit has passed. */
@@ -57,9 +57,9 @@ export interface Health extends EventEmitter {
   /** Whether the program runs; calls no check. */
   live (): { status: 'alive'; uptimeMs: number };
   /**
-   * Whether it can get requests: no check with `ready` fails, and it is not draining. Results are
-   * at most 500 ms old, and a check that does not settle within 1.5 s has failed, so an outage is
-   * noticed within 2 s. Concurrent callers share a run.
+   * Whether the program can take requests: no check with `ready` fails, and it is not draining.
+   * Results are at most 500 ms old, and a check that does not settle within 1.5 s has failed. So an
+   * outage is noticed within 2 s. Concurrent callers share a run.
    */
   ready (): Promise<{ ready: boolean; draining: boolean; failing: string[] }>;
   /** From now on it is not ready: for a program that is about to stop. */

@@ -22,7 +22,7 @@ const STATUSES = [HEALTHY, DEGRADED, UNHEALTHY];
 const CHECK = optionsOf({
   check: is.func('asks', { required: true }),
   critical: is.boolean('whether all is unhealthy while this is', { default: false }),
-  ready: is.boolean('whether nothing is ready while this is unhealthy; default: as critical'),
+  ready: is.boolean('whether the program is not ready while this fails; default: as critical'),
   timeout: is.ms('for an answer', { min: 1, max: DAY_MS, default: 5000 }),
 });
 
@@ -73,8 +73,8 @@ const PATIENCE = 10;
 // up on a slow page would otherwise think that the service is dead.
 const RENEWAL_MS = 50;
 
-// Together 2 s: how late it may be noticed that a service has died, whatever the cache and the
-// check's own time limit.
+// Their sum, 2 s, is the longest time until an outage is noticed, whatever the cache and the time
+// limit of the check are.
 const FRESH_MS = 500;
 const FRESH_LIMIT_MS = 1500;
 
@@ -113,8 +113,8 @@ class Probe {
   }
 
   /**
-   * An answer for a decision: at most 500 ms old. If a new one is not there within 1.5 s, it is a
-   * failure. Callers share a run, also with `get`.
+   * A fresh result, for readiness: at most 500 ms old. A check that takes longer than 1.5 s has
+   * failed. Concurrent callers share a run, also with callers of `get`.
    */
   async fresh () {
     const now = clock.now();

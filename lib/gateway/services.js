@@ -26,8 +26,8 @@ const withoutUndefined = object => Object.fromEntries(
   Object.entries(object ?? {}).filter(([, value]) => value !== undefined));
 
 /**
- * Options of a breaker; `own` is the `circuitBreaker` of the service's section. Its time limit is
- * for a client that has none for its requests.
+ * Options of a breaker; `own` is the `circuitBreaker` of the service's section. Pass `timeout` only
+ * for a client that has no time limit of its own.
  */
 function breakerOptions (config, name, preset, own, timeout = false) {
   const { scope = defaultScope(config.profile), namespace, shareTrip, ...general } =
@@ -36,7 +36,7 @@ function breakerOptions (config, name, preset, own, timeout = false) {
   const { rampUp, ...profile } = profiles[config.profile].breaker;
   const settings = {
     ...preset, ...profile,
-    // Who says how a circuit closes wants all calls to pass when it has.
+    // A configured `successThreshold` defines how the circuit closes: then it admits all calls.
     ...rampUp !== undefined && given.successThreshold === undefined && { rampUp },
     ...given, timeout, name,
   };
@@ -62,15 +62,16 @@ function defaultScope (profile) {
   return canShare && profile !== 'testing' ? 'host' : 'instance';
 }
 
-/** The time limit of one attempt, in ms. A profile never makes that of a preset longer. */
+/** The time limit of one attempt, in ms. A profile never lengthens the one of a preset. */
 function timeoutOf (config, preset, own) {
   const { timeout: limit = Infinity } = profiles[config.profile].breaker;
   return own ?? (limit < (preset.timeout || Infinity) ? limit : preset.timeout);
 }
 
 /**
- * The figures of retries. Where a later layer contradicts an earlier one, what the later one says
- * applies: its jitter replaces a `randomize`, and its first delay may be longer than the longest.
+ * The options of retries, merged from layers. If a later layer contradicts an earlier one, the
+ * later one applies: its `jitter` replaces an earlier `randomize`, and its first delay may be
+ * longer than an earlier longest delay.
  */
 function retryFigures (config, preset, own) {
   const { circuitBreaker, policy: rules, fallback, ...general } = config.retry;
@@ -109,8 +110,8 @@ function retryOptions (config, preset, own) {
 // ---- Checking ----------------------------------------------------------------------------------
 
 /**
- * What is wrong with the figures of a configuration together, such as a first delay that is longer
- * than the longest: the options that they make are read as they will be when they are used.
+ * Settings that contradict each other, such as a first delay that is longer than the longest one.
+ * To find them, the options are made and checked as they will be when they are used.
  */
 function faultsOfFigures (config) {
   const faults = new Map();
@@ -402,8 +403,8 @@ function shouldRetry (config, predicate) {
 }
 
 /**
- * The strategies of a fallback: first those that retry.fallback lists, in its order; then what the
- * upstream itself names: old answers, its default, and its own function.
+ * The strategies of a fallback: first those in retry.fallback.strategy, in its order; then those
+ * that the upstream itself has: old answers, its default, and its own function.
  */
 function strategiesOf (config, section, own) {
   const { enabled, strategy = [], cacheTtl, cacheSize, ...general } = config.retry.fallback;
@@ -433,7 +434,7 @@ function fallbackOf (strategies, onFallback) {
   return Object.assign((...args) => chain(...args), chain, { answer });
 }
 
-/** The retries of an upstream. Whoever says how many there are wants them all, however long. */
+/** The retries of an upstream. If their number is configured, no time limit cuts them short. */
 function upstreamRetry (config, own, predicate) {
   const options = retryOptions(config, retryPresets.apiClient, own);
   if (!options) return false;

@@ -189,9 +189,9 @@ const hasBody = ({ headers }) =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
 
 /**
- * Middleware for changes: not from the pages of other sites, and what is sent is JSON. The check of
- * the type is for mistakes only: no other site's page can send the token, which its browser asks
- * us about first (CORS), and which is in no cookie.
+ * Middleware for changes: they must not come from pages of other sites, and a body must be JSON.
+ * The check of the type only finds mistakes. Pages of other sites cannot send the token anyway: it
+ * is not in a cookie, and before a browser sends the header, it asks us for permission (CORS).
  */
 function ownSiteOnly (req, res, next) {
   const { origin, host, 'sec-fetch-site': site } = req.headers;
@@ -202,7 +202,7 @@ function ownSiteOnly (req, res, next) {
   }
   if (hasBody(req) && !/^application\/json *(;|$)/i.test(req.headers['content-type'] ?? '')) {
     return refuse(res, 415, 'ERR_ADMIN_CONTENT_TYPE',
-      'A body needs the header Content-Type: application/json.');
+      'A request body needs the header Content-Type: application/json.');
   }
   next();
 }

@@ -172,8 +172,8 @@ export interface AdminOptions {
 }
 
 /**
- * Express router of /admin/reliability/… and /reset-circuit-breaker/:id. GET reads, POST changes;
- * what a change needs can be in a JSON body or in the query.
+ * Express router of /admin/reliability/… and /reset-circuit-breaker/:id. GET reads, POST changes.
+ * Parameters of a change can be in a JSON body or in the query.
  * @throws TypeError or RangeError ERR_INVALID_OPTION; ERR_MISSING_PEER without express
  */
 export function createAdminRouter (options?: AdminOptions): any;

@@ -102,9 +102,8 @@ function readInput (schema, input) {
 //   { path, also, query, params, show: ({ query, params, req, res }) => answer }
 //   { path, also, body, params, action, change: ({ body, params, actor }) => answer }
 //
-// query, body and params are schemas; `also` are further addresses of the same action; `action` is
-// the name in the audit log. The answer undefined means 404, null that `show` has answered by
-// itself.
+// query, body and params are schemas. `also` lists aliases of the path. `action` is the name in the
+// audit log. The answer undefined means 404; null means that `show` has sent the answer itself.
 
 const EVENT_BODY_MAX = 8192;
 
@@ -154,7 +153,7 @@ function breakerActions ({ breakers, sessions, history }) {
   }];
 }
 
-// A query cannot say null.
+// In a query, null cannot be written.
 const AUTOMATIC = /^automatic$/i;
 
 function levelActions (degradation) {
@@ -414,7 +413,7 @@ function showIt ({ show, query = nothing, params = {} }) {
   }));
 }
 
-/** What a change needs: a JSON body, the query, or some of each. */
+/** The parameters of a change, from the JSON body, the query, or both. */
 function inputOf ({ query, body }) {
   return Array.isArray(body) ? body : { ...query, ...body };
 }

@@ -17,7 +17,9 @@ const STATES = ['open', 'half-open', 'disabled', 'closed'];
 const listed = is.func('lists breakers; default: all of this thread',
   { default: () => require('../primitives/breaker').breakers() });
 
-/** What a function of the user's lists; nothing if it fails, which a timer may not. */
+/**
+ * The list that the user's function returns; an empty one if it fails, because a timer calls this.
+ */
 function listSafely (list) {
   try {
     return Array.from(asked('breakers failed', list));

@@ -15,14 +15,15 @@ export interface HealthRouterOptions {
 /**
  * An Express 5 router with GET pages; `application/json`, never cached by others:
  *
- * - `/health`: status, uptime of the process in seconds, timestamp, degradation (the level's name),
- *   services (the status of each check), checks, the figures of the sessions. 503 if unhealthy
+ * - `/health`: status, uptime (of the process, in seconds), timestamp, degradation (the level's
+ *   name), services (the status of each check), checks, the figures of the sessions. 503 if
+ *   unhealthy
  * - `/health/live`: 200
  * - `/health/ready`: 200 or 503, as `health.ready()`. If the degradation watches `midtrans` and
  *   `database`, it also needs canAcceptOrders()
  * - `/health/detailed`: everything. 503 if unhealthy
  * - `/health/circuit-breakers`: up to 1000, the open ones first
- * - `/health/degradation`, `/health/dlq`: `configured: false` without that part
+ * - `/health/degradation`, `/health/dlq`: with `configured: false` if that part is not configured
  * - `/api/health`: status, `api` and `cache` (the checks of these names), the breakers, and
  *   response times. 200 healthy, 200 degraded, 503 unhealthy
  * - `/circuit-breaker-status/:id`: an instance of the sessions, or the breaker with this name

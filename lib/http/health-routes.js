@@ -24,7 +24,7 @@ const UNAVAILABLE = 503;
 const BREAKERS_MAX = 1000;
 const LETTERS = { timeout: 5000, cacheMs: 30_000 };
 
-// What the pages of parts that were not given say.
+// The answers of pages whose parts were not given.
 const NO_DEGRADATION = { configured: false, level: { name: 'NORMAL', index: 0 } };
 const NO_LETTERS = { configured: false, total: 0, kinds: [] };
 
@@ -42,10 +42,12 @@ function sumOf (breakers) {
   return { state: worst, open: counts.open, half_open: counts['half-open'], closed: counts.closed };
 }
 
-// What an order needs; see canAcceptOrders() of degradation.js.
+// The services that an order needs; see canAcceptOrders() in degradation.js.
 const ORDER_SERVICES = ['midtrans', 'database'];
 
-/** What keeps orders away: empty while they can be accepted, or if they are not watched. */
+/**
+ * The services that are down, so that orders cannot be accepted. Empty if they are not all watched.
+ */
 async function downForOrders (degradation) {
   const hasAll = services => ORDER_SERVICES.every(name => Object.hasOwn(services, name));
   if (!hasAll(degradation?.snapshot().services ?? {})) return [];

@@ -228,7 +228,7 @@ function rateOf ({ successes, failures }) {
   return successes + failures === 0 ? 1 : successes / (successes + failures);
 }
 
-/** Figures of retries that are known from events. */
+/** Figures of retries, counted from events. */
 const newSums = () => ({ retries: 0, [DELAYS]: new Distribution(DELAY_BOUNDS) });
 
 function addRetry (sums, delay) {
@@ -236,7 +236,10 @@ function addRetry (sums, delay) {
   if (delay >= 0) sums[DELAYS].add(delay);
 }
 
-/** The delays in the figures of retries. Those from elsewhere have only their number and sum. */
+/**
+ * The delays in the figures of retries. Figures from elsewhere have only the number and the sum of
+ * the delays.
+ */
 function delaysOf ({ [DELAYS]: known, delays, totalDelay }) {
   return known ?? (delays >= 0 ? { bounds: [], counts: [delays], sum: totalDelay } : undefined);
 }
@@ -465,7 +468,7 @@ class BreakerMetrics {
   }
 }
 
-/** A Distribution of ms as a histogram of seconds. */
+/** Converts a Distribution of ms to a histogram of seconds. */
 function histogramOf (name, { bounds, counts, sum }) {
   let count = 0;
   const buckets = counts.map((more, i) => {

@@ -3,8 +3,8 @@ import { WrapOptions } from './operation';
 /**
  * Calls `fn` until it succeeds, with the options of async-retry 1.3 and no others.
  *
- * Rejects with the most frequent error (the last one of several); with the argument of `bail`; or
- * at once with an error that has a true property `bail`.
+ * Rejects with the most frequent error (if several are equally frequent, the last of them); with
+ * the argument of `bail`; or at once with an error whose property `bail` is true.
  */
 declare function asyncRetry<TRet, TErr = any> (
   fn: asyncRetry.RetryFunction<TRet, TErr>,

@@ -1,7 +1,7 @@
 'use strict';
 
-// `sekering/async-retry`, the drop-in: retry() of `sekering`, except that the options are those of
-// async-retry and are taken as they are; unknown ones are ignored.
+// `sekering/async-retry`, the drop-in. Like retry() of `sekering`, but with the options of
+// async-retry, which are not checked. Unknown options are ignored.
 
 const { invalidOption } = require('../base/errors');
 const { readable } = require('../base/options');

@@ -20,7 +20,7 @@ const amount = (doc, spec) => changed(is.number(doc, spec), value => {
   return isText && !Number.isNaN(Number(value)) ? Number(value) : value;
 });
 
-// Callers of the `retry` package may know this message.
+// The same message as that of the `retry` package, because programs may compare it.
 const CONTRADICTION = 'minTimeout is greater than maxTimeout';
 
 const JITTER_EXPECTED = "'none', 'full', 'equal' or a number from 0 to 1";
@@ -97,7 +97,7 @@ const delayOf = (rules, retry, previous = 0) =>
 
 const DELAY_MS_MAX = 1e15; // As kDelayMsMax in native/core/backoff.h.
 
-/** A delay as setTimeout takes it: what is no number, or less than 1, is 1. */
+/** A delay as setTimeout takes it: a value that is not a number, or less than 1, becomes 1. */
 const toDelay = value => (value >= 1 ? Math.min(value, DELAY_MS_MAX) : 1);
 
 const DELAY = amount('a delay', { min: 0, max: Number.MAX_SAFE_INTEGER, unit: 'ms' });
@@ -119,7 +119,10 @@ class Series {
     return new Series(rulesOf({ ...options, ...REPEATING, retries: list.length }, false), list);
   }
 
-  /** Of delays that nobody has checked, for the drop-ins; an undefined one is the end. */
+  /**
+   * Makes a series from unchecked delays, for the drop-ins. It ends before the first undefined
+   * delay.
+   */
   static asGiven (delays, { forever, maxRetryTime }) {
     const end = delays.indexOf(undefined);
     const list = Float64Array.from(end === -1 ? delays : delays.slice(0, end), toDelay);
@@ -148,7 +151,7 @@ class Series {
   /** Whether there is no end of retries. */
   get endless () { return this.rules[RETRIES] === Infinity; }
 
-  /** Ends an endless series with its list. */
+  /** Makes an endless series end with its list. */
   end () { this.rules[RETRIES] = this.list.length; }
 }
 

@@ -38,7 +38,7 @@ export interface RetryOnOptions {
   statuses?: ReadonlyArray<number | StatusClass> | undefined;
   /**
    * Kinds of errors, and error codes; by default the codes of the network. 'ETIMEDOUT' includes any
-   * TimeoutError. Unknown names in small letters are rejected: they could only be misspelt kinds.
+   * TimeoutError. Unknown lowercase names are rejected: they are probably misspelt kinds.
    */
   codes?: ReadonlyArray<ErrorKind | (string & {})> | undefined;
   /** Called first; if it returns undefined, the lists decide. */

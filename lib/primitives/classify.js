@@ -18,15 +18,15 @@ const RETRYABLE_STATUSES = ['5xx', 429, 408];
 
 // ---- Kinds of errors ---------------------------------------------------------------------------
 //
-// Names for all codes or statuses that mean one thing, whatever library reports it.
+// A kind is one name for all codes or statuses that mean the same, whichever library reports them.
 
 const TIMEOUTS = [
   'ETIMEDOUT', 'ESOCKETTIMEDOUT', 'ETIMEOUT', 'ERR_SOCKET_CONNECTION_TIMEOUT',
-  'ECONNABORTED', // axios's timeout.
+  'ECONNABORTED', // A timeout in axios.
   'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT',
 ];
 const LOOKUPS = ['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL', 'EAI_NODATA', 'EAI_NONAME', 'ESERVFAIL',
-  'EDNS']; // nodemailer's.
+  'EDNS']; // Of nodemailer.
 const RESETS = ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET', 'ERR_STREAM_PREMATURE_CLOSE'];
 const REFUSALS = ['ECONNREFUSED'];
 const UNREACHABLE = ['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN', 'EADDRNOTAVAIL'];
@@ -47,7 +47,7 @@ const KINDS = {
   tls: { codes: TLS },
 };
 
-// Names of kinds are in small letters, codes such as ECONNRESET are not.
+// Kinds are lowercase; codes such as ECONNRESET are not.
 const isKindName = name => /^[a-z][a-z_]*$/.test(name);
 
 /** What is wrong with a name in a list of kinds and codes; undefined if nothing is. */
@@ -58,7 +58,7 @@ function kindFault (name) {
     `kinds: ${Object.keys(KINDS).join(', ')}. Codes have capital letters, such as ECONNRESET`;
 }
 
-/** A set of codes, in which a code that ends with * stands for all that begin so. */
+/** A set of codes. A code that ends with * stands for all codes with that beginning. */
 class Codes {
   #names;
   #beginnings;
@@ -73,7 +73,7 @@ class Codes {
   }
 }
 
-/** The statuses and codes of two lists, the second of which may name kinds. */
+/** The sets of statuses and codes from two lists. The second list may contain kinds. */
 function setsOf (statuses, names) {
   const kinds = names.map(name => KINDS[name] ?? { codes: [name] });
   return [
@@ -95,7 +95,7 @@ const ERROR_OPTIONS = optionsOf({
 /** An error that says by `retryable` whether another attempt may succeed. */
 class JudgedError extends Error {
   constructor (message, options, standardCode, retryable) {
-    // In place of options some pass the error behind it.
+    // Some callers pass the cause in place of options.
     const { cause, code, retryAfter } = isA(options, Error)
       ? { cause: read(options, 'cause'), code: read(options, 'code'),
         retryAfter: read(options, 'retryAfter') }
@@ -184,7 +184,7 @@ function checkCode (option, code) {
 
 const RETRY_ON = optionsOf({
   statuses: list('that are retried', 'HTTP statuses', RETRYABLE_STATUSES, checkStatus),
-  codes: list("or kinds that are retried; with 'ETIMEDOUT', errors named TimeoutError are, too",
+  codes: list("or kinds that are retried; 'ETIMEDOUT' includes errors named TimeoutError",
     'error codes', NETWORK_CODES, checkCode),
   predicate: is.func('asked first; undefined leaves the decision to the lists'),
   otherwise: is.boolean('whether errors without a status or a known code are retried',

@@ -14,22 +14,22 @@ export interface PromiseMethodDecorator {
   ): TypedPropertyDescriptor<Method>;
 }
 
-/** Options of retry(), except `signal`: it would end the calls of all objects. */
+/** Options of retry(), except `signal`: it would abort the calls of all objects. */
 export interface RetryOptions extends Omit<retryOf.Options, 'signal'> {}
 
 /**
- * Calls the method again until it succeeds, as retryable() does. If a breaker inside is open, that
- * ends at once. Above circuitBreaker, each attempt goes through the breaker.
+ * Calls the method again until it succeeds, as retryable() does. If a breaker inside is open, the
+ * call ends at once. Put it above circuitBreaker to send each attempt through the breaker.
  * @throws TypeError or RangeError ERR_INVALID_OPTION
  */
 export function retry (options?: RetryOptions | readonly number[]): PromiseMethodDecorator;
 
 /**
  * Calls the method through a breaker, which all objects of the class share.
- * @param breaker a breaker, or the options of one. With a `name`, it is the one of
- *   getCircuitBreaker(name, options). Otherwise the method has its own, which is made with the
- *   first object of the class. Its name is `Class.method`; for a private method, `Class` is that of
- *   the object.
+ * @param breaker a breaker, or the options of one. With a `name`, it is that of
+ *   getCircuitBreaker(name, options). Otherwise the method has its own, which is created with the
+ *   first object of the class. Its name is `Class.method`; for a private method, `Class` is the
+ *   class of that object.
  * @throws TypeError or RangeError ERR_INVALID_OPTION, SekeringError ERR_OPTIONS_MISMATCH
  */
 export function circuitBreaker (

@@ -1,7 +1,7 @@
 'use strict';
 
-// `sekering/decorators`: retry and circuitBreaker as decorators of methods. They are decorators of
-// ECMAScript, and also of TypeScript's experimentalDecorators.
+// `sekering/decorators`: retry and circuitBreaker as decorators of methods. They work as ECMAScript
+// decorators and with TypeScript's experimentalDecorators.
 
 const { isGeneratorFunction } = require('node:util/types');
 
@@ -36,19 +36,19 @@ const olderContext = (target, name) => ({
   addInitializer: initialize => initialize.call(target),
 });
 
-/** The method, tried again until it succeeds. An open breaker inside ends that at once. */
+/** Calls the method again until it succeeds. If a breaker inside is open, the call ends at once. */
 function retry (options) {
   const policy = new Policy({ retry: options ?? {} });
   return ofMethods('retry', method => policy.wrap(method));
 }
 
 /**
- * The method through a breaker: one that exists, or one made from options. That is the one of
- * getCircuitBreaker if the options have a name, otherwise one of this method's own.
+ * Calls the method through a breaker: an existing one, or one made from options. If the options
+ * have a name, it is that of getCircuitBreaker; otherwise the method has its own.
  */
 function circuitBreaker (given) {
   if (isA(given, CircuitBreaker)) {
-    // One of the drop-in has no `wrap` of its own.
+    // A breaker of sekering/opossum has no `wrap`.
     const { wrap } = CircuitBreaker.prototype;
     return ofMethods('circuitBreaker', method => wrap.call(given, method));
   }
@@ -61,7 +61,9 @@ function circuitBreaker (given) {
   return ofMethods('circuitBreaker', (method, context) => withOwnBreaker(method, context, options));
 }
 
-/** The breaker is made with the first object of the class: only then is the class known. */
+/**
+ * The breaker is created with the first object of the class, because the class is unknown before.
+ */
 function withOwnBreaker (method, context, options) {
   let wrapped;
   const prepare = self => {
@@ -79,8 +81,8 @@ function withOwnBreaker (method, context, options) {
 }
 
 /**
- * The name of the class that has the method, which may be above the class of the object, and below
- * it may be another method of that name. With a decorator around this one, only the name is known.
+ * The name of the class that defines the method: the class of the object, or a superclass of it,
+ * whose method it may override. With a decorator around this one, only the method's name is known.
  */
 function classOf (self, { name, static: isStatic }, decorated) {
   if (isStatic) return self?.name;
@@ -89,7 +91,7 @@ function classOf (self, { name, static: isStatic }, decorated) {
     if (Object.hasOwn(next, name)) holders.push(next);
   }
   const isHere = holder => Object.getOwnPropertyDescriptor(holder, name).value === decorated;
-  // Nothing shows which class has a private method.
+  // For a private method, the class that defines it cannot be found.
   return (holders.find(isHere) ?? holders[0] ?? self)?.constructor?.name;
 }
 

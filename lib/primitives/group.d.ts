@@ -29,11 +29,11 @@ export class BreakerGroup<TI extends unknown[] = unknown[], TR = unknown, K = un
    */
   fire (key: K, ...args: TI): Promise<TR>;
   /**
-   * The breaker of `key`, made if there is none. A breaker that you keep may be evicted
-   * to make room or because it is idle. Then `isShutdown` is true, its listeners get no
-   * changes of state, calls through it go to the current breaker of its key, and `stats` are those
-   * of that one. Calls in flight end as they would have. After the group was shut down, calls
-   * reject with ESHUTDOWN.
+   * The breaker of `key`, made if there is none. A breaker that you keep may be evicted to make
+   * room or because it is idle. Then `isShutdown` is true, its listeners get no changes of state.
+   * Calls through it go to the current breaker of its key, and `stats` are those of that breaker.
+   * Calls in flight end as they would have. After the group was shut down, calls reject with
+   * ESHUTDOWN.
    */
   get (key: K): BreakerGroup.Member<TI, TR, K>;
   /** Whether there is a breaker for `key` now. */

@@ -61,7 +61,7 @@ class Member extends CircuitBreaker {
     this._bury();
   }
 
-  /** Of the current breaker of its key, as its calls go there. */
+  /** Those of the current breaker of its key, because calls go there. */
   get stats () {
     if (!this._isBuried) return super.stats;
     const present = this._group._members.get(this.key);
@@ -70,7 +70,7 @@ class Member extends CircuitBreaker {
     return super.stats;
   }
 
-  // A listener of a failure may have made its breaker give way to others.
+  // A listener of `failure` may have caused the eviction of this breaker.
   _trip (period, resetMin) {
     if (!this._isBuried) super._trip(period, resetMin);
   }

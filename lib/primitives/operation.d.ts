@@ -31,7 +31,7 @@ export interface AttemptTimeoutOptions {
   timeout?: number | undefined;
   /** Gets the number of the attempt, from the second attempt on. */
   cb?: ((attempt: number) => void) | undefined;
-  /** Does nothing, as in the `retry` package, whose types name it: use `cb`. */
+  /** Ignored, as in the `retry` package, although its types have it. Use `cb`. */
   callback?: (() => void) | undefined;
 }
 
@@ -63,7 +63,7 @@ export function operation (
 /** The delays of an operation, ms. */
 export function timeouts (options?: WrapOptions | readonly number[] | null): number[];
 
-/** One delay, ms; `attempt` counts from 0. Nothing has a default here. */
+/** One delay, ms; `attempt` counts from 0. There are no defaults here. */
 export function createTimeout (attempt: number, options?: CreateTimeoutOptions): number;
 
 /** Makes methods retry whose last argument is a callback. */

@@ -1,7 +1,7 @@
 'use strict';
 
 // `sekering/retry`, the drop-in for the `retry` package: retries by hand, for functions that take
-// callbacks. As there, options are taken as they are, and unknown ones are ignored.
+// callbacks. As in that package, options are not checked, and unknown ones are ignored.
 
 const clock = require('../base/clock');
 const { optionError } = require('../base/errors');
@@ -11,22 +11,23 @@ const { keepLast, mainError, remember } = require('./retry-run');
 const DEFAULTS = {
   retries: 10, factor: 2, minTimeout: 1000, maxTimeout: Infinity, randomize: false,
 };
-// An endless series repeats its last delay after so many. Their growth has long ended by then.
+// After this number of delays, an endless series repeats the last one. Delays no longer grow by
+// then.
 const ENDLESS_DELAYS = 100;
 const DELAYS_MAX = 100_000;
 
-/** One delay; `attempt` counts from 0. There are no defaults, and odd values are not corrected. */
+/** One delay; `attempt` counts from 0. There are no defaults, and values are not checked. */
 function createTimeout (attempt, { factor, minTimeout, maxTimeout, randomize }) {
   const spread = randomize ? 1 + Math.random() : 1;
   const delay = Math.round(spread * Math.max(minTimeout, 1) * Math.pow(factor, attempt));
   return Math.min(delay, maxTimeout);
 }
 
-/** All delays, in ascending order; for an array, a copy of it. */
+/** All delays, in ascending order; for an array, a copy. */
 function timeouts (options) {
   if (Array.isArray(options)) return Array.from(options);
   const own = { ...DEFAULTS };
-  for (const name in options) own[name] = options[name]; // Inherited ones count, too.
+  for (const name in options) own[name] = options[name]; // Inherited options count, too.
   const { retries, minTimeout, maxTimeout } = own;
   if (minTimeout > maxTimeout) throw optionError(Error, 'minTimeout', CONTRADICTION);
   // Programs may replace createTimeout, which changes all delays.
@@ -65,7 +66,7 @@ class RetryOperation {
     this._timer = undefined;
   }
 
-  /** The delays that are left, which some programs read. */
+  /** The remaining delays, which some programs read. */
   get _timeouts () { return this._originalTimeouts.slice(this._retries); }
 
   /** Calls `fn(attempt)` now, and again for each retry. */

@@ -139,7 +139,7 @@ class Waiters {
    */
   join ({ weight = 1, timeout = Infinity, timedOut, signal } = {}) {
     const waiter = new Waiter(this, weight);
-    // First, as it is the caller's code.
+    // This comes first, because it calls code of the caller, which may throw.
     signal?.addEventListener('abort', waiter);
     waiter.signal = signal;
     this.#list.add(waiter);

@@ -5,9 +5,9 @@
 const { oneOf } = require('../base/options');
 
 const presets = deepFreeze({
-  // Payment gateway. Its rule is "five requests failed", so the first four open nothing. The other
-  // presets with a percentage have the same threshold: one failure of one call is 100 %, and no
-  // outage.
+  // Payment gateway. Its rule is "five requests failed", so the first four failures do not open it.
+  // The other presets with a percentage have the same threshold: one failed call of one is 100 %,
+  // but not an outage.
   midtrans: {
     timeout: 10000,
     errorThresholdPercentage: 50,
@@ -88,7 +88,7 @@ const presets = deepFreeze({
   },
 });
 
-// An error without a status may be anything, and is retried, as retry() does by default.
+// An error without a status may have any cause. It is retried, as retry() does by default.
 const unlessStatusSays = (...statuses) => ({ statuses, otherwise: true });
 const PASSING = unlessStatusSays('5xx', 429, 408);
 
@@ -149,14 +149,14 @@ const retryPresets = deepFreeze({
 });
 
 const profiles = deepFreeze({
-  // Conservative: the presets' own time limits, which are the longest. No verdict on a handful of
-  // calls, and an upstream that comes back is not met by everybody at once.
+  // Conservative: the presets' own time limits, which are the longest. A few calls alone do not
+  // open a circuit, and an upstream that recovers does not get all calls at once.
   production: {
     breaker: { volumeThreshold: 5, rampUp: 10000 },
     retry: { maxRetryTime: 120000 },
   },
-  // Lenient thresholds, so that a developer's own mistakes do not lock the developer out, and short
-  // time limits.
+  // Lenient thresholds, so that a developer's own mistakes do not open the circuit, and short time
+  // limits.
   development: {
     breaker: { timeout: 3000, volumeThreshold: 20, resetTimeout: 5000 },
     retry: { retries: 2, minTimeout: 200, maxTimeout: 2000 },

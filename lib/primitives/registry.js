@@ -1,7 +1,7 @@
 'use strict';
 
-// Breakers by name: whoever asks for a name in this thread gets the same breaker. The names are
-// those of a program's upstreams. For names that come from requests, BreakerGroup has a limit.
+// Breakers by name: in one thread, the same name always gives the same breaker. The names are those
+// of a program's upstreams. For names that come from requests, use BreakerGroup, which has a limit.
 
 const { inspect, isDeepStrictEqual } = require('node:util');
 
@@ -11,7 +11,7 @@ const { warn } = require('../base/warn');
 const CircuitBreaker = require('./breaker');
 const { OPTIONS, errorThreshold, isPlain, readOptions } = require('./breaker-options');
 
-// More than any program has upstreams.
+// No program has that many upstreams.
 const SUSPICIOUS = 1000;
 
 const NAME = is.where('of the breaker', 'a string that is not empty',
@@ -45,16 +45,16 @@ function readFor (name, given) {
 
 // ---- Differences -------------------------------------------------------------------------------
 
-// A preset counts by its values.
+// A preset is compared by its values.
 const COMPARED = OPTIONS.names.filter(name => !['name', 'preset', 'maxFailures'].includes(name));
 
-/** The default of one option depends on others. */
+/** The default of errorThresholdPercentage depends on other options. */
 const valueOf = (options, name) =>
   (name === 'errorThresholdPercentage' ? errorThreshold(options) : options[name]);
 
 const hasValue = value => isPlain(value) || Array.isArray(value) || Object(value) !== value;
 
-/** By value; functions and objects of classes by identity. */
+/** Compares by value; functions and instances of classes by identity. */
 const isSame = (one, other) => Object.is(one, other) ||
   (hasValue(one) && hasValue(other) && isDeepStrictEqual(one, other));
 
@@ -71,14 +71,14 @@ function checkSame (name, before, after) {
   if (differing.length === 0) return;
   const list = differing.map(each => describe(each, valueOf(before, each), valueOf(after, each)));
   const error = new SekeringError('ERR_OPTIONS_MISMATCH',
-    `The breaker '${name}' exists with other options: ${list.join('; ')}. Pass its options in ` +
-    'one place, before others ask for it without options');
+    `The breaker '${name}' exists with other options: ${list.join('; ')}. Pass its ` +
+    'options in one place, before other modules get it without options');
   throw Object.assign(error, { options: differing });
 }
 
 // ------------------------------------------------------------------------------------------------
 
-/** The breaker of this name in this thread, made if there is none. */
+/** The breaker of this name in this thread; created if there is none. */
 function getCircuitBreaker (name, options) {
   NAME.check('name', name);
   const entry = find(name);
@@ -96,7 +96,7 @@ function getCircuitBreaker (name, options) {
   return breaker;
 }
 
-/** All breakers that getCircuitBreaker has made and that are not shut down. */
+/** All breakers that getCircuitBreaker has created, except those that were shut down. */
 function circuitBreakers () {
   return [...registry.keys()].flatMap(name => find(name)?.breaker ?? []);
 }
@@ -108,7 +108,7 @@ function resetCircuitBreaker (name) {
   return breaker !== undefined;
 }
 
-/** Closes all of them, and clears their counts. */
+/** Closes all these breakers and clears their counts. */
 function resetCircuitBreakers () {
   for (const breaker of circuitBreakers()) breaker.reset();
 }

@@ -32,14 +32,14 @@ function readAttemptTimeout (option, value) {
   return { initial: FIXED_TIMEOUT.check(option, value), increment: 0, max: Infinity };
 }
 
-/** The option shouldRetry as a function: it may be one, or options of retryOn(). */
+/** The option shouldRetry as a function; it is given as a function, or as options of retryOn(). */
 function readShouldRetry (value, option = 'shouldRetry') {
   if (typeof value === 'function') return value;
   if (typeof value === 'object' && !isList(value)) return judgeBy(value, option);
   throw invalidOption(option, 'a function, or lists as retryOn() takes them', value);
 }
 
-/** Without shouldRetry every error is retried, unless it says itself that this is useless. */
+/** Without shouldRetry, every error is retried, unless its `retryable` is false. */
 const mayPass = error => read(error, 'retryable') !== false;
 
 const OPTIONS = optionsOf({
@@ -82,7 +82,7 @@ class RetryPlan {
     this.unref = Boolean(values.unref);
   }
 
-  /** The values of the options, with their series. The drop-in reads them in its own way. */
+  /** The values of the options, and their series of delays. The drop-in overrides this. */
   _read (options) {
     const isList = Array.isArray(options);
     const values = isList ? OPTIONS.readKnown(options) : OPTIONS.read(options);
@@ -370,7 +370,10 @@ class RetryRun {
 
 // ---- The first attempt -------------------------------------------------------------------------
 
-/** What goes on after a first failure; undefined if the options have become unusable since. */
+/**
+ * The RetryRun that continues after a first failure; undefined if the options have become invalid
+ * meanwhile.
+ */
 function takeOver (fn, options, Plan, reject) {
   try {
     return new RetryRun(fn, new Plan(options));
@@ -381,9 +384,9 @@ function takeOver (fn, options, Plan, reject) {
 }
 
 /**
- * Nearly all calls succeed at once, so until the first failure there is no RetryRun, no plan and
- * no list of delays. There has to be a promise beside that of the function, because bail() ends
- * the call even if the function's own promise never settles.
+ * Nearly all calls succeed at once, so until the first failure there is no RetryRun, no plan and no
+ * list of delays. A second promise beside that of the function is needed, because bail() ends the
+ * call even if the function's own promise never settles.
  */
 function tryOnce (fn, options, Plan) {
   const promise = new Promise(takeHandles);
@@ -417,12 +420,13 @@ function tryOnce (fn, options, Plan) {
 const DELAY_BOUNDS = [50, 100, 250, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000,
   300_000];
 
-/** Under this symbol the figures have the Distribution of the delays, for metrics. */
+/** The key under which the figures have the Distribution of the delays, for metrics. */
 const DELAYS = Symbol('delays');
 
 /**
- * What identifies the open period of a breaker that a failed attempt has run into, or has caused;
- * undefined if there is none. All calls that a breaker rejects in one period get the same error.
+ * A value that identifies the open period of a breaker that a failed attempt ran into or caused;
+ * undefined if there is none. It may be the error: all calls that a breaker rejects in one period
+ * get the same one.
  */
 function openPeriodOf (breaker, error) {
   if (typeof breaker?._period === 'function') return breaker.opened ? breaker._period() : undefined;
@@ -431,7 +435,7 @@ function openPeriodOf (breaker, error) {
 
 /** What a retryable function has done so far. */
 class RetryStats {
-  /** `breaker`: the one that each attempt passes, if it is known. */
+  /** `breaker`: the breaker that each attempt goes through, if it is known. */
   constructor (breaker) {
     this.breaker = breaker;
     this.calls = 0;

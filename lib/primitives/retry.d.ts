@@ -48,13 +48,13 @@ declare namespace retry {
     forever?: boolean | undefined;
     /** True: the process may end while a timer runs. Default false. */
     unref?: boolean | undefined;
-    /** A failure later than so many ms is not retried. Default Infinity; 0 means the same. */
+    /** A failure after this time in ms is not retried. Default Infinity; 0 means the same. */
     maxRetryTime?: number | undefined;
     /** Called after each failure that is retried; if it throws, the call ends. */
     onRetry?: ((error: E, attempt: number) => unknown) | null | false | undefined;
     /**
-     * False ends the call with this error; or which errors to retry, as for retryOn(). Default:
-     * every error, unless its `retryable` is false.
+     * A function that returns false to end the call with this error; or options of retryOn().
+     * Default: every error is retried, unless its `retryable` is false.
      */
     shouldRetry?: ((error: E, attempt: number) => boolean | PromiseLike<boolean>)
       | RetryOnOptions | null | false | undefined;

@@ -1,6 +1,6 @@
 'use strict';
 
-// retry(), which does more than async-retry and refuses unknown options, and retryable(), the same
+// retry(), which does more than async-retry and rejects unknown options. retryable() does the same
 // as a wrapper.
 
 const { invalidOption } = require('../base/errors');

@@ -189,10 +189,12 @@ function plainOnly (_name, value) {
  * that it was called on. A function without a name or without arguments is known by itself, as
  * what it asks for may be in its closure. Undefined if JSON cannot tell the arguments from others,
  * such as a Map or an object of a class: then there must be no copy.
+ * @param {Function | string} [fn] or a name that stands for it
  */
 function keyOf (fn, args, self) {
   const parts = [...args];
-  if (fn !== undefined) parts.unshift((args.length > 0 && nameOf(fn)) || identityOf(fn));
+  if (typeof fn === 'string') parts.unshift(fn);
+  else if (fn !== undefined) parts.unshift((args.length > 0 && nameOf(fn)) || identityOf(fn));
   try {
     const key = JSON.stringify(parts, plainOnly);
     const isOwn = typeof self === 'function' || (typeof self === 'object' && self !== null);

@@ -279,7 +279,9 @@ class PgliteDatabase extends Database {
     if (this.#lock !== undefined) this.#lock.onLost = () => this.#loseFolder();
   }
 
-  /** This process stood still, and another one has the folder: nothing more may be written. */
+  /**
+   * This process was suspended, and another one has taken the folder: nothing more may be written.
+   */
   #loseFolder () {
     this.#thread?.terminate('another process uses its folder');
     this._onWarning(this.#lock.error);
@@ -334,7 +336,7 @@ class PgliteDatabase extends Database {
   /** There is one session, and nothing in between. */
   async checkSessions () {}
 
-  /** Nobody hears anything any more. */
+  /** No listener gets notifications any more. */
   async _retire () { this.#channels = new Channels(); }
 
   /** What is still under way has as long as any statement, and is then cut off. */
@@ -414,7 +416,7 @@ class PgliteDatabase extends Database {
   }
 
   async #run (thread, statement, timeout = this._timeout) {
-    // It may have stood still within a transaction.
+    // The process may have been suspended within a transaction.
     this.#checkFolder();
     try {
       const result = await this.#within(thread, thread.run(statement), timeout);

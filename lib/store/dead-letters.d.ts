@@ -5,8 +5,9 @@ import { SqlClient } from './store';
 /** `lastError` is the message of the last attempt's error, if there was an attempt. */
 export interface DeadLetter extends StoredMessage {
   /**
-   * Why it is dead: 'Max retries (5) exceeded', 'Permanent failure' (its error is not retryable),
-   * that its workers died or that it has no channel, or what was passed to `add`.
+   * Why it is dead: 'Max retries (5) exceeded', 'Permanent failure' (its error is not retryable), a
+   * text about a crash of its workers or an unknown channel, or the reason that was passed to
+   * `add`.
    */
   reason: string;
   /** The kind of failure: the error's code or class. */

@@ -354,7 +354,7 @@ class Leases {
     return this.#sql.exchange(...lease, ...place, job.message.id, job.token, providerId);
   }
 
-  /** What a worker holds counts although the store was closed. */
+  /** Messages that a worker holds are still settled after the store was closed. */
   #query (statement) { return this.#database.query(statement, undefined, true); }
 
   /** Looks again where another claim was quicker: by then it sees what that one has claimed. */

@@ -278,7 +278,7 @@ class Scheduler {
   get isStopped () { return this.#phase === 'stopped'; }
   get held () { return this.#held.size; }
 
-  /** Whether nothing is held, and nothing comes. */
+  /** Whether no message is held, and no claim is under way. */
   get isQuiet () {
     return this.#held.size === 0 && this.#order.every(({ claims }) => claims === 0);
   }

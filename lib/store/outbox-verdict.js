@@ -61,7 +61,7 @@ function verdictOn (error, message, delayOf) {
   const { attemptCount, maxAttempts } = message;
   const attempt = attemptCount + 1;
   const settled = { attempts: 1, error: entry.message, entry: { attempt, ...entry } };
-  // The error itself is beside the reason, as the message's last error.
+  // The error itself is not part of the reason: it is stored as the message's last error.
   const buried = reason => ({
     outcome: 'dead', ...settled, kind: entry.code ?? entry.name, reason,
   });

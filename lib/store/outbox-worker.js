@@ -75,7 +75,7 @@ class Context {
 
 class OutboxWorker extends Emitter {
   #database;
-  /** Lets go of the database; while it is set, this worker is among `#active`. */
+  /** Releases the database. While it is set, this worker is in `#active`. */
   #release;
   #active;
   #announcer;
@@ -126,7 +126,7 @@ class OutboxWorker extends Emitter {
   async start () {
     await this.#stopping;
     if (this.running) return;
-    // It throws if the store was closed, although stragglers may still hold the database.
+    // This throws if the store was closed, even if messages still being sent hold the database.
     const release = this.#database.hold();
     if (this.#release === undefined) this.#release = release;
     else release();
@@ -147,7 +147,7 @@ class OutboxWorker extends Emitter {
     return this.#stopping;
   }
 
-  /** The store closes. Senders that do not end keep the database open. */
+  /** Called when the store closes. Senders that have not ended keep the database open. */
   async _close () { return this.running ? this.stop({ timeout: 0 }) : this.#stopping; }
 
   async #stop (timeout) {

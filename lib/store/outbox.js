@@ -128,7 +128,7 @@ class Outbox {
   #channels = new Map();
   #announcer;
   #batcher;
-  /** Workers that run, or hold messages. */
+  /** Workers that run or still hold messages. */
   #active = new Set();
 
   constructor (database, channels) {
@@ -333,7 +333,7 @@ class Outbox {
     }, options);
   }
 
-  /** The store closes: workers that run are stopped, at once. */
+  /** Called when the store closes: stops running workers at once. */
   async _close () { await Promise.all([...this.#active].map(worker => worker._close())); }
 }
 

@@ -20,8 +20,8 @@ const { StoreError } = require('./store-errors');
 const STATUS_TIMEOUT_MS = 4000;
 const REFUNDS_MAX = 1000;
 
-// How many notifications of our orders with the same signature are examined. Anybody can vary the
-// unsigned parts, but genuine notifications are few, and are sent again.
+// How many notifications of our orders with the same signature are examined. Anybody who has seen
+// one can change its unsigned parts. Genuine notifications are few, and Midtrans sends them again.
 const VARIATIONS = { limit: 100, interval: 3_600_000 };
 const SIGNATURES_MAX = 10_000;
 

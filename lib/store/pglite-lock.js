@@ -24,7 +24,7 @@ const FILE = /^lock\.(\d+)$/;
 const BEAT_MS = 1000;
 const SILENCE_MS = 10_000;
 const LOOK_MS = 100;
-// An owner that has not touched its file for this long may have lost it.
+// An owner that has not touched its file for this long may have lost the folder.
 const DOUBT_MS = SILENCE_MS / 2;
 
 function readText (file) {
@@ -139,7 +139,7 @@ class DirectoryLock {
   #beat;
   #touchedAt = Date.now();
   #isLost = false;
-  /** Called once if another process has taken the folder, as this one had stood still. */
+  /** Called once if another process has taken the folder, because this one was suspended. */
   onLost = () => {};
 
   constructor (directory, number) {
@@ -150,8 +150,9 @@ class DirectoryLock {
   }
 
   /**
-   * Whether the folder is still this process's. Who stood still, and was not seen alive for long,
-   * looks before the next statement: two processes would overwrite each other's data.
+   * Whether another process has taken the folder. If this process has not touched the lock for
+   * long, because it was suspended, this looks at the lock file first. Otherwise two processes
+   * could overwrite each other's data.
    */
   get isLost () {
     if (Math.abs(Date.now() - this.#touchedAt) > DOUBT_MS) this.#look();
@@ -182,7 +183,7 @@ class DirectoryLock {
     this.onLost();
   }
 
-  /** The error of who has lost it. */
+  /** The error for calls after the folder was lost. */
   get error () {
     const file = fileOf(this.#directory, latest(this.#directory));
     return locked(this.#directory, parse(readText(file)));

@@ -48,7 +48,7 @@ const deleteOlder = (table, time) => `
     SELECT ctid FROM ${table} WHERE ${time} < now() - $1 * interval '1 ms'
     ORDER BY ${time} LIMIT $2 FOR UPDATE SKIP LOCKED))`;
 
-/** A result that can still be replayed stays, and so does a key whose work is being done. */
+/** Does not delete a result that can still be replayed, nor a key whose work is under way. */
 const deleteKeys = table => `
   DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM ${table} WHERE expires_at < now() AND created_at < now() - $1 * interval '1 ms'

@@ -213,9 +213,10 @@ class Database {
   }
 
   /**
-   * Keeps the connections of a closed database for work that has begun, and that others would do
-   * again if its outcome were lost. It does not keep the process alive. Its queries are `late`.
-   * @returns {() => void} ends that
+   * Keeps the connections of a closed database for work that has begun. Other processes would
+   * repeat that work if its outcome were lost. It does not keep the process alive. Its queries pass
+   * `isLate`.
+   * @returns {() => void} releases the connections
    */
   hold () {
     this._checkOpen();
@@ -226,7 +227,7 @@ class Database {
     };
   }
 
-  /** From now on there are no new calls. What is held ends later. */
+  /** Rejects new calls from now on. Held connections are closed when they are released. */
   async close () {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -241,7 +242,7 @@ class Database {
 
   get _isClosing () { return this.#closing !== undefined; }
 
-  /** @param {boolean} [isLate] whether the call belongs to what is held */
+  /** @param {boolean} [isLate] whether the call belongs to work for which hold() was called */
   _checkOpen (isLate = false) {
     if (isLate ? this.#ending !== undefined : this._isClosing) {
       throw new StoreError('ERR_STORE_CLOSED');

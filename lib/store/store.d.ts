@@ -93,11 +93,10 @@ export interface Store extends EventEmitter {
   /** Deletes rows past their retention, in batches. */
   cleanUp (options?: RetentionOptions): Promise<Record<string, number>>;
   /**
-   * Stops workers that run, waits up to `timeout` ms for statements under way, and then cuts them
-   * off. From then on calls reject with ERR_STORE_CLOSED. It does not wait for messages that are
-   * still being sent, nor for work under an idempotency key: these keep their leases and locks,
-   * their outcomes are recorded, and the connections are closed after that. They do not keep the
-   * process alive.
+   * Stops running workers, waits up to `timeout` ms for running statements, and then aborts them.
+   * From then on, calls reject with ERR_STORE_CLOSED. It does not wait for messages that are still
+   * being sent, nor for work under an idempotency key: these keep their leases and locks, and their
+   * outcomes are recorded. Then the connections are closed. This does not keep the process alive.
    */
   close (): Promise<void>;
 }

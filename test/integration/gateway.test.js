@@ -457,7 +457,7 @@ describe('each profile', () => {
     fakes.midtrans.set({ kind: 'hang' });
     const mail = { to: 'a@example.com', subject: 'x', text: 'x' };
     const text = { to: '628123456789', type: 'text', text: { body: 'x' } };
-    // How an attempt ends; a call to Midtrans is repeated then.
+    // How an attempt ends; then the call to Midtrans is repeated.
     const ends = {
       midtrans: once(midtrans, 'retry').then(([{ error }]) => error),
       smtp: smtp.send(mail).catch(error => error),
@@ -595,7 +595,7 @@ describe('a gateway from a file with the names of another library', () => {
     return createGateway(file, { fallbacks: { films: id => `nothing about ${id}` } });
   }
 
-  /** What an upstream answers, and how often it was asked, before and while it is down. */
+  /** What an upstream answers, and how often it is called, before and during an outage. */
   async function films (gateway) {
     const server = { calls: 0, error: undefined };
     const load = gateway.upstream('films', async id => {
@@ -616,7 +616,7 @@ describe('a gateway from a file with the names of another library', () => {
   const charges = id => fakes.midtrans.log.filter(({ path: asked, text }) =>
     asked.endsWith('/charge') && JSON.parse(text).transaction_details.order_id === id).length;
 
-  test('its upstreams retry, open and answer as it says; a payment is charged once', async () => {
+  test('its upstreams behave as the file says; a payment is charged once', async () => {
     const gateway = await gatewayFrom({});
     expect(await films(gateway)).toEqual({
       answers: ['film 1', 'film 1', 'nothing about 2', 'nothing about 3', 'nothing about 4'],
@@ -649,7 +649,7 @@ describe('a gateway from a file with the names of another library', () => {
     await gateway.stop();
   });
 
-  test('without fallbacks an upstream\'s error is the caller\'s', async () => {
+  test('without fallbacks the caller gets the upstream\'s error', async () => {
     const gateway = await gatewayFrom({ fallback: 'enabled = false' });
     expect((await films(gateway)).answers).toEqual(
       ['film 1', 503, 'EOPENBREAKER', 'EOPENBREAKER', 'EOPENBREAKER']);

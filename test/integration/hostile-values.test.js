@@ -1,8 +1,8 @@
 'use strict';
 
-// Values that cannot be read, as errors, results, arguments, options and what callbacks return:
-// each call settles, fallbacks answer, retries make all of their attempts, and the process lives
-// on. Wrong input gets an error of ours.
+// Values that cannot be read, as errors, results, arguments, options and results of callbacks. Each
+// call settles, fallbacks answer, retries make all their attempts, and the process goes on. Invalid
+// input is rejected with an error of ours.
 
 const { execFile } = require('node:child_process');
 const path = require('node:path');
@@ -21,7 +21,7 @@ test('calls settle whatever is thrown or returned', async () => {
   expect(calls).toBeGreaterThan(50 * ERRORS.length);
 });
 
-// Starts of names, which divide the functions into parts of similar length.
+// Beginnings of names. They divide the functions into parts that take similar times.
 const PARTS = ['^[:A-F]', '^[G-Za-l]', '^new ', '^(?!new )[m-z]'];
 
 test.each(PARTS)('every function copes with hostile values: %s', async part => {

@@ -1,7 +1,7 @@
 'use strict';
 
-// The addresses that monitors, scripts and operators already use, at a gateway: their status and
-// what the answers have.
+// The addresses of a gateway that monitors, scripts and operators already use: the status and the
+// members of their answers.
 
 const { once } = require('node:events');
 const express = require('express');
@@ -34,7 +34,7 @@ describe('a gateway', () => {
     await sessions.connect('tenant-1').catch(() => {});
     letter = await it.gateway.store.deadLetters.add(
       { channel: 'EMAIL', recipient: 'ana@example.com', body: 'Hello' }, 'EAUTH');
-    // Each service once, so that the pages have an answer of it.
+    // Calls each service once, so that the pages have a result of it.
     await it.gateway.health.check();
   });
   afterAll(async () => {
@@ -104,7 +104,7 @@ describe('a gateway', () => {
     ['GET', `${ADMIN}/report`, { generatedAt: iso, status: well }],
   ];
 
-  test('the admin API, without a body or its type', async () => {
+  test('the admin API needs neither a body nor a Content-Type', async () => {
     const sent = once(it.gateway.worker, 'sent');
     for (const [method, path, members] of ACTIONS()) {
       const { status, body } = await it.ask(path, { method, token: operateToken });
@@ -118,7 +118,7 @@ describe('a gateway', () => {
     `${ADMIN}/circuit-breakers/smtp/reset`,
     `${ADMIN}/degradation/set-level?level=severe&reason=x`,
     `${ADMIN}/dlq/1/retry`,
-  ])('what changes something takes POST and an operator only: %s', async path => {
+  ])('a change needs POST and the role of an operator: %s', async path => {
     const asked = await it.ask(path, { token: operateToken });
     expect([asked.status, asked.headers.get('allow')]).toEqual([405, 'POST']);
     expect((await it.ask(path, { method: 'POST' })).status).toBe(401);
@@ -157,7 +157,7 @@ test.each([
   }
 });
 
-test('a critical check that there is not is refused', async () => {
+test('an unknown name in health.critical is rejected', async () => {
   const config = { store: { memory: true }, health: { critical: ['worker', 'smtp'] } };
   await expect(createGateway(config)).rejects.toMatchObject({
     code: 'ERR_INVALID_OPTION', name: 'RangeError',
@@ -183,7 +183,7 @@ test('a gateway whose database dies is not ready, and its level follows at once'
         return answer.status === 503 && answer;
       });
       expect(body.failing).toEqual(['database']);
-      // The level does not wait for its next look, half a minute later.
+      // The level does not wait for the next regular check, half a minute later.
       await until(() => degradation.conditionOf('database') === 'down');
       proxy.set(null);
       await until(async () => (await it.ask('/health/ready')).status === 200);
@@ -194,7 +194,7 @@ test('a gateway whose database dies is not ready, and its level follows at once'
     }
   });
 
-test('an open breaker of an instance is a value, or an error that says so', async () => {
+test('while the breaker of an instance is open, send gives a value or a clear error', async () => {
   const sessions = deadPool();
   try {
     const app = express();

@@ -17,7 +17,7 @@ const RARE = { interval: 2 ** 31 - 1 };
 
 afterEach(endAll);
 
-test('breakers by name: listed, and reset', async () => {
+test('breakers by name are listed and reset', async () => {
   const name = 'an-upstream-of-the-admin-test';
   const breaker = getCircuitBreaker(name);
   later(() => breaker.shutdown());
@@ -175,7 +175,7 @@ describe('what may be sent', () => {
       expect([status, body.code]).toEqual([415, 'ERR_ADMIN_CONTENT_TYPE']);
     }
     expect(breaker.opened).toBe(true);
-    // Without a body there is nothing whose type could matter; whose page it is still does.
+    // Without a body, the Content-Type does not matter, but the origin still does.
     const empty = headers => call('POST', BASE + path, { type: null, headers });
     expect((await empty({ origin: 'https://evil.example' })).body.code)
       .toBe('ERR_ADMIN_FOREIGN_ORIGIN');
@@ -372,14 +372,14 @@ describe('level', () => {
     ]);
   });
 
-  test('may be set in the query, in any case', async () => {
+  test('may be set in the query, in upper or lower case', async () => {
     const degradation = createDegradation({ scheme: 'levels' });
     const { call, log } = await start({ degradation });
     const set = (query, options) =>
       call('POST', `${BASE}/degradation/set-level${query}`, { type: null, ...options });
     expect(await set('?level=moderate&reason=maintenance')).toMatchObject({
       status: 200, body: { level: { name: 'MODERATE', index: 2 }, reason: 'maintenance' } });
-    // The body decides where both say something.
+    // If both contain a parameter, the body decides.
     expect((await set('?level=minor&reason=drill', { type: 'application/json',
       body: { level: 'Severe' } })).body).toMatchObject({ level: { name: 'SEVERE' } });
     for (const query of ['', '?level=minor', '?reason=x', '?level=dire&reason=x',

@@ -205,7 +205,7 @@ describe('pages', () => {
       .toMatchObject({ status: 503, body: { status: 'unhealthy' } });
   });
 
-  test('parts that were not given say so; an unknown breaker is not found', async () => {
+  test('pages of missing parts say so; an unknown breaker is not found', async () => {
     // Not all that live in this process: other test files may have left some.
     const { get } = await appWith(
       createHealthRouter({ health: createHealth(), breakers: () => [] }));
@@ -258,11 +258,11 @@ describe('pages', () => {
 });
 
 describe('/health/ready and a dead database', () => {
-  // The time of the checks stands still, unless a test moves it.
+  // The clock of the checks stands still, unless a test advances it.
   let clock;
   afterEach(() => clock.restore());
 
-  /** A health page with a check of a real database, and what tells when it is asked. */
+  /** A health page that checks a real database, and an emitter that tells when it does. */
   async function makeProbe () {
     const postgres = keep(await startPostgres(), 'close');
     const proxy = keep(await startTcpProxy({ target: postgres.port }), 'close');
@@ -308,7 +308,7 @@ describe('/health/ready and a dead database', () => {
       });
     });
 
-  test('many probes at once share one look at the database, and so do those soon after',
+  test('concurrent probes share one query of the database, and so do those soon after',
     async () => {
       clock = useVirtualClock();
       let asked = 0;
@@ -335,7 +335,7 @@ describe('/health/ready and a dead database', () => {
       expect(asked).toBe(1);
     });
 
-  test('what takes orders is ready while orders can be accepted', async () => {
+  test('a program that takes orders is ready while orders can be accepted', async () => {
     const breakers = ['midtrans', 'database'].map(name => breakerOf(name));
     const [midtrans, database] = breakers;
     clock = useVirtualClock();
@@ -432,7 +432,7 @@ describe('guards', () => {
   });
 });
 
-test('a service that is required and down is 503, for problemHandler and for Express', async () => {
+test('if a required service is down, problemHandler and Express answer 503', async () => {
   const midtrans = breakerOf('midtrans');
   midtrans.open();
   const degradation = keep(createDegradation({ services: { midtrans } }), 'stop');

@@ -158,7 +158,7 @@ describeEngines('idempotency', ({ place }) => {
     expect(work).toHaveBeenCalledTimes(2);
   });
 
-  test('a key leaves the table 24 hours after it was taken', async () => {
+  test('a key is deleted 24 hours after it was taken', async () => {
     await idempotency.run('day', async () => 1);
     await idempotency.run('week', async () => 1, { ttl: 7 * 86_400_000 });
     // Moves a key into the past: its `hours`, and the row is as it would be then.
@@ -185,7 +185,7 @@ describeEngines('idempotency', ({ place }) => {
     expect(await left()).toEqual(['busy', 'day', 'week']);
     await age('day', 0.2);
     expect(await left({ idempotency: false })).toEqual(['busy', 'day', 'week']);
-    // A result that can still be replayed, and work that is under way, stay.
+    // A result that can still be replayed stays, and so does work under way.
     expect(await left()).toEqual(['busy', 'week']);
     expect(await idempotency.run('week', async () => 2)).toEqual({ value: 1, replayed: true });
     finish();

@@ -203,7 +203,7 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
         fs.rmSync(folder, { recursive: true });
       });
 
-      /** A worker whose store has closed while it sent a message, and what it tells. */
+      /** A worker whose store was closed while it sent a message, and the events of that worker. */
       async function closed (stopFirst) {
         const { id } = await store.outbox.enqueue(job());
         const worker = store.outbox.createWorker({ channels: { JOB: send }, leaseMs: LEASE_MS });
@@ -243,7 +243,7 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
         return store;
       }
 
-      /** Time passes, and nobody else gets the message. */
+      /** Lets time pass: no other worker gets the message. */
       async function keepsItsMessage () {
         if (name === 'pglite') {
           await clock.advance(4 * LEASE_MS);
@@ -266,7 +266,7 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
       }
 
       test.each([['after', true], ['without', false]])(
-        '%s a stop of its worker: nobody else sends its message, and its success counts',
+        '%s a stop of its worker: no other worker sends its message, and its success counts',
         async (_, stopFirst) => {
           const { id, told } = await closed(stopFirst);
           await keepsItsMessage();
@@ -385,7 +385,7 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
         return { child, told };
       }
 
-      /** One that was told to end, and still sends. */
+      /** A process that was told to end, and is still sending. */
       async function lingering () {
         const old = await deploy();
         await until(() => requests.length === 1);

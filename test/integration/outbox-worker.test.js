@@ -207,7 +207,7 @@ describeEngines('the worker', ({ place }) => {
       })));
     });
 
-    test('waits 2, 4, 8 and 16 s, and has failed for good at the fifth attempt', async () => {
+    test('waits 2, 4, 8 and 16 s, and fails for good at the fifth attempt', async () => {
       const worker = await it.worker({ EMAIL: async () => { throw failing(); } });
       const dead = events(it.store.deadLetters, 'arrival');
       let retry = events(worker, 'retry');

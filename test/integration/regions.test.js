@@ -231,7 +231,7 @@ describe('files that nobody uses any more', () => {
     expect(await late.run(({ breaker }) => breaker.opened)).toBe(true);
   });
 
-  test('do not keep others from starting if they cannot be removed', async () => {
+  test('do not prevent other processes from starting if they cannot be removed', async () => {
     const file = elsewhere(newNamespace());
     const foreign = file.replace('-host-', '-p1.1-');
     fs.mkdirSync(file);

@@ -43,7 +43,7 @@ describe.each(Object.entries(MIXTURES))('%s', (_, [scope, start]) => {
     expect(await heard(peers, 5)).toEqual(peers.map(() => cycle));
   });
 
-  test('without probes the circuit closes for all, and counts anew', async () => {
+  test('without probes the circuit closes for all, and its counts start again', async () => {
     const given = options(scope, { resetTimeout: 200, successThreshold: 0 });
     const peers = await start();
     await all(peers, make, given);

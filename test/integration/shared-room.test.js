@@ -19,7 +19,7 @@ afterEach(async () => {
   for (const folder of folders.splice(0)) fs.rmSync(folder, { recursive: true });
 });
 
-/** A folder of this user alone, which is removed after the test. */
+/** A folder that only this user can access. It is removed after the test. */
 function makeFolder () {
   folders.push(fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-regions-')));
   return folders.at(-1);
@@ -115,7 +115,7 @@ describe('a full disk (needs the right to mount one)', () => {
   });
 });
 
-// Nobody can write to what was mounted, as where there is none.
+// Nobody can write to the mounted folder: it stands for a host without /dev/shm.
 const WITHOUT_MEMORY = `${withDisk('64k')} && mount -o remount,ro /dev/shm`;
 
 whoMayMount('without /dev/shm, all processes use /tmp, whatever TMPDIR is, and say so', () => {
@@ -164,7 +164,7 @@ describe('SEKERING_REGIONS', () => {
     return JSON.parse(stdout);
   };
 
-  test('processes that name the same folder share, and others do not see them', () => {
+  test('processes with the same folder share breakers; others do not see them', () => {
     const folder = makeFolder();
     expect(attempt(folder)).toEqual({});
     expect(fs.readdirSync(folder)).toEqual([expect.stringMatching(/^sekering-.*-host-default$/)]);
@@ -210,7 +210,7 @@ describe('a region holds as many breakers as the guide says', () => {
 
   test('its table has several rows', () => expect(rows.length).toBeGreaterThan(3));
 
-  test.each(rows)('with %d buckets: %d, and those go on', async (buckets, count) => {
+  test.each(rows)('with %d buckets: %d, and those keep working', async (buckets, count) => {
     const peer = await startProcess();
     const answer = await peer.run(async (context, given) => {
       const { CircuitBreaker } = context.require('../../lib');

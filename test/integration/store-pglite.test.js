@@ -201,8 +201,8 @@ describe('one process per folder', () => {
 });
 
 // Where the parent of a process that was killed does not look after it, as in many containers.
-describe('a folder that another process took, because its owner stood still', () => {
-  /** As a process of another container does that has seen no sign of life for long. */
+describe('a folder that another process took because its owner was suspended', () => {
+  /** Takes the folder as a process of another container does when the owner seems dead. */
   function take (directory) {
     const [name] = fs.readdirSync(directory).filter(file => file.startsWith('lock.'));
     const next = `lock.${Number(name.slice('lock.'.length)) + 1}`;
@@ -211,7 +211,7 @@ describe('a folder that another process took, because its owner stood still', ()
     return next;
   }
 
-  test.each(['at once', 'when it finds out'])('is written to no more: %s', async when => {
+  test.each(['at once', 'when it finds out'])('is no longer written to: %s', async when => {
     const directory = makeFolder();
     let onWarning;
     const warned = new Promise(resolve => { onWarning = resolve; });
@@ -219,7 +219,7 @@ describe('a folder that another process took, because its owner stood still', ()
     await database.query('CREATE TABLE t (a int)');
     const owner = take(directory);
     if (when === 'at once') {
-      // Its own clock shows that it stood still, before any timer can fire.
+      // Its own clock shows that it was suspended, before any timer can fire.
       const now = Date.now() + 60_000;
       const spy = jest.spyOn(Date, 'now').mockReturnValue(now);
       const query = database.query('INSERT INTO t VALUES (1)');
@@ -236,7 +236,7 @@ describe('a folder that another process took, because its owner stood still', ()
     expect(JSON.parse(fs.readFileSync(path.join(directory, owner), 'utf8')).pid).toBe(7);
   });
 
-  test('a process that stood still, and whose folder nobody took, goes on', async () => {
+  test('a process that was suspended goes on if nobody took its folder', async () => {
     const directory = makeFolder();
     const database = await openDatabase({ directory });
     const spy = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 60_000);

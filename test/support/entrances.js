@@ -1,7 +1,7 @@
 'use strict';
 
-// Every function of the package that takes arguments, and every place where it takes an object of
-// ours: read from its type declarations, which a test compares with the exports.
+// Every function of the package that takes arguments, and every place where it takes one of our
+// objects. They are read from the type declarations, which a test compares with the exports.
 
 const path = require('node:path');
 const ts = require('typescript');
@@ -100,7 +100,7 @@ function isOurs (type) {
   return declarations.some(node => node.getSourceFile().fileName.startsWith(LIB));
 }
 
-/** Walks through all that the package exports. */
+/** Walks through everything that the package exports. */
 function walkExports () {
   const { exports: subpaths } = require(path.join(ROOT, 'package.json'));
   const modules = Object.entries(subpaths).filter(([, { types }]) => types !== undefined)

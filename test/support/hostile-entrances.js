@@ -1,9 +1,9 @@
 'use strict';
 
 // Gives hostile values to every function of the package: as each of its arguments, as each member
-// of its options, and from each callback. Prints the calls that never settle, that fail with
-// anything but an error of ours, or that leave a rejection unhandled. It is a process of its own,
-// as an unhandled rejection would end it.
+// of its options, and from each callback. Prints the calls that never settle, that fail with an
+// error that is not ours, or that leave a rejection unhandled. It runs in its own process, because
+// an unhandled rejection would end it.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -25,7 +25,7 @@ const { ROOT } = require('./setup');
 const { listFunctions } = require('./entrances');
 const { CALLBACKS, LOSSY, MEMBER_VALUES, VALUES, boom } = require('./hostile');
 
-// Nothing here takes as long: whatever has not settled by then never will.
+// No call takes this long: one that has not settled by then never will.
 const WATCHDOG_MS = 60_000;
 
 const { exports: SUBPATHS } = require(`${ROOT}/package.json`);
@@ -54,7 +54,7 @@ function responseOf () {
   return res;
 }
 
-/** What the functions belong to, by the names of entrances.js. */
+/** The objects that the functions belong to, by the names in entrances.js. */
 async function makeSubjects () {
   const [midtransFake, smtpFake, whatsAppFake] = await Promise.all([
     testing.startMidtransFake(), testing.startSmtpFake(), testing.startWhatsAppFake()]);
@@ -127,7 +127,7 @@ function virtualClock () {
   return clock;
 }
 
-/** Arguments that are right, by function; a function makes them anew for each call. */
+/** Valid arguments, by function. A factory creates new ones for each call. */
 const emitterArgs = () => ['event', () => {}];
 const ARGS = {
   ':CircuitBreaker.newStatus': () => [{}],
@@ -269,7 +269,7 @@ const ARGS = {
   'VirtualClock.advance': () => [1], 'VirtualClock.advanceAsync': () => [1],
 };
 
-/** Uses what a function has made, so that its callbacks are called, and ends it. */
+/** Uses the object that a function has created, so that its callbacks are called, and ends it. */
 const fireTwice = async breaker => {
   await Promise.allSettled([breaker.fire('x'), breaker.fire('x')]);
   const failed = new Error('of the action');
@@ -335,7 +335,7 @@ const LEFT_OUT = [
   [/^Tracing\.sender\(\)$/, 'what a worker calls, with values of its own'],
 ];
 
-/** Functions that may fail with any error, as they do what the user asks for; but they settle. */
+/** Functions that may fail with any error, because they run the user's code. But they settle. */
 const ANY_ERROR = [
   [/\.(on|once|off|addListener|removeListener|prepend\w+)$/, 'EventEmitter of Node.js'],
   [/^http:(createApp|startServer)$/, 'the gateway is a part of ours'],
@@ -348,7 +348,7 @@ const ANY_ERROR = [
   [/^(new )?retry:|^RetryOperation\./, 'as the package `retry` has it'],
 ];
 
-/** Functions whose callbacks are not waited for, as the package that they replace has it. */
+/** Functions that do not wait for their callbacks, as in the package that they replace. */
 const UNWATCHED = /^RetryOperation\.|^(http:\w+|Degradation\.guard)\(\)$/;
 
 const faults = new Set();

@@ -40,7 +40,7 @@ function cyclic () {
   return Object.assign(error, { cause: error, response: error, headers: error });
 }
 
-/** A Proxy only one of whose traps throws. */
+/** A Proxy in which only one trap throws. */
 const proxyThat = (trap, target) => new Proxy(target, { [trap]: fail });
 
 const proxy = target => new Proxy(target, Object.fromEntries(TRAPS.map(trap => [trap, fail])));
@@ -105,14 +105,14 @@ class Deaf {
   then () {}
 }
 
-/** A promise whose own `then` returns what never settles. */
+/** A promise whose own `then` returns a promise that never settles. */
 const withSpecies = (species, value = { [Symbol.species]: species }) =>
   Object.defineProperty(Promise.resolve('fine'), 'constructor', { value });
 
 const signalLike = members =>
   ({ aborted: false, addEventListener () {}, removeEventListener () {}, ...members });
 
-/** Arguments and members of options that are not what was asked for: [name, make]. */
+/** Arguments and members of options of the wrong kind: [name, make]. */
 const VALUES = [
   ...ERRORS.filter(([name]) => !/^an error whose/.test(name)),
   ...RESULTS,
@@ -152,7 +152,10 @@ const VALUES = [
   ['a map whose get throws', () => Object.assign(new Map(), { get: fail, has: fail, set: fail })],
 ];
 
-/** Callbacks that fail, or return what cannot be read: [name, make]. Each call of them ends. */
+/**
+ * Callbacks that fail, or return a value that cannot be read: [name, make]. Each of their calls
+ * ends.
+ */
 const CALLBACKS = [
   ...VALUES.flatMap(([name, make]) => [
     [`a function that throws ${name}`, () => () => { throw make(); }],
@@ -180,7 +183,7 @@ const OF_MEMBERS = new Set(['a symbol', 'a bigint', 'a Proxy whose every trap th
   'an array with an element that cannot be read', 'an array of what cannot be read',
   'an object whose members cannot be read', 'a signal that cannot be listened to', 'NaN']);
 
-/** Those of them that are tried as each member of options. */
+/** The values that are tried as each member of options. */
 const MEMBER_VALUES = VALUES.filter(([name]) => OF_MEMBERS.has(name));
 
 module.exports = { CALLBACKS, ERRORS, LOSSY, MEMBER_VALUES, RESULTS, VALUES, boom };

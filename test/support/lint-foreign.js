@@ -1,15 +1,15 @@
 'use strict';
 
-// A rule for ESLint: what was caught, and parameters that hold errors, are foreign. They may be
-// Proxies, or have getters that throw, so lib/base/foreign.js reads them. Passing them on,
-// comparing them and throwing them again look at nothing, and are free.
+// A rule for ESLint: caught values, and parameters that hold errors, are foreign. They may be
+// Proxies or have getters that throw, so they must be read through lib/base/foreign.js. Passing
+// them on, comparing them and throwing them again are allowed, because that reads nothing.
 
 const FOREIGN = /^(error|thrown|cause|rejected)$/;
 
 const MESSAGE = '{{name}} is a foreign value, and looking at it may throw: read it with ' +
   'read(), isA(), textOf() or messageOf() of lib/base/foreign.js.';
 
-/** Whether a use of a name looks inside its value. */
+/** Whether a use of a name reads members of its value. */
 function looksInside (node) {
   const { parent } = node;
   switch (parent.type) {
@@ -34,7 +34,7 @@ function looksInside (node) {
 const isTarget = member =>
   member.parent.type === 'AssignmentExpression' && member.parent.left === member;
 
-/** Errors that the file makes itself are its own: `const error = new TypeError(…)`. */
+/** Errors that the file creates itself are not foreign: `const error = new TypeError(…)`. */
 function isForeign ({ defs: [definition] }) {
   if (definition === undefined) return false;
   if (definition.type === 'CatchClause') return true;

@@ -1,4 +1,4 @@
-// Decorated methods keep their types; methods that return no promise cannot be decorated.
+// Decorated methods keep their types; methods that do not return a promise cannot be decorated.
 
 import {
   CircuitBreaker, circuitBreakers, getCircuitBreaker, presets, retryPresets,
@@ -40,7 +40,7 @@ class Films {
   @retry
   async again (): Promise<void> {}
 
-  // @ts-expect-error fields are no methods
+  // @ts-expect-error fields are not methods
   @circuitBreaker()
   field = async () => {};
 }

@@ -66,7 +66,7 @@ describe('options in the place of the action', () => {
     expect(() => new Sekering({ failureThreshold: 5 }, positive)).toThrow(new TypeError(said));
   });
 
-  test('other values and promises are actions still', async () => {
+  test('other values and promises are still actions', async () => {
     class Film { timeout = 1; }
     for (const value of [{ id: 7 }, new Film(), [1], 'text', Promise.resolve(7)]) {
       expect(await new Sekering(value).fire()).toEqual(await value);
@@ -74,7 +74,7 @@ describe('options in the place of the action', () => {
     expect(await new Sekering(() => ({ timeout: 1 })).fire()).toEqual({ timeout: 1 });
   });
 
-  test('are an action like any other in the drop-in, as in opossum', async () => {
+  test('are accepted as an action by the drop-in, as in opossum', async () => {
     expect(await new DropIn({ timeout: 3000 }).fire()).toEqual({ timeout: 3000 });
   });
 });

@@ -258,18 +258,18 @@ test('an evicted breaker has no timer, emits nothing, and is in no list', async 
   expect(heard).toHaveLength(20);
 });
 
-test('max bounds the core’s memory, too, long before garbage is collected', async () => {
+test('max also limits native memory, before any garbage collection', async () => {
   const group = fragileGroup({ max: 20, resetTimeout: 1e9 });
   await settle(group.fire('first', -1));
   const before = native.liveBreakers.length;
-  // No turn of the event loop, so nothing that was dropped is collected meanwhile.
+  // The event loop does not turn, so no dropped breaker is collected meanwhile.
   for (let i = 0; i < 5000; i++) await settle(group.fire(i, -1));
   expect(group.keys()).toHaveLength(20);
-  // Numbers of breakers that are gone are given out again: this is the highest one ever.
+  // Ids of removed breakers are reused: this is the highest id so far.
   expect(native.liveBreakers.length - before).toBeLessThanOrEqual(25);
 });
 
-test('an evicted breaker shows the counts of the present one of its key alone', async () => {
+test('an evicted breaker shows only the counts of the current breaker of its key', async () => {
   const group = fragileGroup({ max: 1 });
   const kept = group.get('a');
   await group.fire('a', 1);
@@ -286,7 +286,7 @@ test('an evicted breaker shows the counts of the present one of its key alone', 
   expect(status.stats).toMatchObject({ fires: 1, successes: 1 });
 });
 
-test('late failures of evicted breakers open no other', async () => {
+test('late failures of evicted breakers do not open other breakers', async () => {
   const gates = [];
   const group = makeGroup(() => {
     gates.push(defer());
@@ -302,7 +302,7 @@ test('late failures of evicted breakers open no other', async () => {
   expect(group.get('new').closed).toBe(true);
 });
 
-test('a listener of a failure may make its breaker give way: it does not open', async () => {
+test('a breaker that a listener of its failure evicts does not open', async () => {
   const group = fragileGroup({ max: 1 });
   const heard = [];
   group.on('open', key => heard.push(key));
@@ -436,6 +436,9 @@ test('shutdown ends the group and its breakers', async () => {
   group.on('open', () => {});
   group.shutdown();
   expect(breaker.isShutdown).toBe(true);
+  await expect(group.fire('a', 1)).rejects.toMatchObject({ code: 'ESHUTDOWN' });
+  await expect(group.fire('b', 1)).rejects.toMatchObject({ code: 'ESHUTDOWN' });
+  expect(() => group.get('b')).toThrow(expect.objectContaining({ code: 'ESHUTDOWN' }));
   expect(group.size).toBe(0);
   expect(group.eventNames()).toEqual([]);
 });

@@ -1,6 +1,6 @@
 'use strict';
 
-// The figures of services in production, each as one story told through the public API.
+// The figures of services in production: each is one scenario, run through the public API.
 
 const {
   BreakerGroup, CircuitBreaker, preset, presets, profile, profiles, retryPresets
@@ -21,7 +21,7 @@ async function fireAll (breaker, ...numbers) {
 
 const times = (n, x) => Array(n).fill(x);
 
-/** Whether the circuit is open for exactly `ms`, and is in the state `after` then. */
+/** Checks that the circuit is open for exactly `ms`, and then in the state `after`. */
 async function staysOpenFor (breaker, ms, after = 'halfOpen') {
   await clock.advance(ms - 1);
   if (!breaker.opened) return false;
@@ -40,7 +40,7 @@ async function timesOutAfter (options, ms) {
   return !early && done;
 }
 
-test('midtrans: half of the calls fail, operations hear of it, a minute later it recovers',
+test('midtrans: half of the calls fail, an alert is sent, a minute later it recovers',
   async () => {
     const breaker = make(positive, presets.midtrans);
     const alerts = record(breaker, ['open', 'halfOpen', 'close']);
@@ -117,7 +117,7 @@ test('whatsappSession: a breaker per instance, thousands of them', async () => {
   group.shutdown();
 });
 
-test('whatsappSession: fifteen failures in five minutes open it for ten; then it starts anew',
+test('whatsappSession: fifteen failures in 5 minutes open it for 10; then its counts start again',
   async () => {
     const breaker = make(positive, presets.whatsappSession);
     const seen = record(breaker, ['open', 'halfOpen', 'close']);
@@ -143,7 +143,7 @@ test('whatsappSession: with a probe, if that is preferred', async () => {
   expect(await staysOpenFor(breaker, 10 * MINUTE)).toBe(true);
 });
 
-// How many failures open it, and within which time; Infinity: in a row, over any time.
+// How many failures open it, and within which time. Infinity: failures in a row, whenever.
 const COUNTS = [
   ['midtrans', 5, 10 * SECOND], ['smtp', 5, 30 * SECOND], ['whatsapp', 5, MINUTE],
   ['database', 5, 5 * SECOND], ['movieApi', 5, Infinity], ['whatsappSession', 15, 5 * MINUTE],
@@ -203,7 +203,7 @@ describe.each(Object.keys(profiles))('the profile %s', (name) => {
     expect(await timesOutAfter(options, limits[name])).toBe(true);
   });
 
-  test('opens nothing at the first failure', async () => {
+  test('does not open a circuit at the first failure', async () => {
     for (const preset of Object.values(presets)) {
       const breaker = make(positive, { ...preset, ...profile(name).breaker });
       await fireAll(breaker, -1);
@@ -237,7 +237,7 @@ test('apiClient: five failures in a row open it, three successes close it', asyn
   expect(breaker.closed).toBe(true);
 });
 
-test('messaging: the last hundred calls, ten at least', async () => {
+test('messaging: the last hundred calls, at least ten', async () => {
   const breaker = make(positive, presets.messaging);
   await fireAll(breaker, -1, -1, 1, -1, -1, 1, -1, -1, 1);
   expect(breaker.closed).toBe(true);

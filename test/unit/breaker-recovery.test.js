@@ -125,7 +125,7 @@ describe('successThreshold 0: no probe is needed', () => {
     expect(namesOf(seen)).toEqual(['open', 'close']);
   });
 
-  test.each([{ failureCount: 3 }, { consecutiveFailures: 3 }])('%j counts anew', async rule => {
+  test.each([{ failureCount: 3 }, { consecutiveFailures: 3 }])('%j: counts restart', async rule => {
     const breaker = make(positive, { ...THREE, failureCount: undefined, ...rule });
     for (let round = 0; round < 3; round++) {
       for (let failure = 1; failure <= 3; failure++) {
@@ -159,7 +159,7 @@ describe('successThreshold 0: no probe is needed', () => {
     expect(namesOf(seen)).toEqual(['open', 'close']);
   });
 
-  test('a saved state whose time is over is closed', async () => {
+  test('a saved state whose reset time is over is closed', async () => {
     const first = make(positive, THREE);
     first.open();
     const { state } = first.toJSON();

@@ -50,7 +50,7 @@ test('a timeout and a capacity apply', async () => {
   expect([first.error.code, second.error.code]).toEqual(['ETIMEDOUT', 'ESEMLOCKED']);
 });
 
-// Their keys are made of the arguments alone: one function would get the answers of another.
+// Their keys consist of the arguments only: one function would get the answers of another.
 test('neither cache nor coalescing mixes functions up', async () => {
   const breaker = make(unused, { cache: true, coalesce: true });
   const [a, b] = [breaker.wrap(async () => 'a'), breaker.wrap(async () => 'b')];
@@ -66,7 +66,7 @@ test('a disabled breaker calls it, one that was shut down does not', async () =>
   expect((await settle(echo(1))).error.code).toBe('ESHUTDOWN');
 });
 
-test.each([undefined, 'fn', {}])('%p is refused at once', fn => {
+test.each([undefined, 'fn', {}])('%p is rejected at once', fn => {
   expect(() => new CircuitBreaker(unused).wrap(fn))
     .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'fn' }));
 });

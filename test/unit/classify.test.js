@@ -33,7 +33,7 @@ describe('the two errors', () => {
     expect(Object.keys(new NonRetryableError('x'))).toEqual(['code', 'retryable']);
   });
 
-  test('say so by `retryable`, which may be changed', () => {
+  test('have a `retryable`, which may be changed', () => {
     expect({ ...new RetryableError('x') }).toEqual({ code: 'ERR_RETRYABLE', retryable: true });
     expect({ ...new NonRetryableError('x') }).toEqual(
       { code: 'ERR_NON_RETRYABLE', retryable: false });
@@ -175,7 +175,7 @@ describe('retryOn', () => {
     expect(predicate).toHaveBeenNthCalledWith(1, new Error('yes'), 2);
   });
 
-  test('knows kinds of errors by name, whatever library made them', () => {
+  test('knows kinds of errors by name, whichever library reports them', () => {
     const judges = names => retryOn({ statuses: [], codes: names });
     for (const [kind, codes, others] of [
       ['connection_timeout', ['ETIMEDOUT', 'ESOCKETTIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT',
@@ -204,7 +204,7 @@ describe('retryOn', () => {
     expect(judges(['EMINE', '40001'])(withCode('40001'))).toBe(true);
   });
 
-  test('rejects an unknown kind, and asks which was meant', () => {
+  test('rejects an unknown kind, and suggests the right one', () => {
     expect(() => retryOn({ codes: ['ECONNRESET', 'conection_timeout'] })).toThrow(
       expect.objectContaining({
         code: 'ERR_INVALID_OPTION', option: 'codes',
@@ -215,7 +215,7 @@ describe('retryOn', () => {
     }
   });
 
-  test('leaves errors that say nothing to `otherwise`', () => {
+  test('decides by `otherwise` about errors without a status or a known code', () => {
     const judge = retryOn({ statuses: ['5xx'], otherwise: true });
     expect(judge(new Error('x'))).toBe(true);
     expect(judge(withCode('EACCES'))).toBe(true);

@@ -200,7 +200,7 @@ describe('what is wrong', () => {
     });
   });
 
-  test('figures that contradict each other, as their readers will find', () => {
+  test('figures that contradict each other', () => {
     expect(faultsOf({
       retry: {
         minTimeout: '2s', maxTimeout: '1s', circuitBreaker: { minimumCalls: 3 },
@@ -361,7 +361,7 @@ describe('durations', () => {
       received);
   });
 
-  test('may come from the environment; a wrong one is not shown then', () => {
+  test('may come from the environment; then an invalid one is not shown', () => {
     const given = { outbox: { leaseMs: 'env:LEASE' } };
     expect(readConfig(given, { env: { LEASE: '45s' } }).outbox.leaseMs).toBe(45_000);
     expect(faultsOf(given, { LEASE: '45 sec' })['outbox.leaseMs'])
@@ -391,7 +391,7 @@ describe('kinds of errors', () => {
       .toEqual({});
   });
 
-  test('an unknown name is rejected, with the names that there are', () => {
+  test('an unknown name is rejected, and the error lists the known names', () => {
     expect(of(['timeout', 'conection_reset', 'something'])).toEqual({
       'retry.policy.retryableErrors[1]': expect.stringMatching(
         /^Unknown kind of error\. Did you mean connection_reset\? Known kinds: /),
@@ -408,7 +408,7 @@ describe('files', () => {
     return path.join(folder, 'secrets', name);
   };
 
-  test('stand for any text, without the end of their last line', () => {
+  test('stand for any text, without the line break at their end', () => {
     for (const [content, value] of [[SECRET, SECRET], [`${SECRET}\n`, SECRET],
       [`${SECRET}\r\n`, SECRET], [`${SECRET}\n\n`, `${SECRET}\n`]]) {
       const config = readConfig({
@@ -420,7 +420,7 @@ describe('files', () => {
     }
   });
 
-  test('relative ones are beside the configuration, wherever the process is', () => {
+  test('relative paths start at the folder of the configuration, not the current folder', () => {
     place('key', 'SB-Mid-server-key\n');
     fs.symlinkSync(path.join(folder, 'secrets', 'key'), path.join(folder, 'secrets', 'link'));
     const config = readConfig(toml(`
@@ -441,7 +441,7 @@ describe('files', () => {
     });
   });
 
-  test('that cannot be used are named with their setting, and nothing of their content', () => {
+  test('that cannot be used are reported with their setting, without their content', () => {
     place('empty', '\n');
     place('large', 'x'.repeat(2 ** 20 + 1));
     place('spaces', `${SECRET} and more`);
@@ -515,7 +515,7 @@ describe('rubbish', () => {
   });
 
   // What readConfig accepts must not fail later, when its parts are made.
-  test('of figures: what is accepted makes a policy', () => {
+  test('of figures: a policy can be made from any that is accepted', () => {
     const FIGURES = {
       retry: {
         retries: [0, 3, 100], strategy: ['exponential', 'fixed', 'decorrelated'], factor: [1, 3],

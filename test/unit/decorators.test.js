@@ -61,7 +61,7 @@ describe('@circuitBreaker', () => {
     await expect(b.charge()).rejects.toMatchObject({ code: 'EOPENBREAKER' });
   });
 
-  test('a method of the class above has the name of its own class', () => {
+  test('an inherited method has the name of the class that defines it', () => {
     const { Base, Left, Right } = run(`
       export class Base { @retry() @circuitBreaker() async load () {} }
       export class Left extends Base {}
@@ -69,6 +69,16 @@ describe('@circuitBreaker', () => {
     expect([new Left(), new Right(), new Base()]).toHaveLength(3);
     expect(named('Base.load')).toHaveLength(1);
     expect([...named('Left.load'), ...named('Right.load')]).toEqual([]);
+  });
+
+  test('a method and the one that overrides it have breakers of their own', async () => {
+    const { Derived } = run(`
+      export class Parent { @circuitBreaker() async load () { return ['parent']; } }
+      export class Derived extends Parent {
+        @circuitBreaker() async load () { return [...await super.load(), 'derived']; }
+      }`);
+    expect(await new Derived().load()).toEqual(['parent', 'derived']);
+    expect([named('Parent.load').length, named('Derived.load').length]).toEqual([1, 1]);
   });
 
   test('static and private methods', async () => {
@@ -92,7 +102,7 @@ describe('@circuitBreaker', () => {
     expect(named('Films.Symbol(key)')).toHaveLength(1);
   });
 
-  test('a name is that of getCircuitBreaker; a breaker is taken as it is', async () => {
+  test('a name is looked up with getCircuitBreaker; a given breaker is used', async () => {
     const { Shop } = run(`
       const own = new CircuitBreaker(async () => {}, { name: 'own', consecutiveFailures: 1 });
       const dropIn = new DropIn(async () => {}, { name: 'drop-in' });
@@ -113,7 +123,7 @@ describe('@circuitBreaker', () => {
       .toThrow('timeout is 1000, not 2000');
   });
 
-  test('a method that is called before there is an object', async () => {
+  test('a method that is called before any object exists', async () => {
     const { Early } = run('export class Early { @circuitBreaker() async load () { return 1; } }');
     expect(await Early.prototype.load()).toBe(1);
     expect(named('Early.load')).toHaveLength(1);
@@ -156,7 +166,7 @@ describe('@retry', () => {
   });
 });
 
-describe('what is wrong shows when the class is defined', () => {
+describe('mistakes are reported when the class is defined', () => {
   test.each([
     ['@retry({ tries: 3 })', 'Unknown option tries'],
     ["@retry({ retries: 'many' })", 'retries'],
@@ -177,6 +187,8 @@ describe('what is wrong shows when the class is defined', () => {
     ['class Site { @circuitBreaker() load = async () => {}; }',
       '@circuitBreaker() is for methods, but it is on a field'],
     ['@circuitBreaker() class Site {}', '@circuitBreaker() is for methods, but it is on a class'],
+    ['class Site { @retry() async *pages () {} }',
+      '@retry() is for methods that return a promise, but pages is a generator'],
   ])('%s', (program, message) => {
     expect(() => run(program)).toThrow(expect.objectContaining({
       code: 'ERR_INVALID_OPTION', option: 'decorator', message,

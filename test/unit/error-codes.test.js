@@ -10,7 +10,7 @@ const { SekeringError } = require('../../lib/base/errors');
 const { GUIDE, codesByArea, withTables } = require('../support/errors-guide');
 const { ROOT } = require('../support/setup');
 
-// Codes that others make and lib reads: those of Node.js, of nodemailer, and of HTTP clients.
+// Codes that lib reads but does not create: those of Node.js, nodemailer, and HTTP clients.
 const FOREIGN = new Set([
   'EACCES', 'EADDRNOTAVAIL', 'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET', 'EEXIST', 'EHOSTDOWN',
   'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH', 'ENOENT', 'ENOTFOUND', 'EPROTO', 'ESERVFAIL',

@@ -131,7 +131,7 @@ describe('other options', () => {
   });
 });
 
-test('what replaces other libraries has options that exist', () => {
+test('the equivalents of other libraries use options that exist', () => {
   const known = new Set([...OPTIONS.names, ...propertiesOf('retry', 'RetryOptions'),
     ...propertiesOf('stale-cache', 'StaleCacheOptions'), 'whenOpen']);
   const named = rowsOf('docs/migrating.md').filter(({ header }) => header[1] === 'ours')
@@ -244,7 +244,7 @@ describe('figures', () => {
     expect(figuresUnder('Retries')).toEqual(retryPresets);
   });
 
-  test('each preset and profile says what it is for, and whose figures it has', () => {
+  test('each preset and profile has its purpose and the source of its figures', () => {
     const told = rowsOf('docs/presets.md').filter(row => row.header[1] === 'for');
     for (const [heading, table] of Object.entries({
       Breakers: presets, Retries: retryPresets, Profiles: profiles,

@@ -32,7 +32,7 @@ describe('status', () => {
     expect((await health.ready()).ready).toBe(ready);
   });
 
-  test('strict: all checks decide about the status, and the same ones as before about readiness',
+  test('strict: all checks decide the status; readiness does not change',
     async () => {
       const health = createHealth({ strict: true, checks: { a: ill, b: well } });
       expect((await health.check()).status).toBe('unhealthy');
@@ -75,6 +75,18 @@ describe('status', () => {
     expect(JSON.stringify(report)).not.toContain(SECRET);
     expect(errors.toSorted()).toEqual([
       ['database', refused().message], ['odd', SECRET], ['smtp', undefined]]);
+  });
+
+  test('details that cannot become JSON do not hide the others', async () => {
+    const cyclic = {};
+    cyclic.self = cyclic;
+    const deep = { get reason () { throw new Error(SECRET); } };
+    const health = createHealth({ checks: { odd: () => ({ cyclic, deep, rows: 7n, queued: 3 }) } });
+    const { checks: { odd } } = await health.check();
+    const unshown = 'a value that cannot become JSON';
+    expect(odd).toMatchObject({
+      status: 'healthy', details: { cyclic: unshown, deep: unshown, rows: 7n, queued: 3 },
+    });
   });
 
   test('changes are events', async () => {
@@ -175,7 +187,7 @@ describe('probes', () => {
       expect((await health.check()).status).toBe('unhealthy');
     });
 
-  test('readiness wants a new answer: not older than 500 ms, and within 1.5 s', async () => {
+  test('readiness needs a fresh result: at most 500 ms old, and within 1.5 s', async () => {
     let pending = false;
     let asked = 0;
     const health = createHealth({ checks: { a: { critical: true, check: () => {
@@ -196,7 +208,7 @@ describe('probes', () => {
     await clock.advance(1);
     await Promise.all(all);
     expect(answer).toEqual({ ready: false, draining: false, failing: ['a'] });
-    // What hangs is not asked again and again.
+    // A check that hangs is not called again meanwhile.
     await clock.advance(3500);
     for (let i = 0; i < 10; i++) expect((await health.ready()).ready).toBe(false);
     expect(asked).toBe(2);

@@ -51,7 +51,7 @@ describe('timeouts', () => {
     expect((0, timeouts)({ retries: 1 })).toEqual([1000]);
   });
 
-  test('refuse what contradicts itself, and nothing else', () => {
+  test('reject contradictory options, and nothing else', () => {
     let error;
     try {
       timeouts({ minTimeout: 2, maxTimeout: 1 });
@@ -209,7 +209,7 @@ describe('an operation', () => {
     expect(Array.from(list)).toEqual([5, 6]);
   });
 
-  test('has an end after stop() and reset(), even with forever', async () => {
+  test('ends after stop() and reset(), even with forever', async () => {
     const op = operation({ retries: 1, minTimeout: 10, forever: true });
     op.attempt(() => {});
     op.stop();
@@ -217,7 +217,7 @@ describe('an operation', () => {
     expect([1, 2].map(() => op.retry(new Error('no')))).toEqual([true, false]);
   });
 
-  test('ignores the callback that the published types name', async () => {
+  test('ignores `callback`, which the published types have', async () => {
     const op = operation({ retries: 1, minTimeout: 10 });
     const [cb, callback] = [jest.fn(), jest.fn()];
     op.attempt(() => {}, { timeout: 5, callback });

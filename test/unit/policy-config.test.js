@@ -1,6 +1,6 @@
 'use strict';
 
-// A team's own file, word for word, and the policy that it makes.
+// A file that a team has written, word for word, and the policy made from it.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -35,7 +35,7 @@ strategy = "cache"
 cache_ttl = "1h"
 `;
 
-// The same, as others would write it.
+// The same configuration, written in other ways.
 const WRITTEN_OTHERWISE = {
   'in another order, with comments': `
     # What to do when an upstream fails
@@ -147,7 +147,7 @@ describe('the file', () => {
     });
   });
 
-  test('an object may have the names of either way of writing', () => {
+  test('an object may have camel case or snake case names', () => {
     const { retry } = readConfig({
       retry: { max_retries: 2, initialDelay: '2s', circuitBreaker: { timeout: '5m' } },
     });
@@ -156,7 +156,7 @@ describe('the file', () => {
     });
   });
 
-  test('what has been read is read again as itself', () => {
+  test('a configuration that has been read can be read again', () => {
     const config = readConfig(toml(FILE));
     expect(readConfig(config)).toBe(config);
     expect(JSON.stringify(readConfig({ ...config }))).toBe(JSON.stringify(config));
@@ -182,7 +182,7 @@ describe('the file', () => {
     }));
   });
 
-  test('a wrong value is reported at the name that was written', () => {
+  test('an invalid value is reported under the name that the user wrote', () => {
     expect(() => readConfig(toml(FILE.replace('= 3', '= -3')))).toThrow('retry.max_retries: ');
     expect(() => readConfig(toml(FILE.replace('"60s"', '"60"')))).toThrow(
       'retry.circuit_breaker.timeout: Invalid input: expected a duration such as "500ms", "1.5s" ' +
@@ -225,7 +225,7 @@ describe('its policy', () => {
     server.error = failed({ status: 501 });
     for (let i = 0; i < 4; i++) await after(load(), 0);
     server.error = undefined;
-    await load(); // The row ends.
+    await load(); // A success ends the row of failures.
     server.error = failed({ status: 501 });
     for (let i = 0; i < 4; i++) await after(load(), 0);
     expect(made.breaker.closed).toBe(true);
@@ -286,7 +286,7 @@ describe('its policy', () => {
     }
   });
 
-  test('a predicate is asked before its lists', async () => {
+  test('a predicate is called before its lists are used', async () => {
     const predicate = ({ retry }) => retry;
     for (const [error, calls] of [
       [{ status: 404, retry: true }, 4], [{ status: 503, retry: false }, 1], [{ status: 503 }, 4],
@@ -297,7 +297,7 @@ describe('its policy', () => {
     }
   });
 
-  test('answers with what it knew for an hour', async () => {
+  test('answers from its cache for an hour', async () => {
     const server = upstream();
     const load = policyFromConfig(toml(FILE)).wrap(id => server.fn(id));
     expect(await load(7)).toBe('page 7');
@@ -346,7 +346,7 @@ describe('its policy', () => {
     }
   });
 
-  test('the upstream of its name lays its section over it', async () => {
+  test('the section of the upstream with its name overrides the general one', async () => {
     const text = `${FILE}[upstreams.movies]\ncache = false\ndefault = 5\n` +
       '[upstreams.movies.retry]\nmax_retries = 1\n';
     const server = Object.assign(upstream(), { error: failed({ status: 500 }) });
@@ -388,7 +388,7 @@ describe('a gateway with the file', () => {
   const upstreamsOf = text => makeUpstreams(
     readConfig(toml(`${text}\n[upstreams.movies]\n[upstreams.prices]\ncache = false\n`)));
 
-  test('its upstreams behave so, and are one breaker each', async () => {
+  test('its upstreams do the same, with one breaker each', async () => {
     const upstreams = upstreamsOf(FILE.replace('timeout = "60s"', '$&\nscope = "instance"'));
     const server = upstream();
     const load = upstreams.wrap('movies', server.fn);

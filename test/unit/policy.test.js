@@ -120,7 +120,7 @@ describe('retry and breaker', () => {
     expect(guarded.retryStats).toMatchObject({ calls: 4, circuitBreakerTrips: 2 });
   });
 
-  test('shouldRetry takes lists, and an error may say that a retry is useless', async () => {
+  test('shouldRetry takes lists; an error whose `retryable` is false is not retried', async () => {
     const attempts = async (retry, detail) => {
       const fn = jest.fn(async () => { throw Object.assign(new Error('x'), detail); });
       const guarded = policy({ retry: { retries: 2, minTimeout: 1, ...retry } });
@@ -336,6 +336,42 @@ describe('wrap', () => {
     const keyed = policy({ cache: {} }).wrap(load, { key: x => x.id % 2 });
     expect([await keyed({ id: 3 }), await keyed({ id: 5 }), await keyed({ id: 6 })])
       .toEqual([3, 3, 6]);
+  });
+
+  test.each([
+    ['in the cache', { cache: {} }], ['of the fallback', { fallback: [{ cache: {} }] }],
+  ])('copies %s are told apart by function, object and arguments', async (_, parts) => {
+    const shared = policy(parts);
+    let isDown = false;
+    const answer = async value => {
+      if (isDown) throw error;
+      return value;
+    };
+    const user = shared.wrap(async function user (id) { return answer(`user ${id}`); });
+    const order = shared.wrap(async function order (id) { return answer(`order ${id}`); });
+    const [one, other] = [1, 2].map(n => shared.wrap(async () => answer(`closure ${n}`)));
+    class Tenant {
+      constructor (name) { this.name = name; }
+      load () { return answer(this.name); }
+    }
+    Tenant.prototype.load = shared.wrap(Tenant.prototype.load);
+    const [ann, bob] = [new Tenant('ann'), new Tenant('bob')];
+    const size = shared.wrap(async function size (map) { return answer(map.size); });
+    const calls = [
+      () => user(7), () => order(7), () => user(8), () => one(), () => other(),
+      () => ann.load(), () => bob.load(),
+    ];
+    const before = [];
+    for (const call of calls) before.push(await call());
+    expect(before).toEqual(
+      ['user 7', 'order 7', 'user 8', 'closure 1', 'closure 2', 'ann', 'bob']);
+    await size(new Map());
+    isDown = true;
+    for (const [i, call] of calls.entries()) expect(await call()).toBe(before[i]);
+    // JSON cannot tell one Map from another, so there is no copy.
+    for (const odd of [new Map([[1, 2]]), new Map(), new Tenant('x'), NaN, [() => 1]]) {
+      await expect(size(odd)).rejects.toBe(error);
+    }
   });
 
   test('a function that throws, and one that is not asynchronous', async () => {

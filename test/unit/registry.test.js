@@ -1,6 +1,6 @@
 'use strict';
 
-// getCircuitBreaker(): one breaker per name, whoever asks for it.
+// getCircuitBreaker(): one breaker per name.
 
 const {
   CircuitBreaker, breakers, circuitBreakers, getCircuitBreaker, presets,
@@ -52,7 +52,7 @@ describe('the same name', () => {
 });
 
 describe('other options for the same name', () => {
-  test('are refused with each option, its old and its new value', () => {
+  test('are rejected, and the error names each option with its old and its new value', () => {
     getCircuitBreaker('midtrans', presets.midtrans);
     expect(() => getCircuitBreaker('midtrans', presets.smtp)).toThrow(expect.objectContaining({
       name: 'SekeringError',
@@ -83,7 +83,7 @@ describe('other options for the same name', () => {
       .toThrow('fallback is a certain function, not a certain object. ');
   });
 
-  test('an object that was changed since is other options', () => {
+  test('an object that was changed meanwhile counts as other options', () => {
     const options = { timeout: 1000 };
     getCircuitBreaker('changed', options);
     options.timeout = 2000;
@@ -91,13 +91,13 @@ describe('other options for the same name', () => {
   });
 });
 
-test.each([undefined, null, '', 7, {}])('%p is no name', name => {
+test.each([undefined, null, '', 7, {}])('%p is not a name', name => {
   const refused = expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'name' });
   expect(() => getCircuitBreaker(name)).toThrow(refused);
   expect(() => resetCircuitBreaker(name)).toThrow(refused);
 });
 
-test('wrong options make no breaker', () => {
+test('invalid options create no breaker', () => {
   const wrong = [{ timeout: 'long' }, { tiemout: 1 }, { name: 'other' }, null, 'midtrans'];
   for (const options of wrong) {
     expect(() => getCircuitBreaker('wrong', options))
@@ -106,6 +106,19 @@ test('wrong options make no breaker', () => {
       .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
   }
   expect(circuitBreakers().map(({ name }) => name)).toEqual(['fine']);
+});
+
+test.each(['cache', 'coalesce'])('%s needs a key that names the function', async option => {
+  expect(() => getCircuitBreaker(`keys-${option}`, { [option]: true }))
+    .toThrow(expect.objectContaining({
+      code: 'ERR_INVALID_OPTION', option: 'options.cacheGetKey',
+    }));
+  const breaker = getCircuitBreaker(`keys-${option}`,
+    { [option]: true, cacheGetKey: (fn, id) => `${fn.name} ${id}` });
+  async function user (id) { return `user ${id}`; }
+  async function order (id) { return `order ${id}`; }
+  expect(await Promise.all([breaker.fire(user, 7), breaker.fire(order, 7)]))
+    .toEqual(['user 7', 'order 7']);
 });
 
 test('with a scope, it shares the state of others, and must have their options', async () => {
@@ -131,7 +144,7 @@ test('its calls go through run, wrap or fire', async () => {
   expect(breaker.opened).toBe(true);
 });
 
-test('the list has these breakers, and breakers() all', () => {
+test('circuitBreakers() lists these breakers, breakers() lists all', () => {
   const other = new CircuitBreaker(fail);
   const [a, b] = [getCircuitBreaker('a'), getCircuitBreaker('b')];
   expect(circuitBreakers()).toEqual([a, b]);
@@ -139,7 +152,7 @@ test('the list has these breakers, and breakers() all', () => {
   other.shutdown();
 });
 
-test('one is reset, or all', async () => {
+test('resets one breaker, or all', async () => {
   const [a, b] = ['a', 'b'].map(name => getCircuitBreaker(name, { consecutiveFailures: 1 }));
   const trip = () => Promise.allSettled([a.run(fail), b.run(fail)]);
   await trip();
@@ -152,7 +165,7 @@ test('one is reset, or all', async () => {
   expect([a.closed, b.closed, b.stats.failures]).toEqual([true, true, 0]);
 });
 
-test('a breaker that was shut down gives its name back', () => {
+test('a breaker that was shut down frees its name', () => {
   const first = getCircuitBreaker('again', { timeout: 1 });
   first.shutdown();
   expect(circuitBreakers()).toEqual([]);

@@ -1,8 +1,8 @@
 'use strict';
 
-// async-retry and retry themselves as the models: random programs are run by them and by our
-// drop-ins on the same fake timers, and must leave the same log: attempts, delays, arguments,
-// results, what the timers hold. What differs on purpose is left out; docs/migrating.md lists it.
+// Compares our drop-ins with async-retry and retry. Both run random programs on the same fake
+// timers, and must leave the same log: attempts, delays, arguments, results, pending timers.
+// Intended differences are left out; docs/migrating.md lists them.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -16,7 +16,7 @@ const ourAsyncRetry = require('../../lib/primitives/async-retry');
 const ourOperations = require('../../lib/primitives/operation');
 const { clearTimer, setTimer } = require('../../lib/base/clock');
 
-// Thousands take a minute; any that fails names its number.
+// Thousands take a minute. A failure shows the number of its program.
 const PROGRAMS = Number(process.env.SEKERING_STORIES ?? 150);
 const FIRINGS_MAX = 25;
 const START_MS = 1_750_000_000_000;
@@ -61,7 +61,7 @@ afterEach(() => {
 });
 
 async function begin (seed) {
-  // What the last program left behind ends first.
+  // Ends what the last program left behind.
   for (let i = 0; i < 5; i++) await turn();
   pending = [];
   setNow(0);
@@ -128,7 +128,7 @@ const VALUES = {
   maxRetryTime: [100, 5000, '150', 0, -1, Infinity, ...ODD],
   forever: [false, 0, undefined, true, 'yes'],
 };
-// Names of ours mean nothing to the drop-ins.
+// Options that only sekering has: the drop-ins ignore them.
 const OWN = {
   strategy: 'fixed', jitter: 'full', shouldRetry: () => false, signal: AbortSignal.abort(),
   attemptTimeout: 1, maxRetryAfter: 1, budget: null, retryTimeout: 2000,
@@ -144,7 +144,7 @@ function makeOptions (random) {
     return random() < 0.2 ? Object.assign(delays, { forever: true, unref: true }) : delays;
   }
   const options = {};
-  // Mostly what makes sense, so that programs do more than end at once.
+  // Mostly valid values, so that few programs end at once.
   const isOdd = random() < 0.5;
   for (const [name, values] of Object.entries(VALUES)) {
     if (random() < 0.55) continue;
@@ -156,7 +156,9 @@ function makeOptions (random) {
 
 // ---- retry.timeouts and retry.createTimeout ----------------------------------------------------
 
-/** What a call gives, or the name of its error. The message only of errors made on purpose. */
+/**
+ * The result of a call, or the name of its error. The message is included only for intended errors.
+ */
 function outcomeOf (call) {
   try {
     return call();
@@ -165,7 +167,7 @@ function outcomeOf (call) {
   }
 }
 
-test('delays are alike', () => {
+test('delays are the same', () => {
   let errors = 0;
   for (let seed = 1; seed <= 4 * PROGRAMS; seed++) {
     const random = numbers(seed);
@@ -230,7 +232,7 @@ const textOf = error => {
   return error !== null && typeof error === 'object' ? `${error.message}` : String(error);
 };
 
-/** All that can be seen of a call until it settles: in `bail`, or later. */
+/** Everything that can be observed of a call until it settles: in `bail`, or later. */
 async function call (implementation, { steps, options, listens }) {
   const log = [];
   const after = [];
@@ -260,13 +262,13 @@ async function call (implementation, { steps, options, listens }) {
   };
   implementation(fn, given)
     .then(value => end(`value ${value}`), error => end(`error ${textOf(error)}`));
-  // Timers that fire after the end belong to what goes on in the background.
+  // Timers that fire after the end belong to retries in the background.
   await advance({ push: text => (settled ? after : log).push(text) });
   if (implementation === ourAsyncRetry) expect(after.join()).not.toMatch(/attempt|retry/);
   return log;
 }
 
-test('calls of async-retry are alike, and ours leave nothing running', async () => {
+test('calls behave as in async-retry, and ours leave nothing running', async () => {
   const ends = new Set();
   for (let seed = 1; seed <= PROGRAMS; seed++) {
     const log = await expectAlike(seed, makeCall, call, asyncRetry, ourAsyncRetry);
@@ -295,7 +297,7 @@ function makeScript (random) {
   };
 }
 
-/** All that can be seen of an operation. */
+/** Everything that can be observed of an operation. */
 async function operate ({ operation }, { options, timeout, steps, actions }) {
   const log = [];
   const note = text => log.push(`${now} ${text}`);
@@ -335,7 +337,7 @@ async function operate ({ operation }, { options, timeout, steps, actions }) {
   return log;
 }
 
-test('operations of retry are alike', async () => {
+test('operations behave as in retry', async () => {
   for (let seed = 1; seed <= 2 * PROGRAMS; seed++) {
     await expectAlike(seed, makeScript, operate, operations, ourOperations);
   }
@@ -354,7 +356,7 @@ function makeClient (random) {
   };
 }
 
-/** All that can be seen of an object whose methods have been wrapped. */
+/** Everything that can be observed of an object whose methods have been wrapped. */
 async function useClient ({ wrap }, { options, methods, steps, calls }) {
   const log = [];
   const note = text => log.push(`${now} ${text}`);
@@ -398,13 +400,13 @@ async function useClient ({ wrap }, { options, methods, steps, calls }) {
   return log;
 }
 
-test('wrapped objects are alike', async () => {
+test('wrapped objects behave as in retry', async () => {
   for (let seed = 1; seed <= PROGRAMS; seed++) {
     await expectAlike(seed, makeClient, useClient, operations, ourOperations);
   }
 });
 
-test('what replaces createTimeout, timeouts or operation in the module is used', () => {
+test('a replaced createTimeout, timeouts or operation of the module is used', () => {
   for (const module of [operations, ourOperations]) {
     const createTimeout = jest.spyOn(module, 'createTimeout').mockReturnValue(3);
     expect(module.operation({ retries: 2 })._timeouts).toEqual([3, 3]);
@@ -429,7 +431,7 @@ test('the modules have the same shape', () => {
 
 // ---- What differs on purpose -------------------------------------------------------------------
 
-/** Runs calls of both until nothing happens any more, and tells what became of each. */
+/** Runs a call in both until nothing happens any more, and returns the log of each. */
 async function both (make) {
   const found = [];
   for (const [retry, module] of [[asyncRetry, operations], [ourAsyncRetry, ourOperations]]) {
@@ -446,7 +448,7 @@ async function both (make) {
   return found;
 }
 
-/** The same in processes of their own, which it may end. Prints each attempt, then the error. */
+/** The same in separate processes, which the call may end. Prints each attempt, then the error. */
 function inProcesses (source) {
   const files = ['async-retry', '../../lib/primitives/async-retry'].map(id => require.resolve(id));
   return files.map(file => {
@@ -464,7 +466,7 @@ const fails = (note, error = new Error('no')) => async (bail, n) => {
   throw error;
 };
 
-/** By the first cell of each row in docs/migrating.md: what both do. */
+/** The behaviour of both, by the first cell of each row in docs/migrating.md. */
 const DIFFERENCES = {
   'after `bail`, a failure is still retried, in the background': async () => {
     const [theirs, ours] = await both(({ retry, note }) => retry(async (bail, n) => {
@@ -485,7 +487,7 @@ const DIFFERENCES = {
       expect(ours).toEqual({ status: 0, stdout: '1 Error: mine', stderr: '' });
     }
   },
-  'rejecting with `undefined` or `null` ends the process; with another falsy value, the call':
+  'rejecting with `undefined` or `null` ends the process; with `0` or `false`, the call':
   () => {
     for (const reason of ['undefined', 'null', '0', 'false']) {
       const [theirs, ours] = inProcesses(
@@ -495,7 +497,7 @@ const DIFFERENCES = {
       expect(ours).toEqual({ status: 0, stdout: `1 2 ${reason}`, stderr: '' });
     }
   },
-  'an `fn` that is no function is called in each attempt': async () => {
+  'an `fn` that is not a function is called in each attempt': async () => {
     const [theirs, ours] = await both(({ retry, note }) =>
       retry('x', { retries: 1, onRetry: () => note('again') }));
     expect(theirs).toEqual(['again', 'error TypeError']);
@@ -532,7 +534,7 @@ const DIFFERENCES = {
     });
     expect([theirs, ours]).toEqual([[1500], [1000]]);
   },
-  '`randomize: true` is written into the options; frozen ones have no random delays': async () => {
+  '`randomize: true` is written into the options; if frozen, delays are not random': async () => {
     const [theirs, ours] = await both(({ retry, note }) => {
       const options = { retries: 0 };
       retry(fails(), options).catch(() => note(Object.keys(options).join()));
@@ -551,7 +553,7 @@ const DIFFERENCES = {
     expect([log.mock.calls.length, warn.mock.calls.length]).toEqual([2, 2]);
     expect(warn.mock.calls.map(call => call[1])).toEqual(Array(2).fill('DeprecationWarning'));
   },
-  'an `undefined` in an array of delays ends the retries once': async () => {
+  'an `undefined` in an array of delays makes one `retry()` return false': async () => {
     const [theirs, ours] = await both(({ module }) => {
       const op = module.operation([1, undefined, 3]);
       op.attempt(() => {});
@@ -559,7 +561,7 @@ const DIFFERENCES = {
     });
     expect([theirs, ours]).toEqual([['true,false,true'], ['true,false,false']]);
   },
-  'the private `_timeouts` of an operation can be changed': async () => {
+  'changes to the private `_timeouts` of an operation apply': async () => {
     const [theirs, ours] = await both(({ module }) => {
       const op = module.operation([1]);
       op._timeouts.push(2);

@@ -1,6 +1,6 @@
 'use strict';
 
-// What retry() has in common with async-retry: options, messages, the order of things.
+// What retry() has in common with async-retry: options, messages, the order of events.
 
 const asyncRetry = require('../../lib/primitives/async-retry');
 const retry = require('../../lib/primitives/retry');
@@ -305,7 +305,7 @@ describe('options', () => {
     expect(options).toEqual({ retries: 1 });
   });
 
-  test('that are unknown are refused, but not by the drop-in', async () => {
+  test('that are unknown are rejected, but not by the drop-in', async () => {
     const fn = failsUntil(2);
     await expect(retry(fn, { maxTimeuot: 2000 })).rejects.toMatchObject(
       { code: 'ERR_INVALID_OPTION', message: expect.stringContaining('Did you mean maxTimeout?') });

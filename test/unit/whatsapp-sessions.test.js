@@ -142,7 +142,7 @@ describe('the breaker of an instance', () => {
     expect(await send('shop-1', { whenOpen: 'null' })).toBeNull();
     await clock.advance(1000);
     expect(pool.status('shop-1').circuit_breaker).toBe('closed');
-    // It starts anew: it takes fifteen failures again.
+    // Its counts start again: fifteen failures are needed.
     for (let i = 0; i < 14; i++) expect((await send('shop-1')).circuit_breaker).toBe(false);
     fake.set('shop-1', null);
     await expect(send('shop-1')).resolves.toMatchObject({ key: {} });
@@ -150,7 +150,7 @@ describe('the breaker of an instance', () => {
     expect(seen).toEqual(['close']);
   });
 
-  test('needs a probe if it is told so', async () => {
+  test('needs a probe if `successThreshold` is 1', async () => {
     poolOf({ breaker: { successThreshold: 1 } });
     await openBreaker('a');
     await clock.advance(600_000);
@@ -159,7 +159,7 @@ describe('the breaker of an instance', () => {
     expect(pool.status('a').circuit_breaker).toBe('closed');
   });
 
-  test('has its instance connected at once when it is reset', async () => {
+  test('reconnects its instance at once when it is reset', async () => {
     poolOf({ reconnect: true });
     await openBreaker('a');
     await openBreaker('b');
@@ -167,7 +167,7 @@ describe('the breaker of an instance', () => {
     const back = once(pool, 'connected');
     pool.reset('a');
     expect(await back).toEqual(['a']);
-    // A new QR code is one connection, not one for the reset and another for the code.
+    // A new QR code makes one connection, not one for the reset and another for the code.
     fake.set('b', 'qr');
     await expect(pool.requestQr('b')).resolves.toEqual({ connected: false, qr: '2@b' });
     await clock.advance(10_000);
