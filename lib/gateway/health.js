@@ -41,12 +41,26 @@ function codeOf (error) {
   return typeof code === 'string' && CODE.test(code) ? code : 'ERR_CHECK_FAILED';
 }
 
+/** The details of a check as they are shown: what cannot become JSON says so. */
+function shownOf (details) {
+  const isShowable = value => {
+    try {
+      JSON.stringify(value, (_key, member) => (typeof member === 'bigint' ? 0 : member));
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  return Object.fromEntries(Object.entries(details).map(([name, value]) =>
+    [name, isShowable(value) ? value : 'a value that cannot become JSON']));
+}
+
 /** The answer of a check as { status, details }. */
 function readAnswer (value) {
   if (value === false) return { status: UNHEALTHY };
   if (value === null || typeof value !== 'object') return { status: HEALTHY };
   const { status = HEALTHY, ...details } = value;
-  return { status: oneOf('status', status, STATUSES), details };
+  return { status: oneOf('status', status, STATUSES), details: shownOf(details) };
 }
 
 // ---- One check ---------------------------------------------------------------------------------

@@ -7,16 +7,15 @@ const { createHash } = require('node:crypto');
 
 const Emitter = require('../base/emitter');
 const { invalidOption, unknownOption } = require('../base/errors');
-const { isList, messageOf, nameOf, read } = require('../base/foreign');
-const { bag, func } = require('../base/options');
+const { isList, messageOf, read } = require('../base/foreign');
 const { canShare } = require('../base/regions');
 const { Faults } = require('../clients/client-error');
 const { readAddresses } = require('../clients/smtp-message');
 const CircuitBreaker = require('../primitives/breaker');
 const { readOptions } = require('../primitives/breaker-options');
-const { retryOn } = require('../primitives/classify');
+const { retryOn, statusOf } = require('../primitives/classify');
 const { fallbackChain } = require('../primitives/fallback-chain');
-const { Policy, keyOf } = require('../primitives/policy');
+const { Policy } = require('../primitives/policy');
 const { presets, profiles, retryPresets } = require('../primitives/presets');
 const { RetryPlan } = require('../primitives/retry-run');
 
@@ -153,10 +152,22 @@ const call = fn => fn();
 const isDatabaseFault = error => read(error, 'code') === 'ERR_STORE_UNREACHABLE' ||
   (read(error, 'code') === 'ERR_STORE_QUERY' && read(error, 'retryable') === true);
 
-function breakerOf (config, name, preset, own, timeout) {
-  return new CircuitBreaker(call, {
-    volumeThreshold: 5, ...breakerOptions(config, name, preset, own, timeout)
-  });
+// Of the statuses 4xx, these may be the upstream's fault.
+const BUSY_STATUSES = [408, 425, 429];
+
+/**
+ * Any other status 4xx says that the request was wrong, and that the upstream works. It does not
+ * open the breaker, unless it is to be retried.
+ */
+const isCallersFault = mayHelp => error => {
+  const status = statusOf(error);
+  return status >= 400 && status < 500 && !BUSY_STATUSES.includes(status) && !mayHelp(error);
+};
+
+function breakerOf (config, name, preset, own, timeout, errorFilter) {
+  return new CircuitBreaker(call, withoutUndefined({
+    volumeThreshold: 5, ...breakerOptions(config, name, preset, own, timeout), errorFilter,
+  }));
 }
 
 /** One client retries, for the user. The other one does not: the outbox retries its orders. */
@@ -431,28 +442,14 @@ function upstreamRetry (config, own, predicate) {
   return { ...options, shouldRetry: shouldRetry(config, predicate) };
 }
 
-let wrapped = 0;
-
-/** A policy whose functions share a cache, but never get each other's old answers. */
-class UpstreamPolicy extends Policy {
-  wrap (fn, options = {}) {
-    func('fn', fn);
-    // Without arguments, only the function itself identifies the answer. It may be a new function
-    // for each request.
-    const own = `function ${++wrapped}`;
-    const key = (...args) => (args.length === 0 ? own : keyOf(nameOf(fn), ...args));
-    const given = isObject(options) ? bag('options', options) : options;
-    const needsKey = given !== options && given.key === undefined;
-    return super.wrap(fn, needsKey ? { ...given, key } : given);
-  }
-}
-
 function makePolicy (config, name, section, { fallback, onFallback, predicate }) {
   const preset = presets[section.preset];
-  return new UpstreamPolicy({
+  const breaker = breakerOf(config, name, preset, section.circuitBreaker, undefined,
+    isCallersFault(shouldRetry(config, predicate)));
+  return new Policy({
     fallback: fallbackOf(strategiesOf(config, section, fallback), onFallback),
     retry: upstreamRetry(config, section.retry, predicate),
-    breaker: breakerOf(config, name, preset, section.circuitBreaker),
+    breaker,
     timeout: timeoutOf(config, preset, section.timeout),
   });
 }

@@ -40,6 +40,11 @@ const OPTIONS = optionsOf({
 
 // ---- Input -------------------------------------------------------------------------------------
 
+// What a change needs may be in the query, where all is text. `read` turns it into a value.
+const orText = (pattern, read, schema) => z.preprocess(
+  value => (typeof value === 'string' && pattern.test(value) ? read(value) : value), schema);
+const orNumber = schema => orText(/^\d{1,15}(\.\d{1,6})?$/, Number, schema);
+
 const PAGE = 100;
 const PAGE_MAX = 500;
 const IDS_MAX = 1000;
@@ -67,7 +72,8 @@ const page = { before: FIELDS.id.optional(), limit };
 const letters = {
   channel: line(64).optional(), kind: line(128).optional(), search: FIELDS.search.optional(),
 };
-const selection = { ...letters, ids: z.array(FIELDS.id).min(1).max(IDS_MAX).optional() };
+const idList = orText(/^/, text => text.split(','), z.array(FIELDS.id).min(1).max(IDS_MAX));
+const selection = { ...letters, ids: idList.optional() };
 const breakersQuery = z.strictObject({
   state: z.enum(STATES).optional(),
   search: FIELDS.search.optional(),
@@ -212,8 +218,8 @@ function letterActions ({ deadLetters, deliveries }) {
     path: '/dlq/retry',
     body: z.strictObject({
       ...selection,
-      limit: z.number().int().min(1).max(1e6).optional(),
-      rate: z.number().min(0.001).max(1e6).optional(),
+      limit: orNumber(z.number().int().min(1).max(1e6)).optional(),
+      rate: orNumber(z.number().min(0.001).max(1e6)).optional(),
       reason: FIELDS.reason.optional(),
     }),
     action: 'dlq.retry-many',
@@ -222,9 +228,9 @@ function letterActions ({ deadLetters, deliveries }) {
     path: '/dlq/purge',
     body: z.strictObject({
       ...selection,
-      olderThan: z.number().min(0).max(1e13).optional(),
+      olderThan: orNumber(z.number().min(0).max(1e13)).optional(),
       // Everything is deleted only on explicit demand.
-      all: z.literal(true).optional(),
+      all: orText(/^true$/, () => true, z.literal(true)).optional(),
       reason: FIELDS.reason,
     }).refine(values => (values.all === true) !==
       Object.keys(values).some(key => key !== 'all' && key !== 'reason'),

@@ -48,9 +48,11 @@ const ORDER_SERVICES = ['midtrans', 'database'];
 /**
  * The services that are down, so that orders cannot be accepted. Empty if they are not all watched.
  */
-function downForOrders (degradation) {
-  const { services = {} } = degradation?.snapshot() ?? {};
-  if (!ORDER_SERVICES.every(name => Object.hasOwn(services, name))) return [];
+async function downForOrders (degradation) {
+  const hasAll = services => ORDER_SERVICES.every(name => Object.hasOwn(services, name));
+  if (!hasAll(degradation?.snapshot().services ?? {})) return [];
+  await degradation.look?.();
+  const { services } = degradation.snapshot();
   return ORDER_SERVICES.filter(name => services[name] === 'down');
 }
 
@@ -102,7 +104,7 @@ function pagesOf ({ health, degradation, breakers, deadLetters, sessions }) {
     '/health/live': () => [OK, health.live()],
     '/health/ready': async () => {
       const { ready: isUp, draining, failing } = await health.ready();
-      const down = [...new Set([...failing, ...downForOrders(degradation)])];
+      const down = [...new Set([...failing, ...await downForOrders(degradation)])];
       const ready = isUp && down.length === 0;
       return [ready ? OK : UNAVAILABLE,
         { status: ready ? 'ready' : 'not ready', ready, draining, failing: down }];

@@ -280,5 +280,5 @@ function retryAfterMs (error) {
 
 module.exports = {
   NonRetryableError, RetryableError, isRetryable, judgeBy, kindFault, retryAfterMs, retryOn,
-  verdictOf,
+  statusOf, verdictOf,
 };

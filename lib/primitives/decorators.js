@@ -3,6 +3,8 @@
 // `sekering/decorators`: retry and circuitBreaker as decorators of methods. They work as ECMAScript
 // decorators and with TypeScript's experimentalDecorators.
 
+const { isGeneratorFunction } = require('node:util/types');
+
 const { optionError } = require('../base/errors');
 const { isA, likeFunction } = require('../base/foreign');
 const CircuitBreaker = require('./breaker');
@@ -12,10 +14,15 @@ const { getCircuitBreaker } = require('./registry');
 
 /** A decorator of methods. `decorate(method, context)` returns the method that replaces it. */
 function ofMethods (name, decorate) {
+  const checked = (method, context) => {
+    if (!isGeneratorFunction(method)) return decorate(method, context);
+    throw optionError(TypeError, 'decorator', `@${name}() is for methods that return a promise, ` +
+      `but ${String(context.name)} is a generator`);
+  };
   return (value, context, descriptor) => {
-    if (context?.kind === 'method') return decorate(value, context);
+    if (context?.kind === 'method') return checked(value, context);
     if (typeof descriptor?.value === 'function') {
-      return { ...descriptor, value: decorate(descriptor.value, olderContext(value, context)) };
+      return { ...descriptor, value: checked(descriptor.value, olderContext(value, context)) };
     }
     throw optionError(TypeError, 'decorator', `@${name}() is for methods, but it is on a ` +
       (context?.kind ?? (context === undefined ? 'class' : 'property or accessor')));
@@ -61,23 +68,31 @@ function withOwnBreaker (method, context, options) {
   let wrapped;
   const prepare = self => {
     if (wrapped !== undefined) return;
-    const name = [classOf(self, context), String(context.name)].filter(Boolean).join('.');
+    const className = classOf(self, context, decorated);
+    const name = [className, String(context.name)].filter(Boolean).join('.');
     wrapped = new CircuitBreaker(method, { ...options, name }).wrap(method);
   };
-  context.addInitializer(function () { prepare(this); });
-  return likeFunction(function decorated (...args) {
+  const decorated = likeFunction(function (...args) {
     prepare(this);
     return wrapped.apply(this, args);
   }, method);
+  context.addInitializer(function () { prepare(this); });
+  return decorated;
 }
 
-/** The name of the class that defines the method; it may be a superclass of the object's class. */
-function classOf (self, { name, static: isStatic }) {
+/**
+ * The name of the class that defines the method: the class of the object, or a superclass of it,
+ * whose method it may override. With a decorator around this one, only the method's name is known.
+ */
+function classOf (self, { name, static: isStatic }, decorated) {
   if (isStatic) return self?.name;
-  let holder = self ?? null;
-  while (holder !== null && !Object.hasOwn(holder, name)) holder = Object.getPrototypeOf(holder);
+  const holders = [];
+  for (let next = self ?? null; next !== null; next = Object.getPrototypeOf(next)) {
+    if (Object.hasOwn(next, name)) holders.push(next);
+  }
+  const isHere = holder => Object.getOwnPropertyDescriptor(holder, name).value === decorated;
   // For a private method, the class that defines it cannot be found.
-  return (holder ?? self)?.constructor?.name;
+  return (holders.find(isHere) ?? holders[0] ?? self)?.constructor?.name;
 }
 
 module.exports = { circuitBreaker, retry };

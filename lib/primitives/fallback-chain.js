@@ -6,7 +6,7 @@ const { invalidOption } = require('../base/errors');
 const { isA, isList, read } = require('../base/foreign');
 const { func, is, optionsOf, readable } = require('../base/options');
 const { asked, guarded, warn } = require('../base/warn');
-const { StaleCache } = require('./stale-cache');
+const { StaleCache, keyOf } = require('./stale-cache');
 
 const STRATEGIES_MAX = 100;
 
@@ -44,11 +44,17 @@ const KINDS = {
     }),
     make ({ cache, key }) {
       const copies = isA(cache, StaleCache) ? cache : new StaleCache(cache);
-      const keyOf = call => (key === undefined
-        ? call.key ?? JSON.stringify(call.args)
+      const keyFor = call => (key === undefined
+        ? call.key ?? keyOf(undefined, call.args)
         : asked('key of a fallback failed', () => key(...call.args)));
-      const answer = async (error, call) => await copies.get(keyOf(call)) ?? { value: declined };
-      const remember = (value, call) => copies.set(keyOf(call), value);
+      const answer = async (error, call) => {
+        const own = keyFor(call);
+        return (own === undefined ? undefined : await copies.get(own)) ?? { value: declined };
+      };
+      const remember = (value, call) => {
+        const own = keyFor(call);
+        return own === undefined ? undefined : copies.set(own, value);
+      };
       return Object.assign(answer, { remember });
     },
   },

@@ -5,6 +5,7 @@
 
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
+const { BreakerError } = require('../base/errors');
 const { nameOf } = require('../base/foreign');
 const { LinkedList } = require('../base/linked-list');
 const native = require('../base/native');
@@ -139,7 +140,7 @@ class BreakerGroup extends Emitter {
     return breaker.fire(...args);
   }
 
-  /** The breaker of `key`, made if there is none. */
+  /** The breaker of `key`, made if there is none; throws ESHUTDOWN after shutdown(). */
   get (key) {
     const now = clock.now();
     const present = this._members.get(key);
@@ -147,6 +148,7 @@ class BreakerGroup extends Emitter {
       if (now - present._used > this._grain) this._place(present, now);
       return present;
     }
+    if (this._isOver) throw new BreakerError('ESHUTDOWN');
     const text = readable('key', 'a key that can become text', key, () => String(key));
     this._makeRoom(now);
     const breaker = new Member(this.action, {

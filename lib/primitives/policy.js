@@ -13,7 +13,7 @@ const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
 const { Bulkhead, RateLimiter, Timeout } = require('./limits');
 const { RetryPlan, RetryRun, RetryStats, mayPass, readShouldRetry } = require('./retry-run');
-const { StaleCache } = require('./stale-cache');
+const { StaleCache, keyOf } = require('./stale-cache');
 
 // Each part is one that exists already, or its options; what those may be is checked by the part.
 // false and null stand for none.
@@ -33,20 +33,11 @@ const CALL = optionsOf({
   args: is.args('what the fallback gets, with the error after them'),
 });
 const WRAP = optionsOf({
-  key: is.func('of the copy in the caches: (...args); default: the arguments as JSON'),
+  key: is.func('of the copy in the caches: (...args); default: see keyOf in ./stale-cache'),
 });
 
 // These say that this process is busy, and nothing about the upstream.
 const SATURATED = new Set(['EBULKHEADFULL', 'ERATELIMITED']);
-
-/** The arguments as JSON. If they cannot be JSON, there is no key, and no answer is kept. */
-function keyOf (...args) {
-  try {
-    return JSON.stringify(args);
-  } catch {
-    return undefined;
-  }
-}
 
 const isGiven = value => value !== undefined && value !== null && value !== false;
 
@@ -143,15 +134,21 @@ class Policy {
    */
   wrap (fn, options) {
     func('fn', fn);
-    const { key = this.cache && keyOf } = WRAP.read(options);
+    const { key } = WRAP.read(options);
     const policy = this;
+    const hasCopies = policy.cache !== undefined ||
+      typeof read(policy.fallback, 'remember') === 'function';
+    const keyFor = (self, args) => {
+      if (key !== undefined) return asked('key failed', () => key(...args));
+      return hasCopies ? keyOf(fn, args, self) : undefined;
+    };
     const begin = (self, args) => callOf(() => fn.apply(self, args),
-      { args, key: key && asked('key failed', () => key(...args)) });
+      { args, key: keyFor(self, args) });
     async function wrapped (...args) {
       return policy.#begin(begin(this, args));
     }
     async function answer (...args) {
-      const call = begin(this, args);
+      const call = begin(this === wrapped ? undefined : this, args);
       return answerOf(await policy.#begin(call), call.origin);
     }
     return Object.defineProperty(likeFunction(wrapped, fn), 'answer',
@@ -266,4 +263,4 @@ class Policy {
  */
 const policy = options => new Policy(options);
 
-module.exports = { POLICY, Policy, keyOf, policy };
+module.exports = { POLICY, Policy, policy };

@@ -13,7 +13,7 @@ export interface ProtectOptions<T extends object> extends PolicyOptions {
   methods: ReadonlyArray<MethodPath<T> | (string & {})>;
   /** Whether the methods also take a callback (error, value) as their last argument. */
   callbacks?: boolean | undefined;
-  /** The cache key. Default: the arguments as JSON. */
+  /** The cache key. Default: the method and the arguments as JSON. */
   key?: ((...args: any[]) => unknown) | undefined;
 }
 

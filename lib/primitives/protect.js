@@ -6,6 +6,7 @@ const { invalidOption } = require('../base/errors');
 const { likeFunction } = require('../base/foreign');
 const { is, readable } = require('../base/options');
 const { POLICY, Policy } = require('./policy');
+const { keyOf } = require('./stale-cache');
 
 const METHODS_MAX = 1000;
 
@@ -17,7 +18,7 @@ const OPTIONS = POLICY.with({
     'an array of names of methods', isListOfNames, { required: true }),
   callbacks: is.boolean('whether the methods also take a callback (error, value) at the end',
     { default: false }),
-  key: is.func('of the copy in the cache: (...args); default: the arguments as JSON'),
+  key: is.func('of the copy in the cache: (...args); default: method and arguments as JSON'),
 });
 
 /** Listed paths by their first name: `{ sendMail: [], transaction: ['status', 'cancel'] }`. */
@@ -77,7 +78,7 @@ class Handler {
     if (kind === 'function' && (name === 'constructor' || isFixed(target, name))) return value;
     const made = this.#made.get(name);
     if (made !== undefined && made.value === value) return made.replacement;
-    const replacement = this.#replace(target, value, paths, proxy);
+    const replacement = this.#replace(target, name, value, paths, proxy);
     this.#made.set(name, { value, replacement });
     return replacement;
   }
@@ -86,17 +87,19 @@ class Handler {
     return Reflect.set(target, name, value, target);
   }
 
-  #replace (target, value, paths, proxy) {
+  #replace (target, name, value, paths, proxy) {
+    const place = `${this.#options.place}${String(name)}`;
     if (typeof value === 'object') {
-      return new Proxy(value, new Handler(paths, this.#policy, this.#options));
+      const options = { ...this.#options, place: `${place}.` };
+      return new Proxy(value, new Handler(paths, this.#policy, options));
     }
-    if (paths?.includes('')) return this.#protect(target, value);
+    if (paths?.includes('')) return this.#protect(target, value, place);
     return bind(target, value, proxy);
   }
 
-  #protect (target, method) {
+  #protect (target, method, place) {
     const policy = this.#policy;
-    const { key, callbacks } = this.#options;
+    const { callbacks, key = (...args) => keyOf(place, args) } = this.#options;
     const protectedMethod = policy.wrap((...args) => method.apply(target, args), { key });
     const calledBack = policy.wrap((...args) => promised(method, target, args), { key });
     function replacement (...args) {
@@ -138,7 +141,7 @@ function protect (client, options) {
   }
   const { methods, callbacks, key, ...parts } = OPTIONS.read(options);
   readable('client', 'an object that can be read', client, () => checkMethods(client, methods));
-  return new Proxy(client, new Handler(methods, new Policy(parts), { callbacks, key }));
+  return new Proxy(client, new Handler(methods, new Policy(parts), { callbacks, key, place: '' }));
 }
 
 module.exports = { protect };

@@ -32,8 +32,15 @@ function find (name) {
 
 function readFor (name, given) {
   const options = readOptions(given);
-  if ((options.name || name) === name) return options;
-  throw invalidOption('options.name', `'${name}', or no value`, options.name);
+  if ((options.name || name) !== name) {
+    throw invalidOption('options.name', `'${name}', or no value`, options.name);
+  }
+  // By default the key is the arguments as JSON, which do not say which function is called.
+  if ((options.cache || options.coalesce) && !Object.hasOwn(options, 'cacheGetKey')) {
+    throw invalidOption('options.cacheGetKey', 'a function, since the breaker calls different ' +
+      'functions, and with cache or coalesce one would get the answer of another', undefined);
+  }
+  return options;
 }
 
 // ---- Differences -------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 // A cache whose copies stay for longer than they are fresh: an old copy is the answer when nothing
 // newer can be had. Answers say which they are.
 
+const { randomUUID } = require('node:crypto');
+
 const { wall } = require('../base/clock');
 const { withDeadline } = require('../base/deadline');
 const { invalidOption } = require('../base/errors');
-const { reasonOf } = require('../base/foreign');
+const { nameOf, reasonOf } = require('../base/foreign');
 const { func, is, optionsOf } = require('../base/options');
 const { asked, warn } = require('../base/warn');
 
@@ -162,4 +164,44 @@ class StaleCache {
 
 const staleCache = options => new StaleCache(options);
 
-module.exports = { StaleCache, staleCache };
+// ---- Keys of copies ----------------------------------------------------------------------------
+
+const identities = new WeakMap();
+let seen = 0;
+
+/** A text for this very object; no other process has the same for another one. */
+function identityOf (object) {
+  if (!identities.has(object)) identities.set(object, `${process.pid}/${randomUUID()}/${++seen}`);
+  return identities.get(object);
+}
+
+/** As a replacer of JSON.stringify: throws for what JSON may not tell from another value. */
+function plainOnly (_name, value) {
+  const isPlain = typeof value !== 'object' || value === null || Array.isArray(value) ||
+    [Object.prototype, null].includes(Object.getPrototypeOf(value));
+  const isText = typeof value !== 'function' && typeof value !== 'symbol';
+  if (isPlain && isText && !Number.isNaN(value) && Math.abs(value) !== Infinity) return value;
+  throw new TypeError('JSON cannot tell this value from others');
+}
+
+/**
+ * The key of a call's answer: the name of the function, its arguments as JSON, and the very object
+ * that it was called on. A function without a name or without arguments is known by itself, as
+ * what it asks for may be in its closure. Undefined if JSON cannot tell the arguments from others,
+ * such as a Map or an object of a class: then there must be no copy.
+ * @param {Function | string} [fn] or a name that stands for it
+ */
+function keyOf (fn, args, self) {
+  const parts = [...args];
+  if (typeof fn === 'string') parts.unshift(fn);
+  else if (fn !== undefined) parts.unshift((args.length > 0 && nameOf(fn)) || identityOf(fn));
+  try {
+    const key = JSON.stringify(parts, plainOnly);
+    const isOwn = typeof self === 'function' || (typeof self === 'object' && self !== null);
+    return isOwn && self !== globalThis ? `${identityOf(self)} ${key}` : key;
+  } catch {
+    return undefined;
+  }
+}
+
+module.exports = { StaleCache, keyOf, staleCache };

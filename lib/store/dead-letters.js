@@ -64,6 +64,9 @@ class DeadLetters extends Emitter {
 
   async add (message, reason, options) {
     const { kind, client } = ADD.read(options);
+    if (reason === undefined || reason === null || reason === '') {
+      throw invalidOption('reason', 'why the message is dead', reason);
+    }
     const values = [clean(kind, 100), clean(reason)];
     const target = client === undefined ? this.#database : this.#database.wrap(client);
     const { rows: [letter] } = typeof message === 'string'

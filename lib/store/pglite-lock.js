@@ -224,6 +224,11 @@ async function lockDirectory (directory) {
 
 function locked (directory, owner) {
   const who = owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`;
+  if (owner?.pid === process.pid && owner.host === os.hostname()) {
+    return new StoreError('ERR_STORE_DIRECTORY_LOCKED',
+      `This process uses the folder ${directory}: a store is open, or was closed while a sender ` +
+      'or work under an idempotency key still runs');
+  }
   return new StoreError('ERR_STORE_DIRECTORY_LOCKED',
     `The folder ${directory} is in use by ${who}: an embedded store is for one process. ` +
     'Close it there, or use PostgreSQL');

@@ -39,7 +39,12 @@ describeEngines('the admin API', ({ place }) => {
     expect([status, body.detail]).toEqual([400, 'needs either a filter or "all": true']);
     expect((await post('/dlq/purge', { all: true, kind: 'x', reason: 'old' })).status).toBe(400);
     expect((await post('/dlq/purge', { ids: [c.id] })).status).toBe(400);
-    expect((await post('/dlq/purge', { ids: [c.id], reason: 'old' })).body).toEqual({ purged: 1 });
+    // In the query, all is text.
+    expect((await post('/dlq/retry?limit=5&rate=2.5&kind=none')).body).toEqual({ retried: 0 });
+    expect((await post('/dlq/retry?limit=many')).status).toBe(400);
+    expect((await post(`/dlq/purge?all=true&reason=old&ids=${c.id}`)).status).toBe(400);
+    expect((await post(`/dlq/purge?ids=${c.id},77&olderThan=0&reason=old`)).body)
+      .toEqual({ purged: 1 });
     expect((await get('/dlq')).body.letters).toEqual([]);
     for (const id of ['0', '-1', 'a', '9'.repeat(19), '1%20OR%201']) {
       expect((await get(`/dlq/${id}`)).status).toBe(400);

@@ -436,6 +436,9 @@ test('shutdown ends the group and its breakers', async () => {
   group.on('open', () => {});
   group.shutdown();
   expect(breaker.isShutdown).toBe(true);
+  await expect(group.fire('a', 1)).rejects.toMatchObject({ code: 'ESHUTDOWN' });
+  await expect(group.fire('b', 1)).rejects.toMatchObject({ code: 'ESHUTDOWN' });
+  expect(() => group.get('b')).toThrow(expect.objectContaining({ code: 'ESHUTDOWN' }));
   expect(group.size).toBe(0);
   expect(group.eventNames()).toEqual([]);
 });

@@ -88,6 +88,11 @@ test.each([
   expect(load(`./opossum/lib/${file}.js`)).toBe(sekering.CircuitBreaker[name]);
 });
 
+test('sekering/opossum/lib/circuit is the class, with and without .js', () => {
+  expect(load('./opossum/lib/circuit')).toBe(load('./opossum'));
+  expect(load('./opossum/lib/circuit.js')).toBe(load('./opossum'));
+});
+
 test('Status reads its options as opossum does', () => {
   const Status = load('./opossum/lib/status');
   const status = new Status(Object.create({ rollingCountBuckets: 3, rollingCountTimeout: 300 }));

@@ -71,6 +71,16 @@ describe('@circuitBreaker', () => {
     expect([...named('Left.load'), ...named('Right.load')]).toEqual([]);
   });
 
+  test('a method and the one that overrides it have breakers of their own', async () => {
+    const { Derived } = run(`
+      export class Parent { @circuitBreaker() async load () { return ['parent']; } }
+      export class Derived extends Parent {
+        @circuitBreaker() async load () { return [...await super.load(), 'derived']; }
+      }`);
+    expect(await new Derived().load()).toEqual(['parent', 'derived']);
+    expect([named('Parent.load').length, named('Derived.load').length]).toEqual([1, 1]);
+  });
+
   test('static and private methods', async () => {
     const { Films, key } = run(`
       export const key = Symbol('key');
@@ -177,6 +187,8 @@ describe('mistakes are reported when the class is defined', () => {
     ['class Site { @circuitBreaker() load = async () => {}; }',
       '@circuitBreaker() is for methods, but it is on a field'],
     ['@circuitBreaker() class Site {}', '@circuitBreaker() is for methods, but it is on a class'],
+    ['class Site { @retry() async *pages () {} }',
+      '@retry() is for methods that return a promise, but pages is a generator'],
   ])('%s', (program, message) => {
     expect(() => run(program)).toThrow(expect.objectContaining({
       code: 'ERR_INVALID_OPTION', option: 'decorator', message,

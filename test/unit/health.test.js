@@ -77,6 +77,18 @@ describe('status', () => {
       ['database', refused().message], ['odd', SECRET], ['smtp', undefined]]);
   });
 
+  test('details that cannot become JSON do not hide the others', async () => {
+    const cyclic = {};
+    cyclic.self = cyclic;
+    const deep = { get reason () { throw new Error(SECRET); } };
+    const health = createHealth({ checks: { odd: () => ({ cyclic, deep, rows: 7n, queued: 3 }) } });
+    const { checks: { odd } } = await health.check();
+    const unshown = 'a value that cannot become JSON';
+    expect(odd).toMatchObject({
+      status: 'healthy', details: { cyclic: unshown, deep: unshown, rows: 7n, queued: 3 },
+    });
+  });
+
   test('changes are events', async () => {
     let ok = true;
     const changes = [];

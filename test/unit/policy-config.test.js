@@ -222,11 +222,11 @@ describe('its policy', () => {
     const made = policyFromConfig(toml(FILE));
     const server = upstream();
     const load = () => made.execute(server.fn);
-    server.error = failed({ status: 404 });
+    server.error = failed({ status: 501 });
     for (let i = 0; i < 4; i++) await after(load(), 0);
     server.error = undefined;
     await load(); // A success ends the row of failures.
-    server.error = failed({ status: 404 });
+    server.error = failed({ status: 501 });
     for (let i = 0; i < 4; i++) await after(load(), 0);
     expect(made.breaker.closed).toBe(true);
     await after(load(), 0);
@@ -247,6 +247,18 @@ describe('its policy', () => {
     // No ramp: all calls pass at once.
     for (let i = 0; i < 100; i++) await load();
     expect(server.calls).toHaveLength(before + 103);
+  });
+
+  test('answers that the request was wrong do not open it; 408 and 429 do', async () => {
+    const text = FILE.replace('[429, ', '[');
+    for (const [status, isOpen] of [
+      [400, false], [401, false], [404, false], [422, false], [408, true], [429, true], [501, true],
+    ]) {
+      const made = policyFromConfig(toml(text));
+      const fail = async () => { throw failed({ status }); };
+      for (let i = 0; i < 6; i++) await after(made.execute(fail), 0);
+      expect([status, made.breaker.opened]).toEqual([status, isOpen]);
+    }
   });
 
   test('retries exactly the statuses that it lists', async () => {

@@ -338,6 +338,42 @@ describe('wrap', () => {
       .toEqual([3, 3, 6]);
   });
 
+  test.each([
+    ['in the cache', { cache: {} }], ['of the fallback', { fallback: [{ cache: {} }] }],
+  ])('copies %s are told apart by function, object and arguments', async (_, parts) => {
+    const shared = policy(parts);
+    let isDown = false;
+    const answer = async value => {
+      if (isDown) throw error;
+      return value;
+    };
+    const user = shared.wrap(async function user (id) { return answer(`user ${id}`); });
+    const order = shared.wrap(async function order (id) { return answer(`order ${id}`); });
+    const [one, other] = [1, 2].map(n => shared.wrap(async () => answer(`closure ${n}`)));
+    class Tenant {
+      constructor (name) { this.name = name; }
+      load () { return answer(this.name); }
+    }
+    Tenant.prototype.load = shared.wrap(Tenant.prototype.load);
+    const [ann, bob] = [new Tenant('ann'), new Tenant('bob')];
+    const size = shared.wrap(async function size (map) { return answer(map.size); });
+    const calls = [
+      () => user(7), () => order(7), () => user(8), () => one(), () => other(),
+      () => ann.load(), () => bob.load(),
+    ];
+    const before = [];
+    for (const call of calls) before.push(await call());
+    expect(before).toEqual(
+      ['user 7', 'order 7', 'user 8', 'closure 1', 'closure 2', 'ann', 'bob']);
+    await size(new Map());
+    isDown = true;
+    for (const [i, call] of calls.entries()) expect(await call()).toBe(before[i]);
+    // JSON cannot tell one Map from another, so there is no copy.
+    for (const odd of [new Map([[1, 2]]), new Map(), new Tenant('x'), NaN, [() => 1]]) {
+      await expect(size(odd)).rejects.toBe(error);
+    }
+  });
+
   test('a function that throws, and one that is not asynchronous', async () => {
     await expect(policy({}).wrap(() => { throw error; })()).rejects.toBe(error);
     expect(await policy({ breaker: {}, timeout: 5 }).wrap(x => x + 1)(1)).toBe(2);

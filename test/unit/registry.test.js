@@ -108,6 +108,19 @@ test('invalid options create no breaker', () => {
   expect(circuitBreakers().map(({ name }) => name)).toEqual(['fine']);
 });
 
+test.each(['cache', 'coalesce'])('%s needs a key that names the function', async option => {
+  expect(() => getCircuitBreaker(`keys-${option}`, { [option]: true }))
+    .toThrow(expect.objectContaining({
+      code: 'ERR_INVALID_OPTION', option: 'options.cacheGetKey',
+    }));
+  const breaker = getCircuitBreaker(`keys-${option}`,
+    { [option]: true, cacheGetKey: (fn, id) => `${fn.name} ${id}` });
+  async function user (id) { return `user ${id}`; }
+  async function order (id) { return `order ${id}`; }
+  expect(await Promise.all([breaker.fire(user, 7), breaker.fire(order, 7)]))
+    .toEqual(['user 7', 'order 7']);
+});
+
 test('with a scope, it shares the state of others, and must have their options', async () => {
   const place = { scope: 'process', namespace: 'registry-test' };
   const other = new CircuitBreaker(fail, { ...place, name: 'shared', resetTimeout: 1000 });
