@@ -189,18 +189,17 @@ const DEFAULTS = Object.fromEntries(OPTIONS.names
 
 /**
  * Checks the options of a breaker. The result has those that were given, over those of their
- * preset, and inherits the defaults. If `lenient`, unknown names are allowed, as in opossum.
+ * preset, and inherits the defaults.
  */
-function readOptions (given, lenient = false) {
-  const own = bag('options', given, lenient ? undefined : OPTIONS.names);
+function readOptions (given) {
+  const own = bag('options', given, OPTIONS.names);
   const options = { __proto__: DEFAULTS };
   if (!isAbsent(own.preset)) Object.assign(options, preset(own.preset));
   for (const name of Object.keys(own)) {
     const value = own[name];
     // JSON.parse() can make a property named __proto__, which must not replace the defaults.
     if (isAbsent(value) || name === '__proto__') continue;
-    const known = Object.hasOwn(OPTIONS.entries, name);
-    const checked = known ? OPTIONS.check(name, value) : value;
+    const checked = OPTIONS.check(name, value);
     if (checked !== undefined) options[name] = checked;
   }
   checkTogether(options);
@@ -226,6 +225,42 @@ function checkAction (action, given) {
     : '';
   throw optionError(TypeError, 'action', 'The first argument is the action, the second one its ' +
     `options: new CircuitBreaker(action, options)${hint}`);
+}
+
+// The options of a breaker that may be assigned later.
+const LIVE = [
+  'timeout', 'errorFilter', 'errorThresholdPercentage', 'volumeThreshold', 'consecutiveFailures',
+  'failureCount', 'slowCallDuration', 'slowCallThresholdPercentage', 'resetTimeout',
+  'successThreshold', 'rampUp', 'cacheTTL', 'cacheGetKey', 'coalesceTTL', 'coalesceResetOn',
+];
+
+/** The options with another value of one of them; the default, if the value is absent. */
+function withOption (options, name, value) {
+  const changed = Object.assign({ __proto__: DEFAULTS }, options);
+  delete changed[name];
+  if (!isAbsent(value)) changed[name] = OPTIONS.check(name, value);
+  checkTogether(changed);
+  return changed;
+}
+
+/** What `breaker.options` is: `values`; those that are `live` can be assigned. */
+function shownOptions (values, live, assign) {
+  const shown = { ...values };
+  for (const name of live) {
+    const property = {
+      get: () => values[name],
+      set (value) {
+        assign(name, value);
+        Object.defineProperty(shown, name, { ...property, enumerable: true });
+      },
+      enumerable: values[name] !== undefined || Object.hasOwn(values, name),
+      configurable: true,
+    };
+    Object.defineProperty(shown, name, property);
+  }
+  // Printed as the values that it has.
+  return Object.defineProperty(shown, Symbol.for('nodejs.util.inspect.custom'),
+    { value: () => ({ ...shown }) });
 }
 
 function checkTogether (options) {
@@ -330,19 +365,150 @@ const coreConfig = options => Float64Array.from(CORE_CONFIG, ([, valueOf]) => va
 /** Above which latency a success may trip. A small integer, as every call is compared with it. */
 const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
 
+// ---- As opossum reads them ---------------------------------------------------------------------
+
+/** A time in ms, as a timer of Node.js takes any value: what is no time is the shortest one. */
+function timeOf (value) {
+  const ms = Math.min(Math.trunc(Number(value)), Number.MAX_SAFE_INTEGER);
+  return ms >= 1 ? ms : 1;
+}
+
 const WINDOW = ['rollingCountTimeout', 'rollingCountBuckets', 'rollingPercentilesEnabled',
   'enableSnapshots', 'rotateBucketController'];
 
-/** The options of a window that has no breaker, as opossum reads them: others are ignored. */
-function readWindowOptions (given) {
-  const own = Object.fromEntries(WINDOW.map(name => [name, member(name, given ?? {}, name)]));
-  for (const flag of ['rollingPercentilesEnabled', 'enableSnapshots']) {
-    own[flag] = own[flag] !== false;
-  }
-  return readOptions(own);
+/** The options of a window. More buckets than the core has are fewer, longer ones. */
+function readWindowOptions (object) {
+  const given = Object.fromEntries(WINDOW.map(name => [name, member(name, object ?? {}, name)]));
+  return readable('rollingCountBuckets', 'an integer from 1', given.rollingCountBuckets,
+    () => windowMeaning(given));
 }
 
+function windowMeaning (given) {
+  const length = given.rollingCountTimeout || DEFAULTS.rollingCountTimeout;
+  const wanted = Number(given.rollingCountBuckets || DEFAULTS.rollingCountBuckets);
+  if (!(wanted >= 1 && Number.isInteger(wanted))) {
+    throw invalidOption('rollingCountBuckets', 'an integer from 1', given.rollingCountBuckets,
+      RangeError);
+  }
+  const buckets = Math.min(wanted, BUCKETS_MAX);
+  return {
+    __proto__: DEFAULTS,
+    rollingCountTimeout: timeOf(Math.floor(length / buckets)) * buckets,
+    rollingCountBuckets: buckets,
+    rollingPercentilesEnabled: given.rollingPercentilesEnabled !== false,
+    enableSnapshots: given.enableSnapshots !== false,
+    rotateBucketController: given.rotateBucketController || undefined,
+  };
+}
+
+// opossum's options, in its order, and the values that it gives them.
+const THEIRS = {
+  timeout: given => given ?? DEFAULTS.timeout,
+  resetTimeout: given => given ?? DEFAULTS.resetTimeout,
+  errorThresholdPercentage: given => given ?? 50,
+  rollingCountTimeout: given => given ?? DEFAULTS.rollingCountTimeout,
+  rollingCountBuckets: given => given ?? DEFAULTS.rollingCountBuckets,
+  rollingPercentilesEnabled: given => given !== false,
+  capacity: given => (Number.isInteger(given) ? given : Number.MAX_SAFE_INTEGER),
+  errorFilter: given => given || filterNothing,
+  cacheTTL: given => given ?? 0,
+  cacheGetKey: given => given ?? defaultKey,
+  enableSnapshots: given => given !== false,
+  rotateBucketController: given => given,
+  coalesce: given => Boolean(given),
+  coalesceTTL: (given, { timeout }) => given ?? timeout,
+  coalesceResetOn: given => given?.filter(event => RESET_EVENTS.includes(event)) || [],
+};
+
+const cacheSizeOf = size => (Number.isInteger(size) && size >= 1 ? size : undefined);
+
+// What each value that opossum has then means to a breaker.
+const MEANINGS = {
+  timeout: value => (value ? timeOf(value) : 0),
+  resetTimeout: timeOf,
+  errorThresholdPercentage: value => {
+    const percentage = Number(value);
+    // A share above nothing opens the circuit; what is no number never does.
+    return isNaN(percentage) ? Infinity : Math.max(percentage, 0);
+  },
+  capacity: value => (value === Number.MAX_SAFE_INTEGER ? undefined : value),
+  volumeThreshold: value => (Number.isInteger(value) ? value : 0),
+  allowWarmUp: value => value === true,
+  errorFilter: value => value,
+  cache: Boolean,
+  cacheTTL: value => value,
+  cacheSize: cacheSizeOf,
+  cacheGetKey: value => value,
+  cacheTransport: value => value ?? undefined,
+  coalesce: Boolean,
+  coalesceTTL: value => value,
+  coalesceSize: cacheSizeOf,
+  coalesceResetOn: value => (typeof value?.includes === 'function' ? value : []),
+  abortController: value => value || undefined,
+  autoRenewAbortController: Boolean,
+  name: value => value || undefined,
+  group: value => value || undefined,
+  enabled: value => value !== false,
+  status: value => value || undefined,
+  state: value => value || undefined,
+};
+
+const THEIR_NAMES = Object.keys({ ...THEIRS, ...MEANINGS, maxFailures: undefined });
+
+// Those that opossum reads at each call.
+const THEIRS_LIVE = [
+  'timeout', 'resetTimeout', 'errorThresholdPercentage', 'errorFilter', 'cache', 'cacheTTL',
+  'cacheGetKey', 'cacheTransport', 'coalesce', 'coalesceTTL', 'coalesceResetOn',
+  'abortController', 'autoRenewAbortController',
+];
+
+/** A copy of the options that were given. Their object may have a class. */
+function copyOf (given) {
+  const copy = bag('options', given);
+  for (const name of THEIR_NAMES) {
+    if (!(name in copy) && given[name] !== undefined) copy[name] = given[name];
+  }
+  return copy;
+}
+
+/** A copy of the options, with opossum's values for those that it has. */
+function theirValues (given) {
+  const values = { ...given };
+  for (const [name, valueOf] of Object.entries(THEIRS)) {
+    values[name] = valueOf(values[name], values);
+  }
+  return values;
+}
+
+/** What a breaker makes of opossum's values. Names that opossum does not have mean nothing. */
+function meaningOf (values) {
+  const options = windowMeaning(values);
+  for (const [name, mean] of Object.entries(MEANINGS)) {
+    const value = mean(values[name]);
+    if (value !== DEFAULTS[name]) options[name] = value;
+  }
+  return options;
+}
+
+/** The options of a breaker as opossum reads them, with a copy of those that were given. */
+function readLeniently (object = {}) {
+  return readable('options', 'options that can be read', object, () => {
+    const given = copyOf(object);
+    const options = meaningOf(theirValues(given));
+    options.given = given;
+    checkTogether(options);
+    checkAbortController('abortController', options.abortController);
+    if (given.maxFailures) console.error(DEPRECATED);
+    return options;
+  });
+}
+
+/** What a breaker makes of them after one was assigned. */
+const readAssigned = (name, values) =>
+  readable(name, 'a value that can be read', values[name], () => meaningOf(values));
+
 module.exports = {
-  CORE_NAMES, OPTIONS, checkAction, checkSharing, coreConfig, errorThreshold, filterNothing,
-  isAbsent, isPlain, readOptions, readWindowOptions, resolvedOptions, slowTicks, windowOf,
+  CORE_NAMES, LIVE, OPTIONS, THEIRS_LIVE, checkAction, checkSharing, coreConfig, errorThreshold,
+  filterNothing, isAbsent, isPlain, readAssigned, readLeniently, readOptions, readWindowOptions,
+  resolvedOptions, shownOptions, slowTicks, theirValues, windowOf, withOption,
 };

@@ -63,8 +63,14 @@ describe('sekering/opossum', () => {
     breaker.shutdown();
   });
 
-  test('checks the options that it knows', () => {
-    expect(() => new CircuitBreaker(action, { timeout: 'soon' })).toThrow(TypeError);
+  test('options of sekering alone do nothing', async () => {
+    const breaker = new CircuitBreaker(async () => { throw new Error('failed'); }, {
+      errorThresholdPercentage: 100, consecutiveFailures: 1, fallback: () => 'unused',
+      scope: 'host', preset: 'no preset', resetTimeout: 100,
+    });
+    await expect(breaker.fire()).rejects.toThrow('failed');
+    expect(breaker.closed).toBe(true);
+    breaker.shutdown();
   });
 });
 
