@@ -353,7 +353,9 @@ const CORE_CONFIG = [
   ['resetTimeout', ({ resetTimeout }) => resetTimeout.max ?? resetTimeout],
   ['rampUp', options => options.rampUp],
   ['allowWarmUp', options =>
-    (options.allowWarmUp || read(options.state, 'warmUp') ? windowOf(options).length : 0)],
+    (options.allowWarmUp || read(options.state, 'warmUp')
+      ? options.warmUpFor ?? windowOf(options).length
+      : 0)],
   ['shareTrip', ({ shareTrip }) => shareTrip.processes ?? 1],
 ];
 
@@ -441,7 +443,7 @@ const MEANINGS = {
   cacheGetKey: value => value,
   cacheTransport: value => value ?? undefined,
   coalesce: Boolean,
-  coalesceTTL: value => value,
+  coalesceTTL: value => value ?? 0,
   coalesceSize: cacheSizeOf,
   coalesceResetOn: value => (typeof value?.includes === 'function' ? value : []),
   abortController: value => value || undefined,
@@ -486,6 +488,10 @@ function meaningOf (values) {
   for (const [name, mean] of Object.entries(MEANINGS)) {
     const value = mean(values[name]);
     if (value !== DEFAULTS[name]) options[name] = value;
+  }
+  // Even if the window has another length, as for 0.
+  if (options.allowWarmUp || options.state) {
+    options.warmUpFor = timeOf(values.rollingCountTimeout);
   }
   return options;
 }

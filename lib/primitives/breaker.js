@@ -426,10 +426,12 @@ class CircuitBreaker extends Emitter {
 
   /** Continues from the state of another breaker, as toJSON() gives it. */
   _takeState (state) {
-    if (state.enabled === false) this.disable();
+    if (state.enabled === false) this._mode |= DISABLED;
     if (state.shutdown) {
       this.shutdown();
-    } else if (state.closed === false) {
+    } else if (state.closed !== false) {
+      this.close();
+    } else {
       const { resetTimeout } = this._options;
       const isDue = clock.wall() - state.lastTimerAt > (resetTimeout.initial ?? resetTimeout);
       if (state.halfOpen || isDue) this._move(HALF_OPEN);
