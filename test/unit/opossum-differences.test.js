@@ -706,6 +706,45 @@ describe.each([['opossum', Opossum], ['the drop-in', DropIn]])('alike: %s', (_, 
       expect(calls.length).toBeGreaterThan(0);
     });
 
+  test('an own open() or close() that does nothing leaves the circuit as it is', async () => {
+    class Cautious extends Breaker {
+      open () { if (this.mayMove) super.open(); }
+      close () { if (this.mayMove) super.close(); }
+    }
+    const breaker = make(Cautious, async fails => { if (fails) throw new Error('failed'); });
+    await outcome(breaker, true);
+    expect(breaker.closed).toBe(true);
+    breaker.mayMove = true;
+    await halfOpen(breaker);
+    breaker.mayMove = false;
+    await breaker.fire(false);
+    expect(breaker.halfOpen).toBe(true);
+    breaker.mayMove = true;
+    breaker.close();
+    await halfOpen(breaker);
+    await breaker.fire(false);
+    expect(breaker.closed).toBe(true);
+  });
+
+  test('an own emit sees every event, the success that closes the circuit first', async () => {
+    const events = [];
+    class Told extends Breaker {
+      emit (event, ...args) {
+        events.push(event);
+        return super.emit(event, ...args);
+      }
+    }
+    const breaker = make(Told, async fails => { if (fails) throw new Error('failed'); });
+    breaker.on('close', () => events.push('listener of close'));
+    breaker.on('success', () => events.push('listener of success'));
+    await outcome(breaker, true);
+    await halfOpen(breaker);
+    events.length = 0;
+    await breaker.fire(false);
+    expect(events).toEqual(['fire', 'success', 'close', 'listener of close',
+      'listener of success']);
+  });
+
   test('two breakers that share a Status trip together', async () => {
     const one = make(Breaker, fail, { errorThresholdPercentage: 100 });
     const other = make(Breaker, fail, { status: one.status, errorThresholdPercentage: 60 });
