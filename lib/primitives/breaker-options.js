@@ -17,6 +17,7 @@ const COUNT_MAX = 2 ** 32 - 1;
 const FACTOR_MAX = 1000;
 const TICKS_MAX = 2 ** 31 - 1;
 const MINIMUM_CALLS = 10;
+const ERROR_THRESHOLD = 50;
 // The time limit of calls is not exact: a probe's lease lasts this much longer.
 const LEASE_MARGIN_MS = 1000;
 
@@ -300,7 +301,7 @@ function errorThreshold (options) {
   const { consecutiveFailures, failureCount, slidingWindowSize } = options;
   const byCount = (consecutiveFailures ?? failureCount) !== undefined;
   return options.errorThresholdPercentage ??
-    (byCount && slidingWindowSize === undefined ? undefined : 50);
+    (byCount && slidingWindowSize === undefined ? undefined : ERROR_THRESHOLD);
 }
 
 /** What `breaker.options` shows: all that were given, and the defaults of the others. */
@@ -403,59 +404,22 @@ function windowMeaning (given) {
   };
 }
 
-// opossum's options, in its order, and the values that it gives them.
-const THEIRS = {
-  timeout: given => given ?? DEFAULTS.timeout,
-  resetTimeout: given => given ?? DEFAULTS.resetTimeout,
-  errorThresholdPercentage: given => given ?? 50,
-  rollingCountTimeout: given => given ?? DEFAULTS.rollingCountTimeout,
-  rollingCountBuckets: given => given ?? DEFAULTS.rollingCountBuckets,
-  rollingPercentilesEnabled: given => given !== false,
-  capacity: given => (Number.isInteger(given) ? given : Number.MAX_SAFE_INTEGER),
-  errorFilter: given => given || filterNothing,
-  cacheTTL: given => given ?? 0,
-  cacheGetKey: given => given ?? defaultKey,
-  enableSnapshots: given => given !== false,
-  rotateBucketController: given => given,
-  coalesce: given => Boolean(given),
-  coalesceTTL: (given, { timeout }) => given ?? timeout,
-  coalesceResetOn: given => given?.filter(event => RESET_EVENTS.includes(event)) || [],
-};
-
 const cacheSizeOf = size => (Number.isInteger(size) && size >= 1 ? size : undefined);
 
-// What each value that opossum has then means to a breaker.
-const MEANINGS = {
-  timeout: value => (value ? timeOf(value) : 0),
-  resetTimeout: timeOf,
-  errorThresholdPercentage: value => {
-    const percentage = Number(value);
-    // A share above nothing opens the circuit; what is no number never does.
-    return isNaN(percentage) ? Infinity : Math.max(percentage, 0);
-  },
-  capacity: value => (value === Number.MAX_SAFE_INTEGER ? undefined : value),
-  volumeThreshold: value => (Number.isInteger(value) ? value : 0),
-  allowWarmUp: value => value === true,
-  errorFilter: value => value,
-  cache: Boolean,
-  cacheTTL: value => value,
-  cacheSize: cacheSizeOf,
-  cacheGetKey: value => value,
-  cacheTransport: value => value ?? undefined,
-  coalesce: Boolean,
-  coalesceTTL: value => value ?? 0,
-  coalesceSize: cacheSizeOf,
-  coalesceResetOn: value => (typeof value?.includes === 'function' ? value : []),
-  abortController: value => value || undefined,
-  autoRenewAbortController: Boolean,
-  name: value => value || undefined,
-  group: value => value || undefined,
-  enabled: value => value !== false,
-  status: value => value || undefined,
-  state: value => value || undefined,
-};
+/** A share above nothing opens the circuit; what is no number never does. */
+function thresholdOf (value) {
+  const percentage = Number(value);
+  return isNaN(percentage) ? Infinity : Math.max(percentage, 0);
+}
 
-const THEIR_NAMES = Object.keys({ ...THEIRS, ...MEANINGS, maxFailures: undefined });
+const THEIR_NAMES = [
+  'timeout', 'resetTimeout', 'errorThresholdPercentage', 'rollingCountTimeout',
+  'rollingCountBuckets', 'rollingPercentilesEnabled', 'capacity', 'errorFilter', 'cacheTTL',
+  'cacheGetKey', 'enableSnapshots', 'rotateBucketController', 'coalesce', 'coalesceTTL',
+  'coalesceResetOn', 'volumeThreshold', 'allowWarmUp', 'cache', 'cacheSize', 'cacheTransport',
+  'coalesceSize', 'abortController', 'autoRenewAbortController', 'name', 'group', 'enabled',
+  'status', 'state', 'maxFailures',
+];
 
 // Those that opossum reads at each call.
 const THEIRS_LIVE = [
@@ -473,35 +437,79 @@ function copyOf (given) {
   return copy;
 }
 
-/** A copy of the options, with opossum's values for those that it has. */
+/** The values that opossum gives its options, in its order. */
 function theirValues (given) {
-  const values = { ...given };
-  for (const [name, valueOf] of Object.entries(THEIRS)) {
-    values[name] = valueOf(values[name], values);
-  }
-  return values;
+  const timeout = given.timeout ?? DEFAULTS.timeout;
+  return {
+    timeout,
+    resetTimeout: given.resetTimeout ?? DEFAULTS.resetTimeout,
+    errorThresholdPercentage: given.errorThresholdPercentage ?? ERROR_THRESHOLD,
+    rollingCountTimeout: given.rollingCountTimeout ?? DEFAULTS.rollingCountTimeout,
+    rollingCountBuckets: given.rollingCountBuckets ?? DEFAULTS.rollingCountBuckets,
+    rollingPercentilesEnabled: given.rollingPercentilesEnabled !== false,
+    capacity: Number.isInteger(given.capacity) ? given.capacity : Number.MAX_SAFE_INTEGER,
+    errorFilter: given.errorFilter || filterNothing,
+    cacheTTL: given.cacheTTL ?? 0,
+    cacheGetKey: given.cacheGetKey ?? defaultKey,
+    enableSnapshots: given.enableSnapshots !== false,
+    rotateBucketController: given.rotateBucketController,
+    coalesce: Boolean(given.coalesce),
+    coalesceTTL: given.coalesceTTL ?? timeout,
+    coalesceResetOn:
+      given.coalesceResetOn?.filter(event => RESET_EVENTS.includes(event)) || [],
+  };
 }
 
-/** What a breaker makes of opossum's values. Names that opossum does not have mean nothing. */
-function meaningOf (values) {
-  const options = windowMeaning(values);
-  for (const [name, mean] of Object.entries(MEANINGS)) {
-    const value = mean(values[name]);
-    if (value !== DEFAULTS[name]) options[name] = value;
-  }
-  // Even if the window has another length, as for 0.
-  if (options.allowWarmUp || options.state) {
-    options.warmUpFor = timeOf(values.rollingCountTimeout);
-  }
-  return options;
+/**
+ * What a breaker makes of opossum's `values`, and of the others that were given. Names that opossum
+ * does not have mean nothing.
+ */
+function meaningOf (values, given) {
+  const { capacity, coalesceResetOn } = values;
+  const { state } = given;
+  const allowWarmUp = given.allowWarmUp === true;
+  const { rollingCountTimeout, rollingCountBuckets } = windowMeaning(values);
+  return {
+    __proto__: DEFAULTS,
+    rollingCountTimeout,
+    rollingCountBuckets,
+    rollingPercentilesEnabled: values.rollingPercentilesEnabled,
+    enableSnapshots: values.enableSnapshots,
+    rotateBucketController: values.rotateBucketController || undefined,
+    timeout: values.timeout ? timeOf(values.timeout) : 0,
+    resetTimeout: timeOf(values.resetTimeout),
+    errorThresholdPercentage: thresholdOf(values.errorThresholdPercentage),
+    capacity: capacity === Number.MAX_SAFE_INTEGER ? undefined : capacity,
+    volumeThreshold: Number.isInteger(given.volumeThreshold) ? given.volumeThreshold : 0,
+    allowWarmUp,
+    // Even if the window has another length, as for 0.
+    warmUpFor: allowWarmUp || state ? timeOf(values.rollingCountTimeout) : 0,
+    errorFilter: values.errorFilter,
+    cache: Boolean(given.cache),
+    cacheTTL: values.cacheTTL,
+    cacheSize: cacheSizeOf(given.cacheSize),
+    cacheGetKey: values.cacheGetKey,
+    cacheTransport: given.cacheTransport ?? undefined,
+    coalesce: Boolean(values.coalesce),
+    coalesceTTL: values.coalesceTTL ?? 0,
+    coalesceSize: cacheSizeOf(given.coalesceSize),
+    coalesceResetOn: typeof coalesceResetOn?.includes === 'function' ? coalesceResetOn : [],
+    abortController: given.abortController || undefined,
+    autoRenewAbortController: Boolean(given.autoRenewAbortController),
+    name: given.name || undefined,
+    group: given.group || undefined,
+    enabled: given.enabled !== false,
+    status: given.status || undefined,
+    state: state || undefined,
+    given,
+  };
 }
 
 /** The options of a breaker as opossum reads them, with a copy of those that were given. */
 function readLeniently (object = {}) {
   return readable('options', 'options that can be read', object, () => {
     const given = copyOf(object);
-    const options = meaningOf(theirValues(given));
-    options.given = given;
+    const options = meaningOf(theirValues(given), given);
     checkTogether(options);
     checkAbortController('abortController', options.abortController);
     if (given.maxFailures) console.error(DEPRECATED);
@@ -511,7 +519,7 @@ function readLeniently (object = {}) {
 
 /** What a breaker makes of them after one was assigned. */
 const readAssigned = (name, values) =>
-  readable(name, 'a value that can be read', values[name], () => meaningOf(values));
+  readable(name, 'a value that can be read', values[name], () => meaningOf(values, values));
 
 module.exports = {
   CORE_NAMES, LIVE, OPTIONS, THEIRS_LIVE, checkAction, checkSharing, coreConfig, errorThreshold,

@@ -323,6 +323,19 @@ class RareState {
 
 // ---- The breaker -------------------------------------------------------------------------------
 
+// A program that lists the fields of a breaker finds those of opossum, and not ours.
+const hidden = { value: undefined, writable: true, configurable: true };
+const shown = name => ({
+  get () { return this[name](); }, enumerable: true, configurable: true,
+});
+const FIELDS = {
+  options: shown('_getOptions'),
+  semaphore: shown('_getSemaphore'),
+  action: { ...hidden, enumerable: true },
+  _options: hidden, _id: hidden, _cells: hidden, _announced: hidden, _mode: hidden, _slow: hidden,
+  _deadlines: hidden, _fallback: hidden, _rareOrNull: hidden,
+};
+
 class CircuitBreaker extends Emitter {
   static isOurError (error) { return isBreakerError(error); }
 
@@ -336,6 +349,7 @@ class CircuitBreaker extends Emitter {
 
   constructor (action, given) {
     super();
+    Object.defineProperties(this, FIELDS);
     const options = new.target._readOptions(given, action);
     const ownName = nameOf(action);
     checkSharing(options, options.name || ownName);
@@ -973,7 +987,7 @@ class CircuitBreaker extends Emitter {
 
   // ---- Views -----------------------------------------------------------------------------------
 
-  get options () {
+  _getOptions () {
     const rare = this._rare;
     if (rare.options === undefined) {
       rare.options = this._showOptions();
@@ -1014,7 +1028,7 @@ class CircuitBreaker extends Emitter {
   get volumeThreshold () { return this._options.volumeThreshold; }
 
   /** Without `capacity`, calls are counted from the first use of this getter on. */
-  get semaphore () {
+  _getSemaphore () {
     const rare = this._rare;
     if (rare.semaphore === null) {
       rare.semaphore = new Semaphore(this._options.capacity ?? Number.MAX_SAFE_INTEGER);

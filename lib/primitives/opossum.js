@@ -83,7 +83,7 @@ class CircuitBreaker extends Breaker {
 
   _showOptions () {
     const { cache, cacheTransport, abortController, given } = this._options;
-    const values = theirValues(given);
+    const values = { ...given, ...theirValues(given) };
     if (cache) values.cacheTransport = cacheTransport;
     if (abortController) values.abortController = abortController;
     return shownOptions(values, THEIRS_LIVE, (name, value) => {

@@ -339,6 +339,7 @@ class World {
           // Without percentiles, no latencies are kept.
           breaker.status.rollingPercentilesEnabled && bucket.latencyTimes.length].join(' ')),
         names: breaker.eventNames(),
+        keys: Object.keys(breaker),
         options: Object.keys(breaker.options).filter(name => !NOT_SHOWN.includes(name)),
         shown: JSON.stringify(breaker.options, (key, value) => (
           NOT_SHOWN.includes(key) ? undefined : value)),
