@@ -568,7 +568,7 @@ class CircuitBreaker extends Emitter {
   _slowPath (action, context, args, cancel) {
     if (this._mode & SHUT_DOWN) return Promise.reject(new BreakerError('ESHUTDOWN'));
     record(this._id, FIRES);
-    if (this._mode & ON_FIRE) this.emit('fire', listOf(args));
+    if (this._mode & ON_FIRE) this._emit('fire', listOf(args));
     if (this._mode & DISABLED) return callDirectly(action, context, listOf(args));
     if (this._mode & (CACHE | COALESCE) && cancel === null) {
       return this._withKey(action, context, args);
@@ -606,13 +606,13 @@ class CircuitBreaker extends Emitter {
 
   _cacheHit (value) {
     record(this._id, COUNTER.cacheHits);
-    this.emit('cacheHit');
+    this._emit('cacheHit');
     return promiseOf(value);
   }
 
   _cacheMiss (proceed) {
     record(this._id, COUNTER.cacheMisses);
-    this.emit('cacheMiss');
+    this._emit('cacheMiss');
     return proceed();
   }
 
@@ -622,11 +622,11 @@ class CircuitBreaker extends Emitter {
     const shared = coalesceCache.get(key);
     if (shared !== undefined) {
       record(this._id, COUNTER.coalesceCacheHits);
-      this.emit('coalesceCacheHit');
+      this._emit('coalesceCacheHit');
       return shared;
     }
     record(this._id, COUNTER.coalesceCacheMisses);
-    this.emit('coalesceCacheMiss');
+    this._emit('coalesceCacheMiss');
     const { timeout, coalesceTTL = timeout } = this._options;
     return this._admit(action, context, args, key, null, promise => {
       coalesceCache.set(key, promise, coalesceTTL > 0 ? clock.wall() + coalesceTTL : 0);
@@ -685,7 +685,7 @@ class CircuitBreaker extends Emitter {
     record(this._id, REJECTS);
     // One error for the whole time that the circuit is open: making one costs more than the rest.
     const { error, promise } = (this._rare.rejection ??= openRejection());
-    if (this._mode & ON_REJECT) this.emit('reject', error);
+    if (this._mode & ON_REJECT) this._emit('reject', error);
     return this._fallback === null ? promise.then() : this._fallBack(error, args);
   }
 
@@ -694,12 +694,12 @@ class CircuitBreaker extends Emitter {
     native.abandon(this._id, period, probe);
     record(this._id, COUNTER.semaphoreRejections);
     const error = new BreakerError('ESEMLOCKED');
-    this.emit('semaphoreLocked', error, 0);
+    this._emit('semaphoreLocked', error, 0);
     if (this._isFiltered(error, args)) {
-      if (this._mode & ON_SUCCESS) this.emit('success', error, 0);
+      if (this._mode & ON_SUCCESS) this._emit('success', error, 0);
       return Promise.reject(error);
     }
-    if (this._mode & ON_FAILURE) this.emit('failure', error, 0, listOf(args));
+    if (this._mode & ON_FAILURE) this._emit('failure', error, 0, listOf(args));
     return this._fallback === null ? Promise.reject(error) : this._fallBack(error, args);
   }
 
@@ -732,7 +732,7 @@ class CircuitBreaker extends Emitter {
         trips = native.success(this._id, elapsed, period, probe);
         this._announceSuccess();
       }
-      if (this._mode & ON_SUCCESS) this.emit('success', value, millis(elapsed));
+      if (this._mode & ON_SUCCESS) this._emit('success', value, millis(elapsed));
       if (trips) this._trip(period, 0);
     } catch (thrown) {
       warn(NOT_COUNTED, thrown);
@@ -749,7 +749,7 @@ class CircuitBreaker extends Emitter {
       if (isAnnounced) {
         // Listeners must find it already counted.
         this.status.increment('timeouts', millis(elapsed));
-        this.emit('timeout', error, millis(elapsed), listOf(args));
+        this._emit('timeout', error, millis(elapsed), listOf(args));
       }
       if (this._isFiltered(error, args)) {
         if (isTimeout && !isAnnounced) this.status.increment('timeouts', millis(elapsed));
@@ -758,7 +758,7 @@ class CircuitBreaker extends Emitter {
       }
       const countsTimeout = isTimeout && !isAnnounced ? 1 : 0;
       const trips = native.failure(this._id, elapsed, period, probe, countsTimeout);
-      if (this._mode & ON_FAILURE) this.emit('failure', error, millis(elapsed), listOf(args));
+      if (this._mode & ON_FAILURE) this._emit('failure', error, millis(elapsed), listOf(args));
       if (trips) this._trip(period, Math.min(retryAfterMs(error) ?? 0, RETRY_AFTER_MS_MAX));
       return this._fallback === null ? undefined : this._fallBack(error, args);
     } catch (thrown) {
@@ -795,7 +795,7 @@ class CircuitBreaker extends Emitter {
       return Promise.reject(thrown);
     }
     record(this._id, COUNTER.fallbacks);
-    if (this._mode & ON_FALLBACK) this.emit('fallback', result, error);
+    if (this._mode & ON_FALLBACK) this._emit('fallback', result, error);
     return promiseOf(result);
   }
 
@@ -810,7 +810,7 @@ class CircuitBreaker extends Emitter {
     rare.queue ??= [];
     const missed = answer[0];
     for (let i = 0; i < count; i++) rare.queue.push(answer[1 + i]);
-    if (missed > 0) this.emit('missed', missed);
+    if (missed > 0) this._emit('missed', missed);
     if (missed < 0) warn('A damaged state was repaired', new Error(`breaker '${this.name}'`));
     // A listener may cause the next transition: it then finds the rest of the queue here.
     while (rare.queue !== null && rare.queue.length > 0) this._entered(rare.queue.shift());
@@ -828,15 +828,15 @@ class CircuitBreaker extends Emitter {
       rare.openedAt = clock.wall();
       this._buckets.mark(true);
       // Listeners come first, as the timer can wait. One of them may have moved the circuit on.
-      this.emit('open');
+      this._emit('open');
       if (this._state() === OPEN && rare.resetTimer === undefined) this._openUntilReset();
     } else if (state === HALF_OPEN) {
       this._renewAbortController();
-      this.emit('halfOpen', this._wasOpenFor());
+      this._emit('halfOpen', this._wasOpenFor());
     } else if (!wasRamping) {
       this._buckets.mark(false);
       this._renewAbortController();
-      this.emit('close');
+      this._emit('close');
     }
   }
 
@@ -905,7 +905,7 @@ class CircuitBreaker extends Emitter {
   }
 
   shutdown () {
-    this.emit('shutdown');
+    this._emit('shutdown');
     this.disable();
     this.removeAllListeners();
     this._retire();
@@ -961,7 +961,7 @@ class CircuitBreaker extends Emitter {
     }
     const onFailure = error => {
       if (this.isShutdown) return;
-      this.emit('healthCheckFailed', error);
+      this._emit('healthCheckFailed', error);
       this.open();
     };
     const check = () => {
@@ -1088,6 +1088,15 @@ class CircuitBreaker extends Emitter {
   _listen () {
     if (this._mode & ALL_EVENTS) return;
     for (const [event, bit] of EVENT_BITS) this._setMode(bit, this._hasListener(event));
+  }
+
+  /** Our listeners' errors never come here, but a program's own `emit` may throw. */
+  _emit (event, ...args) {
+    try {
+      this.emit(event, ...args);
+    } catch (error) {
+      warn(`emit('${event}') failed`, error);
+    }
   }
 
   /** From now on every event goes through `emit`. */
