@@ -31,9 +31,7 @@ class CircuitBreaker extends Breaker {
     return arguments.length === 1 ? this._fire(first) : this._fireMany(...arguments);
   }
 
-  _fireOwn (args) {
-    return this.call(this.action, ...args);
-  }
+  _fireOwn (args) { return this.call(this.action, ...args); }
 
   _slowPath (action, context, args, cancel) {
     if (this.emit !== EMIT) this._emitAll();
@@ -70,7 +68,7 @@ class CircuitBreaker extends Breaker {
     this._rare.probeSucceeded = true;
     native.configure(this._id, coreConfig({ __proto__: this._options, successThreshold: NEVER }));
     super._succeeded(value, elapsed, period, probe);
-    native.configure(this._id, coreConfig(this._options));
+    if (!this._isBuried) native.configure(this._id, coreConfig(this._options));
     this._rare.probeSucceeded = false;
   }
 
@@ -82,13 +80,19 @@ class CircuitBreaker extends Breaker {
   // ---- Options ---------------------------------------------------------------------------------
 
   _showOptions () {
-    const { cache, cacheTransport, abortController, given } = this._options;
+    const { given } = this._options;
     const values = { ...given, ...theirValues(given) };
-    if (cache) values.cacheTransport = cacheTransport;
-    if (abortController) values.abortController = abortController;
+    // Those that the breaker has made.
+    const addOwn = () => {
+      const { cache, cacheTransport, abortController } = this._options;
+      if (cache) values.cacheTransport = cacheTransport;
+      if (abortController) values.abortController = abortController;
+    };
+    addOwn();
     return shownOptions(values, THEIRS_LIVE, (name, value) => {
+      this._changeOptions(readAssigned(name, { ...values, [name]: value }));
       values[name] = value;
-      this._changeOptions(readAssigned(name, values));
+      addOwn();
     });
   }
 
