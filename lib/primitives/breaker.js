@@ -315,6 +315,8 @@ class RareState {
   healthTimer = undefined;
   /** The error of an open circuit, and a promise that is rejected with it. */
   rejection = null;
+  /** The drop-in's: it stays open for longer than its resetTimeout. */
+  isLengthened = false;
   /** The drop-in's: its own close() is to close the half-open circuit. */
   probeSucceeded = false;
   /** The period in which it was shut down. */

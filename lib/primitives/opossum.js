@@ -98,9 +98,14 @@ class CircuitBreaker extends Breaker {
 
   _shownTimeout () { return this.options.timeout; }
 
+  _openUntilReset () {
+    super._openUntilReset();
+    this._rare.isLengthened = Math.round(this._rare.openFor) > this._options.resetTimeout;
+  }
+
+  /** As opossum, the option of now, but the time that an upstream's Retry-After has made longer. */
   _wasOpenFor () {
-    const ms = super._wasOpenFor();
-    return ms === this._options.resetTimeout ? this.options.resetTimeout : ms;
+    return this._rare.isLengthened ? super._wasOpenFor() : this.options.resetTimeout;
   }
 }
 
