@@ -108,11 +108,11 @@ function timedCallEnds () {
 }
 
 /**
- * Creates a native breaker.
+ * Creates a native breaker. It counts in a window of its own, or in that of breaker `windowOf`.
  * @returns {{ id: number, cells: Int32Array }} cells[id & CELL] holds its current period
  */
-function createBreaker (config) {
-  const created = withCells(() => native.createBreaker(config));
+function createBreaker (config, windowOf = -1) {
+  const created = withCells(() => native.createBreaker(config, windowOf));
   if (created.id < 0) throw new RangeError('Out of memory for breakers');
   return created;
 }

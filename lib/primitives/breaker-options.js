@@ -17,6 +17,7 @@ const COUNT_MAX = 2 ** 32 - 1;
 const FACTOR_MAX = 1000;
 const TICKS_MAX = 2 ** 31 - 1;
 const MINIMUM_CALLS = 10;
+const ERROR_THRESHOLD = 50;
 // The time limit of calls is not exact: a probe's lease lasts this much longer.
 const LEASE_MARGIN_MS = 1000;
 
@@ -189,18 +190,17 @@ const DEFAULTS = Object.fromEntries(OPTIONS.names
 
 /**
  * Checks the options of a breaker. The result has those that were given, over those of their
- * preset, and inherits the defaults. If `lenient`, unknown names are allowed, as in opossum.
+ * preset, and inherits the defaults.
  */
-function readOptions (given, lenient = false) {
-  const own = bag('options', given, lenient ? undefined : OPTIONS.names);
+function readOptions (given) {
+  const own = bag('options', given, OPTIONS.names);
   const options = { __proto__: DEFAULTS };
   if (!isAbsent(own.preset)) Object.assign(options, preset(own.preset));
   for (const name of Object.keys(own)) {
     const value = own[name];
     // JSON.parse() can make a property named __proto__, which must not replace the defaults.
     if (isAbsent(value) || name === '__proto__') continue;
-    const known = Object.hasOwn(OPTIONS.entries, name);
-    const checked = known ? OPTIONS.check(name, value) : value;
+    const checked = OPTIONS.check(name, value);
     if (checked !== undefined) options[name] = checked;
   }
   checkTogether(options);
@@ -226,6 +226,42 @@ function checkAction (action, given) {
     : '';
   throw optionError(TypeError, 'action', 'The first argument is the action, the second one its ' +
     `options: new CircuitBreaker(action, options)${hint}`);
+}
+
+// The options of a breaker that may be assigned later.
+const LIVE = [
+  'timeout', 'errorFilter', 'errorThresholdPercentage', 'volumeThreshold', 'consecutiveFailures',
+  'failureCount', 'slowCallDuration', 'slowCallThresholdPercentage', 'resetTimeout',
+  'successThreshold', 'rampUp', 'cacheTTL', 'cacheGetKey', 'coalesceTTL', 'coalesceResetOn',
+];
+
+/** The options with another value of one of them; the default, if the value is absent. */
+function withOption (options, name, value) {
+  const changed = Object.assign({ __proto__: DEFAULTS }, options);
+  delete changed[name];
+  if (!isAbsent(value)) changed[name] = OPTIONS.check(name, value);
+  checkTogether(changed);
+  return changed;
+}
+
+/** What `breaker.options` is: `values`; those that are `live` can be assigned. */
+function shownOptions (values, live, assign) {
+  const shown = { ...values };
+  for (const name of live) {
+    const property = {
+      get: () => values[name],
+      set (value) {
+        assign(name, value);
+        Object.defineProperty(shown, name, { ...property, enumerable: true });
+      },
+      enumerable: values[name] !== undefined || Object.hasOwn(values, name),
+      configurable: true,
+    };
+    Object.defineProperty(shown, name, property);
+  }
+  // Printed as the values that it has.
+  return Object.defineProperty(shown, Symbol.for('nodejs.util.inspect.custom'),
+    { value: () => ({ ...shown }) });
 }
 
 function checkTogether (options) {
@@ -265,7 +301,7 @@ function errorThreshold (options) {
   const { consecutiveFailures, failureCount, slidingWindowSize } = options;
   const byCount = (consecutiveFailures ?? failureCount) !== undefined;
   return options.errorThresholdPercentage ??
-    (byCount && slidingWindowSize === undefined ? undefined : 50);
+    (byCount && slidingWindowSize === undefined ? undefined : ERROR_THRESHOLD);
 }
 
 /** What `breaker.options` shows: all that were given, and the defaults of the others. */
@@ -318,7 +354,9 @@ const CORE_CONFIG = [
   ['resetTimeout', ({ resetTimeout }) => resetTimeout.max ?? resetTimeout],
   ['rampUp', options => options.rampUp],
   ['allowWarmUp', options =>
-    (options.allowWarmUp || read(options.state, 'warmUp') ? windowOf(options).length : 0)],
+    (options.allowWarmUp || read(options.state, 'warmUp')
+      ? options.warmUpFor ?? windowOf(options).length
+      : 0)],
   ['shareTrip', ({ shareTrip }) => shareTrip.processes ?? 1],
 ];
 
@@ -330,19 +368,161 @@ const coreConfig = options => Float64Array.from(CORE_CONFIG, ([, valueOf]) => va
 /** Above which latency a success may trip. A small integer, as every call is compared with it. */
 const slowTicks = ms => (ms > 0 ? Math.min(Math.floor(ms * TICKS_PER_MS), TICKS_MAX) : TICKS_MAX);
 
+// ---- As opossum reads them ---------------------------------------------------------------------
+
+/** A time in ms, as a timer of Node.js takes any value: what is no time is the shortest one. */
+function timeOf (value) {
+  const ms = Math.min(Math.trunc(Number(value)), Number.MAX_SAFE_INTEGER);
+  return ms >= 1 ? ms : 1;
+}
+
 const WINDOW = ['rollingCountTimeout', 'rollingCountBuckets', 'rollingPercentilesEnabled',
   'enableSnapshots', 'rotateBucketController'];
 
-/** The options of a window that has no breaker, as opossum reads them: others are ignored. */
-function readWindowOptions (given) {
-  const own = Object.fromEntries(WINDOW.map(name => [name, member(name, given ?? {}, name)]));
-  for (const flag of ['rollingPercentilesEnabled', 'enableSnapshots']) {
-    own[flag] = own[flag] !== false;
-  }
-  return readOptions(own);
+/** The options of a window. More buckets than the core has are fewer, longer ones. */
+function readWindowOptions (object) {
+  const given = Object.fromEntries(WINDOW.map(name => [name, member(name, object ?? {}, name)]));
+  return readable('rollingCountBuckets', 'an integer from 1', given.rollingCountBuckets,
+    () => windowMeaning(given));
 }
 
+function windowMeaning (given) {
+  const length = given.rollingCountTimeout || DEFAULTS.rollingCountTimeout;
+  const wanted = Number(given.rollingCountBuckets || DEFAULTS.rollingCountBuckets);
+  if (!(wanted >= 1 && Number.isInteger(wanted))) {
+    throw invalidOption('rollingCountBuckets', 'an integer from 1', given.rollingCountBuckets,
+      RangeError);
+  }
+  const buckets = Math.min(wanted, BUCKETS_MAX);
+  return {
+    __proto__: DEFAULTS,
+    rollingCountTimeout: timeOf(Math.floor(length / buckets)) * buckets,
+    rollingCountBuckets: buckets,
+    rollingPercentilesEnabled: given.rollingPercentilesEnabled !== false,
+    enableSnapshots: given.enableSnapshots !== false,
+    rotateBucketController: given.rotateBucketController || undefined,
+  };
+}
+
+const cacheSizeOf = size => (Number.isInteger(size) && size >= 1 ? size : undefined);
+
+/** A share above nothing opens the circuit; what is no number never does. */
+function thresholdOf (value) {
+  const percentage = Number(value);
+  return isNaN(percentage) ? Infinity : Math.max(percentage, 0);
+}
+
+const THEIR_NAMES = [
+  'timeout', 'resetTimeout', 'errorThresholdPercentage', 'rollingCountTimeout',
+  'rollingCountBuckets', 'rollingPercentilesEnabled', 'capacity', 'errorFilter', 'cacheTTL',
+  'cacheGetKey', 'enableSnapshots', 'rotateBucketController', 'coalesce', 'coalesceTTL',
+  'coalesceResetOn', 'volumeThreshold', 'allowWarmUp', 'cache', 'cacheSize', 'cacheTransport',
+  'coalesceSize', 'abortController', 'autoRenewAbortController', 'name', 'group', 'enabled',
+  'status', 'state', 'maxFailures',
+];
+
+// Those that opossum reads at each call.
+const THEIRS_LIVE = [
+  'timeout', 'resetTimeout', 'errorThresholdPercentage', 'errorFilter', 'cache', 'cacheTTL',
+  'cacheGetKey', 'cacheTransport', 'coalesce', 'coalesceTTL', 'coalesceResetOn',
+  'abortController', 'autoRenewAbortController',
+];
+
+/** A copy of the options that were given. Their object may have a class. */
+function copyOf (given) {
+  const copy = bag('options', given);
+  for (const name of THEIR_NAMES) {
+    if (!(name in copy) && given[name] !== undefined) copy[name] = given[name];
+  }
+  return copy;
+}
+
+/** The values that opossum gives its options, in its order. */
+function theirValues (given) {
+  const timeout = given.timeout ?? DEFAULTS.timeout;
+  return {
+    timeout,
+    resetTimeout: given.resetTimeout ?? DEFAULTS.resetTimeout,
+    errorThresholdPercentage: given.errorThresholdPercentage ?? ERROR_THRESHOLD,
+    rollingCountTimeout: given.rollingCountTimeout ?? DEFAULTS.rollingCountTimeout,
+    rollingCountBuckets: given.rollingCountBuckets ?? DEFAULTS.rollingCountBuckets,
+    rollingPercentilesEnabled: given.rollingPercentilesEnabled !== false,
+    capacity: Number.isInteger(given.capacity) ? given.capacity : Number.MAX_SAFE_INTEGER,
+    errorFilter: given.errorFilter || filterNothing,
+    cacheTTL: given.cacheTTL ?? 0,
+    cacheGetKey: given.cacheGetKey ?? defaultKey,
+    enableSnapshots: given.enableSnapshots !== false,
+    rotateBucketController: given.rotateBucketController,
+    coalesce: Boolean(given.coalesce),
+    coalesceTTL: given.coalesceTTL ?? timeout,
+    coalesceResetOn:
+      given.coalesceResetOn?.filter(event => RESET_EVENTS.includes(event)) || [],
+  };
+}
+
+/**
+ * What a breaker makes of opossum's `values`, and of the others that were given. Names that opossum
+ * does not have mean nothing.
+ */
+function meaningOf (values, given) {
+  const { capacity, coalesceResetOn } = values;
+  const { state } = given;
+  const allowWarmUp = given.allowWarmUp === true;
+  const { rollingCountTimeout, rollingCountBuckets } = windowMeaning(values);
+  return {
+    __proto__: DEFAULTS,
+    rollingCountTimeout,
+    rollingCountBuckets,
+    rollingPercentilesEnabled: values.rollingPercentilesEnabled,
+    enableSnapshots: values.enableSnapshots,
+    rotateBucketController: values.rotateBucketController || undefined,
+    timeout: values.timeout ? timeOf(values.timeout) : 0,
+    resetTimeout: timeOf(values.resetTimeout),
+    errorThresholdPercentage: thresholdOf(values.errorThresholdPercentage),
+    capacity: capacity === Number.MAX_SAFE_INTEGER ? undefined : capacity,
+    volumeThreshold: Number.isInteger(given.volumeThreshold) ? given.volumeThreshold : 0,
+    allowWarmUp,
+    // Even if the window has another length, as for 0.
+    warmUpFor: allowWarmUp || state ? timeOf(values.rollingCountTimeout) : 0,
+    errorFilter: values.errorFilter,
+    cache: Boolean(given.cache),
+    cacheTTL: values.cacheTTL,
+    cacheSize: cacheSizeOf(given.cacheSize),
+    cacheGetKey: values.cacheGetKey,
+    cacheTransport: given.cacheTransport ?? undefined,
+    coalesce: Boolean(values.coalesce),
+    coalesceTTL: values.coalesceTTL ?? 0,
+    coalesceSize: cacheSizeOf(given.coalesceSize),
+    coalesceResetOn: typeof coalesceResetOn?.includes === 'function' ? coalesceResetOn : [],
+    abortController: given.abortController || undefined,
+    autoRenewAbortController: Boolean(given.autoRenewAbortController),
+    name: given.name || undefined,
+    group: given.group || undefined,
+    enabled: given.enabled !== false,
+    status: given.status || undefined,
+    state: state || undefined,
+    given,
+  };
+}
+
+/** The options of a breaker as opossum reads them, with a copy of those that were given. */
+function readLeniently (object = {}) {
+  return readable('options', 'options that can be read', object, () => {
+    const given = copyOf(object);
+    const options = meaningOf(theirValues(given), given);
+    checkTogether(options);
+    checkAbortController('abortController', options.abortController);
+    if (given.maxFailures) console.error(DEPRECATED);
+    return options;
+  });
+}
+
+/** What a breaker makes of them after one was assigned. */
+const readAssigned = (name, values) =>
+  readable(name, 'a value that can be read', values[name], () => meaningOf(values, values));
+
 module.exports = {
-  CORE_NAMES, OPTIONS, checkAction, checkSharing, coreConfig, errorThreshold, filterNothing,
-  isAbsent, isPlain, readOptions, readWindowOptions, resolvedOptions, slowTicks, windowOf,
+  CORE_NAMES, LIVE, OPTIONS, THEIRS_LIVE, checkAction, checkSharing, coreConfig, errorThreshold,
+  filterNothing, isAbsent, isPlain, readAssigned, readLeniently, readOptions, readWindowOptions,
+  resolvedOptions, shownOptions, slowTicks, theirValues, windowOf, withOption,
 };

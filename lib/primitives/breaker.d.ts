@@ -24,7 +24,11 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
 
   /** The function that you gave. */
   action (...args: TI): TR | PromiseLike<TR>;
-  /** The options with their defaults. */
+  /**
+   * The options with their defaults. Those that say "Live" may be assigned, and count from the next
+   * call on; not with a `scope`.
+   * @throws ERR_INVALID_OPTION when a wrong value is assigned
+   */
   readonly options: CircuitBreaker.ResolvedOptions<any[]>;
   /** The option, else the name of the action, else a UUID. */
   readonly name: string;
@@ -139,52 +143,55 @@ declare namespace CircuitBreaker {
   export interface Options<TI extends unknown[] = any[]> {
     // ---- Calls
 
-    /** A call fails after so many ms; false or 0: no limit. Default 10000. */
+    /** A call fails after so many ms; false or 0: no limit. Default 10000. Live. */
     timeout?: number | false | undefined;
     /** How many calls may be in flight, 0 or more. Default: no limit. */
     capacity?: number | undefined;
     /** Called with `(...args, error)` when the action fails or may not be called. */
     fallback?: ((...args: any[]) => unknown) | CircuitBreaker<any, any> | undefined;
     /** Truthy for an error that is not the upstream's fault: the call rejects, but counts as a
-     * success. */
+     * success. Live. */
     errorFilter?: ((error: any, ...args: TI) => unknown) | undefined;
 
     // ---- When the circuit opens. Any of these rules may open it.
 
     /**
      * Opens when failures exceed this share of the fires, 0 to 100. Default 50. Off by default with
-     * `consecutiveFailures` or `failureCount`, unless there is a `slidingWindowSize`.
+     * `consecutiveFailures` or `failureCount`, unless there is a `slidingWindowSize`. Live.
      */
     errorThresholdPercentage?: number | undefined;
-    /** With fewer fires in the window, only `consecutiveFailures` opens the circuit. Default 0. */
+    /** With fewer fires in the window, only `consecutiveFailures` opens the circuit. Default 0.
+     * Live. */
     volumeThreshold?: number | undefined;
     /** True: no failure opens the circuit in its first `rollingCountTimeout` ms. Default false. */
     allowWarmUp?: boolean | undefined;
-    /** Opens after so many failures in a row, over any length of time. Default: off. */
+    /** Opens after so many failures in a row, over any length of time. Default: off. Live. */
     consecutiveFailures?: number | undefined;
-    /** Opens after so many failures in the window. Default: off. */
+    /** Opens after so many failures in the window. Default: off. Live. */
     failureCount?: number | undefined;
     /** Percentages are of the last so many calls, 1 to 10000, not of the time window. */
     slidingWindowSize?: number | undefined;
     /** How many calls a decision needs. Default 10, or slidingWindowSize if that is less. */
     minimumCalls?: number | undefined;
-    /** A call that takes at least so many ms is slow. Default: off. */
+    /** A call that takes at least so many ms is slow. Default: off. Live. */
     slowCallDuration?: number | undefined;
-    /** Opens when slow calls reach this share of the completed ones, 0 to 100. Default 100. */
+    /** Opens when slow calls reach this share of the completed ones, 0 to 100. Default 100.
+     * Live. */
     slowCallThresholdPercentage?: number | undefined;
 
     // ---- How it closes
 
-    /** How long the circuit stays open in ms, or how that grows. Default 30000. */
+    /** How long the circuit stays open in ms, or how that grows. Default 30000. Live. */
     resetTimeout?: number | GrowingTime | undefined;
     /** How many calls may probe at once, 1 to 16. Default 1. */
     halfOpenProbes?: number | undefined;
     /**
      * How many probes must succeed before the circuit closes. Default 1. 0: no probe is needed, the
      * circuit closes by itself after resetTimeout and counts anew. Then it is never half open.
+     * Live.
      */
     successThreshold?: number | undefined;
-    /** ms after closing in which the admitted share of calls grows. Default 0. */
+    /** ms after closing in which the admitted share of calls grows. Default 0. Live. */
     rampUp?: number | undefined;
 
     // ---- What is counted
@@ -199,7 +206,7 @@ declare namespace CircuitBreaker {
     enableSnapshots?: boolean | undefined;
     /** Its `rotate` events begin new buckets, not the time. */
     rotateBucketController?: EventEmitter | undefined;
-    /** Initial counts. */
+    /** A window to count in, perhaps that of other breakers, or counts to begin with. */
     status?: StatusClass | Partial<StatusClass.Stats> | undefined;
     /** Initial state: the `state` of a breaker's toJSON(). */
     state?: Partial<State> | undefined;
@@ -234,22 +241,22 @@ declare namespace CircuitBreaker {
 
     /** Whether results are kept and served, even while the circuit is open. Default false. */
     cache?: boolean | undefined;
-    /** How long a result is served, in ms; 0: for ever. Default 0. */
+    /** How long a result is served, in ms; 0: for ever. Default 0. Live. */
     cacheTTL?: number | undefined;
     /** How many results are kept, from 1; the oldest is dropped first. Default 16777215. */
     cacheSize?: number | undefined;
-    /** The key of a call, for cache and coalescing. Default: the arguments as JSON. */
+    /** The key of a call, for cache and coalescing. Default: the arguments as JSON. Live. */
     cacheGetKey?: ((...args: TI) => unknown) | undefined;
     /** Where results are kept instead of memory. */
     cacheTransport?: CacheTransport | undefined;
     /** Whether calls with the same key share one call. Default false. */
     coalesce?: boolean | undefined;
     /** How long a call is shared, ms, even after it settled; 0 or false: for ever. Default: that of
-     * `timeout`. */
+     * `timeout`. Live. */
     coalesceTTL?: number | false | undefined;
     /** How many calls are shared, from 1. Default 16777215. */
     coalesceSize?: number | undefined;
-    /** A call that ends so is no longer shared. Default: none. */
+    /** A call that ends so is no longer shared. Default: none. Live. */
     coalesceResetOn?: Array<'error' | 'success' | 'timeout'> | undefined;
 
     // ---- Cancelling

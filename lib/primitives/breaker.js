@@ -6,7 +6,9 @@
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
 const { Deadlines } = require('../base/deadline');
-const { BreakerError, isBreakerError, optionError, timedOut } = require('../base/errors');
+const {
+  BreakerError, invalidOption, isBreakerError, optionError, timedOut
+} = require('../base/errors');
 const {
   isA, isPlainPromise, likeFunction, nameOf, promiseOf, reasonOf
 } = require('../base/foreign');
@@ -21,11 +23,11 @@ const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
 const Status = require('./status');
 const {
-  CORE_NAMES, checkAction, checkSharing, coreConfig, filterNothing, isAbsent, readOptions,
-  resolvedOptions, slowTicks, windowOf
+  CORE_NAMES, LIVE, checkAction, checkSharing, coreConfig, filterNothing, isAbsent, readOptions,
+  resolvedOptions, shownOptions, slowTicks, windowOf, withOption
 } = require('./breaker-options');
 const { retryAfterMs } = require('./classify');
-const { importStats, markBucket, readStats } = require('./stats');
+const { Buckets, importStats, readStats } = require('./stats');
 
 const RUN_OPTIONS = optionsOf({
   signal: is.signal('a call that its caller aborts counts for nothing'),
@@ -73,6 +75,8 @@ const ON_TIMEOUT = 512;
 const ON_REJECT = 1024;
 const ON_FALLBACK = 2048;
 const HAS_FALLBACK = 4096;
+// Every event goes through `emit`, even if nobody listens: the program has an `emit` of its own.
+const ALL_EVENTS = 8192;
 const EVENT_BITS = [
   ['fire', ON_FIRE], ['success', ON_SUCCESS], ['failure', ON_FAILURE], ['timeout', ON_TIMEOUT],
   ['reject', ON_REJECT], ['fallback', ON_FALLBACK]
@@ -126,7 +130,8 @@ class Call {
     // Settles the caller's promise. There is no `reject`: resolving with a rejected promise does
     // the same, and saves a function per call.
     this.resolve = undefined;
-    // Its neighbours in the list of deadlines.
+    // The list of deadlines that it is in, and its neighbours there.
+    this.deadlines = null;
     this.previous = null;
     this.next = null;
     // What only some calls have: { semaphore, key, controller, unlink, promise, isShared }.
@@ -139,7 +144,8 @@ class Call {
     const settled = new Promise(resolve => { this.resolve = resolve; });
     if (breaker._deadlines !== null) {
       this.phase = TIMED;
-      breaker._deadlines.add(this);
+      this.deadlines = breaker._deadlines;
+      this.deadlines.add(this);
       if ((breaker._mode & TIMEOUT_CALLS_USER) !== 0) this.keepContext();
     }
     try {
@@ -157,7 +163,7 @@ class Call {
   }
 
   finish () {
-    if (this.phase === TIMED) this.breaker._deadlines.remove(this);
+    if (this.phase === TIMED) this.deadlines.remove(this);
     this.phase = SETTLED;
     if (this.extra === null) return;
     this.extra.semaphore?.release();
@@ -199,7 +205,7 @@ class Call {
     if (this.phase === SETTLED) return;
     const { breaker, extra } = this;
     this.finish();
-    this.end(timedOut(breaker._deadlines.ms, BreakerError), elapsed, true);
+    this.end(timedOut(breaker._shownTimeout(this.deadlines.ms), BreakerError), elapsed, true);
     if (extra === null) return;
     breaker._endSharing(extra, 'timeout');
     extra.controller?.abort(new DOMException('The call timed out', 'TimeoutError'));
@@ -270,7 +276,10 @@ function randomName () {
 /** A new native breaker, or the shared one of that name. */
 function makeNative (options, name) {
   const config = coreConfig(options);
-  if (!isShared(options)) return createBreaker(config);
+  if (!isShared(options)) {
+    const { status } = options;
+    return createBreaker(config, status instanceof Status ? status._buckets.id : undefined);
+  }
   const { scope, namespace } = options;
   let attached;
   const attach = (...place) => (attached = attachBreaker(...place)).id;
@@ -300,17 +309,34 @@ class RareState {
   ramping = false;
   openedAt = undefined;
   openFor = 0;
-  /** Which buckets the circuit opened or closed in, by epoch. */
-  _marks = undefined;
+  /** Those that it counts in. */
+  buckets = null;
   resetTimer = undefined;
   healthTimer = undefined;
   /** The error of an open circuit, and a promise that is rejected with it. */
   rejection = null;
+  /** The drop-in's: it stays open for longer than its resetTimeout. */
+  isLengthened = false;
+  /** The drop-in's: its own close() is to close the half-open circuit. */
+  probeSucceeded = false;
   /** The period in which it was shut down. */
   shutDownIn = undefined;
 }
 
 // ---- The breaker -------------------------------------------------------------------------------
+
+// A program that lists the fields of a breaker finds those of opossum, and not ours.
+const hidden = { value: undefined, writable: true, configurable: true };
+const shown = name => ({
+  get () { return this[name](); }, enumerable: true, configurable: true,
+});
+const FIELDS = {
+  options: shown('_getOptions'),
+  semaphore: shown('_getSemaphore'),
+  action: { ...hidden, enumerable: true },
+  _options: hidden, _id: hidden, _cells: hidden, _announced: hidden, _mode: hidden, _slow: hidden,
+  _deadlines: hidden, _fallback: hidden, _rareOrNull: hidden,
+};
 
 class CircuitBreaker extends Emitter {
   static isOurError (error) { return isBreakerError(error); }
@@ -325,6 +351,7 @@ class CircuitBreaker extends Emitter {
 
   constructor (action, given) {
     super();
+    Object.defineProperties(this, FIELDS);
     const options = new.target._readOptions(given, action);
     const ownName = nameOf(action);
     checkSharing(options, options.name || ownName);
@@ -341,17 +368,22 @@ class CircuitBreaker extends Emitter {
     this._cells = cells;
     this._announced = this._period();
     this._mode = 0;
-    this._slow = slowTicks(options.slowCallDuration);
-    this._deadlines = options.timeout > 0 ? Deadlines.of(options.timeout) : null;
+    this._slow = 0;
+    this._deadlines = null;
     this._fallback = null;
     this._rareOrNull = null;
     live[id] = new WeakRef(this);
     finalizer.register(this, id, this);
     if (isShared(options)) this._catchUp();
-    this._configure(options);
+    this._takeOptions();
+    this._begin(options);
   }
 
   get _rare () { return (this._rareOrNull ??= new RareState()); }
+
+  get _buckets () {
+    return (this._rare.buckets ??= new Buckets(this._id, windowOf(this._options).buckets));
+  }
 
   /** Others may have opened the circuit. If they are gone, this breaker must reset it. */
   _catchUp () {
@@ -362,18 +394,33 @@ class CircuitBreaker extends Emitter {
     this._openUntilReset();
   }
 
-  _configure (options) {
-    if (options.cache) {
-      options.cacheTransport ??= new MemoryCache(options.cacheSize);
-      this._mode |= CACHE;
-    }
-    if (options.coalesce) {
-      this._rare.coalesceCache = new MemoryCache(options.coalesceSize);
-      this._mode |= COALESCE;
-    }
-    if (options.capacity !== undefined) this._mode |= LIMITED;
+  /** What calls go by, of the options that may be assigned later. */
+  _takeOptions () {
+    const options = this._options;
+    this._slow = slowTicks(options.slowCallDuration);
+    this._deadlines = options.timeout > 0 ? Deadlines.of(options.timeout) : null;
+    if (options.cache) options.cacheTransport ??= new MemoryCache(options.cacheSize);
+    if (options.coalesce) this._rare.coalesceCache ??= new MemoryCache(options.coalesceSize);
     if (options.autoRenewAbortController) options.abortController ||= new AbortController();
-    if (options.abortController) this._mode |= ABORTABLE;
+    this._setMode(CACHE, options.cache);
+    this._setMode(COALESCE, options.coalesce);
+    this._setMode(ABORTABLE, options.abortController);
+  }
+
+  _setMode (bit, isOn) {
+    if (isOn) this._mode |= bit;
+    else this._mode &= ~bit;
+  }
+
+  /** Other options, from the next call on. */
+  _changeOptions (options) {
+    this._options = options;
+    this._takeOptions();
+    if (!this._isBuried) native.configure(this._id, coreConfig(options));
+  }
+
+  _begin (options) {
+    if (options.capacity !== undefined) this._mode |= LIMITED;
     if (!options.enabled) this._mode |= DISABLED;
     if (options.fallback) this.fallback(options.fallback);
     if (options.status) readable('status', 'the counts of a breaker', options.status,
@@ -383,24 +430,28 @@ class CircuitBreaker extends Emitter {
       () => this._takeState(options.state));
   }
 
-  /** Continues from the counts of another breaker: its Status, or its stats. */
+  /** Counts in the window of a Status, or goes on from the stats of another breaker. */
   _takeStatus (status) {
-    const isStatus = status instanceof Status;
-    importStats(this._id, isStatus ? status.stats : status);
-    if (!isStatus) return;
-    status._adopt(this._id, this);
+    if (!(status instanceof Status)) {
+      importStats(this._id, status);
+      return;
+    }
     this._rare.status = status;
+    this._rare.buckets = status._buckets;
   }
 
   /** Continues from the state of another breaker, as toJSON() gives it. */
   _takeState (state) {
-    if (state.enabled === false) this.disable();
+    if (state.enabled === false) this._mode |= DISABLED;
     if (state.shutdown) {
       this.shutdown();
-    } else if (state.closed === false) {
+    } else if (state.closed !== false) {
+      this.close();
+    } else {
       const { resetTimeout } = this._options;
       const isDue = clock.wall() - state.lastTimerAt > (resetTimeout.initial ?? resetTimeout);
-      this._move(state.halfOpen || isDue ? HALF_OPEN : OPEN);
+      if (state.halfOpen || isDue) this._move(HALF_OPEN);
+      else this.open();
     }
   }
 
@@ -519,7 +570,7 @@ class CircuitBreaker extends Emitter {
   _slowPath (action, context, args, cancel) {
     if (this._mode & SHUT_DOWN) return Promise.reject(new BreakerError('ESHUTDOWN'));
     record(this._id, FIRES);
-    if (this._mode & ON_FIRE) this.emit('fire', listOf(args));
+    if (this._mode & ON_FIRE) this._emit('fire', listOf(args));
     if (this._mode & DISABLED) return callDirectly(action, context, listOf(args));
     if (this._mode & (CACHE | COALESCE) && cancel === null) {
       return this._withKey(action, context, args);
@@ -557,13 +608,13 @@ class CircuitBreaker extends Emitter {
 
   _cacheHit (value) {
     record(this._id, COUNTER.cacheHits);
-    this.emit('cacheHit');
+    this._emit('cacheHit');
     return promiseOf(value);
   }
 
   _cacheMiss (proceed) {
     record(this._id, COUNTER.cacheMisses);
-    this.emit('cacheMiss');
+    this._emit('cacheMiss');
     return proceed();
   }
 
@@ -573,11 +624,11 @@ class CircuitBreaker extends Emitter {
     const shared = coalesceCache.get(key);
     if (shared !== undefined) {
       record(this._id, COUNTER.coalesceCacheHits);
-      this.emit('coalesceCacheHit');
+      this._emit('coalesceCacheHit');
       return shared;
     }
     record(this._id, COUNTER.coalesceCacheMisses);
-    this.emit('coalesceCacheMiss');
+    this._emit('coalesceCacheMiss');
     const { timeout, coalesceTTL = timeout } = this._options;
     return this._admit(action, context, args, key, null, promise => {
       coalesceCache.set(key, promise, coalesceTTL > 0 ? clock.wall() + coalesceTTL : 0);
@@ -636,7 +687,7 @@ class CircuitBreaker extends Emitter {
     record(this._id, REJECTS);
     // One error for the whole time that the circuit is open: making one costs more than the rest.
     const { error, promise } = (this._rare.rejection ??= openRejection());
-    if (this._mode & ON_REJECT) this.emit('reject', error);
+    if (this._mode & ON_REJECT) this._emit('reject', error);
     return this._fallback === null ? promise.then() : this._fallBack(error, args);
   }
 
@@ -645,12 +696,12 @@ class CircuitBreaker extends Emitter {
     native.abandon(this._id, period, probe);
     record(this._id, COUNTER.semaphoreRejections);
     const error = new BreakerError('ESEMLOCKED');
-    this.emit('semaphoreLocked', error, 0);
+    this._emit('semaphoreLocked', error, 0);
     if (this._isFiltered(error, args)) {
-      if (this._mode & ON_SUCCESS) this.emit('success', error, 0);
+      if (this._mode & ON_SUCCESS) this._emit('success', error, 0);
       return Promise.reject(error);
     }
-    if (this._mode & ON_FAILURE) this.emit('failure', error, 0, listOf(args));
+    if (this._mode & ON_FAILURE) this._emit('failure', error, 0, listOf(args));
     return this._fallback === null ? Promise.reject(error) : this._fallBack(error, args);
   }
 
@@ -681,14 +732,17 @@ class CircuitBreaker extends Emitter {
         recordSuccess(this._id, elapsed);
       } else {
         trips = native.success(this._id, elapsed, period, probe);
-        this._announce();
+        this._announceSuccess();
       }
-      if (this._mode & ON_SUCCESS) this.emit('success', value, millis(elapsed));
+      if (this._mode & ON_SUCCESS) this._emit('success', value, millis(elapsed));
       if (trips) this._trip(period, 0);
     } catch (thrown) {
       warn(NOT_COUNTED, thrown);
     }
   }
+
+  /** A probe may have closed the circuit: listeners are told so before they hear of its success. */
+  _announceSuccess () { this._announce(); }
 
   /** Records a failure. Returns the fallback's promise, or undefined when the call must reject. */
   _failed (error, args, elapsed, period, probe, isTimeout) {
@@ -697,7 +751,7 @@ class CircuitBreaker extends Emitter {
       if (isAnnounced) {
         // Listeners must find it already counted.
         this.status.increment('timeouts', millis(elapsed));
-        this.emit('timeout', error, millis(elapsed), listOf(args));
+        this._emit('timeout', error, millis(elapsed), listOf(args));
       }
       if (this._isFiltered(error, args)) {
         if (isTimeout && !isAnnounced) this.status.increment('timeouts', millis(elapsed));
@@ -706,7 +760,7 @@ class CircuitBreaker extends Emitter {
       }
       const countsTimeout = isTimeout && !isAnnounced ? 1 : 0;
       const trips = native.failure(this._id, elapsed, period, probe, countsTimeout);
-      if (this._mode & ON_FAILURE) this.emit('failure', error, millis(elapsed), listOf(args));
+      if (this._mode & ON_FAILURE) this._emit('failure', error, millis(elapsed), listOf(args));
       if (trips) this._trip(period, Math.min(retryAfterMs(error) ?? 0, RETRY_AFTER_MS_MAX));
       return this._fallback === null ? undefined : this._fallBack(error, args);
     } catch (thrown) {
@@ -719,7 +773,8 @@ class CircuitBreaker extends Emitter {
     const { errorFilter } = this._options;
     if (errorFilter === filterNothing) return false;
     try {
-      return Boolean(asked('errorFilter failed', () => errorFilter(error, ...listOf(args))));
+      const filter = () => Reflect.apply(errorFilter, this.options, [error, ...listOf(args)]);
+      return Boolean(asked('errorFilter failed', filter));
     } catch (thrown) {
       warn('errorFilter failed', thrown);
       return false;
@@ -742,7 +797,7 @@ class CircuitBreaker extends Emitter {
       return Promise.reject(thrown);
     }
     record(this._id, COUNTER.fallbacks);
-    if (this._mode & ON_FALLBACK) this.emit('fallback', result, error);
+    if (this._mode & ON_FALLBACK) this._emit('fallback', result, error);
     return promiseOf(result);
   }
 
@@ -757,7 +812,7 @@ class CircuitBreaker extends Emitter {
     rare.queue ??= [];
     const missed = answer[0];
     for (let i = 0; i < count; i++) rare.queue.push(answer[1 + i]);
-    if (missed > 0) this.emit('missed', missed);
+    if (missed > 0) this._emit('missed', missed);
     if (missed < 0) warn('A damaged state was repaired', new Error(`breaker '${this.name}'`));
     // A listener may cause the next transition: it then finds the rest of the queue here.
     while (rare.queue !== null && rare.queue.length > 0) this._entered(rare.queue.shift());
@@ -773,17 +828,17 @@ class CircuitBreaker extends Emitter {
     rare.resetTimer = undefined;
     if (state === OPEN) {
       rare.openedAt = clock.wall();
-      markBucket(rare, this._id, true, windowOf(this._options).buckets);
+      this._buckets.mark(true);
       // Listeners come first, as the timer can wait. One of them may have moved the circuit on.
-      this.emit('open');
+      this._emit('open');
       if (this._state() === OPEN && rare.resetTimer === undefined) this._openUntilReset();
     } else if (state === HALF_OPEN) {
       this._renewAbortController();
-      this.emit('halfOpen', this._wasOpenFor());
+      this._emit('halfOpen', this._wasOpenFor());
     } else if (!wasRamping) {
-      markBucket(rare, this._id, false, windowOf(this._options).buckets);
+      this._buckets.mark(false);
       this._renewAbortController();
-      this.emit('close');
+      this._emit('close');
     }
   }
 
@@ -812,11 +867,15 @@ class CircuitBreaker extends Emitter {
 
   _renewAbortController () {
     const { autoRenewAbortController, abortController } = this._options;
-    if (autoRenewAbortController && abortController.signal.aborted) {
-      this._options.abortController = new AbortController();
-      const shown = this._rareOrNull?.options;
-      if (shown) shown.abortController = this._options.abortController;
+    if (autoRenewAbortController && abortController.signal?.aborted) {
+      this._replaceAbortController(new AbortController());
     }
+  }
+
+  _replaceAbortController (controller) {
+    this._options.abortController = controller;
+    const shown = this._rareOrNull?.options;
+    if (shown) shown.abortController = controller;
   }
 
   /** Closes the circuit by hand. */
@@ -848,7 +907,7 @@ class CircuitBreaker extends Emitter {
   }
 
   shutdown () {
-    this.emit('shutdown');
+    this._emit('shutdown');
     this.disable();
     this.removeAllListeners();
     this._retire();
@@ -874,10 +933,10 @@ class CircuitBreaker extends Emitter {
   _bury () {
     const rare = this._rare;
     finalizer.unregister(this);
-    if (rare.status === null) native.destroyBreaker(this._id);
-    else rare.status._keepWindow();
+    if (rare.status?._owner === this) rare.status._keepWindow();
+    else native.destroyBreaker(this._id);
     rare.status = null;
-    rare._marks = undefined;
+    rare.buckets = null;
     ({ id: this._id, cells: this._cells } = grave());
     this._announced = rare.shutDownIn = this._period();
   }
@@ -904,7 +963,7 @@ class CircuitBreaker extends Emitter {
     }
     const onFailure = error => {
       if (this.isShutdown) return;
-      this.emit('healthCheckFailed', error);
+      this._emit('healthCheckFailed', error);
       this.open();
     };
     const check = () => {
@@ -923,22 +982,37 @@ class CircuitBreaker extends Emitter {
   fallback (func) {
     this._fallback = typeof func?.fire === 'function'
       ? (...args) => func.fire(...args)
-      : func;
-    this._mode |= HAS_FALLBACK;
+      : func || null;
+    this._setMode(HAS_FALLBACK, func);
     return this;
   }
 
   // ---- Views -----------------------------------------------------------------------------------
 
-  get options () {
+  _getOptions () {
     const rare = this._rare;
     if (rare.options === undefined) {
-      rare.options = resolvedOptions(this._options);
+      rare.options = this._showOptions();
       // As in opossum, but not enumerable, so that a copy of the options makes a separate breaker.
       Object.defineProperty(rare.options, 'coalesceCache', { value: rare.coalesceCache });
     }
     return rare.options;
   }
+
+  _showOptions () {
+    const values = resolvedOptions(this._options);
+    return shownOptions(values, LIVE, (name, value) => {
+      if (isShared(this._options)) {
+        throw invalidOption(name,
+          'no new value, as all who share the breaker have the same options,', value);
+      }
+      this._changeOptions(withOption(this._options, name, value));
+      Object.assign(values, resolvedOptions(this._options));
+    });
+  }
+
+  /** What a timeout's message says, for calls that had `ms`. */
+  _shownTimeout (ms) { return ms; }
 
   get name () {
     return this._options.name || nameOf(this.action) || (this._rare.name ??= randomName());
@@ -956,7 +1030,7 @@ class CircuitBreaker extends Emitter {
   get volumeThreshold () { return this._options.volumeThreshold; }
 
   /** Without `capacity`, calls are counted from the first use of this getter on. */
-  get semaphore () {
+  _getSemaphore () {
     const rare = this._rare;
     if (rare.semaphore === null) {
       rare.semaphore = new Semaphore(this._options.capacity ?? Number.MAX_SAFE_INTEGER);
@@ -969,14 +1043,14 @@ class CircuitBreaker extends Emitter {
     const rare = this._rare;
     if (rare.status === null) {
       const options = { ...this.options, stats: undefined };
-      rare.status = this._isBuried ? new Status(options) : new Status(options, this._id);
-      if (!this._isBuried) rare.status._adopt(this._id, this);
+      rare.status = new Status(options, this._isBuried ? undefined : this);
     }
     return rare.status;
   }
 
   get stats () {
-    const percentiles = this._options.rollingPercentilesEnabled;
+    const percentiles =
+      (this._rareOrNull?.status ?? this._options).rollingPercentilesEnabled;
     const stats = readStats(this._id, percentiles);
     // The counts of all who share it; `local` has this thread's own counts.
     if (isShared(this._options)) stats.local = readStats(this._id, percentiles, true);
@@ -1014,10 +1088,24 @@ class CircuitBreaker extends Emitter {
   getAbortController () { return this._options.abortController; }
 
   _listen () {
-    for (const [event, bit] of EVENT_BITS) {
-      if (this._hasListener(event)) this._mode |= bit;
-      else this._mode &= ~bit;
+    if (this._mode & ALL_EVENTS) return;
+    for (const [event, bit] of EVENT_BITS) this._setMode(bit, this._hasListener(event));
+  }
+
+  /** Our listeners' errors never come here, but a program's own `emit` may throw. */
+  _emit (event, ...args) {
+    try {
+      this.emit(event, ...args);
+    } catch (error) {
+      warn(`emit('${event}') failed`, error);
     }
+  }
+
+  /** From now on every event goes through `emit`. */
+  _emitAll () {
+    if (this._mode & ALL_EVENTS) return;
+    this._mode |= ALL_EVENTS;
+    for (const [, bit] of EVENT_BITS) this._mode |= bit;
   }
 
   /** As in opossum, the events that are counted come first: metrics adapters use this list. */
@@ -1057,6 +1145,9 @@ function callDirectly (action, context, args) {
     return Promise.reject(error);
   }
 }
+
+// For the drop-in (./opossum).
+Object.defineProperty(CircuitBreaker, 'states', { value: { HALF_OPEN, STATE } });
 
 module.exports = Object.assign(CircuitBreaker, {
   CircuitBreaker, MemoryCache, Semaphore, Status, breakers

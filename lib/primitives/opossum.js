@@ -1,20 +1,115 @@
 'use strict';
 
-// `sekering/opossum`, the drop-in: the breaker of `sekering`, but unknown options are ignored and
-// the action may be any value, as in opossum.
+// `sekering/opossum`, the drop-in: the breaker of `sekering`, but it reads options as opossum does,
+// and a program's own `emit`, `open` and `close` are called where opossum calls them.
 
+const native = require('../base/native');
 const Breaker = require('./breaker');
-const { readOptions } = require('./breaker-options');
+const {
+  THEIRS_LIVE, coreConfig, readAssigned, readLeniently, shownOptions, theirValues
+} = require('./breaker-options');
+
+const { HALF_OPEN, STATE } = Breaker.states;
+const { call: CALL, close: CLOSE, open: OPEN } = Breaker.prototype;
+
+// A circuit that needs as many successes stays half open until close() is called.
+const NEVER = 2 ** 32 - 1;
 
 class CircuitBreaker extends Breaker {
-  static _readOptions (given) { return readOptions(given, true); }
+  static _readOptions (given) { return readLeniently(given); }
 
   // A breaker that `sekering` made is one of these, too.
   static [Symbol.hasInstance] (value) {
     return Function.prototype[Symbol.hasInstance].call(
       this === CircuitBreaker ? Breaker : this, value);
   }
+
+  // ---- A program's own methods, patched or of a class that extends this one --------------------
+
+  fire (first) {
+    if (this.emit !== EMIT || this.call !== CALL) return this._fireOwn(arguments);
+    return arguments.length === 1 ? this._fire(first) : this._fireMany(...arguments);
+  }
+
+  _fireOwn (args) { return this.call(this.action, ...args); }
+
+  _slowPath (action, context, args, cancel) {
+    if (this.emit !== EMIT) this._emitAll();
+    return super._slowPath(action, context, args, cancel);
+  }
+
+  emit (event, ...args) {
+    // Now a program's own `emit` has been told of the success that closes the circuit.
+    if (event === 'success') this._closeAfterProbe();
+    return super.emit(event, ...args);
+  }
+
+  _closeAfterProbe () {
+    if (this._rareOrNull?.probeSucceeded) {
+      this._rareOrNull.probeSucceeded = false;
+      this.close();
+    }
+    this._announce();
+  }
+
+  _announceSuccess () {
+    if (this.emit === EMIT) super._announceSuccess();
+  }
+
+  _succeeded (value, elapsed, period, probe) {
+    const closesItself = this.close === CLOSE;
+    if (closesItself || (period & STATE) !== HALF_OPEN || this._period() !== period) {
+      super._succeeded(value, elapsed, period, probe);
+      if (this.emit !== EMIT) this._announce();
+      return;
+    }
+    // The core only counts the probe. The program's own close() closes the circuit, or does not.
+    this._emitAll();
+    this._rare.probeSucceeded = true;
+    native.configure(this._id, coreConfig({ __proto__: this._options, successThreshold: NEVER }));
+    super._succeeded(value, elapsed, period, probe);
+    if (!this._isBuried) native.configure(this._id, coreConfig(this._options));
+    this._rare.probeSucceeded = false;
+  }
+
+  _trip (period, resetMin) {
+    if (this.open === OPEN) super._trip(period, resetMin);
+    else if (this._period() === period) this.open();
+  }
+
+  // ---- Options ---------------------------------------------------------------------------------
+
+  _showOptions () {
+    const { given } = this._options;
+    const values = { ...given, ...theirValues(given) };
+    // Those that the breaker has made.
+    const addOwn = () => {
+      const { cache, cacheTransport, abortController } = this._options;
+      if (cache) values.cacheTransport = cacheTransport;
+      if (abortController) values.abortController = abortController;
+    };
+    addOwn();
+    return shownOptions(values, THEIRS_LIVE, (name, value) => {
+      this._changeOptions(readAssigned(name, { ...values, [name]: value }));
+      values[name] = value;
+      addOwn();
+    });
+  }
+
+  _shownTimeout () { return this.options.timeout; }
+
+  _openUntilReset () {
+    super._openUntilReset();
+    this._rare.isLengthened = Math.round(this._rare.openFor) > this._options.resetTimeout;
+  }
+
+  /** As opossum, the option of now, but the time that an upstream's Retry-After has made longer. */
+  _wasOpenFor () {
+    return this._rare.isLengthened ? super._wasOpenFor() : this.options.resetTimeout;
+  }
 }
+
+const { emit: EMIT } = CircuitBreaker.prototype;
 
 // opossum has no such method.
 Object.defineProperty(CircuitBreaker.prototype, 'wrap', { value: undefined, writable: true });

@@ -69,8 +69,8 @@ class Histogram extends Stamp {
   static timesOf (stats) { return expand(stats.#latencies); }
 }
 
-function becomeValue (stats, value) {
-  Object.defineProperty(stats, 'latencyTimes', {
+function becomeValue (stats, name, value) {
+  Object.defineProperty(stats, name, {
     value, writable: true, enumerable: true, configurable: true
   });
   return value;
@@ -78,8 +78,8 @@ function becomeValue (stats, value) {
 
 // One accessor for all: an own one for each object would cost more than all the rest of it.
 const LATENCY_TIMES = {
-  get () { return becomeValue(this, Histogram.timesOf(this)); },
-  set (value) { becomeValue(this, value); },
+  get () { return becomeValue(this, 'latencyTimes', Histogram.timesOf(this)); },
+  set (value) { becomeValue(this, 'latencyTimes', value); },
   enumerable: true,
   configurable: true
 };
@@ -145,11 +145,61 @@ function readStats (id, percentilesEnabled, local = false) {
     : build(0, -1, { ...NO_PERCENTILES });
 }
 
-function readBucket (id, age) {
-  const bucket = build(native.stats(id, age), 0, {});
-  delete bucket.latencyMean;
-  return bucket;
+/**
+ * A bucket of a window. Its counts are those of the core, to read and to write, as long as the
+ * window has the bucket; after that they are those that were last seen.
+ */
+class Bucket extends Stamp {
+  #buckets;
+  #epoch;
+  #seen = {};
+
+  constructor (buckets, epoch) {
+    super(Object.defineProperties({}, BUCKET));
+    this.#buckets = buckets;
+    this.#epoch = epoch;
+  }
+
+  /** Its place in the window; undefined once it has left that. */
+  static #age (bucket) {
+    const age = (native.epoch(bucket.#buckets.id) - bucket.#epoch) >>> 0;
+    return age < bucket.#buckets.length ? age : undefined;
+  }
+
+  static read (bucket, name) {
+    const age = Bucket.#age(bucket);
+    if (age === undefined) return bucket.#seen[name] ?? 0;
+    return (bucket.#seen[name] = native.bucketCount(bucket.#buckets.id, COUNTER[name], age));
+  }
+
+  static write (bucket, name, value) {
+    const count = Math.max(Math.floor(Number(value)) || 0, 0);
+    const age = Bucket.#age(bucket);
+    bucket.#seen[name] = count;
+    if (age !== undefined) native.setBucketCount(bucket.#buckets.id, COUNTER[name], age, count);
+  }
+
+  static timesOf (bucket) {
+    const age = Bucket.#age(bucket);
+    return age === undefined ? [] : expand(copyLatencies(native.stats(bucket.#buckets.id, age)));
+  }
 }
+
+const BUCKET = Object.fromEntries(Object.keys(COUNTER).map(name => [name, {
+  get () { return Bucket.read(this, name); },
+  set (value) { Bucket.write(this, name, value); },
+  enumerable: true,
+  configurable: true
+}]));
+BUCKET.percentiles = {
+  get () { return becomeValue(this, 'percentiles', {}); },
+  set (value) { becomeValue(this, 'percentiles', value); },
+  enumerable: true,
+  configurable: true
+};
+BUCKET.latencyTimes = { ...LATENCY_TIMES, get () { return Bucket.timesOf(this); } };
+// Printed as the numbers that it has.
+BUCKET[Symbol.for('nodejs.util.inspect.custom')] = { value () { return { ...this }; } };
 
 /** Adds exported statistics (of `stats` or of a `Status`) to the present bucket. */
 function importStats (id, stats) {
@@ -162,13 +212,41 @@ function importStats (id, stats) {
   });
 }
 
-/** Notes in `holder._marks` that the circuit has opened or closed in the present bucket. */
-function markBucket (holder, id, open, buckets) {
-  const present = native.epoch(id);
-  const marks = (holder._marks ??= new Map()).set(present, open);
-  for (const epoch of marks.keys()) {
-    if ((present - epoch) >>> 0 < buckets) return; // Epochs are 32 bits and wrap.
-    marks.delete(epoch);
+/** The live buckets of a native window, newest first. */
+class Buckets {
+  #byEpoch = new Map();
+
+  constructor (id, length) {
+    this.id = id;
+    this.length = length;
+  }
+
+  /** The bucket of that epoch: one object for as long as the window has it. */
+  at (epoch) {
+    let bucket = this.#byEpoch.get(epoch);
+    if (bucket === undefined) this.#byEpoch.set(epoch, bucket = new Bucket(this, epoch));
+    return bucket;
+  }
+
+  /** All of them, newest first. */
+  list () {
+    const present = this.#present();
+    return Array.from({ length: this.length }, (_, age) => this.at((present - age) >>> 0));
+  }
+
+  /** Notes in the newest that the circuit has opened or closed. */
+  mark (isOpen) {
+    this.at(this.#present()).isCircuitBreakerOpen = isOpen;
+  }
+
+  /** The newest epoch. Drops the buckets that have left the window. */
+  #present () {
+    const present = native.epoch(this.id);
+    // Epochs are 32 bits and wrap.
+    for (const epoch of this.#byEpoch.keys()) {
+      if ((present - epoch) >>> 0 >= this.length) this.#byEpoch.delete(epoch);
+    }
+    return present;
   }
 }
 
@@ -178,6 +256,4 @@ function stateOf (breaker) {
   return breaker.halfOpen ? 'half-open' : 'closed';
 }
 
-module.exports = {
-  Distribution, WITH_LATENCY, importStats, markBucket, readBucket, readStats, stateOf,
-};
+module.exports = { Buckets, Distribution, WITH_LATENCY, importStats, readStats, stateOf };

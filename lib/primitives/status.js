@@ -8,13 +8,13 @@ const { read } = require('../base/foreign');
 const native = require('../base/native');
 const { COUNTER, createBreaker } = require('../base/recorder');
 const { coreConfig, readWindowOptions, windowOf } = require('./breaker-options');
-const { WITH_LATENCY, importStats, markBucket, readBucket, readStats } = require('./stats');
+const { Buckets, WITH_LATENCY, importStats, readStats } = require('./stats');
 
 const finalizer = new FinalizationRegistry(id => native.destroyBreaker(id));
 
 class Status extends Emitter {
-  /** Shows the window of native breaker `nativeId`; default: a window of its own. */
-  constructor (options, nativeId) {
+  /** Shows the window of a breaker; default: a window of its own. */
+  constructor (options, owner) {
     super();
     const window = readWindowOptions(options);
     const { buckets, bucketLength } = windowOf(window);
@@ -22,70 +22,45 @@ class Status extends Emitter {
     this.enableSnapshots = window.enableSnapshots;
     this.rotateBucketController = window.rotateBucketController;
     this._interval = bucketLength;
-    this._buckets = buckets;
     this._timer = undefined;
-    this._marks = undefined;
-    this._owner = undefined;
     this._stopped = false;
-    this.rotateBucket = () => native.rotate(this._id);
-    if (nativeId === undefined) {
-      this._id = createBreaker(coreConfig(window)).id;
-      finalizer.register(this, this._id, this);
-    } else {
-      this._id = nativeId;
-    }
-    this.startListeneningForRotateEvent();
-    const stats = read(options, 'stats');
-    if (stats) importStats(this._id, stats);
-  }
-
-  /** Makes this a view of a breaker's window, which has taken over the counts of this one. */
-  _adopt (id, owner) {
-    if (finalizer.unregister(this)) native.destroyBreaker(this._id);
-    this._id = id;
+    this.rotateBucket = () => native.rotate(this._buckets.id);
     // The window ends with its breaker, so this reference keeps the breaker.
     this._owner = owner;
-    if (owner.isShutdown) this.shutdown();
+    this._buckets = owner === undefined
+      ? new Buckets(createBreaker(coreConfig(window)).id, buckets)
+      : owner._buckets;
+    if (owner === undefined) finalizer.register(this, this._buckets.id);
+    this.startListeneningForRotateEvent();
+    const stats = read(options, 'stats');
+    if (stats) importStats(this._buckets.id, stats);
+    if (owner?.isShutdown) this.shutdown();
   }
 
   /** The breaker gives up its window, which is this one's from now on, with its counts. */
   _keepWindow () {
-    this._marks = this._owner._rare._marks;
     this._owner = undefined;
-    finalizer.register(this, this._id, this);
+    finalizer.register(this, this._buckets.id);
   }
 
-  get stats () { return readStats(this._id, this.rollingPercentilesEnabled); }
+  get stats () { return readStats(this._buckets.id, this.rollingPercentilesEnabled); }
 
   /** The buckets, newest first. */
-  get window () {
-    const window = Array.from({ length: this._buckets }, (_, age) => readBucket(this._id, age));
-    const { _marks: marks } = this._owner === undefined ? this : this._owner._rare;
-    if (marks === undefined) return window;
-    const present = native.epoch(this._id);
-    for (const [epoch, open] of marks) {
-      const bucket = window[(present - epoch) >>> 0];
-      if (bucket !== undefined) bucket.isCircuitBreakerOpen = open;
-    }
-    return window;
-  }
+  get window () { return this._buckets.list(); }
 
   increment (property, latencyRunTime) {
     const counter = read(COUNTER, property);
     if (counter === undefined) return;
-    native.count(this._id, counter, 1);
-    if (WITH_LATENCY.has(property)) native.addLatency(this._id, latencyRunTime || 0, 1);
+    native.count(this._buckets.id, counter, 1);
+    if (WITH_LATENCY.has(property)) {
+      native.addLatency(this._buckets.id, latencyRunTime > 0 ? Number(latencyRunTime) : 0, 1);
+    }
   }
 
   /** Marks the present bucket: the circuit opened in it. */
-  open () { this._mark(true); }
+  open () { this._buckets.mark(true); }
 
-  close () { this._mark(false); }
-
-  _mark (open) {
-    markBucket(this._owner === undefined ? this : this._owner._rare, this._id, open,
-      this._buckets);
-  }
+  close () { this._buckets.mark(false); }
 
   shutdown () {
     this._stopped = true;

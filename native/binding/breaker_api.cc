@@ -70,12 +70,16 @@ struct BreakerFunctions {
     return Throw(env, "The array of periods has another length than native code expects");
   }
 
-  /// createBreaker(config: Float64Array): its id, or minus a CreateError
+  /// createBreaker(config: Float64Array, windowOf?: id): its id, or minus a CreateError
   static napi_value Create(napi_env env, napi_callback_info info) {
-    const Call<1> call(env, info);
+    const Call<2> call(env, info);
     const std::optional<BreakerConfig> config = BreakerConfigOf(call.Numbers(0), false);
     if (!config) return Throw(env, "This is not the configuration of a breaker");
-    const auto [id, error] = call.recorder.breakers().Create(*config, call.now);
+    Breakers& breakers = call.recorder.breakers();
+    const uint32_t window_of = call.Id(1);
+    const auto [id, error] = window_of == SharedMemory::kNoId
+                                 ? breakers.Create(*config, call.now)
+                                 : breakers.CreateIn(window_of, *config, call.now);
     return error == CreateError::kNone ? ToJs(env, id) : ToJs(env, -static_cast<double>(error));
   }
 
@@ -221,6 +225,16 @@ struct BreakerFunctions {
     });
   }
 
+  /// configure(id, config: Float64Array): other rules and times, for a breaker that is not shared
+  static napi_value Configure(napi_env env, napi_callback_info info) {
+    return WithBreaker<2>(env, info, [env](auto& call, BreakerHandle& breaker) -> napi_value {
+      const std::optional<BreakerConfig> config = BreakerConfigOf(call.Numbers(1), false);
+      if (!config) return Throw(env, "This is not the configuration of a breaker");
+      breaker.Configure(*config);
+      return nullptr;
+    });
+  }
+
   /// count(id, counter, n)
   static napi_value Add(napi_env env, napi_callback_info info) {
     return WithBreaker<3>(env, info, [env](auto& call, BreakerHandle& breaker) -> napi_value {
@@ -235,6 +249,28 @@ struct BreakerFunctions {
   static napi_value AddLatency(napi_env env, napi_callback_info info) {
     return WithBreaker<3>(env, info, [](auto& call, BreakerHandle& breaker) -> napi_value {
       breaker.AddLatency(Millis(call.Uint32(1)), Count(call.Uint32(2)), call.now);
+      return nullptr;
+    });
+  }
+
+  /// bucketCount(id, counter, age): 0 if no bucket is that old
+  static napi_value BucketCount(napi_env env, napi_callback_info info) {
+    return WithBreaker<3>(env, info, [env](auto& call, BreakerHandle& breaker) -> napi_value {
+      const uint32_t counter = call.Id(1);
+      if (counter >= kCounters) return Throw(env, "No such counter");
+      return ToJs(
+          env,
+          breaker.BucketCount(static_cast<Counter>(counter), call.Uint32(2), call.now).value());
+    });
+  }
+
+  /// setBucketCount(id, counter, age, n)
+  static napi_value SetBucketCount(napi_env env, napi_callback_info info) {
+    return WithBreaker<4>(env, info, [env](auto& call, BreakerHandle& breaker) -> napi_value {
+      const uint32_t counter = call.Id(1);
+      if (counter >= kCounters) return Throw(env, "No such counter");
+      breaker.SetBucketCount(static_cast<Counter>(counter), call.Uint32(2), Count(call.Uint32(3)),
+                             call.now);
       return nullptr;
     });
   }
@@ -293,8 +329,11 @@ BreakerApi::BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
           {"hasFreeProbe", F::HasFreeProbe},
           {"isWarming", F::IsWarming},
           {"rotate", F::Rotate},
+          {"configure", F::Configure},
           {"count", F::Add},
           {"addLatency", F::AddLatency},
+          {"bucketCount", F::BucketCount},
+          {"setBucketCount", F::SetBucketCount},
           {"stats", F::Stats},
           {"forget", F::Forget},
           {"repairs", F::Repairs},

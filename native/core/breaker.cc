@@ -28,7 +28,7 @@ size_t Breaker::ColdCells(const BreakerConfig& config) {
 }
 
 Breaker::Breaker(const BreakerConfig& config, Cell* hot, Cell* cold, Storage* storage)
-    : config_(config), memory_(InPlace<BreakerMemory>(hot)) {
+    : config_(config), memory_(InPlace<BreakerMemory>(hot)), epochs_(memory_) {
   assert(config.buckets >= 1 && config.buckets <= kBucketsMax);
   assert(config.half_open_probes >= 1 && config.half_open_probes <= kProbesMax);
   assert(config.rules.sliding_window_size <= LastCalls::kSizeMax);
@@ -45,7 +45,7 @@ void Breaker::Initialize(Micros now) noexcept {
 }
 
 void Breaker::Clear() noexcept {
-  window_.Clear();
+  if (epochs_ == memory_) window_.Clear();
   last_calls_.Clear();
   Cell* const cells = reinterpret_cast<Cell*>(memory_);
   // Relaxed: nobody else uses the breaker.
@@ -74,14 +74,36 @@ State Breaker::StateBefore(uint32_t age) const noexcept {
 }
 
 Epoch Breaker::EpochAt(Micros now) const noexcept {
-  if (config_.bucket_length == 0) return Epoch(Low(memory_->rotations.load()));
+  if (config_.bucket_length == 0) return Epoch(Low(epochs_->rotations.load()));
   // Buckets of a shared breaker are counted from the clock's zero, so that no participant depends
   // on what others have written. The load is relaxed: an origin that is not shared was written by
   // this thread.
   const Micros age =
       config_.shared ? now
-                     : now - static_cast<Micros>(memory_->origin.load(std::memory_order_relaxed));
+                     : now - static_cast<Micros>(epochs_->origin.load(std::memory_order_relaxed));
   return Epoch(static_cast<uint32_t>(std::max<Micros>(age, 0) / config_.bucket_length));
+}
+
+void Breaker::Configure(const BreakerConfig& config) noexcept {
+  assert(!config_.shared);
+  const BreakerConfig present = config_;
+  config_ = config;
+  // What the memory was made for.
+  config_.rules.sliding_window_size = present.rules.sliding_window_size;
+  config_.half_open_probes = present.half_open_probes;
+  config_.bucket_length = present.bucket_length;
+  config_.buckets = present.buckets;
+  config_.percentiles = present.percentiles;
+  config_.shared = present.shared;
+}
+
+void Breaker::CountIn(const Breaker& other) noexcept {
+  assert(!config_.shared && !other.config_.shared);
+  window_ = other.window_;
+  epochs_ = other.epochs_;
+  config_.bucket_length = other.config_.bucket_length;
+  config_.buckets = other.config_.buckets;
+  config_.percentiles = other.config_.percentiles;
 }
 
 bool Breaker::Warming(Micros now) const noexcept {

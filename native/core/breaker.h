@@ -162,6 +162,9 @@ class Breaker {
   void Add(Counter counter, Epoch epoch, Count count) noexcept {
     window_.Add(counter, epoch, count);
   }
+  void Set(Counter counter, Epoch epoch, uint32_t age, Count count) noexcept {
+    window_.Set(counter, epoch, age, count);
+  }
 
   /// Counts an outcome. For a failure (or a slow success): whether the caller must Trip. A probe's
   /// success may close the circuit, which shows in period().
@@ -182,7 +185,12 @@ class Breaker {
   Micros OpenFor(Micros now) noexcept;
 
   bool Warming(Micros now) const noexcept;
-  void Rotate() noexcept { memory_->rotations.fetch_add(1); }
+  void Rotate() noexcept { epochs_->rotations.fetch_add(1); }
+  /// Other rules and times. The window stays as it is. Not for breakers in shared memory.
+  void Configure(const BreakerConfig& config) noexcept;
+  /// From now on this breaker counts in the window of `other`, with its buckets; state and rules
+  /// stay its own. The memory of `other` must outlive it. Not for breakers in shared memory.
+  void CountIn(const Breaker& other) noexcept;
   /// The number of the bucket at `now`.
   Epoch EpochAt(Micros now) const noexcept;
   const TimeWindow& window() const { return window_; }
@@ -208,6 +216,8 @@ class Breaker {
 
   BreakerConfig config_;
   BreakerMemory* memory_ = nullptr;
+  /// Whose origin and rotations number the buckets of `window_`: those of the window's owner.
+  BreakerMemory* epochs_ = nullptr;
   TimeWindow window_;
   LastCalls last_calls_;
 };

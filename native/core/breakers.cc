@@ -166,6 +166,16 @@ void BreakerHandle::ReadWindow(Whose whose, Micros now, WindowStats* stats) cons
   stats->summary = Summarize({stats->latencies.data(), stats->latency_count});
 }
 
+Count BreakerHandle::BucketCount(Counter counter, uint32_t age, Micros now) const noexcept {
+  const TimeWindow& window = breaker_.window();
+  return age < window.buckets() ? window.Bucket(counter, breaker_.EpochAt(now), age) : Count(0);
+}
+
+void BreakerHandle::SetBucketCount(Counter counter, uint32_t age, Count count,
+                                   Micros now) noexcept {
+  if (age < breaker_.window().buckets()) breaker_.Set(counter, breaker_.EpochAt(now), age, count);
+}
+
 void BreakerHandle::ReadBucket(uint32_t age, Micros now, WindowStats* stats) const noexcept {
   const TimeWindow& window = breaker_.window();
   const Epoch epoch = breaker_.EpochAt(now);
@@ -203,6 +213,22 @@ Created Breakers::Create(const BreakerConfig& config, Micros now) {
   return created;
 }
 
+Created Breakers::CreateIn(uint32_t window_of, const BreakerConfig& config, Micros now) {
+  BreakerHandle* const owner = Find(window_of, now);
+  if (owner == nullptr || owner->shared_ != nullptr) return {.error = CreateError::kNoWindow};
+  // The memory has a window of its own, which nobody touches.
+  BreakerConfig same = config;
+  same.buckets = owner->breaker_.config().buckets;
+  const Created created = Create(same, now);
+  if (created.error != CreateError::kNone) return created;
+  BreakerHandle* const handle = breakers_.Find(created.id);
+  handle->breaker_.CountIn(owner->breaker_);
+  handle->local_ = handle->breaker_;
+  handle->window_of_ = window_of;
+  ++owner->users_;
+  return created;
+}
+
 Created Breakers::CreateShared(const BreakerConfig& config, SharedMemory& shared, Micros now) {
   Created created;
   const SlabSlot memory = TakeMemory(LocalConfig(config), &created);
@@ -221,17 +247,27 @@ bool Breakers::Destroy(uint32_t id, Micros now) {
   BreakerHandle* const handle = Find(id, now);
   if (handle == nullptr) return false;
   if (handle->shared_ != nullptr) handle->shared_->Leave();
+  handle->destroyed_ = true;
+  Release(id);
+  return true;
+}
+
+void Breakers::Release(uint32_t id) {
+  BreakerHandle* const handle = breakers_.Find(id);
+  if (--handle->users_ > 0) return;
+  const uint32_t window_of = handle->window_of_;
   const BreakerConfig& config = handle->local_.config();
   handle->local_.Clear();
   slab_.Give(handle->memory_, Breaker::HotCells(config), Breaker::ColdCells(config));
   breakers_.Destroy(id);
-  return true;
+  if (window_of != SharedMemory::kNoId) Release(window_of);
 }
 
 BreakerHandle* Breakers::Find(uint32_t id, Micros now) noexcept {
   Drain(now);
   BreakerHandle* const handle = breakers_.Find(id);
-  if (handle != nullptr) handle->Follow(now);
+  if (handle == nullptr || handle->destroyed_) return nullptr;
+  handle->Follow(now);
   return handle;
 }
 

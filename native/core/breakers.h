@@ -66,6 +66,10 @@ class BreakerHandle {
   Micros OpenFor(Micros now) noexcept { return breaker_.OpenFor(now); }
   void Forget() noexcept { breaker_.Forget(); }
   void Rotate() noexcept { breaker_.Rotate(); }
+  /// Other rules and times; a shared breaker keeps those that it has.
+  void Configure(const BreakerConfig& config) noexcept {
+    if (shared_ == nullptr) breaker_.Configure(config);
+  }
   bool HasFreeProbe(Micros now) const noexcept { return breaker_.HasFreeProbe(now); }
   bool Warming(Micros now) const noexcept { return breaker_.Warming(now); }
   Epoch EpochAt(Micros now) const noexcept { return breaker_.EpochAt(now); }
@@ -73,6 +77,9 @@ class BreakerHandle {
 
   void Add(Counter counter, Count count, Micros now) noexcept;
   void AddLatency(Millis latency, Count count, Micros now) noexcept;
+  /// One bucket's count, and another in its place: 0, and nothing, when no bucket has that age.
+  Count BucketCount(Counter counter, uint32_t age, Micros now) const noexcept;
+  void SetBucketCount(Counter counter, uint32_t age, Count count, Micros now) noexcept;
 
   /// Whether there are transitions that TakeTransitions has not told of.
   bool HasTransitions() const noexcept { return breaker_.generation() != told_generation_; }
@@ -104,6 +111,11 @@ class BreakerHandle {
   uint32_t* period_;
   Generation told_generation_;
   uint64_t told_repairs_ = 0;
+  /// The breaker in whose window this one counts, if that is not its own.
+  uint32_t window_of_ = SharedMemory::kNoId;
+  /// Itself, until it is destroyed, and those that count in its window.
+  uint32_t users_ = 1;
+  bool destroyed_ = false;
 };
 
 /// Why there is no breaker. JavaScript has the same numbers (lib/base/recorder.js).
@@ -111,6 +123,7 @@ enum class CreateError : uint32_t {
   kNone = 0,
   kNoPeriods = 100,  // call AddPeriods first
   kNoMemory = 102,
+  kNoWindow = 103,
 };
 
 struct Created {
@@ -132,6 +145,9 @@ class Breakers {
   void AddPeriods(uint32_t* periods) { periods_.push_back(periods); }
 
   Created Create(const BreakerConfig& config, Micros now);
+  /// A breaker that counts in the window of breaker `window_of`. The window lasts as long as the
+  /// last breaker that counts in it. Fails for a breaker in shared memory, or none.
+  Created CreateIn(uint32_t window_of, const BreakerConfig& config, Micros now);
   /// Leaves the memory if this fails.
   Created CreateShared(const BreakerConfig& config, SharedMemory& shared, Micros now);
   /// False if there is no such breaker.
@@ -145,6 +161,8 @@ class Breakers {
  private:
   bool HasPeriod() const noexcept { return breakers_.next() < periods_.size() * kPeriodsPerChunk; }
   SlabSlot TakeMemory(const BreakerConfig& config, Created* created);
+  /// One user less of a breaker's memory. The last one frees it.
+  void Release(uint32_t id);
 
   Ids<BreakerHandle> breakers_;
   std::vector<uint32_t*> periods_;

@@ -71,6 +71,13 @@ void TimeWindow::Add(Counter counter, Epoch epoch, Count count) noexcept {
   AddTo(CounterRow(counter)[epoch.value() % buckets_], epoch, count);
 }
 
+void TimeWindow::Set(Counter counter, Epoch epoch, uint32_t age, Count count) noexcept {
+  assert(age < buckets_);
+  Touch(kLatencyCells + static_cast<uint32_t>(counter));
+  const Epoch wanted = epoch - age;
+  CounterRow(counter)[wanted.value() % buckets_].store(WordOf(wanted, count));
+}
+
 void TimeWindow::AddLatency(Millis latency, Epoch epoch, Count count) noexcept {
   const uint32_t cell = LatencyCell(latency);
   if (memory_.storage != nullptr && cell >= kHotLatencyCells && !Touched(cell) &&

@@ -80,6 +80,8 @@ class TimeWindow {
 
   void Add(Counter counter, Epoch epoch, Count count) noexcept;
   void AddLatency(Millis latency, Epoch epoch, Count count) noexcept;
+  /// Replaces one bucket's count. What others add meanwhile may be lost.
+  void Set(Counter counter, Epoch epoch, uint32_t age, Count count) noexcept;
 
   /// The window's total at `epoch`.
   uint64_t Sum(Counter counter, Epoch epoch) const noexcept;

@@ -104,6 +104,11 @@ const ENTRANCES = {
   ':staleCache().fetch(options)': wrong => sekering.staleCache().fetch('key', action, wrong),
   'new :Timeout(limit)': wrong => new sekering.Timeout({ initial: 1000, ...wrong }),
   'Timeout.execute(options)': wrong => new sekering.Timeout(1000).execute(action, wrong),
+  // sekering/opossum
+  'new opossum:CircuitBreaker(options)': DROP_IN,
+  'opossum:newStatus(options)': DROP_IN,
+  'opossum:prototype.fallback(func)': A_PART,
+  'opossum:prototype.run(options)': 'see CircuitBreaker',
   // sekering/retry
   'RetryOperation.attempt(timeoutOps)': DROP_IN,
   'retry:createTimeout(options)': DROP_IN,

@@ -187,6 +187,101 @@ TEST(Breakers, ReadOneBucket) {
   EXPECT_EQ(stats.counts[static_cast<size_t>(Counter::kFires)], 0u);
 }
 
+TEST(Breakers, OneCountOfABucketCanBeReplaced) {
+  Environment env;
+  BreakerConfig config = TwoInARow();
+  config.bucket_length = kSecond;
+  config.buckets = 3;
+  const uint32_t id = env.Create(config);
+  const Micros then = kNow + 10 * kSecond;
+  env[id].Add(Counter::kFires, Count(4), then);
+  env[id].SetBucketCount(Counter::kFires, 0, Count(2), then);
+  EXPECT_EQ(env[id].BucketCount(Counter::kFires, 0, then), Count(2));
+  EXPECT_EQ(env[id].BucketCount(Counter::kFires, 1, then + kSecond), Count(2));
+  env[id].SetBucketCount(Counter::kFires, 2, Count(5), then + kSecond);
+  EXPECT_EQ(env[id].BucketCount(Counter::kFires, 2, then + kSecond), Count(5));
+  // There is no bucket of that age.
+  env[id].SetBucketCount(Counter::kFires, 3, Count(9), then + kSecond);
+  EXPECT_EQ(env[id].BucketCount(Counter::kFires, 3, then + kSecond), Count(0));
+}
+
+TEST(Breakers, OtherRulesCountFromTheNextOutcomeOn) {
+  Environment env;
+  BreakerConfig config = TwoInARow();
+  const uint32_t id = env.Create(config);
+  config.rules.consecutive_failures = 1;
+  config.buckets = 1000;  // What the memory was made for stays.
+  env[id].Configure(config);
+  const Outcome failure{
+      .failed = true, .timed_out = false, .latency = 0, .period = Period(env.periods[id])};
+  EXPECT_TRUE(env[id].Record(failure, kNow));
+}
+
+// ---- Several in one window ---------------------------------------------------------------------
+
+TEST(BreakersInOneWindow, CountTogetherAndTripAlone) {
+  Environment env;
+  BreakerConfig rules;
+  rules.rules.error_threshold_percentage = -1;
+  rules.rules.failure_count = 2;
+  const uint32_t one = env.Create(rules);
+  const uint32_t other = env.breakers.CreateIn(one, rules, kNow).id;
+  const Outcome failure{
+      .failed = true, .timed_out = false, .latency = 0, .period = Period(env.periods[one])};
+  EXPECT_FALSE(env[one].Record(failure, kNow));
+  EXPECT_TRUE(env[other].Record(failure, kNow));
+  env[other].Trip(failure.period, 0, kNow);
+  EXPECT_EQ(env.state(one), State::kClosed);
+  EXPECT_EQ(env.state(other), State::kOpen);
+  env.Record(other, Counter::kFires);
+  env.RecordSuccess(one, 16);
+  EXPECT_EQ(env.CountOf(one, Counter::kFires), 1);
+  EXPECT_EQ(env.CountOf(other, Counter::kSuccesses), 1);
+}
+
+TEST(BreakersInOneWindow, HaveTheBucketsOfItsOwner) {
+  Environment env;
+  BreakerConfig config = TwoInARow();
+  config.bucket_length = 0;
+  config.buckets = 2;
+  const uint32_t owner = env.Create(config);
+  config.bucket_length = kSecond;
+  config.buckets = 5;
+  const uint32_t user = env.breakers.CreateIn(owner, config, kNow).id;
+  env[user].Add(Counter::kFires, Count(1), kNow + 100 * kSecond);
+  env[user].Rotate();
+  EXPECT_EQ(env[owner].BucketCount(Counter::kFires, 1, kNow), Count(1));
+  env[owner].Rotate();
+  EXPECT_EQ(env.CountOf(user, Counter::kFires), 0);
+}
+
+TEST(BreakersInOneWindow, KeepItAfterItsOwner) {
+  Environment env;
+  const uint32_t owner = env.Create(TwoInARow());
+  const uint32_t user = env.breakers.CreateIn(owner, TwoInARow(), kNow).id;
+  const uint32_t next = env.breakers.CreateIn(user, TwoInARow(), kNow).id;
+  EXPECT_TRUE(env.breakers.Destroy(owner, kNow));
+  EXPECT_FALSE(env.breakers.Destroy(owner, kNow));
+  EXPECT_EQ(env.breakers.Find(owner, kNow), nullptr);
+  EXPECT_TRUE(env.breakers.Destroy(user, kNow));
+  // Nobody gets their memory, or their numbers, while the last one counts there.
+  const uint32_t newcomer = env.Create(TwoInARow());
+  EXPECT_NE(newcomer, owner);
+  env.Record(next, Counter::kFires);
+  EXPECT_EQ(env.CountOf(next, Counter::kFires), 1);
+  EXPECT_EQ(env.CountOf(newcomer, Counter::kFires), 0);
+  EXPECT_TRUE(env.breakers.Destroy(next, kNow));
+  // All is free again, and zeroed.
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(env.CountOf(env.Create(TwoInARow()), Counter::kFires), 0);
+  EXPECT_EQ(env.breakers.Create(TwoInARow(), kNow).id, newcomer + 1);
+}
+
+TEST(BreakersInOneWindow, AreNotInSharedMemory) {
+  Pair pair;
+  EXPECT_EQ(pair.one.breakers.CreateIn(pair.a, TwoInARow(), kNow).error, CreateError::kNoWindow);
+  EXPECT_EQ(pair.one.breakers.CreateIn(77, TwoInARow(), kNow).error, CreateError::kNoWindow);
+}
+
 // ---- Admission ---------------------------------------------------------------------------------
 
 TEST(BreakersAdmission, AProbeOfADeadParticipantKeepsNobodyOut) {

@@ -3,7 +3,7 @@
 // Taking a breaker's state and figures out, and starting another one from them.
 
 const {
-  CircuitBreaker, make, positive, fragile, halfOpened, settle, trip, once, sleep,
+  CircuitBreaker, Status, make, positive, fragile, halfOpened, settle, trip, once, sleep, stopTime,
 } = require('../support/breaker-helpers');
 
 test('toJSON shows the state and the stats', async () => {
@@ -126,6 +126,47 @@ test('status may be a Status', async () => {
   expect(breaker.status).toBe(status);
   await breaker.fire(1);
   expect(status.stats).toMatchObject({ fires: 4, successes: 4 });
+});
+
+test('breakers with the same Status count together, and trip alone', async () => {
+  const rules = { volumeThreshold: 4, errorThresholdPercentage: 40 };
+  const one = make(positive, { ...rules, rollingCountBuckets: 3 });
+  const other = make(positive, { ...rules, status: one.status });
+  expect(other.status).toBe(one.status);
+  for (const x of [1, 2, -3]) await settle(one.fire(x));
+  expect([one.closed, other.stats.fires, other.status.window.length]).toEqual([true, 3, 3]);
+  await trip(other);
+  expect([one.opened, other.opened]).toEqual([false, true]);
+  expect(one.stats).toEqual(other.stats);
+  expect(one.stats).toMatchObject({ fires: 4, failures: 2, successes: 2 });
+  one.status.window[0].failures = 0;
+  expect(other.stats.failures).toBe(0);
+});
+
+test('a shared window lasts as long as its last breaker', async () => {
+  const breaker = (() => {
+    const first = make(positive);
+    const second = make(positive, { status: first.status });
+    first.shutdown();
+    return second;
+  })();
+  await breaker.fire(1);
+  expect(breaker.stats.fires).toBe(1);
+});
+
+test('a Status has the window, whatever the options say', async () => {
+  const pass = stopTime();
+  const status = new Status({ rollingCountTimeout: 100, rollingCountBuckets: 2 });
+  const breaker = make(positive, { status, rollingCountTimeout: 10_000 });
+  await breaker.fire(1);
+  await pass(100);
+  expect(breaker.stats.fires).toBe(0);
+});
+
+test('a breaker that others share on the host has no Status of another', () => {
+  const status = new Status();
+  expect(() => make(positive, { name: 'shared-status', scope: 'process', status }))
+    .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'status' }));
 });
 
 test('state and status together restore a breaker', async () => {

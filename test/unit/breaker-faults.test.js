@@ -165,14 +165,6 @@ test('lastTimerAt is the time when the circuit opened, not when it was made', as
   expect(lastTimerAt - made).toBeGreaterThan(20);
 });
 
-test('the counts of a Status are copied into the window of the options', async () => {
-  const status = new Status(
-    { rollingCountTimeout: 40, rollingCountBuckets: 2, stats: { fires: 4 } });
-  const breaker = make(positive, { status });
-  await sleep(60);
-  expect(breaker.stats.fires).toBe(4);
-});
-
 test('enabled: false disables even with a state', () => {
   expect(make(positive, { enabled: false, state: { enabled: true } }).enabled).toBe(false);
 });

@@ -63,8 +63,54 @@ describe('sekering/opossum', () => {
     breaker.shutdown();
   });
 
-  test('checks the options that it knows', () => {
-    expect(() => new CircuitBreaker(action, { timeout: 'soon' })).toThrow(TypeError);
+  test('a cache that is turned on later lasts while other options are assigned', async () => {
+    let calls = 0;
+    const breaker = new CircuitBreaker(async () => ++calls);
+    breaker.options.cache = true;
+    expect(await breaker.fire(1)).toBe(1);
+    breaker.options.timeout = 20;
+    breaker.options.cacheTTL = 1000;
+    expect(await breaker.fire(1)).toBe(1);
+    breaker.options.cache = false;
+    expect(await breaker.fire(1)).toBe(2);
+    breaker.options.cache = true;
+    expect(await breaker.fire(1)).toBe(1);
+    breaker.shutdown();
+  });
+
+  test('a value that cannot be read is rejected, and changes nothing', () => {
+    const breaker = new CircuitBreaker(action, { timeout: 5 });
+    expect(() => { breaker.options.timeout = Symbol('hostile'); }).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'timeout' }));
+    expect(breaker.options.timeout).toBe(5);
+    breaker.shutdown();
+  });
+
+  test('an own emit that throws keeps neither the fallback nor the reset from a call', async () => {
+    const warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    try {
+      const breaker = new CircuitBreaker(async () => { throw new Error('failed'); },
+        { resetTimeout: 1 }).fallback(() => 'instead');
+      breaker.emit = () => { throw new Error('of emit'); };
+      expect(await breaker.fire()).toBe('instead');
+      expect(breaker.opened).toBe(true);
+      while (!breaker.halfOpen) await new Promise(resolve => setTimeout(resolve, 1));
+      expect(warned).toHaveBeenCalledWith(expect.stringContaining("emit('open') failed"),
+        expect.anything());
+      breaker.shutdown();
+    } finally {
+      warned.mockRestore();
+    }
+  });
+
+  test('options of sekering alone do nothing', async () => {
+    const breaker = new CircuitBreaker(async () => { throw new Error('failed'); }, {
+      errorThresholdPercentage: 100, consecutiveFailures: 1, fallback: () => 'unused',
+      scope: 'host', preset: 'no preset', resetTimeout: 100,
+    });
+    await expect(breaker.fire()).rejects.toThrow('failed');
+    expect(breaker.closed).toBe(true);
+    breaker.shutdown();
   });
 });
 

@@ -5,7 +5,7 @@
 const { EventEmitter } = require('node:events');
 
 const CircuitBreaker = require('../../lib/primitives/breaker');
-const { make, positive } = require('../support/breaker-helpers');
+const { make, never, positive, settle, stopTime } = require('../support/breaker-helpers');
 
 const thrownBy = options => {
   try {
@@ -181,4 +181,66 @@ test.each([
 ])('%s: %p works as in opossum, or is rejected', (option, value) => {
   const error = thrownBy({ [option]: value });
   if (error !== undefined) expect(error.code).toBe('ERR_INVALID_OPTION');
+});
+
+describe('options that are assigned later', () => {
+  const failing = async () => { throw new Error('failed'); };
+
+  test('count from the next call on', async () => {
+    const pass = stopTime();
+    const breaker = make(never, { timeout: 1000 });
+    const first = settle(breaker.fire());
+    breaker.options.timeout = 20;
+    const second = settle(breaker.fire());
+    await pass(20);
+    expect((await second).error).toMatchObject({ message: 'Timed out after 20ms' });
+    await pass(980);
+    expect((await first).error).toMatchObject({ message: 'Timed out after 1000ms' });
+    expect(breaker.options).toMatchObject({ timeout: 20, coalesceTTL: 20 });
+  });
+
+  test.each([
+    ['errorThresholdPercentage', { errorThresholdPercentage: 100 }, 50],
+    ['volumeThreshold', { volumeThreshold: 100 }, 1],
+    ['consecutiveFailures', { errorThresholdPercentage: 100 }, 1],
+    ['failureCount', { errorThresholdPercentage: 100 }, 1],
+    ['errorFilter', { errorThresholdPercentage: 1, errorFilter: () => true }, () => false],
+  ])('%s', async (name, options, value) => {
+    const breaker = make(failing, options);
+    await settle(breaker.fire());
+    expect(breaker.closed).toBe(true);
+    Object.assign(breaker.options, { [name]: value });
+    await settle(breaker.fire());
+    expect(breaker.opened).toBe(true);
+    expect(Object.keys(breaker.options)).toContain(name);
+    expect({ ...breaker.options }[name]).toBe(value);
+  });
+
+  test('resetTimeout', async () => {
+    const pass = stopTime();
+    const breaker = make(failing, { resetTimeout: 1000 });
+    breaker.options.resetTimeout = 50;
+    breaker.open();
+    await pass(50);
+    expect(breaker.halfOpen).toBe(true);
+  });
+
+  test('nothing is the default again', () => {
+    const breaker = make(failing, { timeout: 5 });
+    breaker.options.timeout = undefined;
+    expect(breaker.options.timeout).toBe(10000);
+  });
+
+  test('a wrong value is rejected, and changes nothing', () => {
+    const breaker = make(failing, { timeout: 5 });
+    expect(() => { breaker.options.timeout = 'soon'; }).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'timeout' }));
+    expect(breaker.options.timeout).toBe(5);
+  });
+
+  test('those that others share stay as they are', () => {
+    const breaker = make(failing, { scope: 'process', name: 'assigned-options' });
+    expect(() => { breaker.options.timeout = 5; }).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'timeout' }));
+  });
 });
