@@ -164,10 +164,10 @@ const isCallersFault = mayHelp => error => {
   return status >= 400 && status < 500 && !BUSY_STATUSES.includes(status) && !mayHelp(error);
 };
 
-function breakerOf (config, name, preset, own, timeout, errorFilter) {
-  return new CircuitBreaker(call, withoutUndefined({
-    volumeThreshold: 5, ...breakerOptions(config, name, preset, own, timeout), errorFilter,
-  }));
+function breakerOf (config, name, preset, own, timeout) {
+  return new CircuitBreaker(call, {
+    volumeThreshold: 5, ...breakerOptions(config, name, preset, own, timeout)
+  });
 }
 
 /** One client retries, for the user. The other one does not: the outbox retries its orders. */
@@ -444,8 +444,8 @@ function upstreamRetry (config, own, predicate) {
 
 function makePolicy (config, name, section, { fallback, onFallback, predicate }) {
   const preset = presets[section.preset];
-  const breaker = breakerOf(config, name, preset, section.circuitBreaker, undefined,
-    isCallersFault(shouldRetry(config, predicate)));
+  const errorFilter = isCallersFault(shouldRetry(config, predicate));
+  const breaker = breakerOf(config, name, { ...preset, errorFilter }, section.circuitBreaker);
   return new Policy({
     fallback: fallbackOf(strategiesOf(config, section, fallback), onFallback),
     retry: upstreamRetry(config, section.retry, predicate),

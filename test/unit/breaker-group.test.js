@@ -291,7 +291,7 @@ test('late failures of evicted breakers do not open other breakers', async () =>
   const group = makeGroup(() => {
     gates.push(defer());
     return gates.at(-1).promise;
-  }, { max: 1, errorThresholdPercentage: 1, timeout: false });
+  }, { name: 'late', max: 1, errorThresholdPercentage: 1, timeout: false });
   const calls = Array.from({ length: 50 }, (_, i) => settle(group.fire(i)));
   const kept = group.get(0);
   for (const gate of gates) gate.reject(new Error('late'));
