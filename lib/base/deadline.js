@@ -5,6 +5,7 @@
 const { clearTimer, onSwitch, setTimer } = require('./clock');
 const { timedOut } = require('./errors');
 const { reasonOf } = require('./foreign');
+const { guarded } = require('./warn');
 const {
   TICKS_PER_MS, readClock, timedCallBegins, timedCallEnds
 } = require('./recorder');
@@ -143,7 +144,8 @@ class Deadlines {
     // Timers count whole milliseconds and may fire a fraction of one early.
     const length = this.ms * TICKS_PER_MS - TICKS_PER_MS / 2;
     while (this.first !== null && ((now - this.first.started) | 0) >= length) {
-      this.timeOut(this.first);
+      // One call that cannot be ended must not keep the others waiting.
+      guarded('A call could not be timed out', () => this.timeOut(this.first));
     }
     if (this.first !== null && this.timer === undefined) {
       const left = this.ms - ((now - this.first.started) | 0) / TICKS_PER_MS;

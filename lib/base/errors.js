@@ -42,7 +42,8 @@ SekeringError.define(BreakerError, 'BreakerError');
 Object.defineProperty(BreakerError.prototype, 'name', { value: 'Error', writable: true });
 
 /** The error for a call that took too long. */
-const timedOut = (ms, Type = SekeringError) => new Type('ETIMEDOUT', `Timed out after ${ms}ms`);
+const timedOut = (ms, Type = SekeringError) =>
+  new Type('ETIMEDOUT', `Timed out after ${textOf(ms)}ms`);
 
 /** Whether an error says that the upstream was never asked, so that nothing can have happened. */
 const wasNotAsked = error => NOT_ASKED.has(read(error, 'code'));

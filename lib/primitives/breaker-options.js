@@ -2,7 +2,7 @@
 
 // The options of a breaker: what each may be, their defaults, and what the core makes of them.
 
-const { invalidOption, optionError } = require('../base/errors');
+const { invalidOption, optionError, unknownOption } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { bag, is, member, number, optionsOf, readable } = require('../base/options');
 const { TICKS_PER_MS } = require('../base/recorder');
@@ -237,6 +237,10 @@ const LIVE = [
 
 /** The options with another value of one of them; the default, if the value is absent. */
 function withOption (options, name, value) {
+  if (!Object.hasOwn(OPTIONS.entries, name)) throw unknownOption(name, 'options', OPTIONS.names);
+  if (!LIVE.includes(name)) {
+    throw invalidOption(name, 'no new value, as it is only read at construction,', value);
+  }
   const changed = Object.assign({ __proto__: DEFAULTS }, options);
   delete changed[name];
   if (!isAbsent(value)) changed[name] = OPTIONS.check(name, value);
@@ -244,24 +248,26 @@ function withOption (options, name, value) {
   return changed;
 }
 
-/** What `breaker.options` is: `values`; those that are `live` can be assigned. */
-function shownOptions (values, live, assign) {
-  const shown = { ...values };
-  for (const name of live) {
-    const property = {
-      get: () => values[name],
-      set (value) {
-        assign(name, value);
-        Object.defineProperty(shown, name, { ...property, enumerable: true });
-      },
-      enumerable: values[name] !== undefined || Object.hasOwn(values, name),
-      configurable: true,
-    };
-    Object.defineProperty(shown, name, property);
-  }
-  // Printed as the values that it has.
-  return Object.defineProperty(shown, Symbol.for('nodejs.util.inspect.custom'),
-    { value: () => ({ ...shown }) });
+// By the values that are shown: the function that takes a new one, and returns what to show of it.
+const assigners = new WeakMap();
+
+const SHOWN = {
+  defineProperty (values, name, property) {
+    // Object.freeze() and the like give no value.
+    if (!('value' in property)) return Reflect.defineProperty(values, name, property);
+    const value = assigners.get(values)(name, property.value);
+    return Reflect.defineProperty(values, name, { ...property, value });
+  },
+  deleteProperty (values, name) {
+    assigners.get(values)(name, undefined);
+    return Reflect.deleteProperty(values, name);
+  },
+};
+
+/** What `breaker.options` is: the values, with a function that is told of new ones. */
+function shownOptions (values, assign) {
+  assigners.set(values, assign);
+  return new Proxy(values, SHOWN);
 }
 
 function checkTogether (options) {
@@ -400,8 +406,15 @@ function windowMeaning (given) {
     rollingCountBuckets: buckets,
     rollingPercentilesEnabled: given.rollingPercentilesEnabled !== false,
     enableSnapshots: given.enableSnapshots !== false,
-    rotateBucketController: given.rotateBucketController || undefined,
+    rotateBucketController: controllerOf(given.rotateBucketController),
   };
+}
+
+function controllerOf (controller) {
+  if (!controller) return undefined;
+  if (['on', 'listeners', 'removeListener'].every(name =>
+    typeof read(controller, name) === 'function')) return controller;
+  throw invalidOption('rotateBucketController', 'an EventEmitter', controller);
 }
 
 const cacheSizeOf = size => (Number.isInteger(size) && size >= 1 ? size : undefined);
@@ -469,8 +482,7 @@ function meaningOf (values, given) {
   const { state } = given;
   const allowWarmUp = given.allowWarmUp === true;
   const { rollingCountTimeout, rollingCountBuckets } = windowMeaning(values);
-  return {
-    __proto__: DEFAULTS,
+  return withoutDefaults({
     rollingCountTimeout,
     rollingCountBuckets,
     rollingPercentilesEnabled: values.rollingPercentilesEnabled,
@@ -502,7 +514,16 @@ function meaningOf (values, given) {
     status: given.status || undefined,
     state: state || undefined,
     given,
-  };
+  });
+}
+
+/** There may be thousands of breakers: what is a default is kept once. */
+function withoutDefaults (values) {
+  const options = { __proto__: DEFAULTS };
+  for (const name of Object.keys(values)) {
+    if (values[name] !== DEFAULTS[name]) options[name] = values[name];
+  }
+  return options;
 }
 
 /** The options of a breaker as opossum reads them, with a copy of those that were given. */
@@ -518,11 +539,11 @@ function readLeniently (object = {}) {
 }
 
 /** What a breaker makes of them after one was assigned. */
-const readAssigned = (name, values) =>
-  readable(name, 'a value that can be read', values[name], () => meaningOf(values, values));
+const readAssigned = (name, values) => readable(String(name), 'a value that can be read',
+  values[name], () => meaningOf(values, values));
 
 module.exports = {
-  CORE_NAMES, LIVE, OPTIONS, THEIRS_LIVE, checkAction, checkSharing, coreConfig, errorThreshold,
+  CORE_NAMES, OPTIONS, THEIRS_LIVE, checkAction, checkSharing, coreConfig, errorThreshold,
   filterNothing, isAbsent, isPlain, readAssigned, readLeniently, readOptions, readWindowOptions,
   resolvedOptions, shownOptions, slowTicks, theirValues, windowOf, withOption,
 };

@@ -10,7 +10,7 @@ const {
   BreakerError, invalidOption, isBreakerError, optionError, timedOut
 } = require('../base/errors');
 const {
-  isA, isPlainPromise, likeFunction, nameOf, promiseOf, reasonOf
+  isA, isPlainPromise, likeFunction, nameOf, promiseOf, read, reasonOf
 } = require('../base/foreign');
 const native = require('../base/native');
 const { func, is, optionsOf, readable } = require('../base/options');
@@ -23,7 +23,7 @@ const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
 const Status = require('./status');
 const {
-  CORE_NAMES, LIVE, checkAction, checkSharing, coreConfig, filterNothing, isAbsent, readOptions,
+  CORE_NAMES, checkAction, checkSharing, coreConfig, filterNothing, isAbsent, readOptions,
   resolvedOptions, shownOptions, slowTicks, windowOf, withOption
 } = require('./breaker-options');
 const { retryAfterMs } = require('./classify');
@@ -273,12 +273,19 @@ function randomName () {
   return `${hex(8)}-${hex(4)}-4${hex(3)}-${variant}${hex(3)}-${hex(12)}`;
 }
 
+function windowIdOf (status) {
+  if (status._owner !== undefined && isShared(status._owner._options)) {
+    throw invalidOption('status', 'a Status of a breaker without a scope', status);
+  }
+  return status._buckets.id;
+}
+
 /** A new native breaker, or the shared one of that name. */
 function makeNative (options, name) {
   const config = coreConfig(options);
   if (!isShared(options)) {
     const { status } = options;
-    return createBreaker(config, status instanceof Status ? status._buckets.id : undefined);
+    return createBreaker(config, isA(status, Status) ? windowIdOf(status) : undefined);
   }
   const { scope, namespace } = options;
   let attached;
@@ -317,6 +324,10 @@ class RareState {
   rejection = null;
   /** The drop-in's: it stays open for longer than its resetTimeout. */
   isLengthened = false;
+  /** The drop-in's options, after one was assigned. */
+  assigned = undefined;
+  /** The drop-in's: what its own open() is called for. */
+  trip = null;
   /** The drop-in's: its own close() is to close the half-open circuit. */
   probeSucceeded = false;
   /** The period in which it was shut down. */
@@ -327,12 +338,13 @@ class RareState {
 
 // A program that lists the fields of a breaker finds those of opossum, and not ours.
 const hidden = { value: undefined, writable: true, configurable: true };
-const shown = name => ({
-  get () { return this[name](); }, enumerable: true, configurable: true,
-});
 const FIELDS = {
-  options: shown('_getOptions'),
-  semaphore: shown('_getSemaphore'),
+  options: {
+    get () { return this._getOptions(); },
+    set (values) { this._setOptions(values); },
+    enumerable: true, configurable: true,
+  },
+  semaphore: { get () { return this._getSemaphore(); }, enumerable: true, configurable: true },
   action: { ...hidden, enumerable: true },
   _options: hidden, _id: hidden, _cells: hidden, _announced: hidden, _mode: hidden, _slow: hidden,
   _deadlines: hidden, _fallback: hidden, _rareOrNull: hidden,
@@ -432,7 +444,7 @@ class CircuitBreaker extends Emitter {
 
   /** Counts in the window of a Status, or goes on from the stats of another breaker. */
   _takeStatus (status) {
-    if (!(status instanceof Status)) {
+    if (!isA(status, Status)) {
       importStats(this._id, status);
       return;
     }
@@ -750,11 +762,11 @@ class CircuitBreaker extends Emitter {
       const isAnnounced = isTimeout && (this._mode & ON_TIMEOUT) !== 0;
       if (isAnnounced) {
         // Listeners must find it already counted.
-        this.status.increment('timeouts', millis(elapsed));
+        this._countTimeout(elapsed);
         this._emit('timeout', error, millis(elapsed), listOf(args));
       }
       if (this._isFiltered(error, args)) {
-        if (isTimeout && !isAnnounced) this.status.increment('timeouts', millis(elapsed));
+        if (isTimeout && !isAnnounced) this._countTimeout(elapsed);
         this._succeeded(error, elapsed, period, probe);
         return undefined;
       }
@@ -769,11 +781,17 @@ class CircuitBreaker extends Emitter {
     }
   }
 
+  _countTimeout (elapsed) {
+    native.count(this._id, COUNTER.timeouts, 1);
+    native.addLatency(this._id, millis(elapsed), 1);
+  }
+
   _isFiltered (error, args) {
     const { errorFilter } = this._options;
     if (errorFilter === filterNothing) return false;
     try {
-      const filter = () => Reflect.apply(errorFilter, this.options, [error, ...listOf(args)]);
+      const self = this._shownOptions;
+      const filter = () => Reflect.apply(errorFilter, self, [error, ...listOf(args)]);
       return Boolean(asked('errorFilter failed', filter));
     } catch (thrown) {
       warn('errorFilter failed', thrown);
@@ -867,7 +885,7 @@ class CircuitBreaker extends Emitter {
 
   _renewAbortController () {
     const { autoRenewAbortController, abortController } = this._options;
-    if (autoRenewAbortController && abortController.signal?.aborted) {
+    if (autoRenewAbortController && read(read(abortController, 'signal'), 'aborted')) {
       this._replaceAbortController(new AbortController());
     }
   }
@@ -875,7 +893,7 @@ class CircuitBreaker extends Emitter {
   _replaceAbortController (controller) {
     this._options.abortController = controller;
     const shown = this._rareOrNull?.options;
-    if (shown) shown.abortController = controller;
+    if (shown) guarded('options are frozen', () => { shown.abortController = controller; });
   }
 
   /** Closes the circuit by hand. */
@@ -992,23 +1010,31 @@ class CircuitBreaker extends Emitter {
   _getOptions () {
     const rare = this._rare;
     if (rare.options === undefined) {
-      rare.options = this._showOptions();
+      const values = this._optionValues();
       // As in opossum, but not enumerable, so that a copy of the options makes a separate breaker.
-      Object.defineProperty(rare.options, 'coalesceCache', { value: rare.coalesceCache });
+      Object.defineProperty(values, 'coalesceCache', { value: rare.coalesceCache });
+      rare.options = shownOptions(values,
+        (name, value) => this._assignOption(values, name, value));
     }
     return rare.options;
   }
 
-  _showOptions () {
-    const values = resolvedOptions(this._options);
-    return shownOptions(values, LIVE, (name, value) => {
-      if (isShared(this._options)) {
-        throw invalidOption(name,
-          'no new value, as all who share the breaker have the same options,', value);
-      }
-      this._changeOptions(withOption(this._options, name, value));
-      Object.assign(values, resolvedOptions(this._options));
-    });
+  _setOptions (values) { Object.assign(this.options, values); }
+
+  /** What `options` shows. */
+  _optionValues () { return resolvedOptions(this._options); }
+
+  /** Takes a new value of an option. Returns what `values` is to show of it. */
+  _assignOption (values, name, value) {
+    const isSame = value === values[name] || value === this._options[name];
+    if (typeof name === 'symbol' || isSame) return value;
+    if (isShared(this._options)) {
+      throw invalidOption(name,
+        'no new value, as all who share the breaker have the same options,', value);
+    }
+    this._changeOptions(withOption(this._options, name, value));
+    Object.assign(values, resolvedOptions(this._options));
+    return values[name];
   }
 
   /** What a timeout's message says, for calls that had `ms`. */
@@ -1042,8 +1068,7 @@ class CircuitBreaker extends Emitter {
   get status () {
     const rare = this._rare;
     if (rare.status === null) {
-      const options = { ...this.options, stats: undefined };
-      rare.status = new Status(options, this._isBuried ? undefined : this);
+      rare.status = new Status(this._options, this._isBuried ? undefined : this);
     }
     return rare.status;
   }

@@ -3,14 +3,16 @@
 // `sekering/opossum`, the drop-in: the breaker of `sekering`, but it reads options as opossum does,
 // and a program's own `emit`, `open` and `close` are called where opossum calls them.
 
+const { read } = require('../base/foreign');
 const native = require('../base/native');
+const { guarded } = require('../base/warn');
 const Breaker = require('./breaker');
 const {
-  THEIRS_LIVE, coreConfig, readAssigned, readLeniently, shownOptions, theirValues
+  THEIRS_LIVE, coreConfig, readAssigned, readLeniently, theirValues
 } = require('./breaker-options');
 
 const { HALF_OPEN, STATE } = Breaker.states;
-const { call: CALL, close: CLOSE, open: OPEN } = Breaker.prototype;
+const { call: CALL, close: CLOSE } = Breaker.prototype;
 
 // A circuit that needs as many successes stays half open until close() is called.
 const NEVER = 2 ** 32 - 1;
@@ -47,7 +49,7 @@ class CircuitBreaker extends Breaker {
   _closeAfterProbe () {
     if (this._rareOrNull?.probeSucceeded) {
       this._rareOrNull.probeSucceeded = false;
-      this.close();
+      guarded('close() failed', () => this.close());
     }
     this._announce();
   }
@@ -72,31 +74,57 @@ class CircuitBreaker extends Breaker {
     this._rare.probeSucceeded = false;
   }
 
+  /** Also what a program's own open() calls for a trip, which may ask for a longer time. */
+  open () {
+    const trip = this._rareOrNull?.trip;
+    if (trip) super._trip(trip.period, trip.resetMin);
+    else super.open();
+  }
+
   _trip (period, resetMin) {
-    if (this.open === OPEN) super._trip(period, resetMin);
-    else if (this._period() === period) this.open();
+    if (this.open === OPEN) {
+      super._trip(period, resetMin);
+    } else if (this._period() === period) {
+      this._rare.trip = { period, resetMin };
+      guarded('open() failed', () => this.open());
+      this._rare.trip = null;
+    }
   }
 
   // ---- Options ---------------------------------------------------------------------------------
 
-  _showOptions () {
+  _optionValues () {
     const { given } = this._options;
-    const values = { ...given, ...theirValues(given) };
-    // Those that the breaker has made.
-    const addOwn = () => {
-      const { cache, cacheTransport, abortController } = this._options;
-      if (cache) values.cacheTransport = cacheTransport;
-      if (abortController) values.abortController = abortController;
-    };
-    addOwn();
-    return shownOptions(values, THEIRS_LIVE, (name, value) => {
-      this._changeOptions(readAssigned(name, { ...values, [name]: value }));
-      values[name] = value;
-      addOwn();
-    });
+    return this._withOwn({ ...given, ...theirValues(given) });
   }
 
-  _shownTimeout () { return this.options.timeout; }
+  /** With those that the breaker has made. */
+  _withOwn (values) {
+    const { cache, cacheTransport, abortController } = this._options;
+    if (cache) values.cacheTransport = cacheTransport;
+    if (abortController) values.abortController = abortController;
+    return values;
+  }
+
+  _assignOption (values, name, value) {
+    if (!THEIRS_LIVE.includes(name)) return value;
+    const present = this._rare.assigned ?? this._optionValues();
+    const changed = { ...present, [name]: value };
+    this._changeOptions(readAssigned(name, changed));
+    this._rare.assigned = this._withOwn(changed);
+    values[name] = value;
+    return this._withOwn(values)[name];
+  }
+
+  /** Another object of options, as opossum's field takes it. */
+  _setOptions (values) {
+    for (const name of THEIRS_LIVE) this.options[name] = read(values, name);
+  }
+
+  /** What an errorFilter has as `this`. */
+  get _shownOptions () { return this._rareOrNull?.options ?? this._options.given; }
+
+  _shownTimeout () { return this._options.given.timeout ?? this._options.timeout; }
 
   _openUntilReset () {
     super._openUntilReset();
@@ -105,11 +133,14 @@ class CircuitBreaker extends Breaker {
 
   /** As opossum, the option of now, but the time that an upstream's Retry-After has made longer. */
   _wasOpenFor () {
-    return this._rare.isLengthened ? super._wasOpenFor() : this.options.resetTimeout;
+    const { isLengthened, assigned } = this._rare;
+    if (isLengthened) return super._wasOpenFor();
+    const { given, resetTimeout } = this._options;
+    return assigned === undefined ? given.resetTimeout ?? resetTimeout : assigned.resetTimeout;
   }
 }
 
-const { emit: EMIT } = CircuitBreaker.prototype;
+const { emit: EMIT, open: OPEN } = CircuitBreaker.prototype;
 
 // opossum has no such method.
 Object.defineProperty(CircuitBreaker.prototype, 'wrap', { value: undefined, writable: true });

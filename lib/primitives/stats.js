@@ -145,6 +145,9 @@ function readStats (id, percentilesEnabled, local = false) {
     : build(0, -1, { ...NO_PERCENTILES });
 }
 
+/** A number as a count of the core. */
+const countOf = number => Math.min(Math.max(Math.floor(number) || 0, 0), 2 ** 32 - 1);
+
 /**
  * A bucket of a window. Its counts are those of the core, to read and to write, as long as the
  * window has the bucket; after that they are those that were last seen.
@@ -173,7 +176,7 @@ class Bucket extends Stamp {
   }
 
   static write (bucket, name, value) {
-    const count = Math.max(Math.floor(Number(value)) || 0, 0);
+    const count = countOf(Number(value));
     const age = Bucket.#age(bucket);
     bucket.#seen[name] = count;
     if (age !== undefined) native.setBucketCount(bucket.#buckets.id, COUNTER[name], age, count);
@@ -206,7 +209,7 @@ function importStats (id, stats) {
   readable('stats', 'the counts of a breaker', stats, () => {
     for (const name of Object.keys(COUNTER)) {
       const count = stats[name];
-      if (Number.isInteger(count) && count > 0) native.count(id, COUNTER[name], count);
+      if (Number.isInteger(count)) native.count(id, COUNTER[name], countOf(count));
     }
     for (const ms of stats.latencyTimes ?? []) native.addLatency(id, ms, 1);
   });

@@ -12,10 +12,17 @@ const { Buckets, WITH_LATENCY, importStats, readStats } = require('./stats');
 
 const finalizer = new FinalizationRegistry(id => native.destroyBreaker(id));
 
+// Not for JSON, nor for those who list the fields.
+const hidden = { value: undefined, writable: true };
+const FIELDS = {
+  _interval: hidden, _timer: hidden, _stopped: hidden, _owner: hidden, _buckets: hidden,
+};
+
 class Status extends Emitter {
   /** Shows the window of a breaker; default: a window of its own. */
   constructor (options, owner) {
     super();
+    Object.defineProperties(this, FIELDS);
     const window = readWindowOptions(options);
     const { buckets, bucketLength } = windowOf(window);
     this.rollingPercentilesEnabled = window.rollingPercentilesEnabled;

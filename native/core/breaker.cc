@@ -87,6 +87,8 @@ Epoch Breaker::EpochAt(Micros now) const noexcept {
 void Breaker::Configure(const BreakerConfig& config) noexcept {
   assert(!config_.shared);
   const BreakerConfig present = config_;
+  // While the rule was off, nothing ended the row.
+  if (present.rules.consecutive_failures == 0) memory_->streak.store(0);
   config_ = config;
   // What the memory was made for.
   config_.rules.sliding_window_size = present.rules.sliding_window_size;

@@ -19,6 +19,7 @@ const { CODES } = require('../../lib/base/error-codes');
 const { MidtransClient } = require('../../lib/clients/midtrans');
 const { SmtpClient } = require('../../lib/clients/smtp');
 const { CloudApiClient, GreenApiClient, SessionPool } = require('../../lib/clients/whatsapp');
+const OpossumBreaker = require('../../lib/primitives/opossum');
 const { operation } = require('../../lib/primitives/operation');
 const { openStore } = require('../../lib/store');
 const { ROOT } = require('./setup');
@@ -78,6 +79,7 @@ async function makeSubjects () {
     logging: { level: 'silent' },
   }, { senders: { JOB: one } });
   const breaker = () => new sekering.CircuitBreaker(one, { volumeThreshold: 1e6 });
+  const theirs = () => new OpossumBreaker(one, { volumeThreshold: 1e6 });
   const group = () => new sekering.BreakerGroup(one);
   const fresh = make => ({ get value () { return make(); } });
   return {
@@ -95,6 +97,8 @@ async function makeSubjects () {
     }),
     Semaphore: fresh(() => new sekering.CircuitBreaker.Semaphore(1)),
     MemoryCache: fresh(() => new sekering.CircuitBreaker.MemoryCache()),
+    'opossum:prototype': fresh(theirs), 'opossum/lib/circuit:prototype': fresh(theirs),
+    'opossum/lib/circuit.js:prototype': fresh(theirs),
     'opossum/lib/cache:prototype': fresh(() => new sekering.CircuitBreaker.MemoryCache()),
     Status: fresh(() => breaker().status),
     MidtransClient: { value: midtrans }, MidtransFake: { value: midtransFake },

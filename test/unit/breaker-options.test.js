@@ -238,6 +238,63 @@ describe('options that are assigned later', () => {
     expect(breaker.options.timeout).toBe(5);
   });
 
+  test('unknown options, and those that are only read at construction, are rejected', () => {
+    const { options } = make(failing, { timeout: 5 });
+    expect(() => { options.tiemout = 5; }).toThrow('Did you mean timeout?');
+    expect(() => { options.halfOpenProbes = 2; }).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'halfOpenProbes' }));
+    expect(() => { options.capacity = 0; }).toThrow('only read at construction');
+    expect(Object.assign(options, { ...options })).toMatchObject({ timeout: 5 });
+    expect(Object.keys(options)).not.toContain('tiemout');
+  });
+
+  test('all ways to change the object count; frozen, it stays as it is', () => {
+    const breaker = make(failing, { timeout: 5 });
+    Object.defineProperty(breaker.options, 'timeout', { value: 6 });
+    expect(breaker.options.timeout).toBe(6);
+    breaker.options = { timeout: 7 };
+    expect(breaker.options.timeout).toBe(7);
+    delete breaker.options.timeout;
+    breaker.options.timeout = 8;
+    Object.freeze(breaker.options);
+    expect(() => { breaker.options.timeout = 9; }).toThrow(TypeError);
+    expect(breaker.options.timeout).toBe(8);
+  });
+
+  test('spies and replaced values count', async () => {
+    const breaker = make(failing, { errorThresholdPercentage: 1, volumeThreshold: 1 });
+    const spy = jest.spyOn(breaker.options, 'errorFilter').mockReturnValue(true);
+    await settle(breaker.fire());
+    expect(spy).toHaveBeenCalledTimes(1);
+    expect(breaker.closed).toBe(true);
+    const replaced = jest.replaceProperty(breaker.options, 'volumeThreshold', 100);
+    expect(breaker.volumeThreshold).toBe(100);
+    replaced.restore();
+    spy.mockRestore();
+    await settle(breaker.fire());
+    expect(breaker.opened).toBe(true);
+  });
+
+  test('a row of failures begins anew when its rule is switched on', async () => {
+    let fails = true;
+    const breaker = make(async () => { if (fails) throw new Error('failed'); },
+      { consecutiveFailures: 5, errorThresholdPercentage: 100 });
+    for (let i = 0; i < 4; i++) await settle(breaker.fire());
+    breaker.options.consecutiveFailures = undefined;
+    fails = false;
+    await breaker.fire();
+    breaker.options.consecutiveFailures = 5;
+    fails = true;
+    await settle(breaker.fire());
+    expect(breaker.closed).toBe(true);
+  });
+
+  test('a Status of a breaker with a scope is rejected', () => {
+    const { status } = make(failing, { scope: 'process', name: 'status-of-scope' });
+    expect(() => make(failing, { status })).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'status' }));
+  });
+
   test('those that others share stay as they are', () => {
     const breaker = make(failing, { scope: 'process', name: 'assigned-options' });
     expect(() => { breaker.options.timeout = 5; }).toThrow(

@@ -785,3 +785,75 @@ describe.each([['opossum', Opossum], ['the drop-in', DropIn]])('alike: %s', (_, 
     expect([one.opened, other.opened, one.stats.failures]).toEqual([false, true, 11]);
   });
 });
+
+describe('what a program may do to a breaker of the drop-in', () => {
+  const hang = () => new Promise(() => {});
+  const failing = async () => { throw new Error('failed'); };
+
+  test('a timeout that cannot become text ends its call, and no other waits', async () => {
+    const odd = { valueOf: () => 20, toString () { throw new Error('no text'); } };
+    const calls = [new DropIn(hang, { timeout: odd }), new DropIn(hang, { timeout: 20 })]
+      .map(breaker => breaker.fire());
+    const ends = await Promise.allSettled(calls);
+    expect(ends.map(({ reason }) => reason.code)).toEqual(['ETIMEDOUT', 'ETIMEDOUT']);
+  });
+
+  test('a status of its own loses no timeout', async () => {
+    class Named extends DropIn { get status () { return 'up'; } }
+    const breaker = new Named(hang, { timeout: 10 });
+    breaker.on('timeout', () => {});
+    breaker.fallback(() => 'instead');
+    expect(await breaker.fire()).toBe('instead');
+    expect([breaker.opened, breaker.stats.timeouts, breaker.stats.failures]).toEqual([true, 1, 1]);
+    breaker.close();
+  });
+
+  test('through its own open, a circuit stays open for as long as a Retry-After asks', async () => {
+    const busy = async () => {
+      throw Object.assign(new Error('busy'), { headers: { 'retry-after': '60' } });
+    };
+    const breaker = new DropIn(busy, { resetTimeout: 1 });
+    const { open } = breaker;
+    breaker.open = function () { return open.call(this); };
+    await breaker.fire().catch(() => {});
+    const after = new DropIn(failing, { resetTimeout: 1 });
+    after.open();
+    await new Promise(resolve => { after.on('halfOpen', resolve); });
+    expect(breaker.opened).toBe(true);
+    breaker.close();
+    after.close();
+  });
+
+  test('an open or close that throws keeps neither fallback nor listeners waiting', async () => {
+    const warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    const throwing = () => { throw new Error('mine'); };
+    const opens = new DropIn(failing);
+    opens.open = throwing;
+    opens.fallback(() => 'instead');
+    expect(await opens.fire()).toBe('instead');
+    const closes = new DropIn(async () => 1, { resetTimeout: 1 });
+    closes.close = throwing;
+    closes.open();
+    await new Promise(resolve => { closes.on('halfOpen', resolve); });
+    const heard = jest.fn();
+    closes.on('success', heard);
+    expect(await closes.fire()).toBe(1);
+    expect(heard).toHaveBeenCalledTimes(1);
+    expect(warned).toHaveBeenCalledTimes(2);
+    warned.mockRestore();
+    delete closes.close;
+    closes.close();
+  });
+
+  test('its status becomes JSON, and counts stay within what the core has', () => {
+    const breaker = new DropIn(failing);
+    breaker.status.on('snapshot', () => {});
+    expect(JSON.parse(JSON.stringify(breaker.status))).toMatchObject({ enableSnapshots: true });
+    const [bucket] = breaker.status.window;
+    bucket.fires = 1e12;
+    expect(bucket.fires).toBe(2 ** 32 - 1);
+    bucket.fires = Infinity;
+    expect(bucket.fires).toBe(2 ** 32 - 1);
+    breaker.shutdown();
+  });
+});
