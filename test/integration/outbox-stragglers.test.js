@@ -68,6 +68,19 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
     (extract(epoch FROM min(lease_until) - now()) * 1000)::float8 AS ms
     FROM sekering.notification_outbox WHERE status = 'SENDING'`)).rows[0].ms;
 
+  /** Twice the time of a lease passes, in which it is extended. */
+  async function twoLeasesPass () {
+    for (let i = 0; i < 4; i++) {
+      // As much of the lease has passed, for the database and for the workers.
+      await sql(`UPDATE sekering.notification_outbox
+        SET lease_until = lease_until - interval '${LEASE_MS / 2} ms'`);
+      await until(async () => {
+        await clock.advance(LEASE_MS / 16);
+        return await leftMs() > LEASE_MS / 2;
+      });
+    }
+  }
+
   describe('when its worker stops', () => {
     test('is given up in the moment in which its worker is to stop', async () => {
       await enqueue(job());
@@ -90,15 +103,7 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
       expect(warning).toMatchObject({ count: 1, ids: [id], message: expect.stringContaining(id) });
 
       const second = await it.worker({ JOB: send }, { leaseMs: LEASE_MS });
-      for (let i = 0; i < 4; i++) {
-        // As much of the lease has passed, for the database and for the workers.
-        await sql(`UPDATE sekering.notification_outbox
-          SET lease_until = lease_until - interval '${LEASE_MS / 2} ms'`);
-        await until(async () => {
-          await clock.advance(LEASE_MS / 16);
-          return await leftMs() > LEASE_MS / 2;
-        });
-      }
+      await twoLeasesPass();
       const other = events(second, 'sent');
       await enqueue(job('other'));
       await until(() => calls.length === 2);
@@ -253,14 +258,7 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
           return;
         }
         const other = await it.worker({ JOB: send }, { leaseMs: LEASE_MS });
-        for (let i = 0; i < 4; i++) {
-          await sql(`UPDATE sekering.notification_outbox
-            SET lease_until = lease_until - interval '${LEASE_MS / 2} ms'`);
-          await until(async () => {
-            await clock.advance(LEASE_MS / 16);
-            return await leftMs() > LEASE_MS / 2;
-          });
-        }
+        await twoLeasesPass();
         await other.stop();
         expect(calls).toHaveLength(1);
       }

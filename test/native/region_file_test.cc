@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -203,7 +204,7 @@ TEST(RegionFile, IsNotRemovedFromThoseWhoJoin) {
     sweepers.Start([&] {
       while (!is_over->load()) {
         RegionFile::RemoveUnused(path.c_str());
-        usleep(50);
+        sched_yield();
       }
       return true;
     });

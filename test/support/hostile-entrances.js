@@ -8,7 +8,6 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { setTimeout: sleep } = require('node:timers/promises');
 const { isPromise } = require('node:util/types');
 
 const http = require('../../lib/http');
@@ -383,6 +382,9 @@ function show (error) {
   }
 }
 
+/** Lets what the loop has to do come to pass. */
+const turn = () => new Promise(resolve => { setImmediate(resolve); });
+
 /** Calls a function once, and waits until everything that follows has ended. */
 async function attempt (call, isCallback) {
   calls += 1;
@@ -395,7 +397,7 @@ async function attempt (call, isCallback) {
   });
   if (await Promise.race([outcome, watchdog]) === 'late') blame('it does not settle');
   clearTimeout(timer);
-  await new Promise(resolve => { setImmediate(resolve); });
+  await turn();
 }
 
 /** What a function of the user's does is its own affair. */
@@ -501,7 +503,7 @@ async function main () {
     await prober.probe(name, parameters);
   }
   current = 'the end';
-  await sleep(0);
+  await turn();
   fs.writeSync(process.stdout.fd, `\n${JSON.stringify({ calls, faults: [...faults] })}\n`);
   process.exit(0);
 }

@@ -50,6 +50,11 @@ function make (Breaker, action, options) {
   return breaker;
 }
 
+/** Waits until a time limit of 1 ms is over. As short a one that began earlier is over, too. */
+async function aShortLimitPasses (Breaker) {
+  await outcome(make(Breaker, () => new Promise(() => {}), { timeout: 1 }));
+}
+
 /** Waits until the circuit is half open, which it is at once after it has opened. */
 async function halfOpen (breaker) {
   breaker.close();
@@ -368,11 +373,18 @@ const ROWS = {
   },
   'times of 2³¹ ms and more, and `Infinity`, are over at once': {
     see: async Breaker => {
-      const breaker = make(Breaker, () => new Promise(resolve => { setTimeout(resolve, 20, 1); }),
-        { timeout: 2 ** 31, errorThresholdPercentage: 100 });
-      const long = await outcome(breaker);
-      breaker.options.timeout = Infinity;
-      return [long, await outcome(breaker)];
+      let end;
+      const breaker = make(Breaker, () => new Promise(resolve => { end = resolve; }),
+        { errorThresholdPercentage: 100 });
+      const ends = [];
+      for (const timeout of [2 ** 31, Infinity]) {
+        breaker.options.timeout = timeout;
+        const ended = outcome(breaker);
+        await aShortLimitPasses(Breaker);
+        end(1);
+        ends.push(await ended);
+      }
+      return ends;
     },
     there: [{ error: 'Timed out after 2147483648ms' }, { error: 'Timed out after Infinityms' }],
     here: [{ value: 1 }, { value: 1 }],
@@ -381,9 +393,10 @@ const ROWS = {
     see: async Breaker => {
       const error = Object.assign(new Error('busy'), { retryAfter: 60 });
       const breaker = make(Breaker, () => Promise.reject(error), { resetTimeout: 1 });
-      const half = new Promise(resolve => { breaker.once('halfOpen', () => resolve(true)); });
       await outcome(breaker);
-      return Promise.race([half, new Promise(resolve => { setTimeout(resolve, 50, false); })]);
+      // One that opens later, for as short a time, is half open later.
+      await halfOpen(make(Breaker, ok));
+      return breaker.halfOpen;
     },
     there: true,
     here: false,
@@ -694,12 +707,16 @@ describe.each([['opossum', Opossum], ['the drop-in', DropIn]])('alike: %s', (_, 
     ['no text', ''],
   ])('timeout: %s', async (name, timeout) => {
     const noLimit = !timeout;
-    const breaker = make(Breaker, () => new Promise(resolve => {
-      setTimeout(resolve, noLimit ? 5 : 60_000, 'done').unref();
-    }), { timeout: 1 });
+    let end;
+    const breaker = make(Breaker, () => new Promise(resolve => { end = resolve; }), { timeout: 1 });
     breaker.options.timeout = timeout;
     const keepAlive = setInterval(() => {}, 1000);
-    expect(await outcome(breaker))
+    const ended = outcome(breaker);
+    if (noLimit) {
+      await aShortLimitPasses(Breaker);
+      end('done');
+    }
+    expect(await ended)
       .toEqual(noLimit ? { value: 'done' } : { error: `Timed out after ${timeout}ms` });
     clearInterval(keepAlive);
   });

@@ -60,6 +60,9 @@ afterEach(() => {
   jest.restoreAllMocks();
 });
 
+/** Calls back when so much of the test's own time has passed. */
+const afterMs = (ms, callback, ...args) => { setTimeout(callback, ms, ...args); };
+
 async function begin (seed) {
   // Ends what the last program left behind.
   for (let i = 0; i < 5; i++) await turn();
@@ -194,11 +197,11 @@ const ENDS = {
   thenable: () => ({ then: yes => yes('value') }),
   later: async () => { await turn(); return 'value'; },
   never: () => new Promise(() => {}),
-  slow: () => new Promise(resolve => { setTimeout(resolve, 40, 'value'); }),
+  slow: () => new Promise(resolve => { afterMs(40, resolve, 'value'); }),
   throw: (bail, error) => { throw error; },
   reject: async (bail, error) => { throw error; },
   rejectLater: async (bail, error) => { await turn(); throw error; },
-  rejectSlowly: (bail, error) => new Promise((_, no) => { setTimeout(no, 60, error); }),
+  rejectSlowly: (bail, error) => new Promise((_, no) => { afterMs(60, no, error); }),
   thenableRejects: () => ({ then: (yes, no) => no(new Error('thenable')) }),
   thenableThrows: () => ({ then () { throw new Error('then'); } }),
   errorBails: async (bail, error) => { throw Object.assign(Object(error), { bail: true }); },
@@ -207,7 +210,7 @@ const ENDS = {
   bailAndReturn: (bail, error) => { bail(error); return 'value'; },
   bailAndThrow: (bail, error) => { bail(error); throw new Error('after bail'); },
   bailLate: async (bail, error) => { await turn(); bail(error); },
-  bailInThePause: async (bail, error) => { setTimeout(bail, 3, error); throw error; },
+  bailInThePause: async (bail, error) => { afterMs(3, bail, error); throw error; },
 };
 const FAILING = ['throw', 'reject', 'rejectLater', 'rejectSlowly', 'thenableRejects',
   'thenableThrows'];
@@ -369,7 +372,7 @@ async function useClient ({ wrap }, { options, methods, steps, calls }) {
       ? callback.call(self, new Error(message), 'rest', 1)
       : callback.call(self, null, 'value', ...args.slice(0, -1)));
     if (sync) answer();
-    else setTimeout(answer, 5);
+    else afterMs(5, answer);
   }
   class Base {}
   Base.prototype.inherited = function (...args) { act('inherited', this, args); };
