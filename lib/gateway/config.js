@@ -26,7 +26,7 @@ const UNITS_MS = {
 const AMOUNT = '(?:\\d+(?:\\.\\d*)?|\\.\\d+)';
 const UNIT = `(?:${Object.keys(UNITS_MS).join('|')})`;
 const DURATION = new RegExp(`^[+]?(?:${AMOUNT}${UNIT})+$`);
-const DURATION_PARTS = new RegExp(`(${AMOUNT})(${UNIT})`, 'g');
+const DURATION_PARTS = new RegExp(`(?<!\\d)(${AMOUNT})(${UNIT})`, 'g');
 
 /**
  * The milliseconds of a duration in Go's format (time.ParseDuration); undefined if it is invalid.
