@@ -111,6 +111,8 @@ export interface GatewayConfig<D = Duration> {
   /** One of url, directory (the default, 'sekering-data') and memory. */
   store?: {
     url?: string | undefined;
+    /** The database past a pooler in transaction mode, for notifications. */
+    directUrl?: string | undefined;
     directory?: string | undefined;
     memory?: boolean | undefined;
     schema?: string | undefined;

@@ -253,6 +253,7 @@ const server = z.strictObject({
 
 const store = z.strictObject({
   url: url('postgres', 'postgresql').optional(),
+  directUrl: url('postgres', 'postgresql').optional(),
   directory: text(4000).optional(),
   memory: z.boolean().optional(),
   schema: z.string().regex(/^[a-z_][a-z0-9_]{0,62}$/).optional(),
@@ -260,6 +261,8 @@ const store = z.strictObject({
   timeout: ms().optional(),
 }).refine(place => ['url', 'directory', 'memory'].filter(name => place[name]).length <= 1, {
   error: 'Invalid input: expected one of url, directory and memory'
+}).refine(({ url: address, directUrl }) => directUrl === undefined || address !== undefined, {
+  error: 'Invalid input: expected url beside direct_url'
 });
 
 const outbox = z.strictObject({
@@ -404,7 +407,8 @@ const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const FILE_BYTES_MAX = 1 << 20;
 const DEPTH_MAX = 20;
 const SECRETS = new Set(
-  ['serverKey', 'password', 'accessToken', 'appSecret', 'verifyToken', 'token', 'url']);
+  ['serverKey', 'password', 'accessToken', 'appSecret', 'verifyToken', 'token', 'url',
+    'directUrl']);
 // A shorter text would be found inside other words.
 const SECRET_CHARACTERS_MIN = 6;
 
@@ -616,7 +620,7 @@ function secretsOf (config) {
     if (!SECRETS.has(path.at(-1)) || typeof value !== 'string') return;
     if (path.at(-1) === 'url' && path[0] === 'admin') return;
     found.add(value);
-    if (path.at(-1) !== 'url') return;
+    if (!/url$/i.test(path.at(-1))) return;
     const { password } = new URL(value);
     if (password !== '') found.add(password).add(decodeURIComponent(password));
   });

@@ -49,8 +49,8 @@ const RESUME_MS = 1000;
 const RESUME_MS_MAX = 300_000;
 
 /** The options of openStore. */
-function placeOf ({ url, directory, memory, schema, connections, timeout }, pool) {
-  const embedded = memory ? { store: 'memory' } : { url, directory };
+function placeOf ({ url, directUrl, directory, memory, schema, connections, timeout }, pool) {
+  const embedded = memory ? { store: 'memory' } : { url, directUrl, directory };
   const place = pool === undefined ? embedded : { pool };
   return withoutUndefined({ ...place, schema, connections, timeout });
 }
