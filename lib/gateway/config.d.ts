@@ -118,6 +118,8 @@ export interface GatewayConfig<D = Duration> {
     schema?: string | undefined;
     connections?: number | undefined;
     timeout?: D | undefined;
+    /** How long createGateway waits for a database that is away, default 60000; 0: not at all. */
+    startTimeout?: D | undefined;
   } | undefined;
   midtrans?: ClientSection<D> & {
     serverKey: string;

@@ -259,6 +259,7 @@ const store = z.strictObject({
   schema: z.string().regex(/^[a-z_][a-z0-9_]{0,62}$/).optional(),
   connections: count(1, 1000).optional(),
   timeout: ms().optional(),
+  startTimeout: ms(0).default(60_000),
 }).refine(place => ['url', 'directory', 'memory'].filter(name => place[name]).length <= 1, {
   error: 'Invalid input: expected one of url, directory and memory'
 }).refine(({ url: address, directUrl }) => directUrl === undefined || address !== undefined, {

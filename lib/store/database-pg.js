@@ -3,6 +3,8 @@
 // PostgreSQL through pg. Whatever happens to a connection becomes a rejection or a warning: pg
 // emits 'error' on idle clients, which would end the process.
 
+const fs = require('node:fs');
+
 const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { messageOf } = require('../base/foreign');
@@ -21,8 +23,26 @@ const TYPES = { getTypeParser: readerOf };
 // What PgBouncer says when it hands out a server for one statement only.
 const NO_TRANSACTIONS = /statement pooling mode/;
 
+const PATH_SHOWN = 200;
+
 // One that listens, and one more to find out that it is a session.
 const DIRECT_CONNECTIONS = 2;
+
+/** Which of the files that an address names is the matter, as part of an error. */
+function unreadableIn (url) {
+  if (!URL.canParse(url)) return '';
+  const { searchParams } = new URL(url);
+  const name = ['sslrootcert', 'sslcert', 'sslkey'].find(parameter => {
+    try {
+      return searchParams.has(parameter) && !fs.readFileSync(searchParams.get(parameter));
+    } catch {
+      return true;
+    }
+  });
+  if (name === undefined) return '';
+  const shown = JSON.stringify(searchParams.get(name).slice(0, PATH_SHOWN));
+  return ` (the file of ${name} cannot be read: ${shown})`;
+}
 
 /** A pool of ours. An idle connection keeps no process alive. */
 function makePool (option, url, connections, timeout) {
@@ -40,7 +60,7 @@ function makePool (option, url, connections, timeout) {
     new Client(options);
   } catch {
     // The error of pg has the password in it.
-    throw invalidOption(option, 'an address that pg can read', {});
+    throw invalidOption(option, `an address that pg can read${unreadableIn(url)}`, {});
   }
   return new Pool(options);
 }
