@@ -25,6 +25,7 @@ const CORPORA = path.join(ROOT, 'test', 'native', 'fuzz');
 const RESULTS = path.join(ROOT, 'test-results', 'fuzz');
 const SUBJECTS = ['breaker', 'region', 'ring'];
 const INPUT_BYTES_MAX = 4096;
+const KEPT_BYTES_MAX = 512;
 
 const corpusOf = subject => path.join(CORPORA, `${subject}.corpus`);
 
@@ -44,12 +45,12 @@ function expand (subject, folder) {
   }
 }
 
-/** Keeps the smallest set of inputs that reaches as much. */
+/** Keeps a small set of short inputs that reaches as much. */
 function keep (subject, folder) {
   const smallest = `${folder}-smallest`;
   fs.mkdirSync(smallest);
   const { status } = spawnSync(path.join(BUILD, `${subject}_fuzz`),
-    ['-merge=1', smallest, folder], { stdio: 'ignore' });
+    ['-merge=1', `-max_len=${KEPT_BYTES_MAX}`, smallest, folder], { stdio: 'ignore' });
   if (status !== 0) throw new Error(`The corpus of ${subject} could not be merged`);
   const lines = fs.readdirSync(smallest)
     .map(name => fs.readFileSync(path.join(smallest, name)).toString('base64'));
