@@ -8,7 +8,7 @@ const path = require('node:path');
 const { ROOT, listFiles } = require('./setup');
 
 const SKIP = ['.git', 'node_modules', 'build', 'prebuilds', 'test-results', 'coverage',
-  'build-native', 'build-asan', 'build-tsan'];
+  'build-native', 'build-asan', 'build-tsan', 'build-fuzz'];
 const TEXT = /\.(js|mjs|cjs|ts|mts|cts|cc|h|gyp|gypi|json|md|txt|html|css|sql|toml|yml|svg)$/;
 
 /** Every text file as { name, text, lines }; `name` is its path from the root with slashes. */
