@@ -141,6 +141,12 @@ const RULES = [
   },
 ];
 
+// How long a pause lasts. A limit for a day is mostly one for the last 24 hours, so that a part of
+// it comes back by the hour; asking more often than this may prolong it.
+const PAUSE_MS = { quota: 7_200_000, rate: 30_000 };
+const HOURLY = /\bhourly\b|\b(per|an|one|1|this) hour\b/;
+const HOURLY_PAUSE_MS = 900_000;
+
 const ENHANCED = /(?:^|\n)\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})(?=\s|$)/;
 const WORDS_MAX = 2000;
 
@@ -186,7 +192,9 @@ function judgeReply (error) {
     (rule.enhanced === undefined || rule.enhanced.test(enhancedCode ?? '')) &&
     (rule.says === undefined || rule.says.test(words)));
   const { kind, reason } = found ?? { kind: responseCode < 500 ? 'retry' : 'permanent' };
-  return { kind, reason, stage, enhancedCode };
+  const isHourly = reason === 'quota' && HOURLY.test(words.toLowerCase());
+  const pauseMs = kind === 'pause' ? (isHourly ? HOURLY_PAUSE_MS : PAUSE_MS[reason]) : undefined;
+  return { kind, reason, stage, enhancedCode, pauseMs };
 }
 
 // ---- Other errors ------------------------------------------------------------------------------
@@ -244,10 +252,10 @@ function isTokenTrouble (error) {
     (read(error, 'name') === 'SyntaxError' || originalCode !== undefined);
 }
 
-function verdict (kind, { trips, reason, responseCode, enhancedCode }) {
+function verdict (kind, { trips, reason, responseCode, enhancedCode, pauseMs }) {
   return {
     kind, retryable: kind !== 'permanent', trips, pauses: kind === 'pause',
-    alert: kind === 'ours' || kind === 'pause', reason, responseCode, enhancedCode,
+    alert: kind === 'ours' || kind === 'pause', reason, responseCode, enhancedCode, pauseMs,
   };
 }
 
@@ -257,9 +265,9 @@ const reasonOf = code =>
 
 /** A rejected message or recipient, and a quota of ours, do not count against the server. */
 function verdictOnReply (responseCode, error) {
-  const { kind, reason, stage, enhancedCode } = judgeReply(error);
+  const { kind, reason, stage, enhancedCode, pauseMs } = judgeReply(error);
   const trips = kind === 'ours' || (kind === 'retry' && stage !== 'RCPT');
-  return verdict(kind, { trips, reason, responseCode, enhancedCode });
+  return verdict(kind, { trips, reason, responseCode, enhancedCode, pauseMs });
 }
 
 /**
@@ -306,6 +314,7 @@ function codeAndMessage (cause, { reason }) {
 }
 
 const DETAILS = optionsOf({
+  relay: is.text('name of the relay, if there are several'),
   messageId: is.text('of the message'),
   attempts: is.integer('how often it was tried', { min: 0, default: 1 }),
   ambiguous: is.boolean('whether it may have been delivered all the same', { default: false }),
@@ -318,12 +327,14 @@ class SmtpError extends ClientError {
   #verdict;
 
   constructor (cause, details) {
-    const { messageId, attempts, ambiguous, rejected = [], deferred = [] } = DETAILS.read(details);
+    const { relay, messageId, attempts, ambiguous, rejected = [], deferred = [] } =
+      DETAILS.read(details);
     const judged = classifySmtpError(cause);
     const { code, message } = codeAndMessage(cause, judged);
     const { kind, reason, retryable, responseCode, enhancedCode } = judged;
     // What a log may hold: no message text, no credentials.
-    super(code, message, {
+    super(code, relay === undefined ? message : `Relay ${relay}: ${message}`, {
+      ...relay !== undefined && { relay },
       cause, kind, reason, retryable, ambiguous, responseCode, enhancedCode,
       command: read(cause, 'command'), messageId, attempts, rejected, deferred,
     });

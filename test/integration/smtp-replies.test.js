@@ -218,14 +218,14 @@ describe('a pause', () => {
   afterEach(() => clock.restore());
   const full = '550 5.4.5 Daily user sending limit exceeded';
 
-  test('lasts an hour, and nobody is asked meanwhile; what goes on is told once', async () => {
+  test('for a day lasts two hours, and nobody is asked meanwhile; it is told once', async () => {
     const script = await start({ body: full });
     const client = clientOf(script);
     const resumed = [];
     client.on('resumed', news => resumed.push(news));
     await client.send(LETTER).catch(() => {});
     expect(mailsOf(script)).toBe(1);
-    await clock.advance(3_599_999);
+    await clock.advance(7_199_999);
     const refusal = await client.send(LETTER).catch(e => e);
     expect(refusal).toMatchObject({
       name: 'SmtpError', code: 'ERR_SMTP_PAUSED', kind: 'pause', reason: 'quota', attempts: 0,
@@ -249,6 +249,18 @@ describe('a pause', () => {
       expect(client.paused).toBeNull();
     }
     expect(client.alerts).toHaveLength(1);
+  });
+
+  test('for an hour lasts a quarter of one', async () => {
+    const client = clientOf(await start({
+      body: '550 Domain shop.example has exceeded the max emails per hour (125/100)',
+    }));
+    const { verdict } = await client.send(LETTER).catch(error => error);
+    expect(verdict).toMatchObject({ reason: 'quota', pauseMs: 900_000 });
+    await clock.advance(899_999);
+    expect(client.paused.reason).toBe('quota');
+    await clock.advance(1);
+    expect(client.paused).toBeNull();
   });
 
   test('ends by hand, has the length one likes, and can be begun', async () => {
@@ -308,7 +320,7 @@ describeEngines('mails in the outbox', ({ place }) => {
     const { script, client } = run;
     const asked = mailsOf(script);
     script.replies = {};
-    await clock.advance(3_590_000);
+    await clock.advance(7_190_000);
     await until(async () => run.isPaused() &&
       (await it.statuses()).every(status => status === 'PENDING'));
     expect(client.alerts).toMatchObject([{ kind: 'quota', error: { enhancedCode: '5.4.5' } }]);
