@@ -72,7 +72,21 @@ const RULES = [
     says: /\b(exceed|reach)(ed)?\b.{0,60}\b(daily|hourly|monthly)\b.{0,60}\b(limit|quota)/,
     kind: 'pause', reason: 'quota',
   },
-  { says: /\bexceeded the max(imum)? e?mails per\b/, kind: 'pause', reason: 'quota' },
+  {
+    says: /\bexceeded the max(imum)? (e?mails|defers and failures) per\b/,
+    kind: 'pause', reason: 'quota',
+  },
+  // An account: "you have exceeded your messaging limits", "Sender rate limit exceeded".
+  {
+    at: 'AUTH MAIL RCPT DATA', kind: 'pause', reason: 'quota',
+    says: new RegExp('\\b(exceed|reach)ed your (daily |hourly |monthly )?' +
+      '(sending|messag(e|ing)|e?mail|smtp|relay|account) (limits?|quota)|' +
+      '\\bsend(er|ing) (rate )?(limit|quota) exceeded|' +
+      '\\bsender has exceeded (the|its) (\\w+ )?(limit|quota)|' +
+      '\\b(limit|quota) exceeded for (the |this )?(sender|account|customer)\\b'),
+  },
+  // Zoho.
+  { code: '5xx', says: /\bunusual sending activity\b/, kind: 'pause', reason: 'quota' },
   {
     at: 'AUTH MAIL DATA', kind: 'pause', reason: 'quota',
     says: /\b(sending|message|request|relay) (limit|quota)\b.{0,20}\bexceeded\b/,
@@ -85,6 +99,12 @@ const RULES = [
   {
     at: 'greeting EHLO MAIL DATA', code: '4xx', kind: 'pause', reason: 'rate',
     says: /throttl|\bsending rate exceeded|\bthread limit exceeded|\brate limit(ed)?\b/,
+  },
+  // Postfix ("too much mail from", "too many recipients from"), Exchange Online.
+  {
+    code: '4xx', kind: 'pause', reason: 'rate',
+    says: new RegExp('\\btoo (much mail|many (recipients|connections)) from\\b|' +
+      '\\bconnections limit exceeded|\\bmaximum number of (concurrent )?connections\\b'),
   },
   {
     at: 'greeting EHLO MAIL', code: '4xx', kind: 'pause', reason: 'rate',
@@ -127,15 +147,18 @@ const RULES = [
     code: '5xx', kind: 'ours', reason: 'refused',
     says: new RegExp('\\b(client host|helo command|(sending|your) (ip|host|server))\\b' +
       '.{0,80}\\b(blocked|rejected|denied|black ?listed|block ?listed|banned)|' +
-      '\\bbanned send(er|ing)\\b'),
+      '\\bbanned send(er|ing)\\b|\\bis in an? RBL\\b'),
   },
-  // SendGrid, Amazon SES, Mailgun, Exchange Online, Postfix.
+  // SendGrid, Amazon SES, Mailgun, Exchange Online, Postmark, Postfix, Exim.
   {
     code: '5xx 403', kind: 'ours', reason: 'refused',
     says: new RegExp('\\bunauthenticated senders?\\b|\\bsender is unauthenticated|' +
       '\\bverified sender identity|\\bemail address is not verified|\\bis not allowed to send:|' +
       '\\bnot authorized to send from\\b|\\bpermissions? to send as\\b|SendAsDenied|' +
-      '\\bsender address rejected: not (owned|logged)|' +
+      '\\bnot authorized to perform\\b|\\bis not a sender signature\\b|' +
+      '\\bsender address rejected: (not (owned|logged)|domain not found)|' +
+      '\\bsender verify failed|\\bis pending approval\\b|' +
+      '\\boutgoing (e?mail|messages?)\\b.{0,60}\\b(suspended|blocked|disabled)|' +
       '\\bsending (is )?(paused|suspended)|' +
       '\\byour account\\b.{0,60}\\b(suspended|paused|disabled|blocked)'),
   },
