@@ -254,7 +254,7 @@ function makeClients (config) {
     // No ramp: orders and messages that it turned away would be lost.
   }, { rampUp: 0 });
   const breakers = { database };
-  for (const { breaker } of [midtrans, whatsapp, ...smtp?.relays ?? []].filter(Boolean)) {
+  for (const { breaker } of [midtrans, ...smtp?.relays ?? [], whatsapp].filter(Boolean)) {
     breakers[breaker.name] = breaker;
   }
   return { clients, orders, breakers };

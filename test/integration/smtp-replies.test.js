@@ -4,6 +4,7 @@
 // on duty. A server gives each of them at its stage.
 
 const http = require('node:http');
+const net = require('node:net');
 
 const { SmtpClient } = require('../../lib/clients/smtp');
 const { createGateway } = require('../../lib/gateway');
@@ -405,6 +406,16 @@ describe('a token endpoint', () => {
     ['500 with an object', say(500, '{"error":{"code":500,"message":"oh"}}'), 'retry'],
     ['a reset', res => res.socket.resetAndDestroy(), 'retry'],
     ['silence', () => {}, 'retry', { timeout: 200 }],
+    ['502 of a proxy', say(502, '<html>Bad Gateway</html>'), 'retry'],
+    ['a page of a proxy under 200', say(200, '<html>Sign in to the network</html>'), 'retry'],
+    ['an empty page', say(200, ''), 'retry'],
+    ['a page that is cut', res => {
+      res.writeHead(200, { 'content-length': 100 });
+      res.write('{"access');
+      setImmediate(() => res.socket.destroy());
+    }, 'retry'],
+    ['429', say(429, '{"error":"rate_limit_exceeded"}'), 'retry'],
+    ['400 for now', say(400, '{"error":"temporarily_unavailable"}'), 'retry'],
     ['a refusal', say(400, '{"error":"invalid_grant","error_description":"revoked"}'), 'ours'],
     ['a refusal of ours', say(401, '{"error":"invalid_client"}'), 'ours'],
   ])('answers with %s', async (_, answer, kind, ...[options]) => {
@@ -416,6 +427,21 @@ describe('a token endpoint', () => {
     await expect(client.send(LETTER)).rejects.toMatchObject({ kind, name: 'SmtpError' });
     expect(client.alerts).toMatchObject(kind === 'ours' ? [{ kind: 'credentials' }] : []);
     expect(client.breaker.opened).toBe(kind === 'ours');
+  });
+
+  test('does not listen', async () => {
+    const server = net.createServer();
+    await new Promise(resolve => { server.listen(0, '127.0.0.1', resolve); });
+    const { port } = server.address();
+    await new Promise(resolve => { server.close(resolve); });
+    const client = clientOf(await start(), {
+      auth: {
+        type: 'OAuth2', user: 'shop', clientId: 'x', clientSecret: 'y', refreshToken: 'z',
+        accessUrl: `http://127.0.0.1:${port}/token`,
+      },
+    });
+    await expect(client.send(LETTER)).rejects.toMatchObject({ kind: 'retry', ambiguous: false });
+    expect(client.alerts).toEqual([]);
   });
 });
 
