@@ -287,8 +287,11 @@ class SmtpClient extends DeliveryClient {
     const relays = relaysOf(settings);
     super(settings, { Failure: SmtpError, name: 'smtp', routes: relays });
     this.#relays = relays;
-    const sender = from ?? relays[0].sender;
-    this.#defaults = { ...bag('defaults', defaults), ...sender !== undefined && { from: sender } };
+    const { sender } = relays[0];
+    this.#defaults = {
+      ...sender !== undefined && { from: sender }, ...bag('defaults', defaults),
+      ...from !== undefined && { from },
+    };
     this.#resumeAfter = resumeAfter;
   }
 
