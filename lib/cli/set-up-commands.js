@@ -56,7 +56,8 @@ function probesOf (session, clients) {
       if (!ok) throw new Error(error);
     },
     ...midtrans && { midtrans: () => midtrans.ping({ signal: AbortSignal.timeout(PROBE_MS) }) },
-    ...smtp && { smtp: () => smtp.verify({ timeout: PROBE_MS }) },
+    ...Object.fromEntries((smtp?.relays ?? []).map(relay =>
+      [relay.breaker.name, async () => { await relay.verify({ timeout: PROBE_MS }); }])),
     ...whatsapp && { whatsapp: () => whatsapp.ping({ signal: AbortSignal.timeout(PROBE_MS) }) },
   };
 }

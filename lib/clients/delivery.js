@@ -1,15 +1,16 @@
 'use strict';
 
-// Delivers messages through one upstream: what the SMTP and WhatsApp clients have in common.
+// Delivers messages: what the SMTP and WhatsApp clients have in common.
 //
-// Each attempt waits for a place, passes the breaker, and hands the message over. A failure is
-// classified by the client's error class: it may count against the upstream (`verdict.trips`), it
-// may stop all messages for a while (`verdict.pauses`), and it may be worth another attempt
-// (`bail`). The clients say how a message is transmitted and what its errors mean.
+// A client has one route to its provider, or several that are tried in order. Each has places, a
+// breaker and a pause of its own. An attempt waits for a place, passes the breaker, and hands the
+// message over. A failure is classified by the client's error class: it may count against the route
+// (`verdict.trips`), it may stop the route for a while (`verdict.pauses`), and it may be worth
+// another attempt (`bail`). The clients say how a message is transmitted and what its errors mean.
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { invalidOption, wasNotAsked } = require('../base/errors');
+const { isRefusal, wasNotAsked } = require('../base/errors');
 const { isA, read, reasonOf, textOf } = require('../base/foreign');
 const { is } = require('../base/options');
 const { Bulkhead } = require('../primitives/limits');
@@ -88,42 +89,34 @@ class Pause {
   }
 }
 
-/**
- * A client that delivers messages. A subclass has these methods; a `delivery` is its object for one
- * message on its way, with `ambiguous`, `isRepeatable` (whether sending twice does no harm) and
- * `about` (its data for the event `retry`).
- *
- * - `_transmit(delivery, signal)` hands the message over once. Resolves with the answer, or rejects
- *   with the client's error.
- * - `_errorOf(error, delivery)` is the error to reject with when an attempt failed for any reason.
- * - `_onFailure(failure, delivery)` reacts to a failure, and returns the failure to continue with.
- */
-class DeliveryClient extends Emitter {
-  #Failure;
-  #pausedError;
+// ---- Routes ------------------------------------------------------------------------------------
+
+/** One way to a provider, with places, a breaker and a pause. */
+class Route {
   #bulkhead;
-  #retry;
-  #resendAmbiguous;
+  #pause;
+  #pausedError;
   #pauseMs;
   #ownsBreaker;
-  #pause = new Pause((event, value) => this.emit(event, value));
+
+  /** Its name, if there are several. */
+  name;
+  /** Tells the client's listeners of an event; the client sets it. */
+  tell = () => {};
 
   /**
-   * `options` were read by a table with DELIVERY_OPTIONS. `Failure` is the client's class of
-   * errors, with `verdict` and `bail`; `pausedError(pause)` makes the error while it is paused;
-   * `preset` is the breaker's, with a `name`; a manual pause ends by itself after `pauseMs`.
+   * `preset` is the breaker's, with a `name`; `pausedError(pause)` makes the error while it is
+   * paused; a manual pause ends by itself after `pauseMs`.
    */
-  constructor (options, { Failure, pausedError, concurrency, preset, pauseMs }) {
-    super();
-    const { maxQueue, queueTimeout, breaker } = options;
-    this.#Failure = Failure;
-    this.#pausedError = pausedError;
-    this.#retry = readRetry(options.retry, retryPresets.email);
+  constructor ({ breaker, maxQueue, queueTimeout },
+    { name, preset, concurrency, pausedError, pauseMs }) {
+    this.name = name;
     this.#bulkhead = new Bulkhead({ maxConcurrent: concurrency, maxQueue, queueTimeout });
-    this.#resendAmbiguous = options.resendAmbiguous;
+    this.#pausedError = pausedError;
     this.#pauseMs = pauseMs;
     this.#ownsBreaker = !isBreaker(breaker);
     this.breaker = readBreaker(breaker, preset);
+    this.#pause = new Pause((event, value) => this.tell(event, value));
   }
 
   /** Messages on their way. */
@@ -135,17 +128,153 @@ class DeliveryClient extends Emitter {
   /** The pause: { reason, since (ms as Date.now() counts), error }; null if there is none. */
   get paused () { return this.#pause.current; }
 
+  pause (reason = 'manual', error = undefined, ms = this.#pauseMs) {
+    this.#pause.begin(is.text().check('reason', reason), error, ms);
+  }
+
+  resume () { return this.#pause.end(); }
+
+  /** Calls fn() when there is a place, unless the route is paused before or by then. */
+  async execute (fn, signal) {
+    return this.#bulkhead.execute(() => {
+      this.throwIfPaused();
+      return fn();
+    }, { signal });
+  }
+
+  throwIfPaused () {
+    const { paused } = this;
+    if (paused !== null) throw this.#pausedError(paused);
+  }
+
+  /** Ends the breaker, unless it is the user's. */
+  shutdown () {
+    if (this.#ownsBreaker) this.breaker.shutdown();
+  }
+
+  /** Figures only: the configuration holds credentials. */
+  toJSON () {
+    return { name: this.breaker.name, active: this.active, queued: this.queued };
+  }
+}
+
+/**
+ * The breakers of several routes, seen as one. It is open while all of them are, and half-open
+ * while none is closed but one may be tried. It emits `open`, `halfOpen` and `close` as a breaker
+ * does.
+ */
+class RouteBreakers extends Emitter {
+  #breakers;
+  #state;
+  #unfollow;
+
+  isShutdown = false;
+
+  constructor (name, breakers) {
+    super();
+    this.name = name;
+    this.#breakers = breakers;
+    this.#state = this.#look();
+    const update = () => this.#update();
+    this.#unfollow = breakers.map(breaker =>
+      Emitter.follow(breaker, { open: update, halfOpen: update, close: update }));
+  }
+
+  /** Without a breaker a route takes every message, so all of them do. */
+  get enabled () { return this.#breakers.every(({ enabled }) => enabled); }
+  get opened () { return this.#look() === 'open'; }
+  get halfOpen () { return this.#look() === 'halfOpen'; }
+  get closed () { return this.#look() === 'close'; }
+  get pendingClose () {
+    return this.halfOpen && this.#breakers.some(({ pendingClose }) => pendingClose);
+  }
+
+  open () { for (const breaker of this.#breakers) breaker.open(); }
+  close () { for (const breaker of this.#breakers) breaker.close(); }
+  reset () { for (const breaker of this.#breakers) breaker.reset(); }
+
+  /** Stops following the breakers, which may be the user's. */
+  shutdown () {
+    for (const unfollow of this.#unfollow.splice(0)) unfollow();
+    this.isShutdown = true;
+  }
+
+  #look () {
+    if (!this.enabled) return 'close';
+    if (this.#breakers.every(({ opened }) => opened)) return 'open';
+    return this.#breakers.some(({ closed }) => closed) ? 'close' : 'halfOpen';
+  }
+
+  #update () {
+    const state = this.#look();
+    if (state === this.#state) return;
+    this.#state = state;
+    this.emit(state);
+  }
+}
+
+// ---- The client --------------------------------------------------------------------------------
+
+/**
+ * A client that delivers messages. A subclass has these methods; a `delivery` is its object for one
+ * message on its way, with `ambiguous`, `isRepeatable` (whether sending twice does no harm) and
+ * `about` (its data for the event `retry`).
+ *
+ * - `_transmit(delivery, signal, route)` hands the message over once. Resolves with the answer, or
+ *   rejects with the client's error.
+ * - `_errorOf(error, delivery, route)` is the error to reject with when an attempt failed for any
+ *   reason.
+ * - `_onFailure(failure, delivery, route)` reacts to a failure, and returns the failure to continue
+ *   with.
+ */
+class DeliveryClient extends Emitter {
+  #Failure;
+  #routes;
+  #retry;
+  #resendAmbiguous;
+
+  /**
+   * `options` were read by a table with DELIVERY_OPTIONS. `Failure` is the client's class of
+   * errors, with `verdict` and `bail`; `name` is that of all routes together; the rest describes
+   * the route as for Route, or is a list of `routes`.
+   */
+  constructor (options, { Failure, name, routes, ...route }) {
+    super();
+    this.#Failure = Failure;
+    this.#routes = routes ?? [new Route(options, route)];
+    this.#retry = readRetry(options.retry, retryPresets.email);
+    this.#resendAmbiguous = options.resendAmbiguous;
+    for (const each of this.#routes) {
+      each.tell = (event, value) => this.emit(event,
+        each.name === undefined ? value : { ...value, relay: each.name });
+    }
+    const breakers = this.#routes.map(({ breaker }) => breaker);
+    this.breaker = breakers.length === 1 ? breakers[0] : new RouteBreakers(name, breakers);
+  }
+
+  /** Messages on their way. */
+  get active () { return this.#routes.reduce((sum, { active }) => sum + active, 0); }
+
+  /** Messages that wait for a place. */
+  get queued () { return this.#routes.reduce((sum, { queued }) => sum + queued, 0); }
+
+  /**
+   * The pause: { reason, since (ms as Date.now() counts), error }; null while there is a route
+   * without one.
+   */
+  get paused () {
+    const pauses = this.#routes.map(({ paused }) => paused);
+    return pauses.includes(null) ? null : pauses[0];
+  }
+
   /**
    * Sends nothing until resume(). Waiting messages are rejected, and can be sent again later. With
    * an error, also emits `alert`.
    */
-  pause (reason = 'manual', error = undefined) {
-    if (typeof reason !== 'string') throw invalidOption('reason', 'a text', reason);
-    this.#pause.begin(reason, error, this.#pauseMs);
-  }
+  pause (reason, error) { for (const route of this.#routes) route.pause(reason, error); }
 
   /** Sends again. Returns whether it was paused. */
-  resume () { return this.#pause.end(); }
+  resume () { return this.#routes.map(route => route.resume()).includes(true); }
 
   /** Figures only: the configuration holds credentials. */
   toJSON () {
@@ -171,23 +300,24 @@ class DeliveryClient extends Emitter {
   }
 
   /** Reacts to a failure. Returns the failure to continue with. */
-  _react (failure, delivery) {
-    const final = this._onFailure(failure, delivery);
+  _react (failure, delivery, route = this.#routes[0]) {
+    const final = this._onFailure(failure, delivery, route);
     const { pauses, reason } = final.verdict;
-    if (pauses) this.#pause.begin(reason, final, this._pauseMsOf(final));
+    if (pauses) route.pause(reason, final, this._pauseMsOf(final));
     return final;
   }
 
   _onFailure (failure) { return failure; }
 
-  /** How long a pause for this failure lasts, ms. */
-  _pauseMsOf () { return this.#pauseMs; }
+  /** How long a pause for this failure lasts, ms; undefined for as long as one by hand. */
+  _pauseMsOf () { return undefined; }
 
   /** A promise to wait for before an attempt, if there is one. */
   _ready () { return undefined; }
 
   _shutdownBreaker () {
-    if (this.#ownsBreaker) this.breaker.shutdown();
+    for (const route of this.#routes) route.shutdown();
+    if (this.#routes.length > 1) this.breaker.shutdown();
   }
 
   // ---- Inside -----------------------------------------------------------------------------------
@@ -207,40 +337,58 @@ class DeliveryClient extends Emitter {
   }
 
   #isWorthAnother (error, delivery) {
-    if (!isA(error, this.#Failure) || read(error, 'bail') || wasNotAsked(error)) return false;
+    return isA(error, this.#Failure) && !read(error, 'bail') && !wasNotAsked(error) &&
+      this.#mayRepeat(delivery);
+  }
+
+  /** Whether the message may be sent once more, although it may have been delivered. */
+  #mayRepeat (delivery) {
     return this.#resendAmbiguous || !delivery.ambiguous || delivery.isRepeatable === true;
   }
 
-  #throwIfPaused () {
-    const { paused } = this;
-    if (paused !== null) throw this.#pausedError(paused);
+  /**
+   * One attempt: through the first route that can take the message. Rejects with the failure of the
+   * first route that may soon take it; if there is none, with that of the first route.
+   */
+  async #attempt (delivery, signal) {
+    const failures = [];
+    for (const route of this.#routes) {
+      try {
+        return await this.#through(route, delivery, signal);
+      } catch (error) {
+        const mayGoOn = isA(error, this.#Failure) && read(error, 'retryable') &&
+          this.#mayRepeat(delivery);
+        if (!mayGoOn) throw error;
+        failures.push(error);
+      }
+    }
+    throw failures.find(error => !read(error, 'bail') && !isRefusal(error)) ?? failures[0];
   }
 
-  async #attempt (delivery, signal) {
+  async #through (route, delivery, signal) {
     try {
-      this.#throwIfPaused();
+      route.throwIfPaused();
       const ready = this._ready(delivery, signal);
       if (ready !== undefined) await ready;
       // The queue comes before the breaker, which may open while a message waits.
-      return await this.#bulkhead.execute(() => this.#pass(delivery, signal), { signal });
+      return await route.execute(() => this.#pass(route, delivery, signal), signal);
     } catch (error) {
       if (signal?.aborted) throw reasonOf(signal);
-      throw this._errorOf(error, delivery);
+      throw this._errorOf(error, delivery, route);
     }
   }
 
   /** Through the breaker. A failure that is not the upstream's fault passes it as a value. */
-  async #pass (delivery, outer) {
-    this.#throwIfPaused();
-    const { breaker } = this;
+  async #pass (route, delivery, outer) {
+    const { breaker } = route;
     const { answer, failure } = await callThrough(breaker, async context => {
       try {
         // A breaker that is off has no signal of its own.
         const signal = breaker.enabled ? context.signal : outer;
-        return { answer: await this._transmit(delivery, signal) };
+        return { answer: await this._transmit(delivery, signal, route) };
       } catch (error) {
         if (!isA(error, this.#Failure)) throw error;
-        const failure = this._react(error, delivery);
+        const failure = this._react(error, delivery, route);
         if (failure.verdict.trips) throw failure;
         return { failure };
       }
@@ -250,4 +398,4 @@ class DeliveryClient extends Emitter {
   }
 }
 
-module.exports = { DELIVERY_OPTIONS, DeliveryClient };
+module.exports = { DELIVERY_OPTIONS, DeliveryClient, Route };

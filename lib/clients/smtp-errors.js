@@ -72,7 +72,21 @@ const RULES = [
     says: /\b(exceed|reach)(ed)?\b.{0,60}\b(daily|hourly|monthly)\b.{0,60}\b(limit|quota)/,
     kind: 'pause', reason: 'quota',
   },
-  { says: /\bexceeded the max(imum)? e?mails per\b/, kind: 'pause', reason: 'quota' },
+  {
+    says: /\bexceeded the max(imum)? (e?mails|defers and failures) per\b/,
+    kind: 'pause', reason: 'quota',
+  },
+  // An account: "you have exceeded your messaging limits", "Sender rate limit exceeded".
+  {
+    at: 'AUTH MAIL RCPT DATA', kind: 'pause', reason: 'quota',
+    says: new RegExp('\\b(exceed|reach)ed your (daily |hourly |monthly )?' +
+      '(sending|messag(e|ing)|e?mail|smtp|relay|account) (limits?|quota)|' +
+      '\\bsend(er|ing) (rate )?(limit|quota) exceeded|' +
+      '\\bsender has exceeded (the|its) (\\w+ )?(limit|quota)|' +
+      '\\b(limit|quota) exceeded for (the |this )?(sender|account|customer)\\b'),
+  },
+  // Zoho.
+  { code: '5xx', says: /\bunusual sending activity\b/, kind: 'pause', reason: 'quota' },
   {
     at: 'AUTH MAIL DATA', kind: 'pause', reason: 'quota',
     says: /\b(sending|message|request|relay) (limit|quota)\b.{0,20}\bexceeded\b/,
@@ -85,6 +99,12 @@ const RULES = [
   {
     at: 'greeting EHLO MAIL DATA', code: '4xx', kind: 'pause', reason: 'rate',
     says: /throttl|\bsending rate exceeded|\bthread limit exceeded|\brate limit(ed)?\b/,
+  },
+  // Postfix ("too much mail from", "too many recipients from"), Exchange Online.
+  {
+    code: '4xx', kind: 'pause', reason: 'rate',
+    says: new RegExp('\\btoo (much mail|many (recipients|connections)) from\\b|' +
+      '\\bconnections limit exceeded|\\bmaximum number of (concurrent )?connections\\b'),
   },
   {
     at: 'greeting EHLO MAIL', code: '4xx', kind: 'pause', reason: 'rate',
@@ -127,19 +147,28 @@ const RULES = [
     code: '5xx', kind: 'ours', reason: 'refused',
     says: new RegExp('\\b(client host|helo command|(sending|your) (ip|host|server))\\b' +
       '.{0,80}\\b(blocked|rejected|denied|black ?listed|block ?listed|banned)|' +
-      '\\bbanned send(er|ing)\\b'),
+      '\\bbanned send(er|ing)\\b|\\bis in an? RBL\\b'),
   },
-  // SendGrid, Amazon SES, Mailgun, Exchange Online, Postfix.
+  // SendGrid, Amazon SES, Mailgun, Exchange Online, Postmark, Postfix, Exim.
   {
     code: '5xx 403', kind: 'ours', reason: 'refused',
     says: new RegExp('\\bunauthenticated senders?\\b|\\bsender is unauthenticated|' +
       '\\bverified sender identity|\\bemail address is not verified|\\bis not allowed to send:|' +
       '\\bnot authorized to send from\\b|\\bpermissions? to send as\\b|SendAsDenied|' +
-      '\\bsender address rejected: not (owned|logged)|' +
+      '\\bnot authorized to perform\\b|\\bis not a sender signature\\b|' +
+      '\\bsender address rejected: (not (owned|logged)|domain not found)|' +
+      '\\bsender verify failed|\\bis pending approval\\b|' +
+      '\\boutgoing (e?mail|messages?)\\b.{0,60}\\b(suspended|blocked|disabled)|' +
       '\\bsending (is )?(paused|suspended)|' +
       '\\byour account\\b.{0,60}\\b(suspended|paused|disabled|blocked)'),
   },
 ];
+
+// How long a pause lasts. A limit for a day is mostly one for the last 24 hours, so that a part of
+// it comes back by the hour; asking more often than this may prolong it.
+const PAUSE_MS = { quota: 7_200_000, rate: 30_000 };
+const HOURLY = /\bhourly\b|\b(per|an|one|1|this) hour\b/;
+const HOURLY_PAUSE_MS = 900_000;
 
 const ENHANCED = /(?:^|\n)\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})(?=\s|$)/;
 const WORDS_MAX = 2000;
@@ -186,7 +215,9 @@ function judgeReply (error) {
     (rule.enhanced === undefined || rule.enhanced.test(enhancedCode ?? '')) &&
     (rule.says === undefined || rule.says.test(words)));
   const { kind, reason } = found ?? { kind: responseCode < 500 ? 'retry' : 'permanent' };
-  return { kind, reason, stage, enhancedCode };
+  const isHourly = reason === 'quota' && HOURLY.test(words.toLowerCase());
+  const pauseMs = kind === 'pause' ? (isHourly ? HOURLY_PAUSE_MS : PAUSE_MS[reason]) : undefined;
+  return { kind, reason, stage, enhancedCode, pauseMs };
 }
 
 // ---- Other errors ------------------------------------------------------------------------------
@@ -244,10 +275,10 @@ function isTokenTrouble (error) {
     (read(error, 'name') === 'SyntaxError' || originalCode !== undefined);
 }
 
-function verdict (kind, { trips, reason, responseCode, enhancedCode }) {
+function verdict (kind, { trips, reason, responseCode, enhancedCode, pauseMs }) {
   return {
     kind, retryable: kind !== 'permanent', trips, pauses: kind === 'pause',
-    alert: kind === 'ours' || kind === 'pause', reason, responseCode, enhancedCode,
+    alert: kind === 'ours' || kind === 'pause', reason, responseCode, enhancedCode, pauseMs,
   };
 }
 
@@ -257,9 +288,9 @@ const reasonOf = code =>
 
 /** A rejected message or recipient, and a quota of ours, do not count against the server. */
 function verdictOnReply (responseCode, error) {
-  const { kind, reason, stage, enhancedCode } = judgeReply(error);
+  const { kind, reason, stage, enhancedCode, pauseMs } = judgeReply(error);
   const trips = kind === 'ours' || (kind === 'retry' && stage !== 'RCPT');
-  return verdict(kind, { trips, reason, responseCode, enhancedCode });
+  return verdict(kind, { trips, reason, responseCode, enhancedCode, pauseMs });
 }
 
 /**
@@ -306,6 +337,7 @@ function codeAndMessage (cause, { reason }) {
 }
 
 const DETAILS = optionsOf({
+  relay: is.text('name of the relay, if there are several'),
   messageId: is.text('of the message'),
   attempts: is.integer('how often it was tried', { min: 0, default: 1 }),
   ambiguous: is.boolean('whether it may have been delivered all the same', { default: false }),
@@ -318,12 +350,14 @@ class SmtpError extends ClientError {
   #verdict;
 
   constructor (cause, details) {
-    const { messageId, attempts, ambiguous, rejected = [], deferred = [] } = DETAILS.read(details);
+    const { relay, messageId, attempts, ambiguous, rejected = [], deferred = [] } =
+      DETAILS.read(details);
     const judged = classifySmtpError(cause);
     const { code, message } = codeAndMessage(cause, judged);
     const { kind, reason, retryable, responseCode, enhancedCode } = judged;
     // What a log may hold: no message text, no credentials.
-    super(code, message, {
+    super(code, relay === undefined ? message : `Relay ${relay}: ${message}`, {
+      ...relay !== undefined && { relay },
       cause, kind, reason, retryable, ambiguous, responseCode, enhancedCode,
       command: read(cause, 'command'), messageId, attempts, rejected, deferred,
     });

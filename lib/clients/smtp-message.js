@@ -7,9 +7,9 @@ const crypto = require('node:crypto');
 const { domainToASCII } = require('node:url');
 
 const clock = require('../base/clock');
-const { wasNotAsked } = require('../base/errors');
+const { invalidOption, wasNotAsked } = require('../base/errors');
 const { read } = require('../base/foreign');
-const { faultsOfMessage, readInput } = require('./client-error');
+const { Faults, faultsOfMessage, readInput } = require('./client-error');
 const { SmtpError, classifySmtpError } = require('./smtp-errors');
 
 // ---- Addresses ---------------------------------------------------------------------------------
@@ -103,6 +103,20 @@ function readAddresses (value, path, faults) {
   const parts = splitList(value);
   return parts.map((part, i) =>
     check(readText(part), parts.length === 1 ? path : `${path}[${i}]`, faults));
+}
+
+/** The sender that an option names: { name, address }. */
+function readSender (value, option) {
+  const expected = 'one address of the form name@domain, perhaps with a name';
+  try {
+    const faults = new Faults('send');
+    const [sender, ...others] = readAddresses(value, option, faults);
+    faults.throwIfAny();
+    if (sender !== undefined && others.length === 0) return sender;
+  } catch {
+    // One error for all faults.
+  }
+  throw invalidOption(option, expected, value);
 }
 
 // ---- Checks ------------------------------------------------------------------------------------
@@ -278,7 +292,9 @@ function readMessage (message, defaults) {
     checkLists(whole.list, 'list', faults);
     const messageId = messageIdOf(whole, faults);
     faults.throwIfAny();
-    return new Letter(whole, addresses, envelope, messageId);
+    const named = [message.from, message.sender, message.raw, whole.envelope];
+    const namesSender = named.some(value => value !== undefined && value !== null);
+    return new Letter(whole, addresses, { envelope, messageId, namesSender });
   });
 }
 
@@ -303,13 +319,17 @@ class Letter {
 
   #data;
   #from;
-  // By canonical address: { address, status, responseCode, response }.
+  #namesSender;
+  // By canonical address: { address, status, responseCode, response, relay }.
   #recipients = new Map();
   // The recipients of the current attempt.
   #asked = [];
+  #relay;
   #handedOver = false;
 
-  constructor (message, addresses, envelope, messageId) {
+  /** `namesSender`: whether the sender is the message's own, and not a default. */
+  constructor (message, addresses, { envelope, messageId, namesSender }) {
+    this.#namesSender = namesSender;
     this.messageId = messageId ?? newMessageId(envelope.from);
     this.#from = envelope.from;
     const named = Object.entries(addresses).filter(([, list]) => list.length > 0);
@@ -339,15 +359,23 @@ class Letter {
 
   get hasArrived () { return this.#having('accepted').length > 0; }
 
-  /** Begins an attempt: the message for those who have not got it, as nodemailer takes it. */
-  begin (signal) {
+  /**
+   * Begins an attempt at a relay: the message for those who have not got it, as nodemailer takes
+   * it.
+   */
+  begin ({ name, sender } = {}, signal = undefined) {
     this.attempts += 1;
+    this.#relay = name;
     this.#handedOver = false;
     this.#asked = this.#having('pending', 'deferred').map(({ address }) => address);
     // As objects, which nodemailer does not parse.
     const to = this.#asked.map(address => ({ name: '', address }));
-    const from = this.#from && { name: '', address: this.#from };
-    return { ...this.#data, envelope: { from, to }, ...signal && { signal } };
+    const own = this.#namesSender ? undefined : sender;
+    const address = own?.address ?? this.#from;
+    const from = address && { name: '', address };
+    return {
+      ...this.#data, ...own && { from: own }, envelope: { from, to }, ...signal && { signal },
+    };
   }
 
   /** The last line is on its way: from now on, silence may mean that it was delivered. */
@@ -370,27 +398,27 @@ class Letter {
     this.#refuse(rejectedErrors.map(atRecipient));
   }
 
-  /** The attempt failed: the error to go on with. */
-  fail (cause) {
+  /** The attempt at a relay failed, or there was none: the error to go on with. */
+  fail (cause, { name } = {}) {
     const answered = Number.isInteger(read(cause, 'responseCode'));
     if (this.#handedOver && !answered && !reachedNobody(cause)) this.ambiguous = true;
     const errors = (read(cause, 'rejectedErrors') ?? []).map(atRecipient);
     this.#refuse(errors);
-    return this.errorOf(errors.find(stopsAll) ?? cause);
+    return this.#errorOf(errors.find(stopsAll) ?? cause, name);
   }
 
   /** The error when the server took the message for some recipients and deferred others. */
-  deferral () {
+  deferral ({ name } = {}) {
     const errors = this.#having('deferred', 'pending').map(({ responseCode, response }) =>
       atRecipient({ message: `Some recipients were deferred: ${response}`, responseCode, response })
     );
-    return this.errorOf(errors.find(stopsAll) ?? errors[0]);
+    return this.#errorOf(errors.find(stopsAll) ?? errors[0], name);
   }
 
-  errorOf (cause) {
+  #errorOf (cause, relay) {
     const { messageId, attempts, ambiguous } = this;
     return new SmtpError(cause, {
-      messageId, attempts, ambiguous, rejected: this.#having('rejected'),
+      relay, messageId, attempts, ambiguous, rejected: this.#having('rejected'),
       deferred: this.#having('deferred'),
     });
   }
@@ -419,9 +447,11 @@ class Letter {
   #note (entry, what) {
     const known = this.#recipients.get(canonical(entry));
     if (known !== undefined) {
-      this.#recipients.set(canonical(entry), { address: known.address, ...what });
+      const relay = this.#relay;
+      this.#recipients.set(canonical(entry),
+        { address: known.address, ...what, ...relay !== undefined && { relay } });
     }
   }
 }
 
-module.exports = { readAddresses, readMessage };
+module.exports = { readAddresses, readMessage, readSender };

@@ -39,6 +39,8 @@ export interface SmtpRecipient {
   status: 'accepted' | 'rejected' | 'deferred';
   responseCode?: number | undefined;
   response?: string | undefined;
+  /** With `relays`: the name of the relay that answered last. */
+  relay?: string | undefined;
 }
 
 export interface SmtpResult {
@@ -47,6 +49,7 @@ export interface SmtpResult {
   rejected: string[];
   deferred: string[];
   recipients: SmtpRecipient[];
+  /** How often it was handed to a relay. */
   attempts: number;
   /** Whether it may have arrived twice, because an attempt got no answer after the last line. */
   ambiguous: boolean;
@@ -76,6 +79,8 @@ export interface SmtpVerdict {
   responseCode: number | undefined;
   /** Such as '5.4.5' (RFC 3463), if the server sent one. */
   enhancedCode: string | undefined;
+  /** Of the kind pause: how long to wait for the limit to end, ms. */
+  pauseMs: number | undefined;
 }
 
 /** Why a client is paused. */
@@ -84,6 +89,8 @@ export interface SmtpPause {
   /** As in Date.now(). */
   since: number;
   error: SmtpError | undefined;
+  /** In an event, with `relays`: the name of the relay. */
+  relay?: string | undefined;
 }
 
 /** Classifies an error of nodemailer, or of a breaker or limit around it. */
@@ -95,6 +102,7 @@ export function classifySmtpError (error: unknown): SmtpVerdict;
  */
 export class SmtpError extends SekeringError {
   constructor (cause: unknown, details?: {
+    relay?: string | undefined;
     messageId?: string | undefined;
     attempts?: number | undefined;
     ambiguous?: boolean | undefined;
@@ -109,6 +117,8 @@ export class SmtpError extends SekeringError {
   readonly responseCode: number | undefined;
   readonly enhancedCode: string | undefined;
   readonly command: string | undefined;
+  /** With `relays`: the name of the relay. */
+  readonly relay?: string | undefined;
   readonly messageId: string | undefined;
   readonly attempts: number;
   readonly rejected: SmtpRecipient[];
@@ -126,7 +136,8 @@ export interface SmtpTransport {
   close? (): unknown;
 }
 
-export interface SmtpClientOptions {
+/** What each relay may have of its own. */
+export interface SmtpRelayOptions {
   /** A transport of nodemailer.createTransport(); you close it. */
   transport?: SmtpTransport | undefined;
   /** Or the options of nodemailer.createTransport(); needs the package nodemailer. */
@@ -138,25 +149,47 @@ export interface SmtpClientOptions {
    * be given together with a transport. nodemailer's ignoreTLS and opportunisticTLS need `false`.
    */
   requireTls?: boolean | undefined;
-  /** The default sender. */
+  /** The sender of messages that name none. */
   from?: SmtpAddress | undefined;
-  /** Default fields of every message. */
-  defaults?: SmtpMail | undefined;
   /** Mails in flight at once, default 5. Waiting does not count towards `timeout`. */
   maxConnections?: number | undefined;
-  /** How many mails may wait, default 1000. */
+  /** Overrides presets.smtp; false: none. */
+  breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | undefined;
+}
+
+export interface SmtpClientOptions extends SmtpRelayOptions {
+  /**
+   * Relays in place of `smtp` or `transport`, 1 to 10. A mail goes to the first one that can take
+   * it: the next one gets what this one has not accepted, if its breaker is open, if it is paused,
+   * or if it failed, unless it has refused recipient or message for good. `requireTls`, `from`,
+   * `maxConnections` and `breaker` (options or false) of the client are defaults for all of them.
+   */
+  relays?: Array<SmtpRelayOptions & {
+    /**
+     * 1 to 64 letters, digits, dots, dashes or underscores; default '1', '2' and so on. The breaker
+     * has the name `smtp.${name}`.
+     */
+    name?: string | undefined;
+  }> | undefined;
+  /** Default fields of every message. */
+  defaults?: SmtpMail | undefined;
+  /** How many mails may wait for a relay, default 1000. */
   maxQueue?: number | undefined;
   /** How long a mail may wait in ms, default Infinity. */
   queueTimeout?: number | undefined;
-  /** Time limit of one attempt in ms, default 5000. */
+  /** Time limit of one attempt at one relay in ms, default 5000. */
   timeout?: number | undefined;
   /** Overrides retryPresets.email; false: one attempt. */
   retry?: Omit<retry.Options, 'signal'> | false | undefined;
-  /** Overrides presets.smtp; false: none. */
-  breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | undefined;
-  /** Whether to retry when the server got the whole message but did not answer, default true. */
+  /**
+   * Whether to send again, by another relay, too, when a server got the whole message but did not
+   * answer, default true.
+   */
   resendAmbiguous?: boolean | undefined;
-  /** A pause because of a used-up quota ends after so many ms, default 3600000. */
+  /**
+   * A pause because of a used-up quota ends after so many ms. Default: 7200000 (2 hours), or 900000
+   * (15 minutes) for an hourly quota.
+   */
   resumeAfter?: number | undefined;
 }
 
@@ -166,22 +199,51 @@ export interface SmtpClientEvents {
   /**
    * No message can be sent: until the operator fixes it (the breaker has opened), or, for the kinds
    * quota and rate, for a while (the client is paused). If the pause keeps returning, it is
-   * repeated at most once an hour.
+   * repeated at most once an hour. With `relays` each relay has its own alerts, and `relay` is its
+   * name.
    */
-  alert: [{ kind: SmtpReason; error: SmtpError }];
+  alert: [{ kind: SmtpReason; error: SmtpError; relay?: string | undefined }];
   paused: [SmtpPause];
-  resumed: [{ reason: string }];
+  resumed: [{ reason: string; relay?: string | undefined }];
 }
 
-export class SmtpClient extends EventEmitter {
-  /** @throws ERR_INVALID_OPTION, ERR_MISSING_PEER */
-  constructor (options: SmtpClientOptions);
+/** A relay of a client. */
+export interface SmtpRelay {
+  /** undefined without `relays`. */
+  readonly name: string | undefined;
   readonly breaker: CircuitBreaker<any, any>;
   /** Mails in flight. */
   readonly active: number;
   /** Waiting mails. */
   readonly queued: number;
-  /** Why the client is paused; null if it is not. */
+  /** Why it is paused; null if it is not. */
+  readonly paused: SmtpPause | null;
+  /** Sends nothing to it until resume(). */
+  pause (reason?: string): void;
+  /** Returns whether it was paused. */
+  resume (): boolean;
+  /** Connects, logs in and disconnects; does not use the breaker. */
+  verify (options?: { timeout?: number | undefined }): Promise<true>;
+  toJSON (): { name: string; active: number; queued: number };
+}
+
+export class SmtpClient extends EventEmitter {
+  /** @throws ERR_INVALID_OPTION, ERR_MISSING_PEER */
+  constructor (options: SmtpClientOptions);
+  /** The relays, in the order in which they are tried; also if there is only one. */
+  readonly relays: SmtpRelay[];
+  /**
+   * The breaker. With several relays: what their breakers are together, for a worker of the outbox
+   * and for degradation. It is open while all of them are, and half-open while none is closed but
+   * one may be tried. It has the states and events of a breaker, open(), close() and reset() for
+   * all, and no other members.
+   */
+  readonly breaker: CircuitBreaker<any, any>;
+  /** Mails in flight. */
+  readonly active: number;
+  /** Waiting mails. */
+  readonly queued: number;
+  /** Why the client is paused; null while a relay is not. */
   readonly paused: SmtpPause | null;
   /** Stops sending until resume(). Waiting mails are rejected, and can be sent again later. */
   pause (reason?: string): void;
@@ -195,10 +257,17 @@ export class SmtpClient extends EventEmitter {
   send (message: SmtpMail, options?: { signal?: AbortSignal | undefined }): Promise<SmtpResult>;
   /** Checks a message as send() does, without sending it. @throws ERR_INVALID_INPUT */
   check (message: SmtpMail): void;
-  /** Connects, logs in and disconnects; does not use the breaker. */
+  /**
+   * Connects to every relay, logs in and disconnects; does not use the breaker. Rejects with an
+   * SmtpError if that fails with one of them (`relay` is its name), after `timeout` ms (default
+   * 10000) at the latest. Of a `transport` it cannot end the connection.
+   */
   verify (options?: { timeout?: number | undefined }): Promise<true>;
   close (): void;
-  toJSON (): { name: string; active: number; queued: number };
+  toJSON (): {
+    name: string; active: number; queued: number;
+    relays?: Array<{ name: string; active: number; queued: number }>;
+  };
 
   on<E extends keyof SmtpClientEvents> (
     event: E, listener: (...args: SmtpClientEvents[E]) => void): this;

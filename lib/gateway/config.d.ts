@@ -79,6 +79,23 @@ interface ChannelSection<D = Duration> extends ClientSection<D> {
 /**
  * A cron pattern of five or six fields; false: never.
  */
+/** How to reach a mail relay: host or url. */
+interface RelaySection {
+  host?: string | undefined;
+  port?: number | string | undefined;
+  secure?: boolean | undefined;
+  /** True: never use TLS; except for this machine it also needs `requireTls: false`. */
+  ignoreTls?: boolean | undefined;
+  /**
+   * Whether passwords and mails are never sent without TLS. Default true, unless the host is this
+   * machine (localhost, 127.0.0.0/8, ::1). `secure` begins with TLS in any case.
+   */
+  requireTls?: boolean | undefined;
+  user?: string | undefined;
+  password?: string | undefined;
+  url?: string | undefined;
+}
+
 export type Cron = string | false;
 
 /**
@@ -131,21 +148,19 @@ export interface GatewayConfig<D = Duration> {
     /** A regular expression that the shop's order ids match. */
     orderIdPattern?: string | undefined;
   } | undefined;
-  /** Either host or url. */
-  smtp?: ChannelSection<D> & {
-    host?: string | undefined;
-    port?: number | string | undefined;
-    secure?: boolean | undefined;
-    /** True: never use TLS; except for this machine it also needs `requireTls: false`. */
-    ignoreTls?: boolean | undefined;
+  /** One of host, url and relays. */
+  smtp?: ChannelSection<D> & RelaySection & {
     /**
-     * Whether passwords and mails are never sent without TLS. Default true, unless the host is
-     * this machine (localhost, 127.0.0.0/8, ::1). `secure` begins with TLS in any case.
+     * Relays that are tried in order, 1 to 10. `requireTls` and `circuitBreaker` of the section are
+     * their defaults.
      */
-    requireTls?: boolean | undefined;
-    user?: string | undefined;
-    password?: string | undefined;
-    url?: string | undefined;
+    relays?: Array<RelaySection & {
+      /** Default '1', '2' and so on. The breaker has the name `smtp.${name}`. */
+      name?: string | undefined;
+      /** In place of the section's. */
+      from?: string | undefined;
+      circuitBreaker?: BreakerFigures<D> | undefined;
+    }> | undefined;
     from: string;
   } | undefined;
   /** Either cloud or green. */

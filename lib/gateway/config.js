@@ -199,7 +199,8 @@ const midtrans = z.strictObject({
   ...client,
 });
 
-const smtp = z.strictObject({
+// How to reach a relay.
+const relay = {
   host: text(253).optional(),
   port: port.optional(),
   secure: z.boolean().optional(),
@@ -208,10 +209,29 @@ const smtp = z.strictObject({
   user: text(500).optional(),
   password: text(1000).optional(),
   url: url('smtps', 'smtp').optional(),
-  from: text(320),
-  ...channel,
-}).refine(({ host, url: address }) => (host === undefined) !== (address === undefined), {
+};
+
+const OF_EACH = ['port', 'secure', 'ignoreTls', 'user', 'password'];
+
+const hasOneOf = (section, names) =>
+  names.filter(name => section[name] !== undefined).length === 1;
+
+const relays = z.array(z.strictObject({
+  name: name.optional(), ...relay, from: text(320).optional(),
+  circuitBreaker: circuitBreaker.optional(),
+}).refine(section => hasOneOf(section, ['host', 'url']), {
   error: 'Invalid input: expected either host or url'
+})).min(1).max(10).refine(list => new Set(relayNames(list)).size === list.length, {
+  error: 'Invalid input: expected a name of its own for each relay'
+});
+
+const smtp = z.strictObject({
+  ...relay, relays: relays.optional(), from: text(320), ...channel,
+}).refine(section => hasOneOf(section, ['host', 'url', 'relays']), {
+  error: 'Invalid input: expected one of host, url and relays'
+}).refine(section => section.relays === undefined ||
+  OF_EACH.every(name => section[name] === undefined), {
+  error: `Invalid input: expected ${OF_EACH.join(', ')} in each relay, not beside the list`
 });
 
 const whatsapp = z.strictObject({
@@ -316,6 +336,9 @@ const logging = z.strictObject({
   console: z.boolean().default(true),
   file: text(4000).optional(),
 });
+
+/** The names of the mail relays; by default their places in the list. */
+function relayNames (list) { return list.map(({ name: own }, i) => own ?? String(i + 1)); }
 
 /** A text is a number or a comma-separated list: it may come from the environment. */
 function readProxies (value) {

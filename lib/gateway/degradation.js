@@ -41,7 +41,7 @@ const SCHEMES = {
   },
 };
 
-const isBreaker = value => typeof value?.fire === 'function' && typeof value.on === 'function';
+const isBreaker = value => typeof value?.opened === 'boolean' && typeof value.on === 'function';
 
 const OPTIONS = optionsOf({
   scheme: is.oneOf('the levels', Object.keys(SCHEMES), { default: 'services' }),

@@ -118,7 +118,10 @@ export interface Gateway extends EventEmitter {
     readonly smtp?: SmtpClient;
     readonly whatsapp?: CloudApiClient | GreenApiClient;
   };
-  /** By name: database, midtrans, smtp, whatsapp, and the upstreams. */
+  /**
+   * By name: database, midtrans, smtp (or each relay, as in `smtp.1`), whatsapp, and the
+   * upstreams.
+   */
   readonly breakers: Record<string, CircuitBreaker<any, any>>;
   /** The clients and the upstreams by name, whose retries `createMetrics` counts. */
   readonly retries: Record<string, EventEmitter | { readonly stats: retry.Stats }>;

@@ -281,9 +281,9 @@ class Gateway extends Emitter {
 
   #makeDegradation () {
     const { scheme, interval, hysteresis, features } = this.config.degradation;
-    const { midtrans, smtp, whatsapp } = this.breakers;
     const database = async () => (await this.store.health()).ok;
-    const services = { database, ...withoutUndefined({ midtrans, smtp, whatsapp }) };
+    const breakers = Object.entries(this.clients).map(([name, { breaker }]) => [name, breaker]);
+    const services = { database, ...Object.fromEntries(breakers) };
     return createDegradation({ scheme, interval, hysteresis, features, services });
   }
 
@@ -346,10 +346,10 @@ class Gateway extends Emitter {
     const { log, store, worker, degradation, health } = this;
     for (const [name, breaker] of Object.entries(this.breakers)) this.#watch(name, breaker);
     for (const [name, client] of Object.entries(this.clients)) {
-      client.on('alert', ({ kind, error }) => {
-        log.error({ service: name, kind, err: error },
+      client.on('alert', ({ error, ...about }) => {
+        log.error({ service: name, ...about, err: error },
           `Needs attention: check the credentials and the account of ${name}`);
-        this.emit('alert', { service: name, kind, error });
+        this.emit('alert', { service: name, ...about, error });
       });
     }
     this.#upstreams.events.on('fallback', details => this.emit('fallback', details));

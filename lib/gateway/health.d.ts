@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import CircuitBreaker = require('../primitives/breaker');
+import { SmtpRelay } from '../clients/smtp';
 import { OutboxWorker, Store } from '../store';
 
 export type HealthStatus = 'healthy' | 'degraded' | 'unhealthy';
@@ -82,9 +83,13 @@ export const healthChecks: {
   ping (client: {
     ping (options?: { signal?: AbortSignal | undefined }): Promise<unknown>;
   }): HealthCheck;
-  /** Connects, logs in and disconnects, within 4 s. */
+  /**
+   * Connects, logs in and disconnects, within 4 s. With several relays: degraded if that fails with
+   * some of them, and `relays` tells 'ok' or the code of the error by name.
+   */
   smtp (client: {
     verify (options?: { timeout?: number | undefined }): Promise<unknown>;
+    readonly relays?: SmtpRelay[] | undefined;
   }): HealthCheck;
   /** @param options.silence maximum ms since it last read the database, default 60000 */
   worker (

@@ -277,7 +277,20 @@ const healthChecks = {
 
   /** It has a time limit of its own, which leaves no connection behind. */
   smtp: client => ({
-    check: async () => { await client.verify({ timeout: SMTP_MS }); },
+    check: async () => {
+      const { relays = [client] } = client;
+      const answers = await Promise.allSettled(
+        relays.map(async relay => relay.verify({ timeout: SMTP_MS })));
+      const failed = answers.filter(({ status }) => status === 'rejected');
+      // One relay is enough to send.
+      if (failed.length === relays.length) throw failed[0].reason;
+      if (relays.length === 1) return undefined;
+      const entries = relays.map(({ name }, i) =>
+        [name, answers[i].status === 'rejected' ? codeOf(answers[i].reason) : 'ok']);
+      return {
+        status: failed.length > 0 ? DEGRADED : HEALTHY, relays: Object.fromEntries(entries),
+      };
+    },
   }),
 
   /** A worker that runs, and has looked at the database lately. */

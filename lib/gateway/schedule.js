@@ -171,17 +171,17 @@ const OUTAGE_PATTERN = /^ERR_.*_(TIMEOUT|NETWORK|SERVER|RATE_LIMITED|UNAVAILABLE
 
 const isOutage = kind => OUTAGES.has(kind) || OUTAGE_PATTERN.test(kind);
 
-/** The breaker that a channel's messages go through. */
-const BREAKERS = { EMAIL: 'smtp', WHATSAPP: 'whatsapp', MIDTRANS_ORDER: 'midtrans' };
+/** The client that sends a channel's messages. */
+const CLIENTS = { EMAIL: 'smtp', WHATSAPP: 'whatsapp', MIDTRANS_ORDER: 'midtrans' };
 
 /**
  * Dead letters caused by a past outage are retried with a fresh attempt count, unless the message
  * has arrived.
  */
-function retryAfterOutage (breakers, deliveries) {
+function retryAfterOutage (clients, deliveries) {
   return async letter => {
     const age = clock.wall() - letter.createdAt.getTime();
-    const breaker = breakers[BREAKERS[letter.channel]];
+    const breaker = clients[CLIENTS[letter.channel]]?.breaker;
     const isBack = breaker === undefined || breaker.closed;
     if (!isOutage(letter.kind) || !isBack || age >= RECOVER_MS_MAX) return 'keep';
     const delivery = (await deliveries.of([letter])).get(letter.id);
@@ -191,13 +191,13 @@ function retryAfterOutage (breakers, deliveries) {
 
 /** `strategies` of dead letters, by kind, come before ours. */
 function jobsOf (gateway, strategies) {
-  const { config, store, breakers, log } = gateway;
+  const { config, store, breakers, clients, log } = gateway;
   const { schedule } = config;
   const keep = schedule.retentionDays * DAY_MS;
   const audit = schedule.auditRetentionDays * DAY_MS;
   const runs = {
     deadLetters: () => store.deadLetters.recover(
-      { '*': retryAfterOutage(breakers, store.deliveries), ...strategies },
+      { '*': retryAfterOutage(clients, store.deliveries), ...strategies },
       { limit: LETTERS_MAX }),
     breakers: () => {
       const states = Object.fromEntries(

@@ -137,6 +137,9 @@ function faultsOfFigures (config) {
   for (const name of ['midtrans', 'smtp', 'whatsapp']) {
     checkBreaker(name, presets[name], config[name]?.circuitBreaker, [name]);
   }
+  for (const [i, { circuitBreaker }] of (config.smtp?.relays ?? []).entries()) {
+    checkBreaker('smtp', presets.smtp, circuitBreaker, ['smtp', 'relays', i]);
+  }
   for (const [name, { preset, retry, circuitBreaker }] of Object.entries(config.upstreams)) {
     checkRetry(retryPresets.apiClient, retry, ['upstreams', name, 'retry']);
     checkBreaker(name, presets[preset], circuitBreaker, ['upstreams', name]);
@@ -193,20 +196,31 @@ function makeMidtrans (config) {
 
 function makeSmtp (config) {
   const { SmtpClient } = require('../clients/smtp');
-  const {
-    host, port, secure, ignoreTls, requireTls, user, password, url, from, timeout, concurrency,
-    circuitBreaker
-  } = config.smtp;
-  const auth = user === undefined ? undefined : { user, pass: password ?? '' };
+  const { from, requireTls, timeout, concurrency, circuitBreaker, relays } = config.smtp;
+  const relayOf = (relay, name) => ({
+    smtp: serverOf(relay),
+    requireTls: relay.requireTls ?? requireTls,
+    breaker: breakerOf(config, name, presets.smtp,
+      { ...circuitBreaker, ...withoutUndefined(relay.circuitBreaker) },
+      timeoutOf(config, presets.smtp, timeout)),
+  });
   return new SmtpClient({
-    smtp: url ?? { host, port, secure, ignoreTLS: ignoreTls, auth },
-    requireTls,
+    ...relays === undefined ? relayOf(config.smtp, 'smtp') : {
+      relays: relays.map((relay, i) => {
+        const { name = String(i + 1), from: sender } = relay;
+        return { name, from: sender, ...relayOf(relay, `smtp.${name}`) };
+      })
+    },
     from,
     maxConnections: concurrency,
     retry: false,
-    breaker: breakerOf(config, 'smtp', presets.smtp, circuitBreaker,
-      timeoutOf(config, presets.smtp, timeout)),
   });
+}
+
+/** A mail relay as nodemailer takes it. */
+function serverOf ({ host, port, secure, ignoreTls, user, password, url }) {
+  const auth = user === undefined ? undefined : { user, pass: password ?? '' };
+  return url ?? { host, port, secure, ignoreTLS: ignoreTls, auth };
 }
 
 const whatsAppPreset = config =>
@@ -230,11 +244,9 @@ function makeWhatsApp (config) {
 /** Services without a section are left out. `orders` is the Midtrans client of the store. */
 function makeClients (config) {
   const { midtrans, orders } = config.midtrans === undefined ? {} : makeMidtrans(config);
-  const clients = withoutUndefined({
-    midtrans,
-    smtp: config.smtp && makeSmtp(config),
-    whatsapp: config.whatsapp && makeWhatsApp(config),
-  });
+  const smtp = config.smtp && makeSmtp(config);
+  const whatsapp = config.whatsapp && makeWhatsApp(config);
+  const clients = withoutUndefined({ midtrans, smtp, whatsapp });
   const database = breakerOf(config, 'database', {
     ...presets.database, errorFilter: error => !isDatabaseFault(error),
     // The call of an order waits for Midtrans too, so its latency says nothing about the database.
@@ -242,7 +254,9 @@ function makeClients (config) {
     // No ramp: orders and messages that it turned away would be lost.
   }, { rampUp: 0 });
   const breakers = { database };
-  for (const [name, client] of Object.entries(clients)) breakers[name] = client.breaker;
+  for (const { breaker } of [midtrans, ...smtp?.relays ?? [], whatsapp].filter(Boolean)) {
+    breakers[breaker.name] = breaker;
+  }
   return { clients, orders, breakers };
 }
 
@@ -360,8 +374,9 @@ function channelsOf (config, { smtp, whatsapp }, deliveries) {
   const channels = {};
   if (smtp !== undefined) {
     const sender = emailSender(smtp, config.smtp.from);
+    // One attempt may go through all relays.
     channels.EMAIL = channelOf(sender, smtp, config.smtp,
-      timeoutOf(config, presets.smtp, config.smtp.timeout));
+      timeoutOf(config, presets.smtp, config.smtp.timeout) * smtp.relays.length);
   }
   if (whatsapp !== undefined) {
     const sender = config.whatsapp.cloud

@@ -91,3 +91,101 @@ suite('with Postfix', () => {
     expect(mails.filter(mail => mail.includes(messageId))).toHaveLength(1);
   });
 });
+
+suite('with two Postfixes as relays', () => {
+  let main;
+  let spare;
+  const opened = [];
+
+  beforeAll(async () => {
+    const folderOf = ({ folder }) => `texthash:${folder}/conf/senders`;
+    const make = () => makePostfix({ boxes: ['ann'], deferred: [] });
+    [main, spare] = [await make(), await make()];
+    // What an account has sent too much of, and who it may not be.
+    main.configure({
+      smtpd_delay_reject: 'no',
+      smtpd_sender_restrictions: `check_sender_access ${folderOf(main)}`,
+    }, {
+      senders: 'limit@shop.example 550 5.4.5 Daily user sending limit exceeded\n' +
+        'storage@shop.example 452 4.3.1 Insufficient system storage\n' +
+        'quick@shop.example 450 4.7.1 Error: too much mail from 192.0.2.1\n' +
+        'forged@shop.example 550 5.7.1 Sender address rejected: not owned by user shop\n',
+    });
+    main.start();
+    spare.start();
+  });
+
+  afterEach(() => {
+    for (const client of opened.splice(0)) client.close();
+  });
+
+  afterAll(() => {
+    for (const postfix of [main, spare]) {
+      try {
+        postfix?.stop();
+      } finally {
+        postfix?.remove();
+      }
+    }
+  });
+
+  function clientOf () {
+    const relays = [main, spare].map(({ host, port }, i) =>
+      ({ name: ['main', 'spare'][i], smtp: { host, port, ignoreTLS: true } }));
+    const client = new SmtpClient({ relays, retry: false, timeout: 60_000 });
+    opened.push(client);
+    return client;
+  }
+  const letter = (from = 'tickets@shop.example') =>
+    ({ from, to: 'ann@example.test', subject: 'x', text: 'x' });
+
+  test.each([
+    ['limit', 'pause', 'quota'], ['quick', 'pause', 'rate'], ['forged', 'ours', 'refused'],
+    ['storage', 'retry', undefined],
+  ])('the first one says no to %s: %s; the other one sends it', async (name, kind, reason) => {
+    const client = clientOf();
+    const alerts = [];
+    client.on('alert', alert => alerts.push(alert));
+    const { messageId, recipients } = await client.send(letter(`${name}@shop.example`));
+    expect(recipients).toMatchObject([{ status: 'accepted', relay: 'spare' }]);
+    expect(client.relays[0].paused?.reason).toBe(kind === 'pause' ? reason : undefined);
+    expect(client.relays[0].breaker.opened).toBe(kind === 'ours');
+    expect(alerts).toMatchObject(kind === 'retry' ? [] : [{ kind: reason, relay: 'main' }]);
+    await arrivedAt(spare, messageId);
+  });
+
+  test('the first one does not let us in, then is away, then is back', async () => {
+    const client = clientOf();
+    const [{ breaker }] = client.relays;
+    main.stop();
+    main.configure({ smtpd_client_restrictions: 'reject' });
+    main.start();
+    let result = await client.send(letter());
+    expect(result.recipients).toMatchObject([{ relay: 'spare' }]);
+    expect(breaker.opened).toBe(true);
+
+    main.stop();
+    breaker.reset();
+    result = await client.send(letter());
+    expect(result).toMatchObject({ attempts: 2, ambiguous: false });
+    await arrivedAt(spare, result.messageId);
+    await expect(client.verify()).rejects.toMatchObject({ relay: 'main', code: 'ESOCKET' });
+
+    main.configure({ smtpd_client_restrictions: '' });
+    main.start();
+    result = await client.send(letter());
+    expect(result).toMatchObject({ attempts: 1, recipients: [{ relay: 'main' }] });
+    await arrivedAt(main, result.messageId);
+    await expect(client.verify()).resolves.toBe(true);
+  });
+
+  /** Resolves when a mail lies in the box, once. */
+  async function arrivedAt (postfix, messageId) {
+    for (;;) {
+      const count = postfix.mails('ann').filter(mail => mail.includes(messageId)).length;
+      expect(count).toBeLessThan(2);
+      if (count === 1) return;
+      await new Promise(resolve => setTimeout(resolve, 50));
+    }
+  }
+});

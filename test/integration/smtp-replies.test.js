@@ -4,6 +4,7 @@
 // on duty. A server gives each of them at its stage.
 
 const http = require('node:http');
+const net = require('node:net');
 
 const { SmtpClient } = require('../../lib/clients/smtp');
 const { createGateway } = require('../../lib/gateway');
@@ -115,8 +116,215 @@ const TABLE = [
   ['body', '451 4.3.0 Local error', LATER],
 ];
 
+// What the big relays really say.
+const WORDINGS = [
+  // Gmail
+  ['body', '550-5.4.5 Daily user sending limit exceeded. For more information on ' +
+    'Gmail\r\n550-5.4.5 sending limits go to\r\n550 5.4.5  https://relay.example/why ' +
+    'gsmtp', QUOTA],
+  ['MAIL', '452 4.5.3 Your message has too many recipients. For more information regarding ' +
+    'Google\'s sending limits, please visit https://relay.example/why - gsmtp', LATER],
+  ['RCPT', '452-4.2.2 The recipient\'s inbox is out of storage space. Please direct the ' +
+    'recipient to\r\n452 4.2.2 https://relay.example/why - gsmtp', LATER],
+  ['RCPT', '550-5.1.1 The email account that you tried to reach does not exist. Please ' +
+    'try\r\n550-5.1.1 double-checking the recipient\'s email address for typos ' +
+    'or\r\n550 5.1.1 unnecessary spaces. - gsmtp', DEAD],
+  ['RCPT', '450-4.2.1 The user you are trying to contact is receiving mail at a rate ' +
+    'that\r\n450 4.2.1 prevents additional messages from being delivered.', LATER],
+  ['body', '421-4.7.0 [192.0.2.1 15] Our system has detected that this message is suspicious ' +
+    'due to the nature of the content\r\n421 4.7.0 review', LATER],
+  ['body', '421-4.7.28 Our system has detected an unusual rate of unsolicited mail originating ' +
+    'from your IP address. To protect our users from spam, mail sent from your ' +
+    'IP\r\n421 4.7.28 address has been temporarily rate limited.', RATE],
+  ['body', '550-5.7.1 [192.0.2.1] Our system has detected that this message is\r\n550-5.7.1 ' +
+    'likely unsolicited mail. To reduce the amount of spam sent to Gmail,\r\n550 5.7.1 ' +
+    'this message has been blocked.', DEAD],
+  ['body', '552-5.7.0 This message was blocked because its content presents a potential\r\n552 ' +
+    '5.7.0 security issue.', DEAD],
+  ['AUTH', '454 4.7.0 Too many login attempts, please try again later. - gsmtp', LATER],
+  ['AUTH', '535-5.7.8 Username and Password not accepted. For more information, go to\r\n535 ' +
+    '5.7.8  https://relay.example/why - gsmtp', CREDENTIALS],
+  ['AUTH', '534-5.7.9 Application-specific password required. For more information, go ' +
+    'to\r\n534 5.7.9  https://relay.example/why - gsmtp', CREDENTIALS],
+  ['MAIL', '550-5.7.1 Invalid credentials for relay [192.0.2.1]. The IP address you\'ve\r\n550 ' +
+    '5.7.1 registered in your G Suite SMTP Relay service doesn\'t match', REFUSED],
+  ['body', '550 5.7.1 Daily SMTP relay limit exceeded for user. For more information on SMTP ' +
+    'relay sending limits', QUOTA],
+  ['MAIL', '421 4.7.0 Try again later, closing connection. (EHLO) - gsmtp', REFUSED],
+  ['EHLO', '421 4.7.0 Try again later, closing connection. (EHLO) - gsmtp', REFUSED],
+  ['MAIL', '451 4.3.0 Mail server temporarily rejected message. - gsmtp', LATER],
+  ['MAIL', '550-5.4.6 Message exceeded maximum hop count\r\n550 5.4.6 x', DEAD],
+  // Office 365
+  ['body', '554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed ' +
+    'to process message due to a permanent exception with message The message can\'t ' +
+    'be submitted because the sender\'s submission quota was exceeded.', QUOTA],
+  ['body', '550 5.7.60 SMTP; Client does not have permissions to send as this sender', REFUSED],
+  ['AUTH', '535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for ' +
+    'the Tenant. Visit https://relay.example/why', CREDENTIALS],
+  ['AUTH', '535 5.7.3 Authentication unsuccessful [AM0PR.prod.outlook.com]', CREDENTIALS],
+  ['MAIL', '530 5.7.57 Client not authenticated to send mail. Error: 535 5.7.3 Authentication ' +
+    'unsuccessful', CREDENTIALS],
+  ['body', '432 4.3.2 Concurrent connections limit exceeded. Visit https://relay.example/why ' +
+    'for more information.', RATE],
+  ['MAIL', '421 4.3.2 The maximum number of concurrent connections has exceeded a limit, ' +
+    'closing transmission channel', RATE],
+  ['MAIL', '451 4.7.500 Server busy. Please try again later from [192.0.2.1].', LATER],
+  ['body', '550 5.1.90 Your message can\'t be sent because you\'ve reached your daily limit ' +
+    'for message recipients', QUOTA],
+  ['MAIL', '550 5.1.8 Access denied, bad outbound sender AS(42004)', REFUSED],
+  ['RCPT', '550 5.7.64 TenantAttribution; Relay Access Denied', REFUSED],
+  ['RCPT', '550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address ' +
+    'lookup', DEAD],
+  ['RCPT', '550 5.4.1 Recipient address rejected: Access denied. AS(201806281)', DEAD],
+  ['RCPT', '550 5.7.1 Service unavailable, Client host [192.0.2.1] blocked using Spamhaus. To ' +
+    'request removal from this list see https://relay.example/why (AS16012612)', REFUSED],
+  ['RCPT', '451 4.7.652 The mail server [192.0.2.1] has exceeded the maximum number of ' +
+    'connections.', RATE],
+  ['body', '550 5.2.3 RESOLVER.RST.RecipSizeLimit; message too large for this recipient', DEAD],
+  ['MAIL', '550 5.7.708 Service unavailable. Access denied, traffic not accepted from ' +
+    'this IP', REFUSED],
+  ['body', '554 5.4.14 Hop count exceeded - possible mail loop', DEAD],
+  ['body', '550 5.7.520 Access denied, Your organization does not allow external ' +
+    'forwarding.', DEAD],
+  // Amazon SES
+  ['body', '454 Throttling failure: Daily message quota exceeded.', QUOTA],
+  ['body', '454 Throttling failure: Maximum sending rate exceeded.', RATE],
+  ['AUTH', '535 Authentication Credentials Invalid', CREDENTIALS],
+  ['MAIL', '530 Authentication required', CREDENTIALS],
+  ['body', '554 Message rejected: Email address is not verified. The following identities ' +
+    'failed the check in region US-EAST-1: shop@example.com', REFUSED],
+  ['body', '554 Access denied: User `arn:aws:iam::123456789012:user/x\' is not authorized to ' +
+    'perform `ses:SendRawEmail\' on resource `arn:aws:ses:us-east-1\'', REFUSED],
+  ['body', '554 Message rejected: Sending suspended for this account. For more information, ' +
+    'please check the inbox of the email address associated with your AWS account.', REFUSED],
+  ['body', '554 Message rejected: Sending paused for this account.', REFUSED],
+  ['body', '554 Transaction failed: Invalid domain name: \'x\'.', DEAD],
+  ['body', '554 Transaction failed: Missing final \'@domain\'.', DEAD],
+  ['body', '554 Transaction failed: Duplicate header \'From\'.', DEAD],
+  ['EHLO', '421 Too many concurrent SMTP connections', RATE],
+  ['MAIL', '451 Timeout waiting for data from client.', LATER],
+  ['body', '554 Message rejected: Address is on the suppression list for your account', DEAD],
+  ['body', '454 Temporary service failure', LATER],
+  // SendGrid
+  ['AUTH', '535 Authentication failed: The provided authorization grant is invalid, expired, ' +
+    'or revoked', CREDENTIALS],
+  ['AUTH', '451 Authentication failed: Maximum credits exceeded', QUOTA],
+  ['body', '550 The from address does not match a verified Sender Identity. Mail cannot be ' +
+    'sent until this error is resolved.', REFUSED],
+  ['MAIL', '550 Unauthenticated senders not allowed', REFUSED],
+  ['body', '554 message content rejected, too many recipients', DEAD],
+  ['body', '451 You have exceeded your messaging limits', QUOTA],
+  ['body', '452 Too many recipients received this hour (recipient throttled)', LATER],
+  ['AUTH', '403 You are not authorized to send from that email address', REFUSED],
+  ['body', '550 Access denied. Your account has been temporarily disabled', REFUSED],
+  // Mailgun
+  ['body', '421 Domain shop.example is not allowed to send: recipient limit exceeded. Try ' +
+    'again after Sun, 28 Nov 2026 18:00:00 UTC.', QUOTA],
+  ['body', '550 5.7.1 Relaying denied: Sandbox subdomains are for test purposes only. Please ' +
+    'add your own domain or add the address to authorized recipients in Account ' +
+    'Settings.', REFUSED],
+  ['body', '554 Domain shop.example is not allowed to send: Your account is temporarily ' +
+    'disabled. (account is probationary) Please contact support', REFUSED],
+  ['AUTH', '535 5.7.0 Mailgun is not loving your login or password', CREDENTIALS],
+  ['body', '421 4.7.0 Too many requests, daily message limit reached', QUOTA],
+  ['MAIL', '550 5.7.1 Domain example.com is not active', REFUSED],
+  // Postmark
+  ['body', '550 5.7.1 Inactive recipient: ann@example.com. You tried to send to a recipient ' +
+    'that has been marked as inactive.', DEAD],
+  ['RCPT', '406 You tried to send to a recipient that has been marked as inactive.', LATER],
+  ['body', '550 5.7.1 The \'From\' address you supplied (Shop <shop@example.com>) is not a ' +
+    'Sender Signature on your account. Please add and confirm this address', REFUSED],
+  ['body', '550 5.7.1 Your account is pending approval. While it is, all \'From\' addresses ' +
+    'must share the domain', REFUSED],
+  ['AUTH', '535 5.7.8 Error: authentication failed: API token is invalid', CREDENTIALS],
+  ['body', '550 5.7.1 Not allowed to send: you have reached your monthly sending limit', QUOTA],
+  // Zoho
+  ['body', '550 5.4.6 Unusual sending activity detected. Please try after sometime', QUOTA],
+  ['body', '554 5.1.8 Email Outgoing Blocked', REFUSED],
+  ['MAIL', '553 Relaying disallowed as shop@example.com', REFUSED],
+  ['body', '550 5.4.5 Daily sending quota exceeded', QUOTA],
+  ['RCPT', '553 5.7.1 Relaying disallowed. Invalid Domain - example.com', REFUSED],
+  ['AUTH', '535 Authentication Failed', CREDENTIALS],
+  ['body', '421 4.7.0 You have exceeded your hourly sending limit', QUOTA],
+  // Yahoo
+  ['greeting', '421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to ' +
+    'unexpected volume or user complaints - 4.16.55.1; see https://relay.example/why', REFUSED],
+  ['MAIL', '421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to user ' +
+    'complaints - 4.16.55.1', REFUSED],
+  ['greeting', '553 5.7.1 [BL21] Connections will not be accepted from 192.0.2.1, because the ' +
+    'ip is in Spamhaus\'s list; see https://relay.example/why', REFUSED],
+  ['RCPT', '554 delivery error: dd This user doesn\'t have a yahoo.com account (ann@yahoo.com) ' +
+    '[-9] - mta1.mail.yahoo.com', DEAD],
+  ['RCPT', '552 1 Requested mail action aborted, mailbox not found', DEAD],
+  ['body', '554 5.7.9 Message not accepted for policy reasons. See ' +
+    'https://relay.example/why', DEAD],
+  ['body', '554 Message not allowed - Headers are not RFC compliant[291]', DEAD],
+  ['body', '550 5.7.9 This mail has been blocked because the sender is unauthenticated. Yahoo ' +
+    'requires all senders to authenticate with either SPF or DKIM.', REFUSED],
+  ['body', '550 Request failed; Mailbox unavailable', DEAD],
+  ['body', '554 Email rejected: You have exceeded your sending limit', QUOTA],
+  ['MAIL', '421 Too many messages in this session', RATE],
+  // cPanel, Exim
+  ['RCPT', '550-Domain shop.example has exceeded the max emails per hour (150/100\r\n550 ' +
+    '(150%)) allowed.  Message discarded.', QUOTA],
+  ['body', '451-Domain shop.example has exceeded the max defers and failures per hour ' +
+    '(5/5\r\n451 (100%)) allowed. Message will be reattempted later', QUOTA],
+  ['RCPT', '550 Please turn on SMTP Authentication in your mail client. relay.example ' +
+    '[192.0.2.1]:5555 is not permitted to relay through this server without ' +
+    'authentication.', REFUSED],
+  ['RCPT', '550-Verification failed for <shop@example.com>\r\n550-No Such User Here\r\n550 ' +
+    'Sender verify failed', REFUSED],
+  ['RCPT', '550 No Such User Here', DEAD],
+  ['RCPT', '451 Temporary local problem - please try later', LATER],
+  ['RCPT', '550 relay not permitted', REFUSED],
+  ['AUTH', '535 Incorrect authentication data', CREDENTIALS],
+  ['AUTH', '435 Unable to authenticate at present', LATER],
+  ['greeting', '554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied', REFUSED],
+  ['greeting', '421 Too many concurrent SMTP connections; please try again later.', RATE],
+  ['greeting', '550 Your IP is blacklisted. JunkMail rejected', REFUSED],
+  ['RCPT', '550-JunkMail rejected - relay.example [192.0.2.1]:5555 is in an\r\n550 RBL: ' +
+    'https://relay.example/why', REFUSED],
+  ['body', '550 Outgoing mail from "shop@example.com" has been suspended.', REFUSED],
+  ['RCPT', '550 Sender rate limit exceeded, 100 messages per hour', QUOTA],
+  ['RCPT', '450 4.7.1 Sender rate limit: you have exceeded your hourly limit', QUOTA],
+  // Postfix
+  ['RCPT', '454 4.7.1 <ann@example.com>: Relay access denied', LATER],
+  ['RCPT', '450 4.1.1 <ann@example.com>: Recipient address rejected: unverified address: ' +
+    'Address verification in progress', LATER],
+  ['RCPT', '450 4.2.0 <ann@example.com>: Recipient address rejected: Greylisted, see ' +
+    'https://relay.example/why', LATER],
+  ['RCPT', '550 5.1.1 <ann@example.com>: Recipient address rejected: User unknown in local ' +
+    'recipient table', DEAD],
+  ['RCPT', '550 5.7.1 <shop@example.com>: Sender address rejected: Domain not found', REFUSED],
+  ['RCPT', '450 4.1.8 <shop@example.com>: Sender address rejected: Domain not found', LATER],
+  ['RCPT', '553 5.7.1 <shop@example.com>: Sender address rejected: not owned by user ' +
+    'shop', REFUSED],
+  ['RCPT', '554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using ' +
+    'zen.spamhaus.org; https://relay.example/why', REFUSED],
+  ['RCPT', '504 5.5.2 <localhost>: Helo command rejected: need fully-qualified hostname', REFUSED],
+  ['RCPT', '450 4.7.1 Client host rejected: cannot find your hostname, [192.0.2.1]', LATER],
+  ['RCPT', '450 4.7.1 <client>: Client host rejected: Too many mails', LATER],
+  ['MAIL', '450 4.7.1 Error: too much mail from 192.0.2.1', RATE],
+  ['RCPT', '450 4.7.1 Error: too many recipients from 192.0.2.1', RATE],
+  ['greeting', '421 4.7.0 relay.example Error: too many connections from 192.0.2.1', RATE],
+  ['MAIL', '452 4.3.1 Insufficient system storage', LATER],
+  ['MAIL', '452 4.3.4 Message size exceeds fixed limit', LATER],
+  ['RCPT', '452 4.5.3 Error: too many recipients', LATER],
+  ['body', '552 5.3.4 Error: message file too big', DEAD],
+  ['body', '451 4.3.0 Error: queue file write error', LATER],
+  ['body', '550 5.7.1 Message content rejected', DEAD],
+  ['MAIL', '530 5.7.0 Must issue a STARTTLS command first', ['ours', 'tls']],
+  ['body', '554 5.4.0 Error: too many hops', DEAD],
+  ['MAIL', '421 4.4.2 relay.example Error: timeout exceeded', LATER],
+  ['MAIL', '552 5.2.3 Sending quota exceeded', QUOTA],
+  ['RCPT', '450 4.7.1 Quota exceeded for the sender, try tomorrow', QUOTA],
+  ['RCPT', '452 4.2.2 Mailbox full', LATER],
+  ['RCPT', '552 5.7.0 Policy rejection: sender has exceeded the message quota', QUOTA],
+];
+
 describe('a reply', () => {
-  test.each(TABLE)('at %s: %s', async (stage, reply, [kind, reason], ...[options]) => {
+  test.each([...TABLE, ...WORDINGS])('at %s: %s', async (stage, reply, right, ...[options]) => {
+    const [kind, reason] = right;
     const script = await start({ [stage]: reply });
     const client = clientOf(script, options);
     const error = await client.send(LETTER).catch(e => e);
@@ -198,6 +406,16 @@ describe('a token endpoint', () => {
     ['500 with an object', say(500, '{"error":{"code":500,"message":"oh"}}'), 'retry'],
     ['a reset', res => res.socket.resetAndDestroy(), 'retry'],
     ['silence', () => {}, 'retry', { timeout: 200 }],
+    ['502 of a proxy', say(502, '<html>Bad Gateway</html>'), 'retry'],
+    ['a page of a proxy under 200', say(200, '<html>Sign in to the network</html>'), 'retry'],
+    ['an empty page', say(200, ''), 'retry'],
+    ['a page that is cut', res => {
+      res.writeHead(200, { 'content-length': 100 });
+      res.write('{"access');
+      setImmediate(() => res.socket.destroy());
+    }, 'retry'],
+    ['429', say(429, '{"error":"rate_limit_exceeded"}'), 'retry'],
+    ['400 for now', say(400, '{"error":"temporarily_unavailable"}'), 'retry'],
     ['a refusal', say(400, '{"error":"invalid_grant","error_description":"revoked"}'), 'ours'],
     ['a refusal of ours', say(401, '{"error":"invalid_client"}'), 'ours'],
   ])('answers with %s', async (_, answer, kind, ...[options]) => {
@@ -210,6 +428,21 @@ describe('a token endpoint', () => {
     expect(client.alerts).toMatchObject(kind === 'ours' ? [{ kind: 'credentials' }] : []);
     expect(client.breaker.opened).toBe(kind === 'ours');
   });
+
+  test('does not listen', async () => {
+    const server = net.createServer();
+    await new Promise(resolve => { server.listen(0, '127.0.0.1', resolve); });
+    const { port } = server.address();
+    await new Promise(resolve => { server.close(resolve); });
+    const client = clientOf(await start(), {
+      auth: {
+        type: 'OAuth2', user: 'shop', clientId: 'x', clientSecret: 'y', refreshToken: 'z',
+        accessUrl: `http://127.0.0.1:${port}/token`,
+      },
+    });
+    await expect(client.send(LETTER)).rejects.toMatchObject({ kind: 'retry', ambiguous: false });
+    expect(client.alerts).toEqual([]);
+  });
 });
 
 describe('a pause', () => {
@@ -218,14 +451,14 @@ describe('a pause', () => {
   afterEach(() => clock.restore());
   const full = '550 5.4.5 Daily user sending limit exceeded';
 
-  test('lasts an hour, and nobody is asked meanwhile; what goes on is told once', async () => {
+  test('for a day lasts two hours, and nobody is asked meanwhile; it is told once', async () => {
     const script = await start({ body: full });
     const client = clientOf(script);
     const resumed = [];
     client.on('resumed', news => resumed.push(news));
     await client.send(LETTER).catch(() => {});
     expect(mailsOf(script)).toBe(1);
-    await clock.advance(3_599_999);
+    await clock.advance(7_199_999);
     const refusal = await client.send(LETTER).catch(e => e);
     expect(refusal).toMatchObject({
       name: 'SmtpError', code: 'ERR_SMTP_PAUSED', kind: 'pause', reason: 'quota', attempts: 0,
@@ -249,6 +482,18 @@ describe('a pause', () => {
       expect(client.paused).toBeNull();
     }
     expect(client.alerts).toHaveLength(1);
+  });
+
+  test('for an hour lasts a quarter of one', async () => {
+    const client = clientOf(await start({
+      body: '550 Domain shop.example has exceeded the max emails per hour (125/100)',
+    }));
+    const { verdict } = await client.send(LETTER).catch(error => error);
+    expect(verdict).toMatchObject({ reason: 'quota', pauseMs: 900_000 });
+    await clock.advance(899_999);
+    expect(client.paused.reason).toBe('quota');
+    await clock.advance(1);
+    expect(client.paused).toBeNull();
   });
 
   test('ends by hand, has the length one likes, and can be begun', async () => {
@@ -308,7 +553,7 @@ describeEngines('mails in the outbox', ({ place }) => {
     const { script, client } = run;
     const asked = mailsOf(script);
     script.replies = {};
-    await clock.advance(3_590_000);
+    await clock.advance(7_190_000);
     await until(async () => run.isPaused() &&
       (await it.statuses()).every(status => status === 'PENDING'));
     expect(client.alerts).toMatchObject([{ kind: 'quota', error: { enhancedCode: '5.4.5' } }]);

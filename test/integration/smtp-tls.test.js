@@ -146,6 +146,26 @@ describe('without a word about it', () => {
   });
 });
 
+test('each relay: a spare one without TLS gets neither password nor mail', async () => {
+  const [main, spare] = [await start({ MAIL: '451 Later' }), await start()];
+  const remote = { host: 'smtp.example.com', port: 587, auth: AUTH };
+  const { host, port } = main;
+  const relays = [{ smtp: { host, port } }, { smtp: leadingTo(spare, remote) }];
+  const client = keep(new SmtpClient({ relays, retry: false }));
+  await expect(client.send(LETTER)).rejects.toMatchObject({ kind: 'retry', relay: '1' });
+  await expect(client.verify()).rejects.toMatchObject({
+    code: 'ERR_SMTP_TLS_REQUIRED', relay: '2',
+  });
+  expect(verbsOf(spare)).toEqual(['EHLO', 'STARTTLS', 'EHLO', 'STARTTLS']);
+  const lax = keep(new SmtpClient({ relays, retry: false, requireTls: false }));
+  await lax.send(LETTER);
+  expect(spare.taken).toHaveLength(1);
+  const strict = keep(new SmtpClient({
+    relays: [{ smtp: leadingTo(spare, remote), requireTls: true }], retry: false, requireTls: false,
+  }));
+  await expect(strict.send(LETTER)).rejects.toMatchObject({ code: 'ERR_SMTP_TLS_REQUIRED' });
+});
+
 describe('somebody who wants it so', () => {
   const host = 'smtp.example.com';
   test.each([

@@ -323,6 +323,7 @@ const NESTED = {
   "Midtrans's breaker":
     wrong => new MidtransClient({ serverKey: 'SB-Mid-server-planted', breaker: wrong }),
   "SMTP's retry": wrong => new SmtpClient({ transport, retry: wrong }),
+  "SMTP's relay": wrong => new SmtpClient({ relays: [{ transport, ...wrong }] }),
   "SMTP's breaker": wrong => new SmtpClient({ transport, breaker: wrong }),
   "WhatsApp's retry": wrong =>
     new GreenApiClient({ instanceId: '1', token: 'planted', retry: wrong }),

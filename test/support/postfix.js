@@ -69,6 +69,16 @@ class Postfix {
     if (status !== 0) throw new Error(`postfix ${command}: ${stderr}`);
   }
 
+  /** Adds settings, the later ones winning, and tables by name; before start(). */
+  configure (more, tables = {}) {
+    const conf = path.join(this.folder, 'conf');
+    for (const [name, text] of Object.entries(tables)) {
+      fs.writeFileSync(path.join(conf, name), text);
+    }
+    const lines = Object.entries(more).map(([name, value]) => `${name} = ${value}\n`).join('');
+    fs.appendFileSync(path.join(conf, 'main.cf'), lines);
+  }
+
   start () { this.#control('start'); }
 
   stop () { this.#control('stop'); }

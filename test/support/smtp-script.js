@@ -26,18 +26,21 @@ const FINE = {
  * RCPT, DATA (the command), body (the mail itself). Both may be changed while it runs.
  * @param {Record<string, string | ((line: string) => string)>} [replies]
  * @returns {Promise<{ host: string, port: number, replies: object, lines: string[],
- *   taken: string[], close: () => Promise<void> }>} `lines`: all that it was sent but mails;
- *   `taken`: the mails
+ *   taken: string[], sockets: Set<net.Socket>, connections: number, close: () => Promise<void> }>}
+ *   `lines`: all that it was sent but mails; `taken`: the mails; `sockets`: those that are open;
+ *   `connections`: how many there were
  */
 async function start (replies = {}) {
   const sockets = new Set();
-  const it = { host: '127.0.0.1', replies, lines: [], taken: [] };
+  const it = { host: '127.0.0.1', replies, lines: [], taken: [], sockets, connections: 0 };
   const replyTo = (stage, line) => {
     const reply = it.replies[stage] ?? FINE[stage];
     return typeof reply === 'function' ? reply(line) : reply;
   };
   const server = net.createServer(socket => {
     sockets.add(socket);
+    it.connections += 1;
+    socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => {});
     socket.setEncoding('utf8');
     const say = text => {

@@ -1,5 +1,6 @@
 // A consumer of the clients of SMTP and WhatsApp.
 
+import { healthChecks } from 'sekering/gateway';
 import { SmtpClient, SmtpError, type SmtpResult } from 'sekering/smtp';
 import {
   CloudApiClient, GreenApiClient, SessionPool, type SessionSocket, type WhatsAppResult
@@ -11,6 +12,17 @@ const mailer = new SmtpClient({
   retry: { retries: 2 }, breaker: { volumeThreshold: 10 },
   requireTls: true, resumeAfter: 60_000,
 });
+const relayed = new SmtpClient({
+  relays: [
+    { name: 'main', smtp: 'smtps://user:secret@mail.example', from: 'shop@example.com' },
+    { smtp: { host: 'localhost' }, breaker: { resetTimeout: 1000 }, requireTls: false },
+  ],
+  // @ts-expect-error There is no such option.
+  relay: 'main',
+});
+relayed.on('alert', ({ kind, relay }) => console.error(kind, relay?.toUpperCase()));
+for (const { name, breaker, paused } of relayed.relays) console.log(name, breaker.opened, paused);
+healthChecks.smtp(relayed);
 mailer.on('paused', ({ reason, since }) => console.log(reason, since, mailer.paused?.error));
 mailer.on('alert', ({ kind, error }) => console.error(kind, error.responseCode));
 // @ts-expect-error There is no such event.
