@@ -153,7 +153,7 @@ function makeEmbeddedDatabase () {
   run(process.execPath, ['-e', "require('./lib/store/pglite-template').loadTemplate()"]);
 }
 
-module.exports = { prepare, buildPrebuild, findHeaders, listFiles, ROOT };
+module.exports = { prepare, buildPrebuild, findHeaders, listFiles, PREBUILDS, ROOT };
 
 if (require.main === module) {
   try {
