@@ -38,7 +38,7 @@ const crypto = require('node:crypto');
 
 const clock = require('../base/clock');
 const { SekeringError, invalidOption } = require('../base/errors');
-const { isA, read, reasonOf } = require('../base/foreign');
+const { isA, isList, read, reasonOf } = require('../base/foreign');
 const { bag, is, optionsOf, readable } = require('../base/options');
 const { presets, retryPresets } = require('../primitives/presets');
 const { Timeout } = require('../primitives/limits');
@@ -66,6 +66,7 @@ const HEADERS_TEXT = 'headers of Midtrans (X-Override-Notification, X-Append-Not
 
 /** Headers as an object of lower-case names; undefined if there are none. */
 function readHeaders (option, value, allowsKeys) {
+  if (isList(value)) throw invalidOption(option, 'an object', value);
   const entries = readable(option, 'an object of headers', value,
     () => Object.entries(bag(option, value)).filter(([, text]) => text !== undefined));
   if (entries.length === 0) return undefined;
