@@ -22,9 +22,10 @@ export interface FaultFrequency {
 export interface MidtransFault extends FaultFrequency {
   /**
    * hang: never answers. reset: cuts the connection before anything is made. error: a JSON error.
-   * late-error: makes the order, then answers with an error. html: the error page of a proxy. slow: makes the order late. drop: makes the order, then cuts
-   * without an answer. mute: makes the order and never answers. business: an error in the body with
-   * HTTP 200 (Core only). in-flight: HTTP 202, an earlier request is still in progress.
+   * late-error: makes the order, then answers with an error. html: the error page of a proxy. slow:
+   * makes the order late. drop: makes the order, then cuts without an answer. mute: makes the order
+   * and never answers. business: an error in the body with HTTP 200 (Core only). in-flight: HTTP
+   * 202, an earlier request is still in progress.
    */
   kind: 'hang' | 'reset' | 'error' | 'late-error' | 'html' | 'slow' | 'drop' | 'mute' | 'business'
     | 'in-flight';
