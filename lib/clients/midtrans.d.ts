@@ -3,12 +3,12 @@ import CircuitBreaker = require('../primitives/breaker');
 import retry = require('../primitives/retry');
 import { GrowingTimeout } from '../primitives/limits';
 
-export interface MidtransOptions {
-  serverKey: string;
+/** Options of both clients. */
+export interface ApiOptions {
   /** Whether to use Midtrans's production instead of its sandbox. Default false. */
   production?: boolean | undefined;
-  /** Other addresses, for tests and proxies. */
-  baseUrls?: { snap?: string | undefined; core?: string | undefined } | undefined;
+  /** The same, under the name that midtrans-client has for it. */
+  isProduction?: boolean | undefined;
   /** Time limit of one request in ms, default 10000; false: no limit. */
   timeout?: number | GrowingTimeout | false | undefined;
   /** Overrides retryPresets.payment; false: one attempt. */
@@ -18,13 +18,50 @@ export interface MidtransOptions {
    * false: none.
    */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | null | undefined;
+  /** Sent with each call. */
+  headers?: MidtransHeaders | undefined;
   /** To each address, 1 to 10000, default 64. */
   connections?: number | undefined;
   /** An undici dispatcher to use for all requests. */
   dispatcher?: object | undefined;
+}
+
+export interface MidtransOptions extends ApiOptions {
+  serverKey: string;
+  /** For cardRegister and cardToken. */
+  clientKey?: string | undefined;
+  /** Other addresses, for tests and proxies. */
+  baseUrls?: { snap?: string | undefined; core?: string | undefined } | undefined;
   /** The format of your order ids; a notification with another id is not verified. */
   orderIdPattern?: RegExp | undefined;
 }
+
+export interface IrisOptions extends ApiOptions {
+  /** The key of the creator of payouts. */
+  apiKey: string;
+  /** The key for approvePayouts and rejectPayouts. Default: apiKey. */
+  approverKey?: string | undefined;
+  /** The key that signs the notifications of payouts. */
+  merchantKey?: string | undefined;
+  /** Another address, for tests and proxies. */
+  baseUrls?: { iris?: string | undefined } | undefined;
+}
+
+/** Names in any case; X-Override-Notification takes the place of the URLs of the dashboard. */
+export type MidtransHeaders = {
+  /** 1 to 3 http or https URLs, in an array or separated by commas. */
+  'X-Override-Notification'?: string | string[] | undefined;
+  /** 1 to 3 http or https URLs, in an array or separated by commas. */
+  'X-Append-Notification'?: string | string[] | undefined;
+} & { [name: `X-${string}` | `x-${string}`]: string | string[] | undefined };
+
+/** Headers of one call. */
+export type MidtransCallHeaders = MidtransHeaders & {
+  /** Snap and Core: at most 46 characters. Default: a new one for each call. */
+  'Idempotency-Key'?: string | undefined;
+  /** Iris: at most 100 characters. Default: a new one for each call. */
+  'X-Idempotency-Key'?: string | undefined;
+};
 
 export interface CallOptions {
   /**
@@ -39,17 +76,38 @@ export interface CallOptions {
   resume?: boolean | undefined;
   /** Time limit of each request of this call in ms, if less than the client's. */
   timeout?: number | undefined;
+  /** Sent with this call; they override those of the client. */
+  headers?: MidtransCallHeaders | undefined;
 }
+
+export interface RequestOptions extends CallOptions {
+  /**
+   * What to do if it is unknown whether the request was executed. 'read': it changes nothing, so
+   * send it again (default of GET). 'idempotent': repeating it does no harm, so send it again.
+   * 'never': ERR_MIDTRANS_UNKNOWN_OUTCOME (default of all others).
+   */
+  again?: 'read' | 'idempotent' | 'never' | undefined;
+}
+
+export interface MidtransRequestOptions extends RequestOptions {
+  /** Where it goes, default 'core'. */
+  api?: 'core' | 'snap' | undefined;
+}
+
+export type MidtransMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+export type Query = Record<string, string | number | boolean | null | undefined>;
 
 export interface OrderBody {
   transaction_details: {
     /** 1 to 50 characters of A-Z a-z 0-9 - _ ~ . */
-    order_id: string;
-    /** An integer, the sum of item_details if there are any. */
-    gross_amount: number;
+    order_id: string | number;
+    /** An integer, the sum of item_details if there are any; as text, '10000' or '10000.00'. */
+    gross_amount: number | string;
     [name: string]: unknown;
   };
-  item_details?: Array<{ price: number; quantity: number; [name: string]: unknown }> | undefined;
+  item_details?: Array<{
+    price: number | string; quantity: number | string; [name: string]: unknown;
+  }> | undefined;
   [name: string]: unknown;
 }
 
@@ -61,7 +119,7 @@ export interface RefundBody {
   /** The same key is the same refund. Default: a new one for each call. */
   refund_key?: string | undefined;
   /** An integer. Default: the whole remaining amount. */
-  amount?: number | undefined;
+  amount?: number | string | undefined;
   reason?: string | undefined;
   [name: string]: unknown;
 }
@@ -108,53 +166,26 @@ export interface Confirmed {
   amount: number | undefined;
 }
 
-/**
- * A client of Midtrans (Snap and Core). It checks what a call may have done before it sends it
- * again. If that stays unknown, the error has `ambiguous: true`.
- */
-export class MidtransClient extends EventEmitter {
-  /**
-   * Needs the package undici.
-   * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER
-   */
-  constructor (options: MidtransOptions);
+export interface Payout {
+  beneficiary_name: string;
+  beneficiary_account: string | number;
+  /** The code of a bank, as getBeneficiaryBanks lists it. */
+  beneficiary_bank: string;
+  /** An integer of at least 1. */
+  amount: number | string;
+  notes?: string | undefined;
+  [name: string]: unknown;
+}
+
+export interface Subscription {
+  id: string;
+  status: string;
+  [name: string]: any;
+}
+
+declare class ApiClient extends EventEmitter {
+  protected constructor ();
   readonly breaker: CircuitBreaker<any, any> | undefined;
-
-  /**
-   * Snap: makes a payment page. If its answer is lost, the order is sent again with the same
-   * order_id, for which Snap makes only one page; if that page already exists, its token is lost:
-   * ERR_MIDTRANS_UNKNOWN_OUTCOME with `tokenLost`.
-   */
-  createTransaction (body: OrderBody, options?: CallOptions): Promise<{
-    token: string; redirect_url: string; [name: string]: any;
-  }>;
-  /** Core: charges an order. */
-  charge (body: ChargeBody, options?: CallOptions): Promise<Transaction>;
-  /** Core: captures an authorized amount. */
-  capture (
-    body: { transaction_id: string; gross_amount: number; [name: string]: unknown },
-    options?: CallOptions
-  ): Promise<Transaction>;
-  /** Core: the state of a transaction, by its id or its order's. */
-  status (id: string, options?: CallOptions): Promise<Transaction>;
-  approve (id: string, options?: CallOptions): Promise<Transaction>;
-  deny (id: string, options?: CallOptions): Promise<Transaction>;
-  cancel (id: string, options?: CallOptions): Promise<Transaction>;
-  expire (id: string, options?: CallOptions): Promise<Transaction>;
-  /** Core: refunds money. */
-  refund (id: string, body?: RefundBody, options?: CallOptions): Promise<Transaction>;
-  /** Core: the same, for payment methods that are refunded online. */
-  directRefund (id: string, body?: RefundBody, options?: CallOptions): Promise<Transaction>;
-  /** Whether Midtrans answers and accepts the key; does not use the breaker. */
-  ping (options?: { signal?: AbortSignal | undefined }): Promise<{ ok: true; latencyMs: number }>;
-
-  /**
-   * Whether the signature of a notification is valid. It does not cover the state. `anyOrder`:
-   * also accept an order id that does not match `orderIdPattern`.
-   */
-  verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
-  /** Verifies a notification, and asks Midtrans for the status. */
-  confirmNotification (notification: unknown, options?: CallOptions): Promise<Confirmed>;
 
   /**
    * Closes the connections when their requests are done. No others begin: a call that
@@ -166,6 +197,149 @@ export class MidtransClient extends EventEmitter {
     event: E, listener: (...args: MidtransEvents[E]) => void): this;
   once<E extends keyof MidtransEvents> (
     event: E, listener: (...args: MidtransEvents[E]) => void): this;
+}
+
+/**
+ * A client of Midtrans (Snap and Core). It checks what a call may have done before it sends it
+ * again. If that stays unknown, the error has `ambiguous: true`.
+ */
+export class MidtransClient extends ApiClient {
+  /**
+   * Needs the package undici.
+   * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER
+   */
+  constructor (options: MidtransOptions);
+
+  /**
+   * Snap: makes a payment page. If its answer is lost, the order is sent again with the same
+   * order_id, for which Snap makes only one page; if that page already exists, its token is lost:
+   * ERR_MIDTRANS_UNKNOWN_OUTCOME with `tokenLost`.
+   */
+  createTransaction (body: OrderBody, options?: CallOptions): Promise<{
+    token: string; redirect_url: string; [name: string]: any;
+  }>;
+  /** Snap: makes a payment page, and resolves with its token. */
+  createTransactionToken (body: OrderBody, options?: CallOptions): Promise<string>;
+  /** Snap: makes a payment page, and resolves with its address. */
+  createTransactionRedirectUrl (body: OrderBody, options?: CallOptions): Promise<string>;
+  /** Core: charges an order. */
+  charge (body: ChargeBody, options?: CallOptions): Promise<Transaction>;
+  /** Core: captures an authorized amount. */
+  capture (
+    body: { transaction_id: string; gross_amount: number | string; [name: string]: unknown },
+    options?: CallOptions
+  ): Promise<Transaction>;
+  /** Core: the state of a transaction, by its id or its order's. */
+  status (id: string | number, options?: CallOptions): Promise<Transaction>;
+  /** Core: the states of the transactions of a B2B order. */
+  statusb2b (id: string | number, options?: CallOptions): Promise<Transaction>;
+  approve (id: string | number, options?: CallOptions): Promise<Transaction>;
+  deny (id: string | number, options?: CallOptions): Promise<Transaction>;
+  cancel (id: string | number, options?: CallOptions): Promise<Transaction>;
+  expire (id: string | number, options?: CallOptions): Promise<Transaction>;
+  /** Core: refunds money. */
+  refund (id: string | number, body?: RefundBody, options?: CallOptions): Promise<Transaction>;
+  /** Core: the same, for payment methods that are refunded online. */
+  directRefund (
+    id: string | number, body?: RefundBody, options?: CallOptions): Promise<Transaction>;
+
+  /** Core: registers a card. Needs client_key, here or as the option clientKey. */
+  cardRegister (query: Query, options?: CallOptions): Promise<Transaction>;
+  /** Core: a token of a card. Needs client_key, here or as the option clientKey. */
+  cardToken (query: Query, options?: CallOptions): Promise<Transaction>;
+  cardPointInquiry (tokenId: string, options?: CallOptions): Promise<Transaction>;
+
+  /** Links an account, for example of GoPay. It is never sent again if its outcome is unknown. */
+  linkPaymentAccount (body: object, options?: CallOptions): Promise<Transaction>;
+  getPaymentAccount (id: string, options?: CallOptions): Promise<Transaction>;
+  /** If the answer was lost: the answer of getPaymentAccount. */
+  unlinkPaymentAccount (id: string, options?: CallOptions): Promise<Transaction>;
+
+  /** It is never sent again if its outcome is unknown, as a lost subscription cannot be found. */
+  createSubscription (
+    body: { amount: number | string; [name: string]: unknown }, options?: CallOptions
+  ): Promise<Subscription>;
+  getSubscription (id: string, options?: CallOptions): Promise<Subscription>;
+  /** If the answer was lost: the answer of getSubscription. */
+  disableSubscription (id: string, options?: CallOptions): Promise<any>;
+  /** If the answer was lost: the answer of getSubscription. */
+  enableSubscription (id: string, options?: CallOptions): Promise<any>;
+  /** If the answer was lost: the answer of getSubscription. */
+  cancelSubscription (id: string, options?: CallOptions): Promise<any>;
+  updateSubscription (id: string, body: object, options?: CallOptions): Promise<any>;
+
+  /**
+   * Any other call. `path` is the whole path, such as '/v2/charge'. The body of a GET becomes its
+   * query.
+   */
+  request (
+    method: MidtransMethod, path: string, body?: object | null, options?: MidtransRequestOptions
+  ): Promise<any>;
+  /** Whether Midtrans answers and accepts the key; does not use the breaker. */
+  ping (options?: { signal?: AbortSignal | undefined }): Promise<{ ok: true; latencyMs: number }>;
+
+  /**
+   * Whether the signature of a notification is valid. It does not cover the state. `anyOrder`:
+   * also accept an order id that does not match `orderIdPattern`.
+   */
+  verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
+  /** Verifies a notification, and asks Midtrans for the status. */
+  confirmNotification (notification: unknown, options?: CallOptions): Promise<Confirmed>;
+}
+
+/**
+ * A client of Iris: payouts. Each createPayouts has an X-Idempotency-Key of its own, which all its
+ * attempts send: two equal calls are two payouts.
+ */
+export class IrisClient extends ApiClient {
+  /**
+   * Needs the package undici.
+   * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER
+   */
+  constructor (options: IrisOptions);
+
+  /**
+   * Makes payouts. If the answer is lost, they are looked for in the history; if something like
+   * them is listed, the outcome is unknown. To repeat such a call, pass the key of the error:
+   * `{ resume: true, headers: { 'X-Idempotency-Key': error.idempotencyKey } }`.
+   */
+  createPayouts (body: { payouts: Payout[]; [name: string]: unknown }, options?: CallOptions):
+    Promise<{ payouts: Array<{ status: string; reference_no: string }>; [name: string]: any }>;
+  /** With the approver's key. If the answer is lost, the payouts are looked up. */
+  approvePayouts (
+    body: { reference_nos: string[]; otp?: string | undefined; [name: string]: unknown },
+    options?: CallOptions
+  ): Promise<any>;
+  /** With the approver's key. If the answer is lost, the payouts are looked up. */
+  rejectPayouts (
+    body: { reference_nos: string[]; reject_reason?: string | undefined; [name: string]: unknown },
+    options?: CallOptions
+  ): Promise<any>;
+  getPayoutDetails (referenceNo: string, options?: CallOptions): Promise<any>;
+  /** Dates as YYYY-MM-DD. */
+  getTransactionHistory (
+    query?: { from_date?: string | undefined; to_date?: string | undefined },
+    options?: CallOptions
+  ): Promise<any[]>;
+
+  createBeneficiaries (body: object, options?: CallOptions): Promise<any>;
+  updateBeneficiaries (aliasName: string, body: object, options?: CallOptions): Promise<any>;
+  getBeneficiaries (options?: CallOptions): Promise<any[]>;
+  getBeneficiaryBanks (options?: CallOptions): Promise<any>;
+  /** The owner of an account: `{ bank, account }`. */
+  validateBankAccount (query: Query, options?: CallOptions): Promise<any>;
+
+  getTopupChannels (options?: CallOptions): Promise<any[]>;
+  getBalance (options?: CallOptions): Promise<{ balance: string; [name: string]: any }>;
+  getFacilitatorBankAccounts (options?: CallOptions): Promise<any[]>;
+  getFacilitatorBalance (bankAccountId: string, options?: CallOptions): Promise<any>;
+
+  /** Any other call. `path` is what follows /iris/api/v1. */
+  request (
+    method: MidtransMethod, path: string, body?: object | null, options?: RequestOptions
+  ): Promise<any>;
+  /** Whether Iris answers; does not use the breaker. */
+  ping (options?: { signal?: AbortSignal | undefined }): Promise<{ ok: true; latencyMs: number }>;
 }
 
 export type MidtransErrorCode =
@@ -191,6 +365,8 @@ export class MidtransError extends Error {
   readonly ambiguous: boolean;
   /** Of a refund: the key to send it again with. */
   readonly refundKey?: string;
+  /** Of a call of Iris with an unknown outcome: its X-Idempotency-Key. */
+  readonly idempotencyKey?: string;
   /** Snap knows the order, but its token was lost. */
   readonly tokenLost?: true;
   /** ms that Midtrans asks to wait. */

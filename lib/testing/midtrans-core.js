@@ -140,6 +140,9 @@ class CoreLedger {
     const transaction = ID.test(target ?? '') ? this.find(target) : undefined;
     if (transaction === undefined) return new Refusal(404).body;
     if (operation === 'status') return this.show(transaction);
+    if (operation === 'statusb2b') {
+      return { status_code: '200', transactions: [this.show(transaction)] };
+    }
     if (operation === 'refund' || operation === 'directRefund') {
       return this.#refund(transaction, body ?? {});
     }

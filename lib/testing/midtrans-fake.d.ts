@@ -1,6 +1,15 @@
+/** The method of the client; `irisPing` is the ping of IrisClient. */
 export type MidtransOperation =
-  | 'createTransaction' | 'charge' | 'capture' | 'status' | 'approve' | 'deny' | 'cancel'
-  | 'expire' | 'refund' | 'directRefund';
+  | 'createTransaction' | 'charge' | 'capture' | 'status' | 'statusb2b' | 'approve' | 'deny'
+  | 'cancel' | 'expire' | 'refund' | 'directRefund'
+  | 'cardRegister' | 'cardToken' | 'cardPointInquiry'
+  | 'linkPaymentAccount' | 'getPaymentAccount' | 'unlinkPaymentAccount'
+  | 'createSubscription' | 'getSubscription' | 'disableSubscription' | 'enableSubscription'
+  | 'cancelSubscription' | 'updateSubscription'
+  | 'irisPing' | 'createBeneficiaries' | 'updateBeneficiaries' | 'getBeneficiaries'
+  | 'createPayouts' | 'approvePayouts' | 'rejectPayouts' | 'getPayoutDetails'
+  | 'getTransactionHistory' | 'getTopupChannels' | 'getBalance' | 'getFacilitatorBankAccounts'
+  | 'getFacilitatorBalance' | 'getBeneficiaryBanks' | 'validateBankAccount';
 
 /** How often a fault strikes. */
 export interface FaultFrequency {
@@ -13,12 +22,14 @@ export interface FaultFrequency {
 export interface MidtransFault extends FaultFrequency {
   /**
    * hang: never answers. reset: cuts the connection before anything is made. error: a JSON error.
-   * html: the error page of a proxy. slow: makes the order late. drop: makes the order, then cuts
-   * without an answer. mute: makes the order and never answers. business: an error in the body with
-   * HTTP 200 (Core only). in-flight: HTTP 202, an earlier request is still in progress.
+   * late-error: makes the order, then answers with an error. html: the error page of a proxy. slow:
+   * makes the order late. drop: makes the order, then cuts without an answer. mute: makes the order
+   * and never answers. business: an error in the body with HTTP 200 (Core only). in-flight: HTTP
+   * 202, an earlier request is still in progress.
    */
-  kind: 'hang' | 'reset' | 'error' | 'html' | 'slow' | 'drop' | 'mute' | 'business' | 'in-flight';
-  /** Of error (500), html (502) and business (500). */
+  kind: 'hang' | 'reset' | 'error' | 'late-error' | 'html' | 'slow' | 'drop' | 'mute' | 'business'
+    | 'in-flight';
+  /** Of error, late-error, business (500) and html (502). */
   status?: number | undefined;
   /** Of slow, ms; default 3000. */
   delayMs?: number | undefined;
@@ -73,10 +84,17 @@ export interface MidtransFake {
   readonly orders: Map<string, MidtransOrder>;
   /** The transactions of Core by order_id. */
   readonly transactions: Map<string, MidtransTransaction>;
+  /** Subscriptions, linked accounts, beneficiaries and payouts of Iris, by their ids. */
+  readonly subscriptions: Map<string, any>;
+  readonly accounts: Map<string, any>;
+  readonly beneficiaries: Map<string, any>;
+  /** Set `status` to move one on. */
+  readonly payouts: Map<string, any>;
   readonly counts: Record<'requests' | 'created' | 'refused' | 'unauthorized' | 'faulted', number>;
   /** The newest requests, oldest first. */
   readonly log: Array<{
-    method: string; path: string; headers: Record<string, string>; text: string;
+    method: string; path: string; query: Record<string, string>;
+    headers: Record<string, string>; text: string;
   }>;
   /** Sets what goes wrong from now on; of several faults the first that fits. null: nothing. */
   set (fault: MidtransFaults): void;
@@ -110,6 +128,10 @@ export interface MidtransFakeOptions {
   host?: string | undefined;
   /** Default 'SB-Mid-server-fake'. */
   serverKey?: string | undefined;
+  /** The key of the creator of payouts, default 'IRIS-creator-fake'. */
+  irisKey?: string | undefined;
+  /** The key of their approver, default 'IRIS-approver-fake'. */
+  irisApproverKey?: string | undefined;
   fault?: MidtransFaults | undefined;
   /** Delay of each answer, ms; default 0. */
   latencyMs?: number | [min: number, max: number] | undefined;
@@ -119,11 +141,13 @@ export interface MidtransFakeOptions {
   trueStatus?: boolean | undefined;
   /** False: an order can be charged more than once. */
   uniqueOrders?: boolean | undefined;
-  /** False: Idempotency-Key is ignored. */
+  /** False: Idempotency-Key and X-Idempotency-Key are ignored. */
   idempotency?: boolean | undefined;
+  /** True: payouts are in the history as soon as they are made, not when they are approved. */
+  listQueued?: boolean | undefined;
   /** Added to each amount, like automatic fees. */
   fees?: number | undefined;
 }
 
-/** Starts a Midtrans server (Snap and Core) on loopback. */
+/** Starts a Midtrans server (Snap, Core and Iris) on loopback. */
 export function startMidtransFake (options?: MidtransFakeOptions): Promise<MidtransFake>;

@@ -1,7 +1,7 @@
 'use strict';
 
-// A Midtrans server (Snap and Core) for tests and demonstrations: real HTTP on loopback. It keeps
-// the orders that it makes, and fails in the ways of the real one.
+// A Midtrans server (Snap, Core and Iris) for tests and demonstrations: real HTTP on loopback. It
+// keeps what it makes, and fails in the ways of the real one.
 
 const crypto = require('node:crypto');
 
@@ -11,19 +11,61 @@ const { is, optionsOf } = require('../base/options');
 const {
   ADDRESS, FREQUENCY, HttpFake, answer, answerPage, delay, parse, pause, randomBetween, readBody,
 } = require('./fake-server');
+const { AccountLedger } = require('./midtrans-accounts');
 const {
   CoreLedger, NOTIFY_OPTIONS, notificationsOf, sendNotifications, testNotificationOf,
 } = require('./midtrans-core');
 
 const ORDER_ID = /^[A-Za-z0-9\-_~.]{1,50}$/;
 const LOG_MAX = 1000;
-const CORE_PATH =
-  /^\/v2\/([^/]+)\/(status|approve|deny|cancel|expire|refund\/online\/direct|refund)$/;
-const OPERATIONS = [
-  'createTransaction', 'charge', 'capture', 'status', 'approve', 'deny', 'cancel', 'expire',
-  'refund', 'directRefund'
-];
-const FAULT_STATUS_DEFAULT = { error: 500, html: 502, business: 500 };
+
+/** Each call: its name, who answers it, and where it goes. */
+const ROUTES = [
+  ['createTransaction', 'snap', 'POST /snap/v1/transactions'],
+  ['charge', 'core', 'POST /v2/charge'],
+  ['capture', 'core', 'POST /v2/capture'],
+  ['status', 'core', 'GET /v2/:id/status'],
+  ['statusb2b', 'core', 'GET /v2/:id/status/b2b'],
+  ['approve', 'core', 'POST /v2/:id/approve'],
+  ['deny', 'core', 'POST /v2/:id/deny'],
+  ['cancel', 'core', 'POST /v2/:id/cancel'],
+  ['expire', 'core', 'POST /v2/:id/expire'],
+  ['refund', 'core', 'POST /v2/:id/refund'],
+  ['directRefund', 'core', 'POST /v2/:id/refund/online/direct'],
+  ['cardRegister', 'account', 'GET /v2/card/register'],
+  ['cardToken', 'account', 'GET /v2/token'],
+  ['cardPointInquiry', 'account', 'GET /v2/point_inquiry/:id'],
+  ['linkPaymentAccount', 'account', 'POST /v2/pay/account'],
+  ['getPaymentAccount', 'account', 'GET /v2/pay/account/:id'],
+  ['unlinkPaymentAccount', 'account', 'POST /v2/pay/account/:id/unbind'],
+  ['createSubscription', 'account', 'POST /v1/subscriptions'],
+  ['getSubscription', 'account', 'GET /v1/subscriptions/:id'],
+  ['disableSubscription', 'account', 'POST /v1/subscriptions/:id/disable'],
+  ['enableSubscription', 'account', 'POST /v1/subscriptions/:id/enable'],
+  ['cancelSubscription', 'account', 'POST /v1/subscriptions/:id/cancel'],
+  ['updateSubscription', 'account', 'PATCH /v1/subscriptions/:id'],
+  ['irisPing', 'iris', 'GET /iris/api/v1/ping'],
+  ['createBeneficiaries', 'iris', 'POST /iris/api/v1/beneficiaries'],
+  ['updateBeneficiaries', 'iris', 'PATCH /iris/api/v1/beneficiaries/:id'],
+  ['getBeneficiaries', 'iris', 'GET /iris/api/v1/beneficiaries'],
+  ['createPayouts', 'iris', 'POST /iris/api/v1/payouts'],
+  ['approvePayouts', 'iris', 'POST /iris/api/v1/payouts/approve'],
+  ['rejectPayouts', 'iris', 'POST /iris/api/v1/payouts/reject'],
+  ['getPayoutDetails', 'iris', 'GET /iris/api/v1/payouts/:id'],
+  ['getTransactionHistory', 'iris', 'GET /iris/api/v1/statements'],
+  ['getTopupChannels', 'iris', 'GET /iris/api/v1/channels'],
+  ['getBalance', 'iris', 'GET /iris/api/v1/balance'],
+  ['getFacilitatorBankAccounts', 'iris', 'GET /iris/api/v1/bank_accounts'],
+  ['getFacilitatorBalance', 'iris', 'GET /iris/api/v1/bank_accounts/:id/balance'],
+  ['getBeneficiaryBanks', 'iris', 'GET /iris/api/v1/beneficiary_banks'],
+  ['validateBankAccount', 'iris', 'GET /iris/api/v1/account_validation'],
+].map(([operation, api, verb]) => {
+  const [method, path] = verb.split(' ');
+  return { operation, api, method, pattern: new RegExp(`^${path.replace(':id', '([^/]+)')}$`) };
+});
+const OPERATIONS = ROUTES.map(({ operation }) => operation);
+const APPROVALS = ['approvePayouts', 'rejectPayouts'];
+const FAULT_STATUS_DEFAULT = { 'error': 500, 'late-error': 500, 'html': 502, 'business': 500 };
 const SERVER_TROUBLE = "Sorry, we've encountered an unexpected error";
 const UNAUTHORIZED = 'Access denied due to unauthorized transaction, ' +
   'please check client or server key';
@@ -33,21 +75,31 @@ const OPTIONS = optionsOf({
   serverKey: is.text('clients log in with it', {
     pattern: /./s, expected: 'a non-empty string', default: 'SB-Mid-server-fake',
   }),
+  irisKey: is.text('the creator of payouts logs in with it', {
+    pattern: /./s, expected: 'a non-empty string', default: 'IRIS-creator-fake',
+  }),
+  irisApproverKey: is.text('the approver of payouts logs in with it', {
+    pattern: /./s, expected: 'a non-empty string', default: 'IRIS-approver-fake',
+  }),
   fault: is.any('what goes wrong from the start'),
   latencyMs: delay('before each answer'),
   ordersMax: is.integer('how many orders it makes', { min: 1, default: 1_000_000 }),
   trueStatus: is.boolean('errors of Core have their own HTTP status, not 200', { default: false }),
   uniqueOrders: is.boolean('false: an order can be charged more than once', { default: true }),
-  idempotency: is.boolean('false: Idempotency-Key is ignored', { default: true }),
+  idempotency: is.boolean('false: keys of idempotency are ignored', { default: true }),
+  listQueued: is.boolean('payouts are in the history before they are approved', {
+    default: false,
+  }),
   fees: is.integer('added to each amount', { min: 0, default: 0 }),
 });
 
 const FAULT = optionsOf({
   ...FREQUENCY,
   kind: is.oneOf('what happens',
-    ['hang', 'reset', 'error', 'html', 'slow', 'drop', 'mute', 'business', 'in-flight'],
+    ['hang', 'reset', 'error', 'late-error', 'html', 'slow', 'drop', 'mute', 'business',
+      'in-flight'],
     { required: true }),
-  status: is.integer('HTTP status of error (500), html (502) and business (500)',
+  status: is.integer('HTTP status of error, late-error, business (500) and html (502)',
     { min: 400, max: 599 }),
   delayMs: is.ms('of slow', { default: 3000 }),
   on: is.oneOf('strikes this call only', OPERATIONS),
@@ -65,9 +117,24 @@ function faultAnswer ({ kind, status }, call) {
   if (kind === 'in-flight') {
     return [202, { status_code: '202', status_message: 'The request is being processed' }];
   }
-  if (!call?.core) return [status, { error_messages: [SERVER_TROUBLE] }];
+  if (call?.api === 'iris') return [status, { error_message: SERVER_TROUBLE, errors: [] }];
+  if (call === undefined || call.api === 'snap') {
+    return [status, { error_messages: [SERVER_TROUBLE] }];
+  }
   const body = { status_code: String(status), status_message: SERVER_TROUBLE };
   return [kind === 'business' ? 200 : status, body];
+}
+
+/** An order as it was meant: Midtrans takes numbers as ids, and amounts as text. */
+function readOrder (body) {
+  const details = body?.transaction_details;
+  if (typeof details !== 'object' || details === null) return body;
+  const { order_id: id, gross_amount: amount } = details;
+  const isNumber = typeof amount === 'string' && amount.trim() !== '' && Number.isFinite(+amount);
+  return { ...body, transaction_details: {
+    ...details, order_id: typeof id === 'number' ? String(id) : id,
+    gross_amount: isNumber ? Number(amount) : amount
+  } };
 }
 
 /** What is wrong with the body of a Snap request, in Midtrans's words; empty if nothing is. */
@@ -75,6 +142,7 @@ function faultsOfOrder (body) {
   const details = body?.transaction_details;
   const orderId = details?.order_id;
   const amount = details?.gross_amount;
+  const items = body?.item_details;
   const faults = [];
   if (orderId === undefined || orderId === '') {
     faults.push('transaction_details.order_id is required');
@@ -86,7 +154,7 @@ function faultsOfOrder (body) {
     faults.push('transaction_details.gross_amount is not a number');
   } else if (amount < 1) {
     faults.push('transaction_details.gross_amount must be greater than or equal to 1');
-  } else if (Array.isArray(body.item_details) && sumOf(body.item_details) !== amount) {
+  } else if (Array.isArray(items) && items.length > 0 && sumOf(items) !== amount) {
     faults.push('transaction_details.gross_amount is not equal to the sum of item_details');
   }
   return faults;
@@ -96,21 +164,16 @@ function sumOf (items) {
   return items.reduce((sum, item) => sum + item?.price * item?.quantity, 0);
 }
 
-/** The call that a request makes: { operation, id, core, method }; undefined if it is none. */
+/** The call that a request makes: { operation, api, id }; undefined if it is none. */
 function callOf (method, path) {
-  if (path === '/snap/v1/transactions') {
-    return { operation: 'createTransaction', core: false, method: 'POST' };
+  for (const route of ROUTES) {
+    const match = route.method === method && route.pattern.exec(path);
+    if (match) return { ...route, id: match[1] && decoded(match[1]) };
   }
-  if (path === '/v2/charge' || path === '/v2/capture') {
-    return { operation: path.slice('/v2/'.length), core: true, method: 'POST' };
-  }
-  const [, id, action] = CORE_PATH.exec(path) ?? [];
-  if (action === undefined) return undefined;
-  const operation = action === 'refund/online/direct' ? 'directRefund' : action;
-  return {
-    operation, id: decoded(id), core: true, method: operation === 'status' ? 'GET' : 'POST'
-  };
+  return undefined;
 }
+
+const isKnownPath = path => ROUTES.some(({ pattern }) => pattern.test(path));
 
 function decoded (text) {
   try {
@@ -127,19 +190,28 @@ class MidtransFake extends HttpFake {
   /** `requests` is the sum of the others, and of requests in flight or left hanging. */
   counts = { requests: 0, created: 0, refused: 0, unauthorized: 0, faulted: 0 };
 
-  /** The newest requests, oldest first: { method, path, headers, text }. */
+  /** The newest requests, oldest first: { method, path, query, headers, text }. */
   log = [];
 
   #core;
+  #accounts;
   #options;
   #credentials;
 
   constructor (options) {
     super(readFault, options.fault);
     this.#options = options;
-    this.#credentials = `Basic ${Buffer.from(`${options.serverKey}:`).toString('base64')}`;
+    const { serverKey, irisKey, irisApproverKey } = options;
+    this.#credentials = { midtrans: [serverKey], iris: [irisKey, irisApproverKey],
+      approver: [irisApproverKey] };
     this.#core = new CoreLedger({ ...options, faultsOfOrder });
+    this.#accounts = new AccountLedger(options);
   }
+
+  get subscriptions () { return this.#accounts.subscriptions; }
+  get accounts () { return this.#accounts.accounts; }
+  get beneficiaries () { return this.#accounts.beneficiaries; }
+  get payouts () { return this.#accounts.payouts; }
 
   /**
    * The transactions of Core by order_id. `charges` counts how often an order was charged,
@@ -189,14 +261,15 @@ class MidtransFake extends HttpFake {
 
   async _serve (request, response) {
     this.counts.requests += 1;
-    const path = request.url.split('?', 1)[0];
+    const [path, search] = request.url.split('?', 2);
+    const query = Object.fromEntries(new URLSearchParams(search));
     const call = callOf(request.method, path);
     const fault = this._strike(({ on }) => on === undefined || on === call?.operation);
     // Reads the body first, as a server does: the caller has sent all of it before the fault.
     const bytes = await readBody(request);
     if (bytes === undefined) return this.#refuse(response, 413, 'Request body is too large');
     const text = bytes.toString('utf8');
-    this.#note(request, path, text);
+    this.#note(request, path, query, text);
     switch (fault?.kind) {
       case 'hang': return;
       case 'reset': return request.socket.resetAndDestroy();
@@ -205,30 +278,41 @@ class MidtransFake extends HttpFake {
       case 'html': return answerPage(response, fault.status);
     }
     const { latencyMs } = this.#options;
-    const [status, body] = await this.#execute(call, request, text,
+    const [status, body] = await this.#execute(call, { request, query, text },
       fault?.kind === 'slow' ? fault.delayMs : randomBetween(latencyMs));
-    if (fault?.kind === 'mute') return;
-    if (fault?.kind === 'drop') return request.socket.resetAndDestroy();
+    switch (fault?.kind) {
+      case 'mute': return;
+      case 'drop': return request.socket.resetAndDestroy();
+      case 'late-error': return answer(response, ...faultAnswer(fault, call), fault.headers);
+    }
     answer(response, status, body);
   }
 
-  #note ({ method, headers }, path, text) {
-    this.log.push({ method, path, headers, text });
+  #note ({ method, headers }, path, query, text) {
+    this.log.push({ method, path, query, headers, text });
     if (this.log.length > LOG_MAX) this.log.shift();
   }
 
-  async #execute (call, request, text, latencyMs) {
-    if (call === undefined) return this.#refusal(404, 'Not found');
-    if (request.method !== call.method) return this.#refusal(405, 'Method not allowed');
-    if (!this.#authorized(request.headers.authorization)) {
-      this.counts.unauthorized += 1;
-      const message = { status_code: '401', status_message: UNAUTHORIZED };
-      return [401, call.core ? message : { error_messages: [UNAUTHORIZED] }];
+  async #execute (call, { request, query, text }, latencyMs) {
+    if (call === undefined) {
+      return isKnownPath(request.url.split('?', 1)[0]) ? this.#refusal(405, 'Method not allowed')
+        : this.#refusal(404, 'Not found');
     }
-    const body = text === '' ? {} : parse(text);
-    if (call.core) return this.#coreAnswer(call, request, body, latencyMs);
+    const { api, operation, id } = call;
+    if (!this.#isAuthorized(call, request.headers.authorization)) {
+      this.counts.unauthorized += 1;
+      if (api === 'snap') return [401, { error_messages: [UNAUTHORIZED] }];
+      if (api === 'iris') return [401, { error_message: UNAUTHORIZED }];
+      return [401, { status_code: '401', status_message: UNAUTHORIZED }];
+    }
+    const body = text === '' ? {} : parse(text) ?? undefined;
+    if (api === 'core') return this.#coreAnswer(call, request, readOrder(body), latencyMs);
     await pause(latencyMs);
-    return this.#create(body);
+    if (api === 'snap') return this.#create(readOrder(body));
+    const carryOut = () => this.#accounts.handle(operation, { id, body, query });
+    const ignoresKey = api !== 'iris' || request.method === 'GET' || !this.#options.idempotency;
+    const key = ignoresKey ? undefined : request.headers['x-idempotency-key'];
+    return this.#accounts.once(key, `${operation} ${text}`, carryOut);
   }
 
   async #coreAnswer ({ operation, id, method }, request, body, latencyMs) {
@@ -244,10 +328,13 @@ class MidtransFake extends HttpFake {
     return [this.#options.trueStatus && code >= 400 && code !== 407 ? code : 200, result];
   }
 
-  #authorized (header = '') {
+  #isAuthorized ({ operation, api }, header = '') {
+    const who = APPROVALS.includes(operation) ? 'approver' : api === 'iris' ? 'iris' : 'midtrans';
     const given = Buffer.from(header);
-    const expected = Buffer.from(this.#credentials);
-    return given.length === expected.length && crypto.timingSafeEqual(given, expected);
+    return this.#credentials[who].some(key => {
+      const expected = Buffer.from(`Basic ${Buffer.from(`${key}:`).toString('base64')}`);
+      return given.length === expected.length && crypto.timingSafeEqual(given, expected);
+    });
   }
 
   #create (body) {
@@ -287,9 +374,8 @@ class MidtransFake extends HttpFake {
 }
 
 /**
- * Starts a Midtrans server: Snap, and of Core charge, capture, status, approve, deny, cancel,
- * expire, refund and direct refund. A card whose token_id begins with `deny` or `challenge` is
- * denied or challenged; other payment methods wait for `settle`.
+ * Starts a Midtrans server: Snap, Core and Iris. A card whose token_id begins with `deny` or
+ * `challenge` is denied or challenged; other payment methods wait for `settle`.
  */
 async function startMidtransFake (options) {
   const checked = OPTIONS.read(options);

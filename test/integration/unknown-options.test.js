@@ -9,7 +9,7 @@ const {
 } = require('../../lib/gateway');
 const http = require('../../lib/http');
 const sekering = require('../../lib');
-const { MidtransClient, advance, canMove } = require('../../lib/clients/midtrans');
+const { IrisClient, MidtransClient, advance, canMove } = require('../../lib/clients/midtrans');
 const { SmtpClient, SmtpError } = require('../../lib/clients/smtp');
 const {
   CloudApiClient, GreenApiClient, SessionPool
@@ -28,6 +28,7 @@ const breaker = new sekering.CircuitBreaker(action);
 const policy = sekering.policy();
 const chain = sekering.fallbackChain([() => 1]);
 const midtrans = new MidtransClient({ serverKey: 'SB-Mid-server-planted' });
+const iris = new IrisClient({ apiKey: 'planted' });
 const transport = { sendMail: action };
 const smtp = new SmtpClient({ transport });
 const cloud = new CloudApiClient({ accessToken: 'planted', phoneNumberId: '1' });
@@ -51,7 +52,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all([store.close(), proxy.close(), midtrans.close(), cloud.close(), green.close(),
+  await Promise.all([store.close(), proxy.close(), midtrans.close(), iris.close(), cloud.close(),
+    green.close(),
     ...Object.values(fakes).map(fake => fake.close())]);
   smtp.close();
   sessions.close();
@@ -124,6 +126,60 @@ const ENTRANCES = {
   'midtrans:isPaid(transaction)': DATA,
   'new midtrans:MidtransClient(options)':
     wrong => new MidtransClient({ serverKey: 'SB-Mid-server-planted', ...wrong }),
+  'MidtransClient.statusb2b(options)': wrong => midtrans.statusb2b('a', wrong),
+  'MidtransClient.cardPointInquiry(options)': wrong => midtrans.cardPointInquiry('a', wrong),
+  'MidtransClient.getPaymentAccount(options)': wrong => midtrans.getPaymentAccount('a', wrong),
+  'MidtransClient.unlinkPaymentAccount(options)':
+    wrong => midtrans.unlinkPaymentAccount('a', wrong),
+  'MidtransClient.getSubscription(options)': wrong => midtrans.getSubscription('a', wrong),
+  'MidtransClient.disableSubscription(options)': wrong => midtrans.disableSubscription('a', wrong),
+  'MidtransClient.enableSubscription(options)': wrong => midtrans.enableSubscription('a', wrong),
+  'MidtransClient.cancelSubscription(options)': wrong => midtrans.cancelSubscription('a', wrong),
+  'MidtransClient.createTransactionToken(body)': DATA,
+  'MidtransClient.createTransactionToken(options)': wrong => midtrans.createTransactionToken({
+    transaction_details: { order_id: 'a', gross_amount: 1 } }, wrong),
+  'MidtransClient.createTransactionRedirectUrl(body)': DATA,
+  'MidtransClient.createTransactionRedirectUrl(options)':
+    wrong => midtrans.createTransactionRedirectUrl({
+      transaction_details: { order_id: 'a', gross_amount: 1 } }, wrong),
+  'MidtransClient.cardRegister(options)':
+    wrong => midtrans.cardRegister({ client_key: 'a' }, wrong),
+  'MidtransClient.cardToken(options)':
+    wrong => midtrans.cardToken({ client_key: 'a' }, wrong),
+  'MidtransClient.linkPaymentAccount(options)': wrong => midtrans.linkPaymentAccount({}, wrong),
+  'MidtransClient.createSubscription(body)': DATA,
+  'MidtransClient.createSubscription(options)':
+    wrong => midtrans.createSubscription({ amount: 1 }, wrong),
+  'MidtransClient.updateSubscription(options)':
+    wrong => midtrans.updateSubscription('a', {}, wrong),
+  'MidtransClient.request(options)': wrong => midtrans.request('GET', '/v2/a', {}, wrong),
+  'new midtrans:IrisClient(options)':
+    wrong => new IrisClient({ apiKey: 'planted', ...wrong }),
+  'IrisClient.getBeneficiaries(options)': wrong => iris.getBeneficiaries(wrong),
+  'IrisClient.getBeneficiaryBanks(options)': wrong => iris.getBeneficiaryBanks(wrong),
+  'IrisClient.getTopupChannels(options)': wrong => iris.getTopupChannels(wrong),
+  'IrisClient.getBalance(options)': wrong => iris.getBalance(wrong),
+  'IrisClient.getFacilitatorBankAccounts(options)': wrong => iris.getFacilitatorBankAccounts(wrong),
+  'IrisClient.ping(options)': wrong => iris.ping(wrong),
+  'IrisClient.getPayoutDetails(options)': wrong => iris.getPayoutDetails('a', wrong),
+  'IrisClient.getFacilitatorBalance(options)': wrong => iris.getFacilitatorBalance('a', wrong),
+  'IrisClient.createPayouts(body)': DATA,
+  'IrisClient.createPayouts(options)': wrong => iris.createPayouts({ payouts: [{
+    amount: 1, beneficiary_name: 'a', beneficiary_account: '1', beneficiary_bank: 'bca'
+  }] }, wrong),
+  'IrisClient.approvePayouts(body)': DATA,
+  'IrisClient.approvePayouts(options)':
+    wrong => iris.approvePayouts({ reference_nos: ['a'] }, wrong),
+  'IrisClient.rejectPayouts(body)': DATA,
+  'IrisClient.rejectPayouts(options)':
+    wrong => iris.rejectPayouts({ reference_nos: ['a'] }, wrong),
+  'IrisClient.createBeneficiaries(options)': wrong => iris.createBeneficiaries({}, wrong),
+  'IrisClient.updateBeneficiaries(options)':
+    wrong => iris.updateBeneficiaries('a', {}, wrong),
+  'IrisClient.getTransactionHistory(query)': DATA,
+  'IrisClient.getTransactionHistory(options)': wrong => iris.getTransactionHistory({}, wrong),
+  'IrisClient.validateBankAccount(options)': wrong => iris.validateBankAccount({}, wrong),
+  'IrisClient.request(options)': wrong => iris.request('GET', '/ping', {}, wrong),
   'MidtransClient.createTransaction(body)': DATA,
   'MidtransClient.createTransaction(options)': wrong => midtrans.createTransaction({
     transaction_details: { order_id: 'a', gross_amount: 1 } }, wrong),

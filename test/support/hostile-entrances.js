@@ -15,7 +15,7 @@ const gateways = require('../../lib/gateway');
 const sekering = require('../..');
 const testing = require('../../lib/testing');
 const { CODES } = require('../../lib/base/error-codes');
-const { MidtransClient } = require('../../lib/clients/midtrans');
+const { IrisClient, MidtransClient } = require('../../lib/clients/midtrans');
 const { SmtpClient } = require('../../lib/clients/smtp');
 const { CloudApiClient, GreenApiClient, SessionPool } = require('../../lib/clients/whatsapp');
 const OpossumBreaker = require('../../lib/primitives/opossum');
@@ -63,6 +63,9 @@ async function makeSubjects () {
     serverKey: 'SB-Mid-server-planted', retry, breaker: false,
     baseUrls: { snap: midtransFake.url, core: midtransFake.url },
   });
+  const iris = new IrisClient({
+    apiKey: 'IRIS-creator-fake', retry, breaker: false, baseUrls: { iris: midtransFake.url },
+  });
   const store = await openStore({ store: 'memory', payments: { midtrans }, channels: { JOB: {} } });
   const transport = { sendMail: async () => ({ messageId: '1' }), verify: async () => true };
   const sessionFake = testing.startSessionFake();
@@ -100,7 +103,8 @@ async function makeSubjects () {
     'opossum/lib/circuit.js:prototype': fresh(theirs),
     'opossum/lib/cache:prototype': fresh(() => new sekering.CircuitBreaker.MemoryCache()),
     Status: fresh(() => breaker().status),
-    MidtransClient: { value: midtrans }, MidtransFake: { value: midtransFake },
+    MidtransClient: { value: midtrans }, IrisClient: { value: iris },
+    MidtransFake: { value: midtransFake },
     SmtpFake: { value: smtpFake }, WhatsAppFake: { value: whatsAppFake },
     TcpProxy: { value: proxy }, SessionFake: { value: sessionFake },
     SmtpClient: fresh(() => new SmtpClient({ transport, retry })),
@@ -175,6 +179,41 @@ const ARGS = {
   'midtrans:canMove': () => ['pending', 'settlement', {}],
   'midtrans:isPaid': () => [{ transaction_status: 'settlement' }],
   'new midtrans:MidtransClient': () => [{ serverKey: 'SB-Mid-server-planted' }],
+  'new midtrans:IrisClient': () => [{ apiKey: 'planted' }],
+  'MidtransClient.statusb2b': () => ['a', {}],
+  'MidtransClient.cardPointInquiry': () => ['a', {}],
+  'MidtransClient.getPaymentAccount': () => ['a', {}],
+  'MidtransClient.unlinkPaymentAccount': () => ['a', {}],
+  'MidtransClient.getSubscription': () => ['a', {}],
+  'MidtransClient.disableSubscription': () => ['a', {}],
+  'MidtransClient.enableSubscription': () => ['a', {}],
+  'MidtransClient.cancelSubscription': () => ['a', {}],
+  'MidtransClient.createTransactionToken': () => [orderOf('a'), {}],
+  'MidtransClient.createTransactionRedirectUrl': () => [orderOf('a'), {}],
+  'MidtransClient.cardRegister': () => [{ client_key: 'a' }, {}],
+  'MidtransClient.cardToken': () => [{ client_key: 'a' }, {}],
+  'MidtransClient.linkPaymentAccount': () => [{}, {}],
+  'MidtransClient.createSubscription': () => [{ amount: 1 }, {}],
+  'MidtransClient.updateSubscription': () => ['a', {}, {}],
+  'MidtransClient.request': () => ['GET', '/v2/a/status', {}, {}],
+  'IrisClient.createPayouts': () => [{ payouts: [{
+    amount: 1, beneficiary_name: 'a', beneficiary_account: '1', beneficiary_bank: 'bca'
+  }] }, {}],
+  'IrisClient.approvePayouts': () => [{ reference_nos: ['a'] }, {}],
+  'IrisClient.rejectPayouts': () => [{ reference_nos: ['a'] }, {}],
+  'IrisClient.getTransactionHistory': () => [{}, {}],
+  'IrisClient.createBeneficiaries': () => [{}, {}],
+  'IrisClient.updateBeneficiaries': () => ['a', {}, {}],
+  'IrisClient.validateBankAccount': () => [{}, {}],
+  'IrisClient.request': () => ['GET', '/ping', {}, {}],
+  'IrisClient.getPayoutDetails': () => ['a', {}],
+  'IrisClient.getFacilitatorBalance': () => ['a', {}],
+  'IrisClient.getBeneficiaries': () => [{}],
+  'IrisClient.getBeneficiaryBanks': () => [{}],
+  'IrisClient.getTopupChannels': () => [{}],
+  'IrisClient.getBalance': () => [{}],
+  'IrisClient.getFacilitatorBankAccounts': () => [{}],
+  'IrisClient.ping': () => [{}],
   'MidtransClient.createTransaction': () => [orderOf('a'), {}],
   'MidtransClient.charge': () => [{ payment_type: 'gopay', ...orderOf('a') }, {}],
   'MidtransClient.capture': () => [{ transaction_id: 'a', gross_amount: 1 }, {}],
@@ -310,7 +349,8 @@ const AFTER = {
     .finally(() => client.close()),
   'new whatsapp:SessionPool': pool => Promise.allSettled([pool.connect('a')])
     .finally(() => pool.close()),
-  'new midtrans:MidtransClient': closed, 'new whatsapp:CloudApiClient': closed,
+  'new midtrans:MidtransClient': closed, 'new midtrans:IrisClient': closed,
+  'new whatsapp:CloudApiClient': closed,
   'new whatsapp:GreenApiClient': closed,
   'store:openStore': closed, 'testing:startMidtransFake': closed, 'testing:startSmtpFake': closed,
   'testing:startWhatsAppFake': closed, 'testing:startTcpProxy': closed,

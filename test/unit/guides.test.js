@@ -183,7 +183,9 @@ describe('the clients', () => {
     expect(described('docs/midtrans.md', 'event'))
       .toEqual(sorted(propertiesOf('midtrans', 'MidtransEvents')));
     const functions = Object.keys(require('../../lib/clients/midtrans'))
-      .filter(name => !name.startsWith('Midtrans'));
+      .filter(name => !/^(Midtrans|Iris)/.test(name));
+    expect(described('docs/midtrans.md', 'method of `IrisClient`', 'member'))
+      .toEqual(sorted(membersOf('midtrans', 'IrisClient')));
     expect(described('docs/midtrans.md', 'function')).toEqual(sorted(functions));
   });
 
