@@ -4,12 +4,14 @@
 // unknown (a timeout, a cut connection, a 5xx), it is looked up before anything is sent again. If
 // it stays unknown, the error says so: such a call is never reported as failed.
 
+const crypto = require('node:crypto');
+
 const { wall } = require('../base/clock');
 const { isA, read } = require('../base/foreign');
 const { guarded } = require('../base/warn');
 const { RetryRun } = require('../primitives/retry-run');
 const {
-  MidtransError, errorOfTransport, orderConflict, tokenLost, unknownOutcome, unreadable
+  MidtransError, answerOf, errorOfTransport, orderConflict, tokenLost, unknownOutcome, unreadable
 } = require('./midtrans-errors');
 
 // Refusals that tell nothing about an earlier attempt of the same call.
@@ -17,69 +19,113 @@ const SILENT = new Set(['ERR_MIDTRANS_UNAUTHORIZED', 'ERR_MIDTRANS_RATE_LIMITED'
 // Refusals that the success of an earlier attempt may have caused: the order is taken, the card's
 // token is used up, the transaction has left the state, the amount was refunded.
 const TELLING = new Set(['406', '411', '412', '414']);
-const isTelling = ({ code, statusCode }, { core }) =>
-  code === 'ERR_MIDTRANS_CONFLICT' || (core && TELLING.has(statusCode));
 // These tell the state of the transaction. After the others the outcome stays unknown unless the
 // transaction is found.
 const PLAIN = new Set(['412', '414']);
 
+// What a look decides.
+const DECIDED = new Set(['ERR_MIDTRANS_CONFLICT', 'ERR_MIDTRANS_UNKNOWN_OUTCOME']);
+// After these, the order_id may be another transaction's.
+const ENDED = new Set(['expire', 'cancel', 'deny', 'failure']);
+const hasEnded = body => ENDED.has(body?.transaction_status);
+
+/** Whether the success of an earlier attempt may have caused this refusal. */
+function isTelling ({ code, statusCode }, { api, look }) {
+  if (look !== undefined) return true; // An alias that is taken, a payout that has moved on.
+  return code === 'ERR_MIDTRANS_CONFLICT' || (api === 'core' && TELLING.has(statusCode));
+}
+
+/** GET status of a transaction, as a look of a request that has a judge. */
+function lookAtOrder ({ orderId, judge }) {
+  const request = {
+    operation: 'status', api: 'core', method: 'GET', again: 'read', orderId,
+    path: `/v2/${encodeURIComponent(orderId)}/status`,
+    isAnswer: body => read(body, 'status_code') !== undefined,
+  };
+  return async ask => {
+    const answer = await ask(request);
+    if (answer === undefined) return { verdict: 'again' };
+    if (typeof answer.body.transaction_status !== 'string') {
+      throw unreadable(answer, { operation: 'status', again: 'read' }, { orderId });
+    }
+    return { verdict: judge === undefined ? 'conflict' : judge(answer.body), answer };
+  };
+}
+
 class MidtransCall {
   #transport;
   #request;
+  #resume;
+  // How the outcome is found out: undefined if it cannot be.
+  #look;
   // Whether something was sent whose outcome is unknown.
   #unsure;
-  // Whether the last look at the transaction could not tell the outcome.
+  // Whether the last look could not tell the outcome.
   #unclear = false;
   // The current attempt, for the transport, which calls onSent() before the first byte is written.
   attempt = 0;
-  signal = undefined;
   sent = false;
+  // The idempotency key.
+  key = undefined;
 
-  /**
-   * The transport has { send(request, call), look(id, options), onRetry(details), onUnknown(error),
-   * isClosed(), runs: the RetryRuns under way }. The request's `judge` tells from a status body
-   * whether the call is 'done', to be sent 'again', in 'conflict' with another transaction, or
-   * 'unclear', which does no harm to send again. `resume`: an earlier call may have got through.
-   */
-  constructor (transport, request, resume) {
+  /** `transport` and `request` are as midtrans-transport.js describes them. */
+  constructor (transport, request, { signal, resume = false, timeout, headers }) {
     this.#transport = transport;
     this.#request = request;
-    this.#unsure = resume && request.mutating;
+    this.#resume = resume;
+    this.#unsure = resume && request.again !== 'read';
+    this.signal = signal;
+    this.timeout = timeout;
+    this.headers = headers;
+    if (request.again !== 'lookUp') return;
+    this.#look = request.look ??
+      (request.judge && request.orderId !== undefined ? lookAtOrder(request) : undefined);
   }
 
-  async run (plan, signal) {
-    this.signal = signal;
+  /** `runs`: the RetryRuns of the transport that are under way. */
+  async run (plan, runs) {
     const startedAt = wall();
     let failure;
     try {
-      signal?.throwIfAborted();
-      const body = await this.#try(1);
+      this.signal?.throwIfAborted();
+      const answer = await this.#try(1);
       if (plan.budget !== undefined) {
         guarded('budget.deposit failed', () => plan.budget.deposit());
       }
-      return body;
+      return this.#show(answer);
     } catch (error) {
       failure = error;
     }
     // Nearly all calls succeed at once, so the rest is made only when it is needed.
     try {
-      signal?.throwIfAborted();
-      return await this.#tryAgain(plan, failure, startedAt);
+      this.signal?.throwIfAborted();
+      return this.#show(await this.#tryAgain(plan, failure, startedAt, runs));
     } catch (error) {
       const unknown = read(error, 'code') === 'ERR_MIDTRANS_UNKNOWN_OUTCOME' ? error
-        : this.#unsure && unknownOutcome(error, this.#request);
-      if (!unknown) throw error;
-      this.#transport.onUnknown(unknown);
+        : this.#unsure && unknownOutcome(error, this.#request, this.key);
+      if (!unknown) return this.#fail(error);
+      this.#transport.tell('alert', { kind: 'unknown-outcome', error: unknown });
       throw unknown;
     }
   }
 
-  async #tryAgain (plan, failure, startedAt) {
+  #show (answer) {
+    if (this.#request.raw) return answer;
+    return answer.body === undefined ? answer.text : answer.body;
+  }
+
+  #fail (error) {
+    const answer = this.#request.raw ? answerOf(error) : undefined;
+    if (answer === undefined) throw error;
+    return answer;
+  }
+
+  async #tryAgain (plan, failure, startedAt, runs) {
     const { signal } = this;
-    const { runs, isClosed } = this.#transport;
     const own = Object.assign(Object.create(plan), {
       signal, withDelay: true, onRetry: (...args) => this.#tellRetry(plan, ...args),
-      shouldRetry: (...args) => !isClosed() && plan.shouldRetry(...args),
+      shouldRetry: (...args) =>
+        !this.#transport.closed && this.#isRepeatable() && plan.shouldRetry(...args),
     });
     const run = new RetryRun((bail, attempt) => this.#try(attempt), own);
     runs.add(run);
@@ -92,16 +138,26 @@ class MidtransCall {
     }
   }
 
+  /** Whether the request may be sent again, if nothing else speaks against it. */
+  #isRepeatable () {
+    return !this.#unsure || this.#request.again !== 'never' && !this.#isBlind;
+  }
+
+  /** Whether the outcome has to be looked up before anything is sent, and cannot be. */
+  get #isBlind () {
+    return this.#request.again === 'lookUp' && this.#look === undefined;
+  }
+
   #tellRetry ({ onRetry, options }, error, attempt, delay) {
     const { operation, orderId } = this.#request;
-    this.#transport.onRetry({ operation, orderId, attempt, error, delay });
+    this.#transport.tell('retry', { operation, orderId, attempt, error, delay });
     return onRetry?.call(options, error, attempt);
   }
 
   #try (attempt) {
     this.attempt = attempt;
-    const looksFirst = this.#unsure && this.#request.judge !== undefined;
-    return looksFirst ? this.#findOrSend() : this.#send();
+    if (!this.#isRepeatable()) throw unknownOutcome(undefined, this.#request, this.key);
+    return this.#unsure && this.#look !== undefined ? this.#findOrSend() : this.#send();
   }
 
   async #findOrSend () {
@@ -113,9 +169,9 @@ class MidtransCall {
     const before = this.#unsure;
     this.sent = false;
     try {
-      const body = await this.#transport.send(request, this);
+      const answer = await this.#transport.send(request, this);
       this.#unsure = false;
-      return body;
+      return answer;
     } catch (error) {
       // The user's own breaker may have a time limit.
       const timedOut = read(error, 'code') === 'ETIMEDOUT' && !isA(error, MidtransError);
@@ -126,7 +182,7 @@ class MidtransCall {
 
   onSent () {
     this.sent = true;
-    this.#unsure = this.#request.mutating;
+    this.#unsure = this.#request.again !== 'read';
   }
 
   /** Settles a failed attempt. `before`: whether the outcome of an earlier one is unknown. */
@@ -135,15 +191,15 @@ class MidtransCall {
     if (!read(error, 'ambiguous')) {
       const isSilent = SILENT.has(read(error, 'code')) || read(error, 'httpStatus') === undefined;
       this.#unsure = before && isSilent;
-      if (before && isTelling(error, this.#request)) return this.#settleRefusal(error);
+      if (before && !isSilent && isTelling(error, this.#request)) return this.#settleRefusal(error);
       throw error;
     }
-    if (this.#request.judge === undefined) throw error;
+    if (this.#look === undefined) throw error;
     let found;
     try {
       found = await this.#find();
     } catch (failure) {
-      if (read(failure, 'code') === 'ERR_MIDTRANS_CONFLICT') throw failure;
+      if (DECIDED.has(read(failure, 'code'))) throw failure;
     }
     if (found === undefined) throw error;
     return found;
@@ -153,44 +209,49 @@ class MidtransCall {
   async #settleRefusal (error) {
     const request = this.#request;
     this.#unsure = true;
-    if (request.judge === undefined) return this.#taken(error);
+    if (this.#look === undefined) {
+      if (request.api === 'snap' && request.orderId !== undefined) return this.#taken(error);
+      throw error;
+    }
     const found = await this.#find();
     if (found !== undefined) return found;
     // If the state does not allow the call, that is a plain refusal. If the order is taken and yet
     // cannot be found, the outcome stays unknown.
-    this.#unsure = this.#unclear || !PLAIN.has(read(error, 'statusCode'));
+    this.#unsure = this.#unclear ||
+      (request.look === undefined && !PLAIN.has(read(error, 'statusCode')));
     throw error;
   }
 
   /** Snap knows the order already. It tells the token of an order only once. */
   async #taken (error) {
     const request = this.#request;
-    const found = await this.#look();
-    if (found === undefined) throw tokenLost(error, request);
+    const { answer } = await lookAtOrder({ orderId: request.orderId })(r => this.#ask(r));
+    if (answer === undefined) throw tokenLost(error, request);
     this.#unsure = false;
-    throw orderConflict(request, found, error);
+    throw orderConflict(request, answer, error);
   }
 
-  #look () {
-    const { orderId, timeout } = this.#request;
-    return this.#transport.look(orderId, { signal: this.signal, timeout });
+  #ask (request) {
+    return this.#transport.look({ ...request, key: this.#request.key },
+      { signal: this.signal, timeout: this.timeout });
   }
 
-  /** The status body that shows the call done; undefined if it has to be sent again. */
+  /** The answer that shows the call done; undefined if it has to be sent again. */
   async #find () {
     const request = this.#request;
-    const body = await this.#look();
-    if (body === undefined) return undefined;
-    if (typeof body.transaction_status !== 'string') {
-      throw unreadable(200, { operation: 'status', mutating: false }, { orderId: request.orderId });
-    }
-    const verdict = request.judge(body);
+    const { verdict, answer } = await this.#look(r => this.#ask(r));
+    if (verdict === 'unknown') throw unknownOutcome(undefined, request, this.key);
     this.#unclear = verdict === 'unclear';
-    if (verdict === 'again' || this.#unclear) return undefined;
+    if (verdict === 'again' || this.#unclear) {
+      // The earlier call's transaction has ended, so that this is another one. With the old key
+      // Midtrans would answer what it answered then.
+      if (this.#resume && !this.sent && hasEnded(answer?.body)) this.key = crypto.randomUUID();
+      return undefined;
+    }
     this.#unsure = false;
-    if (verdict === 'conflict') throw orderConflict(request, body);
-    return body;
+    if (verdict === 'conflict') throw orderConflict(request, answer);
+    return answer;
   }
 }
 
-module.exports = { MidtransCall };
+module.exports = { MidtransCall, hasEnded };

@@ -14,13 +14,23 @@ const SPEAKING = new Set([401, 408, 429]);
 const TAKEN = /has already been (taken|utili[sz]ed)|sudah (digunakan|dipakai)/i;
 
 class MidtransError extends ClientError {
-  constructor (code, message, { response, ...details } = {}) {
+  #answer;
+
+  /** `answer` is { httpStatus, headers, body, text }, if there was one. */
+  constructor (code, message, { answer, ...details } = {}) {
     super(code, message, {
       operation: undefined, orderId: undefined, httpStatus: undefined, statusCode: undefined,
       validationMessages: [], retryable: false, ambiguous: false, ...details,
     });
+    this.#answer = answer;
     // It may hold personal data, so neither inspect nor JSON shows it.
-    Object.defineProperty(this, 'response', { value: response, enumerable: false });
+    Object.defineProperty(this, 'response', { value: answer?.body, enumerable: false });
+  }
+
+  /** The answer behind an error, or behind its cause; undefined if there was none. */
+  static answerOf (failure) {
+    if (!(#answer in Object(failure))) return undefined;
+    return failure.#answer ?? MidtransError.answerOf(read(failure, 'cause'));
   }
 
   /** What retry() looks at: true ends it. */
@@ -56,47 +66,50 @@ function statusOf (httpStatus, body) {
   return code ?? httpStatus;
 }
 
-/** Whether a body is what Midtrans sends when all is well. */
-const isAnswer = (body, { core }) =>
-  isObject(body) && (core ? body.status_code !== undefined : typeof body.token === 'string');
-
-/** Whether a body refuses in the words of Midtrans, Core's or Snap's, and not of some proxy. */
-const isRefusal = body =>
-  isObject(body) && (body.status_code !== undefined || Array.isArray(body.error_messages));
+/** Whether a body refuses in the words of Midtrans (Core, Snap or Iris), not of some proxy. */
+const isRefusal = body => isObject(body) && (body.status_code !== undefined ||
+  Array.isArray(body.error_messages) || typeof body.error_message === 'string' ||
+  (typeof body.errors === 'object' && body.errors !== null) ||
+  typeof body.status_message === 'string');
 
 const callOf = ({ operation, orderId }) =>
   (orderId === undefined ? operation : `${operation} of ${orderId}`);
 
-/** Every message of an error's body, Snap's and Core's. */
+/** Every message of an error's body. Iris has them in objects, by the place of the fault. */
 function messagesOf (body) {
   if (!isObject(body)) return [];
-  const list = value => (Array.isArray(value) ? value : []);
-  return [...list(body.error_messages), ...list(body.validation_messages)]
-    .filter(message => typeof message === 'string').slice(0, MESSAGES_MAX);
+  const found = [body.error_messages, body.validation_messages, body.errors]
+    .flatMap(list => (typeof list === 'object' ? Object.values(list ?? {}).flat(2) : list));
+  return found.filter(message => typeof message === 'string').slice(0, MESSAGES_MAX);
 }
 
 /** The error that an answer is; undefined for a success. 407 (expired) is a success, too. */
-function errorOfAnswer ({ httpStatus, headers, body }, request, redact) {
-  const { operation, orderId, mutating } = request;
+function errorOfAnswer (answer, request, redact) {
+  const { httpStatus, headers, body, text } = answer;
+  const { operation, orderId, again, api, isAnswer } = request;
+  const mutating = again !== 'read';
   const status = statusOf(httpStatus, body);
-  const inFlight = mutating && httpStatus === 202 && body?.transaction_status === undefined;
+  const inFlight = mutating && api !== 'iris' && httpStatus === 202 &&
+    body?.transaction_status === undefined;
   const isWell = status < 400 || (status === 407 && httpStatus < 300);
-  if (isWell && !inFlight && httpStatus < 300 && isAnswer(body, request)) return undefined;
-  const details = { operation, orderId, httpStatus, response: body };
+  const isOurs = isAnswer === undefined ? body !== undefined : isAnswer(body, text);
+  if (isWell && !inFlight && httpStatus < 300 && isOurs) return undefined;
+  const details = { operation, orderId, httpStatus, answer };
   if (inFlight) {
     return new MidtransError('ERR_MIDTRANS_IN_FLIGHT',
-      `Midtrans is still working on an earlier ${operation} of ${orderId}`,
+      `Midtrans is still working on an earlier ${callOf(request)}`,
       { ...details, retryable: true, ambiguous: true });
   }
   // A refusal that does not look like Midtrans's comes from a proxy. Its 404 does not mean that
   // there is no such transaction.
   if (isWell || (!isRefusal(body) && !SPEAKING.has(status) && status < 500)) {
-    return unreadable(httpStatus, request, details);
+    return unreadable(answer, request, details);
   }
   const messages = messagesOf(body).map(message => clean(redact(message)));
   let { code, retryable = false, lost = false } = classOf(status);
   if (messagesOf(body).some(message => TAKEN.test(message))) code = 'ERR_MIDTRANS_CONFLICT';
-  const said = [body?.status_message, ...messages].filter(text => typeof text === 'string');
+  const said = [body?.status_message, body?.error_message, ...messages]
+    .filter(message => typeof message === 'string');
   return new MidtransError(code,
     `Midtrans answered ${status} to ${callOf(request)}` +
       (said.length === 0 ? '' : `: ${[...new Set(said)].map(t => clean(redact(t))).join('; ')}`),
@@ -107,31 +120,42 @@ function errorOfAnswer ({ httpStatus, headers, body }, request, redact) {
 }
 
 /** An answer that cannot be Midtrans's: a proxy's page, a redirect, half a body. */
-function unreadable (httpStatus, { operation, mutating }, details) {
+function unreadable (answer, { operation, again }, details) {
   return new MidtransError('ERR_MIDTRANS_RESPONSE',
-    `Midtrans's answer to ${operation} is unreadable (HTTP ${httpStatus})`,
-    { ...details, retryable: true, ambiguous: mutating });
+    `Midtrans's answer to ${operation} is unreadable (HTTP ${answer.httpStatus})`,
+    { ...details, answer, retryable: true, ambiguous: again !== 'read' });
 }
 
 /** The error of a request without an answer. `sent`: whether any of it may have arrived. */
 function errorOfTransport (cause, request, sent) {
-  const { operation, orderId, mutating } = request;
+  const { operation, orderId, again } = request;
   const code = read(cause, 'code');
   const timedOut = code === 'ETIMEDOUT' || code === 'UND_ERR_CONNECT_TIMEOUT';
   const what = timedOut ? 'did not answer in time' : 'could not be reached';
   return new MidtransError(timedOut ? 'ERR_MIDTRANS_TIMEOUT' : 'ERR_MIDTRANS_NETWORK',
     `Midtrans ${what} for ${callOf(request)} (${clean(code ?? messageOf(cause))})`,
-    { operation, orderId, retryable: true, ambiguous: mutating && sent, cause });
+    { operation, orderId, retryable: true, ambiguous: again !== 'read' && sent, cause });
 }
 
-/** The outcome of a call is unknown. */
-function unknownOutcome (cause, { operation, orderId, refundKey, core }) {
-  const details = { operation, orderId, ambiguous: true, retryable: !core, cause };
+/** What to do about an unknown outcome. */
+function adviceOf ({ again, api, orderId }) {
+  if (again === 'idempotent') {
+    const as = orderId === undefined ? '' : ' under the same order_id';
+    return `send it again${as}, with resume: true`;
+  }
+  if (api === 'iris') return 'look at the payouts before anything else';
+  return again === 'lookUp' ? 'ask for its status before anything else'
+    : 'find out at Midtrans before anything else';
+}
+
+/** The outcome of a call is unknown. `key` is the one that it was sent with. */
+function unknownOutcome (cause, request, key) {
+  const { operation, orderId, refundKey, again, api } = request;
+  const details = { operation, orderId, ambiguous: true, retryable: again === 'idempotent', cause };
   if (refundKey !== undefined) details.refundKey = refundKey;
-  const advice = core ? 'ask for its status before anything else'
-    : 'send it again under the same order_id, with resume: true';
+  if (api === 'iris' && key !== undefined) details.idempotencyKey = key;
   return new MidtransError('ERR_MIDTRANS_UNKNOWN_OUTCOME',
-    `It is not known whether Midtrans has done ${operation} of ${orderId}: ${advice}`, details);
+    `It is not known whether Midtrans has done ${callOf(request)}: ${adviceOf(request)}`, details);
 }
 
 /** A Snap order was made, but the answer with its token was lost. */
@@ -142,17 +166,19 @@ function tokenLost (cause, { operation, orderId }) {
 }
 
 /** The order_id is another transaction's. */
-function orderConflict ({ operation, orderId }, transaction, cause) {
+function orderConflict ({ operation, orderId }, answer, cause) {
   return new MidtransError('ERR_MIDTRANS_CONFLICT',
     `${orderId} is another transaction already, so that ${operation} was not done`,
-    { operation, orderId, statusCode: '406', response: transaction, cause });
+    { operation, orderId, statusCode: '406', answer, cause });
 }
 
 /** Whether an error says that Midtrans is in trouble, so that the breaker counts it. */
 const blamesUpstream = error =>
   read(error, 'retryable') && read(error, 'code') !== 'ERR_MIDTRANS_IN_FLIGHT';
 
+const { answerOf } = MidtransError;
+
 module.exports = {
-  MidtransError, blamesUpstream, errorOfAnswer, errorOfTransport, orderConflict, tokenLost,
-  unknownOutcome, unreadable,
+  MidtransError, answerOf, blamesUpstream, errorOfAnswer, errorOfTransport, orderConflict,
+  tokenLost, unknownOutcome, unreadable,
 };

@@ -13,7 +13,7 @@ test('all faults of a call at once, and nothing is sent', async () => {
   const { fake, client } = await start();
   const { error: failure } = await settle(client.charge({
     payment_type: '', transaction_details: { order_id: 'a b', gross_amount: 10.5 },
-    item_details: [{ price: '5', quantity: 0 }, null]
+    item_details: [{ price: '5.5', quantity: 0 }, null]
   }));
   expect(failure).toBeInstanceOf(TypeError);
   expect(failure.code).toBe('ERR_INVALID_INPUT');
@@ -32,20 +32,22 @@ test.each([
   ['createTransaction', [undefined]], ['createTransaction', [[]]], ['createTransaction', [{}]],
   ['createTransaction', [details({ order_id: 'x'.repeat(51) })]],
   ['createTransaction', [details({ order_id: '..' })]],
-  ['createTransaction', [details({ order_id: 5 })]],
-  ['createTransaction', [details({ gross_amount: '5' })]],
+  ['createTransaction', [details({ order_id: 5.5 })]],
+  ['createTransaction', [details({ order_id: -5 })]],
+  ['createTransaction', [details({ gross_amount: '5.50' })]],
+  ['createTransaction', [details({ gross_amount: '1e3' })]],
+  ['createTransaction', [details({ gross_amount: ' 5' })]],
   ['createTransaction', [details({ gross_amount: 0 })]],
   ['createTransaction', [details({ gross_amount: NaN })]],
   ['createTransaction', [{ ...details(), item_details: [{ price: 2, quantity: 2 }] }]],
-  ['createTransaction', [{ ...details(), item_details: [] }]],
   ['createTransaction', [{ ...details(), item_details: {} }]],
   ['createTransaction', [cyclic]], ['createTransaction', [{ ...details(), n: 1n }]],
   ['charge', [details()]], ['charge', [null]],
   ['capture', [{}]], ['capture', [{ transaction_id: 'a', gross_amount: -1 }]],
   ['status', ['']], ['status', ['a\nb']], ['status', ['.']], ['status', ['..']],
   ['status', ['a'.repeat(256)]], ['status', ['\ud800']], ['status', [undefined]],
-  ['cancel', ['a\r\nb']], ['expire', [5]],
-  ['approve', [null]], ['deny', ['%2e']],
+  ['cancel', ['a\r\nb']], ['expire', [5.5]],
+  ['approve', [null]], ['deny', ['..']],
   ['refund', ['a', { amount: 1.5 }]], ['refund', ['a', { refund_key: '' }]],
   ['refund', ['a', []]], ['directRefund', ['a', { reason: 5 }]]
 ])('%s refuses %j', async (method, args) => {
@@ -65,7 +67,8 @@ test('ids that Midtrans has told are asked about whatever they hold, as one part
 
 const given = { serverKey: KEY };
 test.each([
-  [undefined], [{}], [{ serverKey: '' }], [{ serverKey: 5 }], [{ ...given, isProduction: true }],
+  [undefined], [{}], [{ serverKey: '' }], [{ serverKey: 5 }],
+  [{ ...given, production: false, isProduction: true }],
   [{ ...given, production: 'yes' }], [{ ...given, baseUrls: { snap: 'app' } }],
   [{ ...given, baseUrls: { core: 'http://user:secret@host' } }],
   [{ ...given, baseUrls: { core: 'ftp://host' } }], [{ ...given, timeout: -1 }],

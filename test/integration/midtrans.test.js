@@ -129,21 +129,69 @@ describe('the requests are those of the official client', () => {
     const { headers } = fake.log[0];
     const mutating = method !== 'status';
     expect(headers['idempotency-key']).toEqual(mutating ? expect.any(String) : undefined);
-    if (mutating) expect(headers['idempotency-key']).toMatch(/^[\w-]{43}$/);
+    if (mutating) expect(headers['idempotency-key']).toMatch(/^[\w-]{36}$/);
   });
 
-  test('the key is the same for the same order, and another for every other', async () => {
+  const keysOf = fake => fake.log.filter(({ method }) => method === 'POST')
+    .map(({ headers }) => headers['idempotency-key']);
+
+  test('each call has a key of its own, which all its attempts send', async () => {
     const { fake, client } = await start();
     const ask = async (...calls) => { for (const call of calls) await settle(call()); };
     await ask(() => client.charge(charge('a')), () => client.charge(charge('a')),
-      () => client.charge(charge('b')), () => client.charge(charge('a', 20000)),
-      () => client.cancel('a'), () => client.cancel('a'), () => client.expire('a'),
-      () => client.refund('a'), () => client.refund('a'));
-    const keys = fake.log.map(({ headers }) => headers['idempotency-key']);
-    expect(keys[0]).toBe(keys[1]);
-    expect(keys[4]).toBe(keys[5]);
-    // Without a refund_key of the caller's each call is a refund of its own.
-    expect(new Set(keys).size).toBe(7);
+      () => client.cancel('a'), () => client.cancel('a'), () => client.refund('a'));
+    expect(new Set(keysOf(fake)).size).toBe(5);
+    fake.set({ kind: 'reset', on: 'charge', times: 2 });
+    await client.charge(charge('b'));
+    expect(new Set(keysOf(fake).slice(-3)).size).toBe(1);
+  });
+
+  test('equal calls at the same time are one call', async () => {
+    const { fake, client } = await start({ fake: { uniqueOrders: false, latencyMs: 50 } });
+    const charges = await Promise.all([1, 2, 3].map(() => client.charge(charge('a'))));
+    expect(new Set(charges.map(({ transaction_id: id }) => id)).size).toBe(1);
+    expect(fake.transactions.get('a').charges).toBe(1);
+    expect(new Set(keysOf(fake)).size).toBe(1);
+  });
+
+  test('an equal charge after the end of the first one is a new one', async () => {
+    const { fake, client } = await start();
+    const another = clientOf(fake.url);
+    for (const by of [client, another]) {
+      const first = await client.charge(charge('a'));
+      await by.expire('a');
+      const second = await client.charge(charge('a'));
+      expect(second.transaction_id).not.toBe(first.transaction_id);
+      expect(second.transaction_status).toBe('pending');
+      await client.expire('a');
+    }
+  });
+
+  test('a call whose outcome was unknown keeps its key, until its transaction has ended',
+    async () => {
+      const { fake, client } = await start({ retry: false });
+      fake.set([{ kind: 'drop', on: 'charge' }, { kind: 'reset', on: 'status' }]);
+      await settle(client.charge(charge('a')));
+      await settle(client.charge(charge('a')));
+      expect(new Set(keysOf(fake)).size).toBe(1);
+      fake.set(null);
+      await client.expire('a');
+      const { transaction_id: id } = await client.charge(charge('a'));
+      expect(fake.transactions.get('a')).toMatchObject({
+        transaction_id: id, transaction_status: 'pending'
+      });
+    });
+
+  test('resume after the first transaction has expired charges anew', async () => {
+    const { fake, client } = await start({ retry: false });
+    fake.set([{ kind: 'drop', on: 'charge' }, { kind: 'reset', on: 'status' }]);
+    await settle(client.charge(charge('a')));
+    fake.set(null);
+    fake.settle('a', 'expire');
+    const { transaction_id: id } = await client.charge(charge('a'), { resume: true });
+    expect(fake.transactions.get('a')).toMatchObject({
+      transaction_id: id, transaction_status: 'pending'
+    });
   });
 });
 
