@@ -50,8 +50,7 @@ declare namespace midtransClient {
     [name: string]: any;
   }
 
-  class ApiConfig {
-    constructor (options?: Config);
+  interface ApiConfig {
     isProduction: boolean;
     /** inspect and JSON do not show it. */
     serverKey: string;
@@ -110,8 +109,7 @@ declare namespace midtransClient {
     interceptors: { request: Interceptors<RequestConfig>; response: Interceptors<Response> };
   }
 
-  class HttpClient {
-    constructor (parent?: object, protection?: Protection);
+  interface HttpClient {
     http_client: Http;
     /**
      * Any request. A GET has `first` as its query and `second` as its body, other methods the other
@@ -123,8 +121,7 @@ declare namespace midtransClient {
     ): Promise<any>;
   }
 
-  class Transaction {
-    constructor (parent?: object);
+  interface Transaction {
     /** `id`: of the transaction or of its order. It is encoded, unless it already is. */
     status (id?: Id): Promise<Answer>;
     statusb2b (id?: Id): Promise<Answer>;
@@ -139,9 +136,7 @@ declare namespace midtransClient {
     notification (notification?: Parameter): Promise<Answer>;
   }
 
-  class Client {
-    /** @throws ERR_MISSING_PEER without the package undici, ERR_INVALID_OPTION */
-    constructor (options?: Config | null, protection?: Protection);
+  interface Client {
     apiConfig: ApiConfig;
     httpClient: HttpClient;
     transaction: Transaction;
@@ -149,13 +144,21 @@ declare namespace midtransClient {
     readonly breaker: CircuitBreaker<any, any>;
   }
 
-  class Snap extends Client {
+  interface Snap extends Client {}
+
+  class Snap {
+    /** @throws ERR_MISSING_PEER without the package undici, ERR_INVALID_OPTION */
+    constructor (options?: Config | null, protection?: Protection);
     createTransaction (parameter?: Parameter): Promise<SnapTransaction>;
     createTransactionToken (parameter?: Parameter): Promise<string>;
     createTransactionRedirectUrl (parameter?: Parameter): Promise<string>;
   }
 
-  class CoreApi extends Client {
+  interface CoreApi extends Client {}
+
+  class CoreApi {
+    /** @throws ERR_MISSING_PEER without the package undici, ERR_INVALID_OPTION */
+    constructor (options?: Config | null, protection?: Protection);
     charge (parameter?: Parameter): Promise<Answer>;
     capture (parameter?: Parameter): Promise<Answer>;
     cardRegister (parameter?: Parameter): Promise<Answer>;
@@ -171,7 +174,11 @@ declare namespace midtransClient {
     updateSubscription (subscriptionId: Id, parameter?: Parameter): Promise<any>;
   }
 
-  class Iris extends Client {
+  interface Iris extends Client {}
+
+  class Iris {
+    /** @throws ERR_MISSING_PEER without the package undici, ERR_INVALID_OPTION */
+    constructor (options?: Config | null, protection?: Protection);
     ping (): Promise<string>;
     createBeneficiaries (parameter?: Parameter): Promise<any>;
     updateBeneficiaries (aliasName: Id, parameter?: Parameter): Promise<any>;

@@ -439,7 +439,7 @@ const throughAll = (promise, { handlers }, from) =>
   handlers.filter(Boolean)[from]((before, { fulfilled, rejected }) =>
     before.then(fulfilled, rejected), promise);
 
-/** The function `http_client` of a client, with `defaults` and `interceptors`, as axios has them. */
+/** The function `http_client` of a client: as in axios, it has `defaults` and `interceptors`. */
 function createHttp (timeout, ask) {
   const request = config => {
     const own = { ...config };
