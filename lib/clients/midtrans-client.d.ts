@@ -196,6 +196,95 @@ declare namespace midtransClient {
     validateBankAccount (parameter?: Parameter): Promise<any>;
   }
 
+  /** The settings of all calls to Snap BI. */
+  class SnapBiConfig {
+    static isProduction: boolean;
+    static snapBiClientId: string | null;
+    /** PEM. */
+    static snapBiPrivateKey: string | null;
+    static snapBiClientSecret: string | null;
+    static snapBiPartnerId: string | null;
+    static snapBiChannelId: string | null;
+    /** PEM; checks notifications. */
+    static snapBiPublicKey: string | null;
+    /** Does nothing here. */
+    static enableLogging: boolean;
+    static readonly SNAP_BI_SANDBOX_BASE_URL: string;
+    static readonly SNAP_BI_PRODUCTION_BASE_URL: string;
+    static getBaseUrl (): string;
+  }
+
+  /**
+   * A call to Snap BI. Its result is the body of the answer, also of a refusal; if there is no
+   * answer, `{ message, status }`.
+   */
+  class SnapBi {
+    constructor (paymentMethod: string);
+    static directDebit (): SnapBi;
+    static va (): SnapBi;
+    static qris (): SnapBi;
+    static notification (): SnapBi;
+    static readonly ACCESS_TOKEN: string;
+    static readonly PAYMENT_HOST_TO_HOST: string;
+    static readonly CREATE_VA: string;
+    static readonly QRIS_PAYMENT: string;
+    static readonly DEBIT_STATUS: string;
+    static readonly VA_STATUS: string;
+    static readonly QRIS_STATUS: string;
+    static readonly DEBIT_REFUND: string;
+    static readonly QRIS_REFUND: string;
+    static readonly DEBIT_CANCEL: string;
+    static readonly VA_CANCEL: string;
+    static readonly QRIS_CANCEL: string;
+    paymentMethod: string;
+    apiPath: string;
+    body: any;
+    /** inspect and JSON do not show it. */
+    accessToken: string;
+    timeStamp: string;
+    withAccessTokenHeader (headers: Record<string, any>): this;
+    withTransactionHeader (headers: Record<string, any>): this;
+    withAccessToken (accessToken: string): this;
+    withBody (body: any): this;
+    withSignature (signature: string): this;
+    withTimeStamp (timeStamp: string): this;
+    withDeviceId (deviceId: string): this;
+    withDebugId (debugId: string): this;
+    /** In ms; default 10000. */
+    withTimeout (timeout: number | null): this;
+    withNotificationPayload (payload: any): this;
+    withNotificationUrlPath (path: string): this;
+    /** Sets it in SnapBiConfig, as the next four do. */
+    withPrivateKey (key: string): this;
+    withClientId (id: string): this;
+    withClientSecret (secret: string): this;
+    withPartnerId (id: string): this;
+    withChannelId (id: string): this;
+    createPayment (externalId: string): Promise<any>;
+    cancel (externalId: string): Promise<any>;
+    refund (externalId: string): Promise<any>;
+    getStatus (externalId: string): Promise<any>;
+    getAccessToken (): Promise<any>;
+    createConnection (externalId?: string | null): Promise<any>;
+    /** @throws Error without a public key */
+    isWebhookNotificationVerified (): boolean;
+    static getSymmetricSignatureHmacSh512 (
+      accessToken: string, requestBody: any, method: string, path: string, clientSecret: string,
+      timeStamp: string
+    ): string;
+    static getAsymmetricSignatureSha256WithRsa (
+      clientId: string, timeStamp: string, privateKey: string
+    ): string;
+    buildSnapBiTransactionHeader (
+      externalId: string | null, timeStamp: string
+    ): Record<string, any>;
+    buildAccessTokenHeader (timeStamp: string): Record<string, any>;
+    setupCreatePaymentApiPath (paymentMethod: string): string;
+    setupRefundApiPath (paymentMethod: string): string;
+    setupCancelApiPath (paymentMethod: string): string;
+    setupGetStatusApiPath (paymentMethod: string): string;
+  }
+
   class MidtransError extends Error {
     constructor (
       message?: string, httpStatusCode?: number | string | null, ApiResponse?: any,

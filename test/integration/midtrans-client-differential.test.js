@@ -4,6 +4,7 @@
 // server, and must send the same requests, and end with the same results and errors. What differs
 // on purpose is left out; docs/migrating.md lists it.
 
+const { createHash, createSign, generateKeyPairSync } = require('node:crypto');
 const { EventEmitter, once } = require('node:events');
 const http = require('node:http');
 
@@ -24,6 +25,7 @@ const HEADERS = ['accept', 'authorization', 'content-type', 'x-shop', 'x-overrid
 const JSON_TYPE = { 'content-type': 'application/json' };
 
 let server;
+let shownHeaders = HEADERS;
 let log;
 let answerTo;
 const arrivals = new EventEmitter();
@@ -36,7 +38,7 @@ beforeAll(async () => {
     // Only our own look-ups are without a body.
     const isLookUp = method === 'GET' && body === '';
     if (!isLookUp) {
-      const shown = Object.fromEntries(HEADERS.map(name => [name, headers[name]]));
+      const shown = Object.fromEntries(shownHeaders.map(name => [name, headers[name]]));
       log.push({ method, url, body, ...shown });
       arrivals.emit('request');
     }
@@ -446,6 +448,87 @@ test('an answer that is cut', async () => {
     await outcome(pkg, () => make(pkg, 'Iris').getBalance()),
     await outcome(pkg, () => make(pkg, 'Iris').createPayouts({ payouts: [] })),
   ]);
+});
+
+// ---- Snap BI -----------------------------------------------------------------------------------
+
+const { privateKey, publicKey } = generateKeyPairSync('rsa', {
+  modulusLength: 2048,
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
+});
+const TIME = '2026-01-02T03:04:05.000Z';
+const BI_HEADERS = ['accept', 'content-type', 'authorization', 'x-partner-id', 'x-external-id',
+  'x-device-id', 'channel-id', 'debug-id', 'x-timestamp', 'x-signature', 'x-client-key', 'x-more'];
+
+describe('Snap BI', () => {
+  const configs = [official.SnapBiConfig, ours.SnapBiConfig];
+
+  beforeEach(() => {
+    for (const config of configs) {
+      Object.assign(config, {
+        snapBiClientId: 'id', snapBiPrivateKey: privateKey, snapBiClientSecret: 'secret',
+        snapBiPartnerId: 'partner', snapBiChannelId: 'channel', snapBiPublicKey: publicKey,
+      });
+      config.getBaseUrl = () => `http://127.0.0.1:${server.address().port}`;
+    }
+    shownHeaders = BI_HEADERS;
+  });
+
+  afterEach(() => { shownHeaders = HEADERS; });
+
+  test.each([
+    ['good', [200, '{"responseCode":"2005400","accessToken":"token"}']],
+    ['refused', [401, '{"responseCode":"4017300","responseMessage":"Unauthorized"}']],
+    ['failed', [500, '{"responseCode":"500"}']], ['a page', [502, '<html></html>']],
+    ['empty', [400, '']], ['cut', ['cut']],
+  ])('every call, with the answer: %s', async (name, answer) => {
+    answerTo = () => answer;
+    await compare(async pkg => {
+      const results = [];
+      for (const kind of ['directDebit', 'va', 'qris', 'notification']) {
+        for (const action of ['createPayment', 'getStatus', 'refund', 'cancel']) {
+          const call = pkg.SnapBi[kind]().withBody({ amount: { value: '1.00' } })
+            .withTimeStamp(TIME).withDeviceId('device').withDebugId('debug').withTransactionHeader({ 'X-More': 'yes' })
+            .withAccessTokenHeader({ 'debug-id': 'another' });
+          const result = await outcome(pkg, () => call[action]('external'));
+          results.push(kind, action, result, call.accessToken, call.apiPath);
+        }
+      }
+      const known = pkg.SnapBi.va().withAccessToken('known').withTimeStamp(TIME).withTimeout(60_000)
+        .withClientId('id2').withClientSecret('s2').withPartnerId('p2').withChannelId('c2');
+      results.push(await outcome(pkg, () => known.getStatus('external')));
+      results.push(await outcome(pkg, () => pkg.SnapBi.va().withTimeStamp(TIME).getAccessToken()));
+      return results;
+    });
+  });
+
+  test('signatures of notifications', async () => {
+    const payload = { amount: { value: '1500.00' }, name: 'é' };
+    const hash = createHash('sha256').update(JSON.stringify(payload)).digest('hex');
+    const signature = createSign('SHA256').update(`POST:/notice:${hash}:${TIME}`)
+      .sign(privateKey, 'base64');
+    const { results } = await compare(async pkg => {
+      const verify = (path, key = publicKey) => {
+        pkg.SnapBiConfig.snapBiPublicKey = key;
+        return outcome(pkg, async () => pkg.SnapBi.notification().withNotificationPayload(payload)
+          .withSignature(signature).withTimeStamp(TIME).withNotificationUrlPath(path)
+          .isWebhookNotificationVerified());
+      };
+      return [await verify('/notice'), await verify('/other'), await verify('/notice', null)];
+    });
+    expect(results.slice(0, 2)).toEqual([{ value: true }, { value: false }]);
+  });
+
+  test('the members are those of the official client', () => {
+    const members = ({ SnapBi, SnapBiConfig }) => [
+      Object.entries(SnapBi).toSorted(), Object.getOwnPropertyNames(SnapBi.prototype)
+        .filter(name => name !== 'accessToken').toSorted(),
+      SnapBiConfig.SNAP_BI_SANDBOX_BASE_URL, SnapBiConfig.SNAP_BI_PRODUCTION_BASE_URL,
+    ];
+    expect(members(ours)).toEqual(members(official));
+    expect(Object.keys(ours)).toEqual(Object.keys(official));
+  });
 });
 
 // ---- Random programs ---------------------------------------------------------------------------

@@ -11,7 +11,9 @@ const { inspect, promisify } = require('node:util');
 const official = require('midtrans-client');
 
 const { CircuitBreaker, isRetryable } = require('../..');
-const { CoreApi, Iris, MidtransError, Snap } = require('../../lib/clients/midtrans-client');
+const {
+  CoreApi, Iris, MidtransError, Snap, SnapBi, SnapBiConfig
+} = require('../../lib/clients/midtrans-client');
 const { startMidtransFake } = require('../../lib/testing');
 const { ROOT } = require('../support/setup');
 
@@ -380,6 +382,14 @@ test('neither a client nor an error shows the server key', async () => {
     expect(text).not.toContain(credentials);
   }
   expect(errors[0].ApiResponse.echo).toBe('[secret] Basic [secret]');
+});
+
+test('Snap BI shows none of its secrets', () => {
+  const secrets = { snapBiPrivateKey: 'Planted-private', snapBiClientSecret: 'Planted-secret' };
+  Object.assign(SnapBiConfig, secrets);
+  const shown = inspect([SnapBiConfig, SnapBi.va().withAccessToken('Planted-token')], { depth: 9 });
+  expect(shown).not.toContain('Planted');
+  Object.assign(SnapBiConfig, { snapBiPrivateKey: null, snapBiClientSecret: null });
 });
 
 test('a redirect is not followed: the key would go with it', async () => {

@@ -42,4 +42,8 @@ const guarded = new midtransClient.CoreApi(keys, {
 // @ts-expect-error
 new midtransClient.Snap(keys, { timeOut: 5000 });
 
+midtransClient.SnapBiConfig.snapBiClientId = 'id';
+midtransClient.SnapBi.va().withBody({}).withTimeout(5000).createPayment('external')
+  .then(answer => console.log(answer.responseCode));
+
 export = { shop, guarded };
