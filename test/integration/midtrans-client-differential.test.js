@@ -489,7 +489,8 @@ describe('Snap BI', () => {
       for (const kind of ['directDebit', 'va', 'qris', 'notification']) {
         for (const action of ['createPayment', 'getStatus', 'refund', 'cancel']) {
           const call = pkg.SnapBi[kind]().withBody({ amount: { value: '1.00' } })
-            .withTimeStamp(TIME).withDeviceId('device').withDebugId('debug').withTransactionHeader({ 'X-More': 'yes' })
+            .withTimeStamp(TIME).withDeviceId('device').withDebugId('debug')
+            .withTransactionHeader({ 'X-More': 'yes' })
             .withAccessTokenHeader({ 'debug-id': 'another' });
           const result = await outcome(pkg, () => call[action]('external'));
           results.push(kind, action, result, call.accessToken, call.apiPath);

@@ -16,6 +16,7 @@ const sekering = require('../..');
 const testing = require('../../lib/testing');
 const { CODES } = require('../../lib/base/error-codes');
 const { MidtransClient } = require('../../lib/clients/midtrans');
+const midtransClient = require('../../lib/clients/midtrans-client');
 const { SmtpClient } = require('../../lib/clients/smtp');
 const { CloudApiClient, GreenApiClient, SessionPool } = require('../../lib/clients/whatsapp');
 const OpossumBreaker = require('../../lib/primitives/opossum');
@@ -81,6 +82,15 @@ async function makeSubjects () {
   const theirs = () => new OpossumBreaker(one, { volumeThreshold: 1e6 });
   const group = () => new sekering.BreakerGroup(one);
   const fresh = make => ({ get value () { return make(); } });
+  const official = name => {
+    const client = new midtransClient[name]({ serverKey: 'SB-Mid-server-planted' },
+      { retry: false, breaker: false });
+    for (const api of ['Core', 'Snap', 'Iris']) {
+      client.apiConfig[`get${api}ApiBaseUrl`] = () => midtransFake.url;
+    }
+    return client;
+  };
+  midtransClient.SnapBiConfig.getBaseUrl = () => midtransFake.url;
   return {
     CircuitBreaker: fresh(breaker), ':policy().breaker': fresh(breaker),
     BreakerGroup: fresh(group), 'BreakerMiddleware.breakers': fresh(group),
@@ -100,6 +110,12 @@ async function makeSubjects () {
     'opossum/lib/circuit.js:prototype': fresh(theirs),
     'opossum/lib/cache:prototype': fresh(() => new sekering.CircuitBreaker.MemoryCache()),
     Status: fresh(() => breaker().status),
+    Snap: fresh(() => official('Snap')), CoreApi: fresh(() => official('CoreApi')),
+    Iris: fresh(() => official('Iris')), SnapBi: fresh(() => midtransClient.SnapBi.va()),
+    ApiConfig: fresh(() => official('Snap').apiConfig),
+    HttpClient: fresh(() => official('Snap').httpClient),
+    Http: fresh(() => official('Snap').httpClient.http_client),
+    Transaction: fresh(() => official('Snap').transaction),
     MidtransClient: { value: midtrans }, MidtransFake: { value: midtransFake },
     SmtpFake: { value: smtpFake }, WhatsAppFake: { value: whatsAppFake },
     TcpProxy: { value: proxy }, SessionFake: { value: sessionFake },
@@ -182,6 +198,9 @@ const ARGS = {
   'MidtransClient.verifyNotification': () => [{}, {}],
   'MidtransClient.confirmNotification': () => [{}, {}],
   'MidtransClient.ping': () => [{}],
+  'HttpClient.request': subjects => ['get', 'key', `${subjects.MidtransFake.value.url}/a`],
+  'HttpClient.http_client': subjects => [
+    { method: 'post', url: `${subjects.MidtransFake.value.url}/a`, data: {}, headers: {} }],
   'new smtp:SmtpError': () => [new Error('x'), {}],
   'new smtp:SmtpClient': () => [{ transport: { sendMail: one } }],
   'SmtpClient.send': () => [{ ...mail }, {}], 'SmtpClient.check': () => [{ ...mail }],
@@ -349,6 +368,9 @@ const ANY_ERROR = [
   [/^whatsapp:laterStatus$/, 'it returns a status that it does not know'],
   [/fallback$/, "the user's own fallback, as opossum takes it"],
   [/^(new )?retry:|^RetryOperation\./, 'as the package `retry` has it'],
+  [/^(new )?midtrans-client:/, 'as the package midtrans-client has it'],
+  [/^(ApiConfig|CoreApi|Http|HttpClient|Iris|Snap|SnapBi|Transaction)\./,
+    'as the package midtrans-client has it'],
 ];
 
 /** Functions that do not wait for their callbacks, as in the package that they replace. */
