@@ -16,9 +16,9 @@ const { isObject, redactor } = require('./client-error');
 const { HttpClient: Connections, httpOptions, parseJson } = require('./http');
 const { MidtransCall } = require('./midtrans-call');
 const {
-  MidtransError: Failure, blamesUpstream, errorOfAnswer, errorOfTransport
+  MidtransError: Failure, answerOf, blamesUpstream, errorOfAnswer, errorOfTransport
 } = require('./midtrans-errors');
-const { amountOf } = require('./midtrans-states');
+const { ENDPOINTS, requestOf } = require('./midtrans-requests');
 const { callThrough, readBreaker, readRetry } = require('./protection');
 
 const FEATURE = 'sekering/midtrans-client';
@@ -73,7 +73,8 @@ function errorOfSilence (failure, config, timeoutMs) {
 function withDetails (error, failure) {
   if (failure === undefined) return error;
   error.code = read(failure, 'code');
-  for (const name of ['retryable', 'ambiguous', 'orderId', 'tokenLost', 'retryAfter']) {
+  for (const name of ['retryable', 'ambiguous', 'orderId', 'tokenLost', 'retryAfter',
+    'idempotencyKey']) {
     const value = read(failure, name);
     if (value !== undefined) error[name] = value;
   }
@@ -137,67 +138,43 @@ function sharedBreaker (address) {
 
 // ---- What may be sent again --------------------------------------------------------------------
 
-/** An id of an order or a transaction as text; undefined if it cannot be one. */
-const idOf = value => (typeof value === 'number' || (typeof value === 'string' && value !== '')
-  ? String(value) : undefined);
+/** The path of an endpoint below the address of its API. */
+const below = path => path.replace(/^\/(?:snap|iris\/api)\/v1/, '');
 
-const judgeState = (...states) => body =>
-  (states.includes(body.transaction_status) ? 'done' : 'again');
+const ROUTES = Object.entries(ENDPOINTS).filter(([, { method }]) => method !== 'GET')
+  .map(([name, { method, path }]) =>
+    ({ name, method, pattern: new RegExp(`${below(path).replace(':id', '([^/]+)')}$`) }));
 
-const judgeCharge = amount => body => {
-  // The order_id of a transaction that expired may be used again.
-  if (body.transaction_status === 'expire') return 'again';
-  const found = amountOf(body);
-  return found === undefined || found === Number(amount) ? 'done' : 'conflict';
-};
-
-const judgeRefund = key => body => {
-  const { refunds, transaction_status: state } = body;
-  if (!isList(refunds)) return /refund$/.test(state) ? 'unclear' : 'again';
-  return refunds.some(refund => refund?.refund_key === key) ? 'done' : 'again';
-};
-
-const CHANGES = {
-  approve: body => (body.fraud_status === 'accept' ? 'done' : 'again'),
-  deny: judgeState('deny'),
-  cancel: judgeState('cancel'),
-  expire: judgeState('expire'),
-};
+function decoded (text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+}
 
 /**
- * The calls whose outcome GET status shows, and Snap's, which makes one page per order_id. No other
- * call but a GET is sent again unless it surely was not executed.
+ * What MidtransCall has to know of a request, as midtrans-transport.js describes it: whether, and
+ * how, it may be sent again. `base` is the address of its API.
  */
-const REPEATABLE = [
-  [/\/v2\/charge$/, ({ transaction_details: details }) =>
-    ['charge', details?.order_id, judgeCharge(details?.gross_amount)]],
-  [/\/v2\/capture$/, ({ transaction_id: id }) =>
-    ['capture', id, judgeState('capture', 'settlement')]],
-  [/\/v2\/([^/]+)\/(approve|deny|cancel|expire)$/, (body, id, operation) =>
-    [operation, decodeURIComponent(id), CHANGES[operation]]],
-  [/\/v2\/([^/]+)\/refund(?:\/online\/direct)?$/, ({ refund_key: key }, id) =>
-    ['refund', idOf(key) && decodeURIComponent(id), judgeRefund(key)]],
-  [/\/transactions$/, ({ transaction_details: details }) =>
-    ['createTransaction', details?.order_id, undefined]],
-];
-
-/** What MidtransCall has to know of a request: whether, and how, it may be sent again. */
-function describe (method, url, json) {
-  const mutating = method !== 'GET';
-  const route = method === 'POST'
-    ? REPEATABLE.find(([pattern]) => pattern.test(url.pathname)) : undefined;
-  const operation = `${method} ${url.pathname}`;
-  const unknown = { operation, mutating, core: true, repeatable: !mutating };
-  if (route === undefined) return unknown;
-  const [pattern, read] = route;
-  const [, ...parts] = pattern.exec(url.pathname);
+function describe (method, { origin, pathname }, json) {
+  const unknown = { operation: `${method} ${pathname}`, api: 'core', isAnswer: () => true };
+  if (method === 'GET') return { ...unknown, again: 'read' };
+  const route = ROUTES.find(each => each.method === method && each.pattern.test(pathname));
+  if (route === undefined) return { ...unknown, again: 'never' };
+  const [match, segmentOfId] = route.pattern.exec(pathname);
   const body = json === undefined ? undefined : parseJson(json);
-  const [name, id, judge] = read(isObject(body) ? body : {}, ...parts);
-  const orderId = idOf(id);
-  if (orderId === undefined) return unknown;
+  const request = requestOf(route.name, {
+    id: segmentOfId && decoded(segmentOfId), body: isObject(body) ? body : {},
+  });
+  // Two refunds without a key are two refunds.
+  const isBlind = 'refundKey' in request && typeof request.refundKey !== 'string';
   return {
-    operation: name, orderId, mutating, judge, repeatable: true, core: judge !== undefined,
-    prefix: `${url.origin}${url.pathname.slice(0, url.pathname.search(pattern))}`,
+    ...request, base: origin + pathname.slice(0, -match.length),
+    again: isBlind ? 'never' : request.again,
+    // The official client takes answers of any form. A page in place of what shows whether money
+    // has moved is looked into.
+    isAnswer: answer => request.again !== 'lookUp' || typeof answer === 'object',
   };
 }
 
@@ -271,32 +248,40 @@ const segment = id => `${id}`.toWellFormed().split(/(%[0-9A-Fa-f]{2})/)
     .replace(/%(?:24|26|2B|2C|3A|3B|3D|40)/g, decodeURIComponent))).join('');
 
 /** The value of a body: of JSON, or else its text. */
-function dataOf (text) {
-  const plain = text.replace(/^\uFEFF/, '');
-  return parseJson(plain) ?? (plain.trim() === 'null' ? null : plain);
-}
+const dataOf = ({ body, text }) => (body === undefined ? text : body);
 
 const isSuccess = status => status >= 200 && status < 300;
 
-/** Answers of failures, and failures of answers that are an error under HTTP 200. */
-const answers = new WeakMap();
+/** The failures behind errors and responses of a call. */
 const failures = new WeakMap();
 
-function answerOf (failure) {
-  for (let error = failure; isA(error, Error); error = read(error, 'cause')) {
-    if (answers.has(error)) return answers.get(error);
-  }
-  if (read(failure, 'code') !== 'ERR_MIDTRANS_CONFLICT') return undefined;
-  // Found by looking it up: the order is another transaction's.
-  const data = {
-    ...read(failure, 'response'), status_code: '406', status_message: messageOf(failure)
-  };
-  return { status: 200, headers: {}, data };
+function remember (thing, failure) {
+  failures.set(thing, failure);
+  return thing;
 }
 
-/** What a call has done and may do, from its first request to its last. */
+/** The refusal of a call that has found, by looking, that the order is another transaction's. */
+function refusalOf (failure) {
+  const isFound = read(failure, 'code') === 'ERR_MIDTRANS_CONFLICT' &&
+    read(failure, 'httpStatus') === undefined;
+  if (!isFound) return undefined;
+  const body = {
+    ...read(failure, 'response'), status_code: '406', status_message: messageOf(failure)
+  };
+  return answerOf(read(failure, 'cause')) ?? { httpStatus: 200, headers: {}, body };
+}
+
+const KEY_HEADERS = { iris: 'x-idempotency-key', core: 'idempotency-key', snap: 'idempotency-key' };
+
+/** The answer to the call itself, which MidtransCall passes on as a body. */
+class Received {
+  constructor (answer) { this.answer = answer; }
+}
+
+/** One call, as the transport that MidtransCall needs. */
 class Exchange {
-  runs = new Set();
+  /** How the last attempt failed. What a look-up was told is no answer to the call. */
+  failure = undefined;
   #connections;
   #breaker;
   #request;
@@ -311,31 +296,47 @@ class Exchange {
     this.#timeoutMs = timeoutMs;
   }
 
-  onRetry () {}
+  get closed () { return this.#connections.closed; }
 
-  onUnknown () {}
+  tell () {}
 
-  isClosed = () => this.#connections.closed;
+  async run (plan) {
+    const { again, api, headers } = this.#request;
+    const call = new MidtransCall(this, this.#request, {});
+    if (again !== 'read' && again !== 'never') {
+      const name = KEY_HEADERS[api];
+      const at = headers.indexOf(name);
+      call.key = at === -1 ? randomUUID() : headers[at + 1];
+      if (at === -1) headers.push(name, call.key);
+    }
+    const result = await call.run(plan, new Set());
+    // What was found by looking is the body alone.
+    return isA(result, Received) ? result.answer : { httpStatus: 200, headers: {}, body: result };
+  }
 
   /** One request through the breaker. Errors that are the caller's fault count as successes. */
   async send (request, call) {
+    this.failure = undefined;
     const { answer, error } = await callThrough(this.#breaker,
       ({ signal }) => this.#ask(request, call, signal));
     if (error !== undefined) throw error;
-    return answer;
+    return { body: new Received(answer) };
   }
 
-  /** The transaction as GET status shows it; undefined if there is none. Past the breaker. */
-  async look () {
-    const { orderId, lookAt, headers } = this.#request;
+  /** What a request finds that only looks; undefined if there is no such thing. */
+  async look (request) {
+    const { base, core, headers } = this.#request;
+    // Snap's orders are looked up at Core.
+    const { origin, pathname, search } = new URL(
+      (request.api === this.#request.api ? base : core) + below(request.path));
     const { answer, error } = await this.#ask({
-      ...lookAt, method: 'GET', operation: 'status', orderId, mutating: false, core: true,
-      headers: headers.filter((name, i) => !/^(content-type|idempotency-key)$/
+      ...request, origin, path: pathname + search, body: undefined,
+      headers: headers.filter((name, i) => !/^(?:content-type|(?:x-)?idempotency-key)$/
         .test(headers[i - i % 2])),
     });
     if (read(error, 'code') === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
     if (error !== undefined) throw error;
-    return answer.data;
+    return answer;
   }
 
   async #ask (request, call, signal) {
@@ -346,32 +347,23 @@ class Exchange {
         timeoutMs: this.#timeoutMs, signal, onSent: call && (() => call.onSent()),
       });
     } catch (cause) {
-      const error = errorOfTransport(cause, request, call?.sent ?? false);
-      if (read(cause, 'code') === 'UND_ERR_INVALID_ARG') error.retryable = false;
-      throw restrain(error, request);
+      const failure = errorOfTransport(cause, request, call?.sent ?? false);
+      if (read(cause, 'code') === 'UND_ERR_INVALID_ARG') failure.retryable = false;
+      if (call) this.failure = failure;
+      throw failure;
     }
-    const { status, headers: theirs, text } = found;
-    const answer = { status, headers: theirs, data: dataOf(this.#redact(text)) };
-    const error = errorOfAnswer(
-      { httpStatus: status, headers: theirs, body: answer.data }, request, this.#redact);
-    if (error === undefined || isAccepted(error, answer, request, call)) return { answer };
-    answers.set(error, answer);
-    if (!blamesUpstream(error)) return { error };
-    throw restrain(error, request);
+    const text = this.#redact(found.text.replace(/^\uFEFF/, ''));
+    const answer = {
+      httpStatus: found.status, headers: found.headers, body: parseJson(text), text
+    };
+    const error = errorOfAnswer(answer, request, this.#redact);
+    // The official client takes this for an answer. After a retry, it is about the attempt before.
+    const isAnswer = read(error, 'code') === 'ERR_MIDTRANS_IN_FLIGHT' && call?.attempt === 1;
+    if (error === undefined || isAnswer) return { answer };
+    if (call) this.failure = error;
+    if (blamesUpstream(error)) throw error;
+    return { error };
   }
-}
-
-/** A call that cannot be looked up is not sent again if it may have been executed. */
-function restrain (failure, { repeatable }) {
-  if (!repeatable && failure.ambiguous) failure.retryable = false;
-  return failure;
-}
-
-/** The official client takes answers of any form. */
-function isAccepted ({ code }, { status, data }, { judge }, call) {
-  if (!isSuccess(status)) return false;
-  if (code === 'ERR_MIDTRANS_IN_FLIGHT') return call.attempt === 1;
-  return code === 'ERR_MIDTRANS_RESPONSE' && (judge === undefined || isObject(data));
 }
 
 // ---- What stands for axios ---------------------------------------------------------------------
@@ -474,34 +466,31 @@ class HttpClient {
       Buffer.from(`${auth.username || ''}:${auth.password || ''}`).toString('base64');
     const headers = headerList(mergeHeaders(config.headers,
       auth && { authorization: `Basic ${credentials}` }));
-    const request = this.#lookable({
+    const request = {
       ...describe(method, url, body), method, origin: url.origin,
       path: url.pathname + queryOf(url, config.params), headers, body,
-    });
-    if (request.repeatable && request.mutating && !headers.includes('idempotency-key')) {
-      headers.push('idempotency-key', randomUUID());
-    }
+      core: this.parent.apiConfig?.getCoreApiBaseUrl(),
+    };
     const limit = Number(config.timeout);
     const timeoutMs = limit > 0 ? limit : Infinity;
     const exchange = new Exchange(this.#connections, this.breakerOf(url), request, {
       timeoutMs, redact: redactor(String(auth?.username ?? ''), credentials),
     });
     let failure;
-    let result;
+    let answer;
     try {
-      result = await new MidtransCall(exchange, request, false).run(this.#plan);
+      answer = await exchange.run(this.#plan);
     } catch (error) {
       failure = error;
-      result = answerOf(error);
+      answer = refusalOf(error) ?? answerOf(exchange.failure);
     }
-    if (result === undefined) {
-      throw remember(errorOfSilence(failure, config, timeoutMs), failure);
+    if (answer === undefined) {
+      throw remember(errorOfSilence(exchange.failure ?? failure, config, timeoutMs), failure);
     }
-    // Looked up, it is the body alone.
-    const { status, headers: theirs, data } = result.status === undefined
-      ? { status: 200, headers: {}, data: result } : result;
+    const status = answer.httpStatus;
     const response = {
-      status, statusText: http.STATUS_CODES[status] ?? '', headers: mergeHeaders(theirs), data,
+      status, statusText: http.STATUS_CODES[status] ?? '', headers: mergeHeaders(answer.headers),
+      data: dataOf(answer),
     };
     hide(response, 'config', config);
     if (failure !== undefined) remember(response, failure);
@@ -509,20 +498,6 @@ class HttpClient {
     throw remember(new RequestError(`Request failed with status code ${status}`,
       status < 500 ? 'ERR_BAD_REQUEST' : 'ERR_BAD_RESPONSE', config, response), failure);
   }
-
-  /** A request with where to look for what became of it. */
-  #lookable (request) {
-    const { orderId, prefix, core } = request;
-    if (orderId === undefined) return request;
-    const base = core ? prefix : this.parent.apiConfig.getCoreApiBaseUrl();
-    const { origin, pathname } = new URL(`${base}/v2/${segment(orderId)}/status`);
-    return { ...request, lookAt: { origin, path: pathname } };
-  }
-}
-
-function remember (thing, failure) {
-  failures.set(thing, failure);
-  return thing;
 }
 
 /** Parameters may be JSON. */

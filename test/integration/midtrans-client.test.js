@@ -131,6 +131,14 @@ describe('a charge', () => {
     expect(requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
   });
 
+  test.each([[[200, '<html></html>']], [[200, '{}']], [[404, '<html></html>']], [[500, '{}']]])(
+    'whose look-up is answered by %j does not take that for its own answer', async found => {
+      answer = ({ method }) => (method === 'POST' ? 'cut' : found);
+      const error = await failureOf(make(CoreApi, serverUrl()).charge(charge('unknown-2')));
+      expect(error).toMatchObject({ httpStatusCode: null, code: 'ERR_MIDTRANS_UNKNOWN_OUTCOME' });
+      expect(requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
+    });
+
   test('that turns out to be of another order has the error of a taken order_id', async () => {
     answer = ({ method }) => (method === 'POST' ? 'cut' : [200, JSON.stringify({
       status_code: '200', transaction_status: 'settlement', gross_amount: '77.00',
@@ -161,11 +169,9 @@ describe.each([['cut', null], [[500, '{"error_message":"trouble"}'], 500],
     ['approvePayouts', Iris, () => [{ reference_nos: ['a'] }]],
     ['rejectPayouts', Iris, () => [{ reference_nos: ['a'], reject_reason: 'x' }]],
     ['createBeneficiaries', Iris, () => [{ name: 'Budi' }]],
-    ['updateBeneficiaries', Iris, () => ['budi', { name: 'Budi' }]],
     ['createSubscription', CoreApi, () => [{ name: 'MONTHLY' }]],
     ['disableSubscription', CoreApi, () => ['subscription-1']],
     ['enableSubscription', CoreApi, () => ['subscription-1']],
-    ['updateSubscription', CoreApi, () => ['subscription-1', {}]],
     ['linkPaymentAccount', CoreApi, () => [{}]],
     ['unlinkPaymentAccount', CoreApi, () => ['account-1']],
   ])('%s is not sent again', async (method, Client, argumentsOf) => {
@@ -176,7 +182,16 @@ describe.each([['cut', null], [[500, '{"error_message":"trouble"}'], 500],
     expect(error).toMatchObject({
       httpStatusCode: status, code: 'ERR_MIDTRANS_UNKNOWN_OUTCOME', ambiguous: true,
     });
-    expect(requests).toHaveLength(1);
+    expect(requests.filter(request => request.method === 'POST')).toHaveLength(1);
+  });
+
+  test.each([
+    ['updateBeneficiaries', Iris, 'budi'], ['updateSubscription', CoreApi, 'subscription-1'],
+  ])('%s, which may be repeated, is repeated', async (method, Client, id) => {
+    answer = ({ number }) => (number < 3 ? failing : [200, '{"status":"updated"}']);
+    expect(await make(Client, serverUrl())[method](id, { name: 'Budi' }))
+      .toEqual({ status: 'updated' });
+    expect(requests).toHaveLength(3);
   });
 
   test('a refund without a refund_key is not sent again', async () => {
@@ -196,7 +211,9 @@ describe.each([['cut', null], [[500, '{"error_message":"trouble"}'], 500],
 test('a refund with a key is looked up, and sent again if it is not listed', async () => {
   let tries = 0;
   answer = ({ method }) => {
-    if (method === 'GET') return [200, '{"transaction_status":"settlement","refunds":[]}'];
+    if (method === 'GET') {
+      return [200, '{"status_code":"200","transaction_status":"settlement","refunds":[]}'];
+    }
     tries += 1;
     return tries === 1 ? 'cut' : [200, '{"status_code":"200","refund_key":"key"}'];
   };
@@ -207,6 +224,21 @@ test('a refund with a key is looked up, and sent again if it is not listed', asy
     'POST /v2/order%201/refund', 'GET /v2/order%201/status', 'GET /v2/order%201/status',
     'POST /v2/order%201/refund',
   ]);
+});
+
+test('a payout that was carried out is not sent again, although its answer was lost', async () => {
+  const created = new Date().toISOString();
+  answer = ({ method }) => (method === 'POST' ? 'cut' : [200, JSON.stringify([
+    { beneficiary_account: '123', amount: '5000.0', created_at: created, status: 'queued' },
+  ])]);
+  const iris = make(Iris, serverUrl());
+  const error = await failureOf(iris.createPayouts({
+    payouts: [{ beneficiary_account: '123', amount: '5000' }],
+  }));
+  expect(error).toMatchObject({ code: 'ERR_MIDTRANS_UNKNOWN_OUTCOME', httpStatusCode: null });
+  expect(error.message).toMatch(/socket|ECONNRESET/);
+  expect(error.idempotencyKey).toBe(requests[0].headers['x-idempotency-key']);
+  expect(requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
 });
 
 test('a payout that was surely not sent is tried again', async () => {
