@@ -10,7 +10,7 @@ const { isA, isList, messageOf, read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { presets, retryPresets } = require('../primitives/presets');
-const { getCircuitBreaker } = require('../primitives/registry');
+const { circuitBreakers, getCircuitBreaker } = require('../primitives/registry');
 const { RetryPlan } = require('../primitives/retry-run');
 const { isObject, redactor } = require('./client-error');
 const { HttpClient: Connections, httpOptions, parseJson } = require('./http');
@@ -122,18 +122,28 @@ let connections;
 function sharedConnections () {
   if (connections === undefined) {
     const { EnvHttpProxyAgent } = requirePeer('undici', FEATURE);
-    const names = ['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'];
-    const dispatcher = names.some(name => process.env[name])
+    const dispatcher = process.env.https_proxy || process.env.HTTPS_PROXY
       ? new EnvHttpProxyAgent({ headersTimeout: 0, bodyTimeout: 0 }) : undefined;
     connections = new Connections(FEATURE, { connections: CONNECTIONS, dispatcher });
   }
   return connections;
 }
 
-/** The breaker that all clients share for the host of an address. */
+const sharedBreakers = new Map();
+
+/**
+ * The breaker that all clients share for the host of an address. A program that wants other options
+ * for it makes one of this name first.
+ */
 function sharedBreaker (address) {
   const { host } = new URL(address);
-  return getCircuitBreaker(`midtrans ${host}`, { volumeThreshold: 5, ...BREAKER });
+  const known = sharedBreakers.get(host);
+  if (known?.isShutdown === false) return known;
+  const name = `midtrans ${host}`;
+  const breaker = circuitBreakers().find(each => each.name === name) ??
+    getCircuitBreaker(name, { volumeThreshold: 5, ...BREAKER });
+  sharedBreakers.set(host, breaker);
+  return breaker;
 }
 
 // ---- What may be sent again --------------------------------------------------------------------
@@ -246,6 +256,12 @@ function queryOf ({ search }, params) {
 const segment = id => `${id}`.toWellFormed().split(/(%[0-9A-Fa-f]{2})/)
   .map((part, i) => (i % 2 === 1 ? part : encodeURIComponent(part)
     .replace(/%(?:24|26|2B|2C|3A|3B|3D|40)/g, decodeURIComponent))).join('');
+
+/** A body as JSON. As in axios, a text that is JSON already stays as it is. */
+function bodyOf (data) {
+  const isJson = typeof data === 'string' && parseJson(data) !== undefined;
+  return isJson ? data.trim() : JSON.stringify(data);
+}
 
 /** The value of a body: of JSON, or else its text. */
 const dataOf = ({ body, text }) => (body === undefined ? text : body);
@@ -461,7 +477,7 @@ class HttpClient {
     const method = config.method.toUpperCase();
     const auth = config.auth ?? given;
     const url = new URL(config.url);
-    const body = config.data === undefined ? undefined : JSON.stringify(config.data);
+    const body = bodyOf(config.data);
     const credentials = auth &&
       Buffer.from(`${auth.username || ''}:${auth.password || ''}`).toString('base64');
     const headers = headerList(mergeHeaders(config.headers,

@@ -405,6 +405,9 @@ test('interceptors see and change requests and responses', async () => {
     });
     const results = [await outcome(pkg, () => transaction.status('a')),
       await outcome(pkg, () => transaction.status('bad'))];
+    const body = interceptors.request.use(config => ({ ...config, data: ' {"mine":1} ' }));
+    results.push(await outcome(pkg, () => transaction.cancel('a')));
+    interceptors.request.eject(body);
     interceptors.request.use(() => { throw new Error('not today'); });
     results.push(await outcome(pkg, () => transaction.status('a')));
     interceptors.request.clear();

@@ -10,7 +10,7 @@ const { inspect, promisify } = require('node:util');
 
 const official = require('midtrans-client');
 
-const { CircuitBreaker, isRetryable } = require('../..');
+const { CircuitBreaker, getCircuitBreaker, isRetryable } = require('../..');
 const {
   CoreApi, Iris, MidtransError, Snap, SnapBi, SnapBiConfig
 } = require('../../lib/clients/midtrans-client');
@@ -109,6 +109,15 @@ describe('a charge', () => {
     expect(keys).toHaveLength(4);
     expect(new Set(keys)).toEqual(new Set([keys[0], keys[3]]));
     expect(keys[0]).not.toBe(keys[3]);
+  });
+
+  test('whose answer is a page is looked up', async () => {
+    answer = ({ method }) => (method === 'POST' ? [200, '<html></html>'] : [200, JSON.stringify({
+      status_code: '201', transaction_status: 'pending', gross_amount: '10000.00',
+    })]);
+    expect(await make(CoreApi, serverUrl()).charge(charge('page-1')))
+      .toMatchObject({ transaction_status: 'pending' });
+    expect(requests).toHaveLength(2);
   });
 
   test("uses the program's own key", async () => {
@@ -375,6 +384,15 @@ test('all clients share the breaker of a host', async () => {
   one.breaker.close();
 });
 
+test('a program can make the breaker of a host itself', () => {
+  const own = getCircuitBreaker('midtrans shop.example', { volumeThreshold: 7 });
+  const snap = pointTo('https://shop.example', new Snap());
+  expect(snap.breaker).toBe(own);
+  own.shutdown();
+  expect(snap.breaker).not.toBe(own);
+  snap.breaker.shutdown();
+});
+
 class CoreApiAt extends CoreApi {
   constructor (url) {
     super(KEYS, { retry: false });
@@ -431,6 +449,19 @@ test('a redirect is not followed: the key would go with it', async () => {
   expect(requests.map(({ url }) => url)).toEqual(['/iris/api/v1/balance']);
 });
 
+test('interceptors see a call once, however often it is sent', async () => {
+  answer = ({ number }) => (number < 3 ? [503, ''] : [200, '{"balance":"5"}']);
+  const iris = make(Iris, serverUrl());
+  const seen = [];
+  const { request, response } = iris.httpClient.http_client.interceptors;
+  request.use(config => { seen.push(config.method); return config; });
+  response.use(found => { seen.push(found.status); return found; });
+  await iris.getBalance();
+  expect(requests).toHaveLength(3);
+  expect(seen).toEqual(['get', 200]);
+  expect(requests[0].headers['user-agent']).toBe('sekering');
+});
+
 test('the proxy of the environment is used, as axios does', async () => {
   const asked = [];
   const proxy = http.createServer().on('connect', (request, socket) => {
@@ -444,7 +475,10 @@ test('the proxy of the environment is used, as axios does', async () => {
     snap.transaction.status('a').catch(error => { console.log(error.code); });`;
   const { stdout } = await promisify(execFile)(process.execPath, ['-e', program], {
     cwd: ROOT,
-    env: { ...process.env, no_proxy: '', https_proxy: `http://127.0.0.1:${proxy.address().port}` },
+    env: {
+      ...process.env, no_proxy: '', NO_PROXY: '',
+      https_proxy: `http://127.0.0.1:${proxy.address().port}`,
+    },
   });
   proxy.closeAllConnections();
   proxy.close();
