@@ -11,7 +11,6 @@ const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { presets, retryPresets } = require('../primitives/presets');
 const { circuitBreakers, getCircuitBreaker } = require('../primitives/registry');
-const { RetryPlan } = require('../primitives/retry-run');
 const { isObject, redactor } = require('./client-error');
 const { HttpClient: Connections, httpOptions, parseJson } = require('./http');
 const { MidtransCall } = require('./midtrans-call');
@@ -19,12 +18,13 @@ const {
   MidtransError: Failure, answerOf, blamesUpstream, errorOfAnswer, errorOfTransport
 } = require('./midtrans-errors');
 const { ENDPOINTS, requestOf } = require('./midtrans-requests');
-const { callThrough, readBreaker, readRetry } = require('./protection');
+const { planOf } = require('./midtrans-transport');
+const { callThrough, readBreaker } = require('./protection');
 
 const FEATURE = 'sekering/midtrans-client';
 const CONNECTIONS = 64;
 // The callers of a drop-in expect an answer soon.
-const RETRIES = 2;
+const RETRY = { ...retryPresets.payment, retries: 2 };
 
 // ---- Errors ------------------------------------------------------------------------------------
 
@@ -70,16 +70,18 @@ function errorOfSilence (failure, config, timeoutMs) {
 }
 
 /** Gives an error what we know beyond the official client. */
-function withDetails (error, failure) {
-  if (failure === undefined) return error;
-  error.code = read(failure, 'code');
+function withDetails (made, failure) {
+  if (failure === undefined) return made;
+  made.code = read(failure, 'code');
   for (const name of ['retryable', 'ambiguous', 'orderId', 'tokenLost', 'retryAfter',
     'idempotencyKey']) {
     const value = read(failure, name);
-    if (value !== undefined) error[name] = value;
+    if (value !== undefined) made[name] = value;
   }
-  hide(error, 'cause', failure);
-  return error;
+  // What retry() looks at: true ends it.
+  hide(made, 'bail', made.retryable === false);
+  hide(made, 'cause', failure);
+  return made;
 }
 
 const apiError = (status, response) => new MidtransError(
@@ -103,17 +105,6 @@ const PROTECTION = optionsOf({
 
 // The request has the time limit, as it knows whether anything was sent.
 const BREAKER = { ...presets.midtrans, timeout: false };
-
-/** A plan of retries: whatever the options say, only what may be sent again is. */
-function planOf (value) {
-  const options = readRetry(value, { ...retryPresets.payment, retries: RETRIES });
-  const { shouldRetry } = options;
-  return new RetryPlan({
-    ...options,
-    shouldRetry: (error, attempt) => isA(error, Failure) && read(error, 'retryable') &&
-      (shouldRetry ? shouldRetry(error, attempt) : true),
-  });
-}
 
 // One set of connections for all clients: many programs make a client for each request.
 let connections;
@@ -172,11 +163,11 @@ function describe (method, { origin, pathname }, json) {
   if (method === 'GET') return { ...unknown, again: 'read' };
   const route = ROUTES.find(each => each.method === method && each.pattern.test(pathname));
   if (route === undefined) return { ...unknown, again: 'never' };
-  const [match, segmentOfId] = route.pattern.exec(pathname);
+  const [match, encoded = ''] = route.pattern.exec(pathname);
+  const id = decoded(encoded);
+  if (id === undefined) return { ...unknown, again: 'never' };
   const body = json === undefined ? undefined : parseJson(json);
-  const request = requestOf(route.name, {
-    id: segmentOfId && decoded(segmentOfId), body: isObject(body) ? body : {},
-  });
+  const request = requestOf(route.name, { id, body: isObject(body) ? body : {} });
   // Two refunds without a key are two refunds.
   const isBlind = 'refundKey' in request && typeof request.refundKey !== 'string';
   return {
@@ -431,7 +422,7 @@ class HttpClient {
   constructor (parent = {}, protection) {
     const { timeout, retry, breaker, dispatcher } = PROTECTION.read(protection);
     this.parent = parent;
-    this.#plan = planOf(retry);
+    this.#plan = planOf(retry, RETRY);
     this.#connections = dispatcher === undefined ? sharedConnections()
       : new Connections(FEATURE, { dispatcher });
     if (breaker !== undefined) {

@@ -307,6 +307,8 @@ declare namespace midtransClient {
     tokenLost?: true;
     /** ms that Midtrans asks to wait. */
     retryAfter?: number;
+    /** Of a payout whose outcome is unknown: the X-Idempotency-Key that it was sent with. */
+    idempotencyKey?: string;
   }
 }
 

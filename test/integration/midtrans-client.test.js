@@ -10,7 +10,7 @@ const { inspect, promisify } = require('node:util');
 
 const official = require('midtrans-client');
 
-const { CircuitBreaker, getCircuitBreaker, isRetryable } = require('../..');
+const { CircuitBreaker, getCircuitBreaker, isRetryable, retry } = require('../..');
 const {
   CoreApi, Iris, MidtransError, Snap, SnapBi, SnapBiConfig
 } = require('../../lib/clients/midtrans-client');
@@ -250,6 +250,14 @@ test('a payout that was carried out is not sent again, although its answer was l
   expect(requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
 });
 
+test('retry() around a call does not repeat what must not be repeated', async () => {
+  answer = () => 'cut';
+  const iris = make(Iris, serverUrl(), { retry: false });
+  const error = await failureOf(retry(() => iris.createPayouts({ payouts: [] }), RETRY));
+  expect(error).toMatchObject({ code: 'ERR_MIDTRANS_UNKNOWN_OUTCOME', retryable: false });
+  expect(requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
+});
+
 test('a payout that was surely not sent is tried again', async () => {
   const dead = http.createServer().listen(0, '127.0.0.1');
   await once(dead, 'listening');
@@ -412,6 +420,7 @@ test('options beside the keys are checked', () => {
     code: 'ERR_INVALID_OPTION', message: expect.stringContaining('Did you mean'),
   }));
   expect(() => new Snap(KEYS, { timeout: '5' })).toThrow(/timeout/);
+  expect(() => new Snap(KEYS, { retry: { attemptTimeout: 5 } })).toThrow(/attemptTimeout/);
 });
 
 test('neither a client nor an error shows the server key', async () => {
