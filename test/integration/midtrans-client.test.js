@@ -15,10 +15,12 @@ const {
   CoreApi, Iris, MidtransError, Snap, SnapBi, SnapBiConfig
 } = require('../../lib/clients/midtrans-client');
 const { startMidtransFake } = require('../../lib/testing');
+const { Dice } = require('../support/random');
 const { ROOT } = require('../support/setup');
 
 const SERVER_KEY = 'SB-Mid-server-Planted0Secret';
 const KEYS = { isProduction: false, serverKey: SERVER_KEY, clientKey: 'client' };
+const STORIES = Number(process.env.SEKERING_STORIES ?? 60);
 const RETRY = { minTimeout: 1, randomize: false };
 
 const order = (orderId, amount = 10_000) =>
@@ -288,6 +290,43 @@ test('a Snap page whose token is lost says so; its order is never made twice', a
     expect(strict.counts.created).toBe(1);
   } finally {
     await strict.close();
+  }
+});
+
+test('no order is charged twice, whatever goes wrong', async () => {
+  // This server would charge an order again, and knows no idempotency keys.
+  const reckless = await startMidtransFake({
+    serverKey: SERVER_KEY, uniqueOrders: false, idempotency: false,
+  });
+  const kinds = ['drop', 'reset', 'error', 'html', 'business', 'in-flight'];
+  const operations = ['charge', 'status', undefined];
+  try {
+    for (let seed = 1; seed <= STORIES; seed++) {
+      const dice = new Dice(seed);
+      reckless.set(Array.from({ length: dice.between(1, 3) }, () => {
+        const on = dice.pick(operations);
+        return {
+          kind: dice.pick(kinds), every: dice.between(1, 3), times: dice.between(1, 6),
+          ...on && { on },
+        };
+      }));
+      const core = make(CoreApi, reckless.url);
+      await Promise.all(Array.from({ length: 4 }, async (_, i) => {
+        const orderId = `story-${seed}-${i}`;
+        const body = i % 2 ? charge(orderId) : JSON.stringify(charge(orderId));
+        const { value, error } = await core.charge(body).then(
+          result => ({ value: result }), thrown => ({ error: thrown }));
+        const charges = reckless.transactions.get(orderId)?.charges ?? 0;
+        const isUnsure = error === undefined
+          ? value.order_id !== orderId : error.ambiguous !== false;
+        expect({ seed, orderId, charges, isUnsure, error }).toEqual({
+          seed, orderId, error, isUnsure,
+          charges: isUnsure ? Math.min(charges, 1) : Number(error === undefined),
+        });
+      }));
+    }
+  } finally {
+    await reckless.close();
   }
 });
 
