@@ -6,9 +6,11 @@
 const { execFile } = require('node:child_process');
 const { once } = require('node:events');
 const http = require('node:http');
+const https = require('node:https');
 const { inspect, promisify } = require('node:util');
 
 const official = require('midtrans-client');
+const tlsOptions = require('smtp-server/lib/tls-options');
 
 const { CircuitBreaker, getCircuitBreaker, isRetryable, retry } = require('../..');
 const {
@@ -488,6 +490,25 @@ test('Snap BI shows none of its secrets', () => {
   const shown = inspect([SnapBiConfig, SnapBi.va().withAccessToken('Planted-token')], { depth: 9 });
   expect(shown).not.toContain('Planted');
   Object.assign(SnapBiConfig, { snapBiPrivateKey: null, snapBiClientSecret: null });
+});
+
+test('Snap BI trusts no certificate that nobody vouches for', async () => {
+  const { key, cert } = tlsOptions({});
+  const stranger = https.createServer({ key, cert }, (request, response) => {
+    response.end('{"responseCode":"2002600"}');
+  }).listen(0, '127.0.0.1');
+  await once(stranger, 'listening');
+  const ask = async ({ SnapBi: Bi, SnapBiConfig: config }) => {
+    config.snapBiClientSecret = 'secret';
+    config.getBaseUrl = () => `https://127.0.0.1:${stranger.address().port}`;
+    return Bi.va().withAccessToken('token').getStatus('1');
+  };
+  expect(await ask(official)).toEqual({ responseCode: '2002600' });
+  expect(await ask({ SnapBi, SnapBiConfig })).toEqual({
+    message: expect.stringMatching(/certificate/), status: expect.stringMatching(/CERT/),
+  });
+  stranger.closeAllConnections();
+  stranger.close();
 });
 
 test('a redirect is not followed: the key would go with it', async () => {
