@@ -368,8 +368,9 @@ class Exchange {
     const isAnswer = read(error, 'code') === 'ERR_MIDTRANS_IN_FLIGHT' && call?.attempt === 1;
     if (error === undefined || isAnswer) return { answer };
     if (call) this.failure = error;
-    if (blamesUpstream(error)) throw error;
-    return { error };
+    // The breaker is that of all keys, and too many requests are those of one.
+    if (!blamesUpstream(error) || error.code === 'ERR_MIDTRANS_RATE_LIMITED') return { error };
+    throw error;
   }
 }
 

@@ -449,9 +449,9 @@ class CoreApiAt extends CoreApi {
   }
 }
 
-test('refusals do not open the breaker', async () => {
-  answer = () => [400, '{"error_messages":["no"]}'];
-  const snap = make(Snap, serverUrl(), { breaker: { volumeThreshold: 1 } });
+test.each([400, 401, 404, 429])('HTTP %i does not open the breaker', async status => {
+  answer = () => [status, '{"error_messages":["no"]}'];
+  const snap = make(Snap, serverUrl(), { retry: false, breaker: { volumeThreshold: 1 } });
   for (let i = 0; i < 10; i++) await failureOf(snap.createTransaction({}));
   expect(snap.breaker.closed).toBe(true);
 });
