@@ -1,6 +1,7 @@
 'use strict';
 
 const stylistic = require('@stylistic/eslint-plugin');
+const regexp = require('eslint-plugin-regexp');
 const globals = require('globals');
 
 const foreignReads = require('./test/support/lint-foreign');
@@ -124,6 +125,15 @@ module.exports = [
           'CallExpression.object[callee.object.name="Promise"][callee.property.name="resolve"]',
         message: 'Use promiseOf() of lib/base/foreign.js: the value may be a hostile promise.',
       }],
+    },
+  },
+  {
+    // Texts come from outside, and may be hostile: no expression takes more than linear time.
+    files: ['lib/**/*.js'],
+    plugins: { regexp },
+    rules: {
+      'regexp/no-super-linear-backtracking': ['error', { report: 'potential' }],
+      'regexp/no-super-linear-move': ['error', { report: 'potential', ignorePartial: false }],
     },
   },
   {

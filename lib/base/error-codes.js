@@ -50,11 +50,18 @@ const CODES = {
     class: 'StoreError', message: 'Another process uses the folder of the embedded database',
     retryable: true, fault: 'operator',
   },
+  ERR_STORE_DEAF: {
+    class: 'StoreError',
+    message: 'A pooler in transaction mode keeps notifications of the database back, so this ' +
+      'process asks every two seconds. Set directUrl (store.direct_url) to the address of the ' +
+      'database itself (Supabase: port 5432 instead of 6543; Neon: the host without -pooler)',
+    retryable: false, fault: 'operator',
+  },
   ERR_STORE_POOLER: {
     class: 'StoreError',
-    message: 'The database is behind a pooler, such as PgBouncer, in transaction or statement ' +
-      'mode, but the store needs sessions. Use the pooler in session mode, or the direct address ' +
-      'of the database (Supabase: port 5432 instead of 6543; Neon: the host without -pooler)',
+    message: 'The database is behind a pooler, such as PgBouncer, in statement mode, but the ' +
+      'store needs transactions. Use the pooler in session or transaction mode, or the address ' +
+      'of the database itself',
     retryable: false, fault: 'operator',
   },
   ERR_STORE_QUERY: {

@@ -46,7 +46,7 @@ class AdminClient {
 
   /** @param {{ url: string, token: string | undefined }} place */
   constructor ({ url, token }) {
-    this.#url = url.replace(/\/+$/, '');
+    this.#url = url.replace(/(?<!\/)\/+$/, '');
     this.#token = token;
   }
 

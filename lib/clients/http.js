@@ -186,7 +186,7 @@ function readBaseUrl (option, value) {
     throw invalidOption(option, ADDRESS,
       typeof value === 'string' ? new URL('http://hidden') : value);
   }
-  return { origin: url.origin, prefix: url.pathname.replace(/\/+$/, '') };
+  return { origin: url.origin, prefix: url.pathname.replace(/(?<!\/)\/+$/, '') };
 }
 
 /** An option that is the address of an API; its value is { origin, prefix }. */

@@ -162,7 +162,7 @@ function stageOf (error) {
 /** The text of the reply without addresses, which may contain any words. */
 function wordsOf (response) {
   return response.slice(0, WORDS_MAX).replace(/\r?\n\d{3}[ -]([245]\.\d+\.\d+ )?/g, ' ')
-    .replace(/\S*@\S*/g, '');
+    .replace(/(?<!\S)\S*@\S*/g, '');
 }
 
 const RULED = RULES.map(({ at, code, says, ...rule }) => ({

@@ -111,11 +111,15 @@ export interface GatewayConfig<D = Duration> {
   /** One of url, directory (the default, 'sekering-data') and memory. */
   store?: {
     url?: string | undefined;
+    /** The database past a pooler in transaction mode, for notifications. */
+    directUrl?: string | undefined;
     directory?: string | undefined;
     memory?: boolean | undefined;
     schema?: string | undefined;
     connections?: number | undefined;
     timeout?: D | undefined;
+    /** How long createGateway waits for a database that is away, default 60000; 0: not at all. */
+    startTimeout?: D | undefined;
   } | undefined;
   midtrans?: ClientSection<D> & {
     serverKey: string;

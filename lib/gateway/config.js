@@ -26,7 +26,7 @@ const UNITS_MS = {
 const AMOUNT = '(?:\\d+(?:\\.\\d*)?|\\.\\d+)';
 const UNIT = `(?:${Object.keys(UNITS_MS).join('|')})`;
 const DURATION = new RegExp(`^[+]?(?:${AMOUNT}${UNIT})+$`);
-const DURATION_PARTS = new RegExp(`(${AMOUNT})(${UNIT})`, 'g');
+const DURATION_PARTS = new RegExp(`(?<!\\d)(${AMOUNT})(${UNIT})`, 'g');
 
 /**
  * The milliseconds of a duration in Go's format (time.ParseDuration); undefined if it is invalid.
@@ -253,13 +253,17 @@ const server = z.strictObject({
 
 const store = z.strictObject({
   url: url('postgres', 'postgresql').optional(),
+  directUrl: url('postgres', 'postgresql').optional(),
   directory: text(4000).optional(),
   memory: z.boolean().optional(),
   schema: z.string().regex(/^[a-z_][a-z0-9_]{0,62}$/).optional(),
   connections: count(1, 1000).optional(),
   timeout: ms().optional(),
+  startTimeout: ms(0).default(60_000),
 }).refine(place => ['url', 'directory', 'memory'].filter(name => place[name]).length <= 1, {
   error: 'Invalid input: expected one of url, directory and memory'
+}).refine(({ url: address, directUrl }) => directUrl === undefined || address !== undefined, {
+  error: 'Invalid input: expected url beside direct_url'
 });
 
 const outbox = z.strictObject({
@@ -404,7 +408,8 @@ const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const FILE_BYTES_MAX = 1 << 20;
 const DEPTH_MAX = 20;
 const SECRETS = new Set(
-  ['serverKey', 'password', 'accessToken', 'appSecret', 'verifyToken', 'token', 'url']);
+  ['serverKey', 'password', 'accessToken', 'appSecret', 'verifyToken', 'token', 'url',
+    'directUrl']);
 // A shorter text would be found inside other words.
 const SECRET_CHARACTERS_MIN = 6;
 
@@ -616,7 +621,7 @@ function secretsOf (config) {
     if (!SECRETS.has(path.at(-1)) || typeof value !== 'string') return;
     if (path.at(-1) === 'url' && path[0] === 'admin') return;
     found.add(value);
-    if (path.at(-1) !== 'url') return;
+    if (!/url$/i.test(path.at(-1))) return;
     const { password } = new URL(value);
     if (password !== '') found.add(password).add(decodeURIComponent(password));
   });

@@ -8,6 +8,7 @@ const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { bag, is, optionsOf, readable } = require('../base/options');
+const { retry } = require('../primitives/retry');
 const { StoreError, openStore } = require('../store');
 const { readConfig } = require('./config');
 const { createDegradation, createSharedLevel } = require('./degradation');
@@ -47,12 +48,24 @@ const FAULTS_MAX = 100;
 const RESUMED_MAX = 1000;
 const RESUME_MS = 1000;
 const RESUME_MS_MAX = 300_000;
+const OPENING = { minTimeout: 200, maxTimeout: 5000, factor: 2, randomize: true };
 
 /** The options of openStore. */
-function placeOf ({ url, directory, memory, schema, connections, timeout }, pool) {
-  const embedded = memory ? { store: 'memory' } : { url, directory };
+function placeOf ({ url, directUrl, directory, memory, schema, connections, timeout }, pool) {
+  const embedded = memory ? { store: 'memory' } : { url, directUrl, directory };
   const place = pool === undefined ? embedded : { pool };
   return withoutUndefined({ ...place, schema, connections, timeout });
+}
+
+/** Opens the store. While the database cannot be reached, says so and waits for it. */
+function openPatiently (options, wait, log) {
+  return retry(() => openStore(options), {
+    ...wait === 0 ? { retries: 0 } : { forever: true, maxRetryTime: wait },
+    ...OPENING,
+    shouldRetry: error => read(error, 'code') === 'ERR_STORE_UNREACHABLE' &&
+      read(error, 'retryable') === true,
+    onRetry: (err, attempt) => log.warn({ err, attempt }, 'The database is away: trying again'),
+  });
 }
 
 class Gateway extends Emitter {
@@ -404,11 +417,11 @@ async function createGateway (config, parts) {
   const ownChannels = Object.keys(own.senders).map(name => [name, definition]);
   let store;
   try {
-    store = await openStore({
+    store = await openPatiently({
       ...placeOf(checked.store, own.pool),
       channels: { ...channelDefinitions(checked, clients), ...Object.fromEntries(ownChannels) },
       ...orders !== undefined && { payments: { midtrans: orders, hooks: own.hooks } },
-    });
+    }, checked.store.startTimeout, log);
     return new Gateway({
       config: checked, log, store, clients, upstreams, breakers, parts: { ...own, orders },
     });

@@ -33,7 +33,8 @@ const failed = Symbol('failed');
 
 /** The longest prefix first, in lower case: Express ignores the case of paths. */
 function sortPrefixes (prefixes) {
-  return prefixes.map(prefix => ({ prefix, start: prefix.toLowerCase().replace(/\/+$/, '') }))
+  const startOf = prefix => prefix.toLowerCase().replace(/(?<!\/)\/+$/, '');
+  return prefixes.map(prefix => ({ prefix, start: startOf(prefix) }))
     .sort((one, other) => other.start.length - one.start.length);
 }
 

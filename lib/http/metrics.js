@@ -552,7 +552,7 @@ class Labels {
     if (known !== undefined) return known;
     if (this.#known.size >= this.#max) return OTHER;
     // A name may be a URL with a password.
-    const label = text.replace(/\/\/[^/\s]*@/g, '//').replace(/[?#].*$/s, '').slice(0, LABEL_MAX);
+    const label = text.replace(/\/\/[^/\s]*@/g, '//').replace(/[?#].*/s, '').slice(0, LABEL_MAX);
     this.#known.set(text, label);
     return label;
   }

@@ -11,6 +11,7 @@ const { storeError } = require('./store-errors');
 
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 2000;
+const POLL_MS = 2000;
 
 const FAILED = 'A listener of the database failed';
 
@@ -177,4 +178,43 @@ class Listener {
   #onNotification = message => this.#channels.notify(message);
 }
 
-module.exports = { Channels, Listener };
+/**
+ * In place of a Listener where nobody can be heard. Those who listen are told every now and then
+ * that they may have missed something.
+ */
+class Poller {
+  #channels = new Channels();
+  #onFirst;
+  #timer;
+
+  /** @param {() => void} onFirst called once, when somebody wants to listen */
+  constructor (onFirst) {
+    this.#onFirst = onFirst;
+  }
+
+  /** As Listener.listen. */
+  async listen (channel, onPayload, onReconnect) {
+    const listener = { onPayload, onReconnect };
+    this.#channels.add(channel, listener);
+    this.#onFirst?.();
+    this.#onFirst = undefined;
+    if (this.#timer === undefined) this.#wait();
+    return async () => { this.#channels.remove(channel, listener); };
+  }
+
+  async close () {
+    this.#channels.clear();
+    clearTimer(this.#timer);
+  }
+
+  #wait () {
+    this.#timer = setTimer(() => {
+      this.#timer = undefined;
+      if (this.#channels.isEmpty) return;
+      this.#channels.reconnected();
+      this.#wait();
+    }, POLL_MS, false);
+  }
+}
+
+module.exports = { Channels, Listener, Poller };

@@ -3,24 +3,53 @@
 // PostgreSQL through pg. Whatever happens to a connection becomes a rejection or a warning: pg
 // emits 'error' on idle clients, which would end the process.
 
+const fs = require('node:fs');
+
 const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
+const { messageOf } = require('../base/foreign');
 const { requirePeer } = require('../base/peer');
-const { Listener } = require('./database-listener');
-const { BEGIN_AS_GUEST, GuestSession, checkSessions, takeOver } = require('./database-session');
+const { Listener, Poller } = require('./database-listener');
+const {
+  BEGIN_AS_GUEST, GuestSession, beginPooled, haveSessions, takeOver
+} = require('./database-session');
 const { BEGIN, Database, IDLE_MS, SqlClient, readerOf } = require('./sql-client');
-const { breaksConnection, storeError } = require('./store-errors');
+const { StoreError, breaksConnection, storeError } = require('./store-errors');
 
 const FEATURE = 'sekering/store on PostgreSQL';
 
 const TYPES = { getTypeParser: readerOf };
 
-/** Our own pool. An idle connection keeps no process alive. One more than asked for listens. */
-function makePool ({ url, connections, timeout }) {
+// What PgBouncer says when it hands out a server for one statement only.
+const NO_TRANSACTIONS = /statement pooling mode/;
+
+const PATH_SHOWN = 200;
+
+// One that listens, and one more to find out that it is a session.
+const DIRECT_CONNECTIONS = 2;
+
+/** Which of the files that an address names is the matter, as part of an error. */
+function unreadableIn (url) {
+  if (!URL.canParse(url)) return '';
+  const { searchParams } = new URL(url);
+  const name = ['sslrootcert', 'sslcert', 'sslkey'].find(parameter => {
+    try {
+      return searchParams.has(parameter) && !fs.readFileSync(searchParams.get(parameter));
+    } catch {
+      return true;
+    }
+  });
+  if (name === undefined) return '';
+  const shown = JSON.stringify(searchParams.get(name).slice(0, PATH_SHOWN));
+  return ` (the file of ${name} cannot be read: ${shown})`;
+}
+
+/** A pool of ours. An idle connection keeps no process alive. */
+function makePool (option, url, connections, timeout) {
   const { Client, Pool } = requirePeer('pg', FEATURE);
   const options = {
     connectionString: url,
-    max: connections + 1,
+    max: connections,
     connectionTimeoutMillis: timeout,
     keepAlive: true,
     allowExitOnIdle: true,
@@ -31,7 +60,7 @@ function makePool ({ url, connections, timeout }) {
     new Client(options);
   } catch {
     // The error of pg has the password in it.
-    throw invalidOption('url', 'an address that pg can read', {});
+    throw invalidOption(option, `an address that pg can read${unreadableIn(url)}`, {});
   }
   return new Pool(options);
 }
@@ -40,6 +69,8 @@ class PgDatabase extends Database {
   engine = 'postgresql';
   #pool;
   #isOwn;
+  /** The way past a pooler, for LISTEN. */
+  #direct;
   #listener;
   #watched = new WeakSet();
   /** Clients of our own pool whose sessions are set up. */
@@ -50,14 +81,26 @@ class PgDatabase extends Database {
 
   constructor (options) {
     super(options);
-    const { pool, timeout, onWarning } = options;
+    const { url, directUrl, pool, connections, timeout, onWarning } = options;
     this.#isOwn = pool === undefined;
-    this.#pool = pool ?? makePool(options);
+    // One more than asked for listens.
+    this.#pool = pool ?? makePool('url', url, connections + 1, timeout);
     this.#pool.on('error', this.#onPoolError);
+    this.#direct = directUrl && makePool('directUrl', directUrl, DIRECT_CONNECTIONS, timeout);
+    this.#direct?.on('error', this.#onPoolError);
     this.#listener = new Listener({
-      connect: () => this.#connect(), timeout, onWarning,
-      disconnect: client => this.#release(client, true),
+      connect: () => (this.#direct ? this.#connectTo(this.#direct) : this.#connect()),
+      timeout, onWarning, disconnect: client => this.#release(client, true),
     });
+  }
+
+  /** What the store's own sessions need beside the form of values. */
+  get #limits () {
+    return {
+      statement_timeout: this._timeout,
+      // For a process that has vanished. A living one is watched by `_transact`.
+      idle_in_transaction_session_timeout: 2 * IDLE_MS,
+    };
   }
 
   #onError = error => this._onWarning(storeError(error));
@@ -67,7 +110,8 @@ class PgDatabase extends Database {
   async query (query, values, isLate) {
     const statement = this._statement(query, values);
     return this.#use(async lease => {
-      if (this.#isOwn || await this.#isPlain(lease)) return this.#run(lease, statement);
+      const isReady = !this.isPooled && (this.#isOwn || await this.#isPlain(lease));
+      if (isReady) return this.#run(lease, statement);
       return this.#transaction(lease, client => client.query(query, values));
     }, isLate);
   }
@@ -82,8 +126,12 @@ class PgDatabase extends Database {
   }
 
   #transaction (lease, work, timeout) {
-    return this._transact(statement => this.#run(lease, statement, timeout), work,
-      this.#isOwn ? BEGIN : BEGIN_AS_GUEST);
+    return this._transact(statement => this.#run(lease, statement, timeout), work, this.#begin);
+  }
+
+  get #begin () {
+    if (this.isPooled) return beginPooled(this.#limits);
+    return this.#isOwn ? BEGIN : BEGIN_AS_GUEST;
   }
 
   async #isPlain (lease) {
@@ -118,18 +166,36 @@ class PgDatabase extends Database {
   }
 
   /**
-   * Makes sure that connections are sessions, before any is changed that may be somebody else's.
-   * @throws {StoreError} ERR_STORE_POOLER
+   * Finds out whether connections are sessions, before any is changed that may be somebody else's.
+   * @throws {StoreError} ERR_STORE_POOLER if there are not even transactions
    */
   async checkSessions () {
+    this.isPooled = !await this.#haveSessions(this.#pool);
+    if (this.#direct !== undefined && !await this.#haveSessions(this.#direct)) {
+      throw invalidOption('directUrl', 'an address that leads past the pooler', {});
+    }
+    if (!this.isPooled) return;
+    try {
+      await this.transaction(client => client.query('SELECT 1'));
+    } catch (error) {
+      if (NO_TRANSACTIONS.test(messageOf(error))) throw new StoreError('ERR_STORE_POOLER');
+      throw error;
+    }
+    if (this.#direct !== undefined) return;
+    const deaf = new StoreError('ERR_STORE_DEAF');
+    this.#listener = new Poller(() => this._onWarning(deaf));
+  }
+
+  async #haveSessions (pool) {
     const clients = [];
     let isBroken = true;
     try {
-      await checkSessions(async () => {
-        clients.push(await this.#lease());
+      const answer = await haveSessions(async () => {
+        clients.push(await this.#lease(pool));
         return clients.at(-1);
       }, (client, statement) => this.#ask(client, statement));
       isBroken = false;
+      return answer;
     } finally {
       for (const client of clients) this.#release(client, isBroken);
     }
@@ -138,6 +204,7 @@ class PgDatabase extends Database {
   async _retire () { return this.#listener.close(); }
 
   async _close () {
+    await this.#direct?.end();
     if (this.#isOwn) {
       // What is still under way has as long as any statement, and is then cut off.
       const timer = setTimer(() => {
@@ -152,14 +219,16 @@ class PgDatabase extends Database {
 
   /** A client whose session is as it has to be. */
   async #connect (isLate) {
-    const client = await this.#lease(isLate);
-    if (!this.#isOwn || this.#taken.has(client)) return client;
+    return this.#isOwn && !this.isPooled ? this.#connectTo(this.#pool, isLate)
+      : this.#lease(this.#pool, isLate);
+  }
+
+  /** A client whose session is ours. */
+  async #connectTo (pool, isLate) {
+    const client = await this.#lease(pool, isLate);
+    if (this.#taken.has(client)) return client;
     try {
-      await takeOver(statement => this.#ask(client, statement), {
-        statement_timeout: this._timeout,
-        // For a process that has vanished. A living one is watched by `_transact`.
-        idle_in_transaction_session_timeout: 2 * IDLE_MS,
-      });
+      await takeOver(statement => this.#ask(client, statement), this.#limits);
     } catch (error) {
       this.#release(client, true);
       throw error;
@@ -169,11 +238,11 @@ class PgDatabase extends Database {
   }
 
   /** A client as the pool has it. */
-  async #lease (isLate) {
+  async #lease (pool, isLate) {
     this._checkOpen(isLate);
     let client;
     try {
-      client = await this.#pool.connect();
+      client = await pool.connect();
     } catch (error) {
       throw storeError(error, true);
     }
@@ -214,7 +283,9 @@ class PgDatabase extends Database {
   async #ask (client, { name, text, values }, timeout = this._timeout) {
     try {
       const answer = await client.query({
-        name, text, values, types: TYPES, query_timeout: timeout,
+        // What one session has prepared, the next one does not know.
+        name: this.isPooled ? undefined : name,
+        text, values, types: TYPES, query_timeout: timeout,
       });
       // Of several statements the last one's answer counts.
       const { rows, rowCount, command } = Array.isArray(answer) ? answer.at(-1) : answer;

@@ -5,7 +5,6 @@
 // single statements conflict with each other.
 
 const { BEGIN, quote } = require('./sql-client');
-const { StoreError } = require('./store-errors');
 
 /** The settings that the form of values depends on, in both directions. */
 const FORM = {
@@ -34,6 +33,21 @@ async function takeOver (run, settings) {
   const others = path.filter(name => name !== 'pg_catalog').map(quote).join(', ');
   await run({ text: `SET search_path = ${others}` });
 }
+
+// ---- Sessions for one transaction only ---------------------------------------------------------
+
+/** As in takeOver: PostgreSQL's own functions come first. */
+const CATALOG_FIRST = `SELECT pg_catalog.set_config('search_path', (SELECT coalesce(
+    pg_catalog.string_agg(pg_catalog.quote_ident(name), ', '), '')
+  FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS name
+  WHERE name <> 'pg_catalog'), true)`;
+
+/**
+ * Begins a transaction of ours in a session that changes with each transaction, as a pooler hands
+ * it out. Afterwards it is as it was.
+ */
+const beginPooled = settings =>
+  `${BEGIN}; ${assign({ ...FORM, ...settings }, 'SET LOCAL')}; ${CATALOG_FIRST}`;
 
 // ---- The user's sessions -----------------------------------------------------------------------
 
@@ -121,19 +135,18 @@ const WHO = `SELECT pg_catalog.pg_backend_pid() AS pid, (SELECT backend_start::t
   FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())) AS began`;
 
 /**
- * Makes sure that connections are sessions. A pooler may send each transaction, or each statement,
- * to another server. Then nobody hears what LISTEN asks for, and prepared statements and settings
- * turn up on connections of others.
+ * Whether connections are sessions. A pooler may send each transaction, or each statement, to
+ * another server. Then nobody hears what LISTEN asks for, and prepared statements and settings turn
+ * up on connections of others.
  * @param {() => Promise<object>} lease gives a client
  * @param {(client: object, statement: object) => Promise<{ rows: object[] }>} run
- * @throws {StoreError} ERR_STORE_POOLER
  */
-async function checkSessions (lease, run) {
+async function haveSessions (lease, run) {
   const who = async client => (await run(client, { text: WHO })).rows[0];
   const a = await lease();
   const { pid } = await who(a);
   // A server tells its process id at the start. A pooler tells a number of its own.
-  if (a.processID === pid) return;
+  if (a.processID === pid) return true;
   const b = await lease();
   const ask = async client => {
     const { pid: process, began } = await who(client);
@@ -144,10 +157,9 @@ async function checkSessions (lease, run) {
   // each asks once, since it may take the one that was used last.
   const home = await ask(a);
   for (let round = 0; round < ROUNDS; round++) {
-    if (await ask(a) !== home || await ask(a) !== home || await ask(b) === home) {
-      throw new StoreError('ERR_STORE_POOLER');
-    }
+    if (await ask(a) !== home || await ask(a) !== home || await ask(b) === home) return false;
   }
+  return true;
 }
 
-module.exports = { BEGIN_AS_GUEST, GuestSession, checkSessions, takeOver };
+module.exports = { BEGIN_AS_GUEST, GuestSession, beginPooled, haveSessions, takeOver };

@@ -27,6 +27,9 @@ const isSchema = value => typeof value === 'string' && value !== '' && !value.in
 
 const DATABASE_OPTIONS = optionsOf({
   url: { doc: 'of PostgreSQL', expected: ADDRESS, check: checkUrl },
+  directUrl: {
+    doc: 'of the same database past a pooler, for LISTEN', expected: ADDRESS, check: checkUrl,
+  },
   pool: is.where('of pg, which stays the caller\'s',
     'a pool of pg with at least 2 connections, one of which listens', isPool),
   directory: is.text('of an embedded database', { pattern: /^[^]/, expected: 'a path' }),
@@ -46,8 +49,12 @@ const PLACES = ['url', 'pool', 'directory', 'store'];
 
 function checkPlace (settings) {
   const [first, second] = PLACES.filter(name => settings[name] !== undefined);
-  if (second === undefined) return;
-  throw invalidOption(second, `no value (${first} is set)`, settings[second]);
+  if (second !== undefined) {
+    throw invalidOption(second, `no value (${first} is set)`, settings[second]);
+  }
+  if (settings.directUrl !== undefined && first !== 'url' && first !== 'pool') {
+    throw invalidOption('directUrl', 'no value (neither url nor pool is set)', {});
+  }
 }
 
 /**
@@ -83,7 +90,7 @@ const TEXT = `SELECT ${TYPES.map((type, i) => `$${i + 1}::${type} AS "${type}"`)
   to_json($${TYPES.length + 1}::text[]) AS "text[]"`;
 
 /**
- * Proves that connections are sessions, and that values come back as they were sent.
+ * Finds out whether connections are sessions, and proves that values come back as they were sent.
  * @param {import('./sql-client').Database} database
  * @throws {StoreError} ERR_STORE_POOLER, ERR_STORE_VALUE
  */

@@ -181,6 +181,8 @@ class Idleness {
  * `checkSessions`, and `_wrap`, `_retire` and `_close`, which `wrap` and `close` call.
  */
 class Database {
+  /** Whether a pooler hands out another session for each transaction. */
+  isPooled = false;
   #closing;
   #ending;
   #holds = 0;
@@ -203,7 +205,7 @@ class Database {
   /** How the database is, as StoreHealth says. Never rejects. */
   async health () {
     const began = performance.now();
-    const answer = { ok: true, engine: this.engine };
+    const answer = { ok: true, engine: this.engine, ...this.isPooled && { pooled: true } };
     try {
       await this.query('SELECT 1');
     } catch (error) {

@@ -21,6 +21,11 @@ export interface StoreOptions {
   /** Of PostgreSQL: `postgres://user:password@host:port/database`. Needs the package pg. */
   url?: string | undefined;
   /**
+   * The same database past a pooler in transaction mode: one connection for LISTEN. Without it such
+   * a store asks for news every 2 s, and emits the warning ERR_STORE_DEAF.
+   */
+  directUrl?: string | undefined;
+  /**
    * A pool of pg with at least 2 connections, one of which listens. It stays the caller's, and its
    * sessions keep their settings.
    */
@@ -50,6 +55,8 @@ export interface StoreHealth {
   ok: boolean;
   engine: 'postgresql' | 'pglite';
   latencyMs: number;
+  /** Whether a pooler in transaction mode is in front of the database. */
+  pooled?: true | undefined;
   /** Why not, without secrets. */
   error?: string | undefined;
 }
@@ -126,7 +133,7 @@ export interface RetentionOptions {
 
 export type StoreErrorCode =
   | 'ERR_STORE_CLOSED' | 'ERR_STORE_UNREACHABLE' | 'ERR_STORE_SCHEMA_VERSION'
-  | 'ERR_STORE_POOLER' | 'ERR_STORE_VALUE'
+  | 'ERR_STORE_POOLER' | 'ERR_STORE_DEAF' | 'ERR_STORE_VALUE'
   | 'ERR_STORE_DIRECTORY_LOCKED' | 'ERR_STORE_QUERY' | 'ERR_STORE_OLD_SNAPSHOT'
   | 'ERR_OUTBOX_MESSAGE' | 'ERR_OUTBOX_LEFT_BEHIND'
   | 'ERR_OUTBOX_CHANNEL' | 'ERR_OUTBOX_TOO_LARGE' | 'ERR_OUTBOX_TEMPLATE'
@@ -149,7 +156,7 @@ export class StoreError extends SekeringError {
 
 /**
  * Opens the store, and creates or migrates its schema.
- * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER, ERR_STORE_POOLER behind a pooler in transaction or
- *   statement mode, ERR_STORE_VALUE if values do not come back as they were sent, ERR_STORE_…
+ * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER, ERR_STORE_POOLER behind a pooler in statement
+ *   mode, ERR_STORE_VALUE if values do not come back as they were sent, ERR_STORE_…
  */
 export function openStore (options?: StoreOptions): Promise<Store>;

@@ -70,6 +70,7 @@ std::optional<BreakerConfig> BreakerConfigOf(std::span<const double> numbers,
   config.trip_witnesses = Whole(numbers[kTripWitnesses]);
   const bool possible = config.buckets >= 1 && config.buckets <= kBucketsMax &&
                         config.half_open_probes >= 1 && config.half_open_probes <= kProbesMax &&
+                        config.reset_factor >= 1 &&  // Not NaN.
                         config.rules.sliding_window_size <= LastCalls::kSizeMax;
   if (!possible) return std::nullopt;
   return config;

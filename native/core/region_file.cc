@@ -164,7 +164,8 @@ bool RegionFile::RemoveUnused(const char* path) noexcept {
   file.fd_ = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
   struct stat status {};
   if (file.fd_ < 0 || fstat(file.fd_, &status) != 0 || !IsOurs(status)) return false;
-  // With the places of all participants it takes the door: nobody is there, and nobody can come in.
+  // One lock on the places of all participants and on kDoor: it fails if anybody takes part, and
+  // while it is held, nobody can join.
   struct flock lock = LockOf(0, F_WRLCK);
   lock.l_len = kParticipantsMax + 1;
   if (fcntl(file.fd_, F_OFD_SETLK, &lock) != 0) return false;

@@ -65,7 +65,8 @@ class RegionFile {
   bool Commit(const void* memory, size_t bytes) noexcept;
 
  private:
-  /// Whoever removes the file locks this place, too.
+  /// One place more than there are participants. Whoever removes the file holds it; meanwhile
+  /// nobody may join.
   static constexpr Participant kDoor{kParticipantsMax};
 
   RegionError Map() noexcept;

@@ -9,7 +9,7 @@ const { setImmediate: turn } = require('node:timers/promises');
 const { createGateway } = require('../../lib/gateway');
 const { startServer } = require('../../lib/http');
 const { useVirtualClock } = require('../../lib/testing');
-const { describeEngines } = require('../support/postgres');
+const { describeEngines, startPostgres } = require('../support/postgres');
 const {
   SECRETS, collector, configFor, order, startAll, startFakes, until
 } = require('../support/gateway-helpers');
@@ -655,4 +655,32 @@ describe('a gateway from a file with the names of another library', () => {
       ['film 1', 503, 'EOPENBREAKER', 'EOPENBREAKER', 'EOPENBREAKER']);
     await gateway.stop();
   });
+});
+
+test('a database that is away at the start is waited for, and the log says so', async () => {
+  const server = await startPostgres();
+  const store = { url: await server.createDatabase() };
+  await server.stop();
+  const log = collector();
+  const opening = createGateway({ profile: 'testing', store }, { logger: log });
+  await until(() => log.lines.some(({ level }) => level === 'warn'));
+  await expect(createGateway({ profile: 'testing', store: { ...store, startTimeout: 0 } },
+    { logger: collector() })).rejects.toMatchObject({ code: 'ERR_STORE_UNREACHABLE' });
+  await server.start();
+  const gateway = await opening;
+  expect(log.lines).toContainEqual(expect.objectContaining({
+    level: 'warn', message: 'The database is away: trying again',
+    err: expect.objectContaining({ code: 'ERR_STORE_UNREACHABLE' }),
+  }));
+  expect(await gateway.store.health()).toMatchObject({ ok: true });
+  await gateway.stop();
+  await server.close();
+});
+
+test('a store that can never be opened is not waited for', async () => {
+  const server = await startPostgres();
+  const store = { url: server.urlOf('nowhere') };
+  await expect(createGateway({ profile: 'testing', store }, { logger: collector() })).rejects
+    .toMatchObject({ code: 'ERR_STORE_UNREACHABLE', retryable: false });
+  await server.close();
 });

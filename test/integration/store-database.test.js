@@ -339,6 +339,14 @@ describe('PostgreSQL', () => {
     }
   });
 
+  test('a certificate that cannot be read is named, and nothing else of the address', async () => {
+    const where = 'postgres://a:geheim@127.0.0.1:1/b?sslrootcert=/nowhere/ca.pem';
+    const error = await openStore({ url: where }).catch(e => e);
+    expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'url' });
+    expect(error.message).toMatch('the file of sslrootcert cannot be read: "/nowhere/ca.pem"');
+    expect(`${error.stack}${JSON.stringify(error)}`).not.toMatch('geheim');
+  });
+
   test('a server that accepts connections and never answers', async () => {
     const silent = net.createServer(() => {}).listen(0, '127.0.0.1');
     await once(silent, 'listening');

@@ -1,15 +1,19 @@
 'use strict';
 
-// The store behind PgBouncer: it works in session mode, and is not opened in the other ones.
+// The store behind PgBouncer: it works in session and transaction mode, and is not opened in
+// statement mode.
+
+const { once } = require('node:events');
 
 const { Client, Pool } = require('pg');
 
+const { CircuitBreaker } = require('../../lib');
 const { openStore } = require('../../lib/store');
 const { events } = require('../support/outbox-helpers');
 const { startPgBouncer } = require('../support/pgbouncer');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 
-const OPENINGS = 20;
+const OPENINGS = 5;
 
 const opened = [];
 const keep = (it, end = () => it.close()) => {
@@ -93,45 +97,156 @@ describe('in session mode', () => {
   });
 });
 
-describe.each(['transaction', 'statement'])('in %s mode', mode => {
-  const refused = { name: 'StoreError', code: 'ERR_STORE_POOLER', retryable: false };
+/** A pooler that hands out its servers as unpleasantly as it can, to others, too. */
+const IN_TURN = {
+  pool_mode: 'transaction', default_pool_size: 5, min_pool_size: 5, server_round_robin: 1,
+};
 
+/** What the servers behind a pooler are left with, each asked several times. */
+async function leftovers (url) {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  const found = new Set();
+  for (let i = 0; i < 25; i++) {
+    const { rows: [row] } = await client.query(`SELECT
+      current_setting('statement_timeout') AS limit,
+      current_setting('datestyle') AS style, current_setting('search_path') AS path,
+      (SELECT count(*)::int FROM pg_prepared_statements) AS prepared,
+      (SELECT count(*)::int FROM pg_listening_channels()) AS listening`);
+    found.add(JSON.stringify(row));
+  }
+  await client.end();
+  return [...found].map(text => JSON.parse(text));
+}
+
+describe('in transaction mode', () => {
   test.each([[1, 0], [1, 4], [2, 0], [2, 8], [20, 0], [20, 30]])(
-    'with %i connections and %i other clients, each opening is rejected', async (size, others) => {
-      const url = await behind({ pool_mode: mode, default_pool_size: size });
+    'with %i connections and %i other clients, it is noticed and works', async (size, others) => {
+      const url = await behind({ pool_mode: 'transaction', default_pool_size: size });
       const stop = await makeLoad(url, others);
-      try {
-        for (let i = 0; i < OPENINGS; i++) {
-          const error = await openStore({ url, timeout: 60_000 }).catch(e => e);
-          expect(error).toMatchObject(refused);
-          expect(error.message).toMatch(/session mode/);
-        }
-      } finally {
-        await stop();
+      for (let i = 0; i < 5; i++) {
+        const store = await openStore({ url, timeout: 60_000, channels: { JOB: {} } });
+        expect(await store.health()).toMatchObject({ ok: true, pooled: true });
+        await store.outbox.enqueue({ channel: 'JOB', recipient: 'x', body: String(i) });
+        expect(await store.outbox.list()).toHaveLength(i + 1);
+        await store.close();
       }
+      await stop();
     });
 
-  test('a pooler that takes its connections in turn is noticed', async () => {
-    const url = await behind({
-      pool_mode: mode, default_pool_size: 5, min_pool_size: 5, server_round_robin: 1,
+  test('messages are sent once, and work is done once, whoever else uses it', async () => {
+    const url = await behind(IN_TURN);
+    const stop = await makeLoad(url, 3);
+    const channels = { JOB: {} };
+    const stores = [];
+    for (let i = 0; i < 2; i++) {
+      stores.push(keep(await openStore({ url, channels, timeout: 60_000 })));
+    }
+    const sent = [];
+    const workers = stores.map(({ outbox }) => outbox.createWorker({
+      channels: { JOB: { send: async ({ body }) => { sent.push(body); }, concurrency: 5 } },
+    }));
+    const all = new Promise(resolve => {
+      let settled = 0;
+      for (const worker of workers) worker.on('sent', () => { if (++settled === 200) resolve(); });
     });
-    for (const others of [2, 3, 5]) {
-      const stop = await makeLoad(url, others);
-      await expect(openStore({ url, timeout: 60_000 })).rejects.toMatchObject(refused);
-      await stop();
+    for (const worker of workers) {
+      worker.on('warning', error => { throw error; });
+      await worker.start();
+      keep(worker, () => worker.stop());
+    }
+    const bodies = Array.from({ length: 200 }, (_, i) => String(i));
+    await Promise.all(bodies.map((body, i) =>
+      stores[i % 2].outbox.enqueue({ channel: 'JOB', recipient: 'x', body, dedupeKey: body })));
+    const work = jest.fn(async () => 'done');
+    const answers = await Promise.all(Array.from({ length: 30 }, (_, i) =>
+      stores[i % 2].idempotency.run('key', work, { wait: 60_000 })));
+    expect(answers.map(({ value }) => value)).toEqual(Array(30).fill('done'));
+    expect(work).toHaveBeenCalledTimes(1);
+    await all;
+    // What would be sent twice has its time.
+    await stop();
+    for (const worker of workers) await worker.stop();
+    expect(sent.sort()).toEqual(bodies.sort());
+    expect(await stores[0].outbox.list({ status: 'SENT', limit: 1000 })).toHaveLength(200);
+  });
+
+  test('sessions of others stay as they are, and theirs do no harm', async () => {
+    const url = await behind(IN_TURN);
+    const before = await leftovers(url);
+    expect(before).toHaveLength(1);
+    const store = keep(await openStore({ url, channels: { JOB: {} } }));
+    const at = new Date('2026-02-03T04:05:06.789Z');
+    await Promise.all(Array.from({ length: 20 }, () =>
+      store.outbox.enqueue({ channel: 'JOB', recipient: 'x', body: 'y' })));
+    expect(await leftovers(url)).toEqual(before);
+    const rude = new Client({ connectionString: url });
+    await rude.connect();
+    for (let i = 0; i < 25; i++) {
+      await rude.query('SET datestyle = \'German\'; SET search_path = public, pg_catalog');
+      const { rows } = await store.query('SELECT $1::timestamptz AS at', [at]);
+      expect(rows).toEqual([{ at }]);
+      const { createdAt } = (await store.outbox.list())[0];
+      expect(createdAt).toBeInstanceOf(Date);
+    }
+    await rude.end();
+  });
+
+  test('a pool of the user works as well', async () => {
+    const url = await behind(IN_TURN);
+    const pool = new Pool({ connectionString: url, max: 3 });
+    keep(pool, () => pool.end());
+    const before = await leftovers(url);
+    const store = keep(await openStore({ pool, channels: { JOB: {} } }));
+    await Promise.all(Array.from({ length: 20 }, (_, i) =>
+      store.outbox.enqueue({ channel: 'JOB', recipient: 'x', body: String(i) })));
+    expect(await store.outbox.list()).toHaveLength(20);
+    expect(await leftovers(url)).toEqual(before);
+  });
+
+  test('without directUrl processes ask for news, and one warning says so', async () => {
+    const url = await behind(IN_TURN);
+    const [one, two] = [await openStore({ url }), await openStore({ url })].map(it => keep(it));
+    const warnings = [];
+    two.on('warning', error => warnings.push(error));
+    const [mine, theirs] = ['a', 'b'].map(() => new CircuitBreaker(async () => {}, { name: 'x' }));
+    await one.fleet.join(mine);
+    await two.fleet.join(theirs);
+    await two.listen('other', () => {});
+    const opened = once(theirs, 'open');
+    mine.open();
+    await opened;
+    expect(warnings.map(({ code }) => code)).toEqual(['ERR_STORE_DEAF']);
+    for (const breaker of [mine, theirs]) breaker.shutdown();
+  });
+
+  test('with directUrl they are notified', async () => {
+    const directUrl = await server.createDatabase();
+    const { throughOf } = keep(await startPgBouncer(server, IN_TURN));
+    const store = keep(await openStore({ url: throughOf(directUrl), directUrl }));
+    store.on('warning', error => { throw error; });
+    let hear;
+    const heard = new Promise(resolve => { hear = resolve; });
+    await store.listen('news', hear);
+    await store.query('SELECT pg_notify($1, $2)', ['news', 'good']);
+    expect(await heard).toBe('good');
+    await expect(openStore({ url: throughOf(directUrl), directUrl: throughOf(directUrl) })).rejects
+      .toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'directUrl' });
+    await expect(openStore({ store: 'memory', directUrl })).rejects
+      .toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'directUrl' });
+  });
+});
+
+test('in statement mode each opening is rejected', async () => {
+  const refused = { name: 'StoreError', code: 'ERR_STORE_POOLER', retryable: false };
+  for (const [size, others] of [[1, 0], [1, 4], [20, 0], [20, 30]]) {
+    const url = await behind({ pool_mode: 'statement', default_pool_size: size });
+    const stop = await makeLoad(url, others);
+    for (let i = 0; i < OPENINGS; i++) {
       await expect(openStore({ url, timeout: 60_000 })).rejects.toMatchObject(refused);
     }
-  });
-
-  test('a pool of the user is rejected as well, and no settings of others change', async () => {
-    const url = await behind({ pool_mode: mode, default_pool_size: 1 });
-    const pool = new Pool({ connectionString: url, max: 2 });
-    keep(pool, () => pool.end());
-    await expect(openStore({ pool })).rejects.toMatchObject(refused);
-    await expect(openStore({ url, connections: 1 })).rejects.toMatchObject(refused);
-    const { rows } = await pool.query('SHOW statement_timeout');
-    expect(rows).toEqual([{ statement_timeout: '0' }]);
-  });
+    await stop();
+  }
 });
 
 test.each(['session', 'transaction'])(

@@ -50,6 +50,7 @@ TEST(BreakerConfigNumbers, ThatNoBreakerCanHave) {
   constexpr size_t kBucketsAt = 1;
   constexpr size_t kSlidingWindowAt = 8;
   constexpr size_t kProbesAt = 11;
+  constexpr size_t kResetFactorAt = 15;
   EXPECT_TRUE(with(kBucketsAt, kBucketsMax));
   EXPECT_TRUE(with(kSlidingWindowAt, 0));
   EXPECT_TRUE(with(kProbesAt, kProbesMax));
@@ -59,6 +60,10 @@ TEST(BreakerConfigNumbers, ThatNoBreakerCanHave) {
   EXPECT_FALSE(with(kSlidingWindowAt, LastCalls::kSizeMax + 1));
   EXPECT_FALSE(with(kProbesAt, 0));
   EXPECT_FALSE(with(kProbesAt, kProbesMax + 1));
+  EXPECT_TRUE(with(kResetFactorAt, 1));
+  EXPECT_FALSE(with(kResetFactorAt, 0.9));
+  EXPECT_FALSE(with(kResetFactorAt, -1));
+  EXPECT_FALSE(with(kResetFactorAt, std::nan("")));
   EXPECT_FALSE(BreakerConfigOf({Possible().data(), kConfigFields - 1}, false));
 }
 

@@ -45,5 +45,6 @@ for (const name of ['native.xml', 'unit.json', 'integration.json', 'services.jso
 for (const name of ['address.xml', 'thread.xml', 'workers.json']) {
   total.failed += count(path.join('sanitize', name)).failed;
 }
+total.failed += count('fuzz/fuzz.json').failed;
 console.log(`${total.passed} passed, ${total.failed} failed`);
 if (total.failed > 0 || total.passed === 0) process.exitCode = 1;

@@ -20,6 +20,7 @@ const BINARY = path.join(NATIVE, 'build', 'Release', 'sekering.node');
 const COMPILER = { 'g++': 'g++', make: 'make', python3: 'python3' };
 const TESTERS = {
   cmake: 'cmake', 'clang-format': 'clang-format', 'libgtest-dev': '/usr/include/gtest/gtest.h',
+  clang: 'clang++', 'libclang-rt-14-dev': '/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux',
   chromium: 'chromium', postfix: '/usr/sbin/postfix',
   'postgresql-15': '/usr/lib/postgresql/15/bin/postgres', pgbouncer: '/usr/sbin/pgbouncer',
   prometheus: 'promtool',

@@ -52,4 +52,4 @@ function runNativeTests ({ folder, results, sanitize = '', addon = false, env })
       '--parallel', CORES, '--output-junit', results], { lines: 3, env });
 }
 
-module.exports = { runTool, runNativeTests, startTool };
+module.exports = { runQuietly, runTool, runNativeTests, startTool };

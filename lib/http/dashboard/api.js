@@ -113,7 +113,7 @@ async function * eventsOf (body, controller) {
     rest = blocks.pop();
     for (const block of blocks) {
       const fields = Object.fromEntries(block.split('\n').filter(line => !line.startsWith(':'))
-        .map(line => /^([^:]*):? ?(.*)$/.exec(line).slice(1)));
+        .map(line => /^([^:]*)(?:: ?(.*))?$/.exec(line).slice(1)));
       if (fields.data !== undefined) yield fields;
     }
   }
