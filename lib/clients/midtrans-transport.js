@@ -168,8 +168,8 @@ function hostsOf (settings) {
 }
 
 /** A plan of retries: whatever the options say, only what may be sent again is. */
-function planOf (value) {
-  const options = readRetry(value, retryPresets.payment);
+function planOf (value, preset = retryPresets.payment) {
+  const options = readRetry(value, preset);
   const { attemptTimeout, shouldRetry } = options;
   if (attemptTimeout !== undefined) {
     throw invalidOption('retry.attemptTimeout', 'none (the client has a timeout)', attemptTimeout);
@@ -409,5 +409,5 @@ class MidtransTransport {
 const basicOf = key => `Basic ${Buffer.from(`${key}:`).toString('base64')}`;
 
 module.exports = {
-  CALL, MidtransTransport, TRANSPORT, baseUrlsOption, headersOption, keyOption,
+  CALL, MidtransTransport, TRANSPORT, baseUrlsOption, headersOption, keyOption, planOf,
 };

@@ -183,6 +183,9 @@ export interface Subscription {
   [name: string]: any;
 }
 
+// Only what is marked is exported.
+export {};
+
 declare class ApiClient extends EventEmitter {
   protected constructor ();
   readonly breaker: CircuitBreaker<any, any> | undefined;

@@ -131,8 +131,9 @@ describe('without a compiler', () => {
         require('sekering/opossum/lib/cache') === CircuitBreaker.MemoryCache,
         typeof require('sekering/async-retry') === 'function',
         [operation, timeouts, createTimeout, wrap].every(f => typeof f === 'function'),
+        typeof require('sekering/midtrans-client').Snap === 'function',
       ]));`);
-    expect(JSON.parse(shapes)).toEqual([true, true, true, true, true, true]);
+    expect(JSON.parse(shapes)).toEqual([true, true, true, true, true, true, true]);
   });
 
   test('every export has a name that import knows, and is the same object', async () => {
@@ -142,12 +143,14 @@ describe('without a compiler', () => {
       import { ${names} } from 'sekering';
       import opossum from 'sekering/opossum';
       import retryDefault from 'sekering/async-retry';
+      import midtransClient, { CoreApi } from 'sekering/midtrans-client';
       const all = createRequire(process.cwd() + '/x.js')('sekering');
       const mine = { ${names} };
       console.log(Object.keys(all).every(name => all[name] === mine[name]),
-        opossum.prototype instanceof all.CircuitBreaker, typeof retryDefault === 'function');`,
+        opossum.prototype instanceof all.CircuitBreaker, typeof retryDefault === 'function',
+        midtransClient.CoreApi === CoreApi);`,
     '--input-type=module');
-    expect(same).toBe('true true true');
+    expect(same).toBe('true true true true');
   });
 
   test('require loads the package, its loader and nothing else', async () => {

@@ -10,6 +10,7 @@ const {
 const http = require('../../lib/http');
 const sekering = require('../../lib');
 const { IrisClient, MidtransClient, advance, canMove } = require('../../lib/clients/midtrans');
+const midtransClient = require('../../lib/clients/midtrans-client');
 const { SmtpClient, SmtpError } = require('../../lib/clients/smtp');
 const {
   CloudApiClient, GreenApiClient, SessionPool
@@ -201,6 +202,15 @@ const ENTRANCES = {
   'MidtransClient.ping(options)': wrong => midtrans.ping(wrong),
   'MidtransClient.verifyNotification(options)': wrong => midtrans.verifyNotification({}, wrong),
   'MidtransClient.confirmNotification(options)': wrong => midtrans.confirmNotification({}, wrong),
+  // sekering/midtrans-client
+  'new midtrans-client:Snap(options)': DROP_IN,
+  'new midtrans-client:Snap(protection)': wrong => new midtransClient.Snap({}, wrong),
+  'new midtrans-client:CoreApi(options)': DROP_IN,
+  'new midtrans-client:CoreApi(protection)': wrong => new midtransClient.CoreApi({}, wrong),
+  'new midtrans-client:Iris(options)': DROP_IN,
+  'new midtrans-client:Iris(protection)': wrong => new midtransClient.Iris({}, wrong),
+  'ApiConfig.set(options)': DROP_IN,
+  'HttpClient.http_client(config)': DROP_IN,
   // sekering/smtp
   'new smtp:SmtpError(details)': wrong => new SmtpError(new Error('x'), wrong),
   'new smtp:SmtpClient(options)': wrong => new SmtpClient({ transport, ...wrong }),

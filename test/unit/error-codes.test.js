@@ -19,6 +19,8 @@ const FOREIGN = new Set([
   'EABORT', 'ECONFIG', 'ECONNECTION', 'EENVELOPE', 'EFETCH', 'EFILEACCESS', 'EMAXLIMIT',
   'EMAXRECIPIENTS', 'EMESSAGE', 'ENOAUTH', 'EPROTOCOL', 'EPROXY', 'EREQUIRETLS', 'ESOCKET',
   'ESTREAM', 'EURLACCESS',
+  // The drop-in for midtrans-client has errors of axios.
+  'ERR_BAD_REQUEST', 'ERR_BAD_RESPONSE',
 ]);
 // Other words that look like a code.
 const WORDS = new Set(['EMERGENCY']);
