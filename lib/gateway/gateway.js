@@ -6,6 +6,7 @@
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
+const { read } = require('../base/foreign');
 const { bag, is, optionsOf } = require('../base/options');
 const { retry } = require('../primitives/retry');
 const { openStore } = require('../store');
