@@ -151,9 +151,9 @@ export interface Gateway extends EventEmitter {
    *   ERR_STORE_…
    */
   notify (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
+  notify (message: MessageToMany, options?: { client?: SqlClient }): Promise<Enqueued[]>;
   notify (
-    messages: MessageToMany | Array<OutboxMessage | MessageToMany>,
-    options?: { client?: SqlClient }
+    messages: Array<OutboxMessage | MessageToMany>, options?: { client?: SqlClient }
   ): Promise<Enqueued[]>;
   /**
    * Protects a function as in the section `upstreams.name`: retries, breaker, time limit; then an

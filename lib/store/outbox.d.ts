@@ -207,11 +207,10 @@ export interface Outbox {
    * ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, each with all `faults`, or an error of the database.
    */
   enqueue (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
-  enqueue (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
   /** One answer for each recipient, in their order. */
+  enqueue (message: MessageToMany, options?: { client?: SqlClient }): Promise<Enqueued[]>;
   enqueue (
-    messages: MessageToMany | Array<OutboxMessage | MessageToMany>,
-    options?: { client?: SqlClient }
+    messages: Array<OutboxMessage | MessageToMany>, options?: { client?: SqlClient }
   ): Promise<Enqueued[]>;
   registerChannel (name: string, definition?: ChannelDefinition): void;
   readonly channels: string[];
