@@ -4,6 +4,7 @@
 // one date for all attempts, and knows what became of each recipient.
 
 const crypto = require('node:crypto');
+const { isIPv4 } = require('node:net');
 const { domainToASCII } = require('node:url');
 
 const clock = require('../base/clock');
@@ -29,6 +30,7 @@ const NO_CONTROL = 'text without line breaks and control characters';
 const ATOM = "[\\p{L}\\p{M}\\p{N}!#$%&'*+/=?^_`{|}~-]+";
 const LOCAL = new RegExp(`^${ATOM}(\\.${ATOM})*$`, 'u');
 const LABEL = /^[\p{L}\p{N}]([\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?$/u;
+const LABEL_OCTETS_MAX = 63;
 // `Name <address>`; the name may be quoted.
 const NAMED = /^(?:"((?:[^"\\]|\\.)*)"\s*|([^<>"]*))<([^<>]*)>$/;
 
@@ -40,7 +42,16 @@ function isAddress (address) {
   const at = address.lastIndexOf('@');
   const local = address.slice(0, Math.max(at, 0));
   return LOCAL.test(local) && Buffer.byteLength(local) <= LOCAL_OCTETS_MAX &&
-    address.slice(at + 1).split('.').every(label => LABEL.test(label));
+    isDomain(address.slice(at + 1), ADDRESS_OCTETS_MAX - Buffer.byteLength(local) - 1);
+}
+
+/** Whether it is the name of a host, and as ASCII, which DNS is asked for, within its limits. */
+function isDomain (domain, octetsMax) {
+  if (!domain.split('.').every(label => LABEL.test(label))) return false;
+  const ascii = domainToASCII(domain);
+  // Of numbers alone it would be read as an IP address, which needs brackets.
+  return ascii !== '' && ascii.length <= octetsMax && !isIPv4(ascii) &&
+    ascii.split('.').every(label => label.length <= LABEL_OCTETS_MAX);
 }
 
 /** Splits a list at its commas, but not at those within quotes or angle brackets. */

@@ -31,6 +31,9 @@ const channelOptions = (address, preset) => ({
   timeout: is.ms('for one attempt; false for no limit', {
     min: 1, or: [false], default: preset.timeout,
   }),
+  countryCode: is.text("of numbers that begin with a 0, as in '62'", {
+    pattern: /^[1-9]\d{0,2}$/, expected: "the digits of a country code, as in '62'",
+  }),
   recipientInterval: is.ms('between messages to a number that had too many; 0 for none', {
     max: INTERVAL_MS_MAX, default: 6000,
   }),

@@ -43,6 +43,7 @@ class CloudApiClient extends WhatsAppChannel {
   #headers;
   #appSecret;
   #verifyToken;
+  #countryCode;
 
   constructor (options) {
     const settings = OPTIONS.read(options);
@@ -57,6 +58,7 @@ class CloudApiClient extends WhatsAppChannel {
     };
     this.#appSecret = appSecret;
     this.#verifyToken = verifyToken;
+    this.#countryCode = settings.countryCode;
   }
 
   /** Sends a text of up to 4096 characters. */
@@ -131,8 +133,8 @@ class CloudApiClient extends WhatsAppChannel {
 
   _requestOf (message) {
     return {
-      ...readCloudMessage(message), path: `${this.#path}/messages`, idOf: idOfMessage,
-      headers: { ...this.#headers, 'content-type': 'application/json' },
+      ...readCloudMessage(message, this.#countryCode), path: `${this.#path}/messages`,
+      idOf: idOfMessage, headers: { ...this.#headers, 'content-type': 'application/json' },
     };
   }
 

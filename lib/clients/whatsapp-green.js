@@ -28,13 +28,15 @@ const HEADERS = {
 class GreenApiClient extends WhatsAppChannel {
   #instance;
   #token;
+  #countryCode;
 
   constructor (options) {
     const settings = OPTIONS.read(options);
-    const { instanceId, token } = settings;
+    const { countryCode, instanceId, token } = settings;
     super(settings, { name: 'whatsapp-green', preset: presets.greenApi, secrets: [token] });
     this.#instance = String(instanceId);
     this.#token = encodeURIComponent(token);
+    this.#countryCode = countryCode;
   }
 
   /** Sends a text to a number or a chat. */
@@ -57,7 +59,8 @@ class GreenApiClient extends WhatsAppChannel {
 
   _requestOf (message) {
     return {
-      ...readGreenMessage(message), path: this.#pathOf('sendMessage'), headers: HEADERS,
+      ...readGreenMessage(message, this.#countryCode), headers: HEADERS,
+      path: this.#pathOf('sendMessage'),
       idOf: answer => answer.idMessage,
     };
   }

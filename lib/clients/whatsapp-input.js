@@ -13,26 +13,46 @@ const isText = (value, max = Infinity) =>
 
 // ---- Recipients --------------------------------------------------------------------------------
 
-const NUMBER_TEXT = 'a telephone number of E.164 with its country code, as in +6281234567890';
-// No country code begins with 0, so a number without one is found out.
+const NUMBER_TEXT = 'a telephone number of E.164 with its country code, as in +6281234567890; ' +
+  'numbers as at home, such as 0812…, need the setting countryCode';
 const NUMBER = /^\+?([1-9]\d{6,14})$/;
-// What people write between the digits.
-const BETWEEN = /[ \u00a0\u202f().[\]\u2010-\u2015-]/g;
-const NUMBER_CHARACTERS_MAX = 40;
+// What people write between the digits, and what programs copy with them.
+const BETWEEN = /[\p{Zs}\p{Cf}\p{Pd}().[\]]/gu;
+const NUMBER_CHARACTERS_MAX = 60;
+// A 0 that is dialled in the country only: `+62 (0)812…`, and with this country also `+62 0812…`.
+const ZERO_IN_BRACKETS = /^((?:\+|00)[\d ]{1,5})[([]0[)\]]/;
+const ZERO_OF_INDONESIA = /^\+?620+(?=[1-9])/;
 const CHAT = /^(\d{5,20}(-\d{5,20})?@(c\.us|g\.us|s\.whatsapp\.net|lid)|status@broadcast)$/;
 const CHAT_TEXT = `${NUMBER_TEXT}, or a chat of WhatsApp's`;
 
-/** The digits of a number as people write it; undefined if it is none. */
-function digitsOf (value) {
+/**
+ * The digits of a number as people write it; undefined if it is none, or if its country is not
+ * certain.
+ * @param {unknown} value
+ * @param {string} [countryCode] of numbers that begin with one 0, as in '62'
+ */
+function digitsOf (value, countryCode) {
   if (typeof value !== 'string' || value.length > NUMBER_CHARACTERS_MAX) return undefined;
-  return NUMBER.exec(value.replace(BETWEEN, ''))?.[1];
+  const digits = value.trim().replace(ZERO_IN_BRACKETS, '$1').replace(BETWEEN, '')
+    .replace(/^00/, '+');
+  if (countryCode === undefined || digits.startsWith('+')) return international(digits);
+  if (digits.startsWith('0')) return international(countryCode + digits.slice(1));
+  return digits.startsWith(countryCode) ? international(digits) : undefined;
+}
+
+const international = digits => NUMBER.exec(digits.replace(ZERO_OF_INDONESIA, '62'))?.[1];
+
+/** The one form of a number, such as +6281234567890; what is none stays as it is. */
+function numberOf (value, countryCode) {
+  const digits = digitsOf(value, countryCode);
+  return digits === undefined ? value : `+${digits}`;
 }
 
 /** A chat as it is, or that of a number in the domain; undefined if it is neither. */
-function chatOf (value, domain) {
+function chatOf (value, domain, countryCode) {
   if (typeof value !== 'string') return undefined;
   if (CHAT.test(value)) return value;
-  const digits = digitsOf(value);
+  const digits = digitsOf(value, countryCode);
   return digits === undefined ? undefined : `${digits}@${domain}`;
 }
 
@@ -95,9 +115,9 @@ function jsonOf (message, fields, faults) {
 }
 
 /** Checks a message of the Cloud API. Returns { recipient, reference, body: its JSON }. */
-function readCloudMessage (message) {
+function readCloudMessage (message, countryCode) {
   const faults = faultsOfMessage(message);
-  const recipient = digitsOf(message.to);
+  const recipient = digitsOf(message.to, countryCode);
   if (recipient === undefined) faults.add('to', NUMBER_TEXT, message.to);
   checkContent(faults, message);
   const reference = message.biz_opaque_callback_data ?? crypto.randomUUID();
@@ -157,10 +177,10 @@ function readUpload (media) {
 const GREEN_CHARACTERS_MAX = 20_000;
 
 /** Checks a message of Green API. Returns { recipient, reference, body: its JSON }. */
-function readGreenMessage (message) {
+function readGreenMessage (message, countryCode) {
   const faults = faultsOfMessage(message);
   const { to, message: text, quotedMessageId, reference = crypto.randomUUID() } = message;
-  const recipient = chatOf(to, 'c.us');
+  const recipient = chatOf(to, 'c.us', countryCode);
   if (recipient === undefined) faults.add('to', CHAT_TEXT, to);
   if (!isText(text, GREEN_CHARACTERS_MAX)) {
     faults.add('message', `1 to ${GREEN_CHARACTERS_MAX} characters`, text);
@@ -197,10 +217,11 @@ function readSessionMessage (id, to, content) {
 }
 
 /** The same function, but a member of the message that cannot be read is a fault of the message. */
-const reader = (call, path, look) => input => readInput(call, path, () => look(input));
+const reader = (call, path, look) => (input, ...rest) =>
+  readInput(call, path, () => look(input, ...rest));
 
 module.exports = {
-  checkId, readCloudMessage: reader('send', 'message', readCloudMessage),
+  checkId, numberOf, readCloudMessage: reader('send', 'message', readCloudMessage),
   readGreenMessage: reader('send', 'message', readGreenMessage), readSessionMessage,
   readUpload: reader('uploadMedia', 'media', readUpload),
 };

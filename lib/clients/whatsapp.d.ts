@@ -75,6 +75,8 @@ export interface WhatsAppChannelOptions {
   dispatcher?: object | undefined;
   /** ms between messages to a number that got too many, default 6000; 0: none. */
   recipientInterval?: number | undefined;
+  /** The country of numbers that begin with 0, as in '62': 0812… is then +62812…. No default. */
+  countryCode?: string | undefined;
   /** Whether to keep that interval from the start, default false. */
   paceAlways?: boolean | undefined;
   /** A pause ends by itself after so many ms, default Infinity. */

@@ -165,6 +165,8 @@ export interface GatewayConfig<D = Duration> {
   } | undefined;
   /** Either cloud or green. */
   whatsapp?: ChannelSection<D> & {
+    /** The country of numbers that begin with 0, as in '62': 0812… is then +62812…. */
+    countryCode?: string | undefined;
     cloud?: {
       accessToken: string;
       phoneNumberId: string;

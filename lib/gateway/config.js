@@ -248,6 +248,7 @@ const whatsapp = z.strictObject({
     token: secret,
     baseUrl: http.optional(),
   }).optional(),
+  countryCode: z.string().regex(/^[1-9]\d{0,2}$/).optional(),
   ...channel,
 }).refine(({ cloud, green }) => (cloud === undefined) !== (green === undefined), {
   error: 'Invalid input: expected either cloud or green'

@@ -6,7 +6,7 @@ import CircuitBreaker = require('../primitives/breaker');
 import retry = require('../primitives/retry');
 import { Wrapped } from '../primitives/policy';
 import {
-  Enqueued, OrderState, OutboxMessage, OutboxStats, OutboxWorker, PaymentsOptions,
+  Enqueued, MessageToMany, OrderState, OutboxMessage, OutboxStats, OutboxWorker, PaymentsOptions,
   RecoveryStrategy, Sender, ChannelWorker, SqlClient, Store
 } from '../store';
 import { GatewayConfig } from './config';
@@ -151,7 +151,10 @@ export interface Gateway extends EventEmitter {
    *   ERR_STORE_…
    */
   notify (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
-  notify (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
+  notify (message: MessageToMany, options?: { client?: SqlClient }): Promise<Enqueued[]>;
+  notify (
+    messages: Array<OutboxMessage | MessageToMany>, options?: { client?: SqlClient }
+  ): Promise<Enqueued[]>;
   /**
    * Protects a function as in the section `upstreams.name`: retries, breaker, time limit; then an
    * old response, the default, or the fallback of that name. Old responses are stored under the

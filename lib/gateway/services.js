@@ -11,6 +11,7 @@ const { isList, messageOf, read } = require('../base/foreign');
 const { canShare } = require('../base/regions');
 const { Faults } = require('../clients/client-error');
 const { readAddresses } = require('../clients/smtp-message');
+const { numberOf } = require('../clients/whatsapp-input');
 const CircuitBreaker = require('../primitives/breaker');
 const { readOptions } = require('../primitives/breaker-options');
 const { retryOn, statusOf } = require('../primitives/classify');
@@ -228,9 +229,10 @@ const whatsAppPreset = config =>
 
 function makeWhatsApp (config) {
   const { CloudApiClient, GreenApiClient } = require('../clients/whatsapp');
-  const { cloud, green, timeout, concurrency, circuitBreaker } = config.whatsapp;
+  const { cloud, green, countryCode, timeout, concurrency, circuitBreaker } = config.whatsapp;
   const preset = whatsAppPreset(config);
   const options = {
+    countryCode,
     timeout: timeoutOf(config, preset, timeout),
     connections: concurrency,
     retry: false,
@@ -268,6 +270,7 @@ function makeClients (config) {
 const PATIENCE = 2;
 const TIMEOUT_MS_MIN = 1000;
 
+const isText = value => typeof value === 'string' && value !== '';
 const isObject = value => value !== null && typeof value === 'object' && !isList(value);
 
 /** The domain of a sender's address. */
@@ -276,16 +279,18 @@ function domainOf (from) {
 }
 
 /**
- * A message as nodemailer takes it; `data.html` is its HTML version. A message has one recipient:
- * a list of addresses is rejected, not sent to all.
+ * A message as nodemailer takes it; `html`, or else `data.html`, is its HTML version. A message has
+ * one recipient: a list of addresses in one text is rejected, not sent to all.
  */
-function letterOf ({ recipient, subject, body, data }) {
+function letterOf ({ recipient, subject, body, html, data }) {
   const addresses = readAddresses(recipient, 'to', new Faults('send'));
+  const page = html ?? data?.html;
   return {
     to: addresses.length === 1 ? addresses[0] : { address: recipient },
     subject: subject ?? '',
-    text: body ?? '',
-    ...typeof data?.html === 'string' && { html: data.html },
+    // Without a text, the HTML version is all there is.
+    ...(isText(body) || !isText(page)) && { text: body ?? '' },
+    ...typeof page === 'string' && { html: page },
   };
 }
 
@@ -334,7 +339,7 @@ function greenSender (client) {
 }
 
 // Where a field of a client's message comes from in ours.
-const EMAIL_PATHS = { to: 'recipient', text: 'body', html: 'data.html' };
+const EMAIL_PATHS = { to: 'recipient', text: 'body', html: 'html' };
 const CLOUD_PATHS = { to: 'recipient', 'text.body': 'body' };
 const GREEN_PATHS = { to: 'recipient', message: 'body' };
 
@@ -343,9 +348,9 @@ const GREEN_PATHS = { to: 'recipient', message: 'body' };
  * message into the client's, and `pathOf` a path in that one into ours.
  */
 function checkBy (client, make, pathOf) {
-  return (message, { body = 'x' }) => {
+  return (message, { body = 'x', subject, html }) => {
     try {
-      client.check(make({ ...message, body }));
+      client.check(make({ ...message, body, subject, html }));
     } catch (error) {
       const faults = read(error, 'faults');
       if (!isList(faults)) throw error;
@@ -406,8 +411,10 @@ function channelDefinitions (config, { smtp, whatsapp }) {
       ? checkBy(whatsapp, cloudMessageOf, cloudPath)
       : checkBy(whatsapp, greenMessageOf, path => GREEN_PATHS[path] ?? path)),
   };
-  return Object.fromEntries(['EMAIL', 'WHATSAPP'].map(name =>
-    [name, withoutUndefined({ ...definition, validate: validate[name] })]));
+  const { countryCode } = config.whatsapp ?? {};
+  const normalize = { WHATSAPP: whatsapp && (number => numberOf(number, countryCode)) };
+  return Object.fromEntries(['EMAIL', 'WHATSAPP'].map(name => [name,
+    withoutUndefined({ ...definition, validate: validate[name], normalize: normalize[name] })]));
 }
 
 // ---- Upstreams ---------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ function levelActions (degradation) {
 /** Lists leave out the texts of messages. */
 function viewMessage (message) {
   return {
-    ...without(message, 'body', 'data', 'template', 'errorHistory'),
+    ...without(message, 'body', 'html', 'data', 'template', 'errorHistory'),
     errors: message.errorHistory?.length ?? 0,
   };
 }

@@ -347,7 +347,7 @@ class RetryRun {
 
   /** What the user's bail() does. */
   stop (reason) {
-    this.finish(reason || new Error('Aborted'));
+    this.finish(finalError(reason));
   }
 
   /** Ends the call with an error. */
@@ -366,6 +366,18 @@ class RetryRun {
       this.onAbort = undefined;
     }
   }
+}
+
+// The user has said of these that another attempt is useless.
+const final = new WeakSet();
+
+const hasBailed = error => final.has(error);
+
+/** The error with which bail() ends a call. */
+function finalError (reason) {
+  const error = reason || new Error('Aborted');
+  if (typeof error === 'object') final.add(error);
+  return error;
 }
 
 // ---- The first attempt -------------------------------------------------------------------------
@@ -396,7 +408,7 @@ function tryOnce (fn, options, Plan) {
   let run;
   const bail = reason => {
     ended = true;
-    if (run === undefined) reject(reason || new Error('Aborted'));
+    if (run === undefined) reject(finalError(reason));
     else run.stop(reason);
   };
   const fail = error => {
@@ -500,6 +512,6 @@ class RetryStats {
 }
 
 module.exports = {
-  DELAYS, DELAY_BOUNDS, RetryPlan, RetryRun, RetryStats, WITH_DELAY, keepLast, mainError, mayPass,
-  readShouldRetry, remember, tryOnce,
+  DELAYS, DELAY_BOUNDS, RetryPlan, RetryRun, RetryStats, WITH_DELAY, hasBailed, keepLast, mainError,
+  mayPass, readShouldRetry, remember, tryOnce,
 };

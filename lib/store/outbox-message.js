@@ -2,20 +2,24 @@
 
 // Checks messages before they are enqueued, and says all that is wrong with them.
 
+const { createHash } = require('node:crypto');
+
 const { invalidOption } = require('../base/errors');
 const { isList, messageOf, read } = require('../base/foreign');
 const { canonical } = require('./json');
 const { StoreError } = require('./store-errors');
-const { fill, parse } = require('./template');
+const { fill, fillHtml } = require('./template');
 
 const TEXT_BYTES_MAX = 256 * 1024;
 const RECIPIENT_MAX = 512;
+const RECIPIENTS_MAX = 1000;
 const SUBJECT_MAX = 1000;
 const KEY_MAX = 255;
 const DELAY_MS_MAX = 10 * 365 * 24 * 3600 * 1000;
 const FAULTS_MAX = 100;
+const NAME_SHOWN = 50;
 
-const FIELDS = new Set(['channel', 'recipient', 'subject', 'body', 'template', 'data',
+const FIELDS = new Set(['channel', 'recipient', 'subject', 'body', 'html', 'template', 'data',
   'dedupeKey', 'orderKey', 'priority', 'delay', 'maxAttempts']);
 
 // In a protocol, one of these would begin another header, or end a command.
@@ -114,12 +118,12 @@ function json (faults, value) {
   return written;
 }
 
-/** A copy of a message, whose members are read once; undefined if they cannot be. */
-function membersOf (message) {
+/** A copy of a message or its template: members are read once. undefined if they cannot be. */
+function membersOf (message, names) {
   try {
     if (message === null) return undefined;
     const members = { ...message };
-    for (const name of FIELDS) {
+    for (const name of names) {
       const value = message[name];
       if (value !== undefined) members[name] = value;
     }
@@ -133,7 +137,7 @@ function membersOf (message) {
 function checkFields (faults, message) {
   for (const name of Object.keys(message)) {
     if (FIELDS.has(name)) continue;
-    const shown = name.slice(0, 50);
+    const shown = name.slice(0, NAME_SHOWN);
     faults.add(shown,
       `Expected only known members in a message but received ${JSON.stringify(shown)}`);
   }
@@ -141,84 +145,182 @@ function checkFields (faults, message) {
 
 const hasAny = (faults, ...fields) => fields.some(field => faults.fields.has(field));
 
-/** The body as it will be sent: if the template cannot be filled in now, it never can. */
-function bodyOf (faults, { body, template }, data) {
-  if (typeof template !== 'string' || hasAny(faults, 'template', 'data')) return body;
+const isGiven = value => value !== undefined && value !== null;
+
+/** Fills in a template. If that is not possible now, it never is. */
+function filled (faults, path, template, data, how) {
+  if (hasAny(faults, path, 'data')) return undefined;
   try {
-    parse(template);
-    return fill(template, data === undefined ? undefined : JSON.parse(data));
+    return how(template, data === undefined ? undefined : JSON.parse(data));
   } catch (error) {
-    faults.add('template', messageOf(error), read(error, 'code'));
-    return body;
+    faults.add(path, messageOf(error), read(error, 'code'));
+    return undefined;
   }
+}
+
+// What each part of a template becomes, and how it is filled in.
+const PARTS = {
+  subject: { field: 'subject', how: fill }, text: { field: 'body', how: fill },
+  html: { field: 'html', how: fillHtml },
+};
+
+/** The texts that the parts of a template give. */
+function textsOfParts (faults, message, data) {
+  const parts = membersOf(message.template, Object.keys(PARTS));
+  if (parts === undefined || !Object.values(parts).some(isGiven)) {
+    faults.refuse('template', `a text, or an object with ${Object.keys(PARTS).join(', ')}`,
+      message.template);
+    return {};
+  }
+  const texts = {};
+  for (const [name, template] of Object.entries(parts)) {
+    if (!isGiven(template)) continue;
+    const path = `template.${name.slice(0, NAME_SHOWN)}`;
+    if (!Object.hasOwn(PARTS, name)) {
+      faults.add(path, `Expected only ${Object.keys(PARTS).join(', ')} in a template`);
+      continue;
+    }
+    const { field, how } = PARTS[name];
+    if (isGiven(message[field])) faults.refuse(path, `no value (${field} is given)`, template);
+    text(faults, path, template);
+    const value = filled(faults, path, template, data, how);
+    if (value !== undefined && name === 'subject') line(faults, path, value, SUBJECT_MAX, 0);
+    texts[field] = value;
+  }
+  return texts;
+}
+
+/**
+ * The texts of a message: `row` has them as they are stored, `body` is the one that will be sent.
+ * A template that is a text is filled in when it is sent; one of parts is now.
+ */
+function textsOf (faults, message, data) {
+  const { template } = message;
+  const row = {
+    subject: optional(message.subject, value => line(faults, 'subject', value, SUBJECT_MAX, 0)),
+    body: optional(message.body, value => text(faults, 'body', value)),
+    html: optional(message.html, value => text(faults, 'html', value)),
+    body_template: null,
+  };
+  if (!isGiven(template)) return { row, body: row.body };
+  if (typeof template === 'object') {
+    Object.assign(row, textsOfParts(faults, message, data));
+    return { row, body: row.body };
+  }
+  if (isGiven(message.body)) faults.refuse('template', 'no value (body is given)', template);
+  row.body_template = text(faults, 'template', template);
+  return { row, body: filled(faults, 'template', template, data, fill) };
 }
 
 function channelOf (faults, name, channels) {
   const channel = channels.get(name);
   if (channel !== undefined) return channel;
-  const known = [...channels.keys()].map(known => `'${known}'`).join(', ');
+  const known = [...channels.keys()].map(known => `'${known}'`).join(', ') || 'none';
   faults.add('channel', `Expected one of ${known} for channel but received ${
     typeof name === 'string' ? JSON.stringify(name.slice(0, 100)) : typeof name}`,
   'ERR_OUTBOX_CHANNEL');
   return {};
 }
 
-/** Adds faults that the channel's own check finds, in fields that have none yet. */
-function validate (faults, check, message, body) {
-  const isKnown = hasAny(faults, 'body', 'template', 'data');
+const TEXTS = ['body', 'html', 'subject', 'data'];
+
+/**
+ * Adds faults that the channel's own check finds, in fields that have none yet; those of the
+ * recipient at `path`.
+ */
+function validate (faults, check, message, { row, body }, path) {
+  const isKnown = [...faults.fields].some(field =>
+    TEXTS.includes(field) || field.startsWith('template'));
+  const { subject, html } = row;
   try {
-    check(message, { body: isKnown ? undefined : body ?? '' });
+    check(message, { body: isKnown ? undefined : body ?? '', ...!isKnown && { subject, html } });
   } catch (error) {
     const found = read(error, 'faults');
     if (!isList(found)) throw error;
-    for (const { path, message: why } of found) {
-      if (!faults.fields.has(path)) faults.add(path, why);
+    for (const { path: field, message: why } of found) {
+      const own = field === 'recipient' ? path : field;
+      if (!faults.fields.has(own)) faults.add(own, why);
     }
   }
 }
+
+/** A recipient as it is stored: within its bounds, and in the one form of its channel. */
+function recipientOf (faults, path, value, { normalize }) {
+  line(faults, path, value, RECIPIENT_MAX);
+  if (normalize === undefined || faults.fields.has(path)) return value;
+  return line(faults, path, normalize(value), RECIPIENT_MAX);
+}
+
+/**
+ * The recipients of a message: each gets a message of its own.
+ * @returns {Array<{ path: string, recipient: string }>}
+ */
+function recipientsOf (faults, given, channel) {
+  if (!isList(given)) {
+    return [{ path: 'recipient', recipient: recipientOf(faults, 'recipient', given, channel) }];
+  }
+  const list = Object.values(membersOf(given, []) ?? []);
+  if (list.length === 0 || list.length > RECIPIENTS_MAX) {
+    faults.refuse('recipient', `1 to ${RECIPIENTS_MAX} recipients`, list.length);
+    return [];
+  }
+  const known = new Set();
+  return list.map((value, i) => {
+    const path = `recipient[${i}]`;
+    const recipient = recipientOf(faults, path, value, channel);
+    if (known.has(recipient)) faults.refuse(path, 'each recipient once', recipient);
+    known.add(recipient);
+    return { path, recipient };
+  });
+}
+
+/** The dedupeKey of one of several recipients. It is hashed to be of limited length. */
+const keyFor = (key, recipient) =>
+  `${key}#${createHash('sha256').update(recipient).digest('base64url').slice(0, 22)}`;
 
 /**
  * Checks a message.
  * @param {object} given as OutboxMessage
  * @param {Map<string, object>} channels by name
  * @param {Faults} faults
- * @returns {{ json: string, weight: number, channel: string, dedupeKey: string | null }} `json` is
- *   the row to insert; of no use when there are faults
+ * @returns {Array<{ json: string, weight: number, channel: string, dedupeKey: string | null }>} one
+ *   for each recipient. `json` is the row to insert; of no use when there are faults
  */
-function rowOf (given, channels, faults) {
-  const message = typeof given === 'object' ? membersOf(given) : undefined;
+function rowsOf (given, channels, faults) {
+  const message = typeof given === 'object' ? membersOf(given, FIELDS) : undefined;
   if (message === undefined) {
     faults.refuse('message', 'an object', given);
-    return undefined;
+    return [];
   }
   checkFields(faults, message);
-  const { channel: name, body, template, data } = message;
+  const { channel: name, data } = message;
   const channel = channelOf(faults, name, channels);
   const { maxAttempts = 1 } = channel;
-  if (body !== undefined && body !== null && template !== undefined && template !== null) {
-    faults.refuse('template', 'no value (body is given)', template);
-  }
+  const recipients = recipientsOf(faults, message.recipient, channel);
   const dedupeKey = optional(message.dedupeKey, value => line(faults, 'dedupeKey', value, KEY_MAX));
-  const row = {
+  const common = {
     channel: name,
-    recipient: line(faults, 'recipient', message.recipient, RECIPIENT_MAX),
-    subject: optional(message.subject, value => line(faults, 'subject', value, SUBJECT_MAX, 0)),
-    body: optional(body, value => text(faults, 'body', value)),
-    body_template: optional(template, value => text(faults, 'template', value)),
-    dedupe_key: dedupeKey,
     order_key: optional(message.orderKey, value => line(faults, 'orderKey', value, KEY_MAX)),
     urgency: -integer(faults, 'priority', message.priority ?? 0, -100, 100),
     delay: integer(faults, 'delay', message.delay ?? 0, 0, DELAY_MS_MAX, ' (ms)'),
     max_attempts: integer(faults, 'maxAttempts', message.maxAttempts ?? maxAttempts, 1, 100),
   };
   const dataJson = data === undefined ? undefined : json(faults, data);
-  const filled = bodyOf(faults, message, dataJson);
-  if (channel.validate !== undefined) validate(faults, channel.validate, message, filled);
-  if (faults.any) return undefined;
-  const written = JSON.stringify(row);
-  const whole = dataJson === undefined
-    ? written : `${written.slice(0, -1)},"body_data":${dataJson}}`;
-  return { json: whole, weight: whole.length, channel: name, dedupeKey };
+  const texts = textsOf(faults, message, dataJson);
+  if (channel.validate !== undefined) {
+    for (const { path, recipient } of recipients) {
+      validate(faults, channel.validate, { ...message, recipient }, texts, path);
+    }
+  }
+  if (faults.any) return [];
+  const isOne = !isList(message.recipient);
+  return recipients.map(({ recipient }) => {
+    const key = dedupeKey === null || isOne ? dedupeKey : keyFor(dedupeKey, recipient);
+    const written = JSON.stringify({ ...common, recipient, ...texts.row, dedupe_key: key });
+    const whole = dataJson === undefined
+      ? written : `${written.slice(0, -1)},"body_data":${dataJson}}`;
+    return { json: whole, weight: whole.length, channel: name, dedupeKey: key, isOne };
+  });
 }
 
 /**
@@ -226,15 +328,15 @@ function rowOf (given, channels, faults) {
  * @param {object[]} messages as OutboxMessage
  * @param {Map<string, object>} channels by name
  * @param {boolean} [isList] whether the faults say which message they are of
- * @returns {object[]} what rowOf() answers
+ * @returns {object[]} what rowsOf() answers
  * @throws {StoreError} ERR_OUTBOX_MESSAGE, ERR_OUTBOX_CHANNEL, ERR_OUTBOX_TOO_LARGE,
  *   ERR_OUTBOX_TEMPLATE, with `faults: [{ path, message }]`
  */
 function toRows (messages, channels, isList = false) {
   const faults = new Faults();
-  const rows = messages.map((message, i) => {
+  const rows = messages.flatMap((message, i) => {
     faults.begin(isList ? `[${i}].` : '');
-    return rowOf(message, channels, faults);
+    return rowsOf(message, channels, faults);
   });
   if (faults.any) throw faults.error(isList);
   return rows;

@@ -14,11 +14,11 @@ const READY = `status IN ${CLAIMABLE} AND crash_count = 0 AND order_key IS NULL`
 // A row under the names of StoredMessage.
 const FIELDS = {
   id: 'id', channel: 'channel', recipient: 'recipient', subject: 'subject', body: 'body',
-  template: 'body_template', data: 'body_data', status: 'status', attemptCount: 'attempt_count',
-  maxAttempts: 'max_attempts', nextRetryAt: 'next_retry_at', lastError: 'last_error',
-  errorHistory: 'error_history', dedupeKey: 'dedupe_key', orderKey: 'order_key',
-  priority: 'urgency', providerMessageId: 'provider_message_id', createdAt: 'created_at',
-  sentAt: 'sent_at',
+  html: 'html', template: 'body_template', data: 'body_data', status: 'status',
+  attemptCount: 'attempt_count', maxAttempts: 'max_attempts', nextRetryAt: 'next_retry_at',
+  lastError: 'last_error', errorHistory: 'error_history', dedupeKey: 'dedupe_key',
+  orderKey: 'order_key', priority: 'urgency', providerMessageId: 'provider_message_id',
+  createdAt: 'created_at', sentAt: 'sent_at',
 };
 const LETTER_FIELDS = {
   ...FIELDS, reason: 'dead_reason', kind: 'dead_kind', diedAt: 'died_at',

@@ -4,6 +4,7 @@
 
 const { messageOf, read, textOf } = require('../base/foreign');
 const { retryAfterMs, verdictOf } = require('../primitives/classify');
+const { hasBailed } = require('../primitives/retry-run');
 
 // With these the provider was not asked, so they are no attempt. The first two concern the whole
 // channel, the others this message alone.
@@ -25,7 +26,7 @@ const clean = (text, max = TEXT_MAX) =>
 function isFinal (error) {
   const retryable = read(error, 'retryable');
   if (typeof retryable === 'boolean') return !retryable;
-  if (read(error, 'bail') === true) return true;
+  if (read(error, 'bail') === true || hasBailed(error)) return true;
   return verdictOf(error) === false;
 }
 

@@ -14,11 +14,20 @@ export interface OutboxMessage {
   subject?: string | undefined;
   /** The text. At most 256 KiB. */
   body?: string | undefined;
-  /** Or a text with {{name}} in it, filled from `data` when it is sent, without escaping. */
-  template?: string | undefined;
+  /** The HTML version. At most 256 KiB. */
+  html?: string | undefined;
+  /**
+   * Or a text in the language of Mustache, such as Hi {{name}}, filled from `data` when it is sent,
+   * without escaping. Of an object, each part is filled in when the message is enqueued, and what
+   * is filled into `html` is escaped. At most 256 KiB each, and 1048576 characters filled in.
+   */
+  template?: string | MessageTemplate | undefined;
   /** JSON, at most 256 KiB: values of the template, or data for the channel's sender. */
   data?: unknown;
-  /** No second message with this key while the first is not final. At most 255 characters. */
+  /**
+   * No second message with this key while the first is not final. At most 255 characters. With a
+   * list of recipients, each message has the key with `#` and a hash of its recipient.
+   */
   dedupeKey?: string | undefined;
   /**
    * Messages of a channel with the same key are sent one after another, never two at once, in
@@ -31,6 +40,17 @@ export interface OutboxMessage {
   delay?: number | undefined;
   /** 1 to 100, default 5 or the channel's. */
   maxAttempts?: number | undefined;
+}
+
+/** Of 1 to 1000 recipients, each gets a message of its own. */
+export type MessageToMany = Omit<OutboxMessage, 'recipient'> & { recipient: string[] };
+
+/** Parts of a message to be filled in from its `data`. */
+export interface MessageTemplate {
+  subject?: string | undefined;
+  /** Becomes `body`. */
+  text?: string | undefined;
+  html?: string | undefined;
 }
 
 export interface Enqueued {
@@ -55,6 +75,7 @@ export interface StoredMessage {
   recipient: string;
   subject: string | null;
   body: string | null;
+  html: string | null;
   template: string | null;
   data: any;
   status: MessageStatus;
@@ -85,12 +106,17 @@ export interface ChannelDefinition {
   maxAttempts?: number | undefined;
   /** Delay after attempt n (1, 2 …), default min(1 s * 2^n, 60 s): 2, 4, 8, 16 s. */
   backoff?: BackoffOptions | undefined;
+  /** The form in which a recipient is stored and sent to; called before `validate`. */
+  normalize?: ((recipient: string) => string) | undefined;
   /**
    * Throws to reject a message when it is enqueued. If the error has `faults`
    * ([{ path, message }]), they become part of the ERR_OUTBOX_MESSAGE that lists all faults.
-   * `body` is the text that will be sent, with its template filled in; undefined if invalid.
+   * `message` has one recipient. `body`, `subject` and `html` are what will be sent, with its
+   * template filled in; undefined if invalid.
    */
-  validate?: ((message: OutboxMessage, text: { body: string | undefined }) => void) | undefined;
+  validate?: ((message: OutboxMessage, text: {
+    body: string | undefined; subject?: string | null | undefined; html?: string | null | undefined;
+  }) => void) | undefined;
 }
 
 export interface ChannelWorker {
@@ -181,7 +207,11 @@ export interface Outbox {
    * ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, each with all `faults`, or an error of the database.
    */
   enqueue (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
-  enqueue (messages: OutboxMessage[], options?: { client?: SqlClient }): Promise<Enqueued[]>;
+  /** One answer for each recipient, in their order. */
+  enqueue (message: MessageToMany, options?: { client?: SqlClient }): Promise<Enqueued[]>;
+  enqueue (
+    messages: Array<OutboxMessage | MessageToMany>, options?: { client?: SqlClient }
+  ): Promise<Enqueued[]>;
   registerChannel (name: string, definition?: ChannelDefinition): void;
   readonly channels: string[];
   get (id: string): Promise<StoredMessage | undefined>;

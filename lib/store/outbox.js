@@ -27,6 +27,7 @@ const CHANNEL = optionsOf({
   maxAttempts: is.integer('of a message', { min: 1, max: 100, default: 5 }),
   backoff: is.object('delays between attempts, as createBackoff() takes them',
     { default: { factor, minTimeout, maxTimeout, randomize } }),
+  normalize: is.func('gives the form in which a recipient is stored'),
   validate: is.func('throws for a message that cannot be sent'),
 });
 const ENQUEUE = optionsOf({ client: is.object('whose transaction the messages are part of') });
@@ -52,11 +53,11 @@ const ANNOUNCE_MS = 5;
 
 // ---- SQL ----------------------------------------------------------------------------------------
 
-const GIVEN = `channel, recipient, subject, body, body_template, body_data, dedupe_key, order_key,
-    urgency, max_attempts`;
+const GIVEN = `channel, recipient, subject, body, html, body_template, body_data, dedupe_key,
+    order_key, urgency, max_attempts`;
 const givenRows = i => `json_to_recordset($${i}) AS given (channel text, recipient text,
-    subject text, body text, body_template text, body_data jsonb, dedupe_key text, order_key text,
-    urgency smallint, delay bigint, max_attempts smallint)`;
+    subject text, body text, html text, body_template text, body_data jsonb, dedupe_key text,
+    order_key text, urgency smallint, delay bigint, max_attempts smallint)`;
 
 /**
  * Inserts rows. The time is in whole ms, because JavaScript has nothing finer, and a claim begins
@@ -153,29 +154,31 @@ class Outbox {
       throw invalidOption('channel', 'a name of 1 to 64 letters, digits, dots, colons, dashes ' +
         'and underscores', name);
     }
-    const { maxAttempts, backoff, validate } = CHANNEL.read(definition, `channels.${name}`);
-    this.#channels.set(name, { maxAttempts, delay: createBackoff(backoff), validate });
+    const { backoff, ...rest } = CHANNEL.read(definition, `channels.${name}`);
+    this.#channels.set(name, { ...rest, delay: createBackoff(backoff) });
   }
 
-  async enqueue (messages, options) {
+  /** @param {string[]} [names] the channels that are allowed, instead of all */
+  async enqueue (messages, options, names) {
     const { client } = ENQUEUE.read(options);
     const isMany = isList(messages);
     const list = isMany ? readable('messages', 'messages that can be read', messages,
       () => Array.from(messages)) : [messages];
-    const rows = this.#read(list, isMany);
+    const channels = names === undefined
+      ? this.#channels : new Map(names.map(name => [name, this.#channels.get(name)]));
+    const rows = this.#read(list, isMany, channels);
     if (rows.length === 0) return [];
     const answers = client === undefined
       ? await this.#enqueueAlone(rows)
       : await this.#enqueueWith(client, rows);
-    return isMany ? answers : answers[0];
+    return isMany || !rows[0].isOne ? answers : answers[0];
   }
 
-  #read (messages, isList) {
-    if (messages.length > MESSAGES_MAX) {
-      throw new StoreError('ERR_OUTBOX_TOO_LARGE',
-        `Expected at most ${MESSAGES_MAX} messages at once but received ${messages.length}`);
-    }
-    const rows = toRows(messages, this.#channels, isList);
+  #read (messages, isList, channels = this.#channels) {
+    checkCount(messages);
+    const rows = toRows(messages, channels, isList);
+    // A message may be for several recipients.
+    checkCount(rows);
     if (weightOf(rows) > WEIGHT_MAX) {
       throw new StoreError('ERR_OUTBOX_TOO_LARGE',
         `Expected messages of at most ${WEIGHT_MAX} characters together`);
@@ -201,16 +204,23 @@ class Outbox {
   }
 
   async #enqueueAlone (rows) {
-    let answers;
+    const answers = await this.#writeAlone(rows);
+    this.#announcer.announce(channelsOf(rows));
+    return answers;
+  }
+
+  async #writeAlone (rows) {
+    // Keys that are freed meanwhile need another statement: it is all of them or none.
+    if (rows.length > 1 && rows.some(({ dedupeKey }) => dedupeKey !== null)) {
+      return this.#again(() => this.#database.transaction(client => this.#write(client, rows)));
+    }
     try {
-      answers = await this.#batcher.add({ rows, weight: weightOf(rows) });
+      return await this.#batcher.add({ rows, weight: weightOf(rows) });
     } catch (error) {
       // Another call of the same statement may be at fault.
       if (read(error, 'code') !== 'ERR_STORE_QUERY' || !read(error, 'ofGroup')) throw error;
-      answers = await this.#write(this.#database, rows);
+      return this.#write(this.#database, rows);
     }
-    this.#announcer.announce(channelsOf(rows));
-    return answers;
   }
 
   async #enqueueWith (client, rows) {
@@ -219,14 +229,36 @@ class Outbox {
     return this.#write(wrapped, rows);
   }
 
+  /**
+   * Writes calls with one statement. Of those, only calls of one row have a key; if it was taken,
+   * such a call goes on by itself: what becomes of it is nothing to the others, which are stored.
+   */
   async #writeCalls (calls) {
+    const rows = calls.flatMap(call => call.rows);
+    let made;
     try {
-      const answers = await this.#write(this.#database, calls.flatMap(({ rows }) => rows));
-      return calls.map(({ rows }) => answers.splice(0, rows.length));
+      made = await this.#insert(this.#database, rows);
     } catch (error) {
       if (calls.length > 1) error.ofGroup = true;
       throw error;
     }
+    const answers = new Array(rows.length);
+    const open = assign(made, rows, rows.map((row, i) => i), answers);
+    if (open.length > 0) {
+      const found = this.#findWaiting(this.#database, open.map(i => rows[i]));
+      for (const i of open) answers[i] = this.#findOrWrite(rows[i], found);
+    }
+    return calls.map(call => {
+      const own = answers.splice(0, call.rows.length);
+      return open.length > 0 ? Promise.all(own) : own;
+    });
+  }
+
+  async #findOrWrite (row, found) {
+    const id = (await found).get(row.dedupeKey);
+    if (id !== undefined) return { id, duplicate: true };
+    const [answer] = await this.#write(this.#database, [row]);
+    return answer;
   }
 
   /** @returns {Promise<Array<{ id: string, duplicate: boolean }>>} in the order of the rows */
@@ -234,41 +266,54 @@ class Outbox {
     const answers = new Array(rows.length);
     let open = rows.map((row, i) => i);
     for (let round = 0; open.length > 0; round++) {
-      if (round === DEDUPE_ROUNDS) {
-        throw new StoreError('ERR_STORE_QUERY', 'A dedupeKey was taken and freed repeatedly',
-          { retryable: true });
-      }
-      const json = jsonOf(open.map(i => rows[i]));
-      const made = await this.#insert(target, json);
-      if (made.length > 0) this.#table.grow(made[0].id);
+      if (round === DEDUPE_ROUNDS) await this.#giveUp(target, answers);
+      const made = await this.#insert(target, open.map(i => rows[i]));
       open = assign(made, rows, open, answers);
-      if (open.length > 0) open = await this.#findWaiting(target, rows, open, answers);
+      if (open.length === 0) break;
+      const found = await this.#findWaiting(target, open.map(i => rows[i]));
+      open = open.filter(i => {
+        const id = found.get(rows[i].dedupeKey);
+        if (id !== undefined) answers[i] = { id, duplicate: true };
+        return id === undefined;
+      });
     }
     return answers;
   }
 
+  /** The user may commit nevertheless: what has been stored is taken back. */
+  async #giveUp (target, answers) {
+    const ids = answers.filter(({ duplicate }) => !duplicate).map(({ id }) => id);
+    if (ids.length > 0) {
+      await target.query(`DELETE FROM ${this.#table.name} WHERE id = ANY ($1::bigint[])`, [ids]);
+    }
+    throw new StoreError('ERR_STORE_QUERY', 'A dedupeKey was taken and freed repeatedly',
+      { retryable: true });
+  }
+
+  /** Inserts what is not there yet: those rows with their ids. */
+  async #insert (target, rows) {
+    const insert = async () => (await target.query(this.#sql.enqueue(jsonOf(rows)))).rows;
+    const made = await (target === this.#database ? this.#again(insert) : insert());
+    if (made.length > 0) this.#table.grow(made[0].id);
+    return made;
+  }
+
   /** Tried again if another call takes the same keys in another order (deadlock). */
-  async #insert (target, json) {
+  async #again (work) {
     for (let round = 1; ; round++) {
       try {
-        return (await target.query(this.#sql.enqueue(json))).rows;
+        return await work();
       } catch (error) {
-        const isRetried = read(error, 'sqlState') === DEADLOCK && target === this.#database;
-        if (!isRetried || round === DEDUPE_ROUNDS) throw error;
+        if (read(error, 'sqlState') !== DEADLOCK || round === DEDUPE_ROUNDS) throw error;
       }
     }
   }
 
-  /** Finds who has the keys that were taken. Rows whose keys are free by now are returned. */
-  async #findWaiting (target, rows, open, answers) {
-    const keys = [...new Set(open.map(i => rows[i].dedupeKey))];
+  /** Finds who has the keys of these rows: ids by key. */
+  async #findWaiting (target, rows) {
+    const keys = [...new Set(rows.map(({ dedupeKey }) => dedupeKey))];
     const { rows: found } = await target.query(this.#sql.waitingFor(keys));
-    const ids = new Map(found.map(({ id, dedupeKey }) => [dedupeKey, id]));
-    return open.filter(i => {
-      const id = ids.get(rows[i].dedupeKey);
-      if (id !== undefined) answers[i] = { id, duplicate: true };
-      return id === undefined;
-    });
+    return new Map(found.map(({ id, dedupeKey }) => [dedupeKey, id]));
   }
 
   /** Wakes workers: there are messages of these channels. */
@@ -277,6 +322,7 @@ class Outbox {
   /** Inserts a message that is dead from the start: `values` are its kind and the reason. */
   async insertDead (target, message, values) {
     const rows = toRows([message], this.#channels);
+    if (!rows[0].isOne) throw new StoreError('ERR_OUTBOX_MESSAGE', 'Expected one recipient');
     return target.query(this.#sql.insertDead(jsonOf(rows), ...values));
   }
 
@@ -335,6 +381,12 @@ class Outbox {
 
   /** Called when the store closes: stops running workers at once. */
   async _close () { await Promise.all([...this.#active].map(worker => worker._close())); }
+}
+
+function checkCount ({ length }) {
+  if (length <= MESSAGES_MAX) return;
+  throw new StoreError('ERR_OUTBOX_TOO_LARGE',
+    `Expected at most ${MESSAGES_MAX} messages at once but received ${length}`);
 }
 
 const weightOf = rows => rows.reduce((sum, { weight }) => sum + weight, 0);

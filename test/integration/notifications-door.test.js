@@ -2,7 +2,7 @@
 
 // Messages that can never be sent are refused when they are handed over, with all that is wrong.
 
-const { NonRetryableError } = require('../../lib');
+const { NonRetryableError, retry } = require('../../lib');
 const { createGateway } = require('../../lib/gateway');
 const {
   SECRETS, collector, configFor, startAll, startFakes, until
@@ -35,7 +35,28 @@ const TABLE = [
   ['an address with spaces', mail({ recipient: 'ann @example.com' }), ['recipient']],
   ['two at-signs', mail({ recipient: 'ann@bob@example.com' }), ['recipient']],
   ['no recipient', mail({ recipient: undefined }), ['recipient']],
-  ['a list where one belongs', mail({ recipient: ['a@b.co', 'c@d.co'] }), ['recipient']],
+  ['a list with faults', mail({ recipient: ['a@b.co', 'c', 'd@e.fg, h@i.jk'] }),
+    ['recipient[1]', 'recipient[2]']],
+  ['an empty list', mail({ recipient: [] }), ['recipient']],
+  ['a group', mail({ recipient: 'Friends: a@b.co, c@d.co;' }), ['recipient']],
+  ['a group of one', mail({ recipient: 'Friends: a@b.co;' }), ['recipient']],
+  ['a quoted local part', mail({ recipient: '"a b"@c.de' }), ['recipient']],
+  ['a local part that is too long', mail({ recipient: `${'a'.repeat(65)}@b.co` }), ['recipient']],
+  ['an address that is too long', mail({
+    recipient: `a@${'b'.repeat(60)}.${'c'.repeat(60)}.${'d'.repeat(60)}.${'e'.repeat(60)}.${
+      'f'.repeat(10)}`
+  }), ['recipient']],
+  ['a label that is too long in ASCII', mail({ recipient: `a@${'ü'.repeat(60)}.de` }),
+    ['recipient']],
+  ['an IP address', mail({ recipient: 'a@127.0.0.1' }), ['recipient']],
+  ['a line break in the recipient', mail({ recipient: 'a@b.co\r\nBcc: c@d.co' }), ['recipient']],
+  ['a line break in the subject', mail({ subject: 'a\r\nBcc: c@d.co' }), ['subject']],
+  ['a line break that a template brings', mail({
+    body: undefined, subject: undefined, template: { subject: '{{a}}', text: 'x' },
+    data: { a: 'b\r\nBcc: c@d.co' }
+  }), ['template.subject']],
+  ['HTML with a section that is never closed', mail({ template: { html: '{{#a}}<b>' } }),
+    ['template.html'], 'ERR_OUTBOX_TEMPLATE'],
   ['a telephone number in an e-mail', mail({ recipient: '+6281234567890' }), ['recipient']],
   ['an address in a chat', chat({ recipient: 'ann@example.com' }), ['recipient']],
   ['a number as at home', chat({ recipient: '0812 3456 7890' }), ['recipient']],
@@ -78,11 +99,15 @@ describe.each(TABLE)('%s', (_, message, paths, code = 'ERR_OUTBOX_MESSAGE') => {
 
   test.each([
     ['notify', given => it.gateway.notify(given)],
+    ['notify in a transaction', given =>
+      store.transaction(client => it.gateway.notify(given, { client }))],
     ['enqueue', given => store.outbox.enqueue(given)],
   ])('is refused by %s, in a list by its index', async (name, take) => {
     const error = await take(message).catch(e => e);
     expect(error).toMatchObject({ name: 'StoreError', code, retryable: false });
     expect(pathsOf(error.faults)).toEqual(paths);
+    const letter = await store.deadLetters.add(message, 'no').catch(e => e);
+    expect(pathsOf(letter.faults)).toEqual(paths);
     const several = await take([mail(), message, chat(), message]).catch(e => e);
     expect(several.code).toBe(code);
     expect(pathsOf(several.faults)).toEqual([1, 3].flatMap(i => paths.map(p => `[${i}].${p}`)));
@@ -115,13 +140,15 @@ describe('what can be sent is sent', () => {
 
   test.each([
     ['+62 812-3456-7890'], ['(62) 812.3456.7890'], ['62 812 3456 7890'], ['+[62]81234567890'],
-    ['+62\u00a0812\u20113456\u20117890'],
+    ['+62\u00a0812\u20113456\u20117890'], ['0062 812 3456 7890'], ['+62 (0)812 3456 7890'],
+    ['+62 0812 3456 7890'], ['\u202a+62 812-3456-7890\u202c'],
   ])('to the number %s', async recipient => {
     const before = it.whatsapp.messages.length;
     const { status, body } = await post(chat({ recipient }));
     expect(status).toBe(202);
     await isSent(body.id);
     expect(it.whatsapp.messages.slice(before).map(({ to }) => to)).toEqual(['6281234567890']);
+    expect((await row(body.id)).recipient).toBe('+6281234567890');
   });
 
   test.each([
@@ -132,6 +159,22 @@ describe('what can be sent is sent', () => {
     expect(status).toBe(202);
     await isSent(body.id);
     expect(it.smtp.messages.slice(before).map(({ to }) => to)).toEqual([['ann@example.com']]);
+  });
+
+  test('to each of a list, alone, with HTML', async () => {
+    const before = it.smtp.messages.length;
+    const { status, body } = await post(mail({
+      recipient: ['a@b.co', 'C <c@xn--mller-kva.de>', 'd@müller.de'], subject: undefined,
+      body: undefined, data: { n: '<1>' }, template: { subject: 'No. {{n}}', html: '<b>{{n}}</b>' }
+    }));
+    expect(status).toBe(202);
+    await Promise.all(body.map(({ id }) => isSent(id)));
+    const sent = it.smtp.messages.slice(before);
+    expect(sent.map(({ to }) => to.length)).toEqual([1, 1, 1]);
+    for (const { raw } of sent) {
+      expect(raw).toContain('Subject: No. <1>');
+      expect(raw).toContain('<b>&lt;1&gt;</b>');
+    }
   });
 
   test('with its template', async () => {
@@ -173,7 +216,20 @@ describe('what got in all the same', () => {
   });
 });
 
+test('numbers as at home have the country of the configuration', async () => {
+  const { numberOf } = require('../../lib/clients/whatsapp-input');
+  expect(['0812-3456-7890', '62 812 3456 7890', '+1 202 555 0100', '1 202 555 0100', 'x@g.us']
+    .map(number => numberOf(number, '62'))).toEqual(
+    ['+6281234567890', '+6281234567890', '+12025550100', '1 202 555 0100', 'x@g.us']);
+});
+
 test.each([
+  ['bail of a retry', () => retry(bail => bail(new Error('never'))).catch(error => error)],
+  ['bail of a second attempt', () => retry((bail, attempt) => {
+    if (attempt === 1) throw new Error('once');
+    bail(new Error('never'));
+  }, { minTimeout: 1 }).catch(error => error)],
+  ['bail: true', () => Object.assign(new Error('never'), { bail: true })],
   ['NonRetryableError', () => new NonRetryableError('never')],
   ['retryable: false', () => Object.assign(new Error('never'), { retryable: false })],
 ])('a sender of one\'s own that says "never" (%s) is asked once; its channel takes what it likes',
@@ -182,7 +238,7 @@ test.each([
     let calls = 0;
     const send = async () => {
       calls++;
-      throw never();
+      throw await never();
     };
     const gateway = await createGateway(configFor(fakes, {}),
       { logger: collector(), senders: { EMAIL: send } });

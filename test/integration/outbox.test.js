@@ -5,6 +5,7 @@
 const { Client } = require('pg');
 
 const { openStore } = require('../../lib/store');
+const { startTcpProxy } = require('../../lib/testing');
 const { outboxOf } = require('../support/outbox-helpers');
 const { describeEngines } = require('../support/postgres');
 
@@ -138,6 +139,205 @@ describeEngines('the outbox', ({ name, place }) => {
       await expect(store.outbox.enqueue(mail()))
         .rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
     });
+  });
+
+  describe('a list of recipients', () => {
+    const three = ['a@x.y', 'b@x.y', 'c@x.y'];
+
+    test('is a message to each, in their order', async () => {
+      const answers = await enqueue(mail({ recipient: three, subject: 'x', orderKey: 'o' }));
+      const rows = await Promise.all(answers.map(({ id }) => it.store.outbox.get(id)));
+      expect(rows.map(({ recipient }) => recipient)).toEqual(three);
+      for (const row of rows) expect(row).toMatchObject({ subject: 'x', orderKey: 'o' });
+      expect(await enqueue([mail({ recipient: three }), mail(), mail({ recipient: ['z'] })]))
+        .toHaveLength(5);
+      expect(await enqueue(mail({ recipient: ['z'] }))).toEqual(
+        [{ id: expect.any(String), duplicate: false }]);
+      expect(await recipients()).toEqual(
+        [...three, ...three, 'a@example.com', 'z', 'z']);
+    });
+
+    test('has one dedupeKey, for each of them', async () => {
+      const dedupeKey = 'k'.repeat(255);
+      const first = await enqueue(mail({ recipient: three.slice(1), dedupeKey }));
+      const again = await enqueue(mail({ recipient: three, dedupeKey }));
+      expect(again).toEqual([{ id: expect.any(String), duplicate: false },
+        ...first.map(({ id }) => ({ id, duplicate: true }))]);
+      expect((await enqueue(mail({ recipient: 'b@x.y', dedupeKey }))).duplicate).toBe(false);
+      expect(await recipients()).toHaveLength(4);
+    });
+
+    test('is refused whole, with all that is wrong with each', async () => {
+      it.store.outbox.registerChannel('PICKY', {
+        normalize: text => text.toLowerCase(),
+        validate: ({ recipient }) => {
+          if (recipient === 'a') return;
+          throw Object.assign(new Error('no'), {
+            faults: [{ path: 'recipient', message: 'Expected a' }, { path: 'x', message: 'no x' }],
+          });
+        },
+      });
+      for (const [recipient, paths] of [
+        [['A', 'b', 'c'], ['recipient[1]', 'x', 'recipient[2]']], [[], ['recipient']],
+        [['A', 'a'], ['recipient[1]']], [['a', 5, '', ['a']], ['1', '2', '3'].map(
+          i => `recipient[${i}]`)], [Array(1001).fill('a'), ['recipient']],
+      ]) {
+        const error = await enqueue({ channel: 'PICKY', recipient }).catch(caught => caught);
+        expect(error.code).toBe('ERR_OUTBOX_MESSAGE');
+        expect(error.faults.map(({ path }) => path).filter(path => path !== 'x')).toEqual(
+          paths.filter(path => path !== 'x'));
+        expect(error.faults.filter(({ path }) => path === 'x').length).toBeLessThan(2);
+      }
+      await expect(it.store.deadLetters.add({ channel: 'JOB', recipient: three }, 'no'))
+        .rejects.toMatchObject({ code: 'ERR_OUTBOX_MESSAGE' });
+      const many = Array.from({ length: 1000 }, (_, i) => `${i}`);
+      await expect(enqueue(Array.from({ length: 11 }, () => mail({ recipient: many }))))
+        .rejects.toMatchObject({ code: 'ERR_OUTBOX_TOO_LARGE' });
+      expect(await recipients()).toEqual([]);
+      const [{ id }] = await enqueue({ channel: 'PICKY', recipient: ['A'] });
+      expect((await it.store.outbox.get(id)).recipient).toBe('a');
+    });
+  });
+
+  describe('a template of parts', () => {
+    const template = { subject: 'To {{n}}', text: 'Hi {{n}}', html: '<p>{{n}}</p>' };
+    const data = { n: '<Ann>' };
+
+    test('is filled in at once', async () => {
+      const { id } = await enqueue(mail({ template, data }));
+      expect(await it.store.outbox.get(id)).toMatchObject({
+        template: null, subject: 'To <Ann>', body: 'Hi <Ann>', html: '<p>&lt;Ann&gt;</p>', data,
+      });
+      const page = await enqueue(mail({ subject: '{{n}}', body: '{{n}}', html: '<b>{{n}}</b>' }));
+      expect(await it.store.outbox.get(page.id)).toMatchObject({
+        subject: '{{n}}', body: '{{n}}', html: '<b>{{n}}</b>',
+      });
+      const both = await enqueue(mail({ body: 'x', template: { html: '{{n}}' }, data }));
+      expect(await it.store.outbox.get(both.id)).toMatchObject({ body: 'x', html: '&lt;Ann&gt;' });
+    });
+
+    test.each([
+      [{ template: {} }, ['template']], [{ template: [] }, ['template']],
+      [{ template: 5 }, ['template']], [{ template: { body: 'x' } }, ['template.body']],
+      [{ template, body: 'x', html: 'x', subject: 'x', data },
+        ['template.subject', 'template.text', 'template.html']],
+      [{ template }, ['template.subject', 'template.text', 'template.html']],
+      [{ template, data: { n: 'a\r\nBcc: b@c.de' } }, ['template.subject']],
+      [{ template: { text: '{{', html: 5, subject: null } }, ['template.text', 'template.html']],
+      [{ template: { html: 'x'.repeat(KIB_256 + 1) } }, ['template.html']], [{ html: 5 }, ['html']],
+      [{ template: '{{n}}', body: 'x', data }, ['template']],
+      [{ html: 'x'.repeat(KIB_256 + 1) }, ['html']],
+    ])('is refused with all that is wrong, %#', async (more, paths) => {
+      const error = await enqueue(mail(more)).catch(caught => caught);
+      expect(error.code).toMatch(/^ERR_OUTBOX_(MESSAGE|TEMPLATE|TOO_LARGE)$/);
+      expect(error.faults.map(({ path }) => path).toSorted()).toEqual(paths.toSorted());
+      expect(await recipients()).toEqual([]);
+    });
+  });
+
+  describe('a second round', () => {
+    // When the first statement of a call has ended, the message that had its key has been sent. The
+    // second statement, which inserts the message with that key, does what a test says.
+    async function meanwhile (fault) {
+      await it.store.query(`CREATE OR REPLACE FUNCTION sekering.free_key() RETURNS trigger
+        LANGUAGE plpgsql AS $$ BEGIN
+          UPDATE sekering.notification_outbox SET status = 'SENT'
+          WHERE recipient = 'first' AND status = 'PENDING';
+          RETURN NULL;
+        END $$`);
+      await it.store.query(`CREATE OR REPLACE FUNCTION sekering.fail_key() RETURNS trigger
+        LANGUAGE plpgsql AS $$ BEGIN ${fault}; RETURN NULL; END $$`);
+      await it.store.query(`CREATE TRIGGER free_key AFTER INSERT ON sekering.notification_outbox
+        FOR EACH STATEMENT EXECUTE FUNCTION sekering.free_key()`);
+      await it.store.query(`CREATE TRIGGER fail_key AFTER INSERT ON sekering.notification_outbox
+        FOR EACH ROW WHEN (NEW.dedupe_key = 'k') EXECUTE FUNCTION sekering.fail_key()`);
+    }
+    beforeEach(() => enqueue(mail({ recipient: 'first', dedupeKey: 'k' })));
+    afterEach(async () => {
+      for (const name of ['free_key', 'fail_key']) {
+        await it.store.query(`DROP TRIGGER IF EXISTS ${name} ON sekering.notification_outbox`);
+      }
+    });
+
+    const list = [mail({ recipient: 'a' }), mail({ recipient: 'b', dedupeKey: 'k' }),
+      mail({ recipient: 'c' })];
+    const FAULTS = [
+      ['an error', "RAISE EXCEPTION 'no'"],
+      ...name === 'pglite' ? [] : [
+        // As a timeout does.
+        ['a cancellation', 'PERFORM pg_cancel_backend(pg_backend_pid()); PERFORM pg_sleep(60)'],
+        ['a lost connection', 'PERFORM pg_terminate_backend(pg_backend_pid())']],
+    ];
+
+    test('takes in what the first one could not', async () => {
+      await meanwhile('NULL');
+      const answers = await enqueue(list);
+      expect(answers.map(({ duplicate }) => duplicate)).toEqual([false, false, false]);
+      const rows = await Promise.all(answers.map(({ id }) => it.store.outbox.get(id)));
+      expect(rows.map(({ recipient }) => recipient)).toEqual(['a', 'b', 'c']);
+      expect(await recipients()).toHaveLength(4);
+    });
+
+    test.each(FAULTS)('that fails by %s leaves nothing of a list behind', async (_, fault) => {
+      await meanwhile(fault);
+      await expect(enqueue(list)).rejects.toMatchObject({ name: 'StoreError' });
+      expect(await recipients()).toEqual(['first']);
+    });
+
+    test.each(FAULTS)('that fails by %s fails for its call alone', async (_, fault) => {
+      await meanwhile(fault);
+      const outcomes = await Promise.allSettled(list.map(message => enqueue(message)));
+      expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+      // Nothing is stored twice.
+      expect((await recipients()).toSorted()).toEqual(['a', 'c', 'first']);
+    });
+
+    test('never ends: then a transaction keeps nothing of the list', async () => {
+      // A row that nobody sees waiting, but that has the key.
+      await it.store.transaction(async client => {
+        await client.query(`CREATE FUNCTION pg_temp.skip() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN RETURN NULL; END $$`);
+        await client.query(`CREATE TRIGGER skip BEFORE INSERT ON sekering.notification_outbox
+          FOR EACH ROW WHEN (NEW.dedupe_key = 'other') EXECUTE FUNCTION pg_temp.skip()`);
+        await expect(enqueue([mail(), mail({ dedupeKey: 'other' })], { client }))
+          .rejects.toMatchObject({ code: 'ERR_STORE_QUERY', retryable: true });
+        await client.query('DROP TRIGGER skip ON sekering.notification_outbox');
+      });
+      expect(await recipients()).toEqual(['first']);
+    });
+
+    if (name === 'postgresql') {
+      test('wherever the connection is cut, a list is there whole or not at all', async () => {
+        const proxy = await startTcpProxy({ target: it.place.url });
+        const url = new URL(it.place.url);
+        url.host = `127.0.0.1:${proxy.port}`;
+        const store = await openStore({ ...it.place, url: url.href });
+        try {
+          await meanwhile('NULL');
+          const counts = new Set();
+          for (let bytes = 0; bytes < 6000; bytes += 151) {
+            await it.store.query(`UPDATE sekering.notification_outbox SET status = 'PENDING'
+              WHERE recipient = 'first'`);
+            proxy.set(bytes % 2 === 0 ? { cutUp: bytes } : { cutDown: bytes });
+            proxy.cutAll();
+            // The new connection may be cut before the call, within it, or not yet.
+            await store.query('SELECT 1').catch(() => {});
+            const answer = await store.outbox.enqueue(list).catch(error => error);
+            proxy.set(null);
+            const { rows: [{ count }] } = await it.store.query(`WITH gone AS (
+              DELETE FROM sekering.notification_outbox WHERE recipient <> 'first' RETURNING id
+            ) SELECT count(*)::int AS count FROM gone`);
+            if (Array.isArray(answer)) expect(count).toBe(3);
+            else expect([0, 3]).toContain(count);
+            counts.add(count);
+          }
+          expect(counts).toEqual(new Set([0, 3]));
+        } finally {
+          await store.close();
+          await proxy.close();
+        }
+      });
+    }
   });
 
   describe('dedupeKey', () => {
