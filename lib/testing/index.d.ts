@@ -103,12 +103,16 @@ export interface WhatsAppFake {
     baseUrl: string;
   };
   /** The options that a GreenApiClient needs to use this fake. */
-  readonly green: { instanceId: string; token: string; baseUrl: string };
+  readonly green: {
+    instanceId: string; token: string; webhookToken: string; baseUrl: string;
+  };
   readonly fault: WhatsAppFault['kind'] | null;
   /** The accepted messages, oldest first. */
   readonly messages: WhatsAppMessage[];
   /** The newest 1000 uploads by id. */
   readonly media: Map<string, { id: string; type: string; filename: string; data: Buffer }>;
+  /** The newest 1000 marks of reading and typing. */
+  readonly receipts: Array<{ api: 'cloud' | 'green'; body: any }>;
   readonly counts: Record<'requests' | 'accepted' | 'refused' | 'unauthorized' | 'faulted', number>;
   /** Sets what goes wrong from now on; a number is a code, null: nothing. */
   set (fault: WhatsAppFaults): void;
@@ -116,11 +120,20 @@ export interface WhatsAppFake {
   statusOf (
     message: { id: string; to: string; reference?: string | undefined },
     status: 'sent' | 'delivered' | 'read' | 'failed', errors?: object[]): object;
+  /** The body of a webhook with one message of a customer, whose number is `from`. */
+  incomingOf (from: string, text: string): object;
+  /** The body of a webhook of Green API: `content` is what this type has besides. */
+  greenWebhookOf (typeWebhook: string, content?: object): object;
   /** The header X-Hub-Signature-256 of a raw body. */
   sign (rawBody: string | Uint8Array): string;
-  /** Sends a signed webhook; resolves with the status of the answer. */
+  /**
+   * Sends a webhook of the Cloud API, signed, or of Green API, with its token. Resolves with the
+   * status of the answer.
+   */
   notify (
-    url: string, body: object, options?: { signature?: string | undefined }): Promise<number>;
+    url: string, body: object,
+    options?: { signature?: string | undefined; authorization?: string | undefined }
+  ): Promise<number>;
   close (): Promise<void>;
 }
 
@@ -133,6 +146,7 @@ export interface WhatsAppFakeOptions {
   verifyToken?: string | undefined;
   instanceId?: string | undefined;
   token?: string | undefined;
+  webhookToken?: string | undefined;
   fault?: WhatsAppFaults | undefined;
   latencyMs?: number | undefined;
   /** Rejects messages to one number that follow sooner, with 131056; ms, default 0. */
