@@ -247,11 +247,27 @@ function readSessionMessage (id, to, content) {
   return chat;
 }
 
+/** Checks the key of a message to a session. Returns { chat, id, participant?, fromMe }. */
+function readSessionKey (id, key) {
+  const faults = new Faults('markRead');
+  if (!isId(id)) faults.add('id', ID_TEXT, id);
+  // Baileys names the chat remoteJid, whatsapp-web.js remote.
+  const { id: messageId, remoteJid, remote = remoteJid, participant } = key ?? {};
+  const chat = chatOf(isObject(remote) ? remote._serialized : remote, 's.whatsapp.net');
+  if (chat === undefined) faults.add('key.remoteJid', CHAT_TEXT, remote);
+  if (typeof messageId !== 'string' || !MESSAGE_ID.test(messageId)) {
+    faults.add('key.id', 'the id of a message', messageId);
+  }
+  faults.throwIfAny();
+  return { chat, id: messageId, fromMe: false, ...participant && { participant } };
+}
+
 /** The same function, but a member of the message that cannot be read is a fault of the message. */
 const reader = (call, path, look) => input => readInput(call, path, () => look(input));
 
 module.exports = {
   checkId, checkMessageId, readChat, readCloudMessage: reader('send', 'message', readCloudMessage),
   readGreenMessage: reader('send', 'message', readGreenMessage), readSessionMessage,
+  readSessionKey: (id, key) => readInput('markRead', 'key', () => readSessionKey(id, key)),
   readUpload: reader('uploadMedia', 'media', readUpload),
 };

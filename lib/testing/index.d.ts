@@ -158,22 +158,29 @@ export interface WhatsAppFakeOptions {
 export function startWhatsAppFake (options?: WhatsAppFakeOptions): Promise<WhatsAppFake>;
 
 export type SessionFault = 'connect-throws' | 'connect-rejects' | 'connect-hangs' |
-  'never-opens' | 'closes' | 'qr' | 'send-rejects' | 'send-hangs';
+  'never-opens' | 'closes' | 'qr' | 'send-rejects' | 'send-hangs' | 'destroy-hangs';
 
 export interface SessionFake {
   /** The sent messages, oldest first. */
   readonly messages: Array<{ id: string; jid: string; content: any; at: number }>;
+  /** Marks of reading and typing, oldest first. */
+  readonly receipts: any[];
   /** How often each instance was connected. */
   readonly connects: Map<string, number>;
   /** The option `connect` of a SessionPool. */
   readonly connect: (id: string) => Promise<any>;
+  /** Makes a client as whatsapp-web.js does, for fromWhatsappWeb(). */
+  readonly makeClient: (id: string) => any;
   /** Sets what goes wrong with an instance, or with all (`*`); null: nothing. */
   set (id: string, kind: SessionFault | null, error?: Error): void;
   /** The newest socket of an instance. */
   socketOf (id: string): any;
   /** Simulates a scan of the QR code. */
   scan (id: string): void;
-  /** Cuts an instance's connection; 401 ends its session for good. */
+  /**
+   * Cuts an instance's connection; 401 ends its session for good. A client of whatsapp-web.js gets
+   * the message as its reason.
+   */
   disconnect (id: string, statusCode?: number, message?: string): void;
 }
 
