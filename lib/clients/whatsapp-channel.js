@@ -135,9 +135,10 @@ class WhatsAppChannel extends DeliveryClient {
   #paceAlways;
   #doubtful = new DoubtfulRefusals();
   #redact;
+  #name;
   #memory = new WebhookMemory();
 
-  constructor (options, { name, preset, secrets }) {
+  constructor (options, { name, preset, secrets, source = name }) {
     const { connections, recipientInterval, resumeAfter, timeout } = options;
     super(options, {
       Failure: WhatsAppError,
@@ -151,6 +152,7 @@ class WhatsAppChannel extends DeliveryClient {
     this.#baseUrl = options.baseUrl;
     this.#timeout = timeout || Infinity;
     this.#paceAlways = options.paceAlways;
+    this.#name = source;
     this.#redact = redactor(...secrets);
     if (recipientInterval === 0) return;
     const interval = Math.max(recipientInterval, 1);
@@ -202,7 +204,7 @@ class WhatsAppChannel extends DeliveryClient {
       told = fresh;
     };
     await this.#memory.handle(entries, fresh => (typeof read(deliveries, 'once') === 'function'
-      ? deliveries.once(fresh, ({ key }) => key, work) : work(fresh)));
+      ? deliveries.once(fresh, ({ key }) => key && `${this.#name} ${key}`, work) : work(fresh)));
     return newsOf(told);
   }
 

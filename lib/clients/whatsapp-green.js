@@ -71,6 +71,7 @@ class GreenApiClient extends WhatsAppChannel {
     const { instanceId, token, mediaUrl, webhookToken } = settings;
     super(settings, {
       name: 'whatsapp-green', preset: presets.greenApi, secrets: [token, webhookToken],
+      source: `whatsapp-green/${instanceId}`,
     });
     const isDefault = name => settings[name] === OPTIONS.entries[name].default;
     this.#mediaUrl = isDefault('mediaUrl') && !isDefault('baseUrl') ? settings.baseUrl : mediaUrl;

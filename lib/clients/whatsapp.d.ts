@@ -475,7 +475,8 @@ export class SessionPool<S extends SessionSocket = SessionSocket> extends EventE
    * sent again, and the error's `ambiguous` says whether it may have been sent.
    */
   send (
-    id: string, to: string, content: object | string, options?: CallOptions & { whenOpen?: WhenOpen }
+    id: string, to: string, content: object | string,
+    options?: CallOptions & { whenOpen?: WhenOpen }
   ): Promise<any>;
   /**
    * Marks a message as read. `key`: Baileys `message.key`, whatsapp-web.js `message.id`. `typing`:

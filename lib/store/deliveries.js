@@ -11,7 +11,7 @@ const { laterStatus } = require('../clients/whatsapp-webhook');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
 const foreign = require('../base/foreign');
-const { is, optionsOf, readable } = require('../base/options');
+const { func, is, optionsOf, readable } = require('../base/options');
 const { Batcher } = require('./batcher');
 const { referenceOf } = require('./outbox-leases');
 const { clean } = require('./outbox-verdict');
@@ -167,15 +167,23 @@ class Deliveries extends Emitter {
    * succeeds. keyOf(item): their names; an item without one is always new.
    */
   async once (items, keyOf, work) {
-    const named = new Map(items.map(item => [keyOf(item), item])
-      .filter(([key]) => key !== undefined).map(([key, item]) => [`webhook ${key}`, item]));
-    const others = items.filter(item => keyOf(item) === undefined);
+    if (!foreign.isList(items)) throw invalidOption('items', 'an array', items);
+    func('keyOf', keyOf);
+    func('work', work);
+    const [named, others] = readable('items', 'items that can be named', items, () => {
+      const pairs = Array.from(items, item => [keyOf(item), item]);
+      const isNamed = ([key]) => typeof key === 'string';
+      return [
+        new Map(pairs.filter(isNamed).map(([key, item]) => [`webhook ${clean(key)}`, item])),
+        pairs.filter(pair => !isNamed(pair)).map(([, item]) => item),
+      ];
+    });
     const keys = [...named.keys()];
     const name = randomUUID();
     const taken = keys.length === 0 ? [] : await this.#take(keys, name);
     const fresh = [...taken.map(key => named.get(key)), ...others];
     try {
-      if (fresh.length > 0) await work(items.filter(item => fresh.includes(item)));
+      if (fresh.length > 0) await foreign.promiseOf(work(fresh));
     } catch (error) {
       await this.#end(FREE, taken, name).catch(() => {});
       throw error;
