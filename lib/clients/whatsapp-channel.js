@@ -203,8 +203,10 @@ class WhatsAppChannel extends DeliveryClient {
       this.#tell(fresh);
       told = fresh;
     };
-    await this.#memory.handle(entries, fresh => (typeof read(deliveries, 'once') === 'function'
-      ? deliveries.once(fresh, ({ key }) => key && `${this.#name} ${key}`, work) : work(fresh)));
+    const nameOf = ({ key }) => key && `${this.#name} ${key}`;
+    const knowsAll = typeof read(deliveries, 'handleOnce') === 'function';
+    await this.#memory.handle(entries, fresh =>
+      (knowsAll ? deliveries.handleOnce(fresh, nameOf, work) : work(fresh)));
     return newsOf(told);
   }
 

@@ -484,5 +484,6 @@ function errorOf (reason) {
 }
 
 module.exports = {
-  Session, SessionError, isCallersFault, needsPerson, operatorMessage, troubleOf,
+  Session, SessionError, isCallersFault, isUnsent, needsPerson, operatorMessage, statusOf,
+  troubleOf,
 };

@@ -238,7 +238,10 @@ export interface ReceiveOptions {
   /** `store.deliveries`: tells of each webhook once in all processes, also after a restart. */
   deliveries?: {
     record (statuses: MessageStatus[]): Promise<unknown>;
-    once?: Function | undefined;
+    handleOnce?: ((
+      items: any[], keyOf: (item: any) => string | undefined,
+      work: (fresh: any[]) => Promise<unknown>
+    ) => Promise<void>) | undefined;
   } | undefined;
   /** Gets what is new, before the events. */
   onNews?: ((news: WebhookNews) => unknown) | undefined;

@@ -15,7 +15,7 @@ export interface WebhookRouterOptions {
    * Stores delivery statuses of WhatsApp, and tells of each webhook once, in all processes. If it
    * cannot, WhatsApp sends the webhook again.
    */
-  deliveries?: Pick<Deliveries, 'record'> & Partial<Pick<Deliveries, 'once'>> | undefined;
+  deliveries?: Pick<Deliveries, 'record'> & Partial<Pick<Deliveries, 'handleOnce'>> | undefined;
   /** Maximum size of Midtrans's bodies in bytes, 1 to 16777216, default 65536. */
   maxBody?: number | undefined;
   /**

@@ -33,7 +33,7 @@ export interface Deliveries extends EventEmitter {
    * once it succeeds. `keyOf` names an item; one without a name is always new. Rejects as `work`
    * does, or with ERR_IDEMPOTENCY_IN_PROGRESS if another process is still at it after 5 s.
    */
-  once<T> (
+  handleOnce<T> (
     items: T[], keyOf: (item: T) => string | undefined, work: (fresh: T[]) => Promise<unknown>
   ): Promise<void>;
   /**

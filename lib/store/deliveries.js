@@ -166,7 +166,7 @@ class Deliveries extends Emitter {
    * Calls work(items) with those items that no process has handled before, and remembers them if it
    * succeeds. keyOf(item): their names; an item without one is always new.
    */
-  async once (items, keyOf, work) {
+  async handleOnce (items, keyOf, work) {
     if (!foreign.isList(items)) throw invalidOption('items', 'an array', items);
     func('keyOf', keyOf);
     func('work', work);

@@ -207,7 +207,7 @@ const ARGS = {
   'whatsapp:fromBaileys': () => [one], 'whatsapp:fromWhatsappWeb': () => [one],
   'WhatsAppFake.incomingOf': () => ['62812', 'x'],
   'WhatsAppFake.greenWebhookOf': () => ['x', {}],
-  'Deliveries.once': () => [[], String, one],
+  'Deliveries.handleOnce': () => [[], String, one],
   'CloudApiClient.handshake': () => [{}],
   'CloudApiClient.verifySignature': () => ['{}', 'sha256=00'],
   'GreenApiClient.send': () => [{ to: TO, message: 'x' }, {}],
