@@ -5,8 +5,8 @@
 const { EventEmitter } = require('node:events');
 
 const { withDeadline } = require('../base/deadline');
-const { invalidOption } = require('../base/errors');
-const { read, textOf } = require('../base/foreign');
+const { SekeringError, invalidOption } = require('../base/errors');
+const { promiseOf, read, textOf } = require('../base/foreign');
 const { func } = require('../base/options');
 
 const DESTROY_MS = 10_000;
@@ -14,9 +14,11 @@ const DESTROY_MS = 10_000;
 const isText = value => typeof value === 'string';
 const methodOf = (value, name) => typeof read(value, name) === 'function';
 
+const unable = why => new SekeringError('ERR_SESSION', `Unable to create session: ${why}`);
+
 function checkMethods (value, library, names) {
   if (names.every(name => methodOf(value, name))) return value;
-  throw new Error(`Unable to create session: no ${library} with ${names.join(', ')}`);
+  throw unable(`no ${library} with ${names.join(', ')}`);
 }
 
 // ---- Baileys -----------------------------------------------------------------------------------
@@ -29,7 +31,8 @@ const toBaileys = chat => chat.replace(PERSON, '@s.whatsapp.net');
 function fromBaileys (makeSocket) {
   func('makeSocket', makeSocket);
   return async (id, context) => {
-    const socket = checkMethods(await makeSocket(id, context), 'socket', ['sendMessage']);
+    const made = await promiseOf(makeSocket(id, context));
+    const socket = checkMethods(made, 'socket', ['sendMessage']);
     checkMethods(socket.ev, 'socket with `ev`', ['on']);
     return {
       ev: socket.ev,
@@ -178,11 +181,10 @@ function fromWhatsappWeb (client) {
   return async (id, context) => {
     await read(sockets.get(id), 'ended');
     if (!isMaker && isUsed) {
-      throw new Error('Unable to create session: a client connects once, so give ' +
-        'fromWhatsappWeb() a function that makes one');
+      throw unable('a client connects once, so give fromWhatsappWeb() a function that makes one');
     }
     isUsed = true;
-    const made = checkMethods(await (isMaker ? client(id, context) : client), 'client',
+    const made = checkMethods(await promiseOf(isMaker ? client(id, context) : client), 'client',
       ['on', 'initialize', 'sendMessage', 'destroy']);
     const socket = new WebSocketOfClient(made);
     sockets.set(id, socket);

@@ -390,7 +390,7 @@ export interface ConnectContext {
 
 /** Makes the option `connect` of a SessionPool from a function that makes sockets of Baileys. */
 export function fromBaileys (makeSocket: (id: string, context: ConnectContext) => unknown):
-  (id: string, context: ConnectContext) => Promise<SessionSocket>;
+  (id: string, context: ConnectContext) => Promise<any>;
 
 /**
  * Makes the option `connect` of a SessionPool from a function that makes clients of
@@ -398,7 +398,7 @@ export function fromBaileys (makeSocket: (id: string, context: ConnectContext) =
  */
 export function fromWhatsappWeb (
   client: object | ((id: string, context: ConnectContext) => unknown)
-): (id: string, context: ConnectContext) => Promise<SessionSocket>;
+): (id: string, context: ConnectContext) => Promise<any>;
 
 export type WhenOpen = 'throw' | 'null' | 'object';
 
