@@ -5,15 +5,16 @@
 
 const clock = require('../base/clock');
 const { invalidOption, wasNotAsked } = require('../base/errors');
-const { isA, read, reasonOf } = require('../base/foreign');
+const { isA, promiseOf, read, reasonOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { KeyedRateLimiter } = require('../primitives/limits');
 const { redactor } = require('./client-error');
 const { DELIVERY_OPTIONS, DeliveryClient } = require('./delivery');
 const { HttpClient, baseUrl, httpOptions } = require('./http');
 const {
-  WhatsAppError, errorOfTransport, ofEverybody, pausedError, refusedError
+  WhatsAppError, errorOfAnswer, errorOfTransport, ofEverybody, pausedError, refusedError
 } = require('./whatsapp-errors');
+const { WebhookMemory, newsOf } = require('./whatsapp-webhook');
 
 const CONNECTIONS = 16;
 const INTERVAL_MS_MAX = 3_600_000;
@@ -44,18 +45,27 @@ const channelOptions = (address, preset) => ({
 const SECRET = 'a text without spaces';
 
 /** An option that can stand in a header or a path, and whose value is never shown. */
-const secret = (doc, spec) => ({
+const secret = (doc, { pattern = /^[!-~]{1,1000}$/, expected = SECRET, ...spec } = {}) => ({
   ...spec,
   doc,
-  expected: SECRET,
+  expected,
   check (option, value) {
-    if (typeof value === 'string' && /^[!-~]{1,1000}$/.test(value)) return value;
-    throw invalidOption(option, SECRET, typeof value === 'string' ? {} : value);
+    if (typeof value === 'string' && pattern.test(value)) return value;
+    throw invalidOption(option, expected, typeof value === 'string' ? {} : value);
   },
 });
 
 /** The options of a call. */
 const CALL = optionsOf({ signal: is.signal('ends the call') });
+
+const RECEIVE = optionsOf({
+  deliveries: is.having('stores statuses, and knows what other processes have told', ['record'],
+    { expected: 'store.deliveries' }),
+  onNews: is.func('gets what is new'),
+});
+
+/** An option is missing that webhooks need. */
+const needed = option => invalidOption(option, 'a text (webhooks need it)', undefined);
 
 // ---- Refusals ----------------------------------------------------------------------------------
 
@@ -93,8 +103,9 @@ class DoubtfulRefusals {
 
 /**
  * The delivery of a request: a message, an upload or a check on its way. A request is { method,
- * path, headers, body }, `timeout`: the least time that an attempt gets (ms), `isRepeatable`:
- * whether twice does no harm, and `recipient` and `reference` of a message.
+ * path, headers, body }, `baseUrl` if that is another one, `timeout`: the least time that an
+ * attempt gets (ms), `isRepeatable`: whether twice does no harm, and `recipient` and `reference` of
+ * a message.
  */
 function deliveryOf (request) {
   const { reference, recipient } = request;
@@ -115,6 +126,9 @@ const finish = (error, { attempts, ambiguous, reference }) =>
  *   which finds the message's id in the answer; throws ERR_INVALID_INPUT.
  * - `_read(response, redact, request)` returns the body of an answer, or throws the WhatsAppError
  *   that the answer is.
+ * - `_readWebhook(body, headers, redact)` returns the entries of a webhook; throws if it does not
+ *   prove who sent it.
+ * - `_heed(entry)` reacts to an entry that is told.
  */
 class WhatsAppChannel extends DeliveryClient {
   #http;
@@ -124,8 +138,10 @@ class WhatsAppChannel extends DeliveryClient {
   #paceAlways;
   #doubtful = new DoubtfulRefusals();
   #redact;
+  #name;
+  #memory = new WebhookMemory();
 
-  constructor (options, { name, preset, secrets }) {
+  constructor (options, { name, preset, secrets, source = name }) {
     const { connections, recipientInterval, resumeAfter, timeout } = options;
     super(options, {
       Failure: WhatsAppError,
@@ -139,6 +155,7 @@ class WhatsAppChannel extends DeliveryClient {
     this.#baseUrl = options.baseUrl;
     this.#timeout = timeout || Infinity;
     this.#paceAlways = options.paceAlways;
+    this.#name = source;
     this.#redact = redactor(...secrets);
     if (recipientInterval === 0) return;
     const interval = Math.max(recipientInterval, 1);
@@ -162,6 +179,39 @@ class WhatsAppChannel extends DeliveryClient {
 
   /** Checks a message as send() does, and sends nothing. */
   check (message) { this._requestOf(message); }
+
+  /**
+   * Reads a webhook, and emits an event for each entry that has not come before, as far as this
+   * process remembers. Returns all entries, also the repeated ones.
+   */
+  handleWebhook (body, headers) {
+    const entries = this._readWebhook(body, headers, this.#redact);
+    this.#tell(this.#memory.take(entries));
+    return newsOf(entries);
+  }
+
+  /**
+   * The same, but stores the statuses and calls `onNews` before it emits. If either fails, this
+   * rejects, and the repeated webhook is new again. `deliveries` of a store remember across
+   * processes and restarts. Resolves with what was new.
+   */
+  async receiveWebhook (body, headers, options) {
+    const { deliveries, onNews } = RECEIVE.read(options);
+    const entries = this._readWebhook(body, headers, this.#redact);
+    let told = [];
+    const work = async fresh => {
+      const news = newsOf(fresh);
+      if (news.statuses.length > 0) await deliveries?.record(news.statuses);
+      if (onNews !== undefined) await promiseOf(onNews(news));
+      this.#tell(fresh);
+      told = fresh;
+    };
+    const nameOf = ({ key }) => key && `${this.#name} ${key}`;
+    const knowsAll = typeof read(deliveries, 'handleOnce') === 'function';
+    await this.#memory.handle(entries, fresh =>
+      (knowsAll ? deliveries.handleOnce(fresh, nameOf, work) : work(fresh)));
+    return newsOf(told);
+  }
 
   /** Closes the connections, once the messages on them are done, and the breaker if it is ours. */
   async close () {
@@ -189,6 +239,13 @@ class WhatsAppChannel extends DeliveryClient {
   async _ask (request, options) {
     const { signal } = CALL.read(options);
     return this.#request(deliveryOf(request), signal);
+  }
+
+  /** Reacts to what a webhook says of messages or the account, as to an answer. */
+  _hear ({ code, title, message = title, details, verdict }, { recipient, reference } = {}) {
+    const error = errorOfAnswer({ status: undefined, headers: {} }, verdict,
+      { providerCode: code, message, details });
+    return this._react(Object.assign(error, { reference }), { recipient });
   }
 
   // ---- For DeliveryClient -----------------------------------------------------------------------
@@ -228,9 +285,16 @@ class WhatsAppChannel extends DeliveryClient {
 
   // ---- Inside -----------------------------------------------------------------------------------
 
+  #tell (entries) {
+    for (const entry of entries) {
+      this.emit(entry.kind, entry.value);
+      this._heed(entry);
+    }
+  }
+
   async #request (delivery, signal) {
-    const { origin, prefix } = this.#baseUrl;
-    const { method, path, headers, body, timeout } = delivery;
+    const { method, path, headers, body, timeout, baseUrl: own = this.#baseUrl } = delivery;
+    const { origin, prefix } = own;
     let sent = false;
     let response;
     try {
@@ -246,4 +310,4 @@ class WhatsAppChannel extends DeliveryClient {
   }
 }
 
-module.exports = { WhatsAppChannel, channelOptions, secret };
+module.exports = { WhatsAppChannel, channelOptions, needed, secret };

@@ -2,18 +2,18 @@
 
 // The client of the Cloud API of WhatsApp.
 
-const { SekeringError, invalidOption } = require('../base/errors');
-const { copyOf } = require('../base/foreign');
+const { SekeringError } = require('../base/errors');
+const { copyOf, read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { presets } = require('../primitives/presets');
 const { isObject } = require('./client-error');
 const { parseJson } = require('./http');
-const { WhatsAppChannel, channelOptions, secret } = require('./whatsapp-channel');
+const { WhatsAppChannel, channelOptions, needed, secret } = require('./whatsapp-channel');
 const {
   classifyCloudError, classifyForeign, errorOfAnswer, unreadable
 } = require('./whatsapp-errors');
-const { readCloudMessage, readUpload } = require('./whatsapp-input');
-const { handshake, isSigned, readWebhook } = require('./whatsapp-webhook');
+const { checkMessageId, readCloudMessage, readUpload } = require('./whatsapp-input');
+const { handshake, isSigned, readCloudWebhook } = require('./whatsapp-webhook');
 
 // A file takes longer than a message.
 const UPLOAD_TIMEOUT_MS = 60_000;
@@ -30,6 +30,11 @@ const OPTIONS = optionsOf({
   verifyToken: secret('for the handshake of a webhook'),
 });
 
+const MARK_READ = optionsOf({
+  typing: is.boolean('whether to show that an answer is being written', { default: false }),
+  signal: is.signal('ends the call'),
+});
+
 const isText = value => typeof value === 'string' && value !== '';
 const idOfMessage = answer => answer?.messages?.[0]?.id;
 
@@ -39,6 +44,7 @@ const idOfMessage = answer => answer?.messages?.[0]?.id;
  * comes back as `reference` in the statuses.
  */
 class CloudApiClient extends WhatsAppChannel {
+  #phoneNumberId;
   #path;
   #headers;
   #appSecret;
@@ -52,6 +58,7 @@ class CloudApiClient extends WhatsAppChannel {
       name: 'whatsapp-cloud', preset: presets.whatsapp,
       secrets: [accessToken, appSecret, verifyToken],
     });
+    this.#phoneNumberId = phoneNumberId;
     this.#path = `/${version}/${phoneNumberId}`;
     this.#headers = {
       accept: 'application/json', authorization: `Bearer ${accessToken}`, 'user-agent': 'sekering'
@@ -86,6 +93,25 @@ class CloudApiClient extends WhatsAppChannel {
     return { mediaId: answer.id, attempts, response: answer };
   }
 
+  /**
+   * Marks a customer's message as read, and all before it. `typing`: also shows that an answer is
+   * being written, until it is sent or 25 s have passed.
+   */
+  async markRead (messageId, options) {
+    const { typing, ...call } = MARK_READ.read(options);
+    checkMessageId('messageId', messageId);
+    const body = JSON.stringify({
+      messaging_product: 'whatsapp', status: 'read', message_id: messageId,
+      ...typing && { typing_indicator: { type: 'text' } },
+    });
+    const { answer, attempts } = await this._send({
+      path: `${this.#path}/messages`, body, isRepeatable: true,
+      headers: { ...this.#headers, 'content-type': 'application/json' },
+      idOf: result => (result?.success === true ? messageId : undefined),
+    }, call);
+    return { attempts, response: answer };
+  }
+
   /** Whether the API answers and accepts the token. Asks past the breaker. */
   async ping (options) {
     const path = `${this.#path}?fields=id`;
@@ -105,31 +131,24 @@ class CloudApiClient extends WhatsAppChannel {
     return isSigned(rawBody, header, this.#appSecret);
   }
 
-  /**
-   * Reads a webhook, and emits `status` for each status in it. A status that tells of a quota or an
-   * account in trouble pauses the channel, as an answer does.
-   */
-  handleWebhook (rawBody, header) {
-    if (!this.verifySignature(rawBody, header)) throw new SekeringError('ERR_WHATSAPP_SIGNATURE');
-    const content = readWebhook(parseJson(Buffer.from(rawBody).toString('utf8')));
-    for (const status of content.statuses) {
-      this.emit('status', status);
-      if (status.status === 'failed') this.#reactToStatus(status);
-    }
-    return content;
-  }
-
-  #reactToStatus ({ errors, recipient, reference }) {
-    for (const { code, title, message, verdict } of errors) {
-      const answer = { status: undefined, headers: {} };
-      const error = errorOfAnswer(answer, verdict, {
-        providerCode: code, message: message ?? title,
-      });
-      this._react(Object.assign(error, { reference }), { recipient });
-    }
-  }
-
   // ---- For WhatsAppChannel ---------------------------------------------------------------------
+
+  _readWebhook (rawBody, headers, redact) {
+    const header = read(headers, 'x-hub-signature-256') ?? headers;
+    if (!this.verifySignature(rawBody, header)) throw new SekeringError('ERR_WHATSAPP_SIGNATURE');
+    return readCloudWebhook(parseJson(Buffer.from(rawBody).toString('utf8')), redact);
+  }
+
+  /**
+   * A status or an error that tells of a quota or an account in trouble pauses the channel, as an
+   * answer does, unless it is about another number.
+   */
+  _heed ({ kind, value }) {
+    if ((value.phoneNumberId ?? this.#phoneNumberId) !== this.#phoneNumberId) return;
+    if (kind === 'webhookError') this._hear(value);
+    if (kind !== 'status' || value.status !== 'failed') return;
+    for (const error of value.errors) this._hear(error, value);
+  }
 
   _requestOf (message) {
     return {
@@ -144,16 +163,13 @@ class CloudApiClient extends WhatsAppChannel {
     if (status < 300 && isText(idOf(body))) return body;
     if (status < 300 && body?.error === undefined) throw unreadable(response);
     const error = isObject(body?.error) ? body.error : undefined;
-    const details = error?.error_data?.details;
-    const said = [error?.message, details].filter(isText).map(redact);
+    const [message, details] = [error?.message, error?.error_data?.details]
+      .map(said => (isText(said) ? redact(said) : undefined));
     const judged = error ? classifyCloudError(error, status) : classifyForeign(status);
     throw errorOfAnswer(response, judged, {
-      providerCode: Number.isInteger(error?.code) ? error.code : undefined,
-      message: said.join(': '),
+      providerCode: Number.isInteger(error?.code) ? error.code : undefined, message, details,
     });
   }
 }
-
-const needed = option => invalidOption(option, 'a text (webhooks need it)', undefined);
 
 module.exports = { CloudApiClient };

@@ -97,6 +97,15 @@ function classifyGreenError (httpStatus, said = '') {
   return verdict(kindOfStatus(httpStatus));
 }
 
+// What Green API says of an instance, and of a message that it could not deliver.
+const GREEN_STATES = {
+  notAuthorized: 'credentials', blocked: 'account', yellowCard: 'account', suspended: 'account',
+};
+
+/** Classifies the state of an instance or a message of Green API, if it is not a good one. */
+const classifyGreenState = state => (Object.hasOwn(GREEN_STATES, state)
+  ? verdict('pause', { reason: GREEN_STATES[state] }) : verdict('dead'));
+
 /** Classifies the answer of a proxy: its refusal tells nothing about the message. */
 function classifyForeign (httpStatus) {
   const judged = classifyCloudError(undefined, httpStatus);
@@ -109,7 +118,7 @@ class WhatsAppError extends ClientError {
     const { kind, retryable, needsTemplate } = judged;
     super(code, message, {
       kind, retryable, ambiguous: false, providerCode: undefined, httpStatus: undefined,
-      needsTemplate, reference: undefined, attempts: 0, ...details,
+      details: undefined, needsTemplate, reference: undefined, attempts: 0, ...details,
     });
     Object.defineProperty(this, 'verdict', { value: judged, enumerable: false });
   }
@@ -127,21 +136,31 @@ const CODES = {
   dead: 'ERR_WHATSAPP_REFUSED',
 };
 
-/** The error that an answer is. */
-function errorOfAnswer ({ status, headers }, judged, { providerCode, message }) {
+/** What the provider says of an error, in one text. */
+function sayingOf ({ title, message = title, details }) {
+  return [message, message?.includes(details) ? undefined : details].filter(Boolean).join(': ');
+}
+
+/**
+ * The error that an answer or a webhook is: `providerCode`, `message`, and `details`, which says
+ * more.
+ */
+function errorOfAnswer ({ status, headers }, judged, { providerCode, message, details }) {
+  const said = sayingOf({ message, details });
   const number = [providerCode, status && `HTTP ${status}`].filter(Boolean).join(', ');
   return new WhatsAppError(CODES[judged.kind],
-    `WhatsApp refused the message (${number})${message ? `: ${clean(message)}` : ''}`, judged, {
+    `WhatsApp refused the message (${number})${said ? `: ${clean(said)}` : ''}`, judged, {
       providerCode, httpStatus: status, retryAfter: retryAfterMs({ headers }),
+      details: details === undefined ? undefined : clean(details),
       // A server in between failed, perhaps after the message went through.
       ambiguous: judged.kind === 'retry' && providerCode === undefined && status >= 500,
     });
 }
 
 /** A refusal that turned out to concern all recipients. */
-function ofEverybody ({ message, providerCode, httpStatus, retryAfter }) {
+function ofEverybody ({ message, providerCode, httpStatus, retryAfter, details }) {
   return new WhatsAppError(CODES.pause, message, verdict('pause'),
-    { providerCode, httpStatus, retryAfter });
+    { providerCode, httpStatus, retryAfter, details });
 }
 
 /** A success whose answer is unreadable: the message may be on its way. */
@@ -174,6 +193,6 @@ function refusedError (cause) {
 }
 
 module.exports = {
-  WhatsAppError, classifyCloudError, classifyForeign, classifyGreenError, errorOfAnswer,
-  errorOfTransport, ofEverybody, pausedError, refusedError, unreadable,
+  WhatsAppError, classifyCloudError, classifyForeign, classifyGreenError, classifyGreenState,
+  errorOfAnswer, errorOfTransport, ofEverybody, pausedError, refusedError, sayingOf, unreadable,
 };

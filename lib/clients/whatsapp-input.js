@@ -92,8 +92,8 @@ function checkContent (faults, message) {
     faults.add('text.body', `1 to ${BODY_CHARACTERS_MAX} characters`, content.body);
   }
   if (type === 'template') {
-    if (!/^[a-z0-9_]{1,512}$/.test(content.name)) {
-      faults.add('template.name', 'a name of a-z 0-9 _', content.name);
+    if (!/^\w{1,512}$/.test(content.name)) {
+      faults.add('template.name', 'a name of A-Z a-z 0-9 _', content.name);
     }
     if (!isText(content.language?.code, 20)) {
       faults.add('template.language.code', 'a language, as in id or en_US', content.language?.code);
@@ -139,9 +139,7 @@ const MEDIA_TYPE = /^[a-z]+\/[a-z0-9][\w.+-]{0,100}(; ?codecs=[\w.,-]{1,100})?$/
 // Without characters that would end the header in which the name stands.
 const FILENAME = /^[^\u0000-\u001f\u007f"\\/]+$/;
 
-function checkUpload (media) {
-  const faults = new Faults('uploadMedia');
-  const { data, type, filename } = media ?? {};
+function checkFileData (faults, { data, type, filename }) {
   if (!(data instanceof Uint8Array) || data.length === 0 || data.length > FILE_BYTES_MAX) {
     faults.add('data', `a Buffer or Uint8Array of 1 to ${FILE_BYTES_MAX} bytes`,
       data instanceof Uint8Array ? data.length : data);
@@ -149,21 +147,19 @@ function checkUpload (media) {
   if (typeof type !== 'string' || !MEDIA_TYPE.test(type)) {
     faults.add('type', 'a media type such as image/png', type);
   }
-  const isNamed = isText(filename, FILENAME_CHARACTERS_MAX) && FILENAME.test(filename);
-  if (filename !== undefined && !isNamed) {
-    faults.add('filename', `1 to ${FILENAME_CHARACTERS_MAX} characters without " \\ /`, filename);
-  }
-  faults.throwIfAny();
+  if (filename !== undefined) checkFilename(faults, filename);
 }
 
-/** Checks a file for uploadMedia(). Returns { body, contentType } of multipart/form-data. */
-function readUpload (media) {
-  checkUpload(media);
-  const { data, type, filename = 'file' } = media;
+function checkFilename (faults, filename) {
+  if (isText(filename, FILENAME_CHARACTERS_MAX) && FILENAME.test(filename)) return;
+  faults.add('filename', `1 to ${FILENAME_CHARACTERS_MAX} characters without " \\ /`, filename);
+}
+
+/** A form of multipart/form-data with one file: { body, contentType }. */
+function formOf (fields, { data, type, filename }) {
   const boundary = `sekering-${crypto.randomUUID()}`;
-  const field = (name, value) =>
-    `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`;
-  const head = field('messaging_product', 'whatsapp') + field('type', type) +
+  const head = Object.entries(fields).map(([name, value]) => `--${boundary}\r\n` +
+    `Content-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`).join('') +
     `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="${filename}"\r\n` +
     `Content-Type: ${type}\r\n\r\n`;
   return {
@@ -172,25 +168,78 @@ function readUpload (media) {
   };
 }
 
+/** Checks a file for uploadMedia(). Returns { body, contentType } of multipart/form-data. */
+function readUpload (media) {
+  const { data, type, filename = 'file' } = media ?? {};
+  const faults = new Faults('uploadMedia');
+  checkFileData(faults, { data, type, filename });
+  faults.throwIfAny();
+  return formOf({ messaging_product: 'whatsapp', type }, { data, type, filename });
+}
+
 // ---- Messages of Green API ---------------------------------------------------------------------
 
 const GREEN_CHARACTERS_MAX = 20_000;
+const URL_CHARACTERS_MAX = 4096;
 
-/** Checks a message of Green API. Returns { recipient, reference, body: its JSON }. */
+/** The parts of a message that is a file: { method, fields, file }. */
+function greenFileOf (faults, { url, data, type, filename, caption }) {
+  if (caption !== undefined && !isText(caption, GREEN_CHARACTERS_MAX)) {
+    faults.add('caption', `1 to ${GREEN_CHARACTERS_MAX} characters`, caption);
+  }
+  // The extension decides how the file is shown.
+  if (!/[^.]\.[A-Za-z0-9]{1,10}$/.test(filename)) {
+    faults.add('filename', 'a name with an extension, as in tickets.pdf', filename);
+  } else checkFilename(faults, filename);
+  if (url === undefined) {
+    checkFileData(faults, { data, type });
+    return { method: 'sendFileByUpload', fields: { caption }, file: { data, type, filename } };
+  }
+  const isAddress = isText(url, URL_CHARACTERS_MAX) && /^https?:\/\//.test(url) &&
+    URL.canParse(url);
+  if (!isAddress) faults.add('url', 'an http or https address', url);
+  if (data !== undefined) faults.add('data', 'no data beside a url', data);
+  return { method: 'sendFileByUrl', fields: { urlFile: url, fileName: filename, caption } };
+}
+
+function greenTextOf (faults, { message }) {
+  if (!isText(message, GREEN_CHARACTERS_MAX)) {
+    faults.add('message', `1 to ${GREEN_CHARACTERS_MAX} characters`, message);
+  }
+  return { method: 'sendMessage', fields: { message } };
+}
+
+/** Checks a message of Green API. Returns { method, recipient, reference, body, contentType? }. */
 function readGreenMessage (message, countryCode) {
   const faults = faultsOfMessage(message);
-  const { to, message: text, quotedMessageId, reference = crypto.randomUUID() } = message;
+  const { to, url, data, quotedMessageId, reference = crypto.randomUUID() } = message;
   const recipient = chatOf(to, 'c.us', countryCode);
   if (recipient === undefined) faults.add('to', CHAT_TEXT, to);
-  if (!isText(text, GREEN_CHARACTERS_MAX)) {
-    faults.add('message', `1 to ${GREEN_CHARACTERS_MAX} characters`, text);
-  }
+  const { method, fields, file } = url === undefined && data === undefined
+    ? greenTextOf(faults, message) : greenFileOf(faults, message);
   if (quotedMessageId !== undefined && typeof quotedMessageId !== 'string') {
     faults.add('quotedMessageId', 'a text', quotedMessageId);
   }
   faults.throwIfAny();
-  const body = JSON.stringify({ chatId: recipient, message: text, quotedMessageId });
-  return { recipient, reference, body };
+  const content = { chatId: recipient, ...fields, quotedMessageId };
+  const form = file === undefined ? { body: JSON.stringify(content) }
+    : formOf(JSON.parse(JSON.stringify({ ...content, fileName: file.filename })), file);
+  return { method, recipient, reference, ...form };
+}
+
+const MESSAGE_ID = /^[!-~]{1,512}$/;
+
+/** Checks the id of a message that somebody has sent to us. */
+function checkMessageId (option, id) {
+  if (typeof id === 'string' && MESSAGE_ID.test(id)) return;
+  throw invalidOption(option, 'the id of a message', id);
+}
+
+/** The chat of Green API that is meant. */
+function readChat (option, value, countryCode) {
+  const chat = chatOf(value, 'c.us', countryCode);
+  if (chat === undefined) throw invalidOption(option, CHAT_TEXT, value);
+  return chat;
 }
 
 // ---- Messages of sessions ----------------------------------------------------------------------
@@ -211,9 +260,26 @@ function readSessionMessage (id, to, content) {
   if (!isId(id)) faults.add('id', ID_TEXT, id);
   const chat = chatOf(to, 's.whatsapp.net');
   if (chat === undefined) faults.add('to', CHAT_TEXT, to);
-  if (content === null || typeof content !== 'object') faults.add('content', 'an object', content);
+  if (!isText(content) && (content === null || typeof content !== 'object')) {
+    faults.add('content', 'an object or a text', content);
+  }
   faults.throwIfAny();
   return chat;
+}
+
+/** Checks the key of a message to a session. Returns { chat, id, participant?, fromMe }. */
+function readSessionKey (id, key) {
+  const faults = new Faults('markRead');
+  if (!isId(id)) faults.add('id', ID_TEXT, id);
+  // Baileys names the chat remoteJid, whatsapp-web.js remote.
+  const { id: messageId, remoteJid, remote = remoteJid, participant } = key ?? {};
+  const chat = chatOf(isObject(remote) ? remote._serialized : remote, 's.whatsapp.net');
+  if (chat === undefined) faults.add('key.remoteJid', CHAT_TEXT, remote);
+  if (typeof messageId !== 'string' || !MESSAGE_ID.test(messageId)) {
+    faults.add('key.id', 'the id of a message', messageId);
+  }
+  faults.throwIfAny();
+  return { chat, id: messageId, fromMe: false, ...participant && { participant } };
 }
 
 /** The same function, but a member of the message that cannot be read is a fault of the message. */
@@ -221,7 +287,9 @@ const reader = (call, path, look) => (input, ...rest) =>
   readInput(call, path, () => look(input, ...rest));
 
 module.exports = {
-  checkId, numberOf, readCloudMessage: reader('send', 'message', readCloudMessage),
+  checkId, checkMessageId, numberOf, readChat,
+  readCloudMessage: reader('send', 'message', readCloudMessage),
   readGreenMessage: reader('send', 'message', readGreenMessage), readSessionMessage,
+  readSessionKey: (id, key) => readInput('markRead', 'key', () => readSessionKey(id, key)),
   readUpload: reader('uploadMedia', 'media', readUpload),
 };

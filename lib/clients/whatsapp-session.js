@@ -3,11 +3,16 @@
 // One session: the socket that the user's connect() makes, its connection, messages over it, and
 // failures, classified and explained to the operator.
 
+const clock = require('../base/clock');
 const { withDeadline } = require('../base/deadline');
-const { SekeringError } = require('../base/errors');
-const { isA, messageOf, promiseOf, read, reasonOf, textOf } = require('../base/foreign');
+const { SekeringError, invalidOption } = require('../base/errors');
+const { isA, isList, messageOf, promiseOf, read, reasonOf, textOf } = require('../base/foreign');
 const { retry } = require('../primitives/retry');
 const { ClientError, clean } = require('./client-error');
+const { classifyGreenState } = require('./whatsapp-errors');
+
+// A connection that has lasted so long is a good one.
+const STABLE_MS = 60_000;
 
 // ---- Failures ----------------------------------------------------------------------------------
 
@@ -16,6 +21,29 @@ const CAUSES_MAX = 5;
 const CALLERS_FAULT = new Set([400, 404, 406, 413]);
 
 const CLOSED = 428;
+
+// Why a connection was closed, by the status that Baileys closes with. With 515 the connection is
+// to be made again; the others need a person.
+const CLOSES = {
+  401: 'logged-out', 403: 'forbidden', 411: 'outdated', 440: 'replaced', 500: 'bad-session',
+  515: 'restart',
+};
+const NEEDS_PERSON = new Set(['logged-out', 'forbidden', 'outdated', 'replaced', 'bad-session']);
+// An error of the socket itself, whose status is that of HTTP, or 500 for anything.
+const SOCKET_ERROR = /^WebSocket Error/;
+
+// The troubles of errors that closed a connection. The status of other errors means other things.
+const closes = new WeakMap();
+
+/** Notes that an error has closed a connection. Returns it. */
+function noteClose (error) {
+  const status = statusOf(error);
+  if (SOCKET_ERROR.test(messageOf(error))) closes.set(error, 'web-socket');
+  else if (Object.hasOwn(CLOSES, status)) closes.set(error, CLOSES[status]);
+  return error;
+}
+
+const needsPerson = error => NEEDS_PERSON.has(troubleOf(error));
 const NOT_OPEN = /web ?socket is not open/i;
 
 const TIMED_OUT = /\bE?TIMED?[ _-]?OUT\b|timeout/i;
@@ -54,6 +82,7 @@ function wordsOf (error) {
 
 /** What kind of trouble it is. */
 function troubleOf (error) {
+  if (closes.has(error)) return closes.get(error);
   const words = wordsOf(error);
   const status = statusOf(error);
   if (read(error, 'code') === 'EOPENBREAKER') return 'open';
@@ -69,6 +98,15 @@ const ADVICE = {
   open: 'its circuit breaker is open after repeated failures. It tries again by itself; ask for ' +
     'a new QR code or reset it by hand to try at once',
   'logged-out': 'the telephone has ended the session. Ask for a new QR code and scan it',
+  forbidden: 'WhatsApp has banned or restricted this number. Look into the telephone and appeal ' +
+    'there; nothing is sent until somebody connects the instance again',
+  outdated: 'WhatsApp does not accept this session or this version of the library any more. ' +
+    'Update the library, then ask for a new QR code',
+  replaced: 'another program has taken over this session. Stop that program, or this one, and ' +
+    'connect the instance again: while both run, they cut each other off',
+  'bad-session': 'the stored session is damaged or was refused. Delete it, ask for a new QR code ' +
+    'and scan it',
+  restart: 'WhatsApp asked to connect again, as it does after pairing. It is tried again by itself',
   'no-session': 'a session could not be created. Ask for a new QR code; if it happens again, ' +
     'delete the stored session of this instance and pair it afresh',
   'no-address': "WhatsApp's address could not be looked up. Check the server's DNS and network",
@@ -92,21 +130,65 @@ class SessionError extends ClientError {
     const trouble = troubleOf(cause);
     super(typeof code === 'string' ? code : 'ERR_SESSION', operatorMessage(cause, id), {
       cause, id, ambiguous, trouble, circuit_breaker: trouble === 'open',
-      retryable: trouble !== 'logged-out' && code !== 'ERR_SESSION_QR' && !isCallersFault(cause),
+      retryable: !NEEDS_PERSON.has(trouble) && code !== 'ERR_SESSION_QR' && !isCallersFault(cause),
     });
   }
 }
 
 ClientError.define(SessionError, 'SessionError');
 
+// ---- What became of messages -------------------------------------------------------------------
+
+// WebMessageInfo.Status of Baileys.
+const STATUSES = { 0: 'failed', 2: 'sent', 3: 'delivered', 4: 'read', 5: 'read' };
+
+const textIf = value => (typeof value === 'string' ? value : undefined);
+
+/** A status as webhooks have it, of one of our messages; undefined if it is none. */
+function statusOfKey (key, status, { at, recipient = read(key, 'remoteJid'), errors = [] } = {}) {
+  const messageId = textIf(read(key, 'id'));
+  if (messageId === undefined || status === undefined || read(key, 'fromMe') === false) {
+    return undefined;
+  }
+  return {
+    messageId, status, recipient: textIf(recipient), reference: undefined, at,
+    phoneNumberId: undefined, errors,
+  };
+}
+
+/** Of one entry of `messages.update`. */
+function statusOfUpdate (entry) {
+  const update = read(entry, 'update');
+  const status = STATUSES[textOf(read(update, 'status'))];
+  const reason = read(read(update, 'messageStubParameters'), 0);
+  const errors = status !== 'failed' || reason === undefined ? [] : [{
+    code: textOf(reason), title: undefined, message: undefined, details: undefined,
+    verdict: classifyGreenState(undefined),
+  }];
+  return statusOfKey(read(entry, 'key'), status, { errors });
+}
+
+/** Of one entry of `message-receipt.update`: of a group, by one of its members. */
+function statusOfReceipt (entry) {
+  const receipt = read(entry, 'receipt');
+  const seconds = name => Number(textOf(read(receipt, name) ?? NaN));
+  const [seen, received] = [seconds('readTimestamp'), seconds('receiptTimestamp')];
+  const status = seen > 0 ? 'read' : received > 0 ? 'delivered' : undefined;
+  return statusOfKey(read(entry, 'key'), status, {
+    at: (seen > 0 ? seen : received) * 1000, recipient: read(receipt, 'userJid'),
+  });
+}
+
 // ---- The session -------------------------------------------------------------------------------
 
 /**
- * States: idle, connecting, qr (waits to be scanned), open, closed, logged-out.
+ * States: idle, connecting, qr (waits to be scanned), open, closed; logged-out and stopped: until a
+ * person asks for a connection.
  *
  * A socket tells of its connection in either of two ways: as Baileys does, by `connection.update`
  * ({ connection: 'open' | 'close', qr, lastDisconnect: { error } }) on itself or on its `ev`; or by
  * events `open`, `close` (reason), `error` and `qr`. One without events is open from the beginning.
+ * It tells of messages as Baileys does, or by `status` (as in webhooks).
  */
 class Session {
   state = 'idle';
@@ -114,6 +196,9 @@ class Session {
   lastError = undefined;
   /** Whether it is to be connected again when it is lost. */
   wanted = false;
+  /** How often in a row the connection was lost soon after it was made. */
+  losses = 0;
+  #openedAt = 0;
   #owner;
   #socket = undefined;
   #listeners = [];
@@ -129,8 +214,9 @@ class Session {
   /**
    * The owner has `connect`: the user's; `retry`: options of retry(), for connecting;
    * `guard(session, fn, signal)`: calls fn({ signal }) through the session's breaker;
-   * `onUp(session, event)`: 'open' or 'qr'; `onDown(session, { error, wasOpen, isCounted })`:
-   * isCounted: whether the breaker knows of the error.
+   * `onUp(session, event)`: 'open' or 'qr'; `onStatus(session, status)`;
+   * `onDown(session, { error, wasOpen, isCounted })`: isCounted: whether the breaker knows of the
+   * error.
    */
   constructor (id, owner) {
     this.id = id;
@@ -138,6 +224,12 @@ class Session {
   }
 
   get isOpen () { return this.state === 'open'; }
+
+  /** Whether nothing is sent until a person asks for a connection. */
+  get isStopped () { return this.state === 'logged-out' || this.state === 'stopped'; }
+
+  /** Lets messages connect it again. */
+  allow () { if (this.isStopped) this.state = 'closed'; }
 
   /** Whether it shows a code, or is about to be open. */
   get isConnecting () { return this.state === 'connecting' || this.state === 'qr'; }
@@ -181,7 +273,7 @@ class Session {
     }, {
       ...options,
       shouldRetry: (error, attempt) => this.#era === era &&
-        !['open', 'logged-out'].includes(troubleOf(error)) &&
+        troubleOf(error) !== 'open' && !needsPerson(error) &&
         (options.shouldRetry ? options.shouldRetry(error, attempt) : true),
       onRetry: (error, attempt, delay) => options.onRetry(this.id, error, attempt, delay),
     });
@@ -219,7 +311,7 @@ class Session {
       // The socket may still come.
       if (this.#socket === undefined) promiseOf(made).then(endSocket, () => {});
       if (this.#waiting === waiting) {
-        this.#drop(troubleOf(error) === 'logged-out' ? 'logged-out' : 'closed');
+        this.#drop(stateAfter(error));
       }
       throw error;
     } finally {
@@ -251,9 +343,19 @@ class Session {
   }
 
   async #ready (signal) {
+    if (this.isStopped) throw this.lastError;
     if (!this.isOpen) await this.connect(signal);
     if (this.isOpen) return this.#socket;
     throw new SekeringError('ERR_SESSION_QR');
+  }
+
+  /** Calls a method of the open socket that not every library has. */
+  async call (name, args, signal) {
+    const socket = await this.#ready(signal);
+    if (typeof read(socket, name) !== 'function') {
+      throw invalidOption('connect', `a function that gives a socket with ${name}()`, undefined);
+    }
+    return this.#owner.guard(this, () => socket[name](...args), signal);
   }
 
   // ---- The socket -------------------------------------------------------------------------------
@@ -270,13 +372,17 @@ class Session {
       source.on(event, listener);
       this.#listeners.push(() => leave?.call(source, event, listener));
     };
-    const closed = reason => this.#closed(reason);
+    const closed = reason => this.#closed(noteClose(errorOf(reason)));
+    const failed = reason => this.#closed(errorOf(reason));
     listen('connection.update', update => this.#update(update));
+    listen('messages.update', updates => this.#tell(updates, statusOfUpdate));
+    listen('message-receipt.update', receipts => this.#tell(receipts, statusOfReceipt));
+    listen('status', status => this.#tell([status], given => given));
     listen('open', () => this.#opened());
     listen('qr', qr => this.#shown(qr));
     listen('close', closed);
     // Without a listener it would end the process.
-    listen('error', closed);
+    listen('error', failed);
     if (socket.isOpen === true || socket.connected === true) this.#opened();
   }
 
@@ -284,12 +390,22 @@ class Session {
     const [connection, qr] = [read(update, 'connection'), read(update, 'qr')];
     if (qr) this.#shown(qr);
     if (connection === 'open') this.#opened();
-    if (connection === 'close') this.#closed(read(read(update, 'lastDisconnect'), 'error'));
+    if (connection !== 'close') return;
+    this.#closed(noteClose(errorOf(read(read(update, 'lastDisconnect'), 'error'))));
+  }
+
+  #tell (entries, statusOf) {
+    if (this.#socket === undefined || !isList(entries)) return;
+    for (const entry of Array.from(entries)) {
+      const status = statusOf(entry);
+      if (status !== undefined) this.#owner.onStatus(this, status);
+    }
   }
 
   #opened () {
     if (this.#socket === undefined || this.isOpen) return;
     this.state = 'open';
+    this.#openedAt = clock.now();
     this.qr = undefined;
     this.#waiting?.resolve();
     this.#owner.onUp(this, 'open');
@@ -303,19 +419,21 @@ class Session {
     this.#owner.onUp(this, 'qr');
   }
 
-  #closed (reason) {
+  #closed (error) {
     if (this.#socket === undefined) return;
-    this.lastError = errorOf(reason);
-    this.#lose(this.lastError, false);
+    this.lastError = error;
+    this.#lose(error, false);
   }
 
   #lose (error, isCounted) {
     const waiting = this.#waiting;
     const wasOpen = this.isOpen;
-    const isOver = troubleOf(error) === 'logged-out';
-    // A code that nobody scans is not shown again and again.
-    if (isOver || this.state === 'qr') this.wanted = false;
-    this.#drop(isOver ? 'logged-out' : 'closed');
+    // A code that nobody scans is not shown again and again. One that was scanned asks to connect.
+    const isUnscanned = this.state === 'qr' && troubleOf(error) !== 'restart';
+    if (isUnscanned || needsPerson(error)) this.wanted = false;
+    if (wasOpen && clock.now() - this.#openedAt >= STABLE_MS) this.losses = 0;
+    this.losses += 1;
+    this.#drop(stateAfter(error));
     this.#owner.onDown(this, { error, wasOpen, isCounted });
     waiting?.reject(error);
   }
@@ -346,6 +464,12 @@ function endSocket (socket) {
   quietly(() => (socket?.end ?? socket?.close)?.call(socket));
 }
 
+/** The state of a session that an error has ended. */
+function stateAfter (error) {
+  if (troubleOf(error) === 'logged-out') return 'logged-out';
+  return needsPerson(error) ? 'stopped' : 'closed';
+}
+
 const givenUp = () => new SekeringError('ESHUTDOWN', 'The connection was given up');
 
 function errorOf (reason) {
@@ -360,5 +484,6 @@ function errorOf (reason) {
 }
 
 module.exports = {
-  Session, SessionError, isCallersFault, isUnsent, operatorMessage, statusOf, troubleOf,
+  Session, SessionError, isCallersFault, isUnsent, needsPerson, operatorMessage, statusOf,
+  troubleOf,
 };

@@ -5,23 +5,25 @@
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
-const { SekeringError } = require('../base/errors');
+const { SekeringError, isOptionError } = require('../base/errors');
 const { isA, read, reasonOf } = require('../base/foreign');
 const { bag, is, optionsOf } = require('../base/options');
 const { BreakerGroup } = require('../primitives/group');
 const { presets, retryPresets } = require('../primitives/presets');
 const { stateOf } = require('../primitives/stats');
 const { readRetry } = require('./protection');
-const { checkId, readSessionMessage } = require('./whatsapp-input');
+const { checkId, readSessionKey, readSessionMessage } = require('./whatsapp-input');
 const {
-  Session, SessionError, isCallersFault, operatorMessage, statusOf, troubleOf
+  Session, SessionError, isCallersFault, needsPerson, operatorMessage, troubleOf
 } = require('./whatsapp-session');
 
 const RECONNECT_MS = 1000;
+// A connection that is lost again and again is made again after ever longer times up to this one.
+const RECONNECT_MS_MAX = 10_000;
+// Restarts in a row that do not count as failures. WhatsApp asks for one after pairing.
+const RESTARTS_MAX = 3;
 // A closed breaker that nobody used for a day is dropped.
 const IDLE_TTL_MS = 24 * 60 * 60 * 1000;
-// What Baileys closes with when it only wants to connect again (after pairing).
-const RESTART = 515;
 // What the health loses when all instances are open, down, or failing.
 const WEIGHTS = { open: 50, down: 30, failing: 20 };
 
@@ -40,6 +42,9 @@ const OPTIONS = optionsOf({
 });
 const SEND = optionsOf({ signal, whenOpen: whenOpen() });
 const CONNECT = optionsOf({ signal });
+const MARK_READ = optionsOf({
+  signal, typing: is.boolean('whether to show that an answer is being written', { default: false }),
+});
 
 const call = fn => fn();
 
@@ -51,6 +56,7 @@ class SessionPool extends Emitter {
   #whenOpen;
   #reconnect;
   #reconnectMs;
+  #reconnectFactor;
   #activations = 0;
   #retries = 0;
   #failureCount;
@@ -65,6 +71,7 @@ class SessionPool extends Emitter {
     this.#whenOpen = settings.whenOpen;
     this.#reconnect = settings.reconnect;
     this.#reconnectMs = retry.minTimeout ?? RECONNECT_MS;
+    this.#reconnectFactor = retry.retries === 0 ? 1 : retry.factor ?? 1;
     const breakers = {
       ...presets.whatsappSession, timeout, name: 'whatsapp', ...bag('breaker', breaker)
     };
@@ -76,6 +83,7 @@ class SessionPool extends Emitter {
       retry: { ...retry, onRetry: (...args) => this.#onRetry(retry, ...args) },
       guard: ({ id }, fn, signal) => this.#guard(id, fn, signal),
       onUp: (session, event) => this.#onUp(session, event),
+      onStatus: ({ id }, status) => this.emit('status', id, status),
       onDown: (session, details) => this.#onDown(session, details),
     };
   }
@@ -111,6 +119,25 @@ class SessionPool extends Emitter {
     }
   }
 
+  /**
+   * Marks a message as read that somebody has sent to an instance. `key`: as the message has it:
+   * Baileys `message.key`, whatsapp-web.js `message.id`. `typing`: also shows that an answer is
+   * being written.
+   */
+  async markRead (id, key, options) {
+    const { signal, typing } = MARK_READ.read(options);
+    const { chat, ...message } = readSessionKey(id, key);
+    await this.#call(id, 'readMessages', [[{ ...message, remoteJid: chat }]], signal);
+    if (typing) await this.#call(id, 'sendPresenceUpdate', ['composing', chat], signal);
+  }
+
+  /** Shows in a chat that a message is being written. */
+  async sendTyping (id, to, options) {
+    const { signal } = CONNECT.read(options);
+    const chat = readSessionMessage(id, to, 'x');
+    await this.#call(id, 'sendPresenceUpdate', ['composing', chat], signal);
+  }
+
   /** Connects an instance. Answers a `qr` when one has to be scanned. */
   async connect (id, options) {
     const { signal } = CONNECT.read(options);
@@ -133,6 +160,7 @@ class SessionPool extends Emitter {
 
   /** Closes an instance's breaker by hand. Returns whether the instance is known. */
   reset (id) {
+    this.#sessions.get(id)?.allow();
     const isKnown = this.breakers.reset(id) || this.#sessions.has(id);
     if (isKnown) this.emit('reset', id);
     return isKnown;
@@ -222,6 +250,15 @@ class SessionPool extends Emitter {
     throw new SekeringError('ERR_SESSION_LIMIT', `All ${this.#max} instances are connected`);
   }
 
+  async #call (id, name, args, signal) {
+    try {
+      await this.#sessionOf(id).call(name, args, signal);
+    } catch (error) {
+      if (signal?.aborted) throw reasonOf(signal);
+      throw isOptionError(error) ? error : this.#failureOf(id, error);
+    }
+  }
+
   async #connect (id, signal) {
     try {
       const session = this.#sessionOf(id);
@@ -255,24 +292,31 @@ class SessionPool extends Emitter {
     else this.emit('qr', id, qr);
   }
 
-  #onDown ({ id }, { error, wasOpen, isCounted }) {
-    const isOver = troubleOf(error) === 'logged-out';
+  #onDown (session, { error, wasOpen, isCounted }) {
+    const { id, losses } = session;
+    const trouble = troubleOf(error);
     const message = operatorMessage(error, id);
     this.emit('disconnected', id, { error, message });
-    if (isOver) this.emit('alert', { kind: 'logged-out', id, message });
-    if (!wasOpen) return;
+    if (needsPerson(error)) {
+      this.emit('alert', { kind: trouble, id, message });
+      return;
+    }
+    const isRestart = trouble === 'restart';
+    if (!wasOpen && !isRestart) return;
     // No call has failed, but the connection has: that counts as well.
-    const counts = !isCounted && !isOver && statusOf(error) !== RESTART;
+    const counts = !isCounted && !(isRestart && losses <= RESTARTS_MAX);
     if (counts) this.#guard(id, () => Promise.reject(error)).catch(() => {});
-    this.#reconnectSoon(id);
+    this.#reconnectSoon(id, losses);
   }
 
-  #reconnectSoon (id) {
+  #reconnectSoon (id, losses) {
     if (!this.#reconnect || this.#closed) return;
+    const longest = Math.max(RECONNECT_MS_MAX, this.#reconnectMs);
+    const delay = Math.min(this.#reconnectMs * this.#reconnectFactor ** (losses - 1), longest);
     const timer = clock.setTimer(() => {
       this.#timers.delete(timer);
       this.#reconnectNow(id);
-    }, this.#reconnectMs, false);
+    }, delay, false);
     this.#timers.add(timer);
   }
 
@@ -282,7 +326,9 @@ class SessionPool extends Emitter {
     if (!this.#reconnect || this.#closed || !session?.wanted || session.isOpen) return;
     this.#connect(id).catch(error => {
       // An open breaker says itself when it is time.
-      if (read(error, 'circuit_breaker') !== true) this.#reconnectSoon(id);
+      if (read(error, 'circuit_breaker') === true || !session.wanted) return;
+      session.losses += 1;
+      this.#reconnectSoon(id, session.losses);
     });
   }
 
@@ -294,7 +340,9 @@ class SessionPool extends Emitter {
       try {
         return { value: await fn(context) };
       } catch (error) {
-        if (isCallersFault(error) || read(error, 'code') === 'ESHUTDOWN') return { error };
+        const isNoFailure = isCallersFault(error) || needsPerson(error) ||
+          read(error, 'code') === 'ESHUTDOWN';
+        if (isNoFailure) return { error };
         throw error;
       }
     }, { signal });

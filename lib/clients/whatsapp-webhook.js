@@ -1,11 +1,12 @@
 'use strict';
 
-// Webhooks of the Cloud API: the handshake that sets one up, the signature, and the content.
+// Webhooks of the Cloud API and of Green API: how they prove who sent them, what they tell, and
+// what has come already.
 
 const crypto = require('node:crypto');
 
-const { isA, read } = require('../base/foreign');
-const { classifyCloudError } = require('./whatsapp-errors');
+const { isA, isList, read } = require('../base/foreign');
+const { classifyCloudError, classifyGreenState } = require('./whatsapp-errors');
 
 const CHALLENGE = /^[\w-]{1,256}$/;
 const SIGNATURE = /^sha256=([0-9a-f]{64})$/i;
@@ -39,15 +40,39 @@ function isSigned (rawBody, header, appSecret) {
   }
 }
 
-const list = value => (Array.isArray(value) ? value : []);
+const list = value => (isList(value) ? value : []);
 const textOf = value => (typeof value === 'string' ? value : undefined);
+const isRecord = value => typeof value === 'object' && value !== null;
 
-function statusOf (status, phoneNumberId) {
-  const errors = list(status.errors).map(error => ({
-    code: read(error, 'code'), title: textOf(read(error, 'title')),
-    message: textOf(read(error, 'message')),
+// ---- What a webhook tells ----------------------------------------------------------------------
+//
+// A webhook is read into entries: { kind, key, value }. `kind` is that of the event which tells of
+// the entry. A repeated entry has the same `key`; one without a key is always new.
+
+/** The properties of a webhook's result, by the kinds of its entries. */
+const LISTS = {
+  status: 'statuses', message: 'messages', webhookError: 'errors', notification: 'notifications',
+};
+
+/** The result of handleWebhook(): the values of the entries, by kind. */
+function newsOf (entries) {
+  const news = Object.fromEntries(Object.values(LISTS).map(name => [name, []]));
+  for (const { kind, value } of entries) news[LISTS[kind]].push(value);
+  return news;
+}
+
+function cloudErrorOf (error, redact) {
+  const field = value => (textOf(value) === undefined ? undefined : redact(value));
+  return {
+    code: read(error, 'code'),
+    title: field(read(error, 'title')),
+    message: field(read(error, 'message')),
+    details: field(read(read(error, 'error_data'), 'details')),
     verdict: classifyCloudError(error),
-  }));
+  };
+}
+
+function cloudStatusOf (status, phoneNumberId, redact) {
   return {
     messageId: textOf(status.id),
     status: textOf(status.status),
@@ -56,31 +81,144 @@ function statusOf (status, phoneNumberId) {
     // Seconds, as text.
     at: Number(status.timestamp) * 1000 || undefined,
     phoneNumberId,
-    errors,
+    errors: list(status.errors).map(error => cloudErrorOf(error, redact)),
   };
 }
 
+const keyOf = (kind, ...parts) =>
+  (parts.some(part => part === undefined) ? undefined : [kind, ...parts].join(' '));
+
 /**
- * The statuses and messages in a webhook. Statuses are unordered and repeated, and `delivered` may
- * be missing before `read`.
+ * The entries of a webhook of the Cloud API. Statuses are unordered and repeated, and `delivered`
+ * may be missing before `read`. `redact` takes the secrets out of a text.
  */
-function readWebhook (body) {
-  const statuses = [];
-  const messages = [];
+function readCloudWebhook (body, redact) {
+  const entries = [];
+  const add = (kind, key, value) => entries.push({ kind, key, value });
   for (const entry of list(body?.entry)) {
     for (const change of list(entry?.changes)) {
       const value = change?.field === 'messages' ? change.value : undefined;
       const phoneNumberId = textOf(value?.metadata?.phone_number_id);
-      for (const status of list(value?.statuses)) {
-        if (status !== null && typeof status === 'object') {
-          statuses.push(statusOf(status, phoneNumberId));
-        }
+      for (const given of list(value?.statuses).filter(isRecord)) {
+        const status = cloudStatusOf(given, phoneNumberId, redact);
+        add('status', keyOf('status', status.messageId, status.status), status);
       }
-      messages.push(...list(value?.messages).filter(m => m !== null && typeof m === 'object'));
+      for (const message of list(value?.messages).filter(isRecord)) {
+        add('message', keyOf('message', textOf(message.id)), message);
+      }
+      for (const error of list(value?.errors).filter(isRecord)) {
+        add('webhookError', undefined, { ...cloudErrorOf(error, redact), phoneNumberId });
+      }
     }
   }
-  return { statuses, messages };
+  return entries;
 }
+
+// ---- Green API ---------------------------------------------------------------------------------
+
+const GREEN_FAILED =
+  new Set(['failed', 'noAccount', 'notInGroup', 'noActiveSession', 'yellowCard']);
+
+function greenStatusOf (body) {
+  const { idMessage, status, chatId, timestamp, description } = body;
+  const hasFailed = GREEN_FAILED.has(status);
+  return {
+    messageId: textOf(idMessage),
+    status: hasFailed ? 'failed' : textOf(status),
+    recipient: textOf(chatId),
+    reference: undefined,
+    at: Number(timestamp) * 1000 || undefined,
+    phoneNumberId: undefined,
+    errors: hasFailed ? [{
+      code: status, title: undefined, message: textOf(description), details: undefined,
+      verdict: classifyGreenState(status),
+    }] : [],
+  };
+}
+
+/** The entries of a webhook of Green API, which tells of one thing. */
+function readGreenWebhook (body) {
+  const type = textOf(body?.typeWebhook);
+  if (type === undefined) return [];
+  const [id, at] = [textOf(body.idMessage), body.timestamp];
+  if (type === 'outgoingMessageStatus') {
+    const value = greenStatusOf(body);
+    return [{ kind: 'status', key: keyOf('status', id, textOf(body.status)), value }];
+  }
+  if (type === 'incomingMessageReceived') {
+    return [{ kind: 'message', key: keyOf('message', id), value: body }];
+  }
+  const key = id === undefined
+    ? keyOf(type, textOf(body.stateInstance) ?? '', at) : keyOf(type, id);
+  return [{ kind: 'notification', key, value: body }];
+}
+
+/** Whether an Authorization header has the token, which may name its own scheme. */
+function isAuthorized (header, token) {
+  if (typeof header !== 'string') return false;
+  const scheme = /^(?:bearer|basic) /i;
+  const [given, expected] = [header, token].map(text => text.trim());
+  return equals(scheme.test(expected) ? given : given.replace(/^bearer /i, ''), expected);
+}
+
+// ---- What has come already ---------------------------------------------------------------------
+
+const KNOWN_MAX = 10_000;
+
+/** Tells of each entry once, as far back as it remembers. */
+class WebhookMemory {
+  #known = new Set();
+  // The work on entries that are being told now, by key.
+  #pending = new Map();
+
+  /** The entries that are not known, each key once. */
+  #newOf (entries) {
+    const keys = new Set();
+    return entries.filter(({ key }) => {
+      if (key === undefined) return true;
+      const isNew = !this.#known.has(key) && !keys.has(key);
+      keys.add(key);
+      return isNew;
+    });
+  }
+
+  #remember (entries) {
+    for (const { key } of entries) if (key !== undefined) this.#known.add(key);
+    for (const key of this.#known) {
+      if (this.#known.size <= KNOWN_MAX) break;
+      this.#known.delete(key);
+    }
+  }
+
+  /** Returns the new entries, and remembers them. */
+  take (entries) {
+    const fresh = this.#newOf(entries);
+    this.#remember(fresh);
+    return fresh;
+  }
+
+  /** Calls `work` with the new entries, and remembers them if it succeeds. */
+  async handle (entries, work) {
+    for (;;) {
+      const busy = entries.map(({ key }) => this.#pending.get(key)).filter(Boolean);
+      if (busy.length === 0) break;
+      await Promise.allSettled(busy);
+    }
+    const fresh = this.#newOf(entries);
+    if (fresh.length === 0) return;
+    const working = work(fresh);
+    const keys = fresh.map(({ key }) => key).filter(key => key !== undefined);
+    for (const key of keys) this.#pending.set(key, working);
+    try {
+      await working;
+      this.#remember(fresh);
+    } finally {
+      for (const key of keys) this.#pending.delete(key);
+    }
+  }
+}
+
+// ---- Statuses ----------------------------------------------------------------------------------
 
 // The order of statuses: a message that was read does not become unread.
 const RANK = { accepted: 0, sent: 1, delivered: 2, read: 3, failed: 4 };
@@ -97,4 +235,7 @@ function laterStatus (known, heard) {
   return RANK[heard] > RANK[known] ? heard : known;
 }
 
-module.exports = { handshake, isSigned, laterStatus, readWebhook };
+module.exports = {
+  WebhookMemory, handshake, isAuthorized, isSigned, laterStatus, newsOf, readCloudWebhook,
+  readGreenWebhook,
+};

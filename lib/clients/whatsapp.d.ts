@@ -43,8 +43,10 @@ export class WhatsAppError extends SekeringError {
   /** Whether the message may still have been sent. */
   readonly ambiguous: boolean;
   /** The provider's own code. */
-  readonly providerCode: number | undefined;
+  readonly providerCode: number | string | undefined;
   readonly httpStatus: number | undefined;
+  /** What the provider says beyond the message (`error_data.details`). */
+  readonly details: string | undefined;
   /** The customer has not written for a day: only a template may be sent. */
   readonly needsTemplate: boolean;
   readonly reference: string | undefined;
@@ -123,8 +125,14 @@ export interface WhatsAppEvents {
   resumed: [{ reason: string }];
   /** No message can be sent; needs attention. */
   alert: [{ kind: string; error: WhatsAppError }];
-  /** From a webhook. */
+  /** From a webhook, as are the others below: each once. */
   status: [MessageStatus];
+  /** Of a customer, in the provider's format. */
+  message: [any];
+  /** Cloud API: an error of the account or the app. */
+  webhookError: [WebhookError];
+  /** Green API: any other webhook, as it came. */
+  notification: [any];
 }
 
 declare class WhatsAppChannel extends EventEmitter {
@@ -137,6 +145,13 @@ declare class WhatsAppChannel extends EventEmitter {
   /** Returns whether it was paused. */
   resume (): boolean;
   close (): Promise<void>;
+  /**
+   * As handleWebhook, but it first stores the statuses and calls `onNews`. If either fails it
+   * rejects, so answer with an error; the repeated webhook is new again. Resolves with what is new.
+   */
+  receiveWebhook (
+    body: unknown, headers: WebhookHeaders, options?: ReceiveOptions
+  ): Promise<WebhookNews>;
   toJSON (): { name: string; active: number; queued: number; paused: string | null };
 
   on<E extends keyof WhatsAppEvents> (
@@ -201,16 +216,47 @@ export interface MessageStatus {
   /** As in Date.now(). */
   at: number | undefined;
   phoneNumberId: string | undefined;
-  errors: Array<{
-    code: number | undefined; title: string | undefined; message: string | undefined;
-    verdict: WhatsAppVerdict;
-  }>;
+  errors: StatusError[];
+}
+
+export interface StatusError {
+  /** Green API: a word such as noAccount. */
+  code: number | string | undefined;
+  title: string | undefined;
+  message: string | undefined;
+  /** `error_data.details`. */
+  details: string | undefined;
+  verdict: WhatsAppVerdict;
+}
+
+export interface WebhookError extends StatusError {
+  phoneNumberId: string | undefined;
+}
+
+/** The headers of a webhook, or the one that proves who sent it. */
+export type WebhookHeaders = string | Record<string, string | string[] | undefined> | undefined;
+
+export interface ReceiveOptions {
+  /** `store.deliveries`: tells of each webhook once in all processes, also after a restart. */
+  deliveries?: {
+    record (statuses: MessageStatus[]): Promise<unknown>;
+    handleOnce?: ((
+      items: any[], keyOf: (item: any) => string | undefined,
+      work: (fresh: any[]) => Promise<unknown>
+    ) => Promise<void>) | undefined;
+  } | undefined;
+  /** Gets what is new, before the events. */
+  onNews?: ((news: WebhookNews) => unknown) | undefined;
 }
 
 export interface WebhookNews {
   statuses: MessageStatus[];
   /** Messages of customers, in the provider's format. */
   messages: any[];
+  /** Cloud API: of the account or the app. */
+  errors: WebhookError[];
+  /** Green API: all others, as they came. */
+  notifications: any[];
 }
 
 export class CloudApiClient extends WhatsAppChannel {
@@ -240,20 +286,43 @@ export class CloudApiClient extends WhatsAppChannel {
   /** The response to a GET with `hub.mode` and so on; undefined: 403. */
   handshake (query: object): string | undefined;
   verifySignature (rawBody: string | Uint8Array, header: string | undefined): boolean;
-  /** @throws ERR_WHATSAPP_SIGNATURE */
-  handleWebhook (rawBody: string | Uint8Array, header: string | undefined): WebhookNews;
+  /**
+   * Emits what is new, as far as this process remembers; returns all that the webhook says.
+   * @throws ERR_WHATSAPP_SIGNATURE
+   */
+  handleWebhook (rawBody: string | Uint8Array, headers: WebhookHeaders): WebhookNews;
+  /**
+   * Marks a customer's message as read. `typing`: also shows that you are typing, until you answer
+   * or 25 s have passed.
+   */
+  markRead (messageId: string, options?: CallOptions & { typing?: boolean | undefined }):
+    Promise<{ attempts: number; response: any }>;
 }
 
 export interface GreenApiClientOptions extends WhatsAppChannelOptions {
   instanceId: string | number;
   /** apiTokenInstance */
   token: string;
+  /** For uploads; default https://media.green-api.com, or `baseUrl` if only that is given. */
+  mediaUrl?: string | undefined;
+  /** webhookUrlToken of the instance, for webhooks. */
+  webhookToken?: string | undefined;
 }
 
 export interface GreenMessage {
   /** A number of E.164 or a chat (…@c.us, …@g.us). */
   to: string;
-  message: string;
+  /** A text of 1 to 20000 characters; not with a file. */
+  message?: string | undefined;
+  /** A file in the web, up to 100 MB. */
+  url?: string | undefined;
+  /** A file to upload, up to 100 MiB. */
+  data?: Uint8Array | undefined;
+  /** Of `data`, such as image/png. */
+  type?: string | undefined;
+  /** With an extension, which decides how the file is shown. */
+  filename?: string | undefined;
+  caption?: string | undefined;
   quotedMessageId?: string | undefined;
   /** Your own name for it. */
   reference?: string | undefined;
@@ -267,6 +336,22 @@ export class GreenApiClient extends WhatsAppChannel {
   /** Checks a message as send() does, without sending it. @throws ERR_INVALID_INPUT */
   check (message: GreenMessage): void;
   sendText (to: string, message: string, options?: CallOptions): Promise<WhatsAppResult>;
+  /** Sends `{ url, filename, caption }` or `{ data, type, filename, caption }`. */
+  sendFile (to: string, file: Omit<GreenMessage, 'to' | 'message'>, options?: CallOptions):
+    Promise<WhatsAppResult>;
+  /** Marks a message as read; all of the chat if the id is undefined. `typing`: see sendTyping. */
+  markRead (messageId: string | undefined, options: CallOptions & {
+    chat: string; typing?: boolean | undefined;
+  }): Promise<{ attempts: number; response: any }>;
+  /** Shows that you are typing; `duration` is 1000 to 20000 ms, default 5000. */
+  sendTyping (to: string, options?: CallOptions & {
+    duration?: number | undefined; recording?: boolean | undefined;
+  }): Promise<{ attempts: number }>;
+  /**
+   * Emits what is new, as far as this process remembers; returns all that the webhook says. The
+   * header Authorization must hold `webhookToken`. @throws ERR_WHATSAPP_SIGNATURE
+   */
+  handleWebhook (body: unknown, headers: WebhookHeaders): WebhookNews;
   /** Whether the instance is paired and ready. */
   ping (options?: CallOptions): Promise<{ ok: boolean; state: string }>;
 }
@@ -280,7 +365,8 @@ export class SessionError extends SekeringError {
   /** Whether the message may still have been sent. */
   readonly ambiguous: boolean;
   readonly trouble:
-    'open' | 'logged-out' | 'no-session' | 'no-address' | 'timed-out' | 'web-socket' | 'other';
+    'open' | 'logged-out' | 'forbidden' | 'outdated' | 'replaced' | 'bad-session' | 'restart' |
+    'no-session' | 'no-address' | 'timed-out' | 'web-socket' | 'other';
   readonly circuit_breaker: boolean;
   readonly retryable: boolean;
   toJSON (): object;
@@ -292,9 +378,29 @@ export interface SessionSocket {
   /** Baileys emits 'connection.update' here; otherwise the socket itself may have events. */
   ev?: any;
   on?: any;
+  readMessages?: any;
+  sendPresenceUpdate?: any;
   end?: any;
   close?: any;
 }
+
+/** The context of `connect`. `fresh`: a new QR code was requested. */
+export interface ConnectContext {
+  signal: AbortSignal;
+  fresh: boolean;
+}
+
+/** Makes the option `connect` of a SessionPool from a function that makes sockets of Baileys. */
+export function fromBaileys (makeSocket: (id: string, context: ConnectContext) => unknown):
+  (id: string, context: ConnectContext) => Promise<any>;
+
+/**
+ * Makes the option `connect` of a SessionPool from a function that makes clients of
+ * whatsapp-web.js, or from one client, which connects once.
+ */
+export function fromWhatsappWeb (
+  client: object | ((id: string, context: ConnectContext) => unknown)
+): (id: string, context: ConnectContext) => Promise<any>;
 
 export type WhenOpen = 'throw' | 'null' | 'object';
 
@@ -323,7 +429,7 @@ export interface SessionPoolOptions<S extends SessionSocket = SessionSocket> {
 
 export interface SessionStatus {
   id: string;
-  state: 'idle' | 'connecting' | 'qr' | 'open' | 'closed' | 'logged-out';
+  state: 'idle' | 'connecting' | 'qr' | 'open' | 'closed' | 'logged-out' | 'stopped';
   connected: boolean;
   circuit_breaker: 'closed' | 'open' | 'half-open';
   recent_failures: number;
@@ -354,7 +460,12 @@ export interface SessionPoolEvents {
   close: [id: string];
   /** For the operator. */
   trouble: [{ id: string; message: string; error: SessionError }];
-  alert: [{ kind: 'circuit-breaker' | 'logged-out'; id: string; message: string }];
+  alert: [{
+    kind: 'circuit-breaker' | 'logged-out' | 'forbidden' | 'outdated' | 'replaced' | 'bad-session';
+    id: string; message: string;
+  }];
+  /** What became of a message. */
+  status: [id: string, status: MessageStatus];
 }
 
 export class SessionPool<S extends SessionSocket = SessionSocket> extends EventEmitter {
@@ -369,8 +480,17 @@ export class SessionPool<S extends SessionSocket = SessionSocket> extends EventE
    * sent again, and the error's `ambiguous` says whether it may have been sent.
    */
   send (
-    id: string, to: string, content: object, options?: CallOptions & { whenOpen?: WhenOpen }
+    id: string, to: string, content: object | string,
+    options?: CallOptions & { whenOpen?: WhenOpen }
   ): Promise<any>;
+  /**
+   * Marks a message as read. `key`: Baileys `message.key`, whatsapp-web.js `message.id`. `typing`:
+   * see sendTyping.
+   */
+  markRead (id: string, key: object, options?: CallOptions & { typing?: boolean | undefined }):
+    Promise<void>;
+  /** Shows that you are typing. */
+  sendTyping (id: string, to: string, options?: CallOptions): Promise<void>;
   /** Connects an instance; `qr` if a code must be scanned. */
   connect (id: string, options?: CallOptions): Promise<{ connected: boolean; qr?: string }>;
   /** Resets the breaker, ends the old connection and begins a new one. */

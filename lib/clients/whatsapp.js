@@ -2,6 +2,7 @@
 
 // sekering/whatsapp: the Cloud API, Green API, and sessions of one's own.
 
+const { fromBaileys, fromWhatsappWeb } = require('./whatsapp-adapters');
 const { CloudApiClient } = require('./whatsapp-cloud');
 const {
   WhatsAppError, classifyCloudError, classifyGreenError
@@ -13,5 +14,5 @@ const { laterStatus } = require('./whatsapp-webhook');
 
 module.exports = {
   CloudApiClient, GreenApiClient, SessionError, SessionPool, WhatsAppError, classifyCloudError,
-  classifyGreenError, laterStatus, operatorMessage,
+  classifyGreenError, fromBaileys, fromWhatsappWeb, laterStatus, operatorMessage,
 };

@@ -176,7 +176,11 @@ export interface GatewayConfig<D = Duration> {
       baseUrl?: string | undefined;
     } | undefined;
     green?: {
-      instanceId: string | number; token: string; baseUrl?: string | undefined;
+      instanceId: string | number;
+      token: string;
+      webhookToken?: string | undefined;
+      baseUrl?: string | undefined;
+      mediaUrl?: string | undefined;
     } | undefined;
   } | undefined;
   /** Other services, for gateway.upstream(name, fn). */

@@ -246,7 +246,9 @@ const whatsapp = z.strictObject({
   green: z.strictObject({
     instanceId: z.union([z.string().regex(/^\d{1,30}$/), count(0, Number.MAX_SAFE_INTEGER)]),
     token: secret,
+    webhookToken: secret.optional(),
     baseUrl: http.optional(),
+    mediaUrl: http.optional(),
   }).optional(),
   countryCode: z.string().regex(/^[1-9]\d{0,2}$/).optional(),
   ...channel,

@@ -302,7 +302,9 @@ function cloudMessageOf ({ recipient, body, data }) {
   return { ...own, to: recipient };
 }
 
-const greenMessageOf = ({ recipient, body }) => ({ to: recipient, message: body ?? '' });
+/** `data.whatsapp` may be a file: `{ url, filename, caption }`. */
+const greenMessageOf = ({ recipient, body, data }) => (isObject(data?.whatsapp)
+  ? { ...data.whatsapp, to: recipient } : { to: recipient, message: body ?? '' });
 
 function emailSender (client, from) {
   const domain = domainOf(from);

@@ -6,14 +6,23 @@ import { Deliveries, Payments } from '../store';
 export interface WebhookRouterOptions {
   /** For POST /webhooks/midtrans. */
   payments?: Pick<Payments, 'handleNotification'> | undefined;
-  /** For GET and POST /webhooks/whatsapp; a client without webhooks has none. */
-  whatsapp?: Pick<CloudApiClient, 'handshake' | 'handleWebhook'> | object | undefined;
-  /** Stores delivery statuses of WhatsApp; if it cannot, WhatsApp sends them again. */
-  deliveries?: Pick<Deliveries, 'record'> | undefined;
+  /**
+   * A client of the Cloud API or of Green API, for /webhooks/whatsapp: POST, and GET for the Cloud
+   * API.
+   */
+  whatsapp?: Pick<CloudApiClient, 'receiveWebhook'> | object | undefined;
+  /**
+   * Stores delivery statuses of WhatsApp, and tells of each webhook once, in all processes. If it
+   * cannot, WhatsApp sends the webhook again.
+   */
+  deliveries?: Pick<Deliveries, 'record'> & Partial<Pick<Deliveries, 'handleOnce'>> | undefined;
   /** Maximum size of Midtrans's bodies in bytes, 1 to 16777216, default 65536. */
   maxBody?: number | undefined;
-  /** Called after the answer. */
-  onNews?: ((news: WebhookNews) => void) | undefined;
+  /**
+   * Gets what is new in a webhook of WhatsApp, before the answer. If it fails, the answer is 500,
+   * and the repeated webhook is new again.
+   */
+  onNews?: ((news: WebhookNews) => unknown) | undefined;
   onError?: ((error: unknown, req: any) => void) | undefined;
 }
 

@@ -14,12 +14,12 @@ const WHATSAPP_BODY_MAX = 1_048_576;
 const OPTIONS = optionsOf({
   payments: is.having('takes the notifications of Midtrans', ['handleNotification'],
     { expected: 'store.payments' }),
-  whatsapp: is.object('a WhatsApp client; only that of the Cloud API has webhooks'),
+  whatsapp: is.object('a client of the Cloud API or of Green API'),
   deliveries: is.having('stores the delivery statuses of WhatsApp', ['record'],
     { expected: 'store.deliveries' }),
   maxBody: is.integer('of a notification of Midtrans',
     { min: 1, max: 1 << 24, default: 65_536, unit: 'bytes' }),
-  onNews: is.func('gets what a webhook of WhatsApp says, once it is stored', { default: () => {} }),
+  onNews: is.func('gets what is new in a webhook of WhatsApp, once it is stored'),
   onError: is.func('gets what was answered with 500'),
 });
 
@@ -58,27 +58,27 @@ function midtransRoute (router, payments, raw) {
   });
 }
 
-function whatsappRoutes (router, client, raw, { deliveries, onNews }) {
+function whatsappRoutes (router, client, raw, options) {
   router.get('/webhooks/whatsapp', (req, res) => {
+    // Green API has no handshake.
+    if (typeof client.handshake !== 'function') return problem(res, 404);
     const answer = client.handshake(req.query);
     if (answer === undefined) return problem(res, 403);
     // The text is chosen by whoever knows the token, so it must not become a page.
     res.type('text/plain').set('X-Content-Type-Options', 'nosniff').send(answer);
   });
   router.post('/webhooks/whatsapp', raw, async (req, res) => {
-    const body = bytesOf(req);
-    let news;
+    // Only the Cloud API signs the bytes.
+    const body = typeof client.handshake === 'function' ? bytesOf(req) : bodyOf(req);
     try {
-      news = client.handleWebhook(body, req.headers['x-hub-signature-256']);
+      // If this fails, the answer is an error, and WhatsApp sends the webhook again.
+      await client.receiveWebhook(body, req.headers, options);
     } catch (error) {
       const code = read(error, 'code');
       if (code === 'ERR_WHATSAPP_SIGNATURE') return problem(res, 403, { code });
       throw error;
     }
-    // If this fails, the answer is an error, and WhatsApp sends the webhook again.
-    await deliveries?.record(news.statuses);
     res.status(200).end();
-    onNews(news);
   });
 }
 
@@ -88,7 +88,7 @@ function createWebhookRouter (options) {
   const router = express.Router();
   const raw = limit => express.raw({ type: () => true, limit, inflate: false });
   if (payments !== undefined) midtransRoute(router, payments, raw(maxBody));
-  if (typeof read(whatsapp, 'handleWebhook') === 'function') {
+  if (typeof read(whatsapp, 'receiveWebhook') === 'function') {
     whatsappRoutes(router, whatsapp, raw(WHATSAPP_BODY_MAX), { deliveries, onNews });
   }
   router.use('/webhooks', problemHandler({ ...onError && { onError } }));

@@ -29,6 +29,14 @@ export interface Deliveries extends EventEmitter {
    */
   record (statuses: StatusNews[]): Promise<number>;
   /**
+   * Calls `work` with the items that no process has handled in the last 8 days. They are handled
+   * once it succeeds. `keyOf` names an item; one without a name is always new. Rejects as `work`
+   * does, or with ERR_IDEMPOTENCY_IN_PROGRESS if another process is still at it after 5 s.
+   */
+  handleOnce<T> (
+    items: T[], keyOf: (item: T) => string | undefined, work: (fresh: T[]) => Promise<unknown>
+  ): Promise<void>;
+  /**
    * Messages that could not be delivered, newest first; `limit` is 1 to 1000, default 100;
    * `before` is the providerMessageId of one of them.
    */

@@ -3,14 +3,19 @@
 // What became of messages that a provider has accepted: the latest status of each. Webhooks report
 // it, in any order, and more than once.
 
+const { randomUUID } = require('node:crypto');
+
+const clock = require('../base/clock');
+const { sayingOf } = require('../clients/whatsapp-errors');
 const { laterStatus } = require('../clients/whatsapp-webhook');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
 const foreign = require('../base/foreign');
-const { is, optionsOf, readable } = require('../base/options');
+const { func, is, optionsOf, readable } = require('../base/options');
 const { Batcher } = require('./batcher');
 const { referenceOf } = require('./outbox-leases');
 const { clean } = require('./outbox-verdict');
+const { StoreError } = require('./store-errors');
 
 const FAILURES = optionsOf({
   before: is.any('a providerMessageId: earlier failures than that'),
@@ -68,9 +73,41 @@ function toRow ({ messageId, status, at, recipient, reference, errors }) {
     id, status, reference: textOf(reference, ID_MAX), recipient: textOf(recipient, RECIPIENT_MAX),
     at: at >= 0 && at <= TIME_MS_MAX ? at : undefined,
     code: fault?.code === undefined ? undefined : clean(fault.code, CODE_MAX),
-    error: textOf(fault?.message ?? fault?.title),
+    error: fault === undefined ? undefined : textOf(sayingOf(fault)),
   };
 }
+
+// ---- What is handled once ----------------------------------------------------------------------
+
+// Providers repeat a webhook for up to 7 days.
+const KNOWN_MS = 8 * 24 * 3_600_000;
+// If a process dies at its work, another one may do it after this time.
+const LOCK_MS = 60_000;
+// How long to wait for another process that has the same work, and how often to look.
+const WAIT_MS = 5000;
+const LOOK_MS = 100;
+
+const interval = ms => `interval '${ms} ms'`;
+
+/** $1 keys, $2 a name for this work. Returns the keys that are free, and takes them. */
+const TAKE = table => `
+  INSERT INTO ${table} AS held
+    (key, fingerprint, status, created_at, expires_at, locked_until)
+  SELECT key, $2, 'in_progress', now(), now() + ${interval(KNOWN_MS)}, now() + ${interval(LOCK_MS)}
+  FROM unnest($1::text[]) AS key ORDER BY key
+  ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status,
+    created_at = excluded.created_at, expires_at = excluded.expires_at,
+    locked_until = excluded.locked_until
+  WHERE CASE held.status WHEN 'done' THEN held.expires_at ELSE held.locked_until END <= now()
+  RETURNING key`;
+
+const IN_PROGRESS = table => `
+  SELECT FROM ${table} WHERE key = ANY ($1::text[]) AND status = 'in_progress' LIMIT 1`;
+const DONE = table => `
+  UPDATE ${table} SET status = 'done' WHERE key = ANY ($1::text[]) AND fingerprint = $2`;
+const FREE = table => `
+  DELETE FROM ${table} WHERE key = ANY ($1::text[]) AND fingerprint = $2
+    AND status = 'in_progress'`;
 
 /** One row for each message, in the order of their ids, so that statements cannot deadlock. */
 function folded (rows) {
@@ -92,6 +129,7 @@ class Deliveries extends Emitter {
   #database;
   #table;
   #outbox;
+  #known;
   #batcher;
 
   constructor (database) {
@@ -99,6 +137,7 @@ class Deliveries extends Emitter {
     this.#database = database;
     this.#table = `${database.schema}.message_deliveries`;
     this.#outbox = `${database.schema}.notification_outbox`;
+    this.#known = `${database.schema}.idempotency_store`;
     this.#batcher = new Batcher(items => this.#write(items), GROUP);
   }
 
@@ -121,6 +160,54 @@ class Deliveries extends Emitter {
       if (isNews) fresh.delete(row.id);
       return isNews;
     }).length);
+  }
+
+  /**
+   * Calls work(items) with those items that no process has handled before, and remembers them if it
+   * succeeds. keyOf(item): their names; an item without one is always new.
+   */
+  async handleOnce (items, keyOf, work) {
+    if (!foreign.isList(items)) throw invalidOption('items', 'an array', items);
+    func('keyOf', keyOf);
+    func('work', work);
+    const [named, others] = readable('items', 'items that can be named', items, () => {
+      const pairs = Array.from(items, item => [keyOf(item), item]);
+      const isNamed = ([key]) => typeof key === 'string';
+      return [
+        new Map(pairs.filter(isNamed).map(([key, item]) => [`webhook ${clean(key)}`, item])),
+        pairs.filter(pair => !isNamed(pair)).map(([, item]) => item),
+      ];
+    });
+    const keys = [...named.keys()];
+    const name = randomUUID();
+    const taken = keys.length === 0 ? [] : await this.#take(keys, name);
+    const fresh = [...taken.map(key => named.get(key)), ...others];
+    try {
+      if (fresh.length > 0) await foreign.promiseOf(work(fresh));
+    } catch (error) {
+      await this.#end(FREE, taken, name).catch(() => {});
+      throw error;
+    }
+    await this.#end(DONE, taken, name);
+  }
+
+  async #take (keys, name) {
+    for (const until = clock.now() + WAIT_MS; ;) {
+      const { rows } = await this.#database.query(TAKE(this.#known), [keys, name]);
+      const taken = rows.map(({ key }) => key);
+      const others = keys.filter(key => !taken.includes(key));
+      if (others.length === 0) return taken;
+      const { rowCount } = await this.#database.query(IN_PROGRESS(this.#known), [others]);
+      if (rowCount === 0) return taken;
+      // Another process is at it. It may fail, and then the work is ours.
+      await this.#end(FREE, taken, name);
+      if (clock.now() >= until) throw new StoreError('ERR_IDEMPOTENCY_IN_PROGRESS');
+      await new Promise(resolve => { clock.setTimer(resolve, LOOK_MS); });
+    }
+  }
+
+  async #end (statement, taken, name) {
+    if (taken.length > 0) await this.#database.query(statement(this.#known), [taken, name]);
   }
 
   async failures (options) {

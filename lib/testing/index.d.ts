@@ -103,12 +103,16 @@ export interface WhatsAppFake {
     baseUrl: string;
   };
   /** The options that a GreenApiClient needs to use this fake. */
-  readonly green: { instanceId: string; token: string; baseUrl: string };
+  readonly green: {
+    instanceId: string; token: string; webhookToken: string; baseUrl: string;
+  };
   readonly fault: WhatsAppFault['kind'] | null;
   /** The accepted messages, oldest first. */
   readonly messages: WhatsAppMessage[];
   /** The newest 1000 uploads by id. */
   readonly media: Map<string, { id: string; type: string; filename: string; data: Buffer }>;
+  /** The newest 1000 marks of reading and typing. */
+  readonly receipts: Array<{ api: 'cloud' | 'green'; body: any }>;
   readonly counts: Record<'requests' | 'accepted' | 'refused' | 'unauthorized' | 'faulted', number>;
   /** Sets what goes wrong from now on; a number is a code, null: nothing. */
   set (fault: WhatsAppFaults): void;
@@ -116,11 +120,20 @@ export interface WhatsAppFake {
   statusOf (
     message: { id: string; to: string; reference?: string | undefined },
     status: 'sent' | 'delivered' | 'read' | 'failed', errors?: object[]): object;
+  /** The body of a webhook with one message of a customer, whose number is `from`. */
+  incomingOf (from: string, text: string): object;
+  /** The body of a webhook of Green API: `content` is what this type has besides. */
+  greenWebhookOf (typeWebhook: string, content?: object): object;
   /** The header X-Hub-Signature-256 of a raw body. */
   sign (rawBody: string | Uint8Array): string;
-  /** Sends a signed webhook; resolves with the status of the answer. */
+  /**
+   * Sends a webhook of the Cloud API, signed, or of Green API, with its token. Resolves with the
+   * status of the answer.
+   */
   notify (
-    url: string, body: object, options?: { signature?: string | undefined }): Promise<number>;
+    url: string, body: object,
+    options?: { signature?: string | undefined; authorization?: string | undefined }
+  ): Promise<number>;
   close (): Promise<void>;
 }
 
@@ -133,6 +146,7 @@ export interface WhatsAppFakeOptions {
   verifyToken?: string | undefined;
   instanceId?: string | undefined;
   token?: string | undefined;
+  webhookToken?: string | undefined;
   fault?: WhatsAppFaults | undefined;
   latencyMs?: number | undefined;
   /** Rejects messages to one number that follow sooner, with 131056; ms, default 0. */
@@ -144,22 +158,29 @@ export interface WhatsAppFakeOptions {
 export function startWhatsAppFake (options?: WhatsAppFakeOptions): Promise<WhatsAppFake>;
 
 export type SessionFault = 'connect-throws' | 'connect-rejects' | 'connect-hangs' |
-  'never-opens' | 'closes' | 'qr' | 'send-rejects' | 'send-hangs';
+  'never-opens' | 'closes' | 'qr' | 'send-rejects' | 'send-hangs' | 'destroy-hangs';
 
 export interface SessionFake {
   /** The sent messages, oldest first. */
   readonly messages: Array<{ id: string; jid: string; content: any; at: number }>;
+  /** Marks of reading and typing, oldest first. */
+  readonly receipts: any[];
   /** How often each instance was connected. */
   readonly connects: Map<string, number>;
   /** The option `connect` of a SessionPool. */
   readonly connect: (id: string) => Promise<any>;
+  /** Makes a client as whatsapp-web.js does, for fromWhatsappWeb(). */
+  readonly makeClient: (id: string) => any;
   /** Sets what goes wrong with an instance, or with all (`*`); null: nothing. */
   set (id: string, kind: SessionFault | null, error?: Error): void;
   /** The newest socket of an instance. */
   socketOf (id: string): any;
   /** Simulates a scan of the QR code. */
   scan (id: string): void;
-  /** Cuts an instance's connection; 401 ends its session for good. */
+  /**
+   * Cuts an instance's connection; 401 ends its session for good. A client of whatsapp-web.js gets
+   * the message as its reason.
+   */
   disconnect (id: string, statusCode?: number, message?: string): void;
 }
 

@@ -8,7 +8,7 @@ const http = require('node:http');
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
-const { copyOf } = require('../base/foreign');
+const { copyOf, read } = require('../base/foreign');
 const { is, optionsOf, readable } = require('../base/options');
 const {
   ADDRESS, FREQUENCY_WITH_ONCE, HttpFake, answer, answerPage, parse, pause, readBody,
@@ -16,6 +16,12 @@ const {
 
 const MEDIA_BYTES_MAX = 1 << 24;
 const MEDIA_MAX = 1000;
+const RECEIPTS_MAX = 1000;
+// What a message of Green API must have, by method.
+const GREEN_CONTENT = {
+  sendMessage: ['message'], sendFileByUrl: ['urlFile', 'fileName'],
+  sendFileByUpload: ['file', 'fileName'],
+};
 const MEDIA_KINDS = ['image', 'audio', 'video', 'document', 'sticker'];
 
 // The HTTP status that goes with a code of the Cloud API, where it is not 400.
@@ -37,6 +43,7 @@ const OPTIONS = optionsOf({
   verifyToken: is.text('of the Cloud API', { default: 'verify-token' }),
   instanceId: is.text('of Green API', { default: '1101000001' }),
   token: is.text('of Green API', { default: 'green-token' }),
+  webhookToken: is.text('of Green API', { default: 'green-webhook-token' }),
   fault: is.any('what goes wrong from the start'),
   latencyMs: is.ms('before each answer', { default: 0 }),
   recipientIntervalMs: is.ms('refuses messages to one number that follow sooner, with 131056',
@@ -55,7 +62,10 @@ const FAULT = optionsOf({
   recipient: is.text('strikes this one only: its digits, or a chat'),
 });
 
-const NOTIFY_OPTIONS = optionsOf({ signature: is.text('default: the right one') });
+const NOTIFY_OPTIONS = optionsOf({
+  signature: is.text('of the Cloud API; default: the right one'),
+  authorization: is.text('of Green API; default: the right one'),
+});
 
 /** A number stands for a code of the Cloud API, a string for a kind. */
 function readFault (given) {
@@ -68,6 +78,8 @@ function readFault (given) {
   const usual = { html: 502, status: 500 }[kind] ?? STATUS_OF_CODE[code] ?? 400;
   return { ...fault, status: status ?? usual };
 }
+
+const secondsOf = ms => Math.floor(ms / 1000);
 
 function cloudError (code, message, status) {
   return [status ?? STATUS_OF_CODE[code] ?? 400, {
@@ -85,9 +97,11 @@ async function formOf (bytes, type) {
     const headers = { 'content-type': type };
     const form = await new Response(bytes, { headers }).formData();
     const file = form.get('file');
-    if (form.get('messaging_product') !== 'whatsapp' || typeof file?.name !== 'string') return {};
+    if (typeof file?.name !== 'string') return {};
     const data = Buffer.from(await file.arrayBuffer());
-    return { file: { type: form.get('type') ?? file.type, filename: file.name, data } };
+    form.delete('file');
+    const fields = Object.fromEntries(form);
+    return { ...fields, file: { type: fields.type ?? file.type, filename: file.name, data } };
   } catch {
     return undefined;
   }
@@ -99,6 +113,9 @@ class WhatsAppFake extends HttpFake {
 
   /** The newest 1000 uploads by id: { id, type, filename, data }. */
   media = new Map();
+
+  /** The newest 1000 marks of reading and typing: { api, body }. */
+  receipts = [];
 
   counts = { requests: 0, accepted: 0, refused: 0, unauthorized: 0, faulted: 0 };
 
@@ -119,8 +136,8 @@ class WhatsAppFake extends HttpFake {
 
   /** The options that a GreenApiClient needs to use this fake. */
   get green () {
-    const { instanceId, token } = this.#options;
-    return { instanceId, token, baseUrl: this.url };
+    const { instanceId, token, webhookToken } = this.#options;
+    return { instanceId, token, webhookToken, baseUrl: this.url };
   }
 
   // ---- Webhooks --------------------------------------------------------------------------------
@@ -128,17 +145,43 @@ class WhatsAppFake extends HttpFake {
   /** The body of a webhook with one status of an accepted message. */
   statusOf (message, status, errors) {
     const { id, to, reference } = copyOf(message);
-    const value = {
-      messaging_product: 'whatsapp',
-      metadata: { phone_number_id: this.#options.phoneNumberId },
+    return this.#webhookOf({
       statuses: [{
-        id, status, timestamp: String(Math.floor(clock.wall() / 1000)), recipient_id: to,
+        id, status, timestamp: String(secondsOf(clock.wall())), recipient_id: to,
         biz_opaque_callback_data: reference, ...errors && { errors }
       }]
+    });
+  }
+
+  /** The body of a webhook with one message of a customer. */
+  incomingOf (from, text) {
+    return this.#webhookOf({
+      contacts: [{ profile: { name: 'Customer' }, wa_id: from }],
+      messages: [{
+        from, id: `wamid.${crypto.randomUUID()}`, timestamp: String(secondsOf(clock.wall())),
+        type: 'text', text: { body: text }
+      }]
+    });
+  }
+
+  #webhookOf (content) {
+    const value = {
+      messaging_product: 'whatsapp',
+      metadata: { phone_number_id: this.#options.phoneNumberId }, ...content
     };
     return {
       object: 'whatsapp_business_account',
       entry: [{ id: '1', changes: [{ field: 'messages', value }] }]
+    };
+  }
+
+  /** The body of a webhook of Green API: `content` is what this type has besides. */
+  greenWebhookOf (typeWebhook, content) {
+    const idInstance = Number(this.#options.instanceId);
+    return {
+      typeWebhook, timestamp: secondsOf(clock.wall()),
+      instanceData: { idInstance, wid: '6281100000000@c.us', typeInstance: 'whatsapp' },
+      ...copyOf(content)
     };
   }
 
@@ -150,15 +193,17 @@ class WhatsAppFake extends HttpFake {
   }
 
   /**
-   * Sends a signed webhook and resolves with the status of the answer.
+   * Sends a webhook of the Cloud API, signed, or of Green API, with its token. Resolves with the
+   * status of the answer.
    */
   async notify (url, body, options) {
-    const { signature } = NOTIFY_OPTIONS.read(options);
+    const { signature, authorization } = NOTIFY_OPTIONS.read(options);
     const text = JSON.stringify(body);
+    const proof = read(body, 'typeWebhook') === undefined
+      ? { 'x-hub-signature-256': signature ?? this.sign(text) }
+      : { authorization: authorization ?? `Bearer ${this.#options.webhookToken}` };
     return new Promise((resolve, reject) => {
-      const headers = {
-        'content-type': 'application/json', 'x-hub-signature-256': signature ?? this.sign(text)
-      };
+      const headers = { 'content-type': 'application/json', ...proof };
       const request = http.request(url, { method: 'POST', headers, agent: false }, response => {
         response.resume().on('end', () => resolve(response.statusCode));
       });
@@ -216,6 +261,12 @@ class WhatsAppFake extends HttpFake {
     if (this.messages.length > this.#options.messagesMax) this.messages.shift();
   }
 
+  #note (api, body) {
+    this.receipts.push({ api, body });
+    if (this.receipts.length > RECEIPTS_MAX) this.receipts.shift();
+    return { success: true };
+  }
+
   #store (file) {
     const id = String(crypto.randomInt(1e12, 1e14));
     this.media.set(id, { id, ...file });
@@ -240,8 +291,11 @@ class WhatsAppFake extends HttpFake {
     }
     if (id !== phoneNumberId) return { refusal: cloudError(100, 'Object does not exist') };
     if (request.method === 'GET') return { api: 'cloud', accept: () => ({ id }) };
-    if (rest === '/media' && body?.file !== undefined) {
+    if (rest === '/media' && body?.file !== undefined && body.messaging_product === 'whatsapp') {
       return { api: 'cloud', accept: () => this.#store(body.file) };
+    }
+    if (rest === '/messages' && body?.status === 'read' && body.message_id) {
+      return { api: 'cloud', accept: () => this.#note('cloud', body) };
     }
     if (rest !== '/messages' || body?.messaging_product !== 'whatsapp' || !body.to || !body.type) {
       this.counts.refused += 1;
@@ -273,14 +327,24 @@ class WhatsAppFake extends HttpFake {
     if (method === 'getStateInstance') {
       return { api: 'green', accept: () => ({ stateInstance: 'authorized' }) };
     }
-    if (method !== 'sendMessage' || !body?.chatId || !body.message) {
+    if (['readChat', 'sendTyping'].includes(method) && body?.chatId) {
+      const accept = () => {
+        this.#note('green', { method, ...body });
+        return { setRead: true };
+      };
+      return { api: 'green', accept };
+    }
+    if (!body?.chatId || !GREEN_CONTENT[method]?.every(name => body[name])) {
       this.counts.refused += 1;
       return { refusal: this.#greenError(request, { status: 400, message: 'Validation failed' }) };
     }
     const accept = () => {
       const idMessage = crypto.randomBytes(8).toString('hex');
-      this.#take('green', idMessage, body.chatId, body);
-      return { idMessage };
+      const { file, ...content } = body;
+      this.#take('green', idMessage, body.chatId, content);
+      if (file === undefined) return { idMessage };
+      const { id } = this.#store(file);
+      return { idMessage, urlFile: `${this.url}/files/${id}` };
     };
     return { api: 'green', to: body.chatId, accept };
   }

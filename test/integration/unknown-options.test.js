@@ -228,6 +228,8 @@ const ENTRANCES = {
   'CloudApiClient.send(options)':
     wrong => cloud.send({ to: '6281234567890', type: 'text', text: { body: 'x' } }, wrong),
   'CloudApiClient.check(message)': DATA,
+  'CloudApiClient.markRead(options)': wrong => cloud.markRead('wamid.1', wrong),
+  'CloudApiClient.receiveWebhook(options)': wrong => cloud.receiveWebhook('{}', 'x', wrong),
   'CloudApiClient.sendText(options)': wrong => cloud.sendText('6281234567890', 'x', wrong),
   'CloudApiClient.sendTemplate(template)': DATA,
   'CloudApiClient.sendTemplate(options)':
@@ -236,15 +238,25 @@ const ENTRANCES = {
   'CloudApiClient.uploadMedia(media)': DATA,
   'CloudApiClient.uploadMedia(options)':
     wrong => cloud.uploadMedia({ data: Buffer.from('x'), type: 'image/png' }, wrong),
+  'whatsapp:fromBaileys()(context)': DATA,
+  'whatsapp:fromWhatsappWeb()(context)': DATA,
   'new whatsapp:GreenApiClient(options)':
     wrong => new GreenApiClient({ instanceId: '1', token: 'planted', ...wrong }),
   'GreenApiClient.send(message)': DATA,
   'GreenApiClient.send(options)': wrong => green.send({ to: '6281234567890', message: 'x' }, wrong),
   'GreenApiClient.check(message)': DATA,
+  'GreenApiClient.markRead(options)':
+    wrong => green.markRead('x', { chat: '6281234567890', ...wrong }),
+  'GreenApiClient.sendTyping(options)': wrong => green.sendTyping('6281234567890', wrong),
+  'GreenApiClient.sendFile(options)': wrong => green.sendFile('6281234567890',
+    { url: 'https://a.test/a.png', filename: 'a.png' }, wrong),
   'GreenApiClient.sendText(options)': wrong => green.sendText('6281234567890', 'x', wrong),
   'GreenApiClient.ping(options)': wrong => green.ping(wrong),
   'new whatsapp:SessionPool(options)': wrong => new SessionPool({ connect: action, ...wrong }),
   'SessionPool.send(options)': wrong => sessions.send('a', '6281234567890', { text: 'x' }, wrong),
+  'SessionPool.markRead(options)':
+    wrong => sessions.markRead('a', { remoteJid: '6281234567890@c.us', id: 'x' }, wrong),
+  'SessionPool.sendTyping(options)': wrong => sessions.sendTyping('a', '6281234567890', wrong),
   'SessionPool.connect(options)': wrong => sessions.connect('a', wrong),
   'SessionPool.requestQr(options)': wrong => sessions.requestQr('a', wrong),
   // sekering/browser

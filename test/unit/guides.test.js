@@ -201,7 +201,8 @@ describe('the clients', () => {
   test('the members of the WhatsApp clients, and their events', () => {
     const all = ['CloudApiClient', 'GreenApiClient', 'SessionPool']
       .flatMap(name => membersOf('whatsapp', name));
-    expect(described('docs/whatsapp.md', 'method of both', 'of CloudApiClient', 'member'))
+    expect(described('docs/whatsapp.md', 'method of both', 'of CloudApiClient',
+      'of GreenApiClient', 'member'))
       .toEqual(sorted(all));
     const events = ['WhatsAppEvents', 'SessionPoolEvents']
       .flatMap(name => propertiesOf('whatsapp', name));
@@ -215,7 +216,7 @@ describe('the clients', () => {
     const guide = read('docs/whatsapp.md').match(/`ERR_(WHATSAPP|SESSION)_\w+/g);
     expect(sorted(guide.map(code => code.slice(1)))).toEqual(codes);
     expect(described('docs/whatsapp.md', 'trouble')).toEqual(sorted([...codesOf(
-      /^whatsapp-session\./, /(?<=return ')[a-z-]+/g)]));
+      /^whatsapp-session\./, /(?<=return '|\d{3}: ')[a-z-]+/g)]));
   });
 
   test('every function of the browser piece', () => {

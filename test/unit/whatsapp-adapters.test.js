@@ -1,0 +1,232 @@
+'use strict';
+
+// Sessions of Baileys and whatsapp-web.js, with stand-ins that tell what the real ones tell.
+
+const { once } = require('node:events');
+
+const { SessionPool, fromBaileys, fromWhatsappWeb } = require('../../lib/clients/whatsapp');
+const { startSessionFake } = require('../../lib/testing/session-fake');
+const { useVirtualClock } = require('../../lib/testing/virtual-clock');
+
+const TO = '+6281234567890';
+
+let clock;
+let fake;
+let pool;
+let alerts;
+
+function begin (connect, options) {
+  pool = new SessionPool({ connect, retry: false, ...options });
+  pool.on('alert', ({ kind }) => alerts.push(kind));
+}
+beforeEach(() => {
+  clock = useVirtualClock();
+  fake = startSessionFake();
+  alerts = [];
+});
+afterEach(() => {
+  pool?.close();
+  clock.restore();
+});
+
+const send = () => pool.send('a', TO, 'Halo').catch(error => error);
+const turn = () => new Promise(resolve => setImmediate(resolve));
+
+describe('Baileys', () => {
+  beforeEach(() => begin(fromBaileys(id => fake.connect(id))));
+
+  test('takes texts and chats of both kinds, marks as read, shows typing', async () => {
+    await send();
+    await pool.send('a', '6281234567890@c.us', { text: 'Halo' });
+    const jid = '6281234567890@s.whatsapp.net';
+    expect(fake.messages).toMatchObject([
+      { jid, content: { text: 'Halo' } }, { jid, content: { text: 'Halo' } }]);
+    await pool.markRead('a', { remoteJid: jid, id: 'M1', fromMe: false }, { typing: true });
+    expect(fake.receipts).toEqual([
+      { id: 'a', keys: [{ remoteJid: jid, id: 'M1', fromMe: false }] },
+      { id: 'a', presence: 'composing', jid },
+    ]);
+    await expect(pool.markRead('a', { id: '' })).rejects.toMatchObject(
+      { faults: [{ path: 'key.remoteJid' }, { path: 'key.id' }] });
+  });
+
+  test.each([[401, 'logged-out'], [403, 'forbidden'], [411, 'outdated'], [440, 'replaced'],
+    [500, 'bad-session']])('a close with %d needs a person: %s', async (status, trouble) => {
+    await send();
+    fake.disconnect('a', status, 'closed');
+    expect(alerts).toEqual([trouble]);
+    await clock.advance(600_000);
+    expect(await send()).toMatchObject({ trouble, retryable: false });
+    expect(fake.connects.get('a')).toBe(1);
+    expect(pool.breakers.get('a').stats.failures).toBe(0);
+    await expect(pool.connect('a')).resolves.toEqual({ connected: true });
+    expect(await send()).toMatchObject({ key: {} });
+  });
+
+  test.each([408, 428, 503, 599])('a close with %d passes', async status => {
+    await send();
+    fake.disconnect('a', status, 'closed');
+    const back = once(pool, 'connected');
+    await clock.advance(1000);
+    await back;
+    expect(alerts).toEqual([]);
+    expect(pool.breakers.get('a').stats.failures).toBe(1);
+  });
+
+  test('an error of the WebSocket is no bad session, whatever its status', async () => {
+    await send();
+    fake.disconnect('a', 500, 'WebSocket Error (closed before the connection was established)');
+    expect(alerts).toEqual([]);
+    expect(pool.status('a').state).toBe('closed');
+  });
+
+  test('after a scan WhatsApp asks for a restart', async () => {
+    fake.set('a', 'qr');
+    await expect(pool.connect('a')).resolves.toMatchObject({ qr: '2@a' });
+    fake.set('a', null);
+    fake.socketOf('a').update({ isNewLogin: true, qr: undefined });
+    fake.disconnect('a', 515, 'Stream Errored (restart required)');
+    const back = once(pool, 'connected');
+    await clock.advance(1000);
+    await back;
+    expect(pool.status('a')).toMatchObject({ state: 'open', recent_failures: 0 });
+  });
+
+  test('restarts without end open the breaker', async () => {
+    await send();
+    for (let i = 1; i <= 17; i++) {
+      const back = once(pool, 'connected');
+      fake.disconnect('a', 515, 'Stream Errored (restart required)');
+      await clock.advance(1000);
+      await back;
+      expect(pool.status('a').recent_failures).toBe(Math.max(i - 3, 0));
+    }
+    fake.disconnect('a', 515, 'Stream Errored (restart required)');
+    await turn();
+    expect(alerts).toEqual(['circuit-breaker']);
+    const connects = fake.connects.get('a');
+    await clock.advance(500_000);
+    expect(fake.connects.get('a')).toBe(connects);
+  });
+
+  test('a connection that is lost again and again is made after longer times', async () => {
+    pool.close();
+    begin(fromBaileys(id => fake.connect(id)), { retry: { minTimeout: 1000 } });
+    await send();
+    for (const delay of [1000, 2000, 4000, 8000, 10_000, 10_000]) {
+      const back = once(pool, 'connected');
+      const connects = fake.connects.get('a');
+      fake.disconnect('a', 428);
+      await clock.advance(delay - 1);
+      expect(fake.connects.get('a')).toBe(connects);
+      await clock.advance(1);
+      await back;
+    }
+  });
+
+  test('what became of messages', async () => {
+    const heard = [];
+    pool.on('status', (id, { messageId, status, recipient, errors }) =>
+      heard.push([id, messageId, status, recipient, errors.map(({ code }) => code)]));
+    await send();
+    const { ev } = fake.socketOf('a');
+    const key = { remoteJid: 'x@s.whatsapp.net', id: 'M1', fromMe: true };
+    ev.emit('messages.update', [2, 3, 4, 1].map(status => ({ key, update: { status } })));
+    ev.emit('messages.update', [
+      { key, update: { status: 0, messageStubParameters: ['479'] } },
+      { key: { ...key, fromMe: false }, update: { status: 4 } }, null]);
+    ev.emit('message-receipt.update',
+      [{ key, receipt: { userJid: 'y@s.whatsapp.net', readTimestamp: 1700000000 } }]);
+    const at = ['a', 'M1'];
+    expect(heard).toEqual([
+      [...at, 'sent', key.remoteJid, []], [...at, 'delivered', key.remoteJid, []],
+      [...at, 'read', key.remoteJid, []], [...at, 'failed', key.remoteJid, ['479']],
+      [...at, 'read', 'y@s.whatsapp.net', []],
+    ]);
+  });
+
+  test('what is no socket is trouble', async () => {
+    pool.close();
+    begin(fromBaileys(() => ({ sendMessage () {} })));
+    expect(await send()).toMatchObject({ trouble: 'no-session' });
+    expect(() => fromBaileys(5)).toThrow('makeSocket');
+    expect(() => fromWhatsappWeb(5)).toThrow('client');
+  });
+});
+
+describe('whatsapp-web.js', () => {
+  beforeEach(() => begin(fromWhatsappWeb(id => fake.makeClient(id))));
+
+  test('is connected when it is ready; texts, files, read and typing', async () => {
+    expect(await send()).toMatchObject({ id: { fromMe: true } });
+    const media = { mimetype: 'image/png', data: '' };
+    await pool.send('a', TO, { media, caption: 'Tickets' });
+    await pool.send('a', TO, media);
+    const jid = '6281234567890@c.us';
+    expect(fake.messages).toMatchObject([
+      { jid, content: 'Halo' }, { jid, content: media, options: { caption: 'Tickets' } },
+      { jid, content: media },
+    ]);
+    await pool.markRead('a', { remote: jid, id: 'M1' }, { typing: true });
+    expect(fake.receipts).toEqual([{ id: 'a', seen: jid }, { id: 'a', typing: jid }]);
+  });
+
+  test('shows a code until it is scanned, and never logs it', async () => {
+    fake.set('a', 'qr');
+    await expect(pool.connect('a')).resolves.toEqual({ connected: false, qr: '2@a' });
+    expect(JSON.stringify([pool.status('a'), pool.health(), await send()])).not.toContain('2@a');
+    fake.scan('a');
+    expect(await send()).toMatchObject({ id: {} });
+  });
+
+  test.each([['LOGOUT', 'logged-out'], ['UNPAIRED', 'logged-out'], ['CONFLICT', 'replaced'],
+    ['TOS_BLOCK', 'forbidden'], ['DEPRECATED_VERSION', 'outdated']])(
+    'disconnected by %s needs a person: %s', async (reason, trouble) => {
+      await send();
+      fake.disconnect('a', undefined, reason);
+      expect(alerts).toEqual([trouble]);
+      await clock.advance(600_000);
+      expect(fake.connects.get('a')).toBe(1);
+      expect(fake.socketOf('a').ended).toBe(true);
+    });
+
+  test('a session that is refused needs a person', async () => {
+    fake.set('a', 'closes');
+    expect(await send()).toMatchObject({ trouble: 'bad-session', retryable: false });
+    expect(alerts).toEqual(['bad-session']);
+  });
+
+  test('after another reason a new client is made, once the old one is destroyed', async () => {
+    await send();
+    const old = fake.socketOf('a');
+    fake.set('a', 'destroy-hangs');
+    fake.disconnect('a', undefined, 'NAVIGATION');
+    const killed = new Promise(resolve => {
+      old.pupBrowser = { process: () => ({ kill: resolve }) };
+    });
+    await clock.advance(9000);
+    expect(fake.connects.get('a')).toBe(1);
+    const back = once(pool, 'connected');
+    await clock.advance(2000);
+    expect(await killed).toBe('SIGKILL');
+    await back;
+    expect(fake.socketOf('a')).not.toBe(old);
+  });
+
+  test('tells what became of messages', async () => {
+    await send();
+    const heard = [];
+    pool.on('status', (id, { messageId, status }) => heard.push([id, messageId, status]));
+    const message = { id: { _serialized: 'M1', fromMe: true }, to: 'x@c.us' };
+    for (const ack of [0, 1, 2, 3, -1]) fake.socketOf('a').emit('message_ack', message, ack);
+    expect(heard.map(([, , status]) => status)).toEqual(['sent', 'delivered', 'read', 'failed']);
+  });
+
+  test('one client connects once', async () => {
+    pool.close();
+    begin(fromWhatsappWeb(fake.makeClient('a')), { reconnect: false });
+    expect(await send()).toMatchObject({ id: {} });
+    fake.disconnect('a', undefined, 'NAVIGATION');
+    expect(await send()).toMatchObject({ trouble: 'no-session' });
+  });
+});
