@@ -107,7 +107,8 @@ class GreenApiClient extends WhatsAppChannel {
   async sendTyping (to, options) {
     const { duration, recording, signal } = TYPING.read(options);
     const { attempts } = await this.#call('sendTyping', {
-      chatId: readChat('to', to, this.#countryCode), typingTime: duration, ...recording && { typingType: 'recording' },
+      chatId: readChat('to', to, this.#countryCode), typingTime: duration,
+      ...recording && { typingType: 'recording' },
     }, signal);
     return { attempts };
   }

@@ -33,7 +33,7 @@ const CHAT_TEXT = `${NUMBER_TEXT}, or a chat of WhatsApp's`;
  */
 function digitsOf (value, countryCode) {
   if (typeof value !== 'string' || value.length > NUMBER_CHARACTERS_MAX) return undefined;
-  const digits = value.trim().replace(ZERO_IN_BRACKETS, '$1').replace(BETWEEN, '')
+  const digits = value.replace(/^ +/, '').replace(ZERO_IN_BRACKETS, '$1').replace(BETWEEN, '')
     .replace(/^00/, '+');
   if (countryCode === undefined || digits.startsWith('+')) return international(digits);
   if (digits.startsWith('0')) return international(countryCode + digits.slice(1));
