@@ -34,7 +34,8 @@ describeEngines('payments', ({ place }) => {
     expect(queued).toBe(false);
     expect(made).toEqual({
       orderId: 'first', state: 'created', amountMinor: 1_000_000n, refundedMinor: 0n,
-      currency: 'IDR', held: false, transactionId: null, token: fake.orders.get('first').token,
+      chargedBackMinor: 0n, currency: 'IDR', held: false, transactionId: null,
+      token: fake.orders.get('first').token,
       redirectUrl: expect.stringMatching(/^http/), createdAt: expect.any(Date),
       updatedAt: expect.any(Date), history: expect.any(Array),
     });
