@@ -96,8 +96,11 @@ const sha256 = data => createHash('sha256').update(data).digest('hex');
 /** The same for all copies of one event. */
 function fingerprintOf (body) {
   const refunds = (body.refunds ?? null) && sha256(JSON.stringify(body.refunds));
+  // Two partial chargebacks differ in nothing else.
+  const amounts = [body.refund_amount, body.chargeback_amount];
   const parts = [body.order_id, body.transaction_id, body.transaction_status,
-    body.fraud_status ?? null, String(body.status_code), String(body.gross_amount), refunds];
+    body.fraud_status ?? null, String(body.status_code), String(body.gross_amount), refunds,
+    ...amounts.some(amount => amount !== undefined) ? amounts : []];
   return `signed:${sha256(JSON.stringify(parts))}`;
 }
 
@@ -199,13 +202,14 @@ class PaymentInbox {
     if (await ledger.get(orderId) === undefined) return this.#takeForeign(event, body);
     if (!this.#signatures.admit(body.signature_key)) return answer(503, 'unavailable', orderId);
     const claim = readTransaction(body);
-    const { truth, fault } = confirm ? await this.#confirm(claim, event) : { truth: claim };
+    const { truth, fault, answered } = confirm ? await this.#confirm(claim, event)
+      : { truth: claim };
     if (fault === 'other_order') return this.#reject(event, fault);
     const noted = fault === undefined ? event
       : { ...event, fingerprint: coarseFingerprint(body, fault) };
-    const { outcome, reason, released, event: closed } = await ledger.change(orderId,
-      (client, order) => this.#apply(client, order, { event: noted, claim, truth, fault }));
-    if (outcome === 'held') emit('held', closed, reason);
+    const { outcome, held, released, event: closed } = await ledger.change(orderId,
+      (client, order) => this.#apply(client, order, { event: noted, claim, truth, fault, answered }));
+    if (held !== undefined) emit('held', held, held.reason);
     if (released) await this.#tellReleased(closed.orderId);
     return answer(outcome === 'unavailable' ? 503 : 200, outcome, closed?.orderId ?? orderId);
   }
@@ -229,9 +233,10 @@ class PaymentInbox {
     const { transactionId, orderId } = claim;
     // Such an id cannot be part of a URL.
     if (!isSegment(transactionId)) return { fault: 'not_found' };
+    let body;
     let truth;
     try {
-      const body = await withDeadline(undefined, STATUS_TIMEOUT_MS,
+      body = await withDeadline(undefined, STATUS_TIMEOUT_MS,
         signal => this.ask(transactionId, { signal }), { error: late(), ref: false });
       if (body === undefined) return { fault: 'not_found' };
       truth = readTransaction(body);
@@ -242,11 +247,11 @@ class PaymentInbox {
     // Only the order is signed: the transaction is whatever the sender says it is.
     if (truth.orderId !== orderId) return { fault: 'other_order' };
     if (truth.transactionId !== transactionId) return { fault: 'other_transaction' };
-    return { truth };
+    return { truth, answered: body };
   }
 
   /** Notes the event and changes the order, under the order's lock. */
-  async #apply (client, order, { event, claim, truth, fault }) {
+  async #apply (client, order, { event, claim, truth, fault, answered }) {
     const { ledger, confirm } = this.#context;
     const { id, outcome: before } = await ledger.noteEvent(client, event, 'unavailable');
     if (FINAL_OUTCOMES.includes(before)) return { outcome: 'already_processed' };
@@ -262,7 +267,11 @@ class PaymentInbox {
     }
     const closed = await ledger.closeEvent(client, id,
       { outcome, reason, orderId: order?.orderId });
-    return { outcome, reason, event: closed, move, released: released && outcome !== 'held' };
+    // The notification may be newer than the answer, which has to be held by itself.
+    const noted = outcome === 'unavailable' && entered.fault !== undefined
+      ? await this.#noteAnswer(client, order.orderId, answered, entered) : undefined;
+    const held = outcome === 'held' ? closed : noted?.isNew ? noted : undefined;
+    return { outcome, event: closed, move, held, released: released && held === undefined };
   }
 
   /** Tells that nothing of an order is held any more. */

@@ -207,14 +207,18 @@ function compare (claim, truth) {
 const leads = (from, to) => isDenial(from, to) ||
   advance(from.state, to.state, { confirmed: true }).changed;
 
-/** The outcome of a notification after Midtrans's answer has been entered. */
+/**
+ * The outcome of a notification after Midtrans's answer has been entered. `unavailable` with a fault
+ * of the answer: what is held is the answer.
+ */
 function conclude ({ changed, fault, claim, truth }) {
-  if (fault !== undefined) return { outcome: 'held', reason: fault };
-  if (!isKnownState(claim.state)) return { outcome: 'held', reason: 'edge' };
-  const relation = compare(claim, truth);
-  if (relation === 'contradicts') return { outcome: 'held', reason: 'contradicted' };
+  const relation = truth !== undefined && isKnownState(claim.state) ? compare(claim, truth)
+    : undefined;
   // The answer may be older than the notification: Midtrans has to send it again.
   if (relation === 'ahead') return { outcome: 'unavailable', reason: 'unconfirmed' };
+  if (fault !== undefined) return { outcome: 'held', reason: fault };
+  if (relation === undefined) return { outcome: 'held', reason: 'edge' };
+  if (relation === 'contradicts') return { outcome: 'held', reason: 'contradicted' };
   return { outcome: changed ? 'applied' : 'stale', reason: null };
 }
 
