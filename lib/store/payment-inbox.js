@@ -208,7 +208,8 @@ class PaymentInbox {
     const noted = fault === undefined ? event
       : { ...event, fingerprint: coarseFingerprint(body, fault) };
     const { outcome, held, released, event: closed } = await ledger.change(orderId,
-      (client, order) => this.#apply(client, order, { event: noted, claim, truth, fault, answered }));
+      (client, order) =>
+        this.#apply(client, order, { event: noted, claim, truth, fault, answered }));
     if (held !== undefined) emit('held', held, held.reason);
     if (released) await this.#tellReleased(closed.orderId);
     return answer(outcome === 'unavailable' ? 503 : 200, outcome, closed?.orderId ?? orderId);

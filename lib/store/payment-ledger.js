@@ -16,9 +16,10 @@ const TIMES_MAX = 2 ** 31 - 1;
 const PAGE = /^(.+)~([2-9])$/;
 
 // After one of these outcomes, the same event is a repetition.
-const FINAL_OUTCOMES = ['applied', 'stale', 'held', 'dismissed', 'released'];
+const FINAL_OUTCOMES = ['applied', 'stale', 'held', 'dismissed'];
 
-const OUTCOMES = [...FINAL_OUTCOMES, 'unknown_order', 'forged', 'invalid', 'unavailable'];
+const OUTCOMES = [...FINAL_OUTCOMES, 'released', 'unknown_order', 'forged', 'invalid',
+  'unavailable'];
 
 const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, charged_back_minor,
   currency, body, token, redirect_url, transaction_id, pages, asked_at, version, history,

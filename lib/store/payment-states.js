@@ -208,8 +208,8 @@ const leads = (from, to) => isDenial(from, to) ||
   advance(from.state, to.state, { confirmed: true }).changed;
 
 /**
- * The outcome of a notification after Midtrans's answer has been entered. `unavailable` with a fault
- * of the answer: what is held is the answer.
+ * The outcome of a notification after Midtrans's answer has been entered. If the answer is late and
+ * has a fault, the notification has to come again, and the answer is held.
  */
 function conclude ({ changed, fault, claim, truth }) {
   const relation = truth !== undefined && isKnownState(claim.state) ? compare(claim, truth)
