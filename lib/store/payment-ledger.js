@@ -448,7 +448,8 @@ class PaymentLedger {
 
   /**
    * Notes that an event came. Only the first of its kind makes a row, with `outcome` and `reason`;
-   * a repetition is counted. The row is locked until the transaction ends.
+   * a repetition is counted. One whose hold has ended begins again: it may differ in what is not
+   * part of its fingerprint. The row is locked until the transaction ends.
    * @param {object} client a transaction or the database
    * @returns {Promise<object>} the event as users see it
    */
@@ -457,7 +458,9 @@ class PaymentLedger {
         (fingerprint, source, order_id, transaction_id, transaction_status, outcome, reason, body)
       VALUES ($1, $2, $3, $4, $5, $6, $7, $8::bytea)
       ON CONFLICT (fingerprint) DO UPDATE SET
-        times = known.times + 1, last_received_at = clock_timestamp()
+        times = known.times + 1, last_received_at = clock_timestamp(),
+        ${['transaction_id', 'transaction_status', 'body'].map(column => `${column} = CASE
+          WHEN known.outcome = 'released' THEN EXCLUDED.${column} ELSE known.${column} END`)}
       RETURNING *`,
     [event.fingerprint, event.source, event.orderId, event.transactionId, event.transactionStatus,
       outcome, reason, event.bytes]);

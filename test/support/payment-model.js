@@ -61,7 +61,7 @@ class Midtrans {
   life = 0;
   isPageOver = false;
   isLagging = true;
-  // What the store was told or has asked, by transaction.
+  // The transactions that the store has heard of in answer to a question.
   told = new Set();
 
   constructor (orderId, seed, now = Date.now()) {
