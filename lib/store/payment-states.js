@@ -264,12 +264,21 @@ const hasPage = ({ token, redirectUrl, body }) =>
 
 const timeOf = madeAt => Date.parse(`${madeAt.replace(' ', 'T')}+07:00`);
 
-/** Whether a transaction belongs to the time before an expired order was opened again. */
+/** An expired order that is recorded again begins a new life. */
+const isReopening = ({ from, by }) => from === 'expired' && by === 'order';
+
+/** Whether a transaction belongs to an earlier life of its order. */
 function isOfBefore ({ history }, { createdAt, madeAt }) {
-  const reopened = history.findLast(({ from, by }) => from === 'expired' && by === 'order');
+  const reopened = history.findLast(isReopening);
   if (reopened === undefined) return false;
   const at = Date.parse(reopened.at);
   return (createdAt !== undefined && createdAt < at) || (madeAt !== null && timeOf(madeAt) < at);
+}
+
+/** Whether an order was paid in its present life. */
+function wasPaid ({ history }) {
+  const life = history.slice(history.findLastIndex(isReopening) + 1);
+  return life.some(({ to }) => HAS_MONEY.includes(to));
 }
 
 /** The oldest first. Only Midtrans's times say so if its news comes out of order. */
@@ -301,11 +310,12 @@ function deriveOrder (order, transactions) {
 }
 
 /** The state of an order none of whose transactions counts. */
-function stateWithout ({ state }, isTried) {
+function stateWithout (order, isTried) {
+  const { state } = order;
+  if (FAILED.includes(state)) return state;
   // A bank took its payment back: the page was used, and ends with it.
-  if (HAS_MONEY.includes(state)) return 'denied';
-  if (FAILED.includes(state) || (FIRST_STATES.includes(state) && !isTried)) return state;
-  return 'created';
+  if (wasPaid(order)) return 'denied';
+  return FIRST_STATES.includes(state) && !isTried ? state : 'created';
 }
 
 /**
