@@ -319,12 +319,15 @@ class PaymentInbox {
   async #noteAnswer (client, orderId, body, { changed, fault }) {
     const { ledger } = this.#context;
     if (!changed && fault === undefined) return undefined;
-    const outcome = fault === undefined ? 'applied' : 'held';
-    const { id, outcome: before } =
+    const { id, outcome: before, reason } =
       await ledger.noteEvent(client, statusEvent(body), 'unavailable');
     if (before === 'dismissed' && !changed) return undefined;
+    // A second payment stays one, whatever else is wrong with it.
+    const isTwice = before === 'held' && reason === 'paid_twice';
+    const outcome = fault === undefined && !isTwice ? 'applied' : 'held';
     if (outcome === 'held') await ledger.setHeld(client, orderId, true);
-    const event = await ledger.closeEvent(client, id, { outcome, reason: fault, orderId });
+    const event = await ledger.closeEvent(client, id,
+      { outcome, reason: isTwice ? reason : fault, orderId });
     return { ...event, isNew: outcome === 'held' && before !== 'held' };
   }
 

@@ -267,10 +267,11 @@ const timeOf = madeAt => Date.parse(`${madeAt.replace(' ', 'T')}+07:00`);
 /** An expired order that is recorded again begins a new life. */
 const isReopening = ({ from, by }) => from === 'expired' && by === 'order';
 
-/** Whether a transaction belongs to an earlier life of its order. */
-function isOfBefore ({ history }, { createdAt, madeAt }) {
+/** Whether a transaction belongs to an earlier life of its order, and has not paid this one. */
+function isOfBefore ({ history, state, transactionId }, { transactionId: id, createdAt, madeAt }) {
   const reopened = history.findLast(isReopening);
-  if (reopened === undefined) return false;
+  const hasPaid = id === transactionId && HAS_MONEY.includes(state);
+  if (reopened === undefined || hasPaid) return false;
   const at = Date.parse(reopened.at);
   return (createdAt !== undefined && createdAt < at) || (madeAt !== null && timeOf(madeAt) < at);
 }

@@ -231,6 +231,8 @@ class Midtrans {
   get needsReview () { return this.transactions.some(each => each.isBroken); }
 
   /**
+   * An order that has failed stays so if what came after all is denied, or if it was paid by what
+   * came late from the time before it was opened again, and that was reversed.
    * @param {object} order what has become of it
    * @param {object[]} hooks that heard of it: { hook, transition }
    * @param {{ isReviewed: boolean }} options whether a person has applied all that was held
@@ -244,7 +246,8 @@ class Midtrans {
       if (String(found) !== String(expected)) faults.push(`${name}: ${found}, not ${expected}`);
     };
     const expected = this.#stateOf(rated, hooks);
-    const isEitherEnd = this.isLate && [state, expected].every(each => FAILED.includes(each));
+    const isEitherEnd = FAILED.includes(state) && [...FAILED, 'created'].includes(expected) &&
+      (this.isLate || (this.life > 0 && isReversed(hooks)));
     if (!isEitherEnd) expect('state', state, expected);
     const refunded = good.reduce((sum, each) => sum + refundedOf(each), 0);
     const taken = good.reduce((sum, each) => sum + (each.taken ?? 0), 0);
@@ -327,6 +330,10 @@ class Midtrans {
     return !this.hasPage || this.isLate || told === undefined || !told.has(transactionId);
   }
 }
+
+/** Whether an order has failed after it was paid. */
+const isReversed = hooks => KEPT.includes(
+  hooks.findLast(({ hook }) => hook === 'onFailed')?.transition.from);
 
 /** The state of an order that has only this transaction. */
 function ratingOf ({ state, fraud }) {
