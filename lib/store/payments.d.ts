@@ -86,8 +86,8 @@ export interface PaymentTransition {
  * queued: Midtrans has not been asked yet. unknown: it is not known yet whether the page was made.
  * created: the page was made, and nothing is being paid; attempts may have been denied. authorize:
  * money is reserved, or its capture is challenged. denied: a charge without a page was denied. An
- * order can have several transactions, since customers may try again, and the id of an expired order
- * can be used again. The one that says most about money counts: paid, partially_charged_back,
+ * order can have several transactions, since customers may try again, and the id of an expired
+ * order can be used again. The one that says most about money counts: paid, partially_charged_back,
  * partially_refunded, charged_back, refunded, authorize, pending; else the newest.
  */
 export type OrderState = 'queued' | 'created' | 'unknown' | 'pending' | 'authorize' | 'paid' |
@@ -232,9 +232,9 @@ export interface Payments extends EventEmitter {
   }): Promise<PaymentEvent[]>;
   /**
    * Asks Midtrans about up to `limit` (1 to 10000, default 100) orders that are open or held and
-   * have not changed for `olderThan` ms (default 900000). If Midtrans does not know an order, it stays as it is until
-   * its page can no longer be used (24 hours, or `page_expiry` of its body); then it expires. The
-   * same if all attempts to pay it were denied.
+   * have not changed for `olderThan` ms (default 900000). If Midtrans does not know an order, it
+   * stays as it is until its page can no longer be used (24 hours, or `page_expiry` of its body);
+   * then it expires. The same if all attempts to pay it were denied.
    */
   reconcile (options?: { olderThan?: number | undefined; limit?: number | undefined }):
     Promise<{ checked: number; changed: number; failed: number }>;

@@ -19,7 +19,9 @@ const store = await openStore({
       onChargeback: ({ chargedBackMinor }, { chargeback }) => {
         [chargedBackMinor, chargeback?.amountMinor] satisfies Array<bigint | null | undefined>;
       },
-      onDenied: (order, { attempt }) => { attempt?.paymentType satisfies string | null | undefined; },
+      onDenied: (order, { attempt }) => {
+        attempt?.paymentType satisfies string | null | undefined;
+      },
       onTransition: undefined,
     },
   },
