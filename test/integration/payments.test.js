@@ -520,6 +520,21 @@ describeEngines('payments', ({ place }) => {
     expect(rows).toEqual([{ silent_since: null }]);
   });
 
+  test('late news of before an expired order was opened again does not end it', async () => {
+    const setup = await pay(database, { hooks: { onFailed: nothing } });
+    const { payments, fake, deliver } = setup;
+    await placed(setup, 'second-life');
+    fake.transactions.get('second-life').transaction_time = '2020-01-31 10:00:00';
+    fake.settle('second-life', 'expire');
+    const [expired] = fake.notifications('second-life', { latest: true });
+    await database.query(`UPDATE ${database.schema}.payment_orders SET state = 'expired'
+      WHERE order_id = 'second-life'`);
+    await payments.createOrder({ orderId: 'second-life', amountMinor: 1_000_000, token: 'new' });
+    expect(await deliver(expired)).toMatchObject({ outcome: 'applied' });
+    expect(await payments.get('second-life')).toMatchObject({ state: 'created', token: 'new' });
+    expect(await messages('second-life')).toEqual([]);
+  });
+
   test('only a person ends a hold that Midtrans itself causes; two persons at once are safe',
     async () => {
       const setup = await pay(database, { hooks: { onPaid: nothing, onFailed: nothing } });
