@@ -7,19 +7,21 @@ const { invalidOption } = require('../base/errors');
 const { copyOf, read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 
-// Where each state may go next, as Midtrans documents it.
+// Where each state may go next, as Midtrans documents it. Money may also go back in several ways,
+// one after the other: a bank takes back what is left after a refund, a merchant refunds what is
+// left after a partial chargeback.
 const NEXT = {
   authorize: ['capture', 'cancel', 'deny', 'expire'],
   pending: ['capture', 'settlement', 'deny', 'cancel', 'expire'],
   capture: ['settlement', 'cancel'],
   settlement: ['refund', 'partial_refund', 'chargeback', 'partial_chargeback'],
-  partial_refund: ['partial_refund', 'refund'],
-  partial_chargeback: ['chargeback'],
+  partial_refund: ['partial_refund', 'refund', 'partial_chargeback', 'chargeback'],
+  partial_chargeback: ['partial_chargeback', 'chargeback', 'partial_refund', 'refund'],
   deny: [],
   cancel: [],
   expire: [],
   failure: [],
-  refund: [],
+  refund: ['partial_chargeback', 'chargeback'],
   chargeback: [],
 };
 
@@ -68,7 +70,8 @@ const isFinalState = state => isState(state) && NEXT[state].length === 0;
 
 /**
  * What a notification (or an answer of GET status) does to the state that is known; the verdicts
- * are in midtrans.d.ts. `same` may be another partial refund: look at the amounts.
+ * are in midtrans.d.ts. `same` may be another partial refund or chargeback. Refunds and partial
+ * chargebacks may follow each other, so that only the amounts tell which of two is the later one.
  */
 function advance (current, incoming, options) {
   const { confirmed } = OPTIONS.read(options);
@@ -85,8 +88,9 @@ function advance (current, incoming, options) {
   if (canMove(known, incoming, { confirmed: true })) {
     return confirmed ? move('moved') : stay('unconfirmed');
   }
-  if (later.get(known).has(incoming)) return confirmed ? move('caught-up') : stay('unconfirmed');
-  return stay(later.get(incoming).has(known) ? 'stale' : 'refused');
+  if (later.get(incoming).has(known)) return stay('stale');
+  if (!later.get(known).has(incoming)) return stay('refused');
+  return confirmed ? move('caught-up') : stay('unconfirmed');
 }
 
 /**

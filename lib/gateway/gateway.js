@@ -349,6 +349,8 @@ class Gateway extends Emitter {
       log.error({ event: id, orderId, reason }, 'A payment notification needs a review');
       this.emit('alert', { service: 'payments', kind: 'held', orderId, reason });
     });
+    store.payments.on('released', ({ orderId }) =>
+      log.info({ orderId }, 'A held payment needs no review any more: Midtrans has decided'));
     store.deadLetters.on('arrival', ({ id, channel, kind, reason, lastError }) => {
       log.error({ letter: id, channel, kind, reason, lastError }, 'Dead letter');
       this.emit('alert', { service: 'outbox', kind: 'dead-letter', id, channel });

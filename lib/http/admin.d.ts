@@ -105,7 +105,8 @@ export interface EventStreamOptions {
 
 /**
  * Server-sent events: breaker, degradation, dead-letter, delivery-failed, payment, payment-held,
- * session; and reset if more were missed than are kept. All data has `at`, as in Date.now().
+ * payment-released, session; and reset if more were missed than are kept. All data has `at`, as in
+ * Date.now().
  */
 export interface EventStream {
   readonly clients: number;

@@ -80,6 +80,7 @@ class EventStream {
         transition: ({ orderId }, { from, to }) => this.publish('payment', { orderId, from, to }),
         held: ({ orderId }, reason) =>
           this.publish('payment-held', { orderId, reason: cut(reason) }),
+        released: ({ orderId }) => this.publish('payment-released', { orderId }),
       }),
       // The message tells the operator what to do, for example when WhatsApp does not answer.
       Emitter.follow(sessions, {

@@ -13,7 +13,7 @@ const { isIncomingId, isSegment } = require('../clients/midtrans-requests');
 const { RateLimiter } = require('../primitives/limits');
 const { FINAL_OUTCOMES } = require('./payment-ledger');
 const { PaymentSamples } = require('./payment-samples');
-const { compare, isKnownState, readTransaction } = require('./payment-states');
+const { conclude, readTransaction } = require('./payment-states');
 const { StoreError } = require('./store-errors');
 
 // Midtrans waits for 15 s, and wants to be answered within 5.
@@ -96,8 +96,11 @@ const sha256 = data => createHash('sha256').update(data).digest('hex');
 /** The same for all copies of one event. */
 function fingerprintOf (body) {
   const refunds = (body.refunds ?? null) && sha256(JSON.stringify(body.refunds));
+  // Two partial chargebacks differ in nothing else.
+  const amounts = [body.refund_amount, body.chargeback_amount];
   const parts = [body.order_id, body.transaction_id, body.transaction_status,
-    body.fraud_status ?? null, String(body.status_code), String(body.gross_amount), refunds];
+    body.fraud_status ?? null, String(body.status_code), String(body.gross_amount), refunds,
+    ...amounts.some(amount => amount !== undefined) ? amounts : []];
   return `signed:${sha256(JSON.stringify(parts))}`;
 }
 
@@ -199,13 +202,16 @@ class PaymentInbox {
     if (await ledger.get(orderId) === undefined) return this.#takeForeign(event, body);
     if (!this.#signatures.admit(body.signature_key)) return answer(503, 'unavailable', orderId);
     const claim = readTransaction(body);
-    const { truth, fault } = confirm ? await this.#confirm(claim, event) : { truth: claim };
+    const { truth, fault, answered } = confirm ? await this.#confirm(claim, event)
+      : { truth: claim };
     if (fault === 'other_order') return this.#reject(event, fault);
     const noted = fault === undefined ? event
       : { ...event, fingerprint: coarseFingerprint(body, fault) };
-    const { outcome, reason, event: closed } = await ledger.change(orderId, (client, order) =>
-      this.#apply(client, order, { event: noted, claim, truth, fault }));
-    if (outcome === 'held') emit('held', closed, reason);
+    const { outcome, held, released, event: closed } = await ledger.change(orderId,
+      (client, order) =>
+        this.#apply(client, order, { event: noted, claim, truth, fault, answered }));
+    if (held !== undefined) emit('held', held, held.reason);
+    if (released) await this.#tellReleased(closed.orderId);
     return answer(outcome === 'unavailable' ? 503 : 200, outcome, closed?.orderId ?? orderId);
   }
 
@@ -228,9 +234,10 @@ class PaymentInbox {
     const { transactionId, orderId } = claim;
     // Such an id cannot be part of a URL.
     if (!isSegment(transactionId)) return { fault: 'not_found' };
+    let body;
     let truth;
     try {
-      const body = await withDeadline(undefined, STATUS_TIMEOUT_MS,
+      body = await withDeadline(undefined, STATUS_TIMEOUT_MS,
         signal => this.ask(transactionId, { signal }), { error: late(), ref: false });
       if (body === undefined) return { fault: 'not_found' };
       truth = readTransaction(body);
@@ -241,24 +248,37 @@ class PaymentInbox {
     // Only the order is signed: the transaction is whatever the sender says it is.
     if (truth.orderId !== orderId) return { fault: 'other_order' };
     if (truth.transactionId !== transactionId) return { fault: 'other_transaction' };
-    return { truth };
+    return { truth, answered: body };
   }
 
   /** Notes the event and changes the order, under the order's lock. */
-  async #apply (client, order, { event, claim, truth, fault }) {
+  async #apply (client, order, { event, claim, truth, fault, answered }) {
     const { ledger, confirm } = this.#context;
     const { id, outcome: before } = await ledger.noteEvent(client, event, 'unavailable');
     if (FINAL_OUTCOMES.includes(before)) return { outcome: 'already_processed' };
-    const { changed, move, fault: found } = order !== undefined && truth !== undefined
+    const entered = order !== undefined && truth !== undefined
       ? await ledger.enter(client, order, truth, { by: 'notification', confirmed: confirm })
       : { changed: false, fault: fault ?? 'unknown_order' };
-    const { outcome, reason } = conclude({ changed, fault: found, claim, truth });
+    const { changed, move } = entered;
+    const { outcome, reason } = conclude({ changed, fault: entered.fault, claim, truth });
+    const released = (changed || confirm) && truth !== undefined &&
+      await ledger.release(client, order, truth, entered, 'a notification');
     if (outcome === 'held' && order !== undefined) {
       await ledger.setHeld(client, order.orderId, true);
     }
     const closed = await ledger.closeEvent(client, id,
       { outcome, reason, orderId: order?.orderId });
-    return { outcome, reason, event: closed, move };
+    // The notification may be newer than the answer, which has to be held by itself.
+    const noted = outcome === 'unavailable' && entered.fault !== undefined
+      ? await this.#noteAnswer(client, order.orderId, answered, entered) : undefined;
+    const held = outcome === 'held' ? closed : noted?.isNew ? noted : undefined;
+    return { outcome, event: closed, move, held, released: released && held === undefined };
+  }
+
+  /** Tells that nothing of an order is held any more. */
+  async #tellReleased (orderId) {
+    const { ledger, emit } = this.#context;
+    emit('released', await ledger.get(orderId));
   }
 
   // ---- Asking ----------------------------------------------------------------------------------
@@ -282,24 +302,60 @@ class PaymentInbox {
    */
   async learn (orderId, body, by) {
     const { ledger, emit } = this.#context;
-    const { changed, fault, event } = await ledger.change(orderId, async (client, order) => {
-      const entered = await ledger.enter(client, order, readTransaction(body),
-        { by, confirmed: true });
-      return { ...entered, event: await this.#noteAnswer(client, orderId, body, entered) };
+    const truth = readTransaction(body);
+    const learnt = await ledger.change(orderId, async (client, order) => {
+      const entered = await ledger.enter(client, order, truth, { by, confirmed: true });
+      const released = await ledger.release(client, order, truth, entered, 'a look-up');
+      const event = await this.#noteAnswer(client, orderId, body, entered);
+      return { ...entered, event, released: released && event?.outcome !== 'held' };
     });
-    if (event?.times === 1 && fault !== undefined) emit('held', event, fault);
-    return { changed, fault };
+    const { changed, fault, event, released } = learnt;
+    if (event?.isNew) emit('held', event, fault);
+    if (released) await this.#tellReleased(orderId);
+    return { changed: changed || released, fault };
   }
 
-  /** An answer that says nothing new is not an event. */
+  /** An answer that says nothing new is not an event, nor is one that a person has dismissed. */
   async #noteAnswer (client, orderId, body, { changed, fault }) {
     const { ledger } = this.#context;
     if (!changed && fault === undefined) return undefined;
-    const outcome = fault === undefined ? 'applied' : 'held';
-    if (fault !== undefined) await ledger.setHeld(client, orderId, true);
-    const { id, times } = await ledger.noteEvent(client, statusEvent(body), outcome, fault);
-    const event = await ledger.closeEvent(client, id, { outcome, reason: fault, orderId });
-    return { ...event, times };
+    const { id, outcome: before, reason } =
+      await ledger.noteEvent(client, statusEvent(body), 'unavailable');
+    if (before === 'dismissed' && !changed) return undefined;
+    // A second payment stays one, whatever else is wrong with it.
+    const isTwice = before === 'held' && reason === 'paid_twice';
+    const outcome = fault === undefined && !isTwice ? 'applied' : 'held';
+    if (outcome === 'held') await ledger.setHeld(client, orderId, true);
+    const event = await ledger.closeEvent(client, id,
+      { outcome, reason: isTwice ? reason : fault, orderId });
+    return { ...event, isNew: outcome === 'held' && before !== 'held' };
+  }
+
+  /**
+   * Asks again about the transactions for which an order is held. If Midtrans still does not know
+   * one, the notification about it was not Midtrans's.
+   * @returns {Promise<boolean>} whether nothing is held any more
+   */
+  async askAgain (orderId) {
+    const { database, ledger } = this.#context;
+    const held = await ledger.eventsWith(database, orderId, ['held']);
+    const ids = new Set(held.map(({ transactionId }) => transactionId));
+    const missing = new Set();
+    let isReleased = false;
+    for (const id of ids) {
+      const body = isSegment(id) ? await this.ask(id) : undefined;
+      if (body?.transaction_id !== id) missing.add(id);
+      else if (await ledger.get(body.order_id)) {
+        isReleased ||= (await this.learn(orderId, body, 'reconcile')).changed;
+      }
+    }
+    const isDecided = ({ reason, transactionId }) => missing.has(transactionId) &&
+      (reason === 'not_found' || reason === 'other_transaction');
+    const { released } = await ledger.change(orderId, async (client, order) => ({
+      released: await ledger.releaseEvents(client, order, 'a look-up', isDecided),
+    }));
+    if (released) await this.#tellReleased(orderId);
+    return released || isReleased;
   }
 
   // ---- Review ----------------------------------------------------------------------------------
@@ -315,24 +371,27 @@ class PaymentInbox {
     const { database, ledger } = this.#context;
     const known = await ledger.get(orderId);
     // An order that is not ours could be made from its notifications.
-    const held = await ledger.eventsWith(database, orderId,
-      known === undefined ? ['held', 'unknown_order'] : ['held']);
-    // The events of an order that is held may have been deleted since.
-    if (held.length === 0 && !known?.held) {
-      throw new StoreError('ERR_PAYMENT_ORDER', `No event of order ${orderId} is held`);
-    }
+    const outcomes = known === undefined ? ['held', 'unknown_order'] : ['held'];
+    const held = await ledger.eventsWith(database, orderId, outcomes);
+    checkHeld(orderId, held, known);
     const bodies = decision === 'apply' ? await this.#truths(held) : [];
     const outcome = decision === 'apply' ? 'applied' : 'dismissed';
     const { order, moves } = await ledger.change(orderId, async (client, locked) => {
+      // Somebody else, or Midtrans, may have decided in the meantime.
+      const left = await ledger.eventsWith(client, orderId, outcomes);
+      checkHeld(orderId, left, locked);
+      const ids = new Set(held.map(({ id }) => id));
+      const decided = left.filter(({ id }) => ids.has(id));
       const reviewed = locked ?? await this.#adopt(client, orderId, bodies);
       const entered =
         await this.#enterAll(client, reviewed, bodies, { by: `review:${by}`, reason });
-      for (const event of held) {
+      for (const event of decided) {
         await ledger.closeEvent(client, event.id,
           { outcome, reason: `${event.reason}; ${by}: ${reason}` });
       }
-      const left = await ledger.eventsWith(client, orderId, ['held']);
-      if (reviewed !== undefined) await ledger.setHeld(client, orderId, left.length > 0);
+      if (reviewed !== undefined) {
+        await ledger.setHeld(client, orderId, decided.length < left.length);
+      }
       return { order: await ledger.findOrder(client, orderId), moves: entered };
     });
     for (const move of moves) ledger.announce(move);
@@ -380,15 +439,10 @@ class PaymentInbox {
   }
 }
 
-/** The outcome of a notification after Midtrans's answer has been entered. */
-function conclude ({ changed, fault, claim, truth }) {
-  if (fault !== undefined) return { outcome: 'held', reason: fault };
-  if (!isKnownState(claim.state)) return { outcome: 'held', reason: 'edge' };
-  const relation = compare(claim, truth);
-  if (relation === 'contradicts') return { outcome: 'held', reason: 'contradicted' };
-  // The answer may be older than the notification: Midtrans has to send it again.
-  if (relation === 'ahead') return { outcome: 'unavailable', reason: 'unconfirmed' };
-  return { outcome: changed ? 'applied' : 'stale', reason: null };
+/** Whether there is something to decide. The events of a held order may have been deleted since. */
+function checkHeld (orderId, events, order) {
+  if (events.length > 0 || order?.held) return;
+  throw new StoreError('ERR_PAYMENT_ORDER', `No event of order ${orderId} is held`);
 }
 
 const late = () => new SekeringError('ETIMEDOUT',

@@ -4,21 +4,10 @@
 // within the same transaction. `client` is a transaction, or also the database itself if the
 // comment says so.
 
-const { deriveOrder, isKnownState, judge } = require('./payment-states');
+const { decides, enter, hooksOf } = require('./payment-states');
 
 const ORDER_CHANNEL = 'MIDTRANS_ORDER';
 const HOOK_CHANNEL = 'PAYMENT_HOOK';
-
-// The hook of each state; onTransition is called for all states.
-const HOOKS = {
-  paid: 'onPaid',
-  denied: 'onFailed',
-  cancelled: 'onFailed',
-  expired: 'onFailed',
-  failed: 'onFailed',
-  partially_refunded: 'onRefunded',
-  refunded: 'onRefunded',
-};
 
 // Without the first entry, which is not stored.
 const HISTORY_MAX = 99;
@@ -29,10 +18,12 @@ const PAGE = /^(.+)~([2-9])$/;
 // After one of these outcomes, the same event is a repetition.
 const FINAL_OUTCOMES = ['applied', 'stale', 'held', 'dismissed'];
 
-const OUTCOMES = [...FINAL_OUTCOMES, 'unknown_order', 'forged', 'invalid', 'unavailable'];
+const OUTCOMES = [...FINAL_OUTCOMES, 'released', 'unknown_order', 'forged', 'invalid',
+  'unavailable'];
 
-const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, currency, body, token,
-  redirect_url, transaction_id, pages, asked_at, version, history, created_at, updated_at`;
+const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, charged_back_minor,
+  currency, body, token, redirect_url, transaction_id, pages, asked_at, version, history,
+  created_at, updated_at`;
 
 const ORDER_COLUMNS_OF_O = ORDER_COLUMNS.replace(/\w+/g, 'o.$&');
 
@@ -59,6 +50,7 @@ const MOVED = {
   reason: ['text', ({ change }) => holdable(change.reason)],
   transaction_id: ['text', ({ change }) => holdable(change.transactionId)],
   refunded_minor: ['bigint', ({ change }) => change.refundedMinor],
+  charged_back_minor: ['bigint', ({ change }) => change.chargedBackMinor],
   token: ['text', ({ change }) => holdable(change.token)],
   redirect_url: ['text', ({ change }) => holdable(change.redirectUrl)],
   unask: ['boolean', ({ change }) => change.unask],
@@ -79,7 +71,8 @@ const arraysOf = (columns, items) => Object.values(columns).map(([, read]) => it
 
 /** The first values of the other columns. */
 const FIRST = {
-  held: false, refunded_minor: 0, transaction_id: null, pages: 1, version: 0, history: [],
+  held: false, refunded_minor: 0, charged_back_minor: 0, transaction_id: null, pages: 1,
+  version: 0, history: [],
 };
 
 /** The first entry of a history, unless later entries have displaced it. */
@@ -94,6 +87,7 @@ function toOrder (row) {
   const order = {
     orderId: row.order_id, state: row.state, held: row.held,
     amountMinor: BigInt(row.amount_minor), refundedMinor: BigInt(row.refunded_minor),
+    chargedBackMinor: BigInt(row.charged_back_minor),
     currency: row.currency, token: row.token, redirectUrl: row.redirect_url,
     transactionId: row.transaction_id, createdAt: row.created_at, updatedAt: row.updated_at,
     history: [...beginning(row), ...row.history],
@@ -109,7 +103,9 @@ function toOrder (row) {
 const toTransaction = row => ({
   transactionId: row.transaction_id, orderId: row.order_id, state: row.state,
   fraud: row.fraud_status, statusCode: row.status_code, grossAmount: row.gross_amount,
-  refundedMinor: BigInt(row.refunded_minor), paymentType: row.payment_type,
+  refundedMinor: BigInt(row.refunded_minor), chargedBackMinor: BigInt(row.charged_back_minor),
+  refunds: row.refunds.map(([id, amount]) => ({ id, amountMinor: BigInt(amount), key: null })),
+  paymentType: row.payment_type, madeAt: row.made_at, createdAt: row.created_at,
 });
 
 const toEvent = row => ({
@@ -174,35 +170,60 @@ class PaymentLedger {
    * @param {object} incoming of readTransaction
    * @param {{ by: string, reason?: string, confirmed: boolean, force?: boolean }} options of judge
    *   and of the move
-   * @returns {Promise<{ changed: boolean, fault?: string, move?: object }>} fault: why a person has
-   *   to look at it
+   * @returns {Promise<object>} as `enter` of payment-states, and `move`
    */
-  async enter (client, order, incoming, { by, reason, confirmed, force = false }) {
-    if (!isKnownState(incoming.state)) return { changed: false, fault: 'edge' };
-    const known = await this.#findTransaction(client, incoming.transactionId);
-    const judged = judge(order, known, incoming, { confirmed, force });
-    if (!judged.changed) return judged;
-    await this.#putTransaction(client, order.orderId, incoming);
-    const { state, transactionId, refundedMinor, paidTwice } =
-      deriveOrder(await this.#transactionsOf(client, order.orderId));
-    const move = state === order.state && refundedMinor === order.refundedMinor
-      ? undefined
-      : await this.move(client, order, { to: state, by, reason, transactionId, refundedMinor });
-    return { changed: true, fault: paidTwice && !force ? 'paid_twice' : undefined, move };
+  async enter (client, order, incoming, { by, reason, confirmed, force }) {
+    const known = await this.#transactionsOf(client, order.orderId, incoming.transactionId);
+    const entered = enter(order, known, incoming, { confirmed, force });
+    if (!entered.changed) return entered;
+    const { transaction, change, news } = entered;
+    await this.#putTransaction(client, transaction);
+    const move = change &&
+      await this.move(client, order, { ...change, by, reason: reason ?? change.reason, news });
+    return { ...entered, move };
   }
 
-  /** Whether a hook hears of a state. */
-  hasHooks (state) { return this.#hooksOf(state).length > 0; }
+  /**
+   * Ends the hold of an order, or that of some of its events, if Midtrans's answer has decided.
+   * @param {object} client a transaction that has locked the order
+   * @param {object} order as it was locked
+   * @param {object} incoming of readTransaction
+   * @param {object} entered of `enter`
+   * @param {string} by
+   * @returns {Promise<boolean>} whether nothing of the order is held any more
+   */
+  async release (client, order, incoming, entered, by) {
+    return this.releaseEvents(client, order, by, event => decides(event, incoming, entered));
+  }
 
-  #hooksOf (state) {
-    return [HOOKS[state], 'onTransition'].filter(hook => this.#hooks[hook] !== undefined);
+  /** Releases those events of a held order that `isDecided` says; see `release`. */
+  async releaseEvents (client, order, by, isDecided) {
+    if (!order.held) return false;
+    const { orderId } = order;
+    const held = await this.eventsWith(client, orderId, ['held']);
+    const decided = held.filter(isDecided);
+    for (const { id, reason } of decided) {
+      await this.closeEvent(client, id,
+        { outcome: 'released', reason: `${reason}; decided by ${by}`, orderId });
+    }
+    if (decided.length === 0 || decided.length < held.length) return false;
+    await this.setHeld(client, orderId, false);
+    return true;
+  }
+
+  /** Whether a hook hears of a move. */
+  hasHooks (from, to) { return this.#hooksOf(from, to).length > 0; }
+
+  #hooksOf (from, to, news) {
+    return hooksOf(from, to, news).filter(({ hook }) => this.#hooks[hook] !== undefined);
   }
 
   /**
    * Moves an order, and puts its hooks into the outbox.
    * @param {object} client a transaction that has locked the order
    * @param {object} order
-   * @param {object} change { to, by, reason, transactionId, refundedMinor, token, redirectUrl }
+   * @param {object} change { to, by, reason, transactionId, refundedMinor,
+   *   chargedBackMinor, token, redirectUrl, news }
    * @returns {Promise<{ order: object, transition: object } | undefined>} undefined if the order
    *   was moved in the meantime
    */
@@ -210,11 +231,11 @@ class PaymentLedger {
     const [move] = await this.#move(client, [{ order, change }]);
     if (move === undefined) return undefined;
     const { order: { orderId, state }, transition } = move;
-    const messages = this.#hooksOf(state).map(hook => ({
+    const messages = this.#hooksOf(order.state, state, change.news).map(({ hook, ...more }, i) => ({
       channel: HOOK_CHANNEL,
       recipient: orderId,
-      data: { hook, orderId, transition },
-      dedupeKey: `payment-hook:${transition.id}:${hook}`,
+      data: { hook, orderId, transition: storable({ ...transition, ...more }) },
+      dedupeKey: `payment-hook:${transition.id}:${hook}:${i}`,
       orderKey: `payment:${orderId}`,
     }));
     if (messages.length > 0) await this.#outbox.enqueue(messages, { client });
@@ -235,6 +256,7 @@ class PaymentLedger {
         silent_since = ${silentSince('o', 'g.state')},
         transaction_id = coalesce(g.transaction_id, o.transaction_id),
         refunded_minor = coalesce(g.refunded_minor, o.refunded_minor),
+        charged_back_minor = coalesce(g.charged_back_minor, o.charged_back_minor),
         token = coalesce(g.token, o.token), redirect_url = coalesce(g.redirect_url, o.redirect_url),
         asked_at = CASE WHEN g.unask THEN NULL WHEN g.token IS NULL THEN o.asked_at
           ELSE clock_timestamp() END,
@@ -339,9 +361,12 @@ class PaymentLedger {
     await client.query(`UPDATE ${this.#orders} SET body = $2 WHERE order_id = $1`, [orderId, body]);
   }
 
+  /** As long as an order is held, Midtrans is asked about it again and again. */
   async setHeld (client, orderId, held) {
-    await client.query(`UPDATE ${this.#orders} SET held = $2::boolean WHERE order_id = $1`,
-      [orderId, held]);
+    await client.query(`UPDATE ${this.#orders} SET held = $2::boolean,
+        silent_since = CASE WHEN $2::boolean OR ${isOpen('state')}
+          THEN coalesce(silent_since, clock_timestamp()) END
+      WHERE order_id = $1`, [orderId, held]);
   }
 
   /** Notes that Midtrans is about to be asked for a page. */
@@ -388,39 +413,43 @@ class PaymentLedger {
 
   // ---- Transactions ----------------------------------------------------------------------------
 
-  async #findTransaction (client, transactionId) {
-    const { rows } = await prepared(client, 'transaction',
-      `SELECT * FROM ${this.#transactions} WHERE transaction_id = $1`, [transactionId]);
-    return rows.length === 0 ? undefined : toTransaction(rows[0]);
-  }
-
-  /** Those of an order, oldest first. */
-  async #transactionsOf (client, orderId) {
+  /** Those of an order, oldest first, and the one with this id, whosever it is. */
+  async #transactionsOf (client, orderId, transactionId) {
     const { rows } = await prepared(client, 'transactions', `SELECT * FROM ${this.#transactions}
-      WHERE order_id = $1 ORDER BY created_at, transaction_id`, [orderId]);
+        WHERE order_id = $1
+      UNION ALL SELECT * FROM ${this.#transactions}
+        WHERE transaction_id = $2 AND order_id <> $1
+      ORDER BY created_at, transaction_id`,
+    [orderId, transactionId]);
     return rows.map(toTransaction);
   }
 
-  async #putTransaction (client, orderId, transaction) {
-    const { transactionId, state, fraud, statusCode, grossAmount, refundedMinor, paymentType } =
-      transaction;
-    await prepared(client, 'put', `INSERT INTO ${this.#transactions} AS known
+  async #putTransaction (client, transaction) {
+    const { transactionId, orderId, state, fraud, statusCode, grossAmount, refundedMinor,
+      chargedBackMinor, refunds, paymentType, madeAt } = transaction;
+    await prepared(client, 'put', `INSERT INTO ${this.#transactions}
         (transaction_id, order_id, state, fraud_status, status_code, gross_amount, refunded_minor,
-          payment_type)
-      VALUES ($1, $2, $3, $4, $5, $6, $7::bigint, $8)
+          charged_back_minor, refunds, payment_type, made_at)
+      VALUES ($1, $2, $3, $4, $5, $6, $7::bigint, $8::bigint, $9::jsonb, $10, $11)
       ON CONFLICT (transaction_id) DO UPDATE SET
         state = EXCLUDED.state, fraud_status = EXCLUDED.fraud_status,
         status_code = EXCLUDED.status_code, gross_amount = EXCLUDED.gross_amount,
-        refunded_minor = greatest(known.refunded_minor, EXCLUDED.refunded_minor),
-        payment_type = EXCLUDED.payment_type, updated_at = clock_timestamp()`,
-    [transactionId, orderId, state, fraud, statusCode, grossAmount, refundedMinor, paymentType]);
+        refunded_minor = EXCLUDED.refunded_minor,
+        charged_back_minor = EXCLUDED.charged_back_minor, refunds = EXCLUDED.refunds,
+        payment_type = EXCLUDED.payment_type, made_at = EXCLUDED.made_at,
+        updated_at = clock_timestamp()`,
+    [transactionId, orderId, state, holdable(fraud), statusCode, grossAmount, refundedMinor,
+      chargedBackMinor,
+      JSON.stringify(refunds.map(({ id, amountMinor }) => [holdable(id), String(amountMinor)])),
+      holdable(paymentType), madeAt]);
   }
 
   // ---- Events ----------------------------------------------------------------------------------
 
   /**
    * Notes that an event came. Only the first of its kind makes a row, with `outcome` and `reason`;
-   * a repetition is counted. The row is locked until the transaction ends.
+   * a repetition is counted. One whose hold has ended begins again: it may differ in what is not
+   * part of its fingerprint. The row is locked until the transaction ends.
    * @param {object} client a transaction or the database
    * @returns {Promise<object>} the event as users see it
    */
@@ -429,7 +458,9 @@ class PaymentLedger {
         (fingerprint, source, order_id, transaction_id, transaction_status, outcome, reason, body)
       VALUES ($1, $2, $3, $4, $5, $6, $7, $8::bytea)
       ON CONFLICT (fingerprint) DO UPDATE SET
-        times = known.times + 1, last_received_at = clock_timestamp()
+        times = known.times + 1, last_received_at = clock_timestamp(),
+        ${['transaction_id', 'transaction_status', 'body'].map(column => `${column} = CASE
+          WHEN known.outcome = 'released' THEN EXCLUDED.${column} ELSE known.${column} END`)}
       RETURNING *`,
     [event.fingerprint, event.source, event.orderId, event.transactionId, event.transactionStatus,
       outcome, reason, event.bytes]);
@@ -511,12 +542,18 @@ const ENTRY = `(jsonb_build_object(
   'from', o.state, 'to', g.state, 'by', g.source) ||
   CASE WHEN g.reason IS NULL THEN '{}' ELSE jsonb_build_object('reason', g.reason) END)`;
 
+/** What is in the details of a hook, as JSON can hold it: amounts are texts. */
+const storable = transition => JSON.parse(JSON.stringify(transition,
+  (_, value) => (typeof value === 'bigint' ? String(value) : value)));
+
+const isOpen = state => `${state} IN ('created', 'unknown', 'pending', 'authorize')`;
+
 /**
  * Since when Midtrans has been silent about an order that moves. If its page is made at once, the
  * earlier time stays, so that no index must be updated.
  */
 const silentSince = (order, to) => `CASE
-  WHEN ${to} NOT IN ('created', 'unknown', 'pending', 'authorize') THEN NULL
+  WHEN NOT ${order}.held AND NOT ${isOpen(to)} THEN NULL
   WHEN ${to} = 'created' AND ${order}.state = 'unknown' THEN ${order}.silent_since
   ELSE clock_timestamp() END`;
 

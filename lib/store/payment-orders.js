@@ -233,7 +233,7 @@ class PaymentOrders {
    */
   async #moveInGroup (order, change) {
     const { ledger } = this.#context;
-    if (ledger.hasHooks(change.to)) return undefined;
+    if (ledger.hasHooks(order.state, change.to)) return undefined;
     const move = await this.#moves.add({ order, change });
     ledger.announce(move);
     return move?.order;
@@ -279,9 +279,9 @@ class PaymentOrders {
   /** @returns {Promise<boolean>} whether the order has changed */
   async #lookUp ({ order, openMs }) {
     const { inbox } = this.#context;
-    const { orderId, pages } = order;
+    const { orderId, pages, held } = order;
     let isFound = false;
-    let hasChanged = false;
+    let hasChanged = held && await inbox.askAgain(orderId);
     for (let page = 1; page <= pages; page += 1) {
       const body = await inbox.ask(pageId(orderId, page));
       if (body === undefined) continue;
@@ -289,18 +289,19 @@ class PaymentOrders {
       const { changed } = await inbox.learn(orderId, body, 'reconcile');
       hasChanged ||= changed;
     }
-    return isFound ? hasChanged : this.#withoutTransaction(order, openMs);
+    const isDone = await this.#withoutPayment(order, { openMs, isFound });
+    return isDone || hasChanged;
   }
 
   /**
    * Midtrans knows no transaction. That is normal until the customer begins to pay, whether or not
-   * the order has a page.
+   * the order has a page; and it is like that if all attempts were denied.
    */
-  async #withoutTransaction (order, openMs) {
+  async #withoutPayment (order, { openMs, isFound }) {
     const { database, ledger } = this.#context;
     const { orderId, state, body } = order;
     if (openMs > pageLifeMs(body) + PAGE_GRACE_MS && canExpire(order)) return this.#expire(orderId);
-    if (state === 'unknown' && body !== null) {
+    if (!isFound && state === 'unknown' && body !== null) {
       await database.transaction(client => ledger.leave(client, [orderId]));
     }
     return false;
@@ -308,7 +309,7 @@ class PaymentOrders {
 
   async #expire (orderId) {
     const { ledger } = this.#context;
-    const change = { to: 'expired', by: 'reconcile', reason: 'Its page was never used' };
+    const change = { to: 'expired', by: 'reconcile', reason: 'Its page has expired' };
     const { move } = await ledger.change(orderId, async (client, order) => ({
       move: canExpire(order) ? await ledger.move(client, order, change) : undefined,
     }));

@@ -29,10 +29,18 @@ const ORDER_STATES = {
 const PRECEDENCE = ['paid', 'partially_charged_back', 'partially_refunded', 'charged_back',
   'refunded', 'authorize', 'pending'];
 
+// The shop has at least a part of the money.
+const HAS_MONEY = ['paid', 'partially_charged_back', 'partially_refunded'];
+// The order can no longer be paid.
+const FAILED = ['denied', 'cancelled', 'expired', 'failed'];
+// Money goes back: states of transactions.
+const RETURNED = ['partial_refund', 'refund', 'partial_chargeback', 'chargeback'];
+
 // How much is known about an order that has no page yet.
 const KNOWLEDGE = { failed: 0, queued: 1, unknown: 2, created: 3 };
 
 const MINOR_DIGITS = 2;
+const TIME = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/;
 const AMOUNT = /^(\d{1,15})(?:\.(\d{1,2}))?$/;
 
 // ---- What Midtrans says ------------------------------------------------------------------------
@@ -50,19 +58,46 @@ function amountMinorOf (body) {
   return minorOf(info?.original_amount ?? body.gross_amount);
 }
 
-/** What has been refunded so far. */
-function refundedMinorOf (body) {
-  const written = minorOf(body.refund_amount);
-  if (written !== undefined) return written;
-  const refunds = Array.isArray(body.refunds) ? body.refunds : [];
-  return refunds.reduce((sum, refund) => sum + (minorOf(refund?.refund_amount) ?? 0n), 0n);
+/** The refunds of a body; the id of one is the same in all bodies. */
+function refundsOf (body) {
+  if (!Array.isArray(body.refunds)) return [];
+  return body.refunds.map(refund => {
+    const { refund_key: key, refund_chargeback_id: id, created_at: at } = Object(refund);
+    const amountMinor = minorOf(refund?.refund_amount) ?? 0n;
+    const known = [key, id].find(value => typeof value === 'string' || typeof value === 'number');
+    return {
+      id: String(known ?? `${at}:${amountMinor}`), amountMinor,
+      key: typeof key === 'string' ? key : null,
+    };
+  });
+}
+
+const sumOf = refunds => refunds.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
+const maxOf = (a, b) => (a > b ? a : b);
+
+/** What a body says was refunded and charged back so far; undefined if it does not say. */
+function returnedOf (body) {
+  const { transaction_status: state } = body;
+  const refunds = refundsOf(body);
+  const refunded = maxOf(minorOf(body.refund_amount) ?? 0n, sumOf(refunds));
+  const chargedBack = minorOf(body.chargeback_amount);
+  const total = amountMinorOf(body) ?? 0n;
+  const rest = sum => (sum < total ? total - sum : 0n);
+  return {
+    refunds,
+    // Without an amount, all that was left is meant.
+    refundedMinor: state === 'refund' && refunded === 0n ? rest(chargedBack ?? 0n) : refunded,
+    chargedBackMinor: chargedBack ?? (state === 'chargeback' ? rest(refunded) : undefined),
+  };
 }
 
 /**
  * The transaction that a status body or a notification describes.
  * @returns {{ transactionId: string, state: string, fraud: string | null, statusCode: string,
- *   grossAmount: string, amountMinor: bigint | undefined, refundedMinor: bigint, currency: string,
- *   paymentType: string | null, orderId: string }}
+ *   grossAmount: string, amountMinor: bigint | undefined, refundedMinor: bigint,
+ *   chargedBackMinor: bigint | undefined, refunds: object[], currency: string,
+ *   paymentType: string | null, madeAt: string | null, orderId: string }} madeAt: as Midtrans
+ *   writes it, in GMT+7
  */
 function readTransaction (body) {
   return {
@@ -73,9 +108,10 @@ function readTransaction (body) {
     statusCode: String(body.status_code),
     grossAmount: String(body.gross_amount),
     amountMinor: amountMinorOf(body),
-    refundedMinor: refundedMinorOf(body),
+    ...returnedOf(body),
     currency: body.currency ?? 'IDR',
     paymentType: typeof body.payment_type === 'string' ? body.payment_type : null,
+    madeAt: TIME.test(body.transaction_time) ? body.transaction_time : null,
   };
 }
 
@@ -90,17 +126,19 @@ const isKnownState = state => transactionStates.includes(state);
  * @param {object} incoming of readTransaction
  * @param {{ confirmed: boolean, force?: boolean }} options confirmed: Midtrans answered a question
  *   of ours; force: a person has decided, so neither the amount nor the state machine is checked
- * @returns {{ changed: boolean, fault?: string }} fault: why a person has to look at it
+ * @returns {{ changed: boolean, fits: boolean, fault?: string }} fits: it is what we know, or
+ *   follows it; fault: why a person has to look at it
  */
 function judge (order, known, incoming, { confirmed, force = false }) {
-  if (known !== undefined && known.orderId !== order.orderId) {
-    return { changed: false, fault: 'other_order' };
-  }
-  if (force) return { changed: true };
+  const held = fault => ({ changed: false, fits: false, fault });
+  if (!isKnownState(incoming.state)) return held('edge');
+  if (known !== undefined && known.orderId !== order.orderId) return held('other_order');
+  if (force) return { changed: true, fits: true };
   const verdict = judgeState(known, incoming, confirmed);
-  if (verdict === 'stale') return { changed: false };
+  if (verdict === 'stale') return { changed: false, fits: false };
   const fault = verdict === 'refused' ? 'edge' : differenceOf(order, incoming);
-  return { changed: fault === undefined, fault };
+  if (fault === undefined) return { changed: verdict === 'changed', fits: true };
+  return verdict === 'same' ? { changed: false, fits: false } : held(fault);
 }
 
 function differenceOf (order, { amountMinor, currency }) {
@@ -108,14 +146,37 @@ function differenceOf (order, { amountMinor, currency }) {
   return currency === order.currency ? undefined : 'currency';
 }
 
-/** @returns {'changed' | 'stale' | 'refused'} */
+/** @returns {'changed' | 'same' | 'stale' | 'refused'} */
 function judgeState (known, incoming, confirmed) {
   const { verdict, changed } = advance(known?.state, incoming.state, { confirmed });
+  if (RETURNED.includes(known?.state) && (changed || verdict === 'same')) {
+    return judgeReturned(known, incoming);
+  }
   if (changed || (confirmed && isDenial(known, incoming))) return 'changed';
   if (verdict !== 'same') return verdict === 'stale' ? 'stale' : 'refused';
-  if (incoming.fraud !== known.fraud) return judgeFraud(known.fraud, incoming.fraud);
-  return incoming.refundedMinor > known.refundedMinor ? 'changed' : 'stale';
+  return incoming.fraud === known.fraud ? 'same' : judgeFraud(known.fraud, incoming.fraud);
 }
+
+/** What goes back is only ever more: of two states, the one with the larger sums is the later. */
+function judgeReturned (known, incoming) {
+  if (isMore(incoming, known)) return 'changed';
+  return incoming.state === known.state && !isMore(known, incoming) ? 'same' : 'stale';
+}
+
+/** Whether more money went back than before. Midtrans need not say how much a bank took back. */
+function isMore (later, earlier) {
+  if (later.refundedMinor !== earlier.refundedMinor) {
+    return later.refundedMinor > earlier.refundedMinor;
+  }
+  if (later.chargedBackMinor === undefined) {
+    return later.state !== earlier.state && isChargeback(later) && !isFull(earlier);
+  }
+  return later.chargedBackMinor > (earlier.chargedBackMinor ?? 0n) ||
+    (isFull(later) && !isFull(earlier));
+}
+
+const isChargeback = ({ state }) => state === 'chargeback' || state === 'partial_chargeback';
+const isFull = ({ state }) => state === 'chargeback';
 
 /** Whether the merchant has refused a payment that was challenged. */
 const isDenial = (known, incoming) =>
@@ -132,6 +193,9 @@ function judgeFraud (known, incoming) {
  * or earlier), 'ahead' (the answer may be late), 'contradicts'.
  */
 function compare (claim, truth) {
+  if (RETURNED.includes(claim.state) && RETURNED.includes(truth.state)) {
+    return isMore(claim, truth) ? 'ahead' : 'agrees';
+  }
   if (claim.state === truth.state) {
     const doubted = claim.fraud === 'accept' && truth.fraud !== 'accept' && truth.fraud !== null;
     return doubted ? 'ahead' : 'agrees';
@@ -142,6 +206,44 @@ function compare (claim, truth) {
 
 const leads = (from, to) => isDenial(from, to) ||
   advance(from.state, to.state, { confirmed: true }).changed;
+
+/**
+ * The outcome of a notification after Midtrans's answer has been entered. If the answer is late and
+ * has a fault, the notification has to come again, and the answer is held.
+ */
+function conclude ({ changed, fault, claim, truth }) {
+  const relation = truth !== undefined && isKnownState(claim.state) ? compare(claim, truth)
+    : undefined;
+  // The answer may be older than the notification: Midtrans has to send it again.
+  if (relation === 'ahead') return { outcome: 'unavailable', reason: 'unconfirmed' };
+  if (fault !== undefined) return { outcome: 'held', reason: fault };
+  if (relation === undefined) return { outcome: 'held', reason: 'edge' };
+  if (relation === 'contradicts') return { outcome: 'held', reason: 'contradicted' };
+  return { outcome: changed ? 'applied' : 'stale', reason: null };
+}
+
+/** What is stored of a transaction: sums never get less, and each refund is kept once. */
+function merge (known, incoming) {
+  const { refunds = [], refundedMinor = 0n, chargedBackMinor = 0n } = known ?? {};
+  const ids = new Set(refunds.map(({ id }) => id));
+  return {
+    ...incoming,
+    createdAt: known?.createdAt,
+    madeAt: incoming.madeAt ?? known?.madeAt ?? null,
+    refunds: [...refunds, ...incoming.refunds.filter(({ id }) => !ids.has(id))],
+    refundedMinor: maxOf(incoming.refundedMinor, refundedMinor),
+    chargedBackMinor: maxOf(incoming.chargedBackMinor ?? 0n, chargedBackMinor),
+  };
+}
+
+/** The refunds that are new; together they are as much as the sum has grown. */
+function newRefunds (known, merged) {
+  const grown = merged.refundedMinor - (known?.refundedMinor ?? 0n);
+  if (grown <= 0n) return [];
+  const fresh = merged.refunds.slice(known?.refunds.length ?? 0);
+  while (sumOf(fresh) > grown) fresh.shift();
+  return sumOf(fresh) === grown ? fresh : [{ key: null, amountMinor: grown }];
+}
 
 // ---- Orders ------------------------------------------------------------------------------------
 
@@ -156,22 +258,156 @@ function stateOf ({ state, fraud, statusCode }) {
   return fraud === 'deny' ? 'denied' : 'authorize';
 }
 
+/** Whether customers have a page, on which they can pay in another way if one was denied. */
+const hasPage = ({ token, redirectUrl, body }) =>
+  token !== null || redirectUrl !== null || body !== null;
+
+const timeOf = madeAt => Date.parse(`${madeAt.replace(' ', 'T')}+07:00`);
+
+/** An expired order that is recorded again begins a new life. */
+const isReopening = ({ from, by }) => from === 'expired' && by === 'order';
+
+/** Whether a transaction belongs to an earlier life of its order, and has not paid this one. */
+function isOfBefore ({ history, state, transactionId }, { transactionId: id, createdAt, madeAt }) {
+  const reopened = history.findLast(isReopening);
+  const hasPaid = id === transactionId && HAS_MONEY.includes(state);
+  if (reopened === undefined || hasPaid) return false;
+  const at = Date.parse(reopened.at);
+  return (createdAt !== undefined && createdAt < at) || (madeAt !== null && timeOf(madeAt) < at);
+}
+
+/** Whether an order was paid in its present life. */
+function wasPaid ({ history }) {
+  const life = history.slice(history.findLastIndex(isReopening) + 1);
+  return life.some(({ to }) => HAS_MONEY.includes(to));
+}
+
+/** The oldest first. Only Midtrans's times say so if its news comes out of order. */
+const byTime = transactions => transactions.toSorted((a, b) => (
+  a.madeAt === null || b.madeAt === null || a.madeAt === b.madeAt ? 0
+    : a.madeAt < b.madeAt ? -1 : 1));
+
 /**
  * What an order is, given its transactions.
- * @param {object[]} transactions oldest first, at least one
- * @returns {{ state: string, transactionId: string, refundedMinor: bigint, paidTwice: boolean }}
- *   transactionId: of the transaction that counts
+ * @param {object} order as it was
+ * @param {object[]} transactions in the sequence in which we heard of them, at least one
+ * @returns {{ state: string, transactionId: string | null, refundedMinor: bigint,
+ *   chargedBackMinor: bigint, payments: number }} transactionId: of the transaction that counts;
+ *   payments: how many transactions have brought money that the shop still has
  */
-function deriveOrder (transactions) {
-  const rated = transactions.map(transaction => ({ ...transaction, state: stateOf(transaction) }));
+function deriveOrder (order, transactions) {
+  const rated = byTime(transactions).map(each => ({ ...each, state: stateOf(each) }));
+  const isAttempt = ({ state }) => state === 'denied' && hasPage(order);
   const counts = PRECEDENCE.map(state => rated.find(each => each.state === state)).find(Boolean) ??
-    rated.at(-1);
+    rated.findLast(each => !isAttempt(each) && !isOfBefore(order, each));
+  const sum = name => transactions.reduce((total, each) => total + each[name], 0n);
   return {
-    state: counts.state,
-    transactionId: counts.transactionId,
-    refundedMinor: transactions.reduce((sum, { refundedMinor }) => sum + refundedMinor, 0n),
-    paidTwice: rated.filter(({ state }) => state === 'paid').length > 1,
+    state: counts?.state ?? stateWithout(order, rated.some(isAttempt)),
+    transactionId: (counts ?? rated.findLast(isAttempt))?.transactionId ?? null,
+    refundedMinor: sum('refundedMinor'),
+    chargedBackMinor: sum('chargedBackMinor'),
+    payments: rated.filter(({ state }) => HAS_MONEY.includes(state)).length,
   };
+}
+
+/** The state of an order none of whose transactions counts. */
+function stateWithout (order, isTried) {
+  const { state } = order;
+  if (FAILED.includes(state)) return state;
+  // A bank took its payment back: the page was used, and ends with it.
+  if (wasPaid(order)) return 'denied';
+  return FIRST_STATES.includes(state) && !isTried ? state : 'created';
+}
+
+/**
+ * What an order becomes by the true state of one of its transactions.
+ * @param {object} order
+ * @param {object[]} transactions its own, the oldest first, and any other with the same id
+ * @param {object} incoming of readTransaction
+ * @param {{ confirmed: boolean, force?: boolean }} options of judge
+ * @returns {{ changed: boolean, fits: boolean, fault?: string, payments: number,
+ *   transaction?: object, change?: object, news?: object[] }} transaction: what to store of it;
+ *   change: of the order, if it moves; news: what happened to the transaction
+ */
+function enter (order, transactions, incoming, options) {
+  const own = transactions.filter(({ orderId }) => orderId === order.orderId);
+  const isIt = ({ transactionId }) => transactionId === incoming.transactionId;
+  const known = transactions.find(isIt);
+  const judged = judge(order, known, incoming, options);
+  const before = own.length === 0 ? 0 : deriveOrder(order, own).payments;
+  if (!judged.changed) return { ...judged, payments: before };
+  const transaction = { ...merge(known, incoming), orderId: order.orderId };
+  const after = known === undefined ? [...own, transaction]
+    : own.map(each => (isIt(each) ? transaction : each));
+  const { payments, ...derived } = deriveOrder(order, after);
+  const news = newsOf(known, transaction);
+  const moves = news.length > 0 || derived.state !== order.state ||
+    derived.refundedMinor !== order.refundedMinor;
+  const { state: to, ...sums } = derived;
+  const isSecond = payments > 1 && payments > before && !options.force;
+  return {
+    changed: true, fits: true, fault: isSecond ? 'paid_twice' : undefined, payments, transaction,
+    change: moves ? { to, ...sums, reason: reasonOf(order, to, news) } : undefined, news,
+  };
+}
+
+/** What has happened to a transaction that is of interest besides the state of its order. */
+function newsOf (known, transaction) {
+  const { transactionId, paymentType, state } = transaction;
+  const isNew = known?.state !== state;
+  const news = newRefunds(known, transaction).map(({ key, amountMinor }) =>
+    ({ hook: 'onRefund', transactionId, refund: { key, amountMinor } }));
+  if (state === 'partial_refund' && isNew && transaction.refundedMinor === 0n) {
+    news.push({ hook: 'onRefund', transactionId, refund: { key: null, amountMinor: null } });
+  }
+  const taken = transaction.chargedBackMinor - (known?.chargedBackMinor ?? 0n);
+  if (taken > 0n || (isChargeback(transaction) && isNew)) {
+    const amountMinor = taken > 0n ? taken : null;
+    news.push({ hook: 'onChargeback', transactionId, chargeback: { amountMinor } });
+  }
+  const wasDenied = known !== undefined && stateOf(known) === 'denied';
+  if (stateOf(transaction) === 'denied' && !wasDenied) {
+    news.push({ hook: 'onDenied', transactionId, attempt: { paymentType } });
+  }
+  return news;
+}
+
+/** A denied attempt that changes nothing else is noted all the same. */
+const reasonOf = ({ state }, to, news) => (
+  to === state && news.some(({ hook }) => hook === 'onDenied') ? 'An attempt was denied'
+    : undefined);
+
+/**
+ * The hooks of a move, in the sequence in which they run.
+ * @param {string} from the state of the order before
+ * @param {string} to
+ * @param {object[]} [news] of enter
+ * @returns {object[]} { hook, ...details }
+ */
+function hooksOf (from, to, news = []) {
+  const hooks = [
+    ...to === 'paid' && !HAS_MONEY.includes(from) ? [{ hook: 'onPaid' }] : [],
+    ...news,
+    ...news.some(({ hook }) => hook === 'onRefund') ? [{ hook: 'onRefunded' }] : [],
+    ...FAILED.includes(to) && !FAILED.includes(from) ? [{ hook: 'onFailed' }] : [],
+  ];
+  return [...hooks, { hook: 'onTransition' }];
+}
+
+/**
+ * Whether what Midtrans says now about a transaction decides about an event that is held.
+ * @param {object} event of the same order
+ * @param {object} incoming of readTransaction
+ * @param {{ fits: boolean, payments: number }} entered of enter
+ */
+function decides ({ reason, transactionId, body }, incoming, { fits, payments }) {
+  if (!fits) return false;
+  if (reason === 'paid_twice') return payments < 2;
+  if (transactionId === incoming.transactionId) return true;
+  if (reason !== 'not_found' && reason !== 'other_transaction') return false;
+  // Only its order, code and amount were signed: it is a copy of the notification about this one.
+  const { status_code: code, gross_amount: amount } = JSON.parse(body);
+  return String(code) === incoming.statusCode && String(amount) === incoming.grossAmount;
 }
 
 /** Whether a page may still be made for an order. */
@@ -198,6 +434,6 @@ function recordAgain (order, { state, body, token }) {
 }
 
 module.exports = {
-  FIRST_STATES, STATES, compare, deriveOrder, isKnownState, isUnmade, canExpire, judge, minorOf,
+  FIRST_STATES, STATES, conclude, decides, enter, hooksOf, isUnmade, canExpire, minorOf,
   readTransaction, recordAgain,
 };

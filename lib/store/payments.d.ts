@@ -33,12 +33,24 @@ export interface PaymentsOptions {
 }
 
 export interface PaymentHooks {
-  /** The order was paid. */
+  /** The order was paid. Not called if the shop had money of it already. */
   onPaid?: PaymentHook | undefined;
-  /** The order was denied or cancelled, has expired or failed. */
+  /**
+   * An attempt to pay was denied; `transition.attempt`. If the order has a page, it stays payable:
+   * customers may try another card. Else `onFailed` follows.
+   */
+  onDenied?: PaymentHook | undefined;
+  /**
+   * The order can no longer be paid: it was cancelled, has expired or failed, a charge without a
+   * page was denied, or a bank took back the payment right after it.
+   */
   onFailed?: PaymentHook | undefined;
-  /** Money was refunded, all or part of it; called for each part. */
+  /** Each refund; `transition.refund`. */
+  onRefund?: PaymentHook | undefined;
+  /** Money was refunded, all or part of it; called once even if the news is about two refunds. */
   onRefunded?: PaymentHook | undefined;
+  /** Each time a bank took back money, all or part of it; `transition.chargeback`. */
+  onChargeback?: PaymentHook | undefined;
   /** Any transition. */
   onTransition?: PaymentHook | undefined;
 }
@@ -52,18 +64,31 @@ export type PaymentHook = (
 ) => Promise<void> | void;
 
 export interface PaymentTransition {
-  /** Unique for each transition. */
+  /** Unique for each transition. Several refunds of one transition share it; see `refund.key`. */
   id: string;
   from: OrderState;
+  /** The same as `from` if only an attempt was denied, or more money went back. */
   to: OrderState;
+  /** For `onRefund`, `onChargeback` and `onDenied`: the one that this happened to. */
   transactionId: string | null;
+  /**
+   * For `onRefund`. `key`: null if Midtrans does not say. `amountMinor`: in hundredths of the
+   * currency's unit; null if Midtrans does not say.
+   */
+  refund?: { key: string | null; amountMinor: bigint | null } | undefined;
+  /** For `onChargeback`. `amountMinor`: as for a refund. */
+  chargeback?: { amountMinor: bigint | null } | undefined;
+  /** For `onDenied`. `paymentType`: such as 'credit_card'. */
+  attempt?: { paymentType: string | null } | undefined;
 }
 
 /**
  * queued: Midtrans has not been asked yet. unknown: it is not known yet whether the page was made.
- * created: the page was made. authorize: money is reserved, or its capture is challenged. An order
- * can have several transactions, since the id of an expired order can be used again: the one that
- * says most about money counts.
+ * created: the page was made, and nothing is being paid; attempts may have been denied. authorize:
+ * money is reserved, or its capture is challenged. denied: a charge without a page was denied. An
+ * order can have several transactions, since customers may try again, and the id of an expired
+ * order can be used again. The one that says most about money counts: paid, partially_charged_back,
+ * partially_refunded, charged_back, refunded, authorize, pending; else the newest.
  */
 export type OrderState = 'queued' | 'created' | 'unknown' | 'pending' | 'authorize' | 'paid' |
   'denied' | 'cancelled' | 'expired' | 'failed' | 'partially_refunded' | 'refunded' |
@@ -76,13 +101,21 @@ export interface PaymentOrder {
   amountMinor: bigint;
   /** What has been refunded of it. */
   refundedMinor: bigint;
+  /**
+   * What banks have taken back. A full chargeback counts as all that was not refunded. A partial
+   * one counts as 0 unless Midtrans says how much it is (`chargeback_amount`).
+   */
+  chargedBackMinor: bigint;
   currency: string;
   /** Of the payment page. */
   token: string | null;
   redirectUrl: string | null;
-  /** The transaction that the state comes from. */
+  /** The transaction that the state comes from, or else the latest denied attempt. */
   transactionId: string | null;
-  /** Whether a person has to decide: `events` says about what, and `review` ends it. */
+  /**
+   * Whether a person has to decide: `events` says about what, and `review` ends it. It ends by
+   * itself if Midtrans's later answers decide; `reconcile` asks for them.
+   */
   held: boolean;
   createdAt: Date;
   updatedAt: Date;
@@ -114,7 +147,8 @@ export interface PaymentEvent {
   orderId: string | null;
   transactionId: string | null;
   transactionStatus: string | null;
-  outcome: Exclude<PaymentOutcome, 'already_processed'> | 'dismissed';
+  /** released: it was held, until a later answer of Midtrans decided. */
+  outcome: Exclude<PaymentOutcome, 'already_processed'> | 'dismissed' | 'released';
   /**
    * Why it was held: edge (the state cannot follow the earlier one), amount, currency, contradicted
    * (Midtrans says something else), not_found (Midtrans knows no such transaction),
@@ -131,7 +165,8 @@ export interface PaymentEvent {
 }
 
 /**
- * Emits, after the commit: 'transition'(order, transition), 'held'(event, reason) and
+ * Emits, after the commit: 'transition'(order, transition), 'held'(event, reason),
+ * 'released'(order) when nothing of an order is held any more without anybody's review, and
  * 'forged'(sample, count); and 'warning'(error) for what was answered with 503 or is tried again
  * later. 'forged' is emitted immediately for the first 20, then at most once a second; `count` is
  * how many there were since the last one. 'notification'(outcome) is emitted immediately for each
@@ -196,9 +231,10 @@ export interface Payments extends EventEmitter {
     before?: string | undefined; limit?: number | undefined;
   }): Promise<PaymentEvent[]>;
   /**
-   * Asks Midtrans about up to `limit` (1 to 10000, default 100) orders that have not changed for
-   * `olderThan` ms (default 900000). If Midtrans does not know an order, it stays as it is until
-   * its page can no longer be used (24 hours, or `page_expiry` of its body); then it expires.
+   * Asks Midtrans about up to `limit` (1 to 10000, default 100) orders that are open or held and
+   * have not changed for `olderThan` ms (default 900000). If Midtrans does not know an order, it
+   * stays as it is until its page can no longer be used (24 hours, or `page_expiry` of its body);
+   * then it expires. The same if all attempts to pay it were denied.
    */
   reconcile (options?: { olderThan?: number | undefined; limit?: number | undefined }):
     Promise<{ checked: number; changed: number; failed: number }>;
@@ -207,6 +243,7 @@ export interface Payments extends EventEmitter {
    * applied, whatever the amount; an order that nobody recorded is created from its notifications
    * (unknown_order). 'dismiss': the held events are dropped.
    * @returns the order, if there is one
+   * @throws ERR_PAYMENT_ORDER: nothing is held, or somebody else has decided in the meantime
    */
   review (orderId: string, decision: 'apply' | 'dismiss', options: { by: string; reason: string }):
     Promise<PaymentOrder | undefined>;

@@ -35,8 +35,11 @@ const limitOption = (doc, max) => is.integer(doc, { min: 1, max, default: 100 })
 
 const HOOKS = optionsOf({
   onPaid: is.func('the order was paid'),
-  onFailed: is.func('it was denied or cancelled, has expired or failed'),
-  onRefunded: is.func('money was refunded; for each part'),
+  onDenied: is.func('one attempt to pay was denied'),
+  onFailed: is.func('it can no longer be paid: it was denied or cancelled, has expired or failed'),
+  onRefund: is.func('for each refund, with its key and amount'),
+  onRefunded: is.func('money was refunded; once for each transition'),
+  onChargeback: is.func('for each time a bank took money back'),
   onTransition: is.func('any transition'),
 });
 
@@ -155,6 +158,16 @@ function readBytes (rawBody) {
   }
 }
 
+/** The amounts in a hook's transition, which JSON could not hold. */
+function withAmounts ({ ...transition }) {
+  for (const name of ['refund', 'chargeback']) {
+    const { amountMinor, ...more } = transition[name] ?? {};
+    if (amountMinor === undefined) continue;
+    transition[name] = { ...more, amountMinor: amountMinor === null ? null : BigInt(amountMinor) };
+  }
+  return transition;
+}
+
 // ---- Payments ----------------------------------------------------------------------------------
 
 class Payments extends Emitter {
@@ -214,7 +227,7 @@ class Payments extends Emitter {
     }
     const order = await this.#ledger.get(orderId);
     if (order === undefined) throw missing(orderId);
-    await run(order, transition, { signal });
+    await run(order, withAmounts(transition), { signal });
   }
 
   /** The headers are not signed, so they are not read. */

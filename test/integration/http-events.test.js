@@ -112,6 +112,10 @@ test('level, dead letters and payments', async () => {
   store.payments.emit('held', { orderId: 'FILM-2', body: '{}' }, 'the amount differs');
   expect((await next()).data)
     .toEqual({ at: expect.any(Number), orderId: 'FILM-2', reason: 'the amount differs' });
+  store.payments.emit('released', { orderId: 'FILM-2', token: 'snap' });
+  const released = await next();
+  expect(released.type).toBe('payment-released');
+  expect(released.data).toEqual({ at: expect.any(Number), orderId: 'FILM-2' });
 });
 
 test('troubles of sessions, in words for the operator', async () => {

@@ -35,8 +35,24 @@ function lives (max, life) {
   if (life === undefined) return STARTS.flatMap(start => lives(max, [start]));
   if (life.length === max) return [life];
   const next = transactionStates.filter(state => state !== life.at(-1) &&
-    canMove(life.at(-1), state));
+    canMove(life.at(-1), state) && !(life.includes('refund') && state.endsWith('refund')));
   return [life, ...next.flatMap(state => lives(max, [...life, state]))];
+}
+
+/** What has gone back at the `n`-th event of a life, of 5000. */
+function returnedAt (life, n) {
+  let refunded = 0;
+  let taken = 0;
+  for (const state of life.slice(0, n + 1)) {
+    if (state === 'partial_refund') refunded += 100;
+    if (state === 'refund') refunded = 5000 - taken;
+    if (state === 'partial_chargeback') taken += 100;
+    if (state === 'chargeback') taken = 5000 - refunded;
+  }
+  return {
+    ...refunded > 0 && { refund_amount: `${refunded}.00` },
+    ...taken > 0 && { chargeback_amount: `${taken}.00` },
+  };
 }
 
 /** Every order in which `count` events can come in `length` deliveries, each at least once. */
@@ -157,9 +173,10 @@ describeEngines('notifications', ({ name, place }) => {
       const go = async ({ life, arrivals }, i) => {
         const id = `life-${when.length}-${i}`;
         await payments.createOrder({ orderId: id, amountMinor: 500_000n });
-        const bodies = life.map(state => sign({
+        const bodies = life.map((state, n) => sign({
           order_id: id, transaction_id: `tx-${id}`, transaction_status: state, currency: 'IDR',
           status_code: CODES[state] ?? '200', gross_amount: '5000.00', payment_type: 'qris',
+          ...returnedAt(life, n),
         }));
         let known = late ? life.length - 1 : 0;
         for (const n of arrivals) {

@@ -34,7 +34,8 @@ describeEngines('payments', ({ place }) => {
     expect(queued).toBe(false);
     expect(made).toEqual({
       orderId: 'first', state: 'created', amountMinor: 1_000_000n, refundedMinor: 0n,
-      currency: 'IDR', held: false, transactionId: null, token: fake.orders.get('first').token,
+      chargedBackMinor: 0n, currency: 'IDR', held: false, transactionId: null,
+      token: fake.orders.get('first').token,
       redirectUrl: expect.stringMatching(/^http/), createdAt: expect.any(Date),
       updatedAt: expect.any(Date), history: expect.any(Array),
     });
@@ -106,6 +107,148 @@ describeEngines('payments', ({ place }) => {
       'refunded hooks-1 refunded partially_refunded > refunded true',
     ]);
     expect(await setup.payments.get('hooks-1')).toMatchObject({ refundedMinor: 1_000_000n });
+  });
+
+  /** Payments whose hooks are noted as they run, and what delivers all news of an order. */
+  async function noted (options) {
+    const calls = [];
+    const names = ['onPaid', 'onDenied', 'onFailed', 'onRefund', 'onRefunded', 'onChargeback'];
+    const hooks = Object.fromEntries(names.map(name => [name, (_, transition) => {
+      const { refund, chargeback, attempt } = transition;
+      const [detail] = [refund?.amountMinor, chargeback?.amountMinor, attempt?.paymentType]
+        .filter(value => value !== undefined);
+      calls.push(`${name}${detail === undefined ? '' : ` ${detail}`}: ${transition.to}`);
+    }]));
+    const setup = await pay(database, { ...options, hooks });
+    await work(setup);
+    const { fake, deliver, payments } = setup;
+    const tell = async orderId => {
+      for (const body of fake.notifications(orderId)) await deliver(body);
+      return payments.get(orderId);
+    };
+    /** The calls of now, when all of an order's messages were sent. */
+    const heard = async orderId => {
+      await until(async () => (await messages(orderId)).every(({ status }) => status === 'SENT'));
+      return calls.splice(0);
+    };
+    return { ...setup, tell, heard };
+  }
+
+  test('a card is denied on a page: the order stays payable, and another way pays it', async () => {
+    const setup = await noted({ midtrans: { fake: { uniqueOrders: false } } });
+    const { payments, fake, tell, heard } = setup;
+    await placed(setup, 'retried-card');
+    await tell('retried-card');
+    fake.settle('retried-card', 'deny');
+    const denied = fake.transactions.get('retried-card').transaction_id;
+    const tried = await tell('retried-card');
+    expect(tried).toMatchObject({ state: 'created', transactionId: denied });
+    expect(await heard('retried-card')).toEqual(['onDenied bank_transfer: created']);
+    fake.choose('retried-card', 'credit_card');
+    fake.settle('retried-card', 'deny');
+    expect((await tell('retried-card')).history.at(-1)).toMatchObject({
+      from: 'created', to: 'created', reason: 'An attempt was denied'
+    });
+    expect(await heard('retried-card')).toEqual(['onDenied credit_card: created']);
+    fake.choose('retried-card');
+    fake.settle('retried-card');
+    expect(await tell('retried-card')).toMatchObject({
+      state: 'paid', transactionId: fake.transactions.get('retried-card').transaction_id
+    });
+    expect(await heard('retried-card')).toEqual(['onPaid: paid']);
+    expect(await payments.list({ held: true, search: 'retried' })).toEqual([]);
+  });
+
+  test('a charge without a page is denied: the order has failed', async () => {
+    const { payments, fake, tell, heard, midtrans } = await noted();
+    await payments.createOrder({ orderId: 'core-card', amountMinor: 1_000_000 });
+    await midtrans.charge({
+      ...order('core-card'), payment_type: 'credit_card', credit_card: { token_id: 'challenge' }
+    });
+    await midtrans.deny('core-card');
+    expect(await tell('core-card')).toMatchObject({ state: 'denied' });
+    expect(await heard('core-card')).toEqual(['onDenied credit_card: denied', 'onFailed: denied']);
+    expect(fake.transactions.size).toBe(1);
+  });
+
+  test('a page with denied attempts expires', async () => {
+    const setup = await noted();
+    const { payments, fake, tell, heard } = setup;
+    await placed(setup, 'gave-up');
+    fake.settle('gave-up', 'deny');
+    await tell('gave-up');
+    const age = hours => database.query(`UPDATE ${database.schema}.payment_orders
+      SET asked_at = asked_at - $2::float8 * interval '1 hour' WHERE order_id = $1`,
+    ['gave-up', hours]);
+    const end = { olderThan: 0, limit: 10_000 };
+    await age(24.9);
+    await payments.reconcile(end);
+    expect(await payments.get('gave-up')).toMatchObject({ state: 'created' });
+    await age(0.2);
+    await payments.reconcile(end);
+    expect(await payments.get('gave-up')).toMatchObject({ state: 'expired' });
+    expect(await heard('gave-up'))
+      .toEqual(['onDenied bank_transfer: created', 'onFailed: expired']);
+  });
+
+  test('each refund and chargeback is told with its amount, and the sums are right', async () => {
+    const setup = await noted();
+    const { fake, midtrans, tell, heard } = setup;
+    await placed(setup, 'back');
+    fake.settle('back');
+    await tell('back');
+    // Two refunds, of which the store hears together.
+    await midtrans.refund('back', { refund_key: 'first', amount: 1000 });
+    await midtrans.refund('back', { refund_key: 'second', amount: 2000 });
+    expect(await tell('back')).toMatchObject({
+      state: 'partially_refunded', refundedMinor: 300_000n, chargedBackMinor: 0n
+    });
+    expect(await heard('back')).toEqual(['onPaid: paid', 'onRefund 100000: partially_refunded',
+      'onRefund 200000: partially_refunded', 'onRefunded: partially_refunded']);
+    const takeBack = (amount, state) => {
+      fake.transactions.get('back').chargeback_amount = amount;
+      fake.settle('back', state);
+      return tell('back');
+    };
+    expect(await takeBack('500.00', 'partial_chargeback')).toMatchObject({
+      state: 'partially_charged_back', refundedMinor: 300_000n, chargedBackMinor: 50_000n
+    });
+    expect(await takeBack('700.00', 'partial_chargeback'))
+      .toMatchObject({ state: 'partially_charged_back', chargedBackMinor: 70_000n });
+    // Without an amount it is all that was left.
+    expect(await takeBack(undefined, 'chargeback')).toMatchObject({
+      state: 'charged_back', refundedMinor: 300_000n, chargedBackMinor: 700_000n
+    });
+    expect(await heard('back')).toEqual(['onChargeback 50000: partially_charged_back',
+      'onChargeback 20000: partially_charged_back', 'onChargeback 630000: charged_back']);
+    // Midtrans documents no way back: an answer that is late changes nothing.
+    fake.settle('back');
+    expect(await tell('back')).toMatchObject({ state: 'charged_back', held: false });
+  });
+
+  test('a partial chargeback whose amount Midtrans does not say is told without one', async () => {
+    const setup = await noted();
+    await placed(setup, 'silent-bank');
+    for (const state of ['settlement', 'partial_chargeback']) {
+      setup.fake.settle('silent-bank', state);
+      await setup.tell('silent-bank');
+    }
+    expect(await setup.payments.get('silent-bank'))
+      .toMatchObject({ state: 'partially_charged_back', chargedBackMinor: 0n });
+    expect(await setup.heard('silent-bank'))
+      .toEqual(['onPaid: paid', 'onChargeback null: partially_charged_back']);
+  });
+
+  test('a payment that a bank takes back right after it has failed', async () => {
+    const setup = await noted();
+    await placed(setup, 'bank-denies');
+    for (const state of ['settlement', 'deny']) {
+      setup.fake.settle('bank-denies', state);
+      await setup.tell('bank-denies');
+    }
+    expect(await setup.payments.get('bank-denies')).toMatchObject({ state: 'denied' });
+    expect(await setup.heard('bank-denies'))
+      .toEqual(['onPaid: paid', 'onDenied bank_transfer: denied', 'onFailed: denied']);
   });
 
   test('a hook that fails runs again, with the same transition', async () => {
@@ -323,6 +466,95 @@ describeEngines('payments', ({ place }) => {
     expect(await payments.review('double', 'apply', { by: 'bob', reason: 'refunded by hand' }))
       .toMatchObject({ state: 'paid', held: false });
   });
+
+  test('of a second payment that is refunded: the hold ends, and only the refund is told',
+    async () => {
+      const setup = await noted({ midtrans: { fake: { uniqueOrders: false } } });
+      const { fake, midtrans, payments, tell, heard, seen } = setup;
+      for (let i = 0; i < 2; i += 1) {
+        if (i === 0) await placed(setup, 'twice-paid'); else fake.choose('twice-paid');
+        fake.settle('twice-paid');
+        await tell('twice-paid');
+      }
+      expect(await payments.get('twice-paid')).toMatchObject({ state: 'paid', held: true });
+      const second = fake.transactions.get('twice-paid').transaction_id;
+      await midtrans.refund(second);
+      expect(await tell('twice-paid'))
+        .toMatchObject({ state: 'paid', held: false, refundedMinor: 1_000_000n });
+      expect(seen.released).toEqual(['twice-paid']);
+      expect(await heard('twice-paid'))
+        .toEqual(['onPaid: paid', 'onRefund 1000000: paid', 'onRefunded: paid']);
+      expect(await payments.listEvents({ outcome: 'released' })).toContainEqual(
+        expect.objectContaining({ reason: 'paid_twice; decided by a notification' }));
+    });
+
+  test('what is held ends when a later answer of Midtrans decides', async () => {
+    const setup = await pay(database, { hooks: { onPaid: nothing } });
+    const { payments, fake, deliver, seen } = setup;
+    await placed(setup, 'heals');
+    fake.settle('heals', 'cancel');
+    const [, cancel] = fake.notifications('heals');
+    // One contradicts Midtrans, one is about a transaction that Midtrans does not know.
+    for (const forged of [{ transaction_status: 'settlement' }, { transaction_id: 'none' }]) {
+      expect(await deliver({ ...cancel, ...forged })).toMatchObject({ outcome: 'held' });
+    }
+    expect(await payments.get('heals')).toMatchObject({ state: 'cancelled', held: true });
+    // The true one decides about its copies.
+    expect(await deliver(cancel)).toMatchObject({ outcome: 'stale' });
+    expect(await payments.get('heals')).toMatchObject({ state: 'cancelled', held: false });
+    expect(seen.released).toEqual(['heals']);
+    expect((await payments.events('heals')).map(({ outcome, reason }) => `${outcome} ${reason}`))
+      .toEqual(['released contradicted; decided by a notification',
+        'released not_found; decided by a notification', 'stale null']);
+    await expect(payments.review('heals', 'apply', { by: 'bob', reason: 'late' })).rejects
+      .toMatchObject({ code: 'ERR_PAYMENT_ORDER' });
+    // Again the same: it is looked at again.
+    expect(await deliver({ ...cancel, transaction_id: 'none' })).toMatchObject({ outcome: 'held' });
+    expect(seen.held).toEqual(['contradicted', 'not_found', 'not_found']);
+    // Nobody sends anything more: a look-up decides.
+    await payments.reconcile({ olderThan: 0, limit: 10_000 });
+    expect(await payments.get('heals')).toMatchObject({ state: 'cancelled', held: false });
+    expect(seen.released).toEqual(['heals', 'heals']);
+    const { rows } = await database.query(`SELECT silent_since FROM
+      ${database.schema}.payment_orders WHERE order_id = 'heals'`);
+    expect(rows).toEqual([{ silent_since: null }]);
+  });
+
+  test('late news of before an expired order was opened again does not end it', async () => {
+    const setup = await pay(database, { hooks: { onFailed: nothing } });
+    const { payments, fake, deliver } = setup;
+    await placed(setup, 'second-life');
+    fake.transactions.get('second-life').transaction_time = '2020-01-31 10:00:00';
+    fake.settle('second-life', 'expire');
+    const [expired] = fake.notifications('second-life', { latest: true });
+    await database.query(`UPDATE ${database.schema}.payment_orders SET state = 'expired'
+      WHERE order_id = 'second-life'`);
+    await payments.createOrder({ orderId: 'second-life', amountMinor: 1_000_000, token: 'new' });
+    expect(await deliver(expired)).toMatchObject({ outcome: 'applied' });
+    expect(await payments.get('second-life')).toMatchObject({ state: 'created', token: 'new' });
+    expect(await messages('second-life')).toEqual([]);
+  });
+
+  test('only a person ends a hold that Midtrans itself causes; two persons at once are safe',
+    async () => {
+      const setup = await pay(database, { hooks: { onPaid: nothing, onFailed: nothing } });
+      const { payments, fake, deliver } = setup;
+      await placed(setup, 'late-money');
+      fake.settle('late-money', 'expire');
+      await deliver(fake.notifications('late-money', { latest: true })[0]);
+      fake.settle('late-money');
+      await deliver(fake.notifications('late-money', { latest: true })[0]);
+      await payments.reconcile({ olderThan: 0, limit: 10_000 });
+      expect(await payments.get('late-money')).toMatchObject({ state: 'expired', held: true });
+      const reviews = await Promise.allSettled(['ann', 'bob'].map(by =>
+        payments.review('late-money', 'apply', { by, reason: 'it is on the account' })));
+      expect(reviews.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+      expect(reviews.find(({ status }) => status === 'rejected').reason)
+        .toMatchObject({ code: 'ERR_PAYMENT_ORDER' });
+      expect(await payments.get('late-money')).toMatchObject({ state: 'paid', held: false });
+      expect((await messages('late-money')).map(({ channel }) => channel))
+        .toEqual(['PAYMENT_HOOK', 'PAYMENT_HOOK']);
+    });
 
   test('without confirm, the notification itself is believed, step by step', async () => {
     const setup = await pay(database, { payments: { confirm: false } });

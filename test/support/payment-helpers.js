@@ -29,9 +29,10 @@ async function pay (database, { hooks, payments: more, midtrans: clientOptions }
   const outbox = createOutbox({ database, options: {} });
   const payments = keep(
     createPayments({ database, outbox, options: { midtrans, hooks, ...more } }));
-  const seen = { transition: [], held: [], forged: [], warning: [] };
+  const seen = { transition: [], held: [], released: [], forged: [], warning: [] };
   payments.on('transition', (made, { from, to }) =>
     seen.transition.push(`${made.orderId}: ${from} > ${to}`));
+  payments.on('released', ({ orderId }) => seen.released.push(orderId));
   for (const event of ['held', 'forged', 'warning']) {
     payments.on(event, (first, second) => seen[event].push(second ?? first));
   }

@@ -15,6 +15,13 @@ const store = await openStore({
         order.amountMinor satisfies bigint;
         `${id} ${from} ${signal.aborted}` satisfies string;
       },
+      onRefund: (order, { refund }) => { refund?.amountMinor satisfies bigint | null | undefined; },
+      onChargeback: ({ chargedBackMinor }, { chargeback }) => {
+        [chargedBackMinor, chargeback?.amountMinor] satisfies Array<bigint | null | undefined>;
+      },
+      onDenied: (order, { attempt }) => {
+        attempt?.paymentType satisfies string | null | undefined;
+      },
       onTransition: undefined,
     },
   },

@@ -41,6 +41,7 @@ function wordsOf (type, data) {
         `was not delivered: ${[data.code, data.reason].filter(Boolean).join(' ')}`;
     case 'payment': return `Order ${data.orderId}: ${data.from ?? 'new'} → ${data.to}`;
     case 'payment-held': return `Order ${data.orderId} needs a review: ${data.reason}`;
+    case 'payment-released': return `Order ${data.orderId} needs no review any more`;
     case 'session': return data.message;
     default: return type;
   }
@@ -48,7 +49,7 @@ function wordsOf (type, data) {
 
 const AREAS = {
   'dead-letter': 'messages', 'delivery-failed': 'messages', payment: 'payments',
-  'payment-held': 'payments',
+  'payment-held': 'payments', 'payment-released': 'payments',
 };
 
 /** The live events: the latest ones, whether we are connected, and a counter for each area. */

@@ -328,6 +328,7 @@ const KINDS = {
   'delivery-failed': ['not delivered', () => 'bad'],
   payment: ['payment', () => 'info'],
   'payment-held': ['review', () => 'warn'],
+  'payment-released': ['review', () => 'good'],
   session: ['WhatsApp', () => 'warn'],
 };
 const kindOf = ({ type, data }) => {

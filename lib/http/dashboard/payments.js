@@ -17,7 +17,7 @@ const TONES = {
 };
 const OUTCOMES = {
   applied: 'good', already_processed: 'info', stale: 'info', held: 'warn', forged: 'bad',
-  invalid: 'bad', unavailable: 'warn', dismissed: 'info', unknown_order: 'info',
+  invalid: 'bad', unavailable: 'warn', dismissed: 'info', unknown_order: 'info', released: 'info',
 };
 // Why notifications are held.
 const REASONS = {
@@ -27,6 +27,7 @@ const REASONS = {
   not_found: 'Midtrans does not know the transaction',
   contradicted: 'Midtrans reports another status',
   edge: 'not a valid transition',
+  paid_twice: 'the order was paid twice',
 };
 const words = state => state.replaceAll('_', ' ');
 
