@@ -435,8 +435,8 @@ const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const FILE_BYTES_MAX = 1 << 20;
 const DEPTH_MAX = 20;
 const SECRETS = new Set(
-  ['serverKey', 'irisMerchantKey', 'password', 'accessToken', 'appSecret', 'verifyToken', 'token', 'url',
-    'directUrl']);
+  ['serverKey', 'irisMerchantKey', 'password', 'accessToken', 'appSecret', 'verifyToken', 'token',
+    'url', 'directUrl']);
 // A shorter text would be found inside other words.
 const SECRET_CHARACTERS_MIN = 6;
 

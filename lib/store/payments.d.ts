@@ -246,8 +246,8 @@ export interface Payments extends EventEmitter {
   /**
    * Handles a notification of Midtrans, and says what to answer. Never rejects because of what is
    * in it.
-   * @param rawBody as it came, or an object from a parser, since Midtrans signs fields; only payouts
-   *   are signed as bytes
+   * @param rawBody as it came, or an object from a parser, since Midtrans signs fields; only
+   *   payouts are signed as bytes
    * @param headers of the request, for payouts; a Headers object will do
    */
   handleNotification (
