@@ -238,7 +238,8 @@ describe('in servers of all kinds', () => {
       expect(await send(await promisify(zlib[compressor])(WHATSAPP), encoding)).toBe(200);
     }
     expect(await send(WHATSAPP, 'identity')).toBe(200);
-    expect(news).toHaveLength(5);
+    // All were the same webhook, which is told once.
+    expect(news).toHaveLength(1);
     expect(await send(WHATSAPP, 'gzip')).toBe(400);
     expect(await send(WHATSAPP, 'compress')).toBe(415);
     expect(await send(WHATSAPP, 'constructor')).toBe(415);
@@ -262,14 +263,10 @@ describe('in servers of all kinds', () => {
     const server = http.createServer();
     server.on('request', (req, res) => { served = handler(req, res); });
     const url = await listen(server);
-    const warn = jest.spyOn(process, 'emitWarning').mockReturnValue();
     const { status } = await fetch(`${url}/webhooks/whatsapp`, {
       method: 'POST', body: WHATSAPP, headers: { 'x-hub-signature-256': signature },
     });
-    expect(status).toBe(200);
-    await served;
-    expect(warn.mock.calls).toEqual([['onNews failed: mine', expect.anything()]]);
-    warn.mockRestore();
+    expect([status, errors.splice(0)]).toEqual([500, [new Error('mine')]]);
     const begun = once(server, 'request');
     const request = http.request(`${url}/webhooks/whatsapp`,
       { method: 'POST', headers: { 'content-length': 100 } });
