@@ -241,7 +241,10 @@ class Payments extends Emitter {
     if (run === undefined) {
       throw new SekeringError('ERR_PAYMENT_HOOK', `This process has no hook ${hook}`);
     }
-    if (notice !== undefined) return run(JSON.parse(notice), { signal });
+    if (notice !== undefined) {
+      await run(JSON.parse(notice), { signal });
+      return;
+    }
     const order = await this.#ledger.get(orderId);
     if (order === undefined) throw missing(orderId);
     await run(order, withAmounts(transition), { signal });

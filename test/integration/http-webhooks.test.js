@@ -504,7 +504,7 @@ describeEngines('Midtrans', ({ place }) => {
 
   const digest = (...parts) => createHash('sha512').update(parts.join('')).digest('hex');
 
-  /** Payments whose worker runs the hook, behind a server; `subscriptions`: what Midtrans knows. */
+  /** Payments whose worker runs the hook, behind a server; `subscriptions`: can be asked for. */
   async function startNotices ({ subscriptions, before = [], ...options } = {}) {
     const notices = [];
     const own = await pay(database);
@@ -514,10 +514,7 @@ describeEngines('Midtrans', ({ place }) => {
       createTransaction: (...args) => midtrans.createTransaction(...args),
       status: (...args) => midtrans.status(...args),
       ...subscriptions && {
-        getSubscription: async id => {
-          if (subscriptions[id] === undefined) throw errorOf('ERR_MIDTRANS_NOT_FOUND');
-          return subscriptions[id];
-        },
+        getSubscription: (...args) => midtrans.getSubscription(...args),
       },
     };
     const setup = await pay(database, {
@@ -543,7 +540,6 @@ describeEngines('Midtrans', ({ place }) => {
     return { ...setup, fake: own.fake, midtrans, notices, next, post, send };
   }
 
-  const errorOf = code => Object.assign(new Error(code), { code });
   const KEPT = ['200 unknown_order', '200 unknown_order'];
   const FORGED = ['403 forged', '403 forged'];
 
@@ -582,18 +578,23 @@ describeEngines('Midtrans', ({ place }) => {
   });
 
   test('a subscription: Midtrans is asked', async () => {
-    const truth = { ...SUBSCRIPTION, customer_details: null };
-    const { send, next, notices } = await startNotices({ subscriptions: { 'sub-1': truth } });
-    expect(await send(SUBSCRIPTION)).toEqual(KEPT);
+    const { send, next, notices, midtrans } = await startNotices({ subscriptions: true });
+    const { id } = await midtrans.createSubscription({
+      name: 'MONTHLY', amount: '14000', currency: 'IDR', payment_type: 'credit_card', token: 't',
+      schedule: { interval: 1, interval_unit: 'month' },
+    });
+    const truth = await midtrans.getSubscription(id);
+    const created = { ...SUBSCRIPTION, id };
+    expect(await send(created)).toEqual(KEPT);
     const charged = {
       transaction: { transaction_status: 'capture', transaction_id: 't-1', status_code: '200' },
-      subscription: SUBSCRIPTION,
+      subscription: created,
     };
     await next(1);
     expect(await send(charged)).toEqual(KEPT);
     await next(2);
     expect(await send({ ...SUBSCRIPTION, id: 'sub-2' })).toEqual(FORGED);
-    expect(notices).toEqual([SUBSCRIPTION, charged].map(body => (
+    expect(notices).toEqual([created, charged].map(body => (
       { id: expect.any(String), kind: 'subscription', verified: 'asked', body, answer: truth })));
   });
 
