@@ -3,15 +3,13 @@
 // sekering/midtrans: clients of Midtrans (Snap, Core and Iris) for which a failed call is never a
 // reason to move the money twice.
 
-const { createHash, timingSafeEqual } = require('node:crypto');
 const { isRegExp } = require('node:util/types');
 
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
-const { copyOf } = require('../base/foreign');
 const { is, oneOf, optionsOf } = require('../base/options');
-const { parseJson } = require('./http');
 const { MidtransError } = require('./midtrans-errors');
+const { bodyOf, isSignedAccount, isSignedTransaction } = require('./midtrans-notices');
 const requests = require('./midtrans-requests');
 const {
   advance, amountOf, canMove, isFinalState, isPaid, transactionStates
@@ -35,38 +33,6 @@ const PING = optionsOf({ signal: is.signal('ends the call') });
 const VERIFY = optionsOf({
   anyOrder: is.boolean('whether to accept ids that do not fit orderIdPattern', { default: false }),
 });
-
-// ---- Notifications -----------------------------------------------------------------------------
-
-const STATUS_CODE = /^[2-5]\d\d$/;
-const GROSS_AMOUNT = /^(0|[1-9]\d{0,14})\.\d\d$/;
-const SIGNATURE = /^[0-9a-fA-F]{128}$/;
-
-const isText = (value, pattern) => typeof value === 'string' && pattern.test(value);
-
-/**
- * Whether the signature of a notification is right. Takes the same time for every wrong signature.
- *
- * The signature covers order_id, status_code and gross_amount, joined without separators, and
- * nothing else: a true notice of a cancellation can be rewritten to one of a settlement and still
- * verifies, and digits can move from one part to the next where the grammar of the parts allows it.
- * So a right signature says that Midtrans has sent something, not what has happened.
- */
-function isSigned (notification, serverKey, pattern) {
-  const {
-    order_id: orderId, status_code: statusCode, gross_amount: amount, signature_key: signature
-  } = copyOf(notification);
-  const fits = requests.isIncomingId(orderId) && isText(statusCode, STATUS_CODE) &&
-    isText(amount, GROSS_AMOUNT) && isText(signature, SIGNATURE) &&
-    (pattern === undefined || pattern.test(orderId));
-  if (!fits) return false;
-  const expected = createHash('sha512').update(orderId + statusCode + amount + serverKey).digest();
-  return timingSafeEqual(expected, Buffer.from(signature, 'hex'));
-}
-
-/** A notification as an object; it may come as JSON. */
-const bodyOf = notification =>
-  copyOf(typeof notification === 'string' ? parseJson(notification) : notification);
 
 // ---- The clients -------------------------------------------------------------------------------
 
@@ -175,6 +141,7 @@ const MIDTRANS_REQUEST = REQUEST.with({
  */
 class MidtransClient extends ApiClient {
   #isSigned;
+  #isAccount;
 
   constructor (options) {
     const settings = OPTIONS.read(options);
@@ -185,7 +152,8 @@ class MidtransClient extends ApiClient {
     const pattern = orderIdPattern && new RegExp(orderIdPattern, orderIdPattern.flags
       .replace(/[gy]/g, ''));
     this.#isSigned = (body, anyOrder) =>
-      isSigned(body, serverKey, anyOrder ? undefined : pattern);
+      isSignedTransaction(body, serverKey, anyOrder ? undefined : pattern);
+    this.#isAccount = body => isSignedAccount(body, serverKey);
   }
 
   async createTransactionToken (body, options) {
@@ -210,13 +178,15 @@ class MidtransClient extends ApiClient {
   // ---- Notifications ---------------------------------------------------------------------------
 
   /**
-   * Whether the signature of a notification is right. It covers the order, the status code and the
-   * amount, NOT the state: ask GET status before the state of an order is changed, as
-   * confirmNotification does.
+   * Whether the signature of a notification is right, about a transaction or a linked account. A
+   * transaction's covers the order, the status code and the amount, NOT the state: ask GET status
+   * before the state of an order is changed, as confirmNotification does.
    */
   verifyNotification (notification, options) {
     const { anyOrder } = VERIFY.read(options);
-    return this.#isSigned(bodyOf(notification), anyOrder);
+    const body = bodyOf(notification);
+    // The signature of an account must not speak for an order that somebody has added to it.
+    return body.order_id === undefined ? this.#isAccount(body) : this.#isSigned(body, anyOrder);
   }
 
   /** Verifies a notification and asks Midtrans what is true. */

@@ -145,6 +145,8 @@ export interface GatewayConfig<D = Duration> {
     snapUrl?: string | undefined;
     coreUrl?: string | undefined;
     connections?: number | undefined;
+    /** Iris signs the notifications of payouts with it. */
+    irisMerchantKey?: string | undefined;
     /** A regular expression that the shop's order ids match. */
     orderIdPattern?: string | undefined;
   } | undefined;

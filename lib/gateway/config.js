@@ -194,6 +194,7 @@ const midtrans = z.strictObject({
   snapUrl: http.optional(),
   coreUrl: http.optional(),
   connections: count(1, 10_000).optional(),
+  irisMerchantKey: secret.optional(),
   orderIdPattern: text(500).refine(isPattern, 'Invalid input: expected a regular expression')
     .optional(),
   ...client,
@@ -434,8 +435,8 @@ const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const FILE_BYTES_MAX = 1 << 20;
 const DEPTH_MAX = 20;
 const SECRETS = new Set(
-  ['serverKey', 'password', 'accessToken', 'appSecret', 'verifyToken', 'token', 'url',
-    'directUrl']);
+  ['serverKey', 'irisMerchantKey', 'password', 'accessToken', 'appSecret', 'verifyToken', 'token',
+    'url', 'directUrl']);
 // A shorter text would be found inside other words.
 const SECRET_CHARACTERS_MIN = 6;
 

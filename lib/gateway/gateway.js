@@ -399,7 +399,11 @@ async function createGateway (config, parts) {
     store = await openPatiently({
       ...placeOf(checked.store, own.pool),
       channels: { ...channelDefinitions(checked, clients), ...Object.fromEntries(ownChannels) },
-      ...orders !== undefined && { payments: { midtrans: orders, hooks: own.hooks } },
+      ...orders !== undefined && {
+        payments: {
+          midtrans: orders, hooks: own.hooks, irisMerchantKey: checked.midtrans.irisMerchantKey,
+        },
+      },
     }, checked.store.startTimeout, log);
     return new Gateway({
       config: checked, log, store, clients, upstreams, breakers, parts: { ...own, orders },

@@ -1,4 +1,4 @@
-import { RequestListener, Server } from 'node:http';
+import { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import { Gateway } from '../gateway';
 import { CloudApiClient, WebhookNews } from '../clients/whatsapp';
 import { Deliveries, Payments } from '../store';
@@ -18,22 +18,35 @@ export interface WebhookRouterOptions {
   deliveries?: Pick<Deliveries, 'record'> & Partial<Pick<Deliveries, 'handleOnce'>> | undefined;
   /** Maximum size of Midtrans's bodies in bytes, 1 to 16777216, default 65536. */
   maxBody?: number | undefined;
+  /** A path before /webhooks, such as '/api', if no router removes it. Default ''. */
+  prefix?: string | undefined;
   /**
    * Gets what is new in a webhook of WhatsApp, before the answer. If it fails, the answer is 500,
    * and the repeated webhook is new again.
    */
   onNews?: ((news: WebhookNews) => unknown) | undefined;
+  /**
+   * Gets what was answered with 500, and the first ERR_WEBHOOK_BODY. By default they are process
+   * warnings.
+   */
   onError?: ((error: unknown, req: any) => void) | undefined;
 }
 
+/** Middleware; without `next` it answers other paths with 404, and other methods with 405. */
+export type WebhookHandler = (
+  req: IncomingMessage, res: ServerResponse, next?: (error?: any) => void
+) => Promise<void>;
+
 /**
- * Express router of the webhooks. Put it before body parsers such as express.json(), or let them
- * keep the bytes: `express.json({ verify: (req, res, buf) => { req.rawBody = buf } })`. Midtrans
- * signs fields, so a parsed body is enough. WhatsApp signs bytes; without them the answer is 500,
- * ERR_WEBHOOK_BODY.
- * @throws ERR_MISSING_PEER without express
+ * The webhooks as one handler: middleware for Express 4 and 5, Connect and Fastify, or the listener
+ * of a server: `http.createServer(createWebhookRouter(options))`. Put it before body parsers such
+ * as express.json(), or let them keep the bytes:
+ * `express.json({ verify: (req, res, buf) => { req.rawBody = buf } })`. It uses `req.rawBody`, or
+ * else what it can read, or else `req.body`. Midtrans signs fields, so a parsed body is enough.
+ * WhatsApp and Iris sign bytes; without them the answer is 503, ERR_WEBHOOK_BODY, so that they send
+ * it again.
  */
-export function createWebhookRouter (options: WebhookRouterOptions): any;
+export function createWebhookRouter (options: WebhookRouterOptions): WebhookHandler;
 
 export interface AppOptions {
   /** Adds your own routes, after all others. */

@@ -26,7 +26,7 @@ const PROBLEMS = {
   ERR_OUTBOX_TOO_LARGE: [413, true],
   ERR_PAYMENT_ORDER: [409, true],
   ERR_GATEWAY_NO_CLIENT: [404, 'This service takes no orders.'],
-  ERR_WEBHOOK_BODY: [500, true],
+  ERR_WEBHOOK_BODY: [503, true],
   ERR_IDEMPOTENCY_MISMATCH: [422, 'The key was used with another request before.'],
   ERR_IDEMPOTENCY_IN_PROGRESS: [409, 'A request with the same key is still in progress.'],
   ERR_IDEMPOTENCY_LOST: [409, 'Another request has taken over the key. Send it again.'],

@@ -1,15 +1,21 @@
 'use strict';
 
-// The webhooks of Midtrans and WhatsApp. Bodies are read as bytes, since they are signed. If a
-// parser of the application has already read one, we use what it left, where that is enough.
+// The webhooks of Midtrans and WhatsApp, as one handler for Express, Connect, Fastify's middleware
+// and plain node:http. Bodies are read as bytes, since they are signed. If a parser of the
+// application has already read one, we use what it left, where that is enough.
+
+const { isUint8Array } = require('node:util/types');
+const { promisify } = require('node:util');
+const zlib = require('node:zlib');
 
 const { SekeringError } = require('../base/errors');
-const { read } = require('../base/foreign');
+const { isList, read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
-const { requirePeer } = require('../base/peer');
-const { problem, problemHandler } = require('./problem');
+const { warn } = require('../base/warn');
+const { problem, problemOf, sendJson } = require('./problem');
 
 const WHATSAPP_BODY_MAX = 1_048_576;
+const SERVER_ERROR = 500;
 
 const OPTIONS = optionsOf({
   payments: is.having('takes the notifications of Midtrans', ['handleNotification'],
@@ -19,80 +25,197 @@ const OPTIONS = optionsOf({
     { expected: 'store.deliveries' }),
   maxBody: is.integer('of a notification of Midtrans',
     { min: 1, max: 1 << 24, default: 65_536, unit: 'bytes' }),
+  prefix: is.text('before /webhooks, if no router removes it',
+    { pattern: /^(\/[\w.~-]+)*$/, expected: 'a path such as /api', default: '' }),
   onNews: is.func('gets what is new in a webhook of WhatsApp, once it is stored'),
-  onError: is.func('gets what was answered with 500'),
+  onError: is.func('gets what was answered with 500, and the first ERR_WEBHOOK_BODY',
+    { default: error => warn('A webhook failed', error) }),
 });
+
+// ---- Bodies ------------------------------------------------------------------------------------
 
 const CURE = 'put app.use(router) before express.json(), or keep the bytes: ' +
   'express.json({ verify: (req, res, buf) => { req.rawBody = buf } })';
 
-const isRaw = value => typeof value === 'string' || value instanceof Uint8Array;
-
-const hasBody = ({ headers }) =>
-  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-
 const lost = () => new SekeringError('ERR_WEBHOOK_BODY',
   `Something has read the body of this webhook before its signature could be checked: ${CURE}`);
 
-/** The body of a webhook: its bytes, or what a parser has made of them. */
-function bodyOf ({ rawBody, body, headers }) {
-  if (isRaw(rawBody)) return rawBody;
-  if (body === undefined && hasBody({ headers })) throw lost();
+/** A mistake of the client, as Express marks them. */
+const refused = status => Object.assign(new Error('Refused'), { status, expose: true });
+
+const isRaw = value => typeof value === 'string' || isUint8Array(value);
+
+const isParsed = value => typeof value === 'object' && value !== null;
+
+/** Whether nobody has read anything of the body yet. */
+const isUnread = req => read(req, 'readable') === true && read(req, 'readableDidRead') !== true &&
+  typeof read(req, 'iterator') === 'function';
+
+const sizeOf = ({ headers }) => {
+  if (headers['transfer-encoding'] !== undefined) return Infinity;
+  return Number(headers['content-length'] ?? 0);
+};
+
+/** Reads the body of a request. What is too much is left to Node.js, which discards it. */
+async function receive (req, limit) {
+  if (Number(req.headers['content-length']) > limit) throw refused(413);
+  const chunks = [];
+  let size = 0;
+  try {
+    for await (const chunk of req.iterator({ destroyOnReturn: false })) {
+      const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+      size += bytes.length;
+      if (size > limit) break;
+      chunks.push(bytes);
+    }
+  } catch {
+    throw refused(400); // The client has gone away.
+  }
+  if (size > limit) throw refused(413);
+  return Buffer.concat(chunks, size);
+}
+
+const DECODERS = {
+  gzip: promisify(zlib.gunzip), deflate: promisify(zlib.inflate),
+  br: promisify(zlib.brotliDecompress),
+};
+
+/** The bytes before they were compressed, of which there may be no more than `limit` either. */
+async function decode (bytes, encoding, limit) {
+  if (encoding === undefined || encoding === 'identity') return bytes;
+  if (!Object.hasOwn(DECODERS, encoding)) throw refused(415);
+  try {
+    return await DECODERS[encoding](bytes, { maxOutputLength: limit });
+  } catch (error) {
+    throw refused(read(error, 'code') === 'ERR_BUFFER_TOO_LARGE' ? 413 : 400);
+  }
+}
+
+/** Whether a parser for another type, such as a form, has taken the body apart. */
+function isMangled (body, size) {
+  const [first] = Object.keys(body);
+  if (first === undefined) return !isList(body) && size > '{}'.length;
+  return first.trimStart().startsWith('{');
+}
+
+/**
+ * The body of a webhook: what the application has kept of it, or else its bytes, or else what a
+ * parser has made of them.
+ * @returns {Promise<Uint8Array | string | object>}
+ * @throws {SekeringError} ERR_WEBHOOK_BODY
+ */
+async function bodyOf (req, limit) {
+  const kept = read(req, 'rawBody');
+  if (isRaw(kept) && kept.length > 0) return kept;
+  // Some frameworks parse only when this is read, and throw.
+  const body = read(req, 'body');
+  if (isRaw(body)) return body;
+  if (isUnread(req)) {
+    const encoding = req.headers['content-encoding']?.toLowerCase();
+    return decode(await receive(req, limit), encoding, limit);
+  }
+  const size = sizeOf(req);
+  if (isParsed(body) ? isMangled(body, size) : body === undefined && size > 0) throw lost();
   return body ?? Buffer.alloc(0);
 }
 
 /** The bytes of a body. @throws {SekeringError} ERR_WEBHOOK_BODY */
-function bytesOf (req) {
-  const body = bodyOf(req);
+async function bytesOf (req, limit) {
+  const body = await bodyOf(req, limit);
   if (!isRaw(body)) throw lost();
   return body;
 }
 
-function midtransRoute (router, payments, raw) {
-  router.post('/webhooks/midtrans', raw, async (req, res) => {
-    const body = bodyOf(req);
-    // Midtrans signs fields, so a parsed object is as good as the bytes.
-    const given = typeof body === 'object' ? body : String(body);
-    const { status, body: answer } = await payments.handleNotification(given, req.headers);
-    res.status(status).json(answer);
-  });
+// ---- Routes ------------------------------------------------------------------------------------
+
+const midtransRoute = (payments, limit) => async (req, res) => {
+  const body = await bodyOf(req, limit);
+  // Midtrans signs fields, so a parsed object is as good as the bytes.
+  const given = isRaw(body) || isParsed(body) ? body : String(body);
+  const { status, body: answer } = await payments.handleNotification(given, req.headers);
+  sendJson(res, status, answer);
+};
+
+// Green API has no handshake.
+const isCloud = client => typeof read(client, 'handshake') === 'function';
+
+function handshakeRoute (client) {
+  return (req, res) => {
+    const { searchParams } = new URL(req.url, 'http://localhost');
+    const answer = client.handshake(Object.fromEntries(searchParams));
+    if (answer === undefined) return problem(res, 403);
+    res.statusCode = 200; // Koa has set 404.
+    // The text is chosen by whoever knows the token, so it must not become a page.
+    res.setHeader('Content-Type', 'text/plain; charset=utf-8');
+    res.setHeader('X-Content-Type-Options', 'nosniff');
+    res.end(answer);
+  };
 }
 
-function whatsappRoutes (router, client, raw, options) {
-  router.get('/webhooks/whatsapp', (req, res) => {
-    // Green API has no handshake.
-    if (typeof client.handshake !== 'function') return problem(res, 404);
-    const answer = client.handshake(req.query);
-    if (answer === undefined) return problem(res, 403);
-    // The text is chosen by whoever knows the token, so it must not become a page.
-    res.type('text/plain').set('X-Content-Type-Options', 'nosniff').send(answer);
-  });
-  router.post('/webhooks/whatsapp', raw, async (req, res) => {
-    // Only the Cloud API signs the bytes.
-    const body = typeof client.handshake === 'function' ? bytesOf(req) : bodyOf(req);
-    try {
-      // If this fails, the answer is an error, and WhatsApp sends the webhook again.
-      await client.receiveWebhook(body, req.headers, options);
-    } catch (error) {
-      const code = read(error, 'code');
-      if (code === 'ERR_WHATSAPP_SIGNATURE') return problem(res, 403, { code });
-      throw error;
-    }
-    res.status(200).end();
-  });
+const whatsappRoute = (client, options) => async (req, res) => {
+  // Only the Cloud API signs the bytes.
+  const body = await (isCloud(client) ? bytesOf : bodyOf)(req, WHATSAPP_BODY_MAX);
+  try {
+    // If this fails, the answer is an error, and WhatsApp sends the webhook again.
+    await client.receiveWebhook(body, req.headers, options);
+  } catch (error) {
+    const code = read(error, 'code');
+    if (code === 'ERR_WHATSAPP_SIGNATURE') return problem(res, 403, { code });
+    throw error;
+  }
+  res.statusCode = 200;
+  res.end();
+};
+
+function routesOf ({ payments, whatsapp, maxBody, prefix, deliveries, onNews }) {
+  const routes = {};
+  const add = (path, methods) => { routes[`${prefix}/webhooks/${path}`.toLowerCase()] = methods; };
+  if (payments !== undefined) add('midtrans', { POST: midtransRoute(payments, maxBody) });
+  if (typeof read(whatsapp, 'receiveWebhook') === 'function') {
+    const GET = handshakeRoute(whatsapp);
+    add('whatsapp', {
+      ...isCloud(whatsapp) && { GET, HEAD: GET },
+      POST: whatsappRoute(whatsapp, { deliveries, onNews }),
+    });
+  }
+  return routes;
 }
+
+/** The path that a request is for, below the place where the handler is mounted. */
+const pathOf = ({ url }) => url.split('?', 1)[0].toLowerCase().replace(/\/$/, '');
 
 function createWebhookRouter (options) {
-  const { payments, whatsapp, deliveries, maxBody, onNews, onError } = OPTIONS.read(options);
-  const express = requirePeer('express', 'createWebhookRouter');
-  const router = express.Router();
-  const raw = limit => express.raw({ type: () => true, limit, inflate: false });
-  if (payments !== undefined) midtransRoute(router, payments, raw(maxBody));
-  if (typeof read(whatsapp, 'receiveWebhook') === 'function') {
-    whatsappRoutes(router, whatsapp, raw(WHATSAPP_BODY_MAX), { deliveries, onNews });
+  const given = OPTIONS.read(options);
+  const { onError } = given;
+  const routes = routesOf(given);
+  let isLossTold = false;
+
+  function fail (error, req, res) {
+    const { status, members } = problemOf(error);
+    const isLoss = members.code === 'ERR_WEBHOOK_BODY';
+    // It is a mistake in the application, and so the same for every webhook.
+    if (isLoss ? !isLossTold : status === SERVER_ERROR) onError(error, req);
+    isLossTold ||= isLoss;
+    // An answer that has already begun can only be cut off.
+    if (res.headersSent) res.destroy();
+    else problem(res, status, members);
   }
-  router.use('/webhooks', problemHandler({ ...onError && { onError } }));
-  return router;
+
+  return async function webhooks (req, res, next) {
+    const path = pathOf(req);
+    const methods = Object.hasOwn(routes, path) ? routes[path] : undefined;
+    const route = methods && Object.hasOwn(methods, req.method) ? methods[req.method] : undefined;
+    if (route === undefined) {
+      if (typeof next === 'function') return next();
+      if (methods !== undefined) res.setHeader('Allow', Object.keys(methods).join(', '));
+      return problem(res, methods === undefined ? 404 : 405);
+    }
+    try {
+      await route(req, res);
+    } catch (error) {
+      fail(error, req, res);
+    }
+  };
 }
 
 module.exports = { createWebhookRouter };

@@ -9,9 +9,13 @@ const { createHash } = require('node:crypto');
 const { withDeadline } = require('../base/deadline');
 const { SekeringError } = require('../base/errors');
 const { read } = require('../base/foreign');
+const { isObject } = require('../clients/client-error');
+const {
+  foreignKindOf, isSignedPayout, noticeOf, withTexts
+} = require('../clients/midtrans-notices');
 const { isIncomingId, isSegment } = require('../clients/midtrans-requests');
 const { RateLimiter } = require('../primitives/limits');
-const { FINAL_OUTCOMES } = require('./payment-ledger');
+const { FINAL_OUTCOMES, HOOK_CHANNEL } = require('./payment-ledger');
 const { PaymentSamples } = require('./payment-samples');
 const { conclude, readTransaction } = require('./payment-states');
 const { StoreError } = require('./store-errors');
@@ -24,6 +28,14 @@ const REFUNDS_MAX = 1000;
 // one can change its unsigned parts. Genuine notifications are few, and Midtrans sends them again.
 const VARIATIONS = { limit: 100, interval: 3_600_000 };
 const SIGNATURES_MAX = 10_000;
+
+// How often Midtrans is asked about what is no order of ours, and how much is passed on of what
+// nobody can verify, and anybody can send.
+const QUESTIONS = { limit: 100, interval: 10_000 };
+const UNVERIFIED = { limit: 100, interval: 3_600_000 };
+const UNVERIFIED_BYTES_MAX = 4096;
+// A message of the outbox may be four times as long, and its quotes are escaped.
+const NOTICE_BYTES_MAX = 65_536;
 
 // ---- Reading -----------------------------------------------------------------------------------
 
@@ -54,7 +66,7 @@ function parse (bytes) {
 }
 
 function faultOf (body) {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) return 'not_json';
+  if (!isObject(body)) return 'not_json';
   return Object.keys(GRAMMAR).find(name => !GRAMMAR[name](body[name]));
 }
 
@@ -62,15 +74,19 @@ function faultOf (body) {
  * Reads a notification. Nothing in it is believed yet.
  * @param {Buffer} bytes
  * @param {number} maxBody
- * @returns {{ event: object, body?: object, fault?: string }} fault: why it is not a notification:
- *   'too_large', 'not_json', or the name of a field
+ * @returns {{ event: object, body?: object, notice?: object, fault?: string }} notice: of noticeOf,
+ *   if it is not about a transaction; fault: why it is not a notification: 'too_large', 'not_json',
+ *   or the name of a field
  */
 function readNotification (bytes, maxBody) {
   const event = {
     source: 'notification', orderId: null, transactionId: null, transactionStatus: null, bytes,
   };
   if (bytes.length > maxBody) return { event, fault: 'too_large' };
-  const body = parse(bytes);
+  const given = parse(bytes);
+  const notice = noticeOf(given);
+  if (notice !== undefined) return { event, body: given, notice };
+  const body = isObject(given) ? withTexts(given) : given;
   const fault = faultOf(body);
   if (fault !== undefined) return { event, fault };
   Object.assign(event, {
@@ -114,6 +130,9 @@ function coarseFingerprint (body, why) {
   return `${why}:${sha256(JSON.stringify(parts))}`;
 }
 
+/** The same for all copies of a notice that is not about an order of ours. */
+const noticeFingerprint = (...parts) => `notice:${sha256(JSON.stringify(parts))}`;
+
 /** Limits the notifications with one signature; a bounded number of signatures is remembered. */
 class SignatureLimits {
   #limiters;
@@ -142,10 +161,15 @@ const answer = (status, outcome, orderId) => ({
   body: { status: outcome, ...orderId !== undefined && { order_id: orderId } },
 });
 
+const busy = ({ orderId }) => answer(503, 'unavailable', orderId ?? undefined);
+
 class PaymentInbox {
   #context;
   #samples;
   #signatures = new SignatureLimits();
+  #questions = new RateLimiter(QUESTIONS);
+  #unverified = new RateLimiter(UNVERIFIED);
+  #isLossTold = false;
 
   /** @param {object} context of Payments */
   constructor (context) {
@@ -159,22 +183,22 @@ class PaymentInbox {
   /**
    * Takes a notification, and says how to answer it.
    * @param {Buffer} bytes
+   * @param {{ signature?: string, isParsed?: boolean }} [how] signature: the header Iris-Signature;
+   *   isParsed: the bytes are made of a parsed body
    * @returns {Promise<object>} a NotificationOutcome; never rejects
    */
-  async take (bytes) {
-    const taken = await this.#take(bytes);
+  async take (bytes, how = {}) {
+    const taken = await this.#take(bytes, how);
     this.#context.emit('notification', taken.outcome);
     return taken;
   }
 
-  async #take (bytes) {
+  async #take (bytes, how) {
     const { midtrans, maxBody, emit } = this.#context;
-    const { event, body, fault } = readNotification(bytes, maxBody);
-    if (fault !== undefined) {
-      await this.#samples.add(event, 'invalid', fault);
-      return answer(fault === 'too_large' ? 413 : 400, 'invalid');
-    }
+    const { event, body, notice, fault } = readNotification(bytes, maxBody);
+    if (fault !== undefined) return this.#refuse(event, fault);
     try {
+      if (notice !== undefined) return await this.#takeNotice(event, body, { ...notice, ...how });
       if (midtrans.verifyNotification(body)) {
         return await this.#takeSigned({ ...event, fingerprint: fingerprintOf(body) }, body);
       }
@@ -185,9 +209,14 @@ class PaymentInbox {
     } catch (error) {
       // Whatever failed, it is not the sender's fault: Midtrans has to send it again.
       emit('warning', error);
-      return answer(503, 'unavailable', event.orderId);
+      return answer(503, 'unavailable', event.orderId ?? undefined);
     }
     return this.#reject(event, 'signature');
+  }
+
+  async #refuse (event, fault) {
+    await this.#samples.add(event, 'invalid', fault);
+    return answer(fault === 'too_large' ? 413 : 400, 'invalid');
   }
 
   async #reject (event, reason) {
@@ -215,18 +244,111 @@ class PaymentInbox {
     return answer(outcome === 'unavailable' ? 503 : 200, outcome, closed?.orderId ?? orderId);
   }
 
+  // ---- What is about no order of ours ----------------------------------------------------------
+
   /**
    * We record an order before we ask Midtrans for it, so this one belongs to another system, or is
    * a test. If it is recorded late, `reconcile` finds it, and the notification is accepted if it
    * comes again.
    */
   async #takeForeign (event, body) {
-    const { database, ledger } = this.#context;
-    const outcome = 'unknown_order';
-    const noted = { ...event, fingerprint: coarseFingerprint(body, outcome) };
-    await ledger.noteEvent(database, noted, outcome, null);
-    return answer(200, outcome, event.orderId);
+    const { hooks, confirm } = this.#context;
+    const coarse = { ...event, fingerprint: coarseFingerprint(body, 'unknown_order') };
+    if (hooks.onNotification === undefined) return this.#note(coarse);
+    const notice = { kind: foreignKindOf(event.orderId), verified: true, body };
+    // The test has no transaction.
+    if (notice.kind === 'test') return this.#note(coarse, notice);
+    if (!this.#signatures.admit(body.signature_key)) return busy(event);
+    if (!confirm) return this.#note({ ...event, fingerprint: fingerprintOf(body) }, notice);
+    const { transactionId } = event;
+    if (!this.#questions.tryTake()) return busy(event);
+    const found = isSegment(transactionId)
+      ? await inTime(signal => this.ask(transactionId, { signal })) : undefined;
+    if (found === undefined) return this.#note(coarse, { ...notice, verified: false });
+    // Only the order is signed: the transaction is whatever the sender says it is.
+    if (found.order_id !== event.orderId) return this.#reject(event, 'other_order');
+    return this.#note({ ...event, fingerprint: noticeFingerprint('transaction', found) },
+      { ...notice, verified: 'asked', answer: found });
   }
+
+  /** Takes what is not about a transaction. */
+  async #takeNotice (event, body, { kind, id, signature, isParsed = false }) {
+    const { hooks, midtrans, irisMerchantKey } = this.#context;
+    const noted = { ...event, fingerprint: noticeFingerprint(kind, body) };
+    const admit = key => this.#signatures.admit(`${kind}:${key}`);
+    if (kind === 'account') {
+      if (!midtrans.verifyNotification(body)) return this.#reject(event, 'signature');
+      if (!admit(body.signature_key)) return busy(event);
+      return this.#note(noted, { kind, verified: true, body });
+    }
+    if (kind === 'payout' && irisMerchantKey !== undefined) {
+      if (isSignedPayout(event.bytes, signature, irisMerchantKey)) {
+        return this.#note(noted, { kind, verified: true, body });
+      }
+      // Perhaps the parser has changed the bytes.
+      if (isParsed && signature !== undefined) return this.#tellLoss(event);
+      return this.#reject(event, 'signature');
+    }
+    const canAsk = kind === 'subscription' && typeof midtrans.getSubscription === 'function';
+    if (canAsk && hooks.onNotification !== undefined && isSegment(id)) {
+      if (!admit(id) || !this.#questions.tryTake()) return busy(event);
+      const found = await inTime(signal => this.#findSubscription(id, signal));
+      if (found === undefined) return this.#reject(event, 'not_found');
+      return this.#note({ ...event, fingerprint: noticeFingerprint(kind, found, body) },
+        { kind, verified: 'asked', body, answer: found });
+    }
+    // Another fingerprint than if it were verified, so that it cannot come before the true one.
+    return this.#note({ ...event, fingerprint: noticeFingerprint('unverified', body) },
+      { kind, verified: false, body });
+  }
+
+  /** Keeps a notice, and leaves it to the hook when it comes for the first time. */
+  async #note (event, notice) {
+    const { database, hooks, ledger, outbox } = this.#context;
+    const { kind, verified } = notice ?? {};
+    const isHooked = notice !== undefined && hooks.onNotification !== undefined;
+    const taken = answer(200, 'unknown_order', event.orderId ?? undefined);
+    const reason = event.orderId === null ? kind : null;
+    if (!isHooked) {
+      if (verified !== false) await ledger.noteEvent(database, event, 'unknown_order', reason);
+      return taken;
+    }
+    const max = verified === false ? UNVERIFIED_BYTES_MAX : NOTICE_BYTES_MAX;
+    if (event.bytes.length > max) return this.#refuse(event, 'too_large');
+    if (verified === false && !this.#unverified.tryTake()) return busy(event);
+    await database.transaction(async client => {
+      const { id, times } = await ledger.noteEvent(client, event, 'unknown_order', reason);
+      if (times > 1) return;
+      await outbox.enqueue({
+        channel: HOOK_CHANNEL, recipient: kind, dedupeKey: `payment-notice:${id}`,
+        // As text, since JSON of others may have characters that a database cannot store.
+        data: { hook: 'onNotification', notice: JSON.stringify({ id, ...notice }) },
+      }, { client });
+    });
+    return taken;
+  }
+
+  async #findSubscription (id, signal) {
+    try {
+      return await this.#context.midtrans.getSubscription(id, { signal });
+    } catch (error) {
+      if (read(error, 'code') === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
+      throw error;
+    }
+  }
+
+  /** Has a payout's notice sent again, in case the application is mended until then. */
+  #tellLoss (event) {
+    if (!this.#isLossTold) {
+      this.#isLossTold = true;
+      this.#context.emit('warning', new SekeringError('ERR_WEBHOOK_BODY',
+        'A payout is signed as bytes, and a parser has changed them: pass the body as it came, or' +
+        ' keep the bytes: express.json({ verify: (req, res, buf) => { req.rawBody = buf } })'));
+    }
+    return busy(event);
+  }
+
+  // ---- Orders of ours --------------------------------------------------------------------------
 
   /** Asks Midtrans about the transaction of a notification. */
   async #confirm (claim, event) {
@@ -237,8 +359,7 @@ class PaymentInbox {
     let body;
     let truth;
     try {
-      body = await withDeadline(undefined, STATUS_TIMEOUT_MS,
-        signal => this.ask(transactionId, { signal }), { error: late(), ref: false });
+      body = await inTime(signal => this.ask(transactionId, { signal }));
       if (body === undefined) return { fault: 'not_found' };
       truth = readTransaction(body);
     } catch (error) {
@@ -447,5 +568,9 @@ function checkHeld (orderId, events, order) {
 
 const late = () => new SekeringError('ETIMEDOUT',
   `Midtrans did not confirm the notification within ${STATUS_TIMEOUT_MS} ms`);
+
+/** Asks Midtrans as long as the sender of a notification may wait. */
+const inTime = ask =>
+  withDeadline(undefined, STATUS_TIMEOUT_MS, ask, { error: late(), ref: false });
 
 module.exports = { PaymentInbox };

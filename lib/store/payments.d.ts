@@ -8,6 +8,8 @@ export interface PaymentsProvider {
   /** `anyOrder`: also accept an order's id that does not fit the shop's own pattern. */
   verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
   status (id: string, options?: { signal?: AbortSignal | undefined }): Promise<any>;
+  /** If it is there, it is asked about the notifications of subscriptions. */
+  getSubscription?(id: string, options?: { signal?: AbortSignal | undefined }): Promise<any>;
   createTransaction (body: OrderBody, options?: {
     resume?: boolean | undefined; signal?: AbortSignal | undefined;
   }): Promise<{ token: string; redirect_url: string }>;
@@ -25,6 +27,8 @@ export interface PaymentsOptions {
    * does not cover the state: without this, anybody who has seen one notification can forge others.
    */
   confirm?: boolean | undefined;
+  /** Of Iris: verifies the notifications of payouts, whose bytes are signed with it. */
+  irisMerchantKey?: string | undefined;
   /**
    * Run by a worker that has `senders()`, once for each transition. The process that receives
    * notifications needs the same hooks: it puts them into the outbox.
@@ -53,6 +57,38 @@ export interface PaymentHooks {
   onChargeback?: PaymentHook | undefined;
   /** Any transition. */
   onTransition?: PaymentHook | undefined;
+  /**
+   * A notification about something else than an order of the store. If it rejects, or its process
+   * dies, it runs again with the same `notice.id`.
+   */
+  onNotification?: ((
+    notice: PaymentNotice, context: { signal: AbortSignal }
+  ) => Promise<void> | void) | undefined;
+}
+
+export interface PaymentNotice {
+  /** Unique for each content; the id of its event. */
+  id: string;
+  /**
+   * account: a linked GoPay account (account_id, account_status, status_code). subscription: id,
+   * name, status, schedule …; or { subscription, transaction } of one charge; or a transaction
+   * whose order_id begins with SUBS-. payout: of Iris (reference_no, amount, status, updated_at,
+   * error_code, error_message), or a top-up (status: 'topup', order_id, gross_amount).
+   * payment_link: a transaction whose order_id ends with a time. test: the dashboard's test.
+   * unknown_order: another transaction. unknown: anything else that Midtrans may have sent.
+   */
+  kind: 'account' | 'subscription' | 'payout' | 'payment_link' | 'test' | 'unknown_order' |
+    'unknown';
+  /**
+   * true: what it says is signed (of a test, the order, the code and the amount). 'asked': believe
+   * `answer`, not `body`. false: anybody may have sent it. With `confirm: false`, transactions are
+   * true, though their state is not signed.
+   */
+  verified: true | false | 'asked';
+  /** As it came. */
+  body: any;
+  /** What Midtrans says about the transaction or the subscription, if it was asked. */
+  answer?: any;
 }
 
 /**
@@ -125,7 +161,10 @@ export interface PaymentOrder {
   }>;
 }
 
-/** unknown_order: it is signed, but its order is not ours. Nothing has to be decided. */
+/**
+ * unknown_order: it is signed, but its order is not ours, or it is not about an order. Nothing has
+ * to be decided.
+ */
 export type PaymentOutcome = 'applied' | 'already_processed' | 'stale' | 'held' | 'unknown_order' |
   'forged' | 'invalid' | 'unavailable';
 
@@ -153,7 +192,8 @@ export interface PaymentEvent {
    * Why it was held: edge (the state cannot follow the earlier one), amount, currency, contradicted
    * (Midtrans says something else), not_found (Midtrans knows no such transaction),
    * other_transaction, other_order, paid_twice; in rows of older releases unknown_order. Why it is
-   * forged: signature, other_order. Why it is invalid: too_large, not_json, or the name of a field.
+   * forged: signature, other_order, not_found (no such subscription). The kind of a notice without
+   * an order (unknown_order). Why it is invalid: too_large, not_json, or the name of a field.
    */
   reason: string | null;
   /** How often it came. For samples (forged, invalid): how many events the row has counted. */
@@ -205,7 +245,10 @@ export interface Payments extends EventEmitter {
   senders (): Record<'MIDTRANS_ORDER' | 'PAYMENT_HOOK', ChannelWorker>;
   /**
    * Handles a notification of Midtrans, and says what to answer. Never rejects because of what is
-   * in it. @param rawBody as it came, or an object from a parser, since Midtrans signs fields
+   * in it.
+   * @param rawBody as it came, or an object from a parser, since Midtrans signs fields; only
+   *   payouts are signed as bytes
+   * @param headers of the request, for payouts; a Headers object will do
    */
   handleNotification (
     rawBody: Uint8Array | string | object, headers?: Record<string, unknown>

@@ -41,6 +41,7 @@ const HOOKS = optionsOf({
   onRefunded: is.func('money was refunded; once for each transition'),
   onChargeback: is.func('for each time a bank took money back'),
   onTransition: is.func('any transition'),
+  onNotification: is.func('a notification about something else than an order of the store'),
 });
 
 const OPTIONS = optionsOf({
@@ -48,6 +49,8 @@ const OPTIONS = optionsOf({
     ['verifyNotification', 'status', 'createTransaction'], { expected: 'a MidtransClient' }),
   maxBody: is.integer('of a notification',
     { min: 1024, max: 16 << 20, default: 65_536, unit: 'bytes' }),
+  irisMerchantKey: is.text('signs the notifications of payouts',
+    { pattern: /./s, expected: 'a text that is not empty' }),
   confirm: is.boolean('whether Midtrans is asked before anything changes', { default: true }),
   hooks: is.table('run by a worker, once for each transition', HOOKS, { default: {} }),
 });
@@ -141,10 +144,23 @@ function orderOf (body, state) {
   };
 }
 
+const isRaw = value => typeof value === 'string' || isA(value, Uint8Array);
+
+/** The header Iris-Signature, of Node.js's headers, or others' in any case, or a Headers object. */
+function signatureOf (headers) {
+  try {
+    if (typeof headers?.get === 'function') return headers.get('iris-signature') ?? undefined;
+    const name = Object.keys(headers ?? {}).find(key => key.toLowerCase() === 'iris-signature');
+    return name && headers[name];
+  } catch {
+    return undefined;
+  }
+}
+
 /** The bytes of a notification. An object from a parser will do: Midtrans signs fields. */
 function readBytes (rawBody) {
   if (typeof rawBody === 'string') return Buffer.from(rawBody);
-  if (isA(rawBody, Uint8Array)) {
+  if (isRaw(rawBody)) {
     return readable('rawBody', 'bytes that can be read', rawBody,
       () => Buffer.from(rawBody.buffer, rawBody.byteOffset, rawBody.byteLength));
   }
@@ -220,21 +236,26 @@ class Payments extends Emitter {
     };
   }
 
-  async #runHook ({ hook, orderId, transition }, signal) {
+  async #runHook ({ hook, orderId, transition, notice }, signal) {
     const run = this.#hooks[hook];
     if (run === undefined) {
       throw new SekeringError('ERR_PAYMENT_HOOK', `This process has no hook ${hook}`);
+    }
+    if (notice !== undefined) {
+      await run(JSON.parse(notice), { signal });
+      return;
     }
     const order = await this.#ledger.get(orderId);
     if (order === undefined) throw missing(orderId);
     await run(order, withAmounts(transition), { signal });
   }
 
-  /** The headers are not signed, so they are not read. */
-  async handleNotification (rawBody) {
+  /** Of the headers only Iris-Signature is read: they are not signed. */
+  async handleNotification (rawBody, headers) {
     const bytes = readBytes(rawBody);
     this.#needMidtrans();
-    return this.#inbox.take(bytes);
+    return this.#inbox.take(bytes,
+      { signature: signatureOf(headers), isParsed: !isRaw(rawBody) });
   }
 
   async get (orderId) {
