@@ -14,6 +14,7 @@ module.exports = {
   // What hangs is found out all the same, and a slow machine is no fault. (Jest reads this here
   // only: in a project it is accepted and ignored.)
   testTimeout: 180_000,
+  reporters: ['default', '<rootDir>/test/support/end-reporter.js'],
   projects: [
     project('unit', '{unit,types}/**/*'),
     project('integration', `integration/!(${SERVICES})`),
