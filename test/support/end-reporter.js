@@ -1,7 +1,7 @@
 'use strict';
 
-// Ends a run of Jest that something keeps alive after its last test: a server that a failed test has
-// left open, say. The run has failed then, in any case.
+// Ends a run of Jest that something keeps alive after its last test, such as a server that a failed
+// test has left open. Then the run has failed in any case.
 
 const GRACE_MS = 60_000;
 
