@@ -5,6 +5,7 @@
 
 const crypto = require('node:crypto');
 
+const { wall } = require('../base/clock');
 const { isA, isList, read } = require('../base/foreign');
 const { classifyCloudError, classifyGreenState } = require('./whatsapp-errors');
 
@@ -85,6 +86,11 @@ function cloudStatusOf (status, phoneNumberId, redact) {
   };
 }
 
+const hashOf = value => crypto.createHash('sha256').update(JSON.stringify(value)).digest('hex');
+
+/** Errors have no id. The same one on another day is another event. */
+const today = () => new Date(wall()).toISOString().slice(0, 'YYYY-MM-DD'.length);
+
 const keyOf = (kind, ...parts) =>
   (parts.some(part => part === undefined) ? undefined : [kind, ...parts].join(' '));
 
@@ -107,7 +113,8 @@ function readCloudWebhook (body, redact) {
         add('message', keyOf('message', textOf(message.id)), message);
       }
       for (const error of list(value?.errors).filter(isRecord)) {
-        add('webhookError', undefined, { ...cloudErrorOf(error, redact), phoneNumberId });
+        const news = { ...cloudErrorOf(error, redact), phoneNumberId };
+        add('webhookError', keyOf('webhookError', today(), hashOf(news)), news);
       }
     }
   }

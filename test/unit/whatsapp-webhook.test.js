@@ -5,6 +5,7 @@
 const crypto = require('node:crypto');
 
 const { CloudApiClient, laterStatus } = require('../../lib/clients/whatsapp');
+const { useVirtualClock } = require('../../lib/testing');
 
 const SECRET = 'planted-app-secret';
 const OPTIONS = {
@@ -109,6 +110,30 @@ describe('statuses', () => {
     expect(client.paused.error.message).toContain('(131042): Payment issue');
     expect(alerts).toHaveLength(1);
     expect(alerts[0].error.reference).toBe('order-1');
+  });
+
+  test('an error of the account is told once a day, with its details, and pauses', async () => {
+    const clock = useVirtualClock();
+    const told = [];
+    client.on('webhookError', error => told.push(error));
+    const body = JSON.stringify({
+      entry: [{ changes: [{ field: 'messages', value: {
+        metadata: { phone_number_id: '100200300' },
+        errors: [{
+          code: 131031, title: 'Locked', error_data: { details: 'The account is locked' }
+        }],
+      } }] }]
+    });
+    for (let i = 0; i < 3; i++) expect(handle(body).errors).toHaveLength(1);
+    expect(told).toEqual([{
+      code: 131031, title: 'Locked', message: undefined, details: 'The account is locked',
+      verdict: expect.objectContaining({ kind: 'pause' }), phoneNumberId: '100200300',
+    }]);
+    expect(client.paused).toMatchObject({ reason: 'account' });
+    await clock.advance(86_400_000);
+    handle(body);
+    expect(told).toHaveLength(2);
+    clock.restore();
   });
 
   test('a message that failed for itself pauses nothing', () => {
