@@ -79,9 +79,9 @@ function readHeaders (option, value, allowsKeys) {
       throw invalidOption(option, HEADERS_TEXT, name);
     }
     if (isKey && !allowsKeys) {
-      throw invalidOption(path, 'an option of each call, as no two calls may share a key', given);
+      throw invalidOption(path, 'no value (pass it to each call: two calls must not share a key)', given);
     }
-    if (Object.hasOwn(headers, lower)) throw invalidOption(option, `one ${name}`, given);
+    if (Object.hasOwn(headers, lower)) throw invalidOption(option, `only one ${name}`, given);
     headers[lower] = readHeader(path, lower, given);
   }
   return headers;

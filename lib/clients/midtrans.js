@@ -95,7 +95,7 @@ class ApiClient extends Emitter {
     const text = readPath(path);
     const given = body ?? undefined;
     if (isGet && given !== undefined && text.includes('?')) {
-      throw invalidOption('path', 'no query, as the body of a GET becomes its query', path);
+      throw invalidOption('path', 'no query (the body of a GET becomes its query)', path);
     }
     return this.#transport.call({
       operation: 'request', api, method: verb, again: again ?? (isGet ? 'read' : 'never'),

@@ -162,7 +162,7 @@ class Relay extends Route {
     const { transport, smtp, requireTls, maxConnections, timeout } = options;
     const isOwn = transport === undefined;
     if (isOwn && smtp === undefined) {
-      throw invalidOption(`${place}smtp`, 'an object or an address (or give a transport)', smtp);
+      throw invalidOption(`${place}smtp`, 'an object or an address (or pass a transport)', smtp);
     }
     if (!isOwn && requireTls !== undefined) {
       throw invalidOption(`${place}requireTls`, 'no value (the transport has its own settings)',
@@ -255,7 +255,7 @@ function relaysOf (settings) {
   return relays.map((own, i) => {
     const place = `relays[${i}]`;
     if (names.indexOf(names[i]) !== i) {
-      throw invalidOption(`${place}.name`, 'a name that no other relay has', names[i], RangeError);
+      throw invalidOption(`${place}.name`, 'a name that no other relay uses', names[i], RangeError);
     }
     return readable(place, 'the settings of nodemailer, or a transport of its own', own,
       () => relayOf(general, own, { name: names[i], place: `${place}.` }));

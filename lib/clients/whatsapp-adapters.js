@@ -86,7 +86,7 @@ class WebSocketOfClient extends EventEmitter {
     this.#listeners = {
       qr: code => this.emit('qr', code),
       ready: () => this.#opened(),
-      auth_failure: () => this.#close(failure('The stored session was refused', AUTH_FAILURE)),
+      auth_failure: () => this.#close(failure('The stored session was rejected', AUTH_FAILURE)),
       disconnected: reason => this.#close(failure(`Connection Closed (${textOf(reason)})`,
         Object.hasOwn(REASONS, reason) ? REASONS[reason] : PASSING)),
       message_ack: (message, ack) => this.#acknowledge(message, ack),
@@ -181,7 +181,7 @@ function fromWhatsappWeb (client) {
   return async (id, context) => {
     await read(sockets.get(id), 'ended');
     if (!isMaker && isUsed) {
-      throw unable('a client connects once, so give fromWhatsappWeb() a function that makes one');
+      throw unable('a client connects only once; pass a function that makes clients');
     }
     isUsed = true;
     const made = checkMethods(await promiseOf(isMaker ? client(id, context) : client), 'client',

@@ -14,7 +14,7 @@ const isText = (value, max = Infinity) =>
 // ---- Recipients --------------------------------------------------------------------------------
 
 const NUMBER_TEXT = 'a telephone number of E.164 with its country code, as in +6281234567890; ' +
-  'numbers as at home, such as 0812…, need the setting countryCode';
+  'numbers in national form, such as 0812…, need the setting countryCode';
 const NUMBER = /^\+?([1-9]\d{6,14})$/;
 // What people write between the digits, and what programs copy with them.
 const BETWEEN = /[\p{Zs}\p{Cf}\p{Pd}().[\]]/gu;

@@ -98,15 +98,15 @@ const ADVICE = {
   open: 'its circuit breaker is open after repeated failures. It tries again by itself; ask for ' +
     'a new QR code or reset it by hand to try at once',
   'logged-out': 'the telephone has ended the session. Ask for a new QR code and scan it',
-  forbidden: 'WhatsApp has banned or restricted this number. Look into the telephone and appeal ' +
-    'there; nothing is sent until somebody connects the instance again',
-  outdated: 'WhatsApp does not accept this session or this version of the library any more. ' +
+  forbidden: 'WhatsApp has banned or restricted this number. Appeal in WhatsApp on the ' +
+    'telephone; nothing is sent until somebody connects the instance again',
+  outdated: 'WhatsApp no longer accepts this session or this version of the library. ' +
     'Update the library, then ask for a new QR code',
   replaced: 'another program has taken over this session. Stop that program, or this one, and ' +
     'connect the instance again: while both run, they cut each other off',
-  'bad-session': 'the stored session is damaged or was refused. Delete it, ask for a new QR code ' +
+  'bad-session': 'the stored session is damaged or was rejected. Delete it, ask for a new QR code ' +
     'and scan it',
-  restart: 'WhatsApp asked to connect again, as it does after pairing. It is tried again by itself',
+  restart: 'WhatsApp asked to reconnect, as it does after pairing. This happens automatically',
   'no-session': 'a session could not be created. Ask for a new QR code; if it happens again, ' +
     'delete the stored session of this instance and pair it afresh',
   'no-address': "WhatsApp's address could not be looked up. Check the server's DNS and network",
@@ -353,7 +353,7 @@ class Session {
   async call (name, args, signal) {
     const socket = await this.#ready(signal);
     if (typeof read(socket, name) !== 'function') {
-      throw invalidOption('connect', `a function that gives a socket with ${name}()`, undefined);
+      throw invalidOption('connect', `a function that returns a socket with ${name}()`, undefined);
     }
     return this.#owner.guard(this, () => socket[name](...args), signal);
   }

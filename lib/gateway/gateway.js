@@ -62,7 +62,7 @@ function openPatiently (options, wait, log) {
     ...OPENING,
     shouldRetry: error => read(error, 'code') === 'ERR_STORE_UNREACHABLE' &&
       read(error, 'retryable') === true,
-    onRetry: (err, attempt) => log.warn({ err, attempt }, 'The database is away: trying again'),
+    onRetry: (err, attempt) => log.warn({ err, attempt }, 'The database cannot be reached: trying again'),
   });
 }
 
@@ -350,7 +350,7 @@ class Gateway extends Emitter {
       this.emit('alert', { service: 'payments', kind: 'held', orderId, reason });
     });
     store.payments.on('released', ({ orderId }) =>
-      log.info({ orderId }, 'A held payment needs no review any more: Midtrans has decided'));
+      log.info({ orderId }, 'A held payment no longer needs review: Midtrans has settled it'));
     store.deadLetters.on('arrival', ({ id, channel, kind, reason, lastError }) => {
       log.error({ letter: id, channel, kind, reason, lastError }, 'Dead letter');
       this.emit('alert', { service: 'outbox', kind: 'dead-letter', id, channel });

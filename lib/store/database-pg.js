@@ -60,7 +60,7 @@ function makePool (option, url, connections, timeout) {
     new Client(options);
   } catch {
     // The error of pg has the password in it.
-    throw invalidOption(option, `an address that pg can read${unreadableIn(url)}`, {});
+    throw invalidOption(option, `an address that pg can parse${unreadableIn(url)}`, {});
   }
   return new Pool(options);
 }
@@ -172,7 +172,7 @@ class PgDatabase extends Database {
   async checkSessions () {
     this.isPooled = !await this.#haveSessions(this.#pool);
     if (this.#direct !== undefined && !await this.#haveSessions(this.#direct)) {
-      throw invalidOption('directUrl', 'an address that leads past the pooler', {});
+      throw invalidOption('directUrl', 'an address that bypasses the pooler', {});
     }
     if (!this.isPooled) return;
     try {

@@ -146,7 +146,7 @@ class Filling extends mustache.Writer {
       this.#missing.add(name);
       return '';
     }
-    if (typeof value === 'object') throw wrong(`The template's ${shown(name)} is no text`);
+    if (typeof value === 'object') throw wrong(`The template's ${shown(name)} is not text`);
     return String(value);
   }
 

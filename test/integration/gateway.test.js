@@ -672,7 +672,7 @@ test('a database that is away at the start is waited for, and the log says so', 
   await server.start();
   const gateway = await opening;
   expect(log.lines).toContainEqual(expect.objectContaining({
-    level: 'warn', message: 'The database is away: trying again',
+    level: 'warn', message: 'The database cannot be reached: trying again',
     err: expect.objectContaining({ code: 'ERR_STORE_UNREACHABLE' }),
   }));
   expect(await gateway.store.health()).toMatchObject({ ok: true });

@@ -68,8 +68,8 @@ describe('values', () => {
     ['{{constructor.constructor}}', /\{\{constructor.constructor\}\} has no value$/],
     ['{{__proto__}}{{name.length}}{{customer.toString}}', /__proto__.*name.length.*toString.*no v/],
     ['{{#items}}{{color}}{{/items}}', "The template's {{color}} has no value"],
-    ['{{customer}}', "The template's {{customer}} is no text"],
-    ['{{.}}', "The template's {{.}} is no text"],
+    ['{{customer}}', "The template's {{customer}} is not text"],
+    ['{{.}}', "The template's {{.}} is not text"],
   ])('that do not exist are named: %s', (template, message) => {
     expect(thrownBy(() => fill(template, data))).toMatchObject({
       code: 'ERR_OUTBOX_TEMPLATE', retryable: false,
