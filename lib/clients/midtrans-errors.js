@@ -75,7 +75,7 @@ const isRefusal = body => isObject(body) && (body.status_code !== undefined ||
 const callOf = ({ operation, orderId }) =>
   (orderId === undefined ? operation : `${operation} of ${orderId}`);
 
-/** Every message of an error's body. Iris has them in objects, by the place of the fault. */
+/** All messages in the body of an error. Iris has them in objects, by the place of the fault. */
 function messagesOf (body) {
   if (!isObject(body)) return [];
   const found = [body.error_messages, body.validation_messages, body.errors]
@@ -148,7 +148,7 @@ function adviceOf ({ again, api, orderId }) {
     : 'check with Midtrans before you do anything else';
 }
 
-/** The outcome of a call is unknown. `key` is the one that it was sent with. */
+/** The outcome of a call is unknown. `key` is the idempotency key that it was sent with. */
 function unknownOutcome (cause, request, key) {
   const { operation, orderId, refundKey, again, api } = request;
   const details = { operation, orderId, ambiguous: true, retryable: again === 'idempotent', cause };
