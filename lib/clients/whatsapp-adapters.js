@@ -48,7 +48,7 @@ function fromBaileys (makeSocket) {
 
 // ---- whatsapp-web.js ---------------------------------------------------------------------------
 
-// Reasons for `disconnected`, as the status that Baileys closes with. Others pass.
+// Reasons for `disconnected`, as the status with which Baileys closes. Other reasons are transient.
 const REASONS = {
   LOGOUT: 401, UNPAIRED: 401, UNPAIRED_IDLE: 401, TOS_BLOCK: 403, SMB_TOS_BLOCK: 403,
   DEPRECATED_VERSION: 411, CONFLICT: 440,
@@ -108,7 +108,7 @@ class WebSocketOfClient extends EventEmitter {
   }
 
   #opened () {
-    // If the browser dies, the client says nothing.
+    // If the browser dies, the client emits no event.
     const browser = read(this.#client, 'pupBrowser');
     if (methodOf(browser, 'once')) {
       browser.once('disconnected',
@@ -155,7 +155,7 @@ class WebSocketOfClient extends EventEmitter {
     this.ended = this.#destroy();
   }
 
-  /** A browser that hangs is killed. */
+  /** Destroys the client; kills its browser if that hangs. */
   async #destroy () {
     try {
       await withDeadline(undefined, DESTROY_MS, async () => this.#client.destroy(), { ref: false });
@@ -163,7 +163,7 @@ class WebSocketOfClient extends EventEmitter {
       try {
         this.#client.pupBrowser?.process?.()?.kill('SIGKILL');
       } catch {
-        // There is no browser, or it is another machine's.
+        // There is no browser, or it runs on another machine.
       }
     }
   }

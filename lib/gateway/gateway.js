@@ -62,7 +62,8 @@ function openPatiently (options, wait, log) {
     ...OPENING,
     shouldRetry: error => read(error, 'code') === 'ERR_STORE_UNREACHABLE' &&
       read(error, 'retryable') === true,
-    onRetry: (err, attempt) => log.warn({ err, attempt }, 'The database cannot be reached: trying again'),
+    onRetry: (err, attempt) =>
+      log.warn({ err, attempt }, 'The database cannot be reached: trying again'),
   });
 }
 
