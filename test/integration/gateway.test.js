@@ -660,7 +660,7 @@ describe('a gateway from a file with the names of another library', () => {
   });
 });
 
-test('a database that is away at the start is waited for, and the log says so', async () => {
+test('the gateway waits for a database that is down at the start, and logs it', async () => {
   const server = await startPostgres();
   const store = { url: await server.createDatabase() };
   await server.stop();
@@ -680,7 +680,7 @@ test('a database that is away at the start is waited for, and the log says so', 
   await server.close();
 });
 
-test('a store that can never be opened is not waited for', async () => {
+test('the gateway does not wait for a store that can never be opened', async () => {
   const server = await startPostgres();
   const store = { url: server.urlOf('nowhere') };
   await expect(createGateway({ profile: 'testing', store }, { logger: collector() })).rejects

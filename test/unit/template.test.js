@@ -46,7 +46,7 @@ describe('values', () => {
     expect(fill(template, data)).toBe(text);
   });
 
-  test('are not escaped in text, and are in HTML, whatever others tell the library', () => {
+  test('are escaped in HTML but not in text, whatever others set in the library', () => {
     const { escape, tags } = mustache;
     const own = { x: '<b a="1" c=\'2\'>&amp;' };
     try {
@@ -86,7 +86,7 @@ describe('values', () => {
   });
 });
 
-describe('what is no template is refused', () => {
+describe('invalid templates are rejected', () => {
   test.each([
     ['Hi {{name', /\{\{ at character 4 is never closed/],
     ['{{name}}{{', /at character 9 is never closed/],
@@ -136,7 +136,7 @@ describe('templates of 256 KiB', () => {
     }
   });
 
-  test('are as they stand when they name nothing', () => {
+  test('stay unchanged without tags', () => {
     for (const part of ['x', '}}', '\n', ' \n ', '{ }']) {
       expect(bounded(upTo(part), {}) === upTo(part)).toBe(true);
     }
