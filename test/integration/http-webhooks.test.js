@@ -179,7 +179,7 @@ describe('WhatsApp', () => {
 
   test.each([
     ...FIELDS_ONLY.map(name => [name, PARSERS[name]]),
-    ['a parser that leaves nothing', [readsAll]], ['one that has read a part', [readsSome]],
+    ['a parser that leaves nothing', [readsAll]], ['one that read a part', [readsSome]],
   ])('behind %s an error tells the cause and the cure', async (name, before) => {
     const { post, news, errors } = await startApp(before, { whatsapp: cloud() });
     const send = () => post('/webhooks/whatsapp', WHATSAPP, { 'x-hub-signature-256': signature });

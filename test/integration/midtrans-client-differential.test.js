@@ -303,7 +303,7 @@ test.each([
   });
 });
 
-test('input that is not JSON is rejected with the same error, and here nothing is sent', async () => {
+test('text that is not JSON is rejected with the same error, but nothing is sent', async () => {
   answerTo = () => ANSWERS.good;
   const program = async pkg => [
     await outcome(pkg, () => make(pkg, 'CoreApi').charge('not json')),

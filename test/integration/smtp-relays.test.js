@@ -53,8 +53,8 @@ describe('a mail', () => {
 
   test.each([
     ['a temporary fault', { body: '451 4.3.0 Local error' }, 'retry'],
-    ['a rejection of the client at the greeting', { greeting: '554 5.7.1 Client host blocked' }, 'ours'],
-    ['a rejection of the client at MAIL', { MAIL: '554 5.7.1 Relaying denied' }, 'ours'],
+    ['a rejection at the greeting', { greeting: '554 5.7.1 Client host blocked' }, 'ours'],
+    ['a rejection at MAIL', { MAIL: '554 5.7.1 Relaying denied' }, 'ours'],
     ['a wrong password', { AUTH: '535 5.7.8 Not accepted' }, 'ours'],
     ['a quota', { body: '550 5.4.5 Daily user sending limit exceeded' }, 'pause'],
     ['a rate', { MAIL: '454 4.7.0 Throttling failure: Maximum sending rate exceeded.' }, 'pause'],
