@@ -200,7 +200,7 @@ describe('WhatsApp', () => {
 describe('in servers of all kinds', () => {
   afterEach(closeAll);
 
-  test.each(Object.entries(SERVERS))('a WhatsApp webhook is accepted in %s', async (name, start) => {
+  test.each(Object.entries(SERVERS))('WhatsApp is accepted in %s', async (name, start) => {
     const news = [];
     const url = await start(more => createWebhookRouter({
       whatsapp: cloud(), onNews: each => news.push(each), ...more,
