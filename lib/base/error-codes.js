@@ -52,9 +52,9 @@ const CODES = {
   },
   ERR_STORE_DEAF: {
     class: 'StoreError',
-    message: 'A pooler in transaction mode keeps notifications of the database back, so this ' +
-      'process asks every two seconds. Set directUrl (store.direct_url) to the address of the ' +
-      'database itself (Supabase: port 5432 instead of 6543; Neon: the host without -pooler)',
+    message: 'A pooler in transaction mode does not pass on notifications of the database, so ' +
+      'this process polls every two seconds. Set directUrl (store.direct_url) to the address of ' +
+      'the database itself (Supabase: port 5432 instead of 6543; Neon: the host without -pooler)',
     retryable: false, fault: 'operator',
   },
   ERR_STORE_POOLER: {

@@ -2,11 +2,12 @@
 
 // Delivers messages: what the SMTP and WhatsApp clients have in common.
 //
-// A client has one route to its provider, or several that are tried in order. Each has places, a
-// breaker and a pause of its own. An attempt waits for a place, passes the breaker, and hands the
-// message over. A failure is classified by the client's error class: it may count against the route
-// (`verdict.trips`), it may stop the route for a while (`verdict.pauses`), and it may be worth
-// another attempt (`bail`). The clients say how a message is transmitted and what its errors mean.
+// A client has one route to its provider, or several that are tried in order. Each route has its
+// own places (a limit of concurrent messages), breaker and pause. An attempt waits for a place,
+// passes the breaker, and hands the message over. The client's error class classifies failures: a
+// failure may count against the route (`verdict.trips`), it may stop the route for a while
+// (`verdict.pauses`), and it may rule out another attempt (`bail`). The clients define how a
+// message is transmitted and what its errors mean.
 
 const clock = require('../base/clock');
 const Emitter = require('../base/emitter');
@@ -101,7 +102,7 @@ class Route {
 
   /** Its name, if there are several. */
   name;
-  /** Tells the client's listeners of an event; the client sets it. */
+  /** Emits an event on the client, which sets this function. */
   tell = () => {};
 
   /**
@@ -119,7 +120,7 @@ class Route {
     this.#pause = new Pause((event, value) => this.tell(event, value));
   }
 
-  /** Messages on their way. */
+  /** Messages in flight. */
   get active () { return this.#bulkhead.active; }
 
   /** Messages that wait for a place. */
@@ -160,8 +161,8 @@ class Route {
 
 /**
  * The breakers of several routes, seen as one. It is open while all of them are, and half-open
- * while none is closed but one may be tried. It emits `open`, `halfOpen` and `close` as a breaker
- * does.
+ * while none is closed but at least one is half-open. It emits `open`, `halfOpen` and `close` like
+ * a breaker.
  */
 class RouteBreakers extends Emitter {
   #breakers;
@@ -252,15 +253,15 @@ class DeliveryClient extends Emitter {
     this.breaker = breakers.length === 1 ? breakers[0] : new RouteBreakers(name, breakers);
   }
 
-  /** Messages on their way. */
+  /** Messages in flight. */
   get active () { return this.#routes.reduce((sum, { active }) => sum + active, 0); }
 
   /** Messages that wait for a place. */
   get queued () { return this.#routes.reduce((sum, { queued }) => sum + queued, 0); }
 
   /**
-   * The pause: { reason, since (ms as Date.now() counts), error }; null while there is a route
-   * without one.
+   * The pause: { reason, since (ms as Date.now() counts), error }; null unless all routes are
+   * paused.
    */
   get paused () {
     const pauses = this.#routes.map(({ paused }) => paused);
@@ -309,7 +310,7 @@ class DeliveryClient extends Emitter {
 
   _onFailure (failure) { return failure; }
 
-  /** How long a pause for this failure lasts, ms; undefined for as long as one by hand. */
+  /** How long a pause for this failure lasts, in ms; undefined: as long as a manual pause. */
   _pauseMsOf () { return undefined; }
 
   /** A promise to wait for before an attempt, if there is one. */
@@ -347,8 +348,8 @@ class DeliveryClient extends Emitter {
   }
 
   /**
-   * One attempt: through the first route that can take the message. Rejects with the failure of the
-   * first route that may soon take it; if there is none, with that of the first route.
+   * One attempt: through the first route that can take the message. If none can, rejects with the
+   * failure of the first route that may be able to soon, or else with that of the first route.
    */
   async #attempt (delivery, signal) {
     const failures = [];

@@ -23,9 +23,9 @@ const TELLING = new Set(['406', '411', '412', '414']);
 // transaction is found.
 const PLAIN = new Set(['412', '414']);
 
-// What a look decides.
+// Verdicts of a look-up that settle the call.
 const DECIDED = new Set(['ERR_MIDTRANS_CONFLICT', 'ERR_MIDTRANS_UNKNOWN_OUTCOME']);
-// After these, the order_id may be another transaction's.
+// After these, the order_id may belong to another transaction.
 const ENDED = new Set(['expire', 'cancel', 'deny', 'failure']);
 const hasEnded = body => ENDED.has(body?.transaction_status);
 
@@ -35,7 +35,7 @@ function isTelling ({ code, statusCode }, { api, look }) {
   return code === 'ERR_MIDTRANS_CONFLICT' || (api === 'core' && TELLING.has(statusCode));
 }
 
-/** GET status of a transaction, as a look of a request that has a judge. */
+/** GET status of a transaction: the look-up of a request that has a judge. */
 function lookAtOrder ({ orderId, judge }) {
   const request = {
     operation: 'status', api: 'core', method: 'GET', again: 'read', orderId,
@@ -56,7 +56,7 @@ class MidtransCall {
   #transport;
   #request;
   #resume;
-  // How the outcome is found out: undefined if it cannot be.
+  // How to look up the outcome; undefined if that is impossible.
   #look;
   // Whether something was sent whose outcome is unknown.
   #unsure;
@@ -138,7 +138,7 @@ class MidtransCall {
     }
   }
 
-  /** Whether the request may be sent again, if nothing else speaks against it. */
+  /** Whether the request may be sent again, as far as its kind is concerned. */
   #isRepeatable () {
     return !this.#unsure || this.#request.again !== 'never' && !this.#isBlind;
   }
@@ -243,8 +243,8 @@ class MidtransCall {
     if (verdict === 'unknown') throw unknownOutcome(undefined, request, this.key);
     this.#unclear = verdict === 'unclear';
     if (verdict === 'again' || this.#unclear) {
-      // The earlier call's transaction has ended, so that this is another one. With the old key
-      // Midtrans would answer what it answered then.
+      // The earlier call's transaction has ended, so this call makes a new one. With the old key,
+      // Midtrans would repeat its earlier answer.
       if (this.#resume && !this.sent && hasEnded(answer?.body)) this.key = crypto.randomUUID();
       return undefined;
     }

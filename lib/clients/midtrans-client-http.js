@@ -49,7 +49,7 @@ class RequestError extends Error {
   }
 }
 
-/** A property that inspect and JSON do not show, as it may hold personal data. */
+/** A property that util.inspect and JSON do not show, because it may hold personal data. */
 const hide = (object, name, value) =>
   Object.defineProperty(object, name, { value, enumerable: false, configurable: true });
 
@@ -60,7 +60,7 @@ const TRANSPORT = new Map([
   ['UND_ERR_CONNECT_TIMEOUT', () => ['connect ETIMEDOUT', 'ETIMEDOUT']],
 ]);
 
-/** What is known of a failure for which there is no answer. */
+/** The error of a request that got no answer. */
 function errorOfSilence (failure, config, timeoutMs) {
   let cause = failure;
   while (isA(cause, Failure) && read(cause, 'cause') !== undefined) cause = read(cause, 'cause');
@@ -69,7 +69,7 @@ function errorOfSilence (failure, config, timeoutMs) {
   return new RequestError(...known ?? [messageOf(cause), code], config);
 }
 
-/** Gives an error what we know beyond the official client. */
+/** Adds to an error the details that the official client does not have. */
 function withDetails (made, failure) {
   if (failure === undefined) return made;
   made.code = read(failure, 'code');
@@ -103,13 +103,13 @@ const PROTECTION = optionsOf({
   dispatcher: httpOptions(CONNECTIONS).dispatcher,
 });
 
-// The request has the time limit, as it knows whether anything was sent.
+// The request itself has the time limit, because it knows whether anything was sent.
 const BREAKER = { ...presets.midtrans, timeout: false };
 
 // One set of connections for all clients: many programs make a client for each request.
 let connections;
 
-/** As the official client does, it goes through the proxy that the environment names. */
+/** Like the official client, it uses the proxy that the environment names. */
 function sharedConnections () {
   if (connections === undefined) {
     const { EnvHttpProxyAgent } = requirePeer('undici', FEATURE);
@@ -123,8 +123,8 @@ function sharedConnections () {
 const sharedBreakers = new Map();
 
 /**
- * The breaker that all clients share for the host of an address. A program that wants other options
- * for it makes one of this name first.
+ * The breaker that all clients share for the host of a URL. A program that wants other options for
+ * it can create a breaker with this name first.
  */
 function sharedBreaker (address) {
   const { host } = new URL(address);
@@ -155,8 +155,8 @@ function decoded (text) {
 }
 
 /**
- * What MidtransCall has to know of a request, as midtrans-transport.js describes it: whether, and
- * how, it may be sent again. `base` is the address of its API.
+ * What MidtransCall needs to know about a request (see midtrans-transport.js): whether and how it
+ * may be sent again. `base` is the URL of its API.
  */
 function describe (method, { origin, pathname }, json) {
   const unknown = { operation: `${method} ${pathname}`, api: 'core', isAnswer: () => true };
@@ -173,8 +173,8 @@ function describe (method, { origin, pathname }, json) {
   return {
     ...request, base: origin + pathname.slice(0, -match.length),
     again: isBlind ? 'never' : request.again,
-    // The official client takes answers of any form. A page in place of what shows whether money
-    // has moved is looked into.
+    // The official client accepts answers of any form. Here, if a page comes in place of an answer
+    // that shows whether money has moved, the outcome is looked up.
     isAnswer: answer => request.again !== 'lookUp' || typeof answer === 'object',
   };
 }
@@ -196,7 +196,7 @@ class Headers {
 }
 
 const METHODS = ['common', 'delete', 'get', 'head', 'options', 'patch', 'post', 'put', 'query'];
-// The connection's own.
+// Headers that belong to the connection.
 const NOT_OURS = new Set(['host', 'connection', 'content-length', 'transfer-encoding',
   'keep-alive', 'upgrade', 'expect']);
 
@@ -211,7 +211,7 @@ function mergeHeaders (...sources) {
   return headers;
 }
 
-/** Names and values in turn. */
+/** Headers as a flat list: name, value, name, value. */
 const headerList = headers => Object.entries(headers)
   .filter(([name, value]) => !NOT_OURS.has(name.toLowerCase()) && value !== undefined &&
     value !== null && value !== false)
@@ -221,7 +221,7 @@ const headerList = headers => Object.entries(headers)
 const encode = text => encodeURIComponent(text).replace(/%3A/g, ':').replace(/%24/g, '$')
   .replace(/%2C/g, ',').replace(/%20/g, '+');
 
-/** Pairs of a query; what is inside an object has its path as its name: `a[b]`. */
+/** Pairs of a query; a value inside an object has its path as its name: `a[b]`. */
 function pairsOf (value, name) {
   if (value === undefined || value === null) return [];
   if (isA(value, Date)) return [[name, value.toISOString()]];
@@ -231,7 +231,7 @@ function pairsOf (value, name) {
     pairsOf(item, isFlat ? `${name}[]` : `${name}[${key}]`));
 }
 
-/** What follows the path of an address: its own query, and that of the parameters. */
+/** The query of a URL: its own, and that of the parameters. */
 function queryOf ({ search }, params) {
   if (!params) return search;
   if (typeof params !== 'object') {
@@ -267,7 +267,7 @@ function remember (thing, failure) {
   return thing;
 }
 
-/** The refusal of a call that has found, by looking, that the order is another transaction's. */
+/** The rejection of a call whose look-up showed that the order belongs to another transaction. */
 function refusalOf (failure) {
   const isFound = read(failure, 'code') === 'ERR_MIDTRANS_CONFLICT' &&
     read(failure, 'httpStatus') === undefined;
@@ -287,7 +287,7 @@ class Received {
 
 /** One call, as the transport that MidtransCall needs. */
 class Exchange {
-  /** How the last attempt failed. What a look-up was told is no answer to the call. */
+  /** How the last attempt failed. The answer to a look-up is not an answer to the call. */
   failure = undefined;
   #connections;
   #breaker;
@@ -330,7 +330,7 @@ class Exchange {
     return { body: new Received(answer) };
   }
 
-  /** What a request finds that only looks; undefined if there is no such thing. */
+  /** The result of a request that only looks something up; undefined if it does not exist. */
   async look (request) {
     const { base, core, headers } = this.#request;
     // Snap's orders are looked up at Core.
@@ -364,17 +364,17 @@ class Exchange {
       httpStatus: found.status, headers: found.headers, body: parseJson(text), text
     };
     const error = errorOfAnswer(answer, request, this.#redact);
-    // The official client takes this for an answer. After a retry, it is about the attempt before.
+    // The official client accepts this as an answer. After a retry, it is about an earlier attempt.
     const isAnswer = read(error, 'code') === 'ERR_MIDTRANS_IN_FLIGHT' && call?.attempt === 1;
     if (error === undefined || isAnswer) return { answer };
     if (call) this.failure = error;
-    // The breaker is that of all keys, and too many requests are those of one.
+    // All keys share the breaker, but "too many requests" concerns only one key.
     if (!blamesUpstream(error) || error.code === 'ERR_MIDTRANS_RATE_LIMITED') return { error };
     throw error;
   }
 }
 
-// ---- What stands for axios ---------------------------------------------------------------------
+// ---- In place of axios -------------------------------------------------------------------------
 
 class Interceptors {
   handlers = [];
@@ -398,7 +398,7 @@ function createHttp (timeout, ask) {
     const { headers, timeout: limit } = http.defaults;
     own.headers = mergeHeaders(headers.common, headers[method], headers, config.headers);
     own.timeout ??= limit;
-    // Those who spread or log it shall not show the key.
+    // Code that spreads or logs it must not reveal the key.
     hide(own, 'auth', config.auth);
     const before = throughAll(Promise.resolve(own), interceptors.request, 'reduceRight');
     const during = before.then(given => ask(given, config.auth));
@@ -464,7 +464,7 @@ class HttpClient {
     return response.data;
   }
 
-  /** One call, with its retries: as axios, it answers, or throws what it has instead. */
+  /** One call with its retries. Like axios, it resolves with the answer, or throws an error. */
   async #send (config, given) {
     const method = config.method.toUpperCase();
     const auth = config.auth ?? given;
@@ -519,7 +519,7 @@ function parameters (kind, value) {
   }
 }
 
-/** Whether a body says that the call was refused. 407 is the state of an expired transaction. */
+/** Whether a body says that the call was rejected. 407 is the state of an expired transaction. */
 const isRefusal = data => {
   // What this says of null is what the official client says.
   const has = data.hasOwnProperty('status_code');

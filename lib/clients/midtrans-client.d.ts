@@ -5,30 +5,30 @@ declare namespace midtransClient {
   interface Config {
     /** Whether to use Midtrans's production instead of its sandbox. Default false. */
     isProduction?: boolean | undefined;
-    /** Of Iris: the API key. */
+    /** For Iris: the API key. */
     serverKey?: string | undefined;
     clientKey?: string | undefined;
   }
 
-  /** What the official client does not have. */
+  /** Options that the official client does not have. */
   interface Protection {
     /** Time limit of one request in ms, default 10000; false: no limit. */
     timeout?: number | false | undefined;
     /** Overrides retryPresets.payment with `retries: 2`; false: one attempt. */
     retry?: Omit<retry.Options, 'signal' | 'attemptTimeout'> | false | null | undefined;
     /**
-     * Overrides presets.midtrans, without its time limit; or a breaker; false: none. Default: all
+     * Overrides presets.midtrans (except its time limit), or a breaker; false: none. Default: all
      * clients in the thread share a breaker for each host of Midtrans.
      */
     breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | false | null | undefined;
-    /** An undici dispatcher for all requests. Default: the proxy of the environment, if any. */
+    /** An undici dispatcher for all requests. Default: a proxy set in the environment, if any. */
     dispatcher?: object | undefined;
   }
 
-  /** Parameters of a call: an object, or its JSON. */
+  /** Parameters of a call: an object, or a string of JSON. */
   type Parameter = object | string;
 
-  /** An id: of an order, or whatever the method names. */
+  /** An id of an order, or of what the method is about. */
   type Id = string | number;
 
   /** An answer of Midtrans. */
@@ -52,7 +52,7 @@ declare namespace midtransClient {
 
   interface ApiConfig {
     isProduction: boolean;
-    /** inspect and JSON do not show it. */
+    /** Hidden from util.inspect and JSON. */
     serverKey: string;
     clientKey: string;
     get (): { isProduction: boolean; serverKey: string; clientKey: string };
@@ -75,12 +75,12 @@ declare namespace midtransClient {
     [name: string]: any;
   }
 
-  /** An answer, as far as it is axios's. */
+  /** An answer: the part of an axios response that is supported. */
   interface Response {
     status: number;
     statusText: string;
     headers: Record<string, any>;
-    /** The value of the JSON, or the text if it is none. */
+    /** The parsed JSON, or the text if it is not JSON. */
     data: any;
     config: RequestConfig;
   }
@@ -95,7 +95,7 @@ declare namespace midtransClient {
     clear (): void;
   }
 
-  /** What stands for the axios instance. */
+  /** Replaces the axios instance. */
   interface Http {
     (config: RequestConfig): Promise<Response>;
     defaults: {
@@ -112,8 +112,8 @@ declare namespace midtransClient {
   interface HttpClient {
     http_client: Http;
     /**
-     * Any request. A GET has `first` as its query and `second` as its body, other methods the other
-     * way round.
+     * Any request. For a GET, `first` is the query and `second` the body; for other methods it is
+     * the other way round.
      */
     request (
       method: string, serverKey: string, url: string, first?: Parameter | null,
@@ -129,7 +129,7 @@ declare namespace midtransClient {
     deny (id?: Id): Promise<Answer>;
     cancel (id?: Id): Promise<Answer>;
     expire (id?: Id): Promise<Answer>;
-    /** With a `refund_key` it can be retried. */
+    /** Can be retried if it has a `refund_key`. */
     refund (id?: Id, parameter?: Parameter): Promise<Answer>;
     refundDirect (id?: Id, parameter?: Parameter): Promise<Answer>;
     /** Asks for the status of the notification's transaction. The signature is not checked. */
@@ -140,7 +140,7 @@ declare namespace midtransClient {
     apiConfig: ApiConfig;
     httpClient: HttpClient;
     transaction: Transaction;
-    /** The breaker of the host that the client now calls. */
+    /** The breaker of the host that the client currently calls. */
     readonly breaker: CircuitBreaker<any, any>;
   }
 
@@ -205,7 +205,7 @@ declare namespace midtransClient {
     static snapBiClientSecret: string | null;
     static snapBiPartnerId: string | null;
     static snapBiChannelId: string | null;
-    /** PEM; checks notifications. */
+    /** PEM; to check notifications. */
     static snapBiPublicKey: string | null;
     /** Does nothing here. */
     static enableLogging: boolean;
@@ -215,8 +215,8 @@ declare namespace midtransClient {
   }
 
   /**
-   * A call to Snap BI. Its result is the body of the answer, also of a refusal; if there is no
-   * answer, `{ message, status }`.
+   * A call to Snap BI. It resolves with the body of the answer, even of an error; if there is no
+   * answer, with `{ message, status }`.
    */
   class SnapBi {
     constructor (paymentMethod: string);
@@ -239,7 +239,7 @@ declare namespace midtransClient {
     paymentMethod: string;
     apiPath: string;
     body: any;
-    /** inspect and JSON do not show it. */
+    /** Hidden from util.inspect and JSON. */
     accessToken: string;
     timeStamp: string;
     withAccessTokenHeader (headers: Record<string, any>): this;
@@ -254,7 +254,7 @@ declare namespace midtransClient {
     withTimeout (timeout: number | null): this;
     withNotificationPayload (payload: any): this;
     withNotificationUrlPath (path: string): this;
-    /** Sets it in SnapBiConfig, as the next four do. */
+    /** Sets it in SnapBiConfig, like the next four methods. */
     withPrivateKey (key: string): this;
     withClientId (id: string): this;
     withClientSecret (secret: string): this;
@@ -290,13 +290,13 @@ declare namespace midtransClient {
       message?: string, httpStatusCode?: number | string | null, ApiResponse?: any,
       rawHttpClientData?: any
     );
-    /** Of HTTP, a number; of an error under HTTP 200, the text of its body. null: no answer. */
+    /** The HTTP status; if that is 200, the body's status_code, as text. null: no answer. */
     httpStatusCode: number | string | null;
     /** The body of the answer; null if there was none. */
     ApiResponse: any;
-    /** The answer ({ status, headers, data, … }), or the error that there was instead. */
+    /** The answer ({ status, headers, data, … }), or the error if there was none. */
     rawHttpClientData: any;
-    /** The same as in `sekering/midtrans`, or of the breaker. */
+    /** The same codes as in `sekering/midtrans`, or those of the breaker. */
     code?: string;
     /** Whether the same call may succeed later. */
     retryable?: boolean;
@@ -305,9 +305,9 @@ declare namespace midtransClient {
     orderId?: string;
     /** Snap knows the order, but its token was lost. */
     tokenLost?: true;
-    /** ms that Midtrans asks to wait. */
+    /** How long Midtrans asks to wait, in ms. */
     retryAfter?: number;
-    /** Of a payout whose outcome is unknown: the X-Idempotency-Key that it was sent with. */
+    /** For a payout with an unknown outcome: the X-Idempotency-Key that it was sent with. */
     idempotencyKey?: string;
   }
 }

@@ -216,7 +216,7 @@ class SnapBiConfig {
   static snapBiPartnerId = null;
   static snapBiChannelId = null;
   static snapBiPublicKey = null;
-  /** Does nothing: what the official client logs has signatures and tokens in it. */
+  /** Does nothing: the official client's log contains signatures and tokens. */
   static enableLogging = false;
   static SNAP_BI_SANDBOX_BASE_URL = 'https://merchants.sbx.midtrans.com';
   static SNAP_BI_PRODUCTION_BASE_URL = 'https://merchants.midtrans.com';
@@ -263,7 +263,7 @@ const hashOf = value =>
 
 let biClient;
 
-/** Answers the body, also of a refusal, or what went wrong instead: it never rejects. */
+/** Resolves with the body, even of an error, or with what went wrong. It never rejects. */
 async function askBi (path, headers, data, timeout) {
   biClient ??= new HttpClient();
   try {
@@ -324,7 +324,7 @@ class SnapBi {
   withNotificationPayload (payload) { return this.#with('notificationPayload', payload); }
   withNotificationUrlPath (path) { return this.#with('notificationUrlPath', path); }
 
-  // As in the official client, these are settings of all.
+  // As in the official client, these change the settings of all instances.
   withPrivateKey (key) { return this.#withShared('snapBiPrivateKey', key); }
   withClientId (id) { return this.#withShared('snapBiClientId', id); }
   withClientSecret (secret) { return this.#withShared('snapBiClientSecret', secret); }

@@ -75,7 +75,7 @@ const isRefusal = body => isObject(body) && (body.status_code !== undefined ||
 const callOf = ({ operation, orderId }) =>
   (orderId === undefined ? operation : `${operation} of ${orderId}`);
 
-/** Every message of an error's body. Iris has them in objects, by the place of the fault. */
+/** All messages in the body of an error. Iris has them in objects, by the place of the fault. */
 function messagesOf (body) {
   if (!isObject(body)) return [];
   const found = [body.error_messages, body.validation_messages, body.errors]
@@ -143,19 +143,19 @@ function adviceOf ({ again, api, orderId }) {
     const as = orderId === undefined ? '' : ' under the same order_id';
     return `send it again${as}, with resume: true`;
   }
-  if (api === 'iris') return 'look at the payouts before anything else';
-  return again === 'lookUp' ? 'ask for its status before anything else'
-    : 'find out at Midtrans before anything else';
+  if (api === 'iris') return 'check the payouts before you do anything else';
+  return again === 'lookUp' ? 'check its status before you do anything else'
+    : 'check with Midtrans before you do anything else';
 }
 
-/** The outcome of a call is unknown. `key` is the one that it was sent with. */
+/** The outcome of a call is unknown. `key` is the idempotency key that it was sent with. */
 function unknownOutcome (cause, request, key) {
   const { operation, orderId, refundKey, again, api } = request;
   const details = { operation, orderId, ambiguous: true, retryable: again === 'idempotent', cause };
   if (refundKey !== undefined) details.refundKey = refundKey;
   if (api === 'iris' && key !== undefined) details.idempotencyKey = key;
   return new MidtransError('ERR_MIDTRANS_UNKNOWN_OUTCOME',
-    `It is not known whether Midtrans has done ${callOf(request)}: ${adviceOf(request)}`, details);
+    `It is unknown whether Midtrans executed ${callOf(request)}: ${adviceOf(request)}`, details);
 }
 
 /** A Snap order was made, but the answer with its token was lost. */
@@ -168,7 +168,7 @@ function tokenLost (cause, { operation, orderId }) {
 /** The order_id is another transaction's. */
 function orderConflict ({ operation, orderId }, answer, cause) {
   return new MidtransError('ERR_MIDTRANS_CONFLICT',
-    `${orderId} is another transaction already, so that ${operation} was not done`,
+    `${orderId} already belongs to another transaction, so ${operation} was not done`,
     { operation, orderId, statusCode: '406', answer, cause });
 }
 

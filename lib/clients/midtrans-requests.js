@@ -178,7 +178,7 @@ const judgeRefund = ({ refund_key: key }) => body => {
 /** An answer that is put together from what was found. */
 const answerWith = body => ({ httpStatus: 200, headers: {}, body, text: JSON.stringify(body) });
 
-/** Looks by the GET of this name, whose answer shows the call done if `isDone(body)` says so. */
+/** Looks up the outcome with the GET of this name. `isDone(body)`: whether the call was done. */
 const lookBy = (name, isDone) => (body, id) => async ask => {
   const answer = await ask(requestOf(name, { id }));
   if (answer === undefined) return { verdict: 'unclear' };
@@ -195,7 +195,7 @@ const lookForBeneficiary = wanted => async ask => {
     : { verdict: 'again' };
 };
 
-/** Looks whether all of these payouts have left the queue in this direction, or none. */
+/** Looks whether all of these payouts have been approved (or rejected), or none. */
 const lookAtPayouts = (states, result) => body => async ask => {
   const list = Array.isArray(body?.reference_nos) ? body.reference_nos.filter(isSegment) : [];
   let moved = 0;
@@ -213,9 +213,9 @@ const JAKARTA_MS = 7 * 3600 * 1000;
 const dayOf = at => new Date(at + JAKARTA_MS).toISOString().slice(0, 'YYYY-MM-DD'.length);
 
 /**
- * Looks in the history for payouts like these. It has no key or name of the caller's, so one that
- * is listed may be ours or an equal one: that stays unknown. If there is none, the call is sent
- * again, with its key.
+ * Looks in the history for payouts like these. The history shows no key or id of the caller's, so a
+ * listed payout may be ours or an equal one: then the outcome stays unknown. If none is listed, the
+ * call is sent again, with its key.
  */
 function lookForPayouts (body) {
   const began = clock.wall();
@@ -311,7 +311,7 @@ const ENDPOINTS = {
   refund: refundRow('/v2/:id/refund'),
   directRefund: refundRow('/v2/:id/refund/online/direct'),
 
-  // Core: cards and accounts. A card's token may be made as often as one likes.
+  // Core: cards and accounts. A card's token can be made again without harm.
   cardRegister: row(CORE, 'GET /v2/card/register', 'query', 'read', { needsClientKey: true }),
   cardToken: row(CORE, 'GET /v2/token', 'query', 'read', { needsClientKey: true }),
   cardPointInquiry: row(CORE, 'GET /v2/point_inquiry/:id', 'id', 'read'),
@@ -320,8 +320,8 @@ const ENDPOINTS = {
   unlinkPaymentAccount: row(CORE, 'POST /v2/pay/account/:id/unbind', 'id', 'lookUp',
     { look: lookBy('getPaymentAccount', isClosed) }),
 
-  // Core: subscriptions. A second one would take the money a second time, and neither its id nor a
-  // name is the caller's: a lost one cannot be found.
+  // Core: subscriptions. A second one would take the money twice. The caller chooses neither its id
+  // nor a unique name, so a lost one cannot be found.
   createSubscription: row(CORE_JSON, 'POST /v1/subscriptions', 'body', 'never', {
     check (faults, body) { checkAmount(faults, 'amount', body.amount); },
     write (body) { body.amount = String(wholeOf(body.amount)); },
@@ -332,7 +332,7 @@ const ENDPOINTS = {
   enableSubscription: row(CORE_JSON, 'POST /v1/subscriptions/:id/enable', 'id', 'lookUp',
     { look: lookBy('getSubscription', hasStatus(/^active$/)) }),
   cancelSubscription: row(CORE_JSON, 'POST /v1/subscriptions/:id/cancel', 'id', 'lookUp', {
-    // Another state than active may be that of a subscription that was disabled before.
+    // If it is not active, it may have been disabled before this call.
     look: lookBy('getSubscription', body =>
       (/^cancell?ed$/.test(body?.status) ? true : body?.status !== 'active' && 'unclear')),
   }),
@@ -378,8 +378,8 @@ function queryOf (body) {
 }
 
 /**
- * The request of a call, with its input as it is: for calls whose input was checked, or is
- * Midtrans's to judge. A call that cannot be looked up, as it names no order, is never repeated.
+ * The request of a call, with its input unchanged: for input that was checked, or that only
+ * Midtrans can check. A call that names no order cannot be looked up, and is never repeated.
  */
 function requestOf (name, { id, body } = {}) {
   const {
@@ -447,7 +447,7 @@ function readQuery (call, { needsClientKey }, query, defaults) {
   });
 }
 
-/** The request of a call, whose arguments are checked. `defaults` are laid under its query. */
+/** The request of a call, whose arguments are checked. `defaults` are defaults of its query. */
 function checkedRequest (name, { id, body }, defaults) {
   const endpoint = ENDPOINTS[name];
   const { takes, optional } = endpoint;

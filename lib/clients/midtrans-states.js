@@ -7,9 +7,9 @@ const { invalidOption } = require('../base/errors');
 const { copyOf, read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 
-// Where each state may go next, as Midtrans documents it. Money may also go back in several ways,
-// one after the other: a bank takes back what is left after a refund, a merchant refunds what is
-// left after a partial chargeback.
+// Which states may follow each state, as Midtrans documents it. Money may also go back in several
+// steps: a bank takes back the rest after a partial refund, or a merchant refunds the rest after a
+// partial chargeback.
 const NEXT = {
   authorize: ['capture', 'cancel', 'deny', 'expire'],
   pending: ['capture', 'settlement', 'deny', 'cancel', 'expire'],
@@ -71,7 +71,7 @@ const isFinalState = state => isState(state) && NEXT[state].length === 0;
 /**
  * What a notification (or an answer of GET status) does to the state that is known; the verdicts
  * are in midtrans.d.ts. `same` may be another partial refund or chargeback. Refunds and partial
- * chargebacks may follow each other, so that only the amounts tell which of two is the later one.
+ * chargebacks may follow each other, so only the amounts tell which of two is the later one.
  */
 function advance (current, incoming, options) {
   const { confirmed } = OPTIONS.read(options);

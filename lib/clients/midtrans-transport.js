@@ -1,7 +1,7 @@
 'use strict';
 
 // How requests reach Midtrans: addresses, keys, headers, time limits, breaker, retries. It knows
-// nothing of what a request means; a request says itself what may be sent again:
+// nothing about the meaning of a request; each request says itself whether it may be sent again:
 //
 //   transport.call(request, { signal, resume, timeout, headers })
 //
@@ -15,17 +15,17 @@
 //                        'idempotent'  repeating does no harm: send it again
 //                        'lookUp'      find out first (look, or orderId with judge)
 //                        'never'       ERR_MIDTRANS_UNKNOWN_OUTCOME
-//                      What surely was not sent, or was refused for now (429), is sent again in
-//                      any case.
+//                      A request that certainly was not sent, or that was rejected for now (429),
+//                      is sent again in any case.
 //     orderId,         of a transaction, where there is one
 //     judge(body),     of a status body: 'done', 'again', 'conflict' (another transaction has the
 //                      order_id) or 'unclear' (cannot tell; sending it again does no harm)
-//     look(ask),       in place of GET status: asks(request) and resolves { verdict, answer }, with
-//                      a verdict of judge or 'unknown'
+//     look(ask),       in place of GET status: uses ask(request), and resolves { verdict, answer },
+//                      with a verdict of judge or 'unknown'
 //     isAnswer(body),  whether a body is what Midtrans sends when all is well; default: any JSON
 //     raw,             true: resolves { httpStatus, headers, body, text } for every final answer,
-//                      refusals too. body is undefined if the text is no JSON. Errors are only for
-//                      calls without an answer, and for unknown outcomes (answerOf(error) has the
+//                      even an error. body is undefined if the text is not JSON. The call rejects
+//                      only without an answer, or if the outcome is unknown (answerOf(error) is the
 //                      answer, if there was one)
 //     key,             an API key in place of the client's
 //     approver,        true: with the approver's key
@@ -79,9 +79,9 @@ function readHeaders (option, value, allowsKeys) {
       throw invalidOption(option, HEADERS_TEXT, name);
     }
     if (isKey && !allowsKeys) {
-      throw invalidOption(path, 'an option of each call, as no two calls may share a key', given);
+      throw invalidOption(path, 'no value (pass one to each call: keys cannot be shared)', given);
     }
-    if (Object.hasOwn(headers, lower)) throw invalidOption(option, `one ${name}`, given);
+    if (Object.hasOwn(headers, lower)) throw invalidOption(option, `only one ${name}`, given);
     headers[lower] = readHeader(path, lower, given);
   }
   return headers;
@@ -167,7 +167,7 @@ function hostsOf (settings) {
   };
 }
 
-/** A plan of retries: whatever the options say, only what may be sent again is. */
+/** A plan of retries. Whatever the options say, only what may be sent again is sent again. */
 function planOf (value, preset = retryPresets.payment) {
   const options = readRetry(value, preset);
   const { attemptTimeout, shouldRetry } = options;
@@ -183,7 +183,7 @@ function planOf (value, preset = retryPresets.payment) {
 
 function breakerOf (value, name) {
   if (value === false || value === null) return undefined;
-  // The request has the time limit, as it knows whether anything was sent.
+  // The request itself has the time limit, because it knows whether anything was sent.
   return readBreaker(value, { ...presets.midtrans, timeout: false, name });
 }
 
@@ -191,8 +191,8 @@ const ELABORATE = ['timeout', 'cache', 'coalesce', 'fallback', 'abortController'
   'autoRenewAbortController'];
 
 /**
- * Whether the breaker was made here and does no more than a breaker does: then a call without a
- * signal takes the shortest way through it.
+ * Whether the breaker was made here and has no extra features: then a call without a signal takes
+ * the fast path through it.
  */
 const isPlain = value => !isBreaker(value) && !ELABORATE.some(option => read(value, option));
 
@@ -203,9 +203,9 @@ const KEPT_MAX = 10_000;
 
 /**
  * The keys of calls that concern an order. Calls with the same input share a key while one of them
- * is under way, or has ended with an unknown outcome: then they are the same call. Afterwards an
- * equal call is a call of its own: with the old key Midtrans would answer what it answered then,
- * even if the transaction has expired since.
+ * is in flight or has an unknown outcome: then they are the same call. Afterwards an equal call is
+ * a new call: with the old key, Midtrans would repeat its earlier answer, even if the transaction
+ * has expired since.
  */
 class SharedKeys {
   #orders = new Map();
@@ -333,8 +333,8 @@ class MidtransTransport {
   }
 
   /**
-   * Asks past the breaker: what became of the money has to be found out even while the circuit is
-   * open. Resolves with the answer; undefined if there is no such thing.
+   * Bypasses the breaker, because we must learn what became of the money even while the circuit is
+   * open. Resolves with the answer; undefined if Midtrans does not know the thing.
    */
   async look (request, { signal, timeout }) {
     const { answer, error } = await this.#ask({ ...request, timeout }, signal);
@@ -344,8 +344,8 @@ class MidtransTransport {
   }
 
   /**
-   * One request, as an attempt of `call` unless it only looks. Resolves with the answer, or as
-   * `error` what does not count against Midtrans; rejects with what does.
+   * One request: an attempt of `call`, or a look-up without one. Resolves with the answer, or with
+   * an `error` that does not count against Midtrans; rejects with an error that does.
    */
   async #ask (request, signal, call) {
     const limit = this.#timeout.limitOf(call?.attempt ?? 1);
@@ -382,7 +382,7 @@ class MidtransTransport {
     }
   }
 
-  /** As undici takes it, with names and values of headers in turn. */
+  /** The request as undici takes it, with headers as a flat list of names and values. */
   #describe (request, call) {
     const { method, json, api, key, approver } = request;
     const { origin, path } = request.url ?? this.#placeOf(request);

@@ -7,7 +7,7 @@ import { GrowingTimeout } from '../primitives/limits';
 export interface ApiOptions {
   /** Whether to use Midtrans's production instead of its sandbox. Default false. */
   production?: boolean | undefined;
-  /** The same, under the name that midtrans-client has for it. */
+  /** The same as `production`: the name that midtrans-client uses. */
   isProduction?: boolean | undefined;
   /** Time limit of one request in ms, default 10000; false: no limit. */
   timeout?: number | GrowingTimeout | false | undefined;
@@ -47,7 +47,7 @@ export interface IrisOptions extends ApiOptions {
   baseUrls?: { iris?: string | undefined } | undefined;
 }
 
-/** Names in any case; X-Override-Notification takes the place of the URLs of the dashboard. */
+/** Names in any case. X-Override-Notification replaces the URLs that are set in the dashboard. */
 export type MidtransHeaders = {
   /** 1 to 3 http or https URLs, in an array or separated by commas. */
   'X-Override-Notification'?: string | string[] | undefined;
@@ -83,14 +83,14 @@ export interface CallOptions {
 export interface RequestOptions extends CallOptions {
   /**
    * What to do if it is unknown whether the request was executed. 'read': it changes nothing, so
-   * send it again (default of GET). 'idempotent': repeating it does no harm, so send it again.
-   * 'never': ERR_MIDTRANS_UNKNOWN_OUTCOME (default of all others).
+   * send it again (default for GET). 'idempotent': repeating it does no harm, so send it again.
+   * 'never': reject with ERR_MIDTRANS_UNKNOWN_OUTCOME (default for all others).
    */
   again?: 'read' | 'idempotent' | 'never' | undefined;
 }
 
 export interface MidtransRequestOptions extends RequestOptions {
-  /** Where it goes, default 'core'. */
+  /** The API to call, default 'core'. */
   api?: 'core' | 'snap' | undefined;
 }
 
@@ -101,7 +101,7 @@ export interface OrderBody {
   transaction_details: {
     /** 1 to 50 characters of A-Z a-z 0-9 - _ ~ . */
     order_id: string | number;
-    /** An integer, the sum of item_details if there are any; as text, '10000' or '10000.00'. */
+    /** An integer, or text ('10000', '10000.00'); the sum of item_details if there are any. */
     gross_amount: number | string;
     [name: string]: unknown;
   };
@@ -183,7 +183,7 @@ export interface Subscription {
   [name: string]: any;
 }
 
-// Only what is marked is exported.
+// Only declarations marked with `export` are exported.
 export {};
 
 declare class ApiClient extends EventEmitter {
@@ -191,8 +191,8 @@ declare class ApiClient extends EventEmitter {
   readonly breaker: CircuitBreaker<any, any> | undefined;
 
   /**
-   * Closes the connections when their requests are done. No others begin: a call that
-   * waits for its next attempt ends with ESHUTDOWN, or as unknown if it may have succeeded.
+   * Closes the connections when their requests are done. No new requests begin: a call that waits
+   * for its next attempt rejects with ESHUTDOWN, or as unknown if it may have succeeded.
    */
   close (): Promise<void>;
 
@@ -252,13 +252,13 @@ export class MidtransClient extends ApiClient {
   cardToken (query: Query, options?: CallOptions): Promise<Transaction>;
   cardPointInquiry (tokenId: string, options?: CallOptions): Promise<Transaction>;
 
-  /** Links an account, for example of GoPay. It is never sent again if its outcome is unknown. */
+  /** Links an account, for example of GoPay. Never sent again if the outcome is unknown. */
   linkPaymentAccount (body: object, options?: CallOptions): Promise<Transaction>;
   getPaymentAccount (id: string, options?: CallOptions): Promise<Transaction>;
   /** If the answer was lost: the answer of getPaymentAccount. */
   unlinkPaymentAccount (id: string, options?: CallOptions): Promise<Transaction>;
 
-  /** It is never sent again if its outcome is unknown, as a lost subscription cannot be found. */
+  /** Never sent again if the outcome is unknown: a lost subscription cannot be found. */
   createSubscription (
     body: { amount: number | string; [name: string]: unknown }, options?: CallOptions
   ): Promise<Subscription>;
@@ -291,8 +291,8 @@ export class MidtransClient extends ApiClient {
 }
 
 /**
- * A client of Iris: payouts. Each createPayouts has an X-Idempotency-Key of its own, which all its
- * attempts send: two equal calls are two payouts.
+ * A client of Iris, for payouts. Each call of createPayouts has its own X-Idempotency-Key, which
+ * all its attempts send: two equal calls make two payouts.
  */
 export class IrisClient extends ApiClient {
   /**
@@ -302,8 +302,8 @@ export class IrisClient extends ApiClient {
   constructor (options: IrisOptions);
 
   /**
-   * Makes payouts. If the answer is lost, they are looked for in the history; if something like
-   * them is listed, the outcome is unknown. To repeat such a call, pass the key of the error:
+   * Makes payouts. If the answer is lost, the client looks for them in the history. If equal
+   * payouts are listed, the outcome is unknown. To repeat such a call, pass the key of the error:
    * `{ resume: true, headers: { 'X-Idempotency-Key': error.idempotencyKey } }`.
    */
   createPayouts (body: { payouts: Payout[]; [name: string]: unknown }, options?: CallOptions):
@@ -368,7 +368,7 @@ export class MidtransError extends Error {
   readonly ambiguous: boolean;
   /** Of a refund: the key to send it again with. */
   readonly refundKey?: string;
-  /** Of a call of Iris with an unknown outcome: its X-Idempotency-Key. */
+  /** For a call of Iris with an unknown outcome: its X-Idempotency-Key. */
   readonly idempotencyKey?: string;
   /** Snap knows the order, but its token was lost. */
   readonly tokenLost?: true;

@@ -1,7 +1,7 @@
 'use strict';
 
-// sekering/midtrans: clients of Midtrans (Snap, Core and Iris) for which a failed call is never a
-// reason to move the money twice.
+// sekering/midtrans: clients of Midtrans (Snap, Core and Iris) that never move money twice because
+// a call failed.
 
 const { isRegExp } = require('node:util/types');
 
@@ -44,7 +44,7 @@ const REQUEST = CALL.with({
     ['read', 'idempotent', 'never']),
 });
 
-/** A path without anything that leads elsewhere. */
+/** Rejects a path that could lead elsewhere. */
 function readPath (path) {
   const fits = typeof path === 'string' && path.length <= PATH_CHARACTERS_MAX &&
     /^\/[!-~]+$/.test(path) && !/[#\\]|\/\/|\/(?:\.|%2e){1,2}(?:[/?]|$)/i.test(path);
@@ -57,7 +57,7 @@ class ApiClient extends Emitter {
   #transport;
   #defaults;
 
-  /** `defaults` are laid under each query. */
+  /** `defaults` are default parameters of each query. */
   constructor (settings, { defaults, ...more }) {
     super();
     this.#transport = new MidtransTransport(settings,
@@ -79,7 +79,7 @@ class ApiClient extends Emitter {
     return this.#transport.call(request, checked);
   }
 
-  /** Asks once, past the breaker. */
+  /** Asks once, without the breaker. */
   async _ping (name, id, options) {
     const { signal } = PING.read(options);
     const began = performance.now();
@@ -88,14 +88,14 @@ class ApiClient extends Emitter {
     return { ok: true, latencyMs: performance.now() - began };
   }
 
-  /** Any request. `api` and `prefix` say where to. */
+  /** Any request. `api` and `prefix` say where it goes. */
   async _request (api, prefix, method, path, body, { again, ...options }) {
     const verb = typeof method === 'string' ? method.toUpperCase() : method;
     const isGet = oneOf('method', verb, METHODS) === 'GET';
     const text = readPath(path);
     const given = body ?? undefined;
     if (isGet && given !== undefined && text.includes('?')) {
-      throw invalidOption('path', 'no query, as the body of a GET becomes its query', path);
+      throw invalidOption('path', 'no query (the body of a GET becomes its query)', path);
     }
     return this.#transport.call({
       operation: 'request', api, method: verb, again: again ?? (isGet ? 'read' : 'never'),
@@ -134,10 +134,10 @@ const MIDTRANS_REQUEST = REQUEST.with({
  * Snap and Core.
  *
  * If the answer of createTransaction is lost, GET status cannot tell whether there is a page before
- * the customer has chosen how to pay. So the order is sent again under the same order_id, of which
- * Snap makes one page only: no money moves twice. If Snap says that the order is taken, the page is
- * there and its token is lost: ERR_MIDTRANS_UNKNOWN_OUTCOME with `tokenLost`. Another call may have
- * made that page; only a caller who knows that none did may use another order_id.
+ * the customer has chosen how to pay. So the order is sent again with the same order_id, for which
+ * Snap makes only one page: no money moves twice. If Snap says that the order_id is taken, the page
+ * exists but its token is lost: ERR_MIDTRANS_UNKNOWN_OUTCOME with `tokenLost`. Another call may
+ * have made that page; only a caller who knows that none did may use another order_id.
  */
 class MidtransClient extends ApiClient {
   #isSigned;
@@ -178,14 +178,14 @@ class MidtransClient extends ApiClient {
   // ---- Notifications ---------------------------------------------------------------------------
 
   /**
-   * Whether the signature of a notification is right, about a transaction or a linked account. A
-   * transaction's covers the order, the status code and the amount, NOT the state: ask GET status
-   * before the state of an order is changed, as confirmNotification does.
+   * Whether the signature of a notification about a transaction or a linked account is right. For a
+   * transaction it covers the order, the status code and the amount, but NOT the state: ask GET
+   * status before you change the state of an order, as confirmNotification does.
    */
   verifyNotification (notification, options) {
     const { anyOrder } = VERIFY.read(options);
     const body = bodyOf(notification);
-    // The signature of an account must not speak for an order that somebody has added to it.
+    // An account's signature must not authenticate an order that somebody has added to the body.
     return body.order_id === undefined ? this.#isAccount(body) : this.#isSigned(body, anyOrder);
   }
 
@@ -225,8 +225,8 @@ const IRIS = optionsOf({
 });
 
 /**
- * Iris: payouts. A payout has an X-Idempotency-Key of its own, which is the same for all attempts.
- * It is looked for in the history before it is sent again.
+ * Iris: payouts. A call has its own X-Idempotency-Key, which is the same for all attempts. Before
+ * it is sent again, its payouts are looked for in the history.
  */
 class IrisClient extends ApiClient {
   constructor (options) {
@@ -241,7 +241,7 @@ class IrisClient extends ApiClient {
       if (headers?.['x-idempotency-key'] === undefined) {
         throw invalidOption('headers', 'the X-Idempotency-Key of the earlier call', headers);
       }
-      // The caller says which call it was, and Midtrans answers a repeated key as it did then.
+      // The caller names the earlier call by its key, and Midtrans repeats its earlier answer.
       request.again = 'idempotent';
     });
   }

@@ -164,8 +164,8 @@ const RULES = [
   },
 ];
 
-// How long a pause lasts. A limit for a day is mostly one for the last 24 hours, so that a part of
-// it comes back by the hour; asking more often than this may prolong it.
+// How long a pause lasts. A daily limit usually covers the last 24 hours, so part of it becomes
+// free every hour. Trying more often than this may prolong the block.
 const PAUSE_MS = { quota: 7_200_000, rate: 30_000 };
 const HOURLY = /\bhourly\b|\b(per|an|one|1|this) hour\b/;
 const HOURLY_PAUSE_MS = 900_000;

@@ -45,11 +45,11 @@ function isAddress (address) {
     isDomain(address.slice(at + 1), ADDRESS_OCTETS_MAX - Buffer.byteLength(local) - 1);
 }
 
-/** Whether it is the name of a host, and as ASCII, which DNS is asked for, within its limits. */
+/** Whether it is the name of a host whose ASCII form, which DNS uses, is within its limits. */
 function isDomain (domain, octetsMax) {
   if (!domain.split('.').every(label => LABEL.test(label))) return false;
   const ascii = domainToASCII(domain);
-  // Of numbers alone it would be read as an IP address, which needs brackets.
+  // Numbers alone would be read as an IP address, which needs brackets.
   return ascii !== '' && ascii.length <= octetsMax && !isIPv4(ascii) &&
     ascii.split('.').every(label => label.length <= LABEL_OCTETS_MAX);
 }
@@ -371,8 +371,8 @@ class Letter {
   get hasArrived () { return this.#having('accepted').length > 0; }
 
   /**
-   * Begins an attempt at a relay: the message for those who have not got it, as nodemailer takes
-   * it.
+   * Begins an attempt at a relay: returns the message, as nodemailer takes it, for the recipients
+   * that have not been accepted yet.
    */
   begin ({ name, sender } = {}, signal = undefined) {
     this.attempts += 1;
@@ -409,7 +409,7 @@ class Letter {
     this.#refuse(rejectedErrors.map(atRecipient));
   }
 
-  /** The attempt at a relay failed, or there was none: the error to go on with. */
+  /** The attempt at a relay failed, or could not be made. Returns the error to continue with. */
   fail (cause, { name } = {}) {
     const answered = Number.isInteger(read(cause, 'responseCode'));
     if (this.#handedOver && !answered && !reachedNobody(cause)) this.ambiguous = true;

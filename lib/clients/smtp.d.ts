@@ -49,7 +49,7 @@ export interface SmtpResult {
   rejected: string[];
   deferred: string[];
   recipients: SmtpRecipient[];
-  /** How often it was handed to a relay. */
+  /** How often the mail was handed to a relay. */
   attempts: number;
   /** Whether it may have arrived twice, because an attempt got no answer after the last line. */
   ambiguous: boolean;
@@ -79,7 +79,7 @@ export interface SmtpVerdict {
   responseCode: number | undefined;
   /** Such as '5.4.5' (RFC 3463), if the server sent one. */
   enhancedCode: string | undefined;
-  /** Of the kind pause: how long to wait for the limit to end, ms. */
+  /** For the kind pause: how long until the limit ends, ms. */
   pauseMs: number | undefined;
 }
 
@@ -159,10 +159,10 @@ export interface SmtpRelayOptions {
 
 export interface SmtpClientOptions extends SmtpRelayOptions {
   /**
-   * Relays in place of `smtp` or `transport`, 1 to 10. A mail goes to the first one that can take
-   * it: the next one gets what this one has not accepted, if its breaker is open, if it is paused,
-   * or if it failed, unless it has refused recipient or message for good. `requireTls`, `from`,
-   * `maxConnections` and `breaker` (options or false) of the client are defaults for all of them.
+   * 1 to 10 relays in place of `smtp` or `transport`, tried in order. A mail goes on to the next
+   * relay if this one has an open breaker, is paused or has a full queue, or if it failed. It does
+   * not go on after a permanent refusal. `requireTls`, `from`, `maxConnections` and `breaker`
+   * (options or false) of the client are the defaults for all relays.
    */
   relays?: Array<SmtpRelayOptions & {
     /**
@@ -182,13 +182,13 @@ export interface SmtpClientOptions extends SmtpRelayOptions {
   /** Overrides retryPresets.email; false: one attempt. */
   retry?: Omit<retry.Options, 'signal'> | false | undefined;
   /**
-   * Whether to send again, by another relay, too, when a server got the whole message but did not
-   * answer, default true.
+   * Whether to send again, also through another relay, when a server got the whole message but did
+   * not answer. Default true.
    */
   resendAmbiguous?: boolean | undefined;
   /**
-   * A pause because of a used-up quota ends after so many ms. Default: 7200000 (2 hours), or 900000
-   * (15 minutes) for an hourly quota.
+   * How long a pause because of a used-up quota lasts, in ms. Default: 7200000 (2 hours), or
+   * 900000 (15 minutes) for an hourly quota.
    */
   resumeAfter?: number | undefined;
 }
@@ -199,7 +199,7 @@ export interface SmtpClientEvents {
   /**
    * No message can be sent: until the operator fixes it (the breaker has opened), or, for the kinds
    * quota and rate, for a while (the client is paused). If the pause keeps returning, it is
-   * repeated at most once an hour. With `relays` each relay has its own alerts, and `relay` is its
+   * repeated at most once an hour. With `relays`, each relay alerts separately, and `relay` is its
    * name.
    */
   alert: [{ kind: SmtpReason; error: SmtpError; relay?: string | undefined }];
@@ -230,20 +230,20 @@ export interface SmtpRelay {
 export class SmtpClient extends EventEmitter {
   /** @throws ERR_INVALID_OPTION, ERR_MISSING_PEER */
   constructor (options: SmtpClientOptions);
-  /** The relays, in the order in which they are tried; also if there is only one. */
+  /** The relays, in the order in which they are tried, even if there is only one. */
   readonly relays: SmtpRelay[];
   /**
-   * The breaker. With several relays: what their breakers are together, for a worker of the outbox
-   * and for degradation. It is open while all of them are, and half-open while none is closed but
-   * one may be tried. It has the states and events of a breaker, open(), close() and reset() for
-   * all, and no other members.
+   * The breaker. With several relays: a view of all their breakers, for a worker of the outbox and
+   * for degradation. It is open while all of them are open, and half-open while none is closed but
+   * at least one is half-open. It has the states and events of a breaker, and open(), close() and
+   * reset(), which act on all; it has no other members.
    */
   readonly breaker: CircuitBreaker<any, any>;
   /** Mails in flight. */
   readonly active: number;
   /** Waiting mails. */
   readonly queued: number;
-  /** Why the client is paused; null while a relay is not. */
+  /** Why the client is paused; null unless all relays are. */
   readonly paused: SmtpPause | null;
   /** Stops sending until resume(). Waiting mails are rejected, and can be sent again later. */
   pause (reason?: string): void;
@@ -258,9 +258,9 @@ export class SmtpClient extends EventEmitter {
   /** Checks a message as send() does, without sending it. @throws ERR_INVALID_INPUT */
   check (message: SmtpMail): void;
   /**
-   * Connects to every relay, logs in and disconnects; does not use the breaker. Rejects with an
-   * SmtpError if that fails with one of them (`relay` is its name), after `timeout` ms (default
-   * 10000) at the latest. Of a `transport` it cannot end the connection.
+   * Connects to every relay, logs in and disconnects; does not use the breaker. If one of them
+   * fails, it rejects with an SmtpError whose `relay` is the name, at the latest after `timeout` ms
+   * (default 10000). It cannot close the connection of a `transport`.
    */
   verify (options?: { timeout?: number | undefined }): Promise<true>;
   close (): void;

@@ -114,10 +114,10 @@ function makeTransport (smtp, { maxConnections, requireTls, place }) {
   return createTransport({ ...read, requireTLS: isTlsRequired(requireTls, read, place) });
 }
 
-// An error of its own for each, because nodemailer changes it.
+// A new error each time, because nodemailer changes it.
 const overdue = () => new Error('The check is over');
 
-/** Ends a socket with a signal, whatever is waited for. */
+/** Destroys a socket when a signal aborts, whatever the socket is waiting for. */
 function endWith (signal, socket) {
   // nodemailer does not listen while it looks up a name.
   socket.on('error', () => {});
@@ -126,7 +126,7 @@ function endWith (signal, socket) {
   else signal.addEventListener('abort', end, { once: true });
 }
 
-/** A socket for nodemailer to connect, perhaps after a long look-up, which ends with a signal. */
+/** A socket for nodemailer that a signal destroys, even during a long DNS look-up. */
 class SignalSocket extends net.Socket {
   #signal;
   #localAddress;
@@ -155,14 +155,14 @@ class Relay extends Route {
   sender;
 
   /**
-   * `options` are those of the client, with the relay's over them; `place` is put before their
-   * names in errors.
+   * `options` are those of the client, overridden by the relay's; in errors, `place` comes before
+   * their names.
    */
   constructor (options, { name, place = '', sender }) {
     const { transport, smtp, requireTls, maxConnections, timeout } = options;
     const isOwn = transport === undefined;
     if (isOwn && smtp === undefined) {
-      throw invalidOption(`${place}smtp`, 'an object or an address (or give a transport)', smtp);
+      throw invalidOption(`${place}smtp`, 'an object or an address (or pass a transport)', smtp);
     }
     if (!isOwn && requireTls !== undefined) {
       throw invalidOption(`${place}requireTls`, 'no value (the transport has its own settings)',
@@ -189,7 +189,7 @@ class Relay extends Route {
     return await this.#transport.sendMail(data) ?? {};
   }
 
-  /** Connects, signs in and leaves, past the breaker: whether mails could be sent. */
+  /** Connects, logs in and disconnects, without the breaker: checks whether mails can be sent. */
   async verify (options) {
     const { timeout } = VERIFY.read(options);
     const ended = new AbortController();
@@ -202,7 +202,7 @@ class Relay extends Route {
     } catch (error) {
       throw new SmtpError(error, { relay: this.name });
     } finally {
-      // QUIT is on its way. Its answer is not waited for: it may never come.
+      // QUIT has been sent. We do not wait for the answer, which may never come.
       setImmediate(() => ended.abort());
     }
   }
@@ -255,14 +255,14 @@ function relaysOf (settings) {
   return relays.map((own, i) => {
     const place = `relays[${i}]`;
     if (names.indexOf(names[i]) !== i) {
-      throw invalidOption(`${place}.name`, 'a name that no other relay has', names[i], RangeError);
+      throw invalidOption(`${place}.name`, 'a name that no other relay uses', names[i], RangeError);
     }
     return readable(place, 'the settings of nodemailer, or a transport of its own', own,
       () => relayOf(general, own, { name: names[i], place: `${place}.` }));
   });
 }
 
-/** A relay of the list: its options over those that the client has for all. */
+/** A relay of the list: its options override those that the client has for all. */
 function relayOf (general, own, naming) {
   const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
   const requireTls = own.transport === undefined ? general.requireTls : undefined;
@@ -295,7 +295,7 @@ class SmtpClient extends DeliveryClient {
     this.#resumeAfter = resumeAfter;
   }
 
-  /** The relays, in the order in which they are tried; of a single one, too. */
+  /** The relays, in the order in which they are tried, even if there is only one. */
   get relays () { return [...this.#relays]; }
 
   /** Sends a message, and sends it again to recipients that could not get it at once. */
@@ -313,7 +313,7 @@ class SmtpClient extends DeliveryClient {
   /** Checks a message as send() does, and sends nothing. */
   check (message) { readMessage(message, this.#defaults); }
 
-  /** Connects to every relay, signs in and leaves. Rejects if that fails with one of them. */
+  /** Connects to every relay, logs in and disconnects. Rejects if that fails with one of them. */
   async verify (options) {
     const answers = await Promise.allSettled(this.#relays.map(relay => relay.verify(options)));
     const failed = answers.find(({ status }) => status === 'rejected');
@@ -321,7 +321,7 @@ class SmtpClient extends DeliveryClient {
     return true;
   }
 
-  /** Ends its own connections and breakers. Mails on their way are finished. */
+  /** Closes its own connections and breakers. Mails in flight are finished. */
   close () {
     this._shutdownBreaker();
     for (const relay of this.#relays) relay.close();

@@ -48,7 +48,7 @@ function fromBaileys (makeSocket) {
 
 // ---- whatsapp-web.js ---------------------------------------------------------------------------
 
-// Reasons for `disconnected`, as the status that Baileys closes with. Others pass.
+// Reasons for `disconnected`, as the status with which Baileys closes. Other reasons are transient.
 const REASONS = {
   LOGOUT: 401, UNPAIRED: 401, UNPAIRED_IDLE: 401, TOS_BLOCK: 403, SMB_TOS_BLOCK: 403,
   DEPRECATED_VERSION: 411, CONFLICT: 440,
@@ -86,7 +86,7 @@ class WebSocketOfClient extends EventEmitter {
     this.#listeners = {
       qr: code => this.emit('qr', code),
       ready: () => this.#opened(),
-      auth_failure: () => this.#close(failure('The stored session was refused', AUTH_FAILURE)),
+      auth_failure: () => this.#close(failure('The stored session was rejected', AUTH_FAILURE)),
       disconnected: reason => this.#close(failure(`Connection Closed (${textOf(reason)})`,
         Object.hasOwn(REASONS, reason) ? REASONS[reason] : PASSING)),
       message_ack: (message, ack) => this.#acknowledge(message, ack),
@@ -108,7 +108,7 @@ class WebSocketOfClient extends EventEmitter {
   }
 
   #opened () {
-    // If the browser dies, the client says nothing.
+    // If the browser dies, the client emits no event.
     const browser = read(this.#client, 'pupBrowser');
     if (methodOf(browser, 'once')) {
       browser.once('disconnected',
@@ -155,7 +155,7 @@ class WebSocketOfClient extends EventEmitter {
     this.ended = this.#destroy();
   }
 
-  /** A browser that hangs is killed. */
+  /** Destroys the client; kills its browser if that hangs. */
   async #destroy () {
     try {
       await withDeadline(undefined, DESTROY_MS, async () => this.#client.destroy(), { ref: false });
@@ -163,7 +163,7 @@ class WebSocketOfClient extends EventEmitter {
       try {
         this.#client.pupBrowser?.process?.()?.kill('SIGKILL');
       } catch {
-        // There is no browser, or it is another machine's.
+        // There is no browser, or it runs on another machine.
       }
     }
   }
@@ -181,7 +181,7 @@ function fromWhatsappWeb (client) {
   return async (id, context) => {
     await read(sockets.get(id), 'ended');
     if (!isMaker && isUsed) {
-      throw unable('a client connects once, so give fromWhatsappWeb() a function that makes one');
+      throw unable('a client connects only once; pass a function that makes clients');
     }
     isUsed = true;
     const made = checkMethods(await promiseOf(isMaker ? client(id, context) : client), 'client',

@@ -64,7 +64,7 @@ const RECEIVE = optionsOf({
   onNews: is.func('gets what is new'),
 });
 
-/** An option is missing that webhooks need. */
+/** The error when an option is missing that webhooks need. */
 const needed = option => invalidOption(option, 'a text (webhooks need it)', undefined);
 
 // ---- Refusals ----------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ const finish = (error, { attempts, ambiguous, reference }) =>
  *   that the answer is.
  * - `_readWebhook(body, headers, redact)` returns the entries of a webhook; throws if it does not
  *   prove who sent it.
- * - `_heed(entry)` reacts to an entry that is told.
+ * - `_heed(entry)` reacts to a new entry.
  */
 class WhatsAppChannel extends DeliveryClient {
   #http;
@@ -181,8 +181,8 @@ class WhatsAppChannel extends DeliveryClient {
   check (message) { this._requestOf(message); }
 
   /**
-   * Reads a webhook, and emits an event for each entry that has not come before, as far as this
-   * process remembers. Returns all entries, also the repeated ones.
+   * Reads a webhook, and emits an event for each entry that is new, as far as this process
+   * remembers. Returns all entries, including repeated ones.
    */
   handleWebhook (body, headers) {
     const entries = this._readWebhook(body, headers, this.#redact);
@@ -192,8 +192,8 @@ class WhatsAppChannel extends DeliveryClient {
 
   /**
    * The same, but stores the statuses and calls `onNews` before it emits. If either fails, this
-   * rejects, and the repeated webhook is new again. `deliveries` of a store remember across
-   * processes and restarts. Resolves with what was new.
+   * rejects, and the entries of the repeated webhook count as new again. `deliveries` of a store
+   * remember across processes and restarts. Resolves with what was new.
    */
   async receiveWebhook (body, headers, options) {
     const { deliveries, onNews } = RECEIVE.read(options);
@@ -241,7 +241,7 @@ class WhatsAppChannel extends DeliveryClient {
     return this.#request(deliveryOf(request), signal);
   }
 
-  /** Reacts to what a webhook says of messages or the account, as to an answer. */
+  /** Reacts to what a webhook says about a message or the account, just as to an answer. */
   _hear ({ code, title, message = title, details, verdict }, { recipient, reference } = {}) {
     const error = errorOfAnswer({ status: undefined, headers: {} }, verdict,
       { providerCode: code, message, details });

@@ -140,8 +140,8 @@ class CloudApiClient extends WhatsAppChannel {
   }
 
   /**
-   * A status or an error that tells of a quota or an account in trouble pauses the channel, as an
-   * answer does, unless it is about another number.
+   * A status or an error about a used-up quota or a restricted account pauses the channel, just as
+   * an answer does, unless it is about another number.
    */
   _heed ({ kind, value }) {
     if ((value.phoneNumberId ?? this.#phoneNumberId) !== this.#phoneNumberId) return;

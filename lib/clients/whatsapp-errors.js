@@ -97,12 +97,12 @@ function classifyGreenError (httpStatus, said = '') {
   return verdict(kindOfStatus(httpStatus));
 }
 
-// What Green API says of an instance, and of a message that it could not deliver.
+// What Green API says about an instance, and about a message that it could not deliver.
 const GREEN_STATES = {
   notAuthorized: 'credentials', blocked: 'account', yellowCard: 'account', suspended: 'account',
 };
 
-/** Classifies the state of an instance or a message of Green API, if it is not a good one. */
+/** Classifies the state of an instance or a message of Green API, if it is a bad state. */
 const classifyGreenState = state => (Object.hasOwn(GREEN_STATES, state)
   ? verdict('pause', { reason: GREEN_STATES[state] }) : verdict('dead'));
 
@@ -136,14 +136,13 @@ const CODES = {
   dead: 'ERR_WHATSAPP_REFUSED',
 };
 
-/** What the provider says of an error, in one text. */
+/** What the provider says about an error, in one text. */
 function sayingOf ({ title, message = title, details }) {
   return [message, message?.includes(details) ? undefined : details].filter(Boolean).join(': ');
 }
 
 /**
- * The error that an answer or a webhook is: `providerCode`, `message`, and `details`, which says
- * more.
+ * The error of an answer or a webhook: `providerCode`, `message`, and `details`, which says more.
  */
 function errorOfAnswer ({ status, headers }, judged, { providerCode, message, details }) {
   const said = sayingOf({ message, details });

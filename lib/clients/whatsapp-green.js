@@ -47,7 +47,7 @@ const HEADERS = {
   accept: 'application/json', 'content-type': 'application/json', 'user-agent': 'sekering'
 };
 
-/** Whether an instance in this state cannot send. */
+/** Whether an instance in this state cannot send messages. */
 const isBad = state => typeof state === 'string' && classifyGreenState(state).pauses;
 
 const isText = value => typeof value === 'string' && value !== '';
@@ -64,7 +64,7 @@ class GreenApiClient extends WhatsAppChannel {
   #countryCode;
   #mediaUrl;
   #webhookToken;
-  // When the newest state began that was told, in seconds.
+  // When the newest state that was reported began, in seconds.
   #stateAt = -Infinity;
 
   constructor (options) {
@@ -92,7 +92,7 @@ class GreenApiClient extends WhatsAppChannel {
     return this.send({ ...copyOf(file), to }, options);
   }
 
-  /** Marks a message of a chat as read; without an id, all of the chat. */
+  /** Marks a message of a chat as read; without an id, the whole chat. */
   async markRead (messageId, options) {
     const { chat, typing, signal } = MARK_READ.read(options);
     if (messageId !== undefined) checkMessageId('messageId', messageId);
@@ -183,7 +183,7 @@ class GreenApiClient extends WhatsAppChannel {
     }
   }
 
-  /** Pauses while the instance cannot send. An old state that comes late changes nothing. */
+  /** Pauses while the instance cannot send. An old state that arrives late changes nothing. */
   #setState (state, at) {
     if (at < this.#stateAt) return;
     this.#stateAt = Math.max(at || 0, this.#stateAt);

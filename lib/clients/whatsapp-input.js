@@ -14,12 +14,12 @@ const isText = (value, max = Infinity) =>
 // ---- Recipients --------------------------------------------------------------------------------
 
 const NUMBER_TEXT = 'a telephone number of E.164 with its country code, as in +6281234567890; ' +
-  'numbers as at home, such as 0812…, need the setting countryCode';
+  'numbers in national form, such as 0812…, need the setting countryCode';
 const NUMBER = /^\+?([1-9]\d{6,14})$/;
 // What people write between the digits, and what programs copy with them.
 const BETWEEN = /[\p{Zs}\p{Cf}\p{Pd}().[\]]/gu;
 const NUMBER_CHARACTERS_MAX = 60;
-// A 0 that is dialled in the country only: `+62 (0)812…`, and with this country also `+62 0812…`.
+// A 0 that is dialled only within the country: `+62 (0)812…`, and for Indonesia also `+62 0812…`.
 const ZERO_IN_BRACKETS = /^((?:\+|00)[\d ]{1,5})[([]0[)\]]/;
 const ZERO_OF_INDONESIA = /^\+?620+(?=[1-9])/;
 const CHAT = /^(\d{5,20}(-\d{5,20})?@(c\.us|g\.us|s\.whatsapp\.net|lid)|status@broadcast)$/;
@@ -42,7 +42,7 @@ function digitsOf (value, countryCode) {
 
 const international = digits => NUMBER.exec(digits.replace(ZERO_OF_INDONESIA, '62'))?.[1];
 
-/** The one form of a number, such as +6281234567890; what is none stays as it is. */
+/** The stored form of a number, such as +6281234567890; other values stay as they are. */
 function numberOf (value, countryCode) {
   const digits = digitsOf(value, countryCode);
   return digits === undefined ? value : `+${digits}`;

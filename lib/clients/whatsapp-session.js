@@ -11,7 +11,7 @@ const { retry } = require('../primitives/retry');
 const { ClientError, clean } = require('./client-error');
 const { classifyGreenState } = require('./whatsapp-errors');
 
-// A connection that has lasted so long is a good one.
+// A connection that has lasted this long counts as stable.
 const STABLE_MS = 60_000;
 
 // ---- Failures ----------------------------------------------------------------------------------
@@ -22,17 +22,17 @@ const CALLERS_FAULT = new Set([400, 404, 406, 413]);
 
 const CLOSED = 428;
 
-// Why a connection was closed, by the status that Baileys closes with. With 515 the connection is
-// to be made again; the others need a person.
+// Why a connection was closed, by the status with which Baileys closes. 515 asks to reconnect; the
+// others need a person.
 const CLOSES = {
   401: 'logged-out', 403: 'forbidden', 411: 'outdated', 440: 'replaced', 500: 'bad-session',
   515: 'restart',
 };
 const NEEDS_PERSON = new Set(['logged-out', 'forbidden', 'outdated', 'replaced', 'bad-session']);
-// An error of the socket itself, whose status is that of HTTP, or 500 for anything.
+// An error of the socket itself: its status is the HTTP status, or 500 for anything else.
 const SOCKET_ERROR = /^WebSocket Error/;
 
-// The troubles of errors that closed a connection. The status of other errors means other things.
+// Why each error closed a connection. On other errors, the status means something else.
 const closes = new WeakMap();
 
 /** Notes that an error has closed a connection. Returns it. */
@@ -98,15 +98,15 @@ const ADVICE = {
   open: 'its circuit breaker is open after repeated failures. It tries again by itself; ask for ' +
     'a new QR code or reset it by hand to try at once',
   'logged-out': 'the telephone has ended the session. Ask for a new QR code and scan it',
-  forbidden: 'WhatsApp has banned or restricted this number. Look into the telephone and appeal ' +
-    'there; nothing is sent until somebody connects the instance again',
-  outdated: 'WhatsApp does not accept this session or this version of the library any more. ' +
+  forbidden: 'WhatsApp has banned or restricted this number. Appeal in WhatsApp on the ' +
+    'telephone; nothing is sent until somebody connects the instance again',
+  outdated: 'WhatsApp no longer accepts this session or this version of the library. ' +
     'Update the library, then ask for a new QR code',
   replaced: 'another program has taken over this session. Stop that program, or this one, and ' +
     'connect the instance again: while both run, they cut each other off',
-  'bad-session': 'the stored session is damaged or was refused. Delete it, ask for a new QR code ' +
-    'and scan it',
-  restart: 'WhatsApp asked to connect again, as it does after pairing. It is tried again by itself',
+  'bad-session': 'the stored session is damaged or was rejected. Delete it, ask for a new QR ' +
+    'code and scan it',
+  restart: 'WhatsApp asked to reconnect, as it does after pairing. This happens automatically',
   'no-session': 'a session could not be created. Ask for a new QR code; if it happens again, ' +
     'delete the stored session of this instance and pair it afresh',
   'no-address': "WhatsApp's address could not be looked up. Check the server's DNS and network",
@@ -349,11 +349,11 @@ class Session {
     throw new SekeringError('ERR_SESSION_QR');
   }
 
-  /** Calls a method of the open socket that not every library has. */
+  /** Calls a method of the open socket that only some libraries have. */
   async call (name, args, signal) {
     const socket = await this.#ready(signal);
     if (typeof read(socket, name) !== 'function') {
-      throw invalidOption('connect', `a function that gives a socket with ${name}()`, undefined);
+      throw invalidOption('connect', `a function that returns a socket with ${name}()`, undefined);
     }
     return this.#owner.guard(this, () => socket[name](...args), signal);
   }
@@ -428,7 +428,7 @@ class Session {
   #lose (error, isCounted) {
     const waiting = this.#waiting;
     const wasOpen = this.isOpen;
-    // A code that nobody scans is not shown again and again. One that was scanned asks to connect.
+    // If nobody scans the code, it is not shown again and again. If it was scanned, we reconnect.
     const isUnscanned = this.state === 'qr' && troubleOf(error) !== 'restart';
     if (isUnscanned || needsPerson(error)) this.wanted = false;
     if (wasOpen && clock.now() - this.#openedAt >= STABLE_MS) this.losses = 0;

@@ -18,7 +18,7 @@ const {
 } = require('./whatsapp-session');
 
 const RECONNECT_MS = 1000;
-// A connection that is lost again and again is made again after ever longer times up to this one.
+// If a connection is lost again and again, the delay before the next one grows up to this.
 const RECONNECT_MS_MAX = 10_000;
 // Restarts in a row that do not count as failures. WhatsApp asks for one after pairing.
 const RESTARTS_MAX = 3;
@@ -120,9 +120,9 @@ class SessionPool extends Emitter {
   }
 
   /**
-   * Marks a message as read that somebody has sent to an instance. `key`: as the message has it:
-   * Baileys `message.key`, whatsapp-web.js `message.id`. `typing`: also shows that an answer is
-   * being written.
+   * Marks a message that somebody has sent to an instance as read. `key` is `message.key` of
+   * Baileys, or `message.id` of whatsapp-web.js. `typing`: also shows that an answer is being
+   * written.
    */
   async markRead (id, key, options) {
     const { signal, typing } = MARK_READ.read(options);

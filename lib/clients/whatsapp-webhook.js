@@ -1,7 +1,7 @@
 'use strict';
 
-// Webhooks of the Cloud API and of Green API: how they prove who sent them, what they tell, and
-// what has come already.
+// Webhooks of the Cloud API and of Green API: how they prove who sent them, what they say, and
+// which entries have come before.
 
 const crypto = require('node:crypto');
 
@@ -47,8 +47,8 @@ const isRecord = value => typeof value === 'object' && value !== null;
 
 // ---- What a webhook tells ----------------------------------------------------------------------
 //
-// A webhook is read into entries: { kind, key, value }. `kind` is that of the event which tells of
-// the entry. A repeated entry has the same `key`; one without a key is always new.
+// A webhook is read into entries: { kind, key, value }. `kind` is the name of the event for the
+// entry. A repeated entry has the same `key`; one without a key is always new.
 
 /** The properties of a webhook's result, by the kinds of its entries. */
 const LISTS = {
@@ -143,7 +143,7 @@ function greenStatusOf (body) {
   };
 }
 
-/** The entries of a webhook of Green API, which tells of one thing. */
+/** The entries of a webhook of Green API, which is about one thing only. */
 function readGreenWebhook (body) {
   const type = textOf(body?.typeWebhook);
   if (type === undefined) return [];
@@ -172,10 +172,10 @@ function isAuthorized (header, token) {
 
 const KNOWN_MAX = 10_000;
 
-/** Tells of each entry once, as far back as it remembers. */
+/** Lets each entry through once, as far back as it remembers. */
 class WebhookMemory {
   #known = new Set();
-  // The work on entries that are being told now, by key.
+  // The work on entries that are being handled now, by key.
   #pending = new Map();
 
   /** The entries that are not known, each key once. */

@@ -45,7 +45,7 @@ export class WhatsAppError extends SekeringError {
   /** The provider's own code. */
   readonly providerCode: number | string | undefined;
   readonly httpStatus: number | undefined;
-  /** What the provider says beyond the message (`error_data.details`). */
+  /** What the provider adds to the message (`error_data.details`). */
   readonly details: string | undefined;
   /** The customer has not written for a day: only a template may be sent. */
   readonly needsTemplate: boolean;
@@ -77,7 +77,7 @@ export interface WhatsAppChannelOptions {
   dispatcher?: object | undefined;
   /** ms between messages to a number that got too many, default 6000; 0: none. */
   recipientInterval?: number | undefined;
-  /** The country of numbers that begin with 0, as in '62': 0812… is then +62812…. No default. */
+  /** The country of numbers that begin with 0: with '62', 0812… is +62812…. No default. */
   countryCode?: string | undefined;
   /** Whether to keep that interval from the start, default false. */
   paceAlways?: boolean | undefined;
@@ -125,13 +125,13 @@ export interface WhatsAppEvents {
   resumed: [{ reason: string }];
   /** No message can be sent; needs attention. */
   alert: [{ kind: string; error: WhatsAppError }];
-  /** From a webhook, as are the others below: each once. */
+  /** From a webhook, like the events below. Each is emitted once. */
   status: [MessageStatus];
-  /** Of a customer, in the provider's format. */
+  /** A customer's message, in the provider's format. */
   message: [any];
   /** Cloud API: an error of the account or the app. */
   webhookError: [WebhookError];
-  /** Green API: any other webhook, as it came. */
+  /** Green API: any other webhook, unchanged. */
   notification: [any];
 }
 
@@ -146,8 +146,9 @@ declare class WhatsAppChannel extends EventEmitter {
   resume (): boolean;
   close (): Promise<void>;
   /**
-   * As handleWebhook, but it first stores the statuses and calls `onNews`. If either fails it
-   * rejects, so answer with an error; the repeated webhook is new again. Resolves with what is new.
+   * Like handleWebhook, but it first stores the statuses and calls `onNews`. If either fails, it
+   * rejects: answer with an error. Then the provider repeats the webhook, and its entries count as
+   * new again. Resolves with what is new.
    */
   receiveWebhook (
     body: unknown, headers: WebhookHeaders, options?: ReceiveOptions
@@ -220,7 +221,7 @@ export interface MessageStatus {
 }
 
 export interface StatusError {
-  /** Green API: a word such as noAccount. */
+  /** Of Green API, a word such as noAccount. */
   code: number | string | undefined;
   title: string | undefined;
   message: string | undefined;
@@ -237,7 +238,7 @@ export interface WebhookError extends StatusError {
 export type WebhookHeaders = string | Record<string, string | string[] | undefined> | undefined;
 
 export interface ReceiveOptions {
-  /** `store.deliveries`: tells of each webhook once in all processes, also after a restart. */
+  /** `store.deliveries`: each event is emitted once in all processes, even after a restart. */
   deliveries?: {
     record (statuses: MessageStatus[]): Promise<unknown>;
     handleOnce?: ((
@@ -245,7 +246,7 @@ export interface ReceiveOptions {
       work: (fresh: any[]) => Promise<unknown>
     ) => Promise<void>) | undefined;
   } | undefined;
-  /** Gets what is new, before the events. */
+  /** Called with what is new, before events are emitted. */
   onNews?: ((news: WebhookNews) => unknown) | undefined;
 }
 
@@ -255,7 +256,7 @@ export interface WebhookNews {
   messages: any[];
   /** Cloud API: of the account or the app. */
   errors: WebhookError[];
-  /** Green API: all others, as they came. */
+  /** Green API: all other webhooks, unchanged. */
   notifications: any[];
 }
 
@@ -287,7 +288,7 @@ export class CloudApiClient extends WhatsAppChannel {
   handshake (query: object): string | undefined;
   verifySignature (rawBody: string | Uint8Array, header: string | undefined): boolean;
   /**
-   * Emits what is new, as far as this process remembers; returns all that the webhook says.
+   * Emits what is new, as far as this process remembers; returns everything in the webhook.
    * @throws ERR_WHATSAPP_SIGNATURE
    */
   handleWebhook (rawBody: string | Uint8Array, headers: WebhookHeaders): WebhookNews;
@@ -303,9 +304,9 @@ export interface GreenApiClientOptions extends WhatsAppChannelOptions {
   instanceId: string | number;
   /** apiTokenInstance */
   token: string;
-  /** For uploads; default https://media.green-api.com, or `baseUrl` if only that is given. */
+  /** For uploads. Default https://media.green-api.com, or `baseUrl` if that is given. */
   mediaUrl?: string | undefined;
-  /** webhookUrlToken of the instance, for webhooks. */
+  /** The instance's webhookUrlToken, for webhooks. */
   webhookToken?: string | undefined;
 }
 
@@ -314,13 +315,13 @@ export interface GreenMessage {
   to: string;
   /** A text of 1 to 20000 characters; not with a file. */
   message?: string | undefined;
-  /** A file in the web, up to 100 MB. */
+  /** The URL of a file, up to 100 MB. */
   url?: string | undefined;
   /** A file to upload, up to 100 MiB. */
   data?: Uint8Array | undefined;
-  /** Of `data`, such as image/png. */
+  /** The type of `data`, such as image/png. */
   type?: string | undefined;
-  /** With an extension, which decides how the file is shown. */
+  /** Its extension decides how the file is shown. */
   filename?: string | undefined;
   caption?: string | undefined;
   quotedMessageId?: string | undefined;
@@ -339,7 +340,7 @@ export class GreenApiClient extends WhatsAppChannel {
   /** Sends `{ url, filename, caption }` or `{ data, type, filename, caption }`. */
   sendFile (to: string, file: Omit<GreenMessage, 'to' | 'message'>, options?: CallOptions):
     Promise<WhatsAppResult>;
-  /** Marks a message as read; all of the chat if the id is undefined. `typing`: see sendTyping. */
+  /** Marks a message as read, or the whole chat without an id. `typing`: see sendTyping. */
   markRead (messageId: string | undefined, options: CallOptions & {
     chat: string; typing?: boolean | undefined;
   }): Promise<{ attempts: number; response: any }>;
@@ -348,7 +349,7 @@ export class GreenApiClient extends WhatsAppChannel {
     duration?: number | undefined; recording?: boolean | undefined;
   }): Promise<{ attempts: number }>;
   /**
-   * Emits what is new, as far as this process remembers; returns all that the webhook says. The
+   * Emits what is new, as far as this process remembers; returns everything in the webhook. The
    * header Authorization must hold `webhookToken`. @throws ERR_WHATSAPP_SIGNATURE
    */
   handleWebhook (body: unknown, headers: WebhookHeaders): WebhookNews;
@@ -384,7 +385,7 @@ export interface SessionSocket {
   close?: any;
 }
 
-/** The context of `connect`. `fresh`: a new QR code was requested. */
+/** The second argument of `connect`. `fresh`: a new QR code was requested. */
 export interface ConnectContext {
   signal: AbortSignal;
   fresh: boolean;
@@ -396,7 +397,7 @@ export function fromBaileys (makeSocket: (id: string, context: ConnectContext) =
 
 /**
  * Makes the option `connect` of a SessionPool from a function that makes clients of
- * whatsapp-web.js, or from one client, which connects once.
+ * whatsapp-web.js, or from a single client, which connects only once.
  */
 export function fromWhatsappWeb (
   client: object | ((id: string, context: ConnectContext) => unknown)
@@ -464,7 +465,7 @@ export interface SessionPoolEvents {
     kind: 'circuit-breaker' | 'logged-out' | 'forbidden' | 'outdated' | 'replaced' | 'bad-session';
     id: string; message: string;
   }];
-  /** What became of a message. */
+  /** The delivery status of a message. */
   status: [id: string, status: MessageStatus];
 }
 

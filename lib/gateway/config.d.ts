@@ -84,11 +84,11 @@ interface RelaySection {
   host?: string | undefined;
   port?: number | string | undefined;
   secure?: boolean | undefined;
-  /** True: never use TLS; except for this machine it also needs `requireTls: false`. */
+  /** True: never use TLS. Unless the host is this machine, it also needs `requireTls: false`. */
   ignoreTls?: boolean | undefined;
   /**
    * Whether passwords and mails are never sent without TLS. Default true, unless the host is this
-   * machine (localhost, 127.0.0.0/8, ::1). `secure` begins with TLS in any case.
+   * machine (localhost, 127.0.0.0/8, ::1). With `secure`, the connection always begins with TLS.
    */
   requireTls?: boolean | undefined;
   user?: string | undefined;
@@ -128,14 +128,14 @@ export interface GatewayConfig<D = Duration> {
   /** One of url, directory (the default, 'sekering-data') and memory. */
   store?: {
     url?: string | undefined;
-    /** The database past a pooler in transaction mode, for notifications. */
+    /** An address that bypasses a pooler in transaction mode, for LISTEN. */
     directUrl?: string | undefined;
     directory?: string | undefined;
     memory?: boolean | undefined;
     schema?: string | undefined;
     connections?: number | undefined;
     timeout?: D | undefined;
-    /** How long createGateway waits for a database that is away, default 60000; 0: not at all. */
+    /** How long createGateway waits for a database that is down, default 60000; 0: not at all. */
     startTimeout?: D | undefined;
   } | undefined;
   midtrans?: ClientSection<D> & {
@@ -145,7 +145,7 @@ export interface GatewayConfig<D = Duration> {
     snapUrl?: string | undefined;
     coreUrl?: string | undefined;
     connections?: number | undefined;
-    /** Iris signs the notifications of payouts with it. */
+    /** The key with which Iris signs notifications of payouts. */
     irisMerchantKey?: string | undefined;
     /** A regular expression that the shop's order ids match. */
     orderIdPattern?: string | undefined;
@@ -153,13 +153,13 @@ export interface GatewayConfig<D = Duration> {
   /** One of host, url and relays. */
   smtp?: ChannelSection<D> & RelaySection & {
     /**
-     * Relays that are tried in order, 1 to 10. `requireTls` and `circuitBreaker` of the section are
-     * their defaults.
+     * 1 to 10 relays, tried in order. `requireTls` and `circuitBreaker` of the section are their
+     * defaults.
      */
     relays?: Array<RelaySection & {
       /** Default '1', '2' and so on. The breaker has the name `smtp.${name}`. */
       name?: string | undefined;
-      /** In place of the section's. */
+      /** Overrides the section's `from`. */
       from?: string | undefined;
       circuitBreaker?: BreakerFigures<D> | undefined;
     }> | undefined;

@@ -223,7 +223,7 @@ const relays = z.array(z.strictObject({
 }).refine(section => hasOneOf(section, ['host', 'url']), {
   error: 'Invalid input: expected either host or url'
 })).min(1).max(10).refine(list => new Set(relayNames(list)).size === list.length, {
-  error: 'Invalid input: expected a name of its own for each relay'
+  error: 'Invalid input: expected a different name for each relay'
 });
 
 const smtp = z.strictObject({
@@ -232,7 +232,7 @@ const smtp = z.strictObject({
   error: 'Invalid input: expected one of host, url and relays'
 }).refine(section => section.relays === undefined ||
   OF_EACH.every(name => section[name] === undefined), {
-  error: `Invalid input: expected ${OF_EACH.join(', ')} in each relay, not beside the list`
+  error: `Invalid input: expected ${OF_EACH.join(', ')} in each relay, not next to the list`
 });
 
 const whatsapp = z.strictObject({
@@ -287,7 +287,7 @@ const store = z.strictObject({
 }).refine(place => ['url', 'directory', 'memory'].filter(name => place[name]).length <= 1, {
   error: 'Invalid input: expected one of url, directory and memory'
 }).refine(({ url: address, directUrl }) => directUrl === undefined || address !== undefined, {
-  error: 'Invalid input: expected url beside direct_url'
+  error: 'Invalid input: expected url with direct_url'
 });
 
 const outbox = z.strictObject({

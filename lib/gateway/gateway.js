@@ -55,14 +55,15 @@ function placeOf ({ url, directUrl, directory, memory, schema, connections, time
   return withoutUndefined({ ...place, schema, connections, timeout });
 }
 
-/** Opens the store. While the database cannot be reached, says so and waits for it. */
+/** Opens the store. While the database cannot be reached, logs a warning and waits for it. */
 function openPatiently (options, wait, log) {
   return retry(() => openStore(options), {
     ...wait === 0 ? { retries: 0 } : { forever: true, maxRetryTime: wait },
     ...OPENING,
     shouldRetry: error => read(error, 'code') === 'ERR_STORE_UNREACHABLE' &&
       read(error, 'retryable') === true,
-    onRetry: (err, attempt) => log.warn({ err, attempt }, 'The database is away: trying again'),
+    onRetry: (err, attempt) =>
+      log.warn({ err, attempt }, 'The database cannot be reached: trying again'),
   });
 }
 
@@ -131,9 +132,9 @@ class Gateway extends Emitter {
   }
 
   /**
-   * Puts messages into the outbox. They are durable when it resolves. A message without a sender
-   * would wait for ever. The channels of payments are not for users: a forged message there could
-   * mark an order as paid.
+   * Puts messages into the outbox. They are durable when it resolves. Channels without a sender are
+   * rejected, because their messages would wait for ever. So are the channels of payments: a forged
+   * message there could mark an order as paid.
    */
   async notify (messages, options) {
     return this.#stored(() => this.store.outbox.enqueue(messages, options, this.#channels));
@@ -350,7 +351,7 @@ class Gateway extends Emitter {
       this.emit('alert', { service: 'payments', kind: 'held', orderId, reason });
     });
     store.payments.on('released', ({ orderId }) =>
-      log.info({ orderId }, 'A held payment needs no review any more: Midtrans has decided'));
+      log.info({ orderId }, 'A held payment no longer needs review: Midtrans has settled it'));
     store.deadLetters.on('arrival', ({ id, channel, kind, reason, lastError }) => {
       log.error({ letter: id, channel, kind, reason, lastError }, 'Dead letter');
       this.emit('alert', { service: 'outbox', kind: 'dead-letter', id, channel });

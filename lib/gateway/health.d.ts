@@ -85,7 +85,7 @@ export const healthChecks: {
   }): HealthCheck;
   /**
    * Connects, logs in and disconnects, within 4 s. With several relays: degraded if that fails with
-   * some of them, and `relays` tells 'ok' or the code of the error by name.
+   * some of them, and `relays` has 'ok' or the error's code for each name.
    */
   smtp (client: {
     verify (options?: { timeout?: number | undefined }): Promise<unknown>;

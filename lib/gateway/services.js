@@ -280,7 +280,7 @@ function domainOf (from) {
 
 /**
  * A message as nodemailer takes it; `html`, or else `data.html`, is its HTML version. A message has
- * one recipient: a list of addresses in one text is rejected, not sent to all.
+ * one recipient: a string with several addresses is rejected, not sent to all.
  */
 function letterOf ({ recipient, subject, body, html, data }) {
   const addresses = readAddresses(recipient, 'to', new Faults('send'));
@@ -288,7 +288,7 @@ function letterOf ({ recipient, subject, body, html, data }) {
   return {
     to: addresses.length === 1 ? addresses[0] : { address: recipient },
     subject: subject ?? '',
-    // Without a text, the HTML version is all there is.
+    // Without a text, there is only the HTML version.
     ...(isText(body) || !isText(page)) && { text: body ?? '' },
     ...typeof page === 'string' && { html: page },
   };

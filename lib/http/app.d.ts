@@ -12,8 +12,8 @@ export interface WebhookRouterOptions {
    */
   whatsapp?: Pick<CloudApiClient, 'receiveWebhook'> | object | undefined;
   /**
-   * Stores delivery statuses of WhatsApp, and tells of each webhook once, in all processes. If it
-   * cannot, WhatsApp sends the webhook again.
+   * Stores delivery statuses of WhatsApp, and lets each event of a webhook be emitted only once in
+   * all processes. If it fails, WhatsApp sends the webhook again.
    */
   deliveries?: Pick<Deliveries, 'record'> & Partial<Pick<Deliveries, 'handleOnce'>> | undefined;
   /** Maximum size of Midtrans's bodies in bytes, 1 to 16777216, default 65536. */
@@ -21,13 +21,13 @@ export interface WebhookRouterOptions {
   /** A path before /webhooks, such as '/api', if no router removes it. Default ''. */
   prefix?: string | undefined;
   /**
-   * Gets what is new in a webhook of WhatsApp, before the answer. If it fails, the answer is 500,
-   * and the repeated webhook is new again.
+   * Called with what is new in a webhook of WhatsApp, before the answer. If it fails, the answer is
+   * 500, and the entries of the repeated webhook count as new again.
    */
   onNews?: ((news: WebhookNews) => unknown) | undefined;
   /**
-   * Gets what was answered with 500, and the first ERR_WEBHOOK_BODY. By default they are process
-   * warnings.
+   * Called with errors that were answered with 500, and with the first ERR_WEBHOOK_BODY. By default
+   * they become process warnings.
    */
   onError?: ((error: unknown, req: any) => void) | undefined;
 }
@@ -38,13 +38,13 @@ export type WebhookHandler = (
 ) => Promise<void>;
 
 /**
- * The webhooks as one handler: middleware for Express 4 and 5, Connect and Fastify, or the listener
- * of a server: `http.createServer(createWebhookRouter(options))`. Put it before body parsers such
- * as express.json(), or let them keep the bytes:
- * `express.json({ verify: (req, res, buf) => { req.rawBody = buf } })`. It uses `req.rawBody`, or
- * else what it can read, or else `req.body`. Midtrans signs fields, so a parsed body is enough.
- * WhatsApp and Iris sign bytes; without them the answer is 503, ERR_WEBHOOK_BODY, so that they send
- * it again.
+ * One handler for all webhooks: middleware for Express 4 and 5, Connect and Fastify, or the
+ * listener of a server: `http.createServer(createWebhookRouter(options))`. Put it before parsers
+ * such as express.json(), or let them keep the bytes:
+ * `express.json({ verify: (req, res, buf) => { req.rawBody = buf } })`. It uses the first of these
+ * that exists: `req.rawBody`, an unparsed `req.body`, what it can read, a parsed `req.body`.
+ * Midtrans signs fields, so a parsed body is enough. WhatsApp and Iris sign bytes; without them the
+ * answer is 503, ERR_WEBHOOK_BODY, so that they send the webhook again.
  */
 export function createWebhookRouter (options: WebhookRouterOptions): WebhookHandler;
 

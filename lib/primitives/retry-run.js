@@ -368,7 +368,7 @@ class RetryRun {
   }
 }
 
-// The user has said of these that another attempt is useless.
+// Errors that the user has passed to bail(): another attempt is useless.
 const final = new WeakSet();
 
 const hasBailed = error => final.has(error);

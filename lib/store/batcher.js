@@ -12,8 +12,8 @@ class Batcher {
   #line = [];
 
   /**
-   * @param {(items: object[]) => Promise<unknown[]>} write gives an answer for each item, in order;
-   *   it may be a promise, which nobody waits for before the next statement
+   * @param {(items: object[]) => Promise<unknown[]>} write returns a result for each item, in
+   *   order. A result may be a promise; the next statement does not wait for it
    * @param {{ count: number, weight?: number, writers?: number }} limits of one statement: items,
    *   the sum of their `weight`s; and how many statements may be under way at once, default 1
    */

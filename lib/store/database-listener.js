@@ -179,15 +179,15 @@ class Listener {
 }
 
 /**
- * In place of a Listener where nobody can be heard. Those who listen are told every now and then
- * that they may have missed something.
+ * Replaces a Listener where LISTEN does not work. It regularly tells its users that they may have
+ * missed something.
  */
 class Poller {
   #channels = new Channels();
   #onFirst;
   #timer;
 
-  /** @param {() => void} onFirst called once, when somebody wants to listen */
+  /** @param {() => void} onFirst called once, at the first call of listen() */
   constructor (onFirst) {
     this.#onFirst = onFirst;
   }

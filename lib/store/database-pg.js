@@ -20,15 +20,15 @@ const FEATURE = 'sekering/store on PostgreSQL';
 
 const TYPES = { getTypeParser: readerOf };
 
-// What PgBouncer says when it hands out a server for one statement only.
+// PgBouncer's error in statement mode.
 const NO_TRANSACTIONS = /statement pooling mode/;
 
 const PATH_SHOWN = 200;
 
-// One that listens, and one more to find out that it is a session.
+// One for LISTEN, and one to check that it is a session.
 const DIRECT_CONNECTIONS = 2;
 
-/** Which of the files that an address names is the matter, as part of an error. */
+/** Which file named in a URL cannot be read, as part of an error message; '' if all can. */
 function unreadableIn (url) {
   if (!URL.canParse(url)) return '';
   const { searchParams } = new URL(url);
@@ -44,7 +44,7 @@ function unreadableIn (url) {
   return ` (the file of ${name} cannot be read: ${shown})`;
 }
 
-/** A pool of ours. An idle connection keeps no process alive. */
+/** A pool of ours. Idle connections do not keep the process alive. */
 function makePool (option, url, connections, timeout) {
   const { Client, Pool } = requirePeer('pg', FEATURE);
   const options = {
@@ -60,7 +60,7 @@ function makePool (option, url, connections, timeout) {
     new Client(options);
   } catch {
     // The error of pg has the password in it.
-    throw invalidOption(option, `an address that pg can read${unreadableIn(url)}`, {});
+    throw invalidOption(option, `an address that pg can parse${unreadableIn(url)}`, {});
   }
   return new Pool(options);
 }
@@ -69,7 +69,7 @@ class PgDatabase extends Database {
   engine = 'postgresql';
   #pool;
   #isOwn;
-  /** The way past a pooler, for LISTEN. */
+  /** Connections that bypass a pooler, for LISTEN. */
   #direct;
   #listener;
   #watched = new WeakSet();
@@ -83,7 +83,7 @@ class PgDatabase extends Database {
     super(options);
     const { url, directUrl, pool, connections, timeout, onWarning } = options;
     this.#isOwn = pool === undefined;
-    // One more than asked for listens.
+    // One more than requested: it is used for LISTEN.
     this.#pool = pool ?? makePool('url', url, connections + 1, timeout);
     this.#pool.on('error', this.#onPoolError);
     this.#direct = directUrl && makePool('directUrl', directUrl, DIRECT_CONNECTIONS, timeout);
@@ -94,11 +94,11 @@ class PgDatabase extends Database {
     });
   }
 
-  /** What the store's own sessions need beside the form of values. */
+  /** Settings that the store's own sessions need besides the format of values. */
   get #limits () {
     return {
       statement_timeout: this._timeout,
-      // For a process that has vanished. A living one is watched by `_transact`.
+      // For a process that has vanished. `_transact` watches those of a living process.
       idle_in_transaction_session_timeout: 2 * IDLE_MS,
     };
   }
@@ -166,13 +166,13 @@ class PgDatabase extends Database {
   }
 
   /**
-   * Finds out whether connections are sessions, before any is changed that may be somebody else's.
-   * @throws {StoreError} ERR_STORE_POOLER if there are not even transactions
+   * Finds out whether connections are sessions, before it changes one that others may share.
+   * @throws {StoreError} ERR_STORE_POOLER in a pooler's statement mode
    */
   async checkSessions () {
     this.isPooled = !await this.#haveSessions(this.#pool);
     if (this.#direct !== undefined && !await this.#haveSessions(this.#direct)) {
-      throw invalidOption('directUrl', 'an address that leads past the pooler', {});
+      throw invalidOption('directUrl', 'an address that bypasses the pooler', {});
     }
     if (!this.isPooled) return;
     try {
@@ -223,7 +223,7 @@ class PgDatabase extends Database {
       : this.#lease(this.#pool, isLate);
   }
 
-  /** A client whose session is ours. */
+  /** A client whose session belongs to us. */
   async #connectTo (pool, isLate) {
     const client = await this.#lease(pool, isLate);
     if (this.#taken.has(client)) return client;
@@ -283,7 +283,7 @@ class PgDatabase extends Database {
   async #ask (client, { name, text, values }, timeout = this._timeout) {
     try {
       const answer = await client.query({
-        // What one session has prepared, the next one does not know.
+        // The next session does not know what another one has prepared.
         name: this.isPooled ? undefined : name,
         text, values, types: TYPES, query_timeout: timeout,
       });

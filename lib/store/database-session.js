@@ -36,15 +36,15 @@ async function takeOver (run, settings) {
 
 // ---- Sessions for one transaction only ---------------------------------------------------------
 
-/** As in takeOver: PostgreSQL's own functions come first. */
+/** As in takeOver: PostgreSQL's own functions are found first. */
 const CATALOG_FIRST = `SELECT pg_catalog.set_config('search_path', (SELECT coalesce(
     pg_catalog.string_agg(pg_catalog.quote_ident(name), ', '), '')
   FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS name
   WHERE name <> 'pg_catalog'), true)`;
 
 /**
- * Begins a transaction of ours in a session that changes with each transaction, as a pooler hands
- * it out. Afterwards it is as it was.
+ * Begins a transaction of ours behind a pooler that may use another session for each transaction.
+ * The settings end with the transaction.
  */
 const beginPooled = settings =>
   `${BEGIN}; ${assign({ ...FORM, ...settings }, 'SET LOCAL')}; ${CATALOG_FIRST}`;
@@ -136,8 +136,8 @@ const WHO = `SELECT pg_catalog.pg_backend_pid() AS pid, (SELECT backend_start::t
 
 /**
  * Whether connections are sessions. A pooler may send each transaction, or each statement, to
- * another server. Then nobody hears what LISTEN asks for, and prepared statements and settings turn
- * up on connections of others.
+ * another server connection. Then LISTEN gets nothing, and prepared statements and settings turn up
+ * in the sessions of others.
  * @param {() => Promise<object>} lease gives a client
  * @param {(client: object, statement: object) => Promise<{ rows: object[] }>} run
  */
@@ -145,7 +145,7 @@ async function haveSessions (lease, run) {
   const who = async client => (await run(client, { text: WHO })).rows[0];
   const a = await lease();
   const { pid } = await who(a);
-  // A server tells its process id at the start. A pooler tells a number of its own.
+  // A server sends its process id at the start. A pooler sends a number of its own.
   if (a.processID === pid) return true;
   const b = await lease();
   const ask = async client => {

@@ -29,9 +29,10 @@ export interface Deliveries extends EventEmitter {
    */
   record (statuses: StatusNews[]): Promise<number>;
   /**
-   * Calls `work` with the items that no process has handled in the last 8 days. They are handled
-   * once it succeeds. `keyOf` names an item; one without a name is always new. Rejects as `work`
-   * does, or with ERR_IDEMPOTENCY_IN_PROGRESS if another process is still at it after 5 s.
+   * Calls `work` with the items that no process has handled in the last 8 days. They count as
+   * handled once it succeeds. `keyOf` returns the key of an item; an item without a key is always
+   * new. Rejects as `work` does, or with ERR_IDEMPOTENCY_IN_PROGRESS if another process is still
+   * handling an item after 5 s.
    */
   handleOnce<T> (
     items: T[], keyOf: (item: T) => string | undefined, work: (fresh: T[]) => Promise<unknown>

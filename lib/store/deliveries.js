@@ -81,9 +81,9 @@ function toRow ({ messageId, status, at, recipient, reference, errors }) {
 
 // Providers repeat a webhook for up to 7 days.
 const KNOWN_MS = 8 * 24 * 3_600_000;
-// If a process dies at its work, another one may do it after this time.
+// If a process dies during its work, another one may take it over after this time.
 const LOCK_MS = 60_000;
-// How long to wait for another process that has the same work, and how often to look.
+// How long to wait for another process that does the same work, and how often to check.
 const WAIT_MS = 5000;
 const LOOK_MS = 100;
 
@@ -163,8 +163,8 @@ class Deliveries extends Emitter {
   }
 
   /**
-   * Calls work(items) with those items that no process has handled before, and remembers them if it
-   * succeeds. keyOf(item): their names; an item without one is always new.
+   * Calls work(items) with the items that no process has handled before, and remembers them if it
+   * succeeds. keyOf(item) is the key of an item; an item without a key is always new.
    */
   async handleOnce (items, keyOf, work) {
     if (!foreign.isList(items)) throw invalidOption('items', 'an array', items);
@@ -199,7 +199,7 @@ class Deliveries extends Emitter {
       if (others.length === 0) return taken;
       const { rowCount } = await this.#database.query(IN_PROGRESS(this.#known), [others]);
       if (rowCount === 0) return taken;
-      // Another process is at it. It may fail, and then the work is ours.
+      // Another process is doing the work. If it fails, we do it.
       await this.#end(FREE, taken, name);
       if (clock.now() >= until) throw new StoreError('ERR_IDEMPOTENCY_IN_PROGRESS');
       await new Promise(resolve => { clock.setTimer(resolve, LOOK_MS); });

@@ -147,7 +147,7 @@ const hasAny = (faults, ...fields) => fields.some(field => faults.fields.has(fie
 
 const isGiven = value => value !== undefined && value !== null;
 
-/** Fills in a template. If that is not possible now, it never is. */
+/** Fills in a template. If that fails now, it would fail later too: that is a fault. */
 function filled (faults, path, template, data, how) {
   if (hasAny(faults, path, 'data')) return undefined;
   try {
@@ -164,7 +164,7 @@ const PARTS = {
   html: { field: 'html', how: fillHtml },
 };
 
-/** The texts that the parts of a template give. */
+/** The texts of a template's parts, filled in. */
 function textsOfParts (faults, message, data) {
   const parts = membersOf(message.template, Object.keys(PARTS));
   if (parts === undefined || !Object.values(parts).some(isGiven)) {
@@ -192,7 +192,7 @@ function textsOfParts (faults, message, data) {
 
 /**
  * The texts of a message: `row` has them as they are stored, `body` is the one that will be sent.
- * A template that is a text is filled in when it is sent; one of parts is now.
+ * A template that is a string is filled in when it is sent; one with parts is filled in now.
  */
 function textsOf (faults, message, data) {
   const { template } = message;
@@ -225,8 +225,8 @@ function channelOf (faults, name, channels) {
 const TEXTS = ['body', 'html', 'subject', 'data'];
 
 /**
- * Adds faults that the channel's own check finds, in fields that have none yet; those of the
- * recipient at `path`.
+ * Adds the faults that the channel's own check finds in fields that have none yet. Faults of the
+ * recipient get the path `path`.
  */
 function validate (faults, check, message, { row, body }, path) {
   const isKnown = [...faults.fields].some(field =>
@@ -244,7 +244,7 @@ function validate (faults, check, message, { row, body }, path) {
   }
 }
 
-/** A recipient as it is stored: within its bounds, and in the one form of its channel. */
+/** A recipient as it is stored: within its bounds, and in its channel's normal form. */
 function recipientOf (faults, path, value, { normalize }) {
   line(faults, path, value, RECIPIENT_MAX);
   if (normalize === undefined || faults.fields.has(path)) return value;
@@ -274,7 +274,7 @@ function recipientsOf (faults, given, channel) {
   });
 }
 
-/** The dedupeKey of one of several recipients. It is hashed to be of limited length. */
+/** The dedupeKey of one of several recipients. The recipient is hashed to limit the length. */
 const keyFor = (key, recipient) =>
   `${key}#${createHash('sha256').update(recipient).digest('base64url').slice(0, 22)}`;
 
@@ -284,7 +284,7 @@ const keyFor = (key, recipient) =>
  * @param {Map<string, object>} channels by name
  * @param {Faults} faults
  * @returns {Array<{ json: string, weight: number, channel: string, dedupeKey: string | null }>} one
- *   for each recipient. `json` is the row to insert; of no use when there are faults
+ *   for each recipient. `json` is the row to insert; do not use it when there are faults
  */
 function rowsOf (given, channels, faults) {
   const message = typeof given === 'object' ? membersOf(given, FIELDS) : undefined;
@@ -328,7 +328,7 @@ function rowsOf (given, channels, faults) {
  * @param {object[]} messages as OutboxMessage
  * @param {Map<string, object>} channels by name
  * @param {boolean} [isList] whether the faults say which message they are of
- * @returns {object[]} what rowsOf() answers
+ * @returns {object[]} the results of rowsOf()
  * @throws {StoreError} ERR_OUTBOX_MESSAGE, ERR_OUTBOX_CHANNEL, ERR_OUTBOX_TOO_LARGE,
  *   ERR_OUTBOX_TEMPLATE, with `faults: [{ path, message }]`
  */

@@ -17,16 +17,17 @@ export interface OutboxMessage {
   /** The HTML version. At most 256 KiB. */
   html?: string | undefined;
   /**
-   * Or a text in the language of Mustache, such as Hi {{name}}, filled from `data` when it is sent,
-   * without escaping. Of an object, each part is filled in when the message is enqueued, and what
-   * is filled into `html` is escaped. At most 256 KiB each, and 1048576 characters filled in.
+   * Or a Mustache template. A string, such as Hi {{name}}, is filled in from `data` when the
+   * message is sent, without escaping. The parts of an object are filled in when the message is
+   * enqueued, and values in `html` are escaped. At most 256 KiB each, and 1048576 characters when
+   * filled in.
    */
   template?: string | MessageTemplate | undefined;
   /** JSON, at most 256 KiB: values of the template, or data for the channel's sender. */
   data?: unknown;
   /**
-   * No second message with this key while the first is not final. At most 255 characters. With a
-   * list of recipients, each message has the key with `#` and a hash of its recipient.
+   * No second message with this key is stored until the first is final. At most 255 characters.
+   * With a list of recipients, each message has this key with `#` and a hash of its recipient.
    */
   dedupeKey?: string | undefined;
   /**
@@ -42,10 +43,10 @@ export interface OutboxMessage {
   maxAttempts?: number | undefined;
 }
 
-/** Of 1 to 1000 recipients, each gets a message of its own. */
+/** A message to 1 to 1000 recipients, each of which gets its own message. */
 export type MessageToMany = Omit<OutboxMessage, 'recipient'> & { recipient: string[] };
 
-/** Parts of a message to be filled in from its `data`. */
+/** Parts of a message that are filled in from its `data`. */
 export interface MessageTemplate {
   subject?: string | undefined;
   /** Becomes `body`. */
@@ -111,8 +112,8 @@ export interface ChannelDefinition {
   /**
    * Throws to reject a message when it is enqueued. If the error has `faults`
    * ([{ path, message }]), they become part of the ERR_OUTBOX_MESSAGE that lists all faults.
-   * `message` has one recipient. `body`, `subject` and `html` are what will be sent, with its
-   * template filled in; undefined if invalid.
+   * `message` has one recipient. `body`, `subject` and `html` are the texts that will be sent, with
+   * the template filled in; undefined if they are invalid.
    */
   validate?: ((message: OutboxMessage, text: {
     body: string | undefined; subject?: string | null | undefined; html?: string | null | undefined;
@@ -207,7 +208,7 @@ export interface Outbox {
    * ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, each with all `faults`, or an error of the database.
    */
   enqueue (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
-  /** One answer for each recipient, in their order. */
+  /** Resolves with one result for each recipient, in the same order. */
   enqueue (message: MessageToMany, options?: { client?: SqlClient }): Promise<Enqueued[]>;
   enqueue (
     messages: Array<OutboxMessage | MessageToMany>, options?: { client?: SqlClient }

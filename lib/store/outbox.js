@@ -210,7 +210,7 @@ class Outbox {
   }
 
   async #writeAlone (rows) {
-    // Keys that are freed meanwhile need another statement: it is all of them or none.
+    // A key that is freed meanwhile needs another statement, but all are stored or none.
     if (rows.length > 1 && rows.some(({ dedupeKey }) => dedupeKey !== null)) {
       return this.#again(() => this.#database.transaction(client => this.#write(client, rows)));
     }
@@ -230,8 +230,8 @@ class Outbox {
   }
 
   /**
-   * Writes calls with one statement. Of those, only calls of one row have a key; if it was taken,
-   * such a call goes on by itself: what becomes of it is nothing to the others, which are stored.
+   * Writes several calls with one statement. Only calls of a single row may have a key here. If the
+   * key is taken, that call continues alone, and the others are stored whatever happens to it.
    */
   async #writeCalls (calls) {
     const rows = calls.flatMap(call => call.rows);
@@ -280,7 +280,7 @@ class Outbox {
     return answers;
   }
 
-  /** The user may commit nevertheless: what has been stored is taken back. */
+  /** Deletes what has been stored, because the user may commit in spite of the error. */
   async #giveUp (target, answers) {
     const ids = answers.filter(({ duplicate }) => !duplicate).map(({ id }) => id);
     if (ids.length > 0) {
@@ -290,7 +290,7 @@ class Outbox {
       { retryable: true });
   }
 
-  /** Inserts what is not there yet: those rows with their ids. */
+  /** Inserts the rows that do not exist yet, and returns them with their ids. */
   async #insert (target, rows) {
     const insert = async () => (await target.query(this.#sql.enqueue(jsonOf(rows)))).rows;
     const made = await (target === this.#database ? this.#again(insert) : insert());
@@ -309,7 +309,7 @@ class Outbox {
     }
   }
 
-  /** Finds who has the keys of these rows: ids by key. */
+  /** Finds the messages that have the keys of these rows: ids by key. */
   async #findWaiting (target, rows) {
     const keys = [...new Set(rows.map(({ dedupeKey }) => dedupeKey))];
     const { rows: found } = await target.query(this.#sql.waitingFor(keys));

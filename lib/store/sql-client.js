@@ -181,7 +181,7 @@ class Idleness {
  * `checkSessions`, and `_wrap`, `_retire` and `_close`, which `wrap` and `close` call.
  */
 class Database {
-  /** Whether a pooler hands out another session for each transaction. */
+  /** Whether a pooler may use another session for each transaction. */
   isPooled = false;
   #closing;
   #ending;

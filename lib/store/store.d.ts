@@ -21,8 +21,9 @@ export interface StoreOptions {
   /** Of PostgreSQL: `postgres://user:password@host:port/database`. Needs the package pg. */
   url?: string | undefined;
   /**
-   * The same database past a pooler in transaction mode: one connection for LISTEN. Without it such
-   * a store asks for news every 2 s, and emits the warning ERR_STORE_DEAF.
+   * An address of the same database that bypasses a pooler in transaction mode, for one connection
+   * that uses LISTEN. Without it, a store behind such a pooler polls every 2 s, and emits the
+   * warning ERR_STORE_DEAF.
    */
   directUrl?: string | undefined;
   /**

@@ -1,7 +1,7 @@
 'use strict';
 
-// Templates of messages, in the language of Mustache. They come from outside, so none of them may
-// cost more than its length is worth, or read more than the data of its message.
+// Mustache templates of messages. They come from outside, so they must not take more time than
+// their length justifies, or read anything except the data of their message.
 
 const { LRUCache } = require('lru-cache');
 const mustache = require('mustache');
@@ -9,13 +9,13 @@ const mustache = require('mustache');
 const { messageOf } = require('../base/foreign');
 const { StoreError } = require('./store-errors');
 
-// A program may have changed those of the library.
+// Our own, because a program may have changed those of the library.
 const TAGS = ['{{', '}}'];
 
-// The library looks for the end of a tag in quadratic time.
+// The library takes quadratic time to find the end of a tag.
 const TAG_MAX = 255;
 const DEPTH_MAX = 32;
-// Loops in loops may do much and write nothing.
+// Nested loops may take long without writing anything.
 const STEPS_MAX = 100_000;
 // The same long value may be named any number of times.
 const FILLED_MAX = 1 << 20;
@@ -46,7 +46,7 @@ function tagAt (template, start) {
   return { kind, text: `${text}}`, end: end + 3 };
 }
 
-/** Rejects what the library would take too long for, or would take for something else. */
+/** Rejects what would take the library too long, or what it would misread. */
 function checkTags (template) {
   let depth = 0;
   for (let at = template.indexOf('{{'); at >= 0;) {
@@ -63,7 +63,7 @@ function checkTags (template) {
 const has = (value, name) =>
   value !== null && typeof value === 'object' && Object.hasOwn(value, name);
 
-/** Data, and within a section the part of it that the section is about. */
+/** The data; inside a section, the part of it that the section is about. */
 class View extends mustache.Context {
   #filling;
 
@@ -77,7 +77,7 @@ class View extends mustache.Context {
     return new View(data, this, this.#filling);
   }
 
-  /** The value at a path such as `customer.name`; only own members are looked at. */
+  /** The value at a path such as `customer.name`. Only own properties count. */
   lookup (name) {
     if (name === '.') return this.view;
     const path = name.split('.');
@@ -91,7 +91,7 @@ class View extends mustache.Context {
   }
 }
 
-/** One template that is filled in. */
+/** Fills in one template. */
 class Filling extends mustache.Writer {
   #escape;
   #steps = 0;
@@ -146,7 +146,7 @@ class Filling extends mustache.Writer {
       this.#missing.add(name);
       return '';
     }
-    if (typeof value === 'object') throw wrong(`The template's ${shown(name)} is no text`);
+    if (typeof value === 'object') throw wrong(`The template's ${shown(name)} is not text`);
     return String(value);
   }
 
@@ -167,11 +167,11 @@ const escapeHtml = text => text.replace(/[&<>"']/g, char => ENTITIES[char]);
  * @param {unknown} data JSON
  * @returns {string}
  * @throws {StoreError} ERR_OUTBOX_TEMPLATE if it cannot be parsed or has no value for a name;
- *   ERR_OUTBOX_TOO_LARGE if it gives more than 1,048,576 characters or takes too many steps
+ *   ERR_OUTBOX_TOO_LARGE if the result has more than 1,048,576 characters or takes too many steps
  */
 const fill = (template, data) => new Filling(text => text).of(template, data);
 
-/** As fill, but of HTML: what is filled in is escaped, unless it is named as {{{name}}}. */
+/** Like fill, but for HTML: values are escaped, except {{{name}}}. */
 const fillHtml = (template, data) => new Filling(escapeHtml).of(template, data);
 
 module.exports = { fill, fillHtml };

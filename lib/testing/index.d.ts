@@ -111,7 +111,7 @@ export interface WhatsAppFake {
   readonly messages: WhatsAppMessage[];
   /** The newest 1000 uploads by id. */
   readonly media: Map<string, { id: string; type: string; filename: string; data: Buffer }>;
-  /** The newest 1000 marks of reading and typing. */
+  /** The newest 1000 requests that mark a message as read or show typing. */
   readonly receipts: Array<{ api: 'cloud' | 'green'; body: any }>;
   readonly counts: Record<'requests' | 'accepted' | 'refused' | 'unauthorized' | 'faulted', number>;
   /** Sets what goes wrong from now on; a number is a code, null: nothing. */
@@ -120,9 +120,9 @@ export interface WhatsAppFake {
   statusOf (
     message: { id: string; to: string; reference?: string | undefined },
     status: 'sent' | 'delivered' | 'read' | 'failed', errors?: object[]): object;
-  /** The body of a webhook with one message of a customer, whose number is `from`. */
+  /** The body of a webhook with one message from a customer, whose number is `from`. */
   incomingOf (from: string, text: string): object;
-  /** The body of a webhook of Green API: `content` is what this type has besides. */
+  /** The body of a webhook of Green API: `content` has the other fields of this type. */
   greenWebhookOf (typeWebhook: string, content?: object): object;
   /** The header X-Hub-Signature-256 of a raw body. */
   sign (rawBody: string | Uint8Array): string;
@@ -163,7 +163,7 @@ export type SessionFault = 'connect-throws' | 'connect-rejects' | 'connect-hangs
 export interface SessionFake {
   /** The sent messages, oldest first. */
   readonly messages: Array<{ id: string; jid: string; content: any; at: number }>;
-  /** Marks of reading and typing, oldest first. */
+  /** Calls that mark a message as read or show typing, oldest first. */
   readonly receipts: any[];
   /** How often each instance was connected. */
   readonly connects: Map<string, number>;

@@ -1,6 +1,6 @@
 'use strict';
 
-// What the Midtrans fake knows besides transactions: tokens of cards, linked accounts,
+// What the Midtrans fake keeps besides transactions: tokens of cards, linked accounts,
 // subscriptions, and Iris with its beneficiaries, payouts and X-Idempotency-Keys.
 
 const crypto = require('node:crypto');
@@ -26,7 +26,7 @@ function add (records, id, record) {
   return record;
 }
 
-/** A refusal of Iris. */
+/** An error answer of Iris. */
 const refused = (...errors) =>
   [400, { error_message: 'An error occurred when processing the request', errors }];
 
@@ -50,7 +50,7 @@ class AccountLedger {
   }
 
   /**
-   * Iris carries out each key once, and gives every repetition the first answer.
+   * Iris executes each key once, and repeats the first answer when the key comes again.
    * @returns {[status: number, body: unknown]}
    */
   once (key, text, carryOut) {

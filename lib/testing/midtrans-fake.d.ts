@@ -29,7 +29,7 @@ export interface MidtransFault extends FaultFrequency {
    */
   kind: 'hang' | 'reset' | 'error' | 'late-error' | 'html' | 'slow' | 'drop' | 'mute' | 'business'
     | 'in-flight';
-  /** Of error, late-error, business (500) and html (502). */
+  /** HTTP status of error, late-error, business (default 500) and html (default 502). */
   status?: number | undefined;
   /** Of slow, ms; default 3000. */
   delayMs?: number | undefined;
@@ -88,7 +88,7 @@ export interface MidtransFake {
   readonly subscriptions: Map<string, any>;
   readonly accounts: Map<string, any>;
   readonly beneficiaries: Map<string, any>;
-  /** Set `status` to move one on. */
+  /** Set `status` to change the state of one. */
   readonly payouts: Map<string, any>;
   readonly counts: Record<'requests' | 'created' | 'refused' | 'unauthorized' | 'faulted', number>;
   /** The newest requests, oldest first. */
@@ -130,7 +130,7 @@ export interface MidtransFakeOptions {
   serverKey?: string | undefined;
   /** The key of the creator of payouts, default 'IRIS-creator-fake'. */
   irisKey?: string | undefined;
-  /** The key of their approver, default 'IRIS-approver-fake'. */
+  /** The key of the approver of payouts, default 'IRIS-approver-fake'. */
   irisApproverKey?: string | undefined;
   fault?: MidtransFaults | undefined;
   /** Delay of each answer, ms; default 0. */

@@ -1,7 +1,7 @@
 'use strict';
 
 // A Midtrans server (Snap, Core and Iris) for tests and demonstrations: real HTTP on loopback. It
-// keeps what it makes, and fails in the ways of the real one.
+// keeps what it makes, and can fail like the real one.
 
 const crypto = require('node:crypto');
 
@@ -125,7 +125,7 @@ function faultAnswer ({ kind, status }, call) {
   return [kind === 'business' ? 200 : status, body];
 }
 
-/** An order as it was meant: Midtrans takes numbers as ids, and amounts as text. */
+/** An order in its normal form: Midtrans accepts numbers as ids, and amounts as text. */
 function readOrder (body) {
   const details = body?.transaction_details;
   if (typeof details !== 'object' || details === null) return body;

@@ -19,7 +19,7 @@ function boom (message, statusCode) {
 }
 
 /**
- * A client like those of whatsapp-web.js: it says `ready` instead of `open`, is over after
+ * A client like those of whatsapp-web.js: it emits `ready` instead of `open`, cannot be used after
  * `disconnected`, and may hang when it is destroyed.
  */
 class FakeWebClient extends EventEmitter {
@@ -120,7 +120,7 @@ class SessionFake {
   /** The messages that were sent, oldest first: { id, jid, content, at }. */
   messages = [];
 
-  /** What was marked as read, and where somebody was shown to be typing, oldest first. */
+  /** Calls that mark a message as read or show typing, oldest first. */
   receipts = [];
 
   /** How often each instance was connected. */

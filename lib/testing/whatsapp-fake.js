@@ -114,7 +114,7 @@ class WhatsAppFake extends HttpFake {
   /** The newest 1000 uploads by id: { id, type, filename, data }. */
   media = new Map();
 
-  /** The newest 1000 marks of reading and typing: { api, body }. */
+  /** The newest 1000 requests that mark a message as read or show typing: { api, body }. */
   receipts = [];
 
   counts = { requests: 0, accepted: 0, refused: 0, unauthorized: 0, faulted: 0 };
@@ -153,7 +153,7 @@ class WhatsAppFake extends HttpFake {
     });
   }
 
-  /** The body of a webhook with one message of a customer. */
+  /** The body of a webhook with one message from a customer. */
   incomingOf (from, text) {
     return this.#webhookOf({
       contacts: [{ profile: { name: 'Customer' }, wa_id: from }],
@@ -175,7 +175,7 @@ class WhatsAppFake extends HttpFake {
     };
   }
 
-  /** The body of a webhook of Green API: `content` is what this type has besides. */
+  /** The body of a webhook of Green API: `content` has the other fields of this type. */
   greenWebhookOf (typeWebhook, content) {
     const idInstance = Number(this.#options.instanceId);
     return {

@@ -660,7 +660,7 @@ describe('a gateway from a file with the names of another library', () => {
   });
 });
 
-test('a database that is away at the start is waited for, and the log says so', async () => {
+test('the gateway waits for a database that is down at the start, and logs it', async () => {
   const server = await startPostgres();
   const store = { url: await server.createDatabase() };
   await server.stop();
@@ -672,7 +672,7 @@ test('a database that is away at the start is waited for, and the log says so', 
   await server.start();
   const gateway = await opening;
   expect(log.lines).toContainEqual(expect.objectContaining({
-    level: 'warn', message: 'The database is away: trying again',
+    level: 'warn', message: 'The database cannot be reached: trying again',
     err: expect.objectContaining({ code: 'ERR_STORE_UNREACHABLE' }),
   }));
   expect(await gateway.store.health()).toMatchObject({ ok: true });
@@ -680,7 +680,7 @@ test('a database that is away at the start is waited for, and the log says so', 
   await server.close();
 });
 
-test('a store that can never be opened is not waited for', async () => {
+test('the gateway does not wait for a store that can never be opened', async () => {
   const server = await startPostgres();
   const store = { url: server.urlOf('nowhere') };
   await expect(createGateway({ profile: 'testing', store }, { logger: collector() })).rejects

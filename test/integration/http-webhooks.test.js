@@ -53,7 +53,7 @@ const readsSome = (req, res, next) => {
   });
 };
 
-/** What serverless platforms give: an object with the body, and no stream. */
+/** A request on serverless platforms: an object with the body, and no stream. */
 const withoutStream = (handler, bodyOf) => async (req, res) => {
   const bytes = await buffer(req);
   const { method, url, headers } = req;
@@ -67,7 +67,7 @@ const listen = async server => {
   return `http://127.0.0.1:${server.address().port}`;
 };
 
-/** Servers with the handler in them: each resolves with the address that is before /webhooks. */
+/** Servers that use the handler: each resolves with the address before /webhooks. */
 const SERVERS = {
   'node:http': make => listen(http.createServer(make())),
   'node:http, under a prefix': async make =>
@@ -104,7 +104,7 @@ const SERVERS = {
     withoutStream(make(), bytes => ({ rawBody: '', body: String(bytes) })))),
 };
 
-/** As above; here only the fields are left. */
+/** The same, but here only the fields are left. */
 const PARSED = {
   'a platform that gives the fields': make => listen(http.createServer(
     withoutStream(make(), bytes => ({ body: JSON.parse(bytes) })))),
@@ -179,7 +179,7 @@ describe('WhatsApp', () => {
 
   test.each([
     ...FIELDS_ONLY.map(name => [name, PARSERS[name]]),
-    ['what leaves nothing', [readsAll]], ['what has read a part', [readsSome]],
+    ['a parser that leaves nothing', [readsAll]], ['one that read a part', [readsSome]],
   ])('behind %s an error tells the cause and the cure', async (name, before) => {
     const { post, news, errors } = await startApp(before, { whatsapp: cloud() });
     const send = () => post('/webhooks/whatsapp', WHATSAPP, { 'x-hub-signature-256': signature });
@@ -200,7 +200,7 @@ describe('WhatsApp', () => {
 describe('in servers of all kinds', () => {
   afterEach(closeAll);
 
-  test.each(Object.entries(SERVERS))('WhatsApp is taken in %s', async (name, start) => {
+  test.each(Object.entries(SERVERS))('WhatsApp is accepted in %s', async (name, start) => {
     const news = [];
     const url = await start(more => createWebhookRouter({
       whatsapp: cloud(), onNews: each => news.push(each), ...more,
@@ -238,7 +238,7 @@ describe('in servers of all kinds', () => {
       expect(await send(await promisify(zlib[compressor])(WHATSAPP), encoding)).toBe(200);
     }
     expect(await send(WHATSAPP, 'identity')).toBe(200);
-    // All were the same webhook, which is told once.
+    // All were the same webhook, whose event is emitted once.
     expect(news).toHaveLength(1);
     expect(await send(WHATSAPP, 'gzip')).toBe(400);
     expect(await send(WHATSAPP, 'compress')).toBe(415);
@@ -253,7 +253,7 @@ describe('in servers of all kinds', () => {
     expect(errors).toEqual([]);
   });
 
-  test('a client that goes away is no fault; a listener that throws is reported', async () => {
+  test('a client that disconnects is no error; a listener that throws is reported', async () => {
     const errors = [];
     const handler = createWebhookRouter({
       whatsapp: cloud(), onError: error => errors.push(error),
@@ -305,7 +305,7 @@ describeEngines('Midtrans', ({ place }) => {
     expect([seen.held, errors]).toEqual([[], []]);
   });
 
-  test.each(Object.entries({ ...SERVERS, ...PARSED }))('is taken in %s', async (name, start) => {
+  test.each(Object.entries({ ...SERVERS, ...PARSED }))('is accepted in %s', async (name, start) => {
     const setup = await pay(database);
     const { payments, fake } = setup;
     const id = `server-${name.replace(/\W/g, '').slice(0, 40)}`;
@@ -319,7 +319,7 @@ describeEngines('Midtrans', ({ place }) => {
     expect([status, JSON.parse(text)]).toEqual([200, { status: 'applied', order_id: id }]);
   });
 
-  test('fields that a parser has made numbers, that are doubled, or named __proto__', async () => {
+  test('fields that a parser made numbers, that occur twice, or are named __proto__', async () => {
     const setup = await pay(database);
     const { fake, payments } = setup;
     await placed(setup, '8200');
@@ -346,7 +346,7 @@ describeEngines('Midtrans', ({ place }) => {
     expect(errors).toEqual([]);
   });
 
-  test('what a parser has taken apart is sent again, not lost', async () => {
+  test('a body that a parser has broken up is sent again, not lost', async () => {
     const setup = await pay(database);
     const { fake, payments } = setup;
     await placed(setup, 'apart');
@@ -500,7 +500,7 @@ describeEngines('Midtrans', ({ place }) => {
     }
   });
 
-  // ---- What is about no order of ours ----------------------------------------------------------
+  // ---- Notifications that are not about an order of ours ---------------------------------------
 
   const digest = (...parts) => createHash('sha512').update(parts.join('')).digest('hex');
 
@@ -526,7 +526,7 @@ describeEngines('Midtrans', ({ place }) => {
     });
     await work(setup);
     const { post } = await startApp(before, { payments: setup.payments });
-    /** Sends a body, as JSON or as text, twice; gives the two statuses. */
+    /** Sends a body, as JSON or as text, twice; returns both statuses. */
     const send = async (body, headers) => {
       const text = typeof body === 'string' ? body : JSON.stringify(body);
       const answers = [];
@@ -620,7 +620,7 @@ describeEngines('Midtrans', ({ place }) => {
     await next(2);
     expect(notices.map(({ kind, verified, body }) => [kind, verified, body]))
       .toEqual([['payout', true, JSON.parse(PAYOUT)], ['payout', true, JSON.parse(topup)]]);
-    // Headers of other frameworks.
+    // Headers as other frameworks give them.
     for (const headers of [new Headers(signed(PAYOUT)), signed(PAYOUT)]) {
       expect(await payments.handleNotification(PAYOUT, headers)).toMatchObject({ status: 200 });
     }
@@ -672,7 +672,7 @@ describeEngines('Midtrans', ({ place }) => {
     expect(notices).toHaveLength(6);
   });
 
-  test('what nobody can verify says so, and comes only so often', async () => {
+  test('an unverified notice is marked as such, and is limited in number', async () => {
     const { send, post, next, notices } = await startNotices();
     const unknown = { status_code: '200', saved_token_id: '4811', masked_card: '481111-1114' };
     expect(await send(unknown)).toEqual(KEPT);
@@ -697,7 +697,7 @@ describeEngines('Midtrans', ({ place }) => {
     expect(after.unknown_order.rows - before.unknown_order.rows).toBe(answers[200]);
   });
 
-  test('without the hook, what nobody can verify is not even kept', async () => {
+  test('without the hook, unverified notices are not stored', async () => {
     const { payments } = await pay(database);
     const { post } = await startApp([], { payments });
     const before = await countsOf(database);
@@ -712,7 +712,7 @@ describeEngines('Midtrans', ({ place }) => {
       .toBe((before.unknown_order?.rows ?? 0) + 1);
   });
 
-  test('Midtrans is away: the notice has to come again', async () => {
+  test('if Midtrans cannot be reached, the notice has to be sent again', async () => {
     const { send, fake, midtrans, next } = await startNotices();
     await midtrans.charge(charge('away-1'));
     const [pending] = fake.notifications('away-1');

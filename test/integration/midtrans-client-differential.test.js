@@ -1,8 +1,8 @@
 'use strict';
 
 // Compares the drop-in with the official client. Both run the same programs against the same
-// server, and must send the same requests, and end with the same results and errors. What differs
-// on purpose is left out; docs/migrating.md lists it.
+// server, and must send the same requests and get the same results and errors. Intended differences
+// are left out; docs/migrating.md lists them.
 
 const { createHash, createSign, generateKeyPairSync } = require('node:crypto');
 const { EventEmitter, once } = require('node:events');
@@ -59,7 +59,7 @@ afterAll(async () => {
   await once(server, 'close');
 });
 
-/** Has a client call the server, as both packages let a program do. */
+/** Makes a client call the server, in a way that both packages allow. */
 function redirect (client, url = `http://127.0.0.1:${server.address().port}`) {
   client.apiConfig.getCoreApiBaseUrl = () => url;
   client.apiConfig.getSnapApiBaseUrl = () => `${url}/snap/v1`;
@@ -124,7 +124,7 @@ async function compare (program) {
 const ORDER = { transaction_details: { order_id: 'order-1', gross_amount: 200000 } };
 const CHARGE = { payment_type: 'gopay', ...ORDER };
 
-/** Every method, with arguments that are right. */
+/** Every method, with valid arguments. */
 const CALLS = [
   ['Snap', 'createTransaction', [ORDER]],
   ['Snap', 'createTransactionToken', [ORDER]],
@@ -303,7 +303,7 @@ test.each([
   });
 });
 
-test('input that is no JSON is refused with the same error, and here nothing is sent', async () => {
+test('text that is not JSON is rejected with the same error, but nothing is sent', async () => {
   answerTo = () => ANSWERS.good;
   const program = async pkg => [
     await outcome(pkg, () => make(pkg, 'CoreApi').charge('not json')),
@@ -311,7 +311,7 @@ test('input that is no JSON is refused with the same error, and here nothing is 
     await outcome(pkg, () => make(pkg, 'CoreApi').transaction.notification('not json')),
   ];
   const theirs = await run(official, program);
-  // Theirs sends two of them after it has rejected.
+  // The official client sends two of them after it has rejected.
   while (log.length < 2) await once(arrivals, 'request');
   const own = await run(ours, program);
   expect(own.results).toEqual(theirs.results);
@@ -359,7 +359,7 @@ test('the addresses are those of the official client', () => {
   expect(constants(ours)).toEqual(constants(official));
 });
 
-test('headers of a program are sent, and win or lose as with axios', async () => {
+test('headers of a program are sent, with the same precedence as in axios', async () => {
   answerTo = () => ANSWERS.good;
   await compare(async pkg => {
     const client = make(pkg, 'CoreApi');
@@ -431,7 +431,7 @@ test('a call by httpClient.request', async () => {
   });
 });
 
-test('a server that is not there', async () => {
+test('a server that does not exist', async () => {
   const dead = http.createServer().listen(0, '127.0.0.1');
   await once(dead, 'listening');
   const url = `http://127.0.0.1:${dead.address().port}`;
@@ -445,7 +445,7 @@ test('a server that is not there', async () => {
   expect(results[0].message).toMatch(/^Midtrans API request failed\. HTTP response not found/);
 });
 
-test('an answer that is cut', async () => {
+test('an answer that is cut off', async () => {
   answerTo = () => ['cut'];
   await compare(async pkg => [
     await outcome(pkg, () => make(pkg, 'Iris').getBalance()),

@@ -103,7 +103,7 @@ describe('a charge', () => {
     expect(fake.transactions.get('again-1').charges).toBe(1);
   });
 
-  test('after a 500 that the server passed over is sent again with the same key', async () => {
+  test('after a 500 of a server that did nothing is sent again with the same key', async () => {
     const core = make(CoreApi, fake.url);
     fake.set({ kind: 'error', on: 'charge', times: 2 });
     await core.charge(charge('again-2'));
@@ -132,7 +132,7 @@ describe('a charge', () => {
     expect(requests[0].headers['idempotency-key']).toBe('mine');
   });
 
-  test('of which nothing can be found out is reported as a failed connection', async () => {
+  test('whose outcome cannot be looked up is reported as a failed connection', async () => {
     answer = () => 'cut';
     const error = await failureOf(make(CoreApi, serverUrl()).charge(charge('unknown-1')));
     expect(error).toBeInstanceOf(MidtransError);
@@ -152,7 +152,7 @@ describe('a charge', () => {
       expect(requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
     });
 
-  test('that turns out to be of another order has the error of a taken order_id', async () => {
+  test('whose order_id turns out to be taken has the error of a taken order_id', async () => {
     answer = ({ method }) => (method === 'POST' ? 'cut' : [200, JSON.stringify({
       status_code: '200', transaction_status: 'settlement', gross_amount: '77.00',
     })]);
@@ -262,7 +262,7 @@ test('retry() around a call does not repeat what must not be repeated', async ()
   expect(requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
 });
 
-test('a payout that was surely not sent is tried again', async () => {
+test('a payout that certainly was not sent is tried again', async () => {
   const dead = http.createServer().listen(0, '127.0.0.1');
   await once(dead, 'listening');
   const url = `http://127.0.0.1:${dead.address().port}`;
@@ -296,7 +296,7 @@ test('a Snap page whose token is lost says so; its order is never made twice', a
 });
 
 test('no order is charged twice, whatever goes wrong', async () => {
-  // This server would charge an order again, and knows no idempotency keys.
+  // This server would charge an order again, and ignores idempotency keys.
   const reckless = await startMidtransFake({
     serverKey: SERVER_KEY, uniqueOrders: false, idempotency: false,
   });
@@ -456,7 +456,7 @@ test.each([400, 401, 404, 429])('HTTP %i does not open the breaker', async statu
   expect(snap.breaker.closed).toBe(true);
 });
 
-test('options beside the keys are checked', () => {
+test('options in the second argument are checked', () => {
   expect(() => new Snap(KEYS, { timeOut: 5 })).toThrow(expect.objectContaining({
     code: 'ERR_INVALID_OPTION', message: expect.stringContaining('Did you mean'),
   }));
@@ -492,7 +492,7 @@ test('Snap BI shows none of its secrets', () => {
   Object.assign(SnapBiConfig, { snapBiPrivateKey: null, snapBiClientSecret: null });
 });
 
-test('Snap BI trusts no certificate that nobody vouches for', async () => {
+test('Snap BI rejects an untrusted certificate', async () => {
   const { key, cert } = tlsOptions({});
   const stranger = https.createServer({ key, cert }, (request, response) => {
     response.end('{"responseCode":"2002600"}');
@@ -531,7 +531,7 @@ test('interceptors see a call once, however often it is sent', async () => {
   expect(requests[0].headers['user-agent']).toBe('sekering');
 });
 
-test('the proxy of the environment is used, as axios does', async () => {
+test('the proxy of the environment is used, as in axios', async () => {
   const asked = [];
   const proxy = http.createServer().on('connect', (request, socket) => {
     asked.push(request.url);

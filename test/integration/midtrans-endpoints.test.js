@@ -1,7 +1,7 @@
 'use strict';
 
 // The calls of Midtrans besides transactions: cards, accounts, subscriptions, payouts of Iris, any
-// other request, and headers. Each asks for what the official client asks for.
+// other request, and headers. Each sends the same request as the official client.
 
 const midtransClient = require('midtrans-client');
 
@@ -195,13 +195,13 @@ describe('calls whose answer is lost', () => {
       const headers = { 'X-Idempotency-Key': error.idempotencyKey };
       await iris.createPayouts(payout(), { resume: true, headers });
       expect(fake.payouts.size).toBe(1);
-      // Another call under this key is no answer to what became of the first.
+      // Another call with this key does not tell what became of the first.
       expect((await settle(iris.createPayouts(payout('9'), { resume: true, headers }))).error)
         .toMatchObject(unknown);
       expect(fake.payouts.size).toBe(1);
     });
 
-  test('two equal payouts on purpose are two', async () => {
+  test('two equal payouts made on purpose stay two payouts', async () => {
     const { fake, iris } = await startAll();
     await Promise.all([iris.createPayouts(payout()), iris.createPayouts(payout())]);
     await iris.createPayouts(payout());
@@ -230,7 +230,7 @@ describe('calls whose answer is lost', () => {
     }
   });
 
-  test('what surely was not carried out is sent again', async () => {
+  test('a call that certainly was not executed is sent again', async () => {
     const { fake, client } = await startAll();
     fake.set({ kind: 'error', status: 429, on: 'createSubscription', times: 2 });
     await client.createSubscription(subscription);
@@ -259,7 +259,7 @@ describe('calls whose answer is lost', () => {
 });
 
 describe('any other request', () => {
-  test('goes where it is told, with a query or a body', async () => {
+  test('goes to the given path, with a query or a body', async () => {
     const { fake, client, iris } = await startAll();
     await client.charge(charge('o'));
     expect(await client.request('get', '/v2/o/status')).toMatchObject({ order_id: 'o' });
@@ -324,7 +324,7 @@ describe('headers', () => {
     expect(fake.counts.requests).toBe(0);
   });
 
-  test('a client has no key for all its calls', () => {
+  test('a client cannot have one key for all its calls', () => {
     expect(() => clientOf('http://a.example', { headers: { 'Idempotency-Key': 'x' } }))
       .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
   });

@@ -1,7 +1,7 @@
 'use strict';
 
 // Random calls of an upstream that cuts, drops, delays and lies: nothing is charged or paid twice,
-// nothing is lost, and what a call reports is true. SEKERING_CHAOS_SECONDS makes it the long form.
+// nothing is lost, and what a call reports is true. SEKERING_CHAOS_SECONDS runs the long form.
 
 const { IrisClient } = require('../../lib/clients/midtrans');
 const { charge, closeAll, keep, settle, start } = require('../support/midtrans-helpers');
@@ -26,7 +26,7 @@ function randomOf (seed) {
 const LOOKS = ['status', 'getSubscription', 'getTransactionHistory', 'getPayoutDetails'];
 const KINDS = ['reset', 'drop', 'late-error', 'error', 'html', 'slow'];
 
-/** What goes wrong with one call: nothing, a fault of its own, or of what looks after it, too. */
+/** What goes wrong with one call: nothing, the call itself, or also its look-ups. */
 function faultsOf (random, operation) {
   const pick = list => list[Math.floor(random() * list.length)];
   const faults = [];
@@ -37,7 +37,7 @@ function faultsOf (random, operation) {
   if (random() < 0.3) {
     faults.push({ kind: pick(['reset', 'error', 'html']), on: pick(LOOKS), times: 2 });
   }
-  // A lie: Midtrans says of what it has carried out that there is no such thing.
+  // A lie: Midtrans says that something does not exist although it has made it.
   if (random() < 0.2) faults.push({ kind: 'business', status: 404, on: 'status', times: 1 });
   return faults;
 }
@@ -103,7 +103,7 @@ test.each(FAKES)('an upstream %s', async (_, options) => {
     if (!isTrue) wrong.push({ i, kind, said, times, error });
   }
   expect(wrong).toEqual([]);
-  // Most calls succeed, and some cannot be told.
+  // Most calls succeed; the outcome of some stays unknown.
   expect(outcomes.done).toBeGreaterThan(CALLS / 2);
   expect(outcomes.unknown).toBeGreaterThan(0);
 }, IS_LONG ? 600_000 : 60_000);

@@ -167,7 +167,7 @@ describe('the requests are those of the official client', () => {
     }
   });
 
-  test('a call whose outcome was unknown keeps its key, until its transaction has ended',
+  test('a call with an unknown outcome keeps its key until its transaction has ended',
     async () => {
       const { fake, client } = await start({ retry: false });
       fake.set([{ kind: 'drop', on: 'charge' }, { kind: 'reset', on: 'status' }]);
@@ -182,7 +182,7 @@ describe('the requests are those of the official client', () => {
       });
     });
 
-  test('resume after the first transaction has expired charges anew', async () => {
+  test('resume after the first transaction has expired charges again', async () => {
     const { fake, client } = await start({ retry: false });
     fake.set([{ kind: 'drop', on: 'charge' }, { kind: 'reset', on: 'status' }]);
     await settle(client.charge(charge('a')));

@@ -51,7 +51,7 @@ const TABLE = [
   ['an IP address', mail({ recipient: 'a@127.0.0.1' }), ['recipient']],
   ['a line break in the recipient', mail({ recipient: 'a@b.co\r\nBcc: c@d.co' }), ['recipient']],
   ['a line break in the subject', mail({ subject: 'a\r\nBcc: c@d.co' }), ['subject']],
-  ['a line break that a template brings', mail({
+  ['a line break from a template', mail({
     body: undefined, subject: undefined, template: { subject: '{{a}}', text: 'x' },
     data: { a: 'b\r\nBcc: c@d.co' }
   }), ['template.subject']],
@@ -59,7 +59,7 @@ const TABLE = [
     ['template.html'], 'ERR_OUTBOX_TEMPLATE'],
   ['a telephone number in an e-mail', mail({ recipient: '+6281234567890' }), ['recipient']],
   ['an address in a chat', chat({ recipient: 'ann@example.com' }), ['recipient']],
-  ['a number as at home', chat({ recipient: '0812 3456 7890' }), ['recipient']],
+  ['a number in national form', chat({ recipient: '0812 3456 7890' }), ['recipient']],
   ['a number that is too short', chat({ recipient: '+62 81' }), ['recipient']],
   ['two numbers', chat({ recipient: '+6281234567890, +6281234567891' }), ['recipient']],
   ['no text', chat({ body: undefined }), ['body']],
@@ -161,7 +161,7 @@ describe('what can be sent is sent', () => {
     expect(it.smtp.messages.slice(before).map(({ to }) => to)).toEqual([['ann@example.com']]);
   });
 
-  test('to each of a list, alone, with HTML', async () => {
+  test('each recipient of a list gets its own message, with HTML', async () => {
     const before = it.smtp.messages.length;
     const { status, body } = await post(mail({
       recipient: ['a@b.co', 'C <c@xn--mller-kva.de>', 'd@müller.de'], subject: undefined,
@@ -216,7 +216,7 @@ describe('what got in all the same', () => {
   });
 });
 
-test('numbers as at home have the country of the configuration', async () => {
+test('numbers in national form get the country of the configuration', async () => {
   const { numberOf } = require('../../lib/clients/whatsapp-input');
   expect(['0812-3456-7890', '62 812 3456 7890', '+1 202 555 0100', '1 202 555 0100', 'x@g.us']
     .map(number => numberOf(number, '62'))).toEqual(

@@ -144,7 +144,7 @@ describeEngines('the outbox', ({ name, place }) => {
   describe('a list of recipients', () => {
     const three = ['a@x.y', 'b@x.y', 'c@x.y'];
 
-    test('is a message to each, in their order', async () => {
+    test('gives each recipient a message, in order', async () => {
       const answers = await enqueue(mail({ recipient: three, subject: 'x', orderKey: 'o' }));
       const rows = await Promise.all(answers.map(({ id }) => it.store.outbox.get(id)));
       expect(rows.map(({ recipient }) => recipient)).toEqual(three);
@@ -167,7 +167,7 @@ describeEngines('the outbox', ({ name, place }) => {
       expect(await recipients()).toHaveLength(4);
     });
 
-    test('is refused whole, with all that is wrong with each', async () => {
+    test('is rejected as a whole, with all faults of each recipient', async () => {
       it.store.outbox.registerChannel('PICKY', {
         normalize: text => text.toLowerCase(),
         validate: ({ recipient }) => {
@@ -269,7 +269,7 @@ describeEngines('the outbox', ({ name, place }) => {
         ['a lost connection', 'PERFORM pg_terminate_backend(pg_backend_pid())']],
     ];
 
-    test('takes in what the first one could not', async () => {
+    test('stores what the first one could not', async () => {
       await meanwhile('NULL');
       const answers = await enqueue(list);
       expect(answers.map(({ duplicate }) => duplicate)).toEqual([false, false, false]);
@@ -293,7 +293,7 @@ describeEngines('the outbox', ({ name, place }) => {
     });
 
     test('never ends: then a transaction keeps nothing of the list', async () => {
-      // A row that nobody sees waiting, but that has the key.
+      // A row that is not visible as waiting, but has the key.
       await it.store.transaction(async client => {
         await client.query(`CREATE FUNCTION pg_temp.skip() RETURNS trigger LANGUAGE plpgsql AS $$
           BEGIN RETURN NULL; END $$`);
@@ -307,7 +307,7 @@ describeEngines('the outbox', ({ name, place }) => {
     });
 
     if (name === 'postgresql') {
-      test('wherever the connection is cut, a list is there whole or not at all', async () => {
+      test('wherever the connection is cut, a list is stored whole or not at all', async () => {
         const proxy = await startTcpProxy({ target: it.place.url });
         const url = new URL(it.place.url);
         url.host = `127.0.0.1:${proxy.port}`;

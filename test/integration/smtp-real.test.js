@@ -101,7 +101,7 @@ suite('with two Postfixes as relays', () => {
     const folderOf = ({ folder }) => `texthash:${folder}/conf/senders`;
     const make = () => makePostfix({ boxes: ['ann'], deferred: [] });
     [main, spare] = [await make(), await make()];
-    // What an account has sent too much of, and who it may not be.
+    // An account that has sent too much, or uses a sender that it may not use.
     main.configure({
       smtpd_delay_reject: 'no',
       smtpd_sender_restrictions: `check_sender_access ${folderOf(main)}`,
@@ -154,7 +154,7 @@ suite('with two Postfixes as relays', () => {
     await arrivedAt(spare, messageId);
   });
 
-  test('the first one does not let us in, then is away, then is back', async () => {
+  test('the first one rejects our login, then is down, then is back', async () => {
     const client = clientOf();
     const [{ breaker }] = client.relays;
     main.stop();
@@ -179,7 +179,7 @@ suite('with two Postfixes as relays', () => {
     await expect(client.verify()).resolves.toBe(true);
   });
 
-  /** Resolves when a mail lies in the box, once. */
+  /** Resolves when a mail is in the mailbox, exactly once. */
   async function arrivedAt (postfix, messageId) {
     for (;;) {
       const count = postfix.mails('ann').filter(mail => mail.includes(messageId)).length;

@@ -52,9 +52,9 @@ describe('a mail', () => {
   });
 
   test.each([
-    ['a fault that passes', { body: '451 4.3.0 Local error' }, 'retry'],
-    ['a refusal of us at the greeting', { greeting: '554 5.7.1 Client host blocked' }, 'ours'],
-    ['a refusal of us at MAIL', { MAIL: '554 5.7.1 Relaying denied' }, 'ours'],
+    ['a temporary fault', { body: '451 4.3.0 Local error' }, 'retry'],
+    ['a rejection at the greeting', { greeting: '554 5.7.1 Client host blocked' }, 'ours'],
+    ['a rejection at MAIL', { MAIL: '554 5.7.1 Relaying denied' }, 'ours'],
     ['a wrong password', { AUTH: '535 5.7.8 Not accepted' }, 'ours'],
     ['a quota', { body: '550 5.4.5 Daily user sending limit exceeded' }, 'pause'],
     ['a rate', { MAIL: '454 4.7.0 Throttling failure: Maximum sending rate exceeded.' }, 'pause'],
@@ -96,7 +96,7 @@ describe('a mail', () => {
     expect(spare.lines).toEqual([]);
   });
 
-  test('that may have arrived goes to no other relay, unless that may repeat it', async () => {
+  test('that may have arrived goes to another relay only with resendAmbiguous', async () => {
     const cut = () => {
       for (const socket of main.sockets) socket.destroy();
       return '250 too late';
@@ -111,7 +111,7 @@ describe('a mail', () => {
     expect(idsOf(main)).toContain(messageId);
   });
 
-  test('goes to the next relay for those alone whom the first has not accepted', async () => {
+  test('goes to the next relay only for recipients that the first has not accepted', async () => {
     const replies = { ann: '250 fine', bob: '451 4.7.1 Greylisted', eve: '550 5.1.1 Unknown' };
     const [main, spare] = await startTwo({
       RCPT: line => replies[/<(\w+)@/.exec(line)[1]],
@@ -159,7 +159,7 @@ describe('the breakers', () => {
   beforeEach(() => { clock = useVirtualClock(); });
   afterEach(() => clock.restore());
 
-  test('are one each; a real mail finds out that the first relay is back', async () => {
+  test('are separate; a real mail finds out that the first relay is back', async () => {
     const [main, spare] = await startTwo({ greeting: '554 go away' });
     const client = clientOf([main, spare]);
     const news = [];
@@ -172,7 +172,7 @@ describe('the breakers', () => {
     await client.send(LETTER);
     expect(main.connections).toBe(asked);
     await clock.advance(RESET_MS);
-    // The probe fails, and is sent by the other relay.
+    // The probe fails, and the other relay sends its mail.
     await client.send(LETTER);
     expect(main.connections).toBe(asked + 1);
     expect([first.opened, second.closed, spare.taken.length]).toEqual([true, true, 3]);
@@ -186,7 +186,7 @@ describe('the breakers', () => {
     expect(client.breaker.closed).toBe(true);
   });
 
-  test('together are open while all are, and half-open while one may be tried', async () => {
+  test('together are open while all are open, and half-open while one is half-open', async () => {
     const client = clientOf(await startTwo());
     const { breaker, relays: [first, second] } = client;
     const news = [];
@@ -229,7 +229,7 @@ describe('the breakers', () => {
 });
 
 describe('a pause', () => {
-  test('is one each; the client is paused while all are', async () => {
+  test('concerns one relay; the client is paused while all are', async () => {
     const [main, spare] = await startTwo({ MAIL: '550 5.4.5 Daily user sending quota exceeded' });
     const client = clientOf([main, spare]);
     const told = [];
@@ -260,7 +260,7 @@ describe('a pause', () => {
       ['resumed', 'main'], ['maintenance', 'main'], ['maintenance', 'spare']]);
   });
 
-  test('of one relay does not hide that another one failed in passing', async () => {
+  test('of one relay does not hide a temporary failure of another', async () => {
     const [main, spare] = await startTwo({ MAIL: '550 5.4.5 Daily user sending quota exceeded' },
       { body: '451 4.3.0 Local error' });
     const client = clientOf([main, spare]);
@@ -277,7 +277,7 @@ describeEngines('mails in the outbox', ({ place }) => {
   let clock;
   beforeEach(() => { clock = useVirtualClock(); });
   afterEach(() => clock.restore());
-  // Nothing that is on its way may run out of time while hours pass.
+  // Mails in flight must not time out while hours pass.
   const QUOTA = { MAIL: '550 5.4.5 Daily user sending quota exceeded' };
   const AWAY = { greeting: '554 go away' };
 
@@ -353,7 +353,7 @@ test('a gateway shows each relay by its name, and tells which one needs attentio
     .not.toContain(AUTH.pass);
 });
 
-test('a gateway refuses relays that make no sense', async () => {
+test('a gateway rejects invalid relays', async () => {
   const host = 'mail.example';
   const faultsOf = async smtp => (await createGateway({
     ...configFor(keep(await startFakes()), {}), smtp: { from: 'a@b.co', ...smtp },
@@ -367,7 +367,7 @@ test('a gateway refuses relays that make no sense', async () => {
   expect(await faultsOf({ relays: [{ host, name: '2' }, { host }] })).toEqual(['smtp.relays']);
 });
 
-test('options: each fault is named', async () => {
+test('each fault in the options is named', async () => {
   const smtp = smtpOf(await start());
   const own = new CircuitBreaker(fn => fn());
   const wrong = (options, option) => expect(() => new SmtpClient(options)).toThrow(

@@ -451,7 +451,7 @@ describe('a pause', () => {
   afterEach(() => clock.restore());
   const full = '550 5.4.5 Daily user sending limit exceeded';
 
-  test('for a day lasts two hours, and nobody is asked meanwhile; it is told once', async () => {
+  test('for a day lasts two hours, without further attempts; it alerts once', async () => {
     const script = await start({ body: full });
     const client = clientOf(script);
     const resumed = [];
@@ -484,7 +484,7 @@ describe('a pause', () => {
     expect(client.alerts).toHaveLength(1);
   });
 
-  test('for an hour lasts a quarter of one', async () => {
+  test('for an hour lasts 15 minutes', async () => {
     const client = clientOf(await start({
       body: '550 Domain shop.example has exceeded the max emails per hour (125/100)',
     }));

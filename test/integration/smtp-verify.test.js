@@ -1,6 +1,6 @@
 'use strict';
 
-// verify() against hosts that fall silent: it ends in time, and leaves nothing behind.
+// verify() against hosts that stop answering: it ends in time, and leaves nothing behind.
 
 const net = require('node:net');
 
@@ -71,7 +71,7 @@ async function errorOf (check, ...hosts) {
 const resources = () => process.getActiveResourcesInfo()
   .filter(name => ['Timeout', 'TCPSocketWrap'].includes(name)).length;
 
-test.each(HOSTS)('a host that %s: check and connection end', async (_, words) => {
+test.each(HOSTS)('a host that %s: verify() ends, and so does the connection', async (_, words) => {
   const host = await hostOf(words);
   const client = keep(new SmtpClient({ smtp: optionsOf(host) }));
   expect(await errorOf(client.verify({ timeout: TIMEOUT_MS }), host)).toMatchObject({
@@ -79,7 +79,7 @@ test.each(HOSTS)('a host that %s: check and connection end', async (_, words) =>
   });
 });
 
-test('a host that drips its words for ever', async () => {
+test('a host that sends its greeting slowly for ever', async () => {
   const host = await hostOf(['220-a\r\n']);
   host.server.on('connection', socket => {
     const timer = setInterval(() => socket.write('220-a\r\n'), 20);
@@ -104,7 +104,7 @@ test('TLS from the first byte: a silent host, and one without TLS', async () => 
   await expect(lenient.verify()).resolves.toBe(true);
 });
 
-test('a host that does not answer QUIT: the check is over, and so is the connection', async () => {
+test('a host that does not answer QUIT: verify() ends, and so does the connection', async () => {
   const host = await hostOf(['220 hello\r\n', EHLO, '235 welcome\r\n']);
   const client = keep(new SmtpClient({ smtp: optionsOf(host) }));
   await expect(client.verify()).resolves.toBe(true);
@@ -126,7 +126,7 @@ test('connections of the user\'s own end, too', async () => {
   expect(error.code).toBe('ETIMEDOUT');
 });
 
-test('of several relays it says which one failed, and all of them end', async () => {
+test('with several relays it says which one failed, and all connections end', async () => {
   const hosts = await Promise.all(HOSTS.map(([, words]) => hostOf(words)));
   const well = await start();
   const client = keep(new SmtpClient({

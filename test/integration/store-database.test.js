@@ -339,7 +339,7 @@ describe('PostgreSQL', () => {
     }
   });
 
-  test('a certificate that cannot be read is named, and nothing else of the address', async () => {
+  test('a certificate that cannot be read is named, and nothing else of the URL', async () => {
     const where = 'postgres://a:geheim@127.0.0.1:1/b?sslrootcert=/nowhere/ca.pem';
     const error = await openStore({ url: where }).catch(e => e);
     expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'url' });

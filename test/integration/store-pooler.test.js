@@ -97,12 +97,12 @@ describe('in session mode', () => {
   });
 });
 
-/** A pooler that hands out its servers as unpleasantly as it can, to others, too. */
+/** A pooler that switches server connections as badly as it can, and shares them with others. */
 const IN_TURN = {
   pool_mode: 'transaction', default_pool_size: 5, min_pool_size: 5, server_round_robin: 1,
 };
 
-/** What the servers behind a pooler are left with, each asked several times. */
+/** What is left in the sessions behind a pooler; each is asked several times. */
 async function leftovers (url) {
   const client = new Client({ connectionString: url });
   await client.connect();
@@ -164,14 +164,14 @@ describe('in transaction mode', () => {
     expect(answers.map(({ value }) => value)).toEqual(Array(30).fill('done'));
     expect(work).toHaveBeenCalledTimes(1);
     await all;
-    // What would be sent twice has its time.
+    // Leaves time for messages to be sent twice by mistake.
     await stop();
     for (const worker of workers) await worker.stop();
     expect(sent.sort()).toEqual(bodies.sort());
     expect(await stores[0].outbox.list({ status: 'SENT', limit: 1000 })).toHaveLength(200);
   });
 
-  test('sessions of others stay as they are, and theirs do no harm', async () => {
+  test('sessions of others stay unchanged, and their settings do no harm', async () => {
     const url = await behind(IN_TURN);
     const before = await leftovers(url);
     expect(before).toHaveLength(1);
@@ -204,7 +204,7 @@ describe('in transaction mode', () => {
     expect(await leftovers(url)).toEqual(before);
   });
 
-  test('without directUrl processes ask for news, and one warning says so', async () => {
+  test('without directUrl processes poll, and warn once', async () => {
     const url = await behind(IN_TURN);
     const [one, two] = [await openStore({ url }), await openStore({ url })].map(it => keep(it));
     const warnings = [];
@@ -237,7 +237,7 @@ describe('in transaction mode', () => {
   });
 });
 
-test('in statement mode each opening is rejected', async () => {
+test('in statement mode openStore always rejects', async () => {
   const refused = { name: 'StoreError', code: 'ERR_STORE_POOLER', retryable: false };
   for (const [size, others] of [[1, 0], [1, 4], [20, 0], [20, 30]]) {
     const url = await behind({ pool_mode: 'statement', default_pool_size: size });

@@ -1,7 +1,7 @@
 'use strict';
 
-// Green API: webhooks with their token, files by address and by upload, reading and typing; read
-// receipts of the Cloud API, and webhooks that are told once in all processes.
+// Green API: webhooks with their token, files by URL and by upload, reading and typing; read
+// receipts of the Cloud API, and webhooks whose events are emitted once in all processes.
 
 const express = require('express');
 
@@ -42,7 +42,7 @@ describe('Green API', () => {
     }
   });
 
-  test('a file by its address, and one that is uploaded', async () => {
+  test('a file by its URL, and one that is uploaded', async () => {
     await client.sendFile(TO, { url: 'https://a.test/t.pdf', filename: 't.pdf', caption: 'Hi' });
     const { response } = await client.sendFile(TO, {
       data: Buffer.from('%PDF'), type: 'application/pdf', filename: 'u.pdf', caption: 'Hé' });
@@ -67,7 +67,7 @@ describe('Green API', () => {
     await expect(client.sendTyping('x')).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
   });
 
-  test('a webhook needs the token, and is told once', async () => {
+  test('a webhook needs the token, and emits its event once', async () => {
     const url = await serve({ whatsapp: client });
     const status = fake.greenWebhookOf('outgoingMessageStatus',
       { idMessage: 'M1', chatId: CHAT, status: 'noAccount', description: 'none' });
@@ -105,7 +105,7 @@ describe('Green API', () => {
       expect(client.paused).toMatchObject({ reason: 'manual' });
     });
 
-  test('a quota that is used up pauses, and tells somebody', () => {
+  test('a used-up quota pauses and alerts', () => {
     client.handleWebhook(fake.greenWebhookOf('quotaExceeded', {
       quotaData: { status: 'CORRESPONDENTS_QUOTA_EXCEEDED' } }), 'Bearer green-webhook-token');
     expect(client.paused).toMatchObject({ reason: 'quota' });
@@ -132,7 +132,7 @@ test('the Cloud API: read receipts, typing, details of an error', async () => {
 });
 
 describeEngines('a webhook in several processes', ({ place }) => {
-  test('is told once, again if its handling failed, and after a restart not at all', async () => {
+  test('is handled once, again if that failed, but not again after a restart', async () => {
     const store = keep(await openStore(await place()));
     const fake = keep(await startWhatsAppFake());
     const heard = [];
@@ -163,7 +163,7 @@ describeEngines('a webhook in several processes', ({ place }) => {
     expect(heard).toEqual(['Halo', 'read', 'delivered']);
   });
 
-  test('what a provider says of a failure is kept', async () => {
+  test('what a provider says about a failure is stored', async () => {
     const store = keep(await openStore(await place()));
     await store.deliveries.record([{ messageId: 'wamid.9', status: 'failed', errors: [
       { code: 131026, title: 'Undeliverable', details: 'No WhatsApp there' }] }]);

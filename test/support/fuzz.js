@@ -1,11 +1,11 @@
 'use strict';
 
 // `npm run test:fuzz`: gives hostile input to the core under AddressSanitizer and
-// UndefinedBehaviorSanitizer; libFuzzer goes on with the inputs that reach new code.
+// UndefinedBehaviorSanitizer; libFuzzer continues with the inputs that reach new code.
 //
 //   npm run test:fuzz                    a minute
 //   npm run test:fuzz -- --seconds 3600  longer
-//   npm run test:fuzz -- --keep          and keeps the inputs that reach more than those before
+//   npm run test:fuzz -- --keep          also keeps inputs that reach code that no other reaches
 //
 // A corpus is a file with one input per line, in base64. An input that breaks a promise is kept in
 // test-results; to see it again, pass it to the fuzzer: build-fuzz/region_fuzz test-results/…
@@ -45,7 +45,7 @@ function expand (subject, folder) {
   }
 }
 
-/** Keeps a small set of short inputs that reaches as much. */
+/** Keeps a small set of short inputs that reaches the same code. */
 function keep (subject, folder) {
   const smallest = `${folder}-smallest`;
   fs.mkdirSync(smallest);

@@ -69,7 +69,7 @@ class Postfix {
     if (status !== 0) throw new Error(`postfix ${command}: ${stderr}`);
   }
 
-  /** Adds settings, the later ones winning, and tables by name; before start(). */
+  /** Adds settings, where later ones win, and tables by name. Call it before start(). */
   configure (more, tables = {}) {
     const conf = path.join(this.folder, 'conf');
     for (const [name, text] of Object.entries(tables)) {

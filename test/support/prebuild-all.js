@@ -51,7 +51,7 @@ function run (command, args) {
   if (status !== 0) throw new Error(`${path.basename(command)} ended with status ${status}`);
 }
 
-/** The compiler, which npm brings at the first use. */
+/** The compiler, which npm downloads at the first use. */
 function findZig () {
   const zig = path.join(CACHE, 'node_modules', ZIG.name, 'zig');
   if (!fs.existsSync(zig)) {
@@ -77,8 +77,8 @@ const sourcesOf = () => [...fs.readFileSync(path.join(ROOT, 'native', 'addon.gyp
   .matchAll(/'((?:core|binding)\/\w+\.cc)'/g)].map(([, file]) => path.join('native', file));
 
 /**
- * Windows wants to know in which program the functions of Node-API and libuv are: an import library
- * says so. All others find them when the binary is loaded.
+ * Windows must know which program contains the functions of Node-API and libuv: an import library
+ * says so. Other systems find them when the binary is loaded.
  */
 function importLibrary (zig, headers, machine, folder) {
   const names = new Set();
@@ -107,7 +107,7 @@ function build (zig, [file, target, link]) {
       '-Inative', `-I${path.dirname(require.resolve('node-addon-api'))}`, `-I${headers}`,
       ...sourcesOf(), ...isWindows ? [importLibrary(zig, headers, ...link, temporary)] : [],
       '-o', output]);
-    // What some linkers write beside it.
+    // Files that some linkers write next to it.
     for (const name of fs.readdirSync(folder)) {
       if (!name.endsWith('.node')) fs.rmSync(path.join(folder, name));
     }

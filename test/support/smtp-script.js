@@ -27,7 +27,7 @@ const FINE = {
  * @param {Record<string, string | ((line: string) => string)>} [replies]
  * @returns {Promise<{ host: string, port: number, replies: object, lines: string[],
  *   taken: string[], sockets: Set<net.Socket>, connections: number, close: () => Promise<void> }>}
- *   `lines`: all that it was sent but mails; `taken`: the mails; `sockets`: those that are open;
+ *   `lines`: all lines it got, except mails; `taken`: the mails; `sockets`: those that are open;
  *   `connections`: how many there were
  */
 async function start (replies = {}) {

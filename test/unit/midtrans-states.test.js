@@ -38,7 +38,7 @@ test('every pair of states: exactly the documented moves', () => {
   }
 });
 
-test('deny, cancel, expire, failure and chargeback are the end', () => {
+test('deny, cancel, expire, failure and chargeback are final', () => {
   expect(transactionStates.filter(isFinalState).toSorted())
     .toEqual(['cancel', 'chargeback', 'deny', 'expire', 'failure']);
   expect([isFinalState('nothing'), isFinalState('toString')]).toEqual([false, false]);
@@ -52,7 +52,7 @@ test('whatever comes, in whatever order: the state never goes back, nor out of a
         expect(changed).toBe(['moved', 'caught-up'].includes(verdict));
         expect(state).toBe(changed ? to : from);
         if (isFinalState(from)) expect(changed).toBe(false);
-        // Nothing that was left is entered again. Of what went back, the amounts decide.
+        // A state that was left is not entered again. For money that went back, amounts decide.
         const isReturned = [from, to].every(state => /refund|chargeback/.test(state));
         if (changed && !isReturned) expect(advance(to, from, { confirmed }).changed).toBe(false);
       }

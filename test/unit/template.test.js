@@ -46,7 +46,7 @@ describe('values', () => {
     expect(fill(template, data)).toBe(text);
   });
 
-  test('are not escaped in text, and are in HTML, whatever others tell the library', () => {
+  test('are escaped in HTML but not in text, whatever others set in the library', () => {
     const { escape, tags } = mustache;
     const own = { x: '<b a="1" c=\'2\'>&amp;' };
     try {
@@ -68,8 +68,8 @@ describe('values', () => {
     ['{{constructor.constructor}}', /\{\{constructor.constructor\}\} has no value$/],
     ['{{__proto__}}{{name.length}}{{customer.toString}}', /__proto__.*name.length.*toString.*no v/],
     ['{{#items}}{{color}}{{/items}}', "The template's {{color}} has no value"],
-    ['{{customer}}', "The template's {{customer}} is no text"],
-    ['{{.}}', "The template's {{.}} is no text"],
+    ['{{customer}}', "The template's {{customer}} is not text"],
+    ['{{.}}', "The template's {{.}} is not text"],
   ])('that do not exist are named: %s', (template, message) => {
     expect(thrownBy(() => fill(template, data))).toMatchObject({
       code: 'ERR_OUTBOX_TEMPLATE', retryable: false,
@@ -86,7 +86,7 @@ describe('values', () => {
   });
 });
 
-describe('what is no template is refused', () => {
+describe('invalid templates are rejected', () => {
   test.each([
     ['Hi {{name', /\{\{ at character 4 is never closed/],
     ['{{name}}{{', /at character 9 is never closed/],
@@ -136,7 +136,7 @@ describe('templates of 256 KiB', () => {
     }
   });
 
-  test('are as they stand when they name nothing', () => {
+  test('stay unchanged without tags', () => {
     for (const part of ['x', '}}', '\n', ' \n ', '{ }']) {
       expect(bounded(upTo(part), {}) === upTo(part)).toBe(true);
     }

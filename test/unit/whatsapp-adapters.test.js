@@ -1,6 +1,6 @@
 'use strict';
 
-// Sessions of Baileys and whatsapp-web.js, with stand-ins that tell what the real ones tell.
+// Sessions of Baileys and whatsapp-web.js, with stand-ins that behave like the real ones.
 
 const { once } = require('node:events');
 
@@ -63,7 +63,7 @@ describe('Baileys', () => {
     expect(await send()).toMatchObject({ key: {} });
   });
 
-  test.each([408, 428, 503, 599])('a close with %d passes', async status => {
+  test.each([408, 428, 503, 599])('a close with %d is temporary', async status => {
     await send();
     fake.disconnect('a', status, 'closed');
     const back = once(pool, 'connected');
@@ -73,7 +73,7 @@ describe('Baileys', () => {
     expect(pool.breakers.get('a').stats.failures).toBe(1);
   });
 
-  test('an error of the WebSocket is no bad session, whatever its status', async () => {
+  test('an error of the WebSocket is not a bad session, whatever its status', async () => {
     await send();
     fake.disconnect('a', 500, 'WebSocket Error (closed before the connection was established)');
     expect(alerts).toEqual([]);
@@ -92,7 +92,7 @@ describe('Baileys', () => {
     expect(pool.status('a')).toMatchObject({ state: 'open', recent_failures: 0 });
   });
 
-  test('restarts without end open the breaker', async () => {
+  test('endless restarts open the breaker', async () => {
     await send();
     for (let i = 1; i <= 17; i++) {
       const back = once(pool, 'connected');
@@ -109,7 +109,7 @@ describe('Baileys', () => {
     expect(fake.connects.get('a')).toBe(connects);
   });
 
-  test('a connection that is lost again and again is made after longer times', async () => {
+  test('a connection that is lost again and again is retried after growing delays', async () => {
     pool.close();
     begin(fromBaileys(id => fake.connect(id)), { retry: { minTimeout: 1000 } });
     await send();
@@ -124,7 +124,7 @@ describe('Baileys', () => {
     }
   });
 
-  test('what became of messages', async () => {
+  test('delivery statuses of messages', async () => {
     const heard = [];
     pool.on('status', (id, { messageId, status, recipient, errors }) =>
       heard.push([id, messageId, status, recipient, errors.map(({ code }) => code)]));
@@ -145,7 +145,7 @@ describe('Baileys', () => {
     ]);
   });
 
-  test('what is no socket is trouble', async () => {
+  test('an invalid socket is rejected', async () => {
     pool.close();
     begin(fromBaileys(() => ({ sendMessage () {} })));
     expect(await send()).toMatchObject({ trouble: 'no-session' });
@@ -190,13 +190,13 @@ describe('whatsapp-web.js', () => {
       expect(fake.socketOf('a').ended).toBe(true);
     });
 
-  test('a session that is refused needs a person', async () => {
+  test('a session that is rejected needs a person', async () => {
     fake.set('a', 'closes');
     expect(await send()).toMatchObject({ trouble: 'bad-session', retryable: false });
     expect(alerts).toEqual(['bad-session']);
   });
 
-  test('after another reason a new client is made, once the old one is destroyed', async () => {
+  test('after other reasons a new client is made, once the old one is destroyed', async () => {
     await send();
     const old = fake.socketOf('a');
     fake.set('a', 'destroy-hangs');
@@ -213,7 +213,7 @@ describe('whatsapp-web.js', () => {
     expect(fake.socketOf('a')).not.toBe(old);
   });
 
-  test('tells what became of messages', async () => {
+  test('reports delivery statuses of messages', async () => {
     await send();
     const heard = [];
     pool.on('status', (id, { messageId, status }) => heard.push([id, messageId, status]));
@@ -222,7 +222,7 @@ describe('whatsapp-web.js', () => {
     expect(heard.map(([, , status]) => status)).toEqual(['sent', 'delivered', 'read', 'failed']);
   });
 
-  test('one client connects once', async () => {
+  test('a single client connects only once', async () => {
     pool.close();
     begin(fromWhatsappWeb(fake.makeClient('a')), { reconnect: false });
     expect(await send()).toMatchObject({ id: {} });

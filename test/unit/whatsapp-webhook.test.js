@@ -112,7 +112,7 @@ describe('statuses', () => {
     expect(alerts[0].error.reference).toBe('order-1');
   });
 
-  test('an error of the account is told once a day, with its details, and pauses', async () => {
+  test('an error of the account is emitted once a day, with its details, and pauses', async () => {
     const clock = useVirtualClock();
     const told = [];
     client.on('webhookError', error => told.push(error));

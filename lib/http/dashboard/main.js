@@ -41,7 +41,7 @@ function wordsOf (type, data) {
         `was not delivered: ${[data.code, data.reason].filter(Boolean).join(' ')}`;
     case 'payment': return `Order ${data.orderId}: ${data.from ?? 'new'} → ${data.to}`;
     case 'payment-held': return `Order ${data.orderId} needs a review: ${data.reason}`;
-    case 'payment-released': return `Order ${data.orderId} needs no review any more`;
+    case 'payment-released': return `Order ${data.orderId} no longer needs review`;
     case 'session': return data.message;
     default: return type;
   }

@@ -1,5 +1,5 @@
-// A breaker whose memory anything may overwrite at any time: the words of its state, its window,
-// its leases. It must stay usable: every call is answered, an open circuit does not stay open for
+// A breaker whose memory may be overwritten at any time: the words of its state, its window, its
+// leases. It must stay usable: every call is answered, an open circuit does not stay open for
 // longer than its rules allow, and once nobody damages it, it closes and admits calls.
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace sekering {
 namespace {
 
-// Within what a stamp can hold: 8.9 years.
+// What a stamp can hold: 8.9 years.
 constexpr Micros kStart = Micros{1} << 40;
 constexpr Micros kEnd = Micros{1} << 47;
 
@@ -104,7 +104,7 @@ class Program {
     breaker_.Warming(now_);
   }
 
-  /// As everybody does who uses a breaker: polls it, and calls.
+  /// Polls the breaker and calls through it, like every user.
   void Recover() {
     const Micros longest = std::max({config_.reset_max, config_.reset_initial, kResetMinMax});
     const Micros wait = breaker_.OpenFor(now_);
@@ -114,7 +114,7 @@ class Program {
     breaker_.Poll(now_);
     for (uint32_t i = 0; i <= config_.success_threshold && i < 1000; ++i) Succeed();
     now_ += config_.ramp_up + 1;
-    // What was damaged may count for as long as the window is.
+    // Damaged counts may last as long as the window.
     if (config_.success_threshold < 1000) PROMISE(Succeed());
   }
 

@@ -1,4 +1,4 @@
-// The bytes of a fuzzer as a program: numbers of the kinds that break things.
+// Reads a fuzzer's bytes as a program: numbers of the kinds that break things.
 
 #ifndef SEKERING_TEST_FUZZ_INPUT_H_
 #define SEKERING_TEST_FUZZ_INPUT_H_
@@ -15,7 +15,7 @@
 #include "core/breaker_config.h"
 #include "core/words.h"
 
-// Unlike assert() it names the broken promise, in every kind of build.
+// Unlike assert(), it names the broken promise, and works in every kind of build.
 #define PROMISE(condition)                                                         \
   do {                                                                             \
     if (!(condition)) {                                                            \
@@ -26,7 +26,7 @@
 
 namespace sekering {
 
-/// Any number that JavaScript could pass, most often one that makes sense.
+/// Any number that JavaScript could pass, usually a sensible one.
 inline double AnyNumber(FuzzedDataProvider& input) {
   switch (input.ConsumeIntegralInRange(0, 3)) {
     case 0:
@@ -45,7 +45,7 @@ inline std::optional<BreakerConfig> AnyConfig(FuzzedDataProvider& input, bool sh
   return BreakerConfigOf(numbers, shared);
 }
 
-/// A word as damage leaves it: any bits, or those of a word of ours at the wrong place or time.
+/// A damaged word: any bits, or those of a valid word at the wrong place or time.
 inline uint64_t AnyWord(FuzzedDataProvider& input, Micros now) {
   const auto number = input.ConsumeIntegral<uint32_t>();
   switch (input.ConsumeIntegralInRange(0, 4)) {

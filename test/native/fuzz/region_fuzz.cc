@@ -1,4 +1,4 @@
-// A region whose file anything may overwrite: its header, the places of participants, the table,
+// A region whose file may be overwritten: its header, the places of participants, the table,
 // the records. Whoever opens it, attaches to a name or follows a record gets an error or memory of
 // the region; and what is attached can be written.
 
@@ -31,7 +31,7 @@ class File {
 
   const char* path() const { return path_.c_str(); }
 
-  /// Maps what the path leads to now; null if that is no whole region.
+  /// Maps what the path leads to now; null if that is not a complete region.
   std::byte* Map() {
     Unmap();
     const int fd = open(path(), O_RDWR | O_CLOEXEC);
@@ -180,7 +180,7 @@ class Program {
     }
   }
 
-  /// A word of the table that leads somewhere: a random one is seldom looked at.
+  /// A word of the table that leads somewhere: a random one is seldom followed.
   void DamageUsedSlot(RegionHeader& header) {
     for (const std::vector<Use>& uses : uses_) {
       if (uses.empty()) continue;

@@ -45,7 +45,7 @@ class Program {
         }
         return;
       case 3:
-        // There is none of that number.
+        // No breaker has that number.
         PROMISE(breakers_.Find(UINT32_MAX - input_.ConsumeIntegral<uint8_t>(), kNow) == nullptr);
         return;
       default:
@@ -68,7 +68,7 @@ class Program {
     }
   }
 
-  /// As JavaScript does, which drains a ring that is full.
+  /// Drains a full ring, like JavaScript.
   void Record() {
     if (counted_.empty()) return;
     if (head_ + 2 > static_cast<int32_t>(kRingWords)) breakers_.Drain(kNow);
