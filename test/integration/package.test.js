@@ -71,12 +71,12 @@ async function expectToWork (project) {
   expect(answers.slice(0, ANSWERS.length)).toEqual(ANSWERS);
 }
 
-test('the tarball holds one binary for this platform', () => {
+test('the tarball holds a binary for this platform', () => {
   const { header: { glibcVersionRuntime } } = process.report.getReport();
   const libc = glibcVersionRuntime ? 'glibc' : 'musl';
   const tag = process.platform === 'linux' ? `.${libc}` : '';
   expect(tarball.names.filter(name => name.endsWith('.node')))
-    .toEqual([`prebuilds/${process.platform}-${os.arch()}/sekering${tag}.node`]);
+    .toContain(`prebuilds/${process.platform}-${os.arch()}/sekering${tag}.node`);
 });
 
 describe('without a compiler', () => {

@@ -130,7 +130,6 @@ function buildPrebuild () {
   const stamp = path.join(PREBUILDS, '.sources.sha256');
   const digest = digestSources();
   if (isFresh(stamp, digest)) return;
-  fs.rmSync(PREBUILDS, { recursive: true, force: true });
   const folder = path.join(PREBUILDS, `${process.platform}-${process.arch}`);
   fs.mkdirSync(folder, { recursive: true });
   const file = path.join(folder, nameOfPrebuild());
