@@ -79,12 +79,19 @@ class ApiClient extends Emitter {
     return this.#transport.call(request, checked);
   }
 
-  /** Asks once, without the breaker. */
+  /**
+   * Asks once, without the breaker: what strangers make us ask must not open it. Undefined if there
+   * is no such thing.
+   */
+  async _find (name, id, { signal, operation = name }) {
+    const request = { ...requests.requestOf(name, { id }), operation };
+    return (await this.#transport.look(request, { signal }))?.body;
+  }
+
   async _ping (name, id, options) {
     const { signal } = PING.read(options);
     const began = performance.now();
-    const request = { ...requests.requestOf(name, { id }), operation: 'ping' };
-    await this.#transport.look(request, { signal });
+    await this._find(name, id, { signal, operation: 'ping' });
     return { ok: true, latencyMs: performance.now() - began };
   }
 

@@ -56,7 +56,7 @@ const sizeOf = ({ headers }) => {
   return Number(headers['content-length'] ?? 0);
 };
 
-/** Reads the body of a request. What is too much is left to Node.js, which discards it. */
+/** Reads the body of a request. */
 async function receive (req, limit) {
   if (Number(req.headers['content-length']) > limit) throw refused(413);
   const chunks = [];
@@ -71,7 +71,11 @@ async function receive (req, limit) {
   } catch {
     throw refused(400); // The client has gone away.
   }
-  if (size > limit) throw refused(413);
+  if (size > limit) {
+    // The rest of it must not stand in the way of the connection's next request.
+    req.resume();
+    throw refused(413);
+  }
   return Buffer.concat(chunks, size);
 }
 

@@ -17,7 +17,7 @@ const { isIncomingId, isSegment } = require('../clients/midtrans-requests');
 const { RateLimiter } = require('../primitives/limits');
 const { FINAL_OUTCOMES, HOOK_CHANNEL } = require('./payment-ledger');
 const { PaymentSamples } = require('./payment-samples');
-const { conclude, readTransaction } = require('./payment-states');
+const { conclude, isAhead, readTransaction } = require('./payment-states');
 const { StoreError } = require('./store-errors');
 
 // Midtrans waits for 15 s, and wants to be answered within 5.
@@ -133,6 +133,10 @@ function coarseFingerprint (body, why) {
 /** The same for all copies of a notice that is not about an order of ours. */
 const noticeFingerprint = (...parts) => `notice:${sha256(JSON.stringify(parts))}`;
 
+/** What of an account's notice is signed. The rest is whatever the sender says. */
+const signedOf = ({ account_id: id, account_status: status, status_code: code }) =>
+  ({ account_id: id, account_status: status, status_code: code });
+
 /** Limits the notifications with one signature; a bounded number of signatures is remembered. */
 class SignatureLimits {
   #limiters;
@@ -167,6 +171,8 @@ class PaymentInbox {
   #context;
   #samples;
   #signatures = new SignatureLimits();
+  // Of their own: they are not signed, and must not push signatures out.
+  #subscriptions = new SignatureLimits();
   #questions = new RateLimiter(QUESTIONS);
   #unverified = new RateLimiter(UNVERIFIED);
   #isLossTold = false;
@@ -267,6 +273,8 @@ class PaymentInbox {
     if (found === undefined) return this.#note(coarse, { ...notice, verified: false });
     // Only the order is signed: the transaction is whatever the sender says it is.
     if (found.order_id !== event.orderId) return this.#reject(event, 'other_order');
+    // The answer is older than the notification: Midtrans has to send it again.
+    if (isAhead(readTransaction(body), readTransaction(found))) return busy(event);
     return this.#note({ ...event, fingerprint: noticeFingerprint('transaction', found) },
       { ...notice, verified: 'asked', answer: found });
   }
@@ -275,11 +283,10 @@ class PaymentInbox {
   async #takeNotice (event, body, { kind, id, signature, isParsed = false }) {
     const { hooks, midtrans, irisMerchantKey } = this.#context;
     const noted = { ...event, fingerprint: noticeFingerprint(kind, body) };
-    const admit = key => this.#signatures.admit(`${kind}:${key}`);
     if (kind === 'account') {
       if (!midtrans.verifyNotification(body)) return this.#reject(event, 'signature');
-      if (!admit(body.signature_key)) return busy(event);
-      return this.#note(noted, { kind, verified: true, body });
+      if (!this.#signatures.admit(`${kind}:${body.signature_key}`)) return busy(event);
+      return this.#note(noted, { kind, verified: true, body: signedOf(body) });
     }
     if (kind === 'payout' && irisMerchantKey !== undefined) {
       if (isSignedPayout(event.bytes, signature, irisMerchantKey)) {
@@ -291,7 +298,7 @@ class PaymentInbox {
     }
     const canAsk = kind === 'subscription' && typeof midtrans.getSubscription === 'function';
     if (canAsk && hooks.onNotification !== undefined && isSegment(id)) {
-      if (!admit(id) || !this.#questions.tryTake()) return busy(event);
+      if (!this.#subscriptions.admit(id) || !this.#questions.tryTake()) return busy(event);
       const found = await inTime(signal => this.#findSubscription(id, signal));
       if (found === undefined) return this.#reject(event, 'not_found');
       return this.#note({ ...event, fingerprint: noticeFingerprint(kind, found, body) },
@@ -328,9 +335,14 @@ class PaymentInbox {
     return taken;
   }
 
+  /** Anybody can make us ask this, so the breaker of the payments hears nothing of it. */
   async #findSubscription (id, signal) {
+    const { midtrans } = this.#context;
+    if (typeof midtrans._find === 'function') {
+      return midtrans._find('getSubscription', id, { signal });
+    }
     try {
-      return await this.#context.midtrans.getSubscription(id, { signal });
+      return await midtrans.getSubscription(id, { signal });
     } catch (error) {
       if (read(error, 'code') === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
       throw error;
@@ -495,7 +507,7 @@ class PaymentInbox {
     const outcomes = known === undefined ? ['held', 'unknown_order'] : ['held'];
     const held = await ledger.eventsWith(database, orderId, outcomes);
     checkHeld(orderId, held, known);
-    const bodies = decision === 'apply' ? await this.#truths(held) : [];
+    const bodies = decision === 'apply' ? await this.#truths(orderId, held) : [];
     const outcome = decision === 'apply' ? 'applied' : 'dismissed';
     const { order, moves } = await ledger.change(orderId, async (client, locked) => {
       // Somebody else, or Midtrans, may have decided in the meantime.
@@ -520,7 +532,7 @@ class PaymentInbox {
   }
 
   /** What is true now of each transaction of the held events. */
-  async #truths (held) {
+  async #truths (orderId, held) {
     const bodies = new Map();
     for (const { transactionId, body, source } of held) {
       const mustAsk = this.#context.confirm || source === 'status';
@@ -528,6 +540,11 @@ class PaymentInbox {
       if (truth === undefined) {
         throw new StoreError('ERR_PAYMENT_ORDER',
           `Midtrans knows no transaction ${transactionId}: you can only dismiss this`);
+      }
+      // Only the order is signed: a sender can name any transaction.
+      if (truth.order_id !== orderId || truth.transaction_id !== transactionId) {
+        throw new StoreError('ERR_PAYMENT_ORDER',
+          `Transaction ${transactionId} is of another order: you can only dismiss this`);
       }
       bodies.set(transactionId, truth);
     }

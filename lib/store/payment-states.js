@@ -207,6 +207,9 @@ function compare (claim, truth) {
 const leads = (from, to) => isDenial(from, to) ||
   advance(from.state, to.state, { confirmed: true }).changed;
 
+/** Whether a notification tells more than Midtrans's answer, which may be late. */
+const isAhead = (claim, truth) => isKnownState(claim.state) && compare(claim, truth) === 'ahead';
+
 /**
  * The outcome of a notification after Midtrans's answer has been entered. If the answer is late and
  * has a fault, the notification has to come again, and the answer is held.
@@ -434,6 +437,6 @@ function recordAgain (order, { state, body, token }) {
 }
 
 module.exports = {
-  FIRST_STATES, STATES, conclude, decides, enter, hooksOf, isUnmade, canExpire, minorOf,
+  FIRST_STATES, STATES, conclude, decides, isAhead, enter, hooksOf, isUnmade, canExpire, minorOf,
   readTransaction, recordAgain,
 };
