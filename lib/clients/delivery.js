@@ -296,6 +296,8 @@ class DeliveryClient extends Emitter {
     } catch (error) {
       // The caller gave up, or the caller's callback failed.
       if (error !== last && !isA(error, this.#Failure)) throw error;
+      // Nobody else shall send it again either: it may have arrived.
+      if (delivery.ambiguous && !this.#mayRepeat(delivery)) last.retryable = false;
       throw last;
     }
   }

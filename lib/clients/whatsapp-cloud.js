@@ -3,7 +3,7 @@
 // The client of the Cloud API of WhatsApp.
 
 const { SekeringError } = require('../base/errors');
-const { copyOf, read } = require('../base/foreign');
+const { copyOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { presets } = require('../primitives/presets');
 const { isObject } = require('./client-error');
@@ -13,7 +13,7 @@ const {
   classifyCloudError, classifyForeign, errorOfAnswer, unreadable
 } = require('./whatsapp-errors');
 const { checkMessageId, readCloudMessage, readUpload } = require('./whatsapp-input');
-const { handshake, isSigned, readCloudWebhook } = require('./whatsapp-webhook');
+const { handshake, headerOf, isSigned, readCloudWebhook } = require('./whatsapp-webhook');
 
 // A file takes longer than a message.
 const UPLOAD_TIMEOUT_MS = 60_000;
@@ -134,7 +134,7 @@ class CloudApiClient extends WhatsAppChannel {
   // ---- For WhatsAppChannel ---------------------------------------------------------------------
 
   _readWebhook (rawBody, headers, redact) {
-    const header = read(headers, 'x-hub-signature-256') ?? headers;
+    const header = headerOf(headers, 'x-hub-signature-256') ?? headers;
     if (!this.verifySignature(rawBody, header)) throw new SekeringError('ERR_WHATSAPP_SIGNATURE');
     return readCloudWebhook(parseJson(Buffer.from(rawBody).toString('utf8')), redact);
   }

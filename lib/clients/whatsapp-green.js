@@ -4,7 +4,7 @@
 // stands in the address, so no address is ever shown.
 
 const { SekeringError } = require('../base/errors');
-const { copyOf, isA, read } = require('../base/foreign');
+const { copyOf, isA } = require('../base/foreign');
 const { is, optionsOf, readable } = require('../base/options');
 const { presets } = require('../primitives/presets');
 const { isObject } = require('./client-error');
@@ -14,7 +14,7 @@ const {
   classifyGreenError, classifyGreenState, errorOfAnswer, unreadable
 } = require('./whatsapp-errors');
 const { checkMessageId, readChat, readGreenMessage } = require('./whatsapp-input');
-const { isAuthorized, readGreenWebhook } = require('./whatsapp-webhook');
+const { headerOf, isAuthorized, readGreenWebhook } = require('./whatsapp-webhook');
 
 const MEDIA_ADDRESS = 'https://media.green-api.com';
 // A file takes longer than a message.
@@ -159,7 +159,7 @@ class GreenApiClient extends WhatsAppChannel {
   /** Webhooks are not signed. The header Authorization holds a token. */
   _readWebhook (given, headers) {
     if (this.#webhookToken === undefined) throw needed('webhookToken');
-    const header = read(headers, 'authorization') ?? headers;
+    const header = headerOf(headers, 'authorization') ?? headers;
     if (!isAuthorized(header, this.#webhookToken)) {
       throw new SekeringError('ERR_WHATSAPP_SIGNATURE');
     }

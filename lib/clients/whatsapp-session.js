@@ -65,7 +65,16 @@ function statusOf (error) {
  */
 const isUnsent = error => statusOf(error) === CLOSED || NOT_OPEN.test(messageOf(error));
 
-const isCallersFault = error => CALLERS_FAULT.has(statusOf(error));
+// whatsapp-web.js: the recipient has no WhatsApp.
+const NO_RECIPIENT = /\bNo LID for user\b|\binvalid wid\b/i;
+const isCallersFault = error =>
+  CALLERS_FAULT.has(statusOf(error)) || NO_RECIPIENT.test(messageOf(error));
+
+// whatsapp-web.js: its browser or page is gone, and no event says so.
+const CRASHED = new RegExp('\\b(session|target|page|browser|connection) (closed|crashed)\\b|' +
+  'page has been closed|detached frame|execution context was destroyed|' +
+  'browser has disconnected', 'i');
+const isCrash = error => CRASHED.test(messageOf(error));
 
 /** Codes and messages of an error and what caused it. */
 function wordsOf (error) {
@@ -128,9 +137,13 @@ class SessionError extends ClientError {
   constructor (id, cause, ambiguous = false) {
     const code = read(cause, 'code');
     const trouble = troubleOf(cause);
+    const waits = !ambiguous && (NEEDS_PERSON.has(trouble) || code === 'ERR_SESSION_QR');
     super(typeof code === 'string' ? code : 'ERR_SESSION', operatorMessage(cause, id), {
+      // Until a person has connected the instance, its messages wait; those of others are sent.
+      kind: waits ? 'instance' : undefined,
       cause, id, ambiguous, trouble, circuit_breaker: trouble === 'open',
-      retryable: !NEEDS_PERSON.has(trouble) && code !== 'ERR_SESSION_QR' && !isCallersFault(cause),
+      // Only a person can know whether a message has arrived.
+      retryable: !waits && !ambiguous && !isCallersFault(cause),
     });
   }
 }
@@ -336,7 +349,10 @@ class Session {
       return { value: await this.#owner.guard(this, sendMessage, signal) };
     } catch (error) {
       if (!isHanded || signal?.aborted) throw error;
-      if (!isUnsent(error)) throw new SessionError(this.id, error, !isCallersFault(error));
+      if (!isUnsent(error)) {
+        if (isCrash(error) && this.#socket === socket) this.#lose(error, true);
+        throw new SessionError(this.id, error, !isCallersFault(error));
+      }
       if (this.#socket === socket) this.#lose(error, true);
       return { unsent: error };
     }

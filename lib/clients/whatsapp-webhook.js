@@ -6,7 +6,7 @@
 const crypto = require('node:crypto');
 
 const { wall } = require('../base/clock');
-const { isA, isList, read } = require('../base/foreign');
+const { copyOf, isA, isList, read } = require('../base/foreign');
 const { classifyCloudError, classifyGreenState } = require('./whatsapp-errors');
 
 const CHALLENGE = /^[\w-]{1,256}$/;
@@ -26,6 +26,13 @@ function handshake (query, verifyToken) {
   const fits = field('mode') === 'subscribe' && typeof challenge === 'string' &&
     CHALLENGE.test(challenge) && typeof field('verify_token') === 'string';
   return fits && equals(field('verify_token'), verifyToken) ? challenge : undefined;
+}
+
+/** A header, in whatever case a server keeps names. */
+function headerOf (headers, name) {
+  if (!isRecord(headers)) return undefined;
+  const own = Object.keys(copyOf(headers)).find(key => key.toLowerCase() === name);
+  return read(headers, own ?? name);
 }
 
 /** Whether the raw body of a webhook has the signature of its header X-Hub-Signature-256. */
@@ -243,6 +250,6 @@ function laterStatus (known, heard) {
 }
 
 module.exports = {
-  WebhookMemory, handshake, isAuthorized, isSigned, laterStatus, newsOf, readCloudWebhook,
+  WebhookMemory, handshake, headerOf, isAuthorized, isSigned, laterStatus, newsOf, readCloudWebhook,
   readGreenWebhook,
 };

@@ -13,7 +13,11 @@ const BUSY = new Set(['ERATELIMITED', 'EBULKHEADFULL']);
 // Kinds of our clients' errors that mean: the account or its settings are wrong, nothing is sent.
 const PAUSING_KINDS = new Set(['pause', 'ours']);
 
+// Of one account among several: only its messages wait.
+const INSTANCE = 'instance';
+
 const BUSY_MS = 1000;
+const INSTANCE_MS = 60_000;
 const BEHIND_MS = 1;
 const DELAY_MS_MAX = 30 * 24 * 3600 * 1000;
 const TEXT_MAX = 1000;
@@ -55,6 +59,9 @@ function verdictOn (error, message, delayOf) {
     // It goes behind those that are due: if only this message has that answer, the others are sent.
     const delay = SHUT.has(code) ? undefined : BEHIND_MS;
     return { outcome: 'release', attempts: 0, rests: true, wait, delay, error: entry.message };
+  }
+  if (read(error, 'kind') === INSTANCE) {
+    return { outcome: 'release', attempts: 0, delay: wait ?? INSTANCE_MS, error: entry.message };
   }
   if (BUSY.has(code)) {
     return { outcome: 'release', attempts: 0, delay: wait ?? BUSY_MS };
