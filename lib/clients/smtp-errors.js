@@ -341,6 +341,7 @@ const DETAILS = optionsOf({
   messageId: is.text('of the message'),
   attempts: is.integer('how often it was tried', { min: 0, default: 1 }),
   ambiguous: is.boolean('whether it may have been delivered all the same', { default: false }),
+  isFinal: is.boolean('whether the client must not send it again', { default: false }),
   rejected: is.any('recipients that were refused for good'),
   deferred: is.any('recipients to be tried again'),
 });
@@ -350,9 +351,10 @@ class SmtpError extends ClientError {
   #verdict;
 
   constructor (cause, details) {
-    const { relay, messageId, attempts, ambiguous, rejected = [], deferred = [] } =
+    const { relay, messageId, attempts, ambiguous, isFinal, rejected = [], deferred = [] } =
       DETAILS.read(details);
-    const judged = classifySmtpError(cause);
+    const given = classifySmtpError(cause);
+    const judged = isFinal ? { ...given, retryable: false } : given;
     const { code, message } = codeAndMessage(cause, judged);
     const { kind, reason, retryable, responseCode, enhancedCode } = judged;
     // What a log may hold: no message text, no credentials.
@@ -365,7 +367,7 @@ class SmtpError extends ClientError {
   }
 
   /** What retry() looks at: trying at once would only fail again. */
-  get bail () { return this.kind !== 'retry'; }
+  get bail () { return this.kind !== 'retry' || !this.retryable; }
 
   get verdict () { return this.#verdict; }
 }

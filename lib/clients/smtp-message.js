@@ -325,6 +325,8 @@ class Letter {
   attempts = 0;
   /** Whether it may have been delivered although the server did not confirm it. */
   ambiguous = false;
+  /** Whether it may be sent again although it may have been delivered. */
+  resendAmbiguous = true;
   /** The server's last words about it. */
   response = undefined;
 
@@ -429,7 +431,8 @@ class Letter {
   #errorOf (cause, relay) {
     const { messageId, attempts, ambiguous } = this;
     return new SmtpError(cause, {
-      relay, messageId, attempts, ambiguous, rejected: this.#having('rejected'),
+      relay, messageId, attempts, ambiguous, isFinal: ambiguous && !this.resendAmbiguous,
+      rejected: this.#having('rejected'),
       deferred: this.#having('deferred'),
     });
   }

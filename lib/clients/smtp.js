@@ -279,6 +279,7 @@ function relayOf (general, own, naming) {
 class SmtpClient extends DeliveryClient {
   #relays;
   #defaults;
+  #resendAmbiguous;
   #resumeAfter;
 
   constructor (options) {
@@ -292,6 +293,7 @@ class SmtpClient extends DeliveryClient {
       ...sender !== undefined && { from: sender }, ...bag('defaults', defaults),
       ...from !== undefined && { from },
     };
+    this.#resendAmbiguous = settings.resendAmbiguous;
     this.#resumeAfter = resumeAfter;
   }
 
@@ -302,6 +304,7 @@ class SmtpClient extends DeliveryClient {
   async send (message, options) {
     const { signal } = SEND.read(options);
     const letter = readMessage(message, this.#defaults);
+    letter.resendAmbiguous = this.#resendAmbiguous;
     try {
       await this._deliver(letter, signal);
     } catch (error) {

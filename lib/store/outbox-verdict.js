@@ -73,7 +73,10 @@ function verdictOn (error, message, delayOf) {
   const buried = reason => ({
     outcome: 'dead', ...settled, kind: entry.code ?? entry.name, reason,
   });
-  if (isFinal(error)) return buried('Permanent failure');
+  if (isFinal(error)) {
+    return buried(read(error, 'ambiguous') === true
+      ? 'May have been delivered, so it is not sent again' : 'Permanent failure');
+  }
   if (attempt >= maxAttempts) return buried(`Max retries (${maxAttempts}) exceeded`);
   const delay = wait ?? delayOf(attemptCount);
   return { outcome: 'retry', ...settled, delay: Math.min(delay, DELAY_MS_MAX) };

@@ -8,6 +8,7 @@ const nodemailer = require('nodemailer');
 
 const { SmtpClient } = require('../../lib/clients/smtp');
 const { startSmtpFake } = require('../../lib/testing/smtp-fake');
+const { verdictOn } = require('../../lib/store/outbox-verdict');
 const CircuitBreaker = require('../../lib/primitives/breaker');
 
 const QUICK = { retries: 3, minTimeout: 1, maxTimeout: 5, randomize: false };
@@ -294,9 +295,18 @@ describe('silence after the last line', () => {
     const client = clientOf(fake, { resendAmbiguous: false });
     const messageId = '<order-1@shop.example>';
     await expect(client.send({ ...LETTER, messageId })).rejects.toMatchObject({
-      ambiguous: true, kind: 'retry', attempts: 1, messageId
+      ambiguous: true, kind: 'retry', retryable: false, bail: true, attempts: 1, messageId
     });
     expect(fake.messages).toHaveLength(1);
+  });
+
+  test('if left to the caller, an outbox does not send it again', async () => {
+    const fake = await start({ fault: { stage: 'data', kind: 'drop', once: true } });
+    const client = clientOf(fake, { resendAmbiguous: false });
+    const error = await client.send(LETTER).catch(e => e);
+    expect(verdictOn(error, { attemptCount: 0, maxAttempts: 5 }, () => 1)).toMatchObject({
+      outcome: 'dead', reason: 'May have been delivered, so it is not sent again'
+    });
   });
 
   test('before it, nothing is ambiguous: the message is cut in the middle', async () => {
