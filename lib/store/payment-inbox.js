@@ -35,6 +35,8 @@ const OTHER_VARIATIONS = { limit: 10_000, interval: 3_600_000 };
 // about what anybody can send; the client has 64 connections.
 const QUESTIONS = { limit: 100, interval: 10_000 };
 const GUESSING_MAX = 8;
+// How often the application is told that a parser has changed the bytes of a payout.
+const LOSSES = { limit: 1, interval: 3_600_000 };
 // How long Midtrans's answer may be behind its notification.
 const BEHIND_MS = 3_600_000;
 // How much is passed on of what nobody can verify, and anybody can send.
@@ -196,7 +198,7 @@ class PaymentInbox {
   #guesses = new RateLimiter(QUESTIONS);
   #guessing = 0;
   #unverified = new RateLimiter(UNVERIFIED);
-  #isLossTold = false;
+  #losses = new RateLimiter(LOSSES);
 
   /** @param {object} context of Payments */
   constructor (context) {
@@ -286,6 +288,7 @@ class PaymentInbox {
     const notice = { kind, verified: false, body, signed: signedOf('transaction', body) };
     // The test has no transaction.
     if (kind === 'test') return this.#note(coarse, { ...notice, verified: true });
+    if (event.bytes.length > NOTICE_BYTES_MAX) return this.#refuse(event, 'too_large');
     const isFree = () => !confirm || this.#questions.tryTake();
     if (!this.#signatures.admit(body.signature_key.toLowerCase(), isFree)) return busy(event);
     const fingerprint = fingerprintOf(body);
@@ -402,8 +405,7 @@ class PaymentInbox {
 
   /** Has a payout's notice sent again, in case the application is mended until then. */
   #tellLoss (event) {
-    if (!this.#isLossTold) {
-      this.#isLossTold = true;
+    if (this.#losses.tryTake()) {
       this.#context.emit('warning', new SekeringError('ERR_WEBHOOK_BODY',
         'A payout is signed as bytes, and a parser has changed them: pass the body as it came, or' +
         ' keep the bytes: express.json({ verify: (req, res, buf) => { req.rawBody = buf } })'));
