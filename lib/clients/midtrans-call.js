@@ -69,7 +69,7 @@ class MidtransCall {
   key = undefined;
 
   /** `transport` and `request` are as midtrans-transport.js describes them. */
-  constructor (transport, request, { signal, resume = false, timeout, headers }) {
+  constructor (transport, request, { signal, resume = false, timeout, headers, once }) {
     this.#transport = transport;
     this.#request = request;
     this.#resume = resume;
@@ -77,6 +77,7 @@ class MidtransCall {
     this.signal = signal;
     this.timeout = timeout;
     this.headers = headers;
+    this.once = once;
     if (request.again !== 'lookUp') return;
     this.#look = request.look ??
       (request.judge && request.orderId !== undefined ? lookAtOrder(request) : undefined);
@@ -125,7 +126,7 @@ class MidtransCall {
     const own = Object.assign(Object.create(plan), {
       signal, withDelay: true, onRetry: (...args) => this.#tellRetry(plan, ...args),
       shouldRetry: (...args) =>
-        !this.#transport.closed && this.#isRepeatable() && plan.shouldRetry(...args),
+        !this.once && !this.#transport.closed && this.#isRepeatable() && plan.shouldRetry(...args),
     });
     const run = new RetryRun((bail, attempt) => this.#try(attempt), own);
     runs.add(run);

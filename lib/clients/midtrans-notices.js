@@ -123,6 +123,14 @@ function foreignKindOf (orderId) {
   return LINK_ID.test(orderId) ? 'payment_link' : 'unknown_order';
 }
 
+const SIGNED = {
+  transaction: ['order_id', 'status_code', 'gross_amount'],
+  account: ['account_id', 'account_status', 'status_code'],
+};
+
+/** The fields that the signature of a notice covers. Anybody may have changed the others. */
+const signedOf = (kind, body) => Object.fromEntries(SIGNED[kind].map(name => [name, body[name]]));
+
 const AMOUNT_DIGITS = 2;
 
 /**
@@ -130,15 +138,17 @@ const AMOUNT_DIGITS = 2;
  * parsers make numbers of them.
  */
 function withTexts (body) {
-  const { order_id: id, status_code: code, gross_amount: amount } = body;
+  const { order_id: id, account_id: account, status_code: code, gross_amount: amount } = body;
   return {
     ...body,
     ...Number.isSafeInteger(id) && { order_id: String(id) },
+    ...Number.isSafeInteger(account) && { account_id: String(account) },
     ...Number.isSafeInteger(code) && { status_code: String(code) },
     ...Number.isFinite(amount) && { gross_amount: amount.toFixed(AMOUNT_DIGITS) },
   };
 }
 
 module.exports = {
-  bodyOf, foreignKindOf, isSignedAccount, isSignedPayout, isSignedTransaction, noticeOf, withTexts,
+  bodyOf, foreignKindOf, isSignedAccount, isSignedPayout, isSignedTransaction, noticeOf, signedOf,
+  withTexts,
 };

@@ -3,7 +3,7 @@
 // How requests reach Midtrans: addresses, keys, headers, time limits, breaker, retries. It knows
 // nothing about the meaning of a request; each request says itself whether it may be sent again:
 //
-//   transport.call(request, { signal, resume, timeout, headers })
+//   transport.call(request, { signal, resume, timeout, headers, once })
 //
 //   request = {
 //     operation,       the name of the call, for errors and events
@@ -141,6 +141,9 @@ const CALL = optionsOf({
   }),
   timeout: is.ms("for each request, where that is less than the client's", { min: 1 }),
   headers: headersOption('sent with this call, laid over those of the client', true),
+  once: is.boolean('whether a call that only reads is made once, past the breaker', {
+    default: false,
+  }),
 });
 
 const HOSTS = {
@@ -281,6 +284,7 @@ class MidtransTransport {
   async call (request, options = {}) {
     const call = new MidtransCall(this, request, options);
     if (request.again === 'read') return call.run(this.#plan, this.#runs);
+    if (options.once) throw invalidOption('once', 'a call that only reads', true, RangeError);
     call.key = options.headers?.[KEY_HEADERS[request.api]];
     const isShared = request.orderId !== undefined && call.key === undefined;
     if (!isShared) {
@@ -326,7 +330,7 @@ class MidtransTransport {
   #through (request, call) {
     const { breaker } = this;
     const { signal } = call;
-    if (!breaker?.enabled) return this.#ask(request, signal, call);
+    if (!breaker?.enabled || call.once) return this.#ask(request, signal, call);
     return this.#plain && signal === undefined
       ? breaker.fire(() => this.#ask(request, undefined, call))
       : callThrough(breaker, context => this.#ask(request, context.signal, call), signal);

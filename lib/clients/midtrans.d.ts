@@ -78,6 +78,11 @@ export interface CallOptions {
   timeout?: number | undefined;
   /** Sent with this call; they override those of the client. */
   headers?: MidtransCallHeaders | undefined;
+  /**
+   * Sends one request without retries and past the breaker, which neither stops nor counts it: for
+   * look-ups that others may cause. Only for calls that read. Default false.
+   */
+  once?: boolean | undefined;
 }
 
 export interface RequestOptions extends CallOptions {

@@ -79,19 +79,12 @@ class ApiClient extends Emitter {
     return this.#transport.call(request, checked);
   }
 
-  /**
-   * Asks once, without the breaker: what strangers make us ask must not open it. Undefined if there
-   * is no such thing.
-   */
-  async _find (name, id, { signal, operation = name }) {
-    const request = { ...requests.requestOf(name, { id }), operation };
-    return (await this.#transport.look(request, { signal }))?.body;
-  }
-
+  /** Asks once, without the breaker. */
   async _ping (name, id, options) {
     const { signal } = PING.read(options);
     const began = performance.now();
-    await this._find(name, id, { signal, operation: 'ping' });
+    const request = { ...requests.requestOf(name, { id }), operation: 'ping' };
+    await this.#transport.look(request, { signal });
     return { ok: true, latencyMs: performance.now() - began };
   }
 

@@ -16,7 +16,10 @@ export interface WebhookRouterOptions {
    * all processes. If it fails, WhatsApp sends the webhook again.
    */
   deliveries?: Pick<Deliveries, 'record'> & Partial<Pick<Deliveries, 'handleOnce'>> | undefined;
-  /** Maximum size of Midtrans's bodies in bytes, 1 to 16777216, default 65536. */
+  /**
+   * Maximum size of Midtrans's bodies in bytes, 1 to 16777216, default 65536. `maxBody` of the
+   * payments (PaymentsOptions) limits them too: the smaller one counts.
+   */
   maxBody?: number | undefined;
   /** A path before /webhooks, such as '/api', if no router removes it. Default ''. */
   prefix?: string | undefined;
@@ -26,8 +29,8 @@ export interface WebhookRouterOptions {
    */
   onNews?: ((news: WebhookNews) => unknown) | undefined;
   /**
-   * Called with errors that were answered with 500, and with the first ERR_WEBHOOK_BODY. By default
-   * they become process warnings.
+   * Called with errors that were answered with 500, and with ERR_WEBHOOK_BODY at most once an hour.
+   * By default they become process warnings.
    */
   onError?: ((error: unknown, req: any) => void) | undefined;
 }

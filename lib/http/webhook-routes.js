@@ -4,18 +4,27 @@
 // and plain node:http. Bodies are read as bytes, since they are signed. If a parser of the
 // application has already read one, we use what it left, where that is enough.
 
+const { Readable } = require('node:stream');
 const { isUint8Array } = require('node:util/types');
 const { promisify } = require('node:util');
 const zlib = require('node:zlib');
 
-const { SekeringError } = require('../base/errors');
-const { isList, read } = require('../base/foreign');
+const { SekeringError, invalidOption } = require('../base/errors');
+const { isA, isList, read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { warn } = require('../base/warn');
+const { RateLimiter } = require('../primitives/limits');
 const { problem, problemOf, sendJson } = require('./problem');
 
+const SIGNATURE_HEADERS = ['x-hub-signature-256', 'iris-signature'];
 const WHATSAPP_BODY_MAX = 1_048_576;
 const SERVER_ERROR = 500;
+// No webhook of a provider is shorter.
+const WEBHOOK_BYTES_MIN = 64;
+// What is read and forgotten of a refused body, so that its connection can be used again.
+const DISCARDED_BYTES_MAX = 4_194_304;
+// How often the application is told that a parser has taken a body.
+const LOSSES = { limit: 1, interval: 3_600_000 };
 
 const OPTIONS = optionsOf({
   payments: is.having('takes the notifications of Midtrans', ['handleNotification'],
@@ -28,7 +37,7 @@ const OPTIONS = optionsOf({
   prefix: is.text('before /webhooks, if no router removes it',
     { pattern: /^(\/[\w.~-]+)*$/, expected: 'a path such as /api', default: '' }),
   onNews: is.func('gets what is new in a webhook of WhatsApp, once it is stored'),
-  onError: is.func('gets what was answered with 500, and the first ERR_WEBHOOK_BODY',
+  onError: is.func('gets what was answered with 500, and ERR_WEBHOOK_BODY once an hour',
     { default: error => warn('A webhook failed', error) }),
 });
 
@@ -56,6 +65,21 @@ const sizeOf = ({ headers }) => {
   return Number(headers['content-length'] ?? 0);
 };
 
+/**
+ * Reads and forgets the rest of a body, up to a bound; beyond it the connection is cut off. Without
+ * this, nothing else that comes over the connection would be read.
+ */
+function discard (req) {
+  if (!(isA(req, Readable) && req.readable)) return;
+  let size = 0;
+  req.on('error', () => {}); // The client has gone away.
+  req.on('data', chunk => {
+    size += chunk.length;
+    if (size > DISCARDED_BYTES_MAX) req.destroy();
+  });
+  req.resume();
+}
+
 /** Reads the body of a request. */
 async function receive (req, limit) {
   if (Number(req.headers['content-length']) > limit) throw refused(413);
@@ -71,11 +95,7 @@ async function receive (req, limit) {
   } catch {
     throw refused(400); // The client has gone away.
   }
-  if (size > limit) {
-    // The rest of it must not stand in the way of the connection's next request.
-    req.resume();
-    throw refused(413);
-  }
+  if (size > limit) throw refused(413);
   return Buffer.concat(chunks, size);
 }
 
@@ -98,7 +118,7 @@ async function decode (bytes, encoding, limit) {
 /** Whether a parser for another type, such as a form, has taken the body apart. */
 function isMangled (body, size) {
   const [first] = Object.keys(body);
-  if (first === undefined) return !isList(body) && size > '{}'.length;
+  if (first === undefined) return !isList(body) && size >= WEBHOOK_BYTES_MIN;
   return first.trimStart().startsWith('{');
 }
 
@@ -128,6 +148,20 @@ async function bytesOf (req, limit) {
   const body = await bodyOf(req, limit);
   if (!isRaw(body)) throw lost();
   return body;
+}
+
+/** Whether a provider may have sent this. Others must not be able to alarm the application. */
+const isPlausible = req => sizeOf(req) >= WEBHOOK_BYTES_MIN ||
+  SIGNATURE_HEADERS.some(name => req.headers[name] !== undefined);
+
+/** What is no request is a mistake in the application. */
+function checkRequest (req) {
+  for (const name of ['method', 'url']) {
+    const value = read(req, name);
+    if (typeof value !== 'string') throw invalidOption(`req.${name}`, 'a text', value);
+  }
+  const headers = read(req, 'headers');
+  if (!isParsed(headers)) throw invalidOption('req.headers', 'an object', headers);
 }
 
 // ---- Routes ------------------------------------------------------------------------------------
@@ -192,20 +226,22 @@ function createWebhookRouter (options) {
   const given = OPTIONS.read(options);
   const { onError } = given;
   const routes = routesOf(given);
-  let isLossTold = false;
+  const losses = new RateLimiter(LOSSES);
 
   function fail (error, req, res) {
     const { status, members } = problemOf(error);
     const isLoss = members.code === 'ERR_WEBHOOK_BODY';
     // It is a mistake in the application, and so the same for every webhook.
-    if (isLoss ? !isLossTold : status === SERVER_ERROR) onError(error, req);
-    isLossTold ||= isLoss;
+    const isTold = isLoss ? isPlausible(req) && losses.tryTake() : status === SERVER_ERROR;
+    if (isTold) onError(error, req);
+    discard(req);
     // An answer that has already begun can only be cut off.
     if (res.headersSent) res.destroy();
     else problem(res, status, members);
   }
 
   return async function webhooks (req, res, next) {
+    checkRequest(req);
     const path = pathOf(req);
     const methods = Object.hasOwn(routes, path) ? routes[path] : undefined;
     const route = methods && Object.hasOwn(methods, req.method) ? methods[req.method] : undefined;

@@ -6,12 +6,13 @@
 
 const { createHash } = require('node:crypto');
 
+const { now, wall } = require('../base/clock');
 const { withDeadline } = require('../base/deadline');
 const { SekeringError } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { isObject } = require('../clients/client-error');
 const {
-  foreignKindOf, isSignedPayout, noticeOf, withTexts
+  foreignKindOf, isSignedPayout, noticeOf, signedOf, withTexts
 } = require('../clients/midtrans-notices');
 const { isIncomingId, isSegment } = require('../clients/midtrans-requests');
 const { RateLimiter } = require('../primitives/limits');
@@ -27,15 +28,23 @@ const REFUNDS_MAX = 1000;
 // How many notifications of our orders with the same signature are examined. Anybody who has seen
 // one can change its unsigned parts. Genuine notifications are few, and Midtrans sends them again.
 const VARIATIONS = { limit: 100, interval: 3_600_000 };
-const SIGNATURES_MAX = 10_000;
+const ALLOWANCES_MAX = 100_000;
+const OTHER_VARIATIONS = { limit: 10_000, interval: 3_600_000 };
 
-// How often Midtrans is asked about what is no order of ours, and how much is passed on of what
-// nobody can verify, and anybody can send.
+// How often Midtrans is asked about what is no order of ours, and how many at once may be asked
+// about what anybody can send; the client has 64 connections.
 const QUESTIONS = { limit: 100, interval: 10_000 };
+const GUESSING_MAX = 8;
+// How often the application is told that a parser has changed the bytes of a payout.
+const LOSSES = { limit: 1, interval: 3_600_000 };
+// How long Midtrans's answer may be behind its notification.
+const BEHIND_MS = 3_600_000;
+// How much is passed on of what nobody can verify, and anybody can send.
 const UNVERIFIED = { limit: 100, interval: 3_600_000 };
 const UNVERIFIED_BYTES_MAX = 4096;
-// A message of the outbox may be four times as long, and its quotes are escaped.
-const NOTICE_BYTES_MAX = 65_536;
+// A message of the outbox may be eight times as long; a payout is in it twice, and its quotes are
+// escaped.
+const NOTICE_BYTES_MAX = 32_768;
 
 // ---- Reading -----------------------------------------------------------------------------------
 
@@ -130,31 +139,44 @@ function coarseFingerprint (body, why) {
   return `${why}:${sha256(JSON.stringify(parts))}`;
 }
 
+/**
+ * Why Midtrans's answer may be behind its notification, which then has to come again; undefined if
+ * it is not.
+ */
+function behind (body, found) {
+  if (found === undefined) return 'not_found';
+  return isAhead(readTransaction(body), readTransaction(found)) ? 'unconfirmed' : undefined;
+}
+
 /** The same for all copies of a notice that is not about an order of ours. */
 const noticeFingerprint = (...parts) => `notice:${sha256(JSON.stringify(parts))}`;
 
-/** What of an account's notice is signed. The rest is whatever the sender says. */
-const signedOf = ({ account_id: id, account_status: status, status_code: code }) =>
-  ({ account_id: id, account_status: status, status_code: code });
+/**
+ * So many per key and interval. An entry stays until its interval ends, so a flood of other keys
+ * cannot renew the allowance of one. Keys for which there is no room share one.
+ */
+class Allowances {
+  // In the order in which they end.
+  #entries = new Map();
+  #others = new RateLimiter(OTHER_VARIATIONS);
 
-/** Limits the notifications with one signature; a bounded number of signatures is remembered. */
-class SignatureLimits {
-  #limiters;
-
-  constructor () {
-    const { LRUCache } = require('lru-cache');
-    this.#limiters = new LRUCache({ max: SIGNATURES_MAX });
-  }
-
-  /** @returns {boolean} whether one more may be examined now */
-  admit (signature) {
-    const key = signature.toLowerCase();
-    let limiter = this.#limiters.get(key);
-    if (limiter === undefined) {
-      limiter = new RateLimiter(VARIATIONS);
-      this.#limiters.set(key, limiter);
+  /**
+   * @param {string} key
+   * @param {() => boolean} [isFree] asked before anything is noted
+   * @returns {boolean} whether one more may be examined now
+   */
+  admit (key, isFree = () => true) {
+    const time = now();
+    for (const [old, { end }] of this.#entries) {
+      if (end > time) break;
+      this.#entries.delete(old);
     }
-    return limiter.tryTake();
+    const entry = this.#entries.get(key);
+    if (entry?.count >= VARIATIONS.limit || !isFree()) return false;
+    if (entry !== undefined) entry.count += 1;
+    else if (this.#entries.size >= ALLOWANCES_MAX) return this.#others.tryTake();
+    else this.#entries.set(key, { count: 1, end: time + VARIATIONS.interval });
+    return true;
   }
 }
 
@@ -170,12 +192,13 @@ const busy = ({ orderId }) => answer(503, 'unavailable', orderId ?? undefined);
 class PaymentInbox {
   #context;
   #samples;
-  #signatures = new SignatureLimits();
-  // Of their own: they are not signed, and must not push signatures out.
-  #subscriptions = new SignatureLimits();
+  #signatures = new Allowances();
   #questions = new RateLimiter(QUESTIONS);
+  #subscriptions = new Allowances();
+  #guesses = new RateLimiter(QUESTIONS);
+  #guessing = 0;
   #unverified = new RateLimiter(UNVERIFIED);
-  #isLossTold = false;
+  #losses = new RateLimiter(LOSSES);
 
   /** @param {object} context of Payments */
   constructor (context) {
@@ -235,7 +258,7 @@ class PaymentInbox {
     const { fingerprint, orderId } = event;
     if (await ledger.countAgain(fingerprint)) return answer(200, 'already_processed', orderId);
     if (await ledger.get(orderId) === undefined) return this.#takeForeign(event, body);
-    if (!this.#signatures.admit(body.signature_key)) return answer(503, 'unavailable', orderId);
+    if (!this.#signatures.admit(body.signature_key.toLowerCase())) return busy(event);
     const claim = readTransaction(body);
     const { truth, fault, answered } = confirm ? await this.#confirm(claim, event)
       : { truth: claim };
@@ -261,36 +284,45 @@ class PaymentInbox {
     const { hooks, confirm } = this.#context;
     const coarse = { ...event, fingerprint: coarseFingerprint(body, 'unknown_order') };
     if (hooks.onNotification === undefined) return this.#note(coarse);
-    const notice = { kind: foreignKindOf(event.orderId), verified: true, body };
+    const kind = foreignKindOf(event.orderId);
+    const notice = { kind, verified: false, body, signed: signedOf('transaction', body) };
     // The test has no transaction.
-    if (notice.kind === 'test') return this.#note(coarse, notice);
-    if (!this.#signatures.admit(body.signature_key)) return busy(event);
-    if (!confirm) return this.#note({ ...event, fingerprint: fingerprintOf(body) }, notice);
+    if (kind === 'test') return this.#note(coarse, { ...notice, verified: true });
+    if (event.bytes.length > NOTICE_BYTES_MAX) return this.#refuse(event, 'too_large');
+    const isFree = () => !confirm || this.#questions.tryTake();
+    if (!this.#signatures.admit(body.signature_key.toLowerCase(), isFree)) return busy(event);
+    const fingerprint = fingerprintOf(body);
+    if (!confirm) return this.#note({ ...event, fingerprint }, notice);
     const { transactionId } = event;
-    if (!this.#questions.tryTake()) return busy(event);
     const found = isSegment(transactionId)
-      ? await inTime(signal => this.ask(transactionId, { signal })) : undefined;
-    if (found === undefined) return this.#note(coarse, { ...notice, verified: false });
+      ? await inTime(signal => this.ask(transactionId, { signal, once: true })) : undefined;
     // Only the order is signed: the transaction is whatever the sender says it is.
-    if (found.order_id !== event.orderId) return this.#reject(event, 'other_order');
-    // The answer is older than the notification: Midtrans has to send it again.
-    if (isAhead(readTransaction(body), readTransaction(found))) return busy(event);
+    if (found !== undefined && found.order_id !== event.orderId) {
+      return this.#reject(event, 'other_order');
+    }
+    const why = behind(body, found);
+    const waiting = { ...event, fingerprint: `behind:${fingerprint}` };
+    if (why !== undefined && await this.#isYoung(waiting, why)) return busy(event);
+    if (found === undefined) return this.#note(coarse, notice);
     return this.#note({ ...event, fingerprint: noticeFingerprint('transaction', found) },
       { ...notice, verified: 'asked', answer: found });
+  }
+
+  /** Notes an event that Midtrans does not confirm, and tells whether that may be still to come. */
+  async #isYoung (event, reason) {
+    const { database, ledger } = this.#context;
+    const { receivedAt } = await ledger.noteEvent(database, event, 'unknown_order', reason);
+    return wall() - new Date(receivedAt).getTime() < BEHIND_MS;
   }
 
   /** Takes what is not about a transaction. */
   async #takeNotice (event, body, { kind, id, signature, isParsed = false }) {
     const { hooks, midtrans, irisMerchantKey } = this.#context;
-    const noted = { ...event, fingerprint: noticeFingerprint(kind, body) };
-    if (kind === 'account') {
-      if (!midtrans.verifyNotification(body)) return this.#reject(event, 'signature');
-      if (!this.#signatures.admit(`${kind}:${body.signature_key}`)) return busy(event);
-      return this.#note(noted, { kind, verified: true, body: signedOf(body) });
-    }
+    if (kind === 'account') return this.#takeAccount(event, body);
     if (kind === 'payout' && irisMerchantKey !== undefined) {
       if (isSignedPayout(event.bytes, signature, irisMerchantKey)) {
-        return this.#note(noted, { kind, verified: true, body });
+        return this.#note({ ...event, fingerprint: noticeFingerprint(kind, body) },
+          { kind, verified: true, body, signed: body });
       }
       // Perhaps the parser has changed the bytes.
       if (isParsed && signature !== undefined) return this.#tellLoss(event);
@@ -298,15 +330,40 @@ class PaymentInbox {
     }
     const canAsk = kind === 'subscription' && typeof midtrans.getSubscription === 'function';
     if (canAsk && hooks.onNotification !== undefined && isSegment(id)) {
-      if (!this.#subscriptions.admit(id) || !this.#questions.tryTake()) return busy(event);
-      const found = await inTime(signal => this.#findSubscription(id, signal));
-      if (found === undefined) return this.#reject(event, 'not_found');
-      return this.#note({ ...event, fingerprint: noticeFingerprint(kind, found, body) },
-        { kind, verified: 'asked', body, answer: found });
+      return this.#takeSubscription(event, body, id);
     }
     // Another fingerprint than if it were verified, so that it cannot come before the true one.
     return this.#note({ ...event, fingerprint: noticeFingerprint('unverified', body) },
       { kind, verified: false, body });
+  }
+
+  async #takeAccount (event, body) {
+    const kind = 'account';
+    const texts = withTexts(body);
+    if (!this.#context.midtrans.verifyNotification(texts)) return this.#reject(event, 'signature');
+    const signature = texts.signature_key.toLowerCase();
+    if (!this.#signatures.admit(signature)) return busy(event);
+    const signed = signedOf(kind, texts);
+    // Whatever else is changed, it is the same notice.
+    return this.#note({ ...event, fingerprint: noticeFingerprint(kind, signature) },
+      { kind, verified: true, body: signed, signed });
+  }
+
+  /** Nothing in it is signed: anybody can have us ask, as often as these limits allow. */
+  async #takeSubscription (event, body, id) {
+    const kind = 'subscription';
+    const isFree = () => this.#guessing < GUESSING_MAX && this.#guesses.tryTake();
+    if (!this.#subscriptions.admit(id, isFree)) return busy(event);
+    this.#guessing += 1;
+    let found;
+    try {
+      found = await inTime(signal => this.#findSubscription(id, signal));
+    } finally {
+      this.#guessing -= 1;
+    }
+    if (found === undefined) return this.#reject(event, 'not_found');
+    return this.#note({ ...event, fingerprint: noticeFingerprint(kind, found, body) },
+      { kind, verified: 'asked', body, answer: found });
   }
 
   /** Keeps a notice, and leaves it to the hook when it comes for the first time. */
@@ -320,9 +377,10 @@ class PaymentInbox {
       if (verified !== false) await ledger.noteEvent(database, event, 'unknown_order', reason);
       return taken;
     }
-    const max = verified === false ? UNVERIFIED_BYTES_MAX : NOTICE_BYTES_MAX;
+    const isAnybodys = verified === false && notice.signed === undefined;
+    const max = isAnybodys ? UNVERIFIED_BYTES_MAX : NOTICE_BYTES_MAX;
     if (event.bytes.length > max) return this.#refuse(event, 'too_large');
-    if (verified === false && !this.#unverified.tryTake()) return busy(event);
+    if (isAnybodys && !this.#unverified.tryTake()) return busy(event);
     await database.transaction(async client => {
       const { id, times } = await ledger.noteEvent(client, event, 'unknown_order', reason);
       if (times > 1) return;
@@ -337,12 +395,8 @@ class PaymentInbox {
 
   /** Anybody can make us ask this, so the breaker of the payments hears nothing of it. */
   async #findSubscription (id, signal) {
-    const { midtrans } = this.#context;
-    if (typeof midtrans._find === 'function') {
-      return midtrans._find('getSubscription', id, { signal });
-    }
     try {
-      return await midtrans.getSubscription(id, { signal });
+      return await this.#context.midtrans.getSubscription(id, { signal, once: true });
     } catch (error) {
       if (read(error, 'code') === 'ERR_MIDTRANS_NOT_FOUND') return undefined;
       throw error;
@@ -351,8 +405,7 @@ class PaymentInbox {
 
   /** Has a payout's notice sent again, in case the application is mended until then. */
   #tellLoss (event) {
-    if (!this.#isLossTold) {
-      this.#isLossTold = true;
+    if (this.#losses.tryTake()) {
       this.#context.emit('warning', new SekeringError('ERR_WEBHOOK_BODY',
         'A payout is signed as bytes, and a parser has changed them: pass the body as it came, or' +
         ' keep the bytes: express.json({ verify: (req, res, buf) => { req.rawBody = buf } })'));
@@ -417,9 +470,9 @@ class PaymentInbox {
   // ---- Asking ----------------------------------------------------------------------------------
 
   /** What Midtrans says about a transaction or order; undefined if it does not know it. */
-  async ask (id, { signal } = {}) {
+  async ask (id, options) {
     try {
-      const body = await this.#context.midtrans.status(id, { signal });
+      const body = await this.#context.midtrans.status(id, { ...options });
       if (isStatus(body)) return body;
     } catch (error) {
       if (read(error, 'code') === 'ERR_MIDTRANS_NOT_FOUND') return undefined;

@@ -7,9 +7,14 @@ import { SqlClient } from './store';
 export interface PaymentsProvider {
   /** `anyOrder`: also accept an order's id that does not fit the shop's own pattern. */
   verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
-  status (id: string, options?: { signal?: AbortSignal | undefined }): Promise<any>;
+  /** `once`: ask once and past the breaker, since a stranger may have caused it. */
+  status (id: string, options?: {
+    signal?: AbortSignal | undefined; once?: boolean | undefined;
+  }): Promise<any>;
   /** If it is there, it is asked about the notifications of subscriptions. */
-  getSubscription?(id: string, options?: { signal?: AbortSignal | undefined }): Promise<any>;
+  getSubscription?(id: string, options?: {
+    signal?: AbortSignal | undefined; once?: boolean | undefined;
+  }): Promise<any>;
   createTransaction (body: OrderBody, options?: {
     resume?: boolean | undefined; signal?: AbortSignal | undefined;
   }): Promise<{ token: string; redirect_url: string }>;
@@ -20,7 +25,10 @@ export interface PaymentsProvider {
 export interface PaymentsOptions {
   /** Without it, orders can only be recorded and read. */
   midtrans?: PaymentsProvider | undefined;
-  /** The largest body of a notification in bytes, 1024 to 16777216, default 65536. */
+  /**
+   * The largest body of a notification in bytes, 1024 to 16777216, default 65536. `maxBody` of
+   * createWebhookRouter limits it too: the smaller one counts.
+   */
   maxBody?: number | undefined;
   /**
    * Whether Midtrans is asked (GET status) before anything changes, default true. The signature
@@ -67,7 +75,10 @@ export interface PaymentHooks {
 }
 
 export interface PaymentNotice {
-  /** Unique for each content; the id of its event. */
+  /**
+   * Unique for each content; the id of its event. If the event was deleted (`cleanUp`), the same
+   * content has a new id when it comes again.
+   */
   id: string;
   /**
    * account: a linked GoPay account (account_id, account_status, status_code). subscription: id,
@@ -80,13 +91,20 @@ export interface PaymentNotice {
   kind: 'account' | 'subscription' | 'payout' | 'payment_link' | 'test' | 'unknown_order' |
     'unknown';
   /**
-   * true: what it says is signed (of a test, the order, the code and the amount). 'asked': believe
-   * `answer`, not `body`. false: anybody may have sent it. With `confirm: false`, transactions are
-   * true, though their state is not signed.
+   * true: `signed` is Midtrans's. 'asked': believe `answer`, not `body`. false: the state may be
+   * anybody's, though a transaction has `signed`.
    */
   verified: true | false | 'asked';
-  /** As it came. */
+  /**
+   * As it came; of an account only what is signed. Of others, what is not in `signed` may be
+   * anybody's.
+   */
   body: any;
+  /**
+   * What a right signature covers. Account: account_id, account_status, status_code. Transaction:
+   * order_id, status_code, gross_amount. Payout: all.
+   */
+  signed?: any;
   /** What Midtrans says about the transaction or the subscription, if it was asked. */
   answer?: any;
 }
@@ -193,7 +211,8 @@ export interface PaymentEvent {
    * (Midtrans says something else), not_found (Midtrans knows no such transaction),
    * other_transaction, other_order, paid_twice; in rows of older releases unknown_order. Why it is
    * forged: signature, other_order, not_found (no such subscription). The kind of a notice without
-   * an order (unknown_order). Why it is invalid: too_large, not_json, or the name of a field.
+   * an order (unknown_order); of one about another's order not_found or unconfirmed, if Midtrans's
+   * answer was behind it. Why it is invalid: too_large, not_json, or the name of a field.
    */
   reason: string | null;
   /** How often it came. For samples (forged, invalid): how many events the row has counted. */

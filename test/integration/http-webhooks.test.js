@@ -6,6 +6,7 @@
 const { createHash, createHmac } = require('node:crypto');
 const { once } = require('node:events');
 const http = require('node:http');
+const net = require('node:net');
 const { buffer } = require('node:stream/consumers');
 const { promisify } = require('node:util');
 const zlib = require('node:zlib');
@@ -26,6 +27,9 @@ const { describeEngines } = require('../support/postgres');
 
 const FLOOD = 2000;
 const APP_SECRET = 'planted-app-secret';
+// The example in Midtrans's documentation.
+const PAYOUT = '{"reference_no":"TLtXjaG7LxcbEhgo7S","amount":"12333.0","status":"processed",' +
+  '"updated_at":"2023-03-31T10:12:28Z"}';
 const all = () => true;
 const PARSERS = {
   nothing: [],
@@ -45,6 +49,8 @@ const PARSERS = {
 const FIELDS_ONLY = ['express.json()', 'all parsers of Express 4'];
 
 const readsAll = (req, res, next) => req.resume().on('end', next);
+
+const readsNothing = (req, res, next) => next();
 
 const readsSome = (req, res, next) => {
   req.once('readable', () => {
@@ -279,6 +285,73 @@ describe('in servers of all kinds', () => {
   });
 });
 
+describe('bodies that are refused', () => {
+  afterEach(closeAll);
+
+  const start = async before => {
+    const url = new URL(await listen(http.createServer(express()
+      .use(...before, createWebhookRouter({ whatsapp: cloud(), onError: () => {} })))));
+    const socket = net.connect(url.port, url.hostname);
+    keep({ close: () => socket.destroy() });
+    socket.on('error', () => {});
+    socket.write('POST /webhooks/whatsapp HTTP/1.1\r\nHost: a\r\n');
+    return socket;
+  };
+  const statuses = socket => {
+    let text = '';
+    socket.setEncoding('latin1').on('data', more => { text += more; });
+    return () => Array.from(text.matchAll(/HTTP\/1.1 (\d+)/g), match => match[1]);
+  };
+  const chunk = (size, fill = ' ') => `${size.toString(16)}\r\n${fill.repeat(size)}\r\n`;
+  const LIMIT = 1 << 20;
+
+  test.each([
+    ['too large, in chunks', [readsNothing], 'Transfer-Encoding: chunked', '413',
+      `${chunk(LIMIT + 1)}${chunk(300_000)}0\r\n\r\n`],
+    ['too large, of known length', [readsNothing], `Content-Length: ${LIMIT + 300_000}`, '413',
+      ' '.repeat(LIMIT + 300_000)],
+    ['read in part by another', [readsSome], 'Content-Length: 300000', '503',
+      ' '.repeat(300_000)],
+  ])('%s: the next request on the connection is answered', async (name, before, header, status,
+    body) => {
+    const socket = await start(before);
+    const seen = statuses(socket);
+    socket.write(`${header}\r\n\r\n${body}GET /webhooks/whatsapp HTTP/1.1\r\nHost: a\r\n\r\n`);
+    await until(() => seen().length === 2);
+    expect(seen()).toEqual([status, '403']);
+  });
+
+  test.each(['Transfer-Encoding: chunked', `Content-Length: ${1 << 30}`])(
+    'one without an end is cut off: %s', async header => {
+      const socket = await start([readsNothing]);
+      const closed = new Promise(resolve => { socket.on('close', resolve); });
+      socket.resume();
+      socket.write(`${header}\r\n\r\n`);
+      const more = header.startsWith('C') ? ' '.repeat(65_536) : chunk(65_536);
+      let sent = 0;
+      const write = () => {
+        while (!socket.destroyed && sent < 1 << 30) {
+          sent += more.length;
+          if (!socket.write(more)) return;
+        }
+      };
+      socket.on('drain', write);
+      write();
+      await closed;
+      expect(sent).toBeLessThan(1 << 30);
+    });
+
+  test('what is no request says what is missing', async () => {
+    const handler = createWebhookRouter({ whatsapp: cloud() });
+    const request = { method: 'POST', url: '/webhooks/whatsapp', headers: {} };
+    for (const name of Object.keys(request)) {
+      await expect(handler({ ...request, [name]: undefined }, {})).rejects.toMatchObject({
+        code: 'ERR_INVALID_OPTION', message: expect.stringContaining(`for req.${name}`),
+      });
+    }
+  });
+});
+
 describeEngines('Midtrans', ({ place }) => {
   let database;
 
@@ -383,10 +456,23 @@ describeEngines('Midtrans', ({ place }) => {
         expect((await post('/webhooks/midtrans', text)).status).toBe(400);
       }
     }
-    const { post, errors } = await startApp([readsAll], { payments });
-    expect((await post('/webhooks/midtrans', '{}')).status).toBe(503);
-    expect(errors).toMatchObject([{ code: 'ERR_WEBHOOK_BODY' }]);
   });
+
+  test('what no provider has sent raises no alarm, and does not use up that of the true one',
+    async () => {
+      const { payments } = await pay(database);
+      const parsed = await startApp([express.json()], { payments });
+      expect((await parsed.post('/webhooks/midtrans', '{ }')).status).toBe(400);
+      expect(parsed.errors).toEqual([]);
+      const { post, errors } = await startApp([readsAll], { payments });
+      expect((await post('/webhooks/midtrans', '{}')).status).toBe(503);
+      expect(errors).toEqual([]);
+      for (let i = 0; i < 2; i += 1) {
+        expect((await post('/webhooks/midtrans', PAYOUT, { 'iris-signature': '0' })).status)
+          .toBe(503);
+      }
+      expect(errors).toMatchObject([{ code: 'ERR_WEBHOOK_BODY' }]);
+    });
 
   test('a flood of unsigned notifications: few rows, a right count, and true ones get through',
     async () => {
@@ -504,15 +590,18 @@ describeEngines('Midtrans', ({ place }) => {
 
   const digest = (...parts) => createHash('sha512').update(parts.join('')).digest('hex');
 
-  /** Payments whose worker runs the hook, behind a server; `subscriptions`: can be asked for. */
-  async function startNotices ({ subscriptions, before = [], ...options } = {}) {
+  /**
+   * Payments whose worker runs the hook, behind a server. `subscriptions`: can be asked for;
+   * `lag(id)`: asked in place of GET status, if there is anything.
+   */
+  async function startNotices ({ subscriptions, lag, before = [], ...options } = {}) {
     const notices = [];
     const own = await pay(database);
     const { midtrans } = own;
     const provider = {
       verifyNotification: (...args) => midtrans.verifyNotification(...args),
       createTransaction: (...args) => midtrans.createTransaction(...args),
-      status: (...args) => midtrans.status(...args),
+      status: (...args) => lag?.(args[0]) ?? midtrans.status(...args),
       ...subscriptions && {
         getSubscription: (...args) => midtrans.getSubscription(...args),
       },
@@ -542,6 +631,10 @@ describeEngines('Midtrans', ({ place }) => {
 
   const KEPT = ['200 unknown_order', '200 unknown_order'];
   const FORGED = ['403 forged', '403 forged'];
+  const LATE = ['503 unavailable', '503 unavailable'];
+
+  const makeOld = () => database.query(`UPDATE ${database.schema}.payment_events
+    SET received_at = received_at - interval '1 hour' WHERE fingerprint LIKE 'behind:%'`);
 
   const account = (status, more) => ({
     status_code: '200', payment_type: 'gopay', account_id: 'acc-1', account_status: status,
@@ -569,11 +662,22 @@ describeEngines('Midtrans', ({ place }) => {
     await next(2);
     expect(notices).toEqual([
       // What else is in them is not signed.
-      ...['ENABLED', 'DISABLED'].map(status => ({
-        id: expect.any(String), kind: 'account', verified: true,
-        body: { account_id: 'acc-1', account_status: status, status_code: '200' },
-      })),
+      ...['ENABLED', 'DISABLED'].map(status => {
+        const signed = { account_id: 'acc-1', account_status: status, status_code: '200' };
+        return { id: expect.any(String), kind: 'account', verified: true, body: signed, signed };
+      }),
     ]);
+    // The same, whatever else somebody makes of it, or a parser.
+    for (const more of [{ metadata: { reference_id: 'user-42' } }, { payment_type: 'qris' },
+      { status_code: 200 }, { account_id: 'acc-1E', account_status: 'NABLED' }]) {
+      expect(await send(account('ENABLED', more.account_id === undefined ? more
+        : { ...more, signature_key: account('ENABLED').signature_key }))).toEqual(KEPT);
+    }
+    expect(await send(account('EXPIRED', { status_code: 200 }))).toEqual(KEPT);
+    await next(3);
+    expect(notices).toHaveLength(3);
+    expect(notices[2].signed)
+      .toEqual({ account_id: 'acc-1', account_status: 'EXPIRED', status_code: '200' });
     expect([seen.held, seen.warning]).toEqual([[], []]);
     expect((await payments.listEvents({ outcome: 'unknown_order', limit: 2 }))
       .map(({ orderId, reason, times }) => [orderId, reason, times]))
@@ -601,9 +705,6 @@ describeEngines('Midtrans', ({ place }) => {
       { id: expect.any(String), kind: 'subscription', verified: 'asked', body, answer: truth })));
   });
 
-  // The example in Midtrans's documentation.
-  const PAYOUT = '{"reference_no":"TLtXjaG7LxcbEhgo7S","amount":"12333.0","status":"processed",' +
-    '"updated_at":"2023-03-31T10:12:28Z"}';
   const MERCHANT_KEY = 'IRIS-merchant-d8709d85-19d6-39c4-7ff5-8eaf81ec31cd';
   const PAYOUT_SIGNATURE = '8b8a8ce380887acf162a17cc4bed7b7ff1c94fc637201ebed7ab1a7f32596810' +
     'cbd9fc78d2db051ef851f97c05cd5f840d10ee34d58021c18d6ef69a793b7116';
@@ -647,11 +748,11 @@ describeEngines('Midtrans', ({ place }) => {
     const ids = ['pay-me-1700000000000', 'SUBS-MONTHLY-1234567890', 'other-1'];
     for (const [i, id] of ids.entries()) {
       await midtrans.charge(charge(id));
-      // One who has seen it says that it is paid; or Midtrans's answer is late.
+      // One who has seen it says that it is paid. Midtrans may be late; in the end we give up.
       const [pending] = fake.notifications(id);
-      expect(await send({ ...pending, transaction_status: 'settlement' }))
-        .toEqual(['503 unavailable', '503 unavailable']);
-      expect(await send(pending)).toEqual(KEPT);
+      expect(await send({ ...pending, transaction_status: 'settlement' })).toEqual(LATE);
+      await makeOld();
+      expect(await send({ ...pending, transaction_status: 'settlement' })).toEqual(KEPT);
       await next(i + 1);
       expect(notices[i]).toMatchObject({
         kind: ['payment_link', 'subscription', 'unknown_order'][i], verified: 'asked',
@@ -666,9 +767,14 @@ describeEngines('Midtrans', ({ place }) => {
     const { transaction_id: paid } = fake.transactions.get('other-1');
     const claim = { order_id: 'another', transaction_status: 'settlement' };
     expect(await send(sign({ ...claim, transaction_id: paid }))).toEqual(FORGED);
+    expect(await send(sign({ ...claim, transaction_id: 'none' }))).toEqual(LATE);
+    await makeOld();
     expect(await send(sign({ ...claim, transaction_id: 'none' }))).toEqual(KEPT);
     await next(5);
-    expect(notices[4]).toMatchObject({ kind: 'unknown_order', verified: false });
+    expect(notices[4]).toMatchObject({
+      kind: 'unknown_order', verified: false,
+      signed: { order_id: 'another', status_code: '200', gross_amount: '10000.00' },
+    });
     expect(notices[4].answer).toBeUndefined();
     expect(await send(sign({ ...claim, transaction_id: 'x', order_id: 'payment_notif_test_G1_2' })))
       .toEqual(KEPT);
@@ -677,7 +783,90 @@ describeEngines('Midtrans', ({ place }) => {
     expect(notices).toHaveLength(6);
   });
 
-  test('an unverified notice is marked as such, and is limited in number', async () => {
+  test('a payment link that was paid is told, however late Midtrans says so', async () => {
+    const answers = new Map();
+    const { send, next, notices, fake, midtrans } =
+      await startNotices({ lag: id => answers.get(id) });
+    const ids = ['menu-1700000000000', 'menu-1700000000001'];
+    for (const id of ids) await midtrans.charge(charge(id));
+    const [one, another] = ids.map(id => fake.transactions.get(id).transaction_id);
+    answers.set(one, midtrans.status(one)).set(another, midtrans.status('none'));
+    await Promise.allSettled(answers.values());
+    for (const id of ids) fake.settle(id);
+    const paid = ids.map(id => fake.notifications(id, { latest: true })[0]);
+    for (const body of paid) expect(await send(body)).toEqual(LATE);
+    answers.clear();
+    for (const [i, body] of paid.entries()) {
+      expect(await send(body)).toEqual(KEPT);
+      await next(i + 1);
+    }
+    expect(notices.map(({ verified, answer }) => [verified, answer.transaction_status]))
+      .toEqual([['asked', 'settlement'], ['asked', 'settlement']]);
+  });
+
+  test('without confirmation the state of another\'s order is not verified', async () => {
+    const { send, next, notices, fake, midtrans } = await startNotices({ confirm: false });
+    await midtrans.charge(charge('link-1700000000000'));
+    const [pending] = fake.notifications('link-1700000000000');
+    expect(await send({ ...pending, transaction_status: 'settlement' })).toEqual(KEPT);
+    await next(1);
+    expect(notices).toMatchObject([{
+      kind: 'payment_link', verified: false,
+      signed: { order_id: 'link-1700000000000', status_code: '201' },
+    }]);
+    expect(Object.keys(notices[0].signed)).toEqual(['order_id', 'status_code', 'gross_amount']);
+  });
+
+  test('while Midtrans is away, strangers cannot open its breaker', async () => {
+    const { post, fake, midtrans, payments } = await startNotices({ subscriptions: true });
+    await placed({ payments, fake }, 'breaker-1');
+    await midtrans.charge(charge('breaker-1700000000000'));
+    const [link] = fake.notifications('breaker-1700000000000');
+    fake.settle('breaker-1');
+    const asked = fake.log.length;
+    for (const status of [503, 429]) {
+      fake.set(['getSubscription', 'status'].map(on => ({ kind: 'error', status, on })));
+      for (let i = 0; i < 20; i += 1) {
+        const body = { subscription: { id: `x${status}-${i}` } };
+        expect((await post('/webhooks/midtrans', JSON.stringify(body))).status).toBe(503);
+        const varied = JSON.stringify({ ...link, transaction_id: `x${status}-${i}` });
+        expect((await post('/webhooks/midtrans', varied)).status).toBe(503);
+      }
+    }
+    // One request for each, without retries.
+    expect(fake.log.length - asked).toBe(80);
+    expect(midtrans.breaker.closed).toBe(true);
+    expect(midtrans.breaker.stats.failures).toBe(0);
+    fake.set(null);
+    const [genuine] = fake.notifications('breaker-1', { latest: true });
+    expect((await post('/webhooks/midtrans', JSON.stringify(genuine))).status).toBe(200);
+  });
+
+  test('a flood of subscriptions delays no other notice, and renews no allowance', async () => {
+    const { deliver, fake, midtrans } = await startNotices({ subscriptions: true });
+    await midtrans.charge(charge('flooded-1700000000000'));
+    const [link] = fake.notifications('flooded-1700000000000');
+    const flood = async () => {
+      const answers = [];
+      for (let i = 0; i < 10_050; i += 1) {
+        answers.push((await deliver({ subscription: { id: `f${i}` } })).status);
+      }
+      return answers;
+    };
+    // A hundred are asked about at once, and ten more each second.
+    expect(await flood()).toContain(503);
+    expect(await deliver(link)).toMatchObject({ status: 200 });
+    const asked = () => fake.log.filter(({ path }) => path.endsWith('/status')).length;
+    const vary = async () => {
+      for (let i = 0; i < 120; i += 1) await deliver({ ...link, transaction_id: `x${i}` });
+    };
+    await vary();
+    await flood();
+    await vary();
+    expect(asked()).toBeLessThanOrEqual(100);
+  });
+
+  test('what nobody can verify says so, and comes only so often', async () => {
     const { send, post, next, notices } = await startNotices();
     const unknown = { status_code: '200', saved_token_id: '4811', masked_card: '481111-1114' };
     expect(await send(unknown)).toEqual(KEPT);
