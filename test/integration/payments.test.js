@@ -314,6 +314,23 @@ describeEngines('payments', ({ place }) => {
       .toMatchObject({ state: 'created', held: false });
   });
 
+  test('a person can apply a second payment, on a later page of the same order', async () => {
+    const setup = await pay(database);
+    const { payments, fake, deliver } = setup;
+    await placed(setup, 'two-pages');
+    await database.query(`UPDATE ${database.schema}.payment_orders SET pages = 2
+      WHERE order_id = 'two-pages'`);
+    await setup.midtrans.createTransaction(order('two-pages~2'));
+    fake.choose('two-pages~2');
+    for (const id of ['two-pages', 'two-pages~2']) {
+      fake.settle(id);
+      await deliver(fake.notifications(id, { latest: true })[0]);
+    }
+    expect(await payments.get('two-pages')).toMatchObject({ state: 'paid', held: true });
+    expect(await payments.review('two-pages', 'apply', { by: 'ann', reason: 'both' }))
+      .toMatchObject({ state: 'paid', held: false });
+  });
+
   test('a person applies only an amount that was shown', async () => {
     const setup = await pay(database);
     const { payments, fake, deliver } = setup;
