@@ -18,7 +18,7 @@ const { isIncomingId, isSegment } = require('../clients/midtrans-requests');
 const { RateLimiter } = require('../primitives/limits');
 const { FINAL_OUTCOMES, HOOK_CHANNEL } = require('./payment-ledger');
 const { PaymentSamples } = require('./payment-samples');
-const { conclude, isAhead, readTransaction } = require('./payment-states');
+const { conclude, differenceOf, isAhead, isOwn, readTransaction } = require('./payment-states');
 const { StoreError } = require('./store-errors');
 
 // Midtrans waits for 15 s, and wants to be answered within 5.
@@ -446,7 +446,9 @@ class PaymentInbox {
       ? await ledger.enter(client, order, truth, { by: 'notification', confirmed: confirm })
       : { changed: false, fault: fault ?? 'unknown_order' };
     const { changed, move } = entered;
-    const { outcome, reason } = conclude({ changed, fault: entered.fault, claim, truth });
+    const { outcome, reason } = conclude({
+      changed, fault: entered.fault, claim, truth: entered.truth ?? truth,
+    });
     const released = (changed || confirm) && truth !== undefined &&
       await ledger.release(client, order, truth, entered, 'a notification');
     if (outcome === 'held' && order !== undefined) {
@@ -524,14 +526,16 @@ class PaymentInbox {
    */
   async askAgain (orderId) {
     const { database, ledger } = this.#context;
+    const order = await ledger.get(orderId);
     const held = await ledger.eventsWith(database, orderId, ['held']);
     const ids = new Set(held.map(({ transactionId }) => transactionId));
     const missing = new Set();
     let isReleased = false;
     for (const id of ids) {
       const body = isSegment(id) ? await this.ask(id) : undefined;
-      if (body?.transaction_id !== id) missing.add(id);
-      else if (await ledger.get(body.order_id)) {
+      if (body?.transaction_id !== id || !isOwn(order, { orderId: body.order_id })) {
+        missing.add(id);
+      } else {
         isReleased ||= (await this.learn(orderId, body, 'reconcile')).changed;
       }
     }
@@ -560,7 +564,7 @@ class PaymentInbox {
     const outcomes = known === undefined ? ['held', 'unknown_order'] : ['held'];
     const held = await ledger.eventsWith(database, orderId, outcomes);
     checkHeld(orderId, held, known);
-    const bodies = decision === 'apply' ? await this.#truths(orderId, held) : [];
+    const bodies = decision === 'apply' ? await this.#truths(held, known ?? { orderId }) : [];
     const outcome = decision === 'apply' ? 'applied' : 'dismissed';
     const { order, moves } = await ledger.change(orderId, async (client, locked) => {
       // Somebody else, or Midtrans, may have decided in the meantime.
@@ -584,8 +588,11 @@ class PaymentInbox {
     return order;
   }
 
-  /** What is true now of each transaction of the held events. */
-  async #truths (orderId, held) {
+  /**
+   * What is true now of each transaction of the held events: of this order, and of its amount or
+   * one that an event has shown to the person.
+   */
+  async #truths (held, order) {
     const bodies = new Map();
     for (const { transactionId, body, source } of held) {
       const mustAsk = this.#context.confirm || source === 'status';
@@ -594,10 +601,18 @@ class PaymentInbox {
         throw new StoreError('ERR_PAYMENT_ORDER',
           `Midtrans knows no transaction ${transactionId}: you can only dismiss this`);
       }
+      const { orderId, amountMinor, ...read } = readTransaction(truth);
       // Only the order is signed: a sender can name any transaction.
-      if (truth.order_id !== orderId || truth.transaction_id !== transactionId) {
+      if (!isOwn(order, { orderId }) || read.transactionId !== transactionId) {
         throw new StoreError('ERR_PAYMENT_ORDER',
-          `Transaction ${transactionId} is of another order: you can only dismiss this`);
+          `Transaction ${transactionId} belongs to another order: you can only dismiss this`);
+      }
+      const isShown = amountMinor === readTransaction(JSON.parse(body)).amountMinor;
+      if (order.state !== undefined && !isShown &&
+        differenceOf(order, { amountMinor, ...read }) === 'amount') {
+        throw new StoreError('ERR_PAYMENT_ORDER', `Transaction ${transactionId} now has the ` +
+          `amount ${read.grossAmount}, which is not that of order ${order.orderId}: you can only ` +
+          'dismiss this');
       }
       bodies.set(transactionId, truth);
     }

@@ -103,7 +103,8 @@ function toOrder (row) {
 const toTransaction = row => ({
   transactionId: row.transaction_id, orderId: row.order_id, state: row.state,
   fraud: row.fraud_status, statusCode: row.status_code, grossAmount: row.gross_amount,
-  refundedMinor: BigInt(row.refunded_minor), chargedBackMinor: BigInt(row.charged_back_minor),
+  refundedMinor: BigInt(row.refunded_minor),
+  chargedBackMinor: row.charged_back_minor === null ? undefined : BigInt(row.charged_back_minor),
   refunds: row.refunds.map(([id, amount]) => ({ id, amountMinor: BigInt(amount), key: null })),
   paymentType: row.payment_type, madeAt: row.made_at, createdAt: row.created_at,
 });
@@ -114,9 +115,6 @@ const toEvent = row => ({
   source: row.source, times: row.times, receivedAt: row.received_at,
   lastReceivedAt: row.last_received_at, body: row.body.toString(),
 });
-
-/** The id by which Midtrans knows an order's n-th page. */
-const pageId = (orderId, page) => (page === 1 ? orderId : `${orderId}~${page}`);
 
 /** Frequent statements are planned once for each connection. */
 const prepared = (client, name, text, values) =>
@@ -558,5 +556,5 @@ const silentSince = (order, to) => `CASE
   ELSE clock_timestamp() END`;
 
 module.exports = {
-  FINAL_OUTCOMES, HOOK_CHANNEL, ORDER_CHANNEL, OUTCOMES, PaymentLedger, pageId
+  FINAL_OUTCOMES, HOOK_CHANNEL, ORDER_CHANNEL, OUTCOMES, PaymentLedger
 };

@@ -6,8 +6,7 @@
 const { isA, read, textOf } = require('../base/foreign');
 const { wasNotAsked } = require('../base/errors');
 const { Batcher } = require('./batcher');
-const { pageId } = require('./payment-ledger');
-const { canExpire, isUnmade, recordAgain } = require('./payment-states');
+const { canExpire, hasFailed, isUnmade, pageId, recordAgain } = require('./payment-states');
 const { StoreError } = require('./store-errors');
 
 // At most this many orders that arrive together share a statement.
@@ -300,11 +299,23 @@ class PaymentOrders {
   async #withoutPayment (order, { openMs, isFound }) {
     const { database, ledger } = this.#context;
     const { orderId, state, body } = order;
-    if (openMs > pageLifeMs(body) + PAGE_GRACE_MS && canExpire(order)) return this.#expire(orderId);
+    if (openMs > pageLifeMs(body) + PAGE_GRACE_MS) {
+      if (canExpire(order)) return this.#expire(orderId);
+      if (hasFailed(order)) await this.#forget(orderId);
+    }
     if (!isFound && state === 'unknown' && body !== null) {
       await database.transaction(client => ledger.leave(client, [orderId]));
     }
     return false;
+  }
+
+  /** An earlier release called an order failed while it had a page, which is over now. */
+  async #forget (orderId) {
+    const { ledger } = this.#context;
+    await ledger.change(orderId, async (client, { held }) => {
+      if (!held) await ledger.setHeld(client, orderId, false);
+      return {};
+    });
   }
 
   async #expire (orderId) {

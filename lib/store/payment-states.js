@@ -74,27 +74,45 @@ function refundsOf (body) {
 
 const sumOf = refunds => refunds.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
 const maxOf = (a, b) => (a > b ? a : b);
+const minOf = (a, b) => (a < b ? a : b);
 
 /** What a body says was refunded and charged back so far; undefined if it does not say. */
 function returnedOf (body) {
-  const { transaction_status: state } = body;
   const refunds = refundsOf(body);
-  const refunded = maxOf(minorOf(body.refund_amount) ?? 0n, sumOf(refunds));
-  const chargedBack = minorOf(body.chargeback_amount);
-  const total = amountMinorOf(body) ?? 0n;
-  const rest = sum => (sum < total ? total - sum : 0n);
+  const refundedMinor = maxOf(minorOf(body.refund_amount) ?? 0n, sumOf(refunds));
   return {
     refunds,
-    // Without an amount, all that was left is meant.
-    refundedMinor: state === 'refund' && refunded === 0n ? rest(chargedBack ?? 0n) : refunded,
-    chargedBackMinor: chargedBack ?? (state === 'chargeback' ? rest(refunded) : undefined),
+    refundedMinor: refundedMinor || undefined,
+    chargedBackMinor: minorOf(body.chargeback_amount) || undefined,
   };
+}
+
+/**
+ * The sums of a transaction after news of it. They never get less, and together they are never more
+ * than what was paid. What the news does not say stays as it was; a full refund or chargeback
+ * without an amount is all that was left.
+ * @returns {{ refundedMinor: bigint, chargedBackMinor: bigint | undefined }} chargedBackMinor:
+ *   undefined if no chargeback is known, 0n if its amount is unknown
+ */
+function sumsOf (known, { state, grossAmount, ...incoming }) {
+  const paid = minorOf(grossAmount) ?? 0n;
+  const { refundedMinor: refunded = 0n, chargedBackMinor: taken } = known ?? {};
+  const grow = (before, said, left) => maxOf(before, minOf(said ?? before, left));
+  const refundedMinor = grow(refunded,
+    incoming.refundedMinor ?? (state === 'refund' ? paid : undefined), paid - (taken ?? 0n));
+  if (!isChargeback({ state }) && (incoming.chargedBackMinor ?? taken) === undefined) {
+    return { refundedMinor, chargedBackMinor: undefined };
+  }
+  const chargedBackMinor = grow(taken ?? 0n,
+    incoming.chargedBackMinor ?? (state === 'chargeback' ? paid : undefined),
+    paid - refundedMinor);
+  return { refundedMinor, chargedBackMinor };
 }
 
 /**
  * The transaction that a status body or a notification describes.
  * @returns {{ transactionId: string, state: string, fraud: string | null, statusCode: string,
- *   grossAmount: string, amountMinor: bigint | undefined, refundedMinor: bigint,
+ *   grossAmount: string, amountMinor: bigint | undefined, refundedMinor: bigint | undefined,
  *   chargedBackMinor: bigint | undefined, refunds: object[], currency: string,
  *   paymentType: string | null, madeAt: string | null, orderId: string }} madeAt: as Midtrans
  *   writes it, in GMT+7
@@ -132,7 +150,9 @@ const isKnownState = state => transactionStates.includes(state);
 function judge (order, known, incoming, { confirmed, force = false }) {
   const held = fault => ({ changed: false, fits: false, fault });
   if (!isKnownState(incoming.state)) return held('edge');
-  if (known !== undefined && known.orderId !== order.orderId) return held('other_order');
+  if (!isOwn(order, incoming) || (known !== undefined && known.orderId !== order.orderId)) {
+    return held('other_order');
+  }
   if (force) return { changed: true, fits: true };
   const verdict = judgeState(known, incoming, confirmed);
   if (verdict === 'stale') return { changed: false, fits: false };
@@ -141,6 +161,16 @@ function judge (order, known, incoming, { confirmed, force = false }) {
   return verdict === 'same' ? { changed: false, fits: false } : held(fault);
 }
 
+/** Whether a transaction was made for an order, on its first page or a later one. */
+function isOwn ({ orderId, pages = 1 }, { orderId: id }) {
+  if (id === orderId) return true;
+  return Array.from({ length: pages }, (_, i) => pageId(orderId, i + 1)).includes(id);
+}
+
+/** The id by which Midtrans knows an order's n-th page. */
+const pageId = (orderId, page) => (page === 1 ? orderId : `${orderId}~${page}`);
+
+/** How the amount or the currency of a transaction differs from its order's, if it does. */
 function differenceOf (order, { amountMinor, currency }) {
   if (amountMinor !== order.amountMinor) return 'amount';
   return currency === order.currency ? undefined : 'currency';
@@ -148,10 +178,10 @@ function differenceOf (order, { amountMinor, currency }) {
 
 /** @returns {'changed' | 'same' | 'stale' | 'refused'} */
 function judgeState (known, incoming, confirmed) {
-  const { verdict, changed } = advance(known?.state, incoming.state, { confirmed });
-  if (RETURNED.includes(known?.state) && (changed || verdict === 'same')) {
+  if (RETURNED.includes(known?.state) && RETURNED.includes(incoming.state)) {
     return judgeReturned(known, incoming);
   }
+  const { verdict, changed } = advance(known?.state, incoming.state, { confirmed });
   if (changed || (confirmed && isDenial(known, incoming))) return 'changed';
   if (verdict !== 'same') return verdict === 'stale' ? 'stale' : 'refused';
   return incoming.fraud === known.fraud ? 'same' : judgeFraud(known.fraud, incoming.fraud);
@@ -159,24 +189,38 @@ function judgeState (known, incoming, confirmed) {
 
 /** What goes back is only ever more: of two states, the one with the larger sums is the later. */
 function judgeReturned (known, incoming) {
+  if (isTooMuch(incoming, known)) return 'refused';
   if (isMore(incoming, known)) return 'changed';
-  return incoming.state === known.state && !isMore(known, incoming) ? 'same' : 'stale';
+  return incoming.state === known.state && isSaid(incoming, known) ? 'same' : 'stale';
 }
 
-/** Whether more money went back than before. Midtrans need not say how much a bank took back. */
+/** Whether a refund is more than what a bank has left of the payment: it went back twice. */
+function isTooMuch ({ state, grossAmount, refundedMinor = 0n }, known) {
+  const { chargedBackMinor: taken = 0n } = known;
+  return !isChargeback({ state }) && state !== known.state && taken > 0n &&
+    refundedMinor > known.refundedMinor && refundedMinor > (minorOf(grossAmount) ?? 0n) - taken;
+}
+
+/** Whether what a body says of the sums is all of what is known. */
+const isSaid = (incoming, known) =>
+  (incoming.refundedMinor ?? known.refundedMinor) >= known.refundedMinor &&
+  (incoming.chargedBackMinor ?? known.chargedBackMinor ?? 0n) >= (known.chargedBackMinor ?? 0n);
+
+/** Whether more money went back than before, or went back in a way that was not known. */
 function isMore (later, earlier) {
-  if (later.refundedMinor !== earlier.refundedMinor) {
-    return later.refundedMinor > earlier.refundedMinor;
-  }
-  if (later.chargedBackMinor === undefined) {
-    return later.state !== earlier.state && isChargeback(later) && !isFull(earlier);
-  }
-  return later.chargedBackMinor > (earlier.chargedBackMinor ?? 0n) ||
-    (isFull(later) && !isFull(earlier));
+  const { refundedMinor, chargedBackMinor } = sumsOf(earlier, later);
+  if (refundedMinor > earlier.refundedMinor ||
+    (chargedBackMinor ?? 0n) > (earlier.chargedBackMinor ?? 0n)) return true;
+  if (isChargeback(later)) return isFirst(later, earlier);
+  return earlier.state === 'partial_chargeback' && earlier.refundedMinor === 0n;
 }
 
 const isChargeback = ({ state }) => state === 'chargeback' || state === 'partial_chargeback';
 const isFull = ({ state }) => state === 'chargeback';
+
+/** Whether no chargeback was known, or not that all was charged back. */
+const isFirst = (later, earlier) => earlier?.chargedBackMinor === undefined ||
+  (isFull(later) && !isFull(earlier));
 
 /** Whether the merchant has refused a payment that was challenged. */
 const isDenial = (known, incoming) =>
@@ -194,7 +238,7 @@ function judgeFraud (known, incoming) {
  */
 function compare (claim, truth) {
   if (RETURNED.includes(claim.state) && RETURNED.includes(truth.state)) {
-    return isMore(claim, truth) ? 'ahead' : 'agrees';
+    return isMore(claim, { ...truth, ...sumsOf(undefined, truth) }) ? 'ahead' : 'agrees';
   }
   if (claim.state === truth.state) {
     const doubted = claim.fraud === 'accept' && truth.fraud !== 'accept' && truth.fraud !== null;
@@ -226,16 +270,18 @@ function conclude ({ changed, fault, claim, truth }) {
 }
 
 /** What is stored of a transaction: sums never get less, and each refund is kept once. */
-function merge (known, incoming) {
-  const { refunds = [], refundedMinor = 0n, chargedBackMinor = 0n } = known ?? {};
+function merge (known, incoming, { force }) {
+  const { refunds = [] } = known ?? {};
   const ids = new Set(refunds.map(({ id }) => id));
+  // News of a refund that came before a full chargeback, or after it, does not undo it.
+  const isBehind = !force && known !== undefined && isFull(known);
   return {
     ...incoming,
+    state: isBehind ? known.state : incoming.state,
     createdAt: known?.createdAt,
     madeAt: incoming.madeAt ?? known?.madeAt ?? null,
     refunds: [...refunds, ...incoming.refunds.filter(({ id }) => !ids.has(id))],
-    refundedMinor: maxOf(incoming.refundedMinor, refundedMinor),
-    chargedBackMinor: maxOf(incoming.chargedBackMinor ?? 0n, chargedBackMinor),
+    ...sumsOf(known, incoming),
   };
 }
 
@@ -267,16 +313,23 @@ const hasPage = ({ token, redirectUrl, body }) =>
 
 const timeOf = madeAt => Date.parse(`${madeAt.replace(' ', 'T')}+07:00`);
 
+// Midtrans's clock, which shows whole seconds, may be this much behind ours.
+const SKEW_MS = 5000;
+
 /** An expired order that is recorded again begins a new life. */
 const isReopening = ({ from, by }) => from === 'expired' && by === 'order';
 
-/** Whether a transaction belongs to an earlier life of its order, and has not paid this one. */
+/**
+ * Whether a transaction belongs to an earlier life of its order, and has not paid this one. Without
+ * a time it may, so it cannot end this one: the page's own end does.
+ */
 function isOfBefore ({ history, state, transactionId }, { transactionId: id, createdAt, madeAt }) {
   const reopened = history.findLast(isReopening);
   const hasPaid = id === transactionId && HAS_MONEY.includes(state);
   if (reopened === undefined || hasPaid) return false;
   const at = Date.parse(reopened.at);
-  return (createdAt !== undefined && createdAt < at) || (madeAt !== null && timeOf(madeAt) < at);
+  return (createdAt !== undefined && createdAt < at) || madeAt === null ||
+    timeOf(madeAt) < at - SKEW_MS;
 }
 
 /** Whether an order was paid in its present life. */
@@ -303,7 +356,7 @@ function deriveOrder (order, transactions) {
   const isAttempt = ({ state }) => state === 'denied' && hasPage(order);
   const counts = PRECEDENCE.map(state => rated.find(each => each.state === state)).find(Boolean) ??
     rated.findLast(each => !isAttempt(each) && !isOfBefore(order, each));
-  const sum = name => transactions.reduce((total, each) => total + each[name], 0n);
+  const sum = name => transactions.reduce((total, each) => total + (each[name] ?? 0n), 0n);
   return {
     state: counts?.state ?? stateWithout(order, rated.some(isAttempt)),
     transactionId: (counts ?? rated.findLast(isAttempt))?.transactionId ?? null,
@@ -328,43 +381,57 @@ function stateWithout (order, isTried) {
  * @param {object[]} transactions its own, the oldest first, and any other with the same id
  * @param {object} incoming of readTransaction
  * @param {{ confirmed: boolean, force?: boolean }} options of judge
- * @returns {{ changed: boolean, fits: boolean, fault?: string, payments: number,
- *   transaction?: object, change?: object, news?: object[] }} transaction: what to store of it;
- *   change: of the order, if it moves; news: what happened to the transaction
+ * @returns {{ changed: boolean, fits: boolean, fault?: string, payments: number, truth: object,
+ *   transaction?: object, change?: object, news?: object[] }} truth: `incoming` with the sums that
+ *   it does not say; transaction: what to store; change: of the order, if it moves; news: what
+ *   happened to the transaction
  */
 function enter (order, transactions, incoming, options) {
   const own = transactions.filter(({ orderId }) => orderId === order.orderId);
   const isIt = ({ transactionId }) => transactionId === incoming.transactionId;
   const known = transactions.find(isIt);
   const judged = judge(order, known, incoming, options);
+  const truth = { ...incoming, ...sumsOf(known, incoming) };
   const before = own.length === 0 ? 0 : deriveOrder(order, own).payments;
-  if (!judged.changed) return { ...judged, payments: before };
-  const transaction = { ...merge(known, incoming), orderId: order.orderId };
+  if (!judged.changed) return { ...judged, truth, payments: before };
+  const transaction = { ...merge(known, incoming, options), orderId: order.orderId };
   const after = known === undefined ? [...own, transaction]
     : own.map(each => (isIt(each) ? transaction : each));
   const { payments, ...derived } = deriveOrder(order, after);
   const news = newsOf(known, transaction);
   const moves = news.length > 0 || derived.state !== order.state ||
-    derived.refundedMinor !== order.refundedMinor;
+    derived.refundedMinor !== order.refundedMinor ||
+    derived.chargedBackMinor !== order.chargedBackMinor;
   const { state: to, ...sums } = derived;
   const isSecond = payments > 1 && payments > before && !options.force;
   return {
-    changed: true, fits: true, fault: isSecond ? 'paid_twice' : undefined, payments, transaction,
+    changed: true, fits: true, fault: isSecond ? 'paid_twice' : undefined, payments, truth,
+    transaction,
     change: moves ? { to, ...sums, reason: reasonOf(order, to, news) } : undefined, news,
   };
 }
+
+const hasMoney = transaction => HAS_MONEY.includes(stateOf(transaction));
+const leftOf = ({ grossAmount, refundedMinor, chargedBackMinor = 0n }) =>
+  (minorOf(grossAmount) ?? 0n) - refundedMinor - chargedBackMinor;
+const hadMoney = known =>
+  known !== undefined && (hasMoney(known) || RETURNED.includes(known.state));
 
 /** What has happened to a transaction that is of interest besides the state of its order. */
 function newsOf (known, transaction) {
   const { transactionId, paymentType, state } = transaction;
   const isNew = known?.state !== state;
-  const news = newRefunds(known, transaction).map(({ key, amountMinor }) =>
-    ({ hook: 'onRefund', transactionId, refund: { key, amountMinor } }));
-  if (state === 'partial_refund' && isNew && transaction.refundedMinor === 0n) {
+  const isPayment = hasMoney(transaction) && !hadMoney(known) && leftOf(transaction) > 0n;
+  const news = isPayment ? [{ hook: 'onPaid' }] : [];
+  news.push(...newRefunds(known, transaction).map(({ key, amountMinor }) =>
+    ({ hook: 'onRefund', transactionId, refund: { key, amountMinor } })));
+  const grown = transaction.refundedMinor - (known?.refundedMinor ?? 0n);
+  const taken = (transaction.chargedBackMinor ?? 0n) - (known?.chargedBackMinor ?? 0n);
+  const isRefund = state === 'refund' || state === 'partial_refund';
+  if (isRefund && isNew && grown === 0n && taken === 0n) {
     news.push({ hook: 'onRefund', transactionId, refund: { key: null, amountMinor: null } });
   }
-  const taken = transaction.chargedBackMinor - (known?.chargedBackMinor ?? 0n);
-  if (taken > 0n || (isChargeback(transaction) && isNew)) {
+  if (taken > 0n || (isChargeback(transaction) && isFirst(transaction, known))) {
     const amountMinor = taken > 0n ? taken : null;
     news.push({ hook: 'onChargeback', transactionId, chargeback: { amountMinor } });
   }
@@ -388,9 +455,10 @@ const reasonOf = ({ state }, to, news) => (
  * @returns {object[]} { hook, ...details }
  */
 function hooksOf (from, to, news = []) {
+  const hasCome = to === 'paid' || news.some(({ hook }) => hook === 'onPaid');
   const hooks = [
-    ...to === 'paid' && !HAS_MONEY.includes(from) ? [{ hook: 'onPaid' }] : [],
-    ...news,
+    ...hasCome && !HAS_MONEY.includes(from) ? [{ hook: 'onPaid' }] : [],
+    ...news.filter(({ hook }) => hook !== 'onPaid'),
     ...news.some(({ hook }) => hook === 'onRefund') ? [{ hook: 'onRefunded' }] : [],
     ...FAILED.includes(to) && !FAILED.includes(from) ? [{ hook: 'onFailed' }] : [],
   ];
@@ -417,6 +485,9 @@ function decides ({ reason, transactionId, body }, incoming, { fits, payments })
 const isUnmade = order => order.state === 'queued' || order.state === 'unknown' ||
   (order.state === 'failed' && order.transactionId === null && order.token === null);
 
+/** Whether an order has failed. It can be paid all the same as long as it has a page. */
+const hasFailed = ({ state }) => FAILED.includes(state);
+
 /** Whether an order expires with its page: the customer has not begun to pay. */
 const canExpire = ({ state }) => state === 'created' || state === 'unknown';
 
@@ -437,6 +508,6 @@ function recordAgain (order, { state, body, token }) {
 }
 
 module.exports = {
-  FIRST_STATES, STATES, conclude, decides, isAhead, enter, hooksOf, isUnmade, canExpire, minorOf,
-  readTransaction, recordAgain,
+  FIRST_STATES, STATES, canExpire, conclude, decides, differenceOf, enter, hasFailed, hooksOf,
+  isAhead, isOwn, isUnmade, minorOf, pageId, readTransaction, recordAgain,
 };

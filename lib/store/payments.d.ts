@@ -153,11 +153,11 @@ export interface PaymentOrder {
   state: OrderState;
   /** Hundredths of the currency's unit, whether it has them or not: IDR 10000 is 1000000n. */
   amountMinor: bigint;
-  /** What has been refunded of it. */
+  /** What has been refunded. With fees it may be more than `amountMinor`. */
   refundedMinor: bigint;
   /**
-   * What banks have taken back. A full chargeback counts as all that was not refunded. A partial
-   * one counts as 0 unless Midtrans says how much it is (`chargeback_amount`).
+   * What banks have taken back. A full chargeback counts as all that was left. A partial one
+   * counts as 0 unless Midtrans says how much it is (`chargeback_amount`).
    */
   chargedBackMinor: bigint;
   currency: string;
@@ -252,7 +252,9 @@ export interface Payments extends EventEmitter {
   /**
    * Records an order that is made elsewhere, as 'created' by default; 'queued' leaves it to the
    * worker and needs a body. The same id again must have the same amount (else ERR_PAYMENT_ORDER);
-   * it adds what is known by now. With `client` no 'transition' is emitted.
+   * it adds what is known by now. `reconcile` expires it 25 hours later unless the body has another
+   * `page_expiry`: pass the body of a page that you made yourself. With `client` no 'transition' is
+   * emitted.
    */
   createOrder (order: {
     orderId: string; amountMinor: bigint | number; currency?: string | undefined;
@@ -302,10 +304,11 @@ export interface Payments extends EventEmitter {
     Promise<{ checked: number; changed: number; failed: number }>;
   /**
    * Decides about an order that is held. 'apply': what Midtrans says now about the held events is
-   * applied, whatever the amount; an order that nobody recorded is created from its notifications
-   * (unknown_order). 'dismiss': the held events are dropped.
+   * applied, also if they showed another amount than the order's; an order that nobody recorded is
+   * created from its notifications (unknown_order). 'dismiss': the held events are dropped.
    * @returns the order, if there is one
-   * @throws ERR_PAYMENT_ORDER: nothing is held, or somebody else has decided in the meantime
+   * @throws ERR_PAYMENT_ORDER: nothing is held, or somebody else has decided in the meantime; or
+   *   the transaction is another order's, or has an amount that no held event has shown
    */
   review (orderId: string, decision: 'apply' | 'dismiss', options: { by: string; reason: string }):
     Promise<PaymentOrder | undefined>;

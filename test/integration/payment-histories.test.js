@@ -130,7 +130,9 @@ class Decided {
     const entered = truth === undefined ? { changed: false, fault: 'not_found' }
       : this.#enter(truth, { confirmed: true });
     const { outcome, reason } =
-      states.conclude({ changed: entered.changed, fault: entered.fault, claim, truth });
+      states.conclude({
+        changed: entered.changed, fault: entered.fault, claim, truth: entered.truth ?? truth,
+      });
     if (truth !== undefined) this.#release(truth, entered);
     if (outcome === 'unavailable' && entered.fault !== undefined) {
       this.#noteAnswer(answer, entered);

@@ -73,6 +73,37 @@ describeEngines('reconciliation', ({ place }) => {
     expect(await messages('unused')).toMatchObject([{ channel: 'PAYMENT_HOOK' }]);
   });
 
+  test('a page that an earlier release called denied is asked about while it can be used',
+    async () => {
+      const setup = await pay(database, { hooks: { onPaid () {} } });
+      const { payments, fake } = setup;
+      for (const id of ['pays', 'ends']) await payments.open(order(id));
+      await database.query(`UPDATE ${database.schema}.payment_orders SET state = 'denied'`);
+      fake.choose('pays');
+      fake.settle('pays');
+      expect(await reconcile(setup)).toEqual({ checked: 2, changed: 1, failed: 0 });
+      expect(await payments.get('pays')).toMatchObject({ state: 'paid' });
+      await age('ends', 26);
+      expect(await reconcile(setup)).toEqual({ checked: 1, changed: 0, failed: 0 });
+      expect(await reconcile(setup)).toEqual({ checked: 0, changed: 0, failed: 0 });
+      expect(await payments.get('ends')).toMatchObject({ state: 'denied' });
+    });
+
+  test('a look-up for one order does not apply the payment of another', async () => {
+    const setup = await pay(database, { hooks: { onPaid () {} } });
+    const { payments, fake, deliver } = setup;
+    for (const id of ['mine', 'theirs']) await placed(setup, id);
+    const [pending] = fake.notifications('mine');
+    expect(await deliver({ ...pending, transaction_id: 'later' }))
+      .toMatchObject({ outcome: 'held' });
+    fake.settle('theirs');
+    fake.transactions.get('theirs').transaction_id = 'later';
+    fake.transactions.set('later', fake.transactions.get('theirs'));
+    await reconcile(setup);
+    expect(await payments.get('mine')).toMatchObject({ state: 'pending', held: false });
+    expect(await payments.get('theirs')).toMatchObject({ state: 'paid' });
+  });
+
   test('an unknown order is asked for again, and never called failed', async () => {
     const setup = await pay(database, { midtrans: { retry: { retries: 0 } } });
     const { payments, fake, seen } = setup;

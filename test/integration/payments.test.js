@@ -239,6 +239,117 @@ describeEngines('payments', ({ place }) => {
       .toEqual(['onPaid: paid', 'onChargeback null: partially_charged_back']);
   });
 
+  /** What an order becomes and who hears, when Midtrans says these fields, and only these. */
+  async function lived (orderId, said) {
+    const setup = await noted();
+    await placed(setup, orderId);
+    const heard = [];
+    for (const { state, ...fields } of said) {
+      const transaction = setup.fake.transactions.get(orderId);
+      for (const name of ['refund_amount', 'chargeback_amount']) delete transaction[name];
+      Object.assign(transaction, { refunds: [], ...fields });
+      setup.fake.settle(orderId, state);
+      await setup.deliver(setup.fake.notifications(orderId, { latest: true })[0]);
+      heard.push(...await setup.heard(orderId));
+    }
+    const { state, held, refundedMinor, chargedBackMinor } = await setup.payments.get(orderId);
+    const hooks = heard.filter(each => !each.startsWith('onRefunded'))
+      .map(each => each.replace(/:.*/, ''));
+    return [state, held ? 'held' : '', refundedMinor, chargedBackMinor, ...hooks].join(' ').trim();
+  }
+
+  const paid = { state: 'settlement' };
+  const refunded = amount => ({
+    state: amount === 10_000 ? 'refund' : 'partial_refund', refund_amount: `${amount}.00`,
+  });
+  const fees = {
+    gross_amount: '12000.00',
+    metadata: { extra_info: { gross_amount_info: { original_amount: '10000.00' } } },
+  };
+  test.each([
+    ['a chargeback after a refund', [paid, refunded(3000), { state: 'chargeback' }],
+      'charged_back  300000 700000 onPaid onRefund 300000 onChargeback 700000'],
+    ['its amount', [paid, refunded(3000), { state: 'chargeback', chargeback_amount: '7000.00' }],
+      'charged_back  300000 700000 onPaid onRefund 300000 onChargeback 700000'],
+    ['a chargeback after a full refund', [paid, refunded(10_000), { state: 'chargeback' }],
+      'charged_back  1000000 0 onPaid onRefund 1000000 onChargeback null'],
+    ['a partial chargeback after a refund', [paid, refunded(3000), { state: 'partial_chargeback' }],
+      'partially_charged_back  300000 0 onPaid onRefund 300000 onChargeback null'],
+    ['a refund after a full chargeback', [paid, { state: 'chargeback' }, refunded(10_000)],
+      'charged_back held 0 1000000 onPaid onChargeback 1000000'],
+    ['a refund of what a chargeback left',
+      [paid, { state: 'chargeback', chargeback_amount: '6000.00' }, refunded(4000)],
+      'charged_back  400000 600000 onPaid onChargeback 600000 onRefund 400000'],
+    ['a refund without an amount, after a partial chargeback',
+      [paid, { state: 'partial_chargeback', chargeback_amount: '3000.00' }, { state: 'refund' }],
+      'refunded  700000 300000 onPaid onChargeback 300000 onRefund 700000'],
+    ['a chargeback of what was paid with fees',
+      [{ ...paid, ...fees }, { ...refunded(3000), ...fees }, { state: 'chargeback', ...fees }],
+      'charged_back  300000 900000 onPaid onRefund 300000 onChargeback 900000'],
+    ['more than was paid',
+      [paid, { state: 'chargeback', refund_amount: '8000.00', chargeback_amount: '8000.00' }],
+      'charged_back  800000 200000 onPaid onRefund 800000 onChargeback 200000'],
+    ['first news of a partial refund', [refunded(100)],
+      'partially_refunded  10000 0 onPaid onRefund 10000'],
+    ['first news of a full refund', [refunded(10_000)], 'refunded  1000000 0 onRefund 1000000'],
+  ])('what Midtrans does not say of the sums is unknown, not zero: %s', async (name, said, end) => {
+    expect(await lived(name.replaceAll(/\W/g, '-').slice(0, 48), said)).toBe(end);
+  });
+
+  test('a person cannot apply the payment of another order', async () => {
+    const setup = await pay(database, { hooks: { onPaid: nothing } });
+    const { payments, fake, deliver } = setup;
+    await placed(setup, 'V1');
+    const [pending] = fake.notifications('V1');
+    expect(await deliver({ ...pending, transaction_id: 'V2' })).toMatchObject({ outcome: 'held' });
+    await placed(setup, 'V2');
+    fake.settle('V2');
+    await expect(payments.review('V1', 'apply', { by: 'ann', reason: 'paid' })).rejects
+      .toMatchObject({
+        code: 'ERR_PAYMENT_ORDER', message: expect.stringContaining('belongs to another order'),
+      });
+    expect(await payments.get('V1')).toMatchObject({ state: 'created', held: true });
+    expect(await messages('V1')).toEqual([]);
+    expect(await payments.review('V1', 'dismiss', { by: 'ann', reason: 'forged' }))
+      .toMatchObject({ state: 'created', held: false });
+  });
+
+  test('a person can apply a second payment, on a later page of the same order', async () => {
+    const setup = await pay(database);
+    const { payments, fake, deliver } = setup;
+    await placed(setup, 'two-pages');
+    await database.query(`UPDATE ${database.schema}.payment_orders SET pages = 2
+      WHERE order_id = 'two-pages'`);
+    await setup.midtrans.createTransaction(order('two-pages~2'));
+    fake.choose('two-pages~2');
+    for (const id of ['two-pages', 'two-pages~2']) {
+      fake.settle(id);
+      await deliver(fake.notifications(id, { latest: true })[0]);
+    }
+    expect(await payments.get('two-pages')).toMatchObject({ state: 'paid', held: true });
+    expect(await payments.review('two-pages', 'apply', { by: 'ann', reason: 'both' }))
+      .toMatchObject({ state: 'paid', held: false });
+  });
+
+  test('a person applies only an amount that was shown', async () => {
+    const setup = await pay(database);
+    const { payments, fake, deliver } = setup;
+    for (const id of ['shown', 'hidden']) await placed(setup, id);
+    const wrong = async (id, amount) => {
+      fake.transactions.get(id).gross_amount = amount;
+      fake.settle(id);
+      return deliver(fake.notifications(id, { latest: true })[0]);
+    };
+    const apply = id => payments.review(id, 'apply', { by: 'ann', reason: 'checked' });
+    for (const id of ['shown', 'hidden']) {
+      expect(await wrong(id, '9000.00')).toMatchObject({ outcome: 'held' });
+    }
+    expect(await apply('shown')).toMatchObject({ state: 'paid', held: false });
+    fake.transactions.get('hidden').gross_amount = '1.00';
+    await expect(apply('hidden')).rejects.toMatchObject({ code: 'ERR_PAYMENT_ORDER' });
+    expect(await payments.get('hidden')).toMatchObject({ state: 'created', held: true });
+  });
+
   test('a payment that a bank takes back right after it has failed', async () => {
     const setup = await noted();
     await placed(setup, 'bank-denies');
@@ -533,6 +644,32 @@ describeEngines('payments', ({ place }) => {
     expect(await deliver(expired)).toMatchObject({ outcome: 'applied' });
     expect(await payments.get('second-life')).toMatchObject({ state: 'created', token: 'new' });
     expect(await messages('second-life')).toEqual([]);
+  });
+
+  const inJakarta = ms => new Date(ms + 7 * 3_600_000).toISOString().slice(0, 19).replace('T', ' ');
+
+  test.each([
+    ['made within the same second as the order was opened again', at => inJakarta(at), 'denied'],
+    ['made just before it, by Midtrans\'s clock', at => inJakarta(at - 3000), 'denied'],
+    ['made a minute before', at => inJakarta(at - 60_000), 'created'],
+    ['without a time', () => undefined, 'created'],
+  ])('a denial of a transaction %s', async (name, timeOf, state) => {
+    const setup = await pay(database, { hooks: { onFailed: nothing } });
+    const { payments, fake, deliver } = setup;
+    const orderId = name.replaceAll(/\W/g, '-').slice(0, 48);
+    const charged = { orderId, amountMinor: 1_000_000 };
+    await payments.createOrder(charged);
+    await database.query(`UPDATE ${database.schema}.payment_orders SET state = 'expired'
+      WHERE order_id = $1`, [orderId]);
+    const { history } = await payments.createOrder(charged);
+    await setup.midtrans.createTransaction(order(orderId));
+    fake.choose(orderId);
+    fake.transactions.get(orderId).transaction_time = timeOf(Date.parse(history.at(-1).at));
+    fake.settle(orderId, 'deny');
+    expect(await deliver(fake.notifications(orderId, { latest: true })[0]))
+      .toMatchObject({ outcome: 'applied' });
+    expect(await payments.get(orderId)).toMatchObject({ state });
+    expect(await messages(orderId)).toHaveLength(state === 'denied' ? 1 : 0);
   });
 
   test('only a person ends a hold that Midtrans itself causes; two persons at once are safe',

@@ -82,15 +82,44 @@ describeEngines('migrations', ({ place }) => {
   });
 });
 
+/** A database with the migrations before the one with this name. */
+async function before (name, place) {
+  const own = path.join(__dirname, '..', '..', 'lib', 'store', 'sql');
+  const files = fs.readdirSync(own);
+  const index = files.findIndex(file => file.includes(name));
+  const folder = makeFolder(Object.fromEntries(files.slice(0, index)
+    .map(file => [file, fs.readFileSync(path.join(own, file), 'utf8')])));
+  const database = await open(place);
+  await migrate(database, { folder });
+  return database;
+}
+
+describeEngines('the migration to sums of what went back', ({ place }) => {
+  test('fills them, and has Midtrans asked about denied orders that have a page', async () => {
+    const database = await before('-payment-returns', await place());
+    const { schema } = database;
+    await database.query(`INSERT INTO ${schema}.payment_orders
+        (order_id, state, amount_minor, refunded_minor, currency, token) VALUES
+      ('all', 'charged_back', 1000, 0, 'IDR', 't'), ('rest', 'charged_back', 1000, 300, 'IDR', 't'),
+      ('page', 'denied', 1000, 0, 'IDR', 't'), ('charge', 'denied', 1000, 0, 'IDR', NULL)`);
+    await database.query(`INSERT INTO ${schema}.payment_transactions
+        (transaction_id, order_id, state, status_code, gross_amount, refunded_minor)
+      SELECT order_id, order_id, 'chargeback', '200', '10.00', refunded_minor
+      FROM ${schema}.payment_orders WHERE state = 'charged_back'`);
+    await migrate(database);
+    const { rows } = await database.query(`SELECT o.order_id, o.charged_back_minor::int AS taken,
+        t.charged_back_minor::int AS own, o.silent_since IS NOT NULL AS asked
+      FROM ${schema}.payment_orders o LEFT JOIN ${schema}.payment_transactions t USING (order_id)
+      ORDER BY o.order_id`);
+    expect(rows.map(({ order_id: id, taken, own, asked }) => [id, taken, own, asked])).toEqual([
+      ['all', 1000, 1000, false], ['charge', 0, null, false], ['page', 0, null, true],
+      ['rest', 700, 700, false]]);
+  });
+});
+
 describeEngines('the migration to one message of a key at a time', ({ place }) => {
   test('leaves only one message of a key in SENDING with its key', async () => {
-    const own = path.join(__dirname, '..', '..', 'lib', 'store', 'sql');
-    const files = fs.readdirSync(own);
-    const index = files.findIndex(file => file.includes('-outbox-order'));
-    const folder = makeFolder(Object.fromEntries(files.slice(0, index)
-      .map(file => [file, fs.readFileSync(path.join(own, file), 'utf8')])));
-    const database = await open(await place());
-    await migrate(database, { folder });
+    const database = await before('-outbox-order', await place());
     await database.query(`INSERT INTO ${database.schema}.notification_outbox
         (channel, recipient, order_key, status, lease_owner, lease_token)
       SELECT channel, recipient, 'k', status, 'old', 1 FROM (VALUES
