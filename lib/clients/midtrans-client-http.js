@@ -23,8 +23,8 @@ const { callThrough, readBreaker } = require('./protection');
 
 const FEATURE = 'sekering/midtrans-client';
 const CONNECTIONS = 64;
-// The callers of a drop-in expect an answer soon.
-const RETRY = { ...retryPresets.payment, retries: 2 };
+// The callers of a drop-in expect an answer soon, whatever Retry-After says.
+const RETRY = { ...retryPresets.payment, retries: 2, maxRetryAfter: 2000 };
 
 // ---- Errors ------------------------------------------------------------------------------------
 
@@ -43,6 +43,8 @@ class RequestError extends Error {
   constructor (message, code, config, response) {
     super(message);
     this.name = 'RequestError';
+    // What axios.isAxiosError looks at.
+    this.isAxiosError = true;
     if (code !== undefined) this.code = code;
     if (response !== undefined) this.response = response;
     hide(this, 'config', config);
@@ -390,6 +392,14 @@ const throughAll = (promise, { handlers }, from) =>
   handlers.filter(Boolean)[from]((before, { fulfilled, rejected }) =>
     before.then(fulfilled, rejected), promise);
 
+/** `http_client.get(url, config)`, `http_client.post(url, data, config)` and so on. */
+const shortcuts = request => Object.fromEntries([
+  ...['get', 'delete', 'head', 'options'].map(method =>
+    [method, (url, config) => request({ ...config, method, url })]),
+  ...['post', 'put', 'patch'].map(method =>
+    [method, (url, data, config) => request({ ...config, method, url, data })]),
+]);
+
 /** The function `http_client` of a client: as in axios, it has `defaults` and `interceptors`. */
 function createHttp (timeout, ask) {
   const request = config => {
@@ -406,7 +416,7 @@ function createHttp (timeout, ask) {
   };
   const interceptors = { request: new Interceptors(), response: new Interceptors() };
   const http = Object.assign(config => request(config), {
-    request, interceptors,
+    request, interceptors, ...shortcuts(request),
     defaults: {
       timeout: timeout === false ? 0 : timeout,
       headers: Object.fromEntries(METHODS.map(name => [name, {}])),
@@ -500,7 +510,8 @@ class HttpClient {
       status, statusText: http.STATUS_CODES[status] ?? '', headers: mergeHeaders(answer.headers),
       data: dataOf(answer),
     };
-    hide(response, 'config', config);
+    // As it was sent: programs that log requests parse it.
+    hide(response, 'config', { ...config, data: body });
     if (failure !== undefined) remember(response, failure);
     if (isSuccess(status)) return response;
     throw remember(new RequestError(`Request failed with status code ${status}`,
