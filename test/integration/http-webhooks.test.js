@@ -756,7 +756,7 @@ describeEngines('Midtrans', ({ place }) => {
       await next(i + 1);
       expect(notices[i]).toMatchObject({
         kind: ['payment_link', 'subscription', 'unknown_order'][i], verified: 'asked',
-        body: { order_id: id, transaction_status: 'pending' },
+        body: { order_id: id, transaction_status: 'settlement' },
         answer: { order_id: id, transaction_status: 'pending' },
       });
     }

@@ -92,6 +92,8 @@ test('options of a call', async () => {
   const code = 'ERR_INVALID_OPTION';
   await expect(client.charge(charge('o'), { signal: 5 })).rejects.toMatchObject({ code });
   await expect(client.charge(charge('o'), { resume: 'x' })).rejects.toMatchObject({ code });
+  // What may move money is never sent past the breaker.
+  await expect(client.charge(charge('o'), { once: true })).rejects.toMatchObject({ code });
   await expect(client.status('o', 5)).rejects.toMatchObject({ code });
 });
 
