@@ -554,3 +554,23 @@ test('the proxy of the environment is used, as in axios', async () => {
   expect(stdout.trim()).toBe('ERR_MIDTRANS_NETWORK');
   expect(asked).toEqual(['api.sandbox.midtrans.com:443']);
 });
+
+test('what programs do with the HTTP client of the official one', async () => {
+  const snap = make(Snap, serverUrl());
+  const bodies = [];
+  snap.httpClient.http_client.interceptors.response.use(response => {
+    if (response.config.method === 'post') bodies.push(response.config.data);
+    return response;
+  });
+  answer = () => [201, '{"token":"t","redirect_url":"u"}'];
+  expect(await snap.createTransaction(order('text'))).toMatchObject({ token: 't' });
+  expect(bodies).toEqual([JSON.stringify(order('text'))]);
+  answer = () => [200, '{"a":1}'];
+  const { http_client: client } = snap.httpClient;
+  expect((await client.get(`${serverUrl()}/x`)).data).toEqual({ a: 1 });
+  expect((await client.post(`${serverUrl()}/y`, { b: 2 })).data).toEqual({ a: 1 });
+  expect(requests.slice(1).map(({ method, url, body }) => [method, url, body]))
+    .toEqual([['GET', '/x', ''], ['POST', '/y', '{"b":2}']]);
+  answer = () => [404, '{}'];
+  expect(await failureOf(client.get(`${serverUrl()}/z`))).toMatchObject({ isAxiosError: true });
+});
