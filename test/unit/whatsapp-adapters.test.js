@@ -190,6 +190,29 @@ describe('whatsapp-web.js', () => {
       expect(fake.socketOf('a').ended).toBe(true);
     });
 
+  test.each(['Protocol error (Runtime.callFunctionOn): Session closed. Most likely the page has ' +
+    'been closed.', 'Protocol error (Runtime.callFunctionOn): Target closed',
+  "Attempted to use detached Frame 'A1'."])('a new client after a crash: %s', async message => {
+    await send();
+    fake.set('a', 'send-rejects', new Error(message));
+    expect(await send()).toMatchObject({ ambiguous: true, retryable: false });
+    expect(fake.socketOf('a').ended).toBe(true);
+    fake.set('a', null);
+    expect(await send()).toMatchObject({ id: {} });
+    expect(fake.connects.get('a')).toBe(2);
+  });
+
+  test('recipients without WhatsApp do not open the breaker', async () => {
+    await send();
+    fake.set('a', 'send-rejects', new Error('No LID for user'));
+    for (let i = 0; i < 30; i++) {
+      expect(await send()).toMatchObject({ ambiguous: false, retryable: false });
+    }
+    fake.set('a', null);
+    expect(await send()).toMatchObject({ id: {} });
+    expect(fake.connects.get('a')).toBe(1);
+  });
+
   test('a session that is rejected needs a person', async () => {
     fake.set('a', 'closes');
     expect(await send()).toMatchObject({ trouble: 'bad-session', retryable: false });

@@ -51,6 +51,14 @@ describe('the handshake', () => {
   });
 });
 
+test('a header is found in whatever case a server keeps its name', () => {
+  const body = hook({ id: 'm', status: 'sent' });
+  const handleWith = name => client.handleWebhook(body, { [name]: sign(body) }).statuses;
+  for (const name of ['x-hub-signature-256', 'X-Hub-Signature-256', 'X-HUB-SIGNATURE-256']) {
+    expect(handleWith(name)).toHaveLength(1);
+  }
+});
+
 describe('the signature', () => {
   // Escaped as the provider does it: whoever parses and writes it again gets other bytes.
   const raw = '{"a":"\\u00e9","b" : 1}';
