@@ -72,20 +72,21 @@ async function disturb (options) {
 
 /** Asks every thread; all have to answer. */
 async function ask (message, ms) {
-  const expected = 2 * actors.size;
+  const asked = [...actors].map(({ child }) => child);
   const answers = [];
+  let hear;
   const done = new Promise(resolve => {
-    for (const { child } of actors) {
-      const hear = answer => {
-        answers.push(answer);
-        if (answers.length === expected) resolve();
-      };
-      child.on('message', hear);
-      setTimeout(() => child.off('message', hear), ms).unref();
-      child.send(message);
-    }
+    hear = answer => {
+      answers.push(answer);
+      if (answers.length === 2 * asked.length) resolve();
+    };
   });
+  for (const child of asked) {
+    child.on('message', hear);
+    child.send(message);
+  }
   await Promise.race([done, patience(ms, undefined, { ref: false })]);
+  for (const child of asked) child.off('message', hear);
   return answers;
 }
 

@@ -7,6 +7,7 @@ const path = require('node:path');
 
 const { Client } = require('pg');
 
+const { regions } = require('../../../lib');
 const { startPostgres } = require('../../support/postgres');
 const { start } = require('./processes');
 
@@ -67,6 +68,8 @@ class Fleet {
   async close () {
     for (const process of this.#started.reverse()) await process.stop();
     await this.#postgres?.close();
+    const own = regions.list().filter(({ namespace }) => namespace.startsWith(this.#namespace));
+    for (const { namespace } of own) regions.remove(namespace);
   }
 }
 
