@@ -43,6 +43,13 @@ export type {
   CacheEntry, CacheStore, Copy, FetchedCopy, StaleCache, StaleCacheOptions
 } from './primitives/stale-cache';
 
+/**
+ * What runs the core: the addon (`native`), or WebAssembly where no addon loads. With WebAssembly,
+ * scopes other than 'instance' do not work. SEKERING_ENGINE=native or wasm in the environment
+ * chooses; loading the package throws ERR_ENGINE if the addon that it asks for does not load.
+ */
+export const engine: 'native' | 'wasm';
+
 /** Options of a CircuitBreaker. */
 export type CircuitBreakerOptions<TI extends unknown[] = any[]> = CircuitBreaker.Options<TI>;
 /** Options of retry() and retryable(). */

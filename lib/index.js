@@ -1,7 +1,8 @@
 'use strict';
 
 // What `require('sekering')` gives. Each export is loaded by its first use: a program pays for the
-// parts that it uses, and for little before that. A missing binary shows at once, though.
+// parts that it uses, and for little before that. The engine is loaded at once, so that what is
+// wrong with it shows.
 
 require('./base/native');
 
@@ -20,6 +21,7 @@ defineLazy(exports, {
   breakers: () => require('./primitives/breaker').breakers,
   circuitBreakers: () => require('./primitives/registry').circuitBreakers,
   createBackoff: () => require('./primitives/backoff').createBackoff,
+  engine: () => require('./base/native').engine,
   fallbackChain: () => require('./primitives/fallback-chain').fallbackChain,
   getCircuitBreaker: () => require('./primitives/registry').getCircuitBreaker,
   isRetryable: () => require('./primitives/classify').isRetryable,
@@ -44,8 +46,8 @@ defineLazy(exports, {
 /* eslint-disable no-undef */
 0 && (module.exports = {
   BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter, RetryBudget,
-  RetryableError, SekeringError, Timeout, breakers, circuitBreakers, createBackoff, fallbackChain,
-  getCircuitBreaker, isRetryable, policy, preset, presets, profile, profiles, protect, regions,
-  resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs, retryOn, retryPresets, retryable,
-  staleCache,
+  RetryableError, SekeringError, Timeout, breakers, circuitBreakers, createBackoff, engine,
+  fallbackChain, getCircuitBreaker, isRetryable, policy, preset, presets, profile, profiles,
+  protect, regions, resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs, retryOn,
+  retryPresets, retryable, staleCache,
 });

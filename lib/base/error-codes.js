@@ -357,6 +357,10 @@ const CODES = {
   },
 
   // Options, packages, shared regions.
+  ERR_ENGINE: {
+    class: 'SekeringError', message: 'SEKERING_ENGINE asks for what does not load',
+    retryable: false, fault: 'operator',
+  },
   ERR_INVALID_OPTION: {
     class: 'TypeError or RangeError', message: 'An option or argument is wrong or unknown',
     retryable: false, fault: 'caller',
@@ -368,10 +372,6 @@ const CODES = {
   ERR_NAME_TAKEN: {
     class: 'SekeringError', message: 'The shared region uses this name for something else',
     retryable: false, fault: 'caller',
-  },
-  ERR_NATIVE_MISSING: {
-    class: 'SekeringError', message: 'No native binary of sekering loads on this system',
-    retryable: false, fault: 'operator',
   },
   ERR_REGION_CORRUPT: {
     class: 'SekeringError', message: 'The shared region is damaged and cannot be repaired',

@@ -60,7 +60,12 @@ function attach () {
   return arrays;
 }
 
+// Native code looks at the ring before the loop waits. WebAssembly has to be told that there is
+// something to look at.
+const watchLoop = native.engine === 'wasm' ? () => native.watchLoop() : () => {};
+
 function readClock () {
+  watchLoop();
   const now = (clock.now() * TICKS_PER_MS) | 0;
   const moved = (now - control[CLOCK_NOW]) | 0;
   const stride = moved > STRIDE_TICKS_MAX
@@ -83,6 +88,7 @@ const millis = elapsed => (elapsed + TICKS_PER_MS / 2) >>> 4;
 /** Records one event of a breaker. */
 function record (id, counter) {
   const head = control[RING_HEAD];
+  if (head === 0) watchLoop();
   ring[head] = (id << 4) + counter;
   control[RING_HEAD] = head + 1;
   if (head >= RING_WORDS - 3) native.drain();

@@ -45,11 +45,12 @@ const ERRNO_FROM = 1000;
 
 // The name of a runtime that stands in for Node.js.
 const { bun, deno } = process.versions;
-const runtime = (bun && 'Bun') ?? (deno && 'Deno');
+const runtime = (bun && 'Bun') ?? (deno && 'Deno') ??
+  (native.engine === 'wasm' ? 'WebAssembly' : undefined);
 
 /**
  * Whether scopes other than 'instance' work. In runtimes other than Node.js, the libuv functions
- * that they need end the process.
+ * that they need end the process; WebAssembly has neither files nor sockets.
  */
 const canShare = process.platform === 'linux' && runtime === undefined;
 

@@ -1,6 +1,5 @@
 #include "binding/breaker_api.h"
 
-#include <algorithm>
 #include <optional>
 
 #include "core/breaker_config.h"
@@ -9,24 +8,9 @@
 namespace sekering {
 namespace {
 
-/// A latency and how often it was seen go into one number for JavaScript.
-constexpr double kCountLimit = 2147483648.0;
 /// What stats() takes instead of a bucket's age.
 constexpr double kWindow = -1;
 constexpr double kOwnWindow = -2;
-/// The array must have room for all that stats() writes.
-constexpr size_t kAnswerLength = kCounters + 1 + kPercentiles.size() + kLatencyCells;
-
-double* Write(const WindowStats& stats, double* out) {
-  for (const uint64_t count : stats.counts) *out++ = static_cast<double>(count);
-  *out++ = stats.summary.mean;
-  for (const Millis latency : stats.summary.percentiles) *out++ = latency.value();
-  for (size_t i = 0; i < stats.latency_count; ++i) {
-    const auto [latency, count] = stats.latencies[i];
-    *out++ = latency.value() * kCountLimit + std::min(static_cast<double>(count), kCountLimit - 1);
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -57,7 +41,7 @@ struct BreakerFunctions {
     const Call<3> call(env, info);
     Shared<double>& answer = call.api().answer_;
     answer.Reset(env, call[2]);
-    if (answer.length() < kAnswerLength || !call.recorder.Attach(call[0], call[1])) {
+    if (answer.length() < kStatsNumbersMax || !call.recorder.Attach(call[0], call[1])) {
       return Throw(env, "The recorder's arrays have other lengths than native code expects");
     }
     return nullptr;
@@ -276,8 +260,7 @@ struct BreakerFunctions {
   }
 
   /// stats(id, age): of one bucket, of the window (age -1), or of what this environment alone has
-  /// counted (-2). answer gets the counters, the mean, the percentiles, then latencies, each
-  /// `ms * 2^31 + count`. Returns how many of those.
+  /// counted (-2). answer gets what WriteNumbers writes. Returns how many latencies.
   static napi_value Stats(napi_env env, napi_callback_info info) {
     return WithBreaker<2>(env, info, [env](auto& call, BreakerHandle& breaker) {
       using Whose = BreakerHandle::Whose;
@@ -288,7 +271,7 @@ struct BreakerFunctions {
       } else {
         breaker.ReadBucket(call.Uint32(1), call.now, &stats);
       }
-      Write(stats, call.api().answer_.data());
+      WriteNumbers(stats, call.api().answer_.data());
       return ToJs(env, static_cast<uint32_t>(stats.latency_count));
     });
   }

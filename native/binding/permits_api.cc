@@ -5,13 +5,6 @@
 namespace sekering {
 namespace {
 
-/// A count from JavaScript. What is too large for one is JavaScript's largest safe integer.
-uint64_t CountOf(double number) {
-  if (!(number > 0)) return 0;
-  if (number >= static_cast<double>(kCapacityMax)) return kCapacityMax;
-  return static_cast<uint64_t>(number);
-}
-
 napi_value ToJs(napi_env env, uint64_t value) {
   return sekering::ToJs(env, static_cast<double>(value));
 }

@@ -186,6 +186,18 @@ void BreakerHandle::ReadBucket(uint32_t age, Micros now, WindowStats* stats) con
   stats->summary = Summarize({stats->latencies.data(), stats->latency_count});
 }
 
+void WriteNumbers(const WindowStats& stats, double* numbers) noexcept {
+  constexpr double kCountLimit = 2147483648.0;
+  for (const uint64_t count : stats.counts) *numbers++ = static_cast<double>(count);
+  *numbers++ = stats.summary.mean;
+  for (const Millis latency : stats.summary.percentiles) *numbers++ = latency.value();
+  for (size_t i = 0; i < stats.latency_count; ++i) {
+    const auto [latency, count] = stats.latencies[i];
+    *numbers++ =
+        latency.value() * kCountLimit + std::min(static_cast<double>(count), kCountLimit - 1);
+  }
+}
+
 // ---- All breakers ------------------------------------------------------------------------------
 
 void Breakers::AttachRing(int32_t* head, std::span<const uint32_t> ring) {

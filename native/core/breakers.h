@@ -38,6 +38,11 @@ struct WindowStats {
   std::array<LatencyCount, kLatencyCells> latencies;
 };
 
+/// Stats as JavaScript reads them (lib/primitives/stats.js): the counters, the mean, the
+/// percentiles, then latencies, each `ms * 2^31 + count`. `numbers` has room for kStatsNumbersMax.
+inline constexpr size_t kStatsNumbersMax = kCounters + 1 + kPercentiles.size() + kLatencyCells;
+void WriteNumbers(const WindowStats& stats, double* numbers) noexcept;
+
 /// One breaker of the environment.
 class BreakerHandle {
  public:

@@ -41,6 +41,13 @@ struct Forfeited {
 /// The largest capacity, JavaScript's largest safe integer.
 inline constexpr uint64_t kCapacityMax = (uint64_t{1} << 53) - 1;
 
+/// A count from JavaScript. What is too large for one is JavaScript's largest safe integer.
+inline uint64_t CountOf(double number) {
+  if (!(number > 0)) return 0;
+  if (number >= static_cast<double>(kCapacityMax)) return kCapacityMax;
+  return static_cast<uint64_t>(number);
+}
+
 /// Counts permits in use, one word per participant; there is no total that could disagree with
 /// the holdings. The last two parameters are for tests that interleave every access.
 ///

@@ -10,6 +10,7 @@ const { findHeaders, ROOT } = require('../support/setup');
 const { cleanEnv, run, makeFolder, makeBareBin, pack, makeProject } = require('../support/sandbox');
 
 const SMOKE = path.join(ROOT, 'test', 'support', 'smoke.js');
+const ENGINE = "console.log(require('sekering').engine)";
 const ANSWERS = ['first', 'down', 'down again', 'open', 'EOPENBREAKER', 'attempt 3'];
 
 jest.setTimeout(240_000);
@@ -46,22 +47,21 @@ async function evaluate (project, code, ...flags) {
   return result.stdout.trim();
 }
 
-/** Installs the package without its binary, and does what the error says. */
+/** Installs the package without its binary, tries it, and builds it as the README says. */
 async function buildFromSources () {
   const project = makeProject(folder, 'sources');
   await npm(project, 'install', tarball.file);
   fs.rmSync(path.join(project, 'node_modules', 'sekering', 'prebuilds'), { recursive: true });
-  const error = JSON.parse(await evaluate(project, `
-    try { require('sekering'); } catch ({ code, message, cause }) {
-      console.log(JSON.stringify({ code, message, cause: cause.message }));
-    }`));
-  const [command] = error.message.match(/npx .*$/);
+  await expectToWork(project);
+  const before = await evaluate(project, ENGINE);
+  const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+  const [command] = readme.match(/^npx node-gyp.*$/m);
   // The compiler is there now; npx may download node-gyp, and headers come with Node.js here. What
   // is built need not be fast.
   const more = { npm_config_nodedir: findHeaders(), CXXFLAGS: '-O0', JOBS: 'max' };
   const env = cleanEnv({ npm_config_yes: 'true', ...more });
   const [tool, ...args] = command.split(' ');
-  return { project, error, command, result: await run(tool, args, { cwd: project, env }) };
+  return { project, before, result: await run(tool, args, { cwd: project, env }) };
 }
 
 async function expectToWork (project) {
@@ -184,27 +184,29 @@ describe('without a compiler', () => {
       .toEqual({ code: 0, stdout: 'done\n', stderr: '' });
   });
 
-  test('in a bundle, the error says what to set, and that works', async () => {
-    // What a bundler takes along of the package, and of what it requires: JavaScript.
-    const bundle = path.join(folder, 'bundle');
-    for (const name of ['sekering/package.json', 'sekering/lib', 'node-gyp-build']) {
-      fs.cpSync(path.join(project, 'node_modules', name), path.join(bundle, 'node_modules', name),
-        { recursive: true });
-    }
-    const start = more => run(process.execPath, ['-e', PROGRAM],
-      { cwd: bundle, env: { ...bare, ...more } });
-    const { stderr } = await start();
-    expect(stderr).toMatch('ERR_NATIVE_MISSING');
-    expect(stderr).toMatch(
-      'set the environment variable SEKERING_PREBUILD to the folder of the installed package');
-    expect(stderr).not.toMatch('node-gyp@');
-    for (const place of [installed(), path.relative(bundle, installed())]) {
-      expect(await start({ SEKERING_PREBUILD: place }))
-        .toEqual({ code: 0, stdout: 'done\n', stderr: '' });
-    }
-    expect((await start({ SEKERING_PREBUILD: folder })).stderr)
-      .toMatch(`SEKERING_PREBUILD is ${folder}: it must be a folder with a binary`);
-  });
+  test('a bundle, which has no binary, runs on WebAssembly, or on the binary that it is told of',
+    async () => {
+      // What a bundler takes along of the package, and of what it requires: JavaScript.
+      const bundle = path.join(folder, 'bundle');
+      for (const name of ['sekering/package.json', 'sekering/lib', 'node-gyp-build']) {
+        fs.cpSync(path.join(project, 'node_modules', name),
+          path.join(bundle, 'node_modules', name), { recursive: true });
+      }
+      const start = async more => {
+        const { code, stdout, stderr } = await run(process.execPath, ['-e', `${ENGINE};${PROGRAM}`],
+          { cwd: bundle, env: { ...bare, ...more } });
+        return { code, answers: stdout.split('\n', 2), stderr };
+      };
+      expect(await start()).toEqual({ code: 0, answers: ['wasm', 'done'], stderr: '' });
+      for (const place of [installed(), path.relative(bundle, installed())]) {
+        expect(await start({ SEKERING_PREBUILD: place }))
+          .toEqual({ code: 0, answers: ['native', 'done'], stderr: '' });
+      }
+      expect(await start({ SEKERING_PREBUILD: folder })).toEqual({
+        code: 0, answers: ['wasm', 'done'],
+        stderr: expect.stringContaining(`of SEKERING_PREBUILD (${folder}) does not load`),
+      });
+    });
 
   test('require takes under 15 ms', async () => {
     // Processor time, since other processes stretch the clock's. In turn with an empty script, as
@@ -224,12 +226,12 @@ describe('without a compiler', () => {
 });
 
 describe('without a prebuilt binary', () => {
-  test('the error names the one command, and the command works', async () => {
-    const { project, error, command, result: { code, stderr } } = await fromSources;
-    expect(error.code).toBe('ERR_NATIVE_MISSING');
-    expect(error.cause).toMatch('No native build was found');
-    expect(command).toBe('npx node-gyp@12 rebuild -C node_modules/sekering/native');
-    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-    await expectToWork(project);
-  });
+  test('the package runs on WebAssembly, until the command in the README has built one',
+    async () => {
+      const { project, before, result: { code, stderr } } = await fromSources;
+      expect(before).toBe('wasm');
+      expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+      await expectToWork(project);
+      expect(await evaluate(project, ENGINE)).toBe('native');
+    });
 });

@@ -74,6 +74,27 @@ describe('on a Mac', () => {
   });
 });
 
+/** What a user does first; prints the engine and what happened. */
+const PROGRAM = `
+  const { CircuitBreaker, engine, retry } = require(${JSON.stringify(ROOT)});
+  const breaker = new CircuitBreaker(async x => { if (x) throw new Error('down'); return 'done'; });
+  (async () => {
+    const answers = [engine, await breaker.fire(0)];
+    for (let i = 0; i < 3; i++) await breaker.fire(1).catch(() => {});
+    await breaker.fire(0).catch(({ code }) => answers.push(code));
+    answers.push(await retry((bail, attempt) => {
+      if (attempt < 3) throw new Error('again');
+      return 'attempt ' + attempt;
+    }, { minTimeout: 1 }));
+    console.log(JSON.stringify(answers));
+  })();`;
+const WORKS = { answers: ['wasm', 'done', 'EOPENBREAKER', 'attempt 3'], warning: '' };
+
+async function answersOf (program, flags, env) {
+  const { stdout, stderr } = await run(process.execPath, [...flags, '-e', program], { env });
+  return { answers: JSON.parse(stdout), warning: stderr };
+}
+
 const describeOnLinux = process.platform === 'linux' ? describe : describe.skip;
 
 describeOnLinux('in a runtime that lacks a function of libuv', () => {
@@ -83,23 +104,35 @@ describeOnLinux('in a runtime that lacks a function of libuv', () => {
     expect(flags).toMatch(/\(FLAGS_1\).*NOW.*NODELETE/);
   });
 
-  test('loading the package fails with an error that can be caught and names the function',
-    async () => {
-      const release = path.join(folder, 'build', 'Release');
-      fs.mkdirSync(release, { recursive: true });
-      const content = fs.readFileSync(BINARY).toString('latin1');
-      const spoilt = content.replaceAll('uv_prepare_init\0', 'uv_prepare_none\0');
-      expect(spoilt).not.toBe(content);
-      fs.writeFileSync(path.join(release, 'sekering.node'), spoilt, 'latin1');
-      const { code, stdout, stderr } = await run(process.execPath, ['-e', `
-        try { require(${JSON.stringify(ROOT)}); } catch (error) {
-          console.log(JSON.stringify({ code: error.code, message: error.message }));
-        }`], { env: cleanEnv({ SEKERING_PREBUILD: folder }) });
-      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(JSON.parse(stdout)).toEqual({
-        code: 'ERR_NATIVE_MISSING', message: expect.stringContaining('uv_prepare_none'),
-      });
+  test('WebAssembly takes over, and a warning names the function', async () => {
+    const release = path.join(folder, 'build', 'Release');
+    fs.mkdirSync(release, { recursive: true });
+    const content = fs.readFileSync(BINARY).toString('latin1');
+    const spoilt = content.replaceAll('uv_prepare_init\0', 'uv_prepare_none\0');
+    expect(spoilt).not.toBe(content);
+    fs.writeFileSync(path.join(release, 'sekering.node'), spoilt, 'latin1');
+    const env = cleanEnv({ SEKERING_PREBUILD: folder });
+    expect(await answersOf(PROGRAM, [], env)).toEqual({ ...WORKS, warning: expect.stringMatching(
+      /\[SEKERING_ENGINE\] SekeringWarning: .* does not load on .*uv_prepare_none/) });
+  });
+
+  test.each([
+    ['damaged', content => Buffer.from(content).fill(0, 0, 4096)],
+    ['empty', () => Buffer.alloc(0)],
+    ['of another architecture', content => {
+      const other = Buffer.from(content);
+      other.writeUInt16LE(other.readUInt16LE(18) === 62 ? 183 : 62, 18); // e_machine
+      return other;
+    }],
+  ])('so it does for a binary that is %s', async (_name, spoil) => {
+    const release = path.join(folder, 'build', 'Release');
+    fs.mkdirSync(release, { recursive: true });
+    fs.writeFileSync(path.join(release, 'sekering.node'), spoil(fs.readFileSync(BINARY)));
+    const env = cleanEnv({ SEKERING_PREBUILD: folder });
+    expect(await answersOf(PROGRAM, [], env)).toEqual({
+      ...WORKS, warning: expect.stringContaining('SEKERING_ENGINE'),
     });
+  });
 });
 
 describe('a runtime other than Node.js', () => {
@@ -145,28 +178,109 @@ describe('a runtime other than Node.js', () => {
 });
 
 describe('an addon that may not be loaded', () => {
-  const program = `
-    try { require('./lib'); } catch ({ code, message }) {
-      console.log(JSON.stringify({ code, message }));
-    }`;
   const permission = process.allowedNodeEnvironmentFlags.has('--permission')
     ? '--permission'
     : '--experimental-permission';
 
   test.each([
-    ['--no-addons', ['--no-addons'], /started with --no-addons: start it without that option$/],
-    ['the permission model', [permission, '--allow-fs-read=*'],
-      /permission model on: add --allow-addons$/],
-  ])('%s: the error says how Node.js must be started', async (_name, flags, remedy) => {
-    const { stdout } = await run(process.execPath, [...flags, '-e', program]);
-    expect(JSON.parse(stdout)).toEqual({
-      code: 'ERR_NATIVE_MISSING', message: expect.stringMatching(remedy),
-    });
+    ['--no-addons', ['--no-addons'], 'wasm'],
+    ['the permission model', [permission, '--allow-fs-read=*'], 'wasm'],
+    ['the permission model with --allow-addons',
+      [permission, '--allow-fs-read=*', '--allow-addons'], 'native'],
+  ])('%s: the package works, without a word', async (_name, flags, engine) => {
+    const { stdout } = await run(process.execPath, [...flags, '-e', PROGRAM], { env: cleanEnv() });
+    expect(JSON.parse(stdout)).toEqual([engine, 'done', 'EOPENBREAKER', 'attempt 3']);
+  });
+});
+
+describe('SEKERING_ENGINE', () => {
+  test('wasm forces WebAssembly', async () => {
+    expect(await answersOf(PROGRAM, [], cleanEnv({ SEKERING_ENGINE: 'wasm' }))).toEqual(WORKS);
   });
 
-  test('with --allow-addons it is loaded', async () => {
-    const flags = [permission, '--allow-fs-read=*', '--allow-addons'];
-    expect(await run(process.execPath, [...flags, '-e', program]))
-      .toMatchObject({ code: 0, stdout: '' });
+  test.each([
+    ['native', ['--no-addons'], /is native, but no binary of sekering loads on .*--no-addons/],
+    ['wsam', [], 'SEKERING_ENGINE is wsam: expected native or wasm, or nothing'],
+  ])('%s is refused where it cannot be had', async (engine, flags, message) => {
+    const { code, stderr } = await run(process.execPath, [...flags, '-e', PROGRAM],
+      { env: cleanEnv({ SEKERING_ENGINE: engine }) });
+    expect(code).toBe(1);
+    expect(stderr).toMatch('ERR_ENGINE');
+    expect(stderr).toMatch(message);
+  });
+});
+
+describeOnLinux('WebAssembly', () => {
+  const evaluate = async script => {
+    const { stdout, stderr } = await run(process.execPath, ['-e', script],
+      { cwd: ROOT, env: cleanEnv({ SEKERING_ENGINE: 'wasm' }) });
+    expect(stderr).toBe('');
+    return JSON.parse(stdout);
+  };
+
+  test('a call in flight that has a timeout keeps the process alive, and nothing else does',
+    async () => {
+      expect(await evaluate(`
+        const { CircuitBreaker } = require('.');
+        const slow = new CircuitBreaker(() => new Promise(() => {}), { timeout: 50 });
+        slow.fire().catch(({ code }) => console.log(JSON.stringify(code)));`)).toBe('ETIMEDOUT');
+    });
+
+  test('what was recorded counts in the bucket in which it happened', async () => {
+    // Nothing looks at the breaker while the loop waits, for longer than the window.
+    expect(await evaluate(`
+      const { CircuitBreaker } = require('.');
+      const breaker = new CircuitBreaker(async x => x, { rollingCountTimeout: 100 });
+      breaker.fire(1);
+      setTimeout(() => console.log(JSON.stringify(breaker.stats.fires)), 300);`)).toBe(0);
+  });
+
+  test('many breakers, whose memory grows, keep their counts and states', async () => {
+    expect(await evaluate(`
+      const { CircuitBreaker } = require('.');
+      const make = () => new CircuitBreaker(async x => { if (x) throw new Error('x'); return x; });
+      const all = Array.from({ length: 3000 }, make);
+      (async () => {
+        for (const breaker of all) await breaker.fire(0);
+        for (const breaker of all.slice(0, 1500)) {
+          for (let i = 0; i < 3; i++) await breaker.fire(1).catch(() => {});
+        }
+        console.log(JSON.stringify([
+          all.filter(({ opened }) => opened).length, all.filter(({ closed }) => closed).length,
+          all.reduce((sum, { stats }) => sum + stats.successes, 0),
+        ]));
+      })();`)).toEqual([1500, 1500, 3000]);
+  });
+
+  test('two copies of the package use one engine; workers have their own', async () => {
+    expect(await evaluate(`
+      const fs = require('node:fs');
+      const { Worker, isMainThread } = require('node:worker_threads');
+      const { CircuitBreaker } = require('.');
+      for (const file of Object.keys(require.cache)) {
+        if (!file.includes('node_modules')) delete require.cache[file];
+      }
+      const second = require('.');
+      const id = breaker => breaker._id;
+      const worker = new Worker(\`const { CircuitBreaker, engine } = require('./lib');
+        const breaker = new CircuitBreaker(async x => x);
+        breaker.fire(7).then(value => require('node:worker_threads').parentPort.postMessage(
+          [engine, value, breaker.stats.fires, breaker._id]));\`, { eval: true });
+      const first = id(new CircuitBreaker(() => {}));
+      const next = id(new second.CircuitBreaker(() => {}));
+      worker.on('message', answer => console.log(JSON.stringify(
+        [second.CircuitBreaker !== CircuitBreaker, next - first, ...answer])));`))
+      .toEqual([true, 1, 'wasm', 7, 1, 0]);
+  });
+
+  test.each(['process', 'host'])('scope %s is refused, with what to do', async scope => {
+    expect(await evaluate(`
+      const { CircuitBreaker } = require('.');
+      try {
+        new CircuitBreaker(() => {}, { scope: '${scope}', name: 'a' });
+      } catch ({ code, message }) { console.log(JSON.stringify({ code, message })); }`)).toEqual({
+      code: 'ERR_SCOPE_UNSUPPORTED',
+      message: `Scope '${scope}' is not supported on WebAssembly: use scope 'instance', or Node.js`,
+    });
   });
 });

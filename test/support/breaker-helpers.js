@@ -6,6 +6,7 @@
 
 const { once } = require('node:events');
 
+const { canShare } = require('../../lib/base/regions');
 const { useVirtualClock } = require('../../lib/testing/virtual-clock');
 
 const oracle = process.env.SEKERING_ORACLE;
@@ -98,7 +99,11 @@ async function halfOpened (options) {
   return breaker;
 }
 
+/** For what needs a scope, which not every engine has. */
+const testShared = canShare ? test : test.skip;
+
 module.exports = {
   CircuitBreaker, Status, Semaphore, MemoryCache, EVENTS, make, record, namesOf, settle, defer,
   positive, never, sleep, stopTime, flush, trip, fragile, halfOpened, once,
+  testShared,
 };

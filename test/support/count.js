@@ -1,8 +1,8 @@
 'use strict';
 
 // Adds up the result files of `npm test` and prints the one closing line of the continuous
-// integration. The sanitizers run the same tests again: of those only failures are counted. A file
-// that is missing stands for a stage that broke, and counts as a failure.
+// integration. The sanitizers and the other engine run the same tests again: of those only failures
+// are counted. A file that is missing stands for a stage that broke, and counts as a failure.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -45,6 +45,6 @@ for (const name of ['native.xml', 'unit.json', 'integration.json', 'services.jso
 for (const name of ['address.xml', 'thread.xml', 'workers.json']) {
   total.failed += count(path.join('sanitize', name)).failed;
 }
-total.failed += count('fuzz/fuzz.json').failed;
+for (const name of ['wasm.json', 'fuzz/fuzz.json']) total.failed += count(name).failed;
 console.log(`${total.passed} passed, ${total.failed} failed`);
 if (total.failed > 0 || total.passed === 0) process.exitCode = 1;

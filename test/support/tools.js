@@ -15,11 +15,11 @@ function runTool (command, args, { env } = {}) {
 }
 
 /** Like runTool, for several at a time; `quiet`: shows the output when the tool has ended. */
-function startTool (command, args, { quiet = false } = {}) {
+function startTool (command, args, { quiet = false, env } = {}) {
   return new Promise(resolve => {
     const chunks = [];
     const stdio = quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit';
-    const tool = spawn(command, args, { cwd: ROOT, stdio });
+    const tool = spawn(command, args, { cwd: ROOT, stdio, env: { ...process.env, ...env } });
     for (const output of [tool.stdout, tool.stderr]) output?.on('data', data => chunks.push(data));
     tool.on('error', error => chunks.push(Buffer.from(`${error.message}\n`)));
     tool.on('close', status => {

@@ -5,7 +5,9 @@
 const { EventEmitter } = require('node:events');
 
 const CircuitBreaker = require('../../lib/primitives/breaker');
-const { make, never, positive, settle, stopTime } = require('../support/breaker-helpers');
+const {
+  make, never, positive, settle, stopTime, testShared,
+} = require('../support/breaker-helpers');
 
 const thrownBy = options => {
   try {
@@ -289,13 +291,13 @@ describe('options that are assigned later', () => {
     expect(breaker.closed).toBe(true);
   });
 
-  test('a Status of a breaker with a scope is rejected', () => {
+  testShared('a Status of a breaker with a scope is rejected', () => {
     const { status } = make(failing, { scope: 'process', name: 'status-of-scope' });
     expect(() => make(failing, { status })).toThrow(
       expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'status' }));
   });
 
-  test('those that others share stay as they are', () => {
+  testShared('those that others share stay as they are', () => {
     const breaker = make(failing, { scope: 'process', name: 'assigned-options' });
     expect(() => { breaker.options.timeout = 5; }).toThrow(
       expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'timeout' }));

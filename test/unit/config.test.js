@@ -5,6 +5,7 @@ const os = require('node:os');
 const path = require('node:path');
 const util = require('node:util');
 
+const { canShare } = require('../../lib/base/regions');
 const {
   policyFromConfig, readConfig, referencesOf, secretsOf
 } = require('../../lib/gateway/config');
@@ -578,7 +579,10 @@ describe('figures of the parts', () => {
     expect(breakerOptions(config, 'midtrans', presets.midtrans, config.midtrans.circuitBreaker))
       .toEqual({
         ...presets.midtrans, rampUp: 10000, volumeThreshold: 9, resetTimeout: 5, timeout: false,
-        name: 'midtrans', scope: 'host', namespace: expect.stringMatching(/^default\.[0-9a-f]{8}$/)
+        name: 'midtrans',
+        ...canShare && {
+          scope: 'host', namespace: expect.stringMatching(/^default\.[0-9a-f]{8}$/),
+        },
       });
     expect(breakerOptions(config, 'smtp', presets.smtp).resetTimeout).toBe(4);
     expect(retryOptions(config, retryPresets.payment))

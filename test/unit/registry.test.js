@@ -6,6 +6,7 @@ const {
   CircuitBreaker, breakers, circuitBreakers, getCircuitBreaker, presets,
   resetCircuitBreaker, resetCircuitBreakers,
 } = require('../..');
+const { testShared } = require('../support/breaker-helpers');
 
 const fail = async () => { throw new Error('down'); };
 
@@ -121,7 +122,7 @@ test.each(['cache', 'coalesce'])('%s needs a key that names the function', async
     .toEqual(['user 7', 'order 7']);
 });
 
-test('with a scope, it shares the state of others, and must have their options', async () => {
+testShared('with a scope, it shares the state of others, and must have their options', async () => {
   const place = { scope: 'process', namespace: 'registry-test' };
   const other = new CircuitBreaker(fail, { ...place, name: 'shared', resetTimeout: 1000 });
   expect(() => getCircuitBreaker('shared', place))

@@ -7,6 +7,7 @@ const clock = require('../../lib/base/clock');
 const { regions } = require('../../lib/base/regions');
 const { Bulkhead, RateLimiter, RetryBudget } = require('../../lib/primitives/limits');
 const { useVirtualClock } = require('../../lib/testing/virtual-clock');
+const { testShared } = require('../support/breaker-helpers');
 
 /** What became of a promise: { value } or { error }. */
 const settle = promise => promise.then(value => ({ value }), error => ({ error }));
@@ -34,7 +35,7 @@ let count = 0;
 let place;
 beforeEach(() => { place = { scope: 'host', namespace, name: `limit-${++count}` }; });
 
-test('bulkheads with one name share one limit', async () => {
+testShared('bulkheads with one name share one limit', async () => {
   const options = { ...place, maxConcurrent: 2 };
   const [one, other] = [new Bulkhead(options), new Bulkhead(options)];
   const alone = new Bulkhead({ ...options, scope: 'instance' });
@@ -51,7 +52,7 @@ test('bulkheads with one name share one limit', async () => {
   expect(other.active).toBe(0);
 });
 
-test('a queue gets slots that are released elsewhere', async () => {
+testShared('a queue gets slots that are released elsewhere', async () => {
   const options = { ...place, maxConcurrent: 1, maxQueue: 2 };
   const [one, other] = [new Bulkhead(options), new Bulkhead(options)];
   const call = defer();
@@ -69,7 +70,7 @@ test('a queue gets slots that are released elsewhere', async () => {
   expect(one.active).toBe(0);
 });
 
-test('without waiting calls there is no polling', async () => {
+testShared('without waiting calls there is no polling', async () => {
   const options = { ...place, maxConcurrent: 1, maxQueue: 2, queueTimeout: 50 };
   const [one, other] = [new Bulkhead(options), new Bulkhead(options)];
   const call = defer();
@@ -91,7 +92,7 @@ test('without waiting calls there is no polling', async () => {
   await running;
 });
 
-test('rate limiters with one name share one rate', async () => {
+testShared('rate limiters with one name share one rate', async () => {
   const options = { ...place, limit: 10, interval: 1000, burst: 3 };
   const [one, other] = [new RateLimiter(options), new RateLimiter(options)];
   expect([one.tryTake(2), other.tryTake(2), other.tryTake(1)]).toEqual([true, false, true]);
@@ -101,7 +102,7 @@ test('rate limiters with one name share one rate', async () => {
   expect([other.tryTake(), one.tryTake()]).toEqual([true, false]);
 });
 
-test('a call that loses its token to others waits no longer than maxWait', async () => {
+testShared('a call that loses its token to others waits no longer than maxWait', async () => {
   const options = { ...place, limit: 10, interval: 1000, burst: 1 };
   const one = new RateLimiter({ ...options, maxWait: 1000 });
   const other = new RateLimiter({ ...options, maxWait: 150 });
@@ -119,7 +120,7 @@ test('a call that loses its token to others waits no longer than maxWait', async
   expect(await inTime).toEqual({ value: 'third' });
 });
 
-test('retry budgets with one name share one balance', () => {
+testShared('retry budgets with one name share one balance', () => {
   const options = { ...place, reservePerSecond: 0, ratio: 0.5 };
   const [one, other] = [new RetryBudget(options), new RetryBudget(options)];
   one.deposit();
@@ -129,7 +130,7 @@ test('retry budgets with one name share one balance', () => {
 });
 
 const rate = { limit: 5, interval: 1000 };
-test.each([
+testShared.each([
   [Bulkhead, { maxConcurrent: 5 }, { maxConcurrent: 6 }, 'bulkhead'],
   [RateLimiter, rate, { limit: 6, interval: 100, burst: 5 }, 'rate limiter'],
   [RateLimiter, rate, { ...rate, burst: 4 }, 'rate limiter'],
@@ -147,7 +148,7 @@ test.each([
   expect(first).toBeInstanceOf(Class);
 });
 
-test('options of one thread may differ', () => {
+testShared('options of one thread may differ', () => {
   const bulkhead = { ...place, maxConcurrent: 1 };
   new Bulkhead(bulkhead);
   expect(new Bulkhead({ ...bulkhead, maxQueue: 5, queueTimeout: 7 }).maxQueue).toBe(5);
@@ -156,14 +157,14 @@ test('options of one thread may differ', () => {
   expect(new RateLimiter({ ...limiter, maxWait: 100, burst: 5 }).burst).toBe(5);
 });
 
-test('a name cannot be used for two kinds of things', () => {
+testShared('a name cannot be used for two kinds of things', () => {
   new Bulkhead({ ...place, maxConcurrent: 1 });
   const taken = expect.objectContaining({ code: 'ERR_NAME_TAKEN' });
   expect(() => new RateLimiter({ ...place, ...rate })).toThrow(taken);
   expect(() => new RetryBudget(place)).toThrow(taken);
 });
 
-test.each([
+testShared.each([
   [{ scope: 'fleet' }, 'scope'],
   [{ scope: null }, 'scope'],
   [{ name: undefined }, 'name'],

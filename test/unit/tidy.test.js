@@ -7,6 +7,7 @@ const fs = require('node:fs');
 const { builtinModules } = require('node:module');
 const path = require('node:path');
 
+const { digestWasm } = require('../support/prebuild-all');
 const { ROOT } = require('../support/setup');
 const { readSources, cppFunctions } = require('../support/source-files');
 
@@ -120,6 +121,11 @@ describe('directions', () => {
       .toEqual([]);
   });
 
+  test('the module of WebAssembly includes the core without those', () => {
+    const faults = /#include (<(napi|node|uv|sys)|"(?!core\/)|"core\/(region|shared_r|doorbell))/;
+    expect(find(select(/^native\/wasm\//), faults)).toEqual([]);
+  });
+
   test('the binding includes the core, Node-API and libuv, and never V8', () => {
     const binding = select(/^native\/binding\/.*\.(cc|h)$/);
     expect(binding.length).toBeGreaterThan(0);
@@ -153,10 +159,15 @@ describe('sizes', () => {
 describe('the C++ sources', () => {
   const list = fs.readFileSync(path.join(ROOT, 'native', 'addon.gypi'), 'utf8');
   const listed = [...list.matchAll(/'([a-z]+\/[^']+)'/g)].map(([, file]) => `native/${file}`);
-  const present = select(/^native\/.*\.cc$/).map(({ name }) => name);
+  const present = select(/^native\/(core|binding)\/.*\.cc$/).map(({ name }) => name);
 
   test('are those that addon.gypi lists', () => {
     expect(listed.toSorted()).toEqual(present.toSorted());
+  });
+
+  test('are those that the module of WebAssembly was made from', () => {
+    // If not: npm run prebuild:all -- wasm
+    expect(require('../../lib/base/wasm-core').digest).toBe(digestWasm());
   });
 
   test('are linked with the same options by node-gyp and CMake', () => {
