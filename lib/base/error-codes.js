@@ -188,6 +188,10 @@ const CODES = {
     class: 'SekeringError', message: 'A webhook is not signed by WhatsApp',
     retryable: false, fault: 'caller',
   },
+  ERR_WHATSAPP_WEBHOOK: {
+    class: 'SekeringError', message: 'The webhook is no JSON object with a text typeWebhook',
+    retryable: false, fault: 'caller',
+  },
   ERR_WHATSAPP_TIMEOUT: {
     class: 'WhatsAppError', message: 'WhatsApp did not answer in time',
     retryable: true, fault: 'upstream', counts: true,

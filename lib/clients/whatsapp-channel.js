@@ -14,6 +14,7 @@ const { HttpClient, baseUrl, httpOptions } = require('./http');
 const {
   WhatsAppError, errorOfAnswer, errorOfTransport, ofEverybody, pausedError, refusedError
 } = require('./whatsapp-errors');
+const { COUNTRY_CODE } = require('./whatsapp-input');
 const { WebhookMemory, newsOf } = require('./whatsapp-webhook');
 
 const CONNECTIONS = 16;
@@ -32,9 +33,7 @@ const channelOptions = (address, preset) => ({
   timeout: is.ms('for one attempt; false for no limit', {
     min: 1, or: [false], default: preset.timeout,
   }),
-  countryCode: is.text("of numbers that begin with a 0, as in '62'", {
-    pattern: /^[1-9]\d{0,2}$/, expected: "the digits of a country code, as in '62'",
-  }),
+  countryCode: COUNTRY_CODE,
   recipientInterval: is.ms('between messages to a number that had too many; 0 for none', {
     max: INTERVAL_MS_MAX, default: 6000,
   }),

@@ -6,6 +6,7 @@
 const crypto = require('node:crypto');
 
 const { invalidOption } = require('../base/errors');
+const { is } = require('../base/options');
 const { Faults, faultsOfMessage, isObject, readInput } = require('./client-error');
 
 const isText = (value, max = Infinity) =>
@@ -15,6 +16,10 @@ const isText = (value, max = Infinity) =>
 
 const NUMBER_TEXT = 'a telephone number of E.164 with its country code, as in +6281234567890; ' +
   'numbers in national form, such as 0812…, need the setting countryCode';
+/** The option. */
+const COUNTRY_CODE = is.text("of numbers that begin with a 0, as in '62'", {
+  pattern: /^[1-9]\d{0,2}$/, expected: "the digits of a country code, as in '62'",
+});
 const NUMBER = /^\+?([1-9]\d{6,14})$/;
 // What people write between the digits, and what programs copy with them.
 const BETWEEN = /[\p{Zs}\p{Cf}\p{Pd}().[\]]/gu;
@@ -22,7 +27,10 @@ const NUMBER_CHARACTERS_MAX = 60;
 // A 0 that is dialled only within the country: `+62 (0)812…`, and for Indonesia also `+62 0812…`.
 const ZERO_IN_BRACKETS = /^((?:\+|00)[\d ]{1,5})[([]0[)\]]/;
 const ZERO_OF_INDONESIA = /^\+?620+(?=[1-9])/;
-const CHAT = /^(\d{5,20}(-\d{5,20})?@(c\.us|g\.us|s\.whatsapp\.net|lid)|status@broadcast)$/;
+const CHAT = new RegExp('^(status@broadcast|' +
+  '\\d{5,20}(-\\d{5,20})?@(c\\.us|g\\.us|s\\.whatsapp\\.net|lid|newsletter))$');
+// The device of a person that Baileys names behind the number. Messages go to all devices.
+const DEVICE = /^(\d{5,20}):\d{1,3}@(s\.whatsapp\.net|lid)$/;
 const CHAT_TEXT = `${NUMBER_TEXT}, or a chat of WhatsApp's`;
 
 /**
@@ -51,7 +59,8 @@ function numberOf (value, countryCode) {
 /** A chat as it is, or that of a number in the domain; undefined if it is neither. */
 function chatOf (value, domain, countryCode) {
   if (typeof value !== 'string') return undefined;
-  if (CHAT.test(value)) return value;
+  const chat = value.replace(DEVICE, '$1@$2');
+  if (CHAT.test(chat)) return chat;
   const digits = digitsOf(value, countryCode);
   return digits === undefined ? undefined : `${digits}@${domain}`;
 }
@@ -255,10 +264,10 @@ function checkId (id) {
 }
 
 /** Checks a message of a session. Returns the chat that it is for. */
-function readSessionMessage (id, to, content) {
+function readSessionMessage (id, to, content, countryCode) {
   const faults = new Faults('send');
   if (!isId(id)) faults.add('id', ID_TEXT, id);
-  const chat = chatOf(to, 's.whatsapp.net');
+  const chat = chatOf(to, 's.whatsapp.net', countryCode);
   if (chat === undefined) faults.add('to', CHAT_TEXT, to);
   if (!isText(content) && (content === null || typeof content !== 'object')) {
     faults.add('content', 'an object or a text', content);
@@ -287,7 +296,7 @@ const reader = (call, path, look) => (input, ...rest) =>
   readInput(call, path, () => look(input, ...rest));
 
 module.exports = {
-  checkId, checkMessageId, numberOf, readChat,
+  COUNTRY_CODE, checkId, checkMessageId, numberOf, readChat,
   readCloudMessage: reader('send', 'message', readCloudMessage),
   readGreenMessage: reader('send', 'message', readGreenMessage), readSessionMessage,
   readSessionKey: (id, key) => readInput('markRead', 'key', () => readSessionKey(id, key)),

@@ -115,6 +115,8 @@ const ADVICE = {
     'connect the instance again: while both run, they cut each other off',
   'bad-session': 'the stored session is damaged or was rejected. Delete it, ask for a new QR ' +
     'code and scan it',
+  unscanned: 'the connection ended before anybody scanned the QR code. Ask for a new QR code and ' +
+    'scan it',
   restart: 'WhatsApp asked to reconnect, as it does after pairing. This happens automatically',
   'no-session': 'a session could not be created. Ask for a new QR code; if it happens again, ' +
     'delete the stored session of this instance and pair it afresh',
@@ -447,10 +449,13 @@ class Session {
     // If nobody scans the code, it is not shown again and again. If it was scanned, we reconnect.
     const isUnscanned = this.state === 'qr' && troubleOf(error) !== 'restart';
     if (isUnscanned || needsPerson(error)) this.wanted = false;
+    if (isUnscanned && !needsPerson(error)) closes.set(error, 'unscanned');
+    // The call that connects it passes the error through the breaker.
+    const isAwaited = this.state === 'connecting' && waiting !== undefined;
     if (wasOpen && clock.now() - this.#openedAt >= STABLE_MS) this.losses = 0;
     this.losses += 1;
     this.#drop(stateAfter(error));
-    this.#owner.onDown(this, { error, wasOpen, isCounted });
+    this.#owner.onDown(this, { error, wasOpen, isCounted: isCounted || isAwaited });
     waiting?.reject(error);
   }
 

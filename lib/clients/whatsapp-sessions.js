@@ -12,7 +12,9 @@ const { BreakerGroup } = require('../primitives/group');
 const { presets, retryPresets } = require('../primitives/presets');
 const { stateOf } = require('../primitives/stats');
 const { readRetry } = require('./protection');
-const { checkId, readSessionKey, readSessionMessage } = require('./whatsapp-input');
+const {
+  COUNTRY_CODE, checkId, readSessionKey, readSessionMessage
+} = require('./whatsapp-input');
 const {
   Session, SessionError, isCallersFault, needsPerson, operatorMessage, troubleOf
 } = require('./whatsapp-session');
@@ -38,6 +40,7 @@ const OPTIONS = optionsOf({
   retry: is.any('options of retry() for connecting, laid over retryPresets.email; false for none'),
   reconnect: is.boolean('whether to connect again before it is needed', { default: true }),
   whenOpen: whenOpen({ default: 'throw' }),
+  countryCode: COUNTRY_CODE,
   max: is.integer('instances', { min: 1, max: 1e6, default: 10_000 }),
 });
 const SEND = optionsOf({ signal, whenOpen: whenOpen() });
@@ -54,6 +57,7 @@ class SessionPool extends Emitter {
   #owner;
   #max;
   #whenOpen;
+  #countryCode;
   #reconnect;
   #reconnectMs;
   #reconnectFactor;
@@ -69,6 +73,7 @@ class SessionPool extends Emitter {
     const retry = readRetry(settings.retry, retryPresets.email);
     this.#max = max;
     this.#whenOpen = settings.whenOpen;
+    this.#countryCode = settings.countryCode;
     this.#reconnect = settings.reconnect;
     this.#reconnectMs = retry.minTimeout ?? RECONNECT_MS;
     this.#reconnectFactor = retry.retries === 0 ? 1 : retry.factor ?? 1;
@@ -102,7 +107,7 @@ class SessionPool extends Emitter {
    */
   async send (id, to, content, options) {
     const { signal, whenOpen = this.#whenOpen } = SEND.read(options);
-    const chat = readSessionMessage(id, to, content);
+    const chat = readSessionMessage(id, to, content, this.#countryCode);
     try {
       const session = this.#sessionOf(id);
       let outcome = await session.send(chat, content, signal);
@@ -134,7 +139,7 @@ class SessionPool extends Emitter {
   /** Shows in a chat that a message is being written. */
   async sendTyping (id, to, options) {
     const { signal } = CONNECT.read(options);
-    const chat = readSessionMessage(id, to, 'x');
+    const chat = readSessionMessage(id, to, 'x', this.#countryCode);
     await this.#call(id, 'sendPresenceUpdate', ['composing', chat], signal);
   }
 
@@ -301,11 +306,9 @@ class SessionPool extends Emitter {
       this.emit('alert', { kind: trouble, id, message });
       return;
     }
-    const isRestart = trouble === 'restart';
-    if (!wasOpen && !isRestart) return;
+    if (!wasOpen && trouble !== 'restart') return;
     // No call has failed, but the connection has: that counts as well.
-    const counts = !isCounted && !(isRestart && losses <= RESTARTS_MAX);
-    if (counts) this.#guard(id, () => Promise.reject(error)).catch(() => {});
+    if (!isCounted) this.#guard(id, () => Promise.reject(error)).catch(() => {});
     this.#reconnectSoon(id, losses);
   }
 
@@ -341,13 +344,17 @@ class SessionPool extends Emitter {
         return { value: await fn(context) };
       } catch (error) {
         const isNoFailure = isCallersFault(error) || needsPerson(error) ||
-          read(error, 'code') === 'ESHUTDOWN';
+          this.#isOrdinaryRestart(id, error) || read(error, 'code') === 'ESHUTDOWN';
         if (isNoFailure) return { error };
         throw error;
       }
     }, { signal });
     if ('error' in outcome) throw outcome.error;
     return outcome.value;
+  }
+
+  #isOrdinaryRestart (id, error) {
+    return troubleOf(error) === 'restart' && this.#sessions.get(id)?.losses <= RESTARTS_MAX;
   }
 
   #follow () {

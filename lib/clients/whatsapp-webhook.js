@@ -6,6 +6,7 @@
 const crypto = require('node:crypto');
 
 const { wall } = require('../base/clock');
+const { SekeringError } = require('../base/errors');
 const { copyOf, isA, isList, read } = require('../base/foreign');
 const { classifyCloudError, classifyGreenState } = require('./whatsapp-errors');
 
@@ -153,7 +154,7 @@ function greenStatusOf (body) {
 /** The entries of a webhook of Green API, which is about one thing only. */
 function readGreenWebhook (body) {
   const type = textOf(body?.typeWebhook);
-  if (type === undefined) return [];
+  if (type === undefined) throw new SekeringError('ERR_WHATSAPP_WEBHOOK');
   const [id, at] = [textOf(body.idMessage), body.timestamp];
   if (type === 'outgoingMessageStatus') {
     const value = greenStatusOf(body);

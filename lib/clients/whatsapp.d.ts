@@ -350,7 +350,8 @@ export class GreenApiClient extends WhatsAppChannel {
   }): Promise<{ attempts: number }>;
   /**
    * Emits what is new, as far as this process remembers; returns everything in the webhook. The
-   * header Authorization must hold `webhookToken`. @throws ERR_WHATSAPP_SIGNATURE
+   * header Authorization must hold `webhookToken`. @throws ERR_WHATSAPP_SIGNATURE,
+   * ERR_WHATSAPP_WEBHOOK
    */
   handleWebhook (body: unknown, headers: WebhookHeaders): WebhookNews;
   /** Whether the instance is paired and ready. */
@@ -367,7 +368,7 @@ export class SessionError extends SekeringError {
   readonly ambiguous: boolean;
   readonly trouble:
     'open' | 'logged-out' | 'forbidden' | 'outdated' | 'replaced' | 'bad-session' | 'restart' |
-    'no-session' | 'no-address' | 'timed-out' | 'web-socket' | 'other';
+    'unscanned' | 'no-session' | 'no-address' | 'timed-out' | 'web-socket' | 'other';
   readonly circuit_breaker: boolean;
   readonly retryable: boolean;
   toJSON (): object;
@@ -424,6 +425,8 @@ export interface SessionPoolOptions<S extends SessionSocket = SessionSocket> {
   reconnect?: boolean | undefined;
   /** What `send` does while the breaker is open, default 'throw'. */
   whenOpen?: WhenOpen | undefined;
+  /** The country of numbers that begin with 0: with '62', 0812… is +62812…. No default. */
+  countryCode?: string | undefined;
   /** How many instances, default 10000. */
   max?: number | undefined;
 }

@@ -10,7 +10,7 @@ const { promisify } = require('node:util');
 const zlib = require('node:zlib');
 
 const { SekeringError, invalidOption } = require('../base/errors');
-const { isA, isList, read } = require('../base/foreign');
+const { isA, isList, messageOf, read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { warn } = require('../base/warn');
 const { RateLimiter } = require('../primitives/limits');
@@ -199,6 +199,9 @@ const whatsappRoute = (client, options) => async (req, res) => {
   } catch (error) {
     const code = read(error, 'code');
     if (code === 'ERR_WHATSAPP_SIGNATURE') return problem(res, 403, { code });
+    if (code === 'ERR_WHATSAPP_WEBHOOK') {
+      return problem(res, 400, { code, detail: messageOf(error) });
+    }
     throw error;
   }
   res.statusCode = 200;

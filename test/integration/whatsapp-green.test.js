@@ -88,6 +88,23 @@ describe('Green API', () => {
     expect(() => bare.handleWebhook(odd, 'x')).toThrow('webhookToken');
   });
 
+  test('what is no webhook is refused, and never acknowledged', async () => {
+    const url = await serve({ whatsapp: client });
+    const authorization = 'Bearer green-webhook-token';
+    for (const body of ['x{', '', 'null', '[]', '5', '{}', '{"typeWebhook":5}']) {
+      await expect(client.receiveWebhook(body, { authorization }))
+        .rejects.toMatchObject({ code: 'ERR_WHATSAPP_WEBHOOK' });
+      const response = await fetch(url, { method: 'POST', body, headers: { authorization } });
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({ code: 'ERR_WHATSAPP_WEBHOOK' });
+    }
+    for (const body of [null, undefined, {}, []]) {
+      await expect(client.receiveWebhook(body, { authorization }))
+        .rejects.toMatchObject({ code: 'ERR_WHATSAPP_WEBHOOK' });
+    }
+    expect(events).toEqual([]);
+  });
+
   test.each([['notAuthorized', 'credentials'], ['blocked', 'account'], ['yellowCard', 'account']])(
     'an instance that is %s sends nothing until it is authorized', (state, reason) => {
       const tell = (stateInstance, timestamp) => client.handleWebhook(

@@ -216,7 +216,7 @@ describe('the clients', () => {
     const guide = read('docs/whatsapp.md').match(/`ERR_(WHATSAPP|SESSION)_\w+/g);
     expect(sorted(guide.map(code => code.slice(1)))).toEqual(codes);
     expect(described('docs/whatsapp.md', 'trouble')).toEqual(sorted([...codesOf(
-      /^whatsapp-session\./, /(?<=return '|\d{3}: ')[a-z-]+/g)]));
+      /^whatsapp-session\./, /(?<=return '|\d{3}: '|set\(error, ')[a-z-]+/g)]));
   });
 
   test('every function of the browser piece', () => {

@@ -92,6 +92,53 @@ describe('Baileys', () => {
     expect(pool.status('a')).toMatchObject({ state: 'open', recent_failures: 0 });
   });
 
+  test.each([
+    ['0812-3456-7890', '6281234567890@s.whatsapp.net'],
+    ['6281234567890:12@s.whatsapp.net', '6281234567890@s.whatsapp.net'],
+    ['98765432101234:3@lid', '98765432101234@lid'],
+    ['120363023456789012@newsletter', '120363023456789012@newsletter'],
+    ['120363023456789012@g.us', '120363023456789012@g.us'],
+  ])('a message to %s goes to %s', async (to, jid) => {
+    pool.close();
+    begin(fromBaileys(id => fake.connect(id)), { countryCode: '62' });
+    await pool.send('a', to, 'Halo');
+    expect(fake.messages).toMatchObject([{ jid }]);
+  });
+
+  test.each(['0812-3456-7890', '628:x@s.whatsapp.net', '12345:2@newsletter'])(
+    'there is no message to %s', async to => {
+      await expect(pool.send('a', to, 'Halo')).rejects.toMatchObject({ code: 'ERR_INVALID_INPUT' });
+    });
+
+  test.each([[1, 0], [3, 0], [4, 1]])('%d restarts while a message waits count as %d failures',
+    async (restarts, failures) => {
+      fake.set('a', 'never-opens');
+      const sent = send();
+      for (let i = 1; i <= restarts; i++) {
+        while ((fake.connects.get('a') ?? 0) < i) await clock.advance(1000);
+        if (i === restarts) fake.set('a', null);
+        fake.disconnect('a', 515, 'Stream Errored (restart required)');
+        await turn();
+      }
+      while (pool.status('a').state !== 'open') await clock.advance(1000);
+      expect(await sent).toMatchObject({ key: {} });
+      expect(pool.status('a').recent_failures).toBe(failures);
+    });
+
+  test('a QR code that nobody scans: the operator is told to ask for a new one', async () => {
+    fake.set('a', 'qr');
+    await pool.connect('a');
+    fake.disconnect('a', 408, 'QR refs attempts ended');
+    expect(pool.status('a')).toMatchObject({
+      state: 'closed', recent_failures: 0,
+      last_error: expect.stringMatching(/before anybody scanned the QR code. Ask for a new/),
+    });
+    await clock.advance(600_000);
+    expect(fake.connects.get('a')).toBe(1);
+    await pool.requestQr('a');
+    expect(fake.connects.get('a')).toBe(2);
+  });
+
   test('endless restarts open the breaker', async () => {
     await send();
     for (let i = 1; i <= 17; i++) {
