@@ -172,7 +172,9 @@ class Midtrans {
     // More than the customer paid does not count.
     if (isChargeback && transaction.rest === 0) {
       transaction.taken ??= 0;
-      transaction.said = state === 'chargeback' ? AMOUNT : 1 + random.below(AMOUNT - 1);
+      const before = Math.max(transaction.taken, transaction.said ?? 0);
+      transaction.said = state === 'chargeback' ? AMOUNT
+        : Math.min(AMOUNT, before + 1 + random.below(AMOUNT - 1));
     } else if (state === 'partial_chargeback') {
       const amount = 1 + random.below(transaction.rest - 1);
       transaction.taken = (transaction.taken ?? 0) + amount;
@@ -296,7 +298,10 @@ class Midtrans {
     faults.push(...this.#faultsOfSum(good, refunded + taken));
     const isDouble = rated.filter(({ rating }) => KEPT.includes(rating)).length > 1;
     // A person has to know that money went back twice, if the first time was known.
-    const isTwice = isDoubled && (this.isTerse ? held : state === 'charged_back');
+    const isKnown = state === 'charged_back' && refundedMinor === 0n;
+    const isMore = good.some(({ said, taken }) => said !== undefined && taken > 0);
+    const isTwice = (isDoubled && !this.isTerse && isKnown) ||
+      ((isDoubled || isMore) && held);
     expect('held', held,
       !isReviewed && (isDouble || isTwice || good.length < this.transactions.length));
     return [...faults, ...this.#faultsOfHooks(good, rated, hooks, { refunded, taken })];
