@@ -296,7 +296,8 @@ class Midtrans {
     expect('refunded', refundedMinor, refunded * 100);
     expect('charged back', chargedBackMinor, taken * 100);
     faults.push(...this.#faultsOfSum(good, refunded + taken));
-    const isDouble = rated.filter(({ rating }) => KEPT.includes(rating)).length > 1;
+    const isDouble = rated.filter(({ rating, said, taken }) =>
+      KEPT.includes(rating) && !(said !== undefined && taken > 0)).length > 1;
     // A person has to know that money went back twice, if the first time was known.
     const isKnown = state === 'charged_back' && refundedMinor === 0n;
     const isMore = good.some(({ said, taken }) => said !== undefined && taken > 0);
