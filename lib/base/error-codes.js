@@ -80,6 +80,10 @@ const CODES = {
   },
 
   // The clients.
+  ERR_BODY_ENCODING: {
+    class: 'SekeringError', message: 'The body of a response is compressed and cannot be read',
+    retryable: true, fault: 'upstream', counts: true,
+  },
   ERR_BODY_TOO_LARGE: {
     class: 'SekeringError', message: 'The body of a response is too large',
     retryable: true, fault: 'upstream', counts: true,

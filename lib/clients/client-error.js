@@ -4,7 +4,7 @@
 // error for invalid input, which is rejected before anything is sent.
 
 const { SekeringError, invalidOption, isOptionError } = require('../base/errors');
-const { isList, textOf } = require('../base/foreign');
+const { isA, isList, messageOf, read, textOf } = require('../base/foreign');
 
 const TEXT_CHARACTERS_MAX = 300;
 // A shorter secret is a test's, and would be found in every other word.
@@ -63,6 +63,19 @@ class Faults {
     this.#list.push({ path, message: invalidOption(path, expected, shown).message });
   }
 
+  get isEmpty () { return this.#list.length === 0; }
+
+  /** Notes the fault that `check` throws. Returns what it returns. */
+  note (path, check) {
+    try {
+      return check();
+    } catch (error) {
+      if (!isOptionError(error)) throw error;
+      this.#list.push({ path: read(error, 'option') ?? path, message: messageOf(error) });
+      return undefined;
+    }
+  }
+
   /** Throws ERR_INVALID_INPUT with `faults: [{ path, message }]`, if there are any. */
   throwIfAny () {
     if (this.#list.length === 0) return;
@@ -76,14 +89,14 @@ class Faults {
 
 /**
  * Returns what `look` makes of the input of a call. If a member of the input cannot be read, that
- * is a fault of the input.
+ * is a fault of the input. `call`: its name, or its Faults so far.
  */
 function readInput (call, path, look) {
   try {
     return look();
   } catch (error) {
     if (isOptionError(error)) throw error;
-    const faults = new Faults(call);
+    const faults = isA(call, Faults) ? call : new Faults(call);
     faults.add(path, 'a value that can be read', undefined);
     return faults.throwIfAny();
   }

@@ -3,6 +3,8 @@
 // HTTP to one upstream, over undici's pooled connections. A request ends with one answer or one
 // error, has one time limit for all of it, and tells the caller whether anything was sent.
 
+const { brotliDecompressSync, unzipSync } = require('node:zlib');
+
 const { Deadlines } = require('../base/deadline');
 const { SekeringError, invalidOption, timedOut } = require('../base/errors');
 const { isA, read, reasonOf } = require('../base/foreign');
@@ -12,6 +14,34 @@ const { ticks } = require('../base/recorder');
 
 const BODY_BYTES_MAX = 1 << 20;
 const CONNECTIONS_MAX = 10_000;
+const ENCODINGS_MAX = 2;
+
+const GZIP = [0x1f, 0x8b];
+const DECODERS = new Map([
+  ...['gzip', 'x-gzip', 'deflate'].map(name => [name, unzipSync]), ['br', brotliDecompressSync],
+]);
+
+/**
+ * The bytes of a body without its encodings. We ask for none, but some proxies compress anyway, and
+ * some of them do not say so: no text that we expect begins like gzip. Throws ERR_BODY_ENCODING.
+ */
+function decode (bytes, header) {
+  if (bytes.length === 0) return bytes;
+  const names = String(header ?? '').toLowerCase().split(',').map(name => name.trim())
+    .filter(name => name !== '' && name !== 'identity');
+  if (names.length === 0 && GZIP.every((byte, i) => bytes[i] === byte)) names.push('gzip');
+  if (names.length > ENCODINGS_MAX) throw new SekeringError('ERR_BODY_ENCODING');
+  try {
+    return names.reduceRight((rest, name) =>
+      DECODERS.get(name)(rest, { maxOutputLength: BODY_BYTES_MAX }), bytes);
+  } catch (cause) {
+    if (read(cause, 'code') === 'ERR_BUFFER_TOO_LARGE') throw tooLarge();
+    throw new SekeringError('ERR_BODY_ENCODING', undefined, { cause });
+  }
+}
+
+const tooLarge = () =>
+  new SekeringError('ERR_BODY_TOO_LARGE', `Over ${BODY_BYTES_MAX} bytes`);
 
 /** One request in flight: the handler that undici calls. */
 class Exchange {
@@ -93,7 +123,7 @@ class Exchange {
   onResponseData (controller, chunk) {
     this.#bytes += chunk.length;
     if (this.#bytes > BODY_BYTES_MAX) {
-      this.giveUp(new SekeringError('ERR_BODY_TOO_LARGE', `Over ${BODY_BYTES_MAX} bytes`));
+      this.giveUp(tooLarge());
     } else {
       this.#chunks.push(chunk);
     }
@@ -105,7 +135,12 @@ class Exchange {
     this.release();
     const chunks = this.#chunks;
     const bytes = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
-    this.resolve({ status: this.status, headers: this.headers, text: bytes.toString('utf8') });
+    try {
+      const text = decode(bytes, this.headers?.['content-encoding']).toString('utf8');
+      this.resolve({ status: this.status, headers: this.headers, text });
+    } catch (error) {
+      this.reject(error);
+    }
   }
 
   onResponseError (controller, error) {

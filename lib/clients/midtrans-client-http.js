@@ -5,6 +5,7 @@
 
 const { randomUUID } = require('node:crypto');
 const http = require('node:http');
+const { isAnyArrayBuffer } = require('node:util/types');
 
 const { isA, isList, messageOf, read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
@@ -24,6 +25,7 @@ const { callThrough, readBreaker } = require('./protection');
 const FEATURE = 'sekering/midtrans-client';
 const CONNECTIONS = 64;
 // The callers of a drop-in expect an answer soon, whatever Retry-After says.
+const RETRY_AFTER_MS_MAX = 60_000;
 const RETRY = { ...retryPresets.payment, retries: 2, maxRetryAfter: 2000 };
 
 // ---- Errors ------------------------------------------------------------------------------------
@@ -53,7 +55,7 @@ class RequestError extends Error {
 
 /** A property that util.inspect and JSON do not show, because it may hold personal data. */
 const hide = (object, name, value) =>
-  Object.defineProperty(object, name, { value, enumerable: false, configurable: true });
+  Reflect.defineProperty(object, name, { value, enumerable: false, configurable: true });
 
 // Messages and codes of Node.js, where those of undici differ.
 const TRANSPORT = new Map([
@@ -250,10 +252,49 @@ const segment = id => `${id}`.toWellFormed().split(/(%[0-9A-Fa-f]{2})/)
   .map((part, i) => (i % 2 === 1 ? part : encodeURIComponent(part)
     .replace(/%(?:24|26|2B|2C|3A|3B|3D|40)/g, decodeURIComponent))).join('');
 
-/** A body as JSON. As in axios, a text that is JSON already stays as it is. */
-function bodyOf (data) {
+const FORM = 'application/x-www-form-urlencoded';
+
+/** A class of which no object can be sent, by its name; undefined if `data` can be sent. */
+const unsupportedClass = data => (typeof read(data, 'pipe') === 'function' ? 'stream'
+  : UNSUPPORTED.find(({ constructor }) => isA(data, constructor))?.name);
+
+const UNSUPPORTED = [['FormData', FormData], ['Blob', Blob], ['ReadableStream', ReadableStream]]
+  .map(([name, constructor]) => ({ name, constructor }));
+
+/**
+ * The body of a request as axios sends it: bytes as they are; a form and other objects as text,
+ * whose type is put into `headers` if they have none. Where the type is JSON, a text that is JSON
+ * already stays as it is, and any other is quoted.
+ */
+function bodyOf (data, headers) {
+  if (data === undefined) return undefined;
+  const bytes = bytesOf(data);
+  if (bytes !== undefined) {
+    setType(headers, FORM);
+    return bytes;
+  }
+  if (isA(data, URLSearchParams)) {
+    setType(headers, `${FORM};charset=utf-8`);
+    return data.toString();
+  }
+  if (Object(data) === data) setType(headers, 'application/json');
+  else if (!/application\/json/.test(headers.get('content-type'))) {
+    setType(headers, FORM);
+    return data === null ? undefined : String(data);
+  }
   const isJson = typeof data === 'string' && parseJson(data) !== undefined;
   return isJson ? data.trim() : JSON.stringify(data);
+}
+
+function setType (headers, type) {
+  if (!headers.has('content-type')) headers.set('content-type', type);
+}
+
+/** The bytes of a buffer or of a view; undefined for anything else. */
+function bytesOf (data) {
+  if (Buffer.isBuffer(data)) return data;
+  if (ArrayBuffer.isView(data)) return Buffer.from(data.buffer);
+  return isAnyArrayBuffer(data) ? Buffer.from(data) : undefined;
 }
 
 /** The value of a body: of JSON, or else its text. */
@@ -369,10 +410,24 @@ class Exchange {
     // The official client accepts this as an answer. After a retry, it is about an earlier attempt.
     const isAnswer = read(error, 'code') === 'ERR_MIDTRANS_IN_FLIGHT' && call?.attempt === 1;
     if (error === undefined || isAnswer) return { answer };
-    if (call) this.failure = error;
+    if (call) {
+      this.failure = error;
+      this.#restrain(error);
+    }
     // All keys share the breaker, but "too many requests" concerns only one key.
     if (!blamesUpstream(error) || error.code === 'ERR_MIDTRANS_RATE_LIMITED') return { error };
     throw error;
+  }
+
+  /** Limits what an answer to the call itself, not to a look-up, can cause. */
+  #restrain (error) {
+    const [httpStatus, code, retryAfter] =
+      ['httpStatus', 'code', 'retryAfter'].map(name => read(error, name));
+    // A 4xx answers a GET, even if it is not Midtrans that says so.
+    const isFinal = code === 'ERR_MIDTRANS_RESPONSE' && httpStatus >= 400 && httpStatus < 500;
+    if (isFinal && this.#request.again === 'read') error.retryable = false;
+    // What retries and the breaker look at.
+    if (retryAfter > RETRY_AFTER_MS_MAX) hide(error, 'retryAfterMs', RETRY_AFTER_MS_MAX);
   }
 }
 
@@ -401,29 +456,45 @@ const shortcuts = request => Object.fromEntries([
 ]);
 
 /** The function `http_client` of a client: as in axios, it has `defaults` and `interceptors`. */
-function createHttp (timeout, ask) {
-  const request = config => {
-    const own = { ...config };
-    const method = own.method.toLowerCase();
-    const { headers, timeout: limit } = http.defaults;
-    own.headers = mergeHeaders(headers.common, headers[method], headers, config.headers);
-    own.timeout ??= limit;
+function createHttp (defaults, ask) {
+  const request = (first, second) => {
+    const config = typeof first === 'string' ? { ...second, url: first } : { ...first };
+    const { headers, url, method, data, ...others } = http.defaults;
+    const own = { ...others };
+    for (const [name, value] of Object.entries(config)) {
+      if (value !== undefined) own[name] = value;
+    }
+    own.method = (config.method ?? method ?? 'get').toLowerCase();
+    own.headers =
+      mergeHeaders(headers.common, headers[own.method], headers, config.headers);
     // Code that spreads or logs it must not reveal the key.
-    hide(own, 'auth', config.auth);
+    const { auth } = own;
+    hide(own, 'auth', auth);
     const before = throughAll(Promise.resolve(own), interceptors.request, 'reduceRight');
-    const during = before.then(given => ask(given, config.auth));
+    const during = before.then(given => ask(given, auth));
     return throughAll(during, interceptors.response, 'reduce');
   };
   const interceptors = { request: new Interceptors(), response: new Interceptors() };
-  const http = Object.assign(config => request(config), {
-    request, interceptors, ...shortcuts(request),
-    defaults: {
-      timeout: timeout === false ? 0 : timeout,
-      headers: Object.fromEntries(METHODS.map(name => [name, {}])),
-    },
+  const http = Object.assign((...args) => request(...args), {
+    request, interceptors, defaults, ...shortcuts(request),
+    // Like that of axios, it has no interceptors, and copies of the defaults.
+    create: config => createHttp({
+      ...http.defaults, ...config, headers: mergeGroups(http.defaults.headers, config?.headers),
+    }, ask),
   });
   return http;
 }
+
+/** Default headers, those of each method in a group. */
+function mergeGroups (first, second) {
+  const merged = { ...first, ...second };
+  for (const name of METHODS) merged[name] = { ...first[name], ...second?.[name] };
+  return merged;
+}
+
+/** As axios puts a path behind its `baseURL`. */
+const addressOf = ({ url, baseURL }) => (baseURL && !/^([a-z][a-z\d+\-.]*:)?\/\//i.test(url)
+  ? `${String(baseURL).replace(/\/?\/$/, '')}/${String(url ?? '').replace(/^\/+/, '')}` : url);
 
 class HttpClient {
   #connections;
@@ -439,7 +510,10 @@ class HttpClient {
     if (breaker !== undefined) {
       this.#breaker = readBreaker(breaker, { ...BREAKER, name: 'midtrans' });
     }
-    this.http_client = createHttp(timeout, (config, auth) => this.#send(config, auth));
+    this.http_client = createHttp({
+      timeout: timeout === false ? 0 : timeout,
+      headers: Object.fromEntries(METHODS.map(name => [name, {}])),
+    }, (config, auth) => this.#send(config, auth));
   }
 
   /** The breaker of the calls to an address. */
@@ -468,6 +542,8 @@ class HttpClient {
       throw errorOf(error);
     }
     if (isRefused) {
+      // Errors end in logs.
+      if (isObject(response.config)) hide(response, 'config', response.config);
       throw withDetails(apiError(response.data.status_code, response),
         failures.get(response) ?? { code: 'ERR_MIDTRANS_REFUSED' });
     }
@@ -478,14 +554,20 @@ class HttpClient {
   async #send (config, given) {
     const method = config.method.toUpperCase();
     const auth = config.auth ?? given;
-    const url = new URL(config.url);
-    const body = bodyOf(config.data);
+    const url = new URL(addressOf(config));
+    const unsupported = unsupportedClass(config.data);
+    if (unsupported !== undefined) {
+      throw new RequestError(`A ${unsupported} cannot be sent as a body: use an object, a text, ` +
+        'bytes or URLSearchParams', 'ERR_NOT_SUPPORT', config);
+    }
+    const sent = mergeHeaders(config.headers);
+    const body = bodyOf(config.data, sent);
     const credentials = auth &&
       Buffer.from(`${auth.username || ''}:${auth.password || ''}`).toString('base64');
-    const headers = headerList(mergeHeaders(config.headers,
+    const headers = headerList(mergeHeaders(sent,
       auth && { authorization: `Basic ${credentials}` }));
     const request = {
-      ...describe(method, url, body), method, origin: url.origin,
+      ...describe(method, url, body?.toString()), method, origin: url.origin,
       path: url.pathname + queryOf(url, config.params), headers, body,
       core: this.parent.apiConfig?.getCoreApiBaseUrl(),
     };
@@ -511,9 +593,11 @@ class HttpClient {
       data: dataOf(answer),
     };
     // As it was sent: programs that log requests parse it.
-    hide(response, 'config', { ...config, data: body });
+    response.config = { ...config, headers: sent, data: body ?? config.data };
+    hide(response.config, 'auth', auth);
     if (failure !== undefined) remember(response, failure);
     if (isSuccess(status)) return response;
+    hide(response, 'config', response.config);
     throw remember(new RequestError(`Request failed with status code ${status}`,
       status < 500 ? 'ERR_BAD_REQUEST' : 'ERR_BAD_RESPONSE', config, response), failure);
   }

@@ -68,6 +68,10 @@ declare namespace midtransClient {
     method: string;
     url: string;
     headers: Record<string, any>;
+    /**
+     * An object, text, bytes (Buffer, ArrayBuffer or a view) or URLSearchParams. FormData, Blobs
+     * and streams are rejected with ERR_NOT_SUPPORT.
+     */
     data: any;
     params: any;
     /** ms; 0: no limit. */
@@ -82,6 +86,7 @@ declare namespace midtransClient {
     headers: Record<string, any>;
     /** The parsed JSON, or the text if it is not JSON. */
     data: any;
+    /** As it was sent. Of an error's response it is not enumerable, so that no log shows it. */
     config: RequestConfig;
   }
 
@@ -107,6 +112,8 @@ declare namespace midtransClient {
       [name: string]: any;
     };
     interceptors: { request: Interceptors<RequestConfig>; response: Interceptors<Response> };
+    /** Another one, with copies of these defaults under its own, and without interceptors. */
+    create (config?: Partial<RequestConfig> & { baseURL?: string | undefined }): Http;
   }
 
   interface HttpClient {

@@ -126,13 +126,17 @@ function unreadable (answer, { operation, again }, details) {
     { ...details, answer, retryable: true, ambiguous: again !== 'read' });
 }
 
+const UNREADABLE = new Set(['ERR_BODY_ENCODING', 'ERR_BODY_TOO_LARGE']);
+
 /** The error of a request without an answer. `sent`: whether any of it may have arrived. */
 function errorOfTransport (cause, request, sent) {
   const { operation, orderId, again } = request;
   const code = read(cause, 'code');
   const timedOut = code === 'ETIMEDOUT' || code === 'UND_ERR_CONNECT_TIMEOUT';
-  const what = timedOut ? 'did not answer in time' : 'could not be reached';
-  return new MidtransError(timedOut ? 'ERR_MIDTRANS_TIMEOUT' : 'ERR_MIDTRANS_NETWORK',
+  const [kind, what] = timedOut ? ['ERR_MIDTRANS_TIMEOUT', 'did not answer in time']
+    : UNREADABLE.has(code) ? ['ERR_MIDTRANS_RESPONSE', 'sent an unreadable answer']
+      : ['ERR_MIDTRANS_NETWORK', 'could not be reached'];
+  return new MidtransError(kind,
     `Midtrans ${what} for ${callOf(request)} (${clean(code ?? messageOf(cause))})`,
     { operation, orderId, retryable: true, ambiguous: again !== 'read' && sent, cause });
 }

@@ -48,9 +48,10 @@ function checkAmount (faults, path, value) {
   if (!isAmount(value)) faults.add(path, 'an integer of at least 1', value);
 }
 
-function checkText (faults, path, value) {
-  const fits = typeof value === 'string' && value !== '' && value.length <= TEXT_CHARACTERS_MAX;
-  if (!fits) faults.add(path, `1 to ${TEXT_CHARACTERS_MAX} characters`, value);
+function checkText (faults, path, value, kind = '', pattern = /./s) {
+  const fits = typeof value === 'string' && value.length <= TEXT_CHARACTERS_MAX &&
+    pattern.test(value);
+  if (!fits) faults.add(path, `1 to ${TEXT_CHARACTERS_MAX} ${kind}characters`, value);
 }
 
 function checkItems (faults, items, amount) {
@@ -138,7 +139,7 @@ function checkReferences (faults, { reference_nos: list }) {
 }
 
 function checkRefund (faults, { refund_key: key, amount, reason }) {
-  if (key !== undefined) checkText(faults, 'refund_key', key);
+  if (key !== undefined) checkText(faults, 'refund_key', key, 'printable ', INCOMING_ID);
   if (amount !== undefined) checkAmount(faults, 'amount', amount);
   if (reason !== undefined) checkText(faults, 'reason', reason);
 }
@@ -398,17 +399,22 @@ function requestOf (name, { id, body } = {}) {
   return request;
 }
 
-/** The path and the JSON of a request of the user's own. The body of a GET becomes its query. */
-function contentOf (call, path, body, isGet) {
-  if (body === undefined) return { path };
-  if (isGet) return { path: path + queryOf(readQuery(call, {}, body)) };
-  return { path, json: JSON.stringify(readBodyOf(call, {}, body)) };
+/**
+ * The path and the JSON of a request of the user's own. The body of a GET becomes its query.
+ * `faults` may have some already; they are thrown with those of the body.
+ */
+function contentOf (faults, path, body, isGet) {
+  if (body === undefined) {
+    faults.throwIfAny();
+    return { path };
+  }
+  if (isGet) return { path: path + queryOf(readQuery(faults, {}, body)) };
+  return { path, json: JSON.stringify(readBodyOf(faults, {}, body)) };
 }
 
-/** Checks a body, and puts it into the form that is sent. */
-function readBodyOf (call, { check, write }, body, defaults) {
-  return readInput(call, 'body', () => {
-    const faults = new Faults(call);
+/** Checks a body, and puts it into the form that is sent. Throws all faults of the call. */
+function readBodyOf (faults, { check, write }, body, defaults) {
+  return readInput(faults, 'body', () => {
     let json;
     if (isObject(body)) {
       check?.(faults, body);
@@ -424,12 +430,12 @@ function readBodyOf (call, { check, write }, body, defaults) {
 }
 
 /** Checks the body of the call of this name, and makes JSON of it. */
-const readBody = (call, body) => JSON.stringify(readBodyOf(call, ENDPOINTS[call], body));
+const readBody = (call, body) =>
+  JSON.stringify(readBodyOf(new Faults(call), ENDPOINTS[call], body));
 
 /** Checks a query, whose values are texts, numbers or booleans. */
-function readQuery (call, { needsClientKey }, query, defaults) {
-  return readInput(call, 'query', () => {
-    const faults = new Faults(call);
+function readQuery (faults, { needsClientKey }, query, defaults) {
+  return readInput(faults, 'query', () => {
     if (!isObject(query)) faults.add('query', 'an object', query);
     const copy = { ...defaults, ...query };
     for (const [name, value] of Object.entries(copy)) {
@@ -452,15 +458,15 @@ function checkedRequest (name, { id, body }, defaults) {
   const endpoint = ENDPOINTS[name];
   const { takes, optional } = endpoint;
   const input = {};
+  const faults = new Faults(name);
   if (takes.includes('id')) {
     input.id = idOf(id);
-    const faults = new Faults(name);
     if (!isSegment(input.id)) faults.add('id', INCOMING_ID_TEXT, id);
-    faults.throwIfAny();
   }
   const given = body === undefined && optional ? {} : body;
-  if (takes.includes('body')) input.body = readBodyOf(name, endpoint, given);
-  if (takes.includes('query')) input.body = readQuery(name, endpoint, given, defaults);
+  if (takes.includes('body')) input.body = readBodyOf(faults, endpoint, given);
+  if (takes.includes('query')) input.body = readQuery(faults, endpoint, given, defaults);
+  faults.throwIfAny();
   return requestOf(name, input);
 }
 

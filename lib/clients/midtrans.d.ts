@@ -41,7 +41,7 @@ export interface IrisOptions extends ApiOptions {
   apiKey: string;
   /** The key for approvePayouts and rejectPayouts. Default: apiKey. */
   approverKey?: string | undefined;
-  /** The key that signs the notifications of payouts. */
+  /** The key that signs the notifications of payouts: for verifyNotification. */
   merchantKey?: string | undefined;
   /** Another address, for tests and proxies. */
   baseUrls?: { iris?: string | undefined } | undefined;
@@ -323,6 +323,14 @@ export class IrisClient extends ApiClient {
     body: { reference_nos: string[]; reject_reason?: string | undefined; [name: string]: unknown },
     options?: CallOptions
   ): Promise<any>;
+  /**
+   * Whether a notification is Midtrans's. It covers all of the body.
+   * @param rawBody as it came: its bytes, or their text in UTF-8; not a parsed object
+   * @param signature the header Iris-Signature: SHA-512 of the body and `merchantKey`, in hex
+   * @returns false also if there is no signature
+   * @throws ERR_INVALID_OPTION: no `merchantKey`, or another kind of body
+   */
+  verifyNotification (rawBody: Uint8Array | string, signature: string | undefined): boolean;
   getPayoutDetails (referenceNo: string, options?: CallOptions): Promise<any>;
   /** Dates as YYYY-MM-DD. */
   getTransactionHistory (

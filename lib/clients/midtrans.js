@@ -7,9 +7,13 @@ const { isRegExp } = require('node:util/types');
 
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
+const { isA } = require('../base/foreign');
 const { is, oneOf, optionsOf } = require('../base/options');
+const { Faults } = require('./client-error');
 const { MidtransError } = require('./midtrans-errors');
-const { bodyOf, isSignedAccount, isSignedTransaction } = require('./midtrans-notices');
+const {
+  bodyOf, isSignedAccount, isSignedPayout, isSignedTransaction
+} = require('./midtrans-notices');
 const requests = require('./midtrans-requests');
 const {
   advance, amountOf, canMove, isFinalState, isPaid, transactionStates
@@ -88,19 +92,24 @@ class ApiClient extends Emitter {
     return { ok: true, latencyMs: performance.now() - began };
   }
 
-  /** Any request. `api` and `prefix` say where it goes. */
-  async _request (api, prefix, method, path, body, { again, ...options }) {
+  /** Any request. `options` are those of `table`; `api` and `prefix` say where it goes. */
+  async _request (table, options, { api, prefix = '', method, path, body }) {
+    const faults = new Faults('request');
     const verb = typeof method === 'string' ? method.toUpperCase() : method;
-    const isGet = oneOf('method', verb, METHODS) === 'GET';
-    const text = readPath(path);
+    const isGet = faults.note('method', () => oneOf('method', verb, METHODS)) === 'GET';
+    const text = faults.note('path', () => readPath(path));
     const given = body ?? undefined;
-    if (isGet && given !== undefined && text.includes('?')) {
-      throw invalidOption('path', 'no query (the body of a GET becomes its query)', path);
+    if (isGet && given !== undefined && text?.includes('?')) {
+      faults.add('path', 'no query (the body of a GET becomes its query)', path);
     }
+    // Wrong options alone have an error of their own.
+    const read = () => table.read(options);
+    const { again, ...more } = (faults.isEmpty ? read() : faults.note('options', read)) ?? {};
+    const content = requests.contentOf(faults, prefix + text, given, isGet);
     return this.#transport.call({
-      operation: 'request', api, method: verb, again: again ?? (isGet ? 'read' : 'never'),
-      ...requests.contentOf('request', prefix + text, given, isGet),
-    }, options);
+      operation: 'request', api: more.api ?? api, method: verb,
+      again: again ?? (isGet ? 'read' : 'never'), ...content,
+    }, more);
   }
 }
 
@@ -171,8 +180,7 @@ class MidtransClient extends ApiClient {
 
   /** What has no method of its own. */
   async request (method, path, body, options) {
-    const { api, ...more } = MIDTRANS_REQUEST.read(options);
-    return this._request(api, '', method, path, body, more);
+    return this._request(MIDTRANS_REQUEST, options, { method, path, body });
   }
 
   // ---- Notifications ---------------------------------------------------------------------------
@@ -229,10 +237,26 @@ const IRIS = optionsOf({
  * it is sent again, its payouts are looked for in the history.
  */
 class IrisClient extends ApiClient {
+  #merchantKey;
+
   constructor (options) {
     const settings = IRIS.read(options);
-    const { apiKey: main, approverKey: approver } = settings;
+    const { apiKey: main, approverKey: approver, merchantKey } = settings;
     super({ ...settings, keys: { main, approver } }, { name: 'iris' });
+    this.#merchantKey = merchantKey;
+  }
+
+  /**
+   * Whether the header Iris-Signature of a notification is right. It covers the bytes as they came,
+   * all of them.
+   */
+  verifyNotification (rawBody, signature) {
+    if (this.#merchantKey === undefined) {
+      throw invalidOption('merchantKey', 'the key that signs notifications', undefined);
+    }
+    const isRaw = typeof rawBody === 'string' || isA(rawBody, Uint8Array);
+    if (!isRaw) throw invalidOption('rawBody', 'the body as it came, as bytes or text', rawBody);
+    return isSignedPayout(rawBody, signature, this.#merchantKey);
   }
 
   async createPayouts (body, options) {
@@ -253,7 +277,8 @@ class IrisClient extends ApiClient {
 
   /** What has no method of its own. */
   async request (method, path, body, options) {
-    return this._request('iris', '/iris/api/v1', method, path, body, REQUEST.read(options));
+    return this._request(REQUEST, options,
+      { api: 'iris', prefix: '/iris/api/v1', method, path, body });
   }
 }
 

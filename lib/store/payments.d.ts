@@ -7,18 +7,18 @@ import { SqlClient } from './store';
 export interface PaymentsProvider {
   /** `anyOrder`: also accept an order's id that does not fit the shop's own pattern. */
   verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
-  /** `once`: ask once and past the breaker, since a stranger may have caused it. */
+  /** `once`: sends one request past the breaker, because a stranger may have caused the call. */
   status (id: string, options?: {
     signal?: AbortSignal | undefined; once?: boolean | undefined;
   }): Promise<any>;
-  /** If it is there, it is asked about the notifications of subscriptions. */
+  /** Optional. Notifications about subscriptions are checked with it. */
   getSubscription?(id: string, options?: {
     signal?: AbortSignal | undefined; once?: boolean | undefined;
   }): Promise<any>;
   createTransaction (body: OrderBody, options?: {
     resume?: boolean | undefined; signal?: AbortSignal | undefined;
   }): Promise<{ token: string; redirect_url: string }>;
-  /** While it is open, deferred orders wait. */
+  /** While this breaker is open, deferred orders wait. */
   readonly breaker?: ChannelWorker['breaker'];
 }
 
@@ -35,21 +35,21 @@ export interface PaymentsOptions {
    * does not cover the state: without this, anybody who has seen one notification can forge others.
    */
   confirm?: boolean | undefined;
-  /** Of Iris: verifies the notifications of payouts, whose bytes are signed with it. */
+  /** The merchant key of Iris. The notifications of payouts are verified with it. */
   irisMerchantKey?: string | undefined;
   /**
-   * Run by a worker that has `senders()`, once for each transition. The process that receives
-   * notifications needs the same hooks: it puts them into the outbox.
+   * A worker that has `senders()` runs them, once for each transition. The process that receives
+   * notifications needs the same hooks, because it puts their messages into the outbox.
    */
   hooks?: PaymentHooks | undefined;
 }
 
 export interface PaymentHooks {
-  /** The order was paid. Not called if the shop had money of it already. */
+  /** The order was paid. Not called if the shop already had money for it. */
   onPaid?: PaymentHook | undefined;
   /**
-   * An attempt to pay was denied; `transition.attempt`. If the order has a page, it stays payable:
-   * customers may try another card. Else `onFailed` follows.
+   * An attempt to pay was denied; see `transition.attempt`. If the order has a page, customers may
+   * try again, for example with another card. Otherwise `onFailed` follows.
    */
   onDenied?: PaymentHook | undefined;
   /**
@@ -57,16 +57,16 @@ export interface PaymentHooks {
    * page was denied, or a bank took back the payment right after it.
    */
   onFailed?: PaymentHook | undefined;
-  /** Each refund; `transition.refund`. */
+  /** Called for each refund; see `transition.refund`. */
   onRefund?: PaymentHook | undefined;
-  /** Money was refunded, all or part of it; called once even if the news is about two refunds. */
+  /** All or part of the money was refunded. Two refunds that are reported together count as one. */
   onRefunded?: PaymentHook | undefined;
-  /** Each time a bank took back money, all or part of it; `transition.chargeback`. */
+  /** A bank took back all or part of the money; see `transition.chargeback`. */
   onChargeback?: PaymentHook | undefined;
   /** Any transition. */
   onTransition?: PaymentHook | undefined;
   /**
-   * A notification about something else than an order of the store. If it rejects, or its process
+   * A notification that is not about an order of the store. If the hook rejects, or its process
    * dies, it runs again with the same `notice.id`.
    */
   onNotification?: ((
@@ -76,41 +76,46 @@ export interface PaymentHooks {
 
 export interface PaymentNotice {
   /**
-   * Unique for each content; the id of its event. If the event was deleted (`cleanUp`), the same
-   * content has a new id when it comes again.
+   * The id of its event. The same content has the same id, until `cleanUp` deletes the event: if
+   * the content comes again after that, it has a new id.
    */
   id: string;
   /**
-   * account: a linked GoPay account (account_id, account_status, status_code). subscription: id,
-   * name, status, schedule …; or { subscription, transaction } of one charge; or a transaction
-   * whose order_id begins with SUBS-. payout: of Iris (reference_no, amount, status, updated_at,
-   * error_code, error_message), or a top-up (status: 'topup', order_id, gross_amount).
-   * payment_link: a transaction whose order_id ends with a time. test: the dashboard's test.
-   * unknown_order: another transaction. unknown: anything else that Midtrans may have sent.
+   * What it is about, and the fields of `body`.
+   * - account: a linked GoPay account: account_id, account_status, status_code.
+   * - subscription: id, name, status, schedule and others; or { subscription, transaction } of one
+   *   charge; or a transaction whose order_id begins with SUBS-.
+   * - payout: reference_no, amount, status, updated_at, error_code, error_message; or a top-up of
+   *   Iris: status ('topup'), order_id, gross_amount.
+   * - payment_link: a transaction whose order_id ends with a time.
+   * - test: the test notification of Midtrans's dashboard.
+   * - unknown_order: any other transaction.
+   * - unknown: anything else that Midtrans may have sent.
    */
   kind: 'account' | 'subscription' | 'payout' | 'payment_link' | 'test' | 'unknown_order' |
     'unknown';
   /**
-   * true: `signed` is Midtrans's. 'asked': believe `answer`, not `body`. false: the state may be
-   * anybody's, though a transaction has `signed`.
+   * true: the signature is right, so `signed` comes from Midtrans. 'asked': Midtrans was asked, so
+   * use `answer` and not `body`. false: the state could not be checked, and anybody may have made
+   * it up; if it is a transaction, only the fields in `signed` are proved.
    */
   verified: true | false | 'asked';
   /**
-   * As it came; of an account only what is signed. Of others, what is not in `signed` may be
-   * anybody's.
+   * The body as it came; for an account, only its signed fields. Anybody may have changed the
+   * fields that are not in `signed`.
    */
   body: any;
   /**
-   * What a right signature covers. Account: account_id, account_status, status_code. Transaction:
-   * order_id, status_code, gross_amount. Payout: all.
+   * The fields that the signature proves. Account: account_id, account_status, status_code.
+   * Transaction: order_id, status_code, gross_amount. Payout: all fields.
    */
   signed?: any;
-  /** What Midtrans says about the transaction or the subscription, if it was asked. */
+  /** What Midtrans said about the transaction or the subscription, if it was asked. */
   answer?: any;
 }
 
 /**
- * `order` is the order at the time when the hook runs. A hook that rejects, or whose process dies,
+ * `order` is the order as it is when the hook runs. If the hook rejects, or its process dies, it
  * runs again with the same `transition.id`. The hooks of one order run one after the other.
  */
 export type PaymentHook = (
@@ -118,31 +123,38 @@ export type PaymentHook = (
 ) => Promise<void> | void;
 
 export interface PaymentTransition {
-  /** Unique for each transition. Several refunds of one transition share it; see `refund.key`. */
+  /** Each transition has its own. Refunds reported together have the same: see `refund.key`. */
   id: string;
   from: OrderState;
   /** The same as `from` if only an attempt was denied, or more money went back. */
   to: OrderState;
-  /** For `onRefund`, `onChargeback` and `onDenied`: the one that this happened to. */
+  /**
+   * The id of the transaction. In `onRefund`, `onChargeback` and `onDenied`: the transaction that
+   * was refunded, charged back or denied. Otherwise: as in PaymentOrder.
+   */
   transactionId: string | null;
   /**
    * For `onRefund`. `key`: null if Midtrans does not say. `amountMinor`: in hundredths of the
    * currency's unit; null if Midtrans does not say.
    */
   refund?: { key: string | null; amountMinor: bigint | null } | undefined;
-  /** For `onChargeback`. `amountMinor`: as for a refund. */
+  /** In `onChargeback`. `amountMinor`: as in `refund`. */
   chargeback?: { amountMinor: bigint | null } | undefined;
-  /** For `onDenied`. `paymentType`: such as 'credit_card'. */
+  /** In `onDenied`. `paymentType`: such as 'credit_card'. */
   attempt?: { paymentType: string | null } | undefined;
 }
 
 /**
- * queued: Midtrans has not been asked yet. unknown: it is not known yet whether the page was made.
- * created: the page was made, and nothing is being paid; attempts may have been denied. authorize:
- * money is reserved, or its capture is challenged. denied: a charge without a page was denied. An
- * order can have several transactions, since customers may try again, and the id of an expired
- * order can be used again. The one that says most about money counts: paid, partially_charged_back,
- * partially_refunded, charged_back, refunded, authorize, pending; else the newest.
+ * - queued: Midtrans has not been called yet.
+ * - unknown: Midtrans was called, but it is not known yet whether the page was made.
+ * - created: the page was made, and no payment is under way; attempts may have been denied.
+ * - authorize: money is reserved, or a capture has been challenged.
+ * - denied: a charge without a page was denied.
+ *
+ * An order can have several transactions: customers may try again, and the id of an expired order
+ * can be used again. The order has the state that comes first in this list: paid,
+ * partially_charged_back, partially_refunded, charged_back, refunded, authorize, pending. If no
+ * transaction has any of them, the newest transaction decides.
  */
 export type OrderState = 'queued' | 'created' | 'unknown' | 'pending' | 'authorize' | 'paid' |
   'denied' | 'cancelled' | 'expired' | 'failed' | 'partially_refunded' | 'refunded' |
@@ -153,41 +165,44 @@ export interface PaymentOrder {
   state: OrderState;
   /** Hundredths of the currency's unit, whether it has them or not: IDR 10000 is 1000000n. */
   amountMinor: bigint;
-  /** What has been refunded. With fees it may be more than `amountMinor`. */
+  /** How much was refunded. With fees it may be more than `amountMinor`. */
   refundedMinor: bigint;
   /**
-   * What banks have taken back. A full chargeback counts as all that was left. A partial one
-   * counts as 0 unless Midtrans says how much it is (`chargeback_amount`).
+   * How much banks have taken back. A full chargeback counts as all that was left. A partial one
+   * counts as 0 unless Midtrans gives its amount (`chargeback_amount`).
    */
   chargedBackMinor: bigint;
   currency: string;
-  /** Of the payment page. */
+  /** Of the payment page, as is `redirectUrl`. */
   token: string | null;
   redirectUrl: string | null;
-  /** The transaction that the state comes from, or else the latest denied attempt. */
+  /** The id of the transaction that gives the order its state, or of the latest denied attempt. */
   transactionId: string | null;
   /**
-   * Whether a person has to decide: `events` says about what, and `review` ends it. It ends by
-   * itself if Midtrans's later answers decide; `reconcile` asks for them.
+   * Whether a person has to decide. `events` shows about what, and `review` takes the decision. A
+   * later answer of Midtrans may decide first; `reconcile` asks for one.
    */
   held: boolean;
   createdAt: Date;
   updatedAt: Date;
-  /** The last 100, oldest first. `by`: order, midtrans, notification, reconcile, review:NAME. */
+  /**
+   * The last 100 changes, oldest first. `by`: what caused the change: order, midtrans,
+   * notification, reconcile or review:NAME.
+   */
   history: Array<{
     at: string; from: OrderState | null; to: OrderState; by: string; reason?: string;
   }>;
 }
 
 /**
- * unknown_order: it is signed, but its order is not ours, or it is not about an order. Nothing has
- * to be decided.
+ * unknown_order: the notification is signed, but is not about an order of the store. Nobody has to
+ * decide anything.
  */
 export type PaymentOutcome = 'applied' | 'already_processed' | 'stale' | 'held' | 'unknown_order' |
   'forged' | 'invalid' | 'unavailable';
 
 export interface NotificationOutcome {
-  /** Of the answer: 200, 400, 403, 413 or 503. */
+  /** The HTTP status to answer with: 200, 400, 403, 413 or 503. */
   status: number;
   outcome: PaymentOutcome;
   orderId?: string | undefined;
@@ -204,18 +219,19 @@ export interface PaymentEvent {
   orderId: string | null;
   transactionId: string | null;
   transactionStatus: string | null;
-  /** released: it was held, until a later answer of Midtrans decided. */
+  /** released: the event was held, until a later answer of Midtrans decided. */
   outcome: Exclude<PaymentOutcome, 'already_processed'> | 'dismissed' | 'released';
   /**
-   * Why it was held: edge (the state cannot follow the earlier one), amount, currency, contradicted
-   * (Midtrans says something else), not_found (Midtrans knows no such transaction),
-   * other_transaction, other_order, paid_twice; in rows of older releases unknown_order. Why it is
-   * forged: signature, other_order, not_found (no such subscription). The kind of a notice without
-   * an order (unknown_order); of one about another's order not_found or unconfirmed, if Midtrans's
-   * answer was behind it. Why it is invalid: too_large, not_json, or the name of a field.
+   * - Why it was held: edge (the state cannot follow the earlier one), amount, currency,
+   *   contradicted (Midtrans says something else), not_found (Midtrans knows no such transaction),
+   *   other_transaction, other_order, paid_twice; in rows of older releases unknown_order.
+   * - Why it is forged: signature, other_order, not_found (no such subscription).
+   * - Why it is invalid: too_large, not_json, or the name of a field.
+   * - For unknown_order: the kind of the notice; or not_found or unconfirmed, if Midtrans's answer
+   *   was older than the notification.
    */
   reason: string | null;
-  /** How often it came. For samples (forged, invalid): how many events the row has counted. */
+  /** How often it came. For samples (forged, invalid): how many events the row stands for. */
   times: number;
   receivedAt: Date;
   lastReceivedAt: Date;
@@ -252,9 +268,13 @@ export interface Payments extends EventEmitter {
   /**
    * Records an order that is made elsewhere, as 'created' by default; 'queued' leaves it to the
    * worker and needs a body. The same id again must have the same amount (else ERR_PAYMENT_ORDER);
-   * it adds what is known by now. `reconcile` expires it 25 hours later unless the body has another
-   * `page_expiry`: pass the body of a page that you made yourself. With `client` no 'transition' is
-   * emitted.
+   * then what is new is added to the order. `reconcile` expires it 25 hours later unless the body
+   * has another `page_expiry`: pass the body of a page that you made yourself. With `client` no
+   * 'transition' is emitted.
+   *
+   * An order with a `body`, a `token` or a `redirectUrl` has a page, on which customers may try
+   * again after a denial; a token alone is enough. Pass none of them for an order that you charge
+   * directly: then a denial ends it. The token of a card is not the token of a page.
    */
   createOrder (order: {
     orderId: string; amountMinor: bigint | number; currency?: string | undefined;
@@ -265,11 +285,11 @@ export interface Payments extends EventEmitter {
   /** For a worker's `channels`: MIDTRANS_ORDER makes deferred orders, PAYMENT_HOOK runs hooks. */
   senders (): Record<'MIDTRANS_ORDER' | 'PAYMENT_HOOK', ChannelWorker>;
   /**
-   * Handles a notification of Midtrans, and says what to answer. Never rejects because of what is
-   * in it.
-   * @param rawBody as it came, or an object from a parser, since Midtrans signs fields; only
-   *   payouts are signed as bytes
-   * @param headers of the request, for payouts; a Headers object will do
+   * Handles a notification of Midtrans, and says what to answer. Whatever the notification
+   * contains, it does not reject because of that.
+   * @param rawBody the body as it came, or an object from a parser. Payouts need the body as it
+   *   came, because their signature covers its bytes; other signatures cover fields
+   * @param headers of the request, as an object or Headers; only needed for payouts
    */
   handleNotification (
     rawBody: Uint8Array | string | object, headers?: Record<string, unknown>

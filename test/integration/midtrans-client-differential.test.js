@@ -417,6 +417,66 @@ test('interceptors see and change requests and responses', async () => {
   });
 });
 
+test('bodies of every kind that axios sends', async () => {
+  answerTo = () => ANSWERS.good;
+  const json = JSON.stringify(CHARGE);
+  const bytes = new TextEncoder().encode('{"a":1}');
+  const bodies = [Buffer.from(json), Buffer.from('no JSON'), Buffer.alloc(0), bytes, bytes.buffer,
+    new URLSearchParams({ a: '1', b: 'x y&z' }), new URLSearchParams()];
+  await compare(async pkg => {
+    const results = [];
+    for (const body of bodies) {
+      const core = make(pkg, 'CoreApi');
+      results.push(await outcome(pkg, () => core.charge(body)),
+        await outcome(pkg, () => core.updateSubscription('subscription-1', body)));
+    }
+    return results;
+  });
+});
+
+test('http_client by itself: create, addresses, types of bodies', async () => {
+  answerTo = () => ANSWERS.good;
+  const base = `http://127.0.0.1:${server.address().port}/base`;
+  const ask = async promise => {
+    const { status, data, config } = await promise;
+    return { status, data, sent: String(config.data), method: config.method, url: config.url };
+  };
+  await compare(async pkg => {
+    const { http_client: client } = make(pkg, 'CoreApi').httpClient;
+    client.interceptors.request.use(() => { throw new Error('not inherited'); });
+    client.defaults.headers.common['X-Shop'] = 'first';
+    const made =
+      client.create({ baseURL: `${base}/`, headers: { 'X-Override-Notification': 'a' } });
+    client.defaults.headers.common['X-Shop'] = 'later';
+    made.defaults.headers.common.Accept = 'application/json';
+    const plainOne = client.create();
+    plainOne.defaults.headers.common.Accept = 'application/json';
+    const posted = [{ a: 1 }, 'a=1', Buffer.from('x'), new URLSearchParams({ a: '1' }), '{"a":1}'];
+    const results = [];
+    for (const data of posted) {
+      results.push(await ask(made.post('/pay', data)),
+        await ask(plainOne({ method: 'POST', url: `${base}/pay`, data })));
+    }
+    results.push(await ask(made(`${base}/x`, { method: 'put', data: { b: 2 } })),
+      await ask(made.request({ url: 'y', method: 'patch', data: null })));
+    return results;
+  });
+});
+
+test('a response in an interceptor can be copied with its config', async () => {
+  answerTo = () => ANSWERS.good;
+  await compare(async pkg => {
+    const core = make(pkg, 'CoreApi');
+    const seen = [];
+    core.httpClient.http_client.interceptors.response.use(response => ({ ...response }));
+    core.httpClient.http_client.interceptors.response.use(response => {
+      seen.push(response.config.method, JSON.parse(response.config.data));
+      return response;
+    });
+    return [await outcome(pkg, () => core.charge(CHARGE)), seen];
+  });
+});
+
 test('a call by httpClient.request', async () => {
   answerTo = () => ANSWERS.good;
   await compare(async pkg => {

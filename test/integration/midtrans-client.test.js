@@ -4,10 +4,12 @@
 // midtrans-client-differential.test.js leaves out.
 
 const { execFile } = require('node:child_process');
-const { once } = require('node:events');
+const { EventEmitter, once } = require('node:events');
 const http = require('node:http');
 const https = require('node:https');
+const { Readable } = require('node:stream');
 const { inspect, promisify } = require('node:util');
+const zlib = require('node:zlib');
 
 const official = require('midtrans-client');
 const tlsOptions = require('smtp-server/lib/tls-options');
@@ -16,7 +18,7 @@ const { CircuitBreaker, getCircuitBreaker, isRetryable, retry } = require('../..
 const {
   CoreApi, Iris, MidtransError, Snap, SnapBi, SnapBiConfig
 } = require('../../lib/clients/midtrans-client');
-const { startMidtransFake } = require('../../lib/testing');
+const { startMidtransFake, useVirtualClock } = require('../../lib/testing');
 const { Dice } = require('../support/random');
 const { ROOT } = require('../support/setup');
 
@@ -69,6 +71,9 @@ function pointTo (url, client) {
 
 const make = (Client, url, protection) =>
   pointTo(url, new Client(KEYS, { retry: RETRY, breaker: false, ...protection }));
+
+const gzip = (text, headers) =>
+  [200, zlib.gzipSync(text), { 'content-encoding': 'gzip', ...headers }];
 
 const failureOf = promise => promise.then(
   value => { throw new Error(`No error, but ${inspect(value)}`); }, error => error);
@@ -573,4 +578,110 @@ test('what programs do with the HTTP client of the official one', async () => {
     .toEqual([['GET', '/x', ''], ['POST', '/y', '{"b":2}']]);
   answer = () => [404, '{}'];
   expect(await failureOf(client.get(`${serverUrl()}/z`))).toMatchObject({ isAxiosError: true });
+});
+
+test('bodies that cannot be sent are refused with an error that says so', async () => {
+  const core = make(CoreApi, serverUrl());
+  const bodies = { FormData: new FormData(), Blob: new Blob(['x']), stream: Readable.from(['x']) };
+  for (const [name, body] of Object.entries(bodies)) {
+    const error = await failureOf(core.charge(body));
+    expect(error.message).toContain(`A ${name} cannot be sent as a body`);
+    expect(error.rawHttpClientData.code).toBe('ERR_NOT_SUPPORT');
+  }
+  expect(requests).toEqual([]);
+});
+
+test('a charge in bytes is looked up, too', async () => {
+  const core = make(CoreApi, fake.url);
+  fake.set({ kind: 'drop', on: 'charge', times: 1 });
+  await core.charge(Buffer.from(JSON.stringify(charge('bytes-1'))));
+  expect(fake.transactions.get('bytes-1').charges).toBe(1);
+});
+
+test.each([400, 403, 404, 410])('a page with HTTP %i is the answer to a GET', async status => {
+  answer = () => [status, '<html>nginx</html>'];
+  const snap = make(Snap, serverUrl(), { breaker: { volumeThreshold: 1 } });
+  for (let i = 0; i < 3; i++) {
+    expect(await failureOf(snap.transaction.status('a'))).toMatchObject({
+      httpStatusCode: status, ApiResponse: '<html>nginx</html>', retryable: false,
+    });
+  }
+  expect(requests).toHaveLength(3);
+  expect(snap.breaker.closed).toBe(true);
+});
+
+test.each([408, 429, 502])('a page with HTTP %i is asked about again', async status => {
+  answer = ({ number }) => (number < 3 ? [status, '<html></html>'] : [200, '{"balance":"5"}']);
+  expect(await make(Iris, serverUrl()).getBalance()).toEqual({ balance: '5' });
+});
+
+describe('an answer that is compressed although nobody asked', () => {
+  test.each([
+    ['gzip', zlib.gzipSync], ['x-gzip', zlib.gzipSync], ['deflate', zlib.deflateSync],
+    ['br', zlib.brotliCompressSync], ['identity', Buffer.from], [undefined, zlib.gzipSync],
+    ['gzip, br', text => zlib.brotliCompressSync(zlib.gzipSync(text))],
+  ])('by %s is decoded', async (encoding, encode) => {
+    answer = () => [200, encode('{"balance":"5"}'), encoding && { 'content-encoding': encoding }];
+    expect(await make(Iris, serverUrl()).getBalance()).toEqual({ balance: '5' });
+    expect(requests).toHaveLength(1);
+  });
+
+  test.each([
+    ['half of it', [200, zlib.gzipSync('{"status_code":"201"}').subarray(0, 20),
+      { 'content-encoding': 'gzip' }]],
+    ['an unknown encoding', gzip('{"status_code":"201"}', { 'content-encoding': 'odd' })],
+    ['no gzip', [200, '{"status_code":"201"}', { 'content-encoding': 'gzip' }]],
+    ['too many encodings', gzip('{}', { 'content-encoding': 'gzip, gzip, gzip' })],
+    ['a bomb', gzip(Buffer.alloc(50_000_000))],
+  ])('unreadably is looked into after a charge, and never resolves: %s', async (name, found) => {
+    answer = ({ method }) => (method === 'POST' ? found : [200, JSON.stringify({
+      status_code: '201', transaction_status: 'pending', gross_amount: '10000.00',
+    })]);
+    const core = make(CoreApi, serverUrl());
+    expect(await core.charge(charge('zip-1'))).toMatchObject({ transaction_status: 'pending' });
+    expect(requests.map(({ method }) => method)).toEqual(['POST', 'GET']);
+    answer = () => found;
+    expect(await failureOf(core.transaction.status('zip-1')))
+      .toMatchObject({ code: 'ERR_MIDTRANS_RESPONSE', httpStatusCode: null });
+    expect(await failureOf(core.charge(charge('zip-2'))))
+      .toMatchObject({ code: 'ERR_MIDTRANS_UNKNOWN_OUTCOME', ambiguous: true });
+  });
+});
+
+describe('an answer that asks for an hour', () => {
+  let clock;
+  beforeEach(() => {
+    clock = useVirtualClock();
+    answer = () => [503, '', { 'retry-after': '3600' }];
+  });
+  afterEach(() => clock.restore());
+
+  test('delays a retry by 2 s', async () => {
+    const tries = new EventEmitter();
+    const iris = make(Iris, serverUrl(), {
+      timeout: false, retry: { ...RETRY, retries: 1, onRetry: error => tries.emit('one', error) },
+    });
+    const arrival = once(tries, 'one');
+    const balance = failureOf(iris.getBalance());
+    expect((await arrival)[0].retryAfter).toBe(3_600_000);
+    await clock.advance(1999);
+    expect(requests).toHaveLength(1);
+    await clock.advance(1);
+    expect(await balance).toMatchObject({ httpStatusCode: 503, retryAfter: 3_600_000 });
+    expect(requests).toHaveLength(2);
+  });
+
+  test.each([['of a client', { resetTimeout: 1000, volumeThreshold: 1 }], ['shared', undefined]])(
+    'opens a breaker for a minute at most: %s', async (name, breaker) => {
+      const snap = pointTo(serverUrl(), new Snap(KEYS, { timeout: false, retry: false, breaker }));
+      for (let i = 0; i < 5 && !snap.breaker.opened; i++) {
+        await failureOf(snap.transaction.status('a'));
+      }
+      expect(snap.breaker.opened).toBe(true);
+      await clock.advance(59_999);
+      expect(snap.breaker.opened).toBe(true);
+      await clock.advance(1);
+      expect(snap.breaker.halfOpen).toBe(true);
+      snap.breaker.shutdown();
+    });
 });

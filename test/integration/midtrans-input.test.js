@@ -25,6 +25,29 @@ test('all faults of a call at once, and nothing is sent', async () => {
   expect(fake.counts.requests).toBe(0);
 });
 
+test.each([
+  ['refund', ['', { amount: -1, reason: 5, refund_key: 'a b\n' }],
+    ['id', 'refund_key', 'amount', 'reason']],
+  ['updateSubscription', ['', 5], ['id', 'body']],
+  ['updateSubscription', ['..', { amount: 0 }], ['id', 'amount']],
+  ['request', ['HEAD', 'v2/a', 5, { again: 'x' }], ['method', 'path', 'again', 'body']],
+  ['request', ['HEAD', '/v2/a', undefined, { api: 'x' }], ['method', 'api']],
+  ['request', ['GET', 'x?y', { a: {} }], ['path', 'a']],
+])('%s(%j): the faults of all arguments are in one error', async (method, args, paths) => {
+  const { fake, client } = await start();
+  const { error } = await settle(client[method](...args));
+  expect(error).toBeInstanceOf(TypeError);
+  expect(error.code).toBe('ERR_INVALID_INPUT');
+  expect(error.faults.map(({ path }) => path)).toEqual(paths);
+  expect(fake.counts.requests).toBe(0);
+});
+
+test('wrong options of a request, and nothing else, are ERR_INVALID_OPTION', async () => {
+  const { client } = await start();
+  await expect(client.request('GET', '/v2/a', undefined, { again: 'x' })).rejects
+    .toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'again' });
+});
+
 const details = more => ({ transaction_details: { order_id: 'a', gross_amount: 5, ...more } });
 const cyclic = details();
 cyclic.self = cyclic;
@@ -49,6 +72,7 @@ test.each([
   ['cancel', ['a\r\nb']], ['expire', [5.5]],
   ['approve', [null]], ['deny', ['..']],
   ['refund', ['a', { amount: 1.5 }]], ['refund', ['a', { refund_key: '' }]],
+  ['refund', ['a', { refund_key: 'a b\n' }]], ['refund', ['a', { refund_key: 'a\u2028b' }]],
   ['refund', ['a', []]], ['directRefund', ['a', { reason: 5 }]]
 ])('%s refuses %j', async (method, args) => {
   const { fake, client } = await start();

@@ -2,10 +2,11 @@
 
 // Notifications: signed, forged, repeated and out of order.
 
+const { createHash } = require('node:crypto');
 const http = require('node:http');
 const { once } = require('node:events');
 
-const { advance } = require('../../lib/clients/midtrans');
+const { IrisClient, advance } = require('../../lib/clients/midtrans');
 const { KEY, charge, clientOf, closeAll, keep, start } = require('../support/midtrans-helpers');
 
 afterEach(closeAll);
@@ -117,4 +118,26 @@ test('repeated, out of order and forged: the state is right in the end', async (
 test('the key is never part of what verifies', async () => {
   const { fake } = await notified();
   expect(JSON.stringify(fake.notifications('order-1'))).not.toContain(KEY);
+});
+
+test('a notification of a payout is signed by all of its bytes', () => {
+  const merchantKey = 'IRIS-merchant-key';
+  const options = { apiKey: 'IRIS-key', merchantKey };
+  const iris = keep(new IrisClient(options));
+  const body = '{"reference_no":"r-1","amount":"5000.0","status":"completed","name":"Budi \u00e9"}';
+  const signature = createHash('sha512').update(body + merchantKey).digest('hex');
+  expect(iris.verifyNotification(body, signature)).toBe(true);
+  expect(iris.verifyNotification(Buffer.from(body), signature.toUpperCase())).toBe(true);
+  expect(iris.verifyNotification(`${body} `, signature)).toBe(false);
+  for (const wrong of [undefined, null, '', 5, [signature], `${signature}0`, 'z'.repeat(128),
+    createHash('sha512').update(body).digest('hex')]) {
+    expect(iris.verifyNotification(body, wrong)).toBe(false);
+  }
+  for (const parsed of [JSON.parse(body), undefined, null]) {
+    expect(() => iris.verifyNotification(parsed, signature))
+      .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'rawBody' }));
+  }
+  const without = keep(new IrisClient({ apiKey: 'IRIS-key' }));
+  expect(() => without.verifyNotification(body, signature))
+    .toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION', option: 'merchantKey' }));
 });

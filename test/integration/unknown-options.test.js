@@ -211,6 +211,7 @@ const ENTRANCES = {
   'new midtrans-client:Iris(protection)': wrong => new midtransClient.Iris({}, wrong),
   'ApiConfig.set(options)': DROP_IN,
   'HttpClient.http_client(config)': DROP_IN,
+  'Http.create(config)': DROP_IN,
   // sekering/smtp
   'new smtp:SmtpError(details)': wrong => new SmtpError(new Error('x'), wrong),
   'new smtp:SmtpClient(options)': wrong => new SmtpClient({ transport, ...wrong }),

@@ -4,6 +4,7 @@
 
 const { once } = require('node:events');
 const http = require('node:http');
+const zlib = require('node:zlib');
 
 const { CloudApiClient, GreenApiClient } = require('../../lib/clients/whatsapp');
 
@@ -21,9 +22,9 @@ afterEach(async () => {
 });
 
 /** A client of a server that answers everything alike. */
-async function clientOf (Client, [status, text], options) {
+async function clientOf (Client, [status, text, headers], options) {
   const server = http.createServer((req, res) => {
-    req.resume().on('end', () => res.writeHead(status, { location: '/' }).end(text));
+    req.resume().on('end', () => res.writeHead(status, { location: '/', ...headers }).end(text));
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   opened.push(server);
@@ -54,6 +55,16 @@ test.each([
   await expect(client.sendText(TO, 'x')).rejects.toMatchObject({
     code: 'ERR_WHATSAPP_RESPONSE', ambiguous: true
   });
+});
+
+test.each([
+  [CloudApiClient, '{"messages":[{"id":"1"}]}'], [GreenApiClient, '{"idMessage":"1"}'],
+])('%p: an answer that is compressed although nobody asked', async (Client, text) => {
+  const headers = { 'content-encoding': 'gzip' };
+  const client = await clientOf(Client, [200, zlib.gzipSync(text), headers]);
+  expect(await client.sendText(TO, 'x')).toMatchObject({ messageId: '1' });
+  const broken = await clientOf(Client, [200, text, headers]);
+  await expect(broken.sendText(TO, 'x')).rejects.toMatchObject({ kind: 'retry', ambiguous: true });
 });
 
 test('the fallback of a breaker is no answer of WhatsApp\'s', async () => {

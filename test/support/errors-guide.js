@@ -18,7 +18,7 @@ const AREAS = [
   ['Breakers, limits, retries', /^(E(?!RR_)|ERR_((NON_)?RETRYABLE|OPTIONS_MISMATCH)$)/,
     '[Breakers](breaker.md), [policies](policies.md), [retries](retry.md)'],
   ['Options, input, packages',
-    /^ERR_(INVALID_(OPTION|INPUT)|MISSING_PEER|ENGINE|BODY_TOO_LARGE)$/],
+    /^ERR_(INVALID_(OPTION|INPUT)|MISSING_PEER|ENGINE|BODY_(ENCODING|TOO_LARGE))$/],
   ['Shared breakers', /^ERR_(REGION_|NAME_TAKEN|SCOPE_)/,
     '[Shared breakers](shared.md)'],
   ['Midtrans', /^ERR_MIDTRANS_/, '[Midtrans](midtrans.md)'],

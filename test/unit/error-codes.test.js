@@ -20,7 +20,7 @@ const FOREIGN = new Set([
   'EMAXRECIPIENTS', 'EMESSAGE', 'ENOAUTH', 'EPROTOCOL', 'EPROXY', 'EREQUIRETLS', 'ESOCKET',
   'ESTREAM', 'EURLACCESS',
   // The drop-in for midtrans-client has errors of axios.
-  'ERR_BAD_REQUEST', 'ERR_BAD_RESPONSE',
+  'ERR_BAD_REQUEST', 'ERR_BAD_RESPONSE', 'ERR_NOT_SUPPORT',
 ]);
 // Other words that look like a code.
 const WORDS = new Set(['EMERGENCY']);
