@@ -511,7 +511,11 @@ function channelDefinitions (config, { smtp, whatsapp }) {
   const normalize = {
     EMAIL: smtp && mailboxOf, WHATSAPP: whatsapp && (number => numberOf(number, countryCode)),
   };
-  const identify = { EMAIL: smtp && addressIn };
+  const identify = {
+    EMAIL: smtp && addressIn,
+    // Green API also takes the chat of a number.
+    WHATSAPP: whatsapp && (recipient => recipient.replace(/^(\d+)@c\.us$/, '+$1')),
+  };
   return Object.fromEntries(['EMAIL', 'WHATSAPP'].map(name => [name, withoutUndefined({
     ...definition, validate: validate[name], normalize: normalize[name], identify: identify[name],
   })]));

@@ -316,6 +316,30 @@ describe('what got in all the same', () => {
   });
 });
 
+test('messages for Green API lose nothing either', async () => {
+  const fakes = await startFakes();
+  const { instanceId, token, baseUrl } = fakes.whatsapp.green;
+  const gateway = await createGateway(
+    configFor(fakes, {}, { whatsapp: { cloud: undefined, green: { instanceId, token, baseUrl } } }),
+    { logger: collector() });
+  const faultsOf = message => gateway.notify(message).then(() => [],
+    ({ faults }) => faults.map(({ path }) => path).toSorted());
+  const file = { url: 'https://shop.example/a.pdf', filename: 'a.pdf' };
+  const own = (more, whatsapp) => chat({ body: undefined, data: { whatsapp }, ...more });
+  expect(await Promise.all([
+    own({}, file), own({}, { ...file, to: '6281234567890' }),
+    own({ body: 'Paid', html: '<b>' }, file),
+    own({}, { ...file, to: '+6281234567891', reference: 'mine' }),
+    own({}, { ...file, filename: 'a' }), own({}, {}), chat({ body: ' ' }),
+    chat({ recipient: ['6281234567890@c.us', '+6281234567890'] }),
+  ].map(faultsOf))).toEqual([
+    [], [], ['body', 'html'], ['data.whatsapp.reference', 'data.whatsapp.to'],
+    ['data.whatsapp.filename'], ['data.whatsapp.message'], ['body'], ['recipient[1]'],
+  ]);
+  await gateway.stop();
+  await fakes.close();
+});
+
 describe('bodies that are no JSON', () => {
   const { operateToken } = SECRETS;
   const BODIES = [
