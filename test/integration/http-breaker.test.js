@@ -223,7 +223,8 @@ describe('problems', () => {
       detail: 'Expected a JSON object or array as the body.',
     });
     expect(await post(JSON.stringify('x'.repeat(20)))).toMatchObject(
-      { status: 413, body: { code: 'ERR_REQUEST_TOO_LARGE', detail: expect.stringMatching('10') } });
+      { status: 413,
+        body: { code: 'ERR_REQUEST_TOO_LARGE', detail: expect.stringMatching('10 b') } });
     expect(problemOf(undefined)).toEqual({ status: 500, members: {} });
     expect(problemOf(new SekeringError('ERR_IDEMPOTENCY_LOST', secret)).status).toBe(409);
     // The work was done, and would not be done again.
