@@ -250,11 +250,6 @@ const CODES = {
   },
 
   // Gateway, HTTP and the command line.
-  ERR_ADMIN_CONTENT_TYPE: {
-    class: 'answer (415)',
-    message: 'A request body needs the header Content-Type: application/json',
-    retryable: false, fault: 'caller',
-  },
   ERR_ADMIN_FORBIDDEN: {
     class: 'answer (403)', message: "The token's role does not allow this",
     retryable: false, fault: 'caller',
@@ -305,6 +300,23 @@ const CODES = {
   },
   ERR_NOT_FOUND: {
     class: 'answer (404)', message: 'There is nothing under this path or id',
+    retryable: false, fault: 'caller',
+  },
+  ERR_REQUEST: {
+    class: 'answer (4xx)', message: 'A request cannot be read: its path or its body is damaged',
+    retryable: false, fault: 'caller',
+  },
+  ERR_REQUEST_CONTENT_TYPE: {
+    class: 'answer (415)',
+    message: 'A body needs the header Content-Type: application/json, in UTF-8, not compressed',
+    retryable: false, fault: 'caller',
+  },
+  ERR_REQUEST_JSON: {
+    class: 'answer (400)', message: 'The body of a request is not a JSON object or array',
+    retryable: false, fault: 'caller',
+  },
+  ERR_REQUEST_TOO_LARGE: {
+    class: 'answer (413)', message: 'The body of a request is larger than the service takes',
     retryable: false, fault: 'caller',
   },
   ERR_SERVICE_DOWN: {

@@ -4,6 +4,7 @@
 // their clients and the channels of the outbox, the database, and the user's own upstreams.
 
 const { createHash } = require('node:crypto');
+const { domainToASCII } = require('node:url');
 
 const Emitter = require('../base/emitter');
 const { invalidOption, unknownOption } = require('../base/errors');
@@ -110,6 +111,17 @@ function retryOptions (config, preset, own) {
 
 // ---- Checking ----------------------------------------------------------------------------------
 
+/** The names of breakers that are not of upstreams, and whose they are. */
+function namesTaken ({ midtrans, smtp, whatsapp }) {
+  const sections = Object.entries({ midtrans, smtp, whatsapp })
+    .filter(([, section]) => section !== undefined)
+    .map(([name]) => [name, `the section ${name}`]);
+  const relays = (smtp?.relays ?? []).map((relay, i) => [relayName(relay, i), 'a mail relay']);
+  return new Map([['database', 'the database'], ...relays, ...sections]);
+}
+
+const relayName = ({ name }, i) => `smtp.${name ?? i + 1}`;
+
 /**
  * Settings that contradict each other, such as a first delay that is longer than the longest one.
  * To find them, the options are made and checked as they will be when they are used.
@@ -141,7 +153,13 @@ function faultsOfFigures (config) {
   for (const [i, { circuitBreaker }] of (config.smtp?.relays ?? []).entries()) {
     checkBreaker('smtp', presets.smtp, circuitBreaker, ['smtp', 'relays', i]);
   }
+  const taken = namesTaken(config);
   for (const [name, { preset, retry, circuitBreaker }] of Object.entries(config.upstreams)) {
+    if (taken.has(name)) {
+      const path = ['upstreams', name];
+      const message = `Expected another name for this upstream: ${taken.get(name)} has it`;
+      faults.set(path.join(), { path, message });
+    }
     checkRetry(retryPresets.apiClient, retry, ['upstreams', name, 'retry']);
     checkBreaker(name, presets[preset], circuitBreaker, ['upstreams', name]);
   }
@@ -209,7 +227,7 @@ function makeSmtp (config) {
     ...relays === undefined ? relayOf(config.smtp, 'smtp') : {
       relays: relays.map((relay, i) => {
         const { name = String(i + 1), from: sender } = relay;
-        return { name, from: sender, ...relayOf(relay, `smtp.${name}`) };
+        return { name, from: sender, ...relayOf(relay, relayName(relay, i)) };
       })
     },
     from,
@@ -270,6 +288,7 @@ function makeClients (config) {
 const PATIENCE = 2;
 const TIMEOUT_MS_MIN = 1000;
 
+const isGiven = value => value !== undefined && value !== null;
 const isText = value => typeof value === 'string' && value !== '';
 const isObject = value => value !== null && typeof value === 'object' && !isList(value);
 
@@ -278,15 +297,40 @@ function domainOf (from) {
   return /@([A-Za-z0-9.-]+)>?\s*$/.exec(from)?.[1] ?? 'sekering.invalid';
 }
 
+/** The one address in a recipient: { name, address }. undefined if there is none, or several. */
+function oneAddress (recipient) {
+  const addresses = readAddresses(recipient, 'to', new Faults('send'));
+  return addresses.length === 1 ? addresses[0] : undefined;
+}
+
+/** Changes a domain only: before the @, a server may distinguish A from a (RFC 5321 2.4). */
+function changeDomain (text, change) {
+  const at = text.lastIndexOf('@') + 1;
+  return text.slice(0, at) + change(text.slice(at));
+}
+
+/** The stored form of an address, perhaps with a name; other values stay as they are. */
+function mailboxOf (recipient) {
+  const one = oneAddress(recipient);
+  if (one === undefined) return recipient;
+  return changeDomain(one.name === '' ? one.address : recipient.trim(),
+    domain => domain.toLowerCase());
+}
+
+/** What all spellings of a mailbox have in common: a domain can also be written in ASCII. */
+function addressIn (recipient) {
+  const { address } = oneAddress(recipient) ?? { address: recipient };
+  return changeDomain(address, domain => domainToASCII(domain) || domain);
+}
+
 /**
  * A message as nodemailer takes it; `html`, or else `data.html`, is its HTML version. A message has
  * one recipient: a string with several addresses is rejected, not sent to all.
  */
 function letterOf ({ recipient, subject, body, html, data }) {
-  const addresses = readAddresses(recipient, 'to', new Faults('send'));
   const page = html ?? data?.html;
   return {
-    to: addresses.length === 1 ? addresses[0] : { address: recipient },
+    to: oneAddress(recipient) ?? { address: recipient },
     subject: subject ?? '',
     // Without a text, there is only the HTML version.
     ...(isText(body) || !isText(page)) && { text: body ?? '' },
@@ -340,34 +384,83 @@ function greenSender (client) {
   };
 }
 
+// What a client would send without, and the faults of a message that would lose something.
+
+/** Whether a text shows anything. */
+const isSeen = value => typeof value === 'string' && /[^\s\p{Cf}]/u.test(value);
+
+/** The functions below note their faults by add(path, expected). */
+function faultsOfLetter (add, { body, html, data }) {
+  if (!isSeen(body) && !isSeen(html ?? data?.html)) {
+    add('body', 'a text, or html, that is not empty');
+  }
+}
+
+/**
+ * What would not be sent: texts beside `data.whatsapp`, which is the whole message, and members of
+ * it that we write ourselves.
+ */
+const faultsOfChat = (referenceName, countryCode) => (add, message) => {
+  const { recipient, body, html, template, data } = message;
+  const own = isObject(data?.whatsapp) ? data.whatsapp : undefined;
+  if (isText(html)) {
+    add(isText(read(template, 'html')) ? 'template.html' : 'html', 'no HTML for WhatsApp');
+  }
+  if (own === undefined) {
+    if (!isSeen(body)) add('body', 'a text that is not empty');
+    return;
+  }
+  if (isText(body)) {
+    const part = isText(read(template, 'text')) ? 'template.text' : 'body';
+    add(isText(template) ? 'template' : part, 'no text beside data.whatsapp');
+  }
+  const { to, [referenceName]: reference } = own;
+  if (isGiven(to) && numberOf(to, countryCode) !== recipient) {
+    add('data.whatsapp.to', 'no value, or the recipient');
+  }
+  if (isGiven(reference)) {
+    add(`data.whatsapp.${referenceName}`, 'no value (the outbox has its own reference)');
+  }
+};
+
 // Where a field of a client's message comes from in ours.
 const EMAIL_PATHS = { to: 'recipient', text: 'body', html: 'html' };
 const CLOUD_PATHS = { to: 'recipient', 'text.body': 'body' };
-const GREEN_PATHS = { to: 'recipient', message: 'body' };
 
 /**
- * A check for enqueue() that rejects messages that the client would never send: `make` turns our
- * message into the client's, and `pathOf` a path in that one into ours.
+ * A check for enqueue() that rejects messages that the client would never send, or not whole:
+ * `make` turns our message into the client's, `pathOf` a path in that one into ours, and `inspect`
+ * notes our own faults. Values are left out of them: they may be long, or private.
  */
-function checkBy (client, make, pathOf) {
-  return (message, { body = 'x', subject, html }) => {
+function checkBy (client, make, pathOf, inspect) {
+  return (message, { body, subject, html }) => {
+    const faults = [];
+    const add = (path, expected) =>
+      faults.push({ path, message: `Expected ${expected} for ${path}` });
+    // Texts that are known to be invalid say nothing about what they lack.
+    const whole = { ...message, body: body ?? 'x', subject, html };
+    if (body !== undefined) inspect(add, whole);
     try {
-      client.check(make({ ...message, body, subject, html }));
+      client.check(make(whole));
     } catch (error) {
-      const faults = read(error, 'faults');
-      if (!isList(faults)) throw error;
-      // The value is left out: it may be long, or private.
-      error.faults = faults.map(({ path, message: why }) => {
+      const found = read(error, 'faults');
+      if (!isList(found)) throw error;
+      for (const { path, message: why } of found) {
         const ours = pathOf(path, message);
-        return { path: ours, message: why.split(` for ${path} but `, 1)[0] + ` for ${ours}` };
-      });
-      throw error;
+        if (faults.some(fault => fault.path === ours)) continue;
+        faults.push({ path: ours, message: `${why.split(` for ${path} but `, 1)[0]} for ${ours}` });
+      }
     }
+    if (faults.length > 0) throw Object.assign(new Error('The message cannot be sent'), { faults });
   };
 }
 
 const cloudPath = (path, { data }) => (path !== 'to' && isObject(data?.whatsapp)
   ? `data.whatsapp.${path}` : CLOUD_PATHS[path] ?? path);
+
+const GREEN_PATHS = { to: 'recipient', message: 'body' };
+const greenPath = (path, { data }) => (path !== 'to' && isObject(data?.whatsapp)
+  ? `data.whatsapp.${path}` : GREEN_PATHS[path] ?? path);
 
 function channelOf (send, client, { concurrency }, timeoutMs) {
   return {
@@ -407,16 +500,25 @@ function channelDefinition (config) {
 /** The same for EMAIL and WHATSAPP, with the checks of their clients. */
 function channelDefinitions (config, { smtp, whatsapp }) {
   const definition = channelDefinition(config);
-  const validate = {
-    EMAIL: smtp && checkBy(smtp, letterOf, path => EMAIL_PATHS[path] ?? path),
-    WHATSAPP: whatsapp && (config.whatsapp.cloud
-      ? checkBy(whatsapp, cloudMessageOf, cloudPath)
-      : checkBy(whatsapp, greenMessageOf, path => GREEN_PATHS[path] ?? path)),
-  };
   const { countryCode } = config.whatsapp ?? {};
-  const normalize = { WHATSAPP: whatsapp && (number => numberOf(number, countryCode)) };
-  return Object.fromEntries(['EMAIL', 'WHATSAPP'].map(name => [name,
-    withoutUndefined({ ...definition, validate: validate[name], normalize: normalize[name] })]));
+  const validate = {
+    EMAIL: smtp && checkBy(smtp, letterOf, path => EMAIL_PATHS[path] ?? path, faultsOfLetter),
+    WHATSAPP: whatsapp && (config.whatsapp.cloud
+      ? checkBy(whatsapp, cloudMessageOf, cloudPath,
+        faultsOfChat('biz_opaque_callback_data', countryCode))
+      : checkBy(whatsapp, greenMessageOf, greenPath, faultsOfChat('reference', countryCode))),
+  };
+  const normalize = {
+    EMAIL: smtp && mailboxOf, WHATSAPP: whatsapp && (number => numberOf(number, countryCode)),
+  };
+  const identify = {
+    EMAIL: smtp && addressIn,
+    // Green API also takes the chat of a number.
+    WHATSAPP: whatsapp && (recipient => recipient.replace(/^(\d+)@c\.us$/, '+$1')),
+  };
+  return Object.fromEntries(['EMAIL', 'WHATSAPP'].map(name => [name, withoutUndefined({
+    ...definition, validate: validate[name], normalize: normalize[name], identify: identify[name],
+  })]));
 }
 
 // ---- Upstreams ---------------------------------------------------------------------------------

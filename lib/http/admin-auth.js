@@ -185,13 +185,10 @@ function createAdminAccess (options) {
   return { enter, need };
 }
 
-const hasBody = ({ headers }) =>
-  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
-
 /**
- * Middleware for changes: they must not come from pages of other sites, and a body must be JSON.
- * The check of the type only finds mistakes. Pages of other sites cannot send the token anyway: it
- * is not in a cookie, and before a browser sends the header, it asks us for permission (CORS).
+ * Middleware for changes: they must not come from pages of other sites. Those cannot send the token
+ * anyway: it is not in a cookie, and before a browser sends the header, it asks us for permission
+ * (CORS).
  */
 function ownSiteOnly (req, res, next) {
   const { origin, host, 'sec-fetch-site': site } = req.headers;
@@ -199,10 +196,6 @@ function ownSiteOnly (req, res, next) {
     (origin !== undefined && hostOf(origin) !== host?.toLowerCase());
   if (foreign) {
     return refuse(res, 403, 'ERR_ADMIN_FOREIGN_ORIGIN', 'Requests from other sites are rejected.');
-  }
-  if (hasBody(req) && !/^application\/json *(;|$)/i.test(req.headers['content-type'] ?? '')) {
-    return refuse(res, 415, 'ERR_ADMIN_CONTENT_TYPE',
-      'A request body needs the header Content-Type: application/json.');
   }
   next();
 }

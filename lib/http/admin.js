@@ -17,7 +17,7 @@ const { STATES: ORDER_STATES } = require('../store/payment-states');
 const { createAdminAccess, ownSiteOnly } = require('./admin-auth');
 const { createAudit } = require('./audit');
 const { STATES, breakersOption, listBreakers, viewBreaker } = require('./breaker-views');
-const { problem, problemHandler, sendJson } = require('./problem');
+const { jsonBody, problem, problemHandler, sendJson } = require('./problem');
 
 const PREFIX = '/admin/reliability';
 const REQUEST_BYTES_MAX = 65_536;
@@ -441,7 +441,7 @@ function changeIt ({ change, action, body = optionalReason, params = {} }, audit
 
 /** Adds the actions to a router, each behind its role. Other methods get 405. */
 function addActions (router, actions, { need, audit, express }) {
-  const json = express.json({ limit: REQUEST_BYTES_MAX, inflate: false });
+  const json = jsonBody(express, REQUEST_BYTES_MAX);
   const rows = actions.flatMap(action =>
     [action.path, ...action.also ?? []].map(path => ({ ...action, path })));
   for (const path of new Set(rows.map(row => row.path))) {

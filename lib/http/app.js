@@ -20,7 +20,7 @@ const { createEventStream } = require('./events');
 const { createHealthRouter } = require('./health-routes');
 const { idempotent } = require('./idempotency');
 const { createMetrics } = require('./metrics');
-const { notFound, problem, problemHandler, sendJson } = require('./problem');
+const { jsonBody, notFound, problem, problemHandler, sendJson } = require('./problem');
 const { createWebhookRouter } = require('./webhook-routes');
 
 const OPTIONS = optionsOf({ extend: is.func('adds routes to the application') });
@@ -104,7 +104,7 @@ function makeOrderRouter (gateway, express) {
   const writable = degradation.guard(
     () => degradation.conditionOf('database') !== 'down', { methods: ['POST'] });
   const change = [
-    allowed, writable, express.json({ limit: config.server.bodyLimit, inflate: false }),
+    allowed, writable, jsonBody(express, config.server.bodyLimit),
     idempotent({ idempotency: store.idempotency }),
   ];
   const router = express.Router();

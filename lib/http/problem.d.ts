@@ -23,12 +23,13 @@ export function problem (res: ServerResponse, status: number, members?: ProblemM
 
 /**
  * The public part of an error: a status, and code and detail if the code is one of
- * sekering's that clients can act on; `circuit_breaker: true` if a breaker is open. Everything else
- * is a plain 500.
+ * sekering's that clients can act on; `circuit_breaker: true` if a breaker is open. A request that
+ * Express or its body parsers refuse has ERR_REQUEST, ERR_REQUEST_JSON, ERR_REQUEST_TOO_LARGE or
+ * ERR_REQUEST_CONTENT_TYPE. Everything else is a plain 500.
  */
 export function problemOf (error: unknown): { status: number; members: ProblemMembers };
 
-/** Express handler that answers 404. */
+/** Express handler that answers 404, ERR_NOT_FOUND. */
 export function notFound (req: IncomingMessage, res: ServerResponse): void;
 
 export interface ProblemHandlerOptions {

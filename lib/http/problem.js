@@ -1,7 +1,7 @@
 'use strict';
 
-// Answers over HTTP: JSON, and errors as problem+json (RFC 9457). Clients never see the insides of
-// the service.
+// JSON over HTTP: the bodies of requests, the answers, and errors as problem+json (RFC 9457).
+// Clients never see the insides of the service.
 
 const { STATUS_CODES } = require('node:http');
 
@@ -89,15 +89,63 @@ function problemOf (error) {
     if (retryAfterMs >= 0) members.retryAfter = Math.ceil(retryAfterMs / MS_PER_SECOND);
     return { status, members };
   }
-  // Express and its body parsers mark mistakes of the client with `expose`. Their messages may
-  // quote the request, so they are left out. A URIError is a path that cannot be decoded.
+  // Express and its body parsers mark mistakes of the client with `expose`. A URIError is a path
+  // that cannot be decoded.
   const status = read(error, 'status');
   const isClients = (read(error, 'expose') === true || read(error, 'name') === 'URIError') &&
     Number.isInteger(status) && status >= STATUS_MIN && status < SERVER_ERROR;
-  return { status: isClients ? status : SERVER_ERROR, members: {} };
+  return isClients ? { status, members: mistakeIn(error, status) }
+    : { status: SERVER_ERROR, members: {} };
 }
 
-const notFound = (req, res) => problem(res, 404);
+/** What a client has done wrong, in our words: those of Express may quote the request. */
+function mistakeIn (error, status) {
+  const type = read(error, 'type');
+  if (type === 'entity.parse.failed') {
+    return { code: 'ERR_REQUEST_JSON', detail: 'Expected a JSON object or array as the body.' };
+  }
+  if (status === 413) {
+    const limit = read(error, 'limit');
+    const most = Number.isInteger(limit) ? `at most ${limit} bytes` : 'fewer bytes';
+    return { code: 'ERR_REQUEST_TOO_LARGE', detail: `Expected a body of ${most}.` };
+  }
+  if (status === 415) {
+    const expected = type === 'charset.unsupported'
+      ? 'a body in UTF-8' : 'a body without this Content-Encoding';
+    return { code: 'ERR_REQUEST_CONTENT_TYPE', detail: `Expected ${expected}.` };
+  }
+  return { code: 'ERR_REQUEST', detail: 'The request cannot be read.' };
+}
+
+const notFound = (req, res) => problem(res, 404, { code: 'ERR_NOT_FOUND' });
+
+// ---- Bodies ------------------------------------------------------------------------------------
+
+const CONTENT_TYPE_SHOWN = 100;
+
+const hasBody = ({ headers }) =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
+
+/**
+ * Express middleware that reads a body of JSON; there may be none. It says what is wrong with other
+ * bodies, which Express would silently leave unread.
+ * @param {object} express
+ * @param {number} limit in bytes
+ */
+function jsonBody (express, limit) {
+  const parse = express.json({ limit, inflate: false });
+  return function readBody (req, res, next) {
+    const type = req.headers['content-type'] ?? '';
+    if (!hasBody(req) || /^application\/json *(;|$)/i.test(type)) return parse(req, res, next);
+    const received = type === '' ? 'a body without it' : type.slice(0, CONTENT_TYPE_SHOWN);
+    problem(res, 415, {
+      code: 'ERR_REQUEST_CONTENT_TYPE',
+      detail: `Expected the header Content-Type: application/json but received ${received}.`,
+    });
+  };
+}
+
+// ---- Errors ------------------------------------------------------------------------------------
 
 /** Express middleware for what a router throws: the last one of an application. */
 function problemHandler (options) {
@@ -113,4 +161,4 @@ function problemHandler (options) {
   };
 }
 
-module.exports = { notFound, problem, problemHandler, problemOf, sendJson, toJson };
+module.exports = { jsonBody, notFound, problem, problemHandler, problemOf, sendJson, toJson };

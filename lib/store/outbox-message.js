@@ -158,6 +158,12 @@ function filled (faults, path, template, data, how) {
   }
 }
 
+/** Fills in a subject, which has to be one line afterwards too. */
+function filledLine (faults, path, template, data) {
+  const value = filled(faults, path, template, data, fill);
+  return value === undefined ? undefined : line(faults, path, value, SUBJECT_MAX, 0);
+}
+
 // What each part of a template becomes, and how it is filled in.
 const PARTS = {
   subject: { field: 'subject', how: fill }, text: { field: 'body', how: fill },
@@ -183,16 +189,16 @@ function textsOfParts (faults, message, data) {
     const { field, how } = PARTS[name];
     if (isGiven(message[field])) faults.refuse(path, `no value (${field} is given)`, template);
     text(faults, path, template);
-    const value = filled(faults, path, template, data, how);
-    if (value !== undefined && name === 'subject') line(faults, path, value, SUBJECT_MAX, 0);
-    texts[field] = value;
+    texts[field] = name === 'subject' ? filledLine(faults, path, template, data)
+      : filled(faults, path, template, data, how);
   }
   return texts;
 }
 
 /**
  * The texts of a message: `row` has them as they are stored, `body` is the one that will be sent.
- * A template that is a string is filled in when it is sent; one with parts is filled in now.
+ * A template that is a string is filled in when it is sent; one with parts, and the subject beside
+ * either, are filled in now.
  */
 function textsOf (faults, message, data) {
   const { template } = message;
@@ -203,6 +209,7 @@ function textsOf (faults, message, data) {
     body_template: null,
   };
   if (!isGiven(template)) return { row, body: row.body };
+  if (isGiven(row.subject)) row.subject = filledLine(faults, 'subject', row.subject, data);
   if (typeof template === 'object') {
     Object.assign(row, textsOfParts(faults, message, data));
     return { row, body: row.body };
@@ -244,39 +251,47 @@ function validate (faults, check, message, { row, body }, path) {
   }
 }
 
-/** A recipient as it is stored: within its bounds, and in its channel's normal form. */
-function recipientOf (faults, path, value, { normalize }) {
+/**
+ * A recipient as it is stored: within its bounds, and in its channel's normal form. `identity` is
+ * the same for all spellings of it.
+ */
+function recipientOf (faults, path, value, { normalize, identify }) {
   line(faults, path, value, RECIPIENT_MAX);
-  if (normalize === undefined || faults.fields.has(path)) return value;
-  return line(faults, path, normalize(value), RECIPIENT_MAX);
+  if (faults.fields.has(path)) return { path, recipient: value, identity: undefined };
+  const recipient = normalize === undefined
+    ? value : line(faults, path, normalize(value), RECIPIENT_MAX);
+  const identity = identify === undefined || faults.fields.has(path)
+    ? recipient : line(faults, path, identify(recipient), RECIPIENT_MAX);
+  return { path, recipient, identity };
 }
 
 /**
  * The recipients of a message: each gets a message of its own.
- * @returns {Array<{ path: string, recipient: string }>}
+ * @returns {Array<{ path: string, recipient: string, identity: string }>}
  */
 function recipientsOf (faults, given, channel) {
   if (!isList(given)) {
-    return [{ path: 'recipient', recipient: recipientOf(faults, 'recipient', given, channel) }];
+    return [recipientOf(faults, 'recipient', given, channel)];
   }
   const list = Object.values(membersOf(given, []) ?? []);
   if (list.length === 0 || list.length > RECIPIENTS_MAX) {
     faults.refuse('recipient', `1 to ${RECIPIENTS_MAX} recipients`, list.length);
     return [];
   }
-  const known = new Set();
+  const known = new Map();
   return list.map((value, i) => {
-    const path = `recipient[${i}]`;
-    const recipient = recipientOf(faults, path, value, channel);
-    if (known.has(recipient)) faults.refuse(path, 'each recipient once', recipient);
-    known.add(recipient);
-    return { path, recipient };
+    const entry = recipientOf(faults, `recipient[${i}]`, value, channel);
+    const { path, identity } = entry;
+    const first = identity === undefined ? undefined : known.get(identity);
+    if (first === undefined) known.set(identity, path);
+    else faults.add(path, `Expected each recipient once, but ${path} is the same as ${first}`);
+    return entry;
   });
 }
 
 /** The dedupeKey of one of several recipients. The recipient is hashed to limit the length. */
-const keyFor = (key, recipient) =>
-  `${key}#${createHash('sha256').update(recipient).digest('base64url').slice(0, 22)}`;
+const keyFor = (key, identity) =>
+  `${key}#${createHash('sha256').update(identity).digest('base64url').slice(0, 22)}`;
 
 /**
  * Checks a message.
@@ -314,8 +329,8 @@ function rowsOf (given, channels, faults) {
   }
   if (faults.any) return [];
   const isOne = !isList(message.recipient);
-  return recipients.map(({ recipient }) => {
-    const key = dedupeKey === null || isOne ? dedupeKey : keyFor(dedupeKey, recipient);
+  return recipients.map(({ recipient, identity }) => {
+    const key = dedupeKey === null || isOne ? dedupeKey : keyFor(dedupeKey, identity);
     const written = JSON.stringify({ ...common, recipient, ...texts.row, dedupe_key: key });
     const whole = dataJson === undefined
       ? written : `${written.slice(0, -1)},"body_data":${dataJson}}`;

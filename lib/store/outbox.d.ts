@@ -10,7 +10,7 @@ export interface OutboxMessage {
   channel: string;
   /** An address, a number or an order id. 1 to 512 characters on one line. */
   recipient: string;
-  /** At most 1000 characters on one line. */
+  /** At most 1000 characters on one line. With a template, it is filled in like one. */
   subject?: string | undefined;
   /** The text. At most 256 KiB. */
   body?: string | undefined;
@@ -109,6 +109,11 @@ export interface ChannelDefinition {
   backoff?: BackoffOptions | undefined;
   /** The form in which a recipient is stored and sent to; called before `validate`. */
   normalize?: ((recipient: string) => string) | undefined;
+  /**
+   * What all forms of one recipient have in common, such as the address in Ann <ann@b.co>. Default:
+   * the stored form. A list may have each recipient once, and a `dedupeKey` counts for each.
+   */
+  identify?: ((recipient: string) => string) | undefined;
   /**
    * Throws to reject a message when it is enqueued. If the error has `faults`
    * ([{ path, message }]), they become part of the ERR_OUTBOX_MESSAGE that lists all faults.

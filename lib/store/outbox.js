@@ -28,6 +28,7 @@ const CHANNEL = optionsOf({
   backoff: is.object('delays between attempts, as createBackoff() takes them',
     { default: { factor, minTimeout, maxTimeout, randomize } }),
   normalize: is.func('gives the form in which a recipient is stored'),
+  identify: is.func('gives what all forms of one recipient have in common'),
   validate: is.func('throws for a message that cannot be sent'),
 });
 const ENQUEUE = optionsOf({ client: is.object('whose transaction the messages are part of') });

@@ -278,6 +278,19 @@ describe('dead letters', () => {
     expect(await store.outbox.get(id)).toMatchObject({ status: 'PENDING' });
   });
 
+  test('show the source of their HTML', async () => {
+    const html = `<h1>Paid</h1>${EVIL}`;
+    const { id } = await store.deadLetters.add(
+      { channel: 'EMAIL', recipient: 'page@example.com', subject: 'Page', html }, 'mailbox full');
+    await enter('messages');
+    const row = part('dlq').locator(`[data-letter="${id}"]`);
+    await row.getByRole('button', { name: /Details/ }).click();
+    expect(await row.getByRole('region', { name: 'HTML' }).textContent()).toBe(html);
+    expect(await row.locator('h1').count()).toBe(0);
+    await store.deadLetters.purge({ ids: [id] });
+    await row.waitFor({ state: 'detached' });
+  });
+
   test('are found, chosen, retried at a rate, and deleted only when that is meant', async () => {
     const letters = [];
     for (const name of ['ani', 'budi', 'citra']) letters.push(await letter(`${name}@example.com`));

@@ -218,9 +218,13 @@ describe('problems', () => {
     expect(told).toEqual([errors.foreign, errors.proto]);
     const post = body =>
       get('/', { method: 'POST', body, headers: { 'content-type': 'application/json' } });
-    expect((await post(`{"${secret}`)).body).toEqual(
-      { type: 'about:blank', title: 'Bad Request', status: 400 });
-    expect((await post(JSON.stringify('x'.repeat(20)))).status).toBe(413);
+    expect((await post(`{"${secret}`)).body).toEqual({
+      type: 'about:blank', title: 'Bad Request', status: 400, code: 'ERR_REQUEST_JSON',
+      detail: 'Expected a JSON object or array as the body.',
+    });
+    expect(await post(JSON.stringify('x'.repeat(20)))).toMatchObject(
+      { status: 413,
+        body: { code: 'ERR_REQUEST_TOO_LARGE', detail: expect.stringMatching('10 b') } });
     expect(problemOf(undefined)).toEqual({ status: 500, members: {} });
     expect(problemOf(new SekeringError('ERR_IDEMPOTENCY_LOST', secret)).status).toBe(409);
     // The work was done, and would not be done again.

@@ -14,6 +14,8 @@ const mail = more => ({
 });
 const chat = more => ({ channel: 'WHATSAPP', recipient: '+6281234567890', body: 'Paid', ...more });
 
+const LOCATION = { type: 'location', location: { latitude: -6.2, longitude: 106.8 } };
+
 let it;
 let store;
 beforeAll(async () => {
@@ -67,7 +69,49 @@ const TABLE = [
   ['a text that is too long once it is filled in', chat({
     body: undefined, template: '{{a}}{{a}}', data: { a: 'x'.repeat(3000) }
   }), ['body']],
+  ['neither text nor HTML', mail({ body: undefined }), ['body']],
+  ['only a recipient', { channel: 'EMAIL', recipient: 'a@b.co' }, ['body']],
+  ['white space for a text', mail({ body: ' \n\u200b', html: ' ', data: { html: 'x' } }),
+    ['body']],
+  ['a template that comes to nothing', mail({
+    body: undefined, template: '{{#a}}Hi{{/a}}', data: { a: [] }
+  }), ['body']],
+  ['parts that come to nothing', mail({
+    body: undefined, template: { text: '{{a}}', html: ' {{a}} ' }, data: { a: ' ' }
+  }), ['body']],
+  ['white space in a chat', chat({ body: ' \n\u00a0' }), ['body']],
+  ['HTML in a chat', chat({ html: '<b>Paid</b>' }), ['html']],
+  ['HTML of a template in a chat', chat({
+    body: undefined, template: { text: 'Paid', html: '<b>Paid</b>' }
+  }), ['template.html']],
+  ['a text beside a message of WhatsApp\'s own', chat({ data: { whatsapp: LOCATION } }), ['body']],
+  ['a template beside one', chat({
+    body: undefined, template: 'Paid', data: { whatsapp: LOCATION }
+  }), ['template']],
+  ['a part of a template beside one', chat({
+    body: undefined, template: { text: 'Paid' }, data: { whatsapp: LOCATION }
+  }), ['template.text']],
+  ['a message of WhatsApp\'s own to somebody else', chat({
+    body: undefined, data: { whatsapp: { ...LOCATION, to: '+6281234567891' } }
+  }), ['data.whatsapp.to']],
+  ['a message of WhatsApp\'s own with a reference', chat({
+    body: undefined, data: { whatsapp: { ...LOCATION, biz_opaque_callback_data: 'mine' } }
+  }), ['data.whatsapp.biz_opaque_callback_data']],
+  ['a line break from a subject beside a template', mail({
+    body: undefined, subject: '{{a}}', template: 'x', data: { a: 'b\r\nBcc: c@d.co' }
+  }), ['subject']],
+  ['a subject beside a template without its data', mail({
+    body: undefined, subject: 'Hi {{n}}', template: 'x'
+  }), ['subject'], 'ERR_OUTBOX_TEMPLATE'],
+  ['one mailbox twice',
+    mail({ recipient: ['a@b.co', 'A@b.co', ' a@b.co ', 'A <a@b.co>', 'a@B.co'] }),
+    ['recipient[2]', 'recipient[3]', 'recipient[4]']],
+  ['a domain in two scripts', mail({ recipient: ['a@müller.de', 'A <a@xn--MLLER-kva.de>'] }),
+    ['recipient[1]']],
+  ['one number twice', chat({ recipient: ['+6281234567890', '+62 812-3456-7890'] }),
+    ['recipient[1]']],
   ['a message of WhatsApp\'s own that is none', chat({
+    body: undefined,
     data: { whatsapp: { type: 'template', template: { name: '?', language: { code: 'id' } } } }
   }), ['data.whatsapp.template.name']],
   ['a template that is never closed', mail({ body: undefined, template: 'Hi {{name' }),
@@ -177,6 +221,62 @@ describe('what can be sent is sent', () => {
     }
   });
 
+  test.each([
+    ['a@b.co', 'a@b.co'], [' Ann.B@EXAMPLE.com ', 'Ann.B@example.com'],
+    ['<Ann@Example.com>', 'Ann@example.com'],
+    ['  Ann Lee <Ann@Example.COM> ', 'Ann Lee <Ann@example.com>'],
+  ])('%j is stored as %j', async (recipient, stored) => {
+    const { id } = await store.outbox.enqueue(mail({ recipient, delay: 3_600_000 }));
+    expect((await row(id)).recipient).toBe(stored);
+  });
+
+  test('a dedupeKey counts for a mailbox, however it is spelled', async () => {
+    const send = recipient => store.outbox.enqueue(
+      mail({ recipient: [recipient], dedupeKey: 'k', delay: 3_600_000 }));
+    const [first] = await send('a@b.co');
+    for (const spelled of [' a@b.co', 'A <a@B.co>']) {
+      expect(await send(spelled)).toEqual([{ id: first.id, duplicate: true }]);
+    }
+    expect(await send('A@b.co')).toMatchObject([{ duplicate: false }]);
+  });
+
+  test.each([
+    ['with HTML alone', { body: undefined, html: '<b>Paid</b>' }, '<b>Paid</b>'],
+    ['with HTML in its data', { body: undefined, data: { html: '<i>Paid</i>' } }, '<i>Paid</i>'],
+    ['without a subject', { subject: undefined, body: 'Only this' }, 'Only this'],
+  ])('%s', async (_, more, text) => {
+    const { id } = await store.outbox.enqueue(mail(more));
+    await isSent(id);
+    expect(it.smtp.messages.at(-1).raw).toContain(text);
+  });
+
+  test('a message of WhatsApp\'s own that names its recipient', async () => {
+    const own = { ...LOCATION, to: '+62 812-3456-7890' };
+    const { id } = await store.outbox.enqueue(chat({ body: undefined, data: { whatsapp: own } }));
+    await isSent(id);
+    expect(it.whatsapp.messages.at(-1)).toMatchObject({ to: '6281234567890', body: LOCATION });
+  });
+
+  test.each([
+    ['a template', { template: 'B {{n}}' }],
+    ['the parts of a template', { template: { text: 'B {{n}}' } }],
+  ])('the subject beside %s is filled in as well', async (_, { template }) => {
+    const { id } = await store.outbox.enqueue(mail({
+      subject: 'Hai {{n}} {{{n}}}', body: undefined, template, data: { n: 'A&B' }
+    }));
+    await isSent(id);
+    const { raw } = it.smtp.messages.at(-1);
+    expect(raw).toContain('Subject: Hai A&B A&B');
+    expect(raw).toContain('B A&B');
+    expect((await row(id)).subject).toBe('Hai A&B A&B');
+  });
+
+  test('without a template, a subject is what it is', async () => {
+    const { id } = await store.outbox.enqueue(mail({ subject: 'Hai {{n}}', data: { n: 1 } }));
+    await isSent(id);
+    expect(it.smtp.messages.at(-1).raw).toContain('Subject: Hai {{n}}');
+  });
+
   test('with its template', async () => {
     const { status, body } = await post(mail({
       body: undefined, template: 'Hi {{ customer.name }} {x}}', data: { customer: { name: 'Ann' } }
@@ -214,6 +314,65 @@ describe('what got in all the same', () => {
     expect(it.whatsapp.messages).toHaveLength(before[1]);
     expect(it.smtp.messages.slice(before[0]).map(({ to }) => to)).toEqual([['ann@example.com']]);
   });
+});
+
+test('messages for Green API lose nothing either', async () => {
+  const fakes = await startFakes();
+  const { instanceId, token, baseUrl } = fakes.whatsapp.green;
+  const gateway = await createGateway(
+    configFor(fakes, {}, { whatsapp: { cloud: undefined, green: { instanceId, token, baseUrl } } }),
+    { logger: collector() });
+  const faultsOf = message => gateway.notify(message).then(() => [],
+    ({ faults }) => faults.map(({ path }) => path).toSorted());
+  const file = { url: 'https://shop.example/a.pdf', filename: 'a.pdf' };
+  const own = (more, whatsapp) => chat({ body: undefined, data: { whatsapp }, ...more });
+  expect(await Promise.all([
+    own({}, file), own({}, { ...file, to: '6281234567890' }),
+    own({ body: 'Paid', html: '<b>' }, file),
+    own({}, { ...file, to: '+6281234567891', reference: 'mine' }),
+    own({}, { ...file, filename: 'a' }), own({}, {}), chat({ body: ' ' }),
+    chat({ recipient: ['6281234567890@c.us', '+6281234567890'] }),
+  ].map(faultsOf))).toEqual([
+    [], [], ['body', 'html'], ['data.whatsapp.reference', 'data.whatsapp.to'],
+    ['data.whatsapp.filename'], ['data.whatsapp.message'], ['body'], ['recipient[1]'],
+  ]);
+  await gateway.stop();
+  await fakes.close();
+});
+
+describe('bodies that are no JSON', () => {
+  const { operateToken } = SECRETS;
+  const BODIES = [
+    ['damaged JSON', { body: '{"secret": 1,}' }, 400, 'ERR_REQUEST_JSON', /JSON object or array/],
+    ['a number', { body: '5' }, 400, 'ERR_REQUEST_JSON', /JSON object or array/],
+    ['over the limit', { body: `{"a":"${'x'.repeat(70_000)}"}` }, 413, 'ERR_REQUEST_TOO_LARGE',
+      /at most \d+ bytes/],
+    ...['text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', ''].map(type =>
+      [`the type ${type || '(none)'}`, { body: 'a=1', headers: { 'content-type': type } }, 415,
+        'ERR_REQUEST_CONTENT_TYPE',
+        new RegExp(`application/json but received ${type || 'a body without it'}`)]),
+    ['compressed', { body: '{}', headers: { 'content-encoding': 'gzip' } }, 415,
+      'ERR_REQUEST_CONTENT_TYPE', /Content-Encoding/],
+    ['in another charset', {
+      body: '{}', headers: { 'content-type': 'application/json; charset=latin1' }
+    }, 415, 'ERR_REQUEST_CONTENT_TYPE', /UTF-8/],
+  ];
+  const ROUTES = [
+    ['/notifications', shopToken], ['/orders', shopToken],
+    ['/admin/reliability/degradation', operateToken],
+    ['/admin/reliability/dlq/retry', operateToken],
+    ['/admin/reliability/circuit-breakers/smtp/reset', operateToken],
+    ['/reset-circuit-breaker/smtp', operateToken],
+  ];
+
+  test.each(ROUTES.flatMap(([path, token]) => BODIES.map(row => [path, ...row, token])))(
+    '%s: %s', async (path, _, request, status, code, detail, token) => {
+      const answer = await it.ask(path, { token, method: 'POST', ...request });
+      expect(answer.headers.get('content-type')).toBe('application/problem+json');
+      expect([answer.status, answer.body.code]).toEqual([status, code]);
+      expect(answer.body.detail).toMatch(detail);
+      expect(answer.text).not.toContain('secret');
+    });
 });
 
 test('numbers in national form get the country of the configuration', async () => {

@@ -30,7 +30,7 @@ const AREAS = [
   ['Payments', /^ERR_PAYMENT_/, '[Payments](store.md#payments)'],
   ['Gateway and HTTP',
     new RegExp('^ERR_(ADMIN_|CHECK_|CONFIG|DEGRADED|EVENTS_|GATEWAY_|INTERNAL|LISTEN|METHOD_' +
-      '|NOT_FOUND|SERVICE_|UNAVAILABLE|WEBHOOK_)'),
+      '|NOT_FOUND|REQUEST|SERVICE_|UNAVAILABLE|WEBHOOK_)'),
     '[The gateway](gateway.md), [the admin API](admin.md)'],
   ['Command line', /^ERR_CLI_/, '[Command line](cli.md)'],
   ['Testing', /^ERR_VIRTUAL_CLOCK/, '[Testing](testing.md)'],

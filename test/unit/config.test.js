@@ -225,6 +225,25 @@ describe('what is wrong', () => {
     });
   });
 
+  test('upstreams with a name that another breaker has', () => {
+    const upstreams = {
+      smtp: {}, midtrans: {}, whatsapp: {}, database: {}, 'smtp.spare': {}, 'smtp.2': {},
+    };
+    const taken = [['database', 'the database']];
+    const faults = list => Object.fromEntries(list.map(([name, whose]) => [`upstreams.${name}`,
+      `Expected another name for this upstream: ${whose} has it`]));
+    expect(faultsOf({ upstreams })).toEqual(faults(taken));
+    expect(faultsOf({
+      upstreams, midtrans: { serverKey: SECRET },
+      whatsapp: { green: { instanceId: 1, token: 't' } },
+      smtp: { from: 'a@b.co', relays: [{ name: 'spare', host: 'a' }, { host: 'b' }] },
+    })).toEqual(faults([
+      ...taken, ['smtp', 'the section smtp'], ['midtrans', 'the section midtrans'],
+      ['whatsapp', 'the section whatsapp'], ['smtp.spare', 'a mail relay'],
+      ['smtp.2', 'a mail relay'],
+    ]));
+  });
+
   test('a file that is missing or no TOML', () => {
     expect(faultsOf(path.join(folder, 'none.toml'))['']).toBe('It cannot be read (ENOENT)');
     expect(faultsOf(toml('a = 1\nb = '))['']).toMatch(/^It is not TOML at line 2, column \d/);

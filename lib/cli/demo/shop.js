@@ -8,7 +8,7 @@ const path = require('node:path');
 
 const { requirePeer } = require('../../base/peer');
 const { ownSiteOnly } = require('../../http/admin-auth');
-const { problem } = require('../../http/problem');
+const { jsonBody, problem } = require('../../http/problem');
 const { stateOf: stateOfBreaker } = require('../../primitives/stats');
 const { FAULTS, FILMS } = require('./upstreams');
 
@@ -91,7 +91,7 @@ async function showOrder (demo, req, res) {
 
 function addShop (app, demo) {
   const express = requirePeer('express', 'sekering demo');
-  const change = [ownSiteOnly, express.json({ limit: 1024 })];
+  const change = [ownSiteOnly, jsonBody(express, 1024)];
   let films;
   addPages(app);
   app.get('/shop/api/state', (req, res) => res.json(stateOf(demo)));

@@ -85,6 +85,7 @@ function Details ({ api, path, id }) {
       <h4>Errors</h4><${Errors} errors=${data.errorHistory ?? []} attempts=${data.attemptCount} />
       ${(data.body ?? data.template) && html`<h4>Text</h4>
         <${Block} label="Text">${data.body ?? data.template}<//>`}
+      ${data.html && html`<h4>HTML</h4><${Block} label="HTML">${data.html}<//>`}
       ${data.data !== null && data.data !== undefined && html`<h4>Data</h4>
         <${Block} label="Data">${JSON.stringify(data.data, null, 2)}<//>`}`}
   </div>`;
