@@ -23,6 +23,9 @@ const SERVER_ERROR = 500;
 const WEBHOOK_BYTES_MIN = 64;
 // What is read and forgotten of a refused body, so that its connection can be used again.
 const DISCARDED_BYTES_MAX = 4_194_304;
+// Memory for bodies that are still arriving, in this process: they are read before anybody knows
+// who has sent them.
+const ARRIVING_BYTES_MAX = 67_108_864;
 // How often the application is told that a parser has taken a body.
 const LOSSES = { limit: 1, interval: 3_600_000 };
 
@@ -80,20 +83,48 @@ function discard (req) {
   req.resume();
 }
 
+/** Requests whose bodies are arriving, with the bytes that have come. The slowest is the first. */
+class Arriving {
+  #sizes = new Map();
+  #total = 0;
+
+  /** Cuts off the slowest ones if there is too much. */
+  add (req, size) {
+    this.#sizes.set(req, (this.#sizes.get(req) ?? 0) + size);
+    this.#total += size;
+    for (const [slowest] of this.#sizes) {
+      if (this.#total <= ARRIVING_BYTES_MAX) return;
+      this.delete(slowest);
+      slowest.destroy();
+    }
+  }
+
+  delete (req) {
+    this.#total -= this.#sizes.get(req) ?? 0;
+    this.#sizes.delete(req);
+  }
+}
+
+const arriving = new Arriving();
+
 /** Reads the body of a request. */
 async function receive (req, limit) {
   if (Number(req.headers['content-length']) > limit) throw refused(413);
   const chunks = [];
   let size = 0;
+  arriving.add(req, 0);
   try {
     for await (const chunk of req.iterator({ destroyOnReturn: false })) {
       const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
       size += bytes.length;
       if (size > limit) break;
+      arriving.add(req, bytes.length);
       chunks.push(bytes);
     }
   } catch {
-    throw refused(400); // The client has gone away.
+    throw refused(400); // The client has gone away, or was too slow.
+  } finally {
+    arriving.delete(req);
   }
   if (size > limit) throw refused(413);
   return Buffer.concat(chunks, size);

@@ -70,7 +70,7 @@ async function startAndScrape () {
     await it.gateway.store.deliveries.record([{ messageId: 'wamid.1', status: 'failed' }]);
     await it.midtrans.notifyTest(`${it.server.url}/webhooks/midtrans`);
     await it.gateway.health.check();
-    return (await it.ask('/metrics')).text;
+    return (await it.ask('/metrics', { token: 'planted-read-token-0123456789' })).text;
   } finally {
     await it.close();
   }

@@ -355,6 +355,7 @@ const ENTRANCES = {
   'http:createHealthRouter(options)':
     wrong => http.createHealthRouter({ health: createHealth(), ...wrong }),
   'http:createMetrics(options)': wrong => http.createMetrics(wrong),
+  'Metrics.router(options)': wrong => http.createMetrics().router(wrong),
   'http:idempotent(options)':
     wrong => http.idempotent({ idempotency: store.idempotency, ...wrong }),
   'http:problem(members)': 'further members are part of a problem (RFC 9457, 3.2)',
