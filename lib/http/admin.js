@@ -479,7 +479,8 @@ function createAdminRouter (options) {
   const tools = { need: access.need, audit, express };
   const admin = express.Router({ caseSensitive: true });
   addActions(admin, actions.filter(({ alone }) => !alone), tools);
-  admin.use(access.need('read'), (req, res) => problem(res, 404, { code: 'ERR_NOT_FOUND' }));
+  const noSuchPage = (req, res) => problem(res, 404, { code: 'ERR_NOT_FOUND' });
+  admin.use(access.need('read'), noSuchPage);
   const reset = express.Router();
   addActions(reset, actions.filter(({ alone }) => alone), tools);
   const errors = problemHandler({ onError });

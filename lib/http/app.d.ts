@@ -36,9 +36,12 @@ export interface WebhookRouterOptions {
 }
 
 /** Middleware; without `next` it answers other paths with 404, and other methods with 405. */
-export type WebhookHandler = (
+export type WebhookHandler = ((
   req: IncomingMessage, res: ServerResponse, next?: (error?: any) => void
-) => Promise<void>;
+) => Promise<void>) & {
+  /** What it answers, such as 'POST /webhooks/midtrans'. */
+  routes: string[];
+};
 
 /**
  * One handler for all webhooks: middleware for Express 4 and 5, Connect and Fastify, or the

@@ -274,7 +274,7 @@ function createWebhookRouter (options) {
     else problem(res, status, members);
   }
 
-  return async function webhooks (req, res, next) {
+  async function webhooks (req, res, next) {
     checkRequest(req);
     const path = pathOf(req);
     const methods = Object.hasOwn(routes, path) ? routes[path] : undefined;
@@ -289,7 +289,10 @@ function createWebhookRouter (options) {
     } catch (error) {
       fail(error, req, res);
     }
-  };
+  }
+  const addresses = Object.entries(routes)
+    .flatMap(([path, methods]) => Object.keys(methods).map(method => `${method} ${path}`));
+  return Object.assign(webhooks, { routes: addresses });
 }
 
 module.exports = { createWebhookRouter };
