@@ -346,7 +346,9 @@ async function showReport (report, { query, req, res }) {
   const format = query.format ?? (req.accepts(['json', 'html']) || 'json');
   const value = await report({ format });
   if (format === 'json') return value;
-  res.setHeader('Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'");
+  res.setHeader('Content-Security-Policy',
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; " +
+    "frame-ancestors 'none'");
   res.setHeader('X-Content-Type-Options', 'nosniff');
   res.setHeader('Cache-Control', 'no-store');
   res.type('html').end(String(value));

@@ -139,7 +139,7 @@ test('without tokens, only programs on this machine see the details', async () =
   const others = [
     // A page whose name leads here now, and requests that a proxy has passed on.
     { host: 'evil.example' }, { host: 'evil.example:3000' }, { host: '127.0.0.1.evil.example' },
-    { host: 'localhost.evil.example' }, { host: '' }, { host: '10.0.0.1' },
+    { host: 'localhost.evil.example' }, { host: '10.0.0.1' }, { host: '[::2]' },
     { host: 'localhost', 'x-forwarded-for': '127.0.0.1' }, { host: 'localhost', via: '1.1 proxy' },
     { host: 'localhost', forwarded: 'for=127.0.0.1' }, { host: 'localhost', 'x-real-ip': '::1' },
   ];
