@@ -14,8 +14,8 @@ export interface AdminToken {
   /** 1 to 64 printable characters, for the audit log. */
   name: string;
   /**
-   * 'monitor' may see metrics and the detailed health pages, 'read' the admin API too; 'operate' may
-   * also make changes.
+   * 'monitor' may see metrics and the detailed health pages, 'read' the admin API too; 'operate'
+   * may also make changes.
    */
   role: 'monitor' | 'read' | 'operate';
 }

@@ -38,14 +38,10 @@ const KEEP_ALIVE_MS = 65_000;
 
 // Log lines about requests of strangers: they must not fill a disk.
 const STRANGERS_LINES = { limit: 120, interval: 60_000 };
-const SERVER_ERROR = 500;
 
-/**
- * Whether anybody could have sent this request: it had no valid token, and changed nothing. We
- * always log our own failures.
- */
+/** Whether anybody could have sent this request: it had no valid token, and changed nothing. */
 function isStrangers ({ method }, { statusCode, locals }) {
-  if (locals.caller !== undefined || statusCode >= SERVER_ERROR) return false;
+  if (locals.caller !== undefined) return false;
   return statusCode >= 400 || method === 'GET' || method === 'HEAD';
 }
 

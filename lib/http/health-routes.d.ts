@@ -15,9 +15,9 @@ export interface HealthRouterOptions extends PageAccess {
 
 /**
  * An Express 5 router with GET pages; `application/json`, never cached by others. Everybody may see
- * `/health`, `/health/live`, `/health/ready` and `/api/health`; `access` says who may see the others,
- * and the details of the checks in `/api/health`. Reasons (of a level, of a session's error) and
- * names of operators are only for callers with a token.
+ * `/health`, `/health/live`, `/health/ready` and `/api/health`; `access` says who may see the
+ * others, and the details of the checks in `/api/health`. Reasons (of a level, of a session's
+ * error) and names of operators are only for callers with a token.
  *
  * - `/health`: status, uptime (of the process, in seconds), timestamp, degradation (the level's
  *   name), services (the status of each check), checks, the figures of the sessions. 503 if

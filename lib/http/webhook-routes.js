@@ -26,8 +26,9 @@ const DISCARDED_BYTES_MAX = 4_194_304;
 // Memory for bodies that are still arriving, in this process: they are read before anybody knows
 // who has sent them.
 const ARRIVING_BYTES_MAX = 67_108_864;
-// How often the application is told that a parser has taken a body.
-const LOSSES = { limit: 1, interval: 3_600_000 };
+// How often the application is told of a mistake of its own, which strangers can trigger: a parser
+// has taken a body, or a client has no secret for webhooks.
+const MISTAKES = { limit: 1, interval: 3_600_000 };
 
 const OPTIONS = optionsOf({
   payments: is.having('takes the notifications of Midtrans', ['handleNotification'],
@@ -40,7 +41,7 @@ const OPTIONS = optionsOf({
   prefix: is.text('before /webhooks, if no router removes it',
     { pattern: /^(\/[\w.~-]+)*$/, expected: 'a path such as /api', default: '' }),
   onNews: is.func('gets what is new in a webhook of WhatsApp, once it is stored'),
-  onError: is.func('gets what was answered with 500, and ERR_WEBHOOK_BODY once an hour',
+  onError: is.func('gets what was answered with 500; mistakes of the application once an hour',
     { default: error => warn('A webhook failed', error) }),
 });
 
@@ -260,14 +261,20 @@ function createWebhookRouter (options) {
   const given = OPTIONS.read(options);
   const { onError } = given;
   const routes = routesOf(given);
-  const losses = new RateLimiter(LOSSES);
+  const losses = new RateLimiter(MISTAKES);
+  const settings = new RateLimiter(MISTAKES);
+
+  /** Whether to tell the application. Its own mistakes are the same for every webhook. */
+  function isNews (error, status, req) {
+    const code = read(error, 'code');
+    if (code === 'ERR_WEBHOOK_BODY') return isPlausible(req) && losses.tryTake();
+    if (code === 'ERR_INVALID_OPTION') return settings.tryTake();
+    return status === SERVER_ERROR;
+  }
 
   function fail (error, req, res) {
     const { status, members } = problemOf(error);
-    const isLoss = members.code === 'ERR_WEBHOOK_BODY';
-    // It is a mistake in the application, and so the same for every webhook.
-    const isTold = isLoss ? isPlausible(req) && losses.tryTake() : status === SERVER_ERROR;
-    if (isTold) onError(error, req);
+    if (isNews(error, status, req)) onError(error, req);
     discard(req);
     // An answer that has already begun can only be cut off.
     if (res.headersSent) res.destroy();

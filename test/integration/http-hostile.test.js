@@ -6,7 +6,9 @@
 const { once } = require('node:events');
 const net = require('node:net');
 
+const { createWebhookRouter } = require('../../lib/http');
 const { SECRETS, order, startAll, until } = require('../support/gateway-helpers');
+const { serve } = require('../support/http-app');
 
 const { shopToken, readToken, operateToken } = SECRETS;
 const CONNECTIONS_MAX = 20;
@@ -311,6 +313,23 @@ describe('requests', () => {
         expect(headers.get('set-cookie')).toBeNull();
       }
     });
+  });
+
+  test('a client without a secret for webhooks is told of once, however many come', async () => {
+    const errors = [];
+    const { CloudApiClient, GreenApiClient } = require('../../lib/clients/whatsapp');
+    const clients = [new CloudApiClient({ accessToken: 'planted', phoneNumberId: '1' }),
+      new GreenApiClient({ instanceId: '1', token: 'planted' })];
+    for (const whatsapp of clients) {
+      const { get } = await serve(createWebhookRouter({ whatsapp, onError: e => errors.push(e) }));
+      for (let i = 0; i < 20; i++) {
+        const body = JSON.stringify({ forged: 'x'.repeat(100), i });
+        const { status } = await get('/webhooks/whatsapp', { method: 'POST', body });
+        expect(status).toBe(500);
+      }
+      await whatsapp.close();
+    }
+    expect(errors.map(({ code }) => code)).toEqual(['ERR_INVALID_OPTION', 'ERR_INVALID_OPTION']);
   });
 
   test('of a flood, the log gets some lines, and the number of the others', async () => {
