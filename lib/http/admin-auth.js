@@ -7,6 +7,7 @@
 const { hash, timingSafeEqual } = require('node:crypto');
 const { BlockList, isIP, isIPv6 } = require('node:net');
 
+const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { is, optionsOf } = require('../base/options');
 const { RateLimiter } = require('../primitives/limits');
@@ -140,6 +141,34 @@ function refuse (res, status, code, detail, retryAfter) {
 const tooMany = (res, detail, { retryAfter }) =>
   refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', detail, retryAfter);
 
+// Refusals that this process sends at once. Further ones wait, so that strangers who ask again as
+// soon as they have an answer do not keep it busy.
+const REFUSALS = { limit: 100, interval: 1000 };
+const REFUSAL_DELAY_MS = 1000;
+// More than these do not wait: they would fill the connections.
+const WAITING_MAX = 500;
+
+class Refusals {
+  #limiter = new RateLimiter(REFUSALS);
+  #waiting = 0;
+
+  /** Calls `send`, at once or later. */
+  answer (res, send) {
+    if (this.#limiter.tryTake()) return send();
+    if (this.#waiting >= WAITING_MAX) {
+      if (!res.headersSent) res.setHeader('Connection', 'close');
+      return send();
+    }
+    this.#waiting += 1;
+    clock.setTimer(() => {
+      this.#waiting -= 1;
+      send();
+    }, REFUSAL_DELAY_MS, false);
+  }
+}
+
+const refusals = new Refusals();
+
 /**
  * Middleware. `enter` comes once, before `need(role)`: it sets `res.locals.caller` to the entry of
  * the token, or to undefined. `need` sets `res.locals.actor` to { name, role, address }.
@@ -169,7 +198,9 @@ function createAdminAccess (options) {
     }
     const usedUp = failures.take(addressOf(req));
     if (usedUp === undefined) return next();
-    tooMany(res, 'Too many requests without a valid token. See Retry-After.', usedUp);
+    refusals.answer(res, () => {
+      tooMany(res, 'Too many requests without a valid token. See Retry-After.', usedUp);
+    });
   }
 
   function need (role) {
@@ -271,4 +302,4 @@ function hostOf (origin) {
   return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
-module.exports = { PAGE_OPTIONS, createAdminAccess, createPageAccess, ownSiteOnly };
+module.exports = { PAGE_OPTIONS, createAdminAccess, createPageAccess, ownSiteOnly, refusals };

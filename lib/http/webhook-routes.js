@@ -14,10 +14,12 @@ const { isA, isList, messageOf, read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { warn } = require('../base/warn');
 const { RateLimiter } = require('../primitives/limits');
+const { refusals } = require('./admin-auth');
 const { problem, problemOf, sendJson } = require('./problem');
 
 const SIGNATURE_HEADERS = ['x-hub-signature-256', 'iris-signature'];
 const WHATSAPP_BODY_MAX = 1_048_576;
+const FORBIDDEN = 403;
 const SERVER_ERROR = 500;
 // No webhook of a provider is shorter.
 const WEBHOOK_BYTES_MIN = 64;
@@ -203,6 +205,7 @@ const midtransRoute = (payments, limit) => async (req, res) => {
   // Midtrans signs fields, so a parsed object is as good as the bytes.
   const given = isRaw(body) || isParsed(body) ? body : String(body);
   const { status, body: answer } = await payments.handleNotification(given, req.headers);
+  if (status === FORBIDDEN) return refusals.answer(res, () => sendJson(res, status, answer));
   sendJson(res, status, answer);
 };
 
@@ -230,9 +233,12 @@ const whatsappRoute = (client, options) => async (req, res) => {
     await client.receiveWebhook(body, req.headers, options);
   } catch (error) {
     const code = read(error, 'code');
-    if (code === 'ERR_WHATSAPP_SIGNATURE') return problem(res, 403, { code });
+    if (code === 'ERR_WHATSAPP_SIGNATURE') {
+      return refusals.answer(res, () => problem(res, FORBIDDEN, { code }));
+    }
     if (code === 'ERR_WHATSAPP_WEBHOOK') {
-      return problem(res, 400, { code, detail: messageOf(error) });
+      return refusals.answer(res,
+        () => problem(res, 400, { code, detail: messageOf(error) }));
     }
     throw error;
   }

@@ -220,7 +220,8 @@ describe('the package', () => {
     const names = files.map(file => file.path);
     expect(names.filter(name => !allowed.some(pattern => pattern.test(name)))).toEqual([]);
     for (const name of ['package.json', 'LICENSE', 'SECURITY.md', 'docs/security.md',
-      'lib/index.js', 'native/binding.gyp', 'native/addon.gypi', 'native/core/units.h', 'native/binding/addon.cc']) {
+      'lib/index.js', 'native/binding.gyp', 'native/addon.gypi', 'native/core/units.h',
+      'native/binding/addon.cc']) {
       expect(names).toContain(name);
     }
   });
