@@ -150,18 +150,21 @@ const WAITING_MAX = 500;
 
 class Refusals {
   #limiter = new RateLimiter(REFUSALS);
-  #waiting = 0;
+  #waiting = new Set();
+
+  /** Whether this answer waits. */
+  has (res) { return this.#waiting.has(res); }
 
   /** Calls `send`, at once or later. */
   answer (res, send) {
     if (this.#limiter.tryTake()) return send();
-    if (this.#waiting >= WAITING_MAX) {
+    if (this.#waiting.size >= WAITING_MAX) {
       if (!res.headersSent) res.setHeader('Connection', 'close');
       return send();
     }
-    this.#waiting += 1;
+    this.#waiting.add(res);
     clock.setTimer(() => {
-      this.#waiting -= 1;
+      this.#waiting.delete(res);
       send();
     }, REFUSAL_DELAY_MS, false);
   }

@@ -14,7 +14,7 @@ const { requirePeer } = require('../base/peer');
 const { asked } = require('../base/warn');
 const { RateLimiter } = require('../primitives/limits');
 const { FIELDS, createAdminRouter, readInput } = require('./admin');
-const { createAdminAccess } = require('./admin-auth');
+const { createAdminAccess, refusals } = require('./admin-auth');
 const { createBreakerHistory } = require('./breaker-views');
 const { createDashboardRouter } = require('./dashboard-routes');
 const { createEventStream } = require('./events');
@@ -233,8 +233,8 @@ const hasBody = ({ headers }) =>
 /**
  * Limits the connections of a server. One more takes the place of the one that has waited longest
  * for its client: idle, or with a request that has not arrived completely, or with an answer that
- * is not read. If none waits, the new one is refused. So clients that only hold connections cannot
- * keep others out.
+ * is not read or is a refusal. If none waits, the new one is refused. So clients that only hold
+ * connections cannot keep others out.
  */
 function limitConnections (server, max) {
   // The answer of each connection, if there is one.
@@ -248,7 +248,9 @@ function limitConnections (server, max) {
 
   function findWaiting () {
     for (const socket of waiting) return socket;
-    for (const [socket, res] of connections) if (res?.writableEnded) return socket;
+    for (const [socket, res] of connections) {
+      if (res?.writableEnded || refusals.has(res)) return socket;
+    }
     return undefined;
   }
 

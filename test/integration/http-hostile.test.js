@@ -61,11 +61,15 @@ describe('connections', () => {
   });
   afterAll(() => it.close());
 
+  const text = JSON.stringify({ order_id: '1', signature_key: 'x'.repeat(128) });
+  const forged = lines('POST /webhooks/midtrans HTTP/1.1', 'Host: localhost',
+    `Content-Length: ${text.length}`) + text;
   const HOLDS = {
     'that say nothing': '',
     'whose headers never end': 'GET /health HTTP/1.1\r\nHost: localhost\r\nX-A: ',
     'whose bodies never end':
       lines('POST /webhooks/midtrans HTTP/1.1', 'Host: localhost', 'Content-Length: 5000'),
+    'whose refusals wait': forged,
     'whose bodies nobody wants':
       lines('POST /orders HTTP/1.1', 'Host: localhost', 'Content-Length: 5000'),
     'that stay after their request': lines('GET /health/live HTTP/1.1', 'Host: localhost'),
@@ -313,6 +317,23 @@ describe('requests', () => {
         expect(headers.get('set-cookie')).toBeNull();
       }
     });
+  });
+
+  test('who sends rubbish as fast as it is refused is slowed down, others are not', async () => {
+    const COUNT = 400;
+    const CONNECTIONS = 10;
+    let left = COUNT;
+    const began = performance.now();
+    const loop = async () => {
+      while (left > 0) {
+        left -= 1;
+        const body = JSON.stringify({ order_id: `${left}`, signature_key: 'x'.repeat(128) });
+        expect((await it.ask('/webhooks/midtrans', { method: 'POST', body })).status).toBe(403);
+      }
+    };
+    await Promise.all(Array.from({ length: CONNECTIONS }, loop));
+    // In n seconds, 100 + 100 n are refused at once, and 10 n after a wait.
+    expect(performance.now() - began).toBeGreaterThan(2000);
   });
 
   test('a client without a secret for webhooks is told of once, however many come', async () => {
