@@ -26,7 +26,7 @@ function withPart (file, part) {
 
 const growthOf = ({ memory: [first, last] }) => last / first - 1;
 /** What the attack has added: orders alone also take room. */
-const diskOf = ({ disk, quiet }) => Math.max(disk - quiet.disk, 0);
+const diskOf = ({ disk, ms, quiet }) => Math.max(disk - quiet.disk * ms / quiet.ms, 0);
 const isAnswered = ({ counts }) => Object.keys(counts).every(status => status === '201');
 
 const GATES = [
@@ -58,10 +58,11 @@ function markdownOf ({ rows, seconds, rate, connections, perSecond }) {
     TITLE,
     'Written by `npm run bench:hostile -- --write`.', '',
     `- Machine: ${machineOf()}`, '',
-    `Two workers take ${rate} orders a second for ${seconds} s, first alone, then beside an`,
-    `attack: webhooks without a valid signature over ${connections} connections, each body`,
-    `distinct, as fast as they are answered; or ${perSecond.toLocaleString('en')} wrong tokens a`,
-    'second, from one address or with an X-Forwarded-For of 100,000. The attack runs on the same',
+    `Two workers take ${rate} orders a second, ${seconds / 2} s alone and then beside an attack:`,
+    `${seconds} s of webhooks without a valid signature over ${connections} connections, each body`,
+    `distinct, as fast as they are answered; or ${seconds / 2} s of`,
+    `${perSecond.toLocaleString('en')} wrong tokens a second, from one address or with an`,
+    'X-Forwarded-For of 100,000. Disk is compared per second. The attack runs on the same',
     'machine. Disk is the table of notifications and the log, less what the orders alone take;',
     'memory is that of both workers, after 10 s and at the end.', '',
     `| ${head.join(' | ')} |`, `|${' --- |'.repeat(head.length)}`,
