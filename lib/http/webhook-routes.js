@@ -21,6 +21,7 @@ const SIGNATURE_HEADERS = ['x-hub-signature-256', 'iris-signature'];
 const WHATSAPP_BODY_MAX = 1_048_576;
 const FORBIDDEN = 403;
 const SERVER_ERROR = 500;
+const isRefusal = status => status >= 400 && status < SERVER_ERROR;
 // No webhook of a provider is shorter.
 const WEBHOOK_BYTES_MIN = 64;
 // What is read and forgotten of a refused body, so that its connection can be used again.
@@ -205,8 +206,9 @@ const midtransRoute = (payments, limit) => async (req, res) => {
   // Midtrans signs fields, so a parsed object is as good as the bytes.
   const given = isRaw(body) || isParsed(body) ? body : String(body);
   const { status, body: answer } = await payments.handleNotification(given, req.headers);
-  if (status === FORBIDDEN) return refusals.answer(res, () => sendJson(res, status, answer));
-  sendJson(res, status, answer);
+  const send = () => sendJson(res, status, answer);
+  if (isRefusal(status)) refusals.answer(res, send);
+  else send();
 };
 
 // Green API has no handshake.
@@ -284,6 +286,7 @@ function createWebhookRouter (options) {
     discard(req);
     // An answer that has already begun can only be cut off.
     if (res.headersSent) res.destroy();
+    else if (isRefusal(status)) refusals.answer(res, () => problem(res, status, members));
     else problem(res, status, members);
   }
 
