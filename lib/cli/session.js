@@ -147,7 +147,8 @@ class Session {
   #tokenOfConfig () {
     if (this.options.url !== undefined && this.configFile === undefined) return undefined;
     const { tokens } = this.config.admin;
-    return (tokens.find(({ role }) => role === 'operate') ?? tokens[0])?.token;
+    const best = ['operate', 'read'].map(role => tokens.find(each => each.role === role));
+    return (best.find(Boolean) ?? tokens[0])?.token;
   }
 
   /** Prints the value: as JSON, or as the text that `show` makes of it. */

@@ -115,6 +115,11 @@ export interface GatewayConfig<D = Duration> {
     /** Maximum size of a request's body in bytes, 1024 to 16777216, default 65536. */
     bodyLimit?: number | undefined;
     /**
+     * Connections at once, 1 to 100000, default 2000. One more takes the place of the one that has
+     * waited longest for its client.
+     */
+    connections?: number | undefined;
+    /**
      * Whose X-Forwarded-For is trusted; default false: nobody's. The number of proxies in front, 0
      * to 100; or their addresses, as a list or a text with commas: networks (10.0.0.0/8) and the
      * names loopback, linklocal, uniquelocal. Never true: clients could choose their address.
@@ -259,7 +264,16 @@ export interface GatewayConfig<D = Duration> {
     /** Checks that are critical besides `database`, by name: 'midtrans', 'smtp', 'whatsapp',
      * 'worker', 'breakers', or one of your own. They do not change /health/ready. */
     critical?: string[] | undefined;
+    /**
+     * Who may see the health pages with details: everybody ('public'), callers with a token of
+     * `admin.tokens` ('token', the default), or nobody ('off'). While there are no such tokens,
+     * 'token' admits programs on this machine. Everybody may see /health, /health/live,
+     * /health/ready and /api/health.
+     */
+    access?: 'public' | 'token' | 'off' | undefined;
   } | undefined;
+  /** Who may see /metrics: as `health.access`. */
+  metrics?: { access?: 'public' | 'token' | 'off' | undefined } | undefined;
   schedule?: {
     /** Retries dead letters whose upstream is back, with a fresh attempt count; every 5 minutes. */
     deadLetters?: Cron | undefined;
@@ -283,7 +297,7 @@ export interface GatewayConfig<D = Duration> {
   admin?: {
     /** 16 to 512 characters each; without any, nobody has access. */
     tokens?: Array<{
-      name: string; role?: 'read' | 'operate' | undefined; token: string;
+      name: string; role?: 'monitor' | 'read' | 'operate' | undefined; token: string;
     }> | undefined;
     /** Where the command line finds the server. Default: host and port of `server`. */
     url?: string | undefined;

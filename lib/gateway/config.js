@@ -270,6 +270,7 @@ const server = z.strictObject({
   host: text(253).default('127.0.0.1'),
   port: port.default(3000),
   bodyLimit: count(1024, 1 << 24).default(65_536),
+  connections: count(1, 100_000).default(2000),
   trustProxy,
   tokens: z.array(z.strictObject({ name: text(64), token })).max(100).default([]),
   shutdownTimeout: ms(0).default(10_000),
@@ -306,10 +307,16 @@ const degradation = z.strictObject({
   features: z.record(name, z.enum(LEVELS)).default({}),
 });
 
+// Who may see the metrics, and the health pages with details.
+const access = z.enum(['public', 'token', 'off']).default('token');
+
 const health = z.strictObject({
   strict: z.boolean().default(false),
   critical: z.array(name).max(100).default([]),
+  access,
 });
+
+const metrics = z.strictObject({ access });
 
 const cron = z.union([z.literal(false), text(100).refine(isCron, {
   error: 'Invalid input: expected a cron pattern'
@@ -329,7 +336,7 @@ const schedule = z.strictObject({
 
 const admin = z.strictObject({
   tokens: z.array(z.strictObject({
-    name: text(64), role: z.enum(['read', 'operate']).default('read'),
+    name: text(64), role: z.enum(['monitor', 'read', 'operate']).default('read'),
     token,
   })).max(100).default([]),
   url: http.optional(),
@@ -395,6 +402,7 @@ const configSchema = z.strictObject({
   outbox: section(outbox),
   degradation: section(degradation),
   health: section(health),
+  metrics: section(metrics),
   schedule: section(schedule),
   admin: section(admin),
   logging: section(logging),

@@ -32,7 +32,8 @@ function errorFields (error) {
 
 /** A copy of plain data with all texts redacted. */
 function cleaned (value, redact, depth = 0) {
-  if (typeof value === 'string') return redact(value.slice(0, TEXT_MAX));
+  // Cut afterwards: the beginning of a secret at the cut would not be recognised.
+  if (typeof value === 'string') return redact(value).slice(0, TEXT_MAX);
   if (typeof value === 'bigint') return String(value);
   if (isA(value, Error)) return cleaned(errorFields(value), redact, depth + 1);
   if (isA(value, Date) || value === null || typeof value !== 'object') return value;
@@ -40,7 +41,7 @@ function cleaned (value, redact, depth = 0) {
   try {
     if (Array.isArray(value)) return value.map(item => cleaned(item, redact, depth + 1));
     return Object.fromEntries(Object.entries(value)
-      .map(([name, inner]) => [name, cleaned(inner, redact, depth + 1)]));
+      .map(([name, inner]) => [redact(name), cleaned(inner, redact, depth + 1)]));
   } catch {
     return '[unreadable]';
   }

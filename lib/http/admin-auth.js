@@ -5,14 +5,20 @@
 // here. What browsers say about the origin of a request is checked all the same.
 
 const { hash, timingSafeEqual } = require('node:crypto');
-const { isIPv6 } = require('node:net');
+const { BlockList, isIP, isIPv6 } = require('node:net');
 
+const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { is, optionsOf } = require('../base/options');
 const { RateLimiter } = require('../primitives/limits');
 const { problem } = require('./problem');
 
-const ROLES = ['read', 'operate'];
+// Each may also do what those before it may.
+const ROLES = ['monitor', 'read', 'operate'];
+const FORBIDDEN = {
+  read: 'This token may only see metrics and health pages.',
+  operate: 'This token may not change anything.',
+};
 const TOKEN_LENGTH_MIN = 16;
 const TOKEN_LENGTH_MAX = 512;
 const TOKENS_MAX = 100;
@@ -54,9 +60,11 @@ const LIMITS = optionsOf({
   interval: is.ms('in which they are counted', { min: 1, max: 2 ** 31 - 1, default: 60_000 }),
 });
 
+const tokensOption = is.list('who may use it', { check: readToken },
+  { max: TOKENS_MAX, of: 'tokens', default: [] });
+
 const OPTIONS = optionsOf({
-  tokens: is.list('who may use it', { check: readToken },
-    { max: TOKENS_MAX, of: 'tokens', default: [] }),
+  tokens: tokensOption,
   rateLimit: is.table('for one caller', LIMITS, { default: LIMITS.read() }),
   onRefused: is.func('gets { actor, path } when a role does not allow it', { default: () => {} }),
 });
@@ -133,6 +141,37 @@ function refuse (res, status, code, detail, retryAfter) {
 const tooMany = (res, detail, { retryAfter }) =>
   refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', detail, retryAfter);
 
+// Refusals that this process sends at once. Further ones wait, so that strangers who ask again as
+// soon as they have an answer do not keep it busy.
+const REFUSALS = { limit: 100, interval: 1000 };
+const REFUSAL_DELAY_MS = 1000;
+// More than these do not wait: they would fill the connections.
+const WAITING_MAX = 500;
+
+class Refusals {
+  #limiter = new RateLimiter(REFUSALS);
+  #waiting = new Set();
+
+  /** Whether this answer waits. */
+  has (res) { return this.#waiting.has(res); }
+
+  /** Calls `send`, at once or later. */
+  answer (res, send) {
+    if (this.#limiter.tryTake()) return send();
+    if (this.#waiting.size >= WAITING_MAX) {
+      if (!res.headersSent) res.setHeader('Connection', 'close');
+      return send();
+    }
+    this.#waiting.add(res);
+    clock.setTimer(() => {
+      this.#waiting.delete(res);
+      send();
+    }, REFUSAL_DELAY_MS, false);
+  }
+}
+
+const refusals = new Refusals();
+
 /**
  * Middleware. `enter` comes once, before `need(role)`: it sets `res.locals.caller` to the entry of
  * the token, or to undefined. `need` sets `res.locals.actor` to { name, role, address }.
@@ -162,7 +201,9 @@ function createAdminAccess (options) {
     }
     const usedUp = failures.take(addressOf(req));
     if (usedUp === undefined) return next();
-    tooMany(res, 'Too many requests without a valid token. See Retry-After.', usedUp);
+    refusals.answer(res, () => {
+      tooMany(res, 'Too many requests without a valid token. See Retry-After.', usedUp);
+    });
   }
 
   function need (role) {
@@ -173,17 +214,77 @@ function createAdminAccess (options) {
         return refuse(res, 401, 'ERR_ADMIN_UNAUTHORIZED', 'This needs a valid bearer token.');
       }
       const actor = { name: caller.name, role: caller.role, address: addressOf(req) };
-      if (role === 'operate' && caller.role !== 'operate') {
+      if (ROLES.indexOf(caller.role) < ROLES.indexOf(role)) {
         onRefused({ actor, path: req.path });
-        return refuse(res, 403, 'ERR_ADMIN_FORBIDDEN', 'This token may only read.');
+        return refuse(res, 403, 'ERR_ADMIN_FORBIDDEN', FORBIDDEN[role]);
       }
       res.locals.actor = actor;
       next();
     };
   }
 
-  return { enter, need };
+  const knows = req => find(req.headers.authorization) !== undefined;
+
+  return { enter, knows, need };
 }
+
+// ---- Pages of monitors -------------------------------------------------------------------------
+
+const PAGE_OPTIONS = {
+  access: is.oneOf('who may see them', ['public', 'token', 'off'], { default: 'public' }),
+  tokens: is.list('of those who may see them', is.any('see createAdminAccess'),
+    { max: TOKENS_MAX, of: 'tokens', default: [] }),
+};
+
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
+const isLoopback = address => isIP(address) !== 0 &&
+  LOOPBACK.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+
+// What proxies add: then somebody else may be the client.
+const FORWARDED = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto',
+  'x-real-ip'];
+
+/**
+ * Whether a program on this machine asks. The name in Host must be of this machine too: a page that
+ * a browser has loaded from elsewhere may have a name that now leads here (DNS rebinding).
+ */
+function isLocal ({ socket, headers }) {
+  const name = (headers.host ?? '').replace(/:\d{1,5}$/, '').replace(/^\[(.*)\]$/, '$1');
+  return isLoopback(socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? '') &&
+    (isLoopback(name) || name.toLowerCase() === 'localhost') &&
+    !FORWARDED.some(header => headers[header] !== undefined);
+}
+
+/**
+ * Middleware for pages of monitors. `guard` comes before the private ones, and is undefined if
+ * there are none; `note` comes before those that anybody may see. Both set `res.locals.sees` to
+ * { details, reasons }: reasons and names of operators are only for callers with a token. While
+ * there are no tokens at all, programs on this machine may see the private pages without one.
+ */
+function createPageAccess ({ access, tokens }) {
+  const { enter, knows, need } = createAdminAccess({ tokens });
+  const isOpen = req => access === 'public' ||
+    (access === 'token' && tokens.length === 0 && isLocal(req));
+  const needMonitor = need('monitor');
+
+  function note (req, res, next) {
+    const isKnown = access !== 'off' && knows(req);
+    res.locals.sees = { details: isKnown || isOpen(req), reasons: isKnown };
+    next();
+  }
+
+  function demand (req, res, next) {
+    const { details, reasons } = res.locals.sees;
+    if (details && !reasons) return next();
+    enter(req, res, () => needMonitor(req, res, next));
+  }
+
+  return { note, guard: access === 'off' ? undefined : [note, demand] };
+}
+
+// ---- Other sites -------------------------------------------------------------------------------
 
 /**
  * Middleware for changes: they must not come from pages of other sites. Those cannot send the token
@@ -204,4 +305,4 @@ function hostOf (origin) {
   return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
-module.exports = { createAdminAccess, ownSiteOnly };
+module.exports = { PAGE_OPTIONS, createAdminAccess, createPageAccess, ownSiteOnly, refusals };

@@ -13,8 +13,23 @@ export interface AdminToken {
   sha256?: string | undefined;
   /** 1 to 64 printable characters, for the audit log. */
   name: string;
-  /** 'operate' may also read. */
-  role: 'read' | 'operate';
+  /**
+   * 'monitor' may see metrics and the detailed health pages, 'read' the admin API too; 'operate'
+   * may also make changes.
+   */
+  role: 'monitor' | 'read' | 'operate';
+}
+
+/** Who may see pages that are for monitors: metrics, and health pages with details. */
+export interface PageAccess {
+  /**
+   * 'public' (the default of a router that you mount yourself): everybody. 'token': callers with a
+   * token; while `tokens` is empty, programs on this machine (a loopback address, a name of this
+   * machine in `Host`, and no header of a proxy). 'off': nobody; the pages are not there.
+   */
+  access?: 'public' | 'token' | 'off' | undefined;
+  /** At most 100. Requests without a valid one are limited, as those of the admin API. */
+  tokens?: AdminToken[] | undefined;
 }
 
 /**
@@ -41,7 +56,7 @@ export interface AuditEntry {
   at: Date;
   /** Name of the token. */
   actor: string;
-  role: 'read' | 'operate';
+  role: 'monitor' | 'read' | 'operate';
   address: string;
   /** Such as 'breaker.reset', 'degradation.set', 'dlq.retry'; 'refused' because of the role. */
   action: string;

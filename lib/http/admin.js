@@ -346,7 +346,9 @@ async function showReport (report, { query, req, res }) {
   const format = query.format ?? (req.accepts(['json', 'html']) || 'json');
   const value = await report({ format });
   if (format === 'json') return value;
-  res.setHeader('Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'");
+  res.setHeader('Content-Security-Policy',
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; " +
+    "frame-ancestors 'none'");
   res.setHeader('X-Content-Type-Options', 'nosniff');
   res.setHeader('Cache-Control', 'no-store');
   res.type('html').end(String(value));
@@ -479,7 +481,8 @@ function createAdminRouter (options) {
   const tools = { need: access.need, audit, express };
   const admin = express.Router({ caseSensitive: true });
   addActions(admin, actions.filter(({ alone }) => !alone), tools);
-  admin.use(access.need('read'), (req, res) => problem(res, 404, { code: 'ERR_NOT_FOUND' }));
+  const noSuchPage = (req, res) => problem(res, 404, { code: 'ERR_NOT_FOUND' });
+  admin.use(access.need('read'), noSuchPage);
   const reset = express.Router();
   addActions(reset, actions.filter(({ alone }) => alone), tools);
   const errors = problemHandler({ onError });

@@ -29,16 +29,20 @@ export interface WebhookRouterOptions {
    */
   onNews?: ((news: WebhookNews) => unknown) | undefined;
   /**
-   * Called with errors that were answered with 500, and with ERR_WEBHOOK_BODY at most once an hour.
-   * By default they become process warnings.
+   * Called with errors that were answered with 500. Mistakes of the application, which anybody can
+   * trigger, come at most once an hour: ERR_WEBHOOK_BODY, and ERR_INVALID_OPTION if the client of
+   * WhatsApp has no secret for webhooks. By default errors become process warnings.
    */
   onError?: ((error: unknown, req: any) => void) | undefined;
 }
 
 /** Middleware; without `next` it answers other paths with 404, and other methods with 405. */
-export type WebhookHandler = (
+export type WebhookHandler = ((
   req: IncomingMessage, res: ServerResponse, next?: (error?: any) => void
-) => Promise<void>;
+) => Promise<void>) & {
+  /** What it answers, such as 'POST /webhooks/midtrans'. */
+  routes: string[];
+};
 
 /**
  * One handler for all webhooks: middleware for Express 4 and 5, Connect and Fastify, or the

@@ -12,8 +12,9 @@ const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { asked } = require('../base/warn');
+const { RateLimiter } = require('../primitives/limits');
 const { FIELDS, createAdminRouter, readInput } = require('./admin');
-const { createAdminAccess } = require('./admin-auth');
+const { createAdminAccess, refusals } = require('./admin-auth');
 const { createBreakerHistory } = require('./breaker-views');
 const { createDashboardRouter } = require('./dashboard-routes');
 const { createEventStream } = require('./events');
@@ -28,12 +29,29 @@ const OPTIONS = optionsOf({ extend: is.func('adds routes to the application') })
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 const PATH_MAX = 300;
 const QUIET = /^\/(health|metrics|api\/health)(\/|$)/;
+const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+// How often Node.js looks for requests that are too slow.
+const SLOW_CHECK_MS = 5000;
 // Longer than the idle timeout of most proxies (60 s): the proxy should close first.
 const KEEP_ALIVE_MS = 65_000;
 
-/** Logs each request. The query is left out: it may hold a secret. */
+// Log lines about requests of strangers: they must not fill a disk.
+const STRANGERS_LINES = { limit: 120, interval: 60_000 };
+
+/** Whether anybody could have sent this request: it had no valid token, and changed nothing. */
+function isStrangers ({ method }, { statusCode, locals }) {
+  if (locals.caller !== undefined) return false;
+  return statusCode >= 400 || method === 'GET' || method === 'HEAD';
+}
+
+/**
+ * Logs requests. The query is left out: it may hold a secret. Of strangers' requests, only some are
+ * logged, with the number of those that were left out before.
+ */
 function accessLog (log) {
+  const strangers = new RateLimiter(STRANGERS_LINES);
+  let skipped = 0;
   return function logAccess (req, res, next) {
     const sent = req.headers['x-request-id'];
     const id = sent !== undefined && REQUEST_ID.test(sent) ? sent : randomUUID();
@@ -44,10 +62,16 @@ function accessLog (log) {
     // Monitors ask every few seconds.
     const level = QUIET.test(path) ? 'debug' : 'info';
     res.on('close', () => {
+      if (level === 'info' && isStrangers(req, res) && !strangers.tryTake()) {
+        skipped += 1;
+        return;
+      }
       log[level]({
         request: id, method: req.method, path, status: res.statusCode,
         ms: Math.round(clock.now() - began), address: req.ip, finished: res.writableFinished,
+        ...skipped > 0 && { skipped },
       }, 'Request');
+      skipped = 0;
     });
     next();
   };
@@ -126,7 +150,8 @@ function makeParts (gateway, express) {
   const onError = (error, req) => log.error({ err: error, request: req.id }, 'A request failed');
   const events = createEventStream({ breakers, degradation, store, sessions });
   const history = createBreakerHistory({ breakers });
-  const metrics = createMetrics({
+  const { tokens } = config.admin;
+  const metrics = config.metrics.access === 'off' ? undefined : createMetrics({
     breakers, degradation, health, worker, store, retries: gateway.retries, fallbacks: gateway,
   });
   const routers = [
@@ -141,18 +166,19 @@ function makeParts (gateway, express) {
       onError,
     }),
     createHealthRouter({
-      health, degradation, breakers, deadLetters: store.deadLetters, sessions
+      health, degradation, breakers, deadLetters: store.deadLetters, sessions, tokens,
+      access: config.health.access,
     }),
-    metrics.router(),
+    ...metrics === undefined ? [] : [metrics.router({ tokens, access: config.metrics.access })],
     createAdminRouter({
-      tokens: config.admin.tokens, breakers, history, sessions, store, degradation, events, health,
+      tokens, breakers, history, sessions, store, degradation, events, health,
       onError,
       report: options => gateway.report(options),
       log: entry => log.info({ audit: entry }, 'Admin'),
     }),
     createDashboardRouter(),
   ];
-  const close = () => [events, history, metrics].forEach(part => part.close());
+  const close = () => [events, history, metrics].forEach(part => part?.close());
   return { routers, onError, close };
 }
 
@@ -201,6 +227,54 @@ function followAnswers (server) {
   return () => answers.forEach(last);
 }
 
+const hasBody = ({ headers }) =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+
+/**
+ * Limits the connections of a server. One more takes the place of the one that has waited longest
+ * for its client: idle, or with a request that has not arrived completely, or with an answer that
+ * is not read or is a refusal. If none waits, the new one is refused. So clients that only hold
+ * connections cannot keep others out.
+ */
+function limitConnections (server, max) {
+  // The answer of each connection, if there is one.
+  const connections = new Map();
+  const waiting = new Set();
+
+  function forget (socket) {
+    connections.delete(socket);
+    waiting.delete(socket);
+  }
+
+  function findWaiting () {
+    for (const socket of waiting) return socket;
+    for (const [socket, res] of connections) {
+      if (res?.writableEnded || refusals.has(res)) return socket;
+    }
+    return undefined;
+  }
+
+  server.on('connection', socket => {
+    socket.on('close', () => forget(socket));
+    if (connections.size >= max) {
+      const loser = findWaiting();
+      (loser ?? socket).destroy();
+      if (loser === undefined) return;
+      forget(loser);
+    }
+    connections.set(socket, undefined);
+    waiting.add(socket);
+  });
+  server.prependListener('request', (req, res) => {
+    const { socket } = req;
+    if (!connections.has(socket)) return;
+    connections.set(socket, res);
+    if (hasBody(req)) req.on('end', () => waiting.delete(socket));
+    else waiting.delete(socket);
+    res.on('close', () => { if (connections.has(socket)) waiting.add(socket); });
+  });
+}
+
 /** Closes a server: idle connections at once, others when they are done or the time is over. */
 function closeServer (server, timeoutMs) {
   return new Promise(resolve => {
@@ -217,11 +291,13 @@ function closeServer (server, timeoutMs) {
 
 /** Starts a gateway and its HTTP server. */
 async function startServer (gateway, options) {
-  const { host, port, shutdownTimeout } = gateway.config.server;
+  const { host, port, shutdownTimeout, connections } = gateway.config.server;
   const app = createApp(gateway, options);
   const server = http.createServer({
-    requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS,
+    headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: SLOW_CHECK_MS, keepAliveTimeout: KEEP_ALIVE_MS,
   }, app);
+  limitConnections(server, connections);
   const endAnswers = followAnswers(server);
   await listen(server, { port, host });
   await gateway.start();

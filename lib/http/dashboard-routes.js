@@ -67,7 +67,7 @@ function createDashboardRouter (options) {
   const express = requirePeer('express', 'createDashboardRouter');
   const files = readFiles();
   const router = express.Router();
-  router.use('/dashboard', (req, res) => {
+  router.use('/dashboard', function serveFile (req, res) {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       res.setHeader('Allow', 'GET, HEAD');
       return problem(res, 405, { code: 'ERR_METHOD_NOT_ALLOWED' });

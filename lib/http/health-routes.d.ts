@@ -2,8 +2,9 @@ import CircuitBreaker = require('../primitives/breaker');
 import { Degradation, Health } from '../gateway';
 import { SessionPool } from '../clients/whatsapp';
 import { DeadLetters } from '../store';
+import { PageAccess } from './admin';
 
-export interface HealthRouterOptions {
+export interface HealthRouterOptions extends PageAccess {
   health: Pick<Health, 'check' | 'live' | 'ready'>;
   degradation?: Pick<Degradation, 'snapshot'> | undefined;
   /** Default: all live breakers of this thread. */
@@ -13,7 +14,10 @@ export interface HealthRouterOptions {
 }
 
 /**
- * An Express 5 router with GET pages; `application/json`, never cached by others:
+ * An Express 5 router with GET pages; `application/json`, never cached by others. Everybody may see
+ * `/health`, `/health/live`, `/health/ready` and `/api/health`; `access` says who may see the
+ * others, and the details of the checks in `/api/health`. Reasons (of a level, of a session's
+ * error) and names of operators are only for callers with a token.
  *
  * - `/health`: status, uptime (of the process, in seconds), timestamp, degradation (the level's
  *   name), services (the status of each check), checks, the figures of the sessions. 503 if

@@ -7,6 +7,7 @@ const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { Probe } = require('../gateway/health');
 const { totalOf } = require('../gateway/report');
+const { PAGE_OPTIONS, createPageAccess } = require('./admin-auth');
 const { breakersOption, listBreakers, stateOf } = require('./breaker-views');
 const { problem, sendJson } = require('./problem');
 
@@ -16,6 +17,7 @@ const OPTIONS = optionsOf({
   breakers: breakersOption,
   deadLetters: is.having('of a store', ['summary']),
   sessions: is.having('a SessionPool', ['health', 'status']),
+  ...PAGE_OPTIONS,
 });
 
 const OK = 200;
@@ -59,9 +61,10 @@ async function downForOrders (degradation) {
 const now = () => new Date(clock.wall()).toISOString();
 
 /** The health of a site: the API of its upstream, the cache in front of it, and the breakers. */
-function siteOf ({ status, checks: { api, cache } }, breakers, began) {
+function siteOf ({ status, checks: { api, cache } }, breakers, began, sees) {
   const show = check => (check === undefined ? null : {
-    status: check.status, response_time_ms: check.responseTimeMs, ...check.details,
+    status: check.status, response_time_ms: check.responseTimeMs,
+    ...sees.details && check.details,
   });
   return {
     status,
@@ -71,6 +74,18 @@ function siteOf ({ status, checks: { api, cache } }, breakers, began) {
     cache: show(cache),
     circuit_breaker: sumOf(breakers),
   };
+}
+
+// Everybody may see these: states, times and counts.
+const PLAIN = new Set(['/health', '/health/live', '/health/ready', '/api/health']);
+
+// What a person or an error has said, and who it was.
+const REASONS = ['reason', 'by', 'last_error'];
+
+/** What the caller may see of a part. */
+function seenOf (part, { reasons }) {
+  if (reasons) return part;
+  return Object.fromEntries(Object.entries(part).filter(([name]) => !REASONS.includes(name)));
 }
 
 /** The pages by path. Each returns [status, body]; undefined means 404. */
@@ -109,29 +124,29 @@ function pagesOf ({ health, degradation, breakers, deadLetters, sessions }) {
       return [ready ? OK : UNAVAILABLE,
         { status: ready ? 'ready' : 'not ready', ready, draining, failing: down }];
     },
-    '/health/detailed': () => healthPage(async checks => ({
+    '/health/detailed': (req, sees) => healthPage(async checks => ({
       checks,
       breakers: sumOf(breakers()),
-      degradation: degradation?.snapshot() ?? null,
+      degradation: degradation === undefined ? null : seenOf(degradation.snapshot(), sees),
       deadLetters: letters === undefined ? null : await countLetters(),
       sessions: sessions?.health() ?? null,
     })),
     '/health/circuit-breakers': () => [OK, listBreakers(breakers, { limit: BREAKERS_MAX })],
-    '/health/degradation': () => [OK, degradation === undefined ? NO_DEGRADATION
-      : { configured: true, ...degradation.snapshot() }],
+    '/health/degradation': (req, sees) => [OK, degradation === undefined ? NO_DEGRADATION
+      : { configured: true, ...seenOf(degradation.snapshot(), sees) }],
     '/health/dlq': async () => {
       if (letters === undefined) return [OK, NO_LETTERS];
       const count = await countLetters();
       return count === null ? [UNAVAILABLE] : [OK, count];
     },
-    '/api/health': async () => {
+    '/api/health': async (req, sees) => {
       const began = clock.now();
       const report = await health.check();
-      return [STATUS[report.status], siteOf(report, breakers(), began)];
+      return [STATUS[report.status], siteOf(report, breakers(), began, sees)];
     },
-    '/circuit-breaker-status/:id': ({ params: { id } }) => {
+    '/circuit-breaker-status/:id': ({ params: { id } }, sees) => {
       const session = sessions?.status(id);
-      if (session !== undefined) return [OK, session];
+      if (session !== undefined) return [OK, seenOf(session, sees)];
       const breaker = breakers().find(({ name }) => name === id);
       return breaker && [OK, {
         id, circuit_breaker: stateOf(breaker), recent_failures: breaker.stats.failures,
@@ -144,16 +159,20 @@ const CODES = { [NOT_FOUND]: 'ERR_NOT_FOUND', [UNAVAILABLE]: 'ERR_STORE_UNREACHA
 
 function answer (page) {
   return async (req, res) => {
-    const [status = NOT_FOUND, body] = await page(req) ?? [];
+    const [status = NOT_FOUND, body] = await page(req, res.locals.sees) ?? [];
     if (body === undefined) problem(res, status, { code: CODES[status] });
     else sendJson(res, status, body);
   };
 }
 
 function createHealthRouter (options) {
-  const pages = pagesOf(OPTIONS.read(options));
+  const given = OPTIONS.read(options);
   const router = requirePeer('express', 'createHealthRouter').Router();
-  for (const [path, page] of Object.entries(pages)) router.get(path, answer(page));
+  const { note, guard } = createPageAccess(given);
+  for (const [path, page] of Object.entries(pagesOf(given))) {
+    const access = PLAIN.has(path) ? note : guard;
+    if (access !== undefined) router.get(path, access, answer(page));
+  }
   return router;
 }
 

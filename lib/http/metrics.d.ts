@@ -4,6 +4,7 @@ import CircuitBreaker = require('../primitives/breaker');
 import retry = require('../primitives/retry');
 import { Degradation, Health } from '../gateway';
 import { OutboxWorker, Store } from '../store';
+import { PageAccess } from './admin';
 
 export interface MetricsOptions {
   /** Goes before all names; letters, digits and underscores. Default ''. */
@@ -33,7 +34,7 @@ export interface Metrics {
   /** Answers with all metrics of the registry; for Express or node:http. */
   readonly handler: (req: IncomingMessage, res: ServerResponse) => Promise<void>;
   /** An Express 5 router with GET /metrics. */
-  router (): any;
+  router (options?: PageAccess): any;
   /** Removes its listeners, and its metrics from the registry. */
   close (): void;
 }

@@ -12,6 +12,7 @@ const { Probe } = require('../gateway/health');
 const { heldPayments } = require('../gateway/report');
 const { DELAYS, DELAY_BOUNDS } = require('../primitives/retry-run');
 const { Distribution } = require('../primitives/stats');
+const { PAGE_OPTIONS, createPageAccess } = require('./admin-auth');
 const { breakersOption } = require('./breaker-views');
 const { problem } = require('./problem');
 
@@ -44,6 +45,8 @@ const OPTIONS = optionsOf({
     source => isEmitter(source) || source?.stats?.retries >= 0)),
   fallbacks: is.having("emits 'fallback': a gateway", ['on', 'off']),
 });
+
+const ROUTER = optionsOf(PAGE_OPTIONS);
 
 /** The entry of a map, which is made if there is none. */
 function entryOf (map, key, make) {
@@ -186,9 +189,10 @@ class Metrics {
   };
 
   /** An Express router with GET /metrics. */
-  router () {
+  router (options) {
+    const { guard } = createPageAccess(ROUTER.read(options));
     const router = requirePeer('express', 'metrics.router').Router();
-    router.get('/metrics', this.handler);
+    if (guard !== undefined) router.get('/metrics', guard, this.handler);
     return router;
   }
 

@@ -14,17 +14,24 @@ const { isA, isList, messageOf, read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { warn } = require('../base/warn');
 const { RateLimiter } = require('../primitives/limits');
+const { refusals } = require('./admin-auth');
 const { problem, problemOf, sendJson } = require('./problem');
 
 const SIGNATURE_HEADERS = ['x-hub-signature-256', 'iris-signature'];
 const WHATSAPP_BODY_MAX = 1_048_576;
+const FORBIDDEN = 403;
 const SERVER_ERROR = 500;
+const isRefusal = status => status >= 400 && status < SERVER_ERROR;
 // No webhook of a provider is shorter.
 const WEBHOOK_BYTES_MIN = 64;
 // What is read and forgotten of a refused body, so that its connection can be used again.
 const DISCARDED_BYTES_MAX = 4_194_304;
-// How often the application is told that a parser has taken a body.
-const LOSSES = { limit: 1, interval: 3_600_000 };
+// Memory for bodies that are still arriving, in this process: they are read before anybody knows
+// who has sent them.
+const ARRIVING_BYTES_MAX = 67_108_864;
+// How often the application is told of a mistake of its own, which strangers can trigger: a parser
+// has taken a body, or a client has no secret for webhooks.
+const MISTAKES = { limit: 1, interval: 3_600_000 };
 
 const OPTIONS = optionsOf({
   payments: is.having('takes the notifications of Midtrans', ['handleNotification'],
@@ -37,7 +44,7 @@ const OPTIONS = optionsOf({
   prefix: is.text('before /webhooks, if no router removes it',
     { pattern: /^(\/[\w.~-]+)*$/, expected: 'a path such as /api', default: '' }),
   onNews: is.func('gets what is new in a webhook of WhatsApp, once it is stored'),
-  onError: is.func('gets what was answered with 500, and ERR_WEBHOOK_BODY once an hour',
+  onError: is.func('gets what was answered with 500; mistakes of the application once an hour',
     { default: error => warn('A webhook failed', error) }),
 });
 
@@ -80,20 +87,48 @@ function discard (req) {
   req.resume();
 }
 
+/** Requests whose bodies are arriving, with the bytes that have come. The slowest is the first. */
+class Arriving {
+  #sizes = new Map();
+  #total = 0;
+
+  /** Cuts off the slowest ones if there is too much. */
+  add (req, size) {
+    this.#sizes.set(req, (this.#sizes.get(req) ?? 0) + size);
+    this.#total += size;
+    for (const [slowest] of this.#sizes) {
+      if (this.#total <= ARRIVING_BYTES_MAX) return;
+      this.delete(slowest);
+      slowest.destroy();
+    }
+  }
+
+  delete (req) {
+    this.#total -= this.#sizes.get(req) ?? 0;
+    this.#sizes.delete(req);
+  }
+}
+
+const arriving = new Arriving();
+
 /** Reads the body of a request. */
 async function receive (req, limit) {
   if (Number(req.headers['content-length']) > limit) throw refused(413);
   const chunks = [];
   let size = 0;
+  arriving.add(req, 0);
   try {
     for await (const chunk of req.iterator({ destroyOnReturn: false })) {
       const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
       size += bytes.length;
       if (size > limit) break;
+      arriving.add(req, bytes.length);
       chunks.push(bytes);
     }
   } catch {
-    throw refused(400); // The client has gone away.
+    throw refused(400); // The client has gone away, or was too slow.
+  } finally {
+    arriving.delete(req);
   }
   if (size > limit) throw refused(413);
   return Buffer.concat(chunks, size);
@@ -171,7 +206,9 @@ const midtransRoute = (payments, limit) => async (req, res) => {
   // Midtrans signs fields, so a parsed object is as good as the bytes.
   const given = isRaw(body) || isParsed(body) ? body : String(body);
   const { status, body: answer } = await payments.handleNotification(given, req.headers);
-  sendJson(res, status, answer);
+  const send = () => sendJson(res, status, answer);
+  if (isRefusal(status)) refusals.answer(res, send);
+  else send();
 };
 
 // Green API has no handshake.
@@ -198,9 +235,12 @@ const whatsappRoute = (client, options) => async (req, res) => {
     await client.receiveWebhook(body, req.headers, options);
   } catch (error) {
     const code = read(error, 'code');
-    if (code === 'ERR_WHATSAPP_SIGNATURE') return problem(res, 403, { code });
+    if (code === 'ERR_WHATSAPP_SIGNATURE') {
+      return refusals.answer(res, () => problem(res, FORBIDDEN, { code }));
+    }
     if (code === 'ERR_WHATSAPP_WEBHOOK') {
-      return problem(res, 400, { code, detail: messageOf(error) });
+      return refusals.answer(res,
+        () => problem(res, 400, { code, detail: messageOf(error) }));
     }
     throw error;
   }
@@ -229,21 +269,28 @@ function createWebhookRouter (options) {
   const given = OPTIONS.read(options);
   const { onError } = given;
   const routes = routesOf(given);
-  const losses = new RateLimiter(LOSSES);
+  const losses = new RateLimiter(MISTAKES);
+  const settings = new RateLimiter(MISTAKES);
+
+  /** Whether to tell the application. Its own mistakes are the same for every webhook. */
+  function isNews (error, status, req) {
+    const code = read(error, 'code');
+    if (code === 'ERR_WEBHOOK_BODY') return isPlausible(req) && losses.tryTake();
+    if (code === 'ERR_INVALID_OPTION') return settings.tryTake();
+    return status === SERVER_ERROR;
+  }
 
   function fail (error, req, res) {
     const { status, members } = problemOf(error);
-    const isLoss = members.code === 'ERR_WEBHOOK_BODY';
-    // It is a mistake in the application, and so the same for every webhook.
-    const isTold = isLoss ? isPlausible(req) && losses.tryTake() : status === SERVER_ERROR;
-    if (isTold) onError(error, req);
+    if (isNews(error, status, req)) onError(error, req);
     discard(req);
     // An answer that has already begun can only be cut off.
     if (res.headersSent) res.destroy();
+    else if (isRefusal(status)) refusals.answer(res, () => problem(res, status, members));
     else problem(res, status, members);
   }
 
-  return async function webhooks (req, res, next) {
+  async function webhooks (req, res, next) {
     checkRequest(req);
     const path = pathOf(req);
     const methods = Object.hasOwn(routes, path) ? routes[path] : undefined;
@@ -258,7 +305,10 @@ function createWebhookRouter (options) {
     } catch (error) {
       fail(error, req, res);
     }
-  };
+  }
+  const addresses = Object.entries(routes)
+    .flatMap(([path, methods]) => Object.keys(methods).map(method => `${method} ${path}`));
+  return Object.assign(webhooks, { routes: addresses });
 }
 
 module.exports = { createWebhookRouter };

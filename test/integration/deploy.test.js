@@ -70,7 +70,7 @@ async function startAndScrape () {
     await it.gateway.store.deliveries.record([{ messageId: 'wamid.1', status: 'failed' }]);
     await it.midtrans.notifyTest(`${it.server.url}/webhooks/midtrans`);
     await it.gateway.health.check();
-    return (await it.ask('/metrics')).text;
+    return (await it.ask('/metrics', { token: 'planted-read-token-0123456789' })).text;
   } finally {
     await it.close();
   }
@@ -86,6 +86,7 @@ const namesIn = expression => expression.replace(/\{[^}]*\}|"[^"]*"/g, '')
 describe('alert rules', () => {
   test('are rules, and the example configuration loads them', () => {
     for (const name of ['alerts.yml', 'prometheus.yml']) put(name, read(name));
+    put('sekering-monitor.token', 'a-token-of-prometheus');
     expect(promtool('check', 'rules', 'alerts.yml')).toMatchObject({ status: 0 });
     expect(promtool('check', 'config', 'prometheus.yml')).toMatchObject({ status: 0 });
   });

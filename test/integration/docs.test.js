@@ -16,7 +16,7 @@ const PROGRAM_MS_MAX = 60_000;
 
 const read = name => fs.readFileSync(path.join(ROOT, name), 'utf8');
 const guides = fs.readdirSync(path.join(ROOT, 'docs')).map(name => `docs/${name}`);
-const documents = ['README.md', 'HACKING.md', 'CHANGELOG.md', ...guides];
+const documents = ['README.md', 'HACKING.md', 'CHANGELOG.md', 'SECURITY.md', ...guides];
 
 /** The fenced blocks of a document: { name, info, code, next }. */
 function blocksOf (document) {

@@ -78,7 +78,7 @@ test('a failure is shown, counted and told of, once', async () => {
   } }]);
   expect((await get('/undelivered?limit=1')).failures)
     .toMatchObject([{ id, channel: 'WHATSAPP', errorCode: '131026', recipient: '6281234567003' }]);
-  expect((await it.ask('/metrics')).text)
+  expect((await it.ask('/metrics', { token: SECRETS.readToken })).text)
     .toMatch('message_delivery_failures_total{channel="WHATSAPP",code="131026"} 1\n');
   let event;
   do event = await stream.next(); while (event.type !== 'delivery-failed');

@@ -214,7 +214,7 @@ describeEngines('a gateway', ({ place }) => {
     expect(paid).toEqual(['hook-1']);
     const forged = await it.midtrans.notify(url, 'hook-1', { forge: 'signature', latest: true });
     expect(forged.map(({ status }) => status)).toEqual([403]);
-    const { text: metrics } = await it.ask('/metrics');
+    const { text: metrics } = await it.ask('/metrics', { token: readToken });
     for (const outcome of ['applied', 'already_processed', 'forged']) {
       expect(metrics).toMatch(new RegExp(
         `^payment_notifications_total\\{outcome="${outcome}"\\} [1-9]`, 'm'));
@@ -282,11 +282,11 @@ describeEngines('a gateway', ({ place }) => {
     const operator = { token: operateToken };
     expect((await it.ask('/health/live')).status).toBe(200);
     expect((await it.ask('/health/ready')).body).toMatchObject({ status: 'ready' });
-    expect((await it.ask('/health/detailed')).body.checks).toMatchObject({
+    expect((await it.ask('/health/detailed', { token: readToken })).body.checks).toMatchObject({
       database: { status: 'healthy' }, midtrans: { status: 'healthy' },
       smtp: { status: 'healthy' }, whatsapp: { status: 'healthy' }, worker: { status: 'healthy' }
     });
-    const { text: metrics } = await it.ask('/metrics');
+    const { text: metrics } = await it.ask('/metrics', { token: readToken });
     expect(metrics).toMatch(/circuit_breaker_state\{[^}]*midtrans/);
     // Orders that were queued, and answers in place of upstreams.
     expect(metrics).toMatch(/^fallback_usage_total\{name="midtrans",reason="open"\} [1-9]/m);

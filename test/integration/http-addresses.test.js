@@ -79,7 +79,7 @@ describe('a gateway', () => {
     }],
     ['/circuit-breaker-status/midtrans', { id: 'midtrans', circuit_breaker: 'closed' }],
   ])('GET %s', async (path, members) => {
-    const { status, body } = await it.ask(path);
+    const { status, body } = await it.ask(path, { token: readToken });
     expect(body).toMatchObject(members);
     expect(status).toBe(200);
   });

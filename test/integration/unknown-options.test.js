@@ -355,6 +355,14 @@ const ENTRANCES = {
   'http:createHealthRouter(options)':
     wrong => http.createHealthRouter({ health: createHealth(), ...wrong }),
   'http:createMetrics(options)': wrong => http.createMetrics(wrong),
+  'Metrics.router(options)': wrong => {
+    const metrics = http.createMetrics();
+    try {
+      return metrics.router(wrong);
+    } finally {
+      metrics.close();
+    }
+  },
   'http:idempotent(options)':
     wrong => http.idempotent({ idempotency: store.idempotency, ...wrong }),
   'http:problem(members)': 'further members are part of a problem (RFC 9457, 3.2)',

@@ -323,3 +323,42 @@ test('every code that an error of ours can have is in a guide', () => {
   expect([...used].filter(code => !told.has(code) && !INNER.has(code))).toEqual([]);
   expect([...INNER].filter(code => !used.has(code))).toEqual([]);
 });
+
+describe('the security guide', () => {
+  const { readConfig } = require('../../lib/gateway');
+  const GUIDE = 'docs/security.md';
+  const sources = ['http/admin-auth', 'http/admin', 'http/app', 'http/events',
+    'http/webhook-routes', 'store/payment-samples'].map(name => read(`lib/${name}.js`)).join('\n');
+
+  /** The value of a setting, a constant or an option, as the code has it. */
+  function valueOf (name) {
+    const [, section, setting] = /^(\w+)\.(\w+)$/.exec(name) ?? [];
+    if (section !== undefined) {
+      return readConfig()[section][setting.replace(/_(.)/g, (_, letter) => letter.toUpperCase())];
+    }
+    const constant = new RegExp(`^const ${name} = (?:\\{ limit: )?([\\d_]+)`, 'm');
+    const option = new RegExp(`^  ${name}: (?:is\\.integer|limit)\\([^]*?default: ([\\d_]+)`, 'm');
+    const [, digits] = constant.exec(sources) ?? option.exec(sources) ?? [];
+    return Number(digits?.replaceAll('_', ''));
+  }
+
+  const limits = rowsOf(GUIDE).filter(({ heading }) => heading === 'Limits')
+    .map(({ cells: [name, value] }) => [name.replaceAll('`', ''), Number(value)]);
+
+  test.each(limits)('%s is %d', (name, value) => {
+    expect(valueOf(name)).toBe(value);
+  });
+
+  test('says how long things are kept, and which setting decides', () => {
+    expect(limits.length).toBeGreaterThan(10);
+    const { schedule } = readConfig();
+    expect(read(GUIDE)).toContain(`messages are kept ${schedule.retentionDays} days and the ` +
+      `audit log ${schedule.auditRetentionDays}.`);
+    const tables = fs.readdirSync(path.join(ROOT, 'lib/store/sql'))
+      .map(name => read(`lib/store/sql/${name}`)).join('\n');
+    const kept = rowsOf(GUIDE).filter(({ heading }) => heading === 'What is kept')
+      .flatMap(({ cells: [names] }) => [...names.matchAll(/`(\w+)`/g)]);
+    expect(kept.length).toBeGreaterThan(5);
+    for (const [, name] of kept) expect(tables).toContain(`CREATE TABLE {schema}.${name} `);
+  });
+});

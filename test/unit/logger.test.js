@@ -49,3 +49,14 @@ test('line breaks in what somebody says begin no line of their own', () => {
   expect(fs.readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(1);
   fs.rmSync(folder, { recursive: true });
 });
+
+test('no secret is left in names of fields, nor its beginning where a text is cut', () => {
+  const seen = [];
+  const log = createLogger(configWith(), { info: fields => seen.push(fields) });
+  for (let n = 3970; n <= 4000; n++) {
+    log.info({ text: 'x'.repeat(n) + TOKEN, [`of ${TOKEN}`]: { [TOKEN]: 1 } }, 'said');
+  }
+  expect(seen[0]).toMatchObject({ 'of [secret]': { '[secret]': 1 } });
+  expect(seen.filter(fields => JSON.stringify(fields).includes('plant'))).toEqual([]);
+  expect(Math.max(...seen.map(({ text }) => text.length))).toBe(4000);
+});

@@ -209,7 +209,8 @@ describe('the package', () => {
     const [{ files }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json'],
       { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
     const allowed = [
-      /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
+      /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/,
+      /^docs\/security\.md$/,
       /^lib\/(browser\/package\.json|cli\/sekering\.toml)$/,
       /^lib\/.+\.(js|mjs|d\.ts|d\.mts|sql|html|css|svg)$/,
       /^native\/(core|binding)\/[a-z0-9_]+\.(cc|h)$/,
@@ -218,8 +219,9 @@ describe('the package', () => {
     ];
     const names = files.map(file => file.path);
     expect(names.filter(name => !allowed.some(pattern => pattern.test(name)))).toEqual([]);
-    for (const name of ['package.json', 'LICENSE', 'lib/index.js', 'native/binding.gyp',
-      'native/addon.gypi', 'native/core/units.h', 'native/binding/addon.cc']) {
+    for (const name of ['package.json', 'LICENSE', 'SECURITY.md', 'docs/security.md',
+      'lib/index.js', 'native/binding.gyp', 'native/addon.gypi', 'native/core/units.h',
+      'native/binding/addon.cc']) {
       expect(names).toContain(name);
     }
   });

@@ -129,4 +129,4 @@ async function outage (fleet, service, { fault, perSecond, ms }) {
   };
 }
 
-module.exports = { countOf, isRight, outage, prefix, sideBySide, sumsOf };
+module.exports = { countOf, isRight, outage, prefix, quantile, sideBySide, sumsOf };

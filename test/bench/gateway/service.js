@@ -11,7 +11,9 @@ const subjects = require('./subjects');
 async function work () {
   const { subject, ...options } = given();
   const { url, close } = await subjects[subject](options);
-  process.on('message', ({ id }) => process.send({ id, usage: process.cpuUsage() }));
+  process.on('message', ({ id }) => process.send({
+    id, usage: process.cpuUsage(), rss: process.memoryUsage.rss(),
+  }));
   process.on('disconnect', async () => {
     await close();
     process.exit();
@@ -19,14 +21,14 @@ async function work () {
   process.send({ url });
 }
 
-/** CPU of the workers, in microseconds. */
-async function usageOf (workers, id) {
-  const usages = await Promise.all(workers.map(async worker => {
-    worker.send({ id });
-    const [{ usage }] = await once(worker, 'message');
-    return usage.user + usage.system;
+/** The sum of what the workers answer. */
+async function sumOf (workers, valueOf) {
+  const values = await Promise.all(workers.map(async worker => {
+    worker.send({});
+    const [answer] = await once(worker, 'message');
+    return valueOf(answer);
   }));
-  return usages.reduce((sum, usage) => sum + usage, 0);
+  return values.reduce((sum, value) => sum + value, 0);
 }
 
 async function lead () {
@@ -43,7 +45,12 @@ async function lead () {
     worker.disconnect();
     return once(worker, 'exit');
   }));
-  serve({ usage: () => usageOf(workers) }, ready[0][0].url, stop);
+  serve({
+    // CPU, in microseconds.
+    usage: () => sumOf(workers, ({ usage }) => usage.user + usage.system),
+    // Bytes in memory.
+    memory: () => sumOf(workers, ({ rss }) => rss),
+  }, ready[0][0].url, stop);
 }
 
 if (cluster.isPrimary) lead();

@@ -13,9 +13,9 @@ const TOKEN = 'token-of-the-shop-under-load';
 async function gateway ({ midtrans, database, namespace, config = {} }) {
   const { createGateway } = require('../../../lib/gateway');
   const { startServer } = require('../../../lib/http/app');
-  const { breaker, fallback, ...more } = config;
+  const { breaker, fallback, server, ...more } = config;
   const { url, close } = await startServer(await createGateway({
-    server: { port: 0, tokens: [{ name: 'shop', token: TOKEN }] },
+    server: { port: 0, tokens: [{ name: 'shop', token: TOKEN }], ...server },
     store: { url: database },
     midtrans: {
       serverKey: SERVER_KEY, snapUrl: midtrans, coreUrl: midtrans, circuitBreaker: breaker

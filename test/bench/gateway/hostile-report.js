@@ -1,0 +1,77 @@
+'use strict';
+
+// The part of the page of results that is about attacks.
+
+const fs = require('node:fs');
+
+const { machineOf } = require('../report');
+
+const TITLE = '\n# Attacks\n';
+const P99_GATE = 2;
+const DISK_GATE = 1_048_576;
+const MEMORY_GATE = 0.1;
+
+/** The part about attacks of a file, as it is. */
+function partOf (file) {
+  const text = fs.readFileSync(file, 'utf8');
+  const at = text.indexOf(TITLE);
+  return at < 0 ? '' : text.slice(at);
+}
+
+/** The text of a file with another part about attacks. */
+function withPart (file, part) {
+  const text = fs.readFileSync(file, 'utf8');
+  return text.slice(0, text.length - partOf(file).length) + part;
+}
+
+const growthOf = ({ memory: [first, last] }) => last / first - 1;
+/** What the attack has added: orders alone also take room. */
+const diskOf = ({ disk, ms, quiet }) => Math.max(disk - quiet.disk * ms / quiet.ms, 0);
+const isAnswered = ({ counts }) => Object.keys(counts).every(status => status === '201');
+
+const GATES = [
+  [`p99 of an order, gate ≤ ${P99_GATE} × the quiet one`,
+    ({ p99, quiet }) => p99 <= P99_GATE * quiet.p99],
+  ['Every order answered with 201', isAnswered],
+  ['Disk that the attack adds, gate ≤ 1 MiB', row => diskOf(row) <= DISK_GATE],
+  ['Memory, gate: grows less than 10 % after the first 10 s', row => growthOf(row) < MEMORY_GATE],
+];
+
+const list = counts => Object.entries(counts).map(([status, n]) => `${n} × ${status}`).join(', ');
+
+function rowOf (row) {
+  const { name, trustProxy, sent, quiet, p50, p99, counts, memory } = row;
+  return [
+    name, String(trustProxy), (sent.sent * 1000 / sent.ms).toFixed(0), list(sent.counts),
+    `${quiet.p50.toFixed(1)} → ${p50.toFixed(1)} ms`,
+    `${quiet.p99.toFixed(1)} → ${p99.toFixed(1)} ms`, list(counts),
+    `${(diskOf(row) / 1024).toFixed(0)} KiB`,
+    `${memory.map(bytes => (bytes / 1_048_576).toFixed(0)).join(' → ')} MiB`,
+  ];
+}
+
+/** The part, as Markdown. */
+function markdownOf ({ rows, seconds, rate, connections, perSecond }) {
+  const head = ['attack', 'trust_proxy', 'requests/s', 'answers', 'p50 of orders', 'p99 of orders',
+    'orders', 'disk', 'memory'];
+  return `${[
+    TITLE,
+    'Written by `npm run bench:hostile -- --write`.', '',
+    `- Machine: ${machineOf()}`, '',
+    `Two workers take ${rate} orders a second, ${seconds / 2} s alone and then beside an attack:`,
+    `${seconds} s of webhooks without a valid signature over ${connections} connections, each body`,
+    `distinct, as fast as they are answered; or ${seconds / 2} s of`,
+    `${perSecond.toLocaleString('en')} wrong tokens a second, from one address or with an`,
+    'X-Forwarded-For of 100,000. Disk is compared per second. The attack runs on the same',
+    'machine. Disk is the table of notifications and the log, less what the orders alone take;',
+    'memory is that of both workers, after 10 s and at the end.', '',
+    `| ${head.join(' | ')} |`, `|${' --- |'.repeat(head.length)}`,
+    ...rows.map(row => `| ${rowOf(row).join(' | ')} |`), '',
+    ...GATES.map(([text, holds]) => {
+      const missed = rows.filter(row => !holds(row)).map(({ name }) => name);
+      return `- ${text}: ${missed.length === 0 ? 'reached' : `missed (${missed.join(', ')})`}`;
+    }),
+  ].join('\n')}\n`;
+}
+
+module.exports = { markdownOf, partOf, withPart };

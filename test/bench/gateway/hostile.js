@@ -1,0 +1,143 @@
+#!/usr/bin/env node
+'use strict';
+
+// Attacks: `npm run bench:hostile`. Orders at a steady rate, while strangers send webhooks without
+// a signature, or guess tokens.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { parseArgs } = require('node:util');
+
+const { Client } = require('pg');
+
+const { openFleet } = require('./fleet');
+const { markdownOf, withPart } = require('./hostile-report');
+const { start } = require('./processes');
+const { countOf, prefix, quantile } = require('./runs');
+
+const RESULTS = path.join(__dirname, '..', 'GATEWAY-RESULTS.md');
+
+const USAGE = `Usage: npm run bench:hostile -- [options]
+
+  --seconds N    of webhooks; guesses, and orders alone, take half of it; default 60
+  --rate N       orders a second, default 20
+  --write        write their part of test/bench/GATEWAY-RESULTS.md
+  --help         print this
+`;
+
+const OPTIONS = {
+  seconds: { type: 'string', default: '60' },
+  rate: { type: 'string', default: '20' },
+  write: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+};
+
+const CONNECTIONS = 50;
+const GUESSES_PER_SECOND = 1000;
+const WARM_MS = 10_000;
+const SAMPLE_MS = 1000;
+// Memory is compared with that after so many samples.
+const FIRST_SAMPLES = 10;
+
+/** Bytes of what strangers could fill: the table of notifications, and the log. */
+async function diskOf ({ database, log }) {
+  const client = new Client({ connectionString: database });
+  await client.connect();
+  try {
+    const { rows: [{ bytes }] } = await client.query(
+      "SELECT pg_total_relation_size('sekering.payment_events')::int AS bytes");
+    return bytes + fs.statSync(log).size;
+  } finally {
+    await client.end();
+  }
+}
+
+/** Asks for the memory of a service until it is stopped. */
+function watchMemory (service) {
+  const samples = [];
+  let asking = Promise.resolve();
+  const timer = setInterval(() => {
+    asking = service.ask('memory').then(bytes => samples.push(bytes));
+  }, SAMPLE_MS);
+  return async () => {
+    clearInterval(timer);
+    await asking;
+    return samples;
+  };
+}
+
+/** Orders for a while, and an attack beside them. */
+async function run (fleet, service, { ms, rate }, attack = () => undefined) {
+  const before = await diskOf(service);
+  const stop = watchMemory(service);
+  const [orders, sent] = await Promise.all([
+    fleet.load.ask('open', { url: service.url, prefix: prefix(), perSecond: rate, ms }),
+    attack(),
+  ]);
+  const memory = await stop();
+  return {
+    ms, sent, counts: countOf(orders.answers), p50: quantile(orders.times, 0.5),
+    p99: quantile(orders.times, 0.99), disk: await diskOf(service) - before,
+    memory: [memory[FIRST_SAMPLES] ?? memory[0], memory.at(-1)],
+  };
+}
+
+async function openService (fleet, folder, name, server) {
+  const log = path.join(folder, `${name}.log`);
+  const service = await fleet.service('gateway', {
+    server, logging: { console: false, file: log },
+    admin: { tokens: [{ name: 'ops', role: 'operate', token: 'a-token-of-the-operators' }] },
+  });
+  return { ...service, log };
+}
+
+async function measure ({ seconds, rate }) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-hostile-'));
+  const fleet = await openFleet();
+  const strangers = await start('attack.js');
+  try {
+    const given = { ms: seconds * 500, rate };
+    const rows = [];
+    for (const trustProxy of [false, 1]) {
+      const service = await openService(fleet, folder, `proxy-${trustProxy}`, { trustProxy });
+      const { url } = service;
+      await run(fleet, service, { ms: WARM_MS, rate });
+      const quiet = await run(fleet, service, given);
+      const add = async (name, command, { ms = given.ms, ...more }) => {
+        const found = await run(fleet, service, { ms, rate },
+          () => strangers.ask(command, { url, ms, ...more }));
+        rows.push({ name, trustProxy, quiet, ...found });
+      };
+      const guess = { perSecond: GUESSES_PER_SECOND };
+      if (trustProxy === false) {
+        await add('webhooks', 'webhooks', { connections: CONNECTIONS, ms: seconds * 1000 });
+        await add('guesses from one address', 'guesses', { ...guess, addresses: 0 });
+      }
+      await add('guesses that claim 100,000 addresses', 'guesses',
+        { ...guess, addresses: 100_000 });
+    }
+    return { rows, seconds, rate, connections: CONNECTIONS, perSecond: GUESSES_PER_SECOND };
+  } finally {
+    await strangers.stop();
+    await fleet.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+}
+
+async function main (args) {
+  const { values } = parseArgs({ args, options: OPTIONS });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const text = markdownOf(
+    await measure({ seconds: Number(values.seconds), rate: Number(values.rate) }));
+  process.stdout.write(text);
+  if (values.write) fs.writeFileSync(RESULTS, withPart(RESULTS, text));
+}
+
+main(process.argv.slice(2)).catch(error => {
+  process.stderr.write(`${error.stack}\n`);
+  process.exitCode = 1;
+});
