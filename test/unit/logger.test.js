@@ -49,3 +49,33 @@ test('line breaks in what somebody says begin no line of their own', () => {
   expect(fs.readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(1);
   fs.rmSync(folder, { recursive: true });
 });
+
+describe('what is too much for a line', () => {
+  const logged = fields => {
+    let line;
+    createLogger(configWith(), { warn: taken => { line = taken; } }).warn(fields, 'x');
+    return line;
+  };
+
+  test('a cut through a secret leaves nothing of it', () => {
+    for (const before of [3990, 3999, 4000]) {
+      const { text } = logged({ text: 'x'.repeat(before) + TOKEN });
+      expect(text).not.toContain('p');
+      expect(text.length).toBeLessThanOrEqual(4000);
+    }
+  });
+
+  test('names of members are redacted', () => {
+    expect(logged({ [`a ${TOKEN}`]: { [KEY]: 1 } })).toEqual({ 'a [secret]': { '[secret]': 1 } });
+  });
+
+  test('a line has about 10,000 values at most, however often an object refers to itself', () => {
+    const counted = value => (value === null || typeof value !== 'object' ? 1
+      : Object.values(value).reduce((sum, inner) => sum + counted(inner), 1));
+    const knot = {};
+    for (let i = 0; i < 30; i++) knot[`m${i}`] = knot;
+    expect(counted(logged(knot))).toBeLessThan(11_000);
+    expect(logged(Array.from({ length: 10_000 }, () => 1))).toHaveLength(10_000);
+    expect(logged(Array.from({ length: 10_001 }, () => 1)).slice(-2)).toEqual([1, '[more]']);
+  });
+});
