@@ -123,6 +123,19 @@ describe('over HTTP', () => {
     });
   });
 
+  test('bounds of the admin API: n is taken, n + 1 is not', async () => {
+    const { get, post } = await start({ breakers: circuitBreakers });
+    const statusOf = async path => (await get(path)).status;
+    expect(await statusOf(`/circuit-breakers?search=${'x'.repeat(200)}`)).toBe(200);
+    expect(await statusOf(`/circuit-breakers?search=${'x'.repeat(201)}`)).toBe(400);
+    expect(await statusOf('/circuit-breakers?limit=500')).toBe(200);
+    expect(await statusOf('/circuit-breakers?limit=501')).toBe(400);
+    // A body of n bytes is read, and found to be wrong.
+    const bodyOf = n => ({ x: 'x'.repeat(n - '{"x":""}'.length) });
+    expect((await post('/circuit-breakers/x/reset', bodyOf(65_536))).status).toBe(400);
+    expect((await post('/circuit-breakers/x/reset', bodyOf(65_537))).status).toBe(413);
+  });
+
   test('webhooks of WhatsApp, signed and unsigned', async () => {
     const appSecret = 'planted-app-secret';
     const whatsapp = new CloudApiClient({

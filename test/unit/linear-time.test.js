@@ -12,7 +12,7 @@ const { Faults, clean, redactor } = require('../../lib/clients/client-error');
 const { isSignedTransaction } = require('../../lib/clients/midtrans-notices');
 const { classifySmtpError } = require('../../lib/clients/smtp-errors');
 const { readAddresses, readMessage } = require('../../lib/clients/smtp-message');
-const { numberOf, readChat } = require('../../lib/clients/whatsapp-input');
+const { numberOf, readChat, readCloudMessage } = require('../../lib/clients/whatsapp-input');
 const {
   handshake, isAuthorized, isSigned, readCloudWebhook, readGreenWebhook
 } = require('../../lib/clients/whatsapp-webhook');
@@ -189,5 +189,52 @@ describe('data', () => {
     test.each(Object.entries(INPUTS))('%s', (__, make) => {
       expect(leastGrowthOf(make, use, N)).toBeLessThanOrEqual(RATIO_MAX);
     });
+  });
+});
+
+// The table of docs/operations.md, "Bounds of what comes in": n is taken, n + 1 is not.
+describe('bounds', () => {
+  const letter = more =>
+    toRows([{ channel: 'mail', recipient: 'x', body: 'x', ...more }], channels);
+  const list = n => Array.from({ length: n }, (_, i) => `a${i}@b.example`);
+  const nested = n => JSON.parse('['.repeat(n) + ']'.repeat(n));
+  const addresses = written => {
+    const faults = new Faults('send');
+    readAddresses(written, 'to', faults);
+    faults.throwIfAny();
+  };
+  // 64 octets, @, and labels of at most 63.
+  const address = n =>
+    `${'l'.repeat(64)}@${'d'.repeat(63)}.${'d'.repeat(63)}.${'d'.repeat(n - 193)}`;
+  const number = n => {
+    const written = numberOf(`+62812${' '.repeat(n - 13)}3456789`, '62');
+    if (written !== '+628123456789') throw Object.assign(new Error(written), { code: 'none' });
+  };
+  const tokens = n => Array.from({ length: n }, (_, i) =>
+    ({ name: `t${i}`, token: `a-token-of-tests-${i}` }));
+  const whatsapp = n => readCloudMessage({ to: '+628123456789', type: 'text',
+    text: { body: 'x'.repeat(n) } });
+
+  test.each([
+    ['recipient of a message', 512, n => letter({ recipient: 'x'.repeat(n) })],
+    ['recipients of a message', 1000, n => letter({ recipient: list(n) })],
+    ['subject', 1000, n => letter({ subject: 'x'.repeat(n) })],
+    ['body', 262_144, n => letter({ body: 'x'.repeat(n) })],
+    ['dedupeKey', 255, n => letter({ dedupeKey: 'x'.repeat(n) })],
+    ['orderKey', 255, n => letter({ orderKey: 'x'.repeat(n) })],
+    ['levels of data', 500, n => canonical('data', nested(n + 1))],
+    ['characters of a tag', 255, n => fill(`{{!${'x'.repeat(n - 1)}}}`, {})],
+    ['sections in sections', 32, n => fill('{{#a}}'.repeat(n) + '{{/a}}'.repeat(n), { a: 1 })],
+    ['what a template gives', 1_048_576, n => fill('{{a}}', { a: 'x'.repeat(n) })],
+    ['local part of a mail address', 64, n => addresses(`${'x'.repeat(n)}@b.example`)],
+    ['mail address', 254, n => addresses(address(n))],
+    ['recipients of a mail', 100, n => mail({ to: list(n) })],
+    ['telephone number as written', 60, number],
+    ['text of WhatsApp', 4096, whatsapp],
+    ['tokens of the gateway', 100,
+      n => readConfig({ server: { tokens: tokens(n) } }, { env: {} })],
+  ])('%s: %d', (_, n, take) => {
+    expect(() => take(n)).not.toThrow();
+    expect(() => take(n + 1)).toThrow(expect.objectContaining({ code: expect.any(String) }));
   });
 });
