@@ -11,10 +11,12 @@ export interface RegionEntry {
 export const regions: {
   readonly list: () => RegionEntry[];
   /**
-   * The folder of all regions: the environment variable SEKERING_REGIONS, else /dev/shm, else /tmp.
+   * The folder of all regions of this user: the environment variable SEKERING_REGIONS, else
+   * `sekering-<user id>` in /dev/shm, /tmp or /run/user/<user id>, whichever of them is the first
+   * that this user can have for itself. It is created with the mode 0700 if it is missing.
    * Processes that see different folders share nothing.
    * @throws an error with the code ERR_REGION_SYSTEM or ERR_REGION_FOREIGN if SEKERING_REGIONS is
-   *   not a usable folder
+   *   not a usable folder, or if there is no such place
    */
   readonly directory: () => string;
   /**

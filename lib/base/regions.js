@@ -9,12 +9,14 @@ const path = require('node:path');
 const { getSystemErrorName } = require('node:util');
 
 const { SekeringError, invalidOption } = require('./errors');
+const { read } = require('./foreign');
 const native = require('./native');
 const { is } = require('./options');
 const { warn } = require('./warn');
 
 const NAME_BYTES_MAX = 255;
 const OTHERS_WRITE = 0o022;
+const PRIVATE = 0o700;
 const STICKY = 0o1000;
 // RegionError::kOtherDescription of native/core/region_file.h.
 const OTHER_OPTIONS = -101;
@@ -62,16 +64,89 @@ function failure (answer, file) {
   return new SekeringError(code, `The shared region ${file} ${what}${why}`);
 }
 
-const user = () => process.getuid?.() ?? 0;
+/** Native code compares the same id with the owners of files. */
+const user = () => process.geteuid?.() ?? 0;
 
 /**
- * Where regions are. It is chosen once, so that all regions of a process are in one place. The
- * choice depends on nothing that differs between the processes of a host, unless the user sets
- * SEKERING_REGIONS.
+ * Where regions are: a folder of this user's own, so that no other user can take the names of its
+ * files. It is chosen once, so that all regions of a process are in one place. The choice depends
+ * on nothing that differs between the processes of a user, unless the user sets SEKERING_REGIONS.
  */
 function directory () {
-  return (native.regionDirectory ??=
-    chosenDirectory() ?? (isWritable(SHARED_MEMORY) ? SHARED_MEMORY : TEMPORARY));
+  return (native.regionDirectory ??= chosenDirectory() ?? defaultDirectory());
+}
+
+const ownFolder = place => path.join(place, `sekering-${user()}`);
+
+function defaultDirectory () {
+  if (!canShare) return TEMPORARY;
+  const places = [SHARED_MEMORY, TEMPORARY, `/run/user/${user()}`];
+  const faults = [];
+  for (const place of places) {
+    const fault = faultOfPlace(place);
+    if (fault === undefined) {
+      native.regionFaults = faults;
+      return ownFolder(place);
+    }
+    faults.push(fault);
+  }
+  throw new SekeringError('ERR_REGION_SYSTEM', 'There is no place for shared regions: ' +
+    `${faults.join('; ')}. Set SEKERING_REGIONS to a folder of this user`);
+}
+
+/** Makes the user's own folder in a place, unless it exists. Returns why that is impossible. */
+function faultOfPlace (place) {
+  const status = statusOf(place);
+  if (!status?.isDirectory()) return `${place} is no folder`;
+  if (!isSafe(status)) return `other users can replace files in ${place}`;
+  const folder = ownFolder(place);
+  const unwritable = `${place} cannot be written to`;
+  const made = attempt(folder, () => fs.mkdirSync(folder, PRIVATE));
+  if (!['', 'EEXIST'].includes(made)) return unwritable;
+  let isOwn = false;
+  const opened = attempt(folder, () => { isOwn = makePrivate(folder); });
+  if (!isOwn || opened !== '') return `${folder} is not a folder of this user`;
+  return isWritable(folder) ? undefined : unwritable;
+}
+
+// What is wrong with the place, for every process of the user. Other faults, such as too many open
+// files, are those of one process: if it went elsewhere, it would share nothing with the others.
+const FAULTS_OF_PLACE = new Set(
+  ['EACCES', 'EDQUOT', 'EEXIST', 'ELOOP', 'ENOENT', 'ENOSPC', 'ENOTDIR', 'EPERM', 'EROFS']);
+
+/** Returns the code of the fault that a place has, or ''. */
+function attempt (folder, work) {
+  try {
+    work();
+    return '';
+  } catch (error) {
+    const code = read(error, 'code');
+    if (FAULTS_OF_PLACE.has(code)) return code;
+    throw new SekeringError('ERR_REGION_SYSTEM',
+      `The folder of shared regions ${folder} cannot be opened (${code})`);
+  }
+}
+
+/** Whether a folder is this user's. Then nobody else may use it afterwards. */
+function makePrivate (folder) {
+  const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = fs.constants;
+  const fd = fs.openSync(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    const { uid, mode } = fs.fstatSync(fd);
+    if (uid !== user()) return false;
+    if ((mode & 0o777) !== PRIVATE) fs.fchmodSync(fd, PRIVATE);
+    return true;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function statusOf (folder) {
+  try {
+    return fs.statSync(folder);
+  } catch {
+    return undefined;
+  }
 }
 
 function isWritable (folder) {
@@ -83,30 +158,37 @@ function isWritable (folder) {
   }
 }
 
-/** The folder that the user has set. It throws if another user could replace our files there. */
+/** Whether no other user can replace our files in a folder. */
+const isSafe = ({ uid, mode }) => (uid === user() || uid === 0) &&
+  ((mode & OTHERS_WRITE) === 0 || (mode & STICKY) !== 0);
+
+/** The folder that the user has set, or in it, if others may write there, a folder of our own. */
 function chosenDirectory () {
   const { SEKERING_REGIONS: chosen } = process.env;
   if (!chosen) return undefined;
-  const status = fs.statSync(chosen, { throwIfNoEntry: false });
+  const status = statusOf(chosen);
   const isFit = path.isAbsolute(chosen) && status?.isDirectory() && isWritable(chosen);
   if (!isFit) {
     throw new SekeringError('ERR_REGION_SYSTEM', `SEKERING_REGIONS is ${chosen}: expected the ` +
       'absolute path of a folder that this process can write to');
   }
-  const isSafe = (status.uid === user() || status.uid === 0) &&
-    ((status.mode & OTHERS_WRITE) === 0 || (status.mode & STICKY) !== 0);
-  if (!isSafe) {
+  if (!isSafe(status)) {
     throw new SekeringError('ERR_REGION_FOREIGN', `SEKERING_REGIONS is ${chosen}: expected a ` +
       'folder of this user in which no other user can replace files (mode 0700)');
   }
-  return chosen;
+  if (status.uid === user() && (status.mode & OTHERS_WRITE) === 0) return chosen;
+  const fault = faultOfPlace(chosen);
+  if (fault === undefined) return ownFolder(chosen);
+  throw new SekeringError('ERR_REGION_FOREIGN', `SEKERING_REGIONS is ${chosen}, but ${fault}`);
 }
 
-/** Warns once if the regions are not in memory. */
+/** Warns once if the regions are not where they usually are. */
 function reportDirectory () {
-  if (process.env.SEKERING_REGIONS || directory() === SHARED_MEMORY) return;
-  process.emitWarning(`Breakers with scope 'host' are shared through files in ${directory()}, ` +
-    `because ${SHARED_MEMORY} cannot be written to. Processes that see another ${directory()} ` +
+  const faults = native.regionFaults ?? [];
+  if (faults.length === 0) return;
+  const folder = directory();
+  process.emitWarning(`Breakers with scope 'host' are shared through files in ${folder}, ` +
+    `because ${faults.join(' and ')}. Processes that see another ${path.dirname(folder)} ` +
     '(for example services with PrivateTmp) do not share them. Set SEKERING_REGIONS to a folder ' +
     'in memory that all of them see', { type: 'SekeringWarning', code: 'SEKERING_REGIONS' });
 }

@@ -12,6 +12,7 @@ const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
 const PROFILE_LEVELS = { production: 'info', development: 'debug', testing: 'silent' };
 const DEPTH_MAX = 6;
 const TEXT_MAX = 4000;
+const VALUES_MAX = 10_000;
 
 /** Removes the secrets of a configuration from texts. */
 function redactor (config) {
@@ -30,18 +31,28 @@ function errorFields (error) {
   };
 }
 
-/** A copy of plain data with all texts redacted. */
-function cleaned (value, redact, depth = 0) {
-  // Cut afterwards: the beginning of a secret at the cut would not be recognised.
-  if (typeof value === 'string') return redact(value).slice(0, TEXT_MAX);
+/** Secrets first: a cut through a secret would leave its beginning. */
+const shown = (text, redact) => redact(text).slice(0, TEXT_MAX);
+
+/**
+ * A copy of plain data with all texts redacted. `left.values` is how many more values it may have:
+ * an object that refers to itself twice would otherwise be copied more often at each level.
+ */
+function cleaned (value, redact, left = { values: VALUES_MAX }, depth = 0) {
+  if (typeof value === 'string') return shown(value, redact);
   if (typeof value === 'bigint') return String(value);
-  if (isA(value, Error)) return cleaned(errorFields(value), redact, depth + 1);
+  const inside = inner => cleaned(inner, redact, left, depth + 1);
+  if (isA(value, Error)) return inside(errorFields(value));
   if (isA(value, Date) || value === null || typeof value !== 'object') return value;
   if (depth > DEPTH_MAX) return '[deep]';
   try {
-    if (Array.isArray(value)) return value.map(item => cleaned(item, redact, depth + 1));
-    return Object.fromEntries(Object.entries(value)
-      .map(([name, inner]) => [redact(name), cleaned(inner, redact, depth + 1)]));
+    const isList = Array.isArray(value);
+    const names = Object.keys(value);
+    const kept = names.slice(0, Math.max(left.values, 0));
+    left.values -= kept.length;
+    const copies = kept.map(name => [isList ? name : shown(name, redact), inside(value[name])]);
+    if (kept.length < names.length) copies.push([isList ? kept.length : '…', '[more]']);
+    return isList ? copies.map(([, copy]) => copy) : Object.fromEntries(copies);
   } catch {
     return '[unreadable]';
   }

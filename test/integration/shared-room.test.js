@@ -62,7 +62,7 @@ function limited (shell, code) {
       if (ms < 0) throw new Error('refused');
       await new Promise(resolve => { setTimeout(resolve, ms); });
     }, { scope: 'host', namespace, name, consecutiveFailures: 1, timeout: false });
-    const left = () => fs.readdirSync('/dev/shm').filter(name => name.endsWith(namespace));
+    const left = () => fs.readdirSync(regions.directory()).filter(name => name.endsWith(namespace));
     (async () => {
       let result;
       ${code}
@@ -118,6 +118,8 @@ describe('a full disk (needs the right to mount one)', () => {
 // Nobody can write to the mounted folder: it stands for a host without /dev/shm.
 const WITHOUT_MEMORY = `${withDisk('64k')} && mount -o remount,ro /dev/shm`;
 
+const OWN = `/tmp/sekering-${process.getuid()}`;
+
 whoMayMount('without /dev/shm, all processes use /tmp, whatever TMPDIR is, and say so', () => {
   expect(limited(WITHOUT_MEMORY, `
     const { execFileSync } = require('node:child_process');
@@ -134,8 +136,8 @@ whoMayMount('without /dev/shm, all processes use /tmp, whatever TMPDIR is, and s
     \`], { env: { ...process.env, TMPDIR: '/var/tmp' }, encoding: 'utf8', stdio: 'pipe' }).trim();
     await new Promise(setImmediate);
     result = [before, regions.directory(), require('node:path').dirname(file), isOpen, warnings];`
-  )).toEqual([[], '/tmp', '/tmp', 'true', [['SekeringWarning', 'SEKERING_REGIONS',
-    expect.stringContaining('files in /tmp, because /dev/shm cannot be written to')]]]);
+  )).toEqual([[], OWN, OWN, 'true', [['SekeringWarning', 'SEKERING_REGIONS',
+    expect.stringContaining(`files in ${OWN}, because /dev/shm cannot be written to`)]]]);
 });
 
 whoMayMount('without /dev/shm, a folder that the user has set is used without a warning', () => {

@@ -1,0 +1,240 @@
+'use strict';
+
+// No text from outside may cost more than linear time, whatever is in it. Each reader of such text
+// gets the shapes on which careless parsers are slow, and eight times as much of them.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const { plain, table } = require('../../lib/cli/terminal');
+const { Faults, clean, redactor } = require('../../lib/clients/client-error');
+const { isSignedTransaction } = require('../../lib/clients/midtrans-notices');
+const { classifySmtpError } = require('../../lib/clients/smtp-errors');
+const { readAddresses, readMessage } = require('../../lib/clients/smtp-message');
+const { numberOf, readChat, readCloudMessage } = require('../../lib/clients/whatsapp-input');
+const {
+  handshake, isAuthorized, isSigned, readCloudWebhook, readGreenWebhook
+} = require('../../lib/clients/whatsapp-webhook');
+const { readConfig } = require('../../lib/gateway/config');
+const { createLogger } = require('../../lib/gateway/logger');
+const { printable } = require('../../lib/http/audit');
+const { problemOf } = require('../../lib/http/problem');
+const { retryAfterMs } = require('../../lib/primitives/classify');
+const { canonical, jsonFault } = require('../../lib/store/json');
+const { toRows } = require('../../lib/store/outbox-message');
+const { minorOf, readTransaction } = require('../../lib/store/payment-states');
+const { storeError } = require('../../lib/store/store-errors');
+const { fill, fillHtml } = require('../../lib/store/template');
+const { RATIO_MAX, leastGrowthOf } = require('../support/growth');
+
+const N = 16 * 1024;
+
+const upTo = (part, n) => part.repeat(Math.ceil(n / part.length)).slice(0, n);
+
+// Repeated; those with a list begin, repeat and end.
+const SHAPES = {
+  spaces: ' ', tabs: '\t', lines: '\n', 'CR LF': '\r\n', letters: 'a', digits: '1', zeros: '0',
+  commas: ',', dots: '.', dashes: '-', quotes: '"', backslashes: '\\', slashes: '/', ats: '@',
+  semicolons: ';', equals: '=', percents: '%', 'percent escapes': '%25', angles: '<',
+  ampersands: '&', parentheses: '(', brackets: '[', braces: '{',
+  'pairs of brackets': '[]', 'escaped quotes': '\\"',
+  'combining marks': 'e\u0301', surrogates: '\ud83d', 'pairs of surrogates': '\u{1f600}',
+  'zero width': '\u200b', escapes: '\x1b[0m', 'half escapes': '\x1b[0;', nulls: '\0',
+  addresses: 'a@b.example,', 'named addresses': '"a" <a@b.example>, ', labels: 'a@a.',
+  'openings of tags': '{{', 'tags of spaces': `{{${' '.repeat(250)}}}`, sections: '{{#a}}',
+  'closed sections': '{{#a}}{{/a}}', values: '{{a}}', 'three braces': '{{{a}}}', paths: '{{a.a.a}}',
+  comments: '{{! a }}', 'sections on lines': '  {{#a}}  \n  {{/a}}  \n',
+  durations: '1h', 'dots and digits': '1.', 'replies of relays': '550-5.7.1 a@b.example\r\n',
+  'dates': 'Mon, 01 Jan 2026 ', 'credentials in URLs': 'https://a:b@', 'long names': ['', 'a', '@'],
+  'an open quote': ['"', 'a\\', ''], 'an open angle': ['a <', ' ', ''],
+  'spaces between words': ['a', ' ', 'b'], 'a bearer': ['Bearer', ' ', 'a'],
+  'an open tag': ['{{', ' ', ''], 'a tag that is too long': ['{{', ' ', '}}'],
+  'a signature': ['sha256=', 'a', '!'], 'a number': ['+62', '0', '!'],
+};
+const makerOf = shape => n => {
+  const [first, part, last] = Array.isArray(shape) ? shape : ['', shape, ''];
+  return first + upTo(part, n) + last;
+};
+
+const config = readConfig({
+  midtrans: { serverKey: 'a-server-key-of-tests' },
+  smtp: { host: 'x', from: 'a@b.example', password: 'aaaaaaaaaaaa' },
+}, { env: {} });
+const log = createLogger(config, { info () {} });
+const redact = redactor('aaaaaaaaaaaa', '            ');
+const channels = new Map([['mail', { maxAttempts: 3 }]]);
+const mail = more => readMessage({ from: 'a@b.example', to: 'c@d.example', text: 'x', ...more });
+
+const READERS = {
+  'templates': text => fill(text, { a: 'x' }),
+  'templates of HTML': text => fillHtml(text, { a: 'x' }),
+  'values of templates': text => fillHtml('{{a}}', { a: text }),
+  'mail addresses': text => readAddresses(text, 'to', new Faults('send')),
+  'subjects of mails': text => mail({ subject: text }),
+  'headers of mails': text => mail({ headers: { 'X-A': text, [text]: 'a' } }),
+  'message ids and lists of mails': text => mail({ messageId: text, list: { help: text } }),
+  'telephone numbers': text => numberOf(text, '62'),
+  'chats': text => readChat('to', text, '62'),
+  'replies of relays': text =>
+    classifySmtpError(Object.assign(new Error(text), { responseCode: 550, response: text })),
+  'Retry-After': text => retryAfterMs({ headers: { 'retry-after': text } }),
+  'durations': text => readConfig({ server: { shutdownTimeout: text } }, { env: {} }),
+  'addresses in the configuration': text =>
+    readConfig({ store: { url: text }, server: { trustProxy: text } }, { env: {} }),
+  'names in the configuration': text => readConfig({ [text]: 1 }, { env: {} }),
+  'references in the configuration': text => readConfig({ store: { url: `env:${text}` } },
+    { env: {} }),
+  'signatures of WhatsApp': text => isSigned(text, text, 'secret'),
+  'handshakes of WhatsApp': text => handshake(
+    { 'hub.mode': 'subscribe', 'hub.challenge': text, 'hub.verify_token': text }, 'token'),
+  'authorization': text => isAuthorized(text, 'Bearer token'),
+  'webhooks of WhatsApp': text => readCloudWebhook({ entry: [{ changes: [{
+    field: 'messages',
+    value: { metadata: { phone_number_id: text }, statuses: [{ id: text, status: text,
+      errors: [{ code: 1, title: text, message: text }] }] }
+  }] }] }, redact),
+  'webhooks of Green API': text => readGreenWebhook(
+    { typeWebhook: 'outgoingMessageStatus', idMessage: text, status: text, description: text }),
+  'notices of Midtrans': text => isSignedTransaction({
+    order_id: text, status_code: text, gross_amount: text, signature_key: text
+  }, 'key'),
+  'transactions of Midtrans': text => readTransaction({
+    transaction_id: text, order_id: text, transaction_status: text, status_code: text,
+    gross_amount: text, transaction_time: text, refunds: [{ refund_key: text, refund_amount: text }]
+  }),
+  'amounts': text => minorOf(text),
+  'messages of the outbox': text => toRows([{
+    channel: 'mail', recipient: text, subject: text, body: text, dedupeKey: text, orderKey: text
+  }], channels),
+  'errors of databases': text => storeError(Object.assign(new Error(text), { code: text })),
+  'errors of clients': text => clean(redact(text)),
+  'logs': text => log.info({ text, [text]: text, error: new Error(text) }, text),
+  'entries of the audit': text => printable(text),
+  'problems': text => problemOf(Object.assign(new Error(text), { code: text, status: 400 })),
+  'cells of the command line': text => table([text], [[text], [plain(text)]]),
+};
+
+test('what takes quadratic time is noticed', () => {
+  const slow = text => / +$/.test(`${text}a`);
+  expect(leastGrowthOf(makerOf(' '), slow, N / 4)).toBeGreaterThan(RATIO_MAX);
+});
+
+// Each reader does its work: it takes something that is right.
+const RIGHT = {
+  'durations': '1h30m', 'mail addresses': '"A" <a@b.example>, c@d.example', 'templates': '{{a}}!',
+  'templates of HTML': '{{{a}}}', 'subjects of mails': 'Hello', 'headers of mails': 'X-Text',
+  'telephone numbers': '0812 3456 7890', 'chats': '+62 (0)812 3456 7890', 'amounts': '10000.00',
+  'message ids and lists of mails': '<a@b.example>', 'messages of the outbox': 'a@b.example',
+};
+
+test.each(Object.entries(RIGHT))('%s: what is right is taken', (reader, text) => {
+  expect(() => READERS[reader](text)).not.toThrow();
+});
+
+describe.each(Object.entries(READERS))('%s', (_, read) => {
+  test.each(Object.entries(SHAPES))('%s', (__, shape) => {
+    expect(leastGrowthOf(makerOf(shape), read, N)).toBeLessThanOrEqual(RATIO_MAX);
+  });
+});
+
+describe('TOML', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-toml-'));
+  const file = path.join(folder, 'sekering.toml');
+  afterAll(() => fs.rmSync(folder, { recursive: true }));
+  const read = text => {
+    fs.writeFileSync(file, text);
+    readConfig(file, { env: {} });
+  };
+
+  test.each(Object.entries({
+    ...SHAPES, 'nested lists': ['a = ', '[', ''], 'nested tables': ['a = ', '{a=', ''],
+    'long paths': ['', 'a.', 'a = 1'], 'many tables': '[[a]]\n', 'open text': ['a = "', '\\', ''],
+    'long text': ['a = """', '\\\n', '"""'], 'long numbers': ['a = ', '1_1', ''],
+  }))('%s', (_, shape) => {
+    expect(leastGrowthOf(makerOf(shape), read, N)).toBeLessThanOrEqual(RATIO_MAX);
+  });
+});
+
+describe('data', () => {
+  const nested = n => {
+    let value = 1;
+    for (let i = 0; i < n / 8; i++) value = i % 2 === 0 ? [value] : { a: value };
+    return value;
+  };
+  const INPUTS = {
+    'deep': nested,
+    'wide': n => Object.fromEntries(Array.from({ length: n / 8 }, (_, i) => [`a${i}`, i])),
+    'a long list': n => Array.from({ length: n / 8 }, (_, i) => [i, {}]),
+    'knots': n => {
+      const knot = {};
+      for (let i = 0; i < n / 1024; i++) knot[`a${i}`] = knot;
+      return knot;
+    },
+  };
+  const USES = {
+    'log': data => log.info({ data }, 'x'),
+    'idempotency scope': data => canonical('payload', data),
+    'JSON': data => jsonFault(data, 'result'),
+    'message': data => toRows([{
+      channel: 'mail', recipient: 'x', template: { text: '{{#a}}{{b}}{{/a}}' }, data
+    }], channels),
+    'configuration': data => readConfig({ smtp: data }, { env: {} }),
+    'webhook of WhatsApp': data => readCloudWebhook({ entry: [{ changes: data }] }, redact),
+    'notice of Midtrans': data => isSignedTransaction(data, 'key'),
+    'transaction of Midtrans': data => readTransaction({ ...data, refunds: data }),
+  };
+
+  describe.each(Object.entries(USES))('%s', (_, use) => {
+    test.each(Object.entries(INPUTS))('%s', (__, make) => {
+      expect(leastGrowthOf(make, use, N)).toBeLessThanOrEqual(RATIO_MAX);
+    });
+  });
+});
+
+// The table of docs/operations.md, "Bounds of what comes in": n is taken, n + 1 is not.
+describe('bounds', () => {
+  const letter = more =>
+    toRows([{ channel: 'mail', recipient: 'x', body: 'x', ...more }], channels);
+  const list = n => Array.from({ length: n }, (_, i) => `a${i}@b.example`);
+  const nested = n => JSON.parse('['.repeat(n) + ']'.repeat(n));
+  const addresses = written => {
+    const faults = new Faults('send');
+    readAddresses(written, 'to', faults);
+    faults.throwIfAny();
+  };
+  // 64 octets, @, and labels of at most 63.
+  const address = n =>
+    `${'l'.repeat(64)}@${'d'.repeat(63)}.${'d'.repeat(63)}.${'d'.repeat(n - 193)}`;
+  const number = n => {
+    const written = numberOf(`+62812${' '.repeat(n - 13)}3456789`, '62');
+    if (written !== '+628123456789') throw Object.assign(new Error(written), { code: 'none' });
+  };
+  const tokens = n => Array.from({ length: n }, (_, i) =>
+    ({ name: `t${i}`, token: `a-token-of-tests-${i}` }));
+  const whatsapp = n => readCloudMessage({ to: '+628123456789', type: 'text',
+    text: { body: 'x'.repeat(n) } });
+
+  test.each([
+    ['recipient of a message', 512, n => letter({ recipient: 'x'.repeat(n) })],
+    ['recipients of a message', 1000, n => letter({ recipient: list(n) })],
+    ['subject', 1000, n => letter({ subject: 'x'.repeat(n) })],
+    ['body', 262_144, n => letter({ body: 'x'.repeat(n) })],
+    ['dedupeKey', 255, n => letter({ dedupeKey: 'x'.repeat(n) })],
+    ['orderKey', 255, n => letter({ orderKey: 'x'.repeat(n) })],
+    ['levels of data', 500, n => canonical('data', nested(n + 1))],
+    ['characters of a tag', 255, n => fill(`{{!${'x'.repeat(n - 1)}}}`, {})],
+    ['sections in sections', 32, n => fill('{{#a}}'.repeat(n) + '{{/a}}'.repeat(n), { a: 1 })],
+    ['what a template gives', 1_048_576, n => fill('{{a}}', { a: 'x'.repeat(n) })],
+    ['local part of a mail address', 64, n => addresses(`${'x'.repeat(n)}@b.example`)],
+    ['mail address', 254, n => addresses(address(n))],
+    ['recipients of a mail', 100, n => mail({ to: list(n) })],
+    ['telephone number as written', 60, number],
+    ['text of WhatsApp', 4096, whatsapp],
+    ['tokens of the gateway', 100,
+      n => readConfig({ server: { tokens: tokens(n) } }, { env: {} })],
+  ])('%s: %d', (_, n, take) => {
+    expect(() => take(n)).not.toThrow();
+    expect(() => take(n + 1)).toThrow(expect.objectContaining({ code: expect.any(String) }));
+  });
+});
