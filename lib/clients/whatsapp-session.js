@@ -387,8 +387,10 @@ class Session {
     }
     const leave = source.off ?? source.removeListener;
     const listen = (event, listener) => {
-      source.on(event, listener);
-      this.#listeners.push(() => leave?.call(source, event, listener));
+      // Not every socket lets go of its listeners.
+      const heed = value => { if (this.#socket === socket) listener(value); };
+      source.on(event, heed);
+      this.#listeners.push(() => leave?.call(source, event, heed));
     };
     const closed = reason => this.#closed(noteClose(errorOf(reason)));
     const failed = reason => this.#closed(errorOf(reason));

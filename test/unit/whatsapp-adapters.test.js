@@ -112,15 +112,18 @@ describe('Baileys', () => {
 
   test.each([[1, 0], [3, 0], [4, 1]])('%d restarts while a message waits count as %d failures',
     async (restarts, failures) => {
+      pool.close();
+      begin(fromBaileys(id => fake.connect(id)), { retry: { retries: 5, minTimeout: 1000 } });
       fake.set('a', 'never-opens');
       const sent = send();
       for (let i = 1; i <= restarts; i++) {
         while ((fake.connects.get('a') ?? 0) < i) await clock.advance(1000);
+        await turn(); // The pool listens to the new socket.
         if (i === restarts) fake.set('a', null);
         fake.disconnect('a', 515, 'Stream Errored (restart required)');
         await turn();
       }
-      while (pool.status('a').state !== 'open') await clock.advance(1000);
+      while (!pool.status('a').connected) await clock.advance(1000);
       expect(await sent).toMatchObject({ key: {} });
       expect(pool.status('a').recent_failures).toBe(failures);
     });
@@ -138,6 +141,48 @@ describe('Baileys', () => {
     await pool.requestQr('a');
     expect(fake.connects.get('a')).toBe(2);
   });
+
+  // DisconnectReason of @whiskeysockets/baileys 6.17.16. The library cannot be a devDependency: two
+  // of its own come from GitHub.
+  test.each([
+    [428, 'web-socket'], [408, 'timed-out'], [440, 'replaced'], [401, 'logged-out'],
+    [500, 'bad-session'], [515, 'restart'], [411, 'outdated'], [403, 'forbidden'],
+    [503, 'web-socket'],
+  ])('each of its reasons is known: %d is %s', async (status, trouble) => {
+    pool.close();
+    begin(fromBaileys(id => fake.connect(id)), { reconnect: false });
+    fake.set('a', 'never-opens');
+    const failed = send();
+    while (!fake.connects.has('a')) await turn();
+    await turn();
+    fake.disconnect('a', status, 'Connection Failure');
+    expect(await failed).toMatchObject({ code: 'ERR_SESSION', trouble });
+  });
+
+  test('what an earlier socket still says changes nothing, even if it keeps its listeners',
+    async () => {
+      pool.close();
+      const sockets = [];
+      begin(fromBaileys(async id => {
+        const socket = await fake.connect(id);
+        sockets.push(socket);
+        const source = socket.ev ?? socket;
+        source.off = source.removeListener = () => { throw new Error('off'); };
+        return socket;
+      }));
+      await send();
+      fake.disconnect('a', 428, 'Connection Closed');
+      await send();
+      expect(sockets.length).toBe(2);
+      const [old] = sockets;
+      for (const update of [
+        { connection: 'close', lastDisconnect: { error: new Error('late') } }, { qr: 'late' },
+        { connection: 'open' }]) {
+        (old.ev ?? old).emit('connection.update', update);
+        expect(pool.status('a').state).toBe('open');
+      }
+      expect(alerts).toEqual([]);
+    });
 
   test('endless restarts open the breaker', async () => {
     await send();
