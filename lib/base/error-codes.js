@@ -455,6 +455,10 @@ const CODES = {
   },
 
   // The outbox.
+  ERR_OUTBOX_BLOCKED: {
+    class: 'StoreError', message: 'The event loop stood still while a message was sent',
+    retryable: true, fault: 'local',
+  },
   ERR_OUTBOX_CHANNEL: {
     class: 'StoreError', message: 'The channel of a message is unknown',
     retryable: false, fault: 'caller',

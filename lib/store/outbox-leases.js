@@ -117,9 +117,10 @@ const suspect = table => `
     `least(${value(6, 'bigint')}, 1)`)}
   )`;
 
-const lease = table => `
+/** What goes alone is charged when it begins, and not for a death of the worker before that. */
+const lease = (table, crashes = 1) => `
   UPDATE ${table} o SET status = 'SENDING', lease_owner = $2, lease_token = $3,
-    lease_until = now() + $4 * interval '1 ms', crash_count = crash_count + 1`;
+    lease_until = now() + $4 * interval '1 ms', crash_count = crash_count + ${crashes}`;
 
 const SENT = `status = 'SENT', sent_at = now(), attempt_count = attempt_count + 1,
     crash_count = 0`;
@@ -135,7 +136,7 @@ const CLAIMED = `RETURNING ${COLUMNS}, crash_count AS "crashCount"`;
 const claim = table => `
   WITH RECURSIVE ${suspect(table)}, ${ordered(table)}, ${fresh(table)}
   , claimed AS (
-    ${lease(table)}
+    ${lease(table, 'CASE WHEN EXISTS (SELECT FROM again) THEN 0 ELSE 1 END')}
     WHERE id = ANY (ARRAY(
       SELECT id FROM again
       UNION ALL SELECT id FROM company
@@ -145,7 +146,8 @@ const claim = table => `
       LIMIT CASE WHEN EXISTS (SELECT FROM again) THEN 1 ELSE ${ROOM} END))
     ${CLAIMED}
   )
-  SELECT claimed.*, h."lastKey" FROM (SELECT CASE WHEN NOT EXISTS (SELECT FROM ordered) THEN
+  SELECT claimed.*, EXISTS (SELECT FROM again) AS "goesAlone", h."lastKey"
+  FROM (SELECT CASE WHEN NOT EXISTS (SELECT FROM ordered) THEN
     (SELECT max(order_key) FROM head HAVING count(*) = ${HEADS_MAX}) END AS "lastKey") AS h
   LEFT JOIN claimed ON true`;
 
@@ -178,6 +180,11 @@ const exchange = table => `
 
 const ISO_NOW = `to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
+/** The errors of a message, and one more; the oldest leaves when they are too many. */
+const historyWith = entry => `(CASE WHEN jsonb_array_length(error_history) < ${HISTORY_MAX}
+    THEN error_history ELSE error_history - 0 END) ||
+    jsonb_build_array((${entry}) || jsonb_build_object('at', ${ISO_NOW}))`;
+
 /**
  * Messages that are still held by who settles them; `tokens` is JSON, by id. It is no join with the
  * list of what to settle: the planner does not know how long that is, and would compare each
@@ -205,14 +212,12 @@ const settleUnsent = table => `
       ELSE 'PENDING' END,
     attempt_count = attempt_count + ${said('attempts', 'smallint')},
     crash_count = CASE WHEN ${said('outcome', 'text')} = 'release'
-      THEN greatest(crash_count - 1, 0) ELSE 0 END,
+      THEN ${said('crashes', 'smallint')} ELSE 0 END,
     next_retry_at = coalesce(
       now() + ${said('delay', 'float8')} * interval '1 ms', next_retry_at),
     last_error = coalesce(${said('error', 'text')}, last_error),
     error_history = CASE WHEN s.given -> o.id::text -> 'entry' IS NULL THEN error_history
-      ELSE (CASE WHEN jsonb_array_length(error_history) < ${HISTORY_MAX} THEN error_history
-        ELSE error_history - 0 END) || jsonb_build_array(
-        (s.given -> o.id::text -> 'entry') || jsonb_build_object('at', ${ISO_NOW})) END,
+      ELSE ${historyWith("s.given -> o.id::text -> 'entry'")} END,
     died_at = CASE WHEN ${said('outcome', 'text')} = 'dead' THEN now() END,
     dead_kind = ${said('kind', 'text')}, dead_reason = ${said('reason', 'text')}
   FROM (SELECT $4::jsonb AS given) AS s
@@ -235,8 +240,37 @@ const extend = table => `
   WHERE id = ANY ($2::bigint[]) AND lease_owner = $1 AND status = 'SENDING'
   RETURNING id`;
 
-// Fewer crashes prove nothing: other messages were claimed together with this one.
-const CRASHED = 'crash_count >= greatest(max_attempts, 3)';
+/**
+ * $1 owner, $2 id, $3 token, $4 crashes. A message that goes alone begins: it is charged before it
+ * can do harm.
+ */
+const mark = table => `
+  UPDATE ${table} o SET crash_count = $4
+  WHERE id = $2 AND lease_owner = $1 AND lease_token = $3 AND status = 'SENDING'
+  RETURNING id`;
+
+/**
+ * $1 id, $2 error, $3 its entry. What is known of a message that another worker has taken. Its
+ * status stays as it is.
+ */
+const note = table => `
+  UPDATE ${table} o SET last_error = $2, error_history = ${historyWith('$3::jsonb')}
+  WHERE id = $1 AND status NOT IN ('SENT', 'CANCELLED')`;
+
+// Fewer crashes prove nothing: other messages were claimed together with this one. More would only
+// end more processes: by then it was the only one that was sent.
+const CRASHES_MIN = 3;
+const CRASHES_MAX = 5;
+// Of which it was not always the only one; or attempts that failed lie between them.
+const LAPSES_MAX = 10;
+
+const LAPSED = 'The process died, or lost its lease, while it held this message';
+const LAPSED_ENTRY = `jsonb_build_object('attempt', attempt_count + 1, 'name', 'StoreError',
+    'message', '${LAPSED}', 'code', 'ERR_OUTBOX_CRASHED')`;
+const LAPSES = `(SELECT count(*) + 1 FROM jsonb_array_elements(error_history) AS h
+    WHERE h ->> 'code' = 'ERR_OUTBOX_CRASHED')`;
+const CRASHED = `(crash_count >= least(greatest(max_attempts - attempt_count, ${CRASHES_MIN}),
+    ${CRASHES_MAX}) OR ${LAPSES} >= ${LAPSES_MAX})`;
 
 /**
  * $1 messages at most, $2 a time by the database. Takes back messages whose leases had ended by
@@ -247,12 +281,14 @@ const sweep = table => `
     SELECT id FROM ${table} WHERE status = 'SENDING' AND lease_until < $2::timestamptz
     ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
   )
-  UPDATE ${table} o SET next_retry_at = now(),
+  UPDATE ${table} o SET next_retry_at = now(), last_error = '${LAPSED}',
+    error_history = ${historyWith(LAPSED_ENTRY)},
     status = CASE WHEN ${CRASHED} THEN 'DLQ' ELSE 'RETRYING' END,
     died_at = CASE WHEN ${CRASHED} THEN now() END,
     dead_kind = CASE WHEN ${CRASHED} THEN 'ERR_OUTBOX_CRASHED' END,
     dead_reason = CASE WHEN ${CRASHED} THEN format(
-      'Workers died, or lost their lease, %s times while they held this message', crash_count) END
+      'Workers died, or lost their lease, %s times while they held this message',
+      greatest(crash_count, ${LAPSES})) END
   WHERE id = ANY (ARRAY(SELECT id FROM lapsed))
   RETURNING ${LETTER_COLUMNS}`;
 
@@ -296,7 +332,7 @@ const oldSnapshot = () => `
 
 /** @param {OutboxTable} table */
 const leaseStatements = table => table.statements({
-  claim, claimFurther, exchange, settleSent, settleUnsent, settledBefore, extend, sweep,
+  claim, claimFurther, exchange, settleSent, settleUnsent, settledBefore, extend, mark, note, sweep,
   buryUnknown, oldSnapshot,
 });
 
@@ -351,7 +387,7 @@ class Leases {
     const place = [behind.urgency, behind.time, behind.id];
     if (sent === undefined) return this.#sql.claimFurther(...lease, ...place);
     const { job, providerId } = sent;
-    return this.#sql.exchange(...lease, ...place, job.message.id, job.token, providerId);
+    return this.#sql.exchange(...lease, ...place, job.id, job.token, providerId);
   }
 
   /** Messages that a worker holds are still settled after the store was closed. */
@@ -375,9 +411,9 @@ class Leases {
    * @param {boolean} isRepeated it may have been written already, and the answer lost
    * @returns {Promise<object | undefined>} the row; undefined if the message was no longer ours
    */
-  settle ({ message: { id }, token, outcome }, isRepeated) {
+  settle ({ id, token, crashes, outcome }, isRepeated) {
     const batcher = outcome.outcome === 'sent' ? this.#sent : this.#unsent;
-    return batcher.add({ id, token, outcome, isRepeated });
+    return batcher.add({ id, token, crashes, outcome, isRepeated });
   }
 
   async #writeSent (items) {
@@ -388,7 +424,8 @@ class Leases {
 
   async #writeUnsent (items) {
     return this.#persist(items, this.#sql.settleUnsent(...this.#heldOf(items),
-      JSON.stringify(byId(items, ({ outcome: { cause, ...given } }) => given))));
+      JSON.stringify(byId(items, ({ crashes, outcome: { cause, ...given } }) =>
+        ({ ...given, crashes })))));
   }
 
   /** The values that `held` needs. */
@@ -427,9 +464,20 @@ class Leases {
 
   /** @returns {Promise<string[]>} the ids of those that are still ours */
   async extend ({ jobs }) {
-    const ids = jobs.map(({ message }) => message.id);
+    const ids = jobs.map(({ id }) => id);
     const { rows } = await this.#query(this.#sql.extend(this.owner, ids, this.#leaseMs));
     return rows.map(({ id }) => id);
+  }
+
+  /** Charges a message that begins alone. @returns {Promise<boolean>} whether it is still ours */
+  async mark ({ id, token, crashes }) {
+    const { rows } = await this.#query(this.#sql.mark(this.owner, id, token, crashes + 1));
+    return rows.length === 1;
+  }
+
+  /** Adds an error to a message that is no longer ours. */
+  async note ({ id }, entry) {
+    await this.#query(this.#sql.note(id, entry.message, JSON.stringify(entry)));
   }
 
   /** @returns {Promise<string>} the database's time, as `before` of sweep */
@@ -460,9 +508,9 @@ class Leases {
 }
 
 /** A row that was claimed: the message, and how often a worker died while it held it. */
-function messageOf ({ crashCount, settled, lastKey, ...message }) {
+function messageOf ({ crashCount, goesAlone, settled, lastKey, ...message }) {
   message.reference = referenceOf(message);
-  return { message, crashes: crashCount - 1 };
+  return { message, crashes: goesAlone ? crashCount : crashCount - 1 };
 }
 
 /**

@@ -53,12 +53,17 @@ class Job {
   /** When its sender's time is over: first it is aborted, then given up. */
   deadline = Infinity;
   isAborted = false;
+  /** Of what goes alone, before it is sent: 'asked', then 'made'. */
+  mark;
+  /** For how long the event loop stood still while it was sent. */
+  blockedMs = 0;
   /** What became of it, once that is known. */
   outcome;
 
   constructor (lane, { message, crashes }, token, leaseEnds) {
     this.lane = lane;
     this.message = message;
+    this.id = message.id;
     /** How often a worker died while it held the message. */
     this.crashes = crashes;
     this.token = token;
@@ -382,6 +387,24 @@ class Scheduler {
     if (claim.sent !== undefined) this.#do('settle', { job: claim.sent.job, isRepeated: true });
   }
 
+  /** @param {boolean} isOurs whether the message is still held */
+  marked (job, isOurs) {
+    if (job.outcome === RELEASE) return;
+    job.mark = 'made';
+    if (isOurs) return;
+    const { lane } = job;
+    lane.waiting.splice(lane.waiting.indexOf(job), 1);
+    this.#waiting--;
+    this.#held.delete(job);
+    this.#suspects.delete(job);
+    this.#count('fenced', 'fenced', job.message);
+  }
+
+  markFailed (job, error) {
+    this.#emit('warning', error);
+    if (job.outcome !== RELEASE) this.#giveBack(job.lane);
+  }
+
   /** A sender has succeeded. */
   sent (job, providerId, now) {
     const { lane } = job;
@@ -408,7 +431,7 @@ class Scheduler {
   settled (job, row, now) {
     const { lane, message, outcome } = job;
     this.#letGo(job);
-    if (row === undefined) this.#count('fenced', 'fenced', message);
+    if (row === undefined) this.#lost(job);
     else this.#tell(job, row);
     if (outcome.delay < this.#options.pollInterval) {
       lane.wakeAtLatest(now + outcome.delay + LATE_MS);
@@ -417,6 +440,11 @@ class Scheduler {
     // The next one of its kind, or one that was given back, is found by looks at everything only.
     lane.mustLook = true;
     lane.isHungry = true;
+  }
+
+  #lost (job) {
+    this.#count('fenced', 'fenced', job.message);
+    if (job.blockedMs > 0) this.#do('note', { job });
   }
 
   /** An outcome could not be written: the message returns when its lease ends. */
@@ -448,6 +476,7 @@ class Scheduler {
   /**
    * @returns {{ type: string } | undefined} the next action; undefined when there is none for now:
    *   `claim`: see Claim; answered by claimed() or claimFailed()
+   *   `mark` { job }: charges it before it is sent alone; answered by marked() or markFailed()
    *   `send` { job }: answered by sent() or failed()
    *   `abort` { job, why }: tells its sender to end, because of 'timeout' or 'stop'
    *   `giveUp` { job }: waits for its sender no longer; answered by failed()
@@ -455,6 +484,7 @@ class Scheduler {
    *     isRepeated: it may have been written before
    *   `extend` { jobs }, `readTime`, `sweep` { limit, before }, `buryUnknown`, `findSnapshot`:
    *     answered by tended() or tendFailed()
+   *   `note` { job }: it was lost while the event loop stood still
    *   `leave` { jobs }: the worker stops, and these go on
    *   `stopped`: stop() is done
    *   `emit` { event, args }
@@ -520,6 +550,11 @@ class Scheduler {
       // If nobody has taken it, it is still ours, and is given back without a crash.
       this.#giveBack(lane);
       return this.#actions.shift();
+    }
+    if (job.goesAlone && job.mark !== 'made') {
+      if (job.mark === 'asked') return undefined;
+      job.mark = 'asked';
+      return { type: 'mark', job };
     }
     if (!lane.takeToken(now)) return undefined;
     lane.waiting.shift();
@@ -730,7 +765,7 @@ class Scheduler {
   #extended ({ jobs, began }, ids) {
     const extended = new Set(ids);
     for (const job of jobs) {
-      if (extended.has(job.message.id)) job.leaseEnds = began + this.#options.leaseMs;
+      if (extended.has(job.id)) job.leaseEnds = began + this.#options.leaseMs;
     }
     this.#goOn('readTime');
   }

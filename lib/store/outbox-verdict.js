@@ -34,10 +34,16 @@ function isFinal (error) {
   return verdictOf(error) === false;
 }
 
-function describe (error) {
+const stoodStill = ms => `The event loop stood still for ${ms} ms while this message was sent`;
+
+function describe (error, blockedMs) {
   const code = read(error, 'code');
   const name = read(error, 'name') ?? 'Error';
-  const entry = { name: clean(name, 100), message: clean(messageOf(error)) };
+  const message = clean(messageOf(error));
+  const entry = {
+    name: clean(name, 100),
+    message: blockedMs > 0 ? `${message} (${stoodStill(blockedMs)})` : message,
+  };
   if (typeof code === 'string' || typeof code === 'number') entry.code = clean(code, 100);
   return entry;
 }
@@ -46,14 +52,15 @@ function describe (error) {
  * @param {unknown} error what the sender threw
  * @param {object} message
  * @param {(retry: number) => number} delayOf its channel's backoff
+ * @param {number} [blockedMs] for how long the event loop stood still meanwhile
  * @returns {{ outcome: 'retry'|'dead'|'release', rests?: boolean, wait?: number,
  *   delay?: number }} what to write. `rests`: the whole channel has to wait, for `wait` ms;
  *   `delay`: ms until the message is due
  */
-function verdictOn (error, message, delayOf) {
+function verdictOn (error, message, delayOf, blockedMs = 0) {
   const asked = retryAfterMs(error);
   const wait = asked === undefined ? undefined : Math.min(asked, DELAY_MS_MAX);
-  const entry = describe(error);
+  const entry = describe(error, blockedMs);
   const code = read(error, 'code');
   if (SHUT.has(code) || PAUSING_KINDS.has(read(error, 'kind'))) {
     // It goes behind those that are due: if only this message has that answer, the others are sent.
@@ -82,4 +89,4 @@ function verdictOn (error, message, delayOf) {
   return { outcome: 'retry', ...settled, delay: Math.min(delay, DELAY_MS_MAX) };
 }
 
-module.exports = { clean, verdictOn };
+module.exports = { clean, stoodStill, verdictOn };

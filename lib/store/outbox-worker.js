@@ -15,7 +15,7 @@ const { createBackoff } = require('../primitives/backoff');
 const { RateLimiter } = require('../primitives/limits');
 const { Leases } = require('./outbox-leases');
 const { Scheduler } = require('./outbox-scheduler');
-const { clean, verdictOn } = require('./outbox-verdict');
+const { clean, stoodStill, verdictOn } = require('./outbox-verdict');
 const { StoreError } = require('./store-errors');
 const { fill } = require('./template');
 
@@ -49,6 +49,8 @@ const REST = { minTimeout: 1000, maxTimeout: 60_000 };
 const BREAKER_EVENTS = ['open', 'halfOpen', 'close'];
 const IDS_SHOWN = 20;
 const PROVIDER_ID_MAX = 512;
+// An event loop that stood still for longer than that is worth telling.
+const BLOCKED_MS_MIN = 1000;
 
 /** What a sender gets besides the message. The signal is created on first use. */
 class Context {
@@ -209,6 +211,8 @@ class OutboxWorker extends Emitter {
       case 'giveUp': return this.#fail(action.job, this.#timeoutOf(action.job));
       case 'settle': return this.#settle(action);
       case 'leave': return this.#leave(action.jobs);
+      case 'mark': return this.#mark(action.job);
+      case 'note': return this.#note(action.job);
       case 'stopped': return this.#onStopped();
       case 'emit': return this.#emit(action);
       default: return this.#tend(action);
@@ -235,6 +239,7 @@ class OutboxWorker extends Emitter {
   }
 
   #tick () {
+    this.#standStill(clock.now() - this.#timerAt, this.#attempts.keys());
     this.#clearTimer();
     this.#scheduler.tick(clock.now());
     this.#act();
@@ -251,6 +256,18 @@ class OutboxWorker extends Emitter {
       (row, now) => this.#scheduler.settled(job, row, now),
       // `Leases` has already warned of it.
       () => this.#scheduler.settleFailed(job));
+  }
+
+  #mark (job) {
+    this.#answer(this.leases.mark(job), isOurs => this.#scheduler.marked(job, isOurs),
+      error => this.#scheduler.markFailed(job, error));
+  }
+
+  /** Another worker has the message: only what happened here is written. */
+  #note (job) {
+    const { name, code, message } = blocked(job);
+    this.leases.note(job, { attempt: job.message.attemptCount + 1, name, code, message })
+      .catch(error => this.#warn(error));
   }
 
   #tend (action) {
@@ -271,7 +288,7 @@ class OutboxWorker extends Emitter {
   }
 
   #leave (jobs) {
-    const ids = jobs.map(({ message }) => message.id);
+    const ids = jobs.map(({ id }) => id);
     const shown = ids.slice(0, IDS_SHOWN);
     const list = shown.join(', ') + (ids.length > shown.length ? ', …' : '');
     const messages = ids.length === 1 ? 'message' : 'messages';
@@ -287,11 +304,14 @@ class OutboxWorker extends Emitter {
     const { message, lane } = job;
     const attempt = { context: new Context(message.attemptCount + 1), late: undefined };
     this.#attempts.set(job, attempt);
-    // A sender may throw before it has a promise.
-    new Promise(resolve => {
+    const began = clock.now();
+    // A sender may throw before it has a promise. It may do with its copy what it likes.
+    const sending = new Promise(resolve => {
       if (message.template !== null) message.body = fill(message.template, message.data);
-      resolve(this.#channels.get(lane.name).send(message, attempt.context));
-    }).then(answer => this.#succeed(job, idOf(answer)), error => {
+      resolve(this.#channels.get(lane.name).send({ ...message }, attempt.context));
+    });
+    this.#standStill(clock.now() - began, this.#attempts.keys());
+    sending.then(answer => this.#succeed(job, idOf(answer)), error => {
       // How a sender ends after an abort says nothing about the message.
       this.#fail(job, attempt.late ?? error);
     });
@@ -306,9 +326,16 @@ class OutboxWorker extends Emitter {
 
   #fail (job, error) {
     if (!this.#attempts.delete(job)) return;
-    const verdict = verdictOn(error, job.message, this.#channels.get(job.lane.name).delayOf);
+    const verdict = verdictOn(error, job.message, this.#channels.get(job.lane.name).delayOf,
+      job.blockedMs);
     this.#scheduler.failed(job, verdict, error, clock.now());
     this.#act();
+  }
+
+  /** The event loop stood still: nobody knows which of these did it. */
+  #standStill (ms, jobs) {
+    if (ms < BLOCKED_MS_MIN) return;
+    for (const job of jobs) job.blockedMs = Math.max(job.blockedMs, Math.round(ms));
   }
 
   #abort ({ job, why }) {
@@ -326,6 +353,9 @@ class OutboxWorker extends Emitter {
     return attempt.late;
   }
 }
+
+const blocked = ({ blockedMs }) => new StoreError('ERR_OUTBOX_BLOCKED',
+  `${stoodStill(blockedMs)}, and then its lease was over`);
 
 /** The provider's id in a sender's answer: the answer itself, or a member of it. */
 function idOf (answer) {

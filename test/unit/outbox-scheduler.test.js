@@ -17,7 +17,7 @@ const CRASHES_MAX = 4;
 const FINISH_MS_MAX = 60_000;
 const FINAL = ['SENT', 'DEAD'];
 const OF_ROUND = ['extend', 'readTime', 'sweep', 'buryUnknown', 'findSnapshot'];
-const AFTER_STOP = ['settle', 'extend', 'emit', 'abort', 'giveUp', 'leave', 'stopped'];
+const AFTER_STOP = ['note', 'settle', 'extend', 'emit', 'abort', 'giveUp', 'leave', 'stopped'];
 
 function check (holds, what) {
   if (!holds) throw new Error(`This does not hold: ${what}`);
@@ -55,7 +55,8 @@ class Table {
       const { id, orderKey, priority, dueAt: nextRetryAt } = row;
       return {
         message: { id, channel, orderKey, priority, nextRetryAt, attemptCount: 0 },
-        crashes: row.crashes++,
+        // What goes alone is charged when it begins.
+        crashes: row.crashes > 1 ? row.crashes : row.crashes++,
       };
     });
     return { messages, settled, lastKey: behind === undefined ? null : undefined };
@@ -70,7 +71,7 @@ class Table {
     const row = this.held(job);
     if (row === undefined) return undefined;
     const { outcome, delay = 0 } = job.outcome;
-    row.crashes = outcome === 'release' ? row.crashes - 1 : 0;
+    row.crashes = outcome === 'release' ? job.crashes : 0;
     row.status = { sent: 'SENT', dead: 'DEAD' }[outcome] ?? 'WAITING';
     row.dueAt = now + delay;
     return row;
@@ -325,7 +326,29 @@ class World {
     return concurrency - this.senders.size - Math.max(this.countIn('settling') - unsettled, 0);
   }
 
+  mark ({ job }) {
+    const others = this.senders.size + this.countIn('settling');
+    check(job.goesAlone && others === 0, 'only what goes alone is charged, when it could begin');
+    this.open.push(() => {
+      if (this.fails(0.2)) {
+        this.scheduler.markFailed(job, new Error('away'));
+        return;
+      }
+      const row = this.table.held(job);
+      if (row !== undefined) row.crashes = job.crashes + 1;
+      else if (this.held.get(keyOf(job))?.state === 'waiting') {
+        this.move(job, ['waiting']);
+        this.counts.fenced++;
+      }
+      this.scheduler.marked(job, row !== undefined);
+    });
+  }
+
+  note () {}
+
   send ({ job }) {
+    check(!job.goesAlone || this.table.held(job)?.crashes !== job.crashes,
+      'what goes alone is charged before it is sent');
     const { channel: name, orderKey } = job.message;
     this.order.push(name);
     const channel = this.channels[name];
