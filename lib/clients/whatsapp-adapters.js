@@ -34,6 +34,8 @@ function fromBaileys (makeSocket) {
     const made = await promiseOf(makeSocket(id, context));
     const socket = checkMethods(made, 'socket', ['sendMessage']);
     checkMethods(socket.ev, 'socket with `ev`', ['on']);
+    // It would never tell.
+    if (read(read(socket, 'ws'), 'isClosed') === true) throw unable('its connection is closed');
     return {
       ev: socket.ev,
       sendMessage: (chat, content) =>

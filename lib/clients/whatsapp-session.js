@@ -213,6 +213,8 @@ class Session {
   wanted = false;
   /** How often in a row the connection was lost soon after it was made. */
   losses = 0;
+  /** How often in a row WhatsApp has asked to reconnect. */
+  restarts = 0;
   #openedAt = 0;
   #owner;
   #socket = undefined;
@@ -432,7 +434,7 @@ class Session {
   }
 
   #shown (qr) {
-    if (this.#socket === undefined) return;
+    if (this.#socket === undefined || this.isOpen) return;
     this.state = 'qr';
     this.qr = qr;
     this.#waiting?.resolve();
@@ -454,8 +456,9 @@ class Session {
     if (isUnscanned && !needsPerson(error)) closes.set(error, 'unscanned');
     // The call that connects it passes the error through the breaker.
     const isAwaited = this.state === 'connecting' && waiting !== undefined;
-    if (wasOpen && clock.now() - this.#openedAt >= STABLE_MS) this.losses = 0;
+    if (wasOpen && clock.now() - this.#openedAt >= STABLE_MS) this.losses = this.restarts = 0;
     this.losses += 1;
+    this.restarts = troubleOf(error) === 'restart' ? this.restarts + 1 : 0;
     this.#drop(stateAfter(error));
     this.#owner.onDown(this, { error, wasOpen, isCounted: isCounted || isAwaited });
     waiting?.reject(error);

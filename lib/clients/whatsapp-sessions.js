@@ -354,7 +354,7 @@ class SessionPool extends Emitter {
   }
 
   #isOrdinaryRestart (id, error) {
-    return troubleOf(error) === 'restart' && this.#sessions.get(id)?.losses <= RESTARTS_MAX;
+    return troubleOf(error) === 'restart' && this.#sessions.get(id)?.restarts <= RESTARTS_MAX;
   }
 
   #follow () {

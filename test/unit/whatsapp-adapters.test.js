@@ -184,6 +184,36 @@ describe('Baileys', () => {
       expect(alerts).toEqual([]);
     });
 
+  test('three restarts count as no failure, whatever was lost before', async () => {
+    await send();
+    for (const status of [428, 428, 428, 515, 515, 515]) {
+      const back = once(pool, 'connected');
+      fake.disconnect('a', status, 'closed');
+      await clock.advance(1000);
+      await back;
+    }
+    expect(pool.status('a').recent_failures).toBe(3);
+  });
+
+  test('a code that is shown while the session is open changes nothing', async () => {
+    await send();
+    fake.socketOf('a').update({ qr: '2@late' });
+    expect(pool.status('a').state).toBe('open');
+    expect(await send()).toMatchObject({ key: {} });
+  });
+
+  test('a socket whose connection was closed before it was handed over is not waited for',
+    async () => {
+      pool.close();
+      begin(fromBaileys(async id => {
+        const socket = await fake.connect(id);
+        return Object.assign(socket, { ws: { isClosed: fake.connects.get(id) === 1 } });
+      }), { retry: { retries: 1, minTimeout: 1000 } });
+      const sent = send();
+      while (fake.connects.get('a') !== 2) await clock.advance(1000);
+      expect(await sent).toMatchObject({ key: {} });
+    });
+
   test('endless restarts open the breaker', async () => {
     await send();
     for (let i = 1; i <= 17; i++) {
