@@ -46,11 +46,14 @@ function unreadableIn (url) {
   return ` (the file of ${name} cannot be read: ${shown})`;
 }
 
+/** What pg would encode, but twice if there are escapes already. */
+const encoded = url => url.replace(/%(?![\da-f]{2})/gi, '%25').replaceAll(' ', '%20');
+
 /** A pool of ours. Idle connections do not keep the process alive. */
 function makePool (option, url, connections, timeout) {
   const { Client, Pool } = requirePeer('pg', FEATURE);
   const options = {
-    connectionString: url,
+    connectionString: encoded(url),
     max: connections,
     connectionTimeoutMillis: timeout,
     keepAlive: true,

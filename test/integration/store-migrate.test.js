@@ -6,7 +6,11 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
+const { Client } = require('pg');
+
+const { CircuitBreaker } = require('../..');
 const { migrateStore, openStore } = require('../../lib/store');
+const { prefixOf } = require('../../lib/store/sql-client');
 const { openDatabase } = require('../../lib/store/database');
 const { migrate } = require('../../lib/store/migrate');
 const { describeEngines, sharedPostgres } = require('../support/postgres');
@@ -150,13 +154,62 @@ describe('on PostgreSQL', () => {
     await Promise.all(stores.map(store => store.close()));
   });
 
-  test('two schemas in one database are independent', async () => {
+  const x = 'x'.repeat(62);
+  test.each([
+    ['a', 'A'], ['We"ird; $& $$ name', "it's"], [`${x}a`, `${x}b`],
+    ['ä☕'.repeat(12), 'sekering.fleet'], ['public', 'a.b'],
+  ])('the schemas %j and %j in one database are independent', async (...schemas) => {
     const url = await (await sharedPostgres()).createDatabase();
-    const [a, b] = await Promise.all(['a', 'b'].map(schema => openStore({ url, schema })));
-    await a.outbox.enqueue({ channel: 'EMAIL', recipient: 'x@y.example', body: 'x' });
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    const [a, b] = await Promise.all(schemas.map(schema => openStore({ url, schema })));
+    const work = async value => value;
+    await a.idempotency.run('key', work.bind(null, 1));
+    expect(await b.idempotency.run('key', work.bind(null, 2))).toMatchObject({ value: 2 });
+
+    // Who is told of what.
+    const heard = [];
+    const told = new Promise(resolve => {
+      client.on('notification', ({ channel }) => {
+        heard.push(channel);
+        if (channel === 'end') resolve();
+      });
+    });
+    const channels = schemas.flatMap(schema =>
+      ['outbox', 'fleet'].map(topic => `${prefixOf(schema)}${topic}`));
+    expect(new Set(channels).size).toBe(4);
+    for (const channel of [...channels, 'end']) await client.query(`LISTEN "${channel}"`);
+    await client.query('BEGIN');
+    await a.outbox.enqueue({ channel: 'EMAIL', recipient: 'x@y.example', body: 'x' }, { client });
+    await client.query('COMMIT');
+    const breakers = [a, b].map(() => new CircuitBreaker(async () => {}, { name: 'the same' }));
+    await Promise.all([a, b].map((store, i) => store.fleet.join(breakers[i])));
+    const isWritten = new Promise(resolve => {
+      client.on('notification', ({ channel }) => channel === channels[1] && resolve());
+    });
+    breakers[0].open();
+    await isWritten;
+    await client.query("SELECT pg_notify('end', '')");
+    await told;
+    expect(new Set(heard)).toEqual(new Set([channels[0], channels[1], 'end']));
+    expect(breakers[1].closed).toBe(true);
+    expect(await a.fleet.list()).toHaveLength(1);
+    expect(await b.fleet.list()).toEqual([]);
     expect(await a.outbox.list()).toHaveLength(1);
-    expect(await b.outbox.list()).toHaveLength(0);
-    await Promise.all([a.close(), b.close()]);
+    expect(await b.outbox.list()).toEqual([]);
+    for (const breaker of breakers) breaker.shutdown();
+    await Promise.all([a.close(), b.close(), client.end()]);
+  });
+
+  test('whoever migrates one schema does not wait for another', async () => {
+    const url = await (await sharedPostgres()).createDatabase();
+    await (await openStore({ url, schema: 'a' })).close();
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    await client.query('BEGIN; SELECT pg_advisory_xact_lock(hashtextextended(' +
+      "'sekering.migrate.a', 0)); LOCK TABLE a.migrations");
+    expect((await migrateStore({ url, schema: 'b' })).version).toBeGreaterThan(0);
+    await client.end();
   });
 
   test('a role needs only the rights on its schema', async () => {

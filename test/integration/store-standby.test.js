@@ -80,7 +80,7 @@ test('a gateway whose database is made read-only says so, and heals', async () =
     WHERE datname = '${databaseOf(url)}'`);
   const { body } = await until(async () => {
     const ready = await it.ask('/health/ready');
-    const all = await it.ask('/health');
+    const all = await it.ask('/health/detailed');
     return ready.status === 503 && all.status === 503 && all;
   });
   expect(body.status).toBe('unhealthy');
