@@ -9,12 +9,15 @@ const net = require('node:net');
 const { Client } = require('pg');
 
 const { openStore } = require('../../lib/store');
-const { order, startAll, until } = require('../support/gateway-helpers');
+const { SECRETS, order, startAll, until } = require('../support/gateway-helpers');
 const { startPostgres } = require('../support/postgres');
 
 const READ_ONLY = { code: 'ERR_STORE_READ_ONLY', retryable: true };
 
 const CHANNELS = { JOB: { backoff: { strategy: 'fixed', minTimeout: 20 } } };
+// The server allows 600 requests in a minute.
+const PATIENCE_MS = 120_000;
+
 const MESSAGE = { channel: 'JOB', recipient: 'a', body: 'x' };
 
 const opened = [];
@@ -80,9 +83,9 @@ test('a gateway whose database is made read-only says so, and heals', async () =
     WHERE datname = '${databaseOf(url)}'`);
   const { body } = await until(async () => {
     const ready = await it.ask('/health/ready');
-    const all = await it.ask('/health/detailed');
+    const all = await it.ask('/health/detailed', { token: SECRETS.readToken });
     return ready.status === 503 && all.status === 503 && all;
-  });
+  }, PATIENCE_MS, 500);
   expect(body.status).toBe('unhealthy');
   expect(body.checks.database).toMatchObject({ error: 'ERR_STORE_READ_ONLY', status: 'unhealthy' });
   expect(await gateway.store.health()).toMatchObject({
@@ -96,7 +99,7 @@ test('a gateway whose database is made read-only says so, and heals', async () =
 
   // Sessions that are open stay read-only.
   await server.query(`ALTER DATABASE ${databaseOf(url)} RESET default_transaction_read_only`);
-  await until(async () => (await it.ask('/health/ready')).status === 200);
+  await until(async () => (await it.ask('/health/ready')).status === 200, PATIENCE_MS, 500);
   await until(() => gateway.degradation.level.name === 'NORMAL');
   expect(await until(() => make('meanwhile').catch(() => false))).toMatchObject({ queued: false });
 });
