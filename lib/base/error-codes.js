@@ -57,6 +57,10 @@ const CODES = {
       'the database itself (Supabase: port 5432 instead of 6543; Neon: the host without -pooler)',
     retryable: false, fault: 'operator',
   },
+  ERR_STORE_NOT_MIGRATED: {
+    class: 'StoreError', message: 'The schema lacks migrations: run sekering migrate as its owner',
+    retryable: false, fault: 'operator',
+  },
   ERR_STORE_POOLER: {
     class: 'StoreError',
     message: 'The database is behind a pooler, such as PgBouncer, in statement mode, but the ' +
@@ -66,6 +70,11 @@ const CODES = {
   },
   ERR_STORE_QUERY: {
     class: 'StoreError', message: 'The database refused a statement', fault: 'caller',
+  },
+  ERR_STORE_READ_ONLY: {
+    class: 'StoreError',
+    message: 'The database is read-only: it is a standby, or default_transaction_read_only is on',
+    retryable: true, fault: 'upstream',
   },
   ERR_STORE_SCHEMA_VERSION: {
     class: 'StoreError', message: 'The schema was made by another release of sekering',

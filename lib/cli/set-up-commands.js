@@ -1,6 +1,6 @@
 'use strict';
 
-// Commands around a server: sekering init, check, migrate, serve and demo.
+// Commands around a server: sekering init, check, migrate, grants, serve and demo.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -26,20 +26,44 @@ async function init (session, file) {
   session.answer({ file }, () => `Wrote ${file}. Next: sekering check`);
 }
 
-/** The store, with the schema that it has. */
-function open ({ config }) {
-  const { placeOf } = require('../gateway/gateway');
-  return require('../store').openStore({ ...placeOf(config.store), migrate: false });
+/** The settings of the store. The owner of its schema may have another address. */
+function storeOf ({ config, env, options: { url } }) {
+  if (url === undefined) return config.store;
+  const { readConfig } = require('../gateway/config');
+  const { store } = readConfig({ store: { url } }, { env });
+  return { ...config.store, url: store.url, directUrl: undefined, directory: undefined,
+    memory: undefined };
 }
 
 async function migrate (session) {
-  const store = await open(session);
+  const { placeOf } = require('../gateway/gateway');
+  const answer = await require('../store').migrateStore(placeOf(storeOf(session)));
+  session.answer(answer, ({ applied, version }) => (applied.length === 0
+    ? `Already at version ${version}` : `${applied.join('\n')}\nNow at version ${version}`));
+}
+
+async function grants (session, { role = userOf(session.config.store.url) }) {
+  const { grantsFor } = require('../store/migrate');
+  if (role === undefined) {
+    throw new CliError('ERR_CLI_USAGE', 'Pass --role, or set the user in store.url', EXIT.usage);
+  }
+  const statements = grantsFor(session.config.store.schema ?? 'sekering', role);
+  session.answer({ role, statements }, () => statements.join('\n'));
+}
+
+const userOf = url => (url === undefined ? undefined
+  : decodeURIComponent(new URL(url.replace('@/', '@host/')).username) || undefined);
+
+/** Opens the store with the schema that it has. @returns {Promise<string | undefined>} a note */
+async function tryStore ({ config }) {
+  const { placeOf } = require('../gateway/gateway');
   try {
-    const answer = await store.migrate();
-    session.answer(answer, ({ applied, version }) => (applied.length === 0
-      ? `Already at version ${version}` : `${applied.join('\n')}\nNow at version ${version}`));
-  } finally {
+    const store = await require('../store').openStore({ ...placeOf(config.store), migrate: false });
     await store.close();
+    return undefined;
+  } catch (error) {
+    if (error.code !== 'ERR_STORE_NOT_MIGRATED' || config.store.migrate === false) throw error;
+    return 'serve will migrate its schema';
   }
 }
 
@@ -49,12 +73,7 @@ function probesOf (session, clients) {
   const { midtrans, smtp, whatsapp } = clients;
   return {
     ...canShare && { regions: async () => regions.directory() },
-    store: async () => {
-      const store = await open(session);
-      const { ok, error } = await store.health();
-      await store.close();
-      if (!ok) throw new Error(error);
-    },
+    store: () => tryStore(session),
     ...midtrans && { midtrans: () => midtrans.ping({ signal: AbortSignal.timeout(PROBE_MS) }) },
     ...Object.fromEntries((smtp?.relays ?? []).map(relay =>
       [relay.breaker.name, async () => { await relay.verify({ timeout: PROBE_MS }); }])),
@@ -141,8 +160,12 @@ function addSetUpCommands (program) {
     .description('check the configuration, and whether every service can be reached')
     .action(withSession(check));
   program.command('migrate')
-    .description('update the database schema')
+    .description('update the database schema; --url: address of the database for its owner')
     .action(withSession(migrate));
+  program.command('grants')
+    .description('print the SQL that gives a role what serve needs once the schema is migrated')
+    .option('--role <name>', 'the role (default: the user in store.url)')
+    .action(withSession(grants));
 }
 
 module.exports = { addSetUpCommands };

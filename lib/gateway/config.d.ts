@@ -138,6 +138,8 @@ export interface GatewayConfig<D = Duration> {
     directory?: string | undefined;
     memory?: boolean | undefined;
     schema?: string | undefined;
+    /** Whether to migrate the schema at the start, default true; else see `sekering migrate`. */
+    migrate?: boolean | undefined;
     connections?: number | undefined;
     timeout?: D | undefined;
     /** How long createGateway waits for a database that is down, default 60000; 0: not at all. */

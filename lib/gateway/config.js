@@ -16,6 +16,7 @@ const { read } = require('../base/foreign');
 const { NAMES, is, optionsOf, readable } = require('../base/options');
 const { kindFault } = require('../primitives/classify');
 const { presets, retryPresets } = require('../primitives/presets');
+const { faultOfAddress } = require('../store/database');
 
 // ---- Durations ---------------------------------------------------------------------------------
 
@@ -85,6 +86,12 @@ const url = (...schemes) => z.string().max(2000)
     error: `Invalid input: expected an address that begins with ${schemes[0]}://`
   });
 const http = url('https', 'http');
+const postgres = z.string().max(2000).superRefine((value, context) => {
+  const fault = faultOfAddress(value);
+  if (fault !== undefined) {
+    context.addIssue({ code: 'custom', message: `Invalid input: expected ${fault}` });
+  }
+});
 
 // A variable of the environment is always a text.
 const port = z.preprocess(
@@ -277,11 +284,12 @@ const server = z.strictObject({
 });
 
 const store = z.strictObject({
-  url: url('postgres', 'postgresql').optional(),
-  directUrl: url('postgres', 'postgresql').optional(),
+  url: postgres.optional(),
+  directUrl: postgres.optional(),
   directory: text(4000).optional(),
   memory: z.boolean().optional(),
   schema: z.string().regex(/^[a-z_][a-z0-9_]{0,62}$/).optional(),
+  migrate: z.boolean().optional(),
   connections: count(1, 1000).optional(),
   timeout: ms().optional(),
   startTimeout: ms(0).default(60_000),

@@ -49,10 +49,10 @@ const RESUME_MS_MAX = 300_000;
 const OPENING = { minTimeout: 200, maxTimeout: 5000, factor: 2, randomize: true };
 
 /** The options of openStore. */
-function placeOf ({ url, directUrl, directory, memory, schema, connections, timeout }, pool) {
+function placeOf ({ url, directUrl, directory, memory, startTimeout: _, ...others }, pool) {
   const embedded = memory ? { store: 'memory' } : { url, directUrl, directory };
   const place = pool === undefined ? embedded : { pool };
-  return withoutUndefined({ ...place, schema, connections, timeout });
+  return withoutUndefined({ ...place, ...others });
 }
 
 /** Opens the store. While the database cannot be reached, logs a warning and waits for it. */
@@ -60,8 +60,8 @@ function openPatiently (options, wait, log) {
   return retry(() => openStore(options), {
     ...wait === 0 ? { retries: 0 } : { forever: true, maxRetryTime: wait },
     ...OPENING,
-    shouldRetry: error => read(error, 'code') === 'ERR_STORE_UNREACHABLE' &&
-      read(error, 'retryable') === true,
+    shouldRetry: error => read(error, 'retryable') === true &&
+      ['ERR_STORE_UNREACHABLE', 'ERR_STORE_READ_ONLY'].includes(read(error, 'code')),
     onRetry: (err, attempt) =>
       log.warn({ err, attempt }, 'The database cannot be reached: trying again'),
   });

@@ -264,8 +264,8 @@ const healthChecks = {
   database: store => ({
     critical: true,
     check: async () => {
-      const { ok, engine } = await store.health();
-      if (!ok) throw new SekeringError('ERR_STORE_UNREACHABLE', 'The store does not answer');
+      const { ok, engine, code, error } = await store.health();
+      if (!ok) throw new SekeringError(code ?? 'ERR_STORE_UNREACHABLE', error);
       return { engine };
     },
   }),

@@ -171,7 +171,8 @@ function faultsOfFigures (config) {
 const call = fn => fn();
 
 /** Whether the database itself has failed; other errors say nothing about it. */
-const isDatabaseFault = error => read(error, 'code') === 'ERR_STORE_UNREACHABLE' ||
+const isDatabaseFault = error =>
+  ['ERR_STORE_UNREACHABLE', 'ERR_STORE_READ_ONLY'].includes(read(error, 'code')) ||
   (read(error, 'code') === 'ERR_STORE_QUERY' && read(error, 'retryable') === true);
 
 // Of the statuses 4xx, these may be the upstream's fault.

@@ -31,6 +31,7 @@ const PROBLEMS = {
   ERR_IDEMPOTENCY_IN_PROGRESS: [409, 'A request with the same key is still in progress.'],
   ERR_IDEMPOTENCY_LOST: [409, 'Another request has taken over the key. Send it again.'],
   ERR_STORE_UNREACHABLE: [503, 'The service cannot reach its database at the moment.'],
+  ERR_STORE_READ_ONLY: [503, 'The database of the service takes no writes at the moment.'],
   ERR_STORE_CLOSED: [503, 'The service is stopping.'],
   ERR_SERVICE_DOWN: [503, 'Something that this request needs is down. Try again later.'],
   EOPENBREAKER: [503, 'Something that this request needs is down. Try again later.'],

@@ -11,9 +11,11 @@ const { messageOf } = require('../base/foreign');
 const { requirePeer } = require('../base/peer');
 const { Listener, Poller } = require('./database-listener');
 const {
-  BEGIN_AS_GUEST, GuestSession, beginPooled, haveSessions, takeOver
+  GuestSession, beginAsGuest, beginPooled, haveSessions, takeOver
 } = require('./database-session');
-const { BEGIN, Database, IDLE_MS, SqlClient, readerOf } = require('./sql-client');
+const {
+  BEGIN, Database, IDLE_MS, READ_ONLY, SqlClient, checkWritable, readerOf
+} = require('./sql-client');
 const { StoreError, breaksConnection, storeError } = require('./store-errors');
 
 const FEATURE = 'sekering/store on PostgreSQL';
@@ -44,11 +46,14 @@ function unreadableIn (url) {
   return ` (the file of ${name} cannot be read: ${shown})`;
 }
 
+/** What pg would encode, but twice if there are escapes already. */
+const encoded = url => url.replace(/%(?![\da-f]{2})/gi, '%25').replaceAll(' ', '%20');
+
 /** A pool of ours. Idle connections do not keep the process alive. */
 function makePool (option, url, connections, timeout) {
   const { Client, Pool } = requirePeer('pg', FEATURE);
   const options = {
-    connectionString: url,
+    connectionString: encoded(url),
     max: connections,
     connectionTimeoutMillis: timeout,
     keepAlive: true,
@@ -131,7 +136,7 @@ class PgDatabase extends Database {
 
   get #begin () {
     if (this.isPooled) return beginPooled(this.#limits);
-    return this.#isOwn ? BEGIN : BEGIN_AS_GUEST;
+    return this.#isOwn ? BEGIN : beginAsGuest(this.#limits);
   }
 
   async #isPlain (lease) {
@@ -145,7 +150,8 @@ class PgDatabase extends Database {
 
   #guest (client) {
     if (!this.#guests.has(client)) {
-      this.#guests.set(client, new GuestSession(client, statement => this.#ask(client, statement)));
+      this.#guests.set(client, new GuestSession(client,
+        statement => this.#ask(client, statement), this._timeout));
     }
     return this.#guests.get(client);
   }
@@ -184,6 +190,19 @@ class PgDatabase extends Database {
     if (this.#direct !== undefined) return;
     const deaf = new StoreError('ERR_STORE_DEAF');
     this.#listener = new Poller(() => this._onWarning(deaf));
+  }
+
+  /**
+   * A connection that can only read is given up: the next one may lead to a server that was
+   * promoted meanwhile.
+   * @throws {StoreError} ERR_STORE_READ_ONLY
+   */
+  async checkWritable () {
+    return this.#use(async lease => {
+      lease.isBroken = true;
+      checkWritable(await this.#ask(lease.client, { text: READ_ONLY }));
+      lease.isBroken = false;
+    });
   }
 
   async #haveSessions (pool) {

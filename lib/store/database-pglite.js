@@ -15,7 +15,7 @@ const { isA, messageOf, read } = require('../base/foreign');
 const { Channels } = require('./database-listener');
 const { takeOver } = require('./database-session');
 const { lockDirectory } = require('./pglite-lock');
-const { Database, quote, readerOf } = require('./sql-client');
+const { Database, READ_ONLY, checkWritable, quote, readerOf } = require('./sql-client');
 const { StoreError, storeError } = require('./store-errors');
 
 // The very first start makes an empty database.
@@ -335,6 +335,8 @@ class PgliteDatabase extends Database {
 
   /** There is one session, and nothing in between. */
   async checkSessions () {}
+
+  async checkWritable () { checkWritable(await this.query(READ_ONLY)); }
 
   /** No listener gets notifications any more. */
   async _retire () { this.#channels = new Channels(); }

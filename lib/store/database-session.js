@@ -12,6 +12,13 @@ const FORM = {
   array_nulls: 'on', standard_conforming_strings: 'on',
 };
 
+/**
+ * Time limits besides those of the store would end statements that wait for a lock, or sessions
+ * that listen. Older servers do not know all of them.
+ */
+const NO_LIMITS = `SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+  WHERE name IN ('lock_timeout', 'idle_session_timeout', 'transaction_timeout') AND setting <> '0'`;
+
 const assign = (settings, set = 'SET') => Object.entries(settings)
   .map(([name, value]) => `${set} ${name} = '${value}'`).join('; ');
 
@@ -25,8 +32,8 @@ const assign = (settings, set = 'SET') => Object.entries(settings)
  */
 async function takeOver (run, settings) {
   const { rows: [{ path }] } = await run({ text: `${assign({
-    ...FORM, default_transaction_isolation: 'read committed', ...settings,
-  })}; SELECT pg_catalog.to_json(pg_catalog.current_schemas(false)) AS path` });
+    ...settings, ...FORM, default_transaction_isolation: 'read committed', client_encoding: 'UTF8',
+  })}; ${NO_LIMITS}; SELECT pg_catalog.to_json(pg_catalog.current_schemas(false)) AS path` });
   // Functions of schemas that come before PostgreSQL's own would hide those that we mean. When
   // pg_catalog is not listed, it comes first.
   if (path.indexOf('pg_catalog') < 1) return;
@@ -47,37 +54,46 @@ const CATALOG_FIRST = `SELECT pg_catalog.set_config('search_path', (SELECT coale
  * The settings end with the transaction.
  */
 const beginPooled = settings =>
-  `${BEGIN}; ${assign({ ...FORM, ...settings }, 'SET LOCAL')}; ${CATALOG_FIRST}`;
+  `${BEGIN}; ${assign({ ...settings, lock_timeout: 0, ...FORM }, 'SET LOCAL')}; ${CATALOG_FIRST}`;
 
 // ---- The user's sessions -----------------------------------------------------------------------
 
 /** Begins a transaction in a session that is not ours: afterwards it is as it was. */
-const BEGIN_AS_GUEST = `${BEGIN}; ${assign(FORM, 'SET LOCAL')}`;
+const beginAsGuest = settings =>
+  `${BEGIN}; ${assign({ ...settings, lock_timeout: 0, ...FORM }, 'SET LOCAL')}`;
 
 const LOOK = `SELECT current_setting('datestyle') AS style, current_setting('array_nulls')::boolean
     AND current_setting('standard_conforming_strings')::boolean
     AND current_setting('extra_float_digits')::int > 0 AS plain,
   current_setting('default_transaction_isolation') = 'read committed' AS "isWeak",
+  (SELECT min(extract(epoch FROM current_setting(name)::interval) * 1000)::float8
+    FROM unnest(ARRAY['statement_timeout', 'lock_timeout']) AS name
+    WHERE current_setting(name) <> '0') AS limit,
   pg_backend_pid() AS pid`;
 
 /** A session that belongs to the user: its settings stay as they are. */
 class GuestSession {
   #client;
   #run;
+  #timeout;
   #looking;
   #style;
   #turn = Promise.resolve();
 
-  /** @param {(statement: object) => Promise<{ rows: object[] }>} run on the client */
-  constructor (client, run) {
+  /**
+   * @param {(statement: object) => Promise<{ rows: object[] }>} run on the client
+   * @param {number} timeout of the store's statements, in ms
+   */
+  constructor (client, run, timeout) {
     this.#client = client;
     this.#run = run;
+    this.#timeout = timeout;
   }
 
   /** Whether single statements work as in a session of our own. */
   async isPlain () {
-    const { plain, isWeak } = await this.#look();
-    return plain && isWeak && this.#isIso;
+    const { plain, isWeak, limit } = await this.#look();
+    return plain && isWeak && this.#isIso && (limit === null || limit >= this.#timeout);
   }
 
   /** Runs a statement within a transaction of the user's. */
@@ -162,4 +178,4 @@ async function haveSessions (lease, run) {
   return true;
 }
 
-module.exports = { BEGIN_AS_GUEST, GuestSession, beginPooled, haveSessions, takeOver };
+module.exports = { GuestSession, beginAsGuest, beginPooled, haveSessions, takeOver };

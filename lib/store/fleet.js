@@ -69,7 +69,7 @@ class Fleet extends Emitter {
     super();
     this.#database = database;
     this.#table = `${database.schema}.fleet_breakers`;
-    this.#channel = `${database.schemaName}.fleet`.slice(0, 63);
+    this.#channel = `${database.prefix}fleet`;
   }
 
   async join (breaker, options) {

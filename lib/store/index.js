@@ -2,7 +2,7 @@
 
 // sekering/store: keeps what must not be lost, on PostgreSQL or on an embedded PGlite.
 
-const { openStore } = require('./store');
+const { migrateStore, openStore } = require('./store');
 const { StoreError } = require('./store-errors');
 
-module.exports = { openStore, StoreError };
+module.exports = { migrateStore, openStore, StoreError };

@@ -37,6 +37,13 @@ const INSPECT_MS = 60_000;
 // poll intervals before it makes up for it.
 const SUSPECTS_POLLS = 5;
 
+// A lane that has found nothing for so many polls, and was not woken meanwhile, polls less often:
+// all such lanes together once in three poll intervals.
+const QUICK_POLLS = 10;
+const SLOW_POLLS = 3;
+const SLOW_POLLS_MAX = 16;
+const SLOW_POLL_MS = 50;
+
 // For senders that end when their signal aborts.
 const ABORT_MS = 100;
 
@@ -98,6 +105,9 @@ class Lane {
   /** When it becomes hungry by itself; when there may be tokens again. */
   wakeAt = Infinity;
   tokensAt = Infinity;
+  /** When the first retry that is known here is due; how many polls have found nothing. */
+  dueAt = Infinity;
+  emptyPolls = 0;
   /** Whether the next claim must look at everything; when the next one does so anyway. */
   mustLook = false;
   lookAt = 0;
@@ -174,9 +184,14 @@ class Lane {
     return false;
   }
 
-  wake () {
+  poll () {
     this.isHungry = true;
     this.isWoken = true;
+  }
+
+  wake () {
+    this.emptyPolls = 0;
+    this.poll();
   }
 
   wakeAtLatest (time) { this.wakeAt = Math.min(this.wakeAt, time); }
@@ -258,6 +273,9 @@ class Scheduler {
   #sweptAt;
   #graceEnds = 0;
 
+  /** Until then no other lane polls slowly. */
+  #slowPollAt = 0;
+
   /** When the database last answered. */
   lastBeat = 0;
   counts = { sent: 0, retried: 0, dead: 0, fenced: 0 };
@@ -315,7 +333,7 @@ class Scheduler {
     this.#phase = 'stopping';
     this.#stopAt = now + timeout;
     for (const lane of this.#order) {
-      lane.wakeAt = lane.tokensAt = Infinity;
+      lane.wakeAt = lane.tokensAt = lane.dueAt = Infinity;
       this.#giveBack(lane);
     }
   }
@@ -325,7 +343,14 @@ class Scheduler {
     for (const lane of this.#order) {
       if (now >= lane.tokensAt) lane.tokensAt = Infinity;
       if (now >= lane.wakeAt) {
-        lane.wakeAt = Infinity;
+        // One after the other, idle lanes need one connection.
+        const isTurn = lane.emptyPolls <= QUICK_POLLS || now >= this.#slowPollAt;
+        lane.wakeAt = isTurn ? Infinity : this.#slowPollAt;
+        if (isTurn) lane.poll();
+        if (isTurn && lane.emptyPolls > QUICK_POLLS) this.#slowPollAt = now + SLOW_POLL_MS;
+      }
+      if (now >= lane.dueAt) {
+        lane.dueAt = Infinity;
         lane.wake();
       }
       for (const job of lane.sending) {
@@ -364,7 +389,8 @@ class Scheduler {
       lane.suspectsAt = found ? now : now + SUSPECTS_POLLS * this.#options.pollInterval;
     }
     this.#waiting += jobs.length;
-    if (!lane.isHungry) lane.wakeAtLatest(now + this.#options.pollInterval);
+    lane.emptyPolls = messages.length > 0 ? 0 : lane.emptyPolls + 1;
+    if (!lane.isHungry) lane.wakeAtLatest(now + this.#pollMs(lane));
     for (const job of jobs) {
       this.#held.add(job);
       if (job.isSuspect) this.#suspects.add(job);
@@ -374,6 +400,12 @@ class Scheduler {
     }
     if (!this.isRunning) this.#giveBack(lane);
     if (claim.sent !== undefined) this.settled(claim.sent.job, settled || undefined, now);
+  }
+
+  #pollMs ({ emptyPolls }) {
+    const { pollInterval } = this.#options;
+    if (emptyPolls <= QUICK_POLLS) return pollInterval;
+    return pollInterval * Math.min(SLOW_POLLS * this.#order.length, SLOW_POLLS_MAX);
   }
 
   claimFailed (claim, error, now) {
@@ -433,8 +465,8 @@ class Scheduler {
     this.#letGo(job);
     if (row === undefined) this.#lost(job);
     else this.#tell(job, row);
-    if (outcome.delay < this.#options.pollInterval) {
-      lane.wakeAtLatest(now + outcome.delay + LATE_MS);
+    if (outcome.delay !== undefined && this.isRunning) {
+      lane.dueAt = Math.min(lane.dueAt, now + outcome.delay + LATE_MS);
     }
     if (outcome !== RELEASE && message.orderKey === null && !job.isSuspect) return;
     // The next one of its kind, or one that was given back, is found by looks at everything only.
@@ -498,8 +530,8 @@ class Scheduler {
   /** When tick() is to be called next; Infinity if only other events can change something. */
   nextAt () {
     let at = this.#stopAt;
-    for (const { sending, wakeAt, tokensAt } of this.#order) {
-      at = Math.min(at, wakeAt, tokensAt);
+    for (const { sending, wakeAt, dueAt, tokensAt } of this.#order) {
+      at = Math.min(at, wakeAt, dueAt, tokensAt);
       for (const { deadline } of sending) {
         at = Math.min(at, deadline);
         break;

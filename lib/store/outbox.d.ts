@@ -161,7 +161,10 @@ export interface WorkerOptions {
   batchSize?: number | undefined;
   /** A dead worker's messages return after so many ms, 1000 to 3600000, default 30000. */
   leaseMs?: number | undefined;
-  /** ms between polls, 10 to 3600000, default 1000; new messages are also announced. */
+  /**
+   * ms between polls, 10 to 3600000, default 1000; new messages are also announced. A channel that
+   * has found nothing for ten polls is polled less often: see the guide.
+   */
   pollInterval?: number | undefined;
 }
 

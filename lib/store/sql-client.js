@@ -7,7 +7,7 @@
 const { createHash } = require('node:crypto');
 
 const { clearTimer, now, setTimer } = require('../base/clock');
-const { isA, messageOf, promiseOf } = require('../base/foreign');
+const { isA, messageOf, promiseOf, read } = require('../base/foreign');
 const { is, optionsOf, readable } = require('../base/options');
 const { guarded } = require('../base/warn');
 const { StoreError } = require('./store-errors');
@@ -98,6 +98,14 @@ const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 
 const refused = message => new StoreError('ERR_STORE_QUERY', message);
 
+/** Whether the session can only read. Behind it, the server may be another one by the next time. */
+const READ_ONLY = `SELECT pg_catalog.pg_is_in_recovery()
+  OR pg_catalog.current_setting('transaction_read_only')::boolean AS "isReadOnly"`;
+
+function checkWritable ({ rows: [{ isReadOnly }] }) {
+  if (isReadOnly) throw new StoreError('ERR_STORE_READ_ONLY');
+}
+
 /** A connection for as long as a transaction lasts. */
 class SqlClient {
   #run;
@@ -178,7 +186,8 @@ class Idleness {
 
 /**
  * What both engines have in common. An engine adds `engine`, `query`, `transaction`, `listen`,
- * `checkSessions`, and `_wrap`, `_retire` and `_close`, which `wrap` and `close` call.
+ * `checkSessions`, `checkWritable`, and `_wrap`, `_retire` and `_close`, which `wrap` and `close`
+ * call.
  */
 class Database {
   /** Whether a pooler may use another session for each transaction. */
@@ -207,9 +216,10 @@ class Database {
     const began = performance.now();
     const answer = { ok: true, engine: this.engine, ...this.isPooled && { pooled: true } };
     try {
-      await this.query('SELECT 1');
+      await this.checkWritable();
     } catch (error) {
-      Object.assign(answer, { ok: false, error: messageOf(error) });
+      const code = read(error, 'code');
+      Object.assign(answer, { ok: false, code, error: messageOf(error) });
     }
     return { ...answer, latencyMs: performance.now() - began };
   }
@@ -295,4 +305,6 @@ class Database {
   }
 }
 
-module.exports = { BEGIN, Database, IDLE_MS, SqlClient, prefixOf, quote, readerOf };
+module.exports = {
+  BEGIN, Database, IDLE_MS, READ_ONLY, SqlClient, checkWritable, prefixOf, quote, readerOf,
+};

@@ -21,7 +21,9 @@ class StoreError extends SekeringError {
 SekeringError.define(StoreError, 'StoreError');
 
 /** SQLSTATEs, or classes of them, of a database that is unavailable for now. */
-const GONE = /^(08|57P0[1-5]|57014|25P03|25P04|25006|53300)/;
+const GONE = /^(08|57P0[1-5]|57014|25P03|25P04|53300)/;
+/** Of a standby, or of a primary that was made read-only. */
+const READ_ONLY = '25006';
 /** Of one that does not let us in, which does not heal by itself. */
 const SHUT = /^(28|3D000)/;
 /**
@@ -66,6 +68,9 @@ function storeError (cause, isStart = false) {
   if (typeof code !== 'string' || !SQL_STATE.test(code)) return gone(cause, message, false);
   if (isStart && code === UNWELCOME) return gone(cause, message, FULL.test(message), code);
   if (GONE.test(code)) return gone(cause, message, true, code);
+  if (code === READ_ONLY) {
+    return new StoreError('ERR_STORE_READ_ONLY', undefined, { cause, sqlState: code });
+  }
   if (SHUT.test(code)) return gone(cause, message, false, code);
   const retryable = PASSING.test(code) || isStalePlan(cause);
   return new StoreError('ERR_STORE_QUERY', `The database refused a statement: ${message}`,

@@ -18,7 +18,12 @@ export interface SqlClient {
 }
 
 export interface StoreOptions {
-  /** Of PostgreSQL: `postgres://user:password@host:port/database`. Needs the package pg. */
+  /**
+   * Of PostgreSQL: `postgres://user:password@host:port/database`, with one host. `@ / ? #` in names
+   * and passwords are percent-encoded. What is missing comes from PGHOST, PGPORT, PGUSER,
+   * PGPASSWORD and PGDATABASE; `?host=/var/run/postgresql` names the folder of a socket. Needs the
+   * package pg.
+   */
   url?: string | undefined;
   /**
    * An address of the same database that bypasses a pooler in transaction mode, for one connection
@@ -38,9 +43,15 @@ export interface StoreOptions {
   directory?: string | undefined;
   /** 'memory': an embedded database that is gone at close. Pass at most one of these four. */
   store?: 'memory' | undefined;
-  /** Of all tables, default 'sekering'. */
+  /**
+   * Of all tables, default 'sekering'. 1 to 63 bytes; not information_schema, and nothing that
+   * begins with pg_. Stores with different schemas in one database have nothing in common.
+   */
   schema?: string | undefined;
-  /** Whether to bring the schema up to date when opening, default true; see `migrate()`. */
+  /**
+   * Whether to bring the schema up to date when opening, default true. With false, a schema that is
+   * not up to date is rejected with ERR_STORE_NOT_MIGRATED; see `migrateStore`.
+   */
   migrate?: boolean | undefined;
   /** Of the pool that is made for `url`, 1 to 1000, default 10. One more listens. */
   connections?: number | undefined;
@@ -58,7 +69,8 @@ export interface StoreHealth {
   latencyMs: number;
   /** Whether a pooler in transaction mode is in front of the database. */
   pooled?: true | undefined;
-  /** Why not, without secrets. */
+  /** Why not, without secrets; ERR_STORE_READ_ONLY if it answers but takes no writes. */
+  code?: StoreErrorCode | undefined;
   error?: string | undefined;
 }
 
@@ -92,11 +104,11 @@ export interface Store extends EventEmitter {
   listen (channel: string, onPayload: (payload: string) => void,
     onReconnect?: (() => void) | undefined): Promise<() => Promise<void>>;
   /**
-   * Applies the missing migrations.
+   * Applies missing migrations; an open store has none. `migrateStore` is for a role that may.
    * @throws ERR_STORE_SCHEMA_VERSION if a later release has migrated the schema
    */
   migrate (): Promise<{ applied: string[]; version: number }>;
-  /** Runs the smallest query. Never rejects. */
+  /** Whether the database answers and takes writes. Never rejects. */
   health (): Promise<StoreHealth>;
   /** Deletes rows past their retention, in batches. */
   cleanUp (options?: RetentionOptions): Promise<Record<string, number>>;
@@ -134,6 +146,7 @@ export interface RetentionOptions {
 
 export type StoreErrorCode =
   | 'ERR_STORE_CLOSED' | 'ERR_STORE_UNREACHABLE' | 'ERR_STORE_SCHEMA_VERSION'
+  | 'ERR_STORE_NOT_MIGRATED' | 'ERR_STORE_READ_ONLY'
   | 'ERR_STORE_POOLER' | 'ERR_STORE_DEAF' | 'ERR_STORE_VALUE'
   | 'ERR_STORE_DIRECTORY_LOCKED' | 'ERR_STORE_QUERY' | 'ERR_STORE_OLD_SNAPSHOT'
   | 'ERR_OUTBOX_MESSAGE' | 'ERR_OUTBOX_LEFT_BEHIND'
@@ -158,6 +171,15 @@ export class StoreError extends SekeringError {
 /**
  * Opens the store, and creates or migrates its schema.
  * @throws ERR_INVALID_OPTION, ERR_MISSING_PEER, ERR_STORE_POOLER behind a pooler in statement
- *   mode, ERR_STORE_VALUE if values do not come back as they were sent, ERR_STORE_…
+ *   mode, ERR_STORE_READ_ONLY on a standby (retryable), ERR_STORE_NOT_MIGRATED with
+ *   `migrate: false`, ERR_STORE_VALUE if values do not come back as they were sent, ERR_STORE_…
  */
 export function openStore (options?: StoreOptions): Promise<Store>;
+
+/**
+ * Applies the missing migrations and closes the database: for the role that owns the schema, while
+ * the role that opens the store may have fewer rights. Takes the options of `openStore`.
+ * @throws as openStore; ERR_STORE_SCHEMA_VERSION if a later release has migrated the schema
+ */
+export function migrateStore (options?: StoreOptions):
+Promise<{ applied: string[]; version: number }>;

@@ -16,7 +16,8 @@ const { createPayments } = require('./payments');
 const { cleanUp } = require('./retention');
 
 const OPTIONS = DATABASE_OPTIONS.with({
-  migrate: is.boolean('whether to bring the schema up to date when opening', { default: true }),
+  migrate: is.boolean('whether to bring the schema up to date when opening, or to reject one ' +
+    'that is not', { default: true }),
   channels: is.any('of the outbox, which checks them'),
   idempotency: is.any('its options, which it checks'),
   payments: is.any('their options, which they check'),
@@ -76,6 +77,18 @@ class Store extends Emitter {
   }
 }
 
+/** Brings the schema up to date, as its owner. Another role may open the store then. */
+async function migrateStore (options) {
+  const { migrate: _, channels, idempotency, payments, ...where } = OPTIONS.read(options);
+  const database = await openDatabase(where);
+  try {
+    await prove(database);
+    return await migrate(database);
+  } finally {
+    await database.close();
+  }
+}
+
 /** Opens the store, and brings its schema up to date. */
 async function openStore (options) {
   const settings = OPTIONS.read(options);
@@ -98,4 +111,4 @@ async function openStore (options) {
   return store;
 }
 
-module.exports = { openStore };
+module.exports = { migrateStore, openStore };

@@ -347,6 +347,70 @@ describe('PostgreSQL', () => {
     expect(`${error.stack}${JSON.stringify(error)}`).not.toMatch('geheim');
   });
 
+  test('an address with several hosts says that it takes one', async () => {
+    for (const hosts of ['a,b', 'a:1,b:2', 'u:geheim@a,b', 'u:geheim@/x?host=a,b']) {
+      const where = `postgres://${hosts}${hosts.includes('?') ? '' : '/x'}`;
+      const error = await openStore({ url: where }).catch(e => e);
+      expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'url' });
+      expect(error.message).toMatch('one host only');
+      expect(`${error.stack}${JSON.stringify(error)}`).not.toMatch('geheim');
+    }
+    const one = `${url}?target_session_attrs=read-write&sslmode=disable`;
+    expect((await (await open({ url: one })).query('SELECT 1 AS x')).rowCount).toBe(1);
+  });
+
+  test('a server without TLS, and an address that asks for it', async () => {
+    const error = await openStore({ url: `${url}?sslmode=verify-full` }).catch(e => e);
+    expect(error).toMatchObject({
+      code: 'ERR_STORE_UNREACHABLE', retryable: false, message: expect.stringContaining('SSL'),
+    });
+  });
+
+  test('sockets, and what the environment says', async () => {
+    const { port, socketDir } = await sharedPostgres();
+    const database = new URL(url).pathname;
+    const user = `host=${encodeURIComponent(socketDir)}&user=postgres&port=${port}`;
+    for (const where of [`//${database}?${user}`, `//postgres:x@${database}?${user}`]) {
+      expect((await (await open({ url: `postgres:${where}` })).query('SELECT 1 AS x')).rowCount)
+        .toBe(1);
+    }
+    const env = { PGHOST: '127.0.0.1', PGPORT: String(port), PGUSER: 'postgres' };
+    const before = { ...process.env };
+    try {
+      Object.assign(process.env, env);
+      const { rows } = await (await open({ url: `postgres://${database}` })).query(
+        'SELECT current_database() AS name, inet_server_port() AS port');
+      expect(rows).toEqual([{ name: database.slice(1), port }]);
+    } finally {
+      for (const name of Object.keys(env)) delete process.env[name];
+      Object.assign(process.env, before);
+    }
+  });
+
+  test('passwords with any characters', async () => {
+    const server = await sharedPostgres();
+    const file = path.join(server.socketDir, 'data', 'pg_hba.conf');
+    fs.writeFileSync(file, `host all guarded all scram-sha-256\n${fs.readFileSync(file, 'utf8')}`);
+    await server.query('CREATE ROLE guarded LOGIN');
+    await server.query('SELECT pg_reload_conf()');
+    const { host, pathname } = new URL(url);
+    const works = async (password, written) => {
+      await server.query(`ALTER ROLE guarded PASSWORD $text$${password}$text$`);
+      const database = await open({ url: `postgres://guarded:${written}@${host}${pathname}` });
+      expect(await database.health()).toMatchObject({ ok: true });
+    };
+    const all = '%@/?#:, +&=\'"\\[]{}|^~`$ %2F ä☕';
+    await works(all, encodeURIComponent(all));
+    for (const plain of ['a%', 'a%zz', 'a@b', 'a:b', 'a,b', 'käse☕', '%', 'a b']) {
+      await works(plain, plain);
+    }
+    await works('/ %x', '%2F %x');
+    const error = await openStore({ url: `postgres://guarded:geheim@${host}${pathname}` })
+      .catch(e => e);
+    expect(error).toMatchObject({ code: 'ERR_STORE_UNREACHABLE', retryable: false });
+    expect(`${error.stack}${JSON.stringify(error)}`).not.toMatch('geheim');
+  });
+
   test('a server that accepts connections and never answers', async () => {
     const silent = net.createServer(() => {}).listen(0, '127.0.0.1');
     await once(silent, 'listening');
@@ -375,11 +439,17 @@ describe('options', () => {
     [{ url: 'http://user:geheim@host/' }, 'url'], [{ url: 'geheim' }, 'url'], [{ url: 5 }, 'url'],
     [{ url: 'postgres://user:geheim@[/x' }, 'url'], [{ url: 'postgres://u:geheim%ff@h/x' }, 'url'],
     [{ url: 'postgres://u:geheim%zz%80@h/x' }, 'url'],
+    ...['u:ge/heim@h/x', 'u:ge?heim@h/x', 'u:ge#heim@h/x', 'u:1/geheim@h/x', 'u:geheim@h:abc/x',
+      'u:geheim@h/x?sslmode=on', 'u:geheim@h/x?target_session_attrs=standby', '',
+    ].map(rest => [{ url: `postgres://${rest}` }, 'url']),
+    [{ url: 'postgres://h/x', directUrl: 'postgres://u:geheim@a,b/x' }, 'directUrl'],
     [{ url: 'postgres://h/x', store: 'memory' }, 'store'],
     [{ store: 'disk' }, 'store'], [{ directory: '' }, 'directory'], [{ directory: 1 }, 'directory'],
     [{ pool: {} }, 'pool'], [{ pool: new Pool({ max: 1 }) }, 'pool'],
     [{ store: 'memory', schema: '' }, 'schema'], [{ store: 'memory', schema: name }, 'schema'],
     [{ store: 'memory', schema: 'pg_x' }, 'schema'], [{ store: 'memory', schema: 'a\0' }, 'schema'],
+    [{ store: 'memory', schema: 'a\ud800' }, 'schema'],
+    [{ store: 'memory', schema: 'information_schema' }, 'schema'],
     [{ store: 'memory', timeout: 99 }, 'timeout'], [{ store: 'memory', timeout: '1s' }, 'timeout'],
     [{ store: 'memory', connections: 0 }, 'connections'],
     [{ store: 'memory', migrate: 'yes' }, 'migrate'],

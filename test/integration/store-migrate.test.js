@@ -6,10 +6,16 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { openStore } = require('../../lib/store');
+const { Client } = require('pg');
+
+const { CircuitBreaker } = require('../..');
+const { migrateStore, openStore } = require('../../lib/store');
+const { prefixOf } = require('../../lib/store/sql-client');
 const { openDatabase } = require('../../lib/store/database');
 const { migrate } = require('../../lib/store/migrate');
 const { describeEngines, sharedPostgres } = require('../support/postgres');
+
+const OWN = path.join(__dirname, '..', '..', 'lib', 'store', 'sql');
 
 const folders = [];
 const opened = [];
@@ -49,7 +55,8 @@ describeEngines('migrations', ({ place }) => {
 
   test('are applied in order, once, and never to the schema of a later release', async () => {
     const folder = makeFolder(FILES);
-    expect(await migrate(database, { folder, dryRun: true })).toEqual({ applied: [], version: 0 });
+    await expect(migrate(database, { folder, dryRun: true })).rejects
+      .toMatchObject({ code: 'ERR_STORE_NOT_MIGRATED', message: expect.stringMatching('needs 2') });
     expect(await migrate(database, { folder }))
       .toEqual({ applied: ['001-first', '002-second'], version: 2 });
     expect(await migrate(database, { folder })).toEqual({ applied: [], version: 2 });
@@ -84,11 +91,10 @@ describeEngines('migrations', ({ place }) => {
 
 /** A database with the migrations before the one with this name. */
 async function before (name, place) {
-  const own = path.join(__dirname, '..', '..', 'lib', 'store', 'sql');
-  const files = fs.readdirSync(own);
+  const files = fs.readdirSync(OWN);
   const index = files.findIndex(file => file.includes(name));
   const folder = makeFolder(Object.fromEntries(files.slice(0, index)
-    .map(file => [file, fs.readFileSync(path.join(own, file), 'utf8')])));
+    .map(file => [file, fs.readFileSync(path.join(OWN, file), 'utf8')])));
   const database = await open(place);
   await migrate(database, { folder });
   return database;
@@ -148,13 +154,62 @@ describe('on PostgreSQL', () => {
     await Promise.all(stores.map(store => store.close()));
   });
 
-  test('two schemas in one database are independent', async () => {
+  const x = 'x'.repeat(62);
+  test.each([
+    ['a', 'A'], ['We"ird; $& $$ name', "it's"], [`${x}a`, `${x}b`],
+    ['ä☕'.repeat(12), 'sekering.fleet'], ['public', 'a.b'],
+  ])('the schemas %j and %j in one database are independent', async (...schemas) => {
     const url = await (await sharedPostgres()).createDatabase();
-    const [a, b] = await Promise.all(['a', 'b'].map(schema => openStore({ url, schema })));
-    await a.outbox.enqueue({ channel: 'EMAIL', recipient: 'x@y.example', body: 'x' });
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    const [a, b] = await Promise.all(schemas.map(schema => openStore({ url, schema })));
+    const work = async value => value;
+    await a.idempotency.run('key', work.bind(null, 1));
+    expect(await b.idempotency.run('key', work.bind(null, 2))).toMatchObject({ value: 2 });
+
+    // Who is told of what.
+    const heard = [];
+    const told = new Promise(resolve => {
+      client.on('notification', ({ channel }) => {
+        heard.push(channel);
+        if (channel === 'end') resolve();
+      });
+    });
+    const channels = schemas.flatMap(schema =>
+      ['outbox', 'fleet'].map(topic => `${prefixOf(schema)}${topic}`));
+    expect(new Set(channels).size).toBe(4);
+    for (const channel of [...channels, 'end']) await client.query(`LISTEN "${channel}"`);
+    await client.query('BEGIN');
+    await a.outbox.enqueue({ channel: 'EMAIL', recipient: 'x@y.example', body: 'x' }, { client });
+    await client.query('COMMIT');
+    const breakers = [a, b].map(() => new CircuitBreaker(async () => {}, { name: 'the same' }));
+    await Promise.all([a, b].map((store, i) => store.fleet.join(breakers[i])));
+    const isWritten = new Promise(resolve => {
+      client.on('notification', ({ channel }) => channel === channels[1] && resolve());
+    });
+    breakers[0].open();
+    await isWritten;
+    await client.query("SELECT pg_notify('end', '')");
+    await told;
+    expect(new Set(heard)).toEqual(new Set([channels[0], channels[1], 'end']));
+    expect(breakers[1].closed).toBe(true);
+    expect(await a.fleet.list()).toHaveLength(1);
+    expect(await b.fleet.list()).toEqual([]);
     expect(await a.outbox.list()).toHaveLength(1);
-    expect(await b.outbox.list()).toHaveLength(0);
-    await Promise.all([a.close(), b.close()]);
+    expect(await b.outbox.list()).toEqual([]);
+    for (const breaker of breakers) breaker.shutdown();
+    await Promise.all([a.close(), b.close(), client.end()]);
+  });
+
+  test('whoever migrates one schema does not wait for another', async () => {
+    const url = await (await sharedPostgres()).createDatabase();
+    await (await openStore({ url, schema: 'a' })).close();
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    await client.query('BEGIN; SELECT pg_advisory_xact_lock(hashtextextended(' +
+      "'sekering.migrate.a', 0)); LOCK TABLE a.migrations");
+    expect((await migrateStore({ url, schema: 'b' })).version).toBeGreaterThan(0);
+    await client.end();
   });
 
   test('a role needs only the rights on its schema', async () => {
@@ -174,17 +229,41 @@ describe('on PostgreSQL', () => {
     await store.close();
   });
 
-  test('with migrate: false nothing is made until it is asked for', async () => {
-    const url = await (await sharedPostgres()).createDatabase();
-    const store = await openStore({ url, migrate: false });
-    const { rows } = await store.query("SELECT to_regnamespace('sekering') AS schema");
+  test('with migrate: false nothing is made, only the schema of this release opens', async () => {
+    const postgres = await sharedPostgres();
+    const url = await postgres.createDatabase();
+    const refused = () => openStore({ url, migrate: false }).catch(error => error);
+    const latest = Math.max(...fs.readdirSync(OWN).map(file => parseInt(file, 10)));
+    const behind = version => ({
+      code: 'ERR_STORE_NOT_MIGRATED', retryable: false,
+      message: expect.stringMatching(new RegExp(`version ${version}, this release needs ${latest}`))
+    });
+    expect(await refused()).toMatchObject(behind(0));
+    const { rows } = await postgres.query("SELECT to_regnamespace('sekering') AS schema", url);
     expect(rows).toEqual([{ schema: null }]);
-    expect((await store.migrate()).applied[0]).toBe('001-outbox');
-    expect((await store.migrate()).applied).toEqual([]);
+
+    await before('-outbox-order', { url });
+    expect(await refused()).toMatchObject(behind(9));
+    const { applied, version } = await migrateStore({ url });
+    expect([applied[0], version]).toEqual(['010-outbox-order', latest]);
+    expect(await migrateStore({ url })).toEqual({ applied: [], version: latest });
+
+    const store = await openStore({ url, migrate: false });
+    expect(await store.migrate()).toEqual({ applied: [], version: latest });
     await store.query("INSERT INTO sekering.migrations VALUES (999, '999-later', '')");
     await store.close();
     for (const option of [true, false]) {
       await expect(openStore({ url, migrate: option })).rejects.toMatchObject(MISMATCH);
+    }
+  });
+
+  test('a table migrations of somebody else is left alone', async () => {
+    const postgres = await sharedPostgres();
+    const url = await postgres.createDatabase();
+    await postgres.query('CREATE TABLE public.migrations (id int)', url);
+    for (const option of [true, false]) {
+      await expect(openStore({ url, schema: 'public', migrate: option })).rejects
+        .toMatchObject({ ...MISMATCH, message: expect.stringContaining('another schema') });
     }
   });
 });

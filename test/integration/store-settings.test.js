@@ -3,6 +3,8 @@
 // Settings of a role or a server: the store works as it does without them, and sessions of the user
 // keep them. Other tests of the store run on a server with such settings, too.
 
+const { setTimeout: sleep } = require('node:timers/promises');
+
 const { Client, Pool } = require('pg');
 
 const { openStore } = require('../../lib/store');
@@ -150,6 +152,57 @@ describe.each(Object.keys(WAYS))('a %s', way => {
       await client.query('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE');
       return isolation(client);
     })).toBe('serializable');
+  });
+});
+
+describe.each(Object.keys(WAYS))('time limits of a role, and a %s', way => {
+  const LIMIT_MS = 1000;
+  const LIMITS = { statement_timeout: LIMIT_MS, lock_timeout: LIMIT_MS / 2 };
+
+  /** Holds a lock until somebody has waited for it longer than the role's limits allow. */
+  async function holdUp (url, lock, work) {
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    await client.query(`SET statement_timeout = 0; SET lock_timeout = 0; BEGIN; ${lock}`);
+    const done = work();
+    try {
+      for (let isLong = false; !isLong;) {
+        ({ rows: [{ isLong }] } = await server.query(`SELECT count(*) > 0 AS "isLong"
+          FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND clock_timestamp() - query_start > ${1.5 * LIMIT_MS} * interval '1 ms'`));
+        const isOver = await Promise.race([done.then(() => true), sleep(20, false)]);
+        if (isOver) throw new Error('It did not wait');
+      }
+    } finally {
+      await client.query('COMMIT').finally(() => client.end());
+    }
+    return done;
+  }
+
+  test('break neither migrations nor statements', async () => {
+    const url = await addressOf(LIMITS);
+    const store = keep(await holdUp(url, `SELECT pg_advisory_xact_lock(
+      hashtextextended('sekering.migrate.sekering', 0))`,
+    () => openStore({ ...WAYS[way](url), timeout: 60_000, channels: CHANNELS })));
+    const lock = 'LOCK TABLE sekering.notification_outbox IN ACCESS EXCLUSIVE MODE';
+    const message = { channel: 'JOB', recipient: 'a', body: BODY };
+    const { id } = await holdUp(url, lock, () => store.outbox.enqueue(message));
+    expect(await holdUp(url, lock, () => store.cleanUp())).toMatchObject({ sent: 0 });
+    expect(await holdUp(url, lock, () => store.outbox.get(id))).toMatchObject({ body: BODY });
+    await holdUp(url, lock, () => store.transaction(client => client.query(
+      'SELECT FROM sekering.notification_outbox')));
+  });
+
+  test('are those that the store has', async () => {
+    const store = await open(way, { ...LIMITS, idle_session_timeout: 3_600_000 });
+    const limitsOf = async client => (await client.query(`SELECT current_setting('lock_timeout')
+      AS lock, current_setting('statement_timeout') AS statement`)).rows[0];
+    const expected = { lock: '0', statement: '10s' };
+    expect(await limitsOf(store)).toEqual(expected);
+    expect(await store.transaction(limitsOf)).toEqual(expected);
+    const { rows: [{ idle }] } =
+      await store.query("SELECT current_setting('idle_session_timeout') AS idle");
+    expect(idle).toBe(way === 'url' ? '0' : '1h');
   });
 });
 

@@ -16,7 +16,7 @@ const {
   CloudApiClient, GreenApiClient, SessionPool
 } = require('../../lib/clients/whatsapp');
 const decorators = require('../../lib/primitives/decorators');
-const { openStore } = require('../../lib/store');
+const { migrateStore, openStore } = require('../../lib/store');
 const testing = require('../../lib/testing');
 const { listEntrances } = require('../support/entrances');
 
@@ -262,6 +262,7 @@ const ENTRANCES = {
   'SessionPool.requestQr(options)': wrong => sessions.requestQr('a', wrong),
   // sekering/browser
   'browser:autoRetry(options)': 'runs on a page only: see browser.test.js',
+  'store:migrateStore(options)': wrong => migrateStore({ store: 'memory', ...wrong }),
   // sekering/store
   'store:openStore(options)': wrong => openStore({ store: 'memory', ...wrong }),
   'new store:StoreError(options)': 'as Error has it',

@@ -20,6 +20,8 @@ const HOSTILE = {
   datestyle: 'German', intervalstyle: 'sql_standard', bytea_output: 'escape',
   timezone: 'Asia/Kathmandu', extra_float_digits: -15, array_nulls: 'off',
   standard_conforming_strings: 'off', default_transaction_isolation: 'serializable',
+  default_transaction_deferrable: 'on', row_security: 'off', client_encoding: 'LATIN1',
+  transform_null_equals: 'on', backslash_quote: 'off', quote_all_identifiers: 'on',
 };
 
 const TEMPLATE = path.join(ROOT, 'node_modules', '.cache', 'sekering', 'postgres-15');
@@ -128,6 +130,19 @@ class Postgres {
       await client.end();
     }
   }
+
+  /** @returns {Promise<Postgres>} a hot standby, which follows this server until it is promoted */
+  async startStandby () {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-pg-'));
+    chown(folder, user());
+    await run(path.join(BIN, 'pg_basebackup'), ['-d', this.url, '-D', path.join(folder, 'data'),
+      '--write-recovery-conf', '--checkpoint=fast', '--no-sync'], user());
+    const standby = new Postgres(folder, await freePort(), this.#settings);
+    await standby.start();
+    return standby;
+  }
+
+  async promote () { await this.#control('promote'); }
 
   /** @returns {Promise<string>} the address of a new, empty database */
   async createDatabase () {
