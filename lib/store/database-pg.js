@@ -261,15 +261,30 @@ class PgDatabase extends Database {
     this._checkOpen(isLate);
     let client;
     try {
-      client = await pool.connect();
+      client = await this.#take(pool);
     } catch (error) {
       throw storeError(error, true);
     }
-    if (!this.#watched.has(client)) {
-      this.#watched.add(client);
-      client.on('error', this.#onError);
-    }
     return client;
+  }
+
+  /**
+   * A client that is watched from the first moment. Its connection may end with the same data that
+   * begins it, before a promise is handled; an error that nobody hears ends the process.
+   */
+  #take (pool) {
+    return new Promise((resolve, reject) => {
+      const onClient = client => {
+        if (!this.#watched.has(client)) {
+          this.#watched.add(client);
+          client.on('error', this.#onError);
+        }
+        resolve(client);
+      };
+      const promise = pool.connect((error, client) => (error ? reject(error) : onClient(client)));
+      // Another kind of pool may have promises only.
+      promise?.then(onClient, reject);
+    });
   }
 
   #release (client, isBroken) {

@@ -1,35 +1,43 @@
 'use strict';
 
-// Random operations on the outbox while three workers send, one of which dies. What must hold is
-// said by a simple model of each message: it is sent, dead for a reason, or cancelled; those of a
-// key go one at a time and in their order; nothing is sent while the breaker is open; attempts are
-// counted. What a sender does depends on the seed, the message and the attempt, and nothing else.
+// Random operations on the outbox, and what disturbs it: workers die, lose leases and stop,
+// connections are cut, PostgreSQL restarts. A model says what must hold; see support/outbox-model.
+//
+// SEKERING_SEEDS: how many sequences, default 100; SEKERING_SEED: only this one. A sequence that
+// fails is printed, and then made shorter for as long as it still fails.
 
 const { once } = require('node:events');
 const { setImmediate: turn } = require('node:timers/promises');
 
 const CircuitBreaker = require('../../lib/primitives/breaker');
 const { NonRetryableError } = require('../../lib/primitives/classify');
-const { gate, outboxOf, until } = require('../support/outbox-helpers');
-const { describeEngines } = require('../support/postgres');
-const { Dice } = require('../support/random');
+const { openStore } = require('../../lib/store');
+const { startTcpProxy } = require('../../lib/testing/tcp-proxy');
+const { Model } = require('../support/outbox-model');
+const { gate, until } = require('../support/outbox-helpers');
+const { describeEngines, sharedPostgres } = require('../support/postgres');
+const { Dice, inLanes, seedsOf, shorten } = require('../support/random');
 
-const SEEDS = Array.from({ length: process.env.SEKERING_CHAOS_SECONDS ? 40 : 2 }, (_, i) => i + 1);
-const STEPS = 50;
+const SEEDS = seedsOf(100);
+const STEPS = 40;
 const WORKERS = 3;
-const ATTEMPTS = 3;
-// What is brought back from the dead letters is sent in the end.
-const CALLS_MAX = 8;
+const LANES = { postgresql: 12, pglite: 2 };
+const CONNECTIONS = 5;
+// On PGlite a transaction that is open keeps all others waiting.
+const OPEN_MAX = { postgresql: 3, pglite: 0 };
+const backoff = { strategy: 'fixed', minTimeout: 5 };
+const CHANNELS = { JOB: { backoff, maxAttempts: 3 }, ALSO: { backoff, maxAttempts: 2 } };
 const KEYS = [undefined, undefined, 'k', 'l', 'm'];
-const CHANNELS = { JOB: { backoff: { strategy: 'fixed', minTimeout: 20 }, maxAttempts: ATTEMPTS } };
-// Living workers never lose a lease, however slow the machine is.
+const DEDUPE_KEYS = [undefined, undefined, undefined, 'p', 'q', 'r'];
+// Living workers lose a lease only if it is taken from them, however slow the machine is.
 const LEASE_MS = 300_000;
-const LEASES_CALLS = ['claim', 'settle', 'extend', 'readTime', 'sweep', 'buryUnknown',
-  'findSnapshot'];
-
-const COUNTED = ['sent', 'failed', 'never', 'late'];
-const PLANS = ['sent', 'sent', 'sent', 'sent', 'sent', 'failed', 'failed', 'never', 'late', 'busy'];
-const OVER = ['SENT', 'DLQ', 'CANCELLED'];
+const TIMEOUT_MS = 150;
+// When all goes well: how often to look before another worker begins, and how many of them.
+const LOOKS_MAX = 200;
+const ROUNDS_MAX = 50;
+const LEASES_CALLS = ['claim', 'settle', 'mark', 'note', 'extend', 'readTime', 'sweep',
+  'buryUnknown', 'findSnapshot'];
+if (SEEDS.length > 100) jest.setTimeout(24 * 3_600_000);
 
 /** Takes so many turns of the event loop, or until the signal aborts. */
 async function work (turns, signal) {
@@ -38,298 +46,462 @@ async function work (turns, signal) {
   signal.throwIfAborted();
 }
 
-/** What senders did, by message. Messages are known by their recipient, a number. */
-class Model {
-  messages = new Map();
-  faults = [];
-  /** Recipients in the order in which they were sent. */
-  sent = [];
+const failing = (message, more) => Object.assign(new Error(message), more);
 
-  constructor (seed, breaker) {
-    this.seed = seed;
-    this.breaker = breaker;
-  }
+const ERRORS = {
+  failed: () => failing('no luck'),
+  asked: () => failing('later', { retryAfterMs: 10 }),
+  never: () => new NonRetryableError('never'),
+  busy: () => failing('busy', { code: 'ERATELIMITED', retryAfterMs: 10 }),
+  pause: () => failing('pause', { kind: 'pause', retryAfterMs: 20 }),
+};
 
-  add (orderKey) {
-    const recipient = String(this.messages.size + 1);
-    this.messages.set(recipient, {
-      recipient, orderKey, calls: 0, outcomes: [], confirmed: 0, isUnsure: false, worker: undefined,
-    });
-    return recipient;
-  }
+/** What happens, how often, and where it can. */
+const STEPS_BY_WEIGHT = {
+  enqueue: 40, cancel: 5, giveUp: 4, retry: 4, retryMany: 4, recover: 3, purge: 1, cleanUp: 1,
+  breakerOpensOrCloses: 5, startOrStop: 6, die: 3, steal: 7, sweep: 6, cut: 4, end: 9, wait: 12,
+};
+const KINDS = Object.entries(STEPS_BY_WEIGHT)
+  .flatMap(([kind, weight]) => Array(weight).fill(kind));
 
-  /** The sender of one worker. */
-  senderOf (worker) {
-    return async ({ recipient }, { signal }) => {
-      // The process is gone.
-      if (worker.isDead) return new Promise(() => {});
-      const message = this.messages.get(recipient);
-      this.checkCall(message);
-      message.worker = worker;
-      const dice = new Dice(this.seed * 1e6 + recipient * 100 + message.calls++);
-      const plan = message.calls > CALLS_MAX ? 'sent' : dice.pick(PLANS);
-      let outcome = 'stopped';
-      try {
-        await work(plan === 'late' ? Infinity : dice.pick([1, 1, dice.below(200)]), signal);
-        outcome = plan;
-        return this.act(plan);
-      } catch (error) {
-        if (error.code === 'ETIMEDOUT') outcome = 'late';
-        throw error;
-      } finally {
-        if (!worker.isDead) this.end(message, outcome);
-      }
+/** The operations of a seed: each has a seed of its own, so that some can be left out. */
+function operationsOf (seed) {
+  const dice = new Dice(seed);
+  return Array.from({ length: STEPS }, (_, i) => ({
+    kind: dice.chance(0.002) ? 'restart' : dice.pick(KINDS), seed: seed * 1000 + i,
+  }));
+}
+
+/** A place for one sequence after the other. */
+class Lane {
+  static async open (place, name, i) {
+    const lane = new Lane();
+    lane.name = name;
+    const options = {
+      channels: CHANNELS, connections: CONNECTIONS, schema: `lane_${i}`, ...place,
     };
-  }
-
-  checkCall ({ recipient, orderKey, worker }) {
-    if (this.breaker.opened) this.faults.push(`${recipient} while the breaker is open`);
-    if (worker !== undefined) this.faults.push(`${recipient} twice at once`);
-    if (orderKey === undefined) return;
-    for (const other of this.messages.values()) {
-      if (other.orderKey === orderKey && other.worker !== undefined) {
-        this.faults.push(`${recipient} beside ${other.recipient}`);
-      }
+    lane.direct = await openStore(options);
+    lane.store = lane.direct;
+    if (name === 'postgresql') {
+      const { port } = new URL(place.url);
+      lane.proxy = await startTcpProxy({ target: Number(port) });
+      const url = place.url.replace(`:${port}`, `:${lane.proxy.port}`);
+      lane.store = await openStore({ ...options, url });
     }
+    for (const store of [lane.direct, lane.store]) store.on('warning', () => {});
+    lane.sweeper = lane.direct.outbox.createWorker({ channels: { JOB: async () => {} } });
+    lane.table = `${lane.direct.schema}.notification_outbox`;
+    return lane;
   }
 
-  act (plan) {
-    if (plan === 'failed') throw new Error('no luck');
-    if (plan === 'never') throw new NonRetryableError('never');
-    if (plan === 'busy') {
-      throw Object.assign(new Error('busy'), { code: 'ERATELIMITED', retryAfterMs: 10 });
-    }
-    return undefined;
-  }
-
-  end (message, outcome) {
-    message.worker = undefined;
-    message.outcomes.push(outcome);
-    if (outcome === 'sent') this.sent.push(message.recipient);
-  }
-
-  /** A worker has told what it wrote. */
-  confirm ({ recipient }) { this.messages.get(recipient).confirmed++; }
-
-  /** A worker dies: whether its last outcomes were written is not known. */
-  lose (worker) {
-    worker.isDead = true;
-    for (const message of this.messages.values()) {
-      const counted = message.outcomes.filter(outcome => COUNTED.includes(outcome)).length;
-      if (message.worker === worker || counted > message.confirmed) message.isUnsure = true;
-      if (message.worker === worker) message.worker = undefined;
-    }
-  }
-
-  /** What is wrong with a row, if something is. */
-  faultOf ({ recipient, status, attemptCount, errorHistory }) {
-    const { outcomes, isUnsure, isCancelled } = this.messages.get(recipient);
-    if (isCancelled) return status === 'CANCELLED' ? undefined : `${status}, although cancelled`;
-    const counted = outcomes.filter(outcome => COUNTED.includes(outcome));
-    const sent = counted.filter(outcome => outcome === 'sent').length;
-    if (status === 'SENT' && sent === 0) return 'never sent';
-    if (isUnsure) {
-      const mayBeDead = counted.includes('never') || counted.length >= ATTEMPTS;
-      return status === 'SENT' || mayBeDead ? undefined : 'dead for no reason';
-    }
-    if (sent > 1) return `sent ${sent} times`;
-    const last = counted.at(-1);
-    const isDead = last === 'never' || (last !== 'sent' && counted.length === ATTEMPTS);
-    const expected = [last === 'sent' ? 'SENT' : isDead && 'DLQ', counted.length,
-      counted.length - sent].join();
-    const found = [status, attemptCount, errorHistory.length].join();
-    return found === expected ? undefined : `${found}, not ${expected} (${outcomes})`;
-  }
-
-  /** Messages of a key that were sent before an older one. */
-  get disorder () {
-    const first = [...new Set(this.sent)];
-    return first.filter((recipient, i) => {
-      const { orderKey } = this.messages.get(recipient);
-      return orderKey !== undefined && first.slice(0, i).some(other => +other > +recipient &&
-        this.messages.get(other).orderKey === orderKey);
-    });
+  async close () {
+    await this.direct.close();
+    if (this.store !== this.direct) await this.store.close();
+    await this.proxy?.close();
   }
 }
+
+/** Of the server that all lanes share. */
+let restarts = 0;
+let restarting;
 
 /** A sequence of operations. */
 class Run {
   workers = [];
   /** Transactions that are not committed yet. */
   open = [];
+  isCut = false;
+  restartsBefore = restarts;
 
-  /**
-   * @param {object} store
-   * @param {number} seed
-   * @param {{ revives: boolean, openMax: number }} options whether dead letters are tried again,
-   *   and how many transactions may be open at once: either ends the order of a key's messages
-   */
-  constructor (store, seed, { revives, openMax }) {
-    this.store = store;
+  constructor (lane, seed) {
+    this.lane = lane;
     this.dice = new Dice(seed);
-    this.revives = revives;
-    this.openMax = openMax;
     this.breaker = new CircuitBreaker(async () => {}, { resetTimeout: 3_600_000 });
-    this.model = new Model(seed, this.breaker);
+    // Each worker listens.
+    this.breaker.setMaxListeners(Infinity);
+    this.model = new Model(seed);
+    this.model.isOpen = () => this.breaker.opened;
+    this.model.isUpset = () => this.isCut || restarts > this.restartsBefore;
   }
 
-  async begin () {
-    for (let i = 0; i < WORKERS; i++) await this.startWorker();
-    // It takes back what the dead one leaves.
-    this.sweeper = this.store.outbox.createWorker({
-      channels: { EMAIL: async () => {} }, leaseMs: 1000,
-    });
-    await this.sweeper.start();
-  }
-
-  async startWorker () {
-    const { breaker, dice, model, store } = this;
-    const handle = { isDead: false, isStopped: false };
-    handle.worker = store.outbox.createWorker({
-      channels: {
-        JOB: {
-          send: model.senderOf(handle), concurrency: dice.between(1, 5), timeout: 100, breaker,
-        },
-      },
-      concurrency: 4, unsettled: dice.pick([0, 5]), batchSize: dice.pick([1, 3, 500]),
-      leaseMs: LEASE_MS, pollInterval: 50,
-    });
-    for (const event of ['sent', 'retry', 'dead']) {
-      handle.worker.on(event, message => model.confirm(message));
+  /** All of it. @returns {Promise<string[]>} what is wrong */
+  async play (operations) {
+    await this.persist(() => this.lane.direct.query(`TRUNCATE ${this.lane.table}`));
+    for (let i = 0; i < WORKERS; i++) await this.startWorker(this.dice);
+    try {
+      for (const { kind, seed } of operations) await this[kind](new Dice(seed));
+      await this.finish();
+      return await this.faults();
+    } finally {
+      await this.stopAll();
+      this.breaker.shutdown();
     }
-    handle.worker.on('fenced', ({ recipient }) => {
-      if (!handle.isDead) model.faults.push(`${recipient} was fenced`);
+  }
+
+  // ---- Calls of the store ----------------------------------------------------------------------
+
+  /** Either store: one of them loses connections. */
+  any (dice) { return dice.pick([this.lane.direct, this.lane.store]); }
+
+  /** @returns {Promise<{ value: unknown } | undefined>} undefined: it may have been done, or not */
+  async try (work) {
+    try {
+      return { value: await work() };
+    } catch (error) {
+      const isExpected = error.isOurs || (error.name === 'StoreError' && error.retryable &&
+        this.model.isUpset());
+      if (!isExpected) this.model.fault(error.stack);
+      return undefined;
+    }
+  }
+
+  /** Until it succeeds. */
+  async persist (work) { return until(() => work().catch(() => false)); }
+
+  // ---- Workers ---------------------------------------------------------------------------------
+
+  async startWorker (dice) {
+    const { breaker, model, lane } = this;
+    const handle = {
+      name: this.workers.length, isDead: false, isStopped: false, claims: new Map(), over: gate(),
+    };
+    handle.over.promise.catch(() => {});
+    const channel = () => ({
+      send: (message, context) => this.send(handle, message, context),
+      concurrency: dice.between(1, 5), timeout: TIMEOUT_MS, breaker,
+    });
+    const worker = lane.store.outbox.createWorker({
+      channels: { JOB: channel(), ALSO: channel() },
+      concurrency: dice.between(2, 6), unsettled: dice.pick([0, 5]),
+      batchSize: dice.pick([1, 3, 500]), leaseMs: LEASE_MS, pollInterval: 20,
+    });
+    handle.worker = worker;
+    const { leases } = worker;
+    const { claim } = leases;
+    leases.claim = async asked => {
+      const at = model.tick();
+      const answer = await claim.call(leases, asked);
+      for (const { message: { recipient } } of answer.messages) {
+        handle.claims.set(recipient, { at, token: asked.token });
+      }
+      return answer;
+    };
+    for (const event of ['sent', 'retry', 'dead']) {
+      worker.on(event, message => model.written(handle, event, message));
+    }
+    worker.on('fenced', message => model.fenced(handle, message));
+    worker.on('warning', error => {
+      const isExpected = error.code === 'ERR_OUTBOX_LEFT_BEHIND' || error.retryable ||
+        handle.isDead;
+      if (!isExpected) model.fault(error.stack);
     });
     this.workers.push(handle);
-    await handle.worker.start();
+    await worker.start();
   }
 
-  async step () {
-    const { dice } = this;
-    const what = dice.below(100);
-    if (what < 60) await this.enqueue();
-    else if (what < 68) await this.startOrStop(dice.pick(this.workers));
-    else if (what < 76) this.breaker[this.breaker.opened ? 'close' : 'open']();
-    else if (what < 84) await this.giveUpOrRevive();
-    else if (what < 90 && this.open.length > 0) await this.commit();
-    // The others go on while the database answers.
-    else for (let i = dice.below(10); i > 0; i--) await this.store.query('SELECT 1');
+  async send (handle, message, { signal, attempt }) {
+    // The process is gone.
+    if (handle.isDead) return handle.over.promise;
+    const { model } = this;
+    const { plan, dice, call } = model.begin(handle, message, attempt);
+    const began = performance.now();
+    try {
+      if (plan === 'held') await Promise.race([call.freed.promise, once(signal, 'abort')]);
+      await work(plan === 'late' ? Infinity : dice.pick([1, 1, dice.below(200)]), signal);
+    } catch (error) {
+      if (handle.isDead) return handle.over.promise;
+      const isLate = error.code === 'ETIMEDOUT';
+      model.end(call, isLate ? 'late' : 'stopped');
+      // It may have been late as well.
+      if (!isLate && performance.now() - began > TIMEOUT_MS / 2) model.doubt(message);
+      throw error;
+    }
+    if (handle.isDead) return handle.over.promise;
+    const hasFailed = Object.hasOwn(ERRORS, plan);
+    model.end(call, hasFailed ? plan : 'sent');
+    if (hasFailed) throw ERRORS[plan]();
+    return undefined;
   }
 
-  async enqueue () {
-    const { dice, model, store } = this;
-    const messages = Array.from({ length: dice.between(1, 5) }, () => {
-      const orderKey = dice.pick(KEYS);
-      return {
-        channel: 'JOB', recipient: model.add(orderKey), orderKey, priority: dice.between(-1, 1),
-        delay: dice.pick([0, 0, 0, 30]),
+  /** Ends all workers: those that live have written all that there is to write. */
+  async stopAll () {
+    for (const { over } of this.workers) over.reject(new Error('The process is gone'));
+    this.model.free();
+    for (const timeout of [1000, 10_000]) {
+      await Promise.all(this.workers.map(({ worker }) => worker.stop({ timeout })));
+    }
+  }
+
+  get living () { return this.workers.filter(({ isDead }) => !isDead); }
+
+  // ---- Operations ------------------------------------------------------------------------------
+
+  async enqueue (dice) {
+    const { lane, model, open } = this;
+    const isInside = dice.chance(0.4);
+    const messages = Array.from({ length: dice.pick([1, 1, 2, 3, 5]) }, () => {
+      const channel = dice.pick(['JOB', 'JOB', 'ALSO']);
+      // What waits for a dedupeKey waits for the transaction that has it.
+      const dedupeKey = isInside ? undefined : dice.pick(DEDUPE_KEYS);
+      const given = {
+        channel, orderKey: dice.pick(KEYS), dedupeKey, maxAttempts: dice.pick([1, 2, 3]),
+        priority: dice.between(-1, 1), delay: dice.pick([0, 0, 0, 15]),
       };
+      const isMany = dedupeKey === undefined && dice.chance(0.1);
+      const recipients = Array.from({ length: isMany ? 3 : 1 }, () => model.add(given));
+      return { ...given, recipient: isMany ? recipients : recipients[0] };
     });
-    if (this.openMax === 0 || dice.chance(0.5)) {
-      await store.outbox.enqueue(messages);
+    const mine = messages.flatMap(({ recipient }) => recipient)
+      .map(recipient => model.messages.get(recipient));
+    const store = this.any(dice);
+    if (!isInside) {
+      const isOne = messages.length === 1 && mine.length === 1;
+      const done = await this.try(() => store.outbox.enqueue(isOne ? messages[0] : messages));
+      model.enqueued(mine, isOne && done ? { value: [done.value] } : done);
       return;
     }
-    if (this.open.length === this.openMax) await this.commit();
+    if (open.length > 0 && open.length === OPEN_MAX[lane.name]) await this.end(dice);
     const [taken, end] = [gate(), gate()];
-    const done = store.transaction(async client => {
-      await store.outbox.enqueue(messages, { client });
+    for (const message of mine) message.state = 'open';
+    const done = this.try(() => store.transaction(async client => {
+      const answers = await store.outbox.enqueue(messages, { client });
       taken.resolve();
-      await end.promise;
-    });
-    await Promise.race([taken.promise, done]);
-    this.open.push({ end, done });
+      if (await end.promise) return answers;
+      throw failing('rolled back', { name: 'StoreError', isOurs: true });
+    }));
+    const transaction = { mine, end, done };
+    open.push(transaction);
+    if (OPEN_MAX[lane.name] === 0) await this.end(dice);
+    else await Promise.race([taken.promise, done]);
   }
 
-  async commit () {
-    const { end, done } = this.dice.take(this.open);
-    end.resolve();
-    await done;
+  /** Ends a transaction, not always the one that began first. */
+  async end (dice) {
+    if (this.open.length === 0) return;
+    const { mine, end, done } = dice.take(this.open);
+    const isCommitted = dice.chance(0.7);
+    for (const message of mine) message.state = isCommitted ? 'asked' : 'rolled back';
+    end.resolve(isCommitted);
+    const answers = await done;
+    if (isCommitted) this.model.enqueued(mine, answers);
   }
 
-  async startOrStop (handle) {
-    if (handle.isDead) return;
-    handle.isStopped = !handle.isStopped;
-    if (handle.isStopped) await handle.worker.stop({ timeout: this.dice.pick([0, 20, 1000]) });
-    else await handle.worker.start();
+  /** One of the messages that are stored; or undefined. */
+  pick (dice) {
+    const stored = [...this.model.messages.values()].filter(({ state }) => state === 'stored');
+    return dice.pick(stored);
   }
 
-  async giveUpOrRevive () {
-    const { dice, model, store } = this;
-    if (this.revives) {
-      await store.deadLetters.retryMany({ limit: dice.between(1, 3) });
-      return;
+  async cancel (dice) {
+    const message = this.pick(dice);
+    if (message === undefined) return;
+    const before = message.mayBeCancelled;
+    message.mayBeCancelled = true;
+    const done = await this.try(() => this.any(dice).outbox.cancel(message.id));
+    if (done === undefined) return;
+    message.mayBeCancelled = before;
+    if (done.value) message.isCancelled = true;
+  }
+
+  async giveUp (dice) {
+    const message = this.pick(dice);
+    if (message === undefined) return;
+    message.isGivenUp = true;
+    const done = await this.try(() => this.any(dice).deadLetters.add(message.id, 'enough')
+      // It does not wait.
+      .catch(error => { if (error.code !== 'ERR_OUTBOX_MESSAGE') throw error; }));
+    if (done?.value !== undefined) {
+      Object.assign(message, { isBuried: true, isReviveAsked: false, isBack: false });
     }
-    const message = dice.pick([...model.messages.values()]);
-    const rows = message === undefined ? [] : await store.outbox.list({ limit: 1000 });
-    const row = rows.find(({ recipient }) => recipient === message.recipient);
-    if (row !== undefined && await store.outbox.cancel(row.id)) message.isCancelled = true;
   }
 
-  /** One process ends: whatever it had under way is never answered. */
-  crash () {
-    const handle = this.dice.pick(this.workers);
+  async retry (dice) {
+    const dead = [...this.model.messages.values()].filter(message => message.state === 'stored' &&
+      this.model.mayBeOver(message));
+    const message = dice.pick(dead);
+    if (message === undefined) return;
+    const { length } = message.calls;
+    message.isReviveAsked = true;
+    const done = await this.try(() => this.any(dice).deadLetters.retry(message.id));
+    if (done?.value && message.calls.length === length) this.model.revived(message);
+  }
+
+  async retryMany (dice) {
+    const filter = { channel: dice.pick(['JOB', 'ALSO']), limit: dice.between(1, 3) };
+    for (const message of this.model.messages.values()) message.isReviveAsked = true;
+    await this.try(() => this.any(dice).deadLetters.retryMany(filter));
+  }
+
+  async recover (dice) {
+    const decide = ({ recipient }) => {
+      const message = this.model.messages.get(recipient);
+      const decision = dice.pick(['retry', 'drop', 'keep']);
+      if (decision === 'retry') message.isReviveAsked = true;
+      if (decision === 'drop') message.mayBeCancelled = true;
+      return decision;
+    };
+    await this.try(() => this.any(dice).deadLetters.recover({ '*': decide }, { limit: 2 }));
+  }
+
+  async purge (dice) {
+    const message = this.pick(dice);
+    this.model.isCleaned = true;
+    if (message) await this.try(() => this.any(dice).deadLetters.purge({ ids: [message.id] }));
+  }
+
+  async cleanUp (dice) {
+    this.model.isCleaned = true;
+    await this.try(() => this.any(dice).cleanUp({ sent: 0, dead: dice.pick([0, false]) }));
+  }
+
+  async breakerOpensOrCloses () { this.breaker[this.breaker.opened ? 'close' : 'open'](); }
+
+  async startOrStop (dice) {
+    const handle = dice.pick(this.living);
+    handle.isStopped = !handle.isStopped;
+    if (!handle.isStopped) await this.try(() => handle.worker.start());
+    else await this.try(() => handle.worker.stop({ timeout: dice.pick([0, 5, 1000]) }));
+  }
+
+  /** A process ends: whatever it had under way is never answered. Another one begins. */
+  async die (dice) {
+    const handle = dice.pick(this.living);
     this.model.lose(handle);
     const { leases } = handle.worker;
-    this.deadOwner = leases.owner;
-    for (const call of LEASES_CALLS) leases[call] = () => new Promise(() => {});
-    return handle;
+    for (const call of LEASES_CALLS) leases[call] = () => handle.over.promise;
+    await this.expire('lease_owner = $1', leases.owner);
+    await this.startWorker(dice);
   }
 
-  /** From now on all goes well. */
+  /** A living worker loses a lease, as if it had stood still, while it sends. */
+  async steal (dice) {
+    const call = dice.pick(this.model.underWay);
+    if (call === undefined) return;
+    call.isStolen = true;
+    await this.expire('lease_owner = $1 AND lease_token = $2 AND recipient = $3',
+      call.handle.worker.leases.owner, call.token, call.recipient);
+    if (dice.chance(0.7)) await this.sweep(dice);
+    call.freed.resolve();
+  }
+
+  async expire (condition, ...values) {
+    await this.persist(() => this.lane.direct.query(`UPDATE ${this.lane.table}
+      SET lease_until = now() - interval '1 s' WHERE status = 'SENDING' AND ${condition}`, values));
+  }
+
+  /** Takes back what has lapsed. */
+  async sweep () {
+    const { leases } = this.lane.sweeper;
+    const done = await this.try(async () =>
+      leases.sweep({ limit: 1000, before: await leases.readTime() }));
+    for (const message of this.model.messages.values()) {
+      const row = done?.value.find(({ recipient }) => recipient === message.recipient);
+      if (done === undefined || row?.status === 'DLQ') message.isCrashed = true;
+    }
+  }
+
+  async cut (dice) {
+    const { proxy } = this.lane;
+    if (proxy === undefined) return;
+    this.isCut = true;
+    proxy.set(dice.pick([null, null, { refuse: true }, { cutDown: dice.between(1, 5000) },
+      { cutUp: dice.between(1, 5000), reset: true }]));
+    proxy.cutAll();
+  }
+
+  async restart (dice) {
+    if (this.lane.proxy === undefined) return;
+    restarts++;
+    restarting ??= (await sharedPostgres()).restart(dice.pick(['fast', 'immediate']))
+      .finally(() => { restarting = undefined; });
+    await restarting;
+  }
+
+  /** The others go on while the database answers. */
+  async wait (dice) {
+    for (let i = dice.below(10); i > 0; i--) {
+      await this.try(() => this.lane.direct.query('SELECT 1'));
+    }
+  }
+
+  // ---- The end ---------------------------------------------------------------------------------
+
+  /** From now on all goes well, and all that waits is sent. */
   async finish () {
-    while (this.open.length > 0) await this.commit();
+    const { lane, model } = this;
+    lane.proxy?.set(null);
+    while (this.open.length > 0) await this.end(this.dice);
     this.breaker.close();
-    for (const handle of this.workers) if (handle.isStopped) await this.startOrStop(handle);
-    await until(async () => {
-      await this.store.query(`UPDATE sekering.notification_outbox SET lease_until = now()
-        WHERE lease_owner = $1 AND status = 'SENDING' AND lease_until > now()`, [this.deadOwner]);
-      // Some by themselves: then others of their keys are being sent.
-      if (this.revives) await this.store.deadLetters.retryMany({ limit: this.dice.between(1, 3) });
-      const rows = await this.store.outbox.list({ limit: 1000 });
-      return rows.every(({ status }) => (this.revives ? ['SENT'] : OVER).includes(status));
-    });
-  }
-
-  async end () {
-    const workers = [...this.workers.map(({ worker }) => worker), this.sweeper];
-    await Promise.all(workers.map(worker => worker.stop({ timeout: 0 })));
-    this.breaker.shutdown();
+    await this.stopAll();
+    model.isCalm = true;
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      // What is held now is held by nobody: a claim was made, and its answer lost.
+      await this.expire('true');
+      await this.sweep();
+      await this.startWorker(this.dice);
+      const { worker } = this.workers.at(-1);
+      let looks = 0;
+      const isDone = await until(async () => {
+        const left = await this.persist(async () => (await lane.direct.query(`SELECT FROM
+          ${lane.table} WHERE status NOT IN ('SENT', 'DLQ', 'CANCELLED')`)));
+        return left.rowCount === 0 ? 'done' : ++looks > LOOKS_MAX && 'not yet';
+      });
+      for (const timeout of [1000, 10_000]) await worker.stop({ timeout });
+      if (isDone === 'done') return;
+    }
   }
 
   /** All that is wrong. */
   async faults () {
-    const { model, revives } = this;
-    const rows = await this.store.outbox.list({ limit: 1000 });
-    const faults = [...model.faults, ...rows.length === model.messages.size ? [] : ['lost']];
-    for (const row of rows) {
-      const fault = revives
-        ? !model.sent.includes(row.recipient) && 'never sent'
-        : model.faultOf(row);
-      if (fault) faults.push(`${row.recipient}: ${fault}`);
+    const { direct, table } = this.lane;
+    const { rows } = await this.persist(() => direct.query(`SELECT id, recipient, channel, status,
+      attempt_count AS "attemptCount", max_attempts AS "maxAttempts",
+      error_history AS "errorHistory", dead_kind AS kind FROM ${table}`));
+    const { channels } = await this.persist(() => direct.outbox.stats({ exact: true }));
+    const faults = this.model.faultsOf(rows);
+    for (const [channel, counts] of Object.entries(channels)) {
+      for (const [status, count] of Object.entries(counts)) {
+        const found = rows.filter(row => row.channel === channel && row.status === status).length;
+        if (found !== count) faults.push(`${count} ${status} of ${channel}, not ${found}`);
+      }
     }
-    if (!revives) faults.push(...model.disorder.map(recipient => `${recipient} in disorder`));
     return faults;
   }
 }
 
 describeEngines('whatever happens', ({ name, place }) => {
-  const it = outboxOf(place, { channels: CHANNELS });
+  const lanes = [];
 
-  test.each(SEEDS)('each message is sent, or is dead for a reason: seed %d', async seed => {
-    const revives = seed % 2 === 0;
-    // On PGlite a transaction that is open keeps all others waiting.
-    const openMax = revives && name === 'postgresql' ? 4 : 0;
-    const run = new Run(it.store, seed, { revives, openMax });
-    await run.begin();
-    try {
-      for (let i = 0; i < STEPS; i++) {
-        if (i === STEPS / 2) run.crash();
-        await run.step();
-      }
-      await run.finish();
-      expect(await run.faults()).toEqual([]);
-    } finally {
-      await run.end();
+  beforeAll(async () => {
+    const shared = name === 'postgresql' ? await place() : undefined;
+    for (let i = 0; i < Math.min(LANES[name], SEEDS.length); i++) {
+      lanes.push(await Lane.open(shared ?? await place(), name, i));
     }
+  });
+  afterAll(() => Promise.all(lanes.map(lane => lane.close())));
+
+  test('each message is sent, cancelled, or dead for a reason', async () => {
+    const failures = [];
+    await inLanes(lanes, SEEDS, async (lane, seed) => {
+      const play = async operations => {
+        const run = new Run(lane, seed);
+        const faults = await run.play(operations);
+        return faults.length === 0 ? undefined : { run, faults };
+      };
+      const operations = operationsOf(seed);
+      let failure = await play(operations);
+      if (failure === undefined) return;
+      const shorter = await shorten(operations, async list => {
+        const again = await play(list);
+        failure = again ?? failure;
+        return again !== undefined;
+      });
+      const { faults, run } = failure;
+      failures.push({
+        seed, faults, operations: shorter.map(({ kind, seed: own }) => `${kind} ${own}`),
+        stories: [...run.model.messages.keys()].map(recipient => run.model.story(recipient)),
+      });
+    }, () => failures.length > 0);
+    expect(failures).toEqual([]);
   });
 });

@@ -6,6 +6,7 @@
 
 const { fork } = require('node:child_process');
 const { once } = require('node:events');
+const net = require('node:net');
 const path = require('node:path');
 
 const { openDatabase } = require('../../lib/store/database');
@@ -77,6 +78,31 @@ test('PostgreSQL restarts under load', async () => {
   const there = new Set(rows.map(({ id }) => id));
   expect(acknowledged.filter(id => !there.has(id))).toEqual([]);
   expect(acknowledged.length).toBeGreaterThanOrEqual(40 * ROUNDS);
+});
+
+test('a server that ends a connection with the same data that begins it', async () => {
+  const message = (type, body) => {
+    const head = Buffer.alloc(5);
+    head.write(type);
+    head.writeInt32BE(body.length + 4, 1);
+    return Buffer.concat([head, Buffer.from(body, 'latin1')]);
+  };
+  const begin = [message('R', '\0\0\0\0'), message('Z', 'I')];
+  const end = message('E', 'SFATAL\0C57P01\0Mterminating connection\0\0');
+  const server = net.createServer(socket => {
+    socket.on('error', () => {});
+    socket.once('data', () => socket.end(Buffer.concat([...begin, end])));
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address();
+  const database = await openDatabase({ url: `postgres://postgres@127.0.0.1:${port}/x` });
+  try {
+    // Not an error that nobody hears: that would end this process.
+    await expect(database.query('SELECT 1')).rejects.toMatchObject(LOST);
+  } finally {
+    await database.close();
+    server.close();
+  }
 });
 
 describe('over a bad connection', () => {

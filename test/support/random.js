@@ -30,4 +30,39 @@ class Dice {
   take (list) { return list.splice(this.below(list.length), 1)[0]; }
 }
 
-module.exports = { Dice };
+/** The seeds of a test: 1 to SEKERING_SEEDS, or else to `count`; or only SEKERING_SEED. */
+function seedsOf (count) {
+  const { SEKERING_SEED: one, SEKERING_SEEDS: many } = process.env;
+  if (one !== undefined) return [Number(one)];
+  return Array.from({ length: Number(many ?? count) }, (_, i) => i + 1);
+}
+
+/** Does work for all items: each lane does one after the other, until `isOver`. */
+async function inLanes (lanes, items, work, isOver = () => false) {
+  const queue = items[Symbol.iterator]();
+  await Promise.all(lanes.map(async lane => {
+    for (const item of queue) {
+      await work(lane, item);
+      if (isOver()) break;
+    }
+  }));
+}
+
+/** Leaves out whatever is not needed for a failure. It may need chance: each try is repeated. */
+async function shorten (operations, hasFailed, { tries = 60, repeats = 3 } = {}) {
+  const failsAgain = async list => {
+    for (let i = 0; i < repeats && tries > 0; i++, tries--) if (await hasFailed(list)) return true;
+    return false;
+  };
+  let left = operations;
+  for (let size = Math.ceil(left.length / 2); size >= 1; size = Math.floor(size / 2)) {
+    for (let at = 0; at < left.length;) {
+      const shorter = left.toSpliced(at, size);
+      if (await failsAgain(shorter)) left = shorter;
+      else at += size;
+    }
+  }
+  return left;
+}
+
+module.exports = { Dice, inLanes, seedsOf, shorten };
