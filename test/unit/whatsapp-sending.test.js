@@ -4,18 +4,24 @@
 
 const { SessionPool, SessionError } = require('../../lib/clients/whatsapp');
 const { startSessionFake } = require('../../lib/testing/session-fake');
+const { useVirtualClock } = require('../../lib/testing/virtual-clock');
 
 const TO = '+6281234567890';
 const HELLO = { text: 'Hello' };
 
 let fake;
 let pool;
+let clock;
 const poolOf = options => {
   pool = new SessionPool({ connect: fake.connect, retry: false, reconnect: false, ...options });
   return pool;
 };
 beforeEach(() => { fake = startSessionFake(); });
-afterEach(() => pool.close());
+afterEach(() => {
+  pool.close();
+  clock?.restore();
+  clock = undefined;
+});
 
 /** The line is dead, and nobody has noticed. */
 const sever = id => fake.socketOf(id).end();
@@ -96,11 +102,14 @@ test.each([
   ['a connection that is cut', 'send-rejects', new Error('read ECONNRESET'), true],
   ['a message that is refused', 'send-rejects', boom('Bad Request', 400), false],
 ])('%s: it is sent once, and the error says what is known', async (_, kind, error, ambiguous) => {
+  clock = useVirtualClock();
   poolOf({ timeout: 50 });
   await pool.send('a', TO, HELLO);
   fake.set('a', kind, error);
   const sent = jest.spyOn(fake.socketOf('a'), 'sendMessage');
-  const failure = await pool.send('a', TO, HELLO).catch(thrown => thrown);
+  const failing = pool.send('a', TO, HELLO).catch(thrown => thrown);
+  await clock.advanceAsync(50);
+  const failure = await failing;
   expect(failure).toMatchObject({ name: 'SessionError', ambiguous });
   expect(JSON.parse(JSON.stringify(failure))).toMatchObject({ ambiguous });
   expect(sent).toHaveBeenCalledTimes(1);
