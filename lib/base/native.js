@@ -43,7 +43,10 @@ function load () {
     throw new SekeringError('ERR_ENGINE', 'SEKERING_ENGINE is native, but no binary of sekering ' +
       `loads on ${process.platform}-${process.arch}: ${reason}`, { cause: found ?? causes.at(-1) });
   }
-  if (chosen || (found !== undefined && found.code !== 'ERR_DLOPEN_DISABLED')) report(reason);
+  // Deno lacks functions of libuv, which is no news to its users.
+  const isOrdinary = found === undefined || found.code === 'ERR_DLOPEN_DISABLED' ||
+    process.versions.deno !== undefined;
+  if (chosen || !isOrdinary) report(reason);
   return fromWasm(reason);
 }
 
