@@ -94,6 +94,17 @@ class Lane {
     return lane;
   }
 
+  /** No connection is left that a fault of an earlier sequence will end. */
+  async heal () {
+    if (!this.isHurt) return;
+    this.isHurt = false;
+    this.proxy.set(null);
+    this.proxy.cutAll();
+    // All of the pool, at the same time.
+    await until(() => Promise.all(Array.from({ length: CONNECTIONS }, () =>
+      this.store.query('SELECT pg_sleep(0.02)'))).catch(() => false));
+  }
+
   async close () {
     await this.direct.close();
     if (this.store !== this.direct) await this.store.close();
@@ -126,6 +137,7 @@ class Run {
 
   /** All of it. @returns {Promise<string[]>} what is wrong */
   async play (operations) {
+    await this.lane.heal();
     await this.persist(() => this.lane.direct.query(`TRUNCATE ${this.lane.table}`));
     for (let i = 0; i < WORKERS; i++) await this.startWorker(this.dice);
     try {
@@ -403,7 +415,7 @@ class Run {
   async cut (dice) {
     const { proxy } = this.lane;
     if (proxy === undefined) return;
-    this.isCut = true;
+    this.isCut = this.lane.isHurt = true;
     proxy.set(dice.pick([null, null, { refuse: true }, { cutDown: dice.between(1, 5000) },
       { cutUp: dice.between(1, 5000), reset: true }]));
     proxy.cutAll();
