@@ -94,17 +94,6 @@ class Lane {
     return lane;
   }
 
-  /** No connection is left that a fault of an earlier sequence will end. */
-  async heal () {
-    if (!this.isHurt) return;
-    this.isHurt = false;
-    this.proxy.set(null);
-    this.proxy.cutAll();
-    // All of the pool, at the same time.
-    await until(() => Promise.all(Array.from({ length: CONNECTIONS }, () =>
-      this.store.query('SELECT pg_sleep(0.02)'))).catch(() => false));
-  }
-
   async close () {
     await this.direct.close();
     if (this.store !== this.direct) await this.store.close();
@@ -121,8 +110,6 @@ class Run {
   workers = [];
   /** Transactions that are not committed yet. */
   open = [];
-  isCut = false;
-  restartsBefore = restarts;
 
   constructor (lane, seed) {
     this.lane = lane;
@@ -132,12 +119,12 @@ class Run {
     this.breaker.setMaxListeners(Infinity);
     this.model = new Model(seed);
     this.model.isOpen = () => this.breaker.opened;
-    this.model.isUpset = () => this.isCut || restarts > this.restartsBefore;
+    // Its connections may still end of what an earlier sequence did to them.
+    this.model.isUpset = () => lane.isHurt || restarts > 0;
   }
 
   /** All of it. @returns {Promise<string[]>} what is wrong */
   async play (operations) {
-    await this.lane.heal();
     await this.persist(() => this.lane.direct.query(`TRUNCATE ${this.lane.table}`));
     for (let i = 0; i < WORKERS; i++) await this.startWorker(this.dice);
     try {
@@ -415,7 +402,7 @@ class Run {
   async cut (dice) {
     const { proxy } = this.lane;
     if (proxy === undefined) return;
-    this.isCut = this.lane.isHurt = true;
+    this.lane.isHurt = true;
     proxy.set(dice.pick([null, null, { refuse: true }, { cutDown: dice.between(1, 5000) },
       { cutUp: dice.between(1, 5000), reset: true }]));
     proxy.cutAll();
