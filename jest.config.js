@@ -6,7 +6,7 @@
 
 const SERVICES = [
   'package', 'docs', 'examples', 'node-versions', 'dead-letters', 'deploy', 'gateway*',
-  'http-*', 'idempotency', 'outbox*', 'payment*', 'shared-level', 'store-*'
+  'http-*', 'idempotency*', 'outbox*', 'payment*', 'shared-level', 'store-*'
 ].join('|');
 
 module.exports = {

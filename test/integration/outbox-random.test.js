@@ -110,8 +110,6 @@ class Run {
   workers = [];
   /** Transactions that are not committed yet. */
   open = [];
-  isCut = false;
-  restartsBefore = restarts;
 
   constructor (lane, seed) {
     this.lane = lane;
@@ -121,7 +119,8 @@ class Run {
     this.breaker.setMaxListeners(Infinity);
     this.model = new Model(seed);
     this.model.isOpen = () => this.breaker.opened;
-    this.model.isUpset = () => this.isCut || restarts > this.restartsBefore;
+    // Its connections may still end of what an earlier sequence did to them.
+    this.model.isUpset = () => lane.isHurt || restarts > 0;
   }
 
   /** All of it. @returns {Promise<string[]>} what is wrong */
@@ -403,7 +402,7 @@ class Run {
   async cut (dice) {
     const { proxy } = this.lane;
     if (proxy === undefined) return;
-    this.isCut = true;
+    this.lane.isHurt = true;
     proxy.set(dice.pick([null, null, { refuse: true }, { cutDown: dice.between(1, 5000) },
       { cutUp: dice.between(1, 5000), reset: true }]));
     proxy.cutAll();

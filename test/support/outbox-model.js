@@ -198,11 +198,12 @@ class Model {
     const ended = message.calls.filter(call => call.handle === handle &&
       call.endedAt !== undefined && call.fate === undefined);
     const stolen = ended.find(({ isStolen }) => isStolen);
+    // It may have been written, and the answer lost; then somebody else took the message.
+    if (this.isUpset() && ended.some(isPending)) message.isUnsure = true;
     if (stolen !== undefined) stolen.fate = 'fenced';
-    // It was written, but the answer was lost, and then somebody else took the message.
-    else if (this.isUpset() && (this.isCleaned || !ended.some(isPendingSuccess))) {
-      if (ended.some(isPending)) message.isUnsure = true;
-    } else this.fault(`${recipient} was fenced for no reason`);
+    else if (!this.isUpset() || (!this.isCleaned && ended.some(isPendingSuccess))) {
+      this.fault(`${recipient} was fenced for no reason`);
+    }
   }
 
   /** A worker dies: whether its last outcomes were written is not known. */
