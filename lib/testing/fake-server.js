@@ -171,7 +171,16 @@ function answerPage (response, status) {
     `<body>\n<center><h1>${status} ${reason}</h1></center>\n</body>\n</html>\n`);
 }
 
+/**
+ * Ends a connection at once, with a reset if that is still possible. While its end is being sent it
+ * is not, and Node.js would keep such a socket for ever: the process would never exit.
+ */
+function cutOff (socket) {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
+}
+
 module.exports = {
-  ADDRESS, FREQUENCY, FREQUENCY_WITH_ONCE, Faults, HttpFake, answer, answerPage, delay, listen,
-  parse, pause, randomBetween, readBody,
+  ADDRESS, FREQUENCY, FREQUENCY_WITH_ONCE, Faults, HttpFake, answer, answerPage, cutOff, delay,
+  listen, parse, pause, randomBetween, readBody,
 };

@@ -9,7 +9,8 @@ const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { is, optionsOf } = require('../base/options');
 const {
-  ADDRESS, FREQUENCY, HttpFake, answer, answerPage, delay, parse, pause, randomBetween, readBody,
+  ADDRESS, FREQUENCY, HttpFake, answer, answerPage, cutOff, delay, parse, pause, randomBetween,
+  readBody,
 } = require('./fake-server');
 const { AccountLedger } = require('./midtrans-accounts');
 const {
@@ -272,7 +273,7 @@ class MidtransFake extends HttpFake {
     this.#note(request, path, query, text);
     switch (fault?.kind) {
       case 'hang': return;
-      case 'reset': return request.socket.resetAndDestroy();
+      case 'reset': return cutOff(request.socket);
       case 'error': case 'business': case 'in-flight':
         return answer(response, ...faultAnswer(fault, call), fault.headers);
       case 'html': return answerPage(response, fault.status);
@@ -282,7 +283,7 @@ class MidtransFake extends HttpFake {
       fault?.kind === 'slow' ? fault.delayMs : randomBetween(latencyMs));
     switch (fault?.kind) {
       case 'mute': return;
-      case 'drop': return request.socket.resetAndDestroy();
+      case 'drop': return cutOff(request.socket);
       case 'late-error': return answer(response, ...faultAnswer(fault, call), fault.headers);
     }
     answer(response, status, body);

@@ -7,7 +7,7 @@ const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { is, oneOf, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
-const { ADDRESS, FREQUENCY_WITH_ONCE, Faults, listen } = require('./fake-server');
+const { ADDRESS, FREQUENCY_WITH_ONCE, Faults, cutOff, listen } = require('./fake-server');
 
 const MESSAGE_BYTES_MAX = 1 << 20;
 const KINDS = ['reply', 'hang', 'reset', 'drop'];
@@ -143,7 +143,7 @@ class SmtpFake {
 
   #cut (session) {
     for (const socket of this.#sockets.values()) {
-      if (socket.remotePort === session.remotePort) socket.resetAndDestroy();
+      if (socket.remotePort === session.remotePort) cutOff(socket);
     }
   }
 

@@ -8,7 +8,7 @@ const net = require('node:net');
 const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { is, optionsOf } = require('../base/options');
-const { ADDRESS, delay, listen, randomBetween } = require('./fake-server');
+const { ADDRESS, cutOff, delay, listen, randomBetween } = require('./fake-server');
 
 const CONNECTIONS_MAX = 10_000;
 // Data that waits for a slow peer. Past this limit, the other side is not read.
@@ -138,7 +138,7 @@ class Link {
   close () {
     for (const direction of this.directions ?? []) direction.stop();
     for (const socket of [this.client, this.server]) {
-      if (this.faults.reset && !socket.destroyed) socket.resetAndDestroy();
+      if (this.faults.reset && !socket.destroyed) cutOff(socket);
       else if (socket.writable && !socket.destroyed) socket.destroySoon();
       else socket.destroy();
     }
@@ -181,7 +181,7 @@ class TcpProxy {
     if (faults.refuse) {
       this.counts.cuts += 1;
       client.on('error', () => {});
-      if (faults.reset) client.resetAndDestroy();
+      if (faults.reset) cutOff(client);
       else client.destroy();
       return;
     }

@@ -11,7 +11,7 @@ const { invalidOption } = require('../base/errors');
 const { copyOf, read } = require('../base/foreign');
 const { is, optionsOf, readable } = require('../base/options');
 const {
-  ADDRESS, FREQUENCY_WITH_ONCE, HttpFake, answer, answerPage, parse, pause, readBody,
+  ADDRESS, FREQUENCY_WITH_ONCE, HttpFake, answer, answerPage, cutOff, parse, pause, readBody,
 } = require('./fake-server');
 
 const MEDIA_BYTES_MAX = 1 << 24;
@@ -224,7 +224,7 @@ class WhatsAppFake extends HttpFake {
       call.to);
     switch (fault?.kind) {
       case 'hang': return;
-      case 'reset': return request.socket.resetAndDestroy();
+      case 'reset': return cutOff(request.socket);
       case 'html': return answerPage(response, fault.status);
       case 'code': return this.#refuse(response,
         cloudError(fault.code, fault.message ?? 'Simulated failure', fault.status));
@@ -232,7 +232,7 @@ class WhatsAppFake extends HttpFake {
       case 'slow': await pause(fault.delayMs); break;
       case 'drop':
         call.accept();
-        return request.socket.resetAndDestroy();
+        return cutOff(request.socket);
     }
     await pause(this.#options.latencyMs);
     if (call.api === 'cloud' && this.#isTooSoon(call.to)) {

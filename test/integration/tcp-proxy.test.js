@@ -2,8 +2,11 @@
 
 // The TCP proxy itself, in front of a server that answers each line with the same line.
 
+const { execFile } = require('node:child_process');
 const { once } = require('node:events');
 const net = require('node:net');
+const path = require('node:path');
+const { promisify } = require('node:util');
 
 const { startTcpProxy } = require('../../lib/testing');
 
@@ -110,6 +113,38 @@ test('a function tells for each connection, and cutAll cuts what is there', asyn
   proxy.cutAll();
   await waiting;
   expect(proxy.counts.cuts).toBe(2);
+});
+
+test('a reset while an end is being sent does not keep the process alive for ever', async () => {
+  const program = `
+    const { once } = require('node:events');
+    const net = require('node:net');
+    const { startTcpProxy } = require('./lib/testing');
+    (async () => {
+      const target = net.createServer(socket => socket.on('error', () => {}).resume());
+      await once(target.listen(0, '127.0.0.1'), 'listening');
+      const proxy = await startTcpProxy({
+        target: target.address().port, faults: { reset: true },
+      });
+      const client = net.connect(proxy.port, '127.0.0.1').on('error', () => {});
+      while (proxy.counts.connections < 1) await new Promise(setImmediate);
+      const { end } = net.Socket.prototype;
+      net.Socket.prototype.end = function (...args) {
+        end.apply(this, args);
+        if (this === client) return this;
+        net.Socket.prototype.end = end;
+        proxy.cutAll(); // It has just passed the end on.
+        return this;
+      };
+      client.end();
+      await new Promise(resolve => client.once('close', resolve)); // After an error.
+      await proxy.close();
+      target.close();
+      console.log('closed');
+    })();`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['-e', program],
+    { cwd: path.join(__dirname, '..', '..'), timeout: 120_000, killSignal: 'SIGKILL' });
+  expect(stdout).toBe('closed\n');
 });
 
 test('a server that is not there', async () => {
