@@ -175,6 +175,6 @@ test('an instance whose breaker opens is seen, told of, and reset by its id', as
   const reset = () => it.ask(`${ADMIN}/circuit-breakers/shop-2/reset`,
     { token: operateToken, body: { reason: 'paired again' } });
   expect((await reset()).body).toEqual({ name: 'shop-2', reset: 1 });
-  expect((await it.ask('/circuit-breaker-status/shop-2')).body)
+  expect((await it.ask('/circuit-breaker-status/shop-2', { token: readToken })).body)
     .toMatchObject({ id: 'shop-2', circuit_breaker: 'closed' });
 });

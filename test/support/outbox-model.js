@@ -191,12 +191,12 @@ class Model {
     if (event === 'sent') message.sentAt = this.tick();
   }
 
-  /** A worker has told that it no longer held a message. */
-  fenced (handle, { recipient }) {
+  /** A worker has told that it no longer held a message, as it was when it was claimed. */
+  fenced (handle, { recipient, attemptCount }) {
     if (handle.isDead) return;
     const message = this.messages.get(recipient);
     const ended = message.calls.filter(call => call.handle === handle &&
-      call.endedAt !== undefined && call.fate === undefined);
+      call.attempt === attemptCount + 1 && call.endedAt !== undefined && call.fate === undefined);
     const stolen = ended.find(({ isStolen }) => isStolen);
     // It may have been written, and the answer lost; then somebody else took the message.
     if (this.isUpset() && ended.some(isPending)) message.isUnsure = true;
