@@ -1,12 +1,12 @@
 'use strict';
 
 // Three kinds of tests: `unit` runs in one process and opens no sockets; `integration` starts
-// servers and processes; `services` is what stands on a database or on the package as a whole.
+// servers and processes; `services` is what stands on a database.
 // test/support/test.js runs the last two beside each other, so they should take about as long.
 
 const SERVICES = [
-  'package', 'docs', 'examples', 'node-versions', 'dead-letters', 'deploy', 'gateway*',
-  'http-*', 'idempotency*', 'outbox*', 'payment*', 'shared-level', 'store-*'
+  'dead-letters', 'deploy', 'gateway*', 'http-*', 'idempotency*', 'outbox*', 'payment*',
+  'shared-level', 'store-*'
 ].join('|');
 
 module.exports = {
