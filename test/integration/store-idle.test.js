@@ -1,7 +1,7 @@
 'use strict';
 
-// What idle gateways cost their database. Both are counted over twenty seconds: a slow machine only
-// has less to count.
+// What idle gateways cost their database, counted over twenty seconds, and once more while a busy
+// machine has not yet come to rest.
 
 const { setTimeout: sleep } = require('node:timers/promises');
 
@@ -10,9 +10,7 @@ const { startPostgres } = require('../support/postgres');
 
 const GATEWAYS = 3;
 const SECONDS = 20;
-// By then, channels that have found nothing are polled less often, and connections of the start
-// that nobody uses are closed.
-const QUIET_MS = 22_000;
+const TRIES = 6;
 
 let server;
 const all = [];
@@ -32,16 +30,24 @@ test('two connections each, and less than one transaction a second', async () =>
       (xact_commit + xact_rollback)::int AS transactions,
       extract(epoch FROM clock_timestamp())::float8 AS at
     FROM pg_stat_database WHERE datname = '${new URL(url).pathname.slice(1)}'`)).rows[0];
-  await sleep(QUIET_MS);
-  const looks = [await look()];
-  for (let i = 0; i < SECONDS; i++) {
-    await sleep(1000);
-    looks.push(await look());
+  /** Connections, and transactions a second, of each gateway. */
+  async function measure () {
+    const looks = [await look()];
+    for (let i = 0; i < SECONDS; i++) {
+      await sleep(1000);
+      looks.push(await look());
+    }
+    const [first, last] = [looks[0], looks.at(-1)];
+    return {
+      // While statements meet, there is one more for ten seconds.
+      connections: Math.min(...looks.map(({ connections }) => connections)) / GATEWAYS,
+      rate: (last.transactions - first.transactions) / (last.at - first.at) / GATEWAYS,
+    };
   }
-  const [first, last] = [looks[0], looks.at(-1)];
-  // On a busy machine statements may meet, and then there is one more for ten seconds.
-  expect(Math.min(...looks.map(({ connections }) => connections)))
-    .toBeLessThanOrEqual(2 * GATEWAYS);
-  expect(last.transactions - first.transactions)
-    .toBeLessThan((last.at - first.at) * GATEWAYS);
+
+  const found = [];
+  const isQuiet = ({ connections, rate }) => connections <= 2 && rate < 1;
+  // In the first seconds channels are polled more often, and connections of the start are open.
+  while (found.length < TRIES && !found.some(isQuiet)) found.push(await measure());
+  expect({ found, isQuiet: found.some(isQuiet) }).toMatchObject({ isQuiet: true });
 });
