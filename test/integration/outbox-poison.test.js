@@ -61,7 +61,7 @@ const jobs = (count, recipient = 'x') =>
 describe.each([['PostgreSQL', POISONS], ['PGlite', ['exit', 'kill', 'memory', 'block']]])('on %s', (
   engine, kinds
 ) => {
-  test.each(kinds)('a message that does this to its process dies: %s', async poison => {
+  test.concurrent.each(kinds)('a message that does this to its process dies: %s', async poison => {
     const place = await PLACES[engine]();
     const { deaths, sent, list, letters } =
       await supervise(place, [...jobs(20), ...jobs(1, poison), ...jobs(20)]);
@@ -74,7 +74,7 @@ describe.each([['PostgreSQL', POISONS], ['PGlite', ['exit', 'kill', 'memory', 'b
     expect(new Set(sent).size).toBe(40);
   });
 
-  test.each([
+  test.concurrent.each([
     ['one among 1000', 999, POISONS.slice(0, 1)], ['five among 200', 195, POISONS.slice(2, 7)],
   ])('%s: all others are sent', async (_name, count, poisons) => {
     const place = await PLACES[engine]();
