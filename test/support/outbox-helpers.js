@@ -33,13 +33,16 @@ function outboxOf (place, { channels = CHANNELS } = {}) {
     const worker = it.store.outbox.createWorker({ channels, pollInterval: 100, ...options });
     worker.on('warning', error => it.warnings.push(error));
     it.workers.push(worker);
-    // Messages that are there already may be sent before `start` is done.
-    const sent = [];
-    const note = (...args) => sent.push(args);
-    worker.on('sent', note);
+    // Messages that are there already may have an end before `start` is done.
+    const noted = ENDS.map(event => {
+      const found = [];
+      const note = (...args) => found.push(args);
+      worker.on(event, note);
+      return { event, found, note };
+    });
     await worker.start();
-    worker.off('sent', note);
-    early.set(worker, sent);
+    for (const { event, note } of noted) worker.off(event, note);
+    early.set(worker, Object.fromEntries(noted.map(({ event, found }) => [event, found])));
     return worker;
   };
   it.row = async id => (await it.store.outbox.list()).find(row => row.id === id);
@@ -48,7 +51,9 @@ function outboxOf (place, { channels = CHANNELS } = {}) {
   return it;
 }
 
-/** By worker: what was sent while it started, and nobody has asked for yet. */
+const ENDS = ['sent', 'retry', 'dead'];
+
+/** By worker and event: what happened while it started, and nobody has asked for yet. */
 const early = new WeakMap();
 
 /**
@@ -57,7 +62,7 @@ const early = new WeakMap();
  */
 function events (emitter, event, count = 1) {
   return new Promise(resolve => {
-    const found = event === 'sent' ? early.get(emitter)?.splice(0) ?? [] : [];
+    const found = early.get(emitter)?.[event]?.splice(0) ?? [];
     const isEnough = () => found.length >= count;
     if (isEnough()) {
       resolve(found);
