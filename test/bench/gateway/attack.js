@@ -7,7 +7,7 @@ const { randomBytes } = require('node:crypto');
 
 const { Pool } = require('undici');
 
-const { serve } = require('./processes');
+const { atRate, serve } = require('./processes');
 
 /** A notification that Midtrans has not sent; no two are alike. */
 const rubbish = n => JSON.stringify({
@@ -58,23 +58,16 @@ async function webhooks ({ url, connections, ms }) {
 async function guesses ({ url, perSecond, ms, addresses }) {
   // So many that answers which come late do not slow it down.
   const pool = new Pool(url, { connections: 1500, pipelining: 1 });
-  const pending = [];
   const began = performance.now();
-  const total = perSecond * ms / 1000;
   const paths = ['/orders/none', '/admin/reliability/session', '/metrics'];
-  while (pending.length < total) {
-    const due = Math.min(total, Math.floor((performance.now() - began) * perSecond / 1000));
-    while (pending.length < due) {
-      const n = pending.length;
-      const from = n % addresses;
-      pending.push(send(pool, { path: paths[n % paths.length], method: 'GET', headers: {
-        authorization: `Bearer a-wrong-token-${n}`,
-        ...addresses > 0 && { 'x-forwarded-for': addressOf(from) },
-      } }));
-    }
-    await new Promise(resolve => { setTimeout(resolve, 1); });
-  }
-  const statuses = await Promise.all(pending);
+  const statuses = await atRate(perSecond, ms, (_, n) => send(pool, {
+    path: paths[n % paths.length],
+    method: 'GET',
+    headers: {
+      authorization: `Bearer a-wrong-token-${n}`,
+      ...addresses > 0 && { 'x-forwarded-for': addressOf(n % addresses) },
+    },
+  }));
   await pool.close();
   return { sent: statuses.length, counts: countsOf(statuses), ms: performance.now() - began };
 }

@@ -2,27 +2,11 @@
 
 // The part of the page of results that is about attacks.
 
-const fs = require('node:fs');
-
 const { machineOf } = require('../report');
 
-const TITLE = '\n# Attacks\n';
 const P99_GATE = 2;
 const DISK_GATE = 1_048_576;
 const MEMORY_GATE = 0.1;
-
-/** The part about attacks of a file, as it is. */
-function partOf (file) {
-  const text = fs.readFileSync(file, 'utf8');
-  const at = text.indexOf(TITLE);
-  return at < 0 ? '' : text.slice(at);
-}
-
-/** The text of a file with another part about attacks. */
-function withPart (file, part) {
-  const text = fs.readFileSync(file, 'utf8');
-  return text.slice(0, text.length - partOf(file).length) + part;
-}
 
 const growthOf = ({ memory: [first, last] }) => last / first - 1;
 /** What the attack has added: orders alone also take room. */
@@ -55,7 +39,7 @@ function markdownOf ({ rows, seconds, rate, connections, perSecond }) {
   const head = ['attack', 'trust_proxy', 'requests/s', 'answers', 'p50 of orders', 'p99 of orders',
     'orders', 'disk', 'memory'];
   return `${[
-    TITLE,
+    '\n# Attacks\n',
     'Written by `npm run bench:hostile -- --write`.', '',
     `- Machine: ${machineOf()}`, '',
     `Two workers take ${rate} orders a second, ${seconds / 2} s alone and then beside an attack:`,
@@ -74,4 +58,4 @@ function markdownOf ({ rows, seconds, rate, connections, perSecond }) {
   ].join('\n')}\n`;
 }
 
-module.exports = { markdownOf, partOf, withPart };
+module.exports = { markdownOf };

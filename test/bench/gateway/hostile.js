@@ -7,16 +7,14 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { parseArgs } = require('node:util');
 
 const { Client } = require('pg');
 
+const { main } = require('./command');
 const { openFleet } = require('./fleet');
-const { markdownOf, withPart } = require('./hostile-report');
+const { markdownOf } = require('./hostile-report');
 const { start } = require('./processes');
 const { countOf, prefix, quantile } = require('./runs');
-
-const RESULTS = path.join(__dirname, '..', 'GATEWAY-RESULTS.md');
 
 const USAGE = `Usage: npm run bench:hostile -- [options]
 
@@ -25,13 +23,6 @@ const USAGE = `Usage: npm run bench:hostile -- [options]
   --write        write their part of test/bench/GATEWAY-RESULTS.md
   --help         print this
 `;
-
-const OPTIONS = {
-  seconds: { type: 'string', default: '60' },
-  rate: { type: 'string', default: '20' },
-  write: { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
-};
 
 const CONNECTIONS = 50;
 const GUESSES_PER_SECOND = 1000;
@@ -125,19 +116,4 @@ async function measure ({ seconds, rate }) {
   }
 }
 
-async function main (args) {
-  const { values } = parseArgs({ args, options: OPTIONS });
-  if (values.help) {
-    process.stdout.write(USAGE);
-    return;
-  }
-  const text = markdownOf(
-    await measure({ seconds: Number(values.seconds), rate: Number(values.rate) }));
-  process.stdout.write(text);
-  if (values.write) fs.writeFileSync(RESULTS, withPart(RESULTS, text));
-}
-
-main(process.argv.slice(2)).catch(error => {
-  process.stderr.write(`${error.stack}\n`);
-  process.exitCode = 1;
-});
+main({ usage: USAGE, numbers: { seconds: '60', rate: '20' }, part: 1, measure, markdownOf });

@@ -4,16 +4,10 @@
 // Load: `npm run bench:gateway`. Orders over HTTP through two workers, beside the same service
 // without sekering, and while Midtrans is away.
 
-const fs = require('node:fs');
-const path = require('node:path');
-const { parseArgs } = require('node:util');
-
+const { main } = require('./command');
 const { openFleet } = require('./fleet');
-const { partOf } = require('./hostile-report');
 const { markdownOf } = require('./report');
 const { outage, sideBySide } = require('./runs');
-
-const RESULTS = path.join(__dirname, '..', 'GATEWAY-RESULTS.md');
 
 const USAGE = `Usage: npm run bench:gateway -- [options]
 
@@ -22,13 +16,6 @@ const USAGE = `Usage: npm run bench:gateway -- [options]
   --write        write test/bench/GATEWAY-RESULTS.md
   --help         print this
 `;
-
-const OPTIONS = {
-  rounds: { type: 'string', default: '12' },
-  rate: { type: 'string', default: '100' },
-  write: { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
-};
 
 // How long each fault lasts, ms: a hanging Midtrans is only noticed when the first ones give up.
 const OUTAGES = { error: 10_000, reset: 10_000, hang: 20_000 };
@@ -56,20 +43,4 @@ async function measure ({ rounds, rate }) {
   }
 }
 
-async function main (args) {
-  const { values } = parseArgs({ args, options: OPTIONS });
-  if (values.help) {
-    process.stdout.write(USAGE);
-    return;
-  }
-  const text = markdownOf(
-    await measure({ rounds: Number(values.rounds), rate: Number(values.rate) }));
-  process.stdout.write(text);
-  // The part of `npm run bench:hostile` stays.
-  if (values.write) fs.writeFileSync(RESULTS, text + partOf(RESULTS));
-}
-
-main(process.argv.slice(2)).catch(error => {
-  process.stderr.write(`${error.stack}\n`);
-  process.exitCode = 1;
-});
+main({ usage: USAGE, numbers: { rounds: '12', rate: '100' }, part: 0, measure, markdownOf });

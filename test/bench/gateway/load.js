@@ -5,7 +5,7 @@
 
 const { Pool } = require('undici');
 
-const { serve } = require('./processes');
+const { atRate, serve } = require('./processes');
 const { TOKEN } = require('./subjects');
 
 const HEADERS = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' };
@@ -72,17 +72,8 @@ async function closed ({ concurrency, ms = Infinity, count = Infinity, ...given 
 /** At a fixed rate, whatever becomes of those before. */
 async function open ({ perSecond, ms, ...given }) {
   const run = new Run(given);
-  const pending = [];
   const began = performance.now();
-  const total = Math.floor(perSecond * ms / 1000);
-  while (pending.length < total) {
-    const dueCount = Math.min(total, Math.floor((performance.now() - began) * perSecond / 1000));
-    while (pending.length < dueCount) {
-      pending.push(run.order(began + pending.length * 1000 / perSecond));
-    }
-    await new Promise(resolve => { setTimeout(resolve, 1); });
-  }
-  await Promise.all(pending);
+  await atRate(perSecond, ms, due => run.order(due));
   return { ms: performance.now() - began, times: run.times, answers: run.answers };
 }
 

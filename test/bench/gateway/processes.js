@@ -44,6 +44,21 @@ function start (file, given = {}, execArgv = []) {
 /** What this process was given by `start`. */
 const given = () => JSON.parse(process.argv[2]);
 
+/** Begins `each(dueAt, n)` at a fixed rate, whatever becomes of those before; waits for all. */
+async function atRate (perSecond, ms, each) {
+  const pending = [];
+  const began = performance.now();
+  const total = Math.floor(perSecond * ms / 1000);
+  while (pending.length < total) {
+    const due = Math.min(total, Math.floor((performance.now() - began) * perSecond / 1000));
+    while (pending.length < due) {
+      pending.push(each(began + pending.length * 1000 / perSecond, pending.length));
+    }
+    await new Promise(resolve => { setTimeout(resolve, 1); });
+  }
+  return Promise.all(pending);
+}
+
 /** Answers `start` in its child. @param {() => unknown} [stop] before it ends with its parent */
 function serve (commands, ready, stop = () => {}) {
   process.on('message', async ({ id, name, value }) => {
@@ -60,4 +75,4 @@ function serve (commands, ready, stop = () => {}) {
   process.send({ ready });
 }
 
-module.exports = { given, serve, start };
+module.exports = { atRate, given, serve, start };
