@@ -11,6 +11,7 @@ const path = require('node:path');
 
 const { openStore } = require('../../lib/store');
 const { until } = require('../support/gateway-helpers');
+const { keep } = require('../support/keep');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 
 const SUPPORT = path.join(__dirname, '..', 'support');
@@ -18,14 +19,6 @@ const OFFSETS_MS = [-600_000, 600_000];
 const MESSAGE = { channel: 'JOB', recipient: 'a', body: 'x' };
 const CHANNELS = { JOB: {} };
 
-const opened = [];
-const keep = it => {
-  opened.push(it);
-  return it;
-};
-afterEach(async () => {
-  for (const it of opened.splice(0).reverse()) await it.close();
-});
 afterAll(closeShared);
 
 const optionsOf = offsetMs => ({

@@ -9,23 +9,15 @@ const { Client, Pool } = require('pg');
 
 const { CircuitBreaker } = require('../../lib');
 const { openStore } = require('../../lib/store');
+const { keep } = require('../support/keep');
 const { events } = require('../support/outbox-helpers');
 const { startPgBouncer } = require('../support/pgbouncer');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 
 const OPENINGS = 5;
 
-const opened = [];
-const keep = (it, end = () => it.close()) => {
-  opened.push(end);
-  return it;
-};
-
 let server;
 beforeAll(async () => { server = await sharedPostgres(); });
-afterEach(async () => {
-  for (const end of opened.splice(0).reverse()) await end();
-});
 afterAll(closeShared);
 
 async function behind (settings) {

@@ -3,11 +3,12 @@
 // Settings of a role or a server: the store works as it does without them, and sessions of the user
 // keep them. Other tests of the store run on a server with such settings, too.
 
-const { setTimeout: sleep } = require('node:timers/promises');
+const { setImmediate: turn } = require('node:timers/promises');
 
 const { Client, Pool } = require('pg');
 
 const { openStore } = require('../../lib/store');
+const { keep } = require('../support/keep');
 const { closeAll, order, start } = require('../support/midtrans-helpers');
 const { events } = require('../support/outbox-helpers');
 const { closeShared, sharedPostgres } = require('../support/postgres');
@@ -15,19 +16,11 @@ const { closeShared, sharedPostgres } = require('../support/postgres');
 const BODY = 'Quotes \' " and \\x41 \\101\nkäse ☕';
 const CHANNELS = { JOB: {} };
 
-const opened = [];
-const keep = (it, end = () => it.close()) => {
-  opened.push(end);
-  return it;
-};
-
 let server;
 let roles = 0;
 beforeAll(async () => { server = await sharedPostgres(); });
-afterEach(async () => {
-  for (const end of opened.splice(0).reverse()) await end();
-  await closeAll();
-});
+// After what is kept.
+afterEach(closeAll);
 afterAll(closeShared);
 
 /** The address of an empty database for a role with these settings, on top of the server's. */
@@ -170,7 +163,7 @@ describe.each(Object.keys(WAYS))('time limits of a role, and a %s', way => {
         ({ rows: [{ isLong }] } = await server.query(`SELECT count(*) > 0 AS "isLong"
           FROM pg_stat_activity WHERE wait_event_type = 'Lock'
             AND clock_timestamp() - query_start > ${1.5 * LIMIT_MS} * interval '1 ms'`));
-        const isOver = await Promise.race([done.then(() => true), sleep(20, false)]);
+        const isOver = await Promise.race([done.then(() => true), turn(false)]);
         if (isOver) throw new Error('It did not wait');
       }
     } finally {

@@ -10,6 +10,7 @@ const { Client } = require('pg');
 
 const { openStore } = require('../../lib/store');
 const { SECRETS, order, startAll, until } = require('../support/gateway-helpers');
+const { keep } = require('../support/keep');
 const { startPostgres } = require('../support/postgres');
 
 const READ_ONLY = { code: 'ERR_STORE_READ_ONLY', retryable: true };
@@ -19,15 +20,6 @@ const CHANNELS = { JOB: { backoff: { strategy: 'fixed', minTimeout: 20 } } };
 const PATIENCE_MS = 120_000;
 
 const MESSAGE = { channel: 'JOB', recipient: 'a', body: 'x' };
-
-const opened = [];
-const keep = it => {
-  opened.push(it);
-  return it;
-};
-afterEach(async () => {
-  for (const it of opened.splice(0).reverse()) await it.close();
-});
 
 /** An address that moves from server to server, as that of a cluster does. */
 async function startAddress () {

@@ -3,7 +3,10 @@
 // A process with a store and a worker, for messages that end or block their process. It tells its
 // parent of each message that it sends.
 
+const { setImmediate: turn } = require('node:timers/promises');
+
 const { openStore } = require('../../lib/store');
+const { until } = require('./outbox-helpers');
 
 const { place, worker: options } = JSON.parse(process.argv[2]);
 
@@ -24,7 +27,7 @@ const POISONS = {
   memory: allocate,
   rejection: () => { Promise.reject(new Error('nobody waits for this')); },
   async later () {
-    await new Promise(resolve => { setTimeout(resolve, 20); });
+    await turn();
     process.exit(1);
   },
   async block ({ id }) {
@@ -56,16 +59,12 @@ async function main () {
   const worker = store.outbox.createWorker({ channels: { JOB: { send, concurrency: 50 } },
     concurrency: 50, leaseMs: 1000, pollInterval: 50, ...options });
   worker.on('warning', () => {});
-  const look = async () => {
-    const { waiting } = await store.outbox.stats();
-    if (waiting === 0) await finish();
-    else setTimeout(look, 50);
-  };
   await told({ event: 'opened' });
   process.once('message', async ({ enqueue }) => {
     await store.outbox.enqueue(enqueue);
     await worker.start();
-    await look();
+    await until(async () => (await store.outbox.stats()).waiting === 0);
+    await finish();
   });
 }
 
