@@ -26,7 +26,7 @@ function load () {
     throw new SekeringError('ERR_ENGINE',
       `SEKERING_ENGINE is ${engine}: expected native or wasm, or nothing`);
   }
-  if (engine === 'wasm') return fromWasm('SEKERING_ENGINE is wasm');
+  if (engine === 'wasm') return fromWasm();
   const causes = [];
   for (const attempt of chosen ? [fromChosen] : [fromSources, fromPrebuilds]) {
     try {
@@ -47,11 +47,11 @@ function load () {
   const isOrdinary = found === undefined || found.code === 'ERR_DLOPEN_DISABLED' ||
     process.versions.deno !== undefined;
   if (chosen || !isOrdinary) report(reason);
-  return fromWasm(reason);
+  return fromWasm();
 }
 
-function fromWasm (reason) {
-  return Object.assign(require('./wasm').loadWasm(), { engine: 'wasm', engineReason: reason });
+function fromWasm () {
+  return Object.assign(require('./wasm').loadWasm(), { engine: 'wasm' });
 }
 
 function reasonOf ({ code, message }) {

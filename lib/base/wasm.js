@@ -224,8 +224,6 @@ class WasmEngine {
     this.#core.setClock(ms);
   }
 
-  clockNow () { return this.#core.clockNow(); }
-
   createBreaker (config, windowOf = -1) {
     this.drain();
     const id = this.#checked(this.#core.createBreaker(this.#pass(config), idOf(windowOf)));

@@ -427,6 +427,7 @@ const faultsOfChat = (referenceName, countryCode) => (add, message) => {
 // Where a field of a client's message comes from in ours.
 const EMAIL_PATHS = { to: 'recipient', text: 'body', html: 'html' };
 const CLOUD_PATHS = { to: 'recipient', 'text.body': 'body' };
+const GREEN_PATHS = { to: 'recipient', message: 'body' };
 
 /**
  * A check for enqueue() that rejects messages that the client would never send, or not whole:
@@ -456,12 +457,9 @@ function checkBy (client, make, pathOf, inspect) {
   };
 }
 
-const cloudPath = (path, { data }) => (path !== 'to' && isObject(data?.whatsapp)
-  ? `data.whatsapp.${path}` : CLOUD_PATHS[path] ?? path);
-
-const GREEN_PATHS = { to: 'recipient', message: 'body' };
-const greenPath = (path, { data }) => (path !== 'to' && isObject(data?.whatsapp)
-  ? `data.whatsapp.${path}` : GREEN_PATHS[path] ?? path);
+/** Where a field comes from, whose message may be `data.whatsapp`. */
+const chatPath = paths => (path, { data }) => (path !== 'to' && isObject(data?.whatsapp)
+  ? `data.whatsapp.${path}` : paths[path] ?? path);
 
 function channelOf (send, client, { concurrency }, timeoutMs) {
   return {
@@ -505,9 +503,10 @@ function channelDefinitions (config, { smtp, whatsapp }) {
   const validate = {
     EMAIL: smtp && checkBy(smtp, letterOf, path => EMAIL_PATHS[path] ?? path, faultsOfLetter),
     WHATSAPP: whatsapp && (config.whatsapp.cloud
-      ? checkBy(whatsapp, cloudMessageOf, cloudPath,
+      ? checkBy(whatsapp, cloudMessageOf, chatPath(CLOUD_PATHS),
         faultsOfChat('biz_opaque_callback_data', countryCode))
-      : checkBy(whatsapp, greenMessageOf, greenPath, faultsOfChat('reference', countryCode))),
+      : checkBy(whatsapp, greenMessageOf, chatPath(GREEN_PATHS),
+        faultsOfChat('reference', countryCode))),
   };
   const normalize = {
     EMAIL: smtp && mailboxOf, WHATSAPP: whatsapp && (number => numberOf(number, countryCode)),

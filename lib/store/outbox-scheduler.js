@@ -184,6 +184,8 @@ class Lane {
     return false;
   }
 
+  get isSlow () { return this.emptyPolls > QUICK_POLLS; }
+
   poll () {
     this.isHungry = true;
     this.isWoken = true;
@@ -342,13 +344,7 @@ class Scheduler {
   tick (now) {
     for (const lane of this.#order) {
       if (now >= lane.tokensAt) lane.tokensAt = Infinity;
-      if (now >= lane.wakeAt) {
-        // One after the other, idle lanes need one connection.
-        const isTurn = lane.emptyPolls <= QUICK_POLLS || now >= this.#slowPollAt;
-        lane.wakeAt = isTurn ? Infinity : this.#slowPollAt;
-        if (isTurn) lane.poll();
-        if (isTurn && lane.emptyPolls > QUICK_POLLS) this.#slowPollAt = now + SLOW_POLL_MS;
-      }
+      if (now >= lane.wakeAt) this.#pollInTurn(lane, now);
       if (now >= lane.dueAt) {
         lane.dueAt = Infinity;
         lane.wake();
@@ -402,9 +398,22 @@ class Scheduler {
     if (claim.sent !== undefined) this.settled(claim.sent.job, settled || undefined, now);
   }
 
-  #pollMs ({ emptyPolls }) {
+  /** Idle lanes poll one after the other, so that they need one connection. */
+  #pollInTurn (lane, now) {
+    if (lane.isSlow) {
+      if (now < this.#slowPollAt) {
+        lane.wakeAt = this.#slowPollAt;
+        return;
+      }
+      this.#slowPollAt = now + SLOW_POLL_MS;
+    }
+    lane.wakeAt = Infinity;
+    lane.poll();
+  }
+
+  #pollMs (lane) {
     const { pollInterval } = this.#options;
-    if (emptyPolls <= QUICK_POLLS) return pollInterval;
+    if (!lane.isSlow) return pollInterval;
     return pollInterval * Math.min(SLOW_POLLS * this.#order.length, SLOW_POLLS_MAX);
   }
 

@@ -282,12 +282,6 @@ struct BreakerFunctions {
       return ToJs(env, static_cast<double>(breaker.repairs()));
     });
   }
-
-  /// clockNow(): milliseconds
-  static napi_value ClockNow(napi_env env, napi_callback_info info) {
-    const Call<1> call(env, info);
-    return ToJs(env, ToMillis(call.now));
-  }
 };
 
 BreakerApi::BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& clock)
@@ -320,7 +314,6 @@ BreakerApi::BreakerApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
           {"stats", F::Stats},
           {"forget", F::Forget},
           {"repairs", F::Repairs},
-          {"clockNow", F::ClockNow},
           {"epoch", F::EpochNow}});
 }
 

@@ -175,10 +175,6 @@ SEKERING_EXPORT(setClock)(double ms) {
   return 0;
 }
 
-SEKERING_EXPORT(clockNow)() {
-  return ToMillis(Now());
-}
-
 // ---- Breakers: binding/breaker_api.cc says what each does ---------------------------------------
 
 /// createBreaker(count, windowOf): with the first `count` of `rules` as its configuration

@@ -192,7 +192,7 @@ describe('data', () => {
   });
 });
 
-// The table of docs/operations.md, "Bounds of what comes in": n is taken, n + 1 is not.
+// The table of docs/security.md, "Bounds": n is taken, n + 1 is not.
 describe('bounds', () => {
   const letter = more =>
     toRows([{ channel: 'mail', recipient: 'x', body: 'x', ...more }], channels);
