@@ -41,9 +41,12 @@ const wall = () => (virtual === null ? Date.now() : virtual.wall);
  * process alive. Returns a token for clearTimer.
  */
 function setTimer (callback, ms, ref = true) {
-  if (virtual !== null) return virtual.setTimer(callback, ms);
-  if (ms === Infinity) return undefined;
-  return new Timer(callback, ms, ref);
+  return virtual === null ? startTimer(callback, ms, ref) : virtual.setTimer(callback, ms, ref);
+}
+
+/** The same, with the global timers even under a virtual clock. */
+function startTimer (callback, ms, ref) {
+  return ms === Infinity ? undefined : new Timer(callback, ms, ref);
 }
 
 function clearTimer (token) {
@@ -66,4 +69,4 @@ function onSwitch (listener) {
   switched.push(listener);
 }
 
-module.exports = { now, wall, setTimer, clearTimer, setVirtual, onSwitch };
+module.exports = { now, wall, setTimer, startTimer, clearTimer, setVirtual, onSwitch };

@@ -198,7 +198,8 @@ const CODES = {
     retryable: true, fault: 'upstream', counts: true,
   },
   ERR_WHATSAPP_SIGNATURE: {
-    class: 'SekeringError', message: 'A webhook is not signed by WhatsApp',
+    class: 'SekeringError',
+    message: 'A webhook is not signed by WhatsApp, or a handshake has another verify token',
     retryable: false, fault: 'caller',
   },
   ERR_WHATSAPP_WEBHOOK: {
@@ -295,8 +296,13 @@ const CODES = {
     class: 'SekeringError', message: 'The configuration has no section midtrans',
     retryable: false, fault: 'operator',
   },
+  ERR_GATEWAY_JOB: {
+    class: 'SekeringError', message: 'A scheduled job failed with undefined',
+    retryable: true, fault: 'local',
+  },
   ERR_INTERNAL: {
-    class: 'answer (audit log)', message: 'A change failed with an error that has no code',
+    class: 'answer (500)',
+    message: 'Something unexpected failed; the error itself goes to the log or to `onError`',
     fault: 'local',
   },
   ERR_LISTEN: {
@@ -434,7 +440,8 @@ const CODES = {
     retryable: true, fault: 'operator',
   },
   ERR_SCOPE_UNSUPPORTED: {
-    class: 'SekeringError', message: 'Shared scopes need Node.js on Linux',
+    class: 'SekeringError',
+    message: 'With strictScope: shared scopes need the binary, and Node.js on Linux',
     retryable: false, fault: 'caller',
   },
 
@@ -456,6 +463,12 @@ const CODES = {
   // sekering/testing.
   ERR_VIRTUAL_CLOCK: {
     class: 'SekeringError', message: 'A virtual clock is already in use: call its restore() first',
+    retryable: false, fault: 'caller',
+  },
+  ERR_VIRTUAL_CLOCK_TIMERS: {
+    class: 'SekeringError',
+    message: 'There are no fake timers of Jest or vitest that include setTimeout and Date: call ' +
+      'jest.useFakeTimers() or vi.useFakeTimers() first',
     retryable: false, fault: 'caller',
   },
   ERR_VIRTUAL_CLOCK_LOOP: {

@@ -18,15 +18,16 @@ const ENGINES = ['native', 'wasm'];
 // be expressions of __dirname.
 const fromSources = () => loadAddon(path.join(__dirname, '..', '..', 'native'));
 const fromPrebuilds = () => loadAddon(path.join(__dirname, '..', '..'));
-// The loader would resolve a relative path against its own folder.
-const fromChosen = () => createRequire(__filename)(path.resolve(loadAddon.path(chosen)));
+// A function of our own that requires, since that of a single executable knows no files.
+const fromChosen = () => createRequire(path.resolve('sekering.js'))(
+  path.resolve(loadAddon.path(chosen)));
 
 function load () {
   if (engine && !ENGINES.includes(engine)) {
     throw new SekeringError('ERR_ENGINE',
       `SEKERING_ENGINE is ${engine}: expected native or wasm, or nothing`);
   }
-  if (engine === 'wasm') return fromWasm();
+  if (engine === 'wasm') return fromWasm('SEKERING_ENGINE is wasm');
   const causes = [];
   for (const attempt of chosen ? [fromChosen] : [fromSources, fromPrebuilds]) {
     try {
@@ -43,15 +44,17 @@ function load () {
     throw new SekeringError('ERR_ENGINE', 'SEKERING_ENGINE is native, but no binary of sekering ' +
       `loads on ${process.platform}-${process.arch}: ${reason}`, { cause: found ?? causes.at(-1) });
   }
-  // Deno lacks functions of libuv, which is no news to its users.
+  // No news to anybody: a bundle that is an ES module has no folder, so no binary; Deno lacks
+  // functions of libuv.
   const isOrdinary = found === undefined || found.code === 'ERR_DLOPEN_DISABLED' ||
-    process.versions.deno !== undefined;
+    typeof __dirname === 'undefined' || process.versions.deno !== undefined;
   if (chosen || !isOrdinary) report(reason);
-  return fromWasm();
+  return fromWasm(reason);
 }
 
-function fromWasm () {
-  return Object.assign(require('./wasm').loadWasm(), { engine: 'wasm' });
+/** `whyWasm` says why it is not the binary, for `sekering check`. */
+function fromWasm (whyWasm) {
+  return Object.assign(require('./wasm').loadWasm(), { engine: 'wasm', whyWasm });
 }
 
 function reasonOf ({ code, message }) {

@@ -1,14 +1,18 @@
 /** A memory region in which the processes of this user on this host share breakers. */
 export interface RegionEntry {
+  /** The namespace of its breakers. */
   namespace: string;
+  /** The path of the file. */
   file: string;
   /** Bytes in use; the file looks larger. */
   bytes: number;
+  /** When the file last changed. */
   modified: Date;
 }
 
 /** For operators: the regions of this host that this release can use. */
 export const regions: {
+  /** The regions of this user. */
   readonly list: () => RegionEntry[];
   /**
    * The folder of all regions of this user: the environment variable SEKERING_REGIONS, else

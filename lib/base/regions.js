@@ -20,10 +20,20 @@ const PRIVATE = 0o700;
 const STICKY = 0o1000;
 // RegionError::kOtherDescription of native/core/region_file.h.
 const OTHER_OPTIONS = -101;
-// The parts of a file's name: user, namespace and boot, layout, and the process if only one uses
-// the region. Participants of files whose layout begins with v1 hold the locks that
-// removeUnusedRegion() expects.
-const FILE = /^sekering-(\d+)-\d+-[\da-f]*-v1\.[\da-f]{8}-(?:host|p(\d+)\.(\d+))-/;
+// The parts of a file's name: home (user, process namespace and boot), layout, the process if only
+// one uses the region, namespace. Participants of files whose layout begins with v1 hold the locks
+// that removeUnusedRegion() expects.
+const FILE = new RegExp([
+  /^(?<home>sekering-(?<uid>\d+)-\d+-[\da-f]*-)(?<layout>v1\.[\da-f]{8})/,
+  /-(?:host|p(?<pid>\d+)\.(?<start>\d+))-(?<namespace>[A-Za-z0-9._-]{1,64})/,
+  /(?<unfinished>~\w{6})?$/,
+].map(({ source }) => source).join(''));
+// A release that adds nothing for that long begins with new regions when it is used again.
+const RELEASE_ENDS_MS = 24 * 3_600_000;
+// Sockets by which participants wake each other: see Doorbell::kPrefix of native/core/doorbell.h.
+const BELL = /^sekering-bell-[\da-f]{16}$/;
+// With the name of a socket, a path must fit into an address. Some systems have 103 bytes for it.
+const FOLDER_BYTES_MAX = 72;
 const NAMESPACE = /^[A-Za-z0-9._-]{1,64}$/;
 const SHARED_MEMORY = '/dev/shm';
 // The same for all processes, whatever TMPDIR says.
@@ -40,7 +50,7 @@ const FAILURES = {
   6: ['ERR_REGION_NO_SPACE', 'cannot grow: there is no space left where it is'],
   7: ['ERR_NAME_TAKEN', 'uses this name for something of another kind'],
   8: ['ERR_SCOPE_UNSUPPORTED',
-    `is not supported on ${process.platform}: use scope 'instance'`],
+    `is not supported on ${process.platform}`],
   102: ['ERR_REGION_MEMORY', 'has a place for it, but this process has no memory for its part']
 };
 const ERRNO_FROM = 1000;
@@ -176,9 +186,14 @@ function chosenDirectory () {
     throw new SekeringError('ERR_REGION_FOREIGN', `SEKERING_REGIONS is ${chosen}: expected a ` +
       'folder of this user in which no other user can replace files (mode 0700)');
   }
-  if (status.uid === user() && (status.mode & OTHERS_WRITE) === 0) return chosen;
-  const fault = faultOfPlace(chosen);
-  if (fault === undefined) return ownFolder(chosen);
+  const isPrivate = status.uid === user() && (status.mode & OTHERS_WRITE) === 0;
+  const folder = isPrivate ? chosen : ownFolder(chosen);
+  if (Buffer.byteLength(folder) > FOLDER_BYTES_MAX) {
+    throw new SekeringError('ERR_REGION_SYSTEM', `SEKERING_REGIONS is ${chosen}: expected a ` +
+      `shorter path (that of the regions, ${folder}, has more than ${FOLDER_BYTES_MAX} bytes)`);
+  }
+  const fault = isPrivate ? undefined : faultOfPlace(chosen);
+  if (fault === undefined) return folder;
   throw new SekeringError('ERR_REGION_FOREIGN', `SEKERING_REGIONS is ${chosen}, but ${fault}`);
 }
 
@@ -212,9 +227,12 @@ function prefix () {
   return `sekering-${user()}-${processes}-${boot}-`;
 }
 
-/** When a process began, in ticks since the boot. The system may reuse its id alone. */
+/**
+ * When a process began, in ticks since the boot. The system may reuse its id alone. The file of its
+ * main thread says so: in the file of the process, emulators (QEMU) tell each thread about itself.
+ */
 function startOf (pid) {
-  const stat = contentOf(`/proc/${pid}/stat`, f => fs.readFileSync(f, 'utf8'));
+  const stat = contentOf(`/proc/${pid}/task/${pid}/stat`, f => fs.readFileSync(f, 'utf8'));
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }
 
@@ -234,17 +252,34 @@ function fileOf (scope, namespace) {
 }
 
 /**
- * Removes the files of processes that have died, and files of other process namespaces (containers)
- * and boots that have no participants.
+ * Removes the files of processes that have died, sockets included, and files without participants
+ * of other process namespaces (containers), other boots, and releases that have not been used for a
+ * day.
  */
 function sweep () {
-  const ours = prefix();
   for (const name of names()) {
-    const [, uid, pid, start] = FILE.exec(name) ?? [];
-    if (Number(uid) !== user()) continue;
-    const isOld = name.startsWith(ours) ? pid !== undefined && startOf(pid) !== start : true;
-    if (isOld) native.removeUnusedRegion(path.join(directory(), name));
+    if (BELL.test(name)) native.removeDeadBell(path.join(directory(), name));
   }
+  const ours = prefix();
+  for (const { file, home, isOfRelease, modified, pid, start } of files()) {
+    const isNeeded = pid === undefined
+      ? isOfRelease || Date.now() - modified < RELEASE_ENDS_MS
+      : startOf(pid) === start;
+    if (home !== ours || !isNeeded) native.removeUnusedRegion(file);
+  }
+}
+
+/** This user's regions, of any release, container and boot: the parts of their names, and more. */
+function files () {
+  return names().flatMap(name => {
+    const parts = FILE.exec(name)?.groups;
+    if (Number(parts?.uid) !== user()) return [];
+    const file = path.join(directory(), name);
+    const status = fs.lstatSync(file, { throwIfNoEntry: false });
+    if (!status?.isFile()) return []; // Another's, or removed just now.
+    const isOfRelease = parts.layout === layout() && parts.unfinished === undefined;
+    return [{ ...parts, isOfRelease, file, bytes: status.blocks * 512, modified: status.mtime }];
+  });
 }
 
 /** The names of the files in the folder of the regions. */
@@ -260,7 +295,7 @@ function names () {
 function join (scope, namespace) {
   if (runtime !== undefined) {
     throw new SekeringError('ERR_SCOPE_UNSUPPORTED',
-      `Scope '${scope}' is not supported on ${runtime}: use scope 'instance', or Node.js`);
+      `Scope '${scope}' is not supported on ${runtime}`);
   }
   const file = fileOf(scope, checkNamespace(namespace));
   // The addon exists once in an environment, but this module may exist more than once.
@@ -272,8 +307,7 @@ function join (scope, namespace) {
   if (native.regionInfo(handle).replaced) {
     warn('A damaged region was replaced', new Error(file));
   }
-  // Outcomes recorded since the loop last waited must count, however the process ends.
-  if (joined.size === 0) process.once('exit', () => native.drain());
+  if (joined.size === 0) process.once('exit', leave);
   if (scope === 'host' && !native.hasReportedRegions) {
     native.hasReportedRegions = true;
     reportDirectory();
@@ -285,6 +319,12 @@ function join (scope, namespace) {
   return handle;
 }
 
+function leave () {
+  // Outcomes recorded since the loop last waited must count, however the process ends.
+  native.drain();
+  native.hideBells();
+}
+
 // ---- Places ------------------------------------------------------------------------------------
 
 /** The options that say who shares a breaker or limit. */
@@ -294,8 +334,16 @@ const PLACE = {
     doc: 'of those who share it', expected: 'a name', default: 'default',
     check: (_, value) => checkNamespace(value),
   },
+  strictScope: is.boolean('whether a scope that cannot be had is an error', { default: false }),
   name: is.any('of what is shared'), // Checked by checkPlace().
 };
+
+// The scope that is used where one cannot be had.
+const SMALLER = { host: 'process', process: 'instance' };
+// Why one cannot be had. Other errors are those of the options.
+const NO_SCOPE = new Set(['ERR_SCOPE_UNSUPPORTED', 'ERR_REGION_SYSTEM', 'ERR_REGION_FOREIGN',
+  'ERR_REGION_NO_SPACE', 'ERR_REGION_FULL', 'ERR_REGION_PARTICIPANTS']);
+const WARNING = 'SEKERING_SCOPE';
 
 const isShared = ({ scope }) => scope === 'process' || scope === 'host';
 
@@ -306,6 +354,40 @@ function checkPlace (options, name) {
     throw invalidOption('name', `1 to ${NAME_BYTES_MAX} bytes (scope is '${options.scope}')`,
       name);
   }
+}
+
+/**
+ * Returns what `make()` makes in the scope of `options`. If there is none, `options` get the next
+ * smaller one, unless `strictScope`.
+ */
+function inScope (kind, name, options, make) {
+  const wanted = options.scope;
+  // A folder that the user has chosen must be right.
+  if (isShared(options) && canShare && process.env.SEKERING_REGIONS) directory();
+  let fault;
+  for (;;) {
+    try {
+      const made = make();
+      if (fault !== undefined) reportScope(`${kind} '${name}'`, wanted, options.scope, fault);
+      return made;
+    } catch (error) {
+      if (!isShared(options) || options.strictScope || !NO_SCOPE.has(read(error, 'code'))) {
+        throw error;
+      }
+      fault ??= error;
+      options.scope = SMALLER[options.scope];
+    }
+  }
+}
+
+/** Says once in a process that something is shared by fewer than it should be. */
+function reportScope (what, wanted, scope, { message }) {
+  const { getEnvironmentData, setEnvironmentData } = require('node:worker_threads');
+  if (getEnvironmentData(WARNING)) return;
+  setEnvironmentData(WARNING, true); // Threads that start later inherit it.
+  process.emitWarning(`${message}. The ${what} works in scope '${scope}' instead of '${wanted}', ` +
+    "and others may, too: their property 'scope' tells. With strictScope: true this is an error",
+  { type: 'SekeringWarning', code: WARNING });
 }
 
 /**
@@ -334,16 +416,25 @@ function attachPlace (kind, { scope, namespace, name }, names, config, attach) {
 
 /** The host's regions of this user and this release. */
 function list () {
-  const start = `${prefix()}${layout()}-host-`;
-  const namespaces = names().filter(name => name.startsWith(start))
-    .map(name => name.slice(start.length))
-    .filter(namespace => NAMESPACE.test(namespace)); // Skips unfinished files.
-  return namespaces.flatMap(namespace => {
-    const file = fileOf('host', namespace);
-    const status = fs.lstatSync(file, { throwIfNoEntry: false });
-    if (status === undefined) return []; // It has just been removed.
-    return [{ namespace, file, bytes: status.blocks * 512, modified: status.mtime }];
-  });
+  const ours = prefix();
+  return files()
+    .filter(({ home, isOfRelease, pid }) => home === ours && isOfRelease && pid === undefined)
+    .map(({ namespace, file, bytes, modified }) => ({ namespace, file, bytes, modified }));
+}
+
+/** All regions of this user, also those that this process could not use. */
+function survey () {
+  const ours = prefix();
+  return files().map(({ namespace, pid, home, isOfRelease, file, bytes, modified }) => ({
+    namespace,
+    scope: pid === undefined ? 'host' : 'process',
+    ...pid !== undefined && { pid: Number(pid) },
+    isUsed: native.isRegionUsed(file),
+    // Whether this process could use it, as far as containers and releases go.
+    isHere: home === ours,
+    isOfRelease,
+    bytes, modified, file,
+  }));
 }
 
 /**
@@ -360,6 +451,6 @@ function remove (namespace) {
 const regions = Object.freeze({ directory, list, remove });
 
 module.exports = {
-  PLACE, attachPlace, canShare, checkNamespace, checkPlace, failure, fileOf, isShared, join,
-  regions,
+  PLACE, attachPlace, canShare, checkNamespace, checkPlace, failure, fileOf, inScope, isShared,
+  join, regions, survey,
 };

@@ -3,7 +3,7 @@
 // Made by `npm run prebuild:all -- wasm` from native/core and native/wasm; do not edit. The
 // digest is that of the sources.
 
-exports.digest = 'da25b6a46711f0d940f62f5d7615a9405e77c2fa81662c3b9e82211f19f7cbc6';
+exports.digest = '9cd16da83e3a8ff3c9b50274660d82fa2cb2524166c891daf36efcb7b5ef5010';
 exports.base64 = `
   AGFzbQEAAAABigIoYAN/f38Bf2ABfwF/YAF/AGACf38Bf2AAAXxgAABgBH98fHwBfGACfHwBfGABfwF+YAR/f35+AX9gA39/
   fgF/YAN/f34BfmACf34AYAJ/fgF+YAN/f38AYAV/f358fwBgBH9/f38AYAN/f38BfmACf38AYAF8AX5gBX9/f39/AGAEf39/

@@ -2,8 +2,13 @@
 export type Container = unknown;
 
 export interface AutoRetryTexts {
+  /**
+   * While it waits: the next attempt, how many there are, the seconds left. Default: in English.
+   */
   waiting?: ((n: number, tries: number, seconds: number) => string) | undefined;
+  /** During an attempt. Default: in English. */
   trying?: string | undefined;
+  /** When all attempts have failed. Default: in English. */
   failed?: string | undefined;
   /** Of the button. */
   button?: string | undefined;
@@ -16,6 +21,7 @@ export interface AutoRetryOptions {
   tries?: number | undefined;
   /** ms between retries, default 5000. */
   interval?: number | undefined;
+  /** Texts in another language. Default: in English. */
   text?: AutoRetryTexts | undefined;
   /** Ends everything, with its reason. */
   signal?: AbortSignal | undefined;

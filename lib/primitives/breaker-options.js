@@ -145,6 +145,7 @@ const OPTIONS = optionsOf({
 
   // Sharing.
   scope: PLACE.scope,
+  strictScope: PLACE.strictScope,
   namespace: PLACE.namespace,
   shareTrip: is.where('how many processes must see failures',
     `'any' or { processes: an integer from 1 to ${PROCESSES_MAX} }`, isShareTrip,
@@ -363,7 +364,8 @@ const CORE_CONFIG = [
     (options.allowWarmUp || read(options.state, 'warmUp')
       ? options.warmUpFor ?? windowOf(options).length
       : 0)],
-  ['shareTrip', ({ shareTrip }) => shareTrip.processes ?? 1],
+  // One process alone has no others to wait for.
+  ['shareTrip', ({ scope, shareTrip }) => (scope === 'host' && shareTrip.processes) || 1],
 ];
 
 const CORE_NAMES = CORE_CONFIG.map(([name]) => name);

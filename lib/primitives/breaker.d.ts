@@ -34,17 +34,23 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
   readonly name: string;
   /** The option, else the name. */
   readonly group: string;
+  /** Who shares it. Smaller than the option if that scope cannot be had, unless `strictScope`. */
+  readonly scope: 'instance' | 'process' | 'host';
   /** False: calls bypass the breaker. */
   readonly enabled: boolean;
   /** Also true while ramping up. */
   readonly closed: boolean;
+  /** Whether calls are rejected. */
   readonly opened: boolean;
+  /** Whether probes find out if the upstream is back. */
   readonly halfOpen: boolean;
   /** Half open, and the next call will be a probe. */
   readonly pendingClose: boolean;
+  /** Whether shutdown() was called. */
   readonly isShutdown: boolean;
   /** True during the first `rollingCountTimeout` ms with `allowWarmUp`. */
   readonly warmUp: boolean;
+  /** The option of this name. */
   readonly volumeThreshold: number;
   /** The window of counts, and its `snapshot` events. */
   readonly status: StatusClass;
@@ -88,20 +94,24 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
   close (): void;
   /** Closes the circuit and clears all counts. */
   reset (): void;
+  /** Ends disable(): calls are judged again. */
   enable (): void;
   /** From now on every call reaches the action; only `fires` is counted. */
   disable (): void;
   /** Ends the breaker: later calls reject with code ESHUTDOWN. */
   shutdown (): void;
+  /** Forgets all answers of the option `cache`. */
   clearCache (): void;
   /**
    * Calls `func` now and every `interval` ms (default 5000) until shutdown; when it rejects, the
    * circuit opens.
    */
   healthCheck (func: (this: this) => unknown, interval?: number): void;
+  /** For the option `state` of a new breaker, and for logs. */
   toJSON (): { state: CircuitBreaker.State; status: StatusClass.Stats };
   /** Inside an action, before its first await: the signal of this call. Otherwise the option's. */
   getSignal (): AbortSignal | undefined;
+  /** The controller of the option `abortController`. */
   getAbortController (): AbortController | undefined;
 
   on<E extends CircuitBreaker.EventName> (
@@ -226,15 +236,20 @@ declare namespace CircuitBreaker {
 
     /**
      * Who shares the breaker: nobody, the threads of this process, or the processes of this user on
-     * the host. They must use the same `namespace`, `name` and options. Node.js on
-     * Linux only: elsewhere, scopes other than 'instance' throw ERR_SCOPE_UNSUPPORTED. Default
-     * 'instance'.
+     * the host. They must use the same `namespace`, `name` and options. Where a scope cannot be had
+     * (it needs the binary, Node.js on Linux, and room in memory), the breaker takes the next
+     * smaller one, with a process warning (SEKERING_SCOPE). Default 'instance'.
      */
     scope?: 'instance' | 'process' | 'host' | undefined;
+    /**
+     * Whether a scope that cannot be had is an error: ERR_SCOPE_UNSUPPORTED or one of ERR_REGION_*.
+     * Default false.
+     */
+    strictScope?: boolean | undefined;
     /** 1 to 64 letters, digits, dots, dashes or underscores. Default 'default'. */
     namespace?: string | undefined;
-    /** How many processes must see failures before a shared circuit opens, 1 to 16. Default
-     * 'any'. */
+    /** How many processes must see failures before a circuit with the scope 'host' opens, 1 to 16.
+     * Default 'any'. */
     shareTrip?: 'any' | { processes: number } | undefined;
 
     // ---- Cache and coalescing
@@ -282,43 +297,68 @@ declare namespace CircuitBreaker {
 
   /** What `breaker.options` shows. */
   export type ResolvedOptions<TI extends unknown[] = any[]> = Options<TI> & {
+    /** ms; false: no limit. */
     timeout: number | false;
+    /** ms. */
     resetTimeout: number | GrowingTime;
+    /** 0 to 100. */
     errorThresholdPercentage: number;
+    /** ms. */
     rollingCountTimeout: number;
+    /** How many. */
     rollingCountBuckets: number;
+    /** Whether latencies are counted. */
     rollingPercentilesEnabled: boolean;
+    /** Calls in flight. */
     capacity: number;
+    /** Calls in the window before the percentage counts. */
     volumeThreshold: number;
+    /** Whether an error does not count as a failure. */
     errorFilter: (error: any, ...args: TI) => unknown;
+    /** Whether answers are kept. */
     cache: boolean;
+    /** ms; 0: for ever. */
     cacheTTL: number;
+    /** Under which an answer is kept. */
     cacheGetKey: (...args: TI) => unknown;
+    /** Whether the status emits 'snapshot'. */
     enableSnapshots: boolean;
+    /** Whether calls with the same key share a call in flight. */
     coalesce: boolean;
+    /** ms; false: until it settles. */
     coalesceTTL: number | false;
+    /** After which a shared call is forgotten. */
     coalesceResetOn: Array<'error' | 'success' | 'timeout'>;
   };
 
   /** Stores results. `get` may return a promise; undefined and null mean a miss. */
   export interface CacheTransport {
+    /** undefined if there is none. */
     get (key: any): unknown;
     /**
      * @param value a promise of the result
      * @param expiresAt a time as in Date.now(), 0 for never
      */
     set (key: any, value: any, expiresAt: number): unknown;
+    /** Removes everything. */
     flush (): unknown;
   }
 
   /** A breaker's state, from toJSON(). */
   export interface State {
+    /** The option of this name. */
     name: string;
+    /** False after disable(). */
     enabled: boolean;
+    /** Whether calls pass. */
     closed: boolean;
+    /** Whether calls are rejected. */
     open: boolean;
+    /** Whether probes pass. */
     halfOpen: boolean;
+    /** Whether it is warming up. */
     warmUp: boolean;
+    /** Whether shutdown() was called. */
     shutdown: boolean;
     /** When it last opened, as in Date.now(). */
     lastTimerAt: number | undefined;
@@ -330,7 +370,9 @@ declare namespace CircuitBreaker {
     fire: [args: TI];
     /** The action resolved, or failed with a filtered error. */
     success: [result: TR, latencyMs: number];
+    /** A call failed: error, ms, arguments. */
     failure: [error: any, latencyMs: number, args: TI];
+    /** A call took too long: error, ms, arguments. A failure follows. */
     timeout: [error: Error, latencyMs: number, args: TI];
     /** The circuit did not let the call pass. */
     reject: [error: Error];
@@ -340,15 +382,23 @@ declare namespace CircuitBreaker {
     semaphoreLocked: [error: Error, latencyMs: number];
     /** With a `scope`: so many transitions had no events, because this thread fell behind. */
     missed: [transitions: number];
+    /** Calls are rejected from now on. */
     open: [];
     /** How long the circuit was open. */
     halfOpen: [resetTimeoutMs: number];
+    /** Calls pass from now on. */
     close: [];
+    /** The breaker is used no more. */
     shutdown: [];
+    /** The function of healthCheck() failed. */
     healthCheckFailed: [error: any];
+    /** An answer came from the option `cache`. */
     cacheHit: [];
+    /** The option `cache` had no answer. */
     cacheMiss: [];
+    /** A call shares one in flight. */
     coalesceCacheHit: [];
+    /** There was no call in flight to share. */
     coalesceCacheMiss: [];
   }
 

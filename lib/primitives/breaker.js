@@ -17,7 +17,7 @@ const { func, is, optionsOf, readable } = require('../base/options');
 const {
   CELL, COUNTER, answer, attachBreaker, createBreaker, millis, record, recordSuccess, ticks
 } = require('../base/recorder');
-const { attachPlace, isShared } = require('../base/regions');
+const { attachPlace, inScope, isShared } = require('../base/regions');
 const { asked, guarded, warn } = require('../base/warn');
 const MemoryCache = require('./memory-cache');
 const Semaphore = require('./semaphore');
@@ -280,18 +280,19 @@ function windowIdOf (status) {
   return status._buckets.id;
 }
 
-/** A new native breaker, or the shared one of that name. */
+/** A new native breaker, or the shared one of that name. `options` get the scope that it has. */
 function makeNative (options, name) {
-  const config = coreConfig(options);
-  if (!isShared(options)) {
-    const { status } = options;
-    return createBreaker(config, isA(status, Status) ? windowIdOf(status) : undefined);
-  }
-  const { scope, namespace } = options;
-  let attached;
-  const attach = (...place) => (attached = attachBreaker(...place)).id;
-  attachPlace('breaker', { scope, namespace, name }, CORE_NAMES, config, attach);
-  return attached;
+  return inScope('breaker', name, options, () => {
+    const config = coreConfig(options);
+    const { namespace, scope, status } = options;
+    if (!isShared(options)) {
+      return createBreaker(config, isA(status, Status) ? windowIdOf(status) : undefined);
+    }
+    let attached;
+    const attach = (...place) => (attached = attachBreaker(...place)).id;
+    attachPlace('breaker', { scope, namespace, name }, CORE_NAMES, config, attach);
+    return attached;
+  });
 }
 
 /** A native breaker for the late outcomes of those that have given theirs up. It never opens. */
@@ -1045,6 +1046,8 @@ class CircuitBreaker extends Emitter {
   }
 
   get group () { return this._options.group || this.name; }
+
+  get scope () { return this._options.scope; }
   get enabled () { return (this._mode & DISABLED) === 0; }
   get isShutdown () { return (this._mode & SHUT_DOWN) !== 0; }
   get opened () { return this._state() === OPEN; }

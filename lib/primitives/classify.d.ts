@@ -1,4 +1,5 @@
 export interface RetryableErrorOptions {
+  /** The error that caused this one. Default: none. */
   cause?: unknown;
   /** Default 'ERR_RETRYABLE' or 'ERR_NON_RETRYABLE'. */
   code?: string | undefined;
@@ -9,7 +10,9 @@ export interface RetryableErrorOptions {
 /** Another attempt may succeed. */
 export class RetryableError extends Error {
   constructor (message?: string, options?: RetryableErrorOptions);
+  /** Stable; for programs. */
   code: string;
+  /** Milliseconds that the upstream asks callers to wait; undefined if it named no time. */
   retryAfter?: number;
   /** True. */
   retryable: boolean;
@@ -18,7 +21,9 @@ export class RetryableError extends Error {
 /** Another attempt would fail in the same way: retry() stops at once. */
 export class NonRetryableError extends Error {
   constructor (message?: string, options?: RetryableErrorOptions);
+  /** Stable; for programs. */
   code: string;
+  /** Milliseconds that the upstream asks callers to wait; undefined if it named no time. */
   retryAfter?: number;
   /** False. */
   retryable: boolean;

@@ -11,6 +11,7 @@ interface Conditional {
 }
 
 export interface ValueStrategy<T = any> extends Conditional {
+  /** The answer. */
   value: T;
 }
 
@@ -36,7 +37,9 @@ export interface QueueStrategy extends Conditional {
 
 /** The answer of a queue strategy. */
 export interface Queued {
+  /** Tells it from a real answer. */
   queued: true;
+  /** Because of which it was queued. */
   error: any;
   /** The result of the queue, if any. */
   job?: any;
@@ -56,7 +59,9 @@ export type StrategyValue<S> =
               : never;
 
 export interface ChainCall {
+  /** The arguments for the strategies. Default: none. */
   args?: readonly unknown[] | undefined;
+  /** Under which a cache looks for an old answer. Default: made of the arguments. */
   key?: unknown;
 }
 
@@ -65,6 +70,7 @@ export interface FallbackChain<T = any> {
   (...argsAndError: any[]): Promise<T>;
   /** The same, with the name of the strategy. */
   answer (error: unknown, call?: ChainCall): Promise<{
+    /** The answer, which strategy gave it, whether it is old, and how old in ms. */
     value: T; by: string; stale: boolean; ageMs: number;
   }>;
   /** Stores a copy in the chain's caches. */

@@ -14,9 +14,11 @@ export class BreakerGroup<TI extends unknown[] = unknown[], TR = unknown, K = un
   constructor (
     action: (...args: TI) => TR | PromiseLike<TR>, options?: BreakerGroup.Options<TI>);
 
+  /** What each breaker calls. */
   action (...args: TI): TR | PromiseLike<TR>;
   /** The option, else the name of the action, else 'group'. */
   readonly name: string;
+  /** Breakers that it keeps. */
   readonly max: number;
   /** ms */
   readonly idleTtl: number;

@@ -3,10 +3,16 @@ export interface SharingOptions {
   /**
    * Nobody, the threads of this process, or the processes of this user on the host. They must use
    * the same `namespace`, `name` and limits: otherwise the constructor throws
-   * ERR_OPTIONS_MISMATCH, with the `options` that differ. Node.js on Linux only: elsewhere, scopes
-   * other than 'instance' throw ERR_SCOPE_UNSUPPORTED. Default 'instance'.
+   * ERR_OPTIONS_MISMATCH, with the `options` that differ. Where a scope cannot be had (it needs the
+   * binary, Node.js on Linux, and room in memory), the limit takes the next smaller one, with a
+   * process warning (SEKERING_SCOPE). Default 'instance'.
    */
   scope?: 'instance' | 'process' | 'host' | undefined;
+  /**
+   * Whether a scope that cannot be had is an error: ERR_SCOPE_UNSUPPORTED or one of ERR_REGION_*.
+   * Default false.
+   */
+  strictScope?: boolean | undefined;
   /** 1 to 64 letters, digits, dots, dashes or underscores. Default 'default'. */
   namespace?: string | undefined;
   /**
@@ -42,7 +48,11 @@ export interface ExecuteOptions {
 export class Bulkhead {
   /** @throws ERR_INVALID_OPTION, and those of SharingOptions */
   constructor (options: BulkheadOptions);
+  /** Who shares it. Smaller than the option if that scope cannot be had, unless `strictScope`. */
+  readonly scope: 'instance' | 'process' | 'host';
+  /** Calls that may run at once. */
   readonly maxConcurrent: number;
+  /** Calls that may wait. */
   readonly maxQueue: number;
   /** How many calls are running, in all who share it. */
   readonly active: number;
@@ -72,6 +82,7 @@ export interface RateLimiterOptions extends SharingOptions {
 
 /** The error with code ERATELIMITED. */
 export interface RateLimitedError extends Error {
+  /** Stable; for programs. */
   code: 'ERATELIMITED';
   /** ms until there are enough tokens for a call like this one. */
   retryAfterMs: number;
@@ -81,6 +92,9 @@ export interface RateLimitedError extends Error {
 export class RateLimiter {
   /** @throws ERR_INVALID_OPTION, and those of SharingOptions */
   constructor (options: RateLimiterOptions);
+  /** Who shares it. Smaller than the option if that scope cannot be had, unless `strictScope`. */
+  readonly scope: 'instance' | 'process' | 'host';
+  /** Permits that may be used at once. */
   readonly burst: number;
   /** The tokens available now, with fractions. */
   readonly available: number;
@@ -114,6 +128,8 @@ export interface RetryBudgetOptions extends SharingOptions {
 export class RetryBudget {
   /** @throws ERR_INVALID_OPTION, and those of SharingOptions */
   constructor (options?: RetryBudgetOptions);
+  /** Who shares it. Smaller than the option if that scope cannot be had, unless `strictScope`. */
+  readonly scope: 'instance' | 'process' | 'host';
   /** Earns `ratio` tokens: call it once per success, or once per first attempt. */
   deposit (): void;
   /** Spends a token for a retry; returns whether one was left. */
@@ -145,8 +161,11 @@ export class Timeout {
    * @throws ERR_INVALID_OPTION
    */
   constructor (limit: number | GrowingTimeout);
+  /** Of the first attempt, ms. */
   readonly initial: number;
+  /** By which it grows with each attempt, ms. */
   readonly increment: number;
+  /** The longest, ms. */
   readonly max: number;
   /** The time limit of an attempt, ms; `attempt` counts from 1. */
   limitOf (attempt: number): number;

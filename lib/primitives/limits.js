@@ -10,7 +10,7 @@ const { SekeringError, invalidOption } = require('../base/errors');
 const { reasonOf } = require('../base/foreign');
 const native = require('../base/native');
 const { func, is, number, optionsOf } = require('../base/options');
-const { PLACE, attachPlace, checkPlace, isShared } = require('../base/regions');
+const { PLACE, attachPlace, checkPlace, inScope, isShared } = require('../base/regions');
 const { Permits, SharedPermits, Waiters, own } = require('./permits');
 
 // Native token buckets hold these without rounding.
@@ -75,14 +75,14 @@ const YIELD_MS = 2 * ASK_MS_MAX;
 
 /**
  * A native handle: of one's own, or of the place in a region that `options` name. All who share it
- * must have the same `config`.
+ * must have the same `config`. `options` get the scope that it has.
  */
 function handleOf (kind, options, config, create, attach) {
   checkPlace(options, options.name);
   const values = Object.values(config);
-  return isShared(options)
+  return inScope(kind, options.name, options, () => (isShared(options)
     ? attachPlace(kind, options, Object.keys(config), Float64Array.from(values), attach)
-    : create(...values);
+    : create(...values)));
 }
 
 /** Waits for a place in turn, and gives it back if the caller has aborted meanwhile. */
@@ -103,7 +103,7 @@ async function turn (waiting, signal, giveBack) {
  */
 class Bulkhead {
   #permits;
-  #shared;
+  #scope;
   #line = new Waiters(() => this.#rest());
   #maxQueue;
   #queueTimeout;
@@ -114,12 +114,17 @@ class Bulkhead {
     const { maxConcurrent } = given;
     this.#maxQueue = given.maxQueue;
     this.#queueTimeout = given.queueTimeout;
-    this.#shared = isShared(given);
     const place = handleOf('bulkhead', given, { maxConcurrent }, () => 0, native.attachBulkhead);
+    this.#scope = given.scope;
     this.#permits = this.#shared
       ? new SharedPermits(given.name, maxConcurrent, place)
       : new Permits(maxConcurrent);
   }
+
+  get #shared () { return this.#scope !== 'instance'; }
+
+  /** Who shares it. */
+  get scope () { return this.#scope; }
 
   get maxConcurrent () { return this.#permits.capacity; }
 
@@ -203,7 +208,7 @@ class Bulkhead {
  */
 class RateLimiter {
   #handle;
-  #shared;
+  #scope;
   #burst;
   #maxWait;
   #line = new Waiters(() => this.#schedule());
@@ -214,10 +219,13 @@ class RateLimiter {
     const { limit, interval, burst = limit, maxWait } = given;
     this.#burst = burst;
     this.#maxWait = maxWait;
-    this.#shared = isShared(given);
     this.#handle = own(this, handleOf('rate limiter', given, { limit, interval, burst },
       native.createTokenBucket, native.attachTokenBucket), native.destroyTokenBucket);
+    this.#scope = given.scope;
   }
+
+  /** Who shares it. */
+  get scope () { return this.#scope; }
 
   get burst () { return this.#burst; }
 
@@ -263,7 +271,7 @@ class RateLimiter {
   // Other environments may take the tokens that a call waits for, so the wait has a limit of its
   // own. It is a millisecond longer than maxWait: tokens that come at the last moment are in time.
   #patience (tokens) {
-    if (!this.#shared) return undefined;
+    if (this.#scope === 'instance') return undefined;
     const timedOut = () => rateLimited(native.waitForTokens(this.#handle, tokens));
     return { timeout: this.#maxWait + 1, timedOut };
   }
@@ -300,13 +308,18 @@ function rateLimited (wait) {
  */
 class RetryBudget {
   #handle;
+  #scope;
 
   constructor (options) {
     const given = RETRY_BUDGET.read(options);
     const { ratio, reservePerSecond, max } = given;
     this.#handle = own(this, handleOf('retry budget', given, { ratio, reservePerSecond, max },
       native.createRetryBudget, native.attachRetryBudget), native.destroyRetryBudget);
+    this.#scope = given.scope;
   }
+
+  /** Who shares it. */
+  get scope () { return this.#scope; }
 
   /** Earns `ratio` tokens: call it once per success, or once per first attempt. */
   deposit () {

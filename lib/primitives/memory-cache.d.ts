@@ -7,7 +7,9 @@ declare class MemoryCache<Value = unknown, Key = unknown> {
    */
   constructor (maxEntries?: number | null);
 
+  /** The entries by key; times as in Date.now(). */
   readonly cache: Map<Key, { readonly value: Value; readonly expiresAt: number }>;
+  /** Entries that it keeps; 0: none. */
   maxEntries: number;
 
   /** The value; undefined if there is none, or if it has expired. */
@@ -16,6 +18,7 @@ declare class MemoryCache<Value = unknown, Key = unknown> {
   /** @param expiresAt a time as in Date.now(); 0 (the default) for never */
   set (key: Key, value: Value, expiresAt?: number): void;
 
+  /** Removes an entry. */
   delete (key: Key): void;
 
   /** Removes all entries. */

@@ -29,16 +29,23 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
   readonly name: string;
   /** The option, else the name. */
   readonly group: string;
+  /** Nobody shares it: opossum has no such option. */
+  readonly scope: 'instance';
   /** False: calls bypass the breaker. */
   readonly enabled: boolean;
+  /** Whether calls pass. */
   readonly closed: boolean;
+  /** Whether calls are rejected. */
   readonly opened: boolean;
+  /** Whether probes find out if the upstream is back. */
   readonly halfOpen: boolean;
   /** Half open, and the next call will be a probe. */
   readonly pendingClose: boolean;
+  /** Whether shutdown() was called. */
   readonly isShutdown: boolean;
   /** True during the first `rollingCountTimeout` ms with `allowWarmUp`. */
   readonly warmUp: boolean;
+  /** The option of this name. */
   readonly volumeThreshold: number;
   /** The window of counts, and its `snapshot` events. */
   readonly status: StatusClass;
@@ -75,20 +82,24 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
   close (): void;
   /** Closes the circuit and clears all counts. */
   reset (): void;
+  /** Ends disable(): calls are judged again. */
   enable (): void;
   /** From now on every call reaches the action; only `fires` is counted. */
   disable (): void;
   /** Ends the breaker: later calls reject with code ESHUTDOWN. */
   shutdown (): void;
+  /** Forgets all answers of the option `cache`. */
   clearCache (): void;
   /**
    * Calls `func` now and every `interval` ms (default 5000) until shutdown; when it rejects, the
    * circuit opens.
    */
   healthCheck (func: (this: this) => unknown, interval?: number): void;
+  /** For the option `state` of a new breaker, and for logs. */
   toJSON (): { state: CircuitBreaker.State; status: StatusClass.Stats };
   /** Inside an action, before its first await: the signal of this call. Otherwise the option's. */
   getSignal (): AbortSignal | undefined;
+  /** The controller of the option `abortController`. */
   getAbortController (): AbortController | undefined;
 
   on<E extends CircuitBreaker.EventName> (
@@ -104,8 +115,11 @@ declare namespace CircuitBreaker {
   export const MemoryCache: typeof MemoryCacheClass;
   /** What a `cacheTransport` has. */
   export interface MemoryCache {
+    /** undefined if there is none. */
     get (key: any): unknown;
+    /** Keeps a value until a time as in Date.now(). */
     set (key: any, value: any, expiresAt: number): unknown;
+    /** Removes everything. */
     flush (): unknown;
   }
   export const Semaphore: typeof SemaphoreClass;
@@ -205,21 +219,37 @@ declare namespace CircuitBreaker {
 
   /** What `breaker.options` shows. */
   export type ResolvedOptions<TI extends unknown[] = any[]> = Options<TI> & {
+    /** ms; false: no limit. */
     timeout: number | false;
+    /** ms. */
     resetTimeout: number;
+    /** 0 to 100. */
     errorThresholdPercentage: number;
+    /** ms. */
     rollingCountTimeout: number;
+    /** How many. */
     rollingCountBuckets: number;
+    /** Whether latencies are counted. */
     rollingPercentilesEnabled: boolean;
+    /** Calls in flight. */
     capacity: number;
+    /** Calls in the window before the percentage counts. */
     volumeThreshold: number;
+    /** Whether an error does not count as a failure. */
     errorFilter: (error: any, ...args: TI) => unknown;
+    /** Whether answers are kept. */
     cache: boolean;
+    /** ms; 0: for ever. */
     cacheTTL: number;
+    /** Under which an answer is kept. */
     cacheGetKey: (...args: TI) => unknown;
+    /** Whether the status emits 'snapshot'. */
     enableSnapshots: boolean;
+    /** Whether calls with the same key share a call in flight. */
     coalesce: boolean;
+    /** ms; false: until it settles. */
     coalesceTTL: number | false;
+    /** After which a shared call is forgotten. */
     coalesceResetOn: Array<'error' | 'success' | 'timeout'>;
   };
 }

@@ -151,3 +151,15 @@ for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(B
 }
 
 module.exports = Object.assign(CircuitBreaker, { CircuitBreaker });
+
+// Never runs. Node.js reads from here which names an ES module can import.
+/* eslint-disable no-undef */
+0 && (module.exports = {
+  CircuitBreaker,
+  MemoryCache,
+  Semaphore,
+  Status,
+  breakers,
+  isOurError,
+  newStatus,
+});

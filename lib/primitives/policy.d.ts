@@ -14,12 +14,15 @@ export interface PolicyOptions {
   /** A function of the call's arguments and the error, or strategies of a fallbackChain. */
   fallback?: ((...argsAndError: any[]) => unknown) | CircuitBreaker<any, any> |
     readonly Strategy[] | Exclude<Strategy, Function> | Absent;
+  /** Old answers for a time when the call fails; default: none. */
   cache?: StaleCache | StaleCacheOptions | Absent;
   /** Its attemptTimeout becomes the timeout below. */
   retry?: Omit<retry.Options, 'signal'> | readonly number[] | Absent;
   /** With a timeout below, one made from options has no time limit unless they name one. */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | Absent;
+  /** Calls per time; default: no limit. */
   rateLimit?: RateLimiter | RateLimiterOptions | Absent;
+  /** Calls in flight; default: no limit. */
   bulkhead?: Bulkhead | BulkheadOptions | Absent;
   /** Time limit of each attempt, ms. */
   timeout?: Timeout | number | GrowingTimeout | Absent;
@@ -37,9 +40,13 @@ type FallbackValue<F> =
 export type FallbackOf<O> = O extends { fallback: infer F } ? FallbackValue<F> : never;
 
 export interface Answer<T> {
+  /** What the call is answered with. */
   value: T;
+  /** Where it comes from. */
   source: 'call' | 'cache' | 'stale' | 'fallback';
+  /** Whether it is an old one. */
   stale: boolean;
+  /** How old it is, in ms. */
   ageMs: number;
   /** The reason for a stale copy or a fallback. */
   error?: unknown;
@@ -62,11 +69,17 @@ export interface Wrapped<A extends any[], T> {
 
 /** `F` is what the fallback may return. */
 export interface Policy<F = never> {
+  /** undefined without this part. */
   readonly fallback: ((...argsAndError: any[]) => any) | undefined;
+  /** undefined without this part. */
   readonly cache: StaleCache | undefined;
+  /** undefined without this part. */
   readonly breaker: CircuitBreaker<any, any> | undefined;
+  /** undefined without this part. */
   readonly rateLimit: RateLimiter | undefined;
+  /** undefined without this part. */
   readonly bulkhead: Bulkhead | undefined;
+  /** undefined without this part. */
   readonly timeout: Timeout | undefined;
   /** Figures of the retries so far. */
   readonly retryStats: retry.Stats;

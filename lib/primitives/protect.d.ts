@@ -10,6 +10,7 @@ export type MethodPath<T> = {
 }[keyof T & string];
 
 export interface ProtectOptions<T extends object> extends PolicyOptions {
+  /** Names of the methods, with dots for those of members. */
   methods: ReadonlyArray<MethodPath<T> | (string & {})>;
   /** Whether the methods also take a callback (error, value) as their last argument. */
   callbacks?: boolean | undefined;

@@ -27,7 +27,9 @@ declare namespace retry {
 
   /** Permission to retry, such as a RetryBudget. */
   export interface Budget {
+    /** Takes a permit for a retry; false if there is none. */
     tryWithdraw (): boolean;
+    /** Counts a call that allows a share of a retry. */
     deposit (): void;
   }
 
@@ -75,15 +77,21 @@ declare namespace retry {
   export type Stats = RetryStats;
 
   export interface RetryStats {
+    /** All calls. */
     calls: number;
+    /** Calls that succeeded in the end. */
     successes: number;
+    /** Calls that failed in the end. */
     failures: number;
     /** Of calls that have ended, from 0 to 1; 1 before the first. */
     successRate: number;
     /** All attempts, including first ones. */
     attempts: number;
+    /** Attempts after the first of all calls. */
     retries: number;
+    /** Calls that succeeded after a retry. */
     successfulRetries: number;
+    /** Calls that failed although they were retried. */
     failedRetries: number;
     /** How many calls used up all their retries. */
     maxRetriesReached: number;
@@ -100,7 +108,9 @@ declare namespace retry {
   /** A function that retries by itself. */
   export type Retryable<F extends (...args: any[]) => any> =
     ((this: ThisParameterType<F>, ...args: Parameters<F>) => Promise<Awaited<ReturnType<F>>>) & {
+      /** Since it was made. */
       readonly stats: RetryStats;
+      /** As they were given. */
       readonly options: RetryOptions | readonly number[];
     };
 

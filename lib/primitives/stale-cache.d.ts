@@ -1,4 +1,5 @@
 export interface CacheEntry<T = unknown> {
+  /** What was kept. */
   value: T;
   /** When it was stored, as in Date.now(). */
   storedAt: number;
@@ -6,8 +7,11 @@ export interface CacheEntry<T = unknown> {
 
 /** A Map, or another store of entries; it may return promises. */
 export interface CacheStore {
+  /** undefined if there is none. */
   get (key: any): unknown;
+  /** Keeps an entry under a key. */
   set (key: any, entry: any): unknown;
+  /** Removes an entry. */
   delete (key: any): unknown;
 }
 
@@ -28,8 +32,11 @@ export interface StaleCacheOptions {
 }
 
 export interface Copy<T> {
+  /** What was kept, or has been loaded. */
   value: T;
+  /** Whether it is older than `ttl`. */
   stale: boolean;
+  /** How old it is, in ms. */
   ageMs: number;
 }
 
@@ -39,7 +46,9 @@ export interface FetchedCopy<T> extends Copy<T> {
 }
 
 export interface StaleCache<V = any> {
+  /** How long an answer is fresh, in ms. */
   readonly ttl: number;
+  /** How long an old answer may be used, in ms. */
   readonly staleTtl: number;
   /** The copy of `key`, fresh or stale; undefined if there is none. */
   get (key: unknown): Promise<Copy<V> | undefined>;

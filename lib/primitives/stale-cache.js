@@ -9,6 +9,7 @@ const { wall } = require('../base/clock');
 const { withDeadline } = require('../base/deadline');
 const { invalidOption } = require('../base/errors');
 const { nameOf, reasonOf } = require('../base/foreign');
+const { LruMap } = require('../base/lru');
 const { func, is, optionsOf } = require('../base/options');
 const { asked, warn } = require('../base/warn');
 
@@ -26,12 +27,6 @@ const OPTIONS = optionsOf({
     { default: () => true }),
 });
 const FETCH = optionsOf({ signal: is.signal('leaves; the load goes on for other callers') });
-
-/** A store in memory that forgets what was not used for the longest time. */
-function memoryStore (max) {
-  const { LRUCache } = require('lru-cache'); // Nobody else needs it.
-  return new LRUCache({ max });
-}
 
 /** Whether it is an entry of ours: a store may hold other things, too. */
 function isEntry (entry) {
@@ -80,7 +75,7 @@ class StaleCache {
     this.ttl = ttl;
     this.staleTtl = staleTtl;
     this.#staleIf = staleIf;
-    this.#store = store ?? memoryStore(max);
+    this.#store = store ?? new LruMap(max);
   }
 
   /** The copy of `key`, fresh or not. */

@@ -8,9 +8,12 @@ declare class Status extends EventEmitter {
   readonly stats: Status.Stats;
   /** The buckets, newest first. */
   readonly window: Status.Bucket[];
+  /** Whether latencies are counted. */
   readonly rollingPercentilesEnabled: boolean;
+  /** Whether 'snapshot' is emitted. */
   readonly enableSnapshots: boolean;
 
+  /** Its 'rotate' events begin new buckets; undefined: time does. */
   readonly rotateBucketController: EventEmitter | undefined;
 
   /** Counts one. Successes, failures and timeouts have a latency, in ms. */
@@ -25,6 +28,7 @@ declare class Status extends EventEmitter {
   rotateBucket (): void;
   /** In opossum's spelling. */
   startListeneningForRotateEvent (): void;
+  /** Listens to the rotateBucketController no longer. */
   removeRotateBucketControllerListener (): void;
 
   /** `snapshot` is emitted once per bucket, while it has a listener. */
@@ -67,7 +71,9 @@ declare namespace Status {
   }
 
   interface Bucket extends Record<Counter, number> {
+    /** Latencies in ms by percentile, such as 0.99. */
     percentiles: { [percentile: number]: number };
+    /** Latencies in ms. */
     readonly latencyTimes: number[];
     /** Set in the bucket in which the circuit opened or closed. */
     isCircuitBreakerOpen?: boolean;

@@ -303,5 +303,5 @@ async function sendNotifications (url, bodies) {
 }
 
 module.exports = {
-  CoreLedger, NOTIFY_OPTIONS, notificationsOf, sendNotifications, testNotificationOf,
+  CoreLedger, NOTIFY_OPTIONS, notificationsOf, sendNotifications, signed: sign, testNotificationOf,
 };

@@ -43,21 +43,32 @@ export type MidtransFaults =
   | MidtransFault | MidtransFault['kind'] | Array<MidtransFault | MidtransFault['kind']> | null;
 
 export interface MidtransOrder {
+  /** The shop's id. */
   orderId: string;
+  /** In IDR. */
   grossAmount: number;
+  /** Of its payment page. */
   token: string;
+  /** The address of its payment page. */
   redirectUrl: string;
   /** When it was made, as in Date.now(). */
   at: number;
+  /** What was sent. */
   body: any;
 }
 
 export interface MidtransTransaction {
+  /** Midtrans's own id. */
   transaction_id: string;
+  /** The shop's id. */
   order_id: string;
+  /** In IDR: '10000.00'. */
   gross_amount: string;
+  /** Such as 'bank_transfer'. */
   payment_type: string;
+  /** Such as 'pending' or 'settlement'. */
   transaction_status: string;
+  /** accept, challenge or deny; of cards only. */
   fraud_status?: string;
   /** How often the order was charged. */
   charges: number;
@@ -78,7 +89,9 @@ export interface MidtransNotificationOptions {
 }
 
 export interface MidtransFake {
+  /** Where it listens. */
   readonly url: string;
+  /** What goes wrong now. */
   readonly fault: MidtransFault['kind'] | null;
   /** All Snap orders by order_id, oldest first. */
   readonly orders: Map<string, MidtransOrder>;
@@ -86,14 +99,19 @@ export interface MidtransFake {
   readonly transactions: Map<string, MidtransTransaction>;
   /** Subscriptions, linked accounts, beneficiaries and payouts of Iris, by their ids. */
   readonly subscriptions: Map<string, any>;
+  /** Linked accounts. */
   readonly accounts: Map<string, any>;
+  /** Beneficiaries of Iris. */
   readonly beneficiaries: Map<string, any>;
   /** Set `status` to change the state of one. */
   readonly payouts: Map<string, any>;
+  /** How many there were since it was started. */
   readonly counts: Record<'requests' | 'created' | 'refused' | 'unauthorized' | 'faulted', number>;
   /** The newest requests, oldest first. */
   readonly log: Array<{
+    /** What was asked. */
     method: string; path: string; query: Record<string, string>;
+    /** The text is the body. */
     headers: Record<string, string>; text: string;
   }>;
   /** Sets what goes wrong from now on; of several faults the first that fits. null: nothing. */
@@ -109,6 +127,7 @@ export interface MidtransFake {
   notifications (orderId: string, options?: MidtransNotificationOptions): any[];
   /** Sends them to `url`, one after another. */
   notify (url: string, orderId: string, options?: MidtransNotificationOptions): Promise<Array<{
+    /** What was sent, and the answer. */
     body: any; status: number; text: string;
   }>>;
   /**
@@ -116,8 +135,10 @@ export interface MidtransFake {
    * about an order that does not exist. `orderId`: for example another system's id.
    */
   notifyTest (url: string, options?: { orderId?: string | undefined }): Promise<{
+    /** What was sent, and the answer. */
     body: any; status: number; text: string;
   }>;
+  /** Stops listening, and cuts all connections. */
   close (): Promise<void>;
 }
 
@@ -132,6 +153,7 @@ export interface MidtransFakeOptions {
   irisKey?: string | undefined;
   /** The key of the approver of payouts, default 'IRIS-approver-fake'. */
   irisApproverKey?: string | undefined;
+  /** What goes wrong from the beginning. Default: nothing. */
   fault?: MidtransFaults | undefined;
   /** Delay of each answer, ms; default 0. */
   latencyMs?: number | [min: number, max: number] | undefined;

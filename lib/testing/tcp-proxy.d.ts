@@ -16,8 +16,11 @@ export interface TcpFaults {
 }
 
 export interface TcpProxy {
+  /** Where it listens. */
   readonly host: string;
+  /** Where it listens. */
   readonly port: number;
+  /** 'http://host:port', for clients that take a URL. */
   readonly url: string;
   /** How many connections there were, and how many were cut. */
   readonly counts: Record<'connections' | 'cuts', number>;
@@ -25,6 +28,7 @@ export interface TcpProxy {
   set (faults: TcpFaults | ((connection: number) => TcpFaults | undefined) | null): void;
   /** Cuts all open connections. */
   cutAll (): void;
+  /** Stops listening, and cuts all connections. */
   close (): Promise<void>;
 }
 
@@ -32,7 +36,10 @@ export interface TcpProxy {
 export function startTcpProxy (options: {
   /** A port of this machine, host:port, or a URL. */
   target: number | string;
+  /** Default: none. */
   faults?: TcpFaults | ((connection: number) => TcpFaults | undefined) | null | undefined;
+  /** 0 (default) takes a free one. */
   port?: number | undefined;
+  /** Default '127.0.0.1'. */
   host?: string | undefined;
 }): Promise<TcpProxy>;

@@ -15,10 +15,21 @@ export interface VirtualClock {
   restore (): void;
 }
 
+/** How a virtual clock is driven. */
+export interface VirtualClockOptions {
+  /** Calendar time at the start, in ms since 1970. Default: now. Not with `timers: 'fake'`. */
+  wall?: number | undefined;
+  /**
+   * `'own'` (default): only this clock's methods move time; your own timers are not affected.
+   * `'fake'`: the fake timers of Jest or vitest move the time of this package together with your
+   * own timers. It ends when they do (`useRealTimers`).
+   */
+  timers?: 'own' | 'fake' | undefined;
+}
+
 /**
- * Stops the time of this package, in JavaScript and in the native core of this thread. Your own
- * timers are not affected.
- * @param options `wall` is the calendar time at the start, in ms since 1970
- * @throws SekeringError with code ERR_VIRTUAL_CLOCK if one is already in use
+ * Stops the time of this package, in JavaScript and in the native core of this thread.
+ * @throws SekeringError with code ERR_VIRTUAL_CLOCK if one is already in use,
+ * ERR_VIRTUAL_CLOCK_TIMERS if there are no fake timers to follow
  */
-export function useVirtualClock (options?: { wall?: number | undefined }): VirtualClock;
+export function useVirtualClock (options?: VirtualClockOptions): VirtualClock;

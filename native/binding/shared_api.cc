@@ -55,6 +55,25 @@ struct SharedFunctions {
     return ToJs(env, RegionFile::RemoveUnused(call.Text(0).c_str()));
   }
 
+  /// isRegionUsed(path): whether there is one, and somebody takes part in it
+  static napi_value IsUsed(napi_env env, napi_callback_info info) {
+    const Call<1> call(env, info);
+    return ToJs(env, RegionFile::IsUsed(call.Text(0).c_str()));
+  }
+
+  /// removeDeadBell(path): whether there was one, and no process had it
+  static napi_value RemoveDeadBell(napi_env env, napi_callback_info info) {
+    const Call<1> call(env, info);
+    return ToJs(env, Doorbell::RemoveDead(call.Text(0).c_str()));
+  }
+
+  /// hideBells(): for an environment that is about to end
+  static napi_value HideBells(napi_env env, napi_callback_info info) {
+    const Call<0> call(env, info);
+    for (const auto& joined : call.api().regions_) joined->region().HideBell();
+    return nullptr;
+  }
+
   /// regionInfo(handle): { participants, records, repaired, replaced }
   static napi_value Info(napi_env env, napi_callback_info info) {
     return WithRegion(env, info, [env](const Region& region) -> napi_value {
@@ -119,6 +138,9 @@ SharedApi::SharedApi(Napi::Env env, Napi::Object exports, Recorder& recorder)
          {{"regionLayout", F::Layout},
           {"joinRegion", F::Join},
           {"removeUnusedRegion", F::RemoveUnused},
+          {"isRegionUsed", F::IsUsed},
+          {"removeDeadBell", F::RemoveDeadBell},
+          {"hideBells", F::HideBells},
           {"regionInfo", F::Info},
           {"regionRepairs", F::Repairs},
           {"attachBreaker", F::AttachBreaker},

@@ -1,14 +1,19 @@
 #include "core/doorbell.h"
 
+#include <utility>
+
 #ifdef __linux__
+#include <fcntl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
+#include <ctime>
 #endif
 
 namespace sekering {
@@ -21,18 +26,36 @@ Doorbell::~Doorbell() {
 
 namespace {
 
-struct Address {
-  sockaddr_un address{};
-  socklen_t length;
+// A process gives its socket a name in microseconds, unless it is stopped just then.
+constexpr time_t kFinishedAfterS = 60;
 
-  explicit Address(uint64_t name) {
-    address.sun_family = AF_UNIX;
-    // The first byte is 0: an abstract name.
-    const int written = std::snprintf(address.sun_path + 1, sizeof address.sun_path - 1,
-                                      "sekering-%016llx", static_cast<unsigned long long>(name));
-    length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + written);
+class Address {
+ public:
+  explicit Address(const char* path) { Set("%s", path); }
+  Address(const std::string& folder, uint64_t name) {
+    Set("%s%s%016llx", folder.c_str(), Doorbell::kPrefix, static_cast<unsigned long long>(name));
   }
-  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address); }
+
+  /// False, with errno, if the path has more bytes than an address.
+  bool Fits() const {
+    if (!fits_) errno = ENAMETOOLONG;
+    return fits_;
+  }
+  const char* path() const { return address_.sun_path; }
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address_); }
+  static constexpr socklen_t size() { return sizeof(sockaddr_un); }
+
+ private:
+  template <class... Parts>
+  void Set(const char* format, Parts... parts) {
+    address_.sun_family = AF_UNIX;
+    const int written =
+        std::snprintf(address_.sun_path, sizeof address_.sun_path, format, parts...);
+    fits_ = static_cast<size_t>(written) < sizeof address_.sun_path;
+  }
+
+  sockaddr_un address_{};
+  bool fits_ = false;
 };
 
 int NewSocket() {
@@ -40,26 +63,39 @@ int NewSocket() {
 }
 
 bool Send(int sender, const Address& to) {
-  return sendto(sender, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.length) == 1;
+  return sendto(sender, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.size()) == 1;
+}
+
+/// 0, with errno, if there is none.
+uint64_t RandomName() {
+  uint64_t name = 0;
+  while (name == 0) {
+    if (getrandom(&name, sizeof name, 0) != sizeof name && errno != EINTR) return 0;
+  }
+  return name;
 }
 
 }  // namespace
 
-bool Doorbell::Open() noexcept {
+bool Doorbell::Open(std::string folder) noexcept {
+  folder_ = std::move(folder) + '/';
   fd_ = NewSocket();
   sender_ = NewSocket();
-  if (fd_ < 0 || sender_ < 0) return false;
-  uint64_t name = 0;
-  while (name == 0) {
-    if (getrandom(&name, sizeof name, 0) != sizeof name && errno != EINTR) return false;
-  }
-  const Address own(name);
-  if (bind(fd_, own.get(), own.length) != 0) return false;
+  const uint64_t name = RandomName();
+  if (fd_ < 0 || sender_ < 0 || name == 0) return false;
+  const Address own(folder_, name);
+  if (!own.Fits() || bind(fd_, own.get(), own.size()) != 0) return false;
   name_ = name;
-  return true;
+  // Whoever can write to it can ring it.
+  return chmod(own.path(), S_IRUSR | S_IWUSR) == 0;
+}
+
+void Doorbell::Hide() noexcept {
+  if (name_ != 0) unlink(Address(folder_, name_).path());
 }
 
 void Doorbell::Close() noexcept {
+  Hide();
   if (fd_ >= 0) close(fd_);
   if (sender_ >= 0) close(sender_);
   fd_ = sender_ = -1;
@@ -74,7 +110,7 @@ void Doorbell::Silence() noexcept {
 }
 
 void Doorbell::Ring(uint64_t name) noexcept {
-  const Address to(name);
+  const Address to(folder_, name);
   if (Send(sender_, to) || errno != EAGAIN) return;
   // Either the receiver's queue is full: then it has yet to look. Or ours is full of datagrams to
   // stopped processes: a new socket has none of those.
@@ -85,14 +121,32 @@ void Doorbell::Ring(uint64_t name) noexcept {
   Send(sender_, to);
 }
 
+bool Doorbell::RemoveDead(const char* path) noexcept {
+  const Address at(path);
+  struct stat status {};
+  if (!at.Fits() || lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode) ||
+      status.st_uid != geteuid() || std::time(nullptr) - status.st_mtime < kFinishedAfterS) {
+    return false;
+  }
+  const int caller = NewSocket();
+  if (caller < 0) return false;
+  const bool is_dead = connect(caller, at.get(), at.size()) != 0 && errno == ECONNREFUSED;
+  close(caller);
+  return is_dead && unlink(path) == 0;
+}
+
 #else
 
-bool Doorbell::Open() noexcept {
+bool Doorbell::Open(std::string) noexcept {
   return false;
 }
+void Doorbell::Hide() noexcept {}
 void Doorbell::Close() noexcept {}
 void Doorbell::Silence() noexcept {}
 void Doorbell::Ring(uint64_t) noexcept {}
+bool Doorbell::RemoveDead(const char*) noexcept {
+  return false;
+}
 
 #endif
 

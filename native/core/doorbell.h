@@ -2,30 +2,37 @@
 // (binding/waker.h); a participant with news sends a datagram to the sockets of the others.
 //
 // A datagram says nothing but "look". Its content is never read, so its sender and number do not
-// matter. The sockets are in the abstract namespace: they vanish with their process, however it
-// dies, and leave no file behind. The name is random, so that no other process can take it first;
-// participants find it in the region.
+// matter. The sockets have names in the folder of the regions, which only their user can enter, so
+// nobody else can ring them. A name leads to its socket from every container that shares the
+// folder. The number in it is random; participants find it in the region.
 //
-// Abstract names belong to a network namespace. A participant that shares the memory, but not the
-// network, is not woken: it learns what has happened when it makes calls.
+// The socket of a dead process leaves its name behind. RemoveDead tells, as the kernel connects
+// nobody to it.
 
 #ifndef SEKERING_CORE_DOORBELL_H_
 #define SEKERING_CORE_DOORBELL_H_
 
 #include <cstdint>
+#include <string>
 
 namespace sekering {
 
 class Doorbell {
  public:
+  /// In front of the number, 16 hexadecimal digits. lib/base/regions.js has the same.
+  static constexpr char kPrefix[] = "sekering-bell-";
+
   Doorbell() = default;
   ~Doorbell();
   Doorbell(const Doorbell&) = delete;
   Doorbell& operator=(const Doorbell&) = delete;
 
-  /// False, with errno, if there is no socket.
-  bool Open() noexcept;
+  /// False, with errno, if there can be no socket in this folder: ENAMETOOLONG if its path has more
+  /// bytes than an address can hold.
+  bool Open(std::string folder) noexcept;
   void Close() noexcept;
+  /// Takes the socket's name away. It can still ring others.
+  void Hide() noexcept;
 
   /// Readable once another participant has rung, until Silence.
   int fd() const { return fd_; }
@@ -35,10 +42,15 @@ class Doorbell {
   /// Takes what has arrived. Look for news afterwards, so that a ring in between is not missed.
   void Silence() noexcept;
 
-  /// Rings the bell of that name, if there still is one.
+  /// Rings the bell of that name in the same folder, if there still is one.
   void Ring(uint64_t name) noexcept;
 
+  /// Removes a socket of ours that no process has open any more. False if there is none of that
+  /// path, or if it is younger than a minute: a process may be about to finish it.
+  static bool RemoveDead(const char* path) noexcept;
+
  private:
+  std::string folder_;
   int fd_ = -1;
   int sender_ = -1;
   uint64_t name_ = 0;

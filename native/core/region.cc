@@ -241,7 +241,8 @@ RegionError Region::Open(const char* path) noexcept {
   if (error != RegionError::kNone) return error;
   base_ = file_.base();
   header_ = file_.header();
-  if (!bell_.Open()) return RegionError::kSystem;
+  const std::string file(path);
+  if (!bell_.Open(file.substr(0, file.rfind('/')))) return RegionFile::SystemError();
   process_ = RegionFile::CurrentProcess();
   incarnation_ = IncarnationOf(self_) + 1;
   KeepPlace();

@@ -109,6 +109,8 @@ class Region final : public Participants {
   /// Becomes readable when another participant has announced something, until Silence.
   int bell_fd() const { return bell_.fd(); }
   void Silence() noexcept { bell_.Silence(); }
+  /// For a participant that is about to end: its bell leaves nothing behind.
+  void HideBell() noexcept { bell_.Hide(); }
 
   /// How often this participant has repaired records, tables and counts.
   uint32_t repaired() const { return repaired_; }

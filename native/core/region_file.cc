@@ -37,11 +37,6 @@ bool IsOurs(const struct stat& status) {
   return S_ISREG(status.st_mode) && status.st_uid == geteuid() && (status.st_mode & 077) == 0;
 }
 
-RegionError SystemError() {
-  if (errno == ENOSPC || errno == EDQUOT) return RegionError::kNoSpace;
-  return errno == ELOOP ? RegionError::kForeign : RegionError::kSystem;
-}
-
 /// The bytes of a new region's header.
 std::vector<uint64_t> EmptyHeader() {
   std::vector<uint64_t> words(sizeof(RegionHeader) / sizeof(uint64_t));
@@ -93,8 +88,8 @@ bool MakeNamed(const std::string& path) {
 
 RegionError Make(const char* path) {
   if (MakeNameless(path)) return RegionError::kNone;
-  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) return SystemError();
-  return MakeNamed(path) ? RegionError::kNone : SystemError();
+  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) return RegionFile::SystemError();
+  return MakeNamed(path) ? RegionError::kNone : RegionFile::SystemError();
 }
 
 }  // namespace
@@ -119,6 +114,8 @@ RegionError RegionFile::Map() noexcept {
   if (fstat(fd_, &status) != 0) return SystemError();
   if (!IsOurs(status)) return RegionError::kForeign;
   if (static_cast<size_t>(status.st_size) != kFileBytes) return RegionError::kCorrupt;
+  // Whoever has made holes in it, or copied it without its zeroes: no write may meet a full disk.
+  if (fallocate(fd_, 0, 0, kHotAt) != 0) return SystemError();
   void* const memory =
       mmap(nullptr, kFileBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_, 0);
   if (memory == MAP_FAILED) return SystemError();
@@ -159,11 +156,23 @@ bool RegionFile::IsNamed(const char* path) const noexcept {
          named.st_dev == open_file.st_dev && named.st_ino == open_file.st_ino;
 }
 
+bool RegionFile::OpenOurs(const char* path) noexcept {
+  fd_ = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  struct stat status {};
+  return fd_ >= 0 && fstat(fd_, &status) == 0 && IsOurs(status);
+}
+
+bool RegionFile::IsUsed(const char* path) noexcept {
+  RegionFile file;
+  if (!file.OpenOurs(path)) return false;
+  struct flock lock = LockOf(0, F_WRLCK);
+  lock.l_len = kParticipantsMax;
+  return fcntl(file.fd_, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
 bool RegionFile::RemoveUnused(const char* path) noexcept {
   RegionFile file;
-  file.fd_ = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-  struct stat status {};
-  if (file.fd_ < 0 || fstat(file.fd_, &status) != 0 || !IsOurs(status)) return false;
+  if (!file.OpenOurs(path)) return false;
   // One lock on the places of all participants and on kDoor: it fails if anybody takes part, and
   // while it is held, nobody can join.
   struct flock lock = LockOf(0, F_WRLCK);
@@ -174,6 +183,11 @@ bool RegionFile::RemoveUnused(const char* path) noexcept {
 
 Process RegionFile::CurrentProcess() {
   return Process(static_cast<uint32_t>(getpid()));
+}
+
+RegionError RegionFile::SystemError() noexcept {
+  if (errno == ENOSPC || errno == EDQUOT) return RegionError::kNoSpace;
+  return errno == ELOOP ? RegionError::kForeign : RegionError::kSystem;
 }
 
 bool RegionFile::TryLock(Participant participant) noexcept {
@@ -208,8 +222,14 @@ bool RegionFile::IsNamed(const char*) const noexcept {
 bool RegionFile::RemoveUnused(const char*) noexcept {
   return false;
 }
+bool RegionFile::IsUsed(const char*) noexcept {
+  return false;
+}
 Process RegionFile::CurrentProcess() {
   return Process();
+}
+RegionError RegionFile::SystemError() noexcept {
+  return RegionError::kUnsupported;
 }
 bool RegionFile::TryLock(Participant) noexcept {
   return false;

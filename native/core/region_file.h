@@ -55,7 +55,12 @@ class RegionFile {
   /// participants were in. False if there is no such file.
   static bool RemoveUnused(const char* path) noexcept;
 
+  /// Whether anybody takes part in the region of a file of ours.
+  static bool IsUsed(const char* path) noexcept;
+
   static Process CurrentProcess();
+  /// What errno means.
+  static RegionError SystemError() noexcept;
   /// Takes the place of a participant, for as long as the file is open.
   bool TryLock(Participant participant) noexcept;
   bool IsLockedByOther(Participant participant) const noexcept;
@@ -69,6 +74,7 @@ class RegionFile {
   /// nobody may join.
   static constexpr Participant kDoor{kParticipantsMax};
 
+  bool OpenOurs(const char* path) noexcept;
   RegionError Map() noexcept;
   void Unlink(const char* path) noexcept;
 

@@ -15,7 +15,7 @@ namespace sekering {
 inline constexpr uint32_t kTableSize = 2 * 8192;
 static_assert(kRecordsMax < kTableSize / 2);
 
-inline constexpr uint64_t kMagic = 0x32676E6972656B65;  // "ekering2"
+inline constexpr uint64_t kMagic = 0x33676E6972656B65;  // "ekering3"
 inline constexpr size_t kPage = 4096;
 inline constexpr size_t kLine = 64;
 inline constexpr size_t kHotBytes = size_t{48} << 20;

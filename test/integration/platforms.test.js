@@ -135,6 +135,36 @@ describeOnLinux('in a runtime that lacks a function of libuv', () => {
   });
 });
 
+describe('sekering check', () => {
+  /** What it says of the engine. The store cannot be reached, which it says quickly. */
+  async function engineOf (flags, env) {
+    fs.writeFileSync(path.join(folder, 'check.toml'),
+      'store = { url = "postgres://nobody@127.0.0.1:9/none" }\n');
+    const { stdout } = await run(process.execPath, [...flags, path.join(ROOT, 'lib/cli/index.js'),
+      '-c', path.join(folder, 'check.toml'), '--json', 'check'], { env: cleanEnv(env) });
+    return JSON.parse(stdout).results.find(({ name }) => name === 'engine');
+  }
+
+  test('names the binary', async () => {
+    expect(await engineOf([], {})).toEqual({ name: 'engine', ok: true, note: 'the binary' });
+  });
+
+  test('says why it is not the binary', async () => {
+    const notes = [
+      await engineOf(['--no-addons'], {}),
+      await engineOf([], { SEKERING_ENGINE: 'wasm' }),
+    ].map(({ note }) => note);
+    expect(notes).toEqual(['Node.js was started with --no-addons', 'SEKERING_ENGINE is wasm']
+      .map(why => `WebAssembly, since the binary is not used: ${why}`));
+    const release = path.join(folder, 'build', 'Release');
+    fs.mkdirSync(release, { recursive: true });
+    fs.writeFileSync(path.join(release, 'sekering.node'), 'damaged');
+    expect(await engineOf([], { SEKERING_PREBUILD: folder })).toEqual({
+      name: 'engine', ok: true, note: expect.stringMatching(/not used: .*(file too short|ELF)/),
+    });
+  });
+});
+
 describe('a runtime other than Node.js', () => {
   /** What a program prints as JSON that runs where process.versions names such a runtime. */
   async function evaluate (name, program) {
@@ -150,17 +180,34 @@ describe('a runtime other than Node.js', () => {
     return JSON.parse(stdout);
   }
 
-  test.each([['bun', 'Bun'], ['deno', 'Deno']])('%s: scopes are refused, with what to do',
+  const ALL = `[
+    more => new CircuitBreaker(() => {}, { ...more, name: 'a' }),
+    more => new Bulkhead({ ...more, maxConcurrent: 1, name: 'b' }),
+    more => new RateLimiter({ ...more, limit: 1, interval: 1000, name: 'c' }),
+    more => new RetryBudget({ ...more, name: 'd' }),
+  ]`;
+
+  test.each([['bun', 'Bun'], ['deno', 'Deno']])('%s: scopes cannot be had, and a warning says so',
     async (name, title) => {
-      const refused = await evaluate(name, `() => ['process', 'host'].flatMap(scope => [
-        () => new CircuitBreaker(() => {}, { scope, name: 'a' }),
-        () => new Bulkhead({ maxConcurrent: 1, scope, name: 'b' }),
-        () => new RateLimiter({ limit: 1, interval: 1000, scope, name: 'c' }),
-        () => new RetryBudget({ scope, name: 'd' }),
-      ].map(answer))`);
+      const [scopes, warnings] = await evaluate(name, `async () => {
+        const warnings = [];
+        process.emitWarning = (message, { code }) => warnings.push([code, message]);
+        const scopes = ['process', 'host'].flatMap(scope =>
+          ${ALL}.map(make => make({ scope }).scope));
+        return [scopes, warnings];
+      }`);
+      expect(scopes).toEqual(new Array(8).fill('instance'));
+      expect(warnings).toEqual([['SEKERING_SCOPE', expect.stringContaining(
+        `Scope 'process' is not supported on ${title}. ` +
+        "The breaker 'a' works in scope 'instance' instead of 'process'")]]);
+    });
+
+  test.each([['bun', 'Bun'], ['deno', 'Deno']])('%s: strictScope makes that an error',
+    async (name, title) => {
+      const refused = await evaluate(name, `() => ['process', 'host'].flatMap(scope =>
+        ${ALL}.map(make => answer(() => make({ scope, strictScope: true }))))`);
       expect(refused).toEqual(['process', 'host'].flatMap(scope => new Array(4).fill({
-        code: 'ERR_SCOPE_UNSUPPORTED',
-        message: `Scope '${scope}' is not supported on ${title}: use scope 'instance', or Node.js`,
+        code: 'ERR_SCOPE_UNSUPPORTED', message: `Scope '${scope}' is not supported on ${title}`,
       })));
     });
 
@@ -276,14 +323,41 @@ describeOnLinux('WebAssembly', () => {
       .toEqual([true, 1, 'wasm', 7, 1, 0]);
   });
 
-  test.each(['process', 'host'])('scope %s is refused, with what to do', async scope => {
+  test.each(['process', 'host'])('scope %s is refused by strictScope', async scope => {
     expect(await evaluate(`
       const { CircuitBreaker } = require('.');
       try {
-        new CircuitBreaker(() => {}, { scope: '${scope}', name: 'a' });
+        new CircuitBreaker(() => {}, { scope: '${scope}', strictScope: true, name: 'a' });
       } catch ({ code, message }) { console.log(JSON.stringify({ code, message })); }`)).toEqual({
-      code: 'ERR_SCOPE_UNSUPPORTED',
-      message: `Scope '${scope}' is not supported on WebAssembly: use scope 'instance', or Node.js`,
+      code: 'ERR_SCOPE_UNSUPPORTED', message: `Scope '${scope}' is not supported on WebAssembly`,
     });
+  });
+
+  test('without strictScope a breaker of the host works alone, and needs no other process to open',
+    async () => {
+      expect(await evaluate(`
+        const { CircuitBreaker } = require('.');
+        process.emitWarning = () => {};
+        const make = () => new CircuitBreaker(async () => { throw new Error('down'); }, {
+          scope: 'host', name: 'a', consecutiveFailures: 2, shareTrip: { processes: 2 }
+        });
+        const [one, other] = [make(), make()];
+        (async () => {
+          for (let i = 0; i < 2; i++) await one.fire().catch(() => {});
+          const { scope, options, opened, stats } = one;
+          console.log(JSON.stringify([
+            scope, options.scope, opened, other.opened, stats.local === undefined
+          ]));
+        })();`)).toEqual(['instance', 'instance', true, false, true]);
+    });
+
+  test('one warning is for all threads, if they start after it', async () => {
+    const { stderr } = await run(process.execPath, ['-e', `
+      const { Worker, isMainThread } = require('node:worker_threads');
+      const { CircuitBreaker } = require('.');
+      new CircuitBreaker(() => {}, { scope: 'host', name: 'a' });
+      if (isMainThread) new Worker(process._eval, { eval: true });`],
+    { cwd: ROOT, env: cleanEnv({ SEKERING_ENGINE: 'wasm' }) });
+    expect(stderr.match(/SEKERING_SCOPE/g)).toHaveLength(1);
   });
 });

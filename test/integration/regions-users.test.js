@@ -37,8 +37,8 @@ function programOf (user, code) {
     const { CircuitBreaker, regions } = require(${JSON.stringify(LIBRARY)});
     const warnings = [];
     process.on('warning', ({ code, message }) => warnings.push([code, message]));
-    const make = name =>
-      new CircuitBreaker(async () => {}, { scope: 'host', name, timeout: false });
+    const make = (name, strictScope) =>
+      new CircuitBreaker(async () => {}, { scope: 'host', strictScope, name, timeout: false });
     let result;
     (async () => {
       ${code}
@@ -114,11 +114,14 @@ describe('a stranger has made, in place of the folder,', () => {
   });
 });
 
-asTwoUsers('if strangers have taken all places, the error names them', () => {
-  const [, own] = run(1777,
+asTwoUsers('if strangers have taken all places, breakers work alone; the error names them', () => {
+  const [, alone, own] = run(1777,
     programOf(STRANGER, `for (const at of ['${usual}', '${TEMPORARY}']) fs.mkdirSync(at);
       result = true;`),
-    programOf(OWNER, OPEN));
+    programOf(OWNER, "result = [make('a').scope, warnings]; await new Promise(setImmediate);"),
+    programOf(OWNER, OPEN.replace("'a'", "'a', true")));
+  expect(alone).toEqual(['instance', [['SEKERING_SCOPE',
+    expect.stringContaining(`${usual} is not a folder of this user`)]]]);
   expect(own.code).toBe('ERR_REGION_SYSTEM');
   for (const at of [usual, TEMPORARY]) {
     expect(own.message).toContain(`${at} is not a folder of this user`);

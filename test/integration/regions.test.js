@@ -2,7 +2,9 @@
 
 // The files behind shared breakers: made once, private, and healed when damaged.
 
+const { spawn, spawnSync } = require('node:child_process');
 const { randomBytes } = require('node:crypto');
+const { once } = require('node:events');
 const fs = require('node:fs');
 const path = require('node:path');
 
@@ -71,7 +73,7 @@ test('fifty processes at once make one region', async () => {
   const rest = fs.readdirSync(path.dirname(file)).filter(name =>
     name.startsWith(path.basename(file)));
   expect(rest).toEqual([path.basename(file)]);
-}, 120_000);
+});
 
 describe('a file that is no region of ours', () => {
   const attempt = given => {
@@ -92,13 +94,14 @@ describe('a file that is no region of ours', () => {
     ['a folder', file => fs.mkdirSync(file)],
     ['one that others may read', file => fs.writeFileSync(file, '', { mode: 0o644 })]
   ])('%s is refused, and left alone', (_, prepare) => {
-    const given = options();
+    const given = options({ strictScope: true });
     const file = fileOf(given.namespace);
     prepare(file);
     const { ino } = fs.lstatSync(file);
     const error = attempt(given);
     expect(error.message).toContain(file);
     expect(['ERR_REGION_FOREIGN', 'ERR_REGION_SYSTEM']).toContain(error.code);
+    expect(attempt({ ...given, strictScope: false }).scope).toBe('process');
     expect(fs.lstatSync(file).ino).toBe(ino);
     fs.rmSync(file, { recursive: true });
     expect(attempt(given).closed).toBe(true);
@@ -106,7 +109,7 @@ describe('a file that is no region of ours', () => {
 
   const asRoot = process.getuid() === 0 ? test : test.skip;
   asRoot('one of another user is refused', () => {
-    const given = options();
+    const given = options({ strictScope: true });
     const file = fileOf(given.namespace);
     fs.writeFileSync(file, '', { mode: 0o600 });
     fs.chownSync(file, 65534, 65534);
@@ -200,6 +203,167 @@ test('another layout of the same namespace stays as it is', async () => {
   fs.rmSync(other);
 });
 
+describe('what else there may be in the folder', () => {
+  const inFolder = name => path.join(regions.directory(), name);
+  const rest = [];
+  afterEach(() => { for (const file of rest.splice(0)) fs.rmSync(file, { recursive: true }); });
+  const put = (file, work) => {
+    work(file);
+    rest.push(file);
+    return file;
+  };
+
+  test('files and folders of other programs are ignored, and stay', async () => {
+    const found = regions.list();
+    const odd = [
+      put(inFolder('notes.txt'), file => fs.writeFileSync(file, 'x')),
+      put(inFolder('sekering-'), file => fs.mkdirSync(file)),
+      put(fileOf(newNamespace()), file => fs.mkdirSync(file)),
+      put(inFolder('sekering-bell-0123456789abcdef'), file => fs.symlinkSync('/dev/null', file)),
+      put(`${fileOf(newNamespace())}~x`, file => fs.writeFileSync(file, '')),
+    ];
+    expect(regions.list()).toHaveLength(found.length + 2); // Those that fileOf() makes.
+    const peer = await startProcess();
+    await peer.run(make, options());
+    expect(await peer.run(context => context.fire(3, true))).toBe(3);
+    expect(odd.map(file => fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined))
+      .toEqual(odd.map(() => true));
+  });
+
+  test('a lock of flock(1) on a region holds up nobody', async () => {
+    const given = options();
+    const first = await startProcess();
+    await first.run(make, given);
+    const { file } = entryOf(given.namespace);
+    const holder = spawn('flock',
+      ['--no-fork', '-x', file, 'sh', '-c', 'echo held; exec sleep 300']);
+    await once(holder.stdout, 'data');
+    const late = await startProcess();
+    await late.run(make, given);
+    await first.run(({ breaker }) => breaker.open());
+    await late.run(context => context.until(() => context.breaker.opened));
+    const ended = once(holder, 'exit');
+    holder.kill();
+    await ended;
+  });
+
+  test('a sparse file of the right size is replaced; holes in a region are filled', async () => {
+    const given = options();
+    const gone = await startProcess();
+    await gone.run(make, given);
+    await gone.kill();
+    const { file } = entryOf(given.namespace);
+    const { size, blocks } = fs.statSync(file);
+    const magic = Buffer.alloc(8);
+    const fd = fs.openSync(file, 'r');
+    fs.readSync(fd, magic, 0, magic.length, 0);
+    fs.closeSync(fd);
+    fs.truncateSync(file, 0);
+    fs.truncateSync(file, size);
+    const one = await startProcess();
+    await one.run(make, given);
+    expect(await one.run(context => context.warnings))
+      .toEqual([expect.stringContaining('A damaged region was replaced')]);
+    await one.kill();
+
+    // Only its beginning has come through.
+    fs.truncateSync(file, 0);
+    fs.writeFileSync(file, magic, { flag: 'r+' });
+    fs.truncateSync(file, size);
+    expect(fs.statSync(file).blocks).toBeLessThan(blocks);
+    const other = await startProcess();
+    await other.run(make, given);
+    expect(fs.statSync(file).blocks).toBeGreaterThanOrEqual(33 * 8);
+    expect(await other.run(context => context.fire(3, true))).toBe(3);
+  });
+
+  test('a hard link to a region leads to it, and does not outlive its removal', async () => {
+    const given = options();
+    const peer = await startProcess();
+    await peer.run(make, given);
+    const { file } = entryOf(given.namespace);
+    const link = put(inFolder('a link'), it => fs.linkSync(file, it));
+    const late = await startProcess();
+    await late.run(make, given);
+    await peer.run(({ breaker }) => breaker.open());
+    await late.run(context => context.until(() => context.breaker.opened));
+    expect(regions.remove(given.namespace)).toBe(true);
+    expect(fs.existsSync(link)).toBe(true);
+    const next = await startProcess();
+    await next.run(make, given);
+    expect(await next.run(({ breaker }) => breaker.opened)).toBe(false);
+  });
+
+  const asRoot = process.getuid() === 0 ? test : test.skip;
+  asRoot('a hard link to a file of another user is not used', () => {
+    const given = options({ strictScope: true });
+    const foreign = put(inFolder('foreign'), file => {
+      fs.writeFileSync(file, '', { mode: 0o600 });
+      fs.chownSync(file, 65534, 65534);
+    });
+    put(fileOf(given.namespace), file => fs.linkSync(foreign, file));
+    expect(() => new CircuitBreaker(action, given))
+      .toThrow(expect.objectContaining({ code: 'ERR_REGION_FOREIGN' }));
+    expect(fs.statSync(foreign).size).toBe(0);
+  });
+});
+
+describe('regions of another release', () => {
+  const ofOther = file => file.replace(/-v1\.[\da-f]{8}-/, '-v1.00000000-');
+  const join = (context, file) => context.require('../../lib/base/native').joinRegion(file);
+  const DAY_MS = 24 * 3_600_000;
+  const age = (file, ms) => fs.utimesSync(file, new Date(), new Date(Date.now() - ms));
+  const sweep = async () => {
+    const peer = await startProcess();
+    await peer.run(make, options());
+  };
+
+  test('are removed after a day, if nobody uses them', async () => {
+    const file = ofOther(fileOf(newNamespace()));
+    const member = await startProcess();
+    await member.run(join, file);
+    age(file, DAY_MS + 60_000);
+    await sweep();
+    expect(fs.existsSync(file)).toBe(true);
+    await member.kill();
+    age(file, DAY_MS - 600_000);
+    await sweep();
+    expect(fs.existsSync(file)).toBe(true);
+    age(file, DAY_MS + 60_000);
+    await sweep();
+    expect(fs.existsSync(file)).toBe(false);
+  });
+
+  test('and of containers and single processes are listed by `sekering regions`', async () => {
+    const given = options();
+    const [namespaces, member] = [[newNamespace(), newNamespace(), newNamespace()],
+      await startProcess()];
+    await member.run(make, given);
+    await member.run(make, { ...given, scope: 'process', namespace: namespaces[0] });
+    await member.run(join, ofOther(fileOf(namespaces[1])));
+    const idle = await startProcess();
+    await idle.run(make, { ...given, namespace: namespaces[2] });
+    await idle.kill();
+    const { stdout, stderr } = spawnSync(process.execPath,
+      [require.resolve('../../lib/cli'), '--json', 'regions'], { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    const { folder, regions: found } = JSON.parse(stdout);
+    expect(folder).toBe(regions.directory());
+    const of = name => found.find(({ namespace }) => namespace === name);
+    const common = { isHere: true, isOfRelease: true, scope: 'host', isUsed: true };
+    expect(of(given.namespace)).toMatchObject(common);
+    expect(of(namespaces[0])).toMatchObject({ ...common, scope: 'process', pid: member.pid });
+    expect(of(namespaces[1])).toMatchObject({ ...common, isOfRelease: false });
+    expect(of(namespaces[2])).toMatchObject({ ...common, isUsed: false });
+    fs.rmSync(of(namespaces[1]).file);
+
+    const text = spawnSync(process.execPath, [require.resolve('../../lib/cli'), 'regions'],
+      { encoding: 'utf8' }).stdout;
+    expect(text).toContain(`Folder: ${regions.directory()}`);
+    expect(text).toMatch(new RegExp(`${given.namespace} +host +yes +\\d+ `));
+  });
+});
+
 describe('files that nobody uses any more', () => {
   /** Where the region of another process namespace and boot would be. */
   const elsewhere = namespace =>
@@ -241,5 +405,70 @@ describe('files that nobody uses any more', () => {
     expect([file, foreign].map(it => fs.existsSync(it))).toEqual([true, true]);
     fs.rmdirSync(file);
     fs.rmSync(foreign);
+  });
+});
+
+describe('the sockets by which participants wake each other', () => {
+  // A folder of their own: in the other one, processes of other tests come and go.
+  let folder;
+  beforeEach(() => { folder = fs.mkdtempSync('/dev/shm/sekering-bells-'); });
+  afterEach(() => fs.rmSync(folder, { recursive: true }));
+  const start = () => startProcess({ env: { ...process.env, SEKERING_REGIONS: folder } });
+  const bells = () => fs.readdirSync(folder).filter(name => name.startsWith('sekering-bell-'));
+  const inFolder = name => path.join(folder, name);
+  const makeOld = name => fs.lutimesSync(inFolder(name), new Date(0), new Date(0));
+
+  test('only their user can ring', async () => {
+    const peer = await start();
+    await peer.run(make, options());
+    const [bell] = bells();
+    const { uid, mode } = fs.lstatSync(inFolder(bell));
+    expect([uid, mode & 0o777]).toEqual([process.getuid(), 0o600]);
+    expect(fs.lstatSync(regions.directory()).mode & 0o777).toBe(0o700);
+  });
+
+  test('go with a process that ends', async () => {
+    const peer = await start();
+    await peer.run(make, options());
+    expect(bells()).toHaveLength(1);
+    const { gone } = peer;
+    await peer.run(() => { setImmediate(() => process.exit()); });
+    await gone;
+    expect(bells()).toEqual([]);
+  });
+
+  test('of killed processes are removed, of others not, however old', async () => {
+    const [killed, stopped] = await Promise.all([start(), start()]);
+    await killed.run(make, options());
+    const [dead] = bells();
+    await stopped.run(make, options());
+    const alive = bells().find(name => name !== dead);
+    await killed.kill();
+    stopped.signal('SIGSTOP');
+    [dead, alive].forEach(makeOld);
+    const other = `sekering-bell-${randomBytes(8).toString('hex')}`;
+    fs.writeFileSync(inFolder(other), '');
+    makeOld(other);
+    const next = await start();
+    await next.run(make, options());
+    expect(bells()).not.toContain(dead);
+    expect(bells()).toEqual(expect.arrayContaining([alive, other]));
+  });
+
+  const whoMayUnshare = spawnSync('unshare', ['--net', 'true']).status === 0 ? test : test.skip;
+  whoMayUnshare('wake processes of other network namespaces', async () => {
+    const given = options({ resetTimeout: 3_600_000 });
+    const outside = await startProcess();
+    await outside.run(make, given);
+    const inside = await startProcess({
+      execPath: 'unshare', execArgv: ['--net', process.execPath]
+    });
+    await inside.run(make, given);
+    const opened = inside.run(({ breaker }) => new Promise(resolve => {
+      breaker.once('open', () => resolve(true));
+    }));
+    await inside.run(() => {});
+    await outside.run(({ breaker }) => breaker.open());
+    expect(await opened).toBe(true);
   });
 });

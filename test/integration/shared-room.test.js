@@ -1,7 +1,7 @@
 'use strict';
 
-// Where room ends: places for participants, space on the disk, memory. Each end is a clear error,
-// and those who are there already go on.
+// Where room ends: places for participants, space on the disk, memory. Each end is a clear error
+// with strictScope, and a smaller scope without. Those who are there already go on.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -27,7 +27,7 @@ function makeFolder () {
 
 const options = more => ({
   scope: 'host', namespace: newNamespace(), name: 'upstream', timeout: false,
-  resetTimeout: 60_000, ...more
+  resetTimeout: 60_000, strictScope: true, ...more
 });
 const make = (context, given) => context.make(given);
 
@@ -44,6 +44,11 @@ test('256 participants share a breaker; the next is rejected until one has left'
   await expect(late.run(make, given)).rejects.toMatchObject({
     code: 'ERR_REGION_PARTICIPANTS', message: expect.stringContaining('256 participants')
   });
+  const scope = await late.run((context, given) => {
+    context.make(given);
+    return context.breaker.scope;
+  }, { ...given, strictScope: false });
+  expect(scope).toBe('process');
   await first.run(({ breaker }) => breaker.open());
   await last.run(context => context.until(() => context.breaker.opened));
   await many.kill();
@@ -57,11 +62,12 @@ function limited (shell, code) {
   const program = `
     const { CircuitBreaker, regions } = require(${JSON.stringify(require.resolve('../../lib'))});
     const fs = require('node:fs');
+    let strictScope = true;
     const namespace = ${JSON.stringify(newNamespace())};
     const make = name => new CircuitBreaker(async ms => {
       if (ms < 0) throw new Error('refused');
       await new Promise(resolve => { setTimeout(resolve, ms); });
-    }, { scope: 'host', namespace, name, consecutiveFailures: 1, timeout: false });
+    }, { scope: 'host', strictScope, namespace, name, consecutiveFailures: 1, timeout: false });
     const left = () => fs.readdirSync(regions.directory()).filter(name => name.endsWith(namespace));
     (async () => {
       let result;
@@ -93,6 +99,20 @@ describe('a full disk (needs the right to mount one)', () => {
     expect(limited(withDisk('64k'), `${ATTEMPT}
       const { code } = attempt('a');
       result = [code, left()];`)).toEqual(['ERR_REGION_NO_SPACE', []]);
+  });
+
+  whoMayMount('too small for a region: breakers work alone, and one warning says so', () => {
+    expect(limited(withDisk('64k'), `
+      strictScope = false;
+      const warnings = [];
+      process.on('warning', ({ code, message }) => warnings.push([code, message]));
+      const [one, other] = [make('a'), make('a')];
+      await one.fire(-1).catch(() => {});
+      await new Promise(setImmediate);
+      result = [one.scope, one.opened, other.opened, left(), warnings];`)).toEqual([
+      'instance', true, false, [], [['SEKERING_SCOPE', expect.stringMatching(
+        /there is no space left .*'a' works in scope 'instance' instead of 'host'/)]]
+    ]);
   });
 
   whoMayMount('too small for all breakers: those that found room go on', () => {
@@ -157,7 +177,8 @@ describe('SEKERING_REGIONS', () => {
     const { stdout, status } = spawnSync(process.execPath, ['-e', `
       const { CircuitBreaker } = require(${JSON.stringify(require.resolve('../../lib'))});
       try {
-        new CircuitBreaker(async () => {}, { scope: 'host', name: 'a' });
+        const options = { scope: 'host', name: 'a' };
+        if (new CircuitBreaker(async () => {}, options).scope !== 'host') throw new Error('alone');
         console.log(JSON.stringify({}));
       } catch ({ code, message }) {
         console.log(JSON.stringify({ code, message }));
@@ -179,6 +200,11 @@ describe('SEKERING_REGIONS', () => {
       const file = path.join(makeFolder(), 'file');
       fs.writeFileSync(file, '');
       return file;
+    }],
+    ['a path that leaves no room for the names of sockets', () => {
+      const folder = path.join(makeFolder(), 'x'.repeat(60));
+      fs.mkdirSync(folder, { mode: 0o700 });
+      return folder;
     }],
   ])('%s is rejected', (_, place) => {
     const folder = place();

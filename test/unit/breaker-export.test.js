@@ -3,7 +3,7 @@
 // Taking a breaker's state and figures out, and starting another one from them.
 
 const {
-  CircuitBreaker, Status, make, positive, fragile, halfOpened, settle, trip, once, sleep, stopTime,
+  CircuitBreaker, Status, make, positive, fragile, halfOpened, settle, trip, once, stopTime,
 } = require('../support/breaker-helpers');
 
 test('toJSON shows the state and the stats', async () => {
@@ -94,12 +94,13 @@ test('a breaker that was shut down stays shut down', async () => {
 });
 
 test('enabled and warmUp are restored', async () => {
+  const pass = stopTime();
   expect(make(positive, { state: { enabled: false } }).enabled).toBe(false);
   const warming = fragile({ state: { warmUp: true }, rollingCountTimeout: 30 });
   expect(warming.warmUp).toBe(true);
   await trip(warming);
   expect(warming.closed).toBe(true);
-  await sleep(45);
+  await pass(45);
   expect(warming.warmUp).toBe(false);
 });
 

@@ -7,7 +7,7 @@ const vm = require('node:vm');
 
 const {
   CircuitBreaker, Status, make, positive, never, fragile, halfOpened, settle, trip, once, defer,
-  sleep, flush,
+  sleep, stopTime, flush,
 } = require('../support/breaker-helpers');
 
 const quick = ms => sleep(ms).then(() => 'still pending');
@@ -159,7 +159,7 @@ test('later calls are not coalesced with one that capacity rejected', async () =
 test('lastTimerAt is the time when the circuit opened, not when it was made', async () => {
   const breaker = fragile();
   const made = Date.now();
-  await sleep(30);
+  while (Date.now() < made + 30) await flush();
   await trip(breaker);
   const { lastTimerAt } = breaker.toJSON().state;
   expect(lastTimerAt - made).toBeGreaterThan(20);
@@ -242,17 +242,21 @@ test('a health check may throw, and need not return a promise', async () => {
 });
 
 test('one call’s timeout does not abort the signal of another', async () => {
+  const pass = stopTime();
   const signals = [];
-  const breaker = make(ms => {
+  const held = defer();
+  const breaker = make(() => {
     signals.push(breaker.getSignal());
-    return sleep(ms);
+    return held.promise;
   }, { timeout: 30, abortController: new AbortController() });
-  const slow = settle(breaker.fire(60));
-  await sleep(20);
-  const other = breaker.fire(20);
+  const slow = settle(breaker.fire());
+  await pass(20);
+  const other = breaker.fire();
+  await pass(20);
   expect((await slow).error.code).toBe('ETIMEDOUT');
   await flush();
   expect(signals.map(({ aborted }) => aborted)).toEqual([true, false]);
+  held.resolve();
   await other;
 });
 

@@ -5,7 +5,7 @@
 const { EventEmitter } = require('node:events');
 
 const {
-  CircuitBreaker, Status, make, positive, never, settle, sleep, once, defer,
+  CircuitBreaker, Status, make, positive, never, settle, sleep, stopTime, once, defer,
 } = require('../support/breaker-helpers');
 
 const COUNTS = [
@@ -134,12 +134,13 @@ test('the window has one entry per bucket, the newest first', async () => {
 });
 
 test('old buckets leave the window', async () => {
+  const pass = stopTime();
   const breaker = make(positive, { rollingCountTimeout: 80, rollingCountBuckets: 2 });
   await breaker.fire(1);
-  await sleep(50);
+  await pass(50);
   expect(breaker.status.window[0].fires).toBe(0);
   await breaker.fire(2);
-  await sleep(150);
+  await pass(150);
   expect(breaker.stats).toMatchObject({ fires: 0, successes: 0 });
   expect(breaker.status.window).toHaveLength(2);
 });
@@ -178,11 +179,12 @@ test('in a timeout listener the timeout is counted, but not yet the failure', as
 });
 
 test('a breaker that is shut down emits no snapshots, whenever a listener is added', async () => {
+  const pass = stopTime();
   const breaker = make(positive, { rollingCountTimeout: 20, rollingCountBuckets: 2 });
   breaker.shutdown();
   const heard = jest.fn();
   breaker.status.on('snapshot', heard);
-  await sleep(50);
+  await pass(50);
   expect(heard).not.toHaveBeenCalled();
 });
 
@@ -197,6 +199,7 @@ test('status emits a snapshot of the stats for each bucket', async () => {
 });
 
 test('enableSnapshots: false emits no snapshots', async () => {
+  const pass = stopTime();
   const breaker = make(positive, {
     rollingCountTimeout: 20, rollingCountBuckets: 2, enableSnapshots: false,
   });
@@ -204,17 +207,18 @@ test('enableSnapshots: false emits no snapshots', async () => {
   expect(make(positive).status.enableSnapshots).toBe(true);
   const heard = jest.fn();
   breaker.status.on('snapshot', heard);
-  await sleep(50);
+  await pass(50);
   expect(heard).not.toHaveBeenCalled();
 });
 
 test('rotateBucketController: buckets move only on its rotate events', async () => {
+  const pass = stopTime();
   const rotateBucketController = new EventEmitter();
   const breaker = make(positive, {
     rotateBucketController, rollingCountTimeout: 10, rollingCountBuckets: 2,
   });
   await breaker.fire(1);
-  await sleep(30);
+  await pass(30);
   expect(breaker.stats.fires).toBe(1);
   rotateBucketController.emit('rotate');
   expect(breaker.status.window.map(({ fires }) => fires)).toEqual([0, 1]);

@@ -3,7 +3,8 @@
 // The time limit of a call, and the abort signals that go with it.
 
 const {
-  CircuitBreaker, make, positive, never, settle, once, defer, sleep, flush, halfOpened, fragile,
+  CircuitBreaker, make, positive, never, settle, once, defer, sleep, stopTime, flush, halfOpened,
+  fragile,
 } = require('../support/breaker-helpers');
 
 test('a call that takes longer than timeout is rejected', async () => {
@@ -46,15 +47,19 @@ test.each(['resolve', 'reject'])('a late %s after the timeout changes nothing', 
 });
 
 test('each call has its own limit', async () => {
-  const breaker = make(ms => sleep(ms).then(() => ms),
+  const pass = stopTime();
+  const held = defer();
+  const breaker = make(x => (x === 'hang' ? never() : x === 'hold' ? held.promise : x),
     { timeout: 40, errorThresholdPercentage: 100 });
-  const slow = settle(breaker.fire(400));
-  const fast = breaker.fire(5);
-  await sleep(20);
-  const other = breaker.fire(5);
-  expect(await fast).toBe(5);
+  const slow = settle(breaker.fire('hang'));
+  const fast = breaker.fire('fast');
+  await pass(20);
+  const other = breaker.fire('hold');
+  expect(await fast).toBe('fast');
+  await pass(20);
   expect((await slow).error.code).toBe('ETIMEDOUT');
-  expect(await other).toBe(5);
+  held.resolve('other');
+  expect(await other).toBe('other');
   expect(breaker.stats).toMatchObject({ fires: 3, timeouts: 1, successes: 2 });
 });
 

@@ -16,7 +16,7 @@ const CRASHES_MAX = 4;
 // When nothing fails any longer, all is done in this time.
 const FINISH_MS_MAX = 60_000;
 const FINAL = ['SENT', 'DEAD'];
-const OF_ROUND = ['extend', 'readTime', 'sweep', 'buryUnknown', 'findSnapshot'];
+const OF_ROUND = ['extend', 'sweep', 'buryUnknown', 'findSnapshot'];
 const AFTER_STOP = ['note', 'settle', 'extend', 'emit', 'abort', 'giveUp', 'leave', 'stopped'];
 
 function check (holds, what) {
@@ -39,7 +39,7 @@ class Table {
       (other.status === 'LEASED' || (other.status === 'WAITING' && +other.id < +row.id)));
   }
 
-  claim ({ channel, token, room, behind, suspects, ordered, sent }, now) {
+  claim ({ channel, token, room, bytes, behind, suspects, ordered, sent }, now) {
     const settled = sent === undefined ? undefined : this.settle(sent.job, now) !== undefined;
     const due = this.rows.filter(row => row.channel === channel && row.status === 'WAITING' &&
       row.dueAt <= now && this.isFirst(row));
@@ -50,16 +50,38 @@ class Table {
     const alone = once.length === 0 && again.length > 0;
     const found = behind !== undefined ? plain.filter(({ id }) => +id > +behind.id)
       : alone ? again : [...once, ...heads.slice(0, ordered), ...plain, ...heads.slice(ordered)];
-    const messages = found.slice(0, room).map(row => {
+    let left = bytes;
+    const fitting = found.slice(0, room).filter(row => {
+      left -= row.bytes;
+      return left + row.bytes > 0;
+    });
+    const messages = fitting.map(row => {
       Object.assign(row, { status: 'LEASED', token, leaseEnds: now + LEASE_MS });
       const { id, orderKey, priority, dueAt: nextRetryAt } = row;
       return {
         message: { id, channel, orderKey, priority, nextRetryAt, attemptCount: 0 },
+        bytes: row.bytes,
         // What goes alone is charged when it begins.
         crashes: row.crashes > 1 ? row.crashes : row.crashes++,
       };
     });
-    return { messages, settled, lastKey: behind === undefined ? null : undefined };
+    if (behind !== undefined) return { messages, settled, dueIn: Infinity };
+    const waiting = this.rows.filter(row =>
+      row.channel === channel && row.status === 'WAITING' && row.dueAt > now);
+    const dueIn = messages.length < room
+      ? Math.min(...waiting.map(row => row.dueAt - now)) : Infinity;
+    return { messages, settled, lastKey: null, dueIn };
+  }
+
+  /** What of a channel's waits, except that a key's may be due whenever there is any. */
+  peek (now) {
+    const dueIn = new Map();
+    for (const { status, channel, orderKey, crashes, dueAt } of this.rows) {
+      if (status !== 'WAITING') continue;
+      const ms = orderKey === null && crashes === 0 ? dueAt - now : 0;
+      dueIn.set(channel, Math.min(dueIn.get(channel) ?? Infinity, ms));
+    }
+    return dueIn;
   }
 
   held ({ message: { id }, token }) {
@@ -128,10 +150,12 @@ class World {
     this.isSmooth = dice.chance(0.3);
     this.options = {
       concurrency: dice.between(1, 6), unsettled: dice.pick([0, 0, 3]), leaseMs: LEASE_MS,
-      batchSize: dice.between(1, 8), pollInterval: dice.pick([100, 2000]),
+      batchSize: dice.between(1, 8), heldBytes: dice.pick([16, 40, 1000]),
+      pollInterval: dice.pick([100, 2000]),
       ...options,
     };
-    const names = ['A', 'B', 'C'].slice(0, channels?.length ?? dice.between(1, 3));
+    const names = channels === undefined ? ['A', 'B', 'C'].slice(0, dice.between(1, 3))
+      : channels.map((_, i) => 'ABC'[i] ?? `D${i}`);
     this.channels = Object.fromEntries(names.map((name, i) =>
       [name, Object.assign(this.channel(), channels?.[i])]));
     this.begin();
@@ -141,7 +165,8 @@ class World {
   begin () {
     Object.assign(this, {
       scheduler: new Scheduler(this.options, this.channels), phase: 'stopped', open: [],
-      held: new Map(), senders: new Map(), claims: [], isInRound: false, awayUntil: 0,
+      held: new Map(), senders: new Map(), claims: [], isPeeking: false, isInRound: false,
+      awayUntil: 0, statements: 0,
       isClosed: false, hasLeft: false, counts: { sent: 0, retried: 0, dead: 0, fenced: 0 },
     });
   }
@@ -158,6 +183,10 @@ class World {
   }
 
   count (test) { return [...this.held.values()].filter(test).length; }
+
+  /** Of what is held. */
+  get bytes () { return [...this.held.values()].reduce((sum, { bytes }) => sum + bytes, 0); }
+
   countIn (state) { return this.count(one => one.state === state); }
 
   /** From one state to another: nothing is done twice, or left out. */
@@ -219,13 +248,16 @@ class World {
       this.add(dice.pick(Object.keys(this.channels)), {
         orderKey: dice.chance(0.3) ? dice.pick(['k', 'l']) : null,
         crashes: dice.chance(0.05) ? dice.between(1, 2) : 0,
+        bytes: dice.pick([1, 1, 3, 20]),
       });
     }
     this.scheduler.wake();
   }
 
   add (channel, more) {
-    this.table.add({ channel, dueAt: this.now, priority: 0, orderKey: null, crashes: 0, ...more });
+    this.table.add({
+      channel, dueAt: this.now, priority: 0, orderKey: null, crashes: 0, bytes: 1, ...more,
+    });
   }
 
   end (job, isGood = this.dice.chance(0.7)) {
@@ -264,6 +296,7 @@ class World {
       const action = this.scheduler.next(this.now);
       if (action === undefined) break;
       const { type } = action;
+      if (['claim', 'peek', ...OF_ROUND].includes(type)) this.statements++;
       check(this.phase === 'running' || AFTER_STOP.includes(type), `no ${type} after stop`);
       if (OF_ROUND.includes(type)) this.round(action);
       else this[type](action);
@@ -289,6 +322,11 @@ class World {
     const { channel, room, sent } = claim;
     const beside = this.claims.filter(other => other.channel === channel);
     check(beside.length < CLAIMS_MAX, 'few claims at once');
+    const asked = this.claims.reduce((sum, { bytes }) => sum + bytes, claim.bytes);
+    const leaving = sent === undefined ? 0 : this.held.get(keyOf(sent.job)).bytes;
+    const held = this.bytes - leaving;
+    check(held + asked <= this.options.heldBytes || held + asked === claim.bytes,
+      'no claim while too many bytes are held, or asked for');
     check(Number.isInteger(room) && room >= 1 && room <= this.options.batchSize, 'room fits');
     check(this.channels[channel].state !== 'open', 'no claim while the breaker is open');
     check(this.count(({ goesAlone }) => goesAlone) === 0, 'no claim beside what goes alone');
@@ -311,14 +349,26 @@ class World {
       scheduler.claimFailed(claim, new Error('away'), now);
       return;
     }
-    for (const { message, crashes } of answer.messages) {
+    for (const { message, bytes, crashes } of answer.messages) {
       this.held.set(keyOf({ token: claim.token, message }), {
-        state: 'waiting', channel: claim.channel, goesAlone: crashes > 1,
+        state: 'waiting', channel: claim.channel, bytes, goesAlone: crashes > 1,
         leaseEnds: claim.began + LEASE_MS,
       });
     }
     if (claim.sent !== undefined) this.settled(claim.sent.job, answer.settled);
     scheduler.claimed(claim, answer, now);
+  }
+
+  peek (peek) {
+    check(!this.isPeeking, 'one look at all channels at a time');
+    check(peek.lanes.length > 1, 'a channel alone claims');
+    this.isPeeking = true;
+    const { scheduler } = this;
+    this.open.push(() => {
+      this.isPeeking = false;
+      if (this.fails(0.2)) scheduler.peekFailed(peek, new Error('away'), this.now);
+      else scheduler.peeked(peek, this.table.peek(this.now), this.now);
+    });
   }
 
   get places () {
@@ -409,7 +459,8 @@ class World {
   round (action) {
     check(!this.isInRound, 'one step of a round at a time');
     check(!this.isClosed || this.phase === 'running', 'a store that is closed is left alone');
-    check(action.type !== 'sweep' || this.now >= this.awayUntil, 'others may extend their leases');
+    check(action.before === undefined || this.now >= this.awayUntil,
+      'others may extend their leases');
     this.isInRound = true;
     this.open.push(() => {
       this.isInRound = false;
@@ -432,14 +483,11 @@ class World {
       }
       return ids;
     }
-    if (type === 'readTime') {
-      if (this.awayUntil === Infinity) this.awayUntil = this.now + LEASE_MS / 2;
-      return this.now;
-    }
-    if (type === 'findSnapshot') return undefined;
-    const rows = type === 'sweep' ? this.table.sweep(before) : [];
+    if (type !== 'sweep') return type === 'buryUnknown' ? [] : undefined;
+    if (this.awayUntil === Infinity) this.awayUntil = this.now + LEASE_MS / 2;
+    const rows = before === undefined ? [] : this.table.sweep(before);
     this.counts.dead += rows.filter(({ status }) => status === 'DLQ').length;
-    return rows;
+    return { rows, time: this.now };
   }
 
   leave ({ jobs }) {
@@ -545,6 +593,14 @@ describe('without polling', () => {
     expect(world.counts).toMatchObject({ retried: 1, sent: 1 });
   });
 
+  test('a message that was enqueued long before it is due is claimed then', () => {
+    const world = worldOf();
+    world.add('A', { dueAt: world.now + 10_000 });
+    world.add('A', { dueAt: world.now + 50_000 });
+    expect(finish(world)).toBeLessThan(50_100);
+    expect(world.counts).toMatchObject({ sent: 2 });
+  });
+
   test('messages of a key follow each other', () => {
     const world = worldOf();
     for (let i = 0; i < 10; i++) world.add('A', { orderKey: i % 2 ? 'k' : 'l' });
@@ -596,5 +652,107 @@ describe('without polling', () => {
       world.scheduler.claimFailed(claim, new Error('away'), world.now);
     }
     expect(finish(world)).toBeLessThan(5000);
+  });
+});
+
+describe('a thousand channels at rest', () => {
+  const COUNT = 1000;
+
+  /** A worker to which nothing bad happens, for so many seconds. */
+  function pass (world, seconds) {
+    const ends = world.now + seconds * 1000;
+    for (;;) {
+      world.act();
+      if (world.open.length > 0) world.open.shift()();
+      else if (world.able.length > 0) world.end(world.able[0][0], true);
+      else if (world.scheduler.nextAt() > ends) return;
+      else world.pass(Math.max(world.scheduler.nextAt() - world.now, 0));
+    }
+  }
+
+  function worldOf (count) {
+    const world = new World(1, { pollInterval: 1000, leaseMs: 30_000, concurrency: 20 },
+      Array.from({ length: count }, () => ({ limiter: undefined, timeout: 1000 })));
+    world.isOver = true;
+    world.startOrStop();
+    return world;
+  }
+
+  /** Statements in so many seconds. */
+  function statementsIn (world, seconds) {
+    const before = world.statements;
+    pass(world, seconds);
+    return world.statements - before;
+  }
+
+  test('they cost two statements a second at first, and then fewer', () => {
+    const world = worldOf(COUNT);
+    expect(statementsIn(world, 10)).toBeLessThanOrEqual(2 * 10);
+    pass(world, 50);
+    // A look in three seconds, and a round in five, now and then of three statements.
+    expect(statementsIn(world, 300)).toBeLessThanOrEqual(300 / 3 + 300 / 5 + 2 * 300 / 60 + 2);
+  });
+
+  test('only those with something due claim, and what nobody announced is found in time', () => {
+    const world = worldOf(COUNT);
+    pass(world, 60);
+    world.add('D500');
+    world.add('D700', { dueAt: world.now + 60_000 });
+    // A look; a claim, and one more that finds nothing.
+    expect(statementsIn(world, 4)).toBeLessThanOrEqual(2 * 4 + 2);
+    expect(world.counts.sent).toBe(1);
+    expect(statementsIn(world, 60)).toBeLessThanOrEqual(2 * 60 + 2);
+    expect(world.counts.sent).toBe(2);
+  });
+
+  test('a busy channel does not make the others claim', () => {
+    const world = worldOf(COUNT);
+    pass(world, 60);
+    const [claim, peek] = ['claim', 'peek'].map(name => jest.spyOn(world, name));
+    for (let i = 0; i < 100; i++) {
+      world.add('D3');
+      world.scheduler.wake('D3');
+      pass(world, 1);
+    }
+    expect(world.counts.sent).toBe(100);
+    expect(claim.mock.calls.map(([{ channel }]) => channel).filter(name => name !== 'D3'))
+      .toEqual([]);
+    expect(peek.mock.calls.length).toBeLessThanOrEqual(100 + 1);
+  });
+
+  test('a channel whose claims fail is not asked for more often because others rest', () => {
+    const world = worldOf(COUNT);
+    pass(world, 60);
+    world.add('D3');
+    const answer = world.answerClaim;
+    const failed = [];
+    world.answerClaim = claim => {
+      failed.push(world.now);
+      world.claims.splice(world.claims.indexOf(claim), 1);
+      world.scheduler.claimFailed(claim, new Error('away'), world.now);
+    };
+    pass(world, 60);
+    // Six while the pauses grow, and then one in five seconds.
+    expect(failed.length).toBeLessThanOrEqual(6 + 60 / 5);
+    world.answerClaim = answer;
+    pass(world, 6);
+    expect(world.counts.sent).toBe(1);
+  });
+
+  test('a look that fails is told once, and repeated', () => {
+    const world = worldOf(COUNT);
+    world.fails = () => false;
+    pass(world, 60);
+    const told = jest.spyOn(world, 'emit');
+    world.fails = () => true;
+    const failed = statementsIn(world, 60);
+    world.fails = () => false;
+    const warnings = told.mock.calls.filter(([{ event }]) => event === 'warning');
+    expect(warnings.length).toBeGreaterThan(0);
+    expect(warnings.length).toBeLessThanOrEqual(failed);
+    expect(failed).toBeLessThanOrEqual(2 * 60);
+    world.add('D500');
+    pass(world, 6);
+    expect(world.counts.sent).toBe(1);
   });
 });

@@ -185,7 +185,7 @@ describe('the file', () => {
   test('an invalid value is reported under the name that the user wrote', () => {
     expect(() => readConfig(toml(FILE.replace('= 3', '= -3')))).toThrow('retry.max_retries: ');
     expect(() => readConfig(toml(FILE.replace('"60s"', '"60"')))).toThrow(
-      'retry.circuit_breaker.timeout: Invalid input: expected a duration such as "500ms", "1.5s" ' +
+      'retry.circuit_breaker.timeout: Expected a duration such as "500ms", "1.5s" ' +
       'or "1h30m", or a number of milliseconds, from 1 ms to 365 days, but received "60"');
     expect(() => readConfig(toml(FILE.replace('"30s"', '"0.3s"')))).toThrow(
       'retry.initial_delay: initial_delay is greater than max_delay');

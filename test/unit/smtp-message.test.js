@@ -54,6 +54,15 @@ describe('addresses', () => {
     expect(faultsOf({ to })).toContain('to');
   });
 
+  test('an array has up to 1,000 entries, whatever is in them', () => {
+    const many = count => Array.from({ length: count }, (_, i) => `a${i}@example.com`);
+    expect(faultsOf({ replyTo: many(1000) })).toEqual([]);
+    expect(faultsOf({ replyTo: many(1001) })).toEqual(['replyTo']);
+    expect(faultsOf({ replyTo: new Array(1e6).fill('nobody') })).toEqual(['replyTo']);
+    expect(faultsOf({ to: [many(1), new Array(1001).fill('')] })).toEqual(['to[1]']);
+    expect(() => letter({ replyTo: many(1001) })).toThrow('a list of up to 1000 addresses');
+  });
+
   test('an envelope of its own is checked, and taken in place of the headers', () => {
     const { envelope, to } = letter({
       envelope: { from: 'bounce@example.com', to: ['z@example.com'] }

@@ -14,6 +14,7 @@ const { readSources, cppFunctions } = require('../support/source-files');
 const sources = readSources();
 const manifest = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
 const select = pattern => sources.filter(({ name }) => pattern.test(name));
+const without = (files, pattern) => files.filter(({ name }) => !pattern.test(name));
 
 /** Every match of `pattern` in the files, as "name:line found". */
 function find (files, pattern) {
@@ -115,10 +116,27 @@ describe('directions', () => {
     const core = select(/^native\/core\/.*\.(cc|h)$/);
     const system = /^native\/core\/(region_file|doorbell)\./;
     const ofRegions = /^native\/core\/(region|region_layout|shared_regions|region_file|doorbell)\./;
-    const without = pattern => core.filter(({ name }) => !pattern.test(name));
-    expect(find(without(system), /#include <((sys|linux)\/|\w+\.h>|cerrno)/)).toEqual([]);
-    expect(find(without(ofRegions), /#include (<cstdio>|"core\/(region|shared_regions|doorbell))/))
+    expect(find(without(core, system), /#include <((sys|linux)\/|\w+\.h>|cerrno)/)).toEqual([]);
+    expect(find(without(core, ofRegions),
+      /#include (<cstdio>|"core\/(region|shared_regions|doorbell))/)).toEqual([]);
+  });
+
+  // The explorer (test/native/support/explorer.h) knows these two orders, and no weak stores.
+  test('words that are shared are accessed in one order, or a comment says why not', () => {
+    const core = select(/^native\/core\/.*\.(cc|h)$/);
+    expect(find(core, /memory_order_(acquire|release|acq_rel|consume)|atomic_thread_fence/))
       .toEqual([]);
+    expect(find(without(core, /\/cell\.h$/), /std::atomic|\bvolatile\b/)).toEqual([]);
+    const unexplained = without(core, /\/cell\.h$/).flatMap(({ name, text }) => {
+      const lines = text.split('\n');
+      return lines.flatMap((line, at) => {
+        const before = lines.slice(Math.max(0, at - 12), at).join('\n');
+        const reason = /\/\/.*\brelaxed\b/i.test(before.slice(before.lastIndexOf('\n}') + 1));
+        if (reason || !line.includes('memory_order_relaxed')) return [];
+        return [`${name}:${at + 1}`];
+      });
+    });
+    expect(unexplained).toEqual([]);
   });
 
   test('the module of WebAssembly includes the core without those', () => {
@@ -209,8 +227,9 @@ describe('the package', () => {
     const [{ files }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json'],
       { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
     const allowed = [
-      /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/,
-      /^docs\/security\.md$/,
+      /^(package\.json|LICENSE|[A-Z-]+\.md|docs\/[a-z-]+\.md|test\/bench\/[A-Z-]+\.md)$/,
+      /^docs\/pictures\/[a-z\d-]+\.png$/,
+      /^(examples\/[a-z-]+\.(m?js|toml)|deploy\/[\w.-]+)$/,
       /^lib\/(browser\/package\.json|cli\/sekering\.toml)$/,
       /^lib\/.+\.(js|mjs|d\.ts|d\.mts|sql|html|css|svg)$/,
       /^native\/(core|binding)\/[a-z0-9_]+\.(cc|h)$/,
@@ -220,8 +239,8 @@ describe('the package', () => {
     const names = files.map(file => file.path);
     expect(names.filter(name => !allowed.some(pattern => pattern.test(name)))).toEqual([]);
     for (const name of ['package.json', 'LICENSE', 'SECURITY.md', 'docs/security.md',
-      'lib/index.js', 'native/binding.gyp', 'native/addon.gypi', 'native/core/units.h',
-      'native/binding/addon.cc']) {
+      'deploy/Dockerfile', 'lib/index.js', 'native/binding.gyp', 'native/addon.gypi',
+      'native/core/units.h', 'native/binding/addon.cc']) {
       expect(names).toContain(name);
     }
   });

@@ -7,9 +7,16 @@
 // One access changes one word, so a step is undone by putting that word back, and the explorer
 // walks depth first through all orders. States that it has met before, told by the words of memory
 // and what each participant knows, are not walked through again.
+//
+// Accesses that are sequentially consistent happen in one order on every processor, so those orders
+// are all there is to them. A relaxed load is weaker: it may return any value that the word has had
+// since the last one that the participant knows of, by its own accesses or by what it acquired from
+// others (support/past.h). The explorer lets it return each of those.
 
 #ifndef SEKERING_TEST_SUPPORT_EXPLORER_H_
 #define SEKERING_TEST_SUPPORT_EXPLORER_H_
+
+#include <gtest/gtest.h>
 
 #include <atomic>
 #include <csetjmp>
@@ -19,6 +26,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "support/past.h"
 
 namespace sekering {
 
@@ -31,6 +40,12 @@ struct Step {
   uint64_t answer = 0;
   uint64_t* word = nullptr;
   uint64_t before = 0;
+  Access access = Access::kLoad;
+  /// How many values back a relaxed load looks, and how many it could see.
+  size_t back = 0;
+  size_t values = 1;
+  size_t runner = 0;
+  Past* past = nullptr;
   std::jmp_buf leave{};
   /// Without one, accesses go straight to the word.
   static inline Step* present = nullptr;
@@ -47,42 +62,51 @@ class SteppedCell {
   SteppedCell(const SteppedCell&) = delete;
   SteppedCell& operator=(const SteppedCell&) = delete;
 
-  uint64_t load(Order = Order::seq_cst) const noexcept {
-    return Access([](uint64_t value) { return value; });
+  uint64_t load(Order order = Order::seq_cst) const noexcept {
+    const bool relaxed = order == Order::relaxed;
+    return Make(relaxed ? Access::kRelaxedLoad : Access::kLoad,
+                [](uint64_t value) { return value; });
   }
-  void store(uint64_t desired, Order = Order::seq_cst) noexcept {
-    Access([desired](uint64_t) { return desired; }, false);
+  void store(uint64_t desired, Order order = Order::seq_cst) noexcept {
+    if (order != Order::seq_cst && Step::present != nullptr) {
+      ADD_FAILURE() << "The explorer knows no weak stores";
+    }
+    Make(Access::kStore, [desired](uint64_t) { return desired; });
   }
-  uint64_t fetch_add(uint64_t added, Order = Order::seq_cst) noexcept {
-    return Access([added](uint64_t value) { return value + added; });
+  uint64_t fetch_add(uint64_t added) noexcept {
+    return Make(Access::kSwap, [added](uint64_t value) { return value + added; });
   }
-  uint64_t fetch_or(uint64_t bits, Order = Order::seq_cst) noexcept {
-    return Access([bits](uint64_t value) { return value | bits; });
+  uint64_t fetch_or(uint64_t bits) noexcept {
+    return Make(Access::kSwap, [bits](uint64_t value) { return value | bits; });
   }
-  bool compare_exchange_strong(uint64_t& expected, uint64_t desired,
-                               Order = Order::seq_cst) noexcept {
+  bool compare_exchange_strong(uint64_t& expected, uint64_t desired) noexcept {
     const uint64_t wanted = expected;
-    expected =
-        Access([wanted, desired](uint64_t value) { return value == wanted ? desired : value; });
+    expected = Make(Access::kSwap, [wanted, desired](uint64_t value) {
+      return value == wanted ? desired : value;
+    });
     return expected == wanted;
   }
-  bool compare_exchange_weak(uint64_t& expected, uint64_t desired,
-                             Order order = Order::seq_cst) noexcept {
-    return compare_exchange_strong(expected, desired, order);
+  bool compare_exchange_weak(uint64_t& expected, uint64_t desired) noexcept {
+    return compare_exchange_strong(expected, desired);
   }
 
  private:
-  /// Puts next(value) into the word; returns what was there, if that is `told`.
+  /// Puts next(value) into the word; returns what was there, unless that is not asked for.
   template <class Next>
-  uint64_t Access(Next next, bool told = true) const noexcept {
+  uint64_t Make(Access access, Next next) const noexcept {
     Step* const step = Step::present;
     if (step == nullptr) return std::exchange(value_, next(value_));
     if (step->next < step->count) return step->answers[step->next++];
     if (step->taken) std::longjmp(step->leave, 1);
     step->taken = true;
+    step->access = access;
     step->word = &value_;
     step->before = value_;
-    step->answer = told ? value_ : 0;
+    if (access == Access::kRelaxedLoad) {
+      step->answer = step->past->Look(step->runner, step->word, step->back, step->values);
+    } else {
+      step->answer = access == Access::kStore ? 0 : value_;
+    }
     value_ = next(value_);
     return step->answer;
   }
@@ -92,13 +116,6 @@ class SteppedCell {
 static_assert(sizeof(SteppedCell) == sizeof(uint64_t));
 
 using Cell = SteppedCell;
-
-constexpr uint64_t Mix(uint64_t hash, uint64_t value) {
-  hash = (hash ^ value) * 0x9E3779B97F4A7C15;
-  hash ^= hash >> 32;
-  hash *= 0xD6E8FEB86659FD93;
-  return hash ^ hash >> 29;
-}
 
 /// A set of hashes, in a table that doubles.
 class HashSet {
@@ -163,13 +180,20 @@ class Explorer {
   using Local = typename Model::Local;
 
   explicit Explorer(Model& model, std::vector<Runner<Local>>& runners)
-      : model_(model), runners_(runners) {
+      : model_(model), runners_(runners), past_(model.words(), model.count(), runners.size()) {
     for (size_t i = 0; i < model.count(); ++i) memory_ ^= WordHash(i, model.words()[i]);
   }
 
   /// All orders in which a participant is interrupted at most `interruptions_max` times in favour
   /// of another, though it could go on.
-  void Explore(uint32_t interruptions_max = kAnyNumber) { Walk(kNobody, interruptions_max); }
+  void Explore(uint32_t interruptions_max = kAnyNumber) {
+    // Which words are read by relaxed loads is learnt on the way, and then all is walked again.
+    do {
+      seen_ = {};
+      past_.Begin();
+      Walk(kNobody, interruptions_max);
+    } while (past_.has_learnt() && !model_.failed());
+  }
 
   size_t states() const { return seen_.size(); }
   /// The way to the first state that failed a check.
@@ -214,6 +238,7 @@ class Explorer {
     size_t word;
     uint64_t before;
     uint64_t after;
+    size_t back;
   };
 
   static uint64_t WordHash(size_t index, uint64_t value) {
@@ -221,7 +246,7 @@ class Explorer {
   }
 
   uint64_t StateHash() const {
-    uint64_t hash = memory_;
+    uint64_t hash = past_.Hash(memory_, [this](size_t i) { return !runners_[i].dead; });
     for (const Runner<Local>& runner : runners_) {
       if (runner.dead) {
         hash = Mix(hash, 1);
@@ -235,6 +260,13 @@ class Explorer {
   }
 
   void TakeStep(size_t i, uint32_t left) {
+    size_t values = 1;
+    for (size_t back = 0; back < values && !model_.failed(); ++back)
+      values = TakeStep(i, left, back);
+  }
+
+  /// Returns how many values the step could have seen.
+  size_t TakeStep(size_t i, uint32_t left, size_t back) {
     Runner<Local>& runner = runners_[i];
     const Local local = runner.local;
     const uint64_t known = runner.known;
@@ -242,10 +274,14 @@ class Explorer {
     Step step;
     step.answers = runner.answers.data();
     step.count = runner.answers.size();
+    step.runner = i;
+    step.back = back;
+    step.past = &past_;
     const bool finished = Make(step, i, runner);
     const auto word = static_cast<size_t>(step.word - model_.words());
+    const Past::Undo undo = past_.Note(step.access, i, word, step.before, *step.word, back);
     memory_ ^= WordHash(word, step.before) ^ WordHash(word, *step.word);
-    events_.push_back({i, runner.at, word, step.before, *step.word});
+    events_.push_back({i, runner.at, word, step.before, *step.word, back});
     std::vector<uint64_t> answers;
     if (finished) {
       answers.swap(runner.answers);
@@ -266,10 +302,12 @@ class Explorer {
       runner.answers.pop_back();
     }
     events_.pop_back();
+    past_.Take(undo, i, word);
     runner.local = local;
     runner.known = known;
     memory_ = memory;
     *step.word = step.before;
+    return step.values;
   }
 
   /// Whether the operation came to its end.
@@ -287,10 +325,13 @@ class Explorer {
   void Tell() {
     for (const Event& event : events_) {
       char line[128];
-      std::snprintf(line, sizeof line, "  #%zu op %u: word %zu  %016llx -> %016llx\n", event.runner,
+      std::snprintf(line, sizeof line, "  #%zu op %u: word %zu  %016llx -> %016llx", event.runner,
                     event.at, event.word, static_cast<unsigned long long>(event.before),
                     static_cast<unsigned long long>(event.after));
       story_ += line;
+      if (event.back > 0)
+        story_ += ", read as it was " + std::to_string(event.back) + " values ago";
+      story_ += '\n';
     }
     for (size_t i = 0; i < runners_.size(); ++i) {
       if (runners_[i].dead) story_ += "  #" + std::to_string(i) + " is dead\n";
@@ -299,6 +340,7 @@ class Explorer {
 
   Model& model_;
   std::vector<Runner<Local>>& runners_;
+  Past past_;
   HashSet seen_;
   uint64_t memory_ = 0;
   std::vector<Event> events_;

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <new>
 #include <string>
@@ -85,6 +87,12 @@ class Children {
     pids_.clear();
   }
 
+  /// Waits for all, however they end.
+  void Await() {
+    for (const pid_t pid : pids_) waitpid(pid, nullptr, 0);
+    pids_.clear();
+  }
+
   void Kill(pid_t pid) {
     kill(pid, SIGKILL);
     waitpid(pid, nullptr, 0);
@@ -95,19 +103,22 @@ class Children {
   std::vector<pid_t> pids_;
 };
 
-/// A name for a file in memory, which goes with this object.
+/// A name for a file in memory, in a folder of its own, which goes with this object.
 class TemporaryPath {
  public:
   TemporaryPath() {
-    static int count = 0;
-    path_ = "/dev/shm/sekering-test-" + std::to_string(getpid()) + "-" + std::to_string(++count);
+    char folder[] = "/dev/shm/sekering-test-XXXXXX";
+    folder_ = mkdtemp(folder);
+    path_ = folder_ + "/region";
   }
-  ~TemporaryPath() { unlink(path_.c_str()); }
+  ~TemporaryPath() { std::filesystem::remove_all(folder_); }
   TemporaryPath(const TemporaryPath&) = delete;
   TemporaryPath& operator=(const TemporaryPath&) = delete;
   const char* c_str() const { return path_.c_str(); }
+  const std::string& folder() const { return folder_; }
 
  private:
+  std::string folder_;
   std::string path_;
 };
 
