@@ -3,12 +3,11 @@
 // PostgreSQL through pg. Whatever happens to a connection becomes a rejection or a warning: pg
 // emits 'error' on idle clients, which would end the process.
 
-const fs = require('node:fs');
-
 const { clearTimer, setTimer } = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { messageOf } = require('../base/foreign');
 const { requirePeer } = require('../base/peer');
+const { renewing, unreadableIn } = require('./database-certificates');
 const { Listener, Poller } = require('./database-listener');
 const {
   GuestSession, beginAsGuest, beginPooled, haveSessions, takeOver
@@ -25,33 +24,16 @@ const TYPES = { getTypeParser: readerOf };
 // PgBouncer's error in statement mode.
 const NO_TRANSACTIONS = /statement pooling mode/;
 
-const PATH_SHOWN = 200;
-
 // One for LISTEN, and one to check that it is a session.
 const DIRECT_CONNECTIONS = 2;
-
-/** Which file named in a URL cannot be read, as part of an error message; '' if all can. */
-function unreadableIn (url) {
-  if (!URL.canParse(url)) return '';
-  const { searchParams } = new URL(url);
-  const name = ['sslrootcert', 'sslcert', 'sslkey'].find(parameter => {
-    try {
-      return searchParams.has(parameter) && !fs.readFileSync(searchParams.get(parameter));
-    } catch {
-      return true;
-    }
-  });
-  if (name === undefined) return '';
-  const shown = JSON.stringify(searchParams.get(name).slice(0, PATH_SHOWN));
-  return ` (the file of ${name} cannot be read: ${shown})`;
-}
 
 /** What pg would encode, but twice if there are escapes already. */
 const encoded = url => url.replace(/%(?![\da-f]{2})/gi, '%25').replaceAll(' ', '%20');
 
 /** A pool of ours. Idle connections do not keep the process alive. */
 function makePool (option, url, connections, timeout) {
-  const { Client, Pool } = requirePeer('pg', FEATURE);
+  const { Client: PgClient, Pool } = requirePeer('pg', FEATURE);
+  const Client = renewing(PgClient);
   const options = {
     connectionString: encoded(url),
     max: connections,
@@ -67,7 +49,7 @@ function makePool (option, url, connections, timeout) {
     // The error of pg has the password in it.
     throw invalidOption(option, `an address that pg can parse${unreadableIn(url)}`, {});
   }
-  return new Pool(options);
+  return new Pool({ ...options, Client });
 }
 
 class PgDatabase extends Database {

@@ -12,6 +12,9 @@ const FORM = {
   array_nulls: 'on', standard_conforming_strings: 'on',
 };
 
+/** To compile a plan takes longer than to run any of ours, all of which are bounded. */
+const PLANS = { jit: 'off' };
+
 /**
  * Time limits besides those of the store would end statements that wait for a lock, or sessions
  * that listen. Older servers do not know all of them.
@@ -32,7 +35,8 @@ const assign = (settings, set = 'SET') => Object.entries(settings)
  */
 async function takeOver (run, settings) {
   const { rows: [{ path }] } = await run({ text: `${assign({
-    ...settings, ...FORM, default_transaction_isolation: 'read committed', client_encoding: 'UTF8',
+    ...settings, ...FORM, ...PLANS, default_transaction_isolation: 'read committed',
+    client_encoding: 'UTF8',
   })}; ${NO_LIMITS}; SELECT pg_catalog.to_json(pg_catalog.current_schemas(false)) AS path` });
   // Functions of schemas that come before PostgreSQL's own would hide those that we mean. When
   // pg_catalog is not listed, it comes first.
@@ -54,7 +58,8 @@ const CATALOG_FIRST = `SELECT pg_catalog.set_config('search_path', (SELECT coale
  * The settings end with the transaction.
  */
 const beginPooled = settings =>
-  `${BEGIN}; ${assign({ ...settings, lock_timeout: 0, ...FORM }, 'SET LOCAL')}; ${CATALOG_FIRST}`;
+  `${BEGIN}; ${assign({ ...settings, lock_timeout: 0, ...FORM, ...PLANS }, 'SET LOCAL')};
+    ${CATALOG_FIRST}`;
 
 // ---- The user's sessions -----------------------------------------------------------------------
 

@@ -152,4 +152,4 @@ async function prove (database) {
     'parsers and settings of the pool');
 }
 
-module.exports = { DATABASE_OPTIONS, faultOfAddress, openDatabase, prove };
+module.exports = { DATABASE_OPTIONS, DIRECTORY, faultOfAddress, openDatabase, prove };

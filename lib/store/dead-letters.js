@@ -3,17 +3,24 @@
 // Dead letters: messages that could not be sent. They stay until they are retried or purged.
 
 const clock = require('../base/clock');
+const { withDeadline } = require('../base/deadline');
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
 const { read, textOf } = require('../base/foreign');
 const { bag, func, is, optionsOf, readable } = require('../base/options');
-const { LETTER_COLUMNS, WAITING, conditions, isId } = require('./outbox-table');
+const {
+  BYTES, FILTER: LISTED, LETTER_COLUMNS, LETTER_SUMMARY_COLUMNS, WAITING, conditions, isId,
+  withinSpan,
+} = require('./outbox-table');
 const { clean } = require('./outbox-verdict');
+const { readPage } = require('./pages');
 const { StoreError } = require('./store-errors');
 
 const BATCH = 1000;
 const LIMIT_MAX = 1_000_000;
 const PAGE = 100;
+// A strategy that never answers must not hold up the other letters.
+const STRATEGY_MS = 30_000;
 
 const FILTER = optionsOf({
   channel: is.any('of the letters'),
@@ -25,10 +32,7 @@ const ADD = optionsOf({
   kind: is.any('of failure', { default: 'ERR_OUTBOX_GIVEN_UP' }),
   client: is.object('whose transaction the letter is part of'),
 });
-const LIST = FILTER.with({
-  before: is.any('an id: older letters than that'),
-  limit: is.integer('letters', { min: 1, max: 1000, default: PAGE }),
-});
+const LIST = FILTER.with(LISTED);
 const RETRY = FILTER.with({
   limit: is.integer('letters', { min: 1, max: LIMIT_MAX, default: LIMIT_MAX }),
   rate: is.number('messages per second', { min: 0.001, default: Infinity }),
@@ -88,19 +92,20 @@ class DeadLetters extends Emitter {
   }
 
   async list (filter) {
-    const { limit, ...rest } = LIST.read(filter);
-    return this.#page(rest, 'DESC', limit);
+    const { limit, content, ...rest } = LIST.read(filter);
+    const where = await withinSpan(this.#where(rest), this.#database, this.#table, rest);
+    return this.#page(where, { limit, content });
   }
 
-  async #page (filter, direction, limit) {
-    const where = this.#where(filter);
-    const { rows } = await this.#database.query(`SELECT ${LETTER_COLUMNS} FROM ${this.#table} o
-      WHERE ${where.text} ORDER BY id ${direction} LIMIT ${limit}`, where.values);
-    return rows;
+  #page (where, { content = true, ...page }) {
+    return readPage(this.#database, {
+      table: this.#table, key: ['id'], where, ...page, ...content
+        ? { columns: LETTER_COLUMNS, bytes: BYTES } : { columns: LETTER_SUMMARY_COLUMNS },
+    });
   }
 
   async get (id) {
-    const [letter] = isId(id) ? await this.#page({ ids: [id] }, 'DESC', 1) : [];
+    const [letter] = isId(id) ? await this.#page(this.#where({ ids: [id] }), { limit: 1 }) : [];
     return letter;
   }
 
@@ -111,12 +116,7 @@ class DeadLetters extends Emitter {
     return count;
   }
 
-  async summary () {
-    const { rows } = await this.#database.query(`SELECT channel, dead_kind AS kind,
-        count(*)::float8 AS count
-      FROM ${this.#table} WHERE status = 'DLQ' GROUP BY channel, dead_kind ORDER BY 1, 2`);
-    return rows;
-  }
+  summary () { return this.#outbox.deadSummary(); }
 
   async retry (id) {
     if (!isId(id)) return false;
@@ -164,7 +164,7 @@ class DeadLetters extends Emitter {
   /** Letters whose dedupeKey is waiting, or is that of another letter here, stay dead. */
   async #tryRetryBatch (filter, { last, size, rate, before }) {
     const where = this.#where(filter);
-    where.add('id > ?', last);
+    where.within('o.id > ?', last);
     where.values.push(size, before, rate === Infinity ? 0 : 1000 / rate);
     const [limit, offset, gap] = [-2, -1, 0].map(i => `$${where.values.length + i}`);
     const { rows: [answer] } = await this.#database.query(`
@@ -193,15 +193,16 @@ class DeadLetters extends Emitter {
     }
     const counts = { retried: 0, dropped: 0, replaced: 0, kept: 0, failed: 0 };
     let last = '0';
-    for (let left = limit; left > 0;) {
-      const page = await this.#page({ after: last }, 'ASC', Math.min(left, PAGE));
+    for (let left = limit; left > 0 && last !== undefined;) {
+      const page = await this.#page(this.#where({}).within('o.id > ?', last),
+        { direction: 'ASC', limit: Math.min(left, PAGE) });
       for (const letter of page) {
-        const strategy = strategies[letter.kind] ?? strategies['*'];
+        const strategy = Object.hasOwn(strategies, letter.kind) ? strategies[letter.kind]
+          : strategies['*'];
         counts[strategy === undefined ? 'kept' : await this.#recoverOne(letter, strategy)]++;
       }
-      if (page.length < Math.min(left, PAGE)) break;
       left -= page.length;
-      last = page.at(-1).id;
+      last = page.next;
     }
     return counts;
   }
@@ -209,7 +210,8 @@ class DeadLetters extends Emitter {
   /** @returns {Promise<string>} what was done, as recover() counts it */
   async #recoverOne (letter, strategy) {
     try {
-      const decision = await strategy(letter);
+      const decision = await withDeadline(undefined, STRATEGY_MS, () => strategy(letter),
+        { ref: false });
       if (decision === 'keep') return 'kept';
       if (decision === 'retry') return await this.retry(letter.id) ? 'retried' : 'kept';
       if (decision === 'drop') {
@@ -242,7 +244,7 @@ class DeadLetters extends Emitter {
   async purge (filter) {
     const { olderThan, ...rest } = PURGE.read(filter);
     const where = this.#where(rest);
-    if (olderThan !== undefined) where.add("died_at < now() - ? * interval '1 ms'", olderThan);
+    if (olderThan !== undefined) where.sought("o.died_at < now() - ? * interval '1 ms'", olderThan);
     let purged = 0;
     for (;;) {
       const { rowCount } = await this.#database.query(`DELETE FROM ${this.#table}
@@ -255,11 +257,11 @@ class DeadLetters extends Emitter {
 
   #where ({ kind, ids, ...filter }) {
     const where = conditions(filter);
-    where.add("status = 'DLQ'");
-    if (kind !== undefined) where.add('dead_kind = ?', textOf(kind));
+    where.within("o.status = 'DLQ'");
+    if (kind !== undefined) where.sought('o.dead_kind = ?', textOf(kind));
     if (ids !== undefined) {
       const known = () => Array.from(ids).filter(isId);
-      where.add('id = ANY (?::bigint[])', readable('ids', 'an array of ids', ids, known));
+      where.within('o.id = ANY (?::bigint[])', readable('ids', 'an array of ids', ids, known));
     }
     return where;
   }

@@ -1,12 +1,14 @@
 import { EventEmitter } from 'node:events';
 import { MessageStatus as StatusNews } from '../clients/whatsapp';
-import { StoredMessage } from './outbox';
+import { Page, StoredMessage } from './outbox';
 
 /** The last delivery status of a message that the provider accepted. */
 export interface Delivery {
+  /** The provider's id of the message. */
   providerMessageId: string;
   /** The message's, as in the sender; null if the provider does not say. */
   reference: string | null;
+  /** The last one that was reported. */
   status: 'accepted' | 'sent' | 'failed' | 'delivered' | 'read';
   /** When it changed, by the provider's clock. */
   at: Date | null;
@@ -14,7 +16,9 @@ export interface Delivery {
   recipient: string | null;
   /** Why it failed: the provider's code and message. */
   errorCode: string | null;
+  /** The provider's words; null if there was no error. */
   error: string | null;
+  /** When the provider's report arrived. */
   heardAt: Date;
 }
 
@@ -38,11 +42,11 @@ export interface Deliveries extends EventEmitter {
     items: T[], keyOf: (item: T) => string | undefined, work: (fresh: T[]) => Promise<unknown>
   ): Promise<void>;
   /**
-   * Messages that could not be delivered, newest first; `limit` is 1 to 1000, default 100;
-   * `before` is the providerMessageId of one of them.
+   * A page of the messages that could not be delivered, newest first; `limit` is 1 to 1000, default
+   * 100; `before` is a providerMessageId, such as `next` of the page before.
    */
   failures (options?: { before?: string | undefined; limit?: number | undefined }):
-    Promise<FailedDelivery[]>;
+    Promise<Page<FailedDelivery>>;
   /** By the messages' ids. If a message was sent twice, the delivered one counts. */
   of (messages: Array<Pick<StoredMessage, 'id' | 'createdAt' | 'providerMessageId'>>):
     Promise<Map<string, Delivery>>;

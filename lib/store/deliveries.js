@@ -15,6 +15,7 @@ const { func, is, optionsOf, readable } = require('../base/options');
 const { Batcher } = require('./batcher');
 const { referenceOf } = require('./outbox-leases');
 const { clean } = require('./outbox-verdict');
+const { withNext } = require('./pages');
 const { StoreError } = require('./store-errors');
 
 const FAILURES = optionsOf({
@@ -219,7 +220,8 @@ class Deliveries extends Emitter {
       WHERE n.status = 'failed' ${older}
       ORDER BY n.heard_at DESC, n.provider_message_id DESC LIMIT ${limit}`,
     before === undefined ? [] : [foreign.textOf(before)]);
-    return rows.map(failureOf);
+    const next = rows.length === limit ? rows.at(-1).providerMessageId : undefined;
+    return withNext(rows.map(failureOf), next);
   }
 
   async of (messages) {

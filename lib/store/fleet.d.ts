@@ -22,6 +22,7 @@ export interface Fleet extends EventEmitter {
   leave (breaker: CircuitBreaker<any, any>): void;
   /** The states that were written last, by name. */
   list (): Promise<Array<{
+    /** One breaker, and until when it stays open. */
     namespace: string; name: string; state: 'open' | 'closed'; openUntil: Date; changedAt: Date;
   }>>;
 }

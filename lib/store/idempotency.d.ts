@@ -31,21 +31,34 @@ export interface IdempotencyCall extends IdempotencyOptions {
 export interface IdempotencyContext {
   /**
    * Aborts if the lock is lost, or if it expires while the database does not answer: another
-   * process may be doing the same work.
+   * process may be doing the same work. A process that stood still learns this only afterwards: see
+   * `confirm`.
    */
   signal: AbortSignal;
   /** A fencing token, larger than that of every earlier holder: a bigint as a decimal string. */
   token: string;
+  /**
+   * Extends the lock now: after it, the work has another `lockTimeout`. Call it before each step
+   * that must not be done twice, since `signal` aborts only after a process that stood still has
+   * asked the database. Rejects with ERR_IDEMPOTENCY_LOST if another process may have the key, or
+   * with an error of the store if the database does not answer: stop the work then. With
+   * `transaction: true`, nobody else gets the key until the transaction ends.
+   */
+  confirm (): Promise<void>;
   /** Only with `transaction: true`. */
   client: SqlClient;
 }
 
 export interface IdempotencyRecord {
+  /** Whether the work under the key has ended. */
   status: 'in_progress' | 'done';
   /** Whether `response` is an error: `{ name, message, code }`. */
   failed: boolean;
+  /** What the work returned, as JSON. */
   response: any;
+  /** When the work began. */
   createdAt: Date;
+  /** After this time the key is free. */
   expiresAt: Date;
 }
 

@@ -94,6 +94,14 @@ function replay ({ response, failed }) {
   return { value: response === null ? undefined : JSON.parse(response), replayed: true };
 }
 
+/**
+ * SQL that frees the key $1. Its row stays until a clean-up: the next holder draws its token after
+ * it has locked the row. The token of a new row is drawn before. If that claim has to wait, others
+ * with larger tokens could take and free the key meanwhile.
+ */
+const free = table => `UPDATE ${table} SET status = 'done', failed = false, response = NULL,
+  expires_at = '-infinity' WHERE key = $1`;
+
 // ---- A key that is held ------------------------------------------------------------------------
 
 /**
@@ -130,6 +138,13 @@ class HeldKey {
     this.#schedule(claimedAt);
   }
 
+  /** What work gets. */
+  #context (client) {
+    const { signal } = this.#controller;
+    const context = { signal, token: this.#token, confirm: () => this.#confirm(client) };
+    return client === undefined ? context : { ...context, client };
+  }
+
   /** Does the work, stores its result, and returns it. */
   async run (work) {
     try {
@@ -142,9 +157,11 @@ class HeldKey {
   async #run (work) {
     let value;
     try {
-      value = await work({ signal: this.#controller.signal, token: this.#token });
+      value = await work(this.#context());
     } catch (error) {
-      await this.#fail(error, this.#call.storeFailures);
+      // That the lock was lost is no result of the work.
+      const { aborted, reason } = this.#controller.signal;
+      await this.#fail(error, this.#call.storeFailures && !(aborted && error === reason));
       throw error;
     }
     let response;
@@ -163,7 +180,7 @@ class HeldKey {
   async #runInTransaction (work) {
     try {
       return await this.#database.transaction(async client => {
-        const value = await work({ signal: this.#controller.signal, token: this.#token, client });
+        const value = await work(this.#context(client));
         await this.#store(resultToText(value), { client });
         return value;
       });
@@ -179,9 +196,8 @@ class HeldKey {
     if (isStored) return this.#store(errorToText(error), { failed: true });
     this.#stop();
     // If this fails, the lock ends by itself; the caller has to know the work's error.
-    await this.#database.query(`DELETE FROM ${this.#table}
-      WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
-    [this.#key, this.#token], true)
+    await this.#database.query(`${free(this.#table)} AND token = $2::bigint
+      AND status = 'in_progress'`, [this.#key, this.#token], true)
       .catch(() => {});
     return undefined;
   }
@@ -247,18 +263,32 @@ class HeldKey {
     this.#timer = undefined;
   }
 
+  /**
+   * Extends the lock. In the work's transaction, nobody else can take the key until that ends.
+   * @throws {StoreError} ERR_IDEMPOTENCY_LOST if the key is not ours any more
+   */
+  async #confirm (client) {
+    const { signal } = this.#controller;
+    signal.throwIfAborted();
+    const began = clock.now();
+    const { rowCount } = await (client ?? this.#database).query(`UPDATE ${this.#table}
+      SET locked_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
+      WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
+    [this.#key, this.#token, this.#call.lockTimeout], true);
+    if (rowCount === 0) this.#abort();
+    signal.throwIfAborted();
+    if (rowCount === 0) throw new StoreError('ERR_IDEMPOTENCY_LOST');
+    this.#extendedAt = began;
+    if (client !== undefined) this.#stop();
+  }
+
   async #extend () {
     const { lockTimeout } = this.#call;
     const began = clock.now();
     if (this.#age() >= lockTimeout) this.#onWarning(late(this.#age(), lockTimeout));
     const limit = this.#limit();
     try {
-      const { rowCount } = await this.#database.query(`UPDATE ${this.#table}
-        SET locked_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
-        WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
-      [this.#key, this.#token, lockTimeout], true);
-      if (rowCount === 1) this.#extendedAt = began;
-      else this.#abort();
+      await this.#confirm();
     } catch {
       // The next extension tries again, if there is time left.
       if (this.#age() >= lockTimeout) this.#abort();
@@ -356,7 +386,8 @@ class Idempotency {
       if (read(error, 'code') !== 'ERR_IDEMPOTENCY_LOST') throw error;
       // If the next holder is done, all callers get its result.
       const next = await this.#read(key, fingerprint);
-      if (next?.status !== 'done' || next.fingerprint !== fingerprint) throw error;
+      const isDone = next?.status === 'done' && !next.free && next.fingerprint === fingerprint;
+      if (!isDone) throw error;
       return replay(next);
     }
   }
@@ -377,8 +408,8 @@ class Idempotency {
   /** Returns whether there was such a key. Work that is under way can no longer be stored. */
   async forget (key) {
     checkKey(key);
-    const { rowCount } = await this.#database.query(
-      `DELETE FROM ${this.#table} WHERE key = $1`, [key]);
+    const { rowCount } = await this.#database.query(`${free(this.#table)}
+      AND (status = 'in_progress' OR expires_at > clock_timestamp())`, [key]);
     return rowCount > 0;
   }
 
@@ -418,7 +449,7 @@ class Idempotency {
           clock_timestamp() + $4::float8 * interval '1 millisecond')
         ON CONFLICT (key) DO UPDATE SET
           fingerprint = EXCLUDED.fingerprint, status = EXCLUDED.status, failed = false,
-          response = NULL, token = EXCLUDED.token, created_at = EXCLUDED.created_at,
+          response = NULL, token = DEFAULT, created_at = EXCLUDED.created_at,
           expires_at = EXCLUDED.expires_at, locked_until = EXCLUDED.locked_until
         WHERE ${isFree('EXCLUDED.fingerprint')}
         RETURNING token`,
@@ -427,9 +458,9 @@ class Idempotency {
     return rows[0]?.token;
   }
 
+  /** Has no name: the plan for a table that was all but empty would be kept. */
   async #read (key, fingerprint) {
     const { rows } = await this.#database.query({
-      name: 'idempotency_read',
       text: `SELECT status, fingerprint, failed, response, ${isFree('$2')} AS free,
           greatest(extract(epoch FROM locked_until - clock_timestamp()) * 1000, 0) AS lock_ms
         FROM ${this.#table} AS held WHERE key = $1`,

@@ -6,7 +6,10 @@
 const clock = require('../base/clock');
 const { read } = require('../base/foreign');
 const { Batcher } = require('./batcher');
-const { CLAIMABLE, COLUMNS, LETTER_COLUMNS, READY, WAITING } = require('./outbox-table');
+const {
+  CLAIMABLE, COLUMNS, LETTER_COLUMNS, OUTCOME_COLUMNS, READY, WAITING,
+  WAITING_KINDS,
+} = require('./outbox-table');
 const { StoreError } = require('./store-errors');
 
 const COUNT = 500;
@@ -16,6 +19,7 @@ const RETRY_MS_MAX = 2000;
 const CROSSED = new Set(['23505', '40P01']);
 const CROSSINGS_MAX = 10;
 const UNKNOWN_AFTER_MS = 3_600_000;
+const UNKNOWN_BYTES = 4 * 1024 * 1024;
 // While a transaction keeps a snapshot, dead entries stay in the indexes, and claims slow down.
 const SNAPSHOT_MS_MAX = 300_000;
 // Keys whose heads one claim looks at.
@@ -34,6 +38,22 @@ const value = (i, type) => `(SELECT $${i}::${type})`;
 const CHANNEL = value(1, 'text');
 const ROOM = value(5, 'bigint');
 
+/**
+ * About how many bytes a message takes up here. Lengths of texts are known without reading them;
+ * JSON is read, unless it takes up little room where it is stored.
+ */
+const BYTES = `(1024 + coalesce(octet_length(body), 0) + coalesce(octet_length(html), 0) +
+    coalesce(octet_length(body_template), 0) + coalesce(CASE WHEN pg_column_size(body_data) < 256
+    THEN 256 ELSE octet_length(body_data::text) END, 0))`;
+const CANDIDATE = `id, ${BYTES} AS bytes`;
+
+/** $i bytes: the first candidates, up to the one with which they have that many. */
+const within = (candidates, i) => `
+      SELECT id FROM (
+        SELECT id, sum(bytes) OVER (ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before
+        FROM (${candidates}) AS c) AS c
+      WHERE bytes_before < ${value(i, 'bigint')}`;
+
 const READY_HERE = `channel = ${CHANNEL} AND ${READY}`;
 
 /**
@@ -48,8 +68,8 @@ const fresh = table => `
       ORDER BY urgency LIMIT 1)
     FROM lane WHERE lane.urgency IS NOT NULL
   ), fresh AS MATERIALIZED (
-    SELECT f.id FROM lane, LATERAL (
-      SELECT id FROM ${table}
+    SELECT f.* FROM lane, LATERAL (
+      SELECT ${CANDIDATE} FROM ${table}
       WHERE ${READY_HERE} AND urgency = lane.urgency AND next_retry_at <= now()
       ORDER BY next_retry_at, id LIMIT ${ROOM} FOR UPDATE SKIP LOCKED) f
     LIMIT ${ROOM}
@@ -61,7 +81,7 @@ const fresh = table => `
  */
 const further = table => `
   further AS MATERIALIZED (
-    SELECT id FROM ${table} WHERE ${READY_HERE} AND urgency = ${value(6, 'smallint')}
+    SELECT ${CANDIDATE} FROM ${table} WHERE ${READY_HERE} AND urgency = ${value(6, 'smallint')}
       AND (next_retry_at, id) > (${value(7, 'timestamptz')}, ${value(8, 'bigint')})
       AND next_retry_at <= now()
     ORDER BY next_retry_at, id LIMIT ${ROOM} FOR UPDATE SKIP LOCKED
@@ -79,19 +99,20 @@ const isSending = (table, channel, key) => `EXISTS (SELECT FROM ${table} s
  * outbox_sending rejects one of them.
  */
 const ordered = table => `
-  head (order_key, id, depth) AS (
-    (SELECT order_key, id, 1 FROM ${table}
+  head (order_key, id, next_retry_at, depth) AS (
+    (SELECT order_key, id, next_retry_at, 1 FROM ${table}
       WHERE channel = ${CHANNEL} AND order_key > ${value(8, 'text')} AND status IN ${WAITING}
       ORDER BY order_key, id LIMIT 1)
     UNION ALL
-    SELECT n.order_key, n.id, depth + 1 FROM head, LATERAL (
-      SELECT order_key, id FROM ${table}
+    SELECT n.order_key, n.id, n.next_retry_at, depth + 1 FROM head, LATERAL (
+      SELECT order_key, id, next_retry_at FROM ${table}
       WHERE channel = ${CHANNEL} AND order_key > head.order_key AND status IN ${WAITING}
       ORDER BY order_key, id LIMIT 1) n
     WHERE depth < ${HEADS_MAX}
   ), ordered AS MATERIALIZED (
-    SELECT l.id FROM head, LATERAL (
-      SELECT id FROM ${table} WHERE id = head.id AND status IN ${CLAIMABLE} AND crash_count = 0
+    SELECT l.* FROM head, LATERAL (
+      SELECT ${CANDIDATE} FROM ${table}
+      WHERE id = head.id AND status IN ${CLAIMABLE} AND crash_count = 0
         AND next_retry_at <= now() AND NOT ${isSending(table, CHANNEL, 'head.order_key')}
       FOR UPDATE SKIP LOCKED) l
     LIMIT ${ROOM}
@@ -99,7 +120,7 @@ const ordered = table => `
 
 /** Messages whose worker died, by the same rules for keys. */
 const died = (table, condition, limit) => `
-    SELECT id FROM ${table} m
+    SELECT ${CANDIDATE} FROM ${table} m
     WHERE channel = ${CHANNEL} AND status IN ${CLAIMABLE} AND ${condition}
       AND next_retry_at <= now()
       AND NOT EXISTS (SELECT FROM ${table} e WHERE e.channel = m.channel
@@ -122,55 +143,70 @@ const lease = (table, crashes = 1) => `
   UPDATE ${table} o SET status = 'SENDING', lease_owner = $2, lease_token = $3,
     lease_until = now() + $4 * interval '1 ms', crash_count = crash_count + ${crashes}`;
 
+/** When the next message is due that no look can claim yet. */
+const due = table => `
+  least((SELECT min(next_retry_at) FROM head WHERE next_retry_at > now()),
+    (SELECT min(d.next_retry_at) FROM lane, LATERAL (
+      SELECT next_retry_at FROM ${table}
+      WHERE ${READY_HERE} AND urgency = lane.urgency AND next_retry_at > now()
+      ORDER BY next_retry_at LIMIT 1) d))`;
+
 const SENT = `status = 'SENT', sent_at = now(), attempt_count = attempt_count + 1,
     crash_count = 0`;
 
-const CLAIMED = `RETURNING ${COLUMNS}, crash_count AS "crashCount"`;
+const CLAIMED = `RETURNING ${COLUMNS}, crash_count AS "crashCount", ${BYTES} AS bytes`;
 
 /**
  * Looks at everything. $1 channel, $2 owner, $3 token, $4 lease in ms, $5 messages at most, $6 of
- * them suspects at most, $7 messages with a key that come before others, $8 begins behind this key.
+ * them suspects at most, $7 messages with a key that come before others, $8 begins behind this key,
+ * $9 bytes.
  * Each row has `lastKey`: the key behind which the next look begins, if this one saw HEADS_MAX keys
- * and could claim nothing from any. Where nothing was claimed there is one row without an id.
+ * and could claim nothing from any; and `dueIn`, if it claimed all that was due: ms until the next
+ * message is. Where nothing was claimed there is one row without an id.
  */
 const claim = table => `
   WITH RECURSIVE ${suspect(table)}, ${ordered(table)}, ${fresh(table)}
   , claimed AS (
     ${lease(table, 'CASE WHEN EXISTS (SELECT FROM again) THEN 0 ELSE 1 END')}
-    WHERE id = ANY (ARRAY(
-      SELECT id FROM again
-      UNION ALL SELECT id FROM company
-      UNION ALL (SELECT id FROM ordered LIMIT ${value(7, 'bigint')})
-      UNION ALL SELECT id FROM fresh
-      UNION ALL (SELECT id FROM ordered OFFSET ${value(7, 'bigint')})
-      LIMIT CASE WHEN EXISTS (SELECT FROM again) THEN 1 ELSE ${ROOM} END))
+    WHERE id = ANY (ARRAY(${within(`
+      SELECT * FROM again
+      UNION ALL SELECT * FROM company
+      UNION ALL (SELECT * FROM ordered LIMIT ${value(7, 'bigint')})
+      UNION ALL SELECT * FROM fresh
+      UNION ALL (SELECT * FROM ordered OFFSET ${value(7, 'bigint')})
+      LIMIT CASE WHEN EXISTS (SELECT FROM again) THEN 1 ELSE ${ROOM} END`, 9)}))
     ${CLAIMED}
   )
-  SELECT claimed.*, EXISTS (SELECT FROM again) AS "goesAlone", h."lastKey"
+  SELECT claimed.*, EXISTS (SELECT FROM again) AS "goesAlone", h."lastKey", h."dueIn"
   FROM (SELECT CASE WHEN NOT EXISTS (SELECT FROM ordered) THEN
-    (SELECT max(order_key) FROM head HAVING count(*) = ${HEADS_MAX}) END AS "lastKey") AS h
+    (SELECT max(order_key) FROM head HAVING count(*) = ${HEADS_MAX}) END AS "lastKey",
+    CASE WHEN (SELECT count(*) FROM claimed) < ${ROOM} THEN
+      (extract(epoch FROM ${due(table)} - now()) * 1000)::float8 END AS "dueIn") AS h
   LEFT JOIN claimed ON true`;
 
-/** $1 to $5 as in `claim`; $6 urgency, $7 time and $8 id of the message behind which it begins. */
+/**
+ * $1 to $5 and $9 as in `claim`; $6 urgency, $7 time and $8 id of the message behind which it
+ * begins.
+ */
 const claimFurther = table => `
   WITH ${further(table)}
   ${lease(table)}
-  WHERE id = ANY (ARRAY(SELECT id FROM further))
+  WHERE id = ANY (ARRAY(${within('SELECT * FROM further', 9)}))
   ${CLAIMED}`;
 
 /**
- * As claimFurther, and settles one message as sent, in the same transaction: $9 its id, $10 its
- * token, $11 the provider's id. Each row has `settled`: whether that message was still held. Where
+ * As claimFurther, and settles one message as sent, in the same transaction: $10 its id, $11 its
+ * token, $12 the provider's id. Each row has `settled`: whether that message was still held. Where
  * nothing was claimed there is one row without an id.
  */
 const exchange = table => `
   WITH settled AS (
-    UPDATE ${table} o SET ${SENT}, provider_message_id = $11
-    WHERE id = $9 AND lease_owner = $2 AND lease_token = $10 AND status = 'SENDING'
+    UPDATE ${table} o SET ${SENT}, provider_message_id = $12
+    WHERE id = $10 AND lease_owner = $2 AND lease_token = $11 AND status = 'SENDING'
     RETURNING id
   ), ${further(table)}, claimed AS (
     ${lease(table)}
-    WHERE id = ANY (ARRAY(SELECT id FROM further))
+    WHERE id = ANY (ARRAY(${within('SELECT * FROM further', 9)}))
     ${CLAIMED}
   )
   SELECT claimed.*, s.settled FROM (SELECT count(*) = 1 AS settled FROM settled) AS s
@@ -222,14 +258,14 @@ const settleUnsent = table => `
     dead_kind = ${said('kind', 'text')}, dead_reason = ${said('reason', 'text')}
   FROM (SELECT $4::jsonb AS given) AS s
   WHERE ${held('$3::jsonb')} AND status = 'SENDING'
-  RETURNING ${LETTER_COLUMNS}`;
+  RETURNING ${OUTCOME_COLUMNS}`;
 
 /**
  * $1 owner, $2 ids, $3 tokens by id. Those that this owner has settled before. What was taken away
  * from it is not among them: that still has its crashes.
  */
 const settledBefore = table => `
-  SELECT ${LETTER_COLUMNS} FROM ${table} o
+  SELECT ${OUTCOME_COLUMNS} FROM ${table} o
   WHERE ${held('$3::jsonb')} AND status <> 'SENDING' AND crash_count = 0`;
 
 // ---- SQL: leases --------------------------------------------------------------------------------
@@ -274,54 +310,83 @@ const CRASHED = `(crash_count >= least(greatest(max_attempts - attempt_count, ${
 
 /**
  * $1 messages at most, $2 a time by the database. Takes back messages whose leases had ended by
- * then: they are suspects from now on, and die after enough crashes.
+ * then: they are suspects from now on, and die after enough crashes. Each row has `time`, that of
+ * the database; where nothing was taken back there is one row without an id.
  */
 const sweep = table => `
   WITH lapsed AS MATERIALIZED (
     SELECT id FROM ${table} WHERE status = 'SENDING' AND lease_until < $2::timestamptz
     ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+  ), taken AS (
+    UPDATE ${table} o SET next_retry_at = now(), last_error = '${LAPSED}',
+      error_history = ${historyWith(LAPSED_ENTRY)},
+      status = CASE WHEN ${CRASHED} THEN 'DLQ' ELSE 'RETRYING' END,
+      died_at = CASE WHEN ${CRASHED} THEN now() END,
+      dead_kind = CASE WHEN ${CRASHED} THEN 'ERR_OUTBOX_CRASHED' END,
+      dead_reason = CASE WHEN ${CRASHED} THEN format(
+        'Workers died, or lost their lease, %s times while they held this message',
+        greatest(crash_count, ${LAPSES})) END
+    WHERE id = ANY (ARRAY(SELECT id FROM lapsed))
+    RETURNING ${OUTCOME_COLUMNS}
   )
-  UPDATE ${table} o SET next_retry_at = now(), last_error = '${LAPSED}',
-    error_history = ${historyWith(LAPSED_ENTRY)},
-    status = CASE WHEN ${CRASHED} THEN 'DLQ' ELSE 'RETRYING' END,
-    died_at = CASE WHEN ${CRASHED} THEN now() END,
-    dead_kind = CASE WHEN ${CRASHED} THEN 'ERR_OUTBOX_CRASHED' END,
-    dead_reason = CASE WHEN ${CRASHED} THEN format(
-      'Workers died, or lost their lease, %s times while they held this message',
-      greatest(crash_count, ${LAPSES})) END
-  WHERE id = ANY (ARRAY(SELECT id FROM lapsed))
-  RETURNING ${LETTER_COLUMNS}`;
+  SELECT taken.*, t.time FROM (SELECT clock_timestamp()::text AS time) AS t
+  LEFT JOIN taken ON true`;
 
-/** What each index of waiting messages holds; all of them begin with the channel. */
-const WAITING_KINDS = Object.entries({
-  ready: READY,
-  suspect: `status IN ${CLAIMABLE} AND crash_count > 0`,
-  ordered: `order_key IS NOT NULL AND status IN ${WAITING}`,
-});
+const KINDS = Object.entries(WAITING_KINDS);
 
-/** Steps through the channels of one index, and finds what is overdue in unknown ones. */
-const overdue = (table, kind, holds) => `
+/** Steps through the channels of one index; the last step is NULL. */
+const channelsOf = (table, kind) => `
   ${kind}_channel (name) AS (
-    (SELECT channel FROM ${table} WHERE ${holds} ORDER BY channel LIMIT 1)
+    (SELECT channel FROM ${table} WHERE ${WAITING_KINDS[kind]} ORDER BY channel LIMIT 1)
     UNION ALL
-    SELECT (SELECT channel FROM ${table} WHERE ${holds} AND channel > name
+    SELECT (SELECT channel FROM ${table} WHERE ${WAITING_KINDS[kind]} AND channel > name
       ORDER BY channel LIMIT 1)
     FROM ${kind}_channel WHERE name IS NOT NULL
-  ), ${kind} AS MATERIALIZED (
-    SELECT u.id FROM ${kind}_channel, LATERAL (
-      SELECT id FROM ${table} WHERE channel = name AND ${holds} AND status IN ${CLAIMABLE}
+  )`;
+
+/**
+ * In which channels a claim may find something, and in how many ms. It steps from channel to
+ * channel, and from urgency to urgency, so it costs nothing where nothing waits. What has a key, or
+ * was held when a worker died, may be due whenever there is any: only a claim can tell.
+ */
+const peek = table => `
+  WITH RECURSIVE lane (channel, urgency) AS (
+    (SELECT channel, urgency FROM ${table} WHERE ${READY} ORDER BY channel, urgency LIMIT 1)
+    UNION ALL
+    SELECT n.channel, n.urgency FROM lane, LATERAL (
+      SELECT channel, urgency FROM ${table}
+      WHERE ${READY} AND (channel, urgency) > (lane.channel, lane.urgency)
+      ORDER BY channel, urgency LIMIT 1) n
+  ), ${channelsOf(table, 'suspect')}, ${channelsOf(table, 'ordered')}
+  SELECT channel, (extract(epoch FROM min(due) - now()) * 1000)::float8 AS "dueIn" FROM (
+    SELECT lane.channel, d.due FROM lane, LATERAL (
+      SELECT next_retry_at AS due FROM ${table}
+      WHERE ${READY} AND channel = lane.channel AND urgency = lane.urgency
+      ORDER BY next_retry_at LIMIT 1) d
+    UNION ALL SELECT name, now() FROM suspect_channel
+    UNION ALL SELECT name, now() FROM ordered_channel) AS w
+  WHERE channel IS NOT NULL GROUP BY channel`;
+
+/** Finds what is overdue in unknown channels. */
+const overdue = (table, kind, holds) => `
+  ${channelsOf(table, kind)}, ${kind} AS MATERIALIZED (
+    SELECT u.* FROM ${kind}_channel, LATERAL (
+      SELECT ${CANDIDATE} FROM ${table} WHERE channel = name AND ${holds} AND status IN ${CLAIMABLE}
         AND next_retry_at < now() - $2 * interval '1 ms'
       LIMIT 1000 FOR UPDATE SKIP LOCKED) u
     WHERE name <> ALL ($1::text[])
   )`;
 
-/** $1 known channels, $2 ms. Messages of other channels that have been due for that long die. */
+/**
+ * $1 known channels, $2 ms, $3 bytes. Messages of other channels that have been due for that long
+ * die.
+ */
 const buryUnknown = table => `
-  WITH RECURSIVE ${WAITING_KINDS.map(([kind, holds]) => overdue(table, kind, holds)).join(',')}
+  WITH RECURSIVE ${KINDS.map(([kind, holds]) => overdue(table, kind, holds)).join(',')}
   UPDATE ${table} o SET status = 'DLQ', died_at = now(), dead_kind = 'ERR_OUTBOX_CHANNEL',
     dead_reason = format('There is no channel %s', channel)
-  WHERE id = ANY (ARRAY(
-    ${WAITING_KINDS.map(([kind]) => `SELECT id FROM ${kind}`).join(' UNION ALL ')}))
+  WHERE id = ANY (ARRAY(${within(
+    KINDS.map(([kind]) => `SELECT * FROM ${kind}`).join(' UNION ALL '), 3)}))
   RETURNING ${LETTER_COLUMNS}`;
 
 /** $1 ms. The age of the oldest snapshot that a transaction keeps, if it is older than that. */
@@ -333,7 +398,7 @@ const oldSnapshot = () => `
 /** @param {OutboxTable} table */
 const leaseStatements = table => table.statements({
   claim, claimFurther, exchange, settleSent, settleUnsent, settledBefore, extend, mark, note, sweep,
-  buryUnknown, oldSnapshot,
+  buryUnknown, oldSnapshot, peek,
 });
 
 // ---- The calls ----------------------------------------------------------------------------------
@@ -374,17 +439,23 @@ class Leases {
    */
   async claim (claim) {
     const { rows } = await this.#queryAgain(this.#statement(claim));
-    const { settled, lastKey } = rows[0] ?? {};
+    const { settled, lastKey, dueIn } = rows[0] ?? {};
     // Where nothing was claimed there may be one row all the same, for what else it tells.
     if (rows[0]?.id === null) rows.pop();
     if (rows.length > 0) this.#table.grow(rows[0].id);
-    return { messages: rows.map(messageOf), settled, lastKey };
+    return { messages: rows.map(messageOf), settled, lastKey, dueIn: dueIn ?? Infinity };
   }
 
-  #statement ({ channel, token, room, behind, suspects, ordered, key, sent }) {
+  /** @returns {Promise<Map<string, number>>} as Scheduler.peeked() wants it */
+  async peek () {
+    const { rows } = await this.#query(this.#sql.peek());
+    return new Map(rows.map(({ channel, dueIn }) => [channel, dueIn]));
+  }
+
+  #statement ({ channel, token, room, bytes, behind, suspects, ordered, key, sent }) {
     const lease = [channel, this.owner, token, this.#leaseMs, room];
-    if (behind === undefined) return this.#sql.claim(...lease, suspects, ordered, key);
-    const place = [behind.urgency, behind.time, behind.id];
+    if (behind === undefined) return this.#sql.claim(...lease, suspects, ordered, key, bytes);
+    const place = [behind.urgency, behind.time, behind.id, bytes];
     if (sent === undefined) return this.#sql.claimFurther(...lease, ...place);
     const { job, providerId } = sent;
     return this.#sql.exchange(...lease, ...place, job.id, job.token, providerId);
@@ -480,22 +551,20 @@ class Leases {
     await this.#query(this.#sql.note(id, entry.message, JSON.stringify(entry)));
   }
 
-  /** @returns {Promise<string>} the database's time, as `before` of sweep */
-  async readTime () {
-    const { rows: [{ now }] } =
-      await this.#query('SELECT clock_timestamp()::text AS now');
-    return now;
-  }
-
-  /** Takes back, from any worker, messages whose leases had ended by then. */
-  async sweep ({ limit, before }) {
-    return (await this.#query(this.#sql.sweep(limit, before))).rows;
+  /**
+   * Takes back, from any worker, messages whose leases had ended by `before`.
+   * @param {string} [action.before] the `time` of an earlier call; without it nothing is taken back
+   * @returns {Promise<{ rows: object[], time: string }>} `time` is the database's
+   */
+  async sweep ({ limit, before = null }) {
+    const { rows } = await this.#query(this.#sql.sweep(limit, before));
+    return { time: rows[0].time, rows: rows.filter(({ id }) => id !== null) };
   }
 
   /** Messages of channels that this program does not know die when they are long overdue. */
   async buryUnknown () {
     const known = [...this.#channels.keys()];
-    return (await this.#query(this.#sql.buryUnknown(known, UNKNOWN_AFTER_MS))).rows;
+    return (await this.#query(this.#sql.buryUnknown(known, UNKNOWN_AFTER_MS, UNKNOWN_BYTES))).rows;
   }
 
   /** @returns {Promise<StoreError | undefined>} a warning */
@@ -507,10 +576,10 @@ class Leases {
   }
 }
 
-/** A row that was claimed: the message, and how often a worker died while it held it. */
-function messageOf ({ crashCount, goesAlone, settled, lastKey, ...message }) {
+/** A row that was claimed: the message, its size, and how often a worker died while it held it. */
+function messageOf ({ crashCount, bytes, goesAlone, settled, lastKey, dueIn, ...message }) {
   message.reference = referenceOf(message);
-  return { message, crashes: goesAlone ? crashCount : crashCount - 1 };
+  return { message, bytes, crashes: goesAlone ? crashCount : crashCount - 1 };
 }
 
 /**

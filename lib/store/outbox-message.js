@@ -8,7 +8,10 @@ const { invalidOption } = require('../base/errors');
 const { isList, messageOf, read } = require('../base/foreign');
 const { canonical } = require('./json');
 const { StoreError } = require('./store-errors');
-const { fill, fillHtml } = require('./template');
+
+// Loaded with the first template, since it needs a package.
+const fill = (template, data) => require('./template').fill(template, data);
+const fillHtml = (template, data) => require('./template').fillHtml(template, data);
 
 const TEXT_BYTES_MAX = 256 * 1024;
 const RECIPIENT_MAX = 512;
@@ -357,4 +360,9 @@ function toRows (messages, channels, isList = false) {
   return rows;
 }
 
-module.exports = { toRows };
+/** Limits of a message. */
+const MESSAGE_BOUNDS = {
+  DELAY_MS_MAX, KEY_MAX, RECIPIENTS_MAX, RECIPIENT_MAX, SUBJECT_MAX, TEXT_BYTES_MAX,
+};
+
+module.exports = { FIELDS, MESSAGE_BOUNDS, toRows };

@@ -21,6 +21,8 @@ const LOOK_SHARE = 10;
 // Claims under way at once: twice as many after each that finds all it asks for, and one after one
 // that does not. Small claims need company, as each waits for the disk.
 const CLAIMS_MAX = 10;
+// A claim brings at most this share of the bytes that may be held, and one message more.
+const CLAIM_BYTES_SHARE = 16;
 const CLAIM_RETRY_MS_MIN = 100;
 const CLAIM_RETRY_MS_MAX = 5000;
 // The database sets the time of a retry a little later than we do.
@@ -37,12 +39,9 @@ const INSPECT_MS = 60_000;
 // poll intervals before it makes up for it.
 const SUSPECTS_POLLS = 5;
 
-// A lane that has found nothing for so many polls, and was not woken meanwhile, polls less often:
-// all such lanes together once in three poll intervals.
+// A lane that has found nothing for so many polls, and was not woken meanwhile, polls less often.
 const QUICK_POLLS = 10;
 const SLOW_POLLS = 3;
-const SLOW_POLLS_MAX = 16;
-const SLOW_POLL_MS = 50;
 
 // For senders that end when their signal aborts.
 const ABORT_MS = 100;
@@ -54,6 +53,11 @@ function compare ({ message: a }, { message: b }) {
   return b.priority - a.priority || a.nextRetryAt - b.nextRetryAt ||
     a.id.length - b.id.length || (a.id < b.id ? -1 : 1);
 }
+
+/** After so many failures in turn. */
+const retryMs = failures => Math.min(CLAIM_RETRY_MS_MIN * 2 ** failures, CLAIM_RETRY_MS_MAX);
+
+const sum = jobs => jobs.reduce((bytes, job) => bytes + job.bytes, 0);
 
 /** A message that this worker has claimed. */
 class Job {
@@ -67,10 +71,11 @@ class Job {
   /** What became of it, once that is known. */
   outcome;
 
-  constructor (lane, { message, crashes }, token, leaseEnds) {
+  constructor (lane, { message, bytes, crashes }, token, leaseEnds) {
     this.lane = lane;
     this.message = message;
     this.id = message.id;
+    this.bytes = bytes;
     /** How often a worker died while it held the message. */
     this.crashes = crashes;
     this.token = token;
@@ -98,14 +103,18 @@ class Lane {
   looks = 0;
   suspectLooks = 0;
   claimsMax = 1;
+  /** Of a claim, after one that brought as many bytes as it could. */
+  roomMax = Infinity;
   failures = 0;
   /** Whether there may be something to claim; whether it was woken since the last claim began. */
-  isHungry = true;
+  isHungry = false;
   isWoken = false;
-  /** When it becomes hungry by itself; when there may be tokens again. */
+  /** Whether it wants to know if there may be something to claim. */
+  isCurious = false;
+  /** When it becomes curious by itself; when there may be tokens again. */
   wakeAt = Infinity;
   tokensAt = Infinity;
-  /** When the first retry that is known here is due; how many polls have found nothing. */
+  /** When the first message that is known here is due; how many polls have found nothing. */
   dueAt = Infinity;
   emptyPolls = 0;
   /** Whether the next claim must look at everything; when the next one does so anyway. */
@@ -156,7 +165,13 @@ class Lane {
 
   /** Whether there is nothing to decide until something happens. */
   get isIdle () {
-    return !this.isHungry && !this.isPaused && !this.missedSuspects && this.waiting.length === 0;
+    return !this.isHungry && !this.isCurious && !this.isPaused && !this.missedSuspects &&
+      this.waiting.length === 0;
+  }
+
+  /** Whether all it does is to wait for its next poll, and no claim has failed. */
+  get isResting () {
+    return !this.isHungry && !this.isPaused && this.failures === 0 && this.wakeAt < Infinity;
   }
 
   get isSending () { return this.sending.size + this.settling > 0; }
@@ -189,6 +204,12 @@ class Lane {
   poll () {
     this.isHungry = true;
     this.isWoken = true;
+    this.isCurious = false;
+  }
+
+  ask () {
+    this.wakeAt = Infinity;
+    this.isCurious = true;
   }
 
   wake () {
@@ -196,6 +217,7 @@ class Lane {
     this.poll();
   }
 
+  dueAtLatest (time) { this.dueAt = Math.min(this.dueAt, time); }
   wakeAtLatest (time) { this.wakeAt = Math.min(this.wakeAt, time); }
 
   rest (wait, now) {
@@ -219,7 +241,8 @@ class Lane {
 
   /** What its claims found tells how the next ones go on. */
   learn (claim, jobs, lastKey, now) {
-    const isFull = jobs.length >= claim.room;
+    const isHeavy = sum(jobs) >= claim.bytes;
+    const isFull = jobs.length >= claim.room || isHeavy;
     const isLook = claim.behind === undefined;
     if (isLook) {
       this.lookAt = now + Math.max(LOOK_MS, (now - claim.began) * LOOK_SHARE);
@@ -232,7 +255,9 @@ class Lane {
     this.behind = isFull && last !== undefined
       ? { urgency: -last.message.priority, time: last.message.nextRetryAt, id: last.message.id }
       : undefined;
-    this.claimsMax = isFull ? Math.min(2 * this.claimsMax, CLAIMS_MAX) : 1;
+    if (isHeavy) this.roomMax = jobs.length;
+    else if (isFull) this.roomMax *= 2;
+    this.claimsMax = isFull && !isHeavy ? Math.min(2 * this.claimsMax, CLAIMS_MAX) : 1;
     this.isHungry = this.isWoken || this.mustLook || isFull || !isLook;
   }
 }
@@ -243,6 +268,7 @@ class Lane {
  * @property {string} channel
  * @property {number} token fences what it brings
  * @property {number} room how many messages at most
+ * @property {number} bytes it brings no more messages once they have that many
  * @property {object} [behind] the message behind which it begins; undefined: looks at everything
  * @property {number} suspects of a look: how many whose worker died
  * @property {number} ordered of a look: how many with a key, before others
@@ -253,6 +279,7 @@ class Lane {
 class Scheduler {
   #options;
   #lanes = new Map();
+  #peers;
   #phase = 'stopped';
   #stopAt = Infinity;
   #actions = [];
@@ -260,6 +287,8 @@ class Scheduler {
   #turn = 0;
   #order;
   #held = new Set();
+  /** Bytes of the messages that are held, and of those that claims under way may bring. */
+  #bytes = 0;
   /** Of these, how many wait, and how many are being sent; the others are being settled. */
   #waiting = 0;
   #sending = 0;
@@ -275,24 +304,28 @@ class Scheduler {
   #sweptAt;
   #graceEnds = 0;
 
-  /** Until then no other lane polls slowly. */
-  #slowPollAt = 0;
+  /** Whether it is being looked which channels have something due, and failures of that in turn. */
+  #isPeeking = false;
+  #peekFailures = 0;
 
   /** When the database last answered. */
   lastBeat = 0;
   counts = { sent: 0, retried: 0, dead: 0, fenced: 0 };
 
   /**
-   * @param {object} options `concurrency`, `unsettled`, `batchSize`, `leaseMs`, `pollInterval` of
-   *   WorkerOptions
+   * @param {object} options `concurrency`, `unsettled`, `batchSize`, `heldBytes`, `leaseMs`,
+   *   `pollInterval` of WorkerOptions
    * @param {Record<string, { concurrency: number, timeout: number,
    *   breaker?: () => 'closed' | 'open' | 'halfOpen' | 'probing',
    *   limiter?: { available: number, tryTake: () => boolean, tokenMs: number },
    *   restOf: (rests: number) => number }>} channels by name. `breaker`: half-open it lets one
    *   call pass, the probe; 'probing' is when that is under way. `tokenMs`: until the next token
+   * @param {Set<Scheduler>} [peers] those of this process that run. What ends one of them ends all,
+   *   so they suspect messages together
    */
-  constructor (options, channels) {
+  constructor (options, channels, peers = new Set()) {
     this.#options = options;
+    this.#peers = peers;
     for (const [name, channel] of Object.entries(channels)) {
       this.#lanes.set(name, new Lane(name, channel, options.unsettled));
     }
@@ -319,8 +352,9 @@ class Scheduler {
 
   start (now) {
     this.#phase = 'running';
+    this.#peers.add(this);
     for (const lane of this.#order) {
-      lane.isHungry = true;
+      lane.ask();
       // Senders that were left behind take up places: one that never ends must not keep its own.
       for (const job of lane.sending) {
         job.isAborted = true;
@@ -344,10 +378,10 @@ class Scheduler {
   tick (now) {
     for (const lane of this.#order) {
       if (now >= lane.tokensAt) lane.tokensAt = Infinity;
-      if (now >= lane.wakeAt) this.#pollInTurn(lane, now);
+      if (now >= lane.wakeAt) lane.ask();
       if (now >= lane.dueAt) {
         lane.dueAt = Infinity;
-        lane.wake();
+        lane.poll();
       }
       for (const job of lane.sending) {
         if (now < job.deadline) break;
@@ -360,19 +394,27 @@ class Scheduler {
 
   /** There may be something to claim: in one channel, or in any. */
   wake (channel) {
-    if (channel !== undefined) this.#lanes.get(channel)?.wake();
-    else for (const lane of this.#order) lane.wake();
+    if (channel !== undefined) {
+      this.#lanes.get(channel)?.wake();
+      return;
+    }
+    for (const lane of this.#order) {
+      lane.emptyPolls = 0;
+      lane.ask();
+    }
   }
 
   /**
    * @param {Claim} claim
-   * @param {{ messages: { message: object, crashes: number }[], settled?: boolean,
-   *   lastKey?: string | null }} answer `settled`: whether `sent` of the claim was still held;
-   *   `lastKey`, of a look: the key behind which the next one begins, if it saw not all of them
+   * @param {{ messages: { message: object, bytes: number, crashes: number }[],
+   *   settled?: boolean, lastKey?: string | null, dueIn: number }} answer `settled`: whether
+   *   `sent` of the claim was still held; `lastKey`, of a look: the key behind which the next one
+   *   begins, if it saw not all of them; `dueIn`: ms until the next message is due, if known
    */
-  claimed (claim, { messages, settled, lastKey }, now) {
+  claimed (claim, { messages, settled, lastKey, dueIn }, now) {
     const lane = this.#lanes.get(claim.channel);
     lane.remove(claim);
+    this.#bytes -= claim.bytes;
     lane.failures = 0;
     this.lastBeat = now;
     this.#wasBusy ||= messages.length > 0;
@@ -386,9 +428,10 @@ class Scheduler {
     }
     this.#waiting += jobs.length;
     lane.emptyPolls = messages.length > 0 ? 0 : lane.emptyPolls + 1;
+    if (this.isRunning) lane.dueAtLatest(now + dueIn + LATE_MS);
     if (!lane.isHungry) lane.wakeAtLatest(now + this.#pollMs(lane));
     for (const job of jobs) {
-      this.#held.add(job);
+      this.#hold(job);
       if (job.isSuspect) this.#suspects.add(job);
       // What goes alone comes first, as all others wait for it.
       if (job.goesAlone) lane.waiting.unshift(job);
@@ -398,31 +441,45 @@ class Scheduler {
     if (claim.sent !== undefined) this.settled(claim.sent.job, settled || undefined, now);
   }
 
-  /** Idle lanes poll one after the other, so that they need one connection. */
-  #pollInTurn (lane, now) {
-    if (lane.isSlow) {
-      if (now < this.#slowPollAt) {
-        lane.wakeAt = this.#slowPollAt;
-        return;
+  #pollMs (lane) { return this.#options.pollInterval * (lane.isSlow ? SLOW_POLLS : 1); }
+
+  /**
+   * @param {{ lanes: Lane[] }} peek
+   * @param {Map<string, number>} dueIn by channel: ms until something may be due there; of others
+   *   nothing waits
+   */
+  peeked ({ lanes }, dueIn, now) {
+    this.#isPeeking = false;
+    this.#peekFailures = 0;
+    this.lastBeat = now;
+    if (!this.isRunning) return;
+    for (const lane of lanes) {
+      const ms = dueIn.get(lane.name) ?? Infinity;
+      if (ms <= 0) {
+        lane.poll();
+        continue;
       }
-      this.#slowPollAt = now + SLOW_POLL_MS;
+      lane.emptyPolls++;
+      lane.dueAtLatest(now + ms + LATE_MS);
+      lane.wakeAtLatest(now + this.#pollMs(lane));
     }
-    lane.wakeAt = Infinity;
-    lane.poll();
   }
 
-  #pollMs (lane) {
-    const { pollInterval } = this.#options;
-    if (!lane.isSlow) return pollInterval;
-    return pollInterval * Math.min(SLOW_POLLS * this.#order.length, SLOW_POLLS_MAX);
+  peekFailed ({ lanes }, error, now) {
+    this.#isPeeking = false;
+    // Nobody waits for it any more.
+    if (!this.isRunning) return;
+    this.#emit('warning', error);
+    const at = now + retryMs(this.#peekFailures++);
+    for (const lane of lanes) lane.wakeAtLatest(at);
   }
 
   claimFailed (claim, error, now) {
     const lane = this.#lanes.get(claim.channel);
     lane.remove(claim);
+    this.#bytes -= claim.bytes;
     lane.isHungry = false;
-    lane.wakeAtLatest(now +
-      Math.min(CLAIM_RETRY_MS_MIN * 2 ** lane.failures++, CLAIM_RETRY_MS_MAX));
+    lane.wakeAtLatest(now + retryMs(lane.failures++));
     this.#emit('warning', error);
     // It may have been written all the same.
     if (claim.sent !== undefined) this.#do('settle', { job: claim.sent.job, isRepeated: true });
@@ -436,8 +493,7 @@ class Scheduler {
     const { lane } = job;
     lane.waiting.splice(lane.waiting.indexOf(job), 1);
     this.#waiting--;
-    this.#held.delete(job);
-    this.#suspects.delete(job);
+    this.#drop(job);
     this.#count('fenced', 'fenced', job.message);
   }
 
@@ -451,7 +507,7 @@ class Scheduler {
     const { lane } = job;
     this.#ended(job, { outcome: 'sent', providerId });
     lane.rests = 0;
-    const room = this.#roomOfExchange(lane, now);
+    const room = this.#roomOfExchange(job, now);
     if (room > 0) this.#actions.push(this.#claim(lane, room, now, { job, providerId }));
     else this.#do('settle', { job, isRepeated: false });
   }
@@ -475,7 +531,7 @@ class Scheduler {
     if (row === undefined) this.#lost(job);
     else this.#tell(job, row);
     if (outcome.delay !== undefined && this.isRunning) {
-      lane.dueAt = Math.min(lane.dueAt, now + outcome.delay + LATE_MS);
+      lane.dueAtLatest(now + outcome.delay + LATE_MS);
     }
     if (outcome !== RELEASE && message.orderKey === null && !job.isSuspect) return;
     // The next one of its kind, or one that was given back, is found by looks at everything only.
@@ -494,8 +550,7 @@ class Scheduler {
   /** A part of a round is done: see #tend(). `answer` is what the action asked for. */
   tended (action, answer, now) {
     switch (action.type) {
-      case 'extend': return this.#extended(action, answer);
-      case 'readTime': return this.#sweep(answer, now);
+      case 'extend': return this.#extended(action, answer, now);
       case 'sweep': return this.#swept(action, answer, now);
       case 'buryUnknown': return this.#buried(answer);
       default: return this.#inspected(answer);
@@ -517,13 +572,15 @@ class Scheduler {
   /**
    * @returns {{ type: string } | undefined} the next action; undefined when there is none for now:
    *   `claim`: see Claim; answered by claimed() or claimFailed()
+   *   `peek` { lanes }: looks in which channels something is due, in one statement for all;
+   *     answered by peeked() or peekFailed()
    *   `mark` { job }: charges it before it is sent alone; answered by marked() or markFailed()
    *   `send` { job }: answered by sent() or failed()
    *   `abort` { job, why }: tells its sender to end, because of 'timeout' or 'stop'
    *   `giveUp` { job }: waits for its sender no longer; answered by failed()
    *   `settle` { job, isRepeated }: writes job.outcome; answered by settled() or settleFailed().
    *     isRepeated: it may have been written before
-   *   `extend` { jobs }, `readTime`, `sweep` { limit, before }, `buryUnknown`, `findSnapshot`:
+   *   `extend` { jobs }, `sweep` { limit, before }, `buryUnknown`, `findSnapshot`:
    *     answered by tended() or tendFailed()
    *   `note` { job }: it was lost while the event loop stood still
    *   `leave` { jobs }: the worker stops, and these go on
@@ -560,11 +617,31 @@ class Scheduler {
       this.#turn = (place + 1) % count;
       return action;
     }
-    if (!this.#wasBusy || !this.isQuiet || this.#order.some(lane => lane.isHungry)) {
-      return undefined;
-    }
+    const peek = this.#peek(now);
+    if (peek !== undefined) return peek;
+    if (!this.#wasBusy || !this.isQuiet || this.#isPeeking ||
+      this.#order.some(lane => lane.isHungry)) return undefined;
     this.#wasBusy = false;
     return { type: 'emit', event: 'idle', args: [] };
+  }
+
+  /**
+   * All lanes that rest take part when one of them is curious: from then on they poll together. A
+   * lane for which nothing else waits does without, and claims.
+   */
+  #peek (now) {
+    if (this.#isPeeking || this.#order.every(({ isCurious }) => !isCurious)) return undefined;
+    const lanes = this.#order.filter(lane => lane.isCurious || lane.isResting);
+    if (lanes.length === 1) {
+      lanes[0].poll();
+      return this.#step(lanes[0], now);
+    }
+    for (const lane of lanes) {
+      lane.isCurious = false;
+      lane.wakeAt = Infinity;
+    }
+    this.#isPeeking = true;
+    return { type: 'peek', lanes };
   }
 
   #step (lane, now) {
@@ -575,7 +652,7 @@ class Scheduler {
       return { type: 'emit', event: lane.isPaused ? 'paused' : 'resumed', args: [lane.name] };
     }
     if (gate === 'closed') {
-      lane.isHungry = false;
+      lane.isHungry = lane.isCurious = false;
       lane.wakeAtLatest(lane.restEnds > now ? lane.restEnds : now + this.#options.pollInterval);
       this.#giveBack(lane);
       return this.#actions.shift();
@@ -613,7 +690,12 @@ class Scheduler {
     // for it.
     const alone = this.#alone;
     return alone === undefined ||
-      (job === alone && this.inFlight === 0 && this.#settling === 0);
+      (job === alone && this.#settling === 0 && this.#areQuiet);
+  }
+
+  get #areQuiet () {
+    for (const peer of this.#peers) if (peer.inFlight > 0) return false;
+    return true;
   }
 
   #claimMore (lane, gate, now) {
@@ -629,32 +711,43 @@ class Scheduler {
 
   /**
    * How many to claim: what there are places for, and what will have been sent soon.
-   * @param {number} [leaving] places that become free by the claim itself
+   * @param {Job} [leaving] its place becomes free by the claim itself
    */
-  #room (lane, gate, now, leaving = 0) {
+  #room (lane, gate, now, leaving) {
+    if (!this.#hasBytes(leaving)) return 0;
     if (gate === 'probe') return lane.isBusy ? 0 : 1;
     const { batchSize } = this.#options;
     const coming = lane.waiting.length + lane.asked;
     const rate = lane.done / Math.max(now - lane.countedFrom, 1);
     const ahead = Math.min(Math.ceil(rate * AHEAD_MS), 2 * batchSize);
-    const free = Math.min(lane.places, this.#places) + lane.exchanges + leaving;
+    const free = Math.min(lane.places, this.#places) + lane.exchanges +
+      (leaving === undefined ? 0 : 1);
     const places = Math.max(free, 0);
     if (coming >= places && coming > ahead / 2) return 0;
-    const room = Math.min(places + ahead - coming, batchSize);
+    const room = Math.min(places + ahead - coming, batchSize, lane.roomMax);
     return lane.limiter === undefined ? room : Math.min(room, lane.tokens(now) - coming);
+  }
+
+  get #claimBytes () { return Math.ceil(this.#options.heldBytes / CLAIM_BYTES_SHARE); }
+
+  /** Whether there are bytes for one more claim. A message that is larger than all comes alone. */
+  #hasBytes (leaving) {
+    const bytes = this.#bytes - (leaving?.bytes ?? 0);
+    return bytes <= 0 || bytes + this.#claimBytes <= this.#options.heldBytes;
   }
 
   /**
    * Room of a claim that also settles a message that was just sent: where the place of that message
    * is all that the lane's next claim waits for. 0: it is settled by itself.
    */
-  #roomOfExchange (lane, now) {
+  #roomOfExchange (job, now) {
+    const { lane } = job;
     if (!this.isRunning || this.#alone !== undefined || !lane.mayClaim || lane.mayLook(now) ||
       lane.gate(now) !== 'open') return 0;
     // The place stays with the lane, so no other lane may be waiting for one.
     const isCrowded = this.#order.length > 1 && this.#places <= 0;
     if (isCrowded || this.#room(lane, 'open', now) > 0) return 0;
-    return Math.max(this.#room(lane, 'open', now, 1), 0);
+    return Math.max(this.#room(lane, 'open', now, job), 0);
   }
 
   /** @returns {Claim} */
@@ -668,11 +761,13 @@ class Scheduler {
     // With a single place, messages with a key and others take turns.
     const ordered = room > 1 ? Math.ceil(room / 2) : Number(lane.isKeysTurn = !lane.isKeysTurn);
     const claim = {
-      type: 'claim', channel: lane.name, token: ++this.#token, room, began: now, sent,
+      type: 'claim', channel: lane.name, token: ++this.#token, room, bytes: this.#claimBytes,
+      began: now, sent,
       behind: isLook ? undefined : lane.behind, ordered, key: lane.key,
       suspects: isLook && !hasSuspects ? Math.min(lane.concurrency, room) : 0,
     };
     lane.add(claim);
+    this.#bytes += claim.bytes;
     lane.isWoken = false;
     lane.countedFrom = now;
     lane.done = 0;
@@ -690,21 +785,44 @@ class Scheduler {
   /** Messages whose outcome, or return, is being written. */
   get #settling () { return this.#held.size - this.#waiting - this.#sending; }
 
-  /** The message that is sent while nothing else is. */
+  /** The message that is sent while nothing else is. A peer may take long to write its outcome. */
   get #alone () {
-    for (const job of this.#suspects) if (job.goesAlone) return job;
+    for (const peer of this.#peers) {
+      for (const job of peer.#suspects) {
+        if (job.goesAlone && (peer === this || job.outcome === undefined)) return job;
+      }
+    }
     return undefined;
   }
 
-  /** Whether there are suspects, or are asked for: one channel at a time has some. */
+  /** Whether there are suspects, or are asked for: one channel of one worker at a time has some. */
   get #hasSuspects () {
-    if (this.#suspects.size > 0) return true;
-    return this.#order.some(({ suspectLooks }) => suspectLooks > 0);
+    for (const peer of this.#peers) {
+      if (peer.#suspects.size > 0) return true;
+      if (peer.#order.some(({ suspectLooks }) => suspectLooks > 0)) return true;
+    }
+    return false;
+  }
+
+  /** Its part in what peers decide by. After each change they have to be asked what to do. */
+  get standing () {
+    if (this.#alone !== undefined) return this.inFlight > 0 ? 'busy' : 'quiet';
+    return this.#hasSuspects ? 'suspects' : 'free';
+  }
+
+  #hold (job) {
+    this.#held.add(job);
+    this.#bytes += job.bytes;
+  }
+
+  #drop (job) {
+    this.#held.delete(job);
+    this.#suspects.delete(job);
+    this.#bytes -= job.bytes;
   }
 
   #letGo (job) {
-    this.#held.delete(job);
-    this.#suspects.delete(job);
+    this.#drop(job);
     if (job.outcome !== RELEASE) job.lane.settling--;
   }
 
@@ -778,6 +896,7 @@ class Scheduler {
 
   #stopped () {
     this.#phase = 'stopped';
+    this.#peers.delete(this);
     this.#stopAt = Infinity;
     return { type: 'stopped' };
   }
@@ -794,7 +913,7 @@ class Scheduler {
     const { leaseMs } = this.#options;
     const jobs = [...this.#held].filter(({ leaseEnds }) => leaseEnds - now < leaseMs * LEASE_FRESH);
     if (jobs.length > 0) this.#do('extend', { jobs, began: now });
-    else this.#goOn('readTime');
+    else this.#sweep(now);
   }
 
   #endRound () {
@@ -803,12 +922,12 @@ class Scheduler {
     this.#round = undefined;
   }
 
-  #extended ({ jobs, began }, ids) {
+  #extended ({ jobs, began }, ids, now) {
     const extended = new Set(ids);
     for (const job of jobs) {
       if (extended.has(job.id)) job.leaseEnds = began + this.#options.leaseMs;
     }
-    this.#goOn('readTime');
+    this.#sweep(now);
   }
 
   /** The next part of a round. A worker that stops only extends its leases. */
@@ -822,17 +941,16 @@ class Scheduler {
    * before we come for the second time, so only those that had lapsed at the last round are taken
    * back. After the database was away the same holds, and for longer.
    */
-  #sweep (time, now) {
-    this.lastBeat = now;
-    this.#graceEnds ??= now + this.#options.leaseMs / 2;
-    const before = this.#sweptAt;
-    this.#sweptAt = time;
-    if (before === undefined || now < this.#graceEnds) this.#endRound();
-    else this.#goOn('sweep', { limit: SWEEP_ROWS, before });
+  #sweep (now) {
+    const isTooEarly = this.#graceEnds === undefined || now < this.#graceEnds;
+    const before = isTooEarly ? undefined : this.#sweptAt;
+    this.#goOn('sweep', { limit: SWEEP_ROWS, before });
   }
 
-  #swept ({ before }, rows, now) {
+  #swept ({ before, isMore }, { rows, time }, now) {
     this.lastBeat = now;
+    if (!isMore) this.#sweptAt = time;
+    this.#graceEnds ??= now + this.#options.leaseMs / 2;
     this.#dead(rows.filter(({ status }) => status === 'DLQ'));
     for (const channel of new Set(rows.map(row => row.channel))) {
       this.wake(channel);
@@ -840,8 +958,8 @@ class Scheduler {
       if (lane !== undefined) lane.suspectsAt = now;
     }
     if (rows.length === SWEEP_ROWS) {
-      this.#goOn('sweep', { limit: SWEEP_ROWS, before });
-    } else if (now < this.#inspectAt) {
+      this.#goOn('sweep', { limit: SWEEP_ROWS, before, isMore: true });
+    } else if (before === undefined || now < this.#inspectAt) {
       this.#endRound();
     } else {
       this.#inspectAt = now + INSPECT_MS;

@@ -4,12 +4,24 @@
 // means, and the names of statements.
 
 const { textOf } = require('../base/foreign');
+const { is } = require('../base/options');
+const { Conditions, timeOption } = require('./pages');
 
 /** Not over: in such a status a message keeps its dedupeKey, and its place in its orderKey. */
 const WAITING = "('PENDING', 'SENDING', 'RETRYING')";
 const CLAIMABLE = "('PENDING', 'RETRYING')";
 /** Messages that one scan of the index outbox_ready finds; the condition is the index's own. */
 const READY = `status IN ${CLAIMABLE} AND crash_count = 0 AND order_key IS NULL`;
+
+/**
+ * What each index of waiting messages holds; all of them begin with the channel. Every message that
+ * waits and is not being sent is in one of them.
+ */
+const WAITING_KINDS = {
+  ready: READY,
+  suspect: `status IN ${CLAIMABLE} AND crash_count > 0`,
+  ordered: `order_key IS NOT NULL AND status IN ${WAITING}`,
+};
 
 // A row under the names of StoredMessage.
 const FIELDS = {
@@ -24,11 +36,27 @@ const LETTER_FIELDS = {
   ...FIELDS, reason: 'dead_reason', kind: 'dead_kind', diedAt: 'died_at',
 };
 
-const listed = fields => Object.entries(fields).map(([name, column]) =>
-  `${name === 'priority' ? '-' : ''}o.${column} AS "${name}"`).join(', ');
+const listed = (fields, of = column => `o.${column}`) => Object.entries(fields).map(
+  ([name, column]) => `${name === 'priority' ? '-' : ''}${of(column)} AS "${name}"`).join(', ');
 
 const COLUMNS = listed(FIELDS);
 const LETTER_COLUMNS = listed(LETTER_FIELDS);
+
+const CONTENT = new Set(['body', 'html', 'body_template', 'body_data', 'error_history']);
+/** Of rows of any status: what is large is there only of letters, which are few. */
+const OUTCOME_COLUMNS = listed(LETTER_FIELDS, column =>
+  (CONTENT.has(column) ? `CASE WHEN o.status = 'DLQ' THEN o.${column} END` : `o.${column}`));
+
+/** Of a list that leaves out what is large: `errors` says how many the history has. */
+const summaryOf = fields => `${listed(Object.fromEntries(
+  Object.entries(fields).filter(([, column]) => !CONTENT.has(column))))},
+  coalesce(jsonb_array_length(o.error_history), 0) AS errors`;
+const SUMMARY_COLUMNS = summaryOf(FIELDS);
+const LETTER_SUMMARY_COLUMNS = summaryOf(LETTER_FIELDS);
+
+/** About how many bytes the content of a row takes up. */
+const BYTES = ['body', 'html', 'body_template', 'body_data::text', 'error_history::text']
+  .map(column => `coalesce(octet_length(o.${column}), 0)`).join(' + ');
 
 const ID = /^\d{1,19}$/;
 const ID_MAX = 2n ** 63n - 1n;
@@ -36,28 +64,54 @@ const ID_MAX = 2n ** 63n - 1n;
 /** Ids are decimal texts; nothing else is an id. */
 const isId = id => typeof id === 'string' && ID.test(id) && BigInt(id) <= ID_MAX;
 
+/** What lists of messages are filtered by, besides what only one of them has. */
+const FILTER = {
+  channel: is.any('of the messages'),
+  search: is.any('part of a recipient, a subject or the last error'),
+  since: timeOption('that came then or later'),
+  until: timeOption('that came before that'),
+  before: is.any('an id: older messages than that'),
+  limit: is.integer('messages of a page', { min: 1, max: 1000, default: 100 }),
+  content: is.boolean('whether with texts, data and errors', { default: true }),
+};
+
+/** @returns {Conditions} that any statement on messages `o` may have */
+function conditions ({ channel, search }) {
+  const where = new Conditions();
+  if (channel !== undefined) where.sought('o.channel = ?', textOf(channel));
+  return where.contains(search === undefined ? undefined : textOf(search),
+    'o.recipient', 'o.subject', 'o.last_error');
+}
+
+/** Adds to the conditions what part of a list is meant. */
+async function withinSpan (where, database, table, { since, until, before }) {
+  const [first, end] = await Promise.all([since, until].map(time =>
+    (time === undefined ? undefined : messageAt(database, table, time))));
+  if (first !== undefined) where.within('o.id >= ?', first);
+  if (end !== undefined) where.within('o.id < ?', end);
+  if (before !== undefined) where.within('o.id < ?', isId(before) ? before : '0');
+  return where;
+}
+
 /**
- * A WHERE clause that is built part by part.
- * @param {{ channel?: unknown, search?: unknown, before?: unknown, after?: string }} filter
- * @returns {{ text: string, values: unknown[], add: (text: string, ...values: unknown[]) => void }}
- *   `add`: each ? in the text stands for a value
+ * The id of the first message that came at this time or later, or what it would be. Ids grow with
+ * time, so it is found by halving, and needs no index of times. Undefined: there are no messages.
  */
-function conditions ({ channel, search, before, after }) {
-  const parts = ['true'];
-  const values = [];
-  const add = (text, ...given) => {
-    let next = values.length;
-    values.push(...given);
-    parts.push(text.replaceAll('?', () => `$${++next}`));
-  };
-  if (channel !== undefined) add('channel = ?', textOf(channel));
-  if (before !== undefined) add('id < ?', isId(before) ? before : '0');
-  if (after !== undefined) add('id > ?', after);
-  if (search !== undefined && search !== '') {
-    const like = `%${textOf(search).replace(/[\\%_]/g, '\\$&')}%`;
-    add('(recipient ILIKE ? OR subject ILIKE ? OR last_error ILIKE ?)', like, like, like);
-  }
-  return { add, values, get text () { return parts.join(' AND '); } };
+async function messageAt (database, table, time) {
+  const { rows: [row] } = await database.query(`
+    WITH RECURSIVE search (low, high) AS (
+      SELECT low, high + 1 FROM (
+        SELECT (SELECT min(id) FROM ${table}), (SELECT max(id) FROM ${table})
+      ) AS ends (low, high) WHERE low IS NOT NULL
+      UNION ALL
+      SELECT CASE WHEN m.created_at < $1 THEN m.id + 1 ELSE s.low END,
+        CASE WHEN m.created_at < $1 THEN s.high ELSE (s.low + s.high) / 2 END
+      FROM search s, LATERAL (SELECT id, created_at FROM ${table}
+        WHERE id >= (s.low + s.high) / 2 ORDER BY id LIMIT 1) m
+      WHERE s.low < s.high
+    )
+    SELECT low::text AS id FROM search ORDER BY high - low LIMIT 1`, [new Date(time)]);
+  return row?.id;
 }
 
 // From here on no plan is better than one that uses the indexes.
@@ -65,6 +119,19 @@ const LARGE = 65_536;
 
 /** How large a table with this id is, in steps of four times as large. */
 const sizeOf = id => Math.floor(Math.log2(Math.min(Number(id), LARGE)) / 2);
+
+/**
+ * Adds a condition for one status. There is an index where messages in it may be few. No index has
+ * those that wait in the order of their ids: a list of them looks at all that wait, or at all newer
+ * messages, whichever the database expects to be fewer.
+ */
+function hasStatus (where, status) {
+  const is = `o.status = '${status}'`;
+  if (status === 'SENT') where.sought(is);
+  else where.within(is);
+  if (!CLAIMABLE.includes(`'${status}'`)) return;
+  where.within(`(${Object.values(WAITING_KINDS).map(kind => `(${kind})`).join(' OR ')})`);
+}
 
 class OutboxTable {
   #size = 0;
@@ -95,5 +162,7 @@ class OutboxTable {
 }
 
 module.exports = {
-  CLAIMABLE, COLUMNS, LETTER_COLUMNS, OutboxTable, READY, WAITING, conditions, isId,
+  BYTES, CLAIMABLE, COLUMNS, FILTER, LETTER_COLUMNS, LETTER_SUMMARY_COLUMNS, OUTCOME_COLUMNS,
+  OutboxTable, READY, SUMMARY_COLUMNS, WAITING, WAITING_KINDS, conditions, hasStatus, isId,
+  withinSpan,
 };

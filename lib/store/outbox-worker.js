@@ -17,7 +17,6 @@ const { Leases } = require('./outbox-leases');
 const { Scheduler } = require('./outbox-scheduler');
 const { clean, stoodStill, verdictOn } = require('./outbox-verdict');
 const { StoreError } = require('./store-errors');
-const { fill } = require('./template');
 
 const OPTIONS = optionsOf({
   channels: is.object('senders by channel', { required: true }),
@@ -26,6 +25,8 @@ const OPTIONS = optionsOf({
   unsettled: is.integer('messages that were sent and whose outcome is not written yet, beside ' +
     'those in flight', { min: 0, max: 10_000, default: 0 }),
   batchSize: is.integer('messages claimed at once', { min: 1, max: 1000, default: 500 }),
+  heldBytes: is.integer('of messages held at once, and one message more of each claim',
+    { min: 1024, max: 2 ** 30, default: 16 * 1024 * 1024 }),
   leaseMs: is.ms('until the messages of a dead worker return',
     { min: 1000, max: 3_600_000, default: 30_000 }),
   pollInterval: is.ms('between looks when nothing has been announced',
@@ -75,6 +76,10 @@ class Context {
   }
 }
 
+/** Of this process: the workers that run, and their schedulers. */
+const RUNNING = new Set();
+const SCHEDULERS = new Set();
+
 class OutboxWorker extends Emitter {
   #database;
   /** Releases the database. While it is set, this worker is in `#active`. */
@@ -88,6 +93,7 @@ class OutboxWorker extends Emitter {
   /** By job: its context, and the error if it has taken too long. */
   #attempts = new Map();
   #isActing = false;
+  #standing = 'free';
   #timer;
   #timerAt = Infinity;
   #timerKeepsAlive = false;
@@ -111,7 +117,7 @@ class OutboxWorker extends Emitter {
     this.#channels = readChannels(channels, known);
     for (const [name, channel] of this.#channels) channel.wake = () => this.#wake(name);
     this.#scheduler = new Scheduler(settings, Object.fromEntries([...this.#channels].map(
-      ([name, channel]) => [name, laneOf(channel, error => this.#warn(error))])));
+      ([name, channel]) => [name, laneOf(channel, error => this.#warn(error))])), SCHEDULERS);
     this.leases = new Leases({
       database, table, channels: known, leaseMs: settings.leaseMs,
       owner: `${os.hostname()}:${process.pid}:${randomBytes(6).toString('hex')}`,
@@ -133,6 +139,7 @@ class OutboxWorker extends Emitter {
     if (this.#release === undefined) this.#release = release;
     else release();
     this.#active.add(this);
+    RUNNING.add(this);
     this.#eachBreaker((breaker, event, wake) => breaker.on(event, wake));
     this.#scheduler.start(clock.now());
     this.#act();
@@ -193,8 +200,18 @@ class OutboxWorker extends Emitter {
     } finally {
       this.#isActing = false;
       this.#setTimer();
+      if (this.#scheduler.isStopped) RUNNING.delete(this);
+      this.#tellOthers();
       if (this.#scheduler.isStopped && this.#scheduler.isQuiet) this.#letGo();
     }
+  }
+
+  /** What may end this process is isolated from the messages of all its workers. */
+  #tellOthers () {
+    const { standing } = this.#scheduler;
+    if (standing === this.#standing) return;
+    this.#standing = standing;
+    for (const worker of RUNNING) if (worker !== this) worker.#act();
   }
 
   #letGo () {
@@ -206,6 +223,7 @@ class OutboxWorker extends Emitter {
   #do (action) {
     switch (action.type) {
       case 'claim': return this.#claim(action);
+      case 'peek': return this.#peek(action);
       case 'send': return this.#send(action.job);
       case 'abort': return this.#abort(action);
       case 'giveUp': return this.#fail(action.job, this.#timeoutOf(action.job));
@@ -249,6 +267,11 @@ class OutboxWorker extends Emitter {
     this.#answer(this.leases.claim(claim),
       (answer, now) => this.#scheduler.claimed(claim, answer, now),
       (error, now) => this.#scheduler.claimFailed(claim, error, now));
+  }
+
+  #peek (peek) {
+    this.#answer(this.leases.peek(), (dueIn, now) => this.#scheduler.peeked(peek, dueIn, now),
+      (error, now) => this.#scheduler.peekFailed(peek, error, now));
   }
 
   #settle ({ job, isRepeated }) {
@@ -307,7 +330,9 @@ class OutboxWorker extends Emitter {
     const began = clock.now();
     // A sender may throw before it has a promise. It may do with its copy what it likes.
     const sending = new Promise(resolve => {
-      if (message.template !== null) message.body = fill(message.template, message.data);
+      if (message.template !== null) {
+        message.body = require('./template').fill(message.template, message.data);
+      }
       resolve(this.#channels.get(lane.name).send({ ...message }, attempt.context));
     });
     this.#standStill(clock.now() - began, this.#attempts.keys());

@@ -48,9 +48,11 @@ export type MessageToMany = Omit<OutboxMessage, 'recipient'> & { recipient: stri
 
 /** Parts of a message that are filled in from its `data`. */
 export interface MessageTemplate {
+  /** Becomes `subject`. */
   subject?: string | undefined;
   /** Becomes `body`. */
   text?: string | undefined;
+  /** Becomes `html`; values in it are escaped. */
   html?: string | undefined;
 }
 
@@ -62,34 +64,59 @@ export interface Enqueued {
 }
 
 export interface AttemptError {
+  /** From 1. */
   attempt: number;
+  /** When, in ISO 8601. */
   at: string;
+  /** The name of the error's class. */
   name: string;
+  /** The code of the error, if it had one. */
   code?: string | undefined;
+  /** The error's message. */
   message: string;
 }
 
 /** A row of the outbox. */
 export interface StoredMessage {
+  /** A bigint as a decimal string; later messages have larger ones. */
   id: string;
+  /** EMAIL, WHATSAPP, or a registered one. */
   channel: string;
+  /** In the normal form of its channel. */
   recipient: string;
+  /** null if there is none. */
   subject: string | null;
+  /** The text; null if there is none, or a template instead. */
   body: string | null;
+  /** null if there is none. */
   html: string | null;
+  /** A template that is filled in when the message is sent; else null. */
   template: string | null;
+  /** For the template or the sender. */
   data: any;
+  /** Where it is on its way. */
   status: MessageStatus;
+  /** Attempts so far. */
   attemptCount: number;
+  /** After so many it becomes a dead letter. */
   maxAttempts: number;
+  /** Not before this time. */
   nextRetryAt: Date;
+  /** The message of the last error; null if there was none. */
   lastError: string | null;
+  /** The errors of its attempts, oldest first. */
   errorHistory: AttemptError[];
+  /** null if there is none. */
   dedupeKey: string | null;
+  /** null if there is none. */
   orderKey: string | null;
+  /** -100 to 100; higher ones first. */
   priority: number;
+  /** The provider's id, once it was sent; else null. */
   providerMessageId: string | null;
+  /** When it was enqueued. */
   createdAt: Date;
+  /** null if it was not sent. */
   sentAt: Date | null;
 }
 
@@ -104,6 +131,7 @@ export type Sender = (
 ) => Promise<{ providerMessageId?: string | undefined } | string | void>;
 
 export interface ChannelDefinition {
+  /** Of messages that set none, 1 to 100, default 5. */
   maxAttempts?: number | undefined;
   /** Delay after attempt n (1, 2 …), default min(1 s * 2^n, 60 s): 2, 4, 8, 16 s. */
   backoff?: BackoffOptions | undefined;
@@ -121,11 +149,13 @@ export interface ChannelDefinition {
    * the template filled in; undefined if they are invalid.
    */
   validate?: ((message: OutboxMessage, text: {
+    /** The texts that will be sent. */
     body: string | undefined; subject?: string | null | undefined; html?: string | null | undefined;
   }) => void) | undefined;
 }
 
 export interface ChannelWorker {
+  /** Sends one message; a rejection is a failed attempt. */
   send: Sender;
   /**
    * While it is open the channel waits, and no attempt is counted. While it is half open, the
@@ -145,6 +175,7 @@ export interface ChannelWorker {
 }
 
 export interface WorkerOptions {
+  /** How the messages of each channel are sent. */
   channels: Record<string, Sender | ChannelWorker>;
   /** Messages in flight of all channels, 1 to 10000, default 20. */
   concurrency?: number | undefined;
@@ -159,6 +190,11 @@ export interface WorkerOptions {
    * for and can send in 100 ms.
    */
   batchSize?: number | undefined;
+  /**
+   * About how many bytes of messages are held at once (claimed, and not over), 1024 to 2^30,
+   * default 2^24 (16 MiB). A claim brings a sixteenth of that, and one message more.
+   */
+  heldBytes?: number | undefined;
   /** A dead worker's messages return after so many ms, 1000 to 3600000, default 30000. */
   leaseMs?: number | undefined;
   /**
@@ -176,6 +212,7 @@ export interface WorkerOptions {
  * 'paused'(channel), 'resumed'(channel), 'idle'(), 'fenced'(message), 'warning'(error).
  */
 export interface OutboxWorker extends EventEmitter {
+  /** Begins to claim messages. */
   start (): Promise<void>;
   /**
    * Finishes what is in flight for up to `timeout` ms (default 10000), and releases what it has
@@ -186,28 +223,71 @@ export interface OutboxWorker extends EventEmitter {
    * as in flight.
    */
   stop (options?: { timeout?: number | undefined }): Promise<void>;
+  /** Whether it has been started, and not been stopped. */
   readonly running: boolean;
+  /** Messages that are being sent. */
   readonly inFlight: number;
   /** When it last read the database successfully, as in performance.now(). */
   readonly lastBeat: number;
+  /** Since the worker was made. */
   stats (): {
+    /** Messages by outcome; fenced: another worker had taken them over. */
     sent: number; retried: number; dead: number; fenced: number;
+    /** By name. */
     channels: Record<string, { inFlight: number; paused: boolean }>;
   };
 }
 
 export interface OutboxStats {
-  /** Rows by channel and status. SENT and CANCELLED may be estimates, see `sampled`. */
-  channels: Record<string, Record<MessageStatus, number>>;
+  /** Rows by channel and status. Some may be estimates, see `sampled`. */
+  /** Messages that wait for an attempt. */
   waiting: number;
   /** Age of the oldest message that is due, in ms; 0 if none. */
   oldestMs: number;
   /**
-   * Whether SENT and CANCELLED are estimates from 16 MiB of the table. They are if it is larger, so
-   * that a larger table takes no longer. Always false with `exact`.
+   * Whether SENT and CANCELLED are estimates from 16 MiB of the table, because it is larger, and
+   * also the other counts of channels that have thousands. Always false with `exact`.
    */
   sampled: boolean;
 }
+
+/**
+ * A page of a list, newest first. However many rows there are, it looks at 20,000 of them at most
+ * (but at all that wait, if only these are asked for), and has about 16 MiB at most: it may hold
+ * fewer than asked for, or none, and not be the last one.
+ */
+export type Page<T> = T[] & {
+  /** The `before` of the next page. Undefined: this is the last one. */
+  readonly next?: string | undefined;
+};
+
+/** Which part of a list is meant. */
+export interface PageFilter {
+  /** Only what came at this time or later, in ms as Date.now() has it. Default: all. */
+  since?: number | undefined;
+  /** Only what came before this time, in ms as Date.now() has it. Default: all. */
+  until?: number | undefined;
+  /** Only before this id: `next` of the page before. Default: from the newest. */
+  before?: string | undefined;
+  /** At most so many, 1 to 1000, default 100. */
+  limit?: number | undefined;
+}
+
+export interface MessageFilter extends PageFilter {
+  /** With this status. Default: any. */
+  status?: MessageStatus | undefined;
+  /** Only of this channel. Default: all. */
+  channel?: string | undefined;
+  /** Part of a recipient, a subject or the last error. */
+  search?: string | undefined;
+}
+
+/** A message in a list without content. */
+export type Summary<M extends StoredMessage> =
+  Omit<M, 'body' | 'html' | 'template' | 'data' | 'errorHistory'> & {
+    /** How many errors its history has. */
+    errors: number;
+  };
 
 export interface Outbox {
   /**
@@ -221,17 +301,26 @@ export interface Outbox {
   enqueue (
     messages: Array<OutboxMessage | MessageToMany>, options?: { client?: SqlClient }
   ): Promise<Enqueued[]>;
+  /** Adds a channel to those that messages can have. */
   registerChannel (name: string, definition?: ChannelDefinition): void;
+  /** The names of all channels. */
   readonly channels: string[];
+  /** undefined if there is no such message. */
   get (id: string): Promise<StoredMessage | undefined>;
-  /** Newest first; `before` is an id. */
-  list (filter?: {
-    status?: MessageStatus | undefined; channel?: string | undefined; search?: string | undefined;
-    before?: string | undefined; limit?: number | undefined;
-  }): Promise<StoredMessage[]>;
+  /** A page of the messages that fit, newest first. */
+  list (filter?: MessageFilter & {
+    /** Whether with texts, data and errors. Default true. */
+    content?: true | undefined;
+  }): Promise<Page<StoredMessage>>;
+  /** The same without content. */
+  list (filter: MessageFilter & {
+    /** Whether with texts, data and errors. */
+    content: false;
+  }): Promise<Page<Summary<StoredMessage>>>;
   /** Cancels a waiting message. Returns whether it was still waiting. */
   cancel (id: string): Promise<boolean>;
   /** `exact` reads the whole table, however large it is. Default false. */
   stats (options?: { exact?: boolean | undefined }): Promise<OutboxStats>;
+  /** A worker, which begins with its start(). */
   createWorker (options: WorkerOptions): OutboxWorker;
 }

@@ -7,39 +7,48 @@ const { EventEmitter } = require('node:events');
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { isList, read } = require('../base/foreign');
-const { bag, is, optionsOf, readable } = require('../base/options');
+const { is, optionsOf, readable } = require('../base/options');
 const { createBackoff } = require('../primitives/backoff');
 const { retryPresets } = require('../primitives/presets');
 const { Batcher } = require('./batcher');
+const { OutboxCounts, STATUSES } = require('./outbox-counts');
 const { toRows } = require('./outbox-message');
 const {
-  CLAIMABLE, COLUMNS, LETTER_COLUMNS, OutboxTable, READY, WAITING, conditions, isId,
+  BYTES, CLAIMABLE, COLUMNS, FILTER, LETTER_COLUMNS, OutboxTable, SUMMARY_COLUMNS, WAITING,
+  conditions, hasStatus, isId, withinSpan,
 } = require('./outbox-table');
 const { OutboxWorker } = require('./outbox-worker');
+const { readPage } = require('./pages');
 const { StoreError } = require('./store-errors');
 
-const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
-const OVER = ['SENT', 'DLQ', 'CANCELLED'];
-const CHANNEL_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
+const CHANNEL_NAMES = {
+  pattern: /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/,
+  expected: 'a name of 1 to 64 letters, digits, dots, colons, dashes and underscores',
+};
 
 const { factor, minTimeout, maxTimeout, randomize } = retryPresets.outbox;
 const CHANNEL = optionsOf({
   maxAttempts: is.integer('of a message', { min: 1, max: 100, default: 5 }),
-  backoff: is.object('delays between attempts, as createBackoff() takes them',
-    { default: { factor, minTimeout, maxTimeout, randomize } }),
+  backoff: {
+    doc: 'delays between attempts', expected: 'an object as createBackoff() takes it',
+    check: readBackoff, default: { factor, minTimeout, maxTimeout, randomize },
+  },
   normalize: is.func('gives the form in which a recipient is stored'),
   identify: is.func('gives what all forms of one recipient have in common'),
   validate: is.func('throws for a message that cannot be sent'),
 });
-const ENQUEUE = optionsOf({ client: is.object('whose transaction the messages are part of') });
-const LIST = optionsOf({
-  status: is.oneOf('of the messages', STATUSES),
-  channel: is.any('of the messages'),
-  search: is.any('part of a recipient, a subject or the last error'),
-  before: is.any('an id: older messages than that'),
-  limit: is.integer('messages', { min: 1, max: 1000, default: 100 }),
+const OUTBOX_OPTIONS = optionsOf({
+  channels: is.record('beside EMAIL and WHATSAPP, or instead of them',
+    is.table('of a channel', CHANNEL), { names: CHANNEL_NAMES, default: {} }),
 });
+const ENQUEUE = optionsOf({ client: is.object('whose transaction the messages are part of') });
+const LIST = optionsOf({ status: is.oneOf('of the messages', STATUSES), ...FILTER });
 const STATS = optionsOf({ exact: is.boolean('counts all of the table', { default: false }) });
+
+function readBackoff (option, value) {
+  createBackoff(value);
+  return value;
+}
 
 const MESSAGES_MAX = 10_000;
 // Of all the rows of one statement, in characters.
@@ -89,37 +98,9 @@ const waitingFor = table => `
   SELECT id, dedupe_key AS "dedupeKey" FROM ${table}
   WHERE dedupe_key = ANY ($1::text[]) AND status IN ${WAITING}`;
 
-// To count what is over, so many pages are read: 16 MiB.
-const SAMPLE_PAGES = 2048;
-
-/** What share of the table that is, in percent. */
-const sampleShare = table => `
-  SELECT least(100, ${SAMPLE_PAGES} * 100.0 * current_setting('block_size')::int /
-    greatest(pg_relation_size('${table}'), 1)) AS share`;
-
-const count = (table, holds, age) => `
-  SELECT channel, status, count(*)::float8 AS count, ${age} AS age FROM ${table}
-  WHERE ${holds} GROUP BY channel, status`;
-const DUE_MS = '(extract(epoch FROM now() - min(next_retry_at)) * 1000)::float8';
-
-/**
- * $1 percent of the table. Messages that are not over are counted by the indexes. Those that are
- * over may be any number: they are counted in that share of the pages, the same ones each time.
- */
-const stats = table => `
-  ${count(table, READY, DUE_MS)}
-  UNION ALL ${count(table, `status IN ${CLAIMABLE} AND crash_count > 0`, DUE_MS)}
-  UNION ALL ${count(table, `order_key IS NOT NULL AND status IN ${WAITING}
-    AND status <> 'SENDING' AND crash_count = 0`, DUE_MS)}
-  UNION ALL ${count(table, "status = 'SENDING'", 'NULL')}
-  UNION ALL ${count(table, "status = 'DLQ'", 'NULL')}
-  UNION ALL SELECT channel, status, round(count(*) * 100 / $1::float8), NULL
-  FROM ${table} TABLESAMPLE SYSTEM ($1::float8) REPEATABLE (0)
-  WHERE status IN ('SENT', 'CANCELLED') GROUP BY channel, status`;
-
 const NOTIFY = 'SELECT pg_notify($1, channel) FROM unnest($2::text[]) AS channel';
 
-const STATEMENTS = { enqueue, insertDead, waitingFor, sampleShare, stats };
+const STATEMENTS = { enqueue, insertDead, waitingFor };
 
 // ---- The outbox ---------------------------------------------------------------------------------
 
@@ -127,23 +108,25 @@ class Outbox {
   #database;
   #table;
   #sql;
+  #counts;
   #channels = new Map();
   #announcer;
   #batcher;
   /** Workers that run or still hold messages. */
   #active = new Set();
 
-  constructor (database, channels) {
+  constructor (database, { channels }) {
     this.#database = database;
     this.#table = new OutboxTable(database.schema);
     this.#sql = this.#table.statements(STATEMENTS);
+    this.#counts = new OutboxCounts(database, this.#table);
     this.#announcer = new Announcer(database);
     this.#batcher = new Batcher(calls => this.#writeCalls(calls), GROUP);
     /** 'dead'(letter): for DeadLetters. */
     this.events = new EventEmitter();
     this.registerChannel('EMAIL');
     this.registerChannel('WHATSAPP');
-    for (const [name, definition] of Object.entries(bag('channels', channels))) {
+    for (const [name, definition] of Object.entries(channels)) {
       this.registerChannel(name, definition);
     }
   }
@@ -151,9 +134,8 @@ class Outbox {
   get channels () { return [...this.#channels.keys()]; }
 
   registerChannel (name, definition) {
-    if (typeof name !== 'string' || !CHANNEL_NAME.test(name)) {
-      throw invalidOption('channel', 'a name of 1 to 64 letters, digits, dots, colons, dashes ' +
-        'and underscores', name);
+    if (typeof name !== 'string' || !CHANNEL_NAMES.pattern.test(name)) {
+      throw invalidOption('channel', CHANNEL_NAMES.expected, name);
     }
     const { backoff, ...rest } = CHANNEL.read(definition, `channels.${name}`);
     this.#channels.set(name, { ...rest, delay: createBackoff(backoff) });
@@ -335,12 +317,14 @@ class Outbox {
   }
 
   async list (filter) {
-    const { status, limit, ...rest } = LIST.read(filter);
+    const { status, limit, content, ...rest } = LIST.read(filter);
     const where = conditions(rest);
-    if (status !== undefined) where.add(`status = '${status}'`);
-    const { rows } = await this.#database.query(`SELECT ${COLUMNS} FROM ${this.#table.name} o
-      WHERE ${where.text} ORDER BY id DESC LIMIT ${limit}`, where.values);
-    return rows;
+    if (status !== undefined) hasStatus(where, status);
+    return readPage(this.#database, {
+      table: this.#table.name, key: ['id'], limit, ...content ? { columns: COLUMNS, bytes: BYTES }
+        : { columns: SUMMARY_COLUMNS },
+      where: await withinSpan(where, this.#database, this.#table.name, rest),
+    });
   }
 
   async cancel (id) {
@@ -352,25 +336,11 @@ class Outbox {
 
   async stats (options) {
     const { exact } = STATS.read(options);
-    const share = exact ? 100 : await this.#sampleShare();
-    const { rows } = await this.#database.query(this.#sql.stats(share));
-    const none = () => Object.fromEntries(STATUSES.map(status => [status, 0]));
-    const channels = Object.fromEntries(this.channels.map(name => [name, none()]));
-    let waiting = 0;
-    let oldestMs = 0;
-    for (const { channel, status, count, age } of rows) {
-      (channels[channel] ??= none())[status] += count;
-      if (!OVER.includes(status)) waiting += count;
-      oldestMs = Math.max(oldestMs, age ?? 0);
-    }
-    return { channels, waiting, oldestMs, sampled: Number(share) < 100 };
+    return this.#counts.stats(this.channels, exact);
   }
 
-  /** Percent of the table. */
-  async #sampleShare () {
-    const { rows: [{ share }] } = await this.#database.query(this.#sql.sampleShare());
-    return share;
-  }
+  /** For DeadLetters. */
+  deadSummary () { return this.#counts.summary(); }
 
   createWorker (options) {
     return new OutboxWorker({
@@ -509,7 +479,7 @@ class Announcer {
  * @returns {Outbox}
  */
 function createOutbox ({ database, options }) {
-  return new Outbox(database, bag('options', options).channels);
+  return new Outbox(database, OUTBOX_OPTIONS.read(options));
 }
 
-module.exports = { STATUSES, createOutbox };
+module.exports = { OUTBOX_OPTIONS, STATUSES, createOutbox };

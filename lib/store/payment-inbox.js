@@ -6,7 +6,7 @@
 
 const { createHash } = require('node:crypto');
 
-const { now, wall } = require('../base/clock');
+const { now } = require('../base/clock');
 const { withDeadline } = require('../base/deadline');
 const { SekeringError } = require('../base/errors');
 const { read } = require('../base/foreign');
@@ -18,7 +18,9 @@ const { isIncomingId, isSegment } = require('../clients/midtrans-requests');
 const { RateLimiter } = require('../primitives/limits');
 const { FINAL_OUTCOMES, HOOK_CHANNEL } = require('./payment-ledger');
 const { PaymentSamples } = require('./payment-samples');
-const { conclude, differenceOf, isAhead, isOwn, readTransaction } = require('./payment-states');
+const {
+  conclude, differenceOf, isAhead, isLasting, isOwn, readTransaction
+} = require('./payment-states');
 const { StoreError } = require('./store-errors');
 
 // Midtrans waits for 15 s, and wants to be answered within 5.
@@ -311,8 +313,10 @@ class PaymentInbox {
   /** Notes an event that Midtrans does not confirm, and tells whether that may be still to come. */
   async #isYoung (event, reason) {
     const { database, ledger } = this.#context;
-    const { receivedAt } = await ledger.noteEvent(database, event, 'unknown_order', reason);
-    return wall() - new Date(receivedAt).getTime() < BEHIND_MS;
+    const { receivedAt, lastReceivedAt } =
+      await ledger.noteEvent(database, event, 'unknown_order', reason);
+    // Both are the database's time.
+    return new Date(lastReceivedAt) - new Date(receivedAt) < BEHIND_MS;
   }
 
   /** Takes what is not about a transaction. */
@@ -510,8 +514,7 @@ class PaymentInbox {
     const { id, outcome: before, reason } =
       await ledger.noteEvent(client, statusEvent(body), 'unavailable');
     if (before === 'dismissed' && !changed) return undefined;
-    // A second payment stays one, whatever else is wrong with it.
-    const isTwice = before === 'held' && reason === 'paid_twice';
+    const isTwice = before === 'held' && isLasting(reason);
     const outcome = fault === undefined && !isTwice ? 'applied' : 'held';
     if (outcome === 'held') await ledger.setHeld(client, orderId, true);
     const event = await ledger.closeEvent(client, id,
@@ -596,7 +599,9 @@ class PaymentInbox {
     const bodies = new Map();
     for (const { transactionId, body, source } of held) {
       const mustAsk = this.#context.confirm || source === 'status';
-      const truth = mustAsk ? await this.ask(transactionId) : JSON.parse(body);
+      // Not every id that a notification names can be part of a URL.
+      const found = mustAsk && isSegment(transactionId) ? await this.ask(transactionId) : undefined;
+      const truth = mustAsk ? found : JSON.parse(body);
       if (truth === undefined) {
         throw new StoreError('ERR_PAYMENT_ORDER',
           `Midtrans knows no transaction ${transactionId}: you can only dismiss this`);

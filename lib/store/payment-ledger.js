@@ -4,7 +4,8 @@
 // within the same transaction. `client` is a transaction, or also the database itself if the
 // comment says so.
 
-const { decides, enter, hooksOf } = require('./payment-states');
+const { Conditions, readPage } = require('./pages');
+const { STATES, decides, enter, hooksOf } = require('./payment-states');
 
 const ORDER_CHANNEL = 'MIDTRANS_ORDER';
 const HOOK_CHANNEL = 'PAYMENT_HOOK';
@@ -20,6 +21,11 @@ const FINAL_OUTCOMES = ['applied', 'stale', 'held', 'dismissed'];
 
 const OUTCOMES = [...FINAL_OUTCOMES, 'released', 'unknown_order', 'forged', 'invalid',
   'unavailable'];
+
+// What is listed by an index of its own: whatever is not frequent.
+const RARE_OUTCOMES = OUTCOMES.filter(outcome => !['applied', 'stale'].includes(outcome));
+const RARE_STATES = STATES.filter(state =>
+  !['queued', 'created', 'pending', 'paid', 'expired'].includes(state));
 
 const ORDER_COLUMNS = `order_id, state, held, amount_minor, refunded_minor, charged_back_minor,
   currency, body, token, redirect_url, transaction_id, pages, asked_at, version, history,
@@ -93,7 +99,7 @@ function toOrder (row) {
     history: [...beginning(row), ...row.history],
   };
   const { body, pages, version } = row;
-  const hidden = { body, pages, version, asked: row.asked_at !== null };
+  const hidden = { body, pages, version, askedAt: row.asked_at };
   for (const name of Object.keys(hidden)) {
     Object.defineProperty(order, name, { value: hidden[name], enumerable: false });
   }
@@ -174,10 +180,10 @@ class PaymentLedger {
     const known = await this.#transactionsOf(client, order.orderId, incoming.transactionId);
     const entered = enter(order, known, incoming, { confirmed, force });
     if (!entered.changed) return entered;
-    const { transaction, change, news } = entered;
+    const { transaction, change, news, hadMoney } = entered;
     await this.#putTransaction(client, transaction);
-    const move = change &&
-      await this.move(client, order, { ...change, by, reason: reason ?? change.reason, news });
+    const move = change && await this.move(client, order,
+      { ...change, by, reason: reason ?? change.reason, news, hadMoney });
     return { ...entered, move };
   }
 
@@ -212,8 +218,8 @@ class PaymentLedger {
   /** Whether a hook hears of a move. */
   hasHooks (from, to) { return this.#hooksOf(from, to).length > 0; }
 
-  #hooksOf (from, to, news) {
-    return hooksOf(from, to, news).filter(({ hook }) => this.#hooks[hook] !== undefined);
+  #hooksOf (...move) {
+    return hooksOf(...move).filter(({ hook }) => this.#hooks[hook] !== undefined);
   }
 
   /**
@@ -221,7 +227,7 @@ class PaymentLedger {
    * @param {object} client a transaction that has locked the order
    * @param {object} order
    * @param {object} change { to, by, reason, transactionId, refundedMinor,
-   *   chargedBackMinor, token, redirectUrl, news }
+   *   chargedBackMinor, token, redirectUrl, news, hadMoney }
    * @returns {Promise<{ order: object, transition: object } | undefined>} undefined if the order
    *   was moved in the meantime
    */
@@ -229,7 +235,8 @@ class PaymentLedger {
     const [move] = await this.#move(client, [{ order, change }]);
     if (move === undefined) return undefined;
     const { order: { orderId, state }, transition } = move;
-    const messages = this.#hooksOf(order.state, state, change.news).map(({ hook, ...more }, i) => ({
+    const hooks = this.#hooksOf(order.state, state, change.news, change.hadMoney);
+    const messages = hooks.map(({ hook, ...more }, i) => ({
       channel: HOOK_CHANNEL,
       recipient: orderId,
       data: { hook, orderId, transition: storable({ ...transition, ...more }) },
@@ -367,11 +374,20 @@ class PaymentLedger {
       WHERE order_id = $1`, [orderId, held]);
   }
 
-  /** Notes that Midtrans is about to be asked for a page. */
+  /**
+   * Notes that Midtrans is about to be asked for a page.
+   * @returns {Promise<{ resume: boolean, askedAt: Date }>} resume: whether it was asked before
+   */
   async setAsked (orderId, page) {
-    await this.#database.query(`UPDATE ${this.#orders}
-      SET asked_at = clock_timestamp(), pages = greatest(pages, $2::smallint)
-      WHERE order_id = $1`, [orderId, page]);
+    const { rows: [{ resume, asked_at: askedAt }] } = await this.#database.query(`UPDATE
+        ${this.#orders} o
+      SET asked_at = clock_timestamp(), pages = greatest(o.pages, $2::smallint)
+      FROM (SELECT order_id, pages >= $2::smallint AND
+          (asked_at IS NOT NULL OR state = 'unknown') AS resume
+        FROM ${this.#orders} WHERE order_id = $1 FOR UPDATE) before
+      WHERE o.order_id = before.order_id
+      RETURNING before.resume, o.asked_at`, [orderId, page]);
+    return { resume, askedAt };
   }
 
   /** Notes that Midtrans was not asked after all. */
@@ -380,17 +396,24 @@ class PaymentLedger {
       [orderId]);
   }
 
-  /** Newest first. */
-  async listOrders ({ state, held, search, before, limit }) {
-    const pattern = search === undefined ? null : `%${search.replace(/[\\%_]/g, '\\$&')}%`;
-    const { rows } = await this.#database.query(`SELECT ${ORDER_COLUMNS} FROM ${this.#orders}
-      WHERE ($1::text IS NULL OR state = $1) AND ($2::boolean IS NULL OR held = $2)
-        AND ($3::text IS NULL OR order_id ILIKE $3 OR transaction_id ILIKE $3)
-        AND ($4::text IS NULL OR (created_at, order_id) <
-          (SELECT created_at, order_id FROM ${this.#orders} WHERE order_id = $4))
-      ORDER BY created_at DESC, order_id DESC LIMIT $5::int`,
-    [state, held, pattern, before, limit]);
-    return rows.map(toOrder);
+  /** A page of orders, newest first. */
+  async listOrders ({ state, held, search, since, until, before, limit }) {
+    const where = new Conditions().contains(search, 'o.order_id', 'o.transaction_id');
+    // As part of the text, so that partial indexes can serve.
+    if (RARE_STATES.includes(state)) where.within(`o.state = '${state}'`);
+    else if (state !== undefined) where.sought(`o.state = '${state}'`);
+    if (held === true) where.within('o.held');
+    else if (held === false) where.sought('NOT o.held');
+    if (since !== undefined) where.within('o.created_at >= ?', new Date(since));
+    if (until !== undefined) where.within('o.created_at < ?', new Date(until));
+    if (before !== undefined) {
+      where.within(`(o.created_at, o.order_id) <
+        (SELECT created_at, order_id FROM ${this.#orders} WHERE order_id = ?)`, before);
+    }
+    return readPage(this.#database, {
+      table: this.#orders, columns: ORDER_COLUMNS, key: ['created_at', 'order_id'], where, limit,
+      bytes: 'coalesce(octet_length(o.body::text), 0) + octet_length(o.history::text)',
+    }, toOrder);
   }
 
   /**
@@ -506,13 +529,17 @@ class PaymentLedger {
     return rows.reverse().map(toEvent);
   }
 
-  /** Newest first. `outcome` is part of the text, so that its partial index can serve. */
+  /** A page of events, newest first. */
   async listEvents ({ outcome, before, limit }) {
-    const { rows } = await this.#database.query(`SELECT * FROM ${this.#events}
-      WHERE ${outcome === undefined ? 'true' : `outcome = '${outcome}'`}
-        AND ($1::bigint IS NULL OR id < $1::bigint)
-      ORDER BY id DESC LIMIT $2::int`, [before, limit]);
-    return rows.map(toEvent);
+    const where = new Conditions();
+    // As above.
+    if (RARE_OUTCOMES.includes(outcome)) where.within(`o.outcome = '${outcome}'`);
+    else if (outcome !== undefined) where.sought(`o.outcome = '${outcome}'`);
+    if (before !== undefined) where.within('o.id < ?', before);
+    return readPage(this.#database, {
+      table: this.#events, columns: 'o.*', key: ['id'], where, limit,
+      bytes: 'octet_length(o.body)',
+    }, toEvent);
   }
 
   /** The events of an order with these outcomes, oldest first. */

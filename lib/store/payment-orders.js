@@ -147,15 +147,15 @@ class PaymentOrders {
   async #makePage (given, { signal, timeout, isNew = false }) {
     const { ledger } = this.#context;
     let order = given;
-    let { pages: page } = order;
+    let { pages: page, askedAt } = order;
     // Whether Midtrans may have made this page before.
-    let resume = order.asked && !isNew;
+    let resume = false;
     let isSetAsked = isNew;
     while (isUnmade(order)) {
-      if (!isSetAsked) await ledger.setAsked(order.orderId, page);
+      if (!isSetAsked) ({ resume, askedAt } = await ledger.setAsked(order.orderId, page));
       const { made, error } = await this.#createPage(order, page, { resume, signal, timeout });
       if (made !== undefined) return this.#pageMade(order, made);
-      order = await this.#pageFailed(order, { page, resume, error });
+      order = await this.#pageFailed(order, { page, resume, askedAt, error });
       page += 1;
       resume = isSetAsked = false;
     }
@@ -179,20 +179,23 @@ class PaymentOrders {
     if (moved !== undefined) return moved;
     return this.#change(orderId, async (client, locked) => {
       if (isUnmade(locked)) return ledger.move(client, locked, change);
-      await ledger.setPage(client, orderId, { token, redirectUrl });
+      // Another call may have made a page meanwhile. A customer has that one, and nobody has ours.
+      if (locked.token === null) await ledger.setPage(client, orderId, { token, redirectUrl });
       return undefined;
     });
   }
 
   /** @returns {Promise<object>} the order, if it has a page after all, or needs the next one */
-  async #pageFailed (order, { page, resume, error }) {
+  async #pageFailed (order, { page, resume, askedAt, error }) {
     const { orderId } = order;
     const code = read(error, 'code');
     const transactionId = read(read(error, 'response'), 'transaction_id');
     if (code === 'ERR_MIDTRANS_CONFLICT' && transactionId !== undefined) {
       return this.#paidAlready(order, error);
     }
-    const isSure = !read(error, 'ambiguous') && !resume;
+    const isLost = read(error, 'tokenLost') || (code === 'ERR_MIDTRANS_CONFLICT' &&
+      await this.#isAskedBesides(orderId, askedAt));
+    const isSure = !read(error, 'ambiguous') && !resume && !isLost;
     await this.#setBack(order, {
       to: stateAfter(error, isSure), by: 'midtrans', reason: textOf(error), unask: isSure
     });
@@ -200,8 +203,15 @@ class PaymentOrders {
     // If the page is there but its token is lost, only a page with another id can replace it.
     const next = page + 1;
     const fits = next <= PAGES_MAX && pageId(orderId, next).length <= PAGE_ID_CHARACTERS_MAX;
-    if (!read(error, 'tokenLost') || !fits) throw error;
-    return order;
+    if (!isLost || !fits) throw error;
+    // Unless another call has its token, and has recorded it.
+    return this.#context.ledger.get(orderId);
+  }
+
+  /** Whether another call has asked for the page meanwhile, so that it may have made it. */
+  async #isAskedBesides (orderId, askedAt) {
+    const order = await this.#context.ledger.get(orderId);
+    return !isUnmade(order) || Number(order.askedAt) !== Number(askedAt);
   }
 
   /** The customer has begun to pay: the page exists, and somebody has its address. */

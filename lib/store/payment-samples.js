@@ -20,6 +20,7 @@ class PaymentSamples {
   #writes = new RateLimiter(WRITES);
   // By outcome: the latest sample, and how many there were since the last write.
   #waiting = new Map();
+  #writing = new Set();
   #row = Math.floor(Math.random() * ROWS);
   #timer;
 
@@ -59,6 +60,14 @@ class PaymentSamples {
     const sample = this.#waiting.get(outcome);
     if (sample === undefined) return;
     this.#waiting.delete(outcome);
+    const writing = this.#note(sample);
+    this.#writing.add(writing);
+    await writing;
+    this.#writing.delete(writing);
+  }
+
+  async #note (sample) {
+    const { outcome } = sample;
     this.#row = (this.#row + 1) % ROWS;
     try {
       const event = await this.#ledger.noteSample(sample, this.#row);
@@ -71,9 +80,12 @@ class PaymentSamples {
     }
   }
 
-  /** Writes what waits. */
+  /** Writes what waits, also what could not be written just now. */
   async close () {
+    await Promise.all(this.#writing);
     for (const outcome of [...this.#waiting.keys()]) await this.#write(outcome);
+    // The timer has written the others meanwhile.
+    await Promise.all(this.#writing);
     clock.clearTimer(this.#timer);
   }
 }

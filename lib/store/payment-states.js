@@ -88,9 +88,9 @@ function returnedOf (body) {
 }
 
 /**
- * The sums of a transaction after news of it. They never get less, and together they are never more
- * than what was paid. What the news does not say stays as it was; a full refund or chargeback
- * without an amount is all that was left.
+ * The sums of a transaction after news of it. They never get less, and each is never more than what
+ * was paid; together they are more if a bank took what was refunded. What the news does not say
+ * stays as it was; a full refund or chargeback without an amount is all that was left.
  * @returns {{ refundedMinor: bigint, chargedBackMinor: bigint | undefined }} chargedBackMinor:
  *   undefined if no chargeback is known, 0n if its amount is unknown
  */
@@ -103,11 +103,15 @@ function sumsOf (known, { state, grossAmount, ...incoming }) {
   if (!isChargeback({ state }) && (incoming.chargedBackMinor ?? taken) === undefined) {
     return { refundedMinor, chargedBackMinor: undefined };
   }
-  const chargedBackMinor = grow(taken ?? 0n,
-    incoming.chargedBackMinor ?? (state === 'chargeback' ? paid : undefined),
-    paid - refundedMinor);
+  const chargedBackMinor = incoming.chargedBackMinor === undefined
+    ? grow(taken ?? 0n, state === 'chargeback' ? paid : undefined, paid - refundedMinor)
+    : grow(taken ?? 0n, incoming.chargedBackMinor, paid);
   return { refundedMinor, chargedBackMinor };
 }
+
+/** What a bank took of the money that the shop had not refunded. */
+const takenOf = ({ grossAmount, refundedMinor, chargedBackMinor = 0n }) =>
+  minOf(chargedBackMinor, maxOf((minorOf(grossAmount) ?? 0n) - refundedMinor, 0n));
 
 /**
  * The transaction that a status body or a notification describes.
@@ -356,13 +360,13 @@ function deriveOrder (order, transactions) {
   const isAttempt = ({ state }) => state === 'denied' && hasPage(order);
   const counts = PRECEDENCE.map(state => rated.find(each => each.state === state)).find(Boolean) ??
     rated.findLast(each => !isAttempt(each) && !isOfBefore(order, each));
-  const sum = name => transactions.reduce((total, each) => total + (each[name] ?? 0n), 0n);
+  const sum = amountOf => transactions.reduce((total, each) => total + amountOf(each), 0n);
   return {
     state: counts?.state ?? stateWithout(order, rated.some(isAttempt)),
     transactionId: (counts ?? rated.findLast(isAttempt))?.transactionId ?? null,
-    refundedMinor: sum('refundedMinor'),
-    chargedBackMinor: sum('chargedBackMinor'),
-    payments: rated.filter(({ state }) => HAS_MONEY.includes(state)).length,
+    refundedMinor: sum(each => each.refundedMinor),
+    chargedBackMinor: sum(takenOf),
+    payments: transactions.filter(hasMoney).length,
   };
 }
 
@@ -382,9 +386,9 @@ function stateWithout (order, isTried) {
  * @param {object} incoming of readTransaction
  * @param {{ confirmed: boolean, force?: boolean }} options of judge
  * @returns {{ changed: boolean, fits: boolean, fault?: string, payments: number, truth: object,
- *   transaction?: object, change?: object, news?: object[] }} truth: `incoming` with the sums that
- *   it does not say; transaction: what to store; change: of the order, if it moves; news: what
- *   happened to the transaction
+ *   transaction?: object, change?: object, news?: object[], hadMoney?: boolean }} truth: `incoming`
+ *   with the sums that it does not say; transaction: what to store; change: of the order, if it
+ *   moves; news: what happened to the transaction; hadMoney: whether the shop had money before
  */
 function enter (order, transactions, incoming, options) {
   const own = transactions.filter(({ orderId }) => orderId === order.orderId);
@@ -403,17 +407,35 @@ function enter (order, transactions, incoming, options) {
     derived.refundedMinor !== order.refundedMinor ||
     derived.chargedBackMinor !== order.chargedBackMinor;
   const { state: to, ...sums } = derived;
-  const isSecond = payments > 1 && payments > before && !options.force;
+  const isSecond = payments > 1 && payments > before;
+  const twice = isSecond ? 'paid_twice'
+    : isReturnedTwice(known, transaction) ? 'returned_twice' : undefined;
   return {
-    changed: true, fits: true, fault: isSecond ? 'paid_twice' : undefined, payments, truth,
+    changed: true, fits: true, fault: options.force ? undefined : twice, payments, truth,
     transaction,
     change: moves ? { to, ...sums, reason: reasonOf(order, to, news) } : undefined, news,
+    // An earlier release stored no transactions.
+    hadMoney: HAS_MONEY.includes(order.state) && (own.length === 0 || before > 0),
   };
 }
 
-const hasMoney = transaction => HAS_MONEY.includes(stateOf(transaction));
+/** Whether the shop has money of a transaction. All of it may have gone back in parts. */
+function hasMoney (transaction) {
+  const state = stateOf(transaction);
+  return state === 'paid' || (HAS_MONEY.includes(state) && leftOf(transaction) > 0n);
+}
+
 const leftOf = ({ grossAmount, refundedMinor, chargedBackMinor = 0n }) =>
   (minorOf(grossAmount) ?? 0n) - refundedMinor - chargedBackMinor;
+
+/** Whether a bank took money that had gone back before: the customer has it twice. */
+function isReturnedTwice (known, transaction) {
+  const excess = -leftOf(transaction);
+  if (excess > 0n && (known === undefined || excess > -leftOf(known))) return true;
+  const left = leftOf({ ...transaction, chargedBackMinor: known?.chargedBackMinor });
+  return left <= 0n && isChargeback(transaction) && isFirst(transaction, known);
+}
+
 const hadMoney = known =>
   known !== undefined && (hasMoney(known) || RETURNED.includes(known.state));
 
@@ -427,12 +449,13 @@ function newsOf (known, transaction) {
     ({ hook: 'onRefund', transactionId, refund: { key, amountMinor } })));
   const grown = transaction.refundedMinor - (known?.refundedMinor ?? 0n);
   const taken = (transaction.chargedBackMinor ?? 0n) - (known?.chargedBackMinor ?? 0n);
+  const counted = takenOf(transaction) - (known === undefined ? 0n : takenOf(known));
   const isRefund = state === 'refund' || state === 'partial_refund';
   if (isRefund && isNew && grown === 0n && taken === 0n) {
     news.push({ hook: 'onRefund', transactionId, refund: { key: null, amountMinor: null } });
   }
   if (taken > 0n || (isChargeback(transaction) && isFirst(transaction, known))) {
-    const amountMinor = taken > 0n ? taken : null;
+    const amountMinor = counted > 0n ? counted : null;
     news.push({ hook: 'onChargeback', transactionId, chargeback: { amountMinor } });
   }
   const wasDenied = known !== undefined && stateOf(known) === 'denied';
@@ -452,12 +475,13 @@ const reasonOf = ({ state }, to, news) => (
  * @param {string} from the state of the order before
  * @param {string} to
  * @param {object[]} [news] of enter
+ * @param {boolean} [hadMoney] of enter
  * @returns {object[]} { hook, ...details }
  */
-function hooksOf (from, to, news = []) {
+function hooksOf (from, to, news = [], hadMoney = HAS_MONEY.includes(from)) {
   const hasCome = to === 'paid' || news.some(({ hook }) => hook === 'onPaid');
   const hooks = [
-    ...hasCome && !HAS_MONEY.includes(from) ? [{ hook: 'onPaid' }] : [],
+    ...hasCome && !hadMoney ? [{ hook: 'onPaid' }] : [],
     ...news.filter(({ hook }) => hook !== 'onPaid'),
     ...news.some(({ hook }) => hook === 'onRefund') ? [{ hook: 'onRefunded' }] : [],
     ...FAILED.includes(to) && !FAILED.includes(from) ? [{ hook: 'onFailed' }] : [],
@@ -474,6 +498,7 @@ function hooksOf (from, to, news = []) {
 function decides ({ reason, transactionId, body }, incoming, { fits, payments }) {
   if (!fits) return false;
   if (reason === 'paid_twice') return payments < 2;
+  if (reason === 'returned_twice') return false;
   if (transactionId === incoming.transactionId) return true;
   if (reason !== 'not_found' && reason !== 'other_transaction') return false;
   // Only its order, code and amount were signed: it is a copy of the notification about this one.
@@ -483,7 +508,16 @@ function decides ({ reason, transactionId, body }, incoming, { fits, payments })
 
 /** Whether a page may still be made for an order. */
 const isUnmade = order => order.state === 'queued' || order.state === 'unknown' ||
-  (order.state === 'failed' && order.transactionId === null && order.token === null);
+  (order.state === 'failed' && order.token === null && wasRefused(order));
+
+/**
+ * Whether Midtrans has refused to make a page. An order that was opened again keeps the transaction
+ * of before; only a refusal has a reason.
+ */
+function wasRefused ({ transactionId, history }) {
+  const { by, reason } = history.at(-1) ?? {};
+  return transactionId === null || (reason !== undefined && (by === 'open' || by === 'midtrans'));
+}
 
 /** Whether an order has failed. It can be paid all the same as long as it has a page. */
 const hasFailed = ({ state }) => FAILED.includes(state);
@@ -507,7 +541,10 @@ function recordAgain (order, { state, body, token }) {
   };
 }
 
+/** Whether a hold for this reason stays, whatever else is wrong with its event. */
+const isLasting = reason => reason === 'paid_twice' || reason === 'returned_twice';
+
 module.exports = {
   FIRST_STATES, STATES, canExpire, conclude, decides, differenceOf, enter, hasFailed, hooksOf,
-  isAhead, isOwn, isUnmade, minorOf, pageId, readTransaction, recordAgain,
+  isAhead, isLasting, isOwn, isUnmade, minorOf, pageId, readTransaction, recordAgain,
 };

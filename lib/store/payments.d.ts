@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { OrderBody } from '../clients/midtrans';
-import { ChannelWorker } from './outbox';
+import { ChannelWorker, Page, PageFilter } from './outbox';
 import { SqlClient } from './store';
 
 /** The part of a MidtransClient that payments use. */
@@ -9,13 +9,17 @@ export interface PaymentsProvider {
   verifyNotification (notification: unknown, options?: { anyOrder?: boolean | undefined }): boolean;
   /** `once`: sends one request past the breaker, because a stranger may have caused the call. */
   status (id: string, options?: {
+    /** Aborts the request; `once`: do not retry. */
     signal?: AbortSignal | undefined; once?: boolean | undefined;
   }): Promise<any>;
   /** Optional. Notifications about subscriptions are checked with it. */
   getSubscription?(id: string, options?: {
+    /** Aborts the request; `once`: do not retry. */
     signal?: AbortSignal | undefined; once?: boolean | undefined;
   }): Promise<any>;
+  /** Makes a page at Midtrans. */
   createTransaction (body: OrderBody, options?: {
+    /** Whether an earlier call may have made the page; the signal aborts the request. */
     resume?: boolean | undefined; signal?: AbortSignal | undefined;
   }): Promise<{ token: string; redirect_url: string }>;
   /** While this breaker is open, deferred orders wait. */
@@ -125,6 +129,7 @@ export type PaymentHook = (
 export interface PaymentTransition {
   /** Each transition has its own. Refunds reported together have the same: see `refund.key`. */
   id: string;
+  /** The state before. */
   from: OrderState;
   /** The same as `from` if only an attempt was denied, or more money went back. */
   to: OrderState;
@@ -161,7 +166,9 @@ export type OrderState = 'queued' | 'created' | 'unknown' | 'pending' | 'authori
   'partially_charged_back' | 'charged_back';
 
 export interface PaymentOrder {
+  /** The shop's id. */
   orderId: string;
+  /** What is known of it. */
   state: OrderState;
   /** Hundredths of the currency's unit, whether it has them or not: IDR 10000 is 1000000n. */
   amountMinor: bigint;
@@ -172,9 +179,11 @@ export interface PaymentOrder {
    * counts as 0 unless Midtrans gives its amount (`chargeback_amount`).
    */
   chargedBackMinor: bigint;
+  /** Three letters, such as IDR. */
   currency: string;
   /** Of the payment page, as is `redirectUrl`. */
   token: string | null;
+  /** The address of the page; null until it exists. */
   redirectUrl: string | null;
   /** The id of the transaction that gives the order its state, or of the latest denied attempt. */
   transactionId: string | null;
@@ -183,13 +192,16 @@ export interface PaymentOrder {
    * later answer of Midtrans may decide first; `reconcile` asks for one.
    */
   held: boolean;
+  /** When it was recorded. */
   createdAt: Date;
+  /** When it last changed. */
   updatedAt: Date;
   /**
    * The last 100 changes, oldest first. `by`: what caused the change: order, midtrans,
    * notification, reconcile or review:NAME.
    */
   history: Array<{
+    /** What the person said who decided. */
     at: string; from: OrderState | null; to: OrderState; by: string; reason?: string;
   }>;
 }
@@ -204,7 +216,9 @@ export type PaymentOutcome = 'applied' | 'already_processed' | 'stale' | 'held' 
 export interface NotificationOutcome {
   /** The HTTP status to answer with: 200, 400, 403, 413 or 503. */
   status: number;
+  /** What became of the notification. */
   outcome: PaymentOutcome;
+  /** undefined if the notification is invalid. */
   orderId?: string | undefined;
   /**
    * `{ status: outcome, order_id }`, such as `{ status: 'already_processed', order_id: 'FILM-7' }`.
@@ -214,10 +228,15 @@ export interface NotificationOutcome {
 }
 
 export interface PaymentEvent {
+  /** A bigint as a decimal string; later events have larger ones. */
   id: string;
+  /** Whether Midtrans sent it, or was asked. */
   source: 'notification' | 'status';
+  /** null if it could not be read. */
   orderId: string | null;
+  /** null if it could not be read. */
   transactionId: string | null;
+  /** null if it could not be read. */
   transactionStatus: string | null;
   /** released: the event was held, until a later answer of Midtrans decided. */
   outcome: Exclude<PaymentOutcome, 'already_processed'> | 'dismissed' | 'released';
@@ -233,7 +252,9 @@ export interface PaymentEvent {
   reason: string | null;
   /** How often it came. For samples (forged, invalid): how many events the row stands for. */
   times: number;
+  /** When it first came. */
   receivedAt: Date;
+  /** When it last came. */
   lastReceivedAt: Date;
   /** The body as it came; for samples, its first 4096 bytes. */
   body: string;
@@ -255,12 +276,14 @@ export interface Payments extends EventEmitter {
    *   another order has the id. ERR_STORE_…: it was not recorded, and Midtrans was not asked.
    */
   open (body: OrderBody, options?: {
+    /** Aborts the requests to Midtrans. */
     signal?: AbortSignal | undefined;
     /** ms for each request to Midtrans, if that is less than the client's `timeout`; at least 1. */
     timeout?: number | undefined;
   }): Promise<{ order: PaymentOrder; queued: boolean; error?: unknown }>;
   /** Records an order whose page the worker makes when Midtrans is available. */
   defer (body: OrderBody, options?: {
+    /** The transaction in which the order is recorded. */
     client?: SqlClient | undefined;
     /** The error that is the reason; if it is `ambiguous`, the order is unknown. */
     reason?: unknown;
@@ -277,9 +300,16 @@ export interface Payments extends EventEmitter {
    * directly: then a denial ends it. The token of a card is not the token of a page.
    */
   createOrder (order: {
+    /**
+     * The id, hundredths of the unit (15000000n is 150,000 rupiah), and three letters, default
+     * IDR.
+     */
     orderId: string; amountMinor: bigint | number; currency?: string | undefined;
+    /** What Midtrans is asked for. Default: none. */
     body?: OrderBody | undefined;
+    /** What is known of it, default 'created'. */
     state?: 'queued' | 'created' | 'unknown' | undefined;
+    /** Of the page, if it exists. */
     token?: string | undefined; redirectUrl?: string | undefined;
   }, options?: { client?: SqlClient | undefined }): Promise<PaymentOrder>;
   /** For a worker's `channels`: MIDTRANS_ORDER makes deferred orders, PAYMENT_HOOK runs hooks. */
@@ -296,24 +326,24 @@ export interface Payments extends EventEmitter {
   ): Promise<NotificationOutcome>;
   /** Records the notifications that were only counted; the store does so when it closes. */
   close (): Promise<void>;
+  /** undefined if there is no such order. */
   get (orderId: string): Promise<PaymentOrder | undefined>;
-  /** Newest first, 100 unless `limit` (1 to 1000) says otherwise; `before` is an order's id. */
-  list (filter?: {
+  /** A page of the orders that fit, newest first. Its `next`, and `before`, are an order's id. */
+  list (filter?: PageFilter & {
+    /** Only in this state; only those that wait for a person, or only the others. */
     state?: OrderState | undefined; held?: boolean | undefined;
     /** Part of an order's or a transaction's id. */
     search?: string | undefined;
-    before?: string | undefined; limit?: number | undefined;
-  }): Promise<PaymentOrder[]>;
+  }): Promise<Page<PaymentOrder>>;
   /** The last 1000 about an order, oldest first. */
   events (orderId: string): Promise<PaymentEvent[]>;
-  /**
-   * Events about any order, or about an order that we do not have, newest first, 100 unless `limit`
-   * (1 to 1000) says otherwise; `before` is an event's id.
-   */
+  /** A page of the events about any order, or about an order that we do not have, newest first. */
   listEvents (filter?: {
+    /** Only with this outcome. Default: all. */
     outcome?: PaymentEvent['outcome'] | undefined;
+    /** Only before this id, `next` of the page before; at most so many, default 100. */
     before?: string | undefined; limit?: number | undefined;
-  }): Promise<PaymentEvent[]>;
+  }): Promise<Page<PaymentEvent>>;
   /**
    * Asks Midtrans about up to `limit` (1 to 10000, default 100) orders that are open or held and
    * have not changed for `olderThan` ms (default 900000). If Midtrans does not know an order, it

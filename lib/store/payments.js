@@ -8,6 +8,7 @@ const { SekeringError, invalidOption } = require('../base/errors');
 const { isA, read } = require('../base/foreign');
 const { is, oneOf, optionsOf, readable } = require('../base/options');
 const { isOrderId, readBody } = require('../clients/midtrans-requests');
+const { timeOption } = require('./pages');
 const { PaymentInbox } = require('./payment-inbox');
 const { HOOK_CHANNEL, ORDER_CHANNEL, OUTCOMES, PaymentLedger } = require('./payment-ledger');
 const { PaymentOrders, missing } = require('./payment-orders');
@@ -83,6 +84,8 @@ const LIST_FILTER = optionsOf({
   state: is.oneOf('of the order', STATES),
   held: is.boolean('whether it waits for a person'),
   search: textOption('part of the id of an order or a transaction', 100),
+  since: timeOption('that were made then or later'),
+  until: timeOption('that were made before that'),
   before: orderIdOption('only older orders'),
   limit: limitOption('orders', 1000),
 });
@@ -297,4 +300,4 @@ class Payments extends Emitter {
 
 const createPayments = settings => new Payments(settings);
 
-module.exports = { createPayments };
+module.exports = { PAYMENT_OPTIONS: OPTIONS, createPayments };

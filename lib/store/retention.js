@@ -21,6 +21,8 @@ const OPTIONS = optionsOf({
   audit: age('since an act of an administrator', 365 * DAY_MS),
   foreignEvents: age('since a notification that belongs to no order', 30 * DAY_MS),
   events: age('since any notification of a payment', false),
+  minutes: age('since a minute of the chart of the service', 7 * DAY_MS),
+  notes: age('since an operator wrote a note', 365 * DAY_MS),
   batchSize: is.integer('rows of a statement', { min: 1, max: 100_000, default: 1000 }),
 });
 
@@ -104,7 +106,8 @@ async function cleanBatches (database, text, age, batchSize) {
  * @param {object} database of openDatabase
  * @param {object} [options] as RetentionOptions
  * @returns {Promise<{ sent: number, dead: number, idempotency: number, deliveries: number,
- *   audit: number, foreignEvents: number, events: number }>} rows that were deleted
+ *   audit: number, foreignEvents: number, events: number, minutes: number,
+ *   notes: number }>} rows that were deleted
  */
 async function cleanUp (database, options) {
   const { batchSize, ...ages } = OPTIONS.read(options);
@@ -117,6 +120,8 @@ async function cleanUp (database, options) {
     audit: await cleanTable(database, 'admin_audit', 'at', ages.audit, batchSize),
     foreignEvents: await cleanForeign(database, ages.foreignEvents, batchSize),
     events: await cleanTable(database, 'payment_events', 'received_at', ages.events, batchSize),
+    minutes: await cleanTable(database, 'service_minutes', 'minute', ages.minutes, batchSize),
+    notes: await cleanTable(database, 'operator_notes', 'at', ages.notes, batchSize),
   };
 }
 

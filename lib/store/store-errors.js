@@ -48,9 +48,32 @@ const CLOSED_POOL = /after calling end on the pool/;
 
 const SQL_STATE = /^[0-9A-Z]{5}$/;
 
-const gone = (cause, why, retryable = true, sqlState = undefined) =>
-  new StoreError('ERR_STORE_UNREACHABLE', `The database cannot be reached: ${why}`,
+/** What to do about a connection with TLS: by codes of Node, and by words of pg and the server. */
+const ADVICE = [
+  [/^(SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_(GET|VERIFY))/,
+    'sslrootcert has to name the file of the authority that has signed its certificate'],
+  [/^CERT_HAS_EXPIRED/, 'the certificate of the server has to be renewed'],
+  [/^CERT_NOT_YET_VALID/, 'check the clocks of both machines'],
+  [/^ERR_TLS_CERT_ALTNAME/, 'the host has to be a name that the certificate of the server has'],
+  [/^ERR_SSL_\w+_ALERT_(\w+_)?(CA|CERTIFICATE)/, 'the server rejects the certificate of sslcert'],
+  [/^ERR_OSSL_|^ERR_MISSING_PASSPHRASE/,
+    'sslcert and sslkey have to name a certificate and its key, as PEM without a passphrase'],
+  [/not support SSL/, 'turn on TLS in the server; only sslmode=disable does without'],
+  [/no encryption/, 'the server may want TLS: sslmode=verify-full'],
+  [/valid client certificate/, 'sslcert and sslkey have to name the files of one'],
+];
+
+function gone (cause, why, retryable = true, sqlState = undefined) {
+  const given = read(cause, 'code');
+  const code = typeof given === 'string' ? given : '';
+  const [, advice] = ADVICE.find(([sign]) => sign.test(code) || sign.test(why)) ?? [];
+  const reason = read(cause, 'reason');
+  // The whole message of OpenSSL has lines of its source in it.
+  const words = /^ERR_(OSSL|SSL)_/.test(code) && typeof reason === 'string' ? reason : why;
+  return new StoreError('ERR_STORE_UNREACHABLE',
+    `The database cannot be reached: ${words}${advice === undefined ? '' : ` (${advice})`}`,
     { cause, retryable, sqlState });
+}
 
 /**
  * What a driver threw, as an error of the store.

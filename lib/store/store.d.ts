@@ -14,6 +14,7 @@ import { Payments, PaymentsOptions } from './payments';
  * types, such as bigint and numeric.
  */
 export interface SqlClient {
+  /** Runs a statement, with `values` for $1, $2 and so on. */
   query (text: string, values?: unknown[]): Promise<{ rows: any[]; rowCount?: number | null }>;
 }
 
@@ -59,18 +60,24 @@ export interface StoreOptions {
   timeout?: number | undefined;
   /** Channels of the outbox besides EMAIL, WHATSAPP and those of payments. */
   channels?: Record<string, ChannelDefinition> | undefined;
+  /** Defaults of `store.idempotency`. */
   idempotency?: IdempotencyOptions | undefined;
+  /** Parts of `store.payments`: a client of Midtrans, hooks. */
   payments?: PaymentsOptions | undefined;
 }
 
 export interface StoreHealth {
+  /** Whether the database answers. */
   ok: boolean;
+  /** Which database it is. */
   engine: 'postgresql' | 'pglite';
+  /** How long its answer took, in ms. */
   latencyMs: number;
   /** Whether a pooler in transaction mode is in front of the database. */
   pooled?: true | undefined;
   /** Why not, without secrets; ERR_STORE_READ_ONLY if it answers but takes no writes. */
   code?: StoreErrorCode | undefined;
+  /** The code of the error, if it is not ok. */
   error?: string | undefined;
 }
 
@@ -79,14 +86,21 @@ export interface StoreHealth {
  * store keeps no process alive.
  */
 export interface Store extends EventEmitter {
+  /** Which database it is. */
   readonly engine: 'postgresql' | 'pglite';
   /** The name of the schema, quoted for SQL. */
   readonly schema: string;
+  /** Messages. */
   readonly outbox: Outbox;
+  /** Messages that were given up. */
   readonly deadLetters: DeadLetters;
+  /** What providers reported about sent messages. */
   readonly deliveries: Deliveries;
+  /** Work that is done once for each key. */
   readonly idempotency: Idempotency;
+  /** Orders, and notifications of Midtrans. */
   readonly payments: Payments;
+  /** Breakers that all hosts share. */
   readonly fleet: Fleet;
   /**
    * Runs `work` in one transaction, which is committed when its promise fulfils, and else rolled
@@ -140,6 +154,10 @@ export interface RetentionOptions {
   foreignEvents?: number | false | undefined;
   /** All payment events, default false. */
   events?: number | false | undefined;
+  /** Minutes of the chart of the whole service, default 7 days. */
+  minutes?: number | false | undefined;
+  /** Notes of operators, default 365 days. */
+  notes?: number | false | undefined;
   /** Rows of one statement, 1 to 100000, default 1000. */
   batchSize?: number | undefined;
 }
@@ -156,6 +174,7 @@ export type StoreErrorCode =
   | 'ERR_PAYMENT_ORDER';
 
 export class StoreError extends SekeringError {
+  /** Stable; for programs. */
   readonly code: StoreErrorCode;
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
@@ -163,6 +182,7 @@ export class StoreError extends SekeringError {
   readonly sqlState?: string | undefined;
   /** Of ERR_OUTBOX_LEFT_BEHIND: how many messages, and the ids of the first 20. */
   readonly count?: number | undefined;
+  /** Of the messages that the error is about. */
   readonly ids?: string[] | undefined;
   /** Of rejected messages: all faults, with paths such as recipient or [3].recipient. */
   readonly faults?: { path: string; message: string }[] | undefined;

@@ -9,18 +9,18 @@ const { DATABASE_OPTIONS, openDatabase, prove } = require('./database');
 const { createDeadLetters } = require('./dead-letters');
 const { createDeliveries } = require('./deliveries');
 const { createFleet } = require('./fleet');
-const { createIdempotency } = require('./idempotency');
+const { IDEMPOTENCY_OPTIONS, createIdempotency } = require('./idempotency');
 const { migrate } = require('./migrate');
-const { createOutbox } = require('./outbox');
-const { createPayments } = require('./payments');
+const { OUTBOX_OPTIONS, createOutbox } = require('./outbox');
+const { PAYMENT_OPTIONS, createPayments } = require('./payments');
 const { cleanUp } = require('./retention');
 
 const OPTIONS = DATABASE_OPTIONS.with({
+  ...OUTBOX_OPTIONS.entries,
   migrate: is.boolean('whether to bring the schema up to date when opening, or to reject one ' +
     'that is not', { default: true }),
-  channels: is.any('of the outbox, which checks them'),
-  idempotency: is.any('its options, which it checks'),
-  payments: is.any('their options, which they check'),
+  idempotency: is.table('of its runs', IDEMPOTENCY_OPTIONS),
+  payments: is.table('of all orders', PAYMENT_OPTIONS),
 });
 
 // PostgreSQL cuts longer names, and then nobody hears what is notified.

@@ -3,17 +3,15 @@
 // Mustache templates of messages. They come from outside, so they must not take more time than
 // their length justifies, or read anything except the data of their message.
 
-const { LRUCache } = require('lru-cache');
-const mustache = require('mustache');
-
-const { messageOf } = require('../base/foreign');
+const { LruMap } = require('../base/lru');
+const { requirePeer } = require('../base/peer');
 const { StoreError } = require('./store-errors');
 
-// Our own, because a program may have changed those of the library.
-const TAGS = ['{{', '}}'];
+const mustache = requirePeer('mustache', 'A template');
 
-// The library takes quadratic time to find the end of a tag.
 const TAG_MAX = 255;
+// A template of nothing but tags costs a hundred times as much as one of text.
+const TAGS_MAX = 10_000;
 const DEPTH_MAX = 32;
 // Nested loops may take long without writing anything.
 const STEPS_MAX = 100_000;
@@ -23,42 +21,122 @@ const NAMES_SHOWN_MAX = 10;
 const NAME_SHOWN_MAX = 100;
 
 // Parsed templates, with the sum of their lengths.
-const parsed = new LRUCache({ maxSize: 1 << 18, sizeCalculation: (_, text) => text.length + 1 });
+const parsed = new LruMap(1 << 18, (_, text) => text.length + 1);
 
 const wrong = why => new StoreError('ERR_OUTBOX_TEMPLATE', why);
+const wrongAt = (start, why) => wrong(`The template's {{ at character ${start + 1} ${why}`);
 const shown = name => `{{${name.slice(0, NAME_SHOWN_MAX)}}}`;
 
 const tooLarge = () => new StoreError('ERR_OUTBOX_TOO_LARGE',
   `Expected a template that gives at most ${FILLED_MAX} characters, but this one gives more`);
 
-/** The tag that begins at a place: its kind, its text, and where it ends. */
+/** The tag that begins at a place: its kind, its name, its text, and where it ends. */
 function tagAt (template, start) {
-  const at = `The template's {{ at character ${start + 1}`;
   const end = template.indexOf('}}', start + 2);
-  if (end < 0) throw wrong(`${at} is never closed: add }}`);
-  if (end - start - 2 > TAG_MAX) throw wrong(`${at} has more than ${TAG_MAX} characters before }}`);
+  if (end < 0) throw wrongAt(start, 'is never closed: add }}');
+  if (end - start - 2 > TAG_MAX) {
+    throw wrongAt(start, `has more than ${TAG_MAX} characters before }}`);
+  }
   const text = template.slice(start + 2, end).trim();
-  const [kind] = text;
-  if (kind === '=') throw wrong(`${at} changes the delimiters, which is not allowed`);
-  if (kind === '>') throw wrong(`${at} includes another template, which is not allowed`);
-  if (kind !== '{') return { kind, text, end: end + 2 };
-  if (template[end + 2] !== '}') throw wrong(`${at} is a {{{ that is never closed: add }}}`);
-  return { kind, text: `${text}}`, end: end + 3 };
+  const kind = KINDS.has(text[0]) ? text[0] : 'name';
+  if (kind === 'name') return { kind, name: text, text, end: end + 2 };
+  if (kind === '=') throw wrongAt(start, 'changes the delimiters, which is not allowed');
+  if (kind === '>') throw wrongAt(start, 'includes another template, which is not allowed');
+  const name = text.slice(1).trim();
+  if (kind !== '{') return { kind, name, text, end: end + 2 };
+  if (template[end + 2] !== '}') throw wrongAt(start, 'is a {{{ that is never closed: add }}}');
+  return { kind: '&', name, text: `${text}}`, end: end + 3 };
 }
 
-/** Rejects what would take the library too long, or what it would misread. */
-function checkTags (template) {
-  let depth = 0;
-  for (let at = template.indexOf('{{'); at >= 0;) {
-    const { kind, text, end } = tagAt(template, at);
-    if (kind === '#' || kind === '^') depth++;
-    if (kind === '/') depth--;
-    if (depth > DEPTH_MAX) {
-      throw wrong(`The template's ${shown(text)} is nested more than ${DEPTH_MAX} sections deep`);
+const KINDS = new Set(['#', '^', '/', '&', '{', '!', '=', '>']);
+// These write something, so their line stays.
+const WRITES = new Set(['name', '&']);
+
+/**
+ * Reads a template into the tokens that the library's Writer takes: [kind, text or name], and of a
+ * section also its tokens, as the fifth member. The library's own parser makes a token of each
+ * character before it joins them, and takes quadratic time to find the end of a tag.
+ */
+class Reader {
+  #tokens = [];
+  /** Sections that are open, with the tokens around each. */
+  #open = [];
+  // Of the line: its white space, as [token, characters, at the token's beginning].
+  #blanks = [];
+  #hasTag = false;
+  #isBlank = true;
+
+  read (template) {
+    let at = 0;
+    let tags = 0;
+    for (let start; (start = template.indexOf('{{', at)) >= 0;) {
+      if (++tags > TAGS_MAX) throw wrong(`The template has more than ${TAGS_MAX} tags`);
+      if (start > at) this.#text(template.slice(at, start));
+      const tag = tagAt(template, start);
+      this.#tag(tag);
+      at = tag.end;
     }
-    at = template.indexOf('{{', end);
+    if (at < template.length) this.#text(template.slice(at));
+    this.#endLine();
+    if (this.#open.length > 0) throw unmatched(`${shown(this.#open.at(-1).text)} is never closed`);
+    return this.#tokens;
+  }
+
+  /** What is between two tags: the rest of a line, perhaps more lines, and the beginning of one. */
+  #text (text) {
+    const token = ['text', text];
+    this.#tokens.push(token);
+    const first = text.indexOf('\n');
+    if (first < 0) {
+      this.#part(token, text, true);
+      return;
+    }
+    this.#part(token, text.slice(0, first + 1), true);
+    this.#endLine();
+    const rest = text.slice(text.lastIndexOf('\n') + 1);
+    if (rest !== '') this.#part(token, rest, false);
+  }
+
+  #part (token, part, isFirst) {
+    if (/\S/.test(part)) this.#isBlank = false;
+    else this.#blanks.push([token, part.length, isFirst]);
+  }
+
+  /** A line that has only sections, ends of them and comments writes nothing, not even its end. */
+  #endLine () {
+    if (this.#hasTag && this.#isBlank) {
+      for (const [token, length, isFirst] of this.#blanks) {
+        token[1] = isFirst ? token[1].slice(length) : token[1].slice(0, -length);
+      }
+    }
+    this.#blanks.length = 0;
+    this.#hasTag = false;
+    this.#isBlank = true;
+  }
+
+  #tag ({ kind, name, text }) {
+    this.#hasTag = true;
+    if (WRITES.has(kind)) {
+      this.#isBlank = false;
+      this.#tokens.push([kind, name]);
+    } else if (kind === '/') {
+      const { name: opened, text: opening, around } = this.#open.pop() ?? {};
+      if (around === undefined) throw unmatched(`${shown(text)} ends none`);
+      if (opened !== name) throw unmatched(`${shown(opening)} is ended by ${shown(text)}`);
+      this.#tokens = around;
+    } else if (kind !== '!') {
+      const tokens = [];
+      this.#tokens.push([kind, name, 0, 0, tokens]);
+      this.#open.push({ name, text, around: this.#tokens });
+      if (this.#open.length > DEPTH_MAX) {
+        throw wrong(`The template's ${shown(text)} is nested more than ${DEPTH_MAX} sections deep`);
+      }
+      this.#tokens = tokens;
+    }
   }
 }
+
+const unmatched = why => wrong(`The template's sections do not match: ${why}`);
 
 const has = (value, name) =>
   value !== null && typeof value === 'object' && Object.hasOwn(value, name);
@@ -125,12 +203,7 @@ class Filling extends mustache.Writer {
   parse (template) {
     let tokens = parsed.get(template);
     if (tokens === undefined) {
-      checkTags(template);
-      try {
-        tokens = super.parse(template, TAGS);
-      } catch (error) {
-        throw wrong(`The template's sections do not match: ${messageOf(error)}`);
-      }
+      tokens = new Reader().read(template);
       parsed.set(template, tokens);
     }
     return tokens;
@@ -138,7 +211,12 @@ class Filling extends mustache.Writer {
 
   rawValue ([, text]) { return this.#take(text); }
   unescapedValue ([, name], view) { return this.#take(this.#textOf(name, view)); }
-  escapedValue ([, name], view) { return this.#take(this.#escape(this.#textOf(name, view))); }
+  escapedValue ([, name], view) {
+    const text = this.#textOf(name, view);
+    // It would only get longer.
+    if (this.#length + text.length > FILLED_MAX) throw tooLarge();
+    return this.#take(this.#escape(text));
+  }
 
   #textOf (name, view) {
     const value = view.lookup(name);
@@ -157,9 +235,9 @@ class Filling extends mustache.Writer {
   }
 }
 
-const ENTITIES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-
-const escapeHtml = text => text.replace(/[&<>"']/g, char => ENTITIES[char]);
+// One replacement after the other: a function that is called for each character takes longer.
+const escapeHtml = text => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
+  .replaceAll('>', '&gt;').replaceAll('"', '&quot;').replaceAll("'", '&#39;');
 
 /**
  * Fills in a template of plain text: nothing is escaped.

@@ -12,6 +12,7 @@ const { migrate } = require('../../lib/store/migrate');
 const { cleanUp } = require('../../lib/store/retention');
 const { openStore } = require('../../lib/store/store');
 const { useVirtualClock } = require('../../lib/testing');
+const { until } = require('../support/outbox-helpers');
 const { closeShared, describeEngines, sharedPostgres } = require('../support/postgres');
 
 const ACTOR = path.join(__dirname, '..', 'support', 'idempotency-actor.js');
@@ -257,10 +258,11 @@ describeEngines('idempotency', ({ place }) => {
       expect(await first).toEqual({ value: { made: true }, replayed: false });
     });
 
-    test('if the database does not extend it in time, the work is aborted', async () => {
+    /** Work whose database does not extend the lock in time. It holds the key all the same. */
+    const stuck = end => {
       let give;
       const given = new Promise(resolve => { give = resolve; });
-      const result = await idempotency.run('stuck', async ({ signal }) => {
+      return idempotency.run('stuck', async ({ signal }) => {
         let taken;
         const taking = new Promise(resolve => { taken = resolve; });
         const other = database.transaction(async client => {
@@ -277,9 +279,17 @@ describeEngines('idempotency', ({ place }) => {
         expect(signal.reason).toMatchObject({ code: 'ERR_IDEMPOTENCY_LOST' });
         give();
         await other;
-        return 'done all the same';
-      }, { lockTimeout: 30_000 });
-      expect(result).toEqual({ value: 'done all the same', replayed: false });
+        return end(signal);
+      }, { lockTimeout: 30_000, storeFailures: true });
+    };
+
+    test('if the database does not extend it in time, the work is aborted', async () => {
+      await expect(stuck(signal => signal.throwIfAborted()))
+        .rejects.toMatchObject({ code: 'ERR_IDEMPOTENCY_LOST' });
+      // That is no result: somebody else may do the work.
+      expect(await idempotency.get('stuck')).toBeUndefined();
+      expect(await stuck(() => 'done all the same'))
+        .toEqual({ value: 'done all the same', replayed: false });
     });
 
     /** Takes the key from its holder, as if that had been stopped for longer than its lock. */
@@ -372,7 +382,9 @@ describeEngines('idempotency', ({ place }) => {
         .rejects.toMatchObject({ code: 'ERR_IDEMPOTENCY_IN_PROGRESS' });
       end();
       if (value === undefined) {
-        while (await lock() !== undefined) await new Promise(setImmediate);
+        while (await other.idempotency.get('closing') !== undefined) {
+          await new Promise(setImmediate);
+        }
       } else {
         while ((await other.idempotency.get('closing')).status !== 'done') {
           await new Promise(setImmediate);
@@ -402,6 +414,34 @@ describeEngines('idempotency', ({ place }) => {
       expect(await idempotency.get(key)).toBeUndefined();
     }
   });
+
+  test.each([[false], [true]])('work can confirm that it holds the key (transaction: %s)',
+    async transaction => {
+      const key = `confirm-${transaction}`;
+      const late = {};
+      const kept = await idempotency.run(key, async ({ confirm, signal }) => {
+        await confirm();
+        await confirm();
+        expect(signal.aborted).toBe(false);
+        late.confirm = confirm;
+        return 1;
+      }, { transaction });
+      expect(kept).toEqual({ value: 1, replayed: false });
+      // The work has ended, and nobody holds the key.
+      await expect(late.confirm()).rejects
+        .toMatchObject({ code: transaction ? 'ERR_STORE_QUERY' : 'ERR_IDEMPOTENCY_LOST' });
+
+      const lost = idempotency.run(`${key}-lost`, async ({ confirm, signal }) => {
+        if (database.engine === 'pglite' && transaction) throw new Error('has the only session');
+        await idempotency.forget(`${key}-lost`);
+        const error = await confirm().catch(e => e);
+        expect(error).toMatchObject({ code: 'ERR_IDEMPOTENCY_LOST', retryable: true });
+        expect(signal.reason).toBe(error);
+        await expect(confirm()).rejects.toBe(error);
+        throw new Error('stopped');
+      }, { transaction });
+      await expect(lost).rejects.toThrow(/stopped|only session/);
+    });
 
   test.each([
     ['an empty key', () => idempotency.run('', async () => 1)],
@@ -511,5 +551,35 @@ describe('idempotency, many processes', () => {
     expect(await idempotency.run('restart', work)).toEqual({ value: 'survived', replayed: false });
     expect(await idempotency.run('restart', work)).toEqual({ value: 'survived', replayed: true });
     expect(work).toHaveBeenCalledTimes(1);
+  });
+
+  test('an answer reads no more of a table that grew after its plan was made', async () => {
+    const own = await (await sharedPostgres()).createDatabase();
+    const store = await openStore({ url: own, connections: 2 });
+    const table = 'sekering.idempotency_store';
+    const ask = async count => {
+      for (let i = 0; i < count; i++) await store.idempotency.run('key', async () => 'once');
+    };
+    await store.query(`ALTER TABLE ${table} SET (autovacuum_enabled = off)`);
+    await ask(1);
+    await store.query(`ANALYZE ${table}`);
+    // So often that every connection keeps its plans.
+    await ask(30);
+    await store.query(`INSERT INTO ${table}
+        (key, fingerprint, status, created_at, expires_at, locked_until)
+      SELECT 'other ' || i, fingerprint, status, created_at, expires_at, locked_until
+      FROM ${table}, generate_series(1, 20000) AS i WHERE key = 'key'`);
+    await ask(10);
+    await store.close();
+    const look = await openDatabase({ url: own, connections: 1 });
+    opened.push(look);
+    const count = async text => Number((await look.query(text)).rows[0].count);
+    // Backends tell what they did when they end at the latest.
+    await until(async () => await count(`SELECT count(*) FROM pg_stat_activity
+      WHERE datname = current_database() AND pid <> pg_backend_pid() AND
+      backend_type = 'client backend'`) === 0);
+    // Ten answers that each read all of it would read 200,000 rows.
+    expect(await count(`SELECT seq_tup_read AS count FROM pg_stat_user_tables
+      WHERE relid = '${table}'::regclass`)).toBeLessThan(20_000);
   });
 });

@@ -84,7 +84,7 @@ describeEngines('claims', ({ name, place }) => {
   /** What a claim of 50 did. */
   async function planOf50 () {
     const { claim } = leaseStatements(new OutboxTable('sekering'));
-    const { text, values } = claim('JOB', 'me', 1, 60_000, 50, 5, 25, '');
+    const { text, values } = claim('JOB', 'me', 1, 60_000, 50, 5, 25, '', 2 ** 24);
     const { rows: [row] } = await it.store.query(
       `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${text}`, values);
     const [{ Plan: plan }] = row['QUERY PLAN'];
@@ -131,6 +131,60 @@ describeEngines('claims', ({ name, place }) => {
     expect(await pages()).toBeLessThan(before + 4 * 50);
   });
 
+  describe('the look at all channels', () => {
+    const { peek } = leaseStatements(new OutboxTable('sekering'));
+    const HOUR_MS = 3_600_000;
+
+    test('tells where a claim may find something, and when', async () => {
+      const ask = async () => {
+        const { text, values } = peek();
+        const { rows } = await it.store.query(text, values);
+        return Object.fromEntries(rows.map(({ channel, dueIn }) => [channel, dueIn]));
+      };
+      expect(await ask()).toEqual({});
+      await enqueue([{ channel: 'SLOW', recipient: 'r', delay: HOUR_MS, priority: 3 }]);
+      await enqueue(jobs(1, { delay: HOUR_MS, priority: 9 }));
+      const later = await ask();
+      expect(Object.keys(later).toSorted()).toEqual(['JOB', 'SLOW']);
+      for (const dueIn of Object.values(later)) {
+        expect(dueIn).toBeGreaterThan(0);
+        expect(dueIn).toBeLessThanOrEqual(HOUR_MS);
+      }
+      // Less urgent, and due.
+      await enqueue(jobs(1, { priority: -9 }));
+      const now = await ask();
+      expect([now.JOB <= 0, now.SLOW > 0]).toEqual([true, true]);
+      await it.store.query("UPDATE sekering.notification_outbox SET status = 'SENT'");
+      expect(await ask()).toEqual({});
+      // Of these only a claim can tell.
+      await enqueue(jobs(1, { delay: HOUR_MS, orderKey: 'k' }));
+      await it.store.query(`INSERT INTO sekering.notification_outbox
+        (channel, recipient, crash_count) VALUES ('SLOW', 'r', 1)`);
+      expect(await ask()).toEqual({ JOB: 0, SLOW: 0 });
+    });
+
+    test('looks at no more rows beside any number of messages', async () => {
+      const add = (status, key, crashes) => it.store.query(`INSERT INTO
+          sekering.notification_outbox (channel, recipient, status, order_key, crash_count)
+        SELECT 'C' || i % 20, 'r', $1, CASE WHEN $2 THEN 'k' || i END, $3::int
+        FROM generate_series(1, 3000) AS i`, [status, key, crashes]);
+      await add('PENDING', false, 0);
+      await add('RETRYING', false, 0);
+      await add('SENT', false, 0);
+      await add('DLQ', true, 0);
+      await add('PENDING', true, 0);
+      await add('PENDING', false, 1);
+      const { text, values } = peek();
+      const { rows: [row] } = await it.store.query(
+        `EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values);
+      const [{ Plan: plan }] = row['QUERY PLAN'];
+      expect(plan['Actual Rows']).toBe(20);
+      // For each of the channels two of plain ones, and one of each other kind. The last step of
+      // each kind finds none, which the plan's rounded averages count as one.
+      expect(rowsOf(plan)).toBeLessThanOrEqual(20 * 4 + 3);
+    });
+  });
+
   if (name === 'postgresql') {
     test('find what is due behind any number of keys that have to wait', async () => {
       await it.store.query(`INSERT INTO sekering.notification_outbox
@@ -172,7 +226,7 @@ describeEngines('claims', ({ name, place }) => {
       await until(async () => await count(`SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND backend_type = 'client backend'`) === 1);
       const read = await count(`SELECT seq_tup_read AS count FROM pg_stat_user_tables
-        WHERE relname = 'notification_outbox'`);
+        WHERE relid = 'sekering.notification_outbox'::regclass`);
       await client.end();
       // Fifty claims that each read all of it would read a million.
       expect(read).toBeLessThan(100_000);

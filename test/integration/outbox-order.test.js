@@ -135,7 +135,7 @@ describeEngines('messages of one key', ({ name, place }) => {
         await enqueue(job('D', 'k'));
         await other.query('BEGIN');
         const { claim } = leaseStatements(new OutboxTable('sekering'));
-        const { text, values } = claim('JOB', 'other', 1, 60_000, 5, 1, 3, '');
+        const { text, values } = claim('JOB', 'other', 1, 60_000, 5, 1, 3, '', 2 ** 24);
         expect((await other.query(text, values)).rows[0].recipient).toBe('D');
         // Of what the other has claimed, and not committed, nobody sees anything.
         await sql(`INSERT INTO sekering.notification_outbox

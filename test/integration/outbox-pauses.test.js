@@ -187,15 +187,19 @@ describeEngines('the worker', ({ name, place }) => {
           sends++;
           return hold.promise;
         };
-        const workers = [await it.worker({ JOB: send }, { leaseMs: 1000 }),
-          await it.worker({ JOB: send }, { leaseMs: 1000 })];
+        // So long that a busy machine can extend it in time.
+        const leaseMs = 4000;
+        const workers = [await it.worker({ JOB: send }, { leaseMs }),
+          await it.worker({ JOB: send }, { leaseMs })];
         await enqueue(job());
         await until(() => sends === 1);
         const leaseEnds = async () => (await sql(
           'SELECT lease_until FROM sekering.notification_outbox')).rows[0].lease_until.getTime();
-        for (let last = await leaseEnds(), times = 0; times < 7; times++) {
+        for (let last = await leaseEnds(), times = 0; times < 4; times++) {
           // Both workers stop now and then, as on a machine that is paused.
-          if (times % 3 === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1100);
+          if (times % 2 === 0) {
+            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, leaseMs + 100);
+          }
           const before = last;
           last = await until(async () => {
             const now = await leaseEnds();

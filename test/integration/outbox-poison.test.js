@@ -3,22 +3,18 @@
 // Messages that end their process, or block it for ever. A supervisor starts it again each time.
 // Such a message becomes a dead letter after so many deaths; all others are sent.
 
-const { fork } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
+const { killAll, supervise } = require('../support/poison');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 
-const ACTOR = path.join(__dirname, '..', 'support', 'poison-actor.js');
 const ATTEMPTS = 3;
 const POISONS = ['exit', 'abort', 'segfault', 'kill', 'memory', 'rejection', 'later', 'block'];
 
-jest.setTimeout(600_000);
-
-const children = new Set();
 afterAll(async () => {
-  for (const child of children) child.kill('SIGKILL');
+  killAll();
   await closeShared();
 });
 
@@ -30,35 +26,10 @@ const PLACES = {
   PGlite: async () => ({ directory: fs.mkdtempSync(path.join(folder, 'store-')) }),
 };
 
-/**
- * Runs one process after the other until nothing waits any longer.
- * @returns {Promise<{ deaths: number, sent: string[], list: object[], letters: object[] }>}
- */
-async function supervise (place, messages, worker) {
-  const result = { deaths: 0, sent: [] };
-  for (let isFirst = true; result.list === undefined; isFirst = false) {
-    const child = fork(ACTOR, [JSON.stringify({ place, worker })], {
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'], execArgv: ['--max-old-space-size=96'],
-    });
-    children.add(child);
-    child.on('message', ({ event, id, list, letters }) => {
-      if (event === 'opened') child.send({ enqueue: isFirst ? messages : [] });
-      else if (event === 'sent') result.sent.push(id);
-      // It stands still: a supervisor kills it.
-      else if (event === 'blocks') child.kill('SIGKILL');
-      else if (event === 'over') Object.assign(result, { list, letters });
-    });
-    await new Promise(resolve => { child.once('close', resolve); });
-    children.delete(child);
-    if (result.list === undefined) result.deaths++;
-  }
-  return result;
-}
-
 const jobs = (count, recipient = 'x') =>
   Array.from({ length: count }, () => ({ channel: 'JOB', recipient }));
 
-describe.each([['PostgreSQL', POISONS], ['PGlite', ['exit', 'kill', 'memory', 'block']]])('on %s', (
+describe.each([['PostgreSQL', POISONS], ['PGlite', ['exit', 'block']]])('on %s', (
   engine, kinds
 ) => {
   test.concurrent.each(kinds)('a message that does this to its process dies: %s', async poison => {

@@ -3,8 +3,9 @@
 // Random operations on the outbox, and what disturbs it: workers die, lose leases and stop,
 // connections are cut, PostgreSQL restarts. A model says what must hold; see support/outbox-model.
 //
-// SEKERING_SEEDS: how many sequences, default 100; SEKERING_SEED: only this one. A sequence that
-// fails is printed, and then made shorter for as long as it still fails.
+// SEKERING_SEEDS: how many sequences, default 100; SEKERING_SEED: only this one;
+// SEKERING_CHAOS_SECONDS: as many as there is time for. A sequence that fails is printed, and then
+// made shorter for as long as it still fails.
 
 const { once } = require('node:events');
 const { setImmediate: turn } = require('node:timers/promises');
@@ -15,8 +16,8 @@ const { openStore } = require('../../lib/store');
 const { startTcpProxy } = require('../../lib/testing/tcp-proxy');
 const { Model } = require('../support/outbox-model');
 const { gate, until } = require('../support/outbox-helpers');
-const { describeEngines, sharedPostgres } = require('../support/postgres');
-const { Dice, inLanes, seedsOf, shorten } = require('../support/random');
+const { Dice, seedsOf } = require('../support/random');
+const { Disturbed, describeRuns, operationsBy, server } = require('../support/random-runs');
 
 const SEEDS = seedsOf(100);
 const STEPS = 40;
@@ -35,9 +36,9 @@ const TIMEOUT_MS = 150;
 // When all goes well: how often to look before another worker begins, and how many of them.
 const LOOKS_MAX = 200;
 const ROUNDS_MAX = 50;
-const LEASES_CALLS = ['claim', 'settle', 'mark', 'note', 'extend', 'readTime', 'sweep',
+const LEASES_CALLS = ['claim', 'settle', 'mark', 'note', 'extend', 'sweep',
   'buryUnknown', 'findSnapshot'];
-if (SEEDS.length > 100) jest.setTimeout(24 * 3_600_000);
+if (SEEDS.isLong) jest.setTimeout(7 * 24 * 3_600_000);
 
 /** Takes so many turns of the event loop, or until the signal aborts. */
 async function work (turns, signal) {
@@ -57,20 +58,10 @@ const ERRORS = {
 };
 
 /** What happens, how often, and where it can. */
-const STEPS_BY_WEIGHT = {
+const operationsOf = operationsBy({
   enqueue: 40, cancel: 5, giveUp: 4, retry: 4, retryMany: 4, recover: 3, purge: 1, cleanUp: 1,
   breakerOpensOrCloses: 5, startOrStop: 6, die: 3, steal: 7, sweep: 6, cut: 4, end: 9, wait: 12,
-};
-const KINDS = Object.entries(STEPS_BY_WEIGHT)
-  .flatMap(([kind, weight]) => Array(weight).fill(kind));
-
-/** The operations of a seed: each has a seed of its own, so that some can be left out. */
-function operationsOf (seed) {
-  const dice = new Dice(seed);
-  return Array.from({ length: STEPS }, (_, i) => ({
-    kind: dice.chance(0.002) ? 'restart' : dice.pick(KINDS), seed: seed * 1000 + i,
-  }));
-}
+}, STEPS, 0.002);
 
 /** A place for one sequence after the other. */
 class Lane {
@@ -101,17 +92,14 @@ class Lane {
   }
 }
 
-/** Of the server that all lanes share. */
-let restarts = 0;
-let restarting;
-
 /** A sequence of operations. */
-class Run {
+class Run extends Disturbed {
   workers = [];
   /** Transactions that are not committed yet. */
   open = [];
 
   constructor (lane, seed) {
+    super();
     this.lane = lane;
     this.dice = new Dice(seed);
     this.breaker = new CircuitBreaker(async () => {}, { resetTimeout: 3_600_000 });
@@ -120,7 +108,7 @@ class Run {
     this.model = new Model(seed);
     this.model.isOpen = () => this.breaker.opened;
     // Its connections may still end of what an earlier sequence did to them.
-    this.model.isUpset = () => lane.isHurt || restarts > 0;
+    this.model.isUpset = () => lane.isHurt || server.restarts > 0;
   }
 
   /** All of it. @returns {Promise<string[]>} what is wrong */
@@ -391,29 +379,14 @@ class Run {
   /** Takes back what has lapsed. */
   async sweep () {
     const { leases } = this.lane.sweeper;
-    const done = await this.try(async () =>
-      leases.sweep({ limit: 1000, before: await leases.readTime() }));
+    const done = await this.try(async () => {
+      const { time } = await leases.sweep({ limit: 1000 });
+      return (await leases.sweep({ limit: 1000, before: time })).rows;
+    });
     for (const message of this.model.messages.values()) {
       const row = done?.value.find(({ recipient }) => recipient === message.recipient);
       if (done === undefined || row?.status === 'DLQ') message.isCrashed = true;
     }
-  }
-
-  async cut (dice) {
-    const { proxy } = this.lane;
-    if (proxy === undefined) return;
-    this.lane.isHurt = true;
-    proxy.set(dice.pick([null, null, { refuse: true }, { cutDown: dice.between(1, 5000) },
-      { cutUp: dice.between(1, 5000), reset: true }]));
-    proxy.cutAll();
-  }
-
-  async restart (dice) {
-    if (this.lane.proxy === undefined) return;
-    restarts++;
-    restarting ??= (await sharedPostgres()).restart(dice.pick(['fast', 'immediate']))
-      .finally(() => { restarting = undefined; });
-    await restarting;
   }
 
   /** The others go on while the database answers. */
@@ -468,39 +441,11 @@ class Run {
   }
 }
 
-describeEngines('whatever happens', ({ name, place }) => {
-  const lanes = [];
-
-  beforeAll(async () => {
-    const shared = name === 'postgresql' ? await place() : undefined;
-    for (let i = 0; i < Math.min(LANES[name], SEEDS.length); i++) {
-      lanes.push(await Lane.open(shared ?? await place(), name, i));
-    }
-  });
-  afterAll(() => Promise.all(lanes.map(lane => lane.close())));
-
-  test('each message is sent, cancelled, or dead for a reason', async () => {
-    const failures = [];
-    await inLanes(lanes, SEEDS, async (lane, seed) => {
-      const play = async operations => {
-        const run = new Run(lane, seed);
-        const faults = await run.play(operations);
-        return faults.length === 0 ? undefined : { run, faults };
-      };
-      const operations = operationsOf(seed);
-      let failure = await play(operations);
-      if (failure === undefined) return;
-      const shorter = await shorten(operations, async list => {
-        const again = await play(list);
-        failure = again ?? failure;
-        return again !== undefined;
-      });
-      const { faults, run } = failure;
-      failures.push({
-        seed, faults, operations: shorter.map(({ kind, seed: own }) => `${kind} ${own}`),
-        stories: [...run.model.messages.keys()].map(recipient => run.model.story(recipient)),
-      });
-    }, () => failures.length > 0);
-    expect(failures).toEqual([]);
-  });
+describeRuns('each message is sent, cancelled, or dead for a reason', {
+  seeds: SEEDS, lanes: LANES, operationsOf,
+  open: (...lane) => Lane.open(...lane),
+  begin: (lane, seed) => new Run(lane, seed),
+  tell: run => ({
+    stories: [...run.model.messages.keys()].map(recipient => run.model.story(recipient)),
+  }),
 });

@@ -135,6 +135,30 @@ describeEngines('the worker', ({ place }) => {
     });
   });
 
+  test.each([['no key', null], ['a key', 'k']])(
+    'what was enqueued long before it is due is sent then, with %s', async (what, key) => {
+      const rows = await sql(`INSERT INTO sekering.notification_outbox
+          (channel, recipient, order_key, next_retry_at)
+        VALUES ('JOB', 'now', NULL, now()), ('JOB', 'later', $1, now() + interval '100 s')
+        RETURNING id`, [key]);
+      expect(rows.rowCount).toBe(2);
+      const clock = useVirtualClock();
+      try {
+        const worker = await it.worker({ JOB: async () => {} }, { pollInterval: 3_600_000 });
+        await events(worker, 'sent');
+        await clock.advanceAsync(90_000);
+        // Nobody tells the worker of this. The time of the database does not pass as ours does.
+        await sql(`UPDATE sekering.notification_outbox SET next_retry_at = now()
+          WHERE recipient = 'later'`);
+        const sent = events(worker, 'sent');
+        await clock.advanceAsync(20_000);
+        expect((await sent)[0][0]).toMatchObject({ recipient: 'later' });
+      } finally {
+        await it.workers.pop().stop();
+        clock.restore();
+      }
+    });
+
   describe('messages of one key', () => {
     test('go one after the other, after the first that fails; other keys go on', async () => {
       await enqueue([job('a1', { orderKey: 'a' }), job('a2', { orderKey: 'a', priority: 90 }),

@@ -16,7 +16,7 @@ const { describeEngines, sharedPostgres } = require('../support/postgres');
 const ACTOR = path.join(__dirname, '..', 'support', 'payment-actor.js');
 
 const IS_LONG = Number(process.env.SEKERING_CHAOS_SECONDS ?? 0) > 0;
-if (IS_LONG) jest.setTimeout(600_000);
+if (IS_LONG) jest.setTimeout(1_800_000);
 
 describeEngines('reconciliation', ({ place }) => {
   let database;

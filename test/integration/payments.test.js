@@ -72,6 +72,22 @@ describeEngines('payments', ({ place }) => {
     expect(count(fake, 'POST', PAGES)).toBe(1);
   });
 
+  test('calls for one order at the same time give out one page', async () => {
+    const setup = await pay(database);
+    for (let i = 0; i < 5; i += 1) {
+      const id = `at-once-${i}`;
+      const opened =
+        await Promise.all(Array.from({ length: 4 }, () => setup.payments.open(order(id))));
+      const tokens = new Set(opened.map(made => made.order.token));
+      expect([...tokens]).toEqual([(await setup.payments.get(id)).token]);
+      await setup.payments.defer(order(`${id}-later`));
+      const later = await Promise.all(Array.from({ length: 4 }, () =>
+        setup.payments.open(order(`${id}-later`))));
+      const { token } = await setup.payments.get(`${id}-later`);
+      expect(later.map(made => made.order.token)).toEqual([token, token, token, token]);
+    }
+  });
+
   test('hooks run in a worker, once for each transition', async () => {
     const calls = [];
     const note = name => ({ orderId, state }, { from, to, id }) =>
@@ -272,7 +288,7 @@ describeEngines('payments', ({ place }) => {
     ['its amount', [paid, refunded(3000), { state: 'chargeback', chargeback_amount: '7000.00' }],
       'charged_back  300000 700000 onPaid onRefund 300000 onChargeback 700000'],
     ['a chargeback after a full refund', [paid, refunded(10_000), { state: 'chargeback' }],
-      'charged_back  1000000 0 onPaid onRefund 1000000 onChargeback null'],
+      'charged_back held 1000000 0 onPaid onRefund 1000000 onChargeback null'],
     ['a partial chargeback after a refund', [paid, refunded(3000), { state: 'partial_chargeback' }],
       'partially_charged_back  300000 0 onPaid onRefund 300000 onChargeback null'],
     ['a refund after a full chargeback', [paid, { state: 'chargeback' }, refunded(10_000)],
@@ -288,7 +304,25 @@ describeEngines('payments', ({ place }) => {
       'charged_back  300000 900000 onPaid onRefund 300000 onChargeback 900000'],
     ['more than was paid',
       [paid, { state: 'chargeback', refund_amount: '8000.00', chargeback_amount: '8000.00' }],
-      'charged_back  800000 200000 onPaid onRefund 800000 onChargeback 200000'],
+      'charged_back held 800000 200000 onPaid onRefund 800000 onChargeback 200000'],
+    ['first news of a refund and a chargeback of all',
+      [{ ...refunded(10_000), chargeback_amount: '10000.00' }],
+      'refunded held 1000000 0 onRefund 1000000 onChargeback null'],
+    ['first news of a chargeback and a refund of all',
+      [{ state: 'chargeback', refund_amount: '10000.00', chargeback_amount: '10000.00' }],
+      'charged_back held 1000000 0 onRefund 1000000 onChargeback null'],
+    ['a partial chargeback after a full refund', [paid, refunded(10_000),
+      { state: 'partial_chargeback', refund_amount: '10000.00', chargeback_amount: '3000.00' }],
+    'partially_charged_back held 1000000 0 onPaid onRefund 1000000 onChargeback null'],
+    ['its amount unknown', [paid, refunded(10_000), { state: 'partial_chargeback' }],
+      'partially_charged_back held 1000000 0 onPaid onRefund 1000000 onChargeback null'],
+    ['a second partial chargeback, after a refund of the rest', [paid,
+      { state: 'partial_chargeback', chargeback_amount: '3000.00' },
+      { state: 'refund', refund_amount: '7000.00', chargeback_amount: '3000.00' },
+      { state: 'partial_chargeback', refund_amount: '7000.00', chargeback_amount: '5000.00' },
+      { state: 'partial_chargeback', refund_amount: '7000.00', chargeback_amount: '6000.00' }],
+    'partially_charged_back held 700000 300000 onPaid onChargeback 300000 onRefund 700000 ' +
+      'onChargeback null onChargeback null'],
     ['first news of a partial refund', [refunded(100)],
       'partially_refunded  10000 0 onPaid onRefund 10000'],
     ['first news of a full refund', [refunded(10_000)], 'refunded  1000000 0 onRefund 1000000'],
@@ -312,6 +346,19 @@ describeEngines('payments', ({ place }) => {
     expect(await messages('V1')).toEqual([]);
     expect(await payments.review('V1', 'dismiss', { by: 'ann', reason: 'forged' }))
       .toMatchObject({ state: 'created', held: false });
+  });
+
+  test('a person cannot apply what names no transaction', async () => {
+    const setup = await pay(database);
+    const { payments, fake, deliver } = setup;
+    await placed(setup, 'no-id');
+    fake.settle('no-id');
+    const [body] = fake.notifications('no-id', { latest: true });
+    expect(await deliver({ ...body, transaction_id: '..' })).toMatchObject({ outcome: 'held' });
+    const why = { by: 'ann', reason: 'seen' };
+    await expect(payments.review('no-id', 'apply', why)).rejects
+      .toMatchObject({ code: 'ERR_PAYMENT_ORDER' });
+    expect(await payments.review('no-id', 'dismiss', why)).toMatchObject({ held: false });
   });
 
   test('a person can apply a second payment, on a later page of the same order', async () => {
@@ -452,6 +499,25 @@ describeEngines('payments', ({ place }) => {
     // An id that only looks like that of a page belongs to no order.
     expect(await payments.get(`${id}~3`)).toBeUndefined();
   });
+
+  test.each(['drop', 'error'])('an expired order is opened again, and its page fails (%s)',
+    async kind => {
+      const setup = await pay(database);
+      const { payments, fake, deliver } = setup;
+      const id = `again-${kind}`;
+      await placed(setup, id);
+      fake.settle(id, 'expire');
+      await deliver(fake.notifications(id, { latest: true })[0]);
+      expect(await payments.get(id)).toMatchObject({ state: 'expired' });
+      // Midtrans accepts the id again.
+      fake.orders.delete(id);
+      fake.set({ kind, status: 400, on: 'createTransaction', times: 1 });
+      const opened = await payments.open(order(id)).catch(() => payments.open(order(id)));
+      const page = kind === 'drop' ? `${id}~2` : id;
+      expect(opened).toMatchObject({
+        queued: false, order: { state: 'created', token: fake.orders.get(page).token },
+      });
+    });
 
   test('the customer has begun to pay on a page that we do not know', async () => {
     const setup = await pay(database);

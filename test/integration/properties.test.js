@@ -4,16 +4,17 @@
 // what is taken comes back as it was. The seed is the same each time; PROPERTY_RUNS and
 // PROPERTY_SEED look further.
 
-const { createHmac } = require('node:crypto');
+const { createHash, createHmac } = require('node:crypto');
 
 const fc = require('fast-check');
 
 const { circuitBreakers } = require('../..');
-const { CloudApiClient } = require('../../lib/clients/whatsapp');
+const { CloudApiClient, GreenApiClient } = require('../../lib/clients/whatsapp');
 const { readConfig } = require('../../lib/gateway/config');
 const { createWebhookRouter } = require('../../lib/http');
 const { fill, fillHtml } = require('../../lib/store/template');
 const { OPERATOR, breakerOf, endAll, start } = require('../support/admin-helpers');
+const { SECRETS, order, startAll } = require('../support/gateway-helpers');
 const { serve } = require('../support/http-helpers');
 
 const FACTOR = Number(process.env.PROPERTY_RUNS ?? 1);
@@ -174,6 +175,89 @@ describe('over HTTP', () => {
     }
     expect(failures).toEqual([]);
   });
+});
+
+/** An object of some of these fields, each with what belongs there, or with anything. */
+const fieldsOf = fields => fc.record(Object.fromEntries(Object.entries(fields)
+  .map(([name, value]) => [name, fc.oneof({ weight: 3, arbitrary: value }, fc.jsonValue())])),
+{ requiredKeys: [] });
+
+const answered = async (url, body, headers) => {
+  const response = await fetch(url, {
+    method: 'POST', body, headers: { 'content-type': 'application/json', ...headers },
+  });
+  const said = await response.text();
+  return { status: response.status, body: said.startsWith('{') ? JSON.parse(said) : undefined };
+};
+
+test('webhooks of Green API, with the token and without', async () => {
+  const webhookToken = 'planted-webhook-token';
+  const whatsapp = new GreenApiClient({ instanceId: '1101', token: 'planted-token', webhookToken });
+  const failures = [];
+  const { url, close } = await serve(createWebhookRouter({
+    whatsapp, onError: error => failures.push(error)
+  }));
+  const webhook = fieldsOf({
+    typeWebhook: fc.constantFrom('outgoingMessageStatus', 'stateInstanceChanged',
+      'incomingMessageReceived', 'incomingCall', 'quotaExceeded', '__proto__'),
+    idMessage: text, description: text, timestamp: fc.integer(), chatId: text,
+    status: fc.constantFrom('sent', 'delivered', 'read', 'failed', 'noAccount', 'yellowCard'),
+    stateInstance: fc.constantFrom('authorized', 'notAuthorized', 'blocked', 'sleepMode'),
+    instanceData: fieldsOf({ idInstance: fc.integer(), wid: text }),
+    senderData: fieldsOf({ chatId: text, sender: text }),
+    messageData: fieldsOf({ typeMessage: text, textMessageData: fieldsOf({ textMessage: text }) }),
+  }).map(given => JSON.stringify(given));
+  try {
+    await holds(400, fc.oneof({ weight: 3, arbitrary: webhook }, text), fc.boolean(),
+      async (sent, isOurs) => {
+        const { status, body } = await answered(`${url}/webhooks/whatsapp`, Buffer.from(sent),
+          { authorization: `Bearer ${isOurs ? webhookToken : 'another-token'}` });
+        if (!isOurs) expect([status, body.code]).toEqual([403, 'ERR_WHATSAPP_SIGNATURE']);
+        else if (status !== 200) expect([status, body.code]).toEqual([400, 'ERR_WHATSAPP_WEBHOOK']);
+      });
+  } finally {
+    await close();
+    await whatsapp.close();
+  }
+  expect(failures).toEqual([]);
+});
+
+test('notifications of Midtrans, signed and unsigned', async () => {
+  const { gateway, server, midtrans, log, ask, close } = await startAll({}, {});
+  try {
+    const { body } = await ask('/orders', { token: SECRETS.shopToken, body: order('known') });
+    expect(body.orderId).toBe('known');
+    midtrans.choose('known');
+    const states = fc.constantFrom('settlement', 'pending', 'capture', 'deny', 'refund',
+      'chargeback', 'partial_chargeback', 'cancel', 'expire', 'unheard_of', '__proto__');
+    const amount = fc.constantFrom('10000.00', '10000', '1.00', '-1', '1e3', '99999999999999.99');
+    const notification = fieldsOf({
+      order_id: fc.oneof(fc.constant('known'), text), transaction_id: fc.oneof(
+        fc.constant('known'), text),
+      status_code: fc.constantFrom('200', '201', '202', '407'), gross_amount: amount,
+      transaction_status: states, fraud_status: fc.constantFrom('accept', 'challenge', 'deny'),
+      transaction_time: text, payment_type: text, refund_amount: amount,
+      chargeback_amount: amount, currency: fc.constantFrom('IDR', 'USD'), custom_field1: text,
+      refunds: fc.array(fieldsOf({ refund_key: text, refund_amount: amount })),
+      metadata: fc.jsonValue(),
+    });
+    await holds(400, notification, fc.oneof({ weight: 3, arbitrary: fc.constant(true) },
+      fc.boolean()), async (fields, isSigned) => {
+      const signature_key = createHash('sha512').update(`${fields.order_id}${fields.status_code
+      }${fields.gross_amount}${isSigned ? SECRETS.serverKey : 'x'}`).digest('hex');
+      const { status, body: answer } = await answered(`${server.url}/webhooks/midtrans`,
+        JSON.stringify({ ...fields, signature_key }));
+      // 503: Midtrans has to send it again.
+      expect([200, 400, 403, 503]).toContain(status);
+      expect(typeof answer.status).toBe('string');
+      if (!isSigned) expect([400, 403]).toContain(status);
+      // The fake says that it is pending, whatever strangers say.
+      expect((await gateway.store.payments.get('known')).state).toMatch(/^(created|pending)$/);
+    });
+    expect(log.lines.filter(({ message }) => message === 'A request failed')).toEqual([]);
+  } finally {
+    await close();
+  }
 });
 
 test('memory stays bounded', () => {

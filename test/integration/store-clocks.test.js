@@ -96,6 +96,96 @@ test('work under a key is done once, whatever the clocks of the hosts say', asyn
   expect((await server.query('SELECT 1 FROM effects', url)).rowCount).toBe(1);
 });
 
+/** A host with a wrong clock: `ask` has it do something, `until` waits for an event of it. */
+async function startHost (url, offsetMs, more) {
+  const child = fork(path.join(SUPPORT, 'clock-actor.js'), [JSON.stringify({ url, ...more })],
+    optionsOf(offsetMs));
+  keep({ close: () => child.kill('SIGKILL') });
+  const seen = [];
+  child.on('message', event => seen.push(event));
+  const it = {
+    seen,
+    until: name => until(() => seen.find(({ event }) => event === name)),
+    ask: async (what, argument) => {
+      child.send({ what, argument });
+      const { value } = await it.until(what);
+      seen.splice(seen.findIndex(({ event }) => event === what), 1);
+      return value;
+    },
+  };
+  await it.until('started');
+  return it;
+}
+
+describe('on hosts whose clocks are twenty minutes apart', () => {
+  let url;
+  let store;
+  beforeEach(async () => {
+    url = await (await sharedPostgres()).createDatabase();
+    store = keep(await openStore({ url, channels: CHANNELS }));
+  });
+
+  const startBoth = more => Promise.all(OFFSETS_MS.map(offsetMs => startHost(url, offsetMs, more)));
+
+  test.each([['slow', 0], ['fast', 1]])('the %s one sends what is due, and nothing else',
+    async (_, index) => {
+      const sender = await startHost(url, OFFSETS_MS[index], { failures: 1 });
+      const enqueuer = await startHost(url, OFFSETS_MS[1 - index]);
+      const message = { channel: 'JOB', recipient: 'a' };
+      await enqueuer.ask('enqueue', { ...message, body: 'later', delay: 300_000 });
+      await enqueuer.ask('enqueue', { ...message, body: 'soon', delay: 100 });
+      await sender.ask('enqueue', { ...message, body: 'own', delay: 300_000 });
+      await sender.ask('work');
+      // Its first attempt fails, and the second one is due soon after.
+      await sender.until('sent');
+      expect(sender.seen).toMatchObject([
+        { event: 'started' }, { event: 'retry' }, { event: 'sent', value: 'soon' }]);
+      const { rows } = await store.query(`SELECT body, status,
+        next_retry_at - created_at BETWEEN interval '4 min' AND interval '6 min' AS due
+        FROM sekering.notification_outbox WHERE body <> 'soon' ORDER BY id`);
+      expect(rows).toEqual(['later', 'own'].map(body => ({ body, status: 'PENDING', due: true })));
+    });
+
+  test('breakers of the fleet follow each other', async () => {
+    const [slow, fast] = await startBoth();
+    for (const [one, other] of [[slow, fast], [fast, slow]]) {
+      await one.ask('trip');
+      await other.until('open');
+      // Circuits that are still open bind whoever joins.
+      const late = await startHost(url, 0);
+      expect(await late.ask('state')).toBe(true);
+      await one.ask('close');
+      await Promise.all([other, late].map(host => host.until('closed')));
+      for (const host of [slow, fast]) host.seen.length = 0;
+    }
+  });
+
+  test('jobs run on demand on any host, and never twice at once', async () => {
+    const [slow, fast] = await startBoth();
+    expect(await fast.ask('run')).toBe(true);
+    expect(await slow.ask('run')).toBe(true);
+    expect(await fast.ask('run')).toBe(true);
+    await fast.ask('hold');
+    await fast.until('begun');
+    expect(await slow.ask('run')).toBe(false);
+  });
+
+  test('each time of a schedule is taken once, in their order, when the database says so',
+    async () => {
+      await store.query(`CREATE TABLE public.slots
+        (id bigserial, slot timestamptz, at timestamptz)`);
+      const start = (await store.query("SELECT date_trunc('second', now()) AS at")).rows[0].at;
+      await startBoth({ pattern: '* * * * * *' });
+      const rows = await until(async () => {
+        const { rows } = await store.query('SELECT slot, at FROM public.slots ORDER BY id');
+        return rows.length >= 4 && rows;
+      });
+      const slots = rows.map(({ slot }) => slot.getTime());
+      expect(slots).toEqual([...new Set(slots)].sort((a, b) => a - b));
+      expect(rows.every(({ slot, at }) => start <= slot && slot <= at)).toBe(true);
+    });
+});
+
 /** Passes everything on, except the answer to the next COMMIT once it is armed. */
 async function startThief (port) {
   const it = { isArmed: false, thefts: 0 };

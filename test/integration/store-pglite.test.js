@@ -9,6 +9,8 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
+const { createGateway } = require('../../lib/gateway');
+const { migrateStore, openStore } = require('../../lib/store');
 const { openDatabase } = require('../../lib/store/database');
 const { lockDirectory } = require('../../lib/store/pglite-lock');
 
@@ -17,7 +19,7 @@ const KILLS_MIN = 3;
 const ACTOR = path.join(__dirname, '..', 'support', 'store-pglite-actor.js');
 const LOCKED = { code: 'ERR_STORE_DIRECTORY_LOCKED', retryable: true };
 
-jest.setTimeout(180_000 + SECONDS * 1000);
+jest.setTimeout(900_000 + SECONDS * 1000);
 
 const children = new Set();
 const folders = [];
@@ -379,4 +381,24 @@ test('listening to a database that is busy at first', async () => {
   expect(heard).toEqual(['at last']);
   expect(warnings).toEqual(['ERR_STORE_UNREACHABLE']);
   await database.close();
+});
+
+test.each([
+  [{ channels: { JOB: { backoff: { minTimeout: -1 } } } }, 'minTimeout'],
+  [{ channels: { 'a b': {} } }, 'channels'], [{ idempotency: { ttll: 1 } }, 'idempotency.ttll'],
+  [{ payments: { hooks: { onPayed () {} } } }, 'payments.hooks.onPayed'],
+])('an option that a part does not take, %j: no folder is made', async (more, option) => {
+  const directory = path.join(makeFolder(), 'store');
+  const error = expect.objectContaining({ code: 'ERR_INVALID_OPTION', option });
+  await expect(openStore({ directory, ...more })).rejects.toEqual(error);
+  await expect(migrateStore({ directory, ...more })).rejects.toEqual(error);
+  expect(fs.existsSync(directory)).toBe(false);
+});
+
+test('hooks that a gateway does not have: no folder is made', async () => {
+  const directory = path.join(makeFolder(), 'store');
+  await expect(createGateway({ store: { directory }, logging: { level: 'silent' } },
+    { hooks: { onPayed () {} } })).rejects
+    .toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'parts.hooks.onPayed' });
+  expect(fs.existsSync(directory)).toBe(false);
 });

@@ -18,7 +18,7 @@ const BACK_MS_MAX = 20_000;
 const ACTOR = path.join(__dirname, '..', 'support', 'store-load-actor.js');
 const LOST = { code: 'ERR_STORE_UNREACHABLE', retryable: true };
 
-jest.setTimeout(180_000 + ROUNDS * 20_000);
+jest.setTimeout(900_000 + ROUNDS * 20_000);
 
 let postgres;
 let child;

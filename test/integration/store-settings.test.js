@@ -11,7 +11,9 @@ const { openStore } = require('../../lib/store');
 const { keep } = require('../support/keep');
 const { closeAll, order, start } = require('../support/midtrans-helpers');
 const { events } = require('../support/outbox-helpers');
-const { closeShared, sharedPostgres } = require('../support/postgres');
+const {
+  HOSTILE, anotherSchema, closeShared, sharedPostgres, startPostgres,
+} = require('../support/postgres');
 
 const BODY = 'Quotes \' " and \\x41 \\101\nkäse ☕';
 const CHANNELS = { JOB: {} };
@@ -72,37 +74,102 @@ const SETTINGS = [
   { search_path: "''" },
 ];
 
+/** Messages are sent or die as they are, and concurrent calls are answered. */
+async function isUseful (store) {
+  const began = Date.now();
+  const isOfNow = time => Math.abs(time.getTime() - began) < 3_600_000;
+  const sent = [];
+  const worker = await startWorker(store, async message => {
+    if (message.recipient === 'bad') throw Object.assign(new Error('no'), { retryable: false });
+    sent.push(message);
+  });
+  const over = Promise.all([events(worker, 'sent', 3), events(worker, 'dead')]);
+  await store.outbox.enqueue(['a', 'b', 'c', 'bad'].map(recipient =>
+    ({ channel: 'JOB', recipient, body: BODY })));
+  await over;
+  expect(sent.map(({ body }) => body)).toEqual([BODY, BODY, BODY]);
+  expect(sent.every(({ createdAt }) => isOfNow(createdAt))).toBe(true);
+  const [letter] = await store.deadLetters.list();
+  expect(letter).toMatchObject({ recipient: 'bad', body: BODY, attemptCount: 1 });
+  expect(isOfNow(letter.diedAt)).toBe(true);
+  // Calls that come together: under one key, and under one each.
+  const work = jest.fn(async () => ({ made: true }));
+  const same = await Promise.all(Array.from({ length: 20 }, () =>
+    store.idempotency.run('key', work, { wait: 30_000 })));
+  expect(same.map(({ value }) => value)).toEqual(Array(20).fill({ made: true }));
+  expect(work).toHaveBeenCalledTimes(1);
+  await Promise.all(Array.from({ length: 20 }, (_, i) => store.idempotency.run(`key ${i}`,
+    ({ client }) => client.query('SELECT 1').then(() => i), { transaction: true })));
+  expect((await store.idempotency.get('key')).createdAt).toBeInstanceOf(Date);
+}
+
 describe.each(Object.keys(WAYS).flatMap(way => SETTINGS.map(settings => [way, settings])))(
   'a %s of a role with %j', (way, settings) => {
-    test('messages are sent or die as they are, and concurrent calls are answered', async () => {
-      const store = await open(way, settings);
-      const began = Date.now();
-      const isOfNow = time => Math.abs(time.getTime() - began) < 3_600_000;
-      const sent = [];
-      const worker = await startWorker(store, async message => {
-        if (message.recipient === 'bad') throw Object.assign(new Error('no'), { retryable: false });
-        sent.push(message);
-      });
-      const over = Promise.all([events(worker, 'sent', 3), events(worker, 'dead')]);
-      await store.outbox.enqueue(['a', 'b', 'c', 'bad'].map(recipient =>
-        ({ channel: 'JOB', recipient, body: BODY })));
-      await over;
-      expect(sent.map(({ body }) => body)).toEqual([BODY, BODY, BODY]);
-      expect(sent.every(({ createdAt }) => isOfNow(createdAt))).toBe(true);
-      const [letter] = await store.deadLetters.list();
-      expect(letter).toMatchObject({ recipient: 'bad', body: BODY, attemptCount: 1 });
-      expect(isOfNow(letter.diedAt)).toBe(true);
-      // Calls that come together: under one key, and under one each.
-      const work = jest.fn(async () => ({ made: true }));
-      const same = await Promise.all(Array.from({ length: 20 }, () =>
-        store.idempotency.run('key', work, { wait: 30_000 })));
-      expect(same.map(({ value }) => value)).toEqual(Array(20).fill({ made: true }));
-      expect(work).toHaveBeenCalledTimes(1);
-      await Promise.all(Array.from({ length: 20 }, (_, i) => store.idempotency.run(`key ${i}`,
-        ({ client }) => client.query('SELECT 1').then(() => i), { transaction: true })));
-      expect((await store.idempotency.get('key')).createdAt).toBeInstanceOf(Date);
-    });
+    test('messages are sent or die as they are, and concurrent calls are answered',
+      async () => isUseful(await open(way, settings)));
   });
+
+describe('hostile settings that are not those of the server', () => {
+  let plain;
+  beforeAll(async () => {
+    plain = await startPostgres({ fsync: 'off' });
+    await plain.query(anotherSchema(), plain.urlOf('template1'));
+  });
+  afterAll(() => plain.close());
+
+  const quoted = value => `'${value}'`;
+  const alter = async (what, name, settings) => {
+    for (const [setting, value] of settings) {
+      await plain.query(`ALTER ${what} ${name} SET ${setting} = ${
+        setting === 'search_path' ? value : quoted(value)}`);
+    }
+  };
+  const SETTERS = {
+    'ALTER DATABASE': async (url, settings) => {
+      await alter('DATABASE', new URL(url).pathname.slice(1), settings);
+      return url;
+    },
+    'ALTER ROLE': async (url, settings) => {
+      const role = `hostile_${++roles}`;
+      await plain.query(`CREATE ROLE ${role} SUPERUSER LOGIN`);
+      await alter('ROLE', role, settings);
+      return url.replace('postgres@', `${role}@`);
+    },
+    'options in the address': async (url, settings) => {
+      const options = settings.map(([name, value]) => `-c ${name}=${value}`).join(' ');
+      return `${url}?options=${encodeURIComponent(options)}`;
+    },
+  };
+
+  test.each(Object.keys(SETTERS).flatMap(setter => Object.keys(WAYS).map(way => [setter, way])))(
+    '%s, and a %s', async (setter, way) => {
+      const { client: midtrans, fake } = await start();
+      const url = await SETTERS[setter](await plain.createDatabase(), Object.entries(HOSTILE));
+      const { rows: [shown] } = await plain.query(`SELECT current_setting('datestyle') AS style,
+        current_setting('search_path') AS path, current_setting('array_nulls') AS nulls`, url);
+      expect(shown).toEqual({
+        style: expect.stringMatching('German'), path: expect.stringMatching('another'),
+        nulls: 'off',
+      });
+      const payments = { midtrans };
+      const store = keep(await openStore({ ...WAYS[way](url), channels: CHANNELS, payments }));
+      await isUseful(store);
+      await store.payments.open(order('paid'));
+      fake.choose('paid');
+      fake.settle('paid');
+      const [notice] = fake.notifications('paid', { latest: true });
+      const bytes = Buffer.from(JSON.stringify({ ...notice, x: BODY }));
+      expect(await store.payments.handleNotification(bytes)).toMatchObject({ status: 200 });
+      expect(await store.payments.get('paid')).toMatchObject({ state: 'paid' });
+      const kept = await store.payments.events('paid');
+      expect(Buffer.from(kept[0].body)).toEqual(bytes);
+      const [letter] = await store.deadLetters.list();
+      expect(await store.deadLetters.retry(letter.id)).toBe(true);
+      expect(await store.cleanUp({ sent: 0 })).toMatchObject({ sent: expect.any(Number) });
+      expect(await store.migrate()).toMatchObject({ applied: [] });
+      expect(await store.health()).toMatchObject({ ok: true });
+    });
+});
 
 describe.each(Object.keys(WAYS))('a %s', way => {
   test('keeps the bytes of payment notifications', async () => {
@@ -197,6 +264,14 @@ describe.each(Object.keys(WAYS))('time limits of a role, and a %s', way => {
       await store.query("SELECT current_setting('idle_session_timeout') AS idle");
     expect(idle).toBe(way === 'url' ? '0' : '1h');
   });
+});
+
+test('plans are not compiled in sessions of ours', async () => {
+  const url = await addressOf({ jit: 'on', jit_above_cost: 0 });
+  const store = keep(await openStore({ url, channels: CHANNELS }));
+  const look = async client => (await client.query('SHOW jit')).rows;
+  expect(await look(store)).toEqual([{ jit: 'off' }]);
+  expect(await store.transaction(look)).toEqual([{ jit: 'off' }]);
 });
 
 test('a search_path cannot hide functions of PostgreSQL', async () => {

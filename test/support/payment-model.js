@@ -82,22 +82,27 @@ class Midtrans {
     // Its answers say only what they are about: no refunds in that of a chargeback, no chargeback
     // in that of a refund, and no amount if all goes back.
     this.isTerse = this.#random.chance(0.25);
+    // All that is paid goes back in parts, and the customer pays again.
+    this.isReturning = odd === 4 || odd === 5;
+    if (!this.isReturning) return;
+    this.#isFaithful = this.isTerse = false;
+    this.hasPage = true;
   }
 
   get random () { return this.#random; }
 
   // ---- What happens at Midtrans ----------------------------------------------------------------
 
-  /** The customer chooses how to pay. */
-  choose () {
+  /** The customer chooses how to pay, on a page of the order. */
+  choose (page = this.orderId) {
     const random = this.#random;
-    const type = random.pick(['bank_transfer', 'bank_transfer', 'qris', 'credit_card',
-      'credit_card', 'credit_card']);
+    const type = this.isReturning ? 'credit_card' : random.pick(['bank_transfer', 'bank_transfer',
+      'qris', 'credit_card', 'credit_card', 'credit_card']);
     const at = this.#now + (this.life * LIFE_HOURS - LIFE_HOURS / 2) * HOUR_MS +
       this.transactions.length * 1000;
     const amount = this.isWrong && random.chance(0.3) ? AMOUNT + 1 : AMOUNT;
     const transaction = {
-      id: `${this.orderId}-t${this.transactions.length}`, type, amount, rest: amount,
+      id: `${this.orderId}-t${this.transactions.length}`, page, type, amount, rest: amount,
       life: this.life, refunds: [], taken: undefined, snapshots: [], wasPaid: false,
       isBroken: false,
       time: new Date(at + 7 * HOUR_MS).toISOString().slice(0, 19).replace('T', ' '),
@@ -107,7 +112,8 @@ class Midtrans {
       ? random.pick([['capture', 'accept'], ['capture', 'challenge'], ['deny', 'deny'], ['deny'],
         ['authorize', 'accept'], ['pending']])
       : ['pending'];
-    this.#move(transaction, ...first);
+    if (this.isReturning) this.#move(transaction, 'settlement', 'accept');
+    else this.#move(transaction, ...first);
   }
 
   /** Something happens to a transaction: by the customer, the merchant, a bank or Midtrans. */
@@ -117,7 +123,7 @@ class Midtrans {
     if (transaction === undefined) return;
     const ended = ['expire', 'cancel'].includes(transaction.state);
     if (this.isLate && ended && random.chance(0.3)) {
-      transaction.isBroken = true;
+      Object.assign(transaction, { isBroken: true, isLate: !transaction.wasPaid });
       this.#move(transaction, 'settlement');
       return;
     }
@@ -128,7 +134,9 @@ class Midtrans {
       this.#move(transaction, 'refund');
       return;
     }
-    const next = random.pick(nextOf(transaction));
+    const isBack = this.isReturning && (state === 'settlement' || state === 'partial_refund');
+    const next = isBack ? [transaction.refunds.length > 0 ? 'partial_chargeback' : 'partial_refund']
+      : random.pick(nextOf(transaction));
     if (next !== undefined) this.#move(transaction, ...next);
   }
 
@@ -145,7 +153,8 @@ class Midtrans {
     const mine = this.transactions.filter(({ life }) => life === this.life);
     const closing = this.hasPage ? ['expire', 'cancel', 'failure'] : ['expire', 'cancel'];
     return !this.isPageOver && mine.length < 4 && !mine.some(each => closing.includes(each.state) ||
-      (each.wasPaid && (each.state === 'deny' || this.#isFaithful)));
+      (each.wasPaid && (each.state === 'deny' || this.#isFaithful ||
+        (this.isReturning && each.rest > 0))));
   }
 
   /** The id of the expired order is used again. */
@@ -176,7 +185,9 @@ class Midtrans {
       transaction.said = state === 'chargeback' ? AMOUNT
         : Math.min(AMOUNT, before + 1 + random.below(AMOUNT - 1));
     } else if (state === 'partial_chargeback') {
-      const amount = 1 + random.below(transaction.rest - 1);
+      // All of it may have gone back in parts.
+      const isRest = refunds.length > 0 && (this.isReturning || random.chance(0.5));
+      const amount = isRest ? transaction.rest : 1 + random.below(transaction.rest - 1);
       transaction.taken = (transaction.taken ?? 0) + amount;
       transaction.rest -= amount;
     }
@@ -191,7 +202,8 @@ class Midtrans {
   }
 
   #show (transaction) {
-    const { id, type, state, fraud, amount, time, refunds, taken, said = taken } = transaction;
+    const { id, page, type, state, fraud, amount, time, refunds, taken } = transaction;
+    const { said = taken } = transaction;
     const isChallenge = state === 'capture' && fraud === 'challenge';
     const refunded = refundedOf(transaction);
     const code = isChallenge ? '201' : CODES[state] ?? '200';
@@ -202,13 +214,13 @@ class Midtrans {
       // Midtrans need not say how much the last chargeback took: it took what was left.
       : state !== 'chargeback' || this.#random.chance(0.5);
     return {
-      order_id: this.orderId, transaction_id: id, transaction_status: state, currency: 'IDR',
+      order_id: page, transaction_id: id, transaction_status: state, currency: 'IDR',
       payment_type: type, gross_amount: money(amount), status_code: code, transaction_time: time,
       ...fraud !== undefined && { fraud_status: fraud },
       ...refunds.length > 0 && tellsRefunds &&
         { refund_amount: money(refunded), refunds: [...refunds] },
       ...taken !== undefined && tellsTaken && { chargeback_amount: money(said) },
-      signature_key: `${this.orderId}|${code}|${money(amount)}`,
+      signature_key: `${page}|${code}|${money(amount)}`,
     };
   }
 
@@ -221,8 +233,7 @@ class Midtrans {
   /** GET status; undefined: not found. */
   status (id) {
     const random = this.#random;
-    const found = id === this.orderId ? this.transactions.at(-1)
-      : this.transactions.find(each => each.id === id);
+    const found = this.transactions.findLast(each => each.id === id || each.page === id);
     if (found === undefined || (this.isLagging && random.chance(0.03))) return undefined;
     const { snapshots } = found;
     const isOld = this.isLagging && random.chance(0.25);
@@ -296,12 +307,12 @@ class Midtrans {
     expect('refunded', refundedMinor, refunded * 100);
     expect('charged back', chargedBackMinor, taken * 100);
     faults.push(...this.#faultsOfSum(good, refunded + taken));
-    const isDouble = rated.filter(({ rating, said, taken }) =>
-      KEPT.includes(rating) && !(said !== undefined && taken > 0)).length > 1;
+    const isDouble = rated.filter(({ rating, said, taken, rest }) =>
+      KEPT.includes(rating) && rest > 0 && !(said !== undefined && taken > 0)).length > 1;
     // A person has to know that money went back twice, if the first time was known.
     const isKnown = state === 'charged_back' && refundedMinor === 0n;
-    const isMore = good.some(({ said, taken }) => said !== undefined && taken > 0);
-    const isTwice = (isDoubled && !this.isTerse && isKnown) ||
+    const isMore = good.some(({ said }) => said !== undefined);
+    const isTwice = good.some(isSaidTwice) || (isDoubled && !this.isTerse && isKnown) ||
       ((isDoubled || isMore) && held);
     expect('held', held,
       !isReviewed && (isDouble || isTwice || good.length < this.transactions.length));
@@ -366,33 +377,57 @@ class Midtrans {
       const isLeft = rated.some(({ rating, rest }) => KEPT.includes(rating) && rest > 0);
       check(named('onPaid').length > 0 || rated.length > 1 || !isLeft, 'paid, and nobody heard');
     }
-    faults.push(...this.#faultsOfSequence(hooks));
+    faults.push(...this.#faultsOfSequence(good, hooks));
     return faults;
   }
 
-  /** Money comes once, and not after a failure unless Midtrans reversed it. */
-  #faultsOfSequence (hooks) {
+  /**
+   * Money comes once, or again after all of it went back; and not after a failure unless Midtrans
+   * reversed it.
+   */
+  #faultsOfSequence (good, hooks) {
     const faults = [];
+    const back = new Map();
+    const paid = new Set();
     let failed;
     let hasMoney = false;
-    for (const { hook, transition: { to, transactionId }, told } of hooks) {
+    let isHeard = false;
+    let isOver = this.#isOver(good, paid, back);
+    for (const { hook, transition, told } of hooks) {
+      const { from, to, transactionId, refund, chargeback } = transition;
       if (hook === 'onPaid') {
-        if (hasMoney) faults.push('onPaid twice');
+        if (hasMoney && isOver === false) faults.push('onPaid twice');
         if (failed !== undefined && !this.#mayReverse(transactionId, failed.told)) {
           faults.push('onPaid after onFailed');
         }
-        hasMoney = true;
+        hasMoney = isHeard = true;
+      }
+      if (hook === 'onRefund' || hook === 'onChargeback') {
+        const amount = Number((refund ?? chargeback).amountMinor ?? 0) / 100;
+        back.set(transactionId, (back.get(transactionId) ?? 0) + amount);
       }
       if (hook === 'onFailed') {
         if (failed !== undefined) faults.push('onFailed twice');
         failed = { told };
       }
-      if (hook === 'onTransition') {
-        if (!KEPT.includes(to)) hasMoney = false;
-        if (!FAILED.includes(to)) failed = undefined;
-      }
+      if (hook !== 'onTransition') continue;
+      const isAgain = to === 'paid' && KEPT.includes(from) && !paid.has(transactionId);
+      if (isAgain && isOver === true && !isHeard) faults.push('paid again, and nobody heard');
+      if (isHeard || to === 'paid') paid.add(transactionId);
+      if (!KEPT.includes(to)) hasMoney = false;
+      if (!FAILED.includes(to)) failed = undefined;
+      isHeard = false;
+      isOver = this.#isOver(good, paid, back);
     }
     return faults;
+  }
+
+  /** Whether all the money of an order's payments went back; undefined if that cannot be known. */
+  #isOver (good, paid, back) {
+    if (this.isTerse || good.some(({ said, isDoubled }) => said !== undefined || isDoubled)) {
+      return good.some(({ wasPaid, rest }) => wasPaid && rest === 0) ? undefined : false;
+    }
+    return paid.size > 0 && [...paid].every(id => (back.get(id) ?? 0) >= AMOUNT);
   }
 
   /** Whether a transaction could be paid although its order had failed. */
@@ -415,6 +450,12 @@ function ratingOf ({ state, fraud }) {
     partial_refund: 'partially_refunded', chargeback: 'charged_back',
     partial_chargeback: 'partially_charged_back',
   }[state];
+}
+
+/** Whether Midtrans's last answer says that more went back than was paid. */
+function isSaidTwice ({ amount, snapshots }) {
+  const { refund_amount: refunded = 0, chargeback_amount: taken = 0 } = snapshots.at(-1);
+  return Number(taken) > 0 && Number(refunded) + Number(taken) > amount;
 }
 
 const refundedOf = ({ refunds }) =>

