@@ -227,7 +227,9 @@ class MidtransCall {
   async #taken (error) {
     const request = this.#request;
     const { answer } = await lookAtOrder({ orderId: request.orderId })(r => this.#ask(r));
-    if (answer === undefined) throw tokenLost(error, request);
+    // The id of a transaction that expired may be used again: the page was made after that.
+    const isPage = answer === undefined || read(answer.body, 'transaction_status') === 'expire';
+    if (isPage) throw tokenLost(error, request);
     this.#unsure = false;
     throw orderConflict(request, answer, error);
   }

@@ -471,5 +471,6 @@ function checkedRequest (name, { id, body }, defaults) {
 }
 
 module.exports = {
-  ENDPOINTS, checkedRequest, contentOf, isIncomingId, isOrderId, isSegment, readBody, requestOf,
+  ENDPOINTS, ORDER_ID, checkedRequest, contentOf, isIncomingId, isOrderId, isSegment, readBody,
+  requestOf,
 };

@@ -27,6 +27,7 @@ export interface ApiOptions {
 }
 
 export interface MidtransOptions extends ApiOptions {
+  /** The key of the server; with it anybody could forge payments. */
   serverKey: string;
   /** For cardRegister and cardToken. */
   clientKey?: string | undefined;
@@ -103,6 +104,7 @@ export type MidtransMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 export type Query = Record<string, string | number | boolean | null | undefined>;
 
 export interface OrderBody {
+  /** Which order, and how much. */
   transaction_details: {
     /** 1 to 50 characters of A-Z a-z 0-9 - _ ~ . */
     order_id: string | number;
@@ -110,13 +112,16 @@ export interface OrderBody {
     gross_amount: number | string;
     [name: string]: unknown;
   };
+  /** What is bought. Its sum, prices times quantities, must be the gross_amount. */
   item_details?: Array<{
+    /** Per piece, negative for a discount; how many. */
     price: number | string; quantity: number | string; [name: string]: unknown;
   }> | undefined;
   [name: string]: unknown;
 }
 
 export interface ChargeBody extends OrderBody {
+  /** Such as bank_transfer, qris, gopay or credit_card. */
   payment_type: string;
 }
 
@@ -125,19 +130,28 @@ export interface RefundBody {
   refund_key?: string | undefined;
   /** An integer. Default: the whole remaining amount. */
   amount?: number | string | undefined;
+  /** Why, for Midtrans's dashboard. */
   reason?: string | undefined;
   [name: string]: unknown;
 }
 
 /** An answer of Core. */
 export interface Transaction {
+  /** Of Midtrans, such as "200" or "404"; not that of HTTP. */
   status_code: string;
+  /** What Midtrans says about it, for people. */
   status_message?: string;
+  /** Midtrans's id of the transaction. */
   transaction_id?: string;
+  /** The shop's id. */
   order_id?: string;
+  /** Such as "150000.00". */
   gross_amount?: string;
+  /** How it is paid, such as bank_transfer, qris or credit_card. */
   payment_type?: string;
+  /** Such as pending, settlement, expire, deny. */
   transaction_status?: string;
+  /** accept, challenge or deny; of cards only. */
   fraud_status?: string;
   [name: string]: any;
 }
@@ -145,6 +159,7 @@ export interface Transaction {
 export interface Alert {
   /** The key was not accepted; or it is unknown whether a call was executed. */
   kind: 'unauthorized' | 'unknown-outcome';
+  /** Because of which a person must act. */
   error: MidtransError;
 }
 
@@ -155,9 +170,13 @@ export interface MidtransEvents {
   retry: [{
     /** The method of the client. */
     operation: string;
+    /** The order that the request is about. */
     orderId: string | undefined;
+    /** The attempt that failed, from 1. */
     attempt: number;
+    /** Why it failed. */
     error: MidtransError;
+    /** ms until the next attempt. */
     delay: number;
   }];
 }
@@ -165,25 +184,32 @@ export interface MidtransEvents {
 export interface Confirmed {
   /** The answer of GET status. */
   transaction: Transaction;
+  /** Of the transaction, as Midtrans says. */
   state: string;
+  /** Whether the shop has the money. */
   paid: boolean;
   /** Of the order, without fees. */
   amount: number | undefined;
 }
 
 export interface Payout {
+  /** The name at the bank. */
   beneficiary_name: string;
+  /** The number of the account. */
   beneficiary_account: string | number;
   /** The code of a bank, as getBeneficiaryBanks lists it. */
   beneficiary_bank: string;
   /** An integer of at least 1. */
   amount: number | string;
+  /** Shown to the recipient. */
   notes?: string | undefined;
   [name: string]: unknown;
 }
 
 export interface Subscription {
+  /** Midtrans's id. */
   id: string;
+  /** Such as active or inactive. */
   status: string;
   [name: string]: any;
 }
@@ -193,6 +219,7 @@ export {};
 
 declare class ApiClient extends EventEmitter {
   protected constructor ();
+  /** The breaker of all calls; share or watch it. */
   readonly breaker: CircuitBreaker<any, any> | undefined;
 
   /**
@@ -224,6 +251,7 @@ export class MidtransClient extends ApiClient {
    * ERR_MIDTRANS_UNKNOWN_OUTCOME with `tokenLost`.
    */
   createTransaction (body: OrderBody, options?: CallOptions): Promise<{
+    /** For snap.js, and the address of the page. */
     token: string; redirect_url: string; [name: string]: any;
   }>;
   /** Snap: makes a payment page, and resolves with its token. */
@@ -241,9 +269,13 @@ export class MidtransClient extends ApiClient {
   status (id: string | number, options?: CallOptions): Promise<Transaction>;
   /** Core: the states of the transactions of a B2B order. */
   statusb2b (id: string | number, options?: CallOptions): Promise<Transaction>;
+  /** Accepts a card payment that is in doubt. */
   approve (id: string | number, options?: CallOptions): Promise<Transaction>;
+  /** Rejects a card payment that is in doubt. */
   deny (id: string | number, options?: CallOptions): Promise<Transaction>;
+  /** Cancels a transaction that is not settled. */
   cancel (id: string | number, options?: CallOptions): Promise<Transaction>;
+  /** Ends a pending transaction. */
   expire (id: string | number, options?: CallOptions): Promise<Transaction>;
   /** Core: refunds money. */
   refund (id: string | number, body?: RefundBody, options?: CallOptions): Promise<Transaction>;
@@ -255,10 +287,12 @@ export class MidtransClient extends ApiClient {
   cardRegister (query: Query, options?: CallOptions): Promise<Transaction>;
   /** Core: a token of a card. Needs client_key, here or as the option clientKey. */
   cardToken (query: Query, options?: CallOptions): Promise<Transaction>;
+  /** The points of a card. */
   cardPointInquiry (tokenId: string, options?: CallOptions): Promise<Transaction>;
 
   /** Links an account, for example of GoPay. Never sent again if the outcome is unknown. */
   linkPaymentAccount (body: object, options?: CallOptions): Promise<Transaction>;
+  /** An account that a customer has linked. */
   getPaymentAccount (id: string, options?: CallOptions): Promise<Transaction>;
   /** If the answer was lost: the answer of getPaymentAccount. */
   unlinkPaymentAccount (id: string, options?: CallOptions): Promise<Transaction>;
@@ -267,6 +301,7 @@ export class MidtransClient extends ApiClient {
   createSubscription (
     body: { amount: number | string; [name: string]: unknown }, options?: CallOptions
   ): Promise<Subscription>;
+  /** One subscription. */
   getSubscription (id: string, options?: CallOptions): Promise<Subscription>;
   /** If the answer was lost: the answer of getSubscription. */
   disableSubscription (id: string, options?: CallOptions): Promise<any>;
@@ -274,6 +309,7 @@ export class MidtransClient extends ApiClient {
   enableSubscription (id: string, options?: CallOptions): Promise<any>;
   /** If the answer was lost: the answer of getSubscription. */
   cancelSubscription (id: string, options?: CallOptions): Promise<any>;
+  /** Changes a subscription. */
   updateSubscription (id: string, body: object, options?: CallOptions): Promise<any>;
 
   /**
@@ -331,6 +367,7 @@ export class IrisClient extends ApiClient {
    * @throws ERR_INVALID_OPTION: no `merchantKey`, or another kind of body
    */
   verifyNotification (rawBody: Uint8Array | string, signature: string | undefined): boolean;
+  /** One payout. */
   getPayoutDetails (referenceNo: string, options?: CallOptions): Promise<any>;
   /** Dates as YYYY-MM-DD. */
   getTransactionHistory (
@@ -338,16 +375,24 @@ export class IrisClient extends ApiClient {
     options?: CallOptions
   ): Promise<any[]>;
 
+  /** Adds accounts that payouts may go to. */
   createBeneficiaries (body: object, options?: CallOptions): Promise<any>;
+  /** Changes one of these accounts. */
   updateBeneficiaries (aliasName: string, body: object, options?: CallOptions): Promise<any>;
+  /** All accounts that payouts may go to. */
   getBeneficiaries (options?: CallOptions): Promise<any[]>;
+  /** The banks that they may be at. */
   getBeneficiaryBanks (options?: CallOptions): Promise<any>;
   /** The owner of an account: `{ bank, account }`. */
   validateBankAccount (query: Query, options?: CallOptions): Promise<any>;
 
+  /** How the balance can be filled up. */
   getTopupChannels (options?: CallOptions): Promise<any[]>;
+  /** What can be paid out. */
   getBalance (options?: CallOptions): Promise<{ balance: string; [name: string]: any }>;
+  /** The bank accounts of a facilitator. */
   getFacilitatorBankAccounts (options?: CallOptions): Promise<any[]>;
+  /** What can be paid out from one of them. */
   getFacilitatorBalance (bankAccountId: string, options?: CallOptions): Promise<any>;
 
   /** Any other call. `path` is what follows /iris/api/v1. */
@@ -367,13 +412,17 @@ export type MidtransErrorCode =
 
 export class MidtransError extends Error {
   private constructor ();
+  /** Stable; for programs. */
   readonly code: MidtransErrorCode;
   /** The method of the client. */
   readonly operation: string | undefined;
+  /** The order that the request was about. */
   readonly orderId: string | undefined;
+  /** undefined if there was no answer. */
   readonly httpStatus: number | undefined;
   /** Midtrans's own code, or that of HTTP if there is none. */
   readonly statusCode: string | undefined;
+  /** What Midtrans found wrong with the request. */
   readonly validationMessages: string[];
   /** Whether the call may be sent again as it is. */
   readonly retryable: boolean;
@@ -389,6 +438,7 @@ export class MidtransError extends Error {
   readonly retryAfter?: number;
   /** The body of the answer; inspect and JSON do not show it. */
   readonly response: any;
+  /** Without secrets. */
   toJSON (): Record<string, unknown>;
 }
 
@@ -432,6 +482,7 @@ export function advance (
 
 /** Whether a status body or a notification says that the money has arrived. */
 export function isPaid (transaction: {
+  /** The members of a transaction or notification that decide. */
   status_code?: unknown; transaction_status?: unknown; fraud_status?: unknown;
 } | null | undefined): boolean;
 

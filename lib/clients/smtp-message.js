@@ -21,6 +21,9 @@ const { SmtpError, classifySmtpError } = require('./smtp-errors');
 const ADDRESS_OCTETS_MAX = 254;
 const LOCAL_OCTETS_MAX = 64;
 const NAME_CHARACTERS_MAX = 200;
+// A text of as many addresses as a mail may have, with names.
+const LIST_CHARACTERS_MAX = 65_536;
+const LIST_ENTRIES_MAX = 1000;
 
 // The control characters of ASCII and Latin-1, and other characters that may end a line.
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
@@ -102,6 +105,10 @@ function check (entry, path, faults) {
 function readAddresses (value, path, faults) {
   if (value === undefined || value === null || value === '' || value === false) return [];
   if (Array.isArray(value)) {
+    if (value.length > LIST_ENTRIES_MAX) {
+      faults.add(path, `a list of up to ${LIST_ENTRIES_MAX} addresses`, value.length);
+      return [];
+    }
     return value.flatMap((entry, i) => readAddresses(entry, `${path}[${i}]`, faults));
   }
   if (typeof value === 'object') {
@@ -110,6 +117,10 @@ function readAddresses (value, path, faults) {
   if (typeof value !== 'string' || hasControl(value)) {
     faults.add(path, 'addresses without line breaks and control characters', value);
     return [{ name: '', address: String(value) }];
+  }
+  if (value.length > LIST_CHARACTERS_MAX) {
+    faults.add(path, `addresses of up to ${LIST_CHARACTERS_MAX} characters together`, value.length);
+    return [];
   }
   const parts = splitList(value);
   return parts.map((part, i) =>

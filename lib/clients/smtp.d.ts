@@ -8,46 +8,69 @@ export type SmtpAddresses = SmtpAddress | SmtpAddress[];
 
 /** A message in nodemailer's format; other fields are passed on unchanged. */
 export interface SmtpMail {
+  /** The sender. Default: the option `from` of the client. */
   from?: SmtpAddress | undefined;
+  /** Recipients. */
   to?: SmtpAddresses | undefined;
+  /** Recipients of a copy. */
   cc?: SmtpAddresses | undefined;
+  /** Recipients of a copy that the others do not see. */
   bcc?: SmtpAddresses | undefined;
+  /** Who really sends it, if that is not `from`. Default: none. */
   sender?: SmtpAddress | undefined;
+  /** Where answers go. Default: to `from`. */
   replyTo?: SmtpAddresses | undefined;
+  /** One line. */
   subject?: string | undefined;
   /** Bodies may be text, Buffers or { path }, but not streams, which cannot be sent twice. */
   text?: unknown;
+  /** The text as HTML, as in nodemailer. Default: none. */
   html?: unknown;
+  /** As in nodemailer. Default: none. */
   attachments?: unknown[] | undefined;
+  /** Further headers. Default: none. */
   headers?: Record<string, unknown> | Array<{ key: string; value: unknown }> | undefined;
   /** The same in all attempts. Default: generated. */
   messageId?: string | undefined;
+  /** Default: now. */
   date?: Date | string | undefined;
   /** Replaces the addresses in the headers. */
   envelope?: {
+    /** The sender that the relay gets; false: none. Default: that of the mail. */
     from?: SmtpAddress | false | undefined;
+    /** The recipients that the relay gets. Default: those of the mail. */
     to?: SmtpAddresses | undefined;
+    /** More recipients for the relay. */
     cc?: SmtpAddresses | undefined;
+    /** More recipients for the relay. */
     bcc?: SmtpAddresses | undefined;
   } | undefined;
   [option: string]: unknown;
 }
 
 export interface SmtpRecipient {
+  /** As it was given. */
   address: string;
   /** deferred: not yet accepted; another attempt may succeed. */
   status: 'accepted' | 'rejected' | 'deferred';
+  /** The status of SMTP for this recipient, such as 550. */
   responseCode?: number | undefined;
+  /** The relay's words about this recipient. */
   response?: string | undefined;
   /** With `relays`: the name of the relay that answered last. */
   relay?: string | undefined;
 }
 
 export interface SmtpResult {
+  /** The Message-ID, the same in all attempts. */
   messageId: string;
+  /** Addresses that the relay took. */
   accepted: string[];
+  /** Addresses that were rejected for good. */
   rejected: string[];
+  /** Addresses that may be accepted later. */
   deferred: string[];
+  /** All of them, with the relay's words. */
   recipients: SmtpRecipient[];
   /** How often the mail was handed to a relay. */
   attempts: number;
@@ -75,7 +98,9 @@ export interface SmtpVerdict {
   trips: boolean;
   /** Whether it pauses the client. */
   pauses: boolean;
+  /** Whether a person must act. */
   alert: boolean;
+  /** Of SMTP, such as 550; undefined if there was no answer. */
   responseCode: number | undefined;
   /** Such as '5.4.5' (RFC 3463), if the server sent one. */
   enhancedCode: string | undefined;
@@ -85,9 +110,11 @@ export interface SmtpVerdict {
 
 /** Why a client is paused. */
 export interface SmtpPause {
+  /** Why the client sends nothing now. */
   reason: SmtpReason | (string & {});
   /** As in Date.now(). */
   since: number;
+  /** The error because of which it pauses. */
   error: SmtpError | undefined;
   /** In an event, with `relays`: the name of the relay. */
   relay?: string | undefined;
@@ -102,37 +129,58 @@ export function classifySmtpError (error: unknown): SmtpVerdict;
  */
 export class SmtpError extends SekeringError {
   constructor (cause: unknown, details?: {
+    /** The name of the relay, if there are several. */
     relay?: string | undefined;
+    /** The Message-ID of the mail. */
     messageId?: string | undefined;
+    /** How often it was tried. */
     attempts?: number | undefined;
+    /** Whether the mail may have been accepted all the same: the answer was lost. */
     ambiguous?: boolean | undefined;
+    /** Recipients that were rejected for good. */
     rejected?: SmtpRecipient[] | undefined;
+    /** Recipients that may be accepted later. */
     deferred?: SmtpRecipient[] | undefined;
   });
+  /** Whose fault it is; see the guide. */
   readonly kind: SmtpVerdict['kind'];
+  /** What went wrong, in one word. */
   readonly reason: SmtpVerdict['reason'];
+  /** Whether another attempt makes sense. */
   readonly retryable: boolean;
   /** Whether it may still have been delivered. */
   readonly ambiguous: boolean;
+  /** Of SMTP, such as 550; undefined if there was no answer. */
   readonly responseCode: number | undefined;
+  /** Such as 5.7.1; undefined if there was none. */
   readonly enhancedCode: string | undefined;
+  /** The command that failed, such as RCPT TO. */
   readonly command: string | undefined;
   /** With `relays`: the name of the relay. */
   readonly relay?: string | undefined;
+  /** Of the mail, the same in all attempts. */
   readonly messageId: string | undefined;
+  /** How often it was tried. */
   readonly attempts: number;
+  /** Recipients that were rejected for good. */
   readonly rejected: SmtpRecipient[];
+  /** Recipients that may be accepted later. */
   readonly deferred: SmtpRecipient[];
+  /** All that is known about the error. */
   readonly verdict: SmtpVerdict;
   /** Whether retry() stops at it. */
   readonly bail: boolean;
+  /** Without secrets. */
   toJSON (): object;
 }
 
 /** The used part of a transport of nodemailer.createTransport(). */
 export interface SmtpTransport {
+  /** Sends a mail, as in nodemailer. */
   sendMail (message: any): Promise<any>;
+  /** Connects, logs in and disconnects. */
   verify? (): Promise<any>;
+  /** Closes its connections. */
   close? (): unknown;
 }
 
@@ -203,7 +251,9 @@ export interface SmtpClientEvents {
    * name.
    */
   alert: [{ kind: SmtpReason; error: SmtpError; relay?: string | undefined }];
+  /** It sends nothing until the pause ends. */
   paused: [SmtpPause];
+  /** A pause has ended. */
   resumed: [{ reason: string; relay?: string | undefined }];
 }
 
@@ -211,6 +261,7 @@ export interface SmtpClientEvents {
 export interface SmtpRelay {
   /** undefined without `relays`. */
   readonly name: string | undefined;
+  /** The breaker of this relay. */
   readonly breaker: CircuitBreaker<any, any>;
   /** Mails in flight. */
   readonly active: number;
@@ -224,6 +275,7 @@ export interface SmtpRelay {
   resume (): boolean;
   /** Connects, logs in and disconnects; does not use the breaker. */
   verify (options?: { timeout?: number | undefined }): Promise<true>;
+  /** Mails that are being sent, and mails that wait. */
   toJSON (): { name: string; active: number; queued: number };
 }
 
@@ -263,9 +315,16 @@ export class SmtpClient extends EventEmitter {
    * (default 10000). It cannot close the connection of a `transport`.
    */
   verify (options?: { timeout?: number | undefined }): Promise<true>;
+  /** Ends all connections; mails that wait are rejected. */
   close (): void;
+  /** For logs; without secrets. */
   toJSON (): {
+    /** Mails that are being sent, and mails that wait. */
     name: string; active: number; queued: number;
+    /**
+     * For each relay: mails that are being sent, and mails that wait. undefined if there is one
+     * relay.
+     */
     relays?: Array<{ name: string; active: number; queued: number }>;
   };
 

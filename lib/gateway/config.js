@@ -9,14 +9,16 @@ const { isIP } = require('node:net');
 const { dirname, resolve } = require('node:path');
 const util = require('node:util');
 
-const { z } = require('zod');
-
 const { SekeringError, invalidOption, nearest } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { NAMES, is, optionsOf, readable } = require('../base/options');
+const { GATEWAY, requirePeer } = require('../base/peer');
 const { kindFault } = require('../primitives/classify');
 const { presets, retryPresets } = require('../primitives/presets');
 const { faultOfAddress } = require('../store/database');
+
+const FEATURE = 'sekering/gateway';
+const { z } = requirePeer('zod', FEATURE, GATEWAY);
 
 // ---- Durations ---------------------------------------------------------------------------------
 
@@ -46,7 +48,7 @@ const ms = (min = 1) => z.unknown().transform((value, context) => {
   if (typeof number === 'number' && number >= min && number <= MS_MAX) return number;
   context.addIssue({
     code: 'custom',
-    message: 'Invalid input: expected a duration such as "500ms", "1.5s" or "1h30m", or a number ' +
+    message: 'Expected a duration such as "500ms", "1.5s" or "1h30m", or a number ' +
       `of milliseconds, from ${min} ms to 365 days`,
     params: { received: value },
   });
@@ -77,19 +79,19 @@ const name = z.string().regex(/^[\w.-]{1,64}$/);
 
 // Sent in a header or an address. No message shows its value.
 const secret = z.string().regex(/^[!-~]{1,1000}$/,
-  'Invalid input: expected a text without spaces');
+  'Expected a text without spaces');
 
-const token = secret.min(16, 'Too small: expected a token of at least 16 characters').max(512);
+const token = secret.min(16, 'Expected a token of at least 16 characters').max(512);
 
 const url = (...schemes) => z.string().max(2000)
   .refine(value => URL.canParse(value) && schemes.includes(new URL(value).protocol.slice(0, -1)), {
-    error: `Invalid input: expected an address that begins with ${schemes[0]}://`
+    error: `Expected an address that begins with ${schemes[0]}://`
   });
 const http = url('https', 'http');
 const postgres = z.string().max(2000).superRefine((value, context) => {
   const fault = faultOfAddress(value);
   if (fault !== undefined) {
-    context.addIssue({ code: 'custom', message: `Invalid input: expected ${fault}` });
+    context.addIssue({ code: 'custom', message: `Expected ${fault}` });
   }
 });
 
@@ -106,18 +108,18 @@ const PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal'];
 const trustProxy = z.preprocess(readProxies, z.union([
   z.literal(false),
   count(0, 100),
-  z.array(z.string().refine(isProxy, `Invalid input: expected ${PROXIES}`)).min(1).max(100),
+  z.array(z.string().refine(isProxy, `Expected ${PROXIES}`)).min(1).max(100),
 ], {
   error: ({ input }) => (input === true
-    ? `Invalid input: true would let clients choose their address; write ${PROXIES}`
-    : `Invalid input: expected ${PROXIES}`),
+    ? `Not accepted: true would let clients choose their address; write ${PROXIES}`
+    : `Expected ${PROXIES}`),
 })).default(false);
 
 const JITTERS = 'true (±10 %), false, "none", "full", "equal" or a number from 0 to 1';
 
 const jitter = z.union([
   z.boolean(), z.enum(['none', 'full', 'equal']), z.number().min(0).max(1),
-], { error: `Invalid input: expected ${JITTERS}` }).transform(value => {
+], { error: `Expected ${JITTERS}` }).transform(value => {
   if (typeof value !== 'boolean') return value;
   return value ? retryPresets.apiClient.jitter : 'none';
 });
@@ -159,6 +161,7 @@ const circuitBreaker = z.strictObject({
 // The settings of all breakers also say which processes share them.
 const sharedBreaker = circuitBreaker.extend({
   scope: z.enum(['instance', 'process', 'host', 'fleet']).optional(),
+  strictScope: z.boolean().optional(),
   namespace: name.max(50).default('default'),
   shareTrip: z.union([
     z.literal('any'), z.strictObject({ processes: count(1, 16) })
@@ -166,7 +169,7 @@ const sharedBreaker = circuitBreaker.extend({
 });
 
 const status = z.union([count(100, 599), z.enum(['1xx', '2xx', '3xx', '4xx', '5xx'])], {
-  error: 'Invalid input: expected an HTTP status from 100 to 599, or a class such as "5xx"'
+  error: 'Expected an HTTP status from 100 to 599, or a class such as "5xx"'
 });
 
 const policy = z.strictObject({
@@ -183,7 +186,7 @@ const fallback = z.strictObject({
   enabled: z.boolean().default(true),
   // In the order in which they are tried.
   strategy: z.union([strategy, z.array(strategy).min(1).max(3)], {
-    error: 'Invalid input: expected "cache", "default", "degraded", or a list of them in the ' +
+    error: 'Expected "cache", "default", "degraded", or a list of them in the ' +
       'order in which they are tried'
   }).transform(names => [...new Set([names].flat())]).optional(),
   default: z.json().optional(),
@@ -202,7 +205,7 @@ const midtrans = z.strictObject({
   coreUrl: http.optional(),
   connections: count(1, 10_000).optional(),
   irisMerchantKey: secret.optional(),
-  orderIdPattern: text(500).refine(isPattern, 'Invalid input: expected a regular expression')
+  orderIdPattern: text(500).refine(isPattern, 'Expected a regular expression')
     .optional(),
   ...client,
 });
@@ -228,31 +231,33 @@ const relays = z.array(z.strictObject({
   name: name.optional(), ...relay, from: text(320).optional(),
   circuitBreaker: circuitBreaker.optional(),
 }).refine(section => hasOneOf(section, ['host', 'url']), {
-  error: 'Invalid input: expected either host or url'
+  error: 'Expected either host or url'
 })).min(1).max(10).refine(list => new Set(relayNames(list)).size === list.length, {
-  error: 'Invalid input: expected a different name for each relay'
+  error: 'Expected a different name for each relay'
 });
 
 const smtp = z.strictObject({
   ...relay, relays: relays.optional(), from: text(320), ...channel,
 }).refine(section => hasOneOf(section, ['host', 'url', 'relays']), {
-  error: 'Invalid input: expected one of host, url and relays'
+  error: 'Expected one of host, url and relays'
 }).refine(section => section.relays === undefined ||
   OF_EACH.every(name => section[name] === undefined), {
-  error: `Invalid input: expected ${OF_EACH.join(', ')} in each relay, not next to the list`
+  error: `Expected ${OF_EACH.join(', ')} in each relay, not next to the list`
 });
 
 const whatsapp = z.strictObject({
   cloud: z.strictObject({
     accessToken: secret,
-    phoneNumberId: z.string().regex(/^\d{1,30}$/),
+    phoneNumberId: z.string().regex(/^\d{1,30}$/, 'Expected the id of the number: digits'),
     appSecret: secret.optional(),
     verifyToken: secret.optional(),
     version: z.string().regex(/^v\d+\.\d+$/).optional(),
     baseUrl: http.optional(),
   }).optional(),
   green: z.strictObject({
-    instanceId: z.union([z.string().regex(/^\d{1,30}$/), count(0, Number.MAX_SAFE_INTEGER)]),
+    instanceId: z.union([z.string().regex(/^\d{1,30}$/), count(0, Number.MAX_SAFE_INTEGER)], {
+      error: 'Expected the id of the instance: a number'
+    }),
     token: secret,
     webhookToken: secret.optional(),
     baseUrl: http.optional(),
@@ -261,7 +266,7 @@ const whatsapp = z.strictObject({
   countryCode: z.string().regex(/^[1-9]\d{0,2}$/).optional(),
   ...channel,
 }).refine(({ cloud, green }) => (cloud === undefined) !== (green === undefined), {
-  error: 'Invalid input: expected either cloud or green'
+  error: 'Expected either cloud or green'
 });
 
 const upstream = z.strictObject({
@@ -294,15 +299,16 @@ const store = z.strictObject({
   timeout: ms().optional(),
   startTimeout: ms(0).default(60_000),
 }).refine(place => ['url', 'directory', 'memory'].filter(name => place[name]).length <= 1, {
-  error: 'Invalid input: expected one of url, directory and memory'
+  error: 'Expected one of url, directory and memory'
 }).refine(({ url: address, directUrl }) => directUrl === undefined || address !== undefined, {
-  error: 'Invalid input: expected url with direct_url'
+  error: 'Expected url with direct_url'
 });
 
 const outbox = z.strictObject({
   maxAttempts: count(1, 100).default(5),
   concurrency: count(1, 10_000).default(20),
   batchSize: count(1, 1000).default(50),
+  heldBytes: count(1024, 2 ** 30).default(16 * 1024 * 1024),
   leaseMs: ms(1000).default(30_000),
   pollInterval: ms(10).default(1000),
 });
@@ -327,7 +333,7 @@ const health = z.strictObject({
 const metrics = z.strictObject({ access });
 
 const cron = z.union([z.literal(false), text(100).refine(isCron, {
-  error: 'Invalid input: expected a cron pattern'
+  error: 'Expected a cron pattern'
 })]);
 
 const schedule = z.strictObject({
@@ -385,7 +391,7 @@ function isPattern (source) {
 }
 
 function isCron (pattern) {
-  const { CronPattern } = require('croner');
+  const { CronPattern } = requirePeer('croner', FEATURE, GATEWAY);
   try {
     return Boolean(new CronPattern(pattern));
   } catch {
@@ -539,7 +545,7 @@ class Written {
 
   #variable (name, at) {
     if (!VARIABLE.test(name)) {
-      return this.#fault(at, 'Invalid input: expected the name of a variable after "env:"');
+      return this.#fault(at, 'Expected the name of a variable after "env:"');
     }
     const value = read(this.#env, name);
     if (typeof value === 'string' && value !== '') return value;
@@ -587,6 +593,53 @@ function mapLeaves (value, change, at = []) {
     .map(([name, inner]) => [name, mapLeaves(inner, change, [...at, name])]));
 }
 
+// What a setting is that has to be there, with an example.
+const NEEDED = {
+  'server.tokens.name': 'a name for the client, for example "shop"',
+  'server.tokens.token': 'a secret of at least 16 characters, for example "env:SHOP_TOKEN"',
+  'admin.tokens.name': 'a name for the user, for example "operations"',
+  'admin.tokens.token': 'a secret of at least 16 characters, for example "env:SEKERING_TOKEN"',
+  'midtrans.serverKey': 'the server key of the account, for example "env:MIDTRANS_SERVER_KEY"',
+  'smtp.from': 'the sender\'s address, for example "Shop <orders@example.com>"',
+  'whatsapp.cloud.accessToken': 'the token of the app, for example "env:WHATSAPP_ACCESS_TOKEN"',
+  'whatsapp.cloud.phoneNumberId': 'the id of the sending number, for example "1234567890"',
+  'whatsapp.green.instanceId': 'the id of the instance, for example "1101000001"',
+  'whatsapp.green.token': 'the token of the instance, for example "env:GREEN_API_TOKEN"',
+};
+const KINDS = {
+  string: 'a text', number: 'a number', int: 'a whole number', boolean: 'true or false',
+  array: 'a list', object: 'a section', record: 'a section',
+};
+const MISSING = 'is missing';
+
+const counted = (number, thing) => `${number} ${thing}${number === 1 ? '' : 's'}`;
+
+/** What was received. Texts are not shown: they may be secrets. */
+function receivedOf (input) {
+  if (typeof input !== 'string') return shown(input);
+  return input === '' ? 'an empty text' : `a text of ${counted(input.length, 'character')}`;
+}
+
+/** An issue in our own words. Schemas with words of their own are not asked about. */
+function wordsOf ({ code, input, expected, origin, minimum, maximum, values }) {
+  const but = `but received ${receivedOf(input)}`;
+  const bound = limit => (origin === 'string' ? counted(limit, 'character') : limit);
+  switch (code) {
+    case 'invalid_type':
+      if (input === undefined) return `${MISSING}: expected ${KINDS[expected] ?? expected}`;
+      return `Expected ${KINDS[expected] ?? expected} ${but}`;
+    case 'too_small': return `Expected at least ${bound(minimum)} ${but}`;
+    case 'too_big': return `Expected at most ${bound(maximum)} ${but}`;
+    case 'invalid_value': {
+      const list = values.map(value => JSON.stringify(value)).join(', ');
+      return input === undefined ? `${MISSING}: expected one of ${list}`
+        : `Expected one of ${list} ${but}`;
+    }
+    case 'invalid_format': return `Expected a text of the right form ${but}`;
+    default: return undefined;
+  }
+}
+
 /** The branch of a union whose error explains the mistake best: the one that almost matched. */
 function closest (branches = []) {
   const deep = branches.filter(issues =>
@@ -623,6 +676,10 @@ function faultsOf (issue, written, at = []) {
   const branch = closest(issue.errors);
   if (branch !== undefined) return branch.flatMap(inner => faultsOf(inner, written, place));
   const path = written.pathText(place);
+  const needed = NEEDED[place.filter(part => typeof part === 'string').join('.')];
+  if (needed !== undefined && issue.message.startsWith(MISSING)) {
+    return [{ path, message: `${MISSING}: ${needed}` }];
+  }
   if (issue.params === undefined) return [{ path, message: issue.message }];
   const reference = written.references.get(path);
   const received = reference === undefined
@@ -631,7 +688,8 @@ function faultsOf (issue, written, at = []) {
 }
 
 function configError (faults, source) {
-  const list = faults.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
+  const list = faults.map(({ path, message }) => (path === '' ? message
+    : `${path}${message.startsWith(MISSING) ? '' : ':'} ${message}`));
   const error = new SekeringError('ERR_CONFIG',
     `The configuration${source ? ` ${source}` : ''} has ${faults.length} ` +
     `${faults.length === 1 ? 'fault' : 'faults'}:\n${list.map(line => `  ${line}`).join('\n')}`);
@@ -640,7 +698,7 @@ function configError (faults, source) {
 }
 
 function parseToml (file) {
-  const { parse } = require('smol-toml');
+  const { parse } = requirePeer('smol-toml', 'A configuration in TOML', GATEWAY);
   let source;
   try {
     source = fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
@@ -709,7 +767,8 @@ function readConfig (source = {}, options) {
   const folder = isToml ? dirname(resolve(source)) : process.cwd();
   const written = new Written({ isToml, env, folder });
   const { success, data, error } = readable('config', 'an object that can be read', source, () =>
-    configSchema.safeParse(written.take(isToml ? parseToml(source) : source) ?? {}));
+    configSchema.safeParse(written.take(isToml ? parseToml(source) : source) ?? {},
+      { error: wordsOf }));
   const faults = [...written.faults];
   // A fault that is already known explains faults in the same place and in the sections around it.
   const explained = place => written.faults.some(fault =>

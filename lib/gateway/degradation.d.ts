@@ -21,6 +21,7 @@ export type WatchedService = CircuitBreaker<any, any> | ((context: { signal: Abo
 
 /** A rule holds if all its conditions hold; the worst rule that holds decides. */
 export interface DegradationRule {
+  /** The level while all conditions of the rule hold. */
   level: LevelName;
   /** At least so many services are down. */
   down?: number | undefined;
@@ -52,8 +53,11 @@ export interface DegradationOptions {
 }
 
 export interface LevelChange {
+  /** The level before. */
   from: LevelName;
+  /** The level now. */
   to: LevelName;
+  /** Why, for people. */
   reason: string;
   /** 'automatic', or the name of the operator. */
   by: string;
@@ -61,8 +65,11 @@ export interface LevelChange {
 
 /** The arguments of setLevel; level null: the rules decide again. */
 export interface ManualLevel {
+  /** null: the rules decide. */
   level: LevelName | null;
+  /** Why, for people. */
   reason: string;
+  /** Who set it. */
   by: string;
 }
 
@@ -74,31 +81,43 @@ export interface DegradationEvents {
 }
 
 export interface DegradationSnapshot {
+  /** The level now; 0 is the best. */
   level: { name: LevelName; index: number };
   /** The level by the rules, even while another is set by hand. */
   automatic: { name: LevelName; index: number };
   /** Whether the level is set by hand. */
   manual: boolean;
+  /** Why, for people. */
   reason: string;
+  /** 'automatic', or who set it. */
   by: string;
   /** ISO 8601 */
   since: string;
   /** Good to bad. */
   levels: LevelName[];
+  /** By name: up, impaired or down. */
   services: Record<string, ServiceCondition>;
+  /** By name, whether each is on. */
   features: Record<string, boolean>;
+  /** Whether midtrans and database are watched and not down. */
   canAcceptOrders: boolean;
+  /** Whether smtp or whatsapp is watched and not down. */
   canSendNotifications: boolean;
 }
 
 /** The error of requireService(). */
 export interface ServiceDownError extends SekeringError {
+  /** Stable; for programs. */
   readonly code: 'ERR_SERVICE_DOWN';
+  /** The name of the service that is down. */
   readonly service: string;
+  /** For the answer to a request. */
   readonly status: 503;
   /** Seconds. */
   readonly retryAfter: number;
+  /** ms after which another attempt makes sense. */
   readonly retryAfterMs: number;
+  /** Headers for the answer, as Express sends them. */
   readonly headers: { 'Retry-After': string };
 }
 
@@ -111,11 +130,13 @@ export interface GuardOptions {
 }
 
 export interface Degradation extends EventEmitter {
+  /** The level now; 0 is the best. */
   readonly level: { name: LevelName; index: number };
   /** All levels, good to bad. */
   readonly levels: LevelName[];
   /** Follows the breakers, and checks now and every `interval`. Resolves after the first check. */
   start (): Promise<void>;
+  /** Stops following breakers and services. */
   stop (): void;
   /** Checks the services now, in addition to every `interval`. */
   look (): Promise<void>;
@@ -127,9 +148,11 @@ export interface Degradation extends EventEmitter {
    * @throws TypeError or RangeError ERR_INVALID_OPTION
    */
   setLevel (name: LevelName, options: {
+    /** Why, for people; who; since when, default now. */
     reason: string; by?: string | undefined; since?: Date | undefined;
   }): { name: LevelName; index: number };
   setLevel (name: null, options?: {
+    /** Why, for people; who; since when, default now. */
     reason?: string | undefined; by?: string | undefined; since?: Date | undefined;
   }): { name: LevelName; index: number };
   /** @throws RangeError ERR_INVALID_OPTION when there is no such feature */
@@ -154,6 +177,7 @@ export interface Degradation extends EventEmitter {
   guard (
     what: string | ((req: any) => boolean | Promise<boolean>), options?: GuardOptions
   ): (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => Promise<void>;
+  /** Everything at once, as JSON. */
   snapshot (): DegradationSnapshot;
 
   on<E extends keyof DegradationEvents> (

@@ -15,11 +15,17 @@ import { Health, HealthCheck, HealthStatus } from './health';
 
 /** The used methods of pino: fields first, then the message. */
 export interface Logger {
+  /** For details of every step. */
   trace? (fields: object, message: string): void;
+  /** For what helps to find a fault. */
   debug? (fields: object, message: string): void;
+  /** For what happens in the normal course, such as requests. */
   info? (fields: object, message: string): void;
+  /** For passing trouble. */
   warn? (fields: object, message: string): void;
+  /** For what needs attention. */
   error? (fields: object, message: string): void;
+  /** For what ends the process. */
   fatal? (fields: object, message: string): void;
 }
 
@@ -44,10 +50,14 @@ export interface GatewayParts {
   recovery?: Record<string, RecoveryStrategy> | undefined;
   /** By upstream: answers if there is neither a copy nor a default. */
   fallbacks?: Record<string, (...argsAndError: any[]) => unknown> | undefined;
+  /** Ends the wait for a database that cannot be reached: createGateway rejects with its reason. */
+  signal?: AbortSignal | undefined;
 }
 
 export type OrderAnswer = {
+  /** It is stored, and Midtrans has made its page. */
   queued: false; orderId: string; state: OrderState;
+  /** For snap.js, and the address of the page. */
   token: string | null; redirectUrl: string | null;
 } | {
   /** It is stored, and will be made when Midtrans answers. */
@@ -57,29 +67,45 @@ export type OrderAnswer = {
 export interface ReliabilityReport {
   /** ISO 8601 */
   generatedAt: string;
+  /** Since this gateway was started. */
   uptimeMs: number;
+  /** The result of all checks. */
   status: HealthStatus;
+  /** The degradation level, since when, and whether a person set it. */
   level: { name: string; index: number; since: string; reason: string; manual: boolean };
+  /** The result of each check, by name. */
   services: Record<string, string>;
   /** Of each breaker's window; `opened` since the start, in this process. */
   breakers: Array<{
+    /** Of the window: calls and failures. */
     name: string; state: 'closed' | 'open' | 'half-open'; fires: number; failures: number;
+    /**
+     * Of the window: rejected calls, percentage of failures, latencies in ms; null without calls.
+     */
     rejects: number; errorRate: number; p50Ms: number | null; p95Ms: number | null;
+    /** Latency in ms, null without calls; how often it has opened since the gateway was started. */
     p99Ms: number | null; opened: number;
   }>;
+  /** Messages by channel and status. */
   outbox: OutboxStats | { error: string };
+  /** Messages of this process since it was started. */
   worker: { sent: number; retried: number; dead: number };
   /** Payment notifications that a person must decide. */
   payments: { held: number } | { error: string };
+  /** What was given up. */
   deadLetters: {
+    /** All of them, and by channel and kind. */
     total: number; summary: Array<{ channel: string; kind: string; count: number }>;
   } | { error: string };
+  /** The last run of each job. */
   schedule: Array<{
+    /** When it was due, when it began, how long it took in ms (null: it still runs), its error. */
     job: string; slot: Date; startedAt: Date; durationMs: number | null; error: string | null;
   }> | { error: string };
 }
 
 export interface Schedule {
+  /** Begins to wait for the next run of each job. */
   start (): void;
   /** Starts no more jobs, and waits for those that run. */
   stop (): Promise<void>;
@@ -87,6 +113,7 @@ export interface Schedule {
   next (): Record<string, Date | null>;
   /** The last run of each job, in any process of the fleet. */
   last (): Promise<Array<{
+    /** When it was due, when it began, how long it took in ms (null: it still runs), its error. */
     job: string; slot: Date; startedAt: Date; durationMs: number | null; error: string | null;
   }>>;
   /** Runs a job now, unless it already runs somewhere. Returns whether it did. */
@@ -94,7 +121,9 @@ export interface Schedule {
 }
 
 export interface GatewayEvents {
+  /** A breaker has changed its state. */
   breaker: [{ name: string; state: 'open' | 'half-open' | 'closed' }];
+  /** The degradation level has changed. */
   level: [{ from: string; to: string; reason: string; by: string }];
   /** An order waits for Midtrans. */
   queued: [order: { orderId: string; state: OrderState }, error: unknown];
@@ -105,17 +134,23 @@ export interface GatewayEvents {
   alert: [{ service: string; kind: string; [detail: string]: unknown }];
   /** The content of a webhook of WhatsApp, when its statuses are stored. */
   whatsapp: [news: WebhookNews];
+  /** A job has ended in this process. */
   job: [{ job: string; durationMs: number; result?: unknown; error?: unknown }];
 }
 
 export interface Gateway extends EventEmitter {
+  /** As it was read, with all defaults. */
   readonly config: Readonly<GatewayConfig<number>>;
+  /** Everything that is kept. */
   readonly store: Store;
   /** Those with a section. They retry as [retry] says; the outbox retries what the gateway itself
    * sends. */
   readonly clients: {
+    /** undefined without the section `midtrans`. */
     readonly midtrans?: MidtransClient;
+    /** undefined without the section `smtp`. */
     readonly smtp?: SmtpClient;
+    /** undefined without the section `whatsapp`. */
     readonly whatsapp?: CloudApiClient | GreenApiClient;
   };
   /**
@@ -125,12 +160,19 @@ export interface Gateway extends EventEmitter {
   readonly breakers: Record<string, CircuitBreaker<any, any>>;
   /** The clients and the upstreams by name, whose retries `createMetrics` counts. */
   readonly retries: Record<string, EventEmitter | { readonly stats: retry.Stats }>;
+  /** The level of this gateway. */
   readonly degradation: Degradation;
+  /** Its checks. */
   readonly health: Health;
+  /** Its jobs. */
   readonly schedule: Schedule;
+  /** Sends its messages. */
   readonly worker: OutboxWorker;
+  /** The instances that were passed to createGateway; undefined without. */
   readonly sessions: SessionPool<any> | undefined;
+  /** Whether it has been started, and not been stopped. */
   readonly running: boolean;
+  /** Orders. */
   readonly payments: {
     /**
      * Stores an order durably, and makes its payment page. If Midtrans is down, the
@@ -164,7 +206,9 @@ export interface Gateway extends EventEmitter {
   upstream<A extends any[], R> (
     name: string, fn: (...args: A) => R, options?: { key?: ((...args: A) => unknown) | undefined }
   ): Wrapped<A, any>;
+  /** The reliability report, as data. */
   report (options?: { format?: 'json' | undefined }): Promise<ReliabilityReport>;
+  /** The reliability report, as a page. */
   report (options: { format: 'html' }): Promise<string>;
   /** Starts worker, degradation and schedule. */
   start (): Promise<void>;

@@ -8,12 +8,16 @@ const Emitter = require('../base/emitter');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { bag, is, optionsOf } = require('../base/options');
+const { checkPeers } = require('../base/peer');
+const { guarded } = require('../base/warn');
 const { retry } = require('../primitives/retry');
 const { openStore } = require('../store');
+const { PAYMENT_OPTIONS } = require('../store/payments');
 const { readConfig } = require('./config');
 const { createDegradation, createSharedLevel } = require('./degradation');
 const { createHealth, healthChecks } = require('./health');
 const { createLogger } = require('./logger');
+const { packagesOf } = require('./packages');
 const { makeReport, reportPage } = require('./report');
 const { Schedule, jobsOf } = require('./schedule');
 const {
@@ -24,7 +28,7 @@ const PARTS = optionsOf({
   env: is.object('where `env:NAME` is looked up; default: process.env'),
   logger: is.object("with pino's methods, in place of pino"),
   pool: is.object('of pg, in place of the section store'),
-  hooks: is.object('of payments'),
+  hooks: PAYMENT_OPTIONS.entries.hooks,
   senders: is.record('by channel', is.where('a channel of a worker', 'a function or an object',
     value => typeof value === 'function' || (typeof value === 'object' && value !== null)),
   { default: {} }),
@@ -32,6 +36,7 @@ const PARTS = optionsOf({
   checks: is.object('see createHealth'),
   recovery: is.object('strategies of dead letters, by kind'),
   fallbacks: is.record('by upstream', is.func('answers when neither a copy nor a default does')),
+  signal: is.signal('ends the wait for the database'),
 });
 
 const CREATE_ORDER = optionsOf({ signal: is.signal('of the caller') });
@@ -56,10 +61,17 @@ function placeOf ({ url, directUrl, directory, memory, startTimeout: _, ...other
 }
 
 /** Opens the store. While the database cannot be reached, logs a warning and waits for it. */
-function openPatiently (options, wait, log) {
-  return retry(() => openStore(options), {
+function openPatiently (options, wait, { log, signal }) {
+  const open = async () => {
+    const store = await openStore(options);
+    // Nobody waits for it any more.
+    if (signal?.aborted) await store.close();
+    return store;
+  };
+  return retry(open, {
     ...wait === 0 ? { retries: 0 } : { forever: true, maxRetryTime: wait },
     ...OPENING,
+    ...signal !== undefined && { signal },
     shouldRetry: error => read(error, 'retryable') === true &&
       ['ERR_STORE_UNREACHABLE', 'ERR_STORE_READ_ONLY'].includes(read(error, 'code')),
     onRetry: (err, attempt) =>
@@ -242,9 +254,10 @@ class Gateway extends Emitter {
     clock.clearTimer(this.#resumeTimer);
     this.#resumeNow?.();
     this.health.drain();
-    await Promise.all([this.schedule.stop(), this.worker.stop({ timeout }), this.#resuming]);
+    await Promise.all([this.schedule.stop(timeout), this.worker.stop({ timeout }), this.#resuming]);
     this.degradation.stop();
-    this.sessions?.off('alert', this.#onSessionAlert);
+    guarded('The sessions could not be left',
+      () => this.sessions?.off('alert', this.#onSessionAlert));
     await this.#sharedLevel.stop();
     for (const client of Object.values(this.clients)) await client.close();
     await this.#parts.orders?.close();
@@ -266,7 +279,7 @@ class Gateway extends Emitter {
   }
 
   #makeWorker () {
-    const { concurrency, batchSize, leaseMs, pollInterval } = this.config.outbox;
+    const { concurrency, batchSize, heldBytes, leaseMs, pollInterval } = this.config.outbox;
     const channels = {
       ...channelsOf(this.config, this.clients, this.store.deliveries),
       ...this.#parts.senders,
@@ -274,7 +287,7 @@ class Gateway extends Emitter {
     this.#channels = Object.keys(channels);
     return this.store.outbox.createWorker({
       channels: { ...this.#paymentSenders(), ...channels },
-      concurrency, batchSize, leaseMs, pollInterval,
+      concurrency, batchSize, heldBytes, leaseMs, pollInterval,
     });
   }
 
@@ -345,6 +358,7 @@ class Gateway extends Emitter {
     this.#sharedLevel.on('warning', warn('The shared degradation level is not in sync'));
     store.on('warning', warn('Store warning'));
     store.payments.on('warning', warn('Payments warning'));
+    store.deadLetters.on('warning', warn('A dead letter could not be recovered'));
     worker.on('warning', warn('Worker warning'));
     store.payments.on('held', ({ id, orderId }, reason) => {
       log.error({ event: id, orderId, reason }, 'A payment notification needs a review');
@@ -389,6 +403,7 @@ class Gateway extends Emitter {
 async function createGateway (config, parts) {
   const own = PARTS.read(parts, 'parts');
   const checked = readConfig(config, { env: own.env });
+  checkPeers(packagesOf(checked, own), 'createGateway');
   const log = createLogger(checked, own.logger);
   const upstreams = makeUpstreams(checked, own.fallbacks);
   const { clients, orders, breakers: breakersOfClients } = makeClients(checked);
@@ -405,7 +420,7 @@ async function createGateway (config, parts) {
           midtrans: orders, hooks: own.hooks, irisMerchantKey: checked.midtrans.irisMerchantKey,
         },
       },
-    }, checked.store.startTimeout, log);
+    }, checked.store.startTimeout, { log, signal: own.signal });
     return new Gateway({
       config: checked, log, store, clients, upstreams, breakers, parts: { ...own, orders },
     });

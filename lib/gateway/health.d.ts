@@ -13,13 +13,15 @@ export type CheckAnswer = void | boolean | null |
   { status?: HealthStatus | undefined; [detail: string]: unknown };
 
 export interface HealthCheck {
+  /** Rejects, or returns a status, if something is wrong. */
   check: (context: { signal: AbortSignal }) => CheckAnswer | Promise<CheckAnswer>;
   /** True: if this fails, the program is unhealthy, otherwise degraded. Default false. */
   critical?: boolean | undefined;
   /** True: while this check fails, the program is not ready. Default: the value of `critical`. */
   ready?: boolean | undefined;
   /** Time limit in ms, 1 to 86400000, default 5000. A check that ignores its signal and hangs is
-   * not called again until it settles or ten times its time limit has passed. */
+   * not called again until it settles or ten times its time limit has passed. The limit does not
+   * keep the process alive. */
   timeout?: number | undefined;
 }
 
@@ -34,18 +36,24 @@ export interface HealthOptions {
 }
 
 export interface CheckResult {
+  /** What the check found. */
   status: HealthStatus;
+  /** Whether the program is unhealthy when this check fails. */
   critical: boolean;
+  /** How long the check took, in ms. */
   responseTimeMs: number;
   /** ISO 8601 */
   checkedAt: string;
   /** The code of the error, never its message. */
   error?: string | undefined;
+  /** What the check returned besides its status. */
   details?: Record<string, unknown> | undefined;
 }
 
 export interface HealthReport {
+  /** The worst of the checks, as far as they are critical. */
   status: HealthStatus;
+  /** By name. */
   checks: Record<string, CheckResult>;
 }
 
@@ -81,6 +89,7 @@ export const healthChecks: {
   database (store: Pick<Store, 'health'>): HealthCheck;
   /** Of a MidtransClient, or a WhatsApp client of the Cloud API. */
   ping (client: {
+    /** Asks the upstream for something harmless. */
     ping (options?: { signal?: AbortSignal | undefined }): Promise<unknown>;
   }): HealthCheck;
   /**
@@ -88,7 +97,9 @@ export const healthChecks: {
    * some of them, and `relays` has 'ok' or the error's code for each name.
    */
   smtp (client: {
+    /** Connects, logs in and disconnects. */
     verify (options?: { timeout?: number | undefined }): Promise<unknown>;
+    /** If there are several. */
     readonly relays?: SmtpRelay[] | undefined;
   }): HealthCheck;
   /** @param options.silence maximum ms since it last read the database, default 60000 */

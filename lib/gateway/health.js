@@ -158,7 +158,9 @@ class Probe {
       }
     };
     try {
-      return { ok: true, value: await withDeadline(undefined, this.#timeout, check) };
+      // A check that never settles must not keep a process from ending.
+      const value = await withDeadline(undefined, this.#timeout, check, { ref: false });
+      return { ok: true, value };
     } catch (error) {
       if (!isOver) this.#blockedUntil = clock.now() + PATIENCE * this.#timeout;
       return { ok: false, error };

@@ -59,6 +59,75 @@ async function heldPayments (store) {
   return { held };
 }
 
+// ---- In words ----------------------------------------------------------------------------------
+
+const plural = (number, one, many = `${one}s`) =>
+  `${number.toLocaleString('en-US')} ${number === 1 ? one : many}`;
+
+const SPANS = [[86_400_000, 'day'], [3_600_000, 'hour'], [60_000, 'minute'], [1000, 'second']];
+
+function span (ms) {
+  const [size, unit] = SPANS.find(([least]) => ms >= least) ?? [1000, 'second'];
+  return plural(Math.max(Math.round(ms / size), 1), unit);
+}
+
+const HEALTH_WORDS = {
+  healthy: 'The service is healthy.',
+  degraded: 'The service works, but something that it uses does not.',
+  unhealthy: 'The service is not healthy: something that it cannot do without does not work.',
+};
+
+function breakerWords (breakers) {
+  const others = breakers.filter(({ state }) => state !== 'closed');
+  if (breakers.length === 0) return [];
+  if (others.length === 0) return ['All breakers are closed.'];
+  return others.map(({ name, state, errorRate, opened }) => {
+    const times = opened > 0 ? ` It has opened ${plural(opened, 'time')} since the start.` : '';
+    return `The breaker ${name} is ${state}: ${errorRate} % of its last calls failed.${times}`;
+  });
+}
+
+function outboxWords ({ error: code, waiting, oldestMs }) {
+  if (code !== undefined) return `The database does not answer (${code}).`;
+  if (waiting === 0) return 'No message waits to be sent.';
+  return `${plural(waiting, 'message waits', 'messages wait')} to be sent` +
+    `${oldestMs > 0 ? `, the oldest for ${span(oldestMs)}` : ''}.`;
+}
+
+function letterWords ({ total }) {
+  if (total === undefined) return [];
+  if (total === 0) return ['No message was given up.'];
+  return [`${plural(total, 'message was', 'messages were')} given up: retry or delete ` +
+    `${total === 1 ? 'it' : 'them'}.`];
+}
+
+function paymentWords ({ held }) {
+  if (held === undefined) return [];
+  return [held === 0 ? 'No payment needs a review.'
+    : `${plural(held, 'payment notification needs', 'payment notifications need')} a review.`];
+}
+
+function jobWords (jobs) {
+  if (!Array.isArray(jobs)) return [];
+  return jobs.filter(({ error: text }) => text !== null && text !== undefined)
+    .map(({ job, error: text }) => `The job ${job} failed when it ran last: ${text}`);
+}
+
+/** What the report says, in sentences: first how things are, then what needs somebody. */
+function wordsOf (report) {
+  const { status, level, breakers, outbox, deadLetters, payments, schedule, uptimeMs } = report;
+  return [
+    HEALTH_WORDS[status],
+    `The level is ${level.name}, ${level.manual ? 'set by hand' : 'by the rules'}: ${level.reason}.`
+      .replace(/\.\.$/, '.'),
+    ...breakerWords(breakers), outboxWords(outbox), ...letterWords(deadLetters),
+    ...paymentWords(payments), ...jobWords(schedule),
+    `This process has run for ${span(uptimeMs)}.`,
+  ];
+}
+
+// ---- The report --------------------------------------------------------------------------------
+
 /** The report as plain data. `opened` counts, by breaker, since the gateway was made. */
 async function makeReport (gateway, { startedAt, opened }) {
   const { store, degradation, health, worker, breakers, schedule } = gateway;
@@ -71,7 +140,7 @@ async function makeReport (gateway, { startedAt, opened }) {
     stored(() => schedule.last()),
   ]);
   const { sent, retried, dead } = worker.stats();
-  return {
+  const report = {
     generatedAt: new Date(clock.wall()).toISOString(),
     uptimeMs: Math.round(clock.wall() - startedAt),
     status: checks.status,
@@ -87,6 +156,7 @@ async function makeReport (gateway, { startedAt, opened }) {
     payments,
     schedule: jobs,
   };
+  return { summary: wordsOf(report), ...report };
 }
 
 const escape = value => String(value ?? '–').replace(/[&<>"']/g,
@@ -95,12 +165,15 @@ const escape = value => String(value ?? '–').replace(/[&<>"']/g,
 function table (head, rows) {
   if (rows.length === 0) return '<p>None.</p>';
   const cells = (row, tag) => row.map(cell => `<${tag}>${escape(cell)}</${tag}>`).join('');
-  return `<table><thead><tr>${cells(head, 'th')}</tr></thead><tbody>${
-    rows.map(row => `<tr>${cells(row, 'td')}</tr>`).join('')}</tbody></table>`;
+  return `<div><table><thead><tr>${cells(head, 'th')}</tr></thead><tbody>${
+    rows.map(row => `<tr>${cells(row, 'td')}</tr>`).join('')}</tbody></table></div>`;
 }
 
 const STYLE = `body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0
-1rem;color-scheme:light dark}table{border-collapse:collapse;width:100%}th,td{text-align:left;
+1rem;color-scheme:light dark;overflow-wrap:anywhere}div{overflow-x:auto}h2{margin:1.6rem 0 .4rem;
+font-size:1.15rem}th,td{overflow-wrap:normal}@media print{body{margin:0;font-size:11pt}
+h2{break-after:avoid}tr{break-inside:avoid}div{overflow:visible}}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;
 padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8886}td{font-variant-numeric:tabular-nums}`;
 
 const COLUMNS = ['name', 'state', 'fires', 'failures', 'rejects', 'errorRate', 'p50Ms', 'p95Ms',
@@ -117,14 +190,14 @@ const rowsOf = (list, names) =>
 
 /** The report as a page. */
 function reportPage (report) {
-  const { level, outbox, deadLetters, payments } = report;
+  const { outbox, deadLetters, payments } = report;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Reliability report</title>
 <style>${STYLE}</style></head><body>
 <h1>Reliability report</h1>
-<p>${escape(report.generatedAt)} · ${escape(report.status)} · level <b>${escape(level.name)}</b>
-since ${escape(level.since)}: ${escape(level.reason)}</p>
+<p>${escape(report.generatedAt)}</p>
+<ul>${report.summary.map(text => `<li>${escape(text)}</li>`).join('')}</ul>
 <h2>Circuit breakers</h2>
 ${table(['Name', 'State', 'Calls', 'Failures', 'Rejected', 'Errors %', 'p50 ms', 'p95 ms', 'p99 ms',
     'Opened'], rowsOf(report.breakers, COLUMNS))}
@@ -144,5 +217,5 @@ ${table(['Job', 'Last run', 'ms', 'Error'],
 }
 
 module.exports = {
-  figuresOf, heldPayments, makeReport, reportPage, rounded, totalOf,
+  figuresOf, heldPayments, makeReport, reportPage, rounded, totalOf, wordsOf,
 };

@@ -32,7 +32,7 @@ const withoutUndefined = object => Object.fromEntries(
  * for a client that has no time limit of its own.
  */
 function breakerOptions (config, name, preset, own, timeout = false) {
-  const { scope = defaultScope(config.profile), namespace, shareTrip, ...general } =
+  const { scope = defaultScope(config.profile), namespace, shareTrip, strictScope, ...general } =
     withoutUndefined(config.retry.circuitBreaker);
   const given = { ...general, ...withoutUndefined(own) };
   const { rampUp, ...profile } = profiles[config.profile].breaker;
@@ -48,7 +48,8 @@ function breakerOptions (config, name, preset, own, timeout = false) {
   }
   if (scope === 'instance' || settings.enabled === false) return settings;
   return {
-    ...settings, ...withoutUndefined({ shareTrip }), scope: scope === 'fleet' ? 'host' : scope,
+    ...settings, ...withoutUndefined({ shareTrip, strictScope }),
+    scope: scope === 'fleet' ? 'host' : scope,
     namespace: `${namespace}.${hashOf(settings)}`,
   };
 }

@@ -7,11 +7,12 @@
 const { hash, timingSafeEqual } = require('node:crypto');
 const { BlockList, isIP, isIPv6 } = require('node:net');
 
-const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
+const { LruMap } = require('../base/lru');
 const { is, optionsOf } = require('../base/options');
 const { RateLimiter } = require('../primitives/limits');
 const { problem } = require('./problem');
+const refusals = require('./refusals');
 
 // Each may also do what those before it may.
 const ROLES = ['monitor', 'read', 'operate'];
@@ -19,6 +20,8 @@ const FORBIDDEN = {
   read: 'This token may only see metrics and health pages.',
   operate: 'This token may not change anything.',
 };
+const NO_TOKENS = 'No token is configured, so nobody may use this. Set server.tokens for orders ' +
+  'and messages, admin.tokens for everything else.';
 const TOKEN_LENGTH_MIN = 16;
 const TOKEN_LENGTH_MAX = 512;
 const TOKENS_MAX = 100;
@@ -79,8 +82,11 @@ function readToken (option, entry) {
   return { hash: sha256 === undefined ? hashOf(token) : Buffer.from(sha256, 'hex'), name, role };
 }
 
+// Longer than any address: what a trusted proxy passes on may be any text.
+const ADDRESS_MAX = 64;
+
 /** The address of a client; IPv4 addresses without the prefix ::ffff:. */
-const addressOf = req => (req.ip ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
+const addressOf = req => (req.ip ?? '').slice(0, ADDRESS_MAX).replace(/^::ffff:(?=\d+\.)/i, '');
 
 /** A visitor with IPv6 has a whole network of 2^64 addresses, which counts as one. */
 function networkOf (address) {
@@ -114,13 +120,12 @@ class Quota {
 class Failures {
   #total;
   #networks;
+  #limit;
 
   constructor ({ failures, totalFailures, interval }) {
-    const { LRUCache } = require('lru-cache');
     this.#total = new Quota(totalFailures, interval);
-    this.#networks = new LRUCache({
-      max: NETWORKS_MAX, memoMethod: () => new Quota(failures, interval),
-    });
+    this.#networks = new LruMap(NETWORKS_MAX);
+    this.#limit = { failures, interval };
   }
 
   /** @returns {Quota | undefined} the one that is used up; undefined if there was room for it */
@@ -128,9 +133,17 @@ class Failures {
     // Checked first, so that a flood of addresses stays cheap.
     if (this.#total.isUsedUp) return this.#total;
     // One network alone must not use up the total.
-    const quota = this.#networks.memo(networkOf(address));
+    const quota = this.#quotaOf(networkOf(address));
     if (!quota.take()) return quota;
     return this.#total.take() ? undefined : this.#total;
+  }
+
+  #quotaOf (network) {
+    const known = this.#networks.get(network);
+    if (known !== undefined) return known;
+    const quota = new Quota(this.#limit.failures, this.#limit.interval);
+    this.#networks.set(network, quota);
+    return quota;
   }
 }
 
@@ -141,37 +154,6 @@ function refuse (res, status, code, detail, retryAfter) {
 const tooMany = (res, detail, { retryAfter }) =>
   refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', detail, retryAfter);
 
-// Refusals that this process sends at once. Further ones wait, so that strangers who ask again as
-// soon as they have an answer do not keep it busy.
-const REFUSALS = { limit: 100, interval: 1000 };
-const REFUSAL_DELAY_MS = 1000;
-// More than these do not wait: they would fill the connections.
-const WAITING_MAX = 500;
-
-class Refusals {
-  #limiter = new RateLimiter(REFUSALS);
-  #waiting = new Set();
-
-  /** Whether this answer waits. */
-  has (res) { return this.#waiting.has(res); }
-
-  /** Calls `send`, at once or later. */
-  answer (res, send) {
-    if (this.#limiter.tryTake()) return send();
-    if (this.#waiting.size >= WAITING_MAX) {
-      if (!res.headersSent) res.setHeader('Connection', 'close');
-      return send();
-    }
-    this.#waiting.add(res);
-    clock.setTimer(() => {
-      this.#waiting.delete(res);
-      send();
-    }, REFUSAL_DELAY_MS, false);
-  }
-}
-
-const refusals = new Refusals();
-
 /**
  * Middleware. `enter` comes once, before `need(role)`: it sets `res.locals.caller` to the entry of
  * the token, or to undefined. `need` sets `res.locals.actor` to { name, role, address }.
@@ -181,6 +163,7 @@ function createAdminAccess (options) {
   const known = tokens.map(entry =>
     ({ ...entry, quota: new Quota(limits.requests, limits.interval) }));
   const failures = new Failures(limits);
+  const unauthorized = known.length === 0 ? NO_TOKENS : 'This needs a valid bearer token.';
 
   /** The entry of a token. All are compared, to take the same time. */
   function find (header) {
@@ -210,8 +193,10 @@ function createAdminAccess (options) {
     return function needRole (req, res, next) {
       const { caller } = res.locals;
       if (caller === undefined) {
-        res.setHeader('WWW-Authenticate', 'Bearer realm="sekering"');
-        return refuse(res, 401, 'ERR_ADMIN_UNAUTHORIZED', 'This needs a valid bearer token.');
+        return refusals.answer(res, () => {
+          res.setHeader('WWW-Authenticate', 'Bearer realm="sekering"');
+          refuse(res, 401, 'ERR_ADMIN_UNAUTHORIZED', unauthorized);
+        });
       }
       const actor = { name: caller.name, role: caller.role, address: addressOf(req) };
       if (ROLES.indexOf(caller.role) < ROLES.indexOf(role)) {
@@ -305,4 +290,4 @@ function hostOf (origin) {
   return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
-module.exports = { PAGE_OPTIONS, createAdminAccess, createPageAccess, ownSiteOnly, refusals };
+module.exports = { PAGE_OPTIONS, addressOf, createAdminAccess, createPageAccess, ownSiteOnly };

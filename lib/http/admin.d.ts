@@ -53,17 +53,23 @@ export interface AdminRateLimit {
 export interface AuditEntry {
   /** A decimal string; later entries have larger ones. */
   id: string;
+  /** When it was asked for. */
   at: Date;
   /** Name of the token. */
   actor: string;
+  /** The role of the token. */
   role: 'monitor' | 'read' | 'operate';
+  /** The address that asked. */
   address: string;
   /** Such as 'breaker.reset', 'degradation.set', 'dlq.retry'; 'refused' because of the role. */
   action: string;
+  /** What was changed, such as a breaker's name; null if it is one thing. */
   target: string | null;
+  /** Why, as the operator wrote; null without. */
   reason: string | null;
   /** 'done', 'not found', 'refused', or 'failed: ' and a code. */
   result: string;
+  /** Further parameters of the change. */
   detail: any;
 }
 
@@ -77,9 +83,13 @@ export interface AuditOptions {
 }
 
 export interface Audit {
+  /** Adds an entry. If the store is down, it is only in memory and in the log. */
   record (entry: {
+    /** Who. */
     actor: { name: string; role: string; address: string };
+    /** What was asked for, of what, and why. */
     action: string; target?: string | null | undefined; reason?: string | null | undefined;
+    /** What became of it, and further parameters. */
     result: string; detail?: unknown;
   }): Promise<AuditEntry>;
   /**
@@ -94,18 +104,25 @@ export function createAudit (options?: AuditOptions): Audit;
 
 /** The used part of a Degradation. */
 export interface DegradationControl extends EventEmitter {
+  /** Everything at once, as JSON. */
   snapshot (): any;
+  /** null: the rules decide again. */
   setLevel (level: string | null, options: { reason: string; by: string }): unknown;
 }
 
 export interface EventStreamOptions {
   /** Default: all breakers of this thread. New ones are found within a second. */
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
+  /** Its changes become events. Default: none. */
   degradation?: DegradationControl | undefined;
+  /** Its dead letters, payments and deliveries become events. Default: none. */
   store?: Store | undefined;
   /** Their troubles become events, with a message for the operator. */
   sessions?: SessionPool<any> | undefined;
-  /** Events kept for readers that reconnect with Last-Event-ID, 1 to 10000, default 256. */
+  /**
+   * Events of each kind that are kept for readers that reconnect with Last-Event-ID, 1 to 10000,
+   * default 100.
+   */
   history?: number | undefined;
   /**
    * Readers at once, 1 to 10000, default 64; more get 503. If all places are taken, the token
@@ -124,6 +141,7 @@ export interface EventStreamOptions {
  * Date.now().
  */
 export interface EventStream {
+  /** Readers now. */
   readonly clients: number;
   /** Sends an event to all readers. */
   publish (type: string, data: object): void;
@@ -151,10 +169,14 @@ export interface BreakerHistory {
    * calls.
    */
   read (filter: { state?: string | undefined; search?: string | undefined;
+    /** At most so many breakers. */
     limit?: number | undefined }): {
+    /** The times of the samples, as in Date.now(). */
     at: number[];
+    /** By key: one value for each time; null if there were no calls. */
     breakers: Record<string, Record<'errorRate' | 'p50' | 'p95' | 'p99', Array<number | null>>>;
   };
+  /** Ends the samples. */
   close (): void;
 }
 
@@ -164,17 +186,25 @@ export function createBreakerHistory (options?: BreakerHistoryOptions): BreakerH
 export interface AdminOptions {
   /** At most 100. Without any, every request is rejected. */
   tokens?: AdminToken[] | undefined;
+  /** Default: 600 requests with one token a minute, 20 without a valid one. */
   rateLimit?: AdminRateLimit | undefined;
   /** Default: all breakers of this thread. */
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
   /** Its instances can be reset by their ids. */
   sessions?: Pick<SessionPool<any>, 'reset'> | undefined;
+  /** Default: none; its addresses answer 404. */
   store?: Store | undefined;
+  /** Default: none; its addresses answer 404. */
   degradation?: DegradationControl | undefined;
   /** Served at /admin/reliability/events. */
   events?: Pick<EventStream, 'handle'> | undefined;
   /** For /admin/reliability/breaker-history; without it, charts begin when the page is opened. */
   history?: Pick<BreakerHistory, 'read'> | undefined;
+  /**
+   * For /admin/reliability/service: orders, messages and errors of the whole service. An
+   * application of createApp has it.
+   */
+  service?: { read (): Promise<unknown> } | undefined;
   /** Its report is at /admin/reliability/health. */
   health?: Pick<Health, 'check'> | undefined;
   /** An object for 'json', a page for 'html'. */

@@ -66,6 +66,7 @@ export interface AppOptions {
  * @throws ERR_MISSING_PEER without express or prom-client
  */
 export function createApp (gateway: Gateway, options?: AppOptions): RequestListener & {
+  /** What the application has as `locals`, and as `use` of Express. */
   locals: any; use (...args: any[]): any;
 };
 
@@ -74,9 +75,13 @@ export function createApp (gateway: Gateway, options?: AppOptions): RequestListe
  * @throws ERR_LISTEN
  */
 export function startServer (gateway: Gateway, options?: AppOptions): Promise<{
+  /** Such as http://127.0.0.1:3000. */
   url: string;
+  /** The port, also if 0 was asked for. */
   port: number;
+  /** The application of Express. */
   app: any;
+  /** The server of Node.js. */
   server: Server;
   /** Reports not ready, accepts no more connections, finishes what is in flight within
    * server.shutdownTimeout, and stops the gateway. */

@@ -10,18 +10,21 @@ const clock = require('../base/clock');
 const { SekeringError } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
-const { requirePeer } = require('../base/peer');
+const { SERVER, checkPeers, requirePeer } = require('../base/peer');
 const { asked } = require('../base/warn');
 const { RateLimiter } = require('../primitives/limits');
 const { FIELDS, createAdminRouter, readInput } = require('./admin');
-const { createAdminAccess, refusals } = require('./admin-auth');
+const { addressOf, createAdminAccess } = require('./admin-auth');
 const { createBreakerHistory } = require('./breaker-views');
 const { createDashboardRouter } = require('./dashboard-routes');
 const { createEventStream } = require('./events');
 const { createHealthRouter } = require('./health-routes');
 const { idempotent } = require('./idempotency');
 const { createMetrics } = require('./metrics');
+const { createOpenApiRouter } = require('./openapi');
 const { jsonBody, notFound, problem, problemHandler, sendJson } = require('./problem');
+const refusals = require('./refusals');
+const { createServiceHistory } = require('./service-history');
 const { createWebhookRouter } = require('./webhook-routes');
 
 const OPTIONS = optionsOf({ extend: is.func('adds routes to the application') });
@@ -68,7 +71,8 @@ function accessLog (log) {
       }
       log[level]({
         request: id, method: req.method, path, status: res.statusCode,
-        ms: Math.round(clock.now() - began), address: req.ip, finished: res.writableFinished,
+        ms: Math.round(clock.now() - began), address: addressOf(req),
+        finished: res.writableFinished,
         ...skipped > 0 && { skipped },
       }, 'Request');
       skipped = 0;
@@ -134,8 +138,11 @@ function makeOrderRouter (gateway, express) {
   const router = express.Router();
   router.post('/orders', change, (req, res) => createOrder(gateway, req, res));
   router.get('/orders/:id', allowed, (req, res) => showOrder(gateway, req, res));
-  router.post('/notifications', change, async (req, res) =>
-    sendJson(res, 202, await gateway.notify(req.body)));
+  router.post('/notifications', change, async (req, res) => {
+    // After a stall, another process may have enqueued them. The same order is never made twice.
+    await req.idempotency?.confirm();
+    sendJson(res, 202, await gateway.notify(req.body));
+  });
   return router;
 }
 
@@ -150,41 +157,47 @@ function makeParts (gateway, express) {
   const onError = (error, req) => log.error({ err: error, request: req.id }, 'A request failed');
   const events = createEventStream({ breakers, degradation, store, sessions });
   const history = createBreakerHistory({ breakers });
+  const service = createServiceHistory({ store, worker, breakers });
   const { tokens } = config.admin;
   const metrics = config.metrics.access === 'off' ? undefined : createMetrics({
     breakers, degradation, health, worker, store, retries: gateway.retries, fallbacks: gateway,
   });
+  const webhooks = createWebhookRouter({
+    ...gateway.clients.midtrans && { payments: store.payments },
+    whatsapp: gateway.clients.whatsapp,
+    deliveries: store.deliveries,
+    onNews: news => gateway.emit('whatsapp', news),
+    maxBody: config.server.bodyLimit,
+    onError,
+  });
+  const admin = createAdminRouter({
+    tokens, breakers, history, service, sessions, store, degradation, events, health,
+    onError,
+    report: options => gateway.report(options),
+    log: entry => log.info({ audit: entry }, 'Admin'),
+  });
+  const access = { health: config.health.access, metrics: config.metrics.access };
   const routers = [
     // The busiest routes first: each router costs a little.
     makeOrderRouter(gateway, express),
-    createWebhookRouter({
-      ...gateway.clients.midtrans && { payments: store.payments },
-      whatsapp: gateway.clients.whatsapp,
-      deliveries: store.deliveries,
-      onNews: news => gateway.emit('whatsapp', news),
-      maxBody: config.server.bodyLimit,
-      onError,
-    }),
+    webhooks,
     createHealthRouter({
       health, degradation, breakers, deadLetters: store.deadLetters, sessions, tokens,
-      access: config.health.access,
+      access: access.health,
     }),
-    ...metrics === undefined ? [] : [metrics.router({ tokens, access: config.metrics.access })],
-    createAdminRouter({
-      tokens, breakers, history, sessions, store, degradation, events, health,
-      onError,
-      report: options => gateway.report(options),
-      log: entry => log.info({ audit: entry }, 'Admin'),
-    }),
+    ...metrics === undefined ? [] : [metrics.router({ tokens, access: access.metrics })],
+    admin,
+    createOpenApiRouter(express, { webhooks, admin, access }),
     createDashboardRouter(),
   ];
-  const close = () => [events, history, metrics].forEach(part => part?.close());
+  const close = () => [events, history, service, metrics].forEach(part => part?.close());
   return { routers, onError, close };
 }
 
 /** An Express 5 application with all routes of a gateway; `app.locals.close()` ends its streams. */
 function createApp (gateway, options) {
   const { extend } = OPTIONS.read(options);
+  checkPeers(SERVER, 'createApp');
   const express = requirePeer('express', 'createApp');
   const app = express();
   app.disable('x-powered-by');
@@ -194,6 +207,7 @@ function createApp (gateway, options) {
   app.use(accessLog(gateway.log));
   for (const router of routers) app.use(router);
   if (extend !== undefined) asked('extend failed', () => extend(app));
+  app.get('/', (req, res) => res.redirect('/dashboard/'));
   app.use(notFound);
   app.use(problemHandler({ onError }));
   app.locals.close = close;

@@ -4,6 +4,8 @@
 // the charts of the dashboard.
 
 const clock = require('../base/clock');
+const Emitter = require('../base/emitter');
+const { read, textOf } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { asked, warn } = require('../base/warn');
 const { figuresOf } = require('../gateway/report');
@@ -40,15 +42,86 @@ const breakersOption = {
 
 const stateOf = breaker => (breaker.enabled ? stateInUse(breaker) : 'disabled');
 
+// ---- What a breaker does not keep ---------------------------------------------------------------
+
+const ERROR_MAX = 300;
+
+/** What happened to one breaker: its last error, and why it opened. */
+class Follower {
+  failures = 0;
+  lastError = null;
+  opened = null;
+  #wasHalfOpen = false;
+
+  constructor (breaker) {
+    // By a weak reference, so that the listeners do not keep the breaker alive.
+    const weak = new WeakRef(breaker);
+    this.leave = Emitter.follow(breaker, {
+      failure: error => {
+        this.failures += 1;
+        this.lastError = {
+          at: clock.wall(),
+          code: shortened(read(error, 'code') ?? read(error, 'name')),
+          message: shortened(read(error, 'message') ?? error),
+        };
+      },
+      open: () => { this.opened = this.#causeOf(weak.deref()); },
+      halfOpen: () => { this.#wasHalfOpen = true; },
+      close: () => { this.#wasHalfOpen = false; },
+    });
+  }
+
+  /** Why it opens at this moment. A breaker that is told to open has no errors to show. */
+  #causeOf (breaker) {
+    const wasHalfOpen = this.#wasHalfOpen;
+    this.#wasHalfOpen = false;
+    if (wasHalfOpen) return { by: 'probe' };
+    const { errorRate } = figuresOf(breaker);
+    const { successes, failures } = breaker.stats;
+    const { errorThresholdPercentage: threshold, volumeThreshold = 0 } = breaker.options;
+    const calls = successes + failures;
+    const isAutomatic = errorRate !== null && errorRate >= threshold && calls >= volumeThreshold;
+    return isAutomatic ? { by: 'errors', errorRate, calls } : { by: 'told' };
+  }
+}
+
+const shortened = value =>
+  (value === undefined || value === null ? null : textOf(value).slice(0, ERROR_MAX));
+
+const followers = new WeakMap();
+
+/** Follows a breaker from now on, for its view. */
+function follow (breaker) {
+  if (!followers.has(breaker)) followers.set(breaker, new Follower(breaker));
+}
+
+function unfollow (breaker) {
+  followers.get(breaker)?.leave();
+  followers.delete(breaker);
+}
+
+/** The calls that have failed since the first time that this was asked. */
+function failuresOf (breaker) {
+  follow(breaker);
+  return followers.get(breaker).failures;
+}
+
+/** When an open breaker lets the next call through; null if that is not known. */
+function nextTryOf (breaker, openedAt) {
+  const openMs = breaker.opened ? breaker._wasOpenFor?.() : undefined;
+  return openedAt === undefined || !(openMs > 0) || !Number.isFinite(openMs) ? null
+    : new Date(openedAt + openMs);
+}
+
 function viewBreaker (breaker) {
-  const { stats, options } = breaker;
+  const { options, scope, stats } = breaker;
   const { errorRate, ...latency } = figuresOf(breaker);
   const { lastTimerAt } = breaker.toJSON().state;
   return {
     name: breaker.name,
     group: breaker.group,
     state: stateOf(breaker),
-    scope: options.scope ?? 'instance',
+    scope,
     errorRate: errorRate ?? 0,
     fires: stats.fires,
     successes: stats.successes,
@@ -58,6 +131,9 @@ function viewBreaker (breaker) {
     fallbacks: stats.fallbacks,
     latency,
     openedAt: lastTimerAt === undefined ? null : new Date(lastTimerAt),
+    nextTryAt: nextTryOf(breaker, lastTimerAt),
+    lastError: followers.get(breaker)?.lastError ?? null,
+    opened: followers.get(breaker)?.opened ?? null,
     windowMs: options.rollingCountTimeout,
     timeoutMs: options.timeout === false ? null : options.timeout,
     threshold: options.errorThresholdPercentage,
@@ -168,6 +244,7 @@ class BreakerHistory {
     this.#times[sample % POINTS] = clock.wall();
     for (const breaker of this.#breakers().slice(0, BREAKERS_MAX)) {
       if (breaker.isShutdown) continue;
+      follow(breaker);
       let track = this.#tracks.get(breaker);
       if (track === undefined) {
         track = new Track();
@@ -190,11 +267,14 @@ class BreakerHistory {
     };
   }
 
-  close () { clock.clearTimer(this.#timer); }
+  close () {
+    clock.clearTimer(this.#timer);
+    this.#breakers().forEach(unfollow);
+  }
 }
 
 const createBreakerHistory = options => new BreakerHistory(options);
 
 module.exports = {
-  STATES, breakersOption, createBreakerHistory, listBreakers, stateOf, viewBreaker,
+  STATES, breakersOption, createBreakerHistory, failuresOf, listBreakers, stateOf, viewBreaker,
 };

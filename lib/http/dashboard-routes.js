@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { optionsOf } = require('../base/options');
-const { requirePeer } = require('../base/peer');
+const { checkPeers, requirePeer } = require('../base/peer');
 const { problem } = require('./problem');
 
 // It has none; misspelt names are rejected all the same.
@@ -22,10 +22,11 @@ const TYPES = {
   '.svg': 'image/svg+xml',
 };
 
-// Nothing from elsewhere, nothing inline, no frames.
+// Nothing from elsewhere, nothing inline. The only frame is that of a mail's preview.
 const HEADERS = {
   'Content-Security-Policy': "default-src 'none'; script-src 'self'; style-src 'self'; " +
-    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; " +
+    "connect-src 'self'; img-src 'self' data:; frame-src 'self'; base-uri 'none'; " +
+    "form-action 'none'; " +
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
   'X-Content-Type-Options': 'nosniff',
   'X-Frame-Options': 'DENY',
@@ -35,6 +36,16 @@ const HEADERS = {
   'Permissions-Policy': 'camera=(), geolocation=(), microphone=()',
   // Browsers ask each time, and get 304.
   'Cache-Control': 'no-cache',
+};
+
+// The empty page in which the dashboard shows a mail. It may have the styles of the mail, but no
+// scripts, and nothing from elsewhere.
+const PREVIEW = 'preview.html';
+const PREVIEW_HEADERS = {
+  ...HEADERS,
+  'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:; " +
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-same-origin",
+  'X-Frame-Options': 'SAMEORIGIN',
 };
 
 /** The files of two packages. */
@@ -64,6 +75,7 @@ function readFiles () {
 /** Express router of the dashboard at /dashboard/. The admin API must be mounted beside it. */
 function createDashboardRouter (options) {
   OPTIONS.read(options);
+  checkPeers(['express', 'htm', 'uplot'], 'createDashboardRouter');
   const express = requirePeer('express', 'createDashboardRouter');
   const files = readFiles();
   const router = express.Router();
@@ -75,9 +87,11 @@ function createDashboardRouter (options) {
     // The page loads its parts by relative paths, so its own path must end with a slash.
     const isBare = !/^[^?]*\/dashboard\//.test(req.originalUrl);
     if (isBare) return res.redirect(308, 'dashboard/');
-    const file = files.get(req.path.slice(1));
+    const name = req.path.slice(1);
+    const file = files.get(name);
     if (file === undefined) return problem(res, 404, { code: 'ERR_NOT_FOUND' });
-    res.set({ ...HEADERS, 'Content-Type': file.type, ETag: file.etag });
+    const headers = name === PREVIEW ? PREVIEW_HEADERS : HEADERS;
+    res.set({ ...headers, 'Content-Type': file.type, ETag: file.etag });
     if (req.headers['if-none-match'] === file.etag) return res.status(304).end();
     res.setHeader('Content-Length', file.body.length);
     res.end(req.method === 'HEAD' ? undefined : file.body);

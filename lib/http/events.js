@@ -1,7 +1,8 @@
 'use strict';
 
 // Live events of breakers, the degradation level, dead letters and payments, as server-sent events.
-// The last ones are kept, so that readers that reconnect miss none.
+// The last ones of each kind are kept, so that readers that reconnect miss none, and so that many
+// events of one kind do not push out the few of another.
 
 const { randomBytes } = require('node:crypto');
 
@@ -16,14 +17,16 @@ const { problem } = require('./problem');
 const SCAN_MS = 1000;
 const TEXT_MAX = 300;
 const RETRY_AFTER_S = 5;
+// Further kinds, which only users publish, share the ring of the last one.
+const KINDS_MAX = 32;
 
 const OPTIONS = optionsOf({
   breakers: breakersOption,
   degradation: is.having('for changes of the level', ['on', 'off']),
   store: is.object('for dead letters, deliveries and payments'),
   sessions: is.having('a SessionPool, for its troubles', ['on', 'off']),
-  history: is.integer('events kept for readers that reconnect',
-    { min: 1, max: 10_000, default: 256 }),
+  history: is.integer('events of each kind kept for readers that reconnect',
+    { min: 1, max: 10_000, default: 100 }),
   maxClients: is.integer('readers', { min: 1, max: 10_000, default: 64 }),
   maxBuffer: is.integer('that a reader may lag behind',
     { min: 1024, max: 2 ** 30, unit: 'bytes', default: 262_144 }),
@@ -37,8 +40,11 @@ class EventStream {
   #breakers;
   // The caller of each response: the entry of the token, if there is one. Oldest first.
   #clients = new Map();
-  #events = [];
+  // The last events by kind, oldest first.
+  #rings = new Map();
   #sequence = 0;
+  // The newest event that is no longer kept.
+  #lost = 0;
   // Tells our sequence numbers from those of other processes, and of earlier runs.
   #epoch = randomBytes(6).toString('hex');
   #undo;
@@ -117,9 +123,18 @@ class EventStream {
       () => this.#format(id, type, { at: clock.wall(), ...data }));
     const event = { id, text };
     this.#sequence = id;
-    this.#events.push(event);
-    if (this.#events.length > this.#options.history) this.#events.shift();
+    this.#keep(type, event);
     for (const client of this.#clients.keys()) this.#write(client, event.text);
+  }
+
+  #keep (type, event) {
+    let ring = this.#rings.get(type) ?? this.#rings.get(undefined);
+    if (ring === undefined) {
+      ring = [];
+      this.#rings.set(this.#rings.size < KINDS_MAX - 1 ? type : undefined, ring);
+    }
+    ring.push(event);
+    if (ring.length > this.#options.history) this.#lost = Math.max(this.#lost, ring.shift().id);
   }
 
   // JSON on one line has no line breaks, so no text can forge a field.
@@ -133,14 +148,14 @@ class EventStream {
     if (client.writableLength > this.#options.maxBuffer) client.destroy();
   }
 
-  get #oldest () { return this.#events[0]?.id ?? this.#sequence + 1; }
+  get #events () { return [...this.#rings.values()].flat().sort((a, b) => a.id - b.id); }
 
-  /** The events that a reader has missed; undefined if they are no longer kept. */
+  /** The events that a reader has missed; undefined if some are no longer kept. */
   #since (lastId) {
     if (lastId === undefined) return this.#events;
     const [, epoch, digits] = /^([0-9a-f]{12})-(\d{1,15})$/.exec(lastId) ?? [];
     const last = Number(digits);
-    const isKnown = epoch === this.#epoch && last >= this.#oldest - 1 && last <= this.#sequence;
+    const isKnown = epoch === this.#epoch && last >= this.#lost && last <= this.#sequence;
     return isKnown ? this.#events.filter(({ id }) => id > last) : undefined;
   }
 
@@ -181,7 +196,7 @@ class EventStream {
     if (req.method === 'HEAD') return res.end();
     const missed = this.#since(req.headers['last-event-id']);
     // A reader that has missed more than is kept must load everything again.
-    const hello = missed === undefined ? this.#format(this.#oldest - 1, 'reset', {})
+    const hello = missed === undefined ? this.#format(this.#lost, 'reset', {})
       : ': hello\n\n';
     res.write(hello + (missed ?? this.#events).map(({ text }) => text).join(''));
     this.#clients.set(res, caller);

@@ -5,11 +5,15 @@ import { DeadLetters } from '../store';
 import { PageAccess } from './admin';
 
 export interface HealthRouterOptions extends PageAccess {
+  /** Whose checks it shows. */
   health: Pick<Health, 'check' | 'live' | 'ready'>;
+  /** For the level. Default: none. */
   degradation?: Pick<Degradation, 'snapshot'> | undefined;
   /** Default: all live breakers of this thread. */
   breakers?: (() => CircuitBreaker<any, any>[]) | undefined;
+  /** For their counts. Default: none. */
   deadLetters?: Pick<DeadLetters, 'summary'> | undefined;
+  /** For the health of instances. Default: none. */
   sessions?: Pick<SessionPool<any>, 'health' | 'status'> | undefined;
 }
 

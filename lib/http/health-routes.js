@@ -80,7 +80,7 @@ function siteOf ({ status, checks: { api, cache } }, breakers, began, sees) {
 const PLAIN = new Set(['/health', '/health/live', '/health/ready', '/api/health']);
 
 // What a person or an error has said, and who it was.
-const REASONS = ['reason', 'by', 'last_error'];
+const REASONS = ['reason', 'by', 'last_error', 'lastError'];
 
 /** What the caller may see of a part. */
 function seenOf (part, { reasons }) {
@@ -131,7 +131,10 @@ function pagesOf ({ health, degradation, breakers, deadLetters, sessions }) {
       deadLetters: letters === undefined ? null : await countLetters(),
       sessions: sessions?.health() ?? null,
     })),
-    '/health/circuit-breakers': () => [OK, listBreakers(breakers, { limit: BREAKERS_MAX })],
+    '/health/circuit-breakers': (req, sees) => {
+      const list = listBreakers(breakers, { limit: BREAKERS_MAX });
+      return [OK, { ...list, breakers: list.breakers.map(breaker => seenOf(breaker, sees)) }];
+    },
     '/health/degradation': (req, sees) => [OK, degradation === undefined ? NO_DEGRADATION
       : { configured: true, ...seenOf(degradation.snapshot(), sees) }],
     '/health/dlq': async () => {

@@ -1,5 +1,5 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
-import { Idempotency } from '../store/idempotency';
+import { Idempotency, IdempotencyContext } from '../store/idempotency';
 
 export interface IdempotentOptions {
   /** `store.idempotency` */
@@ -27,6 +27,16 @@ export interface IdempotentOptions {
   lockTimeout?: number | undefined;
   /** ms to wait for the same key in flight, default the store's (0: 409 at once). */
   wait?: number | undefined;
+}
+
+/** A request that `idempotent` has let pass with a key. */
+export interface IdempotentRequest {
+  /**
+   * Call `confirm` before each step that must not be done twice: after a stall, another process may
+   * have the request. If it rejects, answer with the error (`next(error)`): the answer is not
+   * stored.
+   */
+  idempotency?: Pick<IdempotencyContext, 'signal' | 'token' | 'confirm'> | undefined;
 }
 
 /**

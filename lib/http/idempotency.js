@@ -160,9 +160,19 @@ function idempotent (options) {
   const patience = lockTimeout ?? IDEMPOTENCY_OPTIONS.entries.lockTimeout.default;
 
   /** Has the request answered. @returns {Promise<object>} what is stored */
-  async function answer (held, res, next) {
+  async function answer ({ signal, token, confirm }, held, req, res, next) {
+    let isLost = false;
+    req.idempotency = {
+      signal, token,
+      confirm: () => confirm().catch(error => {
+        isLost = true;
+        throw error;
+      }),
+    };
     next();
     const { status, headers, body } = await untilEnded(res, held, patience);
+    // The handler has not done its work, and says so.
+    if (isLost) throw new NotStored('ERR_IDEMPOTENCY_LOST');
     if (status >= 500 && !storeServerErrors) throw new NotStored('ERR_IDEMPOTENCY_SERVER_ERROR');
     return { status, headers, body: body?.toString('base64') };
   }
@@ -178,9 +188,9 @@ function idempotent (options) {
     try {
       const whose = String(await scope(req) ?? '');
       const { value, replayed } = await idempotency.run(`http:${idempotency.keyOf([whose, key])}`,
-        () => {
+        context => {
           held = new HeldResponse(res, maxResponse);
-          return answer(held, res, next);
+          return answer(context, held, req, res, next);
         }, { ttl, lockTimeout, wait, storeFailures: false, payload });
       if (!replayed || held?.isPassing) return held.send();
       held?.discard();
@@ -256,21 +266,31 @@ class HeldResponse {
   /** Sends the answer as it was when the handler ended it. */
   send () {
     if (this.#sent) return;
-    this.discard();
+    this.#release();
     const { status, all } = this.answer;
-    const res = this.#res;
     if (!this.#passing) {
-      for (const name of res.getHeaderNames()) res.removeHeader(name);
-      for (const [name, value] of Object.entries(all)) res.setHeader(name, value);
-      res.statusCode = status;
+      this.#setHeaders(all);
+      this.#res.statusCode = status;
     }
-    res.end(Buffer.concat(this.#chunks), this.#callback);
+    this.#res.end(Buffer.concat(this.#chunks), this.#callback);
   }
 
   /** Drops the answer, so that the response can be used for another one. */
   discard () {
+    this.#release();
+    if (this.#res.headersSent) return;
+    this.#setHeaders(this.#before);
+    this.#res.statusMessage = undefined;
+  }
+
+  #release () {
     this.#sent = true;
     Object.assign(this.#res, this.#original);
+  }
+
+  #setHeaders (headers) {
+    for (const name of this.#res.getHeaderNames()) this.#res.removeHeader(name);
+    for (const [name, value] of Object.entries(headers)) this.#res.setHeader(name, value);
   }
 
   #write (chunk, args) {
@@ -337,4 +357,4 @@ class HeldResponse {
   }
 }
 
-module.exports = { idempotent };
+module.exports = { callerOf, idempotent, keyOf };

@@ -18,9 +18,12 @@ export interface MetricsOptions {
   retries?: Record<string, { readonly stats: retry.Stats } | EventEmitter> | undefined;
   /** A gateway, which emits 'fallback'({ name, error }). */
   fallbacks?: EventEmitter | undefined;
+  /** Counts its retries. Default: none. */
   worker?: OutboxWorker | undefined;
+  /** Counts dead letters, payments, deliveries and messages. Default: none. */
   store?: Partial<Pick<Store,
     'outbox' | 'deadLetters' | 'deliveries' | 'payments' | 'query' | 'schema'>> | undefined;
+  /** Shows its level. Default: none. */
   degradation?: Degradation | undefined;
   /** Its checks run whenever metrics are read, as often as its cache allows. */
   health?: Health | undefined;

@@ -2,9 +2,9 @@
 
 // Metrics for Prometheus, by prom-client.
 
-const clock = require('../base/clock');
+const { pipeline } = require('node:stream');
+
 const Emitter = require('../base/emitter');
-const { isBreakerError } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
@@ -14,6 +14,8 @@ const { DELAYS, DELAY_BOUNDS } = require('../primitives/retry-run');
 const { Distribution } = require('../primitives/stats');
 const { PAGE_OPTIONS, createPageAccess } = require('./admin-auth');
 const { breakersOption } = require('./breaker-views');
+const { BreakerMetrics } = require('./metrics-breakers');
+const { Factory, Labels, entryOf } = require('./metrics-registry');
 const { problem } = require('./problem');
 
 const MS_PER_SECOND = 1000;
@@ -23,7 +25,6 @@ const STORE = { timeout: 5000, cacheMs: 15_000 };
 const HEALTH = { healthy: 1, degraded: 0.5, unhealthy: 0 };
 // Upper bounds of histograms.
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-const LATENCY_BOUNDS = SECONDS.map(seconds => seconds * MS_PER_SECOND);
 const BATCH_SECONDS = [0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300];
 
 const isEmitter = source => typeof source?.on === 'function';
@@ -47,12 +48,6 @@ const OPTIONS = optionsOf({
 });
 
 const ROUTER = optionsOf(PAGE_OPTIONS);
-
-/** The entry of a map, which is made if there is none. */
-function entryOf (map, key, make) {
-  if (!map.has(key)) map.set(key, make());
-  return map.get(key);
-}
 
 class Metrics {
   #factory;
@@ -175,17 +170,19 @@ class Metrics {
 
   /** Answers a request with all metrics of the registry, for Express or node:http. */
   handler = async (req, res) => {
-    let text;
+    let page;
     try {
-      text = await this.registry.metrics();
+      page = await this.#factory.page();
     } catch {
-      problem(res, 500);
+      problem(res, 500, { code: 'ERR_INTERNAL' });
       return;
     }
     res.statusCode = 200;
     res.setHeader('Content-Type', this.registry.contentType);
     res.setHeader('Cache-Control', 'no-store');
-    res.end(req.method === 'HEAD' ? undefined : text);
+    if (req.method === 'HEAD') res.end();
+    // What fails from here on ends the answer before its end, which the client sees.
+    else pipeline(page, res, () => {});
   };
 
   /** An Express router with GET /metrics. */
@@ -306,172 +303,6 @@ class RetryMetrics {
   }
 }
 
-// ---- Breakers ----------------------------------------------------------------------------------
-//
-// Each process counts its own calls, from events. So the counts of all processes add up, also for
-// shared breakers.
-
-// New breakers are found within this time.
-const SCAN_MS = 1000;
-// The members of larger groups are customers or instances, which are too many for labels.
-const MEMBERS_MAX = 100;
-const REASONS = { EOPENBREAKER: 'open', ETIMEDOUT: 'timeout', ESEMLOCKED: 'busy' };
-
-/** The name of a breaker; for a member of a large group, the name of the group. */
-function nameOf (breaker) {
-  return breaker._group?.max > MEMBERS_MAX ? breaker._group.name : breaker.name;
-}
-
-const stateOf = breaker => (breaker.opened ? 2 : Number(breaker.halfOpen));
-
-const reasonOf = error =>
-  (isBreakerError(error) && REASONS[read(error, 'code')]) || 'failure';
-
-/** What is counted under one name. */
-class Counts {
-  constructor () {
-    this.results = { success: 0, failure: 0, timeout: 0, rejected: 0 };
-    this.fallbacks = { open: 0, timeout: 0, busy: 0, failure: 0 };
-    this.latencies = new Distribution(LATENCY_BOUNDS);
-  }
-
-  end (result, ms) {
-    this.results[result] += 1;
-    this.latencies.add(ms);
-  }
-
-  get failures () { return this.results.failure + this.results.timeout; }
-
-  get activations () { return Object.values(this.fallbacks).reduce((sum, n) => sum + n, 0); }
-
-  /** Adds what a breaker counted before we listened. */
-  add ({ successes, failures, timeouts, rejects, semaphoreRejections, fallbacks }) {
-    this.results.success += successes;
-    this.results.failure += failures - timeouts;
-    this.results.timeout += timeouts;
-    this.results.rejected += rejects + semaphoreRejections;
-    this.fallbacks.failure += fallbacks;
-  }
-}
-
-/** Listeners of a group. Its events begin with the key; they count into `countsOf(key)`. */
-function listenersOf (countsOf) {
-  // A call that timed out or was rejected also emits 'failure', right after its own event.
-  let previous;
-  return {
-    success: (key, value, ms) => countsOf(key).end('success', ms),
-    timeout: (key, error) => { previous = { error, result: 'timeout' }; },
-    semaphoreLocked: (key, error) => { previous = { error, result: 'rejected' }; },
-    failure: (key, error, ms) => {
-      const result = previous?.error === error ? previous.result : 'failure';
-      previous = undefined;
-      if (result === 'rejected') countsOf(key).results.rejected += 1;
-      else countsOf(key).end(result, ms);
-    },
-    reject: key => { countsOf(key).results.rejected += 1; },
-    fallback: (key, result, error) => { countsOf(key).fallbacks[reasonOf(error)] += 1; },
-  };
-}
-
-class BreakerMetrics {
-  #list;
-  #labels;
-  // Counts by label.
-  #counts = new Map();
-  // The listeners of breakers and groups; members of groups have none. It keeps none of them alive.
-  #followed = new WeakMap();
-  #timer = undefined;
-
-  constructor (factory, labels, list) {
-    this.#list = list;
-    this.#labels = labels;
-    factory.made('counter', 'circuit_breaker_requests_total',
-      'Calls by result: success, failure, timeout, rejected', () => {
-        // This metric is read first, so new breakers are followed before all others are read.
-        this.#scan();
-        return this.#each((name, { results }) => Object.entries(results)
-          .map(([result, count]) => [{ name, result }, count]));
-      });
-    factory.made('counter', 'circuit_breaker_failures_total',
-      'Calls that failed or timed out',
-      () => this.#each((name, { failures }) => [[{ name }, failures]]));
-    factory.made('histogram', 'circuit_breaker_response_time',
-      'Duration of calls that were let through, in seconds',
-      () => this.#each((name, { latencies }) => histogramOf(name, latencies)));
-    factory.gauge('circuit_breaker_state', ['name'],
-      '0 closed, 1 half open, 2 open; the worst of those with the same name', 'max',
-      gauge => this.#readStates(gauge));
-    factory.made('counter', 'fallback_activations', 'Calls of a fallback',
-      () => this.#each((name, { activations }) => [[{ name }, activations]]));
-    factory.made('counter', 'fallback_usage_total',
-      'Calls of a fallback by reason: open, timeout, busy, failure',
-      () => this.#each((name, { fallbacks }) => Object.entries(fallbacks)
-        .map(([reason, count]) => [{ name, reason }, count])));
-    this.#watch();
-  }
-
-  /** Counts a fallback of something that is not a breaker of ours. */
-  addFallback (name, error) {
-    this.#countsOf(name).fallbacks[REASONS[read(error, 'code')] ?? 'failure'] += 1;
-  }
-
-  close () {
-    clock.clearTimer(this.#timer);
-    for (const breaker of this.#list()) {
-      this.#followed.get(breaker._group ?? breaker)?.();
-    }
-  }
-
-  #each (read) { return [...this.#counts].flatMap(([name, counts]) => read(name, counts)); }
-
-  #watch () {
-    this.#scan();
-    this.#timer = clock.setTimer(() => this.#watch(), SCAN_MS, false);
-  }
-
-  #scan () {
-    for (const breaker of this.#list()) {
-      if (this.#followed.has(breaker)) continue;
-      const { stats } = breaker;
-      const counts = this.#countsOf(nameOf(breaker));
-      counts.add(stats.local ?? stats);
-      if (breaker._group === undefined) {
-        this.#follow(breaker, listenersOf(() => counts), [breaker.name]);
-      } else {
-        this.#followed.set(breaker, () => {});
-        this.#followGroup(breaker._group);
-      }
-    }
-  }
-
-  #countsOf (name) {
-    return entryOf(this.#counts, this.#labels.of(name), () => new Counts());
-  }
-
-  /** One set of listeners for all members, which may be thousands. */
-  #followGroup (group) {
-    if (this.#followed.has(group)) return;
-    this.#follow(group, listenersOf(key =>
-      this.#countsOf(nameOf({ _group: group, name: `${group.name}/${String(key)}` }))), []);
-  }
-
-  #follow (emitter, listeners, key) {
-    const bound = Object.entries(listeners).map(([event, listener]) =>
-      [event, listener.bind(undefined, ...key)]);
-    this.#followed.set(emitter, Emitter.follow(emitter, Object.fromEntries(bound)));
-  }
-
-  #readStates (gauge) {
-    const states = new Map();
-    for (const breaker of this.#list()) {
-      const name = this.#labels.of(nameOf(breaker));
-      states.set(name, Math.max(states.get(name) ?? 0, stateOf(breaker)));
-    }
-    gauge.reset();
-    for (const [name, state] of states) gauge.set({ name }, state);
-  }
-}
-
 /** Converts a Distribution of ms to a histogram of seconds. */
 function histogramOf (name, { bounds, counts, sum }) {
   let count = 0;
@@ -481,85 +312,6 @@ function histogramOf (name, { bounds, counts, sum }) {
     return [{ le, name }, count, '_bucket'];
   });
   return [...buckets, [{ name }, sum / MS_PER_SECOND, '_sum'], [{ name }, count, '_count']];
-}
-
-// ---- The registry ------------------------------------------------------------------------------
-
-const LABEL_MAX = 100;
-const OTHER = 'other';
-
-/** Makes metrics, and removes them again. */
-class Factory {
-  #client;
-  #registry;
-  #prefix;
-  #names = [];
-
-  constructor (client, registry, prefix) {
-    this.#client = client;
-    this.#registry = registry;
-    this.#prefix = prefix;
-  }
-
-  counter (name, labelNames, help, read) {
-    return new this.#client.Counter(this.#options(name, labelNames, help, read));
-  }
-
-  /** @param {string} aggregator over processes: 'max' if all of them see the same value */
-  gauge (name, labelNames, help, aggregator, read) {
-    return new this.#client.Gauge({ ...this.#options(name, labelNames, help, read), aggregator });
-  }
-
-  histogram (name, labelNames, help, buckets) {
-    return new this.#client.Histogram({ ...this.#options(name, labelNames, help), buckets });
-  }
-
-  /** A metric that we count ourselves, which costs a fraction of prom-client's counters. */
-  made (type, name, help, read) {
-    const full = this.#add(name);
-    const get = async () => ({
-      name: full, help, type, aggregator: 'sum',
-      values: read().map(([labels, value, suffix = '']) =>
-        ({ metricName: full + suffix, labels, value })),
-    });
-    this.#registry.registerMetric({ name: full, get, reset () {} });
-  }
-
-  removeAll () {
-    for (const name of this.#names.splice(0)) this.#registry.removeSingleMetric(name);
-  }
-
-  #options (name, labelNames, help, read) {
-    const collect = read && function collect () { return read(this); };
-    return { name: this.#add(name), help, labelNames, registers: [this.#registry], collect };
-  }
-
-  #add (name) {
-    const full = this.#prefix + name;
-    this.#names.push(full);
-    return full;
-  }
-}
-
-/** The first `max` values become labels. All later ones share the label 'other'. */
-class Labels {
-  #known = new Map();
-  #max;
-
-  constructor (max) {
-    this.#max = max;
-  }
-
-  of (value) {
-    const text = String(value);
-    const known = this.#known.get(text);
-    if (known !== undefined) return known;
-    if (this.#known.size >= this.#max) return OTHER;
-    // A name may be a URL with a password.
-    const label = text.replace(/\/\/[^/\s]*@/g, '//').replace(/[?#].*/s, '').slice(0, LABEL_MAX);
-    this.#known.set(text, label);
-    return label;
-  }
 }
 
 const createMetrics = options => new Metrics(options);

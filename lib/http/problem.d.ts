@@ -25,7 +25,7 @@ export function problem (res: ServerResponse, status: number, members?: ProblemM
  * The public part of an error: a status, and code and detail if the code is one of
  * sekering's that clients can act on; `circuit_breaker: true` if a breaker is open. A request that
  * Express or its body parsers refuse has ERR_REQUEST, ERR_REQUEST_JSON, ERR_REQUEST_TOO_LARGE or
- * ERR_REQUEST_CONTENT_TYPE. Everything else is a plain 500.
+ * ERR_REQUEST_CONTENT_TYPE. Everything else is a 500 with ERR_INTERNAL.
  */
 export function problemOf (error: unknown): { status: number; members: ProblemMembers };
 

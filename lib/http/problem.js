@@ -5,7 +5,7 @@
 
 const { STATUS_CODES } = require('node:http');
 
-const { messageOf, read } = require('../base/foreign');
+const { isList, messageOf, read } = require('../base/foreign');
 const { is, number, optionsOf } = require('../base/options');
 const { warn } = require('../base/warn');
 
@@ -85,9 +85,11 @@ function problemOf (error) {
     const members = { code, detail: detail === true ? messageOf(error) : detail };
     if (code === 'EOPENBREAKER') members.circuit_breaker = true;
     const faults = read(error, 'faults');
-    if (detail === true && Array.isArray(faults)) members.faults = faults;
+    if (detail === true && isList(faults)) members.faults = faults;
     const retryAfterMs = read(error, 'retryAfterMs');
-    if (retryAfterMs >= 0) members.retryAfter = Math.ceil(retryAfterMs / MS_PER_SECOND);
+    if (typeof retryAfterMs === 'number' && retryAfterMs >= 0) {
+      members.retryAfter = Math.ceil(retryAfterMs / MS_PER_SECOND);
+    }
     return { status, members };
   }
   // Express and its body parsers mark mistakes of the client with `expose`. A URIError is a path
@@ -96,7 +98,7 @@ function problemOf (error) {
   const isClients = (read(error, 'expose') === true || read(error, 'name') === 'URIError') &&
     Number.isInteger(status) && status >= STATUS_MIN && status < SERVER_ERROR;
   return isClients ? { status, members: mistakeIn(error, status) }
-    : { status: SERVER_ERROR, members: {} };
+    : { status: SERVER_ERROR, members: { code: 'ERR_INTERNAL' } };
 }
 
 /** What a client has done wrong, in our words: those of Express may quote the request. */

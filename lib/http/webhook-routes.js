@@ -14,8 +14,8 @@ const { isA, isList, messageOf, read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { warn } = require('../base/warn');
 const { RateLimiter } = require('../primitives/limits');
-const { refusals } = require('./admin-auth');
 const { problem, problemOf, sendJson } = require('./problem');
+const refusals = require('./refusals');
 
 const SIGNATURE_HEADERS = ['x-hub-signature-256', 'iris-signature'];
 const WHATSAPP_BODY_MAX = 1_048_576;
@@ -218,7 +218,10 @@ function handshakeRoute (client) {
   return (req, res) => {
     const { searchParams } = new URL(req.url, 'http://localhost');
     const answer = client.handshake(Object.fromEntries(searchParams));
-    if (answer === undefined) return problem(res, 403);
+    if (answer === undefined) {
+      return refusals.answer(res,
+        () => problem(res, FORBIDDEN, { code: 'ERR_WHATSAPP_SIGNATURE' }));
+    }
     res.statusCode = 200; // Koa has set 404.
     // The text is chosen by whoever knows the token, so it must not become a page.
     res.setHeader('Content-Type', 'text/plain; charset=utf-8');
@@ -298,7 +301,8 @@ function createWebhookRouter (options) {
     if (route === undefined) {
       if (typeof next === 'function') return next();
       if (methods !== undefined) res.setHeader('Allow', Object.keys(methods).join(', '));
-      return problem(res, methods === undefined ? 404 : 405);
+      return problem(res, ...methods === undefined ? [404, { code: 'ERR_NOT_FOUND' }]
+        : [405, { code: 'ERR_METHOD_NOT_ALLOWED' }]);
     }
     try {
       await route(req, res);

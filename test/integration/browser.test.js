@@ -7,13 +7,11 @@
 const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
-const { chromium } = require('playwright-core');
+
+const { launchBrowser } = require('../support/browser');
 
 const FILE = path.join(__dirname, '..', '..', 'lib', 'browser', 'auto-retry.js');
 const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'";
-const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-
 // What a page of a user's does; `order` is what the test asks for.
 const SCRIPT = `
   import * as all from '/auto-retry.js';
@@ -61,7 +59,7 @@ beforeAll(async () => {
   server = http.createServer(serve);
   await new Promise(resolve => { server.listen(0, '127.0.0.1', resolve); });
   base = `http://127.0.0.1:${server.address().port}`;
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGS });
+  browser = await launchBrowser();
 });
 
 afterAll(async () => {

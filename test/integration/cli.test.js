@@ -121,8 +121,8 @@ test('breakers list and reset', async () => {
     .toEqual({ name: 'smtp', reset: 1 });
 });
 
-test('breakers watch prints what happens, until it is interrupted', async () => {
-  const child = start(['--config', 'server.toml', '--json', 'breakers', 'watch']);
+test('tail prints what happens, until it is interrupted', async () => {
+  const child = start(['--config', 'server.toml', '--json', 'tail']);
   smtp.set({ stage: 'mail', code: 530, message: 'Authentication required' });
   const [{ id }] = await post(
     [{ channel: 'EMAIL', recipient: 'b@example.com', subject: 's', body: 'b' }]);
@@ -201,13 +201,22 @@ const ENDS = [
 ];
 const FAULTS = [
   ['a wrong number', ['dlq', 'list', '--limit', '0'], 2, /whole number from 1 to 500/],
+  ['an event that is misspelt', ['trigger', 'midtrans', 'setlement'], 2, /mean settlement\?/],
+  ['a part that is misspelt', ['init', 'x.toml', '--with', 'midtran'], 2, /mean midtrans\?/],
+  ['an event that is missing', ['trigger', 'midtrans'], 2, /settlement, deny, expire/],
+  ['a server without a configuration', ['serve'], 2, /ERR_CONFIG: No configuration.+sekering init/],
+  ['a trigger without a configuration', ['trigger', 'order'], 2, /ERR_CLI_TOKEN: .+sekering init/],
+  ['a state that there is not', ['breakers', 'list', '--state', 'shut'], 2, /half-open/],
+  ['a payment without its order', ['trigger', 'midtrans', 'deny'], 2, /--order/],
+  ['no id', ['dlq', 'show', 'first'], 2, /id of a message/],
   ['no number', ['demo', '--seconds', 'soon'], 2, /--seconds/],
   ['too short a demonstration', ['demo', '--seconds', '1'], 2, /--seconds/],
   ['an unknown option', ['demo', '--fast'], 2, /--fast/],
   ['a retry of nothing', ['-c', 'server.toml', 'dlq', 'retry'], 2, /ERR_CLI_USAGE/],
   ['a purge of nothing', ['-c', 'server.toml', 'dlq', 'purge', '--reason', 'x'], 2,
     /ERR_CLI_USAGE/],
-  ['a configuration that is not there', ['-c', 'no.toml', 'check'], 2, /ERR_CONFIG/],
+  ['a configuration that is not there', ['-c', 'no.toml', 'check'], 2,
+    /ERR_CONFIG: There is no file no.toml/],
   ['no token', REMOTE, 2, /SEKERING_TOKEN/],
   ['no such message', ['-c', 'server.toml', 'outbox', 'show', '999999'], 4, /NOT_FOUND/],
   ['no such letter', ['-c', 'server.toml', 'dlq', 'show', '999999'], 4, /NOT_FOUND/],
@@ -236,8 +245,16 @@ test('init writes what check and migrate accept, and overwrites nothing', async 
   expect(JSON.parse(checked.stdout).applied.length).toBeGreaterThan(0);
   expect(JSON.parse((await run(['-c', 'made.toml', '--json', 'check'])).stdout).results)
     .toEqual([
+      { name: 'engine', ok: true, note: 'the binary' },
       { name: 'regions', ok: true, note: regions.directory() }, { name: 'store', ok: true },
     ]);
+});
+
+test('init makes the folder, and names the variables that have to be set', async () => {
+  const { code, stdout } = await run(['init', 'shop/mail.toml', '--with', 'smtp,midtrans']);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(
+    /^Set these environment variables: MIDTRANS_SERVER_KEY, SMTP_USER\n/m) });
+  expect((await run(['-v'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
 });
 
 test('every line that init writes as a comment is a setting that there is', async () => {

@@ -4,21 +4,18 @@
 
 // The dashboard in real Chromium, over a real admin API and a store on PostgreSQL.
 
-const { chromium } = require('playwright-core');
-
 const { CircuitBreaker } = require('../..');
 const { createDegradation } = require('../../lib/gateway/degradation');
 const {
   createAdminRouter, createBreakerHistory, createDashboardRouter, createEventStream,
 } = require('../../lib/http');
 const { openStore } = require('../../lib/store');
+const { launchBrowser } = require('../support/browser');
 const { serve } = require('../support/http-helpers');
 const { closeAll, order, start: startMidtrans } = require('../support/midtrans-helpers');
 const { faintTexts, isDrawn } = require('../support/page-checks');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 
-const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const OPERATOR = 'operator-token-0123456789';
 const READER = 'reader-token-0123456789';
 const EVIL = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>';
@@ -60,9 +57,9 @@ beforeAll(async () => {
     tokens: [{ token: OPERATOR, name: 'Ani', role: 'operate' },
       { token: READER, name: 'Budi', role: 'read' }],
   }));
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGS });
+  browser = await launchBrowser({ viewport: { width: 1280, height: 900 } });
   // One for all, so that the pages' programs are compiled once. The token is that of a tab.
-  context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  context = await browser.newContext();
 });
 
 afterAll(async () => {
@@ -83,7 +80,6 @@ beforeEach(async () => {
   breaker.reset();
   degradation.setLevel(null);
   tab = await context.newPage();
-  tab.setDefaultTimeout(120_000);
   tab.on('request', request => requests.push(request.url()));
   tab.on('pageerror', error => complaints.push(error.message));
   tab.on('console', message => {
@@ -278,14 +274,28 @@ describe('dead letters', () => {
     expect(await store.outbox.get(id)).toMatchObject({ status: 'PENDING' });
   });
 
-  test('show the source of their HTML', async () => {
-    const html = `<h1>Paid</h1>${EVIL}`;
+  test('show their HTML as a page without scripts, and its source', async () => {
+    const html = `<h1 style="color: rgb(1, 2, 3)">Paid</h1>${EVIL}
+      <a href="https://elsewhere.example">x</a>
+      <img src="https://elsewhere.example/a.png" alt="logo">`;
     const { id } = await store.deadLetters.add(
       { channel: 'EMAIL', recipient: 'page@example.com', subject: 'Page', html }, 'mailbox full');
     await enter('messages');
     const row = part('dlq').locator(`[data-letter="${id}"]`);
     await row.getByRole('button', { name: /Details/ }).click();
+    const mail = row.frameLocator('iframe');
+    const heading = mail.getByRole('heading', { name: 'Paid' });
+    await heading.waitFor();
+    expect(await heading.evaluate(element => getComputedStyle(element).color))
+      .toBe('rgb(1, 2, 3)');
+    await mail.getByText('[picture: logo]').waitFor();
+    expect(await mail.locator('script, img, [href], [onerror]').count()).toBe(0);
+    await row.getByText('Source').click();
     expect(await row.getByRole('region', { name: 'HTML' }).textContent()).toBe(html);
+    // Chromium tells of each script that it did not run.
+    for (const text of complaints.splice(0)) {
+      expect(text).toMatch(/^Blocked script execution in .*preview\.html/);
+    }
     expect(await row.locator('h1').count()).toBe(0);
     await store.deadLetters.purge({ ids: [id] });
   });
@@ -319,6 +329,25 @@ describe('dead letters', () => {
     await part('dlq').getByText('No dead letters.').waitFor();
     expect(await store.deadLetters.count()).toBe(0);
   });
+});
+
+test('a list is looked through page by page', async () => {
+  const { id } = await store.outbox.enqueue({ channel: 'EMAIL', recipient: 'first@example.com',
+    subject: 'The first', body: 'x' });
+  // As many as a page looks at.
+  await store.query(`INSERT INTO sekering.notification_outbox (channel, recipient, status)
+    SELECT 'EMAIL', 'later', 'SENT' FROM generate_series(1, 20000)`);
+  await enter('messages');
+  const list = part('list');
+  const button = name => list.getByRole('button', { name });
+  await list.getByLabel('Find').fill('first@example.com');
+  await list.getByText('None among the newest. Press Older to look further.').waitFor();
+  await button('Older').click();
+  await list.getByText('first@example.com').waitFor();
+  expect(await button('Older').isDisabled()).toBe(true);
+  await button('Newer').click();
+  await list.getByText('None among the newest.').waitFor();
+  await store.query('DELETE FROM sekering.notification_outbox WHERE id >= $1', [id]);
 });
 
 test('a payment that is held is looked at and decided', async () => {

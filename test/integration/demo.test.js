@@ -5,11 +5,10 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { chromium } = require('playwright-core');
-
 const { Demo, sumsOf } = require('../../lib/cli/demo/scenario');
 const { openStore } = require('../../lib/store');
 const { dependencies } = require('../../package.json');
+const { launchBrowser } = require('../support/browser');
 const { until } = require('../support/gateway-helpers');
 const { ROOT } = require('../support/setup');
 
@@ -66,7 +65,8 @@ test('--json: the story, in order, with sums that add up, and what a run that wa
   expect(lines[0]).toMatchObject({ type: 'start', seconds: SECONDS, divisor: 25 });
   const events = lines.filter(line => line.type === 'event' && line.upstream === 'midtrans')
     .map(line => line.event);
-  expect(events.join(' ')).toMatch(/^fault .*open .*mended .*halfOpen close/);
+  // On a slow machine the circuit may have opened before, since calls took too long.
+  expect(events.join(' ')).toMatch(/fault .*open .*mended .*halfOpen close/);
   const summary = lines.at(-1);
   expect(summary).toMatchObject({ type: 'summary', ok: true, waiting: 0 });
   const { orders, emails, messages } = summary;
@@ -96,6 +96,30 @@ async function makeLargeFolder (directory) {
   await store.close();
   return stats;
 }
+
+/** How many messages the folder still has. */
+async function sentIn (directory) {
+  const store = await openStore({ directory });
+  const { rows: [{ count }] } =
+    await store.query('SELECT count(*)::int AS count FROM sekering.notification_outbox');
+  await store.close();
+  return count;
+}
+
+test('while it runs, it deletes what was sent, and its sums still add up', async () => {
+  const directory = path.join(folder, 'small');
+  const demo = new Demo({ seconds: SECONDS, directory, forgetMs: 200 });
+  try {
+    await demo.open();
+    await demo.run();
+    const { emails, messages } = demo.work;
+    expect([sumsOf(demo).checks.filter(({ ok }) => !ok), sumsOf(demo).ok]).toEqual([[], true]);
+    const { channels } = await demo.gateway.store.outbox.stats({ exact: true });
+    expect(channels.EMAIL.SENT + channels.WHATSAPP.SENT).toBeLessThan(emails.sent + messages.sent);
+  } finally {
+    await demo.close();
+  }
+});
 
 /** Runs the command in a project that has the package, what comes with it, and `packages`. */
 function runInProject (name, packages, ...args) {
@@ -145,12 +169,13 @@ test('without a terminal, with the packages of the README, on a folder in which 
   expect(stdout).toMatch(/✓ e-mails: \d{3} in = \d{3} sent \+ 0 still waiting \+ 0 dead/);
   expect(stdout).toMatch('The numbers add up, and nothing was lost.');
   expect(code).toBe(0);
+  expect(await sentIn(directory)).toBeLessThan(10_000);
 });
 
 test('all packages that are missing are named at once, as the README names them', async () => {
   const { code, stderr } = await runInProject('bare', [], 'demo');
   expect(code).toBe(1);
-  expect(stderr).toMatch(/^ERR_MISSING_PEER: sekering demo needs the packages express, /);
+  expect(stderr).toMatch(/^ERR_MISSING_PEER: sekering demo needs the packages croner, /);
   const [, command] = /Install them: npm install (.+)$/m.exec(stderr);
   expect(command.split(' ')).toEqual(packagesOfReadme());
 });
@@ -229,9 +254,7 @@ describe('the shop', () => {
   test('in a browser: an order that was queued becomes one to pay; the dashboard', async () => {
     let browser;
     try {
-      browser = await chromium.launch({
-        executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage']
-      });
+      browser = await launchBrowser();
       const page = await browser.newPage();
       const faults = [];
       page.on('pageerror', error => faults.push(error.message));

@@ -106,17 +106,23 @@ test.each([
     .toEqual(off);
 });
 
-test('reasons and operators\' names are only for callers with a token', async () => {
+test('reasons, errors and operators\' names are only for callers with a token', async () => {
   const reason = 'the relay of the reseller is on fire';
-  it = await startAll({}, { admin, metrics: { access: 'public' }, health: { access: 'public' } });
+  it = await startAll({}, {
+    admin, metrics: { access: 'public' }, health: { access: 'public' },
+    upstreams: { stock: { retry: { retries: 0 } } },
+  });
+  const stock = it.gateway.upstream('stock', async () => { throw new Error('the shelf fell'); });
+  await expect(stock()).rejects.toThrow('shelf');
   it.gateway.degradation.setLevel('SEVERE', { reason, by: 'Ani of operations' });
   const read = async token => (await Promise.all(['/metrics', ...PLAIN, ...DETAILED].map(
     async path => (await it.ask(path, { token })).text))).join('\n');
   const publicly = await read();
   expect(publicly).toContain('SEVERE');
-  expect(publicly).not.toMatch(/on fire|Ani/);
-  expect(await read('a-guess-of-some-length')).not.toMatch(/on fire|Ani/);
-  expect(await read(monitorToken)).toMatch(/on fire[^]*Ani/);
+  expect(publicly).not.toMatch(/on fire|Ani|shelf/);
+  expect(await read('a-guess-of-some-length')).not.toMatch(/on fire|Ani|shelf/);
+  const all = await read(monitorToken);
+  for (const text of ['on fire', 'Ani', 'shelf']) expect(all).toContain(text);
 });
 
 /** The status of a request with exactly these headers. */

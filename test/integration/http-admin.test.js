@@ -34,7 +34,9 @@ describe('who may', () => {
     for (const tokens of [undefined, []]) {
       const { get } = await start({ tokens });
       for (const token of [null, OPERATOR, '', 'undefined']) {
-        expect((await get('/session', { token })).status).toBe(401);
+        const { status, body } = await get('/session', { token });
+        expect([status, body.detail])
+          .toEqual([401, expect.stringMatching(/^No token is configured/)]);
       }
     }
   });
@@ -46,7 +48,7 @@ describe('who may', () => {
       .toMatchObject({ name: 'Budi', role: 'read' });
     for (const token of [null, `${OPERATOR}x`, OPERATOR.slice(0, -1), TOKENS[1].sha256]) {
       const { status, headers, body } = await get('/session', { token });
-      expect(status).toBe(401);
+      expect([status, body.detail]).toEqual([401, 'This needs a valid bearer token.']);
       expect(headers.get('www-authenticate')).toBe('Bearer realm="sekering"');
       expect(headers.get('content-type')).toBe('application/problem+json');
       expect(body).toMatchObject({ status: 401, code: 'ERR_ADMIN_UNAUTHORIZED' });
@@ -417,8 +419,8 @@ describe('report and health', () => {
     const errors = [];
     const report = async () => { throw new Error('password=hunter2'); };
     const { get } = await start({ report, onError: error => errors.push(error.message) });
-    const { status, text } = await get('/report');
-    expect(status).toBe(500);
+    const { status, text, body } = await get('/report');
+    expect([status, body.code]).toEqual([500, 'ERR_INTERNAL']);
     expect(text).not.toMatch('hunter2');
     expect(errors).toEqual(['password=hunter2']);
   });

@@ -225,7 +225,7 @@ describe('problems', () => {
     expect(await post(JSON.stringify('x'.repeat(20)))).toMatchObject(
       { status: 413,
         body: { code: 'ERR_REQUEST_TOO_LARGE', detail: expect.stringMatching('10 b') } });
-    expect(problemOf(undefined)).toEqual({ status: 500, members: {} });
+    expect(problemOf(undefined)).toEqual({ status: 500, members: { code: 'ERR_INTERNAL' } });
     expect(problemOf(new SekeringError('ERR_IDEMPOTENCY_LOST', secret)).status).toBe(409);
     // The work was done, and would not be done again.
     expect(problemOf(new SekeringError('ERR_IDEMPOTENCY_RESULT', secret)).status).toBe(500);

@@ -168,6 +168,30 @@ test('who missed too much, or comes from another process, is told so', async () 
   }
 });
 
+test('many events of one kind do not push out those of another', async () => {
+  const { events, read } = await start({ history: 2 });
+  events.publish('breaker', { n: 1 });
+  for (const n of [2, 3, 4, 5]) events.publish('payment', { n });
+  const first = await read();
+  const seen = [await first.next(), await first.next(), await first.next()];
+  expect(seen.map(({ type, data }) => [type, data.n]))
+    .toEqual([['breaker', 1], ['payment', 4], ['payment', 5]]);
+  first.close();
+  // A payment is lost for whoever last heard of the breaker.
+  const { id } = seen[0];
+  const second = await read({ 'last-event-id': id });
+  expect((await second.next()).type).toBe('reset');
+});
+
+test('kinds that users make up share a ring once there are many', async () => {
+  const { events, read } = await start({ history: 1 });
+  for (let n = 1; n <= 50; n++) events.publish(`kind-${n}`, { n });
+  const { next } = await read();
+  const kept = [];
+  while (kept.at(-1) !== 50) kept.push((await next()).data.n);
+  expect(kept).toEqual([...Array.from({ length: 31 }, (_, i) => i + 1), 50]);
+});
+
 test('HEAD is answered without a stream', async () => {
   const { events, url } = await start();
   const response = await fetch(url + PATH, { method: 'HEAD', headers: AUTHORIZED });

@@ -427,7 +427,7 @@ describe('guards', () => {
     const { get } = await serve(app);
     const answer = await get('/');
     expect(answer.body).toEqual({
-      type: 'about:blank', title: 'Internal Server Error', status: 500 });
+      type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'ERR_INTERNAL' });
     expect(errors).toEqual(['ECONNREFUSED']);
   });
 });
@@ -481,5 +481,22 @@ test('what needs a package loads it by its first use, and says so when it is mis
     execFileSync(process.execPath, ['-e', program], { encoding: 'utf8' }));
   expect(loaded).toEqual([]);
   expect(codes).toEqual(['express', 'prom-client', '@opentelemetry/api'].map(name =>
-    expect.stringMatching(`^ERR_MISSING_PEER: .*npm install ${name}$`)));
+    expect.stringMatching(`^ERR_MISSING_PEER: .*npm install ${name}@\\d+$`)));
+});
+
+test('checks that never settle do not keep a process from ending', () => {
+  const lib = path.join(__dirname, '..', '..', 'lib');
+  const program = `
+    const { createDegradation, createHealth } =
+      require(${JSON.stringify(path.join(lib, 'gateway'))});
+    const check = () => new Promise(() => {});
+    const health = createHealth({ checks: { a: { check, critical: true, timeout: 86_400_000 } } });
+    health.check();
+    health.ready();
+    const degradation = createDegradation({ services: { a: check }, rules: [],
+      timeout: 86_400_000 });
+    degradation.start();
+    degradation.stop();
+    console.log('done');`;
+  expect(execFileSync(process.execPath, ['-e', program], { encoding: 'utf8' })).toBe('done\n');
 });

@@ -325,7 +325,12 @@ describe('requests', () => {
     });
   });
 
-  test('who sends rubbish as fast as it is refused is slowed down, others are not', async () => {
+  test.each([
+    ['forged webhooks', i => it.ask('/webhooks/midtrans',
+      { method: 'POST', body: FORGED.replace('"order"', `"order-${i}"`) })],
+    ['guesses of the verify token',
+      i => it.ask(`/webhooks/whatsapp?hub.mode=subscribe&hub.verify_token=${i}&hub.challenge=7`)],
+  ])('who sends %s as fast as they are refused is slowed down', async (_, send) => {
     const COUNT = 400;
     const CONNECTIONS = 10;
     let left = COUNT;
@@ -333,8 +338,7 @@ describe('requests', () => {
     const loop = async () => {
       while (left > 0) {
         left -= 1;
-        const body = FORGED.replace('"order"', `"order-${left}"`);
-        expect((await it.ask('/webhooks/midtrans', { method: 'POST', body })).status).toBe(403);
+        expect((await send(left)).status).toBe(403);
       }
     };
     await Promise.all(Array.from({ length: CONNECTIONS }, loop));

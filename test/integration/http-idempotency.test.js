@@ -130,6 +130,39 @@ test('a handler that throws after its answer changes nothing of it', async () =>
   expect(await send(`${url}/orders`, request)).toEqual({ ...first, replayed: true });
 });
 
+test.each([
+  ['gets the answer of the next holder', true, 201],
+  ['is told so, if there is none yet', false, 409],
+])('a handler that has lost its key can ask, and its client %s', async (_, isDone, status) => {
+  const request = keyed(newKey());
+  const bodies = [];
+  let isFirst = true;
+  const { url, work } = await serve(async (req, res) => {
+    const isLate = isFirst;
+    isFirst = false;
+    if (isLate && isDone) {
+      // Its process stands still, and the client asks again.
+      await database.query(
+        `UPDATE ${database.schema}.idempotency_store SET locked_until = clock_timestamp()`);
+      bodies.push((await send(`${url}/orders`, request)).body);
+    } else if (isLate) {
+      await database.query(`DELETE FROM ${database.schema}.idempotency_store`);
+    }
+    await req.idempotency.confirm();
+    expect(req.idempotency).toMatchObject({
+      token: expect.stringMatching(/^\d+$/), signal: { aborted: false },
+    });
+    res.status(201).json({ by: isLate ? 'the first' : 'the second' });
+  });
+  const answer = await send(`${url}/orders`, request);
+  expect(answer).toMatchObject({ status, replayed: isDone });
+  if (isDone) expect(bodies).toEqual([answer.body]);
+  else expect(problemIn(answer)).toBe('409 ERR_IDEMPOTENCY_LOST');
+  expect(await send(`${url}/orders`, request))
+    .toMatchObject({ status: 201, body: Buffer.from('{"by":"the second"}') });
+  expect(work).toHaveBeenCalledTimes(2);
+});
+
 test('100 at once: one is carried out; the others get its answer, or 409', async () => {
   const { work, url } = await serve(async (req, res) => { res.json({ id: 1 }); });
   const request = keyed(newKey());

@@ -2,7 +2,9 @@
 
 const { fork, spawnSync } = require('node:child_process');
 const { EventEmitter, once } = require('node:events');
+const http = require('node:http');
 const path = require('node:path');
+const { Writable } = require('node:stream');
 const express = require('express');
 const client = require('prom-client');
 
@@ -11,6 +13,7 @@ const { createDegradation, createHealth, healthChecks } = require('../../lib/gat
 const { createHealthRouter, createMetrics } = require('../../lib/http');
 const { openStore } = require('../../lib/store');
 const { serve } = require('../support/http-app');
+const { until } = require('../support/outbox-helpers');
 
 const SECRET = 'hunter2hunter2';
 
@@ -157,6 +160,19 @@ describe('breakers', () => {
     expect(Object.keys(seen).filter(name => name.includes('62812'))).toEqual([]);
   });
 
+  test('a failure with undefined is counted in a group, too', async () => {
+    const group = keep(new BreakerGroup(() => Promise.reject(), { name: 'none' }), 'shutdown');
+    group.get('a');
+    const { read } = await serveMetrics({
+      breakers: () => group.entries().map(([, each]) => each),
+    });
+    await read();
+    await group.fire('a').catch(() => {});
+    const failures = Object.entries(await read()).filter(([name, value]) =>
+      /^circuit_breaker_requests_total.*result="failure"/.test(name) && value > 0);
+    expect(failures).toMatchObject([[expect.stringContaining('none'), 1]]);
+  });
+
   test('names are bounded: what comes later is one', async () => {
     const all = Array.from({ length: 50 }, (_, i) => breakerOf(`b${i}`));
     const { read } = await serveMetrics({ breakers: () => all, maxNames: 10 });
@@ -181,6 +197,100 @@ describe('breakers', () => {
     metrics.close();
     expect(breaker.listenerCount('success')).toBe(0);
     expect(registry.getMetricsAsArray()).toEqual([]);
+  });
+});
+
+describe('a thousand names', () => {
+  const COUNT = 1000;
+  // Names in one turn of the loop. Two slices may meet in one of ours.
+  const PER_TURN = 100;
+
+  /** Counts the turns of the loop until `stop` is called. */
+  function countTurns () {
+    const turns = { now: 0, stop: () => clearImmediate(turns.next) };
+    (function turn () {
+      turns.now++;
+      turns.next = setImmediate(turn);
+    })();
+    return keep(turns, 'stop');
+  }
+
+  /** What a call of `add` told, by the turn of the loop in which it was. */
+  function byTurn () {
+    const turns = countTurns();
+    const found = new Map();
+    return {
+      found, turns,
+      add: count => { found.set(turns.now, (found.get(turns.now) ?? 0) + count); },
+    };
+  }
+
+  const all = Array.from({ length: COUNT }, (_, i) =>
+    new CircuitBreaker(async () => {}, { name: `shop-${i}` }));
+  afterAll(() => { for (const breaker of all) breaker.shutdown(); });
+  const options = { breakers: () => all, maxNames: COUNT };
+
+  test('no turn of the loop looks at many breakers, or writes many rows', async () => {
+    const looks = byTurn();
+    const rows = byTurn();
+    const { get } = await serveMetrics(options);
+    const opened = jest.spyOn(CircuitBreaker.prototype, 'opened', 'get')
+      .mockImplementation(() => {
+        looks.add(1);
+        return false;
+      });
+    const write = jest.spyOn(http.ServerResponse.prototype, 'write');
+    const original = write.getMockImplementation() ?? http.OutgoingMessage.prototype.write;
+    write.mockImplementation(function (part, ...rest) {
+      rows.add(String(part).match(/name="shop-/g)?.length ?? 0);
+      return original.call(this, part, ...rest);
+    });
+    const { text } = await get('/metrics');
+    opened.mockRestore();
+    write.mockRestore();
+    expect(text.match(/^circuit_breaker_state/gm)).toHaveLength(COUNT);
+    const sum = ({ found }) => [...found.values()].reduce((a, b) => a + b);
+    expect([sum(looks), sum(rows)]).toEqual([COUNT, 27 * COUNT]);
+    expect(Math.max(...looks.found.values())).toBeLessThanOrEqual(PER_TURN);
+    expect(Math.max(...rows.found.values())).toBeLessThanOrEqual(16 * PER_TURN);
+  });
+
+  test('a client that reads nothing holds the page back; one that leaves ends it', async () => {
+    const { metrics } = await serveMetrics(options);
+    const sink = new Writable({ highWaterMark: 1, write () {} });
+    const parts = jest.spyOn(sink, 'write');
+    sink.setHeader = () => {};
+    const done = metrics.handler({ method: 'GET' }, sink);
+    const turns = countTurns();
+    await until(() => turns.now > 10 * COUNT);
+    // A part that is under way, and few that wait.
+    expect(parts.mock.calls.length).toBeGreaterThan(0);
+    expect(parts.mock.calls.map(([part]) => part).join('').length).toBeLessThan(20_000);
+    sink.destroy();
+    await done;
+  });
+
+  test.each([client.Registry.PROMETHEUS_CONTENT_TYPE, client.Registry.OPENMETRICS_CONTENT_TYPE])(
+    'the page is what the registry writes: %s', async type => {
+      const registry = new client.Registry(type);
+      registry.setDefaultLabels({ host: 'a"b', name: 'never' });
+      const odd = ['quote "', 'line\nend', 'back\\slash', '$&', '\u2028']
+        .map(name => breakerOf(name));
+      for (const breaker of odd) await breaker.fire();
+      const { get } = await serveMetrics(
+        { ...options, registry, breakers: () => [...odd, ...all.slice(0, 200)] });
+      const { text, headers } = await get('/metrics');
+      expect(headers.get('content-type')).toBe(type);
+      expect(text).toBe(await registry.metrics());
+      expect(text).toContain('name="line\\nend"');
+    });
+
+  test('a metric that fails is an error, not half a page', async () => {
+    const registry = new client.Registry();
+    registry.registerMetric({ name: 'bad', get: async () => { throw new Error(SECRET); } });
+    const { get } = await serveMetrics({ ...options, registry });
+    const { status, text } = await get('/metrics');
+    expect([status, text.includes(SECRET)]).toEqual([500, false]);
   });
 });
 

@@ -30,13 +30,19 @@ const ROWS = [
   ...['/breaker-history', '/circuit-breakers', '/circuit-breakers/:name', '/degradation', '/dlq',
     '/dlq/summary', '/dlq/:id', '/outbox/stats', '/outbox', '/outbox/:id', '/undelivered',
     '/payments', '/payments/:id', '/payments/:id/events', '/payment-events', '/session', '/audit',
-    '/events', '/health', '/report', '/reports/reliability',
+    '/events', '/health', '/service', '/notes', '/silences', '/payments/:id/timeline',
+    '/report', '/reports/reliability',
   ].map(path => ['GET', ADMIN + path, 'read']),
   ...['/circuit-breakers/:name/reset', '/degradation', '/degradation/set-level', '/dlq/retry',
-    '/dlq/purge', '/dlq/:id/retry', '/payments/:id/review',
+    '/dlq/purge', '/dlq/:id/retry', '/circuit-breakers/:name/note',
+    '/circuit-breakers/:name/silence',
+    '/outbox/:id/cancel', '/outbox/:id/note',
+    '/payments/:id/note', '/payments/:id/review',
   ].map(path => ['POST', ADMIN + path, 'operate']),
   ['POST', '/reset-circuit-breaker/:id', 'operate'],
+  ['GET', '/openapi.json', 'anybody'],
   ['USE', '/dashboard', 'anybody'],
+  ['GET', '/', 'anybody'], // Leads to the dashboard.
 ].map(([method, path, who]) => ({ method, path, who, name: `${method} ${path}` }));
 
 // Functions that are no addresses: what comes before the routes, and after them.
@@ -114,9 +120,25 @@ test('each address has a row here, and each row is an address', () => {
     .toEqual(ROWS.map(({ name }) => name).toSorted());
 });
 
+test('the API document has each address, with who may ask', async () => {
+  const { openapi, paths } = await (await fetch(`${it.server.url}/openapi.json`)).json();
+  expect(openapi).toMatch(/^3\.1\./);
+  const documented = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { security }]) => {
+      const [[scheme, [role] = []] = []] = Object.entries(security?.[0] ?? {});
+      return `${method.toUpperCase()} ${path} ${scheme === 'shopToken' ? 'shop' : role}`;
+    }));
+  // Pages are not of the API; a HEAD is as its GET.
+  const rows = ROWS.filter(({ method, path }) =>
+    method !== 'USE' && method !== 'HEAD' && path !== '/');
+  const byRole = who => (who === 'anybody' || who === 'provider' ? undefined : who);
+  expect(documented.toSorted()).toEqual(rows.map(({ method, path, who }) =>
+    `${method} ${path.replace(/:(\w+)/g, '{$1}')} ${byRole(who)}`).toSorted());
+});
+
 describe('who may ask', () => {
   test.each(rowsOf('anybody'))('%s: everybody', async (_, row) => {
-    expect([200, 308, 503]).toContain(await ask(row));
+    expect([200, 302, 308, 503]).toContain(await ask(row));
   });
 
   test.each(rowsOf('provider'))('%s: nobody without a signature', async (_, row) => {

@@ -129,7 +129,7 @@ test('without undici the error says what to install', () => {
     const isolated = require('../../lib/clients/midtrans');
     expect(() => new isolated.MidtransClient(given)).toThrow(expect.objectContaining({
       code: 'ERR_MISSING_PEER',
-      message: 'sekering/midtrans needs the package undici. Install it: npm install undici'
+      message: 'sekering/midtrans needs the package undici. Install it: npm install undici@7'
     }));
     jest.dontMock('undici');
   });

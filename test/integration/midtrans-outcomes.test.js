@@ -254,6 +254,17 @@ describe('a Snap page whose answer is lost', () => {
       .toMatchObject({ token: expect.any(String) });
   });
 
+  test('made after an earlier transaction of the order_id had expired: the token is lost',
+    async () => {
+      const { fake, client } = await start();
+      await client.createTransaction(order('e'));
+      fake.choose('e');
+      fake.settle('e', 'expire');
+      fake.set({ kind: 'reset', on: 'createTransaction', times: 1 });
+      const { error } = await settle(client.createTransaction(order('e')));
+      expect(error).toMatchObject({ code: 'ERR_MIDTRANS_UNKNOWN_OUTCOME', tokenLost: true });
+    });
+
   test('a customer is paying already: the order is taken', async () => {
     const { fake, client } = await start();
     await client.createTransaction(order('s'));

@@ -411,3 +411,24 @@ test.each([
     await gateway.stop();
     await fakes.close();
   });
+
+test('a request that has lost its key to another process enqueues nothing', async () => {
+  const headers = { 'Idempotency-Key': '"stalled"' };
+  const send = () => it.ask('/notifications', { token: shopToken, body: mail(), headers });
+  const { idempotency } = store;
+  const { run } = idempotency;
+  const answers = [];
+  const spy = jest.spyOn(idempotency, 'run').mockImplementationOnce((key, work, options) =>
+    run.call(idempotency, key, async context => {
+      // Its process stands still for longer than its lock, and the client asks again.
+      await store.query(
+        'UPDATE sekering.idempotency_store SET locked_until = clock_timestamp()');
+      answers.push(await send());
+      return work(context);
+    }, options));
+  answers.push(await send());
+  spy.mockRestore();
+  expect(answers.map(({ status }) => status)).toEqual([202, 202]);
+  expect(answers[1].body).toEqual(answers[0].body);
+  expect(await waiting()).toBe(1);
+});

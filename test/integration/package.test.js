@@ -13,8 +13,6 @@ const SMOKE = path.join(ROOT, 'test', 'support', 'smoke.js');
 const ENGINE = "console.log(require('sekering').engine)";
 const ANSWERS = ['first', 'down', 'down again', 'open', 'EOPENBREAKER', 'attempt 3'];
 
-jest.setTimeout(240_000);
-
 let folder;
 let tarball;
 let bare;
@@ -55,7 +53,8 @@ async function buildFromSources () {
   await expectToWork(project);
   const before = await evaluate(project, ENGINE);
   const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
-  const [command] = readme.match(/^npx node-gyp.*$/m);
+  const [, headers, command] = /^npm (install --no-save .*)\n(npx node-gyp.*)$/m.exec(readme);
+  await npm(project, ...headers.split(' '));
   // The compiler is there now; npx may download node-gyp, and headers come with Node.js here. What
   // is built need not be fast.
   const more = { npm_config_nodedir: findHeaders(), CXXFLAGS: '-O0', JOBS: 'max' };
@@ -119,6 +118,37 @@ describe('without a compiler', () => {
     await expect(evaluate(project, "require('sekering/lib/base/native')"))
       .rejects.toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED');
   });
+
+  test('npm install brings at most 3 packages, and 6 MB', () => {
+    const modules = path.join(project, 'node_modules');
+    const { packages } = JSON.parse(
+      fs.readFileSync(path.join(modules, '.package-lock.json'), 'utf8'));
+    expect(Object.keys(packages).map(name => name.replace('node_modules/', '')))
+      .toEqual(['commander', 'node-gyp-build', 'sekering']);
+    const bytes = fs.readdirSync(modules, { recursive: true })
+      .map(name => fs.lstatSync(path.join(modules, name)))
+      .reduce((sum, stat) => sum + (stat.isFile() ? stat.size : 0), 0);
+    expect(bytes).toBeLessThanOrEqual(6_000_000);
+  });
+
+  test.each([
+    ['sekering/gateway', 'createGateway', '{}'],
+    ['sekering/gateway', 'readConfig', '{}'],
+    ['sekering/http', 'createAdminRouter', '{}'],
+    ['sekering/http', 'startServer', '{ config: { server: {} } }'],
+  ])('%s without its packages: %s says how to install all of them, after require and import',
+    async (id, name, argument) => {
+      const call = `Promise.resolve().then(() => ${name}(${argument}))
+        .catch(error => console.log(error.code, error.message.replace(/.*: npm/, 'npm')));`;
+      const said = [
+        await evaluate(project, `const { ${name} } = require('${id}'); ${call}`),
+        await evaluate(project, `import { ${name} } from '${id}'; ${call}`, '--input-type=module'),
+      ];
+      for (const line of said) {
+        expect(line).toMatch(/^ERR_MISSING_PEER npm install (\S+ )*zod@4( |$)/);
+        expect(line).toContain(' express@5 ');
+      }
+    });
 
   test('the drop-ins have the shapes of what they stand for', async () => {
     const shapes = await evaluate(project, `

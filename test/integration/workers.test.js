@@ -12,8 +12,6 @@ const { run } = require('../support/sandbox');
 const CHURN = path.join(ROOT, 'test', 'support', 'worker-churn.js');
 const ROUNDS = 8;
 
-jest.setTimeout(300_000);
-
 async function churn (mode) {
   const { code, stdout, stderr } = await run(process.execPath, [CHURN, mode, String(ROUNDS)], {
     env: process.env,

@@ -14,7 +14,10 @@ const TOKEN = 'sekering-token';
 const BREAKERS_MS = 2000;
 const LEVEL_MS = 15_000;
 const HEALTH_MS = 30_000;
+// Of each kind, so that many payments do not push out a breaker's changes.
 const EVENTS_MAX = 100;
+const SILENCES_MS = 30_000;
+const SERVICE_MS = 60_000;
 const NOTICE_MS = 8000;
 // Lists are reloaded at most this often, however much happens.
 const RELOAD_MS = 1000;
@@ -52,6 +55,16 @@ const AREAS = {
   'payment-held': 'payments', 'payment-released': 'payments',
 };
 
+/** The latest events of each kind. */
+function kept (events) {
+  const counts = new Map();
+  return events.filter(({ type }) => {
+    const count = (counts.get(type) ?? 0) + 1;
+    counts.set(type, count);
+    return count <= EVENTS_MAX;
+  });
+}
+
 /** The live events: the latest ones, whether we are connected, and a counter for each area. */
 function useEvents (api) {
   const [events, setEvents] = useState([]);
@@ -77,7 +90,7 @@ function useEvents (api) {
     const stop = api.follow((type, data) => {
       if (type === 'reset') return ['breaker', 'degradation', 'messages', 'payments'].forEach(bump);
       const event = { type, data, words: wordsOf(type, data), key: `${data.at}-${Math.random()}` };
-      setEvents(old => [event, ...old].slice(0, EVENTS_MAX));
+      setEvents(old => kept([event, ...old]));
       bump(AREAS[type] ?? type);
     }, setConnected);
     return () => {
@@ -139,8 +152,7 @@ function useNotices () {
   return [notices, notify];
 }
 
-function Header ({ session, live, level, counts, onLeave }) {
-  const open = counts?.open ?? 0;
+function Header ({ session, live, level, counts, open, onLeave }) {
   return html`<header>
     <a class="skip" href="#content" onClick=${event => {
       event.preventDefault();
@@ -197,26 +209,42 @@ function Shell ({ api, session, onLeave }) {
   const degradation = usePoll(signal => session.parts.degradation
     ? api.get('degradation', {}, signal) : undefined, LEVEL_MS, [api, turns.degradation]);
 
+  const silences = usePoll(async signal => {
+    if (!session.parts.store) return new Map();
+    const { silences: list } = await api.get('silences', {}, signal);
+    return new Map(list.map(silence => [silence.name, silence]));
+  }, SILENCES_MS, [api]);
+  const service = usePoll(signal => session.parts.service
+    ? api.get('service', {}, signal) : undefined, SERVICE_MS, [api]);
+  const silenced = silences.data ?? new Map();
+  const isLoud = ({ type, data }) => type !== 'breaker' || !silenced.has(data.name);
+  // Open ones come first in the list, so all silenced ones among them are there.
+  const quiet = (breakers.data?.breakers ?? [])
+    .filter(({ name, state }) => state === 'open' && silenced.has(name)).length;
+  const open = Math.max((breakers.data?.counts.open ?? 0) - quiet, 0);
+
   const health = usePoll(signal => session.parts.health
-    ? api.get('health', {}, signal) : undefined, HEALTH_MS, [api]);
+    ? api.get('health', {}, signal) : undefined, HEALTH_MS,
+  [api, turns.degradation, turns.breaker]);
 
   useEffect(() => {
-    document.title = `${breakers.data?.counts.open > 0 ? `(${breakers.data.counts.open} open) ` : ''
-    }${route.name} – sekering`;
-  }, [route, breakers.data?.counts.open]);
+    document.title = `${open > 0 ? `(${open} open) ` : ''}${route.name} – sekering`;
+  }, [route, open]);
 
   const context = {
-    api, session, events, turns, notify, history, breakers, degradation, health, filter, setFilter,
+    api, session, events, turns, notify, history, breakers, degradation, health, service, filter,
+    setFilter, silenced, reloadSilences: silences.reload,
     mayOperate: session.role === 'operate',
   };
   return html`
     <${Header} session=${session} live=${connected && breakers.error === undefined}
-      level=${degradation.data?.level} counts=${breakers.data?.counts} onLeave=${onLeave} />
+      level=${degradation.data?.level} counts=${breakers.data?.counts} open=${open}
+      onLeave=${onLeave} />
     <nav aria-label="Views">${views.map(({ id, name }) => html`<a key=${id} href=${`#${id}`}
       aria-current=${id === route.id ? 'page' : undefined}>${name}</a>`)}</nav>
     <main id="content" tabindex="-1"><${route.view} key=${route.id} ...${context} /></main>
     <div class="visually-hidden" role="status" aria-live="polite" data-part="announcer">
-      ${events[0]?.words ?? ''}</div>
+      ${events.find(isLoud)?.words ?? ''}</div>
     <div class="notices" role="status" aria-live="polite">${notices.map(({ text, tone, key }) =>
       html`<p key=${key} class="notice ${tone}"><${Badge} tone=${tone}><${Text}>${text}<//><//>
       </p>`)}</div>`;

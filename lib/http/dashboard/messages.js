@@ -1,10 +1,10 @@
 // The outbox and the dead letters, which can be retried or deleted.
 
-import { html, useEffect, useState } from './vendor/preact.js';
+import { html, useEffect, useRef, useState } from './vendor/preact.js';
 
 import {
-  Ago, Badge, Block, Choice, Dialog, Empty, Entry, Find, List, Problem, Reason, Section, Text,
-  count, duration, useList, usePoll,
+  Ago, Badge, Block, Choice, Dialog, Empty, Entry, Find, List, Notes, Problem, Reason, Section,
+  Text, When, count, duration, useList, usePoll,
 } from './ui.js';
 
 const STATS_MS = 5000;
@@ -15,9 +15,7 @@ const TONES = {
   PENDING: 'info', SENDING: 'info', RETRYING: 'warn', SENT: 'good', DLQ: 'bad', CANCELLED: 'info',
 };
 
-function Outbox ({ api, turns }) {
-  const { data, error } = usePoll(signal => api.get('outbox/stats', {}, signal), STATS_MS,
-    [api, turns.messages]);
+function Outbox ({ stats: { data, error } }) {
   const channels = Object.entries(data?.channels ?? {});
   return html`<${Section} id="outbox" title="Outbox" kind="panel">
     <${Problem} error=${error} what="Could not load the outbox" />
@@ -30,8 +28,8 @@ function Outbox ({ api, turns }) {
         <th scope="row"><${Text}>${channel}<//></th>${STATUSES.map(status => html`<td
           key=${status} class="number ${statuses[status] > 0 ? '' : 'none'}">${
           count(statuses[status] ?? 0)}</td>`)}</tr>`)}</tbody></table></div>
-    ${data.sampled && html`<p class="quiet">${wordOf('SENT')} and ${wordOf('CANCELLED')} are
-      estimates, because there are many.</p>`}
+    ${data.sampled && html`<p class="quiet">${wordOf('SENT')}, ${wordOf('CANCELLED')} and counts of
+      thousands are estimates, because there are many.</p>`}
     ${channels.length === 0 && html`<${Empty}>No messages.<//>`}`}
   <//>`;
 }
@@ -54,19 +52,92 @@ const Fate = ({ delivery: { status, at, heardAt, errorCode, error } }) => html`<
 const Told = ({ delivery }) => TOLD.includes(delivery?.status) && html`<${Badge}
   tone=${FATES[delivery.status]}>${fateOf(delivery.status)}<//>`;
 
-function Errors ({ errors, attempts }) {
-  if (errors.length === 0) {
-    return html`<p class="quiet">${attempts === 0 ? 'No attempts yet.' : 'None.'}</p>`;
+/** How a message ended, or what comes next. */
+function Outcome ({ message: { status, sentAt, diedAt, nextRetryAt, reason } }) {
+  const [at, tone, word] = {
+    SENT: [sentAt, 'good', 'sent'],
+    DLQ: [diedAt, 'bad', `given up${reason ? `: ${reason}` : ''}`],
+    CANCELLED: [undefined, 'info', 'cancelled'],
+    SENDING: [undefined, 'info', 'being sent now'],
+  }[status] ?? [nextRetryAt, 'info', 'next attempt'];
+  return html`<li><span></span>${at ? html`<${Ago} at=${at} />` : html`<span></span>`}
+    <span><${Badge} tone=${tone}><${Text}>${word}<//><//></span></li>`;
+}
+
+/** Every attempt that failed and is still remembered, and how it ended. */
+const Attempts = ({ message }) => html`<ol class="log attempts" aria-label="Attempts">${
+  (message.errorHistory ?? []).map(({ attempt, at, name, code, message: text }, i) => html`<li
+    key=${i}><span>${attempt}.</span> <${Ago} at=${at} /> <span><b><${Text}>${code ?? name}<//></b>
+    ${' '}<${Text}>${text}<//></span></li>`)}
+  <${Outcome} message=${message} /></ol>`;
+
+// What could load, run, send or lead anywhere; the policy of the frame forbids it as well.
+const UNWANTED = 'script, link, meta, base, iframe, frame, object, embed, form, input, ' +
+  'button, select, textarea, audio, video, source, track, svg, math, template, portal';
+const ADDRESSES = ['src', 'srcset', 'href', 'background', 'poster', 'data', 'action', 'ping'];
+const PREVIEW_MAX = 480;
+
+/** Puts a mail into the page of a frame, without scripts, and without anything from elsewhere. */
+function fill (frame, source) {
+  const { contentDocument: page } = frame;
+  const draft = page.implementation.createHTMLDocument('');
+  draft.documentElement.innerHTML = source;
+  for (const element of draft.querySelectorAll(UNWANTED)) element.remove();
+  for (const element of draft.querySelectorAll('*')) {
+    const leadsTo = element.getAttribute('href');
+    if (leadsTo !== null) element.setAttribute('title', `leads to ${leadsTo}`);
+    const isInline = element.getAttribute('src')?.startsWith('data:image/');
+    for (const name of ADDRESSES) {
+      if (name !== 'src' || !isInline) element.removeAttribute(name);
+    }
+    for (const { name } of [...element.attributes]) {
+      if (name.startsWith('on')) element.removeAttribute(name);
+    }
+    if (element.localName === 'img' && !isInline) {
+      element.replaceWith(`[picture${element.alt ? `: ${element.alt}` : ''}]`);
+    }
   }
-  return html`<ol class="log" aria-label="Errors">${errors.map(({
-    attempt, at, name, code, message
-  }, i) => html`<li key=${i}><span>${attempt}.</span> <${Ago} at=${at} />
-    <span><b><${Text}>${code ?? name}<//></b> <${Text}>${message}<//></span></li>`)}</ol>`;
+  page.head.append(...draft.querySelectorAll('head style'));
+  page.body.replaceChildren(...draft.body.childNodes);
+  page.body.style.cssText = draft.body.style.cssText;
+  frame.style.height = `${Math.min(page.documentElement.scrollHeight + 4, PREVIEW_MAX)}px`;
+}
+
+/** A mail as its reader sees it, but without pictures from elsewhere. */
+function Preview ({ source }) {
+  const frame = useRef();
+  return html`<h4>Preview, without scripts, links and remote pictures</h4>
+    <iframe class="preview" ref=${frame} sandbox="allow-same-origin" src="preview.html"
+      title="Preview of the mail" onLoad=${() => fill(frame.current, source)}></iframe>`;
+}
+
+function CancelDialog ({ api, id, onDone, onClose }) {
+  return html`<${Dialog} title=${`Cancel message ${id}`} submit="Cancel it" tone="danger"
+    onClose=${onClose} onSubmit=${async form => {
+      await api.post(`outbox/${encodeURIComponent(id)}/cancel`, { reason: form.get('reason') });
+      onDone();
+    }}>
+    <p>It will never be sent.</p>
+    <${Reason} />
+  <//>`;
+}
+
+const WAITING = ['PENDING', 'RETRYING'];
+
+/** What an operator may do with one message. */
+function MessageActions ({ api, message: { id, status }, mayOperate, onDone }) {
+  const [asked, setAsked] = useState(false);
+  return html`<div class="card-foot"><${Notes} api=${api} about="message" target=${id}
+      mayOperate=${mayOperate} path=${`outbox/${encodeURIComponent(id)}/note`} />
+    ${mayOperate && WAITING.includes(status) && html`<button class="small danger"
+      onClick=${() => setAsked(true)} aria-label=${`Cancel message ${id}`}>Cancel …</button>`}
+    ${asked && html`<${CancelDialog} api=${api} id=${id} onDone=${onDone}
+      onClose=${() => setAsked(false)} />`}</div>`;
 }
 
 /** Everything about one message. */
-function Details ({ api, path, id }) {
-  const { data, error } = usePoll(signal =>
+function Details ({ api, path, id, mayOperate }) {
+  const { data, error, reload } = usePoll(signal =>
     api.get(`${path}/${encodeURIComponent(id)}`, {}, signal), LIST_MS, [api, path, id]);
   return html`<div class="details">
     <${Problem} error=${error} what="Could not load the message" />
@@ -82,12 +153,14 @@ function Details ({ api, path, id }) {
           <${Text}>${data.providerMessageId}<//></dd></div>`}
         ${data.delivery && html`<${Fate} delivery=${data.delivery} />`}
       </dl>
-      <h4>Errors</h4><${Errors} errors=${data.errorHistory ?? []} attempts=${data.attemptCount} />
+      <h4>Attempts</h4><${Attempts} message=${data} />
       ${(data.body ?? data.template) && html`<h4>Text</h4>
         <${Block} label="Text">${data.body ?? data.template}<//>`}
-      ${data.html && html`<h4>HTML</h4><${Block} label="HTML">${data.html}<//>`}
+      ${data.html && html`<${Preview} key=${data.html} source=${data.html} />
+        <details><summary>Source</summary><${Block} label="HTML">${data.html}<//></details>`}
       ${data.data !== null && data.data !== undefined && html`<h4>Data</h4>
-        <${Block} label="Data">${JSON.stringify(data.data, null, 2)}<//>`}`}
+        <${Block} label="Data">${JSON.stringify(data.data, null, 2)}<//>`}
+      <${MessageActions} api=${api} message=${data} mayOperate=${mayOperate} onDone=${reload} />`}
   </div>`;
 }
 
@@ -95,7 +168,8 @@ function Letter ({ letter, api, chosen, onChoose, onRetry, mayOperate }) {
   const { id, channel, recipient, subject, reason, lastError, kind, diedAt, errors } = letter;
   return html`<${Entry} class="letter" data-letter=${id}
     more=${`Errors (${errors})`} label=${`Details of ${id}`}
-    details=${() => html`<${Details} api=${api} path="dlq" id=${id} />`}
+    details=${() => html`<${Details} api=${api} path="dlq" id=${id}
+      mayOperate=${mayOperate} />`}
     after=${mayOperate && html`<button class="small" onClick=${onRetry}
       aria-label=${`Retry message ${id}`}>Retry</button>`}>
     ${mayOperate && html`<input type="checkbox" checked=${chosen} onChange=${onChoose}
@@ -211,10 +285,11 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
   <//>`;
 }
 
-function Message ({ message, api }) {
+function Message ({ message, api, mayOperate }) {
   const { id, channel, recipient, subject, status, attemptCount, maxAttempts, delivery } = message;
   return html`<${Entry} class="letter" data-message=${id} label=${`Details of ${id}`}
-    details=${() => html`<${Details} api=${api} path="outbox" id=${id} />`}>
+    details=${() => html`<${Details} api=${api} path="outbox" id=${id}
+      mayOperate=${mayOperate} />`}>
     <${Badge} tone=${TONES[status]}>${wordOf(status)}<//>
     <${Told} delivery=${delivery} />
     <span class="grow"><span class="quiet">${channel}</span> <b><${Text}>${recipient}<//></b>
@@ -233,8 +308,7 @@ const Failure = ({ failure: { id, channel, recipient, errorCode, error, at, hear
 
 /** Messages that were sent but did not arrive. The outbox does not retry them. */
 function Undelivered ({ api, turns }) {
-  const list = useList(api, 'undelivered', 'failures', turns.messages,
-    failure => failure.providerMessageId);
+  const list = useList(api, 'undelivered', 'failures', turns.messages);
   if (list.rows.length === 0 && list.pages.length === 1) {
     return html`<${Problem} error=${list.error} what="Could not load the deliveries" />`;
   }
@@ -243,18 +317,25 @@ function Undelivered ({ api, turns }) {
       key=${failure.providerMessageId} failure=${failure} api=${api} />`} /><//>`;
 }
 
-function MessageList ({ api, turns }) {
+function MessageList ({ api, turns, mayOperate, channels }) {
   const list = useList(api, 'outbox', 'messages', turns.messages);
   return html`<${Section} id="list" title="All messages">
     <div class="filters" role="search" aria-label="Messages">
       <${Choice} list=${list} name="status" label="Status" values=${STATUSES}
-        wordOf=${wordOf} /><${Find} list=${list} />
+        wordOf=${wordOf} /><${Choice} list=${list} name="channel" label="Channel"
+        values=${channels} wordOf=${name => name} /><${When} list=${list} /><${Find} list=${list} />
     </div>
     <${List} list=${list} what="the messages" empty="No messages." row=${message => html`
-      <${Message} key=${message.id} message=${message} api=${api} />`} />
+      <${Message} key=${message.id} message=${message} api=${api}
+        mayOperate=${mayOperate} />`} />
   <//>`;
 }
 
-export const Messages = props => html`<div class="stack">
-  <${Outbox} ...${props} /><${DeadLetters} ...${props} /><${Undelivered} ...${props} />
-  <${MessageList} ...${props} /></div>`;
+export function Messages (props) {
+  const { api, turns } = props;
+  const stats = usePoll(signal => api.get('outbox/stats', {}, signal), STATS_MS,
+    [api, turns.messages]);
+  return html`<div class="stack">
+    <${Outbox} stats=${stats} /><${DeadLetters} ...${props} /><${Undelivered} ...${props} />
+    <${MessageList} ...${props} channels=${Object.keys(stats.data?.channels ?? {})} /></div>`;
+}

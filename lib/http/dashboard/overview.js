@@ -3,8 +3,8 @@
 import { html, useEffect, useRef, useState } from './vendor/preact.js';
 
 import {
-  Badge, Dialog, Empty, For, Problem, Reason, Section, Switch, Text, count, duration, short,
-  timeOf,
+  Ago, Badge, Dialog, Empty, For, Notes, Problem, Reason, Section, Switch, Text, Until, count,
+  duration, short, timeOf,
 } from './ui.js';
 
 export const CARDS_MAX = 24;
@@ -30,18 +30,24 @@ const dark = matchMedia('(prefers-color-scheme: dark)');
 
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+/** A time of a chart's axis: seconds only where they differ. */
+const clockOf = (at, hasSeconds) => timeOf(at * 1000).slice(0, hasSeconds ? 8 : 5);
+
 function optionsOf ({ lines, max, format, width, height }) {
   const axis = { stroke: colour('--quiet'), font: '10px system-ui, sans-serif' };
   const grid = { stroke: colour('--line'), width: 1 };
   return {
     width,
     height,
-    padding: [6, 4, 4, 0],
+    padding: [6, 26, 0, 0],
     cursor: { show: false },
     legend: { show: false },
     scales: { x: { time: true }, y: { range: (u, low, high) => [0, Math.max(high ?? 0, max)] } },
     axes: [
-      { show: false },
+      {
+        ...axis, grid: { show: false }, ticks: { ...grid, size: 3 }, size: 20, gap: 2, space: 64,
+        values: (u, splits, index, space, step) => splits.map(at => clockOf(at, step < 60)),
+      },
       {
         ...axis, grid, ticks: { show: false }, size: 40, gap: 4, space: 22,
         values: (u, splits) => splits.map(format),
@@ -59,16 +65,18 @@ function optionsOf ({ lines, max, format, width, height }) {
  * values of each line, null for none; `lines` name the CSS variables of their colours. The scale
  * goes at least up to `max`.
  */
-function Chart ({ data, lines, max, format, label, height = 48 }) {
+function Chart ({ data, lines, max, format, label, height = 72 }) {
   const place = useRef();
   const chart = useRef();
+  const latest = useRef();
+  latest.current = data;
   useEffect(() => {
     const draw = () => {
       chart.current?.destroy();
       const width = place.current.clientWidth || 200;
       const { uPlot: Plot } = window;
-      chart.current = new Plot(optionsOf({ lines, max, format, width, height }), data,
-        place.current);
+      chart.current = new Plot(optionsOf({ lines, max, format, width, height }),
+        latest.current, place.current);
     };
     draw();
     dark.addEventListener('change', draw);
@@ -86,7 +94,8 @@ function Chart ({ data, lines, max, format, label, height = 48 }) {
     };
   }, []);
   useEffect(() => { chart.current?.setData(data); });
-  return html`<div class="chart" ref=${place} role="img" aria-label=${label}></div>`;
+  return html`<div class="chart ${height > 100 ? 'large' : ''}" ref=${place} role="img"
+    aria-label=${label}></div>`;
 }
 
 const POINTS_MAX = 150;
@@ -140,6 +149,29 @@ export class History {
   }
 }
 
+// ---- The whole service -------------------------------------------------------------------------
+
+const SERVICE_LINES = [
+  { stroke: '--line-bad', dash: [2, 2] }, { stroke: '--line-p95', dash: [5, 3] },
+  { stroke: '--line-p50' },
+];
+
+/** Orders, messages and errors of a day, of all processes that share the store. */
+function Service ({ service: { data, error } }) {
+  const { orders, messages, errors } = data?.totals ?? {};
+  return html`<${Section} id="service" title="The service in the last 24 hours" kind="panel">
+    <${Problem} error=${error} what="Could not load the chart of the service" />
+    ${data && html`<figure><figcaption><span class="key p50">orders</span> <b>${count(orders)}</b>
+      <span class="key p95">messages</span> <b>${count(messages)}</b>
+      <span class="key bad">errors</span> <b>${count(errors)}</b>
+      <span class="quiet unit">per minute</span></figcaption>
+      <${Chart} lines=${SERVICE_LINES} max=${1} format=${short} height=${150}
+        data=${[data.at.map(at => at / 1000), data.errors, data.messages, data.orders]}
+        label=${`In the last 24 hours: orders ${count(orders)}, messages sent ${
+          count(messages)}, failed calls ${count(errors)}`} /></figure>`}
+  <//>`;
+}
+
 // ---- Breakers ----------------------------------------------------------------------------------
 
 function Figures ({ breaker: { fires, failures, timeouts, rejects, windowMs } }) {
@@ -179,8 +211,53 @@ function Transitions ({ name, events }) {
     </li>`)}</ol>`;
 }
 
-function Card ({ breaker, history, events, mayOperate, onReset }) {
+/** Who opened it, in words. */
+const CAUSES = {
+  errors: ({ errorRate, calls }) =>
+    `automatically: ${percent(errorRate)} of ${count(calls)} calls failed`,
+  probe: () => 'automatically: its test call failed',
+  told: () => 'by hand, or by another process that shares it',
+};
+
+/** Why a breaker is open, when it tries again, and what failed last. */
+function Why ({ breaker: { state, opened, nextTryAt, lastError } }) {
+  if (state === 'closed' || state === 'disabled') return null;
+  return html`<dl class="why">
+    ${opened !== null && html`<div><dt>Opened</dt><dd>${CAUSES[opened.by](opened)}</dd></div>`}
+    ${state === 'open' && nextTryAt !== null && html`<div><dt>Tries again</dt><dd><${Until}
+      at=${nextTryAt} /></dd></div>`}
+    ${lastError !== null && html`<div><dt>Last error</dt><dd><b><${Text}>${lastError.code}<//></b>
+      ${' '}<${Text}>${lastError.message}<//>, <${Ago} at=${lastError.at} /></dd></div>`}
+  </dl>`;
+}
+
+const SILENCES = { '30 minutes': 30, '2 hours': 120, '8 hours': 480, '1 day': 1440 };
+
+/** Silences a breaker, or ends that. */
+function SilenceDialog ({ api, name, isSilenced, onDone, onClose }) {
+  return html`<${Dialog} title=${`${isSilenced ? 'End the silence of' : 'Silence'} ${name}`}
+    submit=${isSilenced ? 'End it' : 'Silence'} onClose=${onClose} onSubmit=${async form => {
+      await api.post(`circuit-breakers/${encodeURIComponent(name)}/silence`,
+        { minutes: isSilenced ? 0 : Number(form.get('minutes')), reason: form.get('reason') });
+      onDone();
+    }}>
+    <p>${isSilenced ? 'It counts as open again in the header and the title.'
+      : 'While it is silenced, it is not counted in the header and not announced. It works as ever.'
+    }</p>
+    ${!isSilenced && html`<label class="field">For <select name="minutes">${
+      Object.entries(SILENCES).map(([word, minutes]) => html`<option key=${word}
+        value=${minutes}>${word}</option>`)}</select></label>`}
+    <${Reason} />
+  <//>`;
+}
+
+function Card (props) {
+  const { breaker, history, events, mayOperate, onReset, silenced, api, session } = props;
+  const [asked, setAsked] = useState(false);
+  const [hasNotes, setHasNotes] = useState(false);
   const { name, state, openedAt } = breaker;
+  const silence = silenced.get(name);
+  const hasStore = session.parts.store;
   const { word, means } = STATES[state];
   return html`<article class="card ${state}" aria-label=${`Breaker ${name}`} data-breaker=${name}>
     <header>
@@ -191,9 +268,24 @@ function Card ({ breaker, history, events, mayOperate, onReset }) {
     <p class="state"><${Switch} state=${state} /><b>${word}</b>
       <span class="quiet">${means}${state === 'open' && openedAt !== null
         ? html`, for <${For} since=${openedAt} />` : ''}</span></p>
+    ${silence && html`<p class="silence"><${Badge}>silenced<//> <span class="quiet">until ${
+      timeOf(silence.until).slice(0, 5)}, by <${Text}>${silence.actor}<//>: <${Text}>${
+      silence.reason}<//></span></p>`}
+    <${Why} breaker=${breaker} />
     <${Charts} breaker=${breaker} history=${history} />
     <${Figures} breaker=${breaker} />
     <${Transitions} name=${name} events=${events} />
+    ${hasStore && html`<div class="card-foot">
+      <button class="small" aria-expanded=${String(hasNotes)} aria-label=${`Notes about ${name}`}
+        onClick=${() => setHasNotes(!hasNotes)}>Notes</button>
+      ${mayOperate && html`<button class="small" onClick=${() => setAsked(true)}
+        aria-label=${`${silence ? 'End the silence of' : 'Silence'} ${name}`}>${
+        silence ? 'End silence …' : 'Silence …'}</button>`}
+      ${asked && html`<${SilenceDialog} api=${api} name=${name} isSilenced=${Boolean(silence)}
+        onClose=${() => setAsked(false)} onDone=${props.reloadSilences} />`}
+      ${hasNotes && html`<${Notes} api=${api} about="breaker" target=${name}
+        mayOperate=${mayOperate} path=${`circuit-breakers/${encodeURIComponent(name)}/note`} />`}
+    </div>`}
   </article>`;
 }
 
@@ -251,22 +343,12 @@ function Breakers (props) {
 
 // ---- The rest ----------------------------------------------------------------------------------
 
-const CONDITIONS = {
-  up: ['good', 'up'], impaired: ['warn', 'impaired'], down: ['bad', 'down'],
-};
-
-function Services ({ data }) {
-  const services = Object.entries(data.services);
+function Features ({ data }) {
   const features = Object.entries(data.features);
-  return html`
-    ${services.length > 0 && html`<h3>Services</h3><ul class="plain">${
-      services.map(([name, condition]) => html`<li key=${name}><${Badge}
-        tone=${CONDITIONS[condition][0]}>${CONDITIONS[condition][1]}<//>
-        <${Text}>${name}<//></li>`)}</ul>`}
-    ${features.length > 0 && html`<h3>Features</h3><ul class="plain">${
-      features.map(([name, enabled]) => html`<li key=${name}><${Badge}
-        tone=${enabled ? 'good' : 'bad'}>${enabled ? 'on' : 'off'}<//>
-        <${Text}>${name}<//></li>`)}</ul>`}`;
+  return html`${features.length > 0 && html`<h3>Features</h3><ul class="plain">${
+    features.map(([name, enabled]) => html`<li key=${name}><${Badge}
+      tone=${enabled ? 'good' : 'bad'}>${enabled ? 'on' : 'off'}<//>
+      <${Text}>${name}<//></li>`)}</ul>`}`;
 }
 
 function LevelDialog ({ data, level, api, onDone, onClose }) {
@@ -299,7 +381,7 @@ function Degradation ({ api, degradation: { data, error, reload }, mayOperate, n
         ${data.manual && html` (<${Text}>${data.by}<//>)`}</p>
       ${data.manual && mayOperate && html`<button onClick=${() => setAsked(null)}>
         Back to automatic</button>`}
-      <${Services} data=${data} />
+      <${Features} data=${data} />
       ${asked !== undefined && html`<${LevelDialog} data=${data} level=${asked} api=${api}
         onClose=${() => setAsked(undefined)} onDone=${() => {
           notify(asked === null ? 'The level is automatic again' : `The level is ${asked}`);
@@ -308,17 +390,41 @@ function Degradation ({ api, degradation: { data, error, reload }, mayOperate, n
   <//>`;
 }
 
-const HEALTH = { healthy: 'good', degraded: 'warn', unhealthy: 'bad' };
+const RANKS = { up: 0, healthy: 0, impaired: 1, degraded: 1, down: 2, unhealthy: 2 };
+const CONDITIONS = [['good', 'up'], ['warn', 'impaired'], ['bad', 'down']];
 
-const Health = ({ health: { data, error } }) => html`<${Section} id="health" title="Health"
-    kind="panel">
-  <${Problem} error=${error} what="Could not load the health checks" />
-  <ul class="plain">${Object.entries(data?.checks ?? {}).map(([name, check]) => html`<li
-    key=${name}><${Badge} tone=${HEALTH[check.status]}>${check.status}<//>
-    <span class="grow"><${Text}>${name}<//>${check.error && html` <span class="quiet"><${Text}>${
-      check.error}<//></span>`}</span>
-    <span class="quiet">${duration(check.responseTimeMs)}</span></li>`)}</ul>
-<//>`;
+/** Why a service is not as well as its check says, or the other way round. */
+function contradiction (check, condition) {
+  if (check === undefined || condition === undefined) return undefined;
+  const [checked, served] = [RANKS[check.status], RANKS[condition]];
+  if (served > checked) return 'the check succeeds, but calls fail';
+  return served < checked ? 'calls succeed, but the check fails' : undefined;
+}
+
+/**
+ * The services that the level depends on, and the checks, as one list: each name has one verdict,
+ * which is the worse of both.
+ */
+function Health ({ health: { data, error }, degradation }) {
+  const services = degradation.data?.services ?? {};
+  const checks = data?.checks ?? {};
+  const names = [...new Set([...Object.keys(services), ...Object.keys(checks)])];
+  return html`<${Section} id="health" title="Health" kind="panel">
+    <${Problem} error=${error} what="Could not load the health checks" />
+    <ul class="plain health">${names.map(name => {
+      const [check, condition] = [checks[name], services[name]];
+      const rank = Math.max(RANKS[check?.status] ?? 0, RANKS[condition] ?? 0);
+      const [tone, word] = CONDITIONS[rank];
+      const why = contradiction(check, condition);
+      return html`<li key=${name}><${Badge} tone=${tone}>${word}<//>
+        <span class="grow"><${Text}>${name}<//>${check?.error &&
+          html` <span class="quiet"><${Text}>${check.error}<//></span>`}
+          ${why && html`<br/><span class="quiet">${why}</span>`}</span>
+        <span class="quiet">${check === undefined ? 'by its calls'
+          : html`${duration(check.responseTimeMs)}, <${Ago} at=${check.checkedAt} />`}</span></li>`;
+    })}</ul>
+  <//>`;
+}
 
 // Each kind of event: its name, and how good it is.
 const KINDS = {
@@ -336,18 +442,47 @@ const kindOf = ({ type, data }) => {
   return html`<${Badge} tone=${toneOf?.(data) ?? 'info'}>${name}<//>`;
 };
 
-const Events = ({ events }) => html`<${Section} id="events" title="Recent events" kind="panel">
-  ${events.length === 0 ? html`<${Empty}>No events yet.<//>`
-    : html`<ol class="log">${events.slice(0, 30).map(event => html`<li key=${event.key}>
-      <time datetime=${new Date(event.data.at).toISOString()}>${timeOf(event.data.at)}</time>
-      ${kindOf(event)} <${Text}>${event.words}<//></li>`)}</ol>`}
-<//>`;
+const SPANS = { 'last 5 minutes': 5, 'last hour': 60 };
+const EVENTS_SHOWN = 40;
+const isChosen = (type, kind) => kind === '' || KINDS[type]?.[0] === kind;
+
+function Events ({ events }) {
+  const [kind, setKind] = useState('');
+  const [minutes, setMinutes] = useState('');
+  const [search, setSearch] = useState('');
+  const since = minutes === '' ? 0 : Date.now() - minutes * 60_000;
+  const shown = events.filter(({ type, data, words }) => isChosen(type, kind) && data.at >= since &&
+    words.toLowerCase().includes(search.toLowerCase()));
+  return html`<${Section} id="events" title="Recent events" kind="panel">
+    <div class="filters tight" role="search" aria-label="Events">
+      <label class="inline">Kind <select value=${kind} onChange=${event =>
+        setKind(event.target.value)}><option value="">any</option>${
+        [...new Set(Object.values(KINDS).map(([name]) => name))].map(name => html`<option
+          key=${name} value=${name}>${name}</option>`)}</select></label>
+      <label class="inline">Time <select value=${minutes} onChange=${event =>
+        setMinutes(event.target.value)}><option value="">any</option>${
+        Object.entries(SPANS).map(([word, value]) => html`<option key=${word}
+          value=${value}>${word}</option>`)}</select></label>
+      <label class="inline">Find <input type="search" maxlength="200" value=${search}
+        onInput=${event => setSearch(event.target.value)}/></label>
+    </div>
+    ${shown.length === 0 ? html`<${Empty}>${events.length === 0 ? 'No events yet.'
+      : 'No event matches.'}<//>`
+      : html`<ol class="log">${shown.slice(0, EVENTS_SHOWN).map(event => html`<li key=${event.key}>
+        <time datetime=${new Date(event.data.at).toISOString()}>${timeOf(event.data.at)}</time>
+        ${kindOf(event)} <${Text}>${event.words}<//></li>`)}</ol>`}
+  <//>`;
+}
 
 export const Overview = props => html`<div class="overview">
-  <${Breakers} ...${props} />
+  <div class="stack">
+    ${props.session.parts.service && html`<${Service} service=${props.service} />`}
+    <${Breakers} ...${props} />
+  </div>
   <div class="side">
     ${props.session.parts.degradation && html`<${Degradation} ...${props} />`}
-    ${props.session.parts.health && html`<${Health} health=${props.health} />`}
+    ${(props.session.parts.health || props.session.parts.degradation) && html`<${Health}
+      health=${props.health} degradation=${props.degradation} />`}
     <${Events} events=${props.events} />
   </div>
 </div>`;

@@ -3,8 +3,8 @@
 import { html, useState } from './vendor/preact.js';
 
 import {
-  Ago, Badge, Block, Choice, Dialog, Entry, Find, List, Problem, Reason, Section, Text, useList,
-  usePoll,
+  Ago, Badge, Block, Choice, Dialog, Entry, Find, List, Notes, Problem, Reason, Section, Text, When,
+  useList, usePoll,
 } from './ui.js';
 
 const LIST_MS = 10_000;
@@ -39,12 +39,40 @@ export function amountOf (amountMinor, currency) {
   return `${currency} ${whole}${parts === '00' ? '' : `.${parts}`}`;
 }
 
-function Timeline ({ history }) {
-  return html`<ol class="log" aria-label="History">${history.map(({ at, from, to, by }, i) =>
-    html`<li key=${i}><${Ago} at=${at} /> <${Badge} tone=${TONES[to] ?? 'info'}>${words(to)}<//>
-      <span>${from && html`<span class="quiet">from ${words(from)}</span>`}
-      <span class="quiet"> by <${Text}>${by}<//></span></span></li>`)}</ol>`;
-}
+const EVENT_WORDS = {
+  stored: ['info', 'stored'], failed: ['warn', 'attempt failed'], sent: ['good', 'sent'],
+  dead: ['bad', 'given up'], cancelled: ['info', 'cancelled'],
+  'delivery delivered': ['good', 'delivered'], 'delivery read': ['good', 'read'],
+  'delivery failed': ['bad', 'not delivered'],
+};
+
+// Each kind of entry: its mark, and what it says.
+const ENTRIES = {
+  payment: ({ from, to, by }) => html`<${Badge} tone=${TONES[to] ?? 'info'}>${words(to)}<//>
+    <span>${from && html`<span class="quiet">from ${words(from)}</span>`}
+    <span class="quiet"> by <${Text}>${by}<//></span></span>`,
+  webhook: ({ transactionStatus, outcome, reason, source, times }) => html`<${Badge}
+    tone=${OUTCOMES[outcome] ?? 'info'}>${words(outcome)}<//><span>${source === 'status'
+      ? 'Midtrans was asked' : 'Midtrans told'}: <${Text}>${transactionStatus ?? '–'}<//>
+    ${reason && html`, <${Text}>${REASONS[reason] ?? reason}<//>`}${times > 1
+      ? html` <span class="quiet">${times} times</span>` : ''}</span>`,
+  message: ({ id, channel, recipient, event, attempt, code, text }) => {
+    const [tone, word] = EVENT_WORDS[event] ?? ['info', event.replace('delivery ', '')];
+    return html`<${Badge} tone=${tone}>${word}<//><span>
+      <span class="quiet">${channel} ${id} to</span> <${Text}>${recipient}<//>
+      ${attempt ? ` (attempt ${attempt})` : ''}
+      ${code && html` <b><${Text}>${code}<//></b>`}
+      ${text && html` <span class="quiet"><${Text}>${text}<//></span>`}
+    </span>`;
+  },
+  note: ({ by, text }) => html`<${Badge}>note<//><span class="note-text"><b><${Text}>${by}<//></b>
+    ${' '}<${Text}>${text}<//></span>`,
+};
+
+/** All that happened to an order, oldest first. */
+const Timeline = ({ entries }) => html`<ol class="log timeline" aria-label="Timeline">${
+  entries.map((entry, i) => html`<li key=${i} class=${entry.kind}><${Ago} at=${entry.at} />
+    <span class="quiet kind">${entry.kind}</span> ${ENTRIES[entry.kind]?.(entry)}</li>`)}</ol>`;
 
 const Notice = ({ event }) => html`<${Entry} more="Body" details=${() => html`<${Block}
   label="Body of the notification">${event.body}<//>`}><${Ago} at=${event.receivedAt} />
@@ -71,13 +99,12 @@ function Review ({ api, orderId, decision, onDone, onClose }) {
   <//>`;
 }
 
-function Details ({ api, orderId, turn }) {
+function Details ({ api, orderId, turn, mayOperate }) {
   const path = `payments/${encodeURIComponent(orderId)}`;
   const { data, error } = usePoll(async signal => {
-    const [order, { events }] = await Promise.all([
-      api.get(path, {}, signal), api.get(`${path}/events`, {}, signal),
-    ]);
-    return { order, events };
+    const [order, { events }, { entries }] = await Promise.all(
+      [path, `${path}/events`, `${path}/timeline`].map(part => api.get(part, {}, signal)));
+    return { order, events, entries };
   }, LIST_MS, [api, path, turn]);
   return html`<div class="details">
     <${Problem} error=${error} what="Could not load the order" />
@@ -87,8 +114,10 @@ function Details ({ api, orderId, turn }) {
         <div><dt>Created</dt><dd><${Ago} at=${data.order.createdAt} /></dd></div>
         <div><dt>Payment page</dt><dd>${data.order.hasToken ? 'created' : 'not yet'}</dd></div>
       </dl>
-      <h4>History</h4><${Timeline} history=${data.order.history} />
-      <h4>Notifications</h4>
+      <h4>Timeline</h4><${Timeline} entries=${data.entries} />
+      <div class="card-foot"><${Notes} api=${api} about="order" target=${orderId}
+        mayOperate=${mayOperate} path=${`${path}/note`} /></div>
+      <h4>Notifications as they came</h4>
       ${data.events.length === 0 ? html`<p class="quiet">None yet.</p>`
         : html`<${Notices} events=${data.events} />`}`}
   </div>`;
@@ -138,7 +167,8 @@ function Order ({ order, api, turn, mayOperate, onDone }) {
   const { orderId, state, amountMinor, currency, held, updatedAt } = order;
   return html`<${Entry} class="letter ${held ? 'held' : ''}" data-order=${orderId}
     more="History" label=${`History of ${orderId}`}
-    details=${() => html`<${Details} api=${api} orderId=${orderId} turn=${turn} />`}
+    details=${() => html`<${Details} api=${api} orderId=${orderId} turn=${turn}
+      mayOperate=${mayOperate} />`}
     after=${held && mayOperate && html`<${Decide} orderId=${orderId} api=${api}
       onDone=${() => onDone(orderId)} />`}>
     <${Badge} tone=${TONES[state] ?? 'info'}>${words(state)}<//>
@@ -149,7 +179,7 @@ function Order ({ order, api, turn, mayOperate, onDone }) {
 }
 
 export function Payments ({ api, turns, mayOperate, notify }) {
-  const list = useList(api, 'payments', 'payments', turns.payments, order => order.orderId);
+  const list = useList(api, 'payments', 'payments', turns.payments);
   const isHeld = list.filter.held === 'true';
   const done = orderId => {
     notify(`Order ${orderId} was reviewed`);
@@ -160,7 +190,7 @@ export function Payments ({ api, turns, mayOperate, notify }) {
       <button class="chip" aria-pressed=${String(isHeld)} onClick=${() =>
         list.set({ held: isHeld ? undefined : 'true' })}>Held only</button>
       <${Choice} list=${list} name="state" label="State" values=${Object.keys(TONES)}
-        wordOf=${words} /><${Find} list=${list} />
+        wordOf=${words} /><${When} list=${list} /><${Find} list=${list} />
     </div>
     <${Strays} api=${api} turn=${turns.payments} mayOperate=${mayOperate} onDone=${done} />
     <${List} list=${list} what="the payments" empty="No payments."

@@ -75,11 +75,15 @@ export function Report ({ api, notify }) {
       notify(`Could not save the report: ${caught.message}`, 'bad');
     }
   };
+  const { summary = [], ...figures } = data ?? {};
   return html`<${Section} id="report" title="Reliability report" kind="wide report">
     <div class="buttons"><button onClick=${reload}>Regenerate</button>
-      <button onClick=${save}>Save as HTML</button></div>
+      <button onClick=${save}>Save as HTML</button>
+      <button onClick=${() => print()}>Print</button></div>
     <${Problem} error=${error} what="Could not generate the report" />
-    ${data && html`<dl class="pairs">${Object.entries(data).map(([name, value]) => html`<${Value}
+    ${summary.length > 0 && html`<ul class="summary panel">${summary.map(text => html`<li
+      key=${text}><${Text}>${text}<//></li>`)}</ul>`}
+    ${data && html`<dl class="pairs">${Object.entries(figures).map(([name, value]) => html`<${Value}
       key=${name} name=${name} value=${value} />`)}</dl>`}
   <//>`;
 }

@@ -49,6 +49,15 @@ export function Ago ({ at }) {
   return html`<time datetime=${date.toISOString()} title=${dateOf(date)}>${text}</time>`;
 }
 
+/** How long until then, with the time as a tooltip. */
+export function Until ({ at }) {
+  useTick(1000);
+  const date = new Date(at);
+  const ms = date - Date.now();
+  return html`<time datetime=${date.toISOString()} title=${dateOf(date)}>${
+    ms <= 0 ? 'now' : `in ${duration(Math.max(ms, 1000))}`}</time>`;
+}
+
 /** For how long. */
 export function For ({ since }) {
   useTick(1000);
@@ -121,30 +130,30 @@ const PAGE = 50;
 const LIST_MS = 10_000;
 
 /** A list of the admin API, page by page, with a filter. It is loaded again when `turn` changes. */
-export function useList (api, path, key, turn, idOf = row => row.id) {
+export function useList (api, path, key, turn) {
   const [filter, setFilter] = useState({});
   const [pages, setPages] = useState([undefined]);
   const settled = useSettled(filter);
   useEffect(() => setPages([undefined]), [settled]);
   const before = pages.at(-1);
   const { data, error, reload } = usePoll(signal =>
-    api.get(path, { ...settled, before, limit: PAGE }, signal), LIST_MS,
+    api.get(path, { ...settled, hours: undefined, before, limit: PAGE }, signal), LIST_MS,
   [api, path, turn, settled, before]);
   const rows = data?.[key] ?? [];
   return {
-    rows, error, reload, filter, settled, pages, setPages, idOf,
+    rows, error, reload, filter, settled, pages, setPages, next: data?.next ?? undefined,
     isEmpty: data !== undefined && rows.length === 0,
     set: change => setFilter(old => ({ ...old, ...change })),
   };
 }
 
 /** The buttons of a list with several pages. */
-const Pages = ({ list: { pages, setPages, rows, idOf } }) =>
-  pages.length === 1 && rows.length < PAGE ? null : html`<div class="buttons">
+const Pages = ({ list: { pages, setPages, next } }) =>
+  pages.length === 1 && next === undefined ? null : html`<div class="buttons">
     <button disabled=${pages.length === 1} onClick=${() => setPages(pages.slice(0, -1))}>
       Newer</button>
-    <button disabled=${rows.length < PAGE} onClick=${() =>
-      setPages([...pages, idOf(rows.at(-1))])}>Older</button>
+    <button disabled=${next === undefined} onClick=${() => setPages([...pages, next])}>
+      Older</button>
   </div>`;
 
 /** Searches a list. */
@@ -159,10 +168,26 @@ export const Choice = ({ list, name, label, values, wordOf }) => html`<label
     <option value="">any</option>${values.map(value => html`<option key=${value}
       value=${value}>${wordOf(value)}</option>`)}</select></label>`;
 
+const SPANS = { 'last hour': 1, 'last 24 hours': 24, 'last 7 days': 168 };
+const HOUR_MS = 3_600_000;
+
+/** Filters a list by time: a span until now, or all before a moment. */
+export const When = ({ list }) => html`<label class="inline">Time <select
+  value=${list.filter.hours ?? ''} onChange=${event => {
+    const hours = Number(event.target.value);
+    list.set(hours === 0 ? { hours: undefined, since: undefined }
+      : { hours, since: Date.now() - hours * HOUR_MS });
+  }}><option value="">any</option>${Object.entries(SPANS).map(([word, hours]) =>
+    html`<option key=${word} value=${hours}>${word}</option>`)}</select></label>
+  <label class="inline">Before <input type="datetime-local" onChange=${event =>
+    list.set({ until: event.target.value ? new Date(event.target.value).getTime() : undefined })}
+  /></label>`;
+
 /** A list of useList: what is wrong with it, its rows by `row`, and the buttons of its pages. */
 export const List = ({ list, error = list.error, what, empty, row }) => html`
   <${Problem} error=${error} what=${`Could not load ${what}`} />
-  ${list.isEmpty && html`<${Empty}>${empty}<//>`}
+  ${list.isEmpty && html`<${Empty}>${list.next === undefined ? empty
+    : 'None among the newest. Press Older to look further.'}<//>`}
   <ul class="rows">${list.rows.map(row)}</ul>
   <${Pages} list=${list} />`;
 
@@ -242,6 +267,27 @@ export function Dialog ({ title, children, submit, tone, onSubmit, onClose }) {
       </div>
     </form>
   </dialog>`;
+}
+
+/** The notes about a breaker, a message or an order; `path` is where a new one is sent. */
+export function Notes ({ api, about, target, path, mayOperate }) {
+  const [asked, setAsked] = useState(false);
+  const { data, reload } = usePoll(signal => api.get('notes', { about, target }, signal), LIST_MS,
+    [api, about, target]);
+  const notes = data?.notes ?? [];
+  return html`${notes.length > 0 && html`<h4>Notes</h4><ul class="log notes">${notes.map(
+    ({ id, at, actor, note }) => html`<li key=${id}><${Ago} at=${at} /> <b><${Text}>${actor}<//></b>
+      <span class="note-text"><${Text}>${note}<//></span></li>`)}</ul>`}
+    ${mayOperate && html`<button class="small" onClick=${() => setAsked(true)}
+      aria-label=${`Add a note about ${target}`}>Add a note …</button>`}
+    ${asked && html`<${Dialog} title="Add a note" submit="Add" onClose=${() => setAsked(false)}
+      onSubmit=${async form => {
+        await api.post(path, { note: form.get('note').replaceAll('\r', '') });
+        reload();
+      }}>
+      <p>About <${Text}>${target}<//>. Everybody who may read here sees it.</p>
+      <label class="field">Note<textarea name="note" required maxlength="2000" rows="4"/></label>
+    <//>`}`;
 }
 
 export const Reason = ({ label = 'Reason (kept in the audit log)', required = true }) =>

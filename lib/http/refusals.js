@@ -1,0 +1,38 @@
+'use strict';
+
+// The answers to strangers that this process sends at once, and those that wait: to whoever sends
+// webhooks that are not signed, or guesses tokens. One limit for the process, whatever its routers.
+
+const clock = require('../base/clock');
+const { RateLimiter } = require('../primitives/limits');
+
+// Refusals that this process sends at once. Further ones wait, so that strangers who ask again as
+// soon as they have an answer do not keep it busy.
+const REFUSALS = { limit: 100, interval: 1000 };
+const REFUSAL_DELAY_MS = 1000;
+// More than these do not wait: they would fill the connections.
+const WAITING_MAX = 500;
+
+class Refusals {
+  #limiter = new RateLimiter(REFUSALS);
+  #waiting = new Set();
+
+  /** Whether this answer waits. */
+  has (res) { return this.#waiting.has(res); }
+
+  /** Calls `send`, at once or later. */
+  answer (res, send) {
+    if (this.#limiter.tryTake()) return send();
+    if (this.#waiting.size >= WAITING_MAX) {
+      if (!res.headersSent) res.setHeader('Connection', 'close');
+      return send();
+    }
+    this.#waiting.add(res);
+    clock.setTimer(() => {
+      this.#waiting.delete(res);
+      send();
+    }, REFUSAL_DELAY_MS, false);
+  }
+}
+
+module.exports = new Refusals();

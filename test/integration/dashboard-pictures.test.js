@@ -1,0 +1,212 @@
+'use strict';
+
+/* global document, innerWidth, window */
+
+// A day at the dashboard: what an operator sees and does, as wide as a desk's and a phone's screen,
+// in light and dark. With SEKERING_PICTURES=docs/pictures it makes the pictures of the guide.
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { CircuitBreaker } = require('../..');
+const Emitter = require('../../lib/base/emitter');
+const { createDegradation } = require('../../lib/gateway/degradation');
+const { createHealth } = require('../../lib/gateway/health');
+const {
+  createAdminRouter, createBreakerHistory, createDashboardRouter, createEventStream,
+} = require('../../lib/http');
+const { createServiceHistory } = require('../../lib/http/service-history');
+const { openStore } = require('../../lib/store');
+const { launchBrowser } = require('../support/browser');
+const { serve } = require('../support/http-helpers');
+const { closeAll, order, start: startMidtrans } = require('../support/midtrans-helpers');
+const { faintTexts } = require('../support/page-checks');
+const { closeShared, sharedPostgres } = require('../support/postgres');
+const { ROOT } = require('../support/setup');
+
+const TOKEN = 'operator-token-0123456789';
+const GUIDE = path.join(ROOT, 'docs', 'admin.md');
+const PICTURES = ['overview-1280-light', 'overview-390-dark', 'order-1280-dark', 'mail-390-light',
+  'report-390-light'];
+
+const parts = [];
+let tab;
+let browser;
+let store;
+let breakers;
+
+beforeAll(async () => {
+  const midtrans = await startMidtrans();
+  store = await openStore({
+    url: await (await sharedPostgres()).createDatabase(), payments: { midtrans: midtrans.client },
+  });
+  breakers = ['midtrans', 'smtp', 'whatsapp'].map(name => new CircuitBreaker(async fail => {
+    if (fail) throw Object.assign(new Error('421 too many connections'), { code: 'ESMTP_BUSY' });
+  }, { name, resetTimeout: 3_600_000, volumeThreshold: 5 }));
+  const [, smtp] = breakers;
+  const degradation = createDegradation({
+    services: { midtrans: breakers[0], smtp }, features: { reports: 'NORMAL' }, hysteresis: 0,
+  });
+  await degradation.start();
+  const health = createHealth({ checks: { midtrans: async () => ({}), smtp: async () => ({}) } });
+  const list = () => breakers;
+  const worker = new Emitter();
+  const events = createEventStream({ breakers: list, degradation, store });
+  const history = createBreakerHistory({ breakers: list, interval: 100 });
+  const service = createServiceHistory({ store, worker, breakers: list });
+  const report = async () => ({
+    summary: ['The service works, but something that it uses does not.',
+      'The breaker smtp is open: 83.3 % of its last calls failed.'],
+    breakers: breakers.map(({ name }) => ({ name, state: 'closed', fires: 12 })),
+  });
+  const server = await serve(createDashboardRouter(), createAdminRouter({
+    breakers: list, degradation, store, events, history, service, health, report,
+    tokens: [{ token: TOKEN, name: 'Ani', role: 'operate' }],
+  }));
+  parts.push(events, history, service, server, { close: () => degradation.stop() });
+
+  // A day of work.
+  for (const i of Array(288).keys()) {
+    const wave = Math.sin(i / 288 * Math.PI * 2 - 1.5) + 1.2;
+    await store.query(`INSERT INTO ${store.schema}.service_minutes
+      (minute, gateway, messages, errors) VALUES (now() - $1 * interval '5 min', 'a', $2, $3)`,
+    [i, Math.round(wave * 40 + i * 7 % 13), i > 60 && i < 72 ? 60 : i % 9 === 0 ? 4 : 0]);
+  }
+  await store.payments.open(order('FILM-7'));
+  await store.outbox.enqueue({
+    channel: 'EMAIL', recipient: 'citra@example.com', subject: 'Your order', body: 'Thank you',
+    orderKey: 'FILM-7', dedupeKey: 'order FILM-7',
+  });
+  await store.deadLetters.add({
+    channel: 'EMAIL', recipient: 'budi@example.com', subject: 'Your tickets', body: 'Two tickets',
+    html: '<div style="background:#0f6f66;color:#fff;padding:16px"><h2>Your tickets</h2></div>' +
+      '<p>Two seats, row C, on Friday at 19:00.</p><img src="https://x.example/a.png" alt="map">',
+    orderKey: 'FILM-7',
+  }, 'gave up after 5 attempts', { kind: 'ESMTP_REJECTED' });
+  midtrans.fake.choose('FILM-7');
+  midtrans.fake.settle('FILM-7');
+  const [notification] = midtrans.fake.notifications('FILM-7', { latest: true });
+  await store.payments.handleNotification(JSON.stringify(notification));
+  for (const fail of [false, true, true, true, true, true]) await smtp.fire(fail).catch(() => {});
+  for (const each of [breakers[0], breakers[2]]) await each.fire(false);
+
+  browser = await launchBrowser({ viewport: { width: 1280, height: 900 } });
+  tab = await browser.newPage();
+  await tab.goto(`${server.url}/dashboard#overview`);
+  await tab.getByLabel('Access token').fill(TOKEN);
+  await tab.keyboard.press('Enter');
+  await tab.getByText('live', { exact: true }).waitFor();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  for (const each of parts) await each.close();
+  for (const breaker of breakers ?? []) breaker.shutdown();
+  await store?.close();
+  await closeAll();
+  await closeShared();
+});
+
+const part = name => tab.locator(`[data-part="${name}"]`);
+const dialog = () => tab.getByRole('dialog');
+const show = name => tab.getByRole('navigation').getByRole('link', { name }).click();
+
+/** Checks one view at both widths, in light and dark, and makes pictures if that is asked for. */
+async function look (name) {
+  const folder = process.env.SEKERING_PICTURES;
+  for (const width of [1280, 390]) {
+    await tab.setViewportSize({ width, height: width === 390 ? 844 : 900 });
+    for (const colorScheme of ['light', 'dark']) {
+      await tab.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      expect(await tab.evaluate(() => document.documentElement.scrollWidth - innerWidth))
+        .toBeLessThanOrEqual(0);
+      expect(await tab.evaluate(faintTexts)).toEqual([]);
+      const picture = `${name}-${width}-${colorScheme}`;
+      if (folder === undefined) continue;
+      // The charts are drawn again for the new size.
+      await tab.evaluate(() => new Promise(resolve => {
+        window.requestAnimationFrame(() => window.requestAnimationFrame(resolve));
+      }));
+      await tab.screenshot({ path: path.join(folder, `${picture}.png`), fullPage: true });
+    }
+  }
+  await tab.setViewportSize({ width: 1280, height: 900 });
+}
+
+test('an open breaker tells why, is silenced, and health agrees with it', async () => {
+  const card = tab.getByRole('article', { name: 'Breaker smtp' });
+  await card.getByText('automatically: 80 % of 5 calls failed').waitFor();
+  await card.getByText('ESMTP_BUSY').waitFor();
+  await card.getByText('Tries again').waitFor();
+  await part('service').getByRole('img', { name: /In the last 24 hours: orders 1,/ }).waitFor();
+  const smtp = part('health').getByRole('listitem').filter({ hasText: 'smtp' });
+  await smtp.getByText('down', { exact: true }).waitFor();
+  await smtp.getByText('the check succeeds, but calls fail').waitFor();
+  await look('overview');
+  await tab.getByRole('banner').getByText('1 open').waitFor();
+  await card.getByRole('button', { name: 'Silence smtp' }).click();
+  await dialog().getByLabel(/Reason/).fill('relay is being moved');
+  await dialog().getByRole('button', { name: 'Silence' }).click();
+  await card.getByText('relay is being moved').waitFor();
+  await tab.getByRole('banner').getByText('no breaker open').waitFor();
+});
+
+test('events are found by their kind', async () => {
+  await part('events').getByLabel('Kind').selectOption('payment');
+  await part('events').getByText('Order FILM-7').first().waitFor();
+  expect(await part('events').getByText('smtp is open').count()).toBe(0);
+  await part('events').getByLabel('Find').fill('no such thing');
+  await part('events').getByText('No event matches.').waitFor();
+  await part('events').getByLabel('Find').fill('');
+  await part('events').getByLabel('Kind').selectOption('breaker');
+  await part('events').getByText('smtp is open').waitFor();
+});
+
+test('an order has one timeline, with notes', async () => {
+  await show('Payments');
+  const row = tab.locator('[data-order="FILM-7"]');
+  await row.getByRole('button', { name: /History/ }).click();
+  await row.getByRole('button', { name: 'Add a note about FILM-7' }).click();
+  await dialog().getByLabel('Note').fill('The customer asked for a receipt.');
+  await dialog().getByRole('button', { name: 'Add' }).click();
+  const timeline = row.getByRole('list', { name: 'Timeline' });
+  await timeline.getByText('given up').first().waitFor();
+  await timeline.getByText('Midtrans told').first().waitFor();
+  await row.getByText('The customer asked for a receipt.').first().waitFor();
+  await look('order');
+});
+
+test('messages are found by channel and time, looked at, and cancelled', async () => {
+  await show('Messages');
+  const letter = part('dlq').locator('[data-letter]');
+  await letter.getByRole('button', { name: /Details/ }).click();
+  await letter.frameLocator('iframe').getByText('Two seats').waitFor();
+  await look('mail');
+  await part('list').getByLabel('Channel').selectOption('EMAIL');
+  await part('list').getByLabel('Time').selectOption('last hour');
+  const message = part('list').locator('[data-message]').filter({ hasText: 'citra@example.com' });
+  await message.getByRole('button', { name: /Details/ }).click();
+  await message.getByRole('button', { name: /Cancel message/ }).click();
+  await dialog().getByLabel(/Reason/).fill('sent by hand');
+  await dialog().getByRole('button', { name: 'Cancel it' }).click();
+  await message.getByText('cancelled').first().waitFor();
+  await part('list').getByLabel('Before').fill('2020-01-01T00:00');
+  await part('list').getByText('No messages.').waitFor();
+});
+
+test('the report is in words, and prints without what is around it', async () => {
+  await show('Report');
+  await part('report').getByText('something that it uses does not').waitFor();
+  await look('report');
+  await tab.emulateMedia({ media: 'print' });
+  expect(await tab.getByRole('navigation').isVisible()).toBe(false);
+  await tab.emulateMedia({ media: 'screen' });
+});
+
+test('the guide shows pictures that are there', () => {
+  const guide = fs.readFileSync(GUIDE, 'utf8');
+  for (const name of PICTURES) {
+    expect(guide.includes(`pictures/${name}.png`)).toBe(true);
+    expect(fs.existsSync(path.join(ROOT, 'docs', 'pictures', `${name}.png`))).toBe(true);
+  }
+});
