@@ -8,15 +8,17 @@
 
 const { Command, CommanderError } = require('commander');
 
+const { addRegionCommands } = require('./region-commands');
 const { addServerCommands } = require('./server-commands');
 const { EXIT } = require('./session');
 const { addSetUpCommands } = require('./set-up-commands');
+const { addTriggerCommands } = require('./trigger-commands');
 const { version } = require('../../package.json');
 
 function makeProgram () {
   const program = new Command('sekering')
     .description('Circuit breakers, retries and payment-safe clients')
-    .version(version)
+    .version(version, '-v, --version')
     .option('-c, --config <file>',
       'configuration (default: SEKERING_CONFIG, or sekering.toml if it exists)')
     .option('--url <url>',
@@ -26,8 +28,10 @@ function makeProgram () {
     .addHelpText('after', '\nThe token for the server is SEKERING_TOKEN, or admin.tokens in the ' +
       'configuration.\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no server ' +
       'or token, 4 not found');
+  addRegionCommands(program);
   addSetUpCommands(program);
   addServerCommands(program);
+  addTriggerCommands(program);
   return program;
 }
 

@@ -2,9 +2,11 @@
 
 // Commands that ask a running server: sekering breakers, dlq, outbox and report.
 
-const { CliError, EXIT, integer, withSession } = require('./session');
+const { CliError, EXIT, choice, integer, messageId, withSession } = require('./session');
 const { duration, plain, table } = require('./terminal');
 
+const STATES = ['open', 'half-open', 'closed', 'disabled'];
+const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
 const DAY_MS = 86_400_000;
 // Of a message that is shown by itself.
 const TEXT_MAX = 1000;
@@ -146,7 +148,7 @@ function outboxText ({ channels, waiting, oldestMs, sampled }) {
     table(['CHANNEL', ...Object.keys(statuses)], Object.entries(channels)
       .map(([channel, counts]) => [channel, ...Object.values(counts)])), '',
     `${waiting} waiting${oldestMs > 0 ? `, the oldest for ${duration(oldestMs)}` : ''}`,
-    ...sampled ? ['SENT and CANCELLED are estimates, because there are many.'] : [],
+    ...sampled ? ['SENT, CANCELLED and counts of thousands are estimates.'] : [],
   ].join('\n');
 }
 
@@ -208,7 +210,7 @@ const withReason = command => command.option('--reason <text>', 'for the audit l
 
 function addBreakers (breakers) {
   breakers.command('list').description('list breakers and their states')
-    .option('--state <state>', 'open, half-open, closed or disabled')
+    .option('--state <state>', STATES.join(', '), choice(STATES))
     .action(withSession(listBreakers));
   withReason(breakers.command('reset').description('close a breaker and clear its counts')
     .argument('<name>')).action(withSession(resetBreaker));
@@ -219,11 +221,11 @@ function addBreakers (breakers) {
 function addLetters (dlq) {
   paged(filtered(dlq.command('list').description('list dead letters, newest first')))
     .action(withSession(listLetters));
-  dlq.command('show').description('show one with its errors').argument('<id>')
+  dlq.command('show').description('show one with its errors').argument('<id>', 'its id', messageId)
     .action(withSession(showLetter));
   withReason(filtered(dlq.command('retry')
     .description('retry one or many, with a fresh attempt count'))
-    .argument('[id]')
+    .argument('[id]', 'its id', messageId)
     .option('--all', 'all dead letters')
     .option('--limit <n>', 'how many at most', integer(1, 10_000))
     .option('--rate <n>', 'messages per second', integer(1, 10_000)))
@@ -241,11 +243,12 @@ function addOutbox (outbox) {
     .action(withSession(showStats));
   paged(filters.search(filters.channel(outbox.command('list')
     .description('list messages, newest first')
-    .option('--status <status>', 'PENDING, SENDING, RETRYING, SENT, DLQ or CANCELLED'))))
+    .option('--status <status>', STATUSES.join(', '), choice(STATUSES)))))
     .action(withSession(listMessages));
   paged(outbox.command('undelivered').description('list messages that were sent but not delivered'),
     'only older than the one with this provider id').action(withSession(listUndelivered));
-  outbox.command('show').description('show one with its errors').argument('<id>')
+  outbox.command('show').description('show one with its errors')
+    .argument('<id>', 'its id', messageId)
     .action(withSession(showMessage));
 }
 
@@ -253,6 +256,9 @@ function addServerCommands (program) {
   addBreakers(program.command('breakers').description('circuit breakers of the running server'));
   addLetters(program.command('dlq').description('dead letters'));
   addOutbox(program.command('outbox').description('messages and their delivery'));
+  program.command('tail')
+    .description('print what happens until interrupted: payments, dead letters, breakers, levels')
+    .action(withSession(watchEvents));
   program.command('report').description('the reliability report')
     .option('--html', 'as an HTML page').action(withSession(showReport));
 }

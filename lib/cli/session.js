@@ -6,8 +6,7 @@ const fs = require('node:fs');
 
 const { InvalidArgumentError } = require('commander');
 
-const { SekeringError } = require('../base/errors');
-const { readConfig } = require('../gateway/config');
+const { SekeringError, nearest } = require('../base/errors');
 const { toJson } = require('../http/problem');
 
 const CONFIG = 'sekering.toml';
@@ -27,27 +26,30 @@ const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, notFound: 4 };
 const NO_TOKEN = 'Set SEKERING_TOKEN, or admin.tokens in the configuration';
 
 /** The error for an answer that is not OK. */
-function errorOf (status, body) {
+function errorOf (status, body, path) {
   const reason = body?.detail ?? body?.title ?? `The server answered ${status}`;
   switch (status) {
     case 400: case 422: return new CliError('ERR_CLI_INPUT', reason, EXIT.usage);
     case 401: return new CliError('ERR_CLI_TOKEN', `The server rejected the token. ${NO_TOKEN}`,
       EXIT.unreachable);
     case 403: return new CliError('ERR_CLI_ROLE', reason, EXIT.unreachable);
-    case 404: return new CliError('ERR_CLI_NOT_FOUND', 'Not found on the server', EXIT.notFound);
+    case 404: return new CliError('ERR_CLI_NOT_FOUND', `Not found on the server: ${path}`,
+      EXIT.notFound);
     default: return new CliError('ERR_CLI_FAILED', reason, EXIT.failed);
   }
 }
 
-/** The admin API of a running server. */
-class AdminClient {
+/** A running server; with the prefix of its admin API, that. */
+class Server {
   #url;
   #token;
+  #prefix;
 
-  /** @param {{ url: string, token: string | undefined }} place */
-  constructor ({ url, token }) {
-    this.#url = url.replace(/(?<!\/)\/+$/, '');
+  /** @param {{ url: string, token: string, prefix?: string }} place */
+  constructor ({ url, token, prefix = '' }) {
+    this.#url = url;
     this.#token = token;
+    this.#prefix = prefix;
   }
 
   get (path, query = {}) {
@@ -57,6 +59,16 @@ class AdminClient {
   }
 
   post (path, body = {}) { return this.#request('POST', path, body); }
+
+  /** Posts to a path outside the admin API. Undefined if the server has no such path. */
+  async tryPost (path) {
+    try {
+      return await new Server({ url: this.#url, token: this.#token }).post(path);
+    } catch (error) {
+      if (error.code === 'ERR_CLI_NOT_FOUND') return undefined;
+      throw error;
+    }
+  }
 
   /** Server-sent events until the signal aborts: calls `onEvent({ type, data })`. */
   async follow (path, onEvent, signal) {
@@ -80,12 +92,9 @@ class AdminClient {
   }
 
   async #send (method, path, body, signal) {
-    if (this.#token === undefined) {
-      throw new CliError('ERR_CLI_TOKEN', `No token. ${NO_TOKEN}`, EXIT.usage);
-    }
     let response;
     try {
-      response = await fetch(`${this.#url}${PREFIX}${path}`, {
+      response = await fetch(`${this.#url}${this.#prefix}${path}`, {
         method, signal, redirect: 'error',
         headers: {
           authorization: `Bearer ${this.#token}`,
@@ -97,8 +106,8 @@ class AdminClient {
       throw new CliError('ERR_CLI_UNREACHABLE', `No server answers at ${this.#url} ` +
         `(${cause.cause?.code ?? cause.name})`, EXIT.unreachable);
     }
-    if (!response.ok) throw errorOf(response.status, await response.json().catch(() => undefined));
-    return response;
+    if (response.ok) return response;
+    throw errorOf(response.status, await response.json().catch(() => undefined), path);
   }
 }
 
@@ -128,13 +137,46 @@ class Session {
       (fs.existsSync(CONFIG) ? CONFIG : undefined);
   }
 
+  /** For errors about what the configuration lacks: whether there is one. */
+  get hint () {
+    return this.configFile === undefined
+      ? `. There is no ${CONFIG} in this folder: npx sekering init writes one` : '';
+  }
+
   /** @throws {SekeringError} ERR_CONFIG */
-  get config () { return (this.#config ??= readConfig(this.configFile, { env: this.env })); }
+  get config () {
+    const file = this.configFile;
+    // Before its packages, which may be missing as well.
+    if (file !== undefined && !fs.existsSync(file)) {
+      throw new CliError('ERR_CONFIG', `There is no file ${file}`, EXIT.usage);
+    }
+    const { readConfig } = require('../gateway/config');
+    return (this.#config ??= readConfig(file, { env: this.env }));
+  }
+
+  /** The configuration of a command that is of no use without a file. */
+  get neededConfig () {
+    if (this.configFile !== undefined) return this.config;
+    throw new CliError('ERR_CONFIG', `No configuration${this.hint}, --config names another file`,
+      EXIT.usage);
+  }
+
+  /** The address of the running server. */
+  get url () {
+    const url = this.options.url ?? this.env.SEKERING_URL ?? this.#urlOfConfig();
+    return url.replace(/(?<!\/)\/+$/, '');
+  }
 
   get admin () {
-    const url = this.options.url ?? this.env.SEKERING_URL ?? this.#urlOfConfig();
-    return new AdminClient({ url, token: this.env.SEKERING_TOKEN ?? this.#tokenOfConfig() });
+    const token = this.env.SEKERING_TOKEN ?? this.#tokenOfConfig();
+    if (token === undefined) {
+      throw new CliError('ERR_CLI_TOKEN', `No token. ${NO_TOKEN}${this.hint}`, EXIT.usage);
+    }
+    return new Server({ url: this.url, token, prefix: PREFIX });
   }
+
+  /** The server, for the owner of a token. */
+  as (token) { return new Server({ url: this.url, token }); }
 
   #urlOfConfig () {
     const { admin, server } = this.config;
@@ -170,4 +212,22 @@ const integer = (min, max) => text => {
   throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
 };
 
-module.exports = { CliError, EXIT, integer, withSession };
+/** A parser of commander: one of these words. */
+const choice = words => text => {
+  if (words.includes(text)) return text;
+  const meant = nearest(text, words);
+  const hint = meant === undefined ? '' : ` Did you mean ${meant}?`;
+  throw new InvalidArgumentError(`Expected one of ${words.join(', ')}.${hint}`);
+};
+
+/** A parser of commander: words of `words`, separated by commas. */
+const choices = words => text =>
+  [...new Set(text.split(',').map(word => choice(words)(word.trim())))];
+
+/** A parser of commander: the id of a message. */
+function messageId (text) {
+  if (/^[1-9]\d{0,18}$/.test(text)) return text;
+  throw new InvalidArgumentError('Expected the id of a message: a number, as lists show it.');
+}
+
+module.exports = { CliError, EXIT, Session, choice, choices, integer, messageId, withSession };

@@ -3,28 +3,22 @@
 // Commands around a server: sekering init, check, migrate, grants, serve and demo.
 
 const fs = require('node:fs');
-const path = require('node:path');
 
-const { CliError, EXIT, integer, withSession } = require('./session');
+const clock = require('../base/clock');
+const { checkPeers } = require('../base/peer');
+const { packagesOf } = require('../gateway/packages');
+const { PARTS, init } = require('./init');
+const { CliError, EXIT, choices, integer, withSession } = require('./session');
 const { plain, table } = require('./terminal');
 
 // The other parts of the gateway are loaded by the commands that need them: they take a while.
 
 const PROBE_MS = 5000;
-// All sections of a configuration, with comments.
-const TEMPLATE = path.join(__dirname, 'sekering.toml');
-
-async function init (session, file) {
-  try {
-    // Readable only by its owner: it may get secrets later.
-    fs.writeFileSync(file, fs.readFileSync(TEMPLATE), { flag: 'wx', mode: 0o600 });
-  } catch (cause) {
-    throw new CliError('ERR_CLI_FILE', cause.code === 'EEXIST'
-      ? `${file} already exists` : `Cannot write ${file} (${cause.code})`, EXIT.failed,
-    { cause });
-  }
-  session.answer({ file }, () => `Wrote ${file}. Next: sekering check`);
-}
+const NOTE_MAX = 1000;
+// How soon the end of npx is noticed.
+const PARENT_MS = 500;
+// The shell of npx, which can end before the gateway has started.
+const PARENT = process.ppid;
 
 /** The settings of the store. The owner of its schema may have another address. */
 function storeOf ({ config, env, options: { url } }) {
@@ -67,11 +61,18 @@ async function tryStore ({ config }) {
   }
 }
 
+/** Which engine runs, and why it is not the binary. */
+function describeEngine () {
+  const { engine, whyWasm } = require('../base/native');
+  return engine === 'wasm' ? `WebAssembly, since the binary is not used: ${whyWasm}` : 'the binary';
+}
+
 /** Requests that change nothing. If one resolves to a text, that is shown. */
 function probesOf (session, clients) {
   const { canShare, regions } = require('../base/regions');
   const { midtrans, smtp, whatsapp } = clients;
   return {
+    engine: async () => describeEngine(),
     ...canShare && { regions: async () => regions.directory() },
     store: () => tryStore(session),
     ...midtrans && { midtrans: () => midtrans.ping({ signal: AbortSignal.timeout(PROBE_MS) }) },
@@ -92,10 +93,14 @@ async function tryProbe (name, probe) {
   }
 }
 
+/** Whether the note goes below the table: cells are cut. */
+const isLong = ({ ok, note = '' }) => !ok || plain(note) !== plain(note, NOTE_MAX);
+
 async function check (session) {
   const { referencesOf } = require('../gateway/config');
   const { makeClients } = require('../gateway/services');
   const { config } = session;
+  checkPeers(packagesOf(config, { server: true }), 'sekering check');
   const { clients, orders, breakers } = makeClients({
     ...config, retry: { ...config.retry, circuitBreaker: { scope: 'instance' } }
   });
@@ -108,8 +113,11 @@ async function check (session) {
   session.answer({ config: session.configFile ?? null, references, results }, () => [
     `Configuration: ${session.configFile ?? 'none, only defaults'}`,
     ...rows.length === 0 ? [] : [table(['SETTING', 'FROM'], rows)],
-    table(['PART', 'REACHABLE', 'CODE', ''], results.map(({ name, ok, code = '', note = '' }) =>
-      [name, ok ? 'yes' : 'no', code, plain(note)])),
+    table(['PART', 'REACHABLE', 'CODE', ''], results.map(result =>
+      [result.name, result.ok ? 'yes' : 'no', result.code ?? '',
+        isLong(result) ? '' : result.note ?? ''])),
+    // In full: it may be a command.
+    ...results.filter(isLong).map(({ name, note }) => `${name}: ${plain(note, NOTE_MAX)}`),
   ].join('\n'));
   if (results.some(({ ok }) => !ok)) process.exitCode = EXIT.failed;
 }
@@ -118,21 +126,87 @@ async function check (session) {
  * Resolves when the program should end. Further signals are ignored, so that they do not cut off
  * what is in flight: npm repeats a signal that the terminal has already sent, for one.
  */
-function interrupted () {
-  return new Promise(resolve => { process.on('SIGINT', resolve).on('SIGTERM', resolve); });
+function interrupted ({ env }) {
+  return new Promise(resolve => {
+    process.on('SIGINT', resolve).on('SIGTERM', resolve);
+    // npx and npm pass signals on to a shell, which dies of them and tells nobody.
+    if (env.npm_command === undefined) return;
+    const look = () => {
+      if (process.ppid !== PARENT) return resolve();
+      clock.setTimer(look, PARENT_MS, false);
+    };
+    look();
+  });
 }
 
-async function serve (session, { port }) {
+/** What is on, what is off, and where everything is, in lines. */
+function placesOf ({ url, on, off, token, local }) {
+  return [
+    `Listening on ${url}`,
+    `  dashboard  ${url}/dashboard/  (${token ?? 'no token: set admin.tokens'})`,
+    `  API        ${url}/orders, ${url}/notifications`,
+    ...['midtrans', 'whatsapp'].filter(name => on.some(each => each.startsWith(name)))
+      .map(name => `  webhooks   ${url}/webhooks/${name}`),
+    `  on         ${on.join(', ')}`,
+    ...off.map(each => `  off        ${each}`),
+    ...local.length === 0 ? []
+      : [`  note       on this machine: ${local.join(', ')} (fakes of init need serve --fakes)`],
+  ].join('\n');
+}
+
+/** Whether the embedded database has yet to be made. */
+function isNew ({ url, memory, directory }) {
+  const { DIRECTORY } = require('../store/database');
+  return url === undefined && !memory && !fs.existsSync(directory ?? DIRECTORY);
+}
+
+function partsOf (config, fakes = {}) {
+  const parts = ['midtrans', 'smtp', 'whatsapp'];
+  const { url, memory } = config.store;
+  const embedded = memory ? 'database in memory' : 'embedded database';
+  const [present, absent] = [parts.filter(name => config[name] !== undefined),
+    parts.filter(name => config[name] === undefined)];
+  return {
+    on: [
+      url === undefined ? embedded : 'PostgreSQL',
+      ...present.map(name => (name in fakes ? `${name} (fake)` : name)),
+    ],
+    off: [
+      ...absent.map(name => `${name}: there is no section ${name}`),
+      ...config.server.tokens.length === 0 ? ['orders and messages: set server.tokens'] : [],
+      ...config.admin.tokens.length === 0 ? ['dashboard and commands: set admin.tokens'] : [],
+    ],
+  };
+}
+
+/** The upstreams that are on this machine. */
+const localOf = ({ midtrans, smtp, whatsapp }) => Object.entries({
+  midtrans: midtrans?.coreUrl, smtp: smtp?.host, whatsapp: whatsapp?.cloud?.baseUrl,
+}).filter(([, place]) => /^(https?:\/\/)?(127\.|localhost\b)/.test(place)).map(([name]) => name);
+
+async function serve (session, { port, fakes: wantsFakes }) {
+  const config = session.neededConfig;
+  checkPeers(packagesOf(config, { server: true }), 'sekering serve');
   const { createGateway } = require('../gateway/gateway');
   const { startServer } = require('../http/app');
-  const { config } = session;
+  const { addFakes, startFakes } = require('./fakes');
+  const started = wantsFakes ? await startFakes(config) : undefined;
+  if (isNew(config.store)) console.error('Making the embedded database, which takes a moment');
   const gateway = await createGateway(port === undefined ? config : {
     ...config, server: { ...config.server, port },
   }, { env: session.env });
-  const server = await startServer(gateway);
-  session.answer({ url: server.url }, ({ url }) => `Listening on ${url}`);
-  await interrupted();
+  const server = await startServer(gateway, {
+    extend: app => { if (started !== undefined) addFakes(app, { ...started, config }); },
+  });
+  const { on, off } = partsOf(config, started?.fakes);
+  const local = wantsFakes ? [] : localOf(config);
+  const [user] = config.admin.tokens;
+  const token = user && `token "${user.name}" of ${session.configFile ?? 'the configuration'}`;
+  session.answer({ url: server.url, dashboard: `${server.url}/dashboard/`, on, off },
+    answer => placesOf({ ...answer, token, local }));
+  await interrupted(session);
   await server.close();
+  await started?.close();
 }
 
 async function demo (session, options) {
@@ -144,6 +218,7 @@ function addSetUpCommands (program) {
   program.command('serve')
     .description('run the gateway')
     .option('--port <port>', 'overrides server.port', integer(0, 65_535))
+    .option('--fakes', 'start fakes of the upstreams that the configuration has on this machine')
     .action(withSession(serve));
   program.command('demo')
     .description('run the gateway against fake upstreams that break')
@@ -153,8 +228,12 @@ function addSetUpCommands (program) {
     .option('--directory <folder>', 'folder of its database')
     .action(withSession(demo));
   program.command('init')
-    .description('write a commented configuration file')
+    .description('write a configuration file with new tokens, and install what it needs')
     .argument('[file]', 'name of the file', 'sekering.toml')
+    .option('--with <parts>', `${PARTS.join(', ')}, separated by commas`, choices(PARTS))
+    .option('--fakes', 'with fakes of the upstreams, to try it out (serve --fakes)')
+    .option('--install', 'install the packages that are missing')
+    .option('--no-install', 'only print the command that does')
     .action(withSession(init));
   program.command('check')
     .description('check the configuration, and whether every service can be reached')

@@ -7,15 +7,15 @@ const os = require('node:os');
 const path = require('node:path');
 
 const clock = require('../../base/clock');
-const { checkPeers } = require('../../base/peer');
+const { GATEWAY, checkPeers } = require('../../base/peer');
 
 const FRAME_MS = 100;
 const PORT = 3000;
 // Without a terminal, nobody may be there to stop it. Together with the time for the queues to
 // empty, this stays below a minute.
 const UNATTENDED_S = 15;
-const PEERS = ['express', 'prom-client', 'undici', 'nodemailer', '@electric-sql/pglite',
-  'smtp-server'];
+
+const PACKAGES = [...GATEWAY, 'smtp-server'];
 
 /** The same folder for all runs: a later run delivers what an earlier one has left. */
 const defaultDirectory = () =>
@@ -65,7 +65,7 @@ async function open (Demo, { port, ...options }) {
 
 /** The exit code. Without `seconds` it runs until it is stopped; without a terminal, a while. */
 async function runDemo ({ seconds, port, directory = defaultDirectory(), json }) {
-  checkPeers(PEERS, 'sekering demo');
+  checkPeers(PACKAGES, 'sekering demo');
   const { Demo } = require('./scenario');
   const { viewFor } = require('./view');
   // If the reader of a pipe goes away, as `head` does, the run ends quietly.

@@ -42,6 +42,23 @@ const ACTS = [
   { at: 0.78, upstream: 'whatsapp', fault: null, label: 'well' }
 ];
 
+// How often it deletes what has ended, and how long ago that must have been.
+const FORGET_MS = 60_000;
+// Orders are kept for so many times longer: customers may still be told about them.
+const ORDERS_AGE = 10;
+const FORGET = schema => `WITH gone AS (
+    DELETE FROM ${schema}.notification_outbox
+    WHERE status = 'SENT' AND sent_at < now() - $1 * interval '1 ms' RETURNING channel
+  ), orders AS (
+    DELETE FROM ${schema}.payment_orders WHERE state NOT IN ('queued', 'unknown')
+      AND updated_at < now() - ${ORDERS_AGE} * $1 * interval '1 ms' RETURNING order_id
+  ), transactions AS (
+    DELETE FROM ${schema}.payment_transactions WHERE order_id IN (SELECT order_id FROM orders)
+  )
+  SELECT channel, count(*)::int AS count FROM gone GROUP BY channel`;
+
+const ENDED = { sent: 0, deliveries: 0, foreignEvents: 0, audit: 0, idempotency: 0 };
+
 const CHANNELS = { emails: 'EMAIL', messages: 'WHATSAPP', hooks: 'PAYMENT_HOOK' };
 const WAITING = ['PENDING', 'SENDING', 'RETRYING'];
 
@@ -71,12 +88,11 @@ function changeOf (now, then) {
 /** All orders in a state. */
 async function * ordersOf ({ payments }, state) {
   let before;
-  for (;;) {
+  do {
     const orders = await payments.list({ state, before, limit: ORDERS_AT_ONCE });
     yield * orders;
-    if (orders.length < ORDERS_AT_ONCE) return;
-    before = orders.at(-1).orderId;
-  }
+    before = orders.next;
+  } while (before !== undefined);
 }
 
 class Demo extends EventEmitter {
@@ -95,12 +111,20 @@ class Demo extends EventEmitter {
   #statsAt = 0;
   /** Upstreams whose breakers have opened. */
   #opened = new Set();
+  /** What was deleted of what this run has sent. */
+  #gone = { emails: 0, messages: 0, hooks: 0 };
+  #forgotAt = 0;
+  #forgetMs;
   #delivered = { orders: 0, emails: 0, messages: 0, hooks: 0 };
   #timers = new Set();
 
-  /** @param {{ seconds?: number, port?: number, directory: string }} options */
-  constructor ({ seconds = Infinity, port = 0, directory }) {
+  /**
+   * @param {{ seconds?: number, port?: number, directory: string, forgetMs?: number }} options
+   *   forgetMs: how often it deletes what has ended, and how long ago that must have been
+   */
+  constructor ({ seconds = Infinity, port = 0, directory, forgetMs = FORGET_MS }) {
     super();
+    this.#forgetMs = forgetMs;
     this.seconds = seconds;
     this.storySeconds = Math.min(seconds, STORY_S);
     this.divisor = divisorFor(this.storySeconds);
@@ -127,6 +151,7 @@ class Demo extends EventEmitter {
     return Object.fromEntries(Object.entries(CHANNELS).map(([name, channel]) => {
       const now = countsOf(this.#stats, channel);
       const then = countsOf(this.#start, channel);
+      now.sent += this.#gone[name];
       const change = changeOf(now, then);
       // The counts of many messages are estimates while the story runs.
       if (this.#stats.sampled) Object.assign(change, { sent: this.#delivered[name], cancelled: 0 });
@@ -184,15 +209,29 @@ class Demo extends EventEmitter {
 
   // ---- What happens ----------------------------------------------------------------------------
 
-  /** Looks up what an earlier run has left. */
+  /** Looks up what an earlier run has left, and deletes what has ended: the folder stays small. */
   async #remember ({ store }) {
     // Now, and not by the schedule: rows that it deletes during the story would spoil the sums.
-    await store.cleanUp();
+    await store.cleanUp(ENDED);
+    await this.#forget(store);
     this.#stats = this.#start = await store.outbox.stats({ exact: true });
     for (const state of ['queued', 'unknown']) {
       for await (const { orderId } of ordersOf(store, state)) this.waitingOrders.add(orderId);
     }
     this.orders.before = this.waitingOrders.size;
+  }
+
+  /** Deletes what has ended. What this run has sent still counts. */
+  async #forget (store) {
+    this.#forgotAt = clock.now();
+    const { rows } = await store.query(FORGET(store.schema), [this.#forgetMs]);
+    for (const { channel, count } of this.#began > 0 ? rows : []) {
+      this.#gone[this.#kindOf(channel)] += count;
+    }
+    const events = ORDERS_AGE * this.#forgetMs;
+    await store.cleanUp({ ...ENDED, sent: false, dead: false, events });
+    // So that the space is used again: nothing else does this in an embedded database.
+    await store.query('VACUUM');
   }
 
   #follow (gateway) {
@@ -307,6 +346,7 @@ class Demo extends EventEmitter {
       for (; taken < next; taken += 1) this.#orderOf(taken);
       this.#play(taken / (this.storySeconds * ORDERS_PER_SECOND));
       if (this.#acts.length === 0 && taken >= enough) return;
+      if (clock.now() - this.#forgotAt >= this.#forgetMs) await this.#forget(this.gateway.store);
       if (clock.now() - this.#statsAt >= STATS_MS) await this.readStats();
       await this.#wait(TICK_MS);
     }

@@ -1,0 +1,39 @@
+'use strict';
+
+// Commands about this host: sekering regions.
+
+const { withSession } = require('./session');
+const { plain, table } = require('./terminal');
+
+const KIB = 1024;
+
+function originOf ({ isHere, isOfRelease }) {
+  if (!isHere) return 'another container or boot';
+  return isOfRelease ? '' : 'another release';
+}
+
+function listRegions (session) {
+  const { canShare, regions, survey } = require('../base/regions');
+  const folder = canShare ? regions.directory() : null;
+  const found = canShare ? survey() : [];
+  session.answer({ folder, regions: found }, () => (folder === null
+    ? 'Nothing is shared here: scopes need the binary, and Node.js on Linux'
+    : [
+      `Folder: ${plain(folder)}`,
+      ...found.length === 0 ? ['No regions'] : [table(
+        ['NAMESPACE', 'SCOPE', 'USED', 'KIB', 'MODIFIED', 'OF'],
+        found.map(it => [
+          plain(it.namespace), it.pid === undefined ? it.scope : `process ${it.pid}`,
+          it.isUsed ? 'yes' : 'no', String(Math.ceil(it.bytes / KIB)), it.modified.toISOString(),
+          originOf(it),
+        ]))],
+    ].join('\n')));
+}
+
+function addRegionCommands (program) {
+  program.command('regions')
+    .description('list the files through which the processes of this user share breakers')
+    .action(withSession(listRegions));
+}
+
+module.exports = { addRegionCommands };
