@@ -16,6 +16,8 @@ const ROWS = [
   row('timeout.bare', 'closed, timeout 10 s: × bare await', LOWER, 4.2, 3.5),
   row('timeout.opossum', '… faster than opossum', HIGHER, 4, 6),
   row('timeout.cockatiel', '… faster than cockatiel with timeout', HIGHER, 60, 100),
+  row('wasm.native', 'closed, on WebAssembly: × the binary', LOWER, 1.3, 1.1),
+  row('wasm.opossum', '… faster than opossum', HIGHER, 3, 4),
   row('sync.bare', 'synchronous action: × bare await', LOWER, 2.0, 1.6),
   row('sync.opossum', '… faster than opossum', HIGHER, 6, 8),
   row('bytes.async', 'heap per call above bare, async', LOWER, 350, 300, 'B', 0),

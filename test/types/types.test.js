@@ -73,6 +73,29 @@ test('publint finds nothing to say', () => {
   expect(status).toBe(0);
 });
 
+test('types and modules are resolved alike by every kind of program', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-types-'));
+  try {
+    const packed = spawnSync('npm', ['pack', '--json', '--pack-destination', folder],
+      { cwd: ROOT, encoding: 'utf8' });
+    const [{ filename }] = JSON.parse(packed.stdout);
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', `
+      import { readFileSync } from 'node:fs';
+      import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
+      const bytes = new Uint8Array(readFileSync(process.argv[1]));
+      const { problems } = await checkPackage(createPackageFromTarballData(bytes));
+      console.log(JSON.stringify(problems));
+    `, path.join(folder, filename)], { cwd: ROOT, encoding: 'utf8' });
+    expect(stderr).toBe('');
+    // The part for pages is an ES module and nothing else.
+    expect(JSON.parse(stdout)).toEqual([
+      { kind: 'CJSResolvesToESM', entrypoint: './browser', resolutionKind: 'node16-cjs' },
+    ]);
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
 test('the old resolution of modules finds what exports names', () => {
   const { exports: entries, typesVersions } = require('../../package.json');
   const subpaths = Object.entries(entries).filter(([name, { types }]) => name !== '.' && types);
@@ -88,6 +111,43 @@ function load (file) {
   { encoding: 'utf8' });
   return Object.fromEntries(stdout.trim().split(',').map(name => [name, true]));
 }
+
+describe('the text that an editor shows', () => {
+  const entries = Object.values(require('../../package.json').exports).filter(({ types }) => types);
+  const program = ts.createProgram(entries.map(({ types }) => path.join(ROOT, types)),
+    { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext });
+  const checker = program.getTypeChecker();
+  const isMember = node => ts.isPropertySignature(node) || ts.isPropertyDeclaration(node) ||
+    ts.isMethodSignature(node) || ts.isMethodDeclaration(node) || ts.isGetAccessor(node);
+
+  /** Members without a text. Those that share a line with others are part of these. */
+  function silentMembers (file) {
+    const found = [];
+    const visit = node => {
+      const { line, character } = file.getLineAndCharacterOfPosition(node.getStart());
+      const begins = file.text.split('\n')[line].slice(0, character).trim() === '';
+      if (isMember(node) && begins) {
+        const symbol = checker.getSymbolAtLocation(node.name);
+        const isSaid = symbol === undefined || symbol.getDocumentationComment(checker).length > 0 ||
+          symbol.getJsDocTags(checker).length > 0;
+        if (!isSaid) found.push(`${line + 1} ${node.name.getText()}`);
+      }
+      ts.forEachChild(node, visit);
+    };
+    visit(file);
+    return found;
+  }
+
+  const files = program.getSourceFiles()
+    .map(file => [path.relative(ROOT, file.fileName), file])
+    .filter(([name]) => name.startsWith('lib/'));
+
+  test('there are types to look at', () => expect(files.length).toBeGreaterThan(30));
+
+  test.each(files)('%s', (_, file) => {
+    expect(silentMembers(file)).toEqual([]);
+  });
+});
 
 describe('the declared values are those that exist', () => {
   const manifest = require('../../package.json');

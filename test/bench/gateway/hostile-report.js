@@ -7,6 +7,7 @@ const { machineOf } = require('../report');
 const P99_GATE = 2;
 const DISK_GATE = 1_048_576;
 const MEMORY_GATE = 0.1;
+const TEXT_MS_GATE = 50;
 
 const growthOf = ({ memory: [first, last] }) => last / first - 1;
 /** What the attack has added: orders alone also take room. */
@@ -34,8 +35,12 @@ function rowOf (row) {
   ];
 }
 
+const verdictOf = missed =>
+  (missed.length === 0 ? 'reached' : `missed (${missed.join(', ')})`);
+
 /** The part, as Markdown. */
-function markdownOf ({ rows, seconds, rate, connections, perSecond }) {
+function markdownOf ({ rows, seconds, rate, connections, perSecond, texts }) {
+  const slow = texts.filter(({ ms }) => ms > TEXT_MS_GATE).map(({ name }) => name);
   const head = ['attack', 'trust_proxy', 'requests/s', 'answers', 'p50 of orders', 'p99 of orders',
     'orders', 'disk', 'memory'];
   return `${[
@@ -53,8 +58,12 @@ function markdownOf ({ rows, seconds, rate, connections, perSecond }) {
     ...rows.map(row => `| ${rowOf(row).join(' | ')} |`), '',
     ...GATES.map(([text, holds]) => {
       const missed = rows.filter(row => !holds(row)).map(({ name }) => name);
-      return `- ${text}: ${missed.length === 0 ? 'reached' : `missed (${missed.join(', ')})`}`;
+      return `- ${text}: ${verdictOf(missed)}`;
     }),
+    '', 'What takes longest of the texts of 1 MiB in test/support/hostile-text.js, in CPU:', '',
+    '| read as | text | time |', '| --- | --- | --- |',
+    ...texts.map(({ name, shape, ms }) => `| ${name} | ${shape} | ${ms.toFixed(1)} ms |`), '',
+    `- Each text is read or refused, gate ≤ ${TEXT_MS_GATE} ms: ${verdictOf(slow)}`,
   ].join('\n')}\n`;
 }
 

@@ -2,7 +2,7 @@
 'use strict';
 
 // Attacks: `npm run bench:hostile`. Orders at a steady rate, while strangers send webhooks without
-// a signature, or guess tokens.
+// a signature, or guess tokens. And what the slowest text takes that a parser can be given.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -10,6 +10,10 @@ const path = require('node:path');
 
 const { Client } = require('pg');
 
+const { Faults } = require('../../../lib/clients/client-error');
+const { readAddresses } = require('../../../lib/clients/smtp-message');
+const { fill, fillHtml } = require('../../../lib/store/template');
+const { SHAPES, makerOf } = require('../../support/hostile-text');
 const { main } = require('./command');
 const { openFleet } = require('./fleet');
 const { markdownOf } = require('./hostile-report');
@@ -30,6 +34,38 @@ const WARM_MS = 10_000;
 const SAMPLE_MS = 1000;
 // Memory is compared with that after so many samples.
 const FIRST_SAMPLES = 10;
+
+const TEXT_CHARACTERS = 1_048_576;
+const TEXT_RUNS = 3;
+const PARSERS = {
+  templates: text => fill(text, { a: 'x' }),
+  'templates of HTML': text => fillHtml(text, { a: 'x' }),
+  'mail addresses': text => readAddresses(text, 'to', new Faults('send')),
+};
+
+/** CPU of the fastest of some runs, in ms. A text that is refused is read, too. */
+function cpuMsOf (parse, text) {
+  const runs = Array.from({ length: TEXT_RUNS }, () => {
+    const began = process.cpuUsage();
+    try {
+      parse(text);
+    } catch (error) {
+      if (error.code === undefined) throw error;
+    }
+    const { user, system } = process.cpuUsage(began);
+    return (user + system) / 1000;
+  });
+  return Math.min(...runs);
+}
+
+/** Of each parser, the text that takes longest. */
+function slowestTexts () {
+  return Object.entries(PARSERS).map(([name, parse]) => {
+    const rows = Object.entries(SHAPES).map(([shape, parts]) =>
+      ({ name, shape, ms: cpuMsOf(parse, makerOf(parts)(TEXT_CHARACTERS)) }));
+    return rows.reduce((slowest, row) => (row.ms > slowest.ms ? row : slowest));
+  });
+}
 
 /** Bytes of what strangers could fill: the table of notifications, and the log. */
 async function diskOf ({ database, log }) {
@@ -108,7 +144,10 @@ async function measure ({ seconds, rate }) {
       await add('guesses that claim 100,000 addresses', 'guesses',
         { ...guess, addresses: 100_000 });
     }
-    return { rows, seconds, rate, connections: CONNECTIONS, perSecond: GUESSES_PER_SECOND };
+    return {
+      rows, seconds, rate, connections: CONNECTIONS, perSecond: GUESSES_PER_SECOND,
+      texts: slowestTexts(),
+    };
   } finally {
     await strangers.stop();
     await fleet.close();

@@ -4,6 +4,7 @@
 
 const { fork } = require('node:child_process');
 const path = require('node:path');
+const { setInterval: ticks } = require('node:timers/promises');
 
 /**
  * @param {string} file of this folder
@@ -47,14 +48,13 @@ const given = () => JSON.parse(process.argv[2]);
 /** Begins `each(dueAt, n)` at a fixed rate, whatever becomes of those before; waits for all. */
 async function atRate (perSecond, ms, each) {
   const pending = [];
-  const began = performance.now();
   const total = Math.floor(perSecond * ms / 1000);
-  while (pending.length < total) {
+  for await (const began of ticks(1, performance.now())) {
     const due = Math.min(total, Math.floor((performance.now() - began) * perSecond / 1000));
     while (pending.length < due) {
       pending.push(each(began + pending.length * 1000 / perSecond, pending.length));
     }
-    await new Promise(resolve => { setTimeout(resolve, 1); });
+    if (pending.length === total) break;
   }
   return Promise.all(pending);
 }

@@ -35,7 +35,7 @@ async function opened (place, work) {
 /** ms that a claim of 50 takes, without the disk's part in a commit. */
 async function claimMs (client, sql, i) {
   const began = performance.now();
-  await client.query(sql.claim(ours.CHANNEL, 'bench', i, 60_000, 50, 10, 25, ''));
+  await client.query(sql.claim(ours.CHANNEL, 'bench', i, 60_000, 50, 10, 25, '', 2 ** 24));
   return performance.now() - began;
 }
 
