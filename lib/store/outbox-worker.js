@@ -96,6 +96,7 @@ class OutboxWorker extends Emitter {
   #standing = 'free';
   #timer;
   #timerAt = Infinity;
+  #timerDue = Infinity;
   #timerKeepsAlive = false;
   #unlisten;
   #stopping;
@@ -245,9 +246,12 @@ class OutboxWorker extends Emitter {
     if (at >= this.#timerAt && keepsAlive === this.#timerKeepsAlive) return;
     this.#clearTimer();
     if (at === Infinity) return;
+    const now = clock.now();
     this.#timerAt = at;
+    // What is overdue already waited for the database, not for the event loop.
+    this.#timerDue = Math.max(at, now);
     this.#timerKeepsAlive = keepsAlive;
-    this.#timer = clock.setTimer(() => this.#tick(), Math.max(at - clock.now(), 0), keepsAlive);
+    this.#timer = clock.setTimer(() => this.#tick(), this.#timerDue - now, keepsAlive);
   }
 
   #clearTimer () {
@@ -257,7 +261,7 @@ class OutboxWorker extends Emitter {
   }
 
   #tick () {
-    this.#standStill(clock.now() - this.#timerAt, this.#attempts.keys());
+    this.#standStill(clock.now() - this.#timerDue, this.#attempts.keys());
     this.#clearTimer();
     this.#scheduler.tick(clock.now());
     this.#act();

@@ -22,7 +22,7 @@ const { CloudApiClient } = require('../../lib/clients/whatsapp');
 const { cleanUp } = require('../../lib/store/retention');
 const { serve } = require('../support/http-helpers');
 const { KEY, charge, closeAll, keep } = require('../support/midtrans-helpers');
-const { openShared, pay, placed, until, work } = require('../support/payment-helpers');
+const { endTest, openShared, pay, placed, until, work } = require('../support/payment-helpers');
 const { describeEngines } = require('../support/postgres');
 
 const FLOOD = 1000;
@@ -356,7 +356,7 @@ describeEngines('Midtrans', ({ place }) => {
   let database;
 
   beforeAll(async () => { database = await openShared(await place()); });
-  afterEach(closeAll);
+  afterEach(() => endTest(database));
   afterAll(() => database.close());
 
   test.each(Object.entries(PARSERS))('is taken behind %s', async (name, before) => {

@@ -290,6 +290,36 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
     });
   });
 
+  test('while the database kept the worker waiting: nobody says that the event loop stood still',
+    async () => {
+      const { id } = await enqueue(job());
+      const worker =
+        await it.worker({ JOB: { send, timeout: 3_600_000 } }, { leaseMs: LEASE_MS });
+      await until(() => calls.length === 1);
+      const locked = gate();
+      const free = gate();
+      const locking = it.store.transaction(async tx => {
+        await tx.query('LOCK TABLE sekering.notification_outbox IN EXCLUSIVE MODE');
+        await tx.query(`UPDATE sekering.notification_outbox
+          SET lease_until = lease_until - interval '${LEASE_MS / 2} ms'`);
+        locked.resolve();
+        await free.promise;
+      });
+      await locked.promise;
+      await clock.advance(LEASE_MS * 0.75);
+      free.resolve();
+      await locking;
+      // The round that waited is over, and the next one has extended the lease.
+      await until(async () => {
+        await clock.advance(0);
+        return await leftMs() > LEASE_MS / 2;
+      });
+      const retry = events(worker, 'retry');
+      calls[0].reject(new Error('no luck'));
+      await retry;
+      expect(await it.store.outbox.get(id)).toMatchObject({ lastError: 'no luck' });
+    });
+
   describe('when its time is over', () => {
     const start = async () => {
       await enqueue(job());

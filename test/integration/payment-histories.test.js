@@ -8,9 +8,9 @@
 const { createOutbox } = require('../../lib/store/outbox');
 const { createPayments } = require('../../lib/store/payments');
 const states = require('../../lib/store/payment-states');
-const { closeAll, keep } = require('../support/midtrans-helpers');
+const { keep } = require('../support/midtrans-helpers');
 const { AMOUNT, Midtrans } = require('../support/payment-model');
-const { openShared } = require('../support/payment-helpers');
+const { endTest, openShared } = require('../support/payment-helpers');
 const { describeEngines } = require('../support/postgres');
 const { seedsOf } = require('../support/random');
 
@@ -370,7 +370,7 @@ describeEngines('the whole store', ({ place }) => {
   let database;
 
   beforeAll(async () => { database = await openShared(await place()); });
-  afterEach(closeAll);
+  afterEach(() => endTest(database));
   afterAll(() => database.close());
 
   test('histories, which end as the decisions alone say', async () => {

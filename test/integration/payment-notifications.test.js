@@ -7,8 +7,8 @@
 const { createHash } = require('node:crypto');
 
 const { canMove, transactionStates } = require('../../lib/clients/midtrans');
-const { KEY, closeAll, order } = require('../support/midtrans-helpers');
-const { listen, openShared, pay, placed, until } = require('../support/payment-helpers');
+const { KEY, order } = require('../support/midtrans-helpers');
+const { endTest, listen, openShared, pay, placed, until } = require('../support/payment-helpers');
 const { describeEngines, sharedPostgres } = require('../support/postgres');
 const { forgeries } = require('../support/payment-forgeries');
 
@@ -99,7 +99,7 @@ describeEngines('notifications', ({ name, place }) => {
   let database;
 
   beforeAll(async () => { database = await openShared(await place()); });
-  afterEach(closeAll);
+  afterEach(() => endTest(database));
   afterAll(() => database.close());
 
   const messagesOf = async orderId => (await database.query(

@@ -8,8 +8,8 @@ const { once } = require('node:events');
 const path = require('node:path');
 
 const { startTcpProxy } = require('../../lib/testing');
-const { clientOf, closeAll, count, keep, order, start } = require('../support/midtrans-helpers');
-const { createdBy, messagesOf, openShared, pay, placed, until, work } =
+const { clientOf, count, keep, order, start } = require('../support/midtrans-helpers');
+const { createdBy, endTest, messagesOf, openShared, pay, placed, until, work } =
   require('../support/payment-helpers');
 const { describeEngines, sharedPostgres } = require('../support/postgres');
 
@@ -22,7 +22,7 @@ describeEngines('reconciliation', ({ place }) => {
   let database;
 
   beforeAll(async () => { database = await openShared(await place()); });
-  afterEach(closeAll);
+  afterEach(() => endTest(database));
   afterAll(() => database.close());
 
   const messages = orderId => messagesOf(database, orderId);
@@ -147,7 +147,7 @@ describeEngines('a connection that is cut', ({ name, place }) => {
   let database;
 
   beforeAll(async () => { database = await openShared(await place()); });
-  afterEach(closeAll);
+  afterEach(() => endTest(database));
   afterAll(() => database.close());
 
   test.each(['cutUp', 'cutDown'])('%s', async direction => {
@@ -192,7 +192,7 @@ describe('a process that is killed', () => {
     database = await openShared({ url });
     await database.query('CREATE TABLE effects (order_id text)');
   });
-  afterEach(closeAll);
+  afterEach(() => endTest(database));
   afterAll(() => database.close());
 
   const effects = async orderId => (await database.query(

@@ -6,9 +6,10 @@
 
 const { once } = require('node:events');
 
-const { closeAll, count, keep, order } = require('../support/midtrans-helpers');
-const { createdBy, listen, messagesOf, openShared, pay, placed, until, work } =
-  require('../support/payment-helpers');
+const { count, keep, order } = require('../support/midtrans-helpers');
+const {
+  createdBy, endTest, listen, messagesOf, openShared, pay, placed, until, work,
+} = require('../support/payment-helpers');
 const { describeEngines } = require('../support/postgres');
 
 const PAGES = /^\/snap\/v1\/transactions$/;
@@ -17,7 +18,7 @@ describeEngines('payments', ({ place }) => {
   let database;
 
   beforeAll(async () => { database = await openShared(await place()); });
-  afterEach(closeAll);
+  afterEach(() => endTest(database));
   afterAll(() => database.close());
 
   const outcomes = answers =>

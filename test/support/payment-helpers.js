@@ -10,13 +10,19 @@ const { openDatabase } = require('../../lib/store/database');
 const { migrate } = require('../../lib/store/migrate');
 const { createOutbox } = require('../../lib/store/outbox');
 const { createPayments } = require('../../lib/store/payments');
-const { keep, order, start } = require('./midtrans-helpers');
+const { closeAll, keep, order, start } = require('./midtrans-helpers');
 
 /** An open database that several tests share. */
 async function openShared (place) {
   const database = await openDatabase(place);
   await migrate(database);
   return database;
+}
+
+/** What a test opened is closed. The workers of the next one get no message that it left. */
+async function endTest (database) {
+  await closeAll();
+  await database.query(`DELETE FROM ${database.schema}.notification_outbox`);
 }
 
 /**
@@ -95,4 +101,6 @@ const messagesOf = async (database, orderId) => (await database.query(`SELECT ch
   attempt_count::int AS attempts FROM ${database.schema}.notification_outbox
   WHERE recipient = $1 ORDER BY id`, [orderId])).rows;
 
-module.exports = { createdBy, listen, messagesOf, openShared, pay, placed, until, work };
+module.exports = {
+  createdBy, endTest, listen, messagesOf, openShared, pay, placed, until, work,
+};
