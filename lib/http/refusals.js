@@ -10,6 +10,8 @@ const { RateLimiter } = require('../primitives/limits');
 // soon as they have an answer do not keep it busy.
 const REFUSALS = { limit: 100, interval: 1000 };
 const REFUSAL_DELAY_MS = 1000;
+// From half of that to one and a half: those that were refused together do not come back together.
+const delay = () => REFUSAL_DELAY_MS * (0.5 + Math.random());
 // More than these do not wait: they would fill the connections.
 const WAITING_MAX = 500;
 
@@ -31,7 +33,7 @@ class Refusals {
     clock.setTimer(() => {
       this.#waiting.delete(res);
       send();
-    }, REFUSAL_DELAY_MS, false);
+    }, delay(), false);
   }
 }
 
