@@ -9,7 +9,7 @@ const DISK_GATE = 1_048_576;
 const MEMORY_GATE = 0.1;
 const TEXT_MS_GATE = 50;
 
-const growthOf = ({ memory: [first, last] }) => last / first - 1;
+const growthOf = ({ memory: [before, after] }) => after / before - 1;
 /** What the attack has added: orders alone also take room. */
 const diskOf = ({ disk, ms, quiet }) => Math.max(disk - quiet.disk * ms / quiet.ms, 0);
 const isAnswered = ({ counts }) => Object.keys(counts).every(status => status === '201');
@@ -19,7 +19,8 @@ const GATES = [
     ({ p99, quiet }) => p99 <= P99_GATE * quiet.p99],
   ['Every order answered with 201', isAnswered],
   ['Disk that the attack adds, gate ≤ 1 MiB', row => diskOf(row) <= DISK_GATE],
-  ['Memory, gate: grows less than 10 % after the first 10 s', row => growthOf(row) < MEMORY_GATE],
+  ['Memory, gate: grows less than 10 % from the second third of an attack to the last',
+    row => growthOf(row) < MEMORY_GATE],
 ];
 
 const list = counts => Object.entries(counts).map(([status, n]) => `${n} × ${status}`).join(', ');
@@ -48,12 +49,12 @@ function markdownOf ({ rows, seconds, rate, connections, perSecond, texts }) {
     'Written by `npm run bench:hostile -- --write`.', '',
     `- Machine: ${machineOf()}`, '',
     `Two workers take ${rate} orders a second, ${seconds / 2} s alone and then beside an attack:`,
-    `${seconds} s of webhooks without a valid signature over ${connections} connections, each body`,
-    `distinct, as fast as they are answered; or ${seconds / 2} s of`,
+    `${seconds} s of webhooks without a valid signature over ${connections} connections, each`,
+    'body distinct, as fast as they are answered; or of',
     `${perSecond.toLocaleString('en')} wrong tokens a second, from one address or with an`,
-    'X-Forwarded-For of 100,000. Disk is compared per second. The attack runs on the same',
-    'machine. Disk is the table of notifications and the log, less what the orders alone take;',
-    'memory is that of both workers, after 10 s and at the end.', '',
+    'X-Forwarded-For of 100,000. The attack runs on the same machine. Disk',
+    'is the table of notifications and the log, less what the orders alone take in the same time;',
+    'memory is that of both workers, the medians of the second third and of the last one.', '',
     `| ${head.join(' | ')} |`, `|${' --- |'.repeat(head.length)}`,
     ...rows.map(row => `| ${rowOf(row).join(' | ')} |`), '',
     ...GATES.map(([text, holds]) => {
