@@ -9,45 +9,18 @@ const path = require('node:path');
 const { parseArgs } = require('node:util');
 
 const { heldPayments } = require('../../lib/gateway/report');
-const { openStore } = require('../../lib/store');
 const { startPostgres } = require('../support/postgres');
+const { CHANNELS, openFilled } = require('./filling');
 const { machineOf } = require('./report');
 
 const RESULTS = path.join(__dirname, 'SCALE-RESULTS.md');
 
 const SIZES = [10_000, 100_000, 1_000_000];
-const CHANNELS = Array.from({ length: 10 }, (_, i) => `SHOP-${i}`);
 const RUNS = 7;
 // Per factor of ten, unless it stays below what is lost in the noise.
 const GROWTH_MAX = 1.3;
 const FLOOR_MS = 5;
 const PAGE_MS_MAX = 200;
-
-/** @param {number} n rows of each kind */
-const fillings = n => [
-  ...["'SENT'", "'DLQ'", "'PENDING'"].map(status => `
-    INSERT INTO sekering.notification_outbox (channel, recipient, subject, body, status, sent_at,
-      died_at, dead_kind, dead_reason, last_error, next_retry_at)
-    SELECT 'SHOP-' || i % 10, 'customer-' || i || '@example.com', 'Order ' || i, 'Thank you',
-      ${status}, CASE WHEN ${status} = 'SENT' THEN now() END,
-      CASE WHEN ${status} = 'DLQ' THEN now() END, CASE WHEN ${status} = 'DLQ' THEN 'E' || i % 5 END,
-      CASE WHEN ${status} = 'DLQ' THEN 'refused' END,
-      CASE WHEN ${status} = 'DLQ' THEN '550 no such user' END, now() - i * interval '1 ms'
-    FROM generate_series(1, ${n}) AS i`),
-  `INSERT INTO sekering.payment_orders (order_id, amount_minor, currency, state, created_at)
-    SELECT 'order-' || i, 10000 + i, 'IDR',
-      CASE WHEN i = 1 THEN 'charged_back' WHEN i % 3 = 0 THEN 'pending' ELSE 'paid' END,
-      now() - i * interval '1 ms'
-    FROM generate_series(1, ${n}) AS i`,
-  `INSERT INTO sekering.payment_events (fingerprint, source, outcome, order_id, body)
-    SELECT 'f' || i, 'notification', 'applied', 'order-' || i, ''
-    FROM generate_series(1, ${n}) AS i`,
-  `INSERT INTO sekering.idempotency_store (key, fingerprint, status, created_at, expires_at,
-      locked_until)
-    SELECT 'key-' || i, '', 'done', now(), now() + interval '1 day', now()
-    FROM generate_series(1, ${n}) AS i`,
-  'VACUUM ANALYZE',
-];
 
 const message = { channel: CHANNELS[0], recipient: 'a@example.com', body: 'b' };
 
@@ -112,16 +85,6 @@ async function timesOf ({ name, work }, stores) {
   const times = runs.map(median);
   process.stderr.write(`${name}: ${times.map(ms => ms.toFixed(1)).join(', ')} ms\n`);
   return times;
-}
-
-async function openFilled (postgres, size) {
-  process.stderr.write(`filling: ${size} rows of each kind\n`);
-  const channels = Object.fromEntries(CHANNELS.map(name => [name, {}]));
-  // To fill it takes a while.
-  const options = { url: await postgres.createDatabase(), channels, timeout: 600_000 };
-  const store = await openStore(options);
-  for (const text of fillings(size)) await store.query(text);
-  return store;
 }
 
 /** By row: its times by size. */
