@@ -37,6 +37,10 @@ const MODULE = `import ${NAMES} from 'sekering';
 import { useVirtualClock } from 'sekering/testing';${BODY}`;
 const COMMONJS = `const ${NAMES} = require('sekering');
 const { useVirtualClock } = require('sekering/testing');${BODY}`;
+// As the documentation of Node.js has it.
+const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
+// That of a single executable knows no files, and warns of it.
+const REQUIRE = 'require = require("node:module").createRequire(process.execPath);';
 const ANSWERS = ['done', 'EOPENBREAKER', 'attempt 3', 'ETIMEDOUT'];
 
 let folder;
@@ -71,10 +75,10 @@ async function answersOf (command, args, { cwd = folder, env } = {}) {
   return JSON.parse(stdout);
 }
 
-async function expectToRun (file) {
-  expect(await answersOf(process.execPath, [file])).toEqual(['wasm', ...ANSWERS]);
+async function expectToRun (command, ...args) {
+  expect(await answersOf(command, args)).toEqual(['wasm', ...ANSWERS]);
   const env = { SEKERING_PREBUILD: installed() };
-  expect(await answersOf(process.execPath, [file], { env })).toEqual(['native', ...ANSWERS]);
+  expect(await answersOf(command, args, { env })).toEqual(['native', ...ANSWERS]);
 }
 
 async function esbuild (output, ...flags) {
@@ -102,7 +106,7 @@ describe('esbuild', () => {
   ])('bundles %s', async (_name, file, flags) => {
     const output = path.join(makeOutput('esbuild'), file);
     await esbuild(output, ...flags);
-    await expectToRun(output);
+    await expectToRun(process.execPath, output);
   });
 
   test('with sekering outside of the bundle, it has its binary', async () => {
@@ -110,6 +114,26 @@ describe('esbuild', () => {
     await esbuild(output, '--external:sekering');
     expect(await answersOf(process.execPath, [output])).toEqual(['native', ...ANSWERS]);
   });
+});
+
+test('a single executable runs by itself', async () => {
+  const output = makeOutput('executable');
+  await esbuild(path.join(output, 'app.cjs'), `--banner:js=${REQUIRE}`);
+  fs.writeFileSync(path.join(output, 'sea.json'), JSON.stringify(
+    { main: 'app.cjs', output: 'app.blob', disableExperimentalSEAWarning: true }));
+  const program = path.join(output, 'app');
+  fs.copyFileSync(process.execPath, program);
+  const postject = path.join(TOOLS, 'postject', 'dist', 'cli.js');
+  for (const args of [
+    ['--experimental-sea-config', 'sea.json'],
+    [postject, program, 'NODE_SEA_BLOB', 'app.blob', '--sentinel-fuse', FUSE],
+  ]) {
+    const { code, stderr } = await run(process.execPath, args, { cwd: output, env: cleanEnv() });
+    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  }
+  await expectToRun(program);
+  // Not the Node.js that it was made from.
+  expect((await run(program, ['--version'], { env: cleanEnv() })).stdout).toMatch('EOPENBREAKER');
 });
 
 describe('webpack', () => {
@@ -126,7 +150,7 @@ describe('webpack', () => {
   test('bundles for Node.js, without a warning', async () => {
     const output = makeOutput('webpack');
     await runTool(SCRIPT, project, output);
-    await expectToRun(path.join(output, 'app.cjs'));
+    await expectToRun(process.execPath, path.join(output, 'app.cjs'));
   });
 });
 
@@ -153,7 +177,7 @@ describe('rollup', () => {
     const output = makeOutput('rollup');
     const files = ['app.cjs', 'app.mjs'].map(name => path.join(output, name));
     await runTool(SCRIPT, path.join(project, 'app.mjs'), ...files);
-    for (const file of files) await expectToRun(file);
+    for (const file of files) await expectToRun(process.execPath, file);
   });
 });
 
