@@ -3,7 +3,7 @@
 // Prepares a checkout: npm packages, Debian packages, the addon. It runs before node_modules exists
 // and so needs nothing but Node, does only what is missing or stale, and is fast otherwise.
 //
-//   node test/support/setup.js [start | test | bench | build | prebuild]
+//   node test/support/setup.js [start | test | platforms | bench | build | prebuild]
 
 const { spawnSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
@@ -26,9 +26,19 @@ const TESTERS = {
   prometheus: 'promtool', systemd: 'systemd-analyze', 'nginx-light': '/usr/sbin/nginx',
   curl: 'curl', openssl: 'openssl',
 };
+/** Emulators, and the C and C++ libraries of the platforms whose programs run in them. */
+const PLATFORMS = {
+  'qemu-user-static': 'qemu-aarch64-static',
+  'libc6-arm64-cross': '/usr/aarch64-linux-gnu/lib/libc.so.6',
+  'libstdc++6-arm64-cross': '/usr/aarch64-linux-gnu/lib/libstdc++.so.6',
+  'musl-tools': 'musl-gcc', 'musl:arm64': '/lib/ld-musl-aarch64.so.1',
+  'libstdc++-12-pic': '/usr/lib/gcc/x86_64-linux-gnu/12/libstdc++_pic.a',
+  'libstdc++-12-pic-arm64-cross': '/usr/lib/gcc-cross/aarch64-linux-gnu/12/libstdc++_pic.a',
+  wine64: '/usr/lib/wine/wine64',
+};
 const NEEDS = {
   start: COMPILER, bench: COMPILER, build: COMPILER, prebuild: COMPILER,
-  test: { ...COMPILER, ...TESTERS },
+  test: { ...COMPILER, ...TESTERS }, platforms: { ...COMPILER, ...PLATFORMS },
 };
 
 function run (command, args, options = {}) {
@@ -49,6 +59,10 @@ function installDebianPackages (needs) {
   if (process.getuid?.() !== 0 || !isPresent('apt-get')) throw new Error(hint);
   console.error(`${hint}; installing`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  // dpkg knows no packages of another architecture until it is told of that.
+  for (const name of missing.filter(other => other.includes(':'))) {
+    run('dpkg', ['--add-architecture', name.split(':')[1]]);
+  }
   run('apt-get', ['update', '-qq'], { env });
   run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], { env });
 }
