@@ -8,8 +8,9 @@ const path = require('node:path');
 
 const { fileOf } = require('../../lib/base/regions');
 const {
-  Windows, makeBunOfMusl, makeLoader, makeNodeOfArm64
+  Windows, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64
 } = require('../support/emulators');
+const { RESOLVER_OF_ARM64 } = require('../support/platforms');
 const { cleanEnv, makeFolder, run } = require('../support/sandbox');
 const { PREBUILDS, ROOT } = require('../support/setup');
 const { cleanUp, newNamespace, startProcess } = require('../support/shared-peers');
@@ -18,6 +19,7 @@ const { ANSWERS, NO_SCOPES, SUITES, WARNING, answersIn, expectBunPassed } = requ
 const BUILDING_MS_MAX = 3_600_000;
 jest.setTimeout(900_000);
 
+const JEST = path.join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js');
 const USES = path.join(__dirname, 'uses.js');
 const BINARY = { PREBUILDS_ONLY: '1', SEKERING_ENGINE: 'native' };
 
@@ -54,25 +56,25 @@ describe.each(['20', '24'])('Linux arm64, Node.js %s', version => {
     const given = options({ scope: 'process' });
     const peer = await start();
     await peer.run(make, given);
-    const lib = path.join(ROOT, 'lib');
-    const answers = await peer.run(async (context, library, shared) => {
+    const seen = await peer.run((context, library, shared) => {
       const { Worker } = context.require('node:worker_threads');
       context.breaker.open();
-      const worker = new Worker(`
+      context.worker = new Worker(`
         const { parentPort, workerData: { library, shared } } = require('node:worker_threads');
         const { CircuitBreaker } = require(library);
         const breaker = new CircuitBreaker(async () => {}, shared);
         parentPort.postMessage([process.arch, breaker.scope, breaker.opened]);
         parentPort.once('message', () => breaker.close());`,
       { eval: true, workerData: { library, shared } });
-      const answer = await new Promise((resolve, reject) => {
-        worker.once('message', resolve).once('error', reject);
+      return new Promise((resolve, reject) => {
+        context.worker.once('message', resolve).once('error', reject);
       });
-      worker.postMessage('close');
-      await context.until(() => context.events.includes('close'));
-      return [...answer, context.breaker.closed];
-    }, lib, given);
-    expect(answers).toEqual(['arm64', 'process', true, true]);
+    }, path.join(ROOT, 'lib'), given);
+    expect(seen).toEqual(['arm64', 'process', true]);
+    await peer.run(context => {
+      context.worker.postMessage('close');
+      return context.until(() => context.events.includes('close'));
+    });
     // One region for both, which neither has removed.
     const names = fs.readdirSync(path.dirname(fileOf('host', 'any')));
     expect(names.filter(name => name.includes(`-p${peer.pid}.`))).toHaveLength(1);
@@ -118,6 +120,17 @@ describe.each(['20', '24'])('Linux arm64, Node.js %s', version => {
   });
 });
 
+test('Linux arm64: Jest runs the suites', async () => {
+  const report = path.join(folder, 'jest.json');
+  const { code, stdout, stderr } = await run(makeNodeOfArm64(folder, '20'), [JEST, '--runInBand',
+    '--json', `--outputFile=${report}`, '--selectProjects', 'unit', '--runTestsByPath', ...SUITES],
+  { env: cleanEnv({ ...BINARY, NAPI_RS_NATIVE_LIBRARY_PATH: RESOLVER_OF_ARM64 }) });
+  if (code !== 0) throw new Error(`${stdout}\n${stderr}`);
+  const { numFailedTests, numPassedTests } = JSON.parse(fs.readFileSync(report, 'utf8'));
+  expect(numFailedTests).toBe(0);
+  expect(numPassedTests).toBeGreaterThan(150);
+});
+
 describe.each(['x64', 'arm64'])('Linux %s, musl', arch => {
   const binary = path.join(PREBUILDS, `linux-${arch}`, 'sekering.musl.node');
 
@@ -141,6 +154,17 @@ describe.each(['x64', 'arm64'])('Linux %s, musl', arch => {
         { code: 1, stdout: '', stderr: expect.stringContaining('fallocat_: symbol not found') });
     });
   });
+
+  // Bun has no scopes, and npm has no Node.js for musl. So this is how regions are tried there.
+  test('the core shares memory between processes', async () => {
+    const [command, ...args] = await makeCoreTests(folder, arch);
+    // Under QEMU a process takes gigabytes that maps and unmaps regions this often.
+    const filter = arch === 'x64' ? '*' : '-RegionFile.IsNotRemovedFromThoseWhoJoin';
+    const { code, stdout } = await run(command, [...args, '--gtest_brief=1',
+      `--gtest_filter=${filter}`], { env: cleanEnv() });
+    expect({ code, stdout: code === 0 ? '' : stdout }).toEqual({ code: 0, stdout: '' });
+    expect(Number(stdout.match(/\[ {2}PASSED {2}\] (\d+) tests/)[1])).toBeGreaterThan(50);
+  }, BUILDING_MS_MAX);
 
   describe('Bun', () => {
     let bun;

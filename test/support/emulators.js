@@ -10,13 +10,15 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { NODE_OF_WINDOWS, bunOfMusl, nodeOfArm64 } = require('./platforms');
-const { findZig } = require('./prebuild-all');
+const { findZig, sourcesOf } = require('./prebuild-all');
 const { cleanEnv, run } = require('./sandbox');
+const { ROOT } = require('./setup');
 
 const QEMU = 'qemu-aarch64-static';
 /** Debian's libraries of glibc for arm64. */
 const ARM64 = '/usr/aarch64-linux-gnu';
 const SOURCES = path.join(__dirname, '..', 'platforms', 'musl');
+const GOOGLETEST = '/usr/src/googletest/googletest';
 const WINE = '/usr/lib/wine/wine64';
 const WINE_SERVER = '/usr/lib/wine/wineserver';
 
@@ -76,6 +78,23 @@ async function makeLoader (folder, arch, binary) {
   await (arch === 'x64' ? must('musl-gcc', ['-rdynamic', ...sources, '-o', file])
     : must(findZig(), ['build-exe', ...sources, '-target', MUSL[arch].target, '-lc', '-dynamic',
       '-rdynamic', `-femit-bin=${file}`]));
+  return [...MUSL[arch].emulator, file];
+}
+
+/** The core's tests of what needs the system: files in memory, locks, sockets. */
+async function makeCoreTests (folder, arch) {
+  const file = path.join(folder, `core-${arch}`);
+  const tests = path.join(ROOT, 'test', 'native');
+  const sources = [
+    ...sourcesOf().filter(name => name.startsWith('native/core/')),
+    ...fs.readdirSync(tests).filter(name => /^(breaker_shared|doorbell|region|shared)/.test(name))
+      .map(name => path.join(tests, name)),
+    ...['gtest-all.cc', 'gtest_main.cc'].map(name => path.join(GOOGLETEST, 'src', name)),
+  ];
+  const includes = ['native', tests, GOOGLETEST, path.join(GOOGLETEST, 'include')];
+  await must(findZig(), ['build-exe', '-target', MUSL[arch].target, '-lc++', '-dynamic',
+    ...includes.map(name => `-I${name}`), '-cflags', '-std=c++20', '-O1', '--', ...sources,
+    `-femit-bin=${file}`]);
   return [...MUSL[arch].emulator, file];
 }
 
@@ -144,4 +163,4 @@ class Windows {
   }
 }
 
-module.exports = { Windows, makeBunOfMusl, makeLoader, makeNodeOfArm64 };
+module.exports = { Windows, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64 };

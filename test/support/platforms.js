@@ -24,6 +24,8 @@ const BUN = path.join(TOOLS, 'bun-linux-x64', 'bin', 'bun');
 const DENO = path.join(TOOLS, 'deno-linux-x64', 'deno');
 // Programs of other platforms: test/support/emulators.js runs them. npm has no Node.js for musl.
 const nodeOfArm64 = version => path.join(TOOLS, `node-arm64-${version}`, 'bin', 'node');
+// What Jest finds modules with, and installs for the machine's own architecture only.
+const RESOLVER_OF_ARM64 = path.join(TOOLS, 'resolver-arm64', 'resolver.linux-arm64-gnu.node');
 const NODE_OF_WINDOWS = path.join(TOOLS, 'node-win-20', 'bin', 'node.exe');
 const bunOfMusl = arch => path.join(TOOLS, `bun-linux-${arch}-musl`, 'bin', 'bun');
 
@@ -57,6 +59,8 @@ function main (names) {
   process.exitCode = status ?? 1;
 }
 
-module.exports = { BUN, DENO, NODE_OF_WINDOWS, TOOLS, bunOfMusl, nodeOf, nodeOfArm64 };
+module.exports = {
+  BUN, DENO, NODE_OF_WINDOWS, RESOLVER_OF_ARM64, TOOLS, bunOfMusl, nodeOf, nodeOfArm64
+};
 
 if (require.main === module) main(process.argv.slice(2));

@@ -198,4 +198,4 @@ function main (names) {
 
 if (require.main === module) main(process.argv.slice(2));
 
-module.exports = { digestWasm, findZig };
+module.exports = { digestWasm, findZig, sourcesOf };

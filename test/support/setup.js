@@ -34,6 +34,7 @@ const PLATFORMS = {
   'musl-tools': 'musl-gcc', 'musl:arm64': '/lib/ld-musl-aarch64.so.1',
   'libstdc++-12-pic': '/usr/lib/gcc/x86_64-linux-gnu/12/libstdc++_pic.a',
   'libstdc++-12-pic-arm64-cross': '/usr/lib/gcc-cross/aarch64-linux-gnu/12/libstdc++_pic.a',
+  googletest: '/usr/src/googletest/googletest/src/gtest-all.cc',
   wine64: '/usr/lib/wine/wine64',
 };
 const NEEDS = {
