@@ -149,8 +149,11 @@ function buildPrebuild () {
   const folder = path.join(PREBUILDS, `${process.platform}-${process.arch}`);
   fs.mkdirSync(folder, { recursive: true });
   const file = path.join(folder, nameOfPrebuild());
-  fs.copyFileSync(BINARY, file);
-  if (process.platform !== 'win32') run('strip', ['-S', '-x', file]);
+  // Test files that run beside each other may all do this, or be reading the file.
+  const temporary = `${file}~${process.pid}`;
+  fs.copyFileSync(BINARY, temporary);
+  if (process.platform !== 'win32') run('strip', ['-S', '-x', temporary]);
+  fs.renameSync(temporary, file);
   fs.writeFileSync(stamp, digest);
 }
 
