@@ -127,7 +127,8 @@ class Windows {
   constructor (folder) {
     this.#folder = folder;
     this.#env = cleanEnv({
-      HOME: folder, WINEPREFIX: path.join(folder, 'wine'), WINEDEBUG: '-all',
+      HOME: folder, TMPDIR: folder, WINEPREFIX: path.join(folder, 'wine'),
+      WINEDEBUG: '-all',
       // Neither menus on this desktop, nor offers to install .NET and a browser.
       WINEDLLOVERRIDES: 'winemenubuilder.exe,mscoree,mshtml=',
       NODE_SKIP_PLATFORM_CHECK: '1',
