@@ -293,9 +293,9 @@ function names () {
 
 /** Joins a region. Returns its handle. */
 function join (scope, namespace) {
-  if (runtime !== undefined) {
+  if (!canShare) {
     throw new SekeringError('ERR_SCOPE_UNSUPPORTED',
-      `Scope '${scope}' is not supported on ${runtime}`);
+      `Scope '${scope}' is not supported on ${runtime ?? process.platform}`);
   }
   const file = fileOf(scope, checkNamespace(namespace));
   // The addon exists once in an environment, but this module may exist more than once.

@@ -165,11 +165,17 @@ describe('sekering check', () => {
   });
 });
 
-describe('a runtime other than Node.js', () => {
-  /** What a program prints as JSON that runs where process.versions names such a runtime. */
+describe('a runtime other than Node.js, or another system', () => {
+  // Their names for users, by what tells them apart.
+  const TITLES = [['bun', 'Bun'], ['deno', 'Deno'], ['darwin', 'darwin'], ['win32', 'win32']];
+
+  /** What a program prints as JSON that runs where `process` names such a runtime or system. */
   async function evaluate (name, program) {
+    const [property, value] = ['bun', 'deno'].includes(name)
+      ? ['versions', `{ ...process.versions, ${name}: '1' }`]
+      : ['platform', `'${name}'`];
     const script = `
-      Object.defineProperty(process, 'versions', { value: { ...process.versions, ${name}: '1' } });
+      Object.defineProperty(process, '${property}', { value: ${value} });
       const answer = action => {
         try { return action(); } catch ({ code, message }) { return { code, message }; }
       };
@@ -187,7 +193,7 @@ describe('a runtime other than Node.js', () => {
     more => new RetryBudget({ ...more, name: 'd' }),
   ]`;
 
-  test.each([['bun', 'Bun'], ['deno', 'Deno']])('%s: scopes cannot be had, and a warning says so',
+  test.each(TITLES)('%s: scopes cannot be had, and a warning says so',
     async (name, title) => {
       const [scopes, warnings] = await evaluate(name, `async () => {
         const warnings = [];
@@ -202,7 +208,7 @@ describe('a runtime other than Node.js', () => {
         "The breaker 'a' works in scope 'instance' instead of 'process'")]]);
     });
 
-  test.each([['bun', 'Bun'], ['deno', 'Deno']])('%s: strictScope makes that an error',
+  test.each(TITLES)('%s: strictScope makes that an error',
     async (name, title) => {
       const refused = await evaluate(name, `() => ['process', 'host'].flatMap(scope =>
         ${ALL}.map(make => answer(() => make({ scope, strictScope: true }))))`);

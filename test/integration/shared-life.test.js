@@ -108,31 +108,6 @@ describe("scope 'process'", () => {
     expect(filesOf(owner.pid)).toEqual([own]);
   });
 
-  const emulator = process.arch === 'x64' ? 'qemu-x86_64-static' : 'qemu-aarch64-static';
-  const canEmulate = spawnSync(emulator, ['--version']).status === 0 ? test : test.skip;
-  // The emulator shows each thread another start time in /proc/self/stat.
-  canEmulate('threads of an emulated process share it', () => {
-    const source = `
-      const { Worker, isMainThread, parentPort } = require('node:worker_threads');
-      const { CircuitBreaker } = require(${JSON.stringify(require.resolve('../../lib'))});
-      const { readFileSync } = require('node:fs');
-      const start = () => readFileSync('/proc/self/stat', 'utf8').split(' ')[21];
-      const breaker = new CircuitBreaker(async () => {},
-        ${JSON.stringify(options({ scope: 'process' }))});
-      if (isMainThread) {
-        breaker.open();
-        new Worker(process.argv[1], { eval: true, argv: [''] }).on('message', ([opened, at]) => {
-          console.log(JSON.stringify([opened, at !== start()]));
-        });
-      } else {
-        parentPort.postMessage([breaker.opened, start()]);
-      }`;
-    const { stdout, stderr } = spawnSync(emulator,
-      [process.execPath, '-e', 'eval(process.argv[1])', source],
-      { encoding: 'utf8', timeout: 500_000 });
-    expect([stderr, JSON.parse(stdout)]).toEqual(['', [true, true]]);
-  }, 600_000);
-
   test('processes do not share it', async () => {
     const given = options({ scope: 'process' });
     const peers = await startProcesses(2);

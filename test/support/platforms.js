@@ -1,7 +1,8 @@
 'use strict';
 
-// `npm run test:platforms`: the package in other runtimes, in bundles and under other test runners.
-// The programs come from npm, at the versions of test/platforms/package-lock.json.
+// `npm run test:platforms`: the package in other runtimes, in bundles and under other test runners,
+// and its binaries for other platforms. The programs come from npm, at the versions of
+// test/platforms/package-lock.json; emulators and C libraries come from Debian.
 //
 //   npm run test:platforms                  all of it
 //   npm run test:platforms -- bundlers      only test files with such a name
@@ -21,6 +22,12 @@ const TOOLS = path.join(FOLDER, 'node_modules');
 const nodeOf = version => path.join(TOOLS, `node-${version}`, 'bin', 'node');
 const BUN = path.join(TOOLS, 'bun-linux-x64', 'bin', 'bun');
 const DENO = path.join(TOOLS, 'deno-linux-x64', 'deno');
+// Programs of other platforms: test/support/emulators.js runs them. npm has no Node.js for musl.
+const nodeOfArm64 = version => path.join(TOOLS, `node-arm64-${version}`, 'bin', 'node');
+// What Jest finds modules with, and installs for the machine's own architecture only.
+const RESOLVER_OF_ARM64 = path.join(TOOLS, 'resolver-arm64', 'resolver.linux-arm64-gnu.node');
+const NODE_OF_WINDOWS = path.join(TOOLS, 'node-win-20', 'bin', 'node.exe');
+const bunOfMusl = arch => path.join(TOOLS, `bun-linux-${arch}-musl`, 'bin', 'bun');
 
 /** Installs what the lock file of test/platforms says, whatever system it is for. */
 function installTools () {
@@ -31,15 +38,16 @@ function installTools () {
   run('npm', ['install', '--no-save', '--force', '--ignore-scripts', '--no-audit', '--no-fund',
     '--loglevel=error'],
   { cwd: FOLDER });
-  for (const program of [DENO, BUN]) fs.chmodSync(program, 0o755);
+  const programs = [DENO, BUN, bunOfMusl('x64'), bunOfMusl('arm64')];
+  for (const program of programs) fs.chmodSync(program, 0o755);
   fs.writeFileSync(stamp, digest);
 }
 
 function main (names) {
-  prepare('test');
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Error('The programs of test/platforms are for Linux x64');
   }
+  prepare('platforms');
   installTools();
   const results = path.join(ROOT, 'test-results');
   fs.mkdirSync(results, { recursive: true });
@@ -51,6 +59,8 @@ function main (names) {
   process.exitCode = status ?? 1;
 }
 
-module.exports = { BUN, DENO, TOOLS, nodeOf };
+module.exports = {
+  BUN, DENO, NODE_OF_WINDOWS, RESOLVER_OF_ARM64, TOOLS, bunOfMusl, nodeOf, nodeOfArm64
+};
 
 if (require.main === module) main(process.argv.slice(2));

@@ -5,7 +5,7 @@
 // whose integrity npm checks. libc++ is linked in, so the binaries need nothing but the C library.
 //
 //   npm run prebuild:all                        all that are not up to date, and WebAssembly
-//   npm run prebuild:all -- darwin-arm64 …      only these folders
+//   npm run prebuild:all -- darwin-arm64 …      only these folders, or files in them
 //   npm run prebuild:all -- wasm                only lib/base/wasm-core.js, which is committed
 
 const { spawnSync } = require('node:child_process');
@@ -159,21 +159,20 @@ function build (zig, entry) {
   const [file, target, link] = entry;
   const headers = path.join(findHeaders(), 'include', 'node');
   const output = path.join(PREBUILDS, file);
-  const folder = path.dirname(output);
   const stamp = path.join(PREBUILDS, `.${file.replaceAll('/', '-')}.sha256`);
   if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === stampOf(entry, output)) return;
-  fs.mkdirSync(folder, { recursive: true });
+  fs.mkdirSync(path.dirname(output), { recursive: true });
   const isWindows = target.includes('windows');
   const temporary = fs.mkdtempSync(path.join(CACHE, 'build-'));
+  const linked = path.join(temporary, path.basename(file));
   try {
     run(zig, ['c++', '-target', target, ...FLAGS, ...isWindows ? [] : ['-fPIC', ...link],
       '-Inative', `-I${path.dirname(require.resolve('node-addon-api'))}`, `-I${headers}`,
       ...sourcesOf(), ...isWindows ? [importLibrary(zig, headers, ...link, temporary)] : [],
-      '-o', output]);
-    // Files that some linkers write next to it.
-    for (const name of fs.readdirSync(folder)) {
-      if (!name.endsWith('.node')) fs.rmSync(path.join(folder, name));
-    }
+      '-o', linked]);
+    // Others may be reading the folder: they see a whole file, and none of what linkers write
+    // beside it.
+    fs.renameSync(linked, output);
   } finally {
     fs.rmSync(temporary, { recursive: true });
   }
@@ -181,18 +180,22 @@ function build (zig, entry) {
   console.log(`${file}: ${Math.round(fs.statSync(output).size / 1024)} KiB`);
 }
 
-function main (folders) {
-  const known = [...new Set(TARGETS.map(([file]) => path.dirname(file))), 'wasm'];
-  const unknown = folders.filter(folder => !known.includes(folder));
-  if (unknown.length > 0) throw new Error(`Unknown platform ${unknown}: ${known.join(', ')}`);
+/** @param {string[]} names of folders, or of files in them; none for all */
+function main (names) {
+  const folders = [...new Set(TARGETS.map(([file]) => path.dirname(file))), 'wasm'];
+  const files = TARGETS.map(([file]) => file);
+  const unknown = names.filter(name => !folders.includes(name) && !files.includes(name));
+  if (unknown.length > 0) throw new Error(`Unknown platform ${unknown}: ${folders.join(', ')}`);
   prepare('build');
   const zig = findZig();
   for (const target of TARGETS) {
-    if (folders.length === 0 || folders.includes(path.dirname(target[0]))) build(zig, target);
+    const [file] = target;
+    const isWanted = [file, path.dirname(file)].some(name => names.includes(name));
+    if (names.length === 0 || isWanted) build(zig, target);
   }
-  if (folders.length === 0 || folders.includes('wasm')) buildWasm(zig);
+  if (names.length === 0 || names.includes('wasm')) buildWasm(zig);
 }
 
 if (require.main === module) main(process.argv.slice(2));
 
-module.exports = { digestWasm };
+module.exports = { digestWasm, findZig, sourcesOf };

@@ -3,7 +3,7 @@
 // Prepares a checkout: npm packages, Debian packages, the addon. It runs before node_modules exists
 // and so needs nothing but Node, does only what is missing or stale, and is fast otherwise.
 //
-//   node test/support/setup.js [start | test | bench | build | prebuild]
+//   node test/support/setup.js [start | test | platforms | bench | build | prebuild]
 
 const { spawnSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
@@ -26,9 +26,20 @@ const TESTERS = {
   prometheus: 'promtool', systemd: 'systemd-analyze', 'nginx-light': '/usr/sbin/nginx',
   curl: 'curl', openssl: 'openssl',
 };
+/** Emulators, and the C and C++ libraries of the platforms whose programs run in them. */
+const PLATFORMS = {
+  'qemu-user-static': 'qemu-aarch64-static',
+  'libc6-arm64-cross': '/usr/aarch64-linux-gnu/lib/libc.so.6',
+  'libstdc++6-arm64-cross': '/usr/aarch64-linux-gnu/lib/libstdc++.so.6',
+  'musl-tools': 'musl-gcc', 'musl:arm64': '/lib/ld-musl-aarch64.so.1',
+  'libstdc++-12-pic': '/usr/lib/gcc/x86_64-linux-gnu/12/libstdc++_pic.a',
+  'libstdc++-12-pic-arm64-cross': '/usr/lib/gcc-cross/aarch64-linux-gnu/12/libstdc++_pic.a',
+  googletest: '/usr/src/googletest/googletest/src/gtest-all.cc',
+  wine64: '/usr/lib/wine/wine64',
+};
 const NEEDS = {
   start: COMPILER, bench: COMPILER, build: COMPILER, prebuild: COMPILER,
-  test: { ...COMPILER, ...TESTERS },
+  test: { ...COMPILER, ...TESTERS }, platforms: { ...COMPILER, ...PLATFORMS },
 };
 
 function run (command, args, options = {}) {
@@ -49,6 +60,10 @@ function installDebianPackages (needs) {
   if (process.getuid?.() !== 0 || !isPresent('apt-get')) throw new Error(hint);
   console.error(`${hint}; installing`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  // dpkg knows no packages of another architecture until it is told of that.
+  for (const name of missing.filter(other => other.includes(':'))) {
+    run('dpkg', ['--add-architecture', name.split(':')[1]]);
+  }
   run('apt-get', ['update', '-qq'], { env });
   run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], { env });
 }
@@ -134,8 +149,11 @@ function buildPrebuild () {
   const folder = path.join(PREBUILDS, `${process.platform}-${process.arch}`);
   fs.mkdirSync(folder, { recursive: true });
   const file = path.join(folder, nameOfPrebuild());
-  fs.copyFileSync(BINARY, file);
-  if (process.platform !== 'win32') run('strip', ['-S', '-x', file]);
+  // Test files that run beside each other may all do this, or be reading the file.
+  const temporary = `${file}~${process.pid}`;
+  fs.copyFileSync(BINARY, temporary);
+  if (process.platform !== 'win32') run('strip', ['-S', '-x', temporary]);
+  fs.renameSync(temporary, file);
   fs.writeFileSync(stamp, digest);
 }
 

@@ -1,0 +1,39 @@
+'use strict';
+
+// What uses.js must find in each runtime, and how its output is read.
+
+const ANSWERS = {
+  'three lines': 'order-1 is queued',
+  'opens, and is tried again': ['EOPENBREAKER', true, 'up', true],
+  'timeout': ['ETIMEDOUT', 1],
+  'many calls at once': [199_990_000, 20_000, 20_000],
+  'drop-ins': ['down', true, 3, 3],
+  'retry': 'down',
+  'policy': [2, 'instead of down'],
+  'a client over HTTP': ['pending', 1],
+  'scopes': ['passed', 'process'],
+  'worker threads': [[42, 1, true], [42, 1, true], [42, 1, true]],
+};
+const NO_SCOPES = { ...ANSWERS, scopes: ['passed', 'instance'] };
+/** All that a program may say where scopes cannot be had. */
+const WARNING = /^\(node:\d+\) \[SEKERING_SCOPE\] .*\n(\(Use `.*\n)?$/;
+
+/** The suites of the drop-ins, and of what they stand on. */
+const SUITES = ['breaker-calls', 'breaker-events', 'breaker-states', 'breaker-timeout', 'operation',
+  'policy', 'retry'].map(name => `test/unit/${name}.test.js`);
+
+/** What the program found. It warns only of scopes that cannot be had. */
+function answersIn ({ code, stdout, stderr }, answers = NO_SCOPES) {
+  const pattern = answers.scopes.includes('instance') ? WARNING : /^$/;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(pattern) });
+  return JSON.parse(stdout);
+}
+
+/** Checks what Bun's test runner says of a suite. */
+function expectBunPassed ({ code, stderr }) {
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  expect(Number(stderr.match(/^ *(\d+) pass$/m)[1])).toBeGreaterThan(5);
+  expect(stderr).toMatch(/^ *0 fail$/m);
+}
+
+module.exports = { ANSWERS, NO_SCOPES, SUITES, WARNING, answersIn, expectBunPassed };
