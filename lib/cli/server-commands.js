@@ -201,10 +201,11 @@ const filters = {
 };
 const filtered = command => filters.search(filters.kind(filters.channel(command)));
 
-/** The options of a list that is shown page by page. */
-const paged = (command, before = 'only older than this one') => command
-  .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100)
-  .option('--before <id>', before);
+/** The option of a list that is shown page by page. */
+const limited = command => command
+  .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100);
+const paged = command => limited(command)
+  .option('--before <id>', 'only older than this one', messageId);
 
 const withReason = command => command.option('--reason <text>', 'for the audit log');
 
@@ -245,8 +246,10 @@ function addOutbox (outbox) {
     .description('list messages, newest first')
     .option('--status <status>', STATUSES.join(', '), choice(STATUSES)))))
     .action(withSession(listMessages));
-  paged(outbox.command('undelivered').description('list messages that were sent but not delivered'),
-    'only older than the one with this provider id').action(withSession(listUndelivered));
+  limited(outbox.command('undelivered')
+    .description('list messages that were sent but not delivered'))
+    .option('--before <id>', 'only older than the one with this provider id')
+    .action(withSession(listUndelivered));
   outbox.command('show').description('show one with its errors')
     .argument('<id>', 'its id', messageId)
     .action(withSession(showMessage));

@@ -122,6 +122,8 @@ function parseEvent (block) {
     : { type: fields.event ?? 'message', data: JSON.parse(fields.data) };
 }
 
+const isHttp = url => URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
+
 /** What every command gets: its options, the configuration, the admin API, and a way to answer. */
 class Session {
   #config;
@@ -163,16 +165,26 @@ class Session {
 
   /** The address of the running server. */
   get url () {
-    const url = this.options.url ?? this.env.SEKERING_URL ?? this.#urlOfConfig();
+    const { url: option } = this.options;
+    const { SEKERING_URL: variable } = this.env;
+    const url = option ?? variable ?? this.#urlOfConfig();
+    if (!isHttp(url)) {
+      const name = option === undefined && variable !== undefined ? 'SEKERING_URL' : '--url';
+      // It is not shown, as it may be the address of a database, with its password.
+      throw new CliError('ERR_CLI_USAGE', `Expected the address of the server for ${name}, for ` +
+        'example http://localhost:3000', EXIT.usage);
+    }
     return url.replace(/(?<!\/)\/+$/, '');
   }
 
   get admin () {
+    // Before a token is asked for.
+    const { url } = this;
     const token = this.env.SEKERING_TOKEN ?? this.#tokenOfConfig();
     if (token === undefined) {
       throw new CliError('ERR_CLI_TOKEN', `No token. ${NO_TOKEN}${this.hint}`, EXIT.usage);
     }
-    return new Server({ url: this.url, token, prefix: PREFIX });
+    return new Server({ url, token, prefix: PREFIX });
   }
 
   /** The server, for the owner of a token. */

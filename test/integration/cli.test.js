@@ -25,6 +25,8 @@ let smtp;
 let server;
 let runner;
 let url;
+/** What the server has said. */
+let words;
 
 for (const name of ['TOKEN', 'URL', 'CONFIG']) delete process.env[`SEKERING_${name}`];
 
@@ -97,6 +99,8 @@ beforeAll(async () => {
   `;
   fs.writeFileSync(path.join(folder, 'first.toml'), config(0));
   server = start(['serve', '--config', 'first.toml'], { OPS_TOKEN: TOKEN });
+  words = '';
+  server.stdout.on('data', text => { words += text; });
   url = await listening(server);
   const { port } = new URL(url);
   fs.writeFileSync(path.join(folder, 'server.toml'), config(port).replace('env:OPS_TOKEN', TOKEN));
@@ -110,6 +114,12 @@ afterAll(async () => {
   await smtp.close();
   fs.rmSync(folder, { recursive: true });
   expect(code).toBe(0);
+});
+
+test('serve says what is off, and how it is turned on', async () => {
+  await until(() => words.includes('  off'));
+  expect(words.split('\n').filter(line => line.startsWith('  off'))).toEqual(
+    ['midtrans', 'whatsapp'].map(name => `  off        ${name}: there is no section ${name}`));
 });
 
 test('breakers list and reset', async () => {
@@ -209,6 +219,10 @@ const FAULTS = [
   ['a state that there is not', ['breakers', 'list', '--state', 'shut'], 2, /half-open/],
   ['a payment without its order', ['trigger', 'midtrans', 'deny'], 2, /--order/],
   ['no id', ['dlq', 'show', 'first'], 2, /id of a message/],
+  ['a page before no message', ['outbox', 'list', '--before', 'x'], 2, /id of a message/],
+  ['letters before no message', ['dlq', 'list', '--before', 'x'], 2, /id of a message/],
+  ['no address', ['--url', 'nope', 'breakers', 'list'], 2, /ERR_CLI_USAGE: .+ for --url/],
+  ['an address of another kind', ['--url', 'ftp://x', 'report'], 2, /http:\/\/localhost:3000/],
   ['no number', ['demo', '--seconds', 'soon'], 2, /--seconds/],
   ['too short a demonstration', ['demo', '--seconds', '1'], 2, /--seconds/],
   ['an unknown option', ['demo', '--fast'], 2, /--fast/],
@@ -252,9 +266,49 @@ test('init writes what check and migrate accept, and overwrites nothing', async 
 
 test('init makes the folder, and names the variables that have to be set', async () => {
   const { code, stdout } = await run(['init', 'shop/mail.toml', '--with', 'smtp,midtrans']);
+  expect(stdout).toMatch(/^On: {2}smtp, midtrans\nOff: whatsapp\. .+ see its section in shop/m);
   expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(
     /^Set these environment variables: MIDTRANS_SERVER_KEY, SMTP_USER\n/m) });
   expect((await run(['-v'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
+
+// On a terminal of script(1), which every Linux has.
+(process.platform === 'linux' ? describe : describe.skip)('init on a terminal', () => {
+  /** Answers its questions in turn. */
+  async function asked (file, answers) {
+    const child = spawn('script',
+      ['-qec', `exec ${process.execPath} ${CLI} init ${file}`, '/dev/null'], { cwd: folder });
+    let text = '';
+    let seen = 0;
+    child.stdout.setEncoding('utf8').on('data', chunk => {
+      text += chunk;
+      const questions = text.match(/\[y\/n\]/gi) ?? [];
+      if (questions.length > seen && answers.length > 0) child.stdin.write(answers.shift());
+      seen = questions.length;
+    });
+    const [code] = await once(child, 'close');
+    return { code, text };
+  }
+
+  test('asks what is wanted', async () => {
+    const { code, text } = await asked('asked.toml',
+      ['y\n', 'perhaps\n', 'no\n', '\n', '\n', 'n\n']);
+    expect(code).toBe(0);
+    expect(text).toMatch(/^On: {2}midtrans, whatsapp\r?$/m);
+    expect(text).toMatch(/^Off: smtp\. /m);
+    const made = fs.readFileSync(path.join(folder, 'asked.toml'), 'utf8');
+    expect(made.match(/^\[(\w|\.)+\]$/gm)).toEqual(
+      expect.arrayContaining(['[midtrans]', '[whatsapp.cloud]']));
+    expect(made).toMatch(/^# \[smtp\]$/m);
+  });
+
+  test.each([['Ctrl-C', '\x03'], ['the end of the input', '\x04']])(
+    '%s writes nothing', async (_, key) => {
+      const { code, text } = await asked('stopped.toml', ['y\n', key]);
+      expect(code).toBe(1);
+      expect(text).toMatch('Nothing was written');
+      expect(fs.existsSync(path.join(folder, 'stopped.toml'))).toBe(false);
+    });
 });
 
 test('every line that init writes as a comment is a setting that there is', async () => {
