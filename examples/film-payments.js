@@ -31,7 +31,7 @@ async function startService ({ midtransUrl, serverKey, smtp }) {
     smtp, from: 'Films <films@example.com>', retry: false, breaker: breakers.smtp,
   });
   const store = await openStore({
-    store: 'memory', // In production: { url } of a PostgreSQL
+    memory: true, // In production: { url } of a PostgreSQL
     payments: {
       midtrans,
       hooks: {

@@ -55,7 +55,7 @@ const OPENING = { minTimeout: 200, maxTimeout: 5000, factor: 2, randomize: true 
 
 /** The options of openStore. */
 function placeOf ({ url, directUrl, directory, memory, startTimeout: _, ...others }, pool) {
-  const embedded = memory ? { store: 'memory' } : { url, directUrl, directory };
+  const embedded = memory ? { memory } : { url, directUrl, directory };
   const place = pool === undefined ? embedded : { pool };
   return withoutUndefined({ ...place, ...others });
 }

@@ -77,7 +77,7 @@ const DATABASE_OPTIONS = optionsOf({
   pool: is.where('of pg, which stays the caller\'s',
     'a pool of pg with at least 2 connections, one of which listens', isPool),
   directory: is.text('of an embedded database', { pattern: /^[^]/, expected: 'a path' }),
-  store: is.oneOf('an embedded database that is gone when it is closed', ['memory']),
+  memory: is.boolean('whether an embedded database is gone when it is closed', { default: false }),
   schema: is.where('of all tables',
     'a name of 1 to 63 bytes that PostgreSQL does not reserve (pg_…, information_schema)',
     isSchema, { default: 'sekering' }),
@@ -90,10 +90,10 @@ const SETTINGS = DATABASE_OPTIONS.with({
   onWarning: is.func('hears of faults that heal by themselves', { default: () => {} }),
 });
 
-const PLACES = ['url', 'pool', 'directory', 'store'];
+const PLACES = ['url', 'pool', 'directory', 'memory'];
 
 function checkPlace (settings) {
-  const [first, second] = PLACES.filter(name => settings[name] !== undefined);
+  const [first, second] = PLACES.filter(name => ![undefined, false].includes(settings[name]));
   if (second !== undefined) {
     throw invalidOption(second, `no value (${first} is set)`, settings[second]);
   }
@@ -110,13 +110,13 @@ function checkPlace (settings) {
 async function openDatabase (options) {
   const settings = SETTINGS.read(options);
   checkPlace(settings);
-  const { url, pool, store } = settings;
+  const { url, pool, memory } = settings;
   if (url !== undefined || pool !== undefined) {
     const { PgDatabase } = require('./database-pg');
     return new PgDatabase(settings);
   }
   const { openPglite } = require('./database-pglite');
-  const { directory = store === undefined ? DIRECTORY : undefined } = settings;
+  const { directory = memory ? undefined : DIRECTORY } = settings;
   return openPglite({ ...settings, directory });
 }
 

@@ -42,8 +42,11 @@ export interface StoreOptions {
    * @electric-sql/pglite.
    */
   directory?: string | undefined;
-  /** 'memory': an embedded database that is gone at close. Pass at most one of these four. */
-  store?: 'memory' | undefined;
+  /**
+   * Whether the embedded database is in memory and gone at close, default false. Pass at most one of
+   * `url`, `pool`, `directory` and `memory: true`.
+   */
+  memory?: boolean | undefined;
   /**
    * Of all tables, default 'sekering'. 1 to 63 bytes; not information_schema, and nothing that
    * begins with pg_. Stores with different schemas in one database have nothing in common.

@@ -381,7 +381,7 @@ test('health checks and the degradation level', async () => {
 
 describe('with a store', () => {
   let store;
-  beforeAll(async () => { store = await openStore({ store: 'memory' }); }, 60_000);
+  beforeAll(async () => { store = await openStore({ memory: true }); }, 60_000);
   afterAll(() => store.close());
 
   test('its outbox, its worker and its dead letters', async () => {

@@ -359,7 +359,7 @@ describeEngines('a sender that ignores its signal', ({ name, place }) => {
   });
 
   test('keeps no process alive whose worker has stopped', async () => {
-    const given = JSON.stringify({ ...name === 'pglite' ? { store: 'memory' } : it.place });
+    const given = JSON.stringify({ ...name === 'pglite' ? { memory: true } : it.place });
     const child = spawn(process.execPath, ['-e', `
       const { openStore } = require('./lib/store');
       (async () => {

@@ -134,7 +134,7 @@ describeEngines('the outbox', ({ name, place }) => {
     });
 
     test('everything once the store is closed', async () => {
-      const store = await openStore(name === 'pglite' ? { store: 'memory' } : it.place);
+      const store = await openStore(name === 'pglite' ? { memory: true } : it.place);
       await store.close();
       await expect(store.outbox.enqueue(mail()))
         .rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });

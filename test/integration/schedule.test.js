@@ -14,7 +14,7 @@ let schedules;
 let release;
 const held = () => new Promise(resolve => { release = resolve; });
 
-beforeAll(async () => { store = await openStore({ store: 'memory' }); });
+beforeAll(async () => { store = await openStore({ memory: true }); });
 beforeEach(async () => {
   schedules = [];
   await store.query('TRUNCATE sekering.schedule_jobs');

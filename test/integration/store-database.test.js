@@ -240,7 +240,7 @@ describeEngines('the database', ({ name, place }) => {
   });
 
   test('a client of another store is rejected', async () => {
-    const other = await open(name === 'pglite' ? { store: 'memory' } : options);
+    const other = await open(name === 'pglite' ? { memory: true } : options);
     await other.transaction(async client => {
       expect(other.wrap(client)).toBe(client);
       for (const wrong of [client, null, {}, 'client', database]) {
@@ -426,7 +426,7 @@ describe('PostgreSQL', () => {
 
 describe('PGlite', () => {
   test('a call that bypasses the client of its transaction does not wait for ever', async () => {
-    const database = await open({ store: 'memory', timeout: 3000 });
+    const database = await open({ memory: true, timeout: 3000 });
     await expect(database.transaction(() => database.query('SELECT 1'))).rejects
       .toMatchObject({ code: 'ERR_STORE_UNREACHABLE', message: expect.stringMatching('client') });
     expect((await database.query('SELECT 1 AS x')).rowCount).toBe(1);
@@ -443,17 +443,18 @@ describe('options', () => {
       'u:geheim@h/x?sslmode=on', 'u:geheim@h/x?target_session_attrs=standby', '',
     ].map(rest => [{ url: `postgres://${rest}` }, 'url']),
     [{ url: 'postgres://h/x', directUrl: 'postgres://u:geheim@a,b/x' }, 'directUrl'],
-    [{ url: 'postgres://h/x', store: 'memory' }, 'store'],
-    [{ store: 'disk' }, 'store'], [{ directory: '' }, 'directory'], [{ directory: 1 }, 'directory'],
+    [{ url: 'postgres://h/x', memory: true }, 'memory'], [{ memory: 'yes' }, 'memory'],
+    [{ directory: 'x', memory: true }, 'memory'],
+    [{ directory: '' }, 'directory'], [{ directory: 1 }, 'directory'],
     [{ pool: {} }, 'pool'], [{ pool: new Pool({ max: 1 }) }, 'pool'],
-    [{ store: 'memory', schema: '' }, 'schema'], [{ store: 'memory', schema: name }, 'schema'],
-    [{ store: 'memory', schema: 'pg_x' }, 'schema'], [{ store: 'memory', schema: 'a\0' }, 'schema'],
-    [{ store: 'memory', schema: 'a\ud800' }, 'schema'],
-    [{ store: 'memory', schema: 'information_schema' }, 'schema'],
-    [{ store: 'memory', timeout: 99 }, 'timeout'], [{ store: 'memory', timeout: '1s' }, 'timeout'],
-    [{ store: 'memory', connections: 0 }, 'connections'],
-    [{ store: 'memory', migrate: 'yes' }, 'migrate'],
-    [{ store: 'memory', colour: 'red' }, 'colour'], [null, 'options'],
+    [{ memory: true, schema: '' }, 'schema'], [{ memory: true, schema: name }, 'schema'],
+    [{ memory: true, schema: 'pg_x' }, 'schema'], [{ memory: true, schema: 'a\0' }, 'schema'],
+    [{ memory: true, schema: 'a\ud800' }, 'schema'],
+    [{ memory: true, schema: 'information_schema' }, 'schema'],
+    [{ memory: true, timeout: 99 }, 'timeout'], [{ memory: true, timeout: '1s' }, 'timeout'],
+    [{ memory: true, connections: 0 }, 'connections'],
+    [{ memory: true, migrate: 'yes' }, 'migrate'],
+    [{ memory: true, colour: 'red' }, 'colour'], [null, 'options'],
   ])('%j is rejected', async (options, option) => {
     const error = await openStore(options).catch(e => e);
     expect(error).toMatchObject({ code: 'ERR_INVALID_OPTION', option });
@@ -461,7 +462,7 @@ describe('options', () => {
   });
 
   test('single arguments and unknown names are checked', async () => {
-    const store = await openStore({ store: 'memory' });
+    const store = await openStore({ memory: true });
     const nothing = () => {};
     for (const [option, call] of [
       ['work', () => store.transaction('SELECT 1')],

@@ -348,7 +348,7 @@ test('it warns in production; old rows are vacuumed, and the log is cut', async 
   const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
   const before = process.env.NODE_ENV;
   process.env.NODE_ENV = 'production';
-  const database = await openDatabase({ store: 'memory' });
+  const database = await openDatabase({ memory: true });
   process.env.NODE_ENV = before;
   expect(warn).toHaveBeenCalledWith(expect.stringMatching('one process'),
     { type: 'SekeringWarning', code: 'SEKERING_PGLITE' });
@@ -370,7 +370,7 @@ test('it warns in production; old rows are vacuumed, and the log is cut', async 
 test('listening to a database that is busy at first', async () => {
   const warnings = [];
   const database = await openDatabase({
-    store: 'memory', timeout: 2000, onWarning: error => warnings.push(error.code),
+    memory: true, timeout: 2000, onWarning: error => warnings.push(error.code),
   });
   const heard = [];
   let hears;

@@ -224,7 +224,7 @@ describe('in transaction mode', () => {
     expect(await heard).toBe('good');
     await expect(openStore({ url: throughOf(directUrl), directUrl: throughOf(directUrl) })).rejects
       .toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'directUrl' });
-    await expect(openStore({ store: 'memory', directUrl })).rejects
+    await expect(openStore({ memory: true, directUrl })).rejects
       .toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'directUrl' });
   });
 });

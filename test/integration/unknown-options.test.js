@@ -44,7 +44,7 @@ let proxy;
 
 beforeAll(async () => {
   store = await openStore({
-    store: 'memory', payments: { midtrans }, channels: { JOB: {} }
+    memory: true, payments: { midtrans }, channels: { JOB: {} }
   });
   const [midtransFake, smtpFake, whatsappFake] = await Promise.all([
     testing.startMidtransFake(), testing.startSmtpFake(), testing.startWhatsAppFake()]);
@@ -262,9 +262,9 @@ const ENTRANCES = {
   'SessionPool.requestQr(options)': wrong => sessions.requestQr('a', wrong),
   // sekering/browser
   'browser:autoRetry(options)': 'runs on a page only: see browser.test.js',
-  'store:migrateStore(options)': wrong => migrateStore({ store: 'memory', ...wrong }),
+  'store:migrateStore(options)': wrong => migrateStore({ memory: true, ...wrong }),
   // sekering/store
-  'store:openStore(options)': wrong => openStore({ store: 'memory', ...wrong }),
+  'store:openStore(options)': wrong => openStore({ memory: true, ...wrong }),
   'new store:StoreError(options)': 'as Error has it',
   'Store.cleanUp(options)': wrong => store.cleanUp(wrong),
   'Outbox.enqueue(message)': DATA,
@@ -418,12 +418,12 @@ const NESTED = {
   "WhatsApp's breaker": wrong =>
     new GreenApiClient({ instanceId: '1', token: 'planted', breaker: wrong }),
   "a pool's breakers": wrong => new SessionPool({ connect: action, breaker: wrong }),
-  "a store's channel": wrong => openStore({ store: 'memory', channels: { JOB: wrong } }),
-  "a store's idempotency": wrong => openStore({ store: 'memory', idempotency: wrong }),
+  "a store's channel": wrong => openStore({ memory: true, channels: { JOB: wrong } }),
+  "a store's idempotency": wrong => openStore({ memory: true, idempotency: wrong }),
   "a store's payments":
-    wrong => openStore({ store: 'memory', payments: { midtrans, ...wrong } }),
+    wrong => openStore({ memory: true, payments: { midtrans, ...wrong } }),
   "payments' hooks": wrong =>
-    openStore({ store: 'memory', payments: { midtrans, hooks: wrong } }),
+    openStore({ memory: true, payments: { midtrans, hooks: wrong } }),
   "a channel's backoff": wrong => store.outbox.registerChannel('OTHER', { backoff: wrong }),
   "a worker's channel": wrong =>
     store.outbox.createWorker({ channels: { JOB: { send: action, ...wrong } } }),

@@ -67,7 +67,7 @@ async function makeSubjects () {
   const iris = new IrisClient({
     apiKey: 'IRIS-creator-fake', retry, breaker: false, baseUrls: { iris: midtransFake.url },
   });
-  const store = await openStore({ store: 'memory', payments: { midtrans }, channels: { JOB: {} } });
+  const store = await openStore({ memory: true, payments: { midtrans }, channels: { JOB: {} } });
   const transport = { sendMail: async () => ({ messageId: '1' }), verify: async () => true };
   const sessionFake = testing.startSessionFake();
   const sessions = new SessionPool({
@@ -276,7 +276,7 @@ const ARGS = {
   'SessionPool.markRead': () => ['a', { remoteJid: TO, id: 'x' }, {}],
   'SessionPool.sendTyping': () => ['a', TO, {}],
   'SessionPool.connect': () => ['a', {}], 'SessionPool.requestQr': () => ['a', {}],
-  'store:openStore': () => [{ store: 'memory' }],
+  'store:openStore': () => [{ memory: true }],
   'Store.query': () => ['SELECT 1', []], 'Store.transaction': () => [one],
   'Store.listen': () => ['channel', () => {}], 'Store.cleanUp': () => [{}],
   'Outbox.enqueue': () => [jobOf(), {}], 'Outbox.registerChannel': () => ['OTHER', {}],

@@ -261,7 +261,7 @@ function describeEngines (name, define) {
     define({ name: 'postgresql', place });
   });
   describe(`${name}, on PGlite`, () => {
-    define({ name: 'pglite', place: async () => ({ store: 'memory' }) });
+    define({ name: 'pglite', place: async () => ({ memory: true }) });
   });
 }
 

@@ -6,7 +6,7 @@ import { openStore, type PaymentOrder } from 'sekering/store';
 
 const midtrans = new MidtransClient({ serverKey: 'key' });
 const store = await openStore({
-  store: 'memory',
+  memory: true,
   idempotency: { ttl: 60_000, wait: 5000 },
   payments: {
     midtrans,

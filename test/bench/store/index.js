@@ -64,7 +64,7 @@ const ROWS = [
 const median = values => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 async function measure ({ subject, row, options, place }, postgres) {
-  const given = place === 'pglite' ? { store: 'memory' } : { url: await postgres.createDatabase() };
+  const given = place === 'pglite' ? { memory: true } : { url: await postgres.createDatabase() };
   const child = fork(path.join(__dirname, 'child.js'),
     [JSON.stringify({ subject, row, options, place: given })],
     { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
