@@ -14,7 +14,8 @@ const { ROOT } = require('../support/setup');
 
 const PROGRAM_MS_MAX = 600_000;
 /** What programs of the guides use besides sekering. */
-const PEERS = ['express', 'fastify', 'pino', '@nestjs/common', '@nestjs/core', 'reflect-metadata'];
+const PEERS = ['express', 'fastify', 'pino', '@nestjs/common', '@nestjs/core', 'reflect-metadata',
+  '@opentelemetry/sdk-trace-node'];
 
 const read = name => fs.readFileSync(path.join(ROOT, name), 'utf8');
 const guides = fs.readdirSync(path.join(ROOT, 'docs')).filter(name => name.endsWith('.md'))
