@@ -7,7 +7,7 @@ import { GrowingTimeout } from '../primitives/limits';
 export interface ApiOptions {
   /** Whether to use Midtrans's production instead of its sandbox. Default false. */
   production?: boolean | undefined;
-  /** The same as `production`: the name that midtrans-client uses. */
+  /** The same as `production`: the name that midtrans-client uses. Default false. */
   isProduction?: boolean | undefined;
   /** Time limit of one request in ms, default 10000; false: no limit. */
   timeout?: number | GrowingTimeout | false | undefined;
@@ -33,7 +33,10 @@ export interface MidtransOptions extends ApiOptions {
   clientKey?: string | undefined;
   /** Other addresses, for tests and proxies. */
   baseUrls?: { snap?: string | undefined; core?: string | undefined } | undefined;
-  /** The format of your order ids; a notification with another id is not verified. */
+  /**
+   * The format of your order ids; a notification with another id is not verified. Default: any that
+   * Midtrans takes.
+   */
   orderIdPattern?: RegExp | undefined;
 }
 
@@ -72,10 +75,10 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /**
    * Whether an earlier call with the same input may have succeeded: then its outcome is checked
-   * before anything is sent.
+   * before anything is sent. Default false.
    */
   resume?: boolean | undefined;
-  /** Time limit of each request of this call in ms, if less than the client's. */
+  /** Time limit of each request of this call in ms. Default, and at most: the client's. */
   timeout?: number | undefined;
   /** Sent with this call; they override those of the client. */
   headers?: MidtransCallHeaders | undefined;

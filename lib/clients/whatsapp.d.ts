@@ -73,7 +73,7 @@ export class WhatsAppError extends SekeringError {
 export interface WhatsAppChannelOptions {
   /** The address of the provider's API. Default: the provider's own. */
   baseUrl?: string | undefined;
-  /** Time limit of one attempt in ms; false: no limit. */
+  /** Time limit of one attempt in ms, default that of the preset; false: no limit. */
   timeout?: number | false | undefined;
   /** Overrides retryPresets.email; false: one attempt. */
   retry?: Omit<retry.Options, 'signal'> | false | null | undefined;

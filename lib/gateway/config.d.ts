@@ -166,7 +166,7 @@ export interface GatewayConfig<D = Duration> {
     directUrl?: string | undefined;
     /** A folder for the embedded database. One process at a time can use it. */
     directory?: string | undefined;
-    /** True: an embedded database that is lost at the end, for tests. */
+    /** True: an embedded database that is lost at the end, for tests. Default false. */
     memory?: boolean | undefined;
     /** Of its tables: a-z, 0-9 and _. Default 'sekering'. */
     schema?: string | undefined;
@@ -291,7 +291,7 @@ export interface GatewayConfig<D = Duration> {
     } | undefined;
     /** What answers in the place of an upstream that fails. */
     fallback?: {
-      /** False: upstreams have no fallbacks, so failed calls reject. Orders are still queued. */
+      /** False: upstreams have no fallbacks, so failed calls reject. Orders are queued. Default true. */
       enabled?: boolean | undefined;
       /**
        * The strategies for all upstreams, in the order in which they are tried. Default: those that
@@ -365,7 +365,7 @@ export interface GatewayConfig<D = Duration> {
     cleanUp?: Cron | undefined;
     /** Asks Midtrans about orders that stayed pending or unknown; every 5 minutes. */
     reconcile?: Cron | undefined;
-    /** Of sent, dead and expired rows, default 7. */
+    /** Days that sent, dead and expired rows are kept, default 7. */
     retentionDays?: number | undefined;
     /** Of the audit log, 1 to 36500, default 365. */
     auditRetentionDays?: number | undefined;

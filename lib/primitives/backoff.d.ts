@@ -7,11 +7,11 @@ export interface BackoffOptions {
    * Default 'none'. Not with `randomize` or the strategy 'decorrelated'.
    */
   jitter?: BackoffJitter | undefined;
-  /** The first delay. Default 1000. */
+  /** The first delay in ms. Default 1000. */
   minTimeout?: number | undefined;
-  /** The longest delay. Default Infinity. */
+  /** The longest delay in ms. Default Infinity. */
   maxTimeout?: number | undefined;
-  /** The growth of exponential delays. Default 2. */
+  /** By what each exponential delay is multiplied. Default 2. */
   factor?: number | undefined;
   /** Multiplies each delay by a random number from 1 to 2. Default false. */
   randomize?: boolean | undefined;

@@ -170,7 +170,7 @@ declare namespace CircuitBreaker {
      * `consecutiveFailures` or `failureCount`, unless there is a `slidingWindowSize`. Live.
      */
     errorThresholdPercentage?: number | undefined;
-    /** With fewer fires in the window, only `consecutiveFailures` opens the circuit. Default 0.
+    /** With fewer calls in the window, only `consecutiveFailures` opens the circuit. Default 0.
      * Live. */
     volumeThreshold?: number | undefined;
     /** True: no failure opens the circuit in its first `rollingCountTimeout` ms. Default false. */
@@ -179,7 +179,7 @@ declare namespace CircuitBreaker {
     consecutiveFailures?: number | undefined;
     /** Opens after so many failures in the window. Default: off. Live. */
     failureCount?: number | undefined;
-    /** Percentages are of the last so many calls, 1 to 10000, not of the time window. */
+    /** Percentages are of the last so many calls, 1 to 10000, not of the time. Default: off. */
     slidingWindowSize?: number | undefined;
     /** How many calls a decision needs. Default 10, or slidingWindowSize if that is less. */
     minimumCalls?: number | undefined;

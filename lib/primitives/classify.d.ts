@@ -3,7 +3,7 @@ export interface RetryableErrorOptions {
   cause?: unknown;
   /** Default 'ERR_RETRYABLE' or 'ERR_NON_RETRYABLE'. */
   code?: string | undefined;
-  /** How long to wait before the next attempt, ms. */
+  /** How long to wait before the next attempt, in ms; default: as the backoff says. */
   retryAfter?: number | undefined;
 }
 

@@ -1,5 +1,5 @@
 export interface CreateTimeoutOptions {
-  /** The growth of the delays. Default 2. */
+  /** By what each delay is multiplied. Default 2. */
   factor?: number | undefined;
   /** The first delay, ms. Default 1000. */
   minTimeout?: number | undefined;

@@ -153,7 +153,7 @@ declare namespace CircuitBreaker {
     errorFilter?: ((error: any, ...args: TI) => unknown) | undefined;
     /** Opens when failures exceed this share of the fires, in percent. Default 50. Live. */
     errorThresholdPercentage?: number | undefined;
-    /** With fewer fires in the window, nothing opens the circuit. Default 0. */
+    /** With fewer calls in the window, nothing opens the circuit. Default 0. */
     volumeThreshold?: number | undefined;
     /** True: no failure opens the circuit in its first `rollingCountTimeout` ms. Default false. */
     allowWarmUp?: boolean | undefined;

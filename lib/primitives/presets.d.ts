@@ -50,15 +50,11 @@ export interface RetryPreset {
   readonly shouldRetry?: RetryOnOptions;
 }
 
-export type PresetName =
-  | 'midtrans' | 'smtp' | 'whatsapp' | 'database'
-  | 'movieApi' | 'whatsappSession' | 'apiClient' | 'messaging'
-  | 'greenApi' | 'aiProvider' | 'databaseService';
+export type PresetName = keyof typeof presets;
 
-export type RetryPresetName =
-  | 'payment' | 'email' | 'statusCheck' | 'pageFetch' | 'apiClient' | 'outbox';
+export type RetryPresetName = keyof typeof retryPresets;
 
-export type ProfileName = 'production' | 'development' | 'testing';
+export type ProfileName = keyof typeof profiles;
 
 /** Options for all breakers and retries of a deployment, to spread over their own. */
 export interface Profile {
@@ -68,9 +64,57 @@ export interface Profile {
   readonly retry: RetryPreset;
 }
 
-export const presets: { readonly [Name in PresetName]: BreakerPreset };
-export const retryPresets: { readonly [Name in RetryPresetName]: RetryPreset };
-export const profiles: { readonly [Name in ProfileName]: Profile };
+/** Options for a CircuitBreaker, by name: `new CircuitBreaker(action, presets.smtp)`. */
+export const presets: {
+  /** Payments: opens at 50 % failures of at least 5 calls in 10 s, for 60 s; timeout 10 s. */
+  readonly midtrans: BreakerPreset;
+  /** A mail relay: opens at 60 % failures of at least 5 calls in 30 s, for 2 min; timeout 5 s. */
+  readonly smtp: BreakerPreset;
+  /** WhatsApp: opens at 70 % failures of at least 5 calls in 60 s, for 5 min; timeout 8 s. */
+  readonly whatsapp: BreakerPreset;
+  /** A database: opens at 50 % failures of at least 5 calls in 5 s, for 10 s; timeout 3 s. */
+  readonly database: BreakerPreset;
+  /** Pages and their API: opens after 5 failures in a row, for 5 min; no timeout of its own. */
+  readonly movieApi: BreakerPreset;
+  /** One session: opens after 15 failures in 5 min, for 10 min, and then starts anew. */
+  readonly whatsappSession: BreakerPreset;
+  /** An HTTP API: opens after 5 failures in a row, for 60 s; 3 probes close it. */
+  readonly apiClient: BreakerPreset;
+  /** Messaging: opens after 5 failures in a row, or 50 % of the last 100 calls, for 60 s. */
+  readonly messaging: BreakerPreset;
+  /** Green API: opens after 5 failures in a row, for 60 s; 3 probes close it; timeout 30 s. */
+  readonly greenApi: BreakerPreset;
+  /** Language models: opens after 3 failures in a row, for 2 min; timeout 30 s. */
+  readonly aiProvider: BreakerPreset;
+  /** A database service: opens after 10 failures in a row, for 30 s; timeout 30 s. */
+  readonly databaseService: BreakerPreset;
+};
+
+/** Options for retry(), by name: `retry(fn, retryPresets.email)`. */
+export const retryPresets: {
+  /** 5 retries after 1 to 60 s, varied at random; of 5xx, 429, 408 and errors without a status. */
+  readonly payment: RetryPreset;
+  /** 3 retries after 1 to 60 s, varied at random; of 5xx, 429, 408 and errors without a status. */
+  readonly email: RetryPreset;
+  /** 5 retries after 2 to 30 s, varied at random; of 5xx, 429, 408 and errors without a status. */
+  readonly statusCheck: RetryPreset;
+  /** 3 retries after 1, 2 and 4 s; of 5xx and errors without a status. Attempts of 15, 20, … s. */
+  readonly pageFetch: RetryPreset;
+  /** 3 retries after 1 to 30 s, ±10 %; of 429, 500, 502 to 504 and errors without a status. */
+  readonly apiClient: RetryPreset;
+  /** 4 retries after 2, 4, 8 and 16 s; of 5xx, 429, 408 and errors without a status. */
+  readonly outbox: RetryPreset;
+};
+
+/** Options for all breakers and retries of a deployment, by its kind. */
+export const profiles: {
+  /** At least 5 calls before a breaker opens, 10 s of rising load after it; retries for 2 min. */
+  readonly production: Profile;
+  /** Timeouts of 3 s, breakers that open late and for 5 s; 2 retries within seconds. */
+  readonly development: Profile;
+  /** Timeouts of 1 s, breakers that open for 100 ms; 1 retry after at most 10 ms. */
+  readonly testing: Profile;
+};
 
 /** A breaker preset by name. @throws ERR_INVALID_OPTION, which lists the known names */
 export function preset (name: PresetName): BreakerPreset;

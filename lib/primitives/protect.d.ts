@@ -12,7 +12,7 @@ export type MethodPath<T> = {
 export interface ProtectOptions<T extends object> extends PolicyOptions {
   /** Names of the methods, with dots for those of members. */
   methods: ReadonlyArray<MethodPath<T> | (string & {})>;
-  /** Whether the methods also take a callback (error, value) as their last argument. */
+  /** Whether the methods also take a callback (error, value) at the end. Default false. */
   callbacks?: boolean | undefined;
   /** The cache key. Default: the method and the arguments as JSON. */
   key?: ((...args: any[]) => unknown) | undefined;

@@ -43,7 +43,7 @@ declare namespace Status {
   interface Options {
     /** Length of the window, ms; default 10000. */
     rollingCountTimeout?: number | undefined;
-    /** Default 10. */
+    /** Buckets of the window, default 10. */
     rollingCountBuckets?: number | undefined;
     /** Default true. */
     rollingPercentilesEnabled?: boolean | undefined;

@@ -155,7 +155,7 @@ export interface RetentionOptions {
    * last came; default 30 days.
    */
   foreignEvents?: number | false | undefined;
-  /** All payment events, default false. */
+  /** All payment events, in ms, default false. */
   events?: number | false | undefined;
   /** Minutes of the chart of the whole service, default 7 days. */
   minutes?: number | false | undefined;

@@ -78,13 +78,13 @@ export interface MidtransTransaction {
 }
 
 export interface MidtransNotificationOptions {
-  /** How often each is sent, default 1. */
+  /** How many times each is sent, default 1. */
   repeat?: number | undefined;
   /** Default 'sent'. */
   order?: 'sent' | 'reversed' | 'shuffled' | undefined;
-  /** Only the newest. */
+  /** Whether only the newest is sent. Default false. */
   latest?: boolean | undefined;
-  /** What is wrong with them. The signature does not cover the status. */
+  /** What is wrong with them, default nothing. The signature does not cover the status. */
   forge?: 'signature' | 'status' | 'amount' | 'order' | undefined;
 }
 
@@ -159,15 +159,15 @@ export interface MidtransFakeOptions {
   latencyMs?: number | [min: number, max: number] | undefined;
   /** How many orders it makes, default 1,000,000. */
   ordersMax?: number | undefined;
-  /** True: errors of Core have their own HTTP status instead of 200. */
+  /** True: errors of Core have their own HTTP status instead of 200. Default false. */
   trueStatus?: boolean | undefined;
-  /** False: an order can be charged more than once. */
+  /** False: an order can be charged more than once. Default true. */
   uniqueOrders?: boolean | undefined;
-  /** False: Idempotency-Key and X-Idempotency-Key are ignored. */
+  /** False: Idempotency-Key and X-Idempotency-Key are ignored. Default true. */
   idempotency?: boolean | undefined;
-  /** True: payouts are in the history as soon as they are made, not when they are approved. */
+  /** True: payouts are in the history before they are approved. Default false. */
   listQueued?: boolean | undefined;
-  /** Added to each amount, like automatic fees. */
+  /** Rupiah that are added to each amount, like automatic fees. Default 0. */
   fees?: number | undefined;
 }
 

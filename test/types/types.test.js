@@ -138,6 +138,49 @@ describe('the text that an editor shows', () => {
     return found;
   }
 
+  // What a number is of, as its text or its name says.
+  const UNIT = new RegExp('\\b(ms|bytes?|seconds?|minutes?|hours?|days?|characters|percentage|' +
+    'share|attempts?|retries|calls?|failures|probes|buckets|messages|mails|rows|requests|' +
+    'breakers|connections|tokens|keys|copies|readers|entries|instances|orders|times|port|multiplied|' +
+    'rupiah|HTTP status|number|how many|so many)\\b|%', 'i');
+
+  /** Whether a type is made of booleans, numbers and fixed texts, and whether of numbers. */
+  function kindsOf ({ type }) {
+    const kinds = (ts.isUnionTypeNode(type) ? type.types : [type])
+      .filter(({ kind }) => kind !== ts.SyntaxKind.UndefinedKeyword);
+    const isNumber = ({ kind }) => kind === ts.SyntaxKind.NumberKeyword;
+    const isPlain = part => isNumber(part) || part.kind === ts.SyntaxKind.BooleanKeyword ||
+      ts.isLiteralTypeNode(part);
+    return { isPlain: kinds.every(isPlain), hasNumber: kinds.some(isNumber) };
+  }
+
+  /** Options whose text tells no default, or no unit. */
+  function vagueOptions (file) {
+    const found = [];
+    const visit = (node, owner) => {
+      const isNamed = ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node);
+      const within = isNamed ? node.name.text : owner;
+      if (/(Options|Config)$/.test(within) && ts.isPropertySignature(node) && node.questionToken) {
+        const text = ts.displayPartsToString(
+          checker.getSymbolAtLocation(node.name).getDocumentationComment(checker));
+        const { isPlain, hasNumber } = kindsOf(node);
+        const name = node.name.getText();
+        const words = `${text} ${name.replace(/[A-Z]/g, ' $&')}`;
+        const faults = [
+          isPlain && !/default|without/i.test(text) && 'default',
+          hasNumber && !UNIT.test(words) && 'unit',
+        ];
+        // Members that share a line have one text.
+        if (text !== '') {
+          found.push(...faults.filter(Boolean).map(fault => `${within}.${name}: ${fault}`));
+        }
+      }
+      ts.forEachChild(node, child => visit(child, within));
+    };
+    visit(file, '');
+    return found;
+  }
+
   const files = program.getSourceFiles()
     .map(file => [path.relative(ROOT, file.fileName), file])
     .filter(([name]) => name.startsWith('lib/'));
@@ -146,6 +189,18 @@ describe('the text that an editor shows', () => {
 
   test.each(files)('%s', (_, file) => {
     expect(silentMembers(file)).toEqual([]);
+    expect(vagueOptions(file)).toEqual([]);
+  });
+
+  test('values have one, too', () => {
+    const file = files.find(([name]) => name === path.join('lib', 'primitives', 'presets.d.ts'))[1];
+    const values = checker.getExportsOfModule(checker.getSymbolAtLocation(file))
+      .filter(({ flags }) => flags & ts.SymbolFlags.Value);
+    const names = values.map(({ name }) => name);
+    expect(names).toEqual(expect.arrayContaining(['presets', 'profiles', 'retryPresets']));
+    const isSilent = symbol => symbol.getDocumentationComment(checker).length === 0 &&
+      symbol.getJsDocTags(checker).length === 0;
+    expect(values.filter(isSilent).map(({ name }) => name)).toEqual([]);
   });
 });
 
