@@ -291,7 +291,7 @@ export interface GatewayConfig<D = Duration> {
     } | undefined;
     /** What answers in the place of an upstream that fails. */
     fallback?: {
-      /** False: upstreams have no fallbacks, so failed calls reject. Orders are queued. Default true. */
+      /** False: no fallbacks, so failed calls reject; orders are still queued. Default true. */
       enabled?: boolean | undefined;
       /**
        * The strategies for all upstreams, in the order in which they are tried. Default: those that

@@ -43,8 +43,8 @@ export interface StoreOptions {
    */
   directory?: string | undefined;
   /**
-   * Whether the embedded database is in memory and gone at close, default false. Pass at most one of
-   * `url`, `pool`, `directory` and `memory: true`.
+   * Whether the embedded database is in memory and gone at close, default false. Pass at most one
+   * of `url`, `pool`, `directory` and `memory: true`.
    */
   memory?: boolean | undefined;
   /**

@@ -141,8 +141,8 @@ describe('the text that an editor shows', () => {
   // What a number is of, as its text or its name says.
   const UNIT = new RegExp('\\b(ms|bytes?|seconds?|minutes?|hours?|days?|characters|percentage|' +
     'share|attempts?|retries|calls?|failures|probes|buckets|messages|mails|rows|requests|' +
-    'breakers|connections|tokens|keys|copies|readers|entries|instances|orders|times|port|multiplied|' +
-    'rupiah|HTTP status|number|how many|so many)\\b|%', 'i');
+    'breakers|connections|tokens|keys|copies|readers|entries|instances|orders|times|port|' +
+    'multiplied|rupiah|HTTP status|number|how many|so many)\\b|%', 'i');
 
   /** Whether a type is made of booleans, numbers and fixed texts, and whether of numbers. */
   function kindsOf ({ type }) {
