@@ -47,7 +47,7 @@ const ROWS = [
 
 // Functions that are no addresses: what comes before the routes, and after them.
 const MIDDLEWARE = new Set([
-  '/ logAccess', '/ webhooks', '/ notFound', '/ handleProblem',
+  '/ logAccess', '/ webhooks', '/ noSuchAddress', '/ handleError',
   `${ADMIN} enter`, `${ADMIN} handleProblem`, `${ADMIN} needRole`, `${ADMIN} noSuchPage`,
   '/reset-circuit-breaker enter', '/reset-circuit-breaker handleProblem',
 ]);
