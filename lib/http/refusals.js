@@ -24,10 +24,7 @@ class Refusals {
   /** Whether this answer waits. */
   has (res) { return this.#waiting.has(res); }
 
-  /**
-   * Calls `send`, at once or later. If too many wait already, it ends the connection instead: an
-   * answer would cost more, and be followed by the next request.
-   */
+  /** Calls `send`, at once or later. If too many wait already, it ends the connection instead. */
   answer (res, send) {
     if (this.#limiter.tryTake()) return send();
     if (this.#waiting.size >= WAITING_MAX) return res.destroy();
