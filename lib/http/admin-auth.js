@@ -154,6 +154,21 @@ function refuse (res, status, code, detail, retryAfter) {
 const tooMany = (res, detail, { retryAfter }) =>
   refuse(res, 429, 'ERR_ADMIN_RATE_LIMITED', detail, retryAfter);
 
+/** Finds the entry of a request's token. All are compared, to take the same time. */
+const finderOf = known => ({ headers: { authorization } }) => {
+  const token = BEARER.exec(authorization ?? '')?.[1];
+  if (token === undefined) return undefined;
+  const presented = hashOf(token);
+  return known.reduce((found, entry) => timingSafeEqual(presented, entry.hash) ? entry : found,
+    undefined);
+};
+
+/** A function that tells whether a request has one of these tokens. */
+function knowsOf (tokens) {
+  const find = finderOf(tokens.map(entry => readToken('tokens', entry)));
+  return req => find(req) !== undefined;
+}
+
 /**
  * Middleware. `enter` comes once, before `need(role)`: it sets `res.locals.caller` to the entry of
  * the token, or to undefined. `need` sets `res.locals.actor` to { name, role, address }.
@@ -162,21 +177,13 @@ function createAdminAccess (options) {
   const { tokens, rateLimit: limits, onRefused } = OPTIONS.read(options);
   const known = tokens.map(entry =>
     ({ ...entry, quota: new Quota(limits.requests, limits.interval) }));
+  const find = finderOf(known);
   const failures = new Failures(limits);
   const unauthorized = known.length === 0 ? NO_TOKENS : 'This needs a valid bearer token.';
 
-  /** The entry of a token. All are compared, to take the same time. */
-  function find (header) {
-    const token = BEARER.exec(header ?? '')?.[1];
-    if (token === undefined) return undefined;
-    const presented = hashOf(token);
-    return known.reduce((found, entry) => timingSafeEqual(presented, entry.hash) ? entry : found,
-      undefined);
-  }
-
   // The token is checked first: valid callers and guessers do not affect each other.
   function enter (req, res, next) {
-    const caller = find(req.headers.authorization);
+    const caller = find(req);
     res.locals.caller = caller;
     if (caller !== undefined) {
       if (caller.quota.take()) return next();
@@ -208,7 +215,7 @@ function createAdminAccess (options) {
     };
   }
 
-  const knows = req => find(req.headers.authorization) !== undefined;
+  const knows = req => find(req) !== undefined;
 
   return { enter, knows, need };
 }
@@ -290,4 +297,6 @@ function hostOf (origin) {
   return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
-module.exports = { PAGE_OPTIONS, addressOf, createAdminAccess, createPageAccess, ownSiteOnly };
+module.exports = {
+  PAGE_OPTIONS, addressOf, createAdminAccess, createPageAccess, knowsOf, ownSiteOnly
+};

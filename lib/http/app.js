@@ -14,7 +14,7 @@ const { SERVER, checkPeers, requirePeer } = require('../base/peer');
 const { asked } = require('../base/warn');
 const { RateLimiter } = require('../primitives/limits');
 const { FIELDS, createAdminRouter, readInput } = require('./admin');
-const { addressOf, createAdminAccess } = require('./admin-auth');
+const { addressOf, createAdminAccess, knowsOf } = require('./admin-auth');
 const { createBreakerHistory } = require('./breaker-views');
 const { createDashboardRouter } = require('./dashboard-routes');
 const { createEventStream } = require('./events');
@@ -121,12 +121,14 @@ async function showOrder (gateway, req, res) {
     { orderId, state, token, redirectUrl, currency, amountMinor, createdAt, updatedAt });
 }
 
+const shopTokensOf = ({ server }) => server.tokens.map(entry => ({ ...entry, role: 'operate' }));
+
 /** What a shop's own server asks for, with its token: orders and messages. */
 function makeOrderRouter (gateway, express) {
   const { config, degradation, store } = gateway;
-  const tokens = config.server.tokens.map(entry => ({ ...entry, role: 'operate' }));
   // A shop sends as much as it sells.
-  const access = createAdminAccess({ tokens, rateLimit: { requests: Infinity } });
+  const access = createAdminAccess(
+    { tokens: shopTokensOf(config), rateLimit: { requests: Infinity } });
   const allowed = [access.enter, access.need('operate')];
   // Read-only while the database is away: what cannot be kept is not taken in.
   const writable = degradation.guard(
@@ -194,6 +196,27 @@ function makeParts (gateway, express) {
   return { routers, onError, close };
 }
 
+/**
+ * Middleware for what no router has answered: 404, and errors. Anybody can cause them, so to
+ * callers without a token they are refusals.
+ */
+function makeEnd ({ config }, onError) {
+  const knows = knowsOf([...shopTokensOf(config), ...config.admin.tokens]);
+  const handle = problemHandler({ onError });
+  function answer (req, res, send) {
+    if (res.locals.caller !== undefined || knows(req)) send();
+    else refusals.answer(res, send);
+  }
+  return [
+    function noSuchAddress (req, res) {
+      answer(req, res, () => notFound(req, res));
+    },
+    function handleError (error, req, res, next) {
+      answer(req, res, () => handle(error, req, res, next));
+    },
+  ];
+}
+
 /** An Express 5 application with all routes of a gateway; `app.locals.close()` ends its streams. */
 function createApp (gateway, options) {
   const { extend } = OPTIONS.read(options);
@@ -208,8 +231,7 @@ function createApp (gateway, options) {
   for (const router of routers) app.use(router);
   if (extend !== undefined) asked('extend failed', () => extend(app));
   app.get('/', (req, res) => res.redirect('/dashboard/'));
-  app.use(notFound);
-  app.use(problemHandler({ onError }));
+  app.use(makeEnd(gateway, onError));
   app.locals.close = close;
   return app;
 }

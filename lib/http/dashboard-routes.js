@@ -9,7 +9,8 @@ const path = require('node:path');
 
 const { optionsOf } = require('../base/options');
 const { checkPeers, requirePeer } = require('../base/peer');
-const { problem } = require('./problem');
+const { notFound, problem } = require('./problem');
+const refusals = require('./refusals');
 
 // It has none; misspelt names are rejected all the same.
 const OPTIONS = optionsOf({});
@@ -81,15 +82,17 @@ function createDashboardRouter (options) {
   const router = express.Router();
   router.use('/dashboard', function serveFile (req, res) {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
-      res.setHeader('Allow', 'GET, HEAD');
-      return problem(res, 405, { code: 'ERR_METHOD_NOT_ALLOWED' });
+      return refusals.answer(res, () => {
+        res.setHeader('Allow', 'GET, HEAD');
+        problem(res, 405, { code: 'ERR_METHOD_NOT_ALLOWED' });
+      });
     }
     // The page loads its parts by relative paths, so its own path must end with a slash.
     const isBare = !/^[^?]*\/dashboard\//.test(req.originalUrl);
     if (isBare) return res.redirect(308, 'dashboard/');
     const name = req.path.slice(1);
     const file = files.get(name);
-    if (file === undefined) return problem(res, 404, { code: 'ERR_NOT_FOUND' });
+    if (file === undefined) return refusals.answer(res, () => notFound(req, res));
     const headers = name === PREVIEW ? PREVIEW_HEADERS : HEADERS;
     res.set({ ...headers, 'Content-Type': file.type, ETag: file.etag });
     if (req.headers['if-none-match'] === file.etag) return res.status(304).end();

@@ -1,7 +1,8 @@
 'use strict';
 
 // The answers to strangers that this process sends at once, and those that wait: to whoever sends
-// webhooks that are not signed, or guesses tokens. One limit for the process, whatever its routers.
+// webhooks that are not signed, or guesses tokens or paths. One limit for the process, whatever its
+// routers.
 
 const clock = require('../base/clock');
 const { RateLimiter } = require('../primitives/limits');
@@ -17,23 +18,27 @@ const WAITING_MAX = 500;
 
 class Refusals {
   #limiter = new RateLimiter(REFUSALS);
-  #waiting = new Set();
+  // The timers of answers.
+  #waiting = new Map();
 
   /** Whether this answer waits. */
   has (res) { return this.#waiting.has(res); }
 
-  /** Calls `send`, at once or later. */
+  /** Calls `send`, at once or later. If too many wait already, it ends the connection instead. */
   answer (res, send) {
     if (this.#limiter.tryTake()) return send();
-    if (this.#waiting.size >= WAITING_MAX) {
-      if (!res.headersSent) res.setHeader('Connection', 'close');
-      return send();
-    }
-    this.#waiting.add(res);
-    clock.setTimer(() => {
+    if (this.#waiting.size >= WAITING_MAX) return res.destroy();
+    // Whoever goes away makes room for others.
+    const leave = () => {
+      clock.clearTimer(this.#waiting.get(res));
+      this.#waiting.delete(res);
+    };
+    this.#waiting.set(res, clock.setTimer(() => {
+      res.off('close', leave);
       this.#waiting.delete(res);
       send();
-    }, delay(), false);
+    }, delay(), false));
+    res.on('close', leave);
   }
 }
 

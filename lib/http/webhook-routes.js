@@ -300,9 +300,11 @@ function createWebhookRouter (options) {
     const route = methods && Object.hasOwn(methods, req.method) ? methods[req.method] : undefined;
     if (route === undefined) {
       if (typeof next === 'function') return next();
-      if (methods !== undefined) res.setHeader('Allow', Object.keys(methods).join(', '));
-      return problem(res, ...methods === undefined ? [404, { code: 'ERR_NOT_FOUND' }]
-        : [405, { code: 'ERR_METHOD_NOT_ALLOWED' }]);
+      return refusals.answer(res, () => {
+        if (methods !== undefined) res.setHeader('Allow', Object.keys(methods).join(', '));
+        problem(res, ...methods === undefined ? [404, { code: 'ERR_NOT_FOUND' }]
+          : [405, { code: 'ERR_METHOD_NOT_ALLOWED' }]);
+      });
     }
     try {
       await route(req, res);

@@ -146,6 +146,12 @@ const ROWS = {
   }]],
   'text of WhatsApp': [['characters', 4096, n => readCloudMessage(
     { to: '+6281234567890', type: 'text', text: { body: text(n) } })]],
+  'admin API: a note; a name in a filter or a path': [
+    ['note', 2000, n => admin('/circuit-breakers/midtrans/note', { body: { note: text(n) } })],
+    ['name in a filter', 255, n => admin(`/notes?target=${text(n)}`)],
+    ['name in a path', 255, n => admin(`/circuit-breakers/${text(n)}/silence`,
+      { body: { minutes: 0, reason: 'x' } })],
+  ],
 };
 
 /** What is not refused, but cut or replaced. */

@@ -7,6 +7,7 @@ const { once } = require('node:events');
 const net = require('node:net');
 
 const { createWebhookRouter } = require('../../lib/http');
+const refusals = require('../../lib/http/refusals');
 const { SECRETS, order, startAll, until } = require('../support/gateway-helpers');
 const { serve } = require('../support/http-app');
 
@@ -330,7 +331,12 @@ describe('requests', () => {
       { method: 'POST', body: FORGED.replace('"order"', `"order-${i}"`) })],
     ['guesses of the verify token',
       i => it.ask(`/webhooks/whatsapp?hub.mode=subscribe&hub.verify_token=${i}&hub.challenge=7`)],
-  ])('who sends %s as fast as they are refused is slowed down', async (_, send) => {
+    ['guesses of paths', i => it.ask(`/nothing-${i}`), 404],
+    ['guesses of paths, with wrong tokens',
+      i => it.ask(`/nothing-${i}`, { token: `a-guess-of-some-length-${i}` }), 404],
+    ['guesses of files', i => it.ask(`/dashboard/nothing-${i}`), 404],
+    ['paths that cannot be read', i => it.ask(`/circuit-breaker-status/%ff${i}`), 400],
+  ])('who sends %s as fast as they are refused is slowed down', async (_, send, status = 403) => {
     const COUNT = 400;
     const CONNECTIONS = 10;
     let left = COUNT;
@@ -338,12 +344,54 @@ describe('requests', () => {
     const loop = async () => {
       while (left > 0) {
         left -= 1;
-        expect((await send(left)).status).toBe(403);
+        expect((await send(left)).status).toBe(status);
       }
     };
     await Promise.all(Array.from({ length: CONNECTIONS }, loop));
     // In n seconds, 100 + 100 n are refused at once, and 10 n after a wait.
     expect(performance.now() - began).toBeGreaterThan(2000);
+  });
+
+  /** The answers to requests one after the other, beside strangers; and how many had to wait. */
+  async function askBesideStrangers (path, token, count) {
+    const strangers = new AbortController();
+    const { signal } = strangers;
+    const loops = Array.from({ length: 150 }, async () => {
+      while (!signal.aborted) await it.ask('/nothing').catch(() => {});
+    });
+    const statuses = [];
+    let waited = 0;
+    it.server.server.on('request', note);
+    function note (req, res) {
+      if (req.headers.authorization === undefined) return;
+      setImmediate(() => { if (refusals.has(res)) waited += 1; });
+    }
+    for (let i = 0; i < count; i++) statuses.push((await it.ask(path, { token })).status);
+    it.server.server.off('request', note);
+    strangers.abort();
+    await Promise.all(loops);
+    return { statuses: [...new Set(statuses)], waited };
+  }
+
+  test('who has a token does not wait for a 404', async () => {
+    for (const token of [shopToken, readToken, operateToken]) {
+      const { statuses, waited } = await askBesideStrangers('/nothing', token, 150);
+      expect([statuses, waited]).toEqual([[404], 0]);
+    }
+    // Whoever guesses waits, so this would be seen.
+    const { waited } = await askBesideStrangers('/nothing', 'a-guess-of-some-length', 5);
+    expect(waited).toBeGreaterThan(0);
+  });
+
+  test('more strangers than may wait are cut off, and others are served', async () => {
+    const COUNT = 1000;
+    const text = lines('GET /nothing HTTP/1.1', ...LAST);
+    const answers = await Promise.all(Array.from({ length: COUNT }, () => raw(text)));
+    const answered = answers.filter(answer => statusesIn(answer)[0] === 404);
+    expect(answers.filter(answer => answer === '').length).toBe(COUNT - answered.length);
+    expect(answered.length).toBeGreaterThanOrEqual(500);
+    expect(answered.length).toBeLessThan(COUNT);
+    await isWell();
   });
 
   test('a client without a secret for webhooks is told of once, however many come', async () => {
@@ -366,7 +414,7 @@ describe('requests', () => {
   test('of a flood, the log gets some lines, and the number of the others', async () => {
     const requestsIn = () => it.log.lines.filter(({ message }) => message === 'Request');
     const before = requestsIn().length;
-    const FLOOD = 1500;
+    const FLOOD = 300;
     for (let i = 0; i < FLOOD; i += 50) {
       await Promise.all(Array.from({ length: 50 }, (_, j) => it.ask(`/flood-${i + j}`)));
     }

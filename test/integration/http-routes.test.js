@@ -4,50 +4,72 @@
 // The addresses are read from the application itself, so a new one needs a row here.
 
 const { SessionPool } = require('../../lib/clients/whatsapp');
-const { SECRETS, startAll } = require('../support/gateway-helpers');
+const refusals = require('../../lib/http/refusals');
+const { SECRETS, order, startAll, until } = require('../support/gateway-helpers');
 
 const ADMIN = '/admin/reliability';
 
-// Who may ask. `anybody` needs nothing, `provider` a signature, the others a token.
+// The limits for strangers. `failures`: after some requests without a valid token, 429. `refusals`:
+// what was refused more than a hundred times a second waits. Others have none, because:
+const PROBES = 'none: probes and load balancers must not wait';
+const FILES = 'none: it is the same for all, and in memory';
+const hasNone = limit => limit.startsWith('none: ');
+
+// Who may ask, and what limits strangers. `anybody` needs nothing, `provider` a signature, the
+// others a token.
 const ROWS = [
-  ['POST', '/orders', 'shop'],
-  ['GET', '/orders/:id', 'shop'],
-  ['POST', '/notifications', 'shop'],
-  ['POST', '/webhooks/midtrans', 'provider'],
-  ['GET', '/webhooks/whatsapp', 'provider'],
-  ['HEAD', '/webhooks/whatsapp', 'provider'],
-  ['POST', '/webhooks/whatsapp', 'provider'],
-  ['GET', '/health', 'anybody'],
-  ['GET', '/health/live', 'anybody'],
-  ['GET', '/health/ready', 'anybody'],
-  ['GET', '/api/health', 'anybody'],
-  ['GET', '/health/detailed', 'monitor'],
-  ['GET', '/health/circuit-breakers', 'monitor'],
-  ['GET', '/health/degradation', 'monitor'],
-  ['GET', '/health/dlq', 'monitor'],
-  ['GET', '/circuit-breaker-status/:id', 'monitor'],
-  ['GET', '/metrics', 'monitor'],
+  ['POST', '/orders', 'shop', 'failures'],
+  ['GET', '/orders/:id', 'shop', 'failures'],
+  ['POST', '/notifications', 'shop', 'failures'],
+  ['POST', '/webhooks/midtrans', 'provider', 'refusals'],
+  ['GET', '/webhooks/whatsapp', 'provider', 'refusals'],
+  ['HEAD', '/webhooks/whatsapp', 'provider', 'refusals'],
+  ['POST', '/webhooks/whatsapp', 'provider', 'refusals'],
+  ['GET', '/health', 'anybody', PROBES],
+  ['GET', '/health/live', 'anybody', PROBES],
+  ['GET', '/health/ready', 'anybody', PROBES],
+  ['GET', '/api/health', 'anybody', PROBES],
+  ['GET', '/health/detailed', 'monitor', 'failures'],
+  ['GET', '/health/circuit-breakers', 'monitor', 'failures'],
+  ['GET', '/health/degradation', 'monitor', 'failures'],
+  ['GET', '/health/dlq', 'monitor', 'failures'],
+  ['GET', '/circuit-breaker-status/:id', 'monitor', 'failures'],
+  ['GET', '/metrics', 'monitor', 'failures'],
   ...['/breaker-history', '/circuit-breakers', '/circuit-breakers/:name', '/degradation', '/dlq',
     '/dlq/summary', '/dlq/:id', '/outbox/stats', '/outbox', '/outbox/:id', '/undelivered',
     '/payments', '/payments/:id', '/payments/:id/events', '/payment-events', '/session', '/audit',
     '/events', '/health', '/service', '/notes', '/silences', '/payments/:id/timeline',
     '/report', '/reports/reliability',
-  ].map(path => ['GET', ADMIN + path, 'read']),
+  ].map(path => ['GET', ADMIN + path, 'read', 'failures']),
   ...['/circuit-breakers/:name/reset', '/degradation', '/degradation/set-level', '/dlq/retry',
     '/dlq/purge', '/dlq/:id/retry', '/circuit-breakers/:name/note',
     '/circuit-breakers/:name/silence',
     '/outbox/:id/cancel', '/outbox/:id/note',
     '/payments/:id/note', '/payments/:id/review',
-  ].map(path => ['POST', ADMIN + path, 'operate']),
-  ['POST', '/reset-circuit-breaker/:id', 'operate'],
-  ['GET', '/openapi.json', 'anybody'],
-  ['USE', '/dashboard', 'anybody'],
-  ['GET', '/', 'anybody'], // Leads to the dashboard.
-].map(([method, path, who]) => ({ method, path, who, name: `${method} ${path}` }));
+  ].map(path => ['POST', ADMIN + path, 'operate', 'failures']),
+  ['POST', '/reset-circuit-breaker/:id', 'operate', 'failures'],
+  ['GET', '/openapi.json', 'anybody', FILES],
+  ['USE', '/dashboard', 'anybody', FILES],
+  ['GET', '/', 'anybody', FILES], // Leads to the dashboard.
+].map(([method, path, who, limit]) => ({ method, path, who, limit, name: `${method} ${path}` }));
+
+// What a POST takes, besides `{ reason }`.
+const BODIES = {
+  '/orders': order('content-type'),
+  '/notifications': { channel: 'EMAIL', recipient: 'a@b.example', subject: 'a', body: 'a' },
+  [`${ADMIN}/degradation`]: { level: null, reason: 'a' },
+  [`${ADMIN}/degradation/set-level`]: { level: null, reason: 'a' },
+  [`${ADMIN}/dlq/retry`]: { ids: ['1'] },
+  [`${ADMIN}/dlq/purge`]: { ids: ['1'], reason: 'a' },
+  [`${ADMIN}/circuit-breakers/:name/silence`]: { minutes: 0, reason: 'a' },
+  [`${ADMIN}/payments/:id/review`]: { decision: 'dismiss', reason: 'a' },
+};
+const bodyOf = path => JSON.stringify(
+  BODIES[path] ?? (path.endsWith('/note') ? { note: 'a' } : { reason: 'a' }));
 
 // Functions that are no addresses: what comes before the routes, and after them.
 const MIDDLEWARE = new Set([
-  '/ logAccess', '/ webhooks', '/ notFound', '/ handleProblem',
+  '/ logAccess', '/ webhooks', '/ noSuchAddress', '/ handleError',
   `${ADMIN} enter`, `${ADMIN} handleProblem`, `${ADMIN} needRole`, `${ADMIN} noSuchPage`,
   '/reset-circuit-breaker enter', '/reset-circuit-breaker handleProblem',
 ]);
@@ -93,9 +115,8 @@ afterAll(async () => {
   sessions.close();
 });
 
-/** Asks from an address of its own, and does not wait for the end of a stream. */
-async function ask ({ method, path }, { from, token, type, body } = {}) {
-  const response = await fetch(it.server.url + real(path), {
+const send = ({ method, path }, { from, token, type, body } = {}) =>
+  fetch(it.server.url + real(path), {
     method: method === 'USE' ? 'GET' : method,
     redirect: 'manual',
     headers: {
@@ -105,6 +126,10 @@ async function ask ({ method, path }, { from, token, type, body } = {}) {
     },
     body,
   });
+
+/** Asks from an address of its own, and does not wait for the end of a stream. */
+async function ask (...request) {
+  const response = await send(...request);
   await response.body?.cancel();
   return response.status;
 }
@@ -195,12 +220,30 @@ describe('bodies', () => {
   const CHANGES = ROWS.filter(({ method }) => method === 'POST')
     .map(row => [row.name, row, row.path.endsWith('/whatsapp') ? 1_048_576 : BODY_MAX]);
 
-  test.each(CHANGES)('%s: one that is not JSON is refused', async (_, row) => {
-    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'image/png']) {
-      const status = await ask(row, { type, body: 'a=1', token: rightToken(row, 'bodies') });
-      expect([type, status >= 400 && status < 500]).toEqual([type, true]);
-    }
-  });
+  const TYPES = ['text/plain', 'application/x-www-form-urlencoded', 'image/png'];
+  const isWebhook = ([, { who }]) => who === 'provider';
+
+  test.each(CHANGES.filter(row => !isWebhook(row)))(
+    '%s: one that is not said to be JSON is refused, and is fine otherwise', async (_, row) => {
+      const [body, token] = [bodyOf(row.path), rightToken(row, 'bodies')];
+      for (const type of TYPES) {
+        expect([type, await ask(row, { type, body, token })]).toEqual([type, 415]);
+      }
+      const response = await send(row, { type: 'application/json', body, token });
+      const { code = 'done' } = await response.json();
+      // There is nothing with this name or number, or nothing to do about it.
+      expect(['done', 'ERR_NOT_FOUND', 'ERR_OUTBOX_MESSAGE', 'ERR_PAYMENT_ORDER']).toContain(code);
+    });
+
+  test.each(CHANGES.filter(isWebhook))(
+    '%s: its type does not matter, since its bytes are signed', async (_, row) => {
+      const body = JSON.stringify({ order_id: 'x'.repeat(50) });
+      const expected = await ask(row, { type: 'application/json', body });
+      expect([400, 403]).toContain(expected);
+      for (const type of TYPES) {
+        expect([type, await ask(row, { type, body })]).toEqual([type, expected]);
+      }
+    });
 
   test.each(CHANGES)('%s: a large one is refused', async (_, row, limit) => {
     const token = rightToken(row, 'bodies');
@@ -210,8 +253,55 @@ describe('bodies', () => {
   });
 });
 
-describe('guesses', () => {
-  test.each(PRIVATE)('%s: are limited, and a right token is not', async (_, row, i) => {
+describe('the limit for strangers', () => {
+  const limitedBy = test => ROWS.filter(({ limit }) => test(limit))
+    .map((row, i) => [row.name, row, i]);
+  const CONNECTIONS = 20;
+
+  test('is told for each address', () => {
+    const known = limit => ['failures', 'refusals'].includes(limit) || hasNone(limit);
+    expect(ROWS.filter(({ limit }) => !known(limit))).toEqual([]);
+  });
+
+  /** Whether any of so many requests waits. No more are sent then. */
+  async function doesWait (row, count) {
+    const answers = new Set();
+    const note = (req, res) => {
+      answers.add(res);
+      res.on('close', () => answers.delete(res));
+    };
+    it.server.server.on('request', note);
+    let left = count;
+    let isOver = false;
+    const loop = async () => {
+      while (left > 0) {
+        left -= 1;
+        await ask(row, row.method === 'POST' ? { body: '{}' } : {});
+      }
+    };
+    const all = Promise.all(Array.from({ length: CONNECTIONS }, loop))
+      .finally(() => { isOver = true; });
+    let isFound = false;
+    await until(() => {
+      isFound = [...answers].some(res => refusals.has(res));
+      return isFound || isOver;
+    });
+    left = 0;
+    await all;
+    it.server.server.off('request', note);
+    return isFound;
+  }
+
+  test.each(limitedBy(limit => limit === 'refusals'))('%s: refusals wait', async (_, row) => {
+    expect(await doesWait(row, 4000)).toBe(true);
+  });
+
+  test.each(limitedBy(hasNone))('%s: none', async (_, row) => {
+    expect(await doesWait(row, 300)).toBe(false);
+  });
+
+  const byFailures = limitedBy(limit => limit === 'failures');
+  test.each(byFailures)('%s: guesses get 429, and a right token does not', async (_, row, i) => {
     const from = `10.0.1.${i}`;
     const statuses = new Set();
     for (let n = 0; n < GUESSES_MAX && !statuses.has(429); n++) {

@@ -30,6 +30,10 @@ function fileOf (namespace) {
   return file.slice(0, -probe.length) + namespace;
 }
 
+/** Where the region of another process namespace and boot would be. */
+const elsewhere = namespace =>
+  fileOf(namespace).replace(/^(.*sekering-\d+-)\d+-[\da-f]+-/, '$11-0123abcd-');
+
 test('regions are listed and removed', async () => {
   const given = options();
   expect(entryOf(given.namespace)).toBeUndefined();
@@ -336,11 +340,13 @@ describe('regions of another release', () => {
 
   test('and of containers and single processes are listed by `sekering regions`', async () => {
     const given = options();
-    const [namespaces, member] = [[newNamespace(), newNamespace(), newNamespace()],
-      await startProcess()];
+    const namespaces = Array.from({ length: 4 }, newNamespace);
+    const member = await startProcess();
     await member.run(make, given);
     await member.run(make, { ...given, scope: 'process', namespace: namespaces[0] });
     await member.run(join, ofOther(fileOf(namespaces[1])));
+    const foreign = elsewhere(namespaces[3]);
+    await member.run(join, foreign);
     const idle = await startProcess();
     await idle.run(make, { ...given, namespace: namespaces[2] });
     await idle.kill();
@@ -355,19 +361,20 @@ describe('regions of another release', () => {
     expect(of(namespaces[0])).toMatchObject({ ...common, scope: 'process', pid: member.pid });
     expect(of(namespaces[1])).toMatchObject({ ...common, isOfRelease: false });
     expect(of(namespaces[2])).toMatchObject({ ...common, isUsed: false });
+    expect(of(namespaces[3])).toMatchObject({ ...common, isHere: false, file: foreign });
     fs.rmSync(of(namespaces[1]).file);
 
     const text = spawnSync(process.execPath, [require.resolve('../../lib/cli'), 'regions'],
       { encoding: 'utf8' }).stdout;
     expect(text).toContain(`Folder: ${regions.directory()}`);
     expect(text).toMatch(new RegExp(`${given.namespace} +host +yes +\\d+ `));
+    const lineOf = name => text.split('\n').find(line => line.includes(name));
+    expect(lineOf(namespaces[3])).toContain('another container or boot');
+    expect(lineOf(given.namespace)).not.toContain('another container or boot');
   });
 });
 
 describe('files that nobody uses any more', () => {
-  /** Where the region of another process namespace and boot would be. */
-  const elsewhere = namespace =>
-    fileOf(namespace).replace(/^(.*sekering-\d+-)\d+-[\da-f]+-/, '$11-0123abcd-');
   const join = (context, file) => context.require('../../lib/base/native').joinRegion(file);
 
   test.each(['host', `p${process.pid}.1`])(

@@ -135,42 +135,56 @@ describe('a full disk (needs the right to mount one)', () => {
   });
 });
 
-// Nobody can write to the mounted folder: it stands for a host without /dev/shm.
-const WITHOUT_MEMORY = `${withDisk('64k')} && mount -o remount,ro /dev/shm`;
+const READ_ONLY = `${withDisk('64k')} && mount -o remount,ro /dev/shm`;
+// Another /dev, with what programs need only.
+const MISSING = 'mount -t tmpfs -o mode=755 tmpfs /mnt && cp -a /dev/null /dev/urandom /mnt && ' +
+  'mount --bind /mnt /dev';
+const WITHOUT_MEMORY = [
+  ['that nobody can write to', READ_ONLY, [], '/dev/shm cannot be written to'],
+  ['that is missing', MISSING, 'ENOENT', '/dev/shm is no folder'],
+];
 
 const OWN = `/tmp/sekering-${process.getuid()}`;
 
-whoMayMount('without /dev/shm, all processes use /tmp, whatever TMPDIR is, and say so', () => {
-  expect(limited(WITHOUT_MEMORY, `
-    const { execFileSync } = require('node:child_process');
-    const warnings = [];
-    process.on('warning', ({ name, code, message }) => warnings.push([name, code, message]));
-    const before = fs.readdirSync('/dev/shm');
-    make('a').open();
-    make('b');
-    const { file } = regions.list().find(entry => entry.namespace === namespace);
-    const isOpen = execFileSync(process.execPath, ['-e', \`
-      const { CircuitBreaker } = require(${JSON.stringify(require.resolve('../../lib'))});
-      console.log(new CircuitBreaker(async () => {}, { scope: 'host', name: 'a',
-        namespace: '\${namespace}', consecutiveFailures: 1, timeout: false }).opened);
-    \`], { env: { ...process.env, TMPDIR: '/var/tmp' }, encoding: 'utf8', stdio: 'pipe' }).trim();
-    await new Promise(setImmediate);
-    result = [before, regions.directory(), require('node:path').dirname(file), isOpen, warnings];`
-  )).toEqual([[], OWN, OWN, 'true', [['SekeringWarning', 'SEKERING_REGIONS',
-    expect.stringContaining(`files in ${OWN}, because /dev/shm cannot be written to`)]]]);
-});
+whoMayMount.each(WITHOUT_MEMORY)(
+  'with a /dev/shm %s, all processes use /tmp, whatever TMPDIR is, and say so once',
+  (_, shell, content, why) => {
+    expect(limited(shell, `
+      const { execFileSync } = require('node:child_process');
+      const warnings = [];
+      process.on('warning', ({ name, code, message }) => warnings.push([name, code, message]));
+      let before;
+      try {
+        before = fs.readdirSync('/dev/shm');
+      } catch ({ code }) {
+        before = code;
+      }
+      make('a').open();
+      make('b');
+      const { file } = regions.list().find(entry => entry.namespace === namespace);
+      const isOpen = execFileSync(process.execPath, ['-e', \`
+        const { CircuitBreaker } = require(${JSON.stringify(require.resolve('../../lib'))});
+        console.log(new CircuitBreaker(async () => {}, { scope: 'host', name: 'a',
+          namespace: '\${namespace}', consecutiveFailures: 1, timeout: false }).opened);
+      \`], { env: { ...process.env, TMPDIR: '/var/tmp' }, encoding: 'utf8', stdio: 'pipe' }).trim();
+      await new Promise(setImmediate);
+      result = [before, regions.directory(), require('node:path').dirname(file), isOpen, warnings];`
+    )).toEqual([content, OWN, OWN, 'true', [['SekeringWarning', 'SEKERING_REGIONS',
+      expect.stringContaining(`files in ${OWN}, because ${why}`)]]]);
+  });
 
-whoMayMount('without /dev/shm, a folder that the user has set is used without a warning', () => {
-  const folder = makeFolder();
-  expect(limited(`${WITHOUT_MEMORY} && export SEKERING_REGIONS=${folder}`, `
-    const warnings = [];
-    process.on('warning', warning => warnings.push(warning));
-    const { opened } = make('a');
-    const { file } = regions.list().find(entry => entry.namespace === namespace);
-    await new Promise(setImmediate);
-    result = [opened, regions.directory(), require('node:path').dirname(file), warnings];`
-  )).toEqual([false, folder, folder, []]);
-});
+whoMayMount.each(WITHOUT_MEMORY)(
+  'with a /dev/shm %s, a folder that the user has set is used without a warning', (_, shell) => {
+    const folder = makeFolder();
+    expect(limited(`${shell} && export SEKERING_REGIONS=${folder}`, `
+      const warnings = [];
+      process.on('warning', warning => warnings.push(warning));
+      const { opened } = make('a');
+      const { file } = regions.list().find(entry => entry.namespace === namespace);
+      await new Promise(setImmediate);
+      result = [opened, regions.directory(), require('node:path').dirname(file), warnings];`
+    )).toEqual([false, folder, folder, []]);
+  });
 
 describe('SEKERING_REGIONS', () => {
   const attempt = folder => {
