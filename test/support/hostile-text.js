@@ -29,8 +29,8 @@ const makerOf = shape => n => {
   return first + upTo(part, n) + last;
 };
 
-// Templates that cost much for their length, with data: a loop over a long list, which repeats a part
-// as often as a template may have tags.
+// Templates that cost much for their length, with their data: loops over a long list, of a part
+// that is repeated about as often as a template may have tags.
 const TAGS_MAX = 9000;
 const tagsIn = part => part.split('{{').length - 1;
 const nested = depth => Array.from({ length: depth }).reduce(inside => ({ a: inside }), 'x');
