@@ -10,7 +10,7 @@ const { requirePeer } = require('../base/peer');
 const { renewing, unreadableIn } = require('./database-certificates');
 const { Listener, Poller } = require('./database-listener');
 const {
-  GuestSession, beginAsGuest, beginPooled, haveSessions, takeOver
+  GuestSession, beginAsGuest, beginPooled, haveSessions, readCommitted, takeOver
 } = require('./database-session');
 const {
   BEGIN, Database, IDLE_MS, READ_ONLY, SqlClient, checkWritable, readerOf
@@ -182,7 +182,7 @@ class PgDatabase extends Database {
   async checkWritable () {
     return this.#use(async lease => {
       lease.isBroken = true;
-      checkWritable(await this.#ask(lease.client, { text: READ_ONLY }));
+      checkWritable(await this.#ask(lease.client, { text: readCommitted(READ_ONLY) }));
       lease.isBroken = false;
     });
   }

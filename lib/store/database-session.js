@@ -25,6 +25,12 @@ const NO_LIMITS = `SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalo
 const assign = (settings, set = 'SET') => Object.entries(settings)
   .map(([name, value]) => `${set} ${name} = '${value}'`).join('; ');
 
+/**
+ * Statements that begin in a session whose settings are not ours, and not within a transaction. A
+ * hot standby runs nothing that is serializable.
+ */
+const readCommitted = text => `SET TRANSACTION ISOLATION LEVEL READ COMMITTED; ${text}`;
+
 // ---- Our own sessions --------------------------------------------------------------------------
 
 /**
@@ -34,10 +40,10 @@ const assign = (settings, set = 'SET') => Object.entries(settings)
  * @param {Record<string, unknown>} [settings] further ones
  */
 async function takeOver (run, settings) {
-  const { rows: [{ path }] } = await run({ text: `${assign({
+  const { rows: [{ path }] } = await run({ text: readCommitted(`${assign({
     ...settings, ...FORM, ...PLANS, default_transaction_isolation: 'read committed',
     client_encoding: 'UTF8',
-  })}; ${NO_LIMITS}; SELECT pg_catalog.to_json(pg_catalog.current_schemas(false)) AS path` });
+  })}; ${NO_LIMITS}; SELECT pg_catalog.to_json(pg_catalog.current_schemas(false)) AS path`) });
   // Functions of schemas that come before PostgreSQL's own would hide those that we mean. When
   // pg_catalog is not listed, it comes first.
   if (path.indexOf('pg_catalog') < 1) return;
@@ -97,7 +103,7 @@ class GuestSession {
 
   /** Whether single statements work as in a session of our own. */
   async isPlain () {
-    const { plain, isWeak, limit } = await this.#look();
+    const { plain, isWeak, limit } = await this.#look(readCommitted(LOOK));
     return plain && isWeak && this.#isIso && (limit === null || limit >= this.#timeout);
   }
 
@@ -115,8 +121,8 @@ class GuestSession {
 
   get #isIso () { return this.#style.startsWith('ISO'); }
 
-  async #look () {
-    this.#looking ??= this.#ask();
+  async #look (text = LOOK) {
+    this.#looking ??= this.#ask(text);
     try {
       return await this.#looking;
     } catch (error) {
@@ -125,8 +131,8 @@ class GuestSession {
     }
   }
 
-  async #ask () {
-    const { rows: [{ style, ...rest }] } = await this.#run({ text: LOOK });
+  async #ask (text) {
+    const { rows: [{ style, ...rest }] } = await this.#run({ text });
     this.#style = style;
     // Of these settings, this is the one whose changes the server reports.
     this.#client.connection?.on?.('parameterStatus', ({ parameterName, parameterValue }) => {
@@ -163,7 +169,7 @@ const WHO = `SELECT pg_catalog.pg_backend_pid() AS pid, (SELECT backend_start::t
  * @param {(client: object, statement: object) => Promise<{ rows: object[] }>} run
  */
 async function haveSessions (lease, run) {
-  const who = async client => (await run(client, { text: WHO })).rows[0];
+  const who = async client => (await run(client, { text: readCommitted(WHO) })).rows[0];
   const a = await lease();
   const { pid } = await who(a);
   // A server sends its process id at the start. A pooler sends a number of its own.
@@ -183,4 +189,6 @@ async function haveSessions (lease, run) {
   return true;
 }
 
-module.exports = { GuestSession, beginAsGuest, beginPooled, haveSessions, takeOver };
+module.exports = {
+  GuestSession, beginAsGuest, beginPooled, haveSessions, readCommitted, takeOver,
+};

@@ -19,6 +19,8 @@ const RECIPIENTS_MAX = 1000;
 const SUBJECT_MAX = 1000;
 const KEY_MAX = 255;
 const DELAY_MS_MAX = 10 * 365 * 24 * 3600 * 1000;
+const ROWS_MAX = 10_000;
+const CALL_BYTES_MAX = 64 * 1024 * 1024;
 const FAULTS_MAX = 100;
 const NAME_SHOWN = 50;
 
@@ -70,6 +72,29 @@ class Faults {
     const [code] = this.#codes.size === 1 ? this.#codes : ['ERR_OUTBOX_MESSAGE'];
     const words = this.#list.map(({ path, message }) => (isList ? `${path}: ${message}` : message));
     return Object.assign(new StoreError(code, words.join('; ')), { faults: this.#list });
+  }
+}
+
+const tooMuch = why => new StoreError('ERR_OUTBOX_TOO_LARGE', why);
+
+/**
+ * What one call amounts to. A short text may become a large one for each of many recipients, so
+ * this ends the call before the rows are checked or written.
+ */
+class Load {
+  #rows = 0;
+  #bytes = 0;
+
+  addRows (count) {
+    this.#rows += count;
+    if (this.#rows > ROWS_MAX) throw tooMuch(`Expected at most ${ROWS_MAX} messages at once`);
+  }
+
+  addBytes (count) {
+    this.#bytes += count;
+    if (this.#bytes > CALL_BYTES_MAX) {
+      throw tooMuch(`Expected messages of at most ${CALL_BYTES_MAX} bytes together`);
+    }
   }
 }
 
@@ -234,13 +259,16 @@ function channelOf (faults, name, channels) {
 
 const TEXTS = ['body', 'html', 'subject', 'data'];
 
+/** Whether the texts of a message have a fault. */
+const haveFaults = ({ fields }) =>
+  [...fields].some(field => TEXTS.includes(field) || field.startsWith('template'));
+
 /**
  * Adds the faults that the channel's own check finds in fields that have none yet. Faults of the
  * recipient get the path `path`.
  */
 function validate (faults, check, message, { row, body }, path) {
-  const isKnown = [...faults.fields].some(field =>
-    TEXTS.includes(field) || field.startsWith('template'));
+  const isKnown = haveFaults(faults);
   const { subject, html } = row;
   try {
     check(message, { body: isKnown ? undefined : body ?? '', ...!isKnown && { subject, html } });
@@ -297,14 +325,38 @@ const keyFor = (key, identity) =>
   `${key}#${createHash('sha256').update(identity).digest('base64url').slice(0, 22)}`;
 
 /**
+ * The end of each row of a message as JSON, which is the same for all recipients; none if its texts
+ * have a fault. What it adds for each recipient counts before anything is done for each.
+ */
+function endOfRows (faults, load, recipients, { row, body }, data) {
+  if (haveFaults(faults)) return { end: '', endBytes: 0 };
+  const written = JSON.stringify(row).slice(1);
+  const end = data === undefined ? written : `${written.slice(0, -1)},"body_data":${data}}`;
+  const endBytes = Buffer.byteLength(end);
+  // What is filled in when it is sent is checked now, for each recipient.
+  load.addBytes(recipients.length * Math.max(endBytes, Buffer.byteLength(body ?? '')));
+  return { end, endBytes };
+}
+
+/** A row. V8 joins its parts without a copy, so that all recipients share the long one. */
+function rowOf (load, common, { end, endBytes }) {
+  const begin = `${JSON.stringify(common).slice(0, -1)},`;
+  const beginBytes = Buffer.byteLength(begin);
+  load.addBytes(beginBytes);
+  return { json: begin + end, weight: beginBytes + endBytes };
+}
+
+/**
  * Checks a message.
  * @param {object} given as OutboxMessage
  * @param {Map<string, object>} channels by name
  * @param {Faults} faults
+ * @param {Load} load of its call
  * @returns {Array<{ json: string, weight: number, channel: string, dedupeKey: string | null }>} one
- *   for each recipient. `json` is the row to insert; do not use it when there are faults
+ *   for each recipient. `json` is the row to insert, of `weight` bytes; do not use it when there
+ *   are faults
  */
-function rowsOf (given, channels, faults) {
+function rowsOf (given, channels, faults, load) {
   const message = typeof given === 'object' ? membersOf(given, FIELDS) : undefined;
   if (message === undefined) {
     faults.refuse('message', 'an object', given);
@@ -315,6 +367,7 @@ function rowsOf (given, channels, faults) {
   const channel = channelOf(faults, name, channels);
   const { maxAttempts = 1 } = channel;
   const recipients = recipientsOf(faults, message.recipient, channel);
+  load.addRows(recipients.length);
   const dedupeKey = optional(message.dedupeKey, value => line(faults, 'dedupeKey', value, KEY_MAX));
   const common = {
     channel: name,
@@ -325,6 +378,7 @@ function rowsOf (given, channels, faults) {
   };
   const dataJson = data === undefined ? undefined : json(faults, data);
   const texts = textsOf(faults, message, dataJson);
+  const rest = endOfRows(faults, load, recipients, texts, dataJson);
   if (channel.validate !== undefined) {
     for (const { path, recipient } of recipients) {
       validate(faults, channel.validate, { ...message, recipient }, texts, path);
@@ -334,15 +388,14 @@ function rowsOf (given, channels, faults) {
   const isOne = !isList(message.recipient);
   return recipients.map(({ recipient, identity }) => {
     const key = dedupeKey === null || isOne ? dedupeKey : keyFor(dedupeKey, identity);
-    const written = JSON.stringify({ ...common, recipient, ...texts.row, dedupe_key: key });
-    const whole = dataJson === undefined
-      ? written : `${written.slice(0, -1)},"body_data":${dataJson}}`;
-    return { json: whole, weight: whole.length, channel: name, dedupeKey: key, isOne };
+    const row = rowOf(load, { ...common, recipient, dedupe_key: key }, rest);
+    return { ...row, channel: name, dedupeKey: key, isOne };
   });
 }
 
 /**
- * Checks messages. If any has a fault, all are rejected, with all faults of all messages.
+ * Checks messages. If any has a fault, all are rejected, with all faults of all messages; if they
+ * are too many or too large together, at once.
  * @param {object[]} messages as OutboxMessage
  * @param {Map<string, object>} channels by name
  * @param {boolean} [isList] whether the faults say which message they are of
@@ -351,10 +404,13 @@ function rowsOf (given, channels, faults) {
  *   ERR_OUTBOX_TEMPLATE, with `faults: [{ path, message }]`
  */
 function toRows (messages, channels, isList = false) {
+  // Those that have a fault make no rows.
+  new Load().addRows(messages.length);
   const faults = new Faults();
+  const load = new Load();
   const rows = messages.flatMap((message, i) => {
     faults.begin(isList ? `[${i}].` : '');
-    return rowsOf(message, channels, faults);
+    return rowsOf(message, channels, faults, load);
   });
   if (faults.any) throw faults.error(isList);
   return rows;

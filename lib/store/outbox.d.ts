@@ -294,6 +294,7 @@ export interface Outbox {
    * Durable when its promise resolves; with `client`, when that transaction commits. Of an array
    * (at most 10000) all are stored or none. Rejects with ERR_OUTBOX_CHANNEL, ERR_OUTBOX_MESSAGE,
    * ERR_OUTBOX_TEMPLATE, ERR_OUTBOX_TOO_LARGE, each with all `faults`, or an error of the database.
+   * A call that is too large as a whole (10000 rows, 64 MiB) is refused at once, without `faults`.
    */
   enqueue (message: OutboxMessage, options?: { client?: SqlClient }): Promise<Enqueued>;
   /** Resolves with one result for each recipient, in the same order. */

@@ -50,9 +50,6 @@ function readBackoff (option, value) {
   return value;
 }
 
-const MESSAGES_MAX = 10_000;
-// Of all the rows of one statement, in characters.
-const WEIGHT_MAX = 64 * 1024 * 1024;
 // Calls that come together share a statement up to this.
 const GROUP = { count: 500, weight: 1024 * 1024, writers: 2 };
 // If a key is taken and freed more often than this, some program does it in a loop.
@@ -149,24 +146,12 @@ class Outbox {
       () => Array.from(messages)) : [messages];
     const channels = names === undefined
       ? this.#channels : new Map(names.map(name => [name, this.#channels.get(name)]));
-    const rows = this.#read(list, isMany, channels);
+    const rows = toRows(list, channels, isMany);
     if (rows.length === 0) return [];
     const answers = client === undefined
       ? await this.#enqueueAlone(rows)
       : await this.#enqueueWith(client, rows);
     return isMany || !rows[0].isOne ? answers : answers[0];
-  }
-
-  #read (messages, isList, channels = this.#channels) {
-    checkCount(messages);
-    const rows = toRows(messages, channels, isList);
-    // A message may be for several recipients.
-    checkCount(rows);
-    if (weightOf(rows) > WEIGHT_MAX) {
-      throw new StoreError('ERR_OUTBOX_TOO_LARGE',
-        `Expected messages of at most ${WEIGHT_MAX} characters together`);
-    }
-    return rows;
   }
 
   /**
@@ -178,7 +163,7 @@ class Outbox {
    *   condition holds
    */
   along (messages) {
-    const rows = this.#read(messages);
+    const rows = toRows(messages, this.#channels);
     return {
       json: jsonOf(rows),
       insert: (i, condition) => insertAlong(this.#table.name, i, condition),
@@ -352,12 +337,6 @@ class Outbox {
 
   /** Called when the store closes: stops running workers at once. */
   async _close () { await Promise.all([...this.#active].map(worker => worker._close())); }
-}
-
-function checkCount ({ length }) {
-  if (length <= MESSAGES_MAX) return;
-  throw new StoreError('ERR_OUTBOX_TOO_LARGE',
-    `Expected at most ${MESSAGES_MAX} messages at once but received ${length}`);
 }
 
 const weightOf = rows => rows.reduce((sum, { weight }) => sum + weight, 0);

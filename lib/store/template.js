@@ -53,9 +53,10 @@ const KINDS = new Set(['#', '^', '/', '&', '{', '!', '=', '>']);
 const WRITES = new Set(['name', '&']);
 
 /**
- * Reads a template into the tokens that the library's Writer takes: [kind, text or name], and of a
- * section also its tokens, as the fifth member. The library's own parser makes a token of each
- * character before it joins them, and takes quadratic time to find the end of a tag.
+ * Reads a template into the tokens that the library's Writer takes: [kind, text or name], of a text
+ * also whether only a comment divides it from the one before it, and of a section also its tokens,
+ * as the fifth member. The library's own parser makes a token of each character before it joins
+ * them, and takes quadratic time to find the end of a tag.
  */
 class Reader {
   #tokens = [];
@@ -84,7 +85,8 @@ class Reader {
 
   /** What is between two tags: the rest of a line, perhaps more lines, and the beginning of one. */
   #text (text) {
-    const token = ['text', text];
+    const isDivided = this.#tokens.at(-1)?.[0] === 'text';
+    const token = ['text', text, isDivided];
     this.#tokens.push(token);
     const first = text.indexOf('\n');
     if (first < 0) {
@@ -157,14 +159,15 @@ class View extends mustache.Context {
 
   /** The value at a path such as `customer.name`. Only own properties count. */
   lookup (name) {
+    const path = this.#filling.pathOf(name);
+    this.#filling.step(path.length);
     if (name === '.') return this.view;
-    const path = name.split('.');
     for (let { view, parent } = this; ; { view, parent } = parent) {
-      this.#filling.step();
       if (has(view, path[0])) {
         return path.reduce((value, part) => (has(value, part) ? value[part] : undefined), view);
       }
       if (parent === undefined) return undefined;
+      this.#filling.step();
     }
   }
 }
@@ -175,6 +178,7 @@ class Filling extends mustache.Writer {
   #steps = 0;
   #length = 0;
   #missing = new Set();
+  #paths = new Map();
 
   constructor (escape) {
     super();
@@ -192,8 +196,19 @@ class Filling extends mustache.Writer {
     throw wrong(`The template's ${list} ${names.length === 1 ? 'has' : 'have'} no value`);
   }
 
-  step () {
-    if (++this.#steps <= STEPS_MAX) return;
+  /** The parts of a name. Texts that are made anew would be hashed at each use. */
+  pathOf (name) {
+    let path = this.#paths.get(name);
+    if (path === undefined) {
+      path = name === '.' ? [name] : name.split('.');
+      this.#paths.set(name, path);
+    }
+    return path;
+  }
+
+  step (count = 1) {
+    this.#steps += count;
+    if (this.#steps <= STEPS_MAX) return;
     throw new StoreError('ERR_OUTBOX_TOO_LARGE',
       `Expected a template that takes at most ${STEPS_MAX} steps, but this one takes more`);
   }
@@ -209,7 +224,12 @@ class Filling extends mustache.Writer {
     return tokens;
   }
 
-  rawValue ([, text]) { return this.#take(text); }
+  rawValue ([, text, isDivided]) {
+    // Of white space around a section nothing is left, so that its length would never end a loop.
+    // Comments may divide a text into any number of parts.
+    if (text === '' || isDivided) this.step();
+    return this.#take(text);
+  }
   unescapedValue ([, name], view) { return this.#take(this.#textOf(name, view)); }
   escapedValue ([, name], view) {
     const text = this.#textOf(name, view);

@@ -12,15 +12,18 @@ const path = require('node:path');
 const { createMetrics } = require('../../lib/http');
 const { HttpClient } = require('../../lib/clients/http');
 const { Faults } = require('../../lib/clients/client-error');
+const { readBody } = require('../../lib/clients/midtrans-requests');
 const { readAddresses, readMessage } = require('../../lib/clients/smtp-message');
 const { numberOf, readCloudMessage } = require('../../lib/clients/whatsapp-input');
 const { readConfig } = require('../../lib/gateway/config');
 const { createLogger } = require('../../lib/gateway/logger');
 const { createAdminAccess } = require('../../lib/http/admin-auth');
+const { toRows } = require('../../lib/store/outbox-message');
 const { fill } = require('../../lib/store/template');
 const { SECRETS, order, startAll, until } = require('../support/gateway-helpers');
 const { ROOT } = require('../support/setup');
 
+const CALL_BYTES = 64 * 1024 * 1024;
 const ADMIN = '/admin/reliability';
 
 let it;
@@ -46,6 +49,9 @@ const orderWith = (id, headers) =>
   ask('/orders', { token: SECRETS.shopToken, body: order(id), headers });
 const store = message =>
   it.gateway.store.outbox.enqueue({ channel: 'JOB', recipient: 'a', ...message });
+const rowsOf = messages => toRows(
+  messages.map(message => ({ channel: 'JOB', recipient: 'a', ...message })),
+  new Map([['JOB', {}]]), true);
 const nested = n => list(n).reduce(inside => ({ a: inside }), 1);
 const mail = more => readMessage({ from: 'a@b.example', to: 'c@d.example', text: 'x', ...more });
 
@@ -119,12 +125,44 @@ const ROWS = {
     ['dedupeKey', 255, n => store({ dedupeKey: text(n) })],
     ['orderKey', 255, n => store({ orderKey: text(n) })],
   ],
+  'messages of one call: rows, one for each recipient; together, with what templates give': [
+    ['rows', 10_000, n => rowsOf([...list(9, () => 1000), n - 9000].map(count => ({
+      body: 'x', recipient: list(count, i => `r${i}`) })))],
+    ['bytes of rows', CALL_BYTES, n => {
+      const [{ weight }] = rowsOf([{ body: '' }]);
+      const whole = 256 * 1024;
+      const count = Math.floor(n / (weight + whole));
+      const rest = n - count * (weight + whole) - weight;
+      rowsOf([...list(count, () => whole), rest].map(size => ({ body: text(size) })));
+    }],
+    ['bytes of results', CALL_BYTES, n => {
+      const begin = rowsOf([{ body: '' }])[0].json.indexOf('"subject"');
+      const whole = { template: '{{a}}'.repeat(8), data: { a: text(130_000) } };
+      const rest = n - 64 * 1_040_000 - 65 * begin;
+      rowsOf([...list(64, () => whole), {
+        template: '{{a}}{{a}}{{a}}{{a}}{{b}}', data: { a: text(100_000), b: text(rest - 400_000) },
+      }]);
+    }],
+  ],
   'levels of data in data': [['levels', 500, n => store({ data: nested(n) })]],
   'template: a tag; sections in sections; result': [
     ['tag', 255, n => fill(`{{${text(n)}}}`, { [text(n)]: 1 })],
     ['sections', 32, n => fill(`${'{{#a}}'.repeat(n)}${'{{/a}}'.repeat(n)}`, { a: true })],
     ['result', 1_048_576, n => fill('{{a}}', { a: text(n) })],
   ],
+  'template: steps, one for each part of a name and each turn of a loop': [
+    // A name within the item takes one step for each of its parts; so does the loop's own name.
+    ['steps', 100_000, n => fill('{{#l}}{{/l}}', { l: list(n - 1) })],
+    ['parts', 100_000, n => {
+      const name = count => `{{^${list(count, () => 'a').join('.')}}}{{/${
+        list(count, () => 'a').join('.')}}}`;
+      fill(name(100).repeat(999) + name(n - 99_900), nested(100));
+    }],
+  ],
+  'items of an order': [['items', 10_000, n => readBody('createTransaction', {
+    ...order('many', n),
+    item_details: list(n, () => ({ name: 'x', price: 1, quantity: 1 })),
+  })]],
   'mail address; its part before the @': [
     ['address', 254, n => {
       const domain = [63, 63, 62].map(text).join('.');

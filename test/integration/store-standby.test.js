@@ -6,14 +6,17 @@
 const { once } = require('node:events');
 const net = require('node:net');
 
-const { Client } = require('pg');
+const { Client, Pool } = require('pg');
 
 const { openStore } = require('../../lib/store');
 const { SECRETS, order, startAll, until } = require('../support/gateway-helpers');
 const { keep } = require('../support/keep');
-const { startPostgres } = require('../support/postgres');
+const { HOSTILE, startPostgres } = require('../support/postgres');
 
 const READ_ONLY = { code: 'ERR_STORE_READ_ONLY', retryable: true };
+
+// A hot standby has no serializable transactions, whatever is the default.
+const SERVERS = [['usual settings', {}], ['hostile settings', HOSTILE]];
 
 const CHANNELS = { JOB: { backoff: { strategy: 'fixed', minTimeout: 20 } } };
 // The server allows 600 requests in a minute.
@@ -61,8 +64,9 @@ async function startWorker (store, send = () => {}) {
   return { sent, warnings };
 }
 
-test('a gateway whose database is made read-only says so, and heals', async () => {
-  const server = keep(await startPostgres());
+test.each(SERVERS)('%s: a gateway whose database is made read-only says so, and heals', async (
+  _, settings) => {
+  const server = keep(await startPostgres(settings));
   const url = await server.createDatabase();
   const it = keep(await startAll({ url }, { degradation: { hysteresis: 0 } }));
   const { gateway } = it;
@@ -96,35 +100,38 @@ test('a gateway whose database is made read-only says so, and heals', async () =
   expect(await until(() => make('meanwhile').catch(() => false))).toMatchObject({ queued: false });
 });
 
-test('a message that was sent when its database became read-only is not sent again', async () => {
-  const server = keep(await startPostgres());
-  const store = keep(await openStore({ url: await server.createDatabase(), channels: CHANNELS }));
-  const setReadOnly = async value => {
-    const client = new Client({ connectionString: server.url });
-    await client.connect();
-    await client.query('SET default_transaction_read_only = off');
-    await client.query(`ALTER SYSTEM SET default_transaction_read_only = ${value}`);
-    await client.query('SELECT pg_reload_conf()');
-    await client.end();
-  };
-  let answer;
-  const answered = new Promise(resolve => { answer = resolve; });
-  const { sent, warnings } = await startWorker(store, () => answered);
-  const { id } = await store.outbox.enqueue(MESSAGE);
-  await until(() => sent.length === 1);
-  await setReadOnly('on');
-  await until(async () => (await store.health()).code === READ_ONLY.code);
-  warnings.splice(0);
-  answer();
-  await until(() => warnings.some(({ code }) => code === READ_ONLY.code));
-  await setReadOnly('off');
-  await until(async () => (await store.outbox.get(id)).status === 'SENT');
-  expect(sent).toEqual(['a']);
-});
+test.each(SERVERS)(
+  '%s: a message that was sent when its database became read-only is not sent again',
+  async (_, settings) => {
+    const server = keep(await startPostgres(settings));
+    const store = keep(await openStore({ url: await server.createDatabase(), channels: CHANNELS }));
+    const setReadOnly = async value => {
+      const client = new Client({ connectionString: server.url });
+      await client.connect();
+      await client.query('SET default_transaction_read_only = off');
+      await client.query(`ALTER SYSTEM SET default_transaction_read_only = ${value}`);
+      await client.query('SELECT pg_reload_conf()');
+      await client.end();
+    };
+    let answer;
+    const answered = new Promise(resolve => { answer = resolve; });
+    const { sent, warnings } = await startWorker(store, () => answered);
+    const { id } = await store.outbox.enqueue(MESSAGE);
+    await until(() => sent.length === 1);
+    await setReadOnly('on');
+    await until(async () => (await store.health()).code === READ_ONLY.code);
+    warnings.splice(0);
+    answer();
+    await until(() => warnings.some(({ code }) => code === READ_ONLY.code));
+    await setReadOnly('off');
+    await until(async () => (await store.outbox.get(id)).status === 'SENT');
+    expect(sent).toEqual(['a']);
+  });
 
-test('a failover: on the standby nothing is claimed, and once it is promoted all goes on',
-  async () => {
-    const primary = keep(await startPostgres());
+test.each(SERVERS)(
+  '%s: a failover: on the standby nothing is claimed, and once it is promoted all goes on',
+  async (_, settings) => {
+    const primary = keep(await startPostgres(settings));
     const database = databaseOf(await primary.createDatabase());
     const address = await startAddress();
     address.port = primary.port;
@@ -134,8 +141,8 @@ test('a failover: on the standby nothing is claimed, and once it is promoted all
     await store.outbox.enqueue(recipients.map(recipient => ({ ...MESSAGE, recipient })));
     const standby = keep(await primary.startStandby());
     const { rows: [{ end }] } = await primary.query('SELECT pg_current_wal_lsn() AS end');
-    await until(async () => (await standby.query(
-      `SELECT pg_last_wal_replay_lsn() >= '${end}' AS is`)).rows[0].is);
+    await until(async () => (await standby.query(`SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+      SELECT pg_last_wal_replay_lsn() >= '${end}' AS is`)).at(-1).rows[0].is);
 
     address.port = standby.port;
     await primary.stop('immediate');
@@ -145,6 +152,8 @@ test('a failover: on the standby nothing is claimed, and once it is promoted all
     await expect(store.outbox.enqueue(MESSAGE)).rejects.toMatchObject(READ_ONLY);
     await expect(store.idempotency.run('key', async () => 1)).rejects.toMatchObject(READ_ONLY);
     await expect(openStore({ url })).rejects.toMatchObject(READ_ONLY);
+    const pool = keep(new Pool({ connectionString: url }), () => pool.end());
+    await expect(openStore({ pool })).rejects.toMatchObject(READ_ONLY);
     expect(sent).toEqual([]);
 
     await standby.promote();

@@ -29,4 +29,24 @@ const makerOf = shape => n => {
   return first + upTo(part, n) + last;
 };
 
-module.exports = { SHAPES, makerOf };
+// Templates that cost much for their length, with their data: loops over a long list, of a part
+// that is repeated about as often as a template may have tags.
+const TAGS_MAX = 9000;
+const tagsIn = part => part.split('{{').length - 1;
+const nested = depth => Array.from({ length: depth }).reduce(inside => ({ a: inside }), 'x');
+const loopOf = (part, value, more) => n => {
+  const times = Math.min(Math.floor(n / 2 / part.length), Math.floor(TAGS_MAX / tagsIn(part)));
+  const l = new Array(Math.floor(n / 2 / JSON.stringify([value]).length)).fill(value);
+  return { template: `{{#l}}${part.repeat(times)}{{/l}}`, data: { ...more, l } };
+};
+const LOOPS = {
+  'long paths': loopOf(`{{${'a.'.repeat(126)}a}}`, 1, nested(127)),
+  'long names': loopOf(`{{${'y'.repeat(255)}}}`, 1, { ['y'.repeat(255)]: 1 }),
+  'names without a value': loopOf('{{y}}', 1), 'values': loopOf('{{a}}', 1, { a: 1 }),
+  'items': loopOf('{{.}}', 'x'), 'empty items': loopOf('{{.}}', ''),
+  'comments on lines': loopOf('{{!}}\n', 1), 'comments in a text': loopOf('{{!}}x', 1),
+  'sections': loopOf('{{#l}}{{/l}}', 1), 'no sections': loopOf('{{^l}}{{/l}}', 1),
+  'sections of items': loopOf('{{#.}}{{/.}}', 'x'),
+};
+
+module.exports = { LOOPS, SHAPES, makerOf };

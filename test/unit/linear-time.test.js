@@ -35,7 +35,7 @@ const { minorOf, readTransaction } = require('../../lib/store/payment-states');
 const { storeError } = require('../../lib/store/store-errors');
 const { fill, fillHtml } = require('../../lib/store/template');
 const { RATIO_MAX, growthOf } = require('../support/growth');
-const { SHAPES, makerOf } = require('../support/hostile-text');
+const { LOOPS, SHAPES, makerOf } = require('../support/hostile-text');
 
 const N = 16 * 1024;
 
@@ -195,6 +195,14 @@ describe('TOML', () => {
     'long text': ['a = """', '\\\n', '"""'], 'long numbers': ['a = ', '1_1', ''],
   }))('%s', async (_, shape) => {
     expect(await growthOf(makerOf(shape), read, N)).toBeLessThanOrEqual(RATIO_MAX);
+  });
+});
+
+describe.each([['templates with data', fill], ['templates of HTML with data', fillHtml]])('%s', (
+  _, how) => {
+  const read = ({ template, data }) => how(template, data);
+  test.each(Object.entries(LOOPS))('%s', async (__, make) => {
+    expect(await growthOf(make, read, 4 * N)).toBeLessThanOrEqual(RATIO_MAX);
   });
 });
 

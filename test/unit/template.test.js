@@ -7,6 +7,7 @@ const vm = require('node:vm');
 const mustache = require('mustache');
 
 const { fill, fillHtml } = require('../../lib/store/template');
+const { LOOPS } = require('../support/hostile-text');
 const { Dice } = require('../support/random');
 
 const BYTES = 256 * 1024; // What the outbox takes at most.
@@ -166,6 +167,15 @@ describe('templates of 256 KiB', () => {
     }
   });
 
+  test.each(Object.entries(LOOPS))('a long loop of %s ends', (_, make) => {
+    const { template, data: own } = make(2 * BYTES);
+    for (const how of [fill, fillHtml]) {
+      expect(thrownBy(() => how(template, own))).toMatchObject({
+        code: 'ERR_OUTBOX_TOO_LARGE', message: expect.stringContaining('at most 100000 steps'),
+      });
+    }
+  });
+
   test('stay unchanged without tags', () => {
     for (const part of ['x', '}}', '\n', ' \n ', '{ }']) {
       expect(bounded(upTo(part), {}) === upTo(part)).toBe(true);
@@ -180,6 +190,14 @@ test('a value may be named often, until the text is too large', () => {
     const own = { a: '<'.repeat(1000) };
     expect(thrownBy(() => how('{{a}}'.repeat(times), own)).code).toBe('ERR_OUTBOX_TOO_LARGE');
   }
+});
+
+test('each part of a name is a step', () => {
+  const data = { l: new Array(1000).fill(1), a: { b: { c: 'x' } } };
+  const loop = (name, times) => `{{#l}}${`{{${name}}}`.repeat(times)}{{/l}}`;
+  // A turn is a step; so is each look beyond the item, and each part.
+  expect(fill(loop('a.b.c', 24), data)).toHaveLength(24_000);
+  expect(thrownBy(() => fill(loop('a.b.c', 25), data)).message).toContain('steps');
 });
 
 test('an error shows the beginning of a long name', () => {

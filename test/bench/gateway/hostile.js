@@ -13,7 +13,7 @@ const { Client } = require('pg');
 const { Faults } = require('../../../lib/clients/client-error');
 const { readAddresses } = require('../../../lib/clients/smtp-message');
 const { fill, fillHtml } = require('../../../lib/store/template');
-const { SHAPES, makerOf } = require('../../support/hostile-text');
+const { LOOPS, SHAPES, makerOf } = require('../../support/hostile-text');
 const { main } = require('./command');
 const { openFleet } = require('./fleet');
 const { markdownOf } = require('./hostile-report');
@@ -40,6 +40,7 @@ const PARSERS = {
   'templates of HTML': text => fillHtml(text, { a: 'x' }),
   'mail addresses': text => readAddresses(text, 'to', new Faults('send')),
 };
+const FILLERS = { 'templates with data': fill, 'templates of HTML with data': fillHtml };
 
 /** CPU of the fastest of some runs, in ms. A text that is refused is read, too. */
 function cpuMsOf (parse, text) {
@@ -56,13 +57,19 @@ function cpuMsOf (parse, text) {
   return Math.min(...runs);
 }
 
+const slowestOf = (name, makers, parse) => Object.entries(makers)
+  .map(([shape, make]) => ({ name, shape, ms: cpuMsOf(parse, make(TEXT_CHARACTERS)) }))
+  .reduce((slowest, row) => (row.ms > slowest.ms ? row : slowest));
+
 /** Of each parser, the text that takes longest. */
 function slowestTexts () {
-  return Object.entries(PARSERS).map(([name, parse]) => {
-    const rows = Object.entries(SHAPES).map(([shape, parts]) =>
-      ({ name, shape, ms: cpuMsOf(parse, makerOf(parts)(TEXT_CHARACTERS)) }));
-    return rows.reduce((slowest, row) => (row.ms > slowest.ms ? row : slowest));
-  });
+  const makers = Object.fromEntries(
+    Object.entries(SHAPES).map(([shape, parts]) => [shape, makerOf(parts)]));
+  return [
+    ...Object.entries(PARSERS).map(([name, parse]) => slowestOf(name, makers, parse)),
+    ...Object.entries(FILLERS).map(([name, how]) =>
+      slowestOf(name, LOOPS, ({ template, data }) => how(template, data))),
+  ];
 }
 
 /** Bytes of what strangers could fill: the table of notifications, and the log. */
