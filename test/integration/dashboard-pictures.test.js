@@ -1,6 +1,6 @@
 'use strict';
 
-/* global window */
+/* global document, window */
 
 // A day at the dashboard: what an operator sees and does, as wide as a desk's and a phone's screen,
 // in light and dark. With SEKERING_PICTURES=docs/pictures it makes the pictures of the guide.
@@ -22,7 +22,7 @@ const { openStore } = require('../../lib/store');
 const { launchBrowser } = require('../support/browser');
 const { serve } = require('../support/http-helpers');
 const { closeAll, order, start: startMidtrans } = require('../support/midtrans-helpers');
-const { faintTexts, tooWide } = require('../support/page-checks');
+const { faintTexts, timesAreDrawn, tooWide } = require('../support/page-checks');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 const { ROOT } = require('../support/setup');
 
@@ -31,7 +31,9 @@ const GUIDE = path.join(ROOT, 'docs', 'admin.md');
 const PICTURES = ['overview-1280-light', 'overview-390-dark', 'order-1280-dark', 'mail-390-light',
   'report-390-light'];
 
+const CHECKS = ['database', 'breakers', 'midtrans', 'smtp'];
 const parts = [];
+const began = Date.now();
 let tab;
 let browser;
 let store;
@@ -52,11 +54,10 @@ beforeAll(async () => {
   });
   await degradation.start();
   const list = () => breakers;
+  const checks = [healthChecks.database(store), healthChecks.breakers(list), async () => ({}),
+    async () => ({})];
   const health = createHealth({
-    checks: {
-      database: healthChecks.database(store), breakers: healthChecks.breakers(list),
-      midtrans: async () => ({}), smtp: async () => ({}),
-    },
+    checks: Object.fromEntries(CHECKS.map((name, i) => [name, checks[i]])),
   });
   const replies = ['450 4.2.1 greylisted', '452 4.2.2 mailbox full'];
   const worker = store.outbox.createWorker({
@@ -101,7 +102,7 @@ beforeAll(async () => {
       (minute, gateway, messages, errors) VALUES (now() - $1 * interval '5 min', 'a', $2, $3)`,
     [i, Math.round(wave * 40 + i * 7 % 13), i > 60 && i < 72 ? 60 : i % 9 === 0 ? 4 : 0]);
   }
-  await store.payments.open(order('FILM-7'));
+  for (const id of ['FILM-7', 'FILM-8']) await store.payments.open(order(id));
   const dead = once(worker, 'dead');
   await store.outbox.enqueue({
     channel: 'EMAIL', recipient: 'budi@example.com', subject: 'Your tickets', body: 'Two tickets',
@@ -154,6 +155,7 @@ async function look (name) {
       await tab.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
       expect(await tab.evaluate(tooWide)).toEqual([]);
       expect(await tab.evaluate(faintTexts)).toEqual([]);
+      await tab.waitForFunction(timesAreDrawn);
       const picture = `${name}-${width}-${colorScheme}`;
       if (folder === undefined) continue;
       // The charts are drawn again for the new size.
@@ -171,10 +173,19 @@ test('an open breaker tells why, is silenced, and health agrees with it', async 
   await card.getByText('automatically: 80 % of 5 calls failed').waitFor();
   await card.getByText('ESMTP_BUSY').waitFor();
   await card.getByText('Tries again').waitFor();
-  await part('service').getByRole('img', { name: /In the last 24 hours: orders 1,/ }).waitFor();
+  await part('service').getByRole('img', { name: /In the last 24 hours: orders 2,/ }).waitFor();
   const smtp = part('health').getByRole('listitem').filter({ hasText: 'smtp' });
   await smtp.getByText('down', { exact: true }).waitFor();
   await smtp.getByText('the check succeeds, but calls fail').waitFor();
+  const checked = await part('health').getByRole('listitem').locator('time')
+    .evaluateAll(times => times.map(({ dateTime }) => new Date(dateTime).getTime()));
+  expect(checked.length).toBe(CHECKS.length);
+  for (const at of checked) {
+    expect(at).toBeGreaterThanOrEqual(began);
+    expect(at).toBeLessThanOrEqual(Date.now());
+  }
+  // The service, and two of each breaker.
+  expect(await tab.locator('.chart canvas').count()).toBe(1 + 2 * breakers.length);
   await look('overview');
   await tab.getByRole('banner').getByText('1 open').waitFor();
   await card.getByRole('button', { name: 'Silence smtp' }).click();
@@ -182,6 +193,27 @@ test('an open breaker tells why, is silenced, and health agrees with it', async 
   await dialog().getByRole('button', { name: 'Silence' }).click();
   await card.getByText('relay is being moved').waitFor();
   await tab.getByRole('banner').getByText('no breaker open').waitFor();
+});
+
+test('breakers are found by their state', async () => {
+  const cards = tab.getByRole('article');
+  const choose = name => tab.getByRole('search', { name: 'Breakers' })
+    .getByRole('button', { name }).click();
+  const seen = async (...names) => {
+    await tab.waitForFunction(number => document.querySelectorAll('[data-breaker]').length ===
+      number, names.length);
+    expect(await cards.evaluateAll(list => list.map(({ dataset }) => dataset.breaker).sort()))
+      .toEqual(names);
+  };
+  await seen('midtrans', 'smtp', 'whatsapp');
+  await choose(/^Open/);
+  await seen('smtp');
+  await choose(/^Closed/);
+  await seen('midtrans', 'whatsapp');
+  await choose(/^Half open/);
+  await part('breakers').getByText('No breaker matches.').waitFor();
+  await choose(/^Half open/);
+  await seen('midtrans', 'smtp', 'whatsapp');
 });
 
 test('events are found by their kind', async () => {
@@ -195,8 +227,14 @@ test('events are found by their kind', async () => {
   await part('events').getByText('smtp is open').waitFor();
 });
 
-test('an order has one timeline, with notes', async () => {
+test('an order is found by its state, and has one timeline, with notes', async () => {
   await show('Payments');
+  const other = tab.locator('[data-order="FILM-8"]');
+  await part('payments').getByLabel('State').selectOption('created');
+  await tab.locator('[data-order="FILM-7"]').waitFor({ state: 'detached' });
+  await other.waitFor();
+  await part('payments').getByLabel('State').selectOption('paid');
+  await other.waitFor({ state: 'detached' });
   const row = tab.locator('[data-order="FILM-7"]');
   await row.getByRole('button', { name: /History/ }).click();
   await row.getByRole('button', { name: 'Add a note about FILM-7' }).click();
@@ -210,7 +248,7 @@ test('an order has one timeline, with notes', async () => {
   await look('order');
 });
 
-test('messages are found by channel and time, looked at, and cancelled', async () => {
+test('messages are found by status, channel and time, looked at, and cancelled', async () => {
   await show('Messages');
   const letter = part('dlq').locator('[data-letter]');
   await letter.getByRole('button', { name: /Details/ }).click();
@@ -221,6 +259,10 @@ test('messages are found by channel and time, looked at, and cancelled', async (
   expect(await attempts.allTextContents()).toEqual(said.map(text => expect.stringMatching(text)));
   expect(await attempts.locator('time').count()).toBe(said.length);
   await look('mail');
+  const ofBudi = part('list').locator('[data-message]').filter({ hasText: 'budi@example.com' });
+  await ofBudi.waitFor();
+  await part('list').getByLabel('Status').selectOption('PENDING');
+  await ofBudi.waitFor({ state: 'detached' });
   await part('list').getByLabel('Channel').selectOption('EMAIL');
   await part('list').getByLabel('Time').selectOption('last hour');
   const message = part('list').locator('[data-message]').filter({ hasText: 'citra@example.com' });
@@ -228,7 +270,10 @@ test('messages are found by channel and time, looked at, and cancelled', async (
   await message.getByRole('button', { name: /Cancel message/ }).click();
   await dialog().getByLabel(/Reason/).fill('sent by hand');
   await dialog().getByRole('button', { name: 'Cancel it' }).click();
+  await message.waitFor({ state: 'detached' });
+  await part('list').getByLabel('Status').selectOption('CANCELLED');
   await message.getByText('cancelled').first().waitFor();
+  expect(await ofBudi.count()).toBe(0);
   await part('list').getByLabel('Before').fill('2020-01-01T00:00');
   await part('list').getByText('No messages.').waitFor();
 });

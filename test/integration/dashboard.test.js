@@ -13,7 +13,7 @@ const { openStore } = require('../../lib/store');
 const { launchBrowser } = require('../support/browser');
 const { serve } = require('../support/http-helpers');
 const { closeAll, order, start: startMidtrans } = require('../support/midtrans-helpers');
-const { faintTexts, isDrawn, tooWide } = require('../support/page-checks');
+const { faintTexts, isDrawn, timesAreDrawn, tooWide } = require('../support/page-checks');
 const { closeShared, sharedPostgres } = require('../support/postgres');
 
 const OPERATOR = 'operator-token-0123456789';
@@ -177,6 +177,7 @@ describe('breakers', () => {
     await tab.waitForFunction(isDrawn);
     await tab.reload();
     await tab.waitForFunction(isDrawn);
+    await tab.waitForFunction(timesAreDrawn);
   });
 
   test('names are text', async () => {

@@ -18,6 +18,30 @@ function isDrawn () {
 }
 
 /**
+ * Whether each chart has times below it: texts of the colour of labels, right of the other axis.
+ * Runs in the page.
+ */
+function timesAreDrawn () {
+  const label = getComputedStyle(document.documentElement).getPropertyValue('--quiet')
+    .match(/[\da-f]{2}/gi).map(part => parseInt(part, 16));
+  const [left, high] = [48, 16];
+  return [...document.querySelectorAll('.chart canvas')].every(canvas => {
+    const [width, top] = [canvas.width - left, canvas.height - high];
+    if (!(width > 0 && top > 0)) return false;
+    const copy = Object.assign(document.createElement('canvas'), { width, height: high })
+      .getContext('2d', { willReadFrequently: true });
+    copy.drawImage(canvas, -left, -top);
+    const { data } = copy.getImageData(0, 0, width, high);
+    let drawn = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      const isLabel = label.every((part, n) => Math.abs(data[i + n] - part) < 24);
+      if (isLabel && data[i + 3] > 100) drawn++;
+    }
+    return drawn > 20;
+  });
+}
+
+/**
  * What is wider than its place: the page, or the row of tabs, which scrolls, so that the page does
  * not get wider. Runs in the page.
  */
@@ -52,4 +76,4 @@ function faintTexts () {
   }).map(element => `${element.textContent.trim()} (${getComputedStyle(element).color})`);
 }
 
-module.exports = { faintTexts, isDrawn, tooWide };
+module.exports = { faintTexts, isDrawn, timesAreDrawn, tooWide };
