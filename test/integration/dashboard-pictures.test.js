@@ -47,7 +47,8 @@ beforeAll(async () => {
   });
   breakers = ['midtrans', 'smtp', 'whatsapp'].map(name => new CircuitBreaker(async fail => {
     if (fail) throw Object.assign(new Error('421 too many connections'), { code: 'ESMTP_BUSY' });
-  }, { name, resetTimeout: 3_600_000, volumeThreshold: 5 }));
+  }, { name, resetTimeout: 3_600_000, rollingCountTimeout: 3_600_000,
+    volumeThreshold: 5 }));
   const [, smtp] = breakers;
   const degradation = createDegradation({
     services: { midtrans: breakers[0], smtp }, features: { reports: 'NORMAL' }, hysteresis: 0,
