@@ -158,7 +158,7 @@ async function look (name) {
       expect(await tab.evaluate(faintTexts)).toEqual([]);
       await tab.waitForFunction(timesAreDrawn);
       const picture = `${name}-${width}-${colorScheme}`;
-      if (folder === undefined) continue;
+      if (folder === undefined || !PICTURES.includes(picture)) continue;
       // The charts are drawn again for the new size.
       await tab.evaluate(() => new Promise(resolve => {
         window.requestAnimationFrame(() => window.requestAnimationFrame(resolve));
@@ -194,6 +194,10 @@ test('an open breaker tells why, is silenced, and health agrees with it', async 
   await dialog().getByRole('button', { name: 'Silence' }).click();
   await card.getByText('relay is being moved').waitFor();
   await tab.getByRole('banner').getByText('no breaker open').waitFor();
+  await card.getByRole('button', { name: 'End the silence of smtp' }).click();
+  await dialog().getByLabel(/Reason/).fill('relay was moved');
+  await dialog().getByRole('button', { name: 'End it' }).click();
+  await tab.getByRole('banner').getByText('1 open').waitFor();
 });
 
 test('breakers are found by their state', async () => {
