@@ -24,8 +24,8 @@ const UNKNOWN_BYTES = 4 * 1024 * 1024;
 const SNAPSHOT_MS_MAX = 300_000;
 // Keys whose heads one claim looks at.
 const HEADS_MAX = 10_000;
-// Errors that a message keeps.
-const HISTORY_MAX = 20;
+// Errors that a message keeps: those of as many attempts as it may have.
+const HISTORY_MAX = 100;
 
 // ---- SQL: claims --------------------------------------------------------------------------------
 
@@ -44,7 +44,8 @@ const ROOM = value(5, 'bigint');
  */
 const BYTES = `(1024 + coalesce(octet_length(body), 0) + coalesce(octet_length(html), 0) +
     coalesce(octet_length(body_template), 0) + coalesce(CASE WHEN pg_column_size(body_data) < 256
-    THEN 256 ELSE octet_length(body_data::text) END, 0))`;
+    THEN 256 ELSE octet_length(body_data::text) END, 0) + CASE WHEN pg_column_size(error_history)
+    < 256 THEN 0 ELSE octet_length(error_history::text) END)`;
 const CANDIDATE = `id, ${BYTES} AS bytes`;
 
 /** $i bytes: the first candidates, up to the one with which they have that many. */

@@ -290,14 +290,36 @@ describeEngines('the worker', ({ place }) => {
       expect(dead[0][0]).toMatchObject({ status: 'DLQ', diedAt: expect.any(Date) });
     });
 
-    test('leaves an error history of twenty, in words that the database can hold', async () => {
+    test('leaves all attempts in the history, in words that the database can hold', async () => {
       const message = `a\0\ud800${'x'.repeat(5000)}`;
+      await enqueue(job('x', { maxAttempts: 100 }));
+      // What is older than the last hundred leaves.
+      await sql(`UPDATE sekering.notification_outbox SET error_history =
+        '[{ "attempt": -1 }, { "attempt": 0 }]'`);
       const worker = await it.worker({ JOB: async () => { throw failing({ message }); } });
-      await enqueue(job('x', { maxAttempts: 25 }));
       const [[letter]] = await events(worker, 'dead');
       expect(letter.errorHistory.map(({ attempt }) => attempt))
-        .toEqual(Array.from({ length: 20 }, (_, i) => i + 6));
+        .toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
       expect(letter.lastError.length).toBeLessThanOrEqual(1000);
+    });
+
+    test('counts among the bytes that a worker holds', async () => {
+      const count = 30;
+      await enqueue(Array.from({ length: count }, (_, i) => job(`r${i}`)));
+      // 100 kB each, which cannot be compressed.
+      await sql(`UPDATE sekering.notification_outbox SET error_history = (
+        SELECT jsonb_agg(jsonb_build_object('attempt', a, 'message', (
+          SELECT string_agg(md5(id * 10000 + a * 100 + part || ''), '')
+          FROM generate_series(1, 31) AS part))) FROM generate_series(1, 100) AS a)`);
+      const all = gate();
+      const worker = await it.worker({ JOB: { send: () => all.promise, concurrency: count } },
+        { heldBytes: 1024 * 1024, concurrency: count });
+      await until(() => worker.inFlight > 0);
+      const statuses = await it.statuses();
+      expect(statuses.filter(status => status === 'SENDING').length).toBeLessThanOrEqual(11);
+      const sent = events(worker, 'sent', count);
+      all.resolve();
+      await sent;
     });
 
     test.each([undefined, null, 'text', 5, {}])('may be anything: %p', async thrown => {

@@ -1,6 +1,6 @@
 'use strict';
 
-/* global document, getComputedStyle */
+/* global document, getComputedStyle, innerWidth */
 
 // Functions that run in a page of the dashboard.
 
@@ -15,6 +15,42 @@ function isDrawn () {
   let red = 0;
   for (let i = 0; i < data.length; i += 4) if (data[i] > data[i + 1] + 60 && data[i + 3] > 0) red++;
   return red > 20;
+}
+
+/**
+ * Whether each chart has times below it: texts of the colour of labels, right of the other axis.
+ * Runs in the page.
+ */
+function timesAreDrawn () {
+  const label = getComputedStyle(document.documentElement).getPropertyValue('--quiet')
+    .match(/[\da-f]{2}/gi).map(part => parseInt(part, 16));
+  const [left, high] = [48, 16];
+  return [...document.querySelectorAll('.chart canvas')].every(canvas => {
+    const [width, top] = [canvas.width - left, canvas.height - high];
+    if (!(width > 0 && top > 0)) return false;
+    const copy = Object.assign(document.createElement('canvas'), { width, height: high })
+      .getContext('2d', { willReadFrequently: true });
+    copy.drawImage(canvas, -left, -top);
+    const { data } = copy.getImageData(0, 0, width, high);
+    let drawn = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      const isLabel = label.every((part, n) => Math.abs(data[i + n] - part) < 24);
+      if (isLabel && data[i + 3] > 100) drawn++;
+    }
+    return drawn > 20;
+  });
+}
+
+/**
+ * What is wider than its place: the page, or the row of tabs, which scrolls, so that the page does
+ * not get wider. Runs in the page.
+ */
+function tooWide () {
+  const parts = { page: [document.documentElement.scrollWidth, innerWidth] };
+  const nav = document.querySelector('nav');
+  if (nav !== null) parts.tabs = [nav.scrollWidth, nav.clientWidth];
+  return Object.entries(parts).filter(([, [width, room]]) => width > room)
+    .map(([name, [width, room]]) => `${name}: ${width} px in ${room} px`);
 }
 
 /** Texts whose contrast with what is behind them is below 4.5 : 1. Runs in the page. */
@@ -40,4 +76,4 @@ function faintTexts () {
   }).map(element => `${element.textContent.trim()} (${getComputedStyle(element).color})`);
 }
 
-module.exports = { faintTexts, isDrawn };
+module.exports = { faintTexts, isDrawn, timesAreDrawn, tooWide };
