@@ -2,17 +2,23 @@
 
 // Random operations on payments, and what disturbs them: Midtrans is away, slow or loses answers,
 // notifications come late, repeatedly or forged, hooks fail, connections are cut, stores close,
-// PostgreSQL restarts. A model says what must become of each order; see support/payment-model.
+// PostgreSQL restarts, and in the long form processes are killed. A model says what must become of
+// each order; see support/payment-model.
 //
 // SEKERING_SEEDS: how many sequences, default 100 and on PGlite 20; SEKERING_SEED: only this one;
 // SEKERING_CHAOS_SECONDS: as many as there is time for. A sequence that fails is printed, and then
 // made shorter for as long as it still fails.
 
-const { openStore } = require('../../lib/store');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { setImmediate: turn } = require('node:timers/promises');
+
 const { startTcpProxy } = require('../../lib/testing/tcp-proxy');
 const { until } = require('../support/outbox-helpers');
 const { faultsOf } = require('../support/payment-checks');
 const { AMOUNT, Midtrans } = require('../support/payment-model');
+const { RemoteStore, connect, openPayments, sweep } = require('../support/payment-process');
 const { MidtransServer, signed } = require('../support/payment-server');
 const { Dice, seedsOf } = require('../support/random');
 const { Disturbed, describeRuns, operationsBy, server } = require('../support/random-runs');
@@ -28,16 +34,16 @@ const ROUNDS_MAX = 50;
 const LOOKS_MAX = 200;
 const FAILS_MAX = 3;
 const PATIENCE_MS = 300_000;
-const backoff = { strategy: 'fixed', minTimeout: 5 };
-const NAMES = ['onPaid', 'onDenied', 'onFailed', 'onRefund', 'onRefunded', 'onChargeback',
-  'onTransition'];
+// In the long form, one of so many lanes has a process that is killed.
+const KILLED_EVERY = { postgresql: 4, pglite: 2 };
+const KILLS = SEEDS.postgresql.isLong ? { kill: 3 } : {};
 const WHY = { by: 'test', reason: 'seen' };
 if (SEEDS.postgresql.isLong) jest.setTimeout(7 * 24 * 3_600_000);
 
 /** What happens, and how often. */
 const operationsOf = operationsBy({
   make: 12, another: 2, customer: 30, deliver: 40, foreign: 1, endPage: 3, review: 3, reconcile: 5,
-  hooksFailOrNot: 3, midtransFailsOrNot: 8, cut: 3, startOrStop: 2, swap: 1, wait: 4,
+  hooksFailOrNot: 3, midtransFailsOrNot: 8, cut: 3, startOrStop: 2, swap: 1, ...KILLS, wait: 4,
 }, STEPS, 0.001);
 
 /** What Midtrans does to requests. */
@@ -54,43 +60,82 @@ class Lane {
 
   static async open (place, name, i) {
     const lane = Object.assign(new Lane(), { name, midtrans: await MidtransServer.start() });
+    const isKilled = SEEDS.postgresql.isLong && (i + 1) % KILLED_EVERY[name] === 0;
     lane.place = { connections: CONNECTIONS, schema: `lane_${i}`, ...place };
-    lane.direct = await lane.openStore();
-    lane.other = lane.direct;
-    lane.schema = lane.direct.schema;
-    if (name === 'postgresql') {
+    if (name === 'postgresql' || !isKilled) lane.direct = await lane.openStore();
+    lane.schema = lane.direct?.schema ?? lane.place.schema;
+    if (isKilled) {
+      if (name === 'pglite') {
+        lane.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sekering-payments-'));
+        lane.place = { schema: lane.schema, directory: path.join(lane.folder, 'data') };
+      }
+      await lane.fork();
+    } else if (name === 'postgresql') {
       const { port } = new URL(place.url);
       lane.proxy = await startTcpProxy({ target: Number(port) });
       lane.proxied = { url: place.url.replace(`:${port}`, `:${lane.proxy.port}`) };
       lane.other = await lane.openStore();
+    } else {
+      lane.other = lane.direct;
     }
     return lane;
   }
 
+  hear = (...args) => this.run.hear(...args);
+
   async openStore () {
-    const midtrans = this.midtrans.connect();
-    const hooks = Object.fromEntries(NAMES.map(name =>
-      [name, (...args) => this.run.hear(name, ...args)]));
-    const payments = { midtrans, hooks };
-    const store = await openStore({ ...this.place, ...this.proxied, payments });
-    for (const channel of Object.keys(store.payments.senders())) {
-      store.outbox.registerChannel(channel, { maxAttempts: 100, backoff });
-    }
-    store.on('warning', () => {});
-    store.payments.on('warning', () => {});
+    const midtrans = connect(this.midtrans.url);
+    const store = await openPayments({ ...this.place, ...this.proxied }, midtrans, this.hear);
     return Object.assign(store, { midtrans });
+  }
+
+  /** The other store is in a process of its own; on PGlite it is the only one. */
+  async fork () {
+    this.remote = await RemoteStore.start(this.place, this.midtrans.url, this.hear);
+    this.other = this.remote;
+    if (this.name === 'pglite') this.direct = this.remote;
+  }
+
+  /** On the other store. */
+  async startWorker () {
+    const options = { leaseMs: LEASE_MS, pollInterval: 20 };
+    if (this.remote !== undefined) {
+      await this.remote.startWorker(options);
+      return;
+    }
+    const { payments, outbox } = this.other;
+    const worker = outbox.createWorker({ channels: payments.senders(), ...options });
+    worker.on('warning', () => {});
+    this.workers.push(worker);
+    this.worker = worker;
+    await worker.start();
+  }
+
+  async stopWorker (options) {
+    await (this.remote === undefined ? this.worker?.stop(options)
+      : this.remote.stopWorker(options));
+  }
+
+  async sweep () { await (this.direct === this.remote ? this.remote.sweep() : sweep(this.direct)); }
+
+  async closeBreakers () {
+    await this.remote?.closeBreaker();
+    for (const { midtrans } of [this.direct, this.other]) midtrans?.breaker.close();
   }
 
   async close () {
     this.proxy?.set(null);
     // What one of them still had to record, it records now: its store lets it, though it is closed.
     for (const worker of this.workers) await worker.stop({ timeout: PATIENCE_MS });
+    await this.remote?.kill();
     for (const store of new Set([this.direct, this.other])) {
+      if (store === this.remote) continue;
       await store.close();
       await store.midtrans.close();
     }
     await this.proxy?.close();
     await this.midtrans.close();
+    if (this.folder !== undefined) fs.rmSync(this.folder, { recursive: true });
   }
 }
 
@@ -150,6 +195,7 @@ class Run extends Disturbed {
 
   isExpected ({ name, code, retryable }) {
     const isUpset = this.lane.isHurt || server.restarts > 0;
+    if (name === 'Died') return true;
     if (name === 'StoreError') return retryable && isUpset;
     return this.isTroubled && (name === 'MidtransError' || code === 'EOPENBREAKER');
   }
@@ -169,18 +215,14 @@ class Run extends Disturbed {
   // ---- The worker ------------------------------------------------------------------------------
 
   async startWorker () {
-    const { payments, outbox } = this.lane.other;
-    this.worker = outbox.createWorker({
-      channels: payments.senders(), leaseMs: LEASE_MS, pollInterval: 20,
-    });
-    this.worker.on('warning', () => {});
-    this.lane.workers.push(this.worker);
-    await this.try(() => this.worker.start());
+    this.hasWorker = true;
+    await this.try(() => this.lane.startWorker());
   }
 
   async stopWorker () {
-    for (const timeout of [1000, 10_000]) await this.worker?.stop({ timeout });
-    this.worker = undefined;
+    if (!this.hasWorker) return;
+    for (const timeout of [1000, 10_000]) await this.try(() => this.lane.stopWorker({ timeout }));
+    this.hasWorker = false;
   }
 
   /** A hook of the store. */
@@ -305,10 +347,12 @@ class Run extends Disturbed {
     await Promise.all(Array.from({ length: times }, () => this.notify(order, sent, dice)));
   }
 
-  /** @returns {Promise<number>} the status of the answer */
+  /** @returns {Promise<number | undefined>} the status of the answer, if there is one */
   async notify (order, body, dice) {
     const text = JSON.stringify(signed(body));
-    const { status, outcome } = await this.any(dice).handleNotification(text);
+    const answered = await this.try(() => this.any(dice).handleNotification(text));
+    if (answered === undefined) return undefined;
+    const { status, outcome } = answered.value;
     if (status === 200) order.acks.push({ body, outcome });
     const isForged = !Midtrans.isSigned(body);
     const isRight = isForged ? status === 403 || (status === 503 && this.lane.isHurt)
@@ -322,8 +366,10 @@ class Run extends Disturbed {
   async foreign (dice) {
     const other = new Midtrans(`other.${this.name}`, dice.below(1000));
     other.choose();
-    const { status, outcome } =
-      await this.any(dice).handleNotification(JSON.stringify(signed(other.notices[0])));
+    const text = JSON.stringify(signed(other.notices[0]));
+    const answered = await this.try(() => this.any(dice).handleNotification(text));
+    if (answered === undefined) return;
+    const { status, outcome } = answered.value;
     if (status === 200) this.foreignAcks++;
     if (status !== 503 && outcome !== 'unknown_order') this.found.push(`${outcome} of no order`);
   }
@@ -373,8 +419,8 @@ class Run extends Disturbed {
   }
 
   async startOrStop () {
-    if (this.worker === undefined) await this.startWorker();
-    else await this.stopWorker();
+    if (this.hasWorker) await this.stopWorker();
+    else await this.startWorker();
   }
 
   /** A store closes, and another goes on. */
@@ -389,6 +435,19 @@ class Run extends Disturbed {
     await this.startWorker();
   }
 
+  /** The process of the other store is killed, perhaps while it does something. */
+  async kill (dice) {
+    const { lane } = this;
+    if (lane.remote === undefined) return;
+    const doing = dice.pick(['make', 'deliver', 'reconcile', 'wait']);
+    const done = this[doing](dice);
+    for (let i = dice.below(4); i > 0; i--) await Promise.race([done, turn()]);
+    await lane.remote.kill();
+    await Promise.all([done, lane.fork()]);
+    if (dice.chance(0.5)) await this.lapse();
+    if (this.hasWorker) await this.startWorker();
+  }
+
   async wait (dice) { for (let i = dice.below(10); i > 0; i--) await this.ask('SELECT 1'); }
 
   // ---- The end ---------------------------------------------------------------------------------
@@ -399,7 +458,7 @@ class Run extends Disturbed {
     lane.proxy?.set(null);
     lane.midtrans.set(null);
     this.areHooksFailing = false;
-    for (const { midtrans } of [lane.direct, lane.other]) midtrans.breaker.close();
+    await lane.closeBreakers();
     await this.stopWorker();
     for (const order of orders) await this.complete(order);
     // The worker may have asked for the page of an order while the time was moved.
@@ -447,23 +506,23 @@ class Run extends Disturbed {
     }
   }
 
+  /** What is being sent is held by nobody any more. */
+  async lapse () {
+    await this.ask(`UPDATE ${this.lane.schema}.notification_outbox
+      SET lease_until = now() - interval '1 s' WHERE status = 'SENDING'`);
+    await this.persist(() => this.lane.sweep());
+  }
+
   /** All hooks are told. */
   async tellAll () {
-    const table = `${this.lane.schema}.notification_outbox`;
-    const { leases } = this.lane.direct.outbox.createWorker({ channels: { EMAIL: () => {} } });
     for (let round = 0; round < ROUNDS_MAX; round++) {
       await this.stopWorker();
       // What is held now is held by nobody: a claim was made, and its answer lost.
-      await this.ask(`UPDATE ${table} SET lease_until = now() - interval '1 s'
-        WHERE status = 'SENDING'`);
-      await this.persist(async () => {
-        const { time } = await leases.sweep({ limit: 1000 });
-        await leases.sweep({ limit: 1000, before: time });
-      });
+      await this.lapse();
       await this.startWorker();
       let looks = 0;
       const isDone = await until(async () => {
-        const left = await this.ask(`SELECT FROM ${table}
+        const left = await this.ask(`SELECT FROM ${this.lane.schema}.notification_outbox
           WHERE status NOT IN ('SENT', 'DLQ') AND channel = 'PAYMENT_HOOK'`);
         return left.length === 0 ? 'done' : ++looks > LOOKS_MAX && 'not yet';
       });

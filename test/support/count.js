@@ -21,8 +21,6 @@ const MAY_SKIP = new Set([
   // They take minutes, and run in `npm run test:chaos`.
   'kill -9 while the very first database is made',
   'a full disk',
-  // The emulator (qemu-user-static) is large, and no other test needs it.
-  "scope 'process' threads of an emulated process share it",
 ]);
 
 /** What failed, and the first lines of why. */

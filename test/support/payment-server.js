@@ -4,12 +4,10 @@
 
 const { createHash } = require('node:crypto');
 
-const { MidtransClient } = require('../../lib/clients/midtrans');
 const { HttpFake, answer, cutOff, pause, readBody } = require('../../lib/testing/fake-server');
 const { KEY } = require('./midtrans-helpers');
 const { Midtrans } = require('./payment-model');
 
-const TIMEOUT_MS = 500;
 const SLOW_MS = 20;
 
 /** The id of the order that a page or a transaction belongs to. */
@@ -34,14 +32,6 @@ class MidtransServer extends HttpFake {
   static async start () {
     const read = fault => ({ every: 1, times: Infinity, ...fault });
     return new MidtransServer(read)._listen({ port: 0, host: '127.0.0.1' });
-  }
-
-  /** A client of it, whose breaker is soon half open. */
-  connect () {
-    return new MidtransClient({
-      serverKey: KEY, baseUrls: { snap: this.url, core: this.url }, timeout: TIMEOUT_MS,
-      breaker: { resetTimeout: 20 }, retry: { retries: 1, minTimeout: 1, randomize: false },
-    });
   }
 
   async _serve (request, response) {
