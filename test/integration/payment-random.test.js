@@ -33,6 +33,7 @@ const LEASE_MS = 300_000;
 const ROUNDS_MAX = 50;
 const LOOKS_MAX = 200;
 const FAILS_MAX = 3;
+const LOST_MAX = 5;
 const PATIENCE_MS = 300_000;
 // In the long form, one of so many lanes has a process that is killed.
 const KILLED_EVERY = { postgresql: 4, pglite: 2 };
@@ -415,6 +416,8 @@ class Run extends Disturbed {
     const often = { every: dice.between(1, 3), times: dice.pick([1, 2, 5, 1000]) };
     const fault = dice.chance(0.02) ? { kind: 'hang', times: 1 }
       : { ...dice.pick(FAULTS), ...often };
+    // They lose pages that were made, of which an order has a limited number.
+    if (['drop', 'late-error'].includes(fault.kind)) fault.times = Math.min(fault.times, LOST_MAX);
     this.lane.midtrans.set(isAway ? fault : null);
   }
 
