@@ -5,7 +5,7 @@
 // PostgreSQL restarts, and in the long form processes are killed. A model says what must become of
 // each order; see support/payment-model.
 //
-// SEKERING_SEEDS: how many sequences, default 100 and on PGlite 20; SEKERING_SEED: only this one;
+// SEKERING_SEEDS: how many sequences, default 100; SEKERING_SEED: only this one;
 // SEKERING_CHAOS_SECONDS: as many as there is time for. A sequence that fails is printed, and then
 // made shorter for as long as it still fails.
 
@@ -23,7 +23,7 @@ const { MidtransServer, signed } = require('../support/payment-server');
 const { Dice, seedsOf } = require('../support/random');
 const { Disturbed, describeRuns, operationsBy, server } = require('../support/random-runs');
 
-const SEEDS = { postgresql: seedsOf(100), pglite: seedsOf(20) };
+const SEEDS = seedsOf(100);
 const STEPS = 26;
 const ORDERS_MAX = 3;
 const LANES = { postgresql: 8, pglite: 2 };
@@ -37,9 +37,9 @@ const LOST_MAX = 5;
 const PATIENCE_MS = 300_000;
 // In the long form, one of so many lanes has a process that is killed.
 const KILLED_EVERY = { postgresql: 4, pglite: 2 };
-const KILLS = SEEDS.postgresql.isLong ? { kill: 3 } : {};
+const KILLS = SEEDS.isLong ? { kill: 3 } : {};
 const WHY = { by: 'test', reason: 'seen' };
-if (SEEDS.postgresql.isLong) jest.setTimeout(7 * 24 * 3_600_000);
+if (SEEDS.isLong) jest.setTimeout(7 * 24 * 3_600_000);
 
 /** What happens, and how often. */
 const operationsOf = operationsBy({
@@ -61,7 +61,7 @@ class Lane {
 
   static async open (place, name, i) {
     const lane = Object.assign(new Lane(), { name, midtrans: await MidtransServer.start() });
-    const isKilled = SEEDS.postgresql.isLong && (i + 1) % KILLED_EVERY[name] === 0;
+    const isKilled = SEEDS.isLong && (i + 1) % KILLED_EVERY[name] === 0;
     lane.place = { connections: CONNECTIONS, schema: `lane_${i}`, ...place };
     if (name === 'postgresql' || !isKilled) lane.direct = await lane.openStore();
     lane.schema = lane.direct?.schema ?? lane.place.schema;

@@ -72,12 +72,15 @@ async function runDemo ({ seconds, port, directory = defaultDirectory(), json })
   process.stdout.on('error', error => process.exit(error.code === 'EPIPE' ? 0 : 1));
   const length = seconds ?? (process.stdout.isTTY ? Infinity : UNATTENDED_S);
   const demo = await open(Demo, { seconds: length, port, directory });
+  let leave = () => process.exit(130);
+  // Before anybody can see that it runs.
+  const off = onSignals(demo, () => leave());
   const view = viewFor(demo, process.stdout, { json });
-  demo.on('event', event => view.event(event));
-  const off = onSignals(demo, () => {
+  leave = () => {
     view.close();
     process.exit(130);
-  });
+  };
+  demo.on('event', event => view.event(event));
   try {
     return await show(demo, view);
   } finally {
