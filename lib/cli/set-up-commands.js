@@ -202,9 +202,11 @@ async function serve (session, { port, fakes: wantsFakes }) {
   const local = wantsFakes ? [] : localOf(config);
   const [user] = config.admin.tokens;
   const token = user && `token "${user.name}" of ${session.configFile ?? 'the configuration'}`;
+  // Signals are heard before anybody can see that it runs.
+  const end = interrupted(session);
   session.answer({ url: server.url, dashboard: `${server.url}/dashboard/`, on, off },
     answer => placesOf({ ...answer, token, local }));
-  await interrupted(session);
+  await end;
   await server.close();
   await started?.close();
 }

@@ -35,8 +35,6 @@ async function main () {
     worker.on(event, what => process.send?.({ event, id: what.id, message: what.message }));
   }
   store.on('warning', () => {});
-  await worker.start();
-  process.send({ event: 'started' });
   process.on('disconnect', () => process.exit(0));
   process.once('SIGTERM', async () => {
     await worker.stop({ timeout: 0 });
@@ -44,6 +42,9 @@ async function main () {
     // From here on only what is still being sent keeps it alive.
     process.removeAllListeners('disconnect').disconnect();
   });
+  await worker.start();
+  // Once signals are heard: whoever reads this may send one at once.
+  process.send({ event: 'started' });
 }
 
 main();
