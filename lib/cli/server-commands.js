@@ -201,9 +201,10 @@ const filters = {
 };
 const filtered = command => filters.search(filters.kind(filters.channel(command)));
 
-/** The option of a list that is shown page by page. */
+/** A list of which only so many are shown. */
 const limited = command => command
   .option('--limit <n>', 'how many, 1 to 500', integer(1, 500), 100);
+/** A list that is shown page by page. */
 const paged = command => limited(command)
   .option('--before <id>', 'only older than this one', messageId);
 

@@ -169,7 +169,7 @@ class Session {
     const { SEKERING_URL: variable } = this.env;
     const url = option ?? variable ?? this.#urlOfConfig();
     if (!isHttp(url)) {
-      const name = option === undefined && variable !== undefined ? 'SEKERING_URL' : '--url';
+      const name = option === undefined ? 'SEKERING_URL' : '--url';
       // It is not shown, as it may be the address of a database, with its password.
       throw new CliError('ERR_CLI_USAGE', `Expected the address of the server for ${name}, for ` +
         'example http://localhost:3000', EXIT.usage);

@@ -196,7 +196,7 @@ class Filling extends mustache.Writer {
     throw wrong(`The template's ${list} ${names.length === 1 ? 'has' : 'have'} no value`);
   }
 
-  /** The parts of a name. Texts that are made anew would be hashed at each use. */
+  /** The parts of a name. They are kept, since new texts would have to be hashed at each use. */
   pathOf (name) {
     let path = this.#paths.get(name);
     if (path === undefined) {
@@ -225,8 +225,8 @@ class Filling extends mustache.Writer {
   }
 
   rawValue ([, text, isDivided]) {
-    // Of white space around a section nothing is left, so that its length would never end a loop.
-    // Comments may divide a text into any number of parts.
+    // Empty texts add no length, so only their steps can end a loop of them. Comments may divide a
+    // text into any number of parts.
     if (text === '' || isDivided) this.step();
     return this.#take(text);
   }

@@ -186,7 +186,9 @@ test('an open breaker tells why, is silenced, and health agrees with it', async 
     expect(at).toBeLessThanOrEqual(Date.now());
   }
   // The service, and two of each breaker.
-  expect(await tab.locator('.chart canvas').count()).toBe(1 + 2 * breakers.length);
+  const charts = tab.locator('.chart canvas');
+  await charts.nth(2 * breakers.length).waitFor();
+  expect(await charts.count()).toBe(1 + 2 * breakers.length);
   await look('overview');
   await tab.getByRole('banner').getByText('1 open').waitFor();
   await card.getByRole('button', { name: 'Silence smtp' }).click();
