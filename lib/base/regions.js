@@ -5,6 +5,7 @@
 // module knows where regions are, who may use them, and what their errors mean.
 
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { getSystemErrorName } = require('node:util');
 
@@ -35,9 +36,13 @@ const BELL = /^sekering-bell-[\da-f]{16}$/;
 // With the name of a socket, a path must fit into an address. Some systems have 103 bytes for it.
 const FOLDER_BYTES_MAX = 72;
 const NAMESPACE = /^[A-Za-z0-9._-]{1,64}$/;
-const SHARED_MEMORY = '/dev/shm';
-// The same for all processes, whatever TMPDIR says.
+// The same for all processes, whatever TMPDIR and HOME say.
 const TEMPORARY = '/tmp';
+const PLACES = {
+  linux: () => ['/dev/shm', TEMPORARY, `/run/user/${user()}`],
+  // It empties its temporary folders of files that have not been used for three days.
+  darwin: () => [...homes().map(home => path.join(home, 'Library', 'Caches')), TEMPORARY],
+};
 
 // By RegionError of native/core/region_file.h and CreateError of native/core/breakers.h.
 const FAILURES = {
@@ -49,8 +54,6 @@ const FAILURES = {
     'more than 10 buckets'],
   6: ['ERR_REGION_NO_SPACE', 'cannot grow: there is no space left where it is'],
   7: ['ERR_NAME_TAKEN', 'uses this name for something of another kind'],
-  8: ['ERR_SCOPE_UNSUPPORTED',
-    `is not supported on ${process.platform}`],
   102: ['ERR_REGION_MEMORY', 'has a place for it, but this process has no memory for its part']
 };
 const ERRNO_FROM = 1000;
@@ -64,7 +67,10 @@ const runtime = (bun && 'Bun') ?? (deno && 'Deno') ??
  * Whether scopes other than 'instance' work. In runtimes other than Node.js, the libuv functions
  * that they need end the process; WebAssembly has neither files nor sockets.
  */
-const canShare = process.platform === 'linux' && runtime === undefined;
+const canShare = ['linux', 'darwin', 'win32'].includes(process.platform) && runtime === undefined;
+
+/** Whether regions are files. On Windows they are memory with a name, which ends with its users. */
+const hasFiles = canShare && process.platform !== 'win32';
 
 /** The error for what a native function returned in place of a handle. */
 function failure (answer, file) {
@@ -86,11 +92,20 @@ function directory () {
   return (native.regionDirectory ??= chosenDirectory() ?? defaultDirectory());
 }
 
+/** The user's home, if the system knows one. */
+function homes () {
+  try {
+    return [os.userInfo().homedir];
+  } catch {
+    return [];
+  }
+}
+
 const ownFolder = place => path.join(place, `sekering-${user()}`);
 
 function defaultDirectory () {
-  if (!canShare) return TEMPORARY;
-  const places = [SHARED_MEMORY, TEMPORARY, `/run/user/${user()}`];
+  if (!hasFiles) return TEMPORARY;
+  const places = PLACES[process.platform]();
   const faults = [];
   for (const place of places) {
     const fault = faultOfPlace(place);
@@ -110,6 +125,7 @@ function faultOfPlace (place) {
   if (!status?.isDirectory()) return `${place} is no folder`;
   if (!isSafe(status)) return `other users can replace files in ${place}`;
   const folder = ownFolder(place);
+  if (Buffer.byteLength(folder) > FOLDER_BYTES_MAX) return `the path ${folder} is too long`;
   const unwritable = `${place} cannot be written to`;
   const made = attempt(folder, () => fs.mkdirSync(folder, PRIVATE));
   if (!['', 'EEXIST'].includes(made)) return unwritable;
@@ -208,33 +224,8 @@ function reportDirectory () {
     'in memory that all of them see', { type: 'SekeringWarning', code: 'SEKERING_REGIONS' });
 }
 
-function contentOf (file, read) {
-  try {
-    return read(file);
-  } catch {
-    return '';
-  }
-}
-
-/**
- * The prefix of all regions that can be shared here: the user, the process namespace (a container
- * may share memory with others), and the boot, since times count from it.
- */
-function prefix () {
-  const processes = /\d+/.exec(contentOf('/proc/self/ns/pid', fs.readlinkSync))?.[0] ?? '0';
-  const boot = contentOf('/proc/sys/kernel/random/boot_id', f => fs.readFileSync(f, 'utf8'))
-    .slice(0, 8);
-  return `sekering-${user()}-${processes}-${boot}-`;
-}
-
-/**
- * When a process began, in ticks since the boot. The system may reuse its id alone. The file of its
- * main thread says so: in the file of the process, emulators (QEMU) tell each thread about itself.
- */
-function startOf (pid) {
-  const stat = contentOf(`/proc/${pid}/task/${pid}/stat`, f => fs.readFileSync(f, 'utf8'));
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
-}
+/** The prefix of all regions that can be shared here. */
+const prefix = () => `sekering-${user()}-${native.hostName()}-`;
 
 function checkNamespace (namespace) {
   if (typeof namespace !== 'string' || !NAMESPACE.test(namespace)) {
@@ -247,8 +238,11 @@ function checkNamespace (namespace) {
 const layout = () => native.regionLayout();
 
 function fileOf (scope, namespace) {
-  const owner = scope === 'process' ? `p${process.pid}.${startOf(process.pid)}` : 'host';
-  return path.join(directory(), `${prefix()}${layout()}-${owner}-${namespace}`);
+  const owner = scope === 'process'
+    ? `p${process.pid}.${native.startOfProcess(process.pid)}`
+    : 'host';
+  const name = `${prefix()}${layout()}-${owner}-${namespace}`;
+  return hasFiles ? path.join(directory(), name) : name;
 }
 
 /**
@@ -264,7 +258,7 @@ function sweep () {
   for (const { file, home, isOfRelease, modified, pid, start } of files()) {
     const isNeeded = pid === undefined
       ? isOfRelease || Date.now() - modified < RELEASE_ENDS_MS
-      : startOf(pid) === start;
+      : native.startOfProcess(Number(pid)) === start;
     if (home !== ours || !isNeeded) native.removeUnusedRegion(file);
   }
 }
@@ -284,6 +278,7 @@ function files () {
 
 /** The names of the files in the folder of the regions. */
 function names () {
+  if (!hasFiles) return [];
   try {
     return fs.readdirSync(directory());
   } catch {
@@ -308,13 +303,13 @@ function join (scope, namespace) {
     warn('A damaged region was replaced', new Error(file));
   }
   if (joined.size === 0) process.once('exit', leave);
-  if (scope === 'host' && !native.hasReportedRegions) {
+  if (scope === 'host' && hasFiles && !native.hasReportedRegions) {
     native.hasReportedRegions = true;
     reportDirectory();
   }
   joined.set(file, handle);
   if (scope === 'process' && require('node:worker_threads').isMainThread) {
-    process.once('exit', () => fs.rmSync(file, { force: true }));
+    process.once('exit', () => native.removeRegion(file));
   }
   return handle;
 }
@@ -363,7 +358,7 @@ function checkPlace (options, name) {
 function inScope (kind, name, options, make) {
   const wanted = options.scope;
   // A folder that the user has chosen must be right.
-  if (isShared(options) && canShare && process.env.SEKERING_REGIONS) directory();
+  if (isShared(options) && hasFiles && process.env.SEKERING_REGIONS) directory();
   let fault;
   for (;;) {
     try {
@@ -414,8 +409,9 @@ function attachPlace (kind, { scope, namespace, name }, names, config, attach) {
 
 // ---- For operators -----------------------------------------------------------------------------
 
-/** The host's regions of this user and this release. */
+/** The host's regions of this user and this release. Windows cannot list them: none. */
 function list () {
+  if (!hasFiles) return [];
   const ours = prefix();
   return files()
     .filter(({ home, isOfRelease, pid }) => home === ours && isOfRelease && pid === undefined)
@@ -424,6 +420,7 @@ function list () {
 
 /** All regions of this user, also those that this process could not use. */
 function survey () {
+  if (!hasFiles) return [];
   const ours = prefix();
   return files().map(({ namespace, pid, home, isOfRelease, file, bytes, modified }) => ({
     namespace,
@@ -442,15 +439,12 @@ function survey () {
  * one.
  */
 function remove (namespace) {
-  const file = fileOf('host', checkNamespace(namespace));
-  const existed = fs.existsSync(file);
-  fs.rmSync(file, { force: true });
-  return existed;
+  return native.removeRegion(fileOf('host', checkNamespace(namespace)));
 }
 
 const regions = Object.freeze({ directory, list, remove });
 
 module.exports = {
-  PLACE, attachPlace, canShare, checkNamespace, checkPlace, failure, fileOf, inScope, isShared,
-  join, regions, survey,
+  PLACE, attachPlace, canShare, checkNamespace, checkPlace, failure, fileOf, hasFiles, inScope,
+  isShared, join, regions, survey,
 };

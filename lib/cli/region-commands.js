@@ -13,11 +13,14 @@ function originOf ({ isHere, isOfRelease }) {
 }
 
 function listRegions (session) {
-  const { canShare, regions, survey } = require('../base/regions');
-  const folder = canShare ? regions.directory() : null;
-  const found = canShare ? survey() : [];
+  const { canShare, hasFiles, regions, survey } = require('../base/regions');
+  const folder = hasFiles ? regions.directory() : null;
+  const found = survey();
+  const without = canShare
+    ? 'On this system what is shared has no files'
+    : 'Nothing is shared here: scopes need the binary, and Node.js on Linux, macOS or Windows';
   session.answer({ folder, regions: found }, () => (folder === null
-    ? 'Nothing is shared here: scopes need the binary, and Node.js on Linux'
+    ? without
     : [
       `Folder: ${plain(folder)}`,
       ...found.length === 0 ? ['No regions'] : [table(

@@ -69,11 +69,11 @@ function describeEngine () {
 
 /** Requests that change nothing. If one resolves to a text, that is shown. */
 function probesOf (session, clients) {
-  const { canShare, regions } = require('../base/regions');
+  const { hasFiles, regions } = require('../base/regions');
   const { midtrans, smtp, whatsapp } = clients;
   return {
     engine: async () => describeEngine(),
-    ...canShare && { regions: async () => regions.directory() },
+    ...hasFiles && { regions: async () => regions.directory() },
     store: () => tryStore(session),
     ...midtrans && { midtrans: () => midtrans.ping({ signal: AbortSignal.timeout(PROBE_MS) }) },
     ...Object.fromEntries((smtp?.relays ?? []).map(relay =>

@@ -8,6 +8,7 @@
 
 #include "binding/waker.h"
 #include "core/breaker_config.h"
+#include "core/host.h"
 
 namespace sekering {
 namespace {
@@ -47,6 +48,24 @@ struct SharedFunctions {
     Waker::Start(env, joined->region(), [&api, &region] { api.OnNews(region); });
     api.regions_.push_back(std::move(joined));
     return ToJs(env, static_cast<uint32_t>(api.regions_.size() - 1));
+  }
+
+  /// hostName(): with whom memory can be shared
+  static napi_value Host(napi_env env, napi_callback_info) {
+    return Napi::String::New(env, HostName());
+  }
+
+  /// startOfProcess(pid): a text that differs for each process of that number; '' if there is none
+  static napi_value Start(napi_env env, napi_callback_info info) {
+    const Call<1> call(env, info);
+    const uint64_t start = StartOf(Process(call.Uint32(0)));
+    return Napi::String::New(env, start == 0 ? "" : std::to_string(start));
+  }
+
+  /// removeRegion(path): whether there was one. Its participants keep using it together
+  static napi_value Remove(napi_env env, napi_callback_info info) {
+    const Call<1> call(env, info);
+    return ToJs(env, RegionFile::Remove(call.Text(0).c_str()));
   }
 
   /// removeUnusedRegion(path): whether there was one, and nobody took part in it
@@ -137,6 +156,9 @@ SharedApi::SharedApi(Napi::Env env, Napi::Object exports, Recorder& recorder)
   Export(env, exports, this,
          {{"regionLayout", F::Layout},
           {"joinRegion", F::Join},
+          {"hostName", F::Host},
+          {"startOfProcess", F::Start},
+          {"removeRegion", F::Remove},
           {"removeUnusedRegion", F::RemoveUnused},
           {"isRegionUsed", F::IsUsed},
           {"removeDeadBell", F::RemoveDeadBell},

@@ -25,12 +25,21 @@ class Waker {
  private:
   Waker(Region& region, OnNews on_news) : region_(region), on_news_(std::move(on_news)) {}
 
-  static void OnReadable(uv_poll_t* poll, int status, int events);
+  void Watch(uv_loop_t* loop);
+  /// Nothing is called afterwards.
+  void Unwatch();
+  void OnRing();
   static void OnCleanup(napi_async_cleanup_hook_handle handle, void* data);
 
   Region& region_;
   OnNews on_news_;
-  uv_poll_t poll_{};
+#ifdef _WIN32
+  // A thread of the system waits for the event, as libuv cannot.
+  void* wait_ = nullptr;
+  uv_async_t watch_{};
+#else
+  uv_poll_t watch_{};
+#endif
   napi_async_cleanup_hook_handle cleanup_ = nullptr;
 };
 

@@ -1,5 +1,8 @@
-// How participants wake each other's loops. Each has a datagram socket, which its loop watches
-// (binding/waker.h); a participant with news sends a datagram to the sockets of the others.
+// How participants wake each other's loops (binding/waker.h).
+//
+// On Linux and macOS each has a datagram socket, which its loop watches; a participant with news
+// sends a datagram to the sockets of the others. On Windows each has an event with a name, which
+// ends with its participant.
 //
 // A datagram says nothing but "look". Its content is never read, so its sender and number do not
 // matter. The sockets have names in the folder of the regions, which only their user can enter, so
@@ -17,13 +20,19 @@
 
 namespace sekering {
 
+#ifdef _WIN32
+using BellHandle = void*;  // An event.
+#else
+using BellHandle = int;  // A file descriptor.
+#endif
+
 class Doorbell {
  public:
   /// In front of the number, 16 hexadecimal digits. lib/base/regions.js has the same.
   static constexpr char kPrefix[] = "sekering-bell-";
 
   Doorbell() = default;
-  ~Doorbell();
+  ~Doorbell() { Close(); }
   Doorbell(const Doorbell&) = delete;
   Doorbell& operator=(const Doorbell&) = delete;
 
@@ -31,11 +40,11 @@ class Doorbell {
   /// bytes than an address can hold.
   bool Open(std::string folder) noexcept;
   void Close() noexcept;
-  /// Takes the socket's name away. It can still ring others.
+  /// Takes the name of its socket away. It can still ring others.
   void Hide() noexcept;
 
-  /// Readable once another participant has rung, until Silence.
-  int fd() const { return fd_; }
+  /// Readable or set once another participant has rung, until Silence.
+  BellHandle handle() const { return handle_; }
   /// 0 before Open.
   uint64_t name() const { return name_; }
 
@@ -50,10 +59,14 @@ class Doorbell {
   static bool RemoveDead(const char* path) noexcept;
 
  private:
-  std::string folder_;
-  int fd_ = -1;
-  int sender_ = -1;
   uint64_t name_ = 0;
+#ifdef _WIN32
+  BellHandle handle_ = nullptr;
+#else
+  BellHandle handle_ = -1;
+  std::string folder_;
+  int sender_ = -1;
+#endif
 };
 
 }  // namespace sekering

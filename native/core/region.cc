@@ -7,6 +7,7 @@
 #include <optional>
 #include <thread>
 
+#include "core/host.h"
 #include "core/region_layout.h"
 
 namespace sekering {
@@ -38,6 +39,10 @@ std::string Region::LayoutName(std::span<const uint64_t> shapes) {
 
 // ---- Records -----------------------------------------------------------------------------------
 
+bool Region::CommitToRead(const void* memory, size_t bytes) const noexcept {
+  return !RegionFile::kCommitsToRead || file_.Commit(memory, bytes);
+}
+
 /// The record that a place leads to. Null if there is none, or if the place or the record is
 /// damaged. `word` was loaded with acquire order at least, as the record is plain memory.
 Record* Region::RecordIn(uint32_t slot, uint64_t word) const noexcept {
@@ -47,6 +52,7 @@ Record* Region::RecordIn(uint32_t slot, uint64_t word) const noexcept {
     return nullptr;
   }
   auto* record = reinterpret_cast<Record*>(base_ + offset);
+  if (!CommitToRead(record, sizeof(Record))) return nullptr;
   return IsSound(*record, offset) ? record : nullptr;
 }
 
@@ -59,6 +65,11 @@ Attachment Region::Found(uint32_t slot, uint64_t word, uint32_t kind, bool creat
   }
   found.hot = reinterpret_cast<Cell*>(record + 1);
   found.cold = reinterpret_cast<Cell*>(base_ + record->cold_offset);
+  if (!CommitToRead(record, HotBytesOf(record->hot_cells)) ||
+      !CommitToRead(found.cold, ColdBytesOf(record->cold_cells))) {
+    found.error = RegionError::kNoSpace;
+    return found;
+  }
   found.description = &record->description;
   found.created = created;
   found.slot = slot;
@@ -201,7 +212,7 @@ std::vector<RecordView> Region::Records() const {
   std::vector<RecordView> views;
   for (uint32_t slot = 0; slot < kTableSize; ++slot) {
     Record* const record = RecordIn(slot, header_->table[slot].load());
-    if (record == nullptr) continue;
+    if (record == nullptr || !CommitToRead(record, HotBytesOf(record->hot_cells))) continue;
     views.push_back({record->kind, reinterpret_cast<Cell*>(record + 1)});
   }
   return views;
@@ -243,7 +254,7 @@ RegionError Region::Open(const char* path) noexcept {
   header_ = file_.header();
   const std::string file(path);
   if (!bell_.Open(file.substr(0, file.rfind('/')))) return RegionFile::SystemError();
-  process_ = RegionFile::CurrentProcess();
+  process_ = CurrentProcess();
   incarnation_ = IncarnationOf(self_) + 1;
   KeepPlace();
   return RegionError::kNone;

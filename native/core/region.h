@@ -106,8 +106,8 @@ class Region final : public Participants {
 
   /// Wakes all other participants, in every process, and this one too if `also_here`.
   void Announce(bool also_here) noexcept;
-  /// Becomes readable when another participant has announced something, until Silence.
-  int bell_fd() const { return bell_.fd(); }
+  /// Rings when another participant has announced something, until Silence.
+  BellHandle bell() const { return bell_.handle(); }
   void Silence() noexcept { bell_.Silence(); }
   /// For a participant that is about to end: its bell leaves nothing behind.
   void HideBell() noexcept { bell_.Hide(); }
@@ -125,6 +125,7 @@ class Region final : public Participants {
   bool Take(size_t hot_bytes, size_t cold_bytes, Used* before) noexcept;
   void GiveBackRecord() noexcept;
   Record* Write(const RecordKey& key, RegionError* error) noexcept;
+  bool CommitToRead(const void* memory, size_t bytes) const noexcept;
   Attachment Found(uint32_t slot, uint64_t word, uint32_t kind, bool created) const noexcept;
 
   RegionFile file_;

@@ -120,6 +120,16 @@ static_assert(kHotBytes / kLine < 1 << Used::kHotBits);
 static_assert(kColdBytes / kPage < 1 << Used::kColdBits);
 static_assert(kRecordsMax < 1 << Used::kRecordBits);
 
+/// The words of a new region's header, by index. The others are 0.
+constexpr uint64_t FirstWord(size_t index) {
+  constexpr size_t kMagicAt = offsetof(RegionHeader, magic) / sizeof(Cell);
+  constexpr size_t kUsedAt = offsetof(RegionHeader, used) / sizeof(Cell);
+  constexpr size_t kTableAt = offsetof(RegionHeader, table) / sizeof(Cell);
+  if (index == kMagicAt) return kMagic;
+  if (index == kUsedAt) return Used{0, 0, 0}.Word();
+  return index < kTableAt ? 0 : SlotWord(static_cast<uint32_t>(index - kTableAt), 0);
+}
+
 inline uint64_t RecordCheck(const Record& record) {
   constexpr size_t kFrom = offsetof(Record, kind);
   return Hash(reinterpret_cast<const char*>(&record) + kFrom, sizeof(Record) - kFrom);

@@ -20,7 +20,7 @@ namespace sekering {
 namespace {
 
 bool IsRung(const Doorbell& bell) {
-  pollfd poll_of{bell.fd(), POLLIN, 0};
+  pollfd poll_of{bell.handle(), POLLIN, 0};
   return poll(&poll_of, 1, 0) == 1;
 }
 

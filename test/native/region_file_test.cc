@@ -89,6 +89,9 @@ TEST(RegionFile, FiftyProcessesMakeOne) {
   }
 }
 
+// Not all systems have files without names, nor ways to fill the holes of one.
+#ifndef SEKERING_PORTABLE
+
 /// Those who make a file are killed at some moment of that.
 TEST(RegionFile, WhoIsKilledWhileMakingOneLeavesNoPartOfIt) {
   namespace fs = std::filesystem;
@@ -114,6 +117,26 @@ TEST(RegionFile, WhoIsKilledWhileMakingOneLeavesNoPartOfIt) {
   }
   fs::remove_all(folder);
 }
+
+TEST(RegionFile, HolesInItsTablesAreFilledBeforeTheyAreUsed) {
+  const TemporaryPath path;
+  ASSERT_EQ(Region().Open(path.c_str()), RegionError::kNone);
+  const int fd = open(path.c_str(), O_RDWR);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 65'536), 0);
+  struct stat holes {};
+  ASSERT_EQ(fstat(fd, &holes), 0);
+  Region region;
+  ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
+  EXPECT_FALSE(region.replaced());
+  struct stat filled {};
+  ASSERT_EQ(fstat(fd, &filled), 0);
+  EXPECT_GE((filled.st_blocks - holes.st_blocks) * 512, 65'536);
+  EXPECT_EQ(Attach(region, "name").error, RegionError::kNone);
+  close(fd);
+}
+
+#endif
 
 TEST(RegionFile, LinksAndForeignFilesAreRefused) {
   const TemporaryPath path;
@@ -182,24 +205,6 @@ TEST(RegionFile, TellsWhetherSomebodyTakesPart) {
   }
   EXPECT_FALSE(RegionFile::IsUsed(path.c_str()));
   EXPECT_NE(InodeOf(path), 0u);
-}
-
-TEST(RegionFile, HolesInItsTablesAreFilledBeforeTheyAreUsed) {
-  const TemporaryPath path;
-  ASSERT_EQ(Region().Open(path.c_str()), RegionError::kNone);
-  const int fd = open(path.c_str(), O_RDWR);
-  ASSERT_GE(fd, 0);
-  ASSERT_EQ(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 65'536), 0);
-  struct stat holes {};
-  ASSERT_EQ(fstat(fd, &holes), 0);
-  Region region;
-  ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
-  EXPECT_FALSE(region.replaced());
-  struct stat filled {};
-  ASSERT_EQ(fstat(fd, &filled), 0);
-  EXPECT_GE((filled.st_blocks - holes.st_blocks) * 512, 65'536);
-  EXPECT_EQ(Attach(region, "name").error, RegionError::kNone);
-  close(fd);
 }
 
 TEST(RegionFile, WhatIsNotOursIsNotRemoved) {

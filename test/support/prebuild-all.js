@@ -101,7 +101,7 @@ function importLibrary (zig, headers, machine, folder) {
 
 const WASM = path.join(ROOT, 'lib', 'base', 'wasm-core.js');
 // What needs files and sockets.
-const SYSTEM = /^(?:doorbell|region|region_file|shared_regions)\.cc$/;
+const SYSTEM = /^(?:doorbell|host|region|shared_regions|windows)(?:_\w+)?\.cc$/;
 // As small as it can be: every bundle carries it.
 const WASM_FLAGS = [
   '-target', 'wasm32-wasi', '-mexec-model=reactor', '-std=c++20', '-Os', '-s', '-fno-exceptions',
@@ -155,27 +155,38 @@ function stampOf (target, output) {
 
 // ---- All ---------------------------------------------------------------------------------------
 
-function build (zig, entry) {
-  const [file, target, link] = entry;
+/** Compiles and links a binary, beside its place: others may be reading what is there. */
+function compile (zig, { target, link, flags = [], output }) {
   const headers = path.join(findHeaders(), 'include', 'node');
-  const output = path.join(PREBUILDS, file);
-  const stamp = path.join(PREBUILDS, `.${file.replaceAll('/', '-')}.sha256`);
-  if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === stampOf(entry, output)) return;
-  fs.mkdirSync(path.dirname(output), { recursive: true });
   const isWindows = target.includes('windows');
   const temporary = fs.mkdtempSync(path.join(CACHE, 'build-'));
-  const linked = path.join(temporary, path.basename(file));
+  const linked = path.join(temporary, path.basename(output));
   try {
-    run(zig, ['c++', '-target', target, ...FLAGS, ...isWindows ? [] : ['-fPIC', ...link],
+    run(zig, ['c++', '-target', target, ...FLAGS, ...flags, ...isWindows ? [] : ['-fPIC', ...link],
       '-Inative', `-I${path.dirname(require.resolve('node-addon-api'))}`, `-I${headers}`,
       ...sourcesOf(), ...isWindows ? [importLibrary(zig, headers, ...link, temporary)] : [],
       '-o', linked]);
-    // Others may be reading the folder: they see a whole file, and none of what linkers write
-    // beside it.
+    fs.mkdirSync(path.dirname(output), { recursive: true });
+    // Linkers write more beside it.
     fs.renameSync(linked, output);
   } finally {
     fs.rmSync(temporary, { recursive: true });
   }
+}
+
+/** A binary for Linux x64 that uses no more of the system than macOS has, for tests. */
+function buildPortable (output) {
+  compile(findZig(), {
+    target: 'x86_64-linux-gnu.2.17', link: LINUX, flags: ['-DSEKERING_PORTABLE'], output,
+  });
+}
+
+function build (zig, entry) {
+  const [file, target, link] = entry;
+  const output = path.join(PREBUILDS, file);
+  const stamp = path.join(PREBUILDS, `.${file.replaceAll('/', '-')}.sha256`);
+  if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === stampOf(entry, output)) return;
+  compile(zig, { target, link, output });
   fs.writeFileSync(stamp, stampOf(entry, output));
   console.log(`${file}: ${Math.round(fs.statSync(output).size / 1024)} KiB`);
 }
@@ -198,4 +209,4 @@ function main (names) {
 
 if (require.main === module) main(process.argv.slice(2));
 
-module.exports = { digestWasm, findZig, sourcesOf };
+module.exports = { buildPortable, digestWasm, findZig, sourcesOf };

@@ -114,11 +114,12 @@ describe('directions', () => {
   // The rest of the core runs without an operating system, in WebAssembly for one.
   test('only regions and their bells use files, sockets and what includes them', () => {
     const core = select(/^native\/core\/.*\.(cc|h)$/);
-    const system = /^native\/core\/(region_file|doorbell)\./;
-    const ofRegions = /^native\/core\/(region|region_layout|shared_regions|region_file|doorbell)\./;
+    const system = /^native\/core\/(region_file|region_locks|doorbell|host|windows_user)[._]/;
+    const ofRegions =
+      /^native\/core\/(region|region_layout|shared_regions|region_file|doorbell|host)[._]/;
     expect(find(without(core, system), /#include <((sys|linux)\/|\w+\.h>|cerrno)/)).toEqual([]);
     expect(find(without(core, ofRegions),
-      /#include (<cstdio>|"core\/(region|shared_regions|doorbell))/)).toEqual([]);
+      /#include (<cstdio>|"core\/(region|shared_regions|doorbell|host|windows))/)).toEqual([]);
   });
 
   // The explorer (test/native/support/explorer.h) knows these two orders, and no weak stores.
@@ -140,7 +141,7 @@ describe('directions', () => {
   });
 
   test('the module of WebAssembly includes the core without those', () => {
-    const faults = /#include (<(napi|node|uv|sys)|"(?!core\/)|"core\/(region|shared_r|doorbell))/;
+    const faults = /#include (<(napi|node|uv|sys)|"(?!core\/)|"core\/(region|shared_r|doorbell|host))/;
     expect(find(select(/^native\/wasm\//), faults)).toEqual([]);
   });
 

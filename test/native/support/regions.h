@@ -23,7 +23,7 @@ inline Attachment Attach(Region& region, std::string name, size_t hot_cells = 8,
 }
 
 inline bool IsRung(const Region& region, int wait_ms = 0) {
-  pollfd bell{region.bell_fd(), POLLIN, 0};
+  pollfd bell{region.bell(), POLLIN, 0};
   return poll(&bell, 1, wait_ms) == 1;
 }
 

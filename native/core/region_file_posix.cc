@@ -1,60 +1,69 @@
-#include "core/region_file.h"
+// Linux and macOS.
+
+#ifndef _WIN32
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "core/region_file.h"
 #include "core/region_layout.h"
 
-#ifdef __linux__
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#endif
-
 namespace sekering {
-
-#ifdef __linux__
 
 namespace {
 
 constexpr mode_t kMode = S_IRUSR | S_IWUSR;
-constexpr off_t kLocksAt = off_t{1} << 40;  // Beyond the file: locks need no bytes.
-
-struct flock LockOf(uint32_t place, short type) {
-  struct flock lock {};
-  lock.l_type = type;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = kLocksAt + place;
-  lock.l_len = 1;
-  return lock;
-}
 
 bool IsOurs(const struct stat& status) {
   return S_ISREG(status.st_mode) && status.st_uid == geteuid() && (status.st_mode & 077) == 0;
 }
 
+#if defined(__linux__) && !defined(SEKERING_PORTABLE)
+
+/// Backs a part of the file with storage: then writing to it cannot fail. False, with errno.
+bool Back(int fd, size_t from, size_t bytes) {
+  return fallocate(fd, 0, static_cast<off_t>(from), static_cast<off_t>(bytes)) == 0;
+}
+
+#else
+
+/// The system cannot fill the holes of a file. So this only looks whether there is space for much
+/// more than a part of the file.
+bool Back(int fd, size_t, size_t bytes) {
+  constexpr size_t kSpare = size_t{1} << 20;
+  struct statvfs system {};
+  if (fstatvfs(fd, &system) != 0) return false;
+  if (system.f_bavail >= (bytes + kSpare) / system.f_frsize) return true;
+  errno = ENOSPC;
+  return false;
+}
+
+#endif
+
 /// The bytes of a new region's header.
 std::vector<uint64_t> EmptyHeader() {
-  std::vector<uint64_t> words(sizeof(RegionHeader) / sizeof(uint64_t));
-  words[offsetof(RegionHeader, magic) / sizeof(uint64_t)] = kMagic;
-  words[offsetof(RegionHeader, used) / sizeof(uint64_t)] = Used{0, 0, 0}.Word();
-  uint64_t* const table = &words[offsetof(RegionHeader, table) / sizeof(uint64_t)];
-  for (uint32_t slot = 0; slot < kTableSize; ++slot) table[slot] = SlotWord(slot, 0);
+  std::vector<uint64_t> words(kHotAt / sizeof(uint64_t));
+  for (size_t i = 0; i < sizeof(RegionHeader) / sizeof(uint64_t); ++i) words[i] = FirstWord(i);
   return words;
 }
 
 bool Fill(int fd) {
   if (fchmod(fd, kMode) != 0 || ftruncate(fd, kFileBytes) != 0) return false;
   // Backed first: then writing cannot stop halfway.
-  if (fallocate(fd, 0, 0, kHotAt) != 0) return false;
+  if (!Back(fd, 0, kHotAt)) return false;
   const std::vector<uint64_t> header = EmptyHeader();
-  const size_t bytes = header.size() * sizeof(uint64_t);
-  return pwrite(fd, header.data(), bytes, 0) == static_cast<ssize_t>(bytes);
+  return pwrite(fd, header.data(), kHotAt, 0) == static_cast<ssize_t>(kHotAt);
 }
+
+#if defined(__linux__) && !defined(SEKERING_PORTABLE)
 
 /// Creates a file without a name, and gives it `path` unless another process was faster. A process
 /// that dies in between leaves nothing. False, with errno, if that fails or is not supported.
@@ -72,11 +81,21 @@ bool MakeNameless(const std::string& path) {
   return made;
 }
 
+#else
+
+bool MakeNameless(const std::string&) {
+  errno = ENOTSUP;
+  return false;
+}
+
+#endif
+
 /// The same by way of a temporary name, for file systems where a file must have one.
 bool MakeNamed(const std::string& path) {
   std::string temporary = path + "~XXXXXX";
-  const int fd = mkostemp(temporary.data(), O_CLOEXEC);
+  const int fd = mkstemp(temporary.data());
   if (fd < 0) return false;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
   // link() does not replace a file: of all processes that race here, one gives its file the name.
   const bool made = Fill(fd) && (link(temporary.c_str(), path.c_str()) == 0 || errno == EEXIST);
   const int error = errno;
@@ -94,19 +113,12 @@ RegionError Make(const char* path) {
 
 }  // namespace
 
-RegionFile::~RegionFile() {
-  Close();
-}
-
 void RegionFile::Close() noexcept {
   if (base_ != nullptr) munmap(base_, kFileBytes);
-  if (fd_ >= 0) close(fd_);  // The kernel drops the lock with it.
+  locks_.Release();
+  if (fd_ >= 0) close(fd_);
   base_ = nullptr;
   fd_ = -1;
-}
-
-RegionHeader* RegionFile::header() const {
-  return reinterpret_cast<RegionHeader*>(base_);
 }
 
 RegionError RegionFile::Map() noexcept {
@@ -115,7 +127,7 @@ RegionError RegionFile::Map() noexcept {
   if (!IsOurs(status)) return RegionError::kForeign;
   if (static_cast<size_t>(status.st_size) != kFileBytes) return RegionError::kCorrupt;
   // Whoever has made holes in it, or copied it without its zeroes: no write may meet a full disk.
-  if (fallocate(fd_, 0, 0, kHotAt) != 0) return SystemError();
+  if (!Back(fd_, 0, kHotAt)) return SystemError();
   void* const memory =
       mmap(nullptr, kFileBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_, 0);
   if (memory == MAP_FAILED) return SystemError();
@@ -133,6 +145,7 @@ RegionError RegionFile::Open(const char* path) noexcept {
       if (error != RegionError::kNone) return error;
       continue;
     }
+    locks_.Use(fd_, path);
     const RegionError error = Map();
     if (error != RegionError::kCorrupt) return error;
     Unlink(path);
@@ -142,11 +155,9 @@ RegionError RegionFile::Open(const char* path) noexcept {
 }
 
 /// Removes the damaged file that is open, if the path still leads to it. Every process that does so
-/// locks the file first, so none removes the new file that another has put in its place.
+/// waits for its turn first, so none removes the new file that another has put in its place.
 void RegionFile::Unlink(const char* path) noexcept {
-  struct flock lock = LockOf(kDoor.value(), F_WRLCK);
-  if (fcntl(fd_, F_OFD_SETLKW, &lock) != 0 || !IsNamed(path)) return;
-  if (unlink(path) == 0) replaced_ = true;
+  if (locks_.AwaitRemoval() && IsNamed(path) && unlink(path) == 0) replaced_ = true;
 }
 
 bool RegionFile::IsNamed(const char* path) const noexcept {
@@ -158,31 +169,34 @@ bool RegionFile::IsNamed(const char* path) const noexcept {
 
 bool RegionFile::OpenOurs(const char* path) noexcept {
   fd_ = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  if (fd_ < 0) return false;
+  locks_.Use(fd_, path);
   struct stat status {};
-  return fd_ >= 0 && fstat(fd_, &status) == 0 && IsOurs(status);
+  return fstat(fd_, &status) == 0 && IsOurs(status);
 }
 
 bool RegionFile::IsUsed(const char* path) noexcept {
   RegionFile file;
-  if (!file.OpenOurs(path)) return false;
-  struct flock lock = LockOf(0, F_WRLCK);
-  lock.l_len = kParticipantsMax;
-  return fcntl(file.fd_, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+  return file.OpenOurs(path) && file.locks_.IsAnyTaken();
+}
+
+bool RegionFile::Remove(const char* path) noexcept {
+  const bool existed = unlink(path) == 0;
+  RegionLocks locks;
+  locks.Use(-1, path);
+  locks.RemoveRest();
+  return existed;
 }
 
 bool RegionFile::RemoveUnused(const char* path) noexcept {
   RegionFile file;
-  if (!file.OpenOurs(path)) return false;
-  // One lock on the places of all participants and on kDoor: it fails if anybody takes part, and
-  // while it is held, nobody can join.
-  struct flock lock = LockOf(0, F_WRLCK);
-  lock.l_len = kParticipantsMax + 1;
-  if (fcntl(file.fd_, F_OFD_SETLK, &lock) != 0) return false;
-  return file.IsNamed(path) && unlink(path) == 0;
+  if (!file.OpenOurs(path) || !file.locks_.TryCloseDoor() || !file.IsNamed(path)) return false;
+  file.locks_.RemoveRest();
+  return unlink(path) == 0;
 }
 
-Process RegionFile::CurrentProcess() {
-  return Process(static_cast<uint32_t>(getpid()));
+bool RegionFile::IsBeingRemoved() const noexcept {
+  return locks_.IsDoorClosed();
 }
 
 RegionError RegionFile::SystemError() noexcept {
@@ -191,56 +205,17 @@ RegionError RegionFile::SystemError() noexcept {
 }
 
 bool RegionFile::TryLock(Participant participant) noexcept {
-  struct flock lock = LockOf(participant.value(), F_WRLCK);
-  return fcntl(fd_, F_OFD_SETLK, &lock) == 0;
+  return locks_.TryTake(participant);
 }
 
 bool RegionFile::IsLockedByOther(Participant participant) const noexcept {
-  struct flock lock = LockOf(participant.value(), F_WRLCK);
-  if (fcntl(fd_, F_OFD_GETLK, &lock) != 0) return true;
-  return lock.l_type != F_UNLCK;
+  return locks_.IsTakenByOther(participant);
 }
 
-bool RegionFile::Commit(const void* memory, size_t bytes) noexcept {
-  const auto from = static_cast<const std::byte*>(memory) - base_;
-  return fallocate(fd_, 0, from, static_cast<off_t>(bytes)) == 0;
+bool RegionFile::Commit(const void* memory, size_t bytes) const noexcept {
+  return Back(fd_, static_cast<size_t>(static_cast<const std::byte*>(memory) - base_), bytes);
 }
-
-#else
-
-RegionFile::~RegionFile() = default;
-void RegionFile::Close() noexcept {}
-RegionHeader* RegionFile::header() const {
-  return nullptr;
-}
-RegionError RegionFile::Open(const char*) noexcept {
-  return RegionError::kUnsupported;
-}
-bool RegionFile::IsNamed(const char*) const noexcept {
-  return true;
-}
-bool RegionFile::RemoveUnused(const char*) noexcept {
-  return false;
-}
-bool RegionFile::IsUsed(const char*) noexcept {
-  return false;
-}
-Process RegionFile::CurrentProcess() {
-  return Process();
-}
-RegionError RegionFile::SystemError() noexcept {
-  return RegionError::kUnsupported;
-}
-bool RegionFile::TryLock(Participant) noexcept {
-  return false;
-}
-bool RegionFile::IsLockedByOther(Participant) const noexcept {
-  return true;
-}
-bool RegionFile::Commit(const void*, size_t) noexcept {
-  return true;
-}
-
-#endif
 
 }  // namespace sekering
+
+#endif  // !_WIN32

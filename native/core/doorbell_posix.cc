@@ -1,10 +1,8 @@
-#include "core/doorbell.h"
+// Linux and macOS.
 
-#include <utility>
+#ifndef _WIN32
 
-#ifdef __linux__
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -14,15 +12,12 @@
 #include <cstddef>
 #include <cstdio>
 #include <ctime>
-#endif
+#include <utility>
+
+#include "core/doorbell.h"
+#include "core/host.h"
 
 namespace sekering {
-
-Doorbell::~Doorbell() {
-  Close();
-}
-
-#ifdef __linux__
 
 namespace {
 
@@ -58,33 +53,39 @@ class Address {
   bool fits_ = false;
 };
 
+#if defined(__linux__) && !defined(SEKERING_PORTABLE)
+
 int NewSocket() {
   return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-bool Send(int sender, const Address& to) {
-  return sendto(sender, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.size()) == 1;
+#else
+
+int NewSocket() {
+  const int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+  if (fd >= 0) {
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+  }
+  return fd;
 }
 
-/// 0, with errno, if there is none.
-uint64_t RandomName() {
-  uint64_t name = 0;
-  while (name == 0) {
-    if (getrandom(&name, sizeof name, 0) != sizeof name && errno != EINTR) return 0;
-  }
-  return name;
+#endif
+
+bool Send(int sender, const Address& to) {
+  return sendto(sender, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.size()) == 1;
 }
 
 }  // namespace
 
 bool Doorbell::Open(std::string folder) noexcept {
   folder_ = std::move(folder) + '/';
-  fd_ = NewSocket();
+  handle_ = NewSocket();
   sender_ = NewSocket();
-  const uint64_t name = RandomName();
-  if (fd_ < 0 || sender_ < 0 || name == 0) return false;
+  const uint64_t name = RandomNumber();
+  if (handle_ < 0 || sender_ < 0 || name == 0) return false;
   const Address own(folder_, name);
-  if (!own.Fits() || bind(fd_, own.get(), own.size()) != 0) return false;
+  if (!own.Fits() || bind(handle_, own.get(), own.size()) != 0) return false;
   name_ = name;
   // Whoever can write to it can ring it.
   return chmod(own.path(), S_IRUSR | S_IWUSR) == 0;
@@ -96,16 +97,16 @@ void Doorbell::Hide() noexcept {
 
 void Doorbell::Close() noexcept {
   Hide();
-  if (fd_ >= 0) close(fd_);
+  if (handle_ >= 0) close(handle_);
   if (sender_ >= 0) close(sender_);
-  fd_ = sender_ = -1;
+  handle_ = sender_ = -1;
   name_ = 0;
 }
 
 void Doorbell::Silence() noexcept {
   // If more than these have arrived, the socket is readable again.
   char byte;
-  for (int taken = 0; taken < 64 && recv(fd_, &byte, 1, MSG_DONTWAIT) >= 0; ++taken) {
+  for (int taken = 0; taken < 64 && recv(handle_, &byte, 1, MSG_DONTWAIT) >= 0; ++taken) {
   }
 }
 
@@ -135,19 +136,6 @@ bool Doorbell::RemoveDead(const char* path) noexcept {
   return is_dead && unlink(path) == 0;
 }
 
-#else
-
-bool Doorbell::Open(std::string) noexcept {
-  return false;
-}
-void Doorbell::Hide() noexcept {}
-void Doorbell::Close() noexcept {}
-void Doorbell::Silence() noexcept {}
-void Doorbell::Ring(uint64_t) noexcept {}
-bool Doorbell::RemoveDead(const char*) noexcept {
-  return false;
-}
-
-#endif
-
 }  // namespace sekering
+
+#endif  // !_WIN32
