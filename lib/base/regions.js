@@ -317,7 +317,7 @@ function join (scope, namespace) {
 function leave () {
   // Outcomes recorded since the loop last waited must count, however the process ends.
   native.drain();
-  native.hideBells();
+  native.hideInRegions();
 }
 
 // ---- Places ------------------------------------------------------------------------------------

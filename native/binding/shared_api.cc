@@ -86,10 +86,10 @@ struct SharedFunctions {
     return ToJs(env, Doorbell::RemoveDead(call.Text(0).c_str()));
   }
 
-  /// hideBells(): for an environment that is about to end
-  static napi_value HideBells(napi_env env, napi_callback_info info) {
+  /// hideInRegions(): for an environment that is about to end
+  static napi_value Hide(napi_env env, napi_callback_info info) {
     const Call<0> call(env, info);
-    for (const auto& joined : call.api().regions_) joined->region().HideBell();
+    for (const auto& joined : call.api().regions_) joined->region().Hide();
     return nullptr;
   }
 
@@ -162,7 +162,7 @@ SharedApi::SharedApi(Napi::Env env, Napi::Object exports, Recorder& recorder)
           {"removeUnusedRegion", F::RemoveUnused},
           {"isRegionUsed", F::IsUsed},
           {"removeDeadBell", F::RemoveDeadBell},
-          {"hideBells", F::HideBells},
+          {"hideInRegions", F::Hide},
           {"regionInfo", F::Info},
           {"regionRepairs", F::Repairs},
           {"attachBreaker", F::AttachBreaker},

@@ -109,8 +109,11 @@ class Region final : public Participants {
   /// Rings when another participant has announced something, until Silence.
   BellHandle bell() const { return bell_.handle(); }
   void Silence() noexcept { bell_.Silence(); }
-  /// For a participant that is about to end: its bell leaves nothing behind.
-  void HideBell() noexcept { bell_.Hide(); }
+  /// For a participant that is about to end: its bell and its place leave nothing behind.
+  void Hide() noexcept {
+    bell_.Hide();
+    file_.Hide();
+  }
 
   /// How often this participant has repaired records, tables and counts.
   uint32_t repaired() const { return repaired_; }

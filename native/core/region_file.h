@@ -72,6 +72,8 @@ class RegionFile {
   /// Takes the place of a participant, for as long as the file is open.
   bool TryLock(Participant participant) noexcept;
   bool IsLockedByOther(Participant participant) const noexcept;
+  /// For a process that is about to end: the lock leaves nothing behind.
+  void Hide() noexcept;
 
   /// Whether memory may be read only once it is committed, by each participant for itself.
 #ifdef _WIN32

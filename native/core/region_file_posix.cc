@@ -212,6 +212,10 @@ bool RegionFile::IsLockedByOther(Participant participant) const noexcept {
   return locks_.IsTakenByOther(participant);
 }
 
+void RegionFile::Hide() noexcept {
+  locks_.Hide();
+}
+
 bool RegionFile::Commit(const void* memory, size_t bytes) const noexcept {
   return Back(fd_, static_cast<size_t>(static_cast<const std::byte*>(memory) - base_), bytes);
 }

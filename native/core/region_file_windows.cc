@@ -117,6 +117,8 @@ bool RegionFile::IsLockedByOther(Participant participant) const noexcept {
   return true;
 }
 
+void RegionFile::Hide() noexcept {}
+
 bool RegionFile::Commit(const void* memory, size_t bytes) const noexcept {
   if (bytes == 0) return true;
   return VirtualAlloc(const_cast<void*>(memory), bytes, MEM_COMMIT, PAGE_READWRITE) != nullptr;

@@ -37,6 +37,9 @@ class RegionLocks {
   /// places meanwhile.
   bool AwaitRemoval() noexcept;
 
+  /// For a process that is about to end: its place leaves nothing behind.
+  void Hide() noexcept;
+
   /// Removes what the locks have left beside the file, except what others hold.
   void RemoveRest() noexcept;
 

@@ -49,11 +49,13 @@ void RegionLocks::Use(int fd, const char* path) {
   path_ = path;
 }
 
+void RegionLocks::Hide() noexcept {
+  if (place_ >= 0) unlink(PlaceOf(path_, taken_).c_str());
+}
+
 void RegionLocks::Release() noexcept {
-  if (place_ >= 0) {
-    unlink(PlaceOf(path_, taken_).c_str());
-    close(place_);
-  }
+  Hide();
+  if (place_ >= 0) close(place_);
   if (folder_ >= 0) close(folder_);
   fd_ = place_ = folder_ = -1;
 }

@@ -66,6 +66,8 @@ bool RegionLocks::AwaitRemoval() noexcept {
   return fcntl(fd_, F_OFD_SETLKW, &lock) == 0;
 }
 
+void RegionLocks::Hide() noexcept {}
+
 void RegionLocks::RemoveRest() noexcept {}
 
 }  // namespace sekering
