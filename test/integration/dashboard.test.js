@@ -330,6 +330,38 @@ describe('dead letters', () => {
     await part('dlq').getByText('No dead letters.').waitFor();
     expect(await store.deadLetters.count()).toBe(0);
   });
+
+  test('are found by time, by keyboard alone, and only these are retried or deleted', async () => {
+    const old = await letter('old@example.com');
+    await store.query(`UPDATE sekering.notification_outbox
+      SET created_at = created_at - interval '2 h' WHERE id <= $1`, [old.id]);
+    const young = await letter('young@example.com');
+    const row = ({ id }) => part('dlq').locator(`[data-letter="${id}"]`);
+    const created = part('dlq').getByLabel('Created');
+    const before = part('dlq').getByLabel('Before');
+    await enter('messages');
+    await row(old).waitFor();
+    await created.focus();
+    await tab.keyboard.press('ArrowDown');
+    expect(await created.locator('option:checked').textContent()).toBe('last hour');
+    await row(old).waitFor({ state: 'detached' });
+    await row(young).waitFor();
+    const retry = tab.getByRole('button', { name: 'Retry all matching …' });
+    await retry.focus();
+    await tab.keyboard.press('Enter');
+    await dialog().getByRole('button', { name: 'Retry' }).click();
+    await row(young).waitFor({ state: 'detached' });
+    expect(await store.deadLetters.list()).toMatchObject([{ id: old.id }]);
+
+    await created.focus();
+    await tab.keyboard.press('ArrowUp');
+    await row(old).waitFor();
+    await before.fill('2020-01-01T00:00');
+    await part('dlq').getByText('No dead letters match').waitFor();
+    await before.fill('');
+    await row(old).waitFor();
+    await store.deadLetters.purge();
+  });
 });
 
 test('a list is looked through page by page', async () => {

@@ -39,7 +39,12 @@ describeEngines('the admin API', ({ place }) => {
     expect([status, body.detail]).toEqual([400, 'needs either a filter or "all": true']);
     expect((await post('/dlq/purge', { all: true, kind: 'x', reason: 'old' })).status).toBe(400);
     expect((await post('/dlq/purge', { ids: [c.id] })).status).toBe(400);
+    expect((await post('/dlq/retry', { since: 'today' })).status).toBe(400);
+    const soon = Date.now() + 3_600_000;
+    expect((await get(`/dlq?since=${soon}`)).body.letters).toEqual([]);
+    expect((await post('/dlq/purge', { since: soon, reason: 'old' })).body).toEqual({ purged: 0 });
     // In the query, all is text.
+    expect((await post('/dlq/purge?until=1&reason=old')).body).toEqual({ purged: 0 });
     expect((await post('/dlq/retry?limit=5&rate=2.5&kind=none')).body).toEqual({ retried: 0 });
     expect((await post('/dlq/retry?limit=many')).status).toBe(400);
     expect((await post(`/dlq/purge?all=true&reason=old&ids=${c.id}`)).status).toBe(400);

@@ -271,10 +271,11 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     count(total)}</span>`}>
     <div class="filters" role="search" aria-label="Dead letters">
       <${Summary} summary=${summary.data?.summary ?? []} list=${list} />
+      <${When} list=${list} word="Created" />
       <${Find} list=${list} placeholder="recipient, subject, error" />
     </div>
     ${mayOperate && html`<${Actions} chosen=${chosen} isEmpty=${list.rows.length === 0}
-      filter=${list.settled} total=${total} setAsked=${setAsked} />`}
+      filter=${{ ...list.settled, hours: undefined }} total=${total} setAsked=${setAsked} />`}
     <${List} list=${list} error=${list.error ?? summary.error} what="the dead letters"
       empty=${`No dead letters${total > 0 ? ' match' : '. Every message was sent, or will be'}.`}
       row=${letter => html`<${Letter} key=${letter.id} letter=${letter} api=${api}
