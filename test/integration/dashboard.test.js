@@ -275,6 +275,32 @@ describe('dead letters', () => {
     expect(await store.outbox.get(id)).toMatchObject({ status: 'PENDING' });
   });
 
+  test('that were retried tell how often they failed, and what of that is shown', async () => {
+    const { id } = await letter('lives@example.com');
+    const fail = (count, more) => store.query(`UPDATE sekering.notification_outbox
+      SET attempt_count = 5, error_history = (SELECT jsonb_agg(jsonb_build_object('attempt',
+        1 + (i - 1) % 5, 'at', now(), 'name', 'Error', 'message', 'no ' || i) || $3::jsonb)
+        FROM generate_series(1, $2::int) AS i) WHERE id = $1`, [id, count, JSON.stringify(more)]);
+    await fail(5, {});
+    await enter('messages');
+    const row = part('dlq').locator(`[data-letter="${id}"]`);
+    const errors = row.getByRole('list', { name: 'Attempts' }).getByRole('listitem');
+    const look = async count => {
+      await tab.reload();
+      await row.getByRole('button', { name: /Details/ }).click();
+      await errors.nth(count).waitFor();
+      return row.textContent();
+    };
+    expect(await look(5)).not.toContain('in all');
+    await fail(10, {});
+    expect(await look(10)).toContain('10 attempts failed in all.');
+    await fail(100, { omitted: 1137 });
+    const text = await look(100);
+    expect(text).toContain('1,237 attempts failed in all; the last 100 are shown.');
+    expect(text).toContain('5 of 5');
+    await store.deadLetters.purge({ ids: [id] });
+  });
+
   test('show their HTML as a page without scripts, and its source', async () => {
     const html = `<h1 style="color: rgb(1, 2, 3)">Paid</h1>${EVIL}
       <a href="https://elsewhere.example">x</a>

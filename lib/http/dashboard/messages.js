@@ -64,12 +64,23 @@ function Outcome ({ message: { status, sentAt, diedAt, nextRetryAt, reason } }) 
     <span><${Badge} tone=${tone}><${Text}>${word}<//><//></span></li>`;
 }
 
-/** Every attempt that failed and is still remembered, and how it ended. */
-const Attempts = ({ message }) => html`<ol class="log attempts" aria-label="Attempts">${
-  (message.errorHistory ?? []).map(({ attempt, at, name, code, message: text }, i) => html`<li
-    key=${i}><span>${attempt}.</span> <${Ago} at=${at} /> <span><b><${Text}>${code ?? name}<//></b>
-    ${' '}<${Text}>${text}<//></span></li>`)}
-  <${Outcome} message=${message} /></ol>`;
+/**
+ * Every attempt that failed and is still kept, and how the message ended. A message that was
+ * retried as a dead letter has those of before, too.
+ */
+function Attempts ({ message }) {
+  const errors = message.errorHistory ?? [];
+  const omitted = errors.at(-1)?.omitted ?? 0;
+  const failed = errors.length + omitted;
+  const shown = omitted > 0 ? `; the last ${errors.length} are shown` : '';
+  return html`${failed > message.attemptCount && html`<p class="quiet">${
+    `${count(failed)} attempts failed in all${shown}.`}</p>`}
+    <ol class="log attempts" aria-label="Attempts">${
+      errors.map(({ attempt, at, name, code, message: text }, i) => html`<li
+        key=${i}><span>${attempt}.</span> <${Ago} at=${at} /> <span><b><${Text}>${
+        code ?? name}<//></b>${' '}<${Text}>${text}<//></span></li>`)}
+      <${Outcome} message=${message} /></ol>`;
+}
 
 // What could load, run, send or lead anywhere; the policy of the frame forbids it as well.
 const UNWANTED = 'script, link, meta, base, iframe, frame, object, embed, form, input, ' +
