@@ -108,15 +108,18 @@ const showMessage = showing('/outbox',
 
 /** A message, one field a line. */
 function details (message, fields) {
-  const { delivery } = message;
+  const { delivery, errorHistory: errors } = message;
+  const omitted = errors.at(-1)?.omitted ?? 0;
   const line = (name, value) => `${name.padEnd(10)} ${plain(value, TEXT_MAX)}`;
   return [
     ...['id', 'channel', 'recipient', 'subject', ...fields].map(name => line(name, message[name])),
     `attempts   ${message.attemptCount} of ${message.maxAttempts}`,
     ...delivery === null ? [] : [
       line('delivery', [fateOf(message), delivery.at, delivery.error].filter(Boolean).join(' ')),
-    ], '',
-    ...message.errorHistory.map(({ attempt, at: when, code, message: words }) =>
+    ],
+    ...omitted === 0 ? []
+      : [`errors     ${errors.length + omitted}, of which the last ${errors.length} follow`], '',
+    ...errors.map(({ attempt, at: when, code, message: words }) =>
       `${attempt}. ${plain(when)} ${plain(code)}: ${plain(words, TEXT_MAX)}`),
   ].join('\n').trimEnd();
 }

@@ -162,11 +162,12 @@ function unknownOutcome (cause, request, key) {
     `It is unknown whether Midtrans executed ${callOf(request)}: ${adviceOf(request)}`, details);
 }
 
-/** A Snap order was made, but the answer with its token was lost. */
-function tokenLost (cause, { operation, orderId }) {
+/** A Snap order was made, but the answer with its token was lost. `retryable`: it is replaced. */
+function tokenLost (cause, { operation, orderId, retryable = false }) {
   return new MidtransError('ERR_MIDTRANS_UNKNOWN_OUTCOME',
     `Midtrans has a page for ${orderId}, but the answer with its token was lost; so far nothing ` +
-      'has been paid on it', { operation, orderId, ambiguous: true, tokenLost: true, cause });
+      'has been paid on it',
+    { operation, orderId, ambiguous: true, retryable, tokenLost: true, cause });
 }
 
 /** The order_id is another transaction's. */

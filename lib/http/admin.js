@@ -84,7 +84,8 @@ const letters = {
   channel: line(64).optional(), kind: line(128).optional(), search: FIELDS.search.optional(),
 };
 const idList = orText(/^/, text => text.split(','), z.array(FIELDS.id).min(1).max(IDS_MAX));
-const selection = { ...letters, ids: idList.optional() };
+const time = orNumber(z.number().int().min(0).max(1e13)).optional();
+const selection = { ...letters, since: time, until: time, ids: idList.optional() };
 const breakersQuery = z.strictObject({
   state: z.enum(STATES).optional(),
   search: FIELDS.search.optional(),

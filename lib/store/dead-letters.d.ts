@@ -23,6 +23,10 @@ export interface DeadLetterFilter {
   kind?: string | undefined;
   /** Part of a recipient, a subject or the last error. */
   search?: string | undefined;
+  /** Only what came at this time or later, in ms as Date.now() has it. Default: all. */
+  since?: number | undefined;
+  /** Only what came before this time, in ms as Date.now() has it. Default: all. */
+  until?: number | undefined;
 }
 
 /**
@@ -45,7 +49,7 @@ export interface DeadLetters extends EventEmitter {
     /** What kind of failure it is, and the transaction in which it is added. */
     kind?: string | undefined; client?: SqlClient | undefined;
   }): Promise<DeadLetter>;
-  /** A page of the letters that fit, newest first. `since` and `until` are about when they came. */
+  /** A page of the letters that fit, newest first. */
   list (filter?: DeadLetterFilter & PageFilter & {
     /** Whether with texts, data and errors. Default true. */
     content?: true | undefined;

@@ -26,6 +26,8 @@ const FILTER = optionsOf({
   channel: is.any('of the letters'),
   kind: is.any('of failure'),
   search: is.any('part of a recipient, a subject or the last error'),
+  since: LISTED.since,
+  until: LISTED.until,
   ids: is.where('of the letters', 'a list of ids', Array.isArray),
 });
 const ADD = optionsOf({
@@ -255,10 +257,12 @@ class DeadLetters extends Emitter {
     }
   }
 
-  #where ({ kind, ids, ...filter }) {
+  #where ({ kind, ids, since, until, ...filter }) {
     const where = conditions(filter);
     where.within("o.status = 'DLQ'");
     if (kind !== undefined) where.sought('o.dead_kind = ?', textOf(kind));
+    if (since !== undefined) where.sought('o.created_at >= ?', new Date(since));
+    if (until !== undefined) where.sought('o.created_at < ?', new Date(until));
     if (ids !== undefined) {
       const known = () => Array.from(ids).filter(isId);
       where.within('o.id = ANY (?::bigint[])', readable('ids', 'an array of ids', ids, known));

@@ -7,7 +7,7 @@ const clock = require('../base/clock');
 const { read } = require('../base/foreign');
 const { Batcher } = require('./batcher');
 const {
-  CLAIMABLE, COLUMNS, LETTER_COLUMNS, OUTCOME_COLUMNS, READY, WAITING,
+  CLAIMABLE, COLUMNS, LETTER_COLUMNS, OMITTED, OUTCOME_COLUMNS, READY, WAITING,
   WAITING_KINDS,
 } = require('./outbox-table');
 const { StoreError } = require('./store-errors');
@@ -217,10 +217,15 @@ const exchange = table => `
 
 const ISO_NOW = `to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
-/** The errors of a message, and one more; the oldest leaves when they are too many. */
+/**
+ * The errors of a message, and one more. When they are too many, the oldest leaves, and the new one
+ * says how many have left.
+ */
 const historyWith = entry => `(CASE WHEN jsonb_array_length(error_history) < ${HISTORY_MAX}
     THEN error_history ELSE error_history - 0 END) ||
-    jsonb_build_array((${entry}) || jsonb_build_object('at', ${ISO_NOW}))`;
+    jsonb_build_array((${entry}) || jsonb_build_object('at', ${ISO_NOW}) ||
+      CASE WHEN jsonb_array_length(error_history) < ${HISTORY_MAX} THEN '{}'
+        ELSE jsonb_build_object('omitted', ${OMITTED} + 1) END)`;
 
 /**
  * Messages that are still held by who settles them; `tokens` is JSON, by id. It is no join with the

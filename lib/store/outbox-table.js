@@ -47,10 +47,13 @@ const CONTENT = new Set(['body', 'html', 'body_template', 'body_data', 'error_hi
 const OUTCOME_COLUMNS = listed(LETTER_FIELDS, column =>
   (CONTENT.has(column) ? `CASE WHEN o.status = 'DLQ' THEN o.${column} END` : `o.${column}`));
 
-/** Of a list that leaves out what is large: `errors` says how many the history has. */
+/** How many errors of a message have left its history: the newest entry says so. */
+const OMITTED = "coalesce((error_history -> -1 ->> 'omitted')::int, 0)";
+
+/** Of a list that leaves out what is large: `errors` says how many there were. */
 const summaryOf = fields => `${listed(Object.fromEntries(
   Object.entries(fields).filter(([, column]) => !CONTENT.has(column))))},
-  coalesce(jsonb_array_length(o.error_history), 0) AS errors`;
+  coalesce(jsonb_array_length(o.error_history), 0) + ${OMITTED} AS errors`;
 const SUMMARY_COLUMNS = summaryOf(FIELDS);
 const LETTER_SUMMARY_COLUMNS = summaryOf(LETTER_FIELDS);
 
@@ -163,6 +166,6 @@ class OutboxTable {
 
 module.exports = {
   BYTES, CLAIMABLE, COLUMNS, FILTER, LETTER_COLUMNS, LETTER_SUMMARY_COLUMNS, OUTCOME_COLUMNS,
-  OutboxTable, READY, SUMMARY_COLUMNS, WAITING, WAITING_KINDS, conditions, hasStatus, isId,
+  OMITTED, OutboxTable, READY, SUMMARY_COLUMNS, WAITING, WAITING_KINDS, conditions, hasStatus, isId,
   withinSpan,
 };

@@ -74,6 +74,11 @@ export interface AttemptError {
   code?: string | undefined;
   /** The error's message. */
   message: string;
+  /**
+   * How many earlier errors of the message were no longer kept when this one was added. Missing:
+   * none.
+   */
+  omitted?: number | undefined;
 }
 
 /** A row of the outbox. */
@@ -104,7 +109,10 @@ export interface StoredMessage {
   nextRetryAt: Date;
   /** The message of the last error; null if there was none. */
   lastError: string | null;
-  /** The errors of its attempts, oldest first. */
+  /**
+   * The errors of its attempts, oldest first: the last 100. Those before it was retried as a dead
+   * letter are among them.
+   */
   errorHistory: AttemptError[];
   /** null if there is none. */
   dedupeKey: string | null;
@@ -285,7 +293,7 @@ export interface MessageFilter extends PageFilter {
 /** A message in a list without content. */
 export type Summary<M extends StoredMessage> =
   Omit<M, 'body' | 'html' | 'template' | 'data' | 'errorHistory'> & {
-    /** How many errors its history has. */
+    /** How many errors it has had. */
     errors: number;
   };
 

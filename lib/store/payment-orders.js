@@ -5,6 +5,7 @@
 
 const { isA, read, textOf } = require('../base/foreign');
 const { wasNotAsked } = require('../base/errors');
+const { tokenLost } = require('../clients/midtrans-errors');
 const { Batcher } = require('./batcher');
 const { canExpire, hasFailed, isUnmade, pageId, recordAgain } = require('./payment-states');
 const { StoreError } = require('./store-errors');
@@ -134,7 +135,9 @@ class PaymentOrders {
   }
 
   /**
-   * Makes the page of an order, if it has none.
+   * Makes the page of an order, if it has none. A page whose token is lost is replaced once: if
+   * answers go on being lost, the next attempt goes on, so that one outage does not use up all the
+   * pages that an order may have.
    * @param {object} given the order
    * @param {object} options
    * @param {AbortSignal} [options.signal]
@@ -142,7 +145,8 @@ class PaymentOrders {
    * @param {boolean} [options.isNew] whether it was recorded just now, so that nobody has asked for
    *   its page before
    * @returns {Promise<object>} the order
-   * @throws what Midtrans's client throws; the order stays queued or unknown, or has failed
+   * @throws what Midtrans's client throws, or that the token is lost; the order stays queued or
+   *   unknown, or has failed
    */
   async #makePage (given, { signal, timeout, isNew = false }) {
     const { ledger } = this.#context;
@@ -155,7 +159,8 @@ class PaymentOrders {
       if (!isSetAsked) ({ resume, askedAt } = await ledger.setAsked(order.orderId, page));
       const { made, error } = await this.#createPage(order, page, { resume, signal, timeout });
       if (made !== undefined) return this.#pageMade(order, made);
-      order = await this.#pageFailed(order, { page, resume, askedAt, error });
+      const isFirst = page === given.pages;
+      order = await this.#pageFailed(order, { page, isFirst, resume, askedAt, error });
       page += 1;
       resume = isSetAsked = false;
     }
@@ -185,8 +190,8 @@ class PaymentOrders {
     });
   }
 
-  /** @returns {Promise<object>} the order, if it has a page after all, or needs the next one */
-  async #pageFailed (order, { page, resume, askedAt, error }) {
+  /** @returns {Promise<object>} the order, if it has a page after all, or needs the next one now */
+  async #pageFailed (order, { page, isFirst, resume, askedAt, error }) {
     const { orderId } = order;
     const code = read(error, 'code');
     const transactionId = read(read(error, 'response'), 'transaction_id');
@@ -199,13 +204,15 @@ class PaymentOrders {
     await this.#setBack(order, {
       to: stateAfter(error, isSure), by: 'midtrans', reason: textOf(error), unask: isSure
     });
-    if (code === 'ERR_MIDTRANS_REFUSED') throw error;
-    // If the page is there but its token is lost, only a page with another id can replace it.
+    if (!isLost) throw error;
+    // The page is there, and only a page with another id can replace it, unless another call has
+    // its token, and has recorded it.
+    const found = await this.#context.ledger.get(orderId);
     const next = page + 1;
     const fits = next <= PAGES_MAX && pageId(orderId, next).length <= PAGE_ID_CHARACTERS_MAX;
-    if (!isLost || !fits) throw error;
-    // Unless another call has its token, and has recorded it.
-    return this.#context.ledger.get(orderId);
+    if (!isUnmade(found) || (fits && isFirst)) return found;
+    throw tokenLost(error,
+      { operation: 'createTransaction', orderId: pageId(orderId, page), retryable: fits });
   }
 
   /** Whether another call has asked for the page meanwhile, so that it may have made it. */

@@ -275,6 +275,32 @@ describe('dead letters', () => {
     expect(await store.outbox.get(id)).toMatchObject({ status: 'PENDING' });
   });
 
+  test('that were retried tell how often they failed, and what of that is shown', async () => {
+    const { id } = await letter('lives@example.com');
+    const fail = (count, more) => store.query(`UPDATE sekering.notification_outbox
+      SET attempt_count = 5, error_history = (SELECT jsonb_agg(jsonb_build_object('attempt',
+        1 + (i - 1) % 5, 'at', now(), 'name', 'Error', 'message', 'no ' || i) || $3::jsonb)
+        FROM generate_series(1, $2::int) AS i) WHERE id = $1`, [id, count, JSON.stringify(more)]);
+    await fail(5, {});
+    await enter('messages');
+    const row = part('dlq').locator(`[data-letter="${id}"]`);
+    const errors = row.getByRole('list', { name: 'Attempts' }).getByRole('listitem');
+    const look = async count => {
+      await tab.reload();
+      await row.getByRole('button', { name: /Details/ }).click();
+      await errors.nth(count).waitFor();
+      return row.textContent();
+    };
+    expect(await look(5)).not.toContain('in all');
+    await fail(10, {});
+    expect(await look(10)).toContain('10 attempts failed in all.');
+    await fail(100, { omitted: 1137 });
+    const text = await look(100);
+    expect(text).toContain('1,237 attempts failed in all; the last 100 are shown.');
+    expect(text).toContain('5 of 5');
+    await store.deadLetters.purge({ ids: [id] });
+  });
+
   test('show their HTML as a page without scripts, and its source', async () => {
     const html = `<h1 style="color: rgb(1, 2, 3)">Paid</h1>${EVIL}
       <a href="https://elsewhere.example">x</a>
@@ -329,6 +355,38 @@ describe('dead letters', () => {
     await dialog().getByRole('button', { name: 'Delete for good' }).click();
     await part('dlq').getByText('No dead letters.').waitFor();
     expect(await store.deadLetters.count()).toBe(0);
+  });
+
+  test('are found by time, by keyboard alone, and only these are retried or deleted', async () => {
+    const old = await letter('old@example.com');
+    await store.query(`UPDATE sekering.notification_outbox
+      SET created_at = created_at - interval '2 h' WHERE id <= $1`, [old.id]);
+    const young = await letter('young@example.com');
+    const row = ({ id }) => part('dlq').locator(`[data-letter="${id}"]`);
+    const created = part('dlq').getByLabel('Created');
+    const before = part('dlq').getByLabel('Before');
+    await enter('messages');
+    await row(old).waitFor();
+    await created.focus();
+    await tab.keyboard.press('ArrowDown');
+    expect(await created.locator('option:checked').textContent()).toBe('last hour');
+    await row(old).waitFor({ state: 'detached' });
+    await row(young).waitFor();
+    const retry = tab.getByRole('button', { name: 'Retry all matching …' });
+    await retry.focus();
+    await tab.keyboard.press('Enter');
+    await dialog().getByRole('button', { name: 'Retry' }).click();
+    await row(young).waitFor({ state: 'detached' });
+    expect(await store.deadLetters.list()).toMatchObject([{ id: old.id }]);
+
+    await created.focus();
+    await tab.keyboard.press('ArrowUp');
+    await row(old).waitFor();
+    await before.fill('2020-01-01T00:00');
+    await part('dlq').getByText('No dead letters match').waitFor();
+    await before.fill('');
+    await row(old).waitFor();
+    await store.deadLetters.purge();
   });
 });
 

@@ -110,6 +110,26 @@ describeEngines('dead letters', ({ name, place }) => {
     });
   });
 
+  test('are listed, counted, tried again and deleted by the time of their creation', async () => {
+    // One came in each of the last four hours.
+    const ids = await bury(4);
+    await sql(`UPDATE ${TABLE} o SET created_at = now() - (5 - i) * interval '1 h'
+      FROM unnest($1::bigint[]) WITH ORDINALITY AS given (id, i) WHERE o.id = given.id`, [ids]);
+    const { rows: [{ now }] } = await sql('SELECT extract(epoch FROM now())::float8 * 1000 AS now');
+    const ago = hours => Math.floor(now - hours * 3_600_000);
+    const left = async filter => (await letters().list(filter)).map(({ id }) => id).reverse();
+    expect(await left({ since: ago(3.5) })).toEqual(ids.slice(1));
+    expect(await left({ since: ago(3.5), until: ago(1.5) })).toEqual(ids.slice(1, 3));
+    expect(await letters().count({ until: ago(1.5) })).toBe(3);
+    expect(await letters().retryMany({ since: ago(2.5), until: ago(1.5) })).toEqual({ retried: 1 });
+    expect(await left()).toEqual([ids[0], ids[1], ids[3]]);
+    expect(await letters().purge({ until: ago(3.5) })).toBe(1);
+    expect(await letters().purge({ since: ago(1.5) })).toBe(1);
+    expect(await left()).toEqual([ids[1]]);
+    await expect(letters().purge({ since: 'yesterday' }))
+      .rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+  });
+
   describe('are recovered by kind', () => {
     test('each as its strategy says', async () => {
       const ids = await bury(250, ['RETRY', 'DROP', 'KEEP', 'NEW', 'BAD', 'OTHER', 'THROWS']);

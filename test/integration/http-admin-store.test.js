@@ -2,9 +2,15 @@
 
 // The admin API on a store: dead letters, outbox, payments, and the audit log that stays.
 
+const { execFile } = require('node:child_process');
+const path = require('node:path');
+const { promisify } = require('node:util');
+
 const { openStore } = require('../../lib/store');
-const { breakerOf, endAll, later, start } = require('../support/admin-helpers');
+const { OPERATOR, breakerOf, endAll, later, start } = require('../support/admin-helpers');
 const { describeEngines } = require('../support/postgres');
+
+const CLI = path.join(__dirname, '..', '..', 'lib', 'cli', 'index.js');
 
 afterEach(endAll);
 
@@ -39,7 +45,12 @@ describeEngines('the admin API', ({ place }) => {
     expect([status, body.detail]).toEqual([400, 'needs either a filter or "all": true']);
     expect((await post('/dlq/purge', { all: true, kind: 'x', reason: 'old' })).status).toBe(400);
     expect((await post('/dlq/purge', { ids: [c.id] })).status).toBe(400);
+    expect((await post('/dlq/retry', { since: 'today' })).status).toBe(400);
+    const soon = Date.now() + 3_600_000;
+    expect((await get(`/dlq?since=${soon}`)).body.letters).toEqual([]);
+    expect((await post('/dlq/purge', { since: soon, reason: 'old' })).body).toEqual({ purged: 0 });
     // In the query, all is text.
+    expect((await post('/dlq/purge?until=1&reason=old')).body).toEqual({ purged: 0 });
     expect((await post('/dlq/retry?limit=5&rate=2.5&kind=none')).body).toEqual({ retried: 0 });
     expect((await post('/dlq/retry?limit=many')).status).toBe(400);
     expect((await post(`/dlq/purge?all=true&reason=old&ids=${c.id}`)).status).toBe(400);
@@ -50,6 +61,21 @@ describeEngines('the admin API', ({ place }) => {
       expect((await get(`/dlq/${id}`)).status).toBe(400);
     }
     expect((await get('/dlq/9223372036854775807')).status).toBe(404);
+  });
+
+  test('of a letter with more errors than are kept, all are counted', async () => {
+    const { get, url } = await start({ store });
+    const { id } = await letter('lives@example.com', 'mailbox full');
+    await store.query(`UPDATE ${store.schema}.notification_outbox SET error_history = (
+      SELECT jsonb_agg(jsonb_build_object('attempt', i, 'at', now(), 'message', 'no', 'omitted', i))
+      FROM generate_series(1, 100) AS i) WHERE id = $1`, [id]);
+    expect((await get('/dlq')).body.letters).toMatchObject([{ id, errors: 200 }]);
+    expect((await get('/outbox?search=lives')).body.messages).toMatchObject([{ id, errors: 200 }]);
+    const { stdout } = await promisify(execFile)(process.execPath,
+      [CLI, '--url', url, 'dlq', 'show', id],
+      { env: { ...process.env, SEKERING_TOKEN: OPERATOR } });
+    expect(stdout).toMatch(/^errors +200, of which the last 100 follow$/m);
+    await store.deadLetters.purge();
   });
 
   test('the outbox is shown', async () => {

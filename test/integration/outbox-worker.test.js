@@ -303,6 +303,22 @@ describeEngines('the worker', ({ place }) => {
       expect(letter.lastError.length).toBeLessThanOrEqual(1000);
     });
 
+    test('says how many errors of a long life are no longer there', async () => {
+      await enqueue(job('x', { maxAttempts: 60 }));
+      const worker = await it.worker({ JOB: async () => { throw failing(); } });
+      const { deadLetters } = it.store;
+      const [[{ id, errorHistory: first }]] = await events(worker, 'dead');
+      expect(first.filter(entry => 'omitted' in entry)).toEqual([]);
+      for (const [kept, errors] of [[100, 120], [100, 180]]) {
+        const dead = events(worker, 'dead');
+        await deadLetters.retry(id);
+        const [[{ errorHistory }]] = await dead;
+        expect(errorHistory).toHaveLength(kept);
+        expect(errorHistory.at(-1)).toMatchObject({ attempt: 60, omitted: errors - kept });
+        expect(await deadLetters.list({ content: false })).toMatchObject([{ id, errors }]);
+      }
+    });
+
     test('counts among the bytes that a worker holds', async () => {
       const count = 30;
       await enqueue(Array.from({ length: count }, (_, i) => job(`r${i}`)));

@@ -501,6 +501,68 @@ describeEngines('payments', ({ place }) => {
     expect(await payments.get(`${id}~3`)).toBeUndefined();
   });
 
+  describe('answers with tokens go on being lost', () => {
+    const PAGES_MAX = 9;
+    const pagesOf = (id, count) =>
+      Array.from({ length: count }, (_, i) => (i === 0 ? id : `${id}~${i + 1}`));
+    const lost = { code: 'ERR_MIDTRANS_UNKNOWN_OUTCOME', ambiguous: true, tokenLost: true };
+
+    /** The client asks twice for each page. The first answer is lost, `times` times. */
+    const lose = ({ fake }, times = Infinity) => {
+      const fault = { kind: 'drop', on: 'createTransaction' };
+      fake.set([{ ...fault, times: 1 }, { ...fault, every: 2, times: times - 1 }]);
+    };
+    const setUp = () => pay(database, { midtrans: { breaker: false } });
+
+    test('each attempt adds one page at most', async () => {
+      const setup = await setUp();
+      const { payments, fake } = setup;
+      const id = 'lossy';
+      lose(setup);
+      const { order: taken, queued, error } = await payments.open(order(id));
+      expect([taken.state, queued]).toEqual(['unknown', true]);
+      expect(error).toMatchObject({ ...lost, retryable: true });
+      expect([...fake.orders.keys()]).toEqual(pagesOf(id, 2));
+      const { send } = payments.senders().MIDTRANS_ORDER;
+      const attempt = () => send({ data: { orderId: id } }, {});
+      for (let pages = 3; pages <= PAGES_MAX; pages += 1) {
+        // After the last page a person has to decide.
+        const retryable = pages < PAGES_MAX;
+        await expect(attempt()).rejects.toMatchObject({ ...lost, retryable });
+        expect([...fake.orders.keys()]).toEqual(pagesOf(id, pages));
+      }
+      await expect(attempt()).rejects.toMatchObject({ ...lost, retryable: false });
+      expect(fake.orders.size).toBe(PAGES_MAX);
+      expect(await payments.get(id)).toMatchObject({ state: 'unknown', token: null });
+      // Whoever has one of them can pay all the same.
+      fake.set(null);
+      fake.choose(`${id}~5`);
+      fake.settle(`${id}~5`);
+      await payments.reconcile({ olderThan: 0 });
+      expect(await payments.get(id)).toMatchObject({ state: 'paid' });
+      expect(fake.orders.size).toBe(PAGES_MAX);
+    });
+
+    test('the worker asks again, and makes a page once answers arrive', async () => {
+      const setup = await setUp();
+      const { payments, outbox, fake, deliver } = setup;
+      const id = 'lossy-for-a-while';
+      outbox.registerChannel('MIDTRANS_ORDER', { maxAttempts: 100, backoff: { minTimeout: 1 } });
+      lose(setup, 4);
+      expect(await payments.open(order(id))).toMatchObject({ queued: true });
+      await work(setup);
+      const made = await createdBy(setup, id);
+      expect([...fake.orders.keys()]).toEqual(pagesOf(id, 4));
+      expect(made.token).toBe(fake.orders.get(`${id}~4`).token);
+      await until(async () => (await messages(id))[0].status === 'SENT');
+      expect(await messages(id)).toMatchObject([{ attempts: 2 }]);
+      fake.choose(`${id}~4`);
+      fake.settle(`${id}~4`);
+      await deliver(fake.notifications(`${id}~4`, { latest: true })[0]);
+      expect(await payments.get(id)).toMatchObject({ state: 'paid' });
+    });
+  });
+
   test.each(['drop', 'error'])('an expired order is opened again, and its page fails (%s)',
     async kind => {
       const setup = await pay(database);

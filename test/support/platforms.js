@@ -1,7 +1,7 @@
 'use strict';
 
-// `npm run test:platforms`: the package in other runtimes, in bundles and under other test runners,
-// and its binaries for other platforms. The programs come from npm, at the versions of
+// `npm run test:platforms`: the package in other runtimes, in bundles, under other test runners and
+// with Prisma, and its binaries for other platforms. The programs come from npm, at the versions of
 // test/platforms/package-lock.json; emulators and C libraries come from Debian.
 //
 //   npm run test:platforms                  all of it

@@ -230,7 +230,7 @@ describe('the package', () => {
     const allowed = [
       /^(package\.json|LICENSE|[A-Z-]+\.md|docs\/[a-z-]+\.md|test\/bench\/[A-Z-]+\.md)$/,
       /^docs\/pictures\/[a-z\d-]+\.png$/,
-      /^(examples\/[a-z-]+\.(m?js|toml)|deploy\/[\w.-]+)$/,
+      /^(examples\/[a-z-]+\.(m?js|prisma|toml)|deploy\/[\w.-]+)$/,
       /^lib\/(browser\/package\.json|cli\/sekering\.toml)$/,
       /^lib\/.+\.(js|mjs|d\.ts|d\.mts|sql|html|css|svg)$/,
       /^native\/(core|binding)\/[a-z0-9_]+\.(cc|h)$/,

@@ -64,12 +64,23 @@ function Outcome ({ message: { status, sentAt, diedAt, nextRetryAt, reason } }) 
     <span><${Badge} tone=${tone}><${Text}>${word}<//><//></span></li>`;
 }
 
-/** Every attempt that failed and is still remembered, and how it ended. */
-const Attempts = ({ message }) => html`<ol class="log attempts" aria-label="Attempts">${
-  (message.errorHistory ?? []).map(({ attempt, at, name, code, message: text }, i) => html`<li
-    key=${i}><span>${attempt}.</span> <${Ago} at=${at} /> <span><b><${Text}>${code ?? name}<//></b>
-    ${' '}<${Text}>${text}<//></span></li>`)}
-  <${Outcome} message=${message} /></ol>`;
+/**
+ * Every attempt that failed and is still kept, and how the message ended. A message that was
+ * retried as a dead letter has those of before, too.
+ */
+function Attempts ({ message }) {
+  const errors = message.errorHistory ?? [];
+  const omitted = errors.at(-1)?.omitted ?? 0;
+  const failed = errors.length + omitted;
+  const shown = omitted > 0 ? `; the last ${errors.length} are shown` : '';
+  return html`${failed > message.attemptCount && html`<p class="quiet">${
+    `${count(failed)} attempts failed in all${shown}.`}</p>`}
+    <ol class="log attempts" aria-label="Attempts">${
+      errors.map(({ attempt, at, name, code, message: text }, i) => html`<li
+        key=${i}><span>${attempt}.</span> <${Ago} at=${at} /> <span><b><${Text}>${
+        code ?? name}<//></b>${' '}<${Text}>${text}<//></span></li>`)}
+      <${Outcome} message=${message} /></ol>`;
+}
 
 // What could load, run, send or lead anywhere; the policy of the frame forbids it as well.
 const UNWANTED = 'script, link, meta, base, iframe, frame, object, embed, form, input, ' +
@@ -271,10 +282,11 @@ function DeadLetters ({ api, turns, mayOperate, notify }) {
     count(total)}</span>`}>
     <div class="filters" role="search" aria-label="Dead letters">
       <${Summary} summary=${summary.data?.summary ?? []} list=${list} />
+      <${When} list=${list} word="Created" />
       <${Find} list=${list} placeholder="recipient, subject, error" />
     </div>
     ${mayOperate && html`<${Actions} chosen=${chosen} isEmpty=${list.rows.length === 0}
-      filter=${list.settled} total=${total} setAsked=${setAsked} />`}
+      filter=${{ ...list.settled, hours: undefined }} total=${total} setAsked=${setAsked} />`}
     <${List} list=${list} error=${list.error ?? summary.error} what="the dead letters"
       empty=${`No dead letters${total > 0 ? ' match' : '. Every message was sent, or will be'}.`}
       row=${letter => html`<${Letter} key=${letter.id} letter=${letter} api=${api}

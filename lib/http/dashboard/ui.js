@@ -171,8 +171,11 @@ export const Choice = ({ list, name, label, values, wordOf }) => html`<label
 const SPANS = { 'last hour': 1, 'last 24 hours': 24, 'last 7 days': 168 };
 const HOUR_MS = 3_600_000;
 
-/** Filters a list by time: a span until now, or all before a moment. */
-export const When = ({ list }) => html`<label class="inline">Time <select
+/**
+ * Filters a list by time: a span until now, or all before a moment. `word` says what happened
+ * then.
+ */
+export const When = ({ list, word = 'Time' }) => html`<label class="inline">${word} <select
   value=${list.filter.hours ?? ''} onChange=${event => {
     const hours = Number(event.target.value);
     list.set(hours === 0 ? { hours: undefined, since: undefined }
