@@ -441,7 +441,8 @@ const CODES = {
   },
   ERR_SCOPE_UNSUPPORTED: {
     class: 'SekeringError',
-    message: 'With strictScope: shared scopes need the binary, and Node.js on Linux',
+    message: 'With strictScope: shared scopes need the binary, and Node.js on Linux, macOS or ' +
+      'Windows',
     retryable: false, fault: 'caller',
   },
 

@@ -104,7 +104,7 @@ function homes () {
 const ownFolder = place => path.join(place, `sekering-${user()}`);
 
 function defaultDirectory () {
-  if (!hasFiles) return TEMPORARY;
+  if (!hasFiles) return '';
   const places = PLACES[process.platform]();
   const faults = [];
   for (const place of places) {
@@ -309,7 +309,7 @@ function join (scope, namespace) {
   }
   joined.set(file, handle);
   if (scope === 'process' && require('node:worker_threads').isMainThread) {
-    process.once('exit', () => native.removeRegion(file));
+    process.once('exit', () => native.removeRegion(file, true));
   }
   return handle;
 }
@@ -439,7 +439,7 @@ function survey () {
  * one.
  */
 function remove (namespace) {
-  return native.removeRegion(fileOf('host', checkNamespace(namespace)));
+  return native.removeRegion(fileOf('host', checkNamespace(namespace)), false);
 }
 
 const regions = Object.freeze({ directory, list, remove });

@@ -17,7 +17,7 @@ function listRegions (session) {
   const folder = hasFiles ? regions.directory() : null;
   const found = survey();
   const without = canShare
-    ? 'On this system what is shared has no files'
+    ? 'On this system, what is shared is in no file'
     : 'Nothing is shared here: scopes need the binary, and Node.js on Linux, macOS or Windows';
   session.answer({ folder, regions: found }, () => (folder === null
     ? without

@@ -48,6 +48,13 @@ class Call {
     return is_number ? value : std::numeric_limits<double>::quiet_NaN();
   }
 
+  /// False if it is not a boolean.
+  bool Bool(size_t i) const {
+    bool value = false;
+    napi_get_value_bool(env_, values_[i], &value);
+    return value;
+  }
+
   /// Modulo 2^32, as JavaScript's operators convert numbers.
   uint32_t Uint32(size_t i) const {
     uint32_t value = 0;

@@ -62,10 +62,11 @@ struct SharedFunctions {
     return Napi::String::New(env, start == 0 ? "" : std::to_string(start));
   }
 
-  /// removeRegion(path): whether there was one. Its participants keep using it together
+  /// removeRegion(path, isOver): whether there was one. Its participants keep using it together,
+  /// unless they are about to end
   static napi_value Remove(napi_env env, napi_callback_info info) {
-    const Call<1> call(env, info);
-    return ToJs(env, RegionFile::Remove(call.Text(0).c_str()));
+    const Call<2> call(env, info);
+    return ToJs(env, RegionFile::Remove(call.Text(0).c_str(), call.Bool(1)));
   }
 
   /// removeUnusedRegion(path): whether there was one, and nobody took part in it

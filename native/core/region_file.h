@@ -58,8 +58,9 @@ class RegionFile {
   /// Whether RemoveUnused is about to remove the file that is open.
   bool IsBeingRemoved() const noexcept;
 
-  /// Takes the file's name away. Its participants keep using it together. False if there is none.
-  static bool Remove(const char* path) noexcept;
+  /// Takes the file's name away. Its participants keep using it together, unless `is_over`: then
+  /// they are about to end. False if there is none.
+  static bool Remove(const char* path, bool is_over) noexcept;
   /// Removes a file of ours in whose region nobody takes part, whatever process namespace its
   /// participants were in. False if there is no such file.
   static bool RemoveUnused(const char* path) noexcept;
@@ -72,7 +73,7 @@ class RegionFile {
   /// Takes the place of a participant, for as long as the file is open.
   bool TryLock(Participant participant) noexcept;
   bool IsLockedByOther(Participant participant) const noexcept;
-  /// For a process that is about to end: the lock leaves nothing behind.
+  /// For a participant that is about to end: its lock leaves nothing behind.
   void Hide() noexcept;
 
   /// Whether memory may be read only once it is committed, by each participant for itself.

@@ -180,18 +180,16 @@ bool RegionFile::IsUsed(const char* path) noexcept {
   return file.OpenOurs(path) && file.locks_.IsAnyTaken();
 }
 
-bool RegionFile::Remove(const char* path) noexcept {
+bool RegionFile::Remove(const char* path, bool is_over) noexcept {
   const bool existed = unlink(path) == 0;
-  RegionLocks locks;
-  locks.Use(-1, path);
-  locks.RemoveRest();
+  RegionLocks::RemoveRest(path, is_over);
   return existed;
 }
 
 bool RegionFile::RemoveUnused(const char* path) noexcept {
   RegionFile file;
   if (!file.OpenOurs(path) || !file.locks_.TryCloseDoor() || !file.IsNamed(path)) return false;
-  file.locks_.RemoveRest();
+  RegionLocks::RemoveRest(path, false);
   return unlink(path) == 0;
 }
 

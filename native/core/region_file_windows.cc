@@ -79,7 +79,7 @@ bool RegionFile::IsBeingRemoved() const noexcept {
   return false;
 }
 
-bool RegionFile::Remove(const char*) noexcept {
+bool RegionFile::Remove(const char*, bool) noexcept {
   return false;
 }
 

@@ -40,8 +40,9 @@ class RegionLocks {
   /// For a process that is about to end: its place leaves nothing behind.
   void Hide() noexcept;
 
-  /// Removes what the locks have left beside the file, except what others hold.
-  void RemoveRest() noexcept;
+  /// Removes what the locks have left beside the file of that name; with `of_all`, also what others
+  /// hold.
+  static void RemoveRest(const char* path, bool of_all) noexcept;
 
  private:
   int fd_ = -1;

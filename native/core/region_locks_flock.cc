@@ -103,12 +103,12 @@ bool RegionLocks::AwaitRemoval() noexcept {
   return folder_ >= 0 && flock(folder_, LOCK_EX) == 0;
 }
 
-void RegionLocks::RemoveRest() noexcept {
+void RegionLocks::RemoveRest(const char* path, bool of_all) noexcept {
   for (uint32_t i = 0; i < kParticipantsMax; ++i) {
-    const std::string path = PlaceOf(path_, Participant(i));
-    const int fd = OpenPlace(path, 0);
+    const std::string place = PlaceOf(path, Participant(i));
+    const int fd = OpenPlace(place, 0);
     if (fd < 0) continue;
-    if (LockPlace(fd, path)) unlink(path.c_str());
+    if (of_all || LockPlace(fd, place)) unlink(place.c_str());
     close(fd);
   }
 }

@@ -68,7 +68,7 @@ bool RegionLocks::AwaitRemoval() noexcept {
 
 void RegionLocks::Hide() noexcept {}
 
-void RegionLocks::RemoveRest() noexcept {}
+void RegionLocks::RemoveRest(const char*, bool) noexcept {}
 
 }  // namespace sekering
 

@@ -1,7 +1,8 @@
 'use strict';
 
 // The binaries for other platforms, in emulators: Linux arm64 (glibc and musl), Linux x64 with
-// musl, Windows x64. Those for macOS and for Windows arm64 cannot run here.
+// musl, Windows x64. Those for macOS and for Windows arm64 cannot run here; what that for macOS
+// does with the system is tried on Linux.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -10,18 +11,36 @@ const { fileOf } = require('../../lib/base/regions');
 const {
   Windows, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64
 } = require('../support/emulators');
+const { buildPortable } = require('../support/prebuild-all');
 const { RESOLVER_OF_ARM64 } = require('../support/platforms');
 const { cleanEnv, makeFolder, run } = require('../support/sandbox');
 const { PREBUILDS, ROOT } = require('../support/setup');
 const { cleanUp, newNamespace, startProcess } = require('../support/shared-peers');
-const { ANSWERS, NO_SCOPES, SUITES, WARNING, answersIn, expectBunPassed } = require('./answers');
+const { ANSWERS, NO_SCOPES, SUITES, answersIn, expectBunPassed } = require('./answers');
 
 const BUILDING_MS_MAX = 3_600_000;
 jest.setTimeout(900_000);
 
 const JEST = path.join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js');
 const USES = path.join(__dirname, 'uses.js');
+const SCOPES = path.join(__dirname, 'scopes.js');
+const LIBRARY = path.join(ROOT, 'lib');
 const BINARY = { PREBUILDS_ONLY: '1', SEKERING_ENGINE: 'native' };
+
+/** What scopes.js must find. */
+const OF_THREADS = { scope: 'process', events: ['open', 'close'], seen: [true, 3] };
+const OF_PROCESSES = {
+  scope: 'host', events: ['open', 'close'], active: 1, atOnce: 2,
+  second: {
+    code: 'EOPENBREAKER', failures: 3, active: 1, tokens: 2, paid: 1, events: ['open', 'close'],
+  },
+};
+
+async function answerOf (outcome) {
+  const { code, stdout, stderr } = await outcome;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout);
+}
 
 let folder;
 
@@ -29,7 +48,7 @@ beforeAll(async () => {
   folder = makeFolder();
   const { code, stderr } = await run(process.execPath, [
     path.join(ROOT, 'test', 'support', 'prebuild-all.js'),
-    'linux-arm64', 'linux-x64/sekering.musl.node', 'win32-x64',
+    'linux-arm64', 'linux-x64/sekering.musl.node', 'win32-x64', 'darwin-x64', 'darwin-arm64',
   ]);
   if (code !== 0) throw new Error(stderr);
 }, BUILDING_MS_MAX);
@@ -204,34 +223,83 @@ describe('Windows x64, Node.js 20', () => {
 
   test('what users do with the package works', async () => {
     // undici, which the clients use, cannot connect: Wine has no keep-alive times of sockets.
-    const { 'a client over HTTP': http, ...answers } = NO_SCOPES;
+    const { 'a client over HTTP': http, ...answers } = ANSWERS;
     const outcome = await windows.run([USES, ...Object.keys(answers)], BINARY);
     expect(answersIn(outcome, answers)).toEqual({ engine: 'native', ...answers });
   });
 
-  test('scopes cannot be had: one warning says so, and strictScope makes it an error', async () => {
-    const program = path.join(folder, 'scopes.js');
-    fs.writeFileSync(program, `
-      const { CircuitBreaker, Bulkhead, RateLimiter, RetryBudget, engine } =
-        require(${JSON.stringify(path.join(ROOT, 'lib'))});
-      const make = options => [
-        () => new CircuitBreaker(() => {}, { ...options, name: 'a' }),
-        () => new Bulkhead({ ...options, maxConcurrent: 1, name: 'b' }),
-        () => new RateLimiter({ ...options, limit: 1, interval: 1000, name: 'c' }),
-        () => new RetryBudget({ ...options, name: 'd' }),
-      ].map(one => {
-        try { return one().scope; } catch ({ code, message }) { return [code, message]; }
-      });
-      console.log(JSON.stringify({ engine, answers: ['process', 'host'].map(scope =>
-        [make({ scope }), make({ scope, strictScope: true })]) }));`);
-    const { code, stdout, stderr } = await windows.run([program], BINARY);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(WARNING) });
-    expect(stderr).toMatch("Scope 'process' is not supported on win32");
-    const { engine, answers } = JSON.parse(stdout);
-    expect(engine).toBe('native');
-    expect(answers).toEqual(['process', 'host'].map(scope => [
-      new Array(4).fill('instance'),
-      new Array(4).fill(['ERR_SCOPE_UNSUPPORTED', `Scope '${scope}' is not supported on win32`]),
-    ]));
+  test('threads of a process share a breaker', async () => {
+    expect(await answerOf(windows.run([SCOPES, LIBRARY], BINARY))).toEqual(OF_THREADS);
   });
+
+  test('processes share breakers and limits, and what a killed one held is free', async () => {
+    const room = path.join(folder, 'room');
+    fs.mkdirSync(room);
+    const start = role => windows.run([SCOPES, LIBRARY, room, role], BINARY);
+    const first = answerOf(start('first'));
+    await start('second');
+    fs.writeFileSync(path.join(room, 'second.killed'), '{}');
+    expect(await first).toEqual(OF_PROCESSES);
+  });
+
+  test('what is shared has no files, and ends with those who share it', async () => {
+    const program = path.join(folder, 'life.js');
+    fs.writeFileSync(program, `
+      const { CircuitBreaker, regions } = require(${JSON.stringify(LIBRARY)});
+      const breaker = new CircuitBreaker(() => {}, { scope: 'host', name: 'a', strictScope: true });
+      const { opened } = breaker;
+      breaker.open();
+      console.log(JSON.stringify([opened, regions.list(), regions.remove('default')]));`);
+    for (const run of [1, 2]) {
+      const answer = await answerOf(windows.run([program], BINARY));
+      expect([run, answer]).toEqual([run, [false, [], false]]);
+    }
+  });
+});
+
+// What macOS has: no locks of bytes that belong to an open file, no files without names.
+describe('Linux, with no more of the system than macOS has', () => {
+  let env;
+  beforeAll(() => {
+    const place = path.join(folder, 'portable');
+    buildPortable(path.join(place, 'prebuilds', 'linux-x64', 'sekering.glibc.node'));
+    env = cleanEnv({ SEKERING_PREBUILD: place, SEKERING_ENGINE: 'native' });
+  }, BUILDING_MS_MAX);
+
+  test('threads of a process share a breaker', async () => {
+    const answer = run(process.execPath, [SCOPES, LIBRARY], { env });
+    expect(await answerOf(answer)).toEqual(OF_THREADS);
+  });
+
+  test('processes share breakers and limits, and what a killed one held is free', async () => {
+    const room = path.join(folder, 'portable-room');
+    const regions = path.join(folder, 'r');
+    for (const made of [room, regions]) fs.mkdirSync(made, { mode: 0o700 });
+    const start = role => run(process.execPath, [SCOPES, LIBRARY, room, role],
+      { env: { ...env, SEKERING_REGIONS: regions } });
+    const first = answerOf(start('first'));
+    await start('second');
+    fs.writeFileSync(path.join(room, 'second.killed'), '{}');
+    // A place has a file; that of the survivor goes with it.
+    const places = () => fs.readdirSync(regions).filter(name => name.includes('~'));
+    expect(await first).toEqual(OF_PROCESSES);
+    expect(places()).toHaveLength(1);
+  });
+
+  test.each(['shared-events', 'shared-state', 'shared-limits', 'shared-life', 'shared-damage'])(
+    'the suite %s passes', async suite => {
+      const { code, stderr } = await run(process.execPath, [JEST, '--runInBand',
+        '--selectProjects', 'integration', '--runTestsByPath', `test/integration/${suite}.test.js`],
+      { env });
+      expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    });
+});
+
+test.each(['x64', 'arm64'])('the binary for macOS %s asks for what its libraries have', arch => {
+  const binary = fs.readFileSync(path.join(PREBUILDS, `darwin-${arch}`, 'sekering.node'), 'latin1');
+  // Files, locks of files, sockets, and what tells processes apart.
+  for (const name of ['_flock', '_mmap', '_bind', '_sendto', '_sysctlbyname', '_uv_poll_init']) {
+    expect(binary).toContain(`\0${name}\0`);
+  }
+  expect(binary).not.toContain('fallocate');
 });

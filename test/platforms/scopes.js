@@ -1,28 +1,34 @@
 'use strict';
 
-// A process that shares things with others, for systems where processes cannot speak through pipes.
-// Those who take part run the same steps in turn; files in a folder say how far each has come.
+// A process that shares things with its threads, or with another process, for systems where
+// processes cannot speak through pipes. The two follow each other by files in a folder.
 //
-//   node scopes.js <library> <folder> <role> <role of the other>
+//   node scopes.js <library>                              a process and a thread of it
+//   node scopes.js <library> <folder> first|second        two processes
 
 const fs = require('node:fs');
 const path = require('node:path');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 
-const until = async what => {
+const PLACE = { namespace: 'platforms', strictScope: true };
+
+async function until (what) {
   while (!what()) await new Promise(resolve => { setTimeout(resolve, 5); });
-};
+}
 
 /** The breaker that all share, and what happened to it here. */
 function makeBreaker (library, scope) {
   const { CircuitBreaker } = require(library);
   const breaker = new CircuitBreaker(async isUp => { if (!isUp) throw new Error('down'); }, {
-    scope, name: 'upstream', namespace: 'platforms', strictScope: true,
-    consecutiveFailures: 3, resetTimeout: 600_000,
+    ...PLACE, scope, name: 'upstream', consecutiveFailures: 3, resetTimeout: 600_000,
   });
   const events = [];
   for (const name of ['open', 'halfOpen', 'close']) breaker.on(name, () => events.push(name));
   return { breaker, events };
+}
+
+async function failThrice (breaker) {
+  for (let i = 0; i < 3; i += 1) await breaker.fire(false).catch(() => {});
 }
 
 // ---- Threads of one process --------------------------------------------------------------------
@@ -34,11 +40,12 @@ async function shareWithThread (library) {
     worker.once('message', resolve).once('error', reject);
   });
   await next();
-  for (let i = 0; i < 3; i += 1) await breaker.fire(false).catch(() => {});
-  const seen = await next();
+  const answer = next();
+  await failThrice(breaker);
+  const seen = await answer;
   await until(() => events.includes('close'));
   await worker.terminate();
-  return { scope: breaker.scope, events, worker: seen };
+  return { scope: breaker.scope, events, seen };
 }
 
 async function beTheThread () {
@@ -47,76 +54,71 @@ async function beTheThread () {
   await until(() => events.includes('open'));
   parentPort.postMessage([breaker.opened, breaker.stats.failures]);
   breaker.close();
-  await until(() => false);
 }
 
 // ---- Two processes -----------------------------------------------------------------------------
 
-async function shareWithProcess (library, folder, role, other) {
+/** The first opens the breaker and survives; the second sees it, closes it and is killed. */
+async function shareWithProcess (library, folder, role) {
   const { Bulkhead, RateLimiter, RetryBudget } = require(library);
-  const place = { scope: 'host', namespace: 'platforms', strictScope: true };
+  const place = { ...PLACE, scope: 'host' };
   const { breaker, events } = makeBreaker(library, 'host');
   const bulkhead = new Bulkhead({ ...place, name: 'places', maxConcurrent: 2 });
   const limiter = new RateLimiter({ ...place, name: 'rate', limit: 3, interval: 3_600_000 });
   const budget = new RetryBudget({ ...place, name: 'budget', ratio: 1, reservePerSecond: 0 });
-  const answers = {};
-  const say = step => fs.writeFileSync(path.join(folder, `${role}.${step}`), '');
-  const hear = step => until(() => fs.existsSync(path.join(folder, `${other}.${step}`)));
-  const both = async step => { say(step); await hear(step); };
-  const isFirst = role < other;
+  const fileOf = (who, step) => path.join(folder, `${who}.${step}`);
+  const say = (step, answers = {}) => {
+    fs.writeFileSync(fileOf(role, `${step}~`), JSON.stringify(answers));
+    fs.renameSync(fileOf(role, `${step}~`), fileOf(role, step));
+  };
+  const hear = async step => {
+    const file = fileOf(role === 'first' ? 'second' : 'first', step);
+    await until(() => fs.existsSync(file));
+    return JSON.parse(fs.readFileSync(file, 'utf8'));
+  };
 
-  await both('joined');
-  if (isFirst) {
-    for (let i = 0; i < 3; i += 1) await breaker.fire(false).catch(() => {});
-    await bulkhead.execute(async () => {
-      await limiter.execute(async () => {});
-      budget.deposit();
-      await both('opened');
-      await both('looked');
-    });
-  } else {
+  say('joined');
+  await hear('joined');
+  if (role === 'second') {
     await hear('opened');
     await until(() => events.includes('open'));
     const { code } = await breaker.fire(true).catch(error => error);
-    Object.assign(answers, {
-      refused: code, failures: breaker.stats.failures, active: bulkhead.active,
-      tokens: limiter.available, paid: budget.balance(),
-    });
-    say('opened');
-    await both('looked');
-    breaker.close();
-  }
-  await until(() => events.includes('close'));
-  // The place of a process that is killed is free again, and so is what it held.
-  if (isFirst) {
-    await both('closed');
-    await until(() => bulkhead.active === 1);
-    say('may be killed');
-    await hear('killed');
-    answers.taken = [];
-    for (let i = 0; i < 2; i += 1) {
-      answers.taken.push(await bulkhead.execute(async () => 'free').catch(error => error.code));
-    }
-    const both2 = [bulkhead.execute(() => until(() => answers.over)), bulkhead.execute(() => 'two')];
-    answers.together = await both2[1];
-    answers.over = true;
-    await both2[0];
-  } else {
+    const looked = {
+      code, failures: breaker.stats.failures, active: bulkhead.active,
+      tokens: Math.floor(limiter.available), paid: budget.balance(),
+    };
     bulkhead.execute(() => new Promise(() => {}));
-    await both('closed');
-    fs.writeFileSync(path.join(folder, 'answers'), JSON.stringify({ ...answers, events }));
+    breaker.close();
+    say('looked', { ...looked, events });
     await hear('may be killed');
     process.kill(process.pid, 'SIGKILL');
   }
-  return { scope: breaker.scope, events, ...answers };
+  await failThrice(breaker);
+  const looked = await bulkhead.execute(async () => {
+    await limiter.execute(async () => {});
+    budget.deposit();
+    say('opened');
+    return hear('looked');
+  });
+  await until(() => events.includes('close'));
+  const active = bulkhead.active;
+  say('may be killed');
+  await hear('killed');
+  // The places of the killed process are free again.
+  let atOnce = 0;
+  const enter = () => bulkhead.execute(async () => {
+    atOnce += 1;
+    await until(() => atOnce === 2);
+  });
+  await Promise.all([enter(), enter()]);
+  return { scope: breaker.scope, events, active, atOnce, second: looked };
 }
 
-async function main ([library, folder, role, other]) {
+async function main ([library, folder, role]) {
   const answers = role === undefined
     ? await shareWithThread(library)
-    : await shareWithProcess(library, folder, role, other);
+    : await shareWithProcess(library, folder, role);
   console.log(JSON.stringify(answers));
-  process.exit();
 }
 
 if (isMainThread) main(process.argv.slice(2));
