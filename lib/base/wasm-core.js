@@ -3,7 +3,7 @@
 // Made by `npm run prebuild:all -- wasm` from native/core and native/wasm; do not edit. The
 // digest is that of the sources.
 
-exports.digest = '9cd16da83e3a8ff3c9b50274660d82fa2cb2524166c891daf36efcb7b5ef5010';
+exports.digest = 'bff325aa8efc955b63e76900dfb431c21c3e9f1fcfd34b1d1a470e2521312c6c';
 exports.base64 = `
   AGFzbQEAAAABigIoYAN/f38Bf2ABfwF/YAF/AGACf38Bf2AAAXxgAABgBH98fHwBfGACfHwBfGABfwF+YAR/f35+AX9gA39/
   fgF/YAN/f34BfmACf34AYAJ/fgF+YAN/f38AYAV/f358fwBgBH9/f38AYAN/f38BfmACf38AYAF8AX5gBX9/f39/AGAEf39/
