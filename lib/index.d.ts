@@ -19,10 +19,12 @@ export {
   NonRetryableError, RetryableError, isRetryable, retryAfterMs, retryOn
 } from './primitives/classify';
 export type { ErrorKind, RetryOnOptions, RetryableErrorOptions } from './primitives/classify';
-export { Bulkhead, RateLimiter, RetryBudget, Timeout } from './primitives/limits';
+export {
+  AdaptiveLimiter, Bulkhead, RateLimiter, RetryBudget, Timeout
+} from './primitives/limits';
 export type {
-  AttemptContext, BulkheadOptions, ExecuteOptions, GrowingTimeout, LimitContext, RateLimitedError,
-  RateLimiterOptions, RetryBudgetOptions, SharingOptions
+  AdaptiveLimiterOptions, AttemptContext, BulkheadOptions, ExecuteOptions, GrowingTimeout,
+  LimitContext, RateLimitedError, RateLimiterOptions, RetryBudgetOptions, SharingOptions
 } from './primitives/limits';
 export { policy } from './primitives/policy';
 export type {

@@ -2,8 +2,8 @@ import CircuitBreaker = require('./breaker');
 import retry = require('./retry');
 import { FallbackChain, Strategy, StrategyValue } from './fallback-chain';
 import {
-  AttemptContext, Bulkhead, BulkheadOptions, GrowingTimeout, RateLimiter, RateLimiterOptions,
-  Timeout
+  AdaptiveLimiter, AdaptiveLimiterOptions, AttemptContext, Bulkhead, BulkheadOptions,
+  GrowingTimeout, RateLimiter, RateLimiterOptions, Timeout
 } from './limits';
 import { StaleCache, StaleCacheOptions } from './stale-cache';
 
@@ -24,6 +24,8 @@ export interface PolicyOptions {
   rateLimit?: RateLimiter | RateLimiterOptions | Absent;
   /** Calls in flight; default: no limit. */
   bulkhead?: Bulkhead | BulkheadOptions | Absent;
+  /** Calls in flight, as many as the upstream can do without getting slow; default: no limit. */
+  adaptiveLimit?: AdaptiveLimiter | AdaptiveLimiterOptions | Absent;
   /** Time limit of each attempt, ms. */
   timeout?: Timeout | number | GrowingTimeout | Absent;
 }
@@ -79,6 +81,8 @@ export interface Policy<F = never> {
   readonly rateLimit: RateLimiter | undefined;
   /** undefined without this part. */
   readonly bulkhead: Bulkhead | undefined;
+  /** undefined without this part. */
+  readonly adaptiveLimit: AdaptiveLimiter | undefined;
   /** undefined without this part. */
   readonly timeout: Timeout | undefined;
   /** Figures of the retries so far. */

@@ -1,7 +1,7 @@
 'use strict';
 
 // Several protections around one call, always in the same order, outermost first:
-// fallback, cache, retry, breaker, rateLimit, bulkhead, timeout.
+// fallback, cache, retry, breaker, rateLimit, bulkhead, adaptiveLimit, timeout.
 
 const { withDeadline } = require('../base/deadline');
 const { invalidOption, isRefusal } = require('../base/errors');
@@ -11,7 +11,7 @@ const { asked } = require('../base/warn');
 const { readDelays } = require('./backoff');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
-const { Bulkhead, RateLimiter, Timeout } = require('./limits');
+const { AdaptiveLimiter, Bulkhead, RateLimiter, Timeout } = require('./limits');
 const { RetryPlan, RetryRun, RetryStats, mayPass, readShouldRetry } = require('./retry-run');
 const { StaleCache, keyOf } = require('./stale-cache');
 
@@ -25,6 +25,7 @@ const POLICY = optionsOf({
     'they name one, if there is a timeout below'),
   rateLimit: is.any('a RateLimiter, or its options'),
   bulkhead: is.any('a Bulkhead, or its options'),
+  adaptiveLimit: is.any('an AdaptiveLimiter, or its options'),
   timeout: is.any('of each attempt: a Timeout, ms, or { initial, increment, max }'),
 });
 const CALL = optionsOf({
@@ -112,6 +113,9 @@ class Policy {
     this.#stats = new RetryStats(this.breaker);
     this.rateLimit = part('rateLimit', given.rateLimit, 'execute', o => new RateLimiter(o));
     this.bulkhead = part('bulkhead', given.bulkhead, 'execute', o => new Bulkhead(o));
+    // Inside the others, so that it measures the upstream and no line of ours.
+    this.adaptiveLimit =
+      part('adaptiveLimit', given.adaptiveLimit, 'execute', o => new AdaptiveLimiter(o));
   }
 
   /** Figures of the retries so far, as retryable() has them. */
@@ -216,10 +220,12 @@ class Policy {
     if (breaker === undefined) return this.#limited(fn, attempt, signal);
     // A disabled breaker passes no signal on.
     if (!breaker.enabled) return breaker.run(() => this.#limited(fn, attempt, signal));
-    if (this.rateLimit !== undefined || this.bulkhead !== undefined) {
-      return this.#uncounted(fn, attempt, signal);
-    }
+    if (this.#isLimited) return this.#uncounted(fn, attempt, signal);
     return breaker.run(context => this.#limited(fn, attempt, context.signal), { signal });
+  }
+
+  get #isLimited () {
+    return (this.rateLimit ?? this.bulkhead ?? this.adaptiveLimit) !== undefined;
   }
 
   /** Through the breaker, which does not count calls that the limits inside did not let pass. */
@@ -242,12 +248,13 @@ class Policy {
   }
 
   #limited (fn, attempt, signal) {
-    const { rateLimit, bulkhead } = this;
-    const timed = inner => this.#timed(fn, attempt, inner);
-    const entered = bulkhead === undefined ? timed
-      : inner => bulkhead.execute(() => timed(inner), { signal: inner });
-    if (rateLimit === undefined) return entered(signal);
-    return rateLimit.execute(() => entered(signal), { signal });
+    let enter = inner => this.#timed(fn, attempt, inner);
+    for (const limit of [this.adaptiveLimit, this.bulkhead, this.rateLimit]) {
+      if (limit === undefined) continue;
+      const entered = enter;
+      enter = inner => limit.execute(() => entered(inner), { signal: inner });
+    }
+    return enter(signal);
   }
 
   #timed (fn, attempt, signal) {
