@@ -84,9 +84,9 @@ export interface AdaptiveLimiterOptions {
    * 1000. Default 1.25.
    */
   tolerance?: number | undefined;
-  /** How many calls may wait, first in, first out. Default 0. */
+  /** How many calls may wait, first in, first out. Default 100. */
   maxQueue?: number | undefined;
-  /** How long a call may wait in ms, from 1. Default Infinity. */
+  /** How long a call may wait in ms, from 1. Default 1000. */
   queueTimeout?: number | undefined;
   /**
    * Whether an error says that the upstream is overloaded, so that the limit falls. Default: a

@@ -24,13 +24,13 @@ const RESERVE_MAX = 1e6;
 const ADAPTIVE_MAX = 1e6;
 const TOLERANCE_MAX = 1000;
 
-const LINE = {
-  maxQueue: is.integer('calls that may wait for a place', { min: 0, default: 0 }),
-  queueTimeout: is.ms('that a call may wait', { min: 1, default: Infinity }),
-};
+const lineOf = (maxQueue, queueTimeout) => ({
+  maxQueue: is.integer('calls that may wait for a place', { min: 0, default: maxQueue }),
+  queueTimeout: is.ms('that a call may wait', { min: 1, default: queueTimeout }),
+});
 const BULKHEAD = optionsOf({
   maxConcurrent: is.integer('calls that may run at once', { min: 1, required: true }),
-  ...LINE,
+  ...lineOf(0, Infinity),
   ...PLACE,
 });
 const ADAPTIVE_LIMITER = optionsOf({
@@ -43,7 +43,8 @@ const ADAPTIVE_LIMITER = optionsOf({
     { min: 1, max: TOLERANCE_MAX, default: 1.25 }),
   isOverload: is.func('whether an error says that the upstream is overloaded: (error)',
     { default: isOverload }),
-  ...LINE,
+  // While the latency under little load is measured, calls should wait and not be rejected.
+  ...lineOf(100, 1000),
 });
 const INITIAL = 20;
 const MAX = 200;

@@ -35,7 +35,7 @@ async function run (limiter, count, fn) {
 
 describe('places', () => {
   test('as many calls as the limit run at once; another is rejected', async () => {
-    const limiter = new AdaptiveLimiter({ initial: 2 });
+    const limiter = new AdaptiveLimiter({ initial: 2, maxQueue: 0 });
     const { calls, action } = held();
     const running = [limiter.execute(action), limiter.execute(action)];
     expect([limiter.limit, limiter.active, limiter.queued]).toEqual([2, 2, 0]);
@@ -63,7 +63,7 @@ describe('places', () => {
     const figures = ({ limit, min, max, maxQueue, baseLatency }) =>
       ({ limit, min, max, maxQueue, baseLatency });
     expect(figures(new AdaptiveLimiter()))
-      .toEqual({ limit: 20, min: 1, max: 200, maxQueue: 0, baseLatency: undefined });
+      .toEqual({ limit: 20, min: 1, max: 200, maxQueue: 100, baseLatency: undefined });
     expect(figures(new AdaptiveLimiter({ min: 30, maxQueue: 7 })))
       .toEqual({ limit: 30, min: 30, max: 200, maxQueue: 7, baseLatency: undefined });
     expect(figures(new AdaptiveLimiter({ max: 5 }))).toMatchObject({ limit: 5, max: 5 });
@@ -126,7 +126,7 @@ describe('the line', () => {
   });
 
   test('a limit that has risen lets several in', async () => {
-    const limiter = new AdaptiveLimiter({ initial: 4, max: 200, maxQueue: 1000 });
+    const limiter = new AdaptiveLimiter({ initial: 4, maxQueue: 1000, queueTimeout: Infinity });
     const { calls, action } = held();
     for (let i = 0; i < 1000; i++) limiter.execute(action);
     expect([limiter.active, limiter.queued]).toEqual([4, 996]);
@@ -151,7 +151,7 @@ describe('the line', () => {
   });
 
   test('a call waits no longer than queueTimeout', async () => {
-    const limiter = new AdaptiveLimiter({ initial: 1, max: 1, maxQueue: 5, queueTimeout: 100 });
+    const limiter = new AdaptiveLimiter({ max: 1, queueTimeout: 100 });
     const { action } = held();
     limiter.execute(action);
     const late = settle(limiter.execute(action));
@@ -162,6 +162,13 @@ describe('the line', () => {
       code: 'EBULKHEADFULL', message: 'Adaptive limiter is full: no place within 100ms',
     });
     expect(limiter.queued).toBe(0);
+    const patient = new AdaptiveLimiter({ max: 1 });
+    patient.execute(action);
+    const waiting = settle(patient.execute(action));
+    await time.advance(999);
+    expect(patient.queued).toBe(1);
+    await time.advance(1);
+    expect((await waiting).error.message).toContain('no place within 1000ms');
   });
 
   test('a caller that aborts leaves the line, before and after it was served', async () => {
@@ -272,6 +279,8 @@ class Load {
   #call;
   #wanted = 0;
   #running = 0;
+  /** Calls that the limiter did not let pass. */
+  rejected = 0;
 
   constructor (limiter, upstream, { timeout } = {}) {
     this.#limiter = limiter;
@@ -292,7 +301,8 @@ class Load {
 
   async #repeat () {
     while (this.#running <= this.#wanted) {
-      await settle(this.#limiter.execute(this.#call));
+      const { error } = await settle(this.#limiter.execute(this.#call));
+      if (error?.code === 'EBULKHEADFULL') this.rejected++;
     }
     this.#running--;
   }
@@ -320,12 +330,11 @@ const UPSTREAMS = [
 ];
 
 describe.each(UPSTREAMS)('an upstream with %s', (name, serviceOf, { least, most }) => {
-  const QUEUE = 1000;
   /** Whether the upstream is busy, and not many calls wait in it. */
   const fits = servers => limit => limit >= servers * least && limit <= servers * most + 4;
 
   const simulate = (options, { servers, callers, timeout }) => {
-    const limiter = new AdaptiveLimiter({ maxQueue: QUEUE, ...options });
+    const limiter = new AdaptiveLimiter({ maxQueue: 1000, queueTimeout: Infinity, ...options });
     const upstream = new UpstreamModel({ servers, service: serviceOf(new Dice(1)) });
     const load = new Load(limiter, upstream, { timeout });
     load.set(callers);
@@ -348,6 +357,21 @@ describe.each(UPSTREAMS)('an upstream with %s', (name, serviceOf, { least, most 
     await limitsDuring(limiter, 15_000);
     // 30 servers do 600 calls a second. Probes cost a little.
     expect(upstream.answered - before).toBeGreaterThan(15 * 600 * 0.9);
+  });
+
+  test('with the defaults no call is rejected while the base is measured', async () => {
+    const limiter = new AdaptiveLimiter();
+    const upstream = new UpstreamModel({ servers: 100, service: serviceOf(new Dice(1)) });
+    const load = new Load(limiter, upstream);
+    load.set(15);
+    const active = [];
+    for (let i = 0; i < 200; i++) {
+      await time.advanceAsync(10);
+      active.push(limiter.active);
+    }
+    expect([Math.min(...active), Math.max(...active)]).toEqual([5, 15]);
+    expect(load.rejected).toBe(0);
+    expect(upstream.answered).toBeGreaterThan(200);
   });
 
   test('it falls when half of the capacity is lost, and recovers', async () => {

@@ -179,7 +179,7 @@ describe('an adaptive limit', () => {
     ['the time limit of the breaker outside', { breaker: { timeout: 50, volumeThreshold: 1e6 } }],
     ['the attemptTimeout of the retry', { retry: { retries: 0, attemptTimeout: 50 } }],
   ])('falls by calls that end by %s', async (_, parts) => {
-    const guarded = policy({ ...parts, adaptiveLimit: { initial: 20 } });
+    const guarded = policy({ ...parts, adaptiveLimit: { maxQueue: 0 } });
     for (let i = 0; i < 10; i++) {
       const calls = Array.from({ length: 20 }, () => settle(guarded.execute(heeds)));
       await time.advance(50);
@@ -192,7 +192,7 @@ describe('an adaptive limit', () => {
   });
 
   test('does not fall by calls whose callers abort', async () => {
-    const guarded = policy({ timeout: 1000, adaptiveLimit: { initial: 20 } });
+    const guarded = policy({ timeout: 1000, adaptiveLimit: {} });
     for (let i = 0; i < 200; i++) {
       const controller = new AbortController();
       const call = settle(guarded.execute(heeds, { signal: controller.signal }));
@@ -204,7 +204,7 @@ describe('an adaptive limit', () => {
   });
 
   test('one limiter may be part of several policies', async () => {
-    const adaptiveLimit = new AdaptiveLimiter({ initial: 1, max: 1 });
+    const adaptiveLimit = new AdaptiveLimiter({ max: 1, maxQueue: 0 });
     const [one, other] = [policy({ adaptiveLimit }), policy({ adaptiveLimit, timeout: 100 })];
     one.execute(never);
     expect(one.adaptiveLimit).toBe(adaptiveLimit);
@@ -243,7 +243,7 @@ describe('what the breaker does not hear of', () => {
   test('a full adaptive limiter; a retry tries again', async () => {
     const guarded = policy({
       retry: { retries: 1, minTimeout: 10, randomize: false }, breaker: {},
-      adaptiveLimit: { max: 1 },
+      adaptiveLimit: { max: 1, maxQueue: 0 },
     });
     let release;
     const first = guarded.execute(() => new Promise(resolve => { release = resolve; }));
@@ -257,7 +257,7 @@ describe('what the breaker does not hear of', () => {
     expect(await second).toBe('second');
     expect(guarded.breaker.stats).toMatchObject({ successes: 2, failures: 0 });
 
-    const late = policy({ breaker: {}, adaptiveLimit: { max: 1 } });
+    const late = policy({ breaker: {}, adaptiveLimit: { max: 1, maxQueue: 0 } });
     late.execute(never);
     await expect(late.execute(called)).rejects.toMatchObject({ code: 'EBULKHEADFULL' });
     expect(late.breaker.stats.failures).toBe(0);
@@ -319,7 +319,7 @@ describe('a caller that aborts', () => {
     const queued = policy({ breaker: untimed, bulkhead: { maxConcurrent: 1, maxQueue: 1 } });
     queued.execute(never);
     expect(await aborted(queued, never)).toBe(0);
-    const adaptive = policy({ breaker: untimed, adaptiveLimit: { max: 1, maxQueue: 1 } });
+    const adaptive = policy({ breaker: untimed, adaptiveLimit: { max: 1 } });
     adaptive.execute(never);
     expect(await aborted(adaptive, never)).toBe(0);
     expect(adaptive.adaptiveLimit.queued).toBe(0);
