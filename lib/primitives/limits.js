@@ -303,16 +303,14 @@ class AdaptiveLimiter {
     }
   }
 
-  /** A ticket, or a promise of one. */
+  // A ticket, or a promise of one. While others wait there is no place: #leave has handed out all.
   #enter (signal) {
-    if (this.#line.size === 0) {
-      const ticket = native.beginAdaptive(this.#handle);
-      if (ticket !== REFUSED) return ticket;
-    }
+    const ticket = native.beginAdaptive(this.#handle);
+    if (ticket !== REFUSED) return ticket;
     return joinLine(this.#line, 'Adaptive limiter', this.#given, signal);
   }
 
-  // The limit may have risen or fallen. Those who wait come before any newcomer.
+  // The limit may have risen or fallen.
   #leave (ticket, end, latency) {
     native.endAdaptive(this.#handle, ticket, end, latency);
     while (this.#line.size > 0) {
