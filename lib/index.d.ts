@@ -23,12 +23,13 @@ export {
   AdaptiveLimiter, Bulkhead, RateLimiter, RetryBudget, Timeout
 } from './primitives/limits';
 export type {
-  AdaptiveLimiterOptions, AttemptContext, BulkheadOptions, ExecuteOptions, GrowingTimeout,
-  LimitContext, RateLimitedError, RateLimiterOptions, RetryBudgetOptions, SharingOptions
+  AdaptiveLimiterOptions, AttemptContext, BulkheadOptions, EnterOptions, ExecuteOptions,
+  GrowingTimeout, LimitContext, RateLimitedError, RateLimiterOptions, RetryBudgetOptions,
+  SharingOptions
 } from './primitives/limits';
 export { policy } from './primitives/policy';
 export type {
-  Answer, Policy, PolicyCallOptions, PolicyOptions, Wrapped
+  Answer, Policy, PolicyCallOptions, PolicyOptions, PolicyWrapOptions, Wrapped
 } from './primitives/policy';
 export { preset, presets, profile, profiles, retryPresets } from './primitives/presets';
 export type {

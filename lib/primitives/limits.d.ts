@@ -40,6 +40,15 @@ export interface ExecuteOptions {
   signal?: AbortSignal | undefined;
 }
 
+export interface EnterOptions extends ExecuteOptions {
+  /**
+   * A number from 0 to 9 for when there are fewer slots than calls. Waiting calls of higher
+   * priority get the next slot. If the queue is full, a call takes the place of one of lower
+   * priority, which rejects with EBULKHEADFULL. Default 5.
+   */
+  priority?: number | undefined;
+}
+
 /**
  * Limits the number of concurrent calls. Further calls wait in a bounded queue, or are rejected.
  * When a thread or process that shares it ends in any way, its slots are free at the next request
@@ -61,11 +70,11 @@ export class Bulkhead {
   /** How many calls wait in this object. */
   readonly queued: number;
   /**
-   * Calls fn when a slot is free. Rejects with code EBULKHEADFULL if the queue is full too, or
-   * when queueTimeout has passed.
+   * Calls fn when a slot is free. Rejects with code EBULKHEADFULL if the queue is full too, when
+   * queueTimeout has passed, or when a call of higher priority needs the place in the queue.
    */
   execute<Result> (
-    fn: (context: LimitContext) => Result, options?: ExecuteOptions
+    fn: (context: LimitContext) => Result, options?: EnterOptions
   ): Promise<Awaited<Result>>;
 }
 
@@ -119,11 +128,11 @@ export class AdaptiveLimiter {
   /** How many calls wait. */
   readonly queued: number;
   /**
-   * Calls fn when a slot is free. Rejects with code EBULKHEADFULL if the queue is full too, or
-   * when queueTimeout has passed.
+   * Calls fn when a slot is free. Rejects with code EBULKHEADFULL if the queue is full too, when
+   * queueTimeout has passed, or when a call of higher priority needs the place in the queue.
    */
   execute<Result> (
-    fn: (context: LimitContext) => Result, options?: ExecuteOptions
+    fn: (context: LimitContext) => Result, options?: EnterOptions
   ): Promise<Awaited<Result>>;
 }
 

@@ -75,6 +75,10 @@ const EXECUTE = optionsOf({
     },
   },
 });
+const PRIORITY_MAX = 9;
+const PRIORITY = is.integer('of waiting calls, the highest begins first, and the lowest is ' +
+  'rejected first', { min: 0, max: PRIORITY_MAX, default: 5 });
+const ENTER = EXECUTE.with({ priority: PRIORITY });
 const TAKE = EXECUTE.with({
   tokens: is.any('that the call costs', { default: 1 }), // Checked against the limiter's burst.
 });
@@ -120,12 +124,18 @@ async function turn (waiting, signal, giveBack) {
   throw reasonOf(signal);
 }
 
-/** Joins a line of bounded length. `what` is full. */
-function joinLine (line, what, { maxQueue, queueTimeout: timeout }, signal) {
-  if (line.size >= maxQueue) throw new SekeringError('EBULKHEADFULL', `${what} is full`);
-  const timedOut = () => new SekeringError('EBULKHEADFULL',
-    `${what} is full: no place within ${timeout}ms`);
-  return line.join({ timeout, timedOut, signal });
+/**
+ * Joins a line of bounded length. If that is full, a call of lower priority is rejected. `what` is
+ * full.
+ */
+function joinLine (line, what, { maxQueue, queueTimeout: timeout }, { signal, priority }) {
+  const full = (why = '') => new SekeringError('EBULKHEADFULL', `${what} is full${why}`);
+  const lower = line.size < maxQueue ? null : line.lastBelow(priority);
+  if (line.size >= maxQueue && lower === null) throw full();
+  const timedOut = () => full(`: no place within ${timeout}ms`);
+  const waiting = line.join({ priority, timeout, timedOut, signal });
+  if (lower !== null) line.leave(lower, full(': a call of higher priority waits instead'));
+  return waiting;
 }
 
 /**
@@ -175,9 +185,10 @@ class Bulkhead {
   /** Calls `fn({ signal })` when there is a place for it. */
   async execute (fn, options) {
     func('fn', fn);
-    const { signal } = EXECUTE.read(options);
+    const given = ENTER.read(options);
+    const { signal } = given;
     signal?.throwIfAborted();
-    const waiting = this.#enter(signal);
+    const waiting = this.#enter(given);
     if (waiting !== undefined) await turn(waiting, signal, () => this.#leave());
     try {
       return await fn({ signal });
@@ -186,10 +197,10 @@ class Bulkhead {
     }
   }
 
-  #enter (signal) {
+  #enter (given) {
     const line = this.#line;
     if (line.size === 0 && this.#permits.acquire()) return undefined;
-    const waiting = joinLine(line, 'Bulkhead', this.#bounds, signal);
+    const waiting = joinLine(line, 'Bulkhead', this.#bounds, given);
     if (this.#shared && line.size === 1) this.#askIn(ASK_MS_MIN);
     return waiting;
   }
@@ -282,9 +293,10 @@ class AdaptiveLimiter {
   /** Calls `fn({ signal })` when there is a place for it. */
   async execute (fn, options) {
     func('fn', fn);
-    const { signal } = EXECUTE.read(options);
+    const given = ENTER.read(options);
+    const { signal } = given;
     signal?.throwIfAborted();
-    let ticket = this.#enter(signal);
+    let ticket = this.#enter(given);
     if (typeof ticket !== 'number') {
       ticket = await turn(ticket, signal, served => this.#leave(served, ENDS.ignored, 0));
     }
@@ -304,10 +316,10 @@ class AdaptiveLimiter {
   }
 
   // A ticket, or a promise of one. While others wait there is no place: #leave has handed out all.
-  #enter (signal) {
+  #enter (given) {
     const ticket = native.beginAdaptive(this.#handle);
     if (ticket !== REFUSED) return ticket;
-    return joinLine(this.#line, 'Adaptive limiter', this.#given, signal);
+    return joinLine(this.#line, 'Adaptive limiter', this.#given, given);
   }
 
   // The limit may have risen or fallen.
@@ -564,5 +576,5 @@ class Timeout {
 }
 
 module.exports = {
-  AdaptiveLimiter, Bulkhead, KeyedRateLimiter, RateLimiter, RetryBudget, Timeout,
+  AdaptiveLimiter, Bulkhead, KeyedRateLimiter, PRIORITY, RateLimiter, RetryBudget, Timeout,
 };

@@ -61,6 +61,15 @@ export interface PolicyCallOptions {
   key?: unknown;
   /** The fallback's arguments before the error. */
   args?: readonly unknown[] | undefined;
+  /** A number from 0 to 9 for `bulkhead` and `adaptiveLimit`; see EnterOptions. Default 5. */
+  priority?: number | undefined;
+}
+
+export interface PolicyWrapOptions<A extends any[] = any[]> {
+  /** The cache key; default: made from the function and its arguments. */
+  key?: ((...args: A) => unknown) | undefined;
+  /** Of each call, a number from 0 to 9, as in PolicyCallOptions. Default 5. */
+  priority?: number | undefined;
 }
 
 export interface Wrapped<A extends any[], T> {
@@ -97,7 +106,7 @@ export interface Policy<F = never> {
   ): Promise<Answer<T | F>>;
   /** Returns a function that calls fn with its arguments through all parts. */
   wrap<A extends any[], R> (
-    fn: (...args: A) => R, options?: { key?: ((...args: A) => unknown) | undefined }
+    fn: (...args: A) => R, options?: PolicyWrapOptions<A>
   ): Wrapped<A, Awaited<R> | F>;
 }
 

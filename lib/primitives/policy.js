@@ -11,7 +11,7 @@ const { asked } = require('../base/warn');
 const { readDelays } = require('./backoff');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
-const { AdaptiveLimiter, Bulkhead, RateLimiter, Timeout } = require('./limits');
+const { AdaptiveLimiter, Bulkhead, PRIORITY, RateLimiter, Timeout } = require('./limits');
 const { RetryPlan, RetryRun, RetryStats, mayPass, readShouldRetry } = require('./retry-run');
 const { StaleCache, keyOf } = require('./stale-cache');
 
@@ -32,9 +32,11 @@ const CALL = optionsOf({
   signal: is.signal('ends the call at once with its reason; nothing counts'),
   key: is.any('of the copy in the cache; without a key, the cache is not used'),
   args: is.args('what the fallback gets, with the error after them'),
+  priority: PRIORITY,
 });
 const WRAP = optionsOf({
   key: is.func('of the copy in the caches: (...args); default: see keyOf in ./stale-cache'),
+  priority: PRIORITY,
 });
 
 // These say that this process is busy, and nothing about the upstream.
@@ -85,8 +87,8 @@ function planFor (plan, signal) {
 }
 
 /** One call while it runs. `origin` is what `answer` tells of its result. */
-const callOf = (fn, { signal, key, args }) =>
-  ({ fn, signal, key, args, origin: { source: 'call', stale: false, ageMs: 0 } });
+const callOf = (fn, { signal, key, args, priority }) =>
+  ({ fn, signal, key, args, priority, origin: { source: 'call', stale: false, ageMs: 0 } });
 
 /** What `answer` resolves with. */
 function answerOf (value, { source, stale, ageMs, error }) {
@@ -138,7 +140,7 @@ class Policy {
    */
   wrap (fn, options) {
     func('fn', fn);
-    const { key } = WRAP.read(options);
+    const { key, priority } = WRAP.read(options);
     const policy = this;
     const hasCopies = policy.cache !== undefined ||
       typeof read(policy.fallback, 'remember') === 'function';
@@ -147,7 +149,7 @@ class Policy {
       return hasCopies ? keyOf(fn, args, self) : undefined;
     };
     const begin = (self, args) => callOf(() => fn.apply(self, args),
-      { args, key: keyFor(self, args) });
+      { args, key: keyFor(self, args), priority });
     async function wrapped (...args) {
       return policy.#begin(begin(this, args));
     }
@@ -197,31 +199,31 @@ class Policy {
 
   async #cached (call) {
     if (this.cache === undefined || call.key === undefined) {
-      return this.#retried(call.fn, call.signal);
+      return this.#retried(call, call.signal);
     }
     let source = 'cache';
     const copy = await this.cache.fetch(call.key, ({ signal }) => {
       source = 'call';
-      return this.#retried(call.fn, signal);
+      return this.#retried(call, signal);
     }, { signal: call.signal });
     call.origin = { ...copy, source: copy.stale ? 'stale' : source };
     return copy.value;
   }
 
-  #retried (fn, signal) {
-    if (this.#plan === undefined) return this.#guarded(fn, 1, signal);
-    const run = new RetryRun((bail, attempt) => this.#guarded(fn, attempt, signal),
+  #retried (call, signal) {
+    if (this.#plan === undefined) return this.#guarded(call, 1, signal);
+    const run = new RetryRun((bail, attempt) => this.#guarded(call, attempt, signal),
       planFor(this.#plan, signal), this.#stats);
     return run.start();
   }
 
-  #guarded (fn, attempt, signal) {
+  #guarded (call, attempt, signal) {
     const { breaker } = this;
-    if (breaker === undefined) return this.#limited(fn, attempt, signal);
+    if (breaker === undefined) return this.#limited(call, attempt, signal);
     // A disabled breaker passes no signal on.
-    if (!breaker.enabled) return breaker.run(() => this.#limited(fn, attempt, signal));
-    if (this.#isLimited) return this.#uncounted(fn, attempt, signal);
-    return breaker.run(context => this.#limited(fn, attempt, context.signal), { signal });
+    if (!breaker.enabled) return breaker.run(() => this.#limited(call, attempt, signal));
+    if (this.#isLimited) return this.#uncounted(call, attempt, signal);
+    return breaker.run(context => this.#limited(call, attempt, context.signal), { signal });
   }
 
   get #isLimited () {
@@ -229,14 +231,14 @@ class Policy {
   }
 
   /** Through the breaker, which does not count calls that the limits inside did not let pass. */
-  async #uncounted (fn, attempt, signal) {
+  async #uncounted (call, attempt, signal) {
     const controller = new AbortController();
     const leave = () => controller.abort(reasonOf(signal));
     signal?.addEventListener('abort', leave, { once: true });
     try {
       return await this.breaker.run(async context => {
         try {
-          return await this.#limited(fn, attempt, context.signal);
+          return await this.#limited(call, attempt, context.signal);
         } catch (error) {
           if (SATURATED.has(read(error, 'code'))) controller.abort(error);
           throw error;
@@ -247,14 +249,16 @@ class Policy {
     }
   }
 
-  #limited (fn, attempt, signal) {
+  #limited ({ fn, priority }, attempt, signal) {
+    const { rateLimit } = this;
     let enter = inner => this.#timed(fn, attempt, inner);
-    for (const limit of [this.adaptiveLimit, this.bulkhead, this.rateLimit]) {
+    for (const limit of [this.adaptiveLimit, this.bulkhead]) {
       if (limit === undefined) continue;
       const entered = enter;
-      enter = inner => limit.execute(() => entered(inner), { signal: inner });
+      enter = inner => limit.execute(() => entered(inner), { signal: inner, priority });
     }
-    return enter(signal);
+    if (rateLimit === undefined) return enter(signal);
+    return rateLimit.execute(() => enter(signal), { signal });
   }
 
   #timed (fn, attempt, signal) {

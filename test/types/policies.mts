@@ -15,6 +15,11 @@ for (const given of [adaptive, { tolerance: 2 }, null]) {
   policy({ adaptiveLimit: given }).adaptiveLimit?.limit satisfies number | undefined;
 }
 
+await policy({ bulkhead: { maxConcurrent: 1 } }).execute(() => 1, { priority: 0 });
+policy({}).wrap((n: number) => n, { priority: 9, key: n => n });
+// @ts-expect-error a priority is a number
+policy({}).wrap(() => 1, { priority: 'high' });
+
 // The fallback's answers are part of the result.
 const wrapped = policy({ fallback: (): string => 'x' }).wrap(async (n: number) => n);
 check<Equal<ReturnType<typeof wrapped>, Promise<number | string>>>();

@@ -224,6 +224,36 @@ describe('an adaptive limit', () => {
   });
 });
 
+describe('priorities', () => {
+  test.each(['bulkhead', 'adaptiveLimit'])('reach the %s, however it is called', async name => {
+    const options = { bulkhead: { maxConcurrent: 1, maxQueue: 9 }, adaptiveLimit: { max: 1 } };
+    const guarded = policy({
+      retry: { retries: 0 }, breaker: {}, rateLimit: { limit: 99, interval: 1 },
+      [name]: options[name],
+    });
+    const order = [];
+    let release;
+    const first = guarded.execute(() => new Promise(resolve => { release = resolve; }));
+    const calls = [
+      guarded.execute(() => { order.push('standard'); }),
+      guarded.execute(() => { order.push('low'); }, { priority: 1 }),
+      guarded.answer(() => { order.push('high'); }, { priority: 8 }),
+      guarded.wrap(() => { order.push('highest'); }, { priority: 9 })(),
+    ];
+    await time.advance(0);
+    release();
+    await Promise.all([first, ...calls]);
+    expect(order).toEqual(['highest', 'high', 'standard', 'low']);
+  });
+
+  test('are checked, whatever the parts', async () => {
+    const code = 'ERR_INVALID_OPTION';
+    await expect(policy({}).execute(never, { priority: 10 })).rejects.toMatchObject({ code });
+    expect(() => policy({}).wrap(never, { priority: -1 }))
+      .toThrow(expect.objectContaining({ code, option: 'priority' }));
+  });
+});
+
 describe('what the breaker does not hear of', () => {
   test('a full bulkhead and a rate limit', async () => {
     // No time limit: the first call is left where it is when the test ends.
