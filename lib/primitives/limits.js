@@ -79,6 +79,9 @@ const PRIORITY_MAX = 9;
 const PRIORITY = is.integer('of waiting calls, the highest begins first, and the lowest is ' +
   'rejected first', { min: 0, max: PRIORITY_MAX, default: 5 });
 const ENTER = EXECUTE.with({ priority: PRIORITY });
+const AS_USUAL = ENTER.read();
+// Most calls have no options, and should not pay for reading them.
+const readEnter = options => (options === undefined ? AS_USUAL : ENTER.read(options));
 const TAKE = EXECUTE.with({
   tokens: is.any('that the call costs', { default: 1 }), // Checked against the limiter's burst.
 });
@@ -185,7 +188,7 @@ class Bulkhead {
   /** Calls `fn({ signal })` when there is a place for it. */
   async execute (fn, options) {
     func('fn', fn);
-    const given = ENTER.read(options);
+    const given = readEnter(options);
     const { signal } = given;
     signal?.throwIfAborted();
     const waiting = this.#enter(given);
@@ -293,7 +296,7 @@ class AdaptiveLimiter {
   /** Calls `fn({ signal })` when there is a place for it. */
   async execute (fn, options) {
     func('fn', fn);
-    const given = ENTER.read(options);
+    const given = readEnter(options);
     const { signal } = given;
     signal?.throwIfAborted();
     let ticket = this.#enter(given);
