@@ -19,14 +19,17 @@ export {
   NonRetryableError, RetryableError, isRetryable, retryAfterMs, retryOn
 } from './primitives/classify';
 export type { ErrorKind, RetryOnOptions, RetryableErrorOptions } from './primitives/classify';
-export { Bulkhead, RateLimiter, RetryBudget, Timeout } from './primitives/limits';
+export {
+  AdaptiveLimiter, Bulkhead, RateLimiter, RetryBudget, Timeout
+} from './primitives/limits';
 export type {
-  AttemptContext, BulkheadOptions, ExecuteOptions, GrowingTimeout, LimitContext, RateLimitedError,
-  RateLimiterOptions, RetryBudgetOptions, SharingOptions
+  AdaptiveLimiterOptions, AttemptContext, BulkheadOptions, EnterOptions, ExecuteOptions,
+  GrowingTimeout, LimitContext, RateLimitedError, RateLimiterOptions, RetryBudgetOptions,
+  SharingOptions
 } from './primitives/limits';
 export { policy } from './primitives/policy';
 export type {
-  Answer, Policy, PolicyCallOptions, PolicyOptions, Wrapped
+  Answer, Policy, PolicyCallOptions, PolicyOptions, PolicyWrapOptions, Wrapped
 } from './primitives/policy';
 export { preset, presets, profile, profiles, retryPresets } from './primitives/presets';
 export type {

@@ -9,6 +9,7 @@ require('./base/native');
 const { defineLazy } = require('./base/lazy');
 
 defineLazy(exports, {
+  AdaptiveLimiter: () => require('./primitives/limits').AdaptiveLimiter,
   BreakerGroup: () => require('./primitives/group').BreakerGroup,
   Bulkhead: () => require('./primitives/limits').Bulkhead,
   CircuitBreaker: () => require('./primitives/breaker').CircuitBreaker,
@@ -45,9 +46,9 @@ defineLazy(exports, {
 // Never runs. Node.js reads from here which names an ES module can import.
 /* eslint-disable no-undef */
 0 && (module.exports = {
-  BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter, RetryBudget,
-  RetryableError, SekeringError, Timeout, breakers, circuitBreakers, createBackoff, engine,
-  fallbackChain, getCircuitBreaker, isRetryable, policy, preset, presets, profile, profiles,
-  protect, regions, resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs, retryOn,
-  retryPresets, retryable, staleCache,
+  AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter,
+  RetryBudget, RetryableError, SekeringError, Timeout, breakers, circuitBreakers, createBackoff,
+  engine, fallbackChain, getCircuitBreaker, isRetryable, policy, preset, presets, profile,
+  profiles, protect, regions, resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs,
+  retryOn, retryPresets, retryable, staleCache,
 });

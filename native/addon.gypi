@@ -1,6 +1,7 @@
 # The one list of C++ sources: binding.gyp (node-gyp) and CMakeLists.txt both read it.
 {
   'sources': [
+    'core/adaptive_limit.cc',
     'core/backoff.cc',
     'core/breaker.cc',
     'core/breaker_config.cc',

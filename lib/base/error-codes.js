@@ -34,7 +34,7 @@ const CODES = {
     retryable: false, fault: 'local', asked: false,
   },
   EBULKHEADFULL: {
-    class: 'SekeringError', message: 'The bulkhead is full',
+    class: 'SekeringError', message: 'The bulkhead or the adaptive limiter is full',
     retryable: true, fault: 'local', asked: false,
   },
   ERATELIMITED: {

@@ -37,10 +37,12 @@ const OF_BREAKERS = {
 const OF_LIMITS = {
   number: ['createBulkhead', 'bulkheadInUse', 'bulkheadHeld', 'bulkheadRepairs',
     'createTokenBucket', 'takeTokens', 'waitForTokens', 'tokensAvailable', 'createRetryBudget',
-    'retryBudgetBalance'],
+    'retryBudgetBalance', 'createAdaptiveLimit', 'beginAdaptive', 'adaptiveLimit',
+    'adaptiveActive', 'adaptiveBaseLatency'],
   boolean: ['acquireBulkhead', 'acquireBulkheadForLine', 'mustYieldBulkhead', 'releaseBulkhead',
-    'withdrawRetryBudget'],
-  nothing: ['destroyBulkhead', 'destroyTokenBucket', 'destroyRetryBudget', 'depositRetryBudget'],
+    'withdrawRetryBudget', 'endAdaptive'],
+  nothing: ['destroyBulkhead', 'destroyTokenBucket', 'destroyRetryBudget', 'depositRetryBudget',
+    'destroyAdaptiveLimit'],
 };
 const CONVERT = { number: value => value, boolean: value => value !== 0, nothing () {} };
 
@@ -100,7 +102,7 @@ class WasmEngine {
     });
     eachOf(OF_LIMITS, (name, convert) => {
       const call = core[name];
-      this[name] = (handle, a, b) => convert(this.#checked(call(idOf(handle), a, b)));
+      this[name] = (handle, a, b, c) => convert(this.#checked(call(idOf(handle), a, b, c)));
     });
   }
 

@@ -236,6 +236,22 @@ const verdictOf = error => judgeChain(error, STATUSES, CODES);
 /** Whether an error is worth another attempt: retryOn() without options. */
 const isRetryable = error => verdictOf(error) ?? false;
 
+// The upstream has too many calls, or took too long for this one.
+const OVERLOAD_STATUSES = new Set([408, 429, 503, 504]);
+const TIMEOUT_CODES = new Codes(KINDS.timeout.codes);
+
+/**
+ * Whether an error or one of its causes says that the upstream is overloaded: a timeout, or HTTP
+ * 408, 429, 503 or 504.
+ */
+function isOverload (error) {
+  return chain(error).some(part => {
+    const code = read(part, 'code');
+    return OVERLOAD_STATUSES.has(statusOf(part)) || read(part, 'name') === 'TimeoutError' ||
+      (typeof code === 'string' && TIMEOUT_CODES.has(code));
+  });
+}
+
 /** A header of whatever kind of headers it is; undefined where they cannot be read. */
 function header (headers, name) {
   try {
@@ -279,6 +295,6 @@ function retryAfterMs (error) {
 }
 
 module.exports = {
-  NonRetryableError, RetryableError, isRetryable, judgeBy, kindFault, retryAfterMs, retryOn,
-  statusOf, verdictOf,
+  NonRetryableError, RetryableError, isOverload, isRetryable, judgeBy, kindFault, retryAfterMs,
+  retryOn, statusOf, verdictOf,
 };

@@ -40,6 +40,15 @@ export interface ExecuteOptions {
   signal?: AbortSignal | undefined;
 }
 
+export interface EnterOptions extends ExecuteOptions {
+  /**
+   * A number from 0 to 9 for when there are fewer slots than calls. Waiting calls of higher
+   * priority get the next slot. If the queue is full, a call takes the place of one of lower
+   * priority, which rejects with EBULKHEADFULL. Default 5.
+   */
+  priority?: number | undefined;
+}
+
 /**
  * Limits the number of concurrent calls. Further calls wait in a bounded queue, or are rejected.
  * When a thread or process that shares it ends in any way, its slots are free at the next request
@@ -61,11 +70,69 @@ export class Bulkhead {
   /** How many calls wait in this object. */
   readonly queued: number;
   /**
-   * Calls fn when a slot is free. Rejects with code EBULKHEADFULL if the queue is full too, or
-   * when queueTimeout has passed.
+   * Calls fn when a slot is free. Rejects with code EBULKHEADFULL if the queue is full too, when
+   * queueTimeout has passed, or when a call of higher priority needs the place in the queue.
    */
   execute<Result> (
-    fn: (context: LimitContext) => Result, options?: ExecuteOptions
+    fn: (context: LimitContext) => Result, options?: EnterOptions
+  ): Promise<Awaited<Result>>;
+}
+
+export interface AdaptiveLimiterOptions {
+  /**
+   * How many calls may run at once at first, 1 to 1e6. Default 20, or the nearest number from
+   * `min` to `max`.
+   */
+  initial?: number | undefined;
+  /** How many calls may always run at once, 1 to 1e6. Default 1. */
+  min?: number | undefined;
+  /** How many calls may ever run at once, from `min` to 1e6. Default 200, or `min` if larger. */
+  max?: number | undefined;
+  /**
+   * How many times as slow as under little load the upstream may be before the limit falls, 1 to
+   * 1000. Default 1.25.
+   */
+  tolerance?: number | undefined;
+  /** How many calls may wait, first in, first out. Default 100. */
+  maxQueue?: number | undefined;
+  /** How long a call may wait in ms, from 1. Default 1000. */
+  queueTimeout?: number | undefined;
+  /**
+   * Whether an error says that the upstream is overloaded, so that the limit falls. Default: a
+   * timeout, or HTTP 408, 429, 503 or 504, of the error or of its causes. Other errors change
+   * nothing.
+   */
+  isOverload?: ((error: any) => boolean) | undefined;
+}
+
+/**
+ * Limits the number of concurrent calls, and finds the limit by itself: it falls when calls make
+ * the upstream slow or time out, and rises while the limit is used and the upstream stays fast.
+ * Further calls wait in a bounded queue, or are rejected.
+ */
+export class AdaptiveLimiter {
+  /** @throws ERR_INVALID_OPTION */
+  constructor (options?: AdaptiveLimiterOptions);
+  /** Calls that may run at once, as found so far. */
+  readonly limit: number;
+  /** Calls that may always run at once. */
+  readonly min: number;
+  /** Calls that may ever run at once. */
+  readonly max: number;
+  /** Calls that may wait. */
+  readonly maxQueue: number;
+  /** The latency under little load in ms; undefined until it is known. */
+  readonly baseLatency: number | undefined;
+  /** How many calls are running. */
+  readonly active: number;
+  /** How many calls wait. */
+  readonly queued: number;
+  /**
+   * Calls fn when a slot is free. Rejects with code EBULKHEADFULL if the queue is full too, when
+   * queueTimeout has passed, or when a call of higher priority needs the place in the queue.
+   */
+  execute<Result> (
+    fn: (context: LimitContext) => Result, options?: EnterOptions
   ): Promise<Awaited<Result>>;
 }
 

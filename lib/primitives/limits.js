@@ -1,8 +1,8 @@
 'use strict';
 
-// Limits on the way to an upstream: how many calls at once (Bulkhead), how many per stretch of time
-// (RateLimiter), how many retries the successes of late have paid for (RetryBudget), and how long
-// each attempt may take (Timeout).
+// Limits on the way to an upstream: how many calls at once (Bulkhead), or as many as its latency
+// allows (AdaptiveLimiter), how many per stretch of time (RateLimiter), how many retries the
+// successes of late have paid for (RetryBudget), and how long each attempt may take (Timeout).
 
 const { clearTimer, now, setTimer } = require('../base/clock');
 const { withDeadline } = require('../base/deadline');
@@ -11,6 +11,8 @@ const { reasonOf } = require('../base/foreign');
 const native = require('../base/native');
 const { func, is, number, optionsOf } = require('../base/options');
 const { PLACE, attachPlace, checkPlace, inScope, isShared } = require('../base/regions');
+const { asked, warn } = require('../base/warn');
+const { isOverload } = require('./classify');
 const { Permits, SharedPermits, Waiters, own } = require('./permits');
 
 // Native token buckets hold these without rounding.
@@ -18,12 +20,34 @@ const LIMIT_MAX = 1e9;
 const INTERVAL_MS_MAX = 2 ** 31 - 1;
 const RESERVE_MAX = 1e6;
 
+// As AdaptiveRules of native/core/adaptive_limit.h.
+const ADAPTIVE_MAX = 1e6;
+const TOLERANCE_MAX = 1000;
+
+const lineOf = (maxQueue, queueTimeout) => ({
+  maxQueue: is.integer('calls that may wait for a place', { min: 0, default: maxQueue }),
+  queueTimeout: is.ms('that a call may wait', { min: 1, default: queueTimeout }),
+});
 const BULKHEAD = optionsOf({
   maxConcurrent: is.integer('calls that may run at once', { min: 1, required: true }),
-  maxQueue: is.integer('calls that may wait for a place', { min: 0, default: 0 }),
-  queueTimeout: is.ms('that a call may wait', { min: 1, default: Infinity }),
+  ...lineOf(0, Infinity),
   ...PLACE,
 });
+const ADAPTIVE_LIMITER = optionsOf({
+  initial: is.integer('calls that may run at once, at first; default: 20, within min and max',
+    { min: 1, max: ADAPTIVE_MAX }),
+  min: is.integer('that may always run', { min: 1, max: ADAPTIVE_MAX, default: 1 }),
+  max: is.integer('that may ever run; default: 200, or min if that is more',
+    { min: 1, max: ADAPTIVE_MAX }),
+  tolerance: is.number('how many times its latency under little load is not too slow',
+    { min: 1, max: TOLERANCE_MAX, default: 1.25 }),
+  isOverload: is.func('whether an error says that the upstream is overloaded: (error)',
+    { default: isOverload }),
+  // While the latency under little load is measured, calls should wait and not be rejected.
+  ...lineOf(100, 1000),
+});
+const INITIAL = 20;
+const MAX = 200;
 const RATE_LIMITER = optionsOf({
   limit: is.integer('tokens that arrive per interval, evenly',
     { min: 1, max: LIMIT_MAX, required: true }),
@@ -51,6 +75,13 @@ const EXECUTE = optionsOf({
     },
   },
 });
+const PRIORITY_MAX = 9;
+const PRIORITY = is.integer('of waiting calls, the highest begins first, and the lowest is ' +
+  'rejected first', { min: 0, max: PRIORITY_MAX, default: 5 });
+const ENTER = EXECUTE.with({ priority: PRIORITY });
+const AS_USUAL = ENTER.read();
+// Most calls have no options, and should not pay for reading them.
+const readEnter = options => (options === undefined ? AS_USUAL : ENTER.read(options));
 const TAKE = EXECUTE.with({
   tokens: is.any('that the call costs', { default: 1 }), // Checked against the limiter's burst.
 });
@@ -85,12 +116,29 @@ function handleOf (kind, options, config, create, attach) {
     : create(...values)));
 }
 
-/** Waits for a place in turn, and gives it back if the caller has aborted meanwhile. */
+/**
+ * Waits for a place in turn, and gives it back if the caller has aborted meanwhile. Resolves with
+ * what the line was served.
+ */
 async function turn (waiting, signal, giveBack) {
-  await waiting;
-  if (!signal?.aborted) return;
-  giveBack?.();
+  const served = await waiting;
+  if (!signal?.aborted) return served;
+  giveBack?.(served);
   throw reasonOf(signal);
+}
+
+/**
+ * Joins a line of bounded length. If that is full, a call of lower priority is rejected. `what` is
+ * full.
+ */
+function joinLine (line, what, { maxQueue, queueTimeout: timeout }, { signal, priority }) {
+  const full = (why = '') => new SekeringError('EBULKHEADFULL', `${what} is full${why}`);
+  const lower = line.size < maxQueue ? null : line.lastBelow(priority);
+  if (line.size >= maxQueue && lower === null) throw full();
+  const timedOut = () => full(`: no place within ${timeout}ms`);
+  const waiting = line.join({ priority, timeout, timedOut, signal });
+  if (lower !== null) line.leave(lower, full(': a call of higher priority waits instead'));
+  return waiting;
 }
 
 /**
@@ -105,15 +153,13 @@ class Bulkhead {
   #permits;
   #scope;
   #line = new Waiters(() => this.#rest());
-  #maxQueue;
-  #queueTimeout;
+  #bounds;
   #timer = undefined;
 
   constructor (options) {
     const given = BULKHEAD.read(options);
     const { maxConcurrent } = given;
-    this.#maxQueue = given.maxQueue;
-    this.#queueTimeout = given.queueTimeout;
+    this.#bounds = given;
     const place = handleOf('bulkhead', given, { maxConcurrent }, () => 0, native.attachBulkhead);
     this.#scope = given.scope;
     this.#permits = this.#shared
@@ -128,7 +174,7 @@ class Bulkhead {
 
   get maxConcurrent () { return this.#permits.capacity; }
 
-  get maxQueue () { return this.#maxQueue; }
+  get maxQueue () { return this.#bounds.maxQueue; }
 
   /** How many calls are running, everywhere that it is shared. */
   get active () { return this.#permits.inUse; }
@@ -142,9 +188,10 @@ class Bulkhead {
   /** Calls `fn({ signal })` when there is a place for it. */
   async execute (fn, options) {
     func('fn', fn);
-    const { signal } = EXECUTE.read(options);
+    const given = readEnter(options);
+    const { signal } = given;
     signal?.throwIfAborted();
-    const waiting = this.#enter(signal);
+    const waiting = this.#enter(given);
     if (waiting !== undefined) await turn(waiting, signal, () => this.#leave());
     try {
       return await fn({ signal });
@@ -153,14 +200,10 @@ class Bulkhead {
     }
   }
 
-  #enter (signal) {
+  #enter (given) {
     const line = this.#line;
     if (line.size === 0 && this.#permits.acquire()) return undefined;
-    if (line.size >= this.#maxQueue) throw new SekeringError('EBULKHEADFULL', 'Bulkhead is full');
-    const timeout = this.#queueTimeout;
-    const timedOut = () => new SekeringError('EBULKHEADFULL',
-      `Bulkhead is full: no place within ${timeout}ms`);
-    const waiting = line.join({ timeout, timedOut, signal });
+    const waiting = joinLine(line, 'Bulkhead', this.#bounds, given);
     if (this.#shared && line.size === 1) this.#askIn(ASK_MS_MIN);
     return waiting;
   }
@@ -197,6 +240,109 @@ class Bulkhead {
     if (this.#line.size > 0) return;
     clearTimer(this.#timer);
     this.#timer = undefined;
+  }
+}
+
+/** How a call ended, as CallEnd of native/core/adaptive_limit.h. */
+const ENDS = { success: 0, drop: 1, ignored: 2 };
+const REFUSED = -1;
+
+/**
+ * As many calls at once as the upstream can do without getting slow, which the core finds out from
+ * their latency (native/core/adaptive_limit.h). More wait in a line of bounded length, or are
+ * rejected.
+ */
+class AdaptiveLimiter {
+  #handle;
+  #line = new Waiters();
+  #given;
+
+  constructor (options) {
+    const given = ADAPTIVE_LIMITER.read(options);
+    const { min, tolerance } = given;
+    given.max ??= Math.max(MAX, min);
+    const { max } = given;
+    if (max < min) {
+      throw invalidOption('max', `an integer of at least min (${min})`, max, RangeError);
+    }
+    const { initial = Math.min(Math.max(INITIAL, min), max) } = given;
+    if (initial < min || initial > max) {
+      throw invalidOption('initial', `an integer from min (${min}) to max (${max})`, initial,
+        RangeError);
+    }
+    this.#given = given;
+    this.#handle = own(this, native.createAdaptiveLimit(initial, min, max, tolerance),
+      native.destroyAdaptiveLimit);
+  }
+
+  /** How many calls may run at once, as found so far. */
+  get limit () { return native.adaptiveLimit(this.#handle); }
+
+  get min () { return this.#given.min; }
+
+  get max () { return this.#given.max; }
+
+  get maxQueue () { return this.#given.maxQueue; }
+
+  /** The latency under little load, ms; undefined while it is unknown. */
+  get baseLatency () { return native.adaptiveBaseLatency(this.#handle) || undefined; }
+
+  /** How many calls are running. */
+  get active () { return native.adaptiveActive(this.#handle); }
+
+  /** How many calls wait for a place. */
+  get queued () { return this.#line.size; }
+
+  /** Calls `fn({ signal })` when there is a place for it. */
+  async execute (fn, options) {
+    func('fn', fn);
+    const given = readEnter(options);
+    const { signal } = given;
+    signal?.throwIfAborted();
+    let ticket = this.#enter(given);
+    if (typeof ticket !== 'number') {
+      ticket = await turn(ticket, signal, served => this.#leave(served, ENDS.ignored, 0));
+    }
+    // Most calls of a busy limit have the ticket 0: their end says nothing.
+    const began = ticket === 0 ? 0 : now();
+    let end = ENDS.ignored;
+    try {
+      const value = await fn({ signal });
+      end = ENDS.success;
+      return value;
+    } catch (error) {
+      if (ticket !== 0 && this.#isOverload(error)) end = ENDS.drop;
+      throw error;
+    } finally {
+      this.#leave(ticket, end, ticket === 0 ? 0 : now() - began);
+    }
+  }
+
+  // A ticket, or a promise of one. While others wait there is no place: #leave has handed out all.
+  #enter (given) {
+    const ticket = native.beginAdaptive(this.#handle);
+    if (ticket !== REFUSED) return ticket;
+    return joinLine(this.#line, 'Adaptive limiter', this.#given, given);
+  }
+
+  // The limit may have risen or fallen.
+  #leave (ticket, end, latency) {
+    native.endAdaptive(this.#handle, ticket, end, latency);
+    while (this.#line.size > 0) {
+      const next = native.beginAdaptive(this.#handle);
+      if (next === REFUSED) return;
+      this.#line.serve(next);
+    }
+  }
+
+  // The caller gets the call's own error, whatever becomes of this.
+  #isOverload (error) {
+    try {
+      return asked('isOverload failed', () => this.#given.isOverload(error)) === true;
+    } catch (failure) {
+      warn('isOverload failed', failure);
+      return false;
+    }
   }
 }
 
@@ -432,4 +578,6 @@ class Timeout {
   }
 }
 
-module.exports = { Bulkhead, KeyedRateLimiter, RateLimiter, RetryBudget, Timeout };
+module.exports = {
+  AdaptiveLimiter, Bulkhead, KeyedRateLimiter, PRIORITY, RateLimiter, RetryBudget, Timeout,
+};

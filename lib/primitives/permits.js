@@ -95,9 +95,10 @@ class SharedPermits extends Permits {
 }
 
 class Waiter {
-  constructor (line, weight) {
+  constructor (line, weight, priority) {
     this.line = line;
     this.weight = weight;
+    this.priority = priority;
     this._previous = null;
     this._next = null;
     this.timer = undefined;
@@ -115,14 +116,16 @@ class Waiter {
 }
 
 /**
- * A line of callers that wait for something, first come first served. A caller that times out or
- * aborts leaves the line in constant time. The user of the line bounds its length.
+ * A line of callers that wait for something: those of higher priority first, and of one priority
+ * first come first served. A caller that times out or aborts leaves the line in constant time. The
+ * user of the line bounds its length and the priorities, which are small integers.
  */
 class Waiters {
   size = 0;
   /** The sum of the weights of all waiters. */
   weight = 0;
-  #list = new LinkedList();
+  /** By priority. */
+  #lists = [];
   #left;
 
   /** @param {(waiter: { weight: number }) => void} [left] called when a waiter has given up */
@@ -131,18 +134,33 @@ class Waiters {
   }
 
   /** The first in the line, or null. */
-  get first () { return this.#list.first; }
+  get first () {
+    for (let priority = this.#lists.length - 1; priority >= 0; priority--) {
+      const first = this.#lists[priority]?.first ?? null;
+      if (first !== null) return first;
+    }
+    return null;
+  }
+
+  /** The last in the line, if its priority is below this one; else null. */
+  lastBelow (priority) {
+    for (let lower = 0; lower < priority; lower++) {
+      const last = this.#lists[lower]?.last ?? null;
+      if (last !== null) return last;
+    }
+    return null;
+  }
 
   /**
-   * Joins the end of the line. `timedOut` makes the error of the timeout; `signal` must not be
-   * aborted yet. Resolves with what serve() was given.
+   * Joins the line, behind those of its priority. `timedOut` makes the error of the timeout;
+   * `signal` must not be aborted yet. Resolves with what serve() was given.
    */
-  join ({ weight = 1, timeout = Infinity, timedOut, signal } = {}) {
-    const waiter = new Waiter(this, weight);
+  join ({ weight = 1, priority = 0, timeout = Infinity, timedOut, signal } = {}) {
+    const waiter = new Waiter(this, weight, priority);
     // This comes first, because it calls code of the caller, which may throw.
     signal?.addEventListener('abort', waiter);
     waiter.signal = signal;
-    this.#list.add(waiter);
+    (this.#lists[priority] ??= new LinkedList()).add(waiter);
     this.size++;
     this.weight += weight;
     if (timeout !== Infinity) {
@@ -168,7 +186,7 @@ class Waiters {
   }
 
   #remove (waiter) {
-    this.#list.remove(waiter);
+    this.#lists[waiter.priority].remove(waiter);
     this.size--;
     this.weight -= waiter.weight;
     clearTimer(waiter.timer);

@@ -2,8 +2,8 @@ import CircuitBreaker = require('./breaker');
 import retry = require('./retry');
 import { FallbackChain, Strategy, StrategyValue } from './fallback-chain';
 import {
-  AttemptContext, Bulkhead, BulkheadOptions, GrowingTimeout, RateLimiter, RateLimiterOptions,
-  Timeout
+  AdaptiveLimiter, AdaptiveLimiterOptions, AttemptContext, Bulkhead, BulkheadOptions,
+  GrowingTimeout, RateLimiter, RateLimiterOptions, Timeout
 } from './limits';
 import { StaleCache, StaleCacheOptions } from './stale-cache';
 
@@ -24,6 +24,8 @@ export interface PolicyOptions {
   rateLimit?: RateLimiter | RateLimiterOptions | Absent;
   /** Calls in flight; default: no limit. */
   bulkhead?: Bulkhead | BulkheadOptions | Absent;
+  /** Calls in flight, as many as the upstream can do without getting slow; default: no limit. */
+  adaptiveLimit?: AdaptiveLimiter | AdaptiveLimiterOptions | Absent;
   /** Time limit of each attempt, ms. */
   timeout?: Timeout | number | GrowingTimeout | Absent;
 }
@@ -59,6 +61,15 @@ export interface PolicyCallOptions {
   key?: unknown;
   /** The fallback's arguments before the error. */
   args?: readonly unknown[] | undefined;
+  /** A number from 0 to 9 for `bulkhead` and `adaptiveLimit`; see EnterOptions. Default 5. */
+  priority?: number | undefined;
+}
+
+export interface PolicyWrapOptions<A extends any[] = any[]> {
+  /** The cache key; default: made from the function and its arguments. */
+  key?: ((...args: A) => unknown) | undefined;
+  /** Of each call, a number from 0 to 9, as in PolicyCallOptions. Default 5. */
+  priority?: number | undefined;
 }
 
 export interface Wrapped<A extends any[], T> {
@@ -80,6 +91,8 @@ export interface Policy<F = never> {
   /** undefined without this part. */
   readonly bulkhead: Bulkhead | undefined;
   /** undefined without this part. */
+  readonly adaptiveLimit: AdaptiveLimiter | undefined;
+  /** undefined without this part. */
   readonly timeout: Timeout | undefined;
   /** Figures of the retries so far. */
   readonly retryStats: retry.Stats;
@@ -93,7 +106,7 @@ export interface Policy<F = never> {
   ): Promise<Answer<T | F>>;
   /** Returns a function that calls fn with its arguments through all parts. */
   wrap<A extends any[], R> (
-    fn: (...args: A) => R, options?: { key?: ((...args: A) => unknown) | undefined }
+    fn: (...args: A) => R, options?: PolicyWrapOptions<A>
   ): Wrapped<A, Awaited<R> | F>;
 }
 

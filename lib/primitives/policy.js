@@ -1,7 +1,7 @@
 'use strict';
 
 // Several protections around one call, always in the same order, outermost first:
-// fallback, cache, retry, breaker, rateLimit, bulkhead, timeout.
+// fallback, cache, retry, breaker, rateLimit, bulkhead, adaptiveLimit, timeout.
 
 const { withDeadline } = require('../base/deadline');
 const { invalidOption, isRefusal } = require('../base/errors');
@@ -11,7 +11,7 @@ const { asked } = require('../base/warn');
 const { readDelays } = require('./backoff');
 const CircuitBreaker = require('./breaker');
 const { fallbackChain } = require('./fallback-chain');
-const { Bulkhead, RateLimiter, Timeout } = require('./limits');
+const { AdaptiveLimiter, Bulkhead, PRIORITY, RateLimiter, Timeout } = require('./limits');
 const { RetryPlan, RetryRun, RetryStats, mayPass, readShouldRetry } = require('./retry-run');
 const { StaleCache, keyOf } = require('./stale-cache');
 
@@ -25,15 +25,18 @@ const POLICY = optionsOf({
     'they name one, if there is a timeout below'),
   rateLimit: is.any('a RateLimiter, or its options'),
   bulkhead: is.any('a Bulkhead, or its options'),
+  adaptiveLimit: is.any('an AdaptiveLimiter, or its options'),
   timeout: is.any('of each attempt: a Timeout, ms, or { initial, increment, max }'),
 });
 const CALL = optionsOf({
   signal: is.signal('ends the call at once with its reason; nothing counts'),
   key: is.any('of the copy in the cache; without a key, the cache is not used'),
   args: is.args('what the fallback gets, with the error after them'),
+  priority: PRIORITY,
 });
 const WRAP = optionsOf({
   key: is.func('of the copy in the caches: (...args); default: see keyOf in ./stale-cache'),
+  priority: PRIORITY,
 });
 
 // These say that this process is busy, and nothing about the upstream.
@@ -84,8 +87,8 @@ function planFor (plan, signal) {
 }
 
 /** One call while it runs. `origin` is what `answer` tells of its result. */
-const callOf = (fn, { signal, key, args }) =>
-  ({ fn, signal, key, args, origin: { source: 'call', stale: false, ageMs: 0 } });
+const callOf = (fn, { signal, key, args, priority }) =>
+  ({ fn, signal, key, args, priority, origin: { source: 'call', stale: false, ageMs: 0 } });
 
 /** What `answer` resolves with. */
 function answerOf (value, { source, stale, ageMs, error }) {
@@ -112,6 +115,9 @@ class Policy {
     this.#stats = new RetryStats(this.breaker);
     this.rateLimit = part('rateLimit', given.rateLimit, 'execute', o => new RateLimiter(o));
     this.bulkhead = part('bulkhead', given.bulkhead, 'execute', o => new Bulkhead(o));
+    // Inside the others, so that it measures the upstream and no line of ours.
+    this.adaptiveLimit =
+      part('adaptiveLimit', given.adaptiveLimit, 'execute', o => new AdaptiveLimiter(o));
   }
 
   /** Figures of the retries so far, as retryable() has them. */
@@ -134,7 +140,7 @@ class Policy {
    */
   wrap (fn, options) {
     func('fn', fn);
-    const { key } = WRAP.read(options);
+    const { key, priority } = WRAP.read(options);
     const policy = this;
     const hasCopies = policy.cache !== undefined ||
       typeof read(policy.fallback, 'remember') === 'function';
@@ -143,7 +149,7 @@ class Policy {
       return hasCopies ? keyOf(fn, args, self) : undefined;
     };
     const begin = (self, args) => callOf(() => fn.apply(self, args),
-      { args, key: keyFor(self, args) });
+      { args, key: keyFor(self, args), priority });
     async function wrapped (...args) {
       return policy.#begin(begin(this, args));
     }
@@ -193,44 +199,46 @@ class Policy {
 
   async #cached (call) {
     if (this.cache === undefined || call.key === undefined) {
-      return this.#retried(call.fn, call.signal);
+      return this.#retried(call, call.signal);
     }
     let source = 'cache';
     const copy = await this.cache.fetch(call.key, ({ signal }) => {
       source = 'call';
-      return this.#retried(call.fn, signal);
+      return this.#retried(call, signal);
     }, { signal: call.signal });
     call.origin = { ...copy, source: copy.stale ? 'stale' : source };
     return copy.value;
   }
 
-  #retried (fn, signal) {
-    if (this.#plan === undefined) return this.#guarded(fn, 1, signal);
-    const run = new RetryRun((bail, attempt) => this.#guarded(fn, attempt, signal),
+  #retried (call, signal) {
+    if (this.#plan === undefined) return this.#guarded(call, 1, signal);
+    const run = new RetryRun((bail, attempt) => this.#guarded(call, attempt, signal),
       planFor(this.#plan, signal), this.#stats);
     return run.start();
   }
 
-  #guarded (fn, attempt, signal) {
+  #guarded (call, attempt, signal) {
     const { breaker } = this;
-    if (breaker === undefined) return this.#limited(fn, attempt, signal);
+    if (breaker === undefined) return this.#limited(call, attempt, signal);
     // A disabled breaker passes no signal on.
-    if (!breaker.enabled) return breaker.run(() => this.#limited(fn, attempt, signal));
-    if (this.rateLimit !== undefined || this.bulkhead !== undefined) {
-      return this.#uncounted(fn, attempt, signal);
-    }
-    return breaker.run(context => this.#limited(fn, attempt, context.signal), { signal });
+    if (!breaker.enabled) return breaker.run(() => this.#limited(call, attempt, signal));
+    if (this.#isLimited) return this.#uncounted(call, attempt, signal);
+    return breaker.run(context => this.#limited(call, attempt, context.signal), { signal });
+  }
+
+  get #isLimited () {
+    return (this.rateLimit ?? this.bulkhead ?? this.adaptiveLimit) !== undefined;
   }
 
   /** Through the breaker, which does not count calls that the limits inside did not let pass. */
-  async #uncounted (fn, attempt, signal) {
+  async #uncounted (call, attempt, signal) {
     const controller = new AbortController();
     const leave = () => controller.abort(reasonOf(signal));
     signal?.addEventListener('abort', leave, { once: true });
     try {
       return await this.breaker.run(async context => {
         try {
-          return await this.#limited(fn, attempt, context.signal);
+          return await this.#limited(call, attempt, context.signal);
         } catch (error) {
           if (SATURATED.has(read(error, 'code'))) controller.abort(error);
           throw error;
@@ -241,13 +249,16 @@ class Policy {
     }
   }
 
-  #limited (fn, attempt, signal) {
-    const { rateLimit, bulkhead } = this;
-    const timed = inner => this.#timed(fn, attempt, inner);
-    const entered = bulkhead === undefined ? timed
-      : inner => bulkhead.execute(() => timed(inner), { signal: inner });
-    if (rateLimit === undefined) return entered(signal);
-    return rateLimit.execute(() => entered(signal), { signal });
+  #limited ({ fn, priority }, attempt, signal) {
+    const { rateLimit } = this;
+    let enter = inner => this.#timed(fn, attempt, inner);
+    for (const limit of [this.adaptiveLimit, this.bulkhead]) {
+      if (limit === undefined) continue;
+      const entered = enter;
+      enter = inner => limit.execute(() => entered(inner), { signal: inner, priority });
+    }
+    if (rateLimit === undefined) return enter(signal);
+    return rateLimit.execute(() => enter(signal), { signal });
   }
 
   #timed (fn, attempt, signal) {

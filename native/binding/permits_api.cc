@@ -237,6 +237,65 @@ struct PermitsFunctions {
       return ToJs(env, budget.state().Balance(budget.rate, call.Now()));
     });
   }
+
+  // ---- Adaptive limits -------------------------------------------------------------------------
+
+  template <size_t kCount, class Use>
+  static napi_value WithAdaptive(napi_env env, napi_callback_info info, const Use& use) {
+    return With<kCount>(&Limits::adaptive_limits, env, info, use);
+  }
+
+  /// createAdaptiveLimit(initial, min, max, tolerance): handle
+  static napi_value CreateAdaptiveLimit(napi_env env, napi_callback_info info) {
+    const Call<4> call(env, info);
+    const AdaptiveRules rules =
+        AdaptiveRules::Make(call.Double(0), call.Double(1), call.Double(2), call.Double(3));
+    return ToJs(env, call.limits().adaptive_limits.Create(rules));
+  }
+
+  /// destroyAdaptiveLimit(handle)
+  static napi_value DestroyAdaptiveLimit(napi_env env, napi_callback_info info) {
+    return Destroy(&Limits::adaptive_limits, env, info);
+  }
+
+  /// beginAdaptive(handle): the call's ticket, or -1 if it may not begin
+  static napi_value BeginAdaptive(napi_env env, napi_callback_info info) {
+    return WithAdaptive<1>(env, info, [env](auto&, AdaptiveLimit& limit) {
+      const std::optional<Ticket> ticket = limit.TryBegin();
+      return sekering::ToJs(env, ticket ? static_cast<double>(ticket->value()) : -1.0);
+    });
+  }
+
+  /// endAdaptive(handle, ticket, end, latencyMs): boolean, false if no call runs
+  static napi_value EndAdaptive(napi_env env, napi_callback_info info) {
+    return WithAdaptive<4>(env, info, [env](auto& call, AdaptiveLimit& limit) {
+      const uint32_t end = call.Id(2);
+      if (end >= kCallEnds) return Throw(env, "No such end of a call");
+      return ToJs(env, limit.End(Ticket(call.Uint32(1)), static_cast<CallEnd>(end),
+                                 FromMillis(call.Double(3))));
+    });
+  }
+
+  /// adaptiveLimit(handle): number
+  static napi_value LimitOfAdaptive(napi_env env, napi_callback_info info) {
+    return WithAdaptive<1>(env, info, [env](auto&, AdaptiveLimit& limit) {
+      return sekering::ToJs(env, limit.limit());
+    });
+  }
+
+  /// adaptiveActive(handle): number
+  static napi_value AdaptiveActive(napi_env env, napi_callback_info info) {
+    return WithAdaptive<1>(env, info, [env](auto&, AdaptiveLimit& limit) {
+      return sekering::ToJs(env, limit.active());
+    });
+  }
+
+  /// adaptiveBaseLatency(handle): ms, 0 while it is unknown
+  static napi_value AdaptiveBaseLatency(napi_env env, napi_callback_info info) {
+    return WithAdaptive<1>(env, info, [env](auto&, AdaptiveLimit& limit) {
+      return ToJs(env, ToMillis(limit.base_latency()));
+    });
+  }
 };
 
 PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock,
@@ -266,7 +325,14 @@ PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
           {"destroyRetryBudget", F::DestroyRetryBudget},
           {"depositRetryBudget", F::DepositRetryBudget},
           {"withdrawRetryBudget", F::WithdrawRetryBudget},
-          {"retryBudgetBalance", F::RetryBudgetBalance}});
+          {"retryBudgetBalance", F::RetryBudgetBalance},
+          {"createAdaptiveLimit", F::CreateAdaptiveLimit},
+          {"destroyAdaptiveLimit", F::DestroyAdaptiveLimit},
+          {"beginAdaptive", F::BeginAdaptive},
+          {"endAdaptive", F::EndAdaptive},
+          {"adaptiveLimit", F::LimitOfAdaptive},
+          {"adaptiveActive", F::AdaptiveActive},
+          {"adaptiveBaseLatency", F::AdaptiveBaseLatency}});
 }
 
 }  // namespace sekering

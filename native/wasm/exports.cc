@@ -441,6 +441,44 @@ SEKERING_EXPORT(retryBudgetBalance)(double handle) {
               [](RetryBudgetHandle& budget) { return budget.state().Balance(budget.rate, Now()); });
 }
 
+SEKERING_EXPORT(createAdaptiveLimit)
+(double initial, double min, double max, double tolerance) {
+  return Env().limits.adaptive_limits.Create(AdaptiveRules::Make(initial, min, max, tolerance));
+}
+
+SEKERING_EXPORT(destroyAdaptiveLimit)(double handle) {
+  return Destroy(&Limits::adaptive_limits, handle);
+}
+
+SEKERING_EXPORT(beginAdaptive)(double handle) {
+  return With(&Limits::adaptive_limits, handle, [](AdaptiveLimit& limit) {
+    const std::optional<Ticket> ticket = limit.TryBegin();
+    return ticket ? static_cast<double>(ticket->value()) : -1.0;
+  });
+}
+
+SEKERING_EXPORT(endAdaptive)(double handle, double ticket, double end, double latency_ms) {
+  return With(&Limits::adaptive_limits, handle, [&](AdaptiveLimit& limit) {
+    if (Id(end) >= kCallEnds) return Fault("No such end of a call");
+    const bool ran =
+        limit.End(Ticket(Uint32(ticket)), static_cast<CallEnd>(Id(end)), FromMillis(latency_ms));
+    return static_cast<double>(ran);
+  });
+}
+
+SEKERING_EXPORT(adaptiveLimit)(double handle) {
+  return With(&Limits::adaptive_limits, handle, [](AdaptiveLimit& each) { return each.limit(); });
+}
+
+SEKERING_EXPORT(adaptiveActive)(double handle) {
+  return With(&Limits::adaptive_limits, handle, [](AdaptiveLimit& each) { return each.active(); });
+}
+
+SEKERING_EXPORT(adaptiveBaseLatency)(double handle) {
+  return With(&Limits::adaptive_limits, handle,
+              [](AdaptiveLimit& each) { return ToMillis(each.base_latency()); });
+}
+
 // ---- Retries -----------------------------------------------------------------------------------
 
 // The first `count` of `rules` are the rules.

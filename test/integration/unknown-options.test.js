@@ -90,6 +90,9 @@ const ENTRANCES = {
   'new :Bulkhead(options)': wrong => new sekering.Bulkhead({ maxConcurrent: 1, ...wrong }),
   'Bulkhead.execute(options)':
     wrong => new sekering.Bulkhead({ maxConcurrent: 1 }).execute(action, wrong),
+  'new :AdaptiveLimiter(options)': wrong => new sekering.AdaptiveLimiter(wrong),
+  'AdaptiveLimiter.execute(options)':
+    wrong => new sekering.AdaptiveLimiter().execute(action, wrong),
   'new :RateLimiter(options)':
     wrong => new sekering.RateLimiter({ limit: 1, interval: 1000, ...wrong }),
   'RateLimiter.execute(options)':
@@ -398,6 +401,7 @@ const NESTED = {
   "a policy's retry": wrong => sekering.policy({ retry: wrong }),
   "a policy's breaker": wrong => sekering.policy({ breaker: wrong }),
   "a policy's bulkhead": wrong => sekering.policy({ bulkhead: { maxConcurrent: 1, ...wrong } }),
+  "a policy's adaptive limit": wrong => sekering.policy({ adaptiveLimit: wrong }),
   "a policy's rate limit":
     wrong => sekering.policy({ rateLimit: { limit: 1, interval: 1, ...wrong } }),
   "a policy's cache": wrong => sekering.policy({ cache: wrong }),

@@ -79,6 +79,7 @@ const USES = {
       fallback: (...args) => `instead of ${args.at(-1).message}`,
       retry: { retries: 2, minTimeout: 1 }, breaker: { volumeThreshold: 10 }, timeout: 10_000,
       bulkhead: { maxConcurrent: 2 }, rateLimit: { limit: 100, interval: 1000 },
+      adaptiveLimit: { initial: 2 },
     });
     const answers = [await orders.execute(async ({ attempt }) => {
       if (attempt < 2) throw new Error('again');

@@ -9,8 +9,8 @@ const { operation, wrap } = require('../../lib/primitives/operation');
 const { ERRORS, LOSSY, RESULTS, boom } = require('./hostile');
 
 const {
-  BreakerGroup, Bulkhead, CircuitBreaker, RateLimiter, fallbackChain, policy, protect, retry,
-  retryOn, retryable, staleCache
+  AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, RateLimiter, fallbackChain, policy,
+  protect, retry, retryOn, retryable, staleCache
 } = sekering;
 const { Timeout } = require('../../lib/primitives/limits');
 
@@ -114,7 +114,7 @@ const REJECTING = {
   'policy with a breaker': give => policy({ breaker: TRIPS }).execute(give),
   'policy with all parts': give => policy({
     cache: {}, breaker: TRIPS, rateLimit: { limit: 10, interval: 1000 },
-    bulkhead: { maxConcurrent: 1 }, timeout: 1e6,
+    bulkhead: { maxConcurrent: 1 }, adaptiveLimit: {}, timeout: 1e6,
   }).execute(give, { key: 1, signal: new AbortController().signal }),
   'policy that is aborted': (give, value) => aborted(value, signal =>
     policy({ breaker: TRIPS, timeout: 1e6, bulkhead: { maxConcurrent: 1 } })
@@ -134,6 +134,10 @@ const REJECTING = {
     bulkhead.execute(() => new Promise(() => {}));
     return bulkhead.execute(instead, { signal });
   }),
+  adaptiveLimit: give => new AdaptiveLimiter().execute(give),
+  'adaptiveLimit that asks': give => new AdaptiveLimiter({ isOverload: () => true }).execute(give),
+  'adaptiveLimit whose isOverload throws what the call does': (give, value) =>
+    new AdaptiveLimiter({ isOverload () { throw value; } }).execute(give),
   rateLimit: give => new RateLimiter({ limit: 1, interval: 1000 }).execute(give),
   'retry that is aborted': (give, value) => aborted(value, signal =>
     retry(() => new Promise(() => {}), { ...AT_ONCE, signal })),

@@ -100,6 +100,7 @@ async function makeSubjects () {
     'SessionPool.breakers': fresh(group),
     ':policy().cache': fresh(() => sekering.staleCache()),
     Bulkhead: fresh(() => new sekering.Bulkhead({ maxConcurrent: 1 })),
+    AdaptiveLimiter: fresh(() => new sekering.AdaptiveLimiter()),
     RateLimiter: fresh(() => new sekering.RateLimiter({ limit: 1, interval: 1000 })),
     Timeout: fresh(() => new sekering.Timeout(1000)),
     RetryOperation: fresh(() => {
@@ -161,6 +162,7 @@ const ARGS = {
   'new :CircuitBreaker.MemoryCache': () => [1],
   'new :BreakerGroup': () => [one, { timeout: false }],
   'new :Bulkhead': () => [{ maxConcurrent: 1 }],
+  'new :AdaptiveLimiter': () => [{ isOverload: one }],
   'new :RateLimiter': () => [{ limit: 1, interval: 1000 }],
   'new :RetryBudget': () => [{}],
   'new :Timeout': () => [{ initial: 1000 }],
@@ -185,6 +187,7 @@ const ARGS = {
   'CircuitBreaker.fallback': () => [one], ':policy().breaker.fallback': () => [one],
   'CircuitBreaker.healthCheck': () => [one, 1e6],
   ':policy().breaker.healthCheck': () => [one, 1e6],
+  'AdaptiveLimiter.execute': () => [one, {}],
   'Bulkhead.execute': () => [one, {}], 'RateLimiter.execute': () => [one, {}],
   'Timeout.execute': () => [one, {}],
   'RetryOperation.attempt': () => [() => {}, {}],

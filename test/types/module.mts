@@ -1,9 +1,9 @@
 // A consumer that is an ES module: named imports, inference, and what must not compile.
 
 import {
-  BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter, RetryBudget,
-  RetryableError, SekeringError, breakers, isRetryable, preset, presets, profiles, retry,
-  retryAfterMs, retryOn, retryPresets, retryable,
+  AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter,
+  RetryBudget, RetryableError, SekeringError, breakers, isRetryable, preset, presets, profiles,
+  retry, retryAfterMs, retryOn, retryPresets, retryable,
 } from 'sekering';
 import Opossum from 'sekering/opossum';
 import Status from 'sekering/opossum/lib/status';
@@ -83,6 +83,11 @@ operation({ retries: 2 }).attempt(attempt => attempt.toFixed());
 
 const first = await new Bulkhead({ maxConcurrent: 2 }).execute(({ signal }) => signal);
 check<Equal<typeof first, AbortSignal | undefined>>();
+const adaptive = new AdaptiveLimiter({ max: 50, isOverload: error => error.status === 429 });
+const { signal } = new AbortController();
+const third = await adaptive.execute(async () => 3, { signal, priority: 9 });
+check<Equal<typeof third, number>>();
+adaptive.baseLatency satisfies number | undefined;
 const limiter = new RateLimiter({ limit: 10, interval: 1000 });
 limiter.tryTake(2) satisfies boolean;
 

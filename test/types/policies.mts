@@ -1,6 +1,6 @@
 // A consumer of the policies: what comes out of them is inferred from what goes in.
 
-import { fallbackChain, policy, protect, staleCache, Timeout } from 'sekering';
+import { AdaptiveLimiter, fallbackChain, policy, protect, staleCache, Timeout } from 'sekering';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2)
   ? true : false;
@@ -9,6 +9,16 @@ declare function check<T extends true> (): T;
 const counted = policy({ retry: { retries: 3 }, timeout: 5000, breaker: { volumeThreshold: 5 } })
   .execute(async ({ attempt, signal }) => (signal.aborted ? 0 : attempt));
 check<Equal<typeof counted, Promise<number>>>();
+
+const adaptive = new AdaptiveLimiter({ initial: 5, queueTimeout: undefined });
+for (const given of [adaptive, { tolerance: 2 }, null]) {
+  policy({ adaptiveLimit: given }).adaptiveLimit?.limit satisfies number | undefined;
+}
+
+await policy({ bulkhead: { maxConcurrent: 1 } }).execute(() => 1, { priority: 0 });
+policy({}).wrap((n: number) => n, { priority: 9, key: n => n });
+// @ts-expect-error a priority is a number
+policy({}).wrap(() => 1, { priority: 'high' });
 
 // The fallback's answers are part of the result.
 const wrapped = policy({ fallback: (): string => 'x' }).wrap(async (n: number) => n);

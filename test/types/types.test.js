@@ -244,6 +244,7 @@ describe('the declared values are those that exist', () => {
     ['primitives/memory-cache', 'export=', () => new CircuitBreaker.MemoryCache()],
     ['primitives/group', 'BreakerGroup', () => new sekering.BreakerGroup(async () => {})],
     ['primitives/limits', 'Bulkhead', () => new sekering.Bulkhead({ maxConcurrent: 1 })],
+    ['primitives/limits', 'AdaptiveLimiter', () => new sekering.AdaptiveLimiter()],
     ['primitives/limits', 'RateLimiter', () =>
       new sekering.RateLimiter({ limit: 1, interval: 1 })],
     ['primitives/limits', 'RetryBudget', () => new sekering.RetryBudget()],

@@ -7,7 +7,7 @@ const { AsyncLocalStorage } = require('node:async_hooks');
 const { setTimeout: pause } = require('node:timers/promises');
 
 const {
-  Bulkhead, CircuitBreaker, RateLimiter, policy, retry
+  AdaptiveLimiter, Bulkhead, CircuitBreaker, RateLimiter, policy, retry
 } = require('../..');
 
 const storage = new AsyncLocalStorage();
@@ -49,9 +49,11 @@ test('a call that ends as its deadline is told has one end', async () => {
     .toEqual({ successes: 20 - late, timeouts: late, fallbacks: late });
 });
 
-test('what waits for a permit', async () => {
-  const bulkhead = new Bulkhead({ maxConcurrent: 1, maxQueue: 10 });
-  const inside = () => bulkhead.execute(async () => {
+test.each([
+  ['bulkhead', new Bulkhead({ maxConcurrent: 1, maxQueue: 10 })],
+  ['adaptive limiter', new AdaptiveLimiter({ max: 1, maxQueue: 10 })],
+])('what waits for a permit of a %s', async (_, limit) => {
+  const inside = () => limit.execute(async () => {
     await pause(5);
     return storage.getStore();
   });

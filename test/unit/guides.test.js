@@ -123,6 +123,7 @@ describe('other options', () => {
     ['docs/policies.md', 'policy', 'part', 'policy', 'PolicyOptions'],
     ['docs/policies.md', 'staleCache', 'option', 'stale-cache', 'StaleCacheOptions'],
     ['docs/policies.md', 'Bulkhead', 'option', 'limits', 'BulkheadOptions'],
+    ['docs/policies.md', 'AdaptiveLimiter', 'option', 'limits', 'AdaptiveLimiterOptions'],
     ['docs/policies.md', 'RateLimiter', 'option', 'limits', 'RateLimiterOptions'],
     ['docs/admin.md', 'Tokens', 'limit', 'admin', 'AdminRateLimit'],
   ])('%s, %s', (document, heading, column, file, type) => {

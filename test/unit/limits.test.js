@@ -2,7 +2,9 @@
 
 // Bulkhead, rate limiter and retry budget, at the ends of their limits.
 
-const { Bulkhead, RateLimiter, RetryBudget } = require('../../lib/primitives/limits');
+const {
+  AdaptiveLimiter, Bulkhead, RateLimiter, RetryBudget,
+} = require('../../lib/primitives/limits');
 const { useVirtualClock } = require('../../lib/testing/virtual-clock');
 
 /** What became of a promise: { value } or { error }. */
@@ -21,6 +23,80 @@ const turns = async () => { for (let i = 0; i < 20; i++) await undefined; };
 let time;
 beforeEach(() => { time = useVirtualClock(); });
 afterEach(() => time.restore());
+
+describe.each([
+  ['Bulkhead', options => new Bulkhead({ maxConcurrent: 1, maxQueue: 0, ...options })],
+  ['Adaptive limiter', options => new AdaptiveLimiter({ max: 1, maxQueue: 0, ...options })],
+])('priorities of a %s', (name, make) => {
+  const never = () => new Promise(() => {});
+
+  /** Calls that wait behind one that runs; they log their name. Returns what became of them. */
+  function queueUp (limit, calls) {
+    const order = [];
+    const running = defer();
+    limit.execute(() => running.promise);
+    const outcomes = calls.map(([call, priority]) =>
+      settle(limit.execute(() => { order.push(call); }, { priority })));
+    const end = () => {
+      running.resolve();
+      return Promise.all(outcomes);
+    };
+    return { order, outcomes, end };
+  }
+
+  test('higher ones begin first, and equal ones in turn; the default is 5', async () => {
+    const { order, end } = queueUp(make({ maxQueue: 20 }), [
+      ['a', 5], ['b', 0], ['c', 9], ['d', undefined], ['e', 6], ['f', 9], ['g', 4], ['h', 0],
+    ]);
+    await end();
+    expect(order.join('')).toBe('cfeadgbh');
+  });
+
+  test('in a full line, a higher one takes the place of the last of the lowest', async () => {
+    const limit = make({ maxQueue: 3 });
+    const { order, outcomes, end } = queueUp(limit, [
+      ['a', 3], ['b', 1], ['c', 1], ['equal', 1], ['lower', 0], ['d', 2],
+      ['late', 1],
+    ]);
+    await turns();
+    expect(limit.queued).toBe(3);
+    const errors = (await end()).map(({ error }) => error?.message);
+    expect(order.join('')).toBe('adb');
+    const full = `${name} is full`;
+    const displaced = `${full}: a call of higher priority waits instead`;
+    expect(errors).toEqual(
+      [undefined, undefined, displaced, full, full, undefined, full]);
+    expect((await outcomes[2]).error.code).toBe('EBULKHEADFULL');
+    expect([limit.active, limit.queued]).toEqual([0, 0]);
+  });
+
+  test('a call that has begun keeps its place', async () => {
+    const limit = make();
+    limit.execute(never, { priority: 0 });
+    await expect(limit.execute(never, { priority: 9 })).rejects
+      .toMatchObject({ code: 'EBULKHEADFULL', message: `${name} is full` });
+  });
+
+  test('those that abort, time out or are displaced leave nothing behind', async () => {
+    const limit = make({ maxQueue: 2, queueTimeout: 100 });
+    const controller = new AbortController();
+    limit.execute(never);
+    const aborted = settle(limit.execute(never, { priority: 9, signal: controller.signal }));
+    const displaced = settle(limit.execute(never, { priority: 1 }));
+    const late = settle(limit.execute(never, { priority: 2 }));
+    controller.abort('enough');
+    await time.advance(100);
+    expect(await aborted).toEqual({ error: 'enough' });
+    expect((await displaced).error.message).toContain('higher priority');
+    expect((await late).error.message).toContain('within 100ms');
+    expect(limit.queued).toBe(0);
+  });
+
+  test.each([-1, 10, 1.5, NaN, '5', null])('%p is none', async priority => {
+    await expect(make().execute(never, { priority })).rejects
+      .toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'priority' });
+  });
+});
 
 describe('Bulkhead', () => {
   /** An action whose calls are held until they are released, one by one. */

@@ -18,7 +18,8 @@ const OF_BREAKERS = ['admit', 'abandon', 'success', 'failure', 'trip', 'moveTo',
 const OF_LIMITS = ['destroyBulkhead', 'acquireBulkhead', 'acquireBulkheadForLine',
   'mustYieldBulkhead', 'releaseBulkhead', 'bulkheadInUse', 'bulkheadHeld', 'bulkheadRepairs',
   'destroyTokenBucket', 'takeTokens', 'waitForTokens', 'tokensAvailable', 'destroyRetryBudget',
-  'depositRetryBudget', 'withdrawRetryBudget', 'retryBudgetBalance'];
+  'depositRetryBudget', 'withdrawRetryBudget', 'retryBudgetBalance', 'destroyAdaptiveLimit',
+  'beginAdaptive', 'endAdaptive', 'adaptiveLimit', 'adaptiveActive', 'adaptiveBaseLatency'];
 const WRONG = [undefined, null, NaN, -1, 0.5, 2 ** 32, 2 ** 32 - 1, 1e9, Infinity, 'x', {}];
 
 test.each(OF_BREAKERS)('%s: ids that are none', name => {
@@ -60,6 +61,16 @@ test('states, counters, configurations and rules that are none', () => {
     expect(() => native.drawDelays(rules, new Float64Array(1))).toThrow('rules');
     expect(() => native.decideRetry(rules, new Float64Array(1), 1, 0, 1, 0, 0, 0)).toThrow('rules');
   }
+});
+
+test('ends of calls that are none', () => {
+  const limit = native.createAdaptiveLimit(1, 1, 1, 1);
+  for (const end of [3, -1, 0.5, NaN, undefined]) {
+    expect(() => native.endAdaptive(limit, 1, end, 0)).toThrow('No such end of a call');
+  }
+  expect(native.endAdaptive(limit, 1, 0, 0)).toBe(false);
+  native.destroyAdaptiveLimit(limit);
+  expect(() => native.beginAdaptive(limit)).toThrow('no limit with this handle');
 });
 
 test('arrays of another length than native code expects', () => {

@@ -3,7 +3,7 @@
 // The parts of a policy together: their order, what the breaker hears, and what ends a call.
 
 const { CircuitBreaker } = require('../../lib/primitives/breaker');
-const { Bulkhead, RateLimiter, Timeout } = require('../../lib/primitives/limits');
+const { AdaptiveLimiter, Bulkhead, RateLimiter, Timeout } = require('../../lib/primitives/limits');
 const { policy } = require('../../lib/primitives/policy');
 const { presets, retryPresets } = require('../../lib/primitives/presets');
 const { staleCache } = require('../../lib/primitives/stale-cache');
@@ -34,6 +34,7 @@ describe('the order', () => {
       breaker: see('breaker', new CircuitBreaker(call, { volumeThreshold: 10 }), 'run'),
       rateLimit: see('rateLimit', new RateLimiter({ limit: 9, interval: 9 }), 'execute'),
       bulkhead: see('bulkhead', new Bulkhead({ maxConcurrent: 1 }), 'execute'),
+      adaptiveLimit: see('adaptiveLimit', new AdaptiveLimiter(), 'execute'),
       timeout: see('timeout', new Timeout(50), 'execute'),
     };
     const outcome = policy(parts).execute(({ attempt }) => {
@@ -42,14 +43,15 @@ describe('the order', () => {
     }, { key: 'k' });
     await time.advanceAsync(10);
     await outcome;
-    const attempt = ['breaker', 'rateLimit', 'bulkhead', 'timeout'];
+    const attempt = ['breaker', 'rateLimit', 'bulkhead', 'adaptiveLimit', 'timeout'];
     expect(seen).toEqual(['cache', ...attempt, 1, ...attempt, 2, 'fallback']);
   });
 
   test('fn gets the number of the attempt and a signal, whatever the parts', async () => {
     const all = {
       fallback: () => 0, cache: {}, retry: { retries: 1 }, breaker: {},
-      rateLimit: { limit: 1, interval: 1 }, bulkhead: { maxConcurrent: 1 }, timeout: 5
+      rateLimit: { limit: 1, interval: 1 }, bulkhead: { maxConcurrent: 1 },
+      adaptiveLimit: {}, timeout: 5
     };
     for (const name of [...Object.keys(all), undefined]) {
       const given = await policy(name ? { [name]: all[name] } : {}).execute(async c => c);
@@ -62,10 +64,11 @@ describe('the order', () => {
   test('parts that are off are no parts', async () => {
     const off = policy({
       fallback: undefined, cache: null, retry: false, breaker: false, rateLimit: false,
-      bulkhead: null, timeout: 0
+      bulkhead: null, adaptiveLimit: false, timeout: 0
     });
     await expect(off.execute(down)).rejects.toBe(error);
-    expect([off.cache, off.breaker, off.timeout]).toEqual([undefined, undefined, undefined]);
+    expect([off.cache, off.breaker, off.adaptiveLimit, off.timeout])
+      .toEqual([undefined, undefined, undefined, undefined]);
   });
 });
 
@@ -165,6 +168,92 @@ describe('retry and breaker', () => {
   });
 });
 
+describe('an adaptive limit', () => {
+  /** Calls that never end, until they are told to. */
+  const heeds = ({ signal }) => new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason));
+  });
+
+  test.each([
+    ['the timeout', { timeout: 50 }],
+    ['the time limit of the breaker outside', { breaker: { timeout: 50, volumeThreshold: 1e6 } }],
+    ['the attemptTimeout of the retry', { retry: { retries: 0, attemptTimeout: 50 } }],
+  ])('falls by calls that end by %s', async (_, parts) => {
+    const guarded = policy({ ...parts, adaptiveLimit: { maxQueue: 0 } });
+    for (let i = 0; i < 10; i++) {
+      const calls = Array.from({ length: 20 }, () => settle(guarded.execute(heeds)));
+      await time.advance(50);
+      for (const { error: reason } of await Promise.all(calls)) {
+        expect(['ETIMEDOUT', 'EBULKHEADFULL']).toContain(reason.code);
+      }
+    }
+    expect(guarded.adaptiveLimit.limit).toBeLessThan(10);
+    expect(guarded.adaptiveLimit.active).toBe(0);
+  });
+
+  test('does not fall by calls whose callers abort', async () => {
+    const guarded = policy({ timeout: 1000, adaptiveLimit: {} });
+    for (let i = 0; i < 200; i++) {
+      const controller = new AbortController();
+      const call = settle(guarded.execute(heeds, { signal: controller.signal }));
+      await time.advance(1);
+      controller.abort(new Error('enough'));
+      await call;
+    }
+    expect(guarded.adaptiveLimit.limit).toBe(20);
+  });
+
+  test('one limiter may be part of several policies', async () => {
+    const adaptiveLimit = new AdaptiveLimiter({ max: 1, maxQueue: 0 });
+    const [one, other] = [policy({ adaptiveLimit }), policy({ adaptiveLimit, timeout: 100 })];
+    one.execute(never);
+    expect(one.adaptiveLimit).toBe(adaptiveLimit);
+    await expect(other.execute(never)).rejects.toMatchObject({ code: 'EBULKHEADFULL' });
+  });
+
+  test('waiting in the other limits is not measured', async () => {
+    const guarded = policy({
+      rateLimit: { limit: 1, interval: 100, burst: 1, maxWait: 1e6 },
+      bulkhead: { maxConcurrent: 3, maxQueue: 100 }, adaptiveLimit: {},
+    });
+    const calls = Array.from({ length: 20 }, () => guarded.execute(async () => 1));
+    await time.advanceAsync(2000);
+    await Promise.all(calls);
+    // The least that is told apart.
+    expect(guarded.adaptiveLimit.baseLatency).toBe(0.1);
+  });
+});
+
+describe('priorities', () => {
+  test.each(['bulkhead', 'adaptiveLimit'])('reach the %s, however it is called', async name => {
+    const options = { bulkhead: { maxConcurrent: 1, maxQueue: 9 }, adaptiveLimit: { max: 1 } };
+    const guarded = policy({
+      retry: { retries: 0 }, breaker: {}, rateLimit: { limit: 99, interval: 1 },
+      [name]: options[name],
+    });
+    const order = [];
+    let release;
+    const first = guarded.execute(() => new Promise(resolve => { release = resolve; }));
+    const calls = [
+      guarded.execute(() => { order.push('standard'); }),
+      guarded.execute(() => { order.push('low'); }, { priority: 1 }),
+      guarded.answer(() => { order.push('high'); }, { priority: 8 }),
+      guarded.wrap(() => { order.push('highest'); }, { priority: 9 })(),
+    ];
+    await time.advance(0);
+    release();
+    await Promise.all([first, ...calls]);
+    expect(order).toEqual(['highest', 'high', 'standard', 'low']);
+  });
+
+  test('are checked, whatever the parts', async () => {
+    const code = 'ERR_INVALID_OPTION';
+    await expect(policy({}).execute(never, { priority: 10 })).rejects.toMatchObject({ code });
+    expect(() => policy({}).wrap(never, { priority: -1 }))
+      .toThrow(expect.objectContaining({ code, option: 'priority' }));
+  });
+});
+
 describe('what the breaker does not hear of', () => {
   test('a full bulkhead and a rate limit', async () => {
     // No time limit: the first call is left where it is when the test ends.
@@ -179,6 +268,29 @@ describe('what the breaker does not hear of', () => {
       expect(breaker.closed).toBe(true);
     }
     expect(limited.breaker.stats.successes).toBe(1);
+  });
+
+  test('a full adaptive limiter; a retry tries again', async () => {
+    const guarded = policy({
+      retry: { retries: 1, minTimeout: 10, randomize: false }, breaker: {},
+      adaptiveLimit: { max: 1, maxQueue: 0 },
+    });
+    let release;
+    const first = guarded.execute(() => new Promise(resolve => { release = resolve; }));
+    const called = jest.fn(async () => 'second');
+    const second = guarded.execute(called);
+    await time.advance(0);
+    expect([guarded.adaptiveLimit.active, called.mock.calls.length]).toEqual([1, 0]);
+    release('first');
+    expect(await first).toBe('first');
+    await time.advance(10);
+    expect(await second).toBe('second');
+    expect(guarded.breaker.stats).toMatchObject({ successes: 2, failures: 0 });
+
+    const late = policy({ breaker: {}, adaptiveLimit: { max: 1, maxQueue: 0 } });
+    late.execute(never);
+    await expect(late.execute(called)).rejects.toMatchObject({ code: 'EBULKHEADFULL' });
+    expect(late.breaker.stats.failures).toBe(0);
   });
 
   test('a probe that the bulkhead did not let pass leaves the probe to the next call', async () => {
@@ -204,7 +316,8 @@ describe('a caller that aborts', () => {
     fallback: { fallback: () => 'never' },
     all: {
       fallback: () => 'never', cache: {}, retry: { retries: 3 }, breaker: {},
-      rateLimit: { limit: 5, interval: 5 }, bulkhead: { maxConcurrent: 5 }, timeout: 100
+      rateLimit: { limit: 5, interval: 5 }, bulkhead: { maxConcurrent: 5 }, adaptiveLimit: {},
+      timeout: 100
     }
   };
 
@@ -236,6 +349,10 @@ describe('a caller that aborts', () => {
     const queued = policy({ breaker: untimed, bulkhead: { maxConcurrent: 1, maxQueue: 1 } });
     queued.execute(never);
     expect(await aborted(queued, never)).toBe(0);
+    const adaptive = policy({ breaker: untimed, adaptiveLimit: { max: 1 } });
+    adaptive.execute(never);
+    expect(await aborted(adaptive, never)).toBe(0);
+    expect(adaptive.adaptiveLimit.queued).toBe(0);
     const limited = policy({ breaker: {}, rateLimit: { limit: 1, interval: 1e6, maxWait: 1e6 } });
     await limited.execute(async () => 1);
     expect(await aborted(limited, never)).toBe(0);
@@ -384,7 +501,8 @@ describe('bad input', () => {
   test.each([
     [5], [{ retries: 5 }], [{ retry: 5 }], [{ retry: { retries: 'x' } }],
     [{ retry: { signal: AbortSignal.abort() } }], [{ breaker: { timeout: 'x' } }],
-    [{ bulkhead: {} }], [{ rateLimit: { limit: 0 } }], [{ timeout: 'x' }], [{ timeout: -1 }],
+    [{ bulkhead: {} }], [{ adaptiveLimit: { max: 0 } }], [{ adaptiveLimit: 5 }],
+    [{ rateLimit: { limit: 0 } }], [{ timeout: 'x' }], [{ timeout: -1 }],
     [{ cache: { ttl: -1 } }], [{ fallback: 5 }], [{ fallback: [] }],
     [{ timeout: 5, retry: { attemptTimeout: 5 } }]
   ])('policy refuses %j', options => {

@@ -84,12 +84,15 @@ test('refuses an fn that is none, and a signal that is none', async () => {
 // In a process of its own, as Jest keeps the warnings of Node.js to itself.
 test('calls that share a signal are not taken for a leak', () => {
   const script = `
-    const { Bulkhead, CircuitBreaker, Timeout, policy, retry } = require('./lib');
+    const {
+      AdaptiveLimiter, Bulkhead, CircuitBreaker, Timeout, policy, retry,
+    } = require('./lib');
     const { signal } = new AbortController();
     const each = [
       call => new CircuitBreaker(call).run(call, { signal }),
       call => new Timeout(1000).execute(call, { signal }),
       call => new Bulkhead({ maxConcurrent: 1 }).execute(call, { signal }),
+      call => new AdaptiveLimiter({ initial: 1, maxQueue: 20 }).execute(call, { signal }),
       call => policy({ retry: {}, timeout: 1000 }).execute(call, { signal }),
       call => retry(call, { signal }),
     ];
