@@ -13,6 +13,8 @@ export type {
   Backoff, BackoffJitter, BackoffOptions, BackoffStrategy
 } from './primitives/backoff';
 export { BreakerGroup } from './primitives/group';
+export { chaos } from './primitives/chaos';
+export type { Chaos, ChaosOptions, ChaosStats, Fault } from './primitives/chaos';
 export { fallbackChain } from './primitives/fallback-chain';
 export type { Declined, FallbackChain, Queued, Strategy } from './primitives/fallback-chain';
 export {

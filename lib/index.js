@@ -19,6 +19,7 @@ defineLazy(exports, {
   SekeringError: () => require('./base/errors').SekeringError,
   Timeout: () => require('./primitives/limits').Timeout,
   breakers: () => require('./primitives/breaker').breakers,
+  chaos: () => require('./primitives/chaos').chaos,
   circuitBreakers: () => require('./primitives/registry').circuitBreakers,
   createBackoff: () => require('./primitives/backoff').createBackoff,
   engine: () => require('./base/native').engine,
@@ -46,7 +47,7 @@ defineLazy(exports, {
 /* eslint-disable no-undef */
 0 && (module.exports = {
   BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter, RetryBudget,
-  RetryableError, SekeringError, Timeout, breakers, circuitBreakers, createBackoff, engine,
+  RetryableError, SekeringError, Timeout, breakers, chaos, circuitBreakers, createBackoff, engine,
   fallbackChain, getCircuitBreaker, isRetryable, policy, preset, presets, profile, profiles,
   protect, regions, resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs, retryOn,
   retryPresets, retryable, staleCache,

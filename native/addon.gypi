@@ -5,6 +5,7 @@
     'core/breaker.cc',
     'core/breaker_config.cc',
     'core/breakers.cc',
+    'core/chaos.cc',
     'core/doorbell.cc',
     'core/histogram.cc',
     'core/limits.cc',

@@ -37,10 +37,11 @@ const OF_BREAKERS = {
 const OF_LIMITS = {
   number: ['createBulkhead', 'bulkheadInUse', 'bulkheadHeld', 'bulkheadRepairs',
     'createTokenBucket', 'takeTokens', 'waitForTokens', 'tokensAvailable', 'createRetryBudget',
-    'retryBudgetBalance'],
+    'retryBudgetBalance', 'nextFault', 'faultDelay', 'faultCount'],
   boolean: ['acquireBulkhead', 'acquireBulkheadForLine', 'mustYieldBulkhead', 'releaseBulkhead',
     'withdrawRetryBudget'],
-  nothing: ['destroyBulkhead', 'destroyTokenBucket', 'destroyRetryBudget', 'depositRetryBudget'],
+  nothing: ['destroyBulkhead', 'destroyTokenBucket', 'destroyRetryBudget', 'depositRetryBudget',
+    'destroyFaultInjector'],
 };
 const CONVERT = { number: value => value, boolean: value => value !== 0, nothing () {} };
 
@@ -272,6 +273,10 @@ class WasmEngine {
     const count = this.#pass(rules);
     return this.#withDelays(delays, () =>
       this.#core.decideRetry(count, attempt, elapsed, retryable, retryAfter, budget, random));
+  }
+
+  createFaultInjector (seed, faults) {
+    return this.#withDelays(faults, () => this.#core.createFaultInjector(seed));
   }
 
   regionLayout () { return 'none'; }

@@ -1,5 +1,6 @@
 import CircuitBreaker = require('./breaker');
 import retry = require('./retry');
+import { Chaos, ChaosOptions } from './chaos';
 import { FallbackChain, Strategy, StrategyValue } from './fallback-chain';
 import {
   AttemptContext, Bulkhead, BulkheadOptions, GrowingTimeout, RateLimiter, RateLimiterOptions,
@@ -26,6 +27,8 @@ export interface PolicyOptions {
   bulkhead?: Bulkhead | BulkheadOptions | Absent;
   /** Time limit of each attempt, ms. */
   timeout?: Timeout | number | GrowingTimeout | Absent;
+  /** Faults, for tests and exercises; default: none. */
+  chaos?: Chaos | ChaosOptions | Absent;
 }
 
 type FallbackValue<F> =
@@ -81,6 +84,8 @@ export interface Policy<F = never> {
   readonly bulkhead: Bulkhead | undefined;
   /** undefined without this part. */
   readonly timeout: Timeout | undefined;
+  /** undefined without this part. */
+  readonly chaos: Chaos | undefined;
   /** Figures of the retries so far. */
   readonly retryStats: retry.Stats;
   /** Calls fn through all parts. */

@@ -1,7 +1,7 @@
 'use strict';
 
 // Several protections around one call, always in the same order, outermost first:
-// fallback, cache, retry, breaker, rateLimit, bulkhead, timeout.
+// fallback, cache, retry, breaker, rateLimit, bulkhead, timeout, chaos.
 
 const { withDeadline } = require('../base/deadline');
 const { invalidOption, isRefusal } = require('../base/errors');
@@ -10,6 +10,7 @@ const { bag, func, is, optionsOf } = require('../base/options');
 const { asked } = require('../base/warn');
 const { readDelays } = require('./backoff');
 const CircuitBreaker = require('./breaker');
+const { Chaos } = require('./chaos');
 const { fallbackChain } = require('./fallback-chain');
 const { Bulkhead, RateLimiter, Timeout } = require('./limits');
 const { RetryPlan, RetryRun, RetryStats, mayPass, readShouldRetry } = require('./retry-run');
@@ -26,6 +27,7 @@ const POLICY = optionsOf({
   rateLimit: is.any('a RateLimiter, or its options'),
   bulkhead: is.any('a Bulkhead, or its options'),
   timeout: is.any('of each attempt: a Timeout, ms, or { initial, increment, max }'),
+  chaos: is.any('faults for tests and exercises: a Chaos, or options of chaos()'),
 });
 const CALL = optionsOf({
   signal: is.signal('ends the call at once with its reason; nothing counts'),
@@ -112,6 +114,7 @@ class Policy {
     this.#stats = new RetryStats(this.breaker);
     this.rateLimit = part('rateLimit', given.rateLimit, 'execute', o => new RateLimiter(o));
     this.bulkhead = part('bulkhead', given.bulkhead, 'execute', o => new Bulkhead(o));
+    this.chaos = part('chaos', given.chaos, 'execute', o => new Chaos(o));
   }
 
   /** Figures of the retries so far, as retryable() has them. */
@@ -251,8 +254,11 @@ class Policy {
   }
 
   #timed (fn, attempt, signal) {
-    if (this.timeout !== undefined) return this.timeout.execute(fn, { signal, attempt });
-    return fn({ signal: signal ?? new AbortController().signal, attempt });
+    const { timeout, chaos } = this;
+    const call = chaos === undefined ? fn
+      : context => chaos.execute(() => fn(context), { signal: context.signal });
+    if (timeout !== undefined) return timeout.execute(call, { signal, attempt });
+    return call({ signal: signal ?? new AbortController().signal, attempt });
   }
 }
 

@@ -1,5 +1,9 @@
 #include "binding/permits_api.h"
 
+#include <optional>
+#include <utility>
+#include <vector>
+
 #include "binding/convert.h"
 
 namespace sekering {
@@ -237,6 +241,51 @@ struct PermitsFunctions {
       return ToJs(env, budget.state().Balance(budget.rate, call.Now()));
     });
   }
+
+  // ---- Faults ----------------------------------------------------------------------------------
+
+  template <size_t kCount, class Use>
+  static napi_value WithInjector(napi_env env, napi_callback_info info, const Use& use) {
+    return With<kCount>(&Limits::fault_injectors, env, info, use);
+  }
+
+  /// createFaultInjector(seed, faults: Float64Array): handle; FaultsOf reads the faults
+  static napi_value CreateFaultInjector(napi_env env, napi_callback_info info) {
+    const Call<2> call(env, info);
+    const std::optional<uint64_t> seed = SeedOf(call.Double(0));
+    std::optional<std::vector<InjectedFault>> faults = FaultsOf(call.Numbers(1));
+    if (!seed || !faults) return Throw(env, "These are not faults");
+    return ToJs(env, call.limits().fault_injectors.Create(*seed, *std::move(faults)));
+  }
+
+  /// destroyFaultInjector(handle)
+  static napi_value DestroyFaultInjector(napi_env env, napi_callback_info info) {
+    return Destroy(&Limits::fault_injectors, env, info);
+  }
+
+  /// nextFault(handle): the number of the fault that the next call gets, or -1
+  static napi_value NextFault(napi_env env, napi_callback_info info) {
+    return WithInjector<1>(env, info, [env](auto&, FaultInjector& injector) {
+      const uint32_t fault = injector.Next();
+      return sekering::ToJs(env, fault == FaultInjector::kNone ? -1.0 : static_cast<double>(fault));
+    });
+  }
+
+  /// faultDelay(handle): how long that fault delays, ms
+  static napi_value FaultDelay(napi_env env, napi_callback_info info) {
+    return WithInjector<1>(env, info, [env](auto&, FaultInjector& injector) {
+      return sekering::ToJs(env, injector.delay_ms());
+    });
+  }
+
+  /// faultCount(handle, fault): how many calls got it; of all calls if there is no such fault
+  static napi_value FaultCount(napi_env env, napi_callback_info info) {
+    return WithInjector<2>(env, info, [env](auto& call, FaultInjector& injector) {
+      const uint32_t fault = call.Id(1);
+      const auto faults = injector.faults();
+      return ToJs(env, fault < faults.size() ? faults[fault].count : injector.calls());
+    });
+  }
 };
 
 PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock,
@@ -266,7 +315,12 @@ PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
           {"destroyRetryBudget", F::DestroyRetryBudget},
           {"depositRetryBudget", F::DepositRetryBudget},
           {"withdrawRetryBudget", F::WithdrawRetryBudget},
-          {"retryBudgetBalance", F::RetryBudgetBalance}});
+          {"retryBudgetBalance", F::RetryBudgetBalance},
+          {"createFaultInjector", F::CreateFaultInjector},
+          {"destroyFaultInjector", F::DestroyFaultInjector},
+          {"nextFault", F::NextFault},
+          {"faultDelay", F::FaultDelay},
+          {"faultCount", F::FaultCount}});
 }
 
 }  // namespace sekering

@@ -1,5 +1,5 @@
 // The limits of one environment, by number: bulkheads, token buckets and retry budgets, each with
-// state of its own or in shared memory.
+// state of its own or in shared memory; and what else a call passes that has state.
 
 #ifndef SEKERING_CORE_LIMITS_H_
 #define SEKERING_CORE_LIMITS_H_
@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "core/chaos.h"
 #include "core/ids.h"
 #include "core/participants.h"
 #include "core/permits.h"
@@ -110,6 +111,7 @@ struct Limits {
   Ids<BulkheadHandle> bulkheads;
   Ids<TokenBucketHandle> token_buckets;
   Ids<RetryBudgetHandle> retry_budgets;
+  Ids<FaultInjector> fault_injectors;
 };
 
 }  // namespace sekering

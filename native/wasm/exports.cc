@@ -20,6 +20,7 @@
 
 #include "core/breaker_config.h"
 #include "core/breakers.h"
+#include "core/chaos.h"
 #include "core/limits.h"
 #include "core/retry.h"
 
@@ -439,6 +440,40 @@ SEKERING_EXPORT(withdrawRetryBudget)(double handle) {
 SEKERING_EXPORT(retryBudgetBalance)(double handle) {
   return With(&Limits::retry_budgets, handle,
               [](RetryBudgetHandle& budget) { return budget.state().Balance(budget.rate, Now()); });
+}
+
+// ---- Faults ------------------------------------------------------------------------------------
+
+/// createFaultInjector(seed): with the faults in `delays`
+SEKERING_EXPORT(createFaultInjector)(double seed) {
+  const std::optional<uint64_t> start = SeedOf(seed);
+  std::optional<std::vector<InjectedFault>> faults = FaultsOf(Env().delays);
+  if (!start || !faults) return Fault("These are not faults");
+  return Env().limits.fault_injectors.Create(*start, *std::move(faults));
+}
+
+SEKERING_EXPORT(destroyFaultInjector)(double handle) {
+  return Destroy(&Limits::fault_injectors, handle);
+}
+
+SEKERING_EXPORT(nextFault)(double handle) {
+  return With(&Limits::fault_injectors, handle, [](FaultInjector& injector) {
+    const uint32_t fault = injector.Next();
+    return fault == FaultInjector::kNone ? -1.0 : static_cast<double>(fault);
+  });
+}
+
+SEKERING_EXPORT(faultDelay)(double handle) {
+  return With(&Limits::fault_injectors, handle,
+              [](FaultInjector& injector) { return injector.delay_ms(); });
+}
+
+SEKERING_EXPORT(faultCount)(double handle, double fault) {
+  return With(&Limits::fault_injectors, handle, [&](FaultInjector& injector) {
+    const auto faults = injector.faults();
+    const uint32_t id = Id(fault);
+    return static_cast<double>(id < faults.size() ? faults[id].count : injector.calls());
+  });
 }
 
 // ---- Retries -----------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ const OF_BREAKERS = ['admit', 'abandon', 'success', 'failure', 'trip', 'moveTo',
 const OF_LIMITS = ['destroyBulkhead', 'acquireBulkhead', 'acquireBulkheadForLine',
   'mustYieldBulkhead', 'releaseBulkhead', 'bulkheadInUse', 'bulkheadHeld', 'bulkheadRepairs',
   'destroyTokenBucket', 'takeTokens', 'waitForTokens', 'tokensAvailable', 'destroyRetryBudget',
-  'depositRetryBudget', 'withdrawRetryBudget', 'retryBudgetBalance'];
+  'depositRetryBudget', 'withdrawRetryBudget', 'retryBudgetBalance', 'destroyFaultInjector',
+  'nextFault', 'faultDelay', 'faultCount'];
 const WRONG = [undefined, null, NaN, -1, 0.5, 2 ** 32, 2 ** 32 - 1, 1e9, Infinity, 'x', {}];
 
 test.each(OF_BREAKERS)('%s: ids that are none', name => {
