@@ -17,6 +17,10 @@ export { chaos } from './primitives/chaos';
 export type { Chaos, ChaosOptions, ChaosStats, Fault } from './primitives/chaos';
 export { fallbackChain } from './primitives/fallback-chain';
 export type { Declined, FallbackChain, Queued, Strategy } from './primitives/fallback-chain';
+export { hedge } from './primitives/hedge';
+export type {
+  Hedge, HedgeBudget, HedgeContext, HedgeDelay, HedgeOptions, HedgeStats
+} from './primitives/hedge';
 export {
   NonRetryableError, RetryableError, isRetryable, retryAfterMs, retryOn
 } from './primitives/classify';
@@ -28,7 +32,7 @@ export type {
 } from './primitives/limits';
 export { policy } from './primitives/policy';
 export type {
-  Answer, Policy, PolicyCallOptions, PolicyOptions, Wrapped
+  Answer, Policy, PolicyCallOptions, PolicyContext, PolicyOptions, Wrapped
 } from './primitives/policy';
 export { preset, presets, profile, profiles, retryPresets } from './primitives/presets';
 export type {

@@ -25,6 +25,7 @@ defineLazy(exports, {
   engine: () => require('./base/native').engine,
   fallbackChain: () => require('./primitives/fallback-chain').fallbackChain,
   getCircuitBreaker: () => require('./primitives/registry').getCircuitBreaker,
+  hedge: () => require('./primitives/hedge').hedge,
   isRetryable: () => require('./primitives/classify').isRetryable,
   policy: () => require('./primitives/policy').policy,
   preset: () => require('./primitives/presets').preset,
@@ -48,7 +49,7 @@ defineLazy(exports, {
 0 && (module.exports = {
   BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter, RetryBudget,
   RetryableError, SekeringError, Timeout, breakers, chaos, circuitBreakers, createBackoff, engine,
-  fallbackChain, getCircuitBreaker, isRetryable, policy, preset, presets, profile, profiles,
+  fallbackChain, getCircuitBreaker, hedge, isRetryable, policy, preset, presets, profile, profiles,
   protect, regions, resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs, retryOn,
   retryPresets, retryable, staleCache,
 });

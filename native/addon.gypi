@@ -7,6 +7,7 @@
     'core/breakers.cc',
     'core/chaos.cc',
     'core/doorbell.cc',
+    'core/hedge.cc',
     'core/histogram.cc',
     'core/limits.cc',
     'core/permits.cc',

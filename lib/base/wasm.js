@@ -37,11 +37,12 @@ const OF_BREAKERS = {
 const OF_LIMITS = {
   number: ['createBulkhead', 'bulkheadInUse', 'bulkheadHeld', 'bulkheadRepairs',
     'createTokenBucket', 'takeTokens', 'waitForTokens', 'tokensAvailable', 'createRetryBudget',
-    'retryBudgetBalance', 'nextFault', 'faultDelay', 'faultCount'],
+    'retryBudgetBalance', 'nextFault', 'faultDelay', 'faultCount',
+    'createHedgeDelay', 'hedgeDelay'],
   boolean: ['acquireBulkhead', 'acquireBulkheadForLine', 'mustYieldBulkhead', 'releaseBulkhead',
     'withdrawRetryBudget'],
   nothing: ['destroyBulkhead', 'destroyTokenBucket', 'destroyRetryBudget', 'depositRetryBudget',
-    'destroyFaultInjector'],
+    'destroyFaultInjector', 'destroyHedgeDelay', 'addHedgeLatency'],
 };
 const CONVERT = { number: value => value, boolean: value => value !== 0, nothing () {} };
 

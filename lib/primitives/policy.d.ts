@@ -2,6 +2,7 @@ import CircuitBreaker = require('./breaker');
 import retry = require('./retry');
 import { Chaos, ChaosOptions } from './chaos';
 import { FallbackChain, Strategy, StrategyValue } from './fallback-chain';
+import { Hedge, HedgeOptions } from './hedge';
 import {
   AttemptContext, Bulkhead, BulkheadOptions, GrowingTimeout, RateLimiter, RateLimiterOptions,
   Timeout
@@ -19,6 +20,8 @@ export interface PolicyOptions {
   cache?: StaleCache | StaleCacheOptions | Absent;
   /** Its attemptTimeout becomes the timeout below. */
   retry?: Omit<retry.Options, 'signal'> | readonly number[] | Absent;
+  /** For calls that are safe to repeat; default: none. */
+  hedge?: Hedge | HedgeOptions | Absent;
   /** With a timeout below, one made from options has no time limit unless they name one. */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | Absent;
   /** Calls per time; default: no limit. */
@@ -55,6 +58,11 @@ export interface Answer<T> {
   error?: unknown;
 }
 
+export interface PolicyContext extends AttemptContext {
+  /** With a hedge: 0 for the first call of the attempt, 1 for the first hedge, and so on. */
+  hedge?: number;
+}
+
 export interface PolicyCallOptions {
   /** Ends the call at once with its reason; it is not counted. */
   signal?: AbortSignal | undefined;
@@ -77,6 +85,8 @@ export interface Policy<F = never> {
   /** undefined without this part. */
   readonly cache: StaleCache | undefined;
   /** undefined without this part. */
+  readonly hedge: Hedge | undefined;
+  /** undefined without this part. */
   readonly breaker: CircuitBreaker<any, any> | undefined;
   /** undefined without this part. */
   readonly rateLimit: RateLimiter | undefined;
@@ -90,11 +100,11 @@ export interface Policy<F = never> {
   readonly retryStats: retry.Stats;
   /** Calls fn through all parts. */
   execute<T> (
-    fn: (context: AttemptContext) => T | PromiseLike<T>, options?: PolicyCallOptions
+    fn: (context: PolicyContext) => T | PromiseLike<T>, options?: PolicyCallOptions
   ): Promise<T | F>;
   /** As `execute`, with the source of the answer. */
   answer<T> (
-    fn: (context: AttemptContext) => T | PromiseLike<T>, options?: PolicyCallOptions
+    fn: (context: PolicyContext) => T | PromiseLike<T>, options?: PolicyCallOptions
   ): Promise<Answer<T | F>>;
   /** Returns a function that calls fn with its arguments through all parts. */
   wrap<A extends any[], R> (

@@ -1,7 +1,7 @@
 'use strict';
 
 // Several protections around one call, always in the same order, outermost first:
-// fallback, cache, retry, breaker, rateLimit, bulkhead, timeout, chaos.
+// fallback, cache, retry, hedge, breaker, rateLimit, bulkhead, timeout, chaos.
 
 const { withDeadline } = require('../base/deadline');
 const { invalidOption, isRefusal } = require('../base/errors');
@@ -12,6 +12,7 @@ const { readDelays } = require('./backoff');
 const CircuitBreaker = require('./breaker');
 const { Chaos } = require('./chaos');
 const { fallbackChain } = require('./fallback-chain');
+const { Hedge } = require('./hedge');
 const { Bulkhead, RateLimiter, Timeout } = require('./limits');
 const { RetryPlan, RetryRun, RetryStats, mayPass, readShouldRetry } = require('./retry-run');
 const { StaleCache, keyOf } = require('./stale-cache');
@@ -22,6 +23,7 @@ const POLICY = optionsOf({
   fallback: is.any('a function, a breaker, a fallbackChain, or strategies'),
   cache: is.any('a StaleCache, or options of staleCache()'),
   retry: is.any('options of retry(); its attemptTimeout becomes the timeout below'),
+  hedge: is.any('for calls that are safe to repeat: a Hedge, or options of hedge()'),
   breaker: is.any('a CircuitBreaker, or its options; without a time limit of its own, unless ' +
     'they name one, if there is a timeout below'),
   rateLimit: is.any('a RateLimiter, or its options'),
@@ -108,6 +110,7 @@ class Policy {
     this.#plan = plan;
     this.fallback = readFallback(given.fallback);
     this.cache = part('cache', given.cache, 'fetch', o => new StaleCache(o));
+    this.hedge = part('hedge', given.hedge, 'execute', o => new Hedge(o));
     this.timeout = readTimeout(isGiven(attemptTimeout) ? attemptTimeout : given.timeout);
     this.breaker = part('breaker', given.breaker, 'run',
       o => makeBreaker(o, this.timeout !== undefined));
@@ -208,10 +211,17 @@ class Policy {
   }
 
   #retried (fn, signal) {
-    if (this.#plan === undefined) return this.#guarded(fn, 1, signal);
-    const run = new RetryRun((bail, attempt) => this.#guarded(fn, attempt, signal),
+    if (this.#plan === undefined) return this.#hedged(fn, 1, signal);
+    const run = new RetryRun((bail, attempt) => this.#hedged(fn, attempt, signal),
       planFor(this.#plan, signal), this.#stats);
     return run.start();
+  }
+
+  /** Outside the breaker and the limits: a hedge is one more request to the upstream. */
+  #hedged (fn, attempt, signal) {
+    if (this.hedge === undefined) return this.#guarded(fn, attempt, signal);
+    return this.hedge.execute(({ signal: own, hedge }) =>
+      this.#guarded(context => fn({ ...context, hedge }), attempt, own), { signal });
   }
 
   #guarded (fn, attempt, signal) {

@@ -286,6 +286,37 @@ struct PermitsFunctions {
       return ToJs(env, fault < faults.size() ? faults[fault].count : injector.calls());
     });
   }
+
+  // ---- Hedges ----------------------------------------------------------------------------------
+
+  /// createHedgeDelay(quantile, minMs, maxMs): handle
+  static napi_value CreateHedgeDelay(napi_env env, napi_callback_info info) {
+    const Call<3> call(env, info);
+    const auto rules = HedgeRulesOf(call.Double(0), call.Double(1), call.Double(2));
+    if (!rules) return Throw(env, "These are not rules of hedges");
+    return ToJs(env, call.limits().hedge_delays.Create(*rules));
+  }
+
+  /// destroyHedgeDelay(handle)
+  static napi_value DestroyHedgeDelay(napi_env env, napi_callback_info info) {
+    return Destroy(&Limits::hedge_delays, env, info);
+  }
+
+  /// hedgeDelay(handle): ms until a call that has no answer is made once more
+  static napi_value DelayOfHedge(napi_env env, napi_callback_info info) {
+    return With<1>(&Limits::hedge_delays, env, info, [env](auto&, HedgeDelay& delay) {
+      return sekering::ToJs(env, delay.DelayMs());
+    });
+  }
+
+  /// addHedgeLatency(handle, ms)
+  static napi_value AddHedgeLatency(napi_env env, napi_callback_info info) {
+    return With<2>(&Limits::hedge_delays, env, info,
+                   [](auto& call, HedgeDelay& delay) -> napi_value {
+                     delay.Add(LatencyMs(FromMillis(call.Double(1))));
+                     return nullptr;
+                   });
+  }
 };
 
 PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock,
@@ -320,7 +351,11 @@ PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
           {"destroyFaultInjector", F::DestroyFaultInjector},
           {"nextFault", F::NextFault},
           {"faultDelay", F::FaultDelay},
-          {"faultCount", F::FaultCount}});
+          {"faultCount", F::FaultCount},
+          {"createHedgeDelay", F::CreateHedgeDelay},
+          {"destroyHedgeDelay", F::DestroyHedgeDelay},
+          {"hedgeDelay", F::DelayOfHedge},
+          {"addHedgeLatency", F::AddHedgeLatency}});
 }
 
 }  // namespace sekering

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/chaos.h"
+#include "core/hedge.h"
 #include "core/ids.h"
 #include "core/participants.h"
 #include "core/permits.h"
@@ -112,6 +113,7 @@ struct Limits {
   Ids<TokenBucketHandle> token_buckets;
   Ids<RetryBudgetHandle> retry_budgets;
   Ids<FaultInjector> fault_injectors;
+  Ids<HedgeDelay> hedge_delays;
 };
 
 }  // namespace sekering

@@ -21,6 +21,7 @@
 #include "core/breaker_config.h"
 #include "core/breakers.h"
 #include "core/chaos.h"
+#include "core/hedge.h"
 #include "core/limits.h"
 #include "core/retry.h"
 
@@ -473,6 +474,29 @@ SEKERING_EXPORT(faultCount)(double handle, double fault) {
     const auto faults = injector.faults();
     const uint32_t id = Id(fault);
     return static_cast<double>(id < faults.size() ? faults[id].count : injector.calls());
+  });
+}
+
+// ---- Hedges ------------------------------------------------------------------------------------
+
+SEKERING_EXPORT(createHedgeDelay)(double quantile, double min_ms, double max_ms) {
+  const std::optional<HedgeRules> rules = HedgeRulesOf(quantile, min_ms, max_ms);
+  if (!rules) return Fault("These are not rules of hedges");
+  return Env().limits.hedge_delays.Create(*rules);
+}
+
+SEKERING_EXPORT(destroyHedgeDelay)(double handle) {
+  return Destroy(&Limits::hedge_delays, handle);
+}
+
+SEKERING_EXPORT(hedgeDelay)(double handle) {
+  return With(&Limits::hedge_delays, handle, [](HedgeDelay& delay) { return delay.DelayMs(); });
+}
+
+SEKERING_EXPORT(addHedgeLatency)(double handle, double ms) {
+  return With(&Limits::hedge_delays, handle, [&](HedgeDelay& delay) {
+    delay.Add(LatencyMs(FromMillis(ms)));
+    return 0;
   });
 }
 

@@ -100,6 +100,7 @@ async function makeSubjects () {
     BreakerGroup: fresh(group), 'BreakerMiddleware.breakers': fresh(group),
     'SessionPool.breakers': fresh(group),
     ':policy().cache': fresh(() => sekering.staleCache()),
+    Hedge: fresh(() => sekering.hedge({ safeToRepeat: true, delay: 1 })),
     Chaos: fresh(() => sekering.chaos(faultsOf())),
     Bulkhead: fresh(() => new sekering.Bulkhead({ maxConcurrent: 1 })),
     RateLimiter: fresh(() => new sekering.RateLimiter({ limit: 1, interval: 1000 })),
@@ -179,6 +180,7 @@ const ARGS = {
   ':policy': () => [{}], ':policy().wrap': () => [one, {}], ':policy().wrap()': () => [1],
   ':policy().wrap().answer': () => [1], ':policy().fallback': () => [1],
   ':policy().execute': () => [one, {}], ':policy().answer': () => [one, {}],
+  ':hedge': () => [{ safeToRepeat: true, delay: 1 }], 'Hedge.execute': () => [one, {}],
   ':chaos': () => [faultsOf()], 'Chaos.execute': () => [one, {}], 'Chaos.wrap': () => [one],
   'Chaos.wrap()': () => [1],
   ':protect': () => [{ ask: one }, { methods: ['ask'] }],
@@ -378,6 +380,7 @@ const AFTER = {
       [made.execute(failing, { key: 'a' }), made.execute(one, { key: 'b' })]);
   },
   ':policy().wrap': fn => fn(1), 'Chaos.wrap': fn => fn(1),
+  ':hedge': made => Promise.allSettled([made.execute(failing), made.execute(one)]),
   ':chaos': made => Promise.allSettled([made.execute(one), made.wrap(one)()]),
   ':protect': client => client.ask(1),
   ':staleCache': cache => Promise.allSettled([cache.fetch('a', failing), cache.fetch('a', one)]),

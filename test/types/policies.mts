@@ -1,6 +1,8 @@
 // A consumer of the policies: what comes out of them is inferred from what goes in.
 
-import { chaos, fallbackChain, policy, protect, staleCache, Timeout } from 'sekering';
+import {
+  RetryBudget, Timeout, chaos, fallbackChain, hedge, policy, protect, staleCache
+} from 'sekering';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2)
   ? true : false;
@@ -36,6 +38,17 @@ const safe = protect(new Client(), { methods: ['send', 'transaction.status'], ti
 check<Equal<typeof safe, Client>>();
 const grown = await new Timeout({ initial: 15000, increment: 5000 }).execute(async () => 1);
 check<Equal<typeof grown, number>>();
+
+const read = hedge({
+  safeToRepeat: true, delay: { quantile: 0.95, max: 500 }, budget: new RetryBudget({ ratio: 0.05 }),
+});
+const repeated = await read.execute(async ({ signal, hedge: number }) => signal.aborted || number);
+check<Equal<typeof repeated, number | true>>();
+policy({ hedge: read }).execute(({ hedge: number }) => number satisfies number | undefined);
+// @ts-expect-error that it is safe to repeat must be said
+hedge({ delay: 100 });
+// @ts-expect-error a client's methods are not hedged
+protect(new Client(), { methods: ['send'], hedge: read });
 
 const faults = chaos({
   seed: 1,
