@@ -13,8 +13,14 @@ export type {
   Backoff, BackoffJitter, BackoffOptions, BackoffStrategy
 } from './primitives/backoff';
 export { BreakerGroup } from './primitives/group';
+export { chaos } from './primitives/chaos';
+export type { Chaos, ChaosOptions, ChaosStats, Fault } from './primitives/chaos';
 export { fallbackChain } from './primitives/fallback-chain';
 export type { Declined, FallbackChain, Queued, Strategy } from './primitives/fallback-chain';
+export { hedge } from './primitives/hedge';
+export type {
+  Hedge, HedgeBudget, HedgeContext, HedgeDelay, HedgeOptions, HedgeStats
+} from './primitives/hedge';
 export {
   NonRetryableError, RetryableError, isRetryable, retryAfterMs, retryOn
 } from './primitives/classify';
@@ -29,7 +35,7 @@ export type {
 } from './primitives/limits';
 export { policy } from './primitives/policy';
 export type {
-  Answer, Policy, PolicyCallOptions, PolicyOptions, PolicyWrapOptions, Wrapped
+  Answer, Policy, PolicyCallOptions, PolicyContext, PolicyOptions, PolicyWrapOptions, Wrapped
 } from './primitives/policy';
 export { preset, presets, profile, profiles, retryPresets } from './primitives/presets';
 export type {

@@ -20,11 +20,13 @@ defineLazy(exports, {
   SekeringError: () => require('./base/errors').SekeringError,
   Timeout: () => require('./primitives/limits').Timeout,
   breakers: () => require('./primitives/breaker').breakers,
+  chaos: () => require('./primitives/chaos').chaos,
   circuitBreakers: () => require('./primitives/registry').circuitBreakers,
   createBackoff: () => require('./primitives/backoff').createBackoff,
   engine: () => require('./base/native').engine,
   fallbackChain: () => require('./primitives/fallback-chain').fallbackChain,
   getCircuitBreaker: () => require('./primitives/registry').getCircuitBreaker,
+  hedge: () => require('./primitives/hedge').hedge,
   isRetryable: () => require('./primitives/classify').isRetryable,
   policy: () => require('./primitives/policy').policy,
   preset: () => require('./primitives/presets').preset,
@@ -47,8 +49,8 @@ defineLazy(exports, {
 /* eslint-disable no-undef */
 0 && (module.exports = {
   AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter,
-  RetryBudget, RetryableError, SekeringError, Timeout, breakers, circuitBreakers, createBackoff,
-  engine, fallbackChain, getCircuitBreaker, isRetryable, policy, preset, presets, profile,
-  profiles, protect, regions, resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs,
-  retryOn, retryPresets, retryable, staleCache,
+  RetryBudget, RetryableError, SekeringError, Timeout, breakers, chaos, circuitBreakers,
+  createBackoff, engine, fallbackChain, getCircuitBreaker, hedge, isRetryable, policy, preset,
+  presets, profile, profiles, protect, regions, resetCircuitBreaker, resetCircuitBreakers, retry,
+  retryAfterMs, retryOn, retryPresets, retryable, staleCache,
 });

@@ -64,6 +64,21 @@ function withDeadline (outer, ms, work, { error, ref = true } = {}) {
   return deadline.promise;
 }
 
+/** Waits for `ms`. A signal that aborts, and has not aborted yet, ends that with its reason. */
+function pause (ms, signal) {
+  return new Promise((resolve, reject) => {
+    const leave = () => {
+      clearTimer(timer);
+      reject(reasonOf(signal));
+    };
+    const timer = setTimer(() => {
+      signal?.removeEventListener('abort', leave);
+      resolve();
+    }, ms);
+    signal?.addEventListener('abort', leave, { once: true });
+  });
+}
+
 // ---- Many calls --------------------------------------------------------------------------------
 
 // Ticks wrap after 74 hours; calls that may take longer than this each have their own timer.
@@ -178,4 +193,4 @@ onSwitch(isReal => {
   for (const list of lists) isReal ? list.drop() : list.move();
 });
 
-module.exports = { Deadlines, withDeadline };
+module.exports = { Deadlines, pause, withDeadline };

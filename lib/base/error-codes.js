@@ -41,6 +41,12 @@ const CODES = {
     class: 'SekeringError', message: 'The rate limit has been reached',
     retryable: true, fault: 'local', asked: false,
   },
+  ERR_CHAOS_IN_PRODUCTION: {
+    class: 'SekeringError',
+    message: 'Faults are not injected where NODE_ENV is production, unless allowInProduction is ' +
+      'true',
+    retryable: false, fault: 'operator',
+  },
 
   // The database of the store.
   ERR_STORE_CLOSED: {

@@ -38,11 +38,12 @@ const OF_LIMITS = {
   number: ['createBulkhead', 'bulkheadInUse', 'bulkheadHeld', 'bulkheadRepairs',
     'createTokenBucket', 'takeTokens', 'waitForTokens', 'tokensAvailable', 'createRetryBudget',
     'retryBudgetBalance', 'createAdaptiveLimit', 'beginAdaptive', 'adaptiveLimit',
-    'adaptiveActive', 'adaptiveBaseLatency'],
+    'adaptiveActive', 'adaptiveBaseLatency', 'nextFault', 'faultDelay', 'faultCount',
+    'createHedgeDelay', 'hedgeDelay'],
   boolean: ['acquireBulkhead', 'acquireBulkheadForLine', 'mustYieldBulkhead', 'releaseBulkhead',
     'withdrawRetryBudget', 'endAdaptive'],
   nothing: ['destroyBulkhead', 'destroyTokenBucket', 'destroyRetryBudget', 'depositRetryBudget',
-    'destroyAdaptiveLimit'],
+    'destroyAdaptiveLimit', 'destroyFaultInjector', 'destroyHedgeDelay', 'addHedgeLatency'],
 };
 const CONVERT = { number: value => value, boolean: value => value !== 0, nothing () {} };
 
@@ -274,6 +275,10 @@ class WasmEngine {
     const count = this.#pass(rules);
     return this.#withDelays(delays, () =>
       this.#core.decideRetry(count, attempt, elapsed, retryable, retryAfter, budget, random));
+  }
+
+  createFaultInjector (seed, faults) {
+    return this.#withDelays(faults, () => this.#core.createFaultInjector(seed));
   }
 
   regionLayout () { return 'none'; }

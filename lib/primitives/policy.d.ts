@@ -1,6 +1,8 @@
 import CircuitBreaker = require('./breaker');
 import retry = require('./retry');
+import { Chaos, ChaosOptions } from './chaos';
 import { FallbackChain, Strategy, StrategyValue } from './fallback-chain';
+import { Hedge, HedgeOptions } from './hedge';
 import {
   AdaptiveLimiter, AdaptiveLimiterOptions, AttemptContext, Bulkhead, BulkheadOptions,
   GrowingTimeout, RateLimiter, RateLimiterOptions, Timeout
@@ -18,6 +20,8 @@ export interface PolicyOptions {
   cache?: StaleCache | StaleCacheOptions | Absent;
   /** Its attemptTimeout becomes the timeout below. */
   retry?: Omit<retry.Options, 'signal'> | readonly number[] | Absent;
+  /** For calls that are safe to repeat; default: none. */
+  hedge?: Hedge | HedgeOptions | Absent;
   /** With a timeout below, one made from options has no time limit unless they name one. */
   breaker?: CircuitBreaker<any, any> | CircuitBreaker.Options | Absent;
   /** Calls per time; default: no limit. */
@@ -28,6 +32,8 @@ export interface PolicyOptions {
   adaptiveLimit?: AdaptiveLimiter | AdaptiveLimiterOptions | Absent;
   /** Time limit of each attempt, ms. */
   timeout?: Timeout | number | GrowingTimeout | Absent;
+  /** Faults, for tests and exercises; default: none. */
+  chaos?: Chaos | ChaosOptions | Absent;
 }
 
 type FallbackValue<F> =
@@ -52,6 +58,11 @@ export interface Answer<T> {
   ageMs: number;
   /** The reason for a stale copy or a fallback. */
   error?: unknown;
+}
+
+export interface PolicyContext extends AttemptContext {
+  /** With a hedge: 0 for the first call of the attempt, 1 for the first hedge, and so on. */
+  hedge?: number;
 }
 
 export interface PolicyCallOptions {
@@ -85,6 +96,8 @@ export interface Policy<F = never> {
   /** undefined without this part. */
   readonly cache: StaleCache | undefined;
   /** undefined without this part. */
+  readonly hedge: Hedge | undefined;
+  /** undefined without this part. */
   readonly breaker: CircuitBreaker<any, any> | undefined;
   /** undefined without this part. */
   readonly rateLimit: RateLimiter | undefined;
@@ -94,15 +107,17 @@ export interface Policy<F = never> {
   readonly adaptiveLimit: AdaptiveLimiter | undefined;
   /** undefined without this part. */
   readonly timeout: Timeout | undefined;
+  /** undefined without this part. */
+  readonly chaos: Chaos | undefined;
   /** Figures of the retries so far. */
   readonly retryStats: retry.Stats;
   /** Calls fn through all parts. */
   execute<T> (
-    fn: (context: AttemptContext) => T | PromiseLike<T>, options?: PolicyCallOptions
+    fn: (context: PolicyContext) => T | PromiseLike<T>, options?: PolicyCallOptions
   ): Promise<T | F>;
   /** As `execute`, with the source of the answer. */
   answer<T> (
-    fn: (context: AttemptContext) => T | PromiseLike<T>, options?: PolicyCallOptions
+    fn: (context: PolicyContext) => T | PromiseLike<T>, options?: PolicyCallOptions
   ): Promise<Answer<T | F>>;
   /** Returns a function that calls fn with its arguments through all parts. */
   wrap<A extends any[], R> (

@@ -1,7 +1,7 @@
 'use strict';
 
 // Several protections around one call, always in the same order, outermost first:
-// fallback, cache, retry, breaker, rateLimit, bulkhead, adaptiveLimit, timeout.
+// fallback, cache, retry, hedge, breaker, rateLimit, bulkhead, adaptiveLimit, timeout, chaos.
 
 const { withDeadline } = require('../base/deadline');
 const { invalidOption, isRefusal } = require('../base/errors');
@@ -10,7 +10,9 @@ const { bag, func, is, optionsOf } = require('../base/options');
 const { asked } = require('../base/warn');
 const { readDelays } = require('./backoff');
 const CircuitBreaker = require('./breaker');
+const { Chaos } = require('./chaos');
 const { fallbackChain } = require('./fallback-chain');
+const { Hedge } = require('./hedge');
 const { AdaptiveLimiter, Bulkhead, PRIORITY, RateLimiter, Timeout } = require('./limits');
 const { RetryPlan, RetryRun, RetryStats, mayPass, readShouldRetry } = require('./retry-run');
 const { StaleCache, keyOf } = require('./stale-cache');
@@ -21,12 +23,14 @@ const POLICY = optionsOf({
   fallback: is.any('a function, a breaker, a fallbackChain, or strategies'),
   cache: is.any('a StaleCache, or options of staleCache()'),
   retry: is.any('options of retry(); its attemptTimeout becomes the timeout below'),
+  hedge: is.any('for calls that are safe to repeat: a Hedge, or options of hedge()'),
   breaker: is.any('a CircuitBreaker, or its options; without a time limit of its own, unless ' +
     'they name one, if there is a timeout below'),
   rateLimit: is.any('a RateLimiter, or its options'),
   bulkhead: is.any('a Bulkhead, or its options'),
   adaptiveLimit: is.any('an AdaptiveLimiter, or its options'),
   timeout: is.any('of each attempt: a Timeout, ms, or { initial, increment, max }'),
+  chaos: is.any('faults for tests and exercises: a Chaos, or options of chaos()'),
 });
 const CALL = optionsOf({
   signal: is.signal('ends the call at once with its reason; nothing counts'),
@@ -109,6 +113,7 @@ class Policy {
     this.#plan = plan;
     this.fallback = readFallback(given.fallback);
     this.cache = part('cache', given.cache, 'fetch', o => new StaleCache(o));
+    this.hedge = part('hedge', given.hedge, 'execute', o => new Hedge(o));
     this.timeout = readTimeout(isGiven(attemptTimeout) ? attemptTimeout : given.timeout);
     this.breaker = part('breaker', given.breaker, 'run',
       o => makeBreaker(o, this.timeout !== undefined));
@@ -118,6 +123,7 @@ class Policy {
     // Inside the others, so that it measures the upstream and no line of ours.
     this.adaptiveLimit =
       part('adaptiveLimit', given.adaptiveLimit, 'execute', o => new AdaptiveLimiter(o));
+    this.chaos = part('chaos', given.chaos, 'execute', o => new Chaos(o));
   }
 
   /** Figures of the retries so far, as retryable() has them. */
@@ -211,10 +217,19 @@ class Policy {
   }
 
   #retried (call, signal) {
-    if (this.#plan === undefined) return this.#guarded(call, 1, signal);
-    const run = new RetryRun((bail, attempt) => this.#guarded(call, attempt, signal),
+    if (this.#plan === undefined) return this.#hedged(call, 1, signal);
+    const run = new RetryRun((bail, attempt) => this.#hedged(call, attempt, signal),
       planFor(this.#plan, signal), this.#stats);
     return run.start();
+  }
+
+  /** Outside the breaker and the limits: a hedge is one more request to the upstream. */
+  #hedged (call, attempt, signal) {
+    if (this.hedge === undefined) return this.#guarded(call, attempt, signal);
+    return this.hedge.execute(({ signal: own, hedge }) => {
+      const fn = context => call.fn({ ...context, hedge });
+      return this.#guarded({ ...call, fn }, attempt, own);
+    }, { signal });
   }
 
   #guarded (call, attempt, signal) {
@@ -262,8 +277,11 @@ class Policy {
   }
 
   #timed (fn, attempt, signal) {
-    if (this.timeout !== undefined) return this.timeout.execute(fn, { signal, attempt });
-    return fn({ signal: signal ?? new AbortController().signal, attempt });
+    const { timeout, chaos } = this;
+    const call = chaos === undefined ? fn
+      : context => chaos.execute(() => fn(context), { signal: context.signal });
+    if (timeout !== undefined) return timeout.execute(call, { signal, attempt });
+    return call({ signal: signal ?? new AbortController().signal, attempt });
   }
 }
 

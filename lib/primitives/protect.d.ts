@@ -9,7 +9,7 @@ export type MethodPath<T> = {
       : never
 }[keyof T & string];
 
-export interface ProtectOptions<T extends object> extends PolicyOptions {
+export interface ProtectOptions<T extends object> extends Omit<PolicyOptions, 'hedge'> {
   /** Names of the methods, with dots for those of members. */
   methods: ReadonlyArray<MethodPath<T> | (string & {})>;
   /** Whether the methods also take a callback (error, value) at the end. Default false. */

@@ -19,6 +19,9 @@ const OPTIONS = POLICY.with({
   callbacks: is.boolean('whether the methods also take a callback (error, value) at the end',
     { default: false }),
   key: is.func('of the copy in the cache: (...args); default: method and arguments as JSON'),
+  // One word for all methods would be said too easily: some of them charge, send or create.
+  hedge: is.where('no part of it', 'no hedge (a policy around one function may have it)',
+    value => value === false || value === null),
 });
 
 /** Listed paths by their first name: `{ sendMail: [], transaction: ['status', 'cancel'] }`. */

@@ -1,5 +1,9 @@
 #include "binding/permits_api.h"
 
+#include <optional>
+#include <utility>
+#include <vector>
+
 #include "binding/convert.h"
 
 namespace sekering {
@@ -296,6 +300,82 @@ struct PermitsFunctions {
       return ToJs(env, ToMillis(limit.base_latency()));
     });
   }
+
+  // ---- Faults ----------------------------------------------------------------------------------
+
+  template <size_t kCount, class Use>
+  static napi_value WithInjector(napi_env env, napi_callback_info info, const Use& use) {
+    return With<kCount>(&Limits::fault_injectors, env, info, use);
+  }
+
+  /// createFaultInjector(seed, faults: Float64Array): handle; FaultsOf reads the faults
+  static napi_value CreateFaultInjector(napi_env env, napi_callback_info info) {
+    const Call<2> call(env, info);
+    const std::optional<uint64_t> seed = SeedOf(call.Double(0));
+    std::optional<std::vector<InjectedFault>> faults = FaultsOf(call.Numbers(1));
+    if (!seed || !faults) return Throw(env, "These are not faults");
+    return ToJs(env, call.limits().fault_injectors.Create(*seed, *std::move(faults)));
+  }
+
+  /// destroyFaultInjector(handle)
+  static napi_value DestroyFaultInjector(napi_env env, napi_callback_info info) {
+    return Destroy(&Limits::fault_injectors, env, info);
+  }
+
+  /// nextFault(handle): the number of the fault that the next call gets, or -1
+  static napi_value NextFault(napi_env env, napi_callback_info info) {
+    return WithInjector<1>(env, info, [env](auto&, FaultInjector& injector) {
+      const uint32_t fault = injector.Next();
+      return sekering::ToJs(env, fault == FaultInjector::kNone ? -1.0 : static_cast<double>(fault));
+    });
+  }
+
+  /// faultDelay(handle): how long that fault delays, ms
+  static napi_value FaultDelay(napi_env env, napi_callback_info info) {
+    return WithInjector<1>(env, info, [env](auto&, FaultInjector& injector) {
+      return sekering::ToJs(env, injector.delay_ms());
+    });
+  }
+
+  /// faultCount(handle, fault): how many calls got it; of all calls if there is no such fault
+  static napi_value FaultCount(napi_env env, napi_callback_info info) {
+    return WithInjector<2>(env, info, [env](auto& call, FaultInjector& injector) {
+      const uint32_t fault = call.Id(1);
+      const auto faults = injector.faults();
+      return ToJs(env, fault < faults.size() ? faults[fault].count : injector.calls());
+    });
+  }
+
+  // ---- Hedges ----------------------------------------------------------------------------------
+
+  /// createHedgeDelay(quantile, minMs, maxMs): handle
+  static napi_value CreateHedgeDelay(napi_env env, napi_callback_info info) {
+    const Call<3> call(env, info);
+    const auto rules = HedgeRulesOf(call.Double(0), call.Double(1), call.Double(2));
+    if (!rules) return Throw(env, "These are not rules of hedges");
+    return ToJs(env, call.limits().hedge_delays.Create(*rules));
+  }
+
+  /// destroyHedgeDelay(handle)
+  static napi_value DestroyHedgeDelay(napi_env env, napi_callback_info info) {
+    return Destroy(&Limits::hedge_delays, env, info);
+  }
+
+  /// hedgeDelay(handle): ms until a call that has no answer is made once more
+  static napi_value DelayOfHedge(napi_env env, napi_callback_info info) {
+    return With<1>(&Limits::hedge_delays, env, info, [env](auto&, HedgeDelay& delay) {
+      return sekering::ToJs(env, delay.DelayMs());
+    });
+  }
+
+  /// addHedgeLatency(handle, ms)
+  static napi_value AddHedgeLatency(napi_env env, napi_callback_info info) {
+    return With<2>(&Limits::hedge_delays, env, info,
+                   [](auto& call, HedgeDelay& delay) -> napi_value {
+                     delay.Add(LatencyMs(FromMillis(call.Double(1))));
+                     return nullptr;
+                   });
+  }
 };
 
 PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock,
@@ -332,7 +412,16 @@ PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
           {"endAdaptive", F::EndAdaptive},
           {"adaptiveLimit", F::LimitOfAdaptive},
           {"adaptiveActive", F::AdaptiveActive},
-          {"adaptiveBaseLatency", F::AdaptiveBaseLatency}});
+          {"adaptiveBaseLatency", F::AdaptiveBaseLatency},
+          {"createFaultInjector", F::CreateFaultInjector},
+          {"destroyFaultInjector", F::DestroyFaultInjector},
+          {"nextFault", F::NextFault},
+          {"faultDelay", F::FaultDelay},
+          {"faultCount", F::FaultCount},
+          {"createHedgeDelay", F::CreateHedgeDelay},
+          {"destroyHedgeDelay", F::DestroyHedgeDelay},
+          {"hedgeDelay", F::DelayOfHedge},
+          {"addHedgeLatency", F::AddHedgeLatency}});
 }
 
 }  // namespace sekering

@@ -1,5 +1,6 @@
 // The limits of one environment, by number: bulkheads, token buckets and retry budgets, each with
-// state of its own or in shared memory, and adaptive limits, which are never shared.
+// state of its own or in shared memory; and what else a call passes that has state: adaptive limits,
+// faults, delays of hedges.
 
 #ifndef SEKERING_CORE_LIMITS_H_
 #define SEKERING_CORE_LIMITS_H_
@@ -11,6 +12,8 @@
 #include <utility>
 
 #include "core/adaptive_limit.h"
+#include "core/chaos.h"
+#include "core/hedge.h"
 #include "core/ids.h"
 #include "core/participants.h"
 #include "core/permits.h"
@@ -112,6 +115,8 @@ struct Limits {
   Ids<TokenBucketHandle> token_buckets;
   Ids<RetryBudgetHandle> retry_budgets;
   Ids<AdaptiveLimit> adaptive_limits;
+  Ids<FaultInjector> fault_injectors;
+  Ids<HedgeDelay> hedge_delays;
 };
 
 }  // namespace sekering

@@ -20,6 +20,8 @@
 
 #include "core/breaker_config.h"
 #include "core/breakers.h"
+#include "core/chaos.h"
+#include "core/hedge.h"
 #include "core/limits.h"
 #include "core/retry.h"
 
@@ -477,6 +479,63 @@ SEKERING_EXPORT(adaptiveActive)(double handle) {
 SEKERING_EXPORT(adaptiveBaseLatency)(double handle) {
   return With(&Limits::adaptive_limits, handle,
               [](AdaptiveLimit& each) { return ToMillis(each.base_latency()); });
+}
+
+// ---- Faults ------------------------------------------------------------------------------------
+
+/// createFaultInjector(seed): with the faults in `delays`
+SEKERING_EXPORT(createFaultInjector)(double seed) {
+  const std::optional<uint64_t> start = SeedOf(seed);
+  std::optional<std::vector<InjectedFault>> faults = FaultsOf(Env().delays);
+  if (!start || !faults) return Fault("These are not faults");
+  return Env().limits.fault_injectors.Create(*start, *std::move(faults));
+}
+
+SEKERING_EXPORT(destroyFaultInjector)(double handle) {
+  return Destroy(&Limits::fault_injectors, handle);
+}
+
+SEKERING_EXPORT(nextFault)(double handle) {
+  return With(&Limits::fault_injectors, handle, [](FaultInjector& injector) {
+    const uint32_t fault = injector.Next();
+    return fault == FaultInjector::kNone ? -1.0 : static_cast<double>(fault);
+  });
+}
+
+SEKERING_EXPORT(faultDelay)(double handle) {
+  return With(&Limits::fault_injectors, handle,
+              [](FaultInjector& injector) { return injector.delay_ms(); });
+}
+
+SEKERING_EXPORT(faultCount)(double handle, double fault) {
+  return With(&Limits::fault_injectors, handle, [&](FaultInjector& injector) {
+    const auto faults = injector.faults();
+    const uint32_t id = Id(fault);
+    return static_cast<double>(id < faults.size() ? faults[id].count : injector.calls());
+  });
+}
+
+// ---- Hedges ------------------------------------------------------------------------------------
+
+SEKERING_EXPORT(createHedgeDelay)(double quantile, double min_ms, double max_ms) {
+  const std::optional<HedgeRules> rules = HedgeRulesOf(quantile, min_ms, max_ms);
+  if (!rules) return Fault("These are not rules of hedges");
+  return Env().limits.hedge_delays.Create(*rules);
+}
+
+SEKERING_EXPORT(destroyHedgeDelay)(double handle) {
+  return Destroy(&Limits::hedge_delays, handle);
+}
+
+SEKERING_EXPORT(hedgeDelay)(double handle) {
+  return With(&Limits::hedge_delays, handle, [](HedgeDelay& delay) { return delay.DelayMs(); });
+}
+
+SEKERING_EXPORT(addHedgeLatency)(double handle, double ms) {
+  return With(&Limits::hedge_delays, handle, [&](HedgeDelay& delay) {
+    delay.Add(LatencyMs(FromMillis(ms)));
+    return 0;
+  });
 }
 
 // ---- Retries -----------------------------------------------------------------------------------

@@ -30,6 +30,15 @@ const EXPECTED = {
     'No such profile',
     '{ fires: 3, successes: 2, failures: 0, cacheHits: 1, closed: true }'
   ],
+  'game-day.js': [
+    'the prices of today',
+    'the prices of yesterday (Timed out after 20ms)',
+    'the prices of yesterday (503 Service Unavailable)',
+    'the prices of yesterday (Timed out after 20ms)',
+    'the prices of yesterday (Breaker is open)',
+    '{ calls: 3, faults: { hangs: 2, fails: 1 } }',
+    'the prices of today'
+  ],
   'retry.js': [
     'attempt 1 failed: Service Unavailable',
     'attempt 2 failed: Service Unavailable',

@@ -98,6 +98,12 @@ const ENTRANCES = {
   'RateLimiter.execute(options)':
     wrong => new sekering.RateLimiter({ limit: 1, interval: 1000 }).execute(action, wrong),
   'new :RetryBudget(options)': wrong => new sekering.RetryBudget(wrong),
+  ':hedge(options)': wrong => sekering.hedge({ safeToRepeat: true, delay: 1, ...wrong }),
+  'Hedge.execute(options)': wrong =>
+    sekering.hedge({ safeToRepeat: true, delay: 1 }).execute(action, wrong),
+  ':chaos(options)': wrong => sekering.chaos({ faults: [{ rate: 0, result: 1 }], ...wrong }),
+  'Chaos.execute(options)': wrong =>
+    sekering.chaos({ faults: [{ rate: 0, result: 1 }] }).execute(action, wrong),
   ':policy(options)': wrong => sekering.policy(wrong),
   ':policy().cache.fetch(options)': 'see staleCache',
   ':policy().breaker.run(options)': 'see CircuitBreaker',
@@ -406,6 +412,15 @@ const NESTED = {
     wrong => sekering.policy({ rateLimit: { limit: 1, interval: 1, ...wrong } }),
   "a policy's cache": wrong => sekering.policy({ cache: wrong }),
   "a policy's timeout": wrong => sekering.policy({ timeout: { initial: 1, ...wrong } }),
+  "a policy's hedge": wrong =>
+    sekering.policy({ hedge: { safeToRepeat: true, delay: 1, ...wrong } }),
+  "a hedge's delay": wrong =>
+    sekering.hedge({ safeToRepeat: true, delay: { quantile: 0.5, max: 1, ...wrong } }),
+  "a hedge's budget": wrong =>
+    sekering.hedge({ safeToRepeat: true, delay: 1, budget: wrong }),
+  "a policy's chaos": wrong =>
+    sekering.policy({ chaos: { faults: [{ rate: 0, result: 1 }], ...wrong } }),
+  'a fault': wrong => sekering.chaos({ faults: [{ rate: 0, result: 1, ...wrong }] }),
   "a fallback's strategy": wrong => sekering.fallbackChain([{ use: action, ...wrong }]),
   "a breaker's reset": wrong =>
     new sekering.CircuitBreaker(action, { resetTimeout: { initial: 1, ...wrong } }),

@@ -15,7 +15,7 @@ const END = '<!-- End of the tables -->\n';
 
 /** The areas of the guide, in its order: the codes of each, and the guide that says more. */
 const AREAS = [
-  ['Breakers, limits, retries', /^(E(?!RR_)|ERR_((NON_)?RETRYABLE|OPTIONS_MISMATCH)$)/,
+  ['Breakers, limits, retries', /^(E(?!RR_)|ERR_(CHAOS_|(NON_)?RETRYABLE$|OPTIONS_MISMATCH$))/,
     '[Breakers](breaker.md), [policies](policies.md), [retries](retry.md)'],
   ['Options, input, packages',
     /^ERR_(INVALID_(OPTION|INPUT)|MISSING_PEER|ENGINE|BODY_(ENCODING|TOO_LARGE))$/],

@@ -9,8 +9,8 @@ const { operation, wrap } = require('../../lib/primitives/operation');
 const { ERRORS, LOSSY, RESULTS, boom } = require('./hostile');
 
 const {
-  AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, RateLimiter, fallbackChain, policy,
-  protect, retry, retryOn, retryable, staleCache
+  AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, RateLimiter, chaos, fallbackChain, hedge,
+  policy, protect, retry, retryOn, retryable, staleCache
 } = sekering;
 const { Timeout } = require('../../lib/primitives/limits');
 
@@ -125,6 +125,15 @@ const REJECTING = {
   'staleCache without a copy': give => staleCache().fetch('key', give),
   'staleCache that is aborted': (give, value) => aborted(value, signal =>
     staleCache().fetch('key', () => new Promise(() => {}), { signal })),
+  chaos: give => chaos({ faults: [{ rate: 0, latency: 1 }] }).execute(give),
+  'chaos with a result': give => chaos({ faults: [{ rate: 1, result: give }] }).execute(instead),
+  'chaos with an error': (give, value) =>
+    chaos({ faults: [{ rate: 1, error: () => value }] }).execute(instead),
+  'chaos that is aborted': (give, value) => aborted(value, signal =>
+    chaos({ faults: [{ rate: 1, latency: 1e6 }] }).execute(instead, { signal })),
+  hedge: give => hedge({ safeToRepeat: true, delay: 1e6 }).execute(give),
+  'hedge that is aborted': (give, value) => aborted(value, signal =>
+    hedge({ safeToRepeat: true, delay: 1e6 }).execute(() => new Promise(() => {}), { signal })),
   timeout: give => new Timeout(1e6).execute(give),
   'timeout that is aborted': (give, value) => aborted(value, signal =>
     new Timeout(1e6).execute(() => new Promise(() => {}), { signal })),
@@ -246,7 +255,8 @@ const isAlike = (one, others) => others.some(other => 'error' in one === 'error'
 
 async function resultWith (kind, make) {
   const expected = await endsOf(make);
-  const quiet = ['fire with a fallback that fails', 'fallbackChain that fails'];
+  const quiet = ['fire with a fallback that fails', 'fallbackChain that fails',
+    'chaos with an error'];
   const ways = Object.entries({ ...REJECTING, ...RETRYING })
     .filter(([name]) => !/abort|bail|declines|coalesces/.test(name) && !quiet.includes(name));
   for (const [name, begin] of ways) {

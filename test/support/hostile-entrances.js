@@ -37,6 +37,7 @@ const TO = '6281234567890';
 const mail = { from: 'a@shop.example', to: 'b@shop.example', subject: 's', text: 'x' };
 const orderOf = id => ({ transaction_details: { order_id: id, gross_amount: 1000 } });
 const jobOf = () => ({ channel: 'JOB', recipient: 'a', body: 'x' });
+const faultsOf = () => ({ faults: [{ rate: 1, result: one }] });
 const retry = { retries: 1, minTimeout: 0, maxTimeout: 0 };
 
 const requestOf = () => ({
@@ -99,6 +100,8 @@ async function makeSubjects () {
     BreakerGroup: fresh(group), 'BreakerMiddleware.breakers': fresh(group),
     'SessionPool.breakers': fresh(group),
     ':policy().cache': fresh(() => sekering.staleCache()),
+    Hedge: fresh(() => sekering.hedge({ safeToRepeat: true, delay: 1 })),
+    Chaos: fresh(() => sekering.chaos(faultsOf())),
     Bulkhead: fresh(() => new sekering.Bulkhead({ maxConcurrent: 1 })),
     AdaptiveLimiter: fresh(() => new sekering.AdaptiveLimiter()),
     RateLimiter: fresh(() => new sekering.RateLimiter({ limit: 1, interval: 1000 })),
@@ -179,6 +182,9 @@ const ARGS = {
   ':policy': () => [{}], ':policy().wrap': () => [one, {}], ':policy().wrap()': () => [1],
   ':policy().wrap().answer': () => [1], ':policy().fallback': () => [1],
   ':policy().execute': () => [one, {}], ':policy().answer': () => [one, {}],
+  ':hedge': () => [{ safeToRepeat: true, delay: 1 }], 'Hedge.execute': () => [one, {}],
+  ':chaos': () => [faultsOf()], 'Chaos.execute': () => [one, {}], 'Chaos.wrap': () => [one],
+  'Chaos.wrap()': () => [1],
   ':protect': () => [{ ask: one }, { methods: ['ask'] }],
   ':staleCache': () => [{}], ':staleCache().fetch': () => ['key', one, {}],
   ':policy().cache.fetch': () => ['key', one, {}],
@@ -376,7 +382,9 @@ const AFTER = {
     await Promise.allSettled(
       [made.execute(failing, { key: 'a' }), made.execute(one, { key: 'b' })]);
   },
-  ':policy().wrap': fn => fn(1),
+  ':policy().wrap': fn => fn(1), 'Chaos.wrap': fn => fn(1),
+  ':hedge': made => Promise.allSettled([made.execute(failing), made.execute(one)]),
+  ':chaos': made => Promise.allSettled([made.execute(one), made.wrap(one)()]),
   ':protect': client => client.ask(1),
   ':staleCache': cache => Promise.allSettled([cache.fetch('a', failing), cache.fetch('a', one)]),
   'retry:wrap': (_, __, [object]) => { object.ask?.(() => {}); },

@@ -1,6 +1,8 @@
 // A consumer of the policies: what comes out of them is inferred from what goes in.
 
-import { AdaptiveLimiter, fallbackChain, policy, protect, staleCache, Timeout } from 'sekering';
+import {
+  AdaptiveLimiter, RetryBudget, Timeout, chaos, fallbackChain, hedge, policy, protect, staleCache
+} from 'sekering';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2)
   ? true : false;
@@ -46,6 +48,31 @@ const safe = protect(new Client(), { methods: ['send', 'transaction.status'], ti
 check<Equal<typeof safe, Client>>();
 const grown = await new Timeout({ initial: 15000, increment: 5000 }).execute(async () => 1);
 check<Equal<typeof grown, number>>();
+
+const read = hedge({
+  safeToRepeat: true, delay: { quantile: 0.95, max: 500 }, budget: new RetryBudget({ ratio: 0.05 }),
+});
+const repeated = await read.execute(async ({ signal, hedge: number }) => signal.aborted || number);
+check<Equal<typeof repeated, number | true>>();
+policy({ hedge: read }).execute(({ hedge: number }) => number satisfies number | undefined);
+// @ts-expect-error that it is safe to repeat must be said
+hedge({ delay: 100 });
+// @ts-expect-error a client's methods are not hedged
+protect(new Client(), { methods: ['send'], hedge: read });
+
+const faults = chaos({
+  seed: 1,
+  faults: [{ rate: 0.1, latency: [10, 500] }, { rate: 0.1, error: new Error('x') },
+    { rate: 0.1, result: () => 'fake', name: 'fake' }],
+});
+const disturbed = faults.wrap(async (n: number) => `${n}`);
+check<Equal<typeof disturbed, (n: number) => Promise<string>>>();
+const called = await faults.execute(({ signal }) => signal?.aborted);
+check<Equal<typeof called, boolean | undefined>>();
+faults.stats.faults.latency satisfies number | undefined;
+policy({ chaos: faults }).chaos?.disable();
+// @ts-expect-error a fault has a rate
+chaos({ faults: [{ latency: 5 }] });
 
 // @ts-expect-error a time limit is a number
 policy({ timeout: 'x' });

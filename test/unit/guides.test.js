@@ -40,7 +40,7 @@ function namesIn (document, header) {
 }
 
 const FOLDERS = {
-  primitives: ['breaker', 'retry', 'limits', 'stale-cache', 'policy'],
+  primitives: ['breaker', 'retry', 'limits', 'stale-cache', 'policy', 'chaos', 'hedge'],
   clients: ['midtrans', 'smtp', 'whatsapp'],
   browser: ['auto-retry'],
   http: ['admin'],
@@ -122,6 +122,10 @@ describe('other options', () => {
     ['docs/retry.md', 'A budget', 'option', 'limits', 'RetryBudgetOptions'],
     ['docs/policies.md', 'policy', 'part', 'policy', 'PolicyOptions'],
     ['docs/policies.md', 'staleCache', 'option', 'stale-cache', 'StaleCacheOptions'],
+    ['docs/policies.md', 'hedge', 'option', 'hedge', 'HedgeOptions'],
+    ['docs/policies.md', 'hedge', 'of a delay', 'hedge', 'HedgeDelay'],
+    ['docs/policies.md', 'chaos', 'option', 'chaos', 'ChaosOptions'],
+    ['docs/policies.md', 'chaos', 'of a fault', 'chaos', 'Fault'],
     ['docs/policies.md', 'Bulkhead', 'option', 'limits', 'BulkheadOptions'],
     ['docs/policies.md', 'AdaptiveLimiter', 'option', 'limits', 'AdaptiveLimiterOptions'],
     ['docs/policies.md', 'RateLimiter', 'option', 'limits', 'RateLimiterOptions'],

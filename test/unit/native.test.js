@@ -19,7 +19,9 @@ const OF_LIMITS = ['destroyBulkhead', 'acquireBulkhead', 'acquireBulkheadForLine
   'mustYieldBulkhead', 'releaseBulkhead', 'bulkheadInUse', 'bulkheadHeld', 'bulkheadRepairs',
   'destroyTokenBucket', 'takeTokens', 'waitForTokens', 'tokensAvailable', 'destroyRetryBudget',
   'depositRetryBudget', 'withdrawRetryBudget', 'retryBudgetBalance', 'destroyAdaptiveLimit',
-  'beginAdaptive', 'endAdaptive', 'adaptiveLimit', 'adaptiveActive', 'adaptiveBaseLatency'];
+  'beginAdaptive', 'endAdaptive', 'adaptiveLimit', 'adaptiveActive', 'adaptiveBaseLatency',
+  'destroyFaultInjector', 'nextFault', 'faultDelay', 'faultCount', 'destroyHedgeDelay',
+  'hedgeDelay', 'addHedgeLatency'];
 const WRONG = [undefined, null, NaN, -1, 0.5, 2 ** 32, 2 ** 32 - 1, 1e9, Infinity, 'x', {}];
 
 test.each(OF_BREAKERS)('%s: ids that are none', name => {

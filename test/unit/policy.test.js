@@ -3,6 +3,8 @@
 // The parts of a policy together: their order, what the breaker hears, and what ends a call.
 
 const { CircuitBreaker } = require('../../lib/primitives/breaker');
+const { chaos } = require('../../lib/primitives/chaos');
+const { hedge } = require('../../lib/primitives/hedge');
 const { AdaptiveLimiter, Bulkhead, RateLimiter, Timeout } = require('../../lib/primitives/limits');
 const { policy } = require('../../lib/primitives/policy');
 const { presets, retryPresets } = require('../../lib/primitives/presets');
@@ -31,11 +33,13 @@ describe('the order', () => {
       fallback: () => seen.push('fallback'),
       cache: see('cache', staleCache(), 'fetch'),
       retry: { retries: 1, minTimeout: 10, randomize: false },
+      hedge: see('hedge', hedge({ safeToRepeat: true, delay: 50 }), 'execute'),
       breaker: see('breaker', new CircuitBreaker(call, { volumeThreshold: 10 }), 'run'),
       rateLimit: see('rateLimit', new RateLimiter({ limit: 9, interval: 9 }), 'execute'),
       bulkhead: see('bulkhead', new Bulkhead({ maxConcurrent: 1 }), 'execute'),
       adaptiveLimit: see('adaptiveLimit', new AdaptiveLimiter(), 'execute'),
       timeout: see('timeout', new Timeout(50), 'execute'),
+      chaos: see('chaos', chaos({ faults: [{ rate: 0, latency: 1 }] }), 'execute'),
     };
     const outcome = policy(parts).execute(({ attempt }) => {
       seen.push(attempt);
@@ -43,15 +47,17 @@ describe('the order', () => {
     }, { key: 'k' });
     await time.advanceAsync(10);
     await outcome;
-    const attempt = ['breaker', 'rateLimit', 'bulkhead', 'adaptiveLimit', 'timeout'];
+    const attempt =
+      ['hedge', 'breaker', 'rateLimit', 'bulkhead', 'adaptiveLimit', 'timeout', 'chaos'];
     expect(seen).toEqual(['cache', ...attempt, 1, ...attempt, 2, 'fallback']);
   });
 
   test('fn gets the number of the attempt and a signal, whatever the parts', async () => {
     const all = {
       fallback: () => 0, cache: {}, retry: { retries: 1 }, breaker: {},
-      rateLimit: { limit: 1, interval: 1 }, bulkhead: { maxConcurrent: 1 },
-      adaptiveLimit: {}, timeout: 5
+      rateLimit: { limit: 1, interval: 1 }, bulkhead: { maxConcurrent: 1 }, adaptiveLimit: {},
+      timeout: 5, hedge: { safeToRepeat: true, delay: 5 },
+      chaos: { faults: [{ rate: 0, latency: 1 }] },
     };
     for (const name of [...Object.keys(all), undefined]) {
       const given = await policy(name ? { [name]: all[name] } : {}).execute(async c => c);
@@ -64,11 +70,11 @@ describe('the order', () => {
   test('parts that are off are no parts', async () => {
     const off = policy({
       fallback: undefined, cache: null, retry: false, breaker: false, rateLimit: false,
-      bulkhead: null, adaptiveLimit: false, timeout: 0
+      bulkhead: null, adaptiveLimit: false, timeout: 0, hedge: false, chaos: null,
     });
     await expect(off.execute(down)).rejects.toBe(error);
-    expect([off.cache, off.breaker, off.adaptiveLimit, off.timeout])
-      .toEqual([undefined, undefined, undefined, undefined]);
+    expect([off.cache, off.hedge, off.breaker, off.adaptiveLimit, off.timeout, off.chaos])
+      .toEqual(Array(6).fill(undefined));
   });
 });
 
