@@ -17,9 +17,9 @@ export const regions: {
   /**
    * The folder of all regions of this user: the environment variable SEKERING_REGIONS, else
    * `sekering-<user id>` in /dev/shm, /tmp or /run/user/<user id> (on macOS in Library/Caches of
-   * the user's home, or in /tmp), whichever of them is the first that this user can have for itself.
-   * It is created with the mode 0700 if it is missing. Processes that see different folders share
-   * nothing. '' where regions have no files: on Windows, and where nothing is shared.
+   * the user's home, or in /tmp), whichever of them is the first that this user can have for
+   * itself. It is created with the mode 0700 if it is missing. Processes that see different folders
+   * share nothing. '' where regions have no files: on Windows, and where nothing is shared.
    * @throws an error with the code ERR_REGION_SYSTEM or ERR_REGION_FOREIGN if SEKERING_REGIONS is
    *   not a usable folder, or if there is no such place
    */

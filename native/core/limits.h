@@ -1,6 +1,6 @@
 // The limits of one environment, by number: bulkheads, token buckets and retry budgets, each with
-// state of its own or in shared memory; and what else a call passes that has state: adaptive limits,
-// faults, delays of hedges.
+// state of its own or in shared memory. And what else a call passes that has state: adaptive
+// limits, faults, delays of hedges.
 
 #ifndef SEKERING_CORE_LIMITS_H_
 #define SEKERING_CORE_LIMITS_H_

@@ -18,9 +18,14 @@ afterAll(() => fs.rmSync(folder, { recursive: true }));
 
 describe('on a Mac', () => {
   const native = readSources().filter(({ name }) => /^native\/.*\.(cc|h)$/.test(name));
-  const forLinux = /^#ifdef __linux__[^]*?^#(else|endif)/gm;
+  // What only other systems compile, and what only a Mac has.
+  const ofOthers =
+    /^#(ifdef (_WIN32|__APPLE__)|if defined\((__linux__|_WIN32)\))[^]*?^#(else|endif)/gm;
   const headers = [...new Set(native.flatMap(({ text }) =>
-    [...text.replace(forLinux, '').matchAll(/^#include <(.+)>/gm)].map(([, header]) => header)))];
+    [...text.replace(ofOthers, '').matchAll(/^#include <(.+)>/gm)].map(([, header]) => header)))];
+  // POSIX, which a Mac has.
+  const POSIX = ['fcntl.h', 'sys/file.h', 'sys/mman.h', 'sys/socket.h', 'sys/stat.h',
+    'sys/statvfs.h', 'sys/un.h', 'unistd.h'];
 
   // There uint64_t and size_t are two types of the same size; here they are one type. So all
   // headers come first, and what follows sees the types of a Mac, and no Linux.
@@ -69,8 +74,9 @@ describe('on a Mac', () => {
     expect(compile('-fsyntax-only', ...here, source)).toEqual([]);
   });
 
-  test('headers outside the standard library are included on Linux only', () => {
-    expect(headers.filter(header => !/^[a-z_]+$/.test(header))).toEqual(['napi.h', 'uv.h']);
+  test('headers that a Mac does not have are included on other systems only', () => {
+    expect(headers.filter(header => !/^[a-z_]+$/.test(header)).sort())
+      .toEqual([...POSIX, 'napi.h', 'uv.h'].sort());
   });
 });
 
@@ -167,7 +173,7 @@ describe('sekering check', () => {
 
 describe('a runtime other than Node.js, or another system', () => {
   // Their names for users, by what tells them apart.
-  const TITLES = [['bun', 'Bun'], ['deno', 'Deno'], ['darwin', 'darwin'], ['win32', 'win32']];
+  const TITLES = [['bun', 'Bun'], ['deno', 'Deno'], ['freebsd', 'freebsd']];
 
   /** What a program prints as JSON that runs where `process` names such a runtime or system. */
   async function evaluate (name, program) {
@@ -228,6 +234,22 @@ describe('a runtime other than Node.js, or another system', () => {
       ];
     }`)).toEqual([42, 'instance']);
   });
+});
+
+test('on a Mac, regions are in the caches of the user, or in /tmp', async () => {
+  const directoryOf = async home => {
+    const { stdout } = await run(process.execPath, ['-e', `
+      Object.defineProperty(process, 'platform', { value: 'darwin' });
+      require('node:os').userInfo = () => ({ homedir: ${JSON.stringify(home)} });
+      process.env.HOME = '/nowhere';
+      console.log(require('./lib').regions.directory());`], { env: cleanEnv() });
+    return stdout.trim();
+  };
+  const own = `sekering-${process.geteuid()}`;
+  const caches = path.join(folder, 'Library', 'Caches');
+  fs.mkdirSync(caches, { recursive: true });
+  expect(await directoryOf(folder)).toBe(path.join(caches, own));
+  expect(await directoryOf('/nowhere')).toBe(`/tmp/${own}`);
 });
 
 describe('an addon that may not be loaded', () => {

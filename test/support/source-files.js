@@ -38,7 +38,7 @@ function cppFunctions (text) {
   const open = [];
   let line = 1;
   let head = '';
-  for (const character of blankCpp(text)) {
+  for (const character of blankCpp(text).replace(/^#.*/gm, '')) {
     if (character === '\n') line++;
     if (character === '{') {
       const isFunction = head.includes('(') && !/^\s*(class|struct|enum|namespace)\b/.test(head);
