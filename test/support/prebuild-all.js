@@ -23,7 +23,9 @@ const ZIG = {
 };
 const CACHE = path.join(ROOT, 'node_modules', '.cache', 'sekering', `zig-${ZIG.version}`);
 
-const LINUX = ['-Wl,-z,nodelete', '-Wl,-z,now'];
+// Without what nobody calls, and without tables for exceptions, which nothing here throws.
+const LINUX = ['-Wl,-z,nodelete', '-Wl,-z,now', '-Wl,--gc-sections', '-ffunction-sections',
+  '-fdata-sections', '-fno-asynchronous-unwind-tables'];
 const MAC = ['-Wl,-undefined,dynamic_lookup'];
 
 /** What is built: the file, zig's name of the target, and flags of its linker. */
