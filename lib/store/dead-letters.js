@@ -48,9 +48,11 @@ const PURGE = FILTER.with({ olderThan: is.ms('since the letter died') });
 const RETRY_ROUNDS = 3;
 const UNIQUE_VIOLATION = '23505';
 
-// As it was when it was enqueued, except for its last error and its history.
+// As it was when it was enqueued, except for its last error and its history, which says where it
+// began anew.
 const REVIVED = `status = 'PENDING', attempt_count = 0, crash_count = 0, died_at = NULL,
-  dead_kind = NULL, dead_reason = NULL`;
+  dead_kind = NULL, dead_reason = NULL, error_history = CASE WHEN error_history = '[]' THEN '[]'
+    ELSE jsonb_set(error_history, '{-1,retried}', 'true') END`;
 
 const isFree = (table, key) => `(${key} IS NULL OR NOT EXISTS (
   SELECT FROM ${table} w WHERE w.dedupe_key = ${key} AND w.status IN ${WAITING}))`;

@@ -309,8 +309,11 @@ const LAPSES_MAX = 10;
 const LAPSED = 'The process died, or lost its lease, while it held this message';
 const LAPSED_ENTRY = `jsonb_build_object('attempt', attempt_count + 1, 'name', 'StoreError',
     'message', '${LAPSED}', 'code', 'ERR_OUTBOX_CRASHED')`;
-const LAPSES = `(SELECT count(*) + 1 FROM jsonb_array_elements(error_history) AS h
-    WHERE h ->> 'code' = 'ERR_OUTBOX_CRASHED')`;
+// Of its present life: since it was last retried from the dead letters.
+const LAPSES = `(SELECT 1 + count(*) FILTER (WHERE entry ->> 'code' = 'ERR_OUTBOX_CRASHED'
+      AND place > coalesce(born, 0))
+    FROM (SELECT entry, place, max(place) FILTER (WHERE entry ? 'retried') OVER () AS born
+      FROM jsonb_array_elements(error_history) WITH ORDINALITY AS h (entry, place)) AS history)`;
 const CRASHED = `(crash_count >= least(greatest(max_attempts - attempt_count, ${CRASHES_MIN}),
     ${CRASHES_MAX}) OR ${LAPSES} >= ${LAPSES_MAX})`;
 

@@ -79,6 +79,8 @@ export interface AttemptError {
    * none.
    */
   omitted?: number | undefined;
+  /** Whether the message died with it, and was then retried from the dead letters. */
+  retried?: true | undefined;
 }
 
 /** A row of the outbox. */

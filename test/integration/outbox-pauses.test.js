@@ -296,6 +296,30 @@ describeEngines('the worker', ({ name, place }) => {
       });
       await until(() => worker.stats().sent === 1);
     });
+
+    test('that ended so for the tenth time is the last, but a retried letter begins anew',
+      async () => {
+        const { id } = await enqueue(job());
+        const die = history => sql(`UPDATE sekering.notification_outbox SET status = 'SENDING',
+          lease_owner = 'dead', lease_token = 1, lease_until = now(), crash_count = 0,
+          error_history = ${history}`);
+        await die(`(SELECT jsonb_agg(jsonb_build_object('attempt', n, 'name', 'StoreError',
+          'message', 'died', 'at', '2026-01-01T00:00:00.000Z', 'code', 'ERR_OUTBOX_CRASHED'))
+          FROM generate_series(1, 9) AS n)`);
+        const arrival = events(it.store.deadLetters, 'arrival');
+        const worker = await it.worker({ JOB: async () => {} }, { leaseMs: 1000 });
+        expect((await arrival)[0][0]).toMatchObject({
+          kind: 'ERR_OUTBOX_CRASHED', reason: expect.stringContaining('10 times'),
+        });
+        await worker.stop();
+        await it.store.deadLetters.retry(id);
+        await die('error_history');
+        await worker.start();
+        await until(() => worker.stats().sent === 1);
+        const { errorHistory } = await it.store.outbox.get(id);
+        expect(errorHistory.map(({ retried = false }) => retried))
+          .toEqual([...Array(9).fill(false), true, false]);
+      });
   });
 
   describe('stopping', () => {
