@@ -447,8 +447,7 @@ const CODES = {
   },
   ERR_SCOPE_UNSUPPORTED: {
     class: 'SekeringError',
-    message: 'With strictScope: shared scopes need the binary, and Node.js on Linux, macOS or ' +
-      'Windows',
+    message: 'With strictScope: shared scopes need the binary, on Linux, macOS or Windows',
     retryable: false, fault: 'caller',
   },
 

@@ -63,11 +63,15 @@ const { bun, deno } = process.versions;
 const runtime = (bun && 'Bun') ?? (deno && 'Deno') ??
   (native.engine === 'wasm' ? 'WebAssembly' : undefined);
 
-/**
- * Whether scopes other than 'instance' work. In runtimes other than Node.js, the libuv functions
- * that they need end the process; WebAssembly has neither files nor sockets.
- */
-const canShare = ['linux', 'darwin', 'win32'].includes(process.platform) && runtime === undefined;
+/** Whether scopes other than 'instance' work. WebAssembly has neither files nor sockets. */
+const canShare = ['linux', 'darwin', 'win32'].includes(process.platform) &&
+  (runtime === undefined || (bun !== undefined && native.engine === 'native'));
+
+// The functions of libuv that watch a bell end Bun. There a timer looks whether it has rung.
+const isWatched = runtime === undefined;
+const LOOK_MS = 25;
+// Not that of a test's clock.
+const { setInterval } = globalThis;
 
 /** Whether regions are files. On Windows they are memory with a name, which ends with its users. */
 const hasFiles = canShare && process.platform !== 'win32';
@@ -297,8 +301,9 @@ function join (scope, namespace) {
   const joined = (native.joinedRegions ??= new Map());
   if (joined.has(file)) return joined.get(file);
   sweep();
-  const handle = native.joinRegion(file);
+  const handle = native.joinRegion(file, isWatched);
   if (handle < 0) throw failure(handle, file);
+  if (!isWatched) setInterval(() => native.lookForNews(handle), LOOK_MS).unref();
   if (native.regionInfo(handle).replaced) {
     warn('A damaged region was replaced', new Error(file));
   }

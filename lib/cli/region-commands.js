@@ -18,7 +18,7 @@ function listRegions (session) {
   const found = survey();
   const without = canShare
     ? 'On this system, what is shared is in no file'
-    : 'Nothing is shared here: scopes need the binary, and Node.js on Linux, macOS or Windows';
+    : 'Nothing is shared here: scopes need the binary, on Linux, macOS or Windows';
   session.answer({ folder, regions: found }, () => (folder === null
     ? without
     : [

@@ -237,7 +237,7 @@ declare namespace CircuitBreaker {
     /**
      * Who shares the breaker: nobody, the threads of this process, or the processes of this user on
      * the host. They must use the same `namespace`, `name` and options. Where a scope cannot be had
-     * (it needs the binary, Node.js on Linux, macOS or Windows, and room in memory), the breaker
+     * (it needs the binary, on Linux, macOS or Windows, and room in memory), the breaker
      * takes the next smaller one, with a process warning (SEKERING_SCOPE). Default 'instance'.
      */
     scope?: 'instance' | 'process' | 'host' | undefined;

@@ -4,7 +4,7 @@ export interface SharingOptions {
    * Nobody, the threads of this process, or the processes of this user on the host. They must use
    * the same `namespace`, `name` and limits: otherwise the constructor throws
    * ERR_OPTIONS_MISMATCH, with the `options` that differ. Where a scope cannot be had (it needs the
-   * binary, Node.js on Linux, macOS or Windows, and room in memory), the limit takes the next
+   * binary, on Linux, macOS or Windows, and room in memory), the limit takes the next
    * smaller one, with a process warning (SEKERING_SCOPE). Default 'instance'.
    */
   scope?: 'instance' | 'process' | 'host' | undefined;

@@ -36,16 +36,19 @@ struct SharedFunctions {
     return Napi::String::New(env, SharedRegion::LayoutName());
   }
 
-  /// joinRegion(path): its handle, or minus a RegionError, or minus (kErrnoFrom + errno)
+  /// joinRegion(path, watched): its handle, or minus a RegionError, or minus (kErrnoFrom + errno).
+  /// If it is not watched, somebody must look for news.
   static napi_value Join(napi_env env, napi_callback_info info) {
-    const Call<1> call(env, info);
+    const Call<2> call(env, info);
     SharedApi& api = call.api();
     auto joined = std::make_unique<SharedRegion>();
     const RegionError error = joined->Open(call.Text(0).c_str());
     if (error == RegionError::kSystem) return ToJs(env, -(kErrnoFrom + errno));
     if (error != RegionError::kNone) return ToJs(env, -static_cast<double>(error));
     const SharedRegion& region = *joined;
-    Waker::Start(env, joined->region(), [&api, &region] { api.OnNews(region); });
+    if (call.Bool(1)) {
+      Waker::Start(env, joined->region(), [&api, &region] { api.OnNews(region); });
+    }
     api.regions_.push_back(std::move(joined));
     return ToJs(env, static_cast<uint32_t>(api.regions_.size() - 1));
   }
@@ -60,6 +63,16 @@ struct SharedFunctions {
     const Call<1> call(env, info);
     const uint64_t start = StartOf(Process(call.Uint32(0)));
     return Napi::String::New(env, start == 0 ? "" : std::to_string(start));
+  }
+
+  /// lookForNews(handle): of a region that is not watched
+  static napi_value Look(napi_env env, napi_callback_info info) {
+    const Call<1> call(env, info);
+    SharedRegion* const region = call.api().Find(call.Id(0));
+    if (region == nullptr) return Throw(env, "There is no region with this handle");
+    region->region().Silence();
+    call.api().OnNews(*region);
+    return nullptr;
   }
 
   /// removeRegion(path, isOver): whether there was one. Its participants keep using it together,
@@ -159,6 +172,7 @@ SharedApi::SharedApi(Napi::Env env, Napi::Object exports, Recorder& recorder)
           {"joinRegion", F::Join},
           {"hostName", F::Host},
           {"startOfProcess", F::Start},
+          {"lookForNews", F::Look},
           {"removeRegion", F::Remove},
           {"removeUnusedRegion", F::RemoveUnused},
           {"isRegionUsed", F::IsUsed},

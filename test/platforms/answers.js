@@ -1,6 +1,12 @@
 'use strict';
 
-// What uses.js must find in each runtime, and how its output is read.
+// What uses.js and scopes.js must find in each runtime, and how their output is read.
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const LIBRARY = path.join(__dirname, '..', '..', 'lib');
+const PROGRAM = path.join(__dirname, 'scopes.js');
 
 const ANSWERS = {
   'three lines': 'order-1 is queued',
@@ -29,6 +35,32 @@ function answersIn ({ code, stdout, stderr }, answers = NO_SCOPES) {
   return JSON.parse(stdout);
 }
 
+async function answerOf (outcome) {
+  const { code, stdout, stderr } = await outcome;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout);
+}
+
+/** Checks that threads of a process share things; `start(args)` runs a program to its end. */
+async function expectThreadsShare (start) {
+  expect(await answerOf(start([PROGRAM, LIBRARY])))
+    .toEqual({ scope: 'process', events: ['open', 'close'], seen: [true, 3] });
+}
+
+/** Checks that two processes do, one of which is killed. They meet in the empty folder `room`. */
+async function expectProcessesShare (start, room) {
+  fs.mkdirSync(room);
+  const first = answerOf(start([PROGRAM, LIBRARY, room, 'first']));
+  await start([PROGRAM, LIBRARY, room, 'second']);
+  fs.writeFileSync(path.join(room, 'second.killed'), '{}');
+  expect(await first).toEqual({
+    scope: 'host', events: ['open', 'close'], active: 1, atOnce: 2,
+    second: {
+      code: 'EOPENBREAKER', failures: 3, active: 1, tokens: 2, paid: 1, events: ['open', 'close'],
+    },
+  });
+}
+
 /** Checks what Bun's test runner says of a suite. */
 function expectBunPassed ({ code, stderr }) {
   expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
@@ -36,4 +68,7 @@ function expectBunPassed ({ code, stderr }) {
   expect(stderr).toMatch(/^ *0 fail$/m);
 }
 
-module.exports = { ANSWERS, NO_SCOPES, SUITES, WARNING, answersIn, expectBunPassed };
+module.exports = {
+  ANSWERS, LIBRARY, NO_SCOPES, SUITES, answerOf, answersIn, expectBunPassed, expectProcessesShare,
+  expectThreadsShare
+};

@@ -16,31 +16,17 @@ const { RESOLVER_OF_ARM64 } = require('../support/platforms');
 const { cleanEnv, makeFolder, run } = require('../support/sandbox');
 const { PREBUILDS, ROOT } = require('../support/setup');
 const { cleanUp, newNamespace, startProcess } = require('../support/shared-peers');
-const { ANSWERS, NO_SCOPES, SUITES, answersIn, expectBunPassed } = require('./answers');
+const {
+  ANSWERS, LIBRARY, SUITES, answerOf, answersIn, expectBunPassed, expectProcessesShare,
+  expectThreadsShare
+} = require('./answers');
 
 const BUILDING_MS_MAX = 3_600_000;
 jest.setTimeout(900_000);
 
 const JEST = path.join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js');
 const USES = path.join(__dirname, 'uses.js');
-const SCOPES = path.join(__dirname, 'scopes.js');
-const LIBRARY = path.join(ROOT, 'lib');
 const BINARY = { PREBUILDS_ONLY: '1', SEKERING_ENGINE: 'native' };
-
-/** What scopes.js must find. */
-const OF_THREADS = { scope: 'process', events: ['open', 'close'], seen: [true, 3] };
-const OF_PROCESSES = {
-  scope: 'host', events: ['open', 'close'], active: 1, atOnce: 2,
-  second: {
-    code: 'EOPENBREAKER', failures: 3, active: 1, tokens: 2, paid: 1, events: ['open', 'close'],
-  },
-};
-
-async function answerOf (outcome) {
-  const { code, stdout, stderr } = await outcome;
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-  return JSON.parse(stdout);
-}
 
 let folder;
 
@@ -174,7 +160,7 @@ describe.each(['x64', 'arm64'])('Linux %s, musl', arch => {
     });
   });
 
-  // Bun has no scopes, and npm has no Node.js for musl. So this is how regions are tried there.
+  // npm has no Node.js for musl, whose loop would watch the bells.
   test('the core shares memory between processes', async () => {
     const [command, ...args] = await makeCoreTests(folder, arch);
     // In QEMU a process that maps and unmaps regions this often takes gigabytes. One of some thirty
@@ -203,8 +189,15 @@ describe.each(['x64', 'arm64'])('Linux %s, musl', arch => {
 
     test('what users do with the package works', async () => {
       const outcome = await run(bun, [USES], { env: cleanEnv(BINARY) });
-      expect(answersIn(outcome)).toEqual({ engine: 'native', ...NO_SCOPES });
+      expect(answersIn(outcome, ANSWERS)).toEqual({ engine: 'native', ...ANSWERS });
     });
+
+    const start = args => run(bun, args, { env: cleanEnv(BINARY) });
+
+    test('threads of a process share a breaker', () => expectThreadsShare(start));
+
+    test('processes share breakers and limits, and what a killed one held is free',
+      () => expectProcessesShare(start, path.join(folder, `room-${arch}`)));
 
     test.each(SUITES)('its test runner runs %s', async file => {
       expectBunPassed(await run(bun, ['test', '--timeout', '300000', `./${file}`],
@@ -228,19 +221,12 @@ describe('Windows x64, Node.js 20', () => {
     expect(answersIn(outcome, answers)).toEqual({ engine: 'native', ...answers });
   });
 
-  test('threads of a process share a breaker', async () => {
-    expect(await answerOf(windows.run([SCOPES, LIBRARY], BINARY))).toEqual(OF_THREADS);
-  });
+  const start = args => windows.run(args, BINARY);
 
-  test('processes share breakers and limits, and what a killed one held is free', async () => {
-    const room = path.join(folder, 'room');
-    fs.mkdirSync(room);
-    const start = role => windows.run([SCOPES, LIBRARY, room, role], BINARY);
-    const first = answerOf(start('first'));
-    await start('second');
-    fs.writeFileSync(path.join(room, 'second.killed'), '{}');
-    expect(await first).toEqual(OF_PROCESSES);
-  });
+  test('threads of a process share a breaker', () => expectThreadsShare(start));
+
+  test('processes share breakers and limits, and what a killed one held is free',
+    () => expectProcessesShare(start, path.join(folder, 'room')));
 
   test('what is shared has no files, and ends with those who share it', async () => {
     const program = path.join(folder, 'life.js');
@@ -266,24 +252,17 @@ describe('Linux, with no more of the system than macOS has', () => {
     env = cleanEnv({ SEKERING_PREBUILD: place, SEKERING_ENGINE: 'native' });
   }, BUILDING_MS_MAX);
 
-  test('threads of a process share a breaker', async () => {
-    const answer = run(process.execPath, [SCOPES, LIBRARY], { env });
-    expect(await answerOf(answer)).toEqual(OF_THREADS);
-  });
+  test('threads of a process share a breaker',
+    () => expectThreadsShare(args => run(process.execPath, args, { env })));
 
   test('processes share breakers and limits, and what a killed one held is free', async () => {
-    const room = path.join(folder, 'portable-room');
     const regions = path.join(folder, 'r');
-    for (const made of [room, regions]) fs.mkdirSync(made, { mode: 0o700 });
-    const start = role => run(process.execPath, [SCOPES, LIBRARY, room, role],
+    fs.mkdirSync(regions, { mode: 0o700 });
+    const start = args => run(process.execPath, args,
       { env: { ...env, SEKERING_REGIONS: regions } });
-    const first = answerOf(start('first'));
-    await start('second');
-    fs.writeFileSync(path.join(room, 'second.killed'), '{}');
-    // A place has a file; that of the survivor goes with it.
-    const places = () => fs.readdirSync(regions).filter(name => name.includes('~'));
-    expect(await first).toEqual(OF_PROCESSES);
-    expect(places()).toHaveLength(1);
+    await expectProcessesShare(start, path.join(folder, 'portable-room'));
+    // A place has a file. That of the survivor has gone with it.
+    expect(fs.readdirSync(regions).filter(name => name.includes('~'))).toHaveLength(1);
   });
 
   test.each(['shared-events', 'shared-state', 'shared-limits', 'shared-life', 'shared-damage'])(

@@ -3,12 +3,15 @@
 // The package in each runtime: what users do with it (uses.js), and the suites of what it stands
 // in for, under the test runner that works there. Nothing may end the process or warn.
 
+const fs = require('node:fs');
 const path = require('node:path');
 
-const { cleanEnv, run } = require('../support/sandbox');
+const { cleanEnv, makeFolder, run } = require('../support/sandbox');
 const { ROOT, buildPrebuild } = require('../support/setup');
 const { BUN, DENO, nodeOf } = require('../support/platforms');
-const { ANSWERS, NO_SCOPES, SUITES, answersIn, expectBunPassed } = require('./answers');
+const {
+  ANSWERS, NO_SCOPES, SUITES, answersIn, expectBunPassed, expectProcessesShare, expectThreadsShare
+} = require('./answers');
 
 jest.setTimeout(600_000);
 
@@ -41,9 +44,20 @@ test('Node.js with --jitless, which has no WebAssembly: the binary works', async
 });
 
 describe('Bun', () => {
-  test.each(['native', 'wasm'])('on the engine %s', async engine => {
-    expect(await answersOf(BUN, [USES], { SEKERING_ENGINE: engine }))
-      .toEqual({ engine, ...NO_SCOPES });
+  test.each([['native', ANSWERS], ['wasm', NO_SCOPES]])('on the engine %s',
+    async (engine, answers) => {
+      expect(await answersOf(BUN, [USES], { SEKERING_ENGINE: engine }, answers))
+        .toEqual({ engine, ...answers });
+    });
+
+  const start = args => run(BUN, args, { env: cleanEnv() });
+
+  test('threads of a process share a breaker', () => expectThreadsShare(start));
+
+  test('processes share breakers and limits, and what a killed one held is free', async () => {
+    const folder = makeFolder();
+    await expectProcessesShare(start, path.join(folder, 'room'));
+    fs.rmSync(folder, { recursive: true });
   });
 
   // Each file in a process of its own, as in Jest.
