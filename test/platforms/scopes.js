@@ -10,7 +10,9 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 
-const PLACE = { namespace: 'platforms', strictScope: true };
+// Of those who meet in this folder.
+const namespace = (process.argv[3] ?? 'threads').split(/[\\/]/).slice(-2).join('-');
+const PLACE = { namespace, strictScope: true };
 
 async function until (what) {
   while (!what()) await new Promise(resolve => { setTimeout(resolve, 5); });
@@ -60,7 +62,7 @@ async function beTheThread () {
 
 /** The first opens the breaker and survives; the second sees it, closes it and is killed. */
 async function shareWithProcess (library, folder, role) {
-  const { Bulkhead, RateLimiter, RetryBudget } = require(library);
+  const { Bulkhead, RateLimiter, RetryBudget, regions } = require(library);
   const place = { ...PLACE, scope: 'host' };
   const { breaker, events } = makeBreaker(library, 'host');
   const bulkhead = new Bulkhead({ ...place, name: 'places', maxConcurrent: 2 });
@@ -111,6 +113,7 @@ async function shareWithProcess (library, folder, role) {
     await until(() => atOnce === 2);
   });
   await Promise.all([enter(), enter()]);
+  regions.remove(namespace);
   return { scope: breaker.scope, events, active, atOnce, second: looked };
 }
 
