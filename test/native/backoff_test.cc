@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "core/units.h"
+#include "support/times.h"
 
 namespace sekering {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 // The largest value that Math.random() can give.
 constexpr double kAlmostOne = 1.0 - 0x1p-53;

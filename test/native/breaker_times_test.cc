@@ -181,14 +181,14 @@ TEST(BreakerReset, WhoOpenedItMayDieBeforeSayingForHowLong) {
 
 // ---- Ramp --------------------------------------------------------------------------------------
 
-BreakerConfig RampingUp(Micros ramp_up) {
+BreakerConfig RampingUpFor(Micros ramp_up) {
   BreakerConfig config = TwoInARow();
   config.ramp_up = ramp_up;
   return config;
 }
 
 struct RampingBox : BreakerBox {
-  explicit RampingBox(Micros ramp_up) : BreakerBox(RampingUp(ramp_up)) {
+  explicit RampingBox(Micros ramp_up) : BreakerBox(RampingUpFor(ramp_up)) {
     breaker.HalfOpen();
     EXPECT_TRUE(CallAndSucceed());
     EXPECT_EQ(state(), State::kRamping);
@@ -248,7 +248,7 @@ TEST(BreakerRamp, ACallOfTheRampChangesNothingAfterIt) {
 }
 
 TEST(BreakerRamp, FromEveryWayOfClosing) {
-  BreakerBox box(RampingUp(kSecond));
+  BreakerBox box(RampingUpFor(kSecond));
   box.breaker.Open(box.now);
   EXPECT_TRUE(box.breaker.Close(box.now));
   EXPECT_EQ(box.state(), State::kRamping);

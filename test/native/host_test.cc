@@ -44,7 +44,7 @@ TEST(Host, ThisProcessHasANumberAndAStart) {
 
 TEST(Host, AProcessThatHasEndedHasNoStart) {
   Children children;
-  const pid_t child = children.Start([] {
+  const pid_t child = children.Start([]() -> bool {
     for (;;) pause();
   });
   const Process process(static_cast<uint32_t>(child));

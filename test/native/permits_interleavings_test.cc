@@ -25,7 +25,7 @@ struct Step {
   bool taken = false;
   std::jmp_buf leave{};
 };
-Step* step = nullptr;  // Without one, accesses go straight to the word.
+Step* stepper = nullptr;  // Without one, accesses go straight to the word.
 
 class SteppedWord {
  public:
@@ -46,13 +46,13 @@ class SteppedWord {
  private:
   template <class Operation>
   static uint64_t Access(Operation operation) {
-    if (step == nullptr) return operation();
-    if (step->next == step->log.size()) {
-      if (step->taken) std::longjmp(step->leave, 1);
-      step->taken = true;
-      step->log.push_back(operation());
+    if (stepper == nullptr) return operation();
+    if (stepper->next == stepper->log.size()) {
+      if (stepper->taken) std::longjmp(stepper->leave, 1);
+      stepper->taken = true;
+      stepper->log.push_back(operation());
     }
-    return step->log[step->next++];
+    return stepper->log[stepper->next++];
   }
 
   uint64_t value_ = 0;
@@ -100,12 +100,12 @@ void Run(Stepped& bulkhead, Actor& self, uint64_t capacity) {
 
 void TakeStep(World& world, Actor& self) {
   Step taking(self.log);
-  step = &taking;
+  stepper = &taking;
   if (setjmp(taking.leave) == 0) {
     Run(world.bulkhead, self, world.capacity);
     self.ended = true;
   }
-  step = nullptr;
+  stepper = nullptr;
 }
 
 class Explorer {

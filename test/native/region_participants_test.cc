@@ -19,7 +19,7 @@
 namespace sekering {
 namespace {
 
-BreakerConfig Shared() {
+BreakerConfig OfARegion() {
   BreakerConfig config = TwoInARow();
   config.shared = true;
   config.buckets = 8;
@@ -112,7 +112,7 @@ TEST(RegionParticipants, ThereIsNoPlaceForOneMore) {
 
 TEST(RegionParticipants, LeasesOfADeadOneEndAtOnce) {
   const TemporaryPath path;
-  const BreakerConfig config = Shared();
+  const BreakerConfig config = OfARegion();
   const Micros now = 1000 * kSecond;
   Member parent(path, config);
   ASSERT_EQ(parent.error, RegionError::kNone);
@@ -140,7 +140,7 @@ TEST(RegionParticipants, CountersOfFourProcessesAddUpOverRollOvers) {
   constexpr uint32_t kAdds = 100'000;
   constexpr uint32_t kRounds = 5;
   const TemporaryPath path;
-  const BreakerConfig config = Shared();
+  const BreakerConfig config = OfARegion();
   Member parent(path, config);
   ASSERT_EQ(parent.error, RegionError::kNone);
   Gate gate(kProcesses + 1);
@@ -267,8 +267,8 @@ TEST(RegionThreads, RecordsAndCountsOfManyThreads) {
 // ---- Random bytes in a breaker's cells
 // ------------------------------------------------------------
 
-BreakerConfig RandomConfig(std::mt19937_64& random) {
-  BreakerConfig config = Shared();
+BreakerConfig RandomOfARegion(std::mt19937_64& random) {
+  BreakerConfig config = OfARegion();
   config.half_open_probes = 1 + random() % kProbesMax;
   config.success_threshold = 1 + random() % 3;
   config.bucket_length = random() % 4 == 0 ? 0 : kSecond;
@@ -283,7 +283,7 @@ BreakerConfig RandomConfig(std::mt19937_64& random) {
   return config;
 }
 
-void Damage(Cells& cells, size_t count, std::mt19937_64& random) {
+void DamageCells(Cells& cells, size_t count, std::mt19937_64& random) {
   const uint64_t share = 1 + random() % 4;
   for (size_t i = 0; i < count; ++i) {
     if (random() % share == 0) cells.data()[i].store(random());
@@ -314,7 +314,7 @@ void ExpectBoundedProbes(BreakerBox& box) {
 }
 
 /// It finds its way back, and then trips again, within times that its configuration explains.
-void ExpectRecovery(BreakerBox& box) {
+void ExpectRecoveryOfARegion(BreakerBox& box) {
   const Micros deadline = box.now + 3 * Micros{3600} * kSecond;
   while (box.state() != State::kClosed && box.now < deadline) {
     box.now += kSecond;
@@ -336,17 +336,17 @@ TEST(BreakerDamage, RandomBytesAreSurvivedAndPutRight) {
   for (uint32_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937_64 random(seed);
-    const BreakerConfig config = RandomConfig(random);
+    const BreakerConfig config = RandomOfARegion(random);
     BreakerBox box(config);
-    Damage(box.hot, Breaker::HotCells(config), random);
-    Damage(box.cold, Breaker::ColdCells(config), random);
+    DamageCells(box.hot, Breaker::HotCells(config), random);
+    DamageCells(box.cold, Breaker::ColdCells(config), random);
     const bool sound = box.memory().state.load() == 0;
     box.breaker.period();
     if (!sound) repaired += box.breaker.repairs() != 0;
     ExpectBoundedProbes(box);
     AskAnything(box, random);
     ExpectBoundedProbes(box);
-    ExpectRecovery(box);
+    ExpectRecoveryOfARegion(box);
     if (HasFailure()) return;
   }
   EXPECT_GT(repaired, seeds / 3);

@@ -7,10 +7,10 @@
 #include <limits>
 #include <vector>
 
+#include "support/times.h"
+
 namespace sekering {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// Rules without chance, and their list of delays.
 struct Series {

@@ -5,10 +5,10 @@
 #include <cmath>
 #include <limits>
 
+#include "support/times.h"
+
 namespace sekering {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 TEST(Units, MillisBecomeMicros) {
   EXPECT_EQ(FromMillis(0), 0);

@@ -168,6 +168,22 @@ describe('sizes', () => {
     expect(faults).toEqual([]);
   });
 
+  // CMake compiles several of them as one file, and which ones changes when a file is added.
+  test('no two files of the tests of the core use a name of their own for two things', () => {
+    const files = select(/^test\/native\/(?!model_)\w+\.cc$/);
+    const type = /^(?:class|struct|enum class|using) (\w+)/;
+    const other = /^\w[\w:<>,&* ]*[ &*](\w+)(?=[({[;]| [={])/;
+    const skipped = /^(TEST|using namespace|namespace|struct|class)\b/;
+    const users = new Map();
+    for (const { name: file, text } of files) {
+      const own = new Set(text.split('\n').map(line => type.exec(line)?.[1] ??
+        (skipped.test(line) ? undefined : other.exec(line)?.[1])).filter(Boolean));
+      for (const each of own) users.set(each, [...users.get(each) ?? [], path.basename(file)]);
+    }
+    expect(users.size).toBeGreaterThan(100);
+    expect([...users].filter(([, list]) => list.length > 1)).toEqual([]);
+  });
+
   test('the length of a C++ function is found', () => {
     const text = ['namespace a {', 'class B {', '  int C(int d) const {', '    if (d) {',
       '      return 1;', '    }', '    return "{"[0];', '  }', '};', 'B E() { return {}; }', '}'];
