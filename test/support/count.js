@@ -1,6 +1,6 @@
 'use strict';
 
-// Names what failed in the result files of `npm test`, adds them up, and prints the one closing
+// Names what failed in the result files of .ci/run, adds them up, and prints the one closing
 // line of the continuous integration. The sanitizers and the other engine run the same tests again:
 // of those only failures are counted. A file that is missing stands for a stage that broke, and
 // counts as a failure. So does a test that was skipped where CI is set, unless MAY_SKIP has it.
@@ -82,7 +82,8 @@ function count (name, isCounted = false) {
 }
 
 const total = { passed: 0, failed: 0 };
-for (const name of ['native.xml', 'unit.json', 'integration.json', 'store.json', 'gateway.json']) {
+for (const name of ['native.xml', 'unit.json', 'integration.json', 'store.json', 'gateway.json',
+  'platforms.json']) {
   const { passed, failed } = count(name, true);
   total.passed += passed;
   total.failed += failed;

@@ -5,7 +5,7 @@
 // test/platforms/package-lock.json; emulators and C libraries come from Debian.
 //
 //   npm run test:platforms                  all of it
-//   npm run test:platforms -- bundlers      only test files with such a name
+//   npm run test:platforms -- bundlers      only the named test files
 
 const { spawnSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
@@ -47,7 +47,8 @@ function main (names) {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Error('The programs of test/platforms are for Linux x64');
   }
-  prepare('platforms');
+  const needsEmulators = names.length === 0 || names.includes('binaries');
+  prepare(needsEmulators ? 'emulators' : 'build');
   installTools();
   const results = path.join(ROOT, 'test-results');
   fs.mkdirSync(results, { recursive: true });

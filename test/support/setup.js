@@ -3,7 +3,7 @@
 // Prepares a checkout: npm packages, Debian packages, the addon. It runs before node_modules exists
 // and so needs nothing but Node, does only what is missing or stale, and is fast otherwise.
 //
-//   node test/support/setup.js [start | test | platforms | bench | build | prebuild]
+//   node test/support/setup.js [start | test | emulators | bench | build | prebuild]
 
 const { spawnSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
@@ -27,7 +27,7 @@ const TESTERS = {
   curl: 'curl', openssl: 'openssl',
 };
 /** Emulators, and the C and C++ libraries of the platforms whose programs run in them. */
-const PLATFORMS = {
+const EMULATORS = {
   'qemu-user-static': 'qemu-aarch64-static',
   'libc6-arm64-cross': '/usr/aarch64-linux-gnu/lib/libc.so.6',
   'libstdc++6-arm64-cross': '/usr/aarch64-linux-gnu/lib/libstdc++.so.6',
@@ -39,7 +39,7 @@ const PLATFORMS = {
 };
 const NEEDS = {
   start: COMPILER, bench: COMPILER, build: COMPILER, prebuild: COMPILER,
-  test: { ...COMPILER, ...TESTERS }, platforms: { ...COMPILER, ...PLATFORMS },
+  test: { ...COMPILER, ...TESTERS }, emulators: { ...COMPILER, ...EMULATORS },
 };
 
 function run (command, args, options = {}) {
