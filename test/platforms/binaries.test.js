@@ -9,7 +9,7 @@ const path = require('node:path');
 
 const { fileOf } = require('../../lib/base/regions');
 const {
-  Windows, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64
+  Windows, importsOf, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64
 } = require('../support/emulators');
 const { buildPortable } = require('../support/prebuild-all');
 const { RESOLVER_OF_ARM64 } = require('../support/platforms');
@@ -134,6 +134,13 @@ test('Linux arm64: Jest runs the suites', async () => {
   const { numFailedTests, numPassedTests } = JSON.parse(fs.readFileSync(report, 'utf8'));
   expect(numFailedTests).toBe(0);
   expect(numPassedTests).toBeGreaterThan(150);
+});
+
+test('a binary for glibc asks it for nothing that came after version 2.17', async () => {
+  const names = await importsOf(path.join(PREBUILDS, 'linux-arm64', 'sekering.glibc.node'));
+  expect(names.length).toBeGreaterThan(50);
+  const ofNode = /^(napi|node_api|uv)_\w+$/;
+  expect(names.filter(name => !ofNode.test(name) && !name.endsWith('@GLIBC_2.17'))).toEqual([]);
 });
 
 describe.each(['x64', 'arm64'])('Linux %s, musl', arch => {

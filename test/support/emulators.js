@@ -65,6 +65,13 @@ async function symbolsOf (file, types) {
     .map(([, name]) => name.replace(/@.*/, ''));
 }
 
+/** What a binary asks its libraries for, with their versions. What may be missing is left out. */
+async function importsOf (file) {
+  const lines = (await must('nm', ['-D', '--undefined-only', file])).split('\n');
+  return lines.map(line => line.trim().split(/\s+/)).filter(([type]) => type === 'U')
+    .map(([, name]) => name);
+}
+
 /**
  * A program that loads the file it is given. It has the functions of Node-API and libuv that the
  * binary asks for; all else must come from musl.
@@ -164,4 +171,6 @@ class Windows {
   }
 }
 
-module.exports = { Windows, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64 };
+module.exports = {
+  Windows, importsOf, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64
+};
