@@ -26,7 +26,7 @@ const holds = (runs, ...rest) => {
   const property = isAsync ? fc.asyncProperty : fc.property;
   return fc.assert(property(...rest), { numRuns: runs * FACTOR, seed });
 };
-// Modules that are loaded at their first use are a third of it. It is the same for any number of runs.
+// A third of it are modules that are loaded at their first use, however many runs there are.
 const GROWN_BYTES_MAX = 64 * 2 ** 20;
 
 /** What is in use, garbage aside: how much more of it the engine keeps is its own affair. */
