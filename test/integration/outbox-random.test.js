@@ -169,7 +169,8 @@ class Run extends Disturbed {
       const at = model.tick();
       const answer = await claim.call(leases, asked);
       for (const { message: { recipient } } of answer.messages) {
-        handle.claims.set(recipient, { at, token: asked.token });
+        const isAgain = handle.claims.has(recipient);
+        handle.claims.set(recipient, { at, token: asked.token, isAgain });
       }
       return answer;
     };

@@ -200,8 +200,14 @@ class Model {
     const stolen = ended.find(({ isStolen }) => isStolen);
     // It may have been written, and the answer lost; then somebody else took the message.
     if (this.isUpset() && ended.some(isPending)) message.isUnsure = true;
-    if (stolen !== undefined) stolen.fate = 'fenced';
-    else if (!this.isUpset() || (!this.isCleaned && ended.some(isPendingSuccess))) {
+    if (stolen !== undefined) {
+      stolen.fate = 'fenced';
+      return;
+    }
+    // Or it was given back, and the answer lost; then this worker has claimed it once more. What is
+    // fenced then is the first claim, of which there is no call.
+    const isKnown = !this.isCleaned && !handle.claims.get(recipient)?.isAgain;
+    if (!this.isUpset() || (isKnown && ended.some(isPendingSuccess))) {
       this.fault(`${recipient} was fenced for no reason`);
     }
   }
