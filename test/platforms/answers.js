@@ -44,7 +44,7 @@ async function answerOf (outcome) {
 /** Checks that threads of a process share things; `start(args)` runs a program to its end. */
 async function expectThreadsShare (start) {
   expect(await answerOf(start([PROGRAM, LIBRARY])))
-    .toEqual({ scope: 'process', events: ['open', 'close'], seen: [true, 3] });
+    .toEqual({ scope: 'process', events: ['open', 'close'], there: [true, 3] });
 }
 
 /** Checks that two processes do, one of which is killed. They meet in the empty folder `room`. */

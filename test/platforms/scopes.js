@@ -6,6 +6,7 @@
 //   node scopes.js <library>                              a process and a thread of it
 //   node scopes.js <library> <folder> first|second        two processes
 
+const { once } = require('node:events');
 const fs = require('node:fs');
 const path = require('node:path');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
@@ -14,9 +15,8 @@ const { Worker, isMainThread, parentPort, workerData } = require('node:worker_th
 const namespace = (process.argv[3] ?? 'threads').split(/[\\/]/).slice(-2).join('-');
 const PLACE = { namespace, strictScope: true };
 
-async function until (what) {
-  while (!what()) await new Promise(resolve => { setTimeout(resolve, 5); });
-}
+// While a program waits for an event of a breaker, nothing else refers to either.
+const held = [];
 
 /** The breaker that all share, and what happened to it here. */
 function makeBreaker (library, scope) {
@@ -24,9 +24,14 @@ function makeBreaker (library, scope) {
   const breaker = new CircuitBreaker(async isUp => { if (!isUp) throw new Error('down'); }, {
     ...PLACE, scope, name: 'upstream', consecutiveFailures: 3, resetTimeout: 600_000,
   });
+  held.push(breaker);
   const events = [];
   for (const name of ['open', 'halfOpen', 'close']) breaker.on(name, () => events.push(name));
-  return { breaker, events };
+  /** Until an event has happened. It keeps no process alive. */
+  const seen = async name => {
+    if (!events.includes(name)) await once(breaker, name);
+  };
+  return { breaker, events, seen };
 }
 
 async function failThrice (breaker) {
@@ -36,24 +41,22 @@ async function failThrice (breaker) {
 // ---- Threads of one process --------------------------------------------------------------------
 
 async function shareWithThread (library) {
-  const { breaker, events } = makeBreaker(library, 'process');
+  const { breaker, events, seen } = makeBreaker(library, 'process');
   const worker = new Worker(__filename, { workerData: { library } });
-  const next = () => new Promise((resolve, reject) => {
-    worker.once('message', resolve).once('error', reject);
-  });
-  await next();
-  const answer = next();
+  await once(worker, 'message');
+  const answer = once(worker, 'message');
   await failThrice(breaker);
-  const seen = await answer;
-  await until(() => events.includes('close'));
+  const [there] = await answer;
+  await seen('close');
   await worker.terminate();
-  return { scope: breaker.scope, events, seen };
+  return { scope: breaker.scope, events, there };
 }
 
 async function beTheThread () {
-  const { breaker, events } = makeBreaker(workerData.library, 'process');
+  const { breaker, seen } = makeBreaker(workerData.library, 'process');
+  parentPort.on('message', () => {}); // It lives until it is terminated.
   parentPort.postMessage('here');
-  await until(() => events.includes('open'));
+  await seen('open');
   parentPort.postMessage([breaker.opened, breaker.stats.failures]);
   breaker.close();
 }
@@ -64,10 +67,12 @@ async function beTheThread () {
 async function shareWithProcess (library, folder, role) {
   const { Bulkhead, RateLimiter, RetryBudget, regions } = require(library);
   const place = { ...PLACE, scope: 'host' };
-  const { breaker, events } = makeBreaker(library, 'host');
+  const { breaker, events, seen } = makeBreaker(library, 'host');
   const bulkhead = new Bulkhead({ ...place, name: 'places', maxConcurrent: 2 });
   const limiter = new RateLimiter({ ...place, name: 'rate', limit: 3, interval: 3_600_000 });
   const budget = new RetryBudget({ ...place, name: 'budget', ratio: 1, reservePerSecond: 0 });
+  // It keeps the process alive.
+  const changes = fs.watch(folder);
   const fileOf = (who, step) => path.join(folder, `${who}.${step}`);
   const say = (step, answers = {}) => {
     fs.writeFileSync(fileOf(role, `${step}~`), JSON.stringify(answers));
@@ -75,7 +80,7 @@ async function shareWithProcess (library, folder, role) {
   };
   const hear = async step => {
     const file = fileOf(role === 'first' ? 'second' : 'first', step);
-    await until(() => fs.existsSync(file));
+    while (!fs.existsSync(file)) await once(changes, 'change');
     return JSON.parse(fs.readFileSync(file, 'utf8'));
   };
 
@@ -83,7 +88,7 @@ async function shareWithProcess (library, folder, role) {
   await hear('joined');
   if (role === 'second') {
     await hear('opened');
-    await until(() => events.includes('open'));
+    await seen('open');
     const { code } = await breaker.fire(true).catch(error => error);
     const looked = {
       code, failures: breaker.stats.failures, active: bulkhead.active,
@@ -102,18 +107,18 @@ async function shareWithProcess (library, folder, role) {
     say('opened');
     return hear('looked');
   });
-  await until(() => events.includes('close'));
+  await seen('close');
   const active = bulkhead.active;
   say('may be killed');
   await hear('killed');
   // The places of the killed process are free again.
-  let atOnce = 0;
-  const enter = () => bulkhead.execute(async () => {
-    atOnce += 1;
-    await until(() => atOnce === 2);
-  });
-  await Promise.all([enter(), enter()]);
+  let leave;
+  const first = bulkhead.execute(() => new Promise(resolve => { leave = resolve; }));
+  const atOnce = await bulkhead.execute(async () => bulkhead.active);
+  leave();
+  await first;
   regions.remove(namespace);
+  changes.close();
   return { scope: breaker.scope, events, active, atOnce, second: looked };
 }
 

@@ -11,9 +11,11 @@ const SKIP = ['.git', 'node_modules', 'build', 'prebuilds', 'test-results', 'cov
   'build-native', 'build-asan', 'build-tsan', 'build-fuzz'];
 const TEXT = /\.(js|mjs|cjs|ts|mts|cts|cc|h|gyp|gypi|json|md|txt|html|css|sql|toml|yml|svg)$/;
 
+const filesOfProject = () => listFiles(ROOT, SKIP);
+
 /** Every text file as { name, text, lines }; `name` is its path from the root with slashes. */
 function readSources () {
-  return listFiles(ROOT, SKIP)
+  return filesOfProject()
     .map(file => ({ file, name: path.relative(ROOT, file).replaceAll(path.sep, '/') }))
     .filter(({ name }) => TEXT.test(name) || name.startsWith('.ci/'))
     .map(({ file, name }) => {
@@ -53,4 +55,4 @@ function cppFunctions (text) {
   return functions;
 }
 
-module.exports = { readSources, cppFunctions };
+module.exports = { filesOfProject, readSources, cppFunctions };

@@ -9,7 +9,7 @@ const path = require('node:path');
 
 const { digestWasm } = require('../support/prebuild-all');
 const { ROOT } = require('../support/setup');
-const { readSources, cppFunctions } = require('../support/source-files');
+const { filesOfProject, readSources, cppFunctions } = require('../support/source-files');
 
 const sources = readSources();
 const manifest = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
@@ -155,6 +155,12 @@ describe('directions', () => {
 });
 
 describe('sizes', () => {
+  // What a test or a tool has left in the folder must not become a part of the project.
+  test('no file has more than half a megabyte', () => {
+    const large = filesOfProject().filter(file => fs.statSync(file).size > 2 ** 19);
+    expect(large.map(file => path.relative(ROOT, file))).toEqual([]);
+  });
+
   test('no line is longer than 100 columns', () => {
     const files = select(/\.(js|mjs|ts|mts|cts|cc|h|gyp|gypi|txt|sql|css)$/);
     expect(find(files, /^.{101}/)).toEqual([]);
