@@ -52,7 +52,10 @@ async function expectProcessesShare (start, room) {
   fs.mkdirSync(room);
   const first = answerOf(start([PROGRAM, LIBRARY, room, 'first']));
   await start([PROGRAM, LIBRARY, room, 'second']);
-  fs.writeFileSync(path.join(room, 'second.killed'), '{}');
+  // Whole when it gets its name.
+  const killed = path.join(room, 'second.killed');
+  fs.writeFileSync(`${killed}~`, '{}');
+  fs.renameSync(`${killed}~`, killed);
   expect(await first).toEqual({
     scope: 'host', events: ['open', 'close'], active: 1, atOnce: 2,
     second: {
