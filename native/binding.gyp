@@ -9,6 +9,7 @@
     'defines': [
       'NDEBUG',  # Assertions are for tests and sanitizers.
       'NAPI_VERSION=9',
+      '_CRT_RAND_S',  # For rand_s, on Windows.
       'NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS',
       'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
     ],

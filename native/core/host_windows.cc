@@ -1,6 +1,5 @@
 #ifdef _WIN32
 
-#define _CRT_RAND_S
 #include <cstdio>
 #include <cstdlib>
 

@@ -11,7 +11,7 @@ namespace {
 constexpr Epoch EpochOf(uint64_t word) {
   return Epoch(High(word));
 }
-constexpr Count CountOf(uint64_t word) {
+constexpr Count CountIn(uint64_t word) {
   return Count(Low(word));
 }
 constexpr uint64_t WordOf(Epoch epoch, Count count) {
@@ -22,8 +22,8 @@ constexpr uint64_t WordOf(Epoch epoch, Count count) {
 /// before a roll-over) adds to the newer epoch: its call is counted a bucket late, and not lost.
 uint64_t Added(uint64_t word, Epoch epoch, Count count) {
   const bool of_use = EpochOf(word) == epoch || IsAhead(EpochOf(word), epoch);
-  if (!of_use || CountOf(word) == Count(0)) return WordOf(epoch, count);
-  const uint64_t sum = uint64_t{CountOf(word).value()} + count.value();
+  if (!of_use || CountIn(word) == Count(0)) return WordOf(epoch, count);
+  const uint64_t sum = uint64_t{CountIn(word).value()} + count.value();
   return WordOf(EpochOf(word), Count(static_cast<uint32_t>(std::min<uint64_t>(sum, UINT32_MAX))));
 }
 
@@ -31,7 +31,7 @@ uint64_t Added(uint64_t word, Epoch epoch, Count count) {
 /// later one.
 uint32_t CountWithin(uint64_t word, Epoch epoch, uint32_t buckets) {
   const bool within = epoch - EpochOf(word) < buckets || IsAhead(EpochOf(word), epoch);
-  return within ? CountOf(word).value() : 0;
+  return within ? CountIn(word).value() : 0;
 }
 
 }  // namespace
@@ -102,7 +102,7 @@ Count TimeWindow::CellOfAge(const Cell* row, Epoch epoch, uint32_t age) const no
   const Epoch wanted = epoch - age;
   // Relaxed: the word says all that is read here, and nothing is decided by two of them.
   const uint64_t word = row[wanted.value() % buckets_].load(std::memory_order_relaxed);
-  return EpochOf(word) == wanted ? CountOf(word) : Count(0);
+  return EpochOf(word) == wanted ? CountIn(word) : Count(0);
 }
 
 uint64_t TimeWindow::Sum(Counter counter, Epoch epoch) const noexcept {

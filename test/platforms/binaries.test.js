@@ -9,7 +9,8 @@ const path = require('node:path');
 
 const { fileOf } = require('../../lib/base/regions');
 const {
-  Windows, importsOf, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64
+  Windows, importsOf, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64, symbolsOf,
+  symbolsOfMac
 } = require('../support/emulators');
 const { buildPortable } = require('../support/prebuild-all');
 const { RESOLVER_OF_ARM64 } = require('../support/platforms');
@@ -34,7 +35,7 @@ beforeAll(async () => {
   folder = makeFolder();
   const { code, stderr } = await run(process.execPath, [
     path.join(ROOT, 'test', 'support', 'prebuild-all.js'),
-    'linux-arm64', 'linux-x64/sekering.musl.node', 'win32-x64', 'darwin-x64', 'darwin-arm64',
+    'linux-arm64', 'linux-x64', 'win32-x64', 'darwin-x64', 'darwin-arm64',
   ]);
   if (code !== 0) throw new Error(stderr);
 }, BUILDING_MS_MAX);
@@ -281,11 +282,38 @@ describe('Linux, with no more of the system than macOS has', () => {
     });
 });
 
-test.each(['x64', 'arm64'])('the binary for macOS %s asks for what its libraries have', arch => {
-  const binary = fs.readFileSync(path.join(PREBUILDS, `darwin-${arch}`, 'sekering.node'), 'latin1');
-  // Files, locks of files, sockets, and what tells processes apart.
-  for (const name of ['_flock', '_mmap', '_bind', '_sendto', '_sysctlbyname', '_uv_poll_init']) {
-    expect(binary).toContain(`\0${name}\0`);
-  }
-  expect(binary).not.toContain('fallocate');
+// Functions that libc++ has exported since long before macOS 11: all that the binaries ask it for.
+const OF_LIBCXX = [
+  '__ZNSt3__111this_thread9sleep_forERKNS_6chrono8durationIxNS_5ratioILl1ELl1000000000EEEEE',
+  '__ZNSt3__112basic_stringIcNS_11char_traitsIcEENS_9allocatorIcEEE6appendEmc',
+  '__ZNSt3__112basic_stringIcNS_11char_traitsIcEENS_9allocatorIcEEE7reserveEm',
+  '__ZNSt3__112basic_stringIcNS_11char_traitsIcEENS_9allocatorIcEEE9push_backEc',
+  '__ZNSt3__16__sortIRNS_6__lessIddEEPdEEvT0_S5_T_', '__ZNSt3__19to_stringEy', '__ZdlPv', '__Znwm',
+];
+
+describe.each(['x64', 'arm64'])('the binary for macOS %s', arch => {
+  const symbols = () => symbolsOfMac(path.join(PREBUILDS, `darwin-${arch}`, 'sekering.node'));
+  const asked = () => symbols().filter(({ isUndefined }) => isUndefined).map(({ name }) => name);
+
+  test('asks for what its libraries have', () => {
+    const names = asked();
+    // Files, locks of files, sockets, and what tells processes apart.
+    expect(names).toEqual(expect.arrayContaining(
+      ['_flock', '_mmap', '_bind', '_sendto', '_sysctlbyname', '_uv_poll_init']));
+    expect(names.filter(name => name.includes('fallocate'))).toEqual([]);
+    expect(names.filter(name => name.startsWith('__Z')).toSorted()).toEqual(OF_LIBCXX);
+  });
+
+  test('brings no function of C along, which others would call instead of their own', () => {
+    const names = symbols().filter(({ isUndefined }) => !isUndefined).map(({ name }) => name);
+    expect(names.filter(name => !name.startsWith('__Z')).toSorted())
+      .toEqual(['_napi_register_module_v1', '_node_api_module_get_api_version_v1']);
+  });
 });
+
+test.each(['linux-x64/sekering.glibc', 'linux-x64/sekering.musl', 'linux-arm64/sekering.glibc',
+  'linux-arm64/sekering.musl'])('the binary %s shows what Node.js asks it for, and no more',
+  async name => {
+    expect((await symbolsOf(path.join(PREBUILDS, `${name}.node`), 'ABDRTVW')).toSorted())
+      .toEqual(['napi_register_module_v1', 'node_api_module_get_api_version_v1']);
+  });

@@ -123,6 +123,30 @@ async function makeBunOfMusl (folder, arch) {
     ['env', `LD_LIBRARY_PATH=${libraries}`, 'LIBC=musl', ...emulator, bun]);
 }
 
+// ---- macOS -------------------------------------------------------------------------------------
+
+// Of <mach-o/loader.h> and <mach-o/nlist.h>, for 64 bits.
+const MACH_HEADER_BYTES = 32;
+const LC_SYMTAB = 2;
+const NLIST_BYTES = 16;
+const N_TYPE = 0x0e;
+
+/** @returns {{ name: string, isUndefined: boolean }[]} the symbols of a Mach-O file */
+function symbolsOfMac (file) {
+  const bytes = fs.readFileSync(file);
+  let at = MACH_HEADER_BYTES;
+  while (bytes.readUInt32LE(at) !== LC_SYMTAB) at += bytes.readUInt32LE(at + 4);
+  const [first, count, names] = [8, 12, 16].map(offset => bytes.readUInt32LE(at + offset));
+  return Array.from({ length: count }, (_, i) => {
+    const entry = first + i * NLIST_BYTES;
+    const start = names + bytes.readUInt32LE(entry);
+    return {
+      name: bytes.toString('latin1', start, bytes.indexOf(0, start)),
+      isUndefined: (bytes[entry + 4] & N_TYPE) === 0,
+    };
+  });
+}
+
 // ---- Windows -----------------------------------------------------------------------------------
 
 /** Node.js for Windows in a Wine of its own, which is in the folder. */
@@ -172,5 +196,6 @@ class Windows {
 }
 
 module.exports = {
-  Windows, importsOf, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64
+  Windows, importsOf, makeBunOfMusl, makeCoreTests, makeLoader, makeNodeOfArm64, symbolsOf,
+  symbolsOfMac
 };

@@ -259,7 +259,7 @@ describe('the package', () => {
       { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
     const allowed = [
       /^(package\.json|LICENSE|[A-Z-]+\.md|docs\/[a-z-]+\.md|test\/bench\/[A-Z-]+\.md)$/,
-      /^docs\/pictures\/[a-z\d-]+\.png$/,
+      /^docs\/pictures\/[a-z\d-]+\.webp$/,
       /^(examples\/[a-z-]+\.(m?js|prisma|toml)|deploy\/[\w.-]+)$/,
       /^lib\/(browser\/package\.json|cli\/sekering\.toml)$/,
       /^lib\/.+\.(js|mjs|d\.ts|d\.mts|sql|html|css|svg)$/,
