@@ -263,8 +263,7 @@ export interface OutboxStats {
 
 /**
  * A page of a list, newest first. However many rows there are, it looks at 20,000 of them at most
- * (but at all that wait, if only these are asked for), and has about 16 MiB at most: it may hold
- * fewer than asked for, or none, and not be the last one.
+ * and has about 16 MiB at most: it may hold fewer than asked for, or none, and not be the last one.
  */
 export type Page<T> = T[] & {
   /** The `before` of the next page. Undefined: this is the last one. */
