@@ -170,6 +170,12 @@ class Factory {
    */
   async page () { return write(await this.#draft(), this.#families); }
 
+  /** How the values of several processes become one, by family of the registry. */
+  get aggregators () {
+    return Object.fromEntries(
+      this.#registry.getMetricsAsArray().map(({ name, aggregator }) => [name, aggregator]));
+  }
+
   /** The registry asks all metrics at once, before it waits for any. */
   #draft () {
     try {
@@ -232,4 +238,4 @@ class Labels {
   }
 }
 
-module.exports = { Factory, Labels, eachInTurns, entryOf };
+module.exports = { Factory, Labels, eachInTurns, entryOf, valueText };

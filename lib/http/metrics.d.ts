@@ -29,6 +29,11 @@ export interface MetricsOptions {
   health?: Health | undefined;
   /** How many names of each kind become labels, 1 to 10000, default 200; later ones are 'other'. */
   maxNames?: number | undefined;
+  /**
+   * In a worker of node:cluster: also answers createClusterMetrics() in the primary process, in the
+   * format of Prometheus. Default false.
+   */
+  cluster?: boolean | undefined;
 }
 
 export interface Metrics {
@@ -52,3 +57,29 @@ export interface Metrics {
  * @throws SekeringError ERR_MISSING_PEER without the package prom-client
  */
 export function createMetrics (options?: MetricsOptions): Metrics;
+
+export interface ClusterMetricsOptions {
+  /** How long a worker may take for each part of its page, in ms; default 5000. */
+  timeout?: number | undefined;
+}
+
+export interface ClusterMetrics {
+  /**
+   * Answers with the sums of all workers; for Express or node:http. If a worker fails, leaves or
+   * takes too long, the answer is 500, since sums without it would look like restarts.
+   */
+  readonly handler: (req: IncomingMessage, res: ServerResponse) => Promise<void>;
+  /** An Express 5 router with GET /metrics. */
+  router (options?: PageAccess): any;
+  /** Stops listening to the workers. */
+  close (): void;
+}
+
+/**
+ * For the primary process of node:cluster: the metrics of all workers that have
+ * `createMetrics({ cluster: true })`, each combined by its aggregator (sums, or the maximum). As
+ * prom-client's AggregatorRegistry, but in parts: it never holds up a process for a whole page.
+ *
+ * @throws TypeError or RangeError ERR_INVALID_OPTION
+ */
+export function createClusterMetrics (options?: ClusterMetricsOptions): ClusterMetrics;

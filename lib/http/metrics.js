@@ -2,9 +2,8 @@
 
 // Metrics for Prometheus, by prom-client.
 
-const { pipeline } = require('node:stream');
-
 const Emitter = require('../base/emitter');
+const { invalidOption } = require('../base/errors');
 const { read } = require('../base/foreign');
 const { is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
@@ -12,11 +11,10 @@ const { Probe } = require('../gateway/health');
 const { heldPayments } = require('../gateway/report');
 const { DELAYS, DELAY_BOUNDS } = require('../primitives/retry-run');
 const { Distribution } = require('../primitives/stats');
-const { PAGE_OPTIONS, createPageAccess } = require('./admin-auth');
 const { breakersOption } = require('./breaker-views');
 const { BreakerMetrics } = require('./metrics-breakers');
+const { answer, routerOf } = require('./metrics-page');
 const { Factory, Labels, entryOf } = require('./metrics-registry');
-const { problem } = require('./problem');
 
 const MS_PER_SECOND = 1000;
 // The store is asked now and then, however often metrics are read.
@@ -45,9 +43,8 @@ const OPTIONS = optionsOf({
     'a retryable function or a client',
     source => isEmitter(source) || source?.stats?.retries >= 0)),
   fallbacks: is.having("emits 'fallback': a gateway", ['on', 'off']),
+  cluster: is.boolean("answers the primary process's createClusterMetrics", { default: false }),
 });
-
-const ROUTER = optionsOf(PAGE_OPTIONS);
 
 class Metrics {
   #factory;
@@ -57,10 +54,15 @@ class Metrics {
 
   constructor (options) {
     const {
-      prefix, registry, breakers, maxNames, store, degradation, health, retries, fallbacks, worker
+      prefix, registry, breakers, maxNames, store, degradation, health, retries, fallbacks, worker,
+      cluster
     } = OPTIONS.read(options);
     const client = requirePeer('prom-client', 'createMetrics');
     this.registry = registry ?? new client.Registry();
+    if (cluster && this.registry.contentType !== client.Registry.PROMETHEUS_CONTENT_TYPE) {
+      throw invalidOption('registry', 'a registry in the format of Prometheus, as cluster is true',
+        this.registry.contentType);
+    }
     this.#factory = new Factory(client, this.registry, prefix);
     this.#maxNames = maxNames;
     this.#breakers = new BreakerMetrics(this.#factory, new Labels(maxNames), breakers);
@@ -74,6 +76,10 @@ class Metrics {
     this.#addDeliveries(read(store, 'deliveries'));
     this.#addPayments(store);
     if (read(store, 'outbox') !== undefined) this.#addOutbox(store.outbox);
+    if (cluster) {
+      this.#undo.push(require('./metrics-cluster').answerPrimary(
+        () => this.#factory.page(), () => this.#factory.aggregators));
+    }
   }
 
   #listen (emitter, listeners) { this.#undo.push(Emitter.follow(emitter, listeners)); }
@@ -169,29 +175,11 @@ class Metrics {
   }
 
   /** Answers a request with all metrics of the registry, for Express or node:http. */
-  handler = async (req, res) => {
-    let page;
-    try {
-      page = await this.#factory.page();
-    } catch {
-      problem(res, 500, { code: 'ERR_INTERNAL' });
-      return;
-    }
-    res.statusCode = 200;
-    res.setHeader('Content-Type', this.registry.contentType);
-    res.setHeader('Cache-Control', 'no-store');
-    if (req.method === 'HEAD') res.end();
-    // What fails from here on ends the answer before its end, which the client sees.
-    else pipeline(page, res, () => {});
-  };
+  handler = (req, res) =>
+    answer(req, res, () => this.#factory.page(), () => this.registry.contentType);
 
   /** An Express router with GET /metrics. */
-  router (options) {
-    const { guard } = createPageAccess(ROUTER.read(options));
-    const router = requirePeer('express', 'metrics.router').Router();
-    if (guard !== undefined) router.get('/metrics', guard, this.handler);
-    return router;
-  }
+  router (options) { return routerOf(this.handler, 'metrics.router', options); }
 
   /** Stops listening, and removes its metrics from the registry. */
   close () {

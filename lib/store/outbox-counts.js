@@ -10,10 +10,10 @@ const { CLAIMABLE, WAITING_KINDS } = require('./outbox-table');
 const STATUSES = ['PENDING', 'SENDING', 'RETRYING', 'SENT', 'DLQ', 'CANCELLED'];
 const OVER = ['SENT', 'DLQ', 'CANCELLED'];
 
-// Pages of the table that are a sample: 16 MiB.
-const SAMPLE_PAGES = 2048;
+// Pages of the table that are a sample: 6 MiB.
+const SAMPLE_PAGES = 768;
 // So many are counted by each index.
-const COUNTED_MAX = 20_000;
+const COUNTED_MAX = 10_000;
 // Of each group, even if there are so many that it is more in all.
 const COUNTED_MIN = 10;
 

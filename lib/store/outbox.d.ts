@@ -255,16 +255,16 @@ export interface OutboxStats {
   /** Age of the oldest message that is due, in ms; 0 if none. */
   oldestMs: number;
   /**
-   * Whether SENT and CANCELLED are estimates from 16 MiB of the table, because it is larger, and
-   * also the other counts of channels that have thousands. Always false with `exact`.
+   * Whether SENT and CANCELLED are estimates from 6 MiB of the table, because it is larger, and
+   * also the other counts of channels that have many: thousands, or fewer where channels are many.
+   * Always false with `exact`.
    */
   sampled: boolean;
 }
 
 /**
- * A page of a list, newest first. However many rows there are, it looks at 20,000 of them at most
- * (but at all that wait, if only these are asked for), and has about 16 MiB at most: it may hold
- * fewer than asked for, or none, and not be the last one.
+ * A page of a list, newest first. However many rows there are, it looks at 10,000 of them at most
+ * and has about 16 MiB at most: it may hold fewer than asked for, or none, and not be the last one.
  */
 export type Page<T> = T[] & {
   /** The `before` of the next page. Undefined: this is the last one. */

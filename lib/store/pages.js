@@ -6,7 +6,7 @@
 const { is } = require('../base/options');
 
 // Rows that a page looks at.
-const LOOK = 20_000;
+const LOOK = 10_000;
 // A page with its content is not much larger than this.
 const PAGE_BYTES = 16 * 1024 * 1024;
 

@@ -2,7 +2,8 @@
 'use strict';
 
 // How the store grows: `npm run bench:scale`, on a PostgreSQL of its own. Each size has a database
-// with that many messages sent, dead and waiting, that many orders, and that many keys.
+// with that many messages sent, dead, waiting and waiting with an orderKey, that many orders and
+// that many keys; and one with as many messages in a thousand channels.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -10,7 +11,9 @@ const { parseArgs } = require('node:util');
 
 const { heldPayments } = require('../../lib/gateway/report');
 const { startPostgres } = require('../support/postgres');
-const { CHANNELS, openFilled } = require('./filling');
+const {
+  CHANNELS, ID_MIN, MANY_CHANNELS, ORDERED, openChannels, openFilled,
+} = require('./filling');
 const { machineOf } = require('./report');
 
 const RESULTS = path.join(__dirname, 'SCALE-RESULTS.md');
@@ -23,63 +26,107 @@ const FLOOR_MS = 5;
 const PAGE_MS_MAX = 200;
 
 const message = { channel: CHANNELS[0], recipient: 'a@example.com', body: 'b' };
+const ofTenant = { ...message, channel: MANY_CHANNELS[0] };
 
-/** What is measured; `page`: somebody waits for it in front of a page. */
+const searchAll = { limit: 50, search: 'nobody' };
+
+/**
+ * What is measured. `isPage`: somebody waits for it in front of a page; `of`: the kind of store;
+ * `prepare`: comes before each run and is not measured; `per`: what the time is divided by.
+ */
 const ROWS = [
-  ['enqueue', ({ outbox }) => outbox.enqueue(message)],
-  ['claim and send 100', claimSome],
-  ['idempotent call', ({ idempotency }, i) => idempotency.run(`new-${i}`, async () => 'done')],
-  ['messages, first page', ({ outbox }) => outbox.list({ limit: 50 }), 'page'],
-  ['messages, of a channel', ({ outbox }) => outbox.list({ limit: 50, channel: CHANNELS[3] }),
-    'page'],
-  ['messages, of a rare channel', ({ outbox }) => outbox.list({ limit: 50, channel: 'NONE' }),
-    'page'],
-  ['messages, of a rare status', ({ outbox }) => outbox.list({ limit: 50, status: 'CANCELLED' }),
-    'page'],
-  ['messages, search with hits', ({ outbox }) => outbox.list({ limit: 50, search: 'customer' }),
-    'page'],
-  ['messages, search without a hit', ({ outbox }) => outbox.list({ limit: 50, search: 'nobody' }),
-    'page'],
-  ['dead letters, first page', ({ deadLetters }) => deadLetters.list({ limit: 50 }), 'page'],
-  ['dead letters, search without a hit',
-    ({ deadLetters }) => deadLetters.list({ limit: 50, search: 'nobody' }), 'page'],
-  ['orders, first page', ({ payments }) => payments.list({ limit: 50 }), 'page'],
-  ['orders, of a rare state', ({ payments }) => payments.list({ limit: 50, state: 'charged_back' }),
-    'page'],
-  ['orders, search without a hit', ({ payments }) => payments.list({ limit: 50, search: 'nobody' }),
-    'page'],
-  ['health', store => store.health(), 'page'],
-  ['outbox.stats (metrics, report)', ({ outbox }) => outbox.stats(), 'page'],
-  ['summary of dead letters (metrics, report)', ({ deadLetters }) => deadLetters.summary(), 'page'],
-  ['held payments (metrics, report)', heldPayments, 'page'],
-  ['clean-up with nothing to delete', store => store.cleanUp(), 'page'],
-].map(([name, work, page]) => ({ name, work, isPage: page !== undefined }));
+  { name: 'enqueue', work: ({ outbox }) => outbox.enqueue(message) },
+  { name: 'claim and send 100', work: claiming([CHANNELS[1]]) },
+  { name: 'claim and send 100, of as many order keys', work: claiming([ORDERED]) },
+  { name: 'idempotent call',
+    work: ({ idempotency }, i) => idempotency.run(`new-${i}`, async () => 'done') },
+  ...pages({
+    'messages, first page': ({ outbox }) => outbox.list({ limit: 50 }),
+    'messages, of a channel': ({ outbox }) => outbox.list({ limit: 50, channel: CHANNELS[3] }),
+    'messages, of a rare channel': ({ outbox }) => outbox.list({ limit: 50, channel: 'NONE' }),
+    'messages, of a rare status': ({ outbox }) => outbox.list({ limit: 50, status: 'CANCELLED' }),
+    'messages, search with hits': ({ outbox }) => outbox.list({ limit: 50, search: 'customer' }),
+    'messages, search without a hit': ({ outbox }) => outbox.list(searchAll),
+    'messages that wait, first page': ({ outbox }) =>
+      outbox.list({ limit: 50, status: 'PENDING' }),
+    'messages that wait, search without a hit': ({ outbox }) =>
+      outbox.list({ ...searchAll, status: 'PENDING' }),
+    'messages that are retried, none among those that wait': ({ outbox }) =>
+      outbox.list({ limit: 50, status: 'RETRYING' }),
+    'dead letters, first page': ({ deadLetters }) => deadLetters.list({ limit: 50 }),
+    'dead letters, search without a hit': ({ deadLetters }) => deadLetters.list(searchAll),
+    'orders, first page': ({ payments }) => payments.list({ limit: 50 }),
+    'orders, of a rare state': ({ payments }) =>
+      payments.list({ limit: 50, state: 'charged_back' }),
+    'orders, search without a hit': ({ payments }) => payments.list(searchAll),
+    health: store => store.health(),
+    'outbox.stats (metrics, report)': ({ outbox }) => outbox.stats(),
+    'summary of dead letters (metrics, report)': ({ deadLetters }) => deadLetters.summary(),
+    'held payments (metrics, report)': heldPayments,
+    'clean-up with nothing to delete': store => store.cleanUp(),
+  }),
+  { name: 'clean-up of a tenth, for 1,000 messages and 1,000 keys', prepare: makeOld,
+    work: deleteOld, per: size => size / 10 / 1000 },
+  { name: 'enqueue, 1,000 channels', of: openChannels,
+    work: ({ outbox }) => outbox.enqueue(ofTenant) },
+  { name: 'claim and send 100, 1,000 channels', of: openChannels,
+    work: claiming(MANY_CHANNELS, 10) },
+  ...pages({
+    'outbox.stats, 1,000 channels': ({ outbox }) => outbox.stats(),
+    'summary of dead letters, 1,000 channels': ({ deadLetters }) => deadLetters.summary(),
+  }, openChannels),
+];
+
+function pages (works, of) {
+  return Object.entries(works).map(([name, work]) => ({ name, work, of, isPage: true }));
+}
 
 /** A worker that starts, sends a hundred of those that wait, and stops. */
-async function claimSome ({ outbox }) {
-  let left = 100;
-  let done;
-  const finished = new Promise(resolve => { done = resolve; });
-  const worker = outbox.createWorker({
-    channels: { [CHANNELS[1]]: { send: async () => { if (--left === 0) done(); } } },
-    batchSize: 100,
-  });
-  await worker.start();
-  await finished;
-  await worker.stop();
+function claiming (channels, batchSize = 100) {
+  return async ({ outbox }) => {
+    let left = 100;
+    let done;
+    const finished = new Promise(resolve => { done = resolve; });
+    const send = async () => { if (--left === 0) done(); };
+    const worker = outbox.createWorker({
+      channels: Object.fromEntries(channels.map(name => [name, { send }])), batchSize,
+    });
+    await worker.start();
+    await finished;
+    await worker.stop();
+  };
+}
+
+/** Old messages come before all others, as they would be there. */
+async function makeOld (store, i, size) {
+  const old = "now() - interval '400 days'";
+  await store.query(`INSERT INTO sekering.notification_outbox
+      (id, channel, recipient, body, status, created_at, sent_at)
+    SELECT i, '${CHANNELS[0]}', 'a@example.com', 'b', 'SENT', ${old}, ${old}
+    FROM generate_series(1, ${Math.min(size / 10, ID_MIN - 1)}) AS i`);
+  await store.query(`INSERT INTO sekering.idempotency_store
+      (key, fingerprint, status, created_at, expires_at, locked_until)
+    SELECT 'old-' || i, '', 'done', ${old}, ${old}, ${old}
+    FROM generate_series(1, ${size / 10}) AS i`);
+}
+
+async function deleteOld (store, i, size) {
+  const { sent, idempotency } = await store.cleanUp();
+  if (sent !== size / 10 || idempotency !== size / 10) throw new Error('Not all was deleted');
 }
 
 const median = values => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /** By size; the sizes take turns, so that a busy minute of the machine is in all of them. */
-async function timesOf ({ name, work }, stores) {
+async function timesOf ({ name, work, prepare, per = () => 1 }, stores) {
   const runs = stores.map(() => []);
   for (let i = 0; i <= RUNS; i++) {
-    for (const [place, store] of stores.entries()) {
+    for (const [place, { store, size }] of stores.entries()) {
+      await prepare?.(store, i, size);
       const began = performance.now();
-      await work(store, `${name}-${i}`);
+      await work(store, `${name}-${i}`, size);
       // The first one warms up.
-      if (i > 0) runs[place].push(performance.now() - began);
+      if (i > 0) runs[place].push((performance.now() - began) / per(size));
     }
   }
   const times = runs.map(median);
@@ -90,14 +137,22 @@ async function timesOf ({ name, work }, stores) {
 /** By row: its times by size. */
 async function measure (sizes, rows) {
   const postgres = await startPostgres();
-  const stores = [];
+  const opened = new Map();
+  const openAll = async open => {
+    const stores = [];
+    opened.set(open, stores);
+    for (const size of sizes) stores.push({ size, store: await open(postgres, size) });
+    return stores;
+  };
   try {
-    for (const size of sizes) stores.push(await openFilled(postgres, size));
     const found = [];
-    for (const row of rows) found.push(await timesOf(row, stores));
+    for (const row of rows) {
+      const { of = openFilled } = row;
+      found.push(await timesOf(row, opened.get(of) ?? await openAll(of)));
+    }
     return found;
   } finally {
-    for (const store of stores) await store.close();
+    for (const { store } of [...opened.values()].flat()) await store.close();
     await postgres.close();
   }
 }
@@ -117,10 +172,11 @@ const cellsOf = (row, times) => [
 ];
 
 const METHOD = `Times in ms, the median of ${RUNS} runs in which the sizes take turns. Each database
-has that many messages sent, as many dead and as many waiting, in ten channels; as many orders with
-a notification each; as many keys. Growth: the largest from one size to the next, where less than
-${FLOOR_MS} ms counts as ${FLOOR_MS}. Gates: growth of at most ${GROWTH_MAX} × per factor of ten,
-and no page takes over ${PAGE_MS_MAX} ms.`;
+has that many messages sent, as many dead, as many waiting, in ten channels, and as many waiting
+with an \`orderKey\` of their own; as many orders with a notification each; as many keys. For the
+rows of 1,000 channels there are databases with as many messages in these. Growth: the largest from
+one size to the next, where less than ${FLOOR_MS} ms counts as ${FLOOR_MS}. Gates: growth of at most
+${GROWTH_MAX} × per factor of ten, and no page takes over ${PAGE_MS_MAX} ms.`;
 
 function markdownOf (sizes, lines) {
   const header = ['what', ...sizes.map(size => size.toLocaleString('en')), 'growth', 'verdict'];

@@ -5,6 +5,8 @@ const { EventEmitter, once } = require('node:events');
 const http = require('node:http');
 const path = require('node:path');
 const { Writable } = require('node:stream');
+const v8 = require('node:v8');
+const vm = require('node:vm');
 const express = require('express');
 const client = require('prom-client');
 
@@ -285,6 +287,21 @@ describe('a thousand names', () => {
       expect(text).toContain('name="line\\nend"');
     });
 
+  test('thirty pages leave less behind than one takes', async () => {
+    v8.setFlagsFromString('--expose-gc');
+    const gc = vm.runInNewContext('gc');
+    const { get } = await serveMetrics(options);
+    const used = () => {
+      gc();
+      return process.memoryUsage().heapUsed;
+    };
+    const { text } = await get('/metrics');
+    for (let i = 0; i < 5; i++) await get('/metrics');
+    const before = used();
+    for (let i = 0; i < 30; i++) await get('/metrics');
+    expect(used() - before).toBeLessThan(text.length);
+  });
+
   test('a metric that fails is an error, not half a page', async () => {
     const registry = new client.Registry();
     registry.registerMetric({ name: 'bad', get: async () => { throw new Error(SECRET); } });
@@ -481,16 +498,33 @@ test('of two processes with one breaker nothing is counted twice', async () => {
   });
   ends.push(() => { regions.remove(namespace); }, () => { child.kill('SIGKILL'); });
   const exit = once(child, 'exit');
-  const [text] = await Promise.race([once(child, 'message'), exit]);
+  const [found] = await Promise.race([once(child, 'message'), exit]);
   expect(await exit).toEqual([0, null]);
-  expect(parse(text)).toMatchObject({
+  const sums = parse(found.ours);
+  expect(sums).toMatchObject({
     'circuit_breaker_requests_total{name="midtrans",result="success"}': 40,
     'circuit_breaker_requests_total{name="midtrans",result="failure"}': 20,
     'circuit_breaker_failures_total{name="midtrans"}': 20,
     'fallback_activations{name="midtrans"}': 20,
     'circuit_breaker_state{name="midtrans"}': 2,
+    'retry_success_rate{name="load"}': 0.25,
     system_degradation_level: 1,
   });
+  // prom-client's own sums, of which no part is larger than it has to be.
+  expect(sums).toEqual(parse(found.theirs));
+  expect(found.ours.match(/^# .*/gm).toSorted()).toEqual(found.theirs.match(/^# .*/gm).toSorted());
+  expect(found.lines).toBeGreaterThan(100);
+  expect(found.lines).toBeLessThanOrEqual(16 * 50 + 10);
+  expect(found.ofOneThatLeft).toBe(500);
+  expect(parse(found.ofTheOther)).toMatchObject({
+    'circuit_breaker_requests_total{name="midtrans",result="success"}': 20,
+  });
+});
+
+test('a registry in another format cannot be added up', () => {
+  const registry = new client.Registry(client.Registry.OPENMETRICS_CONTENT_TYPE);
+  expect(() => createMetrics({ registry, cluster: true })).toThrow(/the format of Prometheus/);
+  expect(registry.getMetricsAsArray()).toEqual([]);
 });
 
 test.each([

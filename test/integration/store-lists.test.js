@@ -111,6 +111,8 @@ describe.each([
   ['messages', { channel: 'RARE' }, "channel = 'RARE'"],
   ['messages', { channel: 'RARE', status: 'SENT' }, "channel = 'RARE' AND status = 'SENT'"],
   ['messages', { channel: 'NONE' }, 'false'],
+  ['messages', { status: 'PENDING', search: '5' }, "status = 'PENDING' AND recipient LIKE '%5%'"],
+  ['messages', { status: 'RETRYING', channel: 'NONE' }, 'false'],
   ['messages', { search: 'R12_' }, 'false'],
   ['messages', { search: '33' }, "recipient LIKE '%33%'"],
   ['messages', { content: false, limit: 1000 }, 'true'],
@@ -219,5 +221,27 @@ describe('large messages', () => {
   test('the largest one is a page, whatever else is there', async () => {
     const [newest] = await store.outbox.list({ channel: 'LARGE', limit: 1 });
     expect(newest.id).toBe(ids.at(-1));
+  });
+});
+
+describe('where most messages wait', () => {
+  beforeAll(async () => {
+    await store.query(
+      "UPDATE sekering.notification_outbox SET status = 'PENDING' WHERE status = 'SENT'");
+    await store.query('ANALYZE sekering.notification_outbox');
+  });
+
+  test.each(['PENDING', 'RETRYING'])('a list of those that are %s looks at these only',
+    async status => {
+      const { found, read } = await readBy(() => store.outbox.list({ status, limit: 20 }));
+      expect(found).toBe(20);
+      expect(read).toBeLessThan(READ_MAX);
+    });
+
+  test('what is sought among them is not sought among all', async () => {
+    const { found, read } = await readBy(
+      () => store.outbox.list({ status: 'PENDING', search: 'nobody' }));
+    expect(found).toBe(0);
+    expect(read).toBeLessThanOrEqual(LOOKED_MAX);
   });
 });

@@ -365,14 +365,9 @@ const ENTRANCES = {
   'http:createHealthRouter(options)':
     wrong => http.createHealthRouter({ health: createHealth(), ...wrong }),
   'http:createMetrics(options)': wrong => http.createMetrics(wrong),
-  'Metrics.router(options)': wrong => {
-    const metrics = http.createMetrics();
-    try {
-      return metrics.router(wrong);
-    } finally {
-      metrics.close();
-    }
-  },
+  'Metrics.router(options)': wrong => routerOf(http.createMetrics(), wrong),
+  'http:createClusterMetrics(options)': wrong => http.createClusterMetrics(wrong),
+  'ClusterMetrics.router(options)': wrong => routerOf(http.createClusterMetrics(), wrong),
   'http:idempotent(options)':
     wrong => http.idempotent({ idempotency: store.idempotency, ...wrong }),
   'http:problem(members)': 'further members are part of a problem (RFC 9457, 3.2)',
@@ -506,6 +501,14 @@ function withGateway (call) {
       await gateway.stop();
     }
   };
+}
+
+function routerOf (metrics, wrong) {
+  try {
+    return metrics.router(wrong);
+  } finally {
+    metrics.close();
+  }
 }
 
 function withHistory (call) {

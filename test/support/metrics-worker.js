@@ -1,18 +1,22 @@
 'use strict';
 
-// A worker of a cluster for test/integration/http-metrics.test.js: a breaker of the host, and
-// metrics that the primary process adds up. As the primary: it starts two, and tells the sums.
+// A worker of a cluster for test/integration/http-metrics.test.js: a breaker of the host, many of
+// its own, and metrics that the primary process adds up. As the primary: it starts two, and tells
+// the sums, those of prom-client and ours.
 
 const cluster = require('node:cluster');
 const { once } = require('node:events');
+const http = require('node:http');
+const { promisify } = require('node:util');
 
 const client = require('prom-client');
 
 const { CircuitBreaker } = require('../..');
 const { createDegradation } = require('../../lib/gateway');
-const { createMetrics } = require('../../lib/http');
+const { createClusterMetrics, createMetrics } = require('../../lib/http');
 
 const WORKERS = 2;
+const NAMES = 300;
 
 async function work () {
   const breaker = new CircuitBreaker(async fails => {
@@ -23,7 +27,12 @@ async function work () {
   });
   const degradation = createDegradation({ services: { midtrans: breaker } });
   await degradation.start();
-  const { registry } = createMetrics({ degradation });
+  const many = Array.from({ length: NAMES }, (_, i) =>
+    new CircuitBreaker(async () => {}, { name: `shop "${i}"` }));
+  for (const each of many) await each.fire();
+  const retries = { load: { stats: { calls: 1, retries: 1, successes: cluster.worker.id % 2,
+    failures: 1, delays: 1, totalDelay: 100 } } };
+  const { registry } = createMetrics({ degradation, retries, maxNames: NAMES + 1, cluster: true });
   client.AggregatorRegistry.setRegistries([registry]);
   new client.AggregatorRegistry(); // Answers the primary's questions from now on.
   process.on('message', async message => {
@@ -36,6 +45,9 @@ async function work () {
   breaker.on('open', () => process.send('opened'));
   process.send('ready');
 }
+
+/** What is large is not there yet when send() returns. */
+const tell = message => promisify(process.send).call(process, message);
 
 async function lead () {
   const registry = new client.AggregatorRegistry();
@@ -52,10 +64,32 @@ async function lead () {
   const opened = hear('opened');
   workers[0].send('open');
   await opened;
-  process.send(await registry.clusterMetrics());
+  const metrics = createClusterMetrics();
+  const server = http.createServer(metrics.handler).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const read = async () => {
+    const answer = await fetch(`http://127.0.0.1:${server.address().port}`);
+    return { status: answer.status, text: await answer.text() };
+  };
+  // Of the parts that the primary takes, the largest.
+  let lines = 0;
+  cluster.on('message', (worker, { text }) => {
+    lines = Math.max(lines, text?.split('\n').length ?? 0);
+  });
+  const { text: ours } = await read();
+  const theirs = await registry.clusterMetrics();
   const exits = workers.map(worker => once(worker, 'exit'));
-  for (const worker of workers) worker.send('end');
-  await Promise.all(exits);
+  // It ends before it answers.
+  workers[0].send('end');
+  const { status: ofOneThatLeft } = await read();
+  await exits[0];
+  const { text: ofTheOther } = await read();
+  await tell({ ours, theirs, lines, ofOneThatLeft, ofTheOther });
+  workers[1].send('end');
+  await exits[1];
+  metrics.close();
+  server.closeAllConnections();
+  server.close();
   process.disconnect();
 }
 

@@ -5,7 +5,8 @@ import {
   createDegradation, createHealth, createSharedLevel, healthChecks, policyFromConfig, readConfig
 } from 'sekering/gateway';
 import {
-  createBreakerMiddleware, createHealthRouter, createMetrics, createTracing, problem, problemHandler
+  createBreakerMiddleware, createClusterMetrics, createHealthRouter, createMetrics, createTracing,
+  problem, problemHandler
 } from 'sekering/http';
 import { MidtransClient } from 'sekering/midtrans';
 import { SmtpClient } from 'sekering/smtp';
@@ -57,7 +58,10 @@ createHealthRouter({
 });
 createBreakerMiddleware({ prefixes: ['/api'], breaker: { timeout: 1000 } }).breakers.reset('/api');
 const load = retryable(async (id: number) => id);
-createMetrics({ health, degradation, store, worker, retries: { load, smtp } }).close();
+createMetrics({
+  health, degradation, store, worker, retries: { load, smtp }, cluster: true,
+}).close();
+createClusterMetrics({ timeout: 1000 }).close();
 problemHandler({ onError: error => { error satisfies unknown; } });
 declare const res: import('node:http').ServerResponse;
 problem(res, 409, { code: 'ERR_PAYMENT_ORDER', orderId: 'a' });
