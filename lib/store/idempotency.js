@@ -10,7 +10,9 @@ const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { isA, messageOf, read, textOf } = require('../base/foreign');
 const { func, is, optionsOf } = require('../base/options');
+const { Batcher } = require('./batcher');
 const { canonical, jsonFault } = require('./json');
+const { arraysOf, rowsOf, sortedBy } = require('./rows');
 const { StoreError } = require('./store-errors');
 
 const TTL_MS_MAX = 366 * 86_400_000;
@@ -35,6 +37,9 @@ const CALL_OPTIONS = OPTIONS.with({
 
 const KEY_CHARACTERS_MAX = 512;
 const RESULT_CHARACTERS_MAX = 4 << 20;
+
+// Calls that come together share a statement up to this. While one waits, another can go on.
+const GROUP = { count: 100, weight: 1024 * 1024, writers: 2 };
 
 // How often a waiter looks: soon at first, since most work is short.
 const LOOK_MS_MIN = 10;
@@ -94,6 +99,48 @@ function replay ({ response, failed }) {
   return { value: response === null ? undefined : JSON.parse(response), replayed: true };
 }
 
+// ---- Statements --------------------------------------------------------------------------------
+
+/** The columns of a claim. */
+const CLAIMED = {
+  key: ['text', ({ key }) => key],
+  fingerprint: ['text', ({ fingerprint }) => fingerprint],
+  ttl: ['float8', ({ ttl }) => ttl],
+  lock_timeout: ['float8', ({ lockTimeout }) => lockTimeout],
+};
+
+/** The columns of a result. */
+const SETTLED = {
+  key: ['text', ({ key }) => key],
+  token: ['bigint', ({ token }) => token],
+  response: ['text', ({ response }) => response],
+  failed: ['boolean', ({ failed }) => failed],
+  ttl: ['float8', ({ ttl }) => ttl],
+};
+
+const fromNow = ms => `clock_timestamp() + ${ms} * interval '1 millisecond'`;
+
+/**
+ * SQL that claims keys that are new. It waits for nobody who holds a key, so a statement of many
+ * claims takes no longer than its own time.
+ */
+const claimNew = table => `INSERT INTO ${table}
+    (key, fingerprint, status, created_at, expires_at, locked_until)
+  SELECT key, fingerprint, 'in_progress', clock_timestamp(), ${fromNow('ttl')},
+    ${fromNow('lock_timeout')}
+  FROM ${rowsOf(CLAIMED, 'given')}
+  ON CONFLICT (key) DO NOTHING RETURNING key, token`;
+
+/** SQL that stores results. It skips keys that another statement has locked. */
+const settleAll = table => `UPDATE ${table} AS held
+  SET status = 'done', response = g.response, failed = g.failed, expires_at = ${fromNow('g.ttl')}
+  FROM (SELECT given.*, free.place FROM ${rowsOf(SETTLED, 'given')},
+    LATERAL (SELECT ctid AS place FROM ${table}
+      WHERE key = given.key AND token = given.token AND status = 'in_progress'
+      FOR UPDATE SKIP LOCKED) free) g
+  WHERE held.ctid = g.place
+  RETURNING held.token`;
+
 /**
  * SQL that frees the key $1. Its row stays until a clean-up: the next holder draws its token after
  * it has locked the row. The token of a new row is drawn before. If that claim has to wait, others
@@ -115,6 +162,7 @@ class HeldKey {
   #key;
   #token;
   #call;
+  #settle;
   #onWarning;
   #timer;
   #extendedAt;
@@ -124,15 +172,18 @@ class HeldKey {
 
   /**
    * @param {{ database: object, table: string, key: string, token: string, claimedAt: number,
-   *   call: object, onWarning: (error: Error) => void }} claim claimedAt: when the key was asked
-   *   for. The database may have been slow to answer, and the lock lasts from then. call: of `run`
+   *   call: object, settle: (row: object) => Promise<boolean>,
+   *   onWarning: (error: Error) => void }} claim claimedAt: when the key was asked for. The
+   *   database may have been slow to answer, and the lock lasts from then. call: of `run`. settle:
+   *   stores a result together with others, unless the key is locked or no longer held
    */
-  constructor ({ database, table, key, token, claimedAt, call, onWarning }) {
+  constructor ({ database, table, key, token, claimedAt, call, settle, onWarning }) {
     this.#database = database;
     this.#table = table;
     this.#key = key;
     this.#token = token;
     this.#call = call;
+    this.#settle = settle;
     this.#extendedAt = claimedAt;
     this.#onWarning = onWarning;
     this.#schedule(claimedAt);
@@ -206,15 +257,21 @@ class HeldKey {
   async #store (response, { failed = false, client } = {}) {
     this.#isStoring = true;
     const isStored = client === undefined
-      ? await this.#insist(() => this.#write(this.#database, response, failed))
+      ? await this.#insist(() => this.#writeInGroup(response, failed))
       : await this.#write(client, response, failed);
     if (!isStored) throw this.#lose();
+  }
+
+  async #writeInGroup (response, failed) {
+    const [key, token, { ttl }] = [this.#key, this.#token, this.#call];
+    const row = { key, token, response, failed, ttl, weight: response?.length };
+    return await this.#settle(row) || this.#write(this.#database, response, failed);
   }
 
   async #write (client, response, failed) {
     const { rowCount } = await client.query(`UPDATE ${this.#table}
       SET status = 'done', response = $3, failed = $4::boolean,
-        expires_at = clock_timestamp() + $5::float8 * interval '1 millisecond'
+        expires_at = ${fromNow('$5::float8')}
       WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
     [this.#key, this.#token, response, failed, this.#call.ttl], true);
     return rowCount === 1 || this.#isWritten(client, response);
@@ -272,7 +329,7 @@ class HeldKey {
     signal.throwIfAborted();
     const began = clock.now();
     const { rowCount } = await (client ?? this.#database).query(`UPDATE ${this.#table}
-      SET locked_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
+      SET locked_until = ${fromNow('$3::float8')}
       WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
     [this.#key, this.#token, this.#call.lockTimeout], true);
     if (rowCount === 0) this.#abort();
@@ -345,6 +402,8 @@ class Idempotency {
   #table;
   #callOptions;
   #onWarning;
+  #claims = new Batcher(claims => this.#claimNew(claims), GROUP);
+  #results = new Batcher(results => this.#settleAll(results), GROUP);
 
   constructor ({ database, options, onWarning = () => {} }) {
     this.#database = database;
@@ -367,7 +426,8 @@ class Idempotency {
     // If the store closes meanwhile, the key stays locked until the work has ended.
     const release = this.#database.hold();
     try {
-      return await this.#runHeld(key, fingerprint, work, call);
+      // As the database will return it.
+      return await this.#runHeld(key.toWellFormed(), fingerprint, work, call);
     } finally {
       release();
     }
@@ -378,7 +438,7 @@ class Idempotency {
     if (row !== undefined) return replay(row);
     const held = new HeldKey({
       database: this.#database, table: this.#table, key, token, claimedAt, call,
-      onWarning: this.#onWarning,
+      settle: row => this.#results.add(row), onWarning: this.#onWarning,
     });
     try {
       return { value: await held.run(work), replayed: false };
@@ -420,12 +480,13 @@ class Idempotency {
    */
   async #take (key, fingerprint, { ttl, lockTimeout, wait }) {
     const until = clock.now() + wait;
+    const claim = { key, fingerprint, ttl, lockTimeout };
     let delay = LOOK_MS_MIN;
     let row;
     for (;;) {
       if (row === undefined || row.free) {
         const claimedAt = clock.now();
-        const token = await this.#claim(key, fingerprint, ttl, lockTimeout);
+        const token = await (row === undefined ? this.#claims.add(claim) : this.#claimFree(claim));
         if (token !== undefined) return { token, claimedAt };
       } else {
         if (row.fingerprint !== fingerprint) throw new StoreError('ERR_IDEMPOTENCY_MISMATCH');
@@ -439,14 +500,29 @@ class Idempotency {
     }
   }
 
-  async #claim (key, fingerprint, ttl, lockTimeout) {
+  /** @returns {Promise<Array<string | undefined>>} the token of each; undefined if it is known */
+  async #claimNew (claims) {
     const { rows } = await this.#database.query({
-      name: 'idempotency_claim',
+      name: 'idempotency_claim', text: claimNew(this.#table),
+      values: arraysOf(CLAIMED, sortedBy(({ key }) => key, claims)),
+    });
+    const tokens = new Map(rows.map(({ key, token }) => [key, token]));
+    // Of several claims of one key the first one gets it.
+    return claims.map(({ key }) => {
+      const token = tokens.get(key);
+      tokens.delete(key);
+      return token;
+    });
+  }
+
+  /** Claims a key that was found free. */
+  async #claimFree ({ key, fingerprint, ttl, lockTimeout }) {
+    const { rows } = await this.#database.query({
+      name: 'idempotency_claim_free',
       text: `INSERT INTO ${this.#table} AS held
           (key, fingerprint, status, created_at, expires_at, locked_until)
-        VALUES ($1, $2, 'in_progress', clock_timestamp(),
-          clock_timestamp() + $3::float8 * interval '1 millisecond',
-          clock_timestamp() + $4::float8 * interval '1 millisecond')
+        VALUES ($1, $2, 'in_progress', clock_timestamp(), ${fromNow('$3::float8')},
+          ${fromNow('$4::float8')})
         ON CONFLICT (key) DO UPDATE SET
           fingerprint = EXCLUDED.fingerprint, status = EXCLUDED.status, failed = false,
           response = NULL, token = DEFAULT, created_at = EXCLUDED.created_at,
@@ -456,6 +532,16 @@ class Idempotency {
       values: [key, fingerprint, ttl, lockTimeout],
     });
     return rows[0]?.token;
+  }
+
+  /** @returns {Promise<boolean[]>} which of them are stored */
+  async #settleAll (results) {
+    const { rows } = await this.#database.query({
+      name: 'idempotency_settle', text: settleAll(this.#table),
+      values: arraysOf(SETTLED, results),
+    }, undefined, true);
+    const tokens = new Set(rows.map(({ token }) => token));
+    return results.map(({ token }) => tokens.has(token));
   }
 
   /** Has no name: the plan for a table that was all but empty would be kept. */

@@ -6,6 +6,7 @@
 
 const { Conditions, readPage } = require('./pages');
 const { STATES, decides, enter, hooksOf } = require('./payment-states');
+const { arraysOf, rowOf, rowsOf, sortedBy } = require('./rows');
 
 const ORDER_CHANNEL = 'MIDTRANS_ORDER';
 const HOOK_CHANNEL = 'PAYMENT_HOOK';
@@ -61,19 +62,6 @@ const MOVED = {
   redirect_url: ['text', ({ change }) => holdable(change.redirectUrl)],
   unask: ['boolean', ({ change }) => change.unask],
 };
-
-/**
- * Rows as one array for each column. The limit drops none of them, but makes the planner expect one
- * row and so use the indexes: a statement is planned once, mostly while its table is empty.
- */
-const rowsOf = (columns, name) => `(SELECT * FROM unnest(${Object.values(columns)
-  .map(([type], i) => `$${i + 1}::${type}[]`).join(', ')}) LIMIT cardinality($1::text[]))
-  AS ${name} (${Object.keys(columns).join(', ')})`;
-
-const rowOf = (columns, item) => Object.fromEntries(Object.entries(columns)
-  .map(([name, [, read]]) => [name, read(item) ?? null]));
-
-const arraysOf = (columns, items) => Object.values(columns).map(([, read]) => items.map(read));
 
 /** The first values of the other columns. */
 const FIRST = {
@@ -296,7 +284,7 @@ class PaymentLedger {
   async insertOrders (client, given, messages) {
     const now = "CASE WHEN given.state <> 'queued' THEN clock_timestamp() END";
     // Every statement inserts in the same sequence, so that no two wait for each other.
-    const items = [...given].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
+    const items = sortedBy(({ orderId }) => orderId, given);
     const insert = `INSERT INTO ${this.#orders}
         (${Object.keys(INSERTED)}, asked_at, silent_since)
       SELECT given.*, ${now}, ${now} FROM ${rowsOf(INSERTED, 'given')}
