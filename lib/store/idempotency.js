@@ -595,12 +595,15 @@ class Idempotency {
    * Results for a statement that also writes something else.
    * @param {object[]} results of Joint
    * @param {object} along of `settleAll`; columns: further ones
-   * @returns {{ text: string, values: unknown[] }} text: an UPDATE
+   * @returns {{ size: number, text: string, values: unknown[] }} text: an UPDATE. size: belongs
+   *   into the name of the statement, so that it is planned again when the table has grown
    */
   settling (results, { columns: more, ...along }) {
     const columns = { ...SETTLED, ...more };
+    // Tokens count all claims that there have been.
     return {
-      text: settleAll(this.#table, { ...along, columns }), values: arraysOf(columns, results),
+      size: results[0].token.length, text: settleAll(this.#table, { ...along, columns }),
+      values: arraysOf(columns, results),
     };
   }
 
@@ -687,9 +690,9 @@ class Idempotency {
 
   /** @returns {Promise<boolean[]>} which of them are stored */
   async #settleAll (results) {
-    const { rows } = await this.#database.query({
-      name: 'idempotency_settle', ...this.settling(results, {}),
-    }, undefined, true);
+    const { size, text, values } = this.settling(results, {});
+    const { rows } = await this.#database.query(
+      { name: `idempotency_settle_${size}`, text, values }, undefined, true);
     const tokens = new Set(rows.map(({ token }) => token));
     return results.map(({ token }) => tokens.has(token));
   }

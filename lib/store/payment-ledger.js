@@ -318,10 +318,11 @@ class PaymentLedger {
       columns: TIED, first: values.length + 1, returning: 'g.order_id, held.token AS key_token',
       where: '(g.order_id, g.page) IN (SELECT order_id, token FROM moved)',
     });
-    const answer = await prepared(client, 'move_and_settle', `WITH moved AS (${update}),
-      settled AS (${settle.text})
+    const text = `WITH moved AS (${update}), settled AS (${settle.text})
       SELECT moved.*, key_token FROM moved
-        LEFT JOIN settled ON settled.order_id = moved.order_id`, [...values, ...settle.values]);
+        LEFT JOIN settled ON settled.order_id = moved.order_id`;
+    const answer = await prepared(client, `move_and_settle_${settle.size}`, text,
+      [...values, ...settle.values]);
     const settled = new Set(answer.rows.map(row => row.key_token));
     for (const result of results) if (settled.has(result.token)) result.settled();
     return answer;
