@@ -226,6 +226,10 @@ const CODES = {
     class: 'SekeringError', message: 'The client disconnected before the request was answered',
     retryable: true, fault: 'local',
   },
+  ERR_IDEMPOTENCY_DONE: {
+    class: 'StoreError', message: 'The work of this idempotency key was done before',
+    retryable: false, fault: 'caller',
+  },
   ERR_IDEMPOTENCY_IN_PROGRESS: {
     class: 'StoreError', message: 'Another call with this idempotency key is in progress',
     retryable: true, fault: 'caller',

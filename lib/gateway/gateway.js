@@ -79,6 +79,10 @@ function openPatiently (options, wait, { log, signal }) {
   });
 }
 
+/** The answer about an order that has its page. */
+const made = ({ orderId, state, token, redirectUrl }) =>
+  ({ queued: false, orderId, state, token, redirectUrl });
+
 class Gateway extends Emitter {
   #parts;
   #channels;
@@ -109,7 +113,9 @@ class Gateway extends Emitter {
       store, timezone: config.schedule.timezone, jobs: jobsOf(this, parts.recovery),
       onDone: done => this.#jobDone(done),
     });
-    this.payments = { createOrder: (body, options) => this.#createOrder(body, options) };
+    this.payments = {
+      createOrder: (body, options, joint) => this.#createOrder(body, options, joint),
+    };
     this.#listen();
   }
 
@@ -120,25 +126,27 @@ class Gateway extends Emitter {
    * later. Answers as soon as either is certain: at once while the breaker is open, otherwise
    * within `maxWait`. That is a time limit of the request, so the breaker counts a failure. If we
    * aborted a signal instead, it would never open on a Midtrans that hangs.
+   * @param {object} [joint] of Idempotency: a key that is claimed and settled with the order
    */
-  async #createOrder (body, options) {
+  async #createOrder (body, options, joint) {
     const { signal } = CREATE_ORDER.read(options);
     const { midtrans } = this.clients;
     if (midtrans === undefined) throw new SekeringError('ERR_GATEWAY_NO_CLIENT');
     const isOpen = midtrans.breaker.opened;
     const { order, queued, error } = await this.#stored(() => (isOpen
-      ? this.#defer(body)
-      : this.store.payments.open(body, { signal, timeout: this.config.retry.fallback.maxWait })));
-    const { orderId, state, token, redirectUrl } = order;
-    if (!queued) return { queued: false, orderId, state, token, redirectUrl };
+      ? this.#defer(body, joint)
+      : this.store.payments.open(body, { signal, timeout: this.config.retry.fallback.maxWait },
+        joint?.after(opened => made(opened.order)))));
+    if (!queued) return made(order);
+    const { orderId, state } = order;
     this.emit('queued', order, error);
     this.emit('fallback', { name: 'midtrans', by: 'queue', error });
     return { queued: true, orderId, state, error };
   }
 
-  async #defer (body) {
+  async #defer (body, joint) {
     const error = new SekeringError('EOPENBREAKER');
-    const order = await this.store.payments.defer(body, { reason: error });
+    const order = await this.store.payments.defer(body, { reason: error }, joint);
     // An earlier call may have made it.
     return { order, queued: order.token === null, error };
   }

@@ -19,7 +19,7 @@ const { createBreakerHistory } = require('./breaker-views');
 const { createDashboardRouter } = require('./dashboard-routes');
 const { createEventStream } = require('./events');
 const { createHealthRouter } = require('./health-routes');
-const { idempotent } = require('./idempotency');
+const { idempotent, idempotentJointly, jointly } = require('./idempotency');
 const { createMetrics } = require('./metrics');
 const { createOpenApiRouter } = require('./openapi');
 const { jsonBody, notFound, problem, problemHandler, sendJson } = require('./problem');
@@ -98,17 +98,21 @@ function refused (res, error) {
 }
 
 async function createOrder (gateway, req, res) {
-  let answer;
+  const { joint, answer } = jointly(req, outcome => answerOrder(res, outcome));
+  let outcome;
   try {
-    answer = await gateway.payments.createOrder(req.body);
+    outcome = await gateway.payments.createOrder(req.body, undefined, joint);
   } catch (error) {
     return refused(res, error);
   }
-  const { queued, orderId, state, token, redirectUrl, error } = answer;
+  answer(outcome);
+}
+
+function answerOrder (res, { queued, orderId, state, token, redirectUrl, error }) {
   const place = `/orders/${encodeURIComponent(orderId)}`;
   res.set('Location', place);
   if (!queued) return sendJson(res, 201, { queued, orderId, state, token, redirectUrl });
-  const code = error?.code ?? 'ERR_UNAVAILABLE';
+  const code = read(error, 'code') ?? 'ERR_UNAVAILABLE';
   sendJson(res.set('Retry-After', String(RETRY_AFTER_S)), 202,
     { queued, orderId, state, error: code, status: place });
 }
@@ -133,14 +137,13 @@ function makeOrderRouter (gateway, express) {
   // Read-only while the database is away: what cannot be kept is not taken in.
   const writable = degradation.guard(
     () => degradation.conditionOf('database') !== 'down', { methods: ['POST'] });
-  const change = [
-    allowed, writable, jsonBody(express, config.server.bodyLimit),
-    idempotent({ idempotency: store.idempotency }),
-  ];
+  const change = [allowed, writable, jsonBody(express, config.server.bodyLimit)];
+  const { idempotency } = store;
   const router = express.Router();
-  router.post('/orders', change, (req, res) => createOrder(gateway, req, res));
+  router.post('/orders', change, idempotentJointly({ idempotency }),
+    (req, res) => createOrder(gateway, req, res));
   router.get('/orders/:id', allowed, (req, res) => showOrder(gateway, req, res));
-  router.post('/notifications', change, async (req, res) => {
+  router.post('/notifications', change, idempotent({ idempotency }), async (req, res) => {
     // After a stall, another process may have enqueued them. The same order is never made twice.
     await req.idempotency?.confirm();
     sendJson(res, 202, await gateway.notify(req.body));

@@ -103,6 +103,13 @@ function untilEnded (res, held, patience) {
   });
 }
 
+/** What is stored of an answer; undefined if it is not stored. */
+function keptOf (answer, { storeServerErrors }) {
+  const { status, headers, body } = answer;
+  if (status >= 500 && !storeServerErrors) return undefined;
+  return (answer.kept ??= { status, headers, body: body?.toString('base64') });
+}
+
 function replay (res, { status, headers, body }) {
   if (body === undefined) {
     problem(res, 409, {
@@ -117,6 +124,9 @@ function replay (res, { status, headers, body }) {
   res.setHeader('Idempotency-Replayed', 'true');
   res.end(Buffer.from(body, 'base64'));
 }
+
+/** Of a key that this request cannot have. */
+const REFUSALS = new Set(['ERR_IDEMPOTENCY_IN_PROGRESS', 'ERR_IDEMPOTENCY_MISMATCH']);
 
 /** Tells a client that its request was not carried out. */
 function refuse (res, error, next) {
@@ -154,15 +164,44 @@ function refuseKey (res, header) {
 }
 
 /** Makes the middleware, which has to come after the parser of bodies. */
-function idempotent (options) {
+const idempotent = options => make(options, false);
+
+/**
+ * As `idempotent`, for a handler whose statements claim the key and store the answer along with
+ * what else they write. The handler is called before the key is claimed, and must do nothing until
+ * it has it. See `jointly`.
+ */
+const idempotentJointly = options => make(options, true);
+
+/**
+ * What a handler behind `idempotentJointly` needs.
+ * @param {object} req
+ * @param {(outcome: object) => void} write answers at once
+ * @returns {{ joint?: object, answer: (outcome: object) => void }} joint: of Idempotency, if the
+ *   request has a key
+ */
+const jointly = (req, write) => req.idempotency?.jointly(write) ?? { answer: write };
+
+/** As `jointly`, for a request with a key. */
+function answerJointly (joint, held, write, options) {
+  let shown;
+  const resultOf = outcome => {
+    shown = held.preview(() => write(outcome));
+    return shown && keptOf(shown, options);
+  };
+  const answer = outcome => (joint.isSettled ? held.end(shown) : write(outcome));
+  return { joint: joint.after(resultOf), answer };
+}
+
+function make (options, isJoint) {
   const { ttl, lockTimeout, wait, ...own } = OPTIONS.read(options);
-  const { idempotency, methods, required, scope, storeServerErrors, maxResponse } = own;
+  const { idempotency, methods, required, scope, maxResponse } = own;
   const patience = lockTimeout ?? IDEMPOTENCY_OPTIONS.entries.lockTimeout.default;
 
   /** Has the request answered. @returns {Promise<object>} what is stored */
-  async function answer ({ signal, token, confirm }, held, req, res, next) {
+  async function answer ({ signal, token, confirm, joint }, held, req, res, next) {
     let isLost = false;
-    req.idempotency = {
+    req.idempotency = isJoint ? { jointly: write => answerJointly(joint, held, write, own) } : {
       signal, token,
       confirm: () => confirm().catch(error => {
         isLost = true;
@@ -170,11 +209,12 @@ function idempotent (options) {
       }),
     };
     next();
-    const { status, headers, body } = await untilEnded(res, held, patience);
+    const ended = await untilEnded(res, held, patience);
     // The handler has not done its work, and says so.
     if (isLost) throw new NotStored('ERR_IDEMPOTENCY_LOST');
-    if (status >= 500 && !storeServerErrors) throw new NotStored('ERR_IDEMPOTENCY_SERVER_ERROR');
-    return { status, headers, body: body?.toString('base64') };
+    const value = keptOf(ended, own);
+    if (value === undefined) throw new NotStored('ERR_IDEMPOTENCY_SERVER_ERROR');
+    return value;
   }
 
   async function run (key, req, res, next) {
@@ -187,8 +227,9 @@ function idempotent (options) {
     let held;
     try {
       const whose = String(await scope(req) ?? '');
-      const { value, replayed } = await idempotency.run(`http:${idempotency.keyOf([whose, key])}`,
-        context => {
+      const start = isJoint ? 'runJointly' : 'run';
+      const { value, replayed } = await idempotency[start](
+        `http:${idempotency.keyOf([whose, key])}`, context => {
           held = new HeldResponse(res, maxResponse);
           return answer(context, held, req, res, next);
         }, { ttl, lockTimeout, wait, storeFailures: false, payload });
@@ -196,6 +237,10 @@ function idempotent (options) {
       held?.discard();
       return replay(res, value);
     } catch (error) {
+      if (REFUSALS.has(read(error, 'code'))) {
+        held?.discard();
+        return refuse(res, error, next);
+      }
       // Whatever has become of the key, the handler's answer is true.
       if (held?.isEnded) return held.send();
       return held === undefined ? refuse(res, error, next) : held.discard();
@@ -237,18 +282,21 @@ class HeldResponse {
   #max;
   #original = {};
   #before;
+  #status;
   #chunks = [];
   #bytes = 0;
   #resolve;
   #callback;
   #ended = false;
   #passing = false;
+  #isPreview = false;
   #sent = false;
 
   constructor (res, max) {
     this.#res = res;
     this.#max = max;
-    this.#before = { ...res.getHeaders() };
+    this.#before = res.getHeaders();
+    this.#status = res.statusCode;
     /** Resolves with the answer when the handler has ended it. */
     this.ended = new Promise(resolve => { this.#resolve = resolve; });
     for (const name of HELD_METHODS) this.#original[name] = res[name];
@@ -278,9 +326,39 @@ class HeldResponse {
   /** Drops the answer, so that the response can be used for another one. */
   discard () {
     this.#release();
-    if (this.#res.headersSent) return;
+    if (!this.#res.headersSent) this.#restore();
+  }
+
+  #restore () {
     this.#setHeaders(this.#before);
+    this.#res.statusCode = this.#status;
     this.#res.statusMessage = undefined;
+  }
+
+  /**
+   * What `write` answers, which it does at once. That counts only if `end` is called with it.
+   * @returns {object | undefined} undefined if it is too large to be held
+   */
+  preview (write) {
+    this.#isPreview = true;
+    write();
+    this.#isPreview = false;
+    const isHeld = this.#bytes <= this.#max;
+    const { answer } = this;
+    this.answer = this.#callback = undefined;
+    this.#ended = false;
+    this.#chunks = [];
+    this.#bytes = 0;
+    this.#restore();
+    return isHeld ? answer : undefined;
+  }
+
+  /** Answers as `preview` has shown. */
+  end (answer) {
+    this.#ended = true;
+    this.#chunks = [answer.body];
+    this.answer = answer;
+    this.#resolve(answer);
   }
 
   #release () {
@@ -289,8 +367,13 @@ class HeldResponse {
   }
 
   #setHeaders (headers) {
-    for (const name of this.#res.getHeaderNames()) this.#res.removeHeader(name);
-    for (const [name, value] of Object.entries(headers)) this.#res.setHeader(name, value);
+    const present = this.#res.getHeaders();
+    for (const name of Object.keys(present)) {
+      if (headers[name] === undefined) this.#res.removeHeader(name);
+    }
+    for (const [name, value] of Object.entries(headers)) {
+      if (present[name] !== value) this.#res.setHeader(name, value);
+    }
   }
 
   #write (chunk, args) {
@@ -301,7 +384,7 @@ class HeldResponse {
     this.#bytes += bytes.length;
     const callback = callbackOf(args);
     if (callback !== undefined) process.nextTick(callback);
-    return this.#bytes <= this.#max || this.#pass();
+    return this.#isPreview || this.#bytes <= this.#max || this.#pass();
   }
 
   /**
@@ -328,12 +411,12 @@ class HeldResponse {
     this.#ended = true;
     this.#callback = callbackOf(args);
     this.#note();
-    this.#resolve(this.answer);
+    if (!this.#isPreview) this.#resolve(this.answer);
     return this.#res;
   }
 
   #note () {
-    const all = { ...this.#res.getHeaders() };
+    const all = this.#res.getHeaders();
     const headers = Object.fromEntries(Object.entries(all).filter(([name, value]) =>
       !NOT_KEPT.has(name) && value !== this.#before[name]));
     this.answer = {
@@ -357,4 +440,4 @@ class HeldResponse {
   }
 }
 
-module.exports = { callerOf, idempotent, keyOf };
+module.exports = { callerOf, idempotent, idempotentJointly, jointly, keyOf };

@@ -29,6 +29,7 @@ const PROBLEMS = {
   ERR_WEBHOOK_BODY: [503, true],
   ERR_IDEMPOTENCY_MISMATCH: [422, 'The key was used with another request before.'],
   ERR_IDEMPOTENCY_IN_PROGRESS: [409, 'A request with the same key is still in progress.'],
+  ERR_IDEMPOTENCY_DONE: [409, 'A request with the same key was carried out before.'],
   ERR_IDEMPOTENCY_LOST: [409, 'Another request has taken over the key. Send it again.'],
   ERR_STORE_UNREACHABLE: [503, 'The service cannot reach its database at the moment.'],
   ERR_STORE_READ_ONLY: [503, 'The database of the service takes no writes at the moment.'],

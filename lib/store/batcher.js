@@ -3,6 +3,8 @@
 // Turns many small writes into few large ones, without a delay: writes that come while a statement
 // is under way share the next one. A lone write goes at the next turn of the event loop.
 
+const { read } = require('../base/foreign');
+
 class Batcher {
   #write;
   #countMax;
@@ -24,7 +26,10 @@ class Batcher {
     this.#writersMax = writers;
   }
 
-  /** @returns {Promise<unknown>} the answer for this item; rejects if its statement fails */
+  /**
+   * @returns {Promise<unknown>} the answer for this item; rejects if its statement fails. If the
+   *   database refuses a statement of several items, each is written alone: one may be at fault
+   */
   add (item) {
     return new Promise((resolve, reject) => {
       this.#line.push({ item, resolve, reject });
@@ -41,14 +46,22 @@ class Batcher {
       await new Promise(setImmediate);
       const entries = this.#take();
       if (entries.length === 0) break;
-      try {
-        const answers = await this.#write(entries.map(({ item }) => item));
-        entries.forEach(({ resolve }, i) => resolve(answers[i]));
-      } catch (error) {
+      await this.#settle(entries);
+    }
+    this.#writers--;
+  }
+
+  async #settle (entries) {
+    try {
+      const answers = await this.#write(entries.map(({ item }) => item));
+      entries.forEach(({ resolve }, i) => resolve(answers[i]));
+    } catch (error) {
+      if (entries.length > 1 && read(error, 'code') === 'ERR_STORE_QUERY') {
+        for (const entry of entries) await this.#settle([entry]);
+      } else {
         entries.forEach(({ reject }) => reject(error));
       }
     }
-    this.#writers--;
   }
 
   #take () {

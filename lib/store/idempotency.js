@@ -4,13 +4,15 @@
 // row holds each key: while the work is being done, with a lock that its holder extends; later,
 // with the result.
 
-const { createHash } = require('node:crypto');
+const { hash } = require('node:crypto');
 
 const clock = require('../base/clock');
 const { invalidOption } = require('../base/errors');
 const { isA, messageOf, read, textOf } = require('../base/foreign');
 const { func, is, optionsOf } = require('../base/options');
+const { Batcher } = require('./batcher');
 const { canonical, jsonFault } = require('./json');
+const { arraysOf, rowsOf, sortedBy } = require('./rows');
 const { StoreError } = require('./store-errors');
 
 const TTL_MS_MAX = 366 * 86_400_000;
@@ -36,6 +38,9 @@ const CALL_OPTIONS = OPTIONS.with({
 const KEY_CHARACTERS_MAX = 512;
 const RESULT_CHARACTERS_MAX = 4 << 20;
 
+// Calls that come together share a statement up to this. While one waits, another can go on.
+const GROUP = { count: 100, weight: 1024 * 1024, writers: 2 };
+
 // How often a waiter looks: soon at first, since most work is short.
 const LOOK_MS_MIN = 10;
 const LOOK_MS_MAX = 250;
@@ -56,7 +61,7 @@ function checkKey (key) {
 /** SHA-256 of a value, in hexadecimal; the order of members does not matter. */
 function hashOf (value) {
   const text = value === undefined ? '' : canonical('payload', value);
-  return createHash('sha256').update(text).digest('hex');
+  return hash('sha256', text);
 }
 
 // ---- Results -----------------------------------------------------------------------------------
@@ -94,6 +99,58 @@ function replay ({ response, failed }) {
   return { value: response === null ? undefined : JSON.parse(response), replayed: true };
 }
 
+// ---- Statements --------------------------------------------------------------------------------
+
+/** The columns of a claim. */
+const CLAIMED = {
+  key: ['text', ({ key }) => key],
+  fingerprint: ['text', ({ fingerprint }) => fingerprint],
+  ttl: ['float8', ({ ttl }) => ttl],
+  lock_timeout: ['float8', ({ lockTimeout }) => lockTimeout],
+};
+
+/** The columns of a result. */
+const SETTLED = {
+  key: ['text', ({ key }) => key],
+  token: ['bigint', ({ token }) => token],
+  response: ['text', ({ response }) => response],
+  failed: ['boolean', ({ failed }) => failed],
+  ttl: ['float8', ({ ttl }) => ttl],
+};
+
+const fromNow = ms => `clock_timestamp() + ${ms} * interval '1 millisecond'`;
+
+/**
+ * SQL that claims keys that are new. It waits for nobody who holds a key, so a statement of many
+ * claims takes no longer than its own time.
+ * @param {string} table
+ * @param {number} [first] the number of the first parameter
+ */
+const claimNew = (table, first) => `INSERT INTO ${table}
+    (key, fingerprint, status, created_at, expires_at, locked_until)
+  SELECT key, fingerprint, 'in_progress', clock_timestamp(), ${fromNow('ttl')},
+    ${fromNow('lock_timeout')}
+  FROM ${rowsOf(CLAIMED, 'given', first)}
+  ON CONFLICT (key) DO NOTHING RETURNING key, token`;
+
+/**
+ * SQL that stores results. It skips keys that another statement has locked.
+ * @param {string} table
+ * @param {{ columns?: object, first?: number, where?: string, returning?: string }} [along] of a
+ *   statement that also writes something else: all columns of a result, as `g` in `where`; the
+ *   number of the first parameter; which results are stored
+ */
+const settleAll = (table, {
+  columns = SETTLED, first = 1, where = 'true', returning = 'held.token'
+} = {}) => `UPDATE ${table} AS held
+  SET status = 'done', response = g.response, failed = g.failed, expires_at = ${fromNow('g.ttl')}
+  FROM (SELECT given.*, free.place FROM ${rowsOf(columns, 'given', first)},
+    LATERAL (SELECT ctid AS place FROM ${table}
+      WHERE key = given.key AND token = given.token AND status = 'in_progress'
+      FOR UPDATE SKIP LOCKED) free) g
+  WHERE held.ctid = g.place AND ${where}
+  RETURNING ${returning}`;
+
 /**
  * SQL that frees the key $1. Its row stays until a clean-up: the next holder draws its token after
  * it has locked the row. The token of a new row is drawn before. If that claim has to wait, others
@@ -101,6 +158,8 @@ function replay ({ response, failed }) {
  */
 const free = table => `UPDATE ${table} SET status = 'done', failed = false, response = NULL,
   expires_at = '-infinity' WHERE key = $1`;
+
+const done = () => new StoreError('ERR_IDEMPOTENCY_DONE');
 
 // ---- A key that is held ------------------------------------------------------------------------
 
@@ -113,33 +172,100 @@ class HeldKey {
   #database;
   #table;
   #key;
+  #fingerprint;
   #token;
   #call;
+  #claim;
+  #settle;
   #onWarning;
+  #taking;
   #timer;
   #extendedAt;
   #isStoring = false;
+  #isOver = false;
   #isLost = false;
-  #controller = new AbortController();
+  #abortController;
+  #value;
+  /** What others get for this key, once it is known. */
+  row;
 
   /**
-   * @param {{ database: object, table: string, key: string, token: string, claimedAt: number,
-   *   call: object, onWarning: (error: Error) => void }} claim claimedAt: when the key was asked
-   *   for. The database may have been slow to answer, and the lock lasts from then. call: of `run`
+   * @param {{ database: object, table: string, key: string, fingerprint: string, call: object,
+   *   claim: (isKnown: boolean) => Promise<object>, settle: (row: object) => Promise<boolean>,
+   *   onWarning: (error: Error) => void }} settings call: of `run`. claim: takes the key, or finds
+   *   its result. settle: stores a result together with others, unless the key is locked or no
+   *   longer held
    */
-  constructor ({ database, table, key, token, claimedAt, call, onWarning }) {
+  constructor ({ database, table, key, fingerprint, call, claim, settle, onWarning }) {
     this.#database = database;
     this.#table = table;
     this.#key = key;
-    this.#token = token;
+    this.#fingerprint = fingerprint;
     this.#call = call;
-    this.#extendedAt = claimedAt;
+    this.#claim = claim;
+    this.#settle = settle;
     this.#onWarning = onWarning;
-    this.#schedule(claimedAt);
+  }
+
+  /** Made when it is first needed: most keys are held for a short time. */
+  get #controller () { return (this.#abortController ??= new AbortController()); }
+
+  get isHeld () { return this.#token !== undefined; }
+
+  /**
+   * Takes the key, if that has not been tried before.
+   * @param {boolean} [isKnown] whether the key is known to be there
+   * @throws if somebody else has it, has done the work (then `row` is set) or has used it otherwise
+   */
+  take (isKnown = false) { return (this.#taking ??= this.#take(isKnown)); }
+
+  async #take (isKnown) {
+    const { token, claimedAt, row } = await this.#claim(isKnown);
+    this.row = row;
+    if (row !== undefined) throw done();
+    this.hold(token, claimedAt);
+  }
+
+  /**
+   * @param {string} token
+   * @param {number} claimedAt when the key was asked for. The database may have been slow to
+   *   answer, and the lock lasts from then
+   */
+  hold (token, claimedAt) {
+    this.#token = token;
+    this.#extendedAt = claimedAt;
+    if (!this.#isOver) this.#schedule(claimedAt);
+  }
+
+  /** The key as a statement claims it, which also writes something else. */
+  claim () {
+    const claimedAt = clock.now();
+    const { ttl, lockTimeout } = this.#call;
+    return {
+      key: this.#key, fingerprint: this.#fingerprint, ttl, lockTimeout,
+      hold: token => this.hold(token, claimedAt),
+    };
+  }
+
+  /** The result as a statement stores it, which also writes something else. */
+  settlement (value) {
+    this.#isStoring = true;
+    this.#value = value;
+    const row = this.#settled(resultToText(value), false);
+    const { response, failed } = row;
+    return { ...row, settled: () => { this.row = { response, failed }; } };
+  }
+
+  #settled (response, failed) {
+    const { ttl } = this.#call;
+    return {
+      key: this.#key, token: this.#token, response, failed, ttl, weight: response?.length,
+    };
   }
 
   /** What work gets. */
   #context (client) {
+    if (!this.isHeld) return { joint: new Joint(this) };
     const { signal } = this.#controller;
     const context = { signal, token: this.#token, confirm: () => this.#confirm(client) };
     return client === undefined ? context : { ...context, client };
@@ -150,6 +276,7 @@ class HeldKey {
     try {
       return await (this.#call.transaction ? this.#runInTransaction(work) : this.#run(work));
     } finally {
+      this.#isOver = true;
       this.#stop();
     }
   }
@@ -158,12 +285,18 @@ class HeldKey {
     let value;
     try {
       value = await work(this.#context());
+      // There was nothing to write it along with.
+      if (!this.isHeld) await this.take();
     } catch (error) {
+      if (!this.isHeld || this.row !== undefined) throw error;
       // That the lock was lost is no result of the work.
       const { aborted, reason } = this.#controller.signal;
       await this.#fail(error, this.#call.storeFailures && !(aborted && error === reason));
       throw error;
     }
+    // What is stored is what all get.
+    if (this.row !== undefined && value !== this.#value) throw done();
+    if (this.row !== undefined) return value;
     let response;
     try {
       response = resultToText(value);
@@ -206,15 +339,20 @@ class HeldKey {
   async #store (response, { failed = false, client } = {}) {
     this.#isStoring = true;
     const isStored = client === undefined
-      ? await this.#insist(() => this.#write(this.#database, response, failed))
+      ? await this.#insist(() => this.#writeInGroup(response, failed))
       : await this.#write(client, response, failed);
     if (!isStored) throw this.#lose();
+  }
+
+  async #writeInGroup (response, failed) {
+    return await this.#settle(this.#settled(response, failed)) ||
+      this.#write(this.#database, response, failed);
   }
 
   async #write (client, response, failed) {
     const { rowCount } = await client.query(`UPDATE ${this.#table}
       SET status = 'done', response = $3, failed = $4::boolean,
-        expires_at = clock_timestamp() + $5::float8 * interval '1 millisecond'
+        expires_at = ${fromNow('$5::float8')}
       WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
     [this.#key, this.#token, response, failed, this.#call.ttl], true);
     return rowCount === 1 || this.#isWritten(client, response);
@@ -272,7 +410,7 @@ class HeldKey {
     signal.throwIfAborted();
     const began = clock.now();
     const { rowCount } = await (client ?? this.#database).query(`UPDATE ${this.#table}
-      SET locked_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
+      SET locked_until = ${fromNow('$3::float8')}
       WHERE key = $1 AND token = $2::bigint AND status = 'in_progress'`,
     [this.#key, this.#token, this.#call.lockTimeout], true);
     if (rowCount === 0) this.#abort();
@@ -328,6 +466,42 @@ const late = (age, lockTimeout) => new StoreError('ERR_IDEMPOTENCY_LATE',
   `${Math.round(age)} ms, since this process or the database stalled: others could have taken ` +
   'the key and done the work again. Increase lockTimeout');
 
+/**
+ * A key for a function that writes: its statements claim the key and store the result along with
+ * what else they write. Until the key is claimed, the function must not have done anything.
+ */
+class Joint {
+  #key;
+  #resultOf;
+
+  constructor (key, resultOf = value => value) {
+    this.#key = key;
+    this.#resultOf = resultOf;
+  }
+
+  /** The same key for another function, whose value becomes this one's by `fn`. */
+  after (fn) { return new Joint(this.#key, value => this.#resultOf(fn(value))); }
+
+  get isHeld () { return this.#key.isHeld; }
+
+  get isSettled () { return this.#key.row !== undefined; }
+
+  /** Takes a key that no statement could claim, because it is there. @throws if it is not free */
+  async take () { await this.#key.take(true); }
+
+  /** A claim for `claiming` of Idempotency; `hold` tells that the statement got the key. */
+  claim () { return this.#key.claim(); }
+
+  /**
+   * A result for `settling` of Idempotency; `settled` tells that the statement stored it.
+   * @returns {object | undefined} undefined if it has to be stored later
+   */
+  settlement (value) {
+    const result = this.#resultOf(value);
+    return result === undefined ? undefined : this.#key.settlement(result);
+  }
+}
+
 // ---- Idempotency -------------------------------------------------------------------------------
 
 /**
@@ -345,6 +519,8 @@ class Idempotency {
   #table;
   #callOptions;
   #onWarning;
+  #claims = new Batcher(claims => this.#claimNew(claims), GROUP);
+  #results = new Batcher(results => this.#settleAll(results), GROUP);
 
   constructor ({ database, options, onWarning = () => {} }) {
     this.#database = database;
@@ -359,7 +535,15 @@ class Idempotency {
    * Calls `work` once for all calls with this key.
    * @returns {Promise<{ value: unknown, replayed: boolean }>}
    */
-  async run (key, work, options) {
+  async run (key, work, options) { return this.#start(key, work, options, false); }
+
+  /**
+   * As `run`, but work is called before the key is claimed, and gets `joint`. It may be called
+   * although the key is taken, so it must do nothing before it has the key by `joint`.
+   */
+  async runJointly (key, work, options) { return this.#start(key, work, options, true); }
+
+  async #start (key, work, options, isJoint) {
     checkKey(key);
     func('work', work);
     const call = this.#callOptions.read(options);
@@ -367,22 +551,24 @@ class Idempotency {
     // If the store closes meanwhile, the key stays locked until the work has ended.
     const release = this.#database.hold();
     try {
-      return await this.#runHeld(key, fingerprint, work, call);
+      // As the database will return it.
+      return await this.#runHeld(key.toWellFormed(), fingerprint, work, call, isJoint);
     } finally {
       release();
     }
   }
 
-  async #runHeld (key, fingerprint, work, call) {
-    const { token, claimedAt, row } = await this.#take(key, fingerprint, call);
-    if (row !== undefined) return replay(row);
+  async #runHeld (key, fingerprint, work, call, isJoint) {
     const held = new HeldKey({
-      database: this.#database, table: this.#table, key, token, claimedAt, call,
-      onWarning: this.#onWarning,
+      database: this.#database, table: this.#table, key, fingerprint, call,
+      claim: isKnown => this.#take(key, fingerprint, call, isKnown),
+      settle: row => this.#results.add(row), onWarning: this.#onWarning,
     });
     try {
+      if (!isJoint) await held.take();
       return { value: await held.run(work), replayed: false };
     } catch (error) {
+      if (held.row !== undefined) return replay(held.row);
       if (read(error, 'code') !== 'ERR_IDEMPOTENCY_LOST') throw error;
       // If the next holder is done, all callers get its result.
       const next = await this.#read(key, fingerprint);
@@ -390,6 +576,35 @@ class Idempotency {
       if (!isDone) throw error;
       return replay(next);
     }
+  }
+
+  /**
+   * Claims for a statement that also writes something else.
+   * @param {object[]} claims of Joint, each of another key
+   * @param {number} first the number of the first parameter
+   * @returns {{ text: string, values: unknown[] }} text: an INSERT that returns `key` and `token`
+   */
+  claiming (claims, first) {
+    return {
+      text: claimNew(this.#table, first),
+      values: arraysOf(CLAIMED, sortedBy(({ key }) => key, claims)),
+    };
+  }
+
+  /**
+   * Results for a statement that also writes something else.
+   * @param {object[]} results of Joint
+   * @param {object} along of `settleAll`; columns: further ones
+   * @returns {{ size: number, text: string, values: unknown[] }} text: an UPDATE. size: belongs
+   *   into the name of the statement, so that it is planned again when the table has grown
+   */
+  settling (results, { columns: more, ...along }) {
+    const columns = { ...SETTLED, ...more };
+    // Tokens count all claims that there have been.
+    return {
+      size: results[0].token.length, text: settleAll(this.#table, { ...along, columns }),
+      values: arraysOf(columns, results),
+    };
   }
 
   async get (key) {
@@ -418,14 +633,15 @@ class Idempotency {
    * @returns {Promise<{ token?: string, claimedAt?: number, row?: object }>} the key's token, and
    *   when it was asked for; or the row with the result
    */
-  async #take (key, fingerprint, { ttl, lockTimeout, wait }) {
+  async #take (key, fingerprint, { ttl, lockTimeout, wait }, isKnown) {
     const until = clock.now() + wait;
+    const claim = { key, fingerprint, ttl, lockTimeout };
     let delay = LOOK_MS_MIN;
-    let row;
+    let row = isKnown ? await this.#read(key, fingerprint) : undefined;
     for (;;) {
       if (row === undefined || row.free) {
         const claimedAt = clock.now();
-        const token = await this.#claim(key, fingerprint, ttl, lockTimeout);
+        const token = await (row === undefined ? this.#claims.add(claim) : this.#claimFree(claim));
         if (token !== undefined) return { token, claimedAt };
       } else {
         if (row.fingerprint !== fingerprint) throw new StoreError('ERR_IDEMPOTENCY_MISMATCH');
@@ -439,14 +655,28 @@ class Idempotency {
     }
   }
 
-  async #claim (key, fingerprint, ttl, lockTimeout) {
+  /** @returns {Promise<Array<string | undefined>>} the token of each; undefined if it is known */
+  async #claimNew (claims) {
     const { rows } = await this.#database.query({
-      name: 'idempotency_claim',
+      name: 'idempotency_claim', ...this.claiming(claims, 1),
+    });
+    const tokens = new Map(rows.map(({ key, token }) => [key, token]));
+    // Of several claims of one key the first one gets it.
+    return claims.map(({ key }) => {
+      const token = tokens.get(key);
+      tokens.delete(key);
+      return token;
+    });
+  }
+
+  /** Claims a key that was found free. */
+  async #claimFree ({ key, fingerprint, ttl, lockTimeout }) {
+    const { rows } = await this.#database.query({
+      name: 'idempotency_claim_free',
       text: `INSERT INTO ${this.#table} AS held
           (key, fingerprint, status, created_at, expires_at, locked_until)
-        VALUES ($1, $2, 'in_progress', clock_timestamp(),
-          clock_timestamp() + $3::float8 * interval '1 millisecond',
-          clock_timestamp() + $4::float8 * interval '1 millisecond')
+        VALUES ($1, $2, 'in_progress', clock_timestamp(), ${fromNow('$3::float8')},
+          ${fromNow('$4::float8')})
         ON CONFLICT (key) DO UPDATE SET
           fingerprint = EXCLUDED.fingerprint, status = EXCLUDED.status, failed = false,
           response = NULL, token = DEFAULT, created_at = EXCLUDED.created_at,
@@ -456,6 +686,15 @@ class Idempotency {
       values: [key, fingerprint, ttl, lockTimeout],
     });
     return rows[0]?.token;
+  }
+
+  /** @returns {Promise<boolean[]>} which of them are stored */
+  async #settleAll (results) {
+    const { size, text, values } = this.settling(results, {});
+    const { rows } = await this.#database.query(
+      { name: `idempotency_settle_${size}`, text, values }, undefined, true);
+    const tokens = new Set(rows.map(({ token }) => token));
+    return results.map(({ token }) => tokens.has(token));
   }
 
   /** Has no name: the plan for a table that was all but empty would be kept. */

@@ -182,13 +182,7 @@ class Outbox {
     if (rows.length > 1 && rows.some(({ dedupeKey }) => dedupeKey !== null)) {
       return this.#again(() => this.#database.transaction(client => this.#write(client, rows)));
     }
-    try {
-      return await this.#batcher.add({ rows, weight: weightOf(rows) });
-    } catch (error) {
-      // Another call of the same statement may be at fault.
-      if (read(error, 'code') !== 'ERR_STORE_QUERY' || !read(error, 'ofGroup')) throw error;
-      return this.#write(this.#database, rows);
-    }
+    return this.#batcher.add({ rows, weight: weightOf(rows) });
   }
 
   async #enqueueWith (client, rows) {
@@ -203,13 +197,7 @@ class Outbox {
    */
   async #writeCalls (calls) {
     const rows = calls.flatMap(call => call.rows);
-    let made;
-    try {
-      made = await this.#insert(this.#database, rows);
-    } catch (error) {
-      if (calls.length > 1) error.ofGroup = true;
-      throw error;
-    }
+    const made = await this.#insert(this.#database, rows);
     const answers = new Array(rows.length);
     const open = assign(made, rows, rows.map((row, i) => i), answers);
     if (open.length > 0) {

@@ -6,6 +6,7 @@
 
 const { Conditions, readPage } = require('./pages');
 const { STATES, decides, enter, hooksOf } = require('./payment-states');
+const { arraysOf, rowOf, rowsOf, sortedBy } = require('./rows');
 
 const ORDER_CHANNEL = 'MIDTRANS_ORDER';
 const HOOK_CHANNEL = 'PAYMENT_HOOK';
@@ -47,6 +48,25 @@ const INSERTED = {
   redirect_url: ['text', ({ redirectUrl }) => holdable(redirectUrl)],
 };
 
+/** The columns of an order of which some have a key. */
+const KEYED = { ...INSERTED, key: ['text', ({ claim }) => claim?.key ?? ''] };
+
+/**
+ * All keys are claimed before the first order is inserted: so all statements take their locks in
+ * the same sequence. '' stands for no key.
+ */
+const HAS_KEY = "WHERE given.key = ANY ((SELECT array_agg(key) || ''::text FROM claimed)::text[])";
+
+/** Of several orders with the same key the first one. */
+function oneOfEachKey (given) {
+  const keys = new Set();
+  return given.filter(({ claim }) => {
+    const isTaken = keys.has(claim?.key);
+    if (claim !== undefined) keys.add(claim.key);
+    return !isTaken;
+  });
+}
+
 /** The columns of a move. */
 const MOVED = {
   order_id: ['text', ({ order }) => order.orderId],
@@ -62,18 +82,11 @@ const MOVED = {
   unask: ['boolean', ({ change }) => change.unask],
 };
 
-/**
- * Rows as one array for each column. The limit drops none of them, but makes the planner expect one
- * row and so use the indexes: a statement is planned once, mostly while its table is empty.
- */
-const rowsOf = (columns, name) => `(SELECT * FROM unnest(${Object.values(columns)
-  .map(([type], i) => `$${i + 1}::${type}[]`).join(', ')}) LIMIT cardinality($1::text[]))
-  AS ${name} (${Object.keys(columns).join(', ')})`;
-
-const rowOf = (columns, item) => Object.fromEntries(Object.entries(columns)
-  .map(([name, [, read]]) => [name, read(item) ?? null]));
-
-const arraysOf = (columns, items) => Object.values(columns).map(([, read]) => items.map(read));
+/** What ties the result of a key to a move: the order with the page that the result tells of. */
+const TIED = {
+  order_id: ['text', ({ orderId }) => orderId],
+  page: ['text', ({ page }) => page],
+};
 
 /** The first values of the other columns. */
 const FIRST = {
@@ -129,6 +142,7 @@ const prepared = (client, name, text, values) =>
 class PaymentLedger {
   #database;
   #outbox;
+  #idempotency;
   #hooks;
   #emit;
   #orders;
@@ -136,9 +150,10 @@ class PaymentLedger {
   #events;
 
   /** @param {object} context of Payments */
-  constructor ({ database, outbox, hooks, emit }) {
+  constructor ({ database, outbox, idempotency, hooks, emit }) {
     this.#database = database;
     this.#outbox = outbox;
+    this.#idempotency = idempotency;
     this.#hooks = hooks;
     this.#emit = emit;
     this.#orders = `${database.schema}.payment_orders`;
@@ -249,14 +264,26 @@ class PaymentLedger {
 
   /**
    * Moves many orders with one statement, each to a state without hooks.
-   * @param {Array<{ order: object, change: object }>} moves as for `move`
+   * @param {Array<{ order: object, change: object, settlement?: object }>} moves as for `move`.
+   *   settlement: of Joint, a result that is stored if the order is moved
    * @returns {Promise<Array<object | undefined>>} for each as `move`; undefined also if another
    *   transaction has the order locked
    */
   async moveAll (moves) { return this.#move(this.#database, moves); }
 
+  /** An order after a move, as far as answers tell of it. */
+  moved (order, { to, token, redirectUrl }) {
+    return {
+      ...order, state: to, token: holdable(token) ?? order.token,
+      redirectUrl: holdable(redirectUrl) ?? order.redirectUrl,
+    };
+  }
+
   async #move (client, moves) {
-    const { rows } = await prepared(client, 'move', `UPDATE ${this.#orders} o SET
+    const results = moves.filter(({ settlement }) => settlement !== undefined)
+      .map(({ order: { orderId }, change: { token }, settlement }) =>
+        ({ ...settlement, orderId, page: holdable(token) }));
+    const update = `UPDATE ${this.#orders} o SET
         state = g.state, version = o.version + 1, updated_at = clock_timestamp(),
         silent_since = ${silentSince('o', 'g.state')},
         transaction_id = coalesce(g.transaction_id, o.transaction_id),
@@ -272,8 +299,10 @@ class PaymentLedger {
           WHERE order_id = given.order_id AND version = given.version
           FOR UPDATE SKIP LOCKED) free) g
       WHERE o.ctid = g.place
-      RETURNING ${ORDER_COLUMNS_OF_O}`,
-    arraysOf(MOVED, moves));
+      RETURNING ${ORDER_COLUMNS_OF_O}`;
+    const values = arraysOf(MOVED, moves);
+    const { rows } = results.length === 0 ? await prepared(client, 'move', update, values)
+      : await this.#moveAndSettle(client, update, values, results);
     const moved = new Map(rows.map(row => [row.order_id, row]));
     return moves.map(({ order: before }) => {
       const row = moved.get(before.orderId);
@@ -284,29 +313,37 @@ class PaymentLedger {
     });
   }
 
+  async #moveAndSettle (client, update, values, results) {
+    const settle = this.#idempotency.settling(results, {
+      columns: TIED, first: values.length + 1, returning: 'g.order_id, held.token AS key_token',
+      where: '(g.order_id, g.page) IN (SELECT order_id, token FROM moved)',
+    });
+    const text = `WITH moved AS (${update}), settled AS (${settle.text})
+      SELECT moved.*, key_token FROM moved
+        LEFT JOIN settled ON settled.order_id = moved.order_id`;
+    const answer = await prepared(client, `move_and_settle_${settle.size}`, text,
+      [...values, ...settle.values]);
+    const settled = new Set(answer.rows.map(row => row.key_token));
+    for (const result of results) if (settled.has(result.token)) result.settled();
+    return answer;
+  }
+
   // ---- Orders ----------------------------------------------------------------------------------
 
   /**
-   * Records orders that are not there yet.
+   * Records orders that are not there yet. An order with a claim is recorded if that gets its key.
    * @param {object} client a transaction or the database
-   * @param {object[]} given as PaymentOrders takes them
+   * @param {object[]} given as PaymentOrders takes them; claim: of Joint
    * @param {object} [messages] of the outbox's `along`: the new orders' are stored with them
    * @returns {Promise<Array<object | undefined>>} each order; undefined if it was there before
    */
   async insertOrders (client, given, messages) {
-    const now = "CASE WHEN given.state <> 'queued' THEN clock_timestamp() END";
     // Every statement inserts in the same sequence, so that no two wait for each other.
-    const items = [...given].sort((a, b) => (a.orderId < b.orderId ? -1 : 1));
-    const insert = `INSERT INTO ${this.#orders}
-        (${Object.keys(INSERTED)}, asked_at, silent_since)
-      SELECT given.*, ${now}, ${now} FROM ${rowsOf(INSERTED, 'given')}
-      ON CONFLICT (order_id) DO NOTHING RETURNING order_id, asked_at, created_at, updated_at`;
-    const values = arraysOf(INSERTED, items);
-    const { rows } = messages === undefined
-      ? await prepared(client, 'insert', insert, values)
-      : await prepared(client, 'insert_and_leave', `WITH made AS (${insert}), told AS (${
-        messages.insert(values.length + 1, 'recipient IN (SELECT order_id FROM made)')})
-        SELECT * FROM made`, [...values, messages.json]);
+    const items = sortedBy(({ orderId }) => orderId, oneOfEachKey(given));
+    const claims = items.flatMap(({ claim }) => claim ?? []);
+    const { rows } = await prepared(client, ...this.#insertion(items, claims, messages));
+    const tokens = new Map(rows.map(row => [row.key, row.key_token]));
+    for (const { key, hold } of claims) if (tokens.has(key)) hold(tokens.get(key));
     const made = new Map(rows.map(row => [row.order_id, row]));
     // If two have the same id, the second one was there before.
     return given.map(order => {
@@ -314,6 +351,36 @@ class PaymentLedger {
       made.delete(order.orderId);
       return row && toOrder({ ...FIRST, ...rowOf(INSERTED, order), ...row });
     });
+  }
+
+  /** @returns {[string, string, unknown[]]} a statement: its name, text and values */
+  #insertion (items, claims, messages) {
+    const now = "CASE WHEN given.state <> 'queued' THEN clock_timestamp() END";
+    const columns = claims.length === 0 ? INSERTED : KEYED;
+    const values = arraysOf(columns, items);
+    const insert = `INSERT INTO ${this.#orders} (${Object.keys(INSERTED)}, asked_at, silent_since)
+      SELECT ${Object.keys(INSERTED).map(name => `given.${name}`)}, ${now}, ${now}
+      FROM ${rowsOf(columns, 'given')} ${claims.length === 0 ? '' : HAS_KEY}
+      ON CONFLICT (order_id) DO NOTHING RETURNING order_id, asked_at, created_at, updated_at`;
+    if (claims.length === 0 && messages === undefined) return ['insert', insert, values];
+    const parts = [`made AS (${insert})`];
+    let name = 'insert';
+    let select = 'SELECT * FROM made';
+    if (claims.length > 0) {
+      const claim = this.#idempotency.claiming(claims, values.length + 1);
+      parts.unshift(`claimed AS (${claim.text})`);
+      values.push(...claim.values);
+      name += '_and_claim';
+      select = `SELECT made.*, NULL AS key, NULL::bigint AS key_token FROM made
+        UNION ALL SELECT NULL, NULL, NULL, NULL, key, token FROM claimed`;
+    }
+    if (messages !== undefined) {
+      const told = messages.insert(values.length + 1, 'recipient IN (SELECT order_id FROM made)');
+      parts.push(`told AS (${told})`);
+      values.push(messages.json);
+      name += '_and_leave';
+    }
+    return [name, `WITH ${parts.join(', ')} ${select}`, values];
   }
 
   /** Records orders, and leaves the new ones to the worker. */

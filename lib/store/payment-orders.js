@@ -12,7 +12,7 @@ const { StoreError } = require('./store-errors');
 
 // At most this many orders that arrive together share a statement.
 const GROUP = { count: 100, weight: 1024 * 1024, writers: 1 };
-const MOVES = { count: 100, writers: 1 };
+const MOVES = { count: 100, weight: 1024 * 1024, writers: 1 };
 
 const PAGES_MAX = 9;
 const PAGE_ID_CHARACTERS_MAX = 50;
@@ -51,18 +51,29 @@ class PaymentOrders {
   /**
    * Records an order, in a transaction of the caller's if there is one.
    * @param {object} given { orderId, amountMinor, currency, state, body, token, redirectUrl }
-   * @param {{ client?: object, leave?: boolean }} [options] leave: to the worker
+   * @param {{ client?: object, leave?: boolean, joint?: object }} [options] leave: to the worker.
+   *   joint: of Idempotency, not with a client
    * @returns {Promise<{ order: object, isNew: boolean }>}
    */
-  async record (given, { client, leave = given.state === 'queued' } = {}) {
+  async record (given, { client, joint, leave = given.state === 'queued' } = {}) {
     const { database, ledger } = this.#context;
     if (client !== undefined) return this.#recordWith(database.wrap(client), given, leave);
-    const group = leave ? this.#deferredOrders : this.#newOrders;
-    const order = await group.add({ ...given, weight: given.body?.length });
+    const order = await this.#insert(leave ? this.#deferredOrders : this.#newOrders, given, joint);
     if (order !== undefined) return { order, isNew: true };
     const recorded = await database.transaction(own => this.#recordWith(own, given, leave));
     ledger.announce(recorded.move);
     return recorded;
+  }
+
+  /** Inserts an order together with others, once it has its key. */
+  async #insert (group, given, joint) {
+    const item = { ...given, weight: given.body?.length };
+    if (joint !== undefined) {
+      const order = await group.add({ ...item, claim: joint.claim() });
+      if (joint.isHeld) return order;
+      await joint.take();
+    }
+    return group.add(item);
   }
 
   async #recordWith (client, given, leave) {
@@ -102,11 +113,13 @@ class PaymentOrders {
   // ---- Pages -----------------------------------------------------------------------------------
 
   /** Records an order and makes its page; see `open` of Payments. */
-  async open (given, { signal, timeout }) {
-    const { order, isNew } = await this.record(given);
+  async open (given, { signal, timeout, joint }) {
+    const { order, isNew } = await this.record(given, { joint });
     const { orderId } = order;
     try {
-      const opened = await this.#makePage(order, { signal, timeout, isNew });
+      const opened = await this.#makePage(order, {
+        signal, timeout, isNew, joint: joint?.after(made => ({ order: made, queued: false })),
+      });
       return { order: opened, queued: false };
     } catch (error) {
       // `reconcile` finds out what happened to the order.
@@ -144,11 +157,12 @@ class PaymentOrders {
    * @param {number} [options.timeout] ms for each request to Midtrans
    * @param {boolean} [options.isNew] whether it was recorded just now, so that nobody has asked for
    *   its page before
+   * @param {object} [options.joint] of Idempotency: a key that is settled with the order
    * @returns {Promise<object>} the order
    * @throws what Midtrans's client throws, or that the token is lost; the order stays queued or
    *   unknown, or has failed
    */
-  async #makePage (given, { signal, timeout, isNew = false }) {
+  async #makePage (given, { signal, timeout, joint, isNew = false }) {
     const { ledger } = this.#context;
     let order = given;
     let { pages: page, askedAt } = order;
@@ -158,7 +172,7 @@ class PaymentOrders {
     while (isUnmade(order)) {
       if (!isSetAsked) ({ resume, askedAt } = await ledger.setAsked(order.orderId, page));
       const { made, error } = await this.#createPage(order, page, { resume, signal, timeout });
-      if (made !== undefined) return this.#pageMade(order, made);
+      if (made !== undefined) return this.#pageMade(order, made, joint);
       const isFirst = page === given.pages;
       order = await this.#pageFailed(order, { page, isFirst, resume, askedAt, error });
       page += 1;
@@ -176,11 +190,11 @@ class PaymentOrders {
     }
   }
 
-  async #pageMade (order, { token, redirect_url: redirectUrl }) {
+  async #pageMade (order, { token, redirect_url: redirectUrl }, joint) {
     const { ledger } = this.#context;
     const { orderId } = order;
     const change = { to: 'created', by: 'midtrans', token, redirectUrl };
-    const moved = await this.#moveInGroup(order, change);
+    const moved = await this.#moveInGroup(order, change, joint);
     if (moved !== undefined) return moved;
     return this.#change(orderId, async (client, locked) => {
       if (isUnmade(locked)) return ledger.move(client, locked, change);
@@ -247,10 +261,11 @@ class PaymentOrders {
    * @returns {Promise<object|undefined>} the order; undefined if it has to be moved alone: it is
    *   locked or was moved meanwhile, or a hook hears of the state
    */
-  async #moveInGroup (order, change) {
+  async #moveInGroup (order, change, joint) {
     const { ledger } = this.#context;
     if (ledger.hasHooks(order.state, change.to)) return undefined;
-    const move = await this.#moves.add({ order, change });
+    const settlement = joint?.settlement(ledger.moved(order, change));
+    const move = await this.#moves.add({ order, change, settlement, weight: settlement?.weight });
     ledger.announce(move);
     return move?.order;
   }

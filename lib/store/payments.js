@@ -196,10 +196,10 @@ class Payments extends Emitter {
   #inbox;
   #orders;
 
-  constructor ({ database, outbox, options }) {
+  constructor ({ database, outbox, idempotency, options }) {
     super();
     const context = {
-      ...OPTIONS.read(options, 'payments'), database, outbox,
+      ...OPTIONS.read(options, 'payments'), database, outbox, idempotency,
       emit: (event, ...args) => this.emit(event, ...args),
     };
     outbox.registerChannel(ORDER_CHANNEL, { maxAttempts: ORDER_ATTEMPTS });
@@ -217,16 +217,18 @@ class Payments extends Emitter {
     return (await this.#orders.record(given, { client })).order;
   }
 
-  async defer (body, options) {
+  /** @param {object} [joint] of Idempotency: a key that is claimed with the order */
+  async defer (body, options, joint) {
     const { client, reason } = DEFER_OPTIONS.read(options);
     const given = orderOf(body, read(reason, 'ambiguous') === true ? 'unknown' : 'queued');
-    return (await this.#orders.record(given, { client, leave: true })).order;
+    return (await this.#orders.record(given, { client, joint, leave: true })).order;
   }
 
-  async open (body, options) {
+  /** @param {object} [joint] of Idempotency: a key that is claimed and settled with the order */
+  async open (body, options, joint) {
     const { signal, timeout } = OPEN_OPTIONS.read(options);
     this.#needMidtrans();
-    return this.#orders.open(orderOf(body, 'unknown'), { signal, timeout });
+    return this.#orders.open(orderOf(body, 'unknown'), { signal, timeout, joint });
   }
 
   senders () {

@@ -41,7 +41,9 @@ class Store extends Emitter {
     this.idempotency = createIdempotency({
       database, options: idempotency, onWarning: error => this.emit('warning', error),
     });
-    this.payments = createPayments({ database, options: payments, outbox: this.outbox });
+    this.payments = createPayments({
+      database, options: payments, outbox: this.outbox, idempotency: this.idempotency,
+    });
     this.fleet = createFleet({ database });
   }
 

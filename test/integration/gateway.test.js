@@ -72,8 +72,58 @@ describeEngines('a gateway', ({ place }) => {
     const again = await post(order('shop-2'), headers);
     expect(again.text).toBe(first.text);
     expect(again.headers.get('idempotency-replayed')).toBe('true');
+    expect(first.headers.get('idempotency-replayed')).toBe(null);
+    for (const name of ['location', 'content-type', 'cache-control', 'x-content-type-options']) {
+      expect([name, again.headers.get(name)]).toEqual([name, first.headers.get(name)]);
+    }
     expect((await post(order('shop-3'), headers)).status).toBe(422);
     expect(it.midtrans.orders.has('shop-3')).toBe(false);
+    // Nor may a body with mistakes have the key; a key of its own gets the refusal again.
+    expect((await post({}, headers)).status).toBe(422);
+    const refusals = [];
+    for (let i = 0; i < 2; i += 1) {
+      const { status, text, headers: got } = await post({}, { 'idempotency-key': '"key-wrong"' });
+      refusals.push([status, text, got.get('idempotency-replayed')]);
+    }
+    expect(refusals).toEqual([[400, refusals[0][1], null], [400, refusals[0][1], 'true']]);
+  });
+
+  test('many at once with one key: one order, whose answer all others get, or 409', async () => {
+    const headers = { 'idempotency-key': '"key-many"' };
+    const answers = await Promise.all(Array.from({ length: 20 }, () =>
+      post(order('shop-many'), headers)));
+    const replayed = ({ headers: got }) => got.get('idempotency-replayed') === 'true';
+    const made = answers.filter(({ status }) => status === 201);
+    expect(made.filter(answer => !replayed(answer))).toHaveLength(1);
+    for (const { text } of made) expect(text).toBe(made[0].text);
+    for (const { status, body } of answers.filter(answer => !made.includes(answer))) {
+      expect([status, body.code]).toEqual([409, 'ERR_IDEMPOTENCY_IN_PROGRESS']);
+    }
+    expect(it.midtrans.orders.has('shop-many')).toBe(true);
+    expect(it.midtrans.orders.has('shop-many~2')).toBe(false);
+  });
+
+  test('while Midtrans is known to be away, the answer to a key is that the order waits',
+    async () => {
+      const headers = { 'idempotency-key': '"key-away"' };
+      it.gateway.breakers.midtrans.open();
+      const first = await post(order('shop-away'), headers);
+      expect([first.status, first.body.queued]).toEqual([202, true]);
+      await mended();
+      const again = await post(order('shop-away'), headers);
+      expect([again.status, again.text]).toEqual([202, first.text]);
+      expect(again.headers.get('idempotency-replayed')).toBe('true');
+      expect((await post(order('shop-other'), headers)).status).toBe(422);
+    });
+
+  test('while the database is known to be away, a key is not used', async () => {
+    const headers = { 'idempotency-key': '"key-shut"' };
+    const { database } = it.gateway.breakers;
+    database.open();
+    const { status, body } = await post(order('shop-shut'), headers);
+    expect([status, body.code]).toEqual([503, 'EOPENBREAKER']);
+    database.close();
+    expect((await post(order('shop-shut'), headers)).status).toBe(201);
   });
 
   test('nobody posts without a token, and nonsense is refused as a problem', async () => {

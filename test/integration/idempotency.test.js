@@ -557,8 +557,12 @@ describe('idempotency, many processes', () => {
     const own = await (await sharedPostgres()).createDatabase();
     const store = await openStore({ url: own, connections: 2 });
     const table = 'sekering.idempotency_store';
+    let keys = 0;
     const ask = async count => {
-      for (let i = 0; i < count; i++) await store.idempotency.run('key', async () => 'once');
+      for (let i = 0; i < count; i++) {
+        await store.idempotency.run('key', async () => 'once');
+        await store.idempotency.run(`new ${keys++}`, async () => 'once');
+      }
     };
     await store.query(`ALTER TABLE ${table} SET (autovacuum_enabled = off)`);
     await ask(1);

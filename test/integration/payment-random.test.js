@@ -17,6 +17,7 @@ const { setImmediate: turn } = require('node:timers/promises');
 const { startTcpProxy } = require('../../lib/testing/tcp-proxy');
 const { until } = require('../support/outbox-helpers');
 const { faultsOf } = require('../support/payment-checks');
+const { openKeyed } = require('../support/payment-helpers');
 const { AMOUNT, Midtrans } = require('../support/payment-model');
 const { RemoteStore, connect, openPayments, sweep } = require('../support/payment-process');
 const { MidtransServer, signed } = require('../support/payment-server');
@@ -165,7 +166,7 @@ class Run extends Disturbed {
     lane.midtrans.orders.clear();
     lane.midtrans.pages.clear();
     await this.ask(`TRUNCATE ${['payment_orders', 'payment_transactions', 'payment_events',
-      'notification_outbox'].map(table => `${lane.schema}.${table}`)}`);
+      'notification_outbox', 'idempotency_store'].map(table => `${lane.schema}.${table}`)}`);
     await this.startWorker();
     await this.make(this.dice);
     try {
@@ -182,7 +183,9 @@ class Run extends Disturbed {
   // ---- Calls of the store ----------------------------------------------------------------------
 
   /** Either store: one of them loses connections. */
-  any (dice) { return dice.pick([this.lane.direct, this.lane.other]).payments; }
+  anyStore (dice) { return dice.pick([this.lane.direct, this.lane.other]); }
+
+  any (dice) { return this.anyStore(dice).payments; }
 
   /** @returns {Promise<{ value: unknown } | undefined>} undefined: it may have been done, or not */
   async try (work, ...codes) {
@@ -256,7 +259,7 @@ class Run extends Disturbed {
     if (isNew) {
       const id = `${this.name}.${orders.length}`;
       const midtrans = new Midtrans(id, this.seed * ORDERS_MAX + orders.length);
-      orders.push({ id, midtrans, acks: [], tokens: new Map() });
+      orders.push({ id, midtrans, acks: [], tokens: new Map(), answers: new Map() });
       lane.midtrans.orders.set(id, midtrans);
     }
     const order = isNew ? orders.at(-1) : dice.pick(orders);
@@ -276,8 +279,27 @@ class Run extends Disturbed {
       order.isTold ||= made !== undefined;
     } else {
       const times = dice.chance(0.2) ? 2 : 1;
-      await Promise.all(Array.from({ length: times }, () => this.openOnce(order, this.any(dice))));
+      const open = () => (dice.chance(0.5) ? this.openKeyed(order, dice)
+        : this.openOnce(order, this.any(dice)));
+      await Promise.all(Array.from({ length: times }, open));
     }
+  }
+
+  /** Under a key: whoever gets an answer gets the same one. */
+  async openKeyed (order, dice) {
+    const { id, answers } = order;
+    const key = `${id} ${dice.below(2)}`;
+    const body = { transaction_details: { order_id: id, gross_amount: AMOUNT } };
+    const store = this.anyStore(dice);
+    const made = await this.try(() => (store === this.lane.remote ? store.openKeyed(key, body)
+      : openKeyed(store, key, body)), 'ERR_IDEMPOTENCY_IN_PROGRESS');
+    if (made === undefined) return;
+    order.isTold = true;
+    const { value } = made.value;
+    const [text, before] = [JSON.stringify(value), answers.get(key)];
+    if (before !== undefined && before !== text) this.found.push(`${key}: ${before}, then ${text}`);
+    answers.set(key, text);
+    this.hand(order, value);
   }
 
   async openOnce (order, payments) {

@@ -7,6 +7,7 @@ const { once } = require('node:events');
 const http = require('node:http');
 
 const { openDatabase } = require('../../lib/store/database');
+const { createIdempotency } = require('../../lib/store/idempotency');
 const { migrate } = require('../../lib/store/migrate');
 const { createOutbox } = require('../../lib/store/outbox');
 const { createPayments } = require('../../lib/store/payments');
@@ -33,8 +34,10 @@ async function endTest (database) {
 async function pay (database, { hooks, payments: more, midtrans: clientOptions } = {}) {
   const { fake, client: midtrans } = await start(clientOptions);
   const outbox = createOutbox({ database, options: {} });
-  const payments = keep(
-    createPayments({ database, outbox, options: { midtrans, hooks, ...more } }));
+  const idempotency = createIdempotency({ database });
+  const payments = keep(createPayments({
+    database, outbox, idempotency, options: { midtrans, hooks, ...more },
+  }));
   const seen = { transition: [], held: [], released: [], forged: [], warning: [] };
   payments.on('transition', (made, { from, to }) =>
     seen.transition.push(`${made.orderId}: ${from} > ${to}`));
@@ -43,7 +46,25 @@ async function pay (database, { hooks, payments: more, midtrans: clientOptions }
     payments.on(event, (first, second) => seen[event].push(second ?? first));
   }
   const deliver = async notification => payments.handleNotification(JSON.stringify(notification));
-  return { fake, midtrans, outbox, payments, seen, deliver };
+  return { fake, midtrans, outbox, idempotency, payments, seen, deliver };
+}
+
+/**
+ * Opens an order under an idempotency key, as POST /orders does.
+ * @returns {Promise<{ value: object, replayed: boolean }>} as `run` of Idempotency
+ */
+async function openKeyed ({ payments, idempotency }, key, body, options) {
+  const answerOf = ({ queued, order: { orderId, state, token } }) =>
+    ({ queued, orderId, state, token });
+  return idempotency.runJointly(key, async ({ joint }) => {
+    let shown;
+    const resultOf = opened => {
+      shown = answerOf(opened);
+      return shown;
+    };
+    const opened = await payments.open(body, undefined, joint.after(resultOf));
+    return joint.isSettled ? shown : answerOf(opened);
+  }, { payload: body, ...options });
 }
 
 /** Takes an order in and makes it at the fake; the customer has chosen how to pay. */
@@ -102,5 +123,5 @@ const messagesOf = async (database, orderId) => (await database.query(`SELECT ch
   WHERE recipient = $1 ORDER BY id`, [orderId])).rows;
 
 module.exports = {
-  createdBy, endTest, listen, messagesOf, openShared, pay, placed, until, work,
+  createdBy, endTest, listen, messagesOf, openKeyed, openShared, pay, placed, until, work,
 };

@@ -11,6 +11,7 @@ const { MidtransClient } = require('../../lib/clients/midtrans');
 const { openStore } = require('../../lib/store');
 const { KEY } = require('./midtrans-helpers');
 const { until } = require('./outbox-helpers');
+const { openKeyed } = require('./payment-helpers');
 
 const HOOKS = ['onPaid', 'onDenied', 'onFailed', 'onRefund', 'onRefunded', 'onChargeback',
   'onTransition'];
@@ -75,6 +76,7 @@ class RemoteStore {
     return store;
   }
 
+  openKeyed (...args) { return this.#call('openKeyed', ...args); }
   query (...args) { return this.#call('query', ...args); }
   sweep () { return this.#call('sweep'); }
   startWorker (options) { return this.#call('startWorker', options); }
@@ -143,6 +145,7 @@ async function serve ({ place, url }) {
   const commands = {
     ready: () => {},
     payments: (name, args) => store.payments[name](...args),
+    openKeyed: (...args) => openKeyed(store, ...args),
     query: async (...args) => ({ rows: (await store.query(...args)).rows }),
     sweep: () => sweep(store),
     async startWorker (options) {

@@ -21,6 +21,17 @@ function cpuOf (pid) {
   return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_US;
 }
 
+/** @returns {Promise<unknown[][]>} the rows that a statement gives */
+async function ask (database, text) {
+  const client = new Client({ connectionString: database });
+  await client.connect();
+  try {
+    return (await client.query({ text, rowMode: 'array' })).rows;
+  } finally {
+    await client.end();
+  }
+}
+
 class Fleet {
   #postgres;
   #started = [];
@@ -53,16 +64,13 @@ class Fleet {
 
   /** The gateway's orders as [id, state, token]. */
   async orders ({ database }) {
-    const client = new Client({ connectionString: database });
-    await client.connect();
-    try {
-      const { rows } = await client.query({
-        text: 'SELECT order_id, state, token FROM sekering.payment_orders', rowMode: 'array',
-      });
-      return rows;
-    } finally {
-      await client.end();
-    }
+    return ask(database, 'SELECT order_id, state, token FROM sekering.payment_orders');
+  }
+
+  /** How many bytes of WAL the database has written. */
+  async walBytes ({ database }) {
+    const [[bytes]] = await ask(database, "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn");
+    return Number(bytes);
   }
 
   async close () {

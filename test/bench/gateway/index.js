@@ -7,7 +7,7 @@
 const { main } = require('./command');
 const { openFleet } = require('./fleet');
 const { markdownOf } = require('./report');
-const { outage, sideBySide } = require('./runs');
+const { costs, outage, sideBySide } = require('./runs');
 
 const USAGE = `Usage: npm run bench:gateway -- [options]
 
@@ -33,11 +33,12 @@ async function measure ({ rounds, rate }) {
     const [gateway] = services;
     services.push({ ...gateway, name: 'keyed', keyed: true });
     const load = await sideBySide(fleet, services, { rounds, sliceMs: 1500, warmMs: 4000 });
+    const asked = await costs(fleet, services.filter(({ name }) => name !== 'bare'));
     const outages = [];
     for (const [fault, ms] of Object.entries(OUTAGES)) {
       outages.push(await outage(fleet, gateway, { fault, perSecond: rate, ms }));
     }
-    return { load, outages, rounds, rate };
+    return { load, asked, outages, rounds, rate };
   } finally {
     await fleet.close();
   }

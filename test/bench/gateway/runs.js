@@ -70,6 +70,34 @@ async function sideBySide (fleet, services, { rounds, sliceMs, warmMs }) {
   return { rows, ratios };
 }
 
+/** What so many orders ask of the database, less what the service asks of it in the same time. */
+async function asked (fleet, service, { concurrency, count }) {
+  const { url, keyed } = service;
+  const look = async () => [await service.ask('statements'), await fleet.walBytes(service)];
+  const began = await look();
+  const { ms } = await fleet.load.ask('closed', {
+    url, keyed, prefix: prefix(), concurrency, count,
+  });
+  const ended = await look();
+  await pause(ms);
+  const later = await look();
+  const [statements, wal] =
+    began.map((value, i) => (2 * ended[i] - value - later[i]) / count);
+  return { statements, wal };
+}
+
+/** What an order asks of the database: alone, and together with others. */
+async function costs (fleet, services) {
+  const found = [];
+  for (const service of services) {
+    found.push({
+      name: service.name, alone: await asked(fleet, service, { concurrency: 1, count: 300 }),
+      together: await asked(fleet, service, { concurrency: CONCURRENCY, count: 3000 }),
+    });
+  }
+  return found;
+}
+
 /** Orders that were taken in and have no page yet, once all should have one, or time is up. */
 async function settled (fleet, service) {
   for (const began = performance.now(); ; await pause(LOOK_MS)) {
@@ -129,4 +157,4 @@ async function outage (fleet, service, { fault, perSecond, ms }) {
   };
 }
 
-module.exports = { countOf, isRight, outage, prefix, quantile, sideBySide, sumsOf };
+module.exports = { costs, countOf, isRight, outage, prefix, quantile, sideBySide, sumsOf };

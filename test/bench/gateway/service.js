@@ -8,11 +8,24 @@ const { once } = require('node:events');
 const { given, serve } = require('./processes');
 const subjects = require('./subjects');
 
+/** Counts what this process asks of pg from now on: each statement is a round trip. */
+function countStatements () {
+  const { Client } = require('pg');
+  const { query } = Client.prototype;
+  const counts = { statements: 0 };
+  Client.prototype.query = function countedQuery (...args) {
+    counts.statements += 1;
+    return query.apply(this, args);
+  };
+  return counts;
+}
+
 async function work () {
+  const counts = countStatements();
   const { subject, ...options } = given();
   const { url, close } = await subjects[subject](options);
   process.on('message', ({ id }) => process.send({
-    id, usage: process.cpuUsage(), rss: process.memoryUsage.rss(),
+    id, usage: process.cpuUsage(), rss: process.memoryUsage.rss(), ...counts,
   }));
   process.on('disconnect', async () => {
     await close();
@@ -48,6 +61,7 @@ async function lead () {
   serve({
     // CPU, in microseconds.
     usage: () => sumOf(workers, ({ usage }) => usage.user + usage.system),
+    statements: () => sumOf(workers, ({ statements }) => statements),
     // Bytes in memory.
     memory: () => sumOf(workers, ({ rss }) => rss),
   }, ready[0][0].url, stop);
