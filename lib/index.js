@@ -23,6 +23,7 @@ defineLazy(exports, {
   chaos: () => require('./primitives/chaos').chaos,
   circuitBreakers: () => require('./primitives/registry').circuitBreakers,
   createBackoff: () => require('./primitives/backoff').createBackoff,
+  deadlineHeaders: () => require('./primitives/deadline').deadlineHeaders,
   engine: () => require('./base/native').engine,
   fallbackChain: () => require('./primitives/fallback-chain').fallbackChain,
   getCircuitBreaker: () => require('./primitives/registry').getCircuitBreaker,
@@ -34,6 +35,7 @@ defineLazy(exports, {
   profile: () => require('./primitives/presets').profile,
   profiles: () => require('./primitives/presets').profiles,
   protect: () => require('./primitives/protect').protect,
+  readDeadlineHeaders: () => require('./primitives/deadline').readDeadlineHeaders,
   regions: () => require('./base/regions').regions,
   resetCircuitBreaker: () => require('./primitives/registry').resetCircuitBreaker,
   resetCircuitBreakers: () => require('./primitives/registry').resetCircuitBreakers,
@@ -43,6 +45,8 @@ defineLazy(exports, {
   retryPresets: () => require('./primitives/presets').retryPresets,
   retryable: () => require('./primitives/retry').retryable,
   staleCache: () => require('./primitives/stale-cache').staleCache,
+  timeLeft: () => require('./primitives/deadline').timeLeft,
+  withDeadline: () => require('./primitives/deadline').withDeadline,
 });
 
 // Never runs. Node.js reads from here which names an ES module can import.
@@ -50,7 +54,8 @@ defineLazy(exports, {
 0 && (module.exports = {
   AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter,
   RetryBudget, RetryableError, SekeringError, Timeout, breakers, chaos, circuitBreakers,
-  createBackoff, engine, fallbackChain, getCircuitBreaker, hedge, isRetryable, policy, preset,
-  presets, profile, profiles, protect, regions, resetCircuitBreaker, resetCircuitBreakers, retry,
-  retryAfterMs, retryOn, retryPresets, retryable, staleCache,
+  createBackoff, deadlineHeaders, engine, fallbackChain, getCircuitBreaker, hedge, isRetryable,
+  policy, preset, presets, profile, profiles, protect, readDeadlineHeaders, regions,
+  resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs, retryOn, retryPresets, retryable,
+  staleCache, timeLeft, withDeadline,
 });

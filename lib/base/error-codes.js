@@ -25,6 +25,10 @@ const CODES = {
     class: 'SekeringError', message: 'Timed out',
     retryable: true, fault: 'upstream', counts: true,
   },
+  EDEADLINE: {
+    class: 'SekeringError', message: 'The deadline of the call has passed',
+    retryable: true, fault: 'caller',
+  },
   ESEMLOCKED: {
     class: 'SekeringError', message: 'Semaphore locked',
     retryable: true, fault: 'local', asked: false,

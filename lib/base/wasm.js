@@ -271,10 +271,9 @@ class WasmEngine {
     this.#withDelays(delays, () => this.#core.drawDelays(count));
   }
 
-  decideRetry (rules, delays, attempt, elapsed, retryable, retryAfter, budget, random) {
+  decideRetry (rules, delays, ...failed) {
     const count = this.#pass(rules);
-    return this.#withDelays(delays, () =>
-      this.#core.decideRetry(count, attempt, elapsed, retryable, retryAfter, budget, random));
+    return this.#withDelays(delays, () => this.#core.decideRetry(count, ...failed));
   }
 
   createFaultInjector (seed, faults) {

@@ -560,7 +560,7 @@ SEKERING_EXPORT(drawDelays)(double count) {
 
 SEKERING_EXPORT(decideRetry)
 (double count, double attempt, double elapsed, double retryable, double retry_after, double budget,
- double random) {
+ double random, double left) {
   const std::optional<RetryRules> rules = RetryRulesOf(Numbers(count));
   if (!rules || Id(budget) >= kBudgetVerdicts) return NoRules();
   const FailedAttempt failed{.number = attempt,
@@ -568,6 +568,7 @@ SEKERING_EXPORT(decideRetry)
                              .retryable = Uint32(retryable) != 0,
                              .retry_after_ms = retry_after,
                              .budget = static_cast<BudgetVerdict>(Id(budget)),
+                             .left_ms = left,
                              .random = random};
   const auto [step, delay_ms] = DecideRetry(*rules, Env().delays, failed);
   return step == RetryStep::kWait ? delay_ms : -static_cast<double>(step);

@@ -104,6 +104,8 @@ const ENTRANCES = {
   ':chaos(options)': wrong => sekering.chaos({ faults: [{ rate: 0, result: 1 }], ...wrong }),
   'Chaos.execute(options)': wrong =>
     sekering.chaos({ faults: [{ rate: 0, result: 1 }] }).execute(action, wrong),
+  ':withDeadline(options)': wrong => sekering.withDeadline(1000, action, wrong),
+  ':readDeadlineHeaders(headers)': DATA,
   ':policy(options)': wrong => sekering.policy(wrong),
   ':policy().cache.fetch(options)': 'see staleCache',
   ':policy().breaker.run(options)': 'see CircuitBreaker',
@@ -360,6 +362,7 @@ const ENTRANCES = {
   'http:createApp(options)': withGateway((gateway, wrong) => http.createApp(gateway, wrong)),
   'http:startServer(gateway)': A_PART,
   'http:startServer(options)': withGateway((gateway, wrong) => http.startServer(gateway, wrong)),
+  'http:createDeadlineMiddleware(options)': wrong => http.createDeadlineMiddleware(wrong),
   'http:createBreakerMiddleware(options)':
     wrong => http.createBreakerMiddleware({ prefixes: ['/'], ...wrong }),
   'http:createHealthRouter(options)':

@@ -182,6 +182,9 @@ const ARGS = {
   ':policy': () => [{}], ':policy().wrap': () => [one, {}], ':policy().wrap()': () => [1],
   ':policy().wrap().answer': () => [1], ':policy().fallback': () => [1],
   ':policy().execute': () => [one, {}], ':policy().answer': () => [one, {}],
+  ':withDeadline': () => [1e6, one, {}], ':timeLeft': () => [new AbortController().signal],
+  ':deadlineHeaders': () => [new AbortController().signal],
+  ':readDeadlineHeaders': () => [{ 'grpc-timeout': '1S' }],
   ':hedge': () => [{ safeToRepeat: true, delay: 1 }], 'Hedge.execute': () => [one, {}],
   ':chaos': () => [faultsOf()], 'Chaos.execute': () => [one, {}], 'Chaos.wrap': () => [one],
   'Chaos.wrap()': () => [1],
@@ -314,6 +317,8 @@ const ARGS = {
   'Gateway.upstream().answer': () => [1],
   'http:createAdminRouter': () => [{
     tokens: [{ name: 'a', role: 'read', token: 'planted-token-0123456789' }] }],
+  'http:createDeadlineMiddleware': () => [{ max: 1000 }],
+  'http:createDeadlineMiddleware()': () => [requestOf(), responseOf(), () => {}],
   'http:createBreakerMiddleware': () => [{ prefixes: ['/'] }],
   'http:createBreakerMiddleware()': () => [requestOf(), responseOf(), () => {}],
   'http:createHealthRouter': subjects => [{ health: subjects.Health.value }],

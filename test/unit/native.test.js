@@ -61,7 +61,8 @@ test('states, counters, configurations and rules that are none', () => {
   for (const rules of [undefined, [], new Float64Array(8), new Float64Array(9).fill(9)]) {
     expect(() => native.backoffDelay(rules, 0, 0, 0)).toThrow('rules');
     expect(() => native.drawDelays(rules, new Float64Array(1))).toThrow('rules');
-    expect(() => native.decideRetry(rules, new Float64Array(1), 1, 0, 1, 0, 0, 0)).toThrow('rules');
+    const failed = [1, 0, 1, 0, 0, 0, 0];
+    expect(() => native.decideRetry(rules, new Float64Array(1), ...failed)).toThrow('rules');
   }
 });
 
