@@ -37,6 +37,10 @@ export type {
   GrowingTimeout, LimitContext, RateLimitedError, RateLimiterOptions, RetryBudgetOptions,
   SharingOptions
 } from './primitives/limits';
+export { LoadShedder } from './primitives/load-shedder';
+export type {
+  LoadShedderContext, LoadShedderOptions, LoadShedderStats, ShedOptions
+} from './primitives/load-shedder';
 export { policy } from './primitives/policy';
 export type {
   Answer, Policy, PolicyCallOptions, PolicyContext, PolicyOptions, PolicyWrapOptions, Wrapped

@@ -13,6 +13,7 @@ defineLazy(exports, {
   BreakerGroup: () => require('./primitives/group').BreakerGroup,
   Bulkhead: () => require('./primitives/limits').Bulkhead,
   CircuitBreaker: () => require('./primitives/breaker').CircuitBreaker,
+  LoadShedder: () => require('./primitives/load-shedder').LoadShedder,
   NonRetryableError: () => require('./primitives/classify').NonRetryableError,
   RateLimiter: () => require('./primitives/limits').RateLimiter,
   RetryBudget: () => require('./primitives/limits').RetryBudget,
@@ -52,10 +53,10 @@ defineLazy(exports, {
 // Never runs. Node.js reads from here which names an ES module can import.
 /* eslint-disable no-undef */
 0 && (module.exports = {
-  AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter,
-  RetryBudget, RetryableError, SekeringError, Timeout, breakers, chaos, circuitBreakers,
-  createBackoff, deadlineHeaders, engine, fallbackChain, getCircuitBreaker, hedge, isRetryable,
-  policy, preset, presets, profile, profiles, protect, readDeadlineHeaders, regions,
+  AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, LoadShedder, NonRetryableError,
+  RateLimiter, RetryBudget, RetryableError, SekeringError, Timeout, breakers, chaos,
+  circuitBreakers, createBackoff, deadlineHeaders, engine, fallbackChain, getCircuitBreaker, hedge,
+  isRetryable, policy, preset, presets, profile, profiles, protect, readDeadlineHeaders, regions,
   resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs, retryOn, retryPresets, retryable,
   staleCache, timeLeft, withDeadline,
 });

@@ -41,6 +41,11 @@ const CODES = {
     class: 'SekeringError', message: 'The bulkhead or the adaptive limiter is full',
     retryable: true, fault: 'local', asked: false,
   },
+  ELOADSHED: {
+    class: 'SekeringError',
+    message: 'The process is too busy for calls of this priority',
+    retryable: true, fault: 'local', asked: false,
+  },
   ERATELIMITED: {
     class: 'SekeringError', message: 'The rate limit has been reached',
     retryable: true, fault: 'local', asked: false,

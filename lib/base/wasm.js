@@ -39,11 +39,12 @@ const OF_LIMITS = {
     'createTokenBucket', 'takeTokens', 'waitForTokens', 'tokensAvailable', 'createRetryBudget',
     'retryBudgetBalance', 'createAdaptiveLimit', 'beginAdaptive', 'adaptiveLimit',
     'adaptiveActive', 'adaptiveBaseLatency', 'nextFault', 'faultDelay', 'faultCount',
-    'createHedgeDelay', 'hedgeDelay'],
+    'createHedgeDelay', 'hedgeDelay', 'createLoadShedder', 'loadPressure', 'loadDelay'],
   boolean: ['acquireBulkhead', 'acquireBulkheadForLine', 'mustYieldBulkhead', 'releaseBulkhead',
-    'withdrawRetryBudget', 'endAdaptive'],
+    'withdrawRetryBudget', 'endAdaptive', 'admitLoad'],
   nothing: ['destroyBulkhead', 'destroyTokenBucket', 'destroyRetryBudget', 'depositRetryBudget',
-    'destroyAdaptiveLimit', 'destroyFaultInjector', 'destroyHedgeDelay', 'addHedgeLatency'],
+    'destroyAdaptiveLimit', 'destroyFaultInjector', 'destroyHedgeDelay', 'addHedgeLatency',
+    'destroyLoadShedder', 'addLoopDelay'],
 };
 const CONVERT = { number: value => value, boolean: value => value !== 0, nothing () {} };
 

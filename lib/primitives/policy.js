@@ -1,8 +1,8 @@
 'use strict';
 
 // Several protections around one call, always in the same order, outermost first:
-// fallback, cache, deadline, retry, hedge, breaker, rateLimit, bulkhead, adaptiveLimit, timeout,
-// chaos.
+// fallback, cache, shed, deadline, retry, hedge, breaker, rateLimit, bulkhead, adaptiveLimit,
+// timeout, chaos.
 
 const { now } = require('../base/clock');
 const {
@@ -18,6 +18,7 @@ const { Chaos } = require('./chaos');
 const { fallbackChain } = require('./fallback-chain');
 const { Hedge } = require('./hedge');
 const { AdaptiveLimiter, Bulkhead, PRIORITY, RateLimiter, Timeout } = require('./limits');
+const { LoadShedder } = require('./load-shedder');
 const { RetryPlan, RetryRun, RetryStats, mayPass, readShouldRetry } = require('./retry-run');
 const { StaleCache, keyOf } = require('./stale-cache');
 
@@ -26,6 +27,7 @@ const { StaleCache, keyOf } = require('./stale-cache');
 const POLICY = optionsOf({
   fallback: is.any('a function, a breaker, a fallbackChain, or strategies'),
   cache: is.any('a StaleCache, or options of staleCache()'),
+  shed: is.any('a LoadShedder, or its options'),
   deadline: is.ms('for a call with all its attempts and pauses',
     { min: 1, or: [false, null, Infinity] }),
   retry: is.any('options of retry(); its attemptTimeout becomes the timeout below'),
@@ -120,6 +122,7 @@ class Policy {
     this.#plan = plan;
     this.fallback = readFallback(given.fallback);
     this.cache = part('cache', given.cache, 'fetch', o => new StaleCache(o));
+    this.shed = part('shed', given.shed, 'execute', o => new LoadShedder(o));
     this.deadline = isGiven(given.deadline) ? given.deadline : undefined;
     this.hedge = part('hedge', given.hedge, 'execute', o => new Hedge(o));
     this.timeout = readTimeout(isGiven(attemptTimeout) ? attemptTimeout : given.timeout);
@@ -216,15 +219,22 @@ class Policy {
 
   async #cached (call) {
     if (this.cache === undefined || call.key === undefined) {
-      return this.#inTime(call, call.signal);
+      return this.#admitted(call, call.signal);
     }
     let source = 'cache';
     const copy = await this.cache.fetch(call.key, ({ signal }) => {
       source = 'call';
-      return this.#inTime(call, signal);
+      return this.#admitted(call, signal);
     }, { signal: call.signal });
     call.origin = { ...copy, source: copy.stale ? 'stale' : source };
     return copy.value;
+  }
+
+  /** Once for a call: its retries are no more calls. */
+  #admitted (call, signal) {
+    if (this.shed === undefined) return this.#inTime(call, signal);
+    return this.shed.execute(() => this.#inTime(call, signal),
+      { signal, priority: call.priority });
   }
 
   #inTime (call, signal) {

@@ -23,6 +23,7 @@
 #include "core/chaos.h"
 #include "core/hedge.h"
 #include "core/limits.h"
+#include "core/load_shedder.h"
 #include "core/retry.h"
 
 namespace sekering {
@@ -536,6 +537,43 @@ SEKERING_EXPORT(addHedgeLatency)(double handle, double ms) {
     delay.Add(LatencyMs(FromMillis(ms)));
     return 0;
   });
+}
+
+// ---- Load shedders -----------------------------------------------------------------------------
+
+SEKERING_EXPORT(createLoadShedder)(double max_delay_ms) {
+  const Micros target = FromMillis(max_delay_ms);
+  if (target <= 0) return Fault("This is not a delay");
+  return Env().limits.load_shedders.Create(target);
+}
+
+SEKERING_EXPORT(destroyLoadShedder)(double handle) {
+  return Destroy(&Limits::load_shedders, handle);
+}
+
+SEKERING_EXPORT(addLoopDelay)(double handle, double ms) {
+  return With(&Limits::load_shedders, handle, [&](LoadShedder& shedder) {
+    shedder.AddDelay(FromMillis(ms));
+    return 0;
+  });
+}
+
+SEKERING_EXPORT(admitLoad)(double handle, double priority) {
+  return With(&Limits::load_shedders, handle, [&](LoadShedder& shedder) {
+    const uint32_t id = Id(priority);
+    if (id >= LoadShedder::kPriorities) return Fault("This is not a priority");
+    return shedder.Admit(id) ? 1.0 : 0.0;
+  });
+}
+
+SEKERING_EXPORT(loadPressure)(double handle) {
+  return With(&Limits::load_shedders, handle,
+              [](LoadShedder& shedder) { return static_cast<double>(shedder.pressure()); });
+}
+
+SEKERING_EXPORT(loadDelay)(double handle) {
+  return With(&Limits::load_shedders, handle,
+              [](LoadShedder& shedder) { return ToMillis(shedder.delay()); });
 }
 
 // ---- Retries -----------------------------------------------------------------------------------

@@ -104,6 +104,8 @@ const ENTRANCES = {
   ':chaos(options)': wrong => sekering.chaos({ faults: [{ rate: 0, result: 1 }], ...wrong }),
   'Chaos.execute(options)': wrong =>
     sekering.chaos({ faults: [{ rate: 0, result: 1 }] }).execute(action, wrong),
+  'new :LoadShedder(options)': wrong => new sekering.LoadShedder(wrong),
+  'LoadShedder.execute(options)': wrong => new sekering.LoadShedder().execute(action, wrong),
   ':withDeadline(options)': wrong => sekering.withDeadline(1000, action, wrong),
   ':readDeadlineHeaders(headers)': DATA,
   ':policy(options)': wrong => sekering.policy(wrong),
@@ -421,6 +423,7 @@ const NESTED = {
     sekering.hedge({ safeToRepeat: true, delay: { quantile: 0.5, max: 1, ...wrong } }),
   "a hedge's budget": wrong =>
     sekering.hedge({ safeToRepeat: true, delay: 1, budget: wrong }),
+  "a policy's shed": wrong => sekering.policy({ shed: wrong }),
   "a policy's chaos": wrong =>
     sekering.policy({ chaos: { faults: [{ rate: 0, result: 1 }], ...wrong } }),
   'a fault': wrong => sekering.chaos({ faults: [{ rate: 0, result: 1, ...wrong }] }),

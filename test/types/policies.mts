@@ -1,8 +1,8 @@
 // A consumer of the policies: what comes out of them is inferred from what goes in.
 
 import {
-  AdaptiveLimiter, RetryBudget, Timeout, chaos, deadlineHeaders, fallbackChain, hedge, policy,
-  protect, readDeadlineHeaders, staleCache, timeLeft, withDeadline
+  AdaptiveLimiter, LoadShedder, RetryBudget, Timeout, chaos, deadlineHeaders, fallbackChain, hedge,
+  policy, protect, readDeadlineHeaders, staleCache, timeLeft, withDeadline
 } from 'sekering';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2)
@@ -70,6 +70,11 @@ await withDeadline(new Date(), async ({ signal }) => {
 policy({ deadline: 100 }).wrap(async (id: number, options: { signal?: AbortSignal }) => id, {
   signal: (_id, options) => options.signal
 });
+
+const shedder = new LoadShedder({ maxDelay: 20 });
+const taken: number = await shedder.execute(async () => 1, { priority: 9 });
+policy({ shed: shedder }).shed?.stats.shed satisfies number | undefined;
+policy({ shed: { interval: 50 } }).execute(() => taken, { priority: 1 });
 
 const faults = chaos({
   seed: 1,

@@ -21,7 +21,8 @@ const OF_LIMITS = ['destroyBulkhead', 'acquireBulkhead', 'acquireBulkheadForLine
   'depositRetryBudget', 'withdrawRetryBudget', 'retryBudgetBalance', 'destroyAdaptiveLimit',
   'beginAdaptive', 'endAdaptive', 'adaptiveLimit', 'adaptiveActive', 'adaptiveBaseLatency',
   'destroyFaultInjector', 'nextFault', 'faultDelay', 'faultCount', 'destroyHedgeDelay',
-  'hedgeDelay', 'addHedgeLatency'];
+  'hedgeDelay', 'addHedgeLatency', 'destroyLoadShedder', 'addLoopDelay', 'admitLoad',
+  'loadPressure', 'loadDelay'];
 const WRONG = [undefined, null, NaN, -1, 0.5, 2 ** 32, 2 ** 32 - 1, 1e9, Infinity, 'x', {}];
 
 test.each(OF_BREAKERS)('%s: ids that are none', name => {
