@@ -15,6 +15,10 @@ export type {
 export { BreakerGroup } from './primitives/group';
 export { chaos } from './primitives/chaos';
 export type { Chaos, ChaosOptions, ChaosStats, Fault } from './primitives/chaos';
+export {
+  deadlineHeaders, readDeadlineHeaders, timeLeft, withDeadline
+} from './primitives/deadline';
+export type { DeadlineContext, DeadlineOptions } from './primitives/deadline';
 export { fallbackChain } from './primitives/fallback-chain';
 export type { Declined, FallbackChain, Queued, Strategy } from './primitives/fallback-chain';
 export { hedge } from './primitives/hedge';
@@ -33,6 +37,10 @@ export type {
   GrowingTimeout, LimitContext, RateLimitedError, RateLimiterOptions, RetryBudgetOptions,
   SharingOptions
 } from './primitives/limits';
+export { LoadShedder } from './primitives/load-shedder';
+export type {
+  LoadShedderContext, LoadShedderOptions, LoadShedderStats, ShedOptions
+} from './primitives/load-shedder';
 export { policy } from './primitives/policy';
 export type {
   Answer, Policy, PolicyCallOptions, PolicyContext, PolicyOptions, PolicyWrapOptions, Wrapped

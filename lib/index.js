@@ -13,6 +13,7 @@ defineLazy(exports, {
   BreakerGroup: () => require('./primitives/group').BreakerGroup,
   Bulkhead: () => require('./primitives/limits').Bulkhead,
   CircuitBreaker: () => require('./primitives/breaker').CircuitBreaker,
+  LoadShedder: () => require('./primitives/load-shedder').LoadShedder,
   NonRetryableError: () => require('./primitives/classify').NonRetryableError,
   RateLimiter: () => require('./primitives/limits').RateLimiter,
   RetryBudget: () => require('./primitives/limits').RetryBudget,
@@ -23,6 +24,7 @@ defineLazy(exports, {
   chaos: () => require('./primitives/chaos').chaos,
   circuitBreakers: () => require('./primitives/registry').circuitBreakers,
   createBackoff: () => require('./primitives/backoff').createBackoff,
+  deadlineHeaders: () => require('./primitives/deadline').deadlineHeaders,
   engine: () => require('./base/native').engine,
   fallbackChain: () => require('./primitives/fallback-chain').fallbackChain,
   getCircuitBreaker: () => require('./primitives/registry').getCircuitBreaker,
@@ -34,6 +36,7 @@ defineLazy(exports, {
   profile: () => require('./primitives/presets').profile,
   profiles: () => require('./primitives/presets').profiles,
   protect: () => require('./primitives/protect').protect,
+  readDeadlineHeaders: () => require('./primitives/deadline').readDeadlineHeaders,
   regions: () => require('./base/regions').regions,
   resetCircuitBreaker: () => require('./primitives/registry').resetCircuitBreaker,
   resetCircuitBreakers: () => require('./primitives/registry').resetCircuitBreakers,
@@ -43,14 +46,17 @@ defineLazy(exports, {
   retryPresets: () => require('./primitives/presets').retryPresets,
   retryable: () => require('./primitives/retry').retryable,
   staleCache: () => require('./primitives/stale-cache').staleCache,
+  timeLeft: () => require('./primitives/deadline').timeLeft,
+  withDeadline: () => require('./primitives/deadline').withDeadline,
 });
 
 // Never runs. Node.js reads from here which names an ES module can import.
 /* eslint-disable no-undef */
 0 && (module.exports = {
-  AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, NonRetryableError, RateLimiter,
-  RetryBudget, RetryableError, SekeringError, Timeout, breakers, chaos, circuitBreakers,
-  createBackoff, engine, fallbackChain, getCircuitBreaker, hedge, isRetryable, policy, preset,
-  presets, profile, profiles, protect, regions, resetCircuitBreaker, resetCircuitBreakers, retry,
-  retryAfterMs, retryOn, retryPresets, retryable, staleCache,
+  AdaptiveLimiter, BreakerGroup, Bulkhead, CircuitBreaker, LoadShedder, NonRetryableError,
+  RateLimiter, RetryBudget, RetryableError, SekeringError, Timeout, breakers, chaos,
+  circuitBreakers, createBackoff, deadlineHeaders, engine, fallbackChain, getCircuitBreaker, hedge,
+  isRetryable, policy, preset, presets, profile, profiles, protect, readDeadlineHeaders, regions,
+  resetCircuitBreaker, resetCircuitBreakers, retry, retryAfterMs, retryOn, retryPresets, retryable,
+  staleCache, timeLeft, withDeadline,
 });

@@ -14,6 +14,7 @@
     'core/host_posix.cc',
     'core/host_windows.cc',
     'core/limits.cc',
+    'core/load_shedder.cc',
     'core/permits.cc',
     'core/region.cc',
     'core/region_file_posix.cc',

@@ -1,27 +1,72 @@
 'use strict';
 
-// Time limits: for one piece of work (withDeadline), and for very many calls (Deadlines).
+// Time limits: for one piece of work (withDeadline), for very many calls (Deadlines), and those of
+// callers, which travel with their signals.
 
-const { clearTimer, onSwitch, setTimer } = require('./clock');
-const { timedOut } = require('./errors');
-const { reasonOf } = require('./foreign');
+// The real one, even while it is faked.
+const { setImmediate } = require('node:timers');
+
+const { clearTimer, now, onSwitch, setTimer } = require('./clock');
+const { SekeringError, timedOut } = require('./errors');
+const { read, reasonOf } = require('./foreign');
 const { guarded } = require('./warn');
 const {
   TICKS_PER_MS, readClock, timedCallBegins, timedCallEnds
 } = require('./recorder');
 
+// ---- Deadlines of callers ----------------------------------------------------------------------
+
+// The signals that carry a deadline, and its time as clock.now() counts. There is none in most
+// programs, and then nothing is looked up.
+let ends;
+
+/** Gives a signal a deadline: its `ms` from now. */
+function setDeadline (signal, ms) {
+  ends ??= new WeakMap();
+  ends.set(signal, now() + ms);
+}
+
+/** Gives a signal the deadline of the one that it follows, if that has one. */
+function inheritDeadline (signal, outer) {
+  const end = ends?.get(outer);
+  if (end !== undefined) ends.set(signal, end);
+}
+
+/** How long until the deadline that a signal carries, ms; Infinity if there is none. */
+function msUntilDeadline (signal) {
+  const end = ends?.get(signal);
+  return end === undefined ? Infinity : Math.max(end - now(), 0);
+}
+
+const deadlinePassed = () => new SekeringError('EDEADLINE');
+
+/** Whether this is why a call ended, or its signal aborted. */
+const isDeadline = reason => read(reason, 'code') === 'EDEADLINE';
+
+/**
+ * Whether a call that ended at its caller's deadline is a timeout of the upstream, too. If it had
+ * less than half of the time that it may take by itself, that says nothing about the upstream: the
+ * caller was in a hurry, or the time went by before the upstream was asked.
+ */
+const hadItsTime = (elapsed, limit) => limit !== Infinity && elapsed >= limit / 2;
+
+// ---- One piece of work -------------------------------------------------------------------------
+
 /** One piece of work. Its own result, the timer or the caller ends it. */
 class Deadline {
-  constructor (outer, ms, error, ref) {
+  constructor (outer, ms, ref, error) {
     this.controller = new AbortController();
+    inheritDeadline(this.controller.signal, outer);
     this.outer = outer;
     this.promise = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
     });
     outer?.addEventListener('abort', this);
-    this.timer = setTimer(() => this.end(error ?? timedOut(ms)), ms, ref);
+    this.timer = setTimer(() => this.end(error ?? this.lateness(ms)), ms, ref);
   }
+
+  lateness (ms) { return timedOut(ms); }
 
   // As an event listener of the caller's signal; an object needs no closure.
   handleEvent () {
@@ -51,6 +96,23 @@ class Deadline {
   }
 }
 
+/** That of a caller travels with the signal. It cannot put off an earlier one of `outer`. */
+class CallersDeadline extends Deadline {
+  constructor (outer, ms) {
+    super(outer, ms, true);
+    if (ms < msUntilDeadline(outer)) setDeadline(this.controller.signal, ms);
+  }
+
+  lateness () { return deadlinePassed(); }
+
+  // Work that heeds the signal may have more to say, such as that the outcome is unknown.
+  end (reason) {
+    this.release();
+    this.controller.abort(reason);
+    setImmediate(() => this.reject(reason));
+  }
+}
+
 /**
  * Calls `work(signal)` and waits for it, for `ms` at most (Infinity for no limit). The signal
  * aborts when the time is over, or when `outer` aborts: the caller's signal, which must not be
@@ -59,7 +121,17 @@ class Deadline {
  * process alive.
  */
 function withDeadline (outer, ms, work, { error, ref = true } = {}) {
-  const deadline = new Deadline(outer, ms, error, ref);
+  const deadline = new Deadline(outer, ms, ref, error);
+  deadline.run(work);
+  return deadline.promise;
+}
+
+/**
+ * The same for the deadline of a caller: then the error is EDEADLINE, unless `work` still rejects
+ * with its own at once.
+ */
+function withCallersDeadline (outer, ms, work) {
+  const deadline = new CallersDeadline(outer, ms);
   deadline.run(work);
   return deadline.promise;
 }
@@ -193,4 +265,7 @@ onSwitch(isReal => {
   for (const list of lists) isReal ? list.drop() : list.move();
 });
 
-module.exports = { Deadlines, pause, withDeadline };
+module.exports = {
+  Deadlines, deadlinePassed, hadItsTime, inheritDeadline, isDeadline, msUntilDeadline, pause,
+  withCallersDeadline, withDeadline,
+};

@@ -25,6 +25,10 @@ const CODES = {
     class: 'SekeringError', message: 'Timed out',
     retryable: true, fault: 'upstream', counts: true,
   },
+  EDEADLINE: {
+    class: 'SekeringError', message: 'The deadline of the call has passed',
+    retryable: true, fault: 'caller',
+  },
   ESEMLOCKED: {
     class: 'SekeringError', message: 'Semaphore locked',
     retryable: true, fault: 'local', asked: false,
@@ -35,6 +39,11 @@ const CODES = {
   },
   EBULKHEADFULL: {
     class: 'SekeringError', message: 'The bulkhead or the adaptive limiter is full',
+    retryable: true, fault: 'local', asked: false,
+  },
+  ELOADSHED: {
+    class: 'SekeringError',
+    message: 'The process is too busy for calls of this priority',
     retryable: true, fault: 'local', asked: false,
   },
   ERATELIMITED: {

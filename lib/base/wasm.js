@@ -39,11 +39,12 @@ const OF_LIMITS = {
     'createTokenBucket', 'takeTokens', 'waitForTokens', 'tokensAvailable', 'createRetryBudget',
     'retryBudgetBalance', 'createAdaptiveLimit', 'beginAdaptive', 'adaptiveLimit',
     'adaptiveActive', 'adaptiveBaseLatency', 'nextFault', 'faultDelay', 'faultCount',
-    'createHedgeDelay', 'hedgeDelay'],
+    'createHedgeDelay', 'hedgeDelay', 'createLoadShedder', 'loadPressure', 'loadDelay'],
   boolean: ['acquireBulkhead', 'acquireBulkheadForLine', 'mustYieldBulkhead', 'releaseBulkhead',
-    'withdrawRetryBudget', 'endAdaptive'],
+    'withdrawRetryBudget', 'endAdaptive', 'admitLoad'],
   nothing: ['destroyBulkhead', 'destroyTokenBucket', 'destroyRetryBudget', 'depositRetryBudget',
-    'destroyAdaptiveLimit', 'destroyFaultInjector', 'destroyHedgeDelay', 'addHedgeLatency'],
+    'destroyAdaptiveLimit', 'destroyFaultInjector', 'destroyHedgeDelay', 'addHedgeLatency',
+    'destroyLoadShedder', 'addLoopDelay'],
 };
 const CONVERT = { number: value => value, boolean: value => value !== 0, nothing () {} };
 
@@ -271,10 +272,9 @@ class WasmEngine {
     this.#withDelays(delays, () => this.#core.drawDelays(count));
   }
 
-  decideRetry (rules, delays, attempt, elapsed, retryable, retryAfter, budget, random) {
+  decideRetry (rules, delays, ...failed) {
     const count = this.#pass(rules);
-    return this.#withDelays(delays, () =>
-      this.#core.decideRetry(count, attempt, elapsed, retryable, retryAfter, budget, random));
+    return this.#withDelays(delays, () => this.#core.decideRetry(count, ...failed));
   }
 
   createFaultInjector (seed, faults) {

@@ -37,6 +37,7 @@
 const crypto = require('node:crypto');
 
 const clock = require('../base/clock');
+const { hadItsTime, isDeadline } = require('../base/deadline');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { isA, isList, read, reasonOf } = require('../base/foreign');
 const { bag, is, optionsOf, readable } = require('../base/options');
@@ -333,7 +334,20 @@ class MidtransTransport {
     if (!breaker?.enabled || call.once) return this.#ask(request, signal, call);
     return this.#plain && signal === undefined
       ? breaker.fire(() => this.#ask(request, undefined, call))
-      : callThrough(breaker, context => this.#ask(request, context.signal, call), signal);
+      : callThrough(breaker, context => this.#ask(request, context.signal, call), signal,
+        this.#abortCounter(call));
+  }
+
+  /** Tells the breaker whether Midtrans has hung when the caller's deadline ends this attempt. */
+  #abortCounter (call) {
+    const began = clock.now();
+    const limit = this.#limitOf(call);
+    return reason => isDeadline(reason) && hadItsTime(clock.now() - began, limit);
+  }
+
+  /** How long the next request of a call, or of a look-up, may take, ms. */
+  #limitOf ({ attempt = 1, timeout = Infinity }) {
+    return Math.min(this.#timeout.limitOf(attempt), timeout);
   }
 
   /**
@@ -352,11 +366,10 @@ class MidtransTransport {
    * an `error` that does not count against Midtrans; rejects with an error that does.
    */
   async #ask (request, signal, call) {
-    const limit = this.#timeout.limitOf(call?.attempt ?? 1);
     let given;
     try {
       given = await this.#http.request(this.#describe(request, call), {
-        timeoutMs: Math.min(limit, (call ?? request).timeout ?? Infinity),
+        timeoutMs: this.#limitOf(call ?? request),
         signal,
         onSent: call && (() => call.onSent()),
       });

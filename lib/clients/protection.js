@@ -55,9 +55,9 @@ function readBreaker (value, preset) {
 /**
  * Calls fn({ signal }) through a breaker that may be the user's. Its fallback may answer in our
  * place, and it may give up by itself; neither is an answer of the upstream. Then the caller gets
- * the failure behind it.
+ * the failure behind it. `countsAbort` is as in breaker.run().
  */
-async function callThrough (breaker, fn, signal) {
+async function callThrough (breaker, fn, signal, countsAbort) {
   let asked = false;
   let answer;
   let failure;
@@ -70,7 +70,7 @@ async function callThrough (breaker, fn, signal) {
       if (!context?.signal?.aborted) failure = { error };
       throw error;
     }
-  }, { signal });
+  }, { signal, countsAbort });
   if (answer !== undefined && outcome === answer) return answer.value;
   if (failure !== undefined) throw failure.error;
   throw new SekeringError(asked ? 'ETIMEDOUT' : 'EOPENBREAKER');

@@ -1,6 +1,7 @@
 export * from './admin';
 export * from './app';
 export * from './breaker-middleware';
+export * from './deadline-middleware';
 export * from './health-routes';
 export * from './metrics';
 export * from './idempotency';

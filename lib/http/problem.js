@@ -38,8 +38,10 @@ const PROBLEMS = {
   EOPENBREAKER: [503, 'Something that this request needs is down. Try again later.'],
   ESHUTDOWN: [503, 'The service is stopping.'],
   EBULKHEADFULL: [503, 'The service is busy. Try again later.'],
+  ELOADSHED: [503, 'The service is busy. Try again later.'],
   ESEMLOCKED: [503, 'The service is busy. Try again later.'],
   ERATELIMITED: [429, 'There were too many requests.'],
+  EDEADLINE: [504, 'The request could not be answered in the time that it had.'],
   ETIMEDOUT: [504, 'Something that this request needs did not answer in time.'],
 };
 

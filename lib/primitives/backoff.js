@@ -168,13 +168,15 @@ const DENIED = 3;
 
 /**
  * Asks the core what follows a failed attempt. `attempt` counts from 1; times are ms, `elapsed`
- * since the first attempt began, `retryAfter` as the upstream asked. The budget is asked only if
- * all else allows a retry. Returns how long to wait, ms, or one of the negative constants.
+ * since the first attempt began, `retryAfter` as the upstream asked, `left` until the caller's
+ * deadline. The budget is asked only if all else allows a retry. Returns how long to wait, ms, or
+ * one of the negative constants.
  */
-function decide (series, delays, { attempt, elapsed, retryable = true, retryAfter = 0, budget }) {
+function decide (series, delays, failed) {
+  const { attempt, elapsed, retryable = true, retryAfter = 0, left = Infinity, budget } = failed;
   const random = series.list === undefined && attempt > delays.length ? Math.random() : 0;
   const ask = verdict => native.decideRetry(series.rules, delays, attempt, elapsed,
-    retryable ? 1 : 0, retryAfter, verdict, random);
+    retryable ? 1 : 0, retryAfter, verdict, random, left);
   const decision = ask(budget === undefined ? NO_BUDGET : NOT_ASKED);
   return decision === ASK_BUDGET ? ask(budget.tryWithdraw() ? GRANTED : DENIED) : decision;
 }

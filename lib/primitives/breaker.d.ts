@@ -72,11 +72,20 @@ declare class CircuitBreaker<TI extends unknown[] = unknown[], TR = unknown> ext
   call (context: unknown, ...args: TI): Promise<TR>;
   /**
    * Calls `fn({ signal })` instead of the action. The signal aborts on timeout, and when the
-   * caller's does: then the call rejects at once with its reason and is not counted.
+   * caller's does: then the call rejects at once with its reason and is not counted, unless
+   * countsAbort says so.
    */
   run<T> (
     fn: (context: { signal: AbortSignal }) => T | PromiseLike<T>,
-    options?: { signal?: AbortSignal | undefined }
+    options?: {
+      /** The caller's; it ends the call. Default: none. */
+      signal?: AbortSignal | undefined;
+      /**
+       * Whether a call that the caller's signal ended counts as a timeout. Default: at a deadline
+       * that the signal carries, if the call had at least half of the breaker's timeout.
+       */
+      countsAbort?: ((reason: any) => boolean) | undefined;
+    }
   ): Promise<T>;
   /**
    * Returns a function that calls `fn` with its arguments and its `this` through this breaker, with

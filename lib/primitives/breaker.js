@@ -5,7 +5,7 @@
 
 const Emitter = require('../base/emitter');
 const clock = require('../base/clock');
-const { Deadlines } = require('../base/deadline');
+const { Deadlines, hadItsTime, inheritDeadline, isDeadline } = require('../base/deadline');
 const {
   BreakerError, invalidOption, isBreakerError, optionError, timedOut
 } = require('../base/errors');
@@ -31,6 +31,8 @@ const { Buckets, importStats, readStats } = require('./stats');
 
 const RUN_OPTIONS = optionsOf({
   signal: is.signal('a call that its caller aborts counts for nothing'),
+  countsAbort: is.func('whether it counts as a timeout all the same: (reason); default: at a ' +
+    'deadline, if the call had half of the time limit of the breaker'),
 });
 
 // A call that neither cache nor coalescing may answer: their keys do not name the function.
@@ -134,7 +136,8 @@ class Call {
     this.deadlines = null;
     this.previous = null;
     this.next = null;
-    // What only some calls have: { semaphore, key, controller, unlink, promise, isShared }.
+    // What only some calls have: { semaphore, key, controller, countsAbort, unlink, promise,
+    // isShared }.
     this.extra = null;
   }
 
@@ -214,13 +217,31 @@ class Call {
     }
   }
 
-  /** The caller gave up, which says nothing about the upstream. */
+  /** The caller gave up, which mostly says nothing about the upstream. */
   cancel (reason) {
     if (this.phase === SETTLED) return;
+    const { breaker, extra } = this;
+    const elapsed = (ticks() - this.started) | 0;
+    const counts = this.countsAbort(reason, elapsed);
     this.finish();
-    native.abandon(this.breaker._id, this.period, this.probe);
-    this.extra.controller?.abort(reason);
+    if (counts) breaker._countAbort(reason, this.args, elapsed, this.period, this.probe);
+    else native.abandon(breaker._id, this.period, this.probe);
+    extra.controller?.abort(reason);
     this.resolve?.(Promise.reject(reason));
+  }
+
+  countsAbort (reason, elapsed) {
+    const { countsAbort } = this.extra;
+    if (countsAbort === undefined) {
+      return this.phase === TIMED && isDeadline(reason) &&
+        hadItsTime(millis(elapsed), this.deadlines.ms);
+    }
+    try {
+      return asked('countsAbort failed', () => countsAbort(reason)) === true;
+    } catch (error) {
+      warn('countsAbort failed', error);
+      return false;
+    }
   }
 
   /** Cancels the call when the caller's signal aborts. */
@@ -552,16 +573,18 @@ class CircuitBreaker extends Emitter {
    */
   run (fn, options) {
     let signal;
+    let countsAbort;
     try {
       func('fn', fn);
-      if (options !== undefined) ({ signal } = RUN_OPTIONS.read(options));
+      if (options !== undefined) ({ signal, countsAbort } = RUN_OPTIONS.read(options));
       if (signal?.aborted) return Promise.reject(reasonOf(signal));
     } catch (error) {
       return Promise.reject(error);
     }
     const controller = new AbortController();
+    inheritDeadline(controller.signal, signal);
     const context = { signal: controller.signal };
-    return this._slowPath(fn, undefined, context, { controller, signal });
+    return this._slowPath(fn, undefined, context, { controller, signal, countsAbort });
   }
 
   /** A function that calls `fn` with its arguments and its `this`, through this breaker. */
@@ -577,8 +600,8 @@ class CircuitBreaker extends Emitter {
   // ---- The slow path: cache, coalescing, probes, permits, signals ------------------------------
 
   /**
-   * @param {{ controller?: AbortController, signal?: AbortSignal } | null} cancel of `run` and
-   *   `wrap`, whose calls are not cached
+   * @param {{ controller?: AbortController, signal?: AbortSignal, countsAbort?: Function } | null}
+   *   cancel of `run` and `wrap`, whose calls are not cached
    */
   _slowPath (action, context, args, cancel) {
     if (this._mode & SHUT_DOWN) return Promise.reject(new BreakerError('ESHUTDOWN'));
@@ -667,7 +690,8 @@ class CircuitBreaker extends Emitter {
     const controller = cancel?.controller ??
       (this._mode & ABORTABLE ? new AbortController() : null);
     call.extra = {
-      semaphore, key, controller, unlink: undefined, promise: undefined, isShared: true
+      semaphore, key, controller, countsAbort: cancel?.countsAbort, unlink: undefined,
+      promise: undefined, isShared: true
     };
     const promise = this._start(call, action, context);
     if (call.phase !== SETTLED && cancel?.signal) call.listenTo(cancel.signal);
@@ -772,13 +796,26 @@ class CircuitBreaker extends Emitter {
         return undefined;
       }
       const countsTimeout = isTimeout && !isAnnounced ? 1 : 0;
-      const trips = native.failure(this._id, elapsed, period, probe, countsTimeout);
-      if (this._mode & ON_FAILURE) this._emit('failure', error, millis(elapsed), listOf(args));
-      if (trips) this._trip(period, Math.min(retryAfterMs(error) ?? 0, RETRY_AFTER_MS_MAX));
+      this._countFailure(error, args, elapsed, period, probe, countsTimeout);
       return this._fallback === null ? undefined : this._fallBack(error, args);
     } catch (thrown) {
       warn(NOT_COUNTED, thrown);
       return undefined;
+    }
+  }
+
+  _countFailure (error, args, elapsed, period, probe, timeouts) {
+    const trips = native.failure(this._id, elapsed, period, probe, timeouts);
+    if (this._mode & ON_FAILURE) this._emit('failure', error, millis(elapsed), listOf(args));
+    if (trips) this._trip(period, Math.min(retryAfterMs(error) ?? 0, RETRY_AFTER_MS_MAX));
+  }
+
+  /** Records a call that its caller ended as a timeout. Nobody waits for its fallback. */
+  _countAbort (reason, args, elapsed, period, probe) {
+    try {
+      this._countFailure(reason, args, elapsed, period, probe, 1);
+    } catch (thrown) {
+      warn(NOT_COUNTED, thrown);
     }
   }
 

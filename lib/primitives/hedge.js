@@ -4,6 +4,7 @@
 // counts. See "The Tail at Scale" (Dean and Barroso, 2013).
 
 const { clearTimer, now, setTimer } = require('../base/clock');
+const { inheritDeadline } = require('../base/deadline');
 const { invalidOption } = require('../base/errors');
 const { read, reasonOf } = require('../base/foreign');
 const native = require('../base/native');
@@ -165,6 +166,7 @@ class Race {
   #attempt () {
     const number = this.#started++;
     const controller = new AbortController();
+    inheritDeadline(controller.signal, this.#signal);
     this.#running.set(number, controller);
     const call = async () => this.#fn({ signal: controller.signal, hedge: number });
     call().then(value => this.#succeed(number, value), error => this.#fail(number, error));

@@ -5,7 +5,7 @@
 // successes of late have paid for (RetryBudget), and how long each attempt may take (Timeout).
 
 const { clearTimer, now, setTimer } = require('../base/clock');
-const { withDeadline } = require('../base/deadline');
+const { msUntilDeadline, withDeadline } = require('../base/deadline');
 const { SekeringError, invalidOption } = require('../base/errors');
 const { reasonOf } = require('../base/foreign');
 const native = require('../base/native');
@@ -408,7 +408,7 @@ class RateLimiter {
       ? native.takeTokens(this.#handle, tokens)
       : native.waitForTokens(this.#handle, line.weight + tokens);
     if (wait === 0 && line.size === 0) return undefined;
-    if (wait > this.#maxWait) throw rateLimited(wait);
+    if (wait > this.#maxWait || wait >= msUntilDeadline(signal)) throw rateLimited(wait);
     const waiting = line.join({ weight: tokens, signal, ...this.#patience(tokens) });
     if (line.size === 1) this.#schedule();
     return waiting;

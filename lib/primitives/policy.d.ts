@@ -7,6 +7,7 @@ import {
   AdaptiveLimiter, AdaptiveLimiterOptions, AttemptContext, Bulkhead, BulkheadOptions,
   GrowingTimeout, RateLimiter, RateLimiterOptions, Timeout
 } from './limits';
+import { LoadShedder, LoadShedderOptions } from './load-shedder';
 import { StaleCache, StaleCacheOptions } from './stale-cache';
 
 type Absent = false | null | undefined;
@@ -18,6 +19,13 @@ export interface PolicyOptions {
     readonly Strategy[] | Exclude<Strategy, Function> | Absent;
   /** Old answers for a time when the call fails; default: none. */
   cache?: StaleCache | StaleCacheOptions | Absent;
+  /** Rejects calls of low priority while the event loop is late; default: none. */
+  shed?: LoadShedder | LoadShedderOptions | Absent;
+  /**
+   * How long a call may take with all its attempts, pauses and waits, in ms, from 1: then it
+   * rejects with code EDEADLINE, and the fallback answers. Default: no limit.
+   */
+  deadline?: number | Absent;
   /** Its attemptTimeout becomes the timeout below. */
   retry?: Omit<retry.Options, 'signal'> | readonly number[] | Absent;
   /** For calls that are safe to repeat; default: none. */
@@ -72,7 +80,7 @@ export interface PolicyCallOptions {
   key?: unknown;
   /** The fallback's arguments before the error. */
   args?: readonly unknown[] | undefined;
-  /** A number from 0 to 9 for `bulkhead` and `adaptiveLimit`; see EnterOptions. Default 5. */
+  /** A number from 0 to 9 for `shed`, `bulkhead` and `adaptiveLimit`. Default 5. */
   priority?: number | undefined;
 }
 
@@ -81,6 +89,8 @@ export interface PolicyWrapOptions<A extends any[] = any[]> {
   key?: ((...args: A) => unknown) | undefined;
   /** Of each call, a number from 0 to 9, as in PolicyCallOptions. Default 5. */
   priority?: number | undefined;
+  /** Finds the signal of a call in its arguments. Default: there is none. */
+  signal?: ((...args: A) => AbortSignal | null | undefined) | undefined;
 }
 
 export interface Wrapped<A extends any[], T> {
@@ -95,6 +105,10 @@ export interface Policy<F = never> {
   readonly fallback: ((...argsAndError: any[]) => any) | undefined;
   /** undefined without this part. */
   readonly cache: StaleCache | undefined;
+  /** undefined without this part. */
+  readonly shed: LoadShedder | undefined;
+  /** How long a call may take, ms; undefined without a limit. */
+  readonly deadline: number | undefined;
   /** undefined without this part. */
   readonly hedge: Hedge | undefined;
   /** undefined without this part. */

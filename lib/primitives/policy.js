@@ -1,12 +1,16 @@
 'use strict';
 
 // Several protections around one call, always in the same order, outermost first:
-// fallback, cache, retry, hedge, breaker, rateLimit, bulkhead, adaptiveLimit, timeout, chaos.
+// fallback, cache, shed, deadline, retry, hedge, breaker, rateLimit, bulkhead, adaptiveLimit,
+// timeout, chaos.
 
-const { withDeadline } = require('../base/deadline');
+const { now } = require('../base/clock');
+const {
+  hadItsTime, inheritDeadline, isDeadline, msUntilDeadline, withCallersDeadline, withDeadline
+} = require('../base/deadline');
 const { invalidOption, isRefusal } = require('../base/errors');
 const { isList, likeFunction, read, reasonOf } = require('../base/foreign');
-const { bag, func, is, optionsOf } = require('../base/options');
+const { bag, func, is, optionsOf, readSignal } = require('../base/options');
 const { asked } = require('../base/warn');
 const { readDelays } = require('./backoff');
 const CircuitBreaker = require('./breaker');
@@ -14,6 +18,7 @@ const { Chaos } = require('./chaos');
 const { fallbackChain } = require('./fallback-chain');
 const { Hedge } = require('./hedge');
 const { AdaptiveLimiter, Bulkhead, PRIORITY, RateLimiter, Timeout } = require('./limits');
+const { LoadShedder } = require('./load-shedder');
 const { RetryPlan, RetryRun, RetryStats, mayPass, readShouldRetry } = require('./retry-run');
 const { StaleCache, keyOf } = require('./stale-cache');
 
@@ -22,6 +27,9 @@ const { StaleCache, keyOf } = require('./stale-cache');
 const POLICY = optionsOf({
   fallback: is.any('a function, a breaker, a fallbackChain, or strategies'),
   cache: is.any('a StaleCache, or options of staleCache()'),
+  shed: is.any('a LoadShedder, or its options'),
+  deadline: is.ms('for a call with all its attempts and pauses',
+    { min: 1, or: [false, null, Infinity] }),
   retry: is.any('options of retry(); its attemptTimeout becomes the timeout below'),
   hedge: is.any('for calls that are safe to repeat: a Hedge, or options of hedge()'),
   breaker: is.any('a CircuitBreaker, or its options; without a time limit of its own, unless ' +
@@ -40,6 +48,7 @@ const CALL = optionsOf({
 });
 const WRAP = optionsOf({
   key: is.func('of the copy in the caches: (...args); default: see keyOf in ./stale-cache'),
+  signal: is.func('of the call: (...args)'),
   priority: PRIORITY,
 });
 
@@ -113,6 +122,8 @@ class Policy {
     this.#plan = plan;
     this.fallback = readFallback(given.fallback);
     this.cache = part('cache', given.cache, 'fetch', o => new StaleCache(o));
+    this.shed = part('shed', given.shed, 'execute', o => new LoadShedder(o));
+    this.deadline = isGiven(given.deadline) ? given.deadline : undefined;
     this.hedge = part('hedge', given.hedge, 'execute', o => new Hedge(o));
     this.timeout = readTimeout(isGiven(attemptTimeout) ? attemptTimeout : given.timeout);
     this.breaker = part('breaker', given.breaker, 'run',
@@ -146,7 +157,7 @@ class Policy {
    */
   wrap (fn, options) {
     func('fn', fn);
-    const { key, priority } = WRAP.read(options);
+    const { key, priority, signal } = WRAP.read(options);
     const policy = this;
     const hasCopies = policy.cache !== undefined ||
       typeof read(policy.fallback, 'remember') === 'function';
@@ -154,8 +165,11 @@ class Policy {
       if (key !== undefined) return asked('key failed', () => key(...args));
       return hasCopies ? keyOf(fn, args, self) : undefined;
     };
-    const begin = (self, args) => callOf(() => fn.apply(self, args),
-      { args, key: keyFor(self, args), priority });
+    const signalFor = args => readSignal(asked('signal failed', () => signal(...args)));
+    const begin = (self, args) => callOf(() => fn.apply(self, args), {
+      args, key: keyFor(self, args), priority,
+      signal: signal === undefined ? undefined : signalFor(args),
+    });
     async function wrapped (...args) {
       return policy.#begin(begin(this, args));
     }
@@ -205,15 +219,27 @@ class Policy {
 
   async #cached (call) {
     if (this.cache === undefined || call.key === undefined) {
-      return this.#retried(call, call.signal);
+      return this.#admitted(call, call.signal);
     }
     let source = 'cache';
     const copy = await this.cache.fetch(call.key, ({ signal }) => {
       source = 'call';
-      return this.#retried(call, signal);
+      return this.#admitted(call, signal);
     }, { signal: call.signal });
     call.origin = { ...copy, source: copy.stale ? 'stale' : source };
     return copy.value;
+  }
+
+  /** Once for a call: its retries are no more calls. */
+  #admitted (call, signal) {
+    if (this.shed === undefined) return this.#inTime(call, signal);
+    return this.shed.execute(() => this.#inTime(call, signal),
+      { signal, priority: call.priority });
+  }
+
+  #inTime (call, signal) {
+    if (this.deadline === undefined) return this.#retried(call, signal);
+    return withCallersDeadline(signal, this.deadline, own => this.#retried(call, own));
   }
 
   #retried (call, signal) {
@@ -237,8 +263,26 @@ class Policy {
     if (breaker === undefined) return this.#limited(call, attempt, signal);
     // A disabled breaker passes no signal on.
     if (!breaker.enabled) return breaker.run(() => this.#limited(call, attempt, signal));
-    if (this.#isLimited) return this.#uncounted(call, attempt, signal);
-    return breaker.run(context => this.#limited(call, attempt, context.signal), { signal });
+    if (this.timeout !== undefined && msUntilDeadline(signal) !== Infinity) {
+      return this.#judged(call, attempt, signal);
+    }
+    return this.#counted(call, attempt, signal);
+  }
+
+  /** So that the breaker can tell what it means that the caller's deadline ends this attempt. */
+  #judged (call, attempt, signal) {
+    const limit = this.timeout.limitOf(attempt);
+    // Waits for the limits inside the breaker say nothing about the upstream.
+    let began = Infinity;
+    const begin = () => { began = now(); };
+    const countsAbort = reason => isDeadline(reason) && hadItsTime(now() - began, limit);
+    return this.#counted({ ...call, begin }, attempt, signal, countsAbort);
+  }
+
+  #counted (call, attempt, signal, countsAbort) {
+    if (this.#isLimited) return this.#uncounted(call, attempt, signal, countsAbort);
+    return this.breaker.run(context => this.#limited(call, attempt, context.signal),
+      { signal, countsAbort });
   }
 
   get #isLimited () {
@@ -246,8 +290,9 @@ class Policy {
   }
 
   /** Through the breaker, which does not count calls that the limits inside did not let pass. */
-  async #uncounted (call, attempt, signal) {
+  async #uncounted (call, attempt, signal, countsAbort) {
     const controller = new AbortController();
+    inheritDeadline(controller.signal, signal);
     const leave = () => controller.abort(reasonOf(signal));
     signal?.addEventListener('abort', leave, { once: true });
     try {
@@ -258,15 +303,16 @@ class Policy {
           if (SATURATED.has(read(error, 'code'))) controller.abort(error);
           throw error;
         }
-      }, { signal: controller.signal });
+      }, { signal: controller.signal, countsAbort });
     } finally {
       signal?.removeEventListener('abort', leave);
     }
   }
 
-  #limited ({ fn, priority }, attempt, signal) {
+  #limited (call, attempt, signal) {
     const { rateLimit } = this;
-    let enter = inner => this.#timed(fn, attempt, inner);
+    const { priority } = call;
+    let enter = inner => this.#timed(call, attempt, inner);
     for (const limit of [this.adaptiveLimit, this.bulkhead]) {
       if (limit === undefined) continue;
       const entered = enter;
@@ -276,8 +322,9 @@ class Policy {
     return rateLimit.execute(() => enter(signal), { signal });
   }
 
-  #timed (fn, attempt, signal) {
+  #timed ({ fn, begin }, attempt, signal) {
     const { timeout, chaos } = this;
+    begin?.();
     const call = chaos === undefined ? fn
       : context => chaos.execute(() => fn(context), { signal: context.signal });
     if (timeout !== undefined) return timeout.execute(call, { signal, attempt });

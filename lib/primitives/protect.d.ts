@@ -16,6 +16,8 @@ export interface ProtectOptions<T extends object> extends Omit<PolicyOptions, 'h
   callbacks?: boolean | undefined;
   /** The cache key. Default: the method and the arguments as JSON. */
   key?: ((...args: any[]) => unknown) | undefined;
+  /** Finds the signal of a call in its arguments. Default: there is none. */
+  signal?: ((...args: any[]) => AbortSignal | null | undefined) | undefined;
 }
 
 /**

@@ -19,6 +19,7 @@ const OPTIONS = POLICY.with({
   callbacks: is.boolean('whether the methods also take a callback (error, value) at the end',
     { default: false }),
   key: is.func('of the copy in the cache: (...args); default: method and arguments as JSON'),
+  signal: is.func('of the call: (...args)'),
   // One word for all methods would be said too easily: some of them charge, send or create.
   hedge: is.where('no part of it', 'no hedge (a policy around one function may have it)',
     value => value === false || value === null),
@@ -102,9 +103,9 @@ class Handler {
 
   #protect (target, method, place) {
     const policy = this.#policy;
-    const { callbacks, key = (...args) => keyOf(place, args) } = this.#options;
-    const protectedMethod = policy.wrap((...args) => method.apply(target, args), { key });
-    const calledBack = policy.wrap((...args) => promised(method, target, args), { key });
+    const { callbacks, signal, key = (...args) => keyOf(place, args) } = this.#options;
+    const protectedMethod = policy.wrap((...args) => method.apply(target, args), { key, signal });
+    const calledBack = policy.wrap((...args) => promised(method, target, args), { key, signal });
     function replacement (...args) {
       if (!callbacks || typeof args.at(-1) !== 'function') return protectedMethod(...args);
       const callback = args.pop();
@@ -142,9 +143,10 @@ function protect (client, options) {
   if (client === null || (typeof client !== 'object' && typeof client !== 'function')) {
     throw invalidOption('client', 'an object', client);
   }
-  const { methods, callbacks, key, ...parts } = OPTIONS.read(options);
+  const { methods, callbacks, key, signal, ...parts } = OPTIONS.read(options);
   readable('client', 'an object that can be read', client, () => checkMethods(client, methods));
-  return new Proxy(client, new Handler(methods, new Policy(parts), { callbacks, key, place: '' }));
+  return new Proxy(client, new Handler(methods, new Policy(parts),
+    { callbacks, key, signal, place: '' }));
 }
 
 module.exports = { protect };

@@ -4,6 +4,7 @@
 // that settles it (tryOnce and RetryRun), and the figures of many calls (RetryStats).
 
 const clock = require('../base/clock');
+const { inheritDeadline, msUntilDeadline } = require('../base/deadline');
 const { invalidOption, timedOut } = require('../base/errors');
 const { isList, isPlainPromise, promiseOf, read, reasonOf, textOf } = require('../base/foreign');
 const { is, optionsOf, readable } = require('../base/options');
@@ -154,7 +155,9 @@ class AttemptContext {
 
   constructor (outer, own) {
     this.#outer = outer;
-    if (own) this.#controller = new AbortController();
+    if (!own) return;
+    this.#controller = new AbortController();
+    inheritDeadline(this.#controller.signal, outer);
   }
 
   /** Aborted when the attempt takes too long, and when the caller aborts. */
@@ -323,13 +326,14 @@ class RetryRun {
   }
 
   decide (error, retryable) {
-    const { series, budget, maxRetryAfter } = this.plan;
+    const { series, budget, maxRetryAfter, signal } = this.plan;
     if (retryable && this.errors === undefined) this.delays = series.draw();
     return decide(series, this.delays, {
       attempt: this.attempt,
       elapsed: clock.wall() - this.startedAt,
       retryable,
       retryAfter: retryable && maxRetryAfter > 0 ? retryAfterMs(error) : undefined,
+      left: msUntilDeadline(signal),
       budget,
     });
   }

@@ -376,6 +376,57 @@ struct PermitsFunctions {
                      return nullptr;
                    });
   }
+
+  // ---- Load shedders ---------------------------------------------------------------------------
+
+  template <size_t kCount, class Use>
+  static napi_value WithShedder(napi_env env, napi_callback_info info, const Use& use) {
+    return With<kCount>(&Limits::load_shedders, env, info, use);
+  }
+
+  /// createLoadShedder(maxDelayMs): handle
+  static napi_value CreateLoadShedder(napi_env env, napi_callback_info info) {
+    const Call<1> call(env, info);
+    const Micros target = FromMillis(call.Double(0));
+    if (target <= 0) return Throw(env, "This is not a delay");
+    return ToJs(env, call.limits().load_shedders.Create(target));
+  }
+
+  /// destroyLoadShedder(handle)
+  static napi_value DestroyLoadShedder(napi_env env, napi_callback_info info) {
+    return Destroy(&Limits::load_shedders, env, info);
+  }
+
+  /// addLoopDelay(handle, ms)
+  static napi_value AddLoopDelay(napi_env env, napi_callback_info info) {
+    return WithShedder<2>(env, info, [](auto& call, LoadShedder& shedder) -> napi_value {
+      shedder.AddDelay(FromMillis(call.Double(1)));
+      return nullptr;
+    });
+  }
+
+  /// admitLoad(handle, priority): whether the call is taken
+  static napi_value AdmitLoad(napi_env env, napi_callback_info info) {
+    return WithShedder<2>(env, info, [env](auto& call, LoadShedder& shedder) {
+      const uint32_t priority = call.Id(1);
+      if (priority >= LoadShedder::kPriorities) return Throw(env, "This is not a priority");
+      return ToJs(env, shedder.Admit(priority));
+    });
+  }
+
+  /// loadPressure(handle): in thousandths
+  static napi_value LoadPressure(napi_env env, napi_callback_info info) {
+    return WithShedder<1>(env, info, [env](auto&, LoadShedder& shedder) {
+      return ToJs(env, static_cast<double>(shedder.pressure()));
+    });
+  }
+
+  /// loadDelay(handle): ms
+  static napi_value LoadDelay(napi_env env, napi_callback_info info) {
+    return WithShedder<1>(env, info, [env](auto&, LoadShedder& shedder) {
+      return ToJs(env, ToMillis(shedder.delay()));
+    });
+  }
 };
 
 PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& clock,
@@ -421,7 +472,13 @@ PermitsApi::PermitsApi(Napi::Env env, Napi::Object exports, const EnvClock& cloc
           {"createHedgeDelay", F::CreateHedgeDelay},
           {"destroyHedgeDelay", F::DestroyHedgeDelay},
           {"hedgeDelay", F::DelayOfHedge},
-          {"addHedgeLatency", F::AddHedgeLatency}});
+          {"addHedgeLatency", F::AddHedgeLatency},
+          {"createLoadShedder", F::CreateLoadShedder},
+          {"destroyLoadShedder", F::DestroyLoadShedder},
+          {"addLoopDelay", F::AddLoopDelay},
+          {"admitLoad", F::AdmitLoad},
+          {"loadPressure", F::LoadPressure},
+          {"loadDelay", F::LoadDelay}});
 }
 
 }  // namespace sekering

@@ -42,9 +42,9 @@ struct RetryFunctions {
   }
 
   /// decideRetry(rules: Float64Array, delays: Float64Array, attempt, elapsed, retryable: 0 | 1,
-  ///   retryAfter, budget: BudgetVerdict, random): the delay in ms, or minus a RetryStep
+  ///   retryAfter, budget: BudgetVerdict, random, left): the delay in ms, or minus a RetryStep
   static napi_value DecideRetry(napi_env env, napi_callback_info info) {
-    const Call<8> call(env, info);
+    const Call<9> call(env, info);
     const std::optional<RetryRules> rules = RetryRulesOf(call.Numbers(0));
     const uint32_t budget = call.Id(6);
     if (!rules || budget >= kBudgetVerdicts) return NoRules(env);
@@ -53,6 +53,7 @@ struct RetryFunctions {
                                .retryable = call.Uint32(4) != 0,
                                .retry_after_ms = call.Double(5),
                                .budget = static_cast<BudgetVerdict>(budget),
+                               .left_ms = call.Double(8),
                                .random = call.Double(7)};
     const auto [step, delay_ms] = sekering::DecideRetry(*rules, call.Numbers(1), failed);
     return ToJs(env, step == RetryStep::kWait ? delay_ms : -static_cast<double>(step));

@@ -1,6 +1,6 @@
 // The limits of one environment, by number: bulkheads, token buckets and retry budgets, each with
 // state of its own or in shared memory. And what else a call passes that has state: adaptive
-// limits, faults, delays of hedges.
+// limits, faults, delays of hedges, load shedders.
 
 #ifndef SEKERING_CORE_LIMITS_H_
 #define SEKERING_CORE_LIMITS_H_
@@ -15,6 +15,7 @@
 #include "core/chaos.h"
 #include "core/hedge.h"
 #include "core/ids.h"
+#include "core/load_shedder.h"
 #include "core/participants.h"
 #include "core/permits.h"
 #include "core/shared_bulkhead.h"
@@ -117,6 +118,7 @@ struct Limits {
   Ids<AdaptiveLimit> adaptive_limits;
   Ids<FaultInjector> fault_injectors;
   Ids<HedgeDelay> hedge_delays;
+  Ids<LoadShedder> load_shedders;
 };
 
 }  // namespace sekering

@@ -13,16 +13,14 @@ constexpr uint32_t kEndlessDelays = 100;
 constexpr double kShortestMs = 1;
 
 /// The delay before retry number `retry`, which counts from 0.
-double OwnDelay(const RetryRules& rules, std::span<double> delays, double retry, double random) {
+double OwnDelay(const RetryRules& rules, std::span<const double> delays, double retry,
+                double random) {
   if (delays.empty()) return kShortestMs;
   if (retry < static_cast<double>(delays.size())) return delays[static_cast<size_t>(retry)];
-  double& last = delays.back();
-  if (!IsClassic(rules.backoff)) {
-    // By chance alone the last delay may be very short, so it is not repeated.
-    const auto last_retry = static_cast<double>(delays.size() - 1);
-    last = BackoffDelayMs(rules.backoff, last_retry, random, last);
-  }
-  return last;
+  if (IsClassic(rules.backoff)) return delays.back();
+  // By chance alone the last delay may be very short, so it is not repeated.
+  const auto last_retry = static_cast<double>(delays.size() - 1);
+  return BackoffDelayMs(rules.backoff, last_retry, random, delays.back());
 }
 
 /// A whole number below `end`; nothing otherwise.
@@ -62,11 +60,15 @@ RetryDecision DecideRetry(const RetryRules& rules, std::span<double> delays,
   if (failed.elapsed_ms >= rules.retry_time_ms_max) return {RetryStep::kOutOfTime};
   const double retry = failed.number - 1;
   if (retry >= rules.retries) return {RetryStep::kExhausted};
-  if (failed.budget == BudgetVerdict::kNotAsked) return {RetryStep::kAskBudget};
-  if (failed.budget == BudgetVerdict::kDenied) return {RetryStep::kOutOfBudget};
   const double own = OwnDelay(rules, delays, retry, failed.random);
   const double asked = std::min(failed.retry_after_ms, rules.retry_after_ms_max);
-  return {RetryStep::kWait, std::max(own, asked)};
+  const double delay = std::max(own, asked);
+  // This comes before the budget, whose tokens are for retries that are made.
+  if (delay >= failed.left_ms) return {RetryStep::kPastDeadline};
+  if (failed.budget == BudgetVerdict::kNotAsked) return {RetryStep::kAskBudget};
+  if (failed.budget == BudgetVerdict::kDenied) return {RetryStep::kOutOfBudget};
+  if (!delays.empty() && retry >= static_cast<double>(delays.size())) delays.back() = own;
+  return {RetryStep::kWait, delay};
 }
 
 std::optional<RetryRules> RetryRulesOf(std::span<const double> numbers) noexcept {

@@ -41,6 +41,8 @@ struct FailedAttempt {
   /// What the upstream asked for (Retry-After); 0 for nothing.
   double retry_after_ms = 0;
   BudgetVerdict budget = BudgetVerdict::kNoBudget;
+  /// Until the caller's deadline.
+  double left_ms = std::numeric_limits<double>::infinity();
   /// In [0, 1). Used if a delay is drawn.
   double random = 0;
 };
@@ -53,6 +55,7 @@ enum class RetryStep : uint8_t {
   kOutOfTime = 3,     // the end: retry_time_ms_max is over
   kExhausted = 4,     // the end: no retries are left
   kOutOfBudget = 5,   // the end: the budget denied it
+  kPastDeadline = 6,  // the end: the next attempt would begin when the caller's deadline is over
 };
 
 struct RetryDecision {

@@ -23,6 +23,7 @@
 #include "core/chaos.h"
 #include "core/hedge.h"
 #include "core/limits.h"
+#include "core/load_shedder.h"
 #include "core/retry.h"
 
 namespace sekering {
@@ -538,6 +539,43 @@ SEKERING_EXPORT(addHedgeLatency)(double handle, double ms) {
   });
 }
 
+// ---- Load shedders -----------------------------------------------------------------------------
+
+SEKERING_EXPORT(createLoadShedder)(double max_delay_ms) {
+  const Micros target = FromMillis(max_delay_ms);
+  if (target <= 0) return Fault("This is not a delay");
+  return Env().limits.load_shedders.Create(target);
+}
+
+SEKERING_EXPORT(destroyLoadShedder)(double handle) {
+  return Destroy(&Limits::load_shedders, handle);
+}
+
+SEKERING_EXPORT(addLoopDelay)(double handle, double ms) {
+  return With(&Limits::load_shedders, handle, [&](LoadShedder& shedder) {
+    shedder.AddDelay(FromMillis(ms));
+    return 0;
+  });
+}
+
+SEKERING_EXPORT(admitLoad)(double handle, double priority) {
+  return With(&Limits::load_shedders, handle, [&](LoadShedder& shedder) {
+    const uint32_t id = Id(priority);
+    if (id >= LoadShedder::kPriorities) return Fault("This is not a priority");
+    return shedder.Admit(id) ? 1.0 : 0.0;
+  });
+}
+
+SEKERING_EXPORT(loadPressure)(double handle) {
+  return With(&Limits::load_shedders, handle,
+              [](LoadShedder& shedder) { return static_cast<double>(shedder.pressure()); });
+}
+
+SEKERING_EXPORT(loadDelay)(double handle) {
+  return With(&Limits::load_shedders, handle,
+              [](LoadShedder& shedder) { return ToMillis(shedder.delay()); });
+}
+
 // ---- Retries -----------------------------------------------------------------------------------
 
 // The first `count` of `rules` are the rules.
@@ -560,7 +598,7 @@ SEKERING_EXPORT(drawDelays)(double count) {
 
 SEKERING_EXPORT(decideRetry)
 (double count, double attempt, double elapsed, double retryable, double retry_after, double budget,
- double random) {
+ double random, double left) {
   const std::optional<RetryRules> rules = RetryRulesOf(Numbers(count));
   if (!rules || Id(budget) >= kBudgetVerdicts) return NoRules();
   const FailedAttempt failed{.number = attempt,
@@ -568,6 +606,7 @@ SEKERING_EXPORT(decideRetry)
                              .retryable = Uint32(retryable) != 0,
                              .retry_after_ms = retry_after,
                              .budget = static_cast<BudgetVerdict>(Id(budget)),
+                             .left_ms = left,
                              .random = random};
   const auto [step, delay_ms] = DecideRetry(*rules, Env().delays, failed);
   return step == RetryStep::kWait ? delay_ms : -static_cast<double>(step);

@@ -104,6 +104,10 @@ const ENTRANCES = {
   ':chaos(options)': wrong => sekering.chaos({ faults: [{ rate: 0, result: 1 }], ...wrong }),
   'Chaos.execute(options)': wrong =>
     sekering.chaos({ faults: [{ rate: 0, result: 1 }] }).execute(action, wrong),
+  'new :LoadShedder(options)': wrong => new sekering.LoadShedder(wrong),
+  'LoadShedder.execute(options)': wrong => new sekering.LoadShedder().execute(action, wrong),
+  ':withDeadline(options)': wrong => sekering.withDeadline(1000, action, wrong),
+  ':readDeadlineHeaders(headers)': DATA,
   ':policy(options)': wrong => sekering.policy(wrong),
   ':policy().cache.fetch(options)': 'see staleCache',
   ':policy().breaker.run(options)': 'see CircuitBreaker',
@@ -360,6 +364,7 @@ const ENTRANCES = {
   'http:createApp(options)': withGateway((gateway, wrong) => http.createApp(gateway, wrong)),
   'http:startServer(gateway)': A_PART,
   'http:startServer(options)': withGateway((gateway, wrong) => http.startServer(gateway, wrong)),
+  'http:createDeadlineMiddleware(options)': wrong => http.createDeadlineMiddleware(wrong),
   'http:createBreakerMiddleware(options)':
     wrong => http.createBreakerMiddleware({ prefixes: ['/'], ...wrong }),
   'http:createHealthRouter(options)':
@@ -413,6 +418,7 @@ const NESTED = {
     sekering.hedge({ safeToRepeat: true, delay: { quantile: 0.5, max: 1, ...wrong } }),
   "a hedge's budget": wrong =>
     sekering.hedge({ safeToRepeat: true, delay: 1, budget: wrong }),
+  "a policy's shed": wrong => sekering.policy({ shed: wrong }),
   "a policy's chaos": wrong =>
     sekering.policy({ chaos: { faults: [{ rate: 0, result: 1 }], ...wrong } }),
   'a fault': wrong => sekering.chaos({ faults: [{ rate: 0, result: 1, ...wrong }] }),

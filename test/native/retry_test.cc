@@ -103,6 +103,36 @@ TEST(RetryDecision, AnEmptyListWaitsAMillisecond) {
   EXPECT_EQ(DecideRetry({.retries = kInfinity}, {}, {.number = 1}).delay_ms, 1);
 }
 
+TEST(RetryDecision, AnAttemptThatWouldBeginAtTheDeadlineOrLaterIsNotMade) {
+  Series series(3);
+  EXPECT_EQ(series.Decide({.number = 2, .left_ms = 2001}).delay_ms, 2000);
+  EXPECT_EQ(series.Decide({.number = 2, .left_ms = 2000}).step, RetryStep::kPastDeadline);
+  EXPECT_EQ(series.Decide({.number = 2, .left_ms = 0}).step, RetryStep::kPastDeadline);
+  EXPECT_EQ(series.Decide({.number = 2, .retry_after_ms = 5000, .left_ms = 5000}).step,
+            RetryStep::kPastDeadline);
+  EXPECT_EQ(series.Decide({.number = 4, .left_ms = 0}).step, RetryStep::kExhausted);
+}
+
+TEST(RetryDecision, TheBudgetIsNotAskedForARetryThatTheDeadlineForbids) {
+  Series series(3);
+  const auto ask = [&](double left) {
+    return series.Decide({.number = 1, .budget = BudgetVerdict::kNotAsked, .left_ms = left}).step;
+  };
+  EXPECT_EQ(ask(1000), RetryStep::kPastDeadline);
+  EXPECT_EQ(ask(1001), RetryStep::kAskBudget);
+}
+
+TEST(RetryDecision, ADelayIsDrawnAnewOnlyForARetryThatIsMade) {
+  RetryRules rules{.backoff = {.strategy = BackoffStrategy::kDecorrelated}, .retries = kInfinity};
+  std::vector<double> delays = {2000};
+  FailedAttempt failed{.number = 3, .budget = BudgetVerdict::kNotAsked, .random = 0.5};
+  EXPECT_EQ(DecideRetry(rules, delays, failed).step, RetryStep::kAskBudget);
+  EXPECT_EQ(delays[0], 2000);
+  failed.budget = BudgetVerdict::kGranted;
+  EXPECT_EQ(DecideRetry(rules, delays, failed).delay_ms, 3500);
+  EXPECT_EQ(delays[0], 3500);
+}
+
 TEST(RetryDecision, AnErrorThatIsNotWorthItEndsIt) {
   Series series(3);
   EXPECT_EQ(series.Decide({.number = 1, .retryable = false}).step, RetryStep::kNotRetryable);

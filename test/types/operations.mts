@@ -5,8 +5,8 @@ import {
   createDegradation, createHealth, createSharedLevel, healthChecks, policyFromConfig, readConfig
 } from 'sekering/gateway';
 import {
-  createBreakerMiddleware, createClusterMetrics, createHealthRouter, createMetrics, createTracing,
-  problem, problemHandler
+  createBreakerMiddleware, createClusterMetrics, createDeadlineMiddleware, createHealthRouter,
+  createMetrics, createTracing, problem, problemHandler
 } from 'sekering/http';
 import { MidtransClient } from 'sekering/midtrans';
 import { SmtpClient } from 'sekering/smtp';
@@ -56,6 +56,7 @@ const health = createHealth({
 createHealthRouter({
   health, degradation, breakers: () => [breaker], deadLetters: store.deadLetters, sessions: pool,
 });
+createDeadlineMiddleware({ max: 1000 });
 createBreakerMiddleware({ prefixes: ['/api'], breaker: { timeout: 1000 } }).breakers.reset('/api');
 const load = retryable(async (id: number) => id);
 createMetrics({

@@ -1,7 +1,8 @@
 // A consumer of the policies: what comes out of them is inferred from what goes in.
 
 import {
-  AdaptiveLimiter, RetryBudget, Timeout, chaos, fallbackChain, hedge, policy, protect, staleCache
+  AdaptiveLimiter, LoadShedder, RetryBudget, Timeout, chaos, deadlineHeaders, fallbackChain, hedge,
+  policy, protect, readDeadlineHeaders, staleCache, timeLeft, withDeadline
 } from 'sekering';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2)
@@ -59,6 +60,21 @@ policy({ hedge: read }).execute(({ hedge: number }) => number satisfies number |
 hedge({ delay: 100 });
 // @ts-expect-error a client's methods are not hedged
 protect(new Client(), { methods: ['send'], hedge: read });
+
+const inTime: number = await withDeadline(100, ({ signal }) => timeLeft(signal), {});
+await withDeadline(new Date(), async ({ signal }) => {
+  const headers: Record<string, string> = { ...deadlineHeaders(signal) };
+  const ms: number | undefined = readDeadlineHeaders(headers) ?? readDeadlineHeaders(new Headers());
+  return [ms, inTime];
+});
+policy({ deadline: 100 }).wrap(async (id: number, options: { signal?: AbortSignal }) => id, {
+  signal: (_id, options) => options.signal
+});
+
+const shedder = new LoadShedder({ maxDelay: 20 });
+const taken: number = await shedder.execute(async () => 1, { priority: 9 });
+policy({ shed: shedder }).shed?.stats.shed satisfies number | undefined;
+policy({ shed: { interval: 50 } }).execute(() => taken, { priority: 1 });
 
 const faults = chaos({
   seed: 1,

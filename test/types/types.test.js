@@ -250,6 +250,7 @@ describe('the declared values are those that exist', () => {
     ['primitives/limits', 'RetryBudget', () => new sekering.RetryBudget()],
     ['primitives/policy', 'Policy', () => sekering.policy({ timeout: 1 })],
     ['primitives/stale-cache', 'StaleCache', () => sekering.staleCache()],
+    ['primitives/load-shedder', 'LoadShedder', () => new sekering.LoadShedder()],
     ['primitives/hedge', 'Hedge', () => sekering.hedge({ safeToRepeat: true, delay: 1 })],
     ['primitives/chaos', 'Chaos',
       () => sekering.chaos({ faults: [{ rate: 0, latency: 1 }] })],

@@ -40,7 +40,8 @@ function namesIn (document, header) {
 }
 
 const FOLDERS = {
-  primitives: ['breaker', 'retry', 'limits', 'stale-cache', 'policy', 'chaos', 'hedge'],
+  primitives: ['breaker', 'retry', 'limits', 'stale-cache', 'policy', 'chaos', 'hedge',
+    'load-shedder'],
   clients: ['midtrans', 'smtp', 'whatsapp'],
   browser: ['auto-retry'],
   http: ['admin'],
@@ -126,6 +127,7 @@ describe('other options', () => {
     ['docs/policies.md', 'hedge', 'of a delay', 'hedge', 'HedgeDelay'],
     ['docs/policies.md', 'chaos', 'option', 'chaos', 'ChaosOptions'],
     ['docs/policies.md', 'chaos', 'of a fault', 'chaos', 'Fault'],
+    ['docs/policies.md', 'LoadShedder', 'option', 'load-shedder', 'LoadShedderOptions'],
     ['docs/policies.md', 'Bulkhead', 'option', 'limits', 'BulkheadOptions'],
     ['docs/policies.md', 'AdaptiveLimiter', 'option', 'limits', 'AdaptiveLimiterOptions'],
     ['docs/policies.md', 'RateLimiter', 'option', 'limits', 'RateLimiterOptions'],

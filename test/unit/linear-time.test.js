@@ -29,6 +29,7 @@ const { callerOf, keyOf } = require('../../lib/http/idempotency');
 const { createMetrics } = require('../../lib/http/metrics');
 const { problemOf } = require('../../lib/http/problem');
 const { retryAfterMs } = require('../../lib/primitives/classify');
+const { readDeadlineHeaders } = require('../../lib/primitives/deadline');
 const { canonical, jsonFault } = require('../../lib/store/json');
 const { toRows } = require('../../lib/store/outbox-message');
 const { minorOf, readTransaction } = require('../../lib/store/payment-states');
@@ -104,6 +105,7 @@ const READERS = {
   'chats': text => readChat('to', text, '62'),
   'replies of relays': text =>
     classifySmtpError(Object.assign(new Error(text), { responseCode: 550, response: text })),
+  'grpc-timeout': text => readDeadlineHeaders({ 'grpc-timeout': text }),
   'Retry-After': text => retryAfterMs({ headers: { 'retry-after': text } }),
   'durations': text => readConfig({ server: { shutdownTimeout: text } }, { env: {} }),
   'addresses in the configuration': text =>

@@ -21,7 +21,8 @@ const OF_LIMITS = ['destroyBulkhead', 'acquireBulkhead', 'acquireBulkheadForLine
   'depositRetryBudget', 'withdrawRetryBudget', 'retryBudgetBalance', 'destroyAdaptiveLimit',
   'beginAdaptive', 'endAdaptive', 'adaptiveLimit', 'adaptiveActive', 'adaptiveBaseLatency',
   'destroyFaultInjector', 'nextFault', 'faultDelay', 'faultCount', 'destroyHedgeDelay',
-  'hedgeDelay', 'addHedgeLatency'];
+  'hedgeDelay', 'addHedgeLatency', 'destroyLoadShedder', 'addLoopDelay', 'admitLoad',
+  'loadPressure', 'loadDelay'];
 const WRONG = [undefined, null, NaN, -1, 0.5, 2 ** 32, 2 ** 32 - 1, 1e9, Infinity, 'x', {}];
 
 test.each(OF_BREAKERS)('%s: ids that are none', name => {
@@ -61,7 +62,8 @@ test('states, counters, configurations and rules that are none', () => {
   for (const rules of [undefined, [], new Float64Array(8), new Float64Array(9).fill(9)]) {
     expect(() => native.backoffDelay(rules, 0, 0, 0)).toThrow('rules');
     expect(() => native.drawDelays(rules, new Float64Array(1))).toThrow('rules');
-    expect(() => native.decideRetry(rules, new Float64Array(1), 1, 0, 1, 0, 0, 0)).toThrow('rules');
+    const failed = [1, 0, 1, 0, 0, 0, 0];
+    expect(() => native.decideRetry(rules, new Float64Array(1), ...failed)).toThrow('rules');
   }
 });
 
