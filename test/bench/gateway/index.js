@@ -32,7 +32,7 @@ async function measure ({ rounds, rate }) {
     }
     const [gateway] = services;
     services.push({ ...gateway, name: 'keyed', keyed: true });
-    const load = await sideBySide(fleet, services, { rounds, sliceMs: 1500, warmMs: 4000 });
+    const load = await sideBySide(fleet, services, { rounds, sliceMs: 1500, warmMs: 10_000 });
     const asked = await costs(fleet, services.filter(({ name }) => name !== 'bare'));
     const outages = [];
     for (const [fault, ms] of Object.entries(OUTAGES)) {
