@@ -5,16 +5,18 @@
 const { pipeline } = require('node:stream');
 
 const Emitter = require('../base/emitter');
-const { read } = require('../base/foreign');
-const { is, optionsOf } = require('../base/options');
+const { isA, read } = require('../base/foreign');
+const { NAMES, is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { Probe } = require('../gateway/health');
 const { heldPayments } = require('../gateway/report');
+const { Policy } = require('../primitives/policy');
 const { DELAYS, DELAY_BOUNDS } = require('../primitives/retry-run');
 const { Distribution } = require('../primitives/stats');
 const { PAGE_OPTIONS, createPageAccess } = require('./admin-auth');
 const { breakersOption } = require('./breaker-views');
 const { BreakerMetrics } = require('./metrics-breakers');
+const { addPolicies } = require('./metrics-policies');
 const { Factory, Labels, entryOf } = require('./metrics-registry');
 const { problem } = require('./problem');
 
@@ -44,6 +46,8 @@ const OPTIONS = optionsOf({
   retries: is.record('by label', is.where('counts its retries',
     'a retryable function or a client',
     source => isEmitter(source) || source?.stats?.retries >= 0)),
+  policies: is.record('by label', is.where('whose parts count something', 'a policy',
+    value => isA(value, Policy)), { names: NAMES, default: {} }),
   fallbacks: is.having("emits 'fallback': a gateway", ['on', 'off']),
 });
 
@@ -57,7 +61,8 @@ class Metrics {
 
   constructor (options) {
     const {
-      prefix, registry, breakers, maxNames, store, degradation, health, retries, fallbacks, worker
+      prefix, registry, breakers, maxNames, store, degradation, health, retries, fallbacks, worker,
+      policies
     } = OPTIONS.read(options);
     const client = requirePeer('prom-client', 'createMetrics');
     this.registry = registry ?? new client.Registry();
@@ -68,6 +73,7 @@ class Metrics {
       fallback: ({ name, error }) => this.#breakers.addFallback(name, error),
     });
     this.#addRetries(retries, worker);
+    addPolicies(this.#factory, policies);
     this.#addHealth(health);
     this.#addDegradation(degradation);
     this.#addLetters(read(store, 'deadLetters'));
