@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { IncomingMessage, ServerResponse } from 'node:http';
 import CircuitBreaker = require('../primitives/breaker');
 import retry = require('../primitives/retry');
+import { Policy } from '../primitives/policy';
 import { Degradation, Health } from '../gateway';
 import { OutboxWorker, Store } from '../store';
 import { PageAccess } from './admin';
@@ -16,6 +17,9 @@ export interface MetricsOptions {
   /** Functions made by retryable(), and clients that emit 'retry' with its `delay` in ms, by
    * label. */
   retries?: Record<string, { readonly stats: retry.Stats } | EventEmitter> | undefined;
+  /** Policies whose hedges, faults, adaptive limits and load shedders are shown, by label: 1 to 64
+   * letters, digits, dots, dashes or underscores. Default: none. */
+  policies?: Record<string, Policy<any>> | undefined;
   /** A gateway, which emits 'fallback'({ name, error }). */
   fallbacks?: EventEmitter | undefined;
   /** Counts its retries. Default: none. */

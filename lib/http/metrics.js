@@ -4,16 +4,18 @@
 
 const Emitter = require('../base/emitter');
 const { invalidOption } = require('../base/errors');
-const { read } = require('../base/foreign');
-const { is, optionsOf } = require('../base/options');
+const { isA, read } = require('../base/foreign');
+const { NAMES, is, optionsOf } = require('../base/options');
 const { requirePeer } = require('../base/peer');
 const { Probe } = require('../gateway/health');
 const { heldPayments } = require('../gateway/report');
+const { Policy } = require('../primitives/policy');
 const { DELAYS, DELAY_BOUNDS } = require('../primitives/retry-run');
 const { Distribution } = require('../primitives/stats');
 const { breakersOption } = require('./breaker-views');
 const { BreakerMetrics } = require('./metrics-breakers');
 const { answer, routerOf } = require('./metrics-page');
+const { addPolicies } = require('./metrics-policies');
 const { Factory, Labels, entryOf } = require('./metrics-registry');
 
 const MS_PER_SECOND = 1000;
@@ -42,6 +44,8 @@ const OPTIONS = optionsOf({
   retries: is.record('by label', is.where('counts its retries',
     'a retryable function or a client',
     source => isEmitter(source) || source?.stats?.retries >= 0)),
+  policies: is.record('by label', is.where('whose parts count something', 'a policy',
+    value => isA(value, Policy)), { names: NAMES, default: {} }),
   fallbacks: is.having("emits 'fallback': a gateway", ['on', 'off']),
   cluster: is.boolean("answers the primary process's createClusterMetrics", { default: false }),
 });
@@ -55,7 +59,7 @@ class Metrics {
   constructor (options) {
     const {
       prefix, registry, breakers, maxNames, store, degradation, health, retries, fallbacks, worker,
-      cluster
+      cluster, policies
     } = OPTIONS.read(options);
     const client = requirePeer('prom-client', 'createMetrics');
     this.registry = registry ?? new client.Registry();
@@ -70,6 +74,7 @@ class Metrics {
       fallback: ({ name, error }) => this.#breakers.addFallback(name, error),
     });
     this.#addRetries(retries, worker);
+    addPolicies(this.#factory, policies);
     this.#addHealth(health);
     this.#addDegradation(degradation);
     this.#addLetters(read(store, 'deadLetters'));

@@ -10,7 +10,7 @@ const vm = require('node:vm');
 const express = require('express');
 const client = require('prom-client');
 
-const { BreakerGroup, CircuitBreaker, regions, retryable } = require('../..');
+const { BreakerGroup, CircuitBreaker, policy, regions, retryable } = require('../..');
 const { createDegradation, createHealth, healthChecks } = require('../../lib/gateway');
 const { createHealthRouter, createMetrics } = require('../../lib/http');
 const { openStore } = require('../../lib/store');
@@ -311,6 +311,30 @@ describe('a thousand names', () => {
   });
 });
 
+test('the parts of policies', async () => {
+  const calm = policy({
+    hedge: { safeToRepeat: true, delay: 1e6 }, adaptiveLimit: { initial: 7 },
+    chaos: { faults: [{ name: 'made-up', rate: 1, result: 1 }] }, shed: {},
+  });
+  const { read, metrics } = await serveMetrics({
+    breakers: () => [], policies: { calm, other: policy({ adaptiveLimit: { initial: 3 } }) },
+  });
+  await calm.execute(() => 2);
+  const page = await read();
+  expect(page).toMatchObject({
+    'hedge_calls_total{name="calm"}': 1, 'hedges_total{name="calm"}': 0,
+    'hedge_wins_total{name="calm"}': 0, 'hedges_denied_total{name="calm"}': 0,
+    'chaos_faults_total{name="calm",fault="made-up"}': 1,
+    'adaptive_limit{name="calm"}': 7, 'adaptive_limit{name="other"}': 3,
+    'adaptive_limit_active{name="calm"}': 0, 'adaptive_limit_queued{name="calm"}': 0,
+    'load_shedder_calls_total{name="calm"}': 1, 'load_shed_total{name="calm"}': 0,
+    'load_pressure{name="calm"}': 0, 'load_delay_seconds{name="calm"}': expect.any(Number),
+  });
+  expect(page).not.toHaveProperty('hedges_total{name="other"}');
+  metrics.close();
+  expect(metrics.registry.getMetricsAsArray()).toEqual([]);
+});
+
 test('retries of functions and clients', async () => {
   const load = retryable(async fails => {
     if (fails.count-- > 0) throw new Error('down');
@@ -531,6 +555,8 @@ test.each([
   [{ prefix: 'a-b' }, /for prefix/],
   [{ maxNames: 0 }, /for maxNames/],
   [{ breakers: [] }, /Expected a function for breakers/],
+  [{ policies: { a: {} } }, /Expected a policy for policies\.a/],
+  [{ policies: { 'a b': policy({}) } }, /Expected names/],
   [{ retries: { a: {} } }, /Expected a retryable function or a client for retries\.a/],
 ])('%j is refused', (options, message) => {
   const registry = new client.Registry();
