@@ -10,6 +10,7 @@ const { deadlinePassed, msUntilDeadline, withCallersDeadline } = require('../bas
 const { SekeringError, invalidOption } = require('../base/errors');
 const { isA, read } = require('../base/foreign');
 const { func, is, number, optionsOf, readSignal, readable } = require('../base/options');
+const { asked } = require('../base/warn');
 
 const OPTIONS = optionsOf({
   signal: is.signal("the caller's; an earlier deadline that it carries stays"),
@@ -60,7 +61,9 @@ function deadlineHeaders (signal) {
 /** How long the sender of a request waits for the answer, ms; undefined if it does not say so. */
 function readDeadlineHeaders (headers) {
   const value = readable('headers', 'headers of a request', headers, () =>
-    (typeof read(headers, 'get') === 'function' ? headers.get(HEADER) : headers[HEADER]));
+    (typeof read(headers, 'get') === 'function'
+      ? asked('headers.get failed', () => headers.get(HEADER))
+      : headers[HEADER]));
   if (value === undefined || value === null) return undefined;
   const [, amount, unit] = /^(\d{1,8})([HMSmun])$/.exec(typeof value === 'string' ? value : '') ??
     [];
