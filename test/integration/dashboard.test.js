@@ -395,7 +395,7 @@ test('a list is looked through page by page', async () => {
     subject: 'The first', body: 'x' });
   // As many as a page looks at.
   await store.query(`INSERT INTO sekering.notification_outbox (channel, recipient, status)
-    SELECT 'EMAIL', 'later', 'SENT' FROM generate_series(1, 20000)`);
+    SELECT 'EMAIL', 'later', 'SENT' FROM generate_series(1, 10000)`);
   await enter('messages');
   const list = part('list');
   const button = name => list.getByRole('button', { name });

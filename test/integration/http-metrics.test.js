@@ -2,6 +2,7 @@
 
 const { fork, spawnSync } = require('node:child_process');
 const { EventEmitter, once } = require('node:events');
+const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
 const { Writable } = require('node:stream');
@@ -16,6 +17,7 @@ const { createHealthRouter, createMetrics } = require('../../lib/http');
 const { openStore } = require('../../lib/store');
 const { serve } = require('../support/http-app');
 const { until } = require('../support/outbox-helpers');
+const { ROOT } = require('../support/setup');
 
 const SECRET = 'hunter2hunter2';
 
@@ -331,6 +333,9 @@ test('the parts of policies', async () => {
     'load_pressure{name="calm"}': 0, 'load_delay_seconds{name="calm"}': expect.any(Number),
   });
   expect(page).not.toHaveProperty('hedges_total{name="other"}');
+  const guide = fs.readFileSync(path.join(ROOT, 'docs', 'operations.md'), 'utf8');
+  expect(metrics.registry.getMetricsAsArray().map(({ name }) => name)
+    .filter(name => !guide.includes(`\`${name}\``))).toEqual([]);
   metrics.close();
   expect(metrics.registry.getMetricsAsArray()).toEqual([]);
 });
