@@ -25,7 +25,9 @@ const NEVER = '0 0 29 2 *';
 const SCHEDULE = Object.fromEntries(
   ['deadLetters', 'breakers', 'health', 'report', 'cleanUp', 'reconcile'].map(job => [job, NEVER]));
 
-const storeOf = ({ url }) => (url === undefined ? { memory: true } : { url });
+// A busy machine may take more than the default of 10 s for megabytes.
+const storeOf = ({ url }) =>
+  ({ ...url === undefined ? { memory: true } : { url }, timeout: 60_000 });
 
 /** A configuration for the fakes; `over` is laid over its sections. */
 function configFor ({ midtrans, smtp, whatsapp }, place, over = {}) {
