@@ -7,7 +7,7 @@ const clock = require('../base/clock');
 const { read } = require('../base/foreign');
 const { Batcher } = require('./batcher');
 const {
-  CLAIMABLE, COLUMNS, LETTER_COLUMNS, OMITTED, OUTCOME_COLUMNS, READY, WAITING,
+  CLAIMABLE, CLAIMED_COLUMNS, LETTER_COLUMNS, OMITTED, OUTCOME_COLUMNS, READY, WAITING,
   WAITING_KINDS,
 } = require('./outbox-table');
 const { StoreError } = require('./store-errors');
@@ -155,7 +155,7 @@ const due = table => `
 const SENT = `status = 'SENT', sent_at = now(), attempt_count = attempt_count + 1,
     crash_count = 0`;
 
-const CLAIMED = `RETURNING ${COLUMNS}, crash_count AS "crashCount", ${BYTES} AS bytes`;
+const CLAIMED = `RETURNING ${CLAIMED_COLUMNS}, crash_count AS "crashCount", ${BYTES} AS bytes`;
 
 /**
  * Looks at everything. $1 channel, $2 owner, $3 token, $4 lease in ms, $5 messages at most, $6 of
@@ -452,7 +452,8 @@ class Leases {
     // Where nothing was claimed there may be one row all the same, for what else it tells.
     if (rows[0]?.id === null) rows.pop();
     if (rows.length > 0) this.#table.grow(rows[0].id);
-    return { messages: rows.map(messageOf), settled, lastKey, dueIn: dueIn ?? Infinity };
+    const messages = rows.map(row => messageOf(row, claim.channel));
+    return { messages, settled, lastKey, dueIn: dueIn ?? Infinity };
   }
 
   /** @returns {Promise<Map<string, number>>} as Scheduler.peeked() wants it */
@@ -585,9 +586,20 @@ class Leases {
   }
 }
 
-/** A row that was claimed: the message, its size, and how often a worker died while it held it. */
-function messageOf ({ crashCount, bytes, goesAlone, settled, lastKey, dueIn, ...message }) {
-  message.reference = referenceOf(message);
+/**
+ * A row that was claimed: the message, its size, and how often a worker died while it held it. Of
+ * each message there is such a copy, and to leave members out of a copy takes as long as the rest.
+ */
+function messageOf (row, channel) {
+  const { crashCount, bytes, goesAlone } = row;
+  const message = {
+    id: row.id, channel, recipient: row.recipient, subject: row.subject,
+    body: row.body, html: row.html, template: row.template, data: row.data, status: 'SENDING',
+    attemptCount: row.attemptCount, maxAttempts: row.maxAttempts, nextRetryAt: row.nextRetryAt,
+    lastError: row.lastError, errorHistory: row.errorHistory, dedupeKey: row.dedupeKey,
+    orderKey: row.orderKey, priority: row.priority, providerMessageId: row.providerMessageId,
+    createdAt: row.createdAt, sentAt: null, reference: referenceOf(row),
+  };
   return { message, bytes, crashes: goesAlone ? crashCount : crashCount - 1 };
 }
 

@@ -40,6 +40,9 @@ const listed = (fields, of = column => `o.${column}`) => Object.entries(fields).
   ([name, column]) => `${name === 'priority' ? '-' : ''}${of(column)} AS "${name}"`).join(', ');
 
 const COLUMNS = listed(FIELDS);
+/** Of messages that were just claimed: what all of them have alike is not asked for. */
+const { channel, status, sentAt, ...unlike } = FIELDS;
+const CLAIMED_COLUMNS = listed(unlike);
 const LETTER_COLUMNS = listed(LETTER_FIELDS);
 
 const CONTENT = new Set(['body', 'html', 'body_template', 'body_data', 'error_history']);
@@ -162,7 +165,7 @@ class OutboxTable {
 }
 
 module.exports = {
-  BYTES, CLAIMABLE, COLUMNS, FILTER, LETTER_COLUMNS, LETTER_SUMMARY_COLUMNS, OUTCOME_COLUMNS,
-  OMITTED, OutboxTable, READY, SUMMARY_COLUMNS, WAITING, WAITING_KINDS, conditions, hasStatus, isId,
-  withinSpan,
+  BYTES, CLAIMABLE, CLAIMED_COLUMNS, COLUMNS, FILTER, LETTER_COLUMNS, LETTER_SUMMARY_COLUMNS,
+  OUTCOME_COLUMNS, OMITTED, OutboxTable, READY, SUMMARY_COLUMNS, WAITING, WAITING_KINDS, conditions,
+  hasStatus, isId, withinSpan,
 };

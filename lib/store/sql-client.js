@@ -39,8 +39,51 @@ function toElement (value) {
 const ISO = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d)(:\d\d)?(:\d\d)?$/;
 const BEYOND = /^(-?infinity|\d{5,}-\d\d-\d\d .*|\d{4,}-\d\d-\d\d .* BC)$/;
 
+const HOUR_MS = 3_600_000;
+const ZERO = '0'.charCodeAt(0);
+// Date.UTC takes years before that for years of the 20th century.
+const YEAR_MIN = 100;
+
+/** NaN if there is no digit at this place. */
+function digit (text, at) {
+  const value = text.charCodeAt(at) - ZERO;
+  return value >= 0 && value < 10 ? value : NaN;
+}
+
+const twoDigits = (text, at) => 10 * digit(text, at) + digit(text, at + 1);
+
+/** The milliseconds of a fraction such as `.123456`, of which there may be none. */
+function fractionMs (text, at, end) {
+  if (at === end) return 0;
+  if (text[at] !== '.') return NaN;
+  let ms = 0;
+  for (let place = 1, weight = 100; place <= 3; place++, weight /= 10) {
+    if (at + place < end) ms += weight * digit(text, at + place);
+  }
+  return ms;
+}
+
+/**
+ * Reads the usual form, `2026-11-30 18:49:21.123456+07`, digit by digit, which takes a third of the
+ * time of a regular expression; NaN for any other.
+ */
+function usualTime (text) {
+  const zone = text.length - 3;
+  const sign = text[zone];
+  const isUsual = (sign === '+' || sign === '-') && text[4] === '-' && text[7] === '-' &&
+    text[10] === ' ' && text[13] === ':' && text[16] === ':';
+  const year = 100 * twoDigits(text, 0) + twoDigits(text, 2);
+  if (!isUsual || year < YEAR_MIN) return NaN;
+  const local = Date.UTC(year, twoDigits(text, 5) - 1, twoDigits(text, 8), twoDigits(text, 11),
+    twoDigits(text, 14), twoDigits(text, 17), fractionMs(text, 19, zone));
+  const offset = twoDigits(text, zone + 1) * HOUR_MS;
+  return sign === '+' ? local - offset : local + offset;
+}
+
 /** Reads a timestamptz. Infinity and years without four digits fit into no Date and stay text. */
 function toDate (text) {
+  const usual = usualTime(text);
+  if (!Number.isNaN(usual)) return new Date(usual);
   const parts = ISO.exec(text);
   if (parts === null) {
     if (BEYOND.test(text)) return text;

@@ -340,6 +340,19 @@ describe('a session of the user', () => {
   });
 });
 
+test.each(['UTC', 'Asia/Jakarta', 'Asia/Kolkata', 'America/St_Johns', 'Europe/Amsterdam'])(
+  'times of all centuries are read as they are meant in %s', async zone => {
+    const store = await open('url', {}, { connections: 1 });
+    const { rows } = await store.transaction(async client => {
+      await client.query(`SET LOCAL timezone = '${zone}'`);
+      return client.query(`SELECT t, floor(extract(epoch FROM t) * 1000)::text AS ms
+        FROM generate_series(0, 3000) AS i, LATERAL (SELECT to_timestamp(i * 87654321.0 - 6.0e10 +
+          (ARRAY[0, 0.1, 0.1234, 0.654321])[1 + i % 4]) AS t) AS times`);
+    });
+    const wrong = rows.filter(({ t, ms }) => t.getTime() !== Number(ms));
+    expect(wrong).toEqual([]);
+  });
+
 test('a time that cannot be read is an error, and the next statement works', async () => {
   const store = await open('url', {}, { connections: 1 });
   await store.query('SET datestyle = German');

@@ -30,13 +30,13 @@ async function measure ({ rounds, rate }) {
     for (const name of ['gateway', 'shop', 'bare']) {
       services.push(await fleet.service(name, { breaker: BREAKER }));
     }
-    const [gateway] = services;
+    const [gateway, shop] = services;
     services.push({ ...gateway, name: 'keyed', keyed: true });
     const load = await sideBySide(fleet, services, { rounds, sliceMs: 1500, warmMs: 10_000 });
     const asked = await costs(fleet, services.filter(({ name }) => name !== 'bare'));
     const outages = [];
     for (const [fault, ms] of Object.entries(OUTAGES)) {
-      outages.push(await outage(fleet, gateway, { fault, perSecond: rate, ms }));
+      outages.push(await outage(fleet, gateway, { peer: shop, fault, perSecond: rate, ms }));
     }
     return { load, asked, outages, rounds, rate };
   } finally {

@@ -7,6 +7,7 @@ const { summary } = require('../measure');
 const CONCURRENCY = 32;
 const SETTLE_MS = 120_000;
 const LOOK_MS = 250;
+const PEER_MS = 10_000;
 
 let runs = 0;
 
@@ -133,9 +134,12 @@ const isRight = ({ open, lost, unmade, others, twice }) =>
 
 /**
  * Orders at a fixed rate while Midtrans is away, and what has become of them when it is back.
- * @param {{ fault: string, perSecond: number, ms: number }} options
+ * @param {{ peer: object, fault: string, perSecond: number, ms: number }} options peer: a service
+ *   that is asked just before, while Midtrans is there
  */
-async function outage (fleet, service, { fault, perSecond, ms }) {
+async function outage (fleet, service, { peer, fault, perSecond, ms }) {
+  const plain = await fleet.load.ask('open',
+    { url: peer.url, perSecond, prefix: prefix(), ms: PEER_MS });
   await fleet.fake.ask('forget');
   const load = { url: service.url, perSecond };
   const before = await fleet.load.ask('open', { ...load, prefix: prefix(), ms: 2000 });
@@ -149,7 +153,8 @@ async function outage (fleet, service, { fault, perSecond, ms }) {
     (error === 'EOPENBREAKER' ? i * 1000 / perSecond + times[i] : Infinity)));
   const shut = Math.ceil(shutMs * perSecond / 1000);
   return {
-    fault, counts: countOf(answers), p99: quantile(times, 0.99), max: Math.max(...times),
+    fault, counts: countOf(answers), peerP99: quantile(plain.times, 0.99),
+    p99: quantile(times, 0.99), max: Math.max(...times),
     shutMs, p99Shut: quantile(times.slice(shut), 0.99),
     p50Shut: quantile(times.slice(shut), 0.5), healthyP99: quantile(before.times, 0.99),
     refused: all.length - accepted.length,
