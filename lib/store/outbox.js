@@ -55,6 +55,11 @@ const GROUP = { count: 500, weight: 1024 * 1024, writers: 2 };
 // If a key is taken and freed more often than this, some program does it in a loop.
 const DEDUPE_ROUNDS = 5;
 const DEADLOCK = '40P01';
+// Each deadlock ends one of two calls. The other needs time to go on, or it would meet that one
+// again at its next key.
+const DEADLOCKS_MAX = 20;
+const DEADLOCK_MS_MIN = 5;
+const DEADLOCK_MS_MAX = 1000;
 // Announcements that come together within this time share a statement.
 const ANNOUNCE_MS = 5;
 
@@ -256,12 +261,14 @@ class Outbox {
 
   /** Tried again if another call takes the same keys in another order (deadlock). */
   async #again (work) {
-    for (let round = 1; ; round++) {
+    for (let round = 1, ms = DEADLOCK_MS_MIN; ; round++) {
       try {
         return await work();
       } catch (error) {
-        if (read(error, 'sqlState') !== DEADLOCK || round === DEDUPE_ROUNDS) throw error;
+        if (read(error, 'sqlState') !== DEADLOCK || round === DEADLOCKS_MAX) throw error;
       }
+      await new Promise(resolve => { clock.setTimer(resolve, ms); });
+      ms = Math.min(2 * ms, DEADLOCK_MS_MAX);
     }
   }
 
