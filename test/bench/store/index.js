@@ -13,6 +13,7 @@ const { startPostgres } = require('../../support/postgres');
 const { ROOT } = require('../../support/setup');
 const { machineOf } = require('../report');
 const kills = require('./kills');
+const writes = require('./writes');
 
 const RESULTS = path.join(__dirname, '..', 'STORE-RESULTS.md');
 
@@ -125,7 +126,10 @@ measured in turn: what these reach depends on the machine's speed of the hour al
 const tableOf = ([header, ...rows]) => [header, header.map(() => '---'), ...rows]
   .map(cells => `| ${cells.join(' | ')} |`);
 
-function markdownOf (rows, killed, rounds) {
+const sectionOf = ({ METHOD: method, rowsOf }, found) =>
+  (found.length > 0 ? [method, '', ...tableOf(rowsOf(found)), ''] : []);
+
+function markdownOf (rows, { written, killed }, rounds) {
   const version = name => JSON.parse(fs.readFileSync(
     path.join(ROOT, 'node_modules', name, 'package.json'), 'utf8')).version;
   return ['# The store, measured', '', `\`npm run bench:store -- --write\`, ${rounds} rounds.`, '',
@@ -133,7 +137,7 @@ function markdownOf (rows, killed, rounds) {
     `pg ${version('pg')}, PGlite ${version('@electric-sql/pglite')}, PostgreSQL 15.`, '',
     `Machine: ${machineOf()}`, '', METHOD, '',
     ...tableOf([HEADER, ...rows.map(row => cellsOf(row, rows))]), '', lossesOf(rows), '',
-    ...(killed.length > 0 ? [kills.METHOD, '', ...tableOf(kills.rowsOf(killed)), ''] : []),
+    ...sectionOf(writes, written), ...sectionOf(kills, killed),
   ].join('\n');
 }
 
@@ -144,7 +148,7 @@ async function main () {
   const rows = ROWS.filter(({ group, label }) => !options.only ||
     `${group}, ${label}`.includes(options.only)).map(row => ({ ...row, values: [] }));
   const postgres = await startPostgres();
-  let killed = [];
+  const special = { written: [], killed: [] };
   try {
     for (let round = 0; round < Number(options.rounds); round++) {
       for (const row of rows) {
@@ -153,13 +157,16 @@ async function main () {
         process.stderr.write(`${row.group}, ${row.label}: ${value}\n`);
       }
     }
-    if ('kill -9'.includes(options.only ?? '')) killed = await kills.measureKills(postgres);
+    const isAsked = name => name.includes(options.only ?? '');
+    if (isAsked('writes')) special.written = await writes.measureWrites(postgres);
+    if (isAsked('kill -9')) special.killed = await kills.measureKills(postgres);
   } finally {
     await postgres.close();
   }
-  const lines = [...rows.map(row => cellsOf(row, rows)), ...kills.rowsOf(killed)];
+  const lines = [...rows.map(row => cellsOf(row, rows)), ...writes.rowsOf(special.written),
+    ...kills.rowsOf(special.killed)];
   for (const cells of lines) process.stdout.write(`${cells.join(' | ')}\n`);
-  if (options.write) fs.writeFileSync(RESULTS, markdownOf(rows, killed, options.rounds));
+  if (options.write) fs.writeFileSync(RESULTS, markdownOf(rows, special, options.rounds));
 }
 
 main();
