@@ -14,6 +14,7 @@ const ROWS = [
   row('closed.opossum', '… faster than opossum', HIGHER, 4, 5.5),
   row('closed.cockatiel', '… faster than cockatiel (sampling)', HIGHER, 1.6, 2.2),
   row('timeout.bare', 'closed, timeout 10 s: × bare await', LOWER, 4.2, 3.5),
+  row('timeout.floor', '… × a promise and one `then`', LOWER, 1.25, 1.1),
   row('timeout.opossum', '… faster than opossum', HIGHER, 4, 6),
   row('timeout.cockatiel', '… faster than cockatiel with timeout', HIGHER, 60, 100),
   row('wasm.native', 'closed, on WebAssembly: × the binary', LOWER, 1.3, 1.1),

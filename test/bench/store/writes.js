@@ -63,10 +63,11 @@ async function measureWrites (postgres) {
   return rows;
 }
 
-const METHOD = `What PostgreSQL writes for each of ${COUNT.toLocaleString('en')} messages, counted in
-its log: changes of rows (inserted, updated, deleted), entries of indexes, and bytes of the log
-without images of whole pages. Enqueued in batches, and taken many at a time. sekering keeps the
-message, with when it was sent, and an entry for each list that it stands in.`;
+const METHOD = `What PostgreSQL writes for each message, counted in its log over
+${COUNT.toLocaleString('en')} of them: changes of rows (inserted, updated, deleted), entries of
+indexes, and bytes of the log without images of whole pages. They are enqueued in batches, and taken
+many at a time. sekering keeps each message, with when it was sent, and an entry for each list in
+which it stands.`;
 
 const HEADER = ['for each message', 'rows, enqueued', 'index entries', 'bytes', 'rows, done',
   'index entries', 'bytes', 'bytes in all'];
