@@ -24,6 +24,13 @@ const JOIN = optionsOf({
   },
 });
 
+/**
+ * The generation of a new row: at least the time in ms, so that it is news to a host that knows an
+ * earlier row, which a clean-up has deleted.
+ */
+const FIRST = `greatest($4::bigint + 1,
+          (extract(epoch FROM clock_timestamp()) * 1000)::bigint)`;
+
 const resetMs = ({ resetTimeout }) =>
   typeof resetTimeout === 'number' ? resetTimeout : resetTimeout.initial;
 
@@ -183,8 +190,8 @@ class Fleet extends Emitter {
     const { rows } = await this.#database.query(`
       WITH moved AS (
         INSERT INTO ${this.#table} AS b (name, state, open_until, generation)
-        VALUES ($1, $2, now() + $3 * interval '1 ms', $4::bigint + 1)
-        ON CONFLICT (name) DO UPDATE SET state = excluded.state, generation = excluded.generation,
+        VALUES ($1, $2, now() + $3 * interval '1 ms', ${FIRST})
+        ON CONFLICT (name) DO UPDATE SET state = excluded.state, generation = b.generation + 1,
           open_until = excluded.open_until, changed_at = now()
         WHERE b.generation = $4::bigint
         RETURNING generation)

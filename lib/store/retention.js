@@ -23,6 +23,7 @@ const OPTIONS = optionsOf({
   events: age('since any notification of a payment', false),
   minutes: age('since a minute of the chart of the service', 7 * DAY_MS),
   notes: age('since an operator wrote a note', 365 * DAY_MS),
+  fleet: age('since the last transition of a breaker of the fleet', 90 * DAY_MS),
   batchSize: is.integer('rows of a statement', { min: 1, max: 100_000, default: 1000 }),
 });
 
@@ -56,6 +57,13 @@ const deleteKeys = table => `
     SELECT ctid FROM ${table} WHERE expires_at < now() AND created_at < now() - $1 * interval '1 ms'
       AND (status = 'done' OR locked_until < now())
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`;
+
+/** Not what holds a circuit open. The table is small: a row for each breaker that ever tripped. */
+const deleteFleet = table => `
+  DELETE FROM ${table} WHERE name = ANY (ARRAY(
+    SELECT name FROM ${table} WHERE changed_at < now() - $1 * interval '1 ms'
+      AND (state = 'closed' OR open_until < now())
+    ORDER BY name LIMIT $2 FOR UPDATE SKIP LOCKED))`;
 
 /** In the order of their ids, by the index of these outcomes. */
 const deleteForeign = (table, outcome) => `
@@ -107,7 +115,7 @@ async function cleanBatches (database, text, age, batchSize) {
  * @param {object} [options] as RetentionOptions
  * @returns {Promise<{ sent: number, dead: number, idempotency: number, deliveries: number,
  *   audit: number, foreignEvents: number, events: number, minutes: number,
- *   notes: number }>} rows that were deleted
+ *   notes: number, fleet: number }>} rows that were deleted
  */
 async function cleanUp (database, options) {
   const { batchSize, ...ages } = OPTIONS.read(options);
@@ -122,6 +130,8 @@ async function cleanUp (database, options) {
     events: await cleanTable(database, 'payment_events', 'received_at', ages.events, batchSize),
     minutes: await cleanTable(database, 'service_minutes', 'minute', ages.minutes, batchSize),
     notes: await cleanTable(database, 'operator_notes', 'at', ages.notes, batchSize),
+    fleet: await cleanBatches(database, deleteFleet(`${database.schema}.fleet_breakers`),
+      ages.fleet, batchSize),
   };
 }
 

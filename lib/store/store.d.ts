@@ -161,6 +161,8 @@ export interface RetentionOptions {
   minutes?: number | false | undefined;
   /** Notes of operators, default 365 days. */
   notes?: number | false | undefined;
+  /** Breakers of the fleet that are not open, since their last transition; default 90 days. */
+  fleet?: number | false | undefined;
   /** Rows of one statement, 1 to 100000, default 1000. */
   batchSize?: number | undefined;
 }

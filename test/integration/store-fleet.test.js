@@ -7,6 +7,7 @@ const { startTcpProxy } = require('../../lib/testing');
 const { createFleet } = require('../../lib/store/fleet');
 const { migrate } = require('../../lib/store/migrate');
 const { openDatabase } = require('../../lib/store/database');
+const { cleanUp } = require('../../lib/store/retention');
 const { describeEngines, sharedPostgres } = require('../support/postgres');
 
 const OPTIONS = { consecutiveFailures: 2, resetTimeout: 60_000 };
@@ -87,12 +88,33 @@ describeEngines('a breaker of the fleet', ({ name: engine, place }) => {
     const [a, b] = [await host(one), await host(two)];
     await Promise.all([a.fail(2), b.fail(2)]);
     await listed(a.fleet);
+    const first = await written();
     a.breaker.close();
     if (!b.breaker.closed) await once(b.breaker, 'close');
-    const { rows } = await one.query(
-      `SELECT state, generation FROM ${one.schema}.fleet_breakers WHERE name = $1`,
-      [`default/${name}`]);
-    expect(rows).toEqual([{ state: 'closed', generation: '2' }]);
+    expect(await written())
+      .toEqual({ state: 'closed', generation: String(BigInt(first.generation) + 1n) });
+  });
+
+  test('what is over is cleaned up, and what comes later is news to all', async () => {
+    const [a, b] = [await host(one, { resetTimeout: 1 }), await host(two)];
+    const opens = once(b.breaker, 'open');
+    await a.fail(2);
+    await opens;
+    const closes = once(b.breaker, 'close');
+    a.breaker.close();
+    await closes;
+    const lasting = await host(one, { name: `${name}-lasting` });
+    await lasting.fail(2);
+    await listed(lasting.fleet, `${name}-lasting`);
+    expect(await cleanUp(one, { fleet: false })).toMatchObject({ fleet: 0 });
+    expect((await cleanUp(one, { fleet: 0, batchSize: 1 })).fleet).toBeGreaterThan(0);
+    expect((await a.fleet.list()).filter(row => row.name.startsWith(name)))
+      .toMatchObject([{ name: `${name}-lasting`, state: 'open' }]);
+    // It has not heard of the earlier transitions.
+    const c = await host(one);
+    const opensAgain = [a, b].map(({ breaker }) => once(breaker, 'open'));
+    await c.fail(2);
+    await Promise.all(opensAgain);
   });
 
   test('a breaker that has left goes on by itself', async () => {
@@ -113,6 +135,13 @@ describeEngines('a breaker of the fleet', ({ name: engine, place }) => {
     await expect(fleet.join(new CircuitBreaker(async () => {}), { namespace: 'a/b' }))
       .rejects.toThrow(/namespace/);
   });
+
+  async function written () {
+    const { rows: [row] } = await one.query(
+      `SELECT state, generation FROM ${one.schema}.fleet_breakers WHERE name = $1`,
+      [`default/${name}`]);
+    return row;
+  }
 
   /** The row, once it is there: what a breaker does is written behind its back. */
   async function listed (fleet, wanted = name) {
