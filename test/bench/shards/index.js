@@ -11,7 +11,7 @@ const { parseArgs } = require('node:util');
 const { trial } = require('./partitions');
 const report = require('./report');
 const { periods, turns } = require('./retention');
-const { absence, costs, strangers } = require('./runs');
+const { absence, costs, strangers, warmUp } = require('./runs');
 const { openShards } = require('./servers');
 const { byModulo, byOrder, byRendezvous, byTenant, sampled, simulate } = require('./simulation');
 
@@ -24,8 +24,11 @@ const USAGE = `Usage: npm run bench:shards -- [options]
   --help         print this
 `;
 
-const ALONE = { concurrency: () => 1, orders: () => 300 };
-const TOGETHER = { concurrency: count => 8 * count, orders: count => 400 * count };
+// Each shard gets as many orders, however many shards there are.
+const ALONE = { concurrency: () => 1, orders: count => 120 * count };
+const TOGETHER = { concurrency: count => 8 * count, orders: count => 300 * count };
+/** Of each shard, so that its gateway's code is compiled. */
+const WARM = 1500;
 
 async function withShards (options, work) {
   const shards = await openShards(options);
@@ -54,6 +57,7 @@ async function measureShards () {
         return answer;
       };
     };
+    await warmUp(shards, WARM * shards.count);
     const found = { away: AWAY, absences: [] };
     for (const [name, kind] of Object.entries({ alone: ALONE, together: TOGETHER })) {
       say(`orders ${name}`);
@@ -101,10 +105,13 @@ function simulated (routeOf, { shards, service, meanMs }) {
  * in which orders that come alone are answered.
  */
 async function measureService () {
-  const [alone, together] = await withShards({ count: 1 }, async shards => [
-    await costs(shards, { counts: [1], rounds: 5, ...ALONE }),
-    await costs(shards, { counts: [1], rounds: 5, ...TOGETHER }),
-  ]);
+  const [alone, together] = await withShards({ count: 1 }, async shards => {
+    await warmUp(shards, WARM);
+    return [
+      await costs(shards, { counts: [1], rounds: 5, ...ALONE }),
+      await costs(shards, { counts: [1], rounds: 5, ...TOGETHER }),
+    ];
+  });
   const meanMs = together[0].gateway / 1000;
   const { times } = alone[0];
   const scale = meanMs / (times.reduce((sum, ms) => sum + ms, 0) / times.length);

@@ -70,7 +70,6 @@ function ratioLine (rows, key, name, gate) {
 
 function costLines (rows) {
   return [
-    ratioLine(rows, 'statements', 'Statements', STATEMENTS_GATE),
     ratioLine(rows, 'gateway', 'CPU of the gateways', CPU_GATE),
     ratioLine(rows, 'database', 'CPU of the databases', CPU_GATE),
   ];
@@ -95,7 +94,10 @@ function shardsText ({ alone, together, strangers, absences, away }) {
     '## Real shards', SHARDS_METHOD, '',
     ...costTable('one order at a time', alone), '',
     ...costTable('8 orders at a time for each shard', together), '',
-    'One at a time:', '', ...costLines(alone), '', '8 for each shard:', '', ...costLines(together),
+    'One at a time:', '', ratioLine(alone, 'statements', 'Statements', STATEMENTS_GATE),
+    ...costLines(alone), '',
+    '8 for each shard (how many share a statement depends on how many happen to meet at a shard):',
+    '', ...costLines(together),
     '', ...paragraph(`**One order, one shard.** ${shards} servers wrote down each statement with its
       values while ${strangers.orders} orders with an Idempotency-Key came. They named these orders
       ${whole(strangers.named)} times; an order of another shard ${strangers.strangers} times. Rows

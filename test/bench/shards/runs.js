@@ -3,7 +3,7 @@
 // What is measured of real shards: what an order costs, whether it stays within its shard, and what
 // becomes of all orders while one shard is away.
 
-const { prefix, quantile, sumsOf } = require('../gateway/runs');
+const { countOf, prefix, quantile, sumsOf } = require('../gateway/runs');
 const { summary } = require('../measure');
 const { shardOf } = require('./routes');
 
@@ -32,6 +32,12 @@ async function costOf (shards, count, { concurrency, orders }) {
   return { ...costs, rate: orders * 1000 / ms, times };
 }
 
+/** So many orders, of all shards. */
+async function warmUp (shards, orders) {
+  await shards.load.ask('closed',
+    { urls: shards.urls(), prefix: prefix(), concurrency: AT_ONCE, count: orders });
+}
+
 const KEYS = ['statements', 'wal', 'gateway', 'database', 'rate'];
 
 /**
@@ -42,7 +48,7 @@ const KEYS = ['statements', 'wal', 'gateway', 'database', 'rate'];
  */
 async function costs (shards, { counts, rounds, orders, concurrency }) {
   const found = counts.map(() => []);
-  // The first round warms up.
+  // The first round opens connections.
   for (let round = 0; round <= rounds; round++) {
     for (const [i, count] of counts.entries()) {
       const cost = await costOf(shards, count,
@@ -123,6 +129,7 @@ function answersOf ({ answers, times }, which) {
   return {
     orders: places.length, taken: places.filter(i => isTaken(answers[i])).length,
     p50: quantile(some, 0.5), p99: quantile(some, 0.99),
+    statuses: countOf(places.map(i => answers[i])),
   };
 }
 
@@ -152,4 +159,4 @@ async function absence (shards, { way, shard, load }) {
   };
 }
 
-module.exports = { absence, costs, strangers };
+module.exports = { absence, costs, strangers, warmUp };
