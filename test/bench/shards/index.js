@@ -61,7 +61,7 @@ async function measureShards () {
     const found = { away: AWAY, absences: [] };
     for (const [name, kind] of Object.entries({ alone: ALONE, together: TOGETHER })) {
       say(`orders ${name}`);
-      found[name] = await costs(shards, { counts: COUNTS, rounds: 7, ...kind });
+      found[name] = await costs(shards, { counts: COUNTS, rounds: 5, ...kind });
     }
     found.strangers = await strangers(shards, 400);
     for (const way of ['stopped', 'frozen']) {
@@ -138,7 +138,7 @@ async function measureSimulation () {
 // ---- Retention ----------------------------------------------------------------------------------
 
 const HISTORIES = [100_000, 1_000_000];
-const PERIODS = { size: 100_000, count: 10 };
+const PERIODS = { size: 50_000, count: 20 };
 
 async function measureRetention () {
   const found = [];
