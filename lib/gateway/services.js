@@ -47,12 +47,16 @@ function breakerOptions (config, name, preset, own, timeout = false) {
     settings.minimumCalls = slidingWindowSize;
   }
   if (scope === 'instance' || settings.enabled === false) return settings;
+  const place = name === 'database' ? placeOf(config) : undefined;
   return {
     ...settings, ...withoutUndefined({ shareTrip, strictScope }),
     scope: scope === 'fleet' ? 'host' : scope,
-    namespace: `${namespace}.${hashOf(settings)}`,
+    namespace: `${namespace}.${hashOf({ ...settings, ...place })}`,
   };
 }
+
+/** Of several databases on one host, each has a breaker of its own. */
+const placeOf = ({ store: { url, directory, schema } = {} }) => ({ url, directory, schema });
 
 // Only processes with the same settings share a breaker. After a change of the configuration, the
 // breaker is another one.

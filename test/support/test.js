@@ -35,7 +35,7 @@ function jest (project, { output = project, ...options }, ...args) {
 }
 
 // What has nothing to do with the core, and takes long.
-const NOT_OF_THE_CORE = 'unit/(config|guides|linear-time|outbox-scheduler|template|tidy)';
+const NOT_OF_THE_CORE = 'unit/(config|guides|linear-time|outbox-scheduler|shards|template|tidy)';
 
 /** The same unit tests, on the core as WebAssembly. */
 function runOnWasm () {

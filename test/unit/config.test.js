@@ -632,6 +632,16 @@ describe('figures of the parts', () => {
     expect(timeoutOf(config, presets.midtrans, 7)).toBe(7);
   });
 
+  test('gateways of two databases share all breakers but that of the database', () => {
+    const namespaceOf = (name, url) => breakerOptions(
+      readConfig({ store: { url }, retry: { circuitBreaker: { scope: 'host' } } }), name,
+      presets[name]).namespace;
+    const [first, second] = ['one', 'two'].map(host => `postgres://shop:secret@${host}/shop`);
+    expect(namespaceOf('midtrans', first)).toBe(namespaceOf('midtrans', second));
+    expect(namespaceOf('database', first)).toBe(namespaceOf('database', first));
+    expect(namespaceOf('database', first)).not.toBe(namespaceOf('database', second));
+  });
+
   test('profiles: testing is short and shares nothing', () => {
     const config = readConfig({ profile: 'testing' });
     expect(breakerOptions(config, 'smtp', presets.smtp))

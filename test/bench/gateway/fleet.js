@@ -15,11 +15,31 @@ const WORKERS = 2;
 // As Linux counts CPU time for whoever asks: 100 a second.
 const TICK_US = 10_000;
 
-/** CPU time that a process and its ended children have taken, in microseconds. */
+/**
+ * CPU time that a process of PostgreSQL and its ended children have taken, in microseconds: its own
+ * to the nanosecond, theirs in ticks.
+ */
 function cpuOf (pid) {
-  const fields = fs.readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].split(' ');
-  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_US;
+  try {
+    const [ns] = fs.readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ');
+    const fields = fs.readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].split(' ');
+    return ns / 1000 + (Number(fields[13]) + Number(fields[14])) * TICK_US;
+  } catch {
+    // It has just ended, and counts among the children of the first one.
+    return 0;
+  }
 }
+
+/** The ids of a server's processes, the first one first. @param {{ socketDir: string }} postgres */
+function processesOf ({ socketDir }) {
+  const file = path.join(socketDir, 'data', 'postmaster.pid');
+  const pid = fs.readFileSync(file, 'utf8').split('\n')[0];
+  const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return [pid, ...children.split(' ')].map(Number);
+}
+
+/** CPU of all of a server's processes, in microseconds. */
+const usageOf = postgres => processesOf(postgres).reduce((sum, pid) => sum + cpuOf(pid), 0);
 
 /** @returns {Promise<unknown[][]>} the rows that a statement gives */
 async function ask (database, text) {
@@ -30,6 +50,12 @@ async function ask (database, text) {
   } finally {
     await client.end();
   }
+}
+
+/** How many bytes of WAL a database's server has written. */
+async function walBytes (database) {
+  const [[bytes]] = await ask(database, "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn");
+  return Number(bytes);
 }
 
 class Fleet {
@@ -56,10 +82,7 @@ class Fleet {
 
   /** CPU of all of the database's processes, in microseconds. */
   databaseUsage () {
-    const file = path.join(this.#postgres.socketDir, 'data', 'postmaster.pid');
-    const pid = fs.readFileSync(file, 'utf8').split('\n')[0];
-    const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
-    return [pid, ...children.split(' ')].reduce((sum, each) => sum + cpuOf(each), 0);
+    return usageOf(this.#postgres);
   }
 
   /** The gateway's orders as [id, state, token]. */
@@ -68,10 +91,7 @@ class Fleet {
   }
 
   /** How many bytes of WAL the database has written. */
-  async walBytes ({ database }) {
-    const [[bytes]] = await ask(database, "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn");
-    return Number(bytes);
-  }
+  async walBytes ({ database }) { return walBytes(database); }
 
   async close () {
     for (const process of this.#started.reverse()) await process.stop();
@@ -83,4 +103,4 @@ class Fleet {
 
 const openFleet = () => new Fleet().open();
 
-module.exports = { WORKERS, openFleet };
+module.exports = { WORKERS, ask, openFleet, processesOf, usageOf, walBytes };

@@ -5,6 +5,7 @@
 
 const { Pool } = require('undici');
 
+const { shardOf } = require('../shards/routes');
 const { atRate, serve } = require('./processes');
 const { TOKEN } = require('./subjects');
 
@@ -26,31 +27,33 @@ const orderOf = id => ({
   customer_details: { first_name: 'Budi', email: 'budi@example.com', phone: '+6281234567890' },
 });
 
-/** What came of the requests, in their order: `times` in ms, `answers` as [id, status, error]. */
+/**
+ * What came of the requests, in their order: `times` in ms, `answers` as [id, status, error,
+ * token]. With several `urls` each order goes to that of its shard.
+ */
 class Run {
   times = [];
   answers = [];
-  #pool;
+  #pools;
   #prefix;
   #keyed;
 
-  constructor ({ url, prefix, keyed }) {
-    this.#pool = poolOf(url);
+  constructor ({ url, urls = [url], prefix, keyed }) {
+    this.#pools = urls.map(poolOf);
     this.#prefix = prefix;
     this.#keyed = keyed;
   }
 
-  async order (due = performance.now()) {
+  async order (due = performance.now(), id = `${this.#prefix}-${this.answers.length}`) {
     const n = this.answers.length;
-    const id = `${this.#prefix}-${n}`;
     this.answers.push([id, undefined]);
     const headers = this.#keyed ? { ...HEADERS, 'idempotency-key': `"${id}"` } : HEADERS;
     try {
-      const { statusCode, body } = await this.#pool.request({
+      const { statusCode, body } = await this.#pools[shardOf(id, this.#pools.length)].request({
         path: '/orders', method: 'POST', headers, body: JSON.stringify(orderOf(id)),
       });
-      const { error } = await body.json();
-      this.answers[n] = [id, statusCode, error];
+      const { error, token } = await body.json();
+      this.answers[n] = [id, statusCode, error, token];
     } catch (error) {
       this.answers[n] = [id, error.code ?? error.name];
     }
@@ -69,6 +72,17 @@ async function closed ({ concurrency, ms = Infinity, count = Infinity, ...given 
   return { ms: performance.now() - began, times: run.times, answers: run.answers };
 }
 
+/** The same orders once more, so many at a time. */
+async function again ({ ids, concurrency, ...given }) {
+  const run = new Run(given);
+  const left = [...ids];
+  const loop = async () => {
+    while (left.length > 0) await run.order(performance.now(), left.shift());
+  };
+  await Promise.all(Array.from({ length: concurrency }, loop));
+  return { times: run.times, answers: run.answers };
+}
+
 /** At a fixed rate, whatever becomes of those before. */
 async function open ({ perSecond, ms, ...given }) {
   const run = new Run(given);
@@ -77,4 +91,4 @@ async function open ({ perSecond, ms, ...given }) {
   return { ms: performance.now() - began, times: run.times, answers: run.answers };
 }
 
-serve({ closed, open });
+serve({ again, closed, open });
