@@ -55,8 +55,9 @@ function breakerOptions (config, name, preset, own, timeout = false) {
   };
 }
 
-/** Of several databases on one host, each has a breaker of its own. */
-const placeOf = ({ store: { url, directory, schema } = {} }) => ({ url, directory, schema });
+/** Of several databases on one host, each has a breaker of its own, whoever asks it. */
+const placeOf = ({ store: { url, directory, schema } = {} }) =>
+  ({ url: url?.replace(/\/\/[^/]*@/, '//'), directory, schema });
 
 // Only processes with the same settings share a breaker. After a change of the configuration, the
 // breaker is another one.

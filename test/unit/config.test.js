@@ -636,9 +636,10 @@ describe('figures of the parts', () => {
     const namespaceOf = (name, url) => breakerOptions(
       readConfig({ store: { url }, retry: { circuitBreaker: { scope: 'host' } } }), name,
       presets[name]).namespace;
-    const [first, second] = ['one', 'two'].map(host => `postgres://shop:secret@${host}/shop`);
+    const addressOf = (host, password) => `postgres://shop:${password}@${host}/shop`;
+    const [first, second] = ['one', 'two'].map(host => addressOf(host, 'secret'));
     expect(namespaceOf('midtrans', first)).toBe(namespaceOf('midtrans', second));
-    expect(namespaceOf('database', first)).toBe(namespaceOf('database', first));
+    expect(namespaceOf('database', first)).toBe(namespaceOf('database', addressOf('one', 'new')));
     expect(namespaceOf('database', first)).not.toBe(namespaceOf('database', second));
   });
 
