@@ -1,7 +1,8 @@
 'use strict';
 
-// A BreakerGroup with many keys, which are called in turn, so that each call comes to a breaker
-// that was not used for as long as possible.
+// A BreakerGroup with many keys. They are called in turn, so that each call comes to a breaker that
+// was not used for as long as possible, and in another order than they were made in, as neighbours
+// in memory would be fetched together.
 
 const { compare, loopOf } = require('../measure');
 const { Opossum } = require('../subjects');
@@ -9,21 +10,26 @@ const { Opossum } = require('../subjects');
 const FEW = 1000;
 const MANY = 100_000;
 
-/** `fire(i)` of a group with so many keys, and what ends it. */
+const keysOf = count => Array.from({ length: count }, (_, i) => `tenant-${i}`);
+// A number that has no divisor in common with FEW and MANY, and takes steps over the whole of both.
+const STEP = 61_803;
+
+/** @returns `fire(n)`, which calls the next key, and `end()` */
 function ours (count) {
   const { BreakerGroup } = require('../../../lib');
-  const keys = Array.from({ length: count }, (_, i) => `tenant-${i}`);
+  const keys = keysOf(count);
   const group = new BreakerGroup(async x => x, { max: count, timeout: false });
-  return { fire: i => group.fire(keys[i % count], i), end: () => group.shutdown() };
+  for (const key of keys) group.get(key);
+  return { fire: n => group.fire(keys[n * STEP % count], n), end: () => group.shutdown() };
 }
 
 /** As users of opossum do it. */
 function opossum (count) {
-  const keys = Array.from({ length: count }, (_, i) => `tenant-${i}`);
+  const keys = keysOf(count);
   const action = async x => x;
   const breakers = new Map(keys.map(key => [key, new Opossum(action, { timeout: false })]));
   return {
-    fire: i => breakers.get(keys[i % count]).fire(i),
+    fire: n => breakers.get(keys[n * STEP % count]).fire(n),
     end: () => { for (const breaker of breakers.values()) breaker.shutdown(); }
   };
 }
