@@ -45,7 +45,7 @@ struct SharedFunctions {
     const RegionError error = joined->Open(call.Text(0).c_str());
     if (error == RegionError::kSystem) return ToJs(env, -(kErrnoFrom + errno));
     if (error != RegionError::kNone) return ToJs(env, -static_cast<double>(error));
-    const SharedRegion& region = *joined;
+    SharedRegion& region = *joined;
     if (call.Bool(1)) {
       Waker::Start(env, joined->region(), [&api, &region] { api.OnNews(region); });
     }
@@ -151,10 +151,11 @@ struct SharedFunctions {
   }
 };
 
-void SharedApi::OnNews(const SharedRegion& region) {
-  if (limits_ != nullptr) limits_->Follow();
+void SharedApi::OnNews(SharedRegion& region) {
+  const News news = region.region().TakeNews();
+  if (news.moved && limits_ != nullptr) limits_->Follow();
   // The list is a copy, as a listener may create or drop breakers.
-  for (const uint32_t id : region.BreakerIds()) {
+  for (const uint32_t id : region.BreakersIn(news)) {
     BreakerHandle* const breaker = recorder_.breakers().Find(id, recorder_.Now());
     if (breaker == nullptr || !breaker->HasTransitions()) continue;
     breaker->Publish();

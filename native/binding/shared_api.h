@@ -21,7 +21,7 @@ class SharedApi {
  public:
   SharedApi(Napi::Env env, Napi::Object exports, Recorder& recorder);
 
-  /// `limits` follow their memory whenever there is news.
+  /// `limits` follow their memory whenever it is said to have moved.
   void SetLimits(Limits* limits) { limits_ = limits; }
   /// Null if there is no region with this handle.
   SharedRegion* Find(uint32_t handle) const {
@@ -32,7 +32,7 @@ class SharedApi {
   friend struct SharedFunctions;
 
   /// Passes on what others in the region have changed.
-  void OnNews(const SharedRegion& region);
+  void OnNews(SharedRegion& region);
 
   Napi::Env env_;
   Recorder& recorder_;

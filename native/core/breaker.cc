@@ -84,6 +84,17 @@ Epoch Breaker::EpochAt(Micros now) const noexcept {
   return Epoch(static_cast<uint32_t>(std::max<Micros>(age, 0) / config_.bucket_length));
 }
 
+void Breaker::Prefetch() const noexcept {
+  PrefetchLine(&memory_->state);
+  PrefetchLine(&epochs_->origin);
+  PrefetchLine(&memory_->touched[0]);
+  PrefetchLine(&memory_->touched[kTouchedWords - 1]);
+}
+
+void Breaker::PrefetchBucket(Micros now) const noexcept {
+  window_.PrefetchBucket(EpochAt(now));
+}
+
 void Breaker::Configure(const BreakerConfig& config) noexcept {
   assert(!config_.shared);
   const BreakerConfig present = config_;

@@ -184,6 +184,11 @@ class Breaker {
   /// How long an open circuit stays so; 0 for one that is not open.
   Micros OpenFor(Micros now) noexcept;
 
+  /// Asks the processor for the memory that counting a success uses, except for the bucket.
+  void Prefetch() const noexcept;
+  /// Reads what Prefetch has asked for.
+  void PrefetchBucket(Micros now) const noexcept;
+
   bool Warming(Micros now) const noexcept;
   void Rotate() noexcept { epochs_->rotations.fetch_add(1); }
   /// Other rules and times. The window stays as it is. Not for breakers in shared memory.

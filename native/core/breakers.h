@@ -164,6 +164,7 @@ class Breakers {
   void Drain(Micros now) noexcept;
 
  private:
+  void Prefetch(std::span<const uint32_t> words, Micros now) noexcept;
   bool HasPeriod() const noexcept { return breakers_.next() < periods_.size() * kPeriodsPerChunk; }
   SlabSlot TakeMemory(const BreakerConfig& config, Created* created);
   /// One user less of a breaker's memory. The last one frees it.

@@ -75,6 +75,15 @@ T* InPlace(Cell* cells) {
   return std::launder(reinterpret_cast<T*>(cells));
 }
 
+/// Asks the processor for memory that is needed soon.
+inline void PrefetchLine(const void* memory) noexcept {
+#ifdef __GNUC__
+  __builtin_prefetch(memory);
+#else
+  static_cast<void>(memory);
+#endif
+}
+
 // ---- Halves ------------------------------------------------------------------------------------
 
 constexpr uint64_t Pack(uint32_t high, uint32_t low) {

@@ -51,8 +51,9 @@ class Doorbell {
   /// Takes what has arrived. Look for news afterwards, so that a ring in between is not missed.
   void Silence() noexcept;
 
-  /// Rings the bell of that name in the same folder, if there still is one.
-  void Ring(uint64_t name) noexcept;
+  /// Rings the bell of that name in the same folder. Whether it is ringing now: false if there is
+  /// none any more, or if it cannot be rung from here.
+  bool Ring(uint64_t name) noexcept;
 
   /// Removes a socket of ours that no process has open any more. False if there is none of that
   /// path, or if it is younger than a minute: a process may be about to finish it.

@@ -110,16 +110,17 @@ void Doorbell::Silence() noexcept {
   }
 }
 
-void Doorbell::Ring(uint64_t name) noexcept {
+bool Doorbell::Ring(uint64_t name) noexcept {
   const Address to(folder_, name);
-  if (Send(sender_, to) || errno != EAGAIN) return;
+  if (Send(sender_, to)) return true;
+  if (errno != EAGAIN) return false;
   // Either the receiver's queue is full: then it has yet to look. Or ours is full of datagrams to
   // stopped processes: a new socket has none of those.
   const int fresh = NewSocket();
-  if (fresh < 0) return;
+  if (fresh < 0) return false;
   close(sender_);
   sender_ = fresh;
-  Send(sender_, to);
+  return Send(sender_, to) || errno == EAGAIN;
 }
 
 bool Doorbell::RemoveDead(const char* path) noexcept {

@@ -43,11 +43,12 @@ void Doorbell::Silence() noexcept {
   ResetEvent(handle_);
 }
 
-void Doorbell::Ring(uint64_t name) noexcept {
+bool Doorbell::Ring(uint64_t name) noexcept {
   const HANDLE event = OpenEventA(EVENT_MODIFY_STATE, FALSE, Event(name).name);
-  if (event == nullptr) return;
-  SetEvent(event);
+  if (event == nullptr) return false;
+  const bool rings = SetEvent(event) != 0;
   CloseHandle(event);
+  return rings;
 }
 
 bool Doorbell::RemoveDead(const char*) noexcept {

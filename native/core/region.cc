@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "core/host.h"
 #include "core/region_layout.h"
@@ -184,7 +185,7 @@ Attachment Region::Attach(const RecordKey& key) noexcept {
     if (header_->table[slot].compare_exchange_strong(word, own)) {
       if (damaged) {
         ++repaired_;
-        Announce(true);
+        AnnounceMove();
       }
       return Found(slot, own, key.kind, true);
     }
@@ -256,7 +257,10 @@ RegionError Region::Open(const char* path) noexcept {
   if (!bell_.Open(file.substr(0, file.rfind('/')))) return RegionFile::SystemError();
   process_ = CurrentProcess();
   incarnation_ = IncarnationOf(self_) + 1;
+  // What it says is about the bell of whoever had this place before.
+  FallSilent(header_->rung[self_.value()], self_.value());
   KeepPlace();
+  TakeNews();
   return RegionError::kNone;
 }
 
@@ -293,13 +297,51 @@ void Region::KeepPlace() noexcept {
   if (bell.load(std::memory_order_relaxed) != bell_.name()) bell.store(bell_.name());
 }
 
-void Region::Announce(bool also_here) noexcept {
+// ---- News --------------------------------------------------------------------------------------
+
+uint32_t Region::NewsGroupOf(std::string_view name) noexcept {
+  return FirstSlotOf(name) % kNewsGroups;
+}
+
+void Region::Announce(uint32_t group, bool also_here) noexcept {
+  header_->news[group].fetch_add(1);
+  Wake(also_here);
+}
+
+/// The place of a damaged record may lead to a record of another name now, and whoever used it must
+/// look for its own.
+void Region::AnnounceMove() noexcept {
+  header_->moves.fetch_add(1);
+  Wake(true);
+}
+
+void Region::Wake(bool also_here) noexcept {
   KeepPlace();
-  for (uint32_t i = 1; i < kParticipantsMax; ++i) {
-    const uint64_t name = header_->bells[(self_.value() + i) % kParticipantsMax].load();
-    if (name != 0) bell_.Ring(name);
+  // The last is this participant itself.
+  const uint32_t last = also_here ? kParticipantsMax : kParticipantsMax - 1;
+  for (uint32_t i = 1; i <= last; ++i) {
+    const uint32_t place = (self_.value() + i) % kParticipantsMax;
+    const Cell& bell = header_->bells[place];
+    if (bell.load() == 0) continue;
+    // The name is read after the word, which a new owner of the place changes first.
+    RingOnce(header_->rung[place], place, [this, &bell] { return bell_.Ring(bell.load()); });
   }
-  if (also_here) bell_.Ring(bell_.name());
+}
+
+void Region::Silence() noexcept {
+  bell_.Silence();
+  FallSilent(header_->rung[self_.value()], self_.value());
+}
+
+News Region::TakeNews() noexcept {
+  News news;
+  const uint64_t moves = std::exchange(seen_moves_, header_->moves.load());
+  news.moved = moves != seen_moves_;
+  for (uint32_t group = 0; group < kNewsGroups; ++group) {
+    const uint64_t count = std::exchange(seen_news_[group], header_->news[group].load());
+    if (news.moved || count != seen_news_[group]) news.groups.set(group);
+  }
+  return news;
 }
 
 }  // namespace sekering

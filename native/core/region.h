@@ -19,9 +19,11 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/doorbell.h"
+#include "core/news.h"
 #include "core/participants.h"
 #include "core/region_file.h"
 
@@ -104,11 +106,17 @@ class Region final : public Participants {
   /// RegionFile::Commit, of a record's memory.
   bool Commit(const void* memory, size_t bytes) noexcept { return file_.Commit(memory, bytes); }
 
-  /// Wakes all other participants, in every process, and this one too if `also_here`.
-  void Announce(bool also_here) noexcept;
+  /// The group (below kNewsGroups) of the records of that name.
+  static uint32_t NewsGroupOf(std::string_view name) noexcept;
+  /// Tells that a record of that group has changed: wakes all other participants, in every process,
+  /// and this one too if `also_here`.
+  void Announce(uint32_t group, bool also_here) noexcept;
   /// Rings when another participant has announced something, until Silence.
   BellHandle bell() const { return bell_.handle(); }
-  void Silence() noexcept { bell_.Silence(); }
+  /// Call TakeNews afterwards: what was announced before does not ring again.
+  void Silence() noexcept;
+  /// What was announced since the last call, by this participant as well.
+  News TakeNews() noexcept;
   /// For a participant that is about to end: its bell and its place leave nothing behind.
   void Hide() noexcept {
     bell_.Hide();
@@ -130,6 +138,8 @@ class Region final : public Participants {
   Record* Write(const RecordKey& key, RegionError* error) noexcept;
   bool CommitToRead(const void* memory, size_t bytes) const noexcept;
   Attachment Found(uint32_t slot, uint64_t word, uint32_t kind, bool created) const noexcept;
+  void AnnounceMove() noexcept;
+  void Wake(bool also_here) noexcept;
 
   RegionFile file_;
   std::byte* base_ = nullptr;
@@ -138,6 +148,9 @@ class Region final : public Participants {
   uint32_t incarnation_ = 0;
   Process process_;
   Doorbell bell_;
+  /// What TakeNews has found in the counters.
+  uint64_t seen_moves_ = 0;
+  std::array<uint64_t, kNewsGroups> seen_news_{};
   uint32_t repaired_ = 0;
 };
 

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <string_view>
 
+#include "core/news.h"
 #include "core/region.h"
+#include "core/sealed.h"
 
 namespace sekering {
 
@@ -26,9 +28,13 @@ struct RegionHeader {
   Cell used;                            // Used
   Cell participants[kParticipantsMax];  // process:32 | incarnation:32
   Cell bells[kParticipantsMax];         // the name of each one's Doorbell, or 0
+  Cell rung[kParticipantsMax];          // whether it has rung (core/news.h)
+  Cell moves;                           // how often damaged records were replaced
+  Cell news[kNewsGroups];               // how often records of each group have changed
   Cell table[kTableSize];               // SlotWord
 };
-static_assert(sizeof(RegionHeader) == (2 + 2 * kParticipantsMax + kTableSize) * sizeof(Cell));
+static_assert(sizeof(RegionHeader) ==
+              (3 + 3 * kParticipantsMax + kNewsGroups + kTableSize) * sizeof(Cell));
 
 /// What is known of a record; its hot cells follow. Written once, before it can be found.
 struct Record {
@@ -62,23 +68,6 @@ inline uint64_t Hash(const void* data, size_t bytes, uint64_t hash = 0xCBF29CE48
   const auto* p = static_cast<const unsigned char*>(data);
   for (size_t i = 0; i < bytes; ++i) hash = (hash ^ p[i]) * 0x100000001B3;  // FNV-1a
   return hash;
-}
-
-/// A value of `kBits` bits below a check of it, which shows damage. Zeroes are damage, too. The
-/// salt makes words of different places differ.
-template <unsigned kBits>
-constexpr uint64_t Sealed(uint64_t value, uint64_t salt) {
-  uint64_t mixed = (value + 1 + (salt + 1) * 0x9E3779B97F4A7C15) * 0xBF58476D1CE4E5B9;
-  mixed = (mixed ^ mixed >> 29) * 0x94D049BB133111EB;
-  return value | (mixed ^ mixed >> 32) << kBits;
-}
-template <unsigned kBits>
-constexpr uint64_t ValueOf(uint64_t word) {
-  return word & ((uint64_t{1} << kBits) - 1);
-}
-template <unsigned kBits>
-constexpr bool IsSealed(uint64_t word, uint64_t salt) {
-  return word == Sealed<kBits>(ValueOf<kBits>(word), salt);
 }
 
 /// A place of the table: the offset of a record, or 0 for none.

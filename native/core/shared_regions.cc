@@ -13,7 +13,7 @@ const Participants& SharedRecord::participants() const noexcept {
 
 void SharedRecord::Announce() noexcept {
   // Another use in this very environment has to hear of it, too.
-  home_.region().Announce(uses_ > 1);
+  home_.region().Announce(news_group_, uses_ > 1);
 }
 
 void SharedRecord::Leave() noexcept {
@@ -78,21 +78,27 @@ SharedRegion::Attached SharedRegion::Attach(RecordKey key) {
   }
   uint32_t& uses = uses_[key.name];
   ++uses;
-  records_.push_back(std::make_unique<SharedRecord>(*this, std::move(key), at, uses));
-  return {RegionError::kNone, records_.back().get(), at.description};
+  auto record = std::make_unique<SharedRecord>(*this, std::move(key), at, uses);
+  SharedRecord* const added = record.get();
+  records_[added->news_group()].push_back(std::move(record));
+  return {RegionError::kNone, added, at.description};
 }
 
 void SharedRegion::Leave(const SharedRecord* record) {
   const auto uses = uses_.find(std::string(record->name()));
   if (--uses->second == 0) uses_.erase(uses);
-  std::erase_if(records_, [record](const auto& own) { return own.get() == record; });
+  std::erase_if(records_[record->news_group()],
+                [record](const auto& own) { return own.get() == record; });
 }
 
-std::vector<uint32_t> SharedRegion::BreakerIds() const {
+std::vector<uint32_t> SharedRegion::BreakersIn(const News& news) const {
   std::vector<uint32_t> ids;
-  for (const auto& record : records_) {
-    if (record->kind() == RecordKind::kBreaker && record->id != SharedMemory::kNoId) {
-      ids.push_back(record->id);
+  for (uint32_t group = 0; group < kNewsGroups && news.groups.any(); ++group) {
+    if (!news.groups.test(group)) continue;
+    for (const auto& record : records_[group]) {
+      if (record->kind() == RecordKind::kBreaker && record->id != SharedMemory::kNoId) {
+        ids.push_back(record->id);
+      }
     }
   }
   return ids;

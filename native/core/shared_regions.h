@@ -3,6 +3,7 @@
 #ifndef SEKERING_CORE_SHARED_REGIONS_H_
 #define SEKERING_CORE_SHARED_REGIONS_H_
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -25,7 +26,11 @@ class SharedRecord final : public SharedMemory {
  public:
   /// `uses` counts the records of that name that this environment uses.
   SharedRecord(SharedRegion& home, RecordKey key, const Attachment& at, const uint32_t& uses)
-      : home_(home), key_(std::move(key)), at_(at), uses_(uses) {}
+      : home_(home),
+        key_(std::move(key)),
+        at_(at),
+        uses_(uses),
+        news_group_(Region::NewsGroupOf(key_.name)) {}
 
   bool Follow() noexcept override {
     if (at_.IsInPlace() || alone_) [[likely]] {
@@ -42,6 +47,7 @@ class SharedRecord final : public SharedMemory {
   bool Commit(const void* memory, size_t bytes) noexcept override;
 
   RecordKind kind() const { return static_cast<RecordKind>(key_.kind); }
+  uint32_t news_group() const { return news_group_; }
 
  private:
   bool FollowMove() noexcept;
@@ -50,6 +56,7 @@ class SharedRecord final : public SharedMemory {
   RecordKey key_;
   Attachment at_;
   const uint32_t& uses_;
+  uint32_t news_group_;
   /// Something else has this name now. The participants that have this record keep it.
   bool alone_ = false;
 };
@@ -73,13 +80,14 @@ class SharedRegion {
   Attached Attach(RecordKey key);
   void Leave(const SharedRecord* record);
 
-  /// The numbers of the breakers in it that this environment uses.
-  std::vector<uint32_t> BreakerIds() const;
+  /// The numbers of the breakers in it that this environment uses, and of which there may be news.
+  std::vector<uint32_t> BreakersIn(const News& news) const;
   Region& region() { return region_; }
 
  private:
   Region region_;
-  std::vector<std::unique_ptr<SharedRecord>> records_;
+  /// By their group of news.
+  std::array<std::vector<std::unique_ptr<SharedRecord>>, kNewsGroups> records_;
   /// How many of them have each name.
   std::map<std::string, uint32_t> uses_;
 };

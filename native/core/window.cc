@@ -89,6 +89,14 @@ void TimeWindow::AddLatency(Millis latency, Epoch epoch, Count count) noexcept {
   Add(Counter::kLatencies, epoch, count);
 }
 
+void TimeWindow::PrefetchBucket(Epoch epoch) const noexcept {
+  const uint32_t bucket = epoch.value() % buckets_;
+  for (const Counter counter : {Counter::kSuccesses, Counter::kFires, Counter::kLatencies}) {
+    PrefetchLine(&CounterRow(counter)[bucket]);
+  }
+  PrefetchLine(&LatencyRow(0)[bucket]);
+}
+
 uint64_t TimeWindow::SumRow(const Cell* row, Epoch epoch) const noexcept {
   uint64_t sum = 0;
   for (uint32_t i = 0; i < buckets_; ++i) {

@@ -97,6 +97,9 @@ class TimeWindow {
   /// Back to zeroed memory, touching only what was used. Nobody else may use the window meanwhile.
   void Clear() noexcept;
 
+  /// Asks the processor for what a success and its latency, if that is short, are counted in.
+  void PrefetchBucket(Epoch epoch) const noexcept;
+
   uint32_t buckets() const { return buckets_; }
 
  private:

@@ -50,6 +50,16 @@ const ROWS = [
   row('shared.native', '… and native memory in each process', LOWER, null, null, 'B', 0),
   row('shared.heap', '… and heap', LOWER, null, null, 'B', 0),
   row('shared.idle', '… CPU of 2,000 of them, idle', LOWER, null, null, '%'),
+  row('group.opossum', 'group with 1,000 keys: faster than a Map of opossum breakers', HIGHER, null,
+    null),
+  row('group.many', '… a call with 100,000 keys: × with 1,000', LOWER, null, null),
+  row('host.one', '32 processes with 4,096 breakers, one trips, all know: × with 1 breaker', LOWER,
+    null, null),
+  row('host.oneCpu', '… CPU of all processes', LOWER, null, null),
+  row('host.all', '… all 4,096 trip, all know: faster than messages through a parent', HIGHER,
+    null, null),
+  row('host.allCpu', '… less CPU of all processes', HIGHER, null, null),
+  row('host.allTime', '… until all know', LOWER, null, null, 'ms', 0),
   row('native.record', 'two threads, one breaker, runs of 64: faster than a mutex', HIGHER, 4, 8),
   row('native.single', '… outcome by outcome', HIGHER, null, null)
 ];

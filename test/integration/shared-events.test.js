@@ -91,6 +91,64 @@ test('a process that joins later gets the events from then on', async () => {
   expect(await heard([late], 1)).toEqual([['close']]);
 });
 
+/** Makes so many breakers, each with a log of its own; `context.events` has a number for each. */
+function makeMany (context, options, count) {
+  context.logs = Array.from({ length: count }, () => []);
+  context.breakers = context.logs.map((log, i) => {
+    const breaker = new context.CircuitBreaker(async () => {}, { ...options, name: `up-${i}` });
+    for (const event of ['open', 'close', 'missed']) {
+      breaker.on(event, () => {
+        log.push(event);
+        context.log(i);
+      });
+    }
+    return breaker;
+  });
+}
+
+test('of many breakers that trip at once, each process hears each event once', async () => {
+  const count = 500;
+  const given = options('host');
+  const peers = await startProcesses(4);
+  const [first, second] = peers;
+  await all(peers, makeMany, given, count);
+  const move = (context, to, from, end) => {
+    for (const breaker of context.breakers.slice(from, end)) breaker[to]();
+  };
+  const reach = total => all(peers, async (context, events) => {
+    await context.until(() => context.events.length >= events);
+  }, total);
+  // Two of them at the same time, a half each.
+  await Promise.all([first.run(move, 'open', 0, count / 2), second.run(move, 'open', count / 2)]);
+  await reach(count);
+  await first.run(move, 'close', 0);
+  await reach(2 * count);
+  // One more event of each: whatever was told twice has come before it.
+  await second.run(move, 'open', 0);
+  await reach(3 * count);
+  for (const logs of await all(peers, context => context.logs)) {
+    expect(logs).toEqual(Array(count).fill(['open', 'close', 'open']));
+  }
+});
+
+test('of many breakers only those are told of that have tripped', async () => {
+  const count = 200;
+  const given = options('host');
+  const peers = await startProcesses(3);
+  const [first, second, third] = peers;
+  await all(peers, makeMany, given, count);
+  // A breaker that was shut down hears nothing more; those beside it do.
+  await second.run(({ breakers }) => breakers[7].shutdown());
+  for (const i of [0, 7, 8, count - 1]) await first.run(({ breakers }, n) => breakers[n].open(), i);
+  // A process that is woken once for several tells of them in any order.
+  const numbers = async (context, wanted) => {
+    await context.until(() => context.events.length >= wanted);
+    return context.events.sort((a, b) => a - b);
+  };
+  expect(await third.run(numbers, 4)).toEqual([0, 7, 8, count - 1]);
+  expect(await second.run(numbers, 3)).toEqual([0, 8, count - 1]);
+});
+
 const canUnshare = spawnSync('unshare', ['--net', 'true']).status === 0;
 const whoMayUnshare = canUnshare ? test : test.skip;
 

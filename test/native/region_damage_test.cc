@@ -103,6 +103,8 @@ TEST(RegionFollowing, WhoHasADamagedRecordGoesOverToTheNewOne) {
     EXPECT_NE(made.hot, a.hot);
     // They are told, and find it.
     EXPECT_TRUE(IsRung(first) && IsRung(second));
+    const News news = first.TakeNews();
+    EXPECT_TRUE(news.moved && news.groups.all());
     EXPECT_FALSE(a.IsInPlace() || b.IsInPlace());
     a = first.Reattach(Key("name"), a);
     b = second.Reattach(Key("name"), b);
@@ -203,14 +205,16 @@ TEST(RegionFollowing, WhatIsKnownOfAParticipantIsPutBack) {
   const uint32_t incarnation = region.incarnation();
   std::fstream file(path.c_str(), std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(16);
-  for (uint32_t i = 0; i < 2 * kParticipantsMax * sizeof(Cell); ++i) file.put('\x5A');
+  for (uint32_t i = 0; i < 3 * kParticipantsMax * sizeof(Cell); ++i) file.put('\x5A');
   file.close();
   EXPECT_NE(other.IncarnationOf(region.self()), incarnation);
-  region.Announce(true);
+  region.Announce(0, true);
   EXPECT_EQ(other.IncarnationOf(region.self()), incarnation);
   EXPECT_EQ(other.ProcessOf(region.self()), Process(static_cast<uint32_t>(getpid())));
+  // It rings, whatever the word beside its bell said.
+  EXPECT_TRUE(IsRung(region));
   region.Silence();
-  other.Announce(true);
+  other.Announce(0, true);
   EXPECT_TRUE(IsRung(region));
 }
 

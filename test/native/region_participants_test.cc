@@ -200,11 +200,11 @@ TEST(RegionNews, WakeAllWhoSleep) {
   gate.Pass();
   for (const pid_t pid : sleepers) AwaitState(pid, 'S');
   EXPECT_FALSE(IsRung(region));
-  region.Announce(true);
+  region.Announce(0, true);
   children.ExpectAllWell();
   EXPECT_TRUE(IsRung(region));
   region.Silence();
-  region.Announce(false);
+  region.Announce(0, false);
   EXPECT_FALSE(IsRung(region));
 }
 
@@ -212,7 +212,7 @@ TEST(RegionNews, ReachAsManyAsThereCanBe) {
   const TemporaryPath path;
   std::vector<Region> regions(kParticipantsMax);
   for (Region& region : regions) ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
-  for (int round = 0; round < 50; ++round) regions[round].Announce(true);
+  for (int round = 0; round < 50; ++round) regions[round].Announce(0, true);
   for (Region& region : regions) {
     EXPECT_TRUE(IsRung(region));
     region.Silence();
@@ -228,14 +228,70 @@ TEST(RegionNews, PassThoseWhoAreStoppedByToTheOthers) {
   std::vector<Region> stopped(kStopped);
   for (Region& one : stopped) ASSERT_EQ(one.Open(path.c_str()), RegionError::kNone);
   // Nobody of them takes what is in its queue, so that all queues are full.
-  for (int i = 0; i < 100; ++i) region.Announce(true);
+  for (int i = 0; i < 100; ++i) region.Announce(0, true);
   Region late;
   ASSERT_EQ(late.Open(path.c_str()), RegionError::kNone);
   for (int i = 0; i < 100; ++i) {
-    region.Announce(true);
+    region.Announce(0, true);
     EXPECT_TRUE(IsRung(late));
     late.Silence();
   }
+}
+
+TEST(RegionNews, RingOnceUntilWhoIsRungHasLooked) {
+  const TemporaryPath path;
+  Region one;
+  Region other;
+  ASSERT_EQ(one.Open(path.c_str()), RegionError::kNone);
+  ASSERT_EQ(other.Open(path.c_str()), RegionError::kNone);
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 100; ++i) one.Announce(5, false);
+    EXPECT_EQ(Rings(other), 1);
+    one.Announce(5, false);
+    EXPECT_EQ(Rings(other), 0) << "it has not said yet that it is silent";
+    other.Silence();
+  }
+}
+
+TEST(RegionNews, AreOfTheGroupsThatHaveChanged) {
+  const TemporaryPath path;
+  Region one;
+  Region other;
+  ASSERT_EQ(one.Open(path.c_str()), RegionError::kNone);
+  one.Announce(1, false);
+  ASSERT_EQ(other.Open(path.c_str()), RegionError::kNone);
+  EXPECT_TRUE(other.TakeNews().groups.none()) << "what was before it came is no news";
+  one.Announce(3, false);
+  one.Announce(200, false);
+  one.Announce(3, false);
+  const News news = other.TakeNews();
+  EXPECT_EQ(news.groups.count(), 2u);
+  EXPECT_TRUE(news.groups.test(3) && news.groups.test(200));
+  EXPECT_FALSE(news.moved);
+  EXPECT_TRUE(other.TakeNews().groups.none());
+  EXPECT_EQ(one.TakeNews().groups.count(), 3u) << "its own too, for other uses in it";
+}
+
+TEST(RegionNews, ReachTheSuccessorOfWhoWasKilledBeforeItLooked) {
+  const TemporaryPath path;
+  Region region;
+  ASSERT_EQ(region.Open(path.c_str()), RegionError::kNone);
+  Gate gate(2);
+  Children children;
+  const pid_t child = children.Start([&] {
+    Region own;
+    if (own.Open(path.c_str()) != RegionError::kNone) return false;
+    gate.Pass();
+    return pause() == 0;
+  });
+  gate.Pass();
+  region.Announce(0, false);
+  children.Kill(child);
+  Region successor;
+  ASSERT_EQ(successor.Open(path.c_str()), RegionError::kNone);
+  EXPECT_FALSE(IsRung(successor));
+  region.Announce(0, false);
+  EXPECT_TRUE(IsRung(successor));
 }
 
 TEST(RegionThreads, RecordsAndCountsOfManyThreads) {
@@ -251,7 +307,7 @@ TEST(RegionThreads, RecordsAndCountsOfManyThreads) {
         const Attachment found = region.Attach({kKind, std::to_string(name), Description{}, 8, 8});
         ASSERT_EQ(found.error, RegionError::kNone);
         found.hot[0].fetch_add(1);
-        region.Announce(true);
+        region.Announce(Region::NewsGroupOf(std::to_string(name)), true);
       }
     });
   }

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "core/breaker.h"
 #include "support/breaker_box.h"
 #include "support/processes.h"
@@ -39,11 +44,51 @@ TEST(SharedRegion, FindsOrCreatesRecords) {
   EXPECT_EQ(b.record->hot()[0].load(), StateWord(Generation(1), 1));
   EXPECT_EQ(a.record->name(), "breaker");
   EXPECT_FALSE(a.record->Follow());
-  EXPECT_TRUE(one.BreakerIds().empty()) << "nobody has made a breaker of it";
-  a.record->id = 7;
-  EXPECT_EQ(one.BreakerIds(), std::vector<uint32_t>{7});
   a.record->Leave();
-  EXPECT_TRUE(one.BreakerIds().empty());
+  b.record->Leave();
+}
+
+TEST(SharedRegion, KnowsOfWhichBreakersThereMayBeNews) {
+  const TemporaryPath path;
+  SharedRegion one;
+  SharedRegion other;
+  ASSERT_EQ(one.Open(path.c_str()), RegionError::kNone);
+  ASSERT_EQ(other.Open(path.c_str()), RegionError::kNone);
+  constexpr uint32_t kBreakers = 1000;
+  std::vector<SharedRecord*> records;
+  for (uint32_t i = 0; i < kBreakers; ++i) {
+    const RecordKey key = BreakerKey(RegionBreaker(), "breaker " + std::to_string(i));
+    records.push_back(one.Attach(key).record);
+    SharedRecord* const same = other.Attach(key).record;
+    ASSERT_NE(same, nullptr);
+    same->id = i;
+  }
+  const auto changed = [&] { return other.BreakersIn(other.region().TakeNews()); };
+  EXPECT_TRUE(changed().empty());
+  for (const uint32_t i : {0u, 17u, 999u}) {
+    records[i]->Announce();
+    const std::vector<uint32_t> ids = changed();
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), i), 1);
+    EXPECT_LT(ids.size(), 30u) << "it looks at what has not changed";
+    EXPECT_TRUE(changed().empty());
+  }
+  for (SharedRecord* const record : records) record->Announce();
+  EXPECT_EQ(changed().size(), kBreakers);
+  // A use that nobody has made a breaker of, and one that is over.
+  const RecordKey key = BreakerKey(RegionBreaker(), "breaker 0");
+  SharedRecord* const unused = other.Attach(key).record;
+  records[0]->Announce();
+  std::vector<uint32_t> ids = changed();
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), SharedMemory::kNoId), 0);
+  unused->id = kBreakers;
+  unused->Announce();
+  ids = changed();
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), kBreakers), 1);
+  unused->Leave();
+  records[0]->Announce();
+  ids = changed();
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), kBreakers), 0);
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), 0u), 1);
 }
 
 TEST(SharedRegion, RefusesAnotherDescriptionAndTellsWhatThereIs) {

@@ -140,7 +140,8 @@ class Program {
     for (const RecordView& record : region.Records()) PROMISE(record.hot != nullptr);
     region.LiveParticipants();
     for (uint32_t i = 0; i < kParticipantsMax; ++i) region.IsAlive(Participant(i));
-    region.Announce(false);
+    region.Announce(0, false);
+    region.TakeNews();
   }
 
   void Damage() {
@@ -160,9 +161,12 @@ class Program {
       case 2:
         header->participants[at % kParticipantsMax].store(AnyWord(input_, kNow));
         return;
-      case 3:
-        header->bells[at % kParticipantsMax].store(AnyWord(input_, kNow));
+      case 3: {
+        // Bells, whether they have rung, and counters of news lie beside each other.
+        Cell* const words = header->bells;
+        words[at % (2 * kParticipantsMax + 1 + kNewsGroups)].store(AnyWord(input_, kNow));
         return;
+      }
       case 4: {
         const uint32_t slot = at % kTableSize;
         const auto offset = input_.ConsumeIntegral<uint32_t>();

@@ -242,7 +242,7 @@ class Explorer {
   };
 
   static uint64_t WordHash(size_t index, uint64_t value) {
-    return value == 0 ? 0 : Mix(index + 1, value);
+    return value == 0 ? 0 : Mix(Mix(1, index), value);
   }
 
   uint64_t StateHash() const {

@@ -4,6 +4,7 @@
 #define SEKERING_TEST_SUPPORT_REGIONS_H_
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <string>
 #include <utility>
@@ -20,6 +21,14 @@ inline RecordKey Key(std::string name, size_t hot_cells = 8, size_t cold_cells =
 inline Attachment Attach(Region& region, std::string name, size_t hot_cells = 8,
                          size_t cold_cells = 8) {
   return region.Attach(Key(std::move(name), hot_cells, cold_cells));
+}
+
+/// Takes what has arrived at its bell: how many datagrams.
+inline int Rings(const Region& region) {
+  int rings = 0;
+  char byte;
+  while (recv(region.bell(), &byte, 1, MSG_DONTWAIT) >= 0) ++rings;
+  return rings;
 }
 
 inline bool IsRung(const Region& region, int wait_ms = 0) {
