@@ -5,7 +5,7 @@ import { CloudApiClient, GreenApiClient, SessionPool, WebhookNews } from '../cli
 import CircuitBreaker = require('../primitives/breaker');
 import retry = require('../primitives/retry');
 import { LoadShedder } from '../primitives/load-shedder';
-import { PolicyWrapOptions, Wrapped } from '../primitives/policy';
+import { Wrapped } from '../primitives/policy';
 import {
   Enqueued, MessageToMany, OrderState, OutboxMessage, OutboxStats, OutboxWorker, PaymentsOptions,
   RecoveryStrategy, Sender, ChannelWorker, SqlClient, Store
@@ -211,7 +211,10 @@ export interface Gateway extends EventEmitter {
    * @throws ERR_INVALID_OPTION if there is no such section
    */
   upstream<A extends any[], R> (
-    name: string, fn: (...args: A) => R, options?: Pick<PolicyWrapOptions<A>, 'key' | 'signal'>
+    name: string, fn: (...args: A) => R, options?: {
+      key?: ((...args: A) => unknown) | undefined;
+      signal?: ((...args: A) => AbortSignal | null | undefined) | undefined;
+    }
   ): Wrapped<A, any>;
   /** The reliability report, as data. */
   report (options?: { format?: 'json' | undefined }): Promise<ReliabilityReport>;
