@@ -283,11 +283,11 @@ const server = z.strictObject({
   port: port.default(3000),
   bodyLimit: count(1024, 1 << 24).default(65_536),
   connections: count(1, 100_000).default(2000),
-  // For its default, see addDefaults.
-  maxLoopDelay: z.union([z.literal(false), ms(1, 60_000, '60 s, or false')]).optional(),
   trustProxy,
   tokens: z.array(z.strictObject({ name: text(64), token })).max(100).default([]),
   shutdownTimeout: ms(0).default(10_000),
+  // For its default, see addDefaults, which puts it last.
+  maxLoopDelay: z.union([z.literal(false), ms(1, 60_000, '60 s, or false')]).optional(),
 });
 
 const store = z.strictObject({
