@@ -148,6 +148,12 @@ export interface GatewayConfig<D = Duration> {
      */
     connections?: number | undefined;
     /**
+     * How late the event loop may be, 1 to 60000, default 500. While it is later for longer,
+     * requests of low priority are refused: messages first, then questions about orders, then
+     * orders. False, the default in the profile testing: none is.
+     */
+    maxLoopDelay?: false | D | undefined;
+    /**
      * Whose X-Forwarded-For is trusted; default false: nobody's. The number of proxies in front, 0
      * to 100; or their addresses, as a list or a text with commas: networks (10.0.0.0/8) and the
      * names loopback, linklocal, uniquelocal. Never true: clients could choose their address.

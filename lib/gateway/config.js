@@ -42,14 +42,14 @@ function parseDuration (text) {
   return Number(sum.toFixed(6)); // Whole nanoseconds: 1.1 * 3 is a little more than 3.3.
 }
 
-/** Milliseconds, as a number or as text with units. */
-const ms = (min = 1) => z.unknown().transform((value, context) => {
+/** Milliseconds, as a number or as text with units. `most` says `max` in words. */
+const ms = (min = 1, max = MS_MAX, most = '365 days') => z.unknown().transform((value, context) => {
   const number = typeof value === 'string' ? parseDuration(value) : value;
-  if (typeof number === 'number' && number >= min && number <= MS_MAX) return number;
+  if (typeof number === 'number' && number >= min && number <= max) return number;
   context.addIssue({
     code: 'custom',
     message: 'Expected a duration such as "500ms", "1.5s" or "1h30m", or a number ' +
-      `of milliseconds, from ${min} ms to 365 days`,
+      `of milliseconds, from ${min} ms to ${most}`,
     params: { received: value },
   });
   return z.NEVER;
@@ -286,6 +286,8 @@ const server = z.strictObject({
   trustProxy,
   tokens: z.array(z.strictObject({ name: text(64), token })).max(100).default([]),
   shutdownTimeout: ms(0).default(10_000),
+  // For its default, see addDefaults, which puts it last.
+  maxLoopDelay: z.union([z.literal(false), ms(1, 60_000, '60 s, or false')]).optional(),
 });
 
 const store = z.strictObject({
@@ -738,6 +740,15 @@ function masked (config) {
     (SECRETS.has(path.at(-1)) && typeof value === 'string' ? '[secret]' : value));
 }
 
+// An order takes several turns of the event loop, so with this its customer waits for seconds.
+const LOOP_DELAY_MS = 500;
+
+/** Adds the defaults that depend on the profile. */
+function addDefaults ({ profile, server }) {
+  // What tests see must not depend on how busy their machine is.
+  server.maxLoopDelay ??= profile === 'testing' ? false : LOOP_DELAY_MS;
+}
+
 function seal (config) {
   const show = { enumerable: false, value: () => masked({ ...config }) };
   Object.defineProperties(config, { toJSON: show, [util.inspect.custom]: show });
@@ -778,6 +789,7 @@ function readConfig (source = {}, options) {
     : error.issues.flatMap(issue => faultsOf(issue, written));
   faults.push(...issues.filter(fault => !explained(fault.path)));
   if (faults.length > 0) throw configError(faults, isToml ? source : undefined);
+  addDefaults(data);
   KNOWN.set(data, Object.fromEntries(written.references));
   return seal(data);
 }

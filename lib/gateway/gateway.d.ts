@@ -4,6 +4,7 @@ import { SmtpClient } from '../clients/smtp';
 import { CloudApiClient, GreenApiClient, SessionPool, WebhookNews } from '../clients/whatsapp';
 import CircuitBreaker = require('../primitives/breaker');
 import retry = require('../primitives/retry');
+import { LoadShedder } from '../primitives/load-shedder';
 import { Wrapped } from '../primitives/policy';
 import {
   Enqueued, MessageToMany, OrderState, OutboxMessage, OutboxStats, OutboxWorker, PaymentsOptions,
@@ -170,6 +171,11 @@ export interface Gateway extends EventEmitter {
   readonly worker: OutboxWorker;
   /** The instances that were passed to createGateway; undefined without. */
   readonly sessions: SessionPool<any> | undefined;
+  /**
+   * What refuses requests while the event loop is late, for your own routes, too: messages have
+   * priority 0, questions about orders 4, orders 8. undefined if `server.maxLoopDelay` is false.
+   */
+  readonly shedder: LoadShedder | undefined;
   /** Whether it has been started, and not been stopped. */
   readonly running: boolean;
   /** Orders. */
@@ -200,11 +206,15 @@ export interface Gateway extends EventEmitter {
   /**
    * Protects a function as in the section `upstreams.name`: retries, breaker, time limit; then an
    * old response, the default, or the fallback of that name. Old responses are stored under the
-   * name of the function and its arguments, unless there is a `key`.
+   * name of the function and its arguments, unless there is a `key`. `signal` finds the caller's
+   * signal, which may carry a deadline, in the arguments.
    * @throws ERR_INVALID_OPTION if there is no such section
    */
   upstream<A extends any[], R> (
-    name: string, fn: (...args: A) => R, options?: { key?: ((...args: A) => unknown) | undefined }
+    name: string, fn: (...args: A) => R, options?: {
+      key?: ((...args: A) => unknown) | undefined;
+      signal?: ((...args: A) => AbortSignal | null | undefined) | undefined;
+    }
   ): Wrapped<A, any>;
   /** The reliability report, as data. */
   report (options?: { format?: 'json' | undefined }): Promise<ReliabilityReport>;

@@ -10,6 +10,7 @@ const { read } = require('../base/foreign');
 const { bag, is, optionsOf } = require('../base/options');
 const { checkPeers } = require('../base/peer');
 const { guarded } = require('../base/warn');
+const { LoadShedder } = require('../primitives/load-shedder');
 const { retry } = require('../primitives/retry');
 const { openStore } = require('../store');
 const { PAYMENT_OPTIONS } = require('../store/payments');
@@ -104,6 +105,8 @@ class Gateway extends Emitter {
     this.#upstreams = upstreams;
     Object.assign(this, { config, log, store, clients, breakers });
     this.sessions = parts.sessions;
+    const { maxLoopDelay: maxDelay } = config.server;
+    this.shedder = maxDelay === false ? undefined : new LoadShedder({ maxDelay });
     this.retries = { ...clients, ...upstreams.retries };
     this.degradation = this.#makeDegradation();
     this.#sharedLevel = createSharedLevel({ store, degradation: this.degradation });

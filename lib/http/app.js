@@ -13,6 +13,7 @@ const { is, optionsOf } = require('../base/options');
 const { SERVER, checkPeers, requirePeer } = require('../base/peer');
 const { asked } = require('../base/warn');
 const { RateLimiter } = require('../primitives/limits');
+const { policy } = require('../primitives/policy');
 const { FIELDS, createAdminRouter, readInput } = require('./admin');
 const { addressOf, createAdminAccess, knowsOf } = require('./admin-auth');
 const { createBreakerHistory } = require('./breaker-views');
@@ -127,6 +128,38 @@ async function showOrder (gateway, req, res) {
 
 const shopTokensOf = ({ server }) => server.tokens.map(entry => ({ ...entry, role: 'operate' }));
 
+// What an overloaded process refuses, the lowest first. Nothing else is ever refused: webhooks say
+// what was paid, and the other pages help to find out what is wrong.
+const PRIORITY = { message: 0, question: 4, order: 8 };
+// Requests that are refused within this time belong to one episode, which is logged once.
+const EPISODE_MS = 60_000;
+
+/**
+ * Makes middleware that refuses requests of a priority while the event loop is late. It comes
+ * before the body is parsed, so that a refusal is cheap, and leaves nothing behind.
+ */
+function makeShedding ({ shedder, log }) {
+  if (shedder === undefined) return () => [];
+  let refusedAt = -Infinity;
+
+  function note () {
+    const now = clock.now();
+    const isNew = now - refusedAt > EPISODE_MS;
+    refusedAt = now;
+    if (!isNew) return;
+    const { delay, pressure } = shedder;
+    log.warn({ delayMs: Math.round(delay), pressure },
+      'The event loop is late: requests of low priority are refused');
+  }
+
+  return priority => function shed (req, res, next) {
+    return shedder.execute(() => next(), { priority }).catch(error => {
+      note();
+      throw error;
+    });
+  };
+}
+
 /** What a shop's own server asks for, with its token: orders and messages. */
 function makeOrderRouter (gateway, express) {
   const { config, degradation, store } = gateway;
@@ -137,13 +170,17 @@ function makeOrderRouter (gateway, express) {
   // Read-only while the database is away: what cannot be kept is not taken in.
   const writable = degradation.guard(
     () => degradation.conditionOf('database') !== 'down', { methods: ['POST'] });
-  const change = [allowed, writable, jsonBody(express, config.server.bodyLimit)];
+  const shed = makeShedding(gateway);
+  const readBody = jsonBody(express, config.server.bodyLimit);
+  const change = priority => [allowed, writable, shed(priority), readBody];
   const { idempotency } = store;
   const router = express.Router();
-  router.post('/orders', change, idempotentJointly({ idempotency }),
+  router.post('/orders', change(PRIORITY.order), idempotentJointly({ idempotency }),
     (req, res) => createOrder(gateway, req, res));
-  router.get('/orders/:id', allowed, (req, res) => showOrder(gateway, req, res));
-  router.post('/notifications', change, idempotent({ idempotency }), async (req, res) => {
+  router.get('/orders/:id', allowed, shed(PRIORITY.question),
+    (req, res) => showOrder(gateway, req, res));
+  const takeMessages = [change(PRIORITY.message), idempotent({ idempotency })];
+  router.post('/notifications', takeMessages, async (req, res) => {
     // After a stall, another process may have enqueued them. The same order is never made twice.
     await req.idempotency?.confirm();
     sendJson(res, 202, await gateway.notify(req.body));
@@ -154,7 +191,7 @@ function makeOrderRouter (gateway, express) {
 // ---- The application ---------------------------------------------------------------------------
 
 function makeParts (gateway, express) {
-  const { config, store, degradation, health, worker, sessions, log } = gateway;
+  const { config, store, degradation, health, worker, sessions, shedder, log } = gateway;
   const breakers = () => [
     ...Object.values(gateway.breakers),
     ...(sessions?.breakers.entries() ?? []).map(([, breaker]) => breaker),
@@ -166,6 +203,7 @@ function makeParts (gateway, express) {
   const { tokens } = config.admin;
   const metrics = config.metrics.access === 'off' ? undefined : createMetrics({
     breakers, degradation, health, worker, store, retries: gateway.retries, fallbacks: gateway,
+    ...shedder !== undefined && { policies: { gateway: policy({ shed: shedder }) } },
   });
   const webhooks = createWebhookRouter({
     ...gateway.clients.midtrans && { payments: store.payments },

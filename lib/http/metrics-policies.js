@@ -14,8 +14,15 @@ const MS_PER_SECOND = 1000;
 const CLASSES = { hedge: Hedge, chaos: Chaos, adaptiveLimit: AdaptiveLimiter, shed: LoadShedder };
 
 /** A family of one row for each policy that has the part; `valueOf` gets the part. */
-const one = (type, name, help, part, valueOf) =>
-  ({ type, name, help, part, rowsOf: each => [[{}, valueOf(each)]] });
+const one = (type, name, help, part, valueOf, aggregator) =>
+  ({ type, name, help, part, aggregator, rowsOf: each => [[{}, valueOf(each)]] });
+
+/** A counter of calls of load shedders. */
+const shedding = (name, help, valueOf) => ({
+  type: 'counter', name, help, part: 'shed',
+  rowsOf: ({ stats: { byPriority } }) => Object.entries(byPriority)
+    .map(([priority, counts]) => [{ priority }, valueOf(counts)]),
+});
 
 const FAMILIES = [
   one('counter', 'hedge_calls_total', 'Calls that could be hedged', 'hedge',
@@ -36,25 +43,25 @@ const FAMILIES = [
     ({ active }) => active),
   one('gauge', 'adaptive_limit_queued', 'Calls that wait', 'adaptiveLimit',
     ({ queued }) => queued),
-  one('counter', 'load_shedder_calls_total', 'Calls that a load shedder was asked for', 'shed',
-    ({ stats }) => stats.calls),
-  one('counter', 'load_shed_total', 'Calls that a load shedder rejected', 'shed',
-    ({ stats }) => stats.shed),
+  shedding('load_shedder_calls_total', 'Calls that a load shedder was asked for, by priority',
+    ({ calls }) => calls),
+  shedding('load_shed_total', 'Calls that a load shedder rejected, by priority',
+    ({ shed }) => shed),
   one('gauge', 'load_pressure', '0 to 9: calls of lower priority are rejected', 'shed',
-    ({ pressure }) => pressure),
+    ({ pressure }) => pressure, 'max'),
   one('gauge', 'load_delay_seconds', 'How late the event loop was, in seconds', 'shed',
-    ({ delay }) => delay / MS_PER_SECOND),
+    ({ delay }) => delay / MS_PER_SECOND, 'max'),
 ];
 
 /** Adds the families of the parts that these policies have. */
 function addPolicies (factory, policies) {
   const named = Object.entries(policies);
-  for (const { type, name, help, part, rowsOf } of FAMILIES) {
+  for (const { type, name, help, part, rowsOf, aggregator } of FAMILIES) {
     const parts = named.map(([label, policy]) => [label, read(policy, part)])
       .filter(([, each]) => isA(each, CLASSES[part]));
     if (parts.length === 0) continue;
     factory.made(type, name, help, () => parts.flatMap(([label, each]) =>
-      rowsOf(each).map(([labels, value]) => [{ name: label, ...labels }, value])));
+      rowsOf(each).map(([labels, value]) => [{ name: label, ...labels }, value])), aggregator);
   }
 }
 

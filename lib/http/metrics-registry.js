@@ -146,15 +146,18 @@ class Factory {
     return new this.#client.Histogram({ ...this.#options(name, labelNames, help), buckets });
   }
 
-  /** A metric that we count ourselves, which costs a fraction of prom-client's counters. */
-  made (type, name, help, read) {
+  /**
+   * A metric that we count ourselves, which costs a fraction of prom-client's counters.
+   * @param {string} [aggregator] over processes
+   */
+  made (type, name, help, read, aggregator = 'sum') {
     const full = this.#add(name);
     const get = async () => ({
-      name: full, help, type, aggregator: 'sum',
+      name: full, help, type, aggregator,
       values: read().map(([labels, value, suffix = '']) =>
         ({ metricName: full + suffix, labels, value })),
     });
-    this.#registry.registerMetric({ name: full, get, reset () {} });
+    this.#registry.registerMetric({ name: full, aggregator, get, reset () {} });
   }
 
   /** @param {object} options as of Family; one that may have thousands of names */

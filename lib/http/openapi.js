@@ -152,7 +152,8 @@ const PROBLEMS = {
   422: 'Midtrans refuses the order (`faults` in its words), or the Idempotency-Key was used with ' +
     'another request',
   429: 'Too many requests; see Retry-After',
-  503: 'Something that this needs is down, and nothing was stored; see Retry-After',
+  503: 'Something that this needs is down, or the service is too busy, and nothing was stored; ' +
+    'see Retry-After',
 };
 
 const problems = (...statuses) => Object.fromEntries(statuses.map(status => [status, {

@@ -22,6 +22,8 @@ export interface LoadShedderStats {
   calls: number;
   /** How many of them were rejected. */
   shed: number;
+  /** The same by priority, 0 to 9; only of priorities that there were calls of. */
+  byPriority: Record<number, { calls: number; shed: number }>;
 }
 
 /** Rejects calls of low priority while the event loop of this thread is late. */
@@ -37,7 +39,10 @@ export class LoadShedder {
   readonly pressure: number;
   /** Figures since it was made. */
   readonly stats: LoadShedderStats;
-  /** Calls fn, or rejects with code ELOADSHED. */
+  /**
+   * Calls fn, or rejects with code ELOADSHED; then `retryAfterMs` of the error is the time in ms
+   * until such a call is taken, if the event loop is not late any more.
+   */
   execute<Result> (
     fn: (context: LoadShedderContext) => Result, options?: ShedOptions
   ): Promise<Awaited<Result>>;

@@ -12,6 +12,8 @@ const { PRIORITY } = require('./limits');
 const { own } = require('./permits');
 
 const MS_MAX = 60_000;
+// As kFall of native/core/load_shedder.h, whose pressure is counted in thousandths.
+const FALL = 0.25;
 
 const OPTIONS = optionsOf({
   maxDelay: is.ms('that the event loop may be late', { min: 1, max: MS_MAX, default: 50 }),
@@ -29,8 +31,8 @@ onSwitch(() => { clocks += 1; });
 class LoadShedder {
   #handle;
   #interval;
-  #calls = 0;
-  #shed = 0;
+  // { calls, shed } of each priority that there were calls of.
+  #byPriority = {};
   // The measurement that is under way: when it is due, and by which clock.
   #due = Infinity;
   #clock;
@@ -49,21 +51,40 @@ class LoadShedder {
   /** 0 to 9: calls of lower priority are rejected; of that between, a part. */
   get pressure () { return native.loadPressure(this.#handle) / 1000; }
 
-  get stats () { return { calls: this.#calls, shed: this.#shed }; }
+  get stats () {
+    const byPriority = Object.fromEntries(
+      Object.entries(this.#byPriority).map(([priority, counts]) => [priority, { ...counts }]));
+    const sumOf = name => Object.values(byPriority).reduce((sum, counts) => sum + counts[name], 0);
+    return { calls: sumOf('calls'), shed: sumOf('shed'), byPriority };
+  }
 
   /** Calls `fn({ signal })`, unless the process is too busy for calls of its priority. */
   async execute (fn, options) {
     func('fn', fn);
     const { signal, priority } = EXECUTE.read(options);
     signal?.throwIfAborted();
-    this.#calls++;
+    const counts = (this.#byPriority[priority] ??= { calls: 0, shed: 0 });
+    counts.calls++;
     this.#isUsed = true;
-    if (this.#due === Infinity || this.#clock !== clocks) this.#measure();
+    if (this.#due === Infinity || this.#clock !== clocks) this.#begin();
     if (!native.admitLoad(this.#handle, priority)) {
-      this.#shed++;
-      throw new SekeringError('ELOADSHED');
+      counts.shed++;
+      throw this.#tooBusy(priority);
     }
     return fn({ signal });
+  }
+
+  /** The error says when the pressure can have fallen so far that such a call is taken. */
+  #tooBusy (priority) {
+    const error = new SekeringError('ELOADSHED');
+    error.retryAfterMs = Math.ceil((this.pressure - priority) / FALL) * this.#interval;
+    return error;
+  }
+
+  /** What was measured last may be long ago, and is not one of two in a row any more. */
+  #begin () {
+    native.addLoopDelay(this.#handle, 0);
+    this.#measure();
   }
 
   #measure () {

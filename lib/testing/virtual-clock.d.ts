@@ -11,6 +11,11 @@ export interface VirtualClock {
   advance (ms: number): Promise<void>;
   /** The same, but handles the promises after each timer. */
   advanceAsync (ms: number): Promise<void>;
+  /**
+   * Time passes while nothing runs, as when the event loop is blocked. Then each timer that was due
+   * runs once, late. Its promise resolves as that of `advance`.
+   */
+  block (ms: number): Promise<void>;
   /** Returns to real time; timers that still wait never run. */
   restore (): void;
 }

@@ -104,6 +104,11 @@ class OwnTime extends Time {
     return settle();
   }
 
+  block (ms) {
+    this.moveTo(this.elapsed + ms);
+    return this.advance(0);
+  }
+
   async advanceAsync (ms) {
     await settle();
     const end = this.elapsed + ms;
@@ -174,6 +179,11 @@ class FakeTime extends Time {
     return this.fake.tickAsync(0);
   }
 
+  block (ms) {
+    this.fake.jump(ms);
+    return this.fake.tickAsync(0);
+  }
+
   async advanceAsync (ms) { await this.fake.tickAsync(ms); }
 }
 
@@ -234,6 +244,12 @@ function useVirtualClock (options) {
 
     /** The same, but handles the promises after each timer, so new timers run at their own time. */
     advanceAsync: async ms => source.advanceAsync(checkMs(ms)),
+
+    /**
+     * Time passes while nothing runs, as when the event loop is blocked. Then each timer that was
+     * due runs once, late.
+     */
+    block: ms => source.block(checkMs(ms)),
 
     restore,
   };

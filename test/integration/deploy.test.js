@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { startAll } = require('../support/gateway-helpers');
+const { SECRETS, startAll } = require('../support/gateway-helpers');
 const { ROOT } = require('../support/setup');
 
 // The variable by which one chooses.
@@ -57,6 +57,8 @@ async function startAndScrape () {
   const it = await startAll({}, {
     upstreams: { films: { default: [], retry: { retries: 1, minTimeout: 1, maxTimeout: 1 } } },
     outbox: { maxAttempts: 1 },
+    // It is off in tests.
+    server: { maxLoopDelay: '60s' },
   });
   const down = async () => { throw Object.assign(new Error('down'), { code: 'ECONNREFUSED' }); };
   try {
@@ -70,7 +72,8 @@ async function startAndScrape () {
     await it.gateway.store.deliveries.record([{ messageId: 'wamid.1', status: 'failed' }]);
     await it.midtrans.notifyTest(`${it.server.url}/webhooks/midtrans`);
     await it.gateway.health.check();
-    return (await it.ask('/metrics', { token: 'planted-read-token-0123456789' })).text;
+    await it.ask('/orders/none', { token: SECRETS.shopToken });
+    return (await it.ask('/metrics', { token: SECRETS.readToken })).text;
   } finally {
     await it.close();
   }

@@ -304,6 +304,12 @@ describeEngines('a gateway', ({ place }) => {
     await expect(films(2)).rejects.toThrow('down');
     expect(await words(1)).toBe('We will answer soon.');
     await expect(other(1)).rejects.toThrow('down');
+    // The caller's signal ends a call, also one that does not heed it.
+    const caller = new AbortController();
+    const hanging = it.gateway.upstream('other', () => new Promise(() => {}),
+      { signal: signal => signal })(caller.signal);
+    caller.abort(new Error('gone'));
+    await expect(hanging).rejects.toThrow('gone');
     expect(Object.keys(it.gateway.breakers))
       .toEqual(['database', 'midtrans', 'smtp', 'whatsapp', 'films', 'words', 'other']);
     expect(() => it.gateway.upstream('none', load)).toThrow(expect.objectContaining({

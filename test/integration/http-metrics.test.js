@@ -329,10 +329,15 @@ test('the parts of policies', async () => {
     'chaos_faults_total{name="calm",fault="made-up"}': 1,
     'adaptive_limit{name="calm"}': 7, 'adaptive_limit{name="other"}': 3,
     'adaptive_limit_active{name="calm"}': 0, 'adaptive_limit_queued{name="calm"}': 0,
-    'load_shedder_calls_total{name="calm"}': 1, 'load_shed_total{name="calm"}': 0,
+    'load_shedder_calls_total{name="calm",priority="5"}': 1,
+    'load_shed_total{name="calm",priority="5"}': 0,
     'load_pressure{name="calm"}': 0, 'load_delay_seconds{name="calm"}': expect.any(Number),
   });
   expect(page).not.toHaveProperty('hedges_total{name="other"}');
+  // Over processes: an adaptive limit is one of many, a pressure is that of the worst.
+  const aggregatorOf = name => metrics.registry.getSingleMetric(name).aggregator;
+  expect(['adaptive_limit', 'load_shed_total', 'load_pressure', 'load_delay_seconds']
+    .map(aggregatorOf)).toEqual(['sum', 'sum', 'max', 'max']);
   const guide = fs.readFileSync(path.join(ROOT, 'docs', 'operations.md'), 'utf8');
   expect(metrics.registry.getMetricsAsArray().map(({ name }) => name)
     .filter(name => !guide.includes(`\`${name}\``))).toEqual([]);

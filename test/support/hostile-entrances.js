@@ -360,6 +360,7 @@ const ARGS = {
   'MidtransFake.notifications': () => ['a', {}],
   'WhatsAppFake.statusOf': () => [{ id: 'a', to: TO }, 'sent', []],
   'VirtualClock.advance': () => [1], 'VirtualClock.advanceAsync': () => [1],
+  'VirtualClock.block': () => [1],
 };
 
 /** Uses the object that a function has created, so that its callbacks are called, and ends it. */
@@ -412,6 +413,7 @@ const AFTER = {
   'testing:useVirtualClock': made => made.restore(),
   'VirtualClock.advance': (_, made) => made.restore(),
   'VirtualClock.advanceAsync': (_, made) => made.restore(),
+  'VirtualClock.block': (_, made) => made.restore(),
   'gateway:createGateway': gateway => gateway.stop(),
   'gateway:createHealth': health => health.check(),
   'gateway:createDegradation': degradation => degradation.close?.(),

@@ -74,6 +74,7 @@ policy({ deadline: 100 }).wrap(async (id: number, options: { signal?: AbortSigna
 const shedder = new LoadShedder({ maxDelay: 20 });
 const taken: number = await shedder.execute(async () => 1, { priority: 9 });
 policy({ shed: shedder }).shed?.stats.shed satisfies number | undefined;
+shedder.stats.byPriority[9]?.calls satisfies number | undefined;
 policy({ shed: { interval: 50 } }).execute(() => taken, { priority: 1 });
 
 const faults = chaos({

@@ -375,6 +375,18 @@ describe('durations', () => {
     expect(types).not.toMatch(/\w*(Timeout|Ms|Interval|Ttl|Wait|Delay)\?: number/);
   });
 
+  test('how late the event loop may be is one, or false', () => {
+    const read = maxLoopDelay => readConfig({ server: { maxLoopDelay } }).server.maxLoopDelay;
+    expect([undefined, false, '1.5s', 1, 60_000].map(read)).toEqual([500, false, 1500, 1, 60_000]);
+    expect(readConfig({ profile: 'testing' }).server.maxLoopDelay).toBe(false);
+    expect(readConfig(toml('[server]\nmax_loop_delay = false')).server.maxLoopDelay).toBe(false);
+    for (const value of [0, 60_001, '2m', true, 'soon', null]) {
+      expect(faultsOf({ server: { maxLoopDelay: value } })).toEqual({
+        'server.maxLoopDelay': expect.stringContaining('from 1 ms to 60 s, or false, but received'),
+      });
+    }
+  });
+
   const read = value => readConfig({ retry: { maxTimeout: value } }).retry.maxTimeout;
 
   test.each([

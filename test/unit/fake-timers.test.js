@@ -95,6 +95,17 @@ test('every way of Jest to run timers moves it', async () => {
   expect(clock.now()).toBe(time.now);
 });
 
+test('a blocked event loop makes timers late', async () => {
+  const time = follow();
+  const start = time.now;
+  const log = [];
+  for (const ms of [10, 20, 101]) clock.setTimer(() => log.push([ms, time.now - start]), ms);
+  await time.block(100);
+  expect(log).toEqual([[10, 100], [20, 100]]);
+  await time.advance(1);
+  expect(log.at(-1)).toEqual([101, 101]);
+});
+
 test('setting the calendar takes no time, and time never goes back', async () => {
   const time = follow();
   const breaker = makeBreaker({ resetTimeout: 1000 });

@@ -34,7 +34,7 @@ describe('the event loop', () => {
     expect(await shedder.execute(() => 5)).toBe(5);
     await expect(shedder.execute(async () => { throw new Error('own'); })).rejects.toThrow('own');
     expect([shedder.pressure, shedder.delay, shedder.stats])
-      .toEqual([0, 0, { calls: 2, shed: 0 }]);
+      .toEqual([0, 0, { calls: 2, shed: 0, byPriority: { 5: { calls: 2, shed: 0 } } }]);
   });
 
   test('late: calls of low priority are rejected, until it is in time again', async () => {
@@ -45,10 +45,12 @@ describe('the event loop', () => {
     expect(fn).not.toHaveBeenCalled();
     await shedder.execute(fn, { priority: 9 });
     expect(fn).toHaveBeenCalledTimes(1);
-    expect(shedder.stats).toEqual({ calls: 3, shed: 1 });
+    expect(shedder.stats).toEqual({
+      calls: 3, shed: 1, byPriority: { 0: { calls: 1, shed: 1 }, 9: { calls: 2, shed: 0 } },
+    });
     while (shedder.pressure > 0) await turn();
     await shedder.execute(fn, { priority: 0 });
-    expect(shedder.stats).toEqual({ calls: 4, shed: 1 });
+    expect(shedder.stats).toMatchObject({ calls: 4, shed: 1 });
   });
 
   test('is still measured after a virtual clock, whose timers are gone', async () => {
@@ -65,6 +67,55 @@ describe('the event loop', () => {
   });
 });
 
+describe('in virtual time', () => {
+  const call = (shedder, priority) => shedder.execute(() => {}, { priority });
+  let time;
+  beforeEach(() => { time = useVirtualClock(); });
+  afterEach(() => time.restore());
+
+  /** A load shedder after so many measurements that were much too late. */
+  async function makeLate (count) {
+    const shedder = new LoadShedder({ maxDelay: 50, interval: 100 });
+    await call(shedder, 9);
+    for (let i = 0; i < count; i++) await time.block(1000);
+    return shedder;
+  }
+
+  test('one long turn changes nothing, neither does another one long after it', async () => {
+    const shedder = await makeLate(1);
+    expect([shedder.delay, shedder.pressure]).toEqual([900, 0]);
+    await time.block(200);
+    expect([shedder.delay, shedder.pressure]).toEqual([100, 0.5]);
+    const other = await makeLate(0);
+    await time.advanceAsync(100);
+    // Nobody has asked since the last measurement, so this one is the last for now.
+    await time.block(1000);
+    expect(other.delay).toBe(900);
+    await call(other, 9);
+    await time.block(1000);
+    expect(other.pressure).toBe(0);
+    await time.block(1000);
+    expect(other.pressure).toBe(1);
+  });
+
+  test('a rejected call is told when such a call is taken at the earliest', async () => {
+    const shedder = await makeLate(4);
+    expect(shedder.pressure).toBe(3);
+    const refusals = [];
+    for (const priority of [0, 2]) {
+      await call(shedder, priority).catch(error => refusals.push([priority, error.retryAfterMs]));
+    }
+    expect(refusals).toEqual([[0, 1200], [2, 400]]);
+    await time.advanceAsync(399);
+    await expect(call(shedder, 0)).rejects.toMatchObject({ ...shed, retryAfterMs: 900 });
+    await time.advanceAsync(1);
+    await call(shedder, 2);
+    await time.advanceAsync(800);
+    await call(shedder, 0);
+    expect(shedder.pressure).toBe(0);
+  });
+});
+
 describe('a policy', () => {
   test('rejects a call before its other parts, but not before cache and fallback', async () => {
     const shedder = await makeBusy();
@@ -73,7 +124,7 @@ describe('a policy', () => {
     const plain = policy(parts);
     await expect(plain.execute(fn, { priority: 0 })).rejects.toMatchObject(shed);
     expect([plain.breaker.stats.fires, plain.retryStats.calls, fn.mock.calls]).toEqual([0, 0, []]);
-    expect(shedder.stats).toEqual({ calls: 2, shed: 1 });
+    expect(shedder.stats).toMatchObject({ calls: 2, shed: 1 });
     const careful = policy({ ...parts, fallback: [{ value: 'instead' }] });
     expect(await careful.execute(fn, { priority: 0 })).toBe('instead');
     expect(plain.shed).toBe(shedder);
@@ -82,7 +133,7 @@ describe('a policy', () => {
   test('asks once for a call, whatever its retries', async () => {
     const patient = policy({ shed: {}, retry: [0, 0] });
     await expect(patient.execute(async () => { throw new Error('down'); })).rejects.toThrow('down');
-    expect([patient.retryStats.attempts, patient.shed.stats]).toEqual([3, { calls: 1, shed: 0 }]);
+    expect([patient.retryStats.attempts, patient.shed.stats.calls]).toEqual([3, 1]);
   });
 });
 
@@ -103,7 +154,7 @@ test('a call that is not valid, or whose caller has aborted, is not counted', as
   await expect(shedder.execute(() => {}, { priority: 10 }))
     .rejects.toMatchObject({ code: 'ERR_INVALID_OPTION', option: 'priority' });
   await expect(shedder.execute()).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
-  expect(shedder.stats).toEqual({ calls: 0, shed: 0 });
+  expect(shedder.stats).toEqual({ calls: 0, shed: 0, byPriority: {} });
 });
 
 /** What the core must do; the pressure is in thousandths. */

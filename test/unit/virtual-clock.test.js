@@ -161,6 +161,33 @@ describe('advanceAsync', () => {
   });
 });
 
+describe('block', () => {
+  test('runs what was due late, once, and nothing in between', async () => {
+    const start = clock.now();
+    const log = [];
+    const again = name => () => {
+      log.push([name, clock.now() - start]);
+      clock.setTimer(again(name), 10);
+    };
+    clock.setTimer(again('b'), 20);
+    clock.setTimer(again('a'), 10);
+    clock.setTimer(again('later'), 101);
+    const done = time.block(100);
+    expect(log).toEqual([['a', 100], ['b', 100]]);
+    await done;
+    time.advance(1);
+    expect(log.slice(2)).toEqual([['later', 101]]);
+  });
+
+  test('resolves when promises have been dealt with', async () => {
+    const fn = jest.fn();
+    clock.setTimer(() => { Promise.resolve().then(() => Promise.resolve()).then(fn); }, 10);
+    await time.block(10);
+    expect(fn).toHaveBeenCalledTimes(1);
+    expect(() => time.block(-1)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
+  });
+});
+
 describe('restore', () => {
   test('gives the real time back, more than once without harm', () => {
     time.advance(1e9);
