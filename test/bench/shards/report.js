@@ -8,7 +8,7 @@ const { KINDS } = require('./partitions');
 
 const STATEMENTS_GATE = 1.1;
 const CPU_GATE = 1.25;
-const FLAT_GATE = 1.05;
+const FLAT_GATE = 1.1;
 
 const tableOf = rows => [rows[0], rows[0].map(() => '---'), ...rows.slice(1)]
   .map(cells => `| ${cells.join(' | ')} |`);
