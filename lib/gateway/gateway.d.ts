@@ -212,7 +212,9 @@ export interface Gateway extends EventEmitter {
    */
   upstream<A extends any[], R> (
     name: string, fn: (...args: A) => R, options?: {
+      /** Names the old response that belongs to these arguments. */
       key?: ((...args: A) => unknown) | undefined;
+      /** Finds the caller's signal in the arguments. */
       signal?: ((...args: A) => AbortSignal | null | undefined) | undefined;
     }
   ): Wrapped<A, any>;

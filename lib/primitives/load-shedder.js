@@ -24,7 +24,7 @@ const EXECUTE = optionsOf({
   priority: PRIORITY,
 });
 
-// Timers of an earlier clock never fire.
+// Timers of an earlier clock may go on, and measure nothing.
 let clocks = 0;
 onSwitch(() => { clocks += 1; });
 
@@ -45,7 +45,7 @@ class LoadShedder {
     this.#handle = own(this, native.createLoadShedder(maxDelay), native.destroyLoadShedder);
   }
 
-  /** How late the event loop was when it was measured last, ms. */
+  /** How late the event loop was when it was measured last, ms; 0 while nothing is measured. */
   get delay () { return native.loadDelay(this.#handle); }
 
   /** 0 to 9: calls of lower priority are rejected; of that between, a part. */
@@ -88,9 +88,9 @@ class LoadShedder {
   }
 
   #measure () {
-    this.#clock = clocks;
+    const clock = this.#clock = clocks;
     this.#due = now() + this.#interval;
-    setTimer(() => this.#measured(), this.#interval, false);
+    setTimer(() => { if (clock === clocks) this.#measured(); }, this.#interval, false);
   }
 
   #measured () {
@@ -98,6 +98,7 @@ class LoadShedder {
     this.#due = Infinity;
     // Nothing is measured for a shedder that nobody uses.
     if (this.#isUsed || this.pressure > 0) this.#measure();
+    else native.addLoopDelay(this.#handle, 0);
     this.#isUsed = false;
   }
 }

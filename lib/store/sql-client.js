@@ -52,13 +52,13 @@ function digit (text, at) {
 
 const twoDigits = (text, at) => 10 * digit(text, at) + digit(text, at + 1);
 
-/** The milliseconds of a fraction such as `.123456`, of which there may be none. */
+/** The whole milliseconds of a fraction such as `.123456`, of which there may be none. */
 function fractionMs (text, at, end) {
   if (at === end) return 0;
-  if (text[at] !== '.') return NaN;
+  if (text[at] !== '.' || at + 1 === end) return NaN;
   let ms = 0;
-  for (let place = 1, weight = 100; place <= 3; place++, weight /= 10) {
-    if (at + place < end) ms += weight * digit(text, at + place);
+  for (let place = at + 1, weight = 100; place < end; place++, weight /= 10) {
+    ms += (place - at <= 3 ? weight : 0) * digit(text, place);
   }
   return ms;
 }
@@ -73,11 +73,17 @@ function usualTime (text) {
   const isUsual = (sign === '+' || sign === '-') && text[4] === '-' && text[7] === '-' &&
     text[10] === ' ' && text[13] === ':' && text[16] === ':';
   const year = 100 * twoDigits(text, 0) + twoDigits(text, 2);
-  if (!isUsual || year < YEAR_MIN) return NaN;
-  const local = Date.UTC(year, twoDigits(text, 5) - 1, twoDigits(text, 8), twoDigits(text, 11),
-    twoDigits(text, 14), twoDigits(text, 17), fractionMs(text, 19, zone));
-  const offset = twoDigits(text, zone + 1) * HOUR_MS;
-  return sign === '+' ? local - offset : local + offset;
+  const [month, day] = [twoDigits(text, 5), twoDigits(text, 8)];
+  const [hours, minutes, seconds] =
+    [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
+  const isTime = year >= YEAR_MIN && month >= 1 && month <= 12 && day >= 1 && day <= 31 &&
+    hours < 24 && minutes < 60 && seconds < 60;
+  if (!isUsual || !isTime) return NaN;
+  const local = Date.UTC(year, month - 1, day, hours, minutes, seconds,
+    fractionMs(text, 19, zone));
+  const offset = twoDigits(text, zone + 1);
+  if (offset >= 24) return NaN;
+  return sign === '+' ? local - offset * HOUR_MS : local + offset * HOUR_MS;
 }
 
 /** Reads a timestamptz. Infinity and years without four digits fit into no Date and stay text. */

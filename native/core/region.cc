@@ -257,9 +257,9 @@ RegionError Region::Open(const char* path) noexcept {
   if (!bell_.Open(file.substr(0, file.rfind('/')))) return RegionFile::SystemError();
   process_ = CurrentProcess();
   incarnation_ = IncarnationOf(self_) + 1;
-  // What it says is about the bell of whoever had this place before.
-  FallSilent(header_->rung[self_.value()], self_.value());
   KeepPlace();
+  // What it says may be about the bell of whoever had this place before.
+  FallSilent(header_->rung[self_.value()], self_.value());
   TakeNews();
   return RegionError::kNone;
 }
