@@ -72,13 +72,14 @@ function usualTime (text) {
   const sign = text[zone];
   const isUsual = (sign === '+' || sign === '-') && text[4] === '-' && text[7] === '-' &&
     text[10] === ' ' && text[13] === ':' && text[16] === ':';
+  if (!isUsual) return NaN;
   const year = 100 * twoDigits(text, 0) + twoDigits(text, 2);
   const [month, day] = [twoDigits(text, 5), twoDigits(text, 8)];
   const [hours, minutes, seconds] =
     [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
   const isTime = year >= YEAR_MIN && month >= 1 && month <= 12 && day >= 1 && day <= 31 &&
     hours < 24 && minutes < 60 && seconds < 60;
-  if (!isUsual || !isTime) return NaN;
+  if (!isTime) return NaN;
   const local = Date.UTC(year, month - 1, day, hours, minutes, seconds,
     fractionMs(text, 19, zone));
   const offset = twoDigits(text, zone + 1);
