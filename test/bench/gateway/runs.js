@@ -71,20 +71,33 @@ async function sideBySide (fleet, services, { rounds, sliceMs, warmMs }) {
   return { rows, ratios };
 }
 
-/** What so many orders ask of the database, less what the service asks of it in the same time. */
+/**
+ * What orders use, less what is used in the same time without any.
+ * @param {() => Promise<Record<string, number>>} look at what was used so far
+ * @param {() => Promise<{ ms: number, answers: unknown[] }>} load how long the orders took
+ * @returns {Promise<{ used: Record<string, number>, done: object }>} used: by each order. done: of
+ *   the load
+ */
+async function usedBy (look, load) {
+  const began = await look();
+  const done = await load();
+  const ended = await look();
+  await pause(done.ms);
+  const later = await look();
+  const used = Object.fromEntries(Object.keys(began).map(key =>
+    [key, (2 * ended[key] - began[key] - later[key]) / done.answers.length]));
+  return { used, done };
+}
+
+/** What so many orders ask of the database. */
 async function asked (fleet, service, { concurrency, count }) {
   const { url, keyed } = service;
-  const look = async () => [await service.ask('statements'), await fleet.walBytes(service)];
-  const began = await look();
-  const { ms } = await fleet.load.ask('closed', {
+  const look = async () =>
+    ({ statements: await service.ask('statements'), wal: await fleet.walBytes(service) });
+  const { used } = await usedBy(look, () => fleet.load.ask('closed', {
     url, keyed, prefix: prefix(), concurrency, count,
-  });
-  const ended = await look();
-  await pause(ms);
-  const later = await look();
-  const [statements, wal] =
-    began.map((value, i) => (2 * ended[i] - value - later[i]) / count);
-  return { statements, wal };
+  }));
+  return used;
 }
 
 /** What an order asks of the database: alone, and together with others. */
@@ -162,4 +175,6 @@ async function outage (fleet, service, { peer, fault, perSecond, ms }) {
   };
 }
 
-module.exports = { costs, countOf, isRight, outage, prefix, quantile, sideBySide, sumsOf };
+module.exports = {
+  costs, countOf, isRight, outage, prefix, quantile, sideBySide, sumsOf, usedBy,
+};

@@ -3,33 +3,29 @@
 // What is measured of real shards: what an order costs, whether it stays within its shard, and what
 // becomes of all orders while one shard is away.
 
-const { countOf, prefix, quantile, sumsOf } = require('../gateway/runs');
+const { until } = require('../../support/gateway-helpers');
+const { countOf, prefix, quantile, sumsOf, usedBy } = require('../gateway/runs');
 const { summary } = require('../measure');
 const { shardOf } = require('./routes');
 
-const PAUSE_MS = 250;
 const AT_ONCE = 16;
-
-const pause = ms => new Promise(resolve => { setTimeout(resolve, ms); });
+// How long a shard may take until it takes orders again, and how often it is asked.
+const BACK_MS = 300_000;
+const ASK_MS = 250;
 
 const isTaken = ([, status]) => status === 201 || status === 202;
 
 // ---- What an order costs ------------------------------------------------------------------------
 
-/** Of each order, less what the shards use in the same time without orders. */
+/** Of each order. */
 async function costOf (shards, count, { concurrency, orders }) {
-  const began = await shards.used(count);
-  const { answers, times, ms } = await shards.load.ask('closed', {
-    urls: shards.urls(count), prefix: prefix(), concurrency, count: orders,
-  });
-  const ended = await shards.used(count);
-  await pause(ms);
-  const later = await shards.used(count);
+  const { used, done: { answers, times, ms } } = await usedBy(() => shards.used(count),
+    () => shards.load.ask('closed', {
+      urls: shards.urls(count), prefix: prefix(), concurrency, count: orders,
+    }));
   const faults = answers.filter(answer => !isTaken(answer));
   if (faults.length > 0) throw new Error(`A shard answered ${faults[0].slice(1)}`);
-  const costs = Object.fromEntries(Object.keys(began).map(key =>
-    [key, (2 * ended[key] - began[key] - later[key]) / orders]));
-  return { ...costs, rate: orders * 1000 / ms, times };
+  return { ...used, rate: orders * 1000 / ms, times };
 }
 
 /** So many orders, of all shards. */
@@ -106,12 +102,14 @@ const WAYS = {
 /** Asks for what was not taken in once more, as a shop does, until all is. */
 async function repeated (shards, ids) {
   const taken = [];
-  for (let left = ids; left.length > 0; await pause(PAUSE_MS)) {
+  let left = ids;
+  await until(async () => {
     const { answers } = await shards.load.ask('again',
       { urls: shards.urls(), ids: left, concurrency: AT_ONCE });
     taken.push(...answers.filter(isTaken));
     left = answers.filter(answer => !isTaken(answer)).map(([id]) => id);
-  }
+    return left.length === 0;
+  }, BACK_MS, ASK_MS);
   return taken;
 }
 
