@@ -187,19 +187,39 @@ const localOf = ({ midtrans, smtp, whatsapp }) => Object.entries({
 async function serve (session, { port, fakes: wantsFakes }) {
   const config = session.neededConfig;
   checkPeers(packagesOf(config, { server: true }), 'sekering serve');
-  const { createGateway } = require('../gateway/gateway');
-  const { startServer } = require('../http/app');
-  const { addFakes, startFakes } = require('./fakes');
+  const { startFakes } = require('./fakes');
   const started = wantsFakes ? await startFakes(config) : undefined;
+  try {
+    await serveWith(session, config, { port, started });
+  } finally {
+    await started?.close();
+  }
+}
+
+/** A gateway whose server cannot start must not keep this process. */
+async function startServerOf (gateway, options) {
+  const { startServer } = require('../http/app');
+  try {
+    return await startServer(gateway, options);
+  } catch (error) {
+    await gateway.stop();
+    throw error;
+  }
+}
+
+/** @param {{ port?: number, started?: object }} options started: fakes */
+async function serveWith (session, config, { port, started }) {
+  const { createGateway } = require('../gateway/gateway');
+  const { addFakes } = require('./fakes');
   if (isNew(config.store)) console.error('Making the embedded database, which takes a moment');
   const gateway = await createGateway(port === undefined ? config : {
     ...config, server: { ...config.server, port },
   }, { env: session.env });
-  const server = await startServer(gateway, {
+  const server = await startServerOf(gateway, {
     extend: app => { if (started !== undefined) addFakes(app, { ...started, config }); },
   });
   const { on, off } = partsOf(config, started?.fakes);
-  const local = wantsFakes ? [] : localOf(config);
+  const local = started === undefined ? localOf(config) : [];
   const [user] = config.admin.tokens;
   const token = user && `token "${user.name}" of ${session.configFile ?? 'the configuration'}`;
   // Signals are heard before anybody can see that it runs.
@@ -208,7 +228,6 @@ async function serve (session, { port, fakes: wantsFakes }) {
     answer => placesOf({ ...answer, token, local }));
   await end;
   await server.close();
-  await started?.close();
 }
 
 async function demo (session, options) {

@@ -376,14 +376,22 @@ async function startServer (gateway, options) {
   }, app);
   limitConnections(server, connections);
   const endAnswers = followAnswers(server);
-  await listen(server, { port, host });
-  await gateway.start();
+  const end = async () => {
+    app.locals.close();
+    endAnswers();
+    if (server.listening) await closeServer(server, shutdownTimeout);
+  };
+  try {
+    await listen(server, { port, host });
+    await gateway.start();
+  } catch (error) {
+    await end();
+    throw error;
+  }
   let closing;
   const close = async () => {
     gateway.health.drain();
-    app.locals.close();
-    endAnswers();
-    await closeServer(server, shutdownTimeout);
+    await end();
     await gateway.stop();
   };
   const bound = server.address().port;

@@ -59,9 +59,10 @@ beforeAll(async () => {
     fs.rmSync(file, { force: true });
     const { stdout } = await run('init', '--fakes');
     expect(stdout).toMatch('Next: npx sekering serve --fakes');
-    // A busy machine makes event loops late.
+    // A busy machine makes event loops late, and other tests' gateways trip breakers of this host.
     fs.writeFileSync(file, fs.readFileSync(file, 'utf8')
       .replace('[server]\n', '[server]\nmax_loop_delay = false\n')
+      .replace('[retry.circuit_breaker]\n', '[retry.circuit_breaker]\nscope = "instance"\n')
       .replace('directory = "sekering-data"', 'memory = true'));
     words = await serving('--fakes');
   }
@@ -112,6 +113,19 @@ test('a second server says which port of its fakes is taken', async () => {
   const { port } = new URL(readConfig(path.join(folder, 'sekering.toml')).midtrans.coreUrl);
   expect(await run('serve', '--fakes')).toEqual({ code: 1, stdout: '', stderr:
     `ERR_LISTEN: The fake of midtrans cannot listen on 127.0.0.1:${port} (EADDRINUSE)\n` });
+});
+
+test('a server whose port is taken says so, and ends with its fakes', async () => {
+  const { server: { port } } = readConfig(path.join(folder, 'sekering.toml'));
+  const other = path.join(folder, 'other');
+  await run('init', path.join('other', 'sekering.toml'), '--fakes');
+  const child = spawn(process.execPath, [CLI, 'serve', '--fakes', '--port', String(port)],
+    { cwd: other });
+  let stderr = '';
+  child.stderr.on('data', chunk => { stderr += chunk; });
+  const [code] = await once(child, 'close');
+  expect(code).toBe(1);
+  expect(stderr).toContain(`ERR_LISTEN: Cannot listen on 127.0.0.1:${port} (EADDRINUSE)`);
 });
 
 /** Sends a message. @returns {Promise<string>} its id */
